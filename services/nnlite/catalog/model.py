@@ -1,0 +1,124 @@
+"""A model as the rest of nnlite sees it, whatever source it came from."""
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import orjson
+
+#: How weights come to be where a source ships none.
+SEEDED_WEIGHTS = "init:seed=0"
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one JSON text of `value`: sorted keys, no white space, UTF-8."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+
+
+def text_sha256(text: str) -> str:
+    """Return the SHA-256 of `text` as hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogModel:
+    """One architecture with one chosen configuration: a row of a catalogue.
+
+    Code stays with the source until a campaign takes the model; only its hash is here.
+    """
+
+    source: str
+    name: str
+    #: SHA-256 of the model's code.
+    code_sha256: str
+    task: str
+    dataset: str
+    metric: str
+    #: Name of the transform, and the SHA-256 of its file; None where the source has none.
+    transform: str | None
+    transform_sha256: str | None
+    #: What the constructor is given; `accuracy`, `duration` and `uid` are not among them.
+    hyperparameters: dict[str, Any] = field(hash=False)
+    #: `trial:<uid>` or `default`.
+    configuration_source: str
+    #: (N, C, H, W) with N = 1; None where only the conversion child can tell.
+    input_shape: tuple[int, int, int, int] | None
+    #: NumPy name of the input's dtype.
+    input_dtype: str = "float32"
+    classes: int
+    #: `init:seed=0`, or the SHA-256 of a weight file.
+    weights: str = SEEDED_WEIGHTS
+    #: Accuracy of the chosen trial, 0..1; None without statistics.
+    accuracy: float | None = None
+    #: Number of parameters where it is known before a conversion.
+    parameters: int | None = None
+    #: Why this model is not to be converted; None: it is.
+    left_out: str | None = None
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 over code, configuration and weights: equal identities give equal artifacts."""
+        return hashlib.sha256(
+            canonical_json(
+                {
+                    "code": self.code_sha256,
+                    "hyperparameters": self.hyperparameters,
+                    "transform": self.transform,
+                    "transform_sha256": self.transform_sha256,
+                    "dataset": self.dataset,
+                    "channels": self.input_shape[1] if self.input_shape else None,
+                    "size": self.input_shape[2:] if self.input_shape else None,
+                    "classes": self.classes,
+                    "weights": self.weights,
+                }
+            )
+        ).hexdigest()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """All that the conversion child needs to build a model: JSON in, no files."""
+
+    name: str
+    code: str
+    #: Code of the transform; None where the source has none.
+    transform_code: str | None
+    transform: str | None
+    task: str
+    dataset: str
+    hyperparameters: dict[str, Any]
+    input_shape: tuple[int, int, int, int] | None
+    input_dtype: str
+    classes: int
+    weights: str
+
+
+class ModelSource(Protocol):
+    """A place that models come from; one entry point in the group `nnlite.sources` each.
+
+    The entry point names a callable that takes the `Settings` and returns one.
+    """
+
+    #: The word of the design: `lemur`, `nngpt`, `files`.
+    name: str
+
+    def models(self) -> list[CatalogModel]:
+        """Return every model, left-outs included, sorted by name.
+
+        Raises:
+            CatalogError: the source cannot be read; the message says where it looked.
+        """
+        ...
+
+    def code(self, model: CatalogModel) -> str:
+        """Return the model's code, whose SHA-256 is `model.code_sha256`."""
+        ...
+
+    def transform_code(self, model: CatalogModel) -> str | None:
+        """Return the code of the model's transform, or None where it has none."""
+        ...

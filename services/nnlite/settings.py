@@ -1,0 +1,222 @@
+"""Every knob, one typed class, from environment variables (prefix NNLITE_) and a .env file.
+
+Nested groups use two underscores: NNLITE_MEASUREMENT__MIN_RUNS=20. Credentials
+may stand in a file of mode 0600 that NNLITE_SECRETS_FILE names, so that they
+need not be in a process's environment.
+"""
+
+import difflib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import DotEnvSettingsSource
+
+from nnlite.failures import Limits, NnliteError
+
+PREFIX = "NNLITE_"
+
+
+class SettingsError(NnliteError):
+    """A setting is unknown or has a value that cannot be used."""
+
+
+def default_home() -> Path:
+    """Where the embedded servers, the artifacts and the caches live when nothing else is said."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/nnlite")
+    return Path(platformdirs.user_data_dir("nnlite"))
+
+
+class Group(BaseModel):
+    """A named group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CatalogSettings(Group):
+    """Which models count as mobile-friendly."""
+
+    max_parameters: int = Field(100_000_000, gt=0, description="left out above this many parameters")
+    max_input_side: int = Field(512, gt=0, description="left out above this height or width, pixels")
+    exclude: tuple[str, ...] = Field((), description="glob patterns of model names to leave out")
+    variable_size: int = Field(
+        256, gt=0, description="height and width where neither dataset nor transform fixes them, pixels"
+    )
+
+
+class ConversionSettings(Group):
+    """Limits of one conversion."""
+
+    timeout_s: float = Field(600, gt=0, description="wall clock without the time stopped for quiet, seconds")
+    absolute_timeout_s: float = Field(1800, gt=0, description="wall clock with everything, seconds")
+    memory_limit_mb: int = Field(8192, gt=0, description="resident memory of the process group, MiB")
+    threads: int = Field(1, gt=0, description="threads of one conversion")
+    network: bool = Field(False, description="may model code reach the network")
+    drop_privileges: bool = Field(True, description="run model code as an unprivileged account where possible")
+    stderr_tail_bytes: int = Field(8192, gt=0, description="how much of a dead child's stderr is kept")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.absolute_timeout_s < self.timeout_s:
+            raise ValueError("absolute_timeout_s must not be below timeout_s")
+        return self
+
+
+class MeasurementSettings(Group):
+    """The measurement protocol; the values in force are stored with each result."""
+
+    threads: int = Field(1, gt=0, description="threads of the CPU backend")
+    cores: str = Field("", description="cores to measure on, such as 2,3 or 4-7; empty: chosen from the machine")
+    warmup_min_runs: int = Field(5, ge=1)
+    warmup_min_s: float = Field(0.5, ge=0)
+    warmup_max_s: float = Field(10, gt=0)
+    min_runs: int = Field(50, ge=1, description="a normal measurement has at least this many timed runs")
+    min_s: float = Field(2, ge=0)
+    max_s: float = Field(60, gt=0)
+    few_runs: int = Field(5, ge=1, description="fewer timed runs than this give no latency")
+    few_runs_max_s: float = Field(180, gt=0)
+    max_mad_ratio: float = Field(0.10, gt=0, description="noisy above 1.4826 x MAD / median")
+    max_slice_drift: float = Field(0.10, gt=0, description="noisy when medians of ten slices differ more")
+    max_samples: int = Field(10_000, gt=0, description="samples kept; statistics use all")
+    canary_runs: int = Field(20, ge=4)
+    max_canary_drift: float = Field(0.10, gt=0)
+    initialize_timeout_s: float = Field(120, gt=0)
+    quiet_timeout_s: float = Field(30, gt=0, description="wait for the machine's other work, then not_quiet")
+    quiet_batch_s: float = Field(60, gt=0, description="measure at most this long before converters get a turn")
+
+
+class QueueSettings(Group):
+    """Leases, recovery and what the reaper does."""
+
+    lease_s: float = Field(30, gt=0)
+    heartbeat_s: float = Field(10, gt=0)
+    max_strikes: int = Field(3, gt=0)
+    max_losses: int = Field(10, gt=0)
+    max_pause_s: float = Field(60, gt=0)
+    reaper_interval_s: float = Field(10, gt=0)
+    resend_after_s: float = Field(30, gt=0)
+    resend_batch: int = Field(1000, gt=0)
+    watchdog_idle_s: float = Field(300, gt=0, description="idle this long while its queue has work: exit")
+    visibility_timeout_s: int = Field(6 * 3600, gt=0, description="Redis broker; above the longest deadline")
+    stop_timeout_s: float = Field(20, gt=0, description="an orderly stop of a worker")
+
+    @model_validator(mode="after")
+    def _lease_outlives_heartbeats(self) -> Self:
+        if self.lease_s < 2 * self.heartbeat_s:
+            raise ValueError("lease_s must be at least twice heartbeat_s")
+        return self
+
+
+class Settings(BaseSettings):
+    """Every knob of nnlite. Frozen: processes read it once, at their start."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
+    )
+
+    home: Path = Field(default_factory=default_home, description="embedded servers, artifacts, caches")
+    database_url: str | None = Field(None, description="postgresql://...; empty: the embedded server")
+    broker_url: str | None = Field(None, description="redis://...; empty: the embedded server")
+    artifacts_url: str | None = Field(None, description="fsspec URL or folder; empty: HOME/artifacts")
+    secrets_file: Path | None = Field(None, description="a .env file of mode 0600 with credentials")
+    lemur: Path | None = Field(
+        None, description="LEMUR: a checkout, site-packages folder, wheel or SQLite file; empty: searched"
+    )
+    database_timeout_s: float = Field(10, gt=0)
+    broker_timeout_s: float = Field(5, gt=0)
+    log_level: str = "INFO"
+    catalog: CatalogSettings = CatalogSettings()
+    conversion: ConversionSettings = ConversionSettings()
+    measurement: MeasurementSettings = MeasurementSettings()
+    queue: QueueSettings = QueueSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources = [init_settings, env_settings, dotenv_settings]
+        if secrets := os.environ.get(f"{PREFIX}SECRETS_FILE"):
+            sources.insert(1, DotEnvSettingsSource(settings_cls, env_file=_checked_secrets(Path(secrets))))
+        return tuple(sources)
+
+    @property
+    def limits(self) -> Limits:
+        """When a row has had enough."""
+        return Limits(
+            max_strikes=self.queue.max_strikes,
+            max_losses=self.queue.max_losses,
+            max_pause_s=self.queue.max_pause_s,
+        )
+
+    @property
+    def conversion_deadline_s(self) -> float:
+        """Longest that one attempt at a conversion may hold its row."""
+        return self.conversion.absolute_timeout_s + 120
+
+    @property
+    def benchmark_deadline_s(self) -> float:
+        """Longest that one attempt at a benchmark may hold its row, per backend."""
+        m = self.measurement
+        return 2 * (m.quiet_timeout_s + m.initialize_timeout_s + m.warmup_max_s + m.few_runs_max_s) + 120
+
+
+def _checked_secrets(path: Path) -> Path:
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError as error:
+        raise SettingsError(f"{PREFIX}SECRETS_FILE={path}: {error.strerror}; name a readable file") from error
+    if mode & 0o077:
+        raise SettingsError(f"{PREFIX}SECRETS_FILE={path} has mode {mode:04o}; make it private: chmod 600 {path}")
+    return path
+
+
+def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> list[str]:
+    """Return the environment variable of every setting, groups flattened."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        variable = f"{prefix}{name.upper()}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            names += setting_names(field.annotation, f"{variable}__")
+        else:
+            names.append(variable)
+    return names
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment, `.env` and the secrets file.
+
+    Raises:
+        SettingsError: an unknown variable with our prefix, or a value that does not fit.
+    """
+    known = setting_names()
+    groups = {name.split("__")[0] for name in known if "__" in name}
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable.upper() not in known and variable not in groups:
+            raise SettingsError(f"unknown setting {variable}{_did_you_mean(variable, known)}")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = PREFIX + "__".join(str(part).upper() for part in first["loc"])
+        raise SettingsError(f"{variable}={first.get('input')!r}: {first['msg']}") from error
+
+
+def _did_you_mean(variable: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(variable, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else "; `nnlite doctor --settings` lists them all"
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings of this process, read once."""
+    return load_settings()

@@ -1,0 +1,90 @@
+"""The closed sets of words that rows, messages, reports and settings share.
+
+Every value is stored as its text. Nothing here may import a library, so that
+the small measuring process can use the same words as the services.
+"""
+
+from enum import StrEnum
+
+
+class Precision(StrEnum):
+    """The numeric format of an artifact."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    DYNAMIC = "dynamic"  # int8 weights, float activations
+    INT8 = "int8"  # full integer, calibrated
+
+
+class Backend(StrEnum):
+    """What executes the artifact on the device."""
+
+    CPU = "cpu"  # XNNPACK
+    GPU = "gpu"  # GPU delegate
+    NPU = "npu"  # NNAPI
+
+
+class DeviceKind(StrEnum):
+    """What kind of machine a measurement comes from."""
+
+    EMULATOR = "emulator"
+    PHONE = "phone"
+    HOST = "host"
+
+
+class Verdict(StrEnum):
+    """How far a measurement may be trusted; never published without it."""
+
+    VALID = "valid"
+    NOISY = "noisy"
+    THROTTLED = "throttled"
+    INVALID = "invalid"
+
+
+class WorkKind(StrEnum):
+    """The two kinds of work, which are also the names of their tables."""
+
+    CONVERSION = "conversion"
+    BENCHMARK = "benchmark"
+
+
+class WorkState(StrEnum):
+    """Where a conversion or a benchmark stands."""
+
+    QUEUED = "queued"  # waits for a worker
+    RUNNING = "running"  # leased by one attempt
+    DONE = "done"  # has its result
+    FAILED = "failed"  # final: the model cannot
+    QUARANTINED = "quarantined"  # rests: took down or outlasted too many workers
+    CANCELLED = "cancelled"  # ended by the user
+    LEFT_OUT = "left_out"  # never to be worked on, for the reason that it states
+
+
+#: States that a row does not leave by itself.
+ENDED_STATES = frozenset(WorkState) - {WorkState.QUEUED, WorkState.RUNNING}
+
+
+class CampaignState(StrEnum):
+    """What the user wants of a campaign; whether it is finished follows from its rows."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"  # no new claims; running work ends
+    CANCELLED = "cancelled"
+
+
+class Stage(StrEnum):
+    """Where in the work an attempt was; stored with timings and failures."""
+
+    CLAIM = "claim"
+    LOAD = "load"  # import the model's code, construct the network
+    EXPORT = "export"  # torch.export
+    LOWER = "lower"  # litert_torch: to a .tflite file
+    QUANTIZE = "quantize"
+    PARITY = "parity"  # the artifact's outputs against PyTorch's
+    STORE = "store"
+    FETCH = "fetch"  # the artifact from the store
+    QUIET = "quiet"  # waiting for the machine's other work
+    CANARY = "canary"
+    INITIALIZE = "initialize"
+    WARM_UP = "warm-up"
+    RUN = "run"
