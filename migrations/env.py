@@ -1,0 +1,13 @@
+"""Alembic's entry: always online, on the database that the caller names."""
+
+from alembic import context
+from nnlite.results.database import engine_for
+from nnlite.results.tables import Base
+
+engine = engine_for(context.config.attributes["database_url"])
+with engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=Base.metadata)
+    with context.begin_transaction():
+        context.execute("SELECT pg_advisory_xact_lock(7202118)")  # several workers may start at once
+        context.run_migrations()
+engine.dispose()

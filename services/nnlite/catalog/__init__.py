@@ -1,0 +1,1 @@
+"""Where models come from, and the choice of a mobile-friendly configuration."""

@@ -1,0 +1,1 @@
+"""What nnlite knows: tables, the report schema, queries and exports."""

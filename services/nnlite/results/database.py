@@ -1,0 +1,94 @@
+"""The connection to Postgres and the state of its schema."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+import nnlite
+from nnlite.failures import NnliteError
+
+
+class DatabaseError(NnliteError):
+    """Postgres cannot be used as it is; the message says why and what to do."""
+
+
+def engine_for(database_url: str, timeout_s: float = 10) -> Engine:
+    """Return an engine on `database_url` (any `postgresql://` form), every wait bounded by `timeout_s`.
+
+    Raises:
+        DatabaseError: the URL is not one of Postgres.
+    """
+    try:
+        url = make_url(database_url)
+    except ArgumentError as error:
+        raise DatabaseError("NNLITE_DATABASE_URL is not a URL; write postgresql://USER@HOST:PORT/NAME") from error
+    if url.get_backend_name() != "postgresql":
+        raise DatabaseError(f"NNLITE_DATABASE_URL is of {url.get_backend_name()}; nnlite needs Postgres")
+    return create_engine(
+        url.set(drivername="postgresql+psycopg2"),
+        pool_size=4,
+        pool_pre_ping=False,
+        pool_timeout=timeout_s,
+        connect_args={
+            "connect_timeout": max(2, round(timeout_s)),
+            "application_name": "nnlite",
+            "options": f"-c lock_timeout={int(timeout_s * 1000)}",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": int(timeout_s * 2000),
+        },
+    )
+
+
+def where(engine: Engine) -> str:
+    """Return host, port and name of the database, for messages; no password."""
+    return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Bring the schema to `revision`; `base` takes everything away."""
+    config = _alembic_config(database_url)
+    if revision == "base":
+        command.downgrade(config, revision)
+    else:
+        command.upgrade(config, revision)
+
+
+def check_schema(engine: Engine) -> None:
+    """Make sure that the database answers and has the schema of this version.
+
+    Raises:
+        DatabaseError: unreachable, not migrated, or of another version.
+    """
+    head = ScriptDirectory.from_config(_alembic_config("postgresql://")).get_current_head()
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        first_line = str(error.orig).strip().splitlines()[0]
+        raise DatabaseError(f"Postgres at {where(engine)} cannot be reached: {first_line}") from error
+    if current is None:
+        raise DatabaseError(f"the database {where(engine)} is not migrated; run `nnlite db upgrade`")
+    if current != head:
+        raise DatabaseError(
+            f"the database {where(engine)} has schema {current}, this nnlite needs {head}; run `nnlite db upgrade`"
+        )
+
+
+def _alembic_config(database_url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()))
+    config.attributes["database_url"] = database_url
+    return config
+
+
+def _migrations() -> Path:
+    package = Path(nnlite.__file__).parent
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parents[1] / "migrations"

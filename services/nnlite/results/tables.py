@@ -1,0 +1,293 @@
+"""The tables of section 7 of the design, as SQLAlchemy classes.
+
+Postgres is the truth: these rows, not messages, say what is to be done and what
+was done. Durations end in `_ns` (integer nanoseconds), memory in `_kb`; times
+are `timestamptz` of Postgres's own clock. Views live in the migrations.
+"""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, UUID
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+
+#: Row ids are UUIDv5 of their natural key in this namespace.
+NAMESPACE = uuid.UUID("6f1d8a52-51cf-5f0e-9d0a-6c1b8d0f7a11")
+
+Json = dict[str, Any]
+
+
+def row_id(*key: object) -> uuid.UUID:
+    """Return the id of the row whose natural key is `key`: equal keys, equal ids."""
+    return uuid.uuid5(NAMESPACE, "\x1f".join(str(part) for part in key))
+
+
+class Base(DeclarativeBase):
+    """All tables; constraint names are deterministic so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        str: Text,
+        int: BigInteger,
+        datetime: TIMESTAMP(timezone=True),
+        uuid.UUID: UUID(as_uuid=True),
+        Json: JSONB,
+        list[str]: ARRAY(Text),
+        list[int]: ARRAY(BigInteger),
+    }
+
+
+class Code(Base):
+    """Source text of models and transforms, each stored once under its hash."""
+
+    __tablename__ = "code"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str]
+
+
+class Model(Base):
+    """One architecture with one chosen configuration."""
+
+    __tablename__ = "model"
+    __table_args__ = (Index(None, "name"), Index(None, "identity"))
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    name: Mapped[str]
+    identity: Mapped[str]  # SHA-256 over code, configuration and weights
+    code_sha256: Mapped[str] = mapped_column(ForeignKey("code.sha256"))
+    transform_sha256: Mapped[str | None] = mapped_column(ForeignKey("code.sha256"))
+    transform: Mapped[str | None]
+    task: Mapped[str]
+    dataset: Mapped[str]
+    metric: Mapped[str]
+    hyperparameters: Mapped[Json]
+    configuration_source: Mapped[str]  # trial:<uid> or default
+    input_shape: Mapped[list[int] | None]  # N, C, H, W
+    input_dtype: Mapped[str]
+    classes: Mapped[int]
+    weights: Mapped[str]  # init:seed=0 or a file's SHA-256
+    accuracy: Mapped[float | None]
+    parameters: Mapped[int | None]
+    state_dict_sha256: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Campaign(Base):
+    """One request: these models x these precisions x these pools x these backends."""
+
+    __tablename__ = "campaign"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[str]
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    request: Mapped[Json]  # what was asked for, and what a resume is compared with
+    precisions: Mapped[list[str]]
+    pools: Mapped[list[str]]
+    backends: Mapped[list[str]]
+    settings: Mapped[Json]  # limits and protocol in force at submit
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Work:
+    """What conversions and benchmarks share: their place in the queue and their lease."""
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    available_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    sent_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    attempt: Mapped[int] = mapped_column(server_default="0")  # numbers every claim: the fence
+    strikes: Mapped[int] = mapped_column(server_default="0")
+    losses: Mapped[int] = mapped_column(server_default="0")
+    owner_node: Mapped[str | None]
+    owner_instance: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    deadline: Mapped[datetime | None]
+    stage: Mapped[str | None]  # where the running attempt is, or where the last one ended
+    failure_class: Mapped[str | None]
+    reason: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    @declared_attr
+    def campaign_id(cls) -> Mapped[uuid.UUID]:  # noqa: N805
+        """The campaign that asked for this work."""
+        return mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
+
+
+class Conversion(Work, Base):
+    """The work of turning one model into artifacts."""
+
+    __tablename__ = "conversion"
+    __table_args__ = (
+        UniqueConstraint("campaign_id", "model_id"),
+        Index(None, "campaign_id", "state"),
+        Index("ix_conversion_queued", "priority", "sent_at", postgresql_where=text("state = 'queued'")),
+        # One running conversion per identity, so that no key of the cache is ever converted twice.
+        Index("uq_conversion_running", "identity", unique=True, postgresql_where=text("state = 'running'")),
+    )
+
+    model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("model.id"))
+    identity: Mapped[str]
+    cached: Mapped[bool | None]  # every artifact was there already
+    timings_ns: Mapped[Json | None]  # per stage
+    peak_rss_kb: Mapped[int | None]
+
+
+class Artifact(Base):
+    """One `.tflite` file, stored once under its content hash, with provenance and parity."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (Index(None, "identity", "precision"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    cache_key: Mapped[str] = mapped_column(unique=True)
+    identity: Mapped[str]
+    precision: Mapped[str]
+    sha256: Mapped[str]
+    size_bytes: Mapped[int]
+    path: Mapped[str]  # relative to the artifact store
+    converter: Mapped[str]  # libraries and versions
+    rewrites: Mapped[list[str]]
+    operators: Mapped[Json]  # operator name -> count
+    inputs: Mapped[Json]  # {"tensors": [{name, shape, dtype, quantization}]}
+    outputs: Mapped[Json]
+    reference_outputs: Mapped[list[str]]  # paths of raw host outputs for the seeded input
+    seed: Mapped[int]
+    parity_ok: Mapped[bool]
+    parity: Mapped[Json]
+    parameters: Mapped[int | None]
+    state_dict_sha256: Mapped[str | None]
+    input_shape: Mapped[list[int]]
+    timings_ns: Mapped[Json]
+    peak_rss_kb: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Device(Base):
+    """One emulator, phone, or the host itself."""
+
+    __tablename__ = "device"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    pool: Mapped[str]
+    state: Mapped[str]
+    owner_node: Mapped[str | None]
+    context: Mapped[Json]
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Benchmark(Work, Base):
+    """The work of running one artifact on one device of a pool."""
+
+    __tablename__ = "benchmark"
+    __table_args__ = (
+        UniqueConstraint("campaign_id", "artifact_id", "pool"),
+        Index(None, "campaign_id", "state"),
+        Index(None, "conversion_id"),
+        Index("ix_benchmark_queued", "priority", "sent_at", postgresql_where=text("state = 'queued'")),
+        Index("ix_benchmark_running", "lease_until", postgresql_where=text("state = 'running'")),
+    )
+
+    conversion_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("conversion.id", ondelete="CASCADE"))
+    artifact_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("artifact.id"))
+    pool: Mapped[str]
+
+
+class Measurement(Base):
+    """The result for one backend: timings, memory, device context, verdict."""
+
+    __tablename__ = "measurement"
+    __table_args__ = (UniqueConstraint("benchmark_id", "backend"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    benchmark_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("benchmark.id", ondelete="CASCADE"))
+    device_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("device.id"))
+    attempt: Mapped[int]
+    backend: Mapped[str]
+    kind: Mapped[str]  # kind of the device: emulator, phone, host
+    verdict: Mapped[str]
+    reasons: Mapped[list[str]]
+    error: Mapped[str | None]
+    runs: Mapped[int]
+    init_ns: Mapped[int | None]
+    first_ns: Mapped[int | None]
+    mean_ns: Mapped[int | None]
+    median_ns: Mapped[int | None]
+    p90_ns: Mapped[int | None]
+    p95_ns: Mapped[int | None]
+    p99_ns: Mapped[int | None]
+    min_ns: Mapped[int | None]
+    max_ns: Mapped[int | None]
+    std_ns: Mapped[int | None]
+    cv: Mapped[float | None]
+    peak_rss_kb: Mapped[int | None]
+    baseline_rss_kb: Mapped[int | None]
+    delegate: Mapped[str | None]
+    delegated_nodes: Mapped[int | None]
+    total_nodes: Mapped[int | None]
+    samples_ns: Mapped[list[int]]
+    report: Mapped[Json]  # the whole report of this backend, samples left to their column
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Attempt(Base):
+    """One try at a conversion or a benchmark: who, where, when, how it ended."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (UniqueConstraint("work_id", "number"), Index(None, "campaign_id"))
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    kind: Mapped[str]  # conversion or benchmark
+    work_id: Mapped[uuid.UUID]
+    campaign_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    owner_node: Mapped[str]
+    owner_instance: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]  # done, cancelled, left_out or a failure class; None while it runs
+    stage: Mapped[str | None]
+    reason: Mapped[str | None]
+    details: Mapped[Json | None]
+
+
+class Incident(Base):
+    """A fault of a device and what healed it."""
+
+    __tablename__ = "incident"
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    device_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("device.id"))
+    benchmark_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("benchmark.id", ondelete="SET NULL"))
+    fault: Mapped[str]
+    rungs: Mapped[list[str]]
+    healed: Mapped[bool]
+    duration_ns: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
