@@ -112,6 +112,14 @@ class QueueSettings(Group):
         return self
 
 
+class LocalSettings(Group):
+    """The embedded servers of one machine and the workers beside them."""
+
+    start_timeout_s: float = Field(60, gt=0, description="until a server answers, crash recovery included")
+    stop_timeout_s: float = Field(20, gt=0, description="an orderly stop of a server or worker, then SIGKILL")
+    log_max_mb: float = Field(20, gt=0, description="size at which a log file is set aside, MiB")
+
+
 class Settings(BaseSettings):
     """Every knob of nnlite. Frozen: processes read it once, at their start."""
 
@@ -134,6 +142,7 @@ class Settings(BaseSettings):
     conversion: ConversionSettings = ConversionSettings()
     measurement: MeasurementSettings = MeasurementSettings()
     queue: QueueSettings = QueueSettings()
+    local: LocalSettings = LocalSettings()
 
     @classmethod
     def settings_customise_sources(
