@@ -1,0 +1,12 @@
+"""The canary: one small artifact whose speed tells how fast the machine is right now."""
+
+from pathlib import Path
+from typing import Final
+
+#: Below 10 kB; 10-30 ms on one core of a current machine. Made by `make_canary`.
+MODEL_FILE: Final = Path(__file__).with_name("canary.tflite")
+#: Its output for the seeded input, raw little-endian float32 of shape `OUTPUT_SHAPE`.
+EXPECTED_FILE: Final = Path(__file__).with_name("canary_expected.f32")
+INPUT_SHAPE: Final = (1, 8, 8, 12)
+OUTPUT_SHAPE: Final = (1, 12)
+SEED: Final = 20260

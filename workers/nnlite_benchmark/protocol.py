@@ -1,0 +1,134 @@
+"""The measurement protocol: when warm-up and timed runs end, and when a run is done once more.
+
+Pure rules over a clock and a callable, so that tests drive them with a fake
+clock. The measuring process imports this: nothing but the standard library
+may be imported here.
+"""
+
+import base64
+import sys
+import zlib
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Generic, Self, TypeVar
+
+#: A monotonic clock in nanoseconds.
+Clock = Callable[[], int]
+Invoke = Callable[[], object]
+Result = TypeVar("Result")
+
+SECOND_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """The bounds of warm-up and timed runs, as in `MeasurementSettings`, where they are explained."""
+
+    warmup_min_runs: int
+    warmup_min_s: float
+    warmup_max_s: float
+    min_runs: int
+    min_s: float
+    max_s: float
+    few_runs: int
+    few_runs_max_s: float
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any] | object) -> Self:
+        """Take the bounds from a mapping or from the settings; other entries are ignored."""
+        get = values.__getitem__ if isinstance(values, Mapping) else lambda name: getattr(values, name)
+        return cls(**{field.name: get(field.name) for field in fields(cls)})
+
+
+def warm_up(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple[int, int]:
+    """Invoke until (the least runs and seconds) or the most seconds are reached; at least once.
+
+    Returns:
+        The number of runs and the nanoseconds that they took together.
+    """
+    begin_ns, runs = clock(), 0
+    while True:
+        invoke()
+        runs += 1
+        elapsed_ns = clock() - begin_ns
+        enough = runs >= bounds.warmup_min_runs and elapsed_ns >= bounds.warmup_min_s * SECOND_NS
+        if enough or elapsed_ns >= bounds.warmup_max_s * SECOND_NS:
+            return runs, elapsed_ns
+
+
+def timed_runs(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple["array[int]", int]:
+    """Time runs until the stop rule of the contracts ends them.
+
+    They end at (`min_runs` and `min_s`) or at `max_s`; fewer than `few_runs`
+    go on to that number, or to `few_runs_max_s` in all. Checked after each run.
+
+    Returns:
+        Every sample in nanoseconds, in order, and the nanoseconds from the
+        first run's start to the last one's end.
+    """
+    samples = array("q")
+    begin_ns = clock()
+    while True:
+        before_ns = clock()
+        invoke()
+        after_ns = clock()
+        samples.append(after_ns - before_ns)
+        if timed_runs_end(len(samples), after_ns - begin_ns, bounds):
+            return samples, after_ns - begin_ns
+
+
+def timed_runs_end(runs: int, elapsed_ns: int, bounds: Bounds) -> bool:
+    """Whether the timed runs end after `runs` of them took `elapsed_ns`."""
+    if runs >= bounds.min_runs and elapsed_ns >= bounds.min_s * SECOND_NS:
+        return True
+    if runs >= bounds.few_runs:
+        return elapsed_ns >= bounds.max_s * SECOND_NS
+    return elapsed_ns >= bounds.few_runs_max_s * SECOND_NS
+
+
+def encode_samples(samples: "array[int]") -> str:
+    """Return the samples as a run report carries them: base64 of zlib of little-endian int64."""
+    packed = array("q", samples)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return base64.b64encode(zlib.compress(packed.tobytes(), 1)).decode("ascii")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarded(Generic[Result]):
+    """A result between two canaries."""
+
+    result: Result
+    before_ns: int
+    after_ns: int
+    #: |after - before| / before.
+    drift: float
+    repeated: bool
+
+
+def between_canaries(
+    canary: Callable[[], int], measure: Callable[[], Result], max_drift: float
+) -> Guarded[Result]:
+    """Measure between two canaries, and once more if the canary drifted.
+
+    Args:
+        canary: runs the canary; returns its 25th percentile in nanoseconds.
+        measure: the measurement itself.
+        max_drift: largest |after - before| / before that is no drift.
+
+    Returns:
+        The last measurement; its drift may still be too large.
+    """
+    guarded = _once(canary(), canary, measure, repeated=False)
+    if guarded.drift <= max_drift:
+        return guarded
+    return _once(guarded.after_ns, canary, measure, repeated=True)
+
+
+def _once(
+    before_ns: int, canary: Callable[[], int], measure: Callable[[], Result], *, repeated: bool
+) -> Guarded[Result]:
+    result, after_ns = measure(), canary()
+    drift = abs(after_ns - before_ns) / max(before_ns, 1)
+    return Guarded(result=result, before_ns=before_ns, after_ns=after_ns, drift=drift, repeated=repeated)

@@ -1,0 +1,68 @@
+"""The verdict: how far a measurement may be trusted, and why. Values in, values out."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from nnlite.results.report import Reason
+from nnlite.settings import MeasurementSettings
+from nnlite.vocabulary import Verdict
+
+#: What makes a measurement invalid or noisy; every other reason only marks it.
+INVALIDATING: Final = frozenset({Reason.RUNTIME, Reason.NOT_DELEGATED, Reason.PARITY, Reason.TOO_SLOW})
+DISTURBING: Final = frozenset(
+    {Reason.SPREAD, Reason.DRIFT, Reason.CANARY, Reason.NOT_QUIET, Reason.NOT_TOP_APP}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that a verdict rests on. None: not known, or not to be judged."""
+
+    #: Timed runs; without an error at least 1.
+    runs: int
+    #: The runtime refused the artifact.
+    refused: bool = False
+    parity_ok: bool | None = None
+    artifact_parity_ok: bool = True
+    mad_ratio: float | None = None
+    slice_drift: float | None = None
+    canary_drift: float | None = None
+    quiet: bool = True
+    delegated_nodes: int | None = None
+    total_nodes: int | None = None
+
+
+def judge(evidence: Evidence, settings: MeasurementSettings) -> tuple[Verdict, tuple[Reason, ...]]:
+    """Return the verdict and every reason, the weightiest first."""
+    reasons = tuple(reason for reason, holds in _reasons(evidence, settings).items() if holds)
+    if INVALIDATING & set(reasons):
+        return Verdict.INVALID, reasons
+    if DISTURBING & set(reasons):
+        return Verdict.NOISY, reasons
+    return Verdict.VALID, reasons
+
+
+def _reasons(evidence: Evidence, settings: MeasurementSettings) -> dict[Reason, bool]:
+    measured = not evidence.refused
+    return {
+        Reason.RUNTIME: evidence.refused,
+        Reason.PARITY: evidence.parity_ok is False,
+        Reason.TOO_SLOW: measured and evidence.runs < settings.few_runs,
+        Reason.SPREAD: _above(evidence.mad_ratio, settings.max_mad_ratio),
+        Reason.DRIFT: _above(evidence.slice_drift, settings.max_slice_drift),
+        Reason.CANARY: _above(evidence.canary_drift, settings.max_canary_drift),
+        Reason.NOT_QUIET: measured and not evidence.quiet,
+        Reason.FEW_RUNS: measured and settings.few_runs <= evidence.runs < settings.min_runs,
+        Reason.PARTIAL_DELEGATION: _is_partial(evidence),
+        Reason.ARTIFACT_PARITY: not evidence.artifact_parity_ok,
+    }
+
+
+def _above(value: float | None, limit: float) -> bool:
+    return value is not None and value > limit
+
+
+def _is_partial(evidence: Evidence) -> bool:
+    if evidence.delegated_nodes is None or evidence.total_nodes is None:
+        return False
+    return evidence.delegated_nodes < evidence.total_nodes
