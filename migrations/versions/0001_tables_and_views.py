@@ -19,10 +19,11 @@ SELECT c.name AS campaign, m.source, m.name AS model, m.task, m.dataset, m.trans
        a.input_shape, x.created_at, m.id AS model_id, a.id AS artifact_id, b.id AS benchmark_id
 FROM measurement x
 JOIN benchmark b ON b.id = x.benchmark_id
-JOIN conversion v ON v.id = b.conversion_id
 JOIN campaign c ON c.id = b.campaign_id
-JOIN model m ON m.id = v.model_id
 JOIN artifact a ON a.id = b.artifact_id
+-- By identity: models that are the same in all but their name share one measurement.
+JOIN conversion v ON v.campaign_id = b.campaign_id AND v.identity = a.identity
+JOIN model m ON m.id = v.model_id
 JOIN device d ON d.id = x.device_id
 """
 

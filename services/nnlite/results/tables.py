@@ -7,7 +7,7 @@ are `timestamptz` of Postgres's own clock. Views live in the migrations.
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -46,7 +46,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {
+    type_annotation_map: ClassVar = {
         str: Text,
         int: BigInteger,
         datetime: TIMESTAMP(timezone=True),
@@ -134,7 +134,7 @@ class Work:
     finished_at: Mapped[datetime | None]
 
     @declared_attr
-    def campaign_id(cls) -> Mapped[uuid.UUID]:  # noqa: N805
+    def campaign_id(cls) -> Mapped[uuid.UUID]:
         """The campaign that asked for this work."""
         return mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
 

@@ -1,0 +1,156 @@
+"""The shared store of `.tflite` files: a folder, NFS or S3, through fsspec.
+
+Files lie under their content hash and are never changed, so that writing twice
+is harmless and a reader never sees half a file. Only this module knows paths.
+"""
+
+import errno
+import hashlib
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from nnlite.failures import NnliteError
+
+_CHUNK = 1 << 20
+
+
+class StoreError(NnliteError):
+    """The store cannot be used now (unreachable, full, forbidden); trying later may help."""
+
+
+class ArtifactGoneError(NnliteError):
+    """A file that the database names is not in the store, or is not what it was."""
+
+
+class ArtifactStore:
+    """Content-addressed files below one fsspec URL.
+
+    Args:
+        url: a folder, or any fsspec URL such as `s3://bucket/prefix`.
+        scratch: a local folder for copies of remote files; made when needed.
+    """
+
+    def __init__(self, url: str, scratch: Path) -> None:
+        try:
+            filesystem, root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise StoreError(
+                f"NNLITE_ARTIFACTS_URL={url}: {error}; write a folder or an fsspec URL"
+            ) from error
+        self._fs: Any = filesystem
+        self._root: str = str(root).rstrip("/")
+        self._local = isinstance(filesystem, LocalFileSystem)
+        self._scratch = scratch
+        self.url = url
+
+    def put(self, file: Path, suffix: str) -> str:
+        """Store a copy of `file` and return its path in the store.
+
+        Args:
+            suffix: how the name ends, such as `.tflite`.
+
+        Raises:
+            StoreError: it could not be stored; nothing of it is visible.
+        """
+        sha256 = file_sha256(file)
+        path = f"{sha256[:2]}/{sha256}{suffix}"
+        target = f"{self._root}/{path}"
+        temporary = f"{self._root}/{sha256[:2]}/.{uuid.uuid4().hex}"
+        try:
+            if self.holds(path, file.stat().st_size):
+                return path
+            self._fs.makedirs(f"{self._root}/{sha256[:2]}", exist_ok=True)
+            try:
+                self._fs.put_file(str(file), temporary)
+                self._fs.mv(temporary, target)
+            except BaseException:
+                if self._fs.exists(temporary):
+                    self._fs.rm_file(temporary)
+                raise
+        except OSError as error:
+            raise StoreError(self._explain(error)) from error
+        return path
+
+    def holds(self, path: str, size_bytes: int) -> bool:
+        """Whether `path` is in the store with that size.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        try:
+            return bool(self._fs.size(f"{self._root}/{path}") == size_bytes)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(self._explain(error)) from error
+
+    def fetch(self, path: str) -> Path:
+        """Return a local file with the content that `path` names; a folder's own file is not copied.
+
+        Raises:
+            ArtifactGoneError: missing, or its content does not have the hash of its name.
+            StoreError: the store does not answer.
+        """
+        expected = Path(path).name.partition(".")[0]
+        local = Path(f"{self._root}/{path}") if self._local else self._scratch / path
+        try:
+            if not self._local and not local.exists():
+                local.parent.mkdir(parents=True, exist_ok=True)
+                temporary = local.with_name(f".{uuid.uuid4().hex}")
+                self._fs.get_file(f"{self._root}/{path}", str(temporary))
+                temporary.rename(local)
+            found = file_sha256(local)
+        except FileNotFoundError as error:
+            raise ArtifactGoneError(f"artifact {path} is not in {self.url}") from error
+        except OSError as error:
+            raise StoreError(self._explain(error)) from error
+        if found != expected:
+            if not self._local:
+                local.unlink()
+            raise ArtifactGoneError(
+                f"artifact {path} in {self.url} is truncated or changed: its hash is {found}"
+            )
+        return local
+
+    def discard(self, path: str) -> None:
+        """Remove a file whose content is not what its name says, so that it can be stored again."""
+        try:
+            self._fs.rm_file(f"{self._root}/{path}")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(self._explain(error)) from error
+
+    def check(self) -> None:
+        """Make sure that the store can be written to.
+
+        Raises:
+            StoreError: it cannot; the message says why.
+        """
+        probe = f"{self._root}/.{uuid.uuid4().hex}"
+        try:
+            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.pipe_file(probe, b"nnlite")
+            self._fs.rm_file(probe)
+        except OSError as error:
+            raise StoreError(self._explain(error)) from error
+
+    def _explain(self, error: OSError) -> str:
+        if error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(self._root).free >> 20 if self._local else 0
+            return f"the artifact store {self.url} is full ({free} MiB free): free some space there"
+        return f"the artifact store {self.url} cannot be used: {error.strerror or error}"
+
+
+def file_sha256(file: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""A campaign's life: plan, submit, progress, retry, pause, cancel."""

@@ -1,0 +1,168 @@
+"""Pause, resume, cancel and retry: what the user wants of a campaign, written where workers look.
+
+Nothing is revoked in Celery. A paused or cancelled campaign's rows cannot be
+claimed, and a cancelled row's worker finds out at its next heartbeat.
+"""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Engine, text
+
+from nnlite.failures import NnliteError
+from nnlite.queue import leases
+from nnlite.queue.messages import Message, Messenger
+from nnlite.queue.work import send
+from nnlite.vocabulary import CampaignState, WorkKind, WorkState
+
+
+class CampaignError(NnliteError):
+    """There is no such campaign, or it cannot do what is asked of it."""
+
+
+def find(connection: Connection, name: str) -> tuple[uuid.UUID, CampaignState]:
+    """Return id and state of the campaign `name`.
+
+    Raises:
+        CampaignError: there is none; the message lists the newest ones.
+    """
+    row = connection.execute(
+        text("SELECT id, state FROM campaign WHERE name = :name"), {"name": name}
+    ).first()
+    if row is None:
+        newest = connection.scalars(text("SELECT name FROM campaign ORDER BY created_at DESC LIMIT 5")).all()
+        known = (
+            f"the newest are {', '.join(newest)}"
+            if newest
+            else "there is none yet; `nnlite submit` makes one"
+        )
+        raise CampaignError(f"no campaign is named {name!r}; {known}")
+    return row.id, CampaignState(row.state)
+
+
+def pause(engine: Engine, name: str) -> None:
+    """Let running work end and claim nothing more.
+
+    Raises:
+        CampaignError: no such campaign, or it is cancelled.
+    """
+    with engine.begin() as connection:
+        _set_state(connection, name, CampaignState.PAUSED)
+
+
+def resume(engine: Engine, messenger: Messenger, name: str) -> bool:
+    """Let work be claimed again; return whether the broker took the messages.
+
+    Raises:
+        CampaignError: no such campaign, or it is cancelled.
+    """
+    with engine.begin() as connection:
+        campaign = _set_state(connection, name, CampaignState.ACTIVE)
+        # Messages that came while it was paused found nothing to claim and are gone.
+        messages = [
+            message
+            for kind in WorkKind
+            for message in leases.messages_for(connection, kind, _queued(connection, kind, campaign))
+        ]
+    return send(messenger, messages)
+
+
+def cancel(engine: Engine, name: str) -> int:
+    """End every queued and running row as cancelled and return how many they were.
+
+    Raises:
+        CampaignError: no such campaign.
+    """
+    with engine.begin() as connection:
+        campaign, _ = find(connection, name)
+        connection.execute(
+            text("UPDATE campaign SET state = 'cancelled' WHERE id = :campaign"), {"campaign": campaign}
+        )
+        return sum(
+            connection.execute(text(_CANCEL.format(kind=kind)), {"campaign": campaign}).rowcount
+            for kind in WorkKind
+        )
+
+
+def retry(
+    engine: Engine, messenger: Messenger, name: str, states: Sequence[WorkState], models: Sequence[str] = ()
+) -> int:
+    """Queue ended rows of `states` again with their counters at zero; return how many they were.
+
+    History stays: attempts are numbered on.
+
+    Args:
+        states: of `failed`, `quarantined`, `cancelled`.
+        models: only these models; empty: all.
+
+    Raises:
+        CampaignError: no such campaign.
+    """
+    messages: list[Message] = []
+    with engine.begin() as connection:
+        campaign, _ = find(connection, name)
+        connection.execute(
+            text("UPDATE campaign SET state = 'active' WHERE id = :campaign AND state = 'cancelled'"),
+            {"campaign": campaign},
+        )
+        parameters = {
+            "campaign": campaign,
+            "states": [state.value for state in states],
+            "models": list(models),
+            "any_model": not models,
+        }
+        for kind in WorkKind:
+            rows = connection.scalars(text(_RETRY[kind]), parameters).all()
+            messages += leases.messages_for(connection, kind, rows)
+    send(messenger, messages)
+    return len(messages)
+
+
+def _set_state(connection: Connection, name: str, state: CampaignState) -> uuid.UUID:
+    campaign, current = find(connection, name)
+    if current is CampaignState.CANCELLED:
+        raise CampaignError(
+            f"campaign {name!r} is cancelled; `nnlite retry {name} --cancelled` queues its work again"
+        )
+    connection.execute(
+        text("UPDATE campaign SET state = :state WHERE id = :campaign"),
+        {"state": state, "campaign": campaign},
+    )
+    return campaign
+
+
+def _queued(connection: Connection, kind: WorkKind, campaign: uuid.UUID) -> Sequence[uuid.UUID]:
+    statement = f"SELECT id FROM {kind} WHERE campaign_id = :campaign AND state = 'queued'"  # noqa: S608
+    return connection.scalars(text(statement), {"campaign": campaign}).all()
+
+
+_CANCEL = """
+WITH ended AS (
+    UPDATE {kind} SET state = 'cancelled', finished_at = now(), lease_until = NULL, deadline = NULL,
+        owner_node = NULL, owner_instance = NULL, reason = 'cancelled by the user'
+    WHERE campaign_id = :campaign AND state IN ('queued', 'running')
+    RETURNING id, attempt
+), noted AS (
+    UPDATE attempt SET ended_at = now(), outcome = 'cancelled', reason = 'cancelled by the user'
+    FROM ended
+    WHERE attempt.work_id = ended.id AND attempt.number = ended.attempt AND attempt.ended_at IS NULL
+)
+SELECT id FROM ended
+"""
+
+_AGAIN = """
+UPDATE {kind} w SET state = 'queued', strikes = 0, losses = 0, available_at = now(), finished_at = NULL,
+    failure_class = NULL, reason = NULL, stage = NULL
+FROM {source}
+WHERE w.campaign_id = :campaign AND w.state = ANY(:states) AND {join}
+  AND (:any_model OR m.name = ANY(:models))
+RETURNING w.id
+"""
+_RETRY = {
+    WorkKind.CONVERSION: _AGAIN.format(kind="conversion", source="model m", join="m.id = w.model_id"),
+    WorkKind.BENCHMARK: _AGAIN.format(
+        kind="benchmark",
+        source="conversion v JOIN model m ON m.id = v.model_id",
+        join="v.id = w.conversion_id",
+    ),
+}

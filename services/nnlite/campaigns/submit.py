@@ -1,0 +1,203 @@
+"""Submitting: one transaction of rows, then one message per model.
+
+Submitting twice makes nothing twice: ids are those of natural keys. If only the
+broker is away, the rows stand and the reaper sends their messages later.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2.extras import Json, execute_values
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from nnlite.campaigns.request import Request, RequestError, check_priority
+from nnlite.catalog.model import CatalogModel, ModelSource
+from nnlite.queue.app import CONVERT_QUEUE
+from nnlite.queue.messages import Message, Messenger
+from nnlite.queue.work import send
+from nnlite.results.database import DatabaseError, where
+from nnlite.results.tables import row_id
+from nnlite.settings import Settings
+from nnlite.vocabulary import CampaignState, WorkKind, WorkState
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """What a submission made of a request."""
+
+    id: uuid.UUID
+    name: str
+    #: Whether the campaign was there already.
+    resumed: bool
+    models: int
+    left_out: int
+    #: Whether the broker took the messages; if not, work starts when it is back.
+    sent: bool
+
+
+def submit(
+    engine: Engine,
+    messenger: Messenger,
+    request: Request,
+    *,
+    models: Sequence[CatalogModel],
+    source: ModelSource,
+    settings: Settings,
+    name: str | None = None,
+    priority: int,
+) -> Submitted:
+    """Write `request` as a campaign of `models` and send its messages.
+
+    Raises:
+        RequestError: the name stands for another request, or there is nothing to do.
+        DatabaseError: Postgres cannot be reached; nothing was submitted.
+    """
+    name = name or request.default_name()
+    check_priority(priority)
+    if not models:
+        raise RequestError("no model fits the request; `nnlite models` lists what there is, and why not")
+    campaign = row_id("campaign", name)
+    try:
+        with engine.begin() as connection:
+            resumed = not _write_campaign(connection, name, request, priority=priority, settings=settings)
+            if resumed:
+                _check_same(connection, campaign, name, request)
+                to_send = []
+            else:
+                to_send = _write_rows(connection, campaign, priority, models, source)
+            left_out = connection.scalar(_LEFT_OUT, {"id": campaign}) or 0
+    except OperationalError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise DatabaseError(
+            f"nothing was submitted: Postgres at {where(engine)} cannot be reached: {reason}"
+        ) from error
+    return Submitted(
+        id=campaign,
+        name=name,
+        resumed=resumed,
+        models=len(models),
+        left_out=left_out,
+        sent=send(messenger, to_send),
+    )
+
+
+_LEFT_OUT = text("SELECT count(*) FROM conversion WHERE campaign_id = :id AND state = 'left_out'")
+
+
+def _write_campaign(
+    connection: Connection, name: str, request: Request, *, priority: int, settings: Settings
+) -> bool:
+    """Insert the campaign and return whether it is new."""
+    in_force = settings.model_dump(mode="json", include={"catalog", "conversion", "measurement", "queue"})
+    inserted = connection.execute(
+        text("""
+INSERT INTO campaign (id, name, state, priority, request, precisions, pools, backends, settings)
+VALUES (:id, :name, :state, :priority, :request, :precisions, :pools, :backends, :settings)
+ON CONFLICT DO NOTHING
+"""),
+        {
+            "id": row_id("campaign", name),
+            "name": name,
+            "state": CampaignState.ACTIVE,
+            "priority": priority,
+            "request": Json(request.as_dict()),
+            "precisions": list(request.precisions),
+            "pools": list(request.pools),
+            "backends": list(request.backends),
+            "settings": Json(in_force),
+        },
+    )
+    return inserted.rowcount == 1
+
+
+def _check_same(connection: Connection, campaign: uuid.UUID, name: str, request: Request) -> None:
+    stands_for = connection.scalar(text("SELECT request FROM campaign WHERE id = :id"), {"id": campaign})
+    asked = request.as_dict()
+    if stands_for != asked:
+        differing = sorted(key for key in asked if stands_for.get(key) != asked[key])
+        first = differing[0]
+        raise RequestError(
+            f"campaign {name!r} was submitted with {first}={stands_for.get(first)!r}, now {first} is "
+            f"{asked[first]!r}; choose another --name, or repeat the first request to resume it"
+        )
+
+
+def _write_rows(
+    connection: Connection,
+    campaign: uuid.UUID,
+    priority: int,
+    models: Sequence[CatalogModel],
+    source: ModelSource,
+) -> list[Message]:
+    """Write code, models and conversions, and return the messages of those that are to be converted."""
+    cursor = connection.connection.cursor()
+    codes: dict[str, str] = {}
+    for model in models:
+        if model.code_sha256 not in codes:
+            codes[model.code_sha256] = source.code(model)
+        if model.transform_sha256 and model.transform_sha256 not in codes:
+            codes[model.transform_sha256] = source.transform_code(model) or ""
+    # Postgres's text takes no NUL; a file with one cannot be Python either.
+    rows = [(sha256, code.replace("\0", "\ufffd")) for sha256, code in codes.items()]
+    execute_values(
+        cursor, "INSERT INTO code (sha256, text) VALUES %s ON CONFLICT DO NOTHING", rows, page_size=_PAGE
+    )
+    ids = [row_id("model", model.source, model.name, model.identity) for model in models]
+    model_rows = {
+        identifier: _model_row(identifier, model) for identifier, model in zip(ids, models, strict=True)
+    }
+    execute_values(
+        cursor,
+        f"INSERT INTO model ({', '.join(_MODEL_COLUMNS)}) VALUES %s ON CONFLICT DO NOTHING",  # noqa: S608
+        list(model_rows.values()),
+        page_size=_PAGE,
+    )
+    conversions = {
+        row_id("conversion", campaign, identifier): (identifier, model)
+        for identifier, model in zip(ids, models, strict=True)
+    }
+    execute_values(
+        cursor,
+        "INSERT INTO conversion (id, campaign_id, model_id, identity, priority, state, reason, finished_at) "
+        "VALUES %s ON CONFLICT DO NOTHING",
+        [
+            (str(row), str(campaign), str(identifier), model.identity, priority, *_start(model))
+            for row, (identifier, model) in conversions.items()
+        ],
+        template="(%s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END)",
+        page_size=_PAGE,
+    )
+    return [
+        Message(
+            kind=WorkKind.CONVERSION, row_id=row, label=(model.name,), queue=CONVERT_QUEUE, priority=priority
+        )
+        for row, (_, model) in conversions.items()
+        if model.left_out is None
+    ]
+
+
+def _start(model: CatalogModel) -> tuple[str, str | None, bool]:
+    if model.left_out is None:
+        return WorkState.QUEUED.value, None, False
+    return WorkState.LEFT_OUT.value, model.left_out, True
+
+
+_MODEL_COLUMNS = (
+    "id", "source", "name", "identity", "code_sha256", "transform_sha256", "transform", "task", "dataset",
+    "metric", "hyperparameters", "configuration_source", "input_shape", "input_dtype", "classes", "weights",
+    "accuracy", "parameters",
+)  # fmt: skip
+
+
+def _model_row(identifier: uuid.UUID, model: CatalogModel) -> tuple[Any, ...]:
+    return (
+        str(identifier), model.source, model.name, model.identity, model.code_sha256, model.transform_sha256,
+        model.transform, model.task, model.dataset, model.metric, Json(model.hyperparameters),
+        model.configuration_source, list(model.input_shape) if model.input_shape else None,
+        model.input_dtype, model.classes, model.weights, model.accuracy, model.parameters,
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""The Celery application: its routes and the settings that must hold.
+
+Messages say only "row X may be workable"; see section 4 of the design. Nothing
+here imports tasks: workers register theirs by name.
+"""
+
+from collections.abc import Iterable
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from nnlite.settings import Settings
+from nnlite.vocabulary import WorkKind
+
+#: Priorities of rows: larger is sooner.
+PRIORITIES = range(10)
+DEFAULT_PRIORITY = 5
+#: Between a queue's name and a priority in the names of its Redis lists.
+SEPARATOR = ":"
+CONVERT_QUEUE = "convert"
+
+
+def benchmark_queue(pool: str) -> str:
+    """Return the name of the queue of a pool of interchangeable devices."""
+    return f"benchmark.{pool}"
+
+
+def broker_priority(priority: int) -> int:
+    """Return Redis's priority, where 0 is served first, of a row's, where 9 is."""
+    return PRIORITIES[-1] - priority
+
+
+def priority_lists(queue: str) -> list[str]:
+    """Return the names of the Redis lists that hold the ready messages of `queue`, most urgent first."""
+    return [queue if step == 0 else f"{queue}{SEPARATOR}{step}" for step in PRIORITIES]
+
+
+def task_name(kind: WorkKind) -> str:
+    """Return the Celery name of the task that does work of `kind`."""
+    return {WorkKind.CONVERSION: "nnlite.convert", WorkKind.BENCHMARK: "nnlite.benchmark"}[kind]
+
+
+def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) -> Celery:
+    """Return the Celery application on `broker_url`; a worker consumes `queues`."""
+    queue = settings.queue
+    timeout_s = settings.broker_timeout_s
+    options = {
+        "visibility_timeout": queue.visibility_timeout_s,
+        "priority_steps": list(PRIORITIES),
+        "sep": SEPARATOR,
+        "queue_order_strategy": "priority",
+        "socket_timeout": max(timeout_s, 30),
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    }
+    app = Celery("nnlite", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        broker_transport_options=options,
+        result_backend_transport_options={"visibility_timeout": queue.visibility_timeout_s},
+        visibility_timeout=queue.visibility_timeout_s,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_send_task_events=True,
+        task_send_sent_event=False,
+        worker_enable_remote_control=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_proc_alive_timeout=60,
+        enable_utc=True,
+        task_queues=[Queue(name, Exchange(""), routing_key=name) for name in queues] or None,
+        task_create_missing_queues=True,
+    )
+    return app

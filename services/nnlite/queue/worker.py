@@ -1,0 +1,157 @@
+"""What every Celery worker of ours does: open its station, register its task, run, stop in order.
+
+The workers' own modules bring `perform` and the pool; everything that must be
+the same for both is here.
+"""
+
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import structlog
+from celery import Celery, Task, signals
+
+from nnlite.local import Endpoints
+from nnlite.queue import leases
+from nnlite.queue.app import create_app, task_name
+from nnlite.queue.messages import Messenger
+from nnlite.queue.owner import Instance, Owner
+from nnlite.queue.process import reset_signals
+from nnlite.queue.watchdog import Vitals, Watchdog
+from nnlite.queue.work import BUSY_PAUSE_S, Outcome, Perform, Station, UnreachableError, send, work
+from nnlite.results.database import check_schema, engine_for
+from nnlite.settings import Settings
+from nnlite.vocabulary import WorkKind
+
+log = structlog.get_logger()
+
+#: Exit code of a worker that its watchdog or a deadline ended (sysexits.h: EX_SOFTWARE).
+EXIT_FAULT = 70
+
+
+def default_node(name: str) -> str:
+    """Return the Celery node name of the worker `name` on this host; names must be unique on a host."""
+    return f"{name}@{socket.gethostname()}"
+
+
+def open_station(endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals) -> Station:
+    """Return what this process works with; connections are made when first used."""
+    return Station(
+        engine=engine_for(endpoints.database_url, settings.database_timeout_s),
+        messenger=Messenger(endpoints.broker_url, settings.broker_timeout_s),
+        owner=Owner(node=node, instance=Instance.current()),
+        settings=settings,
+        stopping=lambda: vitals.stopping,
+    )
+
+
+def give_back_leftovers(station: Station, kind: WorkKind) -> None:
+    """Check the schema and give back what an earlier instance of this worker left running.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached or is not migrated.
+    """
+    check_schema(station.engine)
+    messages = leases.give_back_of_node(station.engine, kind, station.owner, station.settings.limits)
+    if messages:
+        log.warning("rows of an earlier instance are given back", rows=len(messages))
+        send(station.messenger, messages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerPlan:
+    """One worker: what it consumes and how."""
+
+    kind: WorkKind
+    node: str
+    queue: str
+    #: `prefork` or `threads`.
+    pool: str
+    concurrency: int
+    deadline_s: float
+    #: Returns this process's station; called inside the pool.
+    station: Callable[[], Station]
+    perform: Perform
+
+
+def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
+    """Register the one task of `plan`: thin, late acknowledged, never failing for Celery."""
+
+    @app.task(name=task_name(plan.kind), bind=True, acks_late=True, max_retries=None)
+    def task(self: Task, row: str, *label: str) -> str:
+        vitals.alive()
+        try:
+            with structlog.contextvars.bound_contextvars(model=label[0] if label else row):
+                outcome = work(plan.station(), plan.kind, uuid.UUID(row), plan.perform, plan.deadline_s)
+        except UnreachableError as error:
+            pause_s = min(2.0 ** min(self.request.retries, 6), 60.0)
+            raise self.retry(exc=error, countdown=pause_s) from error
+        finally:
+            vitals.alive()
+        if outcome is Outcome.BUSY:
+            raise self.retry(countdown=BUSY_PAUSE_S)
+        return outcome.value
+
+
+def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vitals: Vitals) -> int:
+    """Consume until stopped and return the exit code of the process."""
+    app = create_app(endpoints.broker_url, settings, [plan.queue])
+    app.conf.worker_soft_shutdown_timeout = 3.0  # a released row is written well within it
+    register_task(app, plan, vitals)
+    messenger = Messenger(endpoints.broker_url, settings.broker_timeout_s)
+    watchdog = Watchdog(
+        vitals=vitals,
+        queue_has_work=lambda: messenger.ready(plan.queue) > 0,
+        idle_limit_s=settings.queue.watchdog_idle_s,
+        stop_timeout_s=settings.queue.stop_timeout_s,
+    )
+    watchdog_pid = watchdog.start()
+    ready = _when_ready(plan, vitals)
+    signals.worker_ready.connect(ready, weak=False)
+    try:
+        worker = app.Worker(
+            hostname=plan.node,
+            pool_cls=plan.pool,
+            concurrency=plan.concurrency,
+            queues=[plan.queue],
+            optimization="fair",
+            task_events=True,
+            without_gossip=True,
+            without_mingle=True,
+            loglevel=settings.log_level,
+        )
+        worker.start()
+        return int(worker.exitcode or 0)
+    finally:
+        signals.worker_ready.disconnect(ready)
+        os.kill(watchdog_pid, signal.SIGKILL)
+        os.waitpid(watchdog_pid, 0)
+
+
+def _when_ready(plan: WorkerPlan, vitals: Vitals) -> Callable[..., None]:
+    def ready(**_: Any) -> None:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number, celery_handler in handlers.items():
+            signal.signal(number, _stop_then(celery_handler, vitals))
+        vitals.ready()
+        log.info("ready", node=plan.node, queue=plan.queue, concurrency=plan.concurrency)
+
+    return ready
+
+
+def _stop_then(celery_handler: Any, vitals: Vitals) -> Callable[[int, FrameType | None], None]:
+    """Tell the work to stop before Celery begins to wait for it; a second signal exits at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if vitals.stopping:
+            os._exit(EXIT_FAULT)
+        vitals.stop()
+        if callable(celery_handler):
+            celery_handler(number, frame)
+
+    return handle

@@ -1,0 +1,233 @@
+"""Writing results: what a conversion made and what a benchmark measured.
+
+Every function writes in the transaction that ends the attempt, so that a worker
+that lost its right writes nothing.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from nnlite.queue.app import benchmark_queue
+from nnlite.queue.leases import Claim
+from nnlite.queue.messages import Message
+from nnlite.results.report import DeviceContext, MeasurementReport
+from nnlite.results.tables import Artifact, Device, Measurement, row_id
+from nnlite.vocabulary import WorkKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactRow:
+    """One artifact as it is stored; the fields are those of the table."""
+
+    cache_key: str
+    identity: str
+    precision: str
+    sha256: str
+    size_bytes: int
+    path: str
+    converter: str
+    rewrites: list[str]
+    operators: dict[str, int]
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    reference_outputs: list[str]
+    seed: int
+    parity_ok: bool
+    parity: dict[str, Any]
+    parameters: int | None
+    state_dict_sha256: str | None
+    input_shape: list[int]
+    timings_ns: dict[str, int]
+    peak_rss_kb: int | None
+
+    @property
+    def id(self) -> uuid.UUID:
+        """The id of the row: equal keys of the cache, equal rows."""
+        return row_id("artifact", self.cache_key)
+
+
+def cached_artifacts(engine: Engine, cache_keys: Sequence[str]) -> list[ArtifactRow]:
+    """Return the artifacts that are known under `cache_keys`."""
+    columns = [getattr(Artifact, name) for name in ArtifactRow.__dataclass_fields__]
+    with engine.connect() as connection:
+        found = connection.execute(select(*columns).where(Artifact.cache_key.in_(cache_keys)))
+        return [ArtifactRow(**row) for row in found.mappings()]
+
+
+def record_conversion(
+    connection: Connection, claim: Claim, model: "ConvertedModel", artifacts: Sequence[ArtifactRow]
+) -> list[Message]:
+    """Write artifacts, what the model turned out to be, and the benchmarks that follow.
+
+    Returns:
+        The messages of the benchmarks.
+    """
+    if not model.cached:
+        _upsert_artifacts(connection, artifacts)
+    first = artifacts[0]
+    connection.execute(
+        _CONVERTED,
+        {
+            "id": claim.id,
+            "cached": model.cached,
+            "timings": None if model.cached else orjson.dumps(first.timings_ns).decode(),
+            "peak": None if model.cached else first.peak_rss_kb,
+            "parameters": first.parameters,
+            "shape": first.input_shape,
+            "state_dict": first.state_dict_sha256,
+        },
+    )
+    wanted = [
+        (row_id("benchmark", claim.campaign_id, artifact.id, pool), artifact, pool)
+        for artifact in artifacts
+        for pool in model.pools
+    ]
+    for row, artifact, pool in wanted:
+        connection.execute(
+            _BENCHMARK,
+            {
+                "id": row,
+                "campaign_id": claim.campaign_id,
+                "conversion_id": claim.id,
+                "artifact_id": artifact.id,
+                "pool": pool,
+                "priority": model.priority,
+            },
+        )
+    return [
+        Message(
+            kind=WorkKind.BENCHMARK,
+            row_id=row,
+            label=(model.name, pool),
+            queue=benchmark_queue(pool),
+            priority=model.priority,
+        )
+        for row, _, pool in wanted
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedModel:
+    """What a finished conversion needs to know of its campaign and model."""
+
+    name: str
+    priority: int
+    pools: Sequence[str]
+    #: Every artifact was there already.
+    cached: bool
+
+
+def record_left_out(connection: Connection, claim: Claim, parameters: int | None) -> list[Message]:
+    """Write the parameter count that a conversion found before it left the model out."""
+    connection.execute(_PARAMETERS, {"id": claim.id, "parameters": parameters})
+    return []
+
+
+def record_measurements(
+    connection: Connection, claim: Claim, device: DeviceContext, reports: Sequence[MeasurementReport]
+) -> list[Message]:
+    """Write one measurement per backend of a benchmark; none follows from it."""
+    for report in reports:
+        row = measurement_row(claim, device, report)
+        statement = insert(Measurement).values(row)
+        # Only another attempt of this very benchmark can have written it, and that one lost its right.
+        replaced = {name: statement.excluded[name] for name in row if name != "id"}
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["benchmark_id", "backend"], set_=replaced)
+        )
+    return []
+
+
+def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementReport) -> dict[str, Any]:
+    """Return the columns of one measurement."""
+    latency = report.latency
+    delegation = report.delegation
+    return {
+        "id": row_id("measurement", claim.id, report.backend),
+        "benchmark_id": claim.id,
+        "device_id": row_id("device", device.name),
+        "attempt": claim.attempt,
+        "backend": report.backend,
+        "kind": device.kind,
+        "verdict": report.verdict,
+        "reasons": [str(reason) for reason in report.reasons],
+        "error": report.error,
+        "runs": report.runs,
+        "init_ns": report.init_ns,
+        "first_ns": report.first_inference_ns,
+        "mean_ns": latency and latency.mean_ns,
+        "median_ns": latency and latency.median_ns,
+        "p90_ns": latency and latency.p90_ns,
+        "p95_ns": latency and latency.p95_ns,
+        "p99_ns": latency and latency.p99_ns,
+        "min_ns": latency and latency.min_ns,
+        "max_ns": latency and latency.max_ns,
+        "std_ns": latency and latency.std_ns,
+        "cv": latency and latency.cv,
+        "peak_rss_kb": report.peak_rss_kb,
+        "baseline_rss_kb": report.baseline_rss_kb,
+        "delegate": delegation and delegation.delegate,
+        "delegated_nodes": delegation and delegation.delegated_nodes,
+        "total_nodes": delegation and delegation.total_nodes,
+        "samples_ns": list(report.samples_ns),
+        "report": report.model_dump(mode="json", exclude={"samples_ns"}),
+    }
+
+
+def record_device(engine: Engine, device: DeviceContext, state: str, owner_node: str | None) -> uuid.UUID:
+    """Write what a device is and how it is, and return its id."""
+    identifier = row_id("device", device.name)
+    statement = insert(Device).values(
+        id=identifier,
+        name=device.name,
+        kind=device.kind,
+        pool=device.pool,
+        state=state,
+        owner_node=owner_node,
+        context=device.model_dump(mode="json"),
+    )
+    changed = {
+        name: statement.excluded[name] for name in ("kind", "pool", "state", "owner_node", "context")
+    } | {"seen_at": func.now()}
+    with engine.begin() as connection:
+        connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
+    return identifier
+
+
+def _upsert_artifacts(connection: Connection, artifacts: Sequence[ArtifactRow]) -> None:
+    for artifact in artifacts:
+        row = {"id": artifact.id, **asdict(artifact)}
+        statement = insert(Artifact).values(row)
+        # A row exists already where its file was gone from the store and is made again.
+        made_again = {name: statement.excluded[name] for name in row if name not in {"id", "cache_key"}}
+        connection.execute(statement.on_conflict_do_update(index_elements=["cache_key"], set_=made_again))
+
+
+_CONVERTED = text("""
+WITH converted AS (
+    UPDATE conversion SET cached = :cached, timings_ns = CAST(:timings AS jsonb), peak_rss_kb = :peak
+    WHERE id = :id RETURNING model_id
+)
+UPDATE model
+SET parameters = :parameters, input_shape = :shape, state_dict_sha256 = :state_dict
+FROM converted
+WHERE model.id = converted.model_id
+  AND (model.parameters, model.state_dict_sha256) IS DISTINCT FROM (:parameters, :state_dict)
+""")
+
+_PARAMETERS = text("""
+UPDATE model SET parameters = :parameters
+FROM conversion WHERE conversion.id = :id AND model.id = conversion.model_id
+""")
+
+_BENCHMARK = text("""
+INSERT INTO benchmark (id, campaign_id, conversion_id, artifact_id, pool, priority, state)
+VALUES (:id, :campaign_id, :conversion_id, :artifact_id, :pool, :priority, 'queued')
+ON CONFLICT (id) DO NOTHING
+""")
