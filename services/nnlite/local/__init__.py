@@ -1,0 +1,35 @@
+"""One machine: embedded Postgres and Redis-compatible servers, and workers as child processes.
+
+Public names only. The guardian imports this package for as long as servers
+run, so nothing heavy may be imported here.
+"""
+
+from nnlite.local.home import LocalError
+from nnlite.local.locks import LockTimeout
+from nnlite.local.record import RecordError
+from nnlite.local.sharing import (
+    Endpoints,
+    ServersNotRunning,
+    endpoints,
+    local_site,
+    psql_command,
+    servers,
+    workers_lock,
+)
+from nnlite.local.supervisor import Supervisor, Worker, WorkerStatus
+
+__all__ = [
+    "Endpoints",
+    "LocalError",
+    "LockTimeout",
+    "RecordError",
+    "ServersNotRunning",
+    "Supervisor",
+    "Worker",
+    "WorkerStatus",
+    "endpoints",
+    "local_site",
+    "psql_command",
+    "servers",
+    "workers_lock",
+]

@@ -1,0 +1,95 @@
+"""`workers.json`: which workers a supervisor runs, so that none outlives it for ever.
+
+Workers get SIGTERM from the kernel when their supervisor dies, and stop in
+order. One that does not is ended here, by the guardian or by the next
+supervisor of the home.
+"""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from signal import SIGTERM
+
+from nnlite.local import processes
+from nnlite.local.processes import ProcessIdentity
+from nnlite.local.record import write_privately
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkersRecord:
+    """What `workers.json` says."""
+
+    #: The process whose workers they are.
+    owner: ProcessIdentity
+    #: By name; each leads a process session of its own.
+    workers: dict[str, ProcessIdentity]
+
+
+def _path(home: Path) -> Path:
+    return home / "workers.json"
+
+
+def write_workers(home: Path, owner: ProcessIdentity, workers: Mapping[str, ProcessIdentity]) -> None:
+    """Write down whose workers run."""
+    write_privately(_path(home), json.dumps(asdict(WorkersRecord(owner=owner, workers=dict(workers)))))
+
+
+def read_workers(home: Path) -> WorkersRecord | None:
+    """Return whose workers run, or None where nobody's do; a damaged file is none."""
+    try:
+        document = json.loads(_path(home).read_text())
+        return WorkersRecord(
+            owner=ProcessIdentity(**document["owner"]),
+            workers={name: ProcessIdentity(**worker) for name, worker in document["workers"].items()},
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def forget_workers(home: Path) -> None:
+    """Write down that no workers run."""
+    _path(home).unlink(missing_ok=True)
+
+
+def end_orphans(home: Path, timeout_s: float) -> None:
+    """Wait until a dead supervisor's workers have stopped, and end what is left after `timeout_s`."""
+    record = read_workers(home)
+    if record is None or record.owner.alive:
+        return
+    if sys.platform != "linux":  # where the kernel has asked them already; twice means "at once"
+        for worker in record.workers.values():
+            worker.signal(SIGTERM)
+    deadline = time.monotonic() + timeout_s
+    for worker in record.workers.values():
+        worker.wait(max(0.0, deadline - time.monotonic()))
+        processes.kill_session(worker, timeout_s)
+    forget_workers(home)
+
+
+class OrphanWatch:
+    """Gives workers whose owner died time for an orderly stop, then ends them; never waits itself."""
+
+    def __init__(self, home: Path, patience_s: float) -> None:
+        self._home = home
+        self._patience_s = patience_s
+        self._orphaned_at: float | None = None
+
+    def look(self) -> None:
+        """Look once; what must end now, ends."""
+        record = read_workers(self._home)
+        if record is None or record.owner.alive:
+            self._orphaned_at = None
+            return
+        if self._orphaned_at is None:
+            self._orphaned_at = time.monotonic()
+        left = [worker for worker in record.workers.values() if processes.session_members(worker)]
+        if left and time.monotonic() < self._orphaned_at + self._patience_s:
+            return
+        for worker in left:
+            with contextlib.suppress(TimeoutError):
+                processes.kill_session(worker, self._patience_s)
+        forget_workers(self._home)

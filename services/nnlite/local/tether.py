@@ -1,0 +1,28 @@
+"""Becomes the program that its command line names, which gets SIGTERM when our parent dies.
+
+`python -I -S tether.py PARENT_PID PROGRAM [ARGUMENT...]`. A program of its own,
+because Python code between fork and exec can hang where threads run. Imports
+nothing of nnlite. Where the kernel has no such signal (macOS), it only becomes
+the program.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Tie this process to its parent, then become the program."""
+    parent, *command = sys.argv[1:]
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):
+        sys.exit(f"{command[0]} is not started: its supervisor {parent} is gone")
+    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    main()

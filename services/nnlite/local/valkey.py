@@ -1,0 +1,79 @@
+"""The embedded Redis-compatible server: configured, started and asked."""
+
+import signal
+import socket
+import subprocess
+
+from nnlite.local import programs
+from nnlite.local.home import Site
+
+#: Given on stdin, so that neither a file nor the list of processes shows the password.
+_CONFIGURATION = """\
+bind 127.0.0.1
+port {port}
+protected-mode yes
+requirepass {password}
+daemonize no
+dir "{data}"
+maxmemory-policy noeviction
+appendonly yes
+appendfsync everysec
+save ""
+loglevel warning
+"""
+
+
+class Valkey:
+    """Valkey on a loopback port, with a password; every write is in its log within a second."""
+
+    name = "valkey"
+    executable = "valkey-server"
+    #: Writes out the log and ends.
+    stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._folder = site.home / self.name
+        self.data = self._folder / "data"
+
+    def url(self, port: int, password: str) -> str:
+        """Return what Celery and redis-py connect to."""
+        return f"redis://:{password}@127.0.0.1:{port}/0"
+
+    def prepare(self, password: str, *, is_new_password: bool) -> None:
+        """Make the data folder; the password is given at each start.
+
+        Raises:
+            LocalError: the data belong to another account.
+        """
+        self._folder.mkdir(exist_ok=True)
+        self._folder.chmod(0o755)
+        if not self.data.exists():
+            self._site.make_data_folder(self.data)
+        self._site.check_data_owner(self.data)
+
+    def spawn(self, port: int, password: str) -> subprocess.Popen[bytes]:
+        """Start the server; it answers a little later."""
+        with self._site.open_log(self.name) as log:
+            process = self._site.popen(
+                [programs.valkey_server(self._site), "-"],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/",
+            )  # fmt: skip
+        assert process.stdin is not None  # noqa: S101 - asked for above
+        try:
+            with process.stdin as configuration:
+                text = _CONFIGURATION.format(port=port, password=password, data=self.data)
+                configuration.write(text.encode())
+        except BrokenPipeError:
+            pass  # it is gone already; its log says why
+        return process
+
+    def answers(self, port: int, password: str) -> bool:
+        """Whether the server on `port` takes our password and has read its data."""
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+                connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+                with connection.makefile("rb") as replies:
+                    return [replies.readline().strip(), replies.readline().strip()] == [b"+OK", b"+PONG"]
+        except OSError:
+            return False
