@@ -1,0 +1,122 @@
+"""What every test may use: one pair of embedded servers for the whole run, and databases in it."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
+import pytest
+import redis
+from nnlite.local import Endpoints, servers
+from nnlite.settings import LocalSettings, Settings
+
+#: The numbered databases of the embedded broker that tests take turns with; 0 is nobody's.
+_BROKER_DATABASES = range(1, 16)
+
+
+@pytest.fixture
+def make_home() -> Iterator[Callable[[], Path]]:
+    """Make homes for embedded servers; each is removed after the test.
+
+    Not below `tmp_path`: root's has mode 0700, and the servers' account could not enter it.
+    """
+    homes: list[Path] = []
+
+    def make() -> Path:
+        homes.append(_temporary_home())
+        return homes[-1]
+
+    yield make
+    for home in homes:
+        shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Endpoints]:
+    """The embedded servers of this test run; they do not survive a power cut, and are faster for it."""
+    home = _temporary_home()
+    (home / "postgres").mkdir()
+    (home / "postgres" / "custom.conf").write_text("fsync = off\nfull_page_writes = off\n")
+    with servers(embedded_settings(home)) as endpoints:
+        yield endpoints
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def make_database(embedded: Endpoints) -> Callable[..., str]:
+    """Make a database of its own name and return its URL: `make_database()`, `make_database(migrated=False)`.
+
+    They go with the test run; for databases of modules or sessions.
+    """
+    numbers = itertools.count(1)
+    template: list[str] = []
+
+    def create(name: str, source: str) -> str:
+        with closing(psycopg2.connect(embedded.database_url)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
+        return urlsplit(embedded.database_url)._replace(path=f"/{name}").geturl()
+
+    def make(*, migrated: bool = True) -> str:
+        if migrated and not template:
+            from nnlite.results.database import upgrade
+
+            upgrade(create("migrated", "template0"))
+            template.append("migrated")
+        return create(f"test_{next(numbers)}", template[0] if migrated else "template0")
+
+    return make
+
+
+@pytest.fixture
+def database_url(embedded: Endpoints, make_database: Callable[..., str]) -> Iterator[str]:
+    """A database of this test alone: migrated, without rows."""
+    url = make_database()
+    yield url
+    _drop(embedded, url)
+
+
+@pytest.fixture
+def bare_database_url(embedded: Endpoints, make_database: Callable[..., str]) -> Iterator[str]:
+    """A database of this test alone: not migrated."""
+    url = make_database(migrated=False)
+    yield url
+    _drop(embedded, url)
+
+
+@pytest.fixture(scope="session")
+def _broker_numbers() -> Iterator[int]:
+    return itertools.cycle(_BROKER_DATABASES)
+
+
+@pytest.fixture
+def broker_url(embedded: Endpoints, _broker_numbers: Iterator[int]) -> str:
+    """An empty numbered database of the broker."""
+    url = urlsplit(embedded.broker_url)._replace(path=f"/{next(_broker_numbers)}").geturl()
+    with closing(redis.Redis.from_url(url)) as client:
+        client.flushdb()
+    return url
+
+
+def embedded_settings(home: Path, **local: float) -> Settings:
+    """Return settings for embedded servers in `home`, whatever the environment says."""
+    return Settings(
+        home=home, database_url=None, broker_url=None, local=LocalSettings(**local), _env_file=None
+    )
+
+
+def _temporary_home() -> Path:
+    home = Path(tempfile.mkdtemp(prefix="nnlite-test-"))
+    home.chmod(0o755)
+    return home
+
+
+def _drop(embedded: Endpoints, url: str) -> None:
+    name = urlsplit(url).path.lstrip("/")
+    with closing(psycopg2.connect(embedded.database_url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f'DROP DATABASE "{name}" WITH (FORCE)')
