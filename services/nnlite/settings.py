@@ -47,6 +47,7 @@ class CatalogSettings(Group):
     variable_size: int = Field(
         256, gt=0, description="height and width where neither dataset nor transform fixes them, pixels"
     )
+    fetch_timeout_s: float = Field(1800, gt=0, description="bringing a source's files, 103 MB for LEMUR")
 
 
 class ConversionSettings(Group):
@@ -57,7 +58,9 @@ class ConversionSettings(Group):
     memory_limit_mb: int = Field(8192, gt=0, description="resident memory of the process group, MiB")
     threads: int = Field(1, gt=0, description="threads of one conversion")
     network: bool = Field(False, description="may model code reach the network")
-    drop_privileges: bool = Field(True, description="run model code as an unprivileged account where possible")
+    drop_privileges: bool = Field(
+        True, description="run model code as an unprivileged account where possible"
+    )
     stderr_tail_bytes: int = Field(8192, gt=0, description="how much of a dead child's stderr is kept")
 
     @model_validator(mode="after")
@@ -71,7 +74,9 @@ class MeasurementSettings(Group):
     """The measurement protocol; the values in force are stored with each result."""
 
     threads: int = Field(1, gt=0, description="threads of the CPU backend")
-    cores: str = Field("", description="cores to measure on, such as 2,3 or 4-7; empty: chosen from the machine")
+    cores: str = Field(
+        "", description="cores to measure on, such as 2,3 or 4-7; empty: chosen from the machine"
+    )
     warmup_min_runs: int = Field(5, ge=1)
     warmup_min_s: float = Field(0.5, ge=0)
     warmup_max_s: float = Field(10, gt=0)
@@ -87,7 +92,9 @@ class MeasurementSettings(Group):
     max_canary_drift: float = Field(0.10, gt=0)
     initialize_timeout_s: float = Field(120, gt=0)
     quiet_timeout_s: float = Field(30, gt=0, description="wait for the machine's other work, then not_quiet")
-    quiet_batch_s: float = Field(60, gt=0, description="measure at most this long before converters get a turn")
+    quiet_batch_s: float = Field(
+        60, gt=0, description="measure at most this long before converters get a turn"
+    )
 
 
 class QueueSettings(Group):
@@ -185,7 +192,9 @@ def _checked_secrets(path: Path) -> Path:
     except OSError as error:
         raise SettingsError(f"{PREFIX}SECRETS_FILE={path}: {error.strerror}; name a readable file") from error
     if mode & 0o077:
-        raise SettingsError(f"{PREFIX}SECRETS_FILE={path} has mode {mode:04o}; make it private: chmod 600 {path}")
+        raise SettingsError(
+            f"{PREFIX}SECRETS_FILE={path} has mode {mode:04o}; make it private: chmod 600 {path}"
+        )
     return path
 
 

@@ -1,1 +1,5 @@
-"""Where models come from, and the choice of a mobile-friendly configuration."""
+"""Where models come from: sources, the choice of a configuration for each model, what is left out and why.
+
+Nothing here executes a model's or a transform's code, and nothing imports LEMUR's own package: its files
+are read as text.
+"""

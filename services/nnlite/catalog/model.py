@@ -7,8 +7,14 @@ from typing import Any, Protocol
 
 import orjson
 
+from nnlite.failures import NnliteError
+
 #: How weights come to be where a source ships none.
 SEEDED_WEIGHTS = "init:seed=0"
+
+
+class CatalogError(NnliteError):
+    """A source, or a model in it, cannot be found or read."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -46,6 +52,7 @@ class CatalogModel:
     input_shape: tuple[int, int, int, int] | None
     #: NumPy name of the input's dtype.
     input_dtype: str = "float32"
+    #: Outputs per image or per pixel; 0 where it is not known, and then the model is left out.
     classes: int
     #: `init:seed=0`, or the SHA-256 of a weight file.
     weights: str = SEEDED_WEIGHTS

@@ -1,0 +1,65 @@
+"""A catalogue that was read once is kept under the home folder, for as long as nothing it came from changes.
+
+A cache is never the only copy of anything: one that is stale, damaged or cannot be written is made again or
+done without.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nnlite.catalog.model import CatalogModel
+
+logger = logging.getLogger(__name__)
+
+#: Raise it when rows of equal files would come out differently.
+CACHE_VERSION = 1
+
+_FIELDS = [field.name for field in fields(CatalogModel)]
+
+
+def cache_key(*parts: str) -> str:
+    """Return the one name of everything that rows depend on."""
+    return hashlib.sha256("\0".join((str(CACHE_VERSION), *_FIELDS, *parts)).encode()).hexdigest()
+
+
+def read_cache(path: Path, key: str) -> list[CatalogModel] | None:
+    """Return the rows kept under `key`, or None when there are none that can be trusted."""
+    try:
+        header, _, payload = path.read_bytes().partition(b"\n")
+        if header.decode() != f"{key} {hashlib.sha256(payload).hexdigest()}":
+            return None
+        return [_model(row) for row in orjson.loads(payload)]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def write_cache(path: Path, key: str, models: Sequence[CatalogModel]) -> None:
+    """Keep the rows; readers see the old file or the new one, never a part of it."""
+    payload = orjson.dumps([[getattr(model, name) for name in _FIELDS] for model in models])
+    content = f"{key} {hashlib.sha256(payload).hexdigest()}\n".encode() + payload
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        logger.warning("the catalogue cannot be kept in %s (%s); it will be read again", path, error.strerror)
+
+
+def _model(row: list[Any]) -> CatalogModel:
+    values = dict(zip(_FIELDS, row, strict=True))
+    shape = values["input_shape"]
+    return CatalogModel(**values | {"input_shape": tuple(shape) if shape else None})

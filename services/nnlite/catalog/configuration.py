@@ -1,0 +1,156 @@
+"""The choice of one configuration for each model: from its trials, or by default where it has none.
+
+Values in, values out: reading is the archive's business. The rule favours what trained fastest, and so small
+inputs; a transform or a dataset can be asked for instead.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+#: Trials with at most this batch size are preferred; it leaves no model out, as conversion is batch 1.
+PREFERRED_BATCH = 32
+
+#: What is recorded of a trial beside its configuration.
+NOT_CONFIGURATION = frozenset({"accuracy", "duration", "uid"})
+
+#: Values for a model without trials: the usual ones of PyTorch and torchvision. They decide training, or
+#: the probability of a dropout, which is off in a converted network; sizes and counts are not among them.
+DEFAULTS: Mapping[str, float | int] = {
+    "lr": 0.01,
+    "momentum": 0.9,
+    "dropout": 0.2,
+    "dropout_aux": 0.2,
+    "attention_dropout": 0.1,
+    "stochastic_depth_prob": 0.1,
+    "weight_decay": 1e-4,
+    "norm_eps": 1e-5,
+    "norm_momentum": 0.1,
+    "norm_std": 0.02,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "pretrained": 0.0,
+    "score_thresh": 0.05,
+    "nms_thresh": 0.5,
+    "iou_thresh": 0.5,
+    "fg_iou_thresh": 0.5,
+    "bg_iou_thresh": 0.4,
+    "batch": 1,
+    "epoch": 1,
+}
+#: For any other name: the middle of the range 0..1 from which LEMUR itself draws it.
+OTHER_DEFAULT = 0.5
+
+
+class Trial(NamedTuple):
+    """One recorded training of a model."""
+
+    name: str
+    task: str
+    dataset: str
+    metric: str
+    transform: str
+    uid: str
+    batch: int
+    duration_ns: float
+    accuracy: float | None
+    #: Everything recorded; empty where the archive keeps it apart.
+    values: Mapping[str, Any]
+
+
+class Setting(NamedTuple):
+    """What a model is trained for, and on what."""
+
+    task: str
+    dataset: str
+    metric: str
+    transform: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFilter:
+    """Which trials count."""
+
+    transform: str | None = None
+    dataset: str | None = None
+
+    def takes(self, trial: Trial) -> bool:
+        """Tell whether `trial` may be chosen."""
+        return self.transform in (None, trial.transform) and self.dataset in (None, trial.dataset)
+
+    def __str__(self) -> str:
+        parts = {"transform": self.transform, "dataset": self.dataset}
+        return " and ".join(f"{name} {value}" for name, value in parts.items() if value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What was chosen from all trials."""
+
+    #: The chosen trial of each model that has one.
+    trials: dict[str, Trial]
+    #: Models whose trials were all filtered out.
+    filtered_out: frozenset[str]
+    #: Most frequent setting among the chosen trials, by name prefix.
+    usual_by_prefix: dict[str, Setting] = field(repr=False)
+    #: Most frequent setting among all chosen trials; None without any.
+    usual: Setting | None
+
+    def default_setting(self, name: str) -> Setting | None:
+        """Return the setting of a model without trials: what its siblings usually have."""
+        return self.usual_by_prefix.get(prefix(name), self.usual)
+
+
+def prefix(name: str) -> str:
+    """Return the family of a model: what stands before the first dash of its name."""
+    return name.split("-", 1)[0]
+
+
+def rank(trial: Trial) -> tuple[Any, ...]:
+    """Return what the smallest of is chosen: small batch, then fast, then by uid."""
+    return trial.batch > PREFERRED_BATCH, trial.duration_ns, trial.uid, trial.dataset, trial.transform
+
+
+def choose(trials: Iterable[Trial], only: TrialFilter) -> Choices:
+    """Choose one trial for each model among those that `only` takes."""
+    best: dict[str, tuple[tuple[Any, ...], Trial]] = {}
+    seen: set[str] = set()
+    for trial in trials:
+        seen.add(trial.name)
+        if not only.takes(trial):
+            continue
+        order = rank(trial)
+        known = best.get(trial.name)
+        if known is None or order < known[0]:
+            best[trial.name] = order, trial
+    chosen = {name: trial for name, (_, trial) in best.items()}
+    families: dict[str, Counter[Setting]] = {}
+    for name, trial in chosen.items():
+        families.setdefault(prefix(name), Counter())[setting_of(trial)] += 1
+    return Choices(
+        trials=chosen,
+        filtered_out=frozenset(seen - chosen.keys()),
+        usual_by_prefix={family: _most_frequent(counts) for family, counts in families.items()},
+        usual=_most_frequent(sum(families.values(), Counter())) if families else None,
+    )
+
+
+def setting_of(trial: Trial) -> Setting:
+    """Return what the trial trained for."""
+    return Setting(trial.task, trial.dataset, trial.metric, trial.transform)
+
+
+def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters among what was recorded of a trial."""
+    return {name: value for name, value in values.items() if name not in NOT_CONFIGURATION}
+
+
+def default_hyperparameters(supported: Sequence[str], transform: str) -> dict[str, Any]:
+    """Return values for a model without trials; `batch` and `transform` are always given, as LEMUR does."""
+    values: dict[str, Any] = {name: DEFAULTS.get(name, OTHER_DEFAULT) for name in supported}
+    return values | {"batch": DEFAULTS["batch"], "transform": transform}
+
+
+def _most_frequent(counts: Counter[Setting]) -> Setting:
+    return min(counts, key=lambda setting: (-counts[setting], setting))

@@ -1,0 +1,217 @@
+"""LEMUR: ten thousand PyTorch models with the records of their training, read as files and never imported."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nnlite.catalog.archive import Archive
+from nnlite.catalog.cache import cache_key, read_cache, write_cache
+from nnlite.catalog.configuration import (
+    Choices,
+    Setting,
+    Trial,
+    TrialFilter,
+    choose,
+    default_hyperparameters,
+    setting_of,
+)
+from nnlite.catalog.datasets import DATASETS
+from nnlite.catalog.limits import apply_limits
+from nnlite.catalog.location import find_lemur
+from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
+from nnlite.catalog.selection import did_you_mean
+from nnlite.catalog.shapes import InputShape, NoShape, committed_table, table_version
+from nnlite.catalog.source_text import supported_hyperparameters, why_unusable
+from nnlite.settings import Settings
+
+#: Tasks whose networks take one image and nothing else.
+IMAGE_TASKS = frozenset({"img-classification", "img-segmentation"})
+
+#: Why the others are left out.
+TASK_REASONS = {
+    "obj-detection": "takes a list of images and gives a list of boxes",
+    "img-captioning": "takes a caption beside the image, and its vocabulary is not part of LEMUR",
+    "txt-image": "takes text, and its vocabulary is not part of LEMUR",
+    "txt-generation": "takes text, and its vocabulary is not part of LEMUR",
+}
+
+
+#: Of a model for which there is nothing to go by.
+_NO_SETTING = Setting("", "", "", "")
+
+
+class _Input(NamedTuple):
+    shape: InputShape | None
+    left_out: str | None
+
+
+class LemurSource:
+    """LEMUR as a source of models.
+
+    Args:
+        settings: where it lies, where the cache lies, which limits hold.
+        transform: take only trials with this transform; models without trials take it too.
+        dataset: take only trials on this dataset, likewise.
+    """
+
+    name = "lemur"
+
+    def __init__(
+        self, settings: Settings, *, transform: str | None = None, dataset: str | None = None
+    ) -> None:
+        self._settings = settings
+        self._only = TrialFilter(transform=transform, dataset=dataset)
+        self._archive: Archive | None = None
+
+    @property
+    def archive(self) -> Archive:
+        """The copy of LEMUR that is read; CatalogError when there is none."""
+        if self._archive is None:
+            self._archive = find_lemur(self._settings)
+        return self._archive
+
+    def models(self) -> list[CatalogModel]:
+        """Return every model, left-outs included, sorted by name."""
+        return apply_limits(self._unlimited(), self._settings.catalog)
+
+    def code(self, model: CatalogModel) -> str:
+        """Return the model's code; CatalogError when it is gone or was edited since it was listed."""
+        return _unchanged(self.archive.model_code(model.name), model.code_sha256, f"model {model.name}")
+
+    def transform_code(self, model: CatalogModel) -> str | None:
+        """Return the code of the model's transform, or None where it has none; CatalogError like `code`."""
+        if model.transform is None or model.transform_sha256 is None:
+            return None
+        code = self.archive.transform_code(model.transform)
+        return _unchanged(code, model.transform_sha256, f"transform {model.transform}")
+
+    def _unlimited(self) -> list[CatalogModel]:
+        archive, variable_size = self.archive, self._settings.catalog.variable_size
+        request = [str(archive.path.resolve()), str(self._only), str(variable_size)]
+        key = cache_key(*request, archive.fingerprint(), table_version())
+        # One file per request: a newer LEMUR takes the place of the older one's rows.
+        name = f"lemur-{hashlib.sha256(' '.join(request).encode()).hexdigest()[:16]}.json"
+        path = self._settings.home / "cache" / name
+        models = read_cache(path, key)
+        if models is None:
+            models = read_models(archive, self._only, variable_size)
+            write_cache(path, key, models)
+        return models
+
+
+def read_models(archive: Archive, only: TrialFilter, variable_size: int) -> list[CatalogModel]:
+    """Read every model and choose its configuration; no cache, no limits.
+
+    Args:
+        archive: the copy of LEMUR to read.
+        only: which trials count.
+        variable_size: height and width where neither dataset nor transform fixes them, pixels.
+
+    Raises:
+        CatalogError: it holds no models, or cannot be read, or the filter names what does not exist.
+    """
+    transforms = {name: text_sha256(code) for name, code in archive.transforms().items()}
+    _check(only, transforms)
+    choices = choose(archive.trials(), only)
+    listing = _Listing(archive=archive, choices=choices, only=only, inputs=_Inputs(transforms, variable_size))
+    models = [listing.row(name, code) for name, code in archive.models()]
+    if not models:
+        raise CatalogError(
+            f"{archive.path} holds no models; nn-dataset 2.1.2 is the last release that does: nnlite fetch"
+        )
+    return models
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """What every row of one listing is made from."""
+
+    archive: Archive
+    choices: Choices
+    only: TrialFilter
+    inputs: "_Inputs"
+
+    def row(self, name: str, code: str) -> CatalogModel:
+        trial = self.choices.trials.get(name)
+        setting = setting_of(trial) if trial else self.choices.default_setting(name)
+        left_out = why_unusable(code) or self._without_configuration(name, setting)
+        setting = setting or _NO_SETTING
+        known = self.inputs.of(setting)
+        left_out = left_out or known.left_out
+        dataset = DATASETS.get(setting.dataset) if setting.task in IMAGE_TASKS else None
+        return CatalogModel(
+            source=LemurSource.name,
+            name=name,
+            code_sha256=text_sha256(code),
+            task=setting.task,
+            dataset=setting.dataset,
+            metric=setting.metric,
+            transform=setting.transform or None,
+            transform_sha256=self.inputs.transforms.get(setting.transform),
+            hyperparameters=self._hyperparameters(trial, code, setting, left_out),
+            configuration_source=f"trial:{trial.uid}" if trial else "default",
+            input_shape=known.shape.batch_of_one if known.shape else None,
+            input_dtype=known.shape.dtype if known.shape else "float32",
+            classes=dataset.classes if dataset else 0,
+            accuracy=trial.accuracy if trial else None,
+            left_out=left_out,
+        )
+
+    def _without_configuration(self, name: str, setting: Setting | None) -> str | None:
+        if name in self.choices.filtered_out:
+            return f"no such trial: it was never trained with {self.only}"
+        if setting is None:
+            return "no statistics: neither this model nor any other has a trial to go by"
+        return None
+
+    def _hyperparameters(
+        self, trial: Trial | None, code: str, setting: Setting, left_out: str | None
+    ) -> dict[str, Any]:
+        if trial:
+            return self.archive.hyperparameters(trial)
+        if left_out:
+            return {}
+        return default_hyperparameters(supported_hyperparameters(code), setting.transform)
+
+
+class _Inputs:
+    """What follows from a setting: the hash of the transform, the input's shape, or why there is none."""
+
+    def __init__(self, transforms: dict[str, str], variable_size: int) -> None:
+        self.transforms = transforms
+        self._variable_size = variable_size
+        self._known: dict[Setting, _Input] = {}
+
+    def of(self, setting: Setting) -> _Input:
+        if setting not in self._known:
+            self._known[setting] = self._find(setting)
+        return self._known[setting]
+
+    def _find(self, setting: Setting) -> _Input:
+        if setting.task not in IMAGE_TASKS:
+            why = TASK_REASONS.get(setting.task, "its input cannot be told from its training")
+            return _Input(None, f"task {setting.task}: {why}")
+        if setting.dataset not in DATASETS:
+            return _Input(None, f"unknown dataset: classes and image size of {setting.dataset} are not known")
+        if setting.transform not in self.transforms:
+            return _Input(None, f"transform missing: {setting.transform}.py is not in this copy of LEMUR")
+        digits = self.transforms[setting.transform]
+        found = committed_table().look_up(digits, setting.dataset, self._variable_size)
+        if isinstance(found, NoShape):
+            return _Input(None, f"{found.reason} (transform {setting.transform})")
+        return _Input(found, None)
+
+
+def _check(only: TrialFilter, transforms: dict[str, str]) -> None:
+    for kind, value, known in (
+        ("transform", only.transform, list(transforms)),
+        ("dataset", only.dataset, list(DATASETS)),
+    ):
+        if value is not None and value not in known:
+            raise CatalogError(f"LEMUR has no {kind} {value}{did_you_mean(value, known)}")
+
+
+def _unchanged(code: str, sha256: str, what: str) -> str:
+    if text_sha256(code) != sha256:
+        raise CatalogError(f"{what} was edited since it was listed; submit again to take it as it is now")
+    return code

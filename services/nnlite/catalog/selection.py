@@ -1,0 +1,74 @@
+"""Which models of a catalogue a command means: by name, by pattern, or a reproducible sample."""
+
+import difflib
+import random
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from nnlite.catalog.model import CatalogError, CatalogModel
+
+#: Unknown names that an error spells out; searching close matches of thousands would take minutes.
+MAX_EXPLAINED = 5
+
+
+def select(
+    models: Sequence[CatalogModel],
+    names: Sequence[str] = (),
+    match: str | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+) -> list[CatalogModel]:
+    """Return the named models in the order of their naming, then the others by name.
+
+    The others are those that `match`, or all when neither a name nor a pattern is given. Named models are
+    taken even when they are left out: they become rows with their reason.
+
+    Args:
+        models: the whole catalogue.
+        names: exact names.
+        match: a glob pattern of names, such as `ga-*`.
+        limit: at most this many models, the named ones counted; then left-outs that nobody named are not
+            taken. None: no limit.
+        seed: with `limit`, draw uniformly instead of taking the first by name; equal seeds draw equally.
+
+    Raises:
+        CatalogError: an unknown name, a pattern that nothing matches, or a limit below the names given.
+    """
+    known = {model.name: model for model in models}
+    if unknown := [name for name in names if name not in known]:
+        raise CatalogError(_unknown(unknown, list(known)))
+    named = [known[name] for name in dict.fromkeys(names)]
+    pool = [] if names and match is None else _matching(models, match, excluded=set(names))
+    if limit is None:
+        return named + pool
+    if limit < len(named):
+        raise CatalogError(f"limit {limit} is below the {len(named)} models named; raise it or name fewer")
+    return named + _sample([model for model in pool if model.left_out is None], limit - len(named), seed)
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Return the end of an error message about an unknown name: the close ones, or nothing."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _matching(models: Sequence[CatalogModel], match: str | None, excluded: set[str]) -> list[CatalogModel]:
+    matching = [model for model in models if match is None or fnmatchcase(model.name, match)]
+    if not matching:
+        raise CatalogError(
+            f"no model's name matches {match!r}; `nnlite models` lists the {len(models):,} known"
+        )
+    return sorted((model for model in matching if model.name not in excluded), key=lambda model: model.name)
+
+
+def _sample(pool: list[CatalogModel], count: int, seed: int | None) -> list[CatalogModel]:
+    if seed is None or count >= len(pool):
+        return pool[:count]
+    return sorted(random.Random(seed).sample(pool, count), key=lambda model: model.name)
+
+
+def _unknown(unknown: list[str], known: list[str]) -> str:
+    lines = [f"unknown model {name}{did_you_mean(name, known)}" for name in unknown[:MAX_EXPLAINED]]
+    if len(unknown) > MAX_EXPLAINED:
+        lines.append(f"and {len(unknown) - MAX_EXPLAINED} more unknown names")
+    return "\n".join([*lines, "`nnlite models 'PATTERN*'` lists names"])

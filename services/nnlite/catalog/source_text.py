@@ -1,0 +1,63 @@
+"""What can be told of a model from its text alone: Python's own parser reads it, nothing executes it."""
+
+import ast
+import re
+import symtable
+import warnings
+
+#: What nearly every LEMUR model takes; assumed where the text does not tell.
+USUAL_HYPERPARAMETERS = ("lr", "momentum", "dropout")
+
+#: What Python's parser raises on text that is no Python: null bytes are a ValueError, nesting the other two.
+_UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+#: The function from its first line up to the next line that is not indented.
+_FUNCTION = re.compile(r"^def supported_hyperparameters\(.*(?:\n(?:[ \t].*)?)*", re.MULTILINE)
+
+
+def why_unusable(code: str) -> str | None:
+    """Return why `code` defines no network, or None when it defines one.
+
+    The symbol table is enough to tell, and takes half the time of building a syntax tree.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            symbols = symtable.symtable(code, "model", "exec")
+    except _UNPARSABLE as error:
+        return f"does not parse: {error}"
+    try:
+        net = symbols.lookup("Net")
+    except KeyError:
+        return "no class Net"
+    return None if net.is_assigned() or net.is_imported() else "no class Net"
+
+
+def supported_hyperparameters(code: str) -> tuple[str, ...]:
+    """Return the names that the model's own `supported_hyperparameters()` returns, sorted.
+
+    A function that is absent or computes its answer gives the usual three.
+    """
+    found = _FUNCTION.search(code)
+    if found is None:
+        return USUAL_HYPERPARAMETERS
+    try:
+        # The function alone: parsing whole files would take most of the time of a listing.
+        function = ast.parse(found.group()).body[0]
+    except _UNPARSABLE:
+        return USUAL_HYPERPARAMETERS
+    names = _literal_names(function)
+    return USUAL_HYPERPARAMETERS if names is None else names
+
+
+def _literal_names(function: ast.stmt) -> tuple[str, ...] | None:
+    returns = [node for node in ast.walk(function) if isinstance(node, ast.Return)]
+    if len(returns) != 1 or returns[0].value is None:
+        return None
+    value = returns[0].value
+    if isinstance(value, ast.Call) and len(value.args) == 1:  # set([...])
+        value = value.args[0]
+    try:
+        return tuple(sorted(str(name) for name in ast.literal_eval(value)))
+    except (ValueError, TypeError):
+        return None

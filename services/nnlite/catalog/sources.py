@@ -1,0 +1,44 @@
+"""The seam for more sources of models: entry points of the group `nnlite.sources`, found by name."""
+
+import inspect
+from importlib.metadata import entry_points
+
+from nnlite.catalog.model import CatalogError, ModelSource
+from nnlite.settings import Settings
+
+#: The entry point group; each names a callable that takes the settings and returns a `ModelSource`.
+GROUP = "nnlite.sources"
+
+
+def source_names() -> list[str]:
+    """Return the names of every source that is installed, sorted."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+def load_source(name: str, settings: Settings, **overrides: str | None) -> ModelSource:
+    """Make the source called `name`.
+
+    Args:
+        name: as the entry point is called.
+        settings: passed on.
+        overrides: what the user asked of this source, such as `transform`; None is not passed on.
+
+    Raises:
+        CatalogError: there is no such source, it cannot be loaded, or it knows no such override.
+    """
+    entries = entry_points(group=GROUP, name=name)
+    if not entries:
+        known = ", ".join(source_names()) or "none is installed"
+        raise CatalogError(f"unknown source {name}; known: {known}")
+    entry = next(iter(entries))
+    try:
+        make = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise CatalogError(f"source {name} ({entry.value}) cannot be loaded: {error}") from error
+    given = {option: value for option, value in overrides.items() if value is not None}
+    parameters = inspect.signature(make).parameters
+    for option in given:
+        if option not in parameters:
+            raise CatalogError(f"source {name} has no choice of {option}; leave --{option} out")
+    source: ModelSource = make(settings, **given)
+    return source

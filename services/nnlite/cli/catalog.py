@@ -1,0 +1,129 @@
+"""`nnlite models` and `nnlite fetch`: what there is to convert, what is left out, and how to get it."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Annotated, Any
+
+import typer
+
+from nnlite.catalog.fetch import fetch_lemur
+from nnlite.catalog.model import CatalogModel
+from nnlite.catalog.sources import load_source
+from nnlite.cli.output import err, print_json, print_table
+from nnlite.settings import settings
+
+app = typer.Typer()
+
+#: Rows of a table when nobody says how many; JSON has them all.
+TABLE_ROWS = 50
+
+COLUMNS = ("model", "task", "dataset", "transform", "input", "configuration")
+
+
+@app.command()
+def models(
+    *,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="names or glob patterns; none: every model"),
+    ] = None,
+    match: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="names that match, such as 'ga-*'")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="only this task, such as img-segmentation")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="choose among trials on this dataset, such as cifar-10")
+    ] = None,
+    transform: Annotated[
+        str | None, typer.Option(help="choose among trials with this transform, such as norm_256")
+    ] = None,
+    usable: Annotated[
+        bool | None,
+        typer.Option("--usable/--left-out", help="only what can be converted, or only what cannot"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help=f"rows shown; 0: all [default: {TABLE_ROWS}, all with --json]")
+    ] = None,
+    source: Annotated[str, typer.Option(help="where models come from")] = "lemur",
+    json: Annotated[bool, typer.Option("--json", help="every field of every row, as a JSON array")] = False,
+) -> None:
+    """List the models of a source, each with the configuration that would be converted.
+
+    A model that will not be converted is a row too, with the reason. The first listing reads the whole
+    source, which takes some seconds; later ones take one.
+
+    Examples:
+
+      nnlite models 'ResNet*' --usable
+
+      nnlite models --task img-segmentation --json
+
+      nnlite models --left-out --limit 0
+    """
+    with err.status(f"reading {source}"):
+        catalogue = load_source(source, settings(), dataset=dataset, transform=transform).models()
+    patterns = [*(names or ()), *([match] if match else ())]
+    rows = [model for model in catalogue if _wanted(model, patterns, task, usable)]
+    shown = rows[: _row_count(limit, json) or None]
+    if json:
+        print_json(model.as_dict() | {"identity": model.identity} for model in shown)
+    else:
+        reasons = any(model.left_out for model in shown)
+        print_table(map(_cells, shown), (*COLUMNS, "left out") if reasons else COLUMNS)
+    _print_summary(rows, len(shown), len(catalogue))
+
+
+@app.command()
+def fetch() -> None:
+    """Bring the files of LEMUR (nn-dataset, 103 MB) into the data folder, none of its dependencies.
+
+    Nothing is downloaded twice. Not needed where nn-dataset is installed, or NNLITE_LEMUR names a checkout,
+    a wheel or a SQLite file.
+
+    Example:
+
+      nnlite fetch && nnlite models --usable
+    """
+    with err.status("bringing LEMUR"):
+        wheel = fetch_lemur(settings())
+    typer.echo(wheel)
+
+
+def _wanted(model: CatalogModel, patterns: Sequence[str], task: str | None, usable: bool | None) -> bool:
+    return (
+        (not patterns or any(fnmatchcase(model.name, pattern) for pattern in patterns))
+        and task in (None, model.task)
+        and usable in (None, model.left_out is None)
+    )
+
+
+def _row_count(limit: int | None, json: bool) -> int:
+    if limit is not None:
+        return limit
+    return 0 if json else TABLE_ROWS
+
+
+def _cells(model: CatalogModel) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "task": model.task,
+        "dataset": model.dataset,
+        "transform": model.transform,
+        "input": "x".join(map(str, model.input_shape[1:])) if model.input_shape else None,
+        "configuration": model.configuration_source[: len("trial:") + 8],
+        "left out": model.left_out,
+    }
+
+
+def _print_summary(rows: Iterable[CatalogModel], shown: int, known: int) -> None:
+    rows = list(rows)
+    reasons = Counter(model.left_out.split(":")[0] for model in rows if model.left_out is not None)
+    left_out = sum(reasons.values())
+    note = "" if shown == len(rows) else f"{shown:,} shown, --limit 0 shows all; "
+    err.print(
+        f"{note}{len(rows):,} of {known:,} models: {len(rows) - left_out:,} usable, {left_out:,} left out",
+        highlight=False,
+    )
+    for reason, count in reasons.most_common():
+        err.print(f"  {count:,} {reason}", highlight=False)
