@@ -5,7 +5,8 @@ Android app): other processes write it, so nothing in it is trusted before it
 was validated here. `MeasurementReport` is one backend with statistics and
 verdict, `BenchmarkReport` all backends of one benchmark; its top level holds
 the enriched report of NN Lite, field for field. All durations are integer
-nanoseconds, all memory is kB (1024 bytes), all numbers are finite.
+nanoseconds, all memory is kB (1024 bytes), all numbers are finite. The schema
+version is raised when a field changes its meaning or goes.
 
 `python -m nnlite.results.report` writes `report.schema.json` anew.
 """
@@ -22,8 +23,6 @@ from pydantic.json_schema import models_json_schema
 
 from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict
 
-#: Raised when a field changes its meaning or goes; new optional fields keep it.
-SCHEMA_VERSION = 1
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 
 #: Most samples that one measurement keeps.
@@ -103,7 +102,7 @@ class Output(Part):
 class RunReport(Part):
     """What one measuring process saw of one artifact on one backend; untrusted until validated."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     runtime: Word
     runtime_version: Word
     threads: Count
@@ -193,7 +192,7 @@ class DeviceState(Part):
 class MeasurementReport(Part):
     """The result for one backend: timings, memory, device state, verdict."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     backend: Backend
     precision: Precision
     verdict: Verdict
@@ -288,7 +287,7 @@ class DeviceAnalytics(Part):
 class BenchmarkReport(Part):
     """One artifact on one device, all backends; its first fields are NN Lite's enriched report."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     model_name: Word
     device_type: Word
     os_version: Word

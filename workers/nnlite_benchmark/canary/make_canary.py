@@ -10,7 +10,7 @@ in this package imports this module.
 import sys
 from typing import Any
 
-import flatbuffers
+import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
@@ -123,7 +123,9 @@ def expected(model: bytes) -> bytes:
     """Return the canary's output for its seeded input, raw little-endian float32."""
     interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], seeded_input(INPUT_SHAPE, "float32", SEED))
+    interpreter.set_tensor(
+        interpreter.get_input_details()[0]["index"], seeded_input(INPUT_SHAPE, "float32", SEED)
+    )
     interpreter.invoke()
     return raw_bytes(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
 

@@ -1,0 +1,85 @@
+"""`python -m nnlite_benchmark`: a worker that owns one device. `nnlite worker benchmark` starts it."""
+
+import argparse
+import sys
+import threading
+
+import structlog
+
+from nnlite import logs
+from nnlite.artifacts import ArtifactStore
+from nnlite.failures import Failure, NnliteError
+from nnlite.local import Endpoints, servers
+from nnlite.queue.app import benchmark_queue
+from nnlite.queue.watchdog import Vitals
+from nnlite.queue.worker import WorkerPlan, default_node, give_back_leftovers, open_station, run_worker
+from nnlite.results.recording import record_device
+from nnlite.settings import Settings, SettingsError, load_settings
+from nnlite.vocabulary import Stage, WorkKind
+from nnlite_benchmark.benchmarker import Benchmarker
+from nnlite_benchmark.device import Device
+from nnlite_benchmark.host.device import HostDevice
+
+log = structlog.get_logger()
+
+
+def main() -> int:
+    """Run a benchmark worker until it is stopped; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="nnlite worker benchmark")
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--pool", required=True)
+    parser.add_argument("--name", required=True)
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        logs.configure(settings.log_level)
+        with servers(settings) as endpoints:
+            return _run(settings, endpoints, arguments)
+    except (NnliteError, Failure) as error:
+        log.error(str(error))
+        return 1
+
+
+def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace) -> int:
+    vitals = Vitals()
+    stop = threading.Event()
+    node = default_node(arguments.name)
+    station = open_station(endpoints, settings, node, vitals)
+    store = ArtifactStore(settings.artifacts_url or str(settings.home / "artifacts"), settings.home / "cache")
+    give_back_leftovers(station, WorkKind.BENCHMARK)
+    device = open_device(arguments.device, arguments.pool, settings)
+    benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
+    try:
+        device.prepare()
+        record_device(station.engine, benchmarker.context(), "ready", node)
+        plan = WorkerPlan(
+            kind=WorkKind.BENCHMARK,
+            node=node,
+            queue=benchmark_queue(arguments.pool),
+            pool="threads",
+            concurrency=1,
+            deadline_s=settings.benchmark_deadline_s,
+            station=lambda: station,
+            perform=benchmarker.perform,
+            on_stop=stop.set,
+        )
+        code = run_worker(plan, endpoints, settings, vitals)
+        record_device(station.engine, benchmarker.context(), "stopped", None)
+        return code
+    finally:
+        device.close()
+
+
+def open_device(name: str, pool: str, settings: Settings) -> Device:
+    """Return the device that `--device` names.
+
+    Raises:
+        SettingsError: this version knows no such device.
+    """
+    if name == "host":
+        return HostDevice(settings, pool=pool)
+    raise SettingsError(f"--device {name}: this version measures on `host` only")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""One benchmark as the queue sees it: from a claim to the rows that end it.
+
+Fetches the artifact, measures it backend by backend on the worker's device
+while a thread sends heartbeats, and returns what is to be written.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy.exc import DBAPIError
+
+from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError
+from nnlite.failures import Failure, FailureClass
+from nnlite.queue import leases
+from nnlite.queue.leases import Claim, RightLostError
+from nnlite.queue.messages import Message
+from nnlite.queue.work import Result, Station, send
+from nnlite.queue.worker import EXIT_FAULT
+from nnlite.quiet import Stopped
+from nnlite.results.recording import record_measurements
+from nnlite.results.report import DeviceContext, MeasurementReport
+from nnlite.vocabulary import Backend, Precision, Stage, WorkKind
+from nnlite_benchmark.device import BenchmarkJob, Device, InputSpec, RuntimeRefusal
+
+log = structlog.get_logger()
+
+
+@dataclass(kw_only=True)
+class Benchmarker:
+    """Performs benchmarks on the one device of a worker process."""
+
+    station: Station
+    store: ArtifactStore
+    device: Device
+    #: Set when the worker is told to stop.
+    stop: threading.Event
+    #: What the running attempt is doing; heartbeats write it.
+    stage: Stage = field(default=Stage.CLAIM, init=False)
+    _suspect: bool = field(default=False, init=False)
+    _context: DeviceContext | None = field(default=None, init=False)
+
+    def perform(self, claim: Claim) -> Result:
+        """Return the result of one attempt at a benchmark.
+
+        Raises:
+            Failure: of class device or infrastructure.
+            RightLostError: the row is no longer this attempt's.
+            Stopped: the worker was told to stop.
+        """
+        row = _benchmark(self.station, claim)
+        self.stage = Stage.FETCH
+        job = self._job(row)
+        with self._heartbeats(claim) as ended:
+            try:
+                self._heal()
+                reports = tuple(self._measure(job, Backend(backend), ended) for backend in row["backends"])
+            except Stopped:
+                if self.stop.is_set():
+                    raise
+                raise RightLostError(f"benchmark {claim.id}") from None
+            except Failure as failure:
+                self._suspect = failure.failure_class is FailureClass.DEVICE
+                raise
+        context = self.context()
+        return Result(write=partial(_write, claim=claim, context=context, reports=reports))
+
+    def context(self) -> DeviceContext:
+        """Return what the device is; asked once per process."""
+        if self._context is None:
+            self._context = self.device.context()
+        return self._context
+
+    def _measure(self, job: BenchmarkJob, backend: Backend, ended: threading.Event) -> MeasurementReport:
+        try:
+            return self.device.run(job, backend, stop=ended)
+        except RuntimeRefusal as refusal:
+            log.info("the runtime refuses the artifact", backend=backend, reason=refusal.reason)
+            return refusal.report
+
+    def _heal(self) -> None:
+        """Make sure of a device that failed the last time before it measures again."""
+        if self._suspect:
+            self.device.prepare()
+            self._suspect = False
+
+    def _job(self, row: RowMapping) -> BenchmarkJob:
+        try:
+            artifact = self._fetch(row, row["path"])
+            expected = tuple(self._fetch(row, path) for path in row["reference_outputs"])
+        except StoreError as error:
+            raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
+        return BenchmarkJob(
+            artifact=artifact,
+            artifact_sha256=row["sha256"],
+            model_name=row["model"],
+            precision=Precision(row["precision"]),
+            inputs=tuple(_input(tensor) for tensor in row["inputs"]["tensors"]),
+            seed=row["seed"],
+            expected_outputs=expected or None,
+            artifact_parity_ok=row["parity_ok"],
+        )
+
+    def _fetch(self, row: RowMapping, path: str) -> Path:
+        """Return a file of the store; one that is gone or broken is asked for again from its conversion."""
+        try:
+            return self.store.fetch(path)
+        except ArtifactGoneError as error:
+            self.store.discard(path)
+            with self.station.engine.begin() as connection:
+                connection.execute(_CONVERT_AGAIN, {"id": row["conversion_id"]})
+                messages = leases.messages_for(connection, WorkKind.CONVERSION, [row["conversion_id"]])
+            send(self.station.messenger, messages)
+            reason = f"{error}; the model is converted again"
+            raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
+
+    @contextmanager
+    def _heartbeats(self, claim: Claim) -> Iterator[threading.Event]:
+        """Renew the lease in a thread; yields the event that ends the run: stop, or right lost."""
+        ended = threading.Event()
+        done = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(claim, ended, done), name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield ended
+        finally:
+            done.set()
+            thread.join(self.station.settings.database_timeout_s)
+
+    def _beat(self, claim: Claim, ended: threading.Event, done: threading.Event) -> None:
+        queue = self.station.settings.queue
+        deadline_s = time.monotonic() + self.station.settings.benchmark_deadline_s
+        next_s = time.monotonic() + queue.heartbeat_s
+        while not done.wait(_LOOK_S):
+            if self.stop.is_set():
+                ended.set()
+            now_s = time.monotonic()
+            if now_s > deadline_s + queue.stop_timeout_s:
+                # A thread cannot be killed: what hangs past every limit of its own ends with the process.
+                log.error("past the deadline: ending the worker", benchmark=str(claim.id))
+                os._exit(EXIT_FAULT)
+            if now_s < next_s:
+                continue
+            next_s = now_s + queue.heartbeat_s
+            try:
+                leases.heartbeat(self.station.engine, claim, queue.lease_s, self.stage)
+            except RightLostError:
+                ended.set()
+            except DBAPIError as error:
+                log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
+
+
+#: How often the heartbeat thread looks whether the worker is to stop, seconds.
+_LOOK_S = 0.1
+
+
+def _benchmark(station: Station, claim: Claim) -> RowMapping:
+    with station.engine.connect() as connection:
+        return connection.execute(_BENCHMARK, {"id": claim.id}).mappings().one()
+
+
+def _input(tensor: dict[str, Any]) -> InputSpec:
+    quantization = tensor["quantization"]
+    return InputSpec(
+        name=tensor["name"],
+        shape=tuple(tensor["shape"]),
+        dtype=tensor["dtype"],
+        quantization=(quantization["scales"][0], quantization["zero_points"][0]) if quantization else None,
+    )
+
+
+def _write(
+    connection: Connection, *, claim: Claim, context: DeviceContext, reports: tuple[MeasurementReport, ...]
+) -> list[Message]:
+    return record_measurements(connection, claim, context, reports)
+
+
+_BENCHMARK = text("""
+SELECT b.conversion_id, m.name AS model, c.backends, a.path, a.sha256, a.precision, a.inputs,
+       a.reference_outputs, a.seed, a.parity_ok
+FROM benchmark b
+JOIN campaign c ON c.id = b.campaign_id
+JOIN artifact a ON a.id = b.artifact_id
+JOIN conversion v ON v.id = b.conversion_id
+JOIN model m ON m.id = v.model_id
+WHERE b.id = :id
+""")
+
+_CONVERT_AGAIN = text("""
+UPDATE conversion SET state = 'queued', available_at = now(), finished_at = NULL, reason = NULL
+WHERE id = :id AND state = 'done'
+""")

@@ -1,0 +1,136 @@
+"""What the machine says about itself: read from /proc and /sys, without starting a process.
+
+Nothing here may look like an Android device: the device type begins with
+`host`. What a system does not tell is None, never a guess.
+"""
+
+import os
+import platform
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from nnlite.quiet import Cores
+from nnlite.results.report import Cpu, DeviceContext, DeviceState
+from nnlite.vocabulary import DeviceKind
+
+SYS: Final = Path("/sys")
+PROC: Final = Path("/proc")
+
+
+def host_context(name: str, pool: str, cores: Cores) -> DeviceContext:
+    """Return what stays the same until this machine is started anew."""
+    system = platform.system()
+    return DeviceContext(
+        name=name,
+        kind=DeviceKind.HOST,
+        pool=pool,
+        device_type=f"host {system} {platform.machine()}",
+        os_version=_os_version(),
+        kernel=f"{system} {platform.release()}",
+        cpu=host_cpu(),
+        total_ram_kb=_memory_kb().get("MemTotal") or psutil.virtual_memory().total // 1024,
+        boot_id=_text(PROC / "sys/kernel/random/boot_id"),
+        machine=_machine(),
+        environment=_environment(),
+        quiet_mode=cores.mode,
+        measuring_cores=cores.measuring,
+    )
+
+
+def host_cpu() -> Cpu:
+    """Return the processor: from the first entry of /proc/cpuinfo, x86 or ARM."""
+    fields = _cpuinfo()
+    features = (fields.get("flags") or fields.get("Features") or "").split()
+    return Cpu(
+        architecture=platform.machine(),
+        cores=os.cpu_count() or 1,
+        vendor=fields.get("vendor_id") or fields.get("CPU implementer"),
+        features=tuple(features),
+        model=fields.get("model name") or fields.get("CPU part") or platform.processor() or None,
+    )
+
+
+def host_state(cores: Collection[int]) -> DeviceState:
+    """Return memory, load, frequency and temperature now; `cores` are those that measure."""
+    memory = _memory_kb()
+    return DeviceState(
+        at=datetime.now(UTC),
+        free_ram_kb=memory.get("MemFree"),
+        available_ram_kb=memory.get("MemAvailable") or psutil.virtual_memory().available // 1024,
+        cached_kb=memory.get("Cached"),
+        load_1m=os.getloadavg()[0],
+        governor=_governor(cores),
+        frequency_khz=_frequency_khz(cores),
+        temperatures_c=_temperatures(),
+    )
+
+
+def _os_version() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return f"{platform.system()} {platform.release()}"
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def _cpuinfo() -> dict[str, str]:
+    first, _, _ = (_text(PROC / "cpuinfo") or "").partition("\n\n")
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip()[:5000] for name, _, value in pairs}
+
+
+def _memory_kb() -> dict[str, int]:
+    pairs = (line.split() for line in (_text(PROC / "meminfo") or "").splitlines())
+    return {words[0].rstrip(":"): int(words[1]) for words in pairs if len(words) >= 2}
+
+
+def _machine() -> str | None:
+    dmi = SYS / "devices/virtual/dmi/id"
+    words = [_text(dmi / "sys_vendor"), _text(dmi / "product_name"), _text(PROC / "device-tree/model")]
+    return " ".join(word.replace("\0", "") for word in words if word)[:300] or None
+
+
+def _environment() -> tuple[str, ...]:
+    found = []
+    if Path("/.dockerenv").exists():
+        found.append("container: docker")
+    if Path("/run/.containerenv").exists():
+        found.append("container: podman")
+    if "hypervisor" in (_cpuinfo().get("flags") or "").split():
+        found.append(f"virtual machine: {_text(SYS / 'hypervisor/type') or 'hypervisor flag of the CPU'}")
+    return tuple(found)
+
+
+def _governor(cores: Collection[int]) -> str | None:
+    paths = (SYS / f"devices/system/cpu/cpu{core}/cpufreq/scaling_governor" for core in cores)
+    return ",".join(sorted({governor for path in paths if (governor := _text(path))})) or None
+
+
+def _frequency_khz(cores: Collection[int]) -> int | None:
+    paths = (SYS / f"devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq" for core in cores)
+    found = [int(text) for path in paths if (text := _text(path)) and text.isdigit()]
+    if found:
+        return sum(found) // len(found)
+    try:
+        return round(float(_cpuinfo()["cpu MHz"]) * 1000)
+    except (KeyError, ValueError):
+        return None
+
+
+def _temperatures() -> dict[str, float]:
+    found: dict[str, float] = {}
+    for zone in sorted((SYS / "class/thermal").glob("thermal_zone*"))[:64]:
+        kind, degrees = _text(zone / "type"), _text(zone / "temp")
+        if degrees and degrees.lstrip("-").isdigit():
+            found[f"{zone.name} {kind or ''}".strip()[:300]] = int(degrees) / 1000
+    return found

@@ -1,0 +1,218 @@
+"""Starts the measuring process, watches over it, and says exactly how it ended.
+
+The process has a group of its own, dies with its parent, and is killed in a
+`finally` whatever happens here. Each stage has a deadline, because nothing
+else ends an inference that hangs.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from nnlite.failures import Failure, FailureClass
+from nnlite.quiet import Stopped
+from nnlite.results.report import RunReport
+from nnlite.settings import MeasurementSettings
+from nnlite.vocabulary import Stage
+from nnlite_benchmark.host.runner import REPORT_FILE, RunRequest
+
+#: How often the stop event is looked at, seconds.
+LOOK_S: Final = 0.1
+#: Time beyond the protocol's own limits before the process counts as hung, seconds.
+GRACE_S: Final = 10.0
+#: A killed process is gone within this time, seconds.
+KILL_TIMEOUT_S: Final = 10.0
+MAX_REPORT_BYTES: Final = 100 * 1024 * 1024
+STDERR_TAIL_BYTES: Final = 8192
+#: The only variables of the worker's environment that the process gets: no credentials.
+PASSED_ON: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "HOME", "LANG", "TMPDIR")
+
+#: Called at each stage with the PID of the measuring process.
+OnStage = Callable[[Stage, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadlines:
+    """Longest time for each stage, seconds; an inference already begun may end."""
+
+    initialize_s: float
+    warm_up_s: float
+    run_s: float
+
+    @classmethod
+    def of(cls, settings: MeasurementSettings) -> "Deadlines":
+        """Take them from the settings."""
+        return cls(
+            initialize_s=settings.initialize_timeout_s,
+            warm_up_s=settings.warmup_max_s,
+            run_s=max(settings.max_s, settings.few_runs_max_s),
+        )
+
+    def limit_s(self, stage: Stage, first_inference_s: float) -> float:
+        """Return how long `stage` may last, given how long the first inference took."""
+        if stage is Stage.INITIALIZE:
+            return self.initialize_s
+        stage_s = self.warm_up_s if stage is Stage.WARM_UP else self.run_s
+        return stage_s + GRACE_S + first_inference_s
+
+
+def run_process(
+    request: RunRequest,
+    deadlines: Deadlines,
+    *,
+    stop: threading.Event,
+    on_stage: OnStage = lambda stage, pid: None,
+) -> RunReport:
+    """Run one request in a process of its own and return its validated report.
+
+    A refusal by the runtime is no error here: it stands in the report.
+
+    Raises:
+        Failure: class `device`: it died, outlasted a stage or wrote no usable report; the details have
+            exit status or signal, and the end of its stderr.
+        Stopped: `stop` was set.
+    """
+    folder = Path(request.folder)
+    request_file = folder / "request.json"
+    request_file.write_text(request.to_json(), encoding="utf-8")
+    with (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "nnlite_benchmark.host.runner", str(request_file)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=folder,
+            env=_environment(),
+            process_group=0,
+        )
+    watch = _Watch(process, deadlines, folder, on_stage)
+    try:
+        watch.until_end(stop)
+    finally:
+        _end(process)
+    return _report(folder, watch)
+
+
+class _Watch:
+    """The parent's view of the process: its stage, since when, and what to make of its end."""
+
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", deadlines: Deadlines, folder: Path, on_stage: OnStage
+    ) -> None:
+        self._process = process
+        self._deadlines = deadlines
+        self._folder = folder
+        self._on_stage = on_stage
+        self._unread = b""
+        self._enter(Stage.INITIALIZE, 0.0)
+
+    def until_end(self, stop: threading.Event) -> None:
+        """Follow the process until it closed its pipe and ended in order, else raise."""
+        assert self._process.stdout is not None  # noqa: S101 -- a pipe was asked for
+        pipe = self._process.stdout.fileno()
+        while True:
+            if stop.is_set():
+                raise Stopped("stopped while measuring on the host")
+            left_s = self._since_s + self._limit_s - time.monotonic()
+            if left_s <= 0:
+                raise self._failure(
+                    f"did not finish {self.stage} within {self._limit_s:.0f} s and was killed"
+                )
+            readable, _, _ = select.select([pipe], [], [], min(LOOK_S, left_s))
+            if readable and not self._read(os.read(pipe, 65536)):
+                break
+        try:
+            status = self._process.wait(timeout=GRACE_S)
+        except subprocess.TimeoutExpired:
+            raise self._failure(f"closed its pipe at {self.stage} but did not end; it was killed") from None
+        if status:
+            raise self._failure(f"{_how_it_ended(status)} at {self.stage}", _status_details(status))
+
+    def failure(self, reason: str) -> Failure:
+        """Return the failure of class `device` that blames this process, with the evidence."""
+        return self._failure(reason)
+
+    def _read(self, chunk: bytes) -> bool:
+        *lines, self._unread = (self._unread + chunk).split(b"\n")
+        for line in lines:
+            name, _, first_ns = line.decode("ascii", "replace").partition(" ")
+            with suppress(ValueError):
+                self._enter(Stage(name), int(first_ns) / 1e9)
+                self._on_stage(self.stage, self._process.pid)
+        return bool(chunk)
+
+    def _enter(self, stage: Stage, first_inference_s: float) -> None:
+        self.stage = stage
+        self._since_s = time.monotonic()
+        self._limit_s = self._deadlines.limit_s(stage, first_inference_s)
+
+    def _failure(self, reason: str, details: Mapping[str, Any] | None = None) -> Failure:
+        evidence = {
+            "pid": self._process.pid,
+            **(details or {}),
+            "stderr_tail": _tail(self._folder / "stderr"),
+        }
+        return Failure(FailureClass.DEVICE, self.stage, f"the measuring process {reason}", evidence)
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the group of a process that has not been waited for, and wait for it."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=KILL_TIMEOUT_S)
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _report(folder: Path, watch: _Watch) -> RunReport:
+    path = folder / REPORT_FILE
+    try:
+        size = path.stat().st_size
+        if size > MAX_REPORT_BYTES:
+            raise watch.failure(f"wrote a report of {size} bytes; at most {MAX_REPORT_BYTES} are read")
+        return RunReport.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise watch.failure(f"ended without a report: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise watch.failure(f"wrote a report that does not fit: {field}: {first['msg']}") from error
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        return f"was ended by {_signal_name(-status)}"
+    return f"exited with status {status}"
+
+
+def _status_details(status: int) -> dict[str, Any]:
+    return {"signal": _signal_name(-status)} if status < 0 else {"exit_status": status}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - STDERR_TAIL_BYTES))
+        return file.read().decode("utf-8", "replace")

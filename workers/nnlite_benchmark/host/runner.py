@@ -1,0 +1,235 @@
+"""The measuring process: one artifact, one run, one report, then it ends.
+
+`python -m nnlite_benchmark.host.runner REQUEST.json` writes the report and the
+outputs into the request's folder and prints a line at each stage. Only NumPy
+and LiteRT are loaded beside the standard library, so that it starts quickly
+and little but the artifact is in its memory. It trusts its parent; its parent
+does not trust it.
+"""
+
+import ctypes
+import gc
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, Self, TextIO, TypeVar
+
+from nnlite.vocabulary import Stage
+from nnlite_benchmark.host.delegation import Node, count_delegated
+from nnlite_benchmark.protocol import Bounds, encode_samples, timed_runs, warm_up
+
+REPORT_FILE: Final = "report.json"
+PR_SET_PDEATHSIG: Final = 1
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What the parent asks for; JSON between the two processes."""
+
+    artifact: str
+    #: One raw little-endian file for each input, in the interpreter's order.
+    inputs: tuple[str, ...]
+    #: Where the report and the outputs go.
+    folder: str
+    threads: int
+    #: Empty: wherever the OS likes.
+    cores: tuple[int, ...]
+    bounds: Bounds
+    parent_pid: int
+
+    def to_json(self) -> str:
+        """Return the request as its process reads it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        return cls(**{**fields, "bounds": Bounds(**fields["bounds"])})
+
+
+class Refused(Exception):
+    """The runtime does not accept the artifact or its inputs."""
+
+
+class Runner:
+    """Collects the report while the stages go by."""
+
+    def __init__(self, request: RunRequest, channel: TextIO) -> None:
+        self._request = request
+        self._channel = channel
+        self.report: dict[str, Any] = {
+            "runtime": "LiteRT",
+            "runtime_version": version("ai-edge-litert"),
+            "threads": request.threads,
+            "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+        }
+
+    def run(self) -> None:
+        """Do every stage; a refusal ends them and stands in the report."""
+        try:
+            self._enter(Stage.INITIALIZE)
+            interpreter = self._initialized()
+            bounds = self._request.bounds
+            self._enter(Stage.WARM_UP)
+            invoke = interpreter.invoke
+            runs, elapsed_ns = _accepted(lambda: warm_up(invoke, time.perf_counter_ns, bounds))
+            self.report |= {"warmup_runs": runs, "warmup_ns": elapsed_ns}
+            # Read here: timed runs only repeat this work, and their samples are memory of ours.
+            self.report["peak_rss_kb"] = _status_kb("VmHWM")
+            self._enter(Stage.RUN)
+            gc.collect()
+            gc.disable()
+            samples, run_ns = _accepted(lambda: timed_runs(invoke, time.perf_counter_ns, bounds))
+            self.report |= {"samples": encode_samples(samples), "run_ns": run_ns}
+            self.report["outputs"] = list(self._outputs(interpreter))
+        except Refused as refusal:
+            self.report["error"] = str(refusal)[:10_000]
+
+    def _enter(self, stage: Stage) -> None:
+        self.report["stage"] = stage.value
+        self._channel.write(f"{stage.value} {self.report.get('first_inference_ns', 0)}\n")
+        self._channel.flush()
+
+    def _initialized(self) -> Any:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.report["baseline_rss_kb"] = _status_kb("VmRSS")
+        _forget_peak()
+        begin_ns = time.perf_counter_ns()
+        interpreter = _accepted(
+            lambda: Interpreter(model_path=self._request.artifact, num_threads=self._request.threads)
+        )
+        loaded_ns = time.perf_counter_ns()
+        _accepted(interpreter.allocate_tensors)
+        ready_ns = time.perf_counter_ns()
+        self._fill_inputs(interpreter)
+        first_ns = time.perf_counter_ns()
+        _accepted(interpreter.invoke)
+        self.report |= {
+            "first_inference_ns": time.perf_counter_ns() - first_ns,
+            "load_ns": loaded_ns - begin_ns,
+            "prepare_ns": ready_ns - loaded_ns,
+            "init_ns": ready_ns - begin_ns,
+            "delegation": _delegation(interpreter),
+        }
+        return interpreter
+
+    def _fill_inputs(self, interpreter: Any) -> None:
+        import numpy as np
+
+        details = interpreter.get_input_details()
+        if len(details) != len(self._request.inputs):
+            raise Refused(f"the artifact has {len(details)} inputs, {len(self._request.inputs)} were given")
+        for detail, file in zip(details, self._request.inputs, strict=True):
+            raw = Path(file).read_bytes()
+            dtype = np.dtype(detail["dtype"]).newbyteorder("<")
+            shape = tuple(int(size) for size in detail["shape"])
+            expected = int(np.prod(shape)) * dtype.itemsize
+            if len(raw) != expected:
+                raise Refused(
+                    f"input {detail['name']} is {dtype.name} {shape}, {expected} bytes; {len(raw)} were given"
+                )
+            values = np.frombuffer(raw, dtype).reshape(shape).astype(detail["dtype"])
+            _accepted(partial(interpreter.set_tensor, detail["index"], values))
+
+    def _outputs(self, interpreter: Any) -> Any:
+        for number, detail in enumerate(interpreter.get_output_details()):
+            tensor = _accepted(partial(interpreter.get_tensor, detail["index"]))
+            raw = tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes()
+            name = f"output_{number}.raw"
+            (Path(self._request.folder) / name).write_bytes(raw)
+            scale, zero_point = detail["quantization"]
+            yield {
+                "name": detail["name"],
+                "dtype": tensor.dtype.name,
+                "shape": list(tensor.shape),
+                "scale": float(scale) if scale else None,
+                "zero_point": int(zero_point) if scale else None,
+                "file": name,
+                "sha256": hashlib.sha256(raw).hexdigest(),
+            }
+
+
+def _accepted(call: Callable[[], Result]) -> Result:
+    """Call the runtime; LiteRT says no by ValueError and RuntimeError."""
+    try:
+        return call()
+    except (ValueError, RuntimeError) as error:
+        raise Refused(str(error) or type(error).__name__) from error
+
+
+def _delegation(interpreter: Any) -> dict[str, Any]:
+    nodes = (
+        Node(name=op["op_name"], inputs=_indices(op["inputs"]), outputs=_indices(op["outputs"]))
+        for op in interpreter._get_ops_details()
+    )
+    count = count_delegated(nodes)
+    return {
+        "delegate": "TfLiteXNNPackDelegate",
+        "delegated_nodes": count.delegated,
+        "total_nodes": count.total,
+        "partitions": count.groups if count.delegated == count.total else None,
+        "counted_from": "graph",
+    }
+
+
+def _indices(tensors: Any) -> list[int]:
+    return [int(index) for index in tensors]
+
+
+def _status_kb(field: str) -> int | None:
+    """Return a memory field of /proc/self/status, kB; None where there is no such file."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1])
+    except OSError:
+        return None
+    return None
+
+
+def _forget_peak() -> None:
+    """Let VmHWM start again from the memory in use now."""
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+
+
+def _die_with(parent_pid: int) -> None:
+    """End with the parent, whatever ends it; a parent that is gone already counts."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def main() -> None:
+    """Run the request that the first argument names."""
+    # The runtime may print; only stage lines go to the parent's pipe.
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    request = RunRequest.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    _die_with(request.parent_pid)
+    if request.cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, request.cores)
+    runner = Runner(request, channel)
+    runner.run()
+    report = Path(request.folder) / REPORT_FILE
+    report.write_text(json.dumps(runner.report), encoding="utf-8")
+    # Without the interpreter's destructors: the report is written, nothing is left to do.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
