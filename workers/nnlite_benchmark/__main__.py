@@ -8,17 +8,18 @@ import structlog
 
 from nnlite import logs
 from nnlite.artifacts import ArtifactStore
-from nnlite.failures import Failure, NnliteError
+from nnlite.failures import NnliteError
 from nnlite.local import Endpoints, servers
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.watchdog import Vitals
 from nnlite.queue.worker import WorkerPlan, default_node, give_back_leftovers, open_station, run_worker
 from nnlite.results.recording import record_device
 from nnlite.settings import Settings, SettingsError, load_settings
-from nnlite.vocabulary import Stage, WorkKind
+from nnlite.vocabulary import WorkKind
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.device import Device
 from nnlite_benchmark.host.device import HostDevice
+from nnlite_benchmark.host.process import OnStage
 
 log = structlog.get_logger()
 
@@ -35,7 +36,7 @@ def main() -> int:
         logs.configure(settings.log_level)
         with servers(settings) as endpoints:
             return _run(settings, endpoints, arguments)
-    except (NnliteError, Failure) as error:
+    except NnliteError as error:
         log.error(str(error))
         return 1
 
@@ -47,7 +48,9 @@ def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace
     station = open_station(endpoints, settings, node, vitals)
     store = ArtifactStore(settings.artifacts_url or str(settings.home / "artifacts"), settings.home / "cache")
     give_back_leftovers(station, WorkKind.BENCHMARK)
-    device = open_device(arguments.device, arguments.pool, settings)
+    device = open_device(
+        arguments.device, arguments.pool, settings, lambda stage, _pid: benchmarker.note(stage)
+    )
     benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
     try:
         device.prepare()
@@ -70,14 +73,14 @@ def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace
         device.close()
 
 
-def open_device(name: str, pool: str, settings: Settings) -> Device:
+def open_device(name: str, pool: str, settings: Settings, on_stage: OnStage) -> Device:
     """Return the device that `--device` names.
 
     Raises:
         SettingsError: this version knows no such device.
     """
     if name == "host":
-        return HostDevice(settings, pool=pool)
+        return HostDevice(settings, pool=pool, on_stage=on_stage)
     raise SettingsError(f"--device {name}: this version measures on `host` only")
 
 

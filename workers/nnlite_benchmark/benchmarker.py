@@ -73,6 +73,10 @@ class Benchmarker:
         context = self.context()
         return Result(write=partial(_write, claim=claim, context=context, reports=reports))
 
+    def note(self, stage: Stage) -> None:
+        """Note where the measuring process is; the next heartbeat writes it."""
+        self.stage = stage
+
     def context(self) -> DeviceContext:
         """Return what the device is; asked once per process."""
         if self._context is None:

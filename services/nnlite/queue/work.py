@@ -22,6 +22,7 @@ from nnlite.queue import leases
 from nnlite.queue.leases import BusyError, Claim, RightLostError
 from nnlite.queue.messages import BrokerUnreachableError, Message, Messenger
 from nnlite.queue.owner import Owner
+from nnlite.quiet import Stopped
 from nnlite.settings import Settings
 from nnlite.vocabulary import Stage, WorkKind, WorkState
 
@@ -29,10 +30,6 @@ log = structlog.get_logger()
 
 #: Pause before a row whose twin is being converted is looked at again, seconds.
 BUSY_PAUSE_S = 5.0
-
-
-class StoppedError(NnliteError):
-    """The worker is told to stop; its work goes back as released."""
 
 
 class UnreachableError(NnliteError):
@@ -128,7 +125,7 @@ def _attempt(station: Station, claim: Claim, perform: Perform) -> Result | Failu
         return failure
     except RightLostError:
         return None
-    except StoppedError:
+    except Stopped:
         return Failure(FailureClass.RELEASED, Stage.CLAIM, "the worker was stopped in order")
     except DBAPIError as error:
         return Failure(FailureClass.INFRASTRUCTURE, Stage.CLAIM, f"Postgres: {_first_line(error)}")

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -21,7 +21,6 @@ from nnlite.queue import leases
 from nnlite.queue.app import create_app, task_name
 from nnlite.queue.messages import Messenger
 from nnlite.queue.owner import Instance, Owner
-from nnlite.queue.process import reset_signals
 from nnlite.queue.watchdog import Vitals, Watchdog
 from nnlite.queue.work import BUSY_PAUSE_S, Outcome, Perform, Station, UnreachableError, send, work
 from nnlite.results.database import check_schema, engine_for
@@ -77,12 +76,16 @@ class WorkerPlan:
     #: Returns this process's station; called inside the pool.
     station: Callable[[], Station]
     perform: Perform
+    #: Called in a signal handler when the worker is told to stop.
+    on_stop: Callable[[], None] = lambda: None
 
 
 def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
     """Register the one task of `plan`: thin, late acknowledged, never failing for Celery."""
 
-    @app.task(name=task_name(plan.kind), bind=True, acks_late=True, max_retries=None)
+    @app.task(  # type: ignore[untyped-decorator]
+        name=task_name(plan.kind), bind=True, acks_late=True, max_retries=None
+    )
     def task(self: Task, row: str, *label: str) -> str:
         vitals.alive()
         try:
@@ -111,7 +114,7 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
         stop_timeout_s=settings.queue.stop_timeout_s,
     )
     watchdog_pid = watchdog.start()
-    ready = _when_ready(plan, vitals)
+    ready = _when_ready(plan, vitals, settings.queue.stop_timeout_s)
     signals.worker_ready.connect(ready, weak=False)
     try:
         worker = app.Worker(
@@ -133,24 +136,29 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
         os.waitpid(watchdog_pid, 0)
 
 
-def _when_ready(plan: WorkerPlan, vitals: Vitals) -> Callable[..., None]:
+def _when_ready(plan: WorkerPlan, vitals: Vitals, stop_timeout_s: float) -> Callable[..., None]:
     def ready(**_: Any) -> None:
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         for number, celery_handler in handlers.items():
-            signal.signal(number, _stop_then(celery_handler, vitals))
+            signal.signal(number, _stop_then(celery_handler, plan, vitals, stop_timeout_s))
         vitals.ready()
         log.info("ready", node=plan.node, queue=plan.queue, concurrency=plan.concurrency)
 
     return ready
 
 
-def _stop_then(celery_handler: Any, vitals: Vitals) -> Callable[[int, FrameType | None], None]:
+def _stop_then(
+    celery_handler: Any, plan: WorkerPlan, vitals: Vitals, stop_timeout_s: float
+) -> Callable[[int, FrameType | None], None]:
     """Tell the work to stop before Celery begins to wait for it; a second signal exits at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         if vitals.stopping:
             os._exit(EXIT_FAULT)
         vitals.stop()
+        plan.on_stop()
+        signal.alarm(max(1, round(stop_timeout_s)))
         if callable(celery_handler):
             celery_handler(number, frame)
 

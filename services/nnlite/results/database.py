@@ -1,5 +1,7 @@
 """The connection to Postgres and the state of its schema."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -26,7 +28,9 @@ def engine_for(database_url: str, timeout_s: float = 10) -> Engine:
     try:
         url = make_url(database_url)
     except ArgumentError as error:
-        raise DatabaseError("NNLITE_DATABASE_URL is not a URL; write postgresql://USER@HOST:PORT/NAME") from error
+        raise DatabaseError(
+            "NNLITE_DATABASE_URL is not a URL; write postgresql://USER@HOST:PORT/NAME"
+        ) from error
     if url.get_backend_name() != "postgresql":
         raise DatabaseError(f"NNLITE_DATABASE_URL is of {url.get_backend_name()}; nnlite needs Postgres")
     return create_engine(
@@ -77,7 +81,8 @@ def check_schema(engine: Engine) -> None:
         raise DatabaseError(f"the database {where(engine)} is not migrated; run `nnlite db upgrade`")
     if current != head:
         raise DatabaseError(
-            f"the database {where(engine)} has schema {current}, this nnlite needs {head}; run `nnlite db upgrade`"
+            f"the database {where(engine)} has schema {current}, this nnlite needs {head}; "
+            "run `nnlite db upgrade`"
         )
 
 
@@ -92,3 +97,13 @@ def _migrations() -> Path:
     package = Path(nnlite.__file__).parent
     installed = package / "migrations"
     return installed if installed.is_dir() else package.parents[1] / "migrations"
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn a lost connection inside the block into a DatabaseError that says so."""
+    try:
+        yield
+    except OperationalError as error:
+        first_line = str(error.orig).strip().partition("\n")[0]
+        raise DatabaseError(f"Postgres went away: {first_line}; try again when it is back") from error

@@ -1,0 +1,35 @@
+"""The `nnlite` command: each module here has the commands of one room and only presents.
+
+Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130
+stopped by Ctrl-C.
+"""
+
+import sys
+
+import typer
+
+from nnlite.cli import campaigns, catalog, database, doctor, run, workers
+from nnlite.cli.output import err
+from nnlite.failures import NnliteError
+from nnlite.results.database import explained
+
+app = typer.Typer(
+    name="nnlite",
+    help="Find out, unattended and for days, how fast thousands of PyTorch models really run.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for room in (run.app, campaigns.app, catalog.app, workers.app, database.app, doctor.app):
+    app.add_typer(room)
+
+
+def main() -> None:
+    """Run the command line and exit with what it means."""
+    try:
+        with explained():
+            app()
+    except NnliteError as error:
+        err.print("[bold red]error:[/bold red] ", end="")
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,5 @@
+"""`python -m nnlite.cli` is `nnlite`."""
+
+from nnlite.cli import main
+
+main()

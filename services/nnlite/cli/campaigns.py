@@ -1,0 +1,196 @@
+"""Commands on campaigns: submit, watch, status, results, failures, retry, cancel, pause, resume."""
+
+import csv
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from nnlite.campaigns import control
+from nnlite.campaigns.request import HOST_POOL, Request
+from nnlite.campaigns.submit import Submitted, submit
+from nnlite.cli import options, presentation, selection, watching
+from nnlite.cli.output import err, print_json, print_table
+from nnlite.cli.session import Session, interruptible, session
+from nnlite.queue.app import DEFAULT_PRIORITY
+from nnlite.results import queries
+from nnlite.vocabulary import WorkState
+
+app = typer.Typer()
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+@app.command("submit")
+def submit_command(
+    models: options.Models = None,
+    source: options.Source = "lemur",
+    limit: options.Limit = None,
+    match: options.Match = None,
+    seed: options.Seed = None,
+    backend: options.Backends = ["cpu"],
+    pool: Annotated[list[str], typer.Option(help="Pool of devices to measure on; repeatable.")] = [HOST_POOL],
+    transform: options.Transform = None,
+    dataset: options.Dataset = None,
+    name: options.Name = None,
+    priority: options.Priority = DEFAULT_PRIORITY,
+) -> None:
+    """Enqueue one conversion per model and come back at once.
+
+    Workers do the rest: `nnlite worker convert` and `nnlite worker benchmark`.
+    Submitting the same request again resumes it and makes nothing twice.
+
+    Example: nnlite submit --match 'ga-*' --limit 100 --seed 1 --name night
+    """
+    request = Request(
+        source=source,
+        models=tuple(models or ()),
+        match=match,
+        limit=limit,
+        seed=seed,
+        pools=tuple(pool),
+        backends=selection.backends(backend),
+        transform=transform,
+        dataset=dataset,
+    )
+    with session() as cluster:
+        submitted = submit_request(cluster, request, name, priority)
+    err.print(f"watch it: nnlite watch {submitted.name}", highlight=False)
+
+
+def submit_request(cluster: Session, request: Request, name: str | None, priority: int) -> Submitted:
+    """Look the models up, submit the request and say what became of it.
+
+    Raises:
+        NnliteError: nothing was submitted; the message says why.
+    """
+    selected = selection.resolve(request, cluster.settings)
+    submitted = submit(
+        cluster.engine,
+        cluster.messenger,
+        request,
+        models=selected.models,
+        source=selected.source,
+        settings=cluster.settings,
+        name=name,
+        priority=priority,
+    )
+    verb = "resumed" if submitted.resumed else "submitted"
+    left_out = f", {submitted.left_out} of them left out" if submitted.left_out else ""
+    err.print(f"{verb} campaign {submitted.name}: {submitted.models} models{left_out}", highlight=False)
+    if not submitted.sent:
+        err.print("[yellow]the broker is away; work starts when the broker is back[/yellow]")
+    return submitted
+
+
+@app.command()
+def watch(name: options.Campaign) -> None:
+    """Show a campaign's progress until it has ended; Ctrl-C leaves it running."""
+    with interruptible(f"{name} goes on; watch it again: nnlite watch {name}"), session() as cluster:
+        _find(cluster, name)
+        progress = watching.watch(cluster.engine, name)
+    err.print(watching.summary(progress), highlight=False)
+
+
+@app.command()
+def status(name: options.OptionalCampaign = None, json: options.Json = False) -> None:
+    """List campaigns and how far they are, newest first."""
+    with session() as cluster:
+        if name:
+            _find(cluster, name)
+        found = queries.campaigns(cluster.engine, name)
+    rows = [presentation.campaign_row(progress) for progress in found]
+    if json:
+        print_json([vars(progress) | {"remaining": progress.remaining} for progress in found])
+    else:
+        print_table(rows, presentation.CAMPAIGN_COLUMNS)
+
+
+@app.command()
+def results(
+    name: options.OptionalCampaign = None,
+    model: Annotated[str | None, typer.Option(help="Only models like this; `*` stands for anything.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="json and csv have every column.")] = Format.TABLE,
+    json: options.Json = False,
+) -> None:
+    """Show measurements: latency with verdict, parity and everything that explains them.
+
+    Example: nnlite results night --format csv > night.csv
+    """
+    with session() as cluster:
+        if name:
+            _find(cluster, name)
+        rows = queries.latencies(cluster.engine, name, model)
+    if json or form is Format.JSON:
+        print_json(rows)
+    elif form is Format.CSV:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(presentation.csv_rows(rows))
+    else:
+        print_table([presentation.result_row(row) for row in rows], presentation.RESULT_COLUMNS)
+
+
+@app.command()
+def failures(name: options.OptionalCampaign = None, json: options.Json = False) -> None:
+    """List every model without a result: class, stage and reason; left-outs included."""
+    with session() as cluster:
+        if name:
+            _find(cluster, name)
+        rows = queries.failures(cluster.engine, name)
+    if json:
+        print_json(rows)
+    else:
+        print_table([presentation.failure_row(row) for row in rows], presentation.FAILURE_COLUMNS)
+
+
+@app.command()
+def retry(
+    name: options.Campaign,
+    models: options.Models = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Also what failed for good.")] = False,
+    cancelled: Annotated[bool, typer.Option("--cancelled", help="Also what was cancelled.")] = False,
+) -> None:
+    """Queue what rests in quarantine again, with its counters at zero; history stays."""
+    states = [WorkState.QUARANTINED]
+    states += [WorkState.FAILED] if failed or models else []
+    states += [WorkState.CANCELLED] if cancelled else []
+    with session() as cluster:
+        count = control.retry(cluster.engine, cluster.messenger, name, states, models or ())
+    err.print(f"queued again: {count}", highlight=False)
+
+
+@app.command()
+def cancel(name: options.Campaign) -> None:
+    """End a campaign: what is queued or running becomes cancelled; results stay."""
+    with session() as cluster:
+        count = control.cancel(cluster.engine, name)
+    err.print(f"cancelled {name}: {count} conversions and benchmarks", highlight=False)
+
+
+@app.command()
+def pause(name: options.Campaign) -> None:
+    """Start nothing more of a campaign; what runs goes on to its end."""
+    with session() as cluster:
+        control.pause(cluster.engine, name)
+    err.print(f"paused {name}; go on with: nnlite resume {name}", highlight=False)
+
+
+@app.command()
+def resume(name: options.Campaign) -> None:
+    """Let a paused campaign go on."""
+    with session() as cluster:
+        sent = control.resume(cluster.engine, cluster.messenger, name)
+    err.print(f"resumed {name}" + ("" if sent else "; work starts when the broker is back"), highlight=False)
+
+
+def _find(cluster: Session, name: str) -> None:
+    with cluster.engine.connect() as connection:
+        control.find(connection, name)

@@ -1,0 +1,41 @@
+"""Commands on the database: bring its schema up to date, say where it is, open psql."""
+
+import os
+
+import typer
+
+from nnlite.cli.output import err, out
+from nnlite.local import psql_command, servers
+from nnlite.results.database import engine_for, upgrade, where
+from nnlite.settings import load_settings
+
+app = typer.Typer()
+db = typer.Typer(help="The database: schema, address, psql.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+
+@db.command("upgrade")
+def upgrade_command() -> None:
+    """Bring the schema of the database to this version; harmless when it is there."""
+    settings = load_settings()
+    with servers(settings) as found:
+        upgrade(found.database_url)
+        err.print(f"up to date: {where(engine_for(found.database_url))}", highlight=False)
+
+
+@db.command()
+def url() -> None:
+    """Print the URL of the database, password included, while the embedded servers run."""
+    settings = load_settings()
+    with servers(settings) as found:
+        out.print(found.database_url, highlight=False, soft_wrap=True)
+
+
+@db.command()
+def psql() -> None:
+    """Open the database in psql; what is piped to it is run: echo 'TABLE latency' | nnlite db psql."""
+    settings = load_settings()
+    with servers(settings):
+        command, environment = psql_command(settings)
+        status = os.spawnvpe(os.P_WAIT, command[0], command, dict(os.environ) | environment)
+    raise typer.Exit(status)

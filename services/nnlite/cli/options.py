@@ -1,0 +1,27 @@
+"""Arguments and options that several commands share, each with its help."""
+
+from typing import Annotated
+
+import typer
+
+from nnlite.queue.app import DEFAULT_PRIORITY
+
+Models = Annotated[
+    list[str] | None, typer.Argument(help="Names of models; none: all that the options leave.")
+]
+Source = Annotated[str, typer.Option(help="Where models come from; `nnlite models` lists what it has.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most this many models.")]
+Match = Annotated[str | None, typer.Option(help="Only models whose name matches this glob, such as 'ga-*'.")]
+Seed = Annotated[int | None, typer.Option(help="With --limit: a random sample, the same for the same seed.")]
+Backends = Annotated[
+    list[str], typer.Option("--backend", help="What executes the artifact: cpu, gpu, npu; repeatable.")
+]
+Name = Annotated[
+    str | None, typer.Option(help="Name of the campaign; without one, the same request has the same name.")
+]
+Transform = Annotated[str | None, typer.Option(help="Only configurations with this transform.")]
+Dataset = Annotated[str | None, typer.Option(help="Only configurations of this dataset.")]
+Priority = Annotated[int, typer.Option(help=f"0-9, larger is sooner; the default is {DEFAULT_PRIORITY}.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")]
+Campaign = Annotated[str, typer.Argument(help="Name of a campaign; `nnlite status` lists them.")]
+OptionalCampaign = Annotated[str | None, typer.Argument(help="Name of a campaign; none: all of them.")]

@@ -1,0 +1,126 @@
+"""`nnlite run`: the whole chain on this machine, attached."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nnlite.campaigns.request import Request
+from nnlite.cli import options, presentation, selection, watching
+from nnlite.cli.campaigns import submit_request
+from nnlite.cli.output import err, print_table
+from nnlite.cli.session import Session, interruptible, session
+from nnlite.cli.workers import conversion_environment
+from nnlite.failures import NnliteError
+from nnlite.local import Supervisor, Worker, local_site, workers_lock
+from nnlite.queue.app import DEFAULT_PRIORITY
+from nnlite.results import queries
+from nnlite.settings import load_settings
+
+app = typer.Typer()
+#: A worker that was restarted this often does not come up at all.
+_MAX_RESTARTS = 5
+
+
+@app.command()
+def run(
+    models: options.Models = None,
+    source: options.Source = "lemur",
+    limit: options.Limit = None,
+    match: options.Match = None,
+    seed: options.Seed = None,
+    backend: options.Backends = ["cpu"],
+    transform: options.Transform = None,
+    dataset: options.Dataset = None,
+    name: options.Name = None,
+    priority: options.Priority = DEFAULT_PRIORITY,
+    converters: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
+) -> None:
+    """Convert and measure models on this machine, and show the results.
+
+    Starts the servers and the workers, submits, shows progress until everything
+    has ended, stops what it started. Ctrl-C stops it in order; the same command
+    resumes. A second `run` beside the first only submits to its workers.
+
+    Example: nnlite run --limit 20 --seed 1
+    """
+    request = Request(
+        source=source,
+        models=tuple(models or ()),
+        match=match,
+        limit=limit,
+        seed=seed,
+        backends=selection.backends(backend),
+        transform=transform,
+        dataset=dataset,
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
+    with (
+        interruptible("stopped; the same command resumes"),
+        workers_lock(load_settings()) as mine,
+        session() as cluster,
+    ):
+        submitted = submit_request(cluster, request, name, priority)
+        if not mine:
+            err.print("the workers of another `nnlite run` do the work", highlight=False)
+            watching.watch(cluster.engine, submitted.name)
+        elif not _ended(cluster, submitted.name):
+            with _supervisor(cluster, converters) as supervisor:
+                watching.watch(cluster.engine, submitted.name, lambda: _check(supervisor, cluster))
+        _show(cluster, submitted.name)
+
+
+def _ended(cluster: Session, name: str) -> bool:
+    (progress,) = queries.campaigns(cluster.engine, name)
+    return progress.ended
+
+
+def _supervisor(cluster: Session, converters: int) -> Supervisor:
+    nnlite = [sys.executable, "-m", "nnlite.cli"]
+    workers = [
+        Worker(
+            name="convert",
+            argv=[*nnlite, "worker", "convert", "--concurrency", str(converters)],
+            environment=conversion_environment(dict(os.environ)),
+        ),
+        Worker(
+            name="benchmark",
+            argv=[*nnlite, "worker", "benchmark", "--device", "host"],
+            environment=dict(os.environ),
+        ),
+        Worker(name="beat", argv=[*nnlite, "beat"], environment=dict(os.environ), stop_rank=1),
+    ]
+    return Supervisor(
+        local_site(cluster.settings), workers, stop_timeout_s=cluster.settings.queue.stop_timeout_s
+    )
+
+
+def _check(supervisor: Supervisor, cluster: Session) -> None:
+    for status in supervisor.status():
+        if status.restarts >= _MAX_RESTARTS and status.pid is None:
+            log = cluster.settings.home / "logs" / f"{status.name}.log"
+            raise NnliteError(
+                f"the {status.name} worker does not stay up (exit status {status.exit_status}); see {log}"
+            )
+
+
+def _show(cluster: Session, name: str) -> None:
+    """Print the table of results, below it every failure, and where everything is."""
+    (progress,) = queries.campaigns(cluster.engine, name)
+    rows = queries.latencies(cluster.engine, name)
+    print_table([presentation.result_row(row) for row in rows], presentation.RESULT_COLUMNS, title="Results")
+    if failed := queries.failures(cluster.engine, name):
+        shown = [presentation.failure_row(row) for row in failed]
+        print_table(shown, presentation.FAILURE_COLUMNS, title="Without a result")
+    settings = cluster.settings
+    artifacts = settings.artifacts_url or str(Path(settings.home) / "artifacts")
+    err.print(watching.summary(progress), highlight=False)
+    err.print(f"artifacts: {artifacts}", highlight=False, soft_wrap=True)
+    where = "NNLITE_DATABASE_URL" if settings.database_url else str(settings.home / "postgres")
+    err.print(
+        f"database:  {where}; ask it: echo 'TABLE latency' | nnlite db psql", highlight=False, soft_wrap=True
+    )
+    err.print(f"again:     nnlite results {name} --format csv", highlight=False, soft_wrap=True)

@@ -1,0 +1,56 @@
+"""From a command line to a request and the models that it means."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from nnlite.campaigns.request import Request, RequestError
+from nnlite.catalog.model import CatalogModel, ModelSource
+from nnlite.catalog.selection import select
+from nnlite.catalog.sources import load_source
+from nnlite.settings import Settings
+from nnlite.vocabulary import Backend, Precision
+
+W = TypeVar("W", Backend, Precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selected:
+    """A request with its models."""
+
+    request: Request
+    models: list[CatalogModel]
+    source: ModelSource
+
+
+def resolve(request: Request, settings: Settings) -> Selected:
+    """Look the request's models up in its source.
+
+    Raises:
+        CatalogError: the source cannot be read, or a name is unknown.
+    """
+    source = load_source(request.source, settings, transform=request.transform, dataset=request.dataset)
+    models = select(
+        source.models(), names=request.models, match=request.match, limit=request.limit, seed=request.seed
+    )
+    return Selected(request=request, models=models, source=source)
+
+
+def backends(values: list[str]) -> tuple[Backend, ...]:
+    """Return the backends that `values` name, each one or several with commas."""
+    return tuple(dict.fromkeys(_word(Backend, "backend", value) for value in _split(values)))
+
+
+def precisions(values: list[str]) -> tuple[Precision, ...]:
+    """Return the precisions that `values` name, each one or several with commas."""
+    return tuple(dict.fromkeys(_word(Precision, "precision", value) for value in _split(values)))
+
+
+def _split(values: list[str]) -> list[str]:
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def _word(words: type[W], what: str, value: str) -> W:
+    try:
+        return words(value)
+    except ValueError as error:
+        raise RequestError(f"{what} {value!r} is none of {', '.join(words)}") from error

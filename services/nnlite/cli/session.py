@@ -1,0 +1,59 @@
+"""What most commands need: the settings, and the servers that they name or start."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import typer
+from sqlalchemy import Engine
+
+from nnlite.cli.output import err
+from nnlite.local import servers
+from nnlite.queue.messages import Messenger
+from nnlite.results.database import check_schema, engine_for, upgrade
+from nnlite.settings import Settings, load_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One command's view of a cluster."""
+
+    settings: Settings
+    engine: Engine
+    messenger: Messenger
+    database_url: str
+
+
+@contextmanager
+def session() -> Iterator[Session]:
+    """Open the cluster that the settings name; embedded servers are started if need be and migrated.
+
+    A database of the user's own is never migrated behind their back: `nnlite db upgrade` is.
+
+    Raises:
+        NnliteError: the settings are wrong, or a server cannot be used.
+    """
+    settings = load_settings()
+    with servers(settings) as found:
+        if settings.database_url is None:
+            upgrade(found.database_url)
+        engine = engine_for(found.database_url, settings.database_timeout_s)
+        messenger = Messenger(found.broker_url, settings.broker_timeout_s)
+        try:
+            check_schema(engine)
+            yield Session(
+                settings=settings, engine=engine, messenger=messenger, database_url=found.database_url
+            )
+        finally:
+            messenger.close()
+            engine.dispose()
+
+
+@contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """Let Ctrl-C end the block in order, then say `message` and exit with 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(message, highlight=False)
+        raise typer.Exit(130) from None

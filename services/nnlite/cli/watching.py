@@ -1,0 +1,106 @@
+"""Watching a campaign: live in a terminal, one line per change where output is piped."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import Engine
+
+from nnlite.cli.output import err
+from nnlite.results.queries import Progress, Row, campaigns, running
+
+_INTERVAL_S = 1.0
+#: The rate is that of the last this many seconds.
+_RATE_WINDOW_S = 600.0
+
+
+class Rate:
+    """Models per hour over the last minutes, and the time that is left."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def note(self, now_s: float, finished: int) -> None:
+        """Note that `finished` models had ended at `now_s` (any steady clock)."""
+        self._seen.append((now_s, finished))
+        while now_s - self._seen[0][0] > _RATE_WINDOW_S:
+            self._seen.popleft()
+
+    def per_hour(self) -> float | None:
+        """Models per hour; None before one has ended."""
+        (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
+        return (last - first) / (last_s - first_s) * 3600 if last > first and last_s > first_s else None
+
+    def left_s(self, remaining: int) -> float | None:
+        """Seconds until `remaining` models have ended at this rate."""
+        rate = self.per_hour()
+        return remaining / rate * 3600 if rate else None
+
+
+def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda: None) -> Progress:
+    """Show the progress of campaign `name` until it has ended, and return where it stands then.
+
+    A paused campaign is waited for; a cancelled one has ended.
+
+    Args:
+        while_waiting: called once a second; may raise.
+    """
+    rate = Rate()
+    last_line = ""
+    live_shown = err.is_terminal
+    with Live(console=err, auto_refresh=False, transient=True) as live:
+        while True:
+            (progress,) = campaigns(engine, name)
+            rate.note(time.monotonic(), progress.finished)
+            if live_shown:
+                live.update(_panel(progress, running(engine, name), rate), refresh=True)
+            elif (line := summary(progress, rate)) != last_line:
+                err.print(line, highlight=False)
+                last_line = line
+            if progress.ended:
+                return progress
+            while_waiting()
+            time.sleep(_INTERVAL_S)
+
+
+def summary(progress: Progress, rate: Rate | None = None) -> str:
+    """Return one line: how many are converted, measured, failed; the rate; the time left."""
+    parts = [
+        f"{progress.name}: {progress.finished}/{progress.models} models",
+        f"{progress.converted} converted"
+        + (f" ({progress.from_cache} cached)" if progress.from_cache else ""),
+        f"{progress.measured} measured",
+        f"{progress.failed} failed",
+    ]
+    if progress.left_out:
+        parts.append(f"{progress.left_out} left out")
+    if progress.state != "active":
+        parts.append(progress.state)
+    if rate and (per_hour := rate.per_hour()):
+        parts.append(f"{per_hour:.0f} models/h")
+        if left_s := rate.left_s(progress.remaining):
+            parts.append(f"{duration(left_s)} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: 45 s, 3 min, 2 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _panel(progress: Progress, now: list[Row], rate: Rate) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for row in now:
+        table.add_row(
+            row["work"], Text(row["model"], overflow="ellipsis"), row["stage"] or "", duration(row["seconds"])
+        )
+    bar = ProgressBar(total=max(progress.models, 1), completed=progress.finished, width=60)
+    return Group(Text(summary(progress, rate)), bar, table)

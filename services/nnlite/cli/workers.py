@@ -1,0 +1,123 @@
+"""Commands that are processes of the cluster: the two workers and the reaper."""
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from nnlite import logs
+from nnlite.campaigns.request import HOST_POOL
+from nnlite.cli.session import session
+from nnlite.failures import NnliteError
+from nnlite.queue.reaper import Reaper
+from nnlite.settings import PREFIX, load_settings
+
+app = typer.Typer()
+worker = typer.Typer(help="Run a worker of the cluster until it is stopped.", no_args_is_help=True)
+app.add_typer(worker, name="worker")
+
+#: What model code could read in /proc/<pid>/environ.
+_CREDENTIALS = ("DATABASE_URL", "BROKER_URL")
+
+
+@worker.command()
+def convert(
+    concurrency: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
+    name: Annotated[str, typer.Option(help="Unique among the workers of this host.")] = "convert",
+) -> None:
+    """Convert models to .tflite; each in a process of its own, within limits of time and memory.
+
+    SIGTERM and Ctrl-C stop it in order: its work goes back to the queue.
+    """
+    environment = conversion_environment(dict(os.environ))
+    _become(
+        "nnlite_conversion", ["--concurrency", str(concurrency), "--name", name], environment, extra="convert"
+    )
+
+
+@worker.command()
+def benchmark(
+    device: Annotated[str, typer.Option(help="The device that this worker owns: host.")] = "host",
+    pool: Annotated[str, typer.Option(help="The pool of devices that it belongs to.")] = HOST_POOL,
+    name: Annotated[
+        str | None, typer.Option(help="Unique among the workers of this host; default: by device.")
+    ] = None,
+) -> None:
+    """Measure artifacts on one device.
+
+    SIGTERM and Ctrl-C stop it in order: its work goes back to the pool.
+    """
+    arguments = ["--device", device, "--pool", pool, "--name", name or f"benchmark-{device}"]
+    _become("nnlite_benchmark", arguments, dict(os.environ), extra="host")
+
+
+@app.command()
+def beat() -> None:
+    """Heal the queue: expire leases of the dead, send lost messages again. Any number may run."""
+    logs.configure(load_settings().log_level)
+    stop = threading.Event()
+
+    def stop_now(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop_now)
+    with session() as cluster:
+        Reaper(cluster.engine, cluster.messenger, cluster.settings).run(stop)
+
+
+def conversion_environment(environment: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a conversion worker: set up for Celery, free of credentials.
+
+    Credentials go into a private file that NNLITE_SECRETS_FILE names.
+    """
+    credentials = {
+        f"{PREFIX}{name}": value for name in _CREDENTIALS if (value := environment.get(f"{PREFIX}{name}"))
+    }
+    if credentials:
+        if f"{PREFIX}SECRETS_FILE" in environment:
+            raise NnliteError(f"set {' and '.join(credentials)} in {PREFIX}SECRETS_FILE alone, not in both")
+        environment[f"{PREFIX}SECRETS_FILE"] = str(_private_file(credentials))
+    kept = {name: value for name, value in environment.items() if name not in credentials}
+    return kept | {
+        # Read by billiard and by the libraries of numbers when they are imported.
+        "REMAP_SIGTERM": "SIGQUIT",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+
+
+def _private_file(credentials: dict[str, str]) -> Path:
+    # Where memory is a file system, nothing reaches a disk.
+    shared_memory = Path("/dev/shm")  # noqa: S108
+    folder = shared_memory if os.access(shared_memory, os.W_OK) else None
+    descriptor, path = tempfile.mkstemp(prefix="nnlite-", suffix=".env", dir=folder)
+    with os.fdopen(descriptor, "w") as file:
+        file.writelines(f"{name}='{value}'\n" for name, value in credentials.items())
+    return Path(path)
+
+
+def _become(module: str, arguments: list[str], environment: dict[str, str], *, extra: str) -> NoReturn:
+    """Become the worker: services never import it, and its environment counts from its first line on.
+
+    Raises:
+        NnliteError: the worker is not installed.
+    """
+    load_settings()  # a wrong setting is said here, not in a log
+    from importlib.util import find_spec
+
+    needed = {"convert": "litert_torch", "host": "ai_edge_litert"}[extra]
+    if find_spec(module) is None or find_spec(needed) is None:
+        raise NnliteError(
+            f"{needed} is not installed here; install the worker: pip install 'nnlite[{extra}]'"
+        )
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)

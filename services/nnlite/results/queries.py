@@ -1,0 +1,151 @@
+"""Questions that commands ask of the results; each answer is a list of plain rows.
+
+The views in the migrations hold the joins, so that people can ask the same in SQL.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a campaign is: counts of its rows by state."""
+
+    name: str
+    state: str
+    models: int
+    converted: int
+    from_cache: int
+    conversions_queued: int
+    converting: int
+    conversions_failed: int
+    conversions_quarantined: int
+    left_out: int
+    conversions_cancelled: int
+    benchmarks: int
+    #: Models with a benchmark that is queued or running.
+    models_measuring: int
+    measured: int
+    benchmarks_queued: int
+    measuring: int
+    benchmarks_failed: int
+    benchmarks_quarantined: int
+    benchmarks_cancelled: int
+    #: Nothing is queued or running.
+    ended: bool
+
+    @property
+    def remaining(self) -> int:
+        """Models that wait for a conversion or for a benchmark."""
+        return self.conversions_queued + self.converting + self.models_measuring
+
+    @property
+    def finished(self) -> int:
+        """Models on which nothing is left to do."""
+        return self.models - self.remaining
+
+    @property
+    def failed(self) -> int:
+        """Rows that ended without a result, other than by the user."""
+        return (
+            self.conversions_failed
+            + self.conversions_quarantined
+            + self.benchmarks_failed
+            + self.benchmarks_quarantined
+        )
+
+
+def campaigns(engine: Engine, name: str | None = None) -> list[Progress]:
+    """Return the progress of every campaign, newest first, or of the one that is named."""
+    columns = ", ".join(Progress.__dataclass_fields__)
+    statement = text(f"""
+SELECT {columns} FROM campaign_progress
+WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY created_at DESC
+""")  # noqa: S608
+    return [Progress(**row) for row in _rows(engine, statement.text, {"name": name})]
+
+
+def latencies(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
+    """Return one row per measurement, by campaign and model.
+
+    Args:
+        campaign: only this one.
+        model: a pattern in which `*` stands for anything.
+    """
+    return _rows(
+        engine,
+        """
+SELECT * FROM latency
+WHERE (CAST(:campaign AS text) IS NULL OR campaign = :campaign)
+  AND (CAST(:model AS text) IS NULL OR model LIKE :model)
+ORDER BY campaign, model, precision, pool, backend
+""",
+        {"campaign": campaign, "model": _like(model)},
+    )
+
+
+def failures(engine: Engine, campaign: str | None = None) -> list[Row]:
+    """Return one row per model that has no result, with class, stage and reason; left-outs included."""
+    return _rows(
+        engine,
+        """
+SELECT c.name AS campaign, m.name AS model, w.work, w.state, w.failure_class AS class, w.stage, w.reason,
+       w.attempt AS attempts, w.strikes, w.losses, a.details
+FROM (
+    SELECT 'conversion' AS work, id, id AS conversion_id, campaign_id, state, failure_class, stage, reason,
+           attempt, strikes, losses FROM conversion
+    UNION ALL
+    SELECT 'benchmark', id, conversion_id, campaign_id, state, failure_class, stage, reason,
+           attempt, strikes, losses FROM benchmark
+) w
+JOIN conversion v ON v.id = w.conversion_id
+JOIN model m ON m.id = v.model_id
+JOIN campaign c ON c.id = w.campaign_id
+LEFT JOIN attempt a ON a.work_id = w.id AND a.number = w.attempt
+WHERE w.state IN ('failed', 'quarantined', 'left_out')
+  AND (CAST(:campaign AS text) IS NULL OR c.name = :campaign)
+ORDER BY c.name, w.state, w.failure_class, m.name
+""",
+        {"campaign": campaign},
+    )
+
+
+def running(engine: Engine, campaign: str) -> list[Row]:
+    """Return what is being worked on now: work, model, stage, worker and for how long."""
+    return _rows(
+        engine,
+        """
+SELECT w.work, m.name AS model, w.stage, w.owner_node AS worker, w.attempt,
+       extract(epoch FROM now() - w.started_at)::float8 AS seconds
+FROM (
+    SELECT 'conversion' AS work, id AS conversion_id, campaign_id, state, stage, owner_node, attempt,
+           started_at
+    FROM conversion
+    UNION ALL
+    SELECT 'benchmark', conversion_id, campaign_id, state, stage, owner_node, attempt, started_at
+    FROM benchmark
+) w
+JOIN conversion v ON v.id = w.conversion_id
+JOIN model m ON m.id = v.model_id
+JOIN campaign c ON c.id = w.campaign_id
+WHERE w.state = 'running' AND c.name = :campaign ORDER BY w.started_at
+""",
+        {"campaign": campaign},
+    )
+
+
+def _rows(engine: Engine, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
+
+
+def _like(pattern: str | None) -> str | None:
+    if pattern is None:
+        return None
+    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%")

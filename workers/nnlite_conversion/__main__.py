@@ -1,0 +1,97 @@
+"""`python -m nnlite_conversion`: a conversion worker. `nnlite worker convert` starts it.
+
+The environment must be right before Python starts (billiard reads
+REMAP_SIGTERM when it is imported) and free of credentials (model code could
+read it in /proc); `nnlite worker convert` sees to both.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import cache
+
+import structlog
+from celery import signals
+
+from nnlite import logs
+from nnlite.artifacts import ArtifactStore
+from nnlite.failures import NnliteError
+from nnlite.local import Endpoints, servers
+from nnlite.queue.app import CONVERT_QUEUE
+from nnlite.queue.process import die_with_parent
+from nnlite.queue.watchdog import Vitals
+from nnlite.queue.work import Station
+from nnlite.queue.worker import WorkerPlan, default_node, give_back_leftovers, open_station, run_worker
+from nnlite.quiet import choose_cores
+from nnlite.settings import Settings, load_settings
+from nnlite.vocabulary import WorkKind
+
+log = structlog.get_logger()
+
+
+def main() -> int:
+    """Run a conversion worker until it is stopped; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="nnlite worker convert")
+    parser.add_argument("--concurrency", type=int, required=True)
+    parser.add_argument("--name", required=True)
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        logs.configure(settings.log_level)
+        with servers(settings) as endpoints:
+            return _run(settings, endpoints, default_node(arguments.name), arguments.concurrency)
+    except NnliteError as error:
+        log.error(str(error))
+        return 1
+
+
+def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) -> int:
+    from nnlite_conversion.converter import Converter
+    from nnlite_conversion.ledger import kill_leftovers
+    from nnlite_conversion.preload import preload
+
+    vitals = Vitals()
+    station = _one_station_per_process(endpoints, settings, node, vitals)
+    kill_leftovers(settings.home / "conversions" / "ledger")
+    store = ArtifactStore(settings.artifacts_url or str(settings.home / "artifacts"), settings.home / "cache")
+    store.check()
+    give_back_leftovers(station(), WorkKind.CONVERSION)
+    preload()
+    cores = choose_cores(settings.measurement.cores)
+    os.sched_setaffinity(0, cores.converting)
+    plan = WorkerPlan(
+        kind=WorkKind.CONVERSION,
+        node=node,
+        queue=CONVERT_QUEUE,
+        pool="prefork",
+        concurrency=concurrency,
+        deadline_s=settings.conversion_deadline_s,
+        station=station,
+        perform=Converter(station=station, store=store, cores=cores).perform,
+    )
+    station().engine.dispose()
+    # At its birth, not at its first task: an idle pool child must die with the worker as well.
+    signals.worker_process_init.connect(lambda **_: station(), weak=False)
+    return run_worker(plan, endpoints, settings, vitals)
+
+
+def _one_station_per_process(
+    endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals
+) -> Callable[[], Station]:
+    """Return a function that gives every pool child a station of its own."""
+    worker = os.getpid()
+
+    @cache
+    def of(pid: int) -> Station:
+        if pid != worker:
+            # The pool child dies with the worker, and takes its conversion along.
+            die_with_parent(worker, signal.SIGKILL)
+        return open_station(endpoints, settings, node, vitals)
+
+    return lambda: of(os.getpid())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,243 @@
+"""One conversion as the queue sees it: from a claim to the rows that end it.
+
+Looks into the cache, else converts in a child while heartbeats go on, and
+stores what came out. What happens inside the child is `conversion`'s.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy import RowMapping, text
+from sqlalchemy.exc import DBAPIError
+
+from nnlite.artifacts import ArtifactStore, StoreError
+from nnlite.catalog.model import ModelSpec
+from nnlite.failures import Failure, FailureClass
+from nnlite.queue import leases
+from nnlite.queue.leases import Claim
+from nnlite.queue.work import Result, Station
+from nnlite.quiet import ConverterTurn, Cores, Stopped
+from nnlite.results.recording import (
+    ArtifactRow,
+    ConvertedModel,
+    cached_artifacts,
+    record_conversion,
+    record_left_out,
+)
+from nnlite.vocabulary import Precision, Stage, WorkState
+from nnlite_conversion.cache import cache_key, converter
+from nnlite_conversion.conversion import convert
+from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converter:
+    """Performs conversions for one worker process."""
+
+    #: Returns this process's station.
+    station: Callable[[], Station]
+    store: ArtifactStore
+    cores: Cores
+
+    def perform(self, claim: Claim) -> Result:
+        """Return the result of one attempt at a conversion.
+
+        Raises:
+            Failure: of class model, converter or infrastructure.
+            RightLostError: the row is no longer this attempt's.
+            Stopped: the worker was told to stop.
+        """
+        station = self.station()
+        request = _request(station, claim)
+        keys = {
+            precision: cache_key(request["identity"], precision)
+            for precision in map(Precision, request["precisions"])
+        }
+        try:
+            if cached := self._cached(station, list(keys.values())):
+                return _done(claim, request, cached, cached=True)
+            spec = _spec(station, claim, request)
+            # A fork must not inherit connections: the child's end would end them for us as well.
+            station.engine.dispose()
+            station.messenger.close()
+            return self._convert(station, claim, request, spec, keys)
+        except StoreError as error:
+            raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
+
+    def _cached(self, station: Station, keys: list[str]) -> list[ArtifactRow] | None:
+        """Return the artifacts of `keys` if all are known and in the store."""
+        known = cached_artifacts(station.engine, keys)
+        if len(known) < len(keys):
+            return None
+        return known if all(self.store.holds(row.path, row.size_bytes) for row in known) else None
+
+    def _convert(
+        self,
+        station: Station,
+        claim: Claim,
+        request: RowMapping,
+        spec: ModelSpec,
+        keys: dict[Precision, str],
+    ) -> Result:
+        job = ConversionJob(
+            model=spec, precisions=tuple(keys), max_parameters=request["max_parameters"], seed=0
+        )
+        settings = station.settings
+        with (
+            ConverterTurn(settings.home, self.cores) as turn,
+            convert(
+                job,
+                settings.conversion,
+                workdir=settings.home / "conversions",
+                ledger=settings.home / "conversions" / "ledger",
+                tick=Supervision(station, claim, turn).tick,
+            ) as outcome,
+        ):
+            if outcome.left_out is not None:
+                return Result(
+                    write=partial(_write_left_out, claim=claim, parameters=outcome.parameters),
+                    state=WorkState.LEFT_OUT,
+                    reason=outcome.left_out,
+                    details=_details(outcome),
+                )
+            rows = [self._store(artifact, outcome, request, keys, job) for artifact in outcome.artifacts]
+            return _done(claim, request, rows, cached=False, details=_details(outcome))
+
+    def _store(
+        self,
+        artifact: ConvertedArtifact,
+        outcome: ConversionOutcome,
+        request: RowMapping,
+        keys: dict[Precision, str],
+        job: ConversionJob,
+    ) -> ArtifactRow:
+        return ArtifactRow(
+            cache_key=keys[artifact.precision],
+            identity=request["identity"],
+            precision=artifact.precision.value,
+            sha256=artifact.sha256,
+            size_bytes=artifact.size_bytes,
+            path=self.store.put(artifact.path, ".tflite"),
+            converter=converter(),
+            rewrites=list(artifact.rewrites),
+            operators=dict(artifact.operators),
+            inputs={"tensors": [asdict(tensor) for tensor in artifact.inputs]},
+            outputs={"tensors": [asdict(tensor) for tensor in artifact.outputs]},
+            reference_outputs=[self.store.put(path, ".bin") for path in artifact.reference_outputs],
+            seed=job.seed,
+            parity_ok=artifact.parity.ok,
+            parity=asdict(artifact.parity),
+            parameters=outcome.parameters,
+            state_dict_sha256=outcome.state_dict_sha256,
+            input_shape=list(outcome.input_shape),
+            timings_ns={stage.value: ns for stage, ns in outcome.timings_ns.items()},
+            peak_rss_kb=outcome.peak_rss_kb,
+        )
+
+
+class Supervision:
+    """What the loop that watches the child does besides: heartbeat, stop, quiet.
+
+    Args:
+        station: of this process.
+        claim: whose lease is renewed.
+        turn: of quiet.
+    """
+
+    def __init__(self, station: Station, claim: Claim, turn: ConverterTurn) -> None:
+        self._station = station
+        self._claim = claim
+        self._turn = turn
+        self._beat_s = time.monotonic()
+
+    def tick(self, stage: Stage) -> bool:
+        """Return whether the child may run now.
+
+        Raises:
+            RightLostError: the row is no longer this attempt's.
+            Stopped: the worker was told to stop.
+        """
+        if self._station.stopping():
+            raise Stopped("the worker was told to stop")
+        queue = self._station.settings.queue
+        if time.monotonic() - self._beat_s >= queue.heartbeat_s:
+            self._beat_s = time.monotonic()
+            try:
+                leases.heartbeat(self._station.engine, self._claim, queue.lease_s, stage)
+            except DBAPIError as error:
+                # The lease may end; whether it did is found out when Postgres answers again.
+                log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
+        return self._turn.tick()
+
+
+def _request(station: Station, claim: Claim) -> RowMapping:
+    with station.engine.connect() as connection:
+        return connection.execute(_REQUEST, {"id": claim.id}).mappings().one()
+
+
+def _spec(station: Station, claim: Claim, request: RowMapping) -> ModelSpec:
+    with station.engine.connect() as connection:
+        row = connection.execute(_SPEC, {"id": claim.id}).mappings().one()
+    shape = row["input_shape"]
+    return ModelSpec(
+        name=request["name"],
+        code=row["code"],
+        transform_code=row["transform_code"],
+        transform=row["transform"],
+        task=row["task"],
+        dataset=row["dataset"],
+        hyperparameters=row["hyperparameters"],
+        input_shape=(shape[0], shape[1], shape[2], shape[3]) if shape else None,
+        input_dtype=row["input_dtype"],
+        classes=row["classes"],
+        weights=row["weights"],
+    )
+
+
+def _done(
+    claim: Claim,
+    request: RowMapping,
+    rows: Sequence[ArtifactRow],
+    *,
+    cached: bool,
+    details: dict[str, Any] | None = None,
+) -> Result:
+    model = ConvertedModel(
+        name=request["name"], priority=request["priority"], pools=request["pools"], cached=cached
+    )
+    return Result(
+        write=lambda connection: record_conversion(connection, claim, model, rows), details=details or {}
+    )
+
+
+def _write_left_out(connection: Any, *, claim: Claim, parameters: int | None) -> list[Any]:
+    return record_left_out(connection, claim, parameters)
+
+
+def _details(outcome: ConversionOutcome) -> dict[str, Any]:
+    return {
+        "timings_ns": {stage.value: ns for stage, ns in outcome.timings_ns.items()},
+        "peak_rss_kb": outcome.peak_rss_kb,
+    }
+
+
+_REQUEST = text("""
+SELECT m.name, m.identity, v.priority, c.precisions, c.pools,
+       (c.settings #>> '{catalog,max_parameters}')::bigint AS max_parameters
+FROM conversion v JOIN model m ON m.id = v.model_id JOIN campaign c ON c.id = v.campaign_id
+WHERE v.id = :id
+""")
+
+_SPEC = text("""
+SELECT k.text AS code, t.text AS transform_code, m.transform, m.task, m.dataset, m.hyperparameters,
+       m.input_shape, m.input_dtype, m.classes, m.weights
+FROM conversion v JOIN model m ON m.id = v.model_id
+JOIN code k ON k.sha256 = m.code_sha256 LEFT JOIN code t ON t.sha256 = m.transform_sha256
+WHERE v.id = :id
+""")
