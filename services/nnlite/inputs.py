@@ -1,0 +1,65 @@
+"""The input that every process feeds an artifact: the same bytes on every machine.
+
+Host parity, device parity and the measurement all compare results of one
+input, so it is made from raw generator bits, which NumPy guarantees for ever,
+and not from its distributions, which it does not.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def seeded_input(shape: Sequence[int], dtype: str, seed: int = 0) -> NDArray[np.generic]:
+    """Return the input tensor of `shape` and `dtype` for `seed`.
+
+    Element i, in row-major order, comes from the i-th 64-bit output r of
+    `PCG64(seed)`:
+
+    - floating: r's upper 24 bits as a number in [-1, 1), the range of a normalized image;
+    - int8, uint8: r's upper 8 bits, so every value of the type;
+    - wider integers: r's top bit, so 0 or 1, an index that any embedding has;
+    - bool: r's top bit.
+
+    Args:
+        shape: the tensor's dimensions, in the artifact's own layout (images: N, H, W, C).
+        dtype: NumPy name of the artifact's input type.
+        seed: any non-negative integer.
+
+    Raises:
+        ValueError: a dtype that is none of the above.
+    """
+    kind = np.dtype(dtype)
+    raw = np.asarray(np.random.PCG64(seed).random_raw(math.prod(shape)), dtype=np.uint64)
+    values: NDArray[np.generic]
+    if kind.kind == "f":
+        values = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2**-23) - np.float32(1)
+    elif kind.kind in "iu" and kind.itemsize == 1:
+        values = (raw >> np.uint64(56)).astype(np.uint8).view(kind)
+    elif kind.kind in "iub":
+        values = raw >> np.uint64(63)
+    else:
+        raise ValueError(f"no seeded input of dtype {dtype}: use a floating, integer or bool dtype")
+    return values.astype(kind).reshape(tuple(shape))
+
+
+def raw_bytes(tensor: NDArray[np.generic]) -> bytes:
+    """Return the tensor's elements as raw little-endian bytes in row-major order."""
+    return np.ascontiguousarray(tensor).astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def from_raw_bytes(raw: bytes, shape: Sequence[int], dtype: str) -> NDArray[np.generic]:
+    """Return the tensor that `raw_bytes` wrote.
+
+    Raises:
+        ValueError: `raw` is not as long as `shape` and `dtype` say.
+    """
+    kind = np.dtype(dtype).newbyteorder("<")
+    if len(raw) != math.prod(shape) * kind.itemsize:
+        expected = math.prod(shape) * kind.itemsize
+        raise ValueError(
+            f"{len(raw)} bytes for a {dtype} tensor of shape {tuple(shape)}: expected {expected}"
+        )
+    return np.frombuffer(raw, kind).reshape(tuple(shape)).astype(np.dtype(dtype))

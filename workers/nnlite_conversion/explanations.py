@@ -1,0 +1,132 @@
+"""Turns the errors of models and converters into sentences: what went wrong, and the way out."""
+
+import errno
+import re
+import socket
+import traceback
+import urllib.error
+from collections.abc import Iterator
+
+from nnlite.catalog.model import ModelSpec
+from nnlite.settings import PREFIX
+
+#: Longest part of a foreign error message that goes into a reason, characters.
+MAX_SUMMARY = 300
+
+#: How much of a traceback is kept, characters; the end tells the most.
+MAX_TRACEBACK = 4000
+
+_ATEN_OPERATOR = re.compile(r"\baten(?:\.|::)_*[a-z]\w*(?:\.\w+)?")
+_MLIR_OPERATOR = re.compile(r"'((?:tfl|stablehlo|chlo|mhlo|vhlo)\.\w+)'")
+_DOWNLOAD_TEXT = re.compile(
+    r"huggingface\.co|HF_HUB_OFFLINE|offline mode|Temporary failure in name resolution", re.I
+)
+_NETWORK_MODULES = ("huggingface_hub", "requests", "urllib3", "httpx")
+
+
+def of_import(error: BaseException) -> str:
+    """Say why a model's code cannot be imported."""
+    if wants_download(error):
+        return _download()
+    if isinstance(error, SyntaxError):
+        return f"its code is not valid Python (line {error.lineno})"
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"its code needs the module {error.name!r}, which conversion workers do not have; "
+            "install it beside nnlite or leave the model out"
+        )
+    if isinstance(error, SystemExit):
+        return "its code ends the process while it is imported"
+    return "its code cannot be imported"
+
+
+def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...]) -> str:
+    """Say why Net(...) fails."""
+    if wants_download(error):
+        return _download()
+    given = ", ".join(sorted(map(str, spec.hyperparameters))) or "none"
+    if isinstance(error, KeyError) and error.args and error.args[0] not in spec.hyperparameters:
+        return f"its constructor needs the hyperparameter {error.args[0]!r}; given are {given}"
+    return (
+        f"Net cannot be built for input {tuple(shape)} and {spec.classes} classes "
+        f"with hyperparameters {spec.hyperparameters}"
+    )
+
+
+def of_export(error: BaseException) -> str:
+    """Say why torch.export refuses."""
+    if wants_download(error):
+        return _download()
+    if re.search(r"data-dependent|GuardOnDataDependent|unbacked", f"{type(error).__name__} {error}", re.I):
+        return "its control flow depends on the input's values, which cannot be exported"
+    return "torch.export cannot trace it"
+
+
+def of_lowering(error: BaseException) -> str:
+    """Say why litert-torch refuses."""
+    operator = unsupported_operator(error)
+    return (
+        f"operator {operator} cannot be lowered to LiteRT" if operator else "it cannot be lowered to LiteRT"
+    )
+
+
+def unsupported_operator(error: BaseException) -> str | None:
+    """Return the operator that an error is about, such as `aten.adaptive_max_pool2d.default`."""
+    for cause in causes(error):
+        # The first line names it; a dump of the graph may follow, which names all others.
+        head = str(cause).partition("\n\nWhile executing")[0]
+        for pattern in (_ATEN_OPERATOR, _MLIR_OPERATOR):
+            if found := pattern.search(head):
+                return (found.group(1) if pattern.groups else found.group(0)).replace("::", ".")
+    return None
+
+
+def wants_download(error: BaseException) -> bool:
+    """Whether an error comes from an attempt to reach the network."""
+    return any(
+        isinstance(cause, urllib.error.URLError | socket.gaierror | ConnectionError)
+        or type(cause).__module__.split(".")[0] in _NETWORK_MODULES
+        or bool(_DOWNLOAD_TEXT.search(str(cause)))
+        for cause in causes(error)
+    )
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that there is no space left."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error` and what it was raised from, newest first."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def summary(error: BaseException) -> str:
+    """Return type and first line of an error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = lines[0] if lines else "no message"
+    text = f"{type(error).__name__}: {first}"
+    return text if len(text) <= MAX_SUMMARY else f"{text[: MAX_SUMMARY - 3]}..."
+
+
+def details(error: BaseException) -> dict[str, str]:
+    """Return the evidence worth keeping: type, operator where one is named, end of the traceback."""
+    found = {
+        "error_type": f"{type(error).__module__}.{type(error).__qualname__}",
+        "traceback": "".join(traceback.format_exception(error))[-MAX_TRACEBACK:],
+    }
+    if operator := unsupported_operator(error):
+        found["operator"] = operator
+    return found
+
+
+def _download() -> str:
+    return (
+        "it wants to download something, and conversions run without network; "
+        f"choose a configuration without pretrained weights, or set {PREFIX}CONVERSION__NETWORK=true"
+    )

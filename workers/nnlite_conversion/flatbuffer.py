@@ -1,0 +1,35 @@
+"""Reads what a `.tflite` file says about itself, without running it."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+_OPERATORS: dict[int, str] = {
+    number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)
+}
+
+
+def operators(path: Path) -> dict[str, int]:
+    """Return how often each operator stands in the file, all subgraphs together, by name.
+
+    Custom operators go by their own name, builtin ones by that of the schema, such as `CONV_2D`.
+    """
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    names = [_name(model.OperatorCodes(index)) for index in range(model.OperatorCodesLength())]
+    counts: Counter[str] = Counter()
+    for subgraph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        counts.update(
+            names[subgraph.Operators(index).OpcodeIndex()] for index in range(subgraph.OperatorsLength())
+        )
+    return dict(sorted(counts.items()))
+
+
+def _name(code: Any) -> str:
+    # The first field cannot hold numbers above 127; the second one holds those.
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    if number == schema.BuiltinOperator.CUSTOM:
+        name: bytes = code.CustomCode() or b"CUSTOM"
+        return name.decode()
+    return _OPERATORS.get(number, f"BUILTIN_{number}")

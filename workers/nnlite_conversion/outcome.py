@@ -1,0 +1,103 @@
+"""What a conversion is asked for and what it answers with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnlite.catalog.model import ModelSpec
+from nnlite.vocabulary import Precision, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionJob:
+    """One model to turn into artifacts."""
+
+    model: ModelSpec
+    precisions: tuple[Precision, ...]
+    #: Above this many parameters the model is left out.
+    max_parameters: int
+    #: Seed of the input that parity is judged on.
+    seed: int = 0
+    #: Height and width where neither dataset nor transform fixes them, pixels.
+    variable_size: int = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """How a tensor's integers stand for real numbers: real = scale * (integer - zero_point)."""
+
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    #: The dimension that the scales go along.
+    dimension: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """An input or an output of an artifact."""
+
+    #: Its name in the artifact's signature, such as `args_0`.
+    name: str
+    shape: tuple[int, ...]
+    #: NumPy name.
+    dtype: str
+    #: None for tensors that are not quantized.
+    quantization: Quantization | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How far an artifact's outputs are from PyTorch's on the same input, over all outputs."""
+
+    #: Whether it is within the limit of the artifact's precision.
+    ok: bool
+    #: Why it is not; None when it is.
+    reason: str | None
+    #: Largest absolute difference of two elements; None where nothing finite could be compared.
+    max_abs: float | None
+    #: Largest minus smallest element of PyTorch's output that `max_abs` was found in.
+    range: float | None
+    #: The output's own `max_abs / range`, the largest of all outputs; `max_abs` where the range is 0.
+    relative: float | None
+    #: Smallest cosine similarity of an output pair; None where one of them is all zero.
+    cosine: float | None
+    #: Whether both put the same class first; None where the first output is not one row of scores.
+    top1_agrees: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedArtifact:
+    """One `.tflite` file in the job's folder, and what is known of it."""
+
+    precision: Precision
+    path: Path
+    sha256: str
+    size_bytes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parity: Parity
+    #: Names of the rewrites that changed the graph, in the order in which they ran.
+    rewrites: tuple[str, ...]
+    #: How often each operator stands in the flatbuffer.
+    operators: Mapping[str, int]
+    #: The host's outputs for the seeded input, one raw little-endian file per output tensor.
+    reference_outputs: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionOutcome:
+    """What became of a job that did not fail."""
+
+    artifacts: tuple[ConvertedArtifact, ...]
+    #: Why the model is not to be converted after all; None: it was.
+    left_out: str | None
+    parameters: int | None
+    #: (N, C, H, W) as the model was built with.
+    input_shape: tuple[int, int, int, int]
+    output_shapes: tuple[tuple[int, ...], ...]
+    #: SHA-256 of the weights: provenance, never part of a key.
+    state_dict_sha256: str | None
+    #: Wall clock of each stage without the time on hold.
+    timings_ns: Mapping[Stage, int] = field(default_factory=dict)
+    #: Largest resident memory of the child and what it started.
+    peak_rss_kb: int = 0

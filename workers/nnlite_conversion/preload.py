@@ -1,0 +1,100 @@
+"""Imports everything that a conversion needs, so that forks of this process start at once.
+
+The process that preloads must stay with one thread and must never convert:
+forks of a process that has lowered a model once hang in jax's thread pool.
+"""
+
+import gc
+import importlib
+import os
+import warnings
+from functools import cache
+from pathlib import Path
+
+from nnlite.failures import NnliteError
+
+#: Read by the libraries when they are imported.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "LITERT_TORCH_SHOW_PROGRESS": "n",
+    # A process that has touched CUDA cannot be forked.
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+MODULES = (
+    "torch",
+    "torchvision",
+    "litert_torch",
+    "ai_edge_quantizer",
+    "ai_edge_litert.interpreter",
+    "ai_edge_litert.schema_py_generated",
+    "nnlite_conversion.stages",
+)
+
+
+class PreloadError(NnliteError):
+    """The process cannot serve as the parent of conversions."""
+
+
+@cache
+def preload(*, network: bool = False) -> None:
+    """Import the converter's libraries and run torch's export machinery once.
+
+    The first `torch.export` of a process spends about 2 s on what later ones
+    find done, so it is spent here and not in every child. Objects made so far
+    are then hidden from the garbage collector: children would otherwise copy
+    every page that it touches.
+
+    Args:
+        network: leave Hugging Face's libraries online.
+
+    Raises:
+        PreloadError: a library is missing, or the process has more than one thread.
+    """
+    for name, value in ENVIRONMENT.items():
+        if not (network and name.endswith("_OFFLINE")):
+            os.environ[name] = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in MODULES:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise PreloadError(
+                    f"a conversion worker needs {module}: {error}; install it: pip install 'nnlite[convert]'"
+                ) from error
+        _export_once()
+    threads = sorted(int(entry.name) for entry in Path("/proc/self/task").iterdir())
+    if len(threads) > 1:
+        names = [Path(f"/proc/self/task/{thread}/comm").read_text().strip() for thread in threads]
+        raise PreloadError(
+            f"{len(threads)} threads ({', '.join(names)}) after the imports: forks would hang; "
+            "preload before anything else starts a thread"
+        )
+    gc.collect()
+    gc.freeze()
+
+
+def _export_once() -> None:
+    """Export and decompose a tiny network: torch only, no lowering, no jax."""
+    import torch
+
+    from nnlite_conversion import lowering
+
+    # torch shows decompositions in a progress bar, whose monitor would be a second thread.
+    importlib.import_module("tqdm").tqdm.monitor_interval = 0
+    torch.set_num_threads(1)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3),
+        torch.nn.BatchNorm2d(4),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4, 2),
+    ).eval()
+    lowering.decompose(lowering.export(lowering.ChannelsLast(network), torch.zeros(1, 8, 8, 3)))

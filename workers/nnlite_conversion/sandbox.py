@@ -1,0 +1,228 @@
+"""What a process does to itself before it runs other people's Python.
+
+Each function changes the calling process only and is meant for a freshly
+forked one, before it runs anything else. What the OS refuses is left out and
+reported by `abilities`, which `nnlite doctor` shows.
+"""
+
+import ctypes
+import errno
+import os
+import pwd
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
+
+CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abilities:
+    """What this machine lets a conversion child be kept from."""
+
+    #: The account that model code runs as; None: the worker's own.
+    unprivileged_uid: int | None
+    #: Model code cannot reach the network.
+    network_off: bool
+    #: No process that model code starts can outlive its conversion.
+    own_pid_namespace: bool
+
+
+def _call(name: str, *arguments: object) -> None:
+    if getattr(_libc, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def set_process_option(option: int, value: int) -> None:
+    """Call prctl(2) with one argument."""
+    _call("prctl", option, value, 0, 0, 0)
+
+
+def reset_signals() -> None:
+    """Give every signal its default action and unblock all; SIGPIPE stays ignored, as Python wants it."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue  # the C library keeps some real-time signals for itself
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def keep_only(descriptors: set[int]) -> None:
+    """Close every file descriptor but the standard three and `descriptors`."""
+    for number in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
+        if number > 2 and number not in descriptors:
+            try:
+                os.close(number)
+            except OSError as error:
+                if error.errno != errno.EBADF:  # the one that listed the folder
+                    raise
+
+
+def die_with_parent(parent_gone: Callable[[], bool]) -> None:
+    """Have the kernel kill this process when its parent ends, and end now if it has already.
+
+    A change of uid clears the setting, so privileges are dropped before.
+    """
+    set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent_gone():
+        os._exit(0)
+
+
+def volunteer_for_oom() -> None:
+    """Let the kernel take this process before any other when memory runs out."""
+    Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def limit_resources(file_size_bytes: int) -> None:
+    """No core files, and no file above `file_size_bytes`."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size_bytes, file_size_bytes))
+
+
+def enter_namespaces(*, network: bool) -> bool:
+    """Leave the machine's network, and have children live in a PID namespace of their own.
+
+    Takes what the OS gives: as root directly, as a plain user through a user
+    namespace, else without a PID namespace, else nothing. Must be called by a
+    process with one thread, before privileges are dropped.
+
+    Args:
+        network: keep the machine's network.
+
+    Returns:
+        Whether the next child of this process will be the first of a PID namespace.
+    """
+    own = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC
+    net = 0 if network else CLONE_NEWNET
+    user = 0 if os.geteuid() == 0 else CLONE_NEWUSER
+    uid, gid = os.geteuid(), os.getegid()
+    for flags in (own | net, net):
+        if not flags:
+            continue
+        try:
+            _call("unshare", flags | user)
+        except OSError:
+            continue
+        if user:
+            Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+        return bool(flags & CLONE_NEWPID)
+    return False
+
+
+def mount_own_proc() -> None:
+    """Show this PID namespace's processes under /proc, and no others, where the OS allows it."""
+    try:
+        _call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+        _call("mount", b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+    except OSError:
+        return  # a container that masks parts of /proc refuses; the old view is only less tidy
+
+
+def drop_privileges(uid: int | None) -> None:
+    """Become `uid` for good, without groups and capabilities; None keeps the account.
+
+    The process stays readable to itself under /proc, which a change of uid would end.
+    """
+    if uid is not None:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        set_process_option(PR_SET_DUMPABLE, 1)
+    elif os.geteuid() != 0:
+        header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+        _call("capset", header, (ctypes.c_uint32 * 6)())  # those of the user namespace
+    set_process_option(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def unprivileged_uid() -> int | None:
+    """Return the account that model code can run as, or None where privileges cannot be dropped."""
+    return _nobody() if can_drop_privileges() else None
+
+
+@cache
+def can_drop_privileges() -> bool:
+    """Whether model code can run as an unprivileged account.
+
+    That takes root, and an installation that the account can read: a forked
+    child tries, once per process.
+    """
+    return os.geteuid() == 0 and _succeeds_in_child(_read_installation_unprivileged)
+
+
+@cache
+def abilities() -> Abilities:
+    """Return what this machine lets a conversion child be kept from, by trying it in forked children."""
+    return Abilities(
+        unprivileged_uid=unprivileged_uid(),
+        network_off=_succeeds_in_child(lambda: _has_no_network(enter_namespaces(network=False))),
+        own_pid_namespace=_succeeds_in_child(lambda: enter_namespaces(network=False)),
+    )
+
+
+def reachable(folder: Path, uid: int) -> bool:
+    """Whether the account `uid` may pass through every folder above `folder` and `folder` itself."""
+    for step in (folder, *folder.resolve().parents):
+        status = step.stat()
+        if not status.st_mode & (0o100 if status.st_uid == uid else 0o001):
+            return False
+    return True
+
+
+def _nobody() -> int:
+    try:
+        return pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        return 65534
+
+
+def _has_no_network(_: bool) -> bool:
+    # A fresh network namespace has a loopback interface and nothing else.
+    interfaces = Path("/proc/self/net/dev").read_text().splitlines()[2:]
+    return all(line.split(":")[0].strip() == "lo" for line in interfaces)
+
+
+def _read_installation_unprivileged() -> bool:
+    drop_privileges(_nobody())
+    for folder in (Path(entry) for entry in sys.path if entry):
+        if folder.is_dir():
+            next(iter(folder.iterdir()), None)
+    Path(__file__).read_bytes()
+    Path(os.__file__).read_bytes()
+    return os.access(sys.executable, os.R_OK | os.X_OK)
+
+
+def _succeeds_in_child(attempt: Callable[[], bool]) -> bool:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if attempt() else 1
+        except OSError:
+            status = 1
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
