@@ -25,6 +25,7 @@ from nnlite.settings import SettingsError
 
 #: From this many logical processors on, cores are kept apart.
 CORES_TO_SPLIT: Final = 4
+TOPOLOGY: Final = Path("/sys/devices/system/cpu")
 #: Seconds between two tries at a lock.
 POLL_S: Final = 0.02
 #: Converters look at `want` every 100 ms; after this long each of them has looked.
@@ -44,7 +45,9 @@ class Cores:
     converting: tuple[int, ...]
 
 
-def choose_cores(setting: str = "", available: Collection[int] | None = None) -> Cores:
+def choose_cores(
+    setting: str = "", available: Collection[int] | None = None, topology: Path = TOPOLOGY
+) -> Cores:
     """Return the machine's cores for measuring and for converting; every process gets the same answer.
 
     Whole physical cores are given, so that a conversion never shares one with
@@ -54,6 +57,7 @@ def choose_cores(setting: str = "", available: Collection[int] | None = None) ->
         setting: `settings.measurement.cores`, such as `2,3` or `4-7`; empty: the last half of the
             machine's cores, where it has at least four.
         available: the logical processors to choose from; default: those of this process.
+        topology: where Linux says which of them share a physical core.
 
     Raises:
         SettingsError: the setting names a core that this process may not use, or is no list of cores.
@@ -64,7 +68,7 @@ def choose_cores(setting: str = "", available: Collection[int] | None = None) ->
         raise SettingsError(
             f"NNLITE_MEASUREMENT__CORES={setting}: no core {missing[0]} here; use some of {_listed(usable)}"
         )
-    units = _physical(usable)
+    units = _physical(usable, topology)
     if wanted:
         measuring_units = [unit for unit in units if set(unit) & set(wanted)]
     else:
@@ -84,11 +88,11 @@ def available_cores() -> set[int]:
     return set(range(os.cpu_count() or 1))
 
 
-def _physical(cores: list[int]) -> list[tuple[int, ...]]:
+def _physical(cores: list[int], topology: Path) -> list[tuple[int, ...]]:
     """Group logical processors by the physical core that they share, in order."""
     groups: dict[str, list[int]] = {}
     for core in cores:
-        siblings = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+        siblings = topology / f"cpu{core}/topology/thread_siblings_list"
         try:
             key = siblings.read_text().strip()
         except OSError:

@@ -49,6 +49,8 @@ class Deadlines:
     initialize_s: float
     warm_up_s: float
     run_s: float
+    #: On top of what the protocol itself allows for warm-up and timed runs.
+    grace_s: float = GRACE_S
 
     @classmethod
     def of(cls, settings: MeasurementSettings) -> "Deadlines":
@@ -64,7 +66,7 @@ class Deadlines:
         if stage is Stage.INITIALIZE:
             return self.initialize_s
         stage_s = self.warm_up_s if stage is Stage.WARM_UP else self.run_s
-        return stage_s + GRACE_S + first_inference_s
+        return stage_s + self.grace_s + first_inference_s
 
 
 def run_process(

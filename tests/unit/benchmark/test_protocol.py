@@ -1,0 +1,131 @@
+"""The stop rules, driven by a clock that only moves when an inference runs."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnlite.settings import MeasurementSettings
+from nnlite_benchmark.protocol import SECOND_NS, Bounds, between_canaries, timed_runs, warm_up
+
+BOUNDS = Bounds.of(MeasurementSettings())
+
+
+class FakeDevice:
+    """A clock and an inference; each inference takes the next of the given seconds, the last for ever."""
+
+    def __init__(self, *seconds):
+        self.now_ns = 1_000
+        self.durations_ns = [round(second * SECOND_NS) for second in seconds]
+        self.invocations = 0
+
+    def clock(self):
+        return self.now_ns
+
+    def invoke(self):
+        self.now_ns += self.durations_ns[min(self.invocations, len(self.durations_ns) - 1)]
+        self.invocations += 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "runs"),
+    [(0.001, 500), (0.2, 5), (0.01, 50), (3, 4), (10, 1), (60, 1)],
+    ids=[
+        "fast: half a second",
+        "slow: five runs",
+        "half a second",
+        "at 10 s",
+        "exactly 10 s",
+        "at least one",
+    ],
+)
+def test_warm_up_ends_at_five_runs_and_half_a_second_or_at_ten_seconds(seconds, runs):
+    device = FakeDevice(seconds)
+
+    assert warm_up(device.invoke, device.clock, BOUNDS) == (runs, round(runs * seconds * SECOND_NS))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "runs"),
+    [(0.001, 2000), (0.04, 50), (0.1, 50), (1.0, 50), (2.0, 30), (12.0, 5), (20.0, 5), (40.0, 5), (50.0, 4)],
+    ids=[
+        "fast: two seconds",
+        "fifty runs and two seconds at once",
+        "fifty runs",
+        "fifty runs within a minute",
+        "few runs: at a minute",
+        "five runs in a minute",
+        "five runs beyond a minute",
+        "the fifth begins in time",
+        "too slow: at three minutes",
+    ],
+)
+def test_timed_runs_end_by_count_and_time(seconds, runs):
+    device = FakeDevice(seconds)
+
+    samples, run_ns = timed_runs(device.invoke, device.clock, BOUNDS)
+
+    assert len(samples) == runs == device.invocations
+    assert set(samples) == {round(seconds * SECOND_NS)}
+    assert run_ns == sum(samples)
+
+
+def test_samples_stay_in_the_order_of_time():
+    device = FakeDevice(0.3, 0.1, 0.2, 0.5)
+
+    samples, _ = timed_runs(device.invoke, device.clock, replace(BOUNDS, min_runs=4, min_s=0))
+
+    assert list(samples) == [300_000_000, 100_000_000, 200_000_000, 500_000_000]
+
+
+@given(st.lists(st.floats(0.001, 300), min_size=1, max_size=60))
+def test_timed_runs_never_stop_early_nor_go_on_for_nothing(seconds):
+    device = FakeDevice(*seconds)
+
+    samples, run_ns = timed_runs(device.invoke, device.clock, BOUNDS)
+
+    runs, elapsed_s = len(samples), run_ns / SECOND_NS
+    before_last_s = (run_ns - samples[-1]) / SECOND_NS
+    assert (runs >= 50 and elapsed_s >= 2) or (runs >= 5 and elapsed_s >= 60) or elapsed_s >= 180
+    assert not (runs - 1 >= 50 and before_last_s >= 2)
+    assert not (runs - 1 >= 5 and before_last_s >= 60)
+    assert before_last_s < 180
+
+
+def guarded(*canaries_ns):
+    canaries, measured = iter(canaries_ns), []
+
+    def measure():
+        measured.append(len(measured) + 1)
+        return measured[-1]
+
+    return between_canaries(lambda: next(canaries), measure, max_drift=0.1)
+
+
+def test_a_steady_canary_means_one_measurement():
+    result = guarded(100, 109)
+
+    assert (result.result, result.repeated) == (1, False)
+    assert result.drift == pytest.approx(0.09)
+
+
+def test_a_drifting_canary_means_one_more_measurement():
+    result = guarded(100, 130, 131)
+
+    assert (result.result, result.repeated, result.before_ns, result.after_ns) == (2, True, 130, 131)
+    assert result.drift < 0.1
+
+
+def test_a_canary_that_got_faster_drifts_too_and_the_second_drift_stays():
+    result = guarded(100, 85, 70)
+
+    assert (result.result, result.repeated) == (2, True)
+    assert result.drift == pytest.approx(15 / 85)
+
+
+def test_bounds_come_from_the_settings_by_name():
+    settings = MeasurementSettings(min_runs=7, max_s=9)
+
+    assert Bounds.of(settings) == Bounds.of(settings.model_dump())
+    assert (Bounds.of(settings).min_runs, Bounds.of(settings).max_s) == (7, 9)

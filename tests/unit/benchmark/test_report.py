@@ -1,0 +1,159 @@
+"""The report: the reference's fields, a schema that is up to date, and an edge that checks."""
+
+import json
+from datetime import UTC, datetime
+
+import jsonschema
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from nnlite.quiet import choose_cores
+from nnlite.results.report import (
+    SCHEMA_FILE,
+    BenchmarkReport,
+    DeviceState,
+    Reason,
+    RunReport,
+    is_published,
+    json_schema,
+    schema_text,
+)
+from nnlite.settings import MeasurementSettings
+from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict
+from nnlite_benchmark.device import BenchmarkJob, InputSpec
+from nnlite_benchmark.host.context import host_context, host_state
+from nnlite_benchmark.measurement import Run, measurement_report
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+RUN = RunReport(runtime="LiteRT", runtime_version="2.3.0", threads=1, stage=Stage.RUN, init_ns=5)
+
+
+def measurement(tmp_path, backend=Backend.CPU, *, parity=True, median_ns=1_000_000, error=None):
+    expected = tmp_path / "expected.raw"
+    expected.write_bytes(np.array([1, 2], "<f4").tobytes())
+    job = BenchmarkJob(
+        artifact=tmp_path / "model.tflite",
+        artifact_sha256="a" * 64,
+        model_name="ResNet",
+        precision=Precision.FP32,
+        inputs=(InputSpec(name="x", shape=(1, 2), dtype="float32"),),
+        seed=0,
+        expected_outputs=(expected,),
+    )
+    outputs = () if error else (np.array([1, 2 if parity else 3], np.float32),)
+    samples = np.empty(0, np.int64) if error else np.full(100, median_ns)
+    report = RUN.model_copy(update={"error": error})
+    before = DeviceState(at=NOW, available_ram_kb=77, cached_kb=33)
+    run = Run(report=report, samples_ns=samples, outputs=outputs, started_at=NOW, before=before)
+    return measurement_report(job, backend, run, MeasurementSettings())
+
+
+def benchmark_report(*measurements):
+    device = host_context("host-a", "host", choose_cores())
+    return BenchmarkReport.of(
+        model_name="ResNet", artifact_sha256="a" * 64, device=device, measurements=measurements
+    )
+
+
+def test_the_committed_schema_is_the_one_of_the_code():
+    assert SCHEMA_FILE.read_text() == schema_text(), "run: python -m nnlite.results.report"
+
+
+def test_a_report_fits_its_json_schema_and_comes_back_the_same(tmp_path):
+    report = benchmark_report(measurement(tmp_path))
+    text = report.model_dump_json()
+
+    jsonschema.Draft202012Validator(json_schema()).validate(json.loads(text))
+    assert BenchmarkReport.model_validate_json(text) == report
+
+
+def test_the_references_report_is_a_subset_field_for_field(tmp_path):
+    report = json.loads(benchmark_report(measurement(tmp_path)).model_dump_json())
+
+    assert report["model_name"] == "ResNet"
+    assert report["valid"] is True
+    assert report["emulator"] is False
+    assert report["duration"] == 1_000_000
+    assert {"device_type", "os_version"} <= report.keys()
+    analytics = report["device_analytics"]
+    assert analytics["memory"]["total_ram"] > 0
+    assert (analytics["memory"]["available_ram"], analytics["memory"]["cached"]) == (77, 33)
+    assert {"architecture", "cores", "vendor", "features"} <= analytics["cpu"].keys()
+
+
+def test_the_duration_is_that_of_the_first_published_backend(tmp_path):
+    cpu = measurement(tmp_path, Backend.CPU, parity=False)
+    gpu = measurement(tmp_path, Backend.GPU, median_ns=2_000_000)
+
+    assert benchmark_report(gpu, cpu).duration == 2_000_000
+    assert benchmark_report(gpu, measurement(tmp_path)).duration == 1_000_000
+
+
+def test_a_device_that_computes_something_else_gives_no_latency(tmp_path):
+    report = measurement(tmp_path, parity=False)
+
+    assert (report.verdict, report.reasons) == (Verdict.INVALID, (Reason.PARITY,))
+    assert (report.latency, report.samples_ns) == (None, ())
+    assert report.runs == 100
+    assert not is_published(report)
+    assert (benchmark_report(report).duration, benchmark_report(report).valid) == (None, False)
+
+
+def test_a_refused_artifact_is_a_measurement_with_the_error_and_no_duration(tmp_path):
+    report = measurement(tmp_path, error="unsupported op FOO")
+
+    assert (report.verdict, report.reasons) == (Verdict.INVALID, (Reason.RUNTIME,))
+    assert (report.error, report.latency, report.parity) == ("unsupported op FOO", None, None)
+
+
+def test_the_settings_in_force_stand_in_the_report(tmp_path):
+    assert measurement(tmp_path).bounds == MeasurementSettings().model_dump()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"surprise": 1},
+        {"schema_version": 2},
+        {"init_ns": -1},
+        {"init_ns": 2**63},
+        {"threads": "1"},
+        {"stage": "lunch"},
+        {"error": "x" * 20_001},
+        {"cores": [0] * 5000},
+        {"outputs": [{}]},
+    ],
+)
+def test_a_run_report_that_does_not_fit_is_refused(change):
+    fields = json.loads(RUN.model_dump_json()) | change
+
+    with pytest.raises(ValidationError):
+        RunReport.model_validate_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_refused(number):
+    state = DeviceState(at=NOW, load_1m=0.25).model_dump_json().replace("0.25", number)
+
+    with pytest.raises(ValidationError):
+        DeviceState.model_validate_json(state)
+
+
+def test_nothing_about_the_host_looks_like_androids():
+    context = host_context("host-a", "host", choose_cores())
+
+    assert context.kind is DeviceKind.HOST
+    assert context.device_type.startswith("host ")
+    words = f"{context.device_type} {context.os_version}".lower()
+    assert not any(word in words for word in ("android", "sdk_", "gphone", "emulator", "pixel", "api"))
+    assert (context.api_level, context.abi, context.build_fingerprint) == (None, None, None)
+
+
+def test_the_host_tells_its_memory_load_and_processor():
+    cores = choose_cores()
+    context, state = host_context("host-a", "host", cores), host_state(cores.measuring)
+
+    assert context.total_ram_kb > (state.available_ram_kb or 0) > 0
+    assert context.cpu.cores >= 1
+    assert state.at.tzinfo is not None
