@@ -1,0 +1,320 @@
+"""The host as a device, with real measuring processes on the canary's own artifact."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import psutil
+import pytest
+
+from nnlite.failures import Failure, FailureClass
+from nnlite.quiet import Stopped
+from nnlite.results.report import BenchmarkReport, Reason, RunReport, json_schema
+from nnlite.settings import MeasurementSettings, Settings
+from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict
+from nnlite_benchmark import canary
+from nnlite_benchmark.device import BenchmarkJob, InputSpec, RuntimeRefusal
+from nnlite_benchmark.host import process
+from nnlite_benchmark.host.device import HostDevice
+from nnlite_benchmark.host.process import Deadlines, run_process
+from nnlite_benchmark.host.runner import RunRequest
+from nnlite_benchmark.protocol import Bounds
+
+# A noisy machine must not fail these tests: spread, drift and canary are never judged here.
+LENIENT = {"max_mad_ratio": 1e9, "max_slice_drift": 1e9, "max_canary_drift": 1e9}
+QUICK = {"warmup_min_runs": 1, "warmup_min_s": 0, "min_runs": 10, "min_s": 0, "canary_runs": 4, **LENIENT}
+ENDLESS = {**QUICK, "min_runs": 10**9, "max_s": 3600}
+NEVER = threading.Event()
+
+
+@pytest.fixture
+def make_device(tmp_path):
+    made = []
+
+    def make(on_stage=lambda stage, pid: None, **measurement):
+        settings = Settings(home=tmp_path / "home", measurement=MeasurementSettings(**(QUICK | measurement)))
+        made.append(HostDevice(settings, on_stage=on_stage))
+        return made[-1]
+
+    yield make
+    for device in made:
+        device.close()
+
+
+@pytest.fixture
+def job():
+    return BenchmarkJob(
+        artifact=canary.MODEL_FILE,
+        artifact_sha256="c" * 64,
+        model_name="Canary",
+        precision=Precision.FP32,
+        inputs=(InputSpec(name="t0", shape=canary.INPUT_SHAPE, dtype="float32"),),
+        seed=canary.SEED,
+        expected_outputs=(canary.EXPECTED_FILE,),
+    )
+
+
+@pytest.fixture
+def make_request(tmp_path, job):
+    def make(**bounds):
+        file = tmp_path / "input.raw"
+        file.write_bytes(np.zeros(canary.INPUT_SHAPE, "<f4").tobytes())
+        return RunRequest(
+            artifact=str(job.artifact),
+            inputs=(str(file),),
+            folder=str(tmp_path),
+            threads=1,
+            cores=(),
+            bounds=Bounds.of(QUICK_BOUNDS | bounds),
+            parent_pid=os.getpid(),
+        )
+
+    return make
+
+
+QUICK_BOUNDS = MeasurementSettings(**QUICK).model_dump()
+DEADLINES = Deadlines(initialize_s=60, warm_up_s=60, run_s=60)
+
+
+def stages_of(measured):
+    """Hear of the stages: `measured` is called with the stage and PID of the third process on.
+
+    The first two are the canary's process and nothing: canary, run, canary is the order.
+    """
+    pids = []
+
+    def on_stage(stage, pid):
+        if pid not in pids:
+            pids.append(pid)
+        if len(pids) == 2:
+            measured(stage, pid)
+
+    return on_stage
+
+
+def test_a_real_artifact_gives_a_valid_measurement(make_device, job):
+    device = make_device(min_runs=30)
+
+    report = device.run(job, Backend.CPU, stop=NEVER)
+
+    assert (report.verdict, report.reasons) == (Verdict.VALID, ())
+    assert report.runs == 30 == len(report.samples_ns)
+    assert report.latency.min_ns <= report.latency.median_ns <= report.latency.max_ns
+    assert report.init_ns == report.load_ns + report.prepare_ns > 0
+    assert report.first_inference_ns > 0
+    assert report.parity.ok
+    assert report.quiet.quiet
+    assert report.delegation.delegated_nodes == report.delegation.total_nodes == 26
+    assert report.peak_rss_kb > report.baseline_rss_kb > 0
+    assert report.before.available_ram_kb
+    assert report.after.at > report.before.at
+
+
+def test_a_real_report_fits_the_committed_schema(make_device, job):
+    device = make_device()
+    device.prepare()
+
+    report = BenchmarkReport.of(
+        model_name=job.model_name,
+        artifact_sha256=job.artifact_sha256,
+        device=device.context(),
+        measurements=(device.run(job, Backend.CPU, stop=NEVER),),
+    )
+
+    document = json.loads(report.model_dump_json())
+    jsonschema.Draft202012Validator(json_schema()).validate(document)
+    assert report.device.kind is DeviceKind.HOST
+    assert (document["emulator"], document["duration"]) == (False, report.measurements[0].latency.mean_ns)
+
+
+def test_measuring_is_pinned_to_the_chosen_cores(make_device, job):
+    core = min(os.sched_getaffinity(0))
+
+    report = make_device(cores=str(core)).run(job, Backend.CPU, stop=NEVER)
+
+    assert report.cores == (core,)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 4000, 8600])
+def test_a_truncated_artifact_is_refused_by_the_runtime(make_device, job, tmp_path, keep):
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(canary.MODEL_FILE.read_bytes()[:keep])
+
+    with pytest.raises(RuntimeRefusal) as refused:
+        make_device().run(replace(job, artifact=broken), Backend.CPU, stop=NEVER)
+
+    assert refused.value.failure_class is FailureClass.RUNTIME
+    assert refused.value.stage is Stage.INITIALIZE
+    report = refused.value.report
+    assert (report.verdict, report.reasons) == (Verdict.INVALID, (Reason.RUNTIME,))
+    assert report.error
+    assert (report.latency, report.runs) == (None, 0)
+
+
+def test_inputs_that_do_not_fit_the_artifact_are_refused_with_both_sizes(make_device, job):
+    wrong = replace(job, inputs=(InputSpec(name="t0", shape=(1, 4, 4, 12), dtype="float32"),))
+
+    with pytest.raises(RuntimeRefusal, match="3072 bytes; 768 were given"):
+        make_device().run(wrong, Backend.CPU, stop=NEVER)
+
+
+@pytest.mark.parametrize("backend", [Backend.GPU, Backend.NPU])
+def test_the_host_has_no_other_backend_than_the_cpu(make_device, job, backend):
+    with pytest.raises(RuntimeRefusal, match=f"host has no {backend} backend") as refused:
+        make_device().run(job, backend, stop=NEVER)
+
+    assert refused.value.report.backend is backend
+    assert refused.value.report.verdict is Verdict.INVALID
+
+
+def test_outputs_off_from_the_expected_ones_invalidate_the_measurement(make_device, job, tmp_path):
+    wrong = tmp_path / "wrong.raw"
+    expected = np.frombuffer(canary.EXPECTED_FILE.read_bytes(), "<f4").copy()
+    expected[3] += 0.01 * np.ptp(expected)
+    wrong.write_bytes(expected.tobytes())
+
+    report = make_device().run(replace(job, expected_outputs=(wrong,)), Backend.CPU, stop=NEVER)
+
+    assert (report.verdict, report.reasons) == (Verdict.INVALID, (Reason.PARITY,))
+    assert (report.latency, report.samples_ns) == (None, ())
+    assert report.parity.worst == pytest.approx(0.01, rel=0.01)
+
+
+def test_a_host_that_computes_the_canary_wrongly_is_not_ready(make_device, tmp_path, monkeypatch):
+    wrong = tmp_path / "expected.f32"
+    wrong.write_bytes(np.zeros(canary.OUTPUT_SHAPE, "<f4").tobytes())
+    monkeypatch.setattr(canary, "EXPECTED_FILE", wrong)
+
+    with pytest.raises(Failure, match="computes the canary wrongly") as failed:
+        make_device().prepare()
+
+    assert (failed.value.failure_class, failed.value.stage) == (FailureClass.DEVICE, Stage.CANARY)
+
+
+def test_a_drifting_canary_is_tried_once_more_and_then_noisy(make_device, job):
+    pids = set()
+    device = make_device(lambda stage, pid: pids.add(pid), max_canary_drift=1e-12)
+
+    report = device.run(job, Backend.CPU, stop=NEVER)
+
+    assert len(pids) == 5  # canary, run, canary, run, canary
+    assert report.canary.repeated
+    assert (report.verdict, report.reasons) == (Verdict.NOISY, (Reason.CANARY,))
+
+
+def test_more_samples_than_are_kept_are_thinned_but_all_counted(make_device, job):
+    report = make_device(min_runs=40, max_samples=15).run(job, Backend.CPU, stop=NEVER)
+
+    assert (report.runs, len(report.samples_ns), report.samples_kept) == (40, 15, "uniform")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_measuring_process_that_dies_is_a_device_failure_with_its_signal(make_device, job, number):
+    def kill(stage, pid):
+        if stage is Stage.RUN:
+            os.kill(pid, number)
+
+    with pytest.raises(Failure, match=f"ended by {number.name} at run") as failed:
+        make_device(stages_of(kill), **ENDLESS).run(job, Backend.CPU, stop=NEVER)
+
+    assert failed.value.failure_class is FailureClass.DEVICE
+    assert failed.value.details["signal"] == number.name
+    assert "XNNPACK" in failed.value.details["stderr_tail"]
+
+
+@pytest.mark.parametrize("hung_at", [Stage.INITIALIZE, Stage.RUN])
+def test_a_measuring_process_that_hangs_is_killed_at_its_deadline(make_request, hung_at):
+    pids = []
+
+    def hang(stage, pid):
+        if stage is hung_at:
+            pids.append(pid)
+            os.kill(pid, signal.SIGSTOP)
+
+    deadlines = Deadlines(initialize_s=3, warm_up_s=30, run_s=1, grace_s=1)
+
+    with pytest.raises(Failure, match=f"did not finish {hung_at} within") as failed:
+        run_process(make_request(min_runs=10**9, max_s=3600), deadlines, stop=NEVER, on_stage=hang)
+
+    assert (failed.value.failure_class, failed.value.stage) == (FailureClass.DEVICE, hung_at)
+    assert not psutil.pid_exists(pids[0])
+
+
+def test_stop_ends_a_measurement_and_its_process(make_device, job):
+    stop, pids = threading.Event(), []
+
+    def on_stage(stage, pid):
+        if stage is Stage.RUN:
+            pids.append(pid)
+            stop.set()
+
+    with pytest.raises(Stopped):
+        make_device(stages_of(on_stage), **ENDLESS).run(job, Backend.CPU, stop=stop)
+
+    assert not psutil.pid_exists(pids[0])
+
+
+def test_a_measuring_process_has_a_group_of_its_own_and_no_credentials(make_request, monkeypatch):
+    monkeypatch.setenv("NNLITE_DATABASE_URL", "postgresql://u:secret@h/d")
+    groups, environments = [], []
+
+    def look(stage, pid):
+        if stage is Stage.INITIALIZE:
+            groups.append((os.getpgid(pid), pid))
+            environments.append(Path(f"/proc/{pid}/environ").read_bytes())
+
+    run_process(make_request(), DEADLINES, stop=NEVER, on_stage=look)
+
+    assert groups[0][0] == groups[0][1]
+    assert b"secret" not in environments[0]
+
+
+def test_a_report_that_does_not_fit_is_a_device_failure_that_names_the_field(make_request, monkeypatch):
+    monkeypatch.setattr(process, "RunReport", OnlyOlderReports)
+
+    with pytest.raises(Failure, match="does not fit: schema_version") as failed:
+        run_process(make_request(), DEADLINES, stop=NEVER)
+
+    assert failed.value.failure_class is FailureClass.DEVICE
+
+
+class OnlyOlderReports(RunReport):
+    """Requires what no runner writes."""
+
+    schema_version: int
+
+
+PARENT = """
+import json, sys, threading
+from nnlite_benchmark.host.process import Deadlines, run_process
+from nnlite_benchmark.host.runner import RunRequest
+from dataclasses import replace
+import os
+request = replace(RunRequest.from_json(sys.argv[1]), parent_pid=os.getpid())
+run_process(
+    request,
+    Deadlines(initialize_s=60, warm_up_s=60, run_s=3600),
+    stop=threading.Event(),
+    on_stage=lambda stage, pid: print(stage, pid, flush=True),
+)
+"""
+
+
+def test_a_measuring_process_dies_with_its_parent(make_request):
+    request = make_request(min_runs=10**9, max_s=3600)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, request.to_json()], stdout=subprocess.PIPE, text=True
+    )
+    runner = next(psutil.Process(int(line.split()[1])) for line in parent.stdout if line.startswith("run "))
+
+    parent.kill()
+    parent.communicate(timeout=10)
+
+    runner.wait(timeout=10)

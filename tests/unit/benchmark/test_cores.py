@@ -1,0 +1,79 @@
+"""Which cores measure and which convert: every process of a machine gets the same answer."""
+
+import pytest
+
+from nnlite.quiet import choose_cores
+from nnlite.results.report import QuietMode
+from nnlite.settings import SettingsError
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Make a machine: `machine(8, threads=2)` has 8 logical processors, i and i + 4 on one core."""
+
+    def make(count, threads=1):
+        physical = count // threads
+        for core in range(count):
+            folder = tmp_path / f"cpu{core}" / "topology"
+            folder.mkdir(parents=True)
+            siblings = [str(core % physical + physical * thread) for thread in range(threads)]
+            (folder / "thread_siblings_list").write_text(",".join(siblings))
+        return {"available": range(count), "topology": tmp_path}
+
+    return make
+
+
+def test_from_four_cores_on_the_last_half_measures(machine):
+    cores = choose_cores(**machine(8))
+
+    assert cores.mode is QuietMode.CORES_APART
+    assert (cores.converting, cores.measuring) == ((0, 1, 2, 3), (4, 5, 6, 7))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_below_four_cores_all_cores_take_turns(machine, count):
+    cores = choose_cores(**machine(count))
+
+    assert cores.mode is QuietMode.TURNS
+    assert cores.measuring == cores.converting == tuple(range(count))
+
+
+def test_no_conversion_shares_a_physical_core_with_a_measurement(machine):
+    cores = choose_cores(**machine(8, threads=2))
+
+    assert cores.converting == (0, 4, 1, 5)
+    assert cores.measuring == (2, 3)
+
+
+def test_four_threads_of_one_core_cannot_be_kept_apart(machine):
+    assert choose_cores(**machine(4, threads=4)).mode is QuietMode.TURNS
+
+
+def test_chosen_cores_measure_and_the_others_convert(machine):
+    cores = choose_cores("1, 3-4", **machine(6))
+
+    assert (cores.measuring, cores.converting) == ((1, 3, 4), (0, 2, 5))
+    assert cores.mode is QuietMode.CORES_APART
+
+
+def test_chosen_cores_of_a_small_machine_still_take_turns(machine):
+    cores = choose_cores("1", **machine(2))
+
+    assert (cores.mode, cores.measuring, cores.converting) == (QuietMode.TURNS, (1,), (0, 1))
+
+
+def test_choosing_every_core_leaves_turns(machine):
+    assert choose_cores("0-7", **machine(8)).mode is QuietMode.TURNS
+
+
+@pytest.mark.parametrize("setting", ["9", "two", "1-x"])
+def test_a_setting_that_fits_no_core_is_named(machine, setting):
+    with pytest.raises(SettingsError, match=f"NNLITE_MEASUREMENT__CORES={setting}"):
+        choose_cores(setting, **machine(4))
+
+
+def test_this_machine_has_cores_for_both():
+    cores = choose_cores()
+
+    assert cores.measuring
+    assert cores.converting
