@@ -135,7 +135,13 @@ def results(
         writer.writeheader()
         writer.writerows(presentation.csv_rows(rows))
     else:
-        print_table([presentation.result_row(row) for row in rows], presentation.RESULT_COLUMNS)
+        print_results(rows)
+
+
+def print_results(rows: list[queries.Row], title: str | None = None) -> None:
+    """Print measurements as a table."""
+    shown = [presentation.result_row(row) for row in rows]
+    print_table(shown, presentation.result_columns(shown), title=title)
 
 
 @app.command()

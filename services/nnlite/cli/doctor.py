@@ -1,5 +1,6 @@
 """`nnlite doctor`: what this machine can do, what is missing, and what to do about it."""
 
+import fcntl
 import os
 import platform
 import shutil
@@ -105,11 +106,11 @@ def _isolation(settings: Settings) -> Iterator[Finding]:
 
 
 def _accelerators(_: Settings) -> Iterator[Finding]:
-    kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    kvm = _kvm_works()
     yield Finding(
         subject="KVM",
         state="ok" if kvm else "note",
-        says="emulators can run" if kvm else "no /dev/kvm that can be used: no Android emulator here",
+        says="emulators can run" if kvm else "no KVM that works: no Android emulator here",
     )
     gpu = Path("/dev/nvidia0").exists()
     yield Finding(
@@ -120,6 +121,22 @@ def _accelerators(_: Settings) -> Iterator[Finding]:
     for program, use in (("docker", "the lab server by compose"), ("adb", "Android devices")):
         path = shutil.which(program)
         yield Finding(subject=program, state="ok" if path else "note", says=path or f"not found; for {use}")
+
+
+def _kvm_works() -> bool:
+    """Whether a virtual machine can be made: the device file alone proves nothing."""
+    create_vm = 0xAE01  # KVM_CREATE_VM of linux/kvm.h
+    try:
+        descriptor = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.close(fcntl.ioctl(descriptor, create_vm, 0))
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _cluster(settings: Settings) -> Iterator[Finding]:

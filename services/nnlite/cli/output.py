@@ -6,10 +6,17 @@ from typing import Any
 
 import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+#: Piped, a table is as wide as its contents.
+_PIPED_WIDTH = 1000
+#: Columns that may be cut or folded in a terminal; all others keep their contents whole.
+_CUT = {"model", "name"}
+_FLEXIBLE = _CUT | {"reason", "reasons", "says", "value"}
+
 #: What a command answers with goes to stdout, so that it can be piped.
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 #: Progress, notes and errors go to stderr.
 err = Console(stderr=True)
 
@@ -21,15 +28,32 @@ def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], title: str | None = None) -> None:
-    """Print `columns` of `rows` as a table; numbers stand to the right, None as an empty cell.
-
-    Piped, the table is as wide as its contents, so that nothing is cut.
-    """
+    """Print `columns` of `rows` as a table; numbers stand to the right, None as an empty cell."""
     rows = list(rows)
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        numeric = any(isinstance(row.get(column), int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        values = [row.get(column) for row in rows]
+        table.add_column(
+            column,
+            justify="right" if all(map(_is_number, values)) else "left",
+            no_wrap=column not in _FLEXIBLE,
+            overflow="ellipsis" if column in _CUT else "fold",
+            min_width=None if column in _FLEXIBLE else max(map(_width, [column, *values])),
+        )
     for row in rows:
-        table.add_row(*("" if row.get(column) is None else str(row[column]) for column in columns))
-    out.print(table, width=None if out.is_terminal else 400, crop=False)
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    out.print(table, markup=False, highlight=False)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else escape(str(value))
+
+
+def _width(value: Any) -> int:
+    return 0 if value is None else len(str(value))
+
+
+def _is_number(value: Any) -> bool:
+    if value is None or isinstance(value, int | float):
+        return True
+    return isinstance(value, str) and value[:1].isdigit() and value.split(" ")[0].strip("%,. ")[-1:].isdigit()

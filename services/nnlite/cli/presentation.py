@@ -5,30 +5,38 @@ from typing import Any
 
 from nnlite.results.queries import Progress, Row
 
-RESULT_COLUMNS = (
-    "model", "precision", "parameters", "size", "parity", "device", "backend", "median_ms", "p90_ms", "cv",
-    "verdict", "reasons",
-)  # fmt: skip
+#: Always shown; the others only where they tell rows apart.
+_RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "p90 ms", "CV", "verdict")
+_DISTINGUISHING = ("campaign", "precision", "device", "backend")
 FAILURE_COLUMNS = ("model", "work", "state", "class", "stage", "reason")
 CAMPAIGN_COLUMNS = ("name", "state", "models", "converted", "measured", "failed", "left_out", "waiting")
 _LONGEST_REASON = 160
 
 
+def result_columns(rows: Sequence[Row]) -> list[str]:
+    """Return the columns that `rows`, made by `result_row`, need: those that are equal everywhere are left."""
+    telling = [name for name in _DISTINGUISHING if len({row[name] for row in rows}) > 1]
+    why = ["reasons"] if any(row["reasons"] for row in rows) else []
+    first, *others = _RESULT_COLUMNS
+    return [first, *telling, *others, *why]
+
+
 def result_row(row: Row) -> Row:
     """Return one measurement as people read it."""
     return {
+        "campaign": row["campaign"],
         "model": row["model"],
         "precision": row["precision"],
         "parameters": None if row["parameters"] is None else f"{row['parameters']:,}",
         "size": size(row["size_bytes"]),
         "parity": _parity(row),
         "device": row["device"],
-        "backend": _backend(row),
-        "median_ms": milliseconds(row["median_ns"]),
-        "p90_ms": milliseconds(row["p90_ns"]),
-        "cv": None if row["cv"] is None else f"{row['cv']:.1%}",
+        "backend": row["backend"],
+        "median ms": milliseconds(row["median_ns"]),
+        "p90 ms": milliseconds(row["p90_ns"]),
+        "CV": None if row["cv"] is None else f"{row['cv']:.1%}",
         "verdict": row["verdict"],
-        "reasons": ", ".join(row["reasons"]) or (row["error"] and shorten(row["error"])),
+        "reasons": _reasons(row),
     }
 
 
@@ -85,6 +93,11 @@ def _parity(row: Row) -> str:
     return f"{number}{'ok' if row['parity_ok'] else 'off'}"
 
 
-def _backend(row: Row) -> str:
-    delegated, total = row["delegated_nodes"], row["total_nodes"]
-    return row["backend"] if delegated is None else f"{row['backend']} {delegated}/{total}"
+def _reasons(row: Row) -> str:
+    reasons: list[str] = list(row["reasons"])
+    if "partial_delegation" in reasons:
+        taken = f"partial_delegation {row['delegated_nodes']}/{row['total_nodes']}"
+        reasons[reasons.index("partial_delegation")] = taken
+    if row["error"]:
+        reasons.append(shorten(row["error"]))
+    return ", ".join(reasons)

@@ -10,7 +10,7 @@ import typer
 
 from nnlite.campaigns.request import Request
 from nnlite.cli import options, presentation, selection, watching
-from nnlite.cli.campaigns import submit_request
+from nnlite.cli.campaigns import print_results, submit_request
 from nnlite.cli.output import err, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.cli.workers import conversion_environment
@@ -110,8 +110,7 @@ def _check(supervisor: Supervisor, cluster: Session) -> None:
 def _show(cluster: Session, name: str) -> None:
     """Print the table of results, below it every failure, and where everything is."""
     (progress,) = queries.campaigns(cluster.engine, name)
-    rows = queries.latencies(cluster.engine, name)
-    print_table([presentation.result_row(row) for row in rows], presentation.RESULT_COLUMNS, title="Results")
+    print_results(queries.latencies(cluster.engine, name), title="Results")
     if failed := queries.failures(cluster.engine, name):
         shown = [presentation.failure_row(row) for row in failed]
         print_table(shown, presentation.FAILURE_COLUMNS, title="Without a result")
