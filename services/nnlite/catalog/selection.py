@@ -55,9 +55,7 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
 def _matching(models: Sequence[CatalogModel], match: str | None, excluded: set[str]) -> list[CatalogModel]:
     matching = [model for model in models if match is None or fnmatchcase(model.name, match)]
     if not matching:
-        raise CatalogError(
-            f"no model's name matches {match!r}; `nnlite models` lists the {len(models):,} known"
-        )
+        raise CatalogError(f"none of {len(models):,} names matches {match!r}; `nnlite models` lists them")
     return sorted((model for model in matching if model.name not in excluded), key=lambda model: model.name)
 
 

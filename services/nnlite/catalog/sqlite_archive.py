@@ -56,7 +56,7 @@ class SqliteArchive:
     def trials(self) -> Iterator[Trial]:
         with self._opened() as connection:
             for row in connection.execute(_TRIALS):
-                yield Trial(*row, {})
+                yield Trial._make((*row, {}))
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:
         with self._opened() as connection:

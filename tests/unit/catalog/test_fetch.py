@@ -1,0 +1,98 @@
+"""Bringing LEMUR's wheel; a program of ours stands for the installer, which would need the network."""
+
+import sys
+
+import psutil
+import pytest
+
+from nnlite.catalog import fetch
+from nnlite.catalog.lemur import LemurSource
+from nnlite.catalog.location import WHEEL
+from nnlite.catalog.model import CatalogError
+from unit.catalog.copies import trial
+
+
+@pytest.fixture
+def installer(tmp_path, monkeypatch):
+    """Replace the installer by a Python program, which gets the installer's arguments."""
+
+    def become(program: str) -> None:
+        script = tmp_path / "installer.py"
+        script.write_text(program)
+        monkeypatch.setattr(fetch, "installer", lambda: [sys.executable, str(script)])
+
+    return become
+
+
+def copies(source, log) -> str:
+    return (
+        "import shutil, sys\n"
+        f"print(*sys.argv[1:], file=open({str(log)!r}, 'a'))\n"
+        f"shutil.copy({str(source)!r}, sys.argv[sys.argv.index('--dest') + 1] + '/{WHEEL}')\n"
+    )
+
+
+def left_in(settings) -> list[str]:
+    return sorted(path.name for path in (settings.home / "sources").iterdir())
+
+
+def test_the_wheel_is_brought_once_and_found_from_then_on(lemur, make_settings, installer, tmp_path):
+    log = tmp_path / "log"
+    installer(copies(lemur.trained("net", trial("a")).wheel(tmp_path / "origin.whl"), log))
+    settings = make_settings(None)
+    wheel = fetch.fetch_lemur(settings)
+    assert fetch.fetch_lemur(settings) == wheel
+    (command,) = log.read_text().splitlines()
+    assert command.startswith("download --no-deps ")
+    assert command.endswith("nn-dataset==2.1.2")
+    assert left_in(settings) == [WHEEL]
+    assert [model.name for model in LemurSource(make_settings(wheel)).models()] == ["net"]
+
+
+def test_a_wheel_that_was_cut_short_is_brought_again(lemur, make_settings, installer, tmp_path):
+    installer(copies(lemur.trained("net", trial("a")).wheel(tmp_path / "origin.whl"), tmp_path / "log"))
+    settings = make_settings(None)
+    wheel = fetch.fetch_lemur(settings)
+    wheel.write_bytes(wheel.read_bytes()[:100])
+    assert fetch.is_lemur(fetch.fetch_lemur(settings), settings)
+
+
+def test_a_failing_installer_is_quoted(make_settings, installer):
+    installer("import sys; print('no route to any index'); sys.exit(23)")
+    settings = make_settings(None)
+    with pytest.raises(CatalogError, match=r"(?s)ended with 23:\nno route to any index\n.*NNLITE_LEMUR"):
+        fetch.fetch_lemur(settings)
+    assert left_in(settings) == []
+
+
+def test_what_is_not_lemur_is_refused(make_settings, installer, tmp_path):
+    (tmp_path / "origin.whl").write_text("not a wheel")
+    installer(copies(tmp_path / "origin.whl", tmp_path / "log"))
+    settings = make_settings(None)
+    with pytest.raises(CatalogError, match="instead of a readable nn_dataset"):
+        fetch.fetch_lemur(settings)
+    assert left_in(settings) == []
+
+
+def test_at_the_deadline_the_installer_and_its_children_are_ended(make_settings, installer, tmp_path):
+    pids = tmp_path / "pids"
+    installer(
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
+        "time.sleep(600)"
+    )
+    settings = make_settings(None, fetch_timeout_s=3.0)
+    with pytest.raises(CatalogError, match="was not here within 3 s"):
+        fetch.fetch_lemur(settings)
+    for pid in map(int, pids.read_text().split()):
+        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert left_in(settings) == []
+
+
+def test_without_any_installer_the_way_out_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("UV", raising=False)
+    with pytest.raises(CatalogError, match="neither pip nor uv is here"):
+        fetch.installer()

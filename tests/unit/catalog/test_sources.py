@@ -1,0 +1,72 @@
+"""The seam for more sources: installing a distribution is all that it takes."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from nnlite.catalog.model import CatalogError
+from nnlite.catalog.sources import load_source, source_names
+
+TOY = """
+class ToySource:
+    name = "toy"
+
+    def __init__(self, settings, *, dataset=None):
+        self.settings, self.dataset = settings, dataset
+
+    def models(self):
+        return []
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a distribution whose entry points name sources."""
+
+    def run(**sources: str) -> None:
+        folder = Path(tmp_path / "site-packages")
+        information = folder / "toy_source-1.0.dist-info"
+        information.mkdir(parents=True)
+        (folder / "toy_source.py").write_text(TOY)
+        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-source\nVersion: 1.0\n")
+        lines = [f"{name} = {target}" for name, target in sources.items()]
+        (information / "entry_points.txt").write_text("\n".join(["[nnlite.sources]", *lines]))
+        monkeypatch.syspath_prepend(str(folder))
+        importlib.invalidate_caches()
+
+    return run
+
+
+def test_an_installed_source_is_found_by_its_name(install, make_settings):
+    install(toy="toy_source:ToySource")
+    settings = make_settings(None)
+    source = load_source("toy", settings)
+    assert source.name == "toy"
+    assert source.settings is settings
+    assert source.models() == []
+    assert "toy" in source_names()
+
+
+def test_an_unknown_source_lists_the_known_ones(install, make_settings):
+    install(toy="toy_source:ToySource")
+    with pytest.raises(CatalogError, match=r"unknown source lmur; known: .*toy"):
+        load_source("lmur", make_settings(None))
+
+
+def test_overrides_reach_a_source_that_knows_them(install, make_settings):
+    install(toy="toy_source:ToySource")
+    assert load_source("toy", make_settings(None), dataset="mnist", transform=None).dataset == "mnist"
+
+
+def test_an_override_that_a_source_does_not_know_is_an_error(install, make_settings):
+    install(toy="toy_source:ToySource")
+    with pytest.raises(CatalogError, match="source toy has no choice of transform"):
+        load_source("toy", make_settings(None), transform="echo")
+
+
+@pytest.mark.parametrize("target", ["nowhere_to_be_found:Source", "toy_source:Absent"])
+def test_a_source_that_cannot_be_loaded_is_named(target, install, make_settings):
+    install(broken=target)
+    with pytest.raises(CatalogError, match=f"source broken .{target}. cannot be loaded"):
+        load_source("broken", make_settings(None))

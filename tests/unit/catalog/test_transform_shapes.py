@@ -1,0 +1,76 @@
+"""Finding a shape by applying the transform, as the conversion child and the table's maker do."""
+
+import pytest
+
+from nnlite.catalog.datasets import DATASETS
+from nnlite.catalog.shapes import ShapeTable
+from nnlite.failures import Failure, FailureClass
+from nnlite.vocabulary import Stage
+from nnlite_conversion.shapes import input_shape, make_table, table_entry
+from unit.catalog.copies import NORM_64
+
+PAD = "import torchvision.transforms as t\ndef transform(norm): return t.Compose([t.Pad(2), t.ToTensor()])"
+KEEP = "import torchvision.transforms as t\ndef transform(norm): return t.ToTensor()"
+FIVE = "import torchvision.transforms as t\ndef transform(norm): return t.FiveCrop(20)"
+COMPLEX = (
+    "import torch, torchvision.transforms as t\n"
+    "def transform(norm): return t.Compose([t.ToTensor(), lambda x: x.type(torch.complex64)])"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "dataset", "shape"),
+    [
+        (NORM_64, "mnist", (1, 1, 64, 64)),
+        (KEEP, "celeba-gender", (1, 3, 218, 178)),
+        (PAD, "svhn", (1, 3, 36, 36)),
+        (PAD, "imagenette", (1, 3, 204, 204)),
+    ],
+)
+def test_the_shape_is_what_the_transform_gives(code, dataset, shape):
+    found = input_shape(code, "mine", dataset, variable_size=200)
+    assert (found.batch_of_one, found.dtype) == (shape, "float32")
+
+
+@pytest.mark.parametrize(
+    ("code", "dataset", "reason"),
+    [
+        ("def transform(norm): raise KeyError('mean')", "mnist", "transform mine on mnist fails: KeyError"),
+        ("def transfrom(norm): pass", "mnist", "fails: KeyError: 'transform'"),
+        ("def transform(norm: pass", "mnist", "SyntaxError"),
+        ("import nowhere_to_be_found", "mnist", "ModuleNotFoundError"),
+        (FIVE, "cifar-10", "gives a tuple, not a tensor"),
+        (COMPLEX, "cifar-10", "complex input"),
+        (KEEP, "holiday-photos", "unknown dataset holiday-photos"),
+    ],
+)
+def test_a_transform_that_gives_no_usable_tensor_is_the_models_failure(code, dataset, reason):
+    with pytest.raises(Failure, match=reason) as caught:
+        input_shape(code, "mine", dataset, variable_size=256)
+    assert (caught.value.failure_class, caught.value.stage) == (FailureClass.MODEL, Stage.LOAD)
+
+
+@pytest.mark.parametrize(
+    ("code", "dataset", "entry"),
+    [
+        (NORM_64, "imagenette", "float32 3x64x64"),
+        (KEEP, "imagenette", "float32 3xSxS"),
+        (KEEP, "mnist", "float32 1x28x28"),
+        (PAD, "mnist", "float32 1x32x32"),
+        (PAD, "imagenette", None),  # neither fixed nor the picture's own: found out at conversion
+    ],
+)
+def test_the_table_holds_what_is_certain(code, dataset, entry):
+    assert table_entry(code, "mine", DATASETS[dataset]) == entry
+
+
+def test_transforms_that_hang_or_die_do_not_keep_the_others_from_the_table(capsys):
+    transforms = {
+        "good": NORM_64,
+        "hangs": "while True: pass",
+        "dies": "import os; os._exit(3)",
+    }
+    made = make_table(transforms, timeout_s=1.0)
+    assert [list(row["transforms"]) for row in made["rows"]] == [["good"]]
+    assert ShapeTable(made["rows"]).look_up(made["rows"][0]["transforms"]["good"], "coco", 256).height == 64
+    assert {line.split(":")[0] for line in capsys.readouterr().err.splitlines()} == {"hangs", "dies"}

@@ -1,0 +1,51 @@
+"""The real LEMUR, where this machine has it: the counts that the choice of configurations must give."""
+
+from collections import Counter
+
+import pytest
+
+from nnlite.catalog.configuration import PREFERRED_BATCH
+from nnlite.catalog.lemur import LemurSource
+from nnlite.catalog.model import CatalogError
+from nnlite.catalog.selection import select
+from nnlite.settings import load_settings
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    settings = load_settings()
+    try:
+        archive = LemurSource(settings).archive
+    except CatalogError as error:
+        pytest.skip(str(error))
+    home = tmp_path_factory.mktemp("home")
+    return LemurSource(settings.model_copy(update={"home": home, "lemur": archive.path})).models()
+
+
+def test_every_model_has_the_configuration_that_the_rule_gives(models):
+    defaults = [model for model in models if model.configuration_source == "default"]
+    batches = [m.hyperparameters["batch"] for m in models if m.configuration_source != "default"]
+    assert len(models) == 10_482
+    assert sum(batch <= PREFERRED_BATCH for batch in batches) == 6_263
+    assert sum(batch > PREFERRED_BATCH for batch in batches) == 1_548
+    assert len(defaults) == 2_671
+    assert sum(model.name.startswith("ga-") for model in defaults) == 2_540
+
+
+def test_every_usable_model_has_a_shape_and_classes_and_an_identity_of_its_own(models):
+    usable = [model for model in models if model.left_out is None]
+    assert all(model.input_shape and model.classes for model in usable)
+    # A few files are copies of each other.
+    assert len({model.identity for model in usable}) > 0.99 * len(usable)
+
+
+def test_what_is_left_out_is_little_and_has_reasons(models):
+    reasons = Counter(model.left_out.split(":")[0] for model in models if model.left_out)
+    assert sum(reasons.values()) < 0.01 * len(models)
+    assert {"complex input", "task obj-detection", "input too large"} <= set(reasons)
+
+
+def test_a_seeded_sample_is_the_same_on_every_machine(models):
+    assert [m.name for m in select(models, limit=60, seed=7)] == [
+        m.name for m in select(models[::-1], limit=60, seed=7)
+    ]
