@@ -105,9 +105,8 @@ class Site:
                 raise
         said = output.decode(errors="replace").strip()
         if process.returncode:
-            raise LocalError(
-                f"{argv[0]} failed with exit status {process.returncode}:\n{said}{way_out(said)}"
-            )
+            end = "\n".join(said.splitlines()[-6:])
+            raise LocalError(f"{argv[0]} failed with exit status {process.returncode}:\n{end}{way_out(said)}")
         return said
 
     def open_log(self, name: str) -> IO[bytes]:
@@ -129,9 +128,10 @@ class Site:
         owner = path.stat().st_uid
         runs_as = self.account.uid if self.account else os.geteuid()
         if owner != runs_as:
+            has, needs = account_name(owner), account_name(runs_as)
             raise LocalError(
-                f"{path} belongs to {account_name(owner)}, and the server would run as {account_name(runs_as)};"
-                f" run as {account_name(owner)}, or give it away: chown -R {account_name(runs_as)} {path}"
+                f"{path} belongs to {has}, and the server would run as {needs};"
+                f" run as {has}, or give it away: chown -R {needs} {path}"
             )
 
 
@@ -241,7 +241,8 @@ def _check_reachable(home: Path, account: Account) -> None:
     raise LocalError(
         f"run by root, the embedded servers run as {account.name}, which cannot enter {closed}"
         f" (mode {mode:04o}) on the way to {home};"
-        f" set NNLITE_HOME to a folder that it can reach, such as /var/lib/nnlite, or open the way yourself: chmod o+x {closed}"
+        f" set NNLITE_HOME to a folder that it can reach, such as /var/lib/nnlite, or open"
+        f" the way yourself: chmod o+x {closed}"
     )
 
 

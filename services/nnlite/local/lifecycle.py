@@ -26,7 +26,7 @@ _PORTS = range(20_000, 32_000)
 #: Tries with a new port when a stranger took ours between the look and the start.
 _STARTS = 3
 #: How long a server that runs may take to answer before it counts as hung, seconds.
-_ADOPTION_S = 10.0
+ADOPTION_S = 10.0
 
 
 class EmbeddedServer(Protocol):
@@ -84,7 +84,7 @@ def ensure(server: EmbeddedServer, site: Site) -> ServerEntry:
 def _adopt(server: EmbeddedServer, entry: ServerEntry, site: Site) -> bool:
     if entry.process is None or not entry.process.alive:
         return False
-    deadline = time.monotonic() + _ADOPTION_S
+    deadline = time.monotonic() + ADOPTION_S
     while entry.process.alive and time.monotonic() < deadline:
         if server.answers(entry.port, entry.password):
             return True

@@ -1,0 +1,123 @@
+"""Other processes that use embedded servers, and a look at what they leave behind."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psutil
+import psycopg2
+import redis
+
+from nnlite.local import Endpoints
+
+#: A user of the servers: enters, says where they are, leaves when told or interrupted.
+USER = """
+import json, sys
+from pathlib import Path
+from nnlite.local import servers
+from nnlite.settings import LocalSettings, Settings
+
+local = LocalSettings(stop_timeout_s=3)
+settings = Settings(home=Path(sys.argv[1]), database_url=None, broker_url=None, local=local, _env_file=None)
+with servers(settings) as endpoints:
+    print(json.dumps([endpoints.database_url, endpoints.broker_url]), flush=True)
+    try:
+        sys.stdin.readline()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        sys.stdin.readline()
+"""
+
+
+class User:
+    """Another process that uses the embedded servers of a home."""
+
+    def __init__(self, home: Path, *prefix: str, **popen: object) -> None:
+        self.process = subprocess.Popen(
+            [*prefix, sys.executable, "-c", USER, str(home)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **popen,
+        )
+
+    def endpoints(self) -> Endpoints:
+        """Wait until it has entered."""
+        database_url, broker_url = json.loads(self.says())
+        return Endpoints(database_url=database_url, broker_url=broker_url)
+
+    def says(self) -> str:
+        """Return the next line that it writes."""
+        return self.process.stdout.readline().strip()
+
+    def leave(self) -> None:
+        """Let it leave in order."""
+        self.process.communicate("\n", timeout=60)
+        assert self.process.returncode == 0
+
+    def kill(self) -> None:
+        """End it as the kernel would when memory runs out."""
+        self.process.kill()
+        self.process.communicate(timeout=60)
+
+
+def eventually(condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
+    """Wait until a condition holds; fail with `what` when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
+        time.sleep(0.02)
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Return the living processes that name `home` on their command line or work in it, but tests' users."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            is_of_the_test = process.pid == os.getpid() or USER in words
+            if is_of_the_test or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if str(home) in words or process.cwd().startswith(str(home)):
+                found.append(process)
+    return found
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether a process has not ended, whether or not its parent has looked."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def answer(endpoints: Endpoints) -> bool:
+    """Whether both servers serve."""
+    try:
+        psycopg2.connect(endpoints.database_url, connect_timeout=2).close()
+        with closing(redis.Redis.from_url(endpoints.broker_url)) as client:
+            return bool(client.ping())
+    except (psycopg2.OperationalError, redis.RedisError):
+        return False
+
+
+def write_something(endpoints: Endpoints) -> None:
+    """Commit a row and set a key."""
+    with closing(psycopg2.connect(endpoints.database_url)) as connection, connection:
+        connection.cursor().execute("CREATE TABLE kept AS SELECT 7 AS number")
+    with closing(redis.Redis.from_url(endpoints.broker_url)) as client:
+        client.set("kept", "7")
+        # What `appendfsync everysec` promises only after a second.
+        client.waitaof(1, 0, 5000)
+
+
+def read_it(endpoints: Endpoints) -> tuple[int, bytes]:
+    """Return what `write_something` wrote."""
+    with closing(psycopg2.connect(endpoints.database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT number FROM kept")
+        number = cursor.fetchone()[0]
+    with closing(redis.Redis.from_url(endpoints.broker_url)) as client:
+        return number, client.get("kept")
