@@ -67,6 +67,7 @@ class Reaper:
         self._settings = settings
         self._patience = Patience(settings.queue.lease_s)
         self._connection: Connection | None = None
+        self._picked = False
 
     def run(self, stop: threading.Event) -> None:
         """Make a round every `reaper_interval_s` until `stop` is set."""
@@ -78,6 +79,10 @@ class Reaper:
                 self._patience.lost()
                 log.warning("Postgres cannot be reached; nothing expires", error=str(error.orig).strip())
             stop.wait(self._settings.queue.reaper_interval_s)
+        self.close()
+
+    def close(self) -> None:
+        """Let another reaper be picked."""
         self._drop_connection()
 
     def round(self, now_s: float) -> bool:

@@ -1,0 +1,115 @@
+"""A cluster without workers: a migrated database, an empty broker, and what tests ask of both."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from nnlite.campaigns.request import Request
+from nnlite.campaigns.submit import Submitted, submit
+from nnlite.queue import leases
+from nnlite.queue.leases import Claim
+from nnlite.queue.messages import Messenger
+from nnlite.queue.owner import Instance, Owner
+from nnlite.results.database import engine_for
+from nnlite.settings import Settings
+from nnlite.vocabulary import WorkKind
+from toys import Toys
+
+
+@dataclass
+class Cluster:
+    """Postgres and Redis as a test sees them."""
+
+    engine: Engine
+    messenger: Messenger
+    settings: Settings
+    toys: Toys = field(default_factory=Toys)
+    _names: Iterator[int] = field(default_factory=count)
+
+    def submit(self, *names: str, name: str | None = None, priority: int = 5, **request: Any) -> Submitted:
+        known = {model.name: model for model in self.toys.models()}
+        models = [known.get(model) or self.toys.add(model) for model in names]
+        return submit(
+            self.engine,
+            self.messenger,
+            Request(source="toys", models=names, **request),
+            models=models,
+            source=self.toys,
+            settings=self.settings,
+            name=name or f"campaign-{next(self._names)}",
+            priority=priority,
+        )
+
+    def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
+
+    def change(self, statement: str, **parameters: Any) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text(statement), parameters)
+
+    def conversion(self, campaign: uuid.UUID) -> dict[str, Any]:
+        (row,) = self.rows("SELECT * FROM conversion WHERE campaign_id = :id", id=campaign)
+        return row
+
+    def attempts(self, row: uuid.UUID) -> list[dict[str, Any]]:
+        return self.rows("SELECT * FROM attempt WHERE work_id = :id ORDER BY number", id=row)
+
+    def claim(
+        self, row: uuid.UUID, owner: Owner | None = None, lease_s: float = 30, deadline_s: float = 600
+    ) -> Claim | None:
+        return leases.claim(
+            self.engine,
+            WorkKind.CONVERSION,
+            row,
+            owner or living_owner(),
+            lease_s=lease_s,
+            deadline_s=deadline_s,
+        )
+
+    def end_lease(self, row: uuid.UUID) -> None:
+        """Let the time of the lease pass."""
+        self.change("UPDATE conversion SET lease_until = now() - interval '1 s' WHERE id = :id", id=row)
+
+    def ready(self, queue: str = "convert") -> int:
+        return self.messenger.ready(queue)
+
+    def empty_broker(self) -> None:
+        self.messenger.redis.flushdb()
+
+
+def living_owner(node: str = "convert@here") -> Owner:
+    """This test's own process."""
+    return Owner(node=node, instance=Instance.current())
+
+
+def dead_owner(node: str = "convert@here") -> Owner:
+    """A process of this host whose PID is now somebody else's."""
+    living = Instance.current()
+    return Owner(
+        node=node,
+        instance=Instance(
+            host=living.host, pid_namespace=living.pid_namespace, pid=living.pid, start_time=living.start_time - 1
+        ),
+    )
+
+
+@pytest.fixture
+def cluster(database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster without workers."""
+    settings = Settings(
+        home=tmp_path, database_url=database_url, broker_url=broker_url, broker_timeout_s=2, _env_file=None
+    )
+    engine = engine_for(database_url)
+    messenger = Messenger(broker_url, settings.broker_timeout_s)
+    yield Cluster(engine, messenger, settings)
+    messenger.close()
+    engine.dispose()
+
+

@@ -1,0 +1,164 @@
+"""A row has one owner at a time, and only its owner's writes count."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from integration.conftest import Cluster, dead_owner, living_owner
+from nnlite.campaigns import control
+from nnlite.failures import Failure, FailureClass, Limits
+from nnlite.queue import leases
+from nnlite.queue.leases import BusyError, RightLostError
+from nnlite.vocabulary import Stage, WorkKind
+
+CONVERSION = WorkKind.CONVERSION
+
+
+@pytest.fixture
+def row(cluster: Cluster) -> uuid.UUID:
+    return cluster.conversion(cluster.submit("one").id)["id"]
+
+
+def test_a_row_is_claimed_once(cluster: Cluster, row: uuid.UUID) -> None:
+    claim = cluster.claim(row)
+    assert claim is not None
+    assert claim.attempt == 1
+    assert cluster.claim(row) is None
+    (attempt,) = cluster.attempts(row)
+    assert (attempt["number"], attempt["owner_node"], attempt["outcome"]) == (1, "convert@here", None)
+
+
+def test_a_paused_campaign_is_not_claimed_until_it_goes_on(cluster: Cluster, row: uuid.UUID) -> None:
+    control.pause(cluster.engine, "campaign-0")
+    assert cluster.claim(row) is None
+    control.resume(cluster.engine, cluster.messenger, "campaign-0")
+    assert cluster.claim(row) is not None
+
+
+def test_a_row_that_pauses_is_not_claimed(cluster: Cluster, row: uuid.UUID) -> None:
+    cluster.change("UPDATE conversion SET available_at = now() + interval '1 h'")
+    assert cluster.claim(row) is None
+
+
+def test_a_heartbeat_renews_the_lease_but_never_past_the_deadline(cluster: Cluster, row: uuid.UUID) -> None:
+    claim = cluster.claim(row, lease_s=10, deadline_s=60)
+    leases.heartbeat(cluster.engine, claim, 30, Stage.EXPORT)
+    (renewed,) = cluster.rows("SELECT lease_until - now() AS left, stage FROM conversion")
+    assert timedelta(seconds=20) < renewed["left"] <= timedelta(seconds=30)
+    assert renewed["stage"] == "export"
+    leases.heartbeat(cluster.engine, claim, 3600)
+    (capped,) = cluster.rows("SELECT lease_until = deadline AS at_deadline, stage FROM conversion")
+    assert capped == {"at_deadline": True, "stage": "export"}
+
+
+def test_a_write_of_an_attempt_that_lost_its_right_is_undone(cluster: Cluster, row: uuid.UUID) -> None:
+    late = cluster.claim(row)
+    cluster.end_lease(row)
+    leases.give_back_expired(cluster.engine, CONVERSION, Limits())
+    with pytest.raises(RightLostError):
+        leases.heartbeat(cluster.engine, late, 30)
+    with pytest.raises(RightLostError):
+        leases.finish(cluster.engine, late, lambda connection: _mark(connection, "late"))
+    successor = cluster.claim(row)
+    assert successor.attempt == 2
+    with pytest.raises(RightLostError):
+        leases.fail(
+            cluster.engine, late, Failure(FailureClass.MODEL, Stage.EXPORT, "too late to say"), Limits()
+        )
+    leases.finish(cluster.engine, successor, lambda connection: _mark(connection, "in time"))
+    assert cluster.rows("SELECT text FROM code WHERE sha256 = 'mark'") == [{"text": "in time"}]
+    assert [attempt["outcome"] for attempt in cluster.attempts(row)] == ["lost", "done"]
+
+
+def test_a_result_whose_writing_fails_leaves_the_row_running(cluster: Cluster, row: uuid.UUID) -> None:
+    claim = cluster.claim(row)
+
+    def disk_full(connection: object) -> list:
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        leases.finish(cluster.engine, claim, disk_full)
+    assert cluster.rows("SELECT state FROM conversion") == [{"state": "running"}]
+    leases.heartbeat(cluster.engine, claim, 30)
+
+
+def test_a_redelivered_message_finds_the_row_of_a_dead_process_and_frees_it(
+    cluster: Cluster, row: uuid.UUID
+) -> None:
+    cluster.claim(row, dead_owner())
+    assert leases.give_back_of_dead_owner(cluster.engine, CONVERSION, row, Limits())
+    assert cluster.claim(row).counters.losses == 1
+
+
+def test_a_redelivered_message_leaves_the_row_of_a_living_process_alone(
+    cluster: Cluster, row: uuid.UUID
+) -> None:
+    cluster.claim(row, living_owner())
+    assert leases.give_back_of_dead_owner(cluster.engine, CONVERSION, row, Limits()) == []
+    assert cluster.rows("SELECT state FROM conversion") == [{"state": "running"}]
+
+
+def test_a_worker_that_starts_takes_back_what_its_predecessor_held(cluster: Cluster, row: uuid.UUID) -> None:
+    other = cluster.conversion(cluster.submit("two").id)["id"]
+    cluster.claim(row, dead_owner("convert@here"))
+    cluster.claim(other, dead_owner("convert-2@here"))
+    messages = leases.give_back_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), Limits())
+    assert [message.row_id for message in messages] == [row]
+    assert cluster.rows("SELECT state FROM conversion WHERE id = :id", id=other) == [{"state": "running"}]
+
+
+def test_a_namesake_that_lives_keeps_its_rows(cluster: Cluster, row: uuid.UUID) -> None:
+    cluster.claim(row, living_owner("convert@here"))
+    assert leases.give_back_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), Limits()) == []
+
+
+def test_three_crashes_of_the_converter_end_in_quarantine_with_their_history(
+    cluster: Cluster, row: uuid.UUID
+) -> None:
+    crash = Failure(FailureClass.CONVERTER, Stage.LOWER, "ended by SIGABRT", {"signal": 6})
+    for _ in range(3):
+        leases.fail(cluster.engine, cluster.claim(row), crash, Limits())
+    assert cluster.claim(row) is None
+    (resting,) = cluster.rows("SELECT state, strikes, failure_class, stage, reason FROM conversion")
+    assert resting == {
+        "state": "quarantined",
+        "strikes": 3,
+        "failure_class": "converter",
+        "stage": "lower",
+        "reason": "ended by SIGABRT",
+    }
+    assert [attempt["details"] for attempt in cluster.attempts(row)] == [{"signal": 6}] * 3
+
+
+def test_a_released_row_is_queued_again_and_counts_nothing(cluster: Cluster, row: uuid.UUID) -> None:
+    released = Failure(FailureClass.RELEASED, Stage.EXPORT, "the worker was stopped in order")
+    for _ in range(20):
+        leases.fail(cluster.engine, cluster.claim(row), released, Limits())
+    claim = cluster.claim(row)
+    assert (claim.attempt, claim.counters.strikes, claim.counters.losses) == (21, 0, 0)
+
+
+def test_one_identity_is_converted_by_one_worker_at_a_time(cluster: Cluster) -> None:
+    first = cluster.conversion(cluster.submit("twin", name="a").id)["id"]
+    second = cluster.conversion(cluster.submit("twin", name="b").id)["id"]
+    claim = cluster.claim(first)
+    with pytest.raises(BusyError):
+        cluster.claim(second)
+    assert cluster.attempts(second) == []
+    leases.finish(cluster.engine, claim, lambda connection: [])
+    assert cluster.claim(second) is not None
+
+
+def test_a_cancelled_row_is_nobodys(cluster: Cluster, row: uuid.UUID) -> None:
+    claim = cluster.claim(row)
+    assert control.cancel(cluster.engine, "campaign-0") == 1
+    with pytest.raises(RightLostError):
+        leases.heartbeat(cluster.engine, claim, 30)
+    assert [attempt["outcome"] for attempt in cluster.attempts(row)] == ["cancelled"]
+
+
+def _mark(connection: object, value: str) -> list:
+    connection.execute(text("INSERT INTO code VALUES ('mark', :value)"), {"value": value})
+    return []
