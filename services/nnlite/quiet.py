@@ -307,12 +307,18 @@ class Measurer:
         self._want.release()
 
     def _owed_s(self) -> float:
-        """Seconds of turn that converters must have had before the next measurement; under `want`."""
+        """Seconds of turn that converters must have had before the next measurement; under `want`.
+
+        Never more than two batches: what one very slow model held beyond that
+        is not made up for, or the next benchmark would miss its deadline.
+        """
         if self._mode is QuietMode.CORES_APART:
             return 0.0
         ledger = _Ledger.read(self._want)
+        if ledger.used_s < self._batch_s:
+            return 0.0
         rested_s = time.monotonic() - ledger.released_at_s
-        return max(0.0, ledger.used_s - rested_s) if ledger.used_s >= self._batch_s else 0.0
+        return max(0.0, min(ledger.used_s, 2 * self._batch_s) - rested_s)
 
     def _note_turn(self, held_from_s: float) -> None:
         now_s = time.monotonic()

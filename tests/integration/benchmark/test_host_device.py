@@ -83,22 +83,6 @@ QUICK_BOUNDS = MeasurementSettings(**QUICK).model_dump()
 DEADLINES = Deadlines(initialize_s=60, warm_up_s=60, run_s=60)
 
 
-def stages_of(measured):
-    """Hear of the stages: `measured` is called with the stage and PID of the third process on.
-
-    The first two are the canary's process and nothing: canary, run, canary is the order.
-    """
-    pids = []
-
-    def on_stage(stage, pid):
-        if pid not in pids:
-            pids.append(pid)
-        if len(pids) == 2:
-            measured(stage, pid)
-
-    return on_stage
-
-
 def test_a_real_artifact_gives_a_valid_measurement(make_device, job):
     device = make_device(min_runs=30)
 
@@ -199,12 +183,13 @@ def test_a_host_that_computes_the_canary_wrongly_is_not_ready(make_device, tmp_p
 
 
 def test_a_drifting_canary_is_tried_once_more_and_then_noisy(make_device, job):
-    pids = set()
-    device = make_device(lambda stage, pid: pids.add(pid), max_canary_drift=1e-12)
+    heard = []
+    device = make_device(lambda stage, pid: heard.append((stage, pid)), max_canary_drift=1e-12)
 
     report = device.run(job, Backend.CPU, stop=NEVER)
 
-    assert len(pids) == 5  # canary, run, canary, run, canary
+    assert len({pid for stage, pid in heard if stage is Stage.CANARY}) == 3
+    assert len({pid for stage, pid in heard if stage is Stage.RUN}) == 2
     assert report.canary.repeated
     assert (report.verdict, report.reasons) == (Verdict.NOISY, (Reason.CANARY,))
 
@@ -222,7 +207,7 @@ def test_a_measuring_process_that_dies_is_a_device_failure_with_its_signal(make_
             os.kill(pid, number)
 
     with pytest.raises(Failure, match=f"ended by {number.name} at run") as failed:
-        make_device(stages_of(kill), **ENDLESS).run(job, Backend.CPU, stop=NEVER)
+        make_device(kill, **ENDLESS).run(job, Backend.CPU, stop=NEVER)
 
     assert failed.value.failure_class is FailureClass.DEVICE
     assert failed.value.details["signal"] == number.name
@@ -256,7 +241,7 @@ def test_stop_ends_a_measurement_and_its_process(make_device, job):
             stop.set()
 
     with pytest.raises(Stopped):
-        make_device(stages_of(on_stage), **ENDLESS).run(job, Backend.CPU, stop=stop)
+        make_device(on_stage, **ENDLESS).run(job, Backend.CPU, stop=stop)
 
     assert not psutil.pid_exists(pids[0])
 

@@ -46,7 +46,14 @@ class HostDevice:
         pool: str = DEFAULT_POOL,
         on_stage: OnStage = lambda stage, pid: None,
     ) -> None:
-        """Args: `name` defaults to the machine's; `on_stage` hears of each stage of a measuring process."""
+        """Open the device; nothing is started or locked yet.
+
+        Args:
+            settings: `home` has the quiet locks, `measurement` the protocol's bounds.
+            name: unique among all devices; default: made from the machine's name.
+            pool: the set of interchangeable devices that this one belongs to.
+            on_stage: hears where a run is, and the PID of the process that works on it.
+        """
         self.name: Final = name or f"host-{platform.node() or 'unnamed'}"
         self.pool: Final = pool
         self._settings: MeasurementSettings = settings.measurement
@@ -76,6 +83,7 @@ class HostDevice:
         """Measure `job` between two canaries on a quiet machine; raises as `Device.run` says."""
         if backend is not Backend.CPU:
             raise self._refusal(job, backend, _refused_run(f"host has no {backend} backend", self._settings))
+        self._on_stage(Stage.QUIET, os.getpid())
         with self._measurer.measuring(stop) as quietness:
             guarded = between_canaries(
                 lambda: self._canary_ns(stop),
@@ -103,7 +111,7 @@ class HostDevice:
         self._measurer.close()
 
     def _measured(self, job: BenchmarkJob, stop: threading.Event) -> Run:
-        run = self._run(job, Bounds.of(self._settings), stop)
+        run = self._run(job, Bounds.of(self._settings), stop, self._on_stage)
         if run.report.error is not None:
             raise self._refusal(job, Backend.CPU, run)
         return run
@@ -130,7 +138,7 @@ class HostDevice:
             }
         )
         try:
-            run = self._run(_CANARY_JOB, bounds, stop)
+            run = self._run(_CANARY_JOB, bounds, stop, lambda _, pid: self._on_stage(Stage.CANARY, pid))
         except Failure as failure:
             reason = f"the canary on {self.name}: {failure.reason}"
             raise Failure(failure.failure_class, Stage.CANARY, reason, failure.details) from failure
@@ -149,7 +157,7 @@ class HostDevice:
             )
         return round(float(np.percentile(run.samples_ns, CANARY_PERCENTILE)))
 
-    def _run(self, job: BenchmarkJob, bounds: Bounds, stop: threading.Event) -> Run:
+    def _run(self, job: BenchmarkJob, bounds: Bounds, stop: threading.Event, on_stage: OnStage) -> Run:
         before, started_at = host_state(self._cores.measuring), datetime.now(UTC)
         with tempfile.TemporaryDirectory(prefix="nnlite-run-") as name:
             folder = Path(name)
@@ -163,7 +171,7 @@ class HostDevice:
                 parent_pid=os.getpid(),
             )
             deadlines = Deadlines.of(self._settings)
-            report = run_process(request, deadlines, stop=stop, on_stage=self._on_stage)
+            report = run_process(request, deadlines, stop=stop, on_stage=on_stage)
             after = host_state(self._cores.measuring)
             try:
                 return read_run(report, folder, started_at=started_at, before=before, after=after)
