@@ -55,11 +55,9 @@ def models(
 
     Examples:
 
-      nnlite models 'ResNet*' --usable
-
-      nnlite models --task img-segmentation --json
-
-      nnlite models --left-out --limit 0
+    - `nnlite models 'ResNet*' --usable`
+    - `nnlite models --task img-segmentation --json`
+    - `nnlite models --left-out --limit 0`
     """
     with err.status(f"reading {source}"):
         catalogue = load_source(source, settings(), dataset=dataset, transform=transform).models()
@@ -70,7 +68,7 @@ def models(
         print_json(model.as_dict() | {"identity": model.identity} for model in shown)
     else:
         reasons = any(model.left_out for model in shown)
-        print_table(map(_cells, shown), (*COLUMNS, "left out") if reasons else COLUMNS)
+        print_table(map(_cells, shown), (*COLUMNS, "reason") if reasons else COLUMNS)
     _print_summary(rows, len(shown), len(catalogue))
 
 
@@ -81,9 +79,7 @@ def fetch() -> None:
     Nothing is downloaded twice. Not needed where nn-dataset is installed, or NNLITE_LEMUR names a checkout,
     a wheel or a SQLite file.
 
-    Example:
-
-      nnlite fetch && nnlite models --usable
+    Example: `nnlite fetch && nnlite models --usable`
     """
     with err.status("bringing LEMUR"):
         wheel = fetch_lemur(settings())
@@ -112,7 +108,7 @@ def _cells(model: CatalogModel) -> dict[str, Any]:
         "transform": model.transform,
         "input": "x".join(map(str, model.input_shape[1:])) if model.input_shape else None,
         "configuration": model.configuration_source[: len("trial:") + 8],
-        "left out": model.left_out,
+        "reason": model.left_out,
     }
 
 
