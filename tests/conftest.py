@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 import redis
+
 from nnlite.local import Endpoints, servers
 from nnlite.settings import LocalSettings, Settings
 

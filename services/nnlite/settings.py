@@ -123,7 +123,7 @@ class LocalSettings(Group):
     """The embedded servers of one machine and the workers beside them."""
 
     start_timeout_s: float = Field(60, gt=0, description="until a server answers, crash recovery included")
-    stop_timeout_s: float = Field(20, gt=0, description="an orderly stop of a server or worker, then SIGKILL")
+    stop_timeout_s: float = Field(30, gt=0, description="an orderly stop of a server or worker, then SIGKILL")
     log_max_mb: float = Field(20, gt=0, description="size at which a log file is set aside, MiB")
 
 

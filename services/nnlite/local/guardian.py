@@ -65,19 +65,25 @@ def guard(site: Site, guarding: int) -> None:
     """
     healing, orphans = Healing(site), OrphanWatch(site.home, site.bounds.stop_timeout_s)
     with FileLock(site.home / "servers.lock") as users:
-        while not users.try_exclusive():
-            try:
-                healing.look()
-                orphans.look()
-                for log in site.logs.glob("*.log"):
-                    logs.bound(log, site.bounds.log_max_bytes)
-            except (NnliteError, OSError) as error:
-                # Nobody else would stop the servers: complain, and go on watching.
-                _say(repr(error))
+        # Workers that stop in order give their work back, for which they need the servers.
+        while _look(site, healing, orphans) or not users.try_exclusive():
             time.sleep(ROUND_S)
         lifecycle.stop_all(site)
         # In this order: who finds `servers.lock` free must find no guardian, and start one.
         os.close(guarding)
+
+
+def _look(site: Site, healing: Healing, orphans: OrphanWatch) -> bool:
+    """Do one round; return whether workers of a dead owner are still stopping."""
+    try:
+        healing.look()
+        for log in site.logs.glob("*.log"):
+            logs.bound(log, site.bounds.log_max_bytes)
+        return orphans.look()
+    except (NnliteError, OSError) as error:
+        # Nobody else would stop the servers: complain, and go on watching.
+        _say(repr(error))
+        return False
 
 
 def _say(text: str) -> None:

@@ -35,7 +35,7 @@ class Bounds:
     """The settings that every start and stop obeys."""
 
     start_timeout_s: float = 60.0
-    stop_timeout_s: float = 20.0
+    stop_timeout_s: float = 30.0
     log_max_mb: float = 20.0
 
     @property

@@ -78,18 +78,19 @@ class OrphanWatch:
         self._patience_s = patience_s
         self._orphaned_at: float | None = None
 
-    def look(self) -> None:
-        """Look once; what must end now, ends."""
+    def look(self) -> bool:
+        """Look once; what must end now, ends. Return whether there are orphans that still have time."""
         record = read_workers(self._home)
         if record is None or record.owner.alive:
             self._orphaned_at = None
-            return
+            return False
         if self._orphaned_at is None:
             self._orphaned_at = time.monotonic()
         left = [worker for worker in record.workers.values() if processes.session_members(worker)]
         if left and time.monotonic() < self._orphaned_at + self._patience_s:
-            return
+            return True
         for worker in left:
             with contextlib.suppress(TimeoutError):
                 processes.kill_session(worker, self._patience_s)
         forget_workers(self._home)
+        return False

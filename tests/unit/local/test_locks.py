@@ -1,0 +1,76 @@
+"""Locks are shared or held alone, die with their holder, and do not leak into children."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from nnlite.local.locks import FileLock, LockTimeout
+
+
+def test_shared_holds_live_side_by_side_and_keep_out_an_exclusive_one(tmp_path):
+    path = tmp_path / "lock"
+    with FileLock(path) as first, FileLock(path) as second, FileLock(path) as third:
+        assert first.try_shared()
+        assert second.try_shared()
+        assert not third.try_exclusive()
+        first.close()
+        second.close()
+        assert third.try_exclusive()
+        with FileLock(path) as fourth:
+            assert not fourth.try_shared()
+
+
+def test_of_two_that_leave_exactly_the_last_gets_the_lock_alone(tmp_path):
+    path = tmp_path / "lock"
+    with FileLock(path) as first, FileLock(path) as second:
+        assert first.try_shared()
+        assert second.try_shared()
+        assert not first.try_exclusive()
+        assert second.try_exclusive()
+
+
+def test_a_wait_has_an_end_and_names_the_lock(tmp_path):
+    path = tmp_path / "lock"
+    with FileLock(path) as holder, FileLock(path) as waiter:
+        assert holder.try_exclusive()
+        with pytest.raises(LockTimeout, match=str(path)):
+            waiter.shared(timeout_s=0.05)
+
+
+def test_a_forked_child_does_not_keep_the_lock(tmp_path):
+    path = tmp_path / "lock"
+    with FileLock(path) as holder:
+        assert holder.try_exclusive()
+        go_on, told = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(told)
+            os.read(go_on, 1)
+            os._exit(0)
+        holder.close()
+        try:
+            with FileLock(path) as other:
+                other.exclusive(timeout_s=10)  # the child drops its copy at once, yet not before it runs
+        finally:
+            os.close(told)
+            os.waitpid(child, 0)
+            os.close(go_on)
+
+
+def test_a_started_program_holds_the_lock_only_when_it_is_passed_on(tmp_path):
+    path = tmp_path / "lock"
+    program = [sys.executable, "-S", "-c", "input()"]
+    with FileLock(path) as lock:
+        assert lock.try_exclusive()
+        plain = subprocess.Popen(program, stdin=subprocess.PIPE)
+        lock.close()
+    with FileLock(path) as lock:
+        assert lock.try_exclusive()
+        heir = subprocess.Popen(program, stdin=subprocess.PIPE, pass_fds=[lock.pass_on()])
+    with FileLock(path) as other:
+        assert not other.try_exclusive()
+        heir.communicate(b"\n", timeout=30)
+        assert other.try_exclusive()
+    plain.communicate(b"\n", timeout=30)

@@ -1,0 +1,82 @@
+"""A process is known by PID and start time; a session is ended whole; strangers are left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nnlite.local import processes
+
+#: Says its child's PID, then both wait; neither listens to SIGTERM.
+FAMILY = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = os.fork()
+if child:
+    print(child, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def sleeper():
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def family():
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", FAMILY], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as leader:
+        yield leader, int(leader.stdout.readline())
+        leader.kill()
+
+
+def test_a_process_is_alive_until_it_ends_even_before_it_is_reaped(sleeper):
+    identity = processes.identify(sleeper.pid)
+    assert identity.alive
+    os.kill(sleeper.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert not identity.alive
+
+
+def test_another_process_under_the_same_pid_is_not_alive_and_not_signalled(sleeper):
+    earlier = replace(processes.identify(sleeper.pid), started="another boot:1")
+    assert not earlier.alive
+    earlier.signal(signal.SIGKILL)
+    processes.end(earlier, [signal.SIGTERM], timeout_s=1)
+    processes.kill_session(earlier, timeout_s=1)
+    assert sleeper.poll() is None
+
+
+def test_who_ignores_the_polite_signal_is_killed(family):
+    leader, _ = family
+    identity = processes.identify(leader.pid)
+    processes.end(identity, [signal.SIGTERM], timeout_s=0.1)
+    assert not identity.alive
+
+
+def test_a_session_is_ended_whole_even_when_its_leader_is_gone(family):
+    leader, child = family
+    identity, orphan = processes.identify(leader.pid), processes.identify(child)
+    leader.kill()
+    leader.wait()
+    assert orphan.alive
+    processes.kill_session(identity, timeout_s=10)
+    assert not orphan.alive
+
+
+def test_a_program_is_found_by_the_folder_that_it_works_in(tmp_path):
+    with subprocess.Popen(["sleep", "600"], cwd=tmp_path) as process:
+        name = Path(psutil.Process(process.pid).exe()).name
+        assert [found.pid for found in processes.running_in(tmp_path, name)] == [process.pid]
+        assert not list(processes.running_in(tmp_path, "postgres"))
+        assert not list(processes.running_in(tmp_path.parent, name))
+        process.kill()
