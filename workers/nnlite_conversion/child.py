@@ -21,6 +21,7 @@ import select
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,6 +165,9 @@ def _init(plan: _Plan, warden_fd: int, *, first_of_namespace: bool) -> None:
 
 
 def _child(plan: _Plan, init: int) -> None:
+    # The worker's may be on already, for a file of its own, and without its signals since the reset.
+    faulthandler.disable()
+    faulthandler.enable(2)
     # Before privileges go: folders above it may be closed to the account.
     os.chdir(plan.isolation.scratch)
     sandbox.drop_privileges(plan.isolation.uid)
@@ -171,6 +175,8 @@ def _child(plan: _Plan, init: int) -> None:
     sandbox.volunteer_for_oom()
     sandbox.limit_resources(MAX_FILE_BYTES)
     _private_environment(plan.isolation)
+    # The worker's rules for warnings are its own; the log's tail is for what ended the child.
+    warnings.simplefilter("ignore")
     plan.body(plan.messages_fd)
 
 
@@ -183,7 +189,6 @@ def _redirect(log_fd: int) -> None:
     sys.stdout = _text_stream(1)
     sys.stderr = _text_stream(2)
     logging.getLogger().handlers.clear()
-    faulthandler.enable(2)
 
 
 def _text_stream(descriptor: int) -> io.TextIOWrapper:

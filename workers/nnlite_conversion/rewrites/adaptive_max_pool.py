@@ -24,18 +24,23 @@ def adaptive_max_pool2d(graph: torch.fx.Graph) -> bool:
         if node.target not in (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool1d.default):
             continue
         shape, sizes = shape_of(node.args[0]), _sizes(node.args[1])
-        if shape is None or any(
-            user.target is not operator.getitem or user.args[1] != 0 for user in node.users
-        ):
+        if shape is None or not _only_values_used(node):
             continue
         with graph.inserting_before(node):
             pooled = _pool(graph, node.args[0], shape, sizes)
-        for user in list(node.users):
-            user.replace_all_uses_with(pooled)
-            graph.erase_node(user)
+        for part in list(node.users):
+            part.replace_all_uses_with(pooled)
+            graph.erase_node(part)
         graph.erase_node(node)
         changed = True
     return changed
+
+
+def _only_values_used(node: torch.fx.Node) -> bool:
+    """Whether nobody looks at the second result, the indices; the graph takes it apart all the same."""
+    return all(
+        part.target is operator.getitem and (part.args[1] == 0 or not part.users) for part in node.users
+    )
 
 
 def _sizes(argument: object) -> tuple[int, ...]:

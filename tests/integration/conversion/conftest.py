@@ -1,0 +1,50 @@
+"""A process that has preloaded, and tiny models to convert in forks of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nnlite.catalog.model import ModelSpec
+from nnlite.settings import ConversionSettings
+from nnlite.vocabulary import Precision
+from nnlite_conversion.conversion import ConversionJob
+from nnlite_conversion.preload import preload
+
+# At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
+preload()
+
+
+@pytest.fixture
+def settings() -> ConversionSettings:
+    return ConversionSettings(timeout_s=60, absolute_timeout_s=120, memory_limit_mb=4096)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Return the folder of conversions, empty again at the end whatever happened in it."""
+    folder = tmp_path / "conversions"
+    yield folder
+    left = [path for path in folder.rglob("*") if path.is_file()]
+    assert left == [], "a conversion left files behind"
+
+
+@pytest.fixture
+def job() -> Callable[..., ConversionJob]:
+    def make(code: str, *, shape=(1, 3, 8, 8), max_parameters=1000, precisions=(Precision.FP32,)):
+        spec = ModelSpec(
+            name="tiny",
+            code=code,
+            transform_code=None,
+            transform=None,
+            task="img-classification",
+            dataset="cifar-10",
+            hyperparameters={"lr": 0.1},
+            input_shape=shape,
+            input_dtype="float32",
+            classes=4,
+            weights="init:seed=0",
+        )
+        return ConversionJob(model=spec, precisions=precisions, max_parameters=max_parameters)
+
+    return make

@@ -1,0 +1,174 @@
+"""Whole conversions of tiny models, each in a real forked child."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from integration.conversion.models import CLASSIFIER, network
+from nnlite.failures import Failure, FailureClass
+from nnlite.inputs import from_raw_bytes, seeded_input
+from nnlite.vocabulary import Precision, Stage
+from nnlite_conversion import sandbox
+from nnlite_conversion.conversion import convert
+from nnlite_conversion.quantization import UnsupportedPrecision
+
+
+def run(job, settings, place, tick=lambda stage: True):
+    """Return a context with the outcome."""
+    return convert(job, settings, workdir=place, ledger=place / "ledger", tick=tick, tick_s=0.02)
+
+
+def failure_of(job, settings, place) -> Failure:
+    with pytest.raises(Failure) as failure, run(job, settings, place):
+        pass
+    return failure.value
+
+
+def test_a_model_becomes_an_artifact_with_everything_that_is_known_of_it(job, settings, place):
+    with run(job(CLASSIFIER), settings, place) as outcome:
+        (artifact,) = outcome.artifacts
+        raw = artifact.path.read_bytes()
+
+        assert artifact.sha256 == hashlib.sha256(raw).hexdigest()
+        assert artifact.size_bytes == len(raw)
+        assert (artifact.path.stat().st_uid, artifact.path.stat().st_nlink) == (os.getuid(), 1)
+        assert artifact.precision is Precision.FP32
+        assert [(t.name, t.shape, t.dtype) for t in artifact.inputs] == [("args_0", (1, 8, 8, 3), "float32")]
+        assert [(t.name, t.shape, t.dtype) for t in artifact.outputs] == [("output_0", (1, 4), "float32")]
+        assert artifact.parity.ok and artifact.parity.relative < 1e-5 and artifact.parity.top1_agrees
+        assert artifact.operators["CONV_2D"] == 1
+        assert artifact.rewrites == ()
+    assert outcome.parameters == 3 * 8 * 9 + 8 + 8 * 4 + 4
+    assert (outcome.input_shape, outcome.output_shapes) == ((1, 3, 8, 8), ((1, 4),))
+    assert list(outcome.timings_ns) == [Stage.LOAD, Stage.EXPORT, Stage.LOWER, Stage.PARITY]
+    assert all(timing > 0 for timing in outcome.timings_ns.values())
+    assert outcome.peak_rss_kb > 50_000
+    assert len(outcome.state_dict_sha256) == 64
+    assert not artifact.path.exists(), "the context removes its files"
+
+
+def test_the_reference_output_is_what_the_host_computes_from_the_seeded_input(job, settings, place):
+    with run(job(CLASSIFIER), settings, place) as outcome:
+        (artifact,) = outcome.artifacts
+        interpreter = Interpreter(model_path=str(artifact.path), num_threads=1)
+        runner = interpreter.get_signature_runner()
+        again = runner(args_0=seeded_input((1, 8, 8, 3), "float32", 0))["output_0"]
+        kept = from_raw_bytes(artifact.reference_outputs[0].read_bytes(), (1, 4), "float32")
+
+    np.testing.assert_allclose(kept, again, rtol=1e-6)
+
+
+def test_children_in_a_row_convert_to_the_same_bytes(job, settings, place):
+    hashes = set()
+    for _ in range(3):
+        with run(job(CLASSIFIER), settings, place) as outcome:
+            hashes.add(outcome.artifacts[0].sha256)
+
+    assert len(hashes) == 1
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "the parent of forks keeps one thread"
+
+
+def test_every_tensor_of_a_nested_output_is_an_output(job, settings, place):
+    code = network("return {'out': x.mean((2, 3)), 'aux': [x.amax((2, 3)), (x * 2, None)]}")
+
+    with run(job(code), settings, place) as outcome:
+        (artifact,) = outcome.artifacts
+        assert outcome.output_shapes == ((1, 3), (1, 3), (1, 3, 8, 8))
+        assert [output.shape for output in artifact.outputs] == [(1, 3), (1, 3), (1, 3, 8, 8)]
+        assert [path.stat().st_size for path in artifact.reference_outputs] == [12, 12, 768]
+        assert artifact.parity.ok
+
+
+@pytest.mark.parametrize(
+    ("model", "rewrite"),
+    [
+        (("return F.adaptive_max_pool2d(x, (3, 5))",), "adaptive_max_pool2d"),
+        (("return F.adaptive_max_pool2d(x, 2)",), "adaptive_max_pool2d"),
+        (
+            (
+                "y = x.permute(0, 2, 3, 1); y = y + self.b(F.gelu(self.a(y)))\nreturn y.reshape(1, 4, 2, 8, 3)",
+                "self.a, self.b = torch.nn.Linear(3, 6), torch.nn.Linear(6, 3)",
+            ),
+            "high_rank_linear",
+        ),
+    ],
+)
+def test_what_does_not_lower_by_itself_does_when_rewritten(job, settings, place, model, rewrite):
+    with run(job(network(*model)), settings, place) as outcome:
+        (artifact,) = outcome.artifacts
+
+        assert artifact.rewrites == (rewrite,)
+        assert artifact.parity.ok
+
+
+def test_too_many_parameters_are_left_out_with_the_number(job, settings, place):
+    with run(job(CLASSIFIER, max_parameters=100), settings, place) as outcome:
+        assert outcome.artifacts == ()
+        assert outcome.parameters == 260
+        assert "260 parameters, above the limit of 100" in outcome.left_out
+
+
+def test_an_operator_without_lowering_is_named(job, settings, place):
+    failure = failure_of(job(network("return torch.mode(x)[0]")), settings, place)
+
+    assert (failure.failure_class, failure.stage) == (FailureClass.MODEL, Stage.LOWER)
+    assert failure.details["operator"] == "aten.mode.default"
+    assert "aten.mode.default cannot be lowered" in failure.reason
+
+
+def test_a_failing_model_keeps_its_traceback_and_what_it_printed(job, settings, place):
+    code = network("return x.view(7)", top="print('hello from the model', file=sys.stderr)")
+
+    failure = failure_of(job(code), settings, place)
+
+    assert (failure.failure_class, failure.stage) == (FailureClass.MODEL, Stage.LOAD)
+    assert "nnlite_model.py" in failure.details["traceback"]
+    assert "hello from the model" in failure.details["stderr_tail"]
+    assert set(failure.details["timings_ns"]) == {"load"}
+
+
+def test_the_model_cannot_reach_the_network_nor_see_our_settings_nor_privileges(
+    job, settings, place, monkeypatch
+):
+    monkeypatch.setenv("NNLITE_LOG_LEVEL", "DEBUG")
+    seen = """
+        import json, socket
+        def reaches():
+            try:
+                return socket.create_connection(("127.0.0.1", 9), 1) is None
+            except OSError as error:
+                return error.errno
+        print(json.dumps({
+            "uid": os.getuid(), "offline": os.environ["HF_HUB_OFFLINE"],
+            "interfaces": [name for _, name in socket.if_nameindex()],
+            "ours": [name for name in os.environ if name.startswith("NNLITE")],
+            "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd"))[:-1],
+            "home": os.environ["HOME"] == os.getcwd(), "writable": os.access(".", os.W_OK),
+            "oom": int(pathlib.Path("/proc/self/oom_score_adj").read_text()),
+        }))
+        raise SystemExit
+    """
+    failure = failure_of(job(network("return x", top=seen)), settings, place)
+
+    import json
+
+    found = json.loads(failure.details["stderr_tail"].splitlines()[0])
+    abilities = sandbox.abilities()
+    assert found["uid"] == (abilities.unprivileged_uid or os.getuid())
+    assert found["interfaces"] == ["lo"] or not abilities.network_off
+    assert (found["offline"], found["ours"], found["home"], found["writable"]) == ("1", [], True, True)
+    assert len(found["descriptors"]) == 4, "standard three and the result pipe"
+    assert found["oom"] == 1000
+
+
+def test_a_precision_that_cannot_be_made_starts_no_child(job, settings, place):
+    with (
+        pytest.raises(UnsupportedPrecision),
+        run(job(CLASSIFIER, precisions=(Precision.INT8,)), settings, place),
+    ):
+        pass
+    assert not place.exists()

@@ -1,0 +1,384 @@
+"""Models that crash, hog, hang, lie or refuse to die take nothing with them and leave nothing behind."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from integration.conversion.models import CLASSIFIER, network
+from nnlite.failures import Failure, FailureClass
+from nnlite.settings import ConversionSettings
+from nnlite.vocabulary import Stage
+from nnlite_conversion import processes, sandbox
+from nnlite_conversion.conversion import convert, kill_leftovers
+from nnlite_conversion.ledger import noted
+
+#: Nothing in these tests takes long; what does is broken.
+DEADLINE_S = 60
+
+#: Starts a process that ignores what can be ignored, leaves the group, and says who it is.
+GRANDCHILD = """
+    if os.fork() == 0:
+        os.setsid()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        ctypes.CDLL(None).prctl(15, {name!r}.encode(), 0, 0, 0)
+        while True:
+            time.sleep(60)
+"""
+
+
+def run(job, settings, place, tick=lambda stage: True):
+    return convert(job, settings, workdir=place, ledger=place / "ledger", tick=tick, tick_s=0.02)
+
+
+def failure_of(job, settings, place, tick=lambda stage: True) -> Failure:
+    with pytest.raises(Failure) as failure, run(job, settings, place, tick):
+        pass
+    assert processes.children_of(os.getpid()) == []
+    return failure.value
+
+
+def named(name: str) -> list[int]:
+    """Return the living processes called `name`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if (entry / "comm").read_text().strip() == name and processes.identity(int(entry.name)):
+                found.append(int(entry.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def wait_until(condition, what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        select.select([], [], [], 0.01)
+
+
+@pytest.fixture
+def name(request) -> str:
+    """Return a process name that only this test uses."""
+    return f"nn{abs(hash(request.node.name)) % 10**8}-{os.getpid() % 10**4}"
+
+
+def test_a_crash_is_reported_with_its_signal_stage_and_traceback(job, settings, place):
+    failure = failure_of(job(network("return x", top="os.abort()")), settings, place)
+
+    assert (failure.failure_class, failure.stage) == (FailureClass.CONVERTER, Stage.LOAD)
+    assert failure.details["signal"] == signal.SIGABRT and "SIGABRT" in failure.reason
+    assert "nnlite_model.py" in failure.details["stderr_tail"], "the interpreter's own traceback"
+    assert failure.details["peak_rss_kb"] > 0
+
+
+def test_a_crash_while_lowering_is_reported_at_that_stage(job, settings, place):
+    code = network(
+        "return x * 2",
+        top="import litert_torch._convert.core as c\nc._run_convert_passes = lambda p: os.abort()",
+    )
+
+    failure = failure_of(job(code), settings, place)
+
+    assert (failure.failure_class, failure.stage) == (FailureClass.CONVERTER, Stage.LOWER)
+    assert list(failure.details["timings_ns"]) == ["load", "export", "lower"]
+
+
+def test_a_memory_hog_is_ended_at_its_limit(job, place):
+    settings = ConversionSettings(timeout_s=60, absolute_timeout_s=60, memory_limit_mb=1200)
+    hog = "hog = []\nwhile True:\n    hog.append(bytearray(os.urandom(1) * (8 << 20)))\n    time.sleep(0.001)"
+
+    failure = failure_of(job(network("return x", top=hog)), settings, place)
+
+    assert (failure.failure_class, failure.details["limit"]) == (FailureClass.CONVERTER, "memory_limit_mb")
+    assert "NNLITE_CONVERSION__MEMORY_LIMIT_MB" in failure.reason
+    assert failure.details["peak_rss_kb"] > 1200 * 1024
+
+
+def test_memory_of_processes_that_the_model_starts_counts_too(job, place):
+    settings = ConversionSettings(timeout_s=60, absolute_timeout_s=60, memory_limit_mb=1200)
+    hogs = """
+        for _ in range(3):
+            if os.fork() == 0:
+                os.setsid()
+                hog = bytearray(os.urandom(1) * (450 << 20))
+                time.sleep(600)
+        time.sleep(600)
+    """
+    failure = failure_of(job(network("return x", top=hogs)), settings, place)
+
+    assert failure.details["limit"] == "memory_limit_mb"
+
+
+def test_memory_that_python_itself_refuses_is_the_converters_failure(job, settings, place):
+    failure = failure_of(job(network("return x", top="raise MemoryError")), settings, place)
+
+    assert failure.failure_class is FailureClass.CONVERTER
+    assert "out of memory" in failure.reason
+
+
+def test_an_endless_loop_is_ended_at_its_limit(job, place):
+    settings = ConversionSettings(timeout_s=0.5, absolute_timeout_s=60)
+
+    failure = failure_of(job(network("while True: pass")), settings, place)
+
+    assert (failure.failure_class, failure.details["limit"]) == (FailureClass.CONVERTER, "timeout_s")
+    assert "NNLITE_CONVERSION__TIMEOUT_S" in failure.reason
+    assert failure.details["signal"] == signal.SIGKILL
+
+
+def test_daemons_of_a_model_that_succeeds_end_with_it(job, settings, place, name):
+    code = CLASSIFIER.replace(
+        "class Net", GRANDCHILD.format(name=name).replace("\n    ", "\n") + "\nclass Net"
+    )
+
+    with run(job(code), settings, place) as outcome:
+        assert outcome.artifacts
+        assert named(name) == []
+
+
+def test_daemons_of_a_model_that_hangs_end_with_it(job, place, name):
+    settings = ConversionSettings(timeout_s=1, absolute_timeout_s=60)
+    code = network(
+        "return x", top=GRANDCHILD.format(name=name).replace("\n    ", "\n") + "\nwhile True: pass"
+    )
+
+    failure_of(job(code), settings, place)
+
+    assert named(name) == []
+
+
+def test_daemons_end_with_it_where_there_are_no_namespaces(job, settings, place, name, monkeypatch):
+    monkeypatch.setattr(sandbox, "enter_namespaces", lambda *, network: False)
+    daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n")
+
+    failure_of(job(network("return x", top=daemon + "\nos.abort()")), settings, place)
+    assert named(name) == []
+
+    hanging = ConversionSettings(timeout_s=1, absolute_timeout_s=60)
+    failure_of(job(network("return x", top=daemon + "\nwhile True: pass")), hanging, place)
+    assert named(name) == []
+
+
+def test_what_tick_raises_ends_the_child_and_passes_through(job, settings, place, name):
+    class LeaseLost(Exception):
+        pass
+
+    def tick(stage: Stage) -> bool:
+        if named(name):
+            raise LeaseLost
+        return True
+
+    code = network("return x", top=f"ctypes.CDLL(None).prctl(15, {name!r}.encode())\nwhile True: pass")
+    with pytest.raises(LeaseLost), run(job(code), settings, place, tick):
+        pass
+
+    assert named(name) == []
+    assert processes.children_of(os.getpid()) == []
+
+
+def test_a_child_on_hold_is_stopped_and_its_limit_waits(job, place, name):
+    settings = ConversionSettings(timeout_s=1.5, absolute_timeout_s=60)
+    held: list[tuple[float, str]] = []
+
+    def tick(stage: Stage) -> bool:
+        if not (child := named(name)):
+            return True
+        state = Path(f"/proc/{child[0]}/stat").read_text().rpartition(")")[2].split()[0]
+        held.append((time.monotonic(), state))
+        # Held for longer than its limit allows it to work.
+        return held[-1][0] - held[0][0] > 2
+
+    called = f"ctypes.CDLL(None).prctl(15, {name!r}.encode())\ntime.sleep(0.2)\nclass Net"
+    with run(
+        job(CLASSIFIER.replace("class Net", called), max_parameters=1), settings, place, tick
+    ) as outcome:
+        assert outcome.left_out
+        assert sum(outcome.timings_ns.values()) < 1.5e9
+
+    assert [state for _, state in held].count("T") > len(held) / 2
+
+
+def test_a_hold_without_end_is_ended_by_the_absolute_limit(job, place, name):
+    settings = ConversionSettings(timeout_s=0.8, absolute_timeout_s=1.0)
+
+    failure = failure_of(
+        job(network("while True: pass", top=f"ctypes.CDLL(None).prctl(15, {name!r}.encode())")),
+        settings,
+        place,
+        lambda stage: not named(name),
+    )
+
+    assert failure.details["limit"] == "absolute_timeout_s"
+
+
+def test_a_child_that_may_not_run_is_not_started(job, place):
+    settings = ConversionSettings(timeout_s=0.1, absolute_timeout_s=0.2)
+
+    failure = failure_of(job(CLASSIFIER), settings, place, lambda stage: False)
+
+    assert failure.details["limit"] == "absolute_timeout_s" and "before its start" in failure.reason
+
+
+FIND_PIPE = "pipe = max(int(n) for n in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{n}'))"
+
+
+def test_garbage_on_the_result_pipe_is_the_converters_failure(job, settings, place):
+    top = f"{FIND_PIPE}\nos.write(pipe, b'\\x00garbage\\n')\nwhile True: time.sleep(1)"
+
+    failure = failure_of(job(network("return x", top=top)), settings, place)
+
+    assert failure.failure_class is FailureClass.CONVERTER
+    assert "garbage" in failure.details["garbage"]
+
+
+def test_a_forged_class_is_not_believed(job, settings, place):
+    forged = json.dumps({"kind": "refusal", "failure_class": "released", "reason": "try me for ever"})
+    top = f"{FIND_PIPE}\nos.write(pipe, {forged!r}.encode() + b'\\n')\nos._exit(0)"
+
+    failure = failure_of(job(network("return x", top=top)), settings, place)
+
+    assert failure.failure_class is FailureClass.CONVERTER
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_an_end_without_a_result_is_the_converters_failure(job, settings, place, status):
+    failure = failure_of(job(network("return x", top=f"os._exit({status})")), settings, place)
+
+    assert failure.failure_class is FailureClass.CONVERTER
+    assert failure.details["exit"] == status and f"exit status {status} and without" in failure.reason
+
+
+@pytest.mark.parametrize(
+    ("deed", "reason"),
+    [
+        ("os.truncate('fp32.tflite', 100)", "truncated"),
+        ("os.remove('fp32.tflite')", "cannot be read"),
+        ("os.remove('fp32.tflite'); os.symlink('/etc/hostname', 'fp32.tflite')", "cannot be read"),
+        ("os.remove('fp32.tflite'); os.mkfifo('fp32.tflite')", "not a regular file"),
+    ],
+)
+def test_an_artifact_that_is_not_what_was_reported_is_not_taken(job, settings, place, deed, reason):
+    top = f"really = os._exit\ndef spoil(status):\n    {deed}\n    really(status)\nos._exit = spoil"
+
+    failure = failure_of(job(CLASSIFIER.replace("class Net", f"{top}\nclass Net")), settings, place)
+
+    assert failure.failure_class is FailureClass.CONVERTER
+    assert reason in failure.reason
+
+
+def test_endless_output_fills_no_disk_and_keeps_its_tail(job, place):
+    settings = ConversionSettings(timeout_s=2, absolute_timeout_s=60, stderr_tail_bytes=1000)
+    sizes = []
+
+    def tick(stage: Stage) -> bool:
+        sizes.extend(log.stat().st_size for log in place.glob("job-*/child.log"))
+        return True
+
+    top = "while True: os.write(1, b'x' * (1 << 20)); time.sleep(0.001)"
+    failure = failure_of(job(network("return x", top=top)), settings, place, tick)
+
+    assert sizes == [] or max(sizes) < 256 << 20
+    assert 0 < len(failure.details["stderr_tail"]) <= 1000
+
+
+@pytest.fixture
+def parent(tmp_path, job):
+    """Fork a process that converts a model; return its PID once the model's code runs."""
+    started = []
+
+    def start(code: str, name: str) -> int:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                with run(job(code), ConversionSettings(), tmp_path / "killed"):
+                    pass
+            finally:
+                os._exit(1)
+        started.append(pid)
+        wait_until(lambda: named(name), "the model's code runs")
+        return pid
+
+    yield start
+    for pid in started:
+        if processes.identity(pid):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def kill(pid: int, number: int) -> None:
+    os.kill(pid, number)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -number
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_outlives_a_killed_parent(parent, name, number):
+    if not sandbox.abilities().own_pid_namespace:
+        pytest.skip("no PID namespaces here: what a model starts waits for the next worker")
+    daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n")
+    pid = parent(network("return x", top=f"{daemon}\nwhile True: time.sleep(60)"), name)
+    tree = processes.tree_of(pid)
+    assert len(tree) == 5, "parent, warden, init, child and the daemon"
+
+    kill(pid, number)
+
+    wait_until(lambda: not any(map(processes.identity, tree)), "the whole tree has ended")
+    wait_until(lambda: not named(name), "the daemon has ended")
+
+
+def test_without_namespaces_the_child_dies_with_its_parent_and_the_ledger_finds_the_rest(
+    parent, name, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sandbox, "enter_namespaces", lambda *, network: False)
+    # This one stays in the group, where the ledger can find it.
+    daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n").replace("os.setsid()", "pass")
+    code = network("return x", top=f"{daemon}\nwhile True: time.sleep(60)")
+    pid = parent(code, name)
+    ledger = tmp_path / "killed" / "ledger"
+    wait_until(lambda: list(ledger.glob("*.json")), "the group is noted")
+    (orphan,) = named(name)
+    chain = [member for member in processes.tree_of(pid) if member not in (pid, orphan)]
+
+    assert kill_leftovers(ledger) == [], "its worker lives"
+    kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(processes.identity, chain)), "child, init and warden ended")
+
+    assert named(name) == [orphan]
+    assert len(kill_leftovers(ledger)) == 1
+
+    wait_until(lambda: not named(name), "the orphan has ended")
+    assert list(ledger.glob("*.json")) == []
+
+
+def test_a_group_number_that_now_belongs_to_another_is_left_alone(tmp_path):
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, process_group=0)
+    try:
+        with noted(tmp_path, bystander.pid):
+            (path,) = tmp_path.glob("*.json")
+            note = json.loads(path.read_text())
+            note["worker_start_time"] -= 1  # the worker is gone, its PID is ours now
+            for change in ({"group_start_time": note["group_start_time"] - 1}, {"boot_id": "another"}):
+                path.write_text(json.dumps(note | change))
+                assert kill_leftovers(tmp_path) == []
+                assert bystander.poll() is None
+            path.write_text(json.dumps(note))
+            assert kill_leftovers(tmp_path) == [bystander.pid]
+            assert bystander.wait(DEADLINE_S) == -signal.SIGKILL
+    finally:
+        bystander.kill()
+        bystander.communicate(timeout=DEADLINE_S)
+
+
+def test_a_torn_note_is_cleared_away(tmp_path):
+    (tmp_path / "1-2.json").write_text('{"group": 1')
+
+    assert kill_leftovers(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,87 @@
+"""Errors of models and converters become sentences that name the thing and the way out."""
+
+import errno
+import urllib.error
+
+import pytest
+
+from nnlite.catalog.model import ModelSpec
+from nnlite_conversion import explanations
+
+
+def spec(**hyperparameters):
+    return ModelSpec(
+        name="m",
+        code="",
+        transform_code=None,
+        transform=None,
+        task="img-classification",
+        dataset="cifar-10",
+        hyperparameters=hyperparameters,
+        input_shape=(1, 3, 32, 32),
+        input_dtype="float32",
+        classes=10,
+        weights="init:seed=0",
+    )
+
+
+def test_a_missing_hyperparameter_is_named_with_those_that_are_there():
+    reason = explanations.of_construction(KeyError("dropout"), spec(lr=0.1, momentum=0.9), (1, 3, 32, 32))
+
+    assert "'dropout'" in reason and "lr, momentum" in reason
+
+
+def test_a_network_that_cannot_be_built_is_described_by_its_arguments():
+    reason = explanations.of_construction(ValueError("bad"), spec(lr=0.1), (1, 3, 32, 32))
+
+    assert "(1, 3, 32, 32)" in reason and "10 classes" in reason and "{'lr': 0.1}" in reason
+
+
+def test_a_missing_module_is_named():
+    assert "'timm'" in explanations.of_import(ModuleNotFoundError("No module named 'timm'", name="timm"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib.error.URLError("no route"),
+        OSError("We couldn't connect to 'https://huggingface.co' to load the files"),
+        ConnectionRefusedError("refused"),
+    ],
+)
+def test_an_attempt_to_download_is_recognized_also_as_a_cause(error):
+    outer = RuntimeError("weights")
+    outer.__cause__ = error
+
+    assert explanations.wants_download(error) and explanations.wants_download(outer)
+    assert "NNLITE_CONVERSION__NETWORK=true" in explanations.of_import(outer)
+
+
+@pytest.mark.parametrize(
+    ("message", "operator"),
+    [
+        ("Lowering not found: aten.adaptive_max_pool2d.default", "aten.adaptive_max_pool2d.default"),
+        ("failed on aten::_fft_r2c in the graph", "aten._fft_r2c"),
+        ("loc(x): 'tfl.batch_matmul' op found invalid output rank", "tfl.batch_matmul"),
+        ("Lowering not found: aten.x.y\n\nWhile executing %c = aten.conv2d.default", "aten.x.y"),
+        ("nothing named\n\nWhile executing %c = aten.conv2d.default", None),
+    ],
+)
+def test_the_operator_that_an_error_is_about_is_found(message, operator):
+    assert explanations.unsupported_operator(RuntimeError(message)) == operator
+
+
+def test_data_dependent_control_flow_is_called_that():
+    assert "depends on the input's values" in explanations.of_export(
+        RuntimeError("data-dependent expression")
+    )
+
+
+def test_a_full_disk_is_told_from_other_errors_of_the_system():
+    assert explanations.is_full_disk(OSError(errno.ENOSPC, "No space left on device"))
+    assert not explanations.is_full_disk(OSError(errno.EACCES, "denied"))
+
+
+def test_a_summary_is_one_short_line():
+    assert explanations.summary(ValueError("\n first \n second")) == "ValueError: first"
+    assert len(explanations.summary(ValueError("x" * 9999))) == explanations.MAX_SUMMARY

@@ -1,0 +1,128 @@
+"""Rewrites compute the same numbers, touch only what they must, and make models lower."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from nnlite_conversion import lowering
+from nnlite_conversion.rewrites import REWRITES, apply_rewrites, rewrite_names
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Pool(torch.nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x):
+        return F.adaptive_max_pool2d(x, self.size)
+
+
+class PoolOneDimension(torch.nn.Module):
+    def forward(self, x):
+        return F.adaptive_max_pool1d(x.flatten(2), 4)
+
+
+class PoolUnbatched(torch.nn.Module):
+    def forward(self, x):
+        return F.adaptive_max_pool2d(x[0], (3, 2))
+
+
+class PoolWithIndices(torch.nn.Module):
+    def forward(self, x):
+        values, indices = F.adaptive_max_pool2d(x, 2, return_indices=True)
+        return values + indices
+
+
+class Linear(torch.nn.Module):
+    """Applies a layer to the input reshaped to `shape`."""
+
+    def __init__(self, shape, bias=True):
+        super().__init__()
+        self.shape, self.layer = shape, torch.nn.Linear(shape[-1], 5, bias=bias)
+
+    def forward(self, x):
+        return self.layer(x.reshape(self.shape))
+
+
+def exported(network, image):
+    return torch.export.export(network.eval(), (image,), strict=False)
+
+
+def operators(program):
+    return {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+
+
+@pytest.mark.parametrize(
+    "network",
+    [Pool((2, 3)), Pool(1), Pool((5, 4)), Pool((7, 1)), Pool((8, 9)), PoolOneDimension(), PoolUnbatched()],
+    ids=["divides", "global", "uneven", "one uneven", "same size", "one dimension", "no batch"],
+)
+def test_adaptive_max_pooling_is_replaced_by_equal_operators(network):
+    image = torch.randn(1, 3, 8, 9)
+    program = exported(network, image)
+
+    assert apply_rewrites(program) == ("adaptive_max_pool2d",)
+
+    assert not any("adaptive" in operator for operator in operators(program))
+    assert torch.equal(program.module()(image), network(image))
+
+
+def test_pooling_that_divides_becomes_one_plain_pooling():
+    program = exported(Pool((4, 3)), torch.randn(1, 3, 8, 9))
+
+    apply_rewrites(program)
+
+    assert operators(program) == {"aten.max_pool2d.default"}
+
+
+def test_pooling_whose_indices_are_used_is_left_alone():
+    program = exported(PoolWithIndices(), torch.randn(1, 3, 8, 9))
+
+    assert apply_rewrites(program) == ()
+    assert "aten.adaptive_max_pool2d.default" in operators(program)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 4, 9), (1, 2, 3, 4, 9), (2, 2, 3, 1, 2, 9)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_on_more_than_three_dimensions_is_replaced_by_an_equal_convolution(shape, bias):
+    network, image = Linear(shape, bias), torch.randn(1, 3, 8, 9)
+    program = exported(network, image)
+
+    assert apply_rewrites(program) == ("high_rank_linear",)
+
+    assert "aten.linear.default" not in operators(program)
+    torch.testing.assert_close(program.module()(image), network(image))
+
+
+@pytest.mark.parametrize("shape", [(24, 9), (1, 24, 9)])
+def test_linear_on_up_to_three_dimensions_is_left_alone(shape):
+    assert apply_rewrites(exported(Linear(shape), torch.randn(1, 3, 8, 9))) == ()
+
+
+def test_every_rewrite_has_the_name_that_is_stored_with_artifacts():
+    assert rewrite_names() == ("adaptive_max_pool2d", "high_rank_linear")
+    assert len(set(rewrite_names())) == len(REWRITES)
+
+
+def test_tensors_are_found_in_nested_outputs_depth_first():
+    a, b, c = (torch.full((1,), value) for value in (1.0, 2.0, 3.0))
+
+    found = lowering.tensors_of({"out": a, "aux": [b, None, (c,)]})
+
+    assert [tensor.item() for tensor in found] == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("text", "returns a str"),
+        ([], "no tensor"),
+        (None, "no tensor"),
+        (torch.zeros(1, dtype=torch.complex64), "complex"),
+    ],
+)
+def test_outputs_that_are_no_tensors_are_refused_with_what_they_are(output, reason):
+    with pytest.raises(lowering.NotTensors, match=reason):
+        lowering.tensors_of(output)

@@ -1,0 +1,158 @@
+"""Each stage says what a model cannot do; nothing here lowers, because this process forks others."""
+
+import pytest
+import torch
+
+from nnlite.catalog.model import ModelSpec
+from nnlite.failures import Failure, FailureClass
+from nnlite.vocabulary import Precision, Stage
+from nnlite_conversion import stages
+from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.quantization import UnsupportedPrecision, check_precisions
+
+GOOD = """
+import random, numpy, torch
+class Net(torch.nn.Module):
+    def __init__(self, in_shape, out_shape, prm, device):
+        super().__init__()
+        assert in_shape == (1, 3, 8, 6) and out_shape == (4,) and str(device) == "cpu"
+        self.scale = prm["scale"] + 0 * random.random() + 0 * numpy.random.rand()
+        self.layer = torch.nn.Linear(in_shape[1], out_shape[0])
+    def forward(self, x):
+        return self.layer(x.mean((2, 3))) * self.scale
+"""
+
+
+def job(
+    code=GOOD, *, hyperparameters=None, max_parameters=1000, weights="init:seed=0", input_shape=(1, 3, 8, 6)
+):
+    spec = ModelSpec(
+        name="m",
+        code=code,
+        transform_code=None,
+        transform=None,
+        task="img-classification",
+        dataset="cifar-10",
+        hyperparameters={"scale": 2.0} if hyperparameters is None else hyperparameters,
+        input_shape=input_shape,
+        input_dtype="float32",
+        classes=4,
+        weights=weights,
+    )
+    return ConversionJob(model=spec, precisions=(Precision.FP32,), max_parameters=max_parameters)
+
+
+def network(body):
+    return (
+        "import torch\nclass Net(torch.nn.Module):\n"
+        "    def __init__(self, *a):\n        super().__init__()\n"
+        f"    def forward(self, x):\n        {body}\n"
+    )
+
+
+def test_a_model_is_built_run_and_counted(tmp_path):
+    loaded, parameters = stages.load(job(), tmp_path)
+
+    assert parameters == 3 * 4 + 4
+    assert loaded.image.shape == (1, 8, 6, 3)
+    assert [tensor.shape for tensor in loaded.expected] == [(1, 4)]
+    assert not loaded.module.training
+
+
+def test_weights_are_the_same_each_time_and_the_hash_tells_others(tmp_path):
+    first, again = (stages.load(job(), tmp_path)[0].state_dict_sha256 for _ in range(2))
+    other = stages.load(job(GOOD.replace("self.scale =", "torch.rand(1); self.scale =")), tmp_path)[0]
+
+    assert first == again != other.state_dict_sha256
+
+
+def test_a_lazy_model_is_counted_after_its_first_forward(tmp_path):
+    code = GOOD.replace("torch.nn.Linear(in_shape[1], ", "torch.nn.LazyLinear(")
+
+    assert stages.load(job(code), tmp_path)[1] == 3 * 4 + 4
+
+
+def test_a_model_above_the_parameter_limit_is_left_out_and_not_failed(tmp_path):
+    with pytest.raises(stages.LeftOut) as left_out:
+        stages.load(job(max_parameters=15), tmp_path)
+
+    assert left_out.value.parameters == 16
+    assert "16 parameters, above the limit of 15 (NNLITE_CATALOG__MAX_PARAMETERS)" in left_out.value.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("class Net(:", r"not valid Python \(line 1\)"),
+        ("import no_such_module_at_all", "needs the module 'no_such_module_at_all'"),
+        ("raise SystemExit(0)", "ends the process"),
+        ("x = 1", "defines no class Net"),
+        ("class Net:\n    def __init__(self, *a): pass", "not a torch.nn.Module"),
+        (GOOD.replace('prm["scale"]', 'prm["depth"]'), "needs the hyperparameter 'depth'; given are scale"),
+        (GOOD.replace("out_shape[0])", "-1)"), "Net cannot be built for input"),
+        (network("return 'a label'"), "returns a str"),
+        (network("return x @ x.T @ torch.ones(3)"), r"forward fails on an input of shape \(1, 8, 6, 3\)"),
+        (
+            "import urllib.error\nraise urllib.error.URLError('no route to host')",
+            "wants to download something.*NNLITE_CONVERSION__NETWORK=true",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_model_cannot_do_is_final_and_says_why(tmp_path, code, reason):
+    with pytest.raises(Failure, match=reason) as failure:
+        stages.load(job(code), tmp_path)
+
+    assert (failure.value.failure_class, failure.value.stage) == (FailureClass.MODEL, Stage.LOAD)
+
+
+def test_weights_of_another_kind_are_refused_by_name(tmp_path):
+    with pytest.raises(Failure, match="'deadbeef' cannot be loaded yet; supported: init:seed=0"):
+        stages.load(job(weights="deadbeef"), tmp_path)
+
+
+def test_a_model_without_any_input_shape_is_refused(tmp_path):
+    with pytest.raises(Failure, match="no input shape is known"):
+        stages.load(job(input_shape=None), tmp_path)
+
+
+def test_memory_and_full_disks_are_never_the_models_fault(tmp_path):
+    with pytest.raises(MemoryError):
+        stages.load(job("raise MemoryError"), tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        stages.load(job("raise OSError(28, 'No space left on device')"), tmp_path)
+
+
+def test_control_flow_on_values_is_refused_at_export(tmp_path):
+    code = network("return x if x.sum() > 0 else x * 2")
+
+    with pytest.raises(Failure, match="depends on the input's values") as failure:
+        stages.export(stages.load(job(code), tmp_path)[0])
+
+    assert failure.value.stage is Stage.EXPORT
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_names_of_the_rewrites_used_are_kept(tmp_path):
+    code = network("return torch.nn.functional.adaptive_max_pool2d(x, 2)")
+
+    _, rewrites = stages.export(stages.load(job(code), tmp_path)[0])
+
+    assert rewrites == ("adaptive_max_pool2d",)
+
+
+def test_a_precision_that_cannot_be_made_is_refused_with_those_that_can():
+    with pytest.raises(UnsupportedPrecision, match="precision int8 cannot be made yet; supported: fp32"):
+        check_precisions((Precision.FP32, Precision.INT8))
+
+
+def test_seeding_reaches_every_generator_that_models_use():
+    import random
+
+    import numpy as np
+
+    def draw():
+        stages.seed_everything(1)
+        return random.random(), float(np.random.rand()), float(torch.rand(1))
+
+    assert draw() == draw()
