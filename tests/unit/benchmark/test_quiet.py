@@ -237,9 +237,10 @@ def test_a_batch_goes_on_without_a_turn_until_it_is_over(tmp_path, converter, me
 
 
 def test_no_turn_is_kept_when_no_converter_runs(tmp_path):
-    measurer = Measurer(tmp_path, TURNS, timeout_s=20, batch_s=0)
     owed_s = 3600
+    measurer = Measurer(tmp_path, TURNS, timeout_s=20, batch_s=owed_s / 2)
     measurer._note_turn(time.monotonic() - owed_s)
+    assert measurer._owed_s() > owed_s / 2
 
     with measurer.measuring(NEVER) as quietness:
         assert quietness.quiet

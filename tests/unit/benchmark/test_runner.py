@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from nnlite.settings import MeasurementSettings
 from nnlite_benchmark import canary
@@ -20,6 +22,22 @@ def test_the_measuring_process_imports_nothing_heavy():
     loaded = json.loads(subprocess.check_output([sys.executable, "-c", script], timeout=60))
 
     assert not set(HEAVY) & set(loaded)
+
+
+FORGETFUL = """
+from nnlite_benchmark.host.runner import _forget_peak, _status_kb
+bytearray(200 << 20)
+before_kb = _status_kb("VmHWM")
+_forget_peak()
+print(before_kb - _status_kb("VmHWM"))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells peaks")
+def test_a_peak_from_before_the_model_is_not_counted():
+    forgotten_kb = int(subprocess.check_output([sys.executable, "-c", FORGETFUL], timeout=60))
+
+    assert forgotten_kb > 150_000
 
 
 def test_a_request_reaches_the_other_process_as_it_was():
