@@ -26,6 +26,7 @@ from nnlite.queue.messages import Message
 from nnlite.queue.work import Result, Station, send
 from nnlite.queue.worker import EXIT_FAULT
 from nnlite.quiet import Stopped
+from nnlite.results.database import autocommit
 from nnlite.results.recording import record_measurements
 from nnlite.results.report import DeviceContext, MeasurementReport
 from nnlite.vocabulary import Backend, Precision, Stage, WorkKind
@@ -167,7 +168,7 @@ _LOOK_S = 0.1
 
 
 def _benchmark(station: Station, claim: Claim) -> RowMapping:
-    with station.engine.connect() as connection:
+    with autocommit(station.engine) as connection:
         return connection.execute(_BENCHMARK, {"id": claim.id}).mappings().one()
 
 

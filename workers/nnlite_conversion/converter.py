@@ -21,6 +21,7 @@ from nnlite.queue import leases
 from nnlite.queue.leases import Claim
 from nnlite.queue.work import Result, Station
 from nnlite.quiet import ConverterTurn, Cores, Stopped
+from nnlite.results.database import autocommit
 from nnlite.results.recording import (
     ArtifactRow,
     ConvertedModel,
@@ -177,12 +178,12 @@ class Supervision:
 
 
 def _request(station: Station, claim: Claim) -> RowMapping:
-    with station.engine.connect() as connection:
+    with autocommit(station.engine) as connection:
         return connection.execute(_REQUEST, {"id": claim.id}).mappings().one()
 
 
 def _spec(station: Station, claim: Claim, request: RowMapping) -> ModelSpec:
-    with station.engine.connect() as connection:
+    with autocommit(station.engine) as connection:
         row = connection.execute(_SPEC, {"id": claim.id}).mappings().one()
     shape = row["input_shape"]
     return ModelSpec(

@@ -14,7 +14,7 @@ _LONGEST_REASON = 160
 
 
 def result_columns(rows: Sequence[Row]) -> list[str]:
-    """Return the columns that `rows`, made by `result_row`, need: those that are equal everywhere are left."""
+    """Return the columns that `rows`, made by `result_row`, need; what is equal everywhere is not shown."""
     telling = [name for name in _DISTINGUISHING if len({row[name] for row in rows}) > 1]
     why = ["reasons"] if any(row["reasons"] for row in rows) else []
     first, *others = _RESULT_COLUMNS

@@ -19,6 +19,7 @@ from nnlite.failures import Counters, Decision, Failure, FailureClass, Limits, N
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import Message
 from nnlite.queue.owner import Instance, Owner
+from nnlite.results.database import autocommit
 from nnlite.vocabulary import Stage, WorkKind, WorkState
 
 
@@ -63,7 +64,7 @@ def claim(
         BusyError: the same identity is being converted under another row.
     """
     try:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with autocommit(engine) as connection:
             found = (
                 connection.execute(
                     _claim_statement(kind),
@@ -89,7 +90,7 @@ def heartbeat(engine: Engine, claim: Claim, lease_s: float, stage: Stage | None 
     Raises:
         RightLostError: the row is no longer this attempt's; kill the work.
     """
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with autocommit(engine) as connection:
         renewed = connection.execute(
             _heartbeat_statement(claim.kind),
             {"id": claim.id, "attempt": claim.attempt, "lease": lease_s, "stage": stage},

@@ -17,6 +17,7 @@ from nnlite.queue import leases
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import BrokerUnreachableError, Message, Messenger
 from nnlite.queue.work import send
+from nnlite.results.database import autocommit
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 
@@ -99,7 +100,7 @@ class Reaper:
     def _is_picked(self) -> bool:
         """Hold the advisory lock on a connection of its own; Postgres frees it when that dies."""
         if self._connection is None:
-            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._connection = autocommit(self._engine)
             self._picked = False
         if self._picked:
             self._connection.execute(text("SELECT 1"))

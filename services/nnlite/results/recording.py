@@ -6,16 +6,17 @@ that lost its right writes nothing.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, func, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Engine, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
+from nnlite.results.database import autocommit
 from nnlite.results.report import DeviceContext, MeasurementReport
 from nnlite.results.tables import Artifact, Device, Measurement, row_id
 from nnlite.vocabulary import WorkKind
@@ -54,9 +55,8 @@ class ArtifactRow:
 
 def cached_artifacts(engine: Engine, cache_keys: Sequence[str]) -> list[ArtifactRow]:
     """Return the artifacts that are known under `cache_keys`."""
-    columns = [getattr(Artifact, name) for name in ArtifactRow.__dataclass_fields__]
-    with engine.connect() as connection:
-        found = connection.execute(select(*columns).where(Artifact.cache_key.in_(cache_keys)))
+    with autocommit(engine) as connection:
+        found = connection.execute(_CACHED, {"keys": list(cache_keys)})
         return [ArtifactRow(**row) for row in found.mappings()]
 
 
@@ -69,7 +69,9 @@ def record_conversion(
         The messages of the benchmarks.
     """
     if not model.cached:
-        _upsert_artifacts(connection, artifacts)
+        connection.execute(
+            _UPSERT_ARTIFACT, [{"id": artifact.id, **vars(artifact)} for artifact in artifacts]
+        )
     first = artifacts[0]
     connection.execute(
         _CONVERTED,
@@ -133,14 +135,7 @@ def record_measurements(
     connection: Connection, claim: Claim, device: DeviceContext, reports: Sequence[MeasurementReport]
 ) -> list[Message]:
     """Write one measurement per backend of a benchmark; none follows from it."""
-    for report in reports:
-        row = measurement_row(claim, device, report)
-        statement = insert(Measurement).values(row)
-        # Only another attempt of this very benchmark can have written it, and that one lost its right.
-        replaced = {name: statement.excluded[name] for name in row if name != "id"}
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=["benchmark_id", "backend"], set_=replaced)
-        )
+    connection.execute(_UPSERT_MEASUREMENT, [measurement_row(claim, device, report) for report in reports])
     return []
 
 
@@ -200,14 +195,25 @@ def record_device(engine: Engine, device: DeviceContext, state: str, owner_node:
     return identifier
 
 
-def _upsert_artifacts(connection: Connection, artifacts: Sequence[ArtifactRow]) -> None:
-    for artifact in artifacts:
-        row = {"id": artifact.id, **asdict(artifact)}
-        statement = insert(Artifact).values(row)
-        # A row exists already where its file was gone from the store and is made again.
-        made_again = {name: statement.excluded[name] for name in row if name not in {"id", "cache_key"}}
-        connection.execute(statement.on_conflict_do_update(index_elements=["cache_key"], set_=made_again))
+def _replacing(table: type[Artifact] | type[Measurement], key: Sequence[str]) -> Insert:
+    """Return the statement that inserts a row or, where `key` is taken, replaces the other columns.
 
+    Made once per process: building a statement costs more than running it.
+    """
+    columns = [column.name for column in table.__table__.columns if column.server_default is None]
+    statement = insert(table).values({name: bindparam(name) for name in columns})
+    replaced = {name: statement.excluded[name] for name in columns if name not in {"id", *key}}
+    return statement.on_conflict_do_update(index_elements=list(key), set_=replaced)
+
+
+# A row exists already where the file was gone from the store and is made again.
+_UPSERT_ARTIFACT = _replacing(Artifact, ["cache_key"])
+# Only an earlier attempt at the same benchmark can have written it.
+_UPSERT_MEASUREMENT = _replacing(Measurement, ["benchmark_id", "backend"])
+
+_CACHED = select(*(getattr(Artifact, name) for name in ArtifactRow.__dataclass_fields__)).where(
+    Artifact.cache_key.in_(bindparam("keys", expanding=True))
+)
 
 _CONVERTED = text("""
 WITH converted AS (

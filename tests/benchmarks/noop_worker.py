@@ -1,0 +1,119 @@
+"""A worker whose work is nothing: the real task, claims, writes and messages around it.
+
+`python noop_worker.py conversion|benchmark CONCURRENCY`, with the settings in the environment.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import text
+
+from nnlite import logs
+from nnlite.local import Endpoints
+from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
+from nnlite.queue.leases import Claim
+from nnlite.queue.process import die_with_parent
+from nnlite.queue.watchdog import Vitals
+from nnlite.queue.work import Result, Station
+from nnlite.queue.worker import WorkerPlan, default_node, open_station, run_worker
+from nnlite.quiet import choose_cores
+from nnlite.results.database import autocommit
+from nnlite.results.recording import (
+    ArtifactRow,
+    ConvertedModel,
+    record_conversion,
+    record_device,
+    record_measurements,
+)
+from nnlite.results.report import Latency, MeasurementReport
+from nnlite.settings import Settings, load_settings
+from nnlite.vocabulary import Backend, Precision, Stage, Verdict, WorkKind
+from nnlite_benchmark.host.context import host_context
+
+_REQUEST = text("""
+SELECT m.name, m.identity, v.priority, c.precisions, c.pools
+FROM conversion v JOIN model m ON m.id = v.model_id JOIN campaign c ON c.id = v.campaign_id
+WHERE v.id = :id
+""")
+_BENCHMARK = text("""
+SELECT b.conversion_id, a.path, a.sha256, a.inputs, c.backends
+FROM benchmark b JOIN campaign c ON c.id = b.campaign_id JOIN artifact a ON a.id = b.artifact_id
+WHERE b.id = :id
+""")
+
+
+def convert(station: Callable[[], Station], claim: Claim) -> Result:
+    """Read what a conversion reads and write what it writes."""
+    with autocommit(station().engine) as connection:
+        request = connection.execute(_REQUEST, {"id": claim.id}).mappings().one()
+    artifact = ArtifactRow(
+        cache_key=request["identity"], identity=request["identity"], precision="fp32", sha256=request["identity"],
+        size_bytes=1000, path="00/none.tflite", converter="none", rewrites=[], operators={"CONV_2D": 10},
+        inputs={"tensors": []}, outputs={"tensors": []}, reference_outputs=[], seed=0, parity_ok=True,
+        parity={"relative": 0.0}, parameters=1000, state_dict_sha256=None, input_shape=[1, 3, 32, 32],
+        timings_ns={"lower": 1}, peak_rss_kb=1,
+    )  # fmt: skip
+    model = ConvertedModel(
+        name=request["name"], priority=request["priority"], pools=request["pools"], cached=False
+    )
+    return Result(write=lambda connection: record_conversion(connection, claim, model, [artifact]))
+
+
+def measure(station: Callable[[], Station], claim: Claim, context: Any) -> Result:
+    """Read what a benchmark reads and write what it writes."""
+    with autocommit(station().engine) as connection:
+        connection.execute(_BENCHMARK, {"id": claim.id}).mappings().one()
+    latency = Latency(
+        mean_ns=1, median_ns=1, p90_ns=1, p95_ns=1, p99_ns=1, min_ns=1, max_ns=1, std_ns=0, cv=0.0,
+        mad_ratio=0.0, slice_drift=0.0,
+    )  # fmt: skip
+    report = MeasurementReport(
+        backend=Backend.CPU, precision=Precision.FP32, verdict=Verdict.VALID, started_at=datetime.now(UTC),
+        runtime="none", runtime_version="0", threads=1, stage=Stage.RUN, runs=50, latency=latency,
+        samples_ns=(1,) * 50,
+    )  # fmt: skip
+    return Result(write=lambda connection: record_measurements(connection, claim, context, [report]))
+
+
+def main() -> int:
+    """Consume until stopped."""
+    kind, concurrency = WorkKind(sys.argv[1]), int(sys.argv[2])
+    settings = load_settings()
+    logs.configure(settings.log_level)
+    endpoints = Endpoints(database_url=settings.database_url, broker_url=settings.broker_url)
+    vitals = Vitals()
+    node = default_node(f"noop-{kind}")
+    station = _stations(endpoints, settings, node, vitals)
+    if kind is WorkKind.CONVERSION:
+        perform, queue, pool = (lambda claim: convert(station, claim)), CONVERT_QUEUE, "prefork"
+    else:
+        context = host_context("noop", "host", choose_cores())
+        record_device(station().engine, context, "ready", node)
+        perform = lambda claim: measure(station, claim, context)  # noqa: E731
+        queue, pool = benchmark_queue("host"), "threads"
+    plan = WorkerPlan(
+        kind=kind, node=node, queue=queue, pool=pool, concurrency=concurrency, deadline_s=60,
+        station=station, perform=perform,
+    )  # fmt: skip
+    return run_worker(plan, endpoints, settings, vitals)
+
+
+def _stations(endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals) -> Callable[[], Station]:
+    worker = os.getpid()
+
+    @cache
+    def of(pid: int) -> Station:
+        if pid != worker:
+            die_with_parent(worker, signal.SIGKILL)
+        return open_station(endpoints, settings, node, vitals)
+
+    return lambda: of(os.getpid())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Models per second through the real Celery, Redis and Postgres path, with work that is nothing.
+
+A model is two tasks with their claims, writes and messages. Also: the time to
+submit them all, beside the time of as many `apply_async` calls one after another.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from nnlite.campaigns.request import Request
+from nnlite.campaigns.submit import submit
+from nnlite.local import servers
+from nnlite.queue.app import create_app
+from nnlite.queue.messages import Messenger
+from nnlite.results.database import engine_for, upgrade
+from nnlite.results.queries import campaigns
+from nnlite.settings import Settings
+from toys import Toys
+
+MODELS = 10_000
+#: As many as the processor has, less one for the servers.
+CONVERTERS = 1
+_TIMEOUT_S = 600
+
+
+def run(models: int = MODELS) -> dict[str, Any]:
+    """Return the rate and the times; everything is made in a home of its own and removed."""
+    with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        settings = Settings(home=home, database_url=None, broker_url=None, _env_file=None)
+        with servers(settings) as endpoints:
+            upgrade(endpoints.database_url)
+            engine = engine_for(endpoints.database_url)
+            messenger = Messenger(endpoints.broker_url, 30)
+            toys = Toys()
+            catalogue = [toys.add(f"model-{number:05}") for number in range(models)]
+            started = time.monotonic()
+            submit(
+                engine, messenger, Request(source="toys", limit=models), models=catalogue, source=toys,
+                settings=settings, name="noop", priority=5,
+            )  # fmt: skip
+            submit_s = time.monotonic() - started
+            seconds = _drain(engine, endpoints, home, models)
+            plain_s = _apply_async_one_by_one(endpoints.broker_url, settings, models)
+            engine.dispose()
+            messenger.close()
+    return {
+        "models": models,
+        "models_per_s": round(models / seconds, 1),
+        "seconds": round(seconds, 1),
+        "overhead_ms_per_model": round(1000 * seconds / models, 2),
+        "submit_s": round(submit_s, 2),
+        "apply_async_one_by_one_s": round(plain_s, 2),
+        "submit_ratio": round(plain_s / submit_s, 2),
+    }
+
+
+def _drain(engine: Any, endpoints: Any, home: Path, models: int) -> float:
+    environment = dict(os.environ) | {
+        "NNLITE_HOME": str(home), "NNLITE_DATABASE_URL": endpoints.database_url,
+        "NNLITE_BROKER_URL": endpoints.broker_url, "NNLITE_LOG_LEVEL": "WARNING", "REMAP_SIGTERM": "SIGQUIT",
+    }  # fmt: skip
+    worker = [sys.executable, str(Path(__file__).with_name("noop_worker.py"))]
+    workers = [
+        subprocess.Popen([*worker, "conversion", str(CONVERTERS)], env=environment),
+        subprocess.Popen([*worker, "benchmark", "1"], env={**environment, "REMAP_SIGTERM": ""}),
+    ]
+    try:
+        # From the first to the last: the workers' own start is not the queue's rate.
+        deadline = time.monotonic() + _TIMEOUT_S
+        while not (progress := campaigns(engine, "noop")[0]).measured:
+            _check(workers, deadline)
+            time.sleep(0.05)
+        first, started = progress.measured, time.monotonic()
+        while not (progress := campaigns(engine, "noop")[0]).ended:
+            _check(workers, deadline)
+            time.sleep(0.5)
+        seconds = time.monotonic() - started
+        assert progress.measured == models, progress
+        return seconds * models / (models - first)
+    finally:
+        for process in workers:
+            process.terminate()
+        for process in workers:
+            process.wait(30)
+
+
+def _check(workers: list[subprocess.Popen[bytes]], deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(f"not done after {_TIMEOUT_S} s")
+    for process in workers:
+        if process.poll() is not None:
+            raise RuntimeError(f"a worker ended with {process.returncode}")
+
+
+def _apply_async_one_by_one(broker_url: str, settings: Settings, models: int) -> float:
+    app = create_app(broker_url, settings)
+
+    @app.task(name="nnlite.plain")
+    def plain(row: str, model: str) -> None: ...
+
+    started = time.monotonic()
+    for number in range(models):
+        plain.apply_async((str(uuid.uuid4()), f"model-{number:05}"), queue="plain", priority=4)
+    seconds = time.monotonic() - started
+    app.close()
+    return seconds
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(int(sys.argv[1]) if len(sys.argv) > 1 else MODELS), indent=2))
