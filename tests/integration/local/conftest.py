@@ -2,13 +2,12 @@
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import embedded_settings
+from conftest import embedded_settings, temporary_home
 from integration.local.observing import User, eventually, processes_of
 from nnlite.local import servers
 
@@ -24,8 +23,7 @@ def bare_home(make_home: Callable[[], Path]) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def used_home() -> Iterator[Path]:
     """A home whose servers were started and stopped once."""
-    folder = Path(tempfile.mkdtemp(prefix="nnlite-test-"))
-    folder.chmod(0o755)
+    folder = temporary_home()
     path = folder / "home"
     with servers(embedded_settings(path)):
         pass
@@ -54,5 +52,6 @@ def start_user() -> Iterator[Callable[..., User]]:
 
     yield start
     for user in users:
-        if user.process.poll() is None:
-            user.kill()
+        user.process.kill()
+        with user.process:
+            pass  # closes its pipes

@@ -25,8 +25,8 @@ from nnlite.settings import LocalSettings, Settings
 local = LocalSettings(stop_timeout_s=3)
 settings = Settings(home=Path(sys.argv[1]), database_url=None, broker_url=None, local=local, _env_file=None)
 with servers(settings) as endpoints:
-    print(json.dumps([endpoints.database_url, endpoints.broker_url]), flush=True)
     try:
+        print(json.dumps([endpoints.database_url, endpoints.broker_url]), flush=True)
         sys.stdin.readline()
     except KeyboardInterrupt:
         print("interrupted", flush=True)
