@@ -52,8 +52,8 @@ def convert(station: Callable[[], Station], claim: Claim) -> Result:
     with autocommit(station().engine) as connection:
         request = connection.execute(_REQUEST, {"id": claim.id}).mappings().one()
     artifact = ArtifactRow(
-        cache_key=request["identity"], identity=request["identity"], precision="fp32", sha256=request["identity"],
-        size_bytes=1000, path="00/none.tflite", converter="none", rewrites=[], operators={"CONV_2D": 10},
+        cache_key=request["identity"], identity=request["identity"], precision="fp32",
+        sha256=request["identity"], size_bytes=1000, path="00/none.tflite", converter="none", rewrites=[], operators={"CONV_2D": 10},
         inputs={"tensors": []}, outputs={"tensors": []}, reference_outputs=[], seed=0, parity_ok=True,
         parity={"relative": 0.0}, parameters=1000, state_dict_sha256=None, input_shape=[1, 3, 32, 32],
         timings_ns={"lower": 1}, peak_rss_kb=1,

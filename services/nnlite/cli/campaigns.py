@@ -108,7 +108,7 @@ def status(name: options.OptionalCampaign = None, json: options.Json = False) ->
         found = queries.campaigns(cluster.engine, name)
     rows = [presentation.campaign_row(progress) for progress in found]
     if json:
-        print_json([vars(progress) | {"remaining": progress.remaining} for progress in found])
+        print_json([progress.as_dict() for progress in found])
     else:
         print_table(rows, presentation.CAMPAIGN_COLUMNS)
 

@@ -93,9 +93,7 @@ def _supervisor(cluster: Session, converters: int) -> Supervisor:
         ),
         Worker(name="beat", argv=[*nnlite, "beat"], environment=dict(os.environ), stop_rank=1),
     ]
-    return Supervisor(
-        local_site(cluster.settings), workers, stop_timeout_s=cluster.settings.queue.stop_timeout_s
-    )
+    return Supervisor(local_site(cluster.settings), workers)
 
 
 def _check(supervisor: Supervisor, cluster: Session) -> None:

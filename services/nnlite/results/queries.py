@@ -4,7 +4,7 @@ The views in the migrations hold the joins, so that people can ask the same in S
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -58,6 +58,10 @@ class Progress:
             + self.benchmarks_failed
             + self.benchmarks_quarantined
         )
+
+    def as_dict(self) -> Row:
+        """Return the counts, derived ones too."""
+        return asdict(self) | {"finished": self.finished, "remaining": self.remaining, "failed": self.failed}
 
 
 def campaigns(engine: Engine, name: str | None = None) -> list[Progress]:

@@ -1,0 +1,74 @@
+# Everything sets itself up in .venv and .nnlite of this checkout; nothing else is touched.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+UV_VERSION := 0.13.9
+# PyTorch's own index has a build without CUDA: make demo TORCH_INDEX_URL=.../whl/cpu
+TORCH_INDEX_URL ?=
+EXTRAS := convert,host,benchmark,local,dev
+INSTALLED := $(VENV)/.installed
+# Data of tests and benchmarks; the demo uses the user's own home, as `nnlite run` does.
+TEST_HOME := $(CURDIR)/.nnlite
+LEMUR := $(TEST_HOME)/sources/nn_dataset-2.1.2-py3-none-any.whl
+WITH_LEMUR := NNLITE_LEMUR=$(LEMUR)
+
+DEMO_MODELS := $(shell sed -e '/^\#/d' -e 's/ .*//' tests/demo_models.txt 2>/dev/null)
+
+.PHONY: help setup demo test test-unit lint format types bench bench-quick constraints shapes schema clean
+
+help: ## Say what there is to make
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+setup: $(INSTALLED) ## Make the virtual environment with everything in it
+
+$(UV):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(INSTALLED): $(UV) pyproject.toml constraints.txt
+	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+	  $(if $(TORCH_INDEX_URL),--index $(TORCH_INDEX_URL) --index-strategy unsafe-best-match) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(LEMUR): | $(INSTALLED)
+	NNLITE_HOME=$(TEST_HOME) NNLITE_LEMUR= $(BIN)/nnlite fetch
+
+demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
+	@$(BIN)/nnlite fetch
+	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
+
+test: $(INSTALLED) $(LEMUR) ## Run the tests (unit, integration, end to end)
+	$(WITH_LEMUR) $(BIN)/pytest
+
+test-unit: $(INSTALLED) ## Run the tests that need no server
+	$(BIN)/pytest tests/unit
+
+lint: $(INSTALLED) ## Check style, imports between rooms, and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(INSTALLED) $(LEMUR) ## Run every benchmark (about 40 minutes); prints a table, writes build/benchmarks.json
+	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
+
+constraints: $(UV) ## Choose the exact versions anew
+	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --upgrade --no-header \
+	  --no-emit-index-url --no-annotate --output-file constraints.txt
+
+shapes: $(INSTALLED) $(LEMUR) ## Make the table of input shapes anew
+	$(WITH_LEMUR) $(BIN)/python -m nnlite_conversion.shapes
+
+schema: $(INSTALLED) ## Write the JSON Schema of reports anew
+	$(BIN)/python -m nnlite.results.report
+
+clean: ## Remove the virtual environment, test data and caches of this checkout
+	rm -rf $(VENV) $(TEST_HOME) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

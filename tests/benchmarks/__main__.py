@@ -1,0 +1,53 @@
+"""`python -m benchmarks [NAME...]`: run benchmarks, print a table, write build/benchmarks.json."""
+
+import importlib
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+NAMES = ("catalogue", "queue_rate", "quiet", "conversions", "campaign")
+RESULTS = Path("build/benchmarks.json")
+
+
+def main(names: list[str]) -> int:
+    """Run the named benchmarks, or all."""
+    if unknown := [name for name in names if name not in NAMES]:
+        print(f"unknown benchmark {unknown[0]}; there are {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    results: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
+    }
+    table = Table("benchmark", "figure", "value", title=f"{results['at']} on {results['machine']}")
+    for name in names or NAMES:
+        print(f"running {name} ...", file=sys.stderr)
+        results[name] = importlib.import_module(f"benchmarks.{name}").run()
+        for figure, value in _flat(results[name]):
+            table.add_row(name, figure, str(value))
+        table.add_section()
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"written to {RESULTS}", file=sys.stderr)
+    return 0
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        elif not isinstance(value, list):
+            rows.append((f"{prefix}{key}", value))
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

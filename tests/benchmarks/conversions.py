@@ -1,0 +1,146 @@
+"""Conversions per hour: our worker with two processes against a plain warm loop, on the same models.
+
+The loop is what a script does: import once, then `litert_torch.convert` one
+model after another. Models that the plain loop cannot convert are left to
+neither side. No benchmarks run beside either.
+"""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from nnlite.campaigns.request import Request
+from nnlite.campaigns.submit import submit
+from nnlite.catalog.model import CatalogModel
+from nnlite.catalog.selection import select
+from nnlite.catalog.sources import load_source
+from nnlite.local import Endpoints, servers
+from nnlite.queue.messages import Messenger
+from nnlite.results.database import autocommit, engine_for, upgrade
+from nnlite.results.queries import campaigns
+from nnlite.settings import Settings, load_settings
+
+MODELS = 20
+SEED = 11
+PROCESSES = 2
+_TIMEOUT_S = 1800
+
+
+def run(models: int = MODELS) -> dict[str, Any]:
+    """Return both rates and their ratio."""
+    with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        settings = Settings(
+            home=home, lemur=load_settings().lemur, database_url=None, broker_url=None, _env_file=None
+        )
+        source = load_source("lemur", settings)
+        # Some more, because the plain loop cannot convert every one.
+        candidates = select(source.models(), limit=models + models // 2, seed=SEED)
+        plain = _plain(candidates, [source.code(model) for model in candidates], models)
+        chosen = [model for model in candidates if model.name in plain]
+        ours_s = _ours(settings, chosen, source)
+    plain_s = sum(plain.values())
+    return {
+        "models": len(chosen),
+        "plain_seconds": round(plain_s, 1),
+        "plain_per_hour": round(len(chosen) / plain_s * 3600),
+        "ours_seconds": round(ours_s, 1),
+        "ours_per_hour": round(len(chosen) / ours_s * 3600),
+        "processes": PROCESSES,
+        "ratio": round(plain_s / ours_s, 2),
+    }
+
+
+def _plain(models: list[CatalogModel], codes: list[str], wanted: int) -> dict[str, float]:
+    """Return the seconds of each of the first `wanted` models that convert, in one warm process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(plain_loop, ([model.as_dict() for model in models], codes, wanted))
+
+
+def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> dict[str, float]:
+    """The script that nnlite is compared with."""
+    import litert_torch
+    import torch
+
+    class ChannelsLast(torch.nn.Module):
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.module(x.permute(0, 3, 1, 2).contiguous())
+
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for model, code in zip(models, codes, strict=True):
+            started = time.monotonic()
+            try:
+                namespace: dict[str, Any] = {"__name__": "model"}
+                exec(compile(code, model["name"], "exec"), namespace)
+                shape = model["input_shape"]
+                module = namespace["Net"](
+                    tuple(shape), (model["classes"],), model["hyperparameters"], torch.device("cpu")
+                )
+                sample = torch.randn(shape[0], shape[2], shape[3], shape[1])
+                converted = litert_torch.convert(ChannelsLast(module).eval(), (sample,))
+                converted.export(f"{folder}/model.tflite")
+            except Exception as error:  # noqa: BLE001  (whatever it is, the script would stop)
+                print(f"plain: {model['name']}: {type(error).__name__}", file=sys.stderr)
+                continue
+            seconds[model["name"]] = time.monotonic() - started
+            if len(seconds) == wanted:
+                break
+    return seconds
+
+
+def _ours(settings: Settings, models: list[CatalogModel], source: Any) -> float:
+    with servers(settings) as endpoints:
+        upgrade(endpoints.database_url)
+        engine = engine_for(endpoints.database_url)
+        worker = _worker(settings, endpoints)
+        try:
+            submit(
+                engine, Messenger(endpoints.broker_url, 10), Request(limit=len(models), pools=()),
+                models=models, source=source, settings=settings, name="conversions", priority=5,
+            )  # fmt: skip
+            deadline = time.monotonic() + _TIMEOUT_S
+            while not (progress := campaigns(engine, "conversions")[0]).ended:
+                if time.monotonic() > deadline or worker.poll() is not None:
+                    raise RuntimeError(f"not converted: {progress}, worker {worker.returncode}")
+                time.sleep(0.2)
+            assert progress.converted == len(models), progress
+            return _span_s(engine)
+        finally:
+            worker.terminate()
+            worker.wait(60)
+            engine.dispose()
+
+
+def _worker(settings: Settings, endpoints: Endpoints) -> subprocess.Popen[bytes]:
+    environment = dict(os.environ) | {
+        "NNLITE_HOME": str(settings.home), "NNLITE_DATABASE_URL": endpoints.database_url,
+        "NNLITE_BROKER_URL": endpoints.broker_url, "NNLITE_LOG_LEVEL": "WARNING",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "nnlite.cli", "worker", "convert", "--concurrency", str(PROCESSES)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+
+def _span_s(engine: Engine) -> float:
+    """From the first claim to the last end: neither side's imports count."""
+    with autocommit(engine) as connection:
+        return float(
+            connection.scalar(text("SELECT extract(epoch FROM max(ended_at) - min(started_at)) FROM attempt"))
+        )
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(int(sys.argv[1]) if len(sys.argv) > 1 else MODELS), indent=2))

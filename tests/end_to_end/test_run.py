@@ -1,0 +1,76 @@
+"""`nnlite run` as a user runs it: three real models and three hostile ones, through the real queue."""
+
+import csv
+import io
+import signal
+
+from end_to_end.conftest import HOSTILE, REAL, Machine
+
+ALL = (*REAL, *HOSTILE)
+
+
+def test_hostile_models_end_in_their_class_and_the_others_are_measured(machine: Machine) -> None:
+    done = machine.run("run", *ALL, "--name", "mixed", NNLITE_CONVERSION__TIMEOUT_S="30")
+    assert done.returncode == 0, done.stderr + machine.logs()
+    for model in ALL:
+        assert model in done.stdout
+    assert "6/6 models" in done.stderr
+
+    failures = {row["model"]: row for row in machine.json("failures", "mixed")}
+    assert set(failures) == set(HOSTILE)
+    for row in failures.values():
+        assert (row["class"], row["state"], row["strikes"]) == ("converter", "quarantined", 2)
+        assert row["stage"] == "load"
+    assert failures["Crasher"]["details"]["signal"] == signal.SIGABRT
+    assert "memory" in failures["Hog"]["reason"]
+    assert "30 s" in failures["Sleeper"]["reason"]
+
+    results = {row["model"]: row for row in machine.json("results", "mixed")}
+    assert set(results) == set(REAL)
+    for row in results.values():
+        assert row["kind"] == "host"
+        assert row["parity_ok"]
+        assert row["runs"] >= 50
+        assert 0 < row["median_ns"] < 10**10
+        assert (machine.home / "artifacts" / f"{row['artifact_sha256'][:2]}").is_dir()
+    table = machine.run("results", "mixed", "--format", "csv").stdout
+    assert len(list(csv.DictReader(io.StringIO(table)))) == 3
+
+    _run_again_converts_nothing(machine)
+
+
+def _run_again_converts_nothing(machine: Machine) -> None:
+    again = machine.run("run", *ALL, "--name", "mixed", NNLITE_CONVERSION__TIMEOUT_S="30")
+    assert again.returncode == 0, again.stderr
+    assert "resumed campaign mixed" in again.stderr
+    other = machine.run("run", *REAL, "--name", "another")
+    assert other.returncode == 0, other.stderr
+    (status,) = machine.json("status", "another")
+    assert (status["from_cache"], status["measured"]) == (3, 3)
+
+
+def test_ctrl_c_stops_everything_and_the_same_command_resumes(machine: Machine) -> None:
+    run = machine.start("run", *REAL, "--name", "night")
+    machine.wait_for("a conversion runs", machine.children)
+    run.signal(signal.SIGINT)
+    stopped = run.wait()
+    assert stopped.returncode == 130, stopped.stderr
+    assert "the same command resumes" in stopped.stderr
+    assert machine.processes() == []
+
+    done = machine.run("run", *REAL, "--name", "night")
+    assert done.returncode == 0, done.stderr
+    (status,) = machine.json("status", "night")
+    assert status["measured"] == 3
+    assert set(machine.sql("SELECT DISTINCT outcome FROM attempt")) <= {"done", "released"}
+
+
+def test_a_killed_run_leaves_nothing_behind_and_is_taken_up_again(machine: Machine) -> None:
+    run = machine.start("run", *REAL, "--name", "night")
+    machine.wait_for("a conversion runs", machine.children)
+    run.kill()
+    machine.wait_for("nothing is left", lambda: not machine.processes())
+    done = machine.run("run", *REAL, "--name", "night")
+    assert done.returncode == 0, done.stderr
+    (status,) = machine.json("status", "night")
+    assert (status["measured"], status["failed"]) == (3, 0)
