@@ -46,6 +46,7 @@ CROSS JOIN LATERAL (
 ) v
 CROSS JOIN LATERAL (
     SELECT count(*) AS benchmarks,
+           count(DISTINCT conversion_id) FILTER (WHERE state IN ('queued', 'running')) AS models_measuring,
            count(*) FILTER (WHERE state = 'done') AS measured,
            count(*) FILTER (WHERE state = 'queued') AS benchmarks_queued,
            count(*) FILTER (WHERE state = 'running') AS measuring,

@@ -95,7 +95,10 @@ def dead_owner(node: str = "convert@here") -> Owner:
     return Owner(
         node=node,
         instance=Instance(
-            host=living.host, pid_namespace=living.pid_namespace, pid=living.pid, start_time=living.start_time - 1
+            host=living.host,
+            pid_namespace=living.pid_namespace,
+            pid=living.pid,
+            start_time=living.start_time - 1,
         ),
     )
 
@@ -111,5 +114,3 @@ def cluster(database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Clus
     yield Cluster(engine, messenger, settings)
     messenger.close()
     engine.dispose()
-
-
