@@ -283,6 +283,7 @@ def upgrade() -> None:
         sa.Column("conversion_id", sa.UUID(), nullable=False),
         sa.Column("artifact_id", sa.UUID(), nullable=False),
         sa.Column("pool", sa.Text(), nullable=False),
+        sa.Column("report", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("id", sa.UUID(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("priority", sa.SmallInteger(), nullable=False),
@@ -388,7 +389,6 @@ def upgrade() -> None:
         sa.Column("delegated_nodes", sa.BigInteger(), nullable=True),
         sa.Column("total_nodes", sa.BigInteger(), nullable=True),
         sa.Column("samples_ns", postgresql.ARRAY(sa.BigInteger()), nullable=False),
-        sa.Column("report", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column(
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),

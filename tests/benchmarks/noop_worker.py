@@ -26,11 +26,11 @@ from nnlite.results.database import autocommit
 from nnlite.results.recording import (
     ArtifactRow,
     ConvertedModel,
+    record_benchmark,
     record_conversion,
     record_device,
-    record_measurements,
 )
-from nnlite.results.report import Latency, MeasurementReport
+from nnlite.results.report import BenchmarkReport, Latency, MeasurementReport
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import Backend, Precision, Stage, Verdict, WorkKind
 from nnlite_benchmark.host.context import host_context
@@ -53,7 +53,8 @@ def convert(station: Callable[[], Station], claim: Claim) -> Result:
         request = connection.execute(_REQUEST, {"id": claim.id}).mappings().one()
     artifact = ArtifactRow(
         cache_key=request["identity"], identity=request["identity"], precision="fp32",
-        sha256=request["identity"], size_bytes=1000, path="00/none.tflite", converter="none", rewrites=[], operators={"CONV_2D": 10},
+        sha256=request["identity"], size_bytes=1000, path="00/none.tflite", converter="none", rewrites=[],
+        operators={"CONV_2D": 10},
         inputs={"tensors": []}, outputs={"tensors": []}, reference_outputs=[], seed=0, parity_ok=True,
         parity={"relative": 0.0}, parameters=1000, state_dict_sha256=None, input_shape=[1, 3, 32, 32],
         timings_ns={"lower": 1}, peak_rss_kb=1,
@@ -77,7 +78,10 @@ def measure(station: Callable[[], Station], claim: Claim, context: Any) -> Resul
         runtime="none", runtime_version="0", threads=1, stage=Stage.RUN, runs=50, latency=latency,
         samples_ns=(1,) * 50,
     )  # fmt: skip
-    return Result(write=lambda connection: record_measurements(connection, claim, context, [report]))
+    whole = BenchmarkReport.of(
+        model_name="none", artifact_sha256="0" * 64, device=context, measurements=(report,)
+    )
+    return Result(write=lambda connection: record_benchmark(connection, claim, whole))
 
 
 def main() -> int:

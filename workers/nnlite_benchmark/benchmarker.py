@@ -10,25 +10,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.exc import DBAPIError
 
 from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError
 from nnlite.failures import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, RightLostError
-from nnlite.queue.messages import Message
 from nnlite.queue.work import Result, Station, send
 from nnlite.queue.worker import EXIT_FAULT
 from nnlite.quiet import Stopped
 from nnlite.results.database import autocommit
-from nnlite.results.recording import record_measurements
-from nnlite.results.report import DeviceContext, MeasurementReport
+from nnlite.results.recording import record_benchmark
+from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
 from nnlite.vocabulary import Backend, Precision, Stage, WorkKind
 from nnlite_benchmark.device import BenchmarkJob, Device, InputSpec, RuntimeRefusal
 
@@ -59,8 +57,8 @@ class Benchmarker:
         """
         row = _benchmark(self.station, claim)
         self.stage = Stage.FETCH
-        job = self._job(row)
         with self._heartbeats(claim) as ended:
+            job = self._job(row)
             try:
                 self._heal()
                 reports = tuple(self._measure(job, Backend(backend), ended) for backend in row["backends"])
@@ -71,8 +69,13 @@ class Benchmarker:
             except Failure as failure:
                 self._suspect = failure.failure_class is FailureClass.DEVICE
                 raise
-        context = self.context()
-        return Result(write=partial(_write, claim=claim, context=context, reports=reports))
+        report = BenchmarkReport.of(
+            model_name=row["model"],
+            artifact_sha256=row["sha256"],
+            device=self.context(),
+            measurements=reports,
+        )
+        return Result(write=lambda connection: record_benchmark(connection, claim, report))
 
     def note(self, stage: Stage) -> None:
         """Note where the measuring process is; the next heartbeat writes it."""
@@ -180,12 +183,6 @@ def _input(tensor: dict[str, Any]) -> InputSpec:
         dtype=tensor["dtype"],
         quantization=(quantization["scales"][0], quantization["zero_points"][0]) if quantization else None,
     )
-
-
-def _write(
-    connection: Connection, *, claim: Claim, context: DeviceContext, reports: tuple[MeasurementReport, ...]
-) -> list[Message]:
-    return record_measurements(connection, claim, context, reports)
 
 
 _BENCHMARK = text("""

@@ -30,6 +30,6 @@ def main() -> None:
         with explained():
             app()
     except NnliteError as error:
-        err.print("[bold red]error:[/bold red] ", end="")
-        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        err.print("error: ", style="bold red", end="")
+        err.print(str(error), highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -26,6 +26,7 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
+    REPORTS = "reports"
 
 
 @app.command("submit")
@@ -86,7 +87,7 @@ def submit_request(cluster: Session, request: Request, name: str | None, priorit
     left_out = f", {submitted.left_out} of them left out" if submitted.left_out else ""
     err.print(f"{verb} campaign {submitted.name}: {submitted.models} models{left_out}", highlight=False)
     if not submitted.sent:
-        err.print("[yellow]the broker is away; work starts when the broker is back[/yellow]")
+        err.print("the broker is away; work starts when the broker is back", style="yellow")
     return submitted
 
 
@@ -117,7 +118,13 @@ def status(name: options.OptionalCampaign = None, json: options.Json = False) ->
 def results(
     name: options.OptionalCampaign = None,
     model: Annotated[str | None, typer.Option(help="Only models like this; `*` stands for anything.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="json and csv have every column.")] = Format.TABLE,
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="json and csv have every column; reports are the whole reports of benchmarks, as JSON.",
+        ),
+    ] = Format.TABLE,
     json: options.Json = False,
 ) -> None:
     """Show measurements: latency with verdict, parity and everything that explains them.
@@ -127,8 +134,9 @@ def results(
     with session() as cluster:
         if name:
             _find(cluster, name)
-        rows = queries.latencies(cluster.engine, name, model)
-    if json or form is Format.JSON:
+        ask = queries.reports if form is Format.REPORTS else queries.latencies
+        rows = ask(cluster.engine, name, model)
+    if json or form in {Format.JSON, Format.REPORTS}:
         print_json(rows)
     elif form is Format.CSV:
         writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [])

@@ -19,6 +19,8 @@ from nnlite.cli import options
 from nnlite.cli.output import print_json, print_table
 from nnlite.failures import NnliteError
 from nnlite.local import servers
+from nnlite.queue.app import CONVERT_QUEUE
+from nnlite.queue.messages import Messenger
 from nnlite.quiet import choose_cores
 from nnlite.results.database import check_schema, engine_for
 from nnlite.settings import Settings, load_settings, setting_names
@@ -149,6 +151,7 @@ def _cluster(settings: Settings) -> Iterator[Finding]:
             )
             if settings.database_url:
                 check_schema(engine_for(found.database_url, settings.database_timeout_s))
+            Messenger(found.broker_url, settings.broker_timeout_s).ready(CONVERT_QUEUE)
     except NnliteError as error:
         yield Finding(subject="servers", state="missing", says=str(error))
     try:

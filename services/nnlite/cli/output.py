@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 #: Piped, a table is as wide as its contents.
@@ -15,10 +14,11 @@ _PIPED_WIDTH = 1000
 _CUT = {"model", "name"}
 _FLEXIBLE = _CUT | {"reason", "reasons", "says", "value"}
 
+# Names and messages are printed as they are: what looks like rich's markup in them is none.
 #: What a command answers with goes to stdout, so that it can be piped.
-out = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+out = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, markup=False, emoji=False)
 #: Progress, notes and errors go to stderr.
-err = Console(stderr=True)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH, markup=False, emoji=False)
 
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
@@ -42,11 +42,11 @@ def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], title
         )
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    out.print(table, markup=False, highlight=False)
+    out.print(table, highlight=False)
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else escape(str(value))
+    return "" if value is None else str(value)
 
 
 def _width(value: Any) -> int:

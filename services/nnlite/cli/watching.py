@@ -51,7 +51,7 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
         while_waiting: called once a second; may raise.
     """
     rate = Rate()
-    last_line = ""
+    said = ""
     live_shown = err.is_terminal
     with Live(console=err, auto_refresh=False, transient=True) as live:
         while True:
@@ -59,9 +59,9 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
             rate.note(time.monotonic(), progress.finished)
             if live_shown:
                 live.update(_panel(progress, running(engine, name), rate), refresh=True)
-            elif (line := summary(progress, rate)) != last_line:
-                err.print(line, highlight=False)
-                last_line = line
+            elif (counts := summary(progress)) != said:
+                err.print(summary(progress, rate), highlight=False)
+                said = counts
             if progress.ended:
                 return progress
             while_waiting()

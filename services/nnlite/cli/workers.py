@@ -102,8 +102,13 @@ def _private_file(credentials: dict[str, str]) -> Path:
     folder = shared_memory if os.access(shared_memory, os.W_OK) else None
     descriptor, path = tempfile.mkstemp(prefix="nnlite-", suffix=".env", dir=folder)
     with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"{name}='{value}'\n" for name, value in credentials.items())
+        file.writelines(f"{name}='{_quoted(value)}'\n" for name, value in credentials.items())
     return Path(path)
+
+
+def _quoted(url: str) -> str:
+    """Return `url` as it stands between single quotes in a .env file, where ${...} would be replaced."""
+    return url.replace("\\", "\\\\").replace("'", "\\'").replace("${", "$%7B")
 
 
 def _become(module: str, arguments: list[str], environment: dict[str, str], *, extra: str) -> NoReturn:

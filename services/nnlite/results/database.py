@@ -27,7 +27,7 @@ def engine_for(database_url: str, timeout_s: float = 10) -> Engine:
     """
     try:
         url = make_url(database_url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise DatabaseError(
             "NNLITE_DATABASE_URL is not a URL; write postgresql://USER@HOST:PORT/NAME"
         ) from error

@@ -93,6 +93,22 @@ ORDER BY campaign, model, precision, pool, backend
     )
 
 
+def reports(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
+    """Return the enriched report of every benchmark that has one; arguments as for `latencies`."""
+    rows = _rows(
+        engine,
+        """
+SELECT b.report FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
+JOIN conversion v ON v.id = b.conversion_id JOIN model m ON m.id = v.model_id
+WHERE b.report IS NOT NULL AND (CAST(:campaign AS text) IS NULL OR c.name = :campaign)
+  AND (CAST(:model AS text) IS NULL OR m.name LIKE :model)
+ORDER BY c.name, m.name
+""",
+        {"campaign": campaign, "model": _like(model)},
+    )
+    return [row["report"] for row in rows]
+
+
 def failures(engine: Engine, campaign: str | None = None) -> list[Row]:
     """Return one row per model that has no result, with class, stage and reason; left-outs included."""
     return _rows(

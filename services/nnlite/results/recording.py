@@ -17,7 +17,7 @@ from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
 from nnlite.results.database import autocommit
-from nnlite.results.report import DeviceContext, MeasurementReport
+from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
 from nnlite.results.tables import Artifact, Device, Measurement, row_id
 from nnlite.vocabulary import WorkKind
 
@@ -131,11 +131,15 @@ def record_left_out(connection: Connection, claim: Claim, parameters: int | None
     return []
 
 
-def record_measurements(
-    connection: Connection, claim: Claim, device: DeviceContext, reports: Sequence[MeasurementReport]
-) -> list[Message]:
-    """Write one measurement per backend of a benchmark; none follows from it."""
-    connection.execute(_UPSERT_MEASUREMENT, [measurement_row(claim, device, report) for report in reports])
+def record_benchmark(connection: Connection, claim: Claim, report: BenchmarkReport) -> list[Message]:
+    """Write the report of a benchmark and one measurement per backend; nothing follows from it."""
+    in_measurements = {"measurements": {"__all__": {"samples_ns"}}}
+    whole = report.model_dump_json(exclude=in_measurements)
+    connection.execute(_REPORTED, {"id": claim.id, "report": whole})
+    connection.execute(
+        _UPSERT_MEASUREMENT,
+        [measurement_row(claim, report.device, measurement) for measurement in report.measurements],
+    )
     return []
 
 
@@ -171,7 +175,6 @@ def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementRepo
         "delegated_nodes": delegation and delegation.delegated_nodes,
         "total_nodes": delegation and delegation.total_nodes,
         "samples_ns": list(report.samples_ns),
-        "report": report.model_dump(mode="json", exclude={"samples_ns"}),
     }
 
 
@@ -226,6 +229,8 @@ FROM converted
 WHERE model.id = converted.model_id
   AND (model.parameters, model.state_dict_sha256) IS DISTINCT FROM (:parameters, :state_dict)
 """)
+
+_REPORTED = text("UPDATE benchmark SET report = CAST(:report AS jsonb) WHERE id = :id")
 
 _PARAMETERS = text("""
 UPDATE model SET parameters = :parameters

@@ -218,6 +218,7 @@ class Benchmark(Work, Base):
     conversion_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("conversion.id", ondelete="CASCADE"))
     artifact_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("artifact.id"))
     pool: Mapped[str]
+    report: Mapped[Json | None]  # the enriched report of all backends, samples left to the measurements
 
 
 class Measurement(Base):
@@ -253,7 +254,6 @@ class Measurement(Base):
     delegated_nodes: Mapped[int | None]
     total_nodes: Mapped[int | None]
     samples_ns: Mapped[list[int]]
-    report: Mapped[Json]  # the whole report of this backend, samples left to their column
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
