@@ -76,14 +76,14 @@ class ArtifactStore:
             raise StoreError(self._explain(error)) from error
         return path
 
-    def holds(self, path: str, size_bytes: int) -> bool:
-        """Whether `path` is in the store with that size.
+    def holds(self, path: str, size_bytes: int | None = None) -> bool:
+        """Whether `path` is in the store, with that size where one is given.
 
         Raises:
             StoreError: the store does not answer.
         """
         try:
-            return bool(self._fs.size(f"{self._root}/{path}") == size_bytes)
+            return self._fs.size(f"{self._root}/{path}") == size_bytes or size_bytes is None
         except FileNotFoundError:
             return False
         except OSError as error:

@@ -7,12 +7,15 @@ need not be in a process's environment.
 
 import difflib
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import pydantic_settings
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import DotEnvSettingsSource
 
@@ -116,6 +119,9 @@ class QueueSettings(Group):
     def _lease_outlives_heartbeats(self) -> Self:
         if self.lease_s < 2 * self.heartbeat_s:
             raise ValueError("lease_s must be at least twice heartbeat_s")
+        if self.lease_s <= 2 * self.reaper_interval_s:
+            # Such rounds would look like the gaps after which the reaper lets owners renew first.
+            raise ValueError("lease_s must be more than twice reaper_interval_s, or no lease ever expires")
         return self
 
 
@@ -150,6 +156,12 @@ class Settings(BaseSettings):
     measurement: MeasurementSettings = MeasurementSettings()
     queue: QueueSettings = QueueSettings()
     local: LocalSettings = LocalSettings()
+
+    @field_validator("home", "secrets_file", "lemur")
+    @classmethod
+    def _without_tilde(cls, path: Path | None) -> Path | None:
+        # No shell has read a `.env` file.
+        return path and path.expanduser()
 
     @classmethod
     def settings_customise_sources(
@@ -218,15 +230,30 @@ def load_settings(**overrides: Any) -> Settings:
     """
     known = setting_names()
     groups = {name.split("__")[0] for name in known if "__" in name}
-    for variable in os.environ:
+    for variable, where in _variables():
         if variable.startswith(PREFIX) and variable.upper() not in known and variable not in groups:
-            raise SettingsError(f"unknown setting {variable}{_did_you_mean(variable, known)}")
+            raise SettingsError(f"unknown setting {variable}{where}{_did_you_mean(variable, known)}")
     try:
         return Settings(**overrides)
+    except pydantic_settings.SettingsError as error:
+        field = str(error).partition('field "')[2].partition('"')[0]
+        set_ = [name for name, _ in _variables() if name.upper().startswith(f"{PREFIX}{field.upper()}")]
+        example = f"""{PREFIX}CATALOG__EXCLUDE='["ga-*"]'"""
+        raise SettingsError(f"{' or '.join(set_)} cannot be read; lists are JSON: {example}") from error
     except ValidationError as error:
         first = error.errors()[0]
         variable = PREFIX + "__".join(str(part).upper() for part in first["loc"])
         raise SettingsError(f"{variable}={first.get('input')!r}: {first['msg']}") from error
+
+
+def _variables() -> Iterator[tuple[str, str]]:
+    """Yield every variable that is set, and where unless that is the environment."""
+    yield from ((variable, "") for variable in os.environ)
+    if f"{PREFIX}SECRETS_FILE" in dotenv_values(".env"):
+        raise SettingsError(f"{PREFIX}SECRETS_FILE in .env is not read: set it in the environment")
+    secrets = os.environ.get(f"{PREFIX}SECRETS_FILE")
+    for file in (".env", *([str(_checked_secrets(Path(secrets)))] if secrets else [])):
+        yield from ((variable, f" in {file}") for variable in dotenv_values(file))
 
 
 def _did_you_mean(variable: str, known: list[str]) -> str:

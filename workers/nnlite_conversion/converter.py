@@ -76,7 +76,11 @@ class Converter:
         known = cached_artifacts(station.engine, keys)
         if len(known) < len(keys):
             return None
-        return known if all(self.store.holds(row.path, row.size_bytes) for row in known) else None
+        there = all(
+            self.store.holds(row.path, row.size_bytes) and all(map(self.store.holds, row.reference_outputs))
+            for row in known
+        )
+        return known if there else None
 
     def _convert(
         self,

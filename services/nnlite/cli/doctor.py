@@ -144,14 +144,14 @@ def _kvm_works() -> bool:
 def _cluster(settings: Settings) -> Iterator[Finding]:
     try:
         with servers(settings) as found:
+            if settings.database_url:
+                check_schema(engine_for(found.database_url, settings.database_timeout_s))
+            Messenger(found.broker_url, settings.broker_timeout_s).ready(CONVERT_QUEUE)
             yield Finding(
                 subject="servers",
                 state="ok",
                 says="of the settings" if settings.database_url else f"embedded, under {settings.home}",
             )
-            if settings.database_url:
-                check_schema(engine_for(found.database_url, settings.database_timeout_s))
-            Messenger(found.broker_url, settings.broker_timeout_s).ready(CONVERT_QUEUE)
     except NnliteError as error:
         yield Finding(subject="servers", state="missing", says=str(error))
     try:

@@ -5,6 +5,7 @@ clock. A write that names row, state and attempt and finds no row has lost its
 right: `RightLostError`, and nothing was written.
 """
 
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,8 +119,8 @@ def end(connection: Connection, claim: Claim, ending: Ending) -> None:
             "failure_class": None if ending.outcome == "done" else ending.outcome,
             "outcome": ending.outcome,
             "stage": ending.stage,
-            "reason": ending.reason,
-            "details": dict(ending.details) if ending.details is not None else None,
+            "reason": _storable(ending.reason),
+            "details": _storable(ending.details),
         },
     )
     if ended.rowcount == 0:
@@ -264,6 +265,20 @@ def messages_for(
         )
         for row in found
     ]
+
+
+def _storable(value: Any) -> Any:
+    """Return what a model's code may have had its hand in as Postgres's text and JSON can hold it."""
+    if isinstance(value, str):
+        # Neither NUL nor half of a surrogate pair.
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {_storable(str(key)): _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return value
 
 
 def _claim_from(kind: WorkKind, row: RowMapping) -> Claim:

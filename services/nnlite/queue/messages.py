@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 from redis import Redis, RedisError
+from redis.connection import parse_url
 
 from nnlite.failures import NnliteError
 from nnlite.queue.app import broker_priority, priority_lists, task_name
@@ -52,9 +53,16 @@ class Messenger:
     Args:
         broker_url: of Redis.
         timeout_s: longest wait for a connection and for an answer.
+
+    Raises:
+        NnliteError: the URL is not one of Redis.
     """
 
     def __init__(self, broker_url: str, timeout_s: float) -> None:
+        try:
+            parse_url(broker_url)  # type: ignore[no-untyped-call]
+        except ValueError as error:
+            raise NnliteError(f"NNLITE_BROKER_URL: {error}; write redis://:PASSWORD@HOST:PORT/0") from error
         self._url = broker_url
         self._timeout_s = timeout_s
         self._redis: Redis | None = None

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from nnlite.failures import Failure, FailureClass, NnliteError
 from nnlite.queue import leases
@@ -139,6 +139,10 @@ def _write_end(station: Station, claim: Claim, end: Result | Failure | None, dea
             return _write_once(station, claim, end)
         except RightLostError:
             break
+        except (DataError, IntegrityError, ValueError) as error:
+            if isinstance(end, Failure):
+                raise
+            end = _refused_result(claim, error)
         except DBAPIError as error:
             if time.monotonic() + pause_s > deadline_s or station.stopping():
                 log.error("the end of an attempt could not be written", error=_first_line(error))
@@ -148,6 +152,16 @@ def _write_end(station: Station, claim: Claim, end: Result | Failure | None, dea
             pause_s = min(pause_s * 2, 5.0)
     log.info("right lost; nothing was written")
     return Outcome.RIGHT_LOST
+
+
+def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:
+    """Return the failure that a result is which Postgres cannot hold; trying again changes nothing."""
+    why = _first_line(error) if isinstance(error, DBAPIError) else str(error)
+    failure_class = {
+        WorkKind.CONVERSION: FailureClass.CONVERTER,
+        WorkKind.BENCHMARK: FailureClass.DEVICE,
+    }[claim.kind]
+    return Failure(failure_class, Stage.STORE, f"the result cannot be stored: {why}")
 
 
 def _write_once(station: Station, claim: Claim, end: Result | Failure) -> Outcome:
