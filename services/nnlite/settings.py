@@ -137,7 +137,12 @@ class Settings(BaseSettings):
     """Every knob of nnlite. Frozen: processes read it once, at their start."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
     )
 
     home: Path = Field(default_factory=default_home, description="embedded servers, artifacts, caches")
@@ -257,8 +262,9 @@ def _variables() -> Iterator[tuple[str, str]]:
 
 
 def _did_you_mean(variable: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(variable, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else "; `nnlite doctor --settings` lists them all"
+    names = [name.removeprefix(PREFIX) for name in known]
+    close = difflib.get_close_matches(variable.removeprefix(PREFIX), names, n=1, cutoff=0.5)
+    return f"; did you mean {PREFIX}{close[0]}?" if close else "; `nnlite doctor --settings` lists them all"
 
 
 @cache

@@ -1,0 +1,85 @@
+"""What follows from a failure: the table of the design's section 4, and when a row has had enough."""
+
+import pytest
+
+from nnlite.failures import Counters, Decision, Failure, FailureClass, Limits, decide
+from nnlite.vocabulary import Stage, WorkState
+
+FIRST = Counters()
+LIMITS = Limits(max_strikes=3, max_losses=10, max_pause_s=60)
+
+
+@pytest.mark.parametrize(
+    ("failure_class", "state", "strikes", "losses", "pause_s"),
+    [
+        (FailureClass.MODEL, WorkState.FAILED, 0, 0, 0),
+        (FailureClass.CONVERTER, WorkState.QUEUED, 1, 0, 0),
+        (FailureClass.RUNTIME, WorkState.FAILED, 0, 0, 0),
+        (FailureClass.DEVICE, WorkState.QUEUED, 0, 0, 0),
+        (FailureClass.INFRASTRUCTURE, WorkState.QUEUED, 0, 0, 1),
+        (FailureClass.LOST, WorkState.QUEUED, 0, 1, 0),
+        (FailureClass.RELEASED, WorkState.QUEUED, 0, 0, 0),
+    ],
+)
+def test_a_first_failure_has_the_consequence_of_its_class(failure_class, state, strikes, losses, pause_s):
+    expected = Decision(state=state, strikes=strikes, losses=losses, pause_s=pause_s)
+    assert decide(failure_class, FIRST, LIMITS) == expected
+
+
+def test_every_class_has_a_consequence():
+    assert {decide(failure_class, FIRST, LIMITS).state for failure_class in FailureClass} == {
+        WorkState.FAILED,
+        WorkState.QUEUED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("failure_class", "before", "state"),
+    [
+        (FailureClass.CONVERTER, Counters(strikes=1), WorkState.QUEUED),
+        (FailureClass.CONVERTER, Counters(strikes=2), WorkState.QUARANTINED),
+        (FailureClass.LOST, Counters(losses=8), WorkState.QUEUED),
+        (FailureClass.LOST, Counters(losses=9), WorkState.QUARANTINED),
+        (FailureClass.LOST, Counters(strikes=2, losses=5), WorkState.QUEUED),
+        (FailureClass.CONVERTER, Counters(strikes=0, losses=9), WorkState.QUEUED),
+    ],
+)
+def test_three_strikes_or_ten_losses_end_in_quarantine(failure_class, before, state):
+    assert decide(failure_class, before, LIMITS).state is state
+
+
+def test_limits_are_those_given():
+    assert decide(FailureClass.CONVERTER, FIRST, Limits(max_strikes=1)).state is WorkState.QUARANTINED
+    assert decide(FailureClass.LOST, FIRST, Limits(max_losses=1)).state is WorkState.QUARANTINED
+
+
+def test_a_device_that_fails_costs_its_work_a_strike_from_the_second_time_on():
+    strikes = device_failures = 0
+    seen = []
+    while not seen or seen[-1].state is WorkState.QUEUED:
+        counters = Counters(strikes=strikes, device_failures=device_failures)
+        seen.append(decide(FailureClass.DEVICE, counters, LIMITS))
+        strikes, device_failures = seen[-1].strikes, device_failures + 1
+    assert [decision.strikes for decision in seen] == [0, 1, 2, 3]
+    assert seen[-1].state is WorkState.QUARANTINED
+
+
+def test_pauses_for_infrastructure_grow_to_a_minute_and_never_end_the_work():
+    decisions = [
+        decide(FailureClass.INFRASTRUCTURE, Counters(infrastructure_failures=count), LIMITS)
+        for count in (0, 1, 2, 3, 4, 5, 6, 7, 1000, 10**9)
+    ]
+    assert [decision.pause_s for decision in decisions] == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    assert {(d.state, d.strikes, d.losses) for d in decisions} == {(WorkState.QUEUED, 0, 0)}
+
+
+@pytest.mark.parametrize("failure_class", [FailureClass.RELEASED, FailureClass.INFRASTRUCTURE])
+def test_what_is_not_the_works_fault_leaves_its_counters_alone(failure_class):
+    decision = decide(failure_class, Counters(strikes=2, losses=9), LIMITS)
+    assert (decision.state, decision.strikes, decision.losses) == (WorkState.QUEUED, 2, 9)
+
+
+def test_a_failure_says_class_stage_and_reason():
+    failure = Failure(FailureClass.MODEL, Stage.EXPORT, "forward needs two inputs")
+    assert str(failure) == "model failure at export: forward needs two inputs"
+    assert failure.details == {}

@@ -1,0 +1,160 @@
+"""Settings come from the environment, .env and a private file; what is wrong in them is said."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nnlite.settings import Settings, SettingsError, load_settings, setting_names
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch, tmp_path):
+    """An environment and a working folder without settings."""
+    for name in os.environ:
+        if name.upper().startswith("NNLITE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def secrets(monkeypatch, tmp_path):
+    """Write a secrets file and name it in the environment."""
+
+    def write(content: str, mode: int = 0o600) -> Path:
+        path = tmp_path / "secrets"
+        path.write_text(content)
+        path.chmod(mode)
+        monkeypatch.setenv("NNLITE_SECRETS_FILE", str(path))
+        return path
+
+    return write
+
+
+def test_a_nested_setting_is_two_underscores_away(monkeypatch):
+    monkeypatch.setenv("NNLITE_QUEUE__LEASE_S", "45")
+    monkeypatch.setenv("NNLITE_MEASUREMENT__MIN_RUNS", "20")
+    settings = load_settings()
+    assert (settings.queue.lease_s, settings.measurement.min_runs) == (45, 20)
+    assert settings.queue.heartbeat_s == 10, "its neighbours keep their defaults"
+
+
+def test_every_setting_has_one_name():
+    names = setting_names()
+    assert len(names) == len(set(names))
+    assert {"NNLITE_HOME", "NNLITE_DATABASE_URL", "NNLITE_CONVERSION__TIMEOUT_S"} <= set(names)
+
+
+def test_a_setting_that_is_empty_is_not_set(monkeypatch):
+    defaults = load_settings()
+    for name in setting_names():
+        monkeypatch.setenv(name, "")
+    assert load_settings() == defaults
+
+
+def test_an_unknown_setting_is_refused_with_the_closest_name(monkeypatch):
+    monkeypatch.setenv("NNLITE_QUEUE__LEASES", "45")
+    with pytest.raises(SettingsError, match=r"NNLITE_QUEUE__LEASES; did you mean NNLITE_QUEUE__LEASE_S\?"):
+        load_settings()
+
+
+def test_an_unknown_setting_that_resembles_nothing_points_to_the_list(monkeypatch):
+    monkeypatch.setenv("NNLITE_XYZZY", "1")
+    with pytest.raises(SettingsError, match="unknown setting NNLITE_XYZZY; `nnlite doctor --settings`"):
+        load_settings()
+
+
+def test_an_unknown_setting_in_a_file_is_refused_with_the_file(secrets, tmp_path):
+    (tmp_path / ".env").write_text("NNLITE_BROKER_ULR=redis://there\n")
+    with pytest.raises(SettingsError, match=r"NNLITE_BROKER_ULR in \.env; did you mean NNLITE_BROKER_URL\?"):
+        load_settings()
+    (tmp_path / ".env").unlink()
+    secrets("NNLITE_DATABSE_URL=postgresql://there\n")
+    with pytest.raises(SettingsError, match=r"NNLITE_DATABSE_URL in .*secrets; did you mean"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("NNLITE_QUEUE__LEASE_S", "soon", "valid number"),
+        ("NNLITE_CONVERSION__THREADS", "0", "greater than 0"),
+        ("NNLITE_MEASUREMENT__MIN_RUNS", "1.5", "valid integer"),
+        ("NNLITE_CATALOG__EXCLUDE", "ga-*", "lists are JSON"),
+        ("NNLITE_QUEUE", "fast", "lists are JSON"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_with_its_variable(monkeypatch, variable, value, says):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=f"^{variable}[= ].*{says}"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"QUEUE__LEASE_S": "19"}, "at least twice heartbeat_s"),
+        ({"QUEUE__REAPER_INTERVAL_S": "15"}, "more than twice reaper_interval_s"),
+        ({"CONVERSION__TIMEOUT_S": "7200"}, "must not be below timeout_s"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(monkeypatch, changed, says):
+    for name, value in changed.items():
+        monkeypatch.setenv(f"NNLITE_{name}", value)
+    with pytest.raises(SettingsError, match=says):
+        load_settings()
+
+
+def test_a_list_is_json(monkeypatch):
+    monkeypatch.setenv("NNLITE_CATALOG__EXCLUDE", '["ga-*", "rl-*"]')
+    assert load_settings().catalog.exclude == ("ga-*", "rl-*")
+
+
+def test_the_environment_is_before_the_env_file_and_a_tilde_in_it_is_the_users_home(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("NNLITE_HOME=~/lab\nNNLITE_LOG_LEVEL=DEBUG\nOTHER=1\n")
+    monkeypatch.setenv("NNLITE_LOG_LEVEL", "ERROR")
+    settings = load_settings()
+    assert (settings.home, settings.log_level) == (Path.home() / "lab", "ERROR")
+
+
+def test_credentials_come_from_a_private_file(secrets, monkeypatch):
+    monkeypatch.setenv("NNLITE_BROKER_URL", "redis://elsewhere")
+    secrets("NNLITE_DATABASE_URL=postgresql://user:secret@host/name\nNNLITE_BROKER_URL=redis://here\n")
+    settings = load_settings()
+    assert settings.database_url == "postgresql://user:secret@host/name"
+    assert settings.broker_url == "redis://here", "the private file is before the environment"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_a_secrets_file_that_others_may_read_is_refused(secrets, mode):
+    path = secrets("NNLITE_DATABASE_URL=postgresql://user:secret@host/name\n", mode)
+    with pytest.raises(SettingsError, match=f"has mode {mode:04o}; make it private: chmod 600 {path}"):
+        load_settings()
+
+
+def test_a_secrets_file_that_is_not_there_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNLITE_SECRETS_FILE", str(tmp_path / "gone"))
+    with pytest.raises(SettingsError, match=r"gone: No such file or directory; name a readable file"):
+        load_settings()
+
+
+def test_a_secrets_file_that_only_the_env_file_names_is_not_passed_over_in_silence(tmp_path):
+    (tmp_path / ".env").write_text("NNLITE_SECRETS_FILE=secrets\n")
+    with pytest.raises(SettingsError, match="set it in the environment"):
+        load_settings()
+
+
+def test_an_attempt_may_hold_its_row_longer_than_its_own_limits(monkeypatch):
+    monkeypatch.setenv("NNLITE_CONVERSION__ABSOLUTE_TIMEOUT_S", "4000")
+    settings = load_settings()
+    assert settings.conversion_deadline_s > 4000
+    slowest = settings.measurement.initialize_timeout_s + settings.measurement.few_runs_max_s
+    assert settings.benchmark_deadline_s > slowest
+    assert settings.queue.visibility_timeout_s > max(
+        settings.conversion_deadline_s, settings.benchmark_deadline_s
+    )
+
+
+def test_settings_are_read_only():
+    with pytest.raises(ValueError, match="frozen"):
+        Settings(_env_file=None).log_level = "DEBUG"
