@@ -1,0 +1,57 @@
+"""Routes and priorities, and the settings of Celery that must hold."""
+
+import pytest
+
+from nnlite.queue.app import (
+    DEFAULT_PRIORITY,
+    PRIORITIES,
+    benchmark_queue,
+    broker_priority,
+    create_app,
+    priority_lists,
+    task_name,
+)
+from nnlite.settings import QueueSettings, Settings
+from nnlite.vocabulary import WorkKind
+
+
+@pytest.fixture
+def app():
+    settings = Settings(queue=QueueSettings(visibility_timeout_s=12345), broker_timeout_s=3, _env_file=None)
+    app = create_app("redis://127.0.0.1:1/0", settings, ["convert"])
+    yield app
+    app.close()
+
+
+def test_a_larger_priority_is_served_sooner():
+    served_first = sorted(PRIORITIES, key=broker_priority)
+    assert served_first == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert [broker_priority(priority) for priority in (9, DEFAULT_PRIORITY, 0)] == [0, 4, 9]
+
+
+def test_every_priority_has_a_list_and_the_most_urgent_has_the_queues_name():
+    assert priority_lists("convert")[:2] == ["convert", "convert:1"]
+    assert len(set(priority_lists("convert"))) == len(PRIORITIES)
+
+
+def test_each_pool_has_a_queue_of_its_own():
+    assert benchmark_queue("pixel4-api30") != benchmark_queue("host") != "convert"
+
+
+def test_each_kind_of_work_has_a_task():
+    assert {task_name(kind) for kind in WorkKind} == {"nnlite.convert", "nnlite.benchmark"}
+
+
+def test_a_message_comes_back_when_its_worker_dies_and_not_before_its_deadline(app):
+    conf = app.conf
+    assert conf.task_acks_late and conf.task_reject_on_worker_lost
+    assert conf.worker_prefetch_multiplier == 1
+    assert conf.broker_transport_options["visibility_timeout"] == 12345
+    assert conf.result_backend_transport_options["visibility_timeout"] == 12345
+    assert conf.visibility_timeout == 12345
+    assert conf.broker_connection_max_retries is None
+
+
+def test_only_json_is_spoken_and_results_are_left_to_postgres(app):
+    assert (app.conf.task_serializer, app.conf.accept_content) == ("json", ["json"])
+    assert app.conf.task_ignore_result and not app.conf.task_store_errors_even_if_ignored

@@ -1,0 +1,112 @@
+"""A worker that is idle although its queue has work is ended; every other one is left alone."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from nnlite.queue.watchdog import Vitals, Watchdog
+
+
+@pytest.fixture
+def vitals() -> Vitals:
+    return Vitals()
+
+
+@pytest.fixture
+def watchdog(vitals) -> Watchdog:
+    return Watchdog(vitals=vitals, queue_has_work=lambda: True, idle_limit_s=0, stop_timeout_s=1)
+
+
+def test_a_worker_is_not_idle_before_it_consumes(vitals, watchdog):
+    assert vitals.idle_s() == 0
+    assert not watchdog.stalled(waiting_since_s=0, now_s=1000)
+
+
+def test_a_ready_worker_without_a_sign_of_work_is_stalled(vitals, watchdog):
+    vitals.ready()
+    assert watchdog.stalled(waiting_since_s=0, now_s=1000)
+
+
+def test_a_worker_whose_queue_is_empty_is_not_stalled(vitals, watchdog):
+    vitals.ready()
+    assert not watchdog.stalled(waiting_since_s=None, now_s=1000)
+
+
+def test_work_must_have_waited_as_long_as_the_limit(vitals):
+    patient = Watchdog(vitals=vitals, queue_has_work=lambda: True, idle_limit_s=300, stop_timeout_s=1)
+    vitals.ready()
+    assert not patient.stalled(waiting_since_s=800, now_s=1000)
+    assert not patient.stalled(waiting_since_s=0, now_s=1000), "it took up work a moment ago"
+
+
+def test_a_worker_that_stops_is_left_to_its_own_deadline(vitals, watchdog):
+    vitals.ready()
+    vitals.stop()
+    assert vitals.stopping
+    assert not watchdog.stalled(waiting_since_s=0, now_s=1000)
+
+
+WORKER = """
+import os, signal, sys, time
+from nnlite.queue import watchdog
+from nnlite.queue.messages import BrokerUnreachableError
+from nnlite.queue.watchdog import Vitals, Watchdog
+
+watchdog._CHECK_S = 0.05
+vitals = Vitals()
+answers = iter({answers})
+
+def queue_has_work():
+    answer = next(answers, True)
+    print("look", flush=True)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+signal.signal(signal.SIGTERM, {on_sigterm})
+pid = Watchdog(
+    vitals=vitals, queue_has_work=queue_has_work, idle_limit_s=0.2, stop_timeout_s=0.2
+).start()
+{then}
+print(pid, flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def worker(then: str, on_sigterm: str = "signal.SIG_DFL", answers: str = "[]") -> subprocess.Popen[str]:
+    code = textwrap.dedent(WORKER).format(then=then, on_sigterm=on_sigterm, answers=answers)
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_stalled_worker_is_told_to_end():
+    with worker("vitals.ready()", on_sigterm="lambda *_: os._exit(42)") as process:
+        assert process.wait(20) == 42
+
+
+def test_a_stalled_worker_that_does_not_listen_is_killed():
+    with worker("vitals.ready()", on_sigterm="signal.SIG_IGN") as process:
+        assert process.wait(20) == -signal.SIGKILL
+
+
+def test_a_broker_that_is_away_is_no_reason_to_end_a_worker():
+    # Work was seen once; then come more looks than fit into the limit.
+    answers = "[True] + [BrokerUnreachableError('away')] * 100"
+    with worker("vitals.ready()", answers=answers) as process:
+        looks = [line for line in (process.stdout.readline() for _ in range(13)) if line == "look\n"]
+        process.kill()
+    assert len(looks) == 12
+
+
+def test_the_watchdog_dies_with_its_worker():
+    with worker("") as process:
+        watchdog = next(int(line) for line in process.stdout if line != "look\n")
+        ended = os.pidfd_open(watchdog)
+        process.kill()
+        assert select.select([ended], [], [], 10)[0]
+        os.close(ended)
