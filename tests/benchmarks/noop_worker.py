@@ -9,9 +9,6 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
-
-from sqlalchemy import text
 
 from nnlite import logs
 from nnlite.local import Endpoints
@@ -22,7 +19,6 @@ from nnlite.queue.watchdog import Vitals
 from nnlite.queue.work import Result, Station
 from nnlite.queue.worker import WorkerPlan, default_node, open_station, run_worker
 from nnlite.quiet import choose_cores
-from nnlite.results.database import autocommit
 from nnlite.results.recording import (
     ArtifactRow,
     ConvertedModel,
@@ -30,27 +26,15 @@ from nnlite.results.recording import (
     record_conversion,
     record_device,
 )
-from nnlite.results.report import BenchmarkReport, Latency, MeasurementReport
+from nnlite.results.report import BenchmarkReport, DeviceContext, Latency, MeasurementReport
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import Backend, Precision, Stage, Verdict, WorkKind
 from nnlite_benchmark.host.context import host_context
 
-_REQUEST = text("""
-SELECT m.name, m.identity, v.priority, c.precisions, c.pools
-FROM conversion v JOIN model m ON m.id = v.model_id JOIN campaign c ON c.id = v.campaign_id
-WHERE v.id = :id
-""")
-_BENCHMARK = text("""
-SELECT b.conversion_id, a.path, a.sha256, a.inputs, c.backends
-FROM benchmark b JOIN campaign c ON c.id = b.campaign_id JOIN artifact a ON a.id = b.artifact_id
-WHERE b.id = :id
-""")
 
-
-def convert(station: Callable[[], Station], claim: Claim) -> Result:
-    """Read what a conversion reads and write what it writes."""
-    with autocommit(station().engine) as connection:
-        request = connection.execute(_REQUEST, {"id": claim.id}).mappings().one()
+def convert(claim: Claim) -> Result:
+    """Write what a conversion writes."""
+    request = claim.work
     artifact = ArtifactRow(
         cache_key=request["identity"], identity=request["identity"], precision="fp32",
         sha256=request["identity"], size_bytes=1000, path="00/none.tflite", converter="none", rewrites=[],
@@ -60,15 +44,13 @@ def convert(station: Callable[[], Station], claim: Claim) -> Result:
         timings_ns={"lower": 1}, peak_rss_kb=1,
     )  # fmt: skip
     model = ConvertedModel(
-        name=request["name"], priority=request["priority"], pools=request["pools"], cached=False
+        name=request["model"], priority=request["priority"], pools=request["pools"], cached=False
     )
     return Result(write=lambda connection: record_conversion(connection, claim, model, [artifact]))
 
 
-def measure(station: Callable[[], Station], claim: Claim, context: Any) -> Result:
-    """Read what a benchmark reads and write what it writes."""
-    with autocommit(station().engine) as connection:
-        connection.execute(_BENCHMARK, {"id": claim.id}).mappings().one()
+def measure(claim: Claim, context: DeviceContext) -> Result:
+    """Write what a benchmark writes."""
     latency = Latency(
         mean_ns=1, median_ns=1, p90_ns=1, p95_ns=1, p99_ns=1, min_ns=1, max_ns=1, std_ns=0, cv=0.0,
         mad_ratio=0.0, slice_drift=0.0,
@@ -94,11 +76,11 @@ def main() -> int:
     node = default_node(f"noop-{kind}")
     station = _stations(endpoints, settings, node, vitals)
     if kind is WorkKind.CONVERSION:
-        perform, queue, pool = (lambda claim: convert(station, claim)), CONVERT_QUEUE, "prefork"
+        perform, queue, pool = convert, CONVERT_QUEUE, "prefork"
     else:
         context = host_context("noop", "host", choose_cores())
         record_device(station().engine, context, "ready", node)
-        perform = lambda claim: measure(station, claim, context)  # noqa: E731
+        perform = lambda claim: measure(claim, context)  # noqa: E731
         queue, pool = benchmark_queue("host"), "threads"
     plan = WorkerPlan(
         kind=kind, node=node, queue=queue, pool=pool, concurrency=concurrency, deadline_s=60,

@@ -4,6 +4,7 @@ A model is two tasks with their claims, writes and messages. Also: the time to
 submit them all, beside the time of as many `apply_async` calls one after another.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ import time
 import uuid
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import submit
@@ -48,7 +51,7 @@ def run(models: int = MODELS) -> dict[str, Any]:
                 settings=settings, name="noop", priority=5,
             )  # fmt: skip
             submit_s = time.monotonic() - started
-            seconds = _drain(engine, endpoints, home, models)
+            seconds, cpu_s = _drain(engine, endpoints, home, models)
             plain_s = _apply_async_one_by_one(endpoints.broker_url, settings, models)
             engine.dispose()
             messenger.close()
@@ -57,13 +60,14 @@ def run(models: int = MODELS) -> dict[str, Any]:
         "models_per_s": round(models / seconds, 1),
         "seconds": round(seconds, 1),
         "overhead_ms_per_model": round(1000 * seconds / models, 2),
+        "cpu_ms_per_model": round(1000 * cpu_s / models, 2),
         "submit_s": round(submit_s, 2),
         "apply_async_one_by_one_s": round(plain_s, 2),
         "submit_ratio": round(plain_s / submit_s, 2),
     }
 
 
-def _drain(engine: Any, endpoints: Any, home: Path, models: int) -> float:
+def _drain(engine: Any, endpoints: Any, home: Path, models: int) -> tuple[float, float]:
     environment = dict(os.environ) | {
         "NNLITE_HOME": str(home), "NNLITE_DATABASE_URL": endpoints.database_url,
         "NNLITE_BROKER_URL": endpoints.broker_url, "NNLITE_LOG_LEVEL": "WARNING", "REMAP_SIGTERM": "SIGQUIT",
@@ -79,18 +83,31 @@ def _drain(engine: Any, endpoints: Any, home: Path, models: int) -> float:
         while not (progress := campaigns(engine, "noop")[0]).measured:
             _check(workers, deadline)
             time.sleep(0.05)
-        first, started = progress.measured, time.monotonic()
+        first, started, cpu_s = progress.measured, time.monotonic(), _cpu_s(home)
         while not (progress := campaigns(engine, "noop")[0]).ended:
             _check(workers, deadline)
             time.sleep(0.5)
-        seconds = time.monotonic() - started
+        seconds, cpu_s = time.monotonic() - started, _cpu_s(home) - cpu_s
         assert progress.measured == models, progress
-        return seconds * models / (models - first)
+        share = models / (models - first)
+        return seconds * share, cpu_s * share
     finally:
         for process in workers:
             process.terminate()
         for process in workers:
             process.wait(30)
+
+
+def _cpu_s(home: Path) -> float:
+    """Processor time so far of the workers and the servers, whatever else the machine does."""
+    total = 0.0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            if str(home) in command or "noop_worker.py" in command or command.startswith("postgres: nnlite"):
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
 
 
 def _check(workers: list[subprocess.Popen[bytes]], deadline: float) -> None:

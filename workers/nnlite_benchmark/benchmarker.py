@@ -7,14 +7,14 @@ while a thread sends heartbeats, and returns what is to be written.
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError
@@ -24,7 +24,6 @@ from nnlite.queue.leases import Claim, RightLostError
 from nnlite.queue.work import Result, Station, send
 from nnlite.queue.worker import EXIT_FAULT
 from nnlite.quiet import Stopped
-from nnlite.results.database import autocommit
 from nnlite.results.recording import record_benchmark
 from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
 from nnlite.vocabulary import Backend, Precision, Stage, WorkKind
@@ -55,13 +54,14 @@ class Benchmarker:
             RightLostError: the row is no longer this attempt's.
             Stopped: the worker was told to stop.
         """
-        row = _benchmark(self.station, claim)
         self.stage = Stage.FETCH
         with self._heartbeats(claim) as ended:
-            job = self._job(row)
+            job = self._job(claim.work)
             try:
                 self._heal()
-                reports = tuple(self._measure(job, Backend(backend), ended) for backend in row["backends"])
+                reports = tuple(
+                    self._measure(job, Backend(backend), ended) for backend in claim.work["backends"]
+                )
             except Stopped:
                 if self.stop.is_set():
                     raise
@@ -70,8 +70,8 @@ class Benchmarker:
                 self._suspect = failure.failure_class is FailureClass.DEVICE
                 raise
         report = BenchmarkReport.of(
-            model_name=row["model"],
-            artifact_sha256=row["sha256"],
+            model_name=job.model_name,
+            artifact_sha256=job.artifact_sha256,
             device=self.context(),
             measurements=reports,
         )
@@ -100,32 +100,32 @@ class Benchmarker:
             self.device.prepare()
             self._suspect = False
 
-    def _job(self, row: RowMapping) -> BenchmarkJob:
+    def _job(self, work: Mapping[str, Any]) -> BenchmarkJob:
         try:
-            artifact = self._fetch(row, row["path"])
-            expected = tuple(self._fetch(row, path) for path in row["reference_outputs"])
+            artifact = self._fetch(work, work["path"])
+            expected = tuple(self._fetch(work, path) for path in work["reference_outputs"])
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
         return BenchmarkJob(
             artifact=artifact,
-            artifact_sha256=row["sha256"],
-            model_name=row["model"],
-            precision=Precision(row["precision"]),
-            inputs=tuple(_input(tensor) for tensor in row["inputs"]["tensors"]),
-            seed=row["seed"],
+            artifact_sha256=work["sha256"],
+            model_name=work["model"],
+            precision=Precision(work["precision"]),
+            inputs=tuple(_input(tensor) for tensor in work["inputs"]["tensors"]),
+            seed=work["seed"],
             expected_outputs=expected or None,
-            artifact_parity_ok=row["parity_ok"],
+            artifact_parity_ok=work["parity_ok"],
         )
 
-    def _fetch(self, row: RowMapping, path: str) -> Path:
+    def _fetch(self, work: Mapping[str, Any], path: str) -> Path:
         """Return a file of the store; one that is gone or broken is asked for again from its conversion."""
         try:
             return self.store.fetch(path)
         except ArtifactGoneError as error:
             self.store.discard(path)
             with self.station.engine.begin() as connection:
-                connection.execute(_CONVERT_AGAIN, {"id": row["conversion_id"]})
-                messages = leases.messages_for(connection, WorkKind.CONVERSION, [row["conversion_id"]])
+                connection.execute(_CONVERT_AGAIN, {"id": work["conversion_id"]})
+                messages = leases.messages_for(connection, WorkKind.CONVERSION, [work["conversion_id"]])
             send(self.station.messenger, messages)
             reason = f"{error}; the model is converted again"
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
@@ -170,11 +170,6 @@ class Benchmarker:
 _LOOK_S = 0.1
 
 
-def _benchmark(station: Station, claim: Claim) -> RowMapping:
-    with autocommit(station.engine) as connection:
-        return connection.execute(_BENCHMARK, {"id": claim.id}).mappings().one()
-
-
 def _input(tensor: dict[str, Any]) -> InputSpec:
     quantization = tensor["quantization"]
     return InputSpec(
@@ -184,17 +179,6 @@ def _input(tensor: dict[str, Any]) -> InputSpec:
         quantization=(quantization["scales"][0], quantization["zero_points"][0]) if quantization else None,
     )
 
-
-_BENCHMARK = text("""
-SELECT b.conversion_id, m.name AS model, c.backends, a.path, a.sha256, a.precision, a.inputs,
-       a.reference_outputs, a.seed, a.parity_ok
-FROM benchmark b
-JOIN campaign c ON c.id = b.campaign_id
-JOIN artifact a ON a.id = b.artifact_id
-JOIN conversion v ON v.id = b.conversion_id
-JOIN model m ON m.id = v.model_id
-WHERE b.id = :id
-""")
 
 _CONVERT_AGAIN = text("""
 UPDATE conversion SET state = 'queued', available_at = now(), finished_at = NULL, reason = NULL

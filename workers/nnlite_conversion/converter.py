@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from nnlite.artifacts import ArtifactStore, StoreError
@@ -55,19 +55,19 @@ class Converter:
             Stopped: the worker was told to stop.
         """
         station = self.station()
-        request = _request(station, claim)
+        work = claim.work
         keys = {
-            precision: cache_key(request["identity"], precision)
-            for precision in map(Precision, request["precisions"])
+            precision: cache_key(work["identity"], precision)
+            for precision in map(Precision, work["precisions"])
         }
         try:
             if cached := self._cached(station, list(keys.values())):
-                return _done(claim, request, cached, cached=True)
-            spec = _spec(station, claim, request)
+                return _done(claim, cached, cached=True)
+            spec = _spec(station, claim)
             # A fork must not inherit connections: the child's end would end them for us as well.
             station.engine.dispose()
             station.messenger.close()
-            return self._convert(station, claim, request, spec, keys)
+            return self._convert(station, claim, spec, keys)
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 
@@ -86,12 +86,11 @@ class Converter:
         self,
         station: Station,
         claim: Claim,
-        request: RowMapping,
         spec: ModelSpec,
         keys: dict[Precision, str],
     ) -> Result:
         job = ConversionJob(
-            model=spec, precisions=tuple(keys), max_parameters=request["max_parameters"], seed=0
+            model=spec, precisions=tuple(keys), max_parameters=claim.work["max_parameters"], seed=0
         )
         settings = station.settings
         with (
@@ -111,20 +110,20 @@ class Converter:
                     reason=outcome.left_out,
                     details=_details(outcome),
                 )
-            rows = [self._store(artifact, outcome, request, keys, job) for artifact in outcome.artifacts]
-            return _done(claim, request, rows, cached=False, details=_details(outcome))
+            rows = [self._store(artifact, outcome, claim, keys, job) for artifact in outcome.artifacts]
+            return _done(claim, rows, cached=False, details=_details(outcome))
 
     def _store(
         self,
         artifact: ConvertedArtifact,
         outcome: ConversionOutcome,
-        request: RowMapping,
+        claim: Claim,
         keys: dict[Precision, str],
         job: ConversionJob,
     ) -> ArtifactRow:
         return ArtifactRow(
             cache_key=keys[artifact.precision],
-            identity=request["identity"],
+            identity=claim.work["identity"],
             precision=artifact.precision.value,
             sha256=artifact.sha256,
             size_bytes=artifact.size_bytes,
@@ -181,17 +180,12 @@ class Supervision:
         return self._turn.tick()
 
 
-def _request(station: Station, claim: Claim) -> RowMapping:
-    with autocommit(station.engine) as connection:
-        return connection.execute(_REQUEST, {"id": claim.id}).mappings().one()
-
-
-def _spec(station: Station, claim: Claim, request: RowMapping) -> ModelSpec:
+def _spec(station: Station, claim: Claim) -> ModelSpec:
     with autocommit(station.engine) as connection:
         row = connection.execute(_SPEC, {"id": claim.id}).mappings().one()
     shape = row["input_shape"]
     return ModelSpec(
-        name=request["name"],
+        name=claim.work["model"],
         code=row["code"],
         transform_code=row["transform_code"],
         transform=row["transform"],
@@ -207,14 +201,13 @@ def _spec(station: Station, claim: Claim, request: RowMapping) -> ModelSpec:
 
 def _done(
     claim: Claim,
-    request: RowMapping,
     rows: Sequence[ArtifactRow],
     *,
     cached: bool,
     details: dict[str, Any] | None = None,
 ) -> Result:
     model = ConvertedModel(
-        name=request["name"], priority=request["priority"], pools=request["pools"], cached=cached
+        name=claim.work["model"], priority=claim.work["priority"], pools=claim.work["pools"], cached=cached
     )
     return Result(
         write=lambda connection: record_conversion(connection, claim, model, rows), details=details or {}
@@ -231,13 +224,6 @@ def _details(outcome: ConversionOutcome) -> dict[str, Any]:
         "peak_rss_kb": outcome.peak_rss_kb,
     }
 
-
-_REQUEST = text("""
-SELECT m.name, m.identity, v.priority, c.precisions, c.pools,
-       (c.settings #>> '{catalog,max_parameters}')::bigint AS max_parameters
-FROM conversion v JOIN model m ON m.id = v.model_id JOIN campaign c ON c.id = v.campaign_id
-WHERE v.id = :id
-""")
 
 _SPEC = text("""
 SELECT k.text AS code, t.text AS transform_code, m.transform, m.task, m.dataset, m.hyperparameters,

@@ -71,6 +71,7 @@ def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) 
         worker_enable_remote_control=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        worker_consumer="nnlite.queue.consumer:BatchingConsumer",
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_proc_alive_timeout=60,

@@ -8,15 +8,14 @@ right: `RightLostError`, and nothing was written.
 import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, TextClause, bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Connection, Engine, RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from nnlite.failures import Counters, Decision, Failure, FailureClass, Limits, NnliteError, decide
+from nnlite.queue import statements
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import Message
 from nnlite.queue.owner import Instance, Owner
@@ -42,6 +41,8 @@ class Claim:
     #: Number of the attempt: the fence.
     attempt: int
     counters: Counters
+    #: What the work is: the columns of `statements`, read in the same moment; not part of the right.
+    work: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def claim(
         with autocommit(engine) as connection:
             found = (
                 connection.execute(
-                    _claim_statement(kind),
+                    statements.claim_row(kind),
                     {
                         "id": row,
                         "node": owner.node,
@@ -82,7 +83,7 @@ def claim(
             )
     except IntegrityError as error:
         raise BusyError(f"another worker converts the model of conversion {row}") from error
-    return None if found is None else _claim_from(kind, found)
+    return None if found is None else _claim_from(kind, found, work=found)
 
 
 def heartbeat(engine: Engine, claim: Claim, lease_s: float, stage: Stage | None = None) -> None:
@@ -93,7 +94,7 @@ def heartbeat(engine: Engine, claim: Claim, lease_s: float, stage: Stage | None 
     """
     with autocommit(engine) as connection:
         renewed = connection.execute(
-            _heartbeat_statement(claim.kind),
+            statements.renew_lease(claim.kind),
             {"id": claim.id, "attempt": claim.attempt, "lease": lease_s, "stage": stage},
         )
     if renewed.rowcount == 0:
@@ -108,7 +109,7 @@ def end(connection: Connection, claim: Claim, ending: Ending) -> None:
     """
     decision = ending.decision
     ended = connection.execute(
-        _end_statement(claim.kind),
+        statements.end_attempt(claim.kind),
         {
             "id": claim.id,
             "attempt": claim.attempt,
@@ -203,7 +204,7 @@ def give_back_of_dead_owner(engine: Engine, kind: WorkKind, row: uuid.UUID, limi
         "its worker process died",
         lambda connection: [
             found
-            for found in connection.execute(_running_statement(kind, "id = :id"), {"id": row}).mappings()
+            for found in connection.execute(statements.running_rows(kind, "id = :id"), {"id": row}).mappings()
             if Instance.parse(found["owner_instance"]).is_dead()
         ],
     )
@@ -227,7 +228,7 @@ def give_back_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limi
         lambda connection: [
             found
             for found in connection.execute(
-                _running_statement(kind, "owner_node = :node"), {"node": owner.node}
+                statements.running_rows(kind, "owner_node = :node"), {"node": owner.node}
             ).mappings()
             if gone(Instance.parse(found["owner_instance"]))
         ],
@@ -242,7 +243,7 @@ def give_back_expired(engine: Engine, kind: WorkKind, limits: Limits) -> list[Me
         limits,
         "its lease ended without a heartbeat",
         lambda connection: (
-            connection.execute(_running_statement(kind, "lease_until < now()")).mappings().all()
+            connection.execute(statements.running_rows(kind, "lease_until < now()")).mappings().all()
         ),
     )
 
@@ -253,7 +254,7 @@ def messages_for(
     """Return the messages of `rows` and note that they are sent; most urgent and oldest first."""
     if not rows:
         return []
-    found = connection.execute(_message_statement(kind), {"ids": list(rows)}).mappings()
+    found = connection.execute(statements.rows_to_send(kind), {"ids": list(rows)}).mappings()
     return [
         Message(
             kind=kind,
@@ -281,7 +282,7 @@ def _storable(value: Any) -> Any:
     return value
 
 
-def _claim_from(kind: WorkKind, row: RowMapping) -> Claim:
+def _claim_from(kind: WorkKind, row: RowMapping, work: Mapping[str, Any] | None = None) -> Claim:
     return Claim(
         kind=kind,
         id=row["id"],
@@ -293,86 +294,5 @@ def _claim_from(kind: WorkKind, row: RowMapping) -> Claim:
             device_failures=row["device_failures"],
             infrastructure_failures=row["infrastructure_failures"],
         ),
+        work=work or {},
     )
-
-
-_COUNTED = """
-    (SELECT count(*) FROM attempt a WHERE a.work_id = w.id AND a.outcome = 'device') AS device_failures,
-    (SELECT count(*) FROM attempt a WHERE a.work_id = w.id AND a.outcome = 'infrastructure')
-        AS infrastructure_failures
-"""
-
-
-@cache
-def _claim_statement(kind: WorkKind) -> TextClause:
-    return text(f"""
-WITH w AS (
-    UPDATE {kind} w
-    SET state = 'running', attempt = w.attempt + 1, owner_node = :node, owner_instance = :instance,
-        lease_until = now() + make_interval(secs => :lease),
-        deadline = now() + make_interval(secs => :deadline),
-        stage = 'claim', failure_class = NULL, reason = NULL, started_at = now(), finished_at = NULL
-    FROM campaign c
-    WHERE w.id = :id AND w.state = 'queued' AND w.available_at <= now()
-      AND c.id = w.campaign_id AND c.state = 'active'
-    RETURNING w.id, w.campaign_id, w.attempt, w.strikes, w.losses
-), noted AS (
-    INSERT INTO attempt (kind, work_id, campaign_id, number, owner_node, owner_instance)
-    SELECT '{kind}', id, campaign_id, attempt, :node, :instance FROM w
-)
-SELECT w.*, {_COUNTED} FROM w
-""")  # noqa: S608  (kind is one of two words of an enum, here and below)
-
-
-@cache
-def _heartbeat_statement(kind: WorkKind) -> TextClause:
-    return text(f"""
-UPDATE {kind}
-SET lease_until = least(now() + make_interval(secs => :lease), deadline), stage = coalesce(:stage, stage)
-WHERE id = :id AND state = 'running' AND attempt = :attempt
-""")  # noqa: S608
-
-
-@cache
-def _end_statement(kind: WorkKind) -> TextClause:
-    return text(f"""
-WITH w AS (
-    UPDATE {kind}
-    SET state = :state, strikes = :strikes, losses = :losses,
-        available_at = now() + make_interval(secs => :pause),
-        owner_node = NULL, owner_instance = NULL, lease_until = NULL, deadline = NULL,
-        stage = coalesce(:stage, stage), failure_class = :failure_class, reason = :reason,
-        finished_at = CASE WHEN :state = 'queued' THEN NULL ELSE now() END
-    WHERE id = :id AND state = 'running' AND attempt = :attempt
-    RETURNING id, stage
-)
-UPDATE attempt
-SET ended_at = now(), outcome = :outcome, stage = w.stage, reason = :reason, details = :details
-FROM w WHERE attempt.work_id = w.id AND attempt.number = :attempt
-""").bindparams(bindparam("details", type_=JSONB(none_as_null=True)))  # noqa: S608
-
-
-@cache
-def _running_statement(kind: WorkKind, condition: str) -> TextClause:
-    return text(f"""
-SELECT w.id, w.campaign_id, w.attempt, w.strikes, w.losses, w.owner_instance, w.stage, {_COUNTED}
-FROM {kind} w WHERE state = 'running' AND {condition} FOR UPDATE OF w SKIP LOCKED
-""")  # noqa: S608
-
-
-@cache
-def _message_statement(kind: WorkKind) -> TextClause:
-    pool, source = {
-        WorkKind.CONVERSION: ("NULL", "model m WHERE m.id = w.model_id"),
-        WorkKind.BENCHMARK: (
-            "w.pool",
-            "conversion v JOIN model m ON m.id = v.model_id WHERE v.id = w.conversion_id",
-        ),
-    }[kind]
-    return text(f"""
-WITH sent AS (
-    UPDATE {kind} w SET sent_at = now() FROM {source} AND w.id = ANY(:ids)
-    RETURNING w.id, w.priority, w.created_at, m.name AS model, {pool} AS pool
-)
-SELECT * FROM sent ORDER BY priority DESC, created_at, id
-""")  # noqa: S608

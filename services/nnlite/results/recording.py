@@ -73,6 +73,11 @@ def record_conversion(
             _UPSERT_ARTIFACT, [{"id": artifact.id, **vars(artifact)} for artifact in artifacts]
         )
     first = artifacts[0]
+    benchmarks = [
+        (row_id("benchmark", claim.campaign_id, artifact.id, pool), artifact.id, pool)
+        for artifact in artifacts
+        for pool in model.pools
+    ]
     connection.execute(
         _CONVERTED,
         {
@@ -83,25 +88,13 @@ def record_conversion(
             "parameters": first.parameters,
             "shape": first.input_shape,
             "state_dict": first.state_dict_sha256,
+            "campaign": claim.campaign_id,
+            "priority": model.priority,
+            "rows": [row for row, _, _ in benchmarks],
+            "artifacts": [artifact for _, artifact, _ in benchmarks],
+            "pools": [pool for _, _, pool in benchmarks],
         },
     )
-    wanted = [
-        (row_id("benchmark", claim.campaign_id, artifact.id, pool), artifact, pool)
-        for artifact in artifacts
-        for pool in model.pools
-    ]
-    for row, artifact, pool in wanted:
-        connection.execute(
-            _BENCHMARK,
-            {
-                "id": row,
-                "campaign_id": claim.campaign_id,
-                "conversion_id": claim.id,
-                "artifact_id": artifact.id,
-                "pool": pool,
-                "priority": model.priority,
-            },
-        )
     return [
         Message(
             kind=WorkKind.BENCHMARK,
@@ -110,7 +103,7 @@ def record_conversion(
             queue=benchmark_queue(pool),
             priority=model.priority,
         )
-        for row, _, pool in wanted
+        for row, _, pool in benchmarks
     ]
 
 
@@ -222,12 +215,16 @@ _CONVERTED = text("""
 WITH converted AS (
     UPDATE conversion SET cached = :cached, timings_ns = CAST(:timings AS jsonb), peak_rss_kb = :peak
     WHERE id = :id RETURNING model_id
+), described AS (
+    UPDATE model SET parameters = :parameters, input_shape = :shape, state_dict_sha256 = :state_dict
+    FROM converted
+    WHERE model.id = converted.model_id
+      AND (model.parameters, model.state_dict_sha256) IS DISTINCT FROM (:parameters, :state_dict)
 )
-UPDATE model
-SET parameters = :parameters, input_shape = :shape, state_dict_sha256 = :state_dict
-FROM converted
-WHERE model.id = converted.model_id
-  AND (model.parameters, model.state_dict_sha256) IS DISTINCT FROM (:parameters, :state_dict)
+INSERT INTO benchmark (id, campaign_id, conversion_id, artifact_id, pool, priority, state)
+SELECT row, :campaign, :id, artifact, pool, :priority, 'queued'
+FROM unnest(CAST(:rows AS uuid[]), CAST(:artifacts AS uuid[]), CAST(:pools AS text[])) AS b (row, artifact, pool)
+ON CONFLICT (id) DO NOTHING
 """)
 
 _REPORTED = text("UPDATE benchmark SET report = CAST(:report AS jsonb) WHERE id = :id")

@@ -1,0 +1,108 @@
+"""The SQL of leases: one statement for each step, the same for conversions and benchmarks.
+
+A claim brings along all that its work needs to know, so that a task costs few
+round trips. `leases` runs these and says what they mean.
+"""
+
+from functools import cache
+
+from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from nnlite.vocabulary import WorkKind
+
+#: What a claimed row is about, as columns and where they come from.
+_WORK = {
+    WorkKind.CONVERSION: """
+    m.name AS model, w.identity, c.precisions, c.pools,
+    (c.settings #>> '{catalog,max_parameters}')::bigint AS max_parameters
+FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
+""",
+    WorkKind.BENCHMARK: """
+    m.name AS model, w.conversion_id, c.backends, a.path, a.sha256, a.precision, a.inputs, a.reference_outputs,
+    a.seed, a.parity_ok
+FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
+JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
+""",
+}
+
+_COUNTED = """
+    (SELECT count(*) FROM attempt a WHERE a.work_id = w.id AND a.outcome = 'device') AS device_failures,
+    (SELECT count(*) FROM attempt a WHERE a.work_id = w.id AND a.outcome = 'infrastructure')
+        AS infrastructure_failures
+"""
+
+
+@cache
+def claim_row(kind: WorkKind) -> TextClause:
+    return text(f"""
+WITH w AS (
+    UPDATE {kind} w
+    SET state = 'running', attempt = w.attempt + 1, owner_node = :node, owner_instance = :instance,
+        lease_until = now() + make_interval(secs => :lease),
+        deadline = now() + make_interval(secs => :deadline),
+        stage = 'claim', failure_class = NULL, reason = NULL, started_at = now(), finished_at = NULL
+    FROM campaign c
+    WHERE w.id = :id AND w.state = 'queued' AND w.available_at <= now()
+      AND c.id = w.campaign_id AND c.state = 'active'
+    RETURNING w.*
+), noted AS (
+    INSERT INTO attempt (kind, work_id, campaign_id, number, owner_node, owner_instance)
+    SELECT '{kind}', id, campaign_id, attempt, :node, :instance FROM w
+)
+SELECT w.id, w.campaign_id, w.attempt, w.strikes, w.losses, w.priority, {_COUNTED}, {_WORK[kind]}
+""")  # noqa: S608  (kind is one of two words of an enum, here and below)
+
+
+@cache
+def renew_lease(kind: WorkKind) -> TextClause:
+    return text(f"""
+UPDATE {kind}
+SET lease_until = least(now() + make_interval(secs => :lease), deadline), stage = coalesce(:stage, stage)
+WHERE id = :id AND state = 'running' AND attempt = :attempt
+""")  # noqa: S608
+
+
+@cache
+def end_attempt(kind: WorkKind) -> TextClause:
+    return text(f"""
+WITH w AS (
+    UPDATE {kind}
+    SET state = :state, strikes = :strikes, losses = :losses,
+        available_at = now() + make_interval(secs => :pause),
+        owner_node = NULL, owner_instance = NULL, lease_until = NULL, deadline = NULL,
+        stage = coalesce(:stage, stage), failure_class = :failure_class, reason = :reason,
+        finished_at = CASE WHEN :state = 'queued' THEN NULL ELSE now() END
+    WHERE id = :id AND state = 'running' AND attempt = :attempt
+    RETURNING id, stage
+)
+UPDATE attempt
+SET ended_at = now(), outcome = :outcome, stage = w.stage, reason = :reason, details = :details
+FROM w WHERE attempt.work_id = w.id AND attempt.number = :attempt
+""").bindparams(bindparam("details", type_=JSONB(none_as_null=True)))  # noqa: S608
+
+
+@cache
+def running_rows(kind: WorkKind, condition: str) -> TextClause:
+    return text(f"""
+SELECT w.id, w.campaign_id, w.attempt, w.strikes, w.losses, w.owner_instance, w.stage, {_COUNTED}
+FROM {kind} w WHERE state = 'running' AND {condition} FOR UPDATE OF w SKIP LOCKED
+""")  # noqa: S608
+
+
+@cache
+def rows_to_send(kind: WorkKind) -> TextClause:
+    pool, source = {
+        WorkKind.CONVERSION: ("NULL", "model m WHERE m.id = w.model_id"),
+        WorkKind.BENCHMARK: (
+            "w.pool",
+            "conversion v JOIN model m ON m.id = v.model_id WHERE v.id = w.conversion_id",
+        ),
+    }[kind]
+    return text(f"""
+WITH sent AS (
+    UPDATE {kind} w SET sent_at = now() FROM {source} AND w.id = ANY(:ids)
+    RETURNING w.id, w.priority, w.created_at, m.name AS model, {pool} AS pool
+)
+SELECT * FROM sent ORDER BY priority DESC, created_at, id
+""")  # noqa: S608
