@@ -1,0 +1,131 @@
+"""How results read: units, what is shown only where it tells rows apart, reasons beside verdicts."""
+
+import pytest
+
+from nnlite.cli import presentation
+from nnlite.results.queries import Progress
+
+MEASUREMENT = {
+    "campaign": "night",
+    "model": "BagNet",
+    "precision": "fp32",
+    "parameters": 1_234_567,
+    "size_bytes": 4_940_000,
+    "parity_relative": 1.2e-7,
+    "parity_ok": True,
+    "device": "host-lab",
+    "backend": "cpu",
+    "median_ns": 1_234_567,
+    "p90_ns": 123_456_789,
+    "cv": 0.0312,
+    "verdict": "valid",
+    "reasons": [],
+    "delegated_nodes": 26,
+    "total_nodes": 26,
+    "error": None,
+}
+COUNTS = dict.fromkeys(Progress.__dataclass_fields__, 0)
+
+
+def row(**changes):
+    return presentation.result_row(MEASUREMENT | changes)
+
+
+def progress(**changes) -> Progress:
+    return Progress(**(COUNTS | {"name": "night", "state": "active", "ended": False} | changes))
+
+
+def test_a_measurement_is_one_line_in_peoples_units():
+    assert row() == {
+        "campaign": "night",
+        "model": "BagNet",
+        "precision": "fp32",
+        "parameters": "1,234,567",
+        "size": "4.9 MB",
+        "parity": "1e-07 ok",
+        "device": "host-lab",
+        "backend": "cpu",
+        "median ms": "1.235",
+        "p90 ms": "123.5",
+        "CV": "3.1%",
+        "verdict": "valid",
+        "reasons": "",
+    }
+
+
+def test_a_measurement_without_latency_has_empty_cells_and_its_error_beside_the_verdict():
+    refused = row(
+        median_ns=None, p90_ns=None, cv=None, parameters=None, verdict="invalid", reasons=["runtime"],
+        error="unknown operator\nmore",
+    )  # fmt: skip
+    assert (refused["median ms"], refused["p90 ms"], refused["CV"], refused["parameters"]) == (None,) * 4
+    assert (refused["verdict"], refused["reasons"]) == ("invalid", "runtime, unknown operator")
+
+
+def test_parity_that_is_off_is_said():
+    assert row(parity_ok=False, parity_relative=0.31)["parity"] == "3e-01 off"
+    assert row(parity_ok=False, parity_relative=None)["parity"] == "off"
+
+
+def test_partial_delegation_is_said_with_its_counts():
+    partial = row(reasons=["few_runs", "partial_delegation"], delegated_nodes=20)
+    assert partial["reasons"] == "few_runs, partial_delegation 20/26"
+
+
+def test_columns_that_are_equal_everywhere_are_not_shown():
+    assert "device" not in presentation.result_columns([row(), row(model="DarkNet")])
+    columns = presentation.result_columns([row(), row(device="pixel"), row(backend="gpu", campaign="day")])
+    assert columns[:4] == ["model", "campaign", "device", "backend"]
+
+
+def test_reasons_have_a_column_where_there_are_any():
+    assert "reasons" not in presentation.result_columns([row()])
+    assert presentation.result_columns([row(), row(reasons=["spread"])])[-1] == "reasons"
+
+
+def test_nothing_measured_has_columns_still():
+    assert presentation.result_columns([])[0] == "model"
+
+
+@pytest.mark.parametrize(
+    ("duration_ns", "shown"),
+    [(None, None), (0, "0.000"), (12_345, "0.012"), (9_999_000, "9.999"), (10_000_000, "10.0")],
+)
+def test_durations_are_milliseconds(duration_ns, shown):
+    assert presentation.milliseconds(duration_ns) == shown
+
+
+@pytest.mark.parametrize(("size_bytes", "shown"), [(0, "0 kB"), (8692, "9 kB"), (1_000_000, "1.0 MB")])
+def test_sizes_are_kilobytes_or_megabytes(size_bytes, shown):
+    assert presentation.size(size_bytes) == shown
+
+
+def test_a_reason_is_cut_to_a_line():
+    assert presentation.shorten("\n first line \nTraceback") == "first line "
+    assert len(presentation.shorten("x" * 1000)) == 160
+    assert presentation.shorten("x" * 160) == "x" * 160
+
+
+def test_a_failure_without_reason_has_an_empty_one():
+    assert presentation.failure_row({"model": "BagNet", "reason": None})["reason"] == ""
+
+
+def test_a_campaign_ends_when_nothing_is_left_and_keeps_what_its_user_made_of_it():
+    assert presentation.campaign_row(progress())["state"] == "active"
+    assert presentation.campaign_row(progress(ended=True))["state"] == "ended"
+    assert presentation.campaign_row(progress(ended=True, state="cancelled"))["state"] == "cancelled"
+
+
+def test_a_campaigns_counts_add_up():
+    shown = presentation.campaign_row(
+        progress(
+            models=10, converted=6, measured=4, models_measuring=2, conversions_queued=1, converting=1,
+            conversions_failed=1, conversions_quarantined=1, benchmarks_failed=1, left_out=0,
+        )
+    )  # fmt: skip
+    assert (shown["models"], shown["waiting"], shown["failed"]) == (10, 4, 3)
+
+
+def test_a_spreadsheet_gets_lists_as_words():
+    rows = presentation.csv_rows([{"reasons": ["few_runs", "spread"], "input_shape": [1, 3], "n": None}])
+    assert rows == [{"reasons": "few_runs spread", "input_shape": "1 3", "n": None}]

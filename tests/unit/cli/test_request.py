@@ -1,0 +1,55 @@
+"""What a user asks for: words, names of campaigns, priorities."""
+
+from dataclasses import replace
+
+import pytest
+
+from nnlite.campaigns.request import Request, RequestError, check_priority
+from nnlite.cli import selection
+from nnlite.vocabulary import Backend, Precision
+
+SAMPLE = Request(limit=20, seed=1)
+
+
+def test_the_same_request_has_the_same_name():
+    assert Request(limit=20, seed=1).default_name() == SAMPLE.default_name()
+    assert SAMPLE.default_name().startswith("lemur-20-")
+    assert Request().default_name().startswith("lemur-")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"match": "ga-*"},
+        {"models": ("BagNet",)},
+        {"pools": ("pixel4-api30",)},
+        {"backends": (Backend.CPU, Backend.GPU)},
+        {"precisions": (Precision.INT8,)},
+        {"transform": "norm_256"},
+        {"dataset": "mnist"},
+    ],
+)
+def test_another_request_has_another_name(change):
+    assert replace(SAMPLE, **change).default_name() != SAMPLE.default_name()
+
+
+def test_backends_and_precisions_are_named_one_by_one_or_with_commas():
+    assert selection.backends(["gpu, cpu", "gpu"]) == (Backend.GPU, Backend.CPU)
+    assert selection.precisions(["fp32", "int8"]) == (Precision.FP32, Precision.INT8)
+
+
+@pytest.mark.parametrize("word", ["tpu", "CPU", "cpu;gpu"])
+def test_an_unknown_backend_is_refused_with_those_that_are(word):
+    with pytest.raises(RequestError, match=f"backend '{word}' is none of cpu, gpu, npu"):
+        selection.backends(["cpu", word])
+
+
+@pytest.mark.parametrize("priority", [-1, 10, 100])
+def test_a_priority_out_of_range_is_refused(priority):
+    with pytest.raises(RequestError, match=f"priority {priority} is not within 0-9"):
+        check_priority(priority)
+
+
+def test_priorities_are_0_to_9():
+    assert [check_priority(priority) for priority in range(10)] == list(range(10))

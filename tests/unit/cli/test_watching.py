@@ -1,0 +1,61 @@
+"""Progress in one line: counts, rate, time left."""
+
+import pytest
+
+from nnlite.cli.watching import Rate, duration, summary
+from nnlite.results.queries import Progress
+
+COUNTS = dict.fromkeys(Progress.__dataclass_fields__, 0)
+
+
+def progress(**changes) -> Progress:
+    usual = {"name": "night", "state": "active", "ended": False, "models": 12}
+    return Progress(**(COUNTS | usual | changes))
+
+
+def rate_of(*seen: tuple[float, int]) -> Rate:
+    rate = Rate()
+    for now_s, finished in seen:
+        rate.note(now_s, finished)
+    return rate
+
+
+def test_a_rate_is_models_per_hour_since_the_first_look():
+    rate = rate_of((100, 3), (160, 4), (220, 5))
+    assert rate.per_hour() == 60
+    assert rate.left_s(10) == 600
+
+
+@pytest.mark.parametrize("seen", [[(100, 3)], [(100, 3), (200, 3)], [(100, 3), (100, 4)]])
+def test_there_is_no_rate_before_a_model_has_ended(seen):
+    rate = rate_of(*seen)
+    assert (rate.per_hour(), rate.left_s(5)) == (None, None)
+
+
+def test_a_rate_is_that_of_the_last_ten_minutes():
+    slow, fast = [(0, 0), (3600, 1)], [(3900, 31), (4200, 61)]
+    assert rate_of(*slow, *fast).per_hour() == 360
+    assert rate_of((0, 0), (3600, 1)).per_hour() is None, "one look alone says nothing"
+
+
+def test_a_campaign_is_one_line():
+    line = summary(
+        progress(converted=5, measured=3, conversions_failed=1, conversions_queued=6),
+        rate_of((0, 0), (60, 1)),
+    )
+    assert line == "night: 6/12 models, 5 converted, 3 measured, 1 failed, 60 models/h, 6 min left"
+
+
+def test_what_is_usual_is_not_said():
+    assert summary(progress()) == "night: 12/12 models, 0 converted, 0 measured, 0 failed"
+    line = summary(progress(converted=4, from_cache=3, left_out=2, state="paused"))
+    assert line == "night: 12/12 models, 4 converted (3 cached), 0 measured, 0 failed, 2 left out, paused"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (45.4, "45 s"), (89.4, "89 s"), (90, "2 min"), (1800, "30 min"), (5399, "1 h 30 min"),
+     (7500, "2 h 05 min"), (360_000, "100 h 00 min")],
+)  # fmt: skip
+def test_durations_are_said_as_people_say_them(seconds, said):
+    assert duration(seconds) == said

@@ -1,0 +1,77 @@
+"""Credentials reach a conversion worker through a private file, never through its environment."""
+
+from pathlib import Path
+
+import pytest
+
+from nnlite.cli.workers import conversion_environment
+from nnlite.failures import NnliteError
+from nnlite.settings import load_settings
+
+CREDENTIALS = {
+    "NNLITE_DATABASE_URL": "postgresql://user:secret@host/name",
+    "NNLITE_BROKER_URL": "redis://:hush@host/0",
+}
+
+
+@pytest.fixture
+def environment():
+    """Make a worker's environment; the private files that it names are removed after the test."""
+    files = []
+
+    def make(**variables: str) -> dict[str, str]:
+        made = conversion_environment(dict(variables))
+        if "NNLITE_SECRETS_FILE" not in variables and "NNLITE_SECRETS_FILE" in made:
+            files.append(Path(made["NNLITE_SECRETS_FILE"]))
+        return made
+
+    yield make
+    for file in files:
+        file.unlink()
+
+
+def test_nothing_of_a_credential_is_left_in_the_environment(environment):
+    made = environment(PATH="/bin", NNLITE_HOME="/data", **CREDENTIALS)
+    assert not set(CREDENTIALS) & set(made)
+    assert not any("secret" in value or "hush" in value for value in made.values())
+    assert (made["PATH"], made["NNLITE_HOME"]) == ("/bin", "/data")
+
+
+def test_credentials_are_in_a_file_that_only_its_owner_may_read(environment):
+    file = Path(environment(**CREDENTIALS)["NNLITE_SECRETS_FILE"])
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("password", ["secret", "it's", 'a"b', "back\\slash\\", "${HOME}", "$1#x y", "ä%27"])
+def test_the_worker_reads_the_same_credentials(environment, monkeypatch, tmp_path, password):
+    monkeypatch.chdir(tmp_path)
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name, raising=False)
+    url = f"postgresql://user:{password}@host/name"
+    made = environment(NNLITE_DATABASE_URL=url, NNLITE_BROKER_URL=CREDENTIALS["NNLITE_BROKER_URL"])
+    monkeypatch.setenv("NNLITE_SECRETS_FILE", made["NNLITE_SECRETS_FILE"])
+    settings = load_settings()
+    # A URL may spell a brace as %7B.
+    assert settings.database_url.replace("%7B", "{") == url
+    assert settings.broker_url == CREDENTIALS["NNLITE_BROKER_URL"]
+
+
+def test_without_credentials_there_is_no_file(environment):
+    assert "NNLITE_SECRETS_FILE" not in environment(PATH="/bin")
+    assert "NNLITE_SECRETS_FILE" not in environment(NNLITE_DATABASE_URL="")
+
+
+def test_a_secrets_file_of_the_users_own_is_passed_on(environment):
+    assert (
+        environment(NNLITE_SECRETS_FILE="/run/secrets/nnlite")["NNLITE_SECRETS_FILE"] == "/run/secrets/nnlite"
+    )
+
+
+def test_credentials_in_two_places_are_refused(environment):
+    with pytest.raises(NnliteError, match=r"set NNLITE_BROKER_URL in NNLITE_SECRETS_FILE alone, not in both"):
+        environment(NNLITE_SECRETS_FILE="/x", NNLITE_BROKER_URL="redis://:hush@host/0")
+
+
+def test_a_worker_stops_softly_and_computes_with_one_thread(environment):
+    made = environment(OMP_NUM_THREADS="8")
+    assert (made["REMAP_SIGTERM"], made["OMP_NUM_THREADS"], made["HF_HUB_OFFLINE"]) == ("SIGQUIT", "1", "1")
