@@ -100,10 +100,7 @@ class ArtifactStore:
         local = Path(f"{self._root}/{path}") if self._local else self._scratch / path
         try:
             if not self._local and not local.exists():
-                local.parent.mkdir(parents=True, exist_ok=True)
-                temporary = local.with_name(f".{uuid.uuid4().hex}")
-                self._fs.get_file(f"{self._root}/{path}", str(temporary))
-                temporary.rename(local)
+                self._copy(path, local)
             found = file_sha256(local)
         except FileNotFoundError as error:
             raise ArtifactGoneError(f"artifact {path} is not in {self.url}") from error
@@ -116,6 +113,20 @@ class ArtifactStore:
                 f"artifact {path} in {self.url} is truncated or changed: its hash is {found}"
             )
         return local
+
+    def _copy(self, path: str, local: Path) -> None:
+        local.parent.mkdir(parents=True, exist_ok=True)
+        temporary = local.with_name(f".{uuid.uuid4().hex}")
+        try:
+            self._fs.get_file(f"{self._root}/{path}", str(temporary))
+            temporary.rename(local)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            if error.errno == errno.ENOSPC:
+                raise StoreError(
+                    f"{self._scratch} is full, where artifacts are copied to: free some space there"
+                ) from error
+            raise
 
     def discard(self, path: str) -> None:
         """Remove a file whose content is not what its name says, so that it can be stored again."""
@@ -142,8 +153,8 @@ class ArtifactStore:
 
     def _explain(self, error: OSError) -> str:
         if error.errno == errno.ENOSPC:
-            free = shutil.disk_usage(self._root).free >> 20 if self._local else 0
-            return f"the artifact store {self.url} is full ({free} MiB free): free some space there"
+            free = f" ({shutil.disk_usage(self._root).free >> 20} MiB free)" if self._local else ""
+            return f"the artifact store {self.url} is full{free}: free some space there"
         return f"the artifact store {self.url} cannot be used: {error.strerror or error}"
 
 
