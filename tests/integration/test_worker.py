@@ -1,0 +1,365 @@
+"""One attempt from its message to its end, with real servers and a `perform` that does what a test says."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import psycopg2
+import pytest
+from sqlalchemy import Connection, text
+
+from integration.conftest import Cluster, dead_owner, living_owner
+from nnlite.campaigns import control
+from nnlite.failures import Failure, FailureClass, Limits
+from nnlite.local import Endpoints
+from nnlite.queue import leases
+from nnlite.queue.leases import Claim, RightLostError
+from nnlite.queue.messages import Message, Messenger
+from nnlite.queue.work import Outcome, Perform, Result, Station, UnreachableError, work
+from nnlite.quiet import Stopped
+from nnlite.results.database import engine_for
+from nnlite.vocabulary import Stage, WorkKind, WorkState
+
+CONVERSION = WorkKind.CONVERSION
+DEADLINE_S = 60.0
+FOLLOWS = Message(
+    kind=WorkKind.BENCHMARK,
+    row_id=uuid.UUID(int=7),
+    label=("one", "host"),
+    queue="benchmark.host",
+    priority=5,
+)
+
+
+@pytest.fixture
+def station(cluster: Cluster) -> Iterator[Station]:
+    """What a worker's process works with: connections of its own."""
+    engine = engine_for(cluster.settings.database_url)
+    messenger = Messenger(cluster.settings.broker_url, 2)
+    yield Station(
+        engine=engine,
+        messenger=messenger,
+        owner=living_owner(),
+        settings=cluster.settings,
+        stopping=lambda: False,
+    )
+    messenger.close()
+    engine.dispose()
+
+
+@pytest.fixture
+def row(cluster: Cluster) -> uuid.UUID:
+    """A queued row whose message was just taken."""
+    row = cluster.conversion(cluster.submit("one", name="night").id)["id"]
+    cluster.empty_broker()
+    return row
+
+
+def mark(value: str = "done") -> Callable[[Connection], list[Message]]:
+    """Write a row by which a test sees that a result was written."""
+
+    def write(connection: Connection) -> list[Message]:
+        connection.execute(text("INSERT INTO code VALUES ('mark', :value)"), {"value": value})
+        return []
+
+    return write
+
+
+def marks(cluster: Cluster) -> list[str]:
+    return [row["text"] for row in cluster.rows("SELECT text FROM code WHERE sha256 = 'mark'")]
+
+
+def raising(error: Exception) -> Perform:
+    def perform(claim: Claim) -> Result:
+        raise error
+
+    return perform
+
+
+def never(claim: Claim) -> Result:
+    raise AssertionError("this row was not to be had")
+
+
+def state(cluster: Cluster) -> str:
+    (row,) = cluster.rows("SELECT state FROM conversion")
+    return row["state"]
+
+
+def outcomes(cluster: Cluster, row: uuid.UUID) -> list[str | None]:
+    return [attempt["outcome"] for attempt in cluster.attempts(row)]
+
+
+def test_a_result_is_written_with_the_end_of_its_attempt_and_its_messages_follow(cluster, station, row):
+    def write(connection: Connection) -> list[Message]:
+        assert cluster.ready("benchmark.host") == 0, "nothing is sent before the commit"
+        return [*mark()(connection), FOLLOWS]
+
+    def perform(claim: Claim) -> Result:
+        assert (claim.id, claim.attempt, state(cluster)) == (row, 1, "running")
+        return Result(write=write, details={"peak_rss_kb": 7})
+
+    assert work(station, CONVERSION, row, perform, DEADLINE_S) is Outcome.DONE
+    assert (state(cluster), marks(cluster), cluster.ready("benchmark.host")) == ("done", ["done"], 1)
+    (attempt,) = cluster.attempts(row)
+    assert (attempt["outcome"], attempt["details"]) == ("done", {"peak_rss_kb": 7})
+
+
+def test_what_turns_out_to_be_left_out_is_a_row_with_its_reason(cluster, station, row):
+    result = Result(write=lambda connection: [], state=WorkState.LEFT_OUT, reason="2,000,000 parameters")
+    assert work(station, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
+    assert cluster.rows("SELECT state, reason FROM conversion") == [
+        {"state": "left_out", "reason": "2,000,000 parameters"}
+    ]
+    assert outcomes(cluster, row) == ["left_out"]
+
+
+@pytest.mark.parametrize(
+    ("failure_class", "then"),
+    [
+        (FailureClass.MODEL, "failed"),
+        (FailureClass.RUNTIME, "failed"),
+        (FailureClass.CONVERTER, "queued"),
+        (FailureClass.DEVICE, "queued"),
+        (FailureClass.INFRASTRUCTURE, "queued"),
+    ],
+)
+def test_a_failure_is_written_with_its_class_and_sent_again_where_it_may(
+    cluster, station, row, failure_class, then
+):
+    failure = Failure(failure_class, Stage.LOWER, "because", {"signal": 6})
+    assert work(station, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
+    (written,) = cluster.rows(
+        "SELECT state, failure_class, stage, reason, owner_node, lease_until FROM conversion"
+    )
+    assert written == {
+        "state": then,
+        "failure_class": failure_class,
+        "stage": "lower",
+        "reason": "because",
+        "owner_node": None,
+        "lease_until": None,
+    }
+    (attempt,) = cluster.attempts(row)
+    assert (attempt["outcome"], attempt["details"]) == (failure_class, {"signal": 6})
+    assert cluster.ready() == (then == "queued")
+
+
+def test_work_that_pauses_is_not_had_before_its_time(cluster, station, row):
+    away = Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, "the store is full")
+    work(station, CONVERSION, row, raising(away), DEADLINE_S)
+    assert cluster.rows("SELECT available_at > now() AS later FROM conversion") == [{"later": True}]
+    assert work(station, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
+
+
+def test_a_third_strike_is_not_sent_again(cluster, station, row):
+    crash = Failure(FailureClass.CONVERTER, Stage.LOWER, "killed by SIGABRT")
+    for _ in range(3):
+        cluster.empty_broker()
+        work(station, CONVERSION, row, raising(crash), DEADLINE_S)
+    assert (state(cluster), cluster.ready()) == ("quarantined", 0)
+    assert outcomes(cluster, row) == ["converter"] * 3
+
+
+def test_a_stopped_worker_gives_its_row_back_at_once(cluster, station, row):
+    stopped = Stopped("the worker was told to stop")
+    assert work(station, CONVERSION, row, raising(stopped), DEADLINE_S) is Outcome.RELEASED
+    assert (state(cluster), cluster.ready(), outcomes(cluster, row)) == ("queued", 1, ["released"])
+    assert cluster.claim(row).counters.strikes == 0
+
+
+def test_a_worker_that_stops_claims_nothing(cluster, station, row):
+    stopping = replace(station, stopping=lambda: True)
+    assert work(stopping, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
+    assert (state(cluster), cluster.attempts(row)) == ("queued", [])
+
+
+def test_an_attempt_that_learns_that_its_right_is_lost_writes_nothing(cluster, station, row):
+    lost = raising(RightLostError("cancelled"))
+    assert work(station, CONVERSION, row, lost, DEADLINE_S) is Outcome.RIGHT_LOST
+    assert (state(cluster), outcomes(cluster, row), cluster.ready()) == ("running", [None], 0)
+
+
+def test_a_result_that_comes_after_a_cancellation_is_not_written(cluster, station, row):
+    def perform(claim: Claim) -> Result:
+        control.cancel(cluster.engine, "night")
+        return Result(write=mark())
+
+    assert work(station, CONVERSION, row, perform, DEADLINE_S) is Outcome.RIGHT_LOST
+    assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("cancelled", [], ["cancelled"])
+
+
+def test_a_failure_that_comes_after_the_lease_ended_speaks_for_nobody(cluster, station, row):
+    def perform(claim: Claim) -> Result:
+        cluster.end_lease(row)
+        leases.give_back_expired(cluster.engine, CONVERSION, Limits())
+        assert cluster.claim(row).attempt == 2
+        raise Failure(FailureClass.MODEL, Stage.EXPORT, "too late to say")
+
+    assert work(station, CONVERSION, row, perform, DEADLINE_S) is Outcome.RIGHT_LOST
+    assert (state(cluster), outcomes(cluster, row)) == ("running", ["lost", None])
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_message_without_work_behind_it_is_nothing(cluster, station, row, missing):
+    if not missing:
+        control.pause(cluster.engine, "night")
+    asked = uuid.uuid4() if missing else row
+    assert work(station, CONVERSION, asked, never, DEADLINE_S) is Outcome.NOTHING
+
+
+def test_a_redelivered_message_takes_the_row_over_from_a_dead_process(cluster, station, row):
+    cluster.claim(row, dead_owner())
+    assert work(station, CONVERSION, row, lambda claim: Result(write=mark()), DEADLINE_S) is Outcome.DONE
+    assert outcomes(cluster, row) == ["lost", "done"]
+
+
+def test_a_redelivered_message_leaves_a_living_process_alone(cluster, station, row):
+    cluster.claim(row)
+    assert work(station, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
+
+
+def test_a_model_whose_twin_is_being_converted_waits(cluster, station, row):
+    cluster.claim(row)
+    twin = cluster.conversion(cluster.submit("one", name="day").id)["id"]
+    assert work(station, CONVERSION, twin, never, DEADLINE_S) is Outcome.BUSY
+    assert cluster.attempts(twin) == []
+
+
+def test_without_postgres_nothing_is_claimed_and_the_message_must_come_again(station, row):
+    away = replace(station, engine=engine_for("postgresql://nobody@127.0.0.1:1/none", 1))
+    with pytest.raises(UnreachableError, match=r"Postgres cannot be reached: .*refused"):
+        work(away, CONVERSION, row, never, DEADLINE_S)
+
+
+def test_postgres_that_goes_away_within_an_attempt_is_not_the_models_fault(cluster, station, row):
+    def perform(claim: Claim) -> Result:
+        with station.engine.begin() as connection:
+            _hang_up(connection)
+        raise AssertionError("the connection is gone")
+
+    assert work(station, CONVERSION, row, perform, DEADLINE_S) is Outcome.FAILED
+    assert outcomes(cluster, row) == ["infrastructure"]
+
+
+def test_a_connection_that_dies_while_a_result_is_written_does_not_cost_the_result(cluster, station, row):
+    writes = []
+
+    def write(connection: Connection) -> list[Message]:
+        mark()(connection)
+        writes.append(len(writes))
+        if len(writes) == 1:
+            _hang_up(connection)
+        return []
+
+    assert work(station, CONVERSION, row, lambda claim: Result(write=write), DEADLINE_S) is Outcome.DONE
+    assert writes == [0, 1], "written again"
+    assert (marks(cluster), outcomes(cluster, row)) == (["done"], ["done"])
+
+
+@pytest.fixture
+def postgres(embedded: Endpoints, cluster: Cluster) -> Callable[[bool], None]:
+    """Let Postgres accept connections to the test's database, or end and refuse them."""
+    name = cluster.engine.url.database
+
+    def accept(accepting: bool) -> None:
+        with closing(psycopg2.connect(embedded.database_url)) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {str(accepting).lower()}')
+            if not accepting:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+                )
+        cluster.engine.dispose()
+
+    yield accept
+    accept(True)
+
+
+def test_a_result_waits_for_postgres_and_is_written_once(cluster, station, row, postgres):
+    looks = iter([False, False, True])  # before the claim; after the first write that fails; after the second
+
+    def stopping() -> bool:
+        if next(looks, False):
+            postgres(True)
+        return False
+
+    def perform(claim: Claim) -> Result:
+        postgres(False)
+        return Result(write=mark())
+
+    patient = replace(station, stopping=stopping)
+    assert work(patient, CONVERSION, row, perform, DEADLINE_S) is Outcome.DONE
+    assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("done", ["done"], ["done"])
+
+
+def test_a_result_that_cannot_be_written_until_its_deadline_is_given_up(cluster, station, row, postgres):
+    def perform(claim: Claim) -> Result:
+        postgres(False)
+        return Result(write=mark())
+
+    assert work(station, CONVERSION, row, perform, 0.5) is Outcome.RIGHT_LOST
+    postgres(True)
+    assert (state(cluster), marks(cluster)) == ("running", []), "the reaper gives it back"
+
+
+def test_a_worker_that_stops_does_not_wait_for_postgres(cluster, station, row, postgres):
+    looks = iter([False, True])
+
+    def perform(claim: Claim) -> Result:
+        postgres(False)
+        return Result(write=mark())
+
+    stopping = replace(station, stopping=lambda: next(looks))
+    assert work(stopping, CONVERSION, row, perform, DEADLINE_S) is Outcome.RIGHT_LOST
+
+
+def test_without_the_broker_a_result_is_written_all_the_same(cluster, station, row):
+    result = Result(write=lambda connection: [*mark()(connection), FOLLOWS])
+    alone = replace(station, messenger=Messenger("redis://127.0.0.1:1/0", 0.2))
+    assert work(alone, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
+    assert (state(cluster), marks(cluster)) == ("done", ["done"])
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [("nul \0 byte", "nul \ufffd byte"), ("half \ud800 pair", "half ? pair")]
+)
+def test_whatever_a_models_code_says_its_failure_is_written(cluster, station, row, said, kept):
+    details = {"said": said, said: [said], "range": float("nan"), "peak": float("inf"), "exit": None}
+    failure = Failure(FailureClass.MODEL, Stage.LOAD, said, details)
+    assert work(station, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
+    (attempt,) = cluster.attempts(row)
+    assert attempt["reason"] == kept
+    assert attempt["details"] == {"said": kept, kept: [kept], "range": None, "peak": None, "exit": None}
+    assert state(cluster) == "failed"
+
+
+@pytest.mark.parametrize("value", ["nul \0", "half \ud800"])
+def test_a_result_that_postgres_cannot_hold_is_a_strike_and_not_an_endless_wait(cluster, station, row, value):
+    result = Result(write=mark(value))
+    assert work(station, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.FAILED
+    (written,) = cluster.rows("SELECT state, strikes, stage, reason FROM conversion")
+    assert (written["state"], written["strikes"], written["stage"]) == ("queued", 1, "store")
+    assert written["reason"].startswith("the result cannot be stored: ")
+    assert marks(cluster) == []
+
+
+def test_a_result_that_contradicts_the_tables_is_a_strike_too(cluster, station, row):
+    def twice(connection: Connection) -> list[Message]:
+        return [*mark()(connection), *mark()(connection)]
+
+    assert work(station, CONVERSION, row, lambda claim: Result(write=twice), DEADLINE_S) is Outcome.FAILED
+    assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("queued", [], ["converter"])
+
+
+def test_a_fault_of_our_own_is_not_swallowed_and_ends_with_its_lease(cluster, station, row):
+    with pytest.raises(ZeroDivisionError):
+        work(station, CONVERSION, row, lambda claim: 1 / 0, DEADLINE_S)
+    assert state(cluster) == "running"
+    cluster.end_lease(row)
+    assert leases.give_back_expired(cluster.engine, CONVERSION, Limits())
+
+
+def _hang_up(connection: Connection) -> None:
+    connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
