@@ -1,0 +1,148 @@
+"""Conversions and benchmarks whose results are at hand: the canary is the artifact of every model."""
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from integration.conftest import Cluster, living_owner
+from nnlite.artifacts import ArtifactStore, file_sha256
+from nnlite.queue import leases
+from nnlite.queue.leases import Claim
+from nnlite.queue.messages import Message
+from nnlite.results.recording import (
+    ArtifactRow,
+    ConvertedModel,
+    record_benchmark,
+    record_conversion,
+    record_device,
+)
+from nnlite.results.report import BenchmarkReport, Cpu, DeviceContext, Latency, MeasurementReport, QuietMode
+from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict, WorkKind
+from nnlite_benchmark import canary
+
+CONTEXT = DeviceContext(
+    name="lab-phone",
+    kind=DeviceKind.PHONE,
+    pool="phones",
+    device_type="Pixel 4",
+    os_version="11",
+    cpu=Cpu(architecture="aarch64", cores=8, vendor="ARM", features=("neon",)),
+    total_ram_kb=6_000_000,
+    quiet_mode=QuietMode.CORES_APART,
+)
+
+
+def artifact_row(identity: str, **changes: Any) -> ArtifactRow:
+    """The canary as the artifact of the model with `identity`."""
+    values = {
+        "cache_key": f"key of {identity}",
+        "identity": identity,
+        "precision": "fp32",
+        "sha256": file_sha256(canary.MODEL_FILE),
+        "size_bytes": canary.MODEL_FILE.stat().st_size,
+        "path": "00/canary.tflite",
+        "converter": "litert-torch 0.10.0",
+        "rewrites": ["high_rank_linear"],
+        "operators": {"CONV_2D": 26},
+        "inputs": {
+            "tensors": [
+                {"name": "t0", "shape": list(canary.INPUT_SHAPE), "dtype": "float32", "quantization": None}
+            ]
+        },
+        "outputs": {"tensors": []},
+        "reference_outputs": [],
+        "seed": canary.SEED,
+        "parity_ok": True,
+        "parity": {"relative": 1e-7},
+        "parameters": 1234,
+        "state_dict_sha256": "5" * 64,
+        "input_shape": [1, 3, 8, 8],
+        "timings_ns": {"lower": 2_000_000_000},
+        "peak_rss_kb": 500_000,
+    }
+    return ArtifactRow(**(values | changes))
+
+
+def stored_canary(store: ArtifactStore, file: Path = canary.MODEL_FILE) -> dict[str, Any]:
+    """Put an artifact and its reference output into a store; return the columns that say where."""
+    return {
+        "path": store.put(file, ".tflite"),
+        "sha256": file_sha256(file),
+        "size_bytes": file.stat().st_size,
+        "reference_outputs": [store.put(canary.EXPECTED_FILE, ".bin")],
+    }
+
+
+def claimed(cluster: Cluster, kind: WorkKind, row: uuid.UUID) -> Claim:
+    """Claim a row that is to be had."""
+    claim = leases.claim(cluster.engine, kind, row, living_owner(), lease_s=30, deadline_s=600)
+    assert claim is not None
+    return claim
+
+
+def finish_conversion(
+    cluster: Cluster, row: uuid.UUID, *, cached: bool = False, **changes: Any
+) -> list[Message]:
+    """Convert a queued row: nothing is converted, but everything is written."""
+    claim = claimed(cluster, WorkKind.CONVERSION, row)
+    model = ConvertedModel(
+        name=claim.work["model"], priority=claim.work["priority"], pools=claim.work["pools"], cached=cached
+    )
+    artifact = artifact_row(claim.work["identity"], **changes)
+    return leases.finish(
+        cluster.engine, claim, lambda connection: record_conversion(connection, claim, model, [artifact])
+    )
+
+
+def measurement(backend: Backend = Backend.CPU, **changes: Any) -> MeasurementReport:
+    """A valid measurement of a millisecond."""
+    values = {
+        "backend": backend,
+        "precision": Precision.FP32,
+        "verdict": Verdict.VALID,
+        "started_at": datetime(2026, 11, 23, tzinfo=UTC),
+        "runtime": "LiteRT",
+        "runtime_version": "2.3.0",
+        "threads": 1,
+        "stage": Stage.RUN,
+        "runs": 3,
+        "init_ns": 5_000_000,
+        "first_inference_ns": 2_000_000,
+        "latency": Latency(
+            mean_ns=1_100_000,
+            median_ns=1_000_000,
+            p90_ns=1_300_000,
+            p95_ns=None,
+            p99_ns=None,
+            min_ns=1_000_000,
+            max_ns=1_300_000,
+            std_ns=141_421,
+            cv=0.1286,
+            mad_ratio=0.0,
+            slice_drift=None,
+        ),
+        "samples_ns": (1_000_000, 1_000_000, 1_300_000),
+        "peak_rss_kb": 30_000,
+        "baseline_rss_kb": 20_000,
+    }
+    return MeasurementReport(**(values | changes))
+
+
+def finish_benchmark(cluster: Cluster, row: uuid.UUID, *reports: MeasurementReport) -> Claim:
+    """Measure a queued row: nothing is measured, but everything is written."""
+    record_device(cluster.engine, CONTEXT, "ready", "benchmark@here")
+    claim = claimed(cluster, WorkKind.BENCHMARK, row)
+    leases.finish(cluster.engine, claim, lambda connection: written(connection, claim, *reports))
+    return claim
+
+
+def written(connection: Any, claim: Claim, *reports: MeasurementReport) -> list[Message]:
+    """Write measurements in the caller's transaction."""
+    report = BenchmarkReport.of(
+        model_name=claim.work["model"],
+        artifact_sha256=claim.work["sha256"],
+        device=CONTEXT,
+        measurements=reports or (measurement(),),
+    )
+    return record_benchmark(connection, claim, report)

@@ -1,0 +1,346 @@
+"""What is written of conversions and benchmarks, and what questions about it are answered with."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from integration.canned import (
+    CONTEXT,
+    artifact_row,
+    claimed,
+    finish_benchmark,
+    finish_conversion,
+    measurement,
+    written,
+)
+from integration.conftest import Cluster
+from nnlite.campaigns import control
+from nnlite.failures import Failure, FailureClass, Limits
+from nnlite.queue import leases
+from nnlite.queue.leases import RightLostError
+from nnlite.results import queries
+from nnlite.results.recording import cached_artifacts, record_device, record_left_out
+from nnlite.vocabulary import Backend, Stage, Verdict, WorkKind, WorkState
+
+POOLS = ("phones",)
+
+
+def conversions(cluster: Cluster, campaign: str = "night") -> dict[str, uuid.UUID]:
+    """The rows of a campaign by model."""
+    rows = cluster.rows(
+        "SELECT m.name, v.id FROM conversion v JOIN model m ON m.id = v.model_id "
+        "JOIN campaign c ON c.id = v.campaign_id WHERE c.name = :name",
+        name=campaign,
+    )
+    return {row["name"]: row["id"] for row in rows}
+
+
+def benchmarks(cluster: Cluster) -> list[uuid.UUID]:
+    return [row["id"] for row in cluster.rows("SELECT id FROM benchmark ORDER BY created_at, pool")]
+
+
+def one(cluster: Cluster, statement: str) -> dict[str, Any]:
+    (row,) = cluster.rows(statement)
+    return row
+
+
+@pytest.fixture
+def row(cluster: Cluster) -> uuid.UUID:
+    """A queued conversion."""
+    return cluster.conversion(cluster.submit("one", name="night", pools=POOLS, priority=7).id)["id"]
+
+
+def test_a_conversion_writes_its_artifact_and_what_the_model_turned_out_to_be(cluster, row):
+    finish_conversion(cluster, row)
+    conversion = one(cluster, "SELECT state, cached, timings_ns, peak_rss_kb FROM conversion")
+    assert conversion == {
+        "state": "done",
+        "cached": False,
+        "timings_ns": {"lower": 2_000_000_000},
+        "peak_rss_kb": 500_000,
+    }
+    artifact = one(cluster, "SELECT * FROM artifact")
+    expected = artifact_row(artifact["identity"])
+    assert {name: artifact[name] for name in vars(expected)} == vars(expected)
+    assert one(cluster, "SELECT parameters, state_dict_sha256, input_shape FROM model") == {
+        "parameters": 1234,
+        "state_dict_sha256": "5" * 64,
+        "input_shape": [1, 3, 8, 8],
+    }
+
+
+def test_one_benchmark_per_pool_follows_from_a_conversion(cluster):
+    row = cluster.conversion(cluster.submit("one", name="night", pools=("phones", "host"), priority=7).id)
+    messages = finish_conversion(cluster, row["id"])
+    assert [(message.queue, message.label, message.priority) for message in messages] == [
+        ("benchmark.phones", ("one", "phones"), 7),
+        ("benchmark.host", ("one", "host"), 7),
+    ]
+    assert {message.row_id for message in messages} == set(benchmarks(cluster))
+    assert cluster.rows("SELECT DISTINCT state, priority, attempt FROM benchmark") == [
+        {"state": "queued", "priority": 7, "attempt": 0}
+    ]
+
+
+def test_a_second_campaign_takes_the_artifact_from_the_cache_and_measures_it_itself(cluster, row):
+    finish_conversion(cluster, row)
+    again = cluster.conversion(cluster.submit("one", name="day", pools=POOLS).id)["id"]
+    (known,) = cached_artifacts(cluster.engine, [artifact_row(_identity(cluster)).cache_key])
+    assert vars(known) == vars(artifact_row(_identity(cluster)))
+    finish_conversion(cluster, again, cached=True)
+    assert len(cluster.rows("SELECT id FROM artifact")) == 1
+    assert len(benchmarks(cluster)) == 2
+    cached = cluster.rows("SELECT cached, timings_ns, peak_rss_kb FROM conversion WHERE id = :id", id=again)
+    assert cached == [{"cached": True, "timings_ns": None, "peak_rss_kb": None}]
+    (progress,) = queries.campaigns(cluster.engine, "day")
+    assert (progress.converted, progress.from_cache) == (1, 1)
+
+
+def test_unknown_keys_are_not_in_the_cache(cluster, row):
+    finish_conversion(cluster, row)
+    assert cached_artifacts(cluster.engine, ["another key"]) == []
+
+
+def test_an_artifact_that_is_made_again_replaces_what_is_known_of_it(cluster, row):
+    finish_conversion(cluster, row)
+    cluster.change("UPDATE conversion SET state = 'queued'")
+    finish_conversion(cluster, row, sha256="e" * 64, path="ee/new.tflite", parity_ok=False)
+    assert one(cluster, "SELECT sha256, path, parity_ok FROM artifact") == {
+        "sha256": "e" * 64,
+        "path": "ee/new.tflite",
+        "parity_ok": False,
+    }
+
+
+def test_an_artifact_is_benchmarked_once_per_campaign_and_pool(cluster, row):
+    first = finish_conversion(cluster, row)
+    finish_benchmark(cluster, first[0].row_id)
+    cluster.change("UPDATE conversion SET state = 'queued'")
+    again = finish_conversion(cluster, row)
+    assert [message.row_id for message in again] == [message.row_id for message in first]
+    assert one(cluster, "SELECT state FROM benchmark") == {"state": "done"}, "what is measured stays so"
+
+
+def test_a_conversion_that_lost_its_right_leaves_no_row(cluster, row):
+    late = claimed(cluster, WorkKind.CONVERSION, row)
+    control.cancel(cluster.engine, "night")
+    with pytest.raises(RightLostError):
+        leases.finish(cluster.engine, late, lambda connection: record_left_out(connection, late, 5))
+    assert one(cluster, "SELECT parameters FROM model") == {"parameters": None}
+
+
+def test_a_model_that_is_too_large_after_all_keeps_its_parameter_count(cluster, row):
+    claim = claimed(cluster, WorkKind.CONVERSION, row)
+    leases.finish(
+        cluster.engine,
+        claim,
+        lambda connection: record_left_out(connection, claim, 2_000_000),
+        state=WorkState.LEFT_OUT,
+        reason="2,000,000 parameters",
+    )
+    assert one(cluster, "SELECT parameters FROM model") == {"parameters": 2_000_000}
+    (left_out,) = queries.failures(cluster.engine, "night")
+    assert (left_out["state"], left_out["class"], left_out["reason"]) == (
+        "left_out",
+        "left_out",
+        "2,000,000 parameters",
+    )
+
+
+def test_a_benchmark_writes_one_measurement_per_backend(cluster, row):
+    (message,) = finish_conversion(cluster, row)
+    refused = measurement(
+        Backend.GPU, verdict=Verdict.INVALID, error="no delegate", latency=None, samples_ns=(), runs=0
+    )
+    finish_benchmark(cluster, message.row_id, measurement(), refused)
+    cpu, gpu = cluster.rows("SELECT * FROM measurement ORDER BY backend")
+    assert (cpu["kind"], cpu["verdict"], cpu["median_ns"], cpu["p95_ns"], cpu["attempt"]) == (
+        "phone",
+        "valid",
+        1_000_000,
+        None,
+        1,
+    )
+    assert cpu["samples_ns"] == [1_000_000, 1_000_000, 1_300_000]
+    assert (gpu["verdict"], gpu["error"], gpu["median_ns"], gpu["samples_ns"]) == (
+        "invalid",
+        "no delegate",
+        None,
+        [],
+    )
+
+
+def test_the_whole_report_of_a_benchmark_can_be_had(cluster, row):
+    (message,) = finish_conversion(cluster, row)
+    finish_benchmark(cluster, message.row_id)
+    (report,) = queries.reports(cluster.engine, "night", "o*")
+    assert (report["model_name"], report["device_type"], report["os_version"]) == ("one", "Pixel 4", "11")
+    assert (report["valid"], report["emulator"], report["duration"]) == (True, False, 1_100_000)
+    assert "samples_ns" not in report["measurements"][0], "samples have a column"
+    assert queries.reports(cluster.engine, "night", "t*") == []
+
+
+def test_a_benchmark_that_is_measured_again_replaces_its_measurement(cluster, row):
+    (message,) = finish_conversion(cluster, row)
+    finish_benchmark(cluster, message.row_id)
+    cluster.change("UPDATE benchmark SET state = 'queued'")
+    finish_benchmark(cluster, message.row_id, measurement(verdict=Verdict.NOISY, init_ns=9))
+    replaced = one(cluster, "SELECT verdict, init_ns, attempt FROM measurement")
+    assert replaced == {"verdict": "noisy", "init_ns": 9, "attempt": 2}
+
+
+def test_a_measurement_of_a_benchmark_that_was_given_to_another_is_not_written(cluster, row):
+    (message,) = finish_conversion(cluster, row)
+    record_device(cluster.engine, CONTEXT, "ready", None)
+    late = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
+    cluster.change("UPDATE benchmark SET lease_until = now() - interval '1 s'")
+    leases.give_back_expired(cluster.engine, WorkKind.BENCHMARK, Limits())
+    with pytest.raises(RightLostError):
+        leases.finish(cluster.engine, late, lambda connection: written(connection, late))
+    assert cluster.rows("SELECT id FROM measurement") == []
+
+
+def test_a_device_is_one_row_that_says_how_it_is_now(cluster):
+    first = record_device(cluster.engine, CONTEXT, "ready", "benchmark@here")
+    second = record_device(cluster.engine, CONTEXT, "stopped", None)
+    assert first == second
+    device = one(cluster, "SELECT name, kind, pool, state, owner_node, context FROM device")
+    assert device.pop("context")["cpu"]["features"] == ["neon"]
+    assert device == {
+        "name": "lab-phone",
+        "kind": "phone",
+        "pool": "phones",
+        "state": "stopped",
+        "owner_node": None,
+    }
+
+
+@pytest.fixture
+def twins(cluster: Cluster) -> None:
+    """Two models that differ in their name alone, converted one after the other."""
+    first = cluster.toys.add("one")
+    cluster.toys.add("uno", code_sha256=first.code_sha256)
+    cluster.submit("one", "uno", name="night", pools=POOLS)
+    rows = conversions(cluster)
+    finish_conversion(cluster, rows["one"])
+    finish_conversion(cluster, rows["uno"], cached=True)
+
+
+def test_models_that_differ_in_name_alone_share_one_benchmark_and_are_both_answered(cluster, twins):
+    (benchmark,) = benchmarks(cluster)
+    finish_benchmark(cluster, benchmark)
+    rows = queries.latencies(cluster.engine, "night")
+    assert [(row["model"], row["median_ns"]) for row in rows] == [("one", 1_000_000), ("uno", 1_000_000)]
+    assert len({row["benchmark_id"] for row in rows}) == 1
+    (progress,) = queries.campaigns(cluster.engine, "night")
+    assert (progress.finished, progress.ended) == (2, True)
+
+
+def test_latencies_are_filtered_by_campaign_and_by_a_pattern_that_takes_signs_as_they_are(cluster):
+    cluster.submit("a_b", "axb", "100%", name="night", pools=POOLS)
+    cluster.submit("a_b", name="day", pools=POOLS)
+    for campaign in ("night", "day"):
+        for row in conversions(cluster, campaign).values():
+            (message,) = finish_conversion(cluster, row)
+            finish_benchmark(cluster, message.row_id)
+
+    def found(campaign: str | None, model: str | None) -> list[str]:
+        return [row["model"] for row in queries.latencies(cluster.engine, campaign, model)]
+
+    assert found("night", None) == ["100%", "a_b", "axb"]
+    assert found("night", "a*b") == ["a_b", "axb"]
+    assert found("night", "a_b") == ["a_b"]
+    assert found("night", "100%") == ["100%"]
+    assert found(None, "a_b") == ["a_b", "a_b"]
+    assert found("night", "nothing*") == []
+
+
+def test_every_model_without_a_result_is_listed_with_class_stage_reason_and_evidence(cluster):
+    cluster.toys.add("huge", left_out="input 1024 x 1024 is above 512")
+    cluster.submit("huge", "broken", "crashing", "unlucky", "fine", name="night", pools=POOLS)
+    rows = conversions(cluster)
+    _fail(cluster, rows["broken"], Failure(FailureClass.MODEL, Stage.EXPORT, "no", {"operator": "sort"}))
+    for _ in range(3):
+        _fail(cluster, rows["crashing"], Failure(FailureClass.CONVERTER, Stage.LOWER, "killed by SIGABRT"))
+    (message,) = finish_conversion(cluster, rows["unlucky"])
+    adb = Failure(FailureClass.DEVICE, Stage.INITIALIZE, "adb offline")
+    for _ in range(4):
+        _fail(cluster, message.row_id, adb, WorkKind.BENCHMARK)
+    finish_conversion(cluster, rows["fine"])
+
+    listed = queries.failures(cluster.engine, "night")
+    assert [
+        (row["model"], row["work"], row["state"], row["class"], row["stage"], row["reason"], row["attempts"])
+        for row in listed
+    ] == [
+        ("broken", "conversion", "failed", "model", "export", "no", 1),
+        ("huge", "conversion", "left_out", None, None, "input 1024 x 1024 is above 512", 0),
+        ("crashing", "conversion", "quarantined", "converter", "lower", "killed by SIGABRT", 3),
+        ("unlucky", "benchmark", "quarantined", "device", "initialize", "adb offline", 4),
+    ]
+    assert listed[0]["details"] == {"operator": "sort"}
+    assert queries.failures(cluster.engine, "day") == []
+    (progress,) = queries.campaigns(cluster.engine, "night")
+    assert (progress.failed, progress.left_out, progress.remaining) == (3, 1, 1)
+
+
+def test_progress_counts_every_model_once(cluster):
+    cluster.toys.add("huge", left_out="too large")
+    cluster.submit("a", "b", "c", "d", "huge", name="night", pools=("phones", "host"))
+    rows = conversions(cluster)
+
+    def counts() -> dict[str, int | bool]:
+        (progress,) = queries.campaigns(cluster.engine, "night")
+        assert progress.finished + progress.remaining == progress.models == 5
+        return {name: value for name, value in progress.as_dict().items() if value and name in _COUNTED}
+
+    assert counts() == {"conversions_queued": 4, "remaining": 4, "finished": 1}
+    claimed(cluster, WorkKind.CONVERSION, rows["a"])
+    assert counts() == {"conversions_queued": 3, "converting": 1, "remaining": 4, "finished": 1}
+    _fail(cluster, rows["b"], Failure(FailureClass.MODEL, Stage.EXPORT, "no"))
+    messages = finish_conversion(cluster, rows["c"])
+    assert counts() == {
+        "conversions_queued": 1, "converting": 1, "converted": 1, "benchmarks_queued": 2,
+        "models_measuring": 1, "failed": 1, "remaining": 3, "finished": 2,
+    }  # fmt: skip
+    for message in messages:
+        finish_benchmark(cluster, message.row_id)
+    assert counts() == {
+        "conversions_queued": 1, "converting": 1, "converted": 1, "measured": 2, "failed": 1,
+        "remaining": 2, "finished": 3,
+    }  # fmt: skip
+    control.cancel(cluster.engine, "night")
+    assert counts() == {"converted": 1, "measured": 2, "failed": 1, "finished": 5, "ended": True}
+
+
+_COUNTED = {
+    "conversions_queued", "converting", "converted", "benchmarks_queued", "models_measuring", "measuring",
+    "measured", "failed", "remaining", "finished", "ended",
+}  # fmt: skip
+
+
+def test_campaigns_are_listed_newest_first(cluster):
+    for name in ("first", "second"):
+        cluster.submit("one", name=name)
+    assert [progress.name for progress in queries.campaigns(cluster.engine)] == ["second", "first"]
+    assert queries.campaigns(cluster.engine, "third") == []
+
+
+def test_what_runs_is_listed_with_its_stage_and_for_how_long(cluster, row):
+    claim = claimed(cluster, WorkKind.CONVERSION, row)
+    leases.heartbeat(cluster.engine, claim, 30, Stage.LOWER)
+    (now,) = queries.running(cluster.engine, "night")
+    assert now.pop("seconds") >= 0
+    assert now == {
+        "work": "conversion", "model": "one", "stage": "lower", "worker": "convert@here", "attempt": 1
+    }  # fmt: skip
+    assert queries.running(cluster.engine, "day") == []
+
+
+def _identity(cluster: Cluster) -> str:
+    return cluster.toys.models()[0].identity
+
+
+def _fail(cluster: Cluster, row: uuid.UUID, failure: Failure, kind: WorkKind = WorkKind.CONVERSION) -> None:
+    leases.fail(cluster.engine, claimed(cluster, kind, row), failure, Limits())
