@@ -26,7 +26,7 @@ from nnlite.queue.worker import EXIT_FAULT
 from nnlite.quiet import Stopped
 from nnlite.results.recording import record_benchmark
 from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
-from nnlite.vocabulary import Backend, Precision, Stage, WorkKind
+from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
 from nnlite_benchmark.device import BenchmarkJob, Device, InputSpec, RuntimeRefusal
 
 log = structlog.get_logger()
@@ -125,6 +125,10 @@ class Benchmarker:
             self.store.discard(path)
             with self.station.engine.begin() as connection:
                 connection.execute(_CONVERT_AGAIN, {"id": work["conversion_id"]})
+                state = connection.scalar(_CONVERSION_STATE, {"id": work["conversion_id"]})
+                if state in ENDED_STATES:
+                    reason = f"{error}, and the conversion that made it ended as {state}"
+                    raise Failure(FailureClass.MODEL, Stage.FETCH, reason) from error
                 messages = leases.messages_for(connection, WorkKind.CONVERSION, [work["conversion_id"]])
             send(self.station.messenger, messages)
             reason = f"{error}; the model is converted again"
@@ -184,3 +188,5 @@ _CONVERT_AGAIN = text("""
 UPDATE conversion SET state = 'queued', available_at = now(), finished_at = NULL, reason = NULL
 WHERE id = :id AND state = 'done'
 """)
+
+_CONVERSION_STATE = text("SELECT state FROM conversion WHERE id = :id")

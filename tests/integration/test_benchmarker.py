@@ -1,0 +1,267 @@
+"""Benchmarks on this machine through the real queue tables: measured, refused, given back."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.canned import finish_conversion, stored_canary
+from integration.conftest import Cluster, living_owner
+from nnlite.artifacts import ArtifactStore
+from nnlite.campaigns import control
+from nnlite.queue.work import Outcome, Station, work
+from nnlite.results import queries
+from nnlite.results.recording import record_device
+from nnlite.settings import MeasurementSettings, QueueSettings, Settings
+from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
+from nnlite_benchmark import canary
+from nnlite_benchmark.benchmarker import Benchmarker
+from nnlite_benchmark.host.device import HostDevice
+
+# A noisy machine must not fail these tests: spread, drift and canary are never judged here.
+QUICK = MeasurementSettings(
+    warmup_min_runs=1, warmup_min_s=0, min_runs=10, min_s=0, canary_runs=4,
+    max_mad_ratio=1e9, max_slice_drift=1e9, max_canary_drift=1e9,
+)  # fmt: skip
+ENDLESS = QUICK.model_copy(update={"min_runs": 10**9, "max_s": 3600})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(str(tmp_path / "artifacts"), tmp_path / "cache")
+
+
+@pytest.fixture
+def make_benchmarker(cluster: Cluster, store: ArtifactStore) -> Iterator[Callable[..., Benchmarker]]:
+    """Make what a benchmark worker is made of, without Celery around it."""
+    devices = []
+
+    def make(
+        measurement: MeasurementSettings = QUICK, on_stage: Callable[[Stage], None] = lambda stage: None
+    ) -> Benchmarker:
+        settings = Settings(
+            home=cluster.settings.home,
+            measurement=measurement,
+            queue=QueueSettings(heartbeat_s=0.1, lease_s=30),
+            _env_file=None,
+        )
+
+        def note(stage: Stage, _pid: int) -> None:
+            benchmarker.note(stage)
+            on_stage(stage)
+
+        device = HostDevice(settings, on_stage=note)
+        devices.append(device)
+        stop = threading.Event()
+        station = Station(
+            engine=cluster.engine,
+            messenger=cluster.messenger,
+            owner=living_owner("benchmark@here"),
+            settings=settings,
+            stopping=stop.is_set,
+        )
+        benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
+        record_device(cluster.engine, benchmarker.context(), "ready", "benchmark@here")
+        return benchmarker
+
+    yield make
+    for device in devices:
+        device.close()
+
+
+@pytest.fixture
+def queued(cluster: Cluster, store: ArtifactStore) -> Callable[..., uuid.UUID]:
+    """Convert a model of a new campaign to an artifact in the store; return its queued benchmark."""
+
+    def make(file: Path = canary.MODEL_FILE, **request: object) -> uuid.UUID:
+        row = cluster.conversion(cluster.submit("BagNet", name="night", **request).id)["id"]
+        (message,) = finish_conversion(cluster, row, **stored_canary(store, file))
+        cluster.empty_broker()
+        return message.row_id
+
+    return make
+
+
+def benchmark(benchmarker: Benchmarker, row: uuid.UUID) -> Outcome:
+    return work(benchmarker.station, WorkKind.BENCHMARK, row, benchmarker.perform, 120)
+
+
+def the(cluster: Cluster, kind: WorkKind) -> dict[str, object]:
+    (row,) = cluster.rows(f"SELECT state, failure_class, stage, reason, strikes, losses FROM {kind}")
+    return row
+
+
+def test_an_artifact_is_measured_on_this_machine_and_says_so(cluster, make_benchmarker, queued):
+    stages = []
+    row = queued()
+    assert benchmark(make_benchmarker(on_stage=stages.append), row) is Outcome.DONE
+    (measured,) = queries.latencies(cluster.engine, "night")
+    assert (measured["model"], measured["kind"], measured["pool"]) == ("BagNet", "host", "host")
+    assert (measured["verdict"], measured["reasons"], measured["error"]) == ("valid", [], None)
+    assert measured["runs"] == 10 and 0 < measured["min_ns"] <= measured["median_ns"] <= measured["max_ns"]
+    (samples,) = cluster.rows("SELECT samples_ns FROM measurement")
+    assert len(samples["samples_ns"]) == 10
+    (report,) = queries.reports(cluster.engine, "night")
+    assert (report["valid"], report["emulator"], report["measurements"][0]["parity"]["ok"]) == (
+        True,
+        False,
+        True,
+    )
+    assert [stage for stage in stages if stage is not Stage.CANARY] == [
+        Stage.QUIET,
+        Stage.INITIALIZE,
+        Stage.WARM_UP,
+        Stage.RUN,
+    ]
+
+
+def test_a_backend_that_the_device_has_not_is_a_measurement_with_the_error(cluster, make_benchmarker, queued):
+    row = queued(backends=(Backend.CPU, Backend.GPU))
+    assert benchmark(make_benchmarker(), row) is Outcome.DONE
+    cpu, gpu = queries.latencies(cluster.engine, "night")
+    assert (cpu["backend"], cpu["verdict"]) == ("cpu", "valid")
+    assert (gpu["backend"], gpu["verdict"], gpu["reasons"], gpu["median_ns"]) == (
+        "gpu",
+        "invalid",
+        ["runtime"],
+        None,
+    )
+    assert gpu["error"] == "host has no gpu backend"
+
+
+def test_an_artifact_that_the_runtime_refuses_is_a_measurement_with_the_error(
+    cluster, make_benchmarker, queued, tmp_path
+):
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(canary.MODEL_FILE.read_bytes()[:4000])
+    assert benchmark(make_benchmarker(), queued(broken)) is Outcome.DONE
+    (refused,) = queries.latencies(cluster.engine, "night")
+    assert (refused["verdict"], refused["reasons"], refused["median_ns"]) == ("invalid", ["runtime"], None)
+    assert refused["error"]
+    assert queries.failures(cluster.engine) == []
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("harm", [remove, truncate])
+@pytest.mark.parametrize("what", ["artifact", "reference output"])
+def test_a_file_that_is_gone_or_broken_is_made_again_and_nothing_is_lost(
+    cluster, make_benchmarker, queued, harm, what
+):
+    row = queued()
+    store = make_benchmarker().store
+    (paths,) = cluster.rows("SELECT path, reference_outputs FROM artifact")
+    path = paths["path"] if what == "artifact" else paths["reference_outputs"][0]
+    harm(Path(store.url) / path)
+
+    assert benchmark(make_benchmarker(), row) is Outcome.FAILED
+
+    waiting = the(cluster, WorkKind.BENCHMARK)
+    assert (waiting["state"], waiting["failure_class"], waiting["stage"]) == (
+        "queued",
+        "infrastructure",
+        "fetch",
+    )
+    assert path in waiting["reason"] and "the model is converted again" in waiting["reason"]
+    assert (waiting["strikes"], waiting["losses"]) == (0, 0)
+    assert the(cluster, WorkKind.CONVERSION)["state"] == "queued"
+    assert not store.holds(path), "what is broken would only be taken for the result again"
+    assert (cluster.ready("convert"), cluster.ready("benchmark.host")) == (1, 1)
+
+
+def test_what_was_made_again_is_measured(cluster, make_benchmarker, queued):
+    row = queued()
+    benchmarker = make_benchmarker()
+    (artifact,) = cluster.rows("SELECT path FROM artifact")
+    benchmarker.store.discard(artifact["path"])
+    assert benchmark(benchmarker, row) is Outcome.FAILED
+    assert benchmark(benchmarker, row) is Outcome.NOTHING, "it pauses"
+
+    (conversion,) = cluster.rows("SELECT id FROM conversion")
+    (message,) = finish_conversion(cluster, conversion["id"], **stored_canary(benchmarker.store))
+    cluster.change("UPDATE benchmark SET available_at = now()")
+    assert message.row_id == row
+    assert benchmark(benchmarker, row) is Outcome.DONE
+    assert len(queries.latencies(cluster.engine, "night")) == 1
+
+
+def test_a_file_that_nothing_makes_again_does_not_keep_its_campaign_waiting(
+    cluster, make_benchmarker, queued
+):
+    row = queued()
+    benchmarker = make_benchmarker()
+    (artifact,) = cluster.rows("SELECT path FROM artifact")
+    benchmarker.store.discard(artifact["path"])
+    cluster.change("UPDATE conversion SET state = 'quarantined'")
+    assert benchmark(benchmarker, row) is Outcome.FAILED
+    (progress,) = queries.campaigns(cluster.engine, "night")
+    assert (progress.ended, progress.benchmarks_failed) == (True, 1)
+    assert "the conversion that made it ended as quarantined" in the(cluster, WorkKind.BENCHMARK)["reason"]
+    states = [WorkState.FAILED, WorkState.QUARANTINED]
+    assert control.retry(cluster.engine, cluster.messenger, "night", states) == 2, "both are tried again"
+
+
+def test_a_store_that_cannot_be_read_is_nobodys_fault(cluster, make_benchmarker, queued, tmp_path):
+    row = queued()
+    benchmarker = make_benchmarker()
+    benchmarker.store = ArtifactStore(str(canary.MODEL_FILE), tmp_path / "cache")
+    assert benchmark(benchmarker, row) is Outcome.FAILED
+    waiting = the(cluster, WorkKind.BENCHMARK)
+    assert (waiting["state"], waiting["failure_class"]) == ("queued", "infrastructure")
+    assert "artifact store" in waiting["reason"] and "cannot be used" in waiting["reason"]
+    assert the(cluster, WorkKind.CONVERSION)["state"] == "done", "nothing is known to be gone"
+
+
+def test_a_campaign_that_is_cancelled_ends_its_measurement(cluster, make_benchmarker, queued):
+    row = queued()
+
+    def cancel(stage: Stage) -> None:
+        if stage is Stage.RUN:
+            control.cancel(cluster.engine, "night")
+
+    assert benchmark(make_benchmarker(ENDLESS, cancel), row) is Outcome.RIGHT_LOST
+    assert the(cluster, WorkKind.BENCHMARK)["state"] == "cancelled"
+    assert queries.latencies(cluster.engine, "night") == []
+
+
+def test_a_worker_that_is_stopped_gives_its_benchmark_back(cluster, make_benchmarker, queued):
+    row = queued()
+
+    def stop(stage: Stage) -> None:
+        if stage is Stage.RUN:
+            benchmarker.stop.set()
+
+    benchmarker = make_benchmarker(ENDLESS, stop)
+    assert benchmark(benchmarker, row) is Outcome.RELEASED
+    released = the(cluster, WorkKind.BENCHMARK)
+    assert (released["state"], released["failure_class"], released["strikes"]) == ("queued", "released", 0)
+    assert cluster.ready("benchmark.host") == 1
+
+
+def test_heartbeats_say_where_the_measurement_stands(cluster, make_benchmarker, queued):
+    row = queued()
+    seen = threading.Event()
+
+    def look(stage: Stage) -> None:
+        if stage is Stage.RUN:
+            threading.Thread(target=wait_for_heartbeat).start()
+
+    def wait_for_heartbeat() -> None:
+        deadline_s = time.monotonic() + 30
+        while not seen.wait(0.05) and time.monotonic() < deadline_s:
+            if cluster.rows("SELECT id FROM benchmark WHERE stage = 'run'"):
+                seen.set()
+        benchmarker.stop.set()
+
+    benchmarker = make_benchmarker(ENDLESS, look)
+    assert benchmark(benchmarker, row) is Outcome.RELEASED
+    assert seen.is_set()
