@@ -83,7 +83,7 @@ def claim(
             )
     except IntegrityError as error:
         raise BusyError(f"another worker converts the model of conversion {row}") from error
-    return None if found is None else _claim_from(kind, found, work=found)
+    return None if found is None else _claim_from(kind, found, work=dict(found))
 
 
 def heartbeat(engine: Engine, claim: Claim, lease_s: float, stage: Stage | None = None) -> None:

@@ -223,7 +223,8 @@ WITH converted AS (
 )
 INSERT INTO benchmark (id, campaign_id, conversion_id, artifact_id, pool, priority, state)
 SELECT row, :campaign, :id, artifact, pool, :priority, 'queued'
-FROM unnest(CAST(:rows AS uuid[]), CAST(:artifacts AS uuid[]), CAST(:pools AS text[])) AS b (row, artifact, pool)
+FROM unnest(CAST(:rows AS uuid[]), CAST(:artifacts AS uuid[]), CAST(:pools AS text[]))
+     AS b (row, artifact, pool)
 ON CONFLICT (id) DO NOTHING
 """)
 
