@@ -1,6 +1,7 @@
 """What every test may use: one pair of embedded servers for the whole run, and databases in it."""
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ import redis
 
 from nnlite.local import Endpoints, servers
 from nnlite.settings import LocalSettings, Settings
+
+# Before anything imports numpy: its threads would hang the forks of tests that convert.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 #: The numbered databases of the embedded broker that tests take turns with; 0 is nobody's.
 _BROKER_DATABASES = range(1, 16)

@@ -44,6 +44,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(number)
+    logging.getLogger("alembic").setLevel(max(number, logging.WARNING))
     # Its line for every task is said once already, with the row bound.
     logging.getLogger("celery.app.trace").setLevel(max(number, logging.WARNING))
     logging.getLogger("celery.worker.strategy").setLevel(max(number, logging.WARNING))

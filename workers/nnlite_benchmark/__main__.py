@@ -13,6 +13,7 @@ from nnlite.local import Endpoints, servers
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.watchdog import Vitals
 from nnlite.queue.worker import WorkerPlan, default_node, give_back_leftovers, open_station, run_worker
+from nnlite.results.database import migrate_embedded
 from nnlite.results.recording import record_device
 from nnlite.settings import Settings, SettingsError, load_settings
 from nnlite.vocabulary import WorkKind
@@ -35,6 +36,7 @@ def main() -> int:
         settings = load_settings()
         logs.configure(settings.log_level)
         with servers(settings) as endpoints:
+            migrate_embedded(settings, endpoints.database_url)
             return _run(settings, endpoints, arguments)
     except NnliteError as error:
         log.error(str(error))

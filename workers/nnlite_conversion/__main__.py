@@ -25,6 +25,7 @@ from nnlite.queue.watchdog import Vitals
 from nnlite.queue.work import Station
 from nnlite.queue.worker import WorkerPlan, default_node, give_back_leftovers, open_station, run_worker
 from nnlite.quiet import choose_cores
+from nnlite.results.database import migrate_embedded
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import WorkKind
 
@@ -41,6 +42,7 @@ def main() -> int:
         settings = load_settings()
         logs.configure(settings.log_level)
         with servers(settings) as endpoints:
+            migrate_embedded(settings, endpoints.database_url)
             return _run(settings, endpoints, default_node(arguments.name), arguments.concurrency)
     except NnliteError as error:
         log.error(str(error))
@@ -58,7 +60,7 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
     store = ArtifactStore(settings.artifacts_url or str(settings.home / "artifacts"), settings.home / "cache")
     store.check()
     give_back_leftovers(station(), WorkKind.CONVERSION)
-    preload()
+    preload(network=settings.conversion.network)
     cores = choose_cores(settings.measurement.cores)
     os.sched_setaffinity(0, cores.converting)
     plan = WorkerPlan(

@@ -89,10 +89,13 @@ class Converter:
         spec: ModelSpec,
         keys: dict[Precision, str],
     ) -> Result:
-        job = ConversionJob(
-            model=spec, precisions=tuple(keys), max_parameters=claim.work["max_parameters"], seed=0
-        )
         settings = station.settings
+        job = ConversionJob(
+            model=spec,
+            precisions=tuple(keys),
+            max_parameters=claim.work["max_parameters"],
+            variable_size=settings.catalog.variable_size,
+        )
         with (
             ConverterTurn(settings.home, self.cores) as turn,
             convert(

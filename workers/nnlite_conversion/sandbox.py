@@ -7,13 +7,14 @@ reported by `abilities`, which `nnlite doctor` shows.
 
 import ctypes
 import errno
+import json
 import os
 import pwd
 import resource
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -226,3 +227,8 @@ def _succeeds_in_child(attempt: Callable[[], bool]) -> bool:
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+if __name__ == "__main__":
+    # For `nnlite doctor`: services never import workers.
+    sys.stdout.write(json.dumps(asdict(abilities())) + "\n")

@@ -1,9 +1,12 @@
 """`nnlite doctor`: what this machine can do, what is missing, and what to do about it."""
 
 import fcntl
+import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -27,6 +30,8 @@ from nnlite.settings import Settings, load_settings, setting_names
 
 app = typer.Typer()
 _MIN_FREE_GB = 5
+#: Longest that one thing may be tried, seconds.
+_TRY_S = 60
 _GB = 1e9
 
 
@@ -42,7 +47,7 @@ class Finding:
 
 @app.command()
 def doctor(
-    json: options.Json = False,
+    as_json: options.Json = False,
     settings_too: Annotated[
         bool, typer.Option("--settings", help="List every setting with its value instead.")
     ] = False,
@@ -51,11 +56,11 @@ def doctor(
     settings = load_settings()
     if settings_too:
         rows = [{"setting": name, "value": _value(settings, name)} for name in setting_names()]
-        print_json(rows) if json else print_table(rows, ("setting", "value"))
+        print_json(rows) if as_json else print_table(rows, ("setting", "value"))
         return
     findings = [finding for look in _LOOKS for finding in look(settings)]
     rows = [vars(finding) for finding in findings]
-    print_json(rows) if json else print_table(rows, ("subject", "state", "says"))
+    print_json(rows) if as_json else print_table(rows, ("subject", "state", "says"))
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(1)
 
@@ -99,12 +104,25 @@ def _libraries(_: Settings) -> Iterator[Finding]:
         )
 
 
-def _isolation(settings: Settings) -> Iterator[Finding]:
-    if os.geteuid() == 0:
-        says = "model code runs as an unprivileged account where it can read Python and the libraries"
-    else:
-        says = "a plain user cannot drop privileges: forks protect against accidents, not hostile model code"
-    yield Finding(subject="isolation", state="note", says=says)
+def _isolation(_: Settings) -> Iterator[Finding]:
+    """What a conversion worker of this machine can keep model code from, tried by the worker's own code."""
+    if find_spec("nnlite_conversion") is None:
+        return
+    command = [sys.executable, "-m", "nnlite_conversion.sandbox"]
+    tried = subprocess.run(command, capture_output=True, text=True, timeout=_TRY_S, check=False)
+    if tried.returncode != 0:
+        yield Finding(subject="isolation", state="note", says=f"cannot be tried: {tried.stderr.strip()}")
+        return
+    able = json.loads(tried.stdout)
+    account = able["unprivileged_uid"]
+    says = [
+        "model code runs as the worker's own account: protection against accidents, not against hostile code"
+        if account is None
+        else f"model code runs as account {account}",
+        "without network" if able["network_off"] else "with network",
+        "nothing of it survives" if able["own_pid_namespace"] else "what it detaches may survive a kill",
+    ]
+    yield Finding(subject="isolation", state="ok" if account else "note", says="; ".join(says))
 
 
 def _accelerators(_: Settings) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from nnlite.cli.output import err
 from nnlite.local import servers
 from nnlite.queue.messages import Messenger
-from nnlite.results.database import check_schema, engine_for, upgrade
+from nnlite.results.database import check_schema, engine_for, migrate_embedded
 from nnlite.settings import Settings, load_settings
 
 
@@ -28,15 +28,12 @@ class Session:
 def session() -> Iterator[Session]:
     """Open the cluster that the settings name; embedded servers are started if need be and migrated.
 
-    A database of the user's own is never migrated behind their back: `nnlite db upgrade` is.
-
     Raises:
         NnliteError: the settings are wrong, or a server cannot be used.
     """
     settings = load_settings()
     with servers(settings) as found:
-        if settings.database_url is None:
-            upgrade(found.database_url)
+        migrate_embedded(settings, found.database_url)
         engine = engine_for(found.database_url, settings.database_timeout_s)
         messenger = Messenger(found.broker_url, settings.broker_timeout_s)
         try:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 import nnlite
 from nnlite.failures import NnliteError
+from nnlite.settings import Settings
 
 
 class DatabaseError(NnliteError):
@@ -67,6 +68,15 @@ def upgrade(database_url: str, revision: str = "head") -> None:
         command.downgrade(config, revision)
     else:
         command.upgrade(config, revision)
+
+
+def migrate_embedded(settings: Settings, database_url: str) -> None:
+    """Bring an embedded database to this version.
+
+    A database of the user's own is never migrated behind their back: `nnlite db upgrade` is for that.
+    """
+    if settings.database_url is None:
+        upgrade(database_url)
 
 
 def check_schema(engine: Engine) -> None:
