@@ -15,8 +15,9 @@ from nnlite.vocabulary import WorkKind
 #: Priorities of rows: larger is sooner.
 PRIORITIES = range(10)
 DEFAULT_PRIORITY = 5
-#: Between a queue's name and a priority in the names of its Redis lists.
-SEPARATOR = ":"
+#: Between a queue's name and a priority in the names of its Redis lists: kombu's own, so that Flower and
+#: the `celery` command, which know nothing of our settings, understand what workers write.
+SEPARATOR = "\x06\x16"
 CONVERT_QUEUE = "convert"
 
 
@@ -47,7 +48,6 @@ def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) 
     options = {
         "visibility_timeout": queue.visibility_timeout_s,
         "priority_steps": list(PRIORITIES),
-        "sep": SEPARATOR,
         "queue_order_strategy": "priority",
         "socket_timeout": max(timeout_s, 30),
         "socket_connect_timeout": timeout_s,
