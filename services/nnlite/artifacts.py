@@ -15,6 +15,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from nnlite.failures import NnliteError
+from nnlite.settings import Settings
 
 _CHUNK = 1 << 20
 
@@ -156,6 +157,12 @@ class ArtifactStore:
             free = f" ({shutil.disk_usage(self._root).free >> 20} MiB free)" if self._local else ""
             return f"the artifact store {self.url} is full{free}: free some space there"
         return f"the artifact store {self.url} cannot be used: {error.strerror or error}"
+
+
+def open_store(settings: Settings) -> ArtifactStore:
+    """Return the store that the settings name; without a name, a folder of the home."""
+    url = settings.artifacts_url or str(settings.home / "artifacts")
+    return ArtifactStore(url, settings.home / "cache")
 
 
 def file_sha256(file: Path) -> str:

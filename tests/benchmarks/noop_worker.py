@@ -3,21 +3,16 @@
 `python noop_worker.py conversion|benchmark CONCURRENCY`, with the settings in the environment.
 """
 
-import os
-import signal
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 
 from nnlite import logs
 from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.leases import Claim
-from nnlite.queue.process import die_with_parent
 from nnlite.queue.watchdog import Vitals
-from nnlite.queue.work import Result, Station
-from nnlite.queue.worker import WorkerPlan, default_node, open_station, run_worker
+from nnlite.queue.work import Result
+from nnlite.queue.worker import WorkerPlan, default_node, run_worker, stations
 from nnlite.quiet import choose_cores
 from nnlite.results.recording import (
     ArtifactRow,
@@ -27,7 +22,7 @@ from nnlite.results.recording import (
     record_device,
 )
 from nnlite.results.report import BenchmarkReport, DeviceContext, Latency, MeasurementReport
-from nnlite.settings import Settings, load_settings
+from nnlite.settings import load_settings
 from nnlite.vocabulary import Backend, Precision, Stage, Verdict, WorkKind
 from nnlite_benchmark.host.context import host_context
 
@@ -74,7 +69,7 @@ def main() -> int:
     endpoints = Endpoints(database_url=settings.database_url, broker_url=settings.broker_url)
     vitals = Vitals()
     node = default_node(f"noop-{kind}")
-    station = _stations(endpoints, settings, node, vitals)
+    station = stations(endpoints, settings, node, vitals)
     if kind is WorkKind.CONVERSION:
         perform, queue, pool = convert, CONVERT_QUEUE, "prefork"
     else:
@@ -87,18 +82,6 @@ def main() -> int:
         station=station, perform=perform,
     )  # fmt: skip
     return run_worker(plan, endpoints, settings, vitals)
-
-
-def _stations(endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals) -> Callable[[], Station]:
-    worker = os.getpid()
-
-    @cache
-    def of(pid: int) -> Station:
-        if pid != worker:
-            die_with_parent(worker, signal.SIGKILL)
-        return open_station(endpoints, settings, node, vitals)
-
-    return lambda: of(os.getpid())
 
 
 if __name__ == "__main__":

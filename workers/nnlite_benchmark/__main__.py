@@ -7,7 +7,7 @@ import threading
 import structlog
 
 from nnlite import logs
-from nnlite.artifacts import ArtifactStore
+from nnlite.artifacts import open_store
 from nnlite.failures import NnliteError
 from nnlite.local import Endpoints, servers
 from nnlite.queue.app import benchmark_queue
@@ -48,7 +48,7 @@ def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace
     stop = threading.Event()
     node = default_node(arguments.name)
     station = open_station(endpoints, settings, node, vitals)
-    store = ArtifactStore(settings.artifacts_url or str(settings.home / "artifacts"), settings.home / "cache")
+    store = open_store(settings)
     give_back_leftovers(station, WorkKind.BENCHMARK)
     device = open_device(
         arguments.device, arguments.pool, settings, lambda stage, _pid: benchmarker.note(stage)

@@ -7,23 +7,18 @@ read it in /proc); `nnlite worker convert` sees to both.
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Callable
-from functools import cache
 
 import structlog
 from celery import signals
 
 from nnlite import logs
-from nnlite.artifacts import ArtifactStore
+from nnlite.artifacts import open_store
 from nnlite.failures import NnliteError
 from nnlite.local import Endpoints, servers
 from nnlite.queue.app import CONVERT_QUEUE
-from nnlite.queue.process import die_with_parent
 from nnlite.queue.watchdog import Vitals
-from nnlite.queue.work import Station
-from nnlite.queue.worker import WorkerPlan, default_node, give_back_leftovers, open_station, run_worker
+from nnlite.queue.worker import WorkerPlan, default_node, give_back_leftovers, run_worker, stations
 from nnlite.quiet import choose_cores
 from nnlite.results.database import migrate_embedded
 from nnlite.settings import Settings, load_settings
@@ -55,9 +50,9 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
     from nnlite_conversion.preload import preload
 
     vitals = Vitals()
-    station = _one_station_per_process(endpoints, settings, node, vitals)
+    station = stations(endpoints, settings, node, vitals)
     kill_leftovers(settings.home / "conversions" / "ledger")
-    store = ArtifactStore(settings.artifacts_url or str(settings.home / "artifacts"), settings.home / "cache")
+    store = open_store(settings)
     store.check()
     give_back_leftovers(station(), WorkKind.CONVERSION)
     preload(network=settings.conversion.network)
@@ -77,22 +72,6 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
     # At its birth, not at its first task: an idle pool child must die with the worker as well.
     signals.worker_process_init.connect(lambda **_: station(), weak=False)
     return run_worker(plan, endpoints, settings, vitals)
-
-
-def _one_station_per_process(
-    endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals
-) -> Callable[[], Station]:
-    """Return a function that gives every pool child a station of its own."""
-    worker = os.getpid()
-
-    @cache
-    def of(pid: int) -> Station:
-        if pid != worker:
-            # The pool child dies with the worker, and takes its conversion along.
-            die_with_parent(worker, signal.SIGKILL)
-        return open_station(endpoints, settings, node, vitals)
-
-    return lambda: of(os.getpid())
 
 
 if __name__ == "__main__":

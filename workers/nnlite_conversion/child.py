@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnlite.queue.process import reset_signals
 from nnlite_conversion import sandbox
 from nnlite_conversion.processes import children_of
 
@@ -131,7 +132,7 @@ def _end_with(run: Callable[[], None]) -> None:
 
 def _warden(plan: _Plan) -> None:
     os.setpgid(0, 0)
-    sandbox.reset_signals()
+    reset_signals()
     _redirect(plan.log_fd)
     sandbox.keep_only({plan.messages_fd, plan.fate_fd})
     sandbox.die_with_parent(lambda: os.getppid() != plan.worker)

@@ -59,17 +59,6 @@ def set_process_option(option: int, value: int) -> None:
     _call("prctl", option, value, 0, 0, 0)
 
 
-def reset_signals() -> None:
-    """Give every signal its default action and unblock all; SIGPIPE stays ignored, as Python wants it."""
-    signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        try:
-            signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
-        except (OSError, ValueError):
-            continue  # the C library keeps some real-time signals for itself
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
 def keep_only(descriptors: set[int]) -> None:
     """Close every file descriptor but the standard three and `descriptors`."""
     for number in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):

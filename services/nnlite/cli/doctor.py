@@ -16,7 +16,7 @@ from typing import Annotated
 import psutil
 import typer
 
-from nnlite.artifacts import ArtifactStore
+from nnlite.artifacts import open_store
 from nnlite.catalog.sources import load_source
 from nnlite.cli import options
 from nnlite.cli.output import print_json, print_table
@@ -173,9 +173,9 @@ def _cluster(settings: Settings) -> Iterator[Finding]:
     except NnliteError as error:
         yield Finding(subject="servers", state="missing", says=str(error))
     try:
-        url = settings.artifacts_url or str(settings.home / "artifacts")
-        ArtifactStore(url, settings.home / "cache").check()
-        yield Finding(subject="artifacts", state="ok", says=url)
+        store = open_store(settings)
+        store.check()
+        yield Finding(subject="artifacts", state="ok", says=store.url)
     except NnliteError as error:
         yield Finding(subject="artifacts", state="missing", says=str(error))
 

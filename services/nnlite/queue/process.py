@@ -1,4 +1,4 @@
-"""What a process of ours does about itself: signals, its parent's death, its credentials."""
+"""What a process of ours does about itself after a fork: its signals, and its parent's death."""
 
 import ctypes
 import os
@@ -9,14 +9,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def reset_signals() -> None:
-    """Give every signal its default action: forked children inherit their parent's handlers."""
-    for number in signal.valid_signals():
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            try:
-                signal.signal(number, signal.SIG_DFL)
-            except OSError:
-                continue  # reserved by the C library
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    """Give every signal its default action and unblock all; SIGPIPE stays ignored, as Python wants it.
+
+    Forked children inherit their parent's handlers.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue  # the C library keeps some real-time signals for itself
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def die_with_parent(parent: int, death_signal: signal.Signals) -> None:

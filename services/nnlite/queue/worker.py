@@ -10,6 +10,7 @@ import socket
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -21,6 +22,7 @@ from nnlite.queue import leases
 from nnlite.queue.app import create_app, task_name
 from nnlite.queue.messages import Messenger
 from nnlite.queue.owner import Instance, Owner
+from nnlite.queue.process import die_with_parent
 from nnlite.queue.watchdog import Vitals, Watchdog
 from nnlite.queue.work import BUSY_PAUSE_S, Outcome, Perform, Station, UnreachableError, send, work
 from nnlite.results.database import check_schema, engine_for
@@ -47,6 +49,23 @@ def open_station(endpoints: Endpoints, settings: Settings, node: str, vitals: Vi
         settings=settings,
         stopping=lambda: vitals.stopping,
     )
+
+
+def stations(endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals) -> Callable[[], Station]:
+    """Return a function that gives every process of a worker a station of its own.
+
+    A pool process that asks for its station dies with the worker from then on,
+    and takes what it supervises along.
+    """
+    worker = os.getpid()
+
+    @cache
+    def station_of(pid: int) -> Station:
+        if pid != worker:
+            die_with_parent(worker, signal.SIGKILL)
+        return open_station(endpoints, settings, node, vitals)
+
+    return lambda: station_of(os.getpid())
 
 
 def give_back_leftovers(station: Station, kind: WorkKind) -> None:
