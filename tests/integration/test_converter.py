@@ -1,0 +1,145 @@
+"""Conversions through the real queue tables: what is stored, what the cache knows, what is not lost."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.conftest import Cluster, living_owner
+from nnlite.artifacts import ArtifactStore
+from nnlite.queue.work import Outcome, Station, work
+from nnlite.quiet import choose_cores
+from nnlite.results import queries
+from nnlite.settings import CatalogSettings
+from nnlite.vocabulary import Precision, WorkKind
+from nnlite_conversion import converter as module
+from nnlite_conversion.cache import cache_key
+from nnlite_conversion.cache import converter as converter_version
+from nnlite_conversion.converter import Converter
+from nnlite_conversion.preload import preload
+
+# At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
+preload()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(str(tmp_path / "artifacts"), tmp_path / "cache")
+
+
+@pytest.fixture
+def convert(cluster: Cluster, store: ArtifactStore) -> Callable[..., Outcome]:
+    """Make one attempt at the conversion of a campaign with one model."""
+
+    def attempt(campaign: uuid.UUID, into: ArtifactStore = store) -> Outcome:
+        station = Station(
+            engine=cluster.engine,
+            messenger=cluster.messenger,
+            owner=living_owner(),
+            settings=cluster.settings,
+            stopping=lambda: False,
+        )
+        converter = Converter(station=lambda: station, store=into, cores=choose_cores(""))
+        row = cluster.conversion(campaign)["id"]
+        return work(station, WorkKind.CONVERSION, row, converter.perform, 120)
+
+    return attempt
+
+
+@pytest.fixture
+def converted(cluster: Cluster, convert: Callable[..., Outcome]) -> dict[str, Any]:
+    """The artifact of a model that was really converted."""
+    assert convert(cluster.submit("tiny", name="night").id) is Outcome.DONE
+    (artifact,) = cluster.rows("SELECT * FROM artifact")
+    return artifact
+
+
+def test_an_artifact_is_stored_with_everything_that_explains_it(cluster, store, converted):
+    model = cluster.toys.models()[0]
+    assert converted["cache_key"] == cache_key(model.identity, Precision.FP32)
+    assert store.fetch(converted["path"]).stat().st_size == converted["size_bytes"]
+    (reference,) = converted["reference_outputs"]
+    assert store.fetch(reference).stat().st_size == 10 * 4
+    assert (converted["parity_ok"], converted["parity"]["reason"]) == (True, None)
+    assert (converted["parameters"], converted["input_shape"]) == (8 * 8 * 3 * 10 + 10, [1, 3, 8, 8])
+    (tensor,) = converted["inputs"]["tensors"]
+    assert (tensor["shape"], tensor["dtype"], tensor["quantization"]) == ([1, 8, 8, 3], "float32", None)
+    assert converted["operators"]["FULLY_CONNECTED"] == 1
+    (conversion,) = cluster.rows("SELECT state, cached, timings_ns FROM conversion")
+    assert (conversion["state"], conversion["cached"]) == ("done", False)
+    assert set(conversion["timings_ns"]) == {"load", "export", "lower", "parity"}
+    assert cluster.ready("benchmark.host") == 1
+
+
+def test_another_campaign_takes_it_from_the_cache(cluster, convert, converted, monkeypatch):
+    monkeypatch.setattr(module, "convert", None)
+    assert convert(cluster.submit("tiny", name="day").id) is Outcome.DONE
+    (progress,) = queries.campaigns(cluster.engine, "day")
+    assert (progress.converted, progress.from_cache, progress.benchmarks_queued) == (1, 1, 1)
+    assert cluster.rows("SELECT count(*) AS n FROM artifact") == [{"n": 1}]
+
+
+@pytest.mark.parametrize("what", ["artifact", "reference output"])
+def test_what_is_gone_from_the_store_is_made_again_although_it_is_known(
+    cluster, store, convert, converted, what
+):
+    path = converted["path"] if what == "artifact" else converted["reference_outputs"][0]
+    store.discard(path)
+    assert convert(cluster.submit("tiny", name="day").id) is Outcome.DONE
+    (again,) = cluster.rows("SELECT * FROM artifact")
+    assert store.fetch(again["path"]) and store.fetch(again["reference_outputs"][0])
+    (progress,) = queries.campaigns(cluster.engine, "day")
+    assert (progress.converted, progress.from_cache) == (1, 0)
+
+
+def test_a_store_that_cannot_take_the_artifact_costs_the_model_nothing(cluster, convert, tmp_path):
+    blocked = tmp_path / "artifacts"
+    blocked.write_text("a file where a folder should be")
+    campaign = cluster.submit("tiny").id
+    assert convert(campaign, ArtifactStore(str(blocked), tmp_path / "cache")) is Outcome.FAILED
+    waiting = cluster.conversion(campaign)
+    assert (waiting["state"], waiting["failure_class"], waiting["strikes"]) == ("queued", "infrastructure", 0)
+    assert f"the artifact store {blocked} cannot be used" in waiting["reason"]
+    assert not [file for file in (tmp_path / "conversions").rglob("*") if file.is_file()]
+    blocked.unlink()
+    cluster.change("UPDATE conversion SET available_at = now()")
+    assert convert(campaign) is Outcome.DONE
+
+
+def test_a_model_above_the_limit_of_its_campaign_is_left_out_with_its_count(cluster, convert):
+    limits = CatalogSettings(max_parameters=1000)
+    cluster.settings = cluster.settings.model_copy(update={"catalog": limits})
+    assert convert(cluster.submit("tiny", name="night").id) is Outcome.DONE
+    (left_out,) = queries.failures(cluster.engine, "night")
+    assert left_out["state"] == "left_out" and "1,000" in left_out["reason"]
+    assert cluster.rows("SELECT parameters FROM model") == [{"parameters": 1930}]
+    assert cluster.rows("SELECT id FROM benchmark") == []
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import nothing_of_that_name", "nothing_of_that_name"),
+        ("class Net:\n    def __init__(self, *_): raise ValueError('nul \\0 byte')", "nul"),
+        ("def supported_hyperparameters():\n    return {'lr'}", "Net"),
+    ],
+)
+def test_a_model_that_cannot_be_built_fails_for_good_with_its_own_words(cluster, convert, code, says):
+    cluster.toys.add("broken", code)
+    campaign = cluster.submit("broken", name="night").id
+    assert convert(campaign) is Outcome.FAILED
+    (failure,) = queries.failures(cluster.engine, "night")
+    assert (failure["state"], failure["class"], failure["stage"]) == ("failed", "model", "load")
+    assert says in failure["reason"]
+    assert failure["details"]["timings_ns"]["load"] > 0
+
+
+def test_the_key_of_the_cache_is_that_of_model_precision_and_converter(monkeypatch):
+    key = cache_key("a" * 64, Precision.FP32)
+    assert key == cache_key("a" * 64, Precision.FP32)
+    assert len({key, cache_key("b" * 64, Precision.FP32), cache_key("a" * 64, Precision.INT8)}) == 3
+    assert "litert-torch" in converter_version() and "adaptive_max_pool2d" in converter_version()
+    monkeypatch.setattr("nnlite_conversion.cache.converter", lambda: "another one")
+    assert cache_key("a" * 64, Precision.FP32) != key
