@@ -1,6 +1,7 @@
 """Alembic's entry: always online, on the database that the caller names."""
 
 from alembic import context
+
 from nnlite.results.database import engine_for
 from nnlite.results.tables import Base
 

@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from nnlite import logs
 from nnlite.cli import campaigns, catalog, database, doctor, run, workers
 from nnlite.cli.output import err
 from nnlite.failures import NnliteError
@@ -26,6 +27,8 @@ for room in (run.app, campaigns.app, catalog.app, workers.app, database.app, doc
 
 def main() -> None:
     """Run the command line and exit with what it means."""
+    # To stderr: what goes to stdout is a command's answer. Workers and the reaper choose their own level.
+    logs.configure("WARNING")
     try:
         with explained():
             app()

@@ -5,6 +5,7 @@ the very work it must reap. Any number may run; an advisory lock picks one. Its
 Postgres half does not need Redis; its Redis half fails alone.
 """
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
@@ -83,7 +84,10 @@ class Reaper:
         self.close()
 
     def close(self) -> None:
-        """Let another reaper be picked."""
+        """Let another reaper be picked at once."""
+        if self._connection is not None and self._picked:
+            with contextlib.suppress(DBAPIError):  # then Postgres frees it when it sees the connection gone
+                self._connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
         self._drop_connection()
 
     def round(self, now_s: float) -> bool:
