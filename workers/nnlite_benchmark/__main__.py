@@ -12,9 +12,16 @@ from nnlite.failures import NnliteError
 from nnlite.local import Endpoints, servers
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.watchdog import Vitals
-from nnlite.queue.worker import WorkerPlan, default_node, give_back_leftovers, open_station, run_worker
+from nnlite.queue.worker import (
+    EXIT_FAULT,
+    WorkerPlan,
+    default_node,
+    give_back_leftovers,
+    open_station,
+    run_worker,
+)
 from nnlite.results.database import migrate_embedded
-from nnlite.results.recording import record_device
+from nnlite.results.recording import heal_incidents, record_device
 from nnlite.settings import Settings, SettingsError, load_settings
 from nnlite.vocabulary import WorkKind
 from nnlite_benchmark.benchmarker import Benchmarker
@@ -56,7 +63,7 @@ def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace
     benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
     try:
         device.prepare()
-        record_device(station.engine, benchmarker.context(), "ready", node)
+        heal_incidents(station.engine, record_device(station.engine, benchmarker.context(), "ready", node))
         plan = WorkerPlan(
             kind=WorkKind.BENCHMARK,
             node=node,
@@ -67,8 +74,11 @@ def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace
             station=lambda: station,
             perform=benchmarker.perform,
             on_stop=stop.set,
+            after=benchmarker.after,
         )
         code = run_worker(plan, endpoints, settings, vitals)
+        if benchmarker.fault:
+            return EXIT_FAULT
         record_device(station.engine, benchmarker.context(), "stopped", None)
         return code
     finally:

@@ -5,8 +5,10 @@ while a thread sends heartbeats, and returns what is to be written.
 """
 
 import os
+import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +26,7 @@ from nnlite.queue.leases import Claim, RightLostError
 from nnlite.queue.work import Result, Station, send
 from nnlite.queue.worker import EXIT_FAULT
 from nnlite.quiet import Stopped
-from nnlite.results.recording import record_benchmark
+from nnlite.results.recording import record_benchmark, record_device, record_incident
 from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
 from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
 from nnlite_benchmark.device import BenchmarkJob, Device, InputSpec, RuntimeRefusal
@@ -43,7 +45,8 @@ class Benchmarker:
     stop: threading.Event
     #: What the running attempt is doing; heartbeats write it.
     stage: Stage = field(default=Stage.CLAIM, init=False)
-    _suspect: bool = field(default=False, init=False)
+    #: What the device did wrong; the worker takes no more work with it.
+    fault: str | None = field(default=None, init=False)
     _context: DeviceContext | None = field(default=None, init=False)
 
     def perform(self, claim: Claim) -> Result:
@@ -58,7 +61,6 @@ class Benchmarker:
         with self._heartbeats(claim) as ended:
             job = self._job(claim.work)
             try:
-                self._heal()
                 reports = tuple(
                     self._measure(job, Backend(backend), ended) for backend in claim.work["backends"]
                 )
@@ -67,7 +69,8 @@ class Benchmarker:
                     raise
                 raise RightLostError(f"benchmark {claim.id}") from None
             except Failure as failure:
-                self._suspect = failure.failure_class is FailureClass.DEVICE
+                if failure.failure_class is FailureClass.DEVICE:
+                    self.fault = failure.reason
                 raise
         report = BenchmarkReport.of(
             model_name=job.model_name,
@@ -76,6 +79,18 @@ class Benchmarker:
             measurements=reports,
         )
         return Result(write=lambda connection: record_benchmark(connection, claim, report))
+
+    def after(self, claim_id: uuid.UUID) -> None:
+        """Stop the worker after a fault of its device: recovery does not run inside a task.
+
+        Its supervisor starts it again, and it takes work once the device is ready.
+        """
+        if self.fault is None or self.stop.is_set():
+            return
+        device = record_device(self.station.engine, self.context(), "faulty", self.station.owner.node)
+        record_incident(self.station.engine, device, claim_id, self.fault, ["restart the worker"])
+        log.error("the device is at fault: ending the worker", fault=self.fault)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def note(self, stage: Stage) -> None:
         """Note where the measuring process is; the next heartbeat writes it."""
@@ -93,12 +108,6 @@ class Benchmarker:
         except RuntimeRefusal as refusal:
             log.info("the runtime refuses the artifact", backend=backend, reason=refusal.reason)
             return refusal.report
-
-    def _heal(self) -> None:
-        """Make sure of a device that failed the last time before it measures again."""
-        if self._suspect:
-            self.device.prepare()
-            self._suspect = False
 
     def _job(self, work: Mapping[str, Any]) -> BenchmarkJob:
         try:

@@ -97,6 +97,8 @@ class WorkerPlan:
     perform: Perform
     #: Called in a signal handler when the worker is told to stop.
     on_stop: Callable[[], None] = lambda: None
+    #: Called with the row when a message is done with and its end is written.
+    after: Callable[[uuid.UUID], None] = lambda _row: None
 
 
 def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
@@ -115,6 +117,7 @@ def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
             raise self.retry(exc=error, countdown=pause_s) from error
         finally:
             vitals.alive()
+        plan.after(uuid.UUID(row))
         if outcome is Outcome.BUSY:
             raise self.retry(countdown=BUSY_PAUSE_S)
         return outcome.value

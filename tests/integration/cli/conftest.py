@@ -1,0 +1,111 @@
+"""The command as its user has it: an environment of settings, a small LEMUR, and what it says."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from nnlite import settings as settings_module
+from nnlite.cli import main
+from unit.catalog.copies import Lemur, trial
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="session")
+def small_lemur(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LEMUR of six models, one of them left out."""
+    lemur = Lemur()
+    for name in ("ResNet", "DarkNet", "BagNet"):
+        lemur.trained(name, trial(f"trial of {name}"))
+    lemur.untrained("ga-1").untrained("ga-2")
+    lemur.models["Talker"] = "class Net: pass"
+    lemur.trials["txt-generation_wikitext_ppl_Talker", 1] = [trial("t")]
+    return lemur.folder(tmp_path_factory.mktemp("lemur"))
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_lemur: Path) -> pytest.MonkeyPatch:
+    """An environment in which only a home and a LEMUR are set, and a working folder without `.env`."""
+    for name in os.environ:
+        if name.startswith("NNLITE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NNLITE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NNLITE_LEMUR", str(small_lemur))
+    monkeypatch.setenv("NNLITE_BROKER_TIMEOUT_S", "1")
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch
+
+
+@pytest.fixture
+def servers(environment: pytest.MonkeyPatch, database_url: str, broker_url: str) -> None:
+    """Settings that name servers of the user's own: migrated, empty."""
+    environment.setenv("NNLITE_DATABASE_URL", database_url)
+    environment.setenv("NNLITE_BROKER_URL", broker_url)
+
+
+@pytest.fixture
+def nnlite(
+    environment: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Said]]:
+    """Run the command in this process: `nnlite("status", "--json")`."""
+
+    def run(*arguments: str) -> Said:
+        settings_module.settings.cache_clear()
+        environment.setattr(sys, "argv", ["nnlite", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        sys.stdout.flush()
+        out, err = capfd.readouterr()
+        return Said(int(ended.value.code or 0), out, err)
+
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield run
+    settings_module.settings.cache_clear()
+    structlog.reset_defaults()
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def start(environment: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the command as a process of its own; one that still runs after the test is killed."""
+    started = []
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "nnlite.cli", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()

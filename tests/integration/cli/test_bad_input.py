@@ -1,0 +1,182 @@
+"""Whatever is wrong is said in a line on stderr, with the thing and the way out; nothing is half done."""
+
+import subprocess
+from contextlib import closing
+
+import psycopg2
+import pytest
+from redis import Redis
+
+NOWHERE = "postgresql://somebody:secret@127.0.0.1:1/nnlite"
+
+
+def query(database_url: str, statement: str) -> list[tuple]:
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+
+@pytest.fixture
+def nothing_written(database_url, broker_url):
+    """After the test: no row of a campaign, no message."""
+    yield
+    for table in ("campaign", "conversion", "model", "code"):
+        assert query(database_url, f"SELECT count(*) FROM {table}") == [(0,)]
+    with closing(Redis.from_url(broker_url)) as redis:
+        assert redis.dbsize() == 0
+
+
+@pytest.mark.usefixtures("servers", "nothing_written")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["submit", "RestNet"], "error: unknown model RestNet; did you mean ResNet?"),
+        (["submit", "--match", "zz-*"], "'zz-*'; `nnlite models` lists them"),
+        (["submit", "ResNet", "--backend", "tpu"], "error: backend 'tpu' is none of cpu, gpu, npu"),
+        (["submit", "ResNet", "--priority", "12"], "error: priority 12 is not within 0-9"),
+        (["submit", "ResNet", "DarkNet", "--limit", "1"], "error: limit 1 is below the 2 models named"),
+        (["submit", "--source", "lemming"], "error: unknown source lemming; known: "),
+        (["submit", "--transform", "nothing"], "nothing"),
+        (["status", "nigth"], "error: no campaign is named 'nigth'; there is none yet; `nnlite submit`"),
+        (["results", "nigth"], "error: no campaign is named 'nigth'"),
+        (["failures", "nigth"], "error: no campaign is named 'nigth'"),
+        (["watch", "nigth"], "error: no campaign is named 'nigth'"),
+        (["pause", "nigth"], "error: no campaign is named 'nigth'"),
+        (["resume", "nigth"], "error: no campaign is named 'nigth'"),
+        (["cancel", "nigth"], "error: no campaign is named 'nigth'"),
+        (["retry", "nigth"], "error: no campaign is named 'nigth'"),
+    ],
+)
+def test_what_cannot_be_is_refused(nnlite, arguments, says):
+    said = nnlite(*arguments)
+    assert (said.code, said.out) == (1, "")
+    assert says in said.err and said.err.startswith("error: ")
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.usefixtures("servers", "nothing_written")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["submit", "--limit", "0"],
+        ["submit", "--limit", "some"],
+        ["submit", "--no-such-option"],
+        ["submit", "--priority", "high"],
+        ["results", "--format", "xml"],
+        ["run", "--converters", "0"],
+        ["worker", "convert", "--concurrency", "0"],
+        ["status", "one", "two"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_usage_is_code_2(nnlite, arguments):
+    said = nnlite(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert "Usage: " in said.err and "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        (
+            "NNLITE_QUEUE__LEAS_S",
+            "1",
+            "NNLITE_QUEUE__LEAS_S; did you mean NNLITE_QUEUE__LEASE_S?",
+        ),
+        ("NNLITE_QUEUE__LEASE_S", "soon", "NNLITE_QUEUE__LEASE_S='soon': "),
+        ("NNLITE_DATABASE_URL", "mysql://there", "NNLITE_DATABASE_URL is of mysql; nnlite needs Postgres"),
+        ("NNLITE_DATABASE_URL", "postgresql://h:port/x", "NNLITE_DATABASE_URL is not a URL; write "),
+        ("NNLITE_BROKER_URL", "localhost:6379", "NNLITE_BROKER_URL: Redis URL must specify "),
+    ],
+)
+@pytest.mark.usefixtures("servers")
+def test_a_wrong_setting_is_said_by_every_command(nnlite, environment, variable, value, says):
+    environment.setenv(variable, value)
+    for arguments in (["status"], ["submit", "ResNet"], ["watch", "night"]):
+        said = nnlite(*arguments)
+        assert said.code == 1
+        assert says in said.err.splitlines()[0]
+        assert len(said.err.splitlines()) == 1
+
+
+def test_a_worker_says_what_is_wrong_with_a_setting_before_it_becomes_one(nnlite, environment):
+    environment.setenv("NNLITE_CONVERSION__THREADS", "0")
+    for worker in ("convert", "benchmark"):
+        said = nnlite("worker", worker)
+        assert said.code == 1 and "NNLITE_CONVERSION__THREADS='0'" in said.err
+
+
+def test_a_database_that_is_not_migrated_is_said_with_the_command_that_does_it(
+    nnlite, environment, bare_database_url, broker_url
+):
+    environment.setenv("NNLITE_DATABASE_URL", bare_database_url)
+    environment.setenv("NNLITE_BROKER_URL", broker_url)
+    for arguments in (["submit", "ResNet"], ["status"]):
+        said = nnlite(*arguments)
+        assert said.code == 1
+        assert said.err.startswith("error: the database postgresql://")
+        assert said.err.endswith("is not migrated; run `nnlite db upgrade`\n")
+    password = bare_database_url.split(":")[2].split("@")[0]
+    assert password not in said.err
+    assert nnlite("db", "upgrade").code == 0
+    assert nnlite("status", "--json").rows == []
+
+
+def test_without_the_database_nothing_is_submitted(nnlite, environment, broker_url):
+    environment.setenv("NNLITE_DATABASE_URL", NOWHERE)
+    environment.setenv("NNLITE_BROKER_URL", broker_url)
+    said = nnlite("submit", "ResNet")
+    assert said.code == 1
+    assert "error: Postgres at postgresql://somebody:***@127.0.0.1:1/nnlite cannot be reached" in said.err
+    assert "secret" not in said.err
+    with closing(Redis.from_url(broker_url)) as redis:
+        assert redis.dbsize() == 0
+
+
+def test_without_the_broker_a_campaign_is_submitted_and_its_user_told_when_work_starts(
+    nnlite, environment, database_url
+):
+    environment.setenv("NNLITE_DATABASE_URL", database_url)
+    environment.setenv("NNLITE_BROKER_URL", "redis://127.0.0.1:1/0")
+    said = nnlite("submit", "ResNet", "DarkNet", "--name", "night")
+    assert (said.code, said.out) == (0, "")
+    assert "submitted campaign night: 2 models" in said.err
+    assert "the broker is away; work starts when the broker is back" in said.err
+    assert query(database_url, "SELECT state, count(*) FROM conversion GROUP BY 1") == [("queued", 2)]
+    nnlite("pause", "night")
+    resumed = nnlite("resume", "night")
+    assert (resumed.code, "work starts when the broker is back" in resumed.err) == (0, True)
+
+
+@pytest.mark.usefixtures("servers")
+def test_one_name_for_two_requests_is_refused_with_the_difference(nnlite, database_url):
+    assert nnlite("submit", "ResNet", "--name", "night").code == 0
+    said = nnlite("submit", "DarkNet", "--name", "night")
+    assert said.code == 1
+    assert said.err == (
+        "error: campaign 'night' was submitted with models=['ResNet'], now models is ['DarkNet']; "
+        "choose another --name, or repeat the first request to resume it\n"
+    )
+    assert query(database_url, "SELECT count(*) FROM conversion") == [(1,)]
+    assert "resumed campaign night: 1 models" in nnlite("submit", "ResNet", "--name", "night").err
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_campaign_that_is_unknown_is_said_with_those_that_are(nnlite):
+    nnlite("submit", "ResNet", "--name", "night")
+    assert nnlite("watch", "nigth").err == "error: no campaign is named 'nigth'; the newest are night\n"
+
+
+def test_a_lemur_that_is_not_there_is_said(nnlite, environment, tmp_path):
+    environment.setenv("NNLITE_LEMUR", str(tmp_path / "nothing"))
+    environment.setenv("NNLITE_DATABASE_URL", NOWHERE)
+    said = nnlite("models")
+    assert said.code == 1 and str(tmp_path / "nothing") in said.err
+
+
+@pytest.mark.usefixtures("servers")
+def test_the_program_itself_ends_like_that(start):
+    process: subprocess.Popen[str] = start("status", "nigth")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith("error: no campaign is named 'nigth'") and err.count("\n") == 1

@@ -1,0 +1,104 @@
+"""Commands about the machine and its servers: doctor, the database, the reaper."""
+
+import signal
+import time
+
+import pytest
+
+from nnlite.queue.reaper import ADVISORY_LOCK
+from nnlite.results.database import autocommit, engine_for
+
+
+def found(said) -> dict[str, str]:
+    return {row["subject"]: row["state"] for row in said}
+
+
+@pytest.mark.usefixtures("servers")
+def test_doctor_finds_servers_that_answer_a_store_and_models(nnlite, tmp_path):
+    said = nnlite("doctor", "--json")
+    states = found(said.rows)
+    assert (states["servers"], states["artifacts"], states["LEMUR"], states["machine"]) == ("ok",) * 4
+    (lemur,) = [row for row in said.rows if row["subject"] == "LEMUR"]
+    assert lemur["says"] == "6 models, 5 of them usable"
+    assert (tmp_path / "home" / "artifacts").is_dir()
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.parametrize(
+    ("variable", "value", "subject", "says"),
+    [
+        ("NNLITE_DATABASE_URL", "postgresql://a:secret@127.0.0.1:1/x", "servers", "cannot be reached"),
+        ("NNLITE_BROKER_URL", "redis://:secret@127.0.0.1:1/0", "servers", "Redis cannot be reached"),
+        ("NNLITE_ARTIFACTS_URL", "/dev/null/artifacts", "artifacts", "the artifact store /dev/null/artifacts"),
+    ],
+)
+def test_doctor_says_what_is_missing_and_exits_1(nnlite, environment, variable, value, subject, says):
+    environment.setenv(variable, value)
+    said = nnlite("doctor")
+    assert said.code == 1
+    (line,) = [line for line in said.out.splitlines() if "missing" in line]
+    assert subject in line and says in line
+    assert "secret" not in said.out + said.err
+
+
+@pytest.mark.usefixtures("servers")
+def test_doctor_says_that_a_database_is_not_migrated(nnlite, environment, bare_database_url):
+    environment.setenv("NNLITE_DATABASE_URL", bare_database_url)
+    said = nnlite("doctor")
+    assert (said.code, "run `nnlite db upgrade`" in said.out) == (1, True)
+
+
+def test_doctor_lists_every_setting_with_its_value_and_no_credential(nnlite, environment, database_url):
+    environment.setenv("NNLITE_DATABASE_URL", database_url)
+    environment.setenv("NNLITE_QUEUE__LEASE_S", "45")
+    said = nnlite("doctor", "--settings", "--json")
+    values = {row["setting"]: row["value"] for row in said.rows}
+    assert (values["NNLITE_QUEUE__LEASE_S"], values["NNLITE_QUEUE__HEARTBEAT_S"]) == ("45.0", "10")
+    assert (values["NNLITE_DATABASE_URL"], values["NNLITE_BROKER_URL"]) == ("(set)", "None")
+    assert database_url not in said.out
+    table = nnlite("doctor", "--settings").out
+    assert "NNLITE_QUEUE__LEASE_S" in table and "45.0" in table
+
+
+def test_a_database_is_brought_to_this_version_and_again_without_harm(
+    nnlite, environment, bare_database_url, broker_url
+):
+    environment.setenv("NNLITE_DATABASE_URL", bare_database_url)
+    environment.setenv("NNLITE_BROKER_URL", broker_url)
+    for _ in range(2):
+        said = nnlite("db", "upgrade")
+        assert (said.code, said.out) == (0, "")
+        assert said.err.splitlines()[-1].startswith("up to date: postgresql://")
+        assert ":***@" in said.err
+    assert nnlite("status", "--json").rows == []
+
+
+@pytest.mark.usefixtures("servers")
+def test_the_databases_url_is_an_answer_that_can_be_piped(nnlite, database_url):
+    assert nnlite("db", "url").out == f"{database_url}\n"
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_reaper_works_until_it_is_stopped(start, database_url):
+    engine = engine_for(database_url)
+    holding = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {ADVISORY_LOCK}"
+    reaper = start("beat")
+    deadline_s = time.monotonic() + 30
+    with autocommit(engine) as connection:
+        while not connection.exec_driver_sql(holding).first():
+            assert time.monotonic() < deadline_s and reaper.poll() is None, reaper.communicate()
+            time.sleep(0.05)
+        reaper.send_signal(signal.SIGTERM)
+        out, err = reaper.communicate(timeout=30)
+        assert (reaper.returncode, out) == (0, ""), err
+        assert connection.exec_driver_sql(holding).first() is None
+    engine.dispose()
+
+
+def test_without_arguments_there_is_help(nnlite):
+    said = nnlite("--help")
+    assert said.code == 0
+    for command in ("run", "submit", "watch", "status", "results", "failures", "retry", "cancel", "pause",
+                    "resume", "models", "worker", "beat", "db", "doctor"):  # fmt: skip
+        assert command in said.out
+        assert nnlite(command, "--help").code == 0
