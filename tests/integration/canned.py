@@ -17,7 +17,15 @@ from nnlite.results.recording import (
     record_conversion,
     record_device,
 )
-from nnlite.results.report import BenchmarkReport, Cpu, DeviceContext, Latency, MeasurementReport, QuietMode
+from nnlite.results.report import (
+    BenchmarkReport,
+    Cpu,
+    DeviceContext,
+    Latency,
+    MeasurementReport,
+    QuietMode,
+    Reason,
+)
 from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict, WorkKind
 from nnlite_benchmark import canary
 
@@ -127,6 +135,19 @@ def measurement(backend: Backend = Backend.CPU, **changes: Any) -> MeasurementRe
         "baseline_rss_kb": 20_000,
     }
     return MeasurementReport(**(values | changes))
+
+
+def refusal(backend: Backend = Backend.CPU, error: str = "unknown operator") -> MeasurementReport:
+    """A measurement of an artifact that the runtime refused."""
+    return measurement(
+        backend,
+        verdict=Verdict.INVALID,
+        reasons=(Reason.RUNTIME,),
+        error=error,
+        latency=None,
+        samples_ns=(),
+        runs=0,
+    )
 
 
 def finish_benchmark(cluster: Cluster, row: uuid.UUID, *reports: MeasurementReport) -> Claim:

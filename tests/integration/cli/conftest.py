@@ -15,7 +15,7 @@ import structlog
 
 from nnlite import settings as settings_module
 from nnlite.cli import main
-from unit.catalog.copies import Lemur, trial
+from unit.catalog.copies import MODEL, Lemur, trial
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,11 @@ class Said:
 def small_lemur(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LEMUR of six models, one of them left out."""
     lemur = Lemur()
+    # Each with code of its own: models that differ in name alone share an artifact.
     for name in ("ResNet", "DarkNet", "BagNet"):
-        lemur.trained(name, trial(f"trial of {name}"))
-    lemur.untrained("ga-1").untrained("ga-2")
+        lemur.trained(name, trial(f"trial of {name}"), code=f"# {name}\n{MODEL}")
+    for name in ("ga-1", "ga-2"):
+        lemur.untrained(name, code=f"# {name}\n{MODEL}")
     lemur.models["Talker"] = "class Net: pass"
     lemur.trials["txt-generation_wikitext_ppl_Talker", 1] = [trial("t")]
     return lemur.folder(tmp_path_factory.mktemp("lemur"))

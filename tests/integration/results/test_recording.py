@@ -12,6 +12,7 @@ from integration.canned import (
     finish_benchmark,
     finish_conversion,
     measurement,
+    refusal,
     written,
 )
 from integration.conftest import Cluster
@@ -150,10 +151,7 @@ def test_a_model_that_is_too_large_after_all_keeps_its_parameter_count(cluster, 
 
 def test_a_benchmark_writes_one_measurement_per_backend(cluster, row):
     (message,) = finish_conversion(cluster, row)
-    refused = measurement(
-        Backend.GPU, verdict=Verdict.INVALID, error="no delegate", latency=None, samples_ns=(), runs=0
-    )
-    finish_benchmark(cluster, message.row_id, measurement(), refused)
+    finish_benchmark(cluster, message.row_id, measurement(), refusal(Backend.GPU, "no delegate"))
     cpu, gpu = cluster.rows("SELECT * FROM measurement ORDER BY backend")
     assert (cpu["kind"], cpu["verdict"], cpu["median_ns"], cpu["p95_ns"], cpu["attempt"]) == (
         "phone",
