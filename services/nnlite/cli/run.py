@@ -1,6 +1,5 @@
 """`nnlite run`: the whole chain on this machine, attached."""
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ from nnlite.cli import options, presentation, selection, watching
 from nnlite.cli.campaigns import print_results, submit_request
 from nnlite.cli.output import err, print_table
 from nnlite.cli.session import Session, interruptible, session
-from nnlite.cli.workers import conversion_environment
 from nnlite.failures import NnliteError
 from nnlite.local import Supervisor, Worker, local_site, workers_lock
 from nnlite.queue.app import DEFAULT_PRIORITY
@@ -81,17 +79,9 @@ def _ended(cluster: Session, name: str) -> bool:
 def _supervisor(cluster: Session, converters: int) -> Supervisor:
     nnlite = [sys.executable, "-m", "nnlite.cli"]
     workers = [
-        Worker(
-            name="convert",
-            argv=[*nnlite, "worker", "convert", "--concurrency", str(converters)],
-            environment=conversion_environment(dict(os.environ)),
-        ),
-        Worker(
-            name="benchmark",
-            argv=[*nnlite, "worker", "benchmark", "--device", "host"],
-            environment=dict(os.environ),
-        ),
-        Worker(name="beat", argv=[*nnlite, "beat"], environment=dict(os.environ), stop_rank=1),
+        Worker(name="convert", argv=[*nnlite, "worker", "convert", "--concurrency", str(converters)]),
+        Worker(name="benchmark", argv=[*nnlite, "worker", "benchmark", "--device", "host"]),
+        Worker(name="beat", argv=[*nnlite, "beat"], stop_rank=1),
     ]
     return Supervisor(local_site(cluster.settings), workers)
 

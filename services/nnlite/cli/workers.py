@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from types import FrameType
@@ -75,7 +74,7 @@ def beat() -> None:
 def conversion_environment(environment: dict[str, str]) -> dict[str, str]:
     """Return the environment of a conversion worker: set up for Celery, free of credentials.
 
-    Credentials go into a private file that NNLITE_SECRETS_FILE names.
+    Credentials go into a private file that NNLITE_SECRETS_FILE names; it lives as long as this process.
     """
     credentials = {
         f"{PREFIX}{name}": value for name in _CREDENTIALS if (value := environment.get(f"{PREFIX}{name}"))
@@ -97,13 +96,12 @@ def conversion_environment(environment: dict[str, str]) -> dict[str, str]:
 
 
 def _private_file(credentials: dict[str, str]) -> Path:
-    # Where memory is a file system, nothing reaches a disk.
-    shared_memory = Path("/dev/shm")  # noqa: S108
-    folder = shared_memory if os.access(shared_memory, os.W_OK) else None
-    descriptor, path = tempfile.mkstemp(prefix="nnlite-", suffix=".env", dir=folder)
-    with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"{name}='{_quoted(value)}'\n" for name, value in credentials.items())
-    return Path(path)
+    """Return a file in memory that this process and what it becomes can read, and that ends with them."""
+    descriptor = os.memfd_create("nnlite-credentials", 0)
+    os.fchmod(descriptor, 0o600)
+    lines = (f"{name}='{_quoted(value)}'\n" for name, value in credentials.items())
+    os.write(descriptor, "".join(lines).encode())
+    return Path(f"/proc/self/fd/{descriptor}")
 
 
 def _quoted(url: str) -> str:

@@ -1,5 +1,8 @@
 """Credentials reach a conversion worker through a private file, never through its environment."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ CREDENTIALS = {
 
 @pytest.fixture
 def environment():
-    """Make a worker's environment; the private files that it names are removed after the test."""
+    """Make a worker's environment; the private files that it names are closed after the test."""
     files = []
 
     def make(**variables: str) -> dict[str, str]:
@@ -27,7 +30,7 @@ def environment():
 
     yield make
     for file in files:
-        file.unlink()
+        os.close(int(file.name))
 
 
 def test_nothing_of_a_credential_is_left_in_the_environment(environment):
@@ -54,6 +57,22 @@ def test_the_worker_reads_the_same_credentials(environment, monkeypatch, tmp_pat
     # A URL may spell a brace as %7B.
     assert settings.database_url.replace("%7B", "{") == url
     assert settings.broker_url == CREDENTIALS["NNLITE_BROKER_URL"]
+
+
+def test_the_file_is_there_for_what_this_process_becomes_and_gone_with_it(environment):
+    made = environment(PATH=os.environ["PATH"], **CREDENTIALS)
+    descriptor = int(Path(made["NNLITE_SECRETS_FILE"]).name)
+    code = "import os; print(open(os.environ['NNLITE_SECRETS_FILE']).read())"
+    read = subprocess.run(
+        [sys.executable, "-c", code],
+        env=made,
+        pass_fds=[descriptor],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "secret" in read.stdout and "hush" in read.stdout
+    assert os.readlink(made["NNLITE_SECRETS_FILE"]).endswith("(deleted)")
 
 
 def test_without_credentials_there_is_no_file(environment):
