@@ -5,16 +5,16 @@ lowering, so its steps are called one by one here: this module alone depends
 on the library's inner layout, which its version range in pyproject.toml pins.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from litert_torch import fx_infra, model
 from litert_torch._convert import core, litert_converter, signature
-from torch.export import ExportedProgram, exported_program
+from torch.export import ExportedProgram
+
+from nnlite_conversion.shortcuts import shortcuts
 
 #: Name that LiteRT's own tools expect of the only signature.
 SIGNATURE = model.DEFAULT_SIGNATURE_NAME
@@ -87,21 +87,10 @@ def lower(program: ExportedProgram, module: torch.nn.Module, sample: torch.Tenso
         Exception: RuntimeError and others for operators that cannot be lowered; no base class.
     """
     signatures = [_signature(module, sample)]
-    with _known_operators():
+    with shortcuts():
         program = core._run_convert_passes(decompose(program))
         exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
     model.LiteRTModel(exporter).export(str(path))
-
-
-@contextmanager
-def _known_operators() -> Iterator[None]:
-    """Look through torch's registry of composite operators once and not in each of the decompositions.
-
-    Saves 0.1-0.4 s of a conversion; nobody registers operators while one is lowered.
-    """
-    known = exported_program._collect_all_valid_cia_ops()
-    with mock.patch.object(exported_program, "_collect_all_valid_cia_ops", lambda: known):
-        yield
 
 
 def _signature(module: torch.nn.Module, sample: torch.Tensor) -> signature.Signature:

@@ -72,7 +72,7 @@ def test_the_file_is_there_for_what_this_process_becomes_and_gone_with_it(enviro
         check=True,
     )
     assert "secret" in read.stdout and "hush" in read.stdout
-    assert os.readlink(made["NNLITE_SECRETS_FILE"]).endswith("(deleted)")
+    assert str(Path(made["NNLITE_SECRETS_FILE"]).readlink()).endswith("(deleted)")
 
 
 def test_without_credentials_there_is_no_file(environment):
