@@ -5,6 +5,7 @@ import pytest
 from nnlite.queue.app import (
     DEFAULT_PRIORITY,
     PRIORITIES,
+    SEPARATOR,
     benchmark_queue,
     broker_priority,
     create_app,
@@ -30,7 +31,7 @@ def test_a_larger_priority_is_served_sooner():
 
 
 def test_every_priority_has_a_list_and_the_most_urgent_has_the_queues_name():
-    assert priority_lists("convert")[:2] == ["convert", "convert:1"]
+    assert priority_lists("convert")[:2] == ["convert", f"convert{SEPARATOR}1"]
     assert len(set(priority_lists("convert"))) == len(PRIORITIES)
 
 
