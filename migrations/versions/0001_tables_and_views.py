@@ -22,7 +22,7 @@ JOIN benchmark b ON b.id = x.benchmark_id
 JOIN campaign c ON c.id = b.campaign_id
 JOIN artifact a ON a.id = b.artifact_id
 -- By identity: models that are the same in all but their name share one measurement.
-JOIN conversion v ON v.campaign_id = b.campaign_id AND v.identity = a.identity
+JOIN conversion v ON v.campaign_id = b.campaign_id AND v.identity = a.identity AND v.state <> 'left_out'
 JOIN model m ON m.id = v.model_id
 JOIN device d ON d.id = x.device_id
 """

@@ -103,7 +103,7 @@ class Converter:
                 settings.conversion,
                 workdir=settings.home / "conversions",
                 ledger=settings.home / "conversions" / "ledger",
-                tick=Supervision(station, claim, turn).tick,
+                tick=(supervision := Supervision(station, claim, turn)).tick,
             ) as outcome,
         ):
             if outcome.left_out is not None:
@@ -113,6 +113,7 @@ class Converter:
                     reason=outcome.left_out,
                     details=_details(outcome),
                 )
+            supervision.beat(Stage.STORE)  # a whole lease for storing, however long ago the last one was
             rows = [self._store(artifact, outcome, claim, keys, job) for artifact in outcome.artifacts]
             return _done(claim, rows, cached=False, details=_details(outcome))
 
@@ -172,15 +173,22 @@ class Supervision:
         """
         if self._station.stopping():
             raise Stopped("the worker was told to stop")
-        queue = self._station.settings.queue
-        if time.monotonic() - self._beat_s >= queue.heartbeat_s:
-            self._beat_s = time.monotonic()
-            try:
-                leases.heartbeat(self._station.engine, self._claim, queue.lease_s, stage)
-            except DBAPIError as error:
-                # The lease may end; whether it did is found out when Postgres answers again.
-                log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
+        if time.monotonic() - self._beat_s >= self._station.settings.queue.heartbeat_s:
+            self.beat(stage)
         return self._turn.tick()
+
+    def beat(self, stage: Stage) -> None:
+        """Renew the lease now.
+
+        Raises:
+            RightLostError: the row is no longer this attempt's.
+        """
+        self._beat_s = time.monotonic()
+        try:
+            leases.heartbeat(self._station.engine, self._claim, self._station.settings.queue.lease_s, stage)
+        except DBAPIError as error:
+            # The lease may end; whether it did is found out when Postgres answers again.
+            log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
 
 
 def _spec(station: Station, claim: Claim) -> ModelSpec:

@@ -139,9 +139,10 @@ def results(
     if json or form in {Format.JSON, Format.REPORTS}:
         print_json(rows)
     elif form is Format.CSV:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(presentation.csv_rows(rows))
+        if rows:
+            writer = csv.DictWriter(sys.stdout, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(presentation.csv_rows(rows))
     else:
         print_results(rows)
 

@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from nnlite.cli.output import err
 from nnlite.results.queries import Progress, Row, campaigns, running
@@ -45,24 +46,32 @@ class Rate:
 def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda: None) -> Progress:
     """Show the progress of campaign `name` until it has ended, and return where it stands then.
 
-    A paused campaign is waited for; a cancelled one has ended.
+    A paused campaign is waited for, and so is Postgres; a cancelled campaign has ended.
 
     Args:
         while_waiting: called once a second; may raise.
     """
     rate = Rate()
     said = ""
-    live_shown = err.is_terminal
     with Live(console=err, auto_refresh=False, transient=True) as live:
         while True:
-            (progress,) = campaigns(engine, name)
-            rate.note(time.monotonic(), progress.finished)
-            if live_shown:
-                live.update(_panel(progress, running(engine, name), rate), refresh=True)
-            elif (counts := summary(progress)) != said:
-                err.print(summary(progress, rate), highlight=False)
+            try:
+                (progress,) = campaigns(engine, name)
+                now = running(engine, name)
+            except DBAPIError:
+                # Days are long: work waits for Postgres, and so do its watchers.
+                progress, now = None, []
+            if progress is None:
+                line = counts = "Postgres is away; waiting for it"
+            else:
+                rate.note(time.monotonic(), progress.finished)
+                line, counts = summary(progress, rate), summary(progress)
+            if err.is_terminal:
+                live.update(_panel(line, progress, now), refresh=True)
+            elif counts != said:
+                err.print(line, highlight=False)
                 said = counts
-            if progress.ended:
+            if progress is not None and progress.ended:
                 return progress
             while_waiting()
             time.sleep(_INTERVAL_S)
@@ -96,11 +105,13 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _panel(progress: Progress, now: list[Row], rate: Rate) -> RenderableType:
+def _panel(line: str, progress: Progress | None, now: list[Row]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for row in now:
         table.add_row(
             row["work"], Text(row["model"], overflow="ellipsis"), row["stage"] or "", duration(row["seconds"])
         )
+    if progress is None:
+        return Text(line)
     bar = ProgressBar(total=max(progress.models, 1), completed=progress.finished, width=60)
-    return Group(Text(summary(progress, rate)), bar, table)
+    return Group(Text(line), bar, table)

@@ -117,7 +117,7 @@ def end(connection: Connection, claim: Claim, ending: Ending) -> None:
             "strikes": decision.strikes,
             "losses": decision.losses,
             "pause": decision.pause_s,
-            "failure_class": None if ending.outcome == "done" else ending.outcome,
+            "failure_class": ending.outcome if ending.outcome in set(FailureClass) else None,
             "outcome": ending.outcome,
             "stage": ending.stage,
             "reason": _storable(ending.reason),
