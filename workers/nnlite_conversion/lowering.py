@@ -14,6 +14,7 @@ from litert_torch import fx_infra, model
 from litert_torch._convert import core, litert_converter, signature
 from torch.export import ExportedProgram
 
+from nnlite_conversion.retracing import retraced_decompositions
 from nnlite_conversion.shortcuts import shortcuts
 
 #: Name that LiteRT's own tools expect of the only signature.
@@ -88,8 +89,10 @@ def lower(program: ExportedProgram, module: torch.nn.Module, sample: torch.Tenso
     """
     signatures = [_signature(module, sample)]
     with shortcuts():
-        program = core._run_convert_passes(decompose(program))
-        exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
+        program = decompose(program)
+        with retraced_decompositions():
+            program = core._run_convert_passes(program)
+            exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
     model.LiteRTModel(exporter).export(str(path))
 
 

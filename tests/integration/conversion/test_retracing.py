@@ -1,0 +1,111 @@
+"""Tracing gives the artifact that torch's own way gives, and is taken only where that is known."""
+
+import pytest
+import torch
+from torch.export import ExportedProgram
+
+from integration.conversion.models import CLASSIFIER, network
+from nnlite_conversion import lowering, retracing
+from nnlite_conversion.conversion import convert
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+
+CONVOLUTIONS = torch.nn.Sequential(
+    torch.nn.Conv2d(3, 4, 3),
+    torch.nn.ReLU(),
+    torch.nn.MaxPool2d(2),
+    torch.nn.AdaptiveAvgPool2d(1),
+    torch.nn.Flatten(),
+    torch.nn.Linear(4, 2),
+)
+
+
+@pytest.fixture
+def decomposed():
+    """Return a function from a network to its program after the first decomposition."""
+
+    def make(module: torch.nn.Module) -> ExportedProgram:
+        wrapped = lowering.ChannelsLast(module).eval()
+        with torch.no_grad():
+            return lowering.decompose(lowering.export(wrapped, torch.zeros(1, 8, 8, 3)))
+
+    return make
+
+
+def table():
+    return lowering.fx_infra.decomp.pre_lower_decomp()
+
+
+def targets(program: ExportedProgram) -> list[str]:
+    """Return the operators that are used, in their order; litert-torch removes the others itself."""
+    program.graph.eliminate_dead_code()
+    return [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+
+
+def test_tracing_gives_the_operators_that_torch_gives(decomposed):
+    with torch.no_grad():
+        traced = retracing.retraced(decomposed(CONVOLUTIONS), table())
+        own = decomposed(CONVOLUTIONS).run_decompositions(table())
+
+    assert targets(traced) == targets(own)
+    image = torch.rand(1, 8, 8, 3)
+    torch.testing.assert_close(traced.module()(image), own.module()(image))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_resampling_is_not_traced(decomposed, mode):
+    program = decomposed(torch.nn.Upsample(scale_factor=2, mode=mode))
+
+    with pytest.raises(retracing.CannotRetrace, match=f"upsample_{mode}2d"):
+        retracing.retraced(program, table())
+
+
+def test_what_a_decomposition_makes_must_be_allowed_too(decomposed, monkeypatch):
+    program = decomposed(CONVOLUTIONS)
+    monkeypatch.setattr(retracing, "ALLOWED", retracing.ALLOWED - {"mm"})
+
+    with pytest.raises(retracing.CannotRetrace, match=r"aten\.mm"):
+        retracing.retraced(program, table())
+
+
+def test_where_tracing_fails_torch_decides(decomposed, monkeypatch):
+    program = decomposed(CONVOLUTIONS)
+    monkeypatch.setattr(retracing, "ALLOWED", frozenset())
+
+    with torch.no_grad(), retracing.retraced_decompositions():
+        result = program.run_decompositions(table())
+
+    assert "aten.mm.default" in targets(result)
+
+
+@pytest.fixture
+def converted(job, settings, place):
+    """Return a function from a model's code to its artifact's hash and operators, and whether it is right."""
+
+    def run(code: str):
+        with convert(
+            job(code), settings, workdir=place, ledger=place / "ledger", tick=lambda stage: True, tick_s=0.02
+        ) as outcome:
+            (artifact,) = outcome.artifacts
+            return artifact.sha256, artifact.operators, artifact.parity.ok
+
+    return run
+
+
+def test_an_artifact_is_the_same_whichever_way_was_taken(converted, monkeypatch):
+    traced = converted(CLASSIFIER)
+    monkeypatch.setattr(retracing, "ALLOWED", frozenset())
+
+    assert converted(CLASSIFIER) == traced
+
+
+@pytest.mark.parametrize(
+    ("mode", "operator"), [("bilinear", "RESIZE_BILINEAR"), ("nearest", "RESIZE_NEAREST_NEIGHBOR")]
+)
+def test_a_model_that_resamples_converts(converted, mode, operator):
+    _, operators, right = converted(
+        network(f"return F.interpolate(F.relu(x), scale_factor=2, mode={mode!r})")
+    )
+
+    assert operators[operator] == 1
+    assert right

@@ -1,0 +1,139 @@
+"""Decomposes a graph again by tracing it, where that is known to give the same graph.
+
+litert-torch decomposes an exported program three or four times, and each time
+torch runs its whole ahead-of-time machinery, which is most of a conversion.
+After the first time the graph is functional, and tracing it with the
+decomposition table gives the same operators in a third of the time. That was
+seen for the operators listed here and no others: a graph with any other
+operator in it, before or after, goes torch's own way.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.export import ExportedProgram, exported_program
+from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.traceback import preserve_node_meta
+
+#: torch.ops.aten.x.y -> its decomposition.
+Table = Mapping[Any, Callable[..., Any]]
+
+_NAMES = """
+    _adaptive_avg_pool2d _to_copy add addmm arange cat clone constant_pad_nd conv2d convolution div
+    hardtanh index max_pool2d max_pool2d_with_indices mean mm mul permute relu sigmoid split_with_sizes
+    sqrt sub unsqueeze view
+"""
+
+#: ATen operators whose graphs come out the same. Resampling is not among them: litert-torch keeps
+#: it whole between marks of its own. Neither is what draws random numbers or writes to its inputs.
+ALLOWED = frozenset(_NAMES.split())
+
+
+class CannotRetrace(Exception):
+    """The graph has to be decomposed torch's own way."""
+
+
+@contextmanager
+def retraced_decompositions() -> Iterator[None]:
+    """Have `ExportedProgram.run_decompositions` trace where it can.
+
+    For a context whose programs have been decomposed once, so that they are functional.
+    """
+    thorough = ExportedProgram.run_decompositions
+
+    def run_decompositions(
+        program: ExportedProgram, decomp_table: Table | None = None, **options: Any
+    ) -> ExportedProgram:
+        if decomp_table is None or options:
+            return thorough(program, decomp_table, **options)
+        try:
+            return retraced(program, decomp_table)
+        except Exception:  # noqa: BLE001  (whatever it is: torch's own way decides whether it is an error)
+            return thorough(program, decomp_table)
+
+    with mock.patch.object(ExportedProgram, "run_decompositions", run_decompositions):
+        yield
+
+
+def retraced(program: ExportedProgram, table: Table) -> ExportedProgram:
+    """Return `program`, whose graph is functional, with the operators in `table` decomposed.
+
+    Raises:
+        CannotRetrace: an operator is not among those that are known to come out the same, or the
+            program has inputs or outputs other than tensors, parameters and buffers.
+        Exception: tracing fails, or its result is no valid program; there is no base class.
+    """
+    _require_plain(program.graph_signature)
+    module = program.graph_module
+    _require_allowed(module.graph)
+    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
+    fakes = [node.meta["val"] for node in inputs]
+
+    def run(*arguments: Any) -> Any:
+        return torch.fx.Interpreter(module).run(*arguments, enable_io_processing=False)
+
+    # Composite operators that the table does not name are kept whole.
+    composite, plain = exported_program._split_decomp_table_to_cia_and_python_decomp(dict(table))
+    with (
+        torch.no_grad(),
+        preserve_node_meta(),
+        torch._guards.detect_fake_mode(fakes),
+        exported_program._override_composite_implicit_decomp(composite),
+    ):
+        traced = make_fx(run, decomposition_table=plain)(*fakes)
+    _require_allowed(traced.graph)
+    _keep_inputs(inputs, traced.graph)
+    signature = _signature(program.graph_signature, traced.graph)
+    traced.recompile()
+    # Verifies the graph, so that one that is not functional does not get through.
+    return program._update(traced, signature)
+
+
+def _require_plain(signature: ExportGraphSignature) -> None:
+    kinds = {spec.kind for spec in (*signature.input_specs, *signature.output_specs)}
+    plain = {InputKind.USER_INPUT, InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
+    if unknown := kinds - plain - {OutputKind.USER_OUTPUT}:
+        raise CannotRetrace(f"inputs or outputs of kinds {unknown}")
+
+
+def _require_allowed(graph: torch.fx.Graph) -> None:
+    for node in graph.nodes:
+        if node.op not in ("placeholder", "output", "call_function"):
+            raise CannotRetrace(f"{node.name} is a {node.op}")
+        operator = node.target
+        # Functions of Python are rewrites of litert-torch, made of operators: the traced graph has those.
+        if isinstance(operator, torch._ops.OperatorBase) and not is_allowed(operator):
+            raise CannotRetrace(f"{operator} is not among the operators that are retraced")
+
+
+def is_allowed(operator: Any) -> bool:
+    """Return whether a graph with `operator` in it comes out the same when it is traced again."""
+    return (
+        isinstance(operator, torch._ops.OpOverload)
+        and operator.namespace == "aten"
+        and operator._schema.name.removeprefix("aten::") in ALLOWED
+    )
+
+
+def _keep_inputs(old: list[torch.fx.Node], graph: torch.fx.Graph) -> None:
+    """Give the inputs of a traced graph the names that signature and state go by."""
+    for before, after in zip(old, [n for n in graph.nodes if n.op == "placeholder"], strict=True):
+        after.name, after.target = before.name, before.target
+        after.meta = {**before.meta, **{key: after.meta[key] for key in ("val", "tensor_meta")}}
+
+
+def _signature(old: ExportGraphSignature, graph: torch.fx.Graph) -> ExportGraphSignature:
+    """Return the signature with the names of the traced graph's outputs."""
+    output = graph.output_node()
+    results = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)
+    output.args = (tuple(results),)
+    specs = [
+        dataclasses.replace(spec, arg=dataclasses.replace(spec.arg, name=result.name))
+        for spec, result in zip(old.output_specs, results, strict=True)
+    ]
+    return ExportGraphSignature(input_specs=old.input_specs, output_specs=specs)
