@@ -3,7 +3,7 @@
 litert-torch decomposes an exported program three or four times, and each time
 torch runs its whole ahead-of-time machinery, which is most of a conversion.
 After the first time the graph is functional, and tracing it with the
-decomposition table gives the same operators in a third of the time. That was
+decomposition table gives the same operators in less time. That was
 seen for the operators listed here and no others: a graph with any other
 operator in it, before or after, goes torch's own way.
 """
