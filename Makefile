@@ -1,7 +1,9 @@
 # Everything sets itself up in .venv and .nnlite of this checkout; nothing else is touched.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= python3
+# For root the system's own, if it will do: model code runs as an account that may not read /root.
+PYTHON ?= $(shell [ "$$(id -u)" = 0 ] && /usr/bin/python3 -c 'import ensurepip, sys, venv; \
+  sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
