@@ -1,5 +1,6 @@
 """Benchmarks on this machine through the real queue tables: measured, refused, given back."""
 
+import dataclasses
 import threading
 import time
 import uuid
@@ -265,3 +266,11 @@ def test_heartbeats_say_where_the_measurement_stands(cluster, make_benchmarker, 
     benchmarker = make_benchmarker(ENDLESS, look)
     assert benchmark(benchmarker, row) is Outcome.RELEASED
     assert seen.is_set()
+
+
+def test_a_benchmark_goes_on_saying_so_while_it_runs(make_benchmarker, queued):
+    signs = []
+    benchmarker = make_benchmarker()
+    benchmarker.station = dataclasses.replace(benchmarker.station, alive=lambda: signs.append(1))
+    assert benchmark(benchmarker, queued()) is Outcome.DONE
+    assert len(signs) >= 2

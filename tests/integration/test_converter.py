@@ -33,13 +33,16 @@ def store(tmp_path: Path) -> ArtifactStore:
 def convert(cluster: Cluster, store: ArtifactStore) -> Callable[..., Outcome]:
     """Make one attempt at the conversion of a campaign with one model."""
 
-    def attempt(campaign: uuid.UUID, into: ArtifactStore = store) -> Outcome:
+    def attempt(
+        campaign: uuid.UUID, into: ArtifactStore = store, alive: Callable[[], None] = lambda: None
+    ) -> Outcome:
         station = Station(
             engine=cluster.engine,
             messenger=cluster.messenger,
             owner=living_owner(),
             settings=cluster.settings,
             stopping=lambda: False,
+            alive=alive,
         )
         converter = Converter(station=lambda: station, store=into, cores=choose_cores(""))
         row = cluster.conversion(campaign)["id"]
@@ -143,3 +146,9 @@ def test_the_key_of_the_cache_is_that_of_model_precision_and_converter(monkeypat
     assert "litert-torch" in converter_version() and "adaptive_max_pool2d" in converter_version()
     monkeypatch.setattr("nnlite_conversion.cache.converter", lambda: "another one")
     assert cache_key("a" * 64, Precision.FP32) != key
+
+
+def test_a_conversion_goes_on_saying_so_while_it_runs(cluster, convert):
+    signs = []
+    assert convert(cluster.submit("tiny").id, alive=lambda: signs.append(1)) is Outcome.DONE
+    assert len(signs) >= 2, "one before the child starts, the others while it runs"

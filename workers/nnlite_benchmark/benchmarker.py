@@ -161,6 +161,7 @@ class Benchmarker:
         deadline_s = time.monotonic() + self.station.settings.benchmark_deadline_s
         next_s = time.monotonic() + queue.heartbeat_s
         while not done.wait(_LOOK_S):
+            self.station.alive()
             if self.stop.is_set():
                 ended.set()
             now_s = time.monotonic()

@@ -171,6 +171,7 @@ class Supervision:
             RightLostError: the row is no longer this attempt's.
             Stopped: the worker was told to stop.
         """
+        self._station.alive()
         if self._station.stopping():
             raise Stopped("the worker was told to stop")
         if time.monotonic() - self._beat_s >= self._station.settings.queue.heartbeat_s:

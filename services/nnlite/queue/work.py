@@ -69,6 +69,8 @@ class Station:
     settings: Settings
     #: Whether the worker is told to stop.
     stopping: Callable[[], bool]
+    #: Says that work goes on, to the worker's watchdog; called in every wait of an attempt.
+    alive: Callable[[], None] = lambda: None
 
 
 Perform = Callable[[Claim], Result]
@@ -148,6 +150,7 @@ def _write_end(station: Station, claim: Claim, end: Result | Failure | None, dea
                 log.error("the end of an attempt could not be written", error=_first_line(error))
                 break
             log.warning("Postgres cannot be reached; trying again", pause_s=pause_s, error=_first_line(error))
+            station.alive()
             threading.Event().wait(pause_s)
             pause_s = min(pause_s * 2, 5.0)
     log.info("right lost; nothing was written")

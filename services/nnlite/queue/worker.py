@@ -48,6 +48,7 @@ def open_station(endpoints: Endpoints, settings: Settings, node: str, vitals: Vi
         owner=Owner(node=node, instance=Instance.current()),
         settings=settings,
         stopping=lambda: vitals.stopping,
+        alive=vitals.alive,
     )
 
 
