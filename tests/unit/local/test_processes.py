@@ -1,5 +1,6 @@
 """A process is known by PID and start time; a session is ended whole; strangers are left alone."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,7 +37,8 @@ def family():
         [sys.executable, "-S", "-c", FAMILY], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as leader:
         yield leader, int(leader.stdout.readline())
-        leader.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(leader.pid, signal.SIGKILL)
 
 
 def test_a_process_is_alive_until_it_ends_even_before_it_is_reaped(sleeper):
