@@ -63,7 +63,7 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(INSTALLED) $(LEMUR) ## Run every benchmark (about 40 minutes); prints a table, writes build/benchmarks.json
+bench: $(INSTALLED) $(LEMUR) ## Run every benchmark (about ten minutes); prints a table, writes build/benchmarks.json
 	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
 
 constraints: $(UV) ## Choose the exact versions anew

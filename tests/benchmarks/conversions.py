@@ -28,6 +28,15 @@ from nnlite.results.database import autocommit, engine_for, upgrade
 from nnlite.results.queries import campaigns
 from nnlite.settings import Settings, load_settings
 
+# What an attempt took beside the stages of its child: claim, cache, fork, storing, writing.
+_OVERHEAD = text("""
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY overhead_s) * 1000 AS median_ms FROM (
+    SELECT extract(epoch FROM a.ended_at - a.started_at)
+           - (SELECT sum(value::bigint) / 1e9 FROM jsonb_each_text(a.details -> 'timings_ns')) AS overhead_s
+    FROM attempt a
+    WHERE a.kind = 'conversion' AND a.outcome = 'done' AND a.details -> 'timings_ns' IS NOT NULL
+) o
+""")
 MODELS = 20
 SEED = 11
 PROCESSES = 2
@@ -35,7 +44,7 @@ _TIMEOUT_S = 1800
 
 
 def run(models: int = MODELS) -> dict[str, Any]:
-    """Return both rates and their ratio."""
+    """Return both rates, their ratio, and what a conversion costs beside its stages."""
     with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
         home = Path(folder)
         home.chmod(0o755)
@@ -47,7 +56,7 @@ def run(models: int = MODELS) -> dict[str, Any]:
         candidates = select(source.models(), limit=models + models // 2, seed=SEED)
         plain = _plain(candidates, [source.code(model) for model in candidates], models)
         chosen = [model for model in candidates if model.name in plain]
-        ours_s = _ours(settings, chosen, source)
+        ours_s, overhead_ms = _ours(settings, chosen, source)
     plain_s = sum(plain.values())
     return {
         "models": len(chosen),
@@ -57,6 +66,7 @@ def run(models: int = MODELS) -> dict[str, Any]:
         "ours_per_hour": round(len(chosen) / ours_s * 3600),
         "processes": PROCESSES,
         "ratio": round(plain_s / ours_s, 2),
+        "overhead_ms_per_conversion": round(overhead_ms, 1),
     }
 
 
@@ -102,7 +112,7 @@ def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> d
     return seconds
 
 
-def _ours(settings: Settings, models: list[CatalogModel], source: Any) -> float:
+def _ours(settings: Settings, models: list[CatalogModel], source: Any) -> tuple[float, float]:
     with servers(settings) as endpoints:
         upgrade(endpoints.database_url)
         engine = engine_for(endpoints.database_url)
@@ -118,7 +128,7 @@ def _ours(settings: Settings, models: list[CatalogModel], source: Any) -> float:
                     raise RuntimeError(f"not converted: {progress}, worker {worker.returncode}")
                 time.sleep(0.2)
             assert progress.converted == len(models), progress
-            return _span_s(engine)
+            return _span_s(engine), _overhead_ms(engine)
         finally:
             worker.terminate()
             worker.wait(60)
@@ -132,6 +142,11 @@ def _worker(settings: Settings, endpoints: Endpoints) -> subprocess.Popen[bytes]
     }  # fmt: skip
     command = [sys.executable, "-m", "nnlite.cli", "worker", "convert", "--concurrency", str(PROCESSES)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+
+def _overhead_ms(engine: Engine) -> float:
+    with autocommit(engine) as connection:
+        return float(connection.scalar(_OVERHEAD))
 
 
 def _span_s(engine: Engine) -> float:
