@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.sources import DotEnvSettingsSource
 
 from nnlite.failures import Limits, NnliteError
+from nnlite.vocabulary import Backend
 
 PREFIX = "NNLITE_"
 
@@ -162,6 +163,16 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     local: LocalSettings = LocalSettings()
 
+    @model_validator(mode="after")
+    def _messages_outlive_work(self) -> Self:
+        longest_s = max(self.conversion_deadline_s, self.benchmark_deadline_s)
+        if self.queue.visibility_timeout_s <= longest_s:
+            raise ValueError(
+                f"{PREFIX}QUEUE__VISIBILITY_TIMEOUT_S={self.queue.visibility_timeout_s} must be above the "
+                f"longest deadline, {longest_s:g} s: Redis would deliver work that is still being done"
+            )
+        return self
+
     @field_validator("home", "secrets_file", "lemur")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
@@ -198,9 +209,11 @@ class Settings(BaseSettings):
 
     @property
     def benchmark_deadline_s(self) -> float:
-        """Longest that one attempt at a benchmark may hold its row, per backend."""
+        """Longest that one attempt at a benchmark may hold its row, all backends one after another."""
         m = self.measurement
-        return 2 * (m.quiet_timeout_s + m.initialize_timeout_s + m.warmup_max_s + m.few_runs_max_s) + 120
+        # Twice: a measurement whose canary drifts is made again. Before it, converters may have their turn.
+        tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + m.warmup_max_s + m.few_runs_max_s)
+        return len(Backend) * (tries_s + 2 * m.quiet_batch_s) + 120
 
 
 def _checked_secrets(path: Path) -> Path:
@@ -247,8 +260,11 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(f"{' or '.join(set_)} cannot be read; lists are JSON: {example}") from error
     except ValidationError as error:
         first = error.errors()[0]
+        why = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # a rule between groups names its variables itself
+            raise SettingsError(why) from error
         variable = PREFIX + "__".join(str(part).upper() for part in first["loc"])
-        raise SettingsError(f"{variable}={first.get('input')!r}: {first['msg']}") from error
+        raise SettingsError(f"{variable}={first.get('input')!r}: {why}") from error
 
 
 def _variables() -> Iterator[tuple[str, str]]:

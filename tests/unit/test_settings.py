@@ -158,3 +158,10 @@ def test_an_attempt_may_hold_its_row_longer_than_its_own_limits(monkeypatch):
 def test_settings_are_read_only():
     with pytest.raises(ValueError, match="frozen"):
         Settings(_env_file=None).log_level = "DEBUG"
+
+
+def test_a_visibility_timeout_below_the_longest_deadline_is_refused(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NNLITE_QUEUE__VISIBILITY_TIMEOUT_S", "60")
+    with pytest.raises(SettingsError, match=r"^NNLITE_QUEUE__VISIBILITY_TIMEOUT_S=60 must be above"):
+        load_settings()
