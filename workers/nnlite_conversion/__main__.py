@@ -8,6 +8,8 @@ read it in /proc); `nnlite worker convert` sees to both.
 import argparse
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 import structlog
 from celery import signals
@@ -46,12 +48,13 @@ def main() -> int:
 
 def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) -> int:
     from nnlite_conversion.converter import Converter
-    from nnlite_conversion.ledger import kill_leftovers
+    from nnlite_conversion.ledger import kill_leftovers, remove_leftovers
     from nnlite_conversion.preload import preload
 
     vitals = Vitals()
     station = stations(endpoints, settings, node, vitals)
     kill_leftovers(settings.home / "conversions" / "ledger")
+    remove_leftovers(settings.home / "conversions", Path(tempfile.gettempdir()))
     store = open_store(settings)
     store.check()
     give_back_leftovers(station(), WorkKind.CONVERSION)

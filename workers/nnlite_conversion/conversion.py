@@ -21,7 +21,7 @@ from nnlite.failures import Failure, FailureClass
 from nnlite.settings import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion import child, explanations, sandbox
-from nnlite_conversion.ledger import kill_leftovers, noted
+from nnlite_conversion.ledger import folder_prefix, kill_leftovers, noted
 from nnlite_conversion.messages import (
     ArtifactReport,
     Refusal,
@@ -81,7 +81,7 @@ def convert(
     _wait_for_turn(settings, tick, tick_s)
     uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
     workdir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="job-", dir=workdir) as made:
+    with tempfile.TemporaryDirectory(prefix=folder_prefix(), dir=workdir) as made:
         folder = Path(made)
         with _scratch(folder, uid) as (scratch, owner):
             isolation = child.Isolation(uid=owner, network=settings.network, scratch=scratch)
@@ -170,7 +170,7 @@ def _scratch(folder: Path, uid: int | None) -> Iterator[tuple[Path, int | None]]
         place = Path(tempfile.gettempdir())
         if not sandbox.reachable(place, uid):
             place, uid = folder, None
-    scratch = Path(tempfile.mkdtemp(prefix="nnlite-", dir=place))
+    scratch = Path(tempfile.mkdtemp(prefix=folder_prefix(), dir=place))
     try:
         if uid is not None:
             os.chown(scratch, uid, uid)

@@ -7,6 +7,8 @@ when it has ended. Whoever starts in its place ends what the notes still name.
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from nnlite.queue.owner import Instance
 from nnlite_conversion import processes
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -76,6 +79,23 @@ def kill_leftovers(ledger: Path) -> list[int]:
                 killed.append(note.group)
         path.unlink(missing_ok=True)
     return killed
+
+
+def folder_prefix() -> str:
+    """Return how the names of this process's folders begin: they say whose they are."""
+    return f"nnlite-job-{str(Instance.current()).replace('/', '-')}-"
+
+
+def remove_leftovers(*places: Path) -> list[Path]:
+    """Remove the folders in `places` whose process is gone, as far as that can be seen from here."""
+    removed: list[Path] = []
+    for place in places:
+        for folder in sorted(place.glob("nnlite-job-*")) if place.is_dir() else []:
+            owner = re.match(r"nnlite-job-(.+)-(\d+)-(\d+)-(\d+)-[^-]*$", folder.name)
+            if owner and Instance.parse("/".join(owner.groups())).is_dead():
+                shutil.rmtree(folder, ignore_errors=True)
+                removed.append(folder)
+    return removed
 
 
 def _read(path: Path) -> Note | None:
