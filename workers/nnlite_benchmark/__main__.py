@@ -4,12 +4,8 @@ import argparse
 import sys
 import threading
 
-import structlog
-
-from nnlite import logs
 from nnlite.artifacts import open_store
-from nnlite.failures import NnliteError
-from nnlite.local import Endpoints, servers
+from nnlite.local import Endpoints
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.watchdog import Vitals
 from nnlite.queue.worker import (
@@ -18,18 +14,16 @@ from nnlite.queue.worker import (
     default_node,
     give_back_leftovers,
     open_station,
+    run_process,
     run_worker,
 )
-from nnlite.results.database import migrate_embedded
 from nnlite.results.recording import heal_incidents, record_device
-from nnlite.settings import Settings, SettingsError, load_settings
+from nnlite.settings import Settings, SettingsError
 from nnlite.vocabulary import WorkKind
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.device import Device
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.host.process import OnStage
-
-log = structlog.get_logger()
 
 
 def main() -> int:
@@ -39,15 +33,7 @@ def main() -> int:
     parser.add_argument("--pool", required=True)
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
-    try:
-        settings = load_settings()
-        logs.configure(settings.log_level)
-        with servers(settings) as endpoints:
-            migrate_embedded(settings, endpoints.database_url)
-            return _run(settings, endpoints, arguments)
-    except NnliteError as error:
-        log.error(str(error))
-        return 1
+    return run_process(lambda settings, endpoints: _run(settings, endpoints, arguments))
 
 
 def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace) -> int:

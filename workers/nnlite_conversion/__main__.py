@@ -11,22 +11,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-import structlog
 from celery import signals
 
-from nnlite import logs
 from nnlite.artifacts import open_store
-from nnlite.failures import NnliteError
-from nnlite.local import Endpoints, servers
+from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.watchdog import Vitals
-from nnlite.queue.worker import WorkerPlan, default_node, give_back_leftovers, run_worker, stations
+from nnlite.queue.worker import (
+    WorkerPlan,
+    default_node,
+    give_back_leftovers,
+    run_process,
+    run_worker,
+    stations,
+)
 from nnlite.quiet import choose_cores
-from nnlite.results.database import migrate_embedded
-from nnlite.settings import Settings, load_settings
+from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
-
-log = structlog.get_logger()
 
 
 def main() -> int:
@@ -35,15 +36,11 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, required=True)
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
-    try:
-        settings = load_settings()
-        logs.configure(settings.log_level)
-        with servers(settings) as endpoints:
-            migrate_embedded(settings, endpoints.database_url)
-            return _run(settings, endpoints, default_node(arguments.name), arguments.concurrency)
-    except NnliteError as error:
-        log.error(str(error))
-        return 1
+    return run_process(
+        lambda settings, endpoints: _run(
+            settings, endpoints, default_node(arguments.name), arguments.concurrency
+        )
+    )
 
 
 def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) -> int:

@@ -7,7 +7,6 @@ stores what came out. What happens inside the child is `conversion`'s.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import structlog
@@ -108,7 +107,7 @@ class Converter:
         ):
             if outcome.left_out is not None:
                 return Result(
-                    write=partial(_write_left_out, claim=claim, parameters=outcome.parameters),
+                    write=lambda connection: record_left_out(connection, claim, outcome.parameters),
                     state=WorkState.LEFT_OUT,
                     reason=outcome.left_out,
                     details=_details(outcome),
@@ -224,10 +223,6 @@ def _done(
     return Result(
         write=lambda connection: record_conversion(connection, claim, model, rows), details=details or {}
     )
-
-
-def _write_left_out(connection: Any, *, claim: Claim, parameters: int | None) -> list[Any]:
-    return record_left_out(connection, claim, parameters)
 
 
 def _details(outcome: ConversionOutcome) -> dict[str, Any]:

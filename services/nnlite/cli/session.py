@@ -21,7 +21,6 @@ class Session:
     settings: Settings
     engine: Engine
     messenger: Messenger
-    database_url: str
 
 
 @contextmanager
@@ -38,9 +37,7 @@ def session() -> Iterator[Session]:
         messenger = Messenger(found.broker_url, settings.broker_timeout_s)
         try:
             check_schema(engine)
-            yield Session(
-                settings=settings, engine=engine, messenger=messenger, database_url=found.database_url
-            )
+            yield Session(settings=settings, engine=engine, messenger=messenger)
         finally:
             messenger.close()
             engine.dispose()

@@ -17,7 +17,9 @@ from typing import Any
 import structlog
 from celery import Celery, Task, signals
 
-from nnlite.local import Endpoints
+from nnlite import logs
+from nnlite.failures import NnliteError
+from nnlite.local import Endpoints, servers
 from nnlite.queue import leases
 from nnlite.queue.app import create_app, task_name
 from nnlite.queue.messages import Messenger
@@ -25,8 +27,8 @@ from nnlite.queue.owner import Instance, Owner
 from nnlite.queue.process import die_with_parent
 from nnlite.queue.watchdog import Vitals, Watchdog
 from nnlite.queue.work import BUSY_PAUSE_S, Outcome, Perform, Station, UnreachableError, send, work
-from nnlite.results.database import check_schema, engine_for
-from nnlite.settings import Settings
+from nnlite.results.database import check_schema, engine_for, migrate_embedded
+from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import WorkKind
 
 log = structlog.get_logger()
@@ -50,6 +52,22 @@ def open_station(endpoints: Endpoints, settings: Settings, node: str, vitals: Vi
         stopping=lambda: vitals.stopping,
         alive=vitals.alive,
     )
+
+
+def run_process(run: Callable[[Settings, Endpoints], int]) -> int:
+    """Open the settings, the logs and the servers, and return the exit code of `run` with them.
+
+    What cannot be used is said in the log, and the exit code is 1.
+    """
+    try:
+        settings = load_settings()
+        logs.configure(settings.log_level)
+        with servers(settings) as endpoints:
+            migrate_embedded(settings, endpoints.database_url)
+            return run(settings, endpoints)
+    except NnliteError as error:
+        log.error(str(error))
+        return 1
 
 
 def stations(endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals) -> Callable[[], Station]:
