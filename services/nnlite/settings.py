@@ -94,11 +94,61 @@ class MeasurementSettings(Group):
     max_samples: int = Field(10_000, gt=0, description="samples kept; statistics use all")
     canary_runs: int = Field(20, ge=4)
     max_canary_drift: float = Field(0.10, gt=0)
+    max_thermal_status: int = Field(
+        1, ge=0, le=6, description="throttled above Android's thermal status 1, light; phones rest there"
+    )
     initialize_timeout_s: float = Field(120, gt=0)
     quiet_timeout_s: float = Field(30, gt=0, description="wait for the machine's other work, then not_quiet")
     quiet_batch_s: float = Field(
         60, gt=0, description="measure at most this long before converters get a turn"
     )
+
+
+class AndroidSettings(Group):
+    """Emulators and phones: programs, and deadlines of what is done with them."""
+
+    apk: Path | None = Field(None, description="the benchmark app; empty: HOME/nnlite-benchmark.apk")
+    adb: Path | None = Field(None, description="the adb program; empty: the one that adbutils brings")
+    command_timeout_s: float = Field(30, gt=0, description="one command in the device's shell")
+    transfer_timeout_s: float = Field(300, gt=0, description="pushing or pulling one file")
+    install_timeout_s: float = Field(180, gt=0, description="installing the app")
+    server_timeout_s: float = Field(10, gt=0, description="until the worker's own adb server answers")
+    connect_timeout_s: float = Field(60, gt=0, description="until adb shows the device")
+    boot_timeout_s: float = Field(300, gt=0, description="until the system says that it has booted")
+    ready_timeout_s: float = Field(120, gt=0, description="each check that follows: animation, packages, ...")
+    poll_s: float = Field(1, gt=0, description="between two looks at a device that is not ready")
+    min_free_mb: int = Field(500, ge=0, description="free space that a ready device has, MiB")
+    app_start_timeout_s: float = Field(60, gt=0, description="until the app says that it initializes")
+    pull_grace_s: float = Field(30, gt=0, description="from the app's last run to its report")
+    cool_off_s: float = Field(180, ge=0, description="rest before the worker is started anew")
+    gpu_fp16: bool = Field(False, description="let the GPU compute in fp16")
+
+
+class EmulatorSettings(Group):
+    """The virtual devices that workers make and start."""
+
+    sdk: Path | None = Field(None, description="the Android SDK; empty: ANDROID_HOME, ANDROID_SDK_ROOT")
+    avd_home: Path | None = Field(None, description="where AVDs are found and made; empty: HOME/avd")
+    profile: str = Field("pixel_4", description="hardware profile of an AVD that is made")
+    api_level: int = Field(30, ge=26)
+    image: str = Field("google_apis", description="tag of the system image")
+    abi: str = "x86_64"
+    memory_mb: int = Field(3072, ge=512)
+    cores: int = Field(2, ge=1)
+    data_partition_mb: int = Field(6144, ge=2048)
+    gpu: str = Field("swiftshader_indirect", description="the emulator's -gpu mode")
+    acceleration: bool = Field(True, description="refuse to start without hardware acceleration")
+    snapshot_boot: bool = Field(False, description="boot from the AVD's quick-boot snapshot where it has one")
+    start_stagger_s: float = Field(15, ge=0, description="between the starts of two emulators of one host")
+    stop_timeout_s: float = Field(15, gt=0, description="an orderly stop of an emulator, then SIGKILL")
+
+
+class PhoneSettings(Group):
+    """When a phone may measure."""
+
+    min_battery_percent: float = Field(20, ge=0, le=100)
+    max_battery_c: float = Field(40, gt=0, description="rests above this temperature of the battery")
+    gate_poll_s: float = Field(10, gt=0, description="between two looks at a phone that rests or is away")
 
 
 class QueueSettings(Group):
@@ -160,6 +210,9 @@ class Settings(BaseSettings):
     catalog: CatalogSettings = CatalogSettings()
     conversion: ConversionSettings = ConversionSettings()
     measurement: MeasurementSettings = MeasurementSettings()
+    android: AndroidSettings = AndroidSettings()
+    emulator: EmulatorSettings = EmulatorSettings()
+    phone: PhoneSettings = PhoneSettings()
     queue: QueueSettings = QueueSettings()
     local: LocalSettings = LocalSettings()
 
@@ -213,7 +266,8 @@ class Settings(BaseSettings):
         m = self.measurement
         # Twice: a measurement whose canary drifts is made again. Before it, converters may have their turn.
         tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + m.warmup_max_s + m.few_runs_max_s)
-        return len(Backend) * (tries_s + 2 * m.quiet_batch_s) + 120
+        transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
+        return len(Backend) * (tries_s + 2 * m.quiet_batch_s + transfers_s) + 120
 
 
 def _checked_secrets(path: Path) -> Path:

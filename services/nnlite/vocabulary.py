@@ -32,6 +32,41 @@ class DeviceKind(StrEnum):
     HOST = "host"
 
 
+class DeviceStatus(StrEnum):
+    """Where a device stands; what its worker wrote last."""
+
+    STARTING = "starting"  # being made ready
+    READY = "ready"  # takes work
+    FAULTY = "faulty"  # did something wrong; not yet seen to
+    RECOVERING = "recovering"  # its worker climbs the recovery ladder
+    COOLING_OFF = "cooling_off"  # rests before its worker is started anew
+    WAITING = "waiting"  # a phone that is unplugged, too warm or too low on battery
+    QUARANTINED = "quarantined"  # takes no work until a person releases it
+    STOPPED = "stopped"  # no worker
+
+
+class Fault(StrEnum):
+    """What a device did wrong: the kind of an incident."""
+
+    ADB_SERVER_GONE = "adb_server_gone"  # the worker's own adb server does not answer
+    DISCONNECTED = "disconnected"  # adb does not know the device any more
+    OFFLINE = "offline"  # adb knows it, and it does not answer
+    UNAUTHORIZED = "unauthorized"  # it does not accept this host's key
+    NO_ANSWER = "no_answer"  # a command outlasted its deadline
+    COMMAND_FAILED = "command_failed"  # a command or a transfer broke off or said no
+    EMULATOR_FAILED = "emulator_failed"  # the emulator could not be started
+    EMULATOR_GONE = "emulator_gone"  # the emulator's process ended
+    BOOT_TIMEOUT = "boot_timeout"  # not booted within its deadline
+    NOT_RESPONDING = "not_responding"  # a "not responding" dialog has the focus
+    STORAGE_FULL = "storage_full"
+    INSTALL_FAILED = "install_failed"
+    APP_CRASHED = "app_crashed"
+    APP_HUNG = "app_hung"
+    BAD_REPORT = "bad_report"  # what came back cannot be read or does not fit
+    PROCESS_DIED = "process_died"  # the host's measuring process died, hung or wrote nonsense
+    WRONG_CANARY = "wrong_canary"  # it computes something else
+
+
 class Verdict(StrEnum):
     """How far a measurement may be trusted; never published without it."""
 
@@ -84,7 +119,10 @@ class Stage(StrEnum):
     STORE = "store"
     FETCH = "fetch"  # the artifact from the store
     QUIET = "quiet"  # waiting for the machine's other work
+    PREPARE = "prepare"  # the device is made ready
+    PUSH = "push"  # artifact and inputs to the device
     CANARY = "canary"
     INITIALIZE = "initialize"
     WARM_UP = "warm-up"
     RUN = "run"
+    PULL = "pull"  # outputs from the device

@@ -73,9 +73,22 @@ def decode_samples(text: str, *, max_samples: int) -> Samples:
     if not text:
         return np.empty(0, np.int64)
     try:
-        inflate = zlib.decompressobj()
-        raw = inflate.decompress(base64.b64decode(text, validate=True), max_samples * 8 + 1)
-    except (zlib.error, binascii.Error) as error:
+        compressed = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"samples cannot be decoded: {error}") from error
+    return inflate_samples(compressed, max_samples=max_samples)
+
+
+def inflate_samples(compressed: bytes, *, max_samples: int) -> Samples:
+    """Return the samples of a samples file: zlib of little-endian int64 nanoseconds.
+
+    Raises:
+        ValueError: no such file, more than `max_samples`, or a negative duration.
+    """
+    inflate = zlib.decompressobj()
+    try:
+        raw = inflate.decompress(compressed, max_samples * 8 + 1)
+    except zlib.error as error:
         raise ValueError(f"samples cannot be decoded: {error}") from error
     if len(raw) > max_samples * 8 or not inflate.eof or len(raw) % 8:
         raise ValueError(f"samples are cut off or more than {max_samples}")

@@ -30,6 +30,12 @@ class Evidence:
     quiet: bool = True
     delegated_nodes: int | None = None
     total_nodes: int | None = None
+    #: The delegate that the backend stands for took no node.
+    not_delegated: bool = False
+    #: The app was in front and scheduled as such; None: no app.
+    in_front: bool | None = None
+    #: The highest thermal status before and after; None: the device does not tell.
+    thermal_status: int | None = None
 
 
 def judge(evidence: Evidence, settings: MeasurementSettings) -> tuple[Verdict, tuple[Reason, ...]]:
@@ -37,6 +43,8 @@ def judge(evidence: Evidence, settings: MeasurementSettings) -> tuple[Verdict, t
     reasons = tuple(reason for reason, holds in _reasons(evidence, settings).items() if holds)
     if INVALIDATING & set(reasons):
         return Verdict.INVALID, reasons
+    if Reason.THERMAL in reasons:
+        return Verdict.THROTTLED, reasons
     if DISTURBING & set(reasons):
         return Verdict.NOISY, reasons
     return Verdict.VALID, reasons
@@ -45,13 +53,16 @@ def judge(evidence: Evidence, settings: MeasurementSettings) -> tuple[Verdict, t
 def _reasons(evidence: Evidence, settings: MeasurementSettings) -> dict[Reason, bool]:
     measured = not evidence.refused
     return {
-        Reason.RUNTIME: evidence.refused,
+        Reason.NOT_DELEGATED: evidence.not_delegated,
+        Reason.RUNTIME: evidence.refused and not evidence.not_delegated,
         Reason.PARITY: evidence.parity_ok is False,
         Reason.TOO_SLOW: measured and evidence.runs < settings.few_runs,
+        Reason.THERMAL: _above(evidence.thermal_status, settings.max_thermal_status),
         Reason.SPREAD: _above(evidence.mad_ratio, settings.max_mad_ratio),
         Reason.DRIFT: _above(evidence.slice_drift, settings.max_slice_drift),
         Reason.CANARY: _above(evidence.canary_drift, settings.max_canary_drift),
         Reason.NOT_QUIET: measured and not evidence.quiet,
+        Reason.NOT_TOP_APP: measured and evidence.in_front is False,
         Reason.FEW_RUNS: measured and settings.few_runs <= evidence.runs < settings.min_runs,
         Reason.PARTIAL_DELEGATION: _is_partial(evidence),
         Reason.ARTIFACT_PARITY: not evidence.artifact_parity_ok,
@@ -63,6 +74,6 @@ def _above(value: float | None, limit: float) -> bool:
 
 
 def _is_partial(evidence: Evidence) -> bool:
-    if evidence.delegated_nodes is None or evidence.total_nodes is None:
+    if evidence.not_delegated or evidence.delegated_nodes is None or evidence.total_nodes is None:
         return False
     return evidence.delegated_nodes < evidence.total_nodes

@@ -53,6 +53,8 @@ class Reason(StrEnum):
     CANARY = "canary"  # the canary's p25 before and after differ by more than the limit, twice
     NOT_QUIET = "not_quiet"  # the machine's other work could not be held still
     NOT_TOP_APP = "not_top_app"  # the app was not in front
+    # throttled
+    THERMAL = "thermal"  # the device says that it slows down to cool
     # invalid
     TOO_SLOW = "too_slow"  # too few runs in the longest time allowed
     PARITY = "parity"  # the device computes something else
@@ -65,6 +67,7 @@ class QuietMode(StrEnum):
 
     CORES_APART = "cores_apart"
     TURNS = "turns"
+    OWN_MACHINE = "own_machine"  # a phone: nothing of ours runs on it
 
 
 class Part(BaseModel):
@@ -96,38 +99,16 @@ class Output(Part):
     scale: float | None = Field(None, description="quantization: value = scale x (integer - zero_point)")
     zero_point: int | None = None
     file: Word = Field(description="file name without folder; raw, little-endian")
+    size_bytes: Count | None = None
     sha256: Sha256
 
 
-class RunReport(Part):
-    """What one measuring process saw of one artifact on one backend; untrusted until validated."""
+class RunFile(Part):
+    """A file that a measuring process left beside its report."""
 
-    schema_version: Literal[1] = 1
-    runtime: Word
-    runtime_version: Word
-    threads: Count
-    cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = ()
-    stage: Stage = Field(description="where it ended; `run` when it did all")
-    error: Text | None = Field(None, description="what the runtime refused, in its own words")
-    init_ns: Nanoseconds | None = Field(None, description="constructor to ready")
-    load_ns: Nanoseconds | None = Field(None, description="host only: the constructor")
-    prepare_ns: Nanoseconds | None = Field(None, description="host only: allocating tensors")
-    first_inference_ns: Nanoseconds | None = None
-    warmup_runs: Count = 0
-    warmup_ns: Nanoseconds = 0
-    run_ns: Nanoseconds = Field(0, description="first timed run's start to last one's end")
-    samples: Annotated[str, StringConstraints(max_length=MAX_SAMPLES_TEXT)] = Field(
-        "", description="base64 of zlib of little-endian int64 nanoseconds, in order of time"
-    )
-    samples_complete: bool = Field(True, description="false: thinned evenly by the measuring process")
-    peak_rss_kb: Kilobytes | None = Field(
-        None, description="VmHWM from before the model to the end of the warm-up; without GPU memory"
-    )
-    baseline_rss_kb: Kilobytes | None = Field(None, description="VmRSS before the model")
-    pss_before_kb: Kilobytes | None = None
-    pss_after_kb: Kilobytes | None = None
-    delegation: Delegation | None = None
-    outputs: Annotated[tuple[Output, ...], Field(max_length=256)] = ()
+    file: Word = Field(description="file name without folder")
+    size_bytes: Count
+    sha256: Sha256
 
 
 class Latency(Part):
@@ -146,6 +127,82 @@ class Latency(Part):
     slice_drift: Ratio | None = Field(
         description="(max - min) / median of ten slices' medians; null: few runs"
     )
+
+
+class DeviceState(Part):
+    """What changes on a device from minute to minute; null where the device does not tell."""
+
+    at: AwareDatetime
+    free_ram_kb: Kilobytes | None = None
+    available_ram_kb: Kilobytes | None = None
+    cached_kb: Kilobytes | None = None
+    load_1m: Ratio | None = None
+    governor: Word | None = None
+    frequency_khz: Count | None = Field(None, description="mean of the cores that measure")
+    frequencies_khz: Annotated[tuple[Count | None, ...], Field(max_length=4096)] = Field(
+        (), description="each core's; null: it is offline or does not tell"
+    )
+    temperatures_c: Annotated[dict[Word, float], Field(max_length=64)] = {}
+    battery_percent: Ratio | None = None
+    charging: bool | None = None
+    thermal_status: Count | None = Field(None, description="Android's PowerManager.THERMAL_STATUS_*")
+    cpuset: Word | None = Field(None, description="/proc/self/cpuset of the measuring process")
+
+
+class Refusal(StrEnum):
+    """Who said no, in a run report with an error."""
+
+    RUNTIME = "runtime"  # the runtime or the delegate, with an error of its own
+    NOT_DELEGATED = "not_delegated"  # the delegate took no node of the graph
+
+
+class RunReport(Part):
+    """What one measuring process saw of one artifact on one backend; untrusted until validated."""
+
+    schema_version: Literal[1] = 1
+    runtime: Word
+    runtime_version: Word
+    threads: Count
+    cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = ()
+    stage: Stage = Field(description="where it ended; `run` when it did all")
+    error: Text | None = Field(None, description="what the runtime refused, in its own words")
+    refusal: Refusal | None = Field(None, description="with an error: who refused; null: the runtime")
+    init_ns: Nanoseconds | None = Field(None, description="constructor to ready")
+    load_ns: Nanoseconds | None = Field(None, description="host only: the constructor")
+    prepare_ns: Nanoseconds | None = Field(None, description="host only: allocating tensors")
+    first_inference_ns: Nanoseconds | None = None
+    warmup_runs: Count = 0
+    warmup_ns: Nanoseconds = 0
+    run_ns: Nanoseconds = Field(0, description="first timed run's start to last one's end")
+    samples: Annotated[str, StringConstraints(max_length=MAX_SAMPLES_TEXT)] = Field(
+        "", description="base64 of zlib of little-endian int64 nanoseconds, in order of time"
+    )
+    samples_file: RunFile | None = Field(
+        None, description="where `samples` would be large: its bytes before base64"
+    )
+    samples_complete: bool = Field(True, description="false: thinned evenly by the measuring process")
+    runs: Count | None = Field(None, description="timed runs; null: as many as there are samples")
+    latency: Latency | None = Field(
+        None, description="the measuring process's own statistics; used where its samples are thinned"
+    )
+    peak_rss_kb: Kilobytes | None = Field(
+        None, description="VmHWM from before the model to the end of the warm-up; without GPU memory"
+    )
+    baseline_rss_kb: Kilobytes | None = Field(None, description="VmRSS before the model")
+    pss_before_kb: Kilobytes | None = None
+    pss_after_kb: Kilobytes | None = None
+    delegation: Delegation | None = None
+    nnapi_errno: int | None = Field(None, description="npu only: NNAPI's last error code; 0: none")
+    precision_loss: bool | None = Field(None, description="gpu only: may compute in fp16")
+    in_front: bool | None = Field(
+        None, description="Android only: the app had the window focus from warm-up to end"
+    )
+    before: DeviceState | None = Field(None, description="Android only: as the app saw it before the model")
+    after: DeviceState | None = Field(None, description="Android only: as the app saw it after the runs")
+    folder: Word | None = Field(
+        None, description="Android only: where the files lie on the device; null: sent as status pieces"
+    )
+    outputs: Annotated[tuple[Output, ...], Field(max_length=256)] = ()
 
 
 class Canary(Part):
@@ -172,21 +229,6 @@ class Quiet(Part):
     mode: QuietMode
     quiet: bool
     waited_ns: Nanoseconds
-
-
-class DeviceState(Part):
-    """What changes on a device from minute to minute; null where the device does not tell."""
-
-    at: AwareDatetime
-    free_ram_kb: Kilobytes | None = None
-    available_ram_kb: Kilobytes | None = None
-    cached_kb: Kilobytes | None = None
-    load_1m: Ratio | None = None
-    governor: Word | None = None
-    frequency_khz: Count | None = Field(None, description="mean of the cores that measure")
-    temperatures_c: Annotated[dict[Word, float], Field(max_length=64)] = {}
-    battery_percent: Ratio | None = None
-    thermal_status: Count | None = Field(None, description="Android's PowerManager.THERMAL_STATUS_*")
 
 
 class MeasurementReport(Part):
@@ -223,6 +265,9 @@ class MeasurementReport(Part):
     pss_before_kb: Kilobytes | None = None
     pss_after_kb: Kilobytes | None = None
     delegation: Delegation | None = None
+    nnapi_errno: int | None = None
+    precision_loss: bool | None = None
+    in_front: bool | None = None
     canary: Canary | None = None
     parity: Parity | None = Field(None, description="null where no expected outputs were at hand")
     quiet: Quiet | None = None

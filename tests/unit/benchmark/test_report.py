@@ -12,6 +12,7 @@ from nnlite.quiet import choose_cores
 from nnlite.results.report import (
     SCHEMA_FILE,
     BenchmarkReport,
+    Delegation,
     DeviceState,
     Reason,
     RunReport,
@@ -26,7 +27,12 @@ from nnlite_benchmark.host.context import host_context, host_state
 from nnlite_benchmark.measurement import Run, measurement_report
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-RUN = RunReport(runtime="LiteRT", runtime_version="2.3.0", threads=1, stage=Stage.RUN, init_ns=5)
+DELEGATION = Delegation(
+    delegate="TfLiteXNNPackDelegate", delegated_nodes=3, total_nodes=3, partitions=1, counted_from="log"
+)
+RUN = RunReport(
+    runtime="LiteRT", runtime_version="2.3.0", threads=1, stage=Stage.RUN, init_ns=5, delegation=DELEGATION
+)
 
 
 def measurement(tmp_path, backend=Backend.CPU, *, parity=True, median_ns=1_000_000, error=None):
