@@ -10,12 +10,12 @@ from nnlite.artifacts import ArtifactStore, file_sha256
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
+from nnlite.results.devices import record_device
 from nnlite.results.recording import (
     ArtifactRow,
     ConvertedModel,
     record_benchmark,
     record_conversion,
-    record_device,
 )
 from nnlite.results.report import (
     BenchmarkReport,
@@ -26,7 +26,7 @@ from nnlite.results.report import (
     QuietMode,
     Reason,
 )
-from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict, WorkKind
+from nnlite.vocabulary import Backend, DeviceKind, DeviceStatus, Precision, Stage, Verdict, WorkKind
 from nnlite_benchmark import canary
 
 CONTEXT = DeviceContext(
@@ -152,7 +152,7 @@ def refusal(backend: Backend = Backend.CPU, error: str = "unknown operator") -> 
 
 def finish_benchmark(cluster: Cluster, row: uuid.UUID, *reports: MeasurementReport) -> Claim:
     """Measure a queued row: nothing is measured, but everything is written."""
-    record_device(cluster.engine, CONTEXT, "ready", "benchmark@here")
+    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
     claim = claimed(cluster, WorkKind.BENCHMARK, row)
     leases.finish(cluster.engine, claim, lambda connection: written(connection, claim, *reports))
     return claim

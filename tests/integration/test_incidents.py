@@ -12,8 +12,8 @@ from integration.conftest import Cluster, living_owner
 from nnlite.artifacts import ArtifactStore
 from nnlite.failures import Failure, FailureClass
 from nnlite.queue.work import Outcome, Station, work
-from nnlite.results.recording import heal_incidents, record_device
-from nnlite.vocabulary import Stage, WorkKind
+from nnlite.results.devices import heal_incidents, record_device
+from nnlite.vocabulary import DeviceStatus, Stage, WorkKind
 from nnlite_benchmark import canary
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
@@ -67,9 +67,10 @@ def test_a_fault_gives_the_work_back_and_ends_the_worker_with_an_incident(
     assert cluster.rows("SELECT state, failure_class, strikes FROM benchmark") == [
         {"state": "queued", "failure_class": "device", "strikes": 0}
     ]
-    assert cluster.rows("SELECT fault, rungs, healed, benchmark_id FROM incident") == [
+    assert cluster.rows("SELECT fault, reason, rungs, healed, benchmark_id FROM incident") == [
         {
-            "fault": "the device is gone",
+            "fault": "process_died",
+            "reason": "the device is gone",
             "rungs": ["restart the worker"],
             "healed": False,
             "benchmark_id": row,
@@ -84,7 +85,8 @@ def test_a_device_that_is_ready_again_heals_its_incidents(
     work(benchmarker.station, WorkKind.BENCHMARK, row, benchmarker.perform, 120)
     benchmarker.after(row)
     heal_incidents(
-        cluster.engine, record_device(cluster.engine, benchmarker.context(), "ready", "benchmark@here")
+        cluster.engine,
+        record_device(cluster.engine, benchmarker.context(), DeviceStatus.READY, "benchmark@here"),
     )
     (incident,) = cluster.rows("SELECT healed, duration_ns FROM incident")
     assert incident["healed"]

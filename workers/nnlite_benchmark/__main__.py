@@ -17,9 +17,9 @@ from nnlite.queue.worker import (
     run_process,
     run_worker,
 )
-from nnlite.results.recording import heal_incidents, record_device
+from nnlite.results.devices import heal_incidents, record_device
 from nnlite.settings import Settings, SettingsError
-from nnlite.vocabulary import WorkKind
+from nnlite.vocabulary import DeviceStatus, WorkKind
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.device import Device
 from nnlite_benchmark.host.device import HostDevice
@@ -49,7 +49,8 @@ def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace
     benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
     try:
         device.prepare()
-        heal_incidents(station.engine, record_device(station.engine, benchmarker.context(), "ready", node))
+        ready = record_device(station.engine, benchmarker.context(), DeviceStatus.READY, node)
+        heal_incidents(station.engine, ready)
         plan = WorkerPlan(
             kind=WorkKind.BENCHMARK,
             node=node,
@@ -65,7 +66,7 @@ def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace
         code = run_worker(plan, endpoints, settings, vitals)
         if benchmarker.fault:
             return EXIT_FAULT
-        record_device(station.engine, benchmarker.context(), "stopped", None)
+        record_device(station.engine, benchmarker.context(), DeviceStatus.STOPPED, None)
         return code
     finally:
         device.close()

@@ -26,9 +26,10 @@ from nnlite.queue.leases import Claim, RightLostError
 from nnlite.queue.work import Result, Station, send
 from nnlite.queue.worker import EXIT_FAULT
 from nnlite.quiet import Stopped
-from nnlite.results.recording import record_benchmark, record_device, record_incident
+from nnlite.results.devices import add_rung, open_incident, record_device
+from nnlite.results.recording import record_benchmark
 from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
-from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
+from nnlite.vocabulary import ENDED_STATES, Backend, DeviceStatus, Fault, Precision, Stage, WorkKind
 from nnlite_benchmark.device import BenchmarkJob, Device, InputSpec, RuntimeRefusal
 
 log = structlog.get_logger()
@@ -87,8 +88,11 @@ class Benchmarker:
         """
         if self.fault is None or self.stop.is_set():
             return
-        device = record_device(self.station.engine, self.context(), "faulty", self.station.owner.node)
-        record_incident(self.station.engine, device, claim_id, self.fault, ["restart the worker"])
+        engine = self.station.engine
+        node = self.station.owner.node
+        device = record_device(engine, self.context(), DeviceStatus.FAULTY, node, reason=self.fault)
+        open_incident(engine, device, Fault.PROCESS_DIED, self.fault, claim_id)
+        add_rung(engine, device, "restart the worker")
         log.error("the device is at fault: ending the worker", fault=self.fault)
         os.kill(os.getpid(), signal.SIGTERM)
 

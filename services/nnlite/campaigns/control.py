@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine, text
 
 from nnlite.failures import NnliteError
-from nnlite.queue import leases
+from nnlite.queue import leases, statements
 from nnlite.queue.messages import Message, Messenger
 from nnlite.queue.work import send
 from nnlite.vocabulary import CampaignState, WorkKind, WorkState
@@ -79,7 +79,9 @@ def cancel(engine: Engine, name: str) -> int:
             text("UPDATE campaign SET state = 'cancelled' WHERE id = :campaign"), {"campaign": campaign}
         )
         return sum(
-            connection.execute(text(_CANCEL.format(kind=kind)), {"campaign": campaign}).rowcount
+            connection.execute(
+                text(_CANCEL.format(kind=kind, cleared=statements.cleared(kind))), {"campaign": campaign}
+            ).rowcount
             for kind in WorkKind
         )
 
@@ -139,7 +141,7 @@ def _queued(connection: Connection, kind: WorkKind, campaign: uuid.UUID) -> Sequ
 _CANCEL = """
 WITH ended AS (
     UPDATE {kind} SET state = 'cancelled', finished_at = now(), lease_until = NULL, deadline = NULL,
-        owner_node = NULL, owner_instance = NULL, reason = 'cancelled by the user'
+        owner_node = NULL, owner_instance = NULL, {cleared}reason = 'cancelled by the user'
     WHERE campaign_id = :campaign AND state IN ('queued', 'running')
     RETURNING id, attempt
 ), noted AS (

@@ -5,7 +5,6 @@ clock. A write that names row, state and attempt and finds no row has lost its
 right: `RightLostError`, and nothing was written.
 """
 
-import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ from nnlite.queue import statements
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import Message
 from nnlite.queue.owner import Instance, Owner
-from nnlite.results.database import autocommit
-from nnlite.vocabulary import Stage, WorkKind, WorkState
+from nnlite.results.database import autocommit, storable
+from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
 
 
 class RightLostError(NnliteError):
@@ -86,8 +85,18 @@ def claim(
     return None if found is None else _claim_from(kind, found, work=dict(found))
 
 
-def heartbeat(engine: Engine, claim: Claim, lease_s: float, stage: Stage | None = None) -> None:
+def heartbeat(
+    engine: Engine,
+    claim: Claim,
+    lease_s: float,
+    stage: Stage | None = None,
+    backend: Backend | None = None,
+) -> None:
     """Renew the lease, never past the deadline, and say where the work stands.
+
+    Args:
+        stage: where it is; None: where it was.
+        backend: what a benchmark measures now; None: what it was. An ended row has none.
 
     Raises:
         RightLostError: the row is no longer this attempt's; kill the work.
@@ -95,7 +104,7 @@ def heartbeat(engine: Engine, claim: Claim, lease_s: float, stage: Stage | None 
     with autocommit(engine) as connection:
         renewed = connection.execute(
             statements.renew_lease(claim.kind),
-            {"id": claim.id, "attempt": claim.attempt, "lease": lease_s, "stage": stage},
+            {"id": claim.id, "attempt": claim.attempt, "lease": lease_s, "stage": stage, "backend": backend},
         )
     if renewed.rowcount == 0:
         raise RightLostError(f"{claim.kind} {claim.id}, attempt {claim.attempt}")
@@ -120,8 +129,8 @@ def end(connection: Connection, claim: Claim, ending: Ending) -> None:
             "failure_class": ending.outcome if ending.outcome in set(FailureClass) else None,
             "outcome": ending.outcome,
             "stage": ending.stage,
-            "reason": _storable(ending.reason),
-            "details": _storable(ending.details),
+            "reason": storable(ending.reason),
+            "details": storable(ending.details),
         },
     )
     if ended.rowcount == 0:
@@ -266,20 +275,6 @@ def messages_for(
         )
         for row in found
     ]
-
-
-def _storable(value: Any) -> Any:
-    """Return what a model's code may have had its hand in as Postgres's text and JSON can hold it."""
-    if isinstance(value, str):
-        # Neither NUL nor half of a surrogate pair.
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {_storable(str(key)): _storable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_storable(item) for item in value]
-    return value
 
 
 def _claim_from(kind: WorkKind, row: RowMapping, work: Mapping[str, Any] | None = None) -> Claim:

@@ -26,6 +26,9 @@ JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
 """,
 }
 
+#: What else of a row tells where its running attempt is.
+_NOW = {WorkKind.CONVERSION: (), WorkKind.BENCHMARK: ("backend",)}
+
 _COUNTED = """
     (SELECT count(*) FROM attempt a WHERE a.work_id = w.id AND a.outcome = 'device') AS device_failures,
     (SELECT count(*) FROM attempt a WHERE a.work_id = w.id AND a.outcome = 'infrastructure')
@@ -41,7 +44,7 @@ WITH w AS (
     SET state = 'running', attempt = w.attempt + 1, owner_node = :node, owner_instance = :instance,
         lease_until = now() + make_interval(secs => :lease),
         deadline = now() + make_interval(secs => :deadline),
-        stage = 'claim', failure_class = NULL, reason = NULL, started_at = now(), finished_at = NULL
+        stage = 'claim', {cleared(kind)}failure_class = NULL, reason = NULL, started_at = now(), finished_at = NULL
     FROM campaign c
     WHERE w.id = :id AND w.state = 'queued' AND w.available_at <= now()
       AND c.id = w.campaign_id AND c.state = 'active'
@@ -56,9 +59,10 @@ SELECT w.id, w.campaign_id, w.attempt, w.strikes, w.losses, w.priority, {_COUNTE
 
 @cache
 def renew_lease(kind: WorkKind) -> TextClause:
+    noted = ", ".join(f"{name} = coalesce(:{name}, {name})" for name in ("stage", *_NOW[kind]))
     return text(f"""
 UPDATE {kind}
-SET lease_until = least(now() + make_interval(secs => :lease), deadline), stage = coalesce(:stage, stage)
+SET lease_until = least(now() + make_interval(secs => :lease), deadline), {noted}
 WHERE id = :id AND state = 'running' AND attempt = :attempt
 """)  # noqa: S608
 
@@ -71,7 +75,7 @@ WITH w AS (
     SET state = :state, strikes = :strikes, losses = :losses,
         available_at = now() + make_interval(secs => :pause),
         owner_node = NULL, owner_instance = NULL, lease_until = NULL, deadline = NULL,
-        stage = coalesce(:stage, stage), failure_class = :failure_class, reason = :reason,
+        stage = coalesce(:stage, stage), {cleared(kind)}failure_class = :failure_class, reason = :reason,
         finished_at = CASE WHEN :state = 'queued' THEN NULL ELSE now() END
     WHERE id = :id AND state = 'running' AND attempt = :attempt
     RETURNING id, stage
@@ -106,3 +110,8 @@ WITH sent AS (
 )
 SELECT * FROM sent ORDER BY priority DESC, created_at, id
 """)  # noqa: S608
+
+
+def cleared(kind: WorkKind) -> str:
+    """Return the assignments that take away what only a running row has; each ends with a comma."""
+    return "".join(f"{name} = NULL, " for name in _NOW[kind])

@@ -1,8 +1,10 @@
 """The connection to Postgres and the state of its schema."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -56,18 +58,33 @@ def autocommit(engine: Engine) -> Connection:
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
+def storable(value: Any) -> Any:
+    """Return what other people's code or devices had their hand in as Postgres's text and JSON can hold it."""
+    if isinstance(value, str):
+        # Neither NUL nor half of a surrogate pair.
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return value
+
+
 def where(engine: Engine) -> str:
     """Return host, port and name of the database, for messages; no password."""
     return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Bring the schema to `revision`; `base` takes everything away."""
-    config = _alembic_config(database_url)
-    if revision == "base":
-        command.downgrade(config, revision)
-    else:
-        command.upgrade(config, revision)
+    """Bring the schema up to `revision`."""
+    command.upgrade(_alembic_config(database_url), revision)
+
+
+def downgrade(database_url: str, revision: str) -> None:
+    """Take the schema back to `revision`, and what only a later one can hold with it; `base`: everything."""
+    command.downgrade(_alembic_config(database_url), revision)
 
 
 def migrate_embedded(settings: Settings, database_url: str) -> None:

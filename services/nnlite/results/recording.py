@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, bindparam, func, select, text
+from sqlalchemy import Connection, Engine, bindparam, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
-from sqlalchemy.orm import Session
 
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
 from nnlite.results.database import autocommit
 from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
-from nnlite.results.tables import Artifact, Device, Incident, Measurement, row_id
+from nnlite.results.tables import Artifact, Measurement, row_id
 from nnlite.vocabulary import WorkKind
 
 
@@ -172,43 +171,6 @@ def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementRepo
     }
 
 
-def record_device(engine: Engine, device: DeviceContext, state: str, owner_node: str | None) -> uuid.UUID:
-    """Write what a device is and how it is, and return its id."""
-    identifier = row_id("device", device.name)
-    statement = insert(Device).values(
-        id=identifier,
-        name=device.name,
-        kind=device.kind,
-        pool=device.pool,
-        state=state,
-        owner_node=owner_node,
-        context=device.model_dump(mode="json"),
-    )
-    changed = {
-        name: statement.excluded[name] for name in ("kind", "pool", "state", "owner_node", "context")
-    } | {"seen_at": func.now()}
-    with engine.begin() as connection:
-        connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
-    return identifier
-
-
-def record_incident(
-    engine: Engine, device: uuid.UUID, benchmark: uuid.UUID, fault: str, rungs: Sequence[str]
-) -> None:
-    """Write a fault of a device that is not healed yet."""
-    row = Incident(
-        device_id=device, benchmark_id=benchmark, fault=fault, rungs=list(rungs), healed=False, duration_ns=0
-    )
-    with Session(engine) as session, session.begin():
-        session.add(row)
-
-
-def heal_incidents(engine: Engine, device: uuid.UUID) -> None:
-    """Write that a device is ready again, and how long that took."""
-    with engine.begin() as connection:
-        connection.execute(_HEALED, {"device": device})
-
-
 def _replacing(table: type[Artifact] | type[Measurement], key: Sequence[str]) -> Insert:
     """Return the statement that inserts a row or, where `key` is taken, replaces the other columns.
 
@@ -247,11 +209,6 @@ ON CONFLICT (id) DO NOTHING
 """)
 
 _REPORTED = text("UPDATE benchmark SET report = CAST(:report AS jsonb) WHERE id = :id")
-
-_HEALED = text("""
-UPDATE incident SET healed = true, duration_ns = extract(epoch FROM now() - created_at) * 1000000000
-WHERE device_id = :device AND NOT healed
-""")
 
 _PARAMETERS = text("""
 UPDATE model SET parameters = :parameters

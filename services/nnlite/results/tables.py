@@ -198,8 +198,13 @@ class Device(Base):
     kind: Mapped[str]
     pool: Mapped[str]
     state: Mapped[str]
+    state_since: Mapped[datetime] = mapped_column(server_default=func.now())
     owner_node: Mapped[str | None]
-    context: Mapped[Json]
+    context: Mapped[Json | None]  # what is known of it; None: it never came up
+    rung: Mapped[str | None]  # of the recovery ladder: tried now, or the highest reached; None: healthy
+    reason: Mapped[str | None]  # why it is in its state
+    canary_ns: Mapped[int | None]  # p25 of its last right canary
+    canary_at: Mapped[datetime | None]
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -218,6 +223,7 @@ class Benchmark(Work, Base):
     conversion_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("conversion.id", ondelete="CASCADE"))
     artifact_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("artifact.id"))
     pool: Mapped[str]
+    backend: Mapped[str | None]  # what is measured now
     report: Mapped[Json | None]  # the enriched report of all backends, samples left to the measurements
 
 
@@ -282,12 +288,19 @@ class Incident(Base):
     """A fault of a device and what healed it."""
 
     __tablename__ = "incident"
+    __table_args__ = (
+        Index(None, "device_id", "created_at"),
+        # One open incident per device: a fault while one is open is what became of the first.
+        Index("uq_incident_open", "device_id", unique=True, postgresql_where=text("NOT healed")),
+    )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     device_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("device.id"))
     benchmark_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("benchmark.id", ondelete="SET NULL"))
-    fault: Mapped[str]
-    rungs: Mapped[list[str]]
+    fault: Mapped[str]  # its kind
+    reason: Mapped[str]  # in words; a line more for each fault that followed
+    rungs: Mapped[list[str]]  # of the recovery ladder, in the order in which they were tried
     healed: Mapped[bool]
-    duration_ns: Mapped[int]
+    healed_at: Mapped[datetime | None]
+    duration_ns: Mapped[int]  # from fault to ready; 0 while it is open
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

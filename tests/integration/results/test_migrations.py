@@ -5,7 +5,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from nnlite.results.database import DatabaseError, check_schema, engine_for, upgrade
+from nnlite.results.database import DatabaseError, check_schema, downgrade, engine_for, upgrade
 from nnlite.results.tables import Base
 
 
@@ -19,14 +19,21 @@ def test_migrations_and_tables_agree(database_url: str) -> None:
 def test_views_can_be_asked(database_url: str) -> None:
     engine = engine_for(database_url)
     with engine.connect() as connection:
-        for view in ("latency", "campaign_progress", "failure_summary", "op_support"):
+        for view in (
+            "latency",
+            "campaign_progress",
+            "failure_summary",
+            "op_support",
+            "device_overview",
+            "device_incident",
+        ):
             assert connection.execute(text(f"SELECT * FROM {view}")).all() == []
     engine.dispose()
 
 
 def test_a_downgrade_leaves_nothing_and_an_upgrade_brings_it_back(database_url: str) -> None:
     engine = engine_for(database_url)
-    upgrade(database_url, "base")
+    downgrade(database_url, "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
     assert inspect(engine).get_view_names() == []
     upgrade(database_url)

@@ -21,8 +21,9 @@ from nnlite.failures import Failure, FailureClass, Limits
 from nnlite.queue import leases
 from nnlite.queue.leases import RightLostError
 from nnlite.results import queries
-from nnlite.results.recording import cached_artifacts, record_device, record_left_out
-from nnlite.vocabulary import Backend, Stage, Verdict, WorkKind, WorkState
+from nnlite.results.devices import record_device
+from nnlite.results.recording import cached_artifacts, record_left_out
+from nnlite.vocabulary import Backend, DeviceStatus, Stage, Verdict, WorkKind, WorkState
 
 POOLS = ("phones",)
 
@@ -190,7 +191,7 @@ def test_a_benchmark_that_is_measured_again_replaces_its_measurement(cluster, ro
 
 def test_a_measurement_of_a_benchmark_that_was_given_to_another_is_not_written(cluster, row):
     (message,) = finish_conversion(cluster, row)
-    record_device(cluster.engine, CONTEXT, "ready", None)
+    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, None)
     late = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
     cluster.change("UPDATE benchmark SET lease_until = now() - interval '1 s'")
     leases.give_back_expired(cluster.engine, WorkKind.BENCHMARK, Limits())
@@ -200,8 +201,8 @@ def test_a_measurement_of_a_benchmark_that_was_given_to_another_is_not_written(c
 
 
 def test_a_device_is_one_row_that_says_how_it_is_now(cluster):
-    first = record_device(cluster.engine, CONTEXT, "ready", "benchmark@here")
-    second = record_device(cluster.engine, CONTEXT, "stopped", None)
+    first = record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
+    second = record_device(cluster.engine, CONTEXT, DeviceStatus.STOPPED, None)
     assert first == second
     device = one(cluster, "SELECT name, kind, pool, state, owner_node, context FROM device")
     assert device.pop("context")["cpu"]["features"] == ["neon"]

@@ -1,0 +1,237 @@
+"""Writing how devices are: their state, the rung of the recovery ladder, canaries, incidents.
+
+Each function is one short transaction of its own: a device fails and recovers
+beside the work, not within it. Only a person takes a device out of quarantine.
+"""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from nnlite.failures import NnliteError
+from nnlite.results.database import storable
+from nnlite.results.report import DeviceContext
+from nnlite.results.tables import row_id
+from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault
+
+#: An incident's reason grows by a line with each further fault, up to about this many characters.
+_LONGEST_REASON = 20_000
+
+
+class DeviceError(NnliteError):
+    """A device is not known, or is not in the state that was asked about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRow:
+    """How a device was left by the last process that wrote of it."""
+
+    id: uuid.UUID
+    name: str
+    state: DeviceStatus
+    #: Of the recovery ladder: being tried, or the highest that was reached; None: healthy.
+    rung: str | None
+    #: Why it is in its state.
+    reason: str | None
+    owner_node: str | None
+
+
+def record_device(
+    engine: Engine,
+    device: DeviceContext,
+    status: DeviceStatus,
+    owner_node: str | None,
+    *,
+    reason: str | None = None,
+    rung: str | None = None,
+) -> uuid.UUID:
+    """Write what a device is and how it is, and return its id; arguments as for `record_device_state`."""
+    row = {
+        "name": device.name,
+        "kind": device.kind,
+        "pool": device.pool,
+        "state": status,
+        "owner": owner_node,
+        "context": device.model_dump(mode="json"),
+        "reason": reason,
+        "rung": rung,
+    }
+    return _record(engine, row)
+
+
+def record_device_state(
+    engine: Engine,
+    name: str,
+    kind: DeviceKind,
+    pool: str,
+    status: DeviceStatus,
+    *,
+    owner_node: str | None,
+    reason: str | None = None,
+    rung: str | None = None,
+) -> uuid.UUID:
+    """Write how a device is, come up or not, and return its id; what is known of it already stays.
+
+    A device in quarantine stays so, with its reason and its rung, whatever `status` says: `release_device`
+    is the only way out.
+
+    Args:
+        owner_node: the worker that owns it; None: nobody does any more.
+        reason: why it is in this state; None: nothing is said, and an older reason is gone.
+        rung: of the recovery ladder; None: the one that it stands on stays, but a ready device has none.
+    """
+    row = {
+        "name": name,
+        "kind": kind,
+        "pool": pool,
+        "state": status,
+        "owner": owner_node,
+        "context": None,
+        "reason": reason,
+        "rung": rung,
+    }
+    return _record(engine, row)
+
+
+def device_row(engine: Engine, name: str) -> DeviceRow | None:
+    """Return how the device `name` was left, or None if it was never seen."""
+    with engine.connect() as connection:
+        found = connection.execute(_ROW, {"name": name}).mappings().one_or_none()
+    return None if found is None else DeviceRow(**(dict(found) | {"state": DeviceStatus(found["state"])}))
+
+
+def record_canary(engine: Engine, device_id: uuid.UUID, p25_ns: int) -> None:
+    """Write the speed of the device itself, as its last right canary had it."""
+    with engine.begin() as connection:
+        connection.execute(_CANARY, {"id": device_id, "ns": p25_ns})
+
+
+def release_device(engine: Engine, name: str) -> None:
+    """End the quarantine of `name`: it counts as starting, and its ladder begins anew.
+
+    Raises:
+        DeviceError: no such device, or it is not in quarantine.
+    """
+    with engine.begin() as connection:
+        if connection.execute(_RELEASE, {"name": name}).rowcount:
+            return
+        state = connection.scalar(_STATE, {"name": name})
+        known = connection.scalars(_NAMES).all()
+    if state is not None:
+        raise DeviceError(f"device {name!r} is {state}, not in quarantine: there is nothing to release")
+    listed = f"the devices are {', '.join(known)}" if known else "no device was ever seen"
+    raise DeviceError(f"no device {name!r}; {listed}")
+
+
+def open_incident(
+    engine: Engine,
+    device_id: uuid.UUID,
+    fault: Fault,
+    reason: str,
+    benchmark_id: uuid.UUID | None = None,
+) -> int:
+    """Write that a device did something wrong, and return the id of its open incident.
+
+    A device has one open incident at a time. A fault while one is open is what became of the first: it adds
+    the line `FAULT: REASON` to that incident's reason (the same line twice running only once) and makes no
+    row; `fault` stays what began it, and `benchmark_id` the first benchmark that was hit.
+    """
+    with engine.begin() as connection:
+        number: int = connection.execute(
+            _OPEN,
+            {
+                "device": device_id,
+                "benchmark": benchmark_id,
+                "fault": fault.value,
+                "reason": storable(reason),
+                "line": storable(f"\n{fault}: {reason}"),
+                "longest": _LONGEST_REASON,
+            },
+        ).scalar_one()
+    return number
+
+
+def add_rung(engine: Engine, device_id: uuid.UUID, rung: str) -> None:
+    """Write that a rung of the recovery ladder is tried: in the device's row and in its open incident."""
+    with engine.begin() as connection:
+        connection.execute(_CLIMB, {"device": device_id, "rung": rung})
+
+
+def heal_incidents(engine: Engine, device_id: uuid.UUID) -> None:
+    """Write that a device is ready again, and how long that took; it stands on no rung any more."""
+    with engine.begin() as connection:
+        connection.execute(_HEALED, {"device": device_id})
+
+
+def _record(engine: Engine, row: dict[str, Any]) -> uuid.UUID:
+    identifier = row_id("device", row["name"])
+    with engine.begin() as connection:
+        connection.execute(
+            _UPSERT, {name: storable(value) for name, value in row.items()} | {"id": identifier}
+        )
+    return identifier
+
+
+_UPSERT = text("""
+INSERT INTO device (id, name, kind, pool, state, owner_node, context, reason, rung)
+VALUES (:id, :name, :kind, :pool, :state, :owner, :context, :reason, :rung)
+ON CONFLICT (name) DO UPDATE SET
+    kind = excluded.kind, pool = excluded.pool, owner_node = excluded.owner_node,
+    context = coalesce(excluded.context, device.context), seen_at = now(),
+    state = CASE WHEN device.state = 'quarantined' THEN device.state ELSE excluded.state END,
+    reason = CASE WHEN device.state = 'quarantined' THEN coalesce(device.reason, excluded.reason)
+                  ELSE excluded.reason END,
+    rung = CASE WHEN device.state = 'quarantined' THEN device.rung
+                WHEN excluded.state = 'ready' THEN NULL
+                ELSE coalesce(excluded.rung, device.rung) END,
+    state_since = CASE WHEN device.state IN ('quarantined', excluded.state) THEN device.state_since
+                       ELSE now() END
+""").bindparams(bindparam("context", type_=JSONB(none_as_null=True)))
+
+_ROW = text("SELECT id, name, state, rung, reason, owner_node FROM device WHERE name = :name")
+
+_CANARY = text("UPDATE device SET canary_ns = :ns, canary_at = now(), seen_at = now() WHERE id = :id")
+
+_RELEASE = text("""
+UPDATE device SET state = 'starting', state_since = now(), reason = NULL, rung = NULL
+WHERE name = :name AND state = 'quarantined'
+""")
+
+_STATE = text("SELECT state FROM device WHERE name = :name")
+
+_NAMES = text("SELECT name FROM device ORDER BY name")
+
+_OPEN = text("""
+INSERT INTO incident (device_id, benchmark_id, fault, reason, rungs, healed, duration_ns)
+VALUES (:device, :benchmark, :fault, :reason, '{}', false, 0)
+ON CONFLICT (device_id) WHERE NOT healed DO UPDATE SET
+    benchmark_id = coalesce(incident.benchmark_id, excluded.benchmark_id),
+    reason = CASE
+        WHEN length(incident.reason) > :longest THEN incident.reason
+        WHEN E'\\n' || incident.fault || ': ' || incident.reason = :line THEN incident.reason
+        WHEN right(incident.reason, length(:line)) = :line THEN incident.reason
+        ELSE incident.reason || :line
+    END
+RETURNING id
+""")
+
+_CLIMB = text("""
+WITH climbed AS (
+    UPDATE incident SET rungs = array_append(rungs, CAST(:rung AS text))
+    WHERE device_id = :device AND NOT healed
+)
+UPDATE device SET rung = :rung, seen_at = now() WHERE id = :device
+""")
+
+_HEALED = text("""
+WITH healed AS (
+    UPDATE incident
+    SET healed = true, healed_at = now(),
+        duration_ns = extract(epoch FROM now() - created_at) * 1000000000
+    WHERE device_id = :device AND NOT healed
+)
+UPDATE device SET rung = NULL WHERE id = :device AND state <> 'quarantined'
+""")
