@@ -1,12 +1,13 @@
 """The seam between the benchmark task and whatever it measures on.
 
-A device is the host itself, later an emulator or a phone. The task prepares
-it, asks what it is, runs jobs on it one at a time and closes it; it never
-looks behind this protocol.
+A device is the host itself, an emulator or a phone. The worker prepares it,
+asks what it is, runs jobs on it one at a time, heals it rung by rung and
+closes it; it never looks behind this protocol.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +15,9 @@ from typing import Any, Protocol
 from nnlite.failures import Failure, FailureClass
 from nnlite.quiet import Stopped
 from nnlite.results.report import DeviceContext, MeasurementReport
-from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage
+from nnlite.vocabulary import Backend, DeviceKind, Fault, Precision, Stage
 
-__all__ = ["BenchmarkJob", "Device", "InputSpec", "RuntimeRefusal", "Stopped"]
+__all__ = ["BenchmarkJob", "Device", "DeviceFailure", "InputSpec", "Rung", "RuntimeRefusal", "Stopped"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,27 @@ class RuntimeRefusal(Failure):
         self.report = report
 
 
+class DeviceFailure(Failure):
+    """The device misbehaved: class `device`, and what kind of incident it is."""
+
+    def __init__(
+        self, fault: Fault, stage: Stage, reason: str, details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(FailureClass.DEVICE, stage, reason, {"fault": fault.value, **(details or {})})
+        #: The kind of incident that this is.
+        self.fault = fault
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One rung of the recovery ladder: what to do before the device is checked again."""
+
+    #: As it stands in incidents.
+    name: str
+    #: Raises DeviceFailure when it does not succeed, Stopped when the worker is told to stop.
+    climb: Callable[[], None]
+
+
 class Device(Protocol):
     """One emulator, one phone, or the host."""
 
@@ -77,24 +99,50 @@ class Device(Protocol):
         """Name of the set of interchangeable devices that it belongs to."""
         ...
 
+    @property
+    def canary_ns(self) -> int | None:
+        """What the canary took last, 25th percentile; None: it has not run."""
+        ...
+
     def prepare(self) -> None:
-        """Make the device ready: the canary gives the right output.
+        """Start what there is to start and make the device ready, the right canary included.
 
         Raises:
-            Failure: class `device`; the device cannot be made ready within its deadlines.
+            DeviceFailure: it cannot be made ready within its deadlines.
+            Stopped: the worker was told to stop.
         """
+        ...
+
+    def check(self) -> None:
+        """Return when the device is ready; raises as `prepare` does, and starts nothing."""
+        ...
+
+    def rungs(self) -> Sequence[Rung]:
+        """Return what may heal it, the mildest first; readiness is checked after each."""
+        ...
+
+    def rest_reason(self) -> str | None:
+        """Return why it should take no work just now (a warm phone), or None."""
+        ...
+
+    def is_away(self, fault: Fault) -> bool:
+        """Whether after `fault` the device is to be waited for, not healed (an unplugged phone)."""
         ...
 
     def context(self) -> DeviceContext:
         """Return what stays the same until the device is started anew."""
         ...
 
+    def loaded(self, job: BenchmarkJob, stop: threading.Event) -> AbstractContextManager[None]:
+        """Bring what the job needs to the device, and take it away again; raises as `run` does."""
+        ...
+
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
-        """Measure one artifact on one backend, canaries and quiet included.
+        """Measure one artifact on one backend, canaries and quiet included; for use inside `loaded`.
 
         Raises:
             RuntimeRefusal: the runtime refuses the artifact; its `report` is the measurement to record.
-            Failure: class `device`; the measuring process died, hung or wrote nonsense.
+            DeviceFailure: the measuring process died, hung or wrote nonsense, or the device did.
             Stopped: `stop` was set; nothing that this call started runs any more.
         """
         ...

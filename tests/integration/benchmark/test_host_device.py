@@ -23,7 +23,8 @@ from nnlite_benchmark import canary
 from nnlite_benchmark.device import BenchmarkJob, InputSpec, RuntimeRefusal
 from nnlite_benchmark.host import process
 from nnlite_benchmark.host.device import HostDevice
-from nnlite_benchmark.host.process import Deadlines, run_process
+from nnlite_benchmark.deadlines import Deadlines
+from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol import Bounds
 
@@ -278,7 +279,8 @@ class OnlyOlderReports(RunReport):
 
 PARENT = """
 import json, sys, threading
-from nnlite_benchmark.host.process import Deadlines, run_process
+from nnlite_benchmark.deadlines import Deadlines
+from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.host.runner import RunRequest
 from dataclasses import replace
 import os

@@ -7,6 +7,8 @@ import os
 import platform
 import tempfile
 import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,23 +16,21 @@ from typing import Final
 
 import numpy as np
 
-from nnlite.failures import Failure, FailureClass
 from nnlite.inputs import raw_bytes, seeded_input
 from nnlite.quiet import Measurer, choose_cores
-from nnlite.results.report import Canary, DeviceContext, MeasurementReport, Quiet, RunReport
+from nnlite.results.report import DeviceContext, MeasurementReport, RunReport
 from nnlite.settings import MeasurementSettings, Settings
-from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage
-from nnlite_benchmark import canary
-from nnlite_benchmark.device import BenchmarkJob, InputSpec, RuntimeRefusal
+from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
+from nnlite_benchmark.deadlines import Deadlines
+from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, Rung
 from nnlite_benchmark.host.context import host_context, host_state
-from nnlite_benchmark.host.process import Deadlines, OnStage, run_process
+from nnlite_benchmark.host.process import OnStage, run_process
 from nnlite_benchmark.host.runner import RunRequest
-from nnlite_benchmark.measurement import Run, measurement_report, read_run
-from nnlite_benchmark.parity import device_parity
-from nnlite_benchmark.protocol import Bounds, between_canaries
+from nnlite_benchmark.measurement import Run, read_run
+from nnlite_benchmark.measuring import RunOnce, canary_ns, measure, refusal
+from nnlite_benchmark.protocol import Bounds
 
 DEFAULT_POOL: Final = "host"
-CANARY_PERCENTILE: Final = 25
 
 
 class HostDevice:
@@ -58,6 +58,7 @@ class HostDevice:
         self.pool: Final = pool
         self._settings: MeasurementSettings = settings.measurement
         self._on_stage = on_stage
+        self._canary_ns: int | None = None
         self._cores = choose_cores(self._settings.cores)
         self._measurer = Measurer(
             settings.home,
@@ -71,91 +72,65 @@ class HostDevice:
         """Descriptors of the quiet locks, which a forked child must close."""
         return self._measurer.fds
 
+    @property
+    def canary_ns(self) -> int | None:
+        """What the canary took last; see `Device`."""
+        return self._canary_ns
+
     def prepare(self) -> None:
-        """Run the canary once; raises `Failure` of class `device` when its output is wrong."""
-        self._canary_ns(threading.Event())
+        """Run the canary once: there is nothing to start."""
+        self.check()
+
+    def check(self) -> None:
+        """Run the canary once; raises `DeviceFailure` when its output is wrong."""
+        self._canary_ns = canary_ns(self._runner(threading.Event()), self._settings, device=self.name)
+
+    def rungs(self) -> Sequence[Rung]:
+        """One: measuring processes end with their runs, so looking again is all there is."""
+        return (Rung(name="check again", climb=lambda: None),)
+
+    def rest_reason(self) -> None:
+        """A host never rests."""
+
+    def is_away(self, fault: Fault) -> bool:
+        """A host is never away."""
+        return False
 
     def context(self) -> DeviceContext:
         """Return what stays the same until this machine is started anew."""
         return host_context(self.name, self.pool, self._cores)
 
+    def loaded(self, job: BenchmarkJob, stop: threading.Event) -> AbstractContextManager[None]:
+        """Nothing: artifacts are measured where they lie."""
+        return nullcontext()
+
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
         """Measure `job` between two canaries on a quiet machine; raises as `Device.run` says."""
         if backend is not Backend.CPU:
-            raise self._refusal(job, backend, _refused_run(f"host has no {backend} backend", self._settings))
+            absent = _refused_run(f"host has no {backend} backend", self._settings)
+            raise refusal(job, backend, absent, self._settings)
         self._on_stage(Stage.QUIET, os.getpid())
-        with self._measurer.measuring(stop) as quietness:
-            guarded = between_canaries(
-                lambda: self._canary_ns(stop),
-                lambda: self._measured(job, stop),
-                self._settings.max_canary_drift,
-            )
-        return measurement_report(
+        report = measure(
             job,
             backend,
-            guarded.result,
+            self._runner(stop),
             self._settings,
-            canary=Canary(
-                before_p25_ns=guarded.before_ns,
-                after_p25_ns=guarded.after_ns,
-                drift=guarded.drift,
-                repeated=guarded.repeated,
-            ),
-            quiet=Quiet(
-                mode=quietness.mode, quiet=quietness.quiet, waited_ns=round(quietness.waited_s * 1e9)
-            ),
+            device=self.name,
+            quiet=self._measurer.measuring(stop),
         )
+        if report.canary is not None:
+            self._canary_ns = report.canary.after_p25_ns
+        return report
 
     def close(self) -> None:
         """Let go of the quiet locks; measuring processes never outlive `run`."""
         self._measurer.close()
 
-    def _measured(self, job: BenchmarkJob, stop: threading.Event) -> Run:
-        run = self._run(job, Bounds.of(self._settings), stop, self._on_stage)
-        if run.report.error is not None:
-            raise self._refusal(job, Backend.CPU, run)
+    def _runner(self, stop: threading.Event) -> RunOnce:
+        def run(job: BenchmarkJob, backend: Backend, bounds: Bounds, *, stage: Stage | None) -> Run:
+            return self._run(job, bounds, stop, lambda seen, pid: self._on_stage(stage or seen, pid))
+
         return run
-
-    def _refusal(self, job: BenchmarkJob, backend: Backend, run: Run) -> RuntimeRefusal:
-        report = measurement_report(job, backend, run, self._settings)
-        return RuntimeRefusal(
-            run.report.stage,
-            run.report.error or "refused",
-            report,
-            {"backend": backend.value, "runtime": f"{report.runtime} {report.runtime_version}".strip()},
-        )
-
-    def _canary_ns(self, stop: threading.Event) -> int:
-        """Run the canary; returns the 25th percentile of its runs."""
-        bounds = Bounds.of(
-            self._settings.model_dump()
-            | {
-                "warmup_min_runs": 3,
-                "warmup_min_s": 0,
-                "min_runs": self._settings.canary_runs,
-                "min_s": 0,
-                "few_runs": self._settings.canary_runs,
-            }
-        )
-        try:
-            run = self._run(_CANARY_JOB, bounds, stop, lambda _, pid: self._on_stage(Stage.CANARY, pid))
-        except Failure as failure:
-            reason = f"the canary on {self.name}: {failure.reason}"
-            raise Failure(failure.failure_class, Stage.CANARY, reason, failure.details) from failure
-        if run.report.error is not None:
-            reason = f"the canary does not run on {self.name}: {run.report.error}"
-            raise Failure(FailureClass.DEVICE, Stage.CANARY, reason)
-        expected = np.frombuffer(canary.EXPECTED_FILE.read_bytes(), "<f4").reshape(canary.OUTPUT_SHAPE)
-        parity = device_parity([expected], list(run.outputs), Precision.FP32, Backend.CPU)
-        if not parity.ok:
-            raise Failure(
-                FailureClass.DEVICE,
-                Stage.CANARY,
-                f"{self.name} computes the canary wrongly ({parity.rule}: {parity.worst}, at most "
-                f"{parity.limit}); check this machine and its ai-edge-litert",
-                {"outputs": [tensor.tolist() for tensor in run.outputs]},
-            )
-        return round(float(np.percentile(run.samples_ns, CANARY_PERCENTILE)))
 
     def _run(self, job: BenchmarkJob, bounds: Bounds, stop: threading.Event, on_stage: OnStage) -> Run:
         before, started_at = host_state(self._cores.measuring), datetime.now(UTC)
@@ -177,17 +152,7 @@ class HostDevice:
                 return read_run(report, folder, started_at=started_at, before=before, after=after)
             except (OSError, ValueError) as error:
                 reason = f"the measuring process wrote results that cannot be read: {error}"
-                raise Failure(FailureClass.DEVICE, report.stage, reason) from error
-
-
-_CANARY_JOB: Final = BenchmarkJob(
-    artifact=canary.MODEL_FILE,
-    artifact_sha256="",
-    model_name="canary",
-    precision=Precision.FP32,
-    inputs=(InputSpec(name="input", shape=canary.INPUT_SHAPE, dtype="float32"),),
-    seed=canary.SEED,
-)
+                raise DeviceFailure(Fault.PROCESS_DIED, report.stage, reason) from error
 
 
 def _written_inputs(job: BenchmarkJob, folder: Path) -> tuple[str, ...]:
@@ -198,7 +163,7 @@ def _written_inputs(job: BenchmarkJob, folder: Path) -> tuple[str, ...]:
             file.write_bytes(raw_bytes(seeded_input(spec.shape, spec.dtype, job.seed)))
         except OSError as error:
             reason = f"cannot write the input to {file}: {error.strerror}; free space there or set TMPDIR"
-            raise Failure(FailureClass.DEVICE, Stage.INITIALIZE, reason) from error
+            raise DeviceFailure(Fault.STORAGE_FULL, Stage.INITIALIZE, reason) from error
         files.append(str(file))
     return tuple(files)
 

@@ -14,23 +14,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from nnlite.failures import Failure, FailureClass
 from nnlite.quiet import Stopped
 from nnlite.results.report import RunReport
-from nnlite.settings import MeasurementSettings
-from nnlite.vocabulary import Stage
+from nnlite.vocabulary import Fault, Stage
+from nnlite_benchmark.deadlines import GRACE_S, Deadlines
+from nnlite_benchmark.device import DeviceFailure
 from nnlite_benchmark.host.runner import REPORT_FILE, RunRequest
 
 #: How often the stop event is looked at, seconds.
 LOOK_S: Final = 0.1
-#: Time beyond the protocol's own limits before the process counts as hung, seconds.
-GRACE_S: Final = 10.0
 #: A killed process is gone within this time, seconds.
 KILL_TIMEOUT_S: Final = 10.0
 MAX_REPORT_BYTES: Final = 100 * 1024 * 1024
@@ -40,33 +37,6 @@ PASSED_ON: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "HOM
 
 #: Called at each stage with the PID of the measuring process.
 OnStage = Callable[[Stage, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deadlines:
-    """Longest time for each stage, seconds; an inference already begun may end."""
-
-    initialize_s: float
-    warm_up_s: float
-    run_s: float
-    #: On top of what the protocol itself allows for warm-up and timed runs.
-    grace_s: float = GRACE_S
-
-    @classmethod
-    def of(cls, settings: MeasurementSettings) -> "Deadlines":
-        """Take them from the settings."""
-        return cls(
-            initialize_s=settings.initialize_timeout_s,
-            warm_up_s=settings.warmup_max_s,
-            run_s=max(settings.max_s, settings.few_runs_max_s),
-        )
-
-    def limit_s(self, stage: Stage, first_inference_s: float) -> float:
-        """Return how long `stage` may last, given how long the first inference took."""
-        if stage is Stage.INITIALIZE:
-            return self.initialize_s
-        stage_s = self.warm_up_s if stage is Stage.WARM_UP else self.run_s
-        return stage_s + self.grace_s + first_inference_s
 
 
 def run_process(
@@ -81,7 +51,7 @@ def run_process(
     A refusal by the runtime is no error here: it stands in the report.
 
     Raises:
-        Failure: class `device`: it died, outlasted a stage or wrote no usable report; the details have
+        DeviceFailure: `process_died`: it died, outlasted a stage or wrote no usable report; the details have
             exit status or signal, and the end of its stderr.
         Stopped: `stop` was set.
     """
@@ -141,7 +111,7 @@ class _Watch:
         if status:
             raise self._failure(f"{_how_it_ended(status)} at {self.stage}", _status_details(status))
 
-    def failure(self, reason: str) -> Failure:
+    def failure(self, reason: str) -> DeviceFailure:
         """Return the failure of class `device` that blames this process, with the evidence."""
         return self._failure(reason)
 
@@ -159,13 +129,13 @@ class _Watch:
         self._since_s = time.monotonic()
         self._limit_s = self._deadlines.limit_s(stage, first_inference_s)
 
-    def _failure(self, reason: str, details: Mapping[str, Any] | None = None) -> Failure:
+    def _failure(self, reason: str, details: Mapping[str, Any] | None = None) -> DeviceFailure:
         evidence = {
             "pid": self._process.pid,
             **(details or {}),
             "stderr_tail": _tail(self._folder / "stderr"),
         }
-        return Failure(FailureClass.DEVICE, self.stage, f"the measuring process {reason}", evidence)
+        return DeviceFailure(Fault.PROCESS_DIED, self.stage, f"the measuring process {reason}", evidence)
 
 
 def _environment() -> dict[str, str]:
