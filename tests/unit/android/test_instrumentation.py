@@ -1,0 +1,327 @@
+"""What `am instrument` prints becomes stages, pieces and one ending, however it is cut or broken."""
+
+import base64
+import json
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnlite.results.report import RunReport
+from nnlite.vocabulary import Backend, Stage
+from nnlite_benchmark.android import instrumentation
+from nnlite_benchmark.android.instrumentation import (
+    AppError,
+    Crashed,
+    Garbled,
+    InstrumentationParser,
+    NotStarted,
+    Piece,
+    Reported,
+    RunRequest,
+    StageEntered,
+    Transfer,
+    command_line,
+)
+from nnlite_benchmark.protocol import Bounds
+
+BOUNDS = Bounds(
+    warmup_min_runs=5,
+    warmup_min_s=0.5,
+    warmup_max_s=10.0,
+    min_runs=50,
+    min_s=2.0,
+    max_s=60.0,
+    few_runs=5,
+    few_runs_max_s=180.0,
+)
+REQUEST = RunRequest(
+    run="c0ffee",
+    model="/data/local/tmp/nnlite/ab.tflite",
+    inputs=("/data/local/tmp/nnlite/c0ffee_input_0.raw", "/data/local/tmp/nnlite/c0ffee_input_1.raw"),
+    backend=Backend.GPU,
+    threads=1,
+    precision_loss=False,
+    bounds=BOUNDS,
+    min_normal_runs=50,
+)
+REPORT = RunReport(runtime="TFLite", runtime_version="2.16.1", threads=1, stage=Stage.RUN, init_ns=12)
+
+NORMAL = f"""\
+INSTRUMENTATION_STATUS: pid=4711
+INSTRUMENTATION_STATUS: stage=initialize
+INSTRUMENTATION_STATUS_CODE: 1
+INSTRUMENTATION_STATUS: first_inference_ns=1234567
+INSTRUMENTATION_STATUS: pid=4711
+INSTRUMENTATION_STATUS: stage=warm-up
+INSTRUMENTATION_STATUS_CODE: 1
+INSTRUMENTATION_STATUS: first_inference_ns=1234567
+INSTRUMENTATION_STATUS: pid=4711
+INSTRUMENTATION_STATUS: stage=run
+INSTRUMENTATION_STATUS_CODE: 1
+INSTRUMENTATION_STATUS: data={base64.b64encode(b"abc").decode()}
+INSTRUMENTATION_STATUS: file=output_0.raw
+INSTRUMENTATION_STATUS: piece=0
+INSTRUMENTATION_STATUS: pieces=1
+INSTRUMENTATION_STATUS_CODE: 2
+INSTRUMENTATION_RESULT: report={REPORT.model_dump_json()}
+INSTRUMENTATION_CODE: -1
+"""
+NORMAL_EVENTS = [
+    StageEntered(stage=Stage.INITIALIZE, pid=4711, first_inference_ns=None),
+    StageEntered(stage=Stage.WARM_UP, pid=4711, first_inference_ns=1234567),
+    StageEntered(stage=Stage.RUN, pid=4711, first_inference_ns=1234567),
+    Piece(file="output_0.raw", piece=0, pieces=1, data=b"abc"),
+]
+
+# What Android itself prints, from public reports.
+# https://github.com/openatx/uiautomator2/issues/509
+CRASH = """\
+INSTRUMENTATION_RESULT: shortMsg=Process crashed.
+INSTRUMENTATION_CODE: 0
+"""
+# The form of Android 8 and later, as in Android Studio's tests of its parser (tools/adt/idea).
+NOT_FOUND = """\
+INSTRUMENTATION_STATUS: id=ActivityManagerService
+INSTRUMENTATION_STATUS: Error=Unable to find instrumentation info for: ComponentInfo{org.nnlite.benchmark/\
+org.nnlite.benchmark.BenchmarkInstrumentation}
+INSTRUMENTATION_STATUS_CODE: -1
+onError: commandError=true message=INSTRUMENTATION_FAILED: org.nnlite.benchmark/.BenchmarkInstrumentation
+android.util.AndroidException: INSTRUMENTATION_FAILED: org.nnlite.benchmark/.BenchmarkInstrumentation
+\tat com.android.commands.am.Instrument.run(Instrument.java:519)
+\tat com.android.commands.am.Am.runInstrument(Am.java:202)
+"""
+
+
+def read(text, chunk_chars=None):
+    parser = InstrumentationParser()
+    size = chunk_chars or max(1, len(text))
+    events = [e for start in range(0, len(text), size) for e in parser.feed(text[start : start + size])]
+    last, ending = parser.finish()
+    return events + last, ending
+
+
+def ending_of(text):
+    return read(text)[1]
+
+
+def stage(name, **values):
+    lines = [f"INSTRUMENTATION_STATUS: {key}={value}" for key, value in {"stage": name, **values}.items()]
+    return "\n".join([*lines, "INSTRUMENTATION_STATUS_CODE: 1", ""])
+
+
+def piece(**values):
+    values = {"data": "YWJj", "file": "output_0.raw", "piece": 0, "pieces": 1, **values}
+    lines = [f"INSTRUMENTATION_STATUS: {key}={value}" for key, value in values.items()]
+    return "\n".join([*lines, "INSTRUMENTATION_STATUS_CODE: 2", ""])
+
+
+def test_the_command_line_carries_every_argument_as_a_string():
+    words = shlex.split(command_line(REQUEST))
+    arguments = dict(
+        zip(words[words.index("-e") + 1 : -1 : 3], words[words.index("-e") + 2 : -1 : 3], strict=True)
+    )
+
+    assert words[:6] == ["am", "instrument", "-w", "-r", "--user", "0"]
+    assert words[-1] == "org.nnlite.benchmark/.BenchmarkInstrumentation"
+    assert arguments == {
+        "run": "c0ffee",
+        "model": "/data/local/tmp/nnlite/ab.tflite",
+        "inputs": "/data/local/tmp/nnlite/c0ffee_input_0.raw,/data/local/tmp/nnlite/c0ffee_input_1.raw",
+        "backend": "gpu",
+        "threads": "1",
+        "precision_loss": "false",
+        "transfer": "auto",
+        "warmup_min_runs": "5",
+        "warmup_min_s": "0.5",
+        "warmup_max_s": "10",
+        "min_runs": "50",
+        "min_s": "2",
+        "max_s": "60",
+        "few_runs": "5",
+        "few_runs_max_s": "180",
+        "min_normal_runs": "50",
+    }
+
+
+@given(path=st.text(st.characters(exclude_characters=",\0", exclude_categories=["Cs"]), min_size=1))
+def test_no_path_breaks_out_of_its_quotes(path):
+    request = RunRequest(**{**vars(REQUEST), "model": path, "inputs": (path,), "transfer": Transfer.STATUS})
+
+    words = shlex.split(command_line(request))
+
+    assert words[words.index("model") + 1] == words[words.index("inputs") + 1] == path
+
+
+def test_a_comma_in_a_path_and_a_run_that_is_no_name_are_refused():
+    with pytest.raises(ValueError, match="comma"):
+        command_line(RunRequest(**{**vars(REQUEST), "inputs": ("/a,b",)}))
+    with pytest.raises(ValueError, match="not hexadecimal"):
+        command_line(RunRequest(**{**vars(REQUEST), "run": "../x"}))
+
+
+def test_a_run_gives_its_stages_its_pieces_and_its_report():
+    assert read(NORMAL) == (NORMAL_EVENTS, Reported(report=REPORT))
+
+
+@pytest.mark.parametrize("chunk_chars", [1, 7, 4096])
+def test_line_ends_of_a_terminal_and_chunks_cut_anywhere_change_nothing(chunk_chars):
+    assert read(NORMAL.replace("\n", "\r\n"), chunk_chars) == (NORMAL_EVENTS, Reported(report=REPORT))
+
+
+def test_a_letter_cut_in_two_by_a_chunk_of_bytes_stays_whole():
+    raw = NORMAL.replace("TFLite", "TFLité").encode()
+    cut = raw.index("é".encode()) + 1
+    parser = InstrumentationParser()
+    parser.feed(raw[:cut])
+    parser.feed(raw[cut:])
+
+    assert parser.finish()[1] == Reported(report=REPORT.model_copy(update={"runtime": "TFLité"}))
+
+
+def test_the_last_line_needs_no_line_end():
+    assert ending_of(NORMAL.removesuffix("\n")) == Reported(report=REPORT)
+
+
+def test_words_of_other_programs_between_the_lines_do_no_harm():
+    noise = "WARNING: linker: Warning: unsupported flags DT_FLAGS_1=0x8000001\n"
+    noisy = noise + NORMAL.replace("INSTRUMENTATION_CODE", noise + "INSTRUMENTATION_CODE")
+
+    assert read(noisy) == (NORMAL_EVENTS, Reported(report=REPORT))
+
+
+def test_nothing_is_read_after_the_last_word():
+    parser = InstrumentationParser()
+    parser.feed(NORMAL)
+
+    assert parser.ended
+    assert parser.feed(NORMAL) == []
+    assert parser.finish() == ([], Reported(report=REPORT))
+
+
+def test_what_the_app_cannot_do_is_its_own_error_in_all_its_lines():
+    text = "INSTRUMENTATION_RESULT: error=model cannot be read\njava.io.FileNotFoundException: EACCES\n"
+
+    assert ending_of(text + "INSTRUMENTATION_CODE: 0\n") == AppError(
+        text="model cannot be read\njava.io.FileNotFoundException: EACCES"
+    )
+
+
+def test_a_crash_is_told_with_androids_message():
+    assert ending_of(CRASH) == Crashed(message="Process crashed.")
+    java = "INSTRUMENTATION_RESULT: longMsg=java.lang.OutOfMemoryError: Failed\n" + CRASH
+    assert ending_of(java) == Crashed(message="Process crashed.; java.lang.OutOfMemoryError: Failed")
+
+
+def test_a_system_that_dies_under_the_run_is_a_crash():
+    text = (
+        stage("initialize", pid=1)
+        + "onError: commandError=false message=INSTRUMENTATION_ABORTED: System has crashed.\n"
+        + "INSTRUMENTATION_ABORTED: System has crashed.\n"
+    )
+
+    assert isinstance(ending_of(text), Crashed)
+    assert "System has crashed" in ending_of(text).message
+
+
+def test_an_app_that_is_not_there_did_not_start():
+    ending = ending_of(NOT_FOUND)
+
+    assert isinstance(ending, NotStarted)
+    assert ending.message.startswith("Unable to find instrumentation info for: ComponentInfo{org.nnlite")
+    assert "Instrument.java" not in ending.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error: Bad component name: x\n",
+        "\nException occurred while executing 'instrument':\njava.lang.SecurityException: No\n",
+        "java.lang.SecurityException: Permission Denial: not allowed to perform GET_CONTENT\n",
+        "android.util.AndroidException: INSTRUMENTATION_FAILED: a/b\n",
+        "INSTRUMENTATION_FAILED: a/b\n",
+        "cmd: Can't find service: activity\n",
+        "/system/bin/sh: am: inaccessible or not found\n",
+        "Error type 2\nandroid.util.AndroidException: Can't connect to activity manager\n",
+    ],
+)
+def test_a_refusal_of_am_did_not_start(text):
+    ending = ending_of(text)
+
+    assert isinstance(ending, NotStarted)
+    assert text.split()[-1] in ending.message
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "breaks off"),
+        (NORMAL[: NORMAL.index("INSTRUMENTATION_CODE")], "breaks off"),
+        (NORMAL[:300], "breaks off"),
+        ("INSTRUMENTATION_CODE: -1\n", "ended with code -1 and nothing"),
+        ("INSTRUMENTATION_RESULT: report={}\nINSTRUMENTATION_CODE: 0\n", "ended with code 0 and report"),
+        ("INSTRUMENTATION_RESULT: report={}\nINSTRUMENTATION_CODE: 7\n", "ended with code 7 and report"),
+        ("INSTRUMENTATION_RESULT: report={}\nINSTRUMENTATION_CODE: -1\n", "runtime: Field required"),
+        ('INSTRUMENTATION_RESULT: report={"runtime\nINSTRUMENTATION_CODE: -1\n', "JSON: Invalid JSON"),
+        (
+            "INSTRUMENTATION_RESULT: report={}\n" * 2 + "INSTRUMENTATION_CODE: -1\n",
+            "report came twice",
+        ),
+        (stage("compile", pid=1), "stage 'compile' is none of"),
+        (stage("run", pid=1) + stage("warm-up", pid=1), "stage warm-up came after run"),
+        (stage("run", pid=1) + stage("run", pid=1), "stage run came after run"),
+        (stage("run"), "pid '' is not a whole number"),
+        (stage("run", pid="-1"), "pid '-1' is not a whole number"),
+        (stage("run", pid=1, first_inference_ns="9" * 5000), "is not a whole number"),
+        (piece(data="a\u00e9=="), "is not base64"),
+        (piece(data="abc"), "is not base64"),
+        (piece(piece="x"), "piece 'x' is not a whole number"),
+        (piece(data="A" * 100_000), "larger than 65536 bytes"),
+        ("x" * (instrumentation.MAX_LINE_CHARS + 1), "a line is longer"),
+        ("x" * (instrumentation.MAX_LINE_CHARS + 1) + "\n" + NORMAL, "a line is longer"),
+        ("INSTRUMENTATION_RESULT: error=x\n" + ("y" * 100_000 + "\n") * 30, "one bundle has more"),
+    ],
+)
+def test_what_makes_no_sense_is_garbled_and_says_why(text, why):
+    ending = ending_of(text)
+
+    assert isinstance(ending, Garbled)
+    assert why in ending.why
+
+
+def test_a_stream_without_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(instrumentation, "MAX_STREAM_CHARS", 10_000)
+    parser = InstrumentationParser()
+    for _ in range(1000):
+        parser.feed("INSTRUMENTATION_STATUS_CODE: 3\n")
+
+    assert parser.ended
+    assert "the output is longer" in parser.finish()[1].why
+
+
+def test_a_report_with_numbers_that_are_none_is_garbled():
+    report = json.loads(REPORT.model_dump_json()) | {"run_ns": float("nan")}
+    text = f"INSTRUMENTATION_RESULT: report={json.dumps(report)}\nINSTRUMENTATION_CODE: -1\n"
+
+    assert isinstance(ending_of(text), Garbled)
+
+
+LINES = st.sampled_from(NORMAL.splitlines() + CRASH.splitlines() + NOT_FOUND.splitlines())
+
+
+@given(st.lists(st.one_of(LINES, st.text(max_size=80)), max_size=30).map("\n".join))
+def test_whatever_a_device_prints_ends_in_an_ending(text):
+    events, ending = read(text, 13)
+
+    assert isinstance(ending, Reported | AppError | Crashed | NotStarted | Garbled)
+    assert all(isinstance(event, StageEntered | Piece) for event in events)
+    assert read(text)[1] == ending
+
+
+@given(st.binary(max_size=300))
+def test_bytes_that_are_no_text_end_in_an_ending(raw):
+    parser = InstrumentationParser()
+    parser.feed(raw)
+
+    assert isinstance(parser.finish()[1], Garbled | NotStarted)
