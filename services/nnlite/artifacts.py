@@ -1,13 +1,16 @@
-"""The shared store of `.tflite` files: a folder, NFS or S3, through fsspec.
+"""The shared store of `.tflite` files and of what was measured of them: a folder, NFS or S3, through fsspec.
 
-Files lie under their content hash and are never changed, so that writing twice
-is harmless and a reader never sees half a file. Only this module knows paths.
+Artifacts lie under their content hash and are never changed, so that writing
+twice is harmless. Reports lie beside them, one per benchmark, and are replaced
+whole. A reader never sees half a file. Only this module knows paths.
 """
 
 import errno
 import hashlib
+import re
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +63,43 @@ class ArtifactStore:
         """
         sha256 = file_sha256(file)
         path = f"{sha256[:2]}/{sha256}{suffix}"
-        target = f"{self._root}/{path}"
-        temporary = f"{self._root}/{sha256[:2]}/.{uuid.uuid4().hex}"
         try:
-            if self.holds(path, file.stat().st_size):
-                return path
-            self._fs.makedirs(f"{self._root}/{sha256[:2]}", exist_ok=True)
-            try:
-                self._fs.put_file(str(file), temporary)
-                self._fs.mv(temporary, target)
-            except BaseException:
-                if self._fs.exists(temporary):
-                    self._fs.rm_file(temporary)
-                raise
+            if not self.holds(path, file.stat().st_size):
+                self._place(path, lambda temporary: self._fs.put_file(str(file), temporary))
         except OSError as error:
             raise StoreError(self._explain(error)) from error
         return path
+
+    def put_report(self, content: bytes, *, campaign: str, name: str, benchmark_id: uuid.UUID) -> str:
+        """Store what was measured in one benchmark, in place of an earlier report of it; return its path.
+
+        Args:
+            content: JSON.
+            name: for people, such as `MODEL-PRECISION-POOL`; the benchmark's id makes it unique.
+
+        Raises:
+            StoreError: it could not be stored; nothing of it is visible.
+        """
+        unique = f"{file_name(name)}-{benchmark_id.hex[:8]}.json"
+        path = f"reports/{file_name(campaign)}/{unique}"
+        try:
+            self._place(path, lambda temporary: self._fs.pipe_file(temporary, content))
+        except OSError as error:
+            raise StoreError(self._explain(error)) from error
+        return path
+
+    def _place(self, path: str, write: Callable[[str], object]) -> None:
+        """Let `write` fill a file under another name, and give it the name `path` when it is whole."""
+        folder = f"{self._root}/{path.rpartition('/')[0]}"
+        temporary = f"{folder}/.{uuid.uuid4().hex}"
+        self._fs.makedirs(folder, exist_ok=True)
+        try:
+            write(temporary)
+            self._fs.mv(temporary, f"{self._root}/{path}")
+        except BaseException:
+            if self._fs.exists(temporary):
+                self._fs.rm_file(temporary)
+            raise
 
     def holds(self, path: str, size_bytes: int | None = None) -> bool:
         """Whether `path` is in the store, with that size where one is given.
@@ -157,6 +181,11 @@ class ArtifactStore:
             free = f" ({shutil.disk_usage(self._root).free >> 20} MiB free)" if self._local else ""
             return f"the artifact store {self.url} is full{free}: free some space there"
         return f"the artifact store {self.url} cannot be used: {error.strerror or error}"
+
+
+def file_name(text: str) -> str:
+    """Return `text` as a file's name: letters, digits, dot, dash and underscore, not hidden, not too long."""
+    return re.sub(r"[^\w.-]|^\.", "_", text, flags=re.ASCII)[:150]
 
 
 def open_store(settings: Settings) -> ArtifactStore:

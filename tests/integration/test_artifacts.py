@@ -1,9 +1,11 @@
 """The artifact store on real file systems: content-addressed, atomic, and clear about what is wrong."""
 
+import errno
 import os
 import subprocess
 import sys
 import textwrap
+import uuid
 from pathlib import Path
 
 import fsspec
@@ -224,3 +226,41 @@ def test_a_store_that_is_a_file_fails_its_check(tmp_path, file):
 def test_an_url_that_nothing_understands_names_its_setting(tmp_path, url):
     with pytest.raises(StoreError, match=f"NNLITE_ARTIFACTS_URL={url}: .*; write a folder or an fsspec URL"):
         ArtifactStore(url, tmp_path / "cache")
+
+
+BENCHMARK = uuid.UUID("0123456789abcdef0123456789abcdef")
+
+
+def test_a_report_lies_beside_the_artifacts_under_a_name_for_people(store):
+    path = store.put_report(b"{}", campaign="a night/1", name="ga-1-fp32-phones", benchmark_id=BENCHMARK)
+    assert path == "reports/a_night_1/ga-1-fp32-phones-01234567.json"
+    filesystem, full = stored(store, path)
+    assert filesystem.cat_file(full) == b"{}"
+
+
+def test_a_later_report_of_a_benchmark_takes_the_place_of_the_first(store):
+    for content in (b"first", b"second"):
+        path = store.put_report(content, campaign="night", name="ga-1", benchmark_id=BENCHMARK)
+    assert names(store) == ["ga-1-01234567.json"]
+    filesystem, full = stored(store, path)
+    assert filesystem.cat_file(full) == b"second"
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a/../b", "x" * 1000, "Ü"])
+def test_no_name_leads_a_report_out_of_its_folder(store, name):
+    path = store.put_report(b"{}", campaign=name, name=name, benchmark_id=BENCHMARK)
+    assert len(path.split("/")) == 3
+    assert not any(part.startswith(".") for part in path.split("/"))
+    assert len(path.rpartition("/")[2]) < 200
+
+
+def test_a_report_that_cannot_be_stored_says_so_and_leaves_nothing(store, monkeypatch):
+    filesystem, _ = stored(store, "")
+    monkeypatch.setattr(filesystem, "mv", _no_space)
+    with pytest.raises(StoreError, match="is full"):
+        store.put_report(b"{}", campaign="night", name="ga-1", benchmark_id=BENCHMARK)
+    assert names(store) == []
+
+
+def _no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -19,7 +19,7 @@ _WORK = {
 FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
 """,
     WorkKind.BENCHMARK: """
-    m.name AS model, w.conversion_id, c.backends, a.path, a.sha256, a.precision, a.inputs,
+    m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, a.path, a.sha256, a.precision, a.inputs,
     a.reference_outputs, a.seed, a.parity_ok
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
@@ -44,7 +44,8 @@ WITH w AS (
     SET state = 'running', attempt = w.attempt + 1, owner_node = :node, owner_instance = :instance,
         lease_until = now() + make_interval(secs => :lease),
         deadline = now() + make_interval(secs => :deadline),
-        stage = 'claim', {cleared(kind)}failure_class = NULL, reason = NULL, started_at = now(), finished_at = NULL
+        stage = 'claim', {cleared(kind)}failure_class = NULL, reason = NULL,
+        started_at = now(), finished_at = NULL
     FROM campaign c
     WHERE w.id = :id AND w.state = 'queued' AND w.available_at <= now()
       AND c.id = w.campaign_id AND c.state = 'active'

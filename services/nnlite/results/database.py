@@ -59,7 +59,7 @@ def autocommit(engine: Engine) -> Connection:
 
 
 def storable(value: Any) -> Any:
-    """Return what other people's code or devices had their hand in as Postgres's text and JSON can hold it."""
+    """Return what others' code or devices had their hand in as Postgres's text and JSON can hold it."""
     if isinstance(value, str):
         # Neither NUL nor half of a surrogate pair.
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
