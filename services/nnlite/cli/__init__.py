@@ -9,7 +9,7 @@ import sys
 import typer
 
 from nnlite import logs
-from nnlite.cli import campaigns, catalog, database, doctor, run, workers
+from nnlite.cli import campaigns, catalog, database, devices, doctor, export, run, workers
 from nnlite.cli.output import err
 from nnlite.failures import NnliteError
 from nnlite.results.database import explained
@@ -21,8 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for room in (run.app, campaigns.app, catalog.app, workers.app, database.app, doctor.app):
-    app.add_typer(room)
+rooms = (run, campaigns, export, catalog, devices, workers, database, doctor)
+for room in rooms:
+    app.add_typer(room.app)
 
 
 def main() -> None:

@@ -102,14 +102,18 @@ def watch(name: options.Campaign) -> None:
 
 @app.command()
 def status(name: options.OptionalCampaign = None, json: options.Json = False) -> None:
-    """List campaigns and how far they are, newest first."""
+    """List campaigns and how far they are, newest first.
+
+    --json says besides what each of them is running now: model, device, backend, stage.
+    """
     with session() as cluster:
         if name:
             _find(cluster, name)
         found = queries.campaigns(cluster.engine, name)
+        running = {progress.name: _running(cluster, progress) for progress in found} if json else {}
     rows = [presentation.campaign_row(progress) for progress in found]
     if json:
-        print_json([progress.as_dict() for progress in found])
+        print_json([progress.as_dict() | {"running": running[progress.name]} for progress in found])
     else:
         print_table(rows, presentation.CAMPAIGN_COLUMNS)
 
@@ -204,6 +208,11 @@ def resume(name: options.Campaign) -> None:
     with session() as cluster:
         sent = control.resume(cluster.engine, cluster.messenger, name)
     err.print(f"resumed {name}" + ("" if sent else "; work starts when the broker is back"), highlight=False)
+
+
+def _running(cluster: Session, progress: queries.Progress) -> list[queries.Row]:
+    works = progress.converting + progress.measuring
+    return queries.running(cluster.engine, progress.name) if works else []
 
 
 def _find(cluster: Session, name: str) -> None:

@@ -1,6 +1,7 @@
 """How results read in a terminal: milliseconds, megabytes, one line per measurement or failure."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from nnlite.results.queries import Progress, Row
@@ -10,6 +11,19 @@ _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "p90 ms
 _DISTINGUISHING = ("campaign", "precision", "device", "backend")
 FAILURE_COLUMNS = ("model", "work", "state", "class", "stage", "reason")
 CAMPAIGN_COLUMNS = ("name", "state", "models", "converted", "measured", "failed", "left_out", "waiting")
+DEVICE_COLUMNS = (
+    "device",
+    "pool",
+    "state",
+    "since",
+    "rung",
+    "reason",
+    "owner",
+    "canary ms",
+    "incidents",
+    "last incident",
+)
+INCIDENT_COLUMNS = ("device", "when", "fault", "reason", "rungs", "healed", "model")
 _LONGEST_REASON = 160
 
 
@@ -60,6 +74,49 @@ def campaign_row(progress: Progress) -> Row:
     }
 
 
+def device_row(row: Row, now: datetime | None = None) -> Row:
+    """Return one device as people read it."""
+    now = now or datetime.now(UTC)
+    return {
+        "device": row["device"],
+        "pool": row["pool"],
+        "state": row["state"],
+        "since": ago(row["state_since"], now),
+        "rung": row["rung"],
+        "reason": shorten(row["reason"] or ""),
+        "owner": row["owner_node"],
+        "canary ms": _canary(row, now),
+        "incidents": row["incidents"],
+        "last incident": _last_incident(row, now),
+    }
+
+
+def incident_row(row: Row, now: datetime | None = None) -> Row:
+    """Return one incident as people read it."""
+    return {
+        "device": row["device"],
+        "when": ago(row["created_at"], now or datetime.now(UTC)),
+        "fault": row["fault"],
+        "reason": shorten(row["reason"]),
+        "rungs": ", ".join(row["rungs"]),
+        "healed": f"after {duration(row['healed_after_ns'] / 1e9)}" if row["healed"] else "not yet",
+        "model": row["model"],
+    }
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Return how long ago `moment` was; clocks that differ a little do not make it the future."""
+    return f"{duration(max(0.0, (now - moment).total_seconds()))} ago"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: 45 s, 3 min, 2 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def milliseconds(duration_ns: int | None) -> str | None:
     """Return a duration in milliseconds with three significant digits or more."""
     if duration_ns is None:
@@ -85,6 +142,21 @@ def csv_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
         {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
         for row in rows
     ]
+
+
+def _canary(row: Row, now: datetime) -> str | None:
+    if row["canary_ns"] is None:
+        return None
+    return f"{milliseconds(row['canary_ns'])} ({ago(row['canary_at'], now)})"
+
+
+def _last_incident(row: Row, now: datetime) -> str | None:
+    if row["last_fault"] is None:
+        return None
+    healed = (
+        f"healed after {duration(row['last_healed_after_ns'] / 1e9)}" if row["last_healed"] else "not healed"
+    )
+    return f"{row['last_fault']} {ago(row['last_incident_at'], now)}, {healed}"
 
 
 def _parity(row: Row) -> str:

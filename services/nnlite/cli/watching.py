@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from nnlite.cli.output import err
+from nnlite.cli.presentation import duration
 from nnlite.results.queries import Progress, Row, campaigns, running
 
 _INTERVAL_S = 1.0
@@ -97,19 +98,16 @@ def summary(progress: Progress, rate: Rate | None = None) -> str:
     return ", ".join(parts)
 
 
-def duration(seconds: float) -> str:
-    """Return seconds as people say them: 45 s, 3 min, 2 h 05 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def _panel(line: str, progress: Progress | None, now: list[Row]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for row in now:
         table.add_row(
-            row["work"], Text(row["model"], overflow="ellipsis"), row["stage"] or "", duration(row["seconds"])
+            row["work"],
+            Text(row["model"], overflow="ellipsis"),
+            row["device"] or "",
+            row["backend"] or "",
+            row["stage"] or "",
+            duration(row["seconds"]),
         )
     if progress is None:
         return Text(line)

@@ -103,6 +103,20 @@ def device_row(engine: Engine, name: str) -> DeviceRow | None:
     return None if found is None else DeviceRow(**(dict(found) | {"state": DeviceStatus(found["state"])}))
 
 
+def require_device(engine: Engine, name: str) -> DeviceRow:
+    """Return how the device `name` was left.
+
+    Raises:
+        DeviceError: no such device; names those that there are.
+    """
+    if (device := device_row(engine, name)) is not None:
+        return device
+    with engine.connect() as connection:
+        known = connection.scalars(_NAMES).all()
+    listed = f"the devices are {', '.join(known)}" if known else "no device was ever seen"
+    raise DeviceError(f"no device {name!r}; {listed}")
+
+
 def record_canary(engine: Engine, device_id: uuid.UUID, p25_ns: int) -> None:
     """Write the speed of the device itself, as its last right canary had it."""
     with engine.begin() as connection:
@@ -118,12 +132,8 @@ def release_device(engine: Engine, name: str) -> None:
     with engine.begin() as connection:
         if connection.execute(_RELEASE, {"name": name}).rowcount:
             return
-        state = connection.scalar(_STATE, {"name": name})
-        known = connection.scalars(_NAMES).all()
-    if state is not None:
-        raise DeviceError(f"device {name!r} is {state}, not in quarantine: there is nothing to release")
-    listed = f"the devices are {', '.join(known)}" if known else "no device was ever seen"
-    raise DeviceError(f"no device {name!r}; {listed}")
+    device = require_device(engine, name)
+    raise DeviceError(f"device {name!r} is {device.state}, not in quarantine: there is nothing to release")
 
 
 def open_incident(
@@ -199,8 +209,6 @@ _RELEASE = text("""
 UPDATE device SET state = 'starting', state_since = now(), reason = NULL, rung = NULL
 WHERE name = :name AND state = 'quarantined'
 """)
-
-_STATE = text("SELECT state FROM device WHERE name = :name")
 
 _NAMES = text("SELECT name FROM device ORDER BY name")
 

@@ -136,26 +136,52 @@ ORDER BY c.name, w.state, w.failure_class, m.name
 
 
 def running(engine: Engine, campaign: str) -> list[Row]:
-    """Return what is being worked on now: work, model, stage, worker and for how long."""
+    """Return what is being worked on now: work, model, device, backend, stage, worker and for how long."""
     return _rows(
         engine,
         """
-SELECT w.work, m.name AS model, w.stage, w.owner_node AS worker, w.attempt,
+SELECT w.work, m.name AS model, d.name AS device, w.backend, w.stage, w.owner_node AS worker, w.attempt,
        extract(epoch FROM now() - w.started_at)::float8 AS seconds
 FROM (
     SELECT 'conversion' AS work, id AS conversion_id, campaign_id, state, stage, owner_node, attempt,
-           started_at
+           started_at, NULL AS backend
     FROM conversion
     UNION ALL
-    SELECT 'benchmark', conversion_id, campaign_id, state, stage, owner_node, attempt, started_at
+    SELECT 'benchmark', conversion_id, campaign_id, state, stage, owner_node, attempt, started_at, backend
     FROM benchmark
 ) w
 JOIN conversion v ON v.id = w.conversion_id
 JOIN model m ON m.id = v.model_id
 JOIN campaign c ON c.id = w.campaign_id
+LEFT JOIN LATERAL (
+    SELECT name FROM device WHERE owner_node = w.owner_node AND w.work = 'benchmark'
+    ORDER BY seen_at DESC LIMIT 1
+) d ON true
 WHERE w.state = 'running' AND c.name = :campaign ORDER BY w.started_at
 """,
         {"campaign": campaign},
+    )
+
+
+def devices(engine: Engine) -> list[Row]:
+    """Return one row per device that was ever seen: state, owner, last canary, last incident; by name."""
+    return _rows(engine, "SELECT * FROM device_overview ORDER BY device", {})
+
+
+def incidents(engine: Engine, device: str | None = None, limit: int | None = None) -> list[Row]:
+    """Return what devices did wrong and what healed it, newest first.
+
+    Args:
+        device: only of this one.
+        limit: at most this many.
+    """
+    return _rows(
+        engine,
+        """
+SELECT * FROM device_incident WHERE CAST(:device AS text) IS NULL OR device = :device
+ORDER BY created_at DESC, incident_id DESC LIMIT :limit
+""",
+        {"device": device, "limit": limit},
     )
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from nnlite.cli.watching import Rate, duration, summary
+from nnlite.cli.presentation import duration
+from nnlite.cli.watching import Rate, summary
 from nnlite.results.queries import Progress
 
 COUNTS = dict.fromkeys(Progress.__dataclass_fields__, 0)

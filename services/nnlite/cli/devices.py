@@ -1,0 +1,113 @@
+"""`nnlite devices`: what measures, what each of them did wrong, and the end of a quarantine."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from nnlite.cli import options, presentation
+from nnlite.cli.attached import Attached, attached, server_port
+from nnlite.cli.output import err, print_json, print_table
+from nnlite.cli.session import session
+from nnlite.failures import NnliteError
+from nnlite.results import queries
+from nnlite.results.devices import release_device, require_device
+
+app = typer.Typer()
+devices = typer.Typer()
+app.add_typer(devices, name="devices")
+
+#: Rows of `incidents` when nobody says how many.
+_INCIDENTS = 50
+
+
+@devices.callback(invoke_without_command=True)
+def devices_command(context: typer.Context, json: options.Json = False) -> None:
+    """List every device that was ever owned by a worker, and what is plugged into this host.
+
+    A device stands on a rung of the recovery ladder while its worker brings it back; on the last one it is
+    quarantined, and takes no work before `nnlite devices release NAME`.
+
+    What is plugged in is asked of an adb server that already runs (port 5037, or ANDROID_ADB_SERVER_PORT);
+    none is started. Workers have adb servers of their own, which no other program sees.
+    """
+    if context.invoked_subcommand:
+        return
+    with session() as cluster:
+        known = queries.devices(cluster.engine)
+    seen = _attached_here()
+    rows = [row | _attachment(_holder(row["device"], seen or [])) for row in known]
+    owned = {row["attached_serial"] for row in rows}
+    free = [found for found in seen or [] if found.serial not in owned]
+    if json:
+        nothing = dict.fromkeys(rows[0] if rows else ("device",))
+        print_json([*rows, *(nothing | _attachment(found) for found in free)])
+        return
+    print_table([presentation.device_row(row) for row in rows], presentation.DEVICE_COLUMNS)
+    if free:
+        print_table(map(_free_row, free), ("serial", "state", "model", "measure on it"), title="No worker's")
+
+
+@devices.command()
+def release(
+    name: Annotated[str, typer.Argument(help="Name of a device in quarantine; `nnlite devices` lists them.")],
+) -> None:
+    """End the quarantine of a device: its worker makes it ready again, from the first rung on."""
+    with session() as cluster:
+        release_device(cluster.engine, name)
+    err.print(f"released {name}; its worker tries it again", highlight=False)
+
+
+@devices.command()
+def incidents(
+    name: Annotated[str | None, typer.Argument(help="Name of a device; none: all of them.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = _INCIDENTS,
+    json: options.Json = False,
+) -> None:
+    """List what devices did wrong: fault, rungs that were climbed, and how long until it was healed.
+
+    Example: nnlite devices incidents avd:pixel4-1@lab --json
+    """
+    with session() as cluster:
+        if name:
+            require_device(cluster.engine, name)
+        rows = queries.incidents(cluster.engine, name, limit)
+    if json:
+        print_json(rows)
+    else:
+        print_table([presentation.incident_row(row) for row in rows], presentation.INCIDENT_COLUMNS)
+
+
+def _attached_here() -> list[Attached] | None:
+    try:
+        port = server_port()
+    except ValueError as error:
+        raise NnliteError(str(error)) from error
+    seen = attached(port)
+    if seen is None:
+        err.print(
+            f"no adb server answers on port {port}: what is plugged in and no worker's is not listed "
+            "(`adb start-server` starts one, but not beside workers that own phones)",
+            highlight=False,
+        )
+    return seen
+
+
+def _holder(name: str, seen: Iterable[Attached]) -> Attached | None:
+    """Return what is plugged in as the device `name`, such as `usb:SERIAL` or `tcp:HOST:PORT`."""
+    serial = name.partition(":")[2]
+    return next((found for found in seen if found.serial == serial), None)
+
+
+def _attachment(found: Attached | None) -> dict[str, Any]:
+    return {
+        "attached_serial": found and found.serial,
+        "attached_state": found and found.state,
+        "attached_model": found and found.model,
+    }
+
+
+def _free_row(found: Attached) -> dict[str, Any]:
+    scheme = "tcp" if ":" in found.serial else "usb"
+    way = None if found.serial.startswith("emulator-") else f"--device {scheme}:{found.serial}"
+    return {"serial": found.serial, "state": found.state, "model": found.model, "measure on it": way}

@@ -1,0 +1,138 @@
+"""One benchmark as nn-dataset's mobile results have it: the same names in the same order.
+
+What the fields mean is taken from NN Lite, which writes them
+(https://github.com/ABrain-One/nn-lite, ab/lite/results.py: "the field order is
+part of the published schema"), and from nn-dataset, which imports them by name
+(https://github.com/ABrain-One/nn-dataset, ab/nn/util/db/Write.py,
+json_run_tflite_to_db). Durations are nanoseconds; `unit` is the processing
+unit that `duration` belongs to: CPU, GPU or NPU.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnlite.vocabulary import Backend, Verdict
+
+Json = dict[str, Any]
+
+#: `<backend>_<name>` and the statistic that it is.
+_STATISTICS = {
+    "duration": "mean_ns",
+    "min_duration": "min_ns",
+    "max_duration": "max_ns",
+    "std_dev": "std_ns",
+}
+_INPUT_DIMENSIONS = 4
+
+
+def lemur_record(model: str, report: Mapping[str, Any], input_shape: Sequence[int], campaign: str) -> Json:
+    """Return the record of one benchmark.
+
+    A backend has durations only where its verdict lets them be published, and `<backend>_error` with the
+    verdict wherever that is not `valid`. `duration` is that of the fastest backend with a valid
+    measurement; where there is none, of the fastest that has a published one, and `valid` is false.
+
+    Args:
+        model: its name, for the twins that share a benchmark.
+        report: a stored `BenchmarkReport`.
+        input_shape: of the artifact, NHWC.
+    """
+    measured = {Backend(one["backend"]): one for one in report["measurements"]}
+    best = _fastest(measured)
+    record: Json = {
+        "model_name": model,
+        "device_type": report["device_type"],
+        "os_version": report["os_version"],
+        "valid": best is not None and measured[best]["verdict"] == Verdict.VALID,
+        "emulator": report["emulator"],
+        "iterations": measured[best]["runs"] if best else None,
+        "duration": measured[best]["latency"]["mean_ns"] if best else None,
+        "unit": best.upper() if best else None,
+    }
+    for backend in Backend:
+        latency = _published(measured.get(backend))
+        for name, statistic in _STATISTICS.items():
+            record[f"{backend}_{name}"] = latency and latency[statistic]
+    memory = report["device_analytics"]["memory"]
+    record |= {
+        "total_ram_kb": memory["total_ram"],
+        "free_ram_kb": memory["free_ram"],
+        "available_ram_kb": memory["available_ram"],
+        "cached_kb": memory["cached"],
+    }
+    for dimension in range(_INPUT_DIMENSIONS):
+        record[f"in_dim_{dimension}"] = input_shape[dimension] if dimension < len(input_shape) else None
+    record["device_analytics"] = _analytics(report, measured, campaign)
+    complaints = {backend: _complaint(one) for backend, one in measured.items() if _complaint(one)}
+    if not record["valid"]:
+        record["error_message"] = "; ".join(f"{backend}: {words}" for backend, words in complaints.items())
+    return record | {f"{backend}_error": complaints[backend] for backend in Backend if backend in complaints}
+
+
+def _published(measurement: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if measurement is None or measurement["verdict"] == Verdict.INVALID:
+        return None
+    latency: Mapping[str, Any] | None = measurement["latency"]
+    return latency
+
+
+def _fastest(measured: Mapping[Backend, Mapping[str, Any]]) -> Backend | None:
+    published = {backend: latency for backend, one in measured.items() if (latency := _published(one))}
+    if not published:
+        return None
+    return min(
+        published,
+        key=lambda backend: (measured[backend]["verdict"] != Verdict.VALID, published[backend]["mean_ns"]),
+    )
+
+
+def _complaint(measurement: Mapping[str, Any]) -> str | None:
+    """Return why a measurement is not to be taken as it is; None for a valid one."""
+    if measurement["verdict"] == Verdict.VALID:
+        return None
+    verdict = f"{measurement['verdict']}: {', '.join(measurement['reasons'])}"
+    return f"{verdict}: {measurement['error']}" if measurement["error"] else verdict
+
+
+def _analytics(
+    report: Mapping[str, Any], measured: Mapping[Backend, Mapping[str, Any]], campaign: str
+) -> Json:
+    """Return the device as nn-dataset keeps it, and under `nnlite` what explains the numbers."""
+    device, analytics = report["device"], report["device_analytics"]
+    memory, cpu = analytics["memory"], analytics["cpu"]
+    known = ("name", "kind", "pool", "soc", "abi", "api_level", "build_fingerprint", "kernel", "machine")
+    return {
+        "timestamp": analytics["timestamp"],
+        "memory_info": {
+            "total_ram_kb": memory["total_ram"],
+            "free_ram_kb": memory["free_ram"],
+            "available_ram_kb": memory["available_ram"],
+            "cached_kb": memory["cached"],
+        },
+        "cpu_info": {
+            "cpu_cores": cpu["cores"],
+            "architecture": cpu["architecture"],
+            "vendor_id": cpu["vendor"],
+            "model_name": cpu["model"],
+            "features": " ".join(cpu["features"]),
+        },
+        "nnlite": {
+            "campaign": campaign,
+            "precision": report["precision"],
+            "artifact_sha256": report["artifact_sha256"],
+            "device": {name: device.get(name) for name in known},
+            "measurements": {backend: _explanation(one) for backend, one in measured.items()},
+        },
+    }
+
+
+def _explanation(measurement: Mapping[str, Any]) -> Json:
+    names = (
+        "verdict", "reasons", "runtime", "runtime_version", "threads", "runs", "init_ns",
+        "first_inference_ns", "peak_rss_kb", "delegation", "precision_loss", "parity", "canary",
+    )  # fmt: skip
+    latency = _published(measurement)
+    return {name: measurement.get(name) for name in names} | {
+        "median_ns": latency and latency["median_ns"],
+        "p90_ns": latency and latency["p90_ns"],
+    }
