@@ -1,0 +1,11 @@
+"""How the benchmark app becomes an APK: the standard library, a JDK and the files of `dependencies.toml`."""
+
+from pathlib import Path
+from typing import Final
+
+APP: Final = Path(__file__).resolve().parents[1]
+REPOSITORY: Final = APP.parent
+
+
+class BuildError(Exception):
+    """The app cannot be built; the message says what to do."""

@@ -1,0 +1,89 @@
+"""The key that signs the app: made on first use, kept with the user's configuration, never in the checkout.
+
+Android updates an installed app only by one with the same signature; a lab
+that builds on several machines gives them all the same key.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from apk import REPOSITORY, BuildError
+from apk.commands import run
+
+#: The key's file, PKCS #12.
+KEY: Final = "NNLITE_ANDROID_KEY"
+#: Its password. A key that was made here has this one; the file's mode protects it.
+KEY_PASSWORD: Final = "NNLITE_ANDROID_KEY_PASSWORD"  # noqa: S105
+_OWN_PASSWORD: Final = "nnlite-android"  # noqa: S105
+
+
+def key_file() -> Path:
+    """Return where the key is, or will be."""
+    if chosen := os.environ.get(KEY):
+        return Path(chosen).expanduser().absolute()
+    configuration = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(configuration) if configuration else Path.home() / ".config") / "nnlite" / "android-key.p12"
+
+
+def password() -> str:
+    """Return the key's password."""
+    return os.environ.get(KEY_PASSWORD) or _OWN_PASSWORD
+
+
+def ensure_key() -> Path:
+    """Return the key, making one if there is none.
+
+    Raises:
+        BuildError: it would lie in the checkout.
+    """
+    key = key_file()
+    if REPOSITORY in key.parents:
+        raise BuildError(f"{KEY} is {key}: a key does not belong into the checkout, choose another place")
+    if not key.exists():
+        _make(key)
+    return key
+
+
+def _make(key: Path) -> None:
+    key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made = key.with_name(f"{key.name}.{os.getpid()}")
+    run(
+        [
+            *("keytool", "-genkeypair", "-noprompt", "-storetype", "PKCS12", "-keystore", made),
+            *("-storepass:env", KEY_PASSWORD, "-alias", "nnlite", "-keyalg", "RSA", "-keysize", "3072"),
+            *("-validity", "18250", "-dname", "CN=NN Lite benchmark"),
+        ],
+        timeout_s=120,
+        environment={KEY_PASSWORD: password()},
+        way_out="keytool comes with the JDK.",
+    )
+    made.chmod(0o600)
+    made.replace(key)
+
+
+def sign(apk: Path, signed: Path, tool: list[str | Path], min_sdk: str) -> None:
+    """Write a signed copy of an APK, by `tool`, the command line of apksigner."""
+    key = ensure_key()
+    signed.parent.mkdir(parents=True, exist_ok=True)
+    made = signed.with_name(f".{signed.name}.{os.getpid()}")
+    run(
+        [
+            *(*tool, "sign", "--ks", key, "--ks-type", "PKCS12", "--ks-pass", f"env:{KEY_PASSWORD}"),
+            *(
+                "--min-sdk-version",
+                min_sdk,
+                "--v1-signing-enabled",
+                "false",
+                "--v4-signing-enabled",
+                "false",
+                "--out",
+                made,
+                apk,
+            ),
+        ],
+        timeout_s=120,
+        environment={KEY_PASSWORD: password()},
+        way_out=f"{KEY} and {KEY_PASSWORD} say which key is used.",
+    )
+    made.replace(signed)

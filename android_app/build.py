@@ -1,0 +1,50 @@
+"""Builds the benchmark app: `python3 android_app/build.py`, which is what `make apk` runs."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from apk import REPOSITORY, BuildError
+from apk.building import Toolchain, build_unsigned
+from apk.cache import Cache
+from apk.lock import Use, locked, properties
+from apk.signing import key_file, sign
+
+NAME = "nnlite-benchmark.apk"
+
+
+def main() -> int:
+    """Fetch what is missing, build, sign; exit code 1 and one message if that is impossible."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path, default=REPOSITORY / ".nnlite" / "android", help="downloads")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / NAME, help="the signed APK")
+    parser.add_argument("--fetch", action="store_true", help="only fetch, also what the tests need")
+    parser.add_argument("--unsigned", type=Path, metavar="APK", help="only build, without a signature")
+    arguments = parser.parse_args()
+    try:
+        _run(Cache(folder=arguments.cache.absolute()), arguments)
+    except BuildError as error:
+        print(f"android_app: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(cache: Cache, arguments: argparse.Namespace) -> None:
+    if arguments.fetch:
+        cache.fill(locked())
+        return
+    cache.fill(locked(Use.APP, Use.PLATFORM, Use.TOOL))
+    tools = Toolchain(cache=cache)
+    with tempfile.TemporaryDirectory(prefix="nnlite-apk-") as folder:
+        if arguments.unsigned:
+            build_unsigned(tools, Path(folder) / "work", arguments.unsigned)
+            return
+        unsigned = Path(folder) / NAME
+        build_unsigned(tools, Path(folder) / "work", unsigned)
+        sign(unsigned, arguments.output, tools.apksigner, properties()["minSdk"])
+    print(f"Built {arguments.output}, signed with {key_file()}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
