@@ -15,9 +15,9 @@ from nnlite.artifacts import ArtifactStore
 from nnlite.campaigns import control
 from nnlite.queue.work import Outcome, Station, work
 from nnlite.results import queries
-from nnlite.results.recording import record_device
+from nnlite.results.devices import record_device
 from nnlite.settings import MeasurementSettings, QueueSettings, Settings
-from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
+from nnlite.vocabulary import Backend, DeviceStatus, Stage, WorkKind, WorkState
 from nnlite_benchmark import canary
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
@@ -65,7 +65,7 @@ def make_benchmarker(cluster: Cluster, store: ArtifactStore) -> Iterator[Callabl
             stopping=stop.is_set,
         )
         benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
-        record_device(cluster.engine, benchmarker.context(), "ready", "benchmark@here")
+        record_device(cluster.engine, device.context(), DeviceStatus.READY, "benchmark@here")
         return benchmarker
 
     yield make

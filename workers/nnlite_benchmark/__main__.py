@@ -1,8 +1,14 @@
 """`python -m nnlite_benchmark`: a worker that owns one device. `nnlite worker benchmark` starts it."""
 
 import argparse
+import os
+import signal
 import sys
 import threading
+from types import FrameType
+from typing import Final
+
+import structlog
 
 from nnlite.artifacts import open_store
 from nnlite.local import Endpoints
@@ -17,13 +23,16 @@ from nnlite.queue.worker import (
     run_process,
     run_worker,
 )
-from nnlite.results.devices import heal_incidents, record_device
-from nnlite.settings import Settings, SettingsError
-from nnlite.vocabulary import DeviceStatus, WorkKind
+from nnlite.settings import Settings
+from nnlite.vocabulary import Stage, WorkKind
 from nnlite_benchmark.benchmarker import Benchmarker
-from nnlite_benchmark.device import Device
-from nnlite_benchmark.host.device import HostDevice
-from nnlite_benchmark.host.process import OnStage
+from nnlite_benchmark.keeper import Keeper, StartAnewError
+from nnlite_benchmark.opening import open_device
+
+log = structlog.get_logger()
+
+#: Returned inside this process only: become a new one with the same arguments.
+_START_ANEW: Final = -1
 
 
 def main() -> int:
@@ -33,54 +42,70 @@ def main() -> int:
     parser.add_argument("--pool", required=True)
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
-    return run_process(lambda settings, endpoints: _run(settings, endpoints, arguments))
+    code = run_process(lambda settings, endpoints: _run(settings, endpoints, arguments))
+    if code == _START_ANEW:
+        # Broker, Postgres and every child are let go of by now.
+        os.execv(sys.executable, [sys.executable, "-m", "nnlite_benchmark", *sys.argv[1:]])  # noqa: S606
+    return code
 
 
 def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace) -> int:
     vitals = Vitals()
     stop = threading.Event()
+    _stop_on_signals(vitals, stop, settings.queue.stop_timeout_s)
     node = default_node(arguments.name)
     station = open_station(endpoints, settings, node, vitals)
     store = open_store(settings)
     give_back_leftovers(station, WorkKind.BENCHMARK)
-    device = open_device(
-        arguments.device, arguments.pool, settings, lambda stage, _pid: benchmarker.note(stage)
-    )
+
+    def note(stage: Stage) -> None:
+        benchmarker.note(stage)
+
+    device = open_device(arguments.device, arguments.pool, settings, stop=stop, on_stage=note)
     benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
+    keeper = Keeper(
+        engine=station.engine,
+        device=device,
+        benchmarker=benchmarker,
+        settings=settings,
+        node=node,
+        stop=stop,
+    )
+    plan = WorkerPlan(
+        kind=WorkKind.BENCHMARK,
+        node=node,
+        queue=benchmark_queue(arguments.pool),
+        pool="threads",
+        concurrency=1,
+        deadline_s=settings.benchmark_deadline_s,
+        station=lambda: station,
+        perform=benchmarker.perform,
+        on_stop=stop.set,
+        after=benchmarker.after,
+    )
     try:
-        device.prepare()
-        ready = record_device(station.engine, benchmarker.context(), DeviceStatus.READY, node)
-        heal_incidents(station.engine, ready)
-        plan = WorkerPlan(
-            kind=WorkKind.BENCHMARK,
-            node=node,
-            queue=benchmark_queue(arguments.pool),
-            pool="threads",
-            concurrency=1,
-            deadline_s=settings.benchmark_deadline_s,
-            station=lambda: station,
-            perform=benchmarker.perform,
-            on_stop=stop.set,
-            after=benchmarker.after,
-        )
-        code = run_worker(plan, endpoints, settings, vitals)
-        if benchmarker.fault:
-            return EXIT_FAULT
-        record_device(station.engine, benchmarker.context(), DeviceStatus.STOPPED, None)
-        return code
+        return keeper.keep(lambda: run_worker(plan, endpoints, settings, vitals))
+    except StartAnewError as why:
+        log.warning("the worker starts anew", reason=str(why))
+        return _START_ANEW
     finally:
         device.close()
+        station.engine.dispose()
 
 
-def open_device(name: str, pool: str, settings: Settings, on_stage: OnStage) -> Device:
-    """Return the device that `--device` names.
+def _stop_on_signals(vitals: Vitals, stop: threading.Event, stop_timeout_s: float) -> None:
+    """Heed SIGTERM and SIGINT while no Celery worker runs: the device is being made ready or healed."""
 
-    Raises:
-        SettingsError: this version knows no such device.
-    """
-    if name == "host":
-        return HostDevice(settings, pool=pool, on_stage=on_stage)
-    raise SettingsError(f"--device {name}: this version measures on `host` only")
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if vitals.stopping:
+            os._exit(EXIT_FAULT)
+        vitals.stop()
+        stop.set()
+        signal.alarm(max(1, round(stop_timeout_s)))
+
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
 
 
 if __name__ == "__main__":

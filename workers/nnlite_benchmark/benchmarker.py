@@ -5,7 +5,6 @@ while a thread sends heartbeats, and returns what is to be written.
 """
 
 import os
-import signal
 import threading
 import time
 import uuid
@@ -24,15 +23,22 @@ from nnlite.failures import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, RightLostError
 from nnlite.queue.work import Result, Station, send
-from nnlite.queue.worker import EXIT_FAULT
+from nnlite.queue.worker import EXIT_FAULT, end_consumption
 from nnlite.quiet import Stopped
-from nnlite.results.devices import add_rung, open_incident, record_device
 from nnlite.results.recording import record_benchmark
-from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
-from nnlite.vocabulary import ENDED_STATES, Backend, DeviceStatus, Fault, Precision, Stage, WorkKind
-from nnlite_benchmark.device import BenchmarkJob, Device, InputSpec, RuntimeRefusal
+from nnlite.results.report import BenchmarkReport, MeasurementReport
+from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
+from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, InputSpec, RuntimeRefusal
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faulted:
+    """A fault of the device, and the benchmark that met it; None: it was met between two."""
+
+    failure: DeviceFailure
+    benchmark: uuid.UUID | None
 
 
 @dataclass(kw_only=True)
@@ -46,9 +52,12 @@ class Benchmarker:
     stop: threading.Event
     #: What the running attempt is doing; heartbeats write it.
     stage: Stage = field(default=Stage.CLAIM, init=False)
-    #: What the device did wrong; the worker takes no more work with it.
-    fault: str | None = field(default=None, init=False)
-    _context: DeviceContext | None = field(default=None, init=False)
+    #: What is being measured now; heartbeats write it.
+    backend: Backend | None = field(default=None, init=False)
+    #: What the device did wrong, and with which benchmark; the worker takes no more work with it.
+    fault: Faulted | None = field(default=None, init=False)
+    #: Why the device is to rest before it takes more work.
+    rest: str | None = field(default=None, init=False)
 
     def perform(self, claim: Claim) -> Result:
         """Return the result of one attempt at a benchmark.
@@ -58,55 +67,49 @@ class Benchmarker:
             RightLostError: the row is no longer this attempt's.
             Stopped: the worker was told to stop.
         """
-        self.stage = Stage.FETCH
+        self.stage, self.backend = Stage.FETCH, None
         with self._heartbeats(claim) as ended:
             job = self._job(claim.work)
             try:
-                reports = tuple(
-                    self._measure(job, Backend(backend), ended) for backend in claim.work["backends"]
-                )
+                with self.device.loaded(job, ended):
+                    reports = tuple(
+                        self._measure(job, Backend(backend), ended) for backend in claim.work["backends"]
+                    )
             except Stopped:
                 if self.stop.is_set():
                     raise
                 raise RightLostError(f"benchmark {claim.id}") from None
-            except Failure as failure:
-                if failure.failure_class is FailureClass.DEVICE:
-                    self.fault = failure.reason
+            except DeviceFailure as failure:
+                self.fault = Faulted(failure=failure, benchmark=claim.id)
                 raise
-        report = BenchmarkReport.of(
-            model_name=job.model_name,
-            artifact_sha256=job.artifact_sha256,
-            device=self.context(),
-            measurements=reports,
-        )
+            report = BenchmarkReport.of(
+                model_name=job.model_name,
+                artifact_sha256=job.artifact_sha256,
+                device=self.device.context(),
+                measurements=reports,
+            )
         return Result(write=lambda connection: record_benchmark(connection, claim, report))
 
     def after(self, claim_id: uuid.UUID) -> None:
-        """Stop the worker after a fault of its device: recovery does not run inside a task.
-
-        Its supervisor starts it again, and it takes work once the device is ready.
-        """
-        if self.fault is None or self.stop.is_set():
+        """Take no more work with a device that is at fault or should rest: nothing is healed in a task."""
+        if self.stop.is_set():
             return
-        engine = self.station.engine
-        node = self.station.owner.node
-        device = record_device(engine, self.context(), DeviceStatus.FAULTY, node, reason=self.fault)
-        open_incident(engine, device, Fault.PROCESS_DIED, self.fault, claim_id)
-        add_rung(engine, device, "restart the worker")
-        log.error("the device is at fault: ending the worker", fault=self.fault)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if self.fault is None:
+            try:
+                self.rest = self.device.rest_reason()
+            except DeviceFailure as failure:
+                self.fault = Faulted(failure=failure, benchmark=None)
+            except Stopped:
+                return
+        if self.fault is not None or self.rest is not None:
+            end_consumption()
 
     def note(self, stage: Stage) -> None:
         """Note where the measuring process is; the next heartbeat writes it."""
         self.stage = stage
 
-    def context(self) -> DeviceContext:
-        """Return what the device is; asked once per process."""
-        if self._context is None:
-            self._context = self.device.context()
-        return self._context
-
     def _measure(self, job: BenchmarkJob, backend: Backend, ended: threading.Event) -> MeasurementReport:
+        self.backend = backend
         try:
             return self.device.run(job, backend, stop=ended)
         except RuntimeRefusal as refusal:
@@ -177,7 +180,7 @@ class Benchmarker:
                 continue
             next_s = now_s + queue.heartbeat_s
             try:
-                leases.heartbeat(self.station.engine, claim, queue.lease_s, self.stage)
+                leases.heartbeat(self.station.engine, claim, queue.lease_s, self.stage, self.backend)
             except RightLostError:
                 ended.set()
             except DBAPIError as error:

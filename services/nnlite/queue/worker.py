@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task, signals
+from celery.worker import state as celery_state
 
 from nnlite import logs
 from nnlite.failures import NnliteError
@@ -142,8 +143,15 @@ def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
         return outcome.value
 
 
+def end_consumption() -> None:
+    """Let `run_worker` return in order once the running task has ended; then it may be called again."""
+    celery_state.should_stop = os.EX_OK
+
+
 def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vitals: Vitals) -> int:
-    """Consume until stopped and return the exit code of the process."""
+    """Consume until stopped, or until `end_consumption`, and return the exit code of the process."""
+    celery_state.should_stop = None
+    vitals.alive()
     app = create_app(endpoints.broker_url, settings, [plan.queue])
     app.conf.worker_soft_shutdown_timeout = 3.0  # a released row is written well within it
     register_task(app, plan, vitals)

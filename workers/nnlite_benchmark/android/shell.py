@@ -30,7 +30,7 @@ MAX_OUTPUT_BYTES: Final = 128 * 1024 * 1024
 _STDOUT, _STDERR, _EXIT = 1, 2, 3
 _HEADER: Final = struct.Struct("<BI")
 
-OnText = Callable[[str], None]
+OnData = Callable[[bytes], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,27 +73,27 @@ class Shell:
         command: str,
         *,
         timeout_s: float | None = None,
-        on_text: OnText | None = None,
+        on_data: OnData | None = None,
         on_look: Callable[[], None] = lambda: None,
     ) -> Answer:
         """Run a command line on the device and return what it said.
 
         Args:
             command: for the device's `sh`.
-            timeout_s: for the whole command; default `command_timeout_s`; ignored with `on_text`.
-            on_text: gets stdout as it comes; then `on_look` sets the limits, and stdout is not kept.
+            timeout_s: for the whole command; default `command_timeout_s`; ignored with `on_data`.
+            on_data: gets stdout as it comes; then `on_look` sets the limits, and stdout is not kept.
             on_look: called ten times a second while the command runs; may raise.
 
         Raises:
             DeviceFailure: the device, the adb server or the command did not answer as it should.
             Stopped: the stop event was set.
         """
-        limit_s = None if on_text else timeout_s or self._settings.command_timeout_s
+        limit_s = None if on_data else timeout_s or self._settings.command_timeout_s
         try:
             with self._device().open_transport(timeout=self._settings.command_timeout_s) as connection:
                 connection.send_command(f"shell,v2,raw:{command}")
                 connection.check_okay()
-                return self._read(connection, command, limit_s, on_text, on_look)
+                return self._read(connection, command, limit_s, on_data, on_look)
         except (OSError, AdbError, EOFError) as error:
             raise self._failure(command, error) from error
 
@@ -157,7 +157,7 @@ class Shell:
         connection: AdbConnection,
         command: str,
         limit_s: float | None,
-        on_text: OnText | None,
+        on_data: OnData | None,
         on_look: Callable[[], None],
     ) -> Answer:
         deadline_s = None if limit_s is None else time.monotonic() + limit_s
@@ -178,8 +178,8 @@ class Shell:
                 )
             unread += chunk
             for kind, data in _packets(unread):
-                if kind == _STDOUT and on_text is not None:
-                    on_text(data.decode("utf-8", "replace"))
+                if kind == _STDOUT and on_data is not None:
+                    on_data(data)
                 elif kind == _STDOUT:
                     out += data
                 elif kind == _STDERR:
