@@ -1,0 +1,159 @@
+"""From a device's crash log to one sentence, and to whom it blames.
+
+A delegate that takes the app's process down refuses the artifact in its own
+way; a crash elsewhere speaks against the device. Only the stack decides, and
+only that of the app's own process: the crash log has everybody's. The form of
+a native crash: https://source.android.com/docs/core/tests/debug/native-crash
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from nnlite.vocabulary import Backend
+
+PACKAGE: Final = "org.nnlite.benchmark"
+#: What is read of a log, characters from its end.
+MAX_LOG_CHARS: Final = 1024 * 1024
+MAX_SUMMARY_CHARS: Final = 500
+#: Libraries that a summary names.
+TOP_LIBRARIES: Final = 5
+
+_BEGIN: Final = re.compile(r"(?:\*\*\* ){8,}|FATAL EXCEPTION|Fatal signal \d+|pid: \d+, tid: \d+.* >>> ")
+#: In a tombstone file: from the process's other threads on, to the next crash.
+_OTHER_THREADS: Final = re.compile(r"(?:--- ){8,}.*?(?=(?:\*\*\* ){8,}|\Z)", re.DOTALL)
+_PROCESS: Final = re.compile(
+    r">>> (?P<native>.{1,300}?) <<<|Process: (?P<java>[\w.:]{1,300}), PID: (?P<java_pid>\d{1,9})"
+)
+_PID: Final = re.compile(r"\bpid: (\d{1,9}), tid: \d+(?:, name: (.{0,100}?))?\s+>>>")
+_SIGNAL: Final = re.compile(
+    r"\bsignal (?P<number>\d+) \((?P<name>\w+)\), code -?\d+ \((?P<code>[^)\r\n]{1,60})\)"
+    r"(?:, fault addr (?P<address>0x[0-9a-f]+))?"
+)
+_ABORT: Final = re.compile(r"Abort message: ['\"]?(?P<message>.{1,300}?)['\"]?\s*$", re.MULTILINE)
+_CAUSE: Final = re.compile(r"\bCause: (?P<cause>.{1,200}?)\s*$", re.MULTILINE)
+_FRAME: Final = re.compile(r"#\d{2,3} +pc +(?:0x)?[0-9a-f]+ +(?P<file>\S+)")
+_JAVA: Final = re.compile(r"((?:[a-z]\w*\.)+\w*(?:Exception|Error)\b.{0,200}?)\s*$", re.MULTILINE)
+_JAVA_FRAME: Final = re.compile(r"\bat ((?:\w+\.)+[\w$<>]+)\(")
+
+#: The library that a stack's nearest known frame is in decides.
+_BLAMES: Final = (
+    (
+        Backend.GPU,
+        re.compile(
+            r"libtensorflowlite_gpu\w*|lib\w*opencl\w*|lib(?:GLES|EGL)\w*|lib\w*mali\w*|libPVR\w*|libIMG\w*|"
+            r"libllvm-(?:qcom|glnext|qgl)|libCB|libgsl|libvulkan|vulkan\.\w+|libLiteRt\w*(?:Gpu|Cl|OpenCl)\w*",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        Backend.NPU,
+        re.compile(
+            r"libneuralnetworks\w*|android\.hardware\.neuralnetworks.*|libnnapi\w*|libhexagon\w*|libQnn\w*|"
+            r"libSNPE\w*|libedgetpu\w*|libneuron\w*|libapu\w*|libenn\w*|libhiai\w*|libai_client|libarmnn\w*",
+            re.IGNORECASE,
+        ),
+    ),
+    (Backend.CPU, re.compile(r"libtensorflowlite\w*|libLiteRt\w*|libXNNPACK\w*", re.IGNORECASE)),
+)
+#: Threads that draw the app's own picture: their graphics driver is no delegate's.
+_DRAWS: Final = re.compile(r"RenderThread|hwuiTask\d*|GPU completion")
+_JAVA_BLAMES: Final = (
+    (Backend.GPU, "org.tensorflow.lite.gpu."),
+    (Backend.NPU, "org.tensorflow.lite.nnapi."),
+)
+#: NNAPI's drivers are processes of their own.
+_NN_DRIVER: Final = re.compile(r"neuralnetworks", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crash:
+    """What is known of the app's last crash."""
+
+    #: One sentence; empty: the log has no crash of the app.
+    summary: str
+    #: The backend whose library the stack names first; `cpu` is the runtime itself. None: none of them.
+    blames: Backend | None
+
+
+def explain(text: str, *, process: str = PACKAGE, pid: int | None = None) -> Crash:
+    """Explain the last crash of the app in a text of `logcat -b crash` or a tombstone.
+
+    Args:
+        process: the app's process name.
+        pid: where it is known: an earlier run's crash is none of this one's.
+    """
+    found = Crash(summary="", blames=None)
+    for block in _blocks(text[-MAX_LOG_CHARS:]):
+        name, number = _whose(block)
+        if name == process and (pid is None or number is None or number == pid):
+            found = _of_block(block)
+        elif name is not None and _NN_DRIVER.search(name):
+            found = Crash(
+                summary=f"NNAPI's driver {name} crashed: {_of_block(block).summary}", blames=Backend.NPU
+            )
+    return found
+
+
+def _blocks(text: str) -> list[str]:
+    """Cut the text where a crash begins."""
+    lines = _OTHER_THREADS.sub("", text).splitlines()
+    starts = [number for number, line in enumerate(lines) if _BEGIN.search(line)]
+    return ["\n".join(lines[start:end]) for start, end in pairwise([*starts, len(lines)])]
+
+
+def _whose(block: str) -> tuple[str | None, int | None]:
+    match = _PROCESS.search(block)
+    if match is None:
+        return None, None
+    if match["java"] is not None:
+        return match["java"], int(match["java_pid"])
+    number = _PID.search(block)
+    return match["native"], int(number[1]) if number else None
+
+
+def _of_block(block: str) -> Crash:
+    signal = _SIGNAL.search(block)
+    libraries = [_library(frame["file"]) for frame in _FRAME.finditer(block)]
+    if signal is None and not libraries:
+        return _java(block)
+    parts = [_signal(signal)] if signal else []
+    parts += [match["cause"] for match in [_CAUSE.search(block)] if match]
+    parts += [f"abort message: {match['message']}" for match in [_ABORT.search(block)] if match]
+    top = list(dict.fromkeys(libraries))[:TOP_LIBRARIES]
+    parts += [f"in {', '.join(top)}"] if top else []
+    return Crash(summary=", ".join(parts)[:MAX_SUMMARY_CHARS], blames=_blamed(libraries, _thread(block)))
+
+
+def _signal(match: re.Match[str]) -> str:
+    where = f" at {match['address']}" if match["address"] else ""
+    return f"{match['name']} ({match['code']}){where}"
+
+
+def _thread(block: str) -> str:
+    match = _PID.search(block)
+    return match[2] or "" if match else ""
+
+
+def _library(file: str) -> str:
+    """Return the name of a frame's library; it may lie in a package: `base.apk!lib/arm64-v8a/libx.so`."""
+    return file.rpartition("!")[2].rpartition("/")[2] or file
+
+
+def _blamed(libraries: list[str], thread: str) -> Backend | None:
+    for library in libraries:
+        stem = library.removesuffix(".so")
+        for backend, names in _BLAMES:
+            if names.fullmatch(stem) and not (backend is Backend.GPU and _DRAWS.fullmatch(thread)):
+                return backend
+    return None
+
+
+def _java(block: str) -> Crash:
+    thrown = _JAVA.search(block)
+    frames = _JAVA_FRAME.findall(block)
+    blames = next(
+        (backend for frame in frames for backend, name in _JAVA_BLAMES if frame.startswith(name)), None
+    )
+    return Crash(summary=thrown[1][:MAX_SUMMARY_CHARS] if thrown else "", blames=blames)

@@ -1,0 +1,111 @@
+"""What `pm install` answers, and what to do about it.
+
+Rules only; `app` acts on them. The reasons are the names of the constants of
+AOSP's `PackageManager`, which `pm` prints in brackets:
+https://android.googlesource.com/platform/frameworks/base/+/refs/heads/main/core/java/android/content/pm/PackageManager.java
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+MAX_TEXT_CHARS: Final = 1000
+
+#: What we call answers that have no reason of `PackageManager`.
+NO_ANSWER: Final = "NO_ANSWER"
+NOT_READY: Final = "PACKAGE_MANAGER_NOT_READY"
+INSUFFICIENT_STORAGE: Final = "INSTALL_FAILED_INSUFFICIENT_STORAGE"
+UNKNOWN: Final = "UNKNOWN"
+
+_SUCCESS: Final = re.compile(r"^\s*Success\s*$", re.MULTILINE)
+_REASON: Final = re.compile(r"\b(INSTALL_(?:PARSE_)?FAILED_[A-Z0-9_]{1,80})\b")
+_NO_SPACE: Final = re.compile(r"not enough space|no space left|ENOSPC", re.IGNORECASE)
+_NOT_READY: Final = re.compile(
+    r"can't find service: package|is the system running|broken pipe|failure calling service package|"
+    r"DeadObjectException|DeadSystemException|transport endpoint",
+    re.IGNORECASE,
+)
+_EXCEPTION: Final = re.compile(r"\b((?:java|android)\.[\w.$]{1,120}(?:Exception|Error))\b")
+
+
+class Remedy(StrEnum):
+    """What may make the next try succeed."""
+
+    CLEAN = "clean"  # remove what is ours on the device, and try again
+    UNINSTALL = "uninstall"  # remove the app that is there, and try again
+    RETRY = "retry"  # the device's state of the moment
+    GIVE_UP = "give_up"  # the device never takes this package
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallOutcome:
+    """What `pm install` answered."""
+
+    #: None: installed.
+    reason: str | None
+    #: The answer, shortened.
+    text: str
+
+
+_REMEDIES: Final = {
+    Remedy.CLEAN: (
+        INSUFFICIENT_STORAGE,
+        # "not enough storage or the validation failed"
+        "INSTALL_FAILED_DEXOPT",
+    ),
+    Remedy.UNINSTALL: (
+        "INSTALL_FAILED_ALREADY_EXISTS",
+        "INSTALL_FAILED_DUPLICATE_PACKAGE",
+        "INSTALL_FAILED_UPDATE_INCOMPATIBLE",
+        "INSTALL_FAILED_SHARED_USER_INCOMPATIBLE",
+        "INSTALL_FAILED_REPLACE_COULDNT_DELETE",
+        "INSTALL_FAILED_CONFLICTING_PROVIDER",
+        "INSTALL_FAILED_UID_CHANGED",
+        "INSTALL_FAILED_VERSION_DOWNGRADE",
+        "INSTALL_FAILED_PERMISSION_MODEL_DOWNGRADE",
+        "INSTALL_FAILED_SANDBOX_VERSION_DOWNGRADE",
+        "INSTALL_FAILED_DUPLICATE_PERMISSION",
+        "INSTALL_FAILED_DUPLICATE_PERMISSION_GROUP",
+        "INSTALL_PARSE_FAILED_INCONSISTENT_CERTIFICATES",
+    ),
+    Remedy.RETRY: (
+        NO_ANSWER,
+        NOT_READY,
+        "INSTALL_FAILED_ABORTED",
+        "INSTALL_FAILED_CONTAINER_ERROR",
+        "INSTALL_FAILED_INTERNAL_ERROR",
+        "INSTALL_FAILED_MEDIA_UNAVAILABLE",
+        "INSTALL_FAILED_OTHER_STAGED_SESSION_IN_PROGRESS",
+        "INSTALL_FAILED_PACKAGE_CHANGED",
+        "INSTALL_FAILED_VERIFICATION_TIMEOUT",
+    ),
+}
+_BY_REASON: Final = {reason: remedy for remedy, reasons in _REMEDIES.items() for reason in reasons}
+
+
+def parse_install(text: str) -> InstallOutcome:
+    """Read the answer of `pm install` or `adb install`, stdout and stderr."""
+    shown = " ".join(text.split())[:MAX_TEXT_CHARS]
+    if match := _REASON.search(text):
+        # Some reasons are the package manager's for a disk that is full.
+        return InstallOutcome(reason=INSUFFICIENT_STORAGE if _NO_SPACE.search(text) else match[1], text=shown)
+    if _SUCCESS.search(text) and "Failure" not in text:
+        return InstallOutcome(reason=None, text=shown)
+    return InstallOutcome(reason=_other_reason(text), text=shown)
+
+
+def remedy_for(reason: str) -> Remedy:
+    """Return what to do about a reason; an unknown one is for people to look at."""
+    return _BY_REASON.get(reason, Remedy.GIVE_UP)
+
+
+def _other_reason(text: str) -> str:
+    if not text.strip():
+        return NO_ANSWER
+    if _NO_SPACE.search(text):
+        return INSUFFICIENT_STORAGE
+    if _NOT_READY.search(text):
+        return NOT_READY
+    match = _EXCEPTION.search(text)
+    return match[1] if match else UNKNOWN
