@@ -24,7 +24,7 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup demo test test-unit lint format bench constraints shapes schema clean
+.PHONY: help setup rig demo test test-unit lint format bench constraints shapes schema clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -40,6 +40,14 @@ $(INSTALLED): $(UV) pyproject.toml constraints.txt
 	  $(if $(TORCH_INDEX_URL),--index $(TORCH_INDEX_URL) --index-strategy unsafe-best-match) --editable '.[$(EXTRAS)]'
 	@touch $@
 
+RIG := $(TEST_HOME)/rig/packages.lock
+
+rig: $(RIG) ## Fetch adbd for the virtual devices of the tests; nothing is installed
+
+$(RIG): tests/device/rig/packages.lock | $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python -m device.rig.fetch
+	@touch $@
+
 $(LEMUR): | $(INSTALLED)
 	NNLITE_HOME=$(TEST_HOME) NNLITE_LEMUR= $(BIN)/nnlite fetch
 
@@ -47,8 +55,9 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite fetch
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
 
-test: $(INSTALLED) $(LEMUR) ## Run the tests (unit, integration, end to end)
+test: $(INSTALLED) $(LEMUR) $(RIG) ## Run the tests (unit, integration, end to end, virtual devices)
 	$(WITH_LEMUR) $(BIN)/pytest
+	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest tests/device
 
 test-unit: $(INSTALLED) ## Run the tests that need no server
 	$(BIN)/pytest tests/unit

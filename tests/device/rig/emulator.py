@@ -1,0 +1,290 @@
+"""The `emulator` program of the rig: the real one's command line, locks, ports, console and exits.
+
+Options: developer.android.com/studio/run/emulator-commandline; messages as
+the emulator's sources have them (android/emulator in AOSP's external/qemu).
+"""
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from device.rig.guest import Hardware
+from device.rig.machine import LineServer, Machine
+from device.rig.properties import emulator_properties
+from device.rig.wires import listen
+
+VERSION: Final = "31.3.10.0"
+BUILD: Final = "8807927"
+LOCKS: Final = ("hardware-qemu.ini.lock", "multiinstance.lock")
+#: Wait for a lock that another emulator holds, seconds; as the real one does.
+LOCK_WAIT_S: Final = 2.0
+_VALUES: Final = frozenset(
+    "avd port ports gpu memory cores accel partition-size netdelay netspeed dns-server timezone prop sysdir "
+    "datadir data cache skin camera-back camera-front engine grpc feature qemu-args".split()
+)
+_FLAGS: Final = frozenset(
+    "no-window no-audio noaudio no-boot-anim no-snapshot no-snapshot-save no-snapshot-load no-snapstorage "
+    "wipe-data no-accel no-metrics no-cache no-sim no-passive-gps no-location-ui verbose show-kernel read-only "
+    "delay-adb no-direct-adb no-jni nojni qt-hide-window no-qt".split()
+)
+_GPU_MODES: Final = frozenset(
+    "auto auto-no-window host guest swiftshader swiftshader_indirect swangle swangle_indirect "
+    "angle angle_indirect angle9 angle9_indirect off on lavapipe software".split()
+)
+
+
+class Exit(Exception):
+    """The program ends with this text on stderr and code 1."""
+
+
+@dataclass(kw_only=True)
+class Options:
+    """The command line, read."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+
+
+def main(sdk: Path, checkout_faults: Path) -> None:
+    """Run the program; `checkout_faults` is where the rig keeps the faults of its AVDs, by name."""
+    try:
+        arguments = sys.argv[1:]
+        if not _answered(arguments):
+            _Emulator(sdk, checkout_faults, parse(arguments)).run()
+    except Exit as problem:
+        sys.stdout.flush()
+        sys.stderr.write(f"{problem}\n")
+        sys.exit(1)
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the options.
+
+    Raises:
+        Exit: an option is unknown or lacks its value.
+    """
+    options = Options()
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("@") and "avd" not in options.values:
+            options.values["avd"] = word[1:]
+            continue
+        name = word.removeprefix("-")
+        if word == name or name not in _VALUES | _FLAGS:
+            raise Exit(f"unknown option: {word}\nplease use -help for a list of valid options")
+        if name in _FLAGS:
+            options.flags.add(name)
+        elif not rest:
+            raise Exit(f"option {word} requires a parameter. Please use -help-{name} for details")
+        else:
+            options.values[name] = rest.pop(0)
+    return options
+
+
+def _answered(arguments: Sequence[str]) -> bool:
+    """Answer questions that start nothing; False: it was none."""
+    first = arguments[0] if arguments else ""
+    if first == "-version":
+        print(f"INFO    | Android emulator version {VERSION} (build_id {BUILD}) (CL:N/A)")
+    elif first == "-accel-check":
+        print("accel:\n0\nKVM (version 12) is installed and usable.\naccel")
+    elif first == "-list-avds":
+        for file in sorted(_avd_home().glob("*.ini")):
+            print(file.stem)
+    else:
+        return False
+    return True
+
+
+def _avd_home() -> Path:
+    if home := os.environ.get("ANDROID_AVD_HOME"):
+        return Path(home)
+    return Path(os.environ.get("ANDROID_SDK_HOME") or os.environ.get("HOME", "/")) / ".android" / "avd"
+
+
+def read_ini(file: Path) -> dict[str, str]:
+    """Return the entries of an AVD's file."""
+    lines = (line.partition("=") for line in file.read_text().splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in lines}
+
+
+class _Emulator:
+    def __init__(self, sdk: Path, faults: Path, options: Options) -> None:
+        self._options = options
+        self._name = options.values.get("avd", "")
+        self._sdk = sdk
+        self._avd, self._config = self._find_avd()
+        self._faults = faults / self._name
+        self._port = self._console_port()
+        self._token_file = Path(os.environ.get("HOME", "/")) / ".emulator_console_auth_token"
+
+    def run(self) -> None:
+        """Start, serve, end in order."""
+        print(f"INFO    | Android emulator version {VERSION} (build_id {BUILD}) (CL:N/A)", flush=True)
+        locks = _Locks(self._avd)
+        locks.take()
+        try:
+            console, machine = self._open_ports()
+            LineServer(console, machine.selector, greeting=self._greeting, answer=self._answer)
+            self._machine = machine
+            print(
+                f"INFO    | emulator: console listening on port {self._port}, ADB on port {self._port + 1}\n"
+                "INFO    | boot completed is awaited by adb",
+                flush=True,
+            )
+            machine.run(wipe="wipe-data" in self._options.flags)
+            print("INFO    | Wait for emulator (pid %d) to shutdown gracefully" % os.getpid(), flush=True)
+        finally:
+            locks.release()
+
+    def _find_avd(self) -> tuple[Path, Mapping[str, str]]:
+        if not self._name:
+            raise Exit("No AVD specified. Use '@foo' or '-avd foo' to launch a virtual device named 'foo'")
+        file = _avd_home() / f"{self._name}.ini"
+        if not file.exists():
+            raise Exit(
+                f"PANIC: Unknown AVD name [{self._name}], use -list-avds to see valid list.\n"
+                f"HOME is defined but there is no file {self._name}.ini in $HOME/.android/avd\n"
+                "(Note: Directories are searched in the order $ANDROID_AVD_HOME, "
+                "$ANDROID_SDK_HOME/avd, and $HOME/.android/avd)"
+            )
+        avd = Path(read_ini(file).get("path", _avd_home() / f"{self._name}.avd"))
+        if not (avd / "config.ini").exists():
+            raise Exit(f"PANIC: Cannot find AVD config file in {avd}")
+        config = read_ini(avd / "config.ini")
+        root = os.environ.get("ANDROID_SDK_ROOT") or os.environ.get("ANDROID_HOME")
+        if root is None:
+            root = str(self._sdk)
+        if not Path(root).is_dir():
+            raise Exit("PANIC: Cannot find AVD system path. Please define ANDROID_SDK_ROOT")
+        image = Path(root) / config.get("image.sysdir.1", "")
+        if "image.sysdir.1" not in config or not (image / "system.img").exists():
+            raise Exit("PANIC: Broken AVD system path. Check your ANDROID_SDK_ROOT value [%s]!" % root)
+        return avd, config
+
+    def _console_port(self) -> int:
+        gpu = self._options.values.get("gpu", "auto")
+        if gpu not in _GPU_MODES:
+            raise Exit(f"ERROR   | Invalid GPU mode '{gpu}', use one of: on off host guest")
+        if self._options.values.get("accel", "auto") not in {"on", "off", "auto"}:
+            raise Exit("ERROR   | '-accel' must be followed by one of: on off auto")
+        text = self._options.values.get("port", "5554")
+        if not text.isdigit() or not 5554 <= int(text) <= 5682:
+            raise Exit("ERROR   | option -port must be followed by an integer between 5554 and 5682")
+        port = int(text)
+        if port % 2:
+            print(f"WARNING | option -port must be followed by an even integer, using port {port - 1}")
+        return port & ~1
+
+    def _open_ports(self) -> tuple[object, Machine]:
+        console = None
+        try:
+            console = listen(self._port)
+            return console, Machine(self._hardware(), adb_port=self._port + 1)
+        except OSError as error:
+            if console is not None:
+                console.close()
+            raise Exit(
+                "ERROR   | It seems too many emulator instances are running on this machine. Aborting."
+            ) from error
+
+    def _hardware(self) -> Hardware:
+        values, config = self._options.values, self._config
+        return Hardware(
+            name=self._name,
+            home=self._avd / "userdata-rig",
+            faults=self._faults,
+            properties=emulator_properties(self._name),
+            boot_s=float(os.environ.get("RIG_BOOT_S", "0.3")),
+            memory_mb=_number(values.get("memory", config.get("hw.ramSize", "2048")), default_unit="M")
+            // 2**20,
+            data_kb=_number(config.get("disk.dataPartition.size", "6G"), default_unit="") // 1024,
+            sensors=False,
+        )
+
+    def _greeting(self) -> str:
+        if not self._token_file.exists():
+            self._token_file.write_text(secrets.token_urlsafe(12))
+        if not self._token_file.read_text():
+            return "Android Console: type 'help' for a list of commands\r\nOK\r\n"
+        return (
+            "Android Console: Authentication required\r\n"
+            "Android Console: type 'auth <auth_token>' to authenticate\r\n"
+            "Android Console: you can find your <auth_token> in \r\n"
+            f"'{self._token_file}'\r\nOK\r\n"
+        )
+
+    def _answer(self, line: str, client: LineServer.Client) -> str | None:
+        """Answer a command of the console; None: hang up."""
+        command, _, argument = line.partition(" ")
+        token = self._token_file.read_text()
+        client.authorized = client.authorized or not token
+        if command in {"quit", "exit"}:
+            return None
+        if command == "auth":
+            client.authorized = argument == token
+            if client.authorized:
+                return "Android Console: type 'help' for a list of commands\r\nOK\r\n"
+            return "KO: authentication token does not match ~/.emulator_console_auth_token\r\n"
+        if command in {"", "help"}:
+            return (
+                "Android console commands:\r\n    help|h|?         print a list of commands\r\n"
+                "    avd              control virtual device execution\r\n"
+                "    kill             terminate the emulator instance\r\n"
+                "    quit|exit        quit control session\r\nOK\r\n"
+            )
+        if line == "avd name":
+            return f"{self._name}\r\nOK\r\n"
+        if client.authorized and line == "avd status":
+            return "virtual device is running\r\nOK\r\n"
+        if client.authorized and command == "kill":
+            self._machine.stop()
+            return "OK: killing emulator, bye bye\r\n"
+        return "KO: unknown command, try 'help'\r\n"
+
+
+class _Locks:
+    """The lock files of an AVD; one of a dead emulator is in the way until it is removed."""
+
+    def __init__(self, avd: Path) -> None:
+        self._files = [avd / name for name in LOCKS]
+        self._taken: list[Path] = []
+
+    def take(self) -> None:
+        deadline_s = time.monotonic() + LOCK_WAIT_S
+        for file in self._files:
+            while not self._took(file):
+                if time.monotonic() > deadline_s:
+                    self.release()
+                    raise Exit(
+                        "ERROR   | Running multiple emulators with the same AVD is an experimental feature.\n"
+                        "Please use -read-only flag to enable this feature."
+                    )
+                time.sleep(0.05)
+
+    def release(self) -> None:
+        for file in self._taken:
+            file.unlink(missing_ok=True)
+        self._taken.clear()
+
+    def _took(self, file: Path) -> bool:
+        with suppress(FileExistsError):
+            with file.open("x") as lock:
+                lock.write(f"{os.getpid()}\n")
+            self._taken.append(file)
+            return True
+        return False
+
+
+def _number(text: str, *, default_unit: str) -> int:
+    """Return bytes of a size such as 6G, 2048M or 2048."""
+    units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+    unit = text[-1:].upper() if text[-1:].isalpha() else default_unit
+    return int(text.rstrip("kKmMgGbB")) * units.get(unit, 1)

@@ -1,0 +1,156 @@
+"""The faults that a rig device shows on command, and the folder through which it is commanded.
+
+One small file for each fault, written by the test process and read by the
+device: its presence is the fault, its content says how often it still occurs.
+Scripts of the device read it too, so nothing but the standard library is
+imported here.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Fault(StrEnum):
+    """What a rig device can do wrong; parameters of `FaultBox.set` in brackets."""
+
+    # boot
+    NEVER_BOOTS = "never_boots"  # sys.boot_completed stays empty
+    BOOTS_SLOWLY = "boots_slowly"  # [seconds=5]
+    BOOT_ANIMATION_STUCK = "boot_animation_stuck"  # booted, but init.svc.bootanim stays running
+    NOT_RESPONDING = "not_responding"  # a System UI dialog has the focus; CLOSE_SYSTEM_DIALOGS closes it
+    STAYS_NOT_RESPONDING = "stays_not_responding"  # the same dialog; no broadcast closes it
+    # wires
+    OFFLINE = "offline"  # accepts the connection, says nothing
+    UNAUTHORIZED = "unauthorized"  # asks for a key for ever
+    DIES_MID_PUSH = "dies_mid_push"  # adbd is killed after the first data of a push
+    DIES_MID_RUN = "dies_mid_run"  # adbd is killed when the app's timed runs begin
+    SHELL_HANGS = "shell_hangs"  # shell commands start and never end [command="": those that contain it]
+    # app; also [every=1, runs="benchmark"|"canary"|"any", backend="": all]
+    APP_CRASHES = "app_crashes"  # [signal="SIGSEGV", library="libnnlite.so"]
+    DELEGATE_CRASHES = "delegate_crashes"  # SIGSEGV within libtensorflowlite_gpu_jni.so
+    APP_HANGS = "app_hangs"  # [stage="run"]
+    RESULT_TRUNCATED = "result_truncated"  # the report's line is cut in half
+    RESULT_GARBAGE = "result_garbage"  # a line of JSON that is no report
+    WRONG_OUTPUT = "wrong_output"  # computes something else
+    # installation
+    INSTALL_FAILS = "install_fails"  # [reason="INSTALL_FAILED_...", message=""]
+    # the rest
+    STORAGE_FULL = "storage_full"  # nothing can be written below /data/local/tmp; df says 0
+    CLOCK_JUMPS = "clock_jumps"  # [seconds=-5 years]
+
+
+class Until(StrEnum):
+    """What heals a fault, whatever its `times` say."""
+
+    CLEARED = "cleared"  # only the test
+    RESTART = "restart"  # the next boot
+    WIPE = "wipe"  # the next boot with wiped data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One fault as commanded."""
+
+    #: Occurrences before it heals; None: for ever.
+    times: int | None = None
+    until: Until = Until.CLEARED
+    #: Only every so many-th occasion.
+    every: int = 1
+    #: Occasions so far.
+    occasions: int = 0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class FaultBox:
+    """The folder of a device's faults."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def set(
+        self,
+        fault: Fault,
+        *,
+        times: int | None = None,
+        until: Until = Until.CLEARED,
+        every: int = 1,
+        **parameters: Any,
+    ) -> None:
+        """Switch a fault on from now on; at the next occasion, where it needs one."""
+        self._write(fault, Command(times=times, until=until, every=every, parameters=parameters))
+
+    def clear(self, fault: Fault | None = None) -> None:
+        """Switch off one fault, or all."""
+        for each in [fault] if fault else list(Fault):
+            self._file(each).unlink(missing_ok=True)
+
+    def command(self, fault: Fault) -> Command | None:
+        """Return the fault as commanded; None: it is off. Does not count as an occasion."""
+        try:
+            fields = json.loads(self._file(fault).read_text())
+        except FileNotFoundError:
+            return None
+        return Command(**{**fields, "until": Until(fields["until"])})
+
+    def on(self, fault: Fault) -> bool:
+        """Whether the fault is on."""
+        return self._file(fault).exists()
+
+    def occurs(self, fault: Fault, **occasion: str) -> Mapping[str, Any] | None:
+        """Count an occasion; return the fault's parameters if it occurs now, else None.
+
+        A parameter of the fault with the name of an entry of `occasion` restricts it to that value.
+        """
+        if not self.on(fault):
+            return None
+        with self._locked():
+            command = self.command(fault)
+            if command is None or not _fits(command.parameters, occasion):
+                return None
+            occasions = command.occasions + 1
+            occurs = occasions % command.every == 0
+            times = command.times
+            if occurs and times is not None:
+                times -= 1
+            if times == 0:
+                self.clear(fault)
+            else:
+                self._write(fault, Command(**{**asdict(command), "occasions": occasions, "times": times}))
+            return command.parameters if occurs else None
+
+    def heal(self, *events: Until) -> None:
+        """Switch off every fault that one of these events heals."""
+        for fault in Fault:
+            command = self.command(fault)
+            if command is not None and command.until in events:
+                self.clear(fault)
+
+    def _file(self, fault: Fault) -> Path:
+        return self.folder / fault.value
+
+    def _write(self, fault: Fault, command: Command) -> None:
+        new = self.folder / f".{fault.value}.{os.getpid()}"
+        new.write_text(json.dumps(asdict(command)))
+        new.replace(self._file(fault))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _fits(parameters: Mapping[str, Any], occasion: Mapping[str, str]) -> bool:
+    for name, value in occasion.items():
+        wanted = parameters.get(name)
+        if wanted not in {None, "", "any", value}:
+            return False
+    return True

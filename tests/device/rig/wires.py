@@ -1,0 +1,306 @@
+"""Between the adb hosts and a device's adbd: one host at a time, and everything that can go wrong there.
+
+Speaks as much of adb's protocol as it must
+(packages/modules/adb/protocol.txt in AOSP): whole messages from the host, of
+which it looks at what is opened; bytes from the device.
+"""
+
+import selectors
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+from device.rig.faults import Fault, FaultBox
+
+_HEADER: Final = struct.Struct("<6I")
+_CNXN, _AUTH, _OPEN, _OKAY, _CLSE, _WRTE = (
+    int.from_bytes(name, "little") for name in (b"CNXN", b"AUTH", b"OPEN", b"OKAY", b"CLSE", b"WRTE")
+)
+_AUTH_TOKEN, _AUTH_KEY = 1, 3
+_HANG: Final = b"sleep 1000000"
+_CHUNK: Final = 256 * 1024
+#: Unsent bytes above which the other side is not read.
+_ENOUGH: Final = 4 * 1024 * 1024
+
+
+class Message:
+    """One message of adb's protocol."""
+
+    def __init__(self, command: int, first: int, second: int, payload: bytes = b"", check: int = 0) -> None:
+        self.command, self.first, self.second, self.payload = command, first, second, payload
+        self._checked = check != 0
+
+    def bytes(self) -> bytes:
+        """Return it as it goes over the wire."""
+        check = sum(self.payload) & 0xFFFFFFFF if self._checked else 0
+        magic = self.command ^ 0xFFFFFFFF
+        header = _HEADER.pack(self.command, self.first, self.second, len(self.payload), check, magic)
+        return header + self.payload
+
+
+class Framer:
+    """Cuts a stream into messages."""
+
+    def __init__(self) -> None:
+        self._unread = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Take bytes; return the messages that are complete."""
+        self._unread += data
+        while len(self._unread) >= _HEADER.size:
+            command, first, second, length, check, _ = _HEADER.unpack_from(self._unread)
+            end = _HEADER.size + length
+            if len(self._unread) < end:
+                return
+            yield Message(command, first, second, bytes(self._unread[_HEADER.size : end]), check)
+            del self._unread[:end]
+
+
+class Wires:
+    """The adb port of one device."""
+
+    def __init__(
+        self,
+        port: int,
+        faults: FaultBox,
+        selector: selectors.BaseSelector,
+        *,
+        ask_guest: Callable[[bytes], None],
+        reboot: Callable[[], None],
+    ) -> None:
+        self._faults = faults
+        self._selector = selector
+        self._ask_guest = ask_guest
+        self._reboot = reboot
+        self._waiting: deque[socket.socket] = deque()
+        self._link: _Link | None = None
+        self._asked = False
+        self._silenced = False
+        self.listener = _listen(port)
+        selector.register(self.listener, selectors.EVENT_READ, self._accept)
+
+    def tick(self) -> None:
+        """Look at the faults, and after what could not be done before."""
+        silent = self._faults.on(Fault.OFFLINE) or self._faults.on(Fault.UNAUTHORIZED)
+        if silent != self._silenced:
+            self._silenced = silent
+            self.drop()
+        if self._link is None and self._waiting and not self._faults.on(Fault.OFFLINE):
+            self._connect_next()
+
+    def connected(self, guest: socket.socket) -> None:
+        """Take the connection to adbd that was asked for."""
+        self._asked = False
+        if not self._waiting or self._silenced:
+            guest.close()
+            return
+        self._link = _Link(self._waiting.popleft(), guest, self)
+
+    def refused(self) -> None:
+        """Adbd does not run (yet); asked again at the next tick."""
+        self._asked = False
+
+    def drop(self) -> None:
+        """End the connection of the host that is served."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def close(self) -> None:
+        """End every connection and listen no more."""
+        self._selector.unregister(self.listener)
+        self.listener.close()
+        self.drop()
+        for host in self._waiting:
+            host.close()
+        self._waiting.clear()
+
+    def guest_gone(self) -> None:
+        """The guest ended, and adbd with it."""
+        self._asked = False
+        self.drop()
+
+    def watch(self, sock: socket.socket, events: int, call: Callable[[int], None]) -> None:
+        """Have `call` called with the events of a socket; none: not any more."""
+        known = sock in self._selector.get_map()
+        if not events:
+            if known:
+                self._selector.unregister(sock)
+        elif known:
+            self._selector.modify(sock, events, call)
+        else:
+            self._selector.register(sock, events, call)
+
+    def ended(self) -> None:
+        """The link noticed that one of its ends is gone."""
+        self.drop()
+
+    def passes(self, message: Message, link: "_Link") -> bool:
+        """Look at a message of the host; it may be changed. False: it goes no further."""
+        if message.command == _OPEN and message.payload.startswith(b"reboot:"):
+            link.to_host(Message(_OKAY, 1, message.first).bytes())
+            self._reboot()
+            return False
+        if message.command == _OPEN and message.payload.startswith((b"shell", b"exec")):
+            self._hang(message)
+        if message.command == _WRTE and link.pushes(message.payload):
+            if self._faults.occurs(Fault.DIES_MID_PUSH) is not None:
+                message.payload = message.payload[: len(message.payload) // 2]
+                link.to_guest(message.bytes())
+                self._ask_guest(b"kill_adbd")
+                return False
+        return True
+
+    def _hang(self, message: Message) -> None:
+        command = self._faults.command(Fault.SHELL_HANGS)
+        service, _, line = message.payload.rstrip(b"\0").partition(b":")
+        if command is None or command.parameters.get("command", "").encode() not in line:
+            return
+        if self._faults.occurs(Fault.SHELL_HANGS) is not None:
+            message.payload = service + b":" + _HANG + b"\0"
+
+    def _accept(self, _: int) -> None:
+        with suppress(BlockingIOError):
+            host, _address = self.listener.accept()
+            host.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._waiting.append(host)
+        self.tick()
+
+    def _connect_next(self) -> None:
+        if self._faults.on(Fault.UNAUTHORIZED):
+            self._faults.occurs(Fault.UNAUTHORIZED)
+            self._link = _Link(self._waiting.popleft(), None, self)
+        elif not self._asked:
+            self._asked = True
+            self._ask_guest(b"connect")
+
+
+class _Link:
+    """One host and adbd, or one host that is asked for a key for ever."""
+
+    def __init__(self, host: socket.socket, guest: socket.socket | None, wires: Wires) -> None:
+        self._wires = wires
+        self._framer = Framer()
+        self._host, self._guest = _End(host), _End(guest) if guest else None
+        self._pushing = False
+        self._watch()
+
+    def close(self) -> None:
+        for end in (self._host, self._guest):
+            if end is not None:
+                self._wires.watch(end.socket, 0, self._host_event)
+                end.socket.close()
+
+    def to_host(self, data: bytes) -> None:
+        """Send the host something."""
+        self._host.unsent += data
+        self._flush(self._host)
+
+    def to_guest(self, data: bytes) -> None:
+        """Send adbd something."""
+        assert self._guest is not None
+        self._guest.unsent += data
+        self._flush(self._guest)
+
+    def pushes(self, payload: bytes) -> bool:
+        """Whether a payload is data of a push (see adb's SYNC.TXT)."""
+        if payload.startswith((b"SEND", b"SND2")):
+            self._pushing = True
+        return self._pushing and b"DATA" in payload
+
+    def _watch(self) -> None:
+        host, guest = self._host, self._guest
+        for end, other, call in ((host, guest, self._host_event), (guest, host, self._guest_event)):
+            if end is None:
+                continue
+            events = selectors.EVENT_WRITE if end.unsent else 0
+            if other is None or len(other.unsent) < _ENOUGH:
+                events |= selectors.EVENT_READ
+            self._wires.watch(end.socket, events, call)
+
+    def _host_event(self, events: int) -> None:
+        if events & selectors.EVENT_READ:
+            data = self._read(self._host)
+            if data is None:
+                return
+            for message in self._framer.feed(data):
+                if self._guest is None:
+                    self._ask_for_key(message)
+                elif self._wires.passes(message, self):
+                    self.to_guest(message.bytes())
+        self._after(events, self._host)
+
+    def _guest_event(self, events: int) -> None:
+        assert self._guest is not None
+        if events & selectors.EVENT_READ:
+            data = self._read(self._guest)
+            if data is None:
+                return
+            self.to_host(data)
+        self._after(events, self._guest)
+
+    def _after(self, events: int, end: "_End") -> None:
+        if self._wires._link is not self:
+            return
+        if events & selectors.EVENT_WRITE:
+            self._flush(end)
+        self._watch()
+
+    def _ask_for_key(self, message: Message) -> None:
+        """Answer as adbd does while the question on its screen is not answered."""
+        if message.command == _CNXN or (message.command == _AUTH and message.first != _AUTH_KEY):
+            self.to_host(Message(_AUTH, _AUTH_TOKEN, 0, bytes(range(20)), check=1).bytes())
+
+    def _read(self, end: "_End") -> bytes | None:
+        try:
+            data = end.socket.recv(_CHUNK)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self._wires.ended()
+            return None
+        return data
+
+    def _flush(self, end: "_End") -> None:
+        try:
+            while end.unsent:
+                sent = end.socket.send(end.unsent)
+                del end.unsent[:sent]
+        except BlockingIOError:
+            return
+        except OSError:
+            end.unsent.clear()  # its end is seen when it is read
+
+
+class _End:
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self.unsent = bytearray()
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(16)
+    listener.setblocking(False)
+    return listener
+
+
+def listen(port: int) -> Any:
+    """Listen on a port of the loopback.
+
+    Raises:
+        OSError: it is taken.
+    """
+    return _listen(port)
