@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,8 @@ import typer
 from nnlite.artifacts import open_store
 from nnlite.catalog.sources import load_source
 from nnlite.cli import options
+from nnlite.cli.android_findings import android_findings
+from nnlite.cli.finding import Finding
 from nnlite.cli.output import print_json, print_table
 from nnlite.failures import NnliteError
 from nnlite.local import servers
@@ -33,16 +34,6 @@ _MIN_FREE_GB = 5
 #: Longest that one thing may be tried, seconds.
 _TRY_S = 60
 _GB = 1e9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    #: `ok`, `missing` (something does not work without it) or `note`.
-    state: str
-    says: str
 
 
 @app.command()
@@ -138,9 +129,9 @@ def _accelerators(_: Settings) -> Iterator[Finding]:
         state="ok" if gpu else "note",
         says="NVIDIA GPU" if gpu else "none: everything on the CPU",
     )
-    for program, use in (("docker", "the lab server by compose"), ("adb", "Android devices")):
-        path = shutil.which(program)
-        yield Finding(subject=program, state="ok" if path else "note", says=path or f"not found; for {use}")
+    docker = shutil.which("docker")
+    says = docker or "not found; for the lab server by compose"
+    yield Finding(subject="docker", state="ok" if docker else "note", says=says)
 
 
 def _kvm_works() -> bool:
@@ -196,6 +187,7 @@ _LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _libraries,
     _isolation,
     _accelerators,
+    android_findings,
     _cluster,
     _models,
 )

@@ -12,6 +12,7 @@ import typer
 
 from nnlite import logs
 from nnlite.campaigns.request import HOST_POOL
+from nnlite.cli.device_argument import device_argument
 from nnlite.cli.session import session
 from nnlite.failures import NnliteError
 from nnlite.queue.reaper import Reaper
@@ -42,18 +43,38 @@ def convert(
 
 @worker.command()
 def benchmark(
-    device: Annotated[str, typer.Option(help="The device that this worker owns: host.")] = "host",
-    pool: Annotated[str, typer.Option(help="The pool of devices that it belongs to.")] = HOST_POOL,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="avd:NAME|usb:SERIAL|tcp:HOST:PORT|host",
+            help="The device that this worker owns: an emulator (made if there is no AVD of that name), "
+            "a phone by its serial or its address, or this machine.",
+        ),
+    ] = "host",
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            help="The set of interchangeable devices that it belongs to, as campaigns name it; "
+            f"needed for all but the host, whose default is {HOST_POOL}."
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Unique among the workers of this host; default: by device.")
     ] = None,
 ) -> None:
     """Measure artifacts on one device.
 
+    Start one worker per device, and a supervisor that always starts them again: a worker whose device does
+    not recover ends, rests and begins anew. `nnlite devices` shows how each of them is.
+
     SIGTERM and Ctrl-C stop it in order: its work goes back to the pool.
+
+    Example: nnlite worker benchmark --device avd:pixel4-1 --pool pixel4-api30
     """
-    arguments = ["--device", device, "--pool", pool, "--name", name or f"benchmark-{device}"]
-    _become("nnlite_benchmark", arguments, dict(os.environ), extra="host")
+    named = device_argument(device, pool)
+    arguments = ["--device", named.text, "--pool", named.pool, "--name", name or named.worker_name]
+    extra = "host" if named.on_host else "benchmark"
+    _become("nnlite_benchmark", arguments, dict(os.environ), extra=extra)
 
 
 @app.command()
@@ -118,7 +139,7 @@ def _become(module: str, arguments: list[str], environment: dict[str, str], *, e
     load_settings()  # a wrong setting is said here, not in a log
     from importlib.util import find_spec
 
-    needed = {"convert": "litert_torch", "host": "ai_edge_litert"}[extra]
+    needed = {"convert": "litert_torch", "host": "ai_edge_litert", "benchmark": "adbutils"}[extra]
     if find_spec(module) is None or find_spec(needed) is None:
         raise NnliteError(
             f"{needed} is not installed here; install the worker: pip install 'nnlite[{extra}]'"

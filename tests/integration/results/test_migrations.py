@@ -3,7 +3,7 @@
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from nnlite.results.database import DatabaseError, check_schema, downgrade, engine_for, upgrade
 from nnlite.results.tables import Base
@@ -41,6 +41,45 @@ def test_a_downgrade_leaves_nothing_and_an_upgrade_brings_it_back(database_url: 
     engine.dispose()
 
 
+def test_devices_and_incidents_of_the_first_release_are_kept_and_named(bare_database_url: str) -> None:
+    upgrade(bare_database_url, "0001")
+    engine = engine_for(bare_database_url)
+    with engine.begin() as connection:
+        connection.execute(text(_FIRST_RELEASE))
+    upgrade(bare_database_url)
+    with engine.connect() as connection:
+        incidents = _rows(connection, "SELECT * FROM incident ORDER BY id")
+        (device,) = _rows(connection, "SELECT * FROM device_overview")
+    assert [(row["fault"], row["reason"], row["healed"]) for row in incidents] == [
+        ("process_died", "the measuring process was killed", True),
+        ("wrong_canary", "host-lab computes the canary wrongly", True),
+        ("process_died", "the measuring process hung", False),
+    ]
+    healed, replaced, still_open = incidents
+    assert (healed["healed_at"] - healed["created_at"]).total_seconds() == 2.5
+    assert replaced["healed_at"] == still_open["created_at"], "the device was ready again by then"
+    assert (device["device"], device["state"], device["incidents"], device["open_incidents"]) == (
+        "host-lab", "ready", 3, 1,
+    )  # fmt: skip
+    assert device["state_since"] == device["seen_at"]
+    engine.dispose()
+
+
+def test_what_the_first_release_cannot_hold_does_not_hinder_a_downgrade(bare_database_url: str) -> None:
+    upgrade(bare_database_url)
+    engine = engine_for(bare_database_url)
+    with engine.begin() as connection:
+        connection.execute(text(_LATER_RELEASE))
+    downgrade(bare_database_url, "0001")
+    with engine.connect() as connection:
+        assert _rows(connection, "SELECT name, context FROM device") == [{"name": "avd:new", "context": {}}]
+        assert _rows(connection, "SELECT fault FROM incident") == [{"fault": "no boot within 300 s"}]
+    assert not set(inspect(engine).get_view_names()) & {"device_overview", "device_incident"}
+    upgrade(bare_database_url)
+    check_schema(engine)
+    engine.dispose()
+
+
 def test_a_database_that_is_not_migrated_is_said(bare_database_url: str) -> None:
     engine = engine_for(bare_database_url)
     with pytest.raises(DatabaseError, match="is not migrated; run `nnlite db upgrade`"):
@@ -63,3 +102,26 @@ def test_a_password_is_never_said() -> None:
         check_schema(engine)
     assert "secret" not in str(caught.value)
     assert "127.0.0.1:1" in str(caught.value)
+
+
+_FIRST_RELEASE = """
+INSERT INTO device (id, name, kind, pool, state, owner_node, context, seen_at)
+VALUES ('00000000-0000-0000-0000-000000000001', 'host-lab', 'host', 'host', 'ready', 'benchmark@lab', '{}',
+        '2026-11-01');
+INSERT INTO incident (device_id, fault, rungs, healed, duration_ns, created_at)
+SELECT id, fault, '{restart}', healed, duration, '2026-11-02'::timestamptz + hour * interval '1 h'
+FROM device, (VALUES (1, 'the measuring process was killed', true, 2500000000),
+                     (2, 'host-lab computes the canary wrongly', false, 0),
+                     (3, 'the measuring process hung', false, 0)) AS v (hour, fault, healed, duration)
+"""
+
+_LATER_RELEASE = """
+INSERT INTO device (id, name, kind, pool, state, rung)
+VALUES ('00000000-0000-0000-0000-000000000001', 'avd:new', 'emulator', 'pixel4', 'quarantined', 'wipe');
+INSERT INTO incident (device_id, fault, reason, rungs, healed, duration_ns)
+SELECT id, 'boot_timeout', 'no boot within 300 s', '{}', false, 0 FROM device
+"""
+
+
+def _rows(connection: Connection, statement: str) -> list[dict[str, object]]:
+    return [dict(row) for row in connection.execute(text(statement)).mappings()]

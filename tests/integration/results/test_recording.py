@@ -15,7 +15,7 @@ from integration.canned import (
     refusal,
     written,
 )
-from integration.conftest import Cluster
+from integration.conftest import Cluster, living_owner
 from nnlite.campaigns import control
 from nnlite.failures import Failure, FailureClass, Limits
 from nnlite.queue import leases
@@ -332,9 +332,36 @@ def test_what_runs_is_listed_with_its_stage_and_for_how_long(cluster, row):
     (now,) = queries.running(cluster.engine, "night")
     assert now.pop("seconds") >= 0
     assert now == {
-        "work": "conversion", "model": "one", "stage": "lower", "worker": "convert@here", "attempt": 1
+        "work": "conversion", "model": "one", "device": None, "backend": None, "stage": "lower",
+        "worker": "convert@here", "attempt": 1,
     }  # fmt: skip
     assert queries.running(cluster.engine, "day") == []
+
+
+def test_a_benchmark_that_runs_is_listed_with_its_device_and_backend(cluster, row):
+    (message,) = finish_conversion(cluster, row)
+    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, living_owner().node)
+    claim = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
+    leases.heartbeat(cluster.engine, claim, 30, Stage.WARM_UP, Backend.GPU)
+    leases.heartbeat(cluster.engine, claim, 30)
+    (now,) = queries.running(cluster.engine, "night")
+    assert (now["device"], now["backend"], now["stage"]) == ("lab-phone", "gpu", "warm-up")
+
+
+@pytest.mark.parametrize("how", ["done", "failed", "cancelled"])
+def test_a_benchmark_that_has_ended_measures_nothing(cluster, row, how):
+    (message,) = finish_conversion(cluster, row)
+    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
+    claim = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
+    leases.heartbeat(cluster.engine, claim, 30, Stage.RUN, Backend.GPU)
+    match how:
+        case "done":
+            leases.finish(cluster.engine, claim, lambda connection: written(connection, claim))
+        case "failed":
+            leases.fail(cluster.engine, claim, Failure(FailureClass.DEVICE, Stage.RUN, "gone"), Limits())
+        case "cancelled":
+            control.cancel(cluster.engine, "night")
+    assert one(cluster, "SELECT backend FROM benchmark") == {"backend": None}
 
 
 def _identity(cluster: Cluster) -> str:
