@@ -132,7 +132,7 @@ class AppRuns:
 
     def _crashed(self, message: str, following: "_Following", request: RunRequest) -> RunReport:
         """Blame the delegate whose library the tombstone names; the device otherwise."""
-        crash = explain(self._shell.ask("logcat -b crash -d -t 400"))
+        crash = explain(self._shell.ask("logcat -b crash -d -t 400"), pid=following.pid)
         reason = f"the app crashed: {crash.summary or message}"
         if crash.blames is not request.backend or request.backend is Backend.CPU:
             raise self._failure(Fault.APP_CRASHED, reason)

@@ -1,0 +1,85 @@
+"""AVDs are found, or made as the settings say, and freed of dead emulators' locks."""
+
+from pathlib import Path
+
+import pytest
+
+from nnlite.settings import EmulatorSettings, SettingsError
+from nnlite_benchmark.android import avd
+
+
+def config(folder: Path) -> dict[str, str]:
+    lines = (folder / "config.ini").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_an_avd_is_made_as_the_settings_say(tmp_path):
+    settings = EmulatorSettings(api_level=34, memory_mb=4096, cores=4, data_partition_mb=8192)
+    folder = avd.find_or_make("lab-1", tmp_path, settings)
+    made = config(folder)
+    assert made["image.sysdir.1"] == "system-images/android-34/google_apis/x86_64/"
+    assert (made["hw.ramSize"], made["hw.cpu.ncore"]) == ("4096", "4")
+    assert made["disk.dataPartition.size"] == "8192M"
+    assert (made["hw.lcd.width"], made["hw.lcd.height"], made["hw.lcd.density"]) == ("1080", "2280", "440")
+    assert f"path={folder}" in (tmp_path / "lab-1.ini").read_text()
+
+
+def test_an_avd_that_is_there_is_taken_as_it_is(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "mine.ini").write_text(f"target=android-30\npath={elsewhere}\n")
+    assert avd.find_or_make("mine", tmp_path, EmulatorSettings()) == elsewhere
+    assert not (elsewhere / "config.ini").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("../up", {}, "letters, digits"),
+        ("a b", {}, "letters, digits"),
+        ("ok", {"profile": "nokia"}, "NNLITE_EMULATOR__PROFILE=nokia"),
+        ("ok", {"abi": "mips"}, "NNLITE_EMULATOR__ABI=mips"),
+    ],
+)
+def test_what_cannot_be_made_is_said(tmp_path, name, changes, message):
+    with pytest.raises(SettingsError, match=message):
+        avd.find_or_make(name, tmp_path, EmulatorSettings(**changes))
+
+
+def test_locks_of_a_dead_emulator_are_removed(tmp_path):
+    (tmp_path / "multiinstance.lock").write_text("")
+    (tmp_path / "hardware-qemu.ini.lock").mkdir()
+    (tmp_path / "hardware-qemu.ini.lock" / "pid").write_text("4711")
+    (tmp_path / "userdata.img").write_text("data")
+    assert avd.remove_stale_locks(tmp_path) == ["hardware-qemu.ini.lock", "multiinstance.lock"]
+    assert [path.name for path in tmp_path.iterdir()] == ["userdata.img"]
+
+
+@pytest.fixture
+def sdk(tmp_path: Path) -> Path:
+    folder = tmp_path / "sdk"
+    program = avd.emulator_program(folder)
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (folder / avd.image_folder(EmulatorSettings())).mkdir(parents=True)
+    return folder
+
+
+def test_the_sdk_of_the_settings_comes_before_that_of_the_environment(sdk, monkeypatch):
+    monkeypatch.setenv("ANDROID_HOME", "/nowhere")
+    assert avd.sdk_folder(EmulatorSettings(sdk=sdk)) == sdk
+    monkeypatch.setenv("ANDROID_HOME", str(sdk))
+    assert avd.sdk_folder(EmulatorSettings()) == sdk
+
+
+def test_what_is_missing_in_the_sdk_is_said_with_the_way_out(sdk, monkeypatch):
+    with pytest.raises(SettingsError, match="sdkmanager 'system-images;android-33;google_apis;x86_64'"):
+        avd.sdk_folder(EmulatorSettings(sdk=sdk, api_level=33))
+    avd.emulator_program(sdk).unlink()
+    with pytest.raises(SettingsError, match="sdkmanager emulator"):
+        avd.sdk_folder(EmulatorSettings(sdk=sdk))
+    monkeypatch.delenv("ANDROID_HOME", raising=False)
+    monkeypatch.delenv("ANDROID_SDK_ROOT", raising=False)
+    with pytest.raises(SettingsError, match="NNLITE_EMULATOR__SDK"):
+        avd.sdk_folder(EmulatorSettings())
