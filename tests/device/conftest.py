@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from device.rig.fetch import fetched
 from device.rig.isolation import isolated
 from device.rig.rig import Rig

@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from nnlite_benchmark.canary import MODEL_FILE
-from nnlite_benchmark.protocol import Bounds, timed_runs, warm_up
 
 from device.rig.backends import Mode, delegation_of, modes
 from device.rig.faults import Fault, FaultBox
 from device.rig.guest_state import read_state
 from device.rig.logs import log, now_s
 from device.rig.zygote import CULPRIT
+from nnlite_benchmark.canary import MODEL_FILE
+from nnlite_benchmark.protocol import Bounds, timed_runs, warm_up
 
 MEDIA = Path("/storage/emulated/0/Android/media")
 #: Compressed samples up to here stand in the report itself, bytes.
@@ -178,8 +178,8 @@ class _App:
             "main",
             "I",
             "tflite",
-            f"Replacing {delegation['delegated_nodes']} out of {delegation['total_nodes']} node(s) with delegate "
-            f"({delegation['delegate']}) node, yielding {delegation['partitions']} partitions "
+            f"Replacing {delegation['delegated_nodes']} out of {delegation['total_nodes']} node(s) "
+            f"with delegate ({delegation['delegate']}) node, yielding {delegation['partitions']} partitions "
             "for the whole graph.",
             faults=self._faults,
         )
@@ -203,9 +203,10 @@ class _App:
         if first_ns := self._report.get("first_inference_ns"):
             status["first_inference_ns"] = first_ns
         self._status(status, 1)
-        if (hang := self._faults.command(Fault.APP_HANGS)) and hang.parameters.get("stage", "run") == stage:
-            if self._occurs(Fault.APP_HANGS) is not None:
-                signal.pause()
+        hang = self._faults.command(Fault.APP_HANGS)
+        hangs_here = hang is not None and hang.parameters.get("stage", "run") == stage
+        if hangs_here and self._occurs(Fault.APP_HANGS) is not None:
+            signal.pause()
         if stage == "run":
             self._crash_on_command()
 

@@ -21,21 +21,95 @@ from device.rig.wires import listen
 
 VERSION: Final = "31.3.10.0"
 BUILD: Final = "8807927"
+#: A file beside the faults of the AVDs: the machine has no KVM.
+NO_KVM: Final = "no-kvm"
+KVM_STATUS: Final = "KVM (version 12) is installed and usable."
+NO_KVM_STATUS: Final = "/dev/kvm is not found: VT disabled in BIOS or KVM kernel module not loaded"
 LOCKS: Final = ("hardware-qemu.ini.lock", "multiinstance.lock")
 #: Wait for a lock that another emulator holds, seconds; as the real one does.
 LOCK_WAIT_S: Final = 2.0
 _VALUES: Final = frozenset(
-    "avd port ports gpu memory cores accel partition-size netdelay netspeed dns-server timezone prop sysdir "
-    "datadir data cache skin camera-back camera-front engine grpc feature qemu-args".split()
+    [
+        "avd",
+        "port",
+        "ports",
+        "gpu",
+        "memory",
+        "cores",
+        "accel",
+        "partition-size",
+        "netdelay",
+        "netspeed",
+        "dns-server",
+        "timezone",
+        "prop",
+        "sysdir",
+        "datadir",
+        "data",
+        "cache",
+        "skin",
+        "camera-back",
+        "camera-front",
+        "engine",
+        "grpc",
+        "feature",
+        "qemu-args",
+    ]
 )
 _FLAGS: Final = frozenset(
-    "no-window no-audio noaudio no-boot-anim no-snapshot no-snapshot-save no-snapshot-load no-snapstorage "
-    "wipe-data no-accel no-metrics no-cache no-sim no-passive-gps no-location-ui verbose show-kernel read-only "
-    "delay-adb no-direct-adb no-jni nojni qt-hide-window no-qt".split()
+    [
+        "no-window",
+        "no-audio",
+        "noaudio",
+        "no-boot-anim",
+        "no-snapshot",
+        "no-snapshot-save",
+        "no-snapshot-load",
+        "no-snapstorage",
+        "wipe-data",
+        "no-accel",
+        "no-metrics",
+        "no-cache",
+        "no-sim",
+        "no-passive-gps",
+        "no-location-ui",
+        "verbose",
+        "show-kernel",
+        "read-only",
+        "delay-adb",
+        "no-direct-adb",
+        "no-jni",
+        "nojni",
+        "qt-hide-window",
+        "no-qt",
+    ]
+)
+CONSOLE_HELP: Final = (
+    "Android console commands:\r\n"
+    "    help|h|?         print a list of commands\r\n"
+    "    avd              control virtual device execution\r\n"
+    "    kill             terminate the emulator instance\r\n"
+    "    quit|exit        quit control session\r\nOK\r\n"
 )
 _GPU_MODES: Final = frozenset(
-    "auto auto-no-window host guest swiftshader swiftshader_indirect swangle swangle_indirect "
-    "angle angle_indirect angle9 angle9_indirect off on lavapipe software".split()
+    [
+        "auto",
+        "auto-no-window",
+        "host",
+        "guest",
+        "swiftshader",
+        "swiftshader_indirect",
+        "swangle",
+        "swangle_indirect",
+        "angle",
+        "angle_indirect",
+        "angle9",
+        "angle9_indirect",
+        "off",
+        "on",
+        "lavapipe",
+        "software",
+    ]
 )
 
 
@@ -51,12 +125,12 @@ class Options:
     flags: set[str] = field(default_factory=set)
 
 
-def main(sdk: Path, checkout_faults: Path) -> None:
-    """Run the program; `checkout_faults` is where the rig keeps the faults of its AVDs, by name."""
+def main(sdk: Path, faults: Path) -> None:
+    """Run the program; `faults` is where the rig keeps the faults of its AVDs, by name."""
     try:
         arguments = sys.argv[1:]
-        if not _answered(arguments):
-            _Emulator(sdk, checkout_faults, parse(arguments)).run()
+        if not _answered(arguments, faults):
+            _Emulator(sdk, faults, parse(arguments)).run()
     except Exit as problem:
         sys.stdout.flush()
         sys.stderr.write(f"{problem}\n")
@@ -88,13 +162,15 @@ def parse(arguments: Sequence[str]) -> Options:
     return options
 
 
-def _answered(arguments: Sequence[str]) -> bool:
+def _answered(arguments: Sequence[str], faults: Path) -> bool:
     """Answer questions that start nothing; False: it was none."""
     first = arguments[0] if arguments else ""
     if first == "-version":
         print(f"INFO    | Android emulator version {VERSION} (build_id {BUILD}) (CL:N/A)")
     elif first == "-accel-check":
-        print("accel:\n0\nKVM (version 12) is installed and usable.\naccel")
+        code, status = (8, NO_KVM_STATUS) if (faults / NO_KVM).exists() else (0, KVM_STATUS)
+        print(f"accel:\n{code}\n{status}\naccel")
+        sys.exit(code)
     elif first == "-list-avds":
         for file in sorted(_avd_home().glob("*.ini")):
             print(file.stem)
@@ -140,7 +216,7 @@ class _Emulator:
                 flush=True,
             )
             machine.run(wipe="wipe-data" in self._options.flags)
-            print("INFO    | Wait for emulator (pid %d) to shutdown gracefully" % os.getpid(), flush=True)
+            print(f"INFO    | Wait for emulator (pid {os.getpid()}) to shutdown gracefully", flush=True)
         finally:
             locks.release()
 
@@ -166,15 +242,23 @@ class _Emulator:
             raise Exit("PANIC: Cannot find AVD system path. Please define ANDROID_SDK_ROOT")
         image = Path(root) / config.get("image.sysdir.1", "")
         if "image.sysdir.1" not in config or not (image / "system.img").exists():
-            raise Exit("PANIC: Broken AVD system path. Check your ANDROID_SDK_ROOT value [%s]!" % root)
+            raise Exit(f"PANIC: Broken AVD system path. Check your ANDROID_SDK_ROOT value [{root}]!")
         return avd, config
 
     def _console_port(self) -> int:
         gpu = self._options.values.get("gpu", "auto")
         if gpu not in _GPU_MODES:
             raise Exit(f"ERROR   | Invalid GPU mode '{gpu}', use one of: on off host guest")
-        if self._options.values.get("accel", "auto") not in {"on", "off", "auto"}:
+        accel = "off" if "no-accel" in self._options.flags else self._options.values.get("accel", "auto")
+        if accel not in {"on", "off", "auto"}:
             raise Exit("ERROR   | '-accel' must be followed by one of: on off auto")
+        if accel != "off" and (self._faults.parent / NO_KVM).exists():
+            raise Exit(
+                "ERROR   | x86_64 emulation currently requires hardware acceleration!\n"
+                f"CPU acceleration status: {NO_KVM_STATUS}\n"
+                "More info on configuring VM acceleration on Linux:\n"
+                "https://developer.android.com/studio/run/emulator-acceleration#vm-linux"
+            )
         text = self._options.values.get("port", "5554")
         if not text.isdigit() or not 5554 <= int(text) <= 5682:
             raise Exit("ERROR   | option -port must be followed by an integer between 5554 and 5682")
@@ -225,29 +309,23 @@ class _Emulator:
         """Answer a command of the console; None: hang up."""
         command, _, argument = line.partition(" ")
         token = self._token_file.read_text()
-        client.authorized = client.authorized or not token
+        client.authorized = client.authorized or not token or (command == "auth" and argument == token)
+        answers = {
+            "help": CONSOLE_HELP,
+            "auth": "Android Console: type 'help' for a list of commands\r\nOK\r\n",
+            "avd name": f"{self._name}\r\nOK\r\n",
+            "avd status": "virtual device is running\r\nOK\r\n",
+            "kill": "OK: killing emulator, bye bye\r\n",
+        }
         if command in {"quit", "exit"}:
             return None
-        if command == "auth":
-            client.authorized = argument == token
-            if client.authorized:
-                return "Android Console: type 'help' for a list of commands\r\nOK\r\n"
+        if command == "auth" and not client.authorized:
             return "KO: authentication token does not match ~/.emulator_console_auth_token\r\n"
-        if command in {"", "help"}:
-            return (
-                "Android console commands:\r\n    help|h|?         print a list of commands\r\n"
-                "    avd              control virtual device execution\r\n"
-                "    kill             terminate the emulator instance\r\n"
-                "    quit|exit        quit control session\r\nOK\r\n"
-            )
-        if line == "avd name":
-            return f"{self._name}\r\nOK\r\n"
-        if client.authorized and line == "avd status":
-            return "virtual device is running\r\nOK\r\n"
-        if client.authorized and command == "kill":
+        if command == "kill" and client.authorized:
             self._machine.stop()
-            return "OK: killing emulator, bye bye\r\n"
-        return "KO: unknown command, try 'help'\r\n"
+        allowed = client.authorized or line in {"help", "avd name"}
+        known = answers.get("auth" if command == "auth" else line)
+        return known if allowed and known else "KO: unknown command, try 'help'\r\n"
 
 
 class _Locks:

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -26,13 +26,13 @@ class Fault(StrEnum):
     BOOT_ANIMATION_STUCK = "boot_animation_stuck"  # booted, but init.svc.bootanim stays running
     NOT_RESPONDING = "not_responding"  # a System UI dialog has the focus; CLOSE_SYSTEM_DIALOGS closes it
     STAYS_NOT_RESPONDING = "stays_not_responding"  # the same dialog; no broadcast closes it
-    # wires
+    # wires; an occurrence of the first two is a connection that met it and was given up by the host
     OFFLINE = "offline"  # accepts the connection, says nothing
     UNAUTHORIZED = "unauthorized"  # asks for a key for ever
     DIES_MID_PUSH = "dies_mid_push"  # adbd is killed after the first data of a push
     DIES_MID_RUN = "dies_mid_run"  # adbd is killed when the app's timed runs begin
     SHELL_HANGS = "shell_hangs"  # shell commands start and never end [command="": those that contain it]
-    # app; also [every=1, runs="benchmark"|"canary"|"any", backend="": all]
+    # app; also [runs="any"|"benchmark"|"canary", backend="": all]
     APP_CRASHES = "app_crashes"  # [signal="SIGSEGV", library="libnnlite.so"]
     DELEGATE_CRASHES = "delegate_crashes"  # SIGSEGV within libtensorflowlite_gpu_jni.so
     APP_HANGS = "app_hangs"  # [stage="run"]

@@ -113,7 +113,7 @@ def _become_guest(hardware: Hardware, control: socket.socket) -> None:
             Init(hardware, control).run()
         control.close()
         os.waitpid(init, 0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a fork never returns into the code of its parent
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(1)
@@ -126,10 +126,10 @@ def _reset_signals() -> None:
 
 
 def _close_descriptors(keep: set[int]) -> None:
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in keep:
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if int(entry.name) not in keep:
             with suppress(OSError):
-                os.close(int(name))
+                os.close(int(entry.name))
 
 
 class Init:

@@ -8,6 +8,7 @@ nothing in it thinks it were root.
 
 import os
 import sys
+from pathlib import Path
 
 from device.rig.namespaces import Space, loopback_up, map_ids, unshare
 
@@ -40,7 +41,7 @@ def enter() -> None:
 
 
 def _network() -> str:
-    return os.readlink("/proc/self/ns/net")
+    return str(Path("/proc/self/ns/net").readlink())
 
 
 def main() -> None:

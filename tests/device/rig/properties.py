@@ -37,7 +37,8 @@ def emulator_properties(name: str) -> dict[str, str]:
         "ro.product.board": "goldfish_x86_64",
         "ro.board.platform": "",
         "ro.build.characteristics": "emulator",
-        "ro.build.fingerprint": "rig/sdk_gphone_x86_64/generic_x86_64_arm64:11/RSR1.210722.013/1:userdebug/dev-keys",
+        "ro.build.fingerprint": "rig/sdk_gphone_x86_64/generic_x86_64_arm64:11/"
+        "RSR1.210722.013/1:userdebug/dev-keys",
         "ro.product.device": "generic_x86_64_arm64",
         "ro.product.name": "sdk_gphone_x86_64",
         "ro.build.type": "userdebug",

@@ -6,13 +6,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from device.rig.backends import Mode, set_modes
-from device.rig.emulator import LOCKS
+from device.rig.emulator import LOCKS, NO_KVM
 from device.rig.faults import Fault, FaultBox, Until
 from device.rig.fetch import CHECKOUT, fetched
 from device.rig.guest_state import read_state, write_state
@@ -80,6 +80,13 @@ class Sdk:
     def avd(self, name: str) -> RigDevice:
         """Return the device that an AVD of this name is, also before the AVD is made."""
         return RigDevice(name, self._faults / name)
+
+    def acceleration(self, usable: bool) -> None:
+        """Set whether the emulator finds KVM; it does at first."""
+        if usable:
+            (self._faults / NO_KVM).unlink(missing_ok=True)
+        else:
+            (self._faults / NO_KVM).touch()
 
     def make_avd(self, home: Path, name: str) -> Path:
         """Make an AVD as `avdmanager` would, where the code under test does not; returns its folder."""
@@ -151,7 +158,7 @@ class Rig:
             raise RuntimeError("adbd is not there: run `make rig` first")
         if not isolated():
             raise RuntimeError(
-                "not isolated: run PYTHONPATH=tests .venv/bin/python -m device.rig.isolation .venv/bin/pytest ..."
+                "the rig must be isolated: run PYTHONPATH=tests .venv/bin/python -m device.rig.isolation COMMAND"
             )
         self._folder = folder
         self._phones: list[RigPhone] = []
@@ -206,10 +213,8 @@ def frozen(pid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pass
 
 
 @contextmanager

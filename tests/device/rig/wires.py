@@ -5,6 +5,7 @@ Speaks as much of adb's protocol as it must
 which it looks at what is opened; bytes from the device.
 """
 
+import select
 import selectors
 import socket
 import struct
@@ -84,6 +85,7 @@ class Wires:
 
     def tick(self) -> None:
         """Look at the faults, and after what could not be done before."""
+        self._forget_those_who_left()
         silent = self._faults.on(Fault.OFFLINE) or self._faults.on(Fault.UNAUTHORIZED)
         if silent != self._silenced:
             self._silenced = silent
@@ -136,6 +138,8 @@ class Wires:
 
     def ended(self) -> None:
         """The link noticed that one of its ends is gone."""
+        if self._link is not None and self._link.keyless:
+            self._faults.occurs(Fault.UNAUTHORIZED)
         self.drop()
 
     def passes(self, message: Message, link: "_Link") -> bool:
@@ -146,13 +150,22 @@ class Wires:
             return False
         if message.command == _OPEN and message.payload.startswith((b"shell", b"exec")):
             self._hang(message)
-        if message.command == _WRTE and link.pushes(message.payload):
-            if self._faults.occurs(Fault.DIES_MID_PUSH) is not None:
-                message.payload = message.payload[: len(message.payload) // 2]
-                link.to_guest(message.bytes())
-                self._ask_guest(b"kill_adbd")
-                return False
+        pushed = message.command == _WRTE and link.pushes(message.payload)
+        if pushed and self._faults.occurs(Fault.DIES_MID_PUSH) is not None:
+            message.payload = message.payload[: len(message.payload) // 2]
+            link.to_guest(message.bytes())
+            self._ask_guest(b"kill_adbd")
+            return False
         return True
+
+    def _forget_those_who_left(self) -> None:
+        for host in list(self._waiting):
+            poll = select.poll()
+            poll.register(host, select.POLLRDHUP)
+            if poll.poll(0):
+                self._waiting.remove(host)
+                host.close()
+                self._faults.occurs(Fault.OFFLINE)
 
     def _hang(self, message: Message) -> None:
         command = self._faults.command(Fault.SHELL_HANGS)
@@ -171,7 +184,6 @@ class Wires:
 
     def _connect_next(self) -> None:
         if self._faults.on(Fault.UNAUTHORIZED):
-            self._faults.occurs(Fault.UNAUTHORIZED)
             self._link = _Link(self._waiting.popleft(), None, self)
         elif not self._asked:
             self._asked = True
@@ -185,6 +197,8 @@ class _Link:
         self._wires = wires
         self._framer = Framer()
         self._host, self._guest = _End(host), _End(guest) if guest else None
+        #: Whether its host is asked for a key for ever.
+        self.keyless = guest is None
         self._pushing = False
         self._watch()
 

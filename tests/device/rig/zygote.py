@@ -105,7 +105,7 @@ class _Zygote:
                 other.caller.close()
             run(request, caller, self._faults)
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - a fork never returns into the code of its parent
             log("crash", "E", "AndroidRuntime", traceback.format_exc(), faults=self._faults)
         finally:
             os._exit(code)
@@ -167,8 +167,8 @@ class _Zygote:
 
 
 def _only_descriptors(keep: set[int]) -> None:
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in keep:
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if int(entry.name) not in keep:
             with suppress(OSError):
-                os.close(int(name))
+                os.close(int(entry.name))
     sys.stdout.flush()
