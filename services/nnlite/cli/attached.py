@@ -14,6 +14,8 @@ from dataclasses import dataclass
 DEFAULT_PORT = 5037
 _ANSWER_S = 3.0
 _LONGEST_ANSWER = 1 << 20
+#: Serial, state, and what else the server knows.
+_LINE = re.compile(r"(\S+)\s+(\S.*?)((?:\s+(?:usb|product|model|device|features|transport_id):\S+)*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,8 @@ def attached(port: int) -> list[Attached] | None:
 
 def parse(line: str) -> Attached | None:
     """Return the device of one line of `adb devices -l`; its state may be words (`no permissions (...)`)."""
-    match = re.match(r"(\S+)\s+(.*?)\s*((?:[\w-]+:\S+\s*)*)$", line.strip())
-    if match is None or not match[2]:
+    match = _LINE.fullmatch(line.strip())
+    if match is None:
         return None
     told = dict(pair.split(":", 1) for pair in match[3].split())
     return Attached(serial=match[1], state=match[2], model=told.get("model"), usb=told.get("usb"))

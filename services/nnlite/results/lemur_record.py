@@ -121,7 +121,7 @@ def _analytics(
             "precision": report["precision"],
             "artifact_sha256": report["artifact_sha256"],
             "device": {name: device.get(name) for name in known},
-            "measurements": {backend: _explanation(one) for backend, one in measured.items()},
+            "measurements": {backend.value: _explanation(one) for backend, one in measured.items()},
         },
     }
 

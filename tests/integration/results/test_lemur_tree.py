@@ -1,0 +1,327 @@
+"""nn-dataset's tree, read again as nn-dataset's importer reads it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.canned import CONTEXT, claimed, finish_benchmark, finish_conversion, measurement, refusal
+from integration.conftest import Cluster
+from nnlite.queue import leases
+from nnlite.results.devices import record_device
+from nnlite.results.lemur_tree import Choice, Exported, ExportError, export_lemur
+from nnlite.results.recording import record_benchmark
+from nnlite.results.report import BenchmarkReport, DeviceContext, Latency, MeasurementReport, Reason
+from nnlite.vocabulary import Backend, DeviceKind, DeviceStatus, Precision, Verdict, WorkKind
+
+#: What the importer takes of a record, beside `device_analytics`.
+FIELDS = [
+    "model_name", "device_type", "os_version", "valid", "emulator", "error_message", "duration", "iterations",
+    "unit",
+    *(f"{backend}_{name}" for backend in ("cpu", "gpu", "npu")
+      for name in ("duration", "min_duration", "max_duration", "std_dev", "error")),
+    "total_ram_kb", "free_ram_kb", "available_ram_kb", "cached_kb",
+    "in_dim_0", "in_dim_1", "in_dim_2", "in_dim_3",
+]  # fmt: skip
+
+#: The order in which NN Lite publishes them: https://github.com/ABrain-One/nn-lite, ab/lite/results.py.
+PUBLISHED = [
+    "model_name", "device_type", "os_version", "valid", "emulator", "iterations", "duration", "unit",
+    "cpu_duration", "cpu_min_duration", "cpu_max_duration", "cpu_std_dev",
+    "gpu_duration", "gpu_min_duration", "gpu_max_duration", "gpu_std_dev",
+    "npu_duration", "npu_min_duration", "npu_max_duration", "npu_std_dev",
+    "total_ram_kb", "free_ram_kb", "available_ram_kb", "cached_kb",
+    "in_dim_0", "in_dim_1", "in_dim_2", "in_dim_3", "device_analytics",
+]  # fmt: skip
+
+FOLDER = "fp32/img-classification_cifar-10_acc_one"
+PHONE = f"{FOLDER}/android_lab-phone.json"
+Import = tuple[dict[tuple[Any, ...], dict[str, Any]], dict[tuple[Any, ...], dict[str, Any]]]
+
+
+def imported(root: Path) -> Import:
+    """Read a tree as nn-dataset does: every file below fp32 and int8, a later equal key replaces.
+
+    After https://github.com/ABrain-One/nn-dataset, ab/nn/util/db/Write.py (json_run_tflite_to_db): rows of
+    its tables `run` and `tflite`, by what it hashes to their ids.
+    """
+    runs, models = {}, {}
+    for precision in ("fp32", "int8"):
+        folder = root / "ab/nn/stat/run/tflite" / precision
+        catalogue = folder / "all_models.json"
+        known = json.loads(catalogue.read_text("utf-8")) if catalogue.exists() else {}
+        for file in folder.rglob("*.json"):
+            if file.name == "all_models.json":
+                continue
+            said = json.loads(file.read_text("utf-8"))
+            row = {name: said.get(name) for name in FIELDS}
+            row["device_analytics_json"] = json.dumps(said.get("device_analytics"))
+            row["precision_type"] = precision
+            key = (
+                file.name,
+                row["model_name"],
+                row["device_type"],
+                row["os_version"],
+                row["duration"],
+                precision,
+            )
+            runs[key] = row
+            about = known.get(row["model_name"], {})
+            if about.get("accuracy") is not None or about.get("transform") is not None:
+                models[file.name, row["model_name"], *about.values(), precision] = about
+    return runs, models
+
+
+def latency(mean_ns: int) -> Latency:
+    return Latency(
+        mean_ns=mean_ns, median_ns=mean_ns, p90_ns=mean_ns, p95_ns=None, p99_ns=None, min_ns=mean_ns - 10,
+        max_ns=mean_ns + 10, std_ns=7, cv=0.1, mad_ratio=0.0, slice_drift=None,
+    )  # fmt: skip
+
+
+Measure = Callable[..., None]
+
+
+@pytest.fixture
+def measure(cluster: Cluster) -> Measure:
+    """Measure a toy: `measure("one", gpu, cpu, campaign="night", device={...})`."""
+
+    def run(
+        model: str,
+        *reports: MeasurementReport,
+        campaign: str = "night",
+        device: dict[str, Any] | None = None,
+        **artifact: Any,
+    ) -> None:
+        context = DeviceContext(**(CONTEXT.model_dump() | (device or {})))
+        submitted = cluster.submit(model, name=campaign, pools=(context.pool,))
+        conversion = cluster.conversion(submitted.id)["id"]
+        inputs = {
+            "tensors": [{"name": "t0", "shape": [1, 32, 48, 3], "dtype": "float32", "quantization": None}]
+        }
+        (message,) = finish_conversion(cluster, conversion, **({"inputs": inputs} | artifact))
+        record_device(cluster.engine, context, DeviceStatus.READY, "benchmark@here")
+        claim = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
+        report = BenchmarkReport.of(
+            model_name=model,
+            artifact_sha256=claim.work["sha256"],
+            device=context,
+            measurements=reports or (measurement(),),
+        )
+        leases.finish(cluster.engine, claim, lambda connection: record_benchmark(connection, claim, report))
+
+    return run
+
+
+@pytest.fixture
+def export(cluster: Cluster, tmp_path: Path) -> Callable[..., Exported]:
+    def run(**choice: Any) -> Exported:
+        return export_lemur(cluster.engine, tmp_path, Choice(**choice))
+
+    return run
+
+
+def read(root: Path, path: str = PHONE) -> dict[str, Any]:
+    return json.loads((root / "ab/nn/stat/run/tflite" / path).read_text("utf-8"))
+
+
+def files(root: Path) -> list[str]:
+    tree = root / "ab/nn/stat/run/tflite"
+    return sorted(str(file.relative_to(tree)) for file in tree.rglob("*") if file.is_file())
+
+
+def test_a_result_is_read_with_all_its_numbers(measure, export, tmp_path):
+    measure(
+        "one",
+        measurement(Backend.CPU, latency=latency(2000)),
+        measurement(Backend.GPU, latency=latency(1000)),
+    )
+    exported = export()
+    assert (exported.written, exported.not_valid) == (1, 0)
+    runs, _ = imported(tmp_path)
+    ((key, row),) = runs.items()
+    assert key == ("android_lab-phone.json", "one", "Pixel 4", "11", 1000, "fp32")
+    assert (row["valid"], row["emulator"], row["unit"], row["iterations"]) == (True, False, "GPU", 3)
+    statistics = ("duration", "min_duration", "max_duration", "std_dev", "error")
+    assert [row[f"cpu_{name}"] for name in statistics] == [2000, 1990, 2010, 7, None]
+    assert (row["gpu_duration"], row["npu_duration"], row["error_message"]) == (1000, None, None)
+    assert [row[f"in_dim_{number}"] for number in range(4)] == [1, 32, 48, 3], "NHWC"
+    assert row["total_ram_kb"] == 6_000_000
+    analytics = json.loads(row["device_analytics_json"])
+    assert analytics["cpu_info"]["cpu_cores"] == 8
+    assert analytics["nnlite"]["measurements"]["gpu"]["verdict"] == "valid"
+
+
+def test_fields_come_in_the_published_order(measure, export, tmp_path):
+    measure("one", measurement(), refusal(Backend.GPU, "no OpenCL"))
+    export()
+    assert list(read(tmp_path)) == [*PUBLISHED, "gpu_error"]
+    assert read(tmp_path)["gpu_error"] == "invalid: runtime: no OpenCL"
+    assert read(tmp_path)["valid"] is True
+
+
+def test_nothing_that_is_invalid_has_a_duration(measure, export, tmp_path):
+    off = measurement(Backend.GPU, verdict=Verdict.INVALID, reasons=(Reason.TOO_SLOW,))
+    measure("one", refusal(Backend.CPU, "unknown operator"), off)
+    assert export().not_valid == 1
+    said = read(tmp_path)
+    assert not said["valid"]
+    assert said["error_message"] == "cpu: invalid: runtime: unknown operator; gpu: invalid: too_slow"
+    assert all(said[name] is None for name in said if "duration" in name or name in {"unit", "iterations"})
+
+
+def test_a_noisy_number_is_never_without_its_verdict(measure, export, tmp_path):
+    noisy = measurement(verdict=Verdict.NOISY, reasons=(Reason.SPREAD, Reason.DRIFT))
+    measure("one", noisy)
+    export()
+    said = read(tmp_path)
+    assert (said["duration"], said["valid"]) == (1_100_000, False)
+    assert said["cpu_error"] == "noisy: spread, drift"
+    assert said["error_message"] == "cpu: noisy: spread, drift"
+
+
+def test_a_valid_number_goes_before_a_faster_one_that_is_not(measure, export, tmp_path):
+    noisy = measurement(
+        Backend.GPU, verdict=Verdict.THROTTLED, reasons=(Reason.THERMAL,), latency=latency(10)
+    )
+    measure("one", measurement(Backend.CPU, latency=latency(2000)), noisy)
+    export()
+    said = read(tmp_path)
+    assert (said["duration"], said["unit"], said["valid"], said["gpu_duration"]) == (2000, "CPU", True, 10)
+
+
+def test_of_several_results_the_newest_valid_one_is_written(measure, export, tmp_path):
+    measure("one", measurement(latency=latency(100)), campaign="first")
+    measure("one", measurement(latency=latency(200)), campaign="second")
+    measure("one", measurement(latency=latency(300), verdict=Verdict.NOISY), campaign="third")
+    exported = export()
+    assert (exported.written, exported.superseded) == (1, 2)
+    assert read(tmp_path)["duration"] == 200
+    assert export(campaigns=["third"]).written == 1
+    assert read(tmp_path)["duration"] == 300, "its own files are replaced"
+
+
+def test_devices_have_files_of_their_own_with_safe_names(measure, export, tmp_path):
+    for name in ("avd:pixel4-1@lab", "usb:R5 8/M"):
+        measure("one", device={"name": name}, campaign=name)
+    export()
+    assert files(tmp_path) == [
+        "fp32/all_models.json",
+        f"{FOLDER}/android_avd_pixel4-1_lab.json",
+        f"{FOLDER}/android_usb_R5_8_M.json",
+    ]
+
+
+def test_what_the_rig_measured_says_so(measure, export, tmp_path):
+    measure("one", device={"name": "avd:rig", "device_type": "rig", "kind": DeviceKind.EMULATOR})
+    export()
+    said = read(tmp_path, f"{FOLDER}/android_avd_rig.json")
+    assert (said["device_type"], said["emulator"]) == ("rig", True)
+
+
+HOST = {"name": "host-lab", "kind": DeviceKind.HOST, "pool": "host"}
+
+
+def test_a_host_is_no_android_device_unless_asked_for(measure, export, tmp_path):
+    measure("one", device=HOST)
+    exported = export()
+    assert (exported.written, exported.hosts, files(tmp_path)) == (0, 1, [])
+    for choice in ({"kinds": [DeviceKind.HOST]}, {"devices": ["host-lab"]}):
+        assert export(**choice).written == 1
+    assert files(tmp_path) == ["fp32/all_models.json", f"{FOLDER}/linux_host-lab.json"]
+
+
+def test_results_are_chosen_by_campaign_device_and_pool(measure, export):
+    measure("one", campaign="night")
+    measure("two", campaign="day", device={"name": "other", "pool": "tablets"})
+    for choice in ({"campaigns": ["day"]}, {"devices": ["other"]}, {"pools": ["tablets"]}):
+        assert export(**choice).written == 1
+    assert export(campaigns=["day", "night"]).written == 2
+    assert export(campaigns=["day"], pools=["phones"]).written == 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [
+        ({"campaigns": ["nigth"]}, "no campaign 'nigth' has results to export; there are night"),
+        ({"devices": ["pixel"]}, "no device 'pixel' has results to export; there are lab-phone"),
+        ({"pools": ["x"]}, "no pool 'x' has results to export; there are phones"),
+    ],
+)
+def test_an_unknown_name_is_said_with_those_that_there_are(measure, export, choice, says):
+    measure("one")
+    with pytest.raises(ExportError, match=says):
+        export(**choice)
+
+
+def test_what_has_no_result_is_counted(cluster, measure, export):
+    measure("one")
+    cluster.change("UPDATE benchmark SET report = NULL, state = 'failed'")
+    exported = export()
+    assert (exported.written, exported.without_result) == (0, 1)
+
+
+def test_accuracy_is_that_of_the_weights_as_they_were_trained(cluster, measure, export, tmp_path):
+    measure("one", campaign="float")
+    int8 = {"cache_key": "int8", "precision": "int8"}
+    measure("one", measurement(precision=Precision.INT8), campaign="integer", **int8)
+    cluster.change("UPDATE model SET accuracy = 0.91, transform = 'norm_32'")
+    export()
+    assert read(tmp_path, "fp32/all_models.json") == {"one": {"accuracy": 0.91, "transform": "norm_32"}}
+    assert read(tmp_path, "int8/all_models.json") == {"one": {"accuracy": None, "transform": "norm_32"}}
+    runs, models = imported(tmp_path)
+    assert {key[-1] for key in runs} == {key[-1] for key in models} == {"fp32", "int8"}
+
+
+def test_a_catalogue_keeps_what_it_knows(measure, export, tmp_path):
+    catalogue = tmp_path / "ab/nn/stat/run/tflite/fp32/all_models.json"
+    catalogue.parent.mkdir(parents=True)
+    theirs = {"one": {"accuracy": 0.5, "transform": "echo"}, "AlexNet": {"accuracy": 0.877}}
+    catalogue.write_text(json.dumps(theirs))
+    measure("one")
+    measure("two", campaign="day")
+    export()
+    known = read(tmp_path, "fp32/all_models.json")
+    assert {name: known[name] for name in theirs} == theirs
+    assert "two" in known
+
+
+def test_a_catalogue_that_cannot_be_read_is_not_replaced(measure, export, tmp_path):
+    catalogue = tmp_path / "ab/nn/stat/run/tflite/fp32/all_models.json"
+    catalogue.parent.mkdir(parents=True)
+    catalogue.write_text("{")
+    measure("one")
+    with pytest.raises(ExportError, match=r"cannot read .*all_models.json"):
+        export()
+    assert catalogue.read_text() == "{"
+
+
+def test_a_file_in_the_way_is_said_and_nothing_half_written_is_left(measure, export, tmp_path):
+    (tmp_path / "ab").write_text("")
+    measure("one")
+    with pytest.raises(ExportError, match=r"cannot write .*android_lab-phone.json"):
+        export()
+    assert [file.name for file in tmp_path.iterdir()] == ["ab"]
+
+
+def test_models_that_share_a_benchmark_are_both_written(cluster, export, tmp_path):
+    first = cluster.toys.add("one")
+    cluster.toys.add("uno", code_sha256=first.code_sha256)
+    cluster.submit("one", "uno", name="twins", pools=("phones",))
+    rows = cluster.rows("SELECT v.id FROM conversion v JOIN model m ON m.id = v.model_id ORDER BY m.name")
+    (message,) = finish_conversion(cluster, rows[0]["id"])
+    finish_conversion(cluster, rows[1]["id"], cached=True)
+    finish_benchmark(cluster, message.row_id)
+    assert export().written == 2
+    assert [read(tmp_path, path.replace("_one", f"_{name}"))["model_name"] for name, path in
+            (("one", PHONE), ("uno", PHONE))] == ["one", "uno"]  # fmt: skip
+
+
+def test_progress_is_told(cluster, measure, tmp_path):
+    for name in ("one", "two"):
+        measure(name, campaign=name)
+    told = []
+    export_lemur(cluster.engine, tmp_path, Choice(), lambda done, total: told.append((done, total)))
+    assert told == [(1, 2), (2, 2)]

@@ -1,0 +1,122 @@
+"""What an adb server says is read; none is ever started."""
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import adbutils
+import pytest
+
+from nnlite.cli.attached import Attached, attached, parse, server_port
+
+LISTING = """\
+R58M12ABCDE            device usb:1-4 product:redfin model:Pixel_5 device:redfin transport_id:1
+0123456789ABCDEF       no permissions (missing udev rules?); see [http://a.b/tools]; usb:1-2 transport_id:4
+emulator-5554          offline transport_id:3
+192.168.1.7:5555       unauthorized transport_id:7
+"""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[bytes], int]]:
+    """A server that gives one answer to one request; returns its port."""
+    listeners, threads = [], []
+
+    def start(answer: bytes) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.settimeout(10)
+        listeners.append(listener)
+
+        def give() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                assert connection.recv(100) == b"000ehost:devices-l"
+                connection.sendall(answer)
+
+        threads.append(threading.Thread(target=give))
+        threads[-1].start()
+        return listener.getsockname()[1]
+
+    yield start
+    for thread in threads:
+        thread.join(10)
+    for listener in listeners:
+        listener.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_listing_is_read_whatever_state_its_devices_are_in(serve):
+    answer = LISTING.encode()
+    assert attached(serve(b"OKAY%04x%s" % (len(answer), answer))) == [
+        Attached(serial="R58M12ABCDE", state="device", model="Pixel_5", usb="1-4"),
+        Attached(
+            serial="0123456789ABCDEF",
+            state="no permissions (missing udev rules?); see [http://a.b/tools];",
+            usb="1-2",
+        ),
+        Attached(serial="emulator-5554", state="offline"),
+        Attached(serial="192.168.1.7:5555", state="unauthorized"),
+    ]
+
+
+@pytest.mark.parametrize("answer", [b"", b"OKAY", b"OKAY00", b"OKAYzzzz", b"FAIL0002no", b"OKAY0010short"])
+def test_a_server_that_is_none_or_breaks_off_is_no_server(serve, answer):
+    assert attached(serve(answer)) is None
+
+
+def test_nothing_is_started_where_no_server_answers():
+    port = free_port()
+    assert attached(port) is None
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def test_a_real_adb_server_is_understood(tmp_path):
+    port = free_port()
+    server = subprocess.Popen(
+        [adbutils.adb_path(), "-P", str(port), "nodaemon", "server"],
+        env={
+            "HOME": str(tmp_path),
+            "ADB_USB": "0",
+            "ADB_EMU": "0",
+            "ADB_MDNS": "0",
+            "ADB_MDNS_OPENSCREEN": "0",
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline_s = time.monotonic() + 20
+        while (seen := attached(port)) is None:
+            assert time.monotonic() < deadline_s and server.poll() is None
+            time.sleep(0.02)
+        assert seen == []
+    finally:
+        server.kill()
+        server.wait(10)
+
+
+@pytest.mark.parametrize("line", ["", "   ", "serial"])
+def test_what_is_no_device_is_left_out(line):
+    assert parse(line) is None
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "tcp:5038", "-1"])
+def test_a_port_that_is_none_is_said(monkeypatch, port):
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", port)
+    with pytest.raises(ValueError, match=f"ANDROID_ADB_SERVER_PORT={port} is not a port"):
+        server_port()
+
+
+def test_the_port_is_that_of_the_environment(monkeypatch):
+    monkeypatch.delenv("ANDROID_ADB_SERVER_PORT", raising=False)
+    assert server_port() == 5037
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "5038")
+    assert server_port() == 5038

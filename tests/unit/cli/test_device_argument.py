@@ -1,0 +1,57 @@
+"""`--device` and `--pool`: what they may say, and what is said of the rest."""
+
+import pytest
+
+from nnlite.cli.device_argument import DeviceArgumentError, device_argument
+
+
+@pytest.mark.parametrize("text", ["avd:pixel4-1", "avd:Pixel_4.a", "usb:R58M12ABCDE", "tcp:10.0.0.7:5555"])
+def test_android_devices_are_taken_with_their_pool(text):
+    named = device_argument(text, "pixel4-api30")
+    assert (named.text, named.pool, named.on_host) == (text, "pixel4-api30", False)
+    assert named.worker_name == f"benchmark-{text}"
+
+
+def test_the_host_has_a_pool_of_its_own_and_may_have_another():
+    assert device_argument("host", None).pool == "host"
+    assert device_argument("host", "xeons").pool == "xeons"
+    assert device_argument("host", None).worker_name == "benchmark-host"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no such device"),
+        ("pixel4", "no such device"),
+        ("host:1", "no such device"),
+        ("adb:1", "no such device"),
+        ("avd:", "an AVD's name has letters"),
+        ("avd:a b", "an AVD's name has letters"),
+        ("avd:../x", "an AVD's name has letters"),
+        ("usb:", "a serial is missing"),
+        ("usb:a b", "a serial is missing"),
+        ("tcp:", "not HOST:PORT"),
+        ("tcp:10.0.0.7", "not HOST:PORT"),
+        ("tcp:10.0.0.7:0", "not HOST:PORT"),
+        ("tcp:10.0.0.7:70000", "not HOST:PORT"),
+        ("tcp::5555", "not HOST:PORT"),
+    ],
+)
+def test_anything_else_is_refused_with_the_forms_that_there_are(text, says):
+    with pytest.raises(DeviceArgumentError, match=rf"--device {text}: .*{says}.*; write avd:NAME"):
+        device_argument(text, "pixel4-api30")
+
+
+@pytest.mark.parametrize("pool", [None, ""])
+def test_a_device_that_is_not_the_host_needs_a_pool(pool):
+    with pytest.raises(DeviceArgumentError, match="--device avd:pixel4-1 needs --pool"):
+        device_argument("avd:pixel4-1", pool)
+
+
+def test_a_phone_is_not_interchangeable_with_a_machine():
+    with pytest.raises(DeviceArgumentError, match="--pool host is that of machines, not of usb:R5"):
+        device_argument("usb:R5", "host")
+
+
+def test_a_workers_name_is_safe_for_celery_whatever_the_serial():
+    assert device_argument("usb:R5@8%h", "phones").worker_name == "benchmark-usb:R5-8-h"
