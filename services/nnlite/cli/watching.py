@@ -68,7 +68,7 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
                 rate.note(time.monotonic(), progress.finished)
                 line, counts = summary(progress, rate), summary(progress)
             if err.is_terminal:
-                live.update(_panel(line, progress, now), refresh=True)
+                live.update(panel(line, progress, now), refresh=True)
             elif counts != said:
                 err.print(line, highlight=False)
                 said = counts
@@ -98,7 +98,8 @@ def summary(progress: Progress, rate: Rate | None = None) -> str:
     return ", ".join(parts)
 
 
-def _panel(line: str, progress: Progress | None, now: list[Row]) -> RenderableType:
+def panel(line: str, progress: Progress | None, now: list[Row]) -> RenderableType:
+    """Return what a terminal shows: the line, a bar, and each model that is worked on with where it stands."""
     table = Table.grid(padding=(0, 2))
     for row in now:
         table.add_row(

@@ -1,9 +1,12 @@
 """Progress in one line: counts, rate, time left."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from nnlite.cli.presentation import duration
-from nnlite.cli.watching import Rate, summary
+from nnlite.cli.watching import Rate, panel, summary
 from nnlite.results.queries import Progress
 
 COUNTS = dict.fromkeys(Progress.__dataclass_fields__, 0)
@@ -60,3 +63,17 @@ def test_what_is_usual_is_not_said():
 )  # fmt: skip
 def test_durations_are_said_as_people_say_them(seconds, said):
     assert duration(seconds) == said
+
+
+def test_what_runs_is_shown_with_device_backend_and_stage():
+    now = [
+        {"work": "benchmark", "model": "BagNet", "device": "avd:pixel4-1@lab", "backend": "gpu",
+         "stage": "warm-up", "seconds": 12.0},
+        {"work": "conversion", "model": "DarkNet", "device": None, "backend": None, "stage": None,
+         "seconds": 200.0},
+    ]  # fmt: skip
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(panel("night: 6/12 models", progress(), now))
+    shown = [line.split() for line in console.export_text().splitlines()]
+    assert ["benchmark", "BagNet", "avd:pixel4-1@lab", "gpu", "warm-up", "12", "s"] in shown
+    assert ["conversion", "DarkNet", "3", "min"] in shown
