@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from rich.align import Align
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -99,7 +100,7 @@ def summary(progress: Progress, rate: Rate | None = None) -> str:
 
 
 def panel(line: str, progress: Progress | None, now: list[Row]) -> RenderableType:
-    """Return what a terminal shows: the line, a bar, and each model that is worked on with where it stands."""
+    """Return what a terminal shows: the line, a bar, and what is worked on and where it stands."""
     table = Table.grid(padding=(0, 2))
     for row in now:
         table.add_row(
@@ -113,4 +114,5 @@ def panel(line: str, progress: Progress | None, now: list[Row]) -> RenderableTyp
     if progress is None:
         return Text(line)
     bar = ProgressBar(total=max(progress.models, 1), completed=progress.finished, width=60)
-    return Group(Text(line), bar, table)
+    # A bar alone does not end its line.
+    return Group(Text(line), Align.left(bar), table)
