@@ -50,6 +50,13 @@ STATE_COMMANDS: Final = {
 
 #: Above what any core can do, kHz.
 MAX_FREQUENCY_KHZ: Final = 20_000_000
+#: From API 29 on a product has properties of each partition, and the plain ones are derived from them.
+_MODEL: Final = ("ro.product.model", "ro.product.vendor.model", "ro.product.system.model")
+_MAKER: Final = (
+    "ro.product.manufacturer",
+    "ro.product.vendor.manufacturer",
+    "ro.product.system.manufacturer",
+)
 _PROPERTY: Final = re.compile(r"^\[([^\]]+)\]: \[(.*)\]\s*$", re.MULTILINE)
 _MEMORY: Final = re.compile(r"^(\w+):\s+(\d{1,12}) kB\s*$", re.MULTILINE | re.ASCII)
 _CPU_FILE: Final = re.compile(r"\S*/cpu(\d{1,4})/cpufreq/\w+:(\S{1,100})\s*", re.ASCII)
@@ -83,7 +90,7 @@ def android_context(
         name=name,
         kind=kind,
         pool=pool,
-        device_type=_first(properties, "ro.product.model", "ro.product.vendor.model") or UNKNOWN,
+        device_type=_first(properties, *_MODEL) or UNKNOWN,
         os_version=_os_version(properties),
         kernel=_kernel(answers["kernel"]),
         cpu=cpu(
@@ -146,14 +153,14 @@ def _os_version(properties: dict[str, str]) -> str:
     https://github.com/ABrain-One/nn-lite/blob/main/ab/lite/torch2tflite.py; one such file is nn-dataset's
     ab/nn/stat/run/tflite/fp32/img-classification_cifar-10_acc_AirNet/android_STK-L21.json.
     """
-    parts = [_first(properties, "ro.build.version.release"), _first(properties, "ro.build.id")]
+    release = _first(properties, "ro.build.version.release", "ro.system.build.version.release")
+    parts = (release, _first(properties, "ro.build.id", "ro.system.build.id"))
     return word(" | ".join(part for part in parts if part)) or UNKNOWN
 
 
 def _machine(properties: dict[str, str]) -> str | None:
-    maker = _first(properties, "ro.product.manufacturer", "ro.product.vendor.manufacturer")
-    model = _first(properties, "ro.product.model", "ro.product.vendor.model")
-    return word(" ".join(part for part in (maker, model) if part))
+    parts = (_first(properties, *_MAKER), _first(properties, *_MODEL))
+    return word(" ".join(part for part in parts if part))
 
 
 def _kernel(answer: str) -> str | None:

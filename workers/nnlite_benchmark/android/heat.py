@@ -109,8 +109,11 @@ def thermal_status(text: str) -> int | None:
 
 
 def plausible(degrees: float | None) -> float | None:
-    """Return the temperature if a device can have it and go on."""
-    if degrees is None or not COLDEST_C <= degrees <= HOTTEST_C:
+    """Return the temperature if a device can have it and go on.
+
+    Exactly 0 is what sensors say that are not fitted, such as a Samsung phone's second battery.
+    """
+    if degrees is None or degrees == 0 or not COLDEST_C <= degrees <= HOTTEST_C:
         return None
     return degrees
 
