@@ -1,7 +1,88 @@
 package org.nnlite.benchmark;
 
+import android.app.Activity;
 import android.app.Instrumentation;
+import android.content.Intent;
+import android.os.Bundle;
+import android.os.Process;
 
-/** Runs one benchmark. */
+import org.nnlite.benchmark.core.BadArguments;
+import org.nnlite.benchmark.core.Report;
+import org.nnlite.benchmark.core.Stage;
+
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * A run by {@code am instrument -w -r}: status messages at each stage, then the report as the result. Whoever started it
+ * can tell its end, a crash and a hang apart without asking.
+ */
 public final class BenchmarkInstrumentation extends Instrumentation {
+    private static final int STATUS_STAGE = 1;
+    private static final int STATUS_PIECE = 2;
+
+    private Bundle extras;
+
+    @Override
+    public void onCreate(Bundle extras) {
+        super.onCreate(extras);
+        this.extras = extras;
+        start();
+    }
+
+    /** Runs on a thread of its own: the main thread stays free for the window. */
+    @Override
+    public void onStart() {
+        super.onStart();
+        Bundle result = new Bundle();
+        try {
+            AppRun run = new AppRun(getTargetContext(), texts(extras));
+            getTargetContext()
+                    .startActivity(
+                            new Intent(getTargetContext(), BenchmarkActivity.class)
+                                    .addFlags(Intent.FLAG_ACTIVITY_NEW_TASK));
+            Report report = run.measure(this::sendStage);
+            run.deliver(report, this::sendPiece);
+            result.putString("report", report.toJson());
+            finish(Activity.RESULT_OK, result);
+        } catch (BadArguments error) {
+            result.putString("error", error.getMessage());
+            finish(Activity.RESULT_CANCELED, result);
+        } catch (RuntimeException | OutOfMemoryError error) {
+            OwnLog.writeError("the app failed", error);
+            result.putString("error", error.toString());
+            finish(Activity.RESULT_CANCELED, result);
+        }
+    }
+
+    /** Returns the texts among the extras. */
+    static Map<String, String> texts(Bundle extras) {
+        Map<String, String> texts = new HashMap<>();
+        for (String key : extras.keySet()) {
+            String text = extras.getString(key);
+            if (text != null) {
+                texts.put(key, text);
+            }
+        }
+        return texts;
+    }
+
+    private void sendStage(Stage stage, Long firstInferenceNs) {
+        Bundle status = new Bundle();
+        status.putString("stage", stage.word);
+        status.putString("pid", String.valueOf(Process.myPid()));
+        if (firstInferenceNs != null) {
+            status.putString("first_inference_ns", String.valueOf(firstInferenceNs));
+        }
+        sendStatus(STATUS_STAGE, status);
+    }
+
+    private void sendPiece(String file, int piece, int pieces, String data) {
+        Bundle status = new Bundle();
+        status.putString("file", file);
+        status.putString("piece", String.valueOf(piece));
+        status.putString("pieces", String.valueOf(pieces));
+        status.putString("data", data);
+        sendStatus(STATUS_PIECE, status);
+    }
 }

@@ -1,0 +1,129 @@
+package org.nnlite.benchmark;
+
+import android.content.Context;
+import android.content.Intent;
+import android.content.IntentFilter;
+import android.os.BatteryManager;
+import android.os.Build;
+import android.os.Debug;
+import android.os.PowerManager;
+
+import org.nnlite.benchmark.core.DeviceState;
+import org.nnlite.benchmark.core.ProcText;
+import org.nnlite.benchmark.core.Surroundings;
+
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Paths;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The process and the device, from /proc, /sys and Android's services; apps may not read everything. */
+final class AndroidSurroundings implements Surroundings {
+    private static final String CPU = "/sys/devices/system/cpu/";
+    private static final String STATUS = "/proc/self/status";
+    /** Forget the peak of the resident set; see proc(5). */
+    private static final String FORGET_PEAK = "5";
+
+    private final Context context;
+
+    AndroidSurroundings(Context context) {
+        this.context = context;
+    }
+
+    @Override
+    public DeviceState state() {
+        DeviceState state = new DeviceState(Instant.now().truncatedTo(ChronoUnit.MILLIS).toString());
+        String memory = read("/proc/meminfo");
+        state.freeRamKb = ProcText.fieldKb(memory, "MemFree");
+        state.availableRamKb = ProcText.fieldKb(memory, "MemAvailable");
+        state.cachedKb = ProcText.fieldKb(memory, "Cached");
+        state.load1m = ProcText.load(read("/proc/loadavg"));
+        state.cpuset = ProcText.word(read("/proc/self/cpuset"));
+        addFrequencies(state);
+        addBattery(state);
+        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) {
+            state.thermalStatus = context.getSystemService(PowerManager.class).getCurrentThermalStatus();
+        }
+        return state;
+    }
+
+    @Override
+    public List<Integer> cores() {
+        return ProcText.allowedCores(read(STATUS));
+    }
+
+    @Override
+    public Long rssKb() {
+        return ProcText.fieldKb(read(STATUS), "VmRSS");
+    }
+
+    @Override
+    public Long peakRssKb() {
+        return ProcText.fieldKb(read(STATUS), "VmHWM");
+    }
+
+    @Override
+    public void forgetPeak() {
+        try (FileOutputStream file = new FileOutputStream("/proc/self/clear_refs")) {
+            file.write(FORGET_PEAK.getBytes(StandardCharsets.US_ASCII));
+        } catch (IOException error) {
+            // Then the peak is that of the whole process, which was small until now.
+            OwnLog.write("the peak of memory cannot be set back: " + error.getMessage());
+        }
+    }
+
+    @Override
+    public Long pssKb() {
+        return Debug.getPss();
+    }
+
+    private void addFrequencies(DeviceState state) {
+        List<Integer> allowed = cores();
+        List<Long> frequencies = new ArrayList<>();
+        for (int core : ProcText.cores(read(CPU + "possible"))) {
+            frequencies.add(ProcText.number(read(CPU + "cpu" + core + "/cpufreq/scaling_cur_freq")));
+        }
+        state.frequenciesKhz = frequencies;
+        state.frequencyKhz = ProcText.mean(frequencies, allowed);
+        // Of the last core that it may use: on phones that is one of the fast ones.
+        for (int core : allowed) {
+            String governor = ProcText.word(read(CPU + "cpu" + core + "/cpufreq/scaling_governor"));
+            state.governor = governor == null ? state.governor : governor;
+        }
+    }
+
+    private void addBattery(DeviceState state) {
+        Intent battery = context.registerReceiver(null, new IntentFilter(Intent.ACTION_BATTERY_CHANGED));
+        if (battery == null) {
+            return;
+        }
+        int level = battery.getIntExtra(BatteryManager.EXTRA_LEVEL, -1);
+        int scale = battery.getIntExtra(BatteryManager.EXTRA_SCALE, -1);
+        if (level >= 0 && scale > 0) {
+            state.batteryPercent = 100.0 * level / scale;
+        }
+        int status = battery.getIntExtra(BatteryManager.EXTRA_STATUS, BatteryManager.BATTERY_STATUS_UNKNOWN);
+        if (status != BatteryManager.BATTERY_STATUS_UNKNOWN) {
+            state.charging =
+                    status == BatteryManager.BATTERY_STATUS_CHARGING || status == BatteryManager.BATTERY_STATUS_FULL;
+        }
+        int tenthsC = battery.getIntExtra(BatteryManager.EXTRA_TEMPERATURE, Integer.MIN_VALUE);
+        if (tenthsC != Integer.MIN_VALUE) {
+            state.temperaturesC.put("battery", tenthsC / 10.0);
+        }
+    }
+
+    /** Returns a small file's text; null if it cannot be read. */
+    private static String read(String path) {
+        try {
+            return new String(Files.readAllBytes(Paths.get(path)), StandardCharsets.UTF_8);
+        } catch (IOException error) {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,94 @@
+package org.nnlite.benchmark;
+
+import android.content.Context;
+import android.os.Build;
+
+import org.nnlite.benchmark.core.Arguments;
+import org.nnlite.benchmark.core.BadArguments;
+import org.nnlite.benchmark.core.Benchmark;
+import org.nnlite.benchmark.core.Delivery;
+import org.nnlite.benchmark.core.Report;
+import org.nnlite.benchmark.core.RunFile;
+import org.nnlite.benchmark.core.RunState;
+
+import java.io.File;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/** The one run of this process: what the instrumentation and the activity have in common. */
+final class AppRun {
+    /** What runs, for the screen; a process has one run. */
+    static final RunState STATE = new RunState();
+
+    private static final String REPORT_FILE = "report.json";
+    private static final long FOCUS_TIMEOUT_MS = 10_000;
+
+    private final Context context;
+    private final Arguments arguments;
+
+    /**
+     * @throws BadArguments the run cannot begin
+     */
+    AppRun(Context context, Map<String, String> values) throws BadArguments {
+        this.context = context;
+        this.arguments = Arguments.of(values);
+        arguments.requireFiles();
+    }
+
+    /** Waits for the window, measures on the calling thread. Without the window it measures too, and says so. */
+    Report measure(Benchmark.Listener listener) {
+        try {
+            STATE.awaitFocus(FOCUS_TIMEOUT_MS);
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
+        }
+        TfliteEngine engine = new TfliteEngine(arguments, context.getCacheDir());
+        return new Benchmark(
+                        arguments, engine, new AndroidSurroundings(context), STATE, System::nanoTime, listener)
+                .run();
+    }
+
+    /** Writes the report's files where the shell can read them, or sends them; the report knows where they are. */
+    void deliver(Report report, Delivery.Pieces pieces) {
+        List<RunFile> files = report.files();
+        File folder = folder();
+        if (folder != null && arguments.transfer == Arguments.Transfer.AUTO) {
+            try {
+                Delivery.write(files, folder);
+                report.folder = folder.getPath();
+                return;
+            } catch (IOException error) {
+                OwnLog.writeError("files are sent as status: " + error.getMessage());
+            }
+        }
+        Delivery.send(files, pieces);
+    }
+
+    /** Writes the report and its files, for people; returns the report's path. */
+    String deliverByHand(Report report) throws IOException {
+        File folder = folder();
+        if (folder == null) {
+            throw new IOException("There is no external storage to write to");
+        }
+        report.folder = folder.getPath();
+        List<RunFile> files = new ArrayList<>(report.files());
+        files.add(new RunFile(REPORT_FILE, report.toJson().getBytes(StandardCharsets.US_ASCII)));
+        Delivery.write(files, folder);
+        return new File(folder, REPORT_FILE).getPath();
+    }
+
+    /** What androidx.benchmark uses: the shell may read the one from API 29 on, the other below. */
+    private File folder() {
+        File place = Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q ? mediaFolder() : context.getExternalCacheDir();
+        return place == null ? null : new File(place, arguments.run);
+    }
+
+    @SuppressWarnings("deprecation") // Its replacement, MediaStore, is no place for the shell to read.
+    private File mediaFolder() {
+        File[] places = context.getExternalMediaDirs();
+        return places.length == 0 ? null : places[0];
+    }
+}

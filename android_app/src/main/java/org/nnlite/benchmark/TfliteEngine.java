@@ -1,0 +1,230 @@
+package org.nnlite.benchmark;
+
+import android.os.Build;
+
+import org.nnlite.benchmark.core.Arguments;
+import org.nnlite.benchmark.core.Delegation;
+import org.nnlite.benchmark.core.DelegationCount;
+import org.nnlite.benchmark.core.DelegationLog;
+import org.nnlite.benchmark.core.Engine;
+import org.nnlite.benchmark.core.ModelFile;
+import org.nnlite.benchmark.core.Output;
+import org.nnlite.benchmark.core.Refused;
+import org.tensorflow.lite.Delegate;
+import org.tensorflow.lite.Interpreter;
+import org.tensorflow.lite.Tensor;
+import org.tensorflow.lite.TensorFlowLite;
+import org.tensorflow.lite.gpu.GpuDelegate;
+import org.tensorflow.lite.gpu.GpuDelegateFactory;
+import org.tensorflow.lite.nnapi.NnApiDelegate;
+
+import java.io.File;
+import java.io.FileInputStream;
+import java.io.IOException;
+import java.lang.reflect.Method;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+
+/** TensorFlow Lite with one artifact on one backend. It never tries another backend when one refuses. */
+final class TfliteEngine implements Engine {
+    /** The first API level with NNAPI. */
+    private static final int NNAPI_LEVEL = 27;
+
+    /** Outputs are read from the tensors afterwards, so that the runtime copies none after each run. */
+    private static final Map<Integer, Object> NO_OUTPUTS = Collections.emptyMap();
+
+    private final Arguments arguments;
+    private final File scratch;
+    private Interpreter interpreter;
+    private Delegate delegate;
+    private NnApiDelegate nnapi;
+    private ByteBuffer[] inputs;
+
+    /**
+     * @param scratch a folder for small temporary files
+     */
+    TfliteEngine(Arguments arguments, File scratch) {
+        this.arguments = arguments;
+        this.scratch = scratch;
+    }
+
+    @Override
+    public void open() throws Refused {
+        OwnLog.write(DelegationLog.beginLine(arguments.run));
+        try {
+            interpreter = new Interpreter(new File(arguments.model), options());
+            interpreter.allocateTensors();
+        } catch (RuntimeException | LinkageError error) {
+            throw new Refused(error);
+        } finally {
+            OwnLog.write(DelegationLog.endLine(arguments.run));
+        }
+    }
+
+    @Override
+    public void fill() throws Refused {
+        int wanted = interpreter.getInputTensorCount();
+        if (wanted != arguments.inputs.size()) {
+            throw new Refused(
+                    Refused.By.RUNTIME,
+                    "the artifact has " + wanted + " inputs, " + arguments.inputs.size() + " were given");
+        }
+        inputs = new ByteBuffer[wanted];
+        for (int number = 0; number < wanted; number++) {
+            inputs[number] = input(interpreter.getInputTensor(number), arguments.inputs.get(number));
+        }
+    }
+
+    @Override
+    public long invoke() throws Refused {
+        for (ByteBuffer input : inputs) {
+            input.rewind();
+        }
+        try {
+            interpreter.runForMultipleInputsOutputs(inputs, NO_OUTPUTS);
+            return interpreter.getLastNativeInferenceDurationNanoseconds();
+        } catch (RuntimeException error) {
+            throw new Refused(error);
+        }
+    }
+
+    @Override
+    public Delegation delegation() {
+        Integer operators = null;
+        try {
+            operators = ModelFile.operators(arguments.model);
+        } catch (IOException error) {
+            OwnLog.writeError(arguments.model + " cannot be read: " + error);
+        }
+        DelegationLog log = OwnLog.read(arguments.run, arguments.backend, scratch);
+        return DelegationCount.of(arguments.backend, log, operators, planLength());
+    }
+
+    @Override
+    public Integer nnapiErrno() {
+        return nnapi == null ? null : nnapi.getNnapiErrno();
+    }
+
+    @Override
+    public List<Output> outputs() throws Refused {
+        try {
+            List<Output> outputs = new ArrayList<>();
+            for (int number = 0; number < interpreter.getOutputTensorCount(); number++) {
+                outputs.add(output(number, interpreter.getOutputTensor(number)));
+            }
+            return outputs;
+        } catch (RuntimeException error) {
+            throw new Refused(error);
+        }
+    }
+
+    @Override
+    public String version() {
+        return TensorFlowLite.runtimeVersion();
+    }
+
+    @Override
+    public void close() {
+        if (interpreter != null) {
+            interpreter.close();
+        }
+        if (delegate != null) {
+            delegate.close();
+        }
+    }
+
+    /** GPU and NPU run without XNNPACK: what their delegate leaves must not look like its work. */
+    private Interpreter.Options options() throws Refused {
+        Interpreter.Options options = new Interpreter.Options();
+        options.setNumThreads(arguments.threads);
+        options.setUseXNNPACK(!arguments.backend.needsDelegation());
+        switch (arguments.backend) {
+            case GPU:
+                delegate = gpu();
+                break;
+            case NPU:
+                nnapi = nnapi();
+                delegate = nnapi;
+                break;
+            default:
+                return options;
+        }
+        options.addDelegate(delegate);
+        return options;
+    }
+
+    private GpuDelegate gpu() {
+        GpuDelegateFactory.Options options = new GpuDelegateFactory.Options();
+        options.setPrecisionLossAllowed(arguments.precisionLoss);
+        return new GpuDelegate(options);
+    }
+
+    private static NnApiDelegate nnapi() throws Refused {
+        if (Build.VERSION.SDK_INT < NNAPI_LEVEL) {
+            throw new Refused(
+                    Refused.By.RUNTIME,
+                    "NNAPI needs API level " + NNAPI_LEVEL + ", this device has " + Build.VERSION.SDK_INT);
+        }
+        NnApiDelegate.Options options = new NnApiDelegate.Options();
+        // Its own CPU implementation would look like an accelerator.
+        options.setUseNnapiCpu(false);
+        return new NnApiDelegate(options);
+    }
+
+    private static ByteBuffer input(Tensor tensor, String file) throws Refused {
+        try (FileInputStream stream = new FileInputStream(file)) {
+            FileChannel channel = stream.getChannel();
+            if (channel.size() != tensor.numBytes()) {
+                throw new Refused(
+                        Refused.By.RUNTIME,
+                        "input " + tensor.name() + " is " + dtype(tensor) + " " + Arrays.toString(tensor.shape())
+                                + ", " + tensor.numBytes() + " bytes; " + channel.size() + " were given");
+            }
+            ByteBuffer bytes = ByteBuffer.allocateDirect(tensor.numBytes());
+            while (bytes.hasRemaining() && channel.read(bytes) >= 0) {
+                // Read on: one call may not bring all.
+            }
+            return bytes;
+        } catch (IOException error) {
+            throw new IllegalStateException(file + " cannot be read any more", error);
+        }
+    }
+
+    private static Output output(int number, Tensor tensor) {
+        ByteBuffer view = tensor.asReadOnlyBuffer();
+        view.rewind();
+        byte[] bytes = new byte[tensor.numBytes()];
+        view.get(bytes);
+        Tensor.QuantizationParams quantization = tensor.quantizationParams();
+        return new Output(
+                number,
+                tensor.name(),
+                dtype(tensor),
+                tensor.shape(),
+                quantization.getScale(),
+                quantization.getZeroPoint(),
+                bytes);
+    }
+
+    /** NumPy's names are the runtime's in lower case; every Android is little-endian. */
+    private static String dtype(Tensor tensor) {
+        return tensor.dataType().name().toLowerCase(Locale.ROOT);
+    }
+
+    /** Asks the runtime for the length of its graph, by a method that it does not publish. */
+    private Integer planLength() {
+        try {
+            Method method = Interpreter.class.getSuperclass().getDeclaredMethod("getExecutionPlanLength");
+            method.setAccessible(true);
+            return (Integer) method.invoke(interpreter);
+        } catch (ReflectiveOperationException | RuntimeException error) {
+            return null;
+        }
+    }
+}

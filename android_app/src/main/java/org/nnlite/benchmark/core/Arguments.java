@@ -1,0 +1,217 @@
+package org.nnlite.benchmark.core;
+
+import java.io.FileInputStream;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * What a run is asked to do: text keys and values, from {@code am instrument -e} or {@code am start --es} alike. Every
+ * key but run, model, inputs and backend has a default, the product's own.
+ */
+public final class Arguments {
+    private static final Set<String> KEYS =
+            new HashSet<>(
+                    Arrays.asList(
+                            "run",
+                            "model",
+                            "inputs",
+                            "backend",
+                            "threads",
+                            "precision_loss",
+                            "transfer",
+                            "warmup_min_runs",
+                            "warmup_min_s",
+                            "warmup_max_s",
+                            "min_runs",
+                            "min_s",
+                            "max_s",
+                            "few_runs",
+                            "few_runs_max_s",
+                            "min_normal_runs"));
+
+    /** How the outputs reach the host. */
+    public enum Transfer {
+        /** As files, or as status pieces where files cannot be written. */
+        AUTO,
+        /** As status pieces. */
+        STATUS
+    }
+
+    /** Names the folder of the run's files. */
+    public final String run;
+
+    /** The artifact's full path. */
+    public final String model;
+
+    /** One raw little-endian file for each input, in the artifact's order. */
+    public final List<String> inputs;
+
+    public final Backend backend;
+    public final int threads;
+
+    /** The GPU may compute in fp16. */
+    public final boolean precisionLoss;
+
+    public final Transfer transfer;
+    public final Bounds bounds;
+
+    /** Fewer timed runs have no p95 and p99. */
+    public final int minNormalRuns;
+
+    private Arguments(Values values) throws BadArguments {
+        run = values.text("run", null);
+        if (!run.matches("[0-9a-f]{1,64}")) {
+            throw new BadArguments("run is " + run + ": give up to 64 digits and letters a to f");
+        }
+        model = values.path("model", values.text("model", null));
+        inputs = values.paths("inputs");
+        backend = values.backend();
+        threads = values.count("threads", 1);
+        precisionLoss = values.flag("precision_loss");
+        transfer = values.transfer();
+        bounds =
+                new Bounds(
+                        values.count("warmup_min_runs", 5),
+                        values.seconds("warmup_min_s", 0.5),
+                        values.seconds("warmup_max_s", 10),
+                        values.count("min_runs", 50),
+                        values.seconds("min_s", 2),
+                        values.seconds("max_s", 60),
+                        values.count("few_runs", 5),
+                        values.seconds("few_runs_max_s", 180));
+        minNormalRuns = values.count("min_normal_runs", bounds.minRuns);
+    }
+
+    /**
+     * Reads arguments.
+     *
+     * @throws BadArguments a key is unknown, is missing or has a value that makes no sense
+     */
+    public static Arguments of(Map<String, String> values) throws BadArguments {
+        for (String key : values.keySet()) {
+            if (!KEYS.contains(key)) {
+                throw new BadArguments("There is no argument " + key);
+            }
+        }
+        return new Arguments(new Values(values));
+    }
+
+    /**
+     * Looks whether the app may read the files, so that the runtime is not blamed if it may not.
+     *
+     * @throws BadArguments one cannot be read
+     */
+    public void requireFiles() throws BadArguments {
+        List<String> files = new ArrayList<>(inputs);
+        files.add(0, model);
+        for (String file : files) {
+            try (FileInputStream stream = new FileInputStream(file)) {
+                stream.read();
+            } catch (IOException error) {
+                throw new BadArguments(file + " cannot be read: " + error.getMessage());
+            }
+        }
+    }
+
+    /** Typed access to the text values. */
+    private static final class Values {
+        private final Map<String, String> values;
+
+        Values(Map<String, String> values) {
+            this.values = values;
+        }
+
+        String text(String key, String otherwise) throws BadArguments {
+            String value = values.get(key);
+            if (value == null) {
+                value = otherwise;
+            }
+            if (value == null) {
+                throw new BadArguments("The argument " + key + " is missing");
+            }
+            return value;
+        }
+
+        String path(String key, String path) throws BadArguments {
+            if (!path.startsWith("/")) {
+                throw new BadArguments(key + " is " + path + ": give the full path");
+            }
+            return path;
+        }
+
+        List<String> paths(String key) throws BadArguments {
+            List<String> paths = new ArrayList<>();
+            String text = text(key, null);
+            if (!text.isEmpty()) {
+                for (String path : text.split(",", -1)) {
+                    paths.add(path(key, path));
+                }
+            }
+            return Collections.unmodifiableList(paths);
+        }
+
+        Backend backend() throws BadArguments {
+            String word = text("backend", null);
+            for (Backend backend : Backend.values()) {
+                if (backend.word.equals(word)) {
+                    return backend;
+                }
+            }
+            throw new BadArguments("backend is " + word + ": give cpu, gpu or npu");
+        }
+
+        Transfer transfer() throws BadArguments {
+            switch (text("transfer", "auto")) {
+                case "auto":
+                    return Transfer.AUTO;
+                case "status":
+                    return Transfer.STATUS;
+                default:
+                    throw new BadArguments("transfer is " + values.get("transfer") + ": give auto or status");
+            }
+        }
+
+        boolean flag(String key) throws BadArguments {
+            switch (text(key, "false")) {
+                case "true":
+                    return true;
+                case "false":
+                    return false;
+                default:
+                    throw new BadArguments(key + " is " + values.get(key) + ": give true or false");
+            }
+        }
+
+        int count(String key, int otherwise) throws BadArguments {
+            String text = text(key, String.valueOf(otherwise));
+            try {
+                int value = Integer.parseInt(text);
+                if (value >= 1) {
+                    return value;
+                }
+            } catch (NumberFormatException error) {
+                // Falls through to the same message.
+            }
+            throw new BadArguments(key + " is " + text + ": give a whole number of at least 1");
+        }
+
+        double seconds(String key, double otherwise) throws BadArguments {
+            String text = text(key, String.valueOf(otherwise));
+            try {
+                double value = Double.parseDouble(text);
+                if (value >= 0 && value < 1e6) {
+                    return value;
+                }
+            } catch (NumberFormatException error) {
+                // Falls through to the same message.
+            }
+            throw new BadArguments(key + " is " + text + ": give seconds, at least 0");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+package org.nnlite.benchmark.core;
+
+/** One run from beginning to end: stages, what is recorded at which moment, and refusals as results. */
+public final class Benchmark {
+    private final Arguments arguments;
+    private final Engine engine;
+    private final Surroundings surroundings;
+    private final RunState state;
+    private final Clock clock;
+    private final Listener listener;
+    private final Report report;
+
+    /** Hears of each stage as it begins. */
+    public interface Listener {
+        /**
+         * @param firstInferenceNs null before there was one
+         */
+        void entered(Stage stage, Long firstInferenceNs);
+    }
+
+    public Benchmark(
+            Arguments arguments,
+            Engine engine,
+            Surroundings surroundings,
+            RunState state,
+            Clock clock,
+            Listener listener) {
+        this.arguments = arguments;
+        this.engine = engine;
+        this.surroundings = surroundings;
+        this.state = state;
+        this.clock = clock;
+        this.listener = listener;
+        this.report = new Report(arguments);
+    }
+
+    /** Runs everything on the calling thread; a refusal stands in the report. */
+    public Report run() {
+        state.begin(arguments);
+        report.cores = surroundings.cores();
+        report.before = surroundings.state();
+        try {
+            initialize();
+            measure();
+        } catch (Refused refused) {
+            report.refuse(refused);
+            report.after = surroundings.state();
+        } finally {
+            report.nnapiErrno = engine.nnapiErrno();
+            engine.close();
+        }
+        return report;
+    }
+
+    private void initialize() throws Refused {
+        enter(Stage.INITIALIZE);
+        report.runtimeVersion = engine.version();
+        report.pssBeforeKb = surroundings.pssKb();
+        report.baselineRssKb = surroundings.rssKb();
+        surroundings.forgetPeak();
+        long beginNs = clock.nowNs();
+        engine.open();
+        report.initNs = clock.nowNs() - beginNs;
+        engine.fill();
+        report.firstInferenceNs = engine.invoke();
+        report.delegation = engine.delegation();
+        DelegationCount.require(arguments.backend, report.delegation);
+    }
+
+    private void measure() throws Refused {
+        Protocol protocol = new Protocol(clock, arguments.bounds);
+        state.watchFocus();
+        enter(Stage.WARM_UP);
+        Protocol.Outcome warmUp = protocol.warmUp(engine::invoke, state::ran);
+        report.warmupRuns = warmUp.samples.size();
+        report.warmupNs = warmUp.elapsedNs;
+        // Read here: timed runs only repeat this work, and their samples are memory of ours.
+        report.peakRssKb = surroundings.peakRssKb();
+        enter(Stage.RUN);
+        Protocol.Outcome timed = protocol.timedRuns(engine::invoke, state::ran);
+        report.inFront = state.keptFocus();
+        report.after = surroundings.state();
+        report.pssAfterKb = surroundings.pssKb();
+        report.complete(timed, engine.outputs());
+    }
+
+    private void enter(Stage stage) {
+        report.stage = stage;
+        state.enter(stage);
+        listener.entered(stage, report.firstInferenceNs);
+    }
+}

@@ -1,0 +1,51 @@
+package org.nnlite.benchmark.core;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/** How much of the graph the delegate took. */
+public final class Delegation {
+    /** As the runtime calls it. */
+    public final String delegate;
+
+    public final int delegatedNodes;
+
+    /** Nodes of the graph before delegation. */
+    public final int totalNodes;
+
+    /** Pieces that the graph was cut into; null where only a log would tell. */
+    public final Integer partitions;
+
+    public final Source countedFrom;
+
+    /** Where the count is from. */
+    public enum Source {
+        LOG("log"),
+        GRAPH("graph");
+
+        /** As reports name it. */
+        public final String word;
+
+        Source(String word) {
+            this.word = word;
+        }
+    }
+
+    public Delegation(String delegate, int delegatedNodes, int totalNodes, Integer partitions, Source countedFrom) {
+        this.delegate = delegate;
+        this.delegatedNodes = delegatedNodes;
+        this.totalNodes = totalNodes;
+        this.partitions = partitions;
+        this.countedFrom = countedFrom;
+    }
+
+    Map<String, Object> toJson() {
+        Map<String, Object> json = new LinkedHashMap<>();
+        json.put("delegate", delegate);
+        json.put("delegated_nodes", delegatedNodes);
+        json.put("total_nodes", totalNodes);
+        json.put("partitions", partitions);
+        json.put("counted_from", countedFrom.word);
+        return json;
+    }
+}

@@ -1,0 +1,56 @@
+package org.nnlite.benchmark.core;
+
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** What changes on a device from minute to minute, as the app sees it; null where the device does not tell. */
+public final class DeviceState {
+    /** ISO 8601 with a zone. */
+    public final String at;
+
+    public Long freeRamKb;
+    public Long availableRamKb;
+    public Long cachedKb;
+    public Double load1m;
+    public String governor;
+
+    /** Mean of the cores that measure. */
+    public Long frequencyKhz;
+
+    /** Each core's; null: it is offline or does not tell. */
+    public List<Long> frequenciesKhz = Collections.emptyList();
+
+    public final Map<String, Double> temperaturesC = new LinkedHashMap<>();
+    public Double batteryPercent;
+    public Boolean charging;
+
+    /** PowerManager.THERMAL_STATUS_*. */
+    public Integer thermalStatus;
+
+    /** /proc/self/cpuset. */
+    public String cpuset;
+
+    public DeviceState(String at) {
+        this.at = at;
+    }
+
+    Map<String, Object> toJson() {
+        Map<String, Object> json = new LinkedHashMap<>();
+        json.put("at", at);
+        json.put("free_ram_kb", freeRamKb);
+        json.put("available_ram_kb", availableRamKb);
+        json.put("cached_kb", cachedKb);
+        json.put("load_1m", load1m);
+        json.put("governor", governor);
+        json.put("frequency_khz", frequencyKhz);
+        json.put("frequencies_khz", frequenciesKhz);
+        json.put("temperatures_c", temperaturesC);
+        json.put("battery_percent", batteryPercent);
+        json.put("charging", charging);
+        json.put("thermal_status", thermalStatus);
+        json.put("cpuset", cpuset);
+        return json;
+    }
+}

@@ -1,0 +1,75 @@
+package org.nnlite.benchmark.core;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/** Reads the texts of /proc and /sys; what is not there or is garbage is null. A null text is an unreadable file. */
+public final class ProcText {
+    private static final int MOST_CORES = 4096;
+
+    private ProcText() {}
+
+    /** Returns a field such as {@code VmRSS} or {@code MemFree} of /proc/self/status or /proc/meminfo, kB. */
+    public static Long fieldKb(String text, String field) {
+        return number(text, "(?m)^" + field + ":\\s*(\\d{1,12}) kB");
+    }
+
+    /** Returns the cores that the process may use: {@code Cpus_allowed_list} of /proc/self/status. */
+    public static List<Integer> allowedCores(String status) {
+        Matcher match = Pattern.compile("(?m)^Cpus_allowed_list:\\s*(\\S+)").matcher(status == null ? "" : status);
+        return match.find() ? cores(match.group(1)) : Collections.<Integer>emptyList();
+    }
+
+    /** Returns the cores of a list such as {@code 0-3,6}; none if it is garbage. */
+    public static List<Integer> cores(String list) {
+        List<Integer> cores = new ArrayList<>();
+        Matcher ranges = Pattern.compile("(\\d{1,4})(?:-(\\d{1,4}))?").matcher(list == null ? "" : list);
+        while (ranges.find()) {
+            int first = Integer.parseInt(ranges.group(1));
+            int last = ranges.group(2) == null ? first : Integer.parseInt(ranges.group(2));
+            for (int core = first; core <= last && cores.size() < MOST_CORES; core++) {
+                cores.add(core);
+            }
+        }
+        return cores;
+    }
+
+    /** Returns the first number of /proc/loadavg. */
+    public static Double load(String text) {
+        Matcher match = Pattern.compile("^(\\d{1,6}\\.\\d{1,6}) ").matcher(text == null ? "" : text);
+        return match.find() ? Double.valueOf(match.group(1)) : null;
+    }
+
+    /** Returns a file's only number. */
+    public static Long number(String text) {
+        return number(text, "^\\s*(\\d{1,15})\\s*$");
+    }
+
+    /** Returns a file's only word; null if it is empty or longer than reports take. */
+    public static String word(String text) {
+        String word = text == null ? "" : text.trim();
+        return word.isEmpty() || word.length() > Report.MOST_WORD_LENGTH ? null : word;
+    }
+
+    /** Returns the mean frequency of some cores, of those that tell it. */
+    public static Long mean(List<Long> ofEachCore, List<Integer> cores) {
+        long sum = 0;
+        int count = 0;
+        for (int core : cores) {
+            Long value = core < ofEachCore.size() ? ofEachCore.get(core) : null;
+            if (value != null) {
+                sum += value;
+                count++;
+            }
+        }
+        return count == 0 ? null : Long.valueOf(sum / count);
+    }
+
+    private static Long number(String text, String pattern) {
+        Matcher match = Pattern.compile(pattern).matcher(text == null ? "" : text);
+        return match.find() ? Long.valueOf(match.group(1)) : null;
+    }
+}

@@ -1,0 +1,83 @@
+package org.nnlite.benchmark.core;
+
+/**
+ * The measurement protocol: when warm-up and timed runs end. The same rules as the host's, {@code
+ * workers/nnlite_benchmark/protocol.py}.
+ */
+public final class Protocol {
+    private static final double SECOND_NS = 1e9;
+
+    private final Clock clock;
+    private final Bounds bounds;
+
+    public Protocol(Clock clock, Bounds bounds) {
+        this.clock = clock;
+        this.bounds = bounds;
+    }
+
+    /** One inference. */
+    public interface Inference {
+        /** Runs once and returns how long it took by itself, nanoseconds. */
+        long invoke() throws Refused;
+    }
+
+    /** Hears of every run that ended; must be quick. */
+    public interface Progress {
+        void ran(int runs);
+    }
+
+    /** Runs and the nanoseconds from the first one's start to the last one's end. */
+    public static final class Outcome {
+        public final Samples samples;
+        public final long elapsedNs;
+
+        Outcome(Samples samples, long elapsedNs) {
+            this.samples = samples;
+            this.elapsedNs = elapsedNs;
+        }
+    }
+
+    /** Runs until (the least runs and seconds) or the most seconds are reached; at least once. */
+    public Outcome warmUp(Inference inference, Progress progress) throws Refused {
+        Samples samples = new Samples();
+        long beginNs = clock.nowNs();
+        while (true) {
+            samples.add(inference.invoke());
+            long elapsedNs = clock.nowNs() - beginNs;
+            progress.ran(samples.size());
+            if (warmUpEnds(samples.size(), elapsedNs)) {
+                return new Outcome(samples, elapsedNs);
+            }
+        }
+    }
+
+    /**
+     * Runs until ({@code minRuns} and {@code minS}) or {@code maxS}; fewer than {@code fewRuns} go on to that number,
+     * or to {@code fewRunsMaxS} in all. Checked after each run.
+     */
+    public Outcome timedRuns(Inference inference, Progress progress) throws Refused {
+        Samples samples = new Samples();
+        long beginNs = clock.nowNs();
+        while (true) {
+            samples.add(inference.invoke());
+            long elapsedNs = clock.nowNs() - beginNs;
+            progress.ran(samples.size());
+            if (timedRunsEnd(samples.size(), elapsedNs)) {
+                return new Outcome(samples, elapsedNs);
+            }
+        }
+    }
+
+    private boolean warmUpEnds(int runs, long elapsedNs) {
+        boolean enough = runs >= bounds.warmupMinRuns && elapsedNs >= bounds.warmupMinS * SECOND_NS;
+        return enough || elapsedNs >= bounds.warmupMaxS * SECOND_NS;
+    }
+
+    private boolean timedRunsEnd(int runs, long elapsedNs) {
+        if (runs >= bounds.minRuns && elapsedNs >= bounds.minS * SECOND_NS) {
+            return true;
+        }
+        double mostS = runs >= bounds.fewRuns ? bounds.maxS : bounds.fewRunsMaxS;
+        return elapsedNs >= mostS * SECOND_NS;
+    }
+}

@@ -1,0 +1,121 @@
+package org.nnlite.benchmark.core;
+
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/**
+ * Statistics over all samples of a run, nanoseconds rounded to integers, halves to even. They equal the host's, {@code
+ * workers/nnlite_benchmark/statistics.py}: percentiles interpolate linearly as NumPy's do by default, slices are those
+ * of {@code numpy.array_split}.
+ */
+public final class Statistics {
+    /** Makes the median absolute deviation of a normal distribution its standard deviation. */
+    private static final double MAD_SCALE = 1.4826;
+
+    private static final int SLICES = 10;
+
+    private final long[] samples;
+    private final double[] sorted;
+
+    private Statistics(long[] samples) {
+        this.samples = samples;
+        this.sorted = sorted(samples, 0, samples.length);
+    }
+
+    /**
+     * Returns the statistics of at least one sample as a report carries them.
+     *
+     * @param minNormalRuns with fewer samples p95, p99 and the slices say nothing and are null
+     */
+    public static Map<String, Object> summarize(long[] samples, int minNormalRuns) {
+        return new Statistics(samples).summarize(samples.length >= minNormalRuns);
+    }
+
+    private Map<String, Object> summarize(boolean enough) {
+        double mean = mean();
+        double std = std(mean);
+        Map<String, Object> latency = new LinkedHashMap<>();
+        latency.put("mean_ns", round(mean));
+        latency.put("median_ns", round(median(sorted)));
+        latency.put("p90_ns", round(percentile(90)));
+        latency.put("p95_ns", enough ? round(percentile(95)) : null);
+        latency.put("p99_ns", enough ? round(percentile(99)) : null);
+        latency.put("min_ns", round(sorted[0]));
+        latency.put("max_ns", round(sorted[sorted.length - 1]));
+        latency.put("std_ns", round(std));
+        latency.put("cv", mean > 0 ? std / mean : 0.0);
+        latency.put("mad_ratio", madRatio());
+        latency.put("slice_drift", enough && samples.length >= SLICES ? sliceDrift() : null);
+        return latency;
+    }
+
+    private double mean() {
+        long sum = 0;
+        for (long sample : samples) {
+            sum += sample;
+        }
+        return (double) sum / samples.length;
+    }
+
+    private double std(double mean) {
+        double sum = 0;
+        for (long sample : samples) {
+            sum += (sample - mean) * (sample - mean);
+        }
+        return Math.sqrt(sum / samples.length);
+    }
+
+    private double percentile(double percent) {
+        double position = (sorted.length - 1) * (percent / 100);
+        int below = (int) Math.floor(position);
+        int above = Math.min(below + 1, sorted.length - 1);
+        double part = position - below;
+        double step = sorted[above] - sorted[below];
+        // NumPy computes from the nearer end.
+        return part < 0.5 ? sorted[below] + step * part : sorted[above] - step * (1 - part);
+    }
+
+    private double madRatio() {
+        double median = median(sorted);
+        double[] deviations = new double[sorted.length];
+        for (int index = 0; index < sorted.length; index++) {
+            deviations[index] = Math.abs(sorted[index] - median);
+        }
+        Arrays.sort(deviations);
+        return median > 0 ? MAD_SCALE * median(deviations) / median : 0.0;
+    }
+
+    private double sliceDrift() {
+        double least = Double.POSITIVE_INFINITY;
+        double most = Double.NEGATIVE_INFINITY;
+        int begin = 0;
+        for (int slice = 0; slice < SLICES; slice++) {
+            int end = begin + samples.length / SLICES + (slice < samples.length % SLICES ? 1 : 0);
+            double median = median(sorted(samples, begin, end));
+            least = Math.min(least, median);
+            most = Math.max(most, median);
+            begin = end;
+        }
+        double median = median(sorted);
+        return median > 0 ? (most - least) / median : 0.0;
+    }
+
+    private static double[] sorted(long[] samples, int begin, int end) {
+        double[] values = new double[end - begin];
+        for (int index = begin; index < end; index++) {
+            values[index - begin] = samples[index];
+        }
+        Arrays.sort(values);
+        return values;
+    }
+
+    private static double median(double[] sorted) {
+        int middle = sorted.length / 2;
+        return sorted.length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+    }
+
+    private static long round(double value) {
+        return (long) Math.rint(value);
+    }
+}

@@ -1,0 +1,49 @@
+package org.nnlite.benchmark.core;
+
+import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertNull;
+
+import org.junit.Test;
+
+import java.util.Arrays;
+import java.util.Collections;
+
+public final class ProcTextTest {
+    private static final String STATUS =
+            "Name:\tlite.benchmark\nVmHWM:\t  123456 kB\nVmRSS:\t  100000 kB\nCpus_allowed:\tff\n"
+                    + "Cpus_allowed_list:\t0-2,6-7\n";
+
+    @Test
+    public void memoryIsReadFromStatusAndMeminfoAlike() {
+        assertEquals(Long.valueOf(123_456), ProcText.fieldKb(STATUS, "VmHWM"));
+        assertEquals(Long.valueOf(3_000), ProcText.fieldKb("MemFree:   12 kB\nCached:   3000 kB\n", "Cached"));
+        assertNull(ProcText.fieldKb("SwapCached: 3000 kB\n", "Cached"));
+    }
+
+    @Test
+    public void coresAreListed() {
+        assertEquals(Arrays.asList(0, 1, 2, 6, 7), ProcText.allowedCores(STATUS));
+        assertEquals(Arrays.asList(0, 1, 2, 3), ProcText.cores("0-3\n"));
+        assertEquals(4096, ProcText.cores("0-9999,0-9999").size());
+    }
+
+    @Test
+    public void loadAndFrequenciesAreNumbers() {
+        assertEquals(Double.valueOf(1.25), ProcText.load("1.25 0.80 0.40 3/912 4711\n"));
+        assertEquals(Long.valueOf(1_785_600), ProcText.number("1785600\n"));
+        assertEquals(Long.valueOf(150), ProcText.mean(Arrays.asList(100L, null, 200L), Arrays.asList(0, 1, 2, 9)));
+    }
+
+    @Test
+    public void unreadableFilesAndGarbageAreNull() {
+        for (String text : Arrays.asList(null, "", "Permission denied", "<unsupported>", "-1")) {
+            assertNull(ProcText.fieldKb(text, "MemFree"));
+            assertNull(ProcText.load(text));
+            assertNull(ProcText.number(text));
+            assertEquals(Collections.emptyList(), ProcText.allowedCores(text));
+        }
+        assertNull(ProcText.word(" \n"));
+        assertNull(ProcText.word(new String(new char[301]).replace('\0', 'x')));
+        assertNull(ProcText.mean(Arrays.asList((Long) null), Arrays.asList(0)));
+    }
+}

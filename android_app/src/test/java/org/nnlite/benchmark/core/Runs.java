@@ -1,0 +1,172 @@
+package org.nnlite.benchmark.core;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Runs without Android: a clock that only inferences move, and an engine and surroundings that say what tests want. */
+final class Runs {
+    static final long MS = 1_000_000L;
+
+    private Runs() {}
+
+    static Map<String, String> values(String backend) {
+        Map<String, String> values = new HashMap<>();
+        values.put("run", "0123abcd");
+        values.put("model", "/data/local/tmp/nnlite/model.tflite");
+        values.put("inputs", "/data/local/tmp/nnlite/0123abcd_input_0.raw");
+        values.put("backend", backend);
+        return values;
+    }
+
+    static Arguments arguments(String backend) {
+        try {
+            return Arguments.of(values(backend));
+        } catch (BadArguments error) {
+            throw new AssertionError(error);
+        }
+    }
+
+    /** Time that only passes when a test says so. */
+    static final class HandClock implements Clock {
+        long nowNs = 7_000 * MS;
+
+        @Override
+        public long nowNs() {
+            return nowNs;
+        }
+    }
+
+    /** An engine whose inferences take as long as it is told, in turn. */
+    static final class FakeEngine implements Engine {
+        final HandClock clock;
+        final List<String> calls = new ArrayList<>();
+        long[] durationsNs = {20 * MS};
+        Delegation delegation = new Delegation("TfLiteXNNPackDelegate", 34, 34, 1, Delegation.Source.LOG);
+        Integer nnapiErrno;
+        Refused atOpen;
+        int refuseInvocation = -1;
+        byte[] output = {0, 0, (byte) 0x80, 0x3f};
+        private int invocations;
+
+        FakeEngine(HandClock clock) {
+            this.clock = clock;
+        }
+
+        @Override
+        public void open() throws Refused {
+            calls.add("open");
+            clock.nowNs += 150 * MS;
+            if (atOpen != null) {
+                throw atOpen;
+            }
+        }
+
+        @Override
+        public void fill() {
+            calls.add("fill");
+            clock.nowNs += 5 * MS;
+        }
+
+        @Override
+        public long invoke() throws Refused {
+            if (invocations == refuseInvocation) {
+                throw new Refused(new IllegalStateException("Internal error: Failed to run on the given Interpreter"));
+            }
+            long durationNs = durationsNs[invocations++ % durationsNs.length];
+            // Around an inference there are copies, which are no part of its duration.
+            clock.nowNs += durationNs + MS;
+            return durationNs;
+        }
+
+        @Override
+        public Delegation delegation() {
+            return delegation;
+        }
+
+        @Override
+        public Integer nnapiErrno() {
+            return nnapiErrno;
+        }
+
+        @Override
+        public List<Output> outputs() {
+            return Arrays.asList(
+                    new Output(0, "StatefulPartitionedCall:0", "float32", new int[] {1, 1}, 0, 0, output),
+                    new Output(1, "scores", "int8", new int[] {1, 2}, 0.00390625f, -128, new byte[] {1, -2}));
+        }
+
+        @Override
+        public String version() {
+            return "2.16.1";
+        }
+
+        @Override
+        public void close() {
+            calls.add("close");
+        }
+    }
+
+    /** A phone that answers everything, or nothing. */
+    static final class FakeSurroundings implements Surroundings {
+        private final boolean tells;
+        private int states;
+
+        FakeSurroundings(boolean tells) {
+            this.tells = tells;
+        }
+
+        @Override
+        public DeviceState state() {
+            DeviceState state = new DeviceState("2026-11-23T18:31:0" + states++ + ".123Z");
+            if (tells) {
+                state.freeRamKb = 412_000L;
+                state.availableRamKb = 1_912_000L;
+                state.cachedKb = 1_300_000L;
+                state.load1m = 1.25;
+                state.governor = "schedutil";
+                state.frequencyKhz = 2_841_600L;
+                state.frequenciesKhz = Arrays.asList(1_785_600L, null, 2_841_600L);
+                state.temperaturesC.put("battery", 31.5);
+                state.batteryPercent = 87.0;
+                state.charging = true;
+                state.thermalStatus = 0;
+                state.cpuset = "/top-app";
+            }
+            return state;
+        }
+
+        @Override
+        public List<Integer> cores() {
+            return tells ? Arrays.asList(0, 1, 2) : Collections.<Integer>emptyList();
+        }
+
+        @Override
+        public Long rssKb() {
+            return tells ? 90_000L : null;
+        }
+
+        @Override
+        public Long peakRssKb() {
+            return tells ? 120_000L : null;
+        }
+
+        @Override
+        public void forgetPeak() {}
+
+        @Override
+        public Long pssKb() {
+            return tells ? 60_000L : null;
+        }
+    }
+
+    /** Runs a benchmark in front of the user. */
+    static Report run(Arguments arguments, FakeEngine engine, Surroundings surroundings) {
+        RunState state = new RunState();
+        state.focus(true);
+        return new Benchmark(arguments, engine, surroundings, state, engine.clock, (stage, firstNs) -> {}).run();
+    }
+}
