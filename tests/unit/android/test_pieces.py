@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nnlite.results.report import Output, RunFile, RunReport
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.android.delegation import delegations
-from nnlite_benchmark.android.pieces import MAX_FILES, Piece, PieceCollector, check_files
+from nnlite_benchmark.android.pieces import MAX_FILES, Piece, PieceCollector, check_files, file_names
 
 
 def part(number, pieces, data=b"x", file="output_0.raw"):
@@ -95,6 +95,17 @@ def test_names_that_lead_elsewhere_are_refused(file, tmp_path):
         PieceCollector().add(part(0, 1, file=file))
     with pytest.raises(ValueError, match="plain name"):
         check_files(report_of(b"x", file=file), tmp_path)
+    with pytest.raises(ValueError, match="plain name"):
+        file_names(report_of(b"x", file=file))
+
+
+def test_a_report_names_its_outputs_and_its_samples_once_each():
+    samples = RunFile(file="samples.z", size_bytes=1, sha256="0" * 64)
+    report = report_of(b"x", samples=samples)
+
+    assert file_names(report) == ("output_0.raw", "samples.z")
+    with pytest.raises(ValueError, match=r"output_0.raw twice"):
+        file_names(report.model_copy(update={"outputs": report.outputs * 2}))
 
 
 def test_files_as_the_report_says_pass(tmp_path):

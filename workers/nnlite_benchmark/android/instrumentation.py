@@ -18,7 +18,13 @@ from pydantic import ValidationError
 from nnlite.results.report import RunReport
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.android.delegation import delegations
-from nnlite_benchmark.android.pieces import MAX_PIECES_BYTES, Piece, PieceCollector, check_files
+from nnlite_benchmark.android.pieces import (
+    MAX_PIECES_BYTES,
+    Piece,
+    PieceCollector,
+    check_files,
+    file_names,
+)
 from nnlite_benchmark.android.request import INSTRUMENTATION, RunRequest, Transfer, command_line
 
 #: What belongs to a run beside the parser; it lies in modules of its own.
@@ -31,6 +37,7 @@ __all__ = [
     "check_files",
     "command_line",
     "delegations",
+    "file_names",
 ]
 
 #: The stages that the app announces, in this order.

@@ -79,12 +79,26 @@ class PieceCollector:
         return tuple(_write(folder / name, parts) for name, parts in self._files.items())
 
 
+def file_names(report: RunReport) -> tuple[str, ...]:
+    """Return the names of the files that the report names, safe to be joined to a folder.
+
+    Raises:
+        ValueError: a name leads elsewhere or comes twice.
+    """
+    samples = (report.samples_file.file,) if report.samples_file else ()
+    names = [checked_name(name) for name in (*(output.file for output in report.outputs), *samples)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"the report names {twice} twice")
+    return tuple(names)
+
+
 def check_files(report: RunReport, folder: Path) -> None:
     """Compare every file that the report names with its size and sha256.
 
     Raises:
         ValueError: a file is missing or differs; the message names it.
     """
+    file_names(report)
     for output in report.outputs:
         _check(folder, output.file, output.size_bytes, output.sha256)
     if report.samples_file is not None:
