@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TextIO
+
+_RUNNING: Final = ".running"
+_BOOTS: Final = ".boots"
 
 
 class Fault(StrEnum):
@@ -47,7 +50,10 @@ class Fault(StrEnum):
 
 
 class Until(StrEnum):
-    """What heals a fault, whatever its `times` say."""
+    """What heals a fault, whatever its `times` say.
+
+    A device that is off when the fault is set shows it through the boot that comes.
+    """
 
     CLEARED = "cleared"  # only the test
     RESTART = "restart"  # the next boot
@@ -65,6 +71,8 @@ class Command:
     every: int = 1
     #: Occasions so far.
     occasions: int = 0
+    #: The first boot that shows it.
+    boot: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -85,7 +93,8 @@ class FaultBox:
         **parameters: Any,
     ) -> None:
         """Switch a fault on from now on; at the next occasion, where it needs one."""
-        self._write(fault, Command(times=times, until=until, every=every, parameters=parameters))
+        boot = self._boots() + (0 if self._running() else 1)
+        self._write(fault, Command(times=times, until=until, every=every, boot=boot, parameters=parameters))
 
     def clear(self, fault: Fault | None = None) -> None:
         """Switch off one fault, or all."""
@@ -126,12 +135,33 @@ class FaultBox:
                 self._write(fault, Command(**{**asdict(command), "occasions": occasions, "times": times}))
             return command.parameters if occurs else None
 
-    def heal(self, *events: Until) -> None:
-        """Switch off every fault that one of these events heals."""
+    def hold(self) -> TextIO:
+        """Say that the device runs, for as long as the file that is returned is open."""
+        file = (self.folder / _RUNNING).open("w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return file
+
+    def boot(self, *, wiped: bool = False) -> None:
+        """Count a boot, and switch off every fault that it heals."""
+        boot = self._boots() + 1
+        (self.folder / _BOOTS).write_text(f"{boot}")
+        events = {Until.RESTART, Until.WIPE} if wiped else {Until.RESTART}
         for fault in Fault:
             command = self.command(fault)
-            if command is not None and command.until in events:
+            if command is not None and command.until in events and boot > command.boot:
                 self.clear(fault)
+
+    def _boots(self) -> int:
+        file = self.folder / _BOOTS
+        return int(file.read_text()) if file.exists() else 0
+
+    def _running(self) -> bool:
+        with (self.folder / _RUNNING).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
     def _file(self, fault: Fault) -> Path:
         return self.folder / fault.value

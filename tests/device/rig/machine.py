@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from device.rig.faults import FaultBox, Until
+from device.rig.faults import FaultBox
 from device.rig.guest import TICK_S, Guest, Hardware
 from device.rig.wires import Wires
 
@@ -51,7 +51,8 @@ class Machine:
     def run(self, *, wipe: bool = False) -> None:
         """Boot and serve until `stop` or a signal; everything has ended when this returns."""
         self._end_on_signals()
-        self._faults.heal(Until.RESTART, *([Until.WIPE] if wipe else []))
+        running = self._faults.hold()
+        self._faults.boot(wiped=wipe)
         if wipe:
             shutil.rmtree(self._hardware.home / "data", ignore_errors=True)
         self._start()
@@ -64,6 +65,7 @@ class Machine:
                 self.wires.tick()
         self.unplug()
         self._stop()
+        running.close()
 
     def stop(self) -> None:
         """Have `run` return."""
@@ -97,7 +99,7 @@ class Machine:
     def _reboot(self) -> None:
         self._reboot_due = False
         self._stop()
-        self._faults.heal(Until.RESTART)
+        self._faults.boot()
         self._start()
 
     def _tell(self, message: bytes) -> None:

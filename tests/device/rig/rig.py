@@ -158,7 +158,7 @@ class Rig:
             raise RuntimeError("adbd is not there: run `make rig` first")
         if not isolated():
             raise RuntimeError(
-                "the rig must be isolated: run PYTHONPATH=tests .venv/bin/python -m device.rig.isolation COMMAND"
+                "the rig must be isolated: PYTHONPATH=tests .venv/bin/python -m device.rig.isolation COMMAND"
             )
         self._folder = folder
         self._phones: list[RigPhone] = []

@@ -1,0 +1,86 @@
+"""An adb server of a test's own, as the contracts want servers to be: alone, without scanning, as a child."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import adbutils
+
+#: Everything about a rig device is done within this time, seconds.
+TIMEOUT_S = 15.0
+_LOOK_S = 0.01
+
+
+class AdbHost:
+    """One adb server on its own port."""
+
+    def __init__(self, home: Path, port: int) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        alone = {"ADB_EMU": "0", "ADB_MDNS": "0", "ADB_MDNS_OPENSCREEN": "0", "ADB_USB": "0"}
+        self.port = port
+        self._log = (home / f"adb-{port}.log").open("wb")
+        self.process = subprocess.Popen(
+            [adbutils.adb_path(), "-P", str(port), "nodaemon", "server"],
+            env={
+                "PATH": os.defpath,
+                **{k: v for k, v in os.environ.items() if k == "ADB_TRACE"},
+                "HOME": str(home),
+                **alone,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        wait_until(lambda: _answers(port), "the adb server answers")
+        self._client = adbutils.AdbClient(port=port, socket_timeout=TIMEOUT_S)
+
+    def announce(self, adb_port: int) -> adbutils.AdbDevice:
+        """Tell the server of an emulator, and return its device, whatever its state."""
+        with socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S) as server:
+            request = f"host:emulator:{adb_port}".encode()
+            server.sendall(b"%04x%s" % (len(request), request))
+            server.recv(4)
+        return self._client.device(f"emulator-{adb_port - 1}")
+
+    def connect(self, address: str) -> adbutils.AdbDevice:
+        """Connect to a phone on TCP, and return its device, whatever its state."""
+        self._client.connect(address)
+        return self._client.device(address)
+
+    def state(self, device: adbutils.AdbDevice) -> str:
+        """Return the state as `adb devices` shows it; "" where the device is not listed."""
+        return next((item.state for item in self._client.list() if item.serial == device.serial), "")
+
+    def wait_for(self, device: adbutils.AdbDevice, state: str) -> None:
+        """Wait until the device is in this state."""
+        wait_until(lambda: self.state(device) == state, f"{device.serial} is {state or 'gone'}")
+
+    def close(self) -> None:
+        """End the server."""
+        self.process.kill()
+        self.process.wait(TIMEOUT_S)
+        self._log.close()
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until something is so.
+
+    Raises:
+        TimeoutError: it is not so for too long.
+    """
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not condition():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"not within {TIMEOUT_S:.0f} s: {what}")
+        time.sleep(_LOOK_S)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), TIMEOUT_S).close()
+    except ConnectionRefusedError:
+        return False
+    return True
