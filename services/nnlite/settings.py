@@ -98,6 +98,9 @@ class MeasurementSettings(Group):
         1, ge=0, le=6, description="throttled above Android's thermal status 1, light; phones rest there"
     )
     initialize_timeout_s: float = Field(120, gt=0)
+    grace_s: float = Field(
+        10, gt=0, description="beyond these limits, until a measuring process counts as hung"
+    )
     quiet_timeout_s: float = Field(30, gt=0, description="wait for the machine's other work, then not_quiet")
     quiet_batch_s: float = Field(
         60, gt=0, description="measure at most this long before converters get a turn"

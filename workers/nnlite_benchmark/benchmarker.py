@@ -27,6 +27,7 @@ from nnlite.queue.worker import EXIT_FAULT, end_consumption
 from nnlite.quiet import Stopped
 from nnlite.results.recording import record_benchmark
 from nnlite.results.report import BenchmarkReport, MeasurementReport
+from nnlite.results.report_files import store_report
 from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, InputSpec, RuntimeRefusal
 
@@ -88,6 +89,7 @@ class Benchmarker:
                 device=self.device.context(),
                 measurements=reports,
             )
+            self._store(report, claim)
         return Result(write=lambda connection: record_benchmark(connection, claim, report))
 
     def after(self, claim_id: uuid.UUID) -> None:
@@ -115,6 +117,14 @@ class Benchmarker:
         except RuntimeRefusal as refusal:
             log.info("the runtime refuses the artifact", backend=backend, reason=refusal.reason)
             return refusal.report
+
+    def _store(self, report: BenchmarkReport, claim: Claim) -> None:
+        """Leave the enriched report beside the artifacts, for those who have no Postgres at hand."""
+        self.stage, self.backend = Stage.STORE, None
+        try:
+            store_report(self.store, report, campaign=claim.work["campaign"], benchmark_id=claim.id)
+        except StoreError as error:
+            raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 
     def _job(self, work: Mapping[str, Any]) -> BenchmarkJob:
         try:

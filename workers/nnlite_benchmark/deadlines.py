@@ -1,14 +1,9 @@
 """When a measuring process counts as hung: the protocol's own limits and some grace."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from nnlite.settings import MeasurementSettings
 from nnlite.vocabulary import Stage
-
-#: Time beyond the protocol's own limits before the process counts as hung, seconds.
-GRACE_S: Final = 10.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Deadlines:
@@ -18,7 +13,7 @@ class Deadlines:
     warm_up_s: float
     run_s: float
     #: On top of what the protocol itself allows for warm-up and timed runs.
-    grace_s: float = GRACE_S
+    grace_s: float
 
     @classmethod
     def of(cls, settings: MeasurementSettings) -> "Deadlines":
@@ -27,6 +22,7 @@ class Deadlines:
             initialize_s=settings.initialize_timeout_s,
             warm_up_s=settings.warmup_max_s,
             run_s=max(settings.max_s, settings.few_runs_max_s),
+            grace_s=settings.grace_s,
         )
 
     def limit_s(self, stage: Stage, first_inference_s: float) -> float:

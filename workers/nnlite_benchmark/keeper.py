@@ -148,8 +148,10 @@ class Keeper:
                 next_failure = self._wait_while_away(next_failure)
             if next_failure is None:
                 return None
+            log.warning("not ready", device=self.device.name, rung=rung.name, reason=next_failure.reason)
+            if next_failure.fault is not failure.fault:
+                self._open_incident(next_failure, None)
             failure = next_failure
-            log.warning("not ready", device=self.device.name, rung=rung.name, reason=failure.reason)
         return failure
 
     def _try(self, rung: Rung) -> DeviceFailure | None:

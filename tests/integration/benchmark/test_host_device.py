@@ -81,7 +81,7 @@ def make_request(tmp_path, job):
 
 
 QUICK_BOUNDS = MeasurementSettings(**QUICK).model_dump()
-DEADLINES = Deadlines(initialize_s=60, warm_up_s=60, run_s=60)
+DEADLINES = Deadlines(initialize_s=60, warm_up_s=60, run_s=60, grace_s=10)
 
 
 def test_a_real_artifact_gives_a_valid_measurement(make_device, job):
@@ -287,7 +287,7 @@ import os
 request = replace(RunRequest.from_json(sys.argv[1]), parent_pid=os.getpid())
 run_process(
     request,
-    Deadlines(initialize_s=60, warm_up_s=60, run_s=3600),
+    Deadlines(initialize_s=60, warm_up_s=60, run_s=3600, grace_s=10),
     stop=threading.Event(),
     on_stage=lambda stage, pid: print(stage, pid, flush=True),
 )

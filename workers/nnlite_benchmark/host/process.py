@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from nnlite.quiet import Stopped
 from nnlite.results.report import RunReport
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.deadlines import GRACE_S, Deadlines
+from nnlite_benchmark.deadlines import Deadlines
 from nnlite_benchmark.device import DeviceFailure
 from nnlite_benchmark.host.runner import REPORT_FILE, RunRequest
 
@@ -105,7 +105,7 @@ class _Watch:
             if readable and not self._read(os.read(pipe, 65536)):
                 break
         try:
-            status = self._process.wait(timeout=GRACE_S)
+            status = self._process.wait(timeout=self._deadlines.grace_s)
         except subprocess.TimeoutExpired:
             raise self._failure(f"closed its pipe at {self.stage} but did not end; it was killed") from None
         if status:

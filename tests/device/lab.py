@@ -1,0 +1,187 @@
+"""A lab on this machine: real servers, workers as processes, virtual devices, and what the rows say."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from device.rig.rig import Rig, Sdk
+from integration.canned import finish_conversion, stored_canary
+from integration.conftest import Cluster
+from nnlite.artifacts import ArtifactStore
+from nnlite.queue.work import send
+from nnlite.vocabulary import Backend
+from nnlite_benchmark import canary
+
+#: Everything that would make a test wait, shortened; what a busy machine might exceed is left alone.
+QUICK = {
+    "ANDROID__POLL_S": "0.1",
+    "ANDROID__COMMAND_TIMEOUT_S": "6",
+    "ANDROID__TRANSFER_TIMEOUT_S": "10",
+    "ANDROID__CONNECT_TIMEOUT_S": "4",
+    "ANDROID__BOOT_TIMEOUT_S": "6",
+    "ANDROID__READY_TIMEOUT_S": "3",
+    "ANDROID__APP_START_TIMEOUT_S": "15",
+    "ANDROID__PULL_GRACE_S": "2",
+    "ANDROID__COOL_OFF_S": "0.5",
+    "EMULATOR__START_STAGGER_S": "0.1",
+    "EMULATOR__STOP_TIMEOUT_S": "3",
+    "PHONE__GATE_POLL_S": "0.2",
+    "MEASUREMENT__WARMUP_MIN_RUNS": "1",
+    "MEASUREMENT__WARMUP_MIN_S": "0",
+    "MEASUREMENT__MIN_RUNS": "10",
+    "MEASUREMENT__MIN_S": "0",
+    "MEASUREMENT__MAX_S": "2",
+    "MEASUREMENT__FEW_RUNS_MAX_S": "2",
+    "MEASUREMENT__GRACE_S": "1",
+    "MEASUREMENT__CANARY_RUNS": "4",
+    # A noisy machine must not fail these tests: spread, drift and canary are never judged here.
+    "MEASUREMENT__MAX_MAD_RATIO": "1e9",
+    "MEASUREMENT__MAX_SLICE_DRIFT": "1e9",
+    "MEASUREMENT__MAX_CANARY_DRIFT": "1e9",
+    "QUEUE__HEARTBEAT_S": "1",
+    "QUEUE__LEASE_S": "10",
+    "QUEUE__REAPER_INTERVAL_S": "1",
+}
+_DEADLINE_S = 120
+
+
+@dataclass
+class RunningWorker:
+    """A benchmark worker as a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    #: As in the device table.
+    device: str
+
+    def stop(self, timeout_s: float = 30) -> int:
+        """Tell it to stop in order; return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait(10)
+
+
+@dataclass
+class Lab:
+    """One cluster, one SDK; workers and phones as the test asks for them."""
+
+    cluster: Cluster
+    rig: Rig
+    sdk: Sdk
+    folder: Path
+    store: ArtifactStore
+    apk: Path
+    environment: dict[str, str]
+    workers: list[RunningWorker] = field(default_factory=list)
+
+    @classmethod
+    def make(cls, cluster: Cluster, rig: Rig, folder: Path) -> "Lab":
+        """Put a lab together; `folder` becomes nnlite's home."""
+        apk = folder / "nnlite-benchmark.apk"
+        with zipfile.ZipFile(apk, "w") as package:
+            package.writestr("AndroidManifest.xml", "only the rig takes this for an app")
+        sdk = rig.make_sdk(folder / "sdk")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
+        environment |= {f"NNLITE_{name}": value for name, value in QUICK.items()}
+        environment |= {
+            "NNLITE_HOME": str(folder),
+            "NNLITE_DATABASE_URL": str(cluster.settings.database_url),
+            "NNLITE_BROKER_URL": str(cluster.settings.broker_url),
+            "NNLITE_EMULATOR__SDK": str(sdk.path),
+        }
+        store = ArtifactStore(str(folder / "artifacts"), folder / "cache")
+        return cls(cluster, rig, sdk, folder, store, apk, environment)
+
+    def worker(self, device: str, *, pool: str = "rig", **settings: str) -> RunningWorker:
+        """Start a benchmark worker: `worker("avd:lab-0", ANDROID__COOL_OFF_S="3")`."""
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        command = [sys.executable, "-m", "nnlite.cli", "worker", "benchmark", "--device", device]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--pool", pool],
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env=self.environment | {f"NNLITE_{name}": value for name, value in settings.items()},
+                start_new_session=True,
+            )
+        name = f"{device}@{os.uname().nodename}" if device.startswith("avd:") else device
+        running = RunningWorker(process, log, name)
+        self.workers.append(running)
+        return running
+
+    def enqueue(
+        self, models: int = 1, *, pool: str = "rig", backends: tuple[Backend, ...] = (Backend.CPU,)
+    ) -> list[uuid.UUID]:
+        """Queue benchmarks of one small artifact, under as many models' names; return their rows."""
+        # A model of its own, not the canary: faults can tell them apart by their hash.
+        artifact = self.folder / "artifact.tflite"
+        artifact.write_bytes(canary.MODEL_FILE.read_bytes() + bytes(16))
+        names = [f"model-{uuid.uuid4().hex[:12]}" for _ in range(models)]
+        campaign = self.cluster.submit(*names, pools=(pool,), backends=backends)
+        messages = []
+        where = stored_canary(self.store, artifact)
+        for row in self.cluster.rows("SELECT id FROM conversion WHERE campaign_id = :id", id=campaign.id):
+            messages += finish_conversion(self.cluster, row["id"], **where)
+        send(self.cluster.messenger, messages)
+        return [message.row_id for message in messages]
+
+    def wait(self, holds: Callable[[], Any], what: str, timeout_s: float = _DEADLINE_S) -> Any:
+        """Wait until `holds` returns something true, and return it; a worker that ended fails the test."""
+        deadline = time.monotonic() + timeout_s
+        while not (found := holds()):
+            assert time.monotonic() < deadline, f"no {what} within {timeout_s} s\n{self.logs()}"
+            time.sleep(0.05)
+        return found
+
+    def wait_state(self, device: str, *states: str) -> None:
+        """Wait until a device is in one of these states."""
+        self.wait(lambda: self.device(device).get("state") in states, f"{device} {' or '.join(states)}")
+
+    def wait_done(self, rows: list[uuid.UUID]) -> None:
+        """Wait until every benchmark has its result."""
+        self.wait(lambda: all(self.benchmark(row)["state"] == "done" for row in rows), "finished benchmarks")
+
+    def device(self, name: str) -> dict[str, Any]:
+        """Return a device's row; empty: it has none."""
+        rows = self.cluster.rows("SELECT * FROM device WHERE name = :name", name=name)
+        return rows[0] if rows else {}
+
+    def benchmark(self, row: uuid.UUID) -> dict[str, Any]:
+        """Return a benchmark's row."""
+        (found,) = self.cluster.rows("SELECT * FROM benchmark WHERE id = :id", id=row)
+        return found
+
+    def attempts(self, row: uuid.UUID) -> list[tuple[str, str]]:
+        """Return how each attempt at a row ended: outcome and stage."""
+        return [(attempt["outcome"], attempt["stage"]) for attempt in self.cluster.attempts(row)]
+
+    def incidents(self, device: str) -> list[dict[str, Any]]:
+        """Return a device's incidents, oldest first."""
+        return self.cluster.rows(
+            "SELECT i.* FROM incident i JOIN device d ON d.id = device_id WHERE name = :name ORDER BY i.id",
+            name=device,
+        )
+
+    def logs(self) -> str:
+        """Return the ends of the workers' logs."""
+        return "\n".join(f"--- {w.device}\n{w.log.read_text()[-3000:]}" for w in self.workers)
+
+    def close(self) -> None:
+        """Stop every worker that still runs."""
+        for running in self.workers:
+            if running.process.poll() is None:
+                running.stop()
