@@ -262,6 +262,38 @@ def test_the_command_lines_run_in_a_shell_and_commands_that_are_missing_answer_n
     assert context(sh).total_ram_kb > 0
 
 
+def test_words_of_a_shell_that_mixes_its_errors_in_are_no_answers():
+    def mixed(line):
+        done = subprocess.run(
+            ["sh", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, check=False
+        )
+        return done.stdout.decode()
+
+    assert asked(mixed, {"a": "nnlite-no-such-program", "b": "echo yes"}) == {"a": "\n", "b": "yes\n"}
+
+
+def test_an_answer_without_a_line_end_does_not_run_into_the_next():
+    assert asked(sh, {"a": "printf x", "b": "printf y"}) == {"a": "x\n", "b": "y"}
+
+
+def test_answers_of_a_terminal_are_the_same():
+    ask = answering({"a": "x\n", "b": "y\n"})
+
+    assert asked(lambda line: ask(line).replace("\n", "\r\n"), {"a": "", "b": ""}) == {
+        "a": "x\n\n",
+        "b": "y\n",
+    }
+
+
+def test_a_single_small_file_is_read_with_its_path_too(tmp_path):
+    folder = tmp_path / "cpu0" / "cpufreq"
+    folder.mkdir(parents=True)
+    (folder / "scaling_cur_freq").write_text("300000\n")
+    line = STATE_COMMANDS["frequencies"].replace("/sys/devices/system/cpu", str(tmp_path))
+
+    assert sh(line) == f"{folder}/scaling_cur_freq:300000\n"
+
+
 def test_small_files_are_read_with_their_paths(tmp_path):
     for core, value in (("cpu0", "300000\n"), ("cpu10", ""), ("cpu2", "Permission denied\n")):
         folder = tmp_path / core / "cpufreq"
@@ -400,6 +432,25 @@ def test_a_property_of_many_lines_hides_no_other():
     )
 
     assert context(answering({"properties": properties})).device_type == "Pixel [8] pro"
+
+
+def test_letters_that_cannot_be_shown_are_left_out():
+    properties = "[ro.product.model]: [Pix\0el\x07 8\x1b]\n"
+
+    assert context(answering({"properties": properties})).device_type == "Pixel 8"
+
+
+def test_androids_own_word_for_nothing_is_nothing():
+    properties = "[ro.soc.model]: [unknown]\n[ro.board.platform]: []\n[ro.hardware]: [ranchu]\n"
+
+    assert context(answering({"properties": properties})).soc == "ranchu"
+
+
+def test_the_kernels_list_of_cores_is_right_where_cpuinfo_shows_fewer():
+    two = "processor : 0\n\nprocessor : 1\n"
+
+    assert cpu(two, online="0-7", machine=None, abi=None).cores == 8
+    assert cpu(two, online="nonsense", machine=None, abi=None).cores == 2
 
 
 def test_a_long_model_fits_the_report():

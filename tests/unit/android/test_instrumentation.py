@@ -145,6 +145,12 @@ def test_the_command_line_carries_every_argument_as_a_string():
     }
 
 
+def test_less_precision_is_asked_for_by_its_name():
+    words = shlex.split(command_line(RunRequest(**{**vars(REQUEST), "precision_loss": True})))
+
+    assert words[words.index("precision_loss") + 1] == "true"
+
+
 @given(path=st.text(st.characters(exclude_characters=",\0", exclude_categories=["Cs"]), min_size=1))
 def test_no_path_breaks_out_of_its_quotes(path):
     request = RunRequest(**{**vars(REQUEST), "model": path, "inputs": (path,), "transfer": Transfer.STATUS})
@@ -225,6 +231,16 @@ def test_a_system_that_dies_under_the_run_is_a_crash():
     assert "System has crashed" in ending_of(text).message
 
 
+def test_a_system_that_dies_before_the_run_is_a_crash_too():
+    assert isinstance(ending_of("INSTRUMENTATION_ABORTED: System has crashed.\n"), Crashed)
+
+
+def test_a_run_that_am_lets_go_of_is_a_crash():
+    text = stage("initialize", pid=1) + "cmd: Failure calling service activity: Broken pipe (32)\n"
+
+    assert ending_of(text) == Crashed(message="cmd: Failure calling service activity: Broken pipe (32)")
+
+
 def test_an_app_that_is_not_there_did_not_start():
     ending = ending_of(NOT_FOUND)
 
@@ -276,6 +292,7 @@ def test_a_refusal_of_am_did_not_start(text):
         (stage("run", pid=1, first_inference_ns="9" * 5000), "is not a whole number"),
         (piece(data="a\u00e9=="), "is not base64"),
         (piece(data="abc"), "is not base64"),
+        (piece(data="YW!Jj"), "is not base64"),
         (piece(piece="x"), "piece 'x' is not a whole number"),
         (piece(data="A" * 100_000), "larger than 65536 bytes"),
         ("x" * (instrumentation.MAX_LINE_CHARS + 1), "a line is longer"),
@@ -288,6 +305,14 @@ def test_what_makes_no_sense_is_garbled_and_says_why(text, why):
 
     assert isinstance(ending, Garbled)
     assert why in ending.why
+
+
+def test_a_line_without_end_is_not_kept():
+    parser = InstrumentationParser()
+    for _ in range(17):
+        parser.feed("x" * 65536)
+
+    assert parser.ended
 
 
 def test_a_stream_without_end_is_given_up(monkeypatch):
