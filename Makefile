@@ -1,4 +1,5 @@
-# Everything sets itself up in .venv and .nnlite of this checkout; nothing else is touched.
+# Everything sets itself up in .venv and .nnlite of this checkout; nothing else is touched, but for the key that
+# signs the Android app, which is made in the user's configuration folder.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # For root the system's own, if it will do: model code runs as an account that may not read /root.
@@ -24,7 +25,7 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig demo test test-unit lint format bench constraints shapes schema clean
+.PHONY: help setup rig apk runtime-match demo test test-unit lint format bench constraints shapes schema clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -48,6 +49,32 @@ $(RIG): tests/device/rig/packages.lock | $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.fetch
 	@touch $@
 
+APK := build/nnlite-benchmark.apk
+ANDROID := $(TEST_HOME)/android
+ANDROID_TESTS := $(ANDROID)/.fetched
+# The runtime of the app, for the host: its old numpy and protobuf need an environment of their own.
+TFLITE_ENV := $(TEST_HOME)/tflite-2.16
+TFLITE := $(TFLITE_ENV)/.installed
+
+apk: $(APK) ## Build the Android benchmark app (a JDK, Node and Debian's apt)
+	@echo "Workers take $(CURDIR)/$(APK) with NNLITE_ANDROID__APK, or as nnlite-benchmark.apk in NNLITE_HOME."
+
+$(APK): android_app/build.py android_app/dependencies.toml android_app/gradle.properties \
+  $(wildcard android_app/apk/*.py) $(shell find android_app/src/main -type f)
+	$(PYTHON) android_app/build.py --cache $(ANDROID) --output $@
+
+$(ANDROID_TESTS): android_app/dependencies.toml android_app/gradle.properties
+	$(PYTHON) android_app/build.py --cache $(ANDROID) --fetch
+	@touch $@
+
+$(TFLITE): tests/android_app/tflite-constraints.txt | $(INSTALLED)
+	$(UV) venv --quiet --clear --python $(BIN)/python $(TFLITE_ENV)
+	$(UV) pip install --quiet --python $(TFLITE_ENV)/bin/python --constraint $< tensorflow-cpu
+	@touch $@
+
+runtime-match: $(INSTALLED) $(LEMUR) $(TFLITE) ## Run artifacts of 20 LEMUR models with the app's runtime, on the host
+	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m android_app.runtime_match $(MATCH)
+
 $(LEMUR): | $(INSTALLED)
 	NNLITE_HOME=$(TEST_HOME) NNLITE_LEMUR= $(BIN)/nnlite fetch
 
@@ -55,7 +82,7 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite fetch
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
 
-test: $(INSTALLED) $(LEMUR) $(RIG) ## Run the tests (unit, integration, end to end, virtual devices)
+test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests (unit, integration, end to end, virtual devices)
 	$(WITH_LEMUR) $(BIN)/pytest
 	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest tests/device
 
