@@ -1,0 +1,159 @@
+"""The build program: what it takes for granted, and what it refuses."""
+
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from android_app.binaries import data_offsets
+from android_app.conftest import REPOSITORY, TIMEOUT_S
+from apk import BuildError, signing
+from apk.cache import Cache
+from apk.commands import run
+from apk.lock import LOCK, Dependency, Registry, Use, locked, properties
+from apk.packing import pack
+
+
+def dependency(content: bytes, **changes) -> Dependency:
+    values = {
+        "registry": Registry.MAVEN,
+        "coordinate": "org.example:thing:1.0:jar",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "use": Use.TOOL,
+    }
+    return Dependency(**(values | changes))
+
+
+def test_every_download_is_locked_with_its_exact_version_and_hash():
+    entries = tomllib.loads(LOCK.read_text())
+
+    assert set(entries) == {"maven", "npm", "debian"}
+    assert len(locked()) == sum(map(len, entries.values()))
+    assert len({one.name for one in locked()}) == len(locked())
+    assert "tensorflow-lite-2.16.1.aar" in {one.name for one in locked(Use.APP)}
+
+
+def test_the_environment_of_the_runtime_match_has_the_version_of_the_app():
+    constraints = (Path(__file__).parent / "tflite-constraints.txt").read_text()
+    major_minor = properties()["tflite"].rsplit(".", 1)[0]
+
+    assert f"\ntensorflow-cpu=={major_minor}." in constraints
+
+
+def test_a_filled_cache_needs_no_network(tmp_path, monkeypatch):
+    (tmp_path / "thing-1.0.jar").write_bytes(b"right")
+    monkeypatch.setenv("PATH", "/nowhere")
+    cache = Cache(folder=tmp_path)
+
+    cache.fill([dependency(b"right")])
+
+    assert cache.file(dependency(b"right")).read_bytes() == b"right"
+
+
+def test_a_file_with_another_hash_is_refused_and_named(tmp_path):
+    (tmp_path / "thing-1.0.jar").write_bytes(b"wrong")
+
+    with pytest.raises(BuildError, match=r"thing-1\.0\.jar has sha256 .* but dependencies\.toml says"):
+        Cache(folder=tmp_path).file(dependency(b"right"))
+
+
+def test_a_download_with_another_hash_never_enters_the_cache(tmp_path, monkeypatch):
+    def wrong(missing, folder):
+        for one in missing:
+            (folder / one.name).write_bytes(b"wrong")
+
+    monkeypatch.setattr("apk.cache.fetch", wrong)
+
+    with pytest.raises(BuildError, match=r"org\.example:thing:1\.0:jar"):
+        Cache(folder=tmp_path).fill([dependency(b"right")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_client_is_named_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    package = dependency(b"", registry=Registry.DEBIAN, coordinate="apksigner=1")
+
+    with pytest.raises(BuildError, match=r"apt-get is not installed\n.*put its files into the cache"):
+        Cache(folder=tmp_path).fill([package])
+
+
+def test_a_debian_package_that_is_gone_says_what_to_do(tmp_path, monkeypatch):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    apt = programs / "apt-get"
+    apt.write_text('#!/bin/sh\ncase "$*" in *download*) echo "E: Version not found" >&2; exit 100;; esac\n')
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    package = dependency(b"", registry=Registry.DEBIAN, coordinate="apksigner=1-1")
+
+    with pytest.raises(BuildError, match=r"Version not found(.|\n)*snapshot archive.*apksigner_1-1\.deb"):
+        Cache(folder=tmp_path / "cache").fill([package])
+
+
+def test_what_goes_wrong_is_one_message_and_no_traceback(tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for one in locked():
+        (cache / one.name).write_bytes(b"")
+    command = [sys.executable, REPOSITORY / "android_app" / "build.py", "--cache", cache]
+
+    result = subprocess.run(
+        [*command, "--unsigned", tmp_path / "app.apk"],
+        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("android_app: ") and "Traceback" not in result.stderr
+
+
+def test_entries_are_sorted_stored_dated_and_aligned(tmp_path):
+    for name in ("a.bin", "lib.so"):
+        (tmp_path / name).write_bytes(name.encode() * 1000)
+    entries = {"z": tmp_path / "a.bin", "lib/x/lib.so": tmp_path / "lib.so", "b": tmp_path / "a.bin"}
+
+    pack(entries, tmp_path / "one.apk")
+
+    offsets = data_offsets(tmp_path / "one.apk")
+    assert list(offsets) == ["b", "lib/x/lib.so", "z"]
+    assert offsets["lib/x/lib.so"] % 4096 == 0
+    assert [offset % 4 for offset in offsets.values()] == [0, 0, 0]
+    with zipfile.ZipFile(tmp_path / "one.apk") as archive:
+        assert archive.testzip() is None
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_a_key_in_the_checkout_is_refused(monkeypatch):
+    monkeypatch.setenv(signing.KEY, str(REPOSITORY / "build" / "key.p12"))
+
+    with pytest.raises(BuildError, match="does not belong into the checkout"):
+        signing.ensure_key()
+
+
+def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setenv(signing.KEY, str(tmp_path / "keys" / "android.p12"))
+
+    key = signing.ensure_key()
+    made = key.read_bytes()
+
+    assert signing.ensure_key().read_bytes() == made
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert list(key.parent.iterdir()) == [key]
+
+
+def test_the_key_lies_with_the_users_configuration(monkeypatch, tmp_path):
+    monkeypatch.delenv(signing.KEY, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+    assert signing.key_file() == tmp_path / "nnlite" / "android-key.p12"
+
+
+def test_a_program_that_hangs_is_ended(tmp_path):
+    with pytest.raises(BuildError, match=r"sleep took more than 0\.1 s"):
+        run(["sleep", "60"], timeout_s=0.1)

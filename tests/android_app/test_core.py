@@ -1,0 +1,98 @@
+"""The app's core on the JVM: its own tests, and that it agrees with the host where both do the same."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from android_app.conftest import JAVA_TESTS
+from nnlite.results.report import SCHEMA_FILE, Refusal, RunReport
+from nnlite.settings import MeasurementSettings
+from nnlite.vocabulary import Stage
+from nnlite_benchmark.canary import MODEL_FILE
+from nnlite_benchmark.statistics import decode_samples, summarize
+
+JAVA_TEST_CLASSES = sorted(
+    ".".join(path.relative_to(JAVA_TESTS).with_suffix("").parts) for path in JAVA_TESTS.rglob("*Test.java")
+)
+
+
+@pytest.mark.parametrize("test_class", JAVA_TEST_CLASSES)
+def test_the_core_passes_its_own_tests(java: Callable[..., str], test_class: str):
+    said = java("org.junit.runner.JUnitCore", test_class)
+
+    assert "OK (" in said
+
+
+def vectors() -> list[list[int]]:
+    """Samples of quick and slow models, steady, noisy, drifting and interrupted."""
+    draw = np.random.default_rng(4)
+    noisy = [
+        np.round(draw.gamma(40, scale / 40, size)).astype(np.int64).tolist()
+        for size in (1, 2, 3, 4, 5, 9, 10, 11, 19, 49, 50, 51, 99, 100, 101, 1009, 20_000)
+        for scale in (80_000, 3_000_000_000)
+    ]
+    steady = [[7] * size for size in (1, 50, 64)]
+    drifting = [list(range(1_000_000, 1_000_000 + 997 * 311, 311))]
+    interrupted = [[*([1_000_000] * 60), 90_000_000, *([1_000_001] * 60)]]
+    return [*noisy, *steady, *drifting, *interrupted, [0] * 50]
+
+
+def test_statistics_are_those_of_the_host(probe, tmp_path: Path):
+    file = tmp_path / "vectors.txt"
+    file.write_text("".join(" ".join(map(str, [50, *vector])) + "\n" for vector in vectors()))
+
+    for vector, latency in zip(vectors(), probe("statistics", file), strict=True):
+        expected = summarize(np.array(vector, np.int64), min_runs=50).model_dump()
+        # Sums of squares are added up in another order; the last digit may differ.
+        assert latency.pop("std_ns") == pytest.approx(expected.pop("std_ns"), abs=1)
+        ratios = {key: value for key, value in expected.items() if isinstance(value, float)}
+        assert {key: latency.pop(key) for key in ratios} == pytest.approx(ratios, rel=1e-9, abs=1e-12)
+        assert latency == {key: value for key, value in expected.items() if key not in ratios}
+
+
+def test_reports_of_the_core_are_those_of_the_schema_and_of_the_host(java):
+    schema = json.loads(SCHEMA_FILE.read_text())
+    validator = jsonschema.Draft202012Validator(schema | {"$ref": "#/$defs/RunReport"})
+    lines = java("org.nnlite.benchmark.core.CoreProbe", "reports").splitlines()
+
+    for line in lines:
+        assert list(validator.iter_errors(json.loads(line))) == []
+    whole, silent, refused, idle = [RunReport.model_validate_json(line) for line in lines]
+
+    assert whole.stage is Stage.RUN and whole.error is None
+    samples = decode_samples(whole.samples, max_samples=1000)
+    assert whole.runs == samples.size
+    assert whole.latency == summarize(samples, min_runs=50)
+    assert [output.dtype for output in whole.outputs] == ["float32", "int8"]
+    assert silent.before is not None and silent.before.cpuset is None
+    assert (refused.refusal, refused.error) == (Refusal.RUNTIME, "dlopen failed: ü")
+    assert idle.refusal is Refusal.NOT_DELEGATED and idle.delegation.delegated_nodes == 0
+    assert not refused.samples and refused.latency is None and not idle.outputs
+
+
+def test_every_field_of_the_report_is_written(java):
+    """A field that the host's report gets later must not be forgotten here."""
+    (whole, *_) = java("org.nnlite.benchmark.core.CoreProbe", "reports").splitlines()
+    host_only = {"load_ns", "prepare_ns"}
+
+    assert set(json.loads(whole)) == set(RunReport.model_fields) - host_only
+
+
+def test_what_the_host_does_not_say_is_as_in_its_settings(probe):
+    (defaults,) = probe("defaults")
+
+    settings = MeasurementSettings().model_dump()
+    assert defaults == {name: settings[name] for name in defaults}
+
+
+def test_operators_of_an_artifact_are_counted_as_the_runtime_counts_them(probe):
+    interpreter = Interpreter(
+        str(MODEL_FILE), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+
+    assert probe("operators", MODEL_FILE) == [len(interpreter._get_ops_details())]
