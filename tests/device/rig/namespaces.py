@@ -83,7 +83,7 @@ def bind(source: Path, target: Path, *, read_only: bool = False) -> None:
     """Show a file or folder with everything mounted below it at another place, which is made."""
     if source.is_dir():
         target.mkdir(parents=True, exist_ok=True)
-    else:
+    elif not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
     mount(str(source), target, flags=Mount.BIND | Mount.RECURSIVE)
