@@ -14,7 +14,6 @@ import time
 import zlib
 from array import array
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,14 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from device.rig.arguments import Unusable, read_arguments
 from device.rig.backends import Mode, delegation_of, modes
 from device.rig.faults import Fault, FaultBox
-from device.rig.guest_state import read_state
-from device.rig.logs import log, now_s
+from device.rig.figures import device_state, latency, pss_kb, status_kb
+from device.rig.logs import log
 from device.rig.zygote import CULPRIT
 from nnlite_benchmark.canary import MODEL_FILE
-from nnlite_benchmark.protocol import Bounds, timed_runs, warm_up
+from nnlite_benchmark.protocol import timed_runs, warm_up
 
 MEDIA = Path("/storage/emulated/0/Android/media")
 #: Compressed samples up to here stand in the report itself, bytes.
@@ -38,20 +38,6 @@ PIECE_BYTES = 48 * 1024
 CANARY_SHA256 = hashlib.sha256(MODEL_FILE.read_bytes()).hexdigest()
 RUNTIME_VERSION = version("ai-edge-litert")
 GPU_LIBRARY = "libtensorflowlite_gpu_jni.so"
-_NUMBERS = {
-    "warmup_min_runs": int,
-    "warmup_min_s": float,
-    "warmup_max_s": float,
-    "min_runs": int,
-    "min_s": float,
-    "max_s": float,
-    "few_runs": int,
-    "few_runs_max_s": float,
-}
-
-
-class Unusable(Exception):
-    """The app itself cannot do what the arguments ask for."""
 
 
 class Refused(Exception):
@@ -65,7 +51,7 @@ def run(request: Mapping[str, Any], caller: socket.socket, faults: FaultBox) -> 
 
 class _App:
     def __init__(self, request: Mapping[str, Any], caller: socket.socket, faults: FaultBox) -> None:
-        self._arguments: Mapping[str, str] = request["arguments"]
+        self._extras: Mapping[str, str] = request["arguments"]
         self._by_hand = request["by_hand"]
         self._package = request["package"]
         self._caller = caller
@@ -75,82 +61,62 @@ class _App:
 
     def run(self) -> None:
         try:
-            self._read_arguments()
+            self._arguments = read_arguments(self._extras)
+            model = hashlib.sha256(self._arguments.model.read_bytes()).hexdigest()
+            self._kind = "canary" if model == CANARY_SHA256 else "benchmark"
             self._measure()
             self._finish()
         except Unusable as error:
             self._say(f"INSTRUMENTATION_RESULT: error={error}\nINSTRUMENTATION_CODE: 0\n")
 
-    def _read_arguments(self) -> None:
-        arguments = self._arguments
-        try:
-            self._run = arguments["run"]
-            self._model = Path(arguments["model"])
-            self._inputs = [Path(path) for path in arguments["inputs"].split(",") if path]
-            self._backend = arguments["backend"]
-            self._threads = int(arguments.get("threads", "1"))
-            self._bounds = Bounds(**{name: kind(arguments[name]) for name, kind in _NUMBERS.items()})
-            self._min_normal_runs = int(arguments["min_normal_runs"])
-        except KeyError as error:
-            raise Unusable(f"argument {error.args[0]} is missing") from error
-        except ValueError as error:
-            raise Unusable(f"an argument is no number: {error}") from error
-        if self._backend not in {"cpu", "gpu", "npu"}:
-            raise Unusable(f"backend {self._backend} is none of cpu, gpu, npu")
-        if not self._run or not set(self._run) <= set("0123456789abcdef"):
-            raise Unusable(f"run {self._run} is not a hex id")
-        for path in (self._model, *self._inputs):
-            if not path.is_file():
-                raise Unusable(f"{path}: no such file")
-        data = self._model.read_bytes()
-        self._kind = "canary" if hashlib.sha256(data).hexdigest() == CANARY_SHA256 else "benchmark"
-
     def _measure(self) -> None:
         report = self._report
         report |= {
             "runtime_version": RUNTIME_VERSION,
-            "threads": self._threads,
+            "threads": self._arguments.threads,
             "cores": sorted(os.sched_getaffinity(0)),
-            "before": self._state(),
+            "before": device_state(self._faults),
         }
         try:
             interpreter = self._initialize()
             self._enter("warm-up")
-            runs, elapsed_ns = warm_up(interpreter.invoke, time.perf_counter_ns, self._bounds)
-            report |= {"warmup_runs": runs, "warmup_ns": elapsed_ns, "peak_rss_kb": _status_kb("VmHWM")}
+            runs, elapsed_ns = warm_up(interpreter.invoke, time.perf_counter_ns, self._arguments.bounds)
+            report |= {"warmup_runs": runs, "warmup_ns": elapsed_ns, "peak_rss_kb": status_kb("VmHWM")}
             self._enter("run")
-            samples, run_ns = timed_runs(interpreter.invoke, time.perf_counter_ns, self._bounds)
+            samples, run_ns = timed_runs(interpreter.invoke, time.perf_counter_ns, self._arguments.bounds)
             self._keep_samples(samples)
             report |= {
                 "run_ns": run_ns,
-                "pss_after_kb": _pss_kb(),
+                "pss_after_kb": pss_kb(),
                 "outputs": list(self._outputs(interpreter)),
                 "in_front": True,
             }
         except Refused as refusal:
             report |= {"error": str(refusal.args[0]), "refusal": refusal.args[1]}
-        report["after"] = self._state()
+        report["after"] = device_state(self._faults)
 
     def _initialize(self) -> Any:
         report = self._report
-        if self._backend == "gpu":
-            report["precision_loss"] = self._arguments.get("precision_loss") == "true"
-        report |= {"baseline_rss_kb": _status_kb("VmRSS"), "pss_before_kb": _pss_kb()}
+        if self._arguments.backend == "gpu":
+            report["precision_loss"] = self._arguments.precision_loss
+        report |= {"baseline_rss_kb": status_kb("VmRSS"), "pss_before_kb": pss_kb()}
         Path("/proc/self/clear_refs").write_text("5")
         self._enter("initialize")
-        mode = modes(self._faults.folder)[self._backend]
+        mode = modes(self._faults.folder)[self._arguments.backend]
         if mode is Mode.REFUSES:
-            raise Refused(f"rig: {self._backend} delegate: cannot be created on this device", "runtime")
+            raise Refused(
+                f"rig: {self._arguments.backend} delegate: cannot be created on this device", "runtime"
+            )
         begin_ns = time.perf_counter_ns()
         resolver = (
             OpResolverType.AUTO
-            if self._backend == "cpu"
+            if self._arguments.backend == "cpu"
             else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         )
         try:
             interpreter = Interpreter(
-                model_path=str(self._model),
-                num_threads=self._threads,
+                model_path=str(self._arguments.model),
+                num_threads=self._arguments.threads,
                 experimental_op_resolver_type=resolver,
             )
             interpreter.allocate_tensors()
@@ -168,9 +134,9 @@ class _App:
         return interpreter
 
     def _count(self, interpreter: Any, mode: Mode) -> None:
-        if self._backend == "npu":
+        if self._arguments.backend == "npu":
             self._report["nnapi_errno"] = 0
-        delegation = delegation_of(interpreter, self._backend, mode)
+        delegation = delegation_of(interpreter, self._arguments.backend, mode)
         self._report["delegation"] = delegation
         if delegation["delegated_nodes"] == 0:
             raise Refused(f"{delegation['delegate']} took no node", "not_delegated")
@@ -186,9 +152,11 @@ class _App:
 
     def _fill(self, interpreter: Any) -> None:
         details = interpreter.get_input_details()
-        if len(details) != len(self._inputs):
-            raise Unusable(f"the model has {len(details)} inputs, {len(self._inputs)} files were given")
-        for detail, file in zip(details, self._inputs, strict=True):
+        if len(details) != len(self._arguments.inputs):
+            raise Unusable(
+                f"the model has {len(details)} inputs, {len(self._arguments.inputs)} files were given"
+            )
+        for detail, file in zip(details, self._arguments.inputs, strict=True):
             raw = file.read_bytes()
             dtype = np.dtype(detail["dtype"])
             expected = int(np.prod(detail["shape"])) * dtype.itemsize
@@ -223,11 +191,11 @@ class _App:
             _end_by(signal.SIGSEGV)
 
     def _occurs(self, fault: Fault) -> Mapping[str, Any] | None:
-        return self._faults.occurs(fault, runs=self._kind, backend=self._backend)
+        return self._faults.occurs(fault, runs=self._kind, backend=self._arguments.backend)
 
     def _keep_samples(self, samples: "array[int]") -> None:
         values = np.array(samples, dtype="<i8")
-        self._report |= {"runs": len(samples), "latency": latency(values, self._min_normal_runs)}
+        self._report |= {"runs": len(samples), "latency": latency(values, self._arguments.min_normal_runs)}
         packed, step = zlib.compress(values.tobytes()), 1
         while len(packed) > THINNED_BYTES:
             step *= 2
@@ -259,8 +227,8 @@ class _App:
         return {"file": name, "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     def _finish(self) -> None:
-        folder = MEDIA / self._package / self._run
-        by_status = self._arguments.get("transfer") == "status"
+        folder = MEDIA / self._package / self._arguments.run
+        by_status = self._arguments.by_status
         if by_status:
             self._send_pieces()
         else:
@@ -308,62 +276,8 @@ class _App:
         except OSError:
             return  # whoever waited is gone; the run goes on, as on Android
 
-    def _state(self) -> dict[str, Any]:
-        memory = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        state = read_state()
-        return {
-            "at": datetime.fromtimestamp(now_s(self._faults), UTC).isoformat(),
-            "free_ram_kb": int(memory["MemFree"].split()[0]),
-            "available_ram_kb": int(memory["MemAvailable"].split()[0]),
-            "cached_kb": int(memory["Cached"].split()[0]),
-            "load_1m": float(Path("/proc/loadavg").read_text().split()[0]),
-            "temperatures_c": {"battery": state.battery_c},
-            "battery_percent": state.battery_percent,
-            "charging": state.charging,
-            "thermal_status": state.thermal_status,
-            "cpuset": "/top-app",
-        }
-
-
-def latency(samples_ns: Any, min_normal_runs: int) -> dict[str, Any]:
-    """Return the statistics of a run report, as the app computes them."""
-    normal = len(samples_ns) >= min_normal_runs
-    p90, p95, p99 = (round(float(value)) for value in np.percentile(samples_ns, (90, 95, 99)))
-    mean, std, median = (float(f(samples_ns)) for f in (np.mean, np.std, np.median))
-    drift = None
-    if normal and len(samples_ns) >= 10:
-        slices = [float(np.median(part)) for part in np.array_split(samples_ns, 10)]
-        drift = (max(slices) - min(slices)) / median if median else 0.0
-    return {
-        "mean_ns": round(mean),
-        "median_ns": round(median),
-        "p90_ns": p90,
-        "p95_ns": p95 if normal else None,
-        "p99_ns": p99 if normal else None,
-        "min_ns": int(samples_ns.min()),
-        "max_ns": int(samples_ns.max()),
-        "std_ns": round(std),
-        "cv": std / mean if mean else 0.0,
-        "mad_ratio": 1.4826 * float(np.median(np.abs(samples_ns - median))) / median if median else 0.0,
-        "slice_drift": drift,
-    }
-
 
 def _end_by(number: signal.Signals) -> None:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     signal.pause()
-
-
-def _status_kb(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1])
-    return 0
-
-
-def _pss_kb() -> int:
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    return 0

@@ -1,19 +1,19 @@
-"""The `emulator` program of the rig: the real one's command line, locks, ports, console and exits.
+"""The `emulator` program of the rig: it finds and locks its AVD, runs and ends as the real one.
 
-Options: developer.android.com/studio/run/emulator-commandline; messages as
-the emulator's sources have them (android/emulator in AOSP's external/qemu).
+Its messages are those of the emulator's sources (external/qemu in AOSP).
 """
 
 import os
-import secrets
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from device.rig.command_line import Exit, Options, parse
+from device.rig.console import Console
 from device.rig.guest import Hardware
 from device.rig.machine import LineServer, Machine
 from device.rig.properties import emulator_properties
@@ -28,101 +28,6 @@ NO_KVM_STATUS: Final = "/dev/kvm is not found: VT disabled in BIOS or KVM kernel
 LOCKS: Final = ("hardware-qemu.ini.lock", "multiinstance.lock")
 #: Wait for a lock that another emulator holds, seconds; as the real one does.
 LOCK_WAIT_S: Final = 2.0
-_VALUES: Final = frozenset(
-    [
-        "avd",
-        "port",
-        "ports",
-        "gpu",
-        "memory",
-        "cores",
-        "accel",
-        "partition-size",
-        "netdelay",
-        "netspeed",
-        "dns-server",
-        "timezone",
-        "prop",
-        "sysdir",
-        "datadir",
-        "data",
-        "cache",
-        "skin",
-        "camera-back",
-        "camera-front",
-        "engine",
-        "grpc",
-        "feature",
-        "qemu-args",
-    ]
-)
-_FLAGS: Final = frozenset(
-    [
-        "no-window",
-        "no-audio",
-        "noaudio",
-        "no-boot-anim",
-        "no-snapshot",
-        "no-snapshot-save",
-        "no-snapshot-load",
-        "no-snapstorage",
-        "wipe-data",
-        "no-accel",
-        "no-metrics",
-        "no-cache",
-        "no-sim",
-        "no-passive-gps",
-        "no-location-ui",
-        "verbose",
-        "show-kernel",
-        "read-only",
-        "delay-adb",
-        "no-direct-adb",
-        "no-jni",
-        "nojni",
-        "qt-hide-window",
-        "no-qt",
-    ]
-)
-CONSOLE_HELP: Final = (
-    "Android console commands:\r\n"
-    "    help|h|?         print a list of commands\r\n"
-    "    avd              control virtual device execution\r\n"
-    "    kill             terminate the emulator instance\r\n"
-    "    quit|exit        quit control session\r\nOK\r\n"
-)
-_GPU_MODES: Final = frozenset(
-    [
-        "auto",
-        "auto-no-window",
-        "host",
-        "guest",
-        "swiftshader",
-        "swiftshader_indirect",
-        "swangle",
-        "swangle_indirect",
-        "angle",
-        "angle_indirect",
-        "angle9",
-        "angle9_indirect",
-        "off",
-        "on",
-        "lavapipe",
-        "software",
-    ]
-)
-
-
-class Exit(Exception):
-    """The program ends with this text on stderr and code 1."""
-
-
-@dataclass(kw_only=True)
-class Options:
-    """The command line, read."""
-
-    values: dict[str, str] = field(default_factory=dict)
-    flags: set[str] = field(default_factory=set)
 
 
 def main(sdk: Path, faults: Path) -> None:
@@ -135,31 +40,6 @@ def main(sdk: Path, faults: Path) -> None:
         sys.stdout.flush()
         sys.stderr.write(f"{problem}\n")
         sys.exit(1)
-
-
-def parse(arguments: Sequence[str]) -> Options:
-    """Read the options.
-
-    Raises:
-        Exit: an option is unknown or lacks its value.
-    """
-    options = Options()
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if word.startswith("@") and "avd" not in options.values:
-            options.values["avd"] = word[1:]
-            continue
-        name = word.removeprefix("-")
-        if word == name or name not in _VALUES | _FLAGS:
-            raise Exit(f"unknown option: {word}\nplease use -help for a list of valid options")
-        if name in _FLAGS:
-            options.flags.add(name)
-        elif not rest:
-            raise Exit(f"option {word} requires a parameter. Please use -help-{name} for details")
-        else:
-            options.values[name] = rest.pop(0)
-    return options
 
 
 def _answered(arguments: Sequence[str], faults: Path) -> bool:
@@ -198,8 +78,14 @@ class _Emulator:
         self._sdk = sdk
         self._avd, self._config = self._find_avd()
         self._faults = faults / self._name
-        self._port = self._console_port()
-        self._token_file = Path(os.environ.get("HOME", "/")) / ".emulator_console_auth_token"
+        self._port = options.console_port
+        if options.acceleration != "off" and (faults / NO_KVM).exists():
+            raise Exit(
+                "ERROR   | x86_64 emulation currently requires hardware acceleration!\n"
+                f"CPU acceleration status: {NO_KVM_STATUS}\n"
+                "More info on configuring VM acceleration on Linux:\n"
+                "https://developer.android.com/studio/run/emulator-acceleration#vm-linux"
+            )
 
     def run(self) -> None:
         """Start, serve, end in order."""
@@ -207,9 +93,9 @@ class _Emulator:
         locks = _Locks(self._avd)
         locks.take()
         try:
-            console, machine = self._open_ports()
-            LineServer(console, machine.selector, greeting=self._greeting, answer=self._answer)
-            self._machine = machine
+            listener, machine = self._open_ports()
+            console = Console(self._name, Path(os.environ.get("HOME", "/")), kill=machine.stop)
+            LineServer(listener, machine.selector, greeting=console.greeting, answer=console.answer)
             print(
                 f"INFO    | emulator: console listening on port {self._port}, ADB on port {self._port + 1}\n"
                 "INFO    | boot completed is awaited by adb",
@@ -245,29 +131,7 @@ class _Emulator:
             raise Exit(f"PANIC: Broken AVD system path. Check your ANDROID_SDK_ROOT value [{root}]!")
         return avd, config
 
-    def _console_port(self) -> int:
-        gpu = self._options.values.get("gpu", "auto")
-        if gpu not in _GPU_MODES:
-            raise Exit(f"ERROR   | Invalid GPU mode '{gpu}', use one of: on off host guest")
-        accel = "off" if "no-accel" in self._options.flags else self._options.values.get("accel", "auto")
-        if accel not in {"on", "off", "auto"}:
-            raise Exit("ERROR   | '-accel' must be followed by one of: on off auto")
-        if accel != "off" and (self._faults.parent / NO_KVM).exists():
-            raise Exit(
-                "ERROR   | x86_64 emulation currently requires hardware acceleration!\n"
-                f"CPU acceleration status: {NO_KVM_STATUS}\n"
-                "More info on configuring VM acceleration on Linux:\n"
-                "https://developer.android.com/studio/run/emulator-acceleration#vm-linux"
-            )
-        text = self._options.values.get("port", "5554")
-        if not text.isdigit() or not 5554 <= int(text) <= 5682:
-            raise Exit("ERROR   | option -port must be followed by an integer between 5554 and 5682")
-        port = int(text)
-        if port % 2:
-            print(f"WARNING | option -port must be followed by an even integer, using port {port - 1}")
-        return port & ~1
-
-    def _open_ports(self) -> tuple[object, Machine]:
+    def _open_ports(self) -> tuple[socket.socket, Machine]:
         console = None
         try:
             console = listen(self._port)
@@ -292,40 +156,6 @@ class _Emulator:
             data_kb=_number(config.get("disk.dataPartition.size", "6G"), default_unit="") // 1024,
             sensors=False,
         )
-
-    def _greeting(self) -> str:
-        if not self._token_file.exists():
-            self._token_file.write_text(secrets.token_urlsafe(12))
-        if not self._token_file.read_text():
-            return "Android Console: type 'help' for a list of commands\r\nOK\r\n"
-        return (
-            "Android Console: Authentication required\r\n"
-            "Android Console: type 'auth <auth_token>' to authenticate\r\n"
-            "Android Console: you can find your <auth_token> in \r\n"
-            f"'{self._token_file}'\r\nOK\r\n"
-        )
-
-    def _answer(self, line: str, client: LineServer.Client) -> str | None:
-        """Answer a command of the console; None: hang up."""
-        command, _, argument = line.partition(" ")
-        token = self._token_file.read_text()
-        client.authorized = client.authorized or not token or (command == "auth" and argument == token)
-        answers = {
-            "help": CONSOLE_HELP,
-            "auth": "Android Console: type 'help' for a list of commands\r\nOK\r\n",
-            "avd name": f"{self._name}\r\nOK\r\n",
-            "avd status": "virtual device is running\r\nOK\r\n",
-            "kill": "OK: killing emulator, bye bye\r\n",
-        }
-        if command in {"quit", "exit"}:
-            return None
-        if command == "auth" and not client.authorized:
-            return "KO: authentication token does not match ~/.emulator_console_auth_token\r\n"
-        if command == "kill" and client.authorized:
-            self._machine.stop()
-        allowed = client.authorized or line in {"help", "avd name"}
-        known = answers.get("auth" if command == "auth" else line)
-        return known if allowed and known else "KO: unknown command, try 'help'\r\n"
 
 
 class _Locks:

@@ -8,56 +8,18 @@ which it looks at what is opened; bytes from the device.
 import select
 import selectors
 import socket
-import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
 from device.rig.faults import Fault, FaultBox
+from device.rig.messages import AUTH, AUTH_KEY, AUTH_TOKEN, CNXN, OKAY, OPEN, WRTE, Framer, Message
 
-_HEADER: Final = struct.Struct("<6I")
-_CNXN, _AUTH, _OPEN, _OKAY, _CLSE, _WRTE = (
-    int.from_bytes(name, "little") for name in (b"CNXN", b"AUTH", b"OPEN", b"OKAY", b"CLSE", b"WRTE")
-)
-_AUTH_TOKEN, _AUTH_KEY = 1, 3
 _HANG: Final = b"sleep 1000000"
 _CHUNK: Final = 256 * 1024
 #: Unsent bytes above which the other side is not read.
 _ENOUGH: Final = 4 * 1024 * 1024
-
-
-class Message:
-    """One message of adb's protocol."""
-
-    def __init__(self, command: int, first: int, second: int, payload: bytes = b"", check: int = 0) -> None:
-        self.command, self.first, self.second, self.payload = command, first, second, payload
-        self._checked = check != 0
-
-    def bytes(self) -> bytes:
-        """Return it as it goes over the wire."""
-        check = sum(self.payload) & 0xFFFFFFFF if self._checked else 0
-        magic = self.command ^ 0xFFFFFFFF
-        header = _HEADER.pack(self.command, self.first, self.second, len(self.payload), check, magic)
-        return header + self.payload
-
-
-class Framer:
-    """Cuts a stream into messages."""
-
-    def __init__(self) -> None:
-        self._unread = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """Take bytes; return the messages that are complete."""
-        self._unread += data
-        while len(self._unread) >= _HEADER.size:
-            command, first, second, length, check, _ = _HEADER.unpack_from(self._unread)
-            end = _HEADER.size + length
-            if len(self._unread) < end:
-                return
-            yield Message(command, first, second, bytes(self._unread[_HEADER.size : end]), check)
-            del self._unread[:end]
 
 
 class Wires:
@@ -144,13 +106,13 @@ class Wires:
 
     def passes(self, message: Message, link: "_Link") -> bool:
         """Look at a message of the host; it may be changed. False: it goes no further."""
-        if message.command == _OPEN and message.payload.startswith(b"reboot:"):
-            link.to_host(Message(_OKAY, 1, message.first).bytes())
+        if message.command == OPEN and message.payload.startswith(b"reboot:"):
+            link.to_host(Message(OKAY, 1, message.first).bytes())
             self._reboot()
             return False
-        if message.command == _OPEN and message.payload.startswith((b"shell", b"exec")):
+        if message.command == OPEN and message.payload.startswith((b"shell", b"exec")):
             self._hang(message)
-        pushed = message.command == _WRTE and link.pushes(message.payload)
+        pushed = message.command == WRTE and link.pushes(message.payload)
         if pushed and self._faults.occurs(Fault.DIES_MID_PUSH) is not None:
             message.payload = message.payload[: len(message.payload) // 2]
             link.to_guest(message.bytes())
@@ -265,8 +227,8 @@ class _Link:
 
     def _ask_for_key(self, message: Message) -> None:
         """Answer as adbd does while the question on its screen is not answered."""
-        if message.command == _CNXN or (message.command == _AUTH and message.first != _AUTH_KEY):
-            self.to_host(Message(_AUTH, _AUTH_TOKEN, 0, bytes(range(20)), check=1).bytes())
+        if message.command == CNXN or (message.command == AUTH and message.first != AUTH_KEY):
+            self.to_host(Message(AUTH, AUTH_TOKEN, 0, bytes(range(20)), check=1).bytes())
 
     def _read(self, end: "_End") -> bytes | None:
         try:
