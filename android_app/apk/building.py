@@ -3,7 +3,7 @@
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,7 +46,7 @@ class Toolchain:
     @property
     def aapt2(self) -> Path:
         """The resource compiler for x86-64 Linux."""
-        program = self.cache.folder / "unpacked" / "aapt2"
+        program = self.bundletool.with_name("aapt2")
         if not program.exists():
             made = program.with_name(f"aapt2.{os.getpid()}")
             with zipfile.ZipFile(self.bundletool) as jar:
@@ -64,33 +64,26 @@ class Toolchain:
 
     def compile(self, sources: Iterable[Path], class_path: Sequence[Path], classes: Path) -> None:
         """Compile Java 8; any warning is an error."""
+        options = ["--release", "8", "-Xlint:all,-options,-classfile", "-Werror", "-proc:none", "-g"]
+        files = map(str, sorted(sources))
         run(
-            [
-                *("javac", "--release", "8", "-Xlint:all,-options,-classfile", "-Werror", "-proc:none", "-g"),
-                *("-encoding", "UTF-8", "-cp", _path(class_path), "-d", classes, *sorted(sources)),
-            ],
+            ["javac", *options, "-encoding", "UTF-8", "-cp", _path(class_path), "-d", classes, *files],
             timeout_s=STEP_TIMEOUT_S,
             way_out="javac comes with the JDK (17).",
         )
 
     def dex(self, programs: Sequence[Path], min_sdk: str, folder: Path) -> None:
         """Translate classes and jars to Android's bytecode, without debug checks."""
-        run(
-            [
-                *("java", "-Xmx1g", "-cp", self.bundletool, "com.android.tools.r8.D8", "--release"),
-                *("--min-api", min_sdk, "--lib", self.platform, "--output", folder, *programs),
-            ],
-            timeout_s=STEP_TIMEOUT_S,
-        )
+        d8: list[str | Path] = ["java", "-Xmx1g", "-cp", self.bundletool, "com.android.tools.r8.D8"]
+        options = ["--release", "--min-api", min_sdk, "--lib", str(self.platform)]
+        run([*d8, *options, "--output", folder, *programs], timeout_s=STEP_TIMEOUT_S)
 
-    def link(self, manifest: Path, words: dict[str, str], apk: Path) -> None:
+    def link(self, manifest: Path, words: Mapping[str, str], apk: Path) -> None:
         """Make an APK of the compiled manifest alone."""
+        levels = ["--min-sdk-version", words["minSdk"], "--target-sdk-version", words["targetSdk"]]
+        version = ["--version-code", words["versionCode"], "--version-name", words["versionName"]]
         run(
-            [
-                *(self.aapt2, "link", "--manifest", manifest, "-I", self.platform, "-o", apk),
-                *("--min-sdk-version", words["minSdk"], "--target-sdk-version", words["targetSdk"]),
-                *("--version-code", words["versionCode"], "--version-name", words["versionName"]),
-            ],
+            [self.aapt2, "link", "--manifest", manifest, "-I", self.platform, "-o", apk, *levels, *version],
             timeout_s=STEP_TIMEOUT_S,
         )
 
@@ -107,7 +100,7 @@ def build_unsigned(tools: Toolchain, folder: Path, apk: Path) -> None:
     tools.compile(SOURCES.rglob("*.java"), [tools.platform, *jars], classes)
     tools.dex([*sorted(classes.rglob("*.class")), *jars], words["minSdk"], dex)
     manifest = folder / "AndroidManifest.xml"
-    manifest.write_text(_with_package(MANIFEST.read_text("utf-8"), words["applicationId"]), "utf-8")
+    manifest.write_text(_completed(MANIFEST.read_text("utf-8"), words["applicationId"]), "utf-8")
     tools.link(manifest, words, folder / "linked.apk")
     with zipfile.ZipFile(folder / "linked.apk") as content:
         content.extractall(linked)
@@ -124,9 +117,10 @@ def build_unsigned(tools: Toolchain, folder: Path, apk: Path) -> None:
     )
 
 
-def _with_package(manifest: str, package: str) -> str:
-    """Return the manifest with the package's name, which Gradle wants to be told elsewhere."""
-    return re.sub(r"<manifest\b", f'<manifest package="{package}"', manifest, count=1)
+def _completed(manifest: str, package: str) -> str:
+    """Return the manifest with what Gradle adds by itself, and does not want to find in the source."""
+    named = re.sub(r"<manifest\b", f'<manifest package="{package}"', manifest, count=1)
+    return re.sub(r"<application\b", '<application android:extractNativeLibs="false"', named, count=1)
 
 
 def _files(root: Path) -> list[Path]:

@@ -57,7 +57,15 @@ def _maven(dependencies: Sequence[Dependency], folder: Path) -> None:
         "</configuration></plugin></plugins></build></project>",
         "utf-8",
     )
-    command = ["mvn", "-B", "-q", f"-Dmaven.repo.local={folder / 'maven'}", "-f", project, "dependency:copy"]
+    command = [
+        "mvn",
+        "-B",
+        "-q",
+        f"-Dmaven.repo.local={folder / 'maven'}",
+        "-f",
+        str(project),
+        "dependency:copy",
+    ]
     way_out = f"To load without Maven, set {MAVEN_REPOSITORY} to a repository, such as {MAVEN_CENTRAL}."
     run(command, timeout_s=TIMEOUT_S, way_out=way_out)
 
@@ -83,7 +91,7 @@ def _download(dependency: Dependency, folder: Path) -> None:
 
 def _npm(dependencies: Sequence[Dependency], folder: Path) -> None:
     for dependency in dependencies:
-        command = ["npm", "pack", "--silent", "--ignore-scripts", "--cache", folder / "npm"]
+        command = ["npm", "pack", "--silent", "--ignore-scripts", "--cache", str(folder / "npm")]
         run(
             [*command, "--pack-destination", folder, dependency.coordinate],
             timeout_s=TIMEOUT_S,

@@ -16,6 +16,8 @@ KEY: Final = "NNLITE_ANDROID_KEY"
 #: Its password. A key that was made here has this one; the file's mode protects it.
 KEY_PASSWORD: Final = "NNLITE_ANDROID_KEY_PASSWORD"  # noqa: S105
 _OWN_PASSWORD: Final = "nnlite-android"  # noqa: S105
+#: Fifty years: an app cannot be updated by another key.
+VALID_DAYS: Final = 18_250
 
 
 def key_file() -> Path:
@@ -48,11 +50,11 @@ def ensure_key() -> Path:
 def _make(key: Path) -> None:
     key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = key.with_name(f"{key.name}.{os.getpid()}")
+    kind = ["-keyalg", "RSA", "-keysize", "3072", "-validity", str(VALID_DAYS)]
     run(
         [
             *("keytool", "-genkeypair", "-noprompt", "-storetype", "PKCS12", "-keystore", made),
-            *("-storepass:env", KEY_PASSWORD, "-alias", "nnlite", "-keyalg", "RSA", "-keysize", "3072"),
-            *("-validity", "18250", "-dname", "CN=NN Lite benchmark"),
+            *("-storepass:env", KEY_PASSWORD, "-alias", "nnlite", "-dname", "CN=NN Lite benchmark", *kind),
         ],
         timeout_s=120,
         environment={KEY_PASSWORD: password()},
@@ -67,21 +69,11 @@ def sign(apk: Path, signed: Path, tool: list[str | Path], min_sdk: str) -> None:
     key = ensure_key()
     signed.parent.mkdir(parents=True, exist_ok=True)
     made = signed.with_name(f".{signed.name}.{os.getpid()}")
+    # Every device from `min_sdk` on checks the second scheme; the first would only cost time to check.
+    schemes = ["--v1-signing-enabled", "false", "--v4-signing-enabled", "false"]
+    command: list[str | Path] = [*tool, "sign", "--min-sdk-version", min_sdk, *schemes, "--ks", key]
     run(
-        [
-            *(*tool, "sign", "--ks", key, "--ks-type", "PKCS12", "--ks-pass", f"env:{KEY_PASSWORD}"),
-            *(
-                "--min-sdk-version",
-                min_sdk,
-                "--v1-signing-enabled",
-                "false",
-                "--v4-signing-enabled",
-                "false",
-                "--out",
-                made,
-                apk,
-            ),
-        ],
+        [*command, "--ks-type", "PKCS12", "--ks-pass", f"env:{KEY_PASSWORD}", "--out", made, apk],
         timeout_s=120,
         environment={KEY_PASSWORD: password()},
         way_out=f"{KEY} and {KEY_PASSWORD} say which key is used.",
