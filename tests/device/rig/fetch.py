@@ -95,6 +95,7 @@ def _download(work: Path) -> None:
         "Dir::State::status": os.devnull,
         "Dir::Cache": work / "cache",
         "Acquire::Languages": "none",
+        "APT::Update::Error-Mode": "any",
         "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
         "APT::Sandbox::User": "",
         "APT::Architecture": "amd64",
