@@ -1,6 +1,8 @@
 """The app's core on the JVM: its own tests, and that it agrees with the host where both do the same."""
 
+import base64
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +14,12 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from android_app.conftest import JAVA_TESTS
 from nnlite.results.report import SCHEMA_FILE, Refusal, RunReport
 from nnlite.settings import MeasurementSettings
-from nnlite.vocabulary import Stage
+from nnlite.vocabulary import Backend, Stage
+from nnlite_benchmark.android.delegation import delegations
+from nnlite_benchmark.android.pieces import Piece, PieceCollector
+from nnlite_benchmark.android.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.canary import MODEL_FILE
+from nnlite_benchmark.protocol import Bounds
 from nnlite_benchmark.statistics import decode_samples, summarize
 
 JAVA_TEST_CLASSES = sorted(
@@ -83,11 +89,67 @@ def test_every_field_of_the_report_is_written(java):
     assert set(json.loads(whole)) == set(RunReport.model_fields) - host_only
 
 
-def test_what_the_host_does_not_say_is_as_in_its_settings(probe):
-    (defaults,) = probe("defaults")
+def arguments_file(folder: Path, arguments: dict[str, str]) -> Path:
+    file = folder / "arguments.txt"
+    file.write_text("".join(f"{key}={value}\n" for key, value in arguments.items()))
+    return file
 
-    settings = MeasurementSettings().model_dump()
-    assert defaults == {name: settings[name] for name in defaults}
+
+def test_what_the_host_asks_for_is_what_the_app_understands(probe, tmp_path: Path):
+    bounds = Bounds.of(MeasurementSettings(warmup_min_s=0.25, max_s=33, few_runs=4))
+    request = RunRequest(
+        run="0123abcd",
+        model="/data/local/tmp/nnlite/model.tflite",
+        inputs=("/data/local/tmp/nnlite/0_input_0.raw", "/data/local/tmp/nnlite/0_input_1.raw"),
+        backend=Backend.NPU,
+        threads=3,
+        precision_loss=True,
+        transfer=Transfer.STATUS,
+        bounds=bounds,
+        min_normal_runs=41,
+    )
+    words = shlex.split(command_line(request))
+    arguments = {words[at + 1]: words[at + 2] for at, word in enumerate(words) if word == "-e"}
+
+    (understood,) = probe("arguments", arguments_file(tmp_path, arguments))
+
+    asked = {name: value for name, value in vars(request).items() if name != "bounds"} | vars(bounds)
+    assert understood == asked | {"inputs": list(request.inputs)}
+
+
+def test_what_the_host_does_not_say_is_as_in_its_settings(probe, tmp_path: Path):
+    least = {"run": "1a", "model": "/m.tflite", "inputs": "/i.raw", "backend": "cpu"}
+
+    (understood,) = probe("arguments", arguments_file(tmp_path, least))
+
+    settings = MeasurementSettings()
+    assert understood["threads"] == settings.threads
+    assert understood["min_normal_runs"] == settings.min_runs
+    assert {name: understood[name] for name in vars(Bounds.of(settings))} == vars(Bounds.of(settings))
+
+
+def test_the_host_joins_the_pieces_that_the_app_sends(probe, tmp_path: Path):
+    content = np.random.default_rng(5).bytes(100_000)
+    (tmp_path / "sent").write_bytes(content)
+    collector = PieceCollector()
+
+    for piece in probe("pieces", tmp_path / "sent"):
+        collector.add(Piece(**(piece | {"data": base64.b64decode(piece["data"])})))
+
+    (file,) = collector.write(tmp_path)
+    assert (file.name, file.read_bytes()) == ("output_0.raw", content)
+
+
+def test_the_host_reads_the_log_as_the_app_does(probe, tmp_path: Path):
+    line = (
+        "I/tflite  ( 4711): Replacing 34 out of 36 node(s) with delegate (TfLiteGpuDelegateV2) node, "
+        "yielding 3 partitions for the whole graph.\n"
+    )
+    (tmp_path / "log").write_text(line)
+
+    (counted,) = probe("delegation", tmp_path / "log")
+
+    assert [counted] == [one.model_dump(mode="json") for one in delegations(line)]
 
 
 def test_operators_of_an_artifact_are_counted_as_the_runtime_counts_them(probe):

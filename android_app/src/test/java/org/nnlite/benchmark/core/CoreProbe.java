@@ -8,7 +8,9 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Paths;
+import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 
 /** Lets the host's tests see what the core makes of their input: one command, its file, one JSON value per line. */
@@ -26,8 +28,16 @@ public final class CoreProbe {
             case "operators":
                 System.out.println(Json.write(ModelFile.operators(words[1])));
                 break;
-            case "defaults":
-                System.out.println(Json.write(defaults()));
+            case "arguments":
+                System.out.println(Json.write(fields(Arguments.of(values(words[1])))));
+                break;
+            case "pieces":
+                RunFile file = new RunFile("output_0.raw", Files.readAllBytes(Paths.get(words[1])));
+                Delivery.send(Collections.singletonList(file), CoreProbe::print);
+                break;
+            case "delegation":
+                DelegationLog log = DelegationLog.read(Files.readAllLines(Paths.get(words[1])), "1a", Backend.GPU);
+                System.out.println(Json.write(log.delegation().toJson()));
                 break;
             case "reports":
                 writeReports();
@@ -45,10 +55,25 @@ public final class CoreProbe {
         return samples;
     }
 
-    private static Map<String, Object> defaults() {
-        Arguments arguments = Runs.arguments("cpu");
+    /** Reads lines of {@code key=value}. */
+    private static Map<String, String> values(String file) throws IOException {
+        Map<String, String> values = new LinkedHashMap<>();
+        for (String line : Files.readAllLines(Paths.get(file))) {
+            int end = line.indexOf('=');
+            values.put(line.substring(0, end), line.substring(end + 1));
+        }
+        return values;
+    }
+
+    private static Map<String, Object> fields(Arguments arguments) {
         Map<String, Object> json = new LinkedHashMap<>();
+        json.put("run", arguments.run);
+        json.put("model", arguments.model);
+        json.put("inputs", arguments.inputs);
+        json.put("backend", arguments.backend.word);
         json.put("threads", arguments.threads);
+        json.put("precision_loss", arguments.precisionLoss);
+        json.put("transfer", arguments.transfer.name().toLowerCase(Locale.ROOT));
         json.put("warmup_min_runs", arguments.bounds.warmupMinRuns);
         json.put("warmup_min_s", arguments.bounds.warmupMinS);
         json.put("warmup_max_s", arguments.bounds.warmupMaxS);
@@ -57,7 +82,17 @@ public final class CoreProbe {
         json.put("max_s", arguments.bounds.maxS);
         json.put("few_runs", arguments.bounds.fewRuns);
         json.put("few_runs_max_s", arguments.bounds.fewRunsMaxS);
+        json.put("min_normal_runs", arguments.minNormalRuns);
         return json;
+    }
+
+    private static void print(String file, int piece, int pieces, String data) {
+        Map<String, Object> json = new LinkedHashMap<>();
+        json.put("file", file);
+        json.put("piece", piece);
+        json.put("pieces", pieces);
+        json.put("data", data);
+        System.out.println(Json.write(json));
     }
 
     /** A whole run, one on a device that tells nothing, and two refusals. */
