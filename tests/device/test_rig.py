@@ -466,6 +466,18 @@ def test_a_phone_can_be_unplugged_and_rebooted(rig: Rig, host: AdbHost) -> None:
     assert shell(device, "cat /proc/sys/kernel/random/boot_id").output != boot
 
 
+def test_a_reboot_from_the_shell_keeps_data_and_starts_anew(emulate: Callable[..., Emulator]) -> None:
+    emulator = emulate().booted()
+    emulator.sh("echo kept > /data/local/tmp/file")
+    boot = emulator.sh("cat /proc/sys/kernel/random/boot_id")
+    with suppress(adbutils.AdbError, OSError, EOFError):
+        emulator.sh("reboot")
+    emulator.host.wait_for(emulator.device, "")
+    emulator.announced().booted()
+    assert emulator.sh("cat /data/local/tmp/file") == "kept"
+    assert emulator.sh("cat /proc/sys/kernel/random/boot_id") != boot
+
+
 def test_a_phone_tells_battery_heat_and_clocks(rig: Rig, host: AdbHost) -> None:
     phone = rig.phone("phone", port=5555)
     device = host.connect(phone.address)
