@@ -115,6 +115,7 @@ class AndroidSettings(Group):
     command_timeout_s: float = Field(30, gt=0, description="one command in the device's shell")
     transfer_timeout_s: float = Field(300, gt=0, description="pushing or pulling one file")
     install_timeout_s: float = Field(180, gt=0, description="installing the app")
+    install_pause_s: float = Field(10, ge=0, description="before installing again on a busy device")
     server_timeout_s: float = Field(10, gt=0, description="until the worker's own adb server answers")
     connect_timeout_s: float = Field(60, gt=0, description="until adb shows the device")
     boot_timeout_s: float = Field(300, gt=0, description="until the system says that it has booted")

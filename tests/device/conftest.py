@@ -1,13 +1,19 @@
 """Tests on virtual devices run whole inside a network of their own; see `device.rig`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from device.lab import Lab
 from device.rig.fetch import fetched
 from device.rig.isolation import isolated
 from device.rig.rig import Rig
+from integration.conftest import Cluster
+from nnlite.local import Endpoints
+from nnlite.queue.messages import Messenger
+from nnlite.results.database import engine_for
+from nnlite.settings import Settings
 
 if not isolated():
     pytest.exit(
@@ -25,3 +31,24 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     rig = Rig(tmp_path)
     yield rig
     rig.close()
+
+
+@pytest.fixture(scope="module")
+def lab(
+    embedded: Endpoints, make_database: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    """One cluster for all tests of a module: what one leaves behind would show in the next."""
+    folder = tmp_path_factory.mktemp("lab")
+    settings = Settings(
+        home=folder, database_url=make_database(), broker_url=embedded.broker_url, _env_file=None
+    )
+    engine = engine_for(settings.database_url)
+    messenger = Messenger(settings.broker_url, 5)
+    messenger.redis.flushdb()
+    rig = Rig(folder / "rig")
+    lab = Lab.make(Cluster(engine, messenger, settings), rig, folder)
+    yield lab
+    lab.close()
+    rig.close()
+    messenger.close()
+    engine.dispose()

@@ -1,5 +1,6 @@
 """A lab on this machine: real servers, workers as processes, virtual devices, and what the rows say."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,22 +13,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from device.rig.isolation import MARK
 from device.rig.rig import Rig, Sdk
 from integration.canned import finish_conversion, stored_canary
 from integration.conftest import Cluster
 from nnlite.artifacts import ArtifactStore
+from nnlite.local.processes import ProcessIdentity
 from nnlite.queue.work import send
 from nnlite.vocabulary import Backend
 from nnlite_benchmark import canary
+from nnlite_benchmark.android.wire import Wire
 
 #: Everything that would make a test wait, shortened; what a busy machine might exceed is left alone.
 QUICK = {
     "ANDROID__POLL_S": "0.1",
-    "ANDROID__COMMAND_TIMEOUT_S": "6",
+    "ANDROID__COMMAND_TIMEOUT_S": "4",
     "ANDROID__TRANSFER_TIMEOUT_S": "10",
-    "ANDROID__CONNECT_TIMEOUT_S": "4",
-    "ANDROID__BOOT_TIMEOUT_S": "6",
-    "ANDROID__READY_TIMEOUT_S": "3",
+    "ANDROID__CONNECT_TIMEOUT_S": "2.5",
+    "ANDROID__BOOT_TIMEOUT_S": "4",
+    "ANDROID__READY_TIMEOUT_S": "2",
     "ANDROID__APP_START_TIMEOUT_S": "15",
     "ANDROID__PULL_GRACE_S": "2",
     "ANDROID__COOL_OFF_S": "0.5",
@@ -50,7 +56,7 @@ QUICK = {
     "QUEUE__LEASE_S": "10",
     "QUEUE__REAPER_INTERVAL_S": "1",
 }
-_DEADLINE_S = 120
+_DEADLINE_S = 60
 
 
 @dataclass
@@ -140,16 +146,16 @@ class Lab:
         return [message.row_id for message in messages]
 
     def wait(self, holds: Callable[[], Any], what: str, timeout_s: float = _DEADLINE_S) -> Any:
-        """Wait until `holds` returns something true, and return it; a worker that ended fails the test."""
+        """Wait until `holds` returns something true, and return it."""
         deadline = time.monotonic() + timeout_s
         while not (found := holds()):
             assert time.monotonic() < deadline, f"no {what} within {timeout_s} s\n{self.logs()}"
             time.sleep(0.05)
         return found
 
-    def wait_state(self, device: str, *states: str) -> None:
-        """Wait until a device is in one of these states."""
-        self.wait(lambda: self.device(device).get("state") in states, f"{device} {' or '.join(states)}")
+    def wait_state(self, device: str, state: str, timeout_s: float = _DEADLINE_S) -> None:
+        """Wait until a device is in this state."""
+        self.wait(lambda: self.device(device).get("state") == state, f"{device} {state}", timeout_s)
 
     def wait_done(self, rows: list[uuid.UUID]) -> None:
         """Wait until every benchmark has its result."""
@@ -175,6 +181,47 @@ class Lab:
             "SELECT i.* FROM incident i JOIN device d ON d.id = device_id WHERE name = :name ORDER BY i.id",
             name=device,
         )
+
+    def measurements(self, row: uuid.UUID) -> list[dict[str, Any]]:
+        """Return a benchmark's measurements in the order cpu, gpu, npu."""
+        return self.cluster.rows(
+            "SELECT * FROM measurement WHERE benchmark_id = :id ORDER BY backend", id=row
+        )
+
+    def process(self, worker: RunningWorker, program: str) -> ProcessIdentity:
+        """Return a worker's `emulator` or `adb-server`."""
+        (note,) = self.folder.glob(f"devices/{worker.device.replace(':', '_')}/{program}.process.json")
+        return ProcessIdentity(**json.loads(note.read_text()))
+
+    def pid(self, worker: RunningWorker, program: str) -> int:
+        """Return the PID of a worker's `emulator` or `adb-server`."""
+        return self.process(worker, program).pid
+
+    def attached(self, worker: RunningWorker) -> set[str]:
+        """Return the serials that a worker's own adb server knows."""
+        command = psutil.Process(self.pid(worker, "adb-server")).cmdline()
+        devices = Wire(int(command[command.index("-P") + 1]), 5).device_list()
+        return {device.serial for device in devices}
+
+    def nnlite(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command as a user of this lab would."""
+        return subprocess.run(
+            [sys.executable, "-m", "nnlite.cli", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=_DEADLINE_S,
+            check=False,
+        )
+
+    def daemons(self) -> list[str]:
+        """Return the command lines of adb servers that run as daemons, in this network's processes."""
+        return [
+            " ".join(process.info["cmdline"])
+            for process in psutil.process_iter(["cmdline", "environ"])
+            if "fork-server" in (process.info["cmdline"] or ())
+            and (process.info["environ"] or {}).get(MARK) == os.environ[MARK]
+        ]
 
     def logs(self) -> str:
         """Return the ends of the workers' logs."""

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from nnlite.artifacts import open_store
+from nnlite.device_argument import device_argument
 from nnlite.local import Endpoints
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.watchdog import Vitals
@@ -61,7 +62,8 @@ def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace
     def note(stage: Stage) -> None:
         benchmarker.note(stage)
 
-    device = open_device(arguments.device, arguments.pool, settings, stop=stop, on_stage=note)
+    argument = device_argument(arguments.device, arguments.pool)
+    device = open_device(argument, settings, stop=stop, on_stage=note)
     benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
     keeper = Keeper(
         engine=station.engine,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nnlite.settings import MeasurementSettings
 from nnlite.vocabulary import Stage
 
+
 @dataclass(frozen=True, kw_only=True)
 class Deadlines:
     """Longest time for each stage, seconds; an inference already begun may end."""

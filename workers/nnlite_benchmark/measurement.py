@@ -82,7 +82,7 @@ def plain_name(file: str) -> str:
     Raises:
         ValueError: it leads elsewhere.
     """
-    if Path(file).name != file:
+    if Path(file).name != file or not file:
         raise ValueError(f"file {file!r} is no plain name")
     return file
 

@@ -12,8 +12,8 @@ import typer
 
 from nnlite import logs
 from nnlite.campaigns.request import HOST_POOL
-from nnlite.cli.device_argument import device_argument
 from nnlite.cli.session import session
+from nnlite.device_argument import device_argument
 from nnlite.failures import NnliteError
 from nnlite.queue.reaper import Reaper
 from nnlite.settings import PREFIX, load_settings

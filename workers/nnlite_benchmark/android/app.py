@@ -84,7 +84,9 @@ class App:
             self._remedy(remedy)
 
     def _remedy(self, remedy: Remedy) -> None:
-        if remedy is Remedy.UNINSTALL:
+        if remedy is Remedy.RETRY:
+            self._shell.pause(self._settings.install_pause_s)
+        elif remedy is Remedy.UNINSTALL:
             self._shell.run(f"pm uninstall {PACKAGE}", timeout_s=self._settings.install_timeout_s)
         elif remedy is Remedy.CLEAN:
             self._files.clean(keep=APK_NAME)

@@ -154,7 +154,7 @@ class AndroidDevice:
         name = f"{job.artifact_sha256}.tflite"
         self._shell.stage = Stage.PUSH
         self._on_stage(Stage.PUSH)
-        with self._shell.heeding(stop):
+        with self._shell.heeding(stop), self._blaming_what_ended():
             remote = self._files.put(job.artifact, name, job.artifact_sha256)
         try:
             yield
@@ -163,8 +163,7 @@ class AndroidDevice:
 
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
         """Measure `job` between two canaries; raises as `Device.run` says."""
-        with self._shell.heeding(stop):
-            self._look()
+        with self._shell.heeding(stop), self._blaming_what_ended():
             self._on_stage(Stage.QUIET)
             report = measure(
                 job,
@@ -179,11 +178,12 @@ class AndroidDevice:
         return report
 
     def close(self) -> None:
-        """End emulator and adb server, and let go of the quiet locks."""
+        """End emulator and adb server, and let go of the quiet locks; harmless when done already."""
         self._attachment.stop()
         self._server.stop()
         if self._measurer is not None:
             self._measurer.close()
+            self._measurer = None
 
     def _start_attachment(self) -> None:
         self._attachment.start(self._server.port, self._stop)
@@ -196,6 +196,18 @@ class AndroidDevice:
             raise DeviceFailure(
                 Fault.ADB_SERVER_GONE, self._shell.stage, f"the worker's adb server of {self.name} has ended"
             )
+
+    @contextmanager
+    def _blaming_what_ended(self) -> Iterator[None]:
+        """Raise what ended, emulator or adb server, in place of the failure that this looks like."""
+        try:
+            yield
+        except DeviceFailure as failure:
+            try:
+                self._look()
+            except DeviceFailure as cause:
+                raise DeviceFailure(cause.fault, failure.stage, cause.reason, cause.details) from failure
+            raise
 
     def _reconnect(self) -> None:
         wire = self._server.wire

@@ -21,7 +21,7 @@ from nnlite_benchmark.device import DeviceFailure
 #: In the name of the focused window while the system waits for an app that hangs.
 _DIALOG_WORDS: Final = ("Application Not Responding", "isn't responding", "Application Error")
 #: Between two announcements to an adb server that does not show the device, seconds.
-_ANNOUNCE_S: Final = 3.0
+_ANNOUNCE_S: Final = 1.0
 
 
 class Readiness:

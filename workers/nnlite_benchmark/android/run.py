@@ -34,7 +34,7 @@ from nnlite_benchmark.android.instrumentation import (
     Reported,
     StageEntered,
 )
-from nnlite_benchmark.android.pieces import Piece, PieceCollector, check_files
+from nnlite_benchmark.android.pieces import Piece, PieceCollector, check_files, file_names
 from nnlite_benchmark.android.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.android.shell import Shell
 from nnlite_benchmark.deadlines import Deadlines
@@ -147,12 +147,11 @@ class AppRuns:
 
     def _fetch(self, report: RunReport, request: RunRequest, pieces: PieceCollector, folder: Path) -> None:
         """Bring outputs and samples into `folder` and compare them with the report."""
+        names = file_names(report)
         if report.folder is None:
             pieces.write(folder)
         else:
             remote = _checked_folder(report.folder, request.run)
-            names = [output.file for output in report.outputs]
-            names += [report.samples_file.file] if report.samples_file else []
             for name in names:
                 self._shell.pull(f"{remote}/{name}", folder / name, max_bytes=MAX_FILE_BYTES)
             self._files.remove([remote])

@@ -140,6 +140,11 @@ class Shell:
         except (OSError, AdbError, ValueError) as error:
             raise self._gone(error) from error
 
+    def pause(self, seconds: float) -> None:
+        """Wait; raises Stopped when the stop event is set."""
+        if self._stop.wait(seconds):
+            raise Stopped(f"stopped while waiting for {self.serial}")
+
     def reboot(self) -> None:
         """Tell the device to boot anew; raises as `run` does."""
         try:

@@ -1,6 +1,7 @@
 """What `--device` of `nnlite worker benchmark` names: checked before anything starts."""
 
 import re
+import socket
 from dataclasses import dataclass
 
 from nnlite.campaigns.request import HOST_POOL
@@ -30,6 +31,21 @@ class DeviceArgument:
     def on_host(self) -> bool:
         """Whether it is this machine itself."""
         return self.text == "host"
+
+    @property
+    def scheme(self) -> str:
+        """`avd`, `usb`, `tcp` or `host`."""
+        return self.text.partition(":")[0]
+
+    @property
+    def target(self) -> str:
+        """What the scheme is followed by: an AVD's name, a serial, HOST:PORT; empty for the host."""
+        return self.text.partition(":")[2]
+
+    @property
+    def device_name(self) -> str:
+        """Name of the device among all of an installation: an AVD's is that of one host only."""
+        return f"{self.text}@{socket.gethostname()}" if self.scheme == "avd" else self.text
 
     @property
     def worker_name(self) -> str:

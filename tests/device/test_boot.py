@@ -1,0 +1,120 @@
+"""Faults that a worker meets while it makes its device ready: it heals them, works around them, or gives up.
+
+All workers start at once, because they mostly wait.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from device.lab import Lab, RunningWorker
+from device.rig.faults import Fault, Until
+from device.rig.rig import leave_stale_locks, taken
+
+ADB = ["reconnect", "restart the adb server"]
+RESTART = "restart the emulator"
+WIPE = "wipe its data"
+
+#: AVD: what it does wrong.
+FAULTS: dict[str, dict[str, Any]] = {
+    "never-boots": {"fault": Fault.NEVER_BOOTS, "times": 1},
+    "slow": {"fault": Fault.BOOTS_SLOWLY, "seconds": 2},
+    "animation": {"fault": Fault.BOOT_ANIMATION_STUCK, "until": Until.RESTART},
+    "dialog": {"fault": Fault.NOT_RESPONDING},
+    "stays": {"fault": Fault.STAYS_NOT_RESPONDING, "until": Until.RESTART},
+    "offline": {"fault": Fault.OFFLINE, "until": Until.RESTART},
+    "unauthorized": {"fault": Fault.UNAUTHORIZED, "until": Until.RESTART},
+    "corrupt": {"fault": Fault.BOOT_ANIMATION_STUCK, "until": Until.WIPE},
+    "update": {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_UPDATE_INCOMPATIBLE"},
+    "space": {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_INSUFFICIENT_STORAGE"},
+    "busy": {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_ABORTED", "times": 1},
+    "abis": {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_NO_MATCHING_ABIS"},
+    "locked": {},
+}
+
+
+@pytest.fixture(scope="module")
+def workers(lab: Lab) -> Iterator[dict[str, RunningWorker]]:
+    """A worker for each AVD, all started together; a stranger listens on the first port."""
+    for name, fault in FAULTS.items():
+        if fault:
+            lab.sdk.avd(name).fault(**fault)
+    leave_stale_locks(lab.sdk.make_avd(lab.folder / "avd", "locked"))
+    with taken(5586):
+        yield {
+            name: lab.worker(
+                f"avd:{name}",
+                pool=name,
+                ANDROID__INSTALL_PAUSE_S="0.2",
+                EMULATOR__START_STAGGER_S="0.5",
+            )
+            for name in FAULTS
+        }
+
+
+def ready(lab: Lab, worker: RunningWorker) -> list[tuple[str, list[str], bool]]:
+    """Wait until a device is ready, and return its incidents: fault, rungs, healed."""
+    lab.wait_state(worker.device, "ready", timeout_s=150)
+    return [(i["fault"], i["rungs"], i["healed"]) for i in lab.incidents(worker.device)]
+
+
+@pytest.mark.parametrize(
+    ("avd", "fault", "rungs"),
+    [
+        ("never-boots", "boot_timeout", [*ADB, RESTART]),
+        ("animation", "boot_timeout", [*ADB, RESTART]),
+        ("corrupt", "boot_timeout", [*ADB, RESTART, WIPE]),
+        ("stays", "not_responding", [*ADB, RESTART]),
+        ("offline", "offline", [*ADB, RESTART]),
+        ("unauthorized", "unauthorized", [*ADB, RESTART]),
+    ],
+)
+def test_what_a_restart_or_a_wipe_heals_is_healed_and_written_down(lab, workers, avd, fault, rungs):
+    assert ready(lab, workers[avd]) == [(fault, rungs, True)]
+
+
+@pytest.mark.parametrize("avd", ["slow", "dialog", "update", "space", "busy", "locked"])
+def test_what_the_worker_copes_with_is_no_incident(lab, workers, avd):
+    assert ready(lab, workers[avd]) == []
+    (row,) = lab.enqueue(pool=avd)
+    lab.wait_done([row])
+
+
+def test_ports_are_shared_by_nobody(lab, workers):
+    ready(lab, workers["locked"])
+    logs = [worker.log.read_text() for worker in workers.values()]
+    ports = [
+        line.split('"port": ')[1].split(",")[0]
+        for log in logs
+        for line in log.splitlines()
+        if "emulator started" in line
+    ]
+    first = [log.split('"port": ')[1].split(",")[0] for log in logs]
+    assert "5586" not in ports, "somebody else listens there"
+    assert len(set(first)) == len(first)
+
+
+def test_what_nothing_heals_ends_in_quarantine_until_a_person_releases_it(lab, workers):
+    worker = workers["abis"]
+    lab.wait_state(worker.device, "quarantined", timeout_s=150)
+    (incident,) = lab.incidents(worker.device)
+    assert (incident["fault"], incident["healed"]) == ("install_failed", False)
+    assert incident["rungs"] == [*ADB, RESTART, WIPE, "cool off", "start the worker anew"]
+    assert "INSTALL_FAILED_NO_MATCHING_ABIS" in incident["reason"]
+    (row,) = lab.enqueue(pool="abis")
+    lab.sdk.avd("abis").heal()
+    assert lab.nnlite("devices", "release", worker.device).returncode == 0
+    lab.wait_done([row])
+    assert [i["healed"] for i in lab.incidents(worker.device)] == [True]
+
+
+def test_an_emulator_without_acceleration_is_refused_with_the_way_out(lab):
+    lab.sdk.acceleration(False)
+    try:
+        worker = lab.worker("avd:slowest", pool="slowest")
+        assert worker.process.wait(60) == 1
+    finally:
+        lab.sdk.acceleration(True)
+        lab.workers.remove(worker)
+    assert "NNLITE_EMULATOR__ACCELERATION=false" in worker.log.read_text()

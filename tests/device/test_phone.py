@@ -1,0 +1,96 @@
+"""A phone is not ours to start: it is waited for, let rest, and booted anew at most."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from device.lab import Lab, RunningWorker
+from device.rig.faults import Fault, Until
+from device.rig.rig import RigPhone
+
+
+@pytest.fixture(scope="module")
+def phone(lab: Lab) -> RigPhone:
+    return lab.rig.phone("pixel")
+
+
+@pytest.fixture(scope="module")
+def worker(lab: Lab, phone: RigPhone) -> RunningWorker:
+    running = lab.worker(f"tcp:{phone.address}", pool="phones")
+    lab.wait_state(running.device, "ready")
+    return running
+
+
+@pytest.fixture(autouse=True)
+def healthy(lab: Lab, phone: RigPhone, worker: RunningWorker) -> Iterator[None]:
+    """Every test begins and ends with a phone that works."""
+    yield
+    phone.heal()
+    cool(phone)
+    lab.wait_state(worker.device, "ready")
+
+
+def cool(phone: RigPhone) -> None:
+    phone.state(battery_percent=100.0, battery_c=25.0, thermal_status=0)
+
+
+def test_it_is_measured_as_a_phone_with_nothing_of_ours_to_keep_quiet(lab, worker):
+    (row,) = lab.enqueue(pool="phones")
+    lab.wait_done([row])
+    report = lab.benchmark(row)["report"]
+    assert (report["emulator"], report["device"]["kind"], report["device_type"]) == (False, "phone", "rig")
+    assert report["measurements"][0]["quiet"]["mode"] == "own_machine"
+    assert report["measurements"][0]["before"]["frequencies_khz"]
+
+
+def test_one_that_is_unplugged_is_waited_for_and_the_work_goes_on(lab, phone, worker):
+    before = len(lab.incidents(worker.device))
+    phone.fault(Fault.APP_HANGS, runs="benchmark", times=1)
+    (row,) = lab.enqueue(pool="phones")
+    lab.wait(lambda: lab.benchmark(row)["stage"] == "run", "run")
+    phone.unplug()
+    lab.wait_state(worker.device, "waiting")
+    phone.plug()
+    lab.wait_done([row])
+    lab.wait_state(worker.device, "ready")
+    (incident,) = lab.incidents(worker.device)[before:]
+    assert (incident["fault"], incident["rungs"], incident["healed"]) == ("disconnected", [], True)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"battery_percent": 10.0}, "battery at 10 %"),
+        ({"battery_c": 45.0}, "battery at 45 degrees"),
+        ({"thermal_status": 3}, "thermal status 3"),
+    ],
+    ids=["battery", "temperature", "thermal status"],
+)
+def test_it_rests_while_it_is_warm_or_low(lab, phone, worker, state, reason):
+    phone.state(**state)
+    rows = lab.enqueue(2, pool="phones")
+    lab.wait_state(worker.device, "waiting")
+    assert reason in lab.device(worker.device)["reason"]
+    states = sorted(lab.benchmark(row)["state"] for row in rows)
+    assert states == ["done", "queued"], "one was measured before the phone was looked at again"
+    cool(phone)
+    lab.wait_done(rows)
+
+
+def test_a_warm_phone_marks_what_it_measures(lab, phone, worker):
+    phone.state(thermal_status=3)
+    (row,) = lab.enqueue(pool="phones")
+    lab.wait_done([row])
+    (measured,) = lab.measurements(row)
+    assert (measured["verdict"], measured["reasons"]) == ("throttled", ["thermal"])
+
+
+def test_one_that_hangs_is_booted_anew(lab, phone, worker):
+    before = len(lab.incidents(worker.device))
+    phone.fault(Fault.SHELL_HANGS, until=Until.RESTART)
+    (row,) = lab.enqueue(pool="phones")
+    lab.wait_done([row])
+    lab.wait_state(worker.device, "ready")
+    (incident,) = lab.incidents(worker.device)[before:]
+    assert incident["fault"] == "no_answer"
+    assert incident["rungs"] == ["reconnect", "restart the adb server", "reboot the phone"]
