@@ -45,6 +45,7 @@ def lab(
     engine = engine_for(settings.database_url)
     messenger = Messenger(settings.broker_url, 5)
     messenger.redis.flushdb()
+    (folder / "rig").mkdir()
     rig = Rig(folder / "rig")
     lab = Lab.make(Cluster(engine, messenger, settings), rig, folder)
     yield lab

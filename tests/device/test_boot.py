@@ -81,18 +81,13 @@ def test_what_the_worker_copes_with_is_no_incident(lab, workers, avd):
     lab.wait_done([row])
 
 
-def test_ports_are_shared_by_nobody(lab, workers):
-    ready(lab, workers["locked"])
-    logs = [worker.log.read_text() for worker in workers.values()]
-    ports = [
-        line.split('"port": ')[1].split(",")[0]
-        for log in logs
-        for line in log.splitlines()
-        if "emulator started" in line
-    ]
-    first = [log.split('"port": ')[1].split(",")[0] for log in logs]
-    assert "5586" not in ports, "somebody else listens there"
-    assert len(set(first)) == len(first)
+def test_each_emulator_has_ports_of_its_own_and_none_those_of_a_stranger(lab, workers):
+    for avd in ("slow", "dialog", "update", "locked"):
+        ready(lab, workers[avd])
+    serials = [lab.attached(workers[avd]) for avd in ("slow", "dialog", "update", "locked")]
+    assert [len(own) for own in serials] == [1] * 4
+    assert len(set.union(*serials)) == 4
+    assert "emulator-5586" not in set.union(*serials)
 
 
 def test_what_nothing_heals_ends_in_quarantine_until_a_person_releases_it(lab, workers):

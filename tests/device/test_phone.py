@@ -31,7 +31,7 @@ def healthy(lab: Lab, phone: RigPhone, worker: RunningWorker) -> Iterator[None]:
 
 
 def cool(phone: RigPhone) -> None:
-    phone.state(battery_percent=100.0, battery_c=25.0, thermal_status=0)
+    phone.state(battery_percent=100, battery_c=25.0, thermal_status=0)
 
 
 def test_it_is_measured_as_a_phone_with_nothing_of_ours_to_keep_quiet(lab, worker):
@@ -60,7 +60,7 @@ def test_one_that_is_unplugged_is_waited_for_and_the_work_goes_on(lab, phone, wo
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
-        ({"battery_percent": 10.0}, "battery at 10 %"),
+        ({"battery_percent": 10}, "battery at 10 %"),
         ({"battery_c": 45.0}, "battery at 45 degrees"),
         ({"thermal_status": 3}, "thermal status 3"),
     ],
