@@ -25,7 +25,7 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig apk runtime-match demo test test-unit lint format bench constraints shapes schema clean
+.PHONY: help setup rig rig-campaign apk runtime-match demo test test-unit lint format bench constraints shapes schema clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -48,6 +48,9 @@ rig: $(RIG) ## Fetch adbd for the virtual devices of the tests; nothing is insta
 $(RIG): tests/device/rig/packages.lock | $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.fetch
 	@touch $@
+
+rig-campaign: $(INSTALLED) $(LEMUR) $(RIG) ## Measure 20 models of LEMUR on two virtual devices that misbehave
+	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/python -m device.campaign $(CAMPAIGN)
 
 APK := build/nnlite-benchmark.apk
 ANDROID := $(TEST_HOME)/android
@@ -84,7 +87,14 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 
 test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests (unit, integration, end to end, virtual devices)
 	$(WITH_LEMUR) $(BIN)/pytest
-	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest tests/device
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target test-devices
+
+# They mostly wait: side by side, each in a network of its own.
+DEVICE_TESTS := $(wildcard tests/device/test_*.py)
+.PHONY: test-devices $(DEVICE_TESTS)
+test-devices: $(DEVICE_TESTS) ## Run the tests on virtual devices only
+$(DEVICE_TESTS): $(INSTALLED) $(RIG)
+	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $@
 
 test-unit: $(INSTALLED) ## Run the tests that need no server
 	$(BIN)/pytest tests/unit

@@ -142,6 +142,9 @@ class EmulatorSettings(Group):
     data_partition_mb: int = Field(6144, ge=2048)
     gpu: str = Field("swiftshader_indirect", description="the emulator's -gpu mode")
     acceleration: bool = Field(True, description="refuse to start without hardware acceleration")
+    first_port: int = Field(
+        5586, ge=5586, le=5680, multiple_of=2, description="console ports are taken from here to 5682"
+    )
     snapshot_boot: bool = Field(False, description="boot from the AVD's quick-boot snapshot where it has one")
     start_stagger_s: float = Field(15, ge=0, description="between the starts of two emulators of one host")
     stop_timeout_s: float = Field(15, gt=0, description="an orderly stop of an emulator, then SIGKILL")

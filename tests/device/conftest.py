@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from device.lab import Lab
+from device.lab import AVD, Lab, RunningWorker
 from device.rig.fetch import fetched
 from device.rig.isolation import isolated
-from device.rig.rig import Rig
+from device.rig.rig import Rig, RigDevice
 from integration.conftest import Cluster
 from nnlite.local import Endpoints
 from nnlite.queue.messages import Messenger
@@ -53,3 +53,21 @@ def lab(
     rig.close()
     messenger.close()
     engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def worker(lab: Lab) -> RunningWorker:
+    """One worker with one emulator, which every fault of this module meets in turn."""
+    running = lab.worker(AVD)
+    lab.wait_state(running.device, "ready")
+    return running
+
+
+@pytest.fixture
+def device(lab: Lab, worker: RunningWorker) -> Iterator[RigDevice]:
+    """The emulator, ready and without a fault before and after each test."""
+    device = lab.sdk.avd(AVD.removeprefix("avd:"))
+    yield device
+    device.heal()
+    device.backends()
+    lab.wait_state(worker.device, "ready")

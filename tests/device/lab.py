@@ -8,14 +8,14 @@ import sys
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from device.rig.isolation import MARK
 from device.rig.rig import Rig, Sdk
 from integration.canned import finish_conversion, stored_canary
 from integration.conftest import Cluster
@@ -56,16 +56,18 @@ QUICK = {
     "QUEUE__LEASE_S": "10",
     "QUEUE__REAPER_INTERVAL_S": "1",
 }
+#: The emulator that the tests of a module meet in turn.
+AVD = "avd:lab-0"
 _DEADLINE_S = 60
 
 
 @dataclass
 class RunningWorker:
-    """A benchmark worker as a process of its own."""
+    """A worker as a process of its own."""
 
     process: subprocess.Popen[bytes]
     log: Path
-    #: As in the device table.
+    #: As in the device table; of a process that has none, its own name.
     device: str
 
     def stop(self, timeout_s: float = 30) -> int:
@@ -94,37 +96,49 @@ class Lab:
     workers: list[RunningWorker] = field(default_factory=list)
 
     @classmethod
-    def make(cls, cluster: Cluster, rig: Rig, folder: Path) -> "Lab":
-        """Put a lab together; `folder` becomes nnlite's home."""
+    def make(cls, cluster: Cluster, rig: Rig, folder: Path, settings: Mapping[str, str] = QUICK) -> "Lab":
+        """Put a lab together; `folder` becomes nnlite's home.
+
+        Without URLs in the cluster's settings, commands use the embedded servers of that home.
+        """
         apk = folder / "nnlite-benchmark.apk"
         with zipfile.ZipFile(apk, "w") as package:
             package.writestr("AndroidManifest.xml", "only the rig takes this for an app")
         sdk = rig.make_sdk(folder / "sdk")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
-        environment |= {f"NNLITE_{name}": value for name, value in QUICK.items()}
-        environment |= {
-            "NNLITE_HOME": str(folder),
-            "NNLITE_DATABASE_URL": str(cluster.settings.database_url),
-            "NNLITE_BROKER_URL": str(cluster.settings.broker_url),
-            "NNLITE_EMULATOR__SDK": str(sdk.path),
-        }
+        environment |= {f"NNLITE_{name}": value for name, value in settings.items()}
+        environment |= {"NNLITE_HOME": str(folder), "NNLITE_EMULATOR__SDK": str(sdk.path)}
+        for name in ("database_url", "broker_url"):
+            if url := getattr(cluster.settings, name):
+                environment[f"NNLITE_{name.upper()}"] = url
         store = ArtifactStore(str(folder / "artifacts"), folder / "cache")
         return cls(cluster, rig, sdk, folder, store, apk, environment)
 
     def worker(self, device: str, *, pool: str = "rig", **settings: str) -> RunningWorker:
         """Start a benchmark worker: `worker("avd:lab-0", ANDROID__COOL_OFF_S="3")`."""
+        name = self.device_name(device)
+        return self.start(name, "worker", "benchmark", "--device", device, "--pool", pool, **settings)
+
+    def device_name(self, device: str) -> str:
+        """Return the name in the device table of what a worker's `--device` says."""
+        return f"{device}@{os.uname().nodename}" if device.startswith("avd:") else device
+
+    def owner(self, device: str) -> RunningWorker:
+        """Return the worker that was started last for a device of the device table."""
+        return next(worker for worker in reversed(self.workers) if worker.device == device)
+
+    def start(self, name: str, *arguments: str, **settings: str) -> RunningWorker:
+        """Start a command that goes on until it is stopped: `start("beat", "beat")`."""
         log = self.folder / f"worker-{len(self.workers)}.log"
-        command = [sys.executable, "-m", "nnlite.cli", "worker", "benchmark", "--device", device]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, "--pool", pool],
+                [sys.executable, "-m", "nnlite.cli", *arguments],
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
                 env=self.environment | {f"NNLITE_{name}": value for name, value in settings.items()},
                 start_new_session=True,
             )
-        name = f"{device}@{os.uname().nodename}" if device.startswith("avd:") else device
         running = RunningWorker(process, log, name)
         self.workers.append(running)
         return running
@@ -216,12 +230,19 @@ class Lab:
 
     def daemons(self) -> list[str]:
         """Return the command lines of adb servers that run as daemons, in this network's processes."""
-        return [
-            " ".join(process.info["cmdline"])
-            for process in psutil.process_iter(["cmdline", "environ"])
-            if "fork-server" in (process.info["cmdline"] or ())
-            and (process.info["environ"] or {}).get(MARK) == os.environ[MARK]
-        ]
+        lines = [process.info["cmdline"] or [] for process in neighbours()]
+        return [" ".join(line) for line in lines if "fork-server" in line]
+
+    @contextmanager
+    def one_incident(self, worker: RunningWorker) -> Iterator[dict[str, Any]]:
+        """Expect one more incident of the worker's device, healed; its columns are there after the block."""
+        before = len(self.incidents(worker.device))
+        found: dict[str, Any] = {}
+        yield found
+        self.wait_state(worker.device, "ready")
+        (incident,) = self.incidents(worker.device)[before:]
+        assert incident["healed"]
+        found |= incident
 
     def logs(self) -> str:
         """Return the ends of the workers' logs."""
@@ -232,3 +253,16 @@ class Lab:
         for running in self.workers:
             if running.process.poll() is None:
                 running.stop()
+
+
+def neighbours() -> list[psutil.Process]:
+    """Return all other processes in the network namespace of this one, whoever started them."""
+    here = Path("/proc/self/ns/net").readlink()
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        try:
+            if process.pid != os.getpid() and Path(f"/proc/{process.pid}/ns/net").readlink() == here:
+                found.append(process)
+        except (OSError, psutil.Error):
+            continue
+    return found

@@ -20,10 +20,10 @@ from nnlite.results.report import BenchmarkReport, Reason, RunReport, json_schem
 from nnlite.settings import MeasurementSettings, Settings
 from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict
 from nnlite_benchmark import canary
+from nnlite_benchmark.deadlines import Deadlines
 from nnlite_benchmark.device import BenchmarkJob, InputSpec, RuntimeRefusal
 from nnlite_benchmark.host import process
 from nnlite_benchmark.host.device import HostDevice
-from nnlite_benchmark.deadlines import Deadlines
 from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol import Bounds

@@ -87,7 +87,7 @@ class Emulator:
         if stop.wait(wait_s):
             raise Stopped("stopped before the emulator's turn to start")
         try:
-            self._ports = PortPair.take(self._home / "ports")
+            self._ports = PortPair.take(self._home / "ports", self._settings.first_port)
             self._process.start(self._command_line(self._ports, wipe=wipe), self._environment(server_port))
         except OSError as error:
             raise emulator_failure(

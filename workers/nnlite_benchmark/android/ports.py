@@ -14,7 +14,8 @@ from typing import Final, Self
 
 from nnlite.quiet import Lock
 
-CONSOLE_PORTS: Final = range(5586, 5683, 2)
+FIRST_PORT: Final = 5586
+LAST_PORT: Final = 5682
 
 
 class PortPair:
@@ -26,18 +27,23 @@ class PortPair:
         self._lock = lock
 
     @classmethod
-    def take(cls, folder: Path, ports: range = CONSOLE_PORTS) -> Self:
+    def take(cls, folder: Path, first: int = FIRST_PORT, last: int = LAST_PORT) -> Self:
         """Return the first pair that no other worker holds and on which nothing listens.
+
+        Args:
+            folder: of the workers' locks; those of one host share it.
+            first: lowest console port; even.
+            last: highest console port.
 
         Raises:
             OSError: every pair is taken.
         """
-        for console in ports:
+        for console in range(first, last + 1, 2):
             lock = Lock(folder / f"{console}.lock")
             if lock.take() and _is_free(console) and _is_free(console + 1):
                 return cls(console, lock)
             lock.close()
-        raise OSError(f"no free pair of console and adb ports from {ports[0]} to {ports[-1] + 1}")
+        raise OSError(f"no free pair of console and adb ports from {first} to {last + 1}")
 
     def release(self) -> None:
         """Let others have the pair."""

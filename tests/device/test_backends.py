@@ -1,0 +1,48 @@
+"""What a backend refuses, takes in part or computes wrongly stands in its measurement, and is no fault."""
+
+from device.rig.backends import Mode
+from device.rig.faults import Fault
+from nnlite.vocabulary import Backend
+
+
+def test_backends_that_refuse_are_measurements_with_the_error_and_no_fault(lab, worker, device):
+    before = len(lab.incidents(worker.device))
+    (row,) = lab.enqueue(backends=tuple(Backend))
+    lab.wait_done([row])
+    measured = {m["backend"]: m for m in lab.measurements(row)}
+    assert (measured["cpu"]["verdict"], measured["cpu"]["runs"]) == ("valid", 10)
+    assert (measured["gpu"]["verdict"], measured["gpu"]["reasons"]) == ("invalid", ["runtime"])
+    assert (measured["npu"]["verdict"], measured["npu"]["reasons"]) == ("invalid", ["not_delegated"])
+    for refused in ("gpu", "npu"):
+        assert measured[refused]["error"] and measured[refused]["mean_ns"] is None
+    assert len(lab.incidents(worker.device)) == before
+
+
+def test_a_delegate_that_crashes_the_app_is_the_runtimes_refusal(lab, worker, device):
+    before = len(lab.incidents(worker.device))
+    device.backends(gpu=Mode.WORKS)
+    device.fault(Fault.DELEGATE_CRASHES, backend="gpu")
+    (row,) = lab.enqueue(backends=(Backend.CPU, Backend.GPU))
+    lab.wait_done([row])
+    cpu, gpu = lab.measurements(row)
+    assert (cpu["verdict"], gpu["verdict"], gpu["reasons"]) == ("valid", "invalid", ["runtime"])
+    assert "crashed" in gpu["error"]
+    assert len(lab.incidents(worker.device)) == before
+
+
+def test_a_delegate_that_takes_some_nodes_is_measured_and_marked(lab, worker, device):
+    device.backends(gpu=Mode.WORKS, npu=Mode.PARTIAL)
+    (row,) = lab.enqueue(backends=(Backend.GPU, Backend.NPU))
+    lab.wait_done([row])
+    gpu, npu = lab.measurements(row)
+    assert (gpu["delegate"], gpu["delegated_nodes"]) == ("TfLiteGpuDelegateV2", gpu["total_nodes"])
+    assert (npu["verdict"], npu["reasons"]) == ("valid", ["partial_delegation"])
+    assert 0 < npu["delegated_nodes"] < npu["total_nodes"]
+
+
+def test_a_device_that_computes_something_else_gives_no_latency(lab, worker, device):
+    device.fault(Fault.WRONG_OUTPUT, runs="benchmark", times=1)
+    (row,) = lab.enqueue()
+    lab.wait_done([row])
+    (measured,) = lab.measurements(row)
+    assert (measured["verdict"], measured["reasons"], measured["mean_ns"]) == ("invalid", ["parity"], None)
