@@ -167,7 +167,8 @@ def failures(name: options.OptionalCampaign = None, json: options.Json = False) 
     if json:
         print_json(rows)
     else:
-        print_table([presentation.failure_row(row) for row in rows], presentation.FAILURE_COLUMNS)
+        shown = [presentation.failure_row(row) for row in rows]
+        print_table(shown, presentation.failure_columns(shown))
 
 
 @app.command()

@@ -51,7 +51,8 @@ def lemur(
     """
     choice = Choice(campaigns=campaign or (), devices=device or (), pools=pool or (), kinds=tuple(kind or ()))
     columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with session() as cluster, Progress(*columns, console=err, transient=True) as progress:
+    bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    with session() as cluster, bar as progress:
         task = progress.add_task("", total=None)
 
         def show(done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from nnlite.results.queries import Progress, Row
 #: Always shown; the others only where they tell rows apart.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "p90 ms", "CV", "verdict")
 _DISTINGUISHING = ("campaign", "precision", "device", "backend")
-FAILURE_COLUMNS = ("model", "work", "state", "class", "stage", "reason")
+_FAILURE_COLUMNS = ("model", "work", "state", "class", "stage", "reason")
 CAMPAIGN_COLUMNS = ("name", "state", "models", "converted", "measured", "failed", "left_out", "waiting")
 DEVICE_COLUMNS = (
     "device",
@@ -52,6 +52,13 @@ def result_row(row: Row) -> Row:
         "verdict": row["verdict"],
         "reasons": _reasons(row),
     }
+
+
+def failure_columns(rows: Sequence[Row]) -> list[str]:
+    """Return the columns that `rows`, made by `failure_row`, need: the campaign only where it tells."""
+    campaign = ["campaign"] if len({row["campaign"] for row in rows}) > 1 else []
+    first, *others = _FAILURE_COLUMNS
+    return [first, *campaign, *others]
 
 
 def failure_row(row: Row) -> Row:

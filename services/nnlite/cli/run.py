@@ -101,7 +101,7 @@ def _show(cluster: Session, name: str) -> None:
     print_results(queries.latencies(cluster.engine, name), title="Results")
     if failed := queries.failures(cluster.engine, name):
         shown = [presentation.failure_row(row) for row in failed]
-        print_table(shown, presentation.FAILURE_COLUMNS, title="Without a result")
+        print_table(shown, presentation.failure_columns(shown), title="Without a result")
     settings = cluster.settings
     artifacts = settings.artifacts_url or str(Path(settings.home) / "artifacts")
     err.print(watching.summary(progress), highlight=False)

@@ -48,7 +48,8 @@ class Rate:
 def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda: None) -> Progress:
     """Show the progress of campaign `name` until it has ended, and return where it stands then.
 
-    A paused campaign is waited for, and so is Postgres; a cancelled campaign has ended.
+    A paused campaign is waited for, and so is Postgres; a cancelled campaign has ended. How it ended is the
+    caller's to say.
 
     Args:
         while_waiting: called once a second; may raise.
@@ -70,7 +71,7 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
                 line, counts = summary(progress, rate), summary(progress)
             if err.is_terminal:
                 live.update(panel(line, progress, now), refresh=True)
-            elif counts != said:
+            elif counts != said and not (progress and progress.ended):
                 err.print(line, highlight=False)
                 said = counts
             if progress is not None and progress.ended:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
+import structlog
 import typer
 
 from nnlite import logs
@@ -18,6 +19,7 @@ from nnlite.failures import NnliteError
 from nnlite.queue.reaper import Reaper
 from nnlite.settings import PREFIX, load_settings
 
+log = structlog.get_logger()
 app = typer.Typer()
 worker = typer.Typer(help="Run a worker of the cluster until it is stopped.", no_args_is_help=True)
 app.add_typer(worker, name="worker")
@@ -89,6 +91,7 @@ def beat() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_now)
     with session() as cluster:
+        log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)
         Reaper(cluster.engine, cluster.messenger, cluster.settings).run(stop)
 
 

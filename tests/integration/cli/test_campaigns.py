@@ -183,7 +183,7 @@ def test_a_campaign_may_have_any_name(nnlite, name):
 def test_watching_a_campaign_that_has_ended_says_how(nnlite):
     said = nnlite("watch", "night")
     assert (said.code, said.out) == (0, "")
-    assert said.err.splitlines()[-1] == ("night: 4/4 models, 2 converted, 2 measured, 1 failed, 1 left out")
+    assert said.err == "night: 4/4 models, 2 converted, 2 measured, 1 failed, 1 left out\n"
 
 
 def test_ctrl_c_leaves_a_watched_campaign_running(nnlite, start, cluster):

@@ -110,6 +110,12 @@ def test_a_failure_without_reason_has_an_empty_one():
     assert presentation.failure_row({"model": "BagNet", "reason": None})["reason"] == ""
 
 
+def test_failures_of_several_campaigns_say_which():
+    night, day = {"campaign": "night"}, {"campaign": "day"}
+    assert "campaign" not in presentation.failure_columns([night, night])
+    assert presentation.failure_columns([night, day])[:2] == ["model", "campaign"]
+
+
 def test_a_campaign_ends_when_nothing_is_left_and_keeps_what_its_user_made_of_it():
     assert presentation.campaign_row(progress())["state"] == "active"
     assert presentation.campaign_row(progress(ended=True))["state"] == "ended"
