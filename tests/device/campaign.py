@@ -1,0 +1,246 @@
+"""The show-piece: 20 models of LEMUR, measured on two virtual devices that misbehave.
+
+`make rig-campaign`. A lab in small, through the commands that its people would
+use: embedded servers, `nnlite beat`, conversion and benchmark workers, two
+campaigns, and what came of them: results, failures, devices, incidents, export.
+Exits with 1 if anything is lost, doubled or not healed.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from device.campaign_checks import exported_files, objections, unseen, wrongly_exported
+from device.lab import QUICK, Lab, neighbours
+from device.rig.fetch import fetched
+from device.rig.isolation import isolated
+from device.rig.rig import Rig
+from device.scenes import Scene, play_due, scenes
+from integration.conftest import Cluster
+from nnlite.local import servers
+from nnlite.queue.messages import Messenger
+from nnlite.results.database import engine_for, migrate_embedded
+from nnlite.settings import Settings
+
+#: Its control flow depends on its data: no converter can take it, and the failures say so.
+INCONVERTIBLE = "MoEv3"
+#: Two cores shall do it in minutes: inputs up to this many pixels ...
+_SMALL_PIXELS = 64 * 64
+#: ... and families that are small for the most part; how large a model is, nobody knows before it is loaded.
+_SMALL_FAMILIES = ("alt-", "rag-", "rl-", "FractalNet-")
+FIRST, SECOND = "night", "delegates"
+#: Models of the first campaign that the second one measures on every backend.
+_ON_ALL_BACKENDS = 5
+#: What takes longer hangs, seconds.
+_CAMPAIGN_S = 900.0
+_COMMAND_S = 120.0
+_GONE_WITHIN_S = 20.0
+#: Deadlines as in the tests of devices. Measurements are judged, but shorter than in earnest, and more
+#: leniently: who runs this has conversions, servers and two devices on the same few cores.
+SETTINGS = {name: value for name, value in QUICK.items() if not name.startswith("MEASUREMENT__")} | {
+    "MEASUREMENT__MIN_S": "1",
+    "MEASUREMENT__WARMUP_MIN_S": "0.2",
+    "MEASUREMENT__MAX_S": "10",
+    "MEASUREMENT__MAX_MAD_RATIO": "0.2",
+    "MEASUREMENT__MAX_SLICE_DRIFT": "0.2",
+    "MEASUREMENT__MAX_CANARY_DRIFT": "0.2",
+}
+
+
+class Show:
+    """One run of the show-piece: a lab, its workers, and what is said meanwhile."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._began_s = time.monotonic()
+
+    def run(self, count: int, seed: int) -> list[str]:
+        """Run both campaigns, show what came of them, and return what is wrong with it."""
+        lab = self._lab
+        models = self._choose(count, seed)
+        devices = [lab.sdk.avd(f"rig-{number}") for number in range(2)]
+        wrongs = scenes(lab, *devices)
+        self._play(wrongs)
+        self._say("starting nnlite beat, a conversion worker, and a benchmark worker for each emulator")
+        lab.start("beat", "beat")
+        lab.start("convert", "worker", "convert", "--concurrency", "2")
+        workers = [lab.worker(f"avd:{device.name}") for device in devices]
+        self._campaign(FIRST, ["--backend", "cpu", *models], wrongs)
+        self._campaign(SECOND, ["--backend", "cpu,gpu,npu", *self._measured()[:_ON_ALL_BACKENDS]], wrongs)
+        for worker in workers:
+            lab.wait_state(worker.device, "ready")
+        tree = lab.folder / "nn-dataset"
+        self._present(tree)
+        cluster = lab.cluster
+        wrong = objections(cluster) + unseen(cluster, wrongs) + wrongly_exported(cluster, tree)
+        ended = [worker for worker in lab.workers if worker.process.poll() is not None]
+        return wrong + [f"{worker.device} ended by itself: {worker.log}" for worker in ended]
+
+    def summary(self) -> str:
+        """Return one line of figures."""
+        (figures,) = self._lab.cluster.rows("""
+SELECT (SELECT count(*) FROM artifact) AS artifacts, (SELECT count(*) FROM measurement) AS measurements,
+       (SELECT count(*) FROM incident) AS incidents, (SELECT count(*) FROM incident WHERE healed) AS healed
+""")
+        return (
+            f"{figures['artifacts']} models converted, {figures['measurements']} measurements, "
+            f"{figures['incidents']} incidents, {figures['healed']} of them healed, "
+            f"in {time.monotonic() - self._began_s:.0f} s"
+        )
+
+    def _choose(self, count: int, seed: int) -> list[str]:
+        """Return a seeded choice of small models, and one that cannot be converted."""
+        listed = self._lab.nnlite("models", "--usable", "--json")
+        if listed.returncode:
+            raise RuntimeError(listed.stderr)
+        small = [model["name"] for model in json.loads(listed.stdout) if _is_small(model)]
+        return [*random.Random(seed).sample(sorted(small), count - 1), INCONVERTIBLE]
+
+    def _measured(self) -> list[str]:
+        """Return the models with a result, those with the smallest artifacts first."""
+        rows = self._lab.cluster.rows("SELECT model FROM latency ORDER BY size_bytes, model")
+        return list(dict.fromkeys(row["model"] for row in rows))
+
+    def _campaign(self, name: str, arguments: list[str], wrongs: list[Scene]) -> None:
+        """Submit a campaign and watch it to its end, while things go wrong."""
+        self._command("submit", "--pool", "rig", "--name", name, *arguments)
+        watch = subprocess.Popen(
+            [sys.executable, "-m", "nnlite.cli", "watch", name],
+            env=self._lab.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        reader = threading.Thread(target=self._repeat, args=(watch,))
+        reader.start()
+        deadline_s = time.monotonic() + _CAMPAIGN_S
+        try:
+            while watch.poll() is None:
+                if time.monotonic() > deadline_s:
+                    raise RuntimeError(f"{name} did not end within {_CAMPAIGN_S:g} s\n{self._lab.logs()}")
+                self._play(wrongs)
+                time.sleep(0.1)
+        finally:
+            watch.kill()
+            watch.wait()
+            reader.join()
+
+    def _repeat(self, watch: "subprocess.Popen[str]") -> None:
+        assert watch.stdout is not None
+        for line in watch.stdout:
+            self._say(line.rstrip())
+
+    def _play(self, wrongs: list[Scene]) -> None:
+        rows = self._lab.cluster.rows
+        (row,) = rows("SELECT count(*) AS done FROM benchmark WHERE state = 'done'")
+        reasons = {row["reason"] for row in rows("SELECT unnest(reasons) AS reason FROM measurement")}
+        for scene in play_due(wrongs, row["done"], reasons):
+            self._say(f"!! {scene.says}")
+
+    def _present(self, tree: Path) -> None:
+        for name in (FIRST, SECOND):
+            self._command("results", name)
+        self._command("failures")
+        self._command("status")
+        self._command("devices")
+        self._command("devices", "incidents")
+        self._command("export", "lemur", str(tree))
+        for file in sorted(tree.rglob("*.json")):
+            print(f"  {file.relative_to(tree)}")
+        shown = max(exported_files(tree), key=lambda file: file.stat().st_size)
+        print(f"\n{shown.name} of {shown.parent.name}:\n{shown.read_text()}")
+
+    def _command(self, *words: str) -> None:
+        """Run a command as a user would, before everybody's eyes."""
+        print(f"\n$ nnlite {' '.join(words)}", flush=True)
+        subprocess.run(
+            [sys.executable, "-m", "nnlite.cli", *words],
+            env=self._lab.environment,
+            timeout=_COMMAND_S,
+            check=True,
+        )
+
+    def _say(self, words: str) -> None:
+        print(f"[{time.monotonic() - self._began_s:6.1f} s] {words}", flush=True)
+
+
+def _is_small(model: dict[str, Any]) -> bool:
+    shape = model["input_shape"]
+    family = model["name"].startswith(_SMALL_FAMILIES)
+    return family and bool(shape) and shape[-1] * shape[-2] <= _SMALL_PIXELS
+
+
+@contextmanager
+def lab_in(home: Path, lemur: Path) -> Iterator[Lab]:
+    """A lab with embedded servers in `home`; everything that it started has ended afterwards."""
+    settings = Settings(home=home, database_url=None, broker_url=None, _env_file=None)
+    (home / "rig").mkdir()
+    rig = Rig(home / "rig")
+    with servers(settings) as found:
+        migrate_embedded(settings, found.database_url)
+        engine = engine_for(found.database_url)
+        messenger = Messenger(found.broker_url, settings.broker_timeout_s)
+        lab = Lab.make(Cluster(engine, messenger, settings), rig, home, SETTINGS)
+        lab.environment["NNLITE_LEMUR"] = str(lemur)
+        try:
+            yield lab
+        finally:
+            lab.close()
+            rig.close()
+            messenger.close()
+            engine.dispose()
+
+
+def still_there() -> list[str]:
+    """Return the processes that are still there some seconds after everything was stopped."""
+    deadline_s = time.monotonic() + _GONE_WITHIN_S
+    while (left := neighbours()) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    return [f"still runs: {process.pid} {process.name()}" for process in left]
+
+
+def main() -> int:
+    """Run the show-piece; 1: something is wrong."""
+    parser = argparse.ArgumentParser(prog="make rig-campaign CAMPAIGN='...'", description=__doc__)
+    parser.add_argument("--models", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", action="store_true", help="leave the home with its logs and data there")
+    arguments = parser.parse_args()
+    lemur = os.environ.get("NNLITE_LEMUR")
+    if not (isolated() and fetched() and lemur):
+        parser.error("run it by `make rig-campaign`: it needs the rig, its isolation, and LEMUR")
+    home = Path(tempfile.mkdtemp(prefix="nnlite-rig-campaign-"))
+    # Run by root, servers and model code are accounts without rights, which must be able to enter.
+    home.chmod(0o755)
+    try:
+        with lab_in(home, Path(lemur)) as lab:
+            show = Show(lab)
+            wrong = show.run(arguments.models, arguments.seed)
+            print(show.summary())
+        wrong += still_there()
+    finally:
+        if arguments.keep:
+            print(f"kept: {home}")
+        else:
+            shutil.rmtree(home)
+    for line in wrong:
+        print(f"WRONG: {line}")
+    print(
+        "nothing lost, nothing doubled, everything healed" if not wrong else f"{len(wrong)} things are wrong"
+    )
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
