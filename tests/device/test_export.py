@@ -87,11 +87,9 @@ def test_an_incident_tells_what_happened_to_which_model_and_what_healed_it(lab, 
     assert incident["model"] in {one["model"] for one in measured}
 
 
-def test_tables_name_the_device_and_why_a_backend_has_no_time(lab, worker, measured):
+def test_the_table_says_why_a_backend_has_no_time(lab, measured):
     results = lab.nnlite("results").stdout
     assert results.count("invalid") == results.count("runtime, rig: gpu delegate") == 2
-    assert "app_crashed" in lab.nnlite("devices").stdout
-    assert worker.device in lab.nnlite("devices", "incidents").stdout
 
 
 def _read(file: Path) -> dict[str, Any]:
