@@ -213,8 +213,8 @@ def still_there() -> list[str]:
 def main() -> int:
     """Run the show-piece; 1: something is wrong."""
     parser = argparse.ArgumentParser(prog="make rig-campaign CAMPAIGN='...'", description=__doc__)
-    parser.add_argument("--models", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--models", type=int, default=20, help="below 16 not everything comes to go wrong")
+    parser.add_argument("--seed", type=int, default=1, help="of the choice of models")
     parser.add_argument("--keep", action="store_true", help="leave the home with its logs and data there")
     arguments = parser.parse_args()
     lemur = os.environ.get("NNLITE_LEMUR")
@@ -229,6 +229,9 @@ def main() -> int:
             wrong = show.run(arguments.models, arguments.seed)
             print(show.summary())
         wrong += still_there()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     finally:
         if arguments.keep:
             print(f"kept: {home}")
