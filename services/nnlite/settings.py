@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import platformdirs
 import pydantic_settings
@@ -126,6 +126,10 @@ class AndroidSettings(Group):
     pull_grace_s: float = Field(30, gt=0, description="from the app's last run to its report")
     cool_off_s: float = Field(180, ge=0, description="rest before the worker is started anew")
     gpu_fp16: bool = Field(False, description="let the GPU compute in fp16")
+    transfer: Literal["auto", "status"] = Field(
+        "auto",
+        description="how results come back: as files, or as pieces of status where those fail or always",
+    )
 
 
 class EmulatorSettings(Group):

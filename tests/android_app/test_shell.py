@@ -11,7 +11,8 @@ from android_app.conftest import TIMEOUT_S
 from apk.building import SOURCES, Toolchain
 from nnlite.results.report import Refusal, RunReport
 from nnlite.vocabulary import Stage
-from nnlite_benchmark.android.instrumentation import AppError, InstrumentationParser, Piece, Reported
+from nnlite_benchmark.android.instrumentation import AppError, InstrumentationParser, Reported
+from nnlite_benchmark.android.pieces import Piece
 from nnlite_benchmark.canary import MODEL_FILE
 from nnlite_benchmark.statistics import decode_samples, summarize
 

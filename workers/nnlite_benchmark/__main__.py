@@ -19,6 +19,7 @@ from nnlite.queue.worker import (
     EXIT_FAULT,
     WorkerPlan,
     default_node,
+    end_consumption,
     give_back_leftovers,
     open_station,
     run_process,
@@ -43,16 +44,20 @@ def main() -> int:
     parser.add_argument("--pool", required=True)
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
-    code = run_process(lambda settings, endpoints: _run(settings, endpoints, arguments))
+    stop = threading.Event()
+    code = run_process(lambda settings, endpoints: _run(settings, endpoints, arguments, stop))
     if code == _START_ANEW:
+        if stop.is_set():  # told while everything was let go of
+            return 0
         # Broker, Postgres and every child are let go of by now.
         os.execv(sys.executable, [sys.executable, "-m", "nnlite_benchmark", *sys.argv[1:]])  # noqa: S606
     return code
 
 
-def _run(settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace) -> int:
+def _run(
+    settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace, stop: threading.Event
+) -> int:
     vitals = Vitals()
-    stop = threading.Event()
     _stop_on_signals(vitals, stop, settings.queue.stop_timeout_s)
     node = default_node(arguments.name)
     station = open_station(endpoints, settings, node, vitals)
@@ -103,6 +108,7 @@ def _stop_on_signals(vitals: Vitals, stop: threading.Event, stop_timeout_s: floa
             os._exit(EXIT_FAULT)
         vitals.stop()
         stop.set()
+        end_consumption()
         signal.alarm(max(1, round(stop_timeout_s)))
 
     signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))

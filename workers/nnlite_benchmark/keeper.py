@@ -1,38 +1,33 @@
 """Keeps one device at work: makes it ready, lets it take work, heals it, gives up on it in the end.
 
 The recovery ladder runs here, in the main thread and outside every task. What
-is done is written down as it is done; a Postgres that is away delays no climb.
+is done is written in the journal as it is done; a Postgres that is away delays no climb.
 """
 
 import threading
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from nnlite.failures import NnliteError
 from nnlite.queue.worker import EXIT_FAULT
 from nnlite.quiet import Stopped
-from nnlite.results import devices
 from nnlite.settings import Settings
 from nnlite.vocabulary import DeviceKind, DeviceStatus
 from nnlite_benchmark.benchmarker import Benchmarker, Faulted
 from nnlite_benchmark.device import Device, DeviceFailure, Rung
+from nnlite_benchmark.journal import Journal
 
 log = structlog.get_logger()
 
 #: The last rung; it stands in the device's row while the worker starts anew.
 START_ANEW: Final = "start the worker anew"
 COOL_OFF: Final = "cool off"
-#: Between two looks at a quarantined device's row, seconds.
+#: Between two looks at a quarantined device's row, or for a Postgres that is away, seconds.
 _RELEASE_POLL_S: Final = 5.0
-
-
-Answer = TypeVar("Answer")
 
 
 class StartAnewError(NnliteError):
@@ -55,6 +50,10 @@ class Keeper:
     stop: threading.Event
     #: A start after the last rung: what does not heal now is quarantined.
     _last_try: bool = field(default=False, init=False)
+    _journal: Journal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._journal = Journal(engine=self.engine, device=self.device, node=self.node)
 
     def keep(self, consume: Callable[[], int]) -> int:
         """Work until told to stop and return the exit code of the process.
@@ -69,7 +68,8 @@ class Keeper:
             self._begin()
             self._make_ready()
             while True:
-                self._record_ready()
+                self._last_try = False
+                self._journal.ready()
                 code = consume()
                 if self.stop.is_set() or not self._interrupted():
                     break
@@ -79,13 +79,14 @@ class Keeper:
         except GivenUpError as error:
             log.error(str(error))
             return EXIT_FAULT
-        self._record(DeviceStatus.STOPPED, owned=False)
+        self._journal.state(DeviceStatus.STOPPED, owned=False)
         return code
 
     def _begin(self) -> None:
         """Write that the worker is there, and wait until the device is in no quarantine."""
-        self._record(DeviceStatus.STARTING)
-        row = self._ask(lambda: devices.device_row(self.engine, self.device.name))
+        self._journal.state(DeviceStatus.STARTING)
+        self._wait_written()
+        row = self._journal.row()
         self._last_try = row is not None and row.rung == START_ANEW
         if row is not None and row.state is DeviceStatus.QUARANTINED:
             self._wait_for_release(row.reason or "")
@@ -117,7 +118,7 @@ class Keeper:
         """Wait while the device should rest; a phone that is unplugged meanwhile is healed first."""
         while reason is not None:
             log.info("the device rests", device=self.device.name, reason=reason)
-            self._record(DeviceStatus.WAITING, reason=reason)
+            self._journal.state(DeviceStatus.WAITING, reason=reason)
             self._pause(self.settings.phone.gate_poll_s, reason)
             reason = self._rest_reason()
 
@@ -127,8 +128,8 @@ class Keeper:
         log.error(
             "the device is at fault", device=self.device.name, fault=failure.fault, reason=failure.reason
         )
-        self._record(DeviceStatus.FAULTY, reason=failure.reason)
-        self._open_incident(failure, fault.benchmark)
+        self._journal.state(DeviceStatus.FAULTY, reason=failure.reason)
+        self._journal.incident(fault)
         climbed = self._wait_while_away(failure)
         if climbed is not None and not self._last_try:
             climbed = self._climb(climbed)
@@ -141,8 +142,8 @@ class Keeper:
         """Climb rung by rung; return None when the device is ready, else the last failure."""
         for rung in self.device.rungs():
             log.warning("climbing", device=self.device.name, rung=rung.name)
-            self._record(DeviceStatus.RECOVERING, reason=failure.reason)
-            self._note_rung(rung.name)
+            self._journal.state(DeviceStatus.RECOVERING, reason=failure.reason)
+            self._journal.rung(rung.name)
             next_failure = self._try(rung)
             if next_failure is not None:
                 next_failure = self._wait_while_away(next_failure)
@@ -150,7 +151,7 @@ class Keeper:
                 return None
             log.warning("not ready", device=self.device.name, rung=rung.name, reason=next_failure.reason)
             if next_failure.fault is not failure.fault:
-                self._open_incident(next_failure, None)
+                self._journal.incident(Faulted(failure=next_failure, benchmark=None))
             failure = next_failure
         return failure
 
@@ -162,7 +163,7 @@ class Keeper:
         seen: DeviceFailure | None = failure
         while seen is not None and self.device.is_away(seen.fault):
             log.warning("waiting for the device", device=self.device.name, reason=seen.reason)
-            self._record(DeviceStatus.WAITING, reason=seen.reason)
+            self._journal.state(DeviceStatus.WAITING, reason=seen.reason)
             self._pause(self.settings.phone.gate_poll_s, seen.reason)
             seen = self._failure_of(self.device.prepare)
         return seen
@@ -178,14 +179,17 @@ class Keeper:
             raise GivenUpError(f"{self.device.name}: {failure.reason}")
         if not self._last_try:
             cool_off_s = self.settings.android.cool_off_s
-            self._note_rung(COOL_OFF)
-            self._record(DeviceStatus.COOLING_OFF, reason=failure.reason)
+            self._journal.rung(COOL_OFF)
+            self._journal.state(DeviceStatus.COOLING_OFF, reason=failure.reason)
             log.error("cooling off", device=self.device.name, seconds=cool_off_s)
             self._pause(cool_off_s, failure.reason)
-            self._note_rung(START_ANEW)
+            self._journal.rung(START_ANEW)
+            # The new process reads there that it is the last try.
+            self._wait_written()
             raise StartAnewError(f"{self.device.name}: {failure.reason}")
-        self._record(DeviceStatus.QUARANTINED, reason=failure.reason)
+        self._journal.state(DeviceStatus.QUARANTINED, reason=failure.reason)
         self.device.close()
+        self._wait_written()
         self._wait_for_release(failure.reason)
         raise StartAnewError(f"{self.device.name} was released")
 
@@ -198,10 +202,14 @@ class Keeper:
         )
         while True:
             self._pause(_RELEASE_POLL_S, "quarantined")
-            row = self._ask(lambda: devices.device_row(self.engine, self.device.name))
+            row = self._journal.row()
             if row is not None and row.state is not DeviceStatus.QUARANTINED:
                 self._last_try = False
                 return
+
+    def _wait_written(self) -> None:
+        while not self._journal.flush():
+            self._pause(_RELEASE_POLL_S, "for Postgres")
 
     def _pause(self, seconds: float, why: str) -> None:
         if self.stop.wait(seconds):
@@ -213,53 +221,3 @@ class Keeper:
         except DeviceFailure as failure:
             return failure
         return None
-
-    def _record_ready(self) -> None:
-        self._last_try = False
-
-        def write() -> None:
-            identifier = devices.record_device(
-                self.engine, self.device.context(), DeviceStatus.READY, self.node
-            )
-            devices.heal_incidents(self.engine, identifier)
-            if (p25_ns := self.device.canary_ns) is not None:
-                devices.record_canary(self.engine, identifier, p25_ns)
-
-        self._ask(write)
-
-    def _record(self, status: DeviceStatus, *, reason: str | None = None, owned: bool = True) -> None:
-        device = self.device
-        self._ask(
-            lambda: devices.record_device_state(
-                self.engine,
-                device.name,
-                device.kind,
-                device.pool,
-                status,
-                owner_node=self.node if owned else None,
-                reason=reason,
-            )
-        )
-
-    def _open_incident(self, failure: DeviceFailure, benchmark: uuid.UUID | None) -> None:
-        def write() -> None:
-            row = devices.device_row(self.engine, self.device.name)
-            if row is not None:
-                devices.open_incident(self.engine, row.id, failure.fault, failure.reason, benchmark)
-
-        self._ask(write)
-
-    def _note_rung(self, rung: str) -> None:
-        def write() -> None:
-            row = devices.device_row(self.engine, self.device.name)
-            if row is not None:
-                devices.add_rung(self.engine, row.id, rung)
-
-        self._ask(write)
-
-    def _ask(self, call: Callable[[], Answer]) -> Answer | None:
-        try:
-            return call()
-        except DBAPIError as error:
-            log.warning("Postgres cannot be reached; the climb goes on", error=str(error.orig).strip())
-            return None

@@ -70,9 +70,26 @@ def measure(
 
     Raises:
         RuntimeRefusal: the runtime refuses the artifact.
-        DeviceFailure: as `RunOnce`, or the canary is wrong.
+        DeviceFailure: as `RunOnce`, the canary is wrong, or its numbers make no measurement.
         Stopped: the worker was told to stop.
     """
+    try:
+        return _measure(job, backend, run, settings, device=device, quiet=quiet)
+    except (ValueError, TypeError) as error:
+        # Each number may be one that a run report can hold, and together they make no sense.
+        reason = f"{device} reports numbers that make no measurement: {error}"
+        raise DeviceFailure(Fault.BAD_REPORT, Stage.RUN, reason) from error
+
+
+def _measure(
+    job: BenchmarkJob,
+    backend: Backend,
+    run: RunOnce,
+    settings: MeasurementSettings,
+    *,
+    device: str,
+    quiet: AbstractContextManager[Quietness],
+) -> MeasurementReport:
     with quiet as quietness:
         guarded = between_canaries(
             lambda: canary_ns(run, settings, device=device),
@@ -143,4 +160,6 @@ def _canary_bounds(settings: MeasurementSettings) -> Bounds:
 def _accepted(job: BenchmarkJob, backend: Backend, run: Run, settings: MeasurementSettings) -> Run:
     if run.report.error is not None:
         raise refusal(job, backend, run, settings)
+    if run.samples_ns.size and not np.median(run.samples_ns):
+        raise ValueError("half of the samples are 0 ns")
     return run

@@ -151,6 +151,8 @@ def end_consumption() -> None:
 def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vitals: Vitals) -> int:
     """Consume until stopped, or until `end_consumption`, and return the exit code of the process."""
     celery_state.should_stop = None
+    if vitals.stopping:  # told between two calls: a signal from here on sets Celery's flag again
+        return os.EX_OK
     vitals.alive()
     app = create_app(endpoints.broker_url, settings, [plan.queue])
     app.conf.worker_soft_shutdown_timeout = 3.0  # a released row is written well within it
@@ -163,10 +165,19 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
         stop_timeout_s=settings.queue.stop_timeout_s,
     )
     watchdog_pid = watchdog.start()
-    ready = _when_ready(plan, vitals, settings.queue.stop_timeout_s)
+    stop_timeout_s = settings.queue.stop_timeout_s
+
+    class OurWorker(app.Worker):  # type: ignore[misc, name-defined]
+        """Heeds signals in our way from the start, also while it waits for a broker that is away."""
+
+        def install_platform_tweaks(self, worker: Any) -> None:
+            super().install_platform_tweaks(worker)
+            _heed_signals(plan, vitals, stop_timeout_s)
+
+    ready = _when_ready(plan, vitals)
     signals.worker_ready.connect(ready, weak=False)
     try:
-        worker = app.Worker(
+        worker = OurWorker(
             hostname=plan.node,
             pool_cls=plan.pool,
             concurrency=plan.concurrency,
@@ -181,16 +192,21 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
         return int(worker.exitcode or 0)
     finally:
         signals.worker_ready.disconnect(ready)
+        messenger.close()
+        app.close()
         os.kill(watchdog_pid, signal.SIGKILL)
         os.waitpid(watchdog_pid, 0)
 
 
-def _when_ready(plan: WorkerPlan, vitals: Vitals, stop_timeout_s: float) -> Callable[..., None]:
+def _heed_signals(plan: WorkerPlan, vitals: Vitals, stop_timeout_s: float) -> None:
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, celery_handler in handlers.items():
+        signal.signal(number, _stop_then(celery_handler, plan, vitals, stop_timeout_s))
+
+
+def _when_ready(plan: WorkerPlan, vitals: Vitals) -> Callable[..., None]:
     def ready(**_: Any) -> None:
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        for number, celery_handler in handlers.items():
-            signal.signal(number, _stop_then(celery_handler, plan, vitals, stop_timeout_s))
         vitals.ready()
         log.info("ready", node=plan.node, queue=plan.queue, concurrency=plan.concurrency)
 

@@ -142,12 +142,17 @@ def open_incident(
     fault: Fault,
     reason: str,
     benchmark_id: uuid.UUID | None = None,
+    *,
+    age_s: float = 0.0,
 ) -> int:
     """Write that a device did something wrong, and return the id of its open incident.
 
     A device has one open incident at a time. A fault while one is open is what became of the first: it adds
     the line `FAULT: REASON` to that incident's reason (the same line twice running only once) and makes no
     row; `fault` stays what began it, and `benchmark_id` the first benchmark that was hit.
+
+    Args:
+        age_s: how long ago it happened; Postgres may have been away.
     """
     with engine.begin() as connection:
         number: int = connection.execute(
@@ -159,6 +164,7 @@ def open_incident(
                 "reason": storable(reason),
                 "line": storable(f"\n{fault}: {reason}"),
                 "longest": _LONGEST_REASON,
+                "age": age_s,
             },
         ).scalar_one()
     return number
@@ -213,8 +219,8 @@ WHERE name = :name AND state = 'quarantined'
 _NAMES = text("SELECT name FROM device ORDER BY name")
 
 _OPEN = text("""
-INSERT INTO incident (device_id, benchmark_id, fault, reason, rungs, healed, duration_ns)
-VALUES (:device, :benchmark, :fault, :reason, '{}', false, 0)
+INSERT INTO incident (device_id, benchmark_id, fault, reason, rungs, healed, duration_ns, created_at)
+VALUES (:device, :benchmark, :fault, :reason, '{}', false, 0, now() - make_interval(secs => :age))
 ON CONFLICT (device_id) WHERE NOT healed DO UPDATE SET
     benchmark_id = coalesce(incident.benchmark_id, excluded.benchmark_id),
     reason = CASE

@@ -17,13 +17,11 @@ from nnlite_benchmark.android.instrumentation import (
     Garbled,
     InstrumentationParser,
     NotStarted,
-    Piece,
     Reported,
-    RunRequest,
     StageEntered,
-    Transfer,
-    command_line,
 )
+from nnlite_benchmark.android.pieces import Piece
+from nnlite_benchmark.android.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.protocol import Bounds
 
 BOUNDS = Bounds(

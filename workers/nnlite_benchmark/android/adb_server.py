@@ -13,10 +13,12 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import adbutils
+import psutil
 
 from nnlite.quiet import Stopped
 from nnlite.settings import AndroidSettings, SettingsError
@@ -76,21 +78,17 @@ class AdbServer:
             DeviceFailure: `adb_server_gone`: it does not come up.
             Stopped: `stop` was set meanwhile.
         """
-        key = self._own_key()
-        for _ in range(_TRIES):
-            port = _free_port()
-            arguments = ["--one-device", self._usb_serial] if self._usb_serial else []
-            self._process.start(
-                [str(self.program), "-P", str(port), *arguments, "nodaemon", "server"],
-                self._environment(port, key),
-            )
-            self.wire.port = port
-            if self._answers(stop):
+        try:
+            self.stop()
+            if self._comes_up(stop):
                 return
+            why = f"does not come up within {self._settings.server_timeout_s:g} s"
+        except (OSError, subprocess.SubprocessError) as error:
+            why = str(error)
         raise DeviceFailure(
             Fault.ADB_SERVER_GONE,
             Stage.PREPARE,
-            f"{self.program} does not come up as a server within {self._settings.server_timeout_s:g} s",
+            f"{self.program} as a server: {why}",
             {"log": self._process.log_tail()},
         )
 
@@ -102,13 +100,39 @@ class AdbServer:
         """End the server of a worker of this device that was killed."""
         self._process.end_leftover()
 
-    def _answers(self, stop: threading.Event) -> bool:
-        deadline_s = time.monotonic() + self._settings.server_timeout_s
-        while time.monotonic() < deadline_s and self._process.alive:
-            if self.wire.is_answered():
+    def _comes_up(self, stop: threading.Event) -> bool:
+        """Start it where it was before, as the emulator's environment says, or where there is room."""
+        key = self._own_key()
+        only = ["--one-device", self._usb_serial] if self._usb_serial else []
+        for port in [*([self.port] if self.port else []), *(_free_port() for _ in range(_TRIES))]:
+            self._process.start(
+                [str(self.program), "-P", str(port), *only, "nodaemon", "server"],
+                self._environment(port, key),
+            )
+            self.wire.port = port
+            if self._answers(stop):
                 return True
-            if stop.wait(_POLL_S):
+        return False
+
+    def _answers(self, stop: threading.Event) -> bool:
+        def look() -> None:
+            if stop.is_set():
                 raise Stopped("stopped while the adb server starts")
+
+        limit_s = self._settings.server_timeout_s
+        wire, deadline_s = Wire(self.port, limit_s, look), time.monotonic() + limit_s
+        while time.monotonic() < deadline_s and self._process.alive:
+            # Another worker's server may have been quicker to take the port: then ours is about to end.
+            if wire.is_answered() and self._listens():
+                return True
+            stop.wait(_POLL_S)
+            look()
+        return False
+
+    def _listens(self) -> bool:
+        with suppress(psutil.Error):
+            sockets = psutil.Process(self._process.pid or 0).net_connections("tcp")
+            return any(s.status == psutil.CONN_LISTEN and s.laddr.port == self.port for s in sockets)
         return False
 
     def _environment(self, port: int, key: Path) -> dict[str, str]:
@@ -137,13 +161,17 @@ class AdbServer:
         with (shared.parent / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not shared.exists():
+                new = shared.with_name("adbkey.new")
                 subprocess.run(
-                    [str(self.program), "keygen", str(shared)],
+                    [str(self.program), "keygen", str(new)],
                     check=True,
                     capture_output=True,
                     timeout=_KEYGEN_TIMEOUT_S,
                     env={**os.environ, "HOME": str(self._folder)},
                 )
+                # Whole or not at all: half a key would be used for ever.
+                new.with_name("adbkey.new.pub").replace(shared.with_name("adbkey.pub"))
+                new.replace(shared)
         own = self._folder / ".android"
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("adbkey", "adbkey.pub"):

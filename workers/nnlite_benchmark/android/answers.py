@@ -55,6 +55,15 @@ def one_line(answer: str) -> str | None:
     return word(lines[0])
 
 
+def free_kb(df_output: str) -> int | None:
+    """Return the free space of the one file system that `df -k PATH` shows; None: it cannot be read."""
+    words = df_output.strip().rpartition("\n")[2].split()
+    try:
+        return int(words[3])
+    except (IndexError, ValueError):
+        return None
+
+
 def numbers_of_cpu_list(text: str | None) -> tuple[int, ...] | None:
     """Return the processors of a kernel list such as `0-3,5`; None where it is none.
 

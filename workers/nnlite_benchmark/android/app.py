@@ -11,7 +11,6 @@ from typing import Final
 import structlog
 
 from nnlite.artifacts import file_sha256
-from nnlite.quiet import Stopped
 from nnlite.settings import AndroidSettings, SettingsError
 from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.android.files import DeviceFiles
@@ -49,7 +48,7 @@ class App:
         try:
             self._install(remote)
         finally:
-            self._files.remove([remote])
+            self._files.try_removing([remote])
         if (installed := self._installed_sha256()) != self._sha256:
             raise self._failure(Fault.INSTALL_FAILED, f"installed, but its hash is {installed or 'unknown'}")
         log.info("app installed", serial=self._shell.serial)
@@ -62,9 +61,10 @@ class App:
     def try_force_stop(self) -> None:
         """End the app's process; a device that does not answer has ended it its own way."""
         try:
-            self._shell.run(f"am force-stop {PACKAGE}")
-        except (DeviceFailure, Stopped) as error:
-            log.info("the app may still run", serial=self._shell.serial, reason=str(error))
+            with self._shell.parting():
+                self._shell.run(f"am force-stop {PACKAGE}")
+        except DeviceFailure as failure:
+            log.info("the app may still run", serial=self._shell.serial, reason=failure.reason)
 
     def _install(self, remote: str) -> None:
         for attempt in range(1, _TRIES + 1):

@@ -5,8 +5,8 @@ which rungs of the ladder it brings; everything else is the same for all.
 """
 
 import threading
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from adbutils.errors import AdbError
 
@@ -14,6 +14,12 @@ from nnlite.vocabulary import DeviceKind, Fault, Stage
 from nnlite_benchmark.android.shell import Shell
 from nnlite_benchmark.android.wire import Wire
 from nnlite_benchmark.device import DeviceFailure, Rung
+
+_ABSENT_USB: Final = (
+    "is this its serial, is it plugged in with USB debugging on, and does no other adb server of this host "
+    "hold it (`adb devices` says so, `adb kill-server` ends that)?"
+)
+_ABSENT_TCP: Final = "is it on, and does its adbd listen there (`adb tcpip PORT` over USB)?"
 
 
 class Attachment(Protocol):
@@ -39,24 +45,35 @@ class Attachment(Protocol):
         """Whether it computes on this host's cores."""
         ...
 
+    @property
+    def absent(self) -> str:
+        """What people can do about it when the adb server does not know the device."""
+        ...
+
     def start(self, server_port: int, stop: threading.Event) -> None:
         """Start what there is to start, if it does not run; raises DeviceFailure or Stopped."""
         ...
 
     def announce(self, wire: Wire) -> None:
-        """Tell the adb server of the device; raises ConnectionError or AdbError."""
+        """Tell the adb server of the device; raises one of `WIRE_ERRORS`."""
         ...
 
     def check(self) -> None:
         """Raise DeviceFailure if what was started has ended."""
         ...
 
-    def restarts(self, shell: Shell, server_port: int, stop: threading.Event) -> Sequence[Rung]:
-        """Return the rungs that start the device anew, the mildest first."""
+    def restarts(self, shell: Shell, server_port: Callable[[], int], stop: threading.Event) -> Sequence[Rung]:
+        """Return the rungs that start the device anew, the mildest first.
+
+        Args:
+            shell: of the device.
+            server_port: returns the adb server's port, which may be another by the time of a climb.
+            stop: ends every wait with `Stopped`.
+        """
         ...
 
     def stop(self) -> None:
-        """End what was started."""
+        """End what was started, in little time."""
         ...
 
 
@@ -70,6 +87,7 @@ class Phone:
         """Args: `serial` as adb calls it; for a phone at an address that is HOST:PORT."""
         self.serial = serial
         self.usb_serial = serial if usb else None
+        self.absent = _ABSENT_USB if usb else _ABSENT_TCP
 
     def start(self, server_port: int, stop: threading.Event) -> None:
         """A phone is there or not."""
@@ -85,7 +103,7 @@ class Phone:
     def check(self) -> None:
         """Nothing of ours can have ended."""
 
-    def restarts(self, shell: Shell, server_port: int, stop: threading.Event) -> Sequence[Rung]:
+    def restarts(self, shell: Shell, server_port: Callable[[], int], stop: threading.Event) -> Sequence[Rung]:
         """Reboot it."""
         return (Rung(name="reboot the phone", climb=shell.reboot),)
 

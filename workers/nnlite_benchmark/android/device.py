@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from adbutils.errors import AdbError
 
-from nnlite.quiet import Cores, Measurer, Quietness, choose_cores
+from nnlite.quiet import Cores, Measurer, Quietness, Stopped, choose_cores
 from nnlite.results.report import DeviceContext, MeasurementReport, QuietMode
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
@@ -22,11 +21,13 @@ from nnlite_benchmark.android.analytics import android_context, android_state
 from nnlite_benchmark.android.app import App, find_apk
 from nnlite_benchmark.android.attachment import Attachment
 from nnlite_benchmark.android.files import DeviceFiles
+from nnlite_benchmark.android.following import OnStage
 from nnlite_benchmark.android.readiness import Readiness
-from nnlite_benchmark.android.run import AppRuns, OnStage
+from nnlite_benchmark.android.run import AppRuns
 from nnlite_benchmark.android.shell import Shell
+from nnlite_benchmark.android.wire import WIRE_ERRORS, Wire
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, Rung
-from nnlite_benchmark.measuring import CANARY_JOB, canary_ns, measure, nothing_to_quiet
+from nnlite_benchmark.measuring import canary_ns, measure, nothing_to_quiet
 
 log = structlog.get_logger()
 
@@ -104,7 +105,8 @@ class AndroidDevice:
         Readiness(
             self._shell,
             self._settings.android,
-            announce=lambda: self._attachment.announce(self._server.wire),
+            announce=lambda: self._attachment.announce(self._wire()),
+            absent=self._attachment.absent,
             look=self._look,
             stop=self._stop,
         ).wait()
@@ -118,8 +120,8 @@ class AndroidDevice:
         reinstall = Rung(name="reinstall the app", climb=self._app.uninstall)
         return (
             Rung(name="reconnect", climb=self._reconnect),
-            Rung(name="restart the adb server", climb=self._restart_server),
-            *self._attachment.restarts(self._shell, self._server.port, self._stop),
+            Rung(name="restart the adb server", climb=lambda: self._server.start(self._stop)),
+            *self._attachment.restarts(self._shell, lambda: self._server.port, self._stop),
             *((reinstall,) if self._attachment.kind is DeviceKind.PHONE else ()),
         )
 
@@ -154,12 +156,13 @@ class AndroidDevice:
         name = f"{job.artifact_sha256}.tflite"
         self._shell.stage = Stage.PUSH
         self._on_stage(Stage.PUSH)
-        with self._shell.heeding(stop), self._blaming_what_ended():
-            remote = self._files.put(job.artifact, name, job.artifact_sha256)
         try:
+            with self._shell.heeding(stop), self._blaming_what_ended():
+                self._files.put(job.artifact, name, job.artifact_sha256)
             yield
         finally:
-            self._try_removing(remote)
+            with self._shell.heeding(stop):
+                self._files.try_removing([self._files.path(name)])
 
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
         """Measure `job` between two canaries; raises as `Device.run` says."""
@@ -179,8 +182,10 @@ class AndroidDevice:
 
     def close(self) -> None:
         """End emulator and adb server, and let go of the quiet locks; harmless when done already."""
-        self._attachment.stop()
-        self._server.stop()
+        try:
+            self._attachment.stop()
+        finally:
+            self._server.stop()
         if self._measurer is not None:
             self._measurer.close()
             self._measurer = None
@@ -210,18 +215,23 @@ class AndroidDevice:
             raise
 
     def _reconnect(self) -> None:
-        wire = self._server.wire
+        wire = self._wire()
         try:
             wire.reconnect_offline()
             if ":" in self._shell.serial:
                 wire.disconnect(self._shell.serial)
             self._attachment.announce(wire)
-        except (OSError, AdbError) as error:
+        except WIRE_ERRORS as error:
             log.info("reconnecting failed", device=self.name, error=str(error))
 
-    def _restart_server(self) -> None:
-        self._server.stop()
-        self._server.start(self._stop)
+    def _wire(self) -> Wire:
+        """Return the adb server's client, whose waits a stop ends."""
+
+        def look() -> None:
+            if self._stop.is_set():
+                raise Stopped(f"stopped while the adb server of {self.name} is asked")
+
+        return self._server.wire.watched(look)
 
     def _asked_context(self) -> DeviceContext:
         cores = self._cores
@@ -236,16 +246,6 @@ class AndroidDevice:
 
     def _quiet(self, stop: threading.Event) -> AbstractContextManager[Quietness]:
         return self._measurer.measuring(stop) if self._measurer else nothing_to_quiet()
-
-    def _try_removing(self, remote: str) -> None:
-        keep = f"{CANARY_JOB.artifact_sha256}.tflite"
-        if remote.endswith(keep):
-            return
-        try:
-            with self._shell.heeding(threading.Event()):
-                self._files.remove([remote])
-        except DeviceFailure as failure:
-            log.info("the artifact stays on the device", device=self.name, reason=failure.reason)
 
 
 def _measurer(settings: Settings, cores: Cores) -> Measurer:

@@ -7,7 +7,7 @@ uses. It is ended by PID with its whole process group.
 import os
 import subprocess
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,8 @@ from nnlite_benchmark.device import Rung
 log = structlog.get_logger()
 
 _CHECK_TIMEOUT_S: Final = 30.0
+#: Of the 20 s in which a worker must have stopped, seconds.
+_LAST_STOP_TIMEOUT_S: Final = 8.0
 
 
 class Emulator:
@@ -36,6 +38,7 @@ class Emulator:
     kind = DeviceKind.EMULATOR
     cores_matter = True
     usb_serial = None
+    absent = "its log lies in the device's folder: emulator.log"
 
     def __init__(
         self, name: str, settings: EmulatorSettings, home: Path, folder: Path, cores: Collection[int] = ()
@@ -80,7 +83,7 @@ class Emulator:
         """Start it in its turn unless it runs; raises `emulator_failed`, Stopped."""
         if self._process.alive and not wipe:
             return
-        self.stop()
+        self._end(self._settings.stop_timeout_s)
         if removed := avd.remove_stale_locks(self._avd):
             log.info("stale locks of the AVD are removed", avd=self.name, locks=removed)
         wait_s = stagger(self._home / "ports" / "last-start", self._settings.start_stagger_s)
@@ -111,12 +114,12 @@ class Emulator:
                 self._process.log_tail(),
             )
 
-    def restarts(self, shell: Shell, server_port: int, stop: threading.Event) -> Sequence[Rung]:
+    def restarts(self, shell: Shell, server_port: Callable[[], int], stop: threading.Event) -> Sequence[Rung]:
         """Restart it cold; wipe its data."""
 
         def restart(*, wipe: bool) -> None:
-            self.stop()
-            self.start(server_port, stop, wipe=wipe)
+            self._end(self._settings.stop_timeout_s)
+            self.start(server_port(), stop, wipe=wipe)
 
         return (
             Rung(name="restart the emulator", climb=lambda: restart(wipe=False)),
@@ -124,8 +127,17 @@ class Emulator:
         )
 
     def stop(self) -> None:
-        """End it and give its ports back."""
-        self._process.stop(self._settings.stop_timeout_s)
+        """End it for good, soon enough for a worker that is to stop."""
+        self._end(min(self._settings.stop_timeout_s, _LAST_STOP_TIMEOUT_S))
+
+    def _end(self, timeout_s: float) -> None:
+        """End it and give its ports back; raises `emulator_failed` if nothing ends it."""
+        try:
+            self._process.stop(timeout_s)
+        except TimeoutError as error:
+            raise emulator_failure(
+                Fault.EMULATOR_FAILED, f"the emulator of {self.name}: {error}", ""
+            ) from error
         if self._ports is not None:
             self._ports.release()
             self._ports = None

@@ -9,10 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from nnlite.artifacts import file_sha256
 from nnlite.vocabulary import Fault
 from nnlite_benchmark.android.shell import Shell
 from nnlite_benchmark.device import DeviceFailure
+
+log = structlog.get_logger()
 
 FOLDER: Final = "/data/local/tmp/nnlite"
 
@@ -23,13 +27,17 @@ class DeviceFiles:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
 
+    def path(self, name: str) -> str:
+        """Return where a file of ours lies on the device."""
+        return f"{FOLDER}/{name}"
+
     def put(self, file: Path, name: str, sha256: str | None = None) -> str:
         """Bring a file to the device, unless it is there with the right hash, and return its path there.
 
         Raises:
             DeviceFailure: it cannot be pushed, or arrives as something else.
         """
-        remote = f"{FOLDER}/{name}"
+        remote = self.path(name)
         expected = sha256 or file_sha256(file)
         if self.sha256_of(remote) == expected:
             return remote
@@ -52,6 +60,14 @@ class DeviceFiles:
         """Remove files and folders; those that are not there are no error."""
         if listed := " ".join(shlex.quote(path) for path in paths):
             self._shell.run(f"rm -rf {listed}")
+
+    def try_removing(self, paths: Iterable[str]) -> None:
+        """Remove files and folders when done, stopped or failed; a device that is gone is cleaned later."""
+        try:
+            with self._shell.parting():
+                self.remove(paths)
+        except DeviceFailure as failure:
+            log.info("files stay on the device", serial=self._shell.serial, reason=failure.reason)
 
     def clean(self, *, keep: str = "") -> None:
         """Remove everything of ours but the file `keep`, and let the system drop its caches."""

@@ -17,28 +17,7 @@ from pydantic import ValidationError
 
 from nnlite.results.report import RunReport
 from nnlite.vocabulary import Stage
-from nnlite_benchmark.android.delegation import delegations
-from nnlite_benchmark.android.pieces import (
-    MAX_PIECES_BYTES,
-    Piece,
-    PieceCollector,
-    check_files,
-    file_names,
-)
-from nnlite_benchmark.android.request import INSTRUMENTATION, RunRequest, Transfer, command_line
-
-#: What belongs to a run beside the parser; it lies in modules of its own.
-__all__ = [
-    "INSTRUMENTATION",
-    "Piece",
-    "PieceCollector",
-    "RunRequest",
-    "Transfer",
-    "check_files",
-    "command_line",
-    "delegations",
-    "file_names",
-]
+from nnlite_benchmark.android.pieces import MAX_PIECES_BYTES, Piece
 
 #: The stages that the app announces, in this order.
 STAGES: Final = (Stage.INITIALIZE, Stage.WARM_UP, Stage.RUN)
@@ -141,6 +120,11 @@ class InstrumentationParser:
     def ended(self) -> bool:
         """Whether nothing more is read: `am` said its last word, or made no sense while the app may go on."""
         return self._code is not None or self._garbled is not None
+
+    @property
+    def garbled(self) -> str | None:
+        """Why the output makes no sense; None: it does, so far."""
+        return self._garbled
 
     def feed(self, chunk: str | bytes) -> list[Event]:
         """Read the next part of the output and return what happened in it; UTF-8 may be cut anywhere."""

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from adbutils.errors import AdbError
-
 from nnlite.quiet import Stopped
 from nnlite.settings import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
+from nnlite_benchmark.android.answers import free_kb
 from nnlite_benchmark.android.files import DeviceFiles
-from nnlite_benchmark.android.shell import Shell, fault_of_state, free_kb
+from nnlite_benchmark.android.shell import Shell
+from nnlite_benchmark.android.states import advice_on_state, fault_of_state
+from nnlite_benchmark.android.wire import WIRE_ERRORS, Look
 from nnlite_benchmark.device import DeviceFailure
 
 #: In the name of the focused window while the system waits for an app that hangs.
@@ -33,7 +34,8 @@ class Readiness:
         settings: AndroidSettings,
         *,
         announce: Callable[[], None],
-        look: Callable[[], None],
+        absent: str,
+        look: Look,
         stop: threading.Event,
     ) -> None:
         """Describe the wait.
@@ -41,13 +43,15 @@ class Readiness:
         Args:
             shell: of the device.
             settings: every deadline.
-            announce: tells the adb server of the device; may raise ConnectionError, AdbError.
+            announce: tells the adb server of the device; may raise `WIRE_ERRORS`.
+            absent: what people can do about a device that adb does not know.
             look: raises DeviceFailure when the emulator or the adb server has ended.
             stop: ends every wait with `Stopped`.
         """
         self._shell = shell
         self._settings = settings
         self._announce = announce
+        self._absent = absent
         self._look = look
         self._stop = stop
 
@@ -91,27 +95,30 @@ class Readiness:
             DeviceFailure: `disconnected`, `offline` or `unauthorized`, whichever it was at the deadline.
             Stopped: the worker was told to stop.
         """
-        deadline_s = time.monotonic() + self._settings.connect_timeout_s
+        limit_s = self._settings.connect_timeout_s
+        deadline_s = time.monotonic() + limit_s
         announce_at_s = 0.0
+        said = None
         while (state := self._shell.state()) != "device":
             self._look()
             if time.monotonic() > deadline_s:
+                advice = [advice_on_state(state)] if state else [said, self._absent]
+                reason = f"{self._shell.serial} is {state or 'unknown to adb'} for {limit_s:g} s"
                 raise DeviceFailure(
-                    fault_of_state(state),
-                    Stage.PREPARE,
-                    f"{self._shell.serial} is {state or 'unknown to adb'} for "
-                    f"{self._settings.connect_timeout_s:g} s{_ADVICE.get(state or '', '')}",
+                    fault_of_state(state), Stage.PREPARE, "; ".join([reason, *filter(None, advice)])
                 )
             if state is None and time.monotonic() >= announce_at_s:
-                self._try_announcing()
+                said = self._tried_announcing()
                 announce_at_s = time.monotonic() + _ANNOUNCE_S
             self._pause()
 
-    def _try_announcing(self) -> None:
+    def _tried_announcing(self) -> str | None:
+        """Announce the device and return what adb says against it; it may not be there yet."""
         try:
             self._announce()
-        except (OSError, AdbError):
-            return  # not there yet; the deadline judges
+        except WIRE_ERRORS as error:
+            return f"adb says: {error}"
+        return None
 
     def _until(self, what: str, fault: Fault, timeout_s: float, holds: Callable[[], bool]) -> None:
         deadline_s = time.monotonic() + timeout_s
@@ -166,9 +173,3 @@ class Readiness:
             "settings put global transition_animation_scale 0; "
             "settings put global animator_duration_scale 0"
         )
-
-
-_ADVICE: Final = {
-    "unauthorized": "; accept this host's key on its screen",
-    "offline": "; check its cable, or boot it anew",
-}

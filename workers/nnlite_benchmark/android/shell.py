@@ -4,7 +4,6 @@ Every fault comes out as a `DeviceFailure` that names the command, the serial
 and what was seen; which fault it is, the adb server is asked when it happens.
 """
 
-import select
 import struct
 import threading
 import time
@@ -14,23 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from adbutils import AdbConnection, AdbDevice
-from adbutils.errors import AdbError, AdbTimeout
+from adbutils import AdbConnection
+from adbutils.errors import AdbTimeout
 
 from nnlite.quiet import Stopped
 from nnlite.settings import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.wire import Wire
+from nnlite_benchmark.android.answers import free_kb
+from nnlite_benchmark.android.states import fault_of_state
+from nnlite_benchmark.android.wire import WIRE_ERRORS, Look, Wire
 from nnlite_benchmark.device import DeviceFailure
 
-#: How often the stop event is looked at, seconds.
-_LOOK_S: Final = 0.1
+#: Between two looks at a device that is to go away, seconds.
+_POLL_S: Final = 0.05
+#: What one command may take that tidies up after the worker was told to stop, seconds.
+_PARTING_S: Final = 2.0
 #: Most that one command may print.
 MAX_OUTPUT_BYTES: Final = 128 * 1024 * 1024
 _STDOUT, _STDERR, _EXIT = 1, 2, 3
 _HEADER: Final = struct.Struct("<BI")
 
 OnData = Callable[[bytes], None]
+
+
+class PullRefused(DeviceFailure):
+    """The device is there and well, and says no to a pull: the file is not there, or not for us."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +65,7 @@ class Shell:
         self._wire = wire
         self._settings = settings
         self._stop = stop
+        self._command_timeout_s = settings.command_timeout_s
 
     @contextmanager
     def heeding(self, stop: threading.Event) -> Iterator[None]:
@@ -68,13 +76,25 @@ class Shell:
         finally:
             self._stop = kept
 
+    @contextmanager
+    def parting(self) -> Iterator[None]:
+        """Let nothing but time end the waits, and little of it when the worker is to stop: for tidying up."""
+        kept_s = self._command_timeout_s
+        if self._stop.is_set():
+            self._command_timeout_s = min(kept_s, _PARTING_S)
+        try:
+            with self.heeding(threading.Event()):
+                yield
+        finally:
+            self._command_timeout_s = kept_s
+
     def run(
         self,
         command: str,
         *,
         timeout_s: float | None = None,
         on_data: OnData | None = None,
-        on_look: Callable[[], None] = lambda: None,
+        on_look: Look = lambda: None,
     ) -> Answer:
         """Run a command line on the device and return what it said.
 
@@ -88,13 +108,19 @@ class Shell:
             DeviceFailure: the device, the adb server or the command did not answer as it should.
             Stopped: the stop event was set.
         """
-        limit_s = None if on_data else timeout_s or self._settings.command_timeout_s
+        look = self._looker(command, None if on_data else timeout_s or self._command_timeout_s)
+
+        def look_at_all() -> None:
+            look()
+            on_look()
+
         try:
-            with self._device().open_transport(timeout=self._settings.command_timeout_s) as connection:
+            with self._wire.watched(look_at_all).attached(self.serial).open_transport() as connection:
                 connection.send_command(f"shell,v2,raw:{command}")
                 connection.check_okay()
-                return self._read(connection, command, limit_s, on_data, on_look)
-        except (OSError, AdbError, EOFError) as error:
+                connection.wait_without_limit()
+                return self._read(connection, command, on_data)
+        except WIRE_ERRORS as error:
             raise self._failure(command, error) from error
 
     def ask(self, command: str) -> str:
@@ -104,30 +130,42 @@ class Shell:
     def push(self, file: Path, remote: str, mode: int = 0o644) -> None:
         """Copy a file to the device; raises as `run` does, `storage_full` where that is why."""
         what = f"push {file.name} to {remote}"
-        deadline_s = time.monotonic() + self._settings.transfer_timeout_s
-        try:
-            with file.open("rb") as source:
-                self._device().sync.push(_Watched(source, self._looker(what, deadline_s)), remote, mode)
-        except (OSError, AdbError, EOFError, struct.error, AssertionError) as error:
-            raise self._failure(what, error, transfer=True) from error
+        look = self._looker(what, self._settings.transfer_timeout_s)
+        with file.open("rb") as source:
+            try:
+                self._wire.watched(look).attached(self.serial).sync.push(source, remote, mode)
+            except WIRE_ERRORS as error:
+                raise self._failure(what, error, transfer=True) from error
 
     def pull(self, remote: str, file: Path, *, max_bytes: int) -> None:
-        """Copy a file of at most `max_bytes` from the device; raises as `run` does."""
-        what = f"pull {remote}"
-        look = self._looker(what, time.monotonic() + self._settings.transfer_timeout_s)
+        """Copy a file of at most `max_bytes` from the device.
+
+        Raises:
+            PullRefused: the device says no, and nothing else is wrong.
+            DeviceFailure, Stopped: as `run` does.
+            OSError: `file` cannot be written.
+        """
         size = 0
+        with file.open("wb") as target:
+            for chunk in self._content(remote):
+                size += len(chunk)
+                if size > max_bytes:
+                    raise DeviceFailure(
+                        Fault.BAD_REPORT, self.stage, f"{remote} is larger than {max_bytes} bytes"
+                    )
+                target.write(chunk)
+
+    def _content(self, remote: str) -> Iterator[bytes]:
+        what = f"pull {remote}"
+        look = self._looker(what, self._settings.transfer_timeout_s)
         try:
-            with file.open("wb") as target:
-                for chunk in self._device().sync.iter_content(remote):
-                    look()
-                    size += len(chunk)
-                    if size > max_bytes:
-                        raise DeviceFailure(
-                            Fault.BAD_REPORT, self.stage, f"{remote} is larger than {max_bytes} bytes"
-                        )
-                    target.write(chunk)
-        except (OSError, AdbError, EOFError, struct.error) as error:
-            raise self._failure(what, error) from error
+            yield from self._wire.watched(look).attached(self.serial).sync.iter_content(remote)
+        except WIRE_ERRORS as error:
+            failure = self._failure(what, error)
+            # Only what adbd itself answered names the path; a connection that breaks off does not.
+            if failure.fault is Fault.COMMAND_FAILED and error.args[1:] == (remote,):
+                raise PullRefused(failure.fault, failure.stage, failure.reason, failure.details) from error
+            raise failure from error
 
     def state(self) -> str | None:
         """Return the device's state as the adb server has it; None: it does not know the device.
@@ -136,8 +174,8 @@ class Shell:
             DeviceFailure: `adb_server_gone`.
         """
         try:
-            return self._wire.state_of(self.serial)
-        except (OSError, AdbError, ValueError) as error:
+            return self._wire.watched(self._heed).state_of(self.serial)
+        except WIRE_ERRORS as error:
             raise self._gone(error) from error
 
     def pause(self, seconds: float) -> None:
@@ -146,36 +184,26 @@ class Shell:
             raise Stopped(f"stopped while waiting for {self.serial}")
 
     def reboot(self) -> None:
-        """Tell the device to boot anew; raises as `run` does."""
+        """Boot the device anew; returns when it has gone down: what it says until then is of the old boot.
+
+        Raises:
+            DeviceFailure: it cannot be told, or does not go down.
+            Stopped: the stop event was set.
+        """
+        look = self._looker("reboot", self._settings.connect_timeout_s)
         try:
-            with self._device().open_transport() as connection:
+            with self._wire.watched(look).attached(self.serial).open_transport() as connection:
                 connection.send_command("reboot:")
                 connection.check_okay()
-        except (OSError, AdbError, EOFError) as error:
+        except WIRE_ERRORS as error:
             raise self._failure("reboot", error) from error
-
-    def _device(self) -> AdbDevice:
-        return AdbDevice(self._wire, serial=self.serial)
-
-    def _read(
-        self,
-        connection: AdbConnection,
-        command: str,
-        limit_s: float | None,
-        on_data: OnData | None,
-        on_look: Callable[[], None],
-    ) -> Answer:
-        deadline_s = None if limit_s is None else time.monotonic() + limit_s
-        look = self._looker(command, deadline_s)
-        unread, out, err, received = bytearray(), bytearray(), bytearray(), 0
-        while True:
+        while self.state() == "device":
             look()
-            on_look()
-            if not select.select([connection.conn], [], [], _LOOK_S)[0]:
-                continue
-            chunk = connection.conn.recv(65536)
-            if not chunk:
-                raise EOFError("the connection broke off")
+            self.pause(_POLL_S)
+
+    def _read(self, connection: AdbConnection, command: str, on_data: OnData | None) -> Answer:
+        unread, out, err, received = bytearray(), bytearray(), bytearray(), 0
+        while chunk := connection.recv(65536):
             received += len(chunk)
             if received > MAX_OUTPUT_BYTES:
                 raise DeviceFailure(
@@ -191,19 +219,24 @@ class Shell:
                     err += data
                 elif kind == _EXIT:
                     return Answer(stdout=_text(out), stderr=_text(err), status=data[0] if data else 255)
+        raise EOFError("the connection broke off")
 
-    def _looker(self, what: str, deadline_s: float | None) -> Callable[[], None]:
-        """Return a function that raises when the stop event is set or the deadline is over."""
+    def _heed(self) -> None:
+        if self._stop.is_set():
+            raise Stopped(f"stopped while {self.serial} is asked")
+
+    def _looker(self, what: str, limit_s: float | None) -> Look:
+        """Return a function that raises when the stop event is set or the time is over."""
         started_s = time.monotonic()
 
         def look() -> None:
             if self._stop.is_set():
                 raise Stopped(f"stopped during `{_short(what)}`")
-            if deadline_s is not None and time.monotonic() > deadline_s:
+            if limit_s is not None and time.monotonic() - started_s > limit_s:
                 raise DeviceFailure(
                     Fault.NO_ANSWER,
                     self.stage,
-                    f"{self.serial} did not finish `{_short(what)}` in {deadline_s - started_s:.0f} s",
+                    f"{self.serial} did not finish `{_short(what)}` in {limit_s:.0f} s",
                 )
 
         return look
@@ -213,10 +246,8 @@ class Shell:
         details = {"command": what[:2000], "serial": self.serial, "error": str(error)[:2000]}
         state = self.state()
         reason = f"{self.serial}: `{_short(what)}`: {error or type(error).__name__}"
-        if state is None:
-            return DeviceFailure(Fault.DISCONNECTED, self.stage, reason, details)
-        if state in _FAULT_OF_STATE:
-            return DeviceFailure(_FAULT_OF_STATE[state], self.stage, reason, details)
+        if state != "device":
+            return DeviceFailure(fault_of_state(state), self.stage, reason, details)
         if isinstance(error, AdbTimeout | TimeoutError):
             return DeviceFailure(Fault.NO_ANSWER, self.stage, reason, details)
         if transfer and str(error).strip("' ") == "FAIL" and self._is_full():
@@ -229,41 +260,6 @@ class Shell:
     def _gone(self, error: Exception) -> DeviceFailure:
         reason = f"the worker's own adb server on port {self._wire.port} does not answer: {error}"
         return DeviceFailure(Fault.ADB_SERVER_GONE, self.stage, reason, {"error": str(error)[:2000]})
-
-
-_FAULT_OF_STATE: Final = {
-    "offline": Fault.OFFLINE,
-    "connecting": Fault.OFFLINE,
-    "authorizing": Fault.UNAUTHORIZED,
-    "unauthorized": Fault.UNAUTHORIZED,
-}
-
-
-def fault_of_state(state: str | None) -> Fault:
-    """Return the fault that a state other than `device` is."""
-    return Fault.DISCONNECTED if state is None else _FAULT_OF_STATE.get(state, Fault.OFFLINE)
-
-
-def free_kb(df_output: str) -> int | None:
-    """Return the free space of the one file system that `df -k PATH` shows; None: it cannot be read."""
-    words = df_output.strip().rpartition("\n")[2].split()
-    try:
-        return int(words[3])
-    except (IndexError, ValueError):
-        return None
-
-
-class _Watched:
-    """A file that looks at the clock and the stop event whenever it is read."""
-
-    def __init__(self, source: object, look: Callable[[], None]) -> None:
-        self._source = source
-        self._look = look
-
-    def read(self, size: int) -> bytes:
-        self._look()
-        chunk: bytes = self._source.read(size)  # type: ignore[attr-defined]
-        return chunk
 
 
 def _packets(unread: bytearray) -> Iterator[tuple[int, bytes]]:

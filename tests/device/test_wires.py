@@ -1,0 +1,431 @@
+"""The worker's parts one by one over real adb: server, wire, shell, files, app, runs."""
+
+import json
+import multiprocessing
+import os
+import shlex
+import subprocess
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import adbutils
+import psutil
+import pytest
+
+from device.rig.adb_host import wait_until
+from device.rig.faults import Fault
+from device.rig.rig import Rig, RigDevice, frozen
+from nnlite.quiet import Stopped
+from nnlite.settings import AndroidSettings, EmulatorSettings, MeasurementSettings, Settings
+from nnlite.vocabulary import Backend
+from nnlite.vocabulary import Fault as Incident
+from nnlite_benchmark.android import following
+from nnlite_benchmark.android import run as run_module
+from nnlite_benchmark.android import shell as shell_module
+from nnlite_benchmark.android.adb_server import AdbServer
+from nnlite_benchmark.android.app import PACKAGE, App
+from nnlite_benchmark.android.attachment import Attachment, Phone
+from nnlite_benchmark.android.emulator import Emulator
+from nnlite_benchmark.android.files import FOLDER, DeviceFiles
+from nnlite_benchmark.android.readiness import Readiness
+from nnlite_benchmark.android.request import RunRequest, Transfer
+from nnlite_benchmark.android.run import AppRuns
+from nnlite_benchmark.android.shell import Shell
+from nnlite_benchmark.android.wire import Wire
+from nnlite_benchmark.device import DeviceFailure
+from nnlite_benchmark.measuring import CANARY_JOB
+from nnlite_benchmark.protocol import Bounds
+
+NEVER = threading.Event()
+#: Longer than any test may last: only a stop ends such a wait.
+LONG_S = 600.0
+BOUNDS = Bounds(
+    warmup_min_runs=1,
+    warmup_min_s=0,
+    warmup_max_s=1,
+    min_runs=2,
+    min_s=0,
+    max_s=2,
+    few_runs=1,
+    few_runs_max_s=2,
+)
+MEDIA = f"/storage/emulated/0/Android/media/{PACKAGE}"
+
+
+def readiness(shell: Shell, settings: Settings, attachment: Attachment, wire: Wire) -> Readiness:
+    return Readiness(
+        shell,
+        settings.android,
+        announce=lambda: attachment.announce(wire),
+        absent=attachment.absent,
+        look=attachment.check,
+        stop=NEVER,
+    )
+
+
+@dataclass
+class Bench:
+    """One emulator, ready, and everything to speak to it; nothing of a worker."""
+
+    settings: Settings
+    rig: RigDevice
+    server: AdbServer
+    emulator: Emulator
+    folder: Path
+
+    def shell(self, stop: threading.Event = NEVER, **android: float) -> Shell:
+        settings = self.settings.android.model_copy(update=android)
+        return Shell(self.server.wire, self.emulator.serial, settings, stop)
+
+    def app(self, shell: Shell) -> App:
+        return App(shell, self.folder / "app.apk", self.settings.android)
+
+    def runs(self, shell: Shell | None = None, **android: str) -> AppRuns:
+        shell = shell or self.shell()
+        android_settings = self.settings.android.model_copy(update=android)
+        settings = self.settings.model_copy(update={"android": android_settings})
+        return AppRuns(shell, self.app(shell), settings, lambda _stage: None)
+
+    def run(self, runs: AppRuns, backend: Backend = Backend.CPU):
+        return runs(CANARY_JOB, backend, BOUNDS, stage=None)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("bench")
+    sdk = Rig(folder).make_sdk()
+    settings = Settings(
+        home=folder / "home",
+        android=AndroidSettings(command_timeout_s=20, connect_timeout_s=10, poll_s=0.05, ready_timeout_s=10),
+        emulator=EmulatorSettings(sdk=sdk.path, start_stagger_s=0, stop_timeout_s=3),
+        measurement=MeasurementSettings(few_runs_max_s=2, max_s=2, grace_s=2),
+        _env_file=None,
+    )
+    own = folder / "own"
+    own.mkdir()
+    with zipfile.ZipFile(folder / "app.apk", "w") as package:
+        package.writestr("AndroidManifest.xml", "only the rig takes this for an app")
+    server = AdbServer(settings.android, settings.home, own)
+    emulator = Emulator("wires", settings.emulator, settings.home, own)
+    try:
+        server.start(NEVER)
+        emulator.start(server.port, NEVER)
+        bench = Bench(settings, sdk.avd("wires"), server, emulator, folder)
+        shell = bench.shell()
+        readiness(shell, settings, emulator, server.wire).wait()
+        bench.app(shell).ensure_installed()
+        yield bench
+    finally:
+        emulator.stop()
+        server.stop()
+
+
+@pytest.fixture(autouse=True)
+def healthy(bench: Bench) -> Iterator[None]:
+    yield
+    bench.rig.heal()
+
+
+@pytest.fixture
+def stop() -> Iterator[threading.Event]:
+    """Is set a moment after the test has begun to wait."""
+    event = threading.Event()
+    timer = threading.Timer(0.5, event.set)
+    timer.start()
+    yield event
+    timer.cancel()
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[Callable[..., AdbServer]]:
+    servers = []
+
+    def make(name: str, usb_serial: str | None = None) -> AdbServer:
+        (tmp_path / name).mkdir()
+        servers.append(
+            AdbServer(AndroidSettings(), tmp_path / "home", tmp_path / name, usb_serial=usb_serial)
+        )
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+# the server
+
+
+def test_two_servers_that_start_on_one_fresh_home_share_one_key(tmp_path: Path, make_server) -> None:
+    fork = multiprocessing.get_context("fork")
+
+    def start_and_stop(server: AdbServer) -> None:
+        server.start(NEVER)
+        server.stop()
+
+    servers = [fork.Process(target=start_and_stop, args=(make_server(name),)) for name in ("one", "two")]
+    for server in servers:
+        server.start()
+    for server in servers:
+        server.join(60)
+    assert [server.exitcode for server in servers] == [0, 0]
+    keys = {path.read_text() for path in tmp_path.glob("*/.android/adbkey")}
+    assert keys == {(tmp_path / "home/adb/adbkey").read_text()}
+
+
+def test_a_server_for_usb_sees_one_serial_and_one_for_others_no_usb(make_server, monkeypatch) -> None:
+    monkeypatch.setenv("NNLITE_DATABASE_URL", "postgresql://secret")
+    phone, other = make_server("phone", usb_serial="R58M123"), make_server("other")
+    for server in (phone, other):
+        server.start(NEVER)
+    command = {server: psutil.Process(server.pid).cmdline() for server in (phone, other)}
+    environment = {server: psutil.Process(server.pid).environ() for server in (phone, other)}
+    assert command[phone][3:] == ["--one-device", "R58M123", "nodaemon", "server"]
+    assert "--one-device" not in command[other]
+    assert ("ADB_USB" in environment[phone], environment[other]["ADB_USB"]) == (False, "0")
+    for server in (phone, other):
+        assert {environment[server][name] for name in ("ADB_EMU", "ADB_MDNS")} == {"0"}
+        assert "NNLITE_DATABASE_URL" not in environment[server]
+
+
+def test_a_server_that_is_started_again_keeps_its_port(make_server) -> None:
+    server = make_server("one")
+    server.start(NEVER)
+    port, pid = server.port, server.pid
+    server.start(NEVER)
+    assert (server.port, server.pid != pid) == (port, True)
+
+
+def test_a_server_that_was_quicker_to_take_the_port_is_not_taken_for_ours(make_server) -> None:
+    quicker, ours = make_server("quicker"), make_server("ours")
+    quicker.start(NEVER)
+    ours.wire.port = quicker.port
+    ours.start(NEVER)
+    assert ours.port != quicker.port
+    assert ours.wire.is_answered()
+
+
+def test_a_program_that_is_no_server_is_a_fault_with_its_words(tmp_path: Path, make_server) -> None:
+    broken = tmp_path / "adb"
+    broken.write_text("#!/bin/sh\necho 'cannot make a key' >&2; exit 1\n")
+    broken.chmod(0o755)
+    server = AdbServer(AndroidSettings(adb=broken), tmp_path / "home", tmp_path)
+    with pytest.raises(DeviceFailure, match="keygen") as caught:
+        server.start(NEVER)
+    assert caught.value.fault is Incident.ADB_SERVER_GONE
+    assert not (tmp_path / "home/adb/adbkey").exists()
+
+
+def test_a_foreign_server_that_scans_finds_the_phone_and_not_our_emulator_and_ours_finds_no_phone(
+    bench: Bench, rig: Rig, tmp_path: Path
+) -> None:
+    rig.phone()
+    scanning = {name: value for name, value in os.environ.items() if not name.startswith("ADB_")}
+    foreign = subprocess.Popen(
+        [adbutils.adb_path(), "-P", "5037", "nodaemon", "server"],
+        env=scanning | {"HOME": str(tmp_path), "ADB_MDNS": "0", "ADB_MDNS_OPENSCREEN": "0"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wire = Wire(5037, 5)
+        wait_until(lambda: wire.is_answered() and wire.state_of("emulator-5554") == "device", "it scans")
+        assert [device.serial for device in wire.device_list()] == ["emulator-5554"]
+    finally:
+        foreign.kill()
+        foreign.wait(10)
+    assert [device.serial for device in bench.server.wire.device_list()] == [bench.emulator.serial]
+
+
+# a device that is not there
+
+
+@pytest.mark.parametrize(
+    ("serial", "usb", "words"),
+    [
+        ("R58M123", True, "is this its serial, is it plugged in with USB debugging on"),
+        ("127.0.0.1:5999", False, "adb says: .*127.0.0.1:5999.*does its adbd listen there"),
+    ],
+)
+def test_a_phone_that_is_not_there_is_disconnected_and_says_what_to_look_at(
+    bench: Bench, make_server, serial: str, usb: bool, words: str
+) -> None:
+    phone = Phone(serial, usb=usb)
+    server = make_server("phone", usb_serial=phone.usb_serial)
+    server.start(NEVER)
+    settings = bench.settings.model_copy(
+        update={"android": bench.settings.android.model_copy(update={"connect_timeout_s": 0.3})}
+    )
+    shell = Shell(server.wire, serial, settings.android, NEVER)
+    with pytest.raises(DeviceFailure, match=words) as caught:
+        readiness(shell, settings, phone, server.wire).wait_connected()
+    assert caught.value.fault is Incident.DISCONNECTED
+
+
+# the shell
+
+
+def test_a_stop_ends_a_push_to_a_device_that_stalls(bench: Bench, stop: threading.Event) -> None:
+    large = bench.folder / "large"
+    with large.open("wb") as file:
+        file.truncate(64 * 1024 * 1024)
+    shell = bench.shell(stop, command_timeout_s=LONG_S, transfer_timeout_s=LONG_S)
+    with frozen(bench.emulator.pid), pytest.raises(Stopped):
+        shell.push(large, f"{FOLDER}/large")
+
+
+def test_a_stop_ends_the_wait_for_a_device_that_does_not_open_a_shell(
+    bench: Bench, stop: threading.Event
+) -> None:
+    shell = bench.shell(stop, command_timeout_s=LONG_S)
+    with frozen(bench.emulator.pid), pytest.raises(Stopped):
+        shell.run("true")
+
+
+def test_a_command_that_goes_on_is_ended_at_its_limit(bench: Bench) -> None:
+    with pytest.raises(DeviceFailure, match="did not finish `sleep 600`") as caught:
+        bench.shell().run("sleep 600", timeout_s=0.3)
+    assert caught.value.fault is Incident.NO_ANSWER
+
+
+def test_output_without_end_is_cut_off(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell_module, "MAX_OUTPUT_BYTES", 1_000_000)
+    with pytest.raises(DeviceFailure, match="printed over 1000000 bytes") as caught:
+        bench.shell().run("yes")
+    assert caught.value.fault is Incident.BAD_REPORT
+
+
+def test_bytes_that_are_no_text_become_text(bench: Bench) -> None:
+    assert bench.shell().ask(r"printf 'a\377\000b'") == "a\ufffd\0b"
+
+
+def test_a_device_that_boots_anew_is_down_when_that_returns(bench: Bench) -> None:
+    shell = bench.shell()
+    shell.reboot()
+    assert shell.state() != "device"
+    readiness(shell, bench.settings, bench.emulator, bench.server.wire).wait()
+
+
+# files
+
+
+def test_a_file_under_a_hostile_name_comes_and_goes(bench: Bench) -> None:
+    files, name = DeviceFiles(bench.shell()), 'it\'s a "file"; $(reboot) `x`'
+    remote = files.put(Path(__file__), name)
+    assert bench.shell().ask(f"cat {shlex.quote(remote)}") == Path(__file__).read_text()
+    files.remove([remote])
+    assert files.sha256_of(remote) is None
+
+
+def test_a_link_is_removed_and_not_what_it_leads_to(bench: Bench) -> None:
+    shell = bench.shell()
+    shell.run(f"mkdir -p /data/local/tmp/theirs && touch /data/local/tmp/theirs/file && mkdir -p {FOLDER}")
+    shell.run(f"ln -s /data/local/tmp/theirs {FOLDER}/link")
+    DeviceFiles(shell).remove([f"{FOLDER}/link"])
+    assert shell.ask("ls /data/local/tmp/theirs").split() == ["file"]
+
+
+# runs of the app
+
+
+def test_files_that_cannot_be_pulled_are_sent_from_then_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Transfer] = []
+
+    def noted(request: RunRequest) -> str:
+        asked.append(request.transfer)
+        return command_line(request)
+
+    command_line = run_module.command_line
+    monkeypatch.setattr(run_module, "command_line", noted)
+    shell = bench.shell()
+    pull = shell.pull
+
+    def forbidden(remote: str, file: Path, **limit: int) -> None:
+        shell.run(f"rm {shlex.quote(remote)}")
+        pull(remote, file, **limit)
+
+    monkeypatch.setattr(shell, "pull", forbidden)
+    runs = bench.runs(shell)
+    assert bench.run(runs).outputs and bench.run(runs).outputs
+    assert asked == [Transfer.AUTO, Transfer.STATUS, Transfer.STATUS]
+    assert not shell.ask(f"ls {MEDIA}").split()
+
+
+def test_files_are_sent_at_once_where_the_settings_say_so(bench: Bench) -> None:
+    run = bench.run(bench.runs(transfer="status"))
+    assert run.report.folder is None
+    assert run.outputs and run.samples_ns.size
+
+
+def test_nothing_stays_on_the_device_of_a_run_or_a_refusal(bench: Bench) -> None:
+    runs, shell = bench.runs(), bench.shell()
+    assert bench.run(runs).report.folder is not None
+    refused = bench.run(runs, Backend.GPU).report
+    assert refused.error is not None
+    shell.run(f"mkdir -p {MEDIA}")
+    assert not shell.ask(f"ls {MEDIA}").split()
+    assert not [name for name in shell.ask(f"ls {FOLDER}").split() if name.endswith(".raw")]
+
+
+def test_the_clock_of_a_refusal_is_ours(bench: Bench) -> None:
+    bench.rig.fault(Fault.CLOCK_JUMPS)
+    run = bench.run(bench.runs(), Backend.GPU)
+    assert run.after is not None
+    assert run.after.at >= run.started_at
+
+
+def test_a_stop_ends_the_app_too(bench: Bench, stop: threading.Event) -> None:
+    bench.rig.fault(Fault.APP_HANGS)
+    with pytest.raises(Stopped):
+        bench.run(bench.runs(bench.shell(stop)))
+    shell = bench.shell()
+    assert not shell.ask(f"pidof {PACKAGE}").strip()
+    assert not [name for name in shell.ask(f"ls {FOLDER}").split() if name.endswith(".raw")]
+
+
+REPORT = {
+    "runtime": "x",
+    "runtime_version": "",
+    "threads": 1,
+    "stage": "run",
+    "folder": "/data/local/tmp/theirs",
+}
+SENT = f"INSTRUMENTATION_RESULT: report={json.dumps(REPORT)}\nINSTRUMENTATION_CODE: -1\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "fault", "words"),
+    [
+        (
+            "INSTRUMENTATION_STATUS: stage=dance\nINSTRUMENTATION_STATUS_CODE: 1\n",
+            Incident.BAD_REPORT,
+            "stage 'dance' is none of",
+        ),
+        (SENT, Incident.APP_HUNG, "said its last word, but does not end"),
+    ],
+    ids=["nonsense", "a last word"],
+)
+def test_an_app_that_goes_on_after_nonsense_or_its_last_word_is_not_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, said: str, fault: Incident, words: str
+) -> None:
+    monkeypatch.setattr(run_module, "command_line", lambda _: f"printf %s {shlex.quote(said)}; sleep 600")
+    monkeypatch.setattr(following, "_END_TIMEOUT_S", 0.2)
+    with pytest.raises(DeviceFailure, match=words) as caught:
+        bench.run(bench.runs())
+    assert caught.value.fault is fault
+
+
+def test_a_report_that_names_somebody_elses_folder_is_refused_and_the_folder_stays(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = bench.shell()
+    shell.run(f"mkdir -p {REPORT['folder']}")
+    monkeypatch.setattr(run_module, "command_line", lambda _: f"printf %s {shlex.quote(SENT)}")
+    with pytest.raises(DeviceFailure, match="is not the app's folder") as caught:
+        bench.run(bench.runs())
+    assert caught.value.fault is Incident.BAD_REPORT
+    assert shell.ask(f"ls -d {REPORT['folder']}").strip() == REPORT["folder"]

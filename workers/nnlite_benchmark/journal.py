@@ -1,0 +1,121 @@
+"""What a keeper writes of its device: states, rungs, incidents, and that it is ready.
+
+A Postgres that is away delays nothing: what cannot be written is kept, in
+order, and written with the next entry that can.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from nnlite.results import devices
+from nnlite.results.devices import DeviceRow
+from nnlite.vocabulary import DeviceStatus
+from nnlite_benchmark.benchmarker import Faulted
+from nnlite_benchmark.device import Device
+
+log = structlog.get_logger()
+
+#: Entries that are kept while Postgres is away; a climb has about twenty.
+_MOST_KEPT: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """One thing to write; it is told how long ago it happened, seconds."""
+
+    write: Callable[[float], object]
+    at_s: float
+
+
+@dataclass(kw_only=True)
+class Journal:
+    """The rows of one device."""
+
+    engine: Engine
+    device: Device
+    #: The worker that owns the device.
+    node: str
+    _unwritten: deque[_Entry] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT), init=False)
+
+    def row(self) -> DeviceRow | None:
+        """Return the device's row; None: there is none yet, or Postgres is away."""
+        try:
+            return devices.device_row(self.engine, self.device.name)
+        except DBAPIError as error:
+            _warn(error)
+            return None
+
+    def state(self, status: DeviceStatus, *, reason: str | None = None, owned: bool = True) -> None:
+        """Write how the device is."""
+        device = self.device
+        self._add(
+            lambda _age_s: devices.record_device_state(
+                self.engine,
+                device.name,
+                device.kind,
+                device.pool,
+                status,
+                owner_node=self.node if owned else None,
+                reason=reason,
+            )
+        )
+
+    def ready(self) -> None:
+        """Write that the device is ready, what it is, and that its incident is healed."""
+        context, p25_ns = self.device.context(), self.device.canary_ns
+
+        def write(_age_s: float) -> None:
+            identifier = devices.record_device(self.engine, context, DeviceStatus.READY, self.node)
+            devices.heal_incidents(self.engine, identifier)
+            if p25_ns is not None:
+                devices.record_canary(self.engine, identifier, p25_ns)
+
+        self._add(write)
+
+    def incident(self, fault: Faulted) -> None:
+        """Open an incident, or add to the one that is open."""
+
+        def write(age_s: float) -> None:
+            if (row := devices.device_row(self.engine, self.device.name)) is not None:
+                failure = fault.failure
+                devices.open_incident(
+                    self.engine, row.id, failure.fault, failure.reason, fault.benchmark, age_s=age_s
+                )
+
+        self._add(write)
+
+    def rung(self, name: str) -> None:
+        """Write that a rung of the ladder is tried."""
+
+        def write(_age_s: float) -> None:
+            if (row := devices.device_row(self.engine, self.device.name)) is not None:
+                devices.add_rung(self.engine, row.id, name)
+
+        self._add(write)
+
+    def flush(self) -> bool:
+        """Write what was kept; returns whether all is written."""
+        while self._unwritten:
+            entry = self._unwritten[0]
+            try:
+                entry.write(time.monotonic() - entry.at_s)
+            except DBAPIError as error:
+                _warn(error)
+                return False
+            self._unwritten.popleft()
+        return True
+
+    def _add(self, write: Callable[[float], object]) -> None:
+        self._unwritten.append(_Entry(write=write, at_s=time.monotonic()))
+        self.flush()
+
+
+def _warn(error: DBAPIError) -> None:
+    log.warning("Postgres cannot be reached; it is written later", error=str(error.orig).strip())
