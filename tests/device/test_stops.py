@@ -1,0 +1,125 @@
+"""A worker that is told to stop does so within 20 s, whatever it waits for, and leaves nothing behind.
+
+All workers start at once, because they mostly wait.
+"""
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from device.lab import Lab, RunningWorker
+from device.rig.faults import Fault
+from device.rig.rig import frozen
+from nnlite.local.processes import ProcessIdentity
+from nnlite.queue.worker import EXIT_FAULT
+from nnlite.quiet import Lock
+
+STOP_S = 20
+#: Only a stop ends such a wait.
+LONG_S = "600"
+NO_ABI = {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_NO_MATCHING_ABIS"}
+
+#: AVD: what it does wrong, and its worker's settings.
+WORKERS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "boots": ({"fault": Fault.NEVER_BOOTS}, {"ANDROID__BOOT_TIMEOUT_S": LONG_S}),
+    "climbs": ({"fault": Fault.BOOT_ANIMATION_STUCK}, {"ANDROID__READY_TIMEOUT_S": "5"}),
+    "cools": (NO_ABI, {"ANDROID__COOL_OFF_S": LONG_S}),
+    "rests": (NO_ABI, {"ANDROID__COOL_OFF_S": "0"}),
+    "stalls": ({}, {"ANDROID__COMMAND_TIMEOUT_S": LONG_S, "ANDROID__TRANSFER_TIMEOUT_S": LONG_S}),
+    "hurries": ({}, {"ANDROID__COMMAND_TIMEOUT_S": LONG_S, "ANDROID__TRANSFER_TIMEOUT_S": LONG_S}),
+    "waits": ({}, {"MEASUREMENT__QUIET_TIMEOUT_S": LONG_S}),
+    "calls": ({}, {"BROKER_URL": "redis://127.0.0.1:1/0"}),
+}
+
+
+@pytest.fixture(scope="module")
+def workers(lab: Lab) -> dict[str, RunningWorker]:
+    """A worker for each AVD, all started together."""
+    for name, (fault, _) in WORKERS.items():
+        if fault:
+            lab.sdk.avd(name).fault(**fault)
+    return {name: lab.worker(f"avd:{name}", pool=name, **settings) for name, (_, settings) in WORKERS.items()}
+
+
+@pytest.fixture
+def lock(lab: Lab) -> Iterator[Lock]:
+    """The lock that a measurement on this machine takes first, held by somebody else."""
+    lock = Lock(lab.folder / "quiet" / "want")
+    assert lock.take()
+    yield lock
+    lock.close()
+
+
+def owned(lab: Lab, worker: RunningWorker) -> list[ProcessIdentity]:
+    """Wait until a worker has its emulator and its adb server, and return them."""
+    device = f"devices/{worker.device.replace(':', '_')}"
+    programs = ("adb-server", "emulator")
+    notes = [lab.folder / device / f"{program}.process.json" for program in programs]
+    lab.wait(lambda: all(note.is_file() and note.read_text() for note in notes), "emulator and adb server")
+    return [lab.process(worker, program) for program in programs]
+
+
+def assert_stops(lab: Lab, worker: RunningWorker, processes: list[ProcessIdentity], state: str) -> None:
+    children = psutil.Process(worker.process.pid).children(recursive=True)
+    assert worker.stop(STOP_S) == 0
+    assert not any(process.alive for process in processes)
+    psutil.wait_procs(children, timeout=5)
+    assert not any(child.is_running() for child in children)
+    row = lab.device(worker.device)
+    assert (row["state"], row["owner_node"]) == (state, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "state"), [("boots", "starting"), ("climbs", "recovering"), ("cools", "cooling_off")]
+)
+def test_while_its_device_is_made_ready_or_healed(lab, workers, name, state):
+    lab.wait_state(workers[name].device, state, timeout_s=150)
+    assert_stops(lab, workers[name], owned(lab, workers[name]), "stopped")
+
+
+def test_while_it_waits_for_a_broker_that_is_away(lab, workers):
+    worker = workers["calls"]
+    lab.wait_state(worker.device, "ready", timeout_s=150)
+    lab.wait(lambda: "Cannot connect to redis" in worker.log.read_text(), "search for the broker")
+    assert_stops(lab, worker, owned(lab, worker), "stopped")
+
+
+def test_while_it_waits_for_a_quiet_machine(lab, workers, lock):
+    worker = workers["waits"]
+    lab.wait_state(worker.device, "ready", timeout_s=150)
+    (row,) = lab.enqueue(pool="waits")
+    lab.wait(lambda: lab.benchmark(row)["stage"] == "quiet", "wait for quiet")
+    assert_stops(lab, worker, owned(lab, worker), "stopped")
+    assert [outcome for outcome, _ in lab.attempts(row)] == ["released"]
+
+
+def test_while_its_emulator_is_frozen(lab, workers):
+    worker = workers["stalls"]
+    lab.wait_state(worker.device, "ready", timeout_s=150)
+    with frozen(lab.pid(worker, "emulator")):
+        (row,) = lab.enqueue(pool="stalls")
+        lab.wait(lambda: lab.benchmark(row)["stage"] == "push", "push")
+        assert_stops(lab, worker, owned(lab, worker), "stopped")
+    assert [outcome for outcome, _ in lab.attempts(row)] == ["released"]
+
+
+def test_a_second_signal_ends_it_at_once(lab, workers):
+    worker = workers["hurries"]
+    lab.wait_state(worker.device, "ready", timeout_s=150)
+    programs = owned(lab, worker)
+    with frozen(lab.pid(worker, "emulator")):
+        (row,) = lab.enqueue(pool="hurries")
+        lab.wait(lambda: lab.benchmark(row)["stage"] == "push", "push")
+        worker.process.send_signal(signal.SIGTERM)
+        lab.wait(lambda: lab.benchmark(row)["state"] == "queued", "released row")
+        assert worker.stop(STOP_S) == EXIT_FAULT
+    lab.wait(lambda: not any(program.alive for program in programs), "end of what it owned")
+
+
+def test_while_its_device_is_in_quarantine_which_lasts(lab, workers):
+    worker = workers["rests"]
+    lab.wait_state(worker.device, "quarantined", timeout_s=150)
+    assert_stops(lab, worker, [], "quarantined")
