@@ -7,12 +7,14 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from integration.canned import CONTEXT, finish_conversion, stored_canary
 from integration.conftest import Cluster, living_owner
 from nnlite.artifacts import ArtifactStore
 from nnlite.queue.work import Outcome, Station, work
 from nnlite.queue.worker import EXIT_FAULT
+from nnlite.results.database import engine_for
 from nnlite.results.devices import device_row, record_device_state, release_device
 from nnlite.settings import AndroidSettings, PhoneSettings, Settings
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault, Stage, WorkKind
@@ -273,3 +275,54 @@ def test_a_stop_in_the_middle_of_a_climb_ends_it(cluster, the, device):
     the.settings = the.settings.model_copy(update={"android": AndroidSettings(cool_off_s=600)})
     assert the.keep(consuming(the)) == 0
     assert device_row(cluster.engine, device.name).state is DeviceStatus.STOPPED
+
+
+def test_what_postgres_misses_of_a_climb_is_written_when_it_is_back(cluster, the, device, row):
+    there, away = the.engine, engine_for("postgresql://nobody@127.0.0.1:1/none", 1)
+
+    def rung(name: str, engine: Engine) -> Rung:
+        def climb() -> None:
+            device.climbed.append(name)
+            the._journal.engine = engine
+
+        return Rung(name=name, climb=climb)
+
+    device.rungs = lambda: (rung("one", away), rung("two", away), rung("three", there))
+    device.found = [None, Fault.OFFLINE, Fault.BOOT_TIMEOUT]
+
+    def consume() -> int:
+        the._journal.engine = away
+        return consuming_once()
+
+    consuming_once = consuming(the, row)
+    the.keep(consume)
+    the._journal.engine = there
+    assert the._journal.flush()
+    ((fault, rungs, healed, benchmark),) = incidents(cluster)
+    assert (fault, rungs, healed, benchmark) == ("app_hung", ["one", "two", "three"], True, row)
+    (written,) = cluster.rows("SELECT reason, duration_ns FROM incident")
+    assert "boot_timeout: toy: boot_timeout" in written["reason"]
+    assert written["duration_ns"] > 0
+    away.dispose()
+
+
+def test_a_worker_whose_postgres_is_away_does_not_pass_over_a_quarantine(cluster, the, device):
+    record_device_state(
+        cluster.engine, device.name, device.kind, device.pool, DeviceStatus.QUARANTINED, owner_node=None
+    )
+    there, away = the.engine, engine_for("postgresql://nobody@127.0.0.1:1/none", 1)
+    the._journal.engine = away
+    looks = []
+    pause = the._pause
+
+    def look_then_pause(seconds: float, why: str) -> None:
+        looks.append(why)
+        the._journal.engine = there
+        if why == "quarantined":
+            the.stop.set()
+        pause(seconds, why)
+
+    the._pause = look_then_pause
+    assert the.keep(lambda: pytest.fail("took work")) == 0
+    assert looks == ["for Postgres", "quarantined"]
+    away.dispose()

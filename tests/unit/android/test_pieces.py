@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlite.results.report import Output, RunFile, RunReport
-from nnlite.vocabulary import Stage
-from nnlite_benchmark.android.delegation import delegations
+from nnlite.results.report import Delegation, Output, RunFile, RunReport
+from nnlite.vocabulary import Backend, Stage
+from nnlite_benchmark.android.delegation import agreed_delegation, delegations, logged_delegation
 from nnlite_benchmark.android.pieces import MAX_FILES, Piece, PieceCollector, check_files, file_names
 
 
@@ -156,3 +156,32 @@ def test_any_log_gives_valid_counts(name, taken, total):
     )
 
     assert all(0 <= d.delegated_nodes < 2**53 for d in delegations(name + text))
+
+
+def counted(nodes):
+    return Delegation(delegate="d", delegated_nodes=nodes, total_nodes=9, counted_from="log")
+
+
+@pytest.mark.parametrize(
+    ("told", "logged", "agreed"),
+    [(5, 5, 5), (5, 3, 3), (3, 5, 3), (None, 3, 3), (5, None, 5), (None, None, None)],
+)
+def test_of_two_counts_that_differ_the_smaller_is_believed(told, logged, agreed):
+    given = [None if nodes is None else counted(nodes) for nodes in (told, logged)]
+    found = agreed_delegation(*given)
+    assert (found and found.delegated_nodes) == agreed
+
+
+def test_a_delegate_that_took_several_parts_took_their_sum():
+    line = "Replacing {} out of 9 node(s) with delegate ({}) node, yielding {} partitions."
+    text = "\n".join(
+        line.format(*values)
+        for values in [
+            (2, "TfLiteGpuDelegateV2", 3),
+            (9, "TfLiteXNNPackDelegate", 1),
+            (4, "TfLiteGpuDelegateV2", 2),
+        ]
+    )
+    found = logged_delegation(text, Backend.GPU)
+    assert (found.delegated_nodes, found.total_nodes, found.partitions) == (6, 9, 5)
+    assert logged_delegation(text, Backend.NPU) is None
