@@ -239,6 +239,38 @@ def test_a_foreign_server_that_scans_finds_the_phone_and_not_our_emulator_and_ou
     assert [device.serial for device in bench.server.wire.device_list()] == [bench.emulator.serial]
 
 
+# the emulator
+
+
+def command_line(emulator: Emulator) -> list[str]:
+    process = psutil.Process(emulator.pid)
+    wait_until(
+        lambda: "-avd" in process.cmdline(), "a command line, which a process lacks while it becomes one"
+    )
+    return process.cmdline()
+
+
+def test_a_restart_is_cold_where_starts_are_from_a_snapshot(bench: Bench, tmp_path: Path) -> None:
+    settings = bench.settings.emulator.model_copy(update={"snapshot_boot": True})
+    emulator = Emulator("snappy", settings, bench.settings.home, tmp_path)
+    try:
+        emulator.start(bench.server.port, NEVER)
+        commands = [command_line(emulator)]
+        for rung in emulator.restarts(bench.shell(), lambda: 7777, NEVER):
+            rung.climb()
+            commands.append(command_line(emulator))
+        environment = psutil.Process(emulator.pid).environ()
+    finally:
+        emulator.stop()
+    flags = ("-no-snapshot", "-no-snapshot-save", "-wipe-data")
+    assert [[flag for flag in flags if flag in command] for command in commands] == [
+        ["-no-snapshot-save"],
+        ["-no-snapshot"],
+        ["-no-snapshot", "-wipe-data"],
+    ]
+    assert environment["ANDROID_ADB_SERVER_PORT"] == "7777", "of the time of the climb"
+
+
 # a device that is not there
 
 

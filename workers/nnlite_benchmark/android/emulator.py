@@ -79,10 +79,13 @@ class Emulator:
         """Of its process, while it runs."""
         return self._process.pid
 
-    def start(self, server_port: int, stop: threading.Event, *, wipe: bool = False) -> None:
+    def start(self, server_port: int, stop: threading.Event) -> None:
         """Start it in its turn unless it runs; raises `emulator_failed`, Stopped."""
-        if self._process.alive and not wipe:
-            return
+        if not self._process.alive:
+            quick = self._settings.snapshot_boot
+            self._start(server_port, stop, "-no-snapshot-save" if quick else "-no-snapshot")
+
+    def _start(self, server_port: int, stop: threading.Event, *boot: str) -> None:
         self._end(self._settings.stop_timeout_s)
         if removed := avd.remove_stale_locks(self._avd):
             log.info("stale locks of the AVD are removed", avd=self.name, locks=removed)
@@ -91,13 +94,13 @@ class Emulator:
             raise Stopped("stopped before the emulator's turn to start")
         try:
             self._ports = PortPair.take(self._home / "ports", self._settings.first_port)
-            self._process.start(self._command_line(self._ports, wipe=wipe), self._environment(server_port))
+            self._process.start(self._command_line(self._ports, *boot), self._environment(server_port))
         except OSError as error:
             raise emulator_failure(
                 Fault.EMULATOR_FAILED, f"the emulator of {self.name} cannot be started: {error}", ""
             ) from error
         self._keep_to_cores()
-        log.info("emulator started", avd=self.name, port=self._ports.console, pid=self.pid, wipe=wipe)
+        log.info("emulator started", avd=self.name, port=self._ports.console, pid=self.pid, boot=boot)
 
     def announce(self, wire: Wire) -> None:
         """Tell the adb server, which does not scan, where the emulator's adbd listens."""
@@ -115,15 +118,14 @@ class Emulator:
             )
 
     def restarts(self, shell: Shell, server_port: Callable[[], int], stop: threading.Event) -> Sequence[Rung]:
-        """Restart it cold; wipe its data."""
+        """Restart it cold, whatever the settings say of snapshots; wipe its data."""
 
-        def restart(*, wipe: bool) -> None:
-            self._end(self._settings.stop_timeout_s)
-            self.start(server_port(), stop, wipe=wipe)
+        def restart(*boot: str) -> None:
+            self._start(server_port(), stop, "-no-snapshot", *boot)
 
         return (
-            Rung(name="restart the emulator", climb=lambda: restart(wipe=False)),
-            Rung(name="wipe its data", climb=lambda: restart(wipe=True)),
+            Rung(name="restart the emulator", climb=restart),
+            Rung(name="wipe its data", climb=lambda: restart("-wipe-data")),
         )
 
     def stop(self) -> None:
@@ -142,19 +144,18 @@ class Emulator:
             self._ports.release()
             self._ports = None
 
-    def _command_line(self, ports: PortPair, *, wipe: bool) -> list[str]:
+    def _command_line(self, ports: PortPair, *boot: str) -> list[str]:
         settings = self._settings
         return [
             str(avd.emulator_program(self._sdk)),
             *("-avd", self.name),
             *("-port", str(ports.console)),
             *("-no-window", "-no-audio", "-no-boot-anim"),
-            "-no-snapshot-save" if settings.snapshot_boot else "-no-snapshot",
+            *boot,
             *("-gpu", settings.gpu),
             *("-memory", str(settings.memory_mb)),
             *("-cores", str(settings.cores)),
             *(() if settings.acceleration else ("-accel", "off")),
-            *(("-wipe-data",) if wipe else ()),
         ]
 
     def _environment(self, server_port: int) -> dict[str, str]:
