@@ -43,6 +43,7 @@ def build_root(
     _processes(root, boot_id)
     _sensors(root / "sys", with_clocks=sensors)
     _data(root, home / "data")
+    _checkout(root)
     rig = root / "rig"
     bind(Path(__file__).with_name("bin"), rig / "bin", read_only=True)
     bind(UNPACKED, rig / "adbd", read_only=True)
@@ -76,6 +77,10 @@ def _programs(root: Path) -> None:
             (root / name).symlink_to(path.readlink())
         elif path.is_dir():
             bind(path, root / name, read_only=True)
+
+
+def _checkout(root: Path) -> None:
+    """Show the checkout and its Python where they lie, be that below a folder that a device has itself."""
     for folder in (CHECKOUT, Path(sys.base_prefix)):
         if not folder.is_relative_to("/usr"):
             bind(folder, root / folder.relative_to("/"), read_only=True)
