@@ -125,7 +125,7 @@ def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
     """Register the one task of `plan`: thin, late acknowledged, never failing for Celery."""
 
     @app.task(  # type: ignore[untyped-decorator]
-        name=task_name(plan.kind), bind=True, acks_late=True, max_retries=None
+        name=task_name(plan.kind), bind=True, acks_late=True, max_retries=None, shared=False
     )
     def task(self: Task, row: str, *label: str) -> str:
         vitals.alive()

