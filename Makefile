@@ -86,8 +86,13 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
 
 test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests (unit, integration, end to end, virtual devices)
-	$(WITH_LEMUR) $(BIN)/pytest
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target test-devices
+	@mkdir -p build
+	@# Tests on devices mostly wait: beside the others. Their output comes at the end.
+	@trap 'kill $$devices 2>/dev/null || true' EXIT; \
+	$(MAKE) --no-print-directory --jobs 3 --output-sync=target test-devices >build/test-devices.log 2>&1 & devices=$$!; \
+	$(WITH_LEMUR) $(BIN)/pytest; others=$$?; \
+	wait $$devices; devices_status=$$?; devices=; cat build/test-devices.log; \
+	exit $$((others | devices_status))
 
 # They mostly wait: side by side, each in a network of its own.
 DEVICE_TESTS := $(wildcard tests/device/test_*.py)

@@ -163,6 +163,19 @@ def test_a_fault_gives_the_work_back_and_the_first_rung_that_helps_heals_it(clus
     assert written["canary_ns"] == device.canary_ns
 
 
+def test_a_fault_that_comes_back_at_once_is_healed_one_rung_higher(cluster, the, device, row):
+    device.in_run = Fault.OFFLINE
+    the.keep(consuming(the, row, row))
+    assert device.climbed == ["reconnect", "restart the emulator"]
+    assert [rungs for _, rungs, _, _ in incidents(cluster)] == [["reconnect"], ["restart the emulator"]]
+
+
+def test_an_app_that_crashes_again_does_not_speak_against_the_device(cluster, the, device, row):
+    device.in_run = Fault.APP_CRASHED
+    the.keep(consuming(the, row, row))
+    assert device.climbed == ["reconnect", "reconnect"]
+
+
 def test_a_device_that_does_not_come_up_is_healed_before_it_takes_work(cluster, the, device, row):
     device.found = [Fault.BOOT_TIMEOUT, Fault.BOOT_TIMEOUT, None]
     taken = []

@@ -59,6 +59,7 @@ class Benchmarker:
     fault: Faulted | None = field(default=None, init=False)
     #: Why the device is to rest before it takes more work.
     rest: str | None = field(default=None, init=False)
+    _finished: bool = field(default=False, init=False)
 
     def perform(self, claim: Claim) -> Result:
         """Return the result of one attempt at a benchmark.
@@ -90,7 +91,13 @@ class Benchmarker:
                 measurements=reports,
             )
             self._store(report, claim)
+            self._finished = True
         return Result(write=lambda connection: record_benchmark(connection, claim, report))
+
+    def take_finished(self) -> bool:
+        """Return whether a benchmark was finished since this was asked last."""
+        finished, self._finished = self._finished, False
+        return finished
 
     def after(self, claim_id: uuid.UUID) -> None:
         """Take no more work with a device that is at fault or should rest: nothing is healed in a task."""

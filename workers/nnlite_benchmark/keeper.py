@@ -16,7 +16,7 @@ from nnlite.failures import NnliteError
 from nnlite.queue.worker import EXIT_FAULT
 from nnlite.quiet import Stopped
 from nnlite.settings import Settings
-from nnlite.vocabulary import DeviceKind, DeviceStatus
+from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault
 from nnlite_benchmark.benchmarker import Benchmarker, Faulted
 from nnlite_benchmark.device import Device, DeviceFailure, Rung
 from nnlite_benchmark.journal import Journal
@@ -28,6 +28,10 @@ START_ANEW: Final = "start the worker anew"
 COOL_OFF: Final = "cool off"
 #: Between two looks at a quarantined device's row, or for a Postgres that is away, seconds.
 _RELEASE_POLL_S: Final = 5.0
+
+
+#: Faults of a run that the artifact may have caused: they do not speak against the device twice.
+_OF_THE_RUN: Final = frozenset({Fault.APP_CRASHED, Fault.APP_HUNG, Fault.BAD_REPORT, Fault.PROCESS_DIED})
 
 
 class StartAnewError(NnliteError):
@@ -50,6 +54,8 @@ class Keeper:
     stop: threading.Event
     #: A start after the last rung: what does not heal now is quarantined.
     _last_try: bool = field(default=False, init=False)
+    #: Rungs that are left out: they healed a fault that came back before a benchmark was finished.
+    _rungs_spent: int = field(default=0, init=False)
     _journal: Journal = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +136,8 @@ class Keeper:
         )
         self._journal.state(DeviceStatus.FAULTY, reason=failure.reason)
         self._journal.incident(fault)
+        if self.benchmarker.take_finished() or failure.fault in _OF_THE_RUN:
+            self._rungs_spent = 0
         climbed = self._wait_while_away(failure)
         if climbed is not None and not self._last_try:
             climbed = self._climb(climbed)
@@ -139,8 +147,12 @@ class Keeper:
         self._give_up(climbed)
 
     def _climb(self, failure: DeviceFailure) -> DeviceFailure | None:
-        """Climb rung by rung; return None when the device is ready, else the last failure."""
-        for rung in self.device.rungs():
+        """Climb rung by rung; return None when the device is ready, else the last failure.
+
+        A fault that came back at once is not healed by the rung that seemed to heal it.
+        """
+        for rung in self.device.rungs()[self._rungs_spent :]:
+            self._rungs_spent += 1
             log.warning("climbing", device=self.device.name, rung=rung.name)
             self._journal.state(DeviceStatus.RECOVERING, reason=failure.reason)
             self._journal.rung(rung.name)

@@ -187,6 +187,7 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
             without_gossip=True,
             without_mingle=True,
             loglevel=settings.log_level,
+            quiet=True,  # no banner: it would come again after every fault of a device
         )
         worker.start()
         return int(worker.exitcode or 0)

@@ -32,7 +32,7 @@ class Fault(StrEnum):
     # wires; an occurrence of the first two is a connection that met it and was given up by the host
     OFFLINE = "offline"  # accepts the connection, says nothing
     UNAUTHORIZED = "unauthorized"  # asks for a key for ever
-    DIES_MID_PUSH = "dies_mid_push"  # adbd is killed after the first data of a push
+    DIES_MID_PUSH = "dies_mid_push"  # adbd is killed after data of a push; `every` counts packets of data
     DIES_MID_RUN = "dies_mid_run"  # adbd is killed when the app's timed runs begin
     SHELL_HANGS = "shell_hangs"  # shell commands start and never end [command="": those that contain it]
     # app; also [runs="any"|"benchmark"|"canary", backend="": all]

@@ -110,11 +110,10 @@ class Emulator:
     def check(self) -> None:
         """Raise `emulator_gone` if its process has ended."""
         if not self._process.alive:
-            status = self._process.exit_status
             raise emulator_failure(
                 Fault.EMULATOR_GONE,
-                f"the emulator of {self.name} has ended (exit status {status})",
-                self._process.log_tail(),
+                f"the emulator of {self.name} {self._process.how_it_ended}",
+                self._process.log_tail() if (self._process.exit_status or 0) >= 0 else "",
             )
 
     def restarts(self, shell: Shell, server_port: Callable[[], int], stop: threading.Event) -> Sequence[Rung]:

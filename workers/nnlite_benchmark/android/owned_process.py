@@ -54,6 +54,19 @@ class OwnedProcess:
         """Its exit status, or minus the signal that ended it; None: it runs, or never ran."""
         return self._process.poll() if self._process is not None else None
 
+    @property
+    def how_it_ended(self) -> str:
+        """Say how it ended, or that it does not run, as the end of a sentence."""
+        status = self.exit_status
+        if status is None:
+            return "does not run"
+        if status >= 0:
+            return f"ended with exit status {status}"
+        try:
+            return f"was ended by {signal.Signals(-status).name}"
+        except ValueError:
+            return f"was ended by signal {-status}"
+
     def start(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it; a leftover of an earlier worker is ended first.
 

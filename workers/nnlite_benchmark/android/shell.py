@@ -245,7 +245,7 @@ class Shell:
         """Say which fault it is: the server is asked what it knows of the device now."""
         details = {"command": what[:2000], "serial": self.serial, "error": str(error)[:2000]}
         state = self.state()
-        reason = f"{self.serial}: `{_short(what)}`: {error or type(error).__name__}"
+        reason = f"{self.serial}: `{_short(what)}`: {str(error) or 'the connection broke off'}"
         if state != "device":
             return DeviceFailure(fault_of_state(state), self.stage, reason, details)
         if isinstance(error, AdbTimeout | TimeoutError):
