@@ -85,21 +85,24 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite fetch
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
 
-test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests (unit, integration, end to end, virtual devices)
-	@mkdir -p build
-	@# Tests on devices mostly wait: beside the others. Their output comes at the end.
-	@trap 'kill $$devices 2>/dev/null || true' EXIT; \
-	$(MAKE) --no-print-directory --jobs 3 --output-sync=target test-devices >build/test-devices.log 2>&1 & devices=$$!; \
-	$(WITH_LEMUR) $(BIN)/pytest; others=$$?; \
-	wait $$devices; devices_status=$$?; devices=; cat build/test-devices.log; \
-	exit $$((others | devices_status))
+# Most tests wait more than they compute: three groups at a time, each printed when it is done.
+test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
+	@echo "About eight minutes; the output of each group comes when it is done."
+	@$(MAKE) --no-print-directory --jobs 3 --keep-going --output-sync=target \
+	  test-rooms test-end-to-end test-devices
 
-# They mostly wait: side by side, each in a network of its own.
+test-rooms: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of rooms and of the app only
+	$(WITH_LEMUR) $(BIN)/pytest tests/unit tests/integration tests/android_app
+
+# Each in a network of its own.
 DEVICE_TESTS := $(wildcard tests/device/test_*.py)
-.PHONY: test-devices $(DEVICE_TESTS)
+.PHONY: test-rooms test-devices test-end-to-end $(DEVICE_TESTS)
 test-devices: $(DEVICE_TESTS) ## Run the tests on virtual devices only
 $(DEVICE_TESTS): $(INSTALLED) $(RIG)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $@
+
+test-end-to-end: $(INSTALLED) $(LEMUR) ## Run the tests of the whole chain on this machine only
+	$(WITH_LEMUR) $(BIN)/pytest tests/end_to_end
 
 test-unit: $(INSTALLED) ## Run the tests that need no server
 	$(BIN)/pytest tests/unit

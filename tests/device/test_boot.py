@@ -29,6 +29,12 @@ FAULTS: dict[str, dict[str, Any]] = {
     "update": {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_UPDATE_INCOMPATIBLE"},
     "space": {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_INSUFFICIENT_STORAGE"},
     "busy": {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_ABORTED", "times": 1},
+    "downgrade": {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_VERSION_DOWNGRADE", "times": 1},
+    "certificates": {
+        "fault": Fault.INSTALL_FAILS,
+        "reason": "INSTALL_PARSE_FAILED_NO_CERTIFICATES",
+        "until": Until.WIPE,
+    },
     "abis": {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_NO_MATCHING_ABIS"},
     "locked": {},
 }
@@ -65,6 +71,7 @@ def ready(lab: Lab, worker: RunningWorker) -> list[tuple[str, list[str], bool]]:
         ("never-boots", "boot_timeout", [*ADB, RESTART]),
         ("animation", "boot_timeout", [*ADB, RESTART]),
         ("corrupt", "boot_timeout", [*ADB, RESTART, WIPE]),
+        ("certificates", "install_failed", [*ADB, RESTART, WIPE]),
         ("stays", "not_responding", [*ADB, RESTART]),
         ("offline", "offline", [*ADB, RESTART]),
         ("unauthorized", "unauthorized", [*ADB, RESTART]),
@@ -74,7 +81,7 @@ def test_what_a_restart_or_a_wipe_heals_is_healed_and_written_down(lab, workers,
     assert ready(lab, workers[avd]) == [(fault, rungs, True)]
 
 
-@pytest.mark.parametrize("avd", ["slow", "dialog", "update", "space", "busy", "locked"])
+@pytest.mark.parametrize("avd", ["slow", "dialog", "update", "space", "busy", "downgrade", "locked"])
 def test_what_the_worker_copes_with_is_no_incident(lab, workers, avd):
     assert ready(lab, workers[avd]) == []
     (row,) = lab.enqueue(pool=avd)
