@@ -59,7 +59,7 @@ ANDROID_TESTS := $(ANDROID)/.fetched
 TFLITE_ENV := $(TEST_HOME)/tflite-2.16
 TFLITE := $(TFLITE_ENV)/.installed
 
-apk: $(APK) ## Build the Android benchmark app (a JDK, Node and Debian's apt)
+apk: $(APK) ## Build the Android benchmark app (a JDK, Maven, Node and Debian's apt)
 	@echo "Workers take $(CURDIR)/$(APK) with NNLITE_ANDROID__APK, or as nnlite-benchmark.apk in NNLITE_HOME."
 
 $(APK): android_app/build.py android_app/dependencies.toml android_app/gradle.properties \

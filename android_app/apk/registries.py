@@ -1,7 +1,8 @@
 """How files come from their registries: by the registries' own clients, as this machine has configured them.
 
-No client installs anything, and each keeps its caches below the folder that it
-is given. Nothing is trusted here: hashes are checked by `cache`.
+Each keeps its caches below the folder that it is given, and only Maven itself is
+ever installed, for root where it is missing. Nothing is trusted here: hashes
+are checked by `cache`.
 """
 
 import os
@@ -20,8 +21,6 @@ from apk.lock import Dependency, Registry
 
 #: Base URL of a Maven repository to load from without Maven.
 MAVEN_REPOSITORY: Final = "NNLITE_MAVEN_REPOSITORY"
-#: Maven's own default, for machines that have no Maven.
-MAVEN_CENTRAL: Final = "https://repo.maven.apache.org/maven2"
 TIMEOUT_S: Final = 600.0
 DEPENDENCY_PLUGIN: Final = "3.6.1"
 
@@ -38,10 +37,12 @@ def fetch(dependencies: Sequence[Dependency], folder: Path) -> None:
 
 
 def _maven(dependencies: Sequence[Dependency], folder: Path) -> None:
-    if os.environ.get(MAVEN_REPOSITORY) or not shutil.which("mvn"):
+    if base := os.environ.get(MAVEN_REPOSITORY):
         for dependency in dependencies:
-            _download(dependency, folder)
+            _download(dependency, folder, base)
         return
+    if not shutil.which("mvn"):
+        _install_maven()
     items = "".join(
         f"<artifactItem><groupId>{group}</groupId><artifactId>{artifact}</artifactId>"
         f"<version>{version}</version><type>{kind}</type></artifactItem>"
@@ -66,14 +67,26 @@ def _maven(dependencies: Sequence[Dependency], folder: Path) -> None:
         str(project),
         "dependency:copy",
     ]
-    way_out = f"To load without Maven, set {MAVEN_REPOSITORY} to a repository, such as {MAVEN_CENTRAL}."
+    way_out = f"To load without Maven, set {MAVEN_REPOSITORY} to the URL of a repository."
     run(command, timeout_s=TIMEOUT_S, way_out=way_out)
 
 
-def _download(dependency: Dependency, folder: Path) -> None:
+def _install_maven() -> None:
+    """Install Debian's Maven where that is allowed.
+
+    Raises:
+        BuildError: it is not; says what to do.
+    """
+    way_out = f"Install it (apt-get install maven), or set {MAVEN_REPOSITORY} to the URL of a repository."
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise BuildError(f"Maven is missing. {way_out}")
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", "maven"]):
+        run(["apt-get", "-q", *command], timeout_s=TIMEOUT_S, way_out=way_out)
+
+
+def _download(dependency: Dependency, folder: Path, base: str) -> None:
     """Load a file over HTTPS from where every Maven repository keeps it."""
     group, artifact, version, _ = dependency.coordinate.split(":")
-    base = os.environ.get(MAVEN_REPOSITORY) or MAVEN_CENTRAL
     url = "/".join([base.rstrip("/"), *group.split("."), artifact, version, dependency.name])
     if not url.startswith("https://"):
         raise BuildError(f"{MAVEN_REPOSITORY} is {base}: only https is taken")
