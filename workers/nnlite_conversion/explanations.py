@@ -8,7 +8,9 @@ import urllib.error
 from collections.abc import Iterator
 
 from nnlite.catalog.model import ModelSpec
+from nnlite.failures import Failure, FailureClass
 from nnlite.settings import PREFIX
+from nnlite.vocabulary import Stage
 
 #: Longest part of a foreign error message that goes into a reason, characters.
 MAX_SUMMARY = 300
@@ -22,6 +24,13 @@ _DOWNLOAD_TEXT = re.compile(
     r"huggingface\.co|HF_HUB_OFFLINE|offline mode|Temporary failure in name resolution", re.I
 )
 _NETWORK_MODULES = ("huggingface_hub", "requests", "urllib3", "httpx")
+
+
+def explained(stage: Stage, error: BaseException, reason: str) -> Exception:
+    """Return the failure that `error` means; what is the machine's fault stays as it is."""
+    if isinstance(error, MemoryError) or is_full_disk(error):
+        return error  # type: ignore[return-value]
+    return Failure(FailureClass.MODEL, stage, f"{reason}: {summary(error)}", details(error))
 
 
 def of_import(error: BaseException) -> str:

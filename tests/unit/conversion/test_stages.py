@@ -6,7 +6,7 @@ import torch
 from nnlite.catalog.model import ModelSpec
 from nnlite.failures import Failure, FailureClass
 from nnlite.vocabulary import Precision, Stage
-from nnlite_conversion import stages
+from nnlite_conversion import loading, stages
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.quantization import UnsupportedPrecision, check_precisions
 
@@ -51,7 +51,7 @@ def network(body):
 
 
 def test_a_model_is_built_run_and_counted(tmp_path):
-    loaded, parameters = stages.load(job(), tmp_path)
+    loaded, parameters = loading.load(job(), tmp_path)
 
     assert parameters == 3 * 4 + 4
     assert loaded.image.shape == (1, 8, 6, 3)
@@ -60,8 +60,8 @@ def test_a_model_is_built_run_and_counted(tmp_path):
 
 
 def test_weights_are_the_same_each_time_and_the_hash_tells_others(tmp_path):
-    first, again = (stages.load(job(), tmp_path)[0].state_dict_sha256 for _ in range(2))
-    other = stages.load(job(GOOD.replace("self.scale =", "torch.rand(1); self.scale =")), tmp_path)[0]
+    first, again = (loading.load(job(), tmp_path)[0].state_dict_sha256 for _ in range(2))
+    other = loading.load(job(GOOD.replace("self.scale =", "torch.rand(1); self.scale =")), tmp_path)[0]
 
     assert first == again != other.state_dict_sha256
 
@@ -69,12 +69,12 @@ def test_weights_are_the_same_each_time_and_the_hash_tells_others(tmp_path):
 def test_a_lazy_model_is_counted_after_its_first_forward(tmp_path):
     code = GOOD.replace("torch.nn.Linear(in_shape[1], ", "torch.nn.LazyLinear(")
 
-    assert stages.load(job(code), tmp_path)[1] == 3 * 4 + 4
+    assert loading.load(job(code), tmp_path)[1] == 3 * 4 + 4
 
 
 def test_a_model_above_the_parameter_limit_is_left_out_and_not_failed(tmp_path):
-    with pytest.raises(stages.LeftOut) as left_out:
-        stages.load(job(max_parameters=15), tmp_path)
+    with pytest.raises(loading.LeftOut) as left_out:
+        loading.load(job(max_parameters=15), tmp_path)
 
     assert left_out.value.parameters == 16
     assert "16 parameters, above the limit of 15 (NNLITE_CATALOG__MAX_PARAMETERS)" in left_out.value.reason
@@ -101,33 +101,33 @@ def test_a_model_above_the_parameter_limit_is_left_out_and_not_failed(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_what_a_model_cannot_do_is_final_and_says_why(tmp_path, code, reason):
     with pytest.raises(Failure, match=reason) as failure:
-        stages.load(job(code), tmp_path)
+        loading.load(job(code), tmp_path)
 
     assert (failure.value.failure_class, failure.value.stage) == (FailureClass.MODEL, Stage.LOAD)
 
 
 def test_weights_of_another_kind_are_refused_by_name(tmp_path):
     with pytest.raises(Failure, match="'deadbeef' cannot be loaded yet; supported: init:seed=0"):
-        stages.load(job(weights="deadbeef"), tmp_path)
+        loading.load(job(weights="deadbeef"), tmp_path)
 
 
 def test_a_model_without_any_input_shape_is_refused(tmp_path):
     with pytest.raises(Failure, match="no input shape is known"):
-        stages.load(job(input_shape=None), tmp_path)
+        loading.load(job(input_shape=None), tmp_path)
 
 
 def test_memory_and_full_disks_are_never_the_models_fault(tmp_path):
     with pytest.raises(MemoryError):
-        stages.load(job("raise MemoryError"), tmp_path)
+        loading.load(job("raise MemoryError"), tmp_path)
     with pytest.raises(OSError, match="No space left"):
-        stages.load(job("raise OSError(28, 'No space left on device')"), tmp_path)
+        loading.load(job("raise OSError(28, 'No space left on device')"), tmp_path)
 
 
 def test_control_flow_on_values_is_refused_at_export(tmp_path):
     code = network("return x if x.sum() > 0 else x * 2")
 
     with pytest.raises(Failure, match="depends on the input's values") as failure:
-        stages.export(stages.load(job(code), tmp_path)[0])
+        stages.export(loading.load(job(code), tmp_path)[0])
 
     assert failure.value.stage is Stage.EXPORT
 
@@ -136,7 +136,7 @@ def test_control_flow_on_values_is_refused_at_export(tmp_path):
 def test_the_names_of_the_rewrites_used_are_kept(tmp_path):
     code = network("return torch.nn.functional.adaptive_max_pool2d(x, 2)")
 
-    _, rewrites = stages.export(stages.load(job(code), tmp_path)[0])
+    _, rewrites = stages.export(loading.load(job(code), tmp_path)[0])
 
     assert rewrites == ("adaptive_max_pool2d",)
 
@@ -152,7 +152,7 @@ def test_seeding_reaches_every_generator_that_models_use():
     import numpy as np
 
     def draw():
-        stages.seed_everything(1)
+        loading.seed_everything(1)
         return random.random(), float(np.random.rand()), float(torch.rand(1))
 
     assert draw() == draw()
