@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nnlite.catalog.configuration import BEST
 from nnlite.catalog.model import canonical_json
 from nnlite.failures import NnliteError
 from nnlite.queue.app import DEFAULT_PRIORITY, PRIORITIES
@@ -11,6 +12,11 @@ from nnlite.vocabulary import Backend, Precision
 
 #: Pool of the machine itself.
 HOST_POOL = "host"
+
+
+#: Fields that came later, and what they are where nobody says anything: then they are no part of a request,
+#: so that names derived and requests stored before they came stay what they are.
+_ADDED = {"path": (), "configs": BEST}
 
 
 class RequestError(NnliteError):
@@ -36,11 +42,17 @@ class Request:
     #: Only trials with this transform, this dataset; None: the catalogue's choice.
     transform: str | None = None
     dataset: str | None = None
+    #: Where the source's files lie, absolute; empty: the source knows, or needs none.
+    path: tuple[str, ...] = ()
+    #: How many configurations of each architecture: `best`, `all` or a number.
+    configs: str = BEST
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+            if key not in _ADDED or value != _ADDED[key]
         }
 
     def default_name(self) -> str:

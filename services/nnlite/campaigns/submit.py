@@ -119,11 +119,11 @@ def _check_same(connection: Connection, campaign: uuid.UUID, name: str, request:
     stands_for = connection.scalar(text("SELECT request FROM campaign WHERE id = :id"), {"id": campaign})
     asked = request.as_dict()
     if stands_for != asked:
-        differing = sorted(key for key in asked if stands_for.get(key) != asked[key])
+        differing = sorted(key for key in stands_for | asked if stands_for.get(key) != asked.get(key))
         first = differing[0]
         raise RequestError(
             f"campaign {name!r} was submitted with {first}={stands_for.get(first)!r}, now {first} is "
-            f"{asked[first]!r}; choose another --name, or repeat the first request to resume it"
+            f"{asked.get(first)!r}; choose another --name, or repeat the first request to resume it"
         )
 
 

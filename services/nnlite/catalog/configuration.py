@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 #: Trials with at most this batch size are preferred; it leaves no model out, as conversion is batch 1.
 PREFERRED_BATCH = 32
 
+#: One configuration of each architecture: the one that the choice falls on.
+BEST = "best"
+
 #: What is recorded of a trial beside its configuration.
 NOT_CONFIGURATION = frozenset({"accuracy", "duration", "uid"})
 

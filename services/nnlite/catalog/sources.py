@@ -2,6 +2,7 @@
 
 import inspect
 from importlib.metadata import entry_points
+from typing import Any
 
 from nnlite.catalog.model import CatalogError, ModelSource
 from nnlite.settings import Settings
@@ -15,13 +16,13 @@ def source_names() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
-def load_source(name: str, settings: Settings, **overrides: str | None) -> ModelSource:
+def load_source(name: str, settings: Settings, **overrides: Any) -> ModelSource:
     """Make the source called `name`.
 
     Args:
         name: as the entry point is called.
         settings: passed on.
-        overrides: what the user asked of this source, such as `transform`; None is not passed on.
+        overrides: what the user asked of this source, such as `transform` or `path`; None is not passed on.
 
     Raises:
         CatalogError: there is no such source, it cannot be loaded, or it knows no such override.

@@ -10,6 +10,7 @@ import typer
 from nnlite.campaigns import control
 from nnlite.campaigns.request import HOST_POOL, Request
 from nnlite.campaigns.submit import Submitted, submit
+from nnlite.catalog.configuration import BEST
 from nnlite.cli import options, presentation, selection, watching
 from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.session import Session, interruptible, session
@@ -40,6 +41,8 @@ def submit_command(
     pool: Annotated[list[str], typer.Option(help="Pool of devices to measure on; repeatable.")] = [HOST_POOL],
     transform: options.Transform = None,
     dataset: options.Dataset = None,
+    path: options.Paths = None,
+    configs: options.Configs = BEST,
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
 ) -> None:
@@ -60,6 +63,8 @@ def submit_command(
         backends=selection.backends(backend),
         transform=transform,
         dataset=dataset,
+        path=selection.absolute(path),
+        configs=configs,
     )
     with session() as cluster:
         submitted = submit_request(cluster, request, name, priority)

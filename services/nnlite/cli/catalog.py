@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from nnlite.campaigns.request import Request
+from nnlite.catalog.configuration import BEST
 from nnlite.catalog.fetch import fetch_lemur
 from nnlite.catalog.model import CatalogModel
-from nnlite.catalog.sources import load_source
+from nnlite.cli import options, selection
 from nnlite.cli.output import err, print_json, print_table
 from nnlite.settings import settings
 
@@ -46,6 +48,8 @@ def models(
         int | None, typer.Option(min=0, help=f"rows shown; 0: all [default: {TABLE_ROWS}, all with --json]")
     ] = None,
     source: Annotated[str, typer.Option(help="where models come from")] = "lemur",
+    path: options.Paths = None,
+    configs: options.Configs = BEST,
     json: Annotated[bool, typer.Option("--json", help="every field of every row, as a JSON array")] = False,
 ) -> None:
     """List the models of a source, each with the configuration that would be converted.
@@ -60,7 +64,14 @@ def models(
     - `nnlite models --left-out --limit 0`
     """
     with err.status(f"reading {source}"):
-        catalogue = load_source(source, settings(), dataset=dataset, transform=transform).models()
+        asked = Request(
+            source=source,
+            dataset=dataset,
+            transform=transform,
+            path=selection.absolute(path),
+            configs=configs,
+        )
+        catalogue = selection.open_source(asked, settings()).models()
     patterns = [*(names or ()), *([match] if match else ())]
     rows = [model for model in catalogue if _wanted(model, patterns, task, usable)]
     shown = rows[: _row_count(limit, json) or None]

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, each with its help."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,16 @@ Models = Annotated[
     list[str] | None, typer.Argument(help="Names of models; none: all that the options leave.")
 ]
 Source = Annotated[str, typer.Option(help="Where models come from; `nnlite models` lists what it has.")]
+Paths = Annotated[
+    list[Path] | None,
+    typer.Option("--path", help="Where the source's files lie, for a source that needs it; repeatable."),
+]
+Configs = Annotated[
+    str,
+    typer.Option(
+        help="Configurations of each architecture: best, all or a number; each makes another network."
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most this many models.")]
 Match = Annotated[str | None, typer.Option(help="Only models whose name matches this glob, such as 'ga-*'.")]
 Seed = Annotated[int | None, typer.Option(help="With --limit: a random sample, the same for the same seed.")]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nnlite.campaigns.request import Request
+from nnlite.catalog.configuration import BEST
 from nnlite.cli import options, presentation, selection, watching
 from nnlite.cli.campaigns import print_results, submit_request
 from nnlite.cli.output import err, print_table
@@ -33,6 +34,8 @@ def run(
     backend: options.Backends = ["cpu"],
     transform: options.Transform = None,
     dataset: options.Dataset = None,
+    path: options.Paths = None,
+    configs: options.Configs = BEST,
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
     converters: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
@@ -54,6 +57,8 @@ def run(
         backends=selection.backends(backend),
         transform=transform,
         dataset=dataset,
+        path=selection.absolute(path),
+        configs=configs,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
     with (

@@ -1,9 +1,12 @@
 """From a command line to a request and the models that it means."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from nnlite.campaigns.request import Request, RequestError
+from nnlite.catalog.configuration import BEST
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
@@ -28,11 +31,32 @@ def resolve(request: Request, settings: Settings) -> Selected:
     Raises:
         CatalogError: the source cannot be read, or a name is unknown.
     """
-    source = load_source(request.source, settings, transform=request.transform, dataset=request.dataset)
+    source = open_source(request, settings)
     models = select(
         source.models(), names=request.models, match=request.match, limit=request.limit, seed=request.seed
     )
     return Selected(request=request, models=models, source=source)
+
+
+def open_source(request: Request, settings: Settings) -> ModelSource:
+    """Make the source that the request names, with what it asks of it.
+
+    Raises:
+        CatalogError: there is no such source, or it does not know what is asked of it.
+    """
+    return load_source(
+        request.source,
+        settings,
+        transform=request.transform,
+        dataset=request.dataset,
+        path=tuple(map(Path, request.path)) or None,
+        configs=None if request.configs == BEST else request.configs,
+    )
+
+
+def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:
+    """Return paths as a request keeps them: it means the same files wherever it is repeated."""
+    return tuple(str(path.expanduser().absolute()) for path in paths or ())
 
 
 def backends(values: list[str]) -> tuple[Backend, ...]:

@@ -1,6 +1,7 @@
 """What a user asks for: words, names of campaigns, priorities."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -28,10 +29,22 @@ def test_the_same_request_has_the_same_name():
         {"precisions": (Precision.INT8,)},
         {"transform": "norm_256"},
         {"dataset": "mnist"},
+        {"path": ("/models",)},
+        {"configs": "all"},
     ],
 )
 def test_another_request_has_another_name(change):
     assert replace(SAMPLE, **change).default_name() != SAMPLE.default_name()
+
+
+def test_what_nobody_asks_for_leaves_the_name_of_a_request_as_earlier_releases_derived_it():
+    assert SAMPLE.default_name() == "lemur-20-15cbcbd4"
+    assert "configs" not in SAMPLE.as_dict()
+
+
+def test_a_relative_path_is_kept_as_what_it_means_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert selection.absolute([Path("models")]) == (str(tmp_path / "models"),)
 
 
 def test_backends_and_precisions_are_named_one_by_one_or_with_commas():
