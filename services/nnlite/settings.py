@@ -1,8 +1,8 @@
 """Every knob, one typed class, from environment variables (prefix NNLITE_) and a .env file.
 
 Nested groups use two underscores: NNLITE_MEASUREMENT__MIN_RUNS=20. Credentials
-may stand in a file of mode 0600 that NNLITE_SECRETS_FILE names, so that they
-need not be in a process's environment.
+may stand in a file of mode 0600 that NNLITE_SECRETS_FILE names, passwords alone
+in files of their own, so that they need not be in a process's environment.
 """
 
 import difflib
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import DotEnvSettingsSource
 
+from nnlite.credentials import with_passwords
 from nnlite.failures import Limits, NnliteError
 from nnlite.vocabulary import Backend
 
@@ -210,6 +211,8 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home, description="embedded servers, artifacts, caches")
     database_url: str | None = Field(None, description="postgresql://...; empty: the embedded server")
     broker_url: str | None = Field(None, description="redis://...; empty: the embedded server")
+    database_password_file: Path | None = Field(None, description="holds the password of database_url alone")
+    broker_password_file: Path | None = Field(None, description="holds the password of broker_url alone")
     artifacts_url: str | None = Field(None, description="fsspec URL or folder; empty: HOME/artifacts")
     secrets_file: Path | None = Field(None, description="a .env file of mode 0600 with credentials")
     lemur: Path | None = Field(
@@ -218,6 +221,9 @@ class Settings(BaseSettings):
     database_timeout_s: float = Field(10, gt=0)
     broker_timeout_s: float = Field(5, gt=0)
     log_level: str = "INFO"
+    health_file: Path | None = Field(
+        None, description="touched every few seconds by workers and beat while all is well"
+    )
     catalog: CatalogSettings = CatalogSettings()
     conversion: ConversionSettings = ConversionSettings()
     measurement: MeasurementSettings = MeasurementSettings()
@@ -226,6 +232,11 @@ class Settings(BaseSettings):
     phone: PhoneSettings = PhoneSettings()
     queue: QueueSettings = QueueSettings()
     local: LocalSettings = LocalSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_urls(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return with_passwords(values)
 
     @model_validator(mode="after")
     def _messages_outlive_work(self) -> Self:
@@ -237,7 +248,7 @@ class Settings(BaseSettings):
             )
         return self
 
-    @field_validator("home", "secrets_file", "lemur")
+    @field_validator("home", "secrets_file", "lemur", "health_file")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
         # No shell has read a `.env` file.

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from redis.connection import parse_url
+from sqlalchemy import make_url
 
 from nnlite.settings import Settings, SettingsError, load_settings, setting_names
 
@@ -142,6 +144,40 @@ def test_a_secrets_file_that_only_the_env_file_names_is_not_passed_over_in_silen
     (tmp_path / ".env").write_text("NNLITE_SECRETS_FILE=secrets\n")
     with pytest.raises(SettingsError, match="set it in the environment"):
         load_settings()
+
+
+@pytest.mark.parametrize("password", ["secret", "p@ss:w/rd#%20?", "it's ä"])
+def test_a_password_of_a_file_of_its_own_opens_the_server_of_the_url(monkeypatch, tmp_path, password):
+    (tmp_path / "password").write_text(f"{password}\n")
+    for name, url in (("DATABASE", "postgresql://nnlite@host:5432/name"), ("BROKER", "redis://host/0")):
+        monkeypatch.setenv(f"NNLITE_{name}_URL", url)
+        monkeypatch.setenv(f"NNLITE_{name}_PASSWORD_FILE", str(tmp_path / "password"))
+    settings = load_settings()
+    database, broker = make_url(settings.database_url), parse_url(settings.broker_url)
+    assert (database.username, database.password, database.port) == ("nnlite", password, 5432)
+    assert (broker["password"], broker["host"], broker.get("username")) == (password, "host", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "url", "says"),
+    [
+        (None, "redis://host/0", "NNLITE_BROKER_PASSWORD_FILE=.*/password: No such file or directory; name"),
+        ("", "redis://host/0", "NNLITE_BROKER_PASSWORD_FILE=.*/password is empty; write"),
+        ("A=b\nC=d\n", "redis://host/0", "NNLITE_BROKER_PASSWORD_FILE=.*/password has 2 lines; write"),
+        ("secret", "redis://:hush@host/0", "NNLITE_BROKER_URL has a password and .*/password brings another"),
+        ("secret", "", "NNLITE_BROKER_PASSWORD_FILE=.*/password opens no server; set NNLITE_BROKER_URL"),
+        ("secret", "redis://[host/0", "NNLITE_BROKER_URL is not a URL"),
+    ],
+)
+def test_a_password_file_that_cannot_be_used_is_said_in_one_line(monkeypatch, tmp_path, content, url, says):
+    if content is not None:
+        (tmp_path / "password").write_text(content)
+    monkeypatch.setenv("NNLITE_BROKER_URL", url)
+    monkeypatch.setenv("NNLITE_BROKER_PASSWORD_FILE", str(tmp_path / "password"))
+    with pytest.raises(SettingsError, match=f"^{says}") as refused:
+        load_settings()
+    assert "\n" not in str(refused.value)
+    assert not {"secret", "hush"} & set(str(refused.value).split())
 
 
 def test_an_attempt_may_hold_its_row_longer_than_its_own_limits(monkeypatch):

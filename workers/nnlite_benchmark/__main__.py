@@ -14,6 +14,7 @@ from nnlite.artifacts import open_store
 from nnlite.device_argument import device_argument
 from nnlite.local import Endpoints
 from nnlite.queue.app import benchmark_queue
+from nnlite.queue.health import Pulse
 from nnlite.queue.watchdog import Vitals
 from nnlite.queue.worker import (
     EXIT_FAULT,
@@ -45,7 +46,12 @@ def main() -> int:
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
     stop = threading.Event()
-    code = run_process(lambda settings, endpoints: _run(settings, endpoints, arguments, stop))
+
+    def run(settings: Settings, endpoints: Endpoints) -> int:
+        with Pulse(settings.health_file) as pulse:
+            return _run(settings, endpoints, arguments, stop, pulse)
+
+    code = run_process(run)
     if code == _START_ANEW:
         if stop.is_set():  # told while everything was let go of
             return 0
@@ -55,7 +61,11 @@ def main() -> int:
 
 
 def _run(
-    settings: Settings, endpoints: Endpoints, arguments: argparse.Namespace, stop: threading.Event
+    settings: Settings,
+    endpoints: Endpoints,
+    arguments: argparse.Namespace,
+    stop: threading.Event,
+    pulse: Pulse,
 ) -> int:
     vitals = Vitals()
     _stop_on_signals(vitals, stop, settings.queue.stop_timeout_s)
@@ -90,8 +100,13 @@ def _run(
         on_stop=stop.set,
         after=benchmarker.after,
     )
+
+    def consume() -> int:
+        with pulse.left_to_others():
+            return run_worker(plan, endpoints, settings, vitals)
+
     try:
-        return keeper.keep(lambda: run_worker(plan, endpoints, settings, vitals))
+        return keeper.keep(consume)
     except StartAnewError as why:
         log.warning("the worker starts anew", reason=str(why))
         return _START_ANEW

@@ -16,6 +16,7 @@ from celery import signals
 from nnlite.artifacts import open_store
 from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE
+from nnlite.queue.health import beat
 from nnlite.queue.watchdog import Vitals
 from nnlite.queue.worker import (
     WorkerPlan,
@@ -56,6 +57,7 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
     store.check()
     give_back_leftovers(station(), WorkKind.CONVERSION)
     preload(network=settings.conversion.network)
+    beat(settings.health_file)
     cores = choose_cores(settings.measurement.cores)
     os.sched_setaffinity(0, cores.converting)
     plan = WorkerPlan(

@@ -16,6 +16,7 @@ from nnlite.campaigns.request import HOST_POOL
 from nnlite.cli.session import session
 from nnlite.device_argument import device_argument
 from nnlite.failures import NnliteError
+from nnlite.queue.health import sign_of_life
 from nnlite.queue.reaper import Reaper
 from nnlite.settings import PREFIX, load_settings
 
@@ -82,7 +83,8 @@ def benchmark(
 @app.command()
 def beat() -> None:
     """Heal the queue: expire leases of the dead, send lost messages again. Any number may run."""
-    logs.configure(load_settings().log_level)
+    settings = load_settings()
+    logs.configure(settings.log_level)
     stop = threading.Event()
 
     def stop_now(_number: int, _frame: FrameType | None) -> None:
@@ -90,7 +92,7 @@ def beat() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_now)
-    with session() as cluster:
+    with sign_of_life(settings.health_file), session() as cluster:
         log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)
         Reaper(cluster.engine, cluster.messenger, cluster.settings).run(stop)
 

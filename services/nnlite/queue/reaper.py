@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from nnlite.queue import leases
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
+from nnlite.queue.health import beat
 from nnlite.queue.messages import BrokerUnreachableError, Message, Messenger
 from nnlite.queue.work import send
 from nnlite.results.database import autocommit
@@ -72,8 +73,9 @@ class Reaper:
         self._picked = False
 
     def run(self, stop: threading.Event) -> None:
-        """Make a round every `reaper_interval_s` until `stop` is set."""
+        """Make a round every `reaper_interval_s` until `stop` is set, and give a sign of life with each."""
         while not stop.is_set():
+            beat(self._settings.health_file)
             try:
                 self.round(time.monotonic())
             except DBAPIError as error:

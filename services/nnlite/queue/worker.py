@@ -23,6 +23,7 @@ from nnlite.failures import NnliteError
 from nnlite.local import Endpoints, servers
 from nnlite.queue import leases
 from nnlite.queue.app import create_app, task_name
+from nnlite.queue.health import beat, sign_of_life
 from nnlite.queue.messages import Messenger
 from nnlite.queue.owner import Instance, Owner
 from nnlite.queue.process import die_with_parent
@@ -63,7 +64,7 @@ def run_process(run: Callable[[Settings, Endpoints], int]) -> int:
     try:
         settings = load_settings()
         logs.configure(settings.log_level)
-        with servers(settings) as endpoints:
+        with sign_of_life(settings.health_file), servers(settings) as endpoints:
             migrate_embedded(settings, endpoints.database_url)
             return run(settings, endpoints)
     except NnliteError as error:
@@ -174,8 +175,13 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
             super().install_platform_tweaks(worker)
             _heed_signals(plan, vitals, stop_timeout_s)
 
+    def live(**_: Any) -> None:
+        # From Celery's own loop: what stalls it ends the signs as well.
+        beat(settings.health_file)
+
     ready = _when_ready(plan, vitals)
     signals.worker_ready.connect(ready, weak=False)
+    signals.heartbeat_sent.connect(live, weak=False)
     try:
         worker = OurWorker(
             hostname=plan.node,
@@ -193,6 +199,7 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
         return int(worker.exitcode or 0)
     finally:
         signals.worker_ready.disconnect(ready)
+        signals.heartbeat_sent.disconnect(live)
         messenger.close()
         app.close()
         os.kill(watchdog_pid, signal.SIGKILL)

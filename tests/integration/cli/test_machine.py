@@ -79,7 +79,9 @@ def test_the_databases_url_is_an_answer_that_can_be_piped(nnlite, database_url):
 
 
 @pytest.mark.usefixtures("servers")
-def test_a_reaper_works_until_it_is_stopped(start, database_url):
+def test_a_reaper_works_and_is_healthy_until_it_is_stopped(start, environment, database_url, tmp_path):
+    health_file = tmp_path / "alive"
+    environment.setenv("NNLITE_HEALTH_FILE", str(health_file))
     engine = engine_for(database_url)
     holding = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {ADVISORY_LOCK}"
     reaper = start("beat")
@@ -88,9 +90,10 @@ def test_a_reaper_works_until_it_is_stopped(start, database_url):
         while not connection.exec_driver_sql(holding).first():
             assert time.monotonic() < deadline_s and reaper.poll() is None, reaper.communicate()
             time.sleep(0.05)
+        assert health_file.exists()
         reaper.send_signal(signal.SIGTERM)
         out, err = reaper.communicate(timeout=30)
-        assert (reaper.returncode, out) == (0, ""), err
+        assert (reaper.returncode, out, health_file.exists()) == (0, "", False), err
         assert connection.exec_driver_sql(holding).first() is None
     engine.dispose()
 

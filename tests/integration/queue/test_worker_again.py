@@ -10,6 +10,7 @@ import gc, json, os, signal, sys, threading, uuid
 import psutil
 from celery import signals
 from nnlite.local import Endpoints
+from nnlite.queue import worker
 from nnlite.queue.messages import Message, Messenger
 from nnlite.queue.watchdog import Vitals
 from nnlite.queue.work import UnreachableError
@@ -94,6 +95,19 @@ finally:
 print(json.dumps(codes), file=sys.__stdout__)
 """
 
+SIGNS_OF_LIFE = """
+url, beats = sys.argv[1], []
+
+def touched(file):
+    beats.append(threading.current_thread() is threading.main_thread())
+    if len(beats) == 2:
+        end_consumption()
+
+worker.beat = touched
+codes = [consume(lambda: None)]
+print(json.dumps([all(beats), codes]), file=sys.__stdout__)
+"""
+
 
 def last_line(program: str, *arguments: object) -> str:
     ran = subprocess.run(
@@ -110,6 +124,10 @@ def test_ten_times_in_one_process_and_a_stop_at_the_end(cluster: Cluster) -> Non
     times = 10
     said = last_line(AGAIN_AND_AGAIN, cluster.settings.broker_url, times)
     assert said == f"[true, true, {[0] * (times + 2)}]"
+
+
+def test_signs_of_life_come_from_the_loop_itself(cluster: Cluster) -> None:
+    assert last_line(SIGNS_OF_LIFE, cluster.settings.broker_url) == "[true, [0]]"
 
 
 def test_a_broker_that_is_lost_while_a_message_is_in_hand_is_waited_for() -> None:
