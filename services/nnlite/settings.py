@@ -218,6 +218,9 @@ class Settings(BaseSettings):
     lemur: Path | None = Field(
         None, description="LEMUR: a checkout, site-packages folder, wheel or SQLite file; empty: searched"
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="what a network's reference passes run on; auto: a GPU where one works"
+    )
     database_timeout_s: float = Field(10, gt=0)
     broker_timeout_s: float = Field(5, gt=0)
     log_level: str = "INFO"

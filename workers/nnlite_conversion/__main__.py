@@ -45,6 +45,8 @@ def main() -> int:
 
 
 def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) -> int:
+    visible_gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+    from nnlite_conversion.accelerator import choose_gpu
     from nnlite_conversion.converter import Converter
     from nnlite_conversion.ledger import kill_leftovers, remove_leftovers
     from nnlite_conversion.preload import preload
@@ -57,6 +59,7 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
     store.check()
     give_back_leftovers(station(), WorkKind.CONVERSION)
     preload(network=settings.conversion.network)
+    choose_gpu(settings, visible_gpus)
     beat(settings.health_file)
     cores = choose_cores(settings.measurement.cores)
     os.sched_setaffinity(0, cores.converting)

@@ -236,6 +236,7 @@ def _collected(report: Report, watch: Watch, scratch: Path, workdir: Path) -> Co
         input_shape=report.input_shape,
         output_shapes=report.output_shapes,
         state_dict_sha256=report.state_dict_sha256,
+        accelerated=report.accelerated,
         timings_ns=watch.timings_ns,
         peak_rss_kb=watch.peak_rss_kb,
     )

@@ -229,6 +229,7 @@ def _details(outcome: ConversionOutcome) -> dict[str, Any]:
     return {
         "timings_ns": {stage.value: ns for stage, ns in outcome.timings_ns.items()},
         "peak_rss_kb": outcome.peak_rss_kb,
+        **({"accelerated": asdict(outcome.accelerated)} if outcome.accelerated else {}),
     }
 
 

@@ -22,7 +22,7 @@ from nnlite.failures import Failure, FailureClass
 from nnlite.inputs import seeded_input
 from nnlite.settings import PREFIX
 from nnlite.vocabulary import Stage
-from nnlite_conversion import explanations, lowering
+from nnlite_conversion import accelerator, explanations, lowering
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.outcome import ConversionJob
 
@@ -133,11 +133,15 @@ def build(code: ModuleType, spec: ModelSpec, shape: tuple[int, int, int, int]) -
 
 def forward(module: torch.nn.Module, image: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     """Return what the network answers to `image`."""
-    seed_everything(WEIGHTS_SEED)
+
+    def answer(placed: torch.nn.Module, device: torch.device) -> tuple[NDArray[Any], ...]:
+        seed_everything(WEIGHTS_SEED)
+        outputs = lowering.tensors_of(placed(torch.from_numpy(image).to(device)))
+        return tuple(output.detach().cpu().numpy().copy() for output in outputs)
+
     try:
         with torch.no_grad():
-            outputs = lowering.tensors_of(module(torch.from_numpy(image)))
-            return tuple(output.detach().numpy().copy() for output in outputs)
+            return accelerator.run(module, answer)
     except lowering.NotTensors as error:
         raise _model(Stage.LOAD, str(error)) from error
     except (Exception, SystemExit) as error:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nnlite.failures import FailureClass
 from nnlite.vocabulary import Precision, Stage
-from nnlite_conversion.outcome import Parity, TensorSpec
+from nnlite_conversion.outcome import Accelerated, Parity, TensorSpec
 
 #: All that a child may send in its life; a segmentation net's report has a few kB.
 MAX_BYTES = 4 << 20
@@ -54,6 +54,7 @@ class Report(Message):
     input_shape: tuple[int, int, int, int]
     output_shapes: tuple[tuple[int, ...], ...] = ()
     state_dict_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    accelerated: Accelerated | None = None
 
 
 class Refusal(Message):

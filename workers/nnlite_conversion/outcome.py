@@ -66,6 +66,15 @@ class Parity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Accelerated:
+    """The GPU that the network's reference passes ran on."""
+
+    gpu: str
+    #: Why some of them, or all, ran on the CPU after all; None: none did.
+    note: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConvertedArtifact:
     """One `.tflite` file in the job's folder, and what is known of it."""
 
@@ -97,6 +106,8 @@ class ConversionOutcome:
     output_shapes: tuple[tuple[int, ...], ...]
     #: SHA-256 of the weights: provenance, never part of a key.
     state_dict_sha256: str | None
+    #: None: no GPU had a part in it.
+    accelerated: Accelerated | None = None
     #: Wall clock of each stage without the time on hold.
     timings_ns: Mapping[Stage, int] = field(default_factory=dict)
     #: Largest resident memory of the child and what it started.

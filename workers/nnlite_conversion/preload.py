@@ -23,8 +23,11 @@ ENVIRONMENT = {
     "TRANSFORMERS_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "LITERT_TORCH_SHOW_PROGRESS": "n",
-    # A process that has touched CUDA cannot be forked.
+    # A process that has touched CUDA cannot be forked; children open the GPU that `accelerator` chose. Some
+    # libraries ask for GPUs when they are imported: the second has torch answer without touching the driver.
     "CUDA_VISIBLE_DEVICES": "",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    "JAX_PLATFORMS": "cpu",
 }
 
 MODULES = (

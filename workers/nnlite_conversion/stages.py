@@ -12,7 +12,7 @@ import torch
 from nnlite.inputs import raw_bytes
 from nnlite.settings import ConversionSettings
 from nnlite.vocabulary import Precision, Stage
-from nnlite_conversion import explanations, flatbuffer, lowering, parity
+from nnlite_conversion import accelerator, explanations, flatbuffer, lowering, parity
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.loading import LeftOut, Loaded, load
 from nnlite_conversion.messages import ArtifactReport, Report, artifact_name, output_name
@@ -58,6 +58,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         input_shape=loaded.input_shape,
         output_shapes=tuple(tuple(tensor.shape) for tensor in loaded.expected),
         state_dict_sha256=loaded.state_dict_sha256,
+        accelerated=accelerator.accelerated(),
     )
 
 
