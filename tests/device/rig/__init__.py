@@ -13,6 +13,9 @@ environment says how long a boot takes (0.3 s).
 Phones: `rig.phone("phone", port=5555)` switches one on, for
 `adb connect 127.0.0.1:5555`; `unplug`, `plug`, `stop`.
 
+A container: `tests/compose/device` makes one that is an emulator for other
+containers.
+
 Faults: `device.fault(Fault.APP_CRASHES, every=3)`; each heals by `times=`,
 by `until=Until.RESTART` or `Until.WIPE`, or by `device.heal()`. `Fault` lists
 them with their parameters. What a test can simply do has functions in

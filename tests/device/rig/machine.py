@@ -14,18 +14,19 @@ from contextlib import suppress
 
 from device.rig.faults import FaultBox
 from device.rig.guest import TICK_S, Guest, Hardware
-from device.rig.wires import Wires
+from device.rig.wires import LOOPBACK, Wires
 
 
 class Machine:
     """Runs one device until it is told to stop."""
 
-    def __init__(self, hardware: Hardware, *, adb_port: int) -> None:
+    def __init__(self, hardware: Hardware, *, adb_port: int, address: str = LOOPBACK) -> None:
         self.selector = selectors.DefaultSelector()
         self._hardware = hardware
         self._faults = FaultBox(hardware.faults)
         self._ended = False
         self._adb_port = adb_port
+        self._address = address
         self._guest: Guest | None = None
         self._reboot_due = False
         self.wires: Wires | None = None
@@ -38,6 +39,7 @@ class Machine:
                 self._adb_port,
                 self._faults,
                 self.selector,
+                address=self._address,
                 ask_guest=self._tell,
                 reboot=self._reboot_soon,
             )

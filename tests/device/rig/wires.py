@@ -11,11 +11,12 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from device.rig.faults import Fault, FaultBox
 from device.rig.messages import AUTH, AUTH_KEY, AUTH_TOKEN, CNXN, OKAY, OPEN, WRTE, Framer, Message
 
+LOOPBACK: Final = "127.0.0.1"
 _HANG: Final = b"sleep 1000000"
 _CHUNK: Final = 256 * 1024
 #: Unsent bytes above which the other side is not read.
@@ -31,6 +32,7 @@ class Wires:
         faults: FaultBox,
         selector: selectors.BaseSelector,
         *,
+        address: str,
         ask_guest: Callable[[bytes], None],
         reboot: Callable[[], None],
     ) -> None:
@@ -42,7 +44,7 @@ class Wires:
         self._link: _Link | None = None
         self._asked = False
         self._silenced = False
-        self.listener = _listen(port)
+        self.listener = listen(port, address)
         selector.register(self.listener, selectors.EVENT_READ, self._accept)
 
     def tick(self) -> None:
@@ -260,23 +262,19 @@ class _End:
         self.unsent = bytearray()
 
 
-def _listen(port: int) -> socket.socket:
+def listen(port: int, address: str = LOOPBACK) -> socket.socket:
+    """Listen on a port of one address; empty: of all.
+
+    Raises:
+        OSError: it is taken.
+    """
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((address, port))
     except OSError:
         listener.close()
         raise
     listener.listen(16)
     listener.setblocking(False)
     return listener
-
-
-def listen(port: int) -> Any:
-    """Listen on a port of the loopback.
-
-    Raises:
-        OSError: it is taken.
-    """
-    return _listen(port)

@@ -119,6 +119,12 @@ def test_properties_of_the_system_partition_stand_in():
     assert emulator.build_fingerprint.startswith("google/sdk_gphone_x86/generic_x86:10/")
 
 
+@pytest.mark.parametrize("name", ["ro.boot.qemu", "ro.kernel.qemu"])
+def test_an_emulator_at_an_address_is_no_phone(name):
+    assert context(answering({"properties": f"[{name}]: [1]\n"})).kind is DeviceKind.EMULATOR
+    assert context(answering({"properties": f"[{name}]: [0]\n"})).kind is DeviceKind.PHONE
+
+
 def test_properties_that_say_nothing_known_give_nothing():
     emulator = context(recorded("emulator_api_33"))
 

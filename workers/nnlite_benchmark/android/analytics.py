@@ -51,6 +51,8 @@ STATE_COMMANDS: Final = {
 #: Above what any core can do, kHz.
 MAX_FREQUENCY_KHZ: Final = 20_000_000
 #: From API 29 on a product has properties of each partition, and the plain ones are derived from them.
+#: What makes `android.os.Build.IS_EMULATOR` true (core/java/android/os/Build.java in AOSP), newest first.
+_QEMU: Final = ("ro.boot.qemu", "ro.kernel.qemu")
 _MODEL: Final = ("ro.product.model", "ro.product.vendor.model", "ro.product.system.model")
 _MAKER: Final = (
     "ro.product.manufacturer",
@@ -76,6 +78,7 @@ def android_context(
     """Return what stays the same until the device is started anew.
 
     Args:
+        kind: what it is, as far as the way of attaching tells; one that says it is an emulator is one.
         measuring_cores: the host's cores that an emulator runs on; empty: a phone, or any core.
 
     Raises:
@@ -88,7 +91,7 @@ def android_context(
     api_level = _first(properties, "ro.build.version.sdk") or ""
     return DeviceContext(
         name=name,
-        kind=kind,
+        kind=DeviceKind.EMULATOR if _first(properties, *_QEMU) == "1" else kind,
         pool=pool,
         device_type=_first(properties, *_MODEL) or UNKNOWN,
         os_version=_os_version(properties),
