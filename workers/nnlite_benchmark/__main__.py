@@ -97,6 +97,7 @@ def _run(
         deadline_s=settings.benchmark_deadline_s,
         station=lambda: station,
         perform=benchmarker.perform,
+        device=argument.text,
         on_stop=stop.set,
         after=benchmarker.after,
     )

@@ -1,4 +1,4 @@
-"""Commands that are processes of the cluster: the two workers and the reaper."""
+"""Commands that are processes of the cluster: the two workers, the reaper, and Flower."""
 
 import os
 import signal
@@ -16,6 +16,7 @@ from nnlite.campaigns.request import HOST_POOL
 from nnlite.cli.session import session
 from nnlite.device_argument import device_argument
 from nnlite.failures import NnliteError
+from nnlite.local import servers
 from nnlite.queue.health import sign_of_life
 from nnlite.queue.reaper import Reaper
 from nnlite.settings import PREFIX, load_settings
@@ -95,6 +96,35 @@ def beat() -> None:
     with sign_of_life(settings.health_file), session() as cluster:
         log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)
         Reaper(cluster.engine, cluster.messenger, cluster.settings).run(stop)
+
+
+@app.command()
+def flower(
+    password_file: Annotated[
+        Path | None,
+        typer.Option(help="Holds the password, alone; Flower does not start without one."),
+    ] = None,
+    user: Annotated[str, typer.Option(help="Who may look.")] = "nnlite",
+    address: Annotated[str, typer.Option(help="Address to answer on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to answer on; 0: any that is free.")
+    ] = 5555,
+    state: Annotated[
+        Path | None, typer.Option(help="Keeps what Flower has seen across restarts; none: it begins anew.")
+    ] = None,
+) -> None:
+    """Show workers, queues and tasks in a browser, by Flower; to look, not to touch."""
+    if password_file is None:
+        raise NnliteError("Flower needs a password: write one into a file and name it with --password-file")
+    from nnlite.queue.dashboard import Dashboard
+
+    settings = load_settings()
+    logs.configure(settings.log_level)
+    dashboard = Dashboard(
+        address=address, port=port, user=user, password_file=password_file, state_file=state
+    )
+    with sign_of_life(settings.health_file), servers(settings) as found:
+        dashboard.serve(found.broker_url, settings)
 
 
 def conversion_environment(environment: dict[str, str]) -> dict[str, str]:

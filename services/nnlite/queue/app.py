@@ -41,6 +41,10 @@ def task_name(kind: WorkKind) -> str:
     return {WorkKind.CONVERSION: "nnlite.convert", WorkKind.BENCHMARK: "nnlite.benchmark"}[kind]
 
 
+#: What the label of a message names, for people who watch: the arguments of its task behind the row.
+LABELS = {WorkKind.CONVERSION: ("model",), WorkKind.BENCHMARK: ("model", "pool")}
+
+
 def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) -> Celery:
     """Return the Celery application on `broker_url`; a worker consumes `queues`."""
     queue = settings.queue

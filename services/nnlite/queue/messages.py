@@ -38,7 +38,7 @@ class Message:
 
     kind: WorkKind
     row_id: uuid.UUID
-    #: For people who watch Flower: the model, and for benchmarks the pool.
+    #: For people who watch Flower, as `LABELS` names it.
     label: tuple[str, ...]
     queue: str
     #: Larger is sooner, 0-9.

@@ -17,12 +17,13 @@ from typing import Any
 import structlog
 from celery import Celery, Task, signals
 from celery.worker import state as celery_state
+from celery.worker.request import Request
 
 from nnlite import logs
 from nnlite.failures import NnliteError
 from nnlite.local import Endpoints, servers
 from nnlite.queue import leases
-from nnlite.queue.app import create_app, task_name
+from nnlite.queue.app import LABELS, create_app, task_name
 from nnlite.queue.health import beat, sign_of_life
 from nnlite.queue.messages import Messenger
 from nnlite.queue.owner import Instance, Owner
@@ -116,6 +117,8 @@ class WorkerPlan:
     #: Returns this process's station; called inside the pool.
     station: Callable[[], Station]
     perform: Perform
+    #: The device that it owns, for people who watch Flower.
+    device: str | None = None
     #: Called in a signal handler when the worker is told to stop.
     on_stop: Callable[[], None] = lambda: None
     #: Called with the row when a message is done with and its end is written.
@@ -126,7 +129,12 @@ def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
     """Register the one task of `plan`: thin, late acknowledged, never failing for Celery."""
 
     @app.task(  # type: ignore[untyped-decorator]
-        name=task_name(plan.kind), bind=True, acks_late=True, max_retries=None, shared=False
+        name=task_name(plan.kind),
+        bind=True,
+        acks_late=True,
+        max_retries=None,
+        shared=False,
+        Request=_readable_request(plan),
     )
     def task(self: Task, row: str, *label: str) -> str:
         vitals.alive()
@@ -142,6 +150,26 @@ def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
         if outcome is Outcome.BUSY:
             raise self.retry(countdown=BUSY_PAUSE_S)
         return outcome.value
+
+
+def _readable_request(plan: WorkerPlan) -> type[Request]:
+    """Return how a message of `plan` shows itself in events: by row, and by what it is about."""
+
+    class ReadableRequest(Request):  # type: ignore[misc]
+        @property
+        def argsrepr(self) -> str:
+            return repr(self._words()[:1])
+
+        @property
+        def kwargsrepr(self) -> str:
+            about = dict(zip(LABELS[plan.kind], self._words()[1:], strict=False))
+            return repr(about | ({"device": plan.device} if plan.device else {}))
+
+        def _words(self) -> list[Any]:
+            # A message need not be ours: one without arguments fails as a task, not here.
+            return self.args if isinstance(self.args, list) else []
+
+    return ReadableRequest
 
 
 def end_consumption() -> None:

@@ -180,3 +180,22 @@ def test_the_program_itself_ends_like_that(start):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert err.startswith("error: no campaign is named 'nigth'") and err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        (None, [], "error: Flower needs a password: write one into a file and name it with --password-file"),
+        (None, ["--password-file", "gone"], "error: --password-file gone: No such file or directory; name"),
+        ("\n", ["--password-file", "password"], "error: --password-file password is empty; write the"),
+        ("grün", ["--password-file", "password"], "error: --password-file password: Flower compares ASCII"),
+        ("x", ["--password-file", "password", "--state", "/proc/x/y"], "error: --state /proc/x/y: No such"),
+    ],
+)
+def test_flower_does_not_start_without_a_password(nnlite, tmp_path, content, options, says):
+    if content is not None:
+        (tmp_path / "password").write_text(content)
+    said = nnlite("flower", *options)
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith(says) and said.err.count("\n") == 1

@@ -1,0 +1,137 @@
+"""Flower answers whoever has the password, and what it shows is understood without our tables."""
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnlite.local import Endpoints
+from nnlite.queue.messages import Message, Messenger
+from nnlite.vocabulary import WorkKind
+
+PASSWORD = "correct horse"
+NODE = "benchmark-avd:pixel4-1@here"
+QUEUE = "benchmark.pixel4-api30"
+
+#: A worker whose messages have no rows behind them.
+WORKER = f"""
+import sys
+from nnlite.local import Endpoints
+from nnlite.queue.watchdog import Vitals
+from nnlite.queue.worker import WorkerPlan, open_station, run_worker
+from nnlite.settings import Settings
+from nnlite.vocabulary import WorkKind
+
+endpoints = Endpoints(database_url=sys.argv[1], broker_url=sys.argv[2])
+settings, vitals = Settings(_env_file=None), Vitals()
+station = open_station(endpoints, settings, "{NODE}", vitals)
+plan = WorkerPlan(
+    kind=WorkKind.BENCHMARK, node="{NODE}", queue="{QUEUE}", pool="threads", concurrency=1, deadline_s=10,
+    station=lambda: station, perform=None, device="avd:pixel4-1",
+)
+run_worker(plan, endpoints, settings, vitals)
+"""
+
+
+class Site:
+    """Flower over HTTP."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stderr is not None
+        lines = (json.loads(line) for line in process.stderr)
+        self.url = next(line["url"] for line in lines if line["event"] == "ready")
+
+    def get(self, path: str, password: str | None = PASSWORD, data: bytes | None = None) -> tuple[int, str]:
+        request = urllib.request.Request(self.url + path, data=data)
+        if password is not None:
+            login = base64.b64encode(f"nnlite:{password}".encode()).decode()
+            request.add_header("Authorization", f"Basic {login}")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            with closing(refused):
+                return refused.code, refused.read().decode()
+
+    def shows(self, path: str, wanted: Callable[[Any], bool]) -> Any:
+        """Return what is at `path` once it is as wanted."""
+        deadline_s = time.monotonic() + 60
+        while not wanted(found := json.loads(self.get(path)[1])):
+            assert time.monotonic() < deadline_s, found
+            time.sleep(0.1)
+        return found
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started = []
+
+    def run(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        log = subprocess.PIPE if environment else subprocess.DEVNULL
+        started.append(
+            subprocess.Popen(
+                [sys.executable, *arguments],
+                stderr=log,
+                text=True,
+                cwd=tmp_path,
+                env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **environment},
+            )
+        )
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+@pytest.fixture
+def flower(start, embedded: Endpoints, broker_url: str, tmp_path: Path) -> Callable[..., Any]:
+    """Start Flower with the password, and options."""
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    servers = {"NNLITE_DATABASE_URL": embedded.database_url, "NNLITE_BROKER_URL": broker_url}
+    program = ["-m", "nnlite.cli", "flower", "--password-file", "password"]
+    return lambda *options: start(*program, *options, **servers)
+
+
+def test_flower_shows_who_measures_what_to_whoever_has_the_password(
+    start, flower, database_url, broker_url, tmp_path
+):
+    site = Site(flower("--port", "0", "--state", "state/flower"))
+    second = flower("--port", site.url.rpartition(":")[2])
+    for path in ("/", "/tasks", "/broker", "/api/tasks", "/workers?json=1"):
+        assert site.get(path, password=None)[0] == site.get(path, password="correct")[0] == 401, path
+        assert site.get(path)[0] == 200, path
+    start("-c", WORKER, database_url, broker_url)
+    site.shows("/workers?json=1", lambda found: any(row["hostname"] == NODE for row in found["data"]))
+    row = uuid.uuid4()
+    with closing(Messenger(broker_url, 5)) as messenger:
+        label = ("MobileNetV3", "pixel4-api30")
+        messenger.send([Message(kind=WorkKind.BENCHMARK, row_id=row, label=label, queue=QUEUE, priority=5)])
+    tasks = site.shows("/api/tasks", lambda found: any(t["state"] == "SUCCESS" for t in found.values()))
+    (task,) = tasks.values()
+    assert (task["name"], task["worker"], task["args"]) == ("nnlite.benchmark", NODE, f"['{row}']")
+    assert task["kwargs"] == "{'model': 'MobileNetV3', 'pool': 'pixel4-api30', 'device': 'avd:pixel4-1'}"
+    assert task["result"] == "'nothing'"
+
+    _, said = second.communicate(timeout=60)
+    assert (second.returncode, said.count("\n")) == (1, 1)
+    assert "Address already in use; choose --address and --port" in said
+    assert site.get(f"/api/worker/shutdown/{NODE}", data=b"")[0] == 403, "to look, not to touch"
+    said = Path(f"/proc/{site.process.pid}/cmdline").read_text()
+    assert PASSWORD not in said + Path(f"/proc/{site.process.pid}/environ").read_text()
+    site.process.send_signal(signal.SIGTERM)
+    assert site.process.wait(30) == 0
+    assert list((tmp_path / "state").glob("flower*")), "what it has seen is kept"
