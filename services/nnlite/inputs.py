@@ -6,7 +6,7 @@ and not from its distributions, which it does not.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,15 @@ def seeded_input(shape: Sequence[int], dtype: str, seed: int = 0) -> NDArray[np.
     else:
         raise ValueError(f"no seeded input of dtype {dtype}: use a floating, integer or bool dtype")
     return values.astype(kind).reshape(tuple(shape))
+
+
+def seeded_inputs(tensors: Iterable[tuple[Sequence[int], str]], seed: int = 0) -> list[NDArray[np.generic]]:
+    """Return one input for each shape and dtype, the n-th from seed + n: equal shapes get other values.
+
+    Raises:
+        ValueError: as `seeded_input`.
+    """
+    return [seeded_input(shape, dtype, seed + number) for number, (shape, dtype) in enumerate(tensors)]
 
 
 def raw_bytes(tensor: NDArray[np.generic]) -> bytes:

@@ -16,6 +16,22 @@ class Precision(StrEnum):
     INT8 = "int8"  # full integer, calibrated
 
 
+class ModelForm(StrEnum):
+    """How a model's code and files become a network."""
+
+    LEMUR = "lemur"  # class Net in its code, built with LEMUR's four arguments
+    PYTHON = "python"  # a class or a factory in its code, called with keyword arguments
+    EXPORTED = "exported"  # a program of torch.export, weights included
+    ARTIFACT = "artifact"  # a ready .tflite file, measured as it is
+
+
+class Layout(StrEnum):
+    """How an artifact takes inputs of four dimensions, which a network takes as N, C, H, W."""
+
+    NHWC = "nhwc"  # as mobile runtimes do
+    AS_IS = "as-is"
+
+
 class Backend(StrEnum):
     """What executes the artifact on the device."""
 

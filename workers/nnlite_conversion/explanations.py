@@ -5,12 +5,15 @@ import re
 import socket
 import traceback
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from nnlite.catalog.model import ModelSpec
 from nnlite.failures import Failure, FailureClass
 from nnlite.settings import PREFIX
-from nnlite.vocabulary import Stage
+from nnlite.vocabulary import ModelForm, Stage
 
 #: Longest part of a foreign error message that goes into a reason, characters.
 MAX_SUMMARY = 300
@@ -56,10 +59,18 @@ def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...
     given = ", ".join(sorted(map(str, spec.hyperparameters))) or "none"
     if isinstance(error, KeyError) and error.args and error.args[0] not in spec.hyperparameters:
         return f"its constructor needs the hyperparameter {error.args[0]!r}; given are {given}"
+    if spec.form is ModelForm.PYTHON:
+        return f"{spec.entry} cannot be called with the arguments {spec.hyperparameters}"
     return (
         f"Net cannot be built for input {tuple(shape)} and {spec.classes} classes "
         f"with hyperparameters {spec.hyperparameters}"
     )
+
+
+def of_forward(samples: Sequence[NDArray[Any]]) -> str:
+    """Say on what forward(...) fails."""
+    shapes = " and ".join(f"of shape {sample.shape}" for sample in samples)
+    return f"forward fails on {'an input' if len(samples) == 1 else 'inputs'} {shapes} (images: N, H, W, C)"
 
 
 def of_export(error: BaseException) -> str:

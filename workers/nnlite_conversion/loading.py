@@ -1,61 +1,62 @@
-"""The first stage of a conversion: other people's code becomes a network that has answered once.
+"""The first stage of a conversion: other people's code or file becomes a network that has answered once.
 
 What goes wrong is a `Failure` that names the thing and the way out. Runs in the
 forked child only, in its scratch folder.
 """
 
 import hashlib
-import importlib.util
 import random
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nnlite.catalog.model import SEEDED_WEIGHTS, ModelSpec
+from nnlite.catalog.model import SEEDED_WEIGHTS, ModelInput
 from nnlite.failures import Failure, FailureClass
-from nnlite.inputs import seeded_input
+from nnlite.inputs import seeded_inputs
 from nnlite.settings import PREFIX
-from nnlite.vocabulary import Stage
-from nnlite_conversion import accelerator, explanations, lowering
+from nnlite.vocabulary import Layout, ModelForm, Stage
+from nnlite_conversion import accelerator, explanations, exported, lowering, networks
 from nnlite_conversion.explanations import explained
+from nnlite_conversion.messages import model_file_name
 from nnlite_conversion.outcome import ConversionJob
 
 #: Seed of the weights of a model that ships none.
 WEIGHTS_SEED = 0
 
-#: Name that the model's file is imported under.
-MODEL_MODULE = "nnlite_model"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A network ready to be exported, and what it answers to the seeded input."""
+    """A network ready to be exported, and what it answers to the seeded inputs."""
 
+    #: Takes the inputs in the layout of the artifact.
     module: torch.nn.Module
-    #: (N, C, H, W), as the constructor was told.
-    input_shape: tuple[int, int, int, int]
-    #: In the layout of the artifact: N, H, W, C.
-    image: NDArray[Any]
+    #: Of the first input as the network takes it; images: (N, C, H, W).
+    input_shape: tuple[int, ...]
+    #: One for each input, in the layout of the artifact; images: (N, H, W, C).
+    samples: tuple[NDArray[Any], ...]
     expected: tuple[NDArray[Any], ...]
     state_dict_sha256: str
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """The samples as PyTorch's tensors."""
+        return tuple(map(torch.from_numpy, self.samples))
 
 
 class LeftOut(Exception):
     """The model is not to be converted, and that is no fault of it."""
 
-    def __init__(self, reason: str, parameters: int, input_shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, reason: str, parameters: int, input_shape: tuple[int, ...]) -> None:
         super().__init__(reason)
         self.reason, self.parameters, self.input_shape = reason, parameters, input_shape
 
 
 def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
-    """Import the model's code, build the network with seeded weights and run it once.
+    """Make the network of a model, seeded where it ships no weights, and run it once.
 
     Returns:
         The network, and how many parameters it has.
@@ -64,29 +65,25 @@ def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
         LeftOut: it has more parameters than the job allows.
         Failure: it cannot be imported, built or run.
     """
-    spec = job.model
-    if spec.weights != SEEDED_WEIGHTS:
-        raise _model(
-            Stage.LOAD, f"weights {spec.weights!r} cannot be loaded yet; supported: {SEEDED_WEIGHTS}"
-        )
-    shape, dtype = _input_of(job)
-    seed_everything(WEIGHTS_SEED)
-    code = import_model(spec, folder)
-    seed_everything(WEIGHTS_SEED)
-    network = build(code, spec, shape)
-    image = seeded_input((shape[0], shape[2], shape[3], shape[1]), dtype, job.seed)
-    module = lowering.ChannelsLast(network).eval()
+    network, inputs = _network(job, folder)
+    images = tuple(job.model.layout is Layout.NHWC and len(each.shape) == 4 for each in inputs)
+    taken = [
+        (_channels_last(each.shape) if image else each.shape, each.dtype)
+        for each, image in zip(inputs, images, strict=True)
+    ]
+    samples = tuple(seeded_inputs(taken, job.seed))
+    module = lowering.ChannelsLast(network, images)
     lazy = any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in network.parameters())
-    expected = forward(module, image) if lazy else ()
+    expected = forward(module, samples) if lazy else ()
     parameters = sum(parameter.numel() for parameter in network.parameters())
     if parameters > job.max_parameters:
         reason = f"{parameters:,} parameters, above the limit of {job.max_parameters:,}"
-        raise LeftOut(f"{reason} ({PREFIX}CATALOG__MAX_PARAMETERS)", parameters, shape)
-    expected = expected or forward(module, image)
+        raise LeftOut(f"{reason} ({PREFIX}CATALOG__MAX_PARAMETERS)", parameters, inputs[0].shape)
+    expected = expected or forward(module, samples)
     loaded = Loaded(
         module=module,
-        input_shape=shape,
-        image=image,
+        input_shape=inputs[0].shape,
+        samples=samples,
         expected=expected,
         state_dict_sha256=state_dict_sha256(network),
     )
@@ -100,53 +97,21 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def import_model(spec: ModelSpec, folder: Path) -> ModuleType:
-    """Import the model's code from a file in `folder`, so that tracebacks show its lines."""
-    path = folder / f"{MODEL_MODULE}.py"
-    path.write_text(spec.code, encoding="utf-8", errors="surrogatepass")
-    found = importlib.util.spec_from_file_location(MODEL_MODULE, path)
-    if found is None or found.loader is None:
-        raise ImportError(f"no loader for {path}")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[MODEL_MODULE] = module
-    try:
-        found.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise explained(Stage.LOAD, error, explanations.of_import(error)) from error
-    if not isinstance(getattr(module, "Net", None), type):
-        raise _model(Stage.LOAD, "its code defines no class Net, which is what a LEMUR model is built from")
-    return module
-
-
-def build(code: ModuleType, spec: ModelSpec, shape: tuple[int, int, int, int]) -> torch.nn.Module:
-    """Construct the network with LEMUR's four arguments."""
-    hyperparameters = dict(spec.hyperparameters)
-    try:
-        network = code.Net(shape, (spec.classes,), hyperparameters, torch.device("cpu"))
-    except (Exception, SystemExit) as error:
-        reason = explanations.of_construction(error, spec, shape)
-        raise explained(Stage.LOAD, error, reason) from error
-    if not isinstance(network, torch.nn.Module):
-        raise _model(Stage.LOAD, f"its class Net makes a {type(network).__name__}, not a torch.nn.Module")
-    return network
-
-
-def forward(module: torch.nn.Module, image: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    """Return what the network answers to `image`."""
+def forward(module: torch.nn.Module, samples: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+    """Return what the network answers to `samples`."""
 
     def answer(placed: torch.nn.Module, device: torch.device) -> tuple[NDArray[Any], ...]:
         seed_everything(WEIGHTS_SEED)
-        outputs = lowering.tensors_of(placed(torch.from_numpy(image).to(device)))
+        outputs = lowering.tensors_of(placed(*(torch.from_numpy(sample).to(device) for sample in samples)))
         return tuple(output.detach().cpu().numpy().copy() for output in outputs)
 
     try:
         with torch.no_grad():
             return accelerator.run(module, answer)
     except lowering.NotTensors as error:
-        raise _model(Stage.LOAD, str(error)) from error
+        raise _model(str(error)) from error
     except (Exception, SystemExit) as error:
-        reason = f"forward fails on an input of shape {image.shape} (N, H, W, C)"
-        raise explained(Stage.LOAD, error, reason) from error
+        raise explained(Stage.LOAD, error, explanations.of_forward(samples)) from error
 
 
 def state_dict_sha256(network: torch.nn.Module) -> str:
@@ -159,20 +124,43 @@ def state_dict_sha256(network: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _input_of(job: ConversionJob) -> tuple[tuple[int, int, int, int], str]:
-    """Return (N, C, H, W) and the dtype of the input; the transform's own where the catalogue has none."""
+def _network(job: ConversionJob, folder: Path) -> tuple[torch.nn.Module, tuple[ModelInput, ...]]:
+    """Return the network in eval mode and what it takes."""
+    spec = job.model
+    file = folder / model_file_name(spec)
+    if spec.form is ModelForm.EXPORTED:
+        return exported.load(file, spec.inputs, folder)
+    if spec.weights != SEEDED_WEIGHTS and spec.weights_suffix is None:
+        raise _model(f"weights {spec.weights!r} cannot be made; known without a file: {SEEDED_WEIGHTS}")
+    inputs = spec.inputs or (_image(job),)
+    seed_everything(WEIGHTS_SEED)
+    code = networks.import_model(spec, folder)
+    seed_everything(WEIGHTS_SEED)
+    network = networks.build(code, spec, inputs[0].shape)
+    if spec.weights_suffix is not None:
+        networks.give_weights(network, file)
+    return network.eval(), inputs
+
+
+def _image(job: ConversionJob) -> ModelInput:
+    """Return the one image that a model of a dataset takes; the transform's own where nothing else tells."""
     spec = job.model
     if spec.input_shape is not None:
-        return spec.input_shape, spec.input_dtype
+        return ModelInput(shape=spec.input_shape, dtype=spec.input_dtype)
     if spec.transform_code is None or spec.transform is None:
-        raise _model(Stage.LOAD, f"no input shape is known, and no transform on {spec.dataset} gives one")
+        raise _model(f"no input shape is known, and no transform on {spec.dataset} gives one")
     from nnlite_conversion import shapes
 
     found = shapes.input_shape(
         spec.transform_code, spec.transform, spec.dataset, variable_size=job.variable_size
     )
-    return found.batch_of_one, found.dtype
+    return ModelInput(shape=found.batch_of_one, dtype=found.dtype)
 
 
-def _model(stage: Stage, reason: str) -> Failure:
-    return Failure(FailureClass.MODEL, stage, reason)
+def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    batch, channels, height, width = shape
+    return batch, height, width, channels
+
+
+def _model(reason: str) -> Failure:
+    return Failure(FailureClass.MODEL, Stage.LOAD, reason)

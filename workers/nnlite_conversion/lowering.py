@@ -26,15 +26,27 @@ class NotTensors(TypeError):
 
 
 class ChannelsLast(torch.nn.Module):  # type: ignore[misc]
-    """Takes (N, H, W, C), as mobile runtimes do, and returns one tensor or a flat tuple of tensors."""
+    """Takes images as (N, H, W, C), as mobile runtimes do, and returns one tensor or a flat tuple of tensors.
 
-    def __init__(self, network: torch.nn.Module) -> None:
+    Args:
+        network: in eval mode; takes images as (N, C, H, W).
+        images: for each input whether it is an image; others pass as they are.
+    """
+
+    def __init__(self, network: torch.nn.Module, images: tuple[bool, ...] = (True,)) -> None:
         super().__init__()
         self.network = network
+        self.images = images
+        # Not by eval(), which exported programs refuse.
+        self.training = False
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """Run the network on the image in its own layout."""
-        outputs = tensors_of(self.network(image.permute(0, 3, 1, 2).contiguous()))
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Run the network on its inputs in its own layout."""
+        turned = (
+            tensor.permute(0, 3, 1, 2).contiguous() if is_image else tensor
+            for tensor, is_image in zip(inputs, self.images, strict=True)
+        )
+        outputs = tensors_of(self.network(*turned))
         return outputs[0] if len(outputs) == 1 else outputs
 
 
@@ -66,13 +78,13 @@ def _leaves(output: Any) -> list[torch.Tensor]:
     )
 
 
-def export(module: torch.nn.Module, sample: torch.Tensor) -> ExportedProgram:
-    """Trace `module` on `sample` to a graph of ATen operators.
+def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    """Trace `module` on `samples`, one for each input, to a graph of ATen operators.
 
     Raises:
         Exception: whatever torch.export finds that cannot be traced; it has no base class.
     """
-    return core.export_torch_signature(_signature(module, sample), run_decompositions=False)
+    return core.export_torch_signature(_signature(module, samples), run_decompositions=False)
 
 
 def decompose(program: ExportedProgram) -> ExportedProgram:
@@ -81,13 +93,15 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     return fx_infra.safe_run_decompositions(program, fx_infra.decomp.pre_convert_decomp(), can_skip=False)
 
 
-def lower(program: ExportedProgram, module: torch.nn.Module, sample: torch.Tensor, path: Path) -> None:
+def lower(
+    program: ExportedProgram, module: torch.nn.Module, samples: tuple[torch.Tensor, ...], path: Path
+) -> None:
     """Write the exported `program` of `module` to `path` as a `.tflite` file.
 
     Raises:
         Exception: RuntimeError and others for operators that cannot be lowered; no base class.
     """
-    signatures = [_signature(module, sample)]
+    signatures = [_signature(module, samples)]
     with shortcuts():
         program = decompose(program)
         with retraced_decompositions():
@@ -96,5 +110,5 @@ def lower(program: ExportedProgram, module: torch.nn.Module, sample: torch.Tenso
     model.LiteRTModel(exporter).export(str(path))
 
 
-def _signature(module: torch.nn.Module, sample: torch.Tensor) -> signature.Signature:
-    return signature.Signature(SIGNATURE, module, (sample,), None)
+def _signature(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> signature.Signature:
+    return signature.Signature(SIGNATURE, module, samples, None)

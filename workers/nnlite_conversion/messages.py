@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from nnlite.catalog.model import ModelSpec
 from nnlite.failures import FailureClass
 from nnlite.vocabulary import Precision, Stage
 from nnlite_conversion.outcome import Accelerated, Parity, TensorSpec
@@ -51,7 +52,7 @@ class Report(Message):
     artifacts: tuple[ArtifactReport, ...] = ()
     left_out: str | None = None
     parameters: int | None = Field(None, ge=0)
-    input_shape: tuple[int, int, int, int]
+    input_shape: tuple[int, ...]
     output_shapes: tuple[tuple[int, ...], ...] = ()
     state_dict_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     accelerated: Accelerated | None = None
@@ -75,6 +76,11 @@ def send(descriptor: int, message: Message) -> None:
     line = message.model_dump_json().encode() + b"\n"
     while line:
         line = line[os.write(descriptor, line) :]
+
+
+def model_file_name(model: ModelSpec) -> str:
+    """Return the name of the model's own file in the folder of the child."""
+    return f"model{model.weights_suffix or ''}"
 
 
 def artifact_name(precision: Precision) -> str:

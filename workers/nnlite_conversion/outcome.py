@@ -101,8 +101,8 @@ class ConversionOutcome:
     #: Why the model is not to be converted after all; None: it was.
     left_out: str | None
     parameters: int | None
-    #: (N, C, H, W) as the model was built with.
-    input_shape: tuple[int, int, int, int]
+    #: Of the first input as the network takes it; images: (N, C, H, W).
+    input_shape: tuple[int, ...]
     output_shapes: tuple[tuple[int, ...], ...]
     #: SHA-256 of the weights: provenance, never part of a key.
     state_dict_sha256: str | None

@@ -26,8 +26,8 @@ class HostRun:
     tensors: tuple[NDArray[Any], ...]
 
 
-def run_on_host(path: Path, image: NDArray[Any], threads: int) -> HostRun:
-    """Run the artifact once with LiteRT and XNNPACK.
+def run_on_host(path: Path, samples: Sequence[NDArray[Any]], threads: int) -> HostRun:
+    """Run the artifact once with LiteRT and XNNPACK, on one sample for each input in its order.
 
     Raises:
         RuntimeError, ValueError: the runtime refuses the artifact.
@@ -37,12 +37,21 @@ def run_on_host(path: Path, image: NDArray[Any], threads: int) -> HostRun:
     runner = interpreter.get_signature_runner()
     names = {detail["index"]: name for name, detail in _signature_details(runner).items()}
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    tensors = runner(**{names[inputs[0]["index"]]: image})
+    given = {
+        names[detail["index"]]: _as_taken(sample, np.dtype(detail["dtype"]))
+        for detail, sample in zip(inputs, samples, strict=True)
+    }
+    tensors = runner(**given)
     return HostRun(
         inputs=tuple(_spec(names, detail) for detail in inputs),
         outputs=tuple(_spec(names, detail) for detail in outputs),
         tensors=tuple(tensors[names[detail["index"]]] for detail in outputs),
     )
+
+
+def _as_taken(sample: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return indices in the artifact's own width: the converter makes 32 bits of 64."""
+    return sample.astype(dtype) if sample.dtype.kind == dtype.kind == "i" and dtype.itemsize == 4 else sample
 
 
 def judge(precision: Precision, expected: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]]) -> Parity:

@@ -112,4 +112,4 @@ def _export_once() -> None:
         torch.nn.Flatten(),
         torch.nn.Linear(4, 2),
     ).eval()
-    lowering.decompose(lowering.export(lowering.ChannelsLast(network), torch.zeros(1, 8, 8, 3)))
+    lowering.decompose(lowering.export(lowering.ChannelsLast(network), (torch.zeros(1, 8, 8, 3),)))

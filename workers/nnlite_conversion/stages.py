@@ -66,7 +66,7 @@ def export(loaded: Loaded) -> tuple[torch.export.ExportedProgram, tuple[str, ...
     """Trace the network and rewrite what would not lower; return the names of the rewrites used."""
     try:
         with torch.no_grad():
-            program = lowering.export(loaded.module, torch.from_numpy(loaded.image))
+            program = lowering.export(loaded.module, loaded.tensors)
             return program, apply_rewrites(program)
     except (Exception, SystemExit) as error:
         raise explained(Stage.EXPORT, error, explanations.of_export(error)) from error
@@ -76,7 +76,7 @@ def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> 
     """Write the fp32 artifact."""
     try:
         with torch.no_grad():
-            lowering.lower(program, loaded.module, torch.from_numpy(loaded.image), path)
+            lowering.lower(program, loaded.module, loaded.tensors, path)
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
 
@@ -86,7 +86,7 @@ def check(
 ) -> ArtifactReport:
     """Run the artifact, compare it with PyTorch, keep its outputs for the devices."""
     try:
-        host = parity.run_on_host(path, loaded.image, threads)
+        host = parity.run_on_host(path, loaded.samples, threads)
     except (RuntimeError, ValueError) as error:
         raise explained(Stage.PARITY, error, "LiteRT refuses the artifact") from error
     for index, tensor in enumerate(host.tensors):

@@ -138,7 +138,7 @@ def _write_rows(
     cursor = connection.connection.cursor()
     codes: dict[str, str] = {}
     for model in models:
-        if model.code_sha256 not in codes:
+        if model.code_sha256 and model.code_sha256 not in codes:
             codes[model.code_sha256] = source.code(model)
         if model.transform_sha256 and model.transform_sha256 not in codes:
             codes[model.transform_sha256] = source.transform_code(model) or ""

@@ -15,7 +15,8 @@ from typing import Any
 
 import orjson
 
-from nnlite.catalog.model import CatalogModel
+from nnlite.catalog.model import CatalogModel, ModelInput
+from nnlite.vocabulary import Layout, ModelForm
 
 logger = logging.getLogger(__name__)
 
@@ -62,4 +63,14 @@ def write_cache(path: Path, key: str, models: Sequence[CatalogModel]) -> None:
 def _model(row: list[Any]) -> CatalogModel:
     values = dict(zip(_FIELDS, row, strict=True))
     shape = values["input_shape"]
-    return CatalogModel(**values | {"input_shape": tuple(shape) if shape else None})
+    return CatalogModel(
+        **values
+        | {
+            "input_shape": tuple(shape) if shape else None,
+            "inputs": tuple(
+                ModelInput(**each | {"shape": tuple(each["shape"])}) for each in values["inputs"]
+            ),
+            "layout": Layout(values["layout"]),
+            "form": ModelForm(values["form"]),
+        }
+    )

@@ -211,7 +211,7 @@ def _check(only: TrialFilter, transforms: dict[str, str]) -> None:
             raise CatalogError(f"LEMUR has no {kind} {value}{did_you_mean(value, known)}")
 
 
-def _unchanged(code: str, sha256: str, what: str) -> str:
+def _unchanged(code: str, sha256: str | None, what: str) -> str:
     if text_sha256(code) != sha256:
         raise CatalogError(f"{what} was edited since it was listed; submit again to take it as it is now")
     return code

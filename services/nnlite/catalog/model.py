@@ -3,11 +3,13 @@
 import hashlib
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
 from nnlite.failures import NnliteError
+from nnlite.vocabulary import Layout, ModelForm
 
 #: How weights come to be where a source ships none.
 SEEDED_WEIGHTS = "init:seed=0"
@@ -28,6 +30,16 @@ def text_sha256(text: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelInput:
+    """One input of a network."""
+
+    #: As `forward` takes it; images: (N, C, H, W).
+    shape: tuple[int, ...]
+    #: NumPy name.
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
 class CatalogModel:
     """One architecture with one chosen configuration: a row of a catalogue.
 
@@ -36,8 +48,8 @@ class CatalogModel:
 
     source: str
     name: str
-    #: SHA-256 of the model's code.
-    code_sha256: str
+    #: SHA-256 of the model's code; None where there is no code, only a file.
+    code_sha256: str | None
     task: str
     dataset: str
     metric: str
@@ -52,10 +64,18 @@ class CatalogModel:
     input_shape: tuple[int, int, int, int] | None
     #: NumPy name of the input's dtype.
     input_dtype: str = "float32"
+    #: Every input where a source names them; empty: one image, as `input_shape` says.
+    inputs: tuple[ModelInput, ...] = ()
+    layout: Layout = Layout.NHWC
+    form: ModelForm = ModelForm.LEMUR
+    #: Name of the class or factory in the code, for the form `python`.
+    entry: str | None = None
     #: Outputs per image or per pixel; 0 where it is not known, and then the model is left out.
     classes: int
-    #: `init:seed=0`, or the SHA-256 of a weight file.
+    #: `init:seed=0`, or the SHA-256 of a file: of weights, or of the whole model where it has no code.
     weights: str = SEEDED_WEIGHTS
+    #: How that file's name ends, such as `.safetensors`; None without a file.
+    weights_suffix: str | None = None
     #: Accuracy of the chosen trial, 0..1; None without statistics.
     accuracy: float | None = None
     #: Number of parameters where it is known before a conversion.
@@ -66,21 +86,28 @@ class CatalogModel:
     @cached_property
     def identity(self) -> str:
         """SHA-256 over code, configuration and weights: equal identities give equal artifacts."""
-        return hashlib.sha256(
-            canonical_json(
-                {
-                    "code": self.code_sha256,
-                    "hyperparameters": self.hyperparameters,
-                    "transform": self.transform,
-                    "transform_sha256": self.transform_sha256,
-                    "dataset": self.dataset,
-                    "channels": self.input_shape[1] if self.input_shape else None,
-                    "size": self.input_shape[2:] if self.input_shape else None,
-                    "classes": self.classes,
-                    "weights": self.weights,
-                }
-            )
-        ).hexdigest()
+        parts = {
+            "code": self.code_sha256,
+            "hyperparameters": self.hyperparameters,
+            "transform": self.transform,
+            "transform_sha256": self.transform_sha256,
+            "dataset": self.dataset,
+            "channels": self.input_shape[1] if self.input_shape else None,
+            "size": self.input_shape[2:] if self.input_shape else None,
+            "classes": self.classes,
+            "weights": self.weights,
+        }
+        return hashlib.sha256(canonical_json(parts | self._beyond_lemur())).hexdigest()
+
+    def _beyond_lemur(self) -> dict[str, Any]:
+        """Return what LEMUR's models do not have, so that their identities are what they always were."""
+        parts = {
+            "form": (self.form, ModelForm.LEMUR),
+            "entry": (self.entry, None),
+            "inputs": (self.inputs, ()),
+            "layout": (self.layout, Layout.NHWC),
+        }
+        return {name: value for name, (value, default) in parts.items() if value != default}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -89,10 +116,11 @@ class CatalogModel:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """All that the conversion child needs to build a model: JSON in, no files."""
+    """All that the conversion child needs to build a model, but for the bytes of its file."""
 
     name: str
-    code: str
+    #: None where there is no code, only a file.
+    code: str | None
     #: Code of the transform; None where the source has none.
     transform_code: str | None
     transform: str | None
@@ -103,6 +131,11 @@ class ModelSpec:
     input_dtype: str
     classes: int
     weights: str
+    inputs: tuple[ModelInput, ...] = ()
+    layout: Layout = Layout.NHWC
+    form: ModelForm = ModelForm.LEMUR
+    entry: str | None = None
+    weights_suffix: str | None = None
 
 
 class ModelSource(Protocol):
@@ -128,4 +161,8 @@ class ModelSource(Protocol):
 
     def transform_code(self, model: CatalogModel) -> str | None:
         """Return the code of the model's transform, or None where it has none."""
+        ...
+
+    def weights_file(self, model: CatalogModel) -> Path:
+        """Return the file whose SHA-256 is `model.weights`; asked only of models with `weights_suffix`."""
         ...

@@ -27,7 +27,7 @@ def decomposed():
     def make(module: torch.nn.Module) -> ExportedProgram:
         wrapped = lowering.ChannelsLast(module).eval()
         with torch.no_grad():
-            return lowering.decompose(lowering.export(wrapped, torch.zeros(1, 8, 8, 3)))
+            return lowering.decompose(lowering.export(wrapped, (torch.zeros(1, 8, 8, 3),)))
 
     return make
 

@@ -54,7 +54,7 @@ def test_a_model_is_built_run_and_counted(tmp_path):
     loaded, parameters = loading.load(job(), tmp_path)
 
     assert parameters == 3 * 4 + 4
-    assert loaded.image.shape == (1, 8, 6, 3)
+    assert [sample.shape for sample in loaded.samples] == [(1, 8, 6, 3)]
     assert [tensor.shape for tensor in loaded.expected] == [(1, 4)]
     assert not loaded.module.training
 
@@ -107,7 +107,7 @@ def test_what_a_model_cannot_do_is_final_and_says_why(tmp_path, code, reason):
 
 
 def test_weights_of_another_kind_are_refused_by_name(tmp_path):
-    with pytest.raises(Failure, match="'deadbeef' cannot be loaded yet; supported: init:seed=0"):
+    with pytest.raises(Failure, match="'deadbeef' cannot be made; known without a file: init:seed=0"):
         loading.load(job(weights="deadbeef"), tmp_path)
 
 
