@@ -163,6 +163,17 @@ class PhoneSettings(Group):
     gate_poll_s: float = Field(10, gt=0, description="between two looks at a phone that rests or is away")
 
 
+class RuntimeCheckSettings(Group):
+    """Whether artifacts are tried with the version of TensorFlow Lite that phones have, and within what."""
+
+    environment: Path | None = Field(
+        None, description="a virtual environment with that TensorFlow (make runtime-check); empty: no checks"
+    )
+    timeout_s: float = Field(120, gt=0, description="one artifact, without the time stopped for quiet")
+    memory_limit_mb: int = Field(4096, gt=0, description="what one artifact may take beside TensorFlow, MiB")
+    poll_s: float = Field(5, gt=0, description="between two looks for artifacts that are not checked yet")
+
+
 class QueueSettings(Group):
     """Leases, recovery and what the reaper does."""
 
@@ -233,6 +244,7 @@ class Settings(BaseSettings):
     android: AndroidSettings = AndroidSettings()
     emulator: EmulatorSettings = EmulatorSettings()
     phone: PhoneSettings = PhoneSettings()
+    runtime_check: RuntimeCheckSettings = RuntimeCheckSettings()
     queue: QueueSettings = QueueSettings()
     local: LocalSettings = LocalSettings()
 

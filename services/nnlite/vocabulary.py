@@ -92,6 +92,14 @@ class Verdict(StrEnum):
     INVALID = "invalid"
 
 
+class RuntimeVerdict(StrEnum):
+    """What the version of TensorFlow Lite that phones have makes of an artifact."""
+
+    ACCEPTED = "accepted"  # it runs, and computes what the host computes
+    REFUSED = "refused"  # an operator, or a version of one, is not in it
+    DIFFERENT = "different"  # it runs, and computes something else
+
+
 class WorkKind(StrEnum):
     """The two kinds of work, which are also the names of their tables."""
 

@@ -188,6 +188,31 @@ class Artifact(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class RuntimeCheck(Base):
+    """What one version of the phones' runtime makes of one `.tflite` file; it belongs to no campaign."""
+
+    __tablename__ = "runtime_check"
+
+    artifact_sha256: Mapped[str] = mapped_column(primary_key=True)
+    runtime_version: Mapped[str] = mapped_column(primary_key=True)  # of TensorFlow Lite
+    state: Mapped[str]
+    available_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    attempt: Mapped[int]  # numbers every claim: the fence
+    strikes: Mapped[int] = mapped_column(server_default="0")
+    losses: Mapped[int] = mapped_column(server_default="0")
+    owner_node: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    failure_class: Mapped[str | None]  # why its last attempt gave no verdict
+    verdict: Mapped[str | None]  # accepted, refused, different
+    operator: Mapped[str | None]  # that was refused, where the runtime names one
+    operator_version: Mapped[int | None]
+    reason: Mapped[str | None]  # in the runtime's words, or how far it is off, or what went wrong
+    parity: Mapped[Json | None]  # against the host's outputs; None: nothing was compared
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+
+
 class Device(Base):
     """One emulator, phone, or the host itself."""
 
