@@ -9,7 +9,7 @@ import sys
 import typer
 
 from nnlite import logs
-from nnlite.cli import campaigns, catalog, database, devices, doctor, export, run, workers
+from nnlite.cli import campaigns, catalog, check, database, devices, doctor, export, run, workers
 from nnlite.cli.output import err
 from nnlite.failures import NnliteError
 from nnlite.results.database import explained
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-rooms = (run, campaigns, export, catalog, devices, workers, database, doctor)
+rooms = (run, campaigns, export, catalog, devices, workers, database, check, doctor)
 for room in rooms:
     app.add_typer(room.app)
 

@@ -1,6 +1,5 @@
 """`nnlite doctor`: what this machine can do, what is missing, and what to do about it."""
 
-import fcntl
 import json
 import os
 import platform
@@ -23,6 +22,7 @@ from nnlite.cli.finding import Finding
 from nnlite.cli.output import print_json, print_table
 from nnlite.failures import NnliteError
 from nnlite.local import servers
+from nnlite.preflight import kvm_problem
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import Messenger
 from nnlite.quiet import choose_cores
@@ -117,11 +117,11 @@ def _isolation(_: Settings) -> Iterator[Finding]:
 
 
 def _accelerators(_: Settings) -> Iterator[Finding]:
-    kvm = _kvm_works()
+    without_kvm = kvm_problem()
     yield Finding(
         subject="KVM",
-        state="ok" if kvm else "note",
-        says="emulators can run" if kvm else "no KVM that works: no Android emulator here",
+        state="note" if without_kvm else "ok",
+        says=f"no Android emulator here: {without_kvm}" if without_kvm else "emulators can run",
     )
     gpu = Path("/dev/nvidia0").exists()
     yield Finding(
@@ -132,22 +132,6 @@ def _accelerators(_: Settings) -> Iterator[Finding]:
     docker = shutil.which("docker")
     says = docker or "not found; for the lab server by compose"
     yield Finding(subject="docker", state="ok" if docker else "note", says=says)
-
-
-def _kvm_works() -> bool:
-    """Whether a virtual machine can be made: the device file alone proves nothing."""
-    create_vm = 0xAE01  # KVM_CREATE_VM of linux/kvm.h
-    try:
-        descriptor = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        os.close(fcntl.ioctl(descriptor, create_vm, 0))
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _cluster(settings: Settings) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
@@ -78,8 +79,18 @@ def where(engine: Engine) -> str:
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Bring the schema up to `revision`."""
-    command.upgrade(_alembic_config(database_url), revision)
+    """Bring the schema up to `revision`.
+
+    Raises:
+        DatabaseError: it is of a newer nnlite.
+    """
+    try:
+        command.upgrade(_alembic_config(database_url), revision)
+    except CommandError as error:
+        raise DatabaseError(
+            f"the database {where(engine_for(database_url))} cannot be brought to this version: {error}; "
+            "it is of a newer nnlite: install that one"
+        ) from error
 
 
 def downgrade(database_url: str, revision: str) -> None:
@@ -102,7 +113,8 @@ def check_schema(engine: Engine) -> None:
     Raises:
         DatabaseError: unreachable, not migrated, or of another version.
     """
-    head = ScriptDirectory.from_config(_alembic_config("postgresql://")).get_current_head()
+    versions = ScriptDirectory.from_config(_alembic_config("postgresql://"))
+    head = versions.get_current_head()
     try:
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
@@ -112,9 +124,10 @@ def check_schema(engine: Engine) -> None:
     if current is None:
         raise DatabaseError(f"the database {where(engine)} is not migrated; run `nnlite db upgrade`")
     if current != head:
+        older = current in {script.revision for script in versions.walk_revisions()}
+        way_out = "run `nnlite db upgrade`" if older else "it is of a newer nnlite: install that one"
         raise DatabaseError(
-            f"the database {where(engine)} has schema {current}, this nnlite needs {head}; "
-            "run `nnlite db upgrade`"
+            f"the database {where(engine)} has schema {current}, this nnlite needs {head}; {way_out}"
         )
 
 

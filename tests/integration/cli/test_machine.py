@@ -102,6 +102,7 @@ def test_without_arguments_there_is_help(nnlite):
     said = nnlite("--help")
     assert said.code == 0
     for command in ("run", "submit", "watch", "status", "results", "failures", "retry", "cancel", "pause",
-                    "resume", "models", "worker", "beat", "flower", "db", "doctor", "devices", "export"):  # fmt: skip
+                    "resume", "models", "worker", "beat", "flower", "check", "db", "doctor", "devices",
+                    "export"):  # fmt: skip
         assert command in said.out
         assert nnlite(command, "--help").code == 0

@@ -87,12 +87,25 @@ def test_a_database_that_is_not_migrated_is_said(bare_database_url: str) -> None
     engine.dispose()
 
 
-def test_a_database_of_another_version_is_said(database_url: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "way_out"),
+    [("0001", "run `nnlite db upgrade`"), ("9999", "it is of a newer nnlite: install that one")],
+)
+def test_a_database_of_another_version_is_said(database_url: str, version: str, way_out: str) -> None:
+    engine = engine_for(database_url)
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
+    with pytest.raises(DatabaseError, match=rf"has schema {version}, this nnlite needs \d+; {way_out}$"):
+        check_schema(engine)
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_version_is_not_brought_to_this_one(database_url: str) -> None:
     engine = engine_for(database_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(DatabaseError, match="has schema 9999"):
-        check_schema(engine)
+    with pytest.raises(DatabaseError, match=r"cannot be brought to this version: .*9999.*; it is of a newer"):
+        upgrade(database_url)
     engine.dispose()
 
 

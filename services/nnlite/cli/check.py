@@ -1,0 +1,109 @@
+"""`nnlite check`: what would keep a cluster from starting, each in a line, before anything starts."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nnlite.cli.output import err
+from nnlite.failures import NnliteError
+from nnlite.preflight import (
+    disk_problems,
+    folder_problems,
+    judging_for,
+    kvm_problem,
+    postgres_problems,
+    profile_problems,
+    secret_problems,
+)
+from nnlite.settings import load_settings
+from nnlite.vocabulary import DeviceKind
+
+app = typer.Typer()
+
+
+@app.command()
+def check(
+    secret: Annotated[
+        list[str], typer.Option(metavar="[NAME=]FILE", help="Holds a password, alone; NAME is for messages.")
+    ] = [],
+    min_secret: Annotated[int, typer.Option(help="Shortest password, characters.")] = 12,
+    example: Annotated[list[str], typer.Option(help="A password of an example, which is refused.")] = [],
+    folder: Annotated[
+        list[str],
+        typer.Option(metavar="FOLDER[:UID]", help="To be read and written by --uid, or by account UID."),
+    ] = [],
+    disk: Annotated[list[Path], typer.Option(help="A folder whose disk needs room.")] = [],
+    min_free_gb: Annotated[float, typer.Option(help="That much room.")] = 5,
+    postgres: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER:MAJOR", help="Data of Postgres, and the version that opens it."),
+    ] = None,
+    profiles: Annotated[str, typer.Option(help="Profiles of compose that are chosen, with commas.")] = "",
+    known_profiles: Annotated[str, typer.Option(help="Profiles that there are, with commas.")] = "",
+    kvm: Annotated[
+        Path, typer.Option(help=f"The device of KVM; tried with profile {DeviceKind.EMULATOR}.")
+    ] = Path("/dev/kvm"),
+    uid: Annotated[int | None, typer.Option(help="As root: judge for this account of the workers.")] = None,
+) -> None:
+    """Say what would keep a cluster from starting; changes nothing, exit code 1 if anything would.
+
+    Example: nnlite check --secret LAB_POSTGRES_PASSWORD=/run/secrets/postgres_password --folder /artifacts
+    --disk /artifacts --postgres /postgres:17 --profiles gpu,emulator --known-profiles gpu,emulator,phone
+    """
+    chosen = _listed(profiles)
+
+    def problems() -> Iterator[str]:
+        with judging_for(uid):
+            yield from _settings_problems()
+            for text in secret:
+                name, _, file = text.rpartition("=")
+                named = f"{name} ({file})" if name else file
+                yield from secret_problems(named, Path(file), min_secret, example)
+            if DeviceKind.EMULATOR in chosen and (problem := kvm_problem(kvm)):
+                yield f"profile {DeviceKind.EMULATOR}: {problem}, or leave the profile out"
+        for text in folder:
+            path, owner = _with_number(text, "--folder FOLDER[:UID]")
+            with judging_for(uid if owner is None else owner):
+                yield from folder_problems(path)
+        for path in disk:
+            yield from disk_problems(path, min_free_gb)
+        if postgres:
+            path, major = _with_number(postgres, "--postgres FOLDER:MAJOR")
+            if major is None:
+                raise NnliteError(f"--postgres {postgres} has no version; write --postgres FOLDER:MAJOR")
+            yield from postgres_problems(path, major)
+        yield from profile_problems(chosen, _listed(known_profiles)) if known_profiles else ()
+
+    try:
+        found = list(problems())
+    except PermissionError as error:
+        raise NnliteError(
+            f"account {os.geteuid()} cannot judge for another; run the check as root"
+        ) from error
+    for problem in found:
+        err.print("error: ", style="bold red", end="")
+        err.print(problem, highlight=False, soft_wrap=True)
+    if found:
+        raise typer.Exit(1)
+    err.print("nothing is in the way", highlight=False)
+
+
+def _settings_problems() -> Iterator[str]:
+    try:
+        load_settings()
+    except NnliteError as error:
+        yield str(error)
+
+
+def _with_number(text: str, usage: str) -> tuple[Path, int | None]:
+    folder, _, number = text.partition(":")
+    if number and not number.isdecimal():
+        raise NnliteError(f"{text}: {number} is not a number; write {usage}")
+    return Path(folder), int(number) if number else None
+
+
+def _listed(text: str) -> list[str]:
+    return [name for name in (part.strip() for part in text.split(",")) if name]
