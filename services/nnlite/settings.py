@@ -52,6 +52,13 @@ class CatalogSettings(Group):
     variable_size: int = Field(
         256, gt=0, description="height and width where neither dataset nor transform fixes them, pixels"
     )
+    efficiency_max_parameters: int = Field(
+        6_000_000, gt=0, description="accuracy / latency counts up to this many parameters: NN-GPT's gate"
+    )
+    settle_s: float = Field(
+        10, ge=0, description="a generated model's folder that rests this long is no longer being written"
+    )
+    follow_poll_s: float = Field(2, gt=0, description="between two looks at a tree that is followed")
     fetch_timeout_s: float = Field(1800, gt=0, description="bringing a source's files, 103 MB for LEMUR")
 
 

@@ -6,7 +6,7 @@ broker is away, the rows stand and the reaper sends their messages later.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg2.extras import Json, execute_values
@@ -50,8 +50,12 @@ def submit(
     settings: Settings,
     name: str | None = None,
     priority: int,
+    growing: bool = False,
 ) -> Submitted:
     """Write `request` as a campaign of `models` and send its messages.
+
+    Args:
+        growing: the campaign may begin empty, and one that is there already takes the models that it lacks.
 
     Raises:
         RequestError: the name stands for another request, or there is nothing to do.
@@ -59,7 +63,7 @@ def submit(
     """
     name = name or request.default_name()
     check_priority(priority)
-    if not models:
+    if not models and not growing:
         raise RequestError("no model fits the request; `nnlite models` lists what there is, and why not")
     campaign = row_id("campaign", name)
     try:
@@ -67,9 +71,9 @@ def submit(
             resumed = not _write_campaign(connection, name, request, priority=priority, settings=settings)
             if resumed:
                 _check_same(connection, campaign, name, request)
-                to_send = []
-            else:
-                to_send = _write_rows(connection, campaign, priority, models, source)
+            written = _Written()
+            if growing or not resumed:
+                written = _write_rows(connection, campaign, priority, models, source)
             left_out = connection.scalar(_LEFT_OUT, {"id": campaign}) or 0
     except OperationalError as error:
         reason = str(error.orig).strip().partition("\n")[0]
@@ -82,8 +86,32 @@ def submit(
         resumed=resumed,
         models=len(models),
         left_out=left_out,
-        sent=send(messenger, to_send),
+        sent=send(messenger, written.messages),
     )
+
+
+def grow(
+    engine: Engine, messenger: Messenger, name: str, *, models: Sequence[CatalogModel], source: ModelSource
+) -> list[CatalogModel]:
+    """Add `models` to the campaign `name`, send their messages, and return those that it did not have yet.
+
+    Raises:
+        RequestError: there is no such campaign any more, or it is cancelled.
+    """
+    with engine.begin() as connection:
+        row = connection.execute(_CAMPAIGN, {"name": name}).first()
+        if row is None or row.state == CampaignState.CANCELLED:
+            state = "gone" if row is None else row.state
+            raise RequestError(
+                f"campaign {name!r} is {state} and takes no more models; choose another --name"
+            )
+        written = _write_rows(connection, row.id, row.priority, models, source)
+    send(messenger, written.messages)
+    return written.added
+
+
+# Locked, so that it is not cancelled between the look and the rows.
+_CAMPAIGN = text("SELECT id, state, priority FROM campaign WHERE name = :name FOR SHARE")
 
 
 _LEFT_OUT = text("SELECT count(*) FROM conversion WHERE campaign_id = :id AND state = 'left_out'")
@@ -127,14 +155,23 @@ def _check_same(connection: Connection, campaign: uuid.UUID, name: str, request:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """What a campaign did not have yet."""
+
+    added: list[CatalogModel] = field(default_factory=list)
+    #: Of those that are to be converted.
+    messages: list[Message] = field(default_factory=list)
+
+
 def _write_rows(
     connection: Connection,
     campaign: uuid.UUID,
     priority: int,
     models: Sequence[CatalogModel],
     source: ModelSource,
-) -> list[Message]:
-    """Write code, models and conversions, and return the messages of those that are to be converted."""
+) -> _Written:
+    """Write code, models and conversions; rows that are there already stay as they are."""
     cursor = connection.connection.cursor()
     codes: dict[str, str] = {}
     for model in models:
@@ -161,24 +198,33 @@ def _write_rows(
         row_id("conversion", campaign, identifier): (identifier, model)
         for identifier, model in zip(ids, models, strict=True)
     }
-    execute_values(
+    inserted = execute_values(
         cursor,
         "INSERT INTO conversion (id, campaign_id, model_id, identity, priority, state, reason, finished_at) "
-        "VALUES %s ON CONFLICT DO NOTHING",
+        "VALUES %s ON CONFLICT DO NOTHING RETURNING id",
         [
             (str(row), str(campaign), str(identifier), model.identity, priority, *_start(model))
             for row, (identifier, model) in conversions.items()
         ],
         template="(%s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END)",
         page_size=_PAGE,
+        fetch=True,
     )
-    return [
-        Message(
-            kind=WorkKind.CONVERSION, row_id=row, label=(model.name,), queue=CONVERT_QUEUE, priority=priority
-        )
-        for row, (_, model) in conversions.items()
-        if model.left_out is None
-    ]
+    new = {row: conversions[row][1] for row in (uuid.UUID(str(row)) for (row,) in inserted)}
+    return _Written(
+        added=list(new.values()),
+        messages=[
+            Message(
+                kind=WorkKind.CONVERSION,
+                row_id=row,
+                label=(model.name,),
+                queue=CONVERT_QUEUE,
+                priority=priority,
+            )
+            for row, model in new.items()
+            if model.left_out is None
+        ],
+    )
 
 
 def _start(model: CatalogModel) -> tuple[str, str | None, bool]:

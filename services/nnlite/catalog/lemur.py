@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from nnlite.catalog.archive import Archive
 from nnlite.catalog.cache import cache_key, read_cache, write_cache
@@ -16,33 +16,17 @@ from nnlite.catalog.configuration import (
     setting_of,
 )
 from nnlite.catalog.datasets import DATASETS
+from nnlite.catalog.expected_input import ExpectedInputs, classes_of
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.location import find_lemur
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
 from nnlite.catalog.selection import did_you_mean
-from nnlite.catalog.shapes import InputShape, NoShape, committed_table, table_version
+from nnlite.catalog.shapes import table_version
 from nnlite.catalog.source_text import supported_hyperparameters, why_unusable
 from nnlite.settings import Settings
 
-#: Tasks whose networks take one image and nothing else.
-IMAGE_TASKS = frozenset({"img-classification", "img-segmentation"})
-
-#: Why the others are left out.
-TASK_REASONS = {
-    "obj-detection": "takes a list of images and gives a list of boxes",
-    "img-captioning": "takes a caption beside the image, and its vocabulary is not part of LEMUR",
-    "txt-image": "takes text, and its vocabulary is not part of LEMUR",
-    "txt-generation": "takes text, and its vocabulary is not part of LEMUR",
-}
-
-
 #: Of a model for which there is nothing to go by.
 _NO_SETTING = Setting("", "", "", "")
-
-
-class _Input(NamedTuple):
-    shape: InputShape | None
-    left_out: str | None
 
 
 class LemurSource:
@@ -113,7 +97,9 @@ def read_models(archive: Archive, only: TrialFilter, variable_size: int) -> list
     transforms = {name: text_sha256(code) for name, code in archive.transforms().items()}
     _check(only, transforms)
     choices = choose(archive.trials(), only)
-    listing = _Listing(archive=archive, choices=choices, only=only, inputs=_Inputs(transforms, variable_size))
+    listing = _Listing(
+        archive=archive, choices=choices, only=only, inputs=ExpectedInputs(transforms, variable_size)
+    )
     models = [listing.row(name, code) for name, code in archive.models()]
     if not models:
         raise CatalogError(
@@ -129,7 +115,7 @@ class _Listing:
     archive: Archive
     choices: Choices
     only: TrialFilter
-    inputs: "_Inputs"
+    inputs: ExpectedInputs
 
     def row(self, name: str, code: str) -> CatalogModel:
         trial = self.choices.trials.get(name)
@@ -138,7 +124,6 @@ class _Listing:
         setting = setting or _NO_SETTING
         known = self.inputs.of(setting)
         left_out = left_out or known.left_out
-        dataset = DATASETS.get(setting.dataset) if setting.task in IMAGE_TASKS else None
         return CatalogModel(
             source=LemurSource.name,
             name=name,
@@ -152,7 +137,7 @@ class _Listing:
             configuration_source=f"trial:{trial.uid}" if trial else "default",
             input_shape=known.shape.batch_of_one if known.shape else None,
             input_dtype=known.shape.dtype if known.shape else "float32",
-            classes=dataset.classes if dataset else 0,
+            classes=classes_of(setting),
             accuracy=trial.accuracy if trial else None,
             left_out=left_out,
         )
@@ -172,34 +157,6 @@ class _Listing:
         if left_out:
             return {}
         return default_hyperparameters(supported_hyperparameters(code), setting.transform)
-
-
-class _Inputs:
-    """What follows from a setting: the hash of the transform, the input's shape, or why there is none."""
-
-    def __init__(self, transforms: dict[str, str], variable_size: int) -> None:
-        self.transforms = transforms
-        self._variable_size = variable_size
-        self._known: dict[Setting, _Input] = {}
-
-    def of(self, setting: Setting) -> _Input:
-        if setting not in self._known:
-            self._known[setting] = self._find(setting)
-        return self._known[setting]
-
-    def _find(self, setting: Setting) -> _Input:
-        if setting.task not in IMAGE_TASKS:
-            why = TASK_REASONS.get(setting.task, "its input cannot be told from its training")
-            return _Input(None, f"task {setting.task}: {why}")
-        if setting.dataset not in DATASETS:
-            return _Input(None, f"unknown dataset: classes and image size of {setting.dataset} are not known")
-        if setting.transform not in self.transforms:
-            return _Input(None, f"transform missing: {setting.transform}.py is not in this copy of LEMUR")
-        digits = self.transforms[setting.transform]
-        found = committed_table().look_up(digits, setting.dataset, self._variable_size)
-        if isinstance(found, NoShape):
-            return _Input(None, f"{found.reason} (transform {setting.transform})")
-        return _Input(found, None)
 
 
 def _check(only: TrialFilter, transforms: dict[str, str]) -> None:

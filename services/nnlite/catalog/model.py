@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
@@ -136,6 +136,18 @@ class ModelSpec:
     form: ModelForm = ModelForm.LEMUR
     entry: str | None = None
     weights_suffix: str | None = None
+
+
+@runtime_checkable
+class GrowingSource(Protocol):
+    """What a source has besides that can be followed while its models come into being."""
+
+    def grown(self) -> tuple[list[CatalogModel], int]:
+        """Return the models that are complete by now, left-outs included, and how many are not.
+
+        It raises nothing for a tree that is away, empty or half written.
+        """
+        ...
 
 
 class ModelSource(Protocol):

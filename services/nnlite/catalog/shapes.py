@@ -101,6 +101,13 @@ def committed_table() -> ShapeTable:
 
 
 @cache
+def committed_transforms() -> dict[str, str]:
+    """Return the first digits of the SHA-256 of every transform of LEMUR that the table knows, by name."""
+    rows = orjson.loads(TABLE.read_bytes())["rows"] if TABLE.exists() else []
+    return {name: digits for row in rows for name, digits in row["transforms"].items()}
+
+
+@cache
 def table_version() -> str:
     """Return the hash of the committed table, for caches of what was looked up in it."""
     return text_sha256(TABLE.read_text()) if TABLE.exists() else "none"

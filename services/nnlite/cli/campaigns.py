@@ -1,6 +1,7 @@
 """Commands on campaigns: submit, watch, status, results, failures, retry, cancel, pause, resume."""
 
 import csv
+import signal
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -11,7 +12,7 @@ from nnlite.campaigns import control
 from nnlite.campaigns.request import HOST_POOL, Request
 from nnlite.campaigns.submit import Submitted, submit
 from nnlite.catalog.configuration import BEST
-from nnlite.cli import options, presentation, selection, watching
+from nnlite.cli import following, options, presentation, selection, watching
 from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.queue.app import DEFAULT_PRIORITY
@@ -45,11 +46,16 @@ def submit_command(
     configs: options.Configs = BEST,
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Watch the source and submit what comes, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Enqueue one conversion per model and come back at once.
 
     Workers do the rest: `nnlite worker convert` and `nnlite worker benchmark`.
-    Submitting the same request again resumes it and makes nothing twice.
+    Submitting the same request again resumes it and makes nothing twice. A source
+    that is still being written (nngpt) is followed with --follow: one campaign
+    that grows; what was submitted stays when the source's files go.
 
     Example: nnlite submit --match 'ga-*' --limit 100 --seed 1 --name night
     """
@@ -66,6 +72,11 @@ def submit_command(
         path=selection.absolute(path),
         configs=configs,
     )
+    if follow:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
+        stopped = "stopped; what was submitted goes on, the same command follows on"
+        with interruptible(stopped), session() as cluster:
+            following.follow(cluster, request, name, priority)
     with session() as cluster:
         submitted = submit_request(cluster, request, name, priority)
     err.print(f"watch it: nnlite watch {submitted.name}", highlight=False)

@@ -1,0 +1,201 @@
+"""NN-GPT: models that a language model generates, read from its output tree, also while that is written.
+
+`out/nngpt/llm/epoch/A<e>/synth_nn/B<i>/`, one folder per model. NN-GPT clears the tree when its next run
+starts, so what was read once is kept here: a model that is submitted no longer needs its folder.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from nnlite.catalog.archive import Archive
+from nnlite.catalog.expected_input import ExpectedInput, ExpectedInputs, classes_of
+from nnlite.catalog.limits import apply_limits
+from nnlite.catalog.location import find_lemur
+from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
+from nnlite.catalog.nngpt_folder import Generated, read_folder
+from nnlite.catalog.shapes import committed_transforms
+from nnlite.settings import Settings
+
+#: Where the epochs lie, from the folder that NN-GPT runs in; a folder on the way may be named too.
+EPOCHS = Path("out", "nngpt", "llm", "epoch")
+#: Digits of a code's hash in a model's name, because the next run uses the same tags again.
+_DIGITS = 8
+_NAME = re.compile(rf"(A[0-9]+_B[0-9]+)(?:-[0-9a-f]{{{_DIGITS}}})?")
+
+
+def tag_of(name: str) -> str | None:
+    """Return NN-GPT's own tag of the model `name`, or None if it is none of its."""
+    found = _NAME.fullmatch(name)
+    return found[1] if found else None
+
+
+class NnGptSource:
+    """NN-GPT's output tree as a source of models.
+
+    Args:
+        settings: which limits hold, how long a folder must rest.
+        path: the folder that NN-GPT runs in, its `out`, or the folder of its epochs.
+    """
+
+    name = "nngpt"
+
+    def __init__(self, settings: Settings, *, path: Sequence[Path] = ()) -> None:
+        if len(path) != 1:
+            raise CatalogError(
+                f"source nngpt reads one tree, and {len(path)} were named; name the folder where NN-GPT's "
+                "`out` lies: --path FOLDER"
+            )
+        self.path = path[0].expanduser()
+        if not self.path.is_dir():
+            raise CatalogError(f"{self.path} is no folder; --path names the one where NN-GPT's `out` lies")
+        self._settings = settings
+        self._texts: dict[str, str] = {}
+        self._resting = _Resting(settings.catalog.settle_s)
+
+    @property
+    def epochs(self) -> Path:
+        """Where the folders `A<e>` are, or will be."""
+        ways = [Path(*EPOCHS.parts[start:]) for start in range(len(EPOCHS.parts) + 1)]
+        there = [self.path / way for way in ways if (self.path / way).is_dir()]
+        # Deepest first: NN-GPT's folder holds other things beside `out`.
+        return next((folder for folder in there if folder != self.path), self.path)
+
+    def models(self) -> list[CatalogModel]:
+        """Return every model of the tree, left-outs included, by epoch and number."""
+        generated = [read_folder(folder, tag, self._root) for tag, folder in self._folders()]
+        if not generated:
+            raise CatalogError(
+                f"no model of NN-GPT below {self.epochs}: no folder A<e>/synth_nn/B<i>; it clears them when "
+                "a run starts. Name another --path, or submit what comes with --follow"
+            )
+        return apply_limits(map(self._row, generated), self._settings.catalog)
+
+    def grown(self) -> tuple[list[CatalogModel], int]:
+        """Return the models that are complete by now, and how many are not.
+
+        A model is complete once its evaluation has ended, which `eval_info.json` says; without that file, or
+        with one that cannot be read, once the folder has rested. What is not evaluated is waited for.
+        """
+        complete, waiting = [], 0
+        for tag, folder in self._folders():
+            generated = read_folder(folder, tag, self._root)
+            if generated.unfinished or not (generated.ended or self._resting.rests(folder)):
+                waiting += 1
+            else:
+                complete.append(self._row(generated))
+        return apply_limits(complete, self._settings.catalog), waiting
+
+    def code(self, model: CatalogModel) -> str:
+        """Return the model's code as it was when it was listed."""
+        return self._texts[model.code_sha256] if model.code_sha256 else ""
+
+    def transform_code(self, model: CatalogModel) -> str | None:
+        """Return the code of the model's transform, or None where neither NN-GPT nor LEMUR has it here."""
+        return None if model.transform_sha256 is None else self._texts[model.transform_sha256]
+
+    @cached_property
+    def _root(self) -> Path:
+        return self.path.resolve()
+
+    def _folders(self) -> Iterator[tuple[str, Path]]:
+        for epoch in _numbered(self.epochs, "A"):
+            for model in _numbered(epoch / "synth_nn", "B"):
+                yield f"{epoch.name}_{model.name}", model
+
+    def _row(self, generated: Generated) -> CatalogModel:
+        code_sha256 = self._keep(generated.code)
+        transform_sha256, expected = self._input(generated)
+        setting = generated.setting
+        return CatalogModel(
+            source=self.name,
+            name=f"{generated.tag}-{code_sha256[:_DIGITS]}" if generated.code else generated.tag,
+            code_sha256=code_sha256,
+            task=setting.task,
+            dataset=setting.dataset,
+            metric=setting.metric,
+            transform=setting.transform,
+            transform_sha256=transform_sha256,
+            hyperparameters=generated.hyperparameters,
+            configuration_source=generated.configuration_source,
+            input_shape=expected.shape.batch_of_one if expected.shape else None,
+            input_dtype=expected.shape.dtype if expected.shape else "float32",
+            classes=classes_of(setting),
+            accuracy=generated.accuracy,
+            left_out=generated.left_out or expected.left_out,
+        )
+
+    def _input(self, generated: Generated) -> tuple[str | None, ExpectedInput]:
+        """Return the hash of the transform's code, where that is at hand, and the input that follows."""
+        name, variable_size = generated.setting.transform, self._settings.catalog.variable_size
+        if generated.transform_code is not None:
+            sha256 = self._keep(generated.transform_code)
+            return sha256, ExpectedInputs({name: sha256}, variable_size).of(generated.setting)
+        digits = committed_transforms().get(name)
+        if digits is None:
+            missing = f"transform missing: {name} is none of LEMUR's, and there is no tr.py"
+            return None, ExpectedInput(None, generated.left_out or missing)
+        found = ExpectedInputs({name: digits}, variable_size).of(generated.setting)
+        code = self._lemur_transforms.get(name)
+        known = code is not None and text_sha256(code).startswith(digits)
+        return self._keep(code) if code is not None and known else None, found
+
+    @cached_property
+    def _lemur_transforms(self) -> dict[str, str]:
+        """The transforms of the LEMUR on this machine; without one, the committed table has their shapes."""
+        try:
+            archive: Archive = find_lemur(self._settings)
+            return archive.transforms()
+        except CatalogError:
+            return {}
+
+    def _keep(self, text: str) -> str:
+        sha256 = text_sha256(text)
+        self._texts[sha256] = text
+        return sha256
+
+
+@dataclass
+class _Seen:
+    signature: tuple[tuple[str, int, int], ...]
+    since_s: float
+
+
+class _Resting:
+    """Which folders have not changed for a while."""
+
+    def __init__(self, settle_s: float) -> None:
+        self._settle_s = settle_s
+        self._seen: dict[Path, _Seen] = {}
+
+    def rests(self, folder: Path) -> bool:
+        signature = _signature(folder)
+        seen = self._seen.get(folder)
+        if seen is None or seen.signature != signature:
+            seen = self._seen[folder] = _Seen(signature, time.monotonic())
+        return time.monotonic() - seen.since_s >= self._settle_s
+
+
+def _signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return names, sizes and times of a folder's files; one that vanishes meanwhile is left out."""
+    files = []
+    try:
+        for path in sorted(folder.iterdir()):
+            status = path.lstat()
+            files.append((path.name, status.st_size, status.st_mtime_ns))
+    except OSError:
+        pass
+    return tuple(files)
+
+
+def _numbered(folder: Path, letter: str) -> list[Path]:
+    """Return the folders `<letter><number>` in `folder` by number; none when it is gone."""
+    try:
+        names = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+    numbered = [name for name in names if re.fullmatch(rf"{letter}[0-9]{{1,9}}", name)]
+    return [folder / name for name in sorted(numbered, key=lambda name: (int(name[1:]), name))]

@@ -1,0 +1,149 @@
+"""`nnlite submit --follow`: a campaign grows with the tree of NN-GPT that it watches."""
+
+import shutil
+import signal
+
+import pytest
+from sqlalchemy import event
+
+from generated import Tree, net
+from nnlite.campaigns.control import cancel
+from nnlite.campaigns.request import Request, RequestError
+from nnlite.catalog.nngpt import tag_of
+from nnlite.cli.following import follow
+from nnlite.cli.session import Session
+
+
+@pytest.fixture
+def tree(tmp_path) -> Tree:
+    tree = Tree(tmp_path / "lab")
+    tree.epochs.mkdir(parents=True)
+    return tree
+
+
+@pytest.fixture
+def following(cluster, tree):
+    """Follow the tree through steps, each of them done between two looks, then Ctrl-C."""
+    settings = cluster.settings.model_copy(
+        update={"catalog": cluster.settings.catalog.model_copy(update={"settle_s": 0})}
+    )
+    session = Session(settings=settings, engine=cluster.engine, messenger=cluster.messenger)
+
+    def run(*steps, **changes):
+        remaining = iter(steps)
+
+        def wait(seconds):
+            step = next(remaining, None)
+            if step is None:
+                raise KeyboardInterrupt
+            step()
+
+        request = Request(**{"source": "nngpt", "path": (str(tree.root),), **changes})
+        with pytest.raises(KeyboardInterrupt):
+            follow(session, request, "generation", 5, wait)
+
+    return run
+
+
+def states(cluster) -> dict[str, str]:
+    rows = cluster.rows("SELECT m.name, v.state FROM conversion v JOIN model m ON m.id = v.model_id")
+    return {tag_of(row["name"]): row["state"] for row in rows}
+
+
+def test_what_is_complete_is_submitted_as_it_comes(following, cluster, tree):
+    following(
+        lambda: tree.generate("A0_B0"),
+        lambda: tree.model("A0_B1"),
+        lambda: tree.reject("A0_B2"),
+        lambda: tree.evaluate("A0_B0"),
+    )
+    assert states(cluster) == {"A0_B0": "queued", "A0_B1": "queued", "A0_B2": "left_out"}
+    assert cluster.ready() == 2
+    assert cluster.rows("SELECT name FROM campaign") == [{"name": "generation"}]
+
+
+def test_what_was_submitted_survives_the_tree(following, cluster, tree):
+    following(lambda: tree.model("A0_B0"), lambda: shutil.rmtree(tree.root))
+    assert states(cluster) == {"A0_B0": "queued"}
+    assert cluster.rows("SELECT c.text FROM code c JOIN model m ON m.code_sha256 = c.sha256") == [
+        {"text": net("A0_B0")}
+    ]
+
+
+def test_following_again_makes_nothing_twice_and_takes_what_came_meanwhile(following, cluster, tree):
+    tree.model("A0_B0")
+    following()
+    tree.model("A0_B1")
+    following(lambda: None)
+    assert states(cluster) == {"A0_B0": "queued", "A0_B1": "queued"}
+    assert cluster.ready() == 2
+
+
+def test_the_next_run_in_the_same_folders_makes_new_models(following, cluster, tree):
+    tree.model("A0_B0")
+
+    def next_run():
+        shutil.rmtree(tree.epochs)
+        tree.model("A0_B0", code=net("another"))
+
+    following(next_run)
+    names = [row["name"] for row in cluster.rows("SELECT name FROM model")]
+    assert [tag_of(name) for name in names] == ["A0_B0", "A0_B0"]
+    assert len(set(names)) == 2
+
+
+def test_only_what_matches_is_submitted(following, cluster, tree):
+    tree.model("A0_B0")
+    tree.model("A1_B0")
+    following(match="A1_*")
+    assert states(cluster) == {"A1_B0": "queued"}
+
+
+def test_a_cancelled_campaign_takes_no_more(following, cluster, tree):
+    def cancelled():
+        cancel(cluster.engine, "generation")
+        tree.model("A0_B0")
+
+    with pytest.raises(RequestError, match="campaign 'generation' is cancelled"):
+        following(cancelled, lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [({"source": "lemur", "path": ()}, "does not grow"), ({"limit": 3}, "whatever comes")],
+)
+def test_what_cannot_be_followed_is_refused(request_, reason, following):
+    with pytest.raises(RequestError, match=reason):
+        following(**request_)
+
+
+@pytest.mark.usefixtures("servers")
+def test_ctrl_c_ends_it_in_order_and_a_plain_submit_resumes_it(start, nnlite, cluster, tree):
+    tree.model("A0_B0")
+    arguments = ("submit", "--source", "nngpt", "--path", str(tree.root), "--name", "generation")
+    process = start(*arguments, "--follow")
+    for line in process.stderr:
+        if "1 submitted" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command follows on" in err
+    assert states(cluster) == {"A0_B0": "queued"}
+    assert "resumed campaign generation" in nnlite(*arguments).err
+
+
+def test_postgres_may_be_away_for_a_while(following, cluster, tree, capfd):
+    tree.model("A0_B0")
+
+    def nowhere(dialect, record, arguments, options):
+        options.update(host="127.0.0.1", port=1)
+
+    def away():
+        tree.model("A0_B1")
+        cluster.engine.dispose()
+        event.listen(cluster.engine, "do_connect", nowhere)
+
+    following(away, lambda: event.remove(cluster.engine, "do_connect", nowhere), lambda: None)
+    assert states(cluster) == {"A0_B0": "queued", "A0_B1": "queued"}
+    assert "Postgres is away" in capfd.readouterr().err
