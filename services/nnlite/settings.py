@@ -181,6 +181,14 @@ class RuntimeCheckSettings(Group):
     poll_s: float = Field(5, gt=0, description="between two looks for artifacts that are not checked yet")
 
 
+class MetricsSettings(Group):
+    """Where a worker, or `beat`, tells Prometheus about itself."""
+
+    port: int = Field(0, ge=0, le=65535, description="each worker of a machine needs one of its own; 0: none")
+    address: str = Field("127.0.0.1", description="of this machine; 0.0.0.0: all that it has")
+    timeout_s: float = Field(4, gt=0, description="asking Postgres for the cluster's metrics")
+
+
 class QueueSettings(Group):
     """Leases, recovery and what the reaper does."""
 
@@ -253,6 +261,7 @@ class Settings(BaseSettings):
     phone: PhoneSettings = PhoneSettings()
     runtime_check: RuntimeCheckSettings = RuntimeCheckSettings()
     queue: QueueSettings = QueueSettings()
+    metrics: MetricsSettings = MetricsSettings()
     local: LocalSettings = LocalSettings()
 
     @model_validator(mode="before")

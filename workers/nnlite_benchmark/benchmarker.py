@@ -16,13 +16,12 @@ from typing import Any
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError
 from nnlite.failures import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, RightLostError
-from nnlite.queue.work import Result, Station, send
+from nnlite.queue.work import Result, Station, renew, send
 from nnlite.queue.worker import EXIT_FAULT, end_consumption
 from nnlite.quiet import Stopped
 from nnlite.results.recording import record_benchmark
@@ -30,6 +29,7 @@ from nnlite.results.report import BenchmarkReport, MeasurementReport
 from nnlite.results.report_files import store_report
 from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, InputSpec, RuntimeRefusal
+from nnlite_benchmark.stage_clock import StageClock
 
 log = structlog.get_logger()
 
@@ -53,6 +53,8 @@ class Benchmarker:
     stop: threading.Event
     #: What the running attempt is doing; heartbeats write it.
     stage: Stage = field(default=Stage.CLAIM, init=False)
+    #: How long the running attempt was in each stage.
+    clock: StageClock = field(default_factory=StageClock, init=False)
     #: What is being measured now; heartbeats write it.
     backend: Backend | None = field(default=None, init=False)
     #: What the device did wrong, and with which benchmark; the worker takes no more work with it.
@@ -69,7 +71,9 @@ class Benchmarker:
             RightLostError: the row is no longer this attempt's.
             Stopped: the worker was told to stop.
         """
-        self.stage, self.backend = Stage.FETCH, None
+        self.clock = StageClock()
+        self.backend = None
+        self.note(Stage.FETCH)
         with self._heartbeats(claim) as ended:
             job = self._job(claim.work)
             try:
@@ -92,7 +96,11 @@ class Benchmarker:
             )
             self._store(report, claim)
             self._finished = True
-        return Result(write=lambda connection: record_benchmark(connection, claim, report))
+        details = {
+            "timings_ns": self.clock.timings_ns(),
+            "peak_rss_kb": max((measured.peak_rss_kb or 0 for measured in reports), default=0),
+        }
+        return Result(write=lambda connection: record_benchmark(connection, claim, report), details=details)
 
     def take_finished(self) -> bool:
         """Return whether a benchmark was finished since this was asked last."""
@@ -114,8 +122,9 @@ class Benchmarker:
             end_consumption()
 
     def note(self, stage: Stage) -> None:
-        """Note where the measuring process is; the next heartbeat writes it."""
+        """Note where the attempt is; the next heartbeat writes it."""
         self.stage = stage
+        self.clock.enter(stage)
 
     def _measure(self, job: BenchmarkJob, backend: Backend, ended: threading.Event) -> MeasurementReport:
         self.backend = backend
@@ -127,7 +136,8 @@ class Benchmarker:
 
     def _store(self, report: BenchmarkReport, claim: Claim) -> None:
         """Leave the enriched report beside the artifacts, for those who have no Postgres at hand."""
-        self.stage, self.backend = Stage.STORE, None
+        self.backend = None
+        self.note(Stage.STORE)
         try:
             store_report(self.store, report, campaign=claim.work["campaign"], benchmark_id=claim.id)
         except StoreError as error:
@@ -197,11 +207,9 @@ class Benchmarker:
                 continue
             next_s = now_s + queue.heartbeat_s
             try:
-                leases.heartbeat(self.station.engine, claim, queue.lease_s, self.stage, self.backend)
+                renew(self.station, claim, self.stage, self.backend)
             except RightLostError:
                 ended.set()
-            except DBAPIError as error:
-                log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
 
 
 #: How often the heartbeat thread looks whether the worker is to stop, seconds.

@@ -78,7 +78,7 @@ def convert(
         UnsupportedPrecision: the job wants a precision that cannot be made.
     """
     check_precisions(job.precisions)
-    _wait_for_turn(settings, tick, tick_s)
+    waited_ns = _wait_for_turn(settings, tick, tick_s)
     uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
     workdir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=folder_prefix(), dir=workdir) as made:
@@ -90,7 +90,7 @@ def convert(
                 isolation=isolation,
                 log=folder / "child.log",
             )
-            watch = Watch(child=started, log=folder / "child.log", settings=settings)
+            watch = Watch(child=started, log=folder / "child.log", settings=settings, waited_ns=waited_ns)
             _supervise(watch, ledger, tick, tick_s)
             outcome = _collected(_answer(watch), watch, scratch, folder)
         yield outcome
@@ -147,15 +147,18 @@ def _run(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> 
     send(messages_fd, refusal)
 
 
-def _wait_for_turn(settings: ConversionSettings, tick: Callable[[Stage], bool], tick_s: float) -> None:
-    """Return when `tick` allows a child to run; one that may not run is not even started."""
+def _wait_for_turn(settings: ConversionSettings, tick: Callable[[Stage], bool], tick_s: float) -> int:
+    """Return how long it was until `tick` allows a child to run; one that may not is not even started."""
+    waited_from_ns: int | None = None
     deadline = time.monotonic() + settings.absolute_timeout_s
     while not tick(Stage.LOAD):
+        waited_from_ns = waited_from_ns or time.monotonic_ns()
         if time.monotonic() > deadline:
             reason = f"held for {settings.absolute_timeout_s:g} s before its start"
             details = {"limit": "absolute_timeout_s"}
             raise Failure(FailureClass.CONVERTER, Stage.LOAD, reason, details)
         time.sleep(tick_s)
+    return time.monotonic_ns() - waited_from_ns if waited_from_ns else 0
 
 
 @contextmanager

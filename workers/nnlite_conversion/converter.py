@@ -9,16 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from nnlite.artifacts import ArtifactStore, StoreError
 from nnlite.catalog.model import ModelSpec
 from nnlite.failures import Failure, FailureClass
-from nnlite.queue import leases
 from nnlite.queue.leases import Claim
-from nnlite.queue.work import Result, Station
+from nnlite.queue.work import Result, Station, renew
 from nnlite.quiet import ConverterTurn, Cores, Stopped
 from nnlite.results.database import autocommit
 from nnlite.results.recording import (
@@ -32,8 +29,6 @@ from nnlite.vocabulary import Precision, Stage, WorkState
 from nnlite_conversion.cache import cache_key, converter
 from nnlite_conversion.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,11 +179,7 @@ class Supervision:
             RightLostError: the row is no longer this attempt's.
         """
         self._beat_s = time.monotonic()
-        try:
-            leases.heartbeat(self._station.engine, self._claim, self._station.settings.queue.lease_s, stage)
-        except DBAPIError as error:
-            # The lease may end; whether it did is found out when Postgres answers again.
-            log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
+        renew(self._station, self._claim, stage)
 
 
 def _spec(station: Station, claim: Claim) -> ModelSpec:

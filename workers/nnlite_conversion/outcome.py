@@ -108,7 +108,7 @@ class ConversionOutcome:
     state_dict_sha256: str | None
     #: None: no GPU had a part in it.
     accelerated: Accelerated | None = None
-    #: Wall clock of each stage without the time on hold.
+    #: Wall clock of each stage; `quiet` is the time on hold, before the start too, where there was any.
     timings_ns: Mapping[Stage, int] = field(default_factory=dict)
     #: Largest resident memory of the child and what it started.
     peak_rss_kb: int = 0

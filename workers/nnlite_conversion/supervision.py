@@ -50,6 +50,8 @@ class Watch:
     timings_ns: dict[Stage, int] = field(default_factory=dict)
     peak_rss_kb: int = 0
     fate: Fate | None = None
+    #: Time that the child waited for quiet before it was started.
+    waited_ns: int = 0
     started_ns: int = field(default_factory=time.monotonic_ns)
     _stage_since_ns: int = 0
     _held_ns: int = 0
@@ -95,6 +97,7 @@ class Watch:
         os.waitpid(self.child.group, 0)
         self._receive()
         self._account_stage(self.inbox.stage)
+        self._account_quiet()
         self.fate = self._read_fate()
         self.peak_rss_kb = max(self.peak_rss_kb, self.fate.peak_rss_kb if self.fate else 0)
 
@@ -115,6 +118,11 @@ class Watch:
         now = self._worked_ns() + self.started_ns
         self.timings_ns[stage] = self.timings_ns.get(stage, 0) + now - self._stage_since_ns
         self._stage_since_ns = now
+
+    def _account_quiet(self) -> None:
+        holding_ns = time.monotonic_ns() - self._held_since_ns if self._held_since_ns is not None else 0
+        if quiet_ns := self.waited_ns + self._held_ns + holding_ns:
+            self.timings_ns[Stage.QUIET] = quiet_ns
 
     def _worked_ns(self) -> int:
         """Wall clock since the start without the time on hold."""

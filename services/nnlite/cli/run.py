@@ -1,5 +1,6 @@
 """`nnlite run`: the whole chain on this machine, attached."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from nnlite.failures import NnliteError
 from nnlite.local import Supervisor, Worker, local_site, workers_lock
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
-from nnlite.settings import load_settings
+from nnlite.settings import PREFIX, load_settings
 
 app = typer.Typer()
 #: A worker that was restarted this often does not come up at all.
@@ -83,10 +84,21 @@ def _ended(cluster: Session, name: str) -> bool:
 
 def _supervisor(cluster: Session, converters: int) -> Supervisor:
     nnlite = [sys.executable, "-m", "nnlite.cli"]
+    programs = {
+        "convert": ["worker", "convert", "--concurrency", str(converters)],
+        "benchmark": ["worker", "benchmark", "--device", "host"],
+        "beat": ["beat"],
+    }
+    port = cluster.settings.metrics.port
     workers = [
-        Worker(name="convert", argv=[*nnlite, "worker", "convert", "--concurrency", str(converters)]),
-        Worker(name="benchmark", argv=[*nnlite, "worker", "benchmark", "--device", "host"]),
-        Worker(name="beat", argv=[*nnlite, "beat"], stop_rank=1),
+        Worker(
+            name=name,
+            argv=[*nnlite, *arguments],
+            # Metrics on a port of its own, one after the other.
+            environment=dict(os.environ) | {f"{PREFIX}METRICS__PORT": str(port + place if port else 0)},
+            stop_rank=int(name == "beat"),
+        )
+        for place, (name, arguments) in enumerate(programs.items())
     ]
     return Supervisor(local_site(cluster.settings), workers)
 

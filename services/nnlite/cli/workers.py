@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -13,7 +14,7 @@ import typer
 
 from nnlite import logs
 from nnlite.campaigns.request import HOST_POOL
-from nnlite.cli.session import session
+from nnlite.cli.session import Session, session
 from nnlite.device_argument import device_argument
 from nnlite.failures import NnliteError
 from nnlite.local import servers
@@ -94,8 +95,19 @@ def beat() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_now)
     with sign_of_life(settings.health_file), session() as cluster:
-        log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)
-        Reaper(cluster.engine, cluster.messenger, cluster.settings).run(stop)
+        reaper = Reaper(cluster.engine, cluster.messenger, cluster.settings)
+        with _watched(cluster, reaper):
+            log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)
+            reaper.run(stop)
+
+
+def _watched(cluster: Session, reaper: Reaper) -> AbstractContextManager[None]:
+    """Serve the cluster's metrics while the context lasts, if they are wanted."""
+    if not cluster.settings.metrics.port:
+        return nullcontext()
+    from nnlite.metrics.cluster import serving_cluster
+
+    return serving_cluster(cluster.settings, cluster.engine, cluster.messenger, reaper)
 
 
 @app.command()

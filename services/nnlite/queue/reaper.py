@@ -8,6 +8,7 @@ Postgres half does not need Redis; its Redis half fails alone.
 import contextlib
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 import structlog
@@ -71,6 +72,14 @@ class Reaper:
         self._patience = Patience(settings.queue.lease_s)
         self._connection: Connection | None = None
         self._picked = False
+        #: Rows whose lease ended, and messages that were gone, since the start.
+        self.expired: Counter[WorkKind] = Counter()
+        self.resent: Counter[WorkKind] = Counter()
+
+    @property
+    def picked(self) -> bool:
+        """Whether this reaper is the one that reaps."""
+        return self._connection is not None and self._picked
 
     def run(self, stop: threading.Event) -> None:
         """Make a round every `reaper_interval_s` until `stop` is set, and give a sign of life with each."""
@@ -119,6 +128,7 @@ class Reaper:
     def _expire(self, kind: WorkKind) -> None:
         messages = leases.give_back_expired(self._engine, kind, self._settings.limits)
         if messages:
+            self.expired[kind] += len(messages)
             log.warning("leases ended", work=kind.value, rows=len(messages))
             send(self._messenger, messages)
 
@@ -128,7 +138,7 @@ class Reaper:
                 if self._messenger.ready(queue) > 0:
                     continue
                 if messages := self._unsent(kind, condition, queue):
-                    self._messenger.send(messages)
+                    self.resent[kind] += self._messenger.send(messages)
                     log.warning("messages were gone and are sent again", queue=queue, messages=len(messages))
             except BrokerUnreachableError as error:
                 log.warning("nothing is sent again", error=str(error))

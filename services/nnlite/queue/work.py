@@ -18,13 +18,14 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from nnlite.failures import Failure, FailureClass, NnliteError
+from nnlite.metrics.meter import FAILED, RELEASED, RIGHT_LOST, Meter
 from nnlite.queue import leases
 from nnlite.queue.leases import BusyError, Claim, RightLostError
 from nnlite.queue.messages import BrokerUnreachableError, Message, Messenger
 from nnlite.queue.owner import Owner
 from nnlite.quiet import Stopped
 from nnlite.settings import Settings
-from nnlite.vocabulary import Stage, WorkKind, WorkState
+from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
 
 log = structlog.get_logger()
 
@@ -71,6 +72,7 @@ class Station:
     stopping: Callable[[], bool]
     #: Says that work goes on, to the worker's watchdog; called in every wait of an attempt.
     alive: Callable[[], None] = lambda: None
+    meter: Meter = field(default_factory=Meter)
 
 
 Perform = Callable[[Claim], Result]
@@ -96,8 +98,24 @@ def work(station: Station, kind: WorkKind, row: uuid.UUID, perform: Perform, dea
     with structlog.contextvars.bound_contextvars(
         work=kind.value, row=str(row), campaign=str(claim.campaign_id), attempt=claim.attempt
     ):
-        end = _attempt(station, claim, perform)
-        return _write_end(station, claim, end, started_s + deadline_s)
+        with station.meter.busy(kind):
+            end = _attempt(station, claim, perform)
+            written = _write_end(station, claim, end, started_s + deadline_s)
+        return _count(station, kind, written)
+
+
+def renew(station: Station, claim: Claim, stage: Stage, backend: Backend | None = None) -> None:
+    """Send the heartbeat of a running attempt; one that Postgres cannot hear is said and lost.
+
+    Raises:
+        RightLostError: the row is no longer this attempt's.
+    """
+    try:
+        leases.heartbeat(station.engine, claim, station.settings.queue.lease_s, stage, backend)
+    except DBAPIError as error:
+        # The lease may end; whether it did is found out when Postgres answers again.
+        station.meter.heartbeat_lost(claim.kind)
+        log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
 
 
 def _claim(station: Station, kind: WorkKind, row: uuid.UUID, deadline_s: float) -> Claim | None:
@@ -133,12 +151,19 @@ def _attempt(station: Station, claim: Claim, perform: Perform) -> Result | Failu
         return Failure(FailureClass.INFRASTRUCTURE, Stage.CLAIM, f"Postgres: {_first_line(error)}")
 
 
-def _write_end(station: Station, claim: Claim, end: Result | Failure | None, deadline_s: float) -> Outcome:
-    """Write `end`, again and again while Postgres cannot be reached, until the deadline of the row."""
+def _write_end(
+    station: Station, claim: Claim, end: Result | Failure | None, deadline_s: float
+) -> Result | Failure | None:
+    """Write `end`, again and again while Postgres cannot be reached, until the deadline of the row.
+
+    Returns:
+        What was written; None: the right was lost, and nothing was.
+    """
     pause_s = 0.2
     while end is not None:
         try:
-            return _write_once(station, claim, end)
+            _write_once(station, claim, end)
+            return end
         except RightLostError:
             break
         except (DataError, IntegrityError, ValueError) as error:
@@ -154,7 +179,22 @@ def _write_end(station: Station, claim: Claim, end: Result | Failure | None, dea
             threading.Event().wait(pause_s)
             pause_s = min(pause_s * 2, 5.0)
     log.info("right lost; nothing was written")
-    return Outcome.RIGHT_LOST
+    return None
+
+
+def _count(station: Station, kind: WorkKind, end: Result | Failure | None) -> Outcome:
+    """Count how an attempt ended and return what became of its message."""
+    if end is None:
+        station.meter.ended(kind, RIGHT_LOST)
+        return Outcome.RIGHT_LOST
+    if isinstance(end, Result):
+        station.meter.ended(kind, end.state, details=end.details)
+        return Outcome.DONE
+    if end.failure_class is FailureClass.RELEASED:
+        station.meter.ended(kind, RELEASED)
+        return Outcome.RELEASED
+    station.meter.ended(kind, FAILED, end.failure_class, end.details)
+    return Outcome.FAILED
 
 
 def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:
@@ -167,7 +207,7 @@ def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:
     return Failure(failure_class, Stage.STORE, f"the result cannot be stored: {why}")
 
 
-def _write_once(station: Station, claim: Claim, end: Result | Failure) -> Outcome:
+def _write_once(station: Station, claim: Claim, end: Result | Failure) -> None:
     if isinstance(end, Failure):
         decision = leases.fail(station.engine, claim, end, station.settings.limits)
         log.info(
@@ -183,12 +223,11 @@ def _write_once(station: Station, claim: Claim, end: Result | Failure) -> Outcom
             with station.engine.begin() as connection:
                 again = leases.messages_for(connection, claim.kind, [claim.id], countdown_s)
             send(station.messenger, again)
-        return Outcome.RELEASED if end.failure_class is FailureClass.RELEASED else Outcome.FAILED
+        return
     messages = leases.finish(
         station.engine, claim, end.write, state=end.state, reason=end.reason, details=end.details
     )
     send(station.messenger, messages)
-    return Outcome.DONE
 
 
 def send(messenger: Messenger, messages: list[Message]) -> bool:

@@ -22,6 +22,8 @@ from celery.worker.request import Request
 from nnlite import logs
 from nnlite.failures import NnliteError
 from nnlite.local import Endpoints, servers
+from nnlite.metrics.meter import Meter, meter_for
+from nnlite.metrics.serving import serving_worker
 from nnlite.queue import leases
 from nnlite.queue.app import LABELS, create_app, task_name
 from nnlite.queue.health import beat, sign_of_life
@@ -54,6 +56,7 @@ def open_station(endpoints: Endpoints, settings: Settings, node: str, vitals: Vi
         settings=settings,
         stopping=lambda: vitals.stopping,
         alive=vitals.alive,
+        meter=meter_for(settings),
     )
 
 
@@ -65,7 +68,11 @@ def run_process(run: Callable[[Settings, Endpoints], int]) -> int:
     try:
         settings = load_settings()
         logs.configure(settings.log_level)
-        with sign_of_life(settings.health_file), servers(settings) as endpoints:
+        with (
+            serving_worker(settings),
+            sign_of_life(settings.health_file),
+            servers(settings) as endpoints,
+        ):
             migrate_embedded(settings, endpoints.database_url)
             return run(settings, endpoints)
     except NnliteError as error:
@@ -207,7 +214,8 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
         # From Celery's own loop: what stalls it ends the signs as well.
         beat(settings.health_file)
 
-    ready = _when_ready(plan, vitals)
+    meter = meter_for(settings)
+    ready = _when_ready(plan, vitals, meter)
     signals.worker_ready.connect(ready, weak=False)
     signals.heartbeat_sent.connect(live, weak=False)
     try:
@@ -228,6 +236,7 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
     finally:
         signals.worker_ready.disconnect(ready)
         signals.heartbeat_sent.disconnect(live)
+        meter.unready(plan.queue)
         messenger.close()
         app.close()
         os.kill(watchdog_pid, signal.SIGKILL)
@@ -241,9 +250,10 @@ def _heed_signals(plan: WorkerPlan, vitals: Vitals, stop_timeout_s: float) -> No
         signal.signal(number, _stop_then(celery_handler, plan, vitals, stop_timeout_s))
 
 
-def _when_ready(plan: WorkerPlan, vitals: Vitals) -> Callable[..., None]:
+def _when_ready(plan: WorkerPlan, vitals: Vitals, meter: Meter) -> Callable[..., None]:
     def ready(**_: Any) -> None:
         vitals.ready()
+        meter.ready(plan.kind, plan.queue)
         log.info("ready", node=plan.node, queue=plan.queue, concurrency=plan.concurrency)
 
     return ready

@@ -1,0 +1,127 @@
+"""The meter that counts, with prometheus-client.
+
+In a worker its numbers lie in files that all of the worker's processes share:
+`serving` must have named their folder before this module is imported.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from nnlite.failures import FailureClass
+from nnlite.metrics.meter import FAILED, RELEASED, RIGHT_LOST, Meter
+from nnlite.vocabulary import WorkKind, WorkState
+
+log = structlog.get_logger()
+
+#: From one run of the canary to the absolute limit of a conversion, seconds.
+STAGE_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300, 600, 1800)
+MEMORY_BUCKETS_BYTES = tuple(mib << 20 for mib in (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384))
+
+#: Series that stand at 0 from the start: a rate is blind to the first of those that appear later.
+_OUTCOMES = ("done", RELEASED, RIGHT_LOST)
+#: `lost` is the reaper's word and `released` an outcome.
+_CLASSES = tuple(set(FailureClass) - {FailureClass.LOST, FailureClass.RELEASED})
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Let work go on that cannot be counted: the folder of the counters may be gone or full."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("not counted", error=str(error))
+
+
+class PrometheusMeter(Meter):
+    """Counts in metrics of `registry`; None: one of its own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self._ready = Gauge(
+            "nnlite_worker_ready",
+            "1 while the worker takes work from the queue",
+            ["queue"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._busy = Gauge(
+            "nnlite_attempts_running",
+            "Attempts that run in the worker",
+            ["kind"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._attempts = Counter(
+            "nnlite_attempts",
+            "Attempts that ended, by outcome, and by failure class where they failed",
+            ["kind", "outcome", "failure_class"],
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "nnlite_stage_seconds",
+            "Time that attempts with a result spent in each stage; quiet: waited for other work",
+            ["kind", "stage"],
+            registry=registry,
+            buckets=STAGE_BUCKETS_S,
+        )
+        self._memory = Histogram(
+            "nnlite_attempt_peak_memory_bytes",
+            "Peak resident memory of the process that converts or measures",
+            ["kind"],
+            registry=registry,
+            buckets=MEMORY_BUCKETS_BYTES,
+        )
+        self._heartbeats_lost = Counter(
+            "nnlite_heartbeats_lost",
+            "Leases that could not be renewed in time because Postgres did not answer",
+            ["kind"],
+            registry=registry,
+        )
+
+    @_harmless()
+    def ready(self, kind: WorkKind, queue: str) -> None:
+        self._ready.labels(queue).set(1)
+        for outcome in _OUTCOMES:
+            self._attempts.labels(kind, outcome, "")
+        for failure_class in _CLASSES:
+            self._attempts.labels(kind, FAILED, failure_class)
+        self._busy.labels(kind)
+        self._heartbeats_lost.labels(kind)
+
+    @_harmless()
+    def unready(self, queue: str) -> None:
+        self._ready.labels(queue).set(0)
+
+    @contextmanager
+    def busy(self, kind: WorkKind) -> Iterator[None]:
+        with _harmless():
+            self._busy.labels(kind).inc()
+        try:
+            yield
+        finally:
+            with _harmless():
+                self._busy.labels(kind).dec()
+
+    @_harmless()
+    def ended(
+        self,
+        kind: WorkKind,
+        outcome: str,
+        failure_class: FailureClass | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        details = details or {}
+        self._attempts.labels(kind, outcome, failure_class or "").inc()
+        if peak_kb := details.get("peak_rss_kb"):
+            self._memory.labels(kind).observe(peak_kb * 1024)
+        if outcome == WorkState.DONE:
+            for stage, duration_ns in details.get("timings_ns", {}).items():
+                self._stages.labels(kind, stage).observe(duration_ns / 1e9)
+
+    @_harmless()
+    def heartbeat_lost(self, kind: WorkKind) -> None:
+        self._heartbeats_lost.labels(kind).inc()
