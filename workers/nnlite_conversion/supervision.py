@@ -120,15 +120,16 @@ class Watch:
         self._stage_since_ns = now
 
     def _account_quiet(self) -> None:
-        holding_ns = time.monotonic_ns() - self._held_since_ns if self._held_since_ns is not None else 0
-        if quiet_ns := self.waited_ns + self._held_ns + holding_ns:
+        if quiet_ns := self.waited_ns + self._hold_ns():
             self.timings_ns[Stage.QUIET] = quiet_ns
 
     def _worked_ns(self) -> int:
         """Wall clock since the start without the time on hold."""
-        now = time.monotonic_ns()
-        holding = now - self._held_since_ns if self._held_since_ns is not None else 0
-        return now - self.started_ns - self._held_ns - holding
+        return time.monotonic_ns() - self.started_ns - self._hold_ns()
+
+    def _hold_ns(self) -> int:
+        holding_ns = time.monotonic_ns() - self._held_since_ns if self._held_since_ns is not None else 0
+        return self._held_ns + holding_ns
 
     def _check(self) -> None:
         if self.inbox.garbage is not None:

@@ -38,9 +38,10 @@ def listen(settings: MetricsSettings) -> socket.socket:
         )
         return socket.create_server((str(address[0]), settings.port), family=family)
     except OSError as error:
+        why = (error.strerror or str(error)).partition(" (")[0].lower()
         raise MetricsError(
-            f"{PREFIX}METRICS__PORT={settings.port} on {PREFIX}METRICS__ADDRESS={settings.address}: "
-            f"{(error.strerror or str(error)).lower().partition(' (')[0]}; each worker of a machine needs a port of its own"
+            f"{PREFIX}METRICS__PORT={settings.port} on {PREFIX}METRICS__ADDRESS={settings.address}: {why}; "
+            "each worker of a machine needs a port of its own"
         ) from error
 
 
