@@ -1,0 +1,158 @@
+"""What a TOML file beside a model says of it, and how an input is written.
+
+`net.toml` describes `net.py` and `net.pt2`; `model.toml` every file of its folder that has none of its own.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from nnlite.catalog.model import CatalogError, ModelInput
+from nnlite.vocabulary import Layout
+
+#: Types that a network's input may have: those that `.tflite` has, and 64-bit indices, which become 32-bit.
+DTYPES: Final = ("float32", "int32", "int64", "int8", "uint8", "bool")
+MAX_BYTES: Final = 1 << 20
+_MAX_ELEMENTS: Final = 1 << 28
+_INPUT: Final = re.compile(r"(?P<shape>\d+(x\d+)*)(:(?P<dtype>\w+))?", re.ASCII)
+#: For every file of its folder.
+_SHARED: Final = "model.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What is known of a model beside its file."""
+
+    #: The TOML file; None: there is none.
+    file: Path | None = None
+    inputs: tuple[ModelInput, ...] = ()
+    #: Class or factory.
+    entry: str | None = None
+    #: Keyword arguments of it.
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+    layout: Layout | None = None
+    task: str = ""
+    dataset: str = ""
+    metric: str = ""
+    accuracy: float | None = None
+
+
+def parse_input(text: str) -> ModelInput:
+    """Return the input that is written as its shape and its type, such as `1x3x224x224:float32`.
+
+    The shape is what `forward` takes, batch first: images are N, C, H, W, whatever the artifact takes.
+    Without a type it is float32.
+
+    Raises:
+        CatalogError: it is written otherwise, of a type that phones do not take, or too large.
+    """
+    found = _INPUT.fullmatch(text.strip())
+    if found is None:
+        raise CatalogError(
+            f"input {text!r} is not written as SHAPE or SHAPE:TYPE, such as 1x3x224x224:float32"
+        )
+    shape, dtype = tuple(map(int, found["shape"].split("x"))), found["dtype"] or "float32"
+    if dtype not in DTYPES:
+        raise CatalogError(f"input {text}: the type {dtype} is none of {', '.join(DTYPES)}")
+    elements = 1
+    for size in shape:
+        elements *= size
+    if not 0 < elements <= _MAX_ELEMENTS:
+        raise CatalogError(f"input {text} has {elements:,} elements; 1 to {_MAX_ELEMENTS:,} are possible")
+    if len(shape) > 1 and shape[0] != 1:
+        raise CatalogError(f"input {text} is a batch of {shape[0]}; phones run one at a time: 1x...")
+    return ModelInput(shape=shape, dtype=dtype)
+
+
+def describe(model: Path) -> Description:
+    """Return what the TOML beside `model` says, or a description of nothing.
+
+    Raises:
+        CatalogError: the TOML cannot be read, or says what nobody understands.
+    """
+    for file in (model.with_suffix(".toml"), model.with_name(_SHARED)):
+        if file.is_file():
+            return _read(file)
+    return Description()
+
+
+class _Toml(BaseModel):
+    """The keys of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: tuple[str, ...] = ()
+    class_: str | None = Field(None, alias="class")
+    factory: str | None = None
+    arguments: dict[str, JsonValue] = {}
+    weights: str | None = None
+    layout: Layout | None = None
+    task: str = ""
+    dataset: str = ""
+    metric: str = ""
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _lie_beside(cls, weights: str | None) -> str | None:
+        if weights is not None and (
+            PurePosixPath(weights).is_absolute() or ".." in PurePosixPath(weights).parts
+        ):
+            raise ValueError("weights must lie beside this file or below it")
+        return weights
+
+    @model_validator(mode="after")
+    def _one_entry(self) -> "_Toml":
+        if self.class_ and self.factory:
+            raise ValueError("give class or factory, not both")
+        return self
+
+
+def _read(file: Path) -> Description:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise CatalogError(f"{file} has {file.stat().st_size:,} bytes, too many for a description")
+        said = _Toml.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        inputs = tuple(map(parse_input, said.inputs))
+    except OSError as error:
+        raise CatalogError(f"{file} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise CatalogError(f"{file}: {place + ': ' if place else ''}{first['msg']}") from error
+    except (CatalogError, ValueError) as error:  # TOML and UTF-8 that are none
+        raise CatalogError(f"{file}: {error}") from error
+    return Description(
+        file=file,
+        inputs=inputs,
+        entry=said.class_ or said.factory,
+        arguments=said.arguments,
+        weights=_there(file.parent / said.weights, file) if said.weights else None,
+        layout=said.layout,
+        task=said.task,
+        dataset=said.dataset,
+        metric=said.metric,
+        accuracy=said.accuracy,
+    )
+
+
+def _there(weights: Path, file: Path) -> Path:
+    if not weights.is_file():
+        raise CatalogError(f"{file}: weights: no such file: {weights}")
+    if weights.suffix not in (".safetensors", ".pt", ".pth"):
+        raise CatalogError(f"{file}: weights: {weights.name} ends in none of .safetensors, .pt, .pth")
+    return weights

@@ -1,0 +1,103 @@
+"""What can be told of a file without unpickling or executing it: whether it is whole, and what it claims to be."""
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from nnlite.catalog.model import CatalogError
+
+#: Largest file of Python that is read, bytes.
+MAX_CODE_BYTES: Final = 4 << 20
+_MAX_ENTRIES: Final = 100_000
+#: The format's own limit (https://github.com/huggingface/safetensors, "Format").
+_MAX_HEADER_BYTES: Final = 100_000_000
+
+
+def read_code(file: Path) -> str:
+    """Return the text of a file of Python.
+
+    Raises:
+        CatalogError: it cannot be read, is too large, or is no UTF-8.
+    """
+    try:
+        if file.stat().st_size > MAX_CODE_BYTES:
+            raise CatalogError(f"{file} has {file.stat().st_size:,} bytes, too many for code")
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CatalogError(f"{file} is no Python: it is not UTF-8") from error
+    except OSError as error:
+        raise CatalogError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def check(file: Path, max_mb: int) -> None:
+    """Return if `file` is whole and what its name says, as far as its outside tells.
+
+    Raises:
+        CatalogError: what is wrong with it, in one line.
+    """
+    try:
+        size = file.stat().st_size
+        if size > max_mb << 20:
+            raise CatalogError(
+                f"{file} has {size >> 20:,} MiB, above the limit of {max_mb:,}; NNLITE_CATALOG__MAX_FILE_MB raises it"
+            )
+        _CHECKS[file.suffix](file, size)
+    except OSError as error:
+        raise CatalogError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _program(file: Path, size: int) -> None:
+    _torch_archive(file, size, "/models/model.json", "a program of torch.export.save")
+
+
+def _checkpoint(file: Path, size: int) -> None:
+    _torch_archive(file, size, "/data.pkl", "a file of torch.save")
+
+
+def _torch_archive(file: Path, size: int, inside: str, what: str) -> None:
+    """Check the directory of an archive, in which torch compresses nothing: so nothing in it can swell."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CatalogError(f"{file} is not {what}: truncated, or no zip archive ({error})") from error
+    packed = sum(entry.compress_size for entry in entries)
+    swells = any(
+        entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size
+        for entry in entries
+    )
+    if swells or packed > size or len(entries) > _MAX_ENTRIES:
+        raise CatalogError(f"{file} is not as torch writes files: it would unpack to more than it is")
+    if not any(entry.filename.endswith(inside) for entry in entries):
+        raise CatalogError(f"{file} is not {what}: nothing in it is called {inside.rpartition('/')[2]}")
+
+
+def _safetensors(file: Path, size: int) -> None:
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = stream.read(length) if length <= min(_MAX_HEADER_BYTES, size) else b""
+    try:
+        tensors = {name: each for name, each in json.loads(header).items() if name != "__metadata__"}
+        end = max((int(each["data_offsets"][1]) for each in tensors.values()), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise CatalogError(f"{file} is no safetensors file: its header cannot be read") from error
+    if end != size - 8 - length:
+        raise CatalogError(f"{file} is truncated: {end:,} bytes of weights are announced")
+
+
+def _tflite(file: Path, size: int) -> None:
+    with file.open("rb") as stream:
+        head = stream.read(8)
+    if head[4:] != b"TFL3" or int.from_bytes(head[:4], "little") >= size:
+        raise CatalogError(f"{file} is no .tflite file: no flatbuffer of that kind begins in it")
+
+
+_CHECKS: Final[Mapping[str, Callable[[Path, int], None]]] = {
+    ".pt2": _program,
+    ".pt": _checkpoint,
+    ".pth": _checkpoint,
+    ".safetensors": _safetensors,
+    ".tflite": _tflite,
+}

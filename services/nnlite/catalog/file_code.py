@@ -1,0 +1,94 @@
+"""Which class or factory of a file makes its network: told by its syntax tree, executed by nobody."""
+
+import ast
+import re
+import warnings
+from typing import Final
+
+from nnlite.catalog.model import CatalogError
+
+#: What names a class or factory of an installed module, such as `torchvision.models:mobilenet_v2`.
+MODULE: Final = re.compile(r"(?!.*\.py:)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+#: What Python's parser raises on text that is no Python: null bytes are a ValueError, nesting the other two.
+_UNPARSABLE: Final = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+def entry(code: str, file: str, asked: str | None) -> str:
+    """Return the name of the class or factory to call.
+
+    Without a wish it is the one class that derives from a Module and that no other code of the file uses.
+
+    Args:
+        code: of the file.
+        file: its name, for messages.
+        asked: what the user names.
+
+    Raises:
+        CatalogError: it is no Python, does not define what was asked, or leaves a choice.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(code)
+    except _UNPARSABLE as error:
+        raise CatalogError(f"{file} is no Python: {error}") from error
+    networks = _networks(tree)
+    if asked is not None:
+        if asked not in _defined(tree):
+            known = ", ".join(networks) or "no class that derives from torch.nn.Module"
+            raise CatalogError(f"{file} defines no class and no factory {asked}; it has {known}")
+        return asked
+    if not networks:
+        raise CatalogError(
+            f"{file} defines no network: no class derives from torch.nn.Module; name a factory: {file}:NAME"
+        )
+    used = {name for name in networks if _is_used(name, tree)}
+    whole = [name for name in networks if name not in used] or networks
+    if len(whole) > 1:
+        raise CatalogError(
+            f"{file} defines several networks: {', '.join(whole)}; name one: {file}:{whole[-1]}"
+        )
+    return whole[0]
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """Return the names at the top level of a file, below `if` and `try` too."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        waiting.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def _networks(tree: ast.Module) -> list[str]:
+    """Return the classes that derive from a Module, or from such a class of the file."""
+    names: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and any(_is_module(base, names) for base in node.bases):
+            names.append(node.name)
+    return names
+
+
+def _is_module(base: ast.expr, known: list[str]) -> bool:
+    name = base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
+    return name in {"Module", "Sequential", *known}
+
+
+def _is_used(name: str, tree: ast.Module) -> bool:
+    """Whether code outside the class, other than below `if __name__ ...`, mentions it."""
+    others = [
+        node
+        for node in tree.body
+        if not (isinstance(node, ast.ClassDef) and node.name == name) and not isinstance(node, ast.If)
+    ]
+    return any(
+        isinstance(found, ast.Name) and found.id == name for node in others for found in ast.walk(node)
+    )
