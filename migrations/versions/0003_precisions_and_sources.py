@@ -42,6 +42,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP VIEW latency")
     op.drop_table("runtime_check")
+    _no_sources()
     op.execute(context.script.get_revision("0001").module.LATENCY)
 
 
@@ -50,7 +51,26 @@ def _precisions() -> None:
 
 
 def _sources() -> None:
-    pass
+    op.alter_column("model", "code_sha256", nullable=True)
+    op.add_column("model", sa.Column("inputs", postgresql.JSONB(), nullable=True))
+    op.add_column("model", sa.Column("layout", sa.Text(), server_default="nhwc", nullable=False))
+    op.add_column("model", sa.Column("form", sa.Text(), server_default="lemur", nullable=False))
+    op.add_column("model", sa.Column("entry", sa.Text(), nullable=True))
+    op.add_column("model", sa.Column("weights_suffix", sa.Text(), nullable=True))
+    op.alter_column("artifact", "parity_ok", nullable=True)
+    op.alter_column("artifact", "parity", nullable=True)
+
+
+def _no_sources() -> None:
+    op.execute("UPDATE artifact SET parity_ok = coalesce(parity_ok, false), parity = coalesce(parity, '{}')")
+    op.alter_column("artifact", "parity", nullable=False)
+    op.alter_column("artifact", "parity_ok", nullable=False)
+    # The first releases know no model without code: those of files get an empty one.
+    op.execute("INSERT INTO code (sha256, text) VALUES ('', '') ON CONFLICT DO NOTHING")
+    op.execute("UPDATE model SET code_sha256 = '' WHERE code_sha256 IS NULL")
+    op.alter_column("model", "code_sha256", nullable=False)
+    for name in ("weights_suffix", "entry", "form", "layout", "inputs"):
+        op.drop_column("model", name)
 
 
 def _runtime_checks() -> None:

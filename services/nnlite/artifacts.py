@@ -62,7 +62,7 @@ class ArtifactStore:
             StoreError: it could not be stored; nothing of it is visible.
         """
         sha256 = file_sha256(file)
-        path = f"{sha256[:2]}/{sha256}{suffix}"
+        path = content_path(sha256, suffix)
         try:
             if not self.holds(path, file.stat().st_size):
                 self._place(path, lambda temporary: self._fs.put_file(str(file), temporary))
@@ -181,6 +181,11 @@ class ArtifactStore:
             free = f" ({shutil.disk_usage(self._root).free >> 20} MiB free)" if self._local else ""
             return f"the artifact store {self.url} is full{free}: free some space there"
         return f"the artifact store {self.url} cannot be used: {error.strerror or error}"
+
+
+def content_path(sha256: str, suffix: str) -> str:
+    """Return the path in a store of the content with this hash."""
+    return f"{sha256[:2]}/{sha256}{suffix}"
 
 
 def file_name(text: str) -> str:

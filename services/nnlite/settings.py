@@ -59,6 +59,9 @@ class CatalogSettings(Group):
         10, ge=0, description="a generated model's folder that rests this long is no longer being written"
     )
     follow_poll_s: float = Field(2, gt=0, description="between two looks at a tree that is followed")
+    max_file_mb: int = Field(
+        1024, gt=0, description="weights, programs and .tflite files of one's own are refused above this, MiB"
+    )
     fetch_timeout_s: float = Field(1800, gt=0, description="bringing a source's files, 103 MB for LEMUR")
 
 

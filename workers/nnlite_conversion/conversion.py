@@ -28,6 +28,7 @@ from nnlite_conversion.messages import (
     Report,
     StageStarted,
     artifact_name,
+    model_file_name,
     output_name,
     send,
 )
@@ -84,6 +85,8 @@ def convert(
     with tempfile.TemporaryDirectory(prefix=folder_prefix(), dir=workdir) as made:
         folder = Path(made)
         with _scratch(folder, uid) as (scratch, owner):
+            if job.model_file is not None:
+                _bring(job.model_file, scratch / model_file_name(job.model), owner)
             isolation = child.Isolation(uid=owner, network=settings.network, scratch=scratch)
             started = child.start(
                 lambda descriptor: _run(job, settings, descriptor),
@@ -181,6 +184,19 @@ def _scratch(folder: Path, uid: int | None) -> Iterator[tuple[Path, int | None]]
         yield scratch, uid
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _bring(file: Path, place: Path, uid: int | None) -> None:
+    """Copy a model's file to where its child may read it, and no other child."""
+    try:
+        shutil.copyfile(file, place)
+    except OSError as error:
+        if not explanations.is_full_disk(error):
+            raise
+        reason = f"no space left in {place.parent}; free some and the work goes on"
+        raise Failure(FailureClass.INFRASTRUCTURE, Stage.LOAD, reason) from error
+    if uid is not None:
+        os.chown(place, uid, uid)
 
 
 def _answer(watch: Watch) -> Report:

@@ -7,12 +7,13 @@ stores what came out. What happens inside the child is `conversion`'s.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
-from nnlite.artifacts import ArtifactStore, StoreError
-from nnlite.catalog.model import ModelSpec
+from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError, content_path
+from nnlite.catalog.model import ModelInput, ModelSpec
 from nnlite.failures import Failure, FailureClass
 from nnlite.queue.leases import Claim
 from nnlite.queue.work import Result, Station, renew
@@ -25,7 +26,7 @@ from nnlite.results.recording import (
     record_conversion,
     record_left_out,
 )
-from nnlite.vocabulary import Precision, Stage, WorkState
+from nnlite.vocabulary import Layout, ModelForm, Precision, Stage, WorkState
 from nnlite_conversion.cache import cache_key, converter
 from nnlite_conversion.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact
@@ -86,6 +87,7 @@ class Converter:
         settings = station.settings
         job = ConversionJob(
             model=spec,
+            model_file=self._file(spec),
             precisions=tuple(keys),
             max_parameters=claim.work["max_parameters"],
             variable_size=settings.catalog.variable_size,
@@ -110,6 +112,16 @@ class Converter:
             supervision.beat(Stage.STORE)  # a whole lease for storing, however long ago the last one was
             rows = [self._store(artifact, outcome, claim, keys, job) for artifact in outcome.artifacts]
             return _done(claim, rows, cached=False, details=_details(outcome))
+
+    def _file(self, spec: ModelSpec) -> Path | None:
+        """Return the model's own file, which its submission left in the store."""
+        if spec.weights_suffix is None:
+            return None
+        try:
+            return self.store.fetch(content_path(spec.weights, spec.weights_suffix))
+        except ArtifactGoneError as error:
+            reason = f"{error}; submit the campaign again, and the file is stored again"
+            raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
 
     def _store(
         self,
@@ -186,6 +198,7 @@ def _spec(station: Station, claim: Claim) -> ModelSpec:
     with autocommit(station.engine) as connection:
         row = connection.execute(_SPEC, {"id": claim.id}).mappings().one()
     shape = row["input_shape"]
+    tensors = row["inputs"]["tensors"] if row["inputs"] else []
     return ModelSpec(
         name=claim.work["model"],
         code=row["code"],
@@ -194,10 +207,16 @@ def _spec(station: Station, claim: Claim) -> ModelSpec:
         task=row["task"],
         dataset=row["dataset"],
         hyperparameters=row["hyperparameters"],
-        input_shape=(shape[0], shape[1], shape[2], shape[3]) if shape else None,
+        # Of models of files it is what a conversion found, and says nothing of how to build them.
+        input_shape=(shape[0], shape[1], shape[2], shape[3]) if shape and len(shape) == 4 else None,
         input_dtype=row["input_dtype"],
         classes=row["classes"],
         weights=row["weights"],
+        inputs=tuple(ModelInput(shape=tuple(each["shape"]), dtype=each["dtype"]) for each in tensors),
+        layout=Layout(row["layout"]),
+        form=ModelForm(row["form"]),
+        entry=row["entry"],
+        weights_suffix=row["weights_suffix"],
     )
 
 
@@ -226,8 +245,9 @@ def _details(outcome: ConversionOutcome) -> dict[str, Any]:
 
 _SPEC = text("""
 SELECT k.text AS code, t.text AS transform_code, m.transform, m.task, m.dataset, m.hyperparameters,
-       m.input_shape, m.input_dtype, m.classes, m.weights
+       m.input_shape, m.input_dtype, m.classes, m.weights,
+       m.inputs, m.layout, m.form, m.entry, m.weights_suffix
 FROM conversion v JOIN model m ON m.id = v.model_id
-JOIN code k ON k.sha256 = m.code_sha256 LEFT JOIN code t ON t.sha256 = m.transform_sha256
+LEFT JOIN code k ON k.sha256 = m.code_sha256 LEFT JOIN code t ON t.sha256 = m.transform_sha256
 WHERE v.id = :id
 """)

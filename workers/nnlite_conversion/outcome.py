@@ -13,6 +13,8 @@ class ConversionJob:
     """One model to turn into artifacts."""
 
     model: ModelSpec
+    #: The file with the model's weights, or the whole model; None: it has none.
+    model_file: Path | None = None
     precisions: tuple[Precision, ...]
     #: Above this many parameters the model is left out.
     max_parameters: int

@@ -16,7 +16,7 @@ HOST_POOL = "host"
 
 #: Fields that came later, and what they are where nobody says anything: then they are no part of a request,
 #: so that names derived and requests stored before they came stay what they are.
-_ADDED = {"path": (), "configs": BEST}
+_ADDED = {"path": (), "inputs": (), "layout": None, "configs": BEST}
 
 
 class RequestError(NnliteError):
@@ -44,6 +44,10 @@ class Request:
     dataset: str | None = None
     #: Where the source's files lie, absolute; empty: the source knows, or needs none.
     path: tuple[str, ...] = ()
+    #: Every input of a network that does not tell, such as `1x3x224x224:float32`.
+    inputs: tuple[str, ...] = ()
+    #: How artifacts take images; None: as mobile runtimes do, unless the source says otherwise.
+    layout: str | None = None
     #: How many configurations of each architecture: `best`, `all` or a number.
     configs: str = BEST
 

@@ -6,13 +6,14 @@ broker is away, the rows stand and the reaper sends their messages later.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from psycopg2.extras import Json, execute_values
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
+from nnlite.artifacts import open_store
 from nnlite.campaigns.request import Request, RequestError, check_priority
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.queue.app import CONVERT_QUEUE
@@ -60,11 +61,13 @@ def submit(
     Raises:
         RequestError: the name stands for another request, or there is nothing to do.
         DatabaseError: Postgres cannot be reached; nothing was submitted.
+        StoreError: the artifact store cannot take the models' files; nothing was submitted.
     """
     name = name or request.default_name()
     check_priority(priority)
     if not models and not growing:
         raise RequestError("no model fits the request; `nnlite models` lists what there is, and why not")
+    _store_files(models, source, settings)
     campaign = row_id("campaign", name)
     try:
         with engine.begin() as connection:
@@ -91,13 +94,21 @@ def submit(
 
 
 def grow(
-    engine: Engine, messenger: Messenger, name: str, *, models: Sequence[CatalogModel], source: ModelSource
+    engine: Engine,
+    messenger: Messenger,
+    name: str,
+    *,
+    models: Sequence[CatalogModel],
+    source: ModelSource,
+    settings: Settings,
 ) -> list[CatalogModel]:
     """Add `models` to the campaign `name`, send their messages, and return those that it did not have yet.
 
     Raises:
         RequestError: there is no such campaign any more, or it is cancelled.
+        StoreError: the artifact store cannot take the models' files; nothing was added.
     """
+    _store_files(models, source, settings)
     with engine.begin() as connection:
         row = connection.execute(_CAMPAIGN, {"name": name}).first()
         if row is None or row.state == CampaignState.CANCELLED:
@@ -112,6 +123,16 @@ def grow(
 
 # Locked, so that it is not cancelled between the look and the rows.
 _CAMPAIGN = text("SELECT id, state, priority FROM campaign WHERE name = :name FOR SHARE")
+
+
+def _store_files(models: Sequence[CatalogModel], source: ModelSource, settings: Settings) -> None:
+    """Store the files of models under their hashes, where workers find them; first, as rows cannot wait."""
+    wanted = {model.weights: model for model in models if model.weights_suffix and model.left_out is None}
+    if not wanted:
+        return
+    store = open_store(settings)
+    for model in wanted.values():
+        store.put(source.weights_file(model), str(model.weights_suffix))
 
 
 _LEFT_OUT = text("SELECT count(*) FROM conversion WHERE campaign_id = :id AND state = 'left_out'")
@@ -236,7 +257,7 @@ def _start(model: CatalogModel) -> tuple[str, str | None, bool]:
 _MODEL_COLUMNS = (
     "id", "source", "name", "identity", "code_sha256", "transform_sha256", "transform", "task", "dataset",
     "metric", "hyperparameters", "configuration_source", "input_shape", "input_dtype", "classes", "weights",
-    "accuracy", "parameters",
+    "accuracy", "parameters", "inputs", "layout", "form", "entry", "weights_suffix",
 )  # fmt: skip
 
 
@@ -246,4 +267,6 @@ def _model_row(identifier: uuid.UUID, model: CatalogModel) -> tuple[Any, ...]:
         model.transform, model.task, model.dataset, model.metric, Json(model.hyperparameters),
         model.configuration_source, list(model.input_shape) if model.input_shape else None,
         model.input_dtype, model.classes, model.weights, model.accuracy, model.parameters,
+        Json({"tensors": [asdict(each) for each in model.inputs]}) if model.inputs else None,
+        model.layout, model.form, model.entry, model.weights_suffix,
     )  # fmt: skip

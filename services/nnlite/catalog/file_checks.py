@@ -1,4 +1,4 @@
-"""What can be told of a file without unpickling or executing it: whether it is whole, and what it claims to be."""
+"""Whether a file is whole and what it says it is, told without unpickling or executing any of it."""
 
 import json
 import zipfile
@@ -41,7 +41,8 @@ def check(file: Path, max_mb: int) -> None:
         size = file.stat().st_size
         if size > max_mb << 20:
             raise CatalogError(
-                f"{file} has {size >> 20:,} MiB, above the limit of {max_mb:,}; NNLITE_CATALOG__MAX_FILE_MB raises it"
+                f"{file} has {size >> 20:,} MiB, above the limit of {max_mb:,}; "
+                "NNLITE_CATALOG__MAX_FILE_MB raises it"
             )
         _CHECKS[file.suffix](file, size)
     except OSError as error:

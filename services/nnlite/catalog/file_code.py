@@ -31,23 +31,21 @@ def entry(code: str, file: str, asked: str | None) -> str:
             warnings.simplefilter("ignore")
             tree = ast.parse(code)
     except _UNPARSABLE as error:
-        raise CatalogError(f"{file} is no Python: {error}") from error
+        raise CatalogError(f"no Python: {file} does not parse: {error}") from error
     networks = _networks(tree)
     if asked is not None:
         if asked not in _defined(tree):
             known = ", ".join(networks) or "no class that derives from torch.nn.Module"
-            raise CatalogError(f"{file} defines no class and no factory {asked}; it has {known}")
+            raise CatalogError(f"no {asked}: {file} has no such class and no such factory; it has {known}")
         return asked
     if not networks:
         raise CatalogError(
-            f"{file} defines no network: no class derives from torch.nn.Module; name a factory: {file}:NAME"
+            f"no network: no class of {file} derives from torch.nn.Module; name a factory: {file}:NAME"
         )
     used = {name for name in networks if _is_used(name, tree)}
     whole = [name for name in networks if name not in used] or networks
     if len(whole) > 1:
-        raise CatalogError(
-            f"{file} defines several networks: {', '.join(whole)}; name one: {file}:{whole[-1]}"
-        )
+        raise CatalogError(f"several networks: {file} has {', '.join(whole)}; name one: {file}:{whole[-1]}")
     return whole[0]
 
 

@@ -43,7 +43,7 @@ class FilesSource:
     Args:
         settings: limits.
         path: files, folders, `FILE.py:NAME` or `MODULE:NAME` for a class or a factory by name.
-        inputs: of every network whose file or TOML does not tell; see `description.parse_input`.
+        input: every input of every network whose file or TOML does not tell; see `description.parse_input`.
         layout: of every network whose TOML does not tell.
     """
 
@@ -54,14 +54,14 @@ class FilesSource:
         settings: Settings,
         *,
         path: tuple[Path, ...] = (),
-        inputs: tuple[str, ...] = (),
+        input: tuple[str, ...] = (),
         layout: str | None = None,
     ) -> None:
         if not path:
             raise CatalogError("source files needs to know where they lie: --path FILE or --path FOLDER")
         self._settings = settings
         self._paths = path
-        self._inputs = tuple(map(parse_input, inputs))
+        self._inputs = tuple(map(parse_input, input))
         self._layout = None if layout is None else _layout(layout)
         self._codes: dict[str, str] = {}
         self._files: dict[str, Path] = {}
@@ -119,7 +119,7 @@ class FilesSource:
     def _described(self, found: _Found, bare: CatalogModel) -> CatalogModel:
         if found.file.suffix in WEIGHTS:
             raise CatalogError(f"weights without code: no {found.file.stem}.py lies beside {found.file.name}")
-        description = describe(found.file)
+        description = describe(found.file) if found.file.exists() else Description()
         model = replace(
             bare,
             task=description.task,
@@ -146,13 +146,13 @@ class FilesSource:
             code, entry = _import_of(found.file.name)
         if not model.inputs:
             raise CatalogError(
-                f"no input shape is known of {found.name}: give it by --input 1x3x224x224, or by "
+                f"no input shape: {found.name} does not tell; give it by --input 1x3x224x224, or by "
                 f'inputs = ["1x3x224x224"] in {found.file.stem}.toml beside it'
             )
         sha256 = text_sha256(code)
         self._codes[sha256] = code
         model = replace(model, code_sha256=sha256, entry=entry, hyperparameters=dict(description.arguments))
-        weights = _weights(found.file, description)
+        weights = _weights(found.file, description) if found.file.exists() else None
         if weights is None:
             return model
         self._check(weights)
@@ -215,7 +215,7 @@ def _weights(file: Path, description: Description) -> Path | None:
     beside = [found for suffix in WEIGHTS if (found := file.with_suffix(suffix)).is_file()]
     if len(beside) > 1:
         names = ", ".join(found.name for found in beside)
-        raise CatalogError(f"{file.name} has several weights files: {names}; name one in {file.stem}.toml")
+        raise CatalogError(f"several weights: {names} lie beside {file.name}; name one in {file.stem}.toml")
     return beside[0] if beside else None
 
 

@@ -43,6 +43,8 @@ def submit_command(
     transform: options.Transform = None,
     dataset: options.Dataset = None,
     path: options.Paths = None,
+    inputs: options.Inputs = None,
+    layout: options.LayoutOption = None,
     configs: options.Configs = BEST,
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
@@ -70,6 +72,8 @@ def submit_command(
         transform=transform,
         dataset=dataset,
         path=selection.absolute(path),
+        inputs=tuple(inputs or ()),
+        layout=layout,
         configs=configs,
     )
     if follow:

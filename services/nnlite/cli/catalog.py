@@ -49,6 +49,8 @@ def models(
     ] = None,
     source: Annotated[str, typer.Option(help="where models come from")] = "lemur",
     path: options.Paths = None,
+    inputs: options.Inputs = None,
+    layout: options.LayoutOption = None,
     configs: options.Configs = BEST,
     json: Annotated[bool, typer.Option("--json", help="every field of every row, as a JSON array")] = False,
 ) -> None:
@@ -69,6 +71,8 @@ def models(
             dataset=dataset,
             transform=transform,
             path=selection.absolute(path),
+            inputs=tuple(inputs or ()),
+            layout=layout,
             configs=configs,
         )
         catalogue = selection.open_source(asked, settings()).models()
@@ -117,10 +121,17 @@ def _cells(model: CatalogModel) -> dict[str, Any]:
         "task": model.task,
         "dataset": model.dataset,
         "transform": model.transform,
-        "input": "x".join(map(str, model.input_shape[1:])) if model.input_shape else None,
+        "input": _input(model),
         "configuration": model.configuration_source[: len("trial:") + 8],
         "reason": model.left_out,
     }
+
+
+def _input(model: CatalogModel) -> str | None:
+    """Return the size of the one image, or every input as it was written."""
+    if model.inputs:
+        return " ".join(f"{'x'.join(map(str, each.shape))}:{each.dtype}" for each in model.inputs)
+    return "x".join(map(str, model.input_shape[1:])) if model.input_shape else None
 
 
 def _print_summary(rows: Iterable[CatalogModel], shown: int, known: int) -> None:

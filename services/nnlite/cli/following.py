@@ -56,7 +56,14 @@ def follow(
         models, waiting = source.grown()
         new = [model for model in models if _key(model) not in offered and _matches(model, request)]
         try:
-            added = grow(cluster.engine, cluster.messenger, submitted.name, models=new, source=source)
+            added = grow(
+                cluster.engine,
+                cluster.messenger,
+                submitted.name,
+                models=new,
+                source=source,
+                settings=cluster.settings,
+            )
         except (DBAPIError, psycopg2.OperationalError, psycopg2.InterfaceError):
             says = "Postgres is away; waiting for it"
         else:

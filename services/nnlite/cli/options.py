@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nnlite.queue.app import DEFAULT_PRIORITY
+from nnlite.vocabulary import Layout
 
 Models = Annotated[
     list[str] | None, typer.Argument(help="Names of models; none: all that the options leave.")
@@ -14,6 +15,17 @@ Source = Annotated[str, typer.Option(help="Where models come from; `nnlite model
 Paths = Annotated[
     list[Path] | None,
     typer.Option("--path", help="Where the source's files lie, for a source that needs it; repeatable."),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        help="An input of a network as forward takes it, such as 1x3x224x224 or 1x128:int64; once for each.",
+    ),
+]
+LayoutOption = Annotated[
+    Layout | None,
+    typer.Option("--layout", help="How artifacts take inputs of four dimensions; nhwc by default."),
 ]
 Configs = Annotated[
     str,

@@ -36,6 +36,8 @@ def run(
     transform: options.Transform = None,
     dataset: options.Dataset = None,
     path: options.Paths = None,
+    inputs: options.Inputs = None,
+    layout: options.LayoutOption = None,
     configs: options.Configs = BEST,
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
@@ -59,6 +61,8 @@ def run(
         transform=transform,
         dataset=dataset,
         path=selection.absolute(path),
+        inputs=tuple(inputs or ()),
+        layout=layout,
         configs=configs,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either

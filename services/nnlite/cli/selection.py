@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.catalog.configuration import BEST
+from nnlite.catalog.files import is_module
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
@@ -50,13 +51,15 @@ def open_source(request: Request, settings: Settings) -> ModelSource:
         transform=request.transform,
         dataset=request.dataset,
         path=tuple(map(Path, request.path)) or None,
+        input=request.inputs or None,
+        layout=request.layout,
         configs=None if request.configs == BEST else request.configs,
     )
 
 
 def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:
     """Return paths as a request keeps them: it means the same files wherever it is repeated."""
-    return tuple(str(path.expanduser().absolute()) for path in paths or ())
+    return tuple(str(path if is_module(path) else path.expanduser().absolute()) for path in paths or ())
 
 
 def backends(values: list[str]) -> tuple[Backend, ...]:

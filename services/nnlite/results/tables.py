@@ -76,7 +76,7 @@ class Model(Base):
     source: Mapped[str]
     name: Mapped[str]
     identity: Mapped[str]  # SHA-256 over code, configuration and weights
-    code_sha256: Mapped[str] = mapped_column(ForeignKey("code.sha256"))
+    code_sha256: Mapped[str | None] = mapped_column(ForeignKey("code.sha256"))  # None: only a file
     transform_sha256: Mapped[str | None] = mapped_column(ForeignKey("code.sha256"))
     transform: Mapped[str | None]
     task: Mapped[str]
@@ -87,7 +87,12 @@ class Model(Base):
     input_shape: Mapped[list[int] | None]  # N, C, H, W
     input_dtype: Mapped[str]
     classes: Mapped[int]
+    inputs: Mapped[Json | None]  # {"tensors": [{shape, dtype}]}; None: one image, as input_shape says
+    layout: Mapped[str] = mapped_column(server_default="nhwc")
+    form: Mapped[str] = mapped_column(server_default="lemur")  # how code and file become a network
+    entry: Mapped[str | None]  # class or factory
     weights: Mapped[str]  # init:seed=0 or a file's SHA-256
+    weights_suffix: Mapped[str | None]  # of that file, which lies in the artifact store
     accuracy: Mapped[float | None]
     parameters: Mapped[int | None]
     state_dict_sha256: Mapped[str | None]
@@ -178,8 +183,8 @@ class Artifact(Base):
     outputs: Mapped[Json]
     reference_outputs: Mapped[list[str]]  # paths of raw host outputs for the seeded input
     seed: Mapped[int]
-    parity_ok: Mapped[bool]
-    parity: Mapped[Json]
+    parity_ok: Mapped[bool | None]  # None: not known, there is no network to compare with
+    parity: Mapped[Json | None]
     parameters: Mapped[int | None]
     state_dict_sha256: Mapped[str | None]
     input_shape: Mapped[list[int]]
