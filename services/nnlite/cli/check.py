@@ -39,7 +39,11 @@ def check(
     min_free_gb: Annotated[float, typer.Option(help="That much room.")] = 5,
     postgres: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER:MAJOR", help="Data of Postgres, and the version that opens it."),
+        typer.Option(
+            envvar="LAB_POSTGRES_DATA",
+            metavar="FOLDER:MAJOR",
+            help="Data of Postgres, and the version that opens it.",
+        ),
     ] = None,
     profiles: Annotated[str, typer.Option(help="Profiles of compose that are chosen, with commas.")] = "",
     known_profiles: Annotated[str, typer.Option(help="Profiles that there are, with commas.")] = "",

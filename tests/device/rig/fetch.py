@@ -1,6 +1,6 @@
 """Fetch AOSP's adbd and its libraries into `.nnlite/rig/`: `python -m device.rig.fetch`.
 
-The packages are Debian's, pinned by `packages.lock`, and come through the
+The packages are Debian's, pinned by a lock file, and come through the
 machine's own apt client and mirror, with lists and caches of their own; they
 are unpacked, never installed. Once they are there, nothing is fetched again.
 """
@@ -40,46 +40,46 @@ class Package:
         return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
 
 
-def packages() -> list[Package]:
+def packages(lock: Path = LOCK) -> list[Package]:
     """Return what the lock file pins."""
-    lines = (line.split() for line in LOCK.read_text().splitlines() if line and not line.startswith("#"))
+    lines = (line.split() for line in lock.read_text().splitlines() if line and not line.startswith("#"))
     names = ("release", "name", "version", "architecture", "sha256")
     return [Package(**dict(zip(names, line, strict=True))) for line in lines]
 
 
-def fetched() -> bool:
-    """Whether exactly the pinned packages lie unpacked."""
-    stamp = HOME / _STAMP
-    return stamp.exists() and stamp.read_bytes() == LOCK.read_bytes()
+def fetched(lock: Path = LOCK, home: Path = HOME) -> bool:
+    """Whether exactly the packages that `lock` pins lie unpacked in `home`."""
+    stamp = home / _STAMP
+    return stamp.exists() and stamp.read_bytes() == lock.read_bytes()
 
 
-def fetch() -> None:
-    """Download, check and unpack the packages.
+def fetch(lock: Path = LOCK, home: Path = HOME) -> None:
+    """Download the packages that `lock` pins, check them and unpack them into `home`.
 
     Raises:
         SystemExit: with what to do about it.
     """
-    HOME.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="rig-", dir=HOME.parent) as folder:
+    home.parent.mkdir(parents=True, exist_ok=True)
+    pinned = packages(lock)
+    with tempfile.TemporaryDirectory(prefix=f"{home.name}-", dir=home.parent) as folder:
         work = Path(folder)
-        _download(work)
+        _download(pinned, work)
         root = work / "root"
-        for package in packages():
+        for package in pinned:
             found = hashlib.sha256((work / package.file).read_bytes()).hexdigest()
             if found != package.sha256:
-                sys.exit(f"{package.file} has sha256 {found}; {LOCK} pins {package.sha256}")
+                sys.exit(f"{package.file} has sha256 {found}; {lock} pins {package.sha256}")
             _run("dpkg-deb", "-x", str(work / package.file), str(root))
-        shutil.copy(LOCK, root / _STAMP)
+        shutil.copy(lock, root / _STAMP)
         root.chmod(0o755)
-        shutil.rmtree(HOME, ignore_errors=True)
-        root.rename(HOME)
+        shutil.rmtree(home, ignore_errors=True)
+        root.rename(home)
 
 
-def _download(work: Path) -> None:
-    pinned = packages()
+def _download(pinned: list[Package], work: Path) -> None:
     sources = work / "sources.list"
     releases = sorted({package.release for package in pinned})
-    mirror = _mirror()
+    mirror = debian_mirror()
     sources.write_text("".join(f"deb [arch=amd64] {mirror} {release} main\n" for release in releases))
     for folder in ("lists/partial", "cache/archives/partial", "preferences.d"):
         (work / folder).mkdir(parents=True)
@@ -105,7 +105,12 @@ def _download(work: Path) -> None:
     _run(*apt, "download", *(f"{package.name}={package.version}" for package in pinned), folder=work)
 
 
-def _mirror() -> str:
+def debian_mirror() -> str:
+    """Return the URL of the mirror of Debian that this machine's apt uses.
+
+    Raises:
+        SystemExit: it has none.
+    """
     if chosen := os.environ.get(MIRROR_VARIABLE):
         return chosen
     targets = subprocess.run(
