@@ -16,7 +16,7 @@ _UNPARSABLE: Final = (SyntaxError, ValueError, RecursionError, MemoryError)
 def entry(code: str, file: str, asked: str | None) -> str:
     """Return the name of the class or factory to call.
 
-    Without a wish it is the one class that derives from a Module and that no other code of the file uses.
+    Without a wish it is the one class that derives from a Module and that no other class of the file uses.
 
     Args:
         code: of the file.
@@ -42,8 +42,7 @@ def entry(code: str, file: str, asked: str | None) -> str:
         raise CatalogError(
             f"no network: no class of {file} derives from torch.nn.Module; name a factory: {file}:NAME"
         )
-    used = {name for name in networks if _is_used(name, tree)}
-    whole = [name for name in networks if name not in used] or networks
+    whole = [name for name in networks if name not in _used(tree)] or networks
     if len(whole) > 1:
         raise CatalogError(f"several networks: {file} has {', '.join(whole)}; name one: {file}:{whole[-1]}")
     return whole[0]
@@ -80,13 +79,19 @@ def _is_module(base: ast.expr, known: list[str]) -> bool:
     return name in {"Module", "Sequential", *known}
 
 
-def _is_used(name: str, tree: ast.Module) -> bool:
-    """Whether code outside the class, other than below `if __name__ ...`, mentions it."""
-    others = [
-        node
+def _used(tree: ast.Module) -> set[str]:
+    """Return what classes make use of, by way of functions too; what only a factory uses is not among it."""
+    mentioned = {
+        node.name: {found.id for found in ast.walk(node) if isinstance(found, ast.Name)} - {node.name}
         for node in tree.body
-        if not (isinstance(node, ast.ClassDef) and node.name == name) and not isinstance(node, ast.If)
-    ]
-    return any(
-        isinstance(found, ast.Name) and found.id == name for node in others for found in ast.walk(node)
-    )
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    used: set[str] = set()
+    waiting = [name for each in classes for name in mentioned[each]]
+    while waiting:
+        name = waiting.pop()
+        if name in mentioned and name not in used:
+            used.add(name)
+            waiting.extend(mentioned[name])
+    return used

@@ -1,0 +1,277 @@
+"""Files and folders as a source: what is found, what it is called, and one clear line about what is wrong."""
+
+import json
+import struct
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from nnlite.artifacts import file_sha256
+from nnlite.catalog.description import parse_input
+from nnlite.catalog.files import FilesSource, is_module
+from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel, ModelInput
+from nnlite.cli.selection import absolute
+from nnlite.vocabulary import Layout, ModelForm
+
+NET = """
+import torch
+from torch import nn
+
+class Block(nn.Module):
+    pass
+
+class Small(nn.Module):
+    def __init__(self, width=8):
+        super().__init__()
+        self.block = Block()
+
+def make(): return Small(4)
+
+raise SystemExit("somebody executed it")
+"""
+SHAPE = "1x3x8x8"
+
+
+def archive(file: Path, *names: str, content: bytes = b"x", compress: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(file, "w", compress) as made:
+        for name in names:
+            made.writestr(f"{file.stem}/{name}", content)
+    return file
+
+
+def safetensors(file: Path, size: int = 8) -> Path:
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+    file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+    return file
+
+
+@pytest.fixture
+def models(tmp_path, make_settings):
+    """List what lies at some paths below the test's folder."""
+
+    def run(*paths: str, **options) -> list[CatalogModel]:
+        return FilesSource(make_settings(None), path=tuple(tmp_path / p for p in paths), **options).models()
+
+    return run
+
+
+def test_a_folder_is_searched_and_what_is_no_model_is_left_out_with_its_reason(tmp_path, models):
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "small.py").write_text(NET)
+    (tmp_path / "nets" / "__init__.py").write_text("")
+    (tmp_path / "tools.py").write_text("def load(): pass")
+    (tmp_path / "notes.txt").write_text("nothing")
+    archive(tmp_path / "net.pt2", "models/model.json")
+    archive(tmp_path / "lost.pt", "data.pkl")
+    (tmp_path / "ready.tflite").write_bytes(struct.pack("<I", 8) + b"TFL3" + bytes(8))
+
+    found = {model.name: model for model in models(".", input=(SHAPE,))}
+
+    assert list(found) == ["lost.pt", "net.pt2", "nets/small.py", "ready.tflite", "tools.py"]
+    assert found["nets/small.py"].entry == "Small"
+    assert [found[name].form for name in ("nets/small.py", "net.pt2", "ready.tflite")] == [
+        ModelForm.PYTHON,
+        ModelForm.EXPORTED,
+        ModelForm.ARTIFACT,
+    ]
+    assert found["net.pt2"].weights == file_sha256(tmp_path / "net.pt2")
+    assert found["net.pt2"].weights_suffix == ".pt2"
+    assert found["lost.pt"].left_out == "weights without code: no lost.py lies beside lost.pt"
+    assert found["tools.py"].left_out.startswith("no network: no class of tools.py derives")
+    assert [name for name, model in found.items() if model.left_out is None] == [
+        "net.pt2",
+        "nets/small.py",
+        "ready.tflite",
+    ]
+
+
+def test_weights_of_the_same_name_belong_to_the_code_and_to_what_it_is(tmp_path, models):
+    (tmp_path / "net.py").write_text(NET)
+    (bare,) = models("net.py", input=(SHAPE,))
+    safetensors(tmp_path / "net.safetensors")
+    (trained,) = models("net.py", input=(SHAPE,))
+
+    assert (bare.weights, bare.weights_suffix) == (SEEDED_WEIGHTS, None)
+    assert (trained.weights, trained.weights_suffix) == (
+        file_sha256(tmp_path / "net.safetensors"),
+        ".safetensors",
+    )
+    assert len({bare.identity, trained.identity}) == 2
+
+
+def test_a_toml_beside_a_file_describes_it_and_the_command_line_says_it_over(tmp_path, models):
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "sub").mkdir()
+    safetensors(tmp_path / "sub" / "w.safetensors")
+    (tmp_path / "model.toml").write_text('inputs = ["1x1"]')
+    (tmp_path / "net.toml").write_text(
+        'inputs = ["1x3x8x8", "1x5:int64"]\nfactory = "make"\narguments = {width = 16}\nlayout = "as-is"\n'
+        'weights = "sub/w.safetensors"\ntask = "img-classification"\ndataset = "mine"\naccuracy = 0.9\n'
+    )
+    (model,) = models("net.py")
+
+    assert model.inputs == (ModelInput(shape=(1, 3, 8, 8)), ModelInput(shape=(1, 5), dtype="int64"))
+    assert (model.entry, model.hyperparameters, model.layout) == ("make", {"width": 16}, Layout.AS_IS)
+    assert (model.task, model.dataset, model.accuracy) == ("img-classification", "mine", 0.9)
+    assert (model.weights_suffix, model.configuration_source) == (".safetensors", "net.toml")
+    (said,) = models("net.py:Small", input=("1x7",), layout="nhwc")
+    assert (said.inputs, said.entry, said.layout) == ((ModelInput(shape=(1, 7)),), "Small", Layout.NHWC)
+    assert said.name == "net.py:Small"
+
+
+def test_parts_that_a_class_makes_by_a_function_are_no_networks_of_their_own(tmp_path, models):
+    (tmp_path / "net.py").write_text(NET.replace("= Block()", "= part()") + "def part(): return Block()")
+    assert models("net.py", input=(SHAPE,))[0].entry == "Small"
+
+
+def test_everything_that_makes_another_network_makes_another_identity(tmp_path, models):
+    (tmp_path / "net.py").write_text(NET)
+    told = [
+        models("net.py", input=(SHAPE,)),
+        models("net.py", input=("1x3x8x9",)),
+        models("net.py", input=(SHAPE,), layout="as-is"),
+        models("net.py:Block", input=(SHAPE,)),
+    ]
+    assert len({model.identity for (model,) in told}) == len(told)
+
+
+def test_an_installed_module_is_named_with_its_version_and_not_imported(make_settings):
+    path = Path("torchvision.models:mobilenet_v3_small")
+    assert absolute([path]) == (str(path),) and is_module(path)
+    before = set(sys.modules)
+    source = FilesSource(make_settings(None), path=(path,), input=("1x3x32x32",))
+    (model,) = source.models()
+    assert (model.name, model.entry) == (str(path), "mobilenet_v3_small")
+    assert source.code(model).startswith(
+        "from torchvision.models import mobilenet_v3_small  # torchvision 0."
+    )
+    assert "torchvision" not in set(sys.modules) - before
+
+
+def test_a_file_that_was_edited_after_its_listing_is_not_submitted(tmp_path, make_settings):
+    archive(tmp_path / "net.pt2", "models/model.json")
+    source = FilesSource(make_settings(None), path=(tmp_path / "net.pt2",))
+    (model,) = source.models()
+    assert source.weights_file(model) == tmp_path / "net.pt2"
+    archive(tmp_path / "net.pt2", "models/model.json", content=b"other")
+    with pytest.raises(CatalogError, match=r"net\.pt2 was edited since it was listed"):
+        source.weights_file(model)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("3,224,224", "is not written as SHAPE or SHAPE:TYPE, such as 1x3x224x224:float32"),
+        ("1x3:float64", "the type float64 is none of float32, int32, int64"),
+        ("8x3x224x224", "is a batch of 8; phones run one at a time"),
+        ("1x0", "has 0 elements"),
+        ("1x99999x99999", "elements; 1 to"),
+    ],
+)
+def test_an_input_that_cannot_be_is_refused(text, reason):
+    with pytest.raises(CatalogError, match=reason):
+        parse_input(text)
+
+
+def code(text: str):
+    return lambda folder: (folder / "net.py").write_text(text)
+
+
+def beside(lay):
+    """Lay a file beside code whose TOML gives its input."""
+    return lambda folder: (toml('inputs = ["1x3"]')(folder), lay(folder))
+
+
+def toml(text: str):
+    return lambda folder: (code(NET)(folder), (folder / "net.toml").write_text(text))
+
+
+@pytest.mark.parametrize(
+    ("lay", "path", "reason"),
+    [
+        (lambda folder: None, "net.py", "no such file or folder: .*net.py$"),
+        (lambda folder: None, "net.py:Net", "no such file or folder"),
+        (lambda folder: None, ".", "no model in .*: no file there ends in .py, .pt2, .tflite"),
+        (lambda folder: (folder / "net.onnx").touch(), "net.onnx", "a model is a folder or a file that ends"),
+        (code("def make(): pass"), "net.py", "no network: no class of net.py derives from torch.nn.Module"),
+        (code("class Net(:"), "net.py", "no Python: net.py does not parse"),
+        (code("(" * 100_000), "net.py", "no Python: net.py does not parse"),
+        (
+            code(NET),
+            "net.py:Big",
+            "no Big: net.py has no such class and no such factory; it has Block, S",
+        ),
+        (
+            code(NET.replace("= Block()", "= 1")),
+            "net.py",
+            "several networks: net.py has Block, Small",
+        ),
+        (code(NET), "net.py", "no input shape: net.py does not tell; give it by --input 1x3x224x224, or by"),
+        (toml('inputs = "1x3"'), "net.py", "net.toml: inputs: Input should be a valid tuple"),
+        (toml('inputs = ["1x3:complex64"]'), "net.py", "net.toml: input 1x3:complex64: the type complex64"),
+        (toml("shape = [1]"), "net.py", "net.toml: shape: Extra inputs are not permitted"),
+        (toml("inputs ="), "net.py", "net.toml: Invalid value"),
+        (toml('weights = "../../etc/shadow"'), "net.py", "weights must lie beside this file or below it"),
+        (toml('weights = "none.pt"'), "net.py", "net.toml: weights: no such file: .*none.pt"),
+        (toml('class = "A"\nfactory = "b"'), "net.py", "give class or factory, not both"),
+        (lambda folder: (folder / "net.pt2").write_bytes(b"PK\3\4half"), "net.pt2", "truncated, or no zip"),
+        (lambda folder: archive(folder / "net.pt2", "a"), "net.pt2", "nothing in it is called model.json"),
+        (
+            lambda folder: archive(
+                folder / "net.pt2", "models/model.json", content=bytes(9999), compress=zipfile.ZIP_DEFLATED
+            ),
+            "net.pt2",
+            "would unpack to more than it is",
+        ),
+        (
+            lambda folder: (folder / "net.tflite").write_bytes(b"not a flatbuffer at all"),
+            "net.tflite",
+            "is no .tflite file",
+        ),
+        (
+            beside(lambda folder: safetensors(folder / "net.safetensors", 7)),
+            "net.py",
+            "net.safetensors is truncated: 8 bytes of weights are announced",
+        ),
+        (
+            beside(lambda folder: (folder / "net.safetensors").write_bytes(b"\xff" * 9)),
+            "net.py",
+            "its header cannot be read",
+        ),
+        (
+            beside(lambda folder: (folder / "net.pt").write_bytes(b"\x80\2}.")),
+            "net.py",
+            "net.pt is not a file of torch.save",
+        ),
+        (
+            beside(lambda folder: ((folder / "net.pt").touch(), (folder / "net.safetensors").touch())),
+            "net.py",
+            "several weights: net.safetensors, net.pt lie beside net.py; name one in net.toml",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_named_file_is_one_clear_line(tmp_path, models, lay, path, reason):
+    lay(tmp_path)
+    with pytest.raises(CatalogError, match=reason) as error:
+        models(path)
+    assert "\n" not in str(error.value)
+
+
+def test_two_models_of_one_name_are_told_apart_by_their_folder(tmp_path, models):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.py").write_text(NET)
+    with pytest.raises(CatalogError, match=r"two models are called net\.py: .*a/net\.py and .*b/net\.py"):
+        models("a/net.py", "b/net.py", input=(SHAPE,))
+    assert [model.name for model in models(".", input=(SHAPE,))] == ["a/net.py", "b/net.py"]
+
+
+def test_a_file_above_the_limit_of_size_is_refused_and_says_how_to_raise_it(tmp_path, make_settings):
+    settings = make_settings(None)
+    small = settings.model_copy(update={"catalog": settings.catalog.model_copy(update={"max_file_mb": 1})})
+    with (tmp_path / "net.tflite").open("wb") as file:
+        file.truncate((1 << 20) + 1)
+    with pytest.raises(CatalogError, match=r"above the limit of 1; NNLITE_CATALOG__MAX_FILE_MB raises it"):
+        FilesSource(small, path=(tmp_path / "net.tflite",)).models()
