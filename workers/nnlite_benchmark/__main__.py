@@ -56,7 +56,7 @@ def main() -> int:
         if stop.is_set():  # told while everything was let go of
             return 0
         # Broker, Postgres and every child are let go of by now.
-        os.execv(sys.executable, [sys.executable, "-m", "nnlite_benchmark", *sys.argv[1:]])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "nnlite_benchmark", *sys.argv[1:]])  # noqa: S606
     return code
 
 

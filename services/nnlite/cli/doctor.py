@@ -99,7 +99,7 @@ def _isolation(_: Settings) -> Iterator[Finding]:
     """What a conversion worker of this machine can keep model code from, tried by the worker's own code."""
     if find_spec("nnlite_conversion") is None:
         return
-    command = [sys.executable, "-m", "nnlite_conversion.sandbox"]
+    command = [sys.executable, "-P", "-m", "nnlite_conversion.sandbox"]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=_TRY_S, check=False)
     if tried.returncode != 0:
         yield Finding(subject="isolation", state="note", says=f"cannot be tried: {tried.stderr.strip()}")

@@ -191,4 +191,4 @@ def _become(module: str, arguments: list[str], environment: dict[str, str], *, e
         raise NnliteError(
             f"{needed} is not installed here; install the worker: pip install 'nnlite[{extra}]'"
         )
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environment)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.cli.workers import conversion_environment
+from nnlite.cli.workers import benchmark, conversion_environment
 from nnlite.failures import NnliteError
 from nnlite.settings import load_settings
 
@@ -94,3 +94,17 @@ def test_credentials_in_two_places_are_refused(environment):
 def test_a_worker_stops_softly_and_computes_with_one_thread(environment):
     made = environment(OMP_NUM_THREADS="8")
     assert (made["REMAP_SIGTERM"], made["OMP_NUM_THREADS"], made["HF_HUB_OFFLINE"]) == ("SIGQUIT", "1", "1")
+
+
+def test_a_worker_takes_no_module_from_the_folder_that_it_is_started_in(monkeypatch, tmp_path):
+    became = []
+    monkeypatch.setattr(os, "execve", lambda _path, command, environ: became.append((command, environ)))
+    (tmp_path / "nnlite_benchmark.py").write_text("raise SystemExit('a stranger')")
+    benchmark(device="host", pool=None, name=None)
+    ((command, environment),) = became
+
+    done = subprocess.run(
+        [*command, "--help"], cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,57 @@
+"""The units for a lab without Docker are ones that systemd takes, and agree with the settings."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nnlite.settings import Settings, setting_names
+
+UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
+COMMON = (UNITS / "nnlite-.service.d" / "common.conf").read_text()
+
+
+def value(text: str, key: str) -> str:
+    (found,) = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+    return found
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd")
+def test_systemd_finds_nothing_to_say_about_them(tmp_path):
+    shutil.copytree(UNITS, tmp_path, dirs_exist_ok=True)
+    units = [*sorted(tmp_path.glob("*.service")), tmp_path / "nnlite.target"]
+    for unit in units:
+        unit.write_text(unit.read_text().replace("/opt/nnlite/bin/nnlite", "/bin/true"))
+
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units],
+        env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_worker_has_the_time_to_stop_in_order():
+    assert float(value(COMMON, "TimeoutStopSec")) >= 2 * Settings(_env_file=None).queue.stop_timeout_s
+
+
+@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
+def test_what_they_set_are_settings(unit):
+    named = set(re.findall(r"NNLITE_\w+(?==)", COMMON + unit.read_text()))
+
+    assert named <= set(setting_names())
+
+
+@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
+def test_a_unit_sets_nothing_that_the_common_part_would_replace(unit):
+    # systemd reads the common part after the unit; these add to what is there.
+    lists = {"Environment", "EnvironmentFile", "LoadCredential"}
+    common, own = (set(re.findall(r"^(\w+)=", text, re.MULTILINE)) for text in (COMMON, unit.read_text()))
+
+    assert (common & own) - lists == set()
