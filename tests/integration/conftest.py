@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -92,15 +92,7 @@ def living_owner(node: str = "convert@here") -> Owner:
 def dead_owner(node: str = "convert@here") -> Owner:
     """A process of this host whose PID is now somebody else's."""
     living = Instance.current()
-    return Owner(
-        node=node,
-        instance=Instance(
-            host=living.host,
-            pid_namespace=living.pid_namespace,
-            pid=living.pid,
-            start_time=living.start_time - 1,
-        ),
-    )
+    return Owner(node=node, instance=replace(living, start_time=living.start_time - 1))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ one thread, and hold no connection that a fork would share.
 
 import hashlib
 import os
-import shutil
 import signal
 import stat
 import tempfile
@@ -21,7 +20,7 @@ from nnlite.failures import Failure, FailureClass
 from nnlite.settings import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion import child, explanations, sandbox
-from nnlite_conversion.ledger import folder_prefix, kill_leftovers, noted
+from nnlite_conversion.ledger import kill_leftovers, noted, own_folder
 from nnlite_conversion.messages import (
     ArtifactReport,
     Refusal,
@@ -82,8 +81,7 @@ def convert(
     waited_ns = _wait_for_turn(settings, tick, tick_s)
     uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
     workdir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=folder_prefix(), dir=workdir) as made:
-        folder = Path(made)
+    with own_folder(workdir) as folder:
         with _scratch(folder, uid) as (scratch, owner):
             if job.model_file is not None:
                 _bring(job.model_file, scratch / model_file_name(job.model), owner)
@@ -176,14 +174,11 @@ def _scratch(folder: Path, uid: int | None) -> Iterator[tuple[Path, int | None]]
         place = Path(tempfile.gettempdir())
         if not sandbox.reachable(place, uid):
             place, uid = folder, None
-    scratch = Path(tempfile.mkdtemp(prefix=folder_prefix(), dir=place))
-    try:
+    with own_folder(place) as scratch:
         if uid is not None:
             os.chown(scratch, uid, uid)
             folder.chmod(0o711)  # to pass through, not to list
         yield scratch, uid
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _bring(file: Path, place: Path, uid: int | None) -> None:

@@ -5,11 +5,12 @@ when it has ended. Whoever starts in its place ends what the notes still name.
 """
 
 import contextlib
+import fcntl
 import json
 import os
-import re
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ class Note(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     boot_id: str
+    #: In which all the numbers below are valid; containers share a ledger.
+    pid_namespace: int
     group: int
     #: Clock ticks between boot and the start of the group's first process.
     group_start_time: int
@@ -45,6 +48,7 @@ def noted(ledger: Path, group: int) -> Iterator[None]:
         return
     note = Note(
         boot_id=_boot_id(),
+        pid_namespace=Instance.current().pid_namespace,
         group=group,
         group_start_time=leader.start_time,
         session=leader.session,
@@ -65,37 +69,69 @@ def noted(ledger: Path, group: int) -> Iterator[None]:
 def kill_leftovers(ledger: Path) -> list[int]:
     """End the noted groups whose worker is gone; return their numbers.
 
-    Groups of a living worker are left alone, so workers may share a ledger.
+    Groups of a living worker are left alone, so workers may share a ledger, and
+    so are those of other containers, which end with their container.
     A group whose number the kernel has given to somebody else since is left alone too.
     """
     killed: list[int] = []
+    here = Instance.current().pid_namespace
     for path in sorted(ledger.glob("*.json")) if ledger.is_dir() else []:
         note = _read(path)
-        if note is not None and _alive(note.worker, note.worker_start_time) and note.boot_id == _boot_id():
-            continue
-        if note is not None and note.boot_id == _boot_id() and _still_the_same_group(note):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(note.group, signal.SIGKILL)
-                killed.append(note.group)
+        if note is not None and note.boot_id == _boot_id():
+            if note.pid_namespace != here or _alive(note.worker, note.worker_start_time):
+                continue
+            if _still_the_same_group(note):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(note.group, signal.SIGKILL)
+                    killed.append(note.group)
         path.unlink(missing_ok=True)
     return killed
 
 
-def folder_prefix() -> str:
-    """Return how the names of this process's folders begin: they say whose they are."""
-    return f"nnlite-job-{str(Instance.current()).replace('/', '-')}-"
+@contextmanager
+def own_folder(place: Path) -> Iterator[Path]:
+    """Make a folder in `place` and remove it at the end; if this process is killed, a successor does.
+
+    It has its name only once it is locked, and the kernel frees the lock when
+    this process dies: whoever can take it sees, from any container, that nobody uses the folder.
+    """
+    unnamed = Path(tempfile.mkdtemp(prefix="nnlite-new-", dir=place))
+    lock = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # a file system without such locks; then nobody can take it either
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        folder = unnamed.rename(unnamed.with_name(unnamed.name.replace("-new-", "-job-", 1)))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
 def remove_leftovers(*places: Path) -> list[Path]:
-    """Remove the folders in `places` whose process is gone, as far as that can be seen from here."""
+    """Remove the folders in `places` that nobody uses any more."""
     removed: list[Path] = []
     for place in places:
         for folder in sorted(place.glob("nnlite-job-*")) if place.is_dir() else []:
-            owner = re.match(r"nnlite-job-(.+)-(\d+)-(\d+)-(\d+)-[^-]*$", folder.name)
-            if owner and Instance.parse("/".join(owner.groups())).is_dead():
+            if _unused(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder)
     return removed
+
+
+def _unused(folder: Path) -> bool:
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False  # gone, or another account's
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
 
 
 def _read(path: Path) -> Note | None:

@@ -220,14 +220,17 @@ def give_back_of_dead_owner(engine: Engine, kind: WorkKind, row: uuid.UUID, limi
 
 
 def give_back_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limits) -> list[Message]:
-    """Give back what an earlier instance of this node name left running: its worker starts again."""
+    """Give back what an earlier instance of this node name left running: its worker starts again.
 
-    def gone(instance: Instance) -> bool:
-        same_place = (instance.host, instance.pid_namespace) == (
-            owner.instance.host,
-            owner.instance.pid_namespace,
-        )
-        return instance.is_dead() if same_place else True
+    One of another container of this machine had the name before. One of another boot may be a namesake
+    on another machine: it keeps its rows until their leases end.
+    """
+
+    def gone(row: RowMapping) -> bool:
+        instance = Instance.parse(row["owner_instance"])
+        if instance.in_sight:
+            return instance.is_dead()
+        return instance.of_this_boot or bool(row["lease_ended"])
 
     return give_back_lost(
         engine,
@@ -239,7 +242,7 @@ def give_back_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limi
             for found in connection.execute(
                 statements.running_rows(kind, "owner_node = :node"), {"node": owner.node}
             ).mappings()
-            if gone(Instance.parse(found["owner_instance"]))
+            if gone(found)
         ],
     )
 

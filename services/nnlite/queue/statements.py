@@ -90,7 +90,8 @@ FROM w WHERE attempt.work_id = w.id AND attempt.number = :attempt
 @cache
 def running_rows(kind: WorkKind, condition: str) -> TextClause:
     return text(f"""
-SELECT w.id, w.campaign_id, w.attempt, w.strikes, w.losses, w.owner_instance, w.stage, {_COUNTED}
+SELECT w.id, w.campaign_id, w.attempt, w.strikes, w.losses, w.owner_instance, w.stage,
+    w.lease_until < now() AS lease_ended, {_COUNTED}
 FROM {kind} w WHERE state = 'running' AND {condition} FOR UPDATE OF w SKIP LOCKED
 """)  # noqa: S608
 

@@ -373,7 +373,8 @@ def test_a_group_number_that_now_belongs_to_another_is_left_alone(tmp_path):
             (path,) = tmp_path.glob("*.json")
             note = json.loads(path.read_text())
             note["worker_start_time"] -= 1  # the worker is gone, its PID is ours now
-            for change in ({"group_start_time": note["group_start_time"] - 1}, {"boot_id": "another"}):
+            begun_before = {"group_start_time": note["group_start_time"] - 1}
+            for change in (begun_before, {"boot_id": "another"}, {"pid_namespace": 1}):
                 path.write_text(json.dumps(note | change))
                 assert kill_leftovers(tmp_path) == []
                 assert bystander.poll() is None

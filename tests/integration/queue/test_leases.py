@@ -1,6 +1,7 @@
 """A row has one owner at a time, and only its owner's writes count."""
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -112,6 +113,25 @@ def test_a_worker_that_starts_takes_back_what_its_predecessor_held(cluster: Clus
 def test_a_namesake_that_lives_keeps_its_rows(cluster: Cluster, row: uuid.UUID) -> None:
     cluster.claim(row, living_owner("convert@here"))
     assert leases.give_back_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), Limits()) == []
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "lease_ended", "given_back"),
+    [
+        ({"pid_namespace": 1}, False, True),  # an earlier life of this container
+        ({"boot": "another"}, False, False),  # may be a namesake on another machine
+        ({"boot": "another"}, True, True),  # this machine was started anew, or nobody renews it
+    ],
+)
+def test_what_a_namesake_elsewhere_holds_is_given_back_once_that_is_safe(
+    cluster: Cluster, row: uuid.UUID, elsewhere: dict, lease_ended: bool, given_back: bool
+) -> None:
+    me = living_owner("convert@here")
+    cluster.claim(row, replace(me, instance=replace(me.instance, **elsewhere)))
+    if lease_ended:
+        cluster.end_lease(row)
+    messages = leases.give_back_of_node(cluster.engine, CONVERSION, me, Limits())
+    assert [message.row_id for message in messages] == ([row] if given_back else [])
 
 
 def test_three_crashes_of_the_converter_end_in_quarantine_with_their_history(

@@ -1,34 +1,42 @@
 """A worker that starts removes the folders of those that were killed, and of nobody else."""
 
-import dataclasses
-import tempfile
+import subprocess
+import sys
 from pathlib import Path
 
-from nnlite.queue.owner import Instance
-from nnlite_conversion.ledger import folder_prefix, remove_leftovers
+from nnlite_conversion.ledger import own_folder, remove_leftovers
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nnlite_conversion.ledger import own_folder
 
-def folder_of(place: Path, **changes: object) -> Path:
-    """The folder of a process that differs from this one in `changes`."""
-    owner = dataclasses.replace(Instance.current(), **changes)
-    folder = place / f"nnlite-job-{str(owner).replace('/', '-')}-abc_x"
-    folder.mkdir()
+with own_folder(Path(sys.argv[1])) as folder:
     (folder / "model.tflite").write_bytes(b"large")
-    return folder
+    print(folder, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_folders_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:
-    mine = Path(tempfile.mkdtemp(prefix=folder_prefix(), dir=tmp_path))
-    dead = folder_of(tmp_path, start_time=1)
-    strangers = [tmp_path / "nnlite-job-", tmp_path / "nnlite-run-1", tmp_path / "ledger"]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path], capture_output=True, text=True, timeout=60
+    )
+    dead = Path(killed.stdout.strip())
+    assert (dead / "model.tflite").exists()
+    strangers = [tmp_path / "nnlite-run-1", tmp_path / "ledger"]
     for folder in strangers:
         folder.mkdir()
-    assert remove_leftovers(tmp_path, tmp_path / "missing") == [dead]
-    assert mine.is_dir()
-    assert all(folder.is_dir() for folder in strangers)
+    with own_folder(tmp_path) as mine, own_folder(mine) as scratch:
+        assert remove_leftovers(tmp_path, tmp_path / "missing") == [dead]
+        assert scratch.is_dir()
+        assert all(folder.is_dir() for folder in strangers)
+    assert sorted(tmp_path.iterdir()) == sorted(strangers)
 
 
-def test_what_cannot_be_seen_from_here_is_left_alone(tmp_path: Path) -> None:
-    elsewhere = [folder_of(tmp_path, host="other-host"), folder_of(tmp_path, pid_namespace=1)]
+def test_a_link_that_bears_such_a_name_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "nnlite-job-link"
+    link.symlink_to(tmp_path / "elsewhere")
     assert remove_leftovers(tmp_path) == []
-    assert all(folder.is_dir() for folder in elsewhere)
+    assert link.is_symlink() and (tmp_path / "elsewhere").is_dir()

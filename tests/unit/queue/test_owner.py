@@ -26,8 +26,12 @@ def instance_of(process: subprocess.Popen) -> Instance:
 
 @pytest.mark.parametrize("host", ["lab-7", "a/b", "häuschen.local", ""])
 def test_an_instance_is_read_back_as_it_was_written(host):
-    instance = Instance(host=host, pid_namespace=4026531836, pid=17, start_time=123)
+    instance = Instance(host=host, boot="0b0e9107-a5c3", pid_namespace=4026531836, pid=17, start_time=123)
     assert Instance.parse(str(instance)) == instance
+
+
+def test_an_instance_without_a_boot_is_never_in_sight():
+    assert not Instance.parse("lab/4026531836/17/123").in_sight
 
 
 def test_this_process_is_alive():
@@ -53,11 +57,25 @@ def test_a_process_that_got_the_pid_of_a_dead_one_is_not_taken_for_it(process):
     assert dead.is_dead()
 
 
-@pytest.mark.parametrize("elsewhere", [{"host": "another-machine"}, {"pid_namespace": 1}])
+@pytest.mark.parametrize("elsewhere", [{"boot": "another"}, {"boot": ""}, {"pid_namespace": 1}])
 def test_a_process_that_cannot_be_seen_from_here_is_not_said_to_be_dead(process, elsewhere):
     gone = replace(instance_of(process), **elsewhere)
     process.communicate(b"\n")
     assert not gone.is_dead()
+
+
+def test_another_life_of_a_container_is_another_instance():
+    """Same host name, same PID, and the kernel gave the number of the namespace again."""
+    now = Instance.current()
+    before = replace(now, start_time=now.start_time - 1)
+    assert before != now
+    assert before.is_dead() and not now.is_dead()
+
+
+def test_a_container_of_the_same_name_on_another_machine_is_never_taken_for_ours():
+    """Numbers of namespaces and PIDs are alike on all machines; their boots are not."""
+    there = replace(Instance.current(), boot="another", start_time=1)
+    assert not there.in_sight and not there.of_this_boot and not there.is_dead()
 
 
 def test_the_start_time_is_found_whatever_the_process_is_called(tmp_path):
