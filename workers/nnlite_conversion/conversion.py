@@ -7,6 +7,7 @@ one thread, and hold no connection that a fork would share.
 
 import hashlib
 import os
+import shutil
 import signal
 import stat
 import tempfile
