@@ -189,6 +189,7 @@ def check_flower(lab: Lab, say: Say) -> None:
 
 def check_metrics(lab: Lab, say: Say) -> None:
     """Raise unless Prometheus finds every process and has its numbers."""
+
     def targets() -> Sequence[str]:
         _, body = lab.http(lab.prometheus_port, "/api/v1/query?query=up")
         return [job for job in ("convert", "benchmark-host", "beat") if f'"job":"{job}"' in body]
@@ -205,7 +206,7 @@ def _task(lab: Lab) -> dict[str, str] | None:
 
 
 def _await(lab: Lab, what: str, table: str, state: str, condition: str = "true") -> None:
-    statement = f"SELECT count(*) AS n FROM {table} WHERE state = '{state}' AND {condition}"  # noqa: S608
+    statement = f"SELECT count(*) AS n FROM {table} WHERE state = '{state}' AND {condition}"
     await_(what, lambda: lab.count(statement), timeout_s=300)
 
 

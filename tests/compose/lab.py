@@ -117,7 +117,7 @@ class Lab:
 
     def query(self, statement: str) -> list[dict[str, Any]]:
         """Return the rows of an SQL statement; none where Postgres does not answer."""
-        wrapped = f"SELECT coalesce(json_agg(r), '[]') FROM ({statement}) r"  # noqa: S608
+        wrapped = f"SELECT coalesce(json_agg(r), '[]') FROM ({statement}) r"
         psql = ("psql", "--username=nnlite", "--dbname=nnlite", "--no-align", "--tuples-only")
         done = self.try_compose("exec", "--no-TTY", "postgres", *psql, "--command", wrapped)
         if done.returncode != 0:

@@ -53,7 +53,9 @@ def check(folder: Path, say: Callable[[str], None]) -> None:
 def _mistakes(folder: Path) -> list[Mistake]:
     secrets = folder / "secrets"
     return [
-        Mistake(what="a password that is empty", variables={"LAB_REDIS_PASSWORD": ""}, said=["LAB_REDIS_PASSWORD"]),
+        Mistake(
+            what="a password that is empty", variables={"LAB_REDIS_PASSWORD": ""}, said=["LAB_REDIS_PASSWORD"]
+        ),
         Mistake(
             what="a password that is short",
             variables={"LAB_FLOWER_PASSWORD": "flower"},

@@ -1,0 +1,236 @@
+"""Networks from files, loaded: several inputs, weights, programs; and files that would rather be executed."""
+
+import io
+import os
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nnlite.catalog.model import SEEDED_WEIGHTS, ModelInput, ModelSpec
+from nnlite.failures import Failure, FailureClass
+from nnlite.vocabulary import Layout, ModelForm, Precision
+from nnlite_conversion import loading
+from nnlite_conversion.outcome import ConversionJob
+from unit.conversion.networks import IMAGE, NAMES, TWO, exported, two
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a model of the form `python`, or a file, as a conversion's child does."""
+
+    def run(file: Path | None = None, **fields) -> loading.Loaded:
+        folder = tmp_path / "scratch"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        if file is not None:
+            shutil.copy(file, folder / f"model{file.suffix}")
+        return loading.load(job(file, **fields), folder)[0]
+
+    return run
+
+
+def job(file: Path | None, **fields) -> ConversionJob:
+    known = {name: None for name in ("code", "transform_code", "transform", "input_shape")}
+    weights = {} if file is None else {"weights": "of the file", "weights_suffix": file.suffix}
+    empty = {"name": "mine", "task": "", "dataset": "", "hyperparameters": {}, "input_dtype": "float32"}
+    rest = {"classes": 0, "weights": SEEDED_WEIGHTS, "form": ModelForm.PYTHON}
+    spec = ModelSpec(**known | empty | rest | weights | fields)
+    return ConversionJob(model=spec, model_file=file, precisions=(Precision.FP32,), max_parameters=10_000)
+
+
+def program(file: Path) -> dict:
+    return {"file": file, "form": ModelForm.EXPORTED}
+
+
+def from_code(**fields) -> dict:
+    return {"code": TWO, "entry": "Two", "inputs": (IMAGE, NAMES), **fields}
+
+
+def refused(load, **fields) -> str:
+    with pytest.raises(Failure) as failure:
+        load(**fields)
+    assert failure.value.failure_class is FailureClass.MODEL
+    assert "\n" not in failure.value.reason
+    return failure.value.reason
+
+
+def test_a_class_takes_its_arguments_and_several_inputs(load):
+    loaded = load(**from_code(hyperparameters={"width": 4}))
+    assert [(sample.shape, sample.dtype.name) for sample in loaded.samples] == [
+        ((1, 8, 8, 3), "float32"),
+        ((1, 5), "int64"),
+    ]
+    assert [tensor.shape for tensor in loaded.expected] == [(1, 4), (1, 4)]
+    assert loaded.input_shape == (1, 3, 8, 8)
+    assert load(**from_code(layout=Layout.AS_IS)).samples[0].shape == (1, 3, 8, 8)
+    reason = refused(load, **from_code(hyperparameters={"depth": 4}))
+    assert reason.startswith("Two cannot be called with the arguments {'depth': 4}: TypeError")
+    assert "defines no class and no factory Three" in refused(load, **from_code(entry="Three"))
+
+
+def test_inputs_of_one_shape_get_values_of_their_own(load):
+    code = "import torch\nclass Less(torch.nn.Module):\n    def forward(self, x, y):\n        return x - y\n"
+    same = (ModelInput(shape=(1, 4)), ModelInput(shape=(1, 4)))
+    assert load(code=code, entry="Less", inputs=same).expected[0].any()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_weights_of_a_file_become_the_networks(load, tmp_path, suffix):
+    network, file = two().eval(), tmp_path / f"weights{suffix}"
+    if suffix == ".pt":
+        torch.save({"epoch": 3, "state_dict": network.state_dict()}, file)
+    else:
+        save_file(network.state_dict(), file)
+    loaded = load(**from_code(file=file))
+    same = load(**program(exported(tmp_path / "same.pt2", network)))
+
+    assert loaded.state_dict_sha256 == loading.state_dict_sha256(network)
+    for one, other in zip(loaded.expected, same.expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_weights_that_do_not_fit_are_named(load, tmp_path):
+    state = two().state_dict()
+    state["head.weight"] = state.pop("names.weight")
+    save_file(state, tmp_path / "other.safetensors")
+    reason = refused(load, **from_code(file=tmp_path / "other.safetensors"))
+    assert reason.endswith("missing: names.weight; unexpected: head.weight")
+
+    torch.save(two(5).state_dict(), tmp_path / "narrow.pt")
+    assert "size mismatch for convolution.weight" in refused(load, **from_code(file=tmp_path / "narrow.pt"))
+    torch.save([1, 2], tmp_path / "list.pt")
+    assert "holds no state dict" in refused(load, **from_code(file=tmp_path / "list.pt"))
+
+
+def test_a_program_with_an_open_batch_takes_one_at_a_time(load, tmp_path):
+    loaded = load(**program(with_open_batch(tmp_path)))
+    assert [sample.shape for sample in loaded.samples] == [(1, 8, 8, 3), (1, 5)]
+
+
+def test_a_program_that_cannot_be_measured_says_why(load, tmp_path):
+    training = exported(tmp_path / "training.pt2", two().train(), 2)
+    reason = refused(load, **program(training))
+    assert "it still trains (aten.batch_norm.default)" in reason and "export it in eval mode" in reason
+    eight = exported(tmp_path / "eight.pt2", two().eval(), 8)
+    assert "it was exported for a batch of 8" in refused(load, **program(eight))
+    one = exported(tmp_path / "one.pt2", two().eval())
+    reason = refused(load, **program(one), inputs=(ModelInput(shape=(1, 3, 9, 9)), NAMES))
+    assert reason == "input 0 was exported as 1x3x8x8:float32, which 1x3x9x9:float32 does not fit"
+    assert "it takes 2 inputs, but 1 are named" in refused(load, **program(one), inputs=(IMAGE,))
+    (tmp_path / "no.pt2").write_bytes(b"PK")
+    assert "cannot be read as a program of torch.export.save" in refused(load, **program(tmp_path / "no.pt2"))
+
+
+def with_open_batch(folder: Path) -> Path:
+    open_batch = {0: torch.export.Dim("batch")}
+    return exported(folder / "open.pt2", two().eval(), 2, dynamic_shapes=(open_batch, open_batch))
+
+
+class Deed:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.fixture
+def mark():
+    """Return a path that any account could make, and that nothing may have made."""
+    path = Path("/tmp") / f"nnlite-hostile-{os.getpid()}"
+    yield path
+    made = path.exists()
+    if made:
+        path.rmdir()
+    assert not made, "the file was executed"
+
+
+def changed(program: Path, **records: bytes | None) -> Path:
+    """Replace records of an archive, by the ends of their names; add those that it does not have."""
+    target = program.with_name(f"hostile-{program.name}")
+    with zipfile.ZipFile(program) as source, zipfile.ZipFile(target, "w") as made:
+        left = dict(records)
+        folder = source.namelist()[0].partition("/")[0]
+        for entry in source.infolist():
+            name = next((name for name in left if entry.filename.endswith(name)), None)
+            made.writestr(entry.filename, source.read(entry) if name is None else left.pop(name))
+        for name, content in left.items():
+            made.writestr(f"{folder}/{name}", content)
+    return target
+
+
+def record(program: Path, name: str) -> str:
+    with zipfile.ZipFile(program) as archive:
+        return archive.read(f"{program.stem}/{name}").decode()
+
+
+def pickled(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def test_sample_inputs_that_execute_something_are_never_read(load, tmp_path, mark):
+    plain = exported(tmp_path / "net.pt2", two().eval())
+    hostile = changed(plain, **{"data/sample_inputs/model.pt": pickled(Deed(mark))})
+    assert load(**program(hostile)).expected
+
+
+def test_weights_that_execute_something_are_refused(load, tmp_path, mark):
+    plain = exported(tmp_path / "net.pt2", two().eval())
+    config = record(plain, "data/weights/model_weights_config.json")
+    hostile = changed(
+        plain,
+        **{
+            "model_weights_config.json": config.replace(
+                '"use_pickle": false', '"use_pickle": true', 1
+            ).encode(),
+            "data/weights/weight_0": pickled({"w": Deed(mark)}),
+        },
+    )
+    assert "cannot be read as a program of torch.export.save" in refused(load, **program(hostile))
+
+    torch.save({"weight": Deed(mark)}, tmp_path / "weights.pt")
+    reason = refused(load, **from_code(file=tmp_path / "weights.pt"))
+    assert "holds more than weights, which is never unpickled" in reason
+
+
+def test_constants_that_execute_something_are_refused(load, tmp_path, mark):
+    config = b'{"config": {"x": {"path_name": "opaque_obj_0", "is_param": false, "use_pickle": true}}}'
+    hostile = changed(
+        exported(tmp_path / "net.pt2", two().eval()),
+        **{
+            "model_constants_config.json": config,
+            "data/constants/opaque_obj_0": pickle.dumps(Deed(mark)),
+        },
+    )
+    assert "cannot be read as a program" in refused(load, **program(hostile))
+
+
+def test_a_program_whose_text_executes_something_is_refused(load, tmp_path, mark):
+    plain = with_open_batch(tmp_path)
+    text = record(plain, "models/model.json")
+    deed = f"__import__('os').mkdir('{mark}')"
+    for old, new, reason in (
+        ("torch.ops.aten.conv2d.default", "torch.hub.load", "calls 'torch.hub.load', which is no operator"),
+        ("Symbol('s", f"{deed} or Symbol('s", "which is more than arithmetic"),
+    ):
+        assert old in text
+        hostile = changed(plain, **{"models/model.json": text.replace(old, new).encode()})
+        assert reason in refused(load, **program(hostile))
+
+
+def test_guards_of_a_program_are_not_executed(load, tmp_path, mark):
+    plain = with_open_batch(tmp_path)
+    text = record(plain, "models/model.json")
+    assert '"guards_code": [' in text
+    guarded = text.replace('"guards_code": [', f"\"guards_code\": [\"__import__('os').mkdir('{mark}')\", ")
+    assert load(**program(changed(plain, **{"models/model.json": guarded.encode()}))).expected
