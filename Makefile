@@ -25,7 +25,7 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig rig-campaign apk runtime-match demo test test-unit lint format bench constraints shapes schema clean
+.PHONY: help setup monitoring rig rig-campaign apk runtime-match demo test test-unit lint format bench constraints shapes schema clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -51,6 +51,16 @@ $(RIG): tests/device/rig/packages.lock | $(INSTALLED)
 
 rig-campaign: $(INSTALLED) $(LEMUR) $(RIG) ## Measure 20 models of LEMUR on two virtual devices that misbehave
 	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/python -m device.campaign $(CAMPAIGN)
+
+PROMETHEUS := $(TEST_HOME)/prometheus/packages.lock
+
+$(PROMETHEUS): tests/monitoring/packages.lock | $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python -m device.rig.fetch $< $(@D)
+	@touch $@
+
+monitoring: $(PROMETHEUS) ## Check Prometheus's configuration, and try the alerts, with its own tool
+	$(<D)/usr/bin/promtool check config deploy/monitoring/prometheus.yml
+	$(<D)/usr/bin/promtool test rules tests/monitoring/alerts_test.yml
 
 APK := build/nnlite-benchmark.apk
 ANDROID := $(TEST_HOME)/android

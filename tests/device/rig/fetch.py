@@ -1,4 +1,4 @@
-"""Fetch AOSP's adbd and its libraries into `.nnlite/rig/`: `python -m device.rig.fetch`.
+"""Fetch programs of Debian, the rig's by default: `python -m device.rig.fetch [LOCK HOME]`.
 
 The packages are Debian's, pinned by a lock file, and come through the
 machine's own apt client and mirror, with lists and caches of their own; they
@@ -134,5 +134,6 @@ def _run(*command: str, folder: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    if not fetched():
-        fetch()
+    chosen = [Path(argument) for argument in sys.argv[1:]] or [LOCK, HOME]
+    if not fetched(*chosen):
+        fetch(*chosen)
