@@ -16,7 +16,13 @@ SELECT c.name AS campaign, m.source, m.name AS model, m.task, m.dataset, m.trans
        x.init_ns, x.first_ns, x.median_ns, x.mean_ns, x.p90_ns, x.p95_ns, x.p99_ns, x.min_ns, x.max_ns,
        x.std_ns, x.cv, x.peak_rss_kb, x.baseline_rss_kb, x.delegate, x.delegated_nodes, x.total_nodes,
        a.input_shape, x.created_at, m.id AS model_id, a.id AS artifact_id, b.id AS benchmark_id,
-       k.runtime_version, coalesce(k.verdict, k.state) AS runtime_check, k.reason AS runtime_reason
+       k.runtime_version, coalesce(k.verdict, k.state) AS runtime_check, k.reason AS runtime_reason,
+       m.configuration_source, m.hyperparameters,
+       m.parameters <= coalesce((c.settings->'catalog'->>'efficiency_max_parameters')::bigint, 6000000)
+           AS param_gate_ok,
+       -- In 1/ms, as NN-GPT ranks its models.
+       CASE WHEN x.verdict = 'valid'
+            THEN round((m.accuracy / nullif(x.median_ns / 1e6, 0))::numeric, 6)::float8 END AS efficiency
 FROM measurement x
 JOIN benchmark b ON b.id = x.benchmark_id
 JOIN campaign c ON c.id = b.campaign_id

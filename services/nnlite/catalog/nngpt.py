@@ -33,6 +33,17 @@ def tag_of(name: str) -> str | None:
     return found[1] if found else None
 
 
+def epoch_root(path: Path) -> Path:
+    """Return the folder of the epochs for a folder on the way to it, whether it is there or not."""
+    parts = EPOCHS.parts
+    ways = [path.joinpath(*parts[start:]) for start in range(len(parts))]
+    if there := [way for way in ways if way.is_dir()]:
+        return there[0]
+    if path.name == parts[-1] or any(path.glob("A[0-9]*/synth_nn")):
+        return path
+    return ways[parts.index(path.name) + 1 if path.name in parts else 0]
+
+
 class NnGptSource:
     """NN-GPT's output tree as a source of models.
 
@@ -59,10 +70,7 @@ class NnGptSource:
     @property
     def epochs(self) -> Path:
         """Where the folders `A<e>` are, or will be."""
-        ways = [Path(*EPOCHS.parts[start:]) for start in range(len(EPOCHS.parts) + 1)]
-        there = [self.path / way for way in ways if (self.path / way).is_dir()]
-        # Deepest first: NN-GPT's folder holds other things beside `out`.
-        return next((folder for folder in there if folder != self.path), self.path)
+        return epoch_root(self.path)
 
     def models(self) -> list[CatalogModel]:
         """Return every model of the tree, left-outs included, by epoch and number."""

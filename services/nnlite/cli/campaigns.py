@@ -149,17 +149,22 @@ def results(
             help="json and csv have every column; reports are the whole reports of benchmarks, as JSON.",
         ),
     ] = Format.TABLE,
+    param_limit: options.ParamLimit = None,
     json: options.Json = False,
 ) -> None:
     """Show measurements: latency with verdict, parity and everything that explains them.
+
+    Efficiency is accuracy / latency in ms, for models within --param-limit.
 
     Example: nnlite results night --format csv > night.csv
     """
     with session() as cluster:
         if name:
             _find(cluster, name)
-        ask = queries.reports if form is Format.REPORTS else queries.latencies
-        rows = ask(cluster.engine, name, model)
+        if form is Format.REPORTS:
+            rows = queries.reports(cluster.engine, name, model)
+        else:
+            rows = queries.latencies(cluster.engine, name, model, param_limit)
     if json or form in {Format.JSON, Format.REPORTS}:
         print_json(rows)
     elif form is Format.CSV:

@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from nnlite.artifacts import open_store
+from nnlite.cli import options
 from nnlite.cli.output import err
 from nnlite.cli.session import session
+from nnlite.results.edge_export import EdgeChoice, export_edge_tracker
 from nnlite.results.lemur_tree import Choice, Exported, export_lemur
-from nnlite.vocabulary import DeviceKind
+from nnlite.vocabulary import Backend, DeviceKind, Precision
 
 app = typer.Typer()
 export = typer.Typer(help="Write results as files for other programs.", no_args_is_help=True)
@@ -60,6 +63,51 @@ def lemur(
 
         exported = export_lemur(cluster.engine, root, choice, show)
     err.print(summary(exported), highlight=False, soft_wrap=True)
+
+
+@export.command()
+def nngpt(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", file_okay=False, help="Where it is written, such as out/edge.")
+    ],
+    campaign: Annotated[
+        list[str] | None, typer.Option(help="Only models of this campaign; repeatable.")
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(help="Latency on this pool [default: phones, else emulators, else the host]."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Latency on this device of the pool.")] = None,
+    backend: Annotated[Backend, typer.Option(help="Latency of this backend.")] = Backend.CPU,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="Latency of this precision [default: int8 where measured, else fp32]."),
+    ] = None,
+    param_limit: options.ParamLimit = None,
+) -> None:
+    """Write NN-GPT's edge_tracker.json, with latencies of a device in place of its host's.
+
+    latency_ms is the median of a model's valid measurements on one pool, backend and precision, which
+    latency_source names; efficiency is accuracy / latency_ms. Models with more than --param-limit parameters
+    are not eligible. A model without a measurement has the reason as its error.
+
+    Example: nnlite export nngpt ~/nn-gpt/out/edge --pool phones --precision int8
+    """
+    choice = EdgeChoice(
+        campaigns=campaign or (), pool=pool, device=device, backend=backend, precision=precision
+    )
+    with session() as cluster:
+        limit = param_limit or cluster.settings.catalog.efficiency_max_parameters
+        store = open_store(cluster.settings)
+        exported = export_edge_tracker(cluster.engine, folder, choice, param_limit=limit, store_url=store.url)
+    source = exported.latency_source or "nothing that fits"
+    best = f"; the best is {exported.best_model}" if exported.best_model else ""
+    err.print(
+        f"{exported.models} models written to {exported.path}, {exported.measured} of them measured on "
+        f"{source}{best}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def summary(exported: Exported) -> str:

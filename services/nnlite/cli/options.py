@@ -45,6 +45,13 @@ Name = Annotated[
 Transform = Annotated[str | None, typer.Option(help="Only configurations with this transform.")]
 Dataset = Annotated[str | None, typer.Option(help="Only configurations of this dataset.")]
 Priority = Annotated[int, typer.Option(help=f"0-9, larger is sooner; the default is {DEFAULT_PRIORITY}.")]
+ParamLimit = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Efficiency counts up to this many parameters [default: 6,000,000 or as set].",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")]
 Campaign = Annotated[str, typer.Argument(help="Name of a campaign; `nnlite status` lists them.")]
 OptionalCampaign = Annotated[str | None, typer.Argument(help="Name of a campaign; none: all of them.")]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from nnlite.results.queries import Progress, Row
 
 #: Always shown; the others only where they tell rows apart.
@@ -30,9 +32,10 @@ _LONGEST_REASON = 160
 def result_columns(rows: Sequence[Row]) -> list[str]:
     """Return the columns that `rows`, made by `result_row`, need; what is equal everywhere is not shown."""
     telling = [name for name in _DISTINGUISHING if len({row[name] for row in rows}) > 1]
+    score = ["accuracy", "efficiency"] if any(row["accuracy"] for row in rows) else []
     why = ["reasons"] if any(row["reasons"] for row in rows) else []
     first, *others = _RESULT_COLUMNS
-    return [first, *telling, *others, *why]
+    return [first, *telling, *others, *score, *why]
 
 
 def result_row(row: Row) -> Row:
@@ -50,6 +53,7 @@ def result_row(row: Row) -> Row:
         "p90 ms": milliseconds(row["p90_ns"]),
         "CV": None if row["cv"] is None else f"{row['cv']:.1%}",
         "verdict": row["verdict"],
+        **_score(row),
         "reasons": _reasons(row),
     }
 
@@ -144,11 +148,14 @@ def shorten(reason: str) -> str:
 
 
 def csv_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return measurements for a spreadsheet: every column, lists joined with spaces."""
-    return [
-        {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
-        for row in rows
-    ]
+    """Return measurements for a spreadsheet: every column, lists joined with spaces, objects as JSON."""
+    return [{name: _cell(value) for name, value in row.items()} for row in rows]
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return orjson.dumps(value).decode()
+    return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _canary(row: Row, now: datetime) -> str | None:
@@ -164,6 +171,15 @@ def _last_incident(row: Row, now: datetime) -> str | None:
         f"healed after {duration(row['last_healed_after_ns'] / 1e9)}" if row["last_healed"] else "not healed"
     )
     return f"{row['last_fault']} {ago(row['last_incident_at'], now)}, {healed}"
+
+
+def _score(row: Row) -> Row:
+    """Return accuracy and efficiency of what is judged by them: models that NN-GPT generated."""
+    score = row["efficiency"] if row["source"] == "nngpt" else None
+    return {
+        "accuracy": None if score is None else f"{row['accuracy']:.4f}",
+        "efficiency": score and (f"{score:.6f}" if row["param_gate_ok"] else "too many parameters"),
+    }
 
 
 def _parity(row: Row) -> str:

@@ -81,7 +81,7 @@ def export_lemur(
         "kinds": [str(kind) for kind in choice.kinds] or _usual_kinds(choice),
     }
     with engine.connect() as connection:
-        _check_names(choice, connection.execute(_KNOWN).mappings().one())
+        check_names(choice, connection.execute(KNOWN_NAMES).mappings().one())
         counts = connection.execute(_COUNTS, parameters).mappings().one()
         exported.hosts, exported.without_result = counts["hosts"], counts["without_result"]
         rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(_CHOSEN, parameters)
@@ -129,7 +129,12 @@ def _usual_kinds(choice: Choice) -> list[str]:
     return [str(kind) for kind in DeviceKind if choice.devices or kind is not DeviceKind.HOST]
 
 
-def _check_names(choice: Choice, known: Any) -> None:
+def check_names(choice: Choice, known: Any) -> None:
+    """Refuse names of campaigns, devices and pools that are not among the `KNOWN_NAMES`.
+
+    Raises:
+        ExportError: the message lists those that are.
+    """
     for what, asked, found in (
         ("campaign", choice.campaigns, known["campaigns"]),
         ("device", choice.devices, known["devices"]),
@@ -170,7 +175,7 @@ def _write_catalogue(path: Path, models: dict[str, dict[str, Any]]) -> None:
         write_json(path, models | known)
 
 
-_KNOWN = text("""
+KNOWN_NAMES = text("""
 SELECT (SELECT array_agg(name ORDER BY name) FROM campaign) AS campaigns,
        (SELECT array_agg(name ORDER BY name) FROM device) AS devices,
        (SELECT array_agg(DISTINCT pool ORDER BY pool) FROM benchmark) AS pools

@@ -74,14 +74,17 @@ WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY created_at DESC
     return [Progress(**row) for row in _rows(engine, statement.text, {"name": name})]
 
 
-def latencies(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
+def latencies(
+    engine: Engine, campaign: str | None = None, model: str | None = None, param_limit: int | None = None
+) -> list[Row]:
     """Return one row per measurement, by campaign and model.
 
     Args:
         campaign: only this one.
         model: a pattern in which `*` stands for anything.
+        param_limit: up to how many parameters efficiency counts; None: as each campaign's settings have it.
     """
-    return _rows(
+    rows = _rows(
         engine,
         """
 SELECT * FROM latency
@@ -91,6 +94,10 @@ ORDER BY campaign, model, precision, pool, backend
 """,
         {"campaign": campaign, "model": _like(model)},
     )
+    if param_limit is not None:
+        for row in rows:
+            row["param_gate_ok"] = None if row["parameters"] is None else row["parameters"] <= param_limit
+    return rows
 
 
 def reports(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:

@@ -1,5 +1,6 @@
 """`nnlite submit --follow`: a campaign grows with the tree of NN-GPT that it watches."""
 
+import json
 import shutil
 import signal
 
@@ -7,6 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from generated import Tree, net
+from integration.canned import finish_benchmark, finish_conversion
 from nnlite.campaigns.control import cancel
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.catalog.nngpt import tag_of
@@ -131,6 +133,24 @@ def test_ctrl_c_ends_it_in_order_and_a_plain_submit_resumes_it(start, nnlite, cl
     assert "the same command follows on" in err
     assert states(cluster) == {"A0_B0": "queued"}
     assert "resumed campaign generation" in nnlite(*arguments).err
+
+
+@pytest.mark.usefixtures("servers")
+def test_what_a_growing_campaign_measured_goes_back_to_nngpt(following, nnlite, cluster, tree, tmp_path):
+    def measured():
+        (row,) = cluster.rows("SELECT id FROM conversion WHERE state = 'queued'")
+        (message,) = finish_conversion(cluster, row["id"])
+        finish_benchmark(cluster, message.row_id)
+
+    tree.model("A0_B0", accuracy=0.75)
+    following(measured, lambda: tree.model("A0_B1"), lambda: shutil.rmtree(tree.epochs))
+    said = nnlite("export", "nngpt", str(tmp_path / "edge"))
+    assert "2 models written to" in said.err
+    assert "1 of them measured on host/lab-phone cpu fp32; the best is A0_B0" in said.err
+    tracker = json.loads((tmp_path / "edge" / "edge_tracker.json").read_text())
+    assert [(m["tag"], m["efficiency"]) for m in tracker["per_model"]] == [("A0_B0", 0.75), ("A0_B1", None)]
+    (row,) = nnlite("results", "generation", "--json", "--param-limit", "1000").rows
+    assert (row["accuracy"], row["efficiency"], row["param_gate_ok"]) == (0.75, 0.75, False)
 
 
 def test_postgres_may_be_away_for_a_while(following, cluster, tree, capfd):

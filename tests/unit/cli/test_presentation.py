@@ -7,7 +7,11 @@ from nnlite.results.queries import Progress
 
 MEASUREMENT = {
     "campaign": "night",
+    "source": "lemur",
     "model": "BagNet",
+    "accuracy": 0.5,
+    "efficiency": 0.405000,
+    "param_gate_ok": True,
     "precision": "fp32",
     "parameters": 1_234_567,
     "size_bytes": 4_940_000,
@@ -49,6 +53,8 @@ def test_a_measurement_is_one_line_in_peoples_units():
         "p90 ms": "123.5",
         "CV": "3.1%",
         "verdict": "valid",
+        "accuracy": None,
+        "efficiency": None,
         "reasons": "",
     }
 

@@ -1,0 +1,158 @@
+"""`nnlite export nngpt` and efficiency in the results: what NN-GPT learns from."""
+
+import json
+
+import pytest
+
+from generated import Tree
+from integration.canned import finish_benchmark, finish_conversion, measurement, refusal
+from nnlite.campaigns.request import Request
+from nnlite.campaigns.submit import submit
+from nnlite.catalog.nngpt import NnGptSource, tag_of
+from nnlite.cli.presentation import result_columns, result_row
+from nnlite.results import queries
+from nnlite.results.edge_export import EdgeChoice, export_edge_tracker
+from nnlite.results.lemur_tree import ExportError
+from nnlite.vocabulary import Verdict
+
+
+@pytest.fixture
+def tree(tmp_path) -> Tree:
+    return Tree(tmp_path / "lab")
+
+
+@pytest.fixture
+def submitted(cluster, tree):
+    """Submit the tree and return the conversion of each tag."""
+
+    def run(name="generation"):
+        source = NnGptSource(cluster.settings, path=[tree.root])
+        submit(
+            cluster.engine,
+            cluster.messenger,
+            Request(source="nngpt", path=(str(tree.root),)),
+            models=source.models(),
+            source=source,
+            settings=cluster.settings,
+            name=name,
+            priority=5,
+        )
+        rows = cluster.rows(
+            "SELECT v.id, m.name FROM conversion v JOIN model m ON m.id = v.model_id "
+            "JOIN campaign c ON c.id = v.campaign_id WHERE c.name = :name",
+            name=name,
+        )
+        return {tag_of(row["name"]): row["id"] for row in rows}
+
+    return run
+
+
+@pytest.fixture
+def exported(cluster, tmp_path):
+    """Export, and return the tracker."""
+
+    def run(param_limit=6_000_000, **choice):
+        folder = tmp_path / "edge"
+        done = export_edge_tracker(
+            cluster.engine, folder, EdgeChoice(**choice), param_limit=param_limit, store_url="/store"
+        )
+        assert list(folder.iterdir()) == [folder / "edge_tracker.json"]
+        return json.loads(done.path.read_text())
+
+    return run
+
+
+def measure(cluster, conversion, *reports, **artifact):
+    (message,) = finish_conversion(cluster, conversion, **artifact)
+    return finish_benchmark(cluster, message.row_id, *reports)
+
+
+def by_tag(tracker):
+    return {model["tag"]: model for model in tracker["per_model"]}
+
+
+def test_a_measured_model_has_the_latency_of_the_device(cluster, tree, submitted, exported):
+    tree.model("A0_B0", accuracy=0.8)
+    measure(cluster, submitted()["A0_B0"])
+    written = exported()
+    model = by_tag(written)["A0_B0"]
+    assert (model["latency_ms"], model["efficiency"]) == (1.0, 0.8)
+    assert model["latency_source"] == "host/lab-phone cpu fp32"
+    assert (model["params"], model["param_gate_ok"], model["eligible"]) == (1234, True, True)
+    assert (model["tflite_ok"], model["tflite_path"]) == (True, "/store/00/canary.tflite")
+    assert (written["best_model"], written["best_efficiency"], written["input_size"]) == ("A0_B0", 0.8, 8)
+    assert written["epoch_root"] == str(tree.epochs)
+    assert model["nn_file"] == str(tree.folder("A0_B0") / "new_nn.py")
+
+
+def test_what_has_no_measurement_says_why(cluster, tree, submitted, exported):
+    for tag in ("A0_B0", "A0_B1", "A0_B3", "A0_B5"):
+        tree.model(tag)
+    tree.reject("A0_B2")
+    tree.folder("A0_B4")
+    rows = submitted()
+    measure(cluster, rows["A0_B0"], refusal(error="unknown operator"))
+    measure(cluster, rows["A0_B1"], measurement(verdict=Verdict.NOISY))
+    cluster.change(
+        "UPDATE conversion SET state = 'failed', stage = 'lower', reason = 'no lowering' WHERE id = :id",
+        id=rows["A0_B5"],
+    )
+    models = by_tag(exported())
+    assert "unknown operator" in models["A0_B0"]["error"]
+    assert models["A0_B1"]["error"].startswith("noisy")
+    assert models["A0_B2"]["error"].startswith("rejected: ")
+    assert (models["A0_B2"]["novel"], models["A0_B2"]["accuracy"]) == (False, None)
+    assert models["A0_B3"]["error"] == "not converted yet"
+    assert (models["A0_B5"]["tflite_ok"], models["A0_B5"]["tflite_error"]) == (False, "no lowering")
+    assert all(m["latency_ms"] is m["latency_source"] is m["efficiency"] is None for m in models.values())
+    assert "A0_B4" not in models, "without code there never was a model"
+
+
+def test_the_median_of_several_valid_measurements_counts(cluster, tree, submitted, exported):
+    tree.model("A0_B0")
+    for name, median_ns in (("one", 1_000_000), ("two", 3_000_000), ("three", 5_000_000)):
+        claim = measure(cluster, submitted(name)["A0_B0"])
+        cluster.change(
+            "UPDATE measurement SET median_ns = :ns WHERE benchmark_id = :id", ns=median_ns, id=claim.id
+        )
+    assert by_tag(exported())["A0_B0"]["latency_ms"] == 3.0
+    assert by_tag(exported(campaigns=["three"]))["A0_B0"]["latency_ms"] == 5.0
+
+
+def test_int8_is_preferred_where_nobody_chooses(cluster, tree, submitted, exported):
+    tree.model("A0_B0")
+    measure(cluster, submitted("one")["A0_B0"])
+    measure(cluster, submitted("two")["A0_B0"], precision="int8", cache_key="int8")
+    assert by_tag(exported())["A0_B0"]["latency_source"].endswith("cpu int8")
+    assert by_tag(exported(precision="fp32"))["A0_B0"]["latency_source"].endswith("cpu fp32")
+    assert by_tag(exported(precision="fp16"))["A0_B0"]["error"] == "no measurement on cpu fp16"
+
+
+def test_of_two_runs_in_the_same_folders_the_newer_one_is_scored(cluster, tree, submitted, exported):
+    tree.model("A0_B0", accuracy=0.1)
+    submitted("first run")
+    tree.model(
+        "A0_B0", accuracy=0.9, code=tree.folder("A0_B0").joinpath("new_nn.py").read_text() + "# again\n"
+    )
+    submitted("second run")
+    assert by_tag(exported())["A0_B0"]["accuracy"] == 0.9
+    assert by_tag(exported(campaigns=["first run"]))["A0_B0"]["accuracy"] == 0.1
+
+
+def test_results_show_efficiency_and_the_gate(cluster, tree, submitted):
+    tree.model("A0_B0", accuracy=0.8)
+    measure(cluster, submitted()["A0_B0"])
+    (row,) = queries.latencies(cluster.engine)
+    assert (row["efficiency"], row["param_gate_ok"], row["accuracy"]) == (0.8, True, 0.8)
+    shown = result_row(row)
+    assert shown["efficiency"] == "0.800000"
+    assert {"accuracy", "efficiency"} <= set(result_columns([shown]))
+    (beyond,) = queries.latencies(cluster.engine, param_limit=1000)
+    assert result_row(beyond)["efficiency"] == "too many parameters"
+
+
+def test_unknown_names_and_an_empty_database_are_said(cluster, exported):
+    with pytest.raises(ExportError, match="nnlite submit --source nngpt"):
+        exported()
+    with pytest.raises(ExportError, match="no pool 'phones'"):
+        exported(pool="phones")
