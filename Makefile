@@ -25,7 +25,8 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup monitoring rig rig-campaign apk runtime-match demo test test-unit lint format bench constraints shapes schema clean
+.PHONY: help setup rig rig-campaign compose-test monitoring apk runtime-match demo test test-unit lint format bench \
+  constraints shapes schema clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -84,6 +85,11 @@ $(TFLITE): tests/android_app/tflite-constraints.txt | $(INSTALLED)
 	$(UV) venv --quiet --clear --python $(BIN)/python $(TFLITE_ENV)
 	$(UV) pip install --quiet --python $(TFLITE_ENV)/bin/python --constraint $< tensorflow-cpu
 	@touch $@
+
+compose-test: $(INSTALLED) $(LEMUR) ## Build the lab server's images and try it whole; root where no Docker engine runs
+	@mkdir -p build
+	PYTHONPATH=tests $(BIN)/python -m compose.campaign $(COMPOSE) 2>&1 | tee build/compose-test.log; \
+	  exit $${PIPESTATUS[0]}
 
 runtime-match: $(INSTALLED) $(LEMUR) $(TFLITE) ## Run artifacts of 20 LEMUR models with the app's runtime, on the host
 	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m android_app.runtime_match $(MATCH)
