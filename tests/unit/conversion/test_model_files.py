@@ -1,6 +1,7 @@
 """Networks from files, loaded: several inputs, weights, programs; and files that would rather be executed."""
 
 import io
+import json
 import os
 import pickle
 import shutil
@@ -204,7 +205,8 @@ def test_weights_that_execute_something_are_refused(load, tmp_path, mark):
 
 
 def test_constants_that_execute_something_are_refused(load, tmp_path, mark):
-    config = b'{"config": {"x": {"path_name": "opaque_obj_0", "is_param": false, "use_pickle": true}}}'
+    payload = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}
+    config = json.dumps({"config": {"x": payload}}).encode()
     hostile = changed(
         exported(tmp_path / "net.pt2", two().eval()),
         **{
