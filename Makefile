@@ -26,7 +26,7 @@ DEMO_MODELS := \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
 .PHONY: help setup rig rig-campaign compose-test monitoring apk runtime-match demo test test-unit lint format bench \
-  constraints shapes schema clean
+  kubernetes-check constraints shapes schema clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -135,6 +135,12 @@ format: $(INSTALLED) ## Format the code
 
 bench: $(INSTALLED) $(LEMUR) ## Run every benchmark (about ten minutes); prints a table, writes build/benchmarks.json
 	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
+
+KUBERNETES := 1.33
+
+kubernetes-check: $(UV) ## Check deploy/kubernetes against the schema of Kubernetes
+	@$(UV) tool run --from kubernetes-validate==1.37.0 kubernetes-validate --strict --quiet \
+	  --kubernetes-version $(KUBERNETES) $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
 constraints: $(UV) ## Choose the exact versions anew
 	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --upgrade --no-header \
