@@ -7,9 +7,29 @@ and not from its distributions, which it does not.
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class ArtifactInput(Protocol):
+    """An input of an artifact."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """In the artifact's own layout."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """NumPy name."""
+        ...
+
+    @property
+    def quantization(self) -> tuple[float, int] | None:
+        """Scale and zero point, value = scale x (integer - zero point); None: not quantized."""
+        ...
 
 
 def seeded_input(shape: Sequence[int], dtype: str, seed: int = 0) -> NDArray[np.generic]:
@@ -52,6 +72,33 @@ def seeded_inputs(tensors: Iterable[tuple[Sequence[int], str]], seed: int = 0) -
         ValueError: as `seeded_input`.
     """
     return [seeded_input(shape, dtype, seed + number) for number, (shape, dtype) in enumerate(tensors)]
+
+
+def artifact_inputs(tensors: Iterable[ArtifactInput], seed: int) -> list[NDArray[np.generic]]:
+    """Return the seeded inputs in the types that an artifact takes, n-th from seed + n.
+
+    A quantized input is the seeded floating one, quantized: so an artifact with
+    integer inputs sees the same picture as its siblings.
+    """
+    return [
+        seeded_input(tensor.shape, tensor.dtype, number)
+        if tensor.quantization is None
+        else quantized(seeded_input(tensor.shape, "float32", number), tensor.dtype, *tensor.quantization)
+        for number, tensor in enumerate(tensors, start=seed)
+    ]
+
+
+def quantized(values: NDArray[np.generic], dtype: str, scale: float, zero_point: int) -> NDArray[np.generic]:
+    """Return the integers of `dtype` that stand for `values`; what is beyond its range becomes its end."""
+    limits = np.iinfo(dtype)
+    steps = np.rint(values.astype(np.float64) / scale) + zero_point
+    integers: NDArray[np.generic] = np.clip(steps, limits.min, limits.max).astype(dtype)
+    return integers
+
+
+def dequantized(values: NDArray[np.generic], scale: float, zero_point: int) -> NDArray[np.float64]:
+    """Return the numbers that quantized `values` stand for."""
+    return (values.astype(np.float64) - zero_point) * scale
 
 
 def raw_bytes(tensor: NDArray[np.generic]) -> bytes:

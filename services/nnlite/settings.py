@@ -250,6 +250,12 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="what a network's reference passes run on; auto: a GPU where one works"
     )
+    calibration_dir: Path | None = Field(
+        None,
+        description="images, or a .npy or .npz file, to calibrate int8 on; empty: scikit-learn's pictures",
+    )
+    calibration_samples: int = Field(128, gt=0, description="how many of them")
+    calibration_seed: int = Field(0, ge=0, description="of the choice of samples, crops and noise")
     database_timeout_s: float = Field(10, gt=0)
     broker_timeout_s: float = Field(5, gt=0)
     log_level: str = "INFO"

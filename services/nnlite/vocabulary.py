@@ -138,6 +138,7 @@ class Stage(StrEnum):
     LOAD = "load"  # import the model's code, construct the network
     EXPORT = "export"  # torch.export
     LOWER = "lower"  # litert_torch: to a .tflite file
+    CALIBRATE = "calibrate"  # samples through the model's transform, and PyTorch's answers to them
     QUANTIZE = "quantize"
     PARITY = "parity"  # the artifact's outputs against PyTorch's
     STORE = "store"

@@ -157,6 +157,7 @@ class Benchmarker:
             inputs=tuple(_input(tensor) for tensor in work["inputs"]["tensors"]),
             seed=work["seed"],
             expected_outputs=expected or None,
+            output_steps=tuple(tensor.get("step") for tensor in work["outputs"]["tensors"]),
             artifact_parity_ok=work["parity_ok"],
         )
 

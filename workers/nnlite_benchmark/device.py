@@ -41,10 +41,13 @@ class BenchmarkJob:
     model_name: str
     precision: Precision
     inputs: tuple[InputSpec, ...]
-    #: Of `nnlite.inputs.seeded_input`, for every input.
+    #: Of `nnlite.inputs.artifact_inputs`.
     seed: int
     #: The host's outputs for that input, one raw little-endian file each; None: device parity is not checked.
     expected_outputs: tuple[Path, ...] | None = None
+    #: How far two values of each output are apart that differ by one step of an integer inside the artifact;
+    #: None: it is no dequantized integer. Empty: not known.
+    output_steps: tuple[float | None, ...] = ()
     #: False marks the measurements: the artifact's outputs are off from PyTorch's.
     artifact_parity_ok: bool = True
 

@@ -208,4 +208,4 @@ def _parity(job: BenchmarkJob, backend: Backend, run: Run) -> Parity | None:
             expected.append(from_raw_bytes(path.read_bytes(), got.shape, got.dtype.name))
         except ValueError:
             return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
-    return device_parity(expected, list(run.outputs), job.precision, backend)
+    return device_parity(expected, list(run.outputs), job.precision, backend, job.output_steps)

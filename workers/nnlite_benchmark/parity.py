@@ -4,6 +4,7 @@ The limits are those of the contracts. They are wider than rounding and far
 narrower than a wrong kernel; a device beyond them gives no latency.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,14 +30,17 @@ class Rule:
     limit: float
 
 
-def rule_for(precision: Precision, backend: Backend, dtype: np.dtype[np.generic]) -> Rule:
+def rule_for(
+    precision: Precision, backend: Backend, dtype: np.dtype[np.generic], step: float | None = None
+) -> Rule:
     """Return the rule for one output.
 
-    Integer outputs are compared in quantization steps. Everything computed or
+    Integer outputs, and floats that are dequantized integers with a known step, are compared in
+    quantization steps: of few of them, two percent of the range would be less than one. All else computed or
     stored with less than fp32 (fp16, dynamic and int8 artifacts with float
     outputs) may differ by 2e-2 of the range: kernels differ in rounding.
     """
-    if dtype.kind in "iub":
+    if dtype.kind in "iub" or step:
         return Rule(name=STEPS_RULE, limit=0.01)
     if precision is not Precision.FP32:
         return Rule(name=RANGE_RULE, limit=2e-2)
@@ -44,9 +48,16 @@ def rule_for(precision: Precision, backend: Backend, dtype: np.dtype[np.generic]
 
 
 def device_parity(
-    expected: list[Tensor], outputs: list[Tensor], precision: Precision, backend: Backend
+    expected: list[Tensor],
+    outputs: list[Tensor],
+    precision: Precision,
+    backend: Backend,
+    steps: Sequence[float | None] = (),
 ) -> Parity:
     """Compare the device's outputs with the host's, in order; the worst of them counts.
+
+    Args:
+        steps: of outputs that are dequantized integers; may be shorter than the outputs.
 
     Returns:
         `ok`, and the worst measure with its rule. A difference in number, shape
@@ -56,9 +67,9 @@ def device_parity(
         return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
     worst = Parity(ok=True, rule=RANGE_RULE, worst=0.0, limit=1e-4)
     worst_share = -1.0
-    for wanted, got in zip(expected, outputs, strict=True):
-        rule = rule_for(precision, backend, wanted.dtype)
-        off = _difference(wanted, got)
+    for wanted, got, step in zip(expected, outputs, [*steps, *[None] * len(outputs)], strict=False):
+        rule = rule_for(precision, backend, wanted.dtype, step)
+        off = _difference(wanted, got, 1.0 if wanted.dtype.kind in "iub" else step)
         share = np.inf if off is None else off / rule.limit
         if share > worst_share:
             worst_share = share
@@ -72,11 +83,13 @@ def _kind(tensor: Tensor) -> tuple[tuple[int, ...], str]:
     return tensor.shape, tensor.dtype.name
 
 
-def _difference(expected: Tensor, got: Tensor) -> float | None:
-    """The rule's measure, or None where one side alone is not finite."""
+def _difference(expected: Tensor, got: Tensor, step: float | None) -> float | None:
+    """The rule's measure, in steps where there are any; None where one side alone is not finite."""
     wide_expected, wide_got = expected.astype(np.float64), got.astype(np.float64)
-    if expected.dtype.kind in "iub":
-        return float(np.mean(np.abs(wide_expected - wide_got) > MAX_STEPS)) if expected.size else 0.0
+    if step:
+        # Half a step more than allowed: dequantized values are rounded.
+        off = np.abs(wide_expected - wide_got) > (MAX_STEPS + 0.5) * step
+        return float(np.mean(off | ~np.isfinite(wide_got))) if expected.size else 0.0
     finite = np.isfinite(wide_expected)
     if not np.array_equal(finite, np.isfinite(wide_got)):
         return None

@@ -3,7 +3,9 @@
 import hashlib
 from functools import cache
 from importlib.metadata import version
+from typing import Any
 
+from nnlite.calibration import Calibration, Int8Io
 from nnlite.catalog.model import canonical_json
 from nnlite.vocabulary import Precision
 from nnlite_conversion.rewrites import rewrite_names
@@ -20,7 +22,18 @@ def converter() -> str:
     return ", ".join([*libraries, f"nnlite {GENERATION} ({' '.join(sorted(rewrite_names()))})"])
 
 
-def cache_key(identity: str, precision: Precision) -> str:
-    """Return the key of the artifact of a model in one precision (SHA-256, hexadecimal)."""
-    parts = {"identity": identity, "precision": precision, "converter": converter()}
+def cache_key(
+    identity: str,
+    precision: Precision,
+    calibration: Calibration | None = None,
+    int8_io: Int8Io = Int8Io.FLOAT,
+) -> str:
+    """Return the key of the artifact of a model in one precision (SHA-256, hexadecimal).
+
+    Args:
+        calibration: matters to int8 alone, as does `int8_io`.
+    """
+    parts: dict[str, Any] = {"identity": identity, "precision": precision, "converter": converter()}
+    if precision is Precision.INT8:
+        parts |= {"calibration": calibration and calibration.key(), "int8_io": int8_io}
     return hashlib.sha256(canonical_json(parts)).hexdigest()

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,7 @@ from nnlite_conversion.messages import (
     output_name,
     send,
 )
-from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact
-from nnlite_conversion.quantization import check_precisions
+from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, RefusedPrecision
 from nnlite_conversion.supervision import Watch
 
 __all__ = [
@@ -76,16 +76,13 @@ def convert(
             exceeded a limit, `infrastructure` when the disk is full. Details: `exit`, `signal`,
             `limit`, `peak_rss_kb`, `timings_ns`, `stderr_tail`, and, from the child itself,
             `error_type`, `traceback` and `operator`.
-        UnsupportedPrecision: the job wants a precision that cannot be made.
     """
-    check_precisions(job.precisions)
     waited_ns = _wait_for_turn(settings, tick, tick_s)
     uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
     workdir.mkdir(parents=True, exist_ok=True)
     with own_folder(workdir) as folder:
         with _scratch(folder, uid) as (scratch, owner):
-            if job.model_file is not None:
-                _bring(job.model_file, scratch / model_file_name(job.model), owner)
+            job = _with_files(job, scratch, owner)
             isolation = child.Isolation(uid=owner, network=settings.network, scratch=scratch)
             started = child.start(
                 lambda descriptor: _run(job, settings, descriptor),
@@ -182,8 +179,8 @@ def _scratch(folder: Path, uid: int | None) -> Iterator[tuple[Path, int | None]]
         yield scratch, uid
 
 
-def _bring(file: Path, place: Path, uid: int | None) -> None:
-    """Copy a model's file to where its child may read it, and no other child."""
+def _bring(file: Path, place: Path, uid: int | None) -> Path:
+    """Copy a file to where its child may read it, and no other child; return `place`."""
     try:
         shutil.copyfile(file, place)
     except OSError as error:
@@ -193,6 +190,19 @@ def _bring(file: Path, place: Path, uid: int | None) -> None:
         raise Failure(FailureClass.INFRASTRUCTURE, Stage.LOAD, reason) from error
     if uid is not None:
         os.chown(place, uid, uid)
+    return place
+
+
+def _with_files(job: ConversionJob, scratch: Path, uid: int | None) -> ConversionJob:
+    """Bring what the child has to read into its folder: elsewhere its account may not read."""
+    if job.model_file is not None:
+        _bring(job.model_file, scratch / model_file_name(job.model), uid)
+    if job.calibration_file is not None:
+        job = replace(job, calibration_file=_bring(job.calibration_file, scratch / "calibration", uid))
+    if job.fp32 is not None:
+        known = _bring(job.fp32.path, scratch / "known.tflite", uid)
+        job = replace(job, fp32=replace(job.fp32, path=known))
+    return job
 
 
 def _answer(watch: Watch) -> Report:
@@ -246,6 +256,7 @@ def _collected(report: Report, watch: Watch, scratch: Path, workdir: Path) -> Co
         raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, reason, _evidence(watch)) from error
     return ConversionOutcome(
         artifacts=artifacts,
+        refused=tuple(RefusedPrecision(**dict(refusal)) for refusal in report.refused),
         left_out=report.left_out,
         parameters=report.parameters,
         input_shape=report.input_shape,
@@ -279,6 +290,7 @@ def _taken(artifact: ArtifactReport, scratch: Path, workdir: Path) -> ConvertedA
         inputs=artifact.inputs,
         outputs=artifact.outputs,
         parity=artifact.parity,
+        calibrated_on=artifact.calibrated_on,
         rewrites=artifact.rewrites,
         operators=artifact.operators,
         reference_outputs=tuple(outputs),

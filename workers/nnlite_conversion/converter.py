@@ -5,7 +5,7 @@ stores what came out. What happens inside the child is `conversion`'s.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import text
 
 from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError, content_path
+from nnlite.calibration import Calibration, Int8Io
 from nnlite.catalog.model import ModelInput, ModelSpec
 from nnlite.failures import Failure, FailureClass
 from nnlite.queue.leases import Claim
@@ -22,14 +23,16 @@ from nnlite.results.database import autocommit
 from nnlite.results.recording import (
     ArtifactRow,
     ConvertedModel,
+    RefusalRow,
     cached_artifacts,
+    known_refusals,
     record_conversion,
     record_left_out,
 )
 from nnlite.vocabulary import Layout, ModelForm, Precision, Stage, WorkState
 from nnlite_conversion.cache import cache_key, converter
 from nnlite_conversion.conversion import convert
-from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact
+from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, KnownArtifact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,44 +54,45 @@ class Converter:
         """
         station = self.station()
         work = claim.work
-        keys = {
-            precision: cache_key(work["identity"], precision)
-            for precision in map(Precision, work["precisions"])
-        }
+        order = _order(work)
         try:
-            if cached := self._cached(station, list(keys.values())):
-                return _done(claim, cached, cached=True)
+            known = self._known(station, order)
+            if known.missing(order) == ():
+                return _done(claim, order, known)
             spec = _spec(station, claim)
             # A fork must not inherit connections: the child's end would end them for us as well.
             station.engine.dispose()
             station.messenger.close()
-            return self._convert(station, claim, spec, keys)
+            return self._convert(station, claim, spec, order, known)
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 
-    def _cached(self, station: Station, keys: list[str]) -> list[ArtifactRow] | None:
-        """Return the artifacts of `keys` if all are known and in the store."""
-        known = cached_artifacts(station.engine, keys)
-        if len(known) < len(keys):
-            return None
-        there = all(
-            self.store.holds(row.path, row.size_bytes) and all(map(self.store.holds, row.reference_outputs))
-            for row in known
+    def _known(self, station: Station, order: "Order") -> "Known":
+        """Return what earlier conversions made of the same model, and what they could not make."""
+        keys = {*order.keys.values(), order.fp32_key}
+        artifacts = [row for row in cached_artifacts(station.engine, list(keys)) if self._holds(row)]
+        return Known(
+            artifacts={row.cache_key: row for row in artifacts},
+            refused={row.cache_key: row for row in known_refusals(station.engine, list(keys))},
         )
-        return known if there else None
+
+    def _holds(self, row: ArtifactRow) -> bool:
+        return self.store.holds(row.path, row.size_bytes) and all(
+            map(self.store.holds, row.reference_outputs)
+        )
 
     def _convert(
-        self,
-        station: Station,
-        claim: Claim,
-        spec: ModelSpec,
-        keys: dict[Precision, str],
+        self, station: Station, claim: Claim, spec: ModelSpec, order: "Order", known: "Known"
     ) -> Result:
         settings = station.settings
         job = ConversionJob(
             model=spec,
             model_file=self._file(spec),
-            precisions=tuple(keys),
+            precisions=known.missing(order),
+            calibration=order.calibration,
+            calibration_file=self._calibration_file(order.calibration),
+            int8_io=order.int8_io,
+            fp32=self._fp32(known.artifacts.get(order.fp32_key)),
             max_parameters=claim.work["max_parameters"],
             variable_size=settings.catalog.variable_size,
         )
@@ -110,8 +114,37 @@ class Converter:
                     details=_details(outcome),
                 )
             supervision.beat(Stage.STORE)  # a whole lease for storing, however long ago the last one was
-            rows = [self._store(artifact, outcome, claim, keys, job) for artifact in outcome.artifacts]
-            return _done(claim, rows, cached=False, details=_details(outcome))
+            made = Known(
+                artifacts={
+                    row.cache_key: row
+                    for row in (self._store(artifact, outcome, order, job) for artifact in outcome.artifacts)
+                },
+                refused={row.cache_key: row for row in _refusals(outcome, order)},
+            )
+            return _done(claim, order, known, made, details=_details(outcome))
+
+    def _calibration_file(self, calibration: Calibration | None) -> Path | None:
+        """Return the user's calibration data; data that are gone from the store are missed by int8 alone.
+
+        Raises:
+            Failure: class `infrastructure`: they are gone; submitting again brings them back.
+        """
+        if calibration is None or calibration.path is None:
+            return None
+        try:
+            return self.store.fetch(calibration.path)
+        except ArtifactGoneError as error:
+            reason = f"calibration data {calibration.name}: {error}; submit the same request again"
+            raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
+
+    def _fp32(self, row: ArtifactRow | None) -> KnownArtifact | None:
+        """Return the fp32 artifact to quantize from; None: it is to be made, again where it is broken."""
+        if row is None:
+            return None
+        try:
+            return KnownArtifact(path=self.store.fetch(row.path), rewrites=tuple(row.rewrites))
+        except ArtifactGoneError:
+            return None
 
     def _file(self, spec: ModelSpec) -> Path | None:
         """Return the model's own file, which its submission left in the store."""
@@ -124,16 +157,11 @@ class Converter:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
 
     def _store(
-        self,
-        artifact: ConvertedArtifact,
-        outcome: ConversionOutcome,
-        claim: Claim,
-        keys: dict[Precision, str],
-        job: ConversionJob,
+        self, artifact: ConvertedArtifact, outcome: ConversionOutcome, order: "Order", job: ConversionJob
     ) -> ArtifactRow:
         return ArtifactRow(
-            cache_key=keys[artifact.precision],
-            identity=claim.work["identity"],
+            cache_key=order.keys[artifact.precision],
+            identity=order.identity,
             precision=artifact.precision.value,
             sha256=artifact.sha256,
             size_bytes=artifact.size_bytes,
@@ -152,7 +180,73 @@ class Converter:
             input_shape=list(outcome.input_shape),
             timings_ns={stage.value: ns for stage, ns in outcome.timings_ns.items()},
             peak_rss_kb=outcome.peak_rss_kb,
+            calibration=_provenance(artifact, job),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a campaign wants of one model: precisions, and the key of each."""
+
+    identity: str
+    keys: dict[Precision, str]
+    #: Of the artifact that every other precision is made from, wanted or not.
+    fp32_key: str
+    calibration: Calibration | None
+    int8_io: Int8Io
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Artifacts and refusals by their keys."""
+
+    artifacts: dict[str, ArtifactRow]
+    refused: dict[str, RefusalRow]
+
+    def missing(self, order: Order) -> tuple[Precision, ...]:
+        """Return the precisions of which nothing is known."""
+        known = self.artifacts.keys() | self.refused.keys()
+        return tuple(precision for precision, key in order.keys.items() if key not in known)
+
+
+def _order(work: Mapping[str, Any]) -> Order:
+    calibration = Calibration.from_dict(work["calibration"]) if work["calibration"] else None
+    int8_io = Int8Io(work["int8_io"])
+    return Order(
+        identity=work["identity"],
+        keys={
+            precision: cache_key(work["identity"], precision, calibration, int8_io)
+            for precision in map(Precision, work["precisions"])
+        },
+        fp32_key=cache_key(work["identity"], Precision.FP32),
+        calibration=calibration,
+        int8_io=int8_io,
+    )
+
+
+def _refusals(outcome: ConversionOutcome, order: Order) -> list[RefusalRow]:
+    return [
+        RefusalRow(
+            cache_key=order.keys[refused.precision],
+            precision=refused.precision.value,
+            converter=converter(),
+            stage=refused.stage.value,
+            reason=refused.reason,
+            details=dict(refused.details),
+        )
+        for refused in outcome.refused
+    ]
+
+
+def _provenance(artifact: ConvertedArtifact, job: ConversionJob) -> dict[str, Any] | None:
+    """Return what an artifact was calibrated on; None where it was not."""
+    if not artifact.calibrated_on or job.calibration is None:
+        return None
+    return {
+        **job.calibration.as_dict(),
+        "samples": artifact.calibrated_on,
+        "provenance": job.calibration.provenance(job.model.dataset),
+    }
 
 
 class Supervision:
@@ -222,16 +316,25 @@ def _spec(station: Station, claim: Claim) -> ModelSpec:
 
 def _done(
     claim: Claim,
-    rows: Sequence[ArtifactRow],
+    order: Order,
+    known: Known,
+    made: Known | None = None,
     *,
-    cached: bool,
     details: dict[str, Any] | None = None,
 ) -> Result:
+    """Return the result: what was made now before what was known."""
+    places = [place for place in (made, known) if place is not None]
+    rows = [place.artifacts[key] for place in places for key in order.keys.values() if key in place.artifacts]
+    refused = [place.refused[key] for place in places for key in order.keys.values() if key in place.refused]
     model = ConvertedModel(
-        name=claim.work["model"], priority=claim.work["priority"], pools=claim.work["pools"], cached=cached
+        name=claim.work["model"],
+        priority=claim.work["priority"],
+        pools=claim.work["pools"],
+        cached=made is None,
     )
     return Result(
-        write=lambda connection: record_conversion(connection, claim, model, rows), details=details or {}
+        write=lambda connection: record_conversion(connection, claim, model, rows, refused),
+        details=details or {},
     )
 
 

@@ -6,14 +6,15 @@ import socket
 import traceback
 import urllib.error
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from nnlite.catalog.model import ModelSpec
 from nnlite.failures import Failure, FailureClass
 from nnlite.settings import PREFIX
 from nnlite.vocabulary import ModelForm, Stage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Longest part of a foreign error message that goes into a reason, characters.
 MAX_SUMMARY = 300
@@ -67,7 +68,7 @@ def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...
     )
 
 
-def of_forward(samples: Sequence[NDArray[Any]]) -> str:
+def of_forward(samples: "Sequence[NDArray[Any]]") -> str:
     """Say on what forward(...) fails."""
     shapes = " and ".join(f"of shape {sample.shape}" for sample in samples)
     return f"forward fails on {'an input' if len(samples) == 1 else 'inputs'} {shapes} (images: N, H, W, C)"

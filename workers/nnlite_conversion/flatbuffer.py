@@ -26,6 +26,19 @@ def operators(path: Path) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def output_steps(path: Path) -> list[float | None]:
+    """Return the quantization step of each floating output that a DEQUANTIZE makes, None for the others."""
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    subgraph = model.Subgraphs(0)
+    steps: dict[int, float] = {}
+    for operator in map(subgraph.Operators, range(subgraph.OperatorsLength())):
+        if _name(model.OperatorCodes(operator.OpcodeIndex())) == "DEQUANTIZE":
+            quantization = subgraph.Tensors(operator.Inputs(0)).Quantization()
+            if quantization is not None and quantization.ScaleLength() == 1:
+                steps[operator.Outputs(0)] = float(quantization.Scale(0))
+    return [steps.get(subgraph.Outputs(index)) for index in range(subgraph.OutputsLength())]
+
+
 def _name(code: Any) -> str:
     # The first field cannot hold numbers above 127; the second one holds those.
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())

@@ -43,6 +43,16 @@ class ArtifactReport(Message):
     parity: Parity
     rewrites: tuple[Annotated[str, Field(max_length=100)], ...] = ()
     operators: dict[Annotated[str, Field(max_length=200)], Annotated[int, Field(gt=0)]]
+    calibrated_on: int = Field(0, ge=0)
+
+
+class RefusalReport(Message):
+    """A precision that could not be made."""
+
+    precision: Precision
+    stage: Stage
+    reason: str
+    details: dict[str, Any] = {}
 
 
 class Report(Message):
@@ -50,6 +60,7 @@ class Report(Message):
 
     kind: Literal["report"] = "report"
     artifacts: tuple[ArtifactReport, ...] = ()
+    refused: tuple[RefusalReport, ...] = ()
     left_out: str | None = None
     parameters: int | None = Field(None, ge=0)
     input_shape: tuple[int, ...]

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from nnlite.calibration import Calibration, Int8Io
 from nnlite.catalog.model import ModelSpec
 from nnlite.vocabulary import Precision, Stage
 
@@ -20,8 +22,24 @@ class ConversionJob:
     max_parameters: int
     #: Seed of the input that parity is judged on.
     seed: int = 0
+    #: What int8 is calibrated and all parity is judged on, besides the seeded input; None: nothing is.
+    calibration: Calibration | None = None
+    #: The user's calibration data in the worker's files; None where the kind needs none.
+    calibration_file: Path | None = None
+    #: What an int8 artifact takes and returns.
+    int8_io: Int8Io = Int8Io.FLOAT
+    #: The model's fp32 artifact, where it is known already: nothing is exported and lowered again.
+    fp32: "KnownArtifact | None" = None
     #: Height and width where neither dataset nor transform fixes them, pixels.
     variable_size: int = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownArtifact:
+    """An fp32 artifact of an earlier conversion, to quantize from."""
+
+    path: Path
+    rewrites: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +50,11 @@ class Quantization:
     zero_points: tuple[int, ...]
     #: The dimension that the scales go along.
     dimension: int = 0
+
+    @property
+    def whole(self) -> tuple[float, int]:
+        """Scale and zero point of a tensor that has one of each, as inputs and outputs do."""
+        return self.scales[0], self.zero_points[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +68,9 @@ class TensorSpec:
     dtype: str
     #: None for tensors that are not quantized.
     quantization: Quantization | None = None
+    #: How far apart two values of it are that differ in one step of an integer inside the artifact: of
+    #: floating outputs that are dequantized integers. None: it is none.
+    step: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +87,17 @@ class Parity:
     range: float | None
     #: The output's own `max_abs / range`, the largest of all outputs; `max_abs` where the range is 0.
     relative: float | None
+    #: Power of PyTorch's output over that of the difference, the smallest of all outputs; None where one is
+    #: all zero. Over the samples, as the next two; for the seeded input where there are none.
+    sqnr_db: float | None
     #: Smallest cosine similarity of an output pair; None where one of them is all zero.
     cosine: float | None
     #: Whether both put the same class first; None where the first output is not one row of scores.
     top1_agrees: bool | None
+    #: Share of the samples for which they do.
+    top1_agreement: float | None
+    #: How many calibration samples were compared; 0: only the seeded input was.
+    samples: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +126,18 @@ class ConvertedArtifact:
     operators: Mapping[str, int]
     #: The host's outputs for the seeded input, one raw little-endian file per output tensor.
     reference_outputs: tuple[Path, ...]
+    #: How many samples it was calibrated on; 0: it needs none.
+    calibrated_on: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedPrecision:
+    """A precision that could not be made; the others are none the worse for it."""
+
+    precision: Precision
+    stage: Stage
+    reason: str
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +155,7 @@ class ConversionOutcome:
     state_dict_sha256: str | None
     #: None: no GPU had a part in it.
     accelerated: Accelerated | None = None
+    refused: tuple[RefusedPrecision, ...] = ()
     #: Wall clock of each stage; `quiet` is the time on hold, before the start too, where there was any.
     timings_ns: Mapping[Stage, int] = field(default_factory=dict)
     #: Largest resident memory of the child and what it started.

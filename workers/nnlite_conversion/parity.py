@@ -1,7 +1,7 @@
 """Artifact parity: the host's LiteRT outputs against PyTorch's on the same input."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,81 +9,179 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from nnlite.inputs import dequantized, quantized
 from nnlite.vocabulary import Precision
+from nnlite_conversion import flatbuffer
 from nnlite_conversion.outcome import Parity, Quantization, TensorSpec
 
 #: Largest `max_abs / range` of an artifact that counts as equal to its model.
 MAX_RELATIVE = {Precision.FP32: 1e-3, Precision.FP16: 1e-2}
+#: Smallest signal-to-quantization-noise ratio of one that is quantized to integers, dB.
+MIN_SQNR_DB = {Precision.DYNAMIC: 20.0, Precision.INT8: 10.0}
+#: Smallest share of samples for which an artifact with trained weights puts the same class first.
+MIN_TOP1 = {Precision.FP32: 0.99, Precision.FP16: 0.99, Precision.DYNAMIC: 0.95, Precision.INT8: 0.95}
+#: Stands for no noise at all.
+MAX_SQNR_DB = 200.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class HostRun:
-    """One inference of an artifact on the host."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    #: In the artifact's own dtypes, in the order of `outputs`.
-    tensors: tuple[NDArray[Any], ...]
-
-
-def run_on_host(path: Path, samples: Sequence[NDArray[Any]], threads: int) -> HostRun:
-    """Run the artifact once with LiteRT and XNNPACK, on one sample for each input in its order.
+class HostArtifact:
+    """An artifact opened with LiteRT and XNNPACK on the host.
 
     Raises:
-        RuntimeError, ValueError: the runtime refuses the artifact.
+        RuntimeError, ValueError: the runtime refuses it, here or when it runs.
     """
-    interpreter = Interpreter(model_path=str(path), num_threads=threads)
-    interpreter.allocate_tensors()
-    runner = interpreter.get_signature_runner()
-    names = {detail["index"]: name for name, detail in _signature_details(runner).items()}
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    given = {
-        names[detail["index"]]: _as_taken(sample, np.dtype(detail["dtype"]))
-        for detail, sample in zip(inputs, samples, strict=True)
-    }
-    tensors = runner(**given)
-    return HostRun(
-        inputs=tuple(_spec(names, detail) for detail in inputs),
-        outputs=tuple(_spec(names, detail) for detail in outputs),
-        tensors=tuple(tensors[names[detail["index"]]] for detail in outputs),
-    )
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        self._interpreter.allocate_tensors()
+        self._runner = self._interpreter.get_signature_runner()
+        names = {
+            detail["index"]: name
+            for details in (self._runner.get_input_details(), self._runner.get_output_details())
+            for name, detail in details.items()
+        }
+        self._outputs = [names[detail["index"]] for detail in self._interpreter.get_output_details()]
+        self.inputs = tuple(_spec(names, detail) for detail in self._interpreter.get_input_details())
+        self.outputs = tuple(
+            replace(_spec(names, detail), step=step)
+            for detail, step in zip(
+                self._interpreter.get_output_details(), flatbuffer.output_steps(path), strict=True
+            )
+        )
+
+    def run(self, inputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        """Return the outputs in the artifact's own types; inputs that it takes as integers are quantized."""
+        feeds = {spec.name: _as_taken(value, spec) for spec, value in zip(self.inputs, inputs, strict=True)}
+        results = self._runner(**feeds)
+        return tuple(results[name] for name in self._outputs)
+
+    def reals(self, tensors: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        """Return outputs as the numbers that they stand for."""
+        return tuple(
+            dequantized(tensor, *spec.quantization.whole)
+            if spec.quantization and tensor.dtype.kind in "iu"
+            else tensor
+            for spec, tensor in zip(self.outputs, tensors, strict=True)
+        )
 
 
-def _as_taken(sample: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return indices in the artifact's own width: the converter makes 32 bits of 64."""
-    return sample.astype(dtype) if sample.dtype.kind == dtype.kind == "i" and dtype.itemsize == 4 else sample
-
-
-def judge(precision: Precision, expected: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]]) -> Parity:
+def judge(
+    precision: Precision,
+    expected: Sequence[NDArray[Any]],
+    actual: Sequence[NDArray[Any]],
+    samples: Iterable[tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]] = (),
+    *,
+    trained: bool = False,
+) -> Parity:
     """Compare an artifact's outputs with PyTorch's, both in the order in which the network returns them.
 
-    Differences are judged relative to the range of the output that they are
-    found in, because random weights make some outputs tiny and others huge;
-    where the range is 0 they are judged as they are. What is not finite must
-    be the same in both and is left out of the comparison.
+    Largest differences are those for the seeded input, relative to the range of the output that
+    they are found in, because random weights make some outputs tiny and others huge; where the
+    range is 0 they are taken as they are. Ratio of signal to noise, cosine and first class are over all
+    samples, or for the seeded input where there are none: noise is no fair input for what
+    was calibrated on pictures. What is not finite must be the same in both and is left out.
+
+    Args:
+        expected: PyTorch's outputs for the seeded input.
+        actual: the artifact's, as real numbers.
+        samples: the same for each calibration sample.
+        trained: the weights are trained, so that the first class means something.
     """
     shapes = [tuple(tensor.shape) for tensor in expected], [tuple(tensor.shape) for tensor in actual]
     if shapes[0] != shapes[1]:
         return _off(f"the artifact returns shapes {shapes[1]}, the model {shapes[0]}")
-    pairs = [
-        _compare(e.astype(np.float64), a.astype(np.float64)) for e, a in zip(expected, actual, strict=True)
-    ]
     top1 = _top1_agrees(expected[0], actual[0])
-    if any(pair is None for pair in pairs):
+    seeded = _Sums(len(expected))
+    pairs = seeded.add(expected, actual)
+    sums = _Sums(len(expected))
+    for one in samples:
+        sums.add(*one)
+    if any(pair is None for pair in pairs) or sums.off:
         return _off("infinities or NaN are not at the same places", top1)
     worst = max((pair for pair in pairs if pair is not None), key=lambda pair: pair.relative)
-    limit = MAX_RELATIVE[precision]
-    off = worst.relative > limit
-    cosines = [pair.cosine for pair in pairs if pair is not None and pair.cosine is not None]
-    return Parity(
-        ok=not off,
-        reason=f"largest difference over range is {worst.relative:.2e}, limit {limit:g}" if off else None,
+    over = sums if sums.count else seeded
+    parity = Parity(
+        ok=True,
+        reason=None,
         max_abs=worst.max_abs,
         range=worst.range,
         relative=worst.relative,
-        cosine=min(cosines, default=None),
+        sqnr_db=over.sqnr_db(),
+        cosine=over.cosine(),
         top1_agrees=top1,
+        top1_agreement=over.top1_agreement(),
+        samples=sums.count,
     )
+    reason = _why_off(precision, parity, trained=trained)
+    return replace(parity, ok=reason is None, reason=reason)
+
+
+def _why_off(precision: Precision, parity: Parity, *, trained: bool) -> str | None:
+    limit = MAX_RELATIVE.get(precision)
+    if limit is not None and parity.relative is not None and parity.relative > limit:
+        return f"largest difference over range is {parity.relative:.2e}, limit {limit:g}"
+    least = MIN_SQNR_DB.get(precision)
+    if least is not None and parity.sqnr_db is not None and parity.sqnr_db < least:
+        return f"signal to quantization noise is {parity.sqnr_db:.1f} dB, limit {least:g} dB"
+    agreement = parity.top1_agreement
+    if trained and parity.samples and agreement is not None and agreement < MIN_TOP1[precision]:
+        return f"the same class is first for {agreement:.1%} of the samples, limit {MIN_TOP1[precision]:.0%}"
+    return None
+
+
+def _as_taken(value: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+    """Return real numbers as the artifact's integers, and indices in its own width: 32 bits, not 64."""
+    if spec.quantization and value.dtype.kind == "f":
+        return quantized(value, spec.dtype, *spec.quantization.whole)
+    dtype = np.dtype(spec.dtype)
+    return value.astype(dtype) if value.dtype.kind == dtype.kind == "i" and dtype.itemsize == 4 else value
+
+
+class _Sums:
+    """What is known of all outputs after some samples."""
+
+    def __init__(self, outputs: int) -> None:
+        self.count = 0
+        self.off = False
+        self._signal, self._noise, self._dot, self._actual = (np.zeros(outputs) for _ in range(4))
+        self._agreed: list[bool] = []
+
+    def add(self, expected: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]]) -> list["_Pair | None"]:
+        """Take one sample in and return how far each output is off, None where what is not finite differs."""
+        self.count += 1
+        agrees = _top1_agrees(expected[0], actual[0])
+        if agrees is not None:
+            self._agreed.append(agrees)
+        pairs = []
+        for number, (e, a) in enumerate(zip(expected, actual, strict=True)):
+            both = _finite(e, a)
+            pairs.append(None if both is None else _pair(*both))
+            if both is None:
+                self.off = True
+                continue
+            wanted, got = both
+            self._signal[number] += wanted @ wanted
+            self._noise[number] += (wanted - got) @ (wanted - got)
+            self._dot[number] += wanted @ got
+            self._actual[number] += got @ got
+        return pairs
+
+    def sqnr_db(self) -> float | None:
+        """The smallest of all outputs; None where one is all zero."""
+        if not np.all(np.isfinite(self._signal) & np.isfinite(self._noise)) or not self._signal.all():
+            return None
+        with np.errstate(divide="ignore"):
+            decibels = 10 * np.log10(self._signal / self._noise)
+        return float(min(decibels.min(), MAX_SQNR_DB))
+
+    def cosine(self) -> float | None:
+        """The smallest of all outputs; None where one is all zero."""
+        norms = np.sqrt(self._signal) * np.sqrt(self._actual)
+        known = (norms > 0) & np.isfinite(norms)
+        return float((self._dot[known] / norms[known]).min()) if known.any() else None
+
+    def top1_agreement(self) -> float | None:
+        return sum(self._agreed) / len(self._agreed) if self._agreed else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,30 +189,26 @@ class _Pair:
     max_abs: float
     range: float
     relative: float
-    cosine: float | None
 
 
-def _compare(expected: NDArray[np.float64], actual: NDArray[np.float64]) -> _Pair | None:
-    """Return how far two outputs are apart, or None where what is not finite differs."""
-    finite = np.isfinite(expected)
-    if not np.array_equal(finite, np.isfinite(actual)) or not np.array_equal(
-        expected[~finite], actual[~finite], equal_nan=True
+def _finite(
+    expected: NDArray[Any], actual: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return the finite elements of both, flat, or None where what is not finite differs."""
+    wanted, got = expected.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
+    finite = np.isfinite(wanted)
+    if not np.array_equal(finite, np.isfinite(got)) or not np.array_equal(
+        wanted[~finite], got[~finite], equal_nan=True
     ):
         return None
-    expected, actual = expected[finite], actual[finite]
+    return wanted[finite], got[finite]
+
+
+def _pair(expected: NDArray[np.float64], actual: NDArray[np.float64]) -> _Pair:
     if not expected.size:
-        return _Pair(max_abs=0.0, range=0.0, relative=0.0, cosine=None)
-    max_abs = float(np.abs(expected - actual).max())
-    spread = float(np.ptp(expected))
-    # Scaled first, so that squares of huge outputs stay finite.
-    a, b = (vector / (np.abs(vector).max() or 1.0) for vector in (expected, actual))
-    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return _Pair(
-        max_abs=max_abs,
-        range=spread,
-        relative=max_abs / spread if spread else max_abs,
-        cosine=float(a @ b) / norms if norms else None,
-    )
+        return _Pair(max_abs=0.0, range=0.0, relative=0.0)
+    max_abs, spread = float(np.abs(expected - actual).max()), float(np.ptp(expected))
+    return _Pair(max_abs=max_abs, range=spread, relative=max_abs / spread if spread else max_abs)
 
 
 def _top1_agrees(expected: NDArray[Any], actual: NDArray[Any]) -> bool | None:
@@ -132,11 +226,10 @@ def _off(reason: str, top1_agrees: bool | None = None) -> Parity:
         relative=None,
         cosine=None,
         top1_agrees=top1_agrees,
+        sqnr_db=None,
+        top1_agreement=None,
+        samples=0,
     )
-
-
-def _signature_details(runner: Any) -> dict[str, Any]:
-    return {**runner.get_input_details(), **runner.get_output_details()}
 
 
 def _spec(names: dict[int, str], detail: dict[str, Any]) -> TensorSpec:

@@ -34,7 +34,7 @@ MODULES = (
     "torch",
     "torchvision",
     "litert_torch",
-    "ai_edge_quantizer",
+    "ai_edge_quantizer.quantizer",
     "ai_edge_litert.interpreter",
     "ai_edge_litert.schema_py_generated",
     "nnlite_conversion.stages",

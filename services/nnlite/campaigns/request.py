@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nnlite.calibration import Calibration, Int8Io
 from nnlite.catalog.configuration import BEST
 from nnlite.catalog.model import canonical_json
 from nnlite.failures import NnliteError
@@ -16,7 +17,14 @@ HOST_POOL = "host"
 
 #: Fields that came later, and what they are where nobody says anything: then they are no part of a request,
 #: so that names derived and requests stored before they came stay what they are.
-_ADDED = {"path": (), "inputs": (), "layout": None, "configs": BEST}
+_ADDED = {
+    "path": (),
+    "inputs": (),
+    "layout": None,
+    "configs": BEST,
+    "calibration": None,
+    "int8_io": Int8Io.FLOAT,
+}
 
 
 class RequestError(NnliteError):
@@ -50,6 +58,10 @@ class Request:
     layout: str | None = None
     #: How many configurations of each architecture: `best`, `all` or a number.
     configs: str = BEST
+    #: What int8 is calibrated and parity is judged on; None: fp32 alone was asked for.
+    calibration: Calibration | None = None
+    #: What int8 artifacts take and return.
+    int8_io: Int8Io = Int8Io.FLOAT
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

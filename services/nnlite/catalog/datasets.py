@@ -16,15 +16,27 @@ class ImageDataset:
     size: tuple[int, int] | None
     #: 3 for RGB, 1 for grey.
     channels: int = 3
+    #: Mean and deviation of each channel that transforms normalize with.
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    deviation: tuple[float, ...] = (0.229, 0.224, 0.225)
 
 
 DATASETS = {
-    "cifar-10": ImageDataset(classes=10, size=(32, 32)),
-    "cifar-100": ImageDataset(classes=100, size=(32, 32)),
-    "svhn": ImageDataset(classes=10, size=(32, 32)),
-    "mnist": ImageDataset(classes=10, size=(28, 28), channels=1),
+    "cifar-10": ImageDataset(
+        classes=10, size=(32, 32), mean=(0.4914, 0.4822, 0.4465), deviation=(0.2470, 0.2435, 0.2616)
+    ),
+    "cifar-100": ImageDataset(
+        classes=100, size=(32, 32), mean=(0.5071, 0.4867, 0.4408), deviation=(0.2675, 0.2565, 0.2761)
+    ),
+    "svhn": ImageDataset(
+        classes=10, size=(32, 32), mean=(0.4377, 0.4438, 0.4728), deviation=(0.1980, 0.2010, 0.1970)
+    ),
+    "mnist": ImageDataset(classes=10, size=(28, 28), channels=1, mean=(0.1307,), deviation=(0.3081,)),
     "celeba-gender": ImageDataset(classes=2, size=(178, 218)),
     "imagenette": ImageDataset(classes=10, size=None),
     "places365": ImageDataset(classes=365, size=None),
-    "coco": ImageDataset(classes=6, size=None),
-}
+    "coco": ImageDataset(
+        classes=6, size=None, mean=(104.01362025, 114.03422265, 119.9165958),
+        deviation=(73.6027665, 69.89082075, 70.9150767),
+    ),
+}  # fmt: skip

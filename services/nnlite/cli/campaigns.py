@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nnlite.calibration import Int8Io
 from nnlite.campaigns import control
 from nnlite.campaigns.request import HOST_POOL, Request
 from nnlite.campaigns.submit import Submitted, submit
@@ -17,6 +18,7 @@ from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
+from nnlite.settings import load_settings
 from nnlite.vocabulary import WorkState
 
 app = typer.Typer()
@@ -38,6 +40,9 @@ def submit_command(
     limit: options.Limit = None,
     match: options.Match = None,
     seed: options.Seed = None,
+    precision: options.Precisions = ["fp32"],
+    calibration: options.Calibration = None,
+    int8_io: options.Int8IO = Int8Io.FLOAT,
     backend: options.Backends = ["cpu"],
     pool: Annotated[list[str], typer.Option(help="Pool of devices to measure on; repeatable.")] = [HOST_POOL],
     transform: options.Transform = None,
@@ -68,6 +73,9 @@ def submit_command(
         limit=limit,
         seed=seed,
         pools=tuple(pool),
+        precisions=(precisions := selection.precisions(precision)),
+        calibration=selection.calibration(calibration, precisions, load_settings()),
+        int8_io=int8_io,
         backends=selection.backends(backend),
         transform=transform,
         dataset=dataset,
@@ -184,7 +192,7 @@ def print_results(rows: list[queries.Row], title: str | None = None) -> None:
 
 @app.command()
 def failures(name: options.OptionalCampaign = None, json: options.Json = False) -> None:
-    """List every model without a result: class, stage and reason; left-outs included."""
+    """List every model and every precision without a result: class, stage and reason; left-outs included."""
     with session() as cluster:
         if name:
             _find(cluster, name)

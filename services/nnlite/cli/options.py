@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from nnlite.calibration import Int8Io
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.vocabulary import Layout
 
@@ -38,6 +39,22 @@ Match = Annotated[str | None, typer.Option(help="Only models whose name matches 
 Seed = Annotated[int | None, typer.Option(help="With --limit: a random sample, the same for the same seed.")]
 Backends = Annotated[
     list[str], typer.Option("--backend", help="What executes the artifact: cpu, gpu, npu; repeatable.")
+]
+Precisions = Annotated[
+    list[str],
+    typer.Option("--precision", help="Numeric formats: fp32, fp16, dynamic, int8; with commas, or repeated."),
+]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH|sklearn|noise",
+        help="What int8 is calibrated on: a folder of images, or a .npy or .npz file "
+        "[default: NNLITE_CALIBRATION_DIR, else scikit-learn's pictures].",
+        show_default=False,
+    ),
+]
+Int8IO = Annotated[
+    Int8Io, typer.Option("--int8-io", help="What int8 artifacts take and return: floats, or scaled integers.")
 ]
 Name = Annotated[
     str | None, typer.Option(help="Name of the campaign; without one, the same request has the same name.")

@@ -10,8 +10,10 @@ from nnlite.results.queries import Progress, Row
 
 #: Always shown; the others only where they tell rows apart.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "p90 ms", "CV", "verdict")
+#: Shown where there are other precisions than fp32.
+_QUALITY_COLUMNS = ("SQNR dB", "top-1")
 _DISTINGUISHING = ("campaign", "precision", "device", "backend")
-_FAILURE_COLUMNS = ("model", "work", "state", "class", "stage", "reason")
+_FAILURE_COLUMNS = ("model", "precision", "work", "state", "class", "stage", "reason")
 CAMPAIGN_COLUMNS = ("name", "state", "models", "converted", "measured", "failed", "left_out", "waiting")
 DEVICE_COLUMNS = (
     "device",
@@ -31,10 +33,12 @@ _LONGEST_REASON = 160
 
 def result_columns(rows: Sequence[Row]) -> list[str]:
     """Return the columns that `rows`, made by `result_row`, need; what is equal everywhere is not shown."""
+    quality = [name for name in _QUALITY_COLUMNS if any(row[name] for row in rows)]
     telling = [name for name in _DISTINGUISHING if len({row[name] for row in rows}) > 1]
     score = ["accuracy", "efficiency"] if any(row["accuracy"] for row in rows) else []
     why = ["reasons"] if any(row["reasons"] for row in rows) else []
     first, *others = _RESULT_COLUMNS
+    others[others.index("parity") + 1 : others.index("parity") + 1] = quality
     return [first, *telling, *others, *score, *why]
 
 
@@ -47,6 +51,8 @@ def result_row(row: Row) -> Row:
         "parameters": None if row["parameters"] is None else f"{row['parameters']:,}",
         "size": size(row["size_bytes"]),
         "parity": _parity(row),
+        "SQNR dB": _decibels(row),
+        "top-1": _agreement(row),
         "device": row["device"],
         "backend": row["backend"],
         "median ms": milliseconds(row["median_ns"]),
@@ -59,9 +65,11 @@ def result_row(row: Row) -> Row:
 
 
 def failure_columns(rows: Sequence[Row]) -> list[str]:
-    """Return the columns that `rows`, made by `failure_row`, need: the campaign only where it tells."""
+    """Return the columns that `rows`, made by `failure_row`, need: only those that tell."""
     campaign = ["campaign"] if len({row["campaign"] for row in rows}) > 1 else []
     first, *others = _FAILURE_COLUMNS
+    if not any(row.get("precision") for row in rows):
+        others.remove("precision")
     return [first, *campaign, *others]
 
 
@@ -186,6 +194,16 @@ def _parity(row: Row) -> str:
     relative = row["parity_relative"]
     number = "" if relative is None else f"{relative:.0e} "
     return f"{number}{'ok' if row['parity_ok'] else 'off'}"
+
+
+def _decibels(row: Row) -> str | None:
+    return None if row["precision"] == "fp32" or row["sqnr_db"] is None else f"{row['sqnr_db']:.0f}"
+
+
+def _agreement(row: Row) -> str | None:
+    if row["precision"] == "fp32" or row["top1_agreement"] is None or not row["parity_samples"]:
+        return None
+    return f"{row['top1_agreement']:.1%}"
 
 
 def _reasons(row: Row) -> str:

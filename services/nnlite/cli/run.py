@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nnlite.calibration import Int8Io
 from nnlite.campaigns.request import Request
 from nnlite.catalog.configuration import BEST
 from nnlite.cli import options, presentation, selection, watching
@@ -32,6 +33,9 @@ def run(
     limit: options.Limit = None,
     match: options.Match = None,
     seed: options.Seed = None,
+    precision: options.Precisions = ["fp32"],
+    calibration: options.Calibration = None,
+    int8_io: options.Int8IO = Int8Io.FLOAT,
     backend: options.Backends = ["cpu"],
     transform: options.Transform = None,
     dataset: options.Dataset = None,
@@ -57,6 +61,9 @@ def run(
         match=match,
         limit=limit,
         seed=seed,
+        precisions=(precisions := selection.precisions(precision)),
+        calibration=selection.calibration(calibration, precisions, load_settings()),
+        int8_io=int8_io,
         backends=selection.backends(backend),
         transform=transform,
         dataset=dataset,

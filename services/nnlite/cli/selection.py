@@ -1,10 +1,13 @@
 """From a command line to a request and the models that it means."""
 
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from nnlite.artifacts import open_store
+from nnlite.calibration import Calibration, named, pack
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.catalog.configuration import BEST
 from nnlite.catalog.files import is_module
@@ -70,6 +73,33 @@ def backends(values: list[str]) -> tuple[Backend, ...]:
 def precisions(values: list[str]) -> tuple[Precision, ...]:
     """Return the precisions that `values` name, each one or several with commas."""
     return tuple(dict.fromkeys(_word(Precision, "precision", value) for value in _split(values)))
+
+
+def calibration(
+    name: str | None, precisions: tuple[Precision, ...], settings: Settings
+) -> Calibration | None:
+    """Return what `precisions` are calibrated on; the user's data are chosen from and put into the store.
+
+    Args:
+        name: as the user says it; None: as the settings say.
+
+    Raises:
+        RequestError: it is named and nothing needs it.
+        CalibrationError: it cannot be used.
+        StoreError: the store cannot take it.
+    """
+    if set(precisions) == {Precision.FP32}:
+        if name is not None:
+            raise RequestError("--calibration is for other precisions than fp32; add --precision int8")
+        return None
+    name = name or (str(settings.calibration_dir) if settings.calibration_dir else None)
+    wanted, source = named(name, samples=settings.calibration_samples, seed=settings.calibration_seed)
+    if source is None:
+        return wanted
+    with tempfile.TemporaryDirectory(prefix="nnlite-calibration-") as folder:
+        packed = Path(folder, "samples.zip")
+        pack(wanted, source, packed)
+        return replace(wanted, path=open_store(settings).put(packed, ".zip"))
 
 
 def _split(values: list[str]) -> list[str]:

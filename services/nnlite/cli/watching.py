@@ -89,6 +89,8 @@ def summary(progress: Progress, rate: Rate | None = None) -> str:
         f"{progress.measured} measured",
         f"{progress.failed} failed",
     ]
+    if progress.precisions_refused:
+        parts.append(f"{progress.precisions_refused} precisions refused")
     if progress.left_out:
         parts.append(f"{progress.left_out} left out")
     if progress.state != "active":

@@ -14,13 +14,14 @@ from nnlite.vocabulary import WorkKind
 #: What a claimed row is about, as columns and where they come from.
 _WORK = {
     WorkKind.CONVERSION: """
-    m.name AS model, w.identity, c.precisions, c.pools,
+    m.name AS model, w.identity, c.precisions, c.pools, c.request->'calibration' AS calibration,
+    coalesce(c.request->>'int8_io', 'float') AS int8_io,
     (c.settings #>> '{catalog,max_parameters}')::bigint AS max_parameters
 FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
 """,
     WorkKind.BENCHMARK: """
     m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, a.path, a.sha256, a.precision,
-    a.inputs, a.reference_outputs, a.seed, a.parity_ok
+    a.inputs, a.outputs, a.reference_outputs, a.seed, a.parity_ok
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
 """,

@@ -25,7 +25,9 @@ _STATISTICS = {
 _INPUT_DIMENSIONS = 4
 
 
-def lemur_record(model: str, report: Mapping[str, Any], input_shape: Sequence[int], campaign: str) -> Json:
+def lemur_record(
+    model: str, report: Mapping[str, Any], input_shape: Sequence[int], campaign: str, artifact: Json
+) -> Json:
     """Return the record of one benchmark.
 
     A backend has durations only where its verdict lets them be published, and `<backend>_error` with the
@@ -36,6 +38,7 @@ def lemur_record(model: str, report: Mapping[str, Any], input_shape: Sequence[in
         model: its name, for the twins that share a benchmark.
         report: a stored `BenchmarkReport`.
         input_shape: of the artifact, NHWC.
+        artifact: what else is to be known of it: its parity, what it was calibrated on.
     """
     measured = {Backend(one["backend"]): one for one in report["measurements"]}
     best = _fastest(measured)
@@ -62,7 +65,7 @@ def lemur_record(model: str, report: Mapping[str, Any], input_shape: Sequence[in
     }
     for dimension in range(_INPUT_DIMENSIONS):
         record[f"in_dim_{dimension}"] = input_shape[dimension] if dimension < len(input_shape) else None
-    record["device_analytics"] = _analytics(report, measured, campaign)
+    record["device_analytics"] = _analytics(report, measured, campaign, artifact)
     complaints = {backend: _complaint(one) for backend, one in measured.items() if _complaint(one)}
     if not record["valid"]:
         record["error_message"] = "; ".join(f"{backend}: {words}" for backend, words in complaints.items())
@@ -95,7 +98,7 @@ def _complaint(measurement: Mapping[str, Any]) -> str | None:
 
 
 def _analytics(
-    report: Mapping[str, Any], measured: Mapping[Backend, Mapping[str, Any]], campaign: str
+    report: Mapping[str, Any], measured: Mapping[Backend, Mapping[str, Any]], campaign: str, artifact: Json
 ) -> Json:
     """Return the device as nn-dataset keeps it, and under `nnlite` what explains the numbers."""
     device, analytics = report["device"], report["device_analytics"]
@@ -120,6 +123,7 @@ def _analytics(
             "campaign": campaign,
             "precision": report["precision"],
             "artifact_sha256": report["artifact_sha256"],
+            **artifact,
             "device": {name: device.get(name) for name in known},
             "measurements": {backend.value: _explanation(one) for backend, one in measured.items()},
         },

@@ -87,7 +87,10 @@ def export_lemur(
         rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(_CHOSEN, parameters)
         for row in rows.mappings():
             exported.superseded += row["alternatives"] - 1
-            record = lemur_record(row["model"], row["report"], _input_shape(row["inputs"]), row["campaign"])
+            artifact = {"artifact_parity": row["parity"], "calibration": row["calibration"]}
+            record = lemur_record(
+                row["model"], row["report"], _input_shape(row["inputs"]), row["campaign"], artifact
+            )
             write_json(root / TREE / relative_path(row), record)
             exported.written += 1
             exported.not_valid += not record["valid"]
@@ -218,7 +221,8 @@ WITH result AS (
     WINDOW same AS (PARTITION BY precision, task, dataset, metric, model, device)
 )
 SELECT w.precision, w.task, w.dataset, w.metric, w.model, w.device, w.kind, w.alternatives,
-       count(*) OVER () AS total, m.accuracy, m.transform, a.inputs, c.name AS campaign, b.report
+       count(*) OVER () AS total, m.accuracy, m.transform, a.inputs, a.parity, a.calibration,
+       c.name AS campaign, b.report
 FROM wanted w
 JOIN benchmark b ON b.id = w.id
 JOIN campaign c ON c.id = b.campaign_id

@@ -27,6 +27,8 @@ class Progress:
     conversions_quarantined: int
     left_out: int
     conversions_cancelled: int
+    #: Precisions that could not be made of models of which others could.
+    precisions_refused: int
     benchmarks: int
     #: Models with a benchmark that is queued or running.
     models_measuring: int
@@ -117,26 +119,35 @@ ORDER BY c.name, m.name
 
 
 def failures(engine: Engine, campaign: str | None = None) -> list[Row]:
-    """Return one row per model that has no result, with class, stage and reason; left-outs included."""
+    """Return one row per model or precision that has no result, with class, stage and reason.
+
+    Left-outs are included, and so are the precisions that a conversion could not make (`refused`).
+    """
     return _rows(
         engine,
         """
-SELECT c.name AS campaign, m.name AS model, w.work, w.state, w.failure_class AS class, w.stage, w.reason,
-       w.attempt AS attempts, w.strikes, w.losses, a.details
+SELECT c.name AS campaign, m.name AS model, w.precision, w.work, w.state, w.failure_class AS class, w.stage,
+       w.reason, w.attempt AS attempts, w.strikes, w.losses, coalesce(w.details, a.details) AS details
 FROM (
-    SELECT 'conversion' AS work, id, id AS conversion_id, campaign_id, state, failure_class, stage, reason,
-           attempt, strikes, losses FROM conversion
+    SELECT 'conversion' AS work, id, id AS conversion_id, NULL AS precision, campaign_id, state,
+           failure_class, stage, reason, attempt, strikes, losses, NULL::jsonb AS details
+    FROM conversion
     UNION ALL
-    SELECT 'benchmark', id, conversion_id, campaign_id, state, failure_class, stage, reason,
-           attempt, strikes, losses FROM benchmark
+    SELECT 'benchmark', b.id, b.conversion_id, f.precision, b.campaign_id, b.state, b.failure_class, b.stage,
+           b.reason, b.attempt, b.strikes, b.losses, NULL
+    FROM benchmark b JOIN artifact f ON f.id = b.artifact_id
+    UNION ALL
+    SELECT 'conversion', v.id, v.id, p.precision, v.campaign_id, 'refused', 'model', p.stage,
+           p.reason, v.attempt, v.strikes, v.losses, p.details
+    FROM refused_precision p JOIN conversion v ON v.id = p.conversion_id
 ) w
 JOIN conversion v ON v.id = w.conversion_id
 JOIN model m ON m.id = v.model_id
 JOIN campaign c ON c.id = w.campaign_id
 LEFT JOIN attempt a ON a.work_id = w.id AND a.number = w.attempt
-WHERE w.state IN ('failed', 'quarantined', 'left_out')
+WHERE w.state IN ('failed', 'quarantined', 'left_out', 'refused')
   AND (CAST(:campaign AS text) IS NULL OR c.name = :campaign)
-ORDER BY c.name, w.state, w.failure_class, m.name
+ORDER BY c.name, w.state, w.failure_class, m.name, w.precision
 """,
         {"campaign": campaign},
     )

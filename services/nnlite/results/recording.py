@@ -18,7 +18,7 @@ from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
 from nnlite.results.database import autocommit
 from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
-from nnlite.results.tables import Artifact, Measurement, row_id
+from nnlite.results.tables import Artifact, Measurement, RefusedPrecision, row_id
 from nnlite.vocabulary import WorkKind
 
 
@@ -46,11 +46,32 @@ class ArtifactRow:
     input_shape: list[int]
     timings_ns: dict[str, int]
     peak_rss_kb: int | None
+    #: What it was calibrated on, with its `provenance` in words; None: it was not.
+    calibration: dict[str, Any] | None = None
 
     @property
     def id(self) -> uuid.UUID:
         """The id of the row: equal keys of the cache, equal rows."""
         return row_id("artifact", self.cache_key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusalRow:
+    """A precision that cannot be made of a model, and why."""
+
+    cache_key: str
+    precision: str
+    converter: str
+    stage: str
+    reason: str
+    details: dict[str, Any]
+
+
+def known_refusals(engine: Engine, cache_keys: Sequence[str]) -> list[RefusalRow]:
+    """Return what earlier conversions could not make under `cache_keys`."""
+    with autocommit(engine) as connection:
+        found = connection.execute(_REFUSED, {"keys": list(cache_keys)})
+        return [RefusalRow(**row) for row in found.mappings()]
 
 
 def cached_artifacts(engine: Engine, cache_keys: Sequence[str]) -> list[ArtifactRow]:
@@ -61,13 +82,28 @@ def cached_artifacts(engine: Engine, cache_keys: Sequence[str]) -> list[Artifact
 
 
 def record_conversion(
-    connection: Connection, claim: Claim, model: "ConvertedModel", artifacts: Sequence[ArtifactRow]
+    connection: Connection,
+    claim: Claim,
+    model: "ConvertedModel",
+    artifacts: Sequence[ArtifactRow],
+    refused: Sequence[RefusalRow] = (),
 ) -> list[Message]:
-    """Write artifacts, what the model turned out to be, and the benchmarks that follow.
+    """Write artifacts, refused precisions, what the model turned out to be, and the benchmarks that follow.
+
+    Args:
+        artifacts: those that were made now come first; none: every precision was refused.
 
     Returns:
         The messages of the benchmarks.
     """
+    connection.execute(_FORGET_REFUSALS, {"id": claim.id})
+    if refused:
+        connection.execute(
+            insert(RefusedPrecision), [{"conversion_id": claim.id, **vars(refusal)} for refusal in refused]
+        )
+    if not artifacts:
+        connection.execute(_NOTHING_MADE, {"id": claim.id, "cached": model.cached})
+        return []
     if not model.cached:
         connection.execute(
             _UPSERT_ARTIFACT, [{"id": artifact.id, **vars(artifact)} for artifact in artifacts]
@@ -190,6 +226,14 @@ _UPSERT_MEASUREMENT = _replacing(Measurement, ["benchmark_id", "backend"])
 _CACHED = select(*(getattr(Artifact, name) for name in ArtifactRow.__dataclass_fields__)).where(
     Artifact.cache_key.in_(bindparam("keys", expanding=True))
 )
+
+_REFUSED = select(*(getattr(RefusedPrecision, name) for name in RefusalRow.__dataclass_fields__)).where(
+    RefusedPrecision.cache_key.in_(bindparam("keys", expanding=True))
+)
+
+_FORGET_REFUSALS = text("DELETE FROM refused_precision WHERE conversion_id = :id")
+
+_NOTHING_MADE = text("UPDATE conversion SET cached = :cached WHERE id = :id")
 
 _CONVERTED = text("""
 WITH converted AS (

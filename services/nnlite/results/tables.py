@@ -190,6 +190,24 @@ class Artifact(Base):
     input_shape: Mapped[list[int]]
     timings_ns: Mapped[Json]
     peak_rss_kb: Mapped[int | None]
+    calibration: Mapped[Json | None]  # what int8 was calibrated on, and its provenance in words
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class RefusedPrecision(Base):
+    """A precision that a conversion could not make; the same key is not tried again."""
+
+    __tablename__ = "refused_precision"
+    __table_args__ = (UniqueConstraint("conversion_id", "precision"), Index(None, "cache_key"))
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    conversion_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("conversion.id", ondelete="CASCADE"))
+    cache_key: Mapped[str]
+    precision: Mapped[str]
+    converter: Mapped[str]  # libraries and versions
+    stage: Mapped[str]
+    reason: Mapped[str]
+    details: Mapped[Json]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -14,7 +14,6 @@ from nnlite.inputs import from_raw_bytes, seeded_input
 from nnlite.vocabulary import Precision, Stage
 from nnlite_conversion import sandbox
 from nnlite_conversion.conversion import convert
-from nnlite_conversion.quantization import UnsupportedPrecision
 
 
 def run(job, settings, place, tick=lambda stage: True):
@@ -163,12 +162,3 @@ def test_the_model_cannot_reach_the_network_nor_see_our_settings_nor_privileges(
     assert (found["offline"], found["ours"], found["home"], found["writable"]) == ("1", [], True, True)
     assert len(found["descriptors"]) == 4, "standard three and the result pipe"
     assert found["oom"] == 1000
-
-
-def test_a_precision_that_cannot_be_made_starts_no_child(job, settings, place):
-    with (
-        pytest.raises(UnsupportedPrecision),
-        run(job(CLASSIFIER, precisions=(Precision.INT8,)), settings, place),
-    ):
-        pass
-    assert not place.exists()

@@ -17,6 +17,9 @@ MEASUREMENT = {
     "size_bytes": 4_940_000,
     "parity_relative": 1.2e-7,
     "parity_ok": True,
+    "sqnr_db": 126.2,
+    "top1_agreement": 1.0,
+    "parity_samples": 128,
     "device": "host-lab",
     "backend": "cpu",
     "median_ns": 1_234_567,
@@ -47,6 +50,8 @@ def test_a_measurement_is_one_line_in_peoples_units():
         "parameters": "1,234,567",
         "size": "4.9 MB",
         "parity": "1e-07 ok",
+        "SQNR dB": None,
+        "top-1": None,
         "device": "host-lab",
         "backend": "cpu",
         "median ms": "1.235",
@@ -120,6 +125,20 @@ def test_failures_of_several_campaigns_say_which():
     night, day = {"campaign": "night"}, {"campaign": "day"}
     assert "campaign" not in presentation.failure_columns([night, night])
     assert presentation.failure_columns([night, day])[:2] == ["model", "campaign"]
+
+
+def test_a_refused_precision_is_named_and_a_failed_model_has_none():
+    refused, failed = {"campaign": "night", "precision": "int8"}, {"campaign": "night", "precision": None}
+    assert presentation.failure_columns([refused, failed])[:2] == ["model", "precision"]
+    assert "precision" not in presentation.failure_columns([failed])
+
+
+def test_quantized_artifacts_show_noise_and_first_class_beside_their_parity():
+    rows = [row(), row(precision="int8", sqnr_db=33.4, top1_agreement=127 / 128)]
+    assert (rows[1]["SQNR dB"], rows[1]["top-1"]) == ("33", "99.2%")
+    columns = presentation.result_columns(rows)
+    assert columns[columns.index("parity") + 1 :][:2] == ["SQNR dB", "top-1"]
+    assert not {"SQNR dB", "top-1"} & set(presentation.result_columns(rows[:1]))
 
 
 def test_a_campaign_ends_when_nothing_is_left_and_keeps_what_its_user_made_of_it():

@@ -8,7 +8,6 @@ from nnlite.failures import Failure, FailureClass
 from nnlite.vocabulary import Precision, Stage
 from nnlite_conversion import loading, stages
 from nnlite_conversion.outcome import ConversionJob
-from nnlite_conversion.quantization import UnsupportedPrecision, check_precisions
 
 GOOD = """
 import random, numpy, torch
@@ -139,11 +138,6 @@ def test_the_names_of_the_rewrites_used_are_kept(tmp_path):
     _, rewrites = stages.export(loading.load(job(code), tmp_path)[0])
 
     assert rewrites == ("adaptive_max_pool2d",)
-
-
-def test_a_precision_that_cannot_be_made_is_refused_with_those_that_can():
-    with pytest.raises(UnsupportedPrecision, match="precision int8 cannot be made yet; supported: fp32"):
-        check_precisions((Precision.FP32, Precision.INT8))
 
 
 def test_seeding_reaches_every_generator_that_models_use():

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from nnlite.inputs import raw_bytes, seeded_input
+from nnlite.inputs import artifact_inputs, raw_bytes
 from nnlite.results.report import Refusal, RunReport
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, Fault, Stage
@@ -171,9 +171,9 @@ class AppRuns:
 
     def _push_inputs(self, job: BenchmarkJob, run_id: str, folder: Path) -> tuple[str, ...]:
         paths = []
-        for number, spec in enumerate(job.inputs):
+        for number, tensor in enumerate(artifact_inputs(job.inputs, job.seed)):
             file = folder / f"input_{number}.raw"
-            file.write_bytes(raw_bytes(seeded_input(spec.shape, spec.dtype, job.seed)))
+            file.write_bytes(raw_bytes(tensor))
             paths.append(self._files.put(file, f"{run_id}_input_{number}.raw"))
         return tuple(paths)
 

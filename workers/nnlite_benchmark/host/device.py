@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from nnlite.inputs import raw_bytes, seeded_input
+from nnlite.inputs import artifact_inputs, raw_bytes
 from nnlite.quiet import Measurer, choose_cores
 from nnlite.results.report import DeviceContext, MeasurementReport, RunReport
 from nnlite.settings import MeasurementSettings, Settings
@@ -157,10 +157,10 @@ class HostDevice:
 
 def _written_inputs(job: BenchmarkJob, folder: Path) -> tuple[str, ...]:
     files = []
-    for number, spec in enumerate(job.inputs):
+    for number, tensor in enumerate(artifact_inputs(job.inputs, job.seed)):
         file = folder / f"input_{number}.raw"
         try:
-            file.write_bytes(raw_bytes(seeded_input(spec.shape, spec.dtype, job.seed)))
+            file.write_bytes(raw_bytes(tensor))
         except OSError as error:
             reason = f"cannot write the input to {file}: {error.strerror}; free space there or set TMPDIR"
             raise DeviceFailure(Fault.STORAGE_FULL, Stage.INITIALIZE, reason) from error
