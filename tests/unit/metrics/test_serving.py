@@ -2,11 +2,9 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 
 from nnlite.metrics.serving import MetricsError, disks, listen, serving_worker
 from nnlite.settings import MetricsSettings, Settings
+from unit.metrics.scraping import free_port, scrape
 
 #: A worker in small: two processes that count, one of which dies at work; then a third.
 WORKER = """
@@ -39,18 +38,6 @@ with serving_worker(settings):
     print(os.environ["PROMETHEUS_MULTIPROC_DIR"], flush=True)
     sys.stdin.read()
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
-def scrape(port: int) -> dict[str, float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
-    return {name: float(value) for name, _, value in samples}
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float = 20) -> None:
@@ -101,6 +88,7 @@ def test_what_processes_counted_is_summed_up_and_what_a_dead_one_did_is_forgotte
 
 def test_a_worker_is_watched_while_it_stops_and_takes_its_port_and_files_along_when_it_dies(worker, port):
     process, folder = worker
+    assert scrape(port)
     (serving,) = (
         int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     )
