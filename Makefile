@@ -25,8 +25,8 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig rig-campaign compose-test monitoring apk runtime-match demo test test-unit lint format bench \
-  kubernetes-check constraints shapes schema clean
+.PHONY: help setup rig rig-campaign compose-test monitoring apk runtime-check runtime-match demo test test-unit lint \
+  format bench kubernetes-check constraints shapes schema clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -67,6 +67,7 @@ APK := build/nnlite-benchmark.apk
 ANDROID := $(TEST_HOME)/android
 ANDROID_TESTS := $(ANDROID)/.fetched
 # The runtime of the app, for the host: its old numpy and protobuf need an environment of their own.
+TFLITE_CONSTRAINTS := workers/nnlite_benchmark/runtime_check/constraints.txt
 TFLITE_ENV := $(TEST_HOME)/tflite-2.16
 TFLITE := $(TFLITE_ENV)/.installed
 
@@ -81,7 +82,7 @@ $(ANDROID_TESTS): android_app/dependencies.toml android_app/gradle.properties
 	$(PYTHON) android_app/build.py --cache $(ANDROID) --fetch
 	@touch $@
 
-$(TFLITE): tests/android_app/tflite-constraints.txt | $(INSTALLED)
+$(TFLITE): $(TFLITE_CONSTRAINTS) | $(INSTALLED)
 	$(UV) venv --quiet --clear --python $(BIN)/python $(TFLITE_ENV)
 	$(UV) pip install --quiet --python $(TFLITE_ENV)/bin/python --constraint $< tensorflow-cpu
 	@touch $@
@@ -90,6 +91,9 @@ compose-test: $(INSTALLED) $(LEMUR) ## Build the lab server's images and try it 
 	@mkdir -p build
 	PYTHONPATH=tests $(BIN)/python -m compose.campaign $(COMPOSE) 2>&1 | tee build/compose-test.log; \
 	  exit $${PIPESTATUS[0]}
+
+runtime-check: $(TFLITE) ## Make the environment that artifacts are checked in with the phones' runtime
+	@echo "nnlite checks with it from now on if told so: export NNLITE_RUNTIME_CHECK__ENVIRONMENT=$(TFLITE_ENV)"
 
 runtime-match: $(INSTALLED) $(LEMUR) $(TFLITE) ## Run artifacts of 20 LEMUR models with the app's runtime, on the host
 	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m android_app.runtime_match $(MATCH)

@@ -21,10 +21,13 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from nnlite.inputs import seeded_input
+from nnlite.inputs import from_raw_bytes, raw_bytes, seeded_input
 from nnlite.results.report import Parity
+from nnlite.runtime_environment import needed_environment
+from nnlite.settings import RuntimeCheckSettings, Settings
 from nnlite.vocabulary import Backend, Precision
 from nnlite_benchmark.parity import device_parity
+from nnlite_benchmark.runtime_check.process import Answer, RuntimeDiedError, RuntimeProcess
 
 ENVIRONMENT: Final = Path(__file__).resolve().parents[2] / ".nnlite" / "tflite-2.16"
 SAMPLES: Final = Path(__file__).with_name("samples.py")
@@ -68,23 +71,32 @@ def match(artifacts: Sequence[tuple[Path, Precision]], folder: Path) -> tuple[st
     Returns:
         The version of the app's runtime, and the matches in order.
     """
-    cases, expected = [], []
-    for number, (artifact, _) in enumerate(artifacts):
-        place = folder / str(number)
-        place.mkdir()
-        inputs, outputs = _on_host(artifact, place)
-        expected.append(outputs)
-        cases.append({"artifact": str(artifact), "inputs": inputs, "folder": str(place)})
-    version, refusals = _in_app_runtime(cases, folder / "cases.json")
+    settings = Settings(runtime_check=RuntimeCheckSettings(environment=ENVIRONMENT), _env_file=None)
+    environment = needed_environment(settings)
     matches = []
-    for (artifact, precision), case, outputs, refusal in zip(
-        artifacts, cases, expected, refusals, strict=True
-    ):
-        parity = None if refusal else device_parity(outputs, _outputs(case), precision, Backend.CPU)
-        matches.append(
-            Match(artifact=artifact, operators=operators(artifact), refusal=refusal, parity=parity)
-        )
-    return version, matches
+    with RuntimeProcess(environment, folder / "log", settings.runtime_check) as runtime:
+        for number, (artifact, precision) in enumerate(artifacts):
+            place = folder / str(number)
+            place.mkdir()
+            inputs, expected = _on_host(artifact, place)
+            try:
+                answer = runtime.run(artifact, inputs, place)
+            except RuntimeDiedError as error:
+                answer = Answer(refusal=str(error))
+            outputs = [
+                from_raw_bytes((place / output.file).read_bytes(), output.shape, output.dtype)
+                for output in answer.outputs
+            ]
+            parity = None if answer.refusal else device_parity(expected, outputs, precision, Backend.CPU)
+            matches.append(
+                Match(
+                    artifact=artifact,
+                    operators=operators(artifact),
+                    refusal=answer.refusal,
+                    parity=parity,
+                )
+            )
+    return environment.version, matches
 
 
 def operators(artifact: Path) -> frozenset[Operator]:
@@ -112,36 +124,18 @@ def report(version: str, matches: Iterable[Match]) -> str:
     return "\n".join(lines)
 
 
-def _on_host(artifact: Path, place: Path) -> tuple[list[str], list[Any]]:
+def _on_host(artifact: Path, place: Path) -> tuple[list[Path], list[Any]]:
     interpreter = Interpreter(str(artifact), num_threads=1)
     interpreter.allocate_tensors()
     inputs = []
     for number, detail in enumerate(interpreter.get_input_details()):
         tensor = seeded_input(detail["shape"].tolist(), np.dtype(detail["dtype"]).name, seed=number)
         interpreter.set_tensor(detail["index"], tensor)
-        file = place / f"input_{number}.npy"
-        np.save(file, tensor)
-        inputs.append(str(file))
+        file = place / f"input_{number}.raw"
+        file.write_bytes(raw_bytes(tensor))
+        inputs.append(file)
     interpreter.invoke()
     return inputs, [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
-
-
-def _in_app_runtime(cases: list[dict[str, Any]], file: Path) -> tuple[str, list[str | None]]:
-    file.write_text(json.dumps(cases))
-    runner = Path(__file__).with_name("tflite_runner.py")
-    result = subprocess.run(
-        [ENVIRONMENT / "bin" / "python", runner, file],
-        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-    )  # fmt: skip
-    if result.returncode:
-        raise RuntimeError(f"{runner.name} failed with {result.returncode}:\n{result.stderr[-4000:]}")
-    results = json.loads(Path(f"{file}.results").read_text())
-    return results["version"], results["refusals"]
-
-
-def _outputs(case: dict[str, Any]) -> list[Any]:
-    files = sorted(Path(case["folder"]).glob("output_*.npy"), key=lambda file: int(file.stem.split("_")[1]))
-    return [np.load(file) for file in files]
 
 
 def _operator(code: Any) -> Operator:

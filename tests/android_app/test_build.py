@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,7 @@ from apk.cache import Cache
 from apk.commands import run
 from apk.lock import LOCK, Dependency, Registry, Use, locked, properties
 from apk.packing import pack
+from nnlite_benchmark.runtime_check.process import RUNNER
 
 
 def dependency(content: bytes, **changes) -> Dependency:
@@ -40,7 +40,7 @@ def test_every_download_is_locked_with_its_exact_version_and_hash():
 
 
 def test_the_environment_of_the_runtime_match_has_the_version_of_the_app():
-    constraints = (Path(__file__).parent / "tflite-constraints.txt").read_text()
+    constraints = RUNNER.with_name("constraints.txt").read_text()
     major_minor = properties()["tflite"].rsplit(".", 1)[0]
 
     assert f"\ntensorflow-cpu=={major_minor}." in constraints

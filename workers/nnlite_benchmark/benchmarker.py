@@ -149,17 +149,7 @@ class Benchmarker:
             expected = tuple(self._fetch(work, path) for path in work["reference_outputs"])
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
-        return BenchmarkJob(
-            artifact=artifact,
-            artifact_sha256=work["sha256"],
-            model_name=work["model"],
-            precision=Precision(work["precision"]),
-            inputs=tuple(_input(tensor) for tensor in work["inputs"]["tensors"]),
-            seed=work["seed"],
-            expected_outputs=expected or None,
-            output_steps=tuple(tensor.get("step") for tensor in work["outputs"]["tensors"]),
-            artifact_parity_ok=work["parity_ok"],
-        )
+        return job_of(work, work["model"], artifact, expected)
 
     def _fetch(self, work: Mapping[str, Any], path: str) -> Path:
         """Return a file of the store; one that is gone or broken is asked for again from its conversion."""
@@ -215,6 +205,30 @@ class Benchmarker:
 
 #: How often the heartbeat thread looks whether the worker is to stop, seconds.
 _LOOK_S = 0.1
+
+
+def job_of(
+    columns: Mapping[str, Any], model_name: str, artifact: Path, expected: tuple[Path, ...]
+) -> BenchmarkJob:
+    """Return what there is to run.
+
+    Args:
+        columns: of the artifact's row.
+        model_name: for people.
+        artifact: the file, fetched.
+        expected: the host's outputs, fetched; empty: there are none.
+    """
+    return BenchmarkJob(
+        artifact=artifact,
+        artifact_sha256=columns["sha256"],
+        model_name=model_name,
+        precision=Precision(columns["precision"]),
+        inputs=tuple(_input(tensor) for tensor in columns["inputs"]["tensors"]),
+        seed=columns["seed"],
+        expected_outputs=expected or None,
+        output_steps=tuple(tensor.get("step") for tensor in columns["outputs"]["tensors"]),
+        artifact_parity_ok=columns["parity_ok"],
+    )
 
 
 def _input(tensor: dict[str, Any]) -> InputSpec:

@@ -3,6 +3,7 @@
 The same for every device, so that a host's number and a phone's mean the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -198,14 +199,19 @@ def _state(asked: DeviceState | None, seen: DeviceState | None) -> DeviceState |
 
 
 def _parity(job: BenchmarkJob, backend: Backend, run: Run) -> Parity | None:
-    if job.expected_outputs is None or run.report.error is not None:
+    return None if run.report.error is not None else parity_with_host(job, backend, run.outputs)
+
+
+def parity_with_host(job: BenchmarkJob, backend: Backend, outputs: Sequence[Tensor]) -> Parity | None:
+    """Compare outputs with the host's; None: there are none to compare with."""
+    if job.expected_outputs is None:
         return None
-    if len(job.expected_outputs) != len(run.outputs):
+    if len(job.expected_outputs) != len(outputs):
         return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
     expected = []
-    for path, got in zip(job.expected_outputs, run.outputs, strict=True):
+    for path, got in zip(job.expected_outputs, outputs, strict=True):
         try:
             expected.append(from_raw_bytes(path.read_bytes(), got.shape, got.dtype.name))
         except ValueError:
             return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
-    return device_parity(expected, list(run.outputs), job.precision, backend, job.output_steps)
+    return device_parity(expected, list(outputs), job.precision, backend, job.output_steps)

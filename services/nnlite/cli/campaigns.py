@@ -3,7 +3,9 @@
 import csv
 import signal
 import sys
+from collections import Counter
 from enum import StrEnum
+from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -173,6 +175,7 @@ def results(
             rows = queries.reports(cluster.engine, name, model)
         else:
             rows = queries.latencies(cluster.engine, name, model, param_limit)
+        checks = queries.runtime_checks(cluster.engine, name, model) if form is Format.TABLE else []
     if json or form in {Format.JSON, Format.REPORTS}:
         print_json(rows)
     elif form is Format.CSV:
@@ -182,12 +185,24 @@ def results(
             writer.writerows(presentation.csv_rows(rows))
     else:
         print_results(rows)
+        print_checks(checks)
 
 
 def print_results(rows: list[queries.Row], title: str | None = None) -> None:
     """Print measurements as a table."""
     shown = [presentation.result_row(row) for row in rows]
     print_table(shown, presentation.result_columns(shown), title=title)
+
+
+def print_checks(rows: list[queries.Row]) -> None:
+    """Print how many artifacts the phones' runtime accepts, and a table of the others."""
+    for version, checks in groupby(rows, key=lambda row: row["runtime_version"]):
+        found = list(checks)
+        counts = Counter(row["runtime_check"] for row in found)
+        said = ", ".join(f"{count} {check}" for check, count in sorted(counts.items()))
+        err.print(f"TensorFlow Lite {version}: {said}", highlight=False)
+        if shown := [presentation.check_row(row) for row in found if presentation.is_told(row)]:
+            print_table(shown, presentation.CHECK_COLUMNS, title=f"Not accepted by TensorFlow Lite {version}")
 
 
 @app.command()

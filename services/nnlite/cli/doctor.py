@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated
 
 import psutil
@@ -21,12 +20,14 @@ from nnlite.cli.android_findings import android_findings
 from nnlite.cli.finding import Finding
 from nnlite.cli.output import print_json, print_table
 from nnlite.failures import NnliteError
+from nnlite.gpu import nvidia_gpus
 from nnlite.local import servers
 from nnlite.preflight import kvm_problem
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import Messenger
 from nnlite.quiet import choose_cores
 from nnlite.results.database import check_schema, engine_for
+from nnlite.runtime_environment import runtime_environment
 from nnlite.settings import Settings, load_settings, setting_names
 
 app = typer.Typer()
@@ -116,22 +117,39 @@ def _isolation(_: Settings) -> Iterator[Finding]:
     yield Finding(subject="isolation", state="ok" if account else "note", says="; ".join(says))
 
 
-def _accelerators(_: Settings) -> Iterator[Finding]:
+def _accelerators(settings: Settings) -> Iterator[Finding]:
     without_kvm = kvm_problem()
     yield Finding(
         subject="KVM",
         state="note" if without_kvm else "ok",
         says=f"no Android emulator here: {without_kvm}" if without_kvm else "emulators can run",
     )
-    gpu = Path("/dev/nvidia0").exists()
+    gpus, driver = nvidia_gpus()
+    needed = settings.device == "cuda"
+    says = f"{', '.join(gpus)}, driver {driver}" if gpus else "none that NVIDIA's driver knows"
     yield Finding(
         subject="GPU",
-        state="ok" if gpu else "note",
-        says="NVIDIA GPU" if gpu else "none: everything on the CPU",
+        state="ok" if gpus else "missing" if needed else "note",
+        says=f"{says}; NNLITE_DEVICE={settings.device}",
     )
     docker = shutil.which("docker")
     says = docker or "not found; for the lab server by compose"
     yield Finding(subject="docker", state="ok" if docker else "note", says=says)
+
+
+def _runtime_check(settings: Settings) -> Iterator[Finding]:
+    """Whether artifacts are tried with the version of TensorFlow Lite that phones have."""
+    try:
+        environment = runtime_environment(settings)
+    except NnliteError as error:
+        yield Finding(subject="runtime check", state="missing", says=str(error))
+        return
+    if environment is None:
+        says = "off; NNLITE_RUNTIME_CHECK__ENVIRONMENT turns it on (make runtime-check)"
+        yield Finding(subject="runtime check", state="note", says=says)
+    else:
+        says = f"TensorFlow Lite {environment.version} in {settings.runtime_check.environment}"
+        yield Finding(subject="runtime check", state="ok", says=says)
 
 
 def _cluster(settings: Settings) -> Iterator[Finding]:
@@ -171,6 +189,7 @@ _LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _libraries,
     _isolation,
     _accelerators,
+    _runtime_check,
     android_findings,
     _cluster,
     _models,

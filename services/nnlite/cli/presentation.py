@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from nnlite.results.queries import Progress, Row
+from nnlite.vocabulary import RuntimeVerdict, WorkState
 
 #: Always shown; the others only where they tell rows apart.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "p90 ms", "CV", "verdict")
@@ -27,6 +28,7 @@ DEVICE_COLUMNS = (
     "incidents",
     "last incident",
 )
+CHECK_COLUMNS = ("model", "precision", "check", "operator", "reason")
 INCIDENT_COLUMNS = ("device", "when", "fault", "reason", "rungs", "healed", "model")
 _LONGEST_REASON = 160
 
@@ -36,10 +38,10 @@ def result_columns(rows: Sequence[Row]) -> list[str]:
     quality = [name for name in _QUALITY_COLUMNS if any(row[name] for row in rows)]
     telling = [name for name in _DISTINGUISHING if len({row[name] for row in rows}) > 1]
     score = ["accuracy", "efficiency"] if any(row["accuracy"] for row in rows) else []
-    why = ["reasons"] if any(row["reasons"] for row in rows) else []
+    last = [name for name in ("runtime", "reasons") if any(row[name] for row in rows)]
     first, *others = _RESULT_COLUMNS
     others[others.index("parity") + 1 : others.index("parity") + 1] = quality
-    return [first, *telling, *others, *score, *why]
+    return [first, *telling, *others, *score, *last]
 
 
 def result_row(row: Row) -> Row:
@@ -60,6 +62,7 @@ def result_row(row: Row) -> Row:
         "CV": None if row["cv"] is None else f"{row['cv']:.1%}",
         "verdict": row["verdict"],
         **_score(row),
+        "runtime": row["runtime_version"] and f"{row['runtime_version']} {row['runtime_check']}",
         "reasons": _reasons(row),
     }
 
@@ -76,6 +79,23 @@ def failure_columns(rows: Sequence[Row]) -> list[str]:
 def failure_row(row: Row) -> Row:
     """Return one failure as people read it."""
     return {**row, "reason": shorten(row["reason"] or "")}
+
+
+def is_told(check: Row) -> bool:
+    """Whether a runtime check is shown by itself, not only counted."""
+    return check["runtime_check"] not in {RuntimeVerdict.ACCEPTED, WorkState.QUEUED, WorkState.RUNNING}
+
+
+def check_row(row: Row) -> Row:
+    """Return one runtime check as people read it."""
+    version = row["operator_version"]
+    return {
+        "model": row["model"],
+        "precision": row["precision"],
+        "check": row["runtime_check"],
+        "operator": row["operator"] and row["operator"] + ("" if version is None else f" v{version}"),
+        "reason": shorten(row["reason"] or ""),
+    }
 
 
 def campaign_row(progress: Progress) -> Row:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,17 @@ from nnlite.calibration import Int8Io
 from nnlite.campaigns.request import Request
 from nnlite.catalog.configuration import BEST
 from nnlite.cli import options, presentation, selection, watching
-from nnlite.cli.campaigns import print_results, submit_request
+from nnlite.cli.campaigns import print_checks, print_results, submit_request
 from nnlite.cli.output import err, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.failures import NnliteError
 from nnlite.local import Supervisor, Worker, local_site, workers_lock
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
+from nnlite.results.runtime_checks import pending
+from nnlite.runtime_environment import RuntimeEnvironment, runtime_environment
 from nnlite.settings import PREFIX, load_settings
+from nnlite.vocabulary import CampaignState
 
 app = typer.Typer()
 #: A worker that was restarted this often does not come up at all.
@@ -73,32 +77,48 @@ def run(
         configs=configs,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
+    settings = load_settings()
+    environment = runtime_environment(settings)
     with (
         interruptible("stopped; the same command resumes"),
-        workers_lock(load_settings()) as mine,
+        workers_lock(settings) as mine,
         session() as cluster,
     ):
         submitted = submit_request(cluster, request, name, priority)
         if not mine:
             err.print("the workers of another `nnlite run` do the work", highlight=False)
-            watching.watch(cluster.engine, submitted.name)
-        elif not _ended(cluster, submitted.name):
-            with _supervisor(cluster, converters) as supervisor:
-                watching.watch(cluster.engine, submitted.name, lambda: _check(supervisor, cluster))
+            _watch(cluster, submitted.name, environment)
+        elif not _ended(cluster, submitted.name, environment):
+            with _supervisor(cluster, converters, checks=environment is not None) as supervisor:
+                _watch(cluster, submitted.name, environment, lambda: _check(supervisor, cluster))
         _show(cluster, submitted.name)
 
 
-def _ended(cluster: Session, name: str) -> bool:
+def _ended(cluster: Session, name: str, environment: RuntimeEnvironment | None) -> bool:
     (progress,) = queries.campaigns(cluster.engine, name)
-    return progress.ended
+    checked = environment is None or not pending(cluster.engine, name, environment.version)
+    return progress.ended and checked
 
 
-def _supervisor(cluster: Session, converters: int) -> Supervisor:
+def _watch(
+    cluster: Session,
+    name: str,
+    environment: RuntimeEnvironment | None,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> None:
+    """Watch the campaign to its end, and then the checks of its artifacts, where these are made."""
+    progress = watching.watch(cluster.engine, name, while_waiting)
+    if environment is not None and progress.state != CampaignState.CANCELLED:
+        watching.watch_checks(cluster.engine, name, environment.version, while_waiting)
+
+
+def _supervisor(cluster: Session, converters: int, *, checks: bool) -> Supervisor:
     nnlite = [sys.executable, "-m", "nnlite.cli"]
     programs = {
         "convert": ["worker", "convert", "--concurrency", str(converters)],
         "benchmark": ["worker", "benchmark", "--device", "host"],
         "beat": ["beat"],
+        **({"check": ["worker", "check"]} if checks else {}),
     }
     port = cluster.settings.metrics.port
     workers = [
@@ -127,6 +147,7 @@ def _show(cluster: Session, name: str) -> None:
     """Print the table of results, below it every failure, and where everything is."""
     (progress,) = queries.campaigns(cluster.engine, name)
     print_results(queries.latencies(cluster.engine, name), title="Results")
+    print_checks(queries.runtime_checks(cluster.engine, name))
     if failed := queries.failures(cluster.engine, name):
         shown = [presentation.failure_row(row) for row in failed]
         print_table(shown, presentation.failure_columns(shown), title="Without a result")

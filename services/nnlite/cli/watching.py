@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from nnlite.cli.output import err
 from nnlite.cli.presentation import duration
 from nnlite.results.queries import Progress, Row, campaigns, running
+from nnlite.results.runtime_checks import pending
 
 _INTERVAL_S = 1.0
 #: The rate is that of the last this many seconds.
@@ -76,6 +77,31 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
                 said = counts
             if progress is not None and progress.ended:
                 return progress
+            while_waiting()
+            time.sleep(_INTERVAL_S)
+
+
+def watch_checks(
+    engine: Engine, name: str, runtime_version: str, while_waiting: Callable[[], None] = lambda: None
+) -> None:
+    """Wait until every artifact of campaign `name` is checked, for whoever runs the worker that does it.
+
+    What pauses, because its file or the runtime is not to be had, is not waited for: a check only informs.
+    """
+    said = None
+    with err.status("") as status:
+        while True:
+            try:
+                left = pending(engine, name, runtime_version)
+            except DBAPIError:
+                left = None
+            if left == 0:
+                return
+            line = f"{name}: {left or 'all'} artifacts to be tried with TensorFlow Lite {runtime_version}"
+            status.update(line)
+            if said is None and not err.is_terminal:
+                err.print(line, highlight=False)
+                said = line
             while_waiting()
             time.sleep(_INTERVAL_S)
 

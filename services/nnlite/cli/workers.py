@@ -20,6 +20,7 @@ from nnlite.failures import NnliteError
 from nnlite.local import servers
 from nnlite.queue.health import sign_of_life
 from nnlite.queue.reaper import Reaper
+from nnlite.runtime_environment import needed_environment
 from nnlite.settings import PREFIX, load_settings
 
 log = structlog.get_logger()
@@ -80,6 +81,21 @@ def benchmark(
     arguments = ["--device", named.text, "--pool", named.pool, "--name", name or named.worker_name]
     extra = "host" if named.on_host else "benchmark"
     _become("nnlite_benchmark", arguments, dict(os.environ), extra=extra)
+
+
+@worker.command()
+def check(
+    name: Annotated[str, typer.Option(help="Unique among the workers of this host.")] = "check",
+) -> None:
+    """Try artifacts with the version of TensorFlow Lite that phones have; what it finds only informs.
+
+    NNLITE_RUNTIME_CHECK__ENVIRONMENT names the virtual environment that has it; `make runtime-check` makes
+    one. `nnlite run` starts this worker too where that is set.
+
+    SIGTERM and Ctrl-C stop it in order.
+    """
+    needed_environment(load_settings())
+    _become("nnlite_benchmark.runtime_check", ["--name", name], dict(os.environ))
 
 
 @app.command()
@@ -177,7 +193,9 @@ def _quoted(url: str) -> str:
     return url.replace("\\", "\\\\").replace("'", "\\'").replace("${", "$%7B")
 
 
-def _become(module: str, arguments: list[str], environment: dict[str, str], *, extra: str) -> NoReturn:
+def _become(
+    module: str, arguments: list[str], environment: dict[str, str], *, extra: str | None = None
+) -> NoReturn:
     """Become the worker: services never import it, and its environment counts from its first line on.
 
     Raises:
@@ -186,7 +204,9 @@ def _become(module: str, arguments: list[str], environment: dict[str, str], *, e
     load_settings()  # a wrong setting is said here, not in a log
     from importlib.util import find_spec
 
-    needed = {"convert": "litert_torch", "host": "ai_edge_litert", "benchmark": "adbutils"}[extra]
+    needed = {"convert": "litert_torch", "host": "ai_edge_litert", "benchmark": "adbutils", None: module}[
+        extra
+    ]
     if find_spec(module) is None or find_spec(needed) is None:
         raise NnliteError(
             f"{needed} is not installed here; install the worker: pip install 'nnlite[{extra}]'"

@@ -102,6 +102,29 @@ ORDER BY campaign, model, precision, pool, backend
     return rows
 
 
+def runtime_checks(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
+    """Return one row per artifact and version of the phones' runtime that it was tried with.
+
+    Arguments as for `latencies`.
+    """
+    return _rows(
+        engine,
+        """
+SELECT DISTINCT c.name AS campaign, m.name AS model, a.precision, k.runtime_version,
+       coalesce(k.verdict, k.state) AS runtime_check, k.operator, k.operator_version, k.reason, k.attempt
+FROM runtime_check k
+JOIN artifact a ON a.sha256 = k.artifact_sha256
+JOIN conversion v ON v.identity = a.identity AND v.state <> 'left_out'
+JOIN campaign c ON c.id = v.campaign_id AND a.precision = ANY(c.precisions)
+JOIN model m ON m.id = v.model_id
+WHERE (CAST(:campaign AS text) IS NULL OR c.name = :campaign)
+  AND (CAST(:model AS text) IS NULL OR m.name LIKE :model)
+ORDER BY runtime_version, campaign, model, precision
+""",
+        {"campaign": campaign, "model": _like(model)},
+    )
+
+
 def reports(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
     """Return the enriched report of every benchmark that has one; arguments as for `latencies`."""
     rows = _rows(

@@ -3,6 +3,7 @@
 import pytest
 
 from nnlite.cli import presentation
+from nnlite.cli.campaigns import print_checks
 from nnlite.results.queries import Progress
 
 MEASUREMENT = {
@@ -30,6 +31,8 @@ MEASUREMENT = {
     "delegated_nodes": 26,
     "total_nodes": 26,
     "error": None,
+    "runtime_version": None,
+    "runtime_check": None,
 }
 COUNTS = dict.fromkeys(Progress.__dataclass_fields__, 0)
 
@@ -60,6 +63,7 @@ def test_a_measurement_is_one_line_in_peoples_units():
         "verdict": "valid",
         "accuracy": None,
         "efficiency": None,
+        "runtime": None,
         "reasons": "",
     }
 
@@ -92,6 +96,36 @@ def test_columns_that_are_equal_everywhere_are_not_shown():
 def test_reasons_have_a_column_where_there_are_any():
     assert "reasons" not in presentation.result_columns([row()])
     assert presentation.result_columns([row(), row(reasons=["spread"])])[-1] == "reasons"
+
+
+def test_what_the_runtime_of_phones_says_has_a_column_where_it_was_asked():
+    assert "runtime" not in presentation.result_columns([row()])
+    checked = row(runtime_version="2.16.2", runtime_check="refused")
+    assert checked["runtime"] == "2.16.2 refused"
+    assert presentation.result_columns([row(), checked])[-1] == "runtime"
+
+
+def test_a_check_is_told_unless_it_is_accepted_or_still_to_be_made(capsys):
+    made = {
+        "precision": "int8",
+        "runtime_version": "2.16.2",
+        "operator": "CONV_2D",
+        "reason": "old\nand more",
+    }
+    states = (("accepted", None), ("accepted", None), ("different", None), ("queued", None), ("refused", 99))
+    print_checks(
+        [
+            made | {"model": f"Model{number}", "runtime_check": state, "operator_version": version}
+            for number, (state, version) in enumerate(states)
+        ]
+    )
+    said = capsys.readouterr()
+    assert "TensorFlow Lite 2.16.2: 2 accepted, 1 different, 1 queued, 1 refused" in said.err
+    shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.out.splitlines()]
+    assert [cells for cells in shown if cells] == [
+        ["Model2", "int8", "different", "CONV_2D", "old"],
+        ["Model4", "int8", "refused", "CONV_2D v99", "old"],
+    ]
 
 
 def test_nothing_measured_has_columns_still():

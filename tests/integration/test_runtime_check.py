@@ -1,0 +1,290 @@
+"""Artifacts are checked once each with the phones' runtime, whatever happens to those who check."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from android_app.runtime_match import ENVIRONMENT
+from android_app.test_runtime_match import too_new
+from integration.canned import finish_benchmark, finish_conversion, stored_canary
+from integration.conftest import Cluster
+from integration.local.observing import eventually
+from nnlite.artifacts import ArtifactStore
+from nnlite.queue.leases import RightLostError
+from nnlite.queue.owner import start_time
+from nnlite.quiet import Cores, QuietMode
+from nnlite.results import queries, runtime_checks
+from nnlite.results.runtime_checks import CheckClaim, Checked
+from nnlite.runtime_environment import needed_environment
+from nnlite.settings import RuntimeCheckSettings
+from nnlite.vocabulary import RuntimeVerdict
+from nnlite_benchmark import canary
+from nnlite_benchmark.runtime_check.checker import Checker
+from nnlite_benchmark.runtime_check.process import (
+    Answer,
+    RuntimeDiedError,
+    RuntimeProcess,
+    RuntimeUnusableError,
+)
+
+__all__ = ["too_new"]
+NODE = "check@here"
+VERSION = "2.16.2"
+
+
+class ToyRuntime:
+    """Answers what the test wants."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | BaseException = Answer(refusal="no")
+        self.asked = 0
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def run(self, _artifact: Path, _inputs: Any, _folder: Path, tick: Callable[[], bool]) -> Answer:
+        self.asked += 1
+        self.meanwhile()
+        tick()
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(str(tmp_path / "artifacts"), tmp_path / "scratch")
+
+
+@pytest.fixture
+def runtime() -> ToyRuntime:
+    return ToyRuntime()
+
+
+@pytest.fixture
+def checker(cluster: Cluster, store: ArtifactStore, runtime: ToyRuntime) -> Checker:
+    return Checker(
+        engine=cluster.engine,
+        store=store,
+        runtime=runtime,
+        runtime_version=VERSION,
+        settings=cluster.settings,
+        cores=Cores(mode=QuietMode.CORES_APART, measuring=(0,), converting=(0,)),
+        node=NODE,
+        stop=threading.Event(),
+    )
+
+
+@pytest.fixture
+def add(cluster: Cluster, store: ArtifactStore) -> Callable[..., uuid.UUID]:
+    """Convert a model: the canary is its artifact, unless another file or other columns are named."""
+
+    def added(model: str, file: Path = canary.MODEL_FILE, **changes: Any) -> uuid.UUID:
+        row = cluster.conversion(cluster.submit(model, name=model).id)["id"]
+        finish_conversion(cluster, row, **(stored_canary(store, file) | changes))
+        return row
+
+    return added
+
+
+def claim(cluster: Cluster, version: str = VERSION, node: str = NODE) -> CheckClaim | None:
+    return runtime_checks.claim(cluster.engine, version, node, 30)
+
+
+def checked_by(checker: Checker) -> int:
+    """Let the worker check all that there is to check now, and return how many attempts that took."""
+    attempts = 0
+    while (claimed := runtime_checks.claim(checker.engine, VERSION, NODE, 30)) is not None:
+        checker.check(claimed)
+        attempts += 1
+    return attempts
+
+
+def rows(cluster: Cluster) -> list[dict[str, Any]]:
+    return cluster.rows("SELECT * FROM runtime_check ORDER BY created_at")
+
+
+def test_the_runtime_of_phones_accepts_refuses_and_differs(cluster, checker, add, too_new, tmp_path):
+    wrong = tmp_path / "wrong"
+    wrong.write_bytes(bytes(canary.EXPECTED_FILE.stat().st_size))
+    add("right")
+    add("new", too_new[0])
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(canary.MODEL_FILE.read_bytes() + b"\0" * 16)
+    add("wrong", copy, reference_outputs=[checker.store.put(wrong, ".bin")])
+    bounds = RuntimeCheckSettings(environment=ENVIRONMENT)
+    settings = cluster.settings.model_copy(update={"runtime_check": bounds})
+    with RuntimeProcess(needed_environment(settings), tmp_path / "log", bounds) as runtime:
+        checker.runtime = runtime
+        assert checked_by(checker) == 3
+
+    found = {row["model"]: row for row in queries.runtime_checks(cluster.engine)}
+    assert {model: row["runtime_check"] for model, row in found.items()} == {
+        "right": "accepted",
+        "new": "refused",
+        "wrong": "different",
+    }
+    assert (found["new"]["operator"], found["new"]["operator_version"]) == ("RESIZE_BILINEAR", 99)
+    assert "range of the expected output" in found["wrong"]["reason"]
+    assert checked_by(checker) == 0, "nothing is checked twice"
+
+
+def test_equal_files_are_checked_once_and_every_version_of_the_runtime_checks_them(
+    cluster, checker, runtime, add
+):
+    add("one")
+    add("two", cache_key="another model with the very same file")
+    assert checked_by(checker) == runtime.asked == 1
+    assert {row["model"] for row in queries.runtime_checks(cluster.engine)} == {"one", "two"}
+    assert claim(cluster, "2.17.0") is not None
+    assert len(rows(cluster)) == 2
+
+
+def test_two_workers_never_check_the_same(cluster, add, tmp_path):
+    for number in range(2):
+        file = tmp_path / f"{number}.tflite"
+        file.write_bytes(canary.MODEL_FILE.read_bytes() + bytes([number]))
+        add(f"model-{number}", file)
+    first, second = claim(cluster), claim(cluster, node="check@there")
+    assert first.artifact_sha256 != second.artifact_sha256
+    assert claim(cluster) is None
+
+
+def test_what_crashes_the_runtime_is_tried_three_times_and_rests_with_the_reason(
+    cluster, checker, runtime, add
+):
+    add("crasher")
+    runtime.answer = RuntimeDiedError("the runtime was ended by SIGSEGV")
+    assert checked_by(checker) == 3
+    (row,) = rows(cluster)
+    assert (row["state"], row["strikes"], row["failure_class"], row["verdict"]) == (
+        "quarantined", 3, "device", None,
+    )  # fmt: skip
+    (shown,) = queries.runtime_checks(cluster.engine)
+    assert (shown["runtime_check"], shown["reason"]) == ("quarantined", "the runtime was ended by SIGSEGV")
+
+
+def test_a_worker_that_vanishes_costs_a_loss_and_ten_of_them_the_check(cluster, checker, runtime, add):
+    add("one")
+    claimed = claim(cluster)
+    assert claim(cluster) is None, "it is leased"
+    assert runtime_checks.give_back_of_node(cluster.engine, "check@there") == 0
+    assert runtime_checks.give_back_of_node(cluster.engine, NODE) == 1
+    again = claim(cluster)
+    assert (again.attempt, again.losses) == (claimed.attempt + 1, 1)
+    with pytest.raises(RightLostError):
+        runtime_checks.finish(cluster.engine, claimed, Checked(verdict=RuntimeVerdict.ACCEPTED))
+    with pytest.raises(RightLostError):
+        runtime_checks.renew(cluster.engine, claimed, 30)
+    checker.check(replace(again, losses=10))
+    (row,) = rows(cluster)
+    assert (row["state"], runtime.asked) == ("quarantined", 0)
+
+
+def test_a_check_whose_right_is_lost_writes_nothing(cluster, checker, runtime, add):
+    add("one")
+    runtime.meanwhile = lambda: cluster.change("UPDATE runtime_check SET attempt = attempt + 1")
+    checker.check(claim(cluster))
+    (row,) = rows(cluster)
+    assert (row["state"], row["verdict"]) == ("running", None)
+
+
+def test_a_worker_that_is_stopped_gives_its_check_back_at_once(cluster, checker, runtime, add):
+    add("one")
+    runtime.meanwhile = checker.stop.set
+    checker.check(claim(cluster))
+    (row,) = rows(cluster)
+    assert (row["state"], row["strikes"], row["losses"]) == ("queued", 0, 0)
+    assert claim(cluster) is not None
+
+
+@pytest.mark.parametrize("away", ["the store", "the environment"])
+def test_what_is_not_the_files_fault_pauses_and_is_not_waited_for(cluster, checker, runtime, add, away):
+    add("one")
+    assert runtime_checks.pending(cluster.engine, "one", VERSION) == 1
+    if away == "the store":
+        (artifact,) = cluster.rows("SELECT path FROM artifact")
+        checker.store.discard(artifact["path"])
+    else:
+        runtime.answer = RuntimeUnusableError("no TensorFlow")
+    checker.check(claim(cluster))
+    (row,) = rows(cluster)
+    assert (row["state"], row["failure_class"], row["strikes"]) == ("queued", "infrastructure", 0)
+    assert runtime_checks.pending(cluster.engine, "one", VERSION) == 0
+    assert claim(cluster) is None
+
+
+def test_measurements_show_what_the_runtime_says(cluster, checker, runtime, add):
+    add("one")
+    runtime.answer = Answer(refusal="Encountered unresolved custom op: Foo.")
+    (benchmark,) = cluster.rows("SELECT id FROM benchmark")
+    finish_benchmark(cluster, benchmark["id"])
+    before, *_ = queries.latencies(cluster.engine)
+    checked_by(checker)
+    after, *_ = queries.latencies(cluster.engine)
+    shown = [(row["runtime_version"], row["runtime_check"], row["verdict"]) for row in (before, after)]
+    assert shown == [(None, None, "valid"), (VERSION, "refused", "valid")]
+
+
+#: An environment in which the first artifact hangs and the second is refused.
+PYTHON = """#!/bin/sh
+[ "$2" = -c ] && echo 2.16.99 && exit
+exec {python} -c "
+import os, pathlib, runpy, sys, time, types
+note = pathlib.Path('{note}')
+def interpreter(**_):
+    if note.exists():
+        raise ValueError('Encountered unresolved custom op: Foo.')
+    note.with_suffix('.new').write_text(str(os.getpid()))
+    note.with_suffix('.new').rename(note)
+    time.sleep(600)
+sys.modules['tensorflow'] = types.SimpleNamespace(
+    __version__='2.16.99', lite=types.SimpleNamespace(Interpreter=interpreter))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')" "$3" "$4"
+"""
+
+
+def test_a_worker_that_is_killed_leaves_no_process_and_its_successor_does_the_rest(cluster, add, tmp_path):
+    note, python = tmp_path / "note", tmp_path / "environment" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(PYTHON.format(python=sys.executable, note=note))
+    python.chmod(0o755)
+    add("one")
+    environment = os.environ | {
+        "NNLITE_HOME": str(tmp_path),
+        "NNLITE_DATABASE_URL": cluster.settings.database_url,
+        "NNLITE_BROKER_URL": cluster.settings.broker_url,
+        "NNLITE_RUNTIME_CHECK__ENVIRONMENT": str(python.parents[1]),
+        "NNLITE_RUNTIME_CHECK__POLL_S": "0.05",
+    }
+
+    def start() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "nnlite_benchmark.runtime_check", "--name", "check"]
+        return subprocess.Popen(command, env=environment, cwd=tmp_path)
+
+    worker = start()
+    try:
+        eventually(note.exists, "the first check runs")
+        worker.kill()
+        worker.wait()
+        eventually(lambda: start_time(int(note.read_text())) is None, "what ran the artifact is gone too")
+        worker = start()
+        eventually(lambda: rows(cluster)[0]["state"] == "done", "the check is made")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(20) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+    (row,) = rows(cluster)
+    assert (row["verdict"], row["operator"], row["attempt"], row["losses"]) == ("refused", "Foo", 2, 1)

@@ -1,0 +1,174 @@
+"""The runtime's process is bounded, held and ended; a module of the tests' own stands in for TensorFlow."""
+
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnlite.runtime_environment import RuntimeEnvironment, needed_environment, runtime_environment
+from nnlite.settings import RuntimeCheckSettings, Settings, SettingsError
+from nnlite_benchmark.runtime_check import process
+from nnlite_benchmark.runtime_check.process import (
+    Answer,
+    RuntimeDiedError,
+    RuntimeProcess,
+    RuntimeUnusableError,
+)
+
+#: Does in the fork what the artifact's text says.
+TENSORFLOW = """
+import os, time, types
+__version__ = "2.16.99"
+print("noise on stdout", flush=True)
+class Interpreter:
+    def __init__(self, model_path, num_threads):
+        exec(open(model_path).read(), globals())
+lite = types.SimpleNamespace(Interpreter=Interpreter)
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> RuntimeEnvironment:
+    """A Python that finds the tests' TensorFlow."""
+    (tmp_path / "tensorflow.py").write_text(TENSORFLOW)
+    python = tmp_path / "python"
+    # -I leaves out PYTHONPATH and the current folder: the path is given to the runner itself.
+    python.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c \"import sys, runpy; sys.path.insert(0, '{tmp_path}'); "
+        'sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name=\'__main__\')" "$3" "$4"\n'
+    )
+    python.chmod(0o755)
+    return RuntimeEnvironment(python=python, version="2.16.99")
+
+
+@pytest.fixture
+def run(environment, tmp_path):
+    """Run an artifact that is Python code."""
+    bounds = RuntimeCheckSettings(timeout_s=20, memory_limit_mb=64)
+    with RuntimeProcess(environment, tmp_path / "log", bounds) as runtime:
+
+        def one(code: str, bounds: RuntimeCheckSettings = bounds, tick=lambda: True) -> Answer:
+            runtime._bounds = bounds
+            artifact = tmp_path / "artifact"
+            artifact.write_text(code)
+            return runtime.run(artifact, [], tmp_path, tick)
+
+        yield one
+
+
+def test_an_artifact_that_kills_its_fork_leaves_the_process_to_the_next(run):
+    pid = run("raise ValueError(str(os.getppid()))").refusal
+    for code, end in (
+        ("os.abort()", "was ended by SIGABRT"),
+        ("os._exit(3)", "exited with status 3"),
+        ("os.kill(os.getpid(), 9)", "was ended by SIGKILL"),
+        ("raise KeyError('not the runtime speaking')", "exited with status 1"),
+    ):
+        with pytest.raises(RuntimeDiedError, match=end):
+            run(code)
+    assert run("raise ValueError(str(os.getppid()))").refusal == pid != str(os.getpid())
+
+
+def test_memory_beyond_the_limit_is_the_forks_end_and_not_the_machines(run):
+    with pytest.raises(RuntimeDiedError, match="exited with status 1"):
+        run("held = bytearray(256 << 20)")
+
+
+def test_an_artifact_that_hangs_is_ended_with_its_process_and_the_next_gets_another(run):
+    pid = run("raise ValueError(str(os.getppid()))").refusal
+    with pytest.raises(RuntimeDiedError, match=r"did not run the artifact within 0\.2 s"):
+        run("time.sleep(600)", RuntimeCheckSettings(timeout_s=0.2))
+    assert is_gone(pid)
+    assert run("raise ValueError(str(os.getppid()))").refusal not in {None, pid}
+
+
+def test_what_a_tick_raises_ends_the_process_and_its_fork(run, tmp_path):
+    note = tmp_path / "note"
+
+    def tick() -> bool:
+        if note.exists():
+            raise InterruptedError
+        return True
+
+    with pytest.raises(InterruptedError):
+        run(f"{noting(note)}; time.sleep(600)", tick=tick)
+    assert is_gone(note.read_text())
+
+
+def test_time_on_hold_does_not_count_and_nothing_runs_meanwhile(run, tmp_path, monkeypatch):
+    note, states, now_s = tmp_path / "note", [], [0.0]
+
+    def tick() -> bool:
+        if note.exists() and len(states) < 3:
+            stat = Path(f"/proc/{note.read_text()}/stat").read_text()
+            states.append(stat.rpartition(")")[2].split()[0])
+        return len(states) in {0, 3}
+
+    def clock() -> float:
+        now_s[0] += 0.0 if len(states) in {0, 3} else 1000.0
+        return now_s[0]
+
+    monkeypatch.setattr(process.time, "monotonic", clock)
+    code = f"{noting(note)}\nfor _ in range(500): time.sleep(0.001)\nraise ValueError('went on')"
+    assert run(code, tick=tick).refusal == "went on"
+    assert states[1:] == ["T", "T"]
+    assert now_s[0] > 1000
+
+
+def test_the_process_ends_with_its_worker(environment, tmp_path):
+    reading, writing = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        (tmp_path / "artifact").write_text("raise ValueError(str(os.getppid()))")
+        runtime = RuntimeProcess(environment, tmp_path / "log", RuntimeCheckSettings())
+        os.write(writing, str(runtime.run(tmp_path / "artifact", [], tmp_path).refusal).encode())
+        signal.pause()
+    os.close(writing)
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        pid = pipe.read(100).decode()
+    os.kill(worker, signal.SIGKILL)
+    os.waitpid(worker, 0)
+    assert is_gone(pid)
+
+
+def test_an_environment_that_does_not_start_is_not_the_artifacts_fault(tmp_path):
+    broken = RuntimeEnvironment(python=Path(sys.executable), version="2.16.99")  # without TensorFlow
+    with (
+        RuntimeProcess(broken, tmp_path / "log", RuntimeCheckSettings()) as runtime,
+        pytest.raises(RuntimeUnusableError, match="No module named 'tensorflow'"),
+    ):
+        runtime.run(tmp_path / "artifact", [], tmp_path)
+
+
+def test_a_setting_that_names_no_environment_is_one_clear_line(tmp_path):
+    assert runtime_environment(settings(None)) is None
+    with pytest.raises(SettingsError, match="is not set; make an environment with `make runtime-check`"):
+        needed_environment(settings(None))
+    with pytest.raises(SettingsError, match=rf"NNLITE_RUNTIME_CHECK__ENVIRONMENT={tmp_path}: .*does not run"):
+        runtime_environment(settings(tmp_path))
+    with pytest.raises(SettingsError, match="TensorFlow is not installed in it"):
+        runtime_environment(settings(Path(sys.prefix)))
+
+
+def noting(file: Path) -> str:
+    """Code that leaves the number of its process in `file`."""
+    return f"open('{file}.new', 'w').write(str(os.getpid())); os.rename('{file}.new', '{file}')"
+
+
+def is_gone(pid: str | None) -> bool:
+    """Whether a process ends, or has."""
+    assert pid is not None
+    try:
+        descriptor = os.pidfd_open(int(pid))
+    except ProcessLookupError:
+        return True
+    ended, _, _ = select.select([descriptor], [], [], 20)
+    os.close(descriptor)
+    return bool(ended)
+
+
+def settings(environment: Path | None) -> Settings:
+    return Settings(runtime_check=RuntimeCheckSettings(environment=environment), _env_file=None)

@@ -1,0 +1,1 @@
+"""Does the version of TensorFlow Lite that phones have run what was converted, and compute the same?"""

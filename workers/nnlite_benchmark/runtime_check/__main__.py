@@ -1,0 +1,83 @@
+"""`python -m nnlite_benchmark.runtime_check`: a check worker. `nnlite worker check` starts it."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from nnlite.artifacts import open_store
+from nnlite.local import Endpoints
+from nnlite.queue.health import Pulse
+from nnlite.queue.worker import EXIT_FAULT, default_node, run_process
+from nnlite.quiet import choose_cores
+from nnlite.results import runtime_checks
+from nnlite.results.database import check_schema, engine_for
+from nnlite.runtime_environment import needed_environment
+from nnlite.settings import Settings
+from nnlite_benchmark.runtime_check.checker import Checker
+from nnlite_benchmark.runtime_check.process import RuntimeProcess
+
+log = structlog.get_logger()
+
+
+def main() -> int:
+    """Run a check worker until it is stopped; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="nnlite worker check")
+    parser.add_argument("--name", required=True)
+    arguments = parser.parse_args()
+    stop = threading.Event()
+    return run_process(lambda settings, endpoints: _run(settings, endpoints, arguments.name, stop))
+
+
+def _run(settings: Settings, endpoints: Endpoints, name: str, stop: threading.Event) -> int:
+    _stop_on_signals(stop, settings.queue.stop_timeout_s)
+    environment = needed_environment(settings)
+    node = default_node(name)
+    engine = engine_for(endpoints.database_url, settings.database_timeout_s)
+    check_schema(engine)
+    if given_back := runtime_checks.give_back_of_node(engine, node):
+        log.warning("checks of an earlier instance are given back", rows=given_back)
+    store = open_store(settings)
+    store.check()
+    cores = choose_cores(settings.measurement.cores)
+    os.sched_setaffinity(0, cores.converting)
+    with (
+        Pulse(settings.health_file),
+        tempfile.TemporaryDirectory(prefix="nnlite-runtime-") as folder,
+        RuntimeProcess(environment, Path(folder) / "log", settings.runtime_check) as runtime,
+    ):
+        log.info("ready", node=node, runtime_version=environment.version)
+        Checker(
+            engine=engine,
+            store=store,
+            runtime=runtime,
+            runtime_version=environment.version,
+            settings=settings,
+            cores=cores,
+            node=node,
+            stop=stop,
+        ).work()
+    engine.dispose()
+    return os.EX_OK
+
+
+def _stop_on_signals(stop: threading.Event, stop_timeout_s: float) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(EXIT_FAULT)
+        stop.set()
+        signal.alarm(max(1, round(stop_timeout_s)))
+
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""The runtime's process, from outside: started when needed, held, bounded, and ended whatever happens.
+
+It imports TensorFlow, which takes seconds, once and for many artifacts. What it says is checked; what it does
+not say in time ends it, with everything that it started, and the next artifact gets a new one.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nnlite.failures import NnliteError
+from nnlite.runtime_environment import RuntimeEnvironment
+from nnlite.settings import RuntimeCheckSettings
+
+RUNNER: Final = Path(__file__).with_name("runner.py")
+#: Between two calls of `tick`, seconds.
+TICK_S: Final = 0.1
+#: Until TensorFlow is imported, seconds.
+START_TIMEOUT_S: Final = 120.0
+KILL_TIMEOUT_S: Final = 10.0
+MAX_LINE_BYTES: Final = 1 << 20
+LOG_TAIL_BYTES: Final = 2000
+#: The only variables of the worker's environment that the process gets: no credentials.
+PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG", "TMPDIR")
+
+#: Whether the process may run now; called ten times a second, may raise.
+Tick = Callable[[], bool]
+
+
+class RuntimeDiedError(Exception):
+    """The runtime's process, or the fork with the artifact, died, hung or spoke nonsense; says which."""
+
+
+class RuntimeUnusableError(NnliteError):
+    """The runtime's process does not even start: its environment is at fault, not an artifact."""
+
+
+class Output(BaseModel):
+    """One output tensor, in a file of the request's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(pattern=r"^output_\d+\.raw$")
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Answer(BaseModel):
+    """What became of one artifact: outputs, a refusal, or the fork's end (a signal's number is negative)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str | None = None
+    outputs: tuple[Output, ...] = ()
+    refusal: str | None = None
+    died: int | None = None
+
+
+class RuntimeProcess:
+    """TensorFlow Lite in its own environment; a context, which ends it.
+
+    Args:
+        environment: where it is.
+        log: the file that it writes to; kept small.
+        bounds: of one artifact: time without the time on hold, memory beside TensorFlow.
+    """
+
+    def __init__(self, environment: RuntimeEnvironment, log: Path, bounds: RuntimeCheckSettings) -> None:
+        self._environment = environment
+        self._log = log
+        self._bounds = bounds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, artifact: Path, inputs: Sequence[Path], folder: Path, tick: Tick = lambda: True) -> Answer:
+        """Run one artifact; `folder` gets its outputs.
+
+        Args:
+            inputs: one raw little-endian file for each, in the artifact's order.
+            tick: False holds the process, all of it, until it returns True.
+
+        Raises:
+            RuntimeDiedError: it died, or did not answer in time.
+            RuntimeUnusableError: it does not start.
+            BaseException: what `tick` raises; the process is ended then.
+        """
+        request = {
+            "artifact": str(artifact.resolve()),
+            "inputs": [str(file.resolve()) for file in inputs],
+            "folder": str(folder.resolve()),
+            "memory_limit_mb": self._bounds.memory_limit_mb,
+        }
+        try:
+            if self._process is None:
+                self._start(tick)
+            self._send(request)
+            answer = self._answer(tick, self._bounds.timeout_s, "run the artifact")
+        except BaseException:
+            self.close()
+            raise
+        if answer.died is not None:
+            raise RuntimeDiedError(f"the runtime {_how_it_ended(answer.died)}")
+        return answer
+
+    def close(self) -> None:
+        """End the process and what it started; the next artifact starts another."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=KILL_TIMEOUT_S)
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):  # what it did not read is lost with it
+                pipe.close()  # type: ignore[union-attr]  # both were asked for
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self, tick: Tick) -> None:
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    [self._environment.python, "-I", "-B", RUNNER, str(os.getpid())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+                    process_group=0,
+                )
+            self._answer(tick, START_TIMEOUT_S, "import TensorFlow")
+        except (OSError, RuntimeDiedError) as error:
+            raise RuntimeUnusableError(f"{self._environment.python} cannot be used: {error}") from error
+
+    def _send(self, request: dict[str, Any]) -> None:
+        assert self._process is not None and self._process.stdin is not None  # noqa: S101
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise self._dead() from error
+
+    def _answer(self, tick: Tick, timeout_s: float, task: str) -> Answer:
+        """Return the next line; time on hold does not count."""
+        assert self._process is not None and self._process.stdout is not None  # noqa: S101
+        pipe = self._process.stdout.fileno()
+        line, left_s, held = b"", timeout_s, False
+        while not line.endswith(b"\n"):
+            if (hold := not tick()) is not held:
+                os.killpg(self._process.pid, signal.SIGSTOP if hold else signal.SIGCONT)
+                held = hold
+            since_s = time.monotonic()
+            readable, _, _ = select.select([pipe], [], [], TICK_S)
+            left_s -= 0.0 if held else time.monotonic() - since_s
+            if readable:
+                chunk = os.read(pipe, 65536)
+                line += chunk
+                if not chunk:
+                    raise self._dead()
+                if len(line) > MAX_LINE_BYTES:
+                    raise RuntimeDiedError("the runtime's process writes without end")
+            elif left_s <= 0:
+                raise RuntimeDiedError(f"the runtime did not {task} within {timeout_s:g} s{self._log_tail()}")
+        try:
+            return Answer.model_validate_json(line)
+        except ValidationError as error:
+            raise RuntimeDiedError(f"the runtime's process writes nonsense: {line[:80]!r}") from error
+
+    def _dead(self) -> RuntimeDiedError:
+        assert self._process is not None  # noqa: S101
+        code = self._process.wait(timeout=KILL_TIMEOUT_S)
+        return RuntimeDiedError(f"the runtime's process {_how_it_ended(code)}{self._log_tail()}")
+
+    def _log_tail(self) -> str:
+        tail = self._log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        return f": {tail}" if tail else ""
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"exited with status {code}"
+    name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+    return f"was ended by {name}"

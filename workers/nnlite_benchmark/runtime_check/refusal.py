@@ -1,0 +1,29 @@
+"""Which operator a runtime refuses, and which version of it, in the runtime's own words.
+
+The words are those of TensorFlow 2.16.2 (tensorflow/lite/core/api/op_resolver.cc and
+tensorflow/lite/core/subgraph.cc, https://github.com/tensorflow/tensorflow/tree/v2.16.2), read in its library.
+"""
+
+import re
+from typing import Final
+
+_NAMED: Final = (
+    re.compile(r"for builtin opcode '(?P<operator>\w+)' version '(?P<version>\d+)'"),
+    re.compile(r"unresolved custom op: (?P<operator>[^\s.]+)"),
+    re.compile(r"Op (?P<operator>builtin_code) out of range: (?P<code>\d+)"),
+    re.compile(r"Node number \d+ \((?P<operator>\w+)\) "),
+)
+
+
+def refused_operator(message: str) -> tuple[str | None, int | None]:
+    """Return the operator that `message` blames and its version, as far as it names them.
+
+    An operator that the runtime does not know at all has a number only: `builtin_code 207`.
+    """
+    for pattern in _NAMED:
+        if found := pattern.search(message):
+            named = found.groupdict()
+            operator = " ".join(filter(None, (named["operator"], named.get("code"))))
+            version = named.get("version")
+            return operator, int(version) if version else None
+    return None, None
