@@ -1,8 +1,8 @@
 """Quiet: the machine's own conversions do not disturb a measurement on it.
 
 From four cores on conversions and measurements have cores of their own;
-below, they take turns through two `flock` files in `HOME/quiet`, which the
-kernel frees when a holder dies. `want` belongs to the one measurer of the
+below, they take turns through two `flock` files in one folder, which the
+kernel frees when a holder dies, in whatever container. `want` belongs to the one measurer of the
 machine, `busy` is shared by the conversions that run and exclusive to a
 measurement. Both sides poll, so nobody waits in the kernel without a deadline.
 """
@@ -12,20 +12,17 @@ import json
 import os
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final, Self
 
+from nnlite.cores import Cores
 from nnlite.failures import NnliteError
 from nnlite.results.report import QuietMode
-from nnlite.settings import SettingsError
 
-#: From this many logical processors on, cores are kept apart.
-CORES_TO_SPLIT: Final = 4
-TOPOLOGY: Final = Path("/sys/devices/system/cpu")
 #: Seconds between two tries at a lock.
 POLL_S: Final = 0.02
 #: Converters look at `want` every 100 ms; after this long each of them has looked.
@@ -34,86 +31,6 @@ NOTICE_S: Final = 0.5
 
 class Stopped(NnliteError):
     """The worker was told to stop while it waited or measured; what it had begun was undone."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cores:
-    """Which logical processors measure and which convert."""
-
-    mode: QuietMode
-    measuring: tuple[int, ...]
-    converting: tuple[int, ...]
-
-
-def choose_cores(
-    setting: str = "", available: Collection[int] | None = None, topology: Path = TOPOLOGY
-) -> Cores:
-    """Return the machine's cores for measuring and for converting; every process gets the same answer.
-
-    Whole physical cores are given, so that a conversion never shares one with
-    a measurement, which runs on one thread of each of its own.
-
-    Args:
-        setting: `settings.measurement.cores`, such as `2,3` or `4-7`; empty: the last half of the
-            machine's cores, where it has at least four.
-        available: the logical processors to choose from; default: those of this process.
-        topology: where Linux says which of them share a physical core.
-
-    Raises:
-        SettingsError: the setting names a core that this process may not use, or is no list of cores.
-    """
-    usable = sorted(available if available is not None else available_cores())
-    wanted = _parsed(setting)
-    if missing := [core for core in wanted if core not in usable]:
-        raise SettingsError(
-            f"NNLITE_MEASUREMENT__CORES={setting}: no core {missing[0]} here; use some of {_listed(usable)}"
-        )
-    units = _physical(usable, topology)
-    if wanted:
-        measuring_units = [unit for unit in units if set(unit) & set(wanted)]
-    else:
-        measuring_units = units[(len(units) + 1) // 2 :]
-        wanted = [unit[0] for unit in measuring_units]
-    converting = tuple(core for unit in units if unit not in measuring_units for core in unit)
-    if len(usable) < CORES_TO_SPLIT or not wanted or not converting:
-        turns = tuple(wanted) if setting.strip() else tuple(usable)
-        return Cores(mode=QuietMode.TURNS, measuring=turns, converting=tuple(usable))
-    return Cores(mode=QuietMode.CORES_APART, measuring=tuple(wanted), converting=converting)
-
-
-def available_cores() -> set[int]:
-    """Return the logical processors that this process may use; all, where the OS does not say."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
-
-
-def _physical(cores: list[int], topology: Path) -> list[tuple[int, ...]]:
-    """Group logical processors by the physical core that they share, in order."""
-    groups: dict[str, list[int]] = {}
-    for core in cores:
-        siblings = topology / f"cpu{core}/topology/thread_siblings_list"
-        try:
-            key = siblings.read_text().strip()
-        except OSError:
-            key = str(core)
-        groups.setdefault(key, []).append(core)
-    return [tuple(group) for group in groups.values()]
-
-
-def _parsed(setting: str) -> list[int]:
-    cores: set[int] = set()
-    try:
-        for part in filter(None, (piece.strip() for piece in setting.split(","))):
-            first, _, last = part.partition("-")
-            cores.update(range(int(first), int(last or first) + 1))
-    except ValueError as error:
-        raise SettingsError(f"NNLITE_MEASUREMENT__CORES={setting}: write cores as 2,3 or 4-7") from error
-    return sorted(cores)
-
-
-def _listed(cores: Collection[int]) -> str:
-    return ",".join(str(core) for core in cores)
 
 
 class Lock:
@@ -148,8 +65,8 @@ class Lock:
         os.close(self.fd)
 
 
-def _locks(home: Path) -> tuple[Lock, Lock]:
-    return Lock(home / "quiet" / "want"), Lock(home / "quiet" / "busy")
+def _locks(folder: Path) -> tuple[Lock, Lock]:
+    return Lock(folder / "want"), Lock(folder / "busy")
 
 
 class _Turn(Enum):
@@ -169,9 +86,9 @@ class ConverterTurn:
     gone. With cores apart every tick is `True` and no file is touched.
     """
 
-    def __init__(self, home: Path, cores: Cores) -> None:
-        """Args: `home` is `settings.home`; `cores` comes from `choose_cores`."""
-        self._locks = _locks(home) if cores.mode is QuietMode.TURNS else None
+    def __init__(self, folder: Path, cores: Cores) -> None:
+        """Args: `folder` is `settings.quiet`; `cores` comes from `cores_of`."""
+        self._locks = _locks(folder) if cores.mode is QuietMode.TURNS else None
         self._turn = _Turn.WAITING
 
     @property
@@ -247,12 +164,12 @@ class _Ledger:
 class Measurer:
     """A measurement's side of quiet. One per worker; not for use by two threads at once."""
 
-    def __init__(self, home: Path, cores: Cores, *, timeout_s: float, batch_s: float) -> None:
-        """Args: `timeout_s` and `batch_s` are `quiet_timeout_s` and `quiet_batch_s` of the settings."""
+    def __init__(self, folder: Path, cores: Cores, *, timeout_s: float, batch_s: float) -> None:
+        """Args: `folder` is `settings.quiet`; the others are `quiet_timeout_s` and `quiet_batch_s`."""
         self._mode = cores.mode
         self._timeout_s = timeout_s
         self._batch_s = batch_s
-        self._want, self._busy = _locks(home)
+        self._want, self._busy = _locks(folder)
 
     @property
     def fds(self) -> tuple[int, ...]:

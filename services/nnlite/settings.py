@@ -72,6 +72,9 @@ class ConversionSettings(Group):
     absolute_timeout_s: float = Field(1800, gt=0, description="wall clock with everything, seconds")
     memory_limit_mb: int = Field(8192, gt=0, description="resident memory of the process group, MiB")
     threads: int = Field(1, gt=0, description="threads of one conversion")
+    cores: str = Field(
+        "", description="cores to convert on, beside measurement.cores; empty: all that do not measure"
+    )
     network: bool = Field(False, description="may model code reach the network")
     drop_privileges: bool = Field(
         True, description="run model code as an unprivileged account where possible"
@@ -243,6 +246,9 @@ class Settings(BaseSettings):
     database_password_file: Path | None = Field(None, description="holds the password of database_url alone")
     broker_password_file: Path | None = Field(None, description="holds the password of broker_url alone")
     artifacts_url: str | None = Field(None, description="fsspec URL or folder; empty: HOME/artifacts")
+    quiet_folder: Path | None = Field(
+        None, description="where measurements and conversions of one machine take turns; empty: HOME/quiet"
+    )
     secrets_file: Path | None = Field(None, description="a .env file of mode 0600 with credentials")
     lemur: Path | None = Field(
         None, description="LEMUR: a checkout, site-packages folder, wheel or SQLite file; empty: searched"
@@ -288,7 +294,7 @@ class Settings(BaseSettings):
             )
         return self
 
-    @field_validator("home", "secrets_file", "lemur", "health_file")
+    @field_validator("home", "quiet_folder", "secrets_file", "lemur", "health_file")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
         # No shell has read a `.env` file.
@@ -307,6 +313,11 @@ class Settings(BaseSettings):
         if secrets := os.environ.get(f"{PREFIX}SECRETS_FILE"):
             sources.insert(1, DotEnvSettingsSource(settings_cls, env_file=_checked_secrets(Path(secrets))))
         return tuple(sources)
+
+    @property
+    def quiet(self) -> Path:
+        """The folder of the quiet locks."""
+        return self.quiet_folder or self.home / "quiet"
 
     @property
     def limits(self) -> Limits:

@@ -7,13 +7,13 @@ import sys
 from datetime import UTC, datetime
 
 from nnlite import logs
+from nnlite.cores import choose_cores
 from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.watchdog import Vitals
 from nnlite.queue.work import Result
 from nnlite.queue.worker import WorkerPlan, default_node, run_worker, stations
-from nnlite.quiet import choose_cores
 from nnlite.results.recording import (
     ArtifactRow,
     ConvertedModel,

@@ -19,7 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from nnlite.quiet import ConverterTurn, choose_cores
+from nnlite.cores import choose_cores
+from nnlite.quiet import ConverterTurn
 from nnlite.settings import MeasurementSettings, Settings
 from nnlite.vocabulary import Backend, Precision
 from nnlite_benchmark import canary
@@ -95,7 +96,7 @@ def supervise(home: Path) -> None:
     """Hold a burning child to its turns until stdin is closed."""
     cores = choose_cores()
     ended = threading.Event()
-    with ConverterTurn(home, cores) as turn:
+    with ConverterTurn(home / "quiet", cores) as turn:
         child = burn(turn.fds, cores.converting)
         threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
         runs, announced = True, False

@@ -9,8 +9,8 @@ import pytest
 
 from integration.conftest import Cluster, living_owner
 from nnlite.artifacts import ArtifactStore
+from nnlite.cores import choose_cores
 from nnlite.queue.work import Outcome, Station, work
-from nnlite.quiet import choose_cores
 from nnlite.results import queries
 from nnlite.settings import CatalogSettings
 from nnlite.vocabulary import Precision, WorkKind

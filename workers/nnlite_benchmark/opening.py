@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from nnlite.cores import cores_of
 from nnlite.device_argument import DeviceArgument
-from nnlite.quiet import choose_cores
 from nnlite.results.report import QuietMode
 from nnlite.settings import Settings, SettingsError
 from nnlite.vocabulary import Stage
@@ -46,7 +46,7 @@ def _android(
     folder = _own_folder(settings.home, argument.device_name)
     attachment: Attachment
     if argument.scheme == "avd":
-        cores = choose_cores(settings.measurement.cores)
+        cores = cores_of(settings)
         apart = cores.measuring if cores.mode is QuietMode.CORES_APART else ()
         attachment = Emulator(argument.target, settings.emulator, settings.home, folder, apart)
     else:

@@ -14,6 +14,7 @@ from pathlib import Path
 from celery import signals
 
 from nnlite.artifacts import open_store
+from nnlite.cores import cores_of, keep_to
 from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.health import beat
@@ -26,7 +27,6 @@ from nnlite.queue.worker import (
     run_worker,
     stations,
 )
-from nnlite.quiet import choose_cores
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 
@@ -61,8 +61,8 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
     preload(network=settings.conversion.network)
     choose_gpu(settings, visible_gpus)
     beat(settings.health_file)
-    cores = choose_cores(settings.measurement.cores)
-    os.sched_setaffinity(0, cores.converting)
+    cores = cores_of(settings)
+    keep_to(cores.converting)
     plan = WorkerPlan(
         kind=WorkKind.CONVERSION,
         node=node,

@@ -15,10 +15,11 @@ from sqlalchemy import text
 from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError, content_path
 from nnlite.calibration import Calibration, Int8Io
 from nnlite.catalog.model import ModelInput, ModelSpec
+from nnlite.cores import Cores
 from nnlite.failures import Failure, FailureClass
 from nnlite.queue.leases import Claim
 from nnlite.queue.work import Result, Station, renew
-from nnlite.quiet import ConverterTurn, Cores, Stopped
+from nnlite.quiet import ConverterTurn, Stopped
 from nnlite.results.database import autocommit
 from nnlite.results.recording import (
     ArtifactRow,
@@ -97,7 +98,7 @@ class Converter:
             variable_size=settings.catalog.variable_size,
         )
         with (
-            ConverterTurn(settings.home, self.cores) as turn,
+            ConverterTurn(settings.quiet, self.cores) as turn,
             convert(
                 job,
                 settings.conversion,

@@ -19,13 +19,13 @@ from nnlite.cli import options
 from nnlite.cli.android_findings import android_findings
 from nnlite.cli.finding import Finding
 from nnlite.cli.output import print_json, print_table
+from nnlite.cores import cores_of
 from nnlite.failures import NnliteError
 from nnlite.gpu import nvidia_gpus
 from nnlite.local import servers
 from nnlite.preflight import kvm_problem
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import Messenger
-from nnlite.quiet import choose_cores
 from nnlite.results.database import check_schema, engine_for
 from nnlite.runtime_environment import runtime_environment
 from nnlite.settings import Settings, load_settings, setting_names
@@ -65,7 +65,7 @@ def _machine(settings: Settings) -> Iterator[Finding]:
         says=f"{platform.machine()}, {os.cpu_count()} cores, {memory.total / _GB:.0f} GB memory "
         f"({memory.available / _GB:.0f} GB available)",
     )
-    cores = choose_cores(settings.measurement.cores)
+    cores = cores_of(settings)
     yield Finding(
         subject="quiet",
         state="ok",

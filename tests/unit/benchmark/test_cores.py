@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnlite.quiet import choose_cores
+from nnlite.cores import choose_cores, keep_to
 from nnlite.results.report import QuietMode
 from nnlite.settings import SettingsError
 
@@ -72,8 +72,36 @@ def test_a_setting_that_fits_no_core_is_named(machine, setting):
         choose_cores(setting, **machine(4))
 
 
-def test_this_machine_has_cores_for_both():
-    cores = choose_cores()
+def test_containers_that_each_have_their_own_cores_know_that_they_are_apart(machine):
+    """The one has cores 0-3, the other 4-7; neither sees more than its own."""
+    whole = machine(8)
+    converter = choose_cores("4-7", "0-3", available=range(4), topology=whole["topology"])
+    measurer = choose_cores("4-7", "0-3", available=range(4, 8), topology=whole["topology"])
 
-    assert cores.measuring
-    assert cores.converting
+    assert converter == measurer
+    assert (converter.mode, converter.measuring) == (QuietMode.CORES_APART, (4, 5, 6, 7))
+    assert converter.converting == (0, 1, 2, 3)
+
+
+def test_containers_that_share_the_cores_of_a_small_machine_take_turns(machine):
+    assert choose_cores("", "", **machine(2)).mode is QuietMode.TURNS
+
+
+@pytest.mark.parametrize(
+    ("measuring", "converting", "says"),
+    [
+        ("", "0-1", "NNLITE_CONVERSION__CORES=0,1 needs NNLITE_MEASUREMENT__CORES beside it; set both"),
+        ("2-3", "0-2", "share the physical core of 2; give it to one of them"),
+        ("4-5", "0-3", "share the physical core of 0,4; give it to one of them"),
+        ("12", "13", "this process has neither, only 0,1,2,3,4,5,6,7"),
+        ("2", "x", "NNLITE_CONVERSION__CORES=x: write cores as 2,3 or 4-7"),
+    ],
+)
+def test_cores_that_are_not_apart_are_refused(machine, measuring, converting, says):
+    with pytest.raises(SettingsError, match=says):
+        choose_cores(measuring, converting, **machine(8, threads=2))
+
+
+def test_a_process_is_kept_to_cores_that_it_has():
+    with pytest.raises(SettingsError, match=r"cores 1023 cannot be used here, only .*: see NNLITE_MEASURE"):
+        keep_to((1023,))

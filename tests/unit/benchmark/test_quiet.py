@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from nnlite.quiet import ConverterTurn, Cores, Lock, Measurer, Stopped
+from nnlite.cores import Cores
+from nnlite.quiet import ConverterTurn, Lock, Measurer, Stopped
 from nnlite.results.report import QuietMode
 
 TURNS = Cores(mode=QuietMode.TURNS, measuring=(0,), converting=(0,))
@@ -19,7 +20,8 @@ NEVER = threading.Event()
 HOLDER = """
 import os, sys
 from pathlib import Path
-from nnlite.quiet import ConverterTurn, Cores
+from nnlite.cores import Cores
+from nnlite.quiet import ConverterTurn
 from nnlite.results.report import QuietMode
 turn = ConverterTurn(Path(sys.argv[1]), Cores(mode=QuietMode.TURNS, measuring=(0,), converting=(0,)))
 assert turn.tick()
@@ -36,7 +38,7 @@ sys.stdin.read()
 @pytest.fixture
 def locks(tmp_path):
     """Foreign descriptors of both files: `want`, `busy`."""
-    made = [Lock(tmp_path / "quiet" / name) for name in ("want", "busy")]
+    made = [Lock(tmp_path / name) for name in ("want", "busy")]
     yield made
     for lock in made:
         lock.close()
@@ -249,7 +251,7 @@ def test_no_turn_is_kept_when_no_converter_runs(tmp_path):
 
 
 def test_a_half_written_ledger_is_as_good_as_none(tmp_path, measurer):
-    (tmp_path / "quiet" / "want").write_text('{"used_s": 1')
+    (tmp_path / "want").write_text('{"used_s": 1')
 
     with measurer.measuring(NEVER) as quietness:
         assert quietness.quiet

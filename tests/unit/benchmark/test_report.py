@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from nnlite.quiet import choose_cores
+from nnlite.cores import choose_cores
 from nnlite.results.report import (
     SCHEMA_FILE,
     BenchmarkReport,

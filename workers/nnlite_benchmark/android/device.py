@@ -12,7 +12,8 @@ from typing import Final
 
 import structlog
 
-from nnlite.quiet import Cores, Measurer, Quietness, Stopped, choose_cores
+from nnlite.cores import Cores, cores_of
+from nnlite.quiet import Measurer, Quietness, Stopped
 from nnlite.results.report import DeviceContext, MeasurementReport, QuietMode
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
@@ -75,7 +76,7 @@ class AndroidDevice:
         self._app = App(self._shell, find_apk(settings.android, settings.home), settings.android)
         self._files = DeviceFiles(self._shell)
         self._runs = AppRuns(self._shell, self._app, settings, on_stage)
-        self._cores = choose_cores(settings.measurement.cores)
+        self._cores = cores_of(settings)
         self._measurer = _measurer(settings, self._cores) if attachment.cores_matter else None
         self._canary_ns: int | None = None
         self._context: DeviceContext | None = None
@@ -250,4 +251,4 @@ class AndroidDevice:
 
 def _measurer(settings: Settings, cores: Cores) -> Measurer:
     bounds = settings.measurement
-    return Measurer(settings.home, cores, timeout_s=bounds.quiet_timeout_s, batch_s=bounds.quiet_batch_s)
+    return Measurer(settings.quiet, cores, timeout_s=bounds.quiet_timeout_s, batch_s=bounds.quiet_batch_s)

@@ -13,7 +13,7 @@ from typing import Final
 
 import psutil
 
-from nnlite.quiet import Cores
+from nnlite.cores import Cores
 from nnlite.results.report import Cpu, DeviceContext, DeviceState
 from nnlite.vocabulary import DeviceKind
 

@@ -16,8 +16,9 @@ from typing import Final
 
 import numpy as np
 
+from nnlite.cores import cores_of
 from nnlite.inputs import artifact_inputs, raw_bytes
-from nnlite.quiet import Measurer, choose_cores
+from nnlite.quiet import Measurer
 from nnlite.results.report import DeviceContext, MeasurementReport, RunReport
 from nnlite.settings import MeasurementSettings, Settings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
@@ -49,7 +50,7 @@ class HostDevice:
         """Open the device; nothing is started or locked yet.
 
         Args:
-            settings: `home` has the quiet locks, `measurement` the protocol's bounds.
+            settings: `quiet` has the locks, `measurement` the protocol's bounds.
             name: unique among all devices; default: made from the machine's name.
             pool: the set of interchangeable devices that this one belongs to.
             on_stage: hears where a run is, and the PID of the process that works on it.
@@ -59,9 +60,9 @@ class HostDevice:
         self._settings: MeasurementSettings = settings.measurement
         self._on_stage = on_stage
         self._canary_ns: int | None = None
-        self._cores = choose_cores(self._settings.cores)
+        self._cores = cores_of(settings)
         self._measurer = Measurer(
-            settings.home,
+            settings.quiet,
             self._cores,
             timeout_s=self._settings.quiet_timeout_s,
             batch_s=self._settings.quiet_batch_s,
