@@ -1,0 +1,142 @@
+"""What is shown and alerted on is what the code exports, and what compose runs is what Prometheus asks."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from nnlite.metrics.cluster import ClusterCollector, ReaperCollector
+from nnlite.metrics.collectors import DiskCollector
+from nnlite.metrics.prometheus_meter import PrometheusMeter
+from nnlite.queue.messages import Messenger
+from nnlite.queue.reaper import Reaper
+from nnlite.results.database import engine_for
+from nnlite.settings import Settings
+from nnlite.vocabulary import DeviceStatus, WorkKind
+
+CHECKOUT = Path(__file__).parents[3]
+MONITORING = CHECKOUT / "deploy" / "monitoring"
+DASHBOARD = MONITORING / "grafana" / "dashboards" / "nnlite.json"
+
+#: Labels that Prometheus adds.
+TARGET_LABELS = {"job", "instance", "service"}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Every series name that some process of ours answers with, and its labels."""
+    registry = CollectorRegistry()
+    meter = PrometheusMeter(registry)
+    meter.ready(WorkKind.CONVERSION, "convert")
+    meter.ended(WorkKind.CONVERSION, "done", details={"timings_ns": {"load": 1}, "peak_rss_kb": 1})
+    home = tmp_path_factory.mktemp("home")
+    engine, messenger = engine_for("postgresql://nobody@127.0.0.1:1/none"), create_autospec(Messenger)
+    registry.register(ReaperCollector(Reaper(engine, messenger, Settings(home=home, _env_file=None))))
+    registry.register(DiskCollector({"home": home}))
+    names = {
+        sample.name: set(sample.labels)
+        for family in registry.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")  # what several processes count has no such
+    }
+    for family in ClusterCollector(engine, messenger, 1).describe():
+        names[family.name + ("_total" if family.type == "counter" else "")] = set(family._labelnames)
+    return names | {"up": set()}
+
+
+def alerts() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]
+    return group["rules"]
+
+
+def panels() -> list[dict[str, Any]]:
+    return json.loads(DASHBOARD.read_text())["panels"]
+
+
+def expressions() -> Iterator[Any]:
+    for rule in alerts():
+        yield pytest.param(rule["expr"], id=rule["alert"])
+    for panel in panels():
+        for target in panel.get("targets", ()):
+            yield pytest.param(target["expr"], id=f"{panel['title']} {target['refId']}")
+
+
+@pytest.mark.parametrize("expression", tuple(expressions()))
+def test_every_expression_asks_for_what_is_exported(exported, expression):
+    used = re.findall(r"\b(nnlite_\w+|up)\b(?:\{([^}]*)\})?", expression)
+    assert used
+    for name, matchers in used:
+        assert name in exported
+        labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers))
+        assert labels <= exported[name] | TARGET_LABELS
+    grouped = {
+        label for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression) for label in labels.split(", ")
+    }
+    assert grouped <= {label for name, _ in used for label in exported[name]} | TARGET_LABELS
+
+
+@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
+def test_every_alert_says_what_is_wrong_and_has_its_way_out_in_the_guide(rule):
+    assert rule["labels"]["severity"] in {"info", "warning", "critical"}
+    assert rule["annotations"]["summary"]
+    assert f"`{rule['alert']}`" in (MONITORING.parent / "monitoring.md").read_text()
+
+
+def test_every_metric_stands_in_the_guide(exported):
+    guide = (MONITORING.parent / "monitoring.md").read_text()
+    shown = {re.sub("_(bucket|sum|count)$", "", name) for name in exported} - {"up"}
+    assert [name for name in sorted(shown) if f"`{name}`" not in guide] == []
+
+
+def test_the_dashboard_knows_every_state_that_a_device_may_be_in():
+    (timeline,) = (panel for panel in panels() if panel["type"] == "state-timeline")
+    asked = re.findall(
+        r'(\d) \* max by \(device\) \(nnlite_device_state\{state="(\w+)"\}\)', timeline["targets"][0]["expr"]
+    )
+    (mapping,) = timeline["fieldConfig"]["defaults"]["mappings"]
+    shown = {number: value["text"].replace(" ", "_") for number, value in mapping["options"].items()}
+    assert dict(asked) == shown
+    assert sorted(shown.values()) == sorted(DeviceStatus)
+
+
+def test_panels_have_numbers_of_their_own_and_do_not_overlap():
+    assert len({panel["id"] for panel in panels()}) == len(panels())
+    cells = [
+        (x, y)
+        for grid in (panel["gridPos"] for panel in panels())
+        for x in range(grid["x"], grid["x"] + grid["w"])
+        for y in range(grid["y"], grid["y"] + grid["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+
+
+def test_grafana_finds_the_data_and_the_dashboard_where_compose_puts_them():
+    provisioning = MONITORING / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "nnlite.yml").read_text())["providers"]
+    compose = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
+    mounts = dict(volume.split(":")[:2] for volume in compose["services"]["grafana"]["volumes"])
+    assert mounts["./deploy/monitoring/grafana/dashboards"] == provider["options"]["path"]
+    assert source["url"] == "http://prometheus:9090"
+    (variable,) = json.loads(DASHBOARD.read_text())["templating"]["list"]
+    assert variable["current"]["value"] == source["uid"]
+
+
+def test_prometheus_asks_every_worker_and_beat_of_compose():
+    (job,) = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
+    (discovery,) = job["dns_sd_configs"]
+    services = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]
+    watched = {
+        name: service["environment"]["NNLITE_METRICS__PORT"]
+        for name, service in services.items()
+        if "NNLITE_METRICS__PORT" in service.get("environment", {})
+    }
+    assert sorted(discovery["names"]) == sorted(watched)
+    assert set(watched.values()) == {discovery["port"]}
