@@ -48,8 +48,8 @@ class BenchmarkJob:
     #: How far two values of each output are apart that differ by one step of an integer inside the artifact;
     #: None: it is no dequantized integer. Empty: not known.
     output_steps: tuple[float | None, ...] = ()
-    #: False marks the measurements: the artifact's outputs are off from PyTorch's.
-    artifact_parity_ok: bool = True
+    #: False marks the measurements: the artifact's outputs are off from PyTorch's; None: not known.
+    artifact_parity_ok: bool | None = True
 
 
 class RuntimeRefusal(Failure):

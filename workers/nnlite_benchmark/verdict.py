@@ -23,7 +23,7 @@ class Evidence:
     #: The runtime refused the artifact.
     refused: bool = False
     parity_ok: bool | None = None
-    artifact_parity_ok: bool = True
+    artifact_parity_ok: bool | None = True
     mad_ratio: float | None = None
     slice_drift: float | None = None
     canary_drift: float | None = None
@@ -65,7 +65,7 @@ def _reasons(evidence: Evidence, settings: MeasurementSettings) -> dict[Reason, 
         Reason.NOT_TOP_APP: measured and evidence.in_front is False,
         Reason.FEW_RUNS: measured and settings.few_runs <= evidence.runs < settings.min_runs,
         Reason.PARTIAL_DELEGATION: _is_partial(evidence),
-        Reason.ARTIFACT_PARITY: not evidence.artifact_parity_ok,
+        Reason.ARTIFACT_PARITY: evidence.artifact_parity_ok is False,
     }
 
 

@@ -22,6 +22,17 @@ def converter() -> str:
     return ", ".join([*libraries, f"nnlite {GENERATION} ({' '.join(sorted(rewrite_names()))})"])
 
 
+@cache
+def reader() -> str:
+    """Return what stands in place of a converter with a ready file: what it was run by."""
+    return f"none; run by ai-edge-litert {version('ai-edge-litert')}"
+
+
+def ready_key(identity: str) -> str:
+    """Return the key of a file that was ready (SHA-256, hexadecimal): no converter has a part in it."""
+    return hashlib.sha256(canonical_json({"identity": identity, "ready": reader()})).hexdigest()
+
+
 def cache_key(
     identity: str,
     precision: Precision,

@@ -7,20 +7,17 @@ one thread, and hold no connection that a fork would share.
 
 import hashlib
 import os
-import shutil
 import signal
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nnlite.failures import Failure, FailureClass
 from nnlite.settings import ConversionSettings
-from nnlite.vocabulary import Stage
+from nnlite.vocabulary import ModelForm, Stage
 from nnlite_conversion import child, explanations, sandbox
 from nnlite_conversion.ledger import kill_leftovers, noted, own_folder
 from nnlite_conversion.messages import (
@@ -29,11 +26,11 @@ from nnlite_conversion.messages import (
     Report,
     StageStarted,
     artifact_name,
-    model_file_name,
     output_name,
     send,
 )
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, RefusedPrecision
+from nnlite_conversion.scratch import scratch_folder, with_files
 from nnlite_conversion.supervision import Watch
 
 __all__ = [
@@ -81,8 +78,8 @@ def convert(
     uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
     workdir.mkdir(parents=True, exist_ok=True)
     with own_folder(workdir) as folder:
-        with _scratch(folder, uid) as (scratch, owner):
-            job = _with_files(job, scratch, owner)
+        with scratch_folder(folder, uid) as (scratch, owner):
+            job = with_files(job, scratch, owner)
             isolation = child.Isolation(uid=owner, network=settings.network, scratch=scratch)
             started = child.start(
                 lambda descriptor: _run(job, settings, descriptor),
@@ -113,13 +110,12 @@ def _supervise(watch: Watch, ledger: Path, tick: Callable[[Stage], bool], tick_s
 
 def _run(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
     """Convert in the child and send what came of it; the outermost frame of all model code."""
-    from nnlite_conversion import stages
+    from nnlite_conversion import ready, stages
 
     refusal: Refusal
+    work = ready.check_ready if job.model.form is ModelForm.ARTIFACT else stages.convert_model
     try:
-        report = stages.convert_model(
-            job, settings, lambda stage: send(messages_fd, StageStarted(stage=stage))
-        )
+        report = work(job, settings, lambda stage: send(messages_fd, StageStarted(stage=stage)))
         send(messages_fd, report)
         return
     except Failure as failure:
@@ -158,51 +154,6 @@ def _wait_for_turn(settings: ConversionSettings, tick: Callable[[Stage], bool], 
             raise Failure(FailureClass.CONVERTER, Stage.LOAD, reason, details)
         time.sleep(tick_s)
     return time.monotonic_ns() - waited_from_ns if waited_from_ns else 0
-
-
-@contextmanager
-def _scratch(folder: Path, uid: int | None) -> Iterator[tuple[Path, int | None]]:
-    """Make the child's own folder; yield it and the account that the child may run as.
-
-    It stands in `folder`, or, where an unprivileged account cannot pass through
-    what is above that, in the system's temporary folder.
-    """
-    place = folder
-    if uid is not None and not sandbox.reachable(folder.parent, uid):
-        place = Path(tempfile.gettempdir())
-        if not sandbox.reachable(place, uid):
-            place, uid = folder, None
-    with own_folder(place) as scratch:
-        if uid is not None:
-            os.chown(scratch, uid, uid)
-            folder.chmod(0o711)  # to pass through, not to list
-        yield scratch, uid
-
-
-def _bring(file: Path, place: Path, uid: int | None) -> Path:
-    """Copy a file to where its child may read it, and no other child; return `place`."""
-    try:
-        shutil.copyfile(file, place)
-    except OSError as error:
-        if not explanations.is_full_disk(error):
-            raise
-        reason = f"no space left in {place.parent}; free some and the work goes on"
-        raise Failure(FailureClass.INFRASTRUCTURE, Stage.LOAD, reason) from error
-    if uid is not None:
-        os.chown(place, uid, uid)
-    return place
-
-
-def _with_files(job: ConversionJob, scratch: Path, uid: int | None) -> ConversionJob:
-    """Bring what the child has to read into its folder: elsewhere its account may not read."""
-    if job.model_file is not None:
-        _bring(job.model_file, scratch / model_file_name(job.model), uid)
-    if job.calibration_file is not None:
-        job = replace(job, calibration_file=_bring(job.calibration_file, scratch / "calibration", uid))
-    if job.fp32 is not None:
-        known = _bring(job.fp32.path, scratch / "known.tflite", uid)
-        job = replace(job, fp32=replace(job.fp32, path=known))
-    return job
 
 
 def _answer(watch: Watch) -> Report:

@@ -5,22 +5,19 @@ stores what came out. What happens inside the child is `conversion`'s.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
-
 from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError, content_path
-from nnlite.calibration import Calibration, Int8Io
-from nnlite.catalog.model import ModelInput, ModelSpec
+from nnlite.calibration import Calibration
+from nnlite.catalog.model import ModelSpec
 from nnlite.cores import Cores
 from nnlite.failures import Failure, FailureClass
 from nnlite.queue.leases import Claim
 from nnlite.queue.work import Result, Station, renew
 from nnlite.quiet import ConverterTurn, Stopped
-from nnlite.results.database import autocommit
 from nnlite.results.recording import (
     ArtifactRow,
     ConvertedModel,
@@ -30,9 +27,10 @@ from nnlite.results.recording import (
     record_conversion,
     record_left_out,
 )
-from nnlite.vocabulary import Layout, ModelForm, Precision, Stage, WorkState
-from nnlite_conversion.cache import cache_key, converter
+from nnlite.vocabulary import ModelForm, Stage, WorkState
+from nnlite_conversion.cache import converter, reader
 from nnlite_conversion.conversion import convert
+from nnlite_conversion.order import Known, Order, order_of, spec_of
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, KnownArtifact
 
 
@@ -55,12 +53,12 @@ class Converter:
         """
         station = self.station()
         work = claim.work
-        order = _order(work)
+        order = order_of(work)
         try:
             known = self._known(station, order)
             if known.missing(order) == ():
                 return _done(claim, order, known)
-            spec = _spec(station, claim)
+            spec = spec_of(station.engine, claim)
             # A fork must not inherit connections: the child's end would end them for us as well.
             station.engine.dispose()
             station.messenger.close()
@@ -68,9 +66,9 @@ class Converter:
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 
-    def _known(self, station: Station, order: "Order") -> "Known":
+    def _known(self, station: Station, order: Order) -> Known:
         """Return what earlier conversions made of the same model, and what they could not make."""
-        keys = {*order.keys.values(), order.fp32_key}
+        keys = {*order.wanted, order.fp32_key}
         artifacts = [row for row in cached_artifacts(station.engine, list(keys)) if self._holds(row)]
         return Known(
             artifacts={row.cache_key: row for row in artifacts},
@@ -82,9 +80,7 @@ class Converter:
             map(self.store.holds, row.reference_outputs)
         )
 
-    def _convert(
-        self, station: Station, claim: Claim, spec: ModelSpec, order: "Order", known: "Known"
-    ) -> Result:
+    def _convert(self, station: Station, claim: Claim, spec: ModelSpec, order: Order, known: Known) -> Result:
         settings = station.settings
         job = ConversionJob(
             model=spec,
@@ -158,7 +154,7 @@ class Converter:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
 
     def _store(
-        self, artifact: ConvertedArtifact, outcome: ConversionOutcome, order: "Order", job: ConversionJob
+        self, artifact: ConvertedArtifact, outcome: ConversionOutcome, order: Order, job: ConversionJob
     ) -> ArtifactRow:
         return ArtifactRow(
             cache_key=order.keys[artifact.precision],
@@ -167,15 +163,15 @@ class Converter:
             sha256=artifact.sha256,
             size_bytes=artifact.size_bytes,
             path=self.store.put(artifact.path, ".tflite"),
-            converter=converter(),
+            converter=reader() if job.model.form is ModelForm.ARTIFACT else converter(),
             rewrites=list(artifact.rewrites),
             operators=dict(artifact.operators),
             inputs={"tensors": [asdict(tensor) for tensor in artifact.inputs]},
             outputs={"tensors": [asdict(tensor) for tensor in artifact.outputs]},
             reference_outputs=[self.store.put(path, ".bin") for path in artifact.reference_outputs],
             seed=job.seed,
-            parity_ok=artifact.parity.ok,
-            parity=asdict(artifact.parity),
+            parity_ok=artifact.parity.ok if artifact.parity else None,
+            parity=asdict(artifact.parity) if artifact.parity else None,
             parameters=outcome.parameters,
             state_dict_sha256=outcome.state_dict_sha256,
             input_shape=list(outcome.input_shape),
@@ -183,46 +179,6 @@ class Converter:
             peak_rss_kb=outcome.peak_rss_kb,
             calibration=_provenance(artifact, job),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What a campaign wants of one model: precisions, and the key of each."""
-
-    identity: str
-    keys: dict[Precision, str]
-    #: Of the artifact that every other precision is made from, wanted or not.
-    fp32_key: str
-    calibration: Calibration | None
-    int8_io: Int8Io
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """Artifacts and refusals by their keys."""
-
-    artifacts: dict[str, ArtifactRow]
-    refused: dict[str, RefusalRow]
-
-    def missing(self, order: Order) -> tuple[Precision, ...]:
-        """Return the precisions of which nothing is known."""
-        known = self.artifacts.keys() | self.refused.keys()
-        return tuple(precision for precision, key in order.keys.items() if key not in known)
-
-
-def _order(work: Mapping[str, Any]) -> Order:
-    calibration = Calibration.from_dict(work["calibration"]) if work["calibration"] else None
-    int8_io = Int8Io(work["int8_io"])
-    return Order(
-        identity=work["identity"],
-        keys={
-            precision: cache_key(work["identity"], precision, calibration, int8_io)
-            for precision in map(Precision, work["precisions"])
-        },
-        fp32_key=cache_key(work["identity"], Precision.FP32),
-        calibration=calibration,
-        int8_io=int8_io,
-    )
 
 
 def _refusals(outcome: ConversionOutcome, order: Order) -> list[RefusalRow]:
@@ -289,32 +245,6 @@ class Supervision:
         renew(self._station, self._claim, stage)
 
 
-def _spec(station: Station, claim: Claim) -> ModelSpec:
-    with autocommit(station.engine) as connection:
-        row = connection.execute(_SPEC, {"id": claim.id}).mappings().one()
-    shape = row["input_shape"]
-    tensors = row["inputs"]["tensors"] if row["inputs"] else []
-    return ModelSpec(
-        name=claim.work["model"],
-        code=row["code"],
-        transform_code=row["transform_code"],
-        transform=row["transform"],
-        task=row["task"],
-        dataset=row["dataset"],
-        hyperparameters=row["hyperparameters"],
-        # Of models of files it is what a conversion found, and says nothing of how to build them.
-        input_shape=(shape[0], shape[1], shape[2], shape[3]) if shape and len(shape) == 4 else None,
-        input_dtype=row["input_dtype"],
-        classes=row["classes"],
-        weights=row["weights"],
-        inputs=tuple(ModelInput(shape=tuple(each["shape"]), dtype=each["dtype"]) for each in tensors),
-        layout=Layout(row["layout"]),
-        form=ModelForm(row["form"]),
-        entry=row["entry"],
-        weights_suffix=row["weights_suffix"],
-    )
-
-
 def _done(
     claim: Claim,
     order: Order,
@@ -325,8 +255,8 @@ def _done(
 ) -> Result:
     """Return the result: what was made now before what was known."""
     places = [place for place in (made, known) if place is not None]
-    rows = [place.artifacts[key] for place in places for key in order.keys.values() if key in place.artifacts]
-    refused = [place.refused[key] for place in places for key in order.keys.values() if key in place.refused]
+    rows = [place.artifacts[key] for place in places for key in order.wanted if key in place.artifacts]
+    refused = [place.refused[key] for place in places for key in order.wanted if key in place.refused]
     model = ConvertedModel(
         name=claim.work["model"],
         priority=claim.work["priority"],
@@ -345,13 +275,3 @@ def _details(outcome: ConversionOutcome) -> dict[str, Any]:
         "peak_rss_kb": outcome.peak_rss_kb,
         **({"accelerated": asdict(outcome.accelerated)} if outcome.accelerated else {}),
     }
-
-
-_SPEC = text("""
-SELECT k.text AS code, t.text AS transform_code, m.transform, m.task, m.dataset, m.hyperparameters,
-       m.input_shape, m.input_dtype, m.classes, m.weights,
-       m.inputs, m.layout, m.form, m.entry, m.weights_suffix
-FROM conversion v JOIN model m ON m.id = v.model_id
-LEFT JOIN code k ON k.sha256 = m.code_sha256 LEFT JOIN code t ON t.sha256 = m.transform_sha256
-WHERE v.id = :id
-""")

@@ -6,9 +6,14 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from nnlite.vocabulary import Precision
+
 _OPERATORS: dict[int, str] = {
     number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)
 }
+
+
+_QUANTIZED = {getattr(schema.TensorType, name) for name in ("INT4", "INT8", "UINT8", "INT16")}
 
 
 def operators(path: Path) -> dict[str, int]:
@@ -37,6 +42,22 @@ def output_steps(path: Path) -> list[float | None]:
             if quantization is not None and quantization.ScaleLength() == 1:
                 steps[operator.Outputs(0)] = float(quantization.Scale(0))
     return [steps.get(subgraph.Outputs(index)) for index in range(subgraph.OutputsLength())]
+
+
+def precision(path: Path) -> Precision:
+    """Return the numeric format of a file, told by the types of its weights and of what it computes with."""
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    weights: set[int] = set()
+    computed: set[int] = set()
+    for subgraph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for tensor in map(subgraph.Tensors, range(subgraph.TensorsLength())):
+            constant = model.Buffers(tensor.Buffer()).DataLength() > 0
+            (weights if constant else computed).add(tensor.Type())
+    if computed & _QUANTIZED:
+        return Precision.INT8
+    if weights & _QUANTIZED:
+        return Precision.DYNAMIC
+    return Precision.FP16 if schema.TensorType.FLOAT16 in weights else Precision.FP32
 
 
 def _name(code: Any) -> str:

@@ -40,7 +40,8 @@ class ArtifactReport(Message):
     size_bytes: int = Field(gt=0)
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    parity: Parity
+    #: None: not known, there is no network to compare a ready file with.
+    parity: Parity | None
     rewrites: tuple[Annotated[str, Field(max_length=100)], ...] = ()
     operators: dict[Annotated[str, Field(max_length=200)], Annotated[int, Field(gt=0)]]
     calibrated_on: int = Field(0, ge=0)

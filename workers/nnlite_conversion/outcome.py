@@ -119,7 +119,8 @@ class ConvertedArtifact:
     size_bytes: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    parity: Parity
+    #: None: not known, there is no network to compare a ready file with.
+    parity: Parity | None
     #: Names of the rewrites that changed the graph, in the order in which they ran.
     rewrites: tuple[str, ...]
     #: How often each operator stands in the flatbuffer.

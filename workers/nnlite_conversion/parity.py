@@ -34,13 +34,7 @@ class HostArtifact:
     def __init__(self, path: Path, threads: int) -> None:
         self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
         self._interpreter.allocate_tensors()
-        self._runner = self._interpreter.get_signature_runner()
-        names = {
-            detail["index"]: name
-            for details in (self._runner.get_input_details(), self._runner.get_output_details())
-            for name, detail in details.items()
-        }
-        self._outputs = [names[detail["index"]] for detail in self._interpreter.get_output_details()]
+        names = _signature_names(self._interpreter)
         self.inputs = tuple(_spec(names, detail) for detail in self._interpreter.get_input_details())
         self.outputs = tuple(
             replace(_spec(names, detail), step=step)
@@ -51,9 +45,13 @@ class HostArtifact:
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
         """Return the outputs in the artifact's own types; inputs that it takes as integers are quantized."""
-        feeds = {spec.name: _as_taken(value, spec) for spec, value in zip(self.inputs, inputs, strict=True)}
-        results = self._runner(**feeds)
-        return tuple(results[name] for name in self._outputs)
+        places = self._interpreter.get_input_details()
+        for place, spec, value in zip(places, self.inputs, inputs, strict=True):
+            self._interpreter.set_tensor(place["index"], _as_taken(value, spec))
+        self._interpreter.invoke()
+        return tuple(
+            self._interpreter.get_tensor(place["index"]) for place in self._interpreter.get_output_details()
+        )
 
     def reals(self, tensors: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
         """Return outputs as the numbers that they stand for."""
@@ -230,6 +228,15 @@ def _off(reason: str, top1_agrees: bool | None = None) -> Parity:
         top1_agreement=None,
         samples=0,
     )
+
+
+def _signature_names(interpreter: Any) -> dict[int, str]:
+    """Return what a file's signature calls inputs and outputs; a ready one may have none, or several."""
+    if len(interpreter.get_signature_list()) != 1:
+        return {}
+    runner = interpreter.get_signature_runner()
+    details = (*runner.get_input_details().items(), *runner.get_output_details().items())
+    return {detail["index"]: name for name, detail in details}
 
 
 def _spec(names: dict[int, str], detail: dict[str, Any]) -> TensorSpec:

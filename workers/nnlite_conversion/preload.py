@@ -37,6 +37,7 @@ MODULES = (
     "ai_edge_quantizer.quantizer",
     "ai_edge_litert.interpreter",
     "ai_edge_litert.schema_py_generated",
+    "nnlite_conversion.ready",
     "nnlite_conversion.stages",
 )
 

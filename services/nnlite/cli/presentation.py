@@ -213,6 +213,8 @@ def _score(row: Row) -> Row:
 def _parity(row: Row) -> str:
     relative = row["parity_relative"]
     number = "" if relative is None else f"{relative:.0e} "
+    if row["parity_ok"] is None:
+        return "not known"
     return f"{number}{'ok' if row['parity_ok'] else 'off'}"
 
 

@@ -212,7 +212,8 @@ WITH result AS (
                coalesce(bool_or(verdict <> 'invalid'), false) AS published
         FROM measurement WHERE benchmark_id = b.id
     ) x
-    WHERE b.report IS NOT NULL AND {_WANTED}
+    -- Models of files need not have a task, which the tree's folders begin with.
+    WHERE b.report IS NOT NULL AND m.task <> '' AND {_WANTED}
 ), wanted AS (
     SELECT *, count(*) OVER same AS alternatives,
            row_number() OVER (same ORDER BY valid DESC, published DESC, finished_at DESC, id) AS rank

@@ -39,8 +39,9 @@ class ArtifactRow:
     outputs: dict[str, Any]
     reference_outputs: list[str]
     seed: int
-    parity_ok: bool
-    parity: dict[str, Any]
+    #: None: not known, there is no network to compare a ready file with.
+    parity_ok: bool | None
+    parity: dict[str, Any] | None
     parameters: int | None
     state_dict_sha256: str | None
     input_shape: list[int]
