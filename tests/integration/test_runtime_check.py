@@ -19,10 +19,11 @@ from integration.canned import finish_benchmark, finish_conversion, stored_canar
 from integration.conftest import Cluster
 from integration.local.observing import eventually
 from nnlite.artifacts import ArtifactStore
+from nnlite.cores import Cores
 from nnlite.queue.leases import RightLostError
 from nnlite.queue.owner import start_time
-from nnlite.quiet import Cores, QuietMode
 from nnlite.results import queries, runtime_checks
+from nnlite.results.report import QuietMode
 from nnlite.results.runtime_checks import CheckClaim, Checked
 from nnlite.runtime_environment import needed_environment
 from nnlite.settings import RuntimeCheckSettings

@@ -17,8 +17,9 @@ from nnlite.artifacts import open_store
 from nnlite.catalog.sources import load_source
 from nnlite.cli import options
 from nnlite.cli.android_findings import android_findings
+from nnlite.cli.compose_env import Machine, compose_env
 from nnlite.cli.finding import Finding
-from nnlite.cli.output import print_json, print_table
+from nnlite.cli.output import out, print_json, print_table
 from nnlite.cores import cores_of
 from nnlite.failures import NnliteError
 from nnlite.gpu import nvidia_gpus
@@ -43,12 +44,19 @@ def doctor(
     settings_too: Annotated[
         bool, typer.Option("--settings", help="List every setting with its value instead.")
     ] = False,
+    for_compose: Annotated[
+        bool, typer.Option("--compose-env", help="Print what fits this machine as lines for compose's .env.")
+    ] = False,
 ) -> None:
     """Say what this machine can do and what is missing; exit code 1 if something needed is."""
     settings = load_settings()
     if settings_too:
         rows = [{"setting": name, "value": _value(settings, name)} for name in setting_names()]
         print_json(rows) if as_json else print_table(rows, ("setting", "value"))
+        return
+    if for_compose:
+        for line in compose_env(Machine.this(settings)):
+            out.print(line, highlight=False, soft_wrap=True)
         return
     findings = [finding for look in _LOOKS for finding in look(settings)]
     rows = [vars(finding) for finding in findings]

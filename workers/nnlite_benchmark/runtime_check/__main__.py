@@ -12,10 +12,10 @@ from types import FrameType
 import structlog
 
 from nnlite.artifacts import open_store
+from nnlite.cores import cores_of, keep_to
 from nnlite.local import Endpoints
 from nnlite.queue.health import Pulse
 from nnlite.queue.worker import EXIT_FAULT, default_node, run_process
-from nnlite.quiet import choose_cores
 from nnlite.results import runtime_checks
 from nnlite.results.database import check_schema, engine_for
 from nnlite.runtime_environment import needed_environment
@@ -45,8 +45,8 @@ def _run(settings: Settings, endpoints: Endpoints, name: str, stop: threading.Ev
         log.warning("checks of an earlier instance are given back", rows=given_back)
     store = open_store(settings)
     store.check()
-    cores = choose_cores(settings.measurement.cores)
-    os.sched_setaffinity(0, cores.converting)
+    cores = cores_of(settings)
+    keep_to(cores.converting)
     with (
         Pulse(settings.health_file),
         tempfile.TemporaryDirectory(prefix="nnlite-runtime-") as folder,

@@ -16,10 +16,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError
+from nnlite.cores import Cores
 from nnlite.failures import Failure, FailureClass, decide
 from nnlite.inputs import artifact_inputs, from_raw_bytes, raw_bytes
 from nnlite.queue.leases import RightLostError
-from nnlite.quiet import ConverterTurn, Cores, Stopped
+from nnlite.quiet import ConverterTurn, Stopped
 from nnlite.results import runtime_checks
 from nnlite.results.runtime_checks import CheckClaim, Checked
 from nnlite.settings import Settings
@@ -94,7 +95,7 @@ class Checker:
         if claim.losses >= self.settings.limits.max_losses:
             raise Failure(FailureClass.LOST, Stage.CLAIM, f"its worker vanished {claim.losses} times")
         with (
-            ConverterTurn(self.settings.home, self.cores) as turn,
+            ConverterTurn(self.settings.quiet, self.cores) as turn,
             tempfile.TemporaryDirectory(prefix="nnlite-check-") as made,
         ):
             folder, held = Path(made), _Held(self, claim, turn)
