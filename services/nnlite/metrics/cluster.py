@@ -190,9 +190,8 @@ WITH conversions AS (
 ), models AS (
     SELECT coalesce(sum(n), 0) AS every,
            coalesce(sum(n) FILTER (WHERE state IN ('queued', 'running')), 0)
-           + (SELECT count(DISTINCT b.conversion_id) FROM benchmark b
-              JOIN conversion v ON v.id = b.conversion_id AND v.state NOT IN ('queued', 'running')
-              WHERE b.state IN ('queued', 'running')) AS open
+           + (SELECT count(DISTINCT conversion_id) FROM benchmark
+              WHERE state IN ('queued', 'running')) AS open
     FROM conversions
 ), queued AS (
     SELECT 'convert' AS queue, campaign_id, available_at FROM conversion WHERE state = 'queued'
