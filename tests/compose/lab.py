@@ -130,9 +130,9 @@ class Lab:
         rows = self.query(statement)
         return int(rows[0]["n"]) if rows else 0
 
-    def container(self, service: str, index: int = 1) -> str:
-        """Return the id of a running container of `service`."""
-        return self.compose("ps", "--quiet", "--index", str(index), service).strip()
+    def container(self, service: str) -> str:
+        """Return the id of the first container of `service`."""
+        return self.compose("ps", "--all", "--quiet", service).split()[0]
 
     def kill(self, service: str) -> None:
         """Kill the first process of a service with SIGKILL from outside, as a crash does.
