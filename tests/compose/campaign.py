@@ -10,7 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain, combinations
+from itertools import chain
 from pathlib import Path
 
 from compose import mistakes
@@ -23,7 +23,7 @@ from device.rig.fetch import CHECKOUT
 MODELS = ("MobileNetV3", "DarkNet", "LRASPP", "ga-mut-113", "alt-138c6fd98788be69bfa0c94e9bf7b316", "MoEv3")
 POOLS = ("host", "rig")
 PROFILES = ("gpu", "emulator", "phone", "network-phone", "monitoring", "tools")
-OVERLAYS = ("debian", "gpus", "s3", "secret-files")
+OVERLAYS = ("debian", "gpus", "host", "nfs", "s3", "secret-files", "server")
 CAMPAIGN = "lab"
 #: What can be started here: no KVM, no GPU, no USB, no registry.
 STARTED = (
@@ -31,7 +31,8 @@ STARTED = (
     "flower", "prometheus", "device",
 )  # fmt: skip
 BUILT = (
-    "check", "convert", "benchmark-host", "benchmark-network-phone", "device", "postgres", "redis", "prometheus",
+    "check", "convert", "benchmark-host", "benchmark-network-phone", "device", "postgres", "redis",
+    "prometheus",
 )  # fmt: skip
 NOT_RUN = (
     "benchmark-emulator (KVM, and the download of the SDK)",
@@ -102,14 +103,18 @@ def _run(lab: Lab, arguments: argparse.Namespace, say: Say) -> None:
 
 def check_configurations(lab: Lab, say: Say) -> None:
     """Let compose read every profile with every overlay."""
-    overlays = chain.from_iterable(combinations(OVERLAYS, number) for number in (0, 1, len(OVERLAYS)))
-    for chosen in overlays:
-        files = ("docker-compose.yml", *(f"deploy/compose.{name}.yml" for name in chosen))
-        needed = {
-            "LAB_ARTIFACTS_URL": "s3://bucket/lab",
-            "LAB_S3_CREDENTIALS": "/dev/null",
-            "LAB_SECRETS": "/dev/null",
-        }
+    needed = {
+        "LAB_ARTIFACTS_URL": "s3://bucket/lab",
+        "LAB_HOST": "second",
+        "LAB_NFS_OPTIONS": "addr=127.0.0.1,rw",
+        "LAB_NFS_PATH": "/export",
+        "LAB_S3_CREDENTIALS": "/dev/null",
+        "LAB_SECRETS": "/dev/null",
+        "LAB_SERVER": "127.0.0.1",
+        "LAB_SERVER_BIND": "127.0.0.1",
+    }
+    for overlays in ((), *((name,) for name in OVERLAYS), ("debian", "server", "secret-files", "s3", "gpus")):
+        files = ("docker-compose.yml", *(f"deploy/compose.{name}.yml" for name in overlays))
         configured = Lab(folder=lab.folder, project="nnlite-config", variables=needed, files=files)
         for profiles in ((), *((profile,) for profile in PROFILES), PROFILES):
             configured.compose(*(f"--profile={profile}" for profile in profiles), "config", "--quiet")
