@@ -41,7 +41,7 @@ def listen(settings: MetricsSettings) -> socket.socket:
         why = (error.strerror or str(error)).partition(" (")[0].lower()
         raise MetricsError(
             f"{PREFIX}METRICS__PORT={settings.port} on {PREFIX}METRICS__ADDRESS={settings.address}: {why}; "
-            "each worker of a machine needs a port of its own"
+            "name an address of this machine and a port that is free"
         ) from error
 
 

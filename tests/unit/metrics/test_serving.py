@@ -119,7 +119,7 @@ def test_a_port_that_is_taken_is_one_line_that_names_it(port):
         listen(settings)
     assert str(raised.value) == (
         f"NNLITE_METRICS__PORT={port} on NNLITE_METRICS__ADDRESS=127.0.0.1: address already in use; "
-        "each worker of a machine needs a port of its own"
+        "name an address of this machine and a port that is free"
     )
 
 
