@@ -49,14 +49,19 @@ def test_doctor_says_that_a_database_is_not_migrated(nnlite, environment, bare_d
     assert (said.code, "run `nnlite db upgrade`" in said.out) == (1, True)
 
 
-def test_doctor_lists_every_setting_with_its_value_and_no_credential(nnlite, environment, database_url):
+def test_doctor_lists_every_setting_with_its_value_and_no_credential(
+    nnlite, environment, database_url, tmp_path
+):
     environment.setenv("NNLITE_DATABASE_URL", database_url)
+    environment.setenv("NNLITE_BROKER_URL", "redis://host/0")
+    environment.setenv("NNLITE_BROKER_PASSWORD_FILE", str(tmp_path / "password"))
+    (tmp_path / "password").write_text("hush hush")
     environment.setenv("NNLITE_QUEUE__LEASE_S", "45")
     said = nnlite("doctor", "--settings", "--json")
     values = {row["setting"]: row["value"] for row in said.rows}
     assert (values["NNLITE_QUEUE__LEASE_S"], values["NNLITE_QUEUE__HEARTBEAT_S"]) == ("45.0", "10")
-    assert (values["NNLITE_DATABASE_URL"], values["NNLITE_BROKER_URL"]) == ("(set)", "None")
-    assert database_url not in said.out
+    assert (values["NNLITE_DATABASE_URL"], values["NNLITE_BROKER_URL"]) == ("(set)", "(set)")
+    assert database_url not in said.out and "hush" not in said.out
     table = nnlite("doctor", "--settings").out
     assert "NNLITE_QUEUE__LEASE_S" in table and "45.0" in table
 
