@@ -157,15 +157,15 @@ def decoded(name: str, raw: bytes) -> "Image":
         image = Image.open(io.BytesIO(raw), formats=FORMATS)
         width, height = image.size
         if width * height > MAX_PIXELS:
-            raise CalibrationError(
-                f"image {name} has {width} x {height} pixels, more than {MAX_PIXELS:,}; leave it out"
-            )
+            raise _too_large(name, f"{width} x {height}")
         image.load()
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, "too many") from error
     except UnidentifiedImageError as error:
         raise CalibrationError(
             f"image {name} is none of {', '.join(FORMATS)}; remove it from the folder"
         ) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise CalibrationError(f"image {name} is broken: {error}; remove it from the folder") from error
     return image
 
@@ -194,6 +194,12 @@ def arrays(file: Path) -> "dict[str, NDArray[Any]]":
                 raise CalibrationError(f"calibration file {file.name} {what}")
         with np.load(file, allow_pickle=False) as loaded:
             return {name.removesuffix(".npy"): loaded[name.removesuffix(".npy")] for name in names}
+
+
+def _too_large(name: str, pixels: str) -> CalibrationError:
+    return CalibrationError(
+        f"image {name} has {pixels} pixels, more than {MAX_PIXELS:,}; remove it from the folder"
+    )
 
 
 def _pack_images(calibration: Calibration, folder: Path, target: Path) -> None:

@@ -2,13 +2,16 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from integration.conftest import Cluster, living_owner
 from nnlite.artifacts import ArtifactStore
+from nnlite.calibration import Calibration, CalibrationKind, Int8Io, pack
 from nnlite.cores import choose_cores
 from nnlite.queue.work import Outcome, Station, work
 from nnlite.results import queries
@@ -22,6 +25,8 @@ from nnlite_conversion.preload import preload
 
 # At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
 preload()
+
+from nnlite_conversion import stages  # noqa: E402
 
 
 @pytest.fixture
@@ -146,6 +151,89 @@ def test_the_key_of_the_cache_is_that_of_model_precision_and_converter(monkeypat
     assert "litert-torch" in converter_version() and "adaptive_max_pool2d" in converter_version()
     monkeypatch.setattr("nnlite_conversion.cache.converter", lambda: "another one")
     assert cache_key("a" * 64, Precision.FP32) != key
+
+
+CALIBRATED = Calibration(kind=CalibrationKind.SKLEARN, samples=2)
+FOUR = tuple(Precision)
+
+
+def test_what_one_campaign_made_another_adds_to_without_exporting_again(cluster, convert, converted):
+    wanted = {"precisions": FOUR, "calibration": CALIBRATED}
+    assert convert(cluster.submit("tiny", name="four", **wanted).id) is Outcome.DONE
+
+    (conversion,) = cluster.rows("SELECT * FROM conversion ORDER BY finished_at DESC LIMIT 1")
+    assert not conversion["cached"] and not {"export", "lower"} & set(conversion["timings_ns"])
+    made = {row["precision"]: row for row in cluster.rows("SELECT * FROM artifact")}
+    assert set(made) == set(FOUR) and made["fp32"]["id"] == converted["id"]
+    assert made["fp32"]["created_at"] == converted["created_at"]
+    assert made["int8"]["calibration"]["provenance"] == "sklearn-photos, not representative"
+    assert (made["int8"]["calibration"]["samples"], made["int8"]["calibration"]["seed"]) == (2, 0)
+    assert made["dynamic"]["calibration"] is None
+    assert made["dynamic"]["parity"]["samples"] == 2 and made["dynamic"]["parity"]["sqnr_db"] > 20
+    assert cluster.rows(
+        "SELECT count(*) AS n FROM benchmark WHERE conversion_id = :id", id=conversion["id"]
+    ) == [{"n": 4}]
+
+
+def test_a_refused_precision_is_a_row_and_is_not_tried_again(cluster, convert, monkeypatch):
+    def fails(fp32: Path, target: Path, data: Any) -> int:
+        raise RuntimeError("no such scheme")
+
+    broken = stages.QUANTIZERS | {Precision.DYNAMIC: fails}
+    monkeypatch.setattr(stages, "QUANTIZERS", broken)
+    wanted = {"precisions": (Precision.FP32, Precision.DYNAMIC), "calibration": CALIBRATED}
+    assert convert(cluster.submit("tiny", name="night", **wanted).id) is Outcome.DONE
+
+    monkeypatch.setattr(module, "convert", None)
+    assert convert(cluster.submit("tiny", name="day", **wanted).id) is Outcome.DONE
+    alone = wanted | {"precisions": (Precision.DYNAMIC,)}
+    assert convert(cluster.submit("tiny", name="alone", **alone).id) is Outcome.DONE
+
+    for campaign in ("night", "day", "alone"):
+        (failure,) = queries.failures(cluster.engine, campaign)
+        assert (failure["state"], failure["precision"], failure["stage"]) == (
+            "refused",
+            "dynamic",
+            "quantize",
+        )
+        assert failure["reason"] == "the quantizer fails: RuntimeError: no such scheme"
+        (progress,) = queries.campaigns(cluster.engine, campaign)
+        assert progress.precisions_refused == 1 and progress.failed == 0
+        assert progress.benchmarks_queued == (campaign != "alone")
+    assert progress.ended, "of the last one nothing is left to do"
+    (summed,) = cluster.rows("SELECT * FROM failure_summary WHERE campaign = 'day'")
+    assert (summed["precision"], summed["models"]) == ("dynamic", 1)
+
+
+def test_the_users_pictures_reach_a_converter_that_knows_only_the_store(cluster, store, convert, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((3, 8, 8, 3), np.float32))
+    calibration = Calibration(kind=CalibrationKind.ARRAYS, samples=2, name="x.npy")
+    pack(calibration, tmp_path / "x.npy", tmp_path / "packed")
+    calibration = replace(calibration, path=store.put(tmp_path / "packed", ".zip"))
+    wanted = {"precisions": (Precision.INT8,), "calibration": calibration}
+
+    assert convert(cluster.submit("tiny", name="night", **wanted).id) is Outcome.DONE
+    (artifact,) = cluster.rows("SELECT precision, calibration FROM artifact")
+    assert artifact["precision"] == "int8", "fp32, which nobody asked for, is made and not kept"
+    assert artifact["calibration"]["provenance"] == "arrays of x.npy"
+
+    store.discard(calibration.path)
+    other = cluster.submit("other", name="day", **wanted).id
+    assert convert(other) is Outcome.FAILED
+    waiting = cluster.conversion(other)
+    assert (waiting["state"], waiting["failure_class"]) == ("queued", "infrastructure")
+    assert (
+        "calibration data x.npy" in waiting["reason"] and "submit the same request again" in waiting["reason"]
+    )
+
+
+def test_only_int8_has_calibration_in_its_key():
+    other = replace(CALIBRATED, seed=1)
+    for precision in FOUR:
+        keys = {cache_key("a" * 64, precision, calibration) for calibration in (CALIBRATED, other, None)}
+        assert len(keys) == (3 if precision is Precision.INT8 else 1)
+    ios = {cache_key("a" * 64, Precision.INT8, CALIBRATED, io) for io in Int8Io}
+    assert len(ios) == 2
 
 
 def test_a_conversion_goes_on_saying_so_while_it_runs(cluster, convert):

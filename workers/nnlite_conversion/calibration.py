@@ -158,13 +158,19 @@ def _picture(pixels: NDArray[Any]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _digits(seed: int) -> Iterator[Image.Image]:
-    """Yield scikit-learn's digits in a seeded order, white on black as MNIST's."""
+def digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return scikit-learn's digits, (N, 8, 8) from 0 to 16, and what they are."""
     # Its files are read as they are: importing scikit-learn would cost each worker a second and 80 MB.
     with gzip.open(_of_sklearn("data", "digits.csv.gz"), "rt") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.float32)
-    for row in np.random.default_rng(seed).permutation(len(rows)):
-        yield Image.fromarray(np.clip(rows[row, :64].reshape(8, 8) * 16, 0, 255).astype(np.uint8))
+    return rows[:, :64].reshape(-1, 8, 8), rows[:, 64].astype(np.int64)
+
+
+def _digits(seed: int) -> Iterator[Image.Image]:
+    """Yield the digits in a seeded order, white on black as MNIST's."""
+    found, _ = digits()
+    for number in np.random.default_rng(seed).permutation(len(found)):
+        yield Image.fromarray(np.clip(found[number] * 16, 0, 255).astype(np.uint8))
 
 
 def _crops(seed: int) -> Iterator[Image.Image]:

@@ -99,3 +99,21 @@ def test_the_worst_of_several_outputs_counts(expected):
 
     assert not result.ok
     assert result.worst == pytest.approx(0.05, rel=0.01)
+
+
+@pytest.mark.parametrize(("steps", "elements", "ok"), [(2, 1000, True), (3, 10, True), (3, 11, False)])
+def test_floats_that_are_dequantized_integers_are_judged_in_their_steps(steps, elements, ok):
+    # Of four steps of range, two percent would be less than one.
+    expected = np.resize(np.arange(4, dtype=np.float32) * np.float32(0.1), 1000)
+    got = expected.copy()
+    got[:elements] += np.float32(0.1 * steps)
+
+    result = device_parity([expected], [got], Precision.INT8, Backend.CPU, [0.1])
+
+    assert result.ok is ok
+    assert not device_parity([expected], [got], Precision.INT8, Backend.CPU, [None]).ok
+
+
+def test_a_number_that_is_none_is_no_step_off():
+    got = np.full(1000, np.nan, np.float32)
+    assert not device_parity([np.zeros(1000, np.float32)], [got], Precision.INT8, Backend.CPU, [0.1]).ok

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nnlite.inputs import from_raw_bytes, raw_bytes, seeded_input
+from nnlite.inputs import artifact_inputs, dequantized, from_raw_bytes, quantized, raw_bytes, seeded_input
+from nnlite_benchmark.device import InputSpec
 
 
 def test_its_values_never_change():
@@ -54,3 +55,25 @@ def test_raw_bytes_are_little_endian_and_come_back(dtype):
 def test_bytes_of_another_length_are_refused_with_both_lengths():
     with pytest.raises(ValueError, match=r"11 bytes for a float32 tensor.*expected 12"):
         from_raw_bytes(b"\0" * 11, (3,), "float32")
+
+
+def test_integers_stand_for_the_nearest_number_and_end_where_their_type_does():
+    values = np.array([-1, 0, 0.26, 0.24, 99], np.float32)
+
+    integers = quantized(values, "int8", 0.5, -3)
+
+    assert integers.tolist() == [-5, -3, -2, -3, 127] and integers.dtype == np.int8
+    assert dequantized(integers, 0.5, -3).tolist() == [-1, 0, 0.5, 0, 65]
+
+
+def test_an_artifact_with_integer_inputs_is_fed_the_picture_that_its_siblings_are_fed():
+    taken = [InputSpec(name="a", shape=(4,), dtype="int8", quantization=(0.01, 5))]
+    taken += [InputSpec(name="b", shape=(4,), dtype="int8"), InputSpec(name="c", shape=(4,), dtype="float32")]
+
+    quantized_one, indices, plain = artifact_inputs(taken, seed=3)
+
+    assert (
+        np.abs(dequantized(quantized_one, 0.01, 5) - seeded_input((4,), "float32", 3)).max() <= 0.005 + 1e-9
+    )
+    assert np.array_equal(indices, seeded_input((4,), "int8", 4))
+    assert np.array_equal(plain, seeded_input((4,), "float32", 5))

@@ -60,3 +60,60 @@ def test_first_class_and_cosine_are_recorded():
     assert agreeing.top1_agrees is True and flipped.top1_agrees is False
     assert agreeing.cosine == pytest.approx(1, abs=1e-3)
     assert judge(Precision.FP32, [np.zeros((1, 2, 2))], [np.zeros((1, 2, 2))]).top1_agrees is None
+
+
+def noisy(share):
+    """An output of power 1 and the same with noise of `share` of its power."""
+    expected = row(*([1.0, -1.0] * 50))
+    return [expected], [expected + np.float32(share**0.5) * row(*([1.0, 1.0] * 50))]
+
+
+@pytest.mark.parametrize(
+    ("precision", "decibels", "ok"),
+    [
+        (Precision.DYNAMIC, 20.5, True),
+        (Precision.DYNAMIC, 19.5, False),
+        (Precision.INT8, 10.5, True),
+        (Precision.INT8, 9.5, False),
+    ],
+)
+def test_integers_are_judged_by_signal_and_noise(precision, decibels, ok):
+    parity = judge(precision, *noisy(10 ** (-decibels / 10)))
+
+    assert parity.sqnr_db == pytest.approx(decibels, abs=0.01) and parity.ok is ok
+    assert ok or parity.reason.startswith(f"signal to quantization noise is {decibels} dB, limit")
+
+
+def test_samples_decide_where_there_are_any_and_the_seeded_input_gives_the_differences():
+    good, bad = noisy(1e-4), noisy(0.5)
+
+    parity = judge(Precision.INT8, *bad, samples=[good, good])
+
+    assert parity.ok and parity.samples == 2
+    assert parity.sqnr_db == pytest.approx(40, abs=0.1)
+    assert parity.relative == pytest.approx(0.5**0.5 / 2, rel=1e-3)
+
+
+def test_outputs_without_noise_or_signal_have_a_number_that_json_can_hold():
+    assert judge(Precision.INT8, [row(1, 2)], [row(1, 2)]).sqnr_db == 200
+    assert judge(Precision.INT8, [row(0, 0)], [row(0, 0)]).sqnr_db is None
+    huge = judge(Precision.FP32, [row(7e30, 1e30)], [row(7e30, 1e30)])
+    assert (huge.sqnr_db, huge.cosine) == (200, pytest.approx(1))
+
+
+def test_the_first_class_over_all_samples_is_recorded_and_decides_for_trained_weights_alone():
+    right, wrong = ([row(0, 3, 1)], [row(0, 2.9, 1)]), ([row(0, 3, 2.9)], [row(0, 2.9, 3)])
+    samples = [right] * 9 + [wrong]
+
+    untrained = judge(Precision.INT8, *right, samples=samples)
+    trained = judge(Precision.INT8, *right, samples=samples, trained=True)
+
+    assert untrained.ok and untrained.top1_agreement == 0.9
+    assert not trained.ok and trained.reason == "the same class is first for 90.0% of the samples, limit 95%"
+
+
+def test_not_a_number_in_one_sample_is_off():
+    nan = float("nan")
+    parity = judge(Precision.INT8, [row(0, 1)], [row(0, 1)], samples=[([row(0, 1)], [row(nan, 1)])])
+
+    assert not parity.ok and "NaN" in parity.reason

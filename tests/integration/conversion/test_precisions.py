@@ -1,0 +1,176 @@
+"""One conversion, four precisions: what each keeps of a network, and what becomes of one that is refused."""
+
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from integration.conversion.models import CLASSIFIER
+from nnlite.calibration import Calibration, CalibrationKind, Int8Io, pack
+from nnlite.catalog.location import find_lemur
+from nnlite.catalog.model import CatalogError, ModelSpec
+from nnlite.inputs import artifact_inputs, from_raw_bytes
+from nnlite.settings import load_settings
+from nnlite.vocabulary import Precision, Stage
+from nnlite_conversion import quantization
+from nnlite_conversion.calibration import digits
+from nnlite_conversion.conversion import ConversionJob, convert
+from nnlite_conversion.parity import HostArtifact
+
+#: Small, and at 16 x 16 pixels it learns digits in two seconds.
+LEMUR_MODEL = "FractalNet-9011e6e2ac398056d22520a48872c729"
+SHAPE = (1, 1, 16, 16)
+TRAINED_ON, TESTED_ON = 1437, 360
+ALL = (Precision.FP32, Precision.FP16, Precision.DYNAMIC, Precision.INT8)
+
+
+def run(job, settings, place):
+    """Return a context with the outcome."""
+    return convert(
+        job, settings, workdir=place, ledger=place / "ledger", tick=lambda stage: True, tick_s=0.02
+    )
+
+
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """Scikit-learn's digits as (N, H, W, C) in [-1, 1], and what they are."""
+    pixels, labels = digits()
+    return np.kron(pixels / 8 - 1, np.ones((1, 2, 2), np.float32))[..., np.newaxis], labels
+
+
+def train(spec: ModelSpec, file: Path) -> None:
+    """Train for some seconds and write the weights; in a process of its own, because it starts threads."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    namespace: dict = {"__name__": "model"}
+    exec(compile(spec.code, "model.py", "exec"), namespace)
+    network = namespace["Net"](SHAPE, (10,), dict(spec.hyperparameters), torch.device("cpu"))
+    images, labels = (torch.from_numpy(values[:TRAINED_ON]) for values in pictures())
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(5):
+        for batch in torch.randperm(TRAINED_ON).split(64):
+            optimizer.zero_grad()
+            scores = network(images[batch].permute(0, 3, 1, 2))
+            torch.nn.functional.cross_entropy(scores, labels[batch]).backward()
+            optimizer.step()
+    torch.save(network.state_dict(), file)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> ConversionJob:
+    """A model of LEMUR that knows digits, for every precision, calibrated on what it was trained on."""
+    try:
+        code = find_lemur(load_settings()).model_code(LEMUR_MODEL)
+    except CatalogError as error:
+        pytest.skip(str(error))
+    spec = ModelSpec(
+        name=LEMUR_MODEL, code=code, transform_code=None, transform=None, task="img-classification",
+        dataset="digits", hyperparameters={"lr": 0.01, "momentum": 0.9, "dropout": 0.2}, input_shape=SHAPE,
+        input_dtype="float32", classes=10, weights="trained", weights_suffix=".pt",
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("trained")
+    training = multiprocessing.get_context("fork").Process(target=train, args=(spec, folder / "weights.pt"))
+    training.start()
+    training.join(120)
+    assert training.exitcode == 0
+    np.save(folder / "digits.npy", pictures()[0][:TRAINED_ON])
+    calibration = Calibration(kind=CalibrationKind.ARRAYS, name="digits.npy")
+    pack(calibration, folder / "digits.npy", folder / "samples.zip")
+    return ConversionJob(
+        model=spec, model_file=folder / "weights.pt", precisions=ALL, max_parameters=10**6,
+        calibration=calibration, calibration_file=folder / "samples.zip",
+    )  # fmt: skip
+
+
+def right(artifact: Path) -> int:
+    """Return how many of the pictures that nothing was trained on an artifact knows."""
+    host = HostArtifact(artifact, 1)
+    images, labels = pictures()
+    outputs = [host.run((image[np.newaxis],))[0] for image in images[TRAINED_ON:]]
+    return int((np.concatenate(outputs).argmax(1) == labels[TRAINED_ON:]).sum())
+
+
+def test_int8_knows_as_many_digits_as_fp32_but_for_four(trained, settings, place):
+    with run(trained, settings, place) as outcome:
+        known = {artifact.precision: right(artifact.path) for artifact in outcome.artifacts}
+        made = {artifact.precision: artifact for artifact in outcome.artifacts}
+
+    assert known[Precision.FP32] > 0.85 * TESTED_ON, "it has learnt something"
+    assert abs(known[Precision.INT8] - known[Precision.FP32]) <= 4
+    assert abs(known[Precision.FP16] - known[Precision.FP32]) <= 1
+    assert abs(known[Precision.DYNAMIC] - known[Precision.FP32]) <= 4
+    assert all(artifact.parity.ok and artifact.parity.samples == 128 for artifact in made.values())
+    noise = [made[precision].parity.sqnr_db for precision in ALL]
+    assert noise == sorted(noise, reverse=True), "each is coarser than the one before"
+    sizes = [made[precision].size_bytes for precision in ALL]
+    assert sizes[1] < 0.6 * sizes[0] and sizes[3] < 0.4 * sizes[0]
+    assert [made[precision].calibrated_on for precision in ALL] == [0, 0, 0, 128]
+    steps = [made[precision].outputs[0].step for precision in ALL]
+    assert steps[:3] == [None] * 3 and steps[3] > 0
+
+
+@pytest.fixture
+def four(job):
+    """A tiny classifier in every precision, calibrated on what comes with scikit-learn."""
+
+    def make(**changes):
+        calibration = Calibration(kind=CalibrationKind.SKLEARN, samples=4)
+        return replace(job(CLASSIFIER, precisions=ALL), **{"calibration": calibration, **changes})
+
+    return make
+
+
+def test_integer_inputs_and_outputs_are_the_seeded_picture_and_its_answer_in_integers(four, settings, place):
+    with run(four(precisions=(Precision.INT8,), int8_io=Int8Io.INTEGER), settings, place) as outcome:
+        (artifact,) = outcome.artifacts
+        assert [artifact.inputs[0].dtype, artifact.outputs[0].dtype] == ["int8", "int8"]
+        assert artifact.parity.ok and artifact.parity.sqnr_db > 10
+        kept = from_raw_bytes(artifact.reference_outputs[0].read_bytes(), (1, 4), "int8")
+        (fed,) = artifact_inputs([Taken(artifact.inputs[0])], 0)
+        np.testing.assert_array_equal(HostArtifact(artifact.path, 1).run((fed,))[0], kept)
+
+
+class Taken:
+    """An input as a device sees it."""
+
+    def __init__(self, spec):
+        self.shape, self.dtype = spec.shape, spec.dtype
+        self.quantization = spec.quantization.whole if spec.quantization else None
+
+
+def test_a_precision_that_cannot_be_made_leaves_the_others_untouched(four, settings, place, monkeypatch):
+    def fails(fp32, target, data):
+        raise RuntimeError("no such scheme")
+
+    def empty(fp32, target, data):
+        target.write_bytes(b"no flatbuffer")
+        return 0
+
+    monkeypatch.setattr(
+        quantization,
+        "QUANTIZERS",
+        quantization.QUANTIZERS | {Precision.FP16: fails, Precision.DYNAMIC: empty},
+    )
+    monkeypatch.setattr("nnlite_conversion.stages.QUANTIZERS", quantization.QUANTIZERS)
+
+    with run(four(), settings, place) as outcome:
+        assert [artifact.precision for artifact in outcome.artifacts] == [Precision.FP32, Precision.INT8]
+    fp16, dynamic = outcome.refused
+    assert (fp16.precision, fp16.stage) == (Precision.FP16, Stage.QUANTIZE)
+    assert fp16.reason == "the quantizer fails: RuntimeError: no such scheme"
+    assert (dynamic.precision, dynamic.stage) == (Precision.DYNAMIC, Stage.PARITY)
+    assert dynamic.reason.startswith("LiteRT refuses the artifact")
+
+
+def test_without_pictures_of_its_kind_a_model_has_no_int8(job, settings, place):
+    code = CLASSIFIER.replace("Conv2d(3,", "Conv2d(5,")
+    wanted = job(code, shape=(1, 5, 8, 8), precisions=(Precision.DYNAMIC, Precision.INT8))
+    with run(
+        replace(wanted, calibration=Calibration(kind=CalibrationKind.SKLEARN)), settings, place
+    ) as outcome:
+        (artifact,) = outcome.artifacts
+    (refused,) = outcome.refused
+    assert artifact.precision is Precision.DYNAMIC and artifact.parity.samples == 0
+    assert refused.precision is Precision.INT8 and refused.reason.startswith("no calibration data")
