@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from nnlite.catalog.model import CatalogError, CatalogModel
+from nnlite.catalog.variants import architecture
 
 #: Unknown names that an error spells out; searching close matches of thousands would take minutes.
 MAX_EXPLAINED = 5
@@ -34,11 +35,15 @@ def select(
     Raises:
         CatalogError: an unknown name, a pattern that nothing matches, or a limit below the names given.
     """
-    known = {model.name: model for model in models}
+    known: dict[str, list[CatalogModel]] = {}
+    for model in models:
+        # The name of an architecture means all its configurations that there are.
+        for name in dict.fromkeys((model.name, architecture(model.name))):
+            known.setdefault(name, []).append(model)
     if unknown := [name for name in names if name not in known]:
         raise CatalogError(_unknown(unknown, list(known)))
-    named = [known[name] for name in dict.fromkeys(names)]
-    pool = [] if names and match is None else _matching(models, match, excluded=set(names))
+    named = list({model.name: model for name in names for model in known[name]}.values())
+    pool = [] if names and match is None else _matching(models, match, {model.name for model in named})
     if limit is None:
         return named + pool
     if limit < len(named):
@@ -52,8 +57,13 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
+def matches(name: str, pattern: str) -> bool:
+    """Tell whether a glob pattern means the model `name`: by its name, or by that of its architecture."""
+    return fnmatchcase(name, pattern) or fnmatchcase(architecture(name), pattern)
+
+
 def _matching(models: Sequence[CatalogModel], match: str | None, excluded: set[str]) -> list[CatalogModel]:
-    matching = [model for model in models if match is None or fnmatchcase(model.name, match)]
+    matching = [model for model in models if match is None or matches(model.name, match)]
     if not matching:
         raise CatalogError(f"none of {len(models):,} names matches {match!r}; `nnlite models` lists them")
     return sorted((model for model in matching if model.name not in excluded), key=lambda model: model.name)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from nnlite.campaigns.request import Request
 from nnlite.catalog.configuration import BEST
 from nnlite.catalog.fetch import fetch_lemur
 from nnlite.catalog.model import CatalogModel
+from nnlite.catalog.selection import matches
 from nnlite.cli import options, selection
 from nnlite.cli.output import err, print_json, print_table
 from nnlite.settings import settings
@@ -103,7 +103,7 @@ def fetch() -> None:
 
 def _wanted(model: CatalogModel, patterns: Sequence[str], task: str | None, usable: bool | None) -> bool:
     return (
-        (not patterns or any(fnmatchcase(model.name, pattern) for pattern in patterns))
+        (not patterns or any(matches(model.name, pattern) for pattern in patterns))
         and task in (None, model.task)
         and usable in (None, model.left_out is None)
     )
