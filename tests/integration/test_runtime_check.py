@@ -225,6 +225,19 @@ def test_what_is_not_the_files_fault_pauses_and_is_not_waited_for(cluster, check
     assert claim(cluster) is None
 
 
+def test_the_version_of_a_refused_operator_is_the_files_where_the_runtime_does_not_say_it(
+    cluster, checker, runtime, add
+):
+    add("one")
+    refusal = (
+        "weights->type != input->type (INT8 != FLOAT32)Node number 3 (TRANSPOSE_CONV) failed to prepare."
+    )
+    runtime.answer = Answer(refusal=refusal, operators={"CONV_2D": 1, "TRANSPOSE_CONV": 3})
+    checked_by(checker)
+    (row,) = rows(cluster)
+    assert (row["operator"], row["operator_version"]) == ("TRANSPOSE_CONV", 3)
+
+
 def test_measurements_show_what_the_runtime_says(cluster, checker, runtime, add):
     add("one")
     runtime.answer = Answer(refusal="Encountered unresolved custom op: Foo.")

@@ -191,7 +191,10 @@ def _judged(job: BenchmarkJob, answer: Answer, folder: Path) -> Checked:
     if answer.refusal is not None:
         operator, version = refused_operator(answer.refusal)
         return Checked(
-            verdict=RuntimeVerdict.REFUSED, operator=operator, operator_version=version, reason=answer.refusal
+            verdict=RuntimeVerdict.REFUSED,
+            operator=operator,
+            operator_version=version or answer.operators.get(operator or ""),
+            reason=answer.refusal,
         )
     try:
         outputs = [

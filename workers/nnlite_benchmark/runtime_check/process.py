@@ -63,6 +63,8 @@ class Answer(BaseModel):
     version: str | None = None
     outputs: tuple[Output, ...] = ()
     refusal: str | None = None
+    #: Versions of the operators that a refused artifact asks for.
+    operators: dict[str, int] = {}
     died: int | None = None
 
 

@@ -80,7 +80,11 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         interpreter.invoke()
         tensors = [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
     except (ValueError, RuntimeError) as error:
-        return {"refusal": str(error)[:10_000] or type(error).__name__}
+        reason = str(error)[:10_000] or type(error).__name__
+        try:
+            return {"refusal": reason, "operators": operators(request["artifact"])}
+        except Exception:  # noqa: BLE001  (a file that is none has no operators)
+            return {"refusal": reason}
     outputs = []
     for number, tensor in enumerate(tensors):
         name = f"output_{number}.raw"
@@ -88,6 +92,22 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         (Path(request["folder"]) / name).write_bytes(raw)
         outputs.append({"file": name, "dtype": tensor.dtype.name, "shape": list(tensor.shape)})
     return {"outputs": outputs}
+
+
+def operators(artifact: str) -> dict[str, int]:
+    """Return the operators that a file asks for, each with its newest version; few refusals name one."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+    found: dict[str, int] = {}
+    model = schema.Model.GetRootAs(Path(artifact).read_bytes(), 0)
+    for index in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(index)
+        # The first field cannot hold numbers above 127; the second one holds those.
+        name = names.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()))
+        if name is not None:
+            found[name] = max(found.get(name, 0), code.Version())
+    return found
 
 
 def limit(memory_mb: int) -> None:
