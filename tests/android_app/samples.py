@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from integration.conversion.models import network
+from nnlite.calibration import Calibration, CalibrationKind
 from nnlite.catalog.model import ModelSpec
 from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
@@ -52,6 +53,9 @@ SMALL = {
         "self.lstm = torch.nn.LSTM(3, 8, batch_first=True); self.head = torch.nn.Linear(8, 10)",
     ),
 }
+
+#: A runtime that accepts an artifact does not ask how well it was calibrated.
+CALIBRATION = Calibration(kind=CalibrationKind.SKLEARN, samples=8)
 
 
 def small_models() -> Iterator[ModelSpec]:
@@ -99,7 +103,12 @@ def make(models: Iterator[ModelSpec], folder: Path) -> dict[str, Precision]:
         # The account that model code runs as has to enter it.
         place.chmod(0o755)
         for model in models:
-            job = ConversionJob(model=model, precisions=supported_precisions(), max_parameters=200_000_000)
+            job = ConversionJob(
+                model=model,
+                precisions=supported_precisions(),
+                max_parameters=200_000_000,
+                calibration=CALIBRATION,
+            )
             try:
                 with convert(
                     job, ConversionSettings(), workdir=place, ledger=place / "ledger", tick=lambda stage: True
@@ -108,6 +117,8 @@ def make(models: Iterator[ModelSpec], folder: Path) -> dict[str, Precision]:
                         name = f"{model.name}.{artifact.precision}.tflite"
                         (folder / name).write_bytes(artifact.path.read_bytes())
                         made[name] = artifact.precision
+                    for refused in outcome.refused:
+                        print(f"{model.name} in {refused.precision}: {refused.reason[:200]}", file=sys.stderr)
             except Failure as failure:
                 print(f"{model.name} is not converted: {failure.reason[:200]}", file=sys.stderr)
     return made
