@@ -13,6 +13,8 @@ from nnlite.failures import FailureClass
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 
+#: Names the folder of a worker's counters; prometheus-client reads it when it is imported.
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 #: How an attempt may end, besides in the states that a result gives its row.
 FAILED, RELEASED, RIGHT_LOST = "failed", "released", "right_lost"
 

@@ -4,15 +4,18 @@ In a worker its numbers lie in files that all of the worker's processes share:
 `serving` must have named their folder before this module is imported.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any, ParamSpec
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from nnlite.failures import FailureClass
-from nnlite.metrics.meter import FAILED, RELEASED, RIGHT_LOST, Meter
+from nnlite.metrics.meter import FAILED, FOLDER_VARIABLE, RELEASED, RIGHT_LOST, Meter
 from nnlite.vocabulary import WorkKind, WorkState
 
 log = structlog.get_logger()
@@ -27,13 +30,42 @@ _OUTCOMES = ("done", RELEASED, RIGHT_LOST)
 _CLASSES = tuple(set(FailureClass) - {FailureClass.LOST, FailureClass.RELEASED})
 
 
-@contextmanager
-def _harmless() -> Iterator[None]:
-    """Let work go on that cannot be counted: the folder of the counters may be gone or full."""
-    try:
-        yield
-    except OSError as error:
-        log.warning("not counted", error=str(error))
+#: The files of one process, and about three times what it comes to write into each.
+_FILE_BYTES = {"counter": 16 << 10, "gauge_livesum": 4 << 10, "histogram": 128 << 10}
+_P = ParamSpec("_P")
+
+
+@cache
+def _reserve_files(pid: int) -> None:
+    """Make the files of this process with all of their pages.
+
+    Touching a page that a full disk cannot give would end the process (SIGBUS).
+    """
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder is None:  # one process that answers itself
+        return
+    for kind, size_bytes in _FILE_BYTES.items():
+        file = Path(folder, f"{kind}_{pid}.db")
+        if file.exists():  # of a dead process with the same PID, whose counts stand
+            continue
+        being_made = file.with_suffix(".new")
+        with being_made.open("wb") as opened:
+            os.posix_fallocate(opened.fileno(), 0, size_bytes)
+        being_made.rename(file)
+
+
+def _harmless(count: Callable[_P, None]) -> Callable[_P, None]:
+    """Let work go on that cannot be counted: the folder of the files may be full, or gone."""
+
+    @wraps(count)
+    def counted(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            _reserve_files(os.getpid())
+            count(*args, **kwargs)
+        except OSError as error:
+            log.warning("not counted", error=str(error))
+
+    return counted
 
 
 class PrometheusMeter(Meter):
@@ -82,7 +114,7 @@ class PrometheusMeter(Meter):
             registry=registry,
         )
 
-    @_harmless()
+    @_harmless
     def ready(self, kind: WorkKind, queue: str) -> None:
         self._ready.labels(queue).set(1)
         for outcome in _OUTCOMES:
@@ -92,21 +124,23 @@ class PrometheusMeter(Meter):
         self._busy.labels(kind)
         self._heartbeats_lost.labels(kind)
 
-    @_harmless()
+    @_harmless
     def unready(self, queue: str) -> None:
         self._ready.labels(queue).set(0)
 
     @contextmanager
     def busy(self, kind: WorkKind) -> Iterator[None]:
-        with _harmless():
-            self._busy.labels(kind).inc()
+        self._running(kind, 1)
         try:
             yield
         finally:
-            with _harmless():
-                self._busy.labels(kind).dec()
+            self._running(kind, -1)
 
-    @_harmless()
+    @_harmless
+    def _running(self, kind: WorkKind, more: int) -> None:
+        self._busy.labels(kind).inc(more)
+
+    @_harmless
     def ended(
         self,
         kind: WorkKind,
@@ -122,6 +156,6 @@ class PrometheusMeter(Meter):
             for stage, duration_ns in details.get("timings_ns", {}).items():
                 self._stages.labels(kind, stage).observe(duration_ns / 1e9)
 
-    @_harmless()
+    @_harmless
     def heartbeat_lost(self, kind: WorkKind) -> None:
         self._heartbeats_lost.labels(kind).inc()

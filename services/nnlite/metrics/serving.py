@@ -2,8 +2,7 @@
 
 A worker that forks must have no threads, so its metrics are served by a small
 process of its own. The worker and its pool write into files of one folder,
-which lies in memory where there is some: a process that touches a new page of
-a file on a full disk would be ended.
+which lies in memory where there is some and goes with the worker.
 """
 
 import os
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nnlite.failures import NnliteError
+from nnlite.metrics.meter import FOLDER_VARIABLE
 from nnlite.settings import PREFIX, MetricsSettings, Settings
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (only a private folder is made in it)
@@ -64,8 +64,7 @@ def serving_worker(settings: Settings) -> Iterator[None]:
     with listen(settings.metrics) as listener:
         files = _folder(settings.home)
         server = _start(listener, files, settings)
-    # Read by prometheus-client when it is imported.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(files)
+    os.environ[FOLDER_VARIABLE] = str(files)
     try:
         yield
     finally:

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from nnlite.failures import FailureClass
-from nnlite.metrics.meter import FAILED, RELEASED, Meter, meter_for
-from nnlite.metrics.prometheus_meter import PrometheusMeter
+from nnlite.metrics.meter import FAILED, FOLDER_VARIABLE, RELEASED, Meter, meter_for
+from nnlite.metrics.prometheus_meter import PrometheusMeter, _reserve_files
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 
@@ -23,6 +24,14 @@ def registry() -> CollectorRegistry:
 @pytest.fixture
 def meter(registry) -> PrometheusMeter:
     return PrometheusMeter(registry)
+
+
+@pytest.fixture
+def nothing_reserved() -> Iterator[None]:
+    """A process that has not counted yet."""
+    _reserve_files.cache_clear()
+    yield
+    _reserve_files.cache_clear()
 
 
 def attempts(registry: CollectorRegistry, outcome: str, failure_class: str = "") -> float | None:
@@ -71,15 +80,27 @@ def test_an_attempt_runs_until_its_block_is_left_however_that_is(registry, meter
     assert registry.get_sample_value("nnlite_attempts_running", running) == 0
 
 
-def test_what_cannot_be_counted_disturbs_no_work(meter, monkeypatch):
-    def gone(*_: object) -> None:
-        raise FileNotFoundError("the folder of the counters")
-
-    for metric in (meter._attempts, meter._busy, meter._heartbeats_lost):
-        monkeypatch.setattr(metric, "labels", gone)
+def test_what_cannot_be_counted_disturbs_no_work_and_counting_goes_on_when_it_can(
+    registry, meter, nothing_reserved, monkeypatch, tmp_path
+):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "later"))
     with meter.busy(CONVERSION):
         meter.ended(CONVERSION, "done")
         meter.heartbeat_lost(CONVERSION)
+    assert attempts(registry, "done") is None
+    (tmp_path / "later").mkdir()
+    meter.ended(CONVERSION, "done")
+    assert attempts(registry, "done") == 1
+
+
+def test_files_have_all_of_their_pages_before_anything_is_counted(
+    meter, nothing_reserved, monkeypatch, tmp_path
+):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    meter.ready(CONVERSION, "convert")
+    sizes = [(file.stat().st_blocks * 512, file.stat().st_size) for file in tmp_path.iterdir()]
+    assert len(sizes) == 3
+    assert all(allocated >= size > 0 for allocated, size in sizes)
 
 
 def test_metrics_are_off_unless_a_port_is_named_and_cost_not_even_an_import(tmp_path):
