@@ -204,7 +204,7 @@ def check_metrics(lab: Lab, say: Say) -> None:
 
     def targets() -> Sequence[str]:
         _, body = lab.http(lab.prometheus_port, "/api/v1/query?query=up")
-        return [job for job in ("convert", "benchmark-host", "beat") if f'"job":"{job}"' in body]
+        return [name for name in ("convert", "benchmark-host", "beat") if f'"service":"{name}"' in body]
 
     await_("Prometheus scrapes", lambda: len(targets()) == 3, timeout_s=120)
     _, body = lab.http(lab.prometheus_port, "/api/v1/rules")
