@@ -65,9 +65,16 @@ def _fp16(fp32: Path, target: Path, data: Data) -> int:
 
 def _dynamic(fp32: Path, target: Path, data: Data) -> int:
     """Store the weights as int8; activations are quantized while the artifact runs."""
-    from ai_edge_quantizer import quantizer, recipe
+    from ai_edge_quantizer import qtyping, quantizer, recipe
 
-    return _write(quantizer.Quantizer(str(fp32), recipe.dynamic_wi8_afp32()), None, target)
+    job = quantizer.Quantizer(str(fp32), recipe.dynamic_wi8_afp32())
+    # The app's TensorFlow Lite 2.16 refuses this operator with weights of another type than its input's.
+    job.update_quantization_recipe(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.CONV_2D_TRANSPOSE,
+        algorithm_key=quantizer.algorithm_manager.AlgorithmName.NO_QUANTIZE,
+    )
+    return _write(job, None, target)
 
 
 def _int8(fp32: Path, target: Path, data: Data) -> int:
