@@ -145,8 +145,9 @@ def campaign(lab: Lab, picture: Path | None, say: Say) -> None:
     lab.kill("postgres")
     say("killed Postgres")
     await_("Postgres is back", lambda: lab.healthy("postgres"), timeout_s=120)
+    left = _left(lab)
     lab.compose("down")
-    say("down, with work left" if _left(lab) else "down")
+    say(f"down, with {left} conversions and benchmarks to do")
     lab.compose("up", "--detach", "--wait", "--wait-timeout", "300", *STARTED_AS_SERVICES)
     say("up again")
     await_("every model is final", lambda: _ended(lab) and not _left(lab), timeout_s=END_TIMEOUT_S)
@@ -196,7 +197,7 @@ def check_flower(lab: Lab, say: Say) -> None:
     # It sees what happens while it runs: a request that is done again gives it work to see.
     lab.nnlite("submit", "DarkNet", "--pool", "rig", "--name", "seen")
     task = await_("Flower shows the task", lambda: _task(lab), timeout_s=120)
-    say(f"Flower shows {task['name']} {task['args']}")
+    say(f"Flower shows {task['name']} {task['kwargs']}")
 
 
 def check_metrics(lab: Lab, say: Say) -> None:
@@ -214,7 +215,7 @@ def check_metrics(lab: Lab, say: Say) -> None:
 
 def _task(lab: Lab) -> dict[str, str] | None:
     tasks = lab.flower("/api/tasks?limit=200").values()
-    return next((task for task in tasks if "DarkNet" in str(task["args"])), None)
+    return next((task for task in tasks if "DarkNet" in str(task["kwargs"])), None)
 
 
 def _await(lab: Lab, what: str, table: str, state: str, condition: str = "true") -> None:

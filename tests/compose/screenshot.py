@@ -15,7 +15,7 @@ _PATIENCE_MS = 8000
 
 
 def screenshot(url: str, account: tuple[str, str], picture: Path) -> None:
-    """Write what `url` shows to `account` (user, password) as a PNG of 1400 by 700.
+    """Write what `url` shows to `account` (user, password) as a PNG of 1700 by 700.
 
     Raises:
         LabError: there is no Chromium, or it made no picture.
@@ -29,7 +29,7 @@ def screenshot(url: str, account: tuple[str, str], picture: Path) -> None:
             ["chromium", "--headless", "--disable-gpu", "--disable-background-networking",
              "--disable-component-update", "--disable-sync", "--no-first-run", "--hide-scrollbars",
              *(["--no-sandbox"] if os.geteuid() == 0 else []),
-             f"--user-data-dir={profile}", "--window-size=1400,700",
+             f"--user-data-dir={profile}", "--window-size=1700,700",
              f"--virtual-time-budget={_PATIENCE_MS}", f"--screenshot={picture.absolute()}",
              parts._replace(netloc=f"{user}:{password}@{parts.netloc}").geturl()],
             capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
