@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnlite_benchmark import canary
+
 NET = """
 import torch
 
@@ -64,6 +66,13 @@ class Tree:
         """Write a whole folder."""
         self.generate(tag, code)
         return self.evaluate(tag, accuracy)
+
+    def ready(self, tag: str) -> Path:
+        """Write a ready int8 file, as the edge scorer leaves one."""
+        file = self.root / "out" / "edge" / "tflite" / f"{tag}.tflite"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(canary.MODEL_FILE.read_bytes())
+        return file
 
     def reject(self, tag: str, reason: str = "too similar to A0_B0") -> Path:
         """Write what the novelty filter leaves of a model."""

@@ -86,6 +86,9 @@ class CatalogModel:
     @cached_property
     def identity(self) -> str:
         """SHA-256 over code, configuration and weights: equal identities give equal artifacts."""
+        if self.form is ModelForm.ARTIFACT:
+            # Whoever brings it and whatever is known of it: it is measured as it is.
+            return hashlib.sha256(canonical_json({"artifact": self.weights})).hexdigest()
         parts = {
             "code": self.code_sha256,
             "hyperparameters": self.hyperparameters,

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from nnlite.artifacts import file_sha256
 from nnlite.catalog.archive import Archive
 from nnlite.catalog.expected_input import ExpectedInput, ExpectedInputs, classes_of
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.location import find_lemur
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
 from nnlite.catalog.nngpt_folder import Generated, read_folder
+from nnlite.catalog.nngpt_ready import SUFFIX, ReadyFile, lab_of, ready_files, ready_row
 from nnlite.catalog.shapes import committed_transforms
 from nnlite.settings import Settings
 
@@ -24,7 +26,7 @@ from nnlite.settings import Settings
 EPOCHS = Path("out", "nngpt", "llm", "epoch")
 #: Digits of a code's hash in a model's name, because the next run uses the same tags again.
 _DIGITS = 8
-_NAME = re.compile(rf"(A[0-9]+_B[0-9]+)(?:-[0-9a-f]{{{_DIGITS}}})?")
+_NAME = re.compile(rf"(A[0-9]+_B[0-9]+)(?:{re.escape(SUFFIX)})?(?:-[0-9a-f]{{{_DIGITS}}})?")
 
 
 def tag_of(name: str) -> str | None:
@@ -49,7 +51,8 @@ class NnGptSource:
 
     Args:
         settings: which limits hold, how long a folder must rest.
-        path: the folder that NN-GPT runs in, its `out`, or the folder of its epochs.
+        path: the folder that NN-GPT runs in, its `out`, or the folder of its epochs; or that of its ready
+            files, `out/edge/tflite`, which are measured instead of what its code becomes.
     """
 
     name = "nngpt"
@@ -65,6 +68,7 @@ class NnGptSource:
             raise CatalogError(f"{self.path} is no folder; --path names the one where NN-GPT's `out` lies")
         self._settings = settings
         self._texts: dict[str, str] = {}
+        self._files: dict[str, Path] = {}
         self._resting = _Resting(settings.catalog.settle_s)
 
     @property
@@ -74,13 +78,14 @@ class NnGptSource:
 
     def models(self) -> list[CatalogModel]:
         """Return every model of the tree, left-outs included, by epoch and number."""
-        generated = [read_folder(folder, tag, self._root) for tag, folder in self._folders()]
-        if not generated:
+        rows = [self._ready_row(ready) for ready in ready_files(self.path)]
+        rows += [self._row(read_folder(folder, tag, self._root)) for tag, folder in self._folders()]
+        if not rows:
             raise CatalogError(
                 f"no model of NN-GPT below {self.epochs}: no folder A<e>/synth_nn/B<i>; it clears them when "
                 "a run starts. Name another --path, or submit what comes with --follow"
             )
-        return apply_limits(map(self._row, generated), self._settings.catalog)
+        return apply_limits(rows, self._settings.catalog)
 
     def grown(self) -> tuple[list[CatalogModel], int]:
         """Return the models that are complete by now, and how many are not.
@@ -89,6 +94,11 @@ class NnGptSource:
         with one that cannot be read, once the folder has rested. What is not evaluated is waited for.
         """
         complete, waiting = [], 0
+        for ready in ready_files(self.path):
+            if self._resting.rests(ready.file):
+                complete.append(self._ready_row(ready))
+            else:
+                waiting += 1
         for tag, folder in self._folders():
             generated = read_folder(folder, tag, self._root)
             if generated.unfinished or not (generated.ended or self._resting.rests(folder)):
@@ -105,6 +115,13 @@ class NnGptSource:
         """Return the code of the model's transform, or None where neither NN-GPT nor LEMUR has it here."""
         return None if model.transform_sha256 is None else self._texts[model.transform_sha256]
 
+    def weights_file(self, model: CatalogModel) -> Path:
+        """Return a ready file; CatalogError when it is gone or was written anew since it was listed."""
+        file = self._files[model.weights]
+        if not file.is_file() or file_sha256(file) != model.weights:
+            raise CatalogError(f"{file} was written anew since it was listed; submit again to take it")
+        return file
+
     @cached_property
     def _root(self) -> Path:
         return self.path.resolve()
@@ -114,13 +131,22 @@ class NnGptSource:
             for model in _numbered(epoch / "synth_nn", "B"):
                 yield f"{epoch.name}_{model.name}", model
 
+    def _ready_row(self, ready: ReadyFile) -> CatalogModel:
+        epoch, number = ready.tag.split("_")
+        lab = lab_of(self.path)
+        generated = read_folder(epoch_root(lab) / epoch / "synth_nn" / number, ready.tag, lab)
+        max_mb = self._settings.catalog.max_file_mb
+        row = ready_row(ready, generated, source=self.name, digits=_DIGITS, max_mb=max_mb)
+        self._files[row.weights] = ready.file
+        return row
+
     def _row(self, generated: Generated) -> CatalogModel:
-        code_sha256 = self._keep(generated.code)
+        code_sha256 = self._keep(generated.code) if generated.code else None
         transform_sha256, expected = self._input(generated)
         setting = generated.setting
         return CatalogModel(
             source=self.name,
-            name=f"{generated.tag}-{code_sha256[:_DIGITS]}" if generated.code else generated.tag,
+            name=f"{generated.tag}-{code_sha256[:_DIGITS]}" if code_sha256 else generated.tag,
             code_sha256=code_sha256,
             task=setting.task,
             dataset=setting.dataset,
@@ -187,13 +213,13 @@ class _Resting:
         return time.monotonic() - seen.since_s >= self._settle_s
 
 
-def _signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return names, sizes and times of a folder's files; one that vanishes meanwhile is left out."""
+def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return name, size and time of a file or of a folder's files; what vanishes meanwhile is left out."""
     files = []
     try:
-        for path in sorted(folder.iterdir()):
-            status = path.lstat()
-            files.append((path.name, status.st_size, status.st_mtime_ns))
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            status = file.lstat()
+            files.append((file.name, status.st_size, status.st_mtime_ns))
     except OSError:
         pass
     return tuple(files)

@@ -8,9 +8,10 @@ from typing import NoReturn
 import psycopg2
 from sqlalchemy.exc import DBAPIError
 
+from nnlite.artifacts import StoreError
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.campaigns.submit import grow, submit
-from nnlite.catalog.model import CatalogModel, GrowingSource
+from nnlite.catalog.model import CatalogError, CatalogModel, GrowingSource
 from nnlite.cli import selection
 from nnlite.cli.output import err
 from nnlite.cli.session import Session
@@ -66,6 +67,8 @@ def follow(
             )
         except (DBAPIError, psycopg2.OperationalError, psycopg2.InterfaceError):
             says = "Postgres is away; waiting for it"
+        except (StoreError, CatalogError) as error:
+            says = f"{error}; trying again"
         else:
             offered.update(map(_key, new))
             says = _summary(added, len(offered), waiting)

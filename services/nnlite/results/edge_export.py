@@ -1,6 +1,7 @@
 """From results to NN-GPT's `edge_tracker.json`: which models, which measurements, and why there is none."""
 
 import statistics
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 from nnlite.catalog.nngpt import NnGptSource, epoch_root, tag_of
 from nnlite.results.edge_tracker import FILE, Scored, edge_tracker
 from nnlite.results.lemur_tree import KNOWN_NAMES, Choice, ExportError, check_names, write_json
-from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict, WorkState
+from nnlite.vocabulary import Backend, DeviceKind, ModelForm, Precision, Stage, Verdict, WorkState
 
 Row = RowMapping
 
@@ -56,15 +57,26 @@ def export_edge_tracker(
         ExportError: it cannot be written, a name is unknown, or there is no model of NN-GPT.
     """
     with engine.connect() as connection:
-        models = _newest(_models(connection, choice))
-        identities = [row["identity"] for row in models]
+        rows = _models(connection, choice)
+        models, ready = _newest(rows, ready=False), _newest(rows, ready=True)
+        identities = [row["identity"] for row in (*models.values(), *ready.values())]
         measurements = _rows(connection, _MEASUREMENTS, identities=identities, campaigns=choice.campaigns)
         artifacts = _rows(connection, _ARTIFACTS, identities=identities)
+        refusals = _rows(connection, _REFUSALS, conversions=[row["id"] for row in models.values()])
     measured = _Measured(measurements, choice)
-    paths = {row["identity"]: row["path"] for row in artifacts if row["precision"] == measured.precision}
-    scored = [_scored(row, measured, paths, store_url) for row in models]
+    made = _Made(
+        paths={row["identity"]: row["path"] for row in artifacts if row["precision"] == measured.precision},
+        refusals={
+            row["conversion_id"]: row["reason"] for row in refusals if row["precision"] == measured.precision
+        },
+        store_url=store_url.rstrip("/"),
+    )
+    scored = [
+        _scored(tag, models.get(tag) or ready[tag], ready.get(tag), measured, made)
+        for tag in sorted({*models, *ready})
+    ]
     tracker = edge_tracker(
-        scored, param_limit=param_limit, epoch_root=_epoch_root(models), timestamp=datetime.now()
+        scored, param_limit=param_limit, epoch_root=_epoch_root(rows), timestamp=datetime.now()
     )
     write_json(folder / FILE, tracker)
     return EdgeExported(
@@ -123,21 +135,38 @@ def _usual_pool(rows: Sequence[Row]) -> str | None:
     return None
 
 
-def _scored(row: Row, measured: _Measured, paths: Mapping[str, str], store_url: str) -> Scored:
-    identity, path = row["identity"], paths.get(row["identity"])
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """What conversions made in the precision that counts."""
+
+    #: By identity.
+    paths: Mapping[str, str]
+    #: By conversion: why there is no artifact.
+    refusals: Mapping[uuid.UUID, str]
+    store_url: str
+
+
+def _scored(tag: tuple[int, int], row: Row, ready: Row | None, measured: _Measured, made: _Made) -> Scored:
+    """Return what is known of one tag; where its own artifact has no latency, its ready file's counts."""
+    identity = row["identity"]
     latency_ms = measured.latency_ms(identity)
-    error, tflite_error = _why_not(row)
-    if error is None and tflite_error is None and latency_ms is None:
-        error = row["benchmark_reason"] or measured.complaint(identity)
+    if latency_ms is None and ready is not None and measured.latency_ms(ready["identity"]) is not None:
+        identity = ready["identity"]
+        latency_ms = measured.latency_ms(identity)
+    path = made.paths.get(identity)
+    error, tflite_error = (None, None) if latency_ms is not None else _why_not(row)
+    if latency_ms is None and error is tflite_error is None:
+        tflite_error = made.refusals.get(row["id"])
+        error = None if tflite_error else row["benchmark_reason"] or measured.complaint(identity)
     size = row["artifact_shape"] or row["input_shape"]
     return Scored(
-        tag=tag_of(row["model"]) or row["model"],
+        tag=f"A{tag[0]}_B{tag[1]}",
         dataset=row["dataset"],
         input_size=size[2] if size and len(size) == 4 else None,
         accuracy=row["accuracy"],
         parameters=row["parameters"],
         novel=False if (row["reason"] or "").startswith("rejected: ") else None,
-        tflite_path=f"{store_url.rstrip('/')}/{path}" if path else None,
+        tflite_path=f"{made.store_url}/{path}" if path else None,
         tflite_error=tflite_error,
         latency_ms=latency_ms,
         latency_source=measured.source if latency_ms is not None else None,
@@ -172,15 +201,15 @@ def _models(connection: Connection, choice: EdgeChoice) -> list[Row]:
     return rows
 
 
-def _newest(rows: Sequence[Row]) -> list[Row]:
-    """Return the newest model of each tag that has code, by epoch and number."""
+def _newest(rows: Sequence[Row], *, ready: bool) -> dict[tuple[int, int], Row]:
+    """Return the newest model of each tag, by epoch and number: those of ready files, or those with code."""
     newest: dict[tuple[int, int], Row] = {}
     for row in rows:
         tag = tag_of(row["model"])
-        if tag is not None:
+        if tag is not None and ready == (row["form"] == ModelForm.ARTIFACT):
             epoch, model = tag[1:].split("_B")
             newest.setdefault((int(epoch), int(model)), row)
-    return [newest[key] for key in sorted(newest)]
+    return newest
 
 
 def _epoch_root(rows: Sequence[Row]) -> Path:
@@ -200,7 +229,7 @@ _WANTED = "(cardinality(CAST(:campaigns AS text[])) = 0 OR c.name = ANY(:campaig
 
 # Without code there was never a model: NN-GPT does not count such folders either.
 _MODELS = f"""
-SELECT m.name AS model, m.identity, m.accuracy, m.parameters, m.dataset, m.input_shape,
+SELECT v.id, m.name AS model, m.form, m.identity, m.accuracy, m.parameters, m.dataset, m.input_shape,
        v.state, v.stage, v.reason, c.request, b.reason AS benchmark_reason, a.input_shape AS artifact_shape
 FROM conversion v
 JOIN model m ON m.id = v.model_id
@@ -210,7 +239,7 @@ LEFT JOIN LATERAL (
     SELECT reason FROM benchmark WHERE conversion_id = v.id AND state IN ('failed', 'quarantined') LIMIT 1
 ) b ON true
 LEFT JOIN LATERAL (SELECT input_shape FROM artifact WHERE identity = m.identity LIMIT 1) a ON true
-WHERE m.source = :source AND coalesce(k.text, '') <> '' AND {_WANTED}
+WHERE m.source = :source AND (coalesce(k.text, '') <> '' OR m.form = 'artifact') AND {_WANTED}
 ORDER BY v.created_at DESC, m.name
 """  # noqa: S608
 
@@ -226,4 +255,7 @@ WHERE a.identity = ANY(:identities) AND {_WANTED}
 ORDER BY x.created_at DESC
 """  # noqa: S608
 
+_REFUSALS = (
+    "SELECT conversion_id, precision, reason FROM refused_precision WHERE conversion_id = ANY(:conversions)"
+)
 _ARTIFACTS = "SELECT identity, precision, path FROM artifact WHERE identity = ANY(:identities)"

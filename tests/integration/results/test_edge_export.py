@@ -25,8 +25,8 @@ def tree(tmp_path) -> Tree:
 def submitted(cluster, tree):
     """Submit the tree and return the conversion of each tag."""
 
-    def run(name="generation"):
-        source = NnGptSource(cluster.settings, path=[tree.root])
+    def run(name="generation", folder=""):
+        source = NnGptSource(cluster.settings, path=[tree.root / folder])
         submit(
             cluster.engine,
             cluster.messenger,
@@ -137,6 +137,35 @@ def test_of_two_runs_in_the_same_folders_the_newer_one_is_scored(cluster, tree, 
     submitted("second run")
     assert by_tag(exported())["A0_B0"]["accuracy"] == 0.9
     assert by_tag(exported(campaigns=["first run"]))["A0_B0"]["accuracy"] == 0.1
+
+
+def test_a_ready_file_gives_the_latency_of_a_model_that_has_none(
+    cluster, tree, submitted, exported, tmp_path
+):
+    tree.model("A0_B0", accuracy=0.5)
+    tree.ready("A0_B0")
+    submitted("code")
+    (conversion,) = submitted("ready", "out/edge/tflite").values()
+    measure(cluster, conversion, precision="int8", cache_key="int8")
+    model = by_tag(exported())["A0_B0"]
+    assert (model["latency_ms"], model["accuracy"], model["error"]) == (1.0, 0.5, None)
+    assert model["latency_source"].endswith("cpu int8")
+
+
+def test_a_precision_that_could_not_be_made_says_why(cluster, tree, submitted, exported):
+    for tag in ("A0_B0", "A0_B1"):
+        tree.model(tag)
+    rows = submitted()
+    for tag in rows:
+        finish_conversion(cluster, rows[tag])
+    cluster.change(
+        "INSERT INTO refused_precision (conversion_id, cache_key, precision, converter, stage, reason, "
+        "details) "
+        "VALUES (:id, 'k', 'int8', 'c', 'quantize', 'no calibration data', '{}')",
+        id=rows["A0_B1"],
+    )
+    model = by_tag(exported(precision="int8"))["A0_B1"]
+    assert (model["tflite_ok"], model["tflite_error"], model["error"]) == (False, "no calibration data", None)
 
 
 def test_results_show_efficiency_and_the_gate(cluster, tree, submitted):

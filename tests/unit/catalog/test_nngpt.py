@@ -7,6 +7,8 @@ import shutil
 import pytest
 
 from generated import Tree, net
+from nnlite.artifacts import file_sha256
+from nnlite.catalog.files import FilesSource
 from nnlite.catalog.model import CatalogError, text_sha256
 from nnlite.catalog.nngpt import NnGptSource, tag_of
 from unit.catalog.copies import NORM_64
@@ -202,3 +204,25 @@ def test_a_folder_that_is_written_anew_is_another_model(growing, tree):
     assert tag_of(first.name) == tag_of(second.name)
     assert first.name != second.name
     assert first.identity != second.identity
+
+
+def test_ready_files_are_measured_as_they_are_with_the_accuracy_of_their_model(tree, make_settings):
+    tree.model("A0_B10", accuracy=0.75)
+    for tag in ("A0_B10", "A0_B9"):
+        tree.ready(tag)
+    (tree.ready("A0_B11")).write_bytes(b"no model")
+    (tree.ready("A0_B12")).unlink()
+    source = NnGptSource(make_settings(None), path=[tree.root / "out" / "edge" / "tflite"])
+    unknown, known, broken = source.models()
+    assert [tag_of(model.name) for model in (unknown, known, broken)] == ["A0_B9", "A0_B10", "A0_B11"]
+    assert (known.form, known.accuracy, known.code_sha256, known.left_out) == ("artifact", 0.75, None, None)
+    assert file_sha256(source.weights_file(known)) == known.weights
+    assert unknown.accuracy is None
+    assert broken.left_out.startswith("broken: ")
+
+
+def test_a_ready_file_is_the_same_model_whoever_brings_it(tree, make_settings):
+    file = tree.ready("A0_B0")
+    (mine,) = NnGptSource(make_settings(None), path=[file.parent]).models()
+    (theirs,) = FilesSource(make_settings(None), path=(file,)).models()
+    assert mine.identity == theirs.identity
