@@ -68,12 +68,8 @@ def _dynamic(fp32: Path, target: Path, data: Data) -> int:
     from ai_edge_quantizer import qtyping, quantizer, recipe
 
     job = quantizer.Quantizer(str(fp32), recipe.dynamic_wi8_afp32())
-    # The app's TensorFlow Lite 2.16 refuses this operator with weights of another type than its input's.
-    job.update_quantization_recipe(
-        regex=".*",
-        operation_name=qtyping.TFLOperationName.CONV_2D_TRANSPOSE,
-        algorithm_key=quantizer.algorithm_manager.AlgorithmName.NO_QUANTIZE,
-    )
+    # TFLite 2.16, which the app has, takes no int8 weights with floats there: "weights->type != input->type".
+    _leave_as_floats(job, qtyping.TFLOperationName.CONV_2D_TRANSPOSE)
     return _write(job, None, target)
 
 
@@ -85,12 +81,7 @@ def _int8(fp32: Path, target: Path, data: Data) -> int:
         raise NoCalibrationData(data.why_none or "no calibration data")
     job = quantizer.Quantizer(str(fp32), recipe.static_wi8_ai8())
     if data.int8_io is Int8Io.FLOAT:
-        for edge in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
-            job.update_quantization_recipe(
-                regex=".*",
-                operation_name=edge,
-                algorithm_key=quantizer.algorithm_manager.AlgorithmName.NO_QUANTIZE,
-            )
+        _leave_as_floats(job, qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
     ranges, used = _ranges(fp32, job, data)
     _write(job, ranges, target)
     return used
@@ -124,6 +115,17 @@ def _ranges(fp32: Path, job: Any, data: Data) -> tuple[dict[str, Any], int]:
             profiler.calibrate({signature: [feed]}, None)
             used += 1
     return profiler.get_model_qsvs(), used
+
+
+def _leave_as_floats(job: Any, *operators: Any) -> None:
+    from ai_edge_quantizer import algorithm_manager
+
+    for operator in operators:
+        job.update_quantization_recipe(
+            regex=".*",
+            operation_name=operator,
+            algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE,
+        )
 
 
 def _write(job: Any, ranges: dict[str, Any] | None, target: Path) -> int:

@@ -32,7 +32,7 @@ Enter = Callable[[Stage], None]
 
 #: Longest that PyTorch answers to samples, seconds, and most that its answers may take in memory;
 #: beyond it parity is judged on those that were answered.
-MAX_REFERENCE_S = 5.0
+MAX_REFERENCE_S = 3.0
 MAX_REFERENCE_BYTES = 256 << 20
 
 

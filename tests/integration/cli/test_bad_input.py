@@ -37,6 +37,15 @@ def nothing_written(database_url, broker_url):
         (["submit", "ResNet", "DarkNet", "--limit", "1"], "error: limit 1 is below the 2 models named"),
         (["submit", "--source", "lemming"], "error: unknown source lemming; known: "),
         (["submit", "--transform", "nothing"], "nothing"),
+        (
+            ["submit", "ResNet", "--precision", "int4"],
+            "precision 'int4' is none of fp32, fp16, dynamic, int8",
+        ),
+        (
+            ["submit", "ResNet", "--precision", "int8", "--calibration", "photos"],
+            "data photos does not exist",
+        ),
+        (["submit", "ResNet", "--calibration", "noise"], "--calibration is for other precisions than fp32"),
         (["status", "nigth"], "error: no campaign is named 'nigth'; there is none yet; `nnlite submit`"),
         (["results", "nigth"], "error: no campaign is named 'nigth'"),
         (["failures", "nigth"], "error: no campaign is named 'nigth'"),

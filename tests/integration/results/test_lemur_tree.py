@@ -275,6 +275,29 @@ def test_accuracy_is_that_of_the_weights_as_they_were_trained(cluster, measure, 
     assert {key[-1] for key in runs} == {key[-1] for key in models} == {"fp32", "int8"}
 
 
+def test_every_precision_has_its_folder_and_int8_says_what_it_was_calibrated_on(measure, export, tmp_path):
+    words = "sklearn-photos, not representative"
+    for precision in Precision:
+        measure(
+            "one",
+            measurement(precision=precision),
+            campaign=precision,
+            cache_key=precision,
+            precision=precision,
+            parity={"sqnr_db": 31.5},
+            calibration={"provenance": words} if precision == "int8" else None,
+        )
+    export()
+    said = {
+        precision: read(tmp_path, f"{precision}/img-classification_cifar-10_acc_one/android_lab-phone.json")
+        for precision in Precision
+    }
+    kept = {precision: record["device_analytics"]["nnlite"] for precision, record in said.items()}
+    assert kept[Precision.INT8]["calibration"] == {"provenance": words}
+    assert kept[Precision.FP16]["calibration"] is None
+    assert kept[Precision.DYNAMIC]["artifact_parity"] == {"sqnr_db": 31.5}
+
+
 def test_a_catalogue_keeps_what_it_knows(measure, export, tmp_path):
     catalogue = tmp_path / "ab/nn/stat/run/tflite/fp32/all_models.json"
     catalogue.parent.mkdir(parents=True)
