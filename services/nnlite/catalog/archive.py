@@ -2,7 +2,9 @@
 
 Both kinds lie in the same tree: `ab/nn/nn/<model>.py`, `ab/nn/transform/<transform>.py`,
 `ab/nn/stat/train/<task>_<dataset>_<metric>_<model>/<epoch>.json`. Only `1.json` is read of the statistics:
-later epochs take longer, so no trial that the choice could fall on is missing from it.
+later epochs take longer, so no trial that the choice could fall on is missing from it. Newer trees hold
+mobile results, `ab/nn/stat/run/tflite/<precision>/<task>_<dataset>_<metric>_<model>/`, beside training's or
+instead of them: of a model without trials they say what it is for.
 """
 
 import hashlib
@@ -18,7 +20,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from nnlite.catalog.configuration import Trial, kept
+from nnlite.catalog.configuration import Setting, Trial, kept
 from nnlite.catalog.model import CatalogError
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ logger = logging.getLogger(__name__)
 MODELS = "ab/nn/nn"
 TRANSFORMS = "ab/nn/transform"
 STATISTICS = "ab/nn/stat/train"
+#: Mobile results by precision, and the file of each precision that names the transforms.
+RUNS = ("ab/nn/stat/run/tflite/fp32", "ab/nn/stat/run/tflite/int8")
+RUNS_FILE = "all_models.json"
 #: The epoch whose statistics are read.
 EPOCH_FILE = "1.json"
 
@@ -49,6 +54,10 @@ class Archive(Protocol):
 
     def trials(self) -> Iterator[Trial]:
         """Yield the recorded trials of the first epoch."""
+        ...
+
+    def runs(self) -> dict[str, Setting]:
+        """Return what models are for, by name, where mobile results say so."""
         ...
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:
@@ -82,6 +91,10 @@ class FileArchive(ABC):
         """Return the names of the folders in the statistics, sorted."""
 
     @abstractmethod
+    def _folders(self, folder: str) -> list[str]:
+        """Return the names of what lies in `folder`, sorted; none when there is no such folder."""
+
+    @abstractmethod
     def _read(self, path: str) -> bytes | None:
         """Return the content of a file, or None when there is none."""
 
@@ -98,6 +111,18 @@ class FileArchive(ABC):
             content = self._read(path)
             if content is not None and folder.count("_") >= 3:
                 yield from _trials(folder, content, f"{self.path}: {path}")
+
+    def runs(self) -> dict[str, Setting]:
+        found: dict[str, Setting] = {}
+        for folder in RUNS:
+            transforms = _transforms(
+                self._read(f"{folder}/{RUNS_FILE}"), f"{self.path}: {folder}/{RUNS_FILE}"
+            )
+            for name in self._folders(folder) if transforms else ():
+                task, dataset, metric, model = (name.split("_", 3) + [""] * 4)[:4]
+                if model in transforms:
+                    found.setdefault(model, Setting(task, dataset, metric, transforms[model]))
+        return found
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:
         return kept(trial.values)
@@ -118,6 +143,17 @@ class FileArchive(ABC):
 def text_of(content: bytes) -> str:
     """Return code as Python would read it: line ends unified, so that every copy has the same hash."""
     return content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _transforms(content: bytes | None, where: str) -> dict[str, str]:
+    """Return the transform of each model from `{"<model>": {"transform": "<name>", ...}}`."""
+    try:
+        entries = orjson.loads(content) if content else {}
+        named = {name: entry.get("transform") for name, entry in entries.items()}
+    except (orjson.JSONDecodeError, AttributeError) as error:
+        logger.warning("%s names no transforms (%s: %s); left aside", where, type(error).__name__, error)
+        return {}
+    return {name: transform for name, transform in named.items() if isinstance(transform, str)}
 
 
 def _trials(folder: str, content: bytes, where: str) -> Iterator[Trial]:
@@ -159,6 +195,12 @@ class FolderArchive(FileArchive):
             except OSError:
                 continue
             digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        for folder in RUNS:
+            names = self._folders(folder)
+            digest.update(" ".join([folder, *names]).encode())
+            if RUNS_FILE in names:
+                status = os.stat(f"{self.path}/{folder}/{RUNS_FILE}")  # noqa: PTH116
+                digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
     def _modules(self, folder: str) -> list[str]:
@@ -169,9 +211,12 @@ class FolderArchive(FileArchive):
             return []
 
     def _statistics(self) -> list[str]:
+        return self._folders(STATISTICS)
+
+    def _folders(self, folder: str) -> list[str]:
         try:
-            return sorted(os.listdir(self.path / STATISTICS))  # noqa: PTH208 (names are all that is needed)
-        except FileNotFoundError:
+            return sorted(os.listdir(self.path / folder))  # noqa: PTH208 (names are all that is needed)
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def _read(self, path: str) -> bytes | None:
@@ -212,6 +257,11 @@ class WheelArchive(FileArchive):
         return sorted(
             path[len(start) : -len(end)] for path in names if path.startswith(start) and path.endswith(end)
         )
+
+    def _folders(self, folder: str) -> list[str]:
+        start = folder + "/"
+        names = (path[len(start) :] for path in self._zip.namelist() if path.startswith(start))
+        return sorted({name.partition("/")[0] for name in names})
 
     def _read(self, path: str) -> bytes | None:
         try:

@@ -80,7 +80,11 @@ class TrialFilter:
 
     def takes(self, trial: Trial) -> bool:
         """Tell whether `trial` may be chosen."""
-        return self.transform in (None, trial.transform) and self.dataset in (None, trial.dataset)
+        return self.allows(trial.transform, trial.dataset)
+
+    def allows(self, transform: str, dataset: str) -> bool:
+        """Tell whether a model may be taken as it is with this transform on this dataset."""
+        return self.transform in (None, transform) and self.dataset in (None, dataset)
 
     def __str__(self) -> str:
         parts = {"transform": self.transform, "dataset": self.dataset}

@@ -1,7 +1,7 @@
 """LEMUR: ten thousand PyTorch models with the records of their training, read as files and never imported."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,6 +124,7 @@ def read_models(
         choices=choose(trials, only),
         only=only,
         inputs=ExpectedInputs(transforms, variable_size),
+        runs=archive.runs(),
     )
     models = []
     for name, code in archive.models():
@@ -154,6 +155,8 @@ class _Listing:
     choices: Choices
     only: TrialFilter
     inputs: ExpectedInputs
+    #: What mobile results say of models, by name.
+    runs: Mapping[str, Setting]
 
     def variants(self, best: CatalogModel, code: "_Code", trials: Sequence[Trial]) -> list[CatalogModel]:
         """Return one configuration for each network that the trials make beside the chosen one.
@@ -174,7 +177,7 @@ class _Listing:
         return sorted(found, key=lambda model: model.left_out is not None)
 
     def row(self, name: str, code: "_Code", trial: Trial | None) -> CatalogModel:
-        setting = setting_of(trial) if trial else self.choices.default_setting(name)
+        setting = setting_of(trial) if trial else self._untrained(name)
         left_out = code.unusable or self._without_configuration(name, setting)
         setting = setting or _NO_SETTING
         known = self.inputs.of(setting)
@@ -196,6 +199,12 @@ class _Listing:
             accuracy=trial.accuracy if trial else None,
             left_out=left_out,
         )
+
+    def _untrained(self, name: str) -> Setting | None:
+        setting = self.runs.get(name)
+        if setting is not None and self.only.allows(setting.transform, setting.dataset):
+            return setting
+        return self.choices.default_setting(name)
 
     def _without_configuration(self, name: str, setting: Setting | None) -> str | None:
         if name in self.choices.filtered_out:

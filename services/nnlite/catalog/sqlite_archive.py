@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nnlite.catalog.archive import text_of
-from nnlite.catalog.configuration import DEFAULTS, Trial, kept
+from nnlite.catalog.configuration import DEFAULTS, Setting, Trial, kept
 from nnlite.catalog.model import CatalogError
 
 #: The first bytes of every SQLite file.
@@ -57,6 +57,10 @@ class SqliteArchive:
         with self._opened() as connection:
             for row in connection.execute(_TRIALS):
                 yield Trial._make((*row, {}))
+
+    def runs(self) -> dict[str, Setting]:
+        """Nothing: the table of mobile results names neither dataset nor transform."""
+        return {}
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:
         with self._opened() as connection:

@@ -68,6 +68,9 @@ class Lemur:
     #: (folder `task_dataset_metric_model`, epoch) -> trials
     trials: dict[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
 
+    #: (precision, folder `task_dataset_metric_model`) -> transform
+    runs: dict[tuple[str, str], str] = field(default_factory=dict)
+
     def trained(self, name: str, *trials: dict[str, Any], code: str = MODEL, on: str = "cifar-10") -> "Lemur":
         """Add a model with trials of its first epoch."""
         self.models[name] = code
@@ -86,6 +89,13 @@ class Lemur:
         files |= {f"ab/nn/transform/{name}.py": code for name, code in self.transforms.items()}
         for (folder, epoch), trials in self.trials.items():
             files[f"ab/nn/stat/train/{folder}/{epoch}.json"] = json.dumps(trials)
+        catalogues: dict[str, dict[str, Any]] = {}
+        for (precision, folder), transform in self.runs.items():
+            files[f"ab/nn/stat/run/tflite/{precision}/{folder}/android_SM-P613.json"] = "{}"
+            entry = {"accuracy": 0.9, "transform": transform}
+            catalogues.setdefault(precision, {})[folder.split("_", 3)[3]] = entry
+        for precision, catalogue in catalogues.items():
+            files[f"ab/nn/stat/run/tflite/{precision}/all_models.json"] = json.dumps(catalogue)
         return files
 
     def folder(self, path: Path) -> Path:

@@ -67,6 +67,29 @@ def test_a_model_without_trials_is_configured_like_its_siblings(lemur, make_sett
     }
 
 
+@pytest.mark.parametrize("kind", ["folder", "wheel"])
+def test_mobile_results_say_what_a_model_without_trials_is_for(kind, lemur, make_settings, tmp_path):
+    lemur.untrained("unq-1").untrained("unq-2").trained("ResNet", trial("a"))
+    lemur.runs["int8", "img-classification_cifar-100_acc_unq-1"] = "norm_64"
+    lemur.runs["fp32", "img-classification_mnist_acc_ResNet"] = "norm_64"
+    source = LemurSource(make_settings(write(lemur, kind, tmp_path)))
+    model = only(source, "unq-1")
+    assert (model.dataset, model.classes, model.input_shape) == ("cifar-100", 100, (1, 3, 64, 64))
+    assert model.configuration_source == "default"
+    assert only(source, "ResNet").dataset == "cifar-10", "its own trials come first"
+    assert only(source, "unq-2").dataset == "cifar-10", "what is usual is told by trials"
+
+
+def test_a_tree_of_mobile_results_alone_is_enough(lemur, make_settings, tmp_path):
+    lemur.untrained("unq-1").untrained("unq-2")
+    lemur.runs["fp32", "img-classification_cifar-10_acc_unq-1"] = "norm_64"
+    source = LemurSource(make_settings(lemur.folder(tmp_path / "tree")))
+    assert only(source, "unq-1").left_out is None
+    assert only(source, "unq-2").left_out.startswith("no statistics")
+    (tmp_path / "tree/ab/nn/stat/run/tflite/fp32/all_models.json").write_text("[]")
+    assert only(LemurSource(source._settings), "unq-1").left_out.startswith("no statistics")
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from nnlite.campaigns.request import Request
 from nnlite.catalog.model import CatalogError
 from nnlite.catalog.sources import load_source, source_names
+from nnlite.cli import selection
 
 TOY = """
+from nnlite.catalog.model import CatalogModel, text_sha256
+
 class ToySource:
     name = "toy"
 
@@ -16,7 +20,26 @@ class ToySource:
         self.settings, self.dataset = settings, dataset
 
     def models(self):
-        return []
+        return [
+            CatalogModel(
+                source="toy",
+                name=name,
+                code_sha256=text_sha256(self.code(None)),
+                task="img-classification",
+                dataset="cifar-10",
+                metric="acc",
+                transform=None,
+                transform_sha256=None,
+                hyperparameters={},
+                configuration_source="default",
+                input_shape=(1, 3, 8, 8),
+                classes=10,
+            )
+            for name in ("one", "two")
+        ]
+
+    def code(self, model):
+        return "class Net: pass"
 """
 
 
@@ -44,8 +67,16 @@ def test_an_installed_source_is_found_by_its_name(install, make_settings):
     source = load_source("toy", settings)
     assert source.name == "toy"
     assert source.settings is settings
-    assert source.models() == []
+    assert [model.name for model in source.models()] == ["one", "two"]
     assert "toy" in source_names()
+
+
+def test_a_toy_source_is_submitted_like_any_other(install, make_settings):
+    install(toy="toy_source:ToySource")
+    request = Request(source="toy", models=("one",))
+    selected = selection.resolve(request, make_settings(None))
+    assert [model.name for model in selected.models] == ["one"]
+    assert selected.source.code(selected.models[0]) == "class Net: pass"
 
 
 def test_an_unknown_source_lists_the_known_ones(install, make_settings):
