@@ -19,6 +19,7 @@ from integration.canned import finish_benchmark, finish_conversion, stored_canar
 from integration.conftest import Cluster
 from integration.local.observing import eventually
 from nnlite.artifacts import ArtifactStore
+from nnlite.cli import watching
 from nnlite.cores import Cores
 from nnlite.queue.leases import RightLostError
 from nnlite.queue.owner import start_time
@@ -236,6 +237,13 @@ def test_the_version_of_a_refused_operator_is_the_files_where_the_runtime_does_n
     checked_by(checker)
     (row,) = rows(cluster)
     assert (row["operator"], row["operator_version"]) == ("TRANSPOSE_CONV", 3)
+
+
+def test_whoever_waits_for_checks_waits_until_the_last_is_made(cluster, checker, runtime, add, capsys):
+    add("one")
+    watching.watch_checks(cluster.engine, "one", VERSION, lambda: checker.check(claim(cluster)))
+    assert runtime.asked == 1
+    assert "one: 1 artifacts to be tried with TensorFlow Lite 2.16.2" in capsys.readouterr().err
 
 
 def test_measurements_show_what_the_runtime_says(cluster, checker, runtime, add):

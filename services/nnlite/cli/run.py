@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -87,10 +86,10 @@ def run(
         submitted = submit_request(cluster, request, name, priority)
         if not mine:
             err.print("the workers of another `nnlite run` do the work", highlight=False)
-            _watch(cluster, submitted.name, environment)
+            watching.watch(cluster.engine, submitted.name)
         elif not _ended(cluster, submitted.name, environment):
             with _supervisor(cluster, converters, checks=environment is not None) as supervisor:
-                _watch(cluster, submitted.name, environment, lambda: _check(supervisor, cluster))
+                _watch(cluster, submitted.name, environment, supervisor)
         _show(cluster, submitted.name)
 
 
@@ -101,15 +100,14 @@ def _ended(cluster: Session, name: str, environment: RuntimeEnvironment | None) 
 
 
 def _watch(
-    cluster: Session,
-    name: str,
-    environment: RuntimeEnvironment | None,
-    while_waiting: Callable[[], None] = lambda: None,
+    cluster: Session, name: str, environment: RuntimeEnvironment | None, supervisor: Supervisor
 ) -> None:
     """Watch the campaign to its end, and then the checks of its artifacts, where these are made."""
-    progress = watching.watch(cluster.engine, name, while_waiting)
+    # Checks only inform: a worker of theirs that does not stay up ends no campaign.
+    progress = watching.watch(cluster.engine, name, lambda: _check(supervisor, cluster, but="check"))
     if environment is not None and progress.state != CampaignState.CANCELLED:
-        watching.watch_checks(cluster.engine, name, environment.version, while_waiting)
+        version = environment.version
+        watching.watch_checks(cluster.engine, name, version, lambda: _check(supervisor, cluster))
 
 
 def _supervisor(cluster: Session, converters: int, *, checks: bool) -> Supervisor:
@@ -134,9 +132,9 @@ def _supervisor(cluster: Session, converters: int, *, checks: bool) -> Superviso
     return Supervisor(local_site(cluster.settings), workers)
 
 
-def _check(supervisor: Supervisor, cluster: Session) -> None:
+def _check(supervisor: Supervisor, cluster: Session, but: str | None = None) -> None:
     for status in supervisor.status():
-        if status.restarts >= _MAX_RESTARTS and status.pid is None:
+        if status.name != but and status.restarts >= _MAX_RESTARTS and status.pid is None:
             log = cluster.settings.home / "logs" / f"{status.name}.log"
             raise NnliteError(
                 f"the {status.name} worker does not stay up (exit status {status.exit_status}); see {log}"

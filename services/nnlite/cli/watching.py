@@ -81,9 +81,7 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
             time.sleep(_INTERVAL_S)
 
 
-def watch_checks(
-    engine: Engine, name: str, runtime_version: str, while_waiting: Callable[[], None] = lambda: None
-) -> None:
+def watch_checks(engine: Engine, name: str, runtime_version: str, while_waiting: Callable[[], None]) -> None:
     """Wait until every artifact of campaign `name` is checked, for whoever runs the worker that does it.
 
     What pauses, because its file or the runtime is not to be had, is not waited for: a check only informs.
