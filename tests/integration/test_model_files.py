@@ -1,0 +1,166 @@
+"""Models of files through the real queue tables and onto this machine: one of each kind, in one campaign."""
+
+import shutil
+import struct
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from integration.conftest import Cluster, living_owner
+from nnlite.artifacts import open_store
+from nnlite.campaigns.request import Request
+from nnlite.campaigns.submit import Submitted, submit
+from nnlite.catalog.files import FilesSource
+from nnlite.cores import choose_cores
+from nnlite.queue.work import Outcome, Station, work
+from nnlite.results import queries
+from nnlite.results.devices import record_device
+from nnlite.settings import MeasurementSettings, Settings
+from nnlite.vocabulary import DeviceStatus, WorkKind
+from nnlite_benchmark import canary
+from nnlite_benchmark.benchmarker import Benchmarker
+from nnlite_benchmark.host.device import HostDevice
+from nnlite_conversion.converter import Converter
+from nnlite_conversion.preload import preload
+from unit.conversion.networks import TWO, exported
+
+# At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
+preload()
+
+# A noisy machine must not fail these tests: spread, drift and canary are never judged here.
+QUICK = MeasurementSettings(
+    warmup_min_runs=1, warmup_min_s=0, min_runs=5, min_s=0, canary_runs=4,
+    max_mad_ratio=1e9, max_slice_drift=1e9, max_canary_drift=1e9,
+)  # fmt: skip
+
+
+class Lab:
+    """A cluster whose two workers are called by hand, one attempt at a time."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.settings = Settings(home=cluster.settings.home, measurement=QUICK, _env_file=None)
+        self.station = Station(
+            engine=cluster.engine,
+            messenger=cluster.messenger,
+            owner=living_owner(),
+            settings=self.settings,
+            stopping=lambda: False,
+        )
+        self.store = open_store(self.settings)
+
+    def submit(self, *paths: Path, **options: Any) -> Submitted:
+        source = FilesSource(self.settings, path=paths, **options)
+        return submit(
+            self.cluster.engine,
+            self.cluster.messenger,
+            Request(source="files", path=tuple(map(str, paths))),
+            models=source.models(),
+            source=source,
+            settings=self.settings,
+            name="mine",
+            priority=5,
+        )
+
+    def convert(self) -> dict[str, Outcome]:
+        """Convert every model; return what became of each."""
+        converter = Converter(station=lambda: self.station, store=self.store, cores=choose_cores(""))
+        rows = self.cluster.rows(
+            "SELECT v.id, m.name FROM conversion v JOIN model m ON m.id = v.model_id WHERE v.state = 'queued'"
+        )
+        return {
+            row["name"]: work(self.station, WorkKind.CONVERSION, row["id"], converter.perform, 120)
+            for row in rows
+        }
+
+    def measure(self) -> None:
+        device = HostDevice(self.settings)
+        record_device(self.cluster.engine, device.context(), DeviceStatus.READY, "benchmark@here")
+        benchmarker = Benchmarker(
+            station=self.station, store=self.store, device=device, stop=threading.Event()
+        )
+        try:
+            for row in self.cluster.rows("SELECT id FROM benchmark"):
+                done = work(self.station, WorkKind.BENCHMARK, row["id"], benchmarker.perform, 120)
+                assert done is Outcome.DONE
+        finally:
+            device.close()
+
+    def artifacts(self) -> dict[str, dict[str, Any]]:
+        rows = self.cluster.rows(
+            "SELECT m.name, a.* FROM artifact a JOIN model m ON m.identity = a.identity ORDER BY m.name"
+        )
+        return {row["name"]: row for row in rows}
+
+
+@pytest.fixture
+def lab(cluster: Cluster) -> Lab:
+    return Lab(cluster)
+
+
+def test_one_of_each_kind_is_measured_on_this_machine(lab, tmp_path):
+    nets = tmp_path / "nets"
+    nets.mkdir()
+    namespace: dict[str, Any] = {}
+    exec(TWO, namespace)
+    torch.manual_seed(1)
+    network = namespace["Two"](4).eval()
+    (nets / "two.py").write_text(TWO)
+    (nets / "two.toml").write_text(
+        'arguments = {width = 4}\ninputs = ["1x3x8x8", "1x5:int64"]\naccuracy = 0.5'
+    )
+    save_file(network.state_dict(), nets / "two.safetensors")
+    exported(nets / "program.pt2", network)
+    shutil.copy(canary.MODEL_FILE, nets / "ready.tflite")
+
+    assert lab.submit(nets).models == 3
+    shutil.rmtree(nets)
+    assert set(lab.convert().values()) == {Outcome.DONE}
+    made = lab.artifacts()
+    lab.measure()
+
+    assert list(made) == ["program.pt2", "ready.tflite", "two.py"]
+    code, program, ready = made["two.py"], made["program.pt2"], made["ready.tflite"]
+    assert [tensor["shape"] for tensor in code["inputs"]["tensors"]] == [[1, 8, 8, 3], [1, 5]]
+    assert [tensor["shape"] for tensor in code["outputs"]["tensors"]] == [[1, 4], [1, 4]]
+    assert code["rewrites"] == program["rewrites"] == ["adaptive_max_pool2d"]
+    assert code["operators"] == program["operators"]
+    # Named by their content: the same outputs from the code with its weights and from the program.
+    assert code["reference_outputs"] == program["reference_outputs"]
+    assert len(set(code["reference_outputs"])) == 2
+    assert (code["parity_ok"], program["parity_ok"]) == (True, True)
+
+    assert (ready["parity_ok"], ready["parity"], ready["precision"]) == (None, None, "fp32")
+    assert ready["sha256"] == canary.MODEL_SHA256
+    assert len(ready["reference_outputs"]) == 1
+    measured = queries.latencies(lab.cluster.engine, "mine")
+    assert [(row["model"], row["verdict"]) for row in measured] == [(name, "valid") for name in made]
+    assert not any("artifact_parity" in row["reasons"] for row in measured)
+    reports = queries.reports(lab.cluster.engine, "mine")
+    assert all(report["measurements"][0]["parity"]["ok"] for report in reports)
+
+
+def test_a_file_that_only_looks_like_an_artifact_fails_for_good_and_says_why(lab, tmp_path):
+    (tmp_path / "hostile.tflite").write_bytes(struct.pack("<I", 24) + b"TFL3" + bytes(64))
+    whole = canary.MODEL_FILE.read_bytes()
+    (tmp_path / "truncated.tflite").write_bytes(whole[: len(whole) // 2])
+    lab.submit(tmp_path / "hostile.tflite", tmp_path / "truncated.tflite")
+    lab.convert()
+    failures = {row["model"]: row for row in queries.failures(lab.cluster.engine, "mine")}
+    assert {row["class"] for row in failures.values()} == {"model"}
+    assert sorted(failures) == ["hostile.tflite", "truncated.tflite"]
+
+
+def test_a_ready_file_is_taken_from_the_cache_whatever_precisions_are_asked_for(lab, tmp_path):
+    shutil.copy(canary.MODEL_FILE, tmp_path / "ready.tflite")
+    lab.submit(tmp_path / "ready.tflite")
+    lab.convert()
+    lab.cluster.change("UPDATE conversion SET state = 'queued', available_at = now()")
+    lab.cluster.change("UPDATE campaign SET precisions = '{fp32,int8}'")
+    assert list(lab.convert().values()) == [Outcome.DONE]
+    assert lab.cluster.rows("SELECT cached FROM conversion") == [{"cached": True}]
+    assert lab.cluster.rows("SELECT count(*) AS n FROM benchmark") == [{"n": 1}]
