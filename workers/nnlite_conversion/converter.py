@@ -121,16 +121,17 @@ class Converter:
             return _done(claim, order, known, made, details=_details(outcome))
 
     def _calibration_file(self, calibration: Calibration | None) -> Path | None:
-        """Return the user's calibration data; data that are gone from the store are missed by int8 alone.
+        """Return the user's calibration data, which their submission left in the store.
 
         Raises:
-            Failure: class `infrastructure`: they are gone; submitting again brings them back.
+            Failure: class `infrastructure`: they are gone or broken; submitting again brings them back.
         """
         if calibration is None or calibration.path is None:
             return None
         try:
             return self.store.fetch(calibration.path)
         except ArtifactGoneError as error:
+            self.store.discard(calibration.path)
             reason = f"calibration data {calibration.name}: {error}; submit the same request again"
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
-from nnlite.results.database import autocommit
+from nnlite.results.database import autocommit, storable
 from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
 from nnlite.results.tables import Artifact, Measurement, RefusedPrecision, row_id
 from nnlite.vocabulary import WorkKind
@@ -100,7 +100,8 @@ def record_conversion(
     connection.execute(_FORGET_REFUSALS, {"id": claim.id})
     if refused:
         connection.execute(
-            insert(RefusedPrecision), [{"conversion_id": claim.id, **vars(refusal)} for refusal in refused]
+            insert(RefusedPrecision),
+            [{"conversion_id": claim.id, **storable(vars(refusal))} for refusal in refused],
         )
     if not artifacts:
         connection.execute(_NOTHING_MADE, {"id": claim.id, "cached": model.cached})
