@@ -192,7 +192,7 @@ def _write_rows(
     models: Sequence[CatalogModel],
     source: ModelSource,
 ) -> _Written:
-    """Write code, models and conversions; rows that are there already stay as they are."""
+    """Write code, models and conversions; what is there stays, but for what was left out until now."""
     cursor = connection.connection.cursor()
     codes: dict[str, str] = {}
     for model in models:
@@ -211,7 +211,7 @@ def _write_rows(
     }
     execute_values(
         cursor,
-        f"INSERT INTO model ({', '.join(_MODEL_COLUMNS)}) VALUES %s ON CONFLICT DO NOTHING",  # noqa: S608
+        f"INSERT INTO model ({', '.join(_MODEL_COLUMNS)}) VALUES %s {_WITH_ACCURACY}",  # noqa: S608
         list(model_rows.values()),
         page_size=_PAGE,
     )
@@ -221,8 +221,7 @@ def _write_rows(
     }
     inserted = execute_values(
         cursor,
-        "INSERT INTO conversion (id, campaign_id, model_id, identity, priority, state, reason, finished_at) "
-        "VALUES %s ON CONFLICT DO NOTHING RETURNING id",
+        _INSERT_CONVERSIONS,
         [
             (str(row), str(campaign), str(identifier), model.identity, priority, *_start(model))
             for row, (identifier, model) in conversions.items()
@@ -246,6 +245,20 @@ def _write_rows(
             if model.left_out is None
         ],
     )
+
+
+# A model may be known before it was evaluated.
+_WITH_ACCURACY = """
+ON CONFLICT (id) DO UPDATE SET accuracy = EXCLUDED.accuracy
+WHERE model.accuracy IS NULL AND EXCLUDED.accuracy IS NOT NULL
+"""
+# One that a worker left out stays so: it would find the same.
+_INSERT_CONVERSIONS = """
+INSERT INTO conversion (id, campaign_id, model_id, identity, priority, state, reason, finished_at) VALUES %s
+ON CONFLICT (id) DO UPDATE SET state = EXCLUDED.state, reason = NULL, finished_at = NULL
+WHERE conversion.state = 'left_out' AND conversion.attempt = 0 AND EXCLUDED.state = 'queued'
+RETURNING id
+"""
 
 
 def _start(model: CatalogModel) -> tuple[str, str | None, bool]:

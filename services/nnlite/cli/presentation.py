@@ -203,9 +203,10 @@ def _last_incident(row: Row, now: datetime) -> str | None:
 
 def _score(row: Row) -> Row:
     """Return accuracy and efficiency of what is judged by them: models that NN-GPT generated."""
-    score = row["efficiency"] if row["source"] == "nngpt" else None
+    generated = row["source"] == "nngpt"
+    score = row["efficiency"] if generated else None
     return {
-        "accuracy": None if score is None else f"{row['accuracy']:.4f}",
+        "accuracy": f"{row['accuracy']:.4f}" if generated and row["accuracy"] is not None else None,
         "efficiency": score and (f"{score:.6f}" if row["param_gate_ok"] else "too many parameters"),
     }
 

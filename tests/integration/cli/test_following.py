@@ -11,7 +11,8 @@ from generated import Tree, net
 from integration.canned import finish_benchmark, finish_conversion
 from nnlite.campaigns.control import cancel
 from nnlite.campaigns.request import Request, RequestError
-from nnlite.catalog.nngpt import tag_of
+from nnlite.campaigns.submit import submit
+from nnlite.catalog.nngpt import NnGptSource, tag_of
 from nnlite.cli.following import follow
 from nnlite.cli.session import Session
 
@@ -92,6 +93,31 @@ def test_the_next_run_in_the_same_folders_makes_new_models(following, cluster, t
     names = [row["name"] for row in cluster.rows("SELECT name FROM model")]
     assert [tag_of(name) for name in names] == ["A0_B0", "A0_B0"]
     assert len(set(names)) == 2
+
+
+def test_what_was_left_out_as_incomplete_is_taken_up_when_its_evaluation_ends(following, cluster, tree):
+    tree.generate("A0_B0")
+    source = NnGptSource(cluster.settings, path=[tree.root])
+    submit(
+        cluster.engine,
+        cluster.messenger,
+        Request(source="nngpt", path=(str(tree.root),)),
+        models=source.models(),
+        source=source,
+        settings=cluster.settings,
+        name="generation",
+        priority=5,
+    )
+    assert states(cluster) == {"A0_B0": "left_out"}
+    following(lambda: tree.evaluate("A0_B0", accuracy=0.625))
+    assert cluster.rows("SELECT state, reason, finished_at FROM conversion") == [
+        {"state": "queued", "reason": None, "finished_at": None}
+    ]
+    assert cluster.rows("SELECT accuracy FROM model") == [{"accuracy": 0.625}]
+    assert cluster.ready() == 1
+    cluster.change("UPDATE conversion SET state = 'left_out', attempt = 1")
+    following()
+    assert states(cluster) == {"A0_B0": "left_out"}, "a worker left it out and would again"
 
 
 def test_only_what_matches_is_submitted(following, cluster, tree):
