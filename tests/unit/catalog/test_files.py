@@ -137,6 +137,25 @@ def test_everything_that_makes_another_network_makes_another_identity(tmp_path, 
     assert len({model.identity for (model,) in told}) == len(told)
 
 
+def test_a_lemur_models_identity_is_what_it_was_before_there_were_files():
+    model = CatalogModel(
+        source="lemur",
+        name="AlexNet",
+        code_sha256="c" * 64,
+        task="img-classification",
+        dataset="cifar-10",
+        metric="acc",
+        transform="norm_64",
+        transform_sha256="d" * 64,
+        hyperparameters={"lr": 0.01, "momentum": 0.9},
+        configuration_source="default",
+        input_shape=(1, 3, 64, 64),
+        classes=10,
+    )
+    # As the first release computed it: artifacts in its cache stay known.
+    assert model.identity == "df7d7427f720eddd4480e8ceaf117fefb9f00289d975a1653928fa3dd02f7d68"
+
+
 def test_an_installed_module_is_named_with_its_version_and_not_imported(make_settings):
     path = Path("torchvision.models:mobilenet_v3_small")
     assert absolute([path]) == (str(path),) and is_module(path)
