@@ -2,10 +2,12 @@
 
 import pytest
 
+from nnlite.artifacts import file_name
 from nnlite.catalog.lemur import LemurSource
 from nnlite.catalog.model import CatalogError
 from nnlite.catalog.network_keys import network_keys
 from nnlite.catalog.selection import select
+from nnlite.catalog.variants import Names
 from unit.catalog.copies import NORM_64, Lemur, trial
 
 NET = """
@@ -163,3 +165,12 @@ def test_the_code_of_a_configuration_is_that_of_its_architecture(listed):
 def test_another_number_of_configurations_is_refused(configs, make_settings):
     with pytest.raises(CatalogError, match="none of best, all or a number above 0"):
         LemurSource(make_settings(None), configs=configs)
+
+
+def test_names_of_configurations_are_unique_as_names_of_files_too():
+    names = Names("ResNet")
+    labels = ["svhn,norm_64", "svhn=norm_64", "svhn,norm_64", "width=" + "9" * 200, "width=" + "9" * 201, ""]
+    given = [names.of(label, str(number).encode()) for number, label in enumerate(labels)]
+    assert given[0] == "ResNet@svhn,norm_64"
+    assert len({file_name(name) for name in given}) == len(labels)
+    assert max(map(len, given)) <= len("ResNet@") + 48
