@@ -4,6 +4,7 @@ They are other people's files: nothing here imports, unpickles or executes one. 
 the directory is read, and everything else is left to the conversion child.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import packages_distributions, version
@@ -68,6 +69,15 @@ class FilesSource:
 
     def models(self) -> list[CatalogModel]:
         """Return every model, left-outs included, sorted by name."""
+        try:
+            models = [self._model(each) for _, each in sorted(self._named().items())]
+        except PermissionError as error:
+            raise CatalogError(
+                f"{error.filename} is closed to account {os.geteuid()}; let it be read, and its folders be entered"
+            ) from error
+        return apply_limits(models, self._settings.catalog)
+
+    def _named(self) -> dict[str, _Found]:
         found: dict[str, _Found] = {}
         for path in self._paths:
             for each in _found(path):
@@ -76,8 +86,7 @@ class FilesSource:
                         f"two models are called {each.name}: {other.file} and {each.file}; "
                         "rename one, or give the folder above both"
                     )
-        models = [self._model(each) for _, each in sorted(found.items())]
-        return apply_limits(models, self._settings.catalog)
+        return found
 
     def code(self, model: CatalogModel) -> str:
         """Return the model's code as it was when it was listed."""

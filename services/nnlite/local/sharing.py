@@ -138,15 +138,15 @@ def _running_url(settings: "Settings", name: str) -> str:
 
 def _psql(settings: "Settings") -> Path:
     """The wheel's, which fits the server; else the system's."""
-    site = Site(home=settings.home, bounds=bounds(settings))
-    system = shutil.which("psql")
     try:
-        bundled = programs.postgres_bin(site) / "psql"
-    except LocalError:
-        if system is None:
-            raise
-        return Path(system)
-    return bundled
+        return programs.postgres_bin(Site(home=settings.home, bounds=bounds(settings))) / "psql"
+    except LocalError as error:
+        if system := shutil.which("psql"):
+            return Path(system)
+        raise LocalError(
+            "there is no psql here: apt-get install postgresql-client, or run the one of Postgres's own"
+            " machine or container"
+        ) from error
 
 
 def _endpoints(settings: "Settings", urls: dict[str, str]) -> Endpoints:

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import embedded_settings
 from integration.local.observing import answer, eventually, processes_of, read_it, runs, write_something
-from nnlite.local import ServersNotRunning, endpoints, psql_command, servers
+from nnlite.local import LocalError, ServersNotRunning, endpoints, psql_command, servers
 from nnlite.settings import Settings
 
 
@@ -198,6 +198,17 @@ def test_psql_opens_the_database_without_showing_the_password(home):
         assert said.stdout.strip() == "nnlite", said.stderr
         assert environment["PGPASSWORD"] in mine.database_url
         assert environment["PGPASSWORD"] not in " ".join(command)
+
+
+def test_where_there_is_no_psql_it_is_said(home, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(LocalError, match="no psql here: apt-get install postgresql-client"):
+        psql_command(
+            embedded_settings(home).model_copy(
+                update={"database_url": "postgresql://nnlite@elsewhere/nnlite"}
+            )
+        )
 
 
 def test_the_guardian_imports_nothing_heavy():

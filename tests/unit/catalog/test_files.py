@@ -1,6 +1,7 @@
 """Files and folders as a source: what is found, what it is called, and one clear line about what is wrong."""
 
 import json
+import os
 import struct
 import sys
 import zipfile
@@ -13,6 +14,7 @@ from nnlite.catalog.description import parse_input
 from nnlite.catalog.files import FilesSource, is_module
 from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel, ModelInput
 from nnlite.cli.selection import absolute
+from nnlite.preflight import judging_for
 from nnlite.vocabulary import Layout, ModelForm
 
 NET = """
@@ -276,6 +278,16 @@ def test_what_is_wrong_with_a_named_file_is_one_clear_line(tmp_path, models, lay
     with pytest.raises(CatalogError, match=reason) as error:
         models(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_path_that_is_closed_is_one_clear_line_too(tmp_path, models):
+    (tmp_path / "closed").mkdir(mode=0o000)
+    nobody = 65534 if os.geteuid() == 0 else None  # nothing is closed to root
+    with (
+        judging_for(nobody),
+        pytest.raises(CatalogError, match=r"net\.py is closed to account \d+; let it be read"),
+    ):
+        models("closed/net.py")
 
 
 def test_two_models_of_one_name_are_told_apart_by_their_folder(tmp_path, models):
