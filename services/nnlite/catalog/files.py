@@ -73,7 +73,7 @@ class FilesSource:
             models = [self._model(each) for _, each in sorted(self._named().items())]
         except PermissionError as error:
             raise CatalogError(
-                f"{error.filename} is closed to account {os.geteuid()}; let it be read, and its folders be entered"
+                f"{error.filename} is closed to account {os.geteuid()}; let it be read by others"
             ) from error
         return apply_limits(models, self._settings.catalog)
 
