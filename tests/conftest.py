@@ -1,6 +1,7 @@
 """What every test may use: one pair of embedded servers for the whole run, and databases in it."""
 
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 import redis
+import structlog
 
 from nnlite.local import Endpoints, servers
 from nnlite.settings import LocalSettings, Settings
@@ -21,6 +23,19 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 #: The numbered databases of the embedded broker that tests take turns with; 0 is nobody's.
 _BROKER_DATABASES = range(1, 16)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Undo what a command that ran in this process did to the logs: it wrote to a stream that is closed."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers = handlers
+    root.setLevel(level)
+    for name in ("celery.app.trace", "celery.worker.strategy"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture

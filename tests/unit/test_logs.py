@@ -10,18 +10,6 @@ from nnlite import logs
 from nnlite.failures import NnliteError
 
 
-@pytest.fixture(autouse=True)
-def restored():
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers = handlers
-    root.setLevel(level)
-    for name in ("celery.app.trace", "celery.worker.strategy"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-
-
 def test_a_level_that_is_none_is_refused_with_those_that_are():
     with pytest.raises(NnliteError, match="NNLITE_LOG_LEVEL=LOUD: not a level; write DEBUG, INFO"):
         logs.configure("LOUD")

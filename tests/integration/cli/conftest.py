@@ -1,7 +1,6 @@
 """The command as its user has it: an environment of settings, a small LEMUR, and what it says."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from nnlite import settings as settings_module
 from nnlite.cli import main
@@ -82,13 +80,8 @@ def nnlite(
         out, err = capfd.readouterr()
         return Said(int(ended.value.code or 0), out, err)
 
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
     yield run
     settings_module.settings.cache_clear()
-    structlog.reset_defaults()
-    root.handlers = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture
