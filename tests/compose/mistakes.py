@@ -62,6 +62,12 @@ def _mistakes(folder: Path) -> list[Mistake]:
             said=["LAB_FLOWER_PASSWORD", "6 characters"],
         ),
         Mistake(
+            what="Grafana without a password",
+            variables={"COMPOSE_PROFILES": "monitoring", "LAB_GRAFANA_PASSWORD": ""},
+            services=("check-grafana",),
+            said=["LAB_GRAFANA_PASSWORD", "is empty"],
+        ),
+        Mistake(
             what="a secret's file that workers may not read",
             variables={"LAB_SECRETS": str(secrets)},
             files=(*FILES, SECRET_FILES),
