@@ -69,7 +69,8 @@ def _dynamic(fp32: Path, target: Path, data: Data) -> int:
 
     job = quantizer.Quantizer(str(fp32), recipe.dynamic_wi8_afp32())
     # TFLite 2.16, which the app has, takes no int8 weights with floats there: "weights->type != input->type".
-    _leave_as_floats(job, qtyping.TFLOperationName.CONV_2D_TRANSPOSE)
+    # And no runtime takes a product whose first factor alone is int8, which a constant one would become.
+    _leave_as_floats(job, qtyping.TFLOperationName.CONV_2D_TRANSPOSE, qtyping.TFLOperationName.BATCH_MATMUL)
     return _write(job, None, target)
 
 

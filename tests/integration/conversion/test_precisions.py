@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from integration.conversion.models import CLASSIFIER
+from integration.conversion.models import CLASSIFIER, network
 from nnlite.calibration import Calibration, CalibrationKind, Int8Io, pack
 from nnlite.catalog.location import find_lemur
 from nnlite.catalog.model import CatalogError, ModelSpec
@@ -164,8 +164,11 @@ def test_a_precision_that_cannot_be_made_leaves_the_others_untouched(four, setti
     assert dynamic.reason.startswith("LiteRT refuses the artifact")
 
 
-def test_without_pictures_of_its_kind_a_model_has_no_int8(job, settings, place):
-    code = CLASSIFIER.replace("Conv2d(3,", "Conv2d(5,")
+def test_a_model_that_no_picture_fits_has_no_int8_and_dynamic_keeps_what_runtimes_refuse(
+    job, settings, place
+):
+    # A product whose first factor is constant, and no number of channels that pictures have.
+    code = network("return self.w @ x.mean(3)", "self.w = torch.nn.Parameter(torch.rand(1, 4, 5))")
     wanted = job(code, shape=(1, 5, 8, 8), precisions=(Precision.DYNAMIC, Precision.INT8))
     with run(
         replace(wanted, calibration=Calibration(kind=CalibrationKind.SKLEARN)), settings, place
@@ -173,4 +176,5 @@ def test_without_pictures_of_its_kind_a_model_has_no_int8(job, settings, place):
         (artifact,) = outcome.artifacts
     (refused,) = outcome.refused
     assert artifact.precision is Precision.DYNAMIC and artifact.parity.samples == 0
+    assert artifact.operators["BATCH_MATMUL"] == 1
     assert refused.precision is Precision.INT8 and refused.reason.startswith("no calibration data")
