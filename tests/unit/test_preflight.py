@@ -86,6 +86,12 @@ def test_a_secret_that_will_not_do(check, tmp_path, content, says):
     assert not content or content not in line.split()
 
 
+def test_cores_that_cannot_be_are_said_before_a_worker_says_so(check, monkeypatch):
+    monkeypatch.setenv("NNLITE_CONVERSION__CORES", "0")
+    (line,) = check()
+    assert line.startswith("NNLITE_CONVERSION__CORES=0 needs NNLITE_MEASUREMENT__CORES beside it; set both")
+
+
 @needs_root
 def test_what_only_another_account_cannot_use_is_judged_for_it(check, open_folder):
     secret, data = open_folder / "secret", open_folder / "data"

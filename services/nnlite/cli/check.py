@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nnlite.cli.output import err
+from nnlite.cores import cores_of
 from nnlite.failures import NnliteError
 from nnlite.preflight import (
     disk_problems,
@@ -97,7 +98,7 @@ def check(
 
 def _settings_problems() -> Iterator[str]:
     try:
-        load_settings()
+        cores_of(load_settings())
     except NnliteError as error:
         yield str(error)
 
