@@ -86,10 +86,17 @@ def test_a_secret_that_will_not_do(check, tmp_path, content, says):
     assert not content or content not in line.split()
 
 
-def test_cores_that_cannot_be_are_said_before_a_worker_says_so(check, monkeypatch):
-    monkeypatch.setenv("NNLITE_CONVERSION__CORES", "0")
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("NNLITE_CONVERSION__CORES", "0", "NNLITE_CONVERSION__CORES=0 needs NNLITE_MEASUREMENT__CORES"),
+        ("NNLITE_LOG_LEVEL", "loud", "NNLITE_LOG_LEVEL=loud: not a level; write DEBUG"),
+    ],
+)
+def test_what_would_end_every_worker_is_said_before(check, monkeypatch, variable, value, says):
+    monkeypatch.setenv(variable, value)
     (line,) = check()
-    assert line.startswith("NNLITE_CONVERSION__CORES=0 needs NNLITE_MEASUREMENT__CORES beside it; set both")
+    assert line.startswith(says)
 
 
 @needs_root

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nnlite import logs
 from nnlite.cli.output import err
 from nnlite.cores import cores_of
 from nnlite.failures import NnliteError
@@ -98,7 +99,9 @@ def check(
 
 def _settings_problems() -> Iterator[str]:
     try:
-        cores_of(load_settings())
+        settings = load_settings()
+        logs.configure(settings.log_level)
+        cores_of(settings)
     except NnliteError as error:
         yield str(error)
 
