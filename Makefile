@@ -105,18 +105,21 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite fetch
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
 
-# Most tests wait more than they compute: three groups at a time, each printed when it is done.
+# Most tests wait more than they compute: four groups at a time, each printed when it is done.
 test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
-	@echo "About eight minutes; the output of each group comes when it is done."
-	@$(MAKE) --no-print-directory --jobs 3 --keep-going --output-sync=target \
-	  test-rooms test-end-to-end test-devices
+	@echo "About nine minutes; the output of each group comes when it is done."
+	@$(MAKE) --no-print-directory --jobs 4 --keep-going --output-sync=target \
+	  test-integration test-unit test-end-to-end test-devices test-app
 
-test-rooms: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of rooms and of the app only
-	$(WITH_LEMUR) $(BIN)/pytest tests/unit tests/integration tests/android_app
+test-app: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
+	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
+
+test-integration: $(INSTALLED) $(LEMUR) $(TFLITE) ## Run the tests with real servers and processes only
+	$(WITH_LEMUR) $(BIN)/pytest tests/integration
 
 # Each in a network of its own.
 DEVICE_TESTS := $(wildcard tests/device/test_*.py)
-.PHONY: test-rooms test-devices test-end-to-end $(DEVICE_TESTS)
+.PHONY: test-app test-integration test-devices test-end-to-end $(DEVICE_TESTS)
 test-devices: $(DEVICE_TESTS) ## Run the tests on virtual devices only
 $(DEVICE_TESTS): $(INSTALLED) $(RIG)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $@
@@ -124,8 +127,8 @@ $(DEVICE_TESTS): $(INSTALLED) $(RIG)
 test-end-to-end: $(INSTALLED) $(LEMUR) ## Run the tests of the whole chain on this machine only
 	$(WITH_LEMUR) $(BIN)/pytest tests/end_to_end
 
-test-unit: $(INSTALLED) ## Run the tests that need no server
-	$(BIN)/pytest tests/unit
+test-unit: $(INSTALLED) $(LEMUR) ## Run the tests that need no server only
+	$(WITH_LEMUR) $(BIN)/pytest tests/unit
 
 lint: $(INSTALLED) ## Check style, imports between rooms, and types
 	$(BIN)/ruff check
