@@ -4,6 +4,7 @@ import itertools
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,6 +18,10 @@ import structlog
 
 from nnlite.local import Endpoints, servers
 from nnlite.settings import LocalSettings, Settings
+
+# A shell that is not interactive lets what it runs in the background, and all that this starts, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before anything imports numpy: its threads would hang the forks of tests that convert.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

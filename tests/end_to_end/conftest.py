@@ -112,8 +112,6 @@ class Machine:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                # Whoever runs the tests in the background may have had it ignored.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         self.started.append(Started(process, out, err))
         return self.started[-1]
