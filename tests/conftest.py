@@ -19,7 +19,7 @@ import structlog
 from nnlite.local import Endpoints, servers
 from nnlite.settings import LocalSettings, Settings
 
-# A shell that is not interactive lets what it runs in the background, and all that this starts, ignore Ctrl-C.
+# What a shell that is not interactive runs in the background ignores Ctrl-C, and so does all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
