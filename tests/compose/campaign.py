@@ -102,7 +102,7 @@ def _run(lab: Lab, arguments: argparse.Namespace, say: Say) -> None:
 
 
 def check_configurations(lab: Lab, say: Say) -> None:
-    """Let compose read every profile with every overlay."""
+    """Let compose read every profile, and every overlay with all of them."""
     needed = {
         "LAB_ARTIFACTS_URL": "s3://bucket/lab",
         "LAB_HOST": "second",
@@ -113,12 +113,20 @@ def check_configurations(lab: Lab, say: Say) -> None:
         "LAB_SERVER": "127.0.0.1",
         "LAB_SERVER_BIND": "127.0.0.1",
     }
-    for overlays in ((), *((name,) for name in OVERLAYS), ("debian", "server", "secret-files", "s3", "gpus")):
+    every_overlay = ((name,) for name in OVERLAYS)
+    every_profile = ((profile,) for profile in PROFILES)
+    tried = (
+        *(((), profiles) for profiles in ((), *every_profile)),
+        *(
+            (overlays, PROFILES)
+            for overlays in ((), *every_overlay, ("debian", "server", "secret-files", "s3"))
+        ),
+    )
+    for overlays, profiles in tried:
         files = ("docker-compose.yml", *(f"deploy/compose.{name}.yml" for name in overlays))
         configured = Lab(folder=lab.folder, project="nnlite-config", variables=needed, files=files)
-        for profiles in ((), *((profile,) for profile in PROFILES), PROFILES):
-            configured.compose(*(f"--profile={profile}" for profile in profiles), "config", "--quiet")
-    say("docker compose config is clean for every profile with every overlay")
+        configured.compose(*(f"--profile={profile}" for profile in profiles), "config", "--quiet")
+    say("docker compose config is clean for every profile and every overlay")
 
 
 def campaign(lab: Lab, picture: Path | None, say: Say) -> None:
