@@ -37,7 +37,7 @@ def check(
         list[str],
         typer.Option(metavar="FOLDER[:UID]", help="To be read and written by --uid, or by account UID."),
     ] = [],
-    disk: Annotated[list[Path], typer.Option(help="A folder whose disk needs room.")] = [],
+    disk: Annotated[list[Path], typer.Option(readable=False, help="A folder whose disk needs room.")] = [],
     min_free_gb: Annotated[float, typer.Option(help="That much room.")] = 5,
     postgres: Annotated[
         str | None,
@@ -50,7 +50,8 @@ def check(
     profiles: Annotated[str, typer.Option(help="Profiles of compose that are chosen, with commas.")] = "",
     known_profiles: Annotated[str, typer.Option(help="Profiles that there are, with commas.")] = "",
     kvm: Annotated[
-        Path, typer.Option(help=f"The device of KVM; tried with profile {DeviceKind.EMULATOR}.")
+        Path,
+        typer.Option(readable=False, help=f"The device of KVM; tried with profile {DeviceKind.EMULATOR}."),
     ] = Path("/dev/kvm"),
     uid: Annotated[int | None, typer.Option(help="As root: judge for this account of the workers.")] = None,
 ) -> None:
