@@ -109,7 +109,7 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
 	@echo "About nine minutes; the output of each group comes when it is done."
 	@$(MAKE) --no-print-directory --jobs 4 --keep-going --output-sync=target \
-	  test-integration test-unit test-end-to-end test-devices test-app
+	  test-end-to-end test-integration test-devices test-unit test-app
 
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app

@@ -10,7 +10,7 @@ ALL = (*REAL, *HOSTILE)
 
 
 def test_hostile_models_end_in_their_class_and_the_others_are_measured(machine: Machine) -> None:
-    done = machine.run("run", *ALL, "--name", "mixed", NNLITE_CONVERSION__TIMEOUT_S="40")
+    done = machine.run("run", *ALL, "--name", "mixed", NNLITE_CONVERSION__TIMEOUT_S="25")
     assert done.returncode == 0, done.stderr + machine.logs()
     for model in ALL:
         assert model in done.stdout
@@ -23,7 +23,7 @@ def test_hostile_models_end_in_their_class_and_the_others_are_measured(machine: 
         assert row["stage"] == "load"
     assert failures["Crasher"]["details"]["signal"] == signal.SIGABRT
     assert "memory" in failures["Hog"]["reason"]
-    assert "40 s" in failures["Sleeper"]["reason"]
+    assert "25 s" in failures["Sleeper"]["reason"]
 
     results = {row["model"]: row for row in machine.json("results", "mixed")}
     assert set(results) == set(REAL)
@@ -40,7 +40,7 @@ def test_hostile_models_end_in_their_class_and_the_others_are_measured(machine: 
 
 
 def _run_again_converts_nothing(machine: Machine) -> None:
-    again = machine.run("run", *ALL, "--name", "mixed", NNLITE_CONVERSION__TIMEOUT_S="40")
+    again = machine.run("run", *ALL, "--name", "mixed", NNLITE_CONVERSION__TIMEOUT_S="25")
     assert again.returncode == 0, again.stderr
     assert "resumed campaign mixed" in again.stderr
     other = machine.run("run", *REAL, "--name", "another")
