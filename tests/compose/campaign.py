@@ -25,11 +25,17 @@ POOLS = ("host", "rig")
 PROFILES = ("gpu", "emulator", "phone", "network-phone", "monitoring", "tools")
 OVERLAYS = ("debian", "gpus", "host", "nfs", "s3", "secret-files", "server")
 CAMPAIGN = "lab"
-#: What can be started here: no KVM, no GPU, no USB, no registry.
+#: What can be started here, without KVM, GPU, USB or a registry; `check` and `migrate` come along.
 STARTED = (
-    "check", "postgres", "redis", "migrate", "convert", "benchmark-host", "benchmark-network-phone", "beat",
-    "flower", "prometheus", "device",
+    "postgres", "redis", "convert", "benchmark-host", "benchmark-network-phone", "beat", "flower",
+    "prometheus", "device",
 )  # fmt: skip
+VARIABLES = {
+    "COMPOSE_PROFILES": "network-phone,monitoring",
+    "LAB_PHONE_ADDRESS": "device:5555",
+    "LAB_PHONE_POOL": "rig",
+    "LAB_MIN_FREE_GB": "1",
+}
 BUILT = (
     "check", "convert", "benchmark-host", "benchmark-network-phone", "device", "postgres", "redis",
     "prometheus",
@@ -50,7 +56,7 @@ def main() -> int:
     """Run it all; exit code 1 and what went wrong if the lab does not do what it should."""
     parser = argparse.ArgumentParser(prog="make compose-test", description=__doc__)
     parser.add_argument("--screenshot", type=Path, help="write a picture of Flower during the campaign")
-    parser.add_argument("--keep", action="store_true", help="leave the lab running at the end")
+    parser.add_argument("--keep", action="store_true", help="leave the lab running, with an engine of yours")
     arguments = parser.parse_args()
     started_s = time.monotonic()
 
@@ -67,14 +73,6 @@ def main() -> int:
         return 1
     say("passed")
     return 0
-
-
-VARIABLES = {
-    "COMPOSE_PROFILES": "network-phone,monitoring",
-    "LAB_PHONE_ADDRESS": "device:5555",
-    "LAB_PHONE_POOL": "rig",
-    "LAB_MIN_FREE_GB": "1",
-}
 
 
 def _run(lab: Lab, arguments: argparse.Namespace, say: Say) -> None:
@@ -132,7 +130,7 @@ def check_configurations(lab: Lab, say: Say) -> None:
 def campaign(lab: Lab, picture: Path | None, say: Say) -> None:
     """Run the campaign, kill things in between, and check what came out."""
     up_s = time.monotonic()
-    lab.compose("up", "--detach", "--wait", "--wait-timeout", "300", *STARTED_AS_SERVICES)
+    lab.compose("up", "--detach", "--wait", "--wait-timeout", "300", *STARTED)
     say(f"up and healthy after {time.monotonic() - up_s:.0f} s")
     pools = chain.from_iterable(("--pool", pool) for pool in POOLS)
     say(lab.nnlite("submit", *MODELS, *pools, "--name", CAMPAIGN).strip().splitlines()[-2])
@@ -156,15 +154,12 @@ def campaign(lab: Lab, picture: Path | None, say: Say) -> None:
     left = _left(lab)
     lab.compose("down")
     say(f"down, with {left} conversions and benchmarks to do")
-    lab.compose("up", "--detach", "--wait", "--wait-timeout", "300", *STARTED_AS_SERVICES)
+    lab.compose("up", "--detach", "--wait", "--wait-timeout", "300", *STARTED)
     say("up again")
     await_("every model is final", lambda: _ended(lab) and not _left(lab), timeout_s=END_TIMEOUT_S)
     check_results(lab, say)
     check_flower(lab, say)
     check_metrics(lab, say)
-
-
-STARTED_AS_SERVICES = tuple(name for name in STARTED if name not in {"check", "migrate"})
 
 
 def check_results(lab: Lab, say: Say) -> None:
