@@ -5,8 +5,27 @@ from typing import Any
 
 import pytest
 
-from nnlite.settings import CatalogSettings, Settings
+from nnlite.catalog.lemur import LemurSource
+from nnlite.catalog.model import CatalogError, CatalogModel
+from nnlite.settings import CatalogSettings, Settings, load_settings
 from unit.catalog.copies import Lemur
+
+
+@pytest.fixture(scope="session")
+def lemur_archive() -> Path:
+    """The real LEMUR; the test is skipped where this machine does not have it."""
+    try:
+        return LemurSource(load_settings()).archive.path
+    except CatalogError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def whole_lemur(lemur_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> list[CatalogModel]:
+    """Every model of the real LEMUR, as its source lists them."""
+    settings = load_settings()
+    home = tmp_path_factory.mktemp("home")
+    return LemurSource(settings.model_copy(update={"home": home, "lemur": lemur_archive})).models()
 
 
 @pytest.fixture

@@ -5,21 +5,13 @@ from collections import Counter
 import pytest
 
 from nnlite.catalog.configuration import PREFERRED_BATCH
-from nnlite.catalog.lemur import LemurSource
-from nnlite.catalog.model import CatalogError
+from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.selection import select
-from nnlite.settings import load_settings
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    settings = load_settings()
-    try:
-        archive = LemurSource(settings).archive
-    except CatalogError as error:
-        pytest.skip(str(error))
-    home = tmp_path_factory.mktemp("home")
-    return LemurSource(settings.model_copy(update={"home": home, "lemur": archive.path})).models()
+@pytest.fixture
+def models(whole_lemur: list[CatalogModel]) -> list[CatalogModel]:
+    return whole_lemur
 
 
 def test_every_model_has_the_configuration_that_the_rule_gives(models):
