@@ -154,10 +154,10 @@ constraints: $(UV) ## Choose the exact versions anew
 	  --no-emit-index-url --no-annotate --output-file constraints.txt
 
 shapes: $(INSTALLED) $(LEMUR) ## Make the table of input shapes anew
-	$(WITH_LEMUR) $(BIN)/python -m nnlite_conversion.shapes
+	$(WITH_LEMUR) $(BIN)/python -m nnlite_conversion.pipeline.loading.input_shapes
 
 schema: $(INSTALLED) ## Write the JSON Schema of reports anew
-	$(BIN)/python -m nnlite.results.report
+	$(BIN)/python -m nnlite.reports.schema
 
 clean: ## Remove the virtual environment, test data and caches of this checkout
 	rm -rf $(VENV) $(TEST_HOME) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from nnlite.results.database import engine_for
-from nnlite.results.tables import Base
+from nnlite.db.engine import engine_for
+from nnlite.db.tables import Base
 
 engine = engine_for(context.config.attributes["database_url"])
 with engine.connect() as connection:

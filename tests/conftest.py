@@ -17,7 +17,8 @@ import redis
 import structlog
 
 from nnlite.local import Endpoints, servers
-from nnlite.settings import LocalSettings, Settings
+from nnlite.settings import Settings
+from nnlite.settings.groups import LocalSettings
 
 # What a shell that is not interactive runs in the background ignores Ctrl-C, and so does all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -88,7 +89,7 @@ def make_database(embedded: Endpoints) -> Callable[..., str]:
 
     def make(*, migrated: bool = True) -> str:
         if migrated and not template:
-            from nnlite.results.database import upgrade
+            from nnlite.db.engine import upgrade
 
             upgrade(create("migrated", "template0"))
             template.append("migrated")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnlite_benchmark import canary
+from nnlite_benchmark.protocol import canary
 
 NET = """
 import torch

@@ -9,7 +9,7 @@ import sys
 
 import structlog
 
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
 
 
 def configure(level: str) -> None:

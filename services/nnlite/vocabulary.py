@@ -92,6 +92,43 @@ class Verdict(StrEnum):
     INVALID = "invalid"
 
 
+class Reason(StrEnum):
+    """Why a measurement has its verdict, and what a reader must know about a valid one."""
+
+    # marks of a measurement that may be valid
+    FEW_RUNS = "few_runs"  # fewer timed runs than normal; no p95 and p99
+    PARTIAL_DELEGATION = "partial_delegation"  # the delegate took some nodes, not all
+    ARTIFACT_PARITY = "artifact_parity"  # the artifact's outputs are off from PyTorch's
+    # noisy
+    SPREAD = "spread"  # 1.4826 x MAD / median above the limit
+    DRIFT = "drift"  # the medians of ten slices differ by more than the limit
+    CANARY = "canary"  # the canary's p25 before and after differ by more than the limit, twice
+    NOT_QUIET = "not_quiet"  # the machine's other work could not be held still
+    NOT_TOP_APP = "not_top_app"  # the app was not in front
+    # throttled
+    THERMAL = "thermal"  # the device says that it slows down to cool
+    # invalid
+    TOO_SLOW = "too_slow"  # too few runs in the longest time allowed
+    PARITY = "parity"  # the device computes something else
+    NOT_DELEGATED = "not_delegated"  # the delegate took nothing
+    RUNTIME = "runtime"  # the runtime refuses the artifact
+
+
+class Refusal(StrEnum):
+    """Who said no, in a run report with an error."""
+
+    RUNTIME = "runtime"  # the runtime or the delegate, with an error of its own
+    NOT_DELEGATED = "not_delegated"  # the delegate took no node of the graph
+
+
+class QuietMode(StrEnum):
+    """How a machine's conversions are kept from disturbing its measurements."""
+
+    CORES_APART = "cores_apart"
+    TURNS = "turns"
+    OWN_MACHINE = "own_machine"  # a phone: nothing of ours runs on it
+
+
 class RuntimeVerdict(StrEnum):
     """What the version of TensorFlow Lite that phones have makes of an artifact."""
 

@@ -21,12 +21,13 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from nnlite.inputs import from_raw_bytes, raw_bytes, seeded_input
-from nnlite.results.report import Parity
-from nnlite.runtime_environment import needed_environment
-from nnlite.settings import RuntimeCheckSettings, Settings
+from nnlite.artifacts.inputs import from_raw_bytes, raw_bytes, seeded_input
+from nnlite.host.tflite_environment import needed_environment
+from nnlite.reports.schema import Parity
+from nnlite.settings import Settings
+from nnlite.settings.groups import RuntimeCheckSettings
 from nnlite.vocabulary import Backend, Precision
-from nnlite_benchmark.parity import device_parity
+from nnlite_benchmark.protocol.parity import device_parity
 from nnlite_benchmark.runtime_check.process import Answer, RuntimeDiedError, RuntimeProcess
 
 ENVIRONMENT: Final = Path(__file__).resolve().parents[2] / ".nnlite" / "tflite-2.16"

@@ -13,16 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from integration.conversion.models import network
-from nnlite.calibration import Calibration, CalibrationKind
+from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.catalog.model import ModelSpec
 from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
-from nnlite.failures import Failure
-from nnlite.settings import ConversionSettings, load_settings
+from nnlite.errors import Failure
+from nnlite.settings import load_settings
+from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Precision
-from nnlite_conversion.conversion import ConversionJob, convert
+from nnlite_conversion.isolation.conversion import ConversionJob, convert
+from nnlite_conversion.pipeline.quantizing.quantization import supported_precisions
 from nnlite_conversion.preload import preload
-from nnlite_conversion.quantization import supported_precisions
 
 #: Between them the operators of most networks; the shape is (N, C, H, W).
 SMALL = {

@@ -12,15 +12,15 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from android_app.conftest import JAVA_TESTS
-from nnlite.results.report import SCHEMA_FILE, Refusal, RunReport
-from nnlite.settings import MeasurementSettings
-from nnlite.vocabulary import Backend, Stage
-from nnlite_benchmark.android.delegation import delegations
-from nnlite_benchmark.android.pieces import Piece, PieceCollector
-from nnlite_benchmark.android.request import RunRequest, Transfer, command_line
-from nnlite_benchmark.canary import MODEL_FILE
-from nnlite_benchmark.protocol import Bounds
-from nnlite_benchmark.statistics import decode_samples, summarize
+from nnlite.reports.schema import SCHEMA_FILE, RunReport
+from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import Backend, Refusal, Stage
+from nnlite_benchmark.android.app.chunks import Piece, PieceCollector
+from nnlite_benchmark.android.app.delegation import delegations
+from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
+from nnlite_benchmark.protocol.canary import MODEL_FILE
+from nnlite_benchmark.protocol.runs import Bounds
+from nnlite_benchmark.protocol.statistics import decode_samples, summarize
 
 JAVA_TEST_CLASSES = sorted(
     ".".join(path.relative_to(JAVA_TESTS).with_suffix("").parts) for path in JAVA_TESTS.rglob("*Test.java")

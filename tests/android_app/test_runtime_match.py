@@ -10,8 +10,8 @@ from android_app.runtime_match import Match, Operator, make_artifacts, match, op
 from android_app.samples import SMALL
 from apk.lock import properties
 from nnlite.vocabulary import Precision
-from nnlite_benchmark.canary import MODEL_FILE
-from nnlite_conversion.quantization import supported_precisions
+from nnlite_benchmark.protocol.canary import MODEL_FILE
+from nnlite_conversion.pipeline.quantizing.quantization import supported_precisions
 
 
 @pytest.fixture(scope="module")

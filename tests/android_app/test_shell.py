@@ -9,12 +9,12 @@ import pytest
 
 from android_app.conftest import TIMEOUT_S
 from apk.building import SOURCES, Toolchain
-from nnlite.results.report import Refusal, RunReport
-from nnlite.vocabulary import Stage
-from nnlite_benchmark.android.instrumentation import AppError, InstrumentationParser, Reported
-from nnlite_benchmark.android.pieces import Piece
-from nnlite_benchmark.canary import MODEL_FILE
-from nnlite_benchmark.statistics import decode_samples, summarize
+from nnlite.reports.schema import RunReport
+from nnlite.vocabulary import Refusal, Stage
+from nnlite_benchmark.android.app.chunks import Piece
+from nnlite_benchmark.android.app.instrumentation import AppError, InstrumentationParser, Reported
+from nnlite_benchmark.protocol.canary import MODEL_FILE
+from nnlite_benchmark.protocol.statistics import decode_samples, summarize
 
 DOUBLES = Path(__file__).with_name("doubles")
 DELEGATED = (

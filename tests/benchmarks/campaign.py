@@ -15,8 +15,8 @@ from typing import Any
 
 from sqlalchemy import text
 
+from nnlite.db.engine import autocommit, engine_for
 from nnlite.local import servers
-from nnlite.results.database import autocommit, engine_for
 from nnlite.settings import Settings
 
 MODELS = 20

@@ -11,8 +11,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from nnlite.catalog.archive import EPOCH_FILE, MODELS, STATISTICS, TRANSFORMS
-from nnlite.catalog.fetch import fetch_lemur
+from nnlite.catalog.lemur.archive import EPOCH_FILE, MODELS, STATISTICS, TRANSFORMS
+from nnlite.catalog.lemur.fetch import fetch_lemur
 from nnlite.settings import load_settings
 
 #: One listing may take this long before it counts as hung.
@@ -21,7 +21,7 @@ TIMEOUT_S = 300
 _LISTING = r"""
 import json, re, time
 started = time.perf_counter()
-from nnlite.catalog.lemur import LemurSource
+from nnlite.catalog.lemur.source import LemurSource
 from nnlite.settings import load_settings
 models = LemurSource(load_settings()).models()
 # Not getrusage: its peak includes the parent's pages at the fork.

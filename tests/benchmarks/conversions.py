@@ -22,9 +22,9 @@ from nnlite.campaigns.submit import submit
 from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
+from nnlite.db.engine import autocommit, engine_for, upgrade
 from nnlite.local import Endpoints, servers
 from nnlite.queue.messages import Messenger
-from nnlite.results.database import autocommit, engine_for, upgrade
 from nnlite.results.queries import campaigns
 from nnlite.settings import Settings, load_settings
 

@@ -7,23 +7,18 @@ import sys
 from datetime import UTC, datetime
 
 from nnlite import logs
-from nnlite.cores import choose_cores
+from nnlite.host.cores import choose_cores
 from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.leases import Claim
-from nnlite.queue.watchdog import Vitals
-from nnlite.queue.work import Result
-from nnlite.queue.worker import WorkerPlan, default_node, run_worker, stations
-from nnlite.results.recording import (
-    ArtifactRow,
-    ConvertedModel,
-    record_benchmark,
-    record_conversion,
-    record_device,
-)
-from nnlite.results.report import BenchmarkReport, DeviceContext, Latency, MeasurementReport
+from nnlite.reports.schema import BenchmarkReport, DeviceContext, Latency, MeasurementReport
+from nnlite.results.devices import record_device
+from nnlite.results.recording import ArtifactRow, ConvertedModel, record_benchmark, record_conversion
 from nnlite.settings import load_settings
 from nnlite.vocabulary import Backend, Precision, Stage, Verdict, WorkKind
+from nnlite.worker.attempt import Result
+from nnlite.worker.celery_worker import WorkerPlan, default_node, run_worker, stations
+from nnlite.worker.watchdog import Vitals
 from nnlite_benchmark.host.context import host_context
 
 

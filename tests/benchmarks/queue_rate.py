@@ -19,10 +19,10 @@ import psutil
 
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import submit
+from nnlite.db.engine import engine_for, upgrade
 from nnlite.local import servers
 from nnlite.queue.app import create_app
 from nnlite.queue.messages import Messenger
-from nnlite.results.database import engine_for, upgrade
 from nnlite.results.queries import campaigns
 from nnlite.settings import Settings
 from toys import Toys

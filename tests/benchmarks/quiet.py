@@ -19,13 +19,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from nnlite.cores import choose_cores
-from nnlite.quiet import ConverterTurn
-from nnlite.settings import MeasurementSettings, Settings
+from nnlite.host.cores import choose_cores
+from nnlite.host.quiet import ConverterTurn
+from nnlite.settings import Settings
+from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Precision
-from nnlite_benchmark import canary
 from nnlite_benchmark.device import BenchmarkJob, InputSpec
 from nnlite_benchmark.host.device import HostDevice
+from nnlite_benchmark.protocol import canary
 
 PAIRS = 7
 CONVERTERS = 2

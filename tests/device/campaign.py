@@ -28,9 +28,9 @@ from device.rig.isolation import isolated
 from device.rig.rig import Rig
 from device.scenes import Scene, play_due, scenes
 from integration.conftest import Cluster
+from nnlite.db.engine import engine_for, migrate_embedded
 from nnlite.local import servers
 from nnlite.queue.messages import Messenger
-from nnlite.results.database import engine_for, migrate_embedded
 from nnlite.settings import Settings
 
 #: Its control flow depends on its data: no converter can take it, and the failures say so.

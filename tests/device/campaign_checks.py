@@ -7,7 +7,7 @@ from typing import Any
 
 from device.scenes import Scene
 from integration.conftest import Cluster
-from nnlite.results.lemur_tree import CATALOGUE, TREE
+from nnlite.exports.lemur_tree import CATALOGUE, TREE
 
 #: Rows that are not as they should be, each as one line.
 _OBJECTIONS = {

@@ -10,9 +10,9 @@ from device.rig.fetch import fetched
 from device.rig.isolation import isolated
 from device.rig.rig import Rig, RigDevice
 from integration.conftest import Cluster
+from nnlite.db.engine import engine_for
 from nnlite.local import Endpoints
 from nnlite.queue.messages import Messenger
-from nnlite.results.database import engine_for
 from nnlite.settings import Settings
 
 if not isolated():

@@ -19,12 +19,12 @@ import psutil
 from device.rig.rig import Rig, Sdk
 from integration.canned import finish_conversion, stored_canary
 from integration.conftest import Cluster
-from nnlite.artifacts import ArtifactStore
-from nnlite.local.processes import ProcessIdentity
-from nnlite.queue.work import send
+from nnlite.artifacts.store import ArtifactStore
+from nnlite.host.processes import ProcessIdentity
 from nnlite.vocabulary import Backend
-from nnlite_benchmark import canary
-from nnlite_benchmark.android.wire import Wire
+from nnlite.worker.attempt import send
+from nnlite_benchmark.android.adb.client import Wire
+from nnlite_benchmark.protocol import canary
 
 #: Everything that would make a test wait, shortened; what a busy machine might exceed is left alone.
 QUICK = {

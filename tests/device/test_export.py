@@ -9,8 +9,8 @@ import pytest
 
 from device.lab import AVD, Lab, RunningWorker
 from device.rig.faults import Fault
-from nnlite.artifacts import file_name
-from nnlite.results.lemur_tree import CATALOGUE, TREE
+from nnlite.artifacts.store import file_name
+from nnlite.exports.lemur_tree import CATALOGUE, TREE
 from nnlite.vocabulary import Backend
 
 _STATISTICS = {"duration": "mean_ns", "min_duration": "min_ns", "max_duration": "max_ns", "std_dev": "std_ns"}

@@ -21,10 +21,11 @@ from device.rig.adb_host import TIMEOUT_S, AdbHost, wait_until
 from device.rig.backends import Mode
 from device.rig.faults import Fault, Until
 from device.rig.rig import Rig, Sdk, frozen, kill, leave_stale_locks, taken
-from nnlite.inputs import raw_bytes, seeded_input
-from nnlite.results.report import Latency, Refusal, RunReport
-from nnlite_benchmark.canary import EXPECTED_FILE, INPUT_SHAPE, MODEL_FILE, SEED
-from nnlite_benchmark.statistics import decode_samples, summarize
+from nnlite.artifacts.inputs import raw_bytes, seeded_input
+from nnlite.reports.schema import Latency, RunReport
+from nnlite.vocabulary import Refusal
+from nnlite_benchmark.protocol.canary import EXPECTED_FILE, INPUT_SHAPE, MODEL_FILE, SEED
+from nnlite_benchmark.protocol.statistics import decode_samples, summarize
 
 PACKAGE = "org.nnlite.benchmark"
 FOLDER = "/data/local/tmp/nnlite"

@@ -13,9 +13,9 @@ import pytest
 from device.lab import Lab, RunningWorker
 from device.rig.faults import Fault
 from device.rig.rig import frozen
-from nnlite.local.processes import ProcessIdentity
-from nnlite.queue.worker import EXIT_FAULT
-from nnlite.quiet import Lock
+from nnlite.host.processes import ProcessIdentity
+from nnlite.host.quiet import Lock
+from nnlite.worker.celery_worker import EXIT_FAULT
 
 STOP_S = 20
 #: Only a stop ends such a wait.

@@ -18,26 +18,27 @@ import pytest
 from device.rig.adb_host import wait_until
 from device.rig.faults import Fault
 from device.rig.rig import Rig, RigDevice, frozen
-from nnlite.quiet import Stopped
-from nnlite.settings import AndroidSettings, EmulatorSettings, MeasurementSettings, Settings
+from nnlite.errors import Stopped
+from nnlite.settings import Settings
+from nnlite.settings.groups import AndroidSettings, EmulatorSettings, MeasurementSettings
 from nnlite.vocabulary import Backend
 from nnlite.vocabulary import Fault as Incident
-from nnlite_benchmark.android import following
-from nnlite_benchmark.android import run as run_module
-from nnlite_benchmark.android import shell as shell_module
-from nnlite_benchmark.android.adb_server import AdbServer
-from nnlite_benchmark.android.app import PACKAGE, App
-from nnlite_benchmark.android.attachment import Attachment, Phone
-from nnlite_benchmark.android.emulator import Emulator
-from nnlite_benchmark.android.files import FOLDER, DeviceFiles
+from nnlite_benchmark.android.adb import shell as shell_module
+from nnlite_benchmark.android.adb.client import Wire
+from nnlite_benchmark.android.adb.files import FOLDER, DeviceFiles
+from nnlite_benchmark.android.adb.server import AdbServer
+from nnlite_benchmark.android.adb.shell import Shell
+from nnlite_benchmark.android.adb.transport import Attachment, Phone
+from nnlite_benchmark.android.app import run as run_module
+from nnlite_benchmark.android.app import run_monitor as following
+from nnlite_benchmark.android.app.app import PACKAGE, App
+from nnlite_benchmark.android.app.request import RunRequest, Transfer
+from nnlite_benchmark.android.app.run import AppRuns
+from nnlite_benchmark.android.emulator.emulator import Emulator
 from nnlite_benchmark.android.readiness import Readiness
-from nnlite_benchmark.android.request import RunRequest, Transfer
-from nnlite_benchmark.android.run import AppRuns
-from nnlite_benchmark.android.shell import Shell
-from nnlite_benchmark.android.wire import Wire
 from nnlite_benchmark.device import DeviceFailure
-from nnlite_benchmark.measuring import CANARY_JOB
-from nnlite_benchmark.protocol import Bounds
+from nnlite_benchmark.protocol.measuring import CANARY_JOB
+from nnlite_benchmark.protocol.runs import Bounds
 
 NEVER = threading.Event()
 #: Longer than any test may last: only a stop ends such a wait.

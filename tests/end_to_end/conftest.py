@@ -23,9 +23,9 @@ import psutil
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from nnlite.catalog.location import WHEEL
+from nnlite.catalog.lemur.location import WHEEL
+from nnlite.db.engine import engine_for
 from nnlite.local import ServersNotRunning, endpoints
-from nnlite.results.database import engine_for
 from nnlite.results.queries import Progress, campaigns
 from nnlite.settings import Settings
 

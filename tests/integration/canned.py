@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from integration.conftest import Cluster, living_owner
-from nnlite.artifacts import ArtifactStore, file_sha256
+from nnlite.artifacts.store import ArtifactStore, file_sha256
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
+from nnlite.reports.schema import BenchmarkReport, Cpu, DeviceContext, Latency, MeasurementReport
 from nnlite.results.devices import record_device
 from nnlite.results.recording import (
     ArtifactRow,
@@ -17,17 +18,18 @@ from nnlite.results.recording import (
     record_benchmark,
     record_conversion,
 )
-from nnlite.results.report import (
-    BenchmarkReport,
-    Cpu,
-    DeviceContext,
-    Latency,
-    MeasurementReport,
+from nnlite.vocabulary import (
+    Backend,
+    DeviceKind,
+    DeviceStatus,
+    Precision,
     QuietMode,
     Reason,
+    Stage,
+    Verdict,
+    WorkKind,
 )
-from nnlite.vocabulary import Backend, DeviceKind, DeviceStatus, Precision, Stage, Verdict, WorkKind
-from nnlite_benchmark import canary
+from nnlite_benchmark.protocol import canary
 
 CONTEXT = DeviceContext(
     name="lab-phone",

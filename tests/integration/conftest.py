@@ -12,11 +12,11 @@ from sqlalchemy import Engine, text
 
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import Submitted, submit
+from nnlite.db.engine import engine_for
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Messenger
 from nnlite.queue.owner import Instance, Owner
-from nnlite.results.database import engine_for
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 from toys import Toys

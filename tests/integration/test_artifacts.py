@@ -11,7 +11,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError, file_sha256
+from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError, file_sha256
 
 CONTENT = os.urandom(3 << 20)
 
@@ -139,7 +139,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_can_be_fetched(tmp_path, fi
     import os, signal, sys
     from pathlib import Path
     from fsspec.implementations.local import LocalFileSystem
-    from nnlite.artifacts import ArtifactStore
+    from nnlite.artifacts.store import ArtifactStore
     LocalFileSystem.mv = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     ArtifactStore({str(tmp_path / "artifacts")!r}, Path("cache")).put(Path({str(file)!r}), ".tflite")
     """
@@ -154,7 +154,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_can_be_fetched(tmp_path, fi
 FULL = """
 import sys
 from pathlib import Path
-from nnlite.artifacts import ArtifactStore, StoreError
+from nnlite.artifacts.store import ArtifactStore, StoreError
 store = ArtifactStore(sys.argv[1], Path("cache"))
 small, large = Path(sys.argv[2]), Path(sys.argv[3])
 path = store.put(small, ".bin")

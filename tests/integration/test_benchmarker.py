@@ -11,16 +11,17 @@ import pytest
 
 from integration.canned import finish_conversion, stored_canary
 from integration.conftest import Cluster, living_owner
-from nnlite.artifacts import ArtifactStore
+from nnlite.artifacts.store import ArtifactStore
 from nnlite.campaigns import control
-from nnlite.queue.work import Outcome, Station, work
 from nnlite.results import queries
 from nnlite.results.devices import record_device
-from nnlite.settings import MeasurementSettings, QueueSettings, Settings
+from nnlite.settings import Settings
+from nnlite.settings.groups import MeasurementSettings, QueueSettings
 from nnlite.vocabulary import Backend, DeviceStatus, Stage, WorkKind, WorkState
-from nnlite_benchmark import canary
+from nnlite.worker.attempt import Outcome, Station, work
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
+from nnlite_benchmark.protocol import canary
 
 # A noisy machine must not fail these tests: spread, drift and canary are never judged here.
 QUICK = MeasurementSettings(

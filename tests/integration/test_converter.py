@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 
 from integration.conftest import Cluster, living_owner
-from nnlite.artifacts import ArtifactStore
-from nnlite.calibration import Calibration, CalibrationKind, Int8Io, pack
-from nnlite.cores import choose_cores
-from nnlite.queue.work import Outcome, Station, work
+from nnlite.artifacts.calibration import Calibration, CalibrationKind, Int8Io, pack
+from nnlite.artifacts.store import ArtifactStore
+from nnlite.host.cores import choose_cores
 from nnlite.results import queries
-from nnlite.settings import CatalogSettings
+from nnlite.settings.groups import CatalogSettings
 from nnlite.vocabulary import Precision, WorkKind
+from nnlite.worker.attempt import Outcome, Station, work
 from nnlite_conversion import converter as module
-from nnlite_conversion.cache import cache_key
-from nnlite_conversion.cache import converter as converter_version
+from nnlite_conversion.cache_key import cache_key
+from nnlite_conversion.cache_key import converter as converter_version
 from nnlite_conversion.converter import Converter
 from nnlite_conversion.preload import preload
 
 # At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
 preload()
 
-from nnlite_conversion import stages  # noqa: E402
+from nnlite_conversion.pipeline import stages  # noqa: E402
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_the_key_of_the_cache_is_that_of_model_precision_and_converter(monkeypat
     assert key == cache_key("a" * 64, Precision.FP32)
     assert len({key, cache_key("b" * 64, Precision.FP32), cache_key("a" * 64, Precision.INT8)}) == 3
     assert "litert-torch" in converter_version() and "adaptive_max_pool2d" in converter_version()
-    monkeypatch.setattr("nnlite_conversion.cache.converter", lambda: "another one")
+    monkeypatch.setattr("nnlite_conversion.cache_key.converter", lambda: "another one")
     assert cache_key("a" * 64, Precision.FP32) != key
 
 

@@ -11,17 +11,19 @@ from sqlalchemy import Engine
 
 from integration.canned import CONTEXT, finish_conversion, stored_canary
 from integration.conftest import Cluster, living_owner
-from nnlite.artifacts import ArtifactStore
-from nnlite.queue.work import Outcome, Station, work
-from nnlite.queue.worker import EXIT_FAULT
-from nnlite.results.database import engine_for
+from nnlite.artifacts.store import ArtifactStore
+from nnlite.db.engine import engine_for
 from nnlite.results.devices import device_row, record_device_state, release_device
-from nnlite.settings import AndroidSettings, PhoneSettings, Settings
+from nnlite.settings import Settings
+from nnlite.settings.groups import AndroidSettings, PhoneSettings
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault, Stage, WorkKind
-from nnlite_benchmark import canary, keeper
+from nnlite.worker.attempt import Outcome, Station, work
+from nnlite.worker.celery_worker import EXIT_FAULT
+from nnlite_benchmark import device_manager as keeper
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.device import DeviceFailure, Rung
-from nnlite_benchmark.keeper import Keeper, StartAnewError
+from nnlite_benchmark.device_manager import Keeper, StartAnewError
+from nnlite_benchmark.protocol import canary
 
 NODE = "benchmark@here"
 

@@ -14,18 +14,17 @@ from prometheus_client import CollectorRegistry
 
 from integration.canned import CONTEXT, finish_benchmark, finish_conversion
 from integration.conftest import Cluster, living_owner
-from nnlite.failures import Failure, FailureClass
-from nnlite.metrics.cluster import ClusterCollector, ReaperCollector
+from nnlite.db.engine import engine_for
+from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.metrics.prometheus_meter import PrometheusMeter
 from nnlite.queue import leases
 from nnlite.queue.leases import RightLostError
 from nnlite.queue.messages import Messenger
-from nnlite.queue.reaper import Reaper
-from nnlite.queue.work import Result, Station, renew, work
-from nnlite.quiet import Stopped
-from nnlite.results.database import engine_for
+from nnlite.reaper.cluster_metrics import ClusterCollector, ReaperCollector
+from nnlite.reaper.reaper import Reaper
 from nnlite.results.devices import open_incident, record_device
 from nnlite.vocabulary import DeviceStatus, Fault, Stage, WorkKind, WorkState
+from nnlite.worker.attempt import Result, Station, renew, work
 from unit.metrics.scraping import free_port, scrape
 
 NOWHERE = engine_for("postgresql://nobody@127.0.0.1:1/none", 1)

@@ -11,19 +11,20 @@ import torch
 from safetensors.torch import save_file
 
 from integration.conftest import Cluster, living_owner
-from nnlite.artifacts import open_store
+from nnlite.artifacts.store import open_store
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import Submitted, submit
-from nnlite.catalog.files import FilesSource
-from nnlite.cores import choose_cores
-from nnlite.queue.work import Outcome, Station, work
+from nnlite.catalog.files.source import FilesSource
+from nnlite.host.cores import choose_cores
 from nnlite.results import queries
 from nnlite.results.devices import record_device
-from nnlite.settings import MeasurementSettings, Settings
+from nnlite.settings import Settings
+from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import DeviceStatus, WorkKind
-from nnlite_benchmark import canary
+from nnlite.worker.attempt import Outcome, Station, work
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
+from nnlite_benchmark.protocol import canary
 from nnlite_conversion.converter import Converter
 from nnlite_conversion.preload import preload
 from unit.conversion.networks import TWO, exported

@@ -18,18 +18,17 @@ from android_app.test_runtime_match import too_new
 from integration.canned import finish_benchmark, finish_conversion, stored_canary
 from integration.conftest import Cluster
 from integration.local.observing import eventually
-from nnlite.artifacts import ArtifactStore
-from nnlite.cli import watching
-from nnlite.cores import Cores
+from nnlite.artifacts.store import ArtifactStore
+from nnlite.cli import watch as watching
+from nnlite.host.cores import Cores
+from nnlite.host.tflite_environment import needed_environment
 from nnlite.queue.leases import RightLostError
 from nnlite.queue.owner import start_time
 from nnlite.results import queries, runtime_checks
-from nnlite.results.report import QuietMode
 from nnlite.results.runtime_checks import CheckClaim, Checked
-from nnlite.runtime_environment import needed_environment
-from nnlite.settings import RuntimeCheckSettings
-from nnlite.vocabulary import RuntimeVerdict
-from nnlite_benchmark import canary
+from nnlite.settings.groups import RuntimeCheckSettings
+from nnlite.vocabulary import QuietMode, RuntimeVerdict
+from nnlite_benchmark.protocol import canary
 from nnlite_benchmark.runtime_check.checker import Checker
 from nnlite_benchmark.runtime_check.process import (
     Answer,

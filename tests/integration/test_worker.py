@@ -11,15 +11,14 @@ from sqlalchemy import Connection, text
 
 from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.campaigns import control
-from nnlite.failures import Failure, FailureClass, Limits
+from nnlite.db.engine import engine_for
+from nnlite.errors import Failure, FailureClass, Limits, Stopped
 from nnlite.local import Endpoints
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, RightLostError
 from nnlite.queue.messages import Message, Messenger
-from nnlite.queue.work import Outcome, Perform, Result, Station, UnreachableError, work
-from nnlite.quiet import Stopped
-from nnlite.results.database import engine_for
 from nnlite.vocabulary import Stage, WorkKind, WorkState
+from nnlite.worker.attempt import Outcome, Perform, Result, Station, UnreachableError, work
 
 CONVERSION = WorkKind.CONVERSION
 DEADLINE_S = 60.0

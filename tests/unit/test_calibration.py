@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nnlite.calibration import (
+from nnlite.artifacts.calibration import (
     Calibration,
     CalibrationError,
     CalibrationKind,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from nnlite.results.edge_tracker import Scored, edge_tracker, efficiency
+from nnlite.exports.edge_tracker import Scored, edge_tracker, efficiency
 
 #: As NN-GPT's EdgeScore.py writes them.
 FIELDS = (

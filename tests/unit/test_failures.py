@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnlite.failures import Counters, Decision, Failure, FailureClass, Limits, decide
+from nnlite.errors import Counters, Decision, Failure, FailureClass, Limits, decide
 from nnlite.vocabulary import Stage, WorkState
 
 FIRST = Counters()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.gpu import nvidia_gpus
+from nnlite.host.gpu import nvidia_gpus
 
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC ..."
 OPEN = (

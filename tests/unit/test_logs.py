@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from nnlite import logs
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
 
 
 def test_a_level_that_is_none_is_refused_with_those_that_are():

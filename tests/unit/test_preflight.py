@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nnlite import preflight
 from nnlite.cli import main
-from nnlite.preflight import kvm_problem
+from nnlite.diagnostics import preflight
+from nnlite.diagnostics.preflight import kvm_problem
 
 #: An account that owns nothing here.
 STRANGER = 12345

@@ -10,13 +10,14 @@ from typing import Final
 
 import structlog
 
-from nnlite.artifacts import open_store
-from nnlite.device_argument import device_argument
+from nnlite.artifacts.store import open_store
+from nnlite.campaigns.device_argument import device_argument
+from nnlite.host.health_file import Pulse
 from nnlite.local import Endpoints
 from nnlite.queue.app import benchmark_queue
-from nnlite.queue.health import Pulse
-from nnlite.queue.watchdog import Vitals
-from nnlite.queue.worker import (
+from nnlite.settings import Settings
+from nnlite.vocabulary import Stage, WorkKind
+from nnlite.worker.celery_worker import (
     EXIT_FAULT,
     WorkerPlan,
     default_node,
@@ -26,11 +27,10 @@ from nnlite.queue.worker import (
     run_process,
     run_worker,
 )
-from nnlite.settings import Settings
-from nnlite.vocabulary import Stage, WorkKind
+from nnlite.worker.watchdog import Vitals
 from nnlite_benchmark.benchmarker import Benchmarker
-from nnlite_benchmark.keeper import Keeper, StartAnewError
-from nnlite_benchmark.opening import open_device
+from nnlite_benchmark.device_factory import open_device
+from nnlite_benchmark.device_manager import Keeper, StartAnewError
 
 log = structlog.get_logger()
 

@@ -17,19 +17,18 @@ from typing import Any
 import structlog
 from sqlalchemy import text
 
-from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError
-from nnlite.failures import Failure, FailureClass
+from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
+from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, RightLostError
-from nnlite.queue.work import Result, Station, renew, send
-from nnlite.queue.worker import EXIT_FAULT, end_consumption
-from nnlite.quiet import Stopped
+from nnlite.reports.files import store_report
+from nnlite.reports.schema import BenchmarkReport, MeasurementReport
 from nnlite.results.recording import record_benchmark
-from nnlite.results.report import BenchmarkReport, MeasurementReport
-from nnlite.results.report_files import store_report
 from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
+from nnlite.worker.attempt import Result, Station, renew, send
+from nnlite.worker.celery_worker import EXIT_FAULT, end_consumption
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, InputSpec, RuntimeRefusal
-from nnlite_benchmark.stage_clock import StageClock
+from nnlite_benchmark.protocol.stage_timer import StageClock
 
 log = structlog.get_logger()
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from nnlite.failures import Failure, FailureClass
-from nnlite.quiet import Stopped
-from nnlite.results.report import DeviceContext, MeasurementReport
+from nnlite.errors import Failure, FailureClass, Stopped
+from nnlite.reports.schema import DeviceContext, MeasurementReport
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Precision, Stage
 
 __all__ = ["BenchmarkJob", "Device", "DeviceFailure", "InputSpec", "Rung", "RuntimeRefusal", "Stopped"]
@@ -41,7 +40,7 @@ class BenchmarkJob:
     model_name: str
     precision: Precision
     inputs: tuple[InputSpec, ...]
-    #: Of `nnlite.inputs.artifact_inputs`.
+    #: Of `nnlite.artifacts.inputs.artifact_inputs`.
     seed: int
     #: The host's outputs for that input, one raw little-endian file each; None: device parity is not checked.
     expected_outputs: tuple[Path, ...] | None = None

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from celery import signals
 
-from nnlite.artifacts import open_store
-from nnlite.cores import cores_of, keep_to
+from nnlite.artifacts.store import open_store
+from nnlite.host.cores import cores_of, keep_to
+from nnlite.host.health_file import beat
 from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE
-from nnlite.queue.health import beat
-from nnlite.queue.watchdog import Vitals
-from nnlite.queue.worker import (
+from nnlite.settings import Settings
+from nnlite.vocabulary import WorkKind
+from nnlite.worker.celery_worker import (
     WorkerPlan,
     default_node,
     give_back_leftovers,
@@ -27,8 +28,7 @@ from nnlite.queue.worker import (
     run_worker,
     stations,
 )
-from nnlite.settings import Settings
-from nnlite.vocabulary import WorkKind
+from nnlite.worker.watchdog import Vitals
 
 
 def main() -> int:
@@ -46,9 +46,9 @@ def main() -> int:
 
 def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) -> int:
     visible_gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    from nnlite_conversion.accelerator import choose_gpu
     from nnlite_conversion.converter import Converter
-    from nnlite_conversion.ledger import kill_leftovers, remove_leftovers
+    from nnlite_conversion.isolation.process_registry import kill_leftovers, remove_leftovers
+    from nnlite_conversion.pipeline.accelerator import choose_gpu
     from nnlite_conversion.preload import preload
 
     vitals = Vitals()

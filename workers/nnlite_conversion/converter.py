@@ -10,14 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError, content_path
-from nnlite.calibration import Calibration
+from nnlite.artifacts.calibration import Calibration
+from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError, content_path
 from nnlite.catalog.model import ModelSpec
-from nnlite.cores import Cores
-from nnlite.failures import Failure, FailureClass
+from nnlite.errors import Failure, FailureClass, Stopped
+from nnlite.host.cores import Cores
+from nnlite.host.quiet import ConverterTurn
 from nnlite.queue.leases import Claim
-from nnlite.queue.work import Result, Station, renew
-from nnlite.quiet import ConverterTurn, Stopped
 from nnlite.results.recording import (
     ArtifactRow,
     ConvertedModel,
@@ -28,10 +27,11 @@ from nnlite.results.recording import (
     record_left_out,
 )
 from nnlite.vocabulary import ModelForm, Stage, WorkState
-from nnlite_conversion.cache import converter, reader
-from nnlite_conversion.conversion import convert
-from nnlite_conversion.order import Known, Order, order_of, spec_of
+from nnlite.worker.attempt import Result, Station, renew
+from nnlite_conversion.cache_key import converter, reader
+from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, KnownArtifact
+from nnlite_conversion.plan import Known, Order, order_of, spec_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnlite.catalog.model import ModelSpec
-from nnlite.failures import Failure, FailureClass
+from nnlite.errors import Failure, FailureClass
 from nnlite.settings import PREFIX
 from nnlite.vocabulary import ModelForm, Stage
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nnlite.catalog.model import ModelSpec
-from nnlite.failures import FailureClass
+from nnlite.errors import FailureClass
 from nnlite.vocabulary import Precision, Stage
 from nnlite_conversion.outcome import Accelerated, Parity, TensorSpec
 

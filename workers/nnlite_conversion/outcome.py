@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnlite.calibration import Calibration, Int8Io
+from nnlite.artifacts.calibration import Calibration, Int8Io
 from nnlite.catalog.model import ModelSpec
 from nnlite.vocabulary import Precision, Stage
 

@@ -12,7 +12,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
 
 #: Read by the libraries when they are imported.
 ENVIRONMENT = {
@@ -37,8 +37,8 @@ MODULES = (
     "ai_edge_quantizer.quantizer",
     "ai_edge_litert.interpreter",
     "ai_edge_litert.schema_py_generated",
-    "nnlite_conversion.ready",
-    "nnlite_conversion.stages",
+    "nnlite_conversion.pipeline.prebuilt",
+    "nnlite_conversion.pipeline.stages",
 )
 
 #: What lowering imports when it is first used; a child that finds it here is 0.3 s faster.
@@ -100,7 +100,7 @@ def _export_once() -> None:
     """Export and decompose a tiny network: torch only, no lowering, no jax."""
     import torch
 
-    from nnlite_conversion import lowering
+    from nnlite_conversion.pipeline.lowering import lower as lowering
 
     # torch shows decompositions in a progress bar, whose monitor would be a second thread.
     importlib.import_module("tqdm").tqdm.monitor_interval = 0

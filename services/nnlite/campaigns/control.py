@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine, text
 
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
 from nnlite.queue import leases, statements
 from nnlite.queue.messages import Message, Messenger
-from nnlite.queue.work import send
 from nnlite.vocabulary import CampaignState, WorkKind, WorkState
+from nnlite.worker.attempt import send
 
 
 class CampaignError(NnliteError):

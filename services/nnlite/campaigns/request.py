@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nnlite.calibration import Calibration, Int8Io
-from nnlite.catalog.configuration import BEST
+from nnlite.artifacts.calibration import Calibration, Int8Io
+from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import canonical_json
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
 from nnlite.queue.app import DEFAULT_PRIORITY, PRIORITIES
 from nnlite.vocabulary import Backend, Precision
 

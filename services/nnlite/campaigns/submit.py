@@ -13,16 +13,16 @@ from psycopg2.extras import Json, execute_values
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
-from nnlite.artifacts import open_store
+from nnlite.artifacts.store import open_store
 from nnlite.campaigns.request import Request, RequestError, check_priority
 from nnlite.catalog.model import CatalogModel, ModelSource
+from nnlite.db.engine import DatabaseError, where
+from nnlite.db.tables import row_id
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import Message, Messenger
-from nnlite.queue.work import send
-from nnlite.results.database import DatabaseError, where
-from nnlite.results.tables import row_id
 from nnlite.settings import Settings
 from nnlite.vocabulary import CampaignState, WorkKind, WorkState
+from nnlite.worker.attempt import send
 
 _PAGE = 1000
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from nnlite.catalog.model import CatalogModel
-from nnlite.settings import CatalogSettings
+from nnlite.settings.groups import CatalogSettings
 
 
 def apply_limits(models: Iterable[CatalogModel], limits: CatalogSettings) -> list[CatalogModel]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
 from nnlite.vocabulary import Layout, ModelForm
 
 #: How weights come to be where a source ships none.

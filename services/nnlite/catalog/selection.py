@@ -5,8 +5,8 @@ import random
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from nnlite.catalog.lemur.variants import architecture
 from nnlite.catalog.model import CatalogError, CatalogModel
-from nnlite.catalog.variants import architecture
 
 #: Unknown names that an error spells out; searching close matches of thousands would take minutes.
 MAX_EXPLAINED = 5

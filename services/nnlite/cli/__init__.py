@@ -11,8 +11,8 @@ import typer
 from nnlite import logs
 from nnlite.cli import campaigns, catalog, check, database, devices, doctor, export, run, workers
 from nnlite.cli.output import err
-from nnlite.failures import NnliteError
-from nnlite.results.database import explained
+from nnlite.db.engine import explained
+from nnlite.errors import NnliteError
 
 app = typer.Typer(
     name="nnlite",

@@ -10,12 +10,14 @@ from typing import Annotated
 
 import typer
 
-from nnlite.calibration import Int8Io
+from nnlite.artifacts.calibration import Int8Io
 from nnlite.campaigns import control
 from nnlite.campaigns.request import HOST_POOL, Request
 from nnlite.campaigns.submit import Submitted, submit
-from nnlite.catalog.configuration import BEST
-from nnlite.cli import following, options, presentation, selection, watching
+from nnlite.catalog.lemur.configuration import BEST
+from nnlite.cli import follow as following
+from nnlite.cli import options, presentation, selection
+from nnlite.cli import watch as watching
 from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.queue.app import DEFAULT_PRIORITY

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from nnlite.campaigns.request import Request
-from nnlite.catalog.configuration import BEST
-from nnlite.catalog.fetch import fetch_lemur
+from nnlite.catalog.lemur.configuration import BEST
+from nnlite.catalog.lemur.fetch import fetch_lemur
 from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.selection import matches
 from nnlite.cli import options, selection

@@ -9,9 +9,7 @@ import typer
 
 from nnlite import logs
 from nnlite.cli.output import err
-from nnlite.cores import cores_of
-from nnlite.failures import NnliteError
-from nnlite.preflight import (
+from nnlite.diagnostics.preflight import (
     disk_problems,
     folder_problems,
     judging_for,
@@ -20,6 +18,8 @@ from nnlite.preflight import (
     profile_problems,
     secret_problems,
 )
+from nnlite.errors import NnliteError
+from nnlite.host.cores import cores_of
 from nnlite.settings import load_settings
 from nnlite.vocabulary import DeviceKind
 

@@ -5,8 +5,8 @@ import os
 import typer
 
 from nnlite.cli.output import err, out
+from nnlite.db.engine import engine_for, upgrade, where
 from nnlite.local import psql_command, servers
-from nnlite.results.database import engine_for, upgrade, where
 from nnlite.settings import load_settings
 
 app = typer.Typer()

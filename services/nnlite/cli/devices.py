@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from nnlite.cli import options, presentation
-from nnlite.cli.attached import Attached, attached, server_port
 from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.session import session
-from nnlite.failures import NnliteError
+from nnlite.diagnostics.adb_devices import Attached, attached, server_port
+from nnlite.errors import NnliteError
 from nnlite.results import queries
 from nnlite.results.devices import release_device, require_device
 

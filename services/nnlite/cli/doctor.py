@@ -13,22 +13,22 @@ from typing import Annotated
 import psutil
 import typer
 
-from nnlite.artifacts import open_store
+from nnlite.artifacts.store import open_store
 from nnlite.catalog.sources import load_source
 from nnlite.cli import options
-from nnlite.cli.android_findings import android_findings
-from nnlite.cli.compose_env import Machine, compose_env
-from nnlite.cli.finding import Finding
 from nnlite.cli.output import out, print_json, print_table
-from nnlite.cores import cores_of
-from nnlite.failures import NnliteError
-from nnlite.gpu import nvidia_gpus
+from nnlite.db.engine import check_schema, engine_for
+from nnlite.diagnostics.android import android_findings
+from nnlite.diagnostics.compose_env import Machine, compose_env
+from nnlite.diagnostics.finding import Finding
+from nnlite.diagnostics.preflight import kvm_problem
+from nnlite.errors import NnliteError
+from nnlite.host.cores import cores_of
+from nnlite.host.gpu import nvidia_gpus
+from nnlite.host.tflite_environment import runtime_environment
 from nnlite.local import servers
-from nnlite.preflight import kvm_problem
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import Messenger
-from nnlite.results.database import check_schema, engine_for
-from nnlite.runtime_environment import runtime_environment
 from nnlite.settings import Settings, load_settings, setting_names
 
 app = typer.Typer()
@@ -108,7 +108,7 @@ def _isolation(_: Settings) -> Iterator[Finding]:
     """What a conversion worker of this machine can keep model code from, tried by the worker's own code."""
     if find_spec("nnlite_conversion") is None:
         return
-    command = [sys.executable, "-P", "-m", "nnlite_conversion.sandbox"]
+    command = [sys.executable, "-P", "-m", "nnlite_conversion.isolation.sandbox"]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=_TRY_S, check=False)
     if tried.returncode != 0:
         yield Finding(subject="isolation", state="note", says=f"cannot be tried: {tried.stderr.strip()}")

@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nnlite.artifacts import open_store
+from nnlite.artifacts.store import open_store
 from nnlite.cli import options
 from nnlite.cli.output import err
 from nnlite.cli.session import session
-from nnlite.results.edge_export import EdgeChoice, export_edge_tracker
-from nnlite.results.lemur_tree import Choice, Exported, export_lemur
+from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
+from nnlite.exports.lemur_tree import Choice, Exported, export_lemur
 from nnlite.vocabulary import Backend, DeviceKind, Precision
 
 app = typer.Typer()

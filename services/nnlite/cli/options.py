@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nnlite.calibration import Int8Io
+from nnlite.artifacts.calibration import Int8Io
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.vocabulary import Layout
 

@@ -8,19 +8,20 @@ from typing import Annotated
 
 import typer
 
-from nnlite.calibration import Int8Io
+from nnlite.artifacts.calibration import Int8Io
 from nnlite.campaigns.request import Request
-from nnlite.catalog.configuration import BEST
-from nnlite.cli import options, presentation, selection, watching
+from nnlite.catalog.lemur.configuration import BEST
+from nnlite.cli import options, presentation, selection
+from nnlite.cli import watch as watching
 from nnlite.cli.campaigns import print_checks, print_results, submit_request
 from nnlite.cli.output import err, print_table
 from nnlite.cli.session import Session, interruptible, session
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
+from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
 from nnlite.local import Supervisor, Worker, local_site, workers_lock
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
 from nnlite.results.runtime_checks import pending
-from nnlite.runtime_environment import RuntimeEnvironment, runtime_environment
 from nnlite.settings import PREFIX, load_settings
 from nnlite.vocabulary import CampaignState
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from nnlite.artifacts import open_store
-from nnlite.calibration import Calibration, named, pack
+from nnlite.artifacts.calibration import Calibration, named, pack
+from nnlite.artifacts.store import open_store
 from nnlite.campaigns.request import Request, RequestError
-from nnlite.catalog.configuration import BEST
-from nnlite.catalog.files import is_module
+from nnlite.catalog.files.source import is_module
+from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source

@@ -8,9 +8,9 @@ import typer
 from sqlalchemy import Engine
 
 from nnlite.cli.output import err
+from nnlite.db.engine import check_schema, engine_for, migrate_embedded
 from nnlite.local import servers
 from nnlite.queue.messages import Messenger
-from nnlite.results.database import check_schema, engine_for, migrate_embedded
 from nnlite.settings import Settings, load_settings
 
 

@@ -13,14 +13,14 @@ import structlog
 import typer
 
 from nnlite import logs
+from nnlite.campaigns.device_argument import device_argument
 from nnlite.campaigns.request import HOST_POOL
 from nnlite.cli.session import Session, session
-from nnlite.device_argument import device_argument
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
+from nnlite.host.health_file import sign_of_life
+from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import servers
-from nnlite.queue.health import sign_of_life
-from nnlite.queue.reaper import Reaper
-from nnlite.runtime_environment import needed_environment
+from nnlite.reaper.reaper import Reaper
 from nnlite.settings import PREFIX, load_settings
 
 log = structlog.get_logger()
@@ -121,7 +121,7 @@ def _watched(cluster: Session, reaper: Reaper) -> AbstractContextManager[None]:
     """Serve the cluster's metrics while the context lasts, if they are wanted."""
     if not cluster.settings.metrics.port:
         return nullcontext()
-    from nnlite.metrics.cluster import serving_cluster
+    from nnlite.reaper.cluster_metrics import serving_cluster
 
     return serving_cluster(cluster.settings, cluster.engine, cluster.messenger, reaper)
 
@@ -144,7 +144,7 @@ def flower(
     """Show workers, queues and tasks in a browser, by Flower; to look, not to touch."""
     if password_file is None:
         raise NnliteError("Flower needs a password: write one into a file and name it with --password-file")
-    from nnlite.queue.dashboard import Dashboard
+    from nnlite.worker.flower import Dashboard
 
     settings = load_settings()
     logs.configure(settings.log_level)

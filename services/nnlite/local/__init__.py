@@ -4,10 +4,9 @@ Public names only. The guardian imports this package for as long as servers
 run, so nothing heavy may be imported here.
 """
 
+from nnlite.host.locks import LockTimeout
 from nnlite.local.home import LocalError
-from nnlite.local.locks import LockTimeout
-from nnlite.local.record import RecordError
-from nnlite.local.sharing import (
+from nnlite.local.session import (
     Endpoints,
     ServersNotRunning,
     endpoints,
@@ -16,6 +15,7 @@ from nnlite.local.sharing import (
     servers,
     workers_lock,
 )
+from nnlite.local.state_file import RecordError
 from nnlite.local.supervisor import Supervisor, Worker, WorkerStatus
 
 __all__ = [

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
 
 #: Who runs the servers for root, first that exists. `nobody` comes last, because
 #: model code is run as that account and must not reach the database's files.

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGTERM
 
-from nnlite.local import processes
-from nnlite.local.processes import ProcessIdentity
-from nnlite.local.record import write_privately
+from nnlite.host import processes
+from nnlite.host.processes import ProcessIdentity
+from nnlite.local.state_file import write_privately
 
 
 @dataclass(frozen=True, kw_only=True)

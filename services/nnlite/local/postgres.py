@@ -5,7 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from nnlite.local import programs
+from nnlite.local import binaries as programs
 from nnlite.local.home import LocalError, Site
 
 USER = "nnlite"

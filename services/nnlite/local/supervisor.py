@@ -17,9 +17,10 @@ from signal import SIGTERM
 from types import TracebackType
 from typing import Self
 
-from nnlite.local import logs, orphans, processes
+from nnlite.host import processes
+from nnlite.host.processes import ProcessIdentity
+from nnlite.local import logs, orphans
 from nnlite.local.home import Site
-from nnlite.local.processes import ProcessIdentity
 
 #: Between two looks at the children, seconds.
 _ROUND_S = 0.2

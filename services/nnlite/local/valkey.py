@@ -4,7 +4,7 @@ import signal
 import socket
 import subprocess
 
-from nnlite.local import programs
+from nnlite.local import binaries as programs
 from nnlite.local.home import Site
 
 #: Given on stdin, so that neither a file nor the list of processes shows the password.

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from nnlite.host.fork import die_with_parent
 from nnlite.metrics.collectors import DiskCollector, WorkerCollector
 from nnlite.metrics.http_server import http_server
-from nnlite.queue.process import die_with_parent
 
 #: The kernel sends it when the worker has ended; nobody else does.
 _WORKER_ENDED = signal.SIGUSR1

@@ -14,8 +14,8 @@ from typing import Any, ParamSpec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from nnlite.failures import FailureClass
-from nnlite.metrics.meter import FAILED, FOLDER_VARIABLE, RELEASED, RIGHT_LOST, Meter
+from nnlite.errors import FailureClass
+from nnlite.queue.meter import FAILED, FOLDER_VARIABLE, RELEASED, RIGHT_LOST, Meter
 from nnlite.vocabulary import WorkKind, WorkState
 
 log = structlog.get_logger()

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nnlite.failures import NnliteError
-from nnlite.metrics.meter import FOLDER_VARIABLE
-from nnlite.settings import PREFIX, MetricsSettings, Settings
+from nnlite.errors import NnliteError
+from nnlite.queue.meter import FOLDER_VARIABLE
+from nnlite.settings import PREFIX, Settings
+from nnlite.settings.groups import MetricsSettings
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (only a private folder is made in it)
 

@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from nnlite.failures import Counters, Decision, Failure, FailureClass, Limits, NnliteError, decide
+from nnlite.db.engine import autocommit, storable
+from nnlite.errors import Counters, Decision, Failure, FailureClass, Limits, NnliteError, decide
 from nnlite.queue import statements
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import Message
 from nnlite.queue.owner import Instance, Owner
-from nnlite.results.database import autocommit, storable
 from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
 
 

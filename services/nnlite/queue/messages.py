@@ -19,7 +19,7 @@ import orjson
 from redis import Redis, RedisError
 from redis.connection import parse_url
 
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
 from nnlite.queue.app import broker_priority, priority_lists, task_name
 from nnlite.vocabulary import WorkKind
 

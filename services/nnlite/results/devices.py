@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from nnlite.failures import NnliteError
-from nnlite.results.database import storable
-from nnlite.results.report import DeviceContext
-from nnlite.results.tables import row_id
+from nnlite.db.engine import storable
+from nnlite.db.tables import row_id
+from nnlite.errors import NnliteError
+from nnlite.reports.schema import DeviceContext
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault
 
 #: An incident's reason grows by a line with each further fault, up to about this many characters.

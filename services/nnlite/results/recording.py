@@ -13,12 +13,12 @@ import orjson
 from sqlalchemy import Connection, Engine, bindparam, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 
+from nnlite.db.engine import autocommit, storable
+from nnlite.db.tables import Artifact, Measurement, RefusedPrecision, row_id
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
-from nnlite.results.database import autocommit, storable
-from nnlite.results.report import BenchmarkReport, DeviceContext, MeasurementReport
-from nnlite.results.tables import Artifact, Measurement, RefusedPrecision, row_id
+from nnlite.reports.schema import BenchmarkReport, DeviceContext, MeasurementReport
 from nnlite.vocabulary import WorkKind
 
 

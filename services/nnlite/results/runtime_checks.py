@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from nnlite.failures import Counters, Decision, Failure
+from nnlite.db.engine import autocommit, storable
+from nnlite.errors import Counters, Decision, Failure
 from nnlite.queue.leases import RightLostError
-from nnlite.results.database import autocommit, storable
 from nnlite.vocabulary import RuntimeVerdict, WorkState
 
 

@@ -27,8 +27,8 @@ from device.rig.faults import Fault, FaultBox
 from device.rig.figures import device_state, latency, pss_kb, status_kb
 from device.rig.logs import log
 from device.rig.zygote import CULPRIT
-from nnlite_benchmark.canary import MODEL_FILE
-from nnlite_benchmark.protocol import timed_runs, warm_up
+from nnlite_benchmark.protocol.canary import MODEL_FILE
+from nnlite_benchmark.protocol.runs import timed_runs, warm_up
 
 MEDIA = Path("/storage/emulated/0/Android/media")
 #: Compressed samples up to here stand in the report itself, bytes.

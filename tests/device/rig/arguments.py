@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from nnlite_benchmark.protocol import Bounds
+from nnlite_benchmark.protocol.runs import Bounds
 
 
 class Unusable(Exception):

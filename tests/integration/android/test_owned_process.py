@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.local import processes
-from nnlite_benchmark.android.owned_process import OwnedProcess
+from nnlite.host import processes
+from nnlite_benchmark.android.emulator.owned_process import OwnedProcess
 
 #: Starts a child that ignores SIGTERM, prints both PIDs and sleeps.
 FAMILY = """

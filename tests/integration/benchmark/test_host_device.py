@@ -14,19 +14,19 @@ import numpy as np
 import psutil
 import pytest
 
-from nnlite.failures import Failure, FailureClass
-from nnlite.quiet import Stopped
-from nnlite.results.report import BenchmarkReport, Reason, RunReport, json_schema
-from nnlite.settings import MeasurementSettings, Settings
-from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict
-from nnlite_benchmark import canary
-from nnlite_benchmark.deadlines import Deadlines
+from nnlite.errors import Failure, FailureClass, Stopped
+from nnlite.reports.schema import BenchmarkReport, RunReport, json_schema
+from nnlite.settings import Settings
+from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import Backend, DeviceKind, Precision, Reason, Stage, Verdict
 from nnlite_benchmark.device import BenchmarkJob, InputSpec, RuntimeRefusal
 from nnlite_benchmark.host import process
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.host.runner import RunRequest
-from nnlite_benchmark.protocol import Bounds
+from nnlite_benchmark.protocol import canary
+from nnlite_benchmark.protocol.deadlines import Deadlines
+from nnlite_benchmark.protocol.runs import Bounds
 
 # A noisy machine must not fail these tests: spread, drift and canary are never judged here.
 LENIENT = {"max_mad_ratio": 1e9, "max_slice_drift": 1e9, "max_canary_drift": 1e9}
@@ -279,7 +279,7 @@ class OnlyOlderReports(RunReport):
 
 PARENT = """
 import json, sys, threading
-from nnlite_benchmark.deadlines import Deadlines
+from nnlite_benchmark.protocol.deadlines import Deadlines
 from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.host.runner import RunRequest
 from dataclasses import replace

@@ -5,7 +5,7 @@ import pytest
 from integration.conftest import Cluster
 from nnlite.campaigns import control
 from nnlite.campaigns.control import CampaignError
-from nnlite.failures import Failure, FailureClass, Limits
+from nnlite.errors import Failure, FailureClass, Limits
 from nnlite.queue import leases
 from nnlite.vocabulary import Stage, WorkState
 

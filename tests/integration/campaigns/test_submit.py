@@ -6,8 +6,8 @@ import pytest
 
 from integration.conftest import Cluster
 from nnlite.campaigns.request import RequestError
+from nnlite.db.engine import DatabaseError, engine_for
 from nnlite.queue.messages import Messenger
-from nnlite.results.database import DatabaseError, engine_for
 
 
 def test_one_conversion_and_one_message_per_model(cluster: Cluster) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from integration.canned import finish_benchmark, finish_conversion, refusal
 from integration.conftest import Cluster
-from nnlite.failures import Failure, FailureClass, Limits
+from nnlite.db.engine import engine_for
+from nnlite.errors import Failure, FailureClass, Limits
 from nnlite.queue import leases
 from nnlite.queue.messages import Messenger
-from nnlite.results.database import engine_for
 from nnlite.settings import Settings
 from nnlite.vocabulary import Stage
 

@@ -7,7 +7,7 @@ import pytest
 
 from integration.canned import CONTEXT, finish_benchmark, finish_conversion
 from nnlite.cli import devices as module
-from nnlite.cli.attached import Attached
+from nnlite.diagnostics.adb_devices import Attached
 from nnlite.results.devices import (
     add_rung,
     heal_incidents,

@@ -12,8 +12,8 @@ from integration.canned import finish_benchmark, finish_conversion
 from nnlite.campaigns.control import cancel
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.campaigns.submit import submit
-from nnlite.catalog.nngpt import NnGptSource, tag_of
-from nnlite.cli.following import follow
+from nnlite.catalog.nngpt.source import NnGptSource, tag_of
+from nnlite.cli.follow import follow
 from nnlite.cli.session import Session
 
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from nnlite.queue.reaper import ADVISORY_LOCK
-from nnlite.results.database import autocommit, engine_for
+from nnlite.db.engine import autocommit, engine_for
+from nnlite.reaper.reaper import ADVISORY_LOCK
 
 
 def found(said) -> dict[str, str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from nnlite.catalog.model import ModelSpec
-from nnlite.settings import ConversionSettings
+from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Precision
-from nnlite_conversion.conversion import ConversionJob
+from nnlite_conversion.isolation.conversion import ConversionJob
 from nnlite_conversion.preload import preload
 
 # At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.

@@ -9,11 +9,11 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from integration.conversion.models import CLASSIFIER, network
-from nnlite.failures import Failure, FailureClass
-from nnlite.inputs import from_raw_bytes, seeded_input
+from nnlite.artifacts.inputs import from_raw_bytes, seeded_input
+from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Precision, Stage
-from nnlite_conversion import sandbox
-from nnlite_conversion.conversion import convert
+from nnlite_conversion.isolation import sandbox
+from nnlite_conversion.isolation.conversion import convert
 
 
 def run(job, settings, place, tick=lambda stage: True):

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from integration.conversion.models import CLASSIFIER, network
-from nnlite.failures import Failure, FailureClass
-from nnlite.settings import ConversionSettings
+from nnlite.errors import Failure, FailureClass
+from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
-from nnlite_conversion import processes, sandbox
-from nnlite_conversion.conversion import convert, kill_leftovers
-from nnlite_conversion.ledger import noted
+from nnlite_conversion.isolation import process_tree as processes
+from nnlite_conversion.isolation import sandbox
+from nnlite_conversion.isolation.conversion import convert, kill_leftovers
+from nnlite_conversion.isolation.process_registry import noted
 
 #: Nothing in these tests takes long; what does is broken.
 DEADLINE_S = 60

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from integration.conversion.models import CLASSIFIER, network
-from nnlite.calibration import Calibration, CalibrationKind, Int8Io, pack
-from nnlite.catalog.location import find_lemur
+from nnlite.artifacts.calibration import Calibration, CalibrationKind, Int8Io, pack
+from nnlite.artifacts.inputs import artifact_inputs, from_raw_bytes
+from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.model import CatalogError, ModelSpec
-from nnlite.inputs import artifact_inputs, from_raw_bytes
 from nnlite.settings import load_settings
 from nnlite.vocabulary import Precision, Stage
-from nnlite_conversion import quantization
-from nnlite_conversion.calibration import digits
-from nnlite_conversion.conversion import ConversionJob, convert
-from nnlite_conversion.parity import HostArtifact
+from nnlite_conversion.isolation.conversion import ConversionJob, convert
+from nnlite_conversion.pipeline.quantizing import quantization
+from nnlite_conversion.pipeline.quantizing.calibration import digits
+from nnlite_conversion.pipeline.verifying.parity import HostArtifact
 
 #: Small, and at 16 x 16 pixels it learns digits in two seconds.
 LEMUR_MODEL = "FractalNet-9011e6e2ac398056d22520a48872c729"
@@ -153,7 +153,7 @@ def test_a_precision_that_cannot_be_made_leaves_the_others_untouched(four, setti
         "QUANTIZERS",
         quantization.QUANTIZERS | {Precision.FP16: fails, Precision.DYNAMIC: empty},
     )
-    monkeypatch.setattr("nnlite_conversion.stages.QUANTIZERS", quantization.QUANTIZERS)
+    monkeypatch.setattr("nnlite_conversion.pipeline.stages.QUANTIZERS", quantization.QUANTIZERS)
 
     with run(four(), settings, place) as outcome:
         assert [artifact.precision for artifact in outcome.artifacts] == [Precision.FP32, Precision.INT8]

@@ -5,8 +5,9 @@ import torch
 from torch.export import ExportedProgram
 
 from integration.conversion.models import CLASSIFIER, network
-from nnlite_conversion import lowering, retracing
-from nnlite_conversion.conversion import convert
+from nnlite_conversion.isolation.conversion import convert
+from nnlite_conversion.pipeline.lowering import fast_decomposition as retracing
+from nnlite_conversion.pipeline.lowering import lower as lowering
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 

@@ -154,7 +154,7 @@ def test_a_start_that_was_cut_off_half_way_is_begun_again(home):
 
 
 def test_a_server_that_hangs_is_replaced(home, start_user, monkeypatch):
-    monkeypatch.setattr("nnlite.local.lifecycle.ADOPTION_S", 0.5)
+    monkeypatch.setattr("nnlite.local.server_control.ADOPTION_S", 0.5)
     user = start_user(home)
     user.endpoints()
     hung = psutil.Process(recorded(home)["servers"]["valkey"]["process"]["pid"])

@@ -212,7 +212,10 @@ def test_where_there_is_no_psql_it_is_said(home, monkeypatch):
 
 
 def test_the_guardian_imports_nothing_heavy():
-    code = "import nnlite.local.guardian, sys; print('pydantic' in sys.modules, 'sqlalchemy' in sys.modules)"
+    code = (
+        "import sys, nnlite.local.server_daemon; "
+        "print('pydantic' in sys.modules, 'sqlalchemy' in sys.modules)"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert said.stdout.split() == ["False", "False"], said.stderr
 

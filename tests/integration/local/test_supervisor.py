@@ -146,7 +146,7 @@ def test_the_next_supervisor_ends_what_is_left_where_no_guardian_does(home, site
         assert owner.stdout.readline() == b"up\n"
         left = psutil.Process(pid_of(home, "stubborn has a child"))
         for process in processes_of(home):
-            if "nnlite.local.guardian" in process.cmdline():
+            if "nnlite.local.server_daemon" in process.cmdline():
                 process.kill()
         owner.kill()
     assert runs(left)

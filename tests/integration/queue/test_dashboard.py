@@ -28,8 +28,8 @@ QUEUE = "benchmark.pixel4-api30"
 WORKER = f"""
 import sys
 from nnlite.local import Endpoints
-from nnlite.queue.watchdog import Vitals
-from nnlite.queue.worker import WorkerPlan, open_station, run_worker
+from nnlite.worker.watchdog import Vitals
+from nnlite.worker.celery_worker import WorkerPlan, open_station, run_worker
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 

@@ -7,7 +7,7 @@ from redis import Redis
 
 from integration.conftest import Cluster
 from nnlite.queue.messages import Messenger
-from nnlite.queue.reaper import Reaper
+from nnlite.reaper.reaper import Reaper
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.campaigns import control
-from nnlite.failures import Failure, FailureClass, Limits
+from nnlite.errors import Failure, FailureClass, Limits
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, RightLostError
 from nnlite.vocabulary import Stage, WorkKind, WorkState

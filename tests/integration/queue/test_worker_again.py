@@ -10,11 +10,11 @@ import gc, json, os, signal, sys, threading, uuid
 import psutil
 from celery import signals
 from nnlite.local import Endpoints
-from nnlite.queue import worker
+from nnlite.worker import celery_worker as worker
 from nnlite.queue.messages import Message, Messenger
-from nnlite.queue.watchdog import Vitals
-from nnlite.queue.work import UnreachableError
-from nnlite.queue.worker import WorkerPlan, end_consumption, run_worker
+from nnlite.worker.watchdog import Vitals
+from nnlite.worker.attempt import UnreachableError
+from nnlite.worker.celery_worker import WorkerPlan, end_consumption, run_worker
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 

@@ -8,11 +8,11 @@ from generated import Tree
 from integration.canned import finish_benchmark, finish_conversion, measurement, refusal
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import submit
-from nnlite.catalog.nngpt import NnGptSource, tag_of
+from nnlite.catalog.nngpt.source import NnGptSource, tag_of
 from nnlite.cli.presentation import result_columns, result_row
+from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
+from nnlite.exports.lemur_tree import ExportError
 from nnlite.results import queries
-from nnlite.results.edge_export import EdgeChoice, export_edge_tracker
-from nnlite.results.lemur_tree import ExportError
 from nnlite.vocabulary import Verdict
 
 

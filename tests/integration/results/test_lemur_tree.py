@@ -9,12 +9,12 @@ import pytest
 
 from integration.canned import CONTEXT, claimed, finish_benchmark, finish_conversion, measurement, refusal
 from integration.conftest import Cluster
+from nnlite.exports.lemur_tree import Choice, Exported, ExportError, export_lemur
 from nnlite.queue import leases
+from nnlite.reports.schema import BenchmarkReport, DeviceContext, Latency, MeasurementReport
 from nnlite.results.devices import record_device
-from nnlite.results.lemur_tree import Choice, Exported, ExportError, export_lemur
 from nnlite.results.recording import record_benchmark
-from nnlite.results.report import BenchmarkReport, DeviceContext, Latency, MeasurementReport, Reason
-from nnlite.vocabulary import Backend, DeviceKind, DeviceStatus, Precision, Verdict, WorkKind
+from nnlite.vocabulary import Backend, DeviceKind, DeviceStatus, Precision, Reason, Verdict, WorkKind
 
 #: What the importer takes of a record, beside `device_analytics`.
 FIELDS = [

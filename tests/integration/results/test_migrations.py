@@ -5,8 +5,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
-from nnlite.results.database import DatabaseError, check_schema, downgrade, engine_for, upgrade
-from nnlite.results.tables import Base
+from nnlite.db.engine import DatabaseError, check_schema, downgrade, engine_for, upgrade
+from nnlite.db.tables import Base
 
 
 def test_migrations_and_tables_agree(database_url: str) -> None:

@@ -17,7 +17,7 @@ from integration.canned import (
 )
 from integration.conftest import Cluster, living_owner
 from nnlite.campaigns import control
-from nnlite.failures import Failure, FailureClass, Limits
+from nnlite.errors import Failure, FailureClass, Limits
 from nnlite.queue import leases
 from nnlite.queue.leases import RightLostError
 from nnlite.results import queries

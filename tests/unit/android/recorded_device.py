@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 RECORDED = Path(__file__).with_name("recorded")
-QUESTION = re.compile(r"echo '(@@nnlite-answer:(\w+)@@)'")
+QUESTION = re.compile(r"echo '(nnlite-answer:(\w+))'")
 
 
 def recorded(device):

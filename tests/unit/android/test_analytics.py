@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlite.failures import Failure, FailureClass
-from nnlite.results.report import BenchmarkReport, DeviceContext, DeviceState, MeasurementReport, QuietMode
-from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict
-from nnlite_benchmark.android.analytics import (
+from nnlite.errors import Failure, FailureClass
+from nnlite.reports.schema import BenchmarkReport, DeviceContext, DeviceState, MeasurementReport
+from nnlite.vocabulary import Backend, DeviceKind, Precision, QuietMode, Stage, Verdict
+from nnlite_benchmark.android.properties.analytics import (
     CONTEXT_COMMANDS,
     STATE_COMMANDS,
     android_context,
     android_state,
 )
-from nnlite_benchmark.android.answers import asked, numbers_of_cpu_list
-from nnlite_benchmark.android.cpuinfo import cpu
-from nnlite_benchmark.android.heat import zone_degrees
+from nnlite_benchmark.android.properties.cpuinfo import cpu
+from nnlite_benchmark.android.properties.parsers import asked, numbers_of_cpu_list
+from nnlite_benchmark.android.properties.thermal import zone_degrees
 from unit.android.recorded_device import answering, recorded
 
 MEMINFO = "MemTotal:  3631712 kB\nMemFree:   160668 kB\nMemAvailable: 1987920 kB\nCached:  1747812 kB\n"

@@ -5,8 +5,9 @@ import shlex
 
 import pytest
 
-from nnlite.settings import AndroidSettings, SettingsError
-from nnlite_benchmark.android.app import App, find_apk
+from nnlite.settings import SettingsError
+from nnlite.settings.groups import AndroidSettings
+from nnlite_benchmark.android.app.app import App, find_apk
 
 
 class Asked:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.settings import EmulatorSettings, SettingsError
-from nnlite_benchmark.android import avd
+from nnlite.settings import SettingsError
+from nnlite.settings.groups import EmulatorSettings
+from nnlite_benchmark.android.emulator import avd
 
 
 def config(folder: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnlite.vocabulary import Backend
-from nnlite_benchmark.android.crashes import Crash, explain
+from nnlite_benchmark.android.app.crashes import Crash, explain
 from unit.android.recorded_device import RECORDED
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from nnlite.settings import Settings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android import following
-from nnlite_benchmark.android.following import Following
+from nnlite_benchmark.android.app import run_monitor as following
+from nnlite_benchmark.android.app.run_monitor import Following
 from nnlite_benchmark.device import DeviceFailure
 
 SETTINGS = Settings(_env_file=None)

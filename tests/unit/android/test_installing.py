@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlite_benchmark.android.installing import Remedy, parse_install, remedy_for
+from nnlite_benchmark.android.app.installing import Remedy, parse_install, remedy_for
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlite.results.report import RunReport
+from nnlite.reports.schema import RunReport
 from nnlite.vocabulary import Backend, Stage
-from nnlite_benchmark.android import instrumentation
-from nnlite_benchmark.android.instrumentation import (
+from nnlite_benchmark.android.app import instrumentation
+from nnlite_benchmark.android.app.chunks import Piece
+from nnlite_benchmark.android.app.instrumentation import (
     AppError,
     Crashed,
     Garbled,
@@ -20,9 +21,8 @@ from nnlite_benchmark.android.instrumentation import (
     Reported,
     StageEntered,
 )
-from nnlite_benchmark.android.pieces import Piece
-from nnlite_benchmark.android.request import RunRequest, Transfer, command_line
-from nnlite_benchmark.protocol import Bounds
+from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
+from nnlite_benchmark.protocol.runs import Bounds
 
 BOUNDS = Bounds(
     warmup_min_runs=5,

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlite.results.report import Delegation, Output, RunFile, RunReport
+from nnlite.reports.schema import Delegation, Output, RunFile, RunReport
 from nnlite.vocabulary import Backend, Stage
-from nnlite_benchmark.android.delegation import agreed_delegation, delegations, logged_delegation
-from nnlite_benchmark.android.pieces import MAX_FILES, Piece, PieceCollector, check_files, file_names
+from nnlite_benchmark.android.app.chunks import MAX_FILES, Piece, PieceCollector, check_files, file_names
+from nnlite_benchmark.android.app.delegation import agreed_delegation, delegations, logged_delegation
 
 
 def part(number, pieces, data=b"x", file="output_0.raw"):

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from nnlite.settings import EmulatorSettings
-from nnlite_benchmark.android.ports import FIRST_PORT, PortPair, stagger
+from nnlite.settings.groups import EmulatorSettings
+from nnlite_benchmark.android.emulator.ports import FIRST_PORT, PortPair, stagger
 
 
 def test_two_workers_get_different_pairs_and_a_released_one_is_taken_again(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from nnlite.vocabulary import Fault
-from nnlite_benchmark.android.states import advice_on_state, fault_of_state
+from nnlite_benchmark.android.adb.states import advice_on_state, fault_of_state
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from nnlite.cores import choose_cores, keep_to
-from nnlite.results.report import QuietMode
+from nnlite.host.cores import choose_cores, keep_to
 from nnlite.settings import SettingsError
+from nnlite.vocabulary import QuietMode
 
 
 @pytest.fixture

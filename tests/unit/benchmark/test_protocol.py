@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlite.settings import MeasurementSettings
-from nnlite_benchmark.protocol import SECOND_NS, Bounds, between_canaries, timed_runs, warm_up
+from nnlite.settings.groups import MeasurementSettings
+from nnlite_benchmark.protocol.runs import SECOND_NS, Bounds, between_canaries, timed_runs, warm_up
 
 BOUNDS = Bounds.of(MeasurementSettings())
 

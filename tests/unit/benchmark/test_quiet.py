@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from nnlite.cores import Cores
-from nnlite.quiet import ConverterTurn, Lock, Measurer, Stopped
-from nnlite.results.report import QuietMode
+from nnlite.errors import Stopped
+from nnlite.host.cores import Cores
+from nnlite.host.quiet import ConverterTurn, Lock, Measurer
+from nnlite.vocabulary import QuietMode
 
 TURNS = Cores(mode=QuietMode.TURNS, measuring=(0,), converting=(0,))
 APART = Cores(mode=QuietMode.CORES_APART, measuring=(1,), converting=(0,))
@@ -20,9 +21,9 @@ NEVER = threading.Event()
 HOLDER = """
 import os, sys
 from pathlib import Path
-from nnlite.cores import Cores
-from nnlite.quiet import ConverterTurn
-from nnlite.results.report import QuietMode
+from nnlite.host.cores import Cores
+from nnlite.host.quiet import ConverterTurn
+from nnlite.reports.schema import QuietMode
 turn = ConverterTurn(Path(sys.argv[1]), Cores(mode=QuietMode.TURNS, measuring=(0,), converting=(0,)))
 assert turn.tick()
 if sys.argv[2] == "with child" and os.fork() == 0:

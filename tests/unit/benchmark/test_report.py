@@ -8,23 +8,22 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from nnlite.cores import choose_cores
-from nnlite.results.report import (
+from nnlite.host.cores import choose_cores
+from nnlite.reports.schema import (
     SCHEMA_FILE,
     BenchmarkReport,
     Delegation,
     DeviceState,
-    Reason,
     RunReport,
     is_published,
     json_schema,
     schema_text,
 )
-from nnlite.settings import MeasurementSettings
-from nnlite.vocabulary import Backend, DeviceKind, Precision, Stage, Verdict
+from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import Backend, DeviceKind, Precision, Reason, Stage, Verdict
 from nnlite_benchmark.device import BenchmarkJob, InputSpec
 from nnlite_benchmark.host.context import host_context, host_state
-from nnlite_benchmark.measurement import Run, measurement_report
+from nnlite_benchmark.protocol.measurement import Run, measurement_report
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DELEGATION = Delegation(
@@ -63,7 +62,7 @@ def benchmark_report(*measurements):
 
 
 def test_the_committed_schema_is_the_one_of_the_code():
-    assert SCHEMA_FILE.read_text() == schema_text(), "run: python -m nnlite.results.report"
+    assert SCHEMA_FILE.read_text() == schema_text(), "run: python -m nnlite.reports.schema"
 
 
 def test_a_report_fits_its_json_schema_and_comes_back_the_same(tmp_path):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnlite.settings import MeasurementSettings
-from nnlite_benchmark import canary
+from nnlite.settings.groups import MeasurementSettings
 from nnlite_benchmark.host.runner import RunRequest
-from nnlite_benchmark.protocol import Bounds
+from nnlite_benchmark.protocol import canary
+from nnlite_benchmark.protocol.runs import Bounds
 
 HEAVY = ("pydantic", "sqlalchemy", "celery", "torch", "numpy", "orjson", "psutil", "nnlite.settings")
 

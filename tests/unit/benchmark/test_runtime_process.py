@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.runtime_environment import RuntimeEnvironment, needed_environment, runtime_environment
-from nnlite.settings import RuntimeCheckSettings, Settings, SettingsError
+from nnlite.host.tflite_environment import RuntimeEnvironment, needed_environment, runtime_environment
+from nnlite.settings import Settings, SettingsError
+from nnlite.settings.groups import RuntimeCheckSettings
 from nnlite_benchmark.runtime_check import process
 from nnlite_benchmark.runtime_check.process import (
     Answer,

@@ -7,8 +7,8 @@ from array import array
 import numpy as np
 import pytest
 
-from nnlite_benchmark.protocol import encode_samples
-from nnlite_benchmark.statistics import decode_samples, mad_ratio, slice_drift, summarize, thin
+from nnlite_benchmark.protocol.runs import encode_samples
+from nnlite_benchmark.protocol.statistics import decode_samples, mad_ratio, slice_drift, summarize, thin
 
 
 @pytest.fixture

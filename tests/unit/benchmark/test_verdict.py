@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from nnlite.results.report import Reason
-from nnlite.settings import MeasurementSettings
-from nnlite.vocabulary import Verdict
-from nnlite_benchmark.verdict import Evidence, judge
+from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import Reason, Verdict
+from nnlite_benchmark.protocol.verdict import Evidence, judge
 
 CLEAN = Evidence(
     runs=200,

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from nnlite.catalog.lemur import LemurSource
+from nnlite.catalog.lemur.source import LemurSource
 from nnlite.catalog.model import CatalogError, CatalogModel
-from nnlite.settings import CatalogSettings, Settings, load_settings
+from nnlite.settings import Settings, load_settings
+from nnlite.settings.groups import CatalogSettings
 from unit.catalog.copies import Lemur
 
 

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from nnlite.calibration import Calibration, CalibrationKind, Int8Io
-from nnlite.catalog.files import FilesSource
-from nnlite.catalog.lemur import LemurSource
+from nnlite.artifacts.calibration import Calibration, CalibrationKind, Int8Io
+from nnlite.catalog.files.source import FilesSource
+from nnlite.catalog.lemur.source import LemurSource
 from nnlite.catalog.model import CatalogModel
-from nnlite.catalog.nngpt import NnGptSource
-from nnlite.settings import CatalogSettings, Settings
+from nnlite.catalog.nngpt.source import NnGptSource
+from nnlite.settings import Settings
+from nnlite.settings.groups import CatalogSettings
 from nnlite.vocabulary import Precision
-from nnlite_conversion.cache import cache_key, converter, ready_key
+from nnlite_conversion.cache_key import cache_key, converter, ready_key
 
 RECORDED = Path(__file__).with_name("recorded") / "identities.json"
 #: Libraries as they were when the keys were recorded: another version makes other keys, and rightly.

@@ -21,7 +21,7 @@ def models(lemur, tmp_path, monkeypatch):
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: source\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text(
-        "[nnlite.sources]\nlemur = nnlite.catalog.lemur:LemurSource\n"
+        "[nnlite.sources]\nlemur = nnlite.catalog.lemur.source:LemurSource\n"
     )
     monkeypatch.syspath_prepend(str(information.parent))
     monkeypatch.setenv("NNLITE_LEMUR", str(lemur.folder(tmp_path / "tree")))

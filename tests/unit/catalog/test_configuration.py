@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnlite.catalog.configuration import (
+from nnlite.catalog.lemur.configuration import (
     OTHER_DEFAULT,
     Setting,
     Trial,

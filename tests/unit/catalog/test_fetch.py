@@ -5,9 +5,9 @@ import sys
 import psutil
 import pytest
 
-from nnlite.catalog import fetch
-from nnlite.catalog.lemur import LemurSource
-from nnlite.catalog.location import WHEEL
+from nnlite.catalog.lemur import fetch
+from nnlite.catalog.lemur.location import WHEEL
+from nnlite.catalog.lemur.source import LemurSource
 from nnlite.catalog.model import CatalogError
 from unit.catalog.copies import trial
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from nnlite.catalog.lemur import LemurSource
+from nnlite.catalog.lemur.source import LemurSource
 from nnlite.catalog.model import CatalogError, text_sha256
 from unit.catalog.copies import MODEL, NORM_64, Lemur, trial
 
@@ -166,7 +166,7 @@ def test_nothing_of_lemur_is_imported(lemur, make_settings, tmp_path, monkeypatc
 
 def test_without_lemur_the_error_says_which_command_brings_it(make_settings, tmp_path):
     code = (
-        "from nnlite.settings import Settings\nfrom nnlite.catalog.lemur import LemurSource\n"
+        "from nnlite.settings import Settings\nfrom nnlite.catalog.lemur.source import LemurSource\n"
         "import pathlib, sys\nsys.meta_path[:] = [f for f in sys.meta_path]\n"
         "import importlib.util\nimportlib.util.find_spec = lambda name: None\n"
         f"LemurSource(Settings(home=pathlib.Path({str(tmp_path)!r}), lemur=None, _env_file=None)).models()"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from nnlite.catalog.lemur.shapes import InputShape, NoShape, ShapeTable, committed_table, parse_entry
 from nnlite.catalog.model import text_sha256
-from nnlite.catalog.shapes import InputShape, NoShape, ShapeTable, committed_table, parse_entry
 from unit.catalog.copies import NORM_64
 
 ECHO = """import torchvision.transforms as transforms

@@ -2,7 +2,11 @@
 
 import pytest
 
-from nnlite.catalog.source_text import USUAL_HYPERPARAMETERS, supported_hyperparameters, why_unusable
+from nnlite.catalog.untrusted.source_text import (
+    USUAL_HYPERPARAMETERS,
+    supported_hyperparameters,
+    why_unusable,
+)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 import pytest
 
-from nnlite.catalog.datasets import DATASETS
-from nnlite.catalog.shapes import ShapeTable
-from nnlite.failures import Failure, FailureClass
+from nnlite.catalog.lemur.datasets import DATASETS
+from nnlite.catalog.lemur.shapes import ShapeTable
+from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
-from nnlite_conversion.shapes import input_shape, make_table, table_entry
+from nnlite_conversion.pipeline.loading.input_shapes import input_shape, make_table, table_entry
 from unit.catalog.copies import NORM_64
 
 PAD = "import torchvision.transforms as t\ndef transform(norm): return t.Compose([t.Pad(2), t.ToTensor()])"

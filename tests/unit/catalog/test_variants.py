@@ -2,12 +2,12 @@
 
 import pytest
 
-from nnlite.artifacts import file_name
-from nnlite.catalog.lemur import LemurSource
+from nnlite.artifacts.store import file_name
+from nnlite.catalog.lemur.network_keys import network_keys
+from nnlite.catalog.lemur.source import LemurSource
+from nnlite.catalog.lemur.variants import Names
 from nnlite.catalog.model import CatalogError
-from nnlite.catalog.network_keys import network_keys
 from nnlite.catalog.selection import select
-from nnlite.catalog.variants import Names
 from unit.catalog.copies import NORM_64, Lemur, trial
 
 NET = """

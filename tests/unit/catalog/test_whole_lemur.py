@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from nnlite.catalog.configuration import PREFERRED_BATCH
+from nnlite.catalog.lemur.configuration import PREFERRED_BATCH
 from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.selection import select
 
@@ -25,14 +25,14 @@ def test_every_model_has_the_configuration_that_the_rule_gives(models):
 
 
 def test_every_usable_model_has_a_shape_and_classes_and_an_identity_of_its_own(models):
-    usable = [model for model in models if model.left_out is None]
+    usable = [model for model in models if model.skipped is None]
     assert all(model.input_shape and model.classes for model in usable)
     # A few files are copies of each other.
     assert len({model.identity for model in usable}) > 0.99 * len(usable)
 
 
 def test_what_is_left_out_is_little_and_has_reasons(models):
-    reasons = Counter(model.left_out.split(":")[0] for model in models if model.left_out)
+    reasons = Counter(model.skipped.split(":")[0] for model in models if model.skipped)
     assert sum(reasons.values()) < 0.01 * len(models)
     assert {"complex input", "task obj-detection", "input too large"} <= set(reasons)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.cli import android_findings as module
-from nnlite.cli.android_findings import android_findings
-from nnlite.cli.attached import Attached
-from nnlite.settings import AndroidSettings, EmulatorSettings, Settings
+from nnlite.diagnostics import android as module
+from nnlite.diagnostics.adb_devices import Attached
+from nnlite.diagnostics.android import android_findings
+from nnlite.settings import Settings
+from nnlite.settings.groups import AndroidSettings, EmulatorSettings
 
 KVM = "accel:\n0\nKVM (version 12) is installed and usable.\naccel\n"
 NO_KVM = "accel:\n8\n/dev/kvm is not found: VT disabled in BIOS or KVM kernel module not loaded\naccel\n"

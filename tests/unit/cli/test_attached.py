@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import adbutils
 import pytest
 
-from nnlite.cli.attached import Attached, attached, parse, server_port
+from nnlite.diagnostics.adb_devices import Attached, attached, parse, server_port
 
 LISTING = """\
 R58M12ABCDE            device usb:1-4 product:redfin model:Pixel_5 device:redfin transport_id:1

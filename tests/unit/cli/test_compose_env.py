@@ -5,9 +5,9 @@ import io
 import pytest
 from dotenv import dotenv_values
 
-from nnlite.cli.compose_env import Machine, compose_env, ranges
-from nnlite.cores import Cores, choose_cores
-from nnlite.results.report import QuietMode
+from nnlite.diagnostics.compose_env import Machine, compose_env, ranges
+from nnlite.host.cores import Cores, choose_cores
+from nnlite.vocabulary import QuietMode
 
 
 def printed(cores: Cores, memory_gb: int) -> tuple[dict[str, str | None], list[str]]:

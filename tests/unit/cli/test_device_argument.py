@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnlite.device_argument import DeviceArgumentError, device_argument
+from nnlite.campaigns.device_argument import DeviceArgumentError, device_argument
 
 
 @pytest.mark.parametrize("text", ["avd:pixel4-1", "avd:Pixel_4.a", "usb:R58M12ABCDE", "tcp:10.0.0.7:5555"])

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from nnlite.cli.presentation import duration
-from nnlite.cli.watching import Rate, panel, summary
+from nnlite.cli.watch import Rate, panel, summary
 from nnlite.results.queries import Progress
 
 COUNTS = dict.fromkeys(Progress.__dataclass_fields__, 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nnlite.cli.workers import benchmark, conversion_environment
-from nnlite.failures import NnliteError
+from nnlite.errors import NnliteError
 from nnlite.settings import load_settings
 
 CREDENTIALS = {

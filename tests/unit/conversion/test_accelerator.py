@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from nnlite.settings import Settings
-from nnlite_conversion import accelerator
-from nnlite_conversion.accelerator import CPU, AcceleratorError, accelerated, choose_gpu, run
 from nnlite_conversion.outcome import Accelerated
+from nnlite_conversion.pipeline import accelerator
+from nnlite_conversion.pipeline.accelerator import CPU, AcceleratorError, accelerated, choose_gpu, run
 
 GPU = torch.device("meta")
 

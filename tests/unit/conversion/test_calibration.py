@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nnlite.calibration import Calibration, CalibrationKind
+from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.catalog.model import ModelSpec
 from nnlite.vocabulary import Layout
-from nnlite_conversion.calibration import load
-from nnlite_conversion.quantization import NoCalibrationData
+from nnlite_conversion.pipeline.quantizing.calibration import load
+from nnlite_conversion.pipeline.quantizing.quantization import NoCalibrationData
 
 NORMALIZING = """
 import torchvision.transforms as transforms
@@ -129,5 +129,5 @@ def test_noise_fits_every_network_and_is_not_the_input_that_parity_is_judged_on(
 
 
 def test_large_samples_are_fewer_so_that_they_fit_into_memory(monkeypatch):
-    monkeypatch.setattr("nnlite_conversion.calibration.MAX_BYTES", 3 * 32 * 32 * 3 * 4)
+    monkeypatch.setattr("nnlite_conversion.pipeline.quantizing.calibration.MAX_BYTES", 3 * 32 * 32 * 3 * 4)
     assert len(samples(count=9)) == 3

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from nnlite.inputs import artifact_inputs, dequantized, from_raw_bytes, quantized, raw_bytes, seeded_input
+from nnlite.artifacts.inputs import (
+    artifact_inputs,
+    dequantized,
+    from_raw_bytes,
+    quantized,
+    raw_bytes,
+    seeded_input,
+)
 from nnlite_benchmark.device import InputSpec
 
 

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nnlite_conversion.ledger import own_folder, remove_leftovers
+from nnlite_conversion.isolation.process_registry import own_folder, remove_leftovers
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nnlite_conversion.ledger import own_folder
+from nnlite_conversion.isolation.process_registry import own_folder
 
 with own_folder(Path(sys.argv[1])) as folder:
     (folder / "model.tflite").write_bytes(b"large")

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from nnlite.failures import FailureClass
+from nnlite.errors import FailureClass
 from nnlite.vocabulary import Stage
 from nnlite_conversion import messages
 from nnlite_conversion.messages import Inbox, Refusal, Report, StageStarted, send

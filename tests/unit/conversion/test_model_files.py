@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import save_file
 
 from nnlite.catalog.model import SEEDED_WEIGHTS, ModelInput, ModelSpec
-from nnlite.failures import Failure, FailureClass
+from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Layout, ModelForm, Precision
-from nnlite_conversion import loading
 from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline.loading import load as loading
 from unit.conversion.networks import IMAGE, NAMES, TWO, exported, two
 
 

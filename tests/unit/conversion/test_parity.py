@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nnlite.vocabulary import Precision
-from nnlite_conversion.parity import judge
+from nnlite_conversion.pipeline.verifying.parity import judge
 
 
 def row(*values):

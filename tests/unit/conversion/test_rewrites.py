@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nnlite_conversion import lowering
-from nnlite_conversion.rewrites import REWRITES, apply_rewrites, rewrite_names
+from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.lowering.rewrites import REWRITES, apply_rewrites, rewrite_names
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -9,7 +9,7 @@ from torch._export import utils as export_utils
 from torch._ops import OperatorBase
 from torch.fx.traceback import NodeSource
 
-from nnlite_conversion import shortcuts
+from nnlite_conversion.pipeline.lowering import torch_patches as shortcuts
 
 
 def test_composite_operators_are_those_that_torch_collects():

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from nnlite.catalog.model import ModelSpec
-from nnlite.failures import Failure, FailureClass
+from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Precision, Stage
-from nnlite_conversion import loading, stages
 from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline import stages
+from nnlite_conversion.pipeline.loading import load as loading
 
 GOOD = """
 import random, numpy, torch

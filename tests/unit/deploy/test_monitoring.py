@@ -11,12 +11,12 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from nnlite.metrics.cluster import ClusterCollector, ReaperCollector
+from nnlite.db.engine import engine_for
 from nnlite.metrics.collectors import DiskCollector
 from nnlite.metrics.prometheus_meter import PrometheusMeter
 from nnlite.queue.messages import Messenger
-from nnlite.queue.reaper import Reaper
-from nnlite.results.database import engine_for
+from nnlite.reaper.cluster_metrics import ClusterCollector, ReaperCollector
+from nnlite.reaper.reaper import Reaper
 from nnlite.settings import Settings
 from nnlite.vocabulary import DeviceStatus, WorkKind
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nnlite.local.locks import FileLock, LockTimeout
+from nnlite.host.locks import FileLock, LockTimeout
 
 
 def test_shared_holds_live_side_by_side_and_keep_out_an_exclusive_one(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nnlite.local import processes
+from nnlite.host import processes
 
 #: Says its child's PID, then both wait; neither listens to SIGTERM.
 FAMILY = """

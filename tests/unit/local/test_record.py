@@ -2,9 +2,16 @@
 
 import pytest
 
+from nnlite.host.processes import ProcessIdentity
 from nnlite.local import logs
-from nnlite.local.processes import ProcessIdentity
-from nnlite.local.record import Record, RecordError, ServerEntry, read_record, write_privately, write_record
+from nnlite.local.state_file import (
+    Record,
+    RecordError,
+    ServerEntry,
+    read_record,
+    write_privately,
+    write_record,
+)
 
 
 def test_what_is_written_is_read(tmp_path):

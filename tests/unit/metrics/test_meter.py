@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from nnlite.failures import FailureClass
-from nnlite.metrics.meter import FAILED, FOLDER_VARIABLE, RELEASED, Meter, meter_for
+from nnlite.errors import FailureClass
 from nnlite.metrics.prometheus_meter import PrometheusMeter, _reserve_files
+from nnlite.queue.meter import FAILED, FOLDER_VARIABLE, RELEASED, Meter, meter_for
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 
@@ -105,6 +105,6 @@ def test_files_have_all_of_their_pages_before_anything_is_counted(
 
 def test_metrics_are_off_unless_a_port_is_named_and_cost_not_even_an_import(tmp_path):
     assert type(meter_for(Settings(home=tmp_path, _env_file=None))) is Meter
-    modules = "nnlite.cli.workers, nnlite.queue.worker"
+    modules = "nnlite.cli.workers, nnlite.worker.celery_worker"
     code = f"import sys, {modules}; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

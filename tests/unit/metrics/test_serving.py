@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from nnlite.metrics.serving import MetricsError, disks, listen, serving_worker
-from nnlite.settings import MetricsSettings, Settings
+from nnlite.settings import Settings
+from nnlite.settings.groups import MetricsSettings
 from unit.metrics.scraping import free_port, scrape
 
 #: A worker in small: two processes that count, one of which dies at work; then a third.
 WORKER = """
 import os, signal, sys
 from pathlib import Path
-from nnlite.metrics.meter import meter_for
+from nnlite.queue.meter import meter_for
 from nnlite.metrics.serving import serving_worker
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind

@@ -12,7 +12,8 @@ from nnlite.queue.app import (
     priority_lists,
     task_name,
 )
-from nnlite.settings import QueueSettings, Settings
+from nnlite.settings import Settings
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import WorkKind
 
 

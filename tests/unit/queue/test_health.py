@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.failures import NnliteError
-from nnlite.queue import health
-from nnlite.queue.health import Pulse, beat, sign_of_life
+from nnlite.errors import NnliteError
+from nnlite.host import health_file as health
+from nnlite.host.health_file import Pulse, beat, sign_of_life
 
 #: As `deploy/` has it.
 CHECK = 'test $(($(date +%s) - $(stat -c %Y "$NNLITE_HEALTH_FILE"))) -lt 30'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnlite.queue.reaper import Patience
+from nnlite.reaper.reaper import Patience
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from nnlite.queue.watchdog import Vitals, Watchdog
+from nnlite.worker.watchdog import Vitals, Watchdog
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def test_a_worker_that_stops_is_left_to_its_own_deadline(vitals, watchdog):
 
 WORKER = """
 import os, signal, sys, time
-from nnlite.queue import watchdog
+from nnlite.worker import watchdog
 from nnlite.queue.messages import BrokerUnreachableError
-from nnlite.queue.watchdog import Vitals, Watchdog
+from nnlite.worker.watchdog import Vitals, Watchdog
 
 watchdog._CHECK_S = 0.05
 vitals = Vitals()

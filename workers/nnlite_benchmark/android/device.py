@@ -12,23 +12,24 @@ from typing import Final
 
 import structlog
 
-from nnlite.cores import Cores, cores_of
-from nnlite.quiet import Measurer, Quietness, Stopped
-from nnlite.results.report import DeviceContext, MeasurementReport, QuietMode
+from nnlite.errors import Stopped
+from nnlite.host.cores import Cores, cores_of
+from nnlite.host.quiet import Measurer, Quietness
+from nnlite.reports.schema import DeviceContext, MeasurementReport
 from nnlite.settings import Settings
-from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
-from nnlite_benchmark.android.adb_server import AdbServer
-from nnlite_benchmark.android.analytics import android_context, android_state
-from nnlite_benchmark.android.app import App, find_apk
-from nnlite_benchmark.android.attachment import Attachment
-from nnlite_benchmark.android.files import DeviceFiles
-from nnlite_benchmark.android.following import OnStage
+from nnlite.vocabulary import Backend, DeviceKind, Fault, QuietMode, Stage
+from nnlite_benchmark.android.adb.client import WIRE_ERRORS, Wire
+from nnlite_benchmark.android.adb.files import DeviceFiles
+from nnlite_benchmark.android.adb.server import AdbServer
+from nnlite_benchmark.android.adb.shell import Shell
+from nnlite_benchmark.android.adb.transport import Attachment
+from nnlite_benchmark.android.app.app import App, find_apk
+from nnlite_benchmark.android.app.run import AppRuns
+from nnlite_benchmark.android.app.run_monitor import OnStage
+from nnlite_benchmark.android.properties.analytics import android_context, android_state
 from nnlite_benchmark.android.readiness import Readiness
-from nnlite_benchmark.android.run import AppRuns
-from nnlite_benchmark.android.shell import Shell
-from nnlite_benchmark.android.wire import WIRE_ERRORS, Wire
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, Rung
-from nnlite_benchmark.measuring import canary_ns, measure, nothing_to_quiet
+from nnlite_benchmark.protocol.measuring import canary_ns, measure, nothing_to_quiet
 
 log = structlog.get_logger()
 

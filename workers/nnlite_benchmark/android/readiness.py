@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from nnlite.quiet import Stopped
-from nnlite.settings import AndroidSettings
+from nnlite.errors import Stopped
+from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.answers import free_kb
-from nnlite_benchmark.android.files import DeviceFiles
-from nnlite_benchmark.android.shell import Shell
-from nnlite_benchmark.android.states import advice_on_state, fault_of_state
-from nnlite_benchmark.android.wire import WIRE_ERRORS, Look
+from nnlite_benchmark.android.adb.client import WIRE_ERRORS, Look
+from nnlite_benchmark.android.adb.files import DeviceFiles
+from nnlite_benchmark.android.adb.shell import Shell
+from nnlite_benchmark.android.adb.states import advice_on_state, fault_of_state
+from nnlite_benchmark.android.properties.parsers import free_kb
 from nnlite_benchmark.device import DeviceFailure
 
 #: In the name of the focused window while the system waits for an app that hangs.

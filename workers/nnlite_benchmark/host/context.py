@@ -13,8 +13,8 @@ from typing import Final
 
 import psutil
 
-from nnlite.cores import Cores
-from nnlite.results.report import Cpu, DeviceContext, DeviceState
+from nnlite.host.cores import Cores
+from nnlite.reports.schema import Cpu, DeviceContext, DeviceState
 from nnlite.vocabulary import DeviceKind
 
 SYS: Final = Path("/sys")

@@ -16,20 +16,21 @@ from typing import Final
 
 import numpy as np
 
-from nnlite.cores import cores_of
-from nnlite.inputs import artifact_inputs, raw_bytes
-from nnlite.quiet import Measurer
-from nnlite.results.report import DeviceContext, MeasurementReport, RunReport
-from nnlite.settings import MeasurementSettings, Settings
+from nnlite.artifacts.inputs import artifact_inputs, raw_bytes
+from nnlite.host.cores import cores_of
+from nnlite.host.quiet import Measurer
+from nnlite.reports.schema import DeviceContext, MeasurementReport, RunReport
+from nnlite.settings import Settings
+from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
-from nnlite_benchmark.deadlines import Deadlines
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, Rung
 from nnlite_benchmark.host.context import host_context, host_state
 from nnlite_benchmark.host.process import OnStage, run_process
 from nnlite_benchmark.host.runner import RunRequest
-from nnlite_benchmark.measurement import Run, read_run
-from nnlite_benchmark.measuring import RunOnce, canary_ns, measure, refusal
-from nnlite_benchmark.protocol import Bounds
+from nnlite_benchmark.protocol.deadlines import Deadlines
+from nnlite_benchmark.protocol.measurement import Run, read_run
+from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, measure, refusal
+from nnlite_benchmark.protocol.runs import Bounds
 
 DEFAULT_POOL: Final = "host"
 

@@ -19,12 +19,12 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from nnlite.quiet import Stopped
-from nnlite.results.report import RunReport
+from nnlite.errors import Stopped
+from nnlite.reports.schema import RunReport
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.deadlines import Deadlines
 from nnlite_benchmark.device import DeviceFailure
 from nnlite_benchmark.host.runner import REPORT_FILE, RunRequest
+from nnlite_benchmark.protocol.deadlines import Deadlines
 
 #: How often the stop event is looked at, seconds.
 LOOK_S: Final = 0.1

@@ -24,7 +24,7 @@ from typing import Any, Final, Self, TextIO, TypeVar
 
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.host.delegation import Node, count_delegated
-from nnlite_benchmark.protocol import Bounds, encode_samples, timed_runs, warm_up
+from nnlite_benchmark.protocol.runs import Bounds, encode_samples, timed_runs, warm_up
 
 REPORT_FILE: Final = "report.json"
 PR_SET_PDEATHSIG: Final = 1

@@ -11,15 +11,15 @@ from types import FrameType
 
 import structlog
 
-from nnlite.artifacts import open_store
-from nnlite.cores import cores_of, keep_to
+from nnlite.artifacts.store import open_store
+from nnlite.db.engine import check_schema, engine_for
+from nnlite.host.cores import cores_of, keep_to
+from nnlite.host.health_file import Pulse
+from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import Endpoints
-from nnlite.queue.health import Pulse
-from nnlite.queue.worker import EXIT_FAULT, default_node, run_process
 from nnlite.results import runtime_checks
-from nnlite.results.database import check_schema, engine_for
-from nnlite.runtime_environment import needed_environment
 from nnlite.settings import Settings
+from nnlite.worker.celery_worker import EXIT_FAULT, default_node, run_process
 from nnlite_benchmark.runtime_check.checker import Checker
 from nnlite_benchmark.runtime_check.process import RuntimeProcess
 

@@ -15,19 +15,19 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from nnlite.artifacts import ArtifactGoneError, ArtifactStore, StoreError
-from nnlite.cores import Cores
-from nnlite.failures import Failure, FailureClass, decide
-from nnlite.inputs import artifact_inputs, from_raw_bytes, raw_bytes
+from nnlite.artifacts.inputs import artifact_inputs, from_raw_bytes, raw_bytes
+from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
+from nnlite.errors import Failure, FailureClass, Stopped, decide
+from nnlite.host.cores import Cores
+from nnlite.host.quiet import ConverterTurn
 from nnlite.queue.leases import RightLostError
-from nnlite.quiet import ConverterTurn, Stopped
 from nnlite.results import runtime_checks
 from nnlite.results.runtime_checks import CheckClaim, Checked
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, RuntimeVerdict, Stage
 from nnlite_benchmark.benchmarker import job_of
 from nnlite_benchmark.device import BenchmarkJob
-from nnlite_benchmark.measurement import parity_with_host
+from nnlite_benchmark.protocol.measurement import parity_with_host
 from nnlite_benchmark.runtime_check.process import (
     TICK_S,
     Answer,

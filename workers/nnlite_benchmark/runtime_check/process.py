@@ -18,9 +18,9 @@ from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nnlite.failures import NnliteError
-from nnlite.runtime_environment import RuntimeEnvironment
-from nnlite.settings import RuntimeCheckSettings
+from nnlite.errors import NnliteError
+from nnlite.host.tflite_environment import RuntimeEnvironment
+from nnlite.settings.groups import RuntimeCheckSettings
 
 RUNNER: Final = Path(__file__).with_name("runner.py")
 #: Between two calls of `tick`, seconds.

@@ -2,7 +2,7 @@ package org.nnlite.benchmark.core;
 
 /**
  * The measurement protocol: when warm-up and timed runs end. The same rules as the host's, {@code
- * workers/nnlite_benchmark/protocol.py}.
+ * workers/nnlite_benchmark/protocol/runs.py}.
  */
 public final class Protocol {
     private static final double SECOND_NS = 1e9;

@@ -9,7 +9,7 @@ import java.util.Map;
 
 /**
  * What the app saw of one artifact on one backend: {@code RunReport} of the product's report schema, {@code
- * services/nnlite/results/report.py}. Null is what was not measured.
+ * services/nnlite/reports/schema.py}. Null is what was not measured.
  */
 public final class Report {
     static final int MOST_WORD_LENGTH = 300;

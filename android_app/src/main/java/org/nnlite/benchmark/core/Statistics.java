@@ -6,7 +6,7 @@ import java.util.Map;
 
 /**
  * Statistics over all samples of a run, nanoseconds rounded to integers, halves to even. They equal the host's, {@code
- * workers/nnlite_benchmark/statistics.py}: percentiles interpolate linearly as NumPy's do by default, slices are those
+ * workers/nnlite_benchmark/protocol/statistics.py}: percentiles interpolate linearly as NumPy's do by default, slices are those
  * of {@code numpy.array_split}.
  */
 public final class Statistics {

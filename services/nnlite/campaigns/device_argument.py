@@ -1,0 +1,92 @@
+"""What `--device` of `nnlite worker benchmark` names: checked before anything starts."""
+
+import re
+import socket
+from dataclasses import dataclass
+
+from nnlite.campaigns.request import HOST_POOL
+from nnlite.errors import NnliteError
+
+_FORMS = "avd:NAME (an emulator), usb:SERIAL or tcp:HOST:PORT (a phone), or host (this machine)"
+#: What the SDK's avdmanager takes as the name of an AVD.
+_AVD_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_SERIAL = re.compile(r"[^\s/:][^\s/]*")
+_ADDRESS = re.compile(r"(?P<host>[^\s:/]+):(?P<port>[0-9]{1,5})")
+#: What is left as it is in the name of a Celery node; `@` ends it, `%` begins a variable.
+_UNSAFE_IN_NODE = re.compile(r"[^A-Za-z0-9._:-]")
+
+
+class DeviceArgumentError(NnliteError):
+    """`--device` or `--pool` names nothing that could be measured on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceArgument:
+    """A device as it is named on the command line, and the pool that it belongs to."""
+
+    text: str
+    pool: str
+
+    @property
+    def on_host(self) -> bool:
+        """Whether it is this machine itself."""
+        return self.text == "host"
+
+    @property
+    def scheme(self) -> str:
+        """`avd`, `usb`, `tcp` or `host`."""
+        return self.text.partition(":")[0]
+
+    @property
+    def target(self) -> str:
+        """What the scheme is followed by: an AVD's name, a serial, HOST:PORT; empty for the host."""
+        return self.text.partition(":")[2]
+
+    @property
+    def device_name(self) -> str:
+        """Name of the device among all of an installation: an AVD's is that of one host only."""
+        return f"{self.text}@{socket.gethostname()}" if self.scheme == "avd" else self.text
+
+    @property
+    def worker_name(self) -> str:
+        """Name of its worker among those of this host, safe as a Celery node's; it shows the device."""
+        return _UNSAFE_IN_NODE.sub("-", f"benchmark-{self.text}")
+
+
+def device_argument(text: str, pool: str | None) -> DeviceArgument:
+    """Return what `--device` and `--pool` mean.
+
+    Raises:
+        DeviceArgumentError: the device has none of the known forms, or its pool is missing.
+    """
+    if (trouble := _trouble(text)) is not None:
+        raise DeviceArgumentError(f"--device {text}: {trouble}; write {_FORMS}")
+    if text == "host":
+        return DeviceArgument(text=text, pool=pool or HOST_POOL)
+    if not pool:
+        raise DeviceArgumentError(
+            f"--device {text} needs --pool: the name of its set of interchangeable devices, "
+            "such as --pool pixel4-api30"
+        )
+    if pool == HOST_POOL:
+        raise DeviceArgumentError(
+            f"--pool {HOST_POOL} is that of machines, not of {text}: devices of a pool are interchangeable; "
+            "choose another, such as --pool pixel4-api30"
+        )
+    return DeviceArgument(text=text, pool=pool)
+
+
+def _trouble(text: str) -> str | None:
+    scheme, separator, rest = text.partition(":")
+    match scheme, separator:
+        case "host", "":
+            return None
+        case "avd", ":":
+            valid = _AVD_NAME.fullmatch(rest)
+            return None if valid else "an AVD's name has letters, digits, dot, dash and underscore only"
+        case "usb", ":":
+            return None if _SERIAL.fullmatch(rest) else "a serial is missing, or is none"
+        case "tcp", ":":
+            found = _ADDRESS.fullmatch(rest)
+            return None if found and 0 < int(found["port"]) < 1 << 16 else "not HOST:PORT"
+    return "no such device"

@@ -1,0 +1,250 @@
+"""Files as a source: a network's code with or without weights, exported programs, ready `.tflite` files.
+
+They are other people's files: nothing here imports, unpickles or executes one. Code is parsed, of archives
+the directory is read, and everything else is left to the conversion child.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Final
+
+from nnlite.artifacts.store import file_sha256
+from nnlite.catalog.files import entry_point as file_code
+from nnlite.catalog.files.model_toml import Description, describe, parse_input
+from nnlite.catalog.limits import apply_limits
+from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
+from nnlite.catalog.untrusted import checks as file_checks
+from nnlite.settings import Settings
+from nnlite.vocabulary import Layout, ModelForm
+
+#: Files that are a model by themselves.
+FORMS: Final = {".py": ModelForm.PYTHON, ".pt2": ModelForm.EXPORTED, ".tflite": ModelForm.ARTIFACT}
+#: Files that hold the weights of code of the same name.
+WEIGHTS: Final = (".safetensors", ".pt", ".pth")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A model's file."""
+
+    file: Path
+    #: Class or factory that the user names.
+    entry: str | None = None
+    #: As the model is called.
+    name: str
+    #: Whether it was named itself, and not only its folder: then what is wrong with it is an error.
+    named: bool
+
+
+class FilesSource:
+    """Files and folders as a source of models.
+
+    Args:
+        settings: limits.
+        path: files, folders, `FILE.py:NAME` or `MODULE:NAME` for a class or a factory by name.
+        input: every input of every network whose file or TOML does not tell; see `description.parse_input`.
+        layout: of every network whose TOML does not tell.
+    """
+
+    name = "files"
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        path: tuple[Path, ...] = (),
+        input: tuple[str, ...] = (),
+        layout: str | None = None,
+    ) -> None:
+        if not path:
+            raise CatalogError("source files needs to know where they lie: --path FILE or --path FOLDER")
+        self._settings = settings
+        self._paths = path
+        self._inputs = tuple(map(parse_input, input))
+        self._layout = None if layout is None else _layout(layout)
+        self._codes: dict[str, str] = {}
+        self._files: dict[str, Path] = {}
+
+    def models(self) -> list[CatalogModel]:
+        """Return every model, left-outs included, sorted by name."""
+        try:
+            models = [self._model(each) for _, each in sorted(self._named().items())]
+        except PermissionError as error:
+            raise CatalogError(
+                f"{error.filename} is closed to account {os.geteuid()}; let it be read by others"
+            ) from error
+        return apply_limits(models, self._settings.catalog)
+
+    def _named(self) -> dict[str, _Found]:
+        found: dict[str, _Found] = {}
+        for path in self._paths:
+            for each in _found(path):
+                if (other := found.setdefault(each.name, each)).file != each.file:
+                    raise CatalogError(
+                        f"two models are called {each.name}: {other.file} and {each.file}; "
+                        "rename one, or give the folder above both"
+                    )
+        return found
+
+    def code(self, model: CatalogModel) -> str:
+        """Return the model's code as it was when it was listed."""
+        return self._codes[str(model.code_sha256)]
+
+    def transform_code(self, model: CatalogModel) -> None:
+        """Files have no transform."""
+
+    def weights_file(self, model: CatalogModel) -> Path:
+        """Return the model's file; CatalogError when it was edited since it was listed."""
+        file = self._files[model.weights]
+        if not file.is_file() or file_sha256(file) != model.weights:
+            raise CatalogError(f"{file} was edited since it was listed; submit again to take it as it is now")
+        return file
+
+    def _model(self, found: _Found) -> CatalogModel:
+        bare = CatalogModel(
+            source=self.name,
+            name=found.name,
+            code_sha256=None,
+            task="",
+            dataset="",
+            metric="",
+            transform=None,
+            transform_sha256=None,
+            hyperparameters={},
+            configuration_source="default",
+            input_shape=None,
+            classes=0,
+            form=FORMS.get(found.file.suffix, ModelForm.PYTHON),
+        )
+        try:
+            return self._described(found, bare)
+        except CatalogError as error:
+            if found.named:
+                raise
+            return replace(bare, left_out=str(error))
+
+    def _described(self, found: _Found, bare: CatalogModel) -> CatalogModel:
+        if found.file.suffix in WEIGHTS:
+            raise CatalogError(f"weights without code: no {found.file.stem}.py lies beside {found.file.name}")
+        description = describe(found.file) if found.file.exists() else Description()
+        model = replace(
+            bare,
+            task=description.task,
+            dataset=description.dataset,
+            metric=description.metric,
+            accuracy=description.accuracy,
+            configuration_source=description.file.name if description.file else "default",
+            inputs=self._inputs or description.inputs,
+            layout=self._layout or description.layout or Layout.NHWC,
+        )
+        if model.form is ModelForm.PYTHON:
+            return self._with_code(found, model, description)
+        self._check(found.file)
+        if model.form is ModelForm.ARTIFACT:
+            model = replace(model, inputs=(), layout=Layout.AS_IS)
+        return self._with_file(model, found.file)
+
+    def _with_code(self, found: _Found, model: CatalogModel, description: Description) -> CatalogModel:
+        entry = found.entry or description.entry
+        if found.file.exists():
+            code = file_checks.read_code(found.file)
+            entry = file_code.entry(code, found.file.name, entry)
+        else:
+            code, entry = _import_of(found.file.name)
+        if not model.inputs:
+            raise CatalogError(
+                f"no input shape: {found.name} does not tell; give it by --input 1x3x224x224, or by "
+                f'inputs = ["1x3x224x224"] in {found.file.stem}.toml beside it'
+            )
+        sha256 = text_sha256(code)
+        self._codes[sha256] = code
+        model = replace(model, code_sha256=sha256, entry=entry, hyperparameters=dict(description.arguments))
+        weights = _weights(found.file, description) if found.file.exists() else None
+        if weights is None:
+            return model
+        self._check(weights)
+        return self._with_file(model, weights)
+
+    def _with_file(self, model: CatalogModel, file: Path) -> CatalogModel:
+        sha256 = file_sha256(file)
+        self._files[sha256] = file
+        return replace(model, weights=sha256, weights_suffix=".pt" if file.suffix == ".pth" else file.suffix)
+
+    def _check(self, file: Path) -> None:
+        file_checks.check(file, self._settings.catalog.max_file_mb)
+
+
+def is_module(path: Path) -> bool:
+    """Whether a path is `MODULE:NAME` and no file's: what is installed beside the workers."""
+    return file_code.MODULE.fullmatch(str(path)) is not None and not path.exists()
+
+
+def _found(path: Path) -> Iterator[_Found]:
+    """Yield the models that a path names."""
+    if path.is_dir():
+        yield from _in_folder(path)
+    elif path.exists():
+        if path.suffix not in FORMS:
+            known = ", ".join(FORMS)
+            raise CatalogError(f"{path} is no model: a model is a folder or a file that ends in {known}")
+        yield _Found(file=path, name=path.name, named=True)
+    else:
+        file, _, entry = str(path).rpartition(":")
+        if is_module(path):
+            yield _Found(file=path, entry=entry, name=str(path), named=True)
+        elif entry.isidentifier() and Path(file).suffix == ".py" and Path(file).exists():
+            yield _Found(file=Path(file), entry=entry, name=f"{Path(file).name}:{entry}", named=True)
+        else:
+            raise CatalogError(f"no such file or folder: {path}")
+
+
+def _in_folder(folder: Path) -> Iterator[_Found]:
+    files = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+        and file.suffix in (*FORMS, *WEIGHTS)
+        and file.name != "__init__.py"
+        and not any(part.startswith((".", "__pycache__")) for part in file.relative_to(folder).parts)
+    ]
+    codes = {file.with_suffix("") for file in files if file.suffix == ".py"}
+    for file in files:
+        if file.suffix in FORMS or file.with_suffix("") not in codes:
+            yield _Found(file=file, name=file.relative_to(folder).as_posix(), named=False)
+    if not files:
+        raise CatalogError(f"no model in {folder}: no file there ends in {', '.join(FORMS)}")
+
+
+def _weights(file: Path, description: Description) -> Path | None:
+    """Return the weights of code: what its TOML names, or the file of the same name beside it."""
+    if description.weights is not None:
+        return description.weights
+    beside = [found for suffix in WEIGHTS if (found := file.with_suffix(suffix)).is_file()]
+    if len(beside) > 1:
+        names = ", ".join(found.name for found in beside)
+        raise CatalogError(f"several weights: {names} lie beside {file.name}; name one in {file.stem}.toml")
+    return beside[0] if beside else None
+
+
+def _import_of(name: str) -> tuple[str, str]:
+    """Return code that imports what `MODULE:NAME` names, and NAME; its version is part of what it is."""
+    module, _, entry = name.partition(":")
+    package = module.partition(".")[0]
+    distributions = packages_distributions().get(package, [])
+    if not distributions:
+        raise CatalogError(
+            f"module {package} is not installed here, so {name} cannot be named; install it, "
+            f"or give the file: --path FOLDER/FILE.py:{entry}"
+        )
+    installed = ", ".join(f"{distribution} {version(distribution)}" for distribution in sorted(distributions))
+    return f"from {module} import {entry}  # {installed}\n", entry
+
+
+def _layout(text: str) -> Layout:
+    try:
+        return Layout(text)
+    except ValueError as error:
+        raise CatalogError(f"layout {text!r} is none of {', '.join(Layout)}") from error

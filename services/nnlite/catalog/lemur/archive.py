@@ -1,0 +1,278 @@
+"""LEMUR's files, from a folder or straight from a wheel: code, transforms and trials, as text and values.
+
+Both kinds lie in the same tree: `ab/nn/nn/<model>.py`, `ab/nn/transform/<transform>.py`,
+`ab/nn/stat/train/<task>_<dataset>_<metric>_<model>/<epoch>.json`. Only `1.json` is read of the statistics:
+later epochs take longer, so no trial that the choice could fall on is missing from it. Newer trees hold
+mobile results, `ab/nn/stat/run/tflite/<precision>/<task>_<dataset>_<metric>_<model>/`, beside training's or
+instead of them: of a model without trials they say what it is for.
+"""
+
+import hashlib
+import logging
+import os
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from nnlite.catalog.lemur.configuration import Setting, Trial, kept
+from nnlite.catalog.model import CatalogError
+
+logger = logging.getLogger(__name__)
+
+MODELS = "ab/nn/nn"
+TRANSFORMS = "ab/nn/transform"
+STATISTICS = "ab/nn/stat/train"
+#: Mobile results by precision, and the file of each precision that names the transforms.
+RUNS = ("ab/nn/stat/run/tflite/fp32", "ab/nn/stat/run/tflite/int8")
+RUNS_FILE = "all_models.json"
+#: The epoch whose statistics are read.
+EPOCH_FILE = "1.json"
+
+
+class Archive(Protocol):
+    """One copy of LEMUR, whatever it is kept in."""
+
+    path: Path
+
+    def fingerprint(self) -> str:
+        """Return a text that changes whenever what a listing reads has changed."""
+        ...
+
+    def models(self) -> Iterator[tuple[str, str]]:
+        """Yield name and code of every model, by name."""
+        ...
+
+    def transforms(self) -> dict[str, str]:
+        """Return the code of every transform by name."""
+        ...
+
+    def trials(self) -> Iterator[Trial]:
+        """Yield the recorded trials of the first epoch."""
+        ...
+
+    def runs(self) -> dict[str, Setting]:
+        """Return what models are for, by name, where mobile results say so."""
+        ...
+
+    def hyperparameters(self, trial: Trial) -> dict[str, Any]:
+        """Return what the constructor was given in that trial."""
+        ...
+
+    def model_code(self, name: str) -> str:
+        """Return the code of one model; CatalogError when it is gone."""
+        ...
+
+    def transform_code(self, name: str) -> str:
+        """Return the code of one transform; CatalogError when it is gone."""
+        ...
+
+
+class FileArchive(ABC):
+    """LEMUR as a tree of files; how they are listed and read is the subclass's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def fingerprint(self) -> str: ...
+
+    @abstractmethod
+    def _modules(self, folder: str) -> list[str]:
+        """Return the names of the Python files in `folder`, without their ending."""
+
+    @abstractmethod
+    def _statistics(self) -> Iterable[str]:
+        """Return the names of the folders in the statistics, sorted."""
+
+    @abstractmethod
+    def _folders(self, folder: str) -> list[str]:
+        """Return the names of what lies in `folder`, sorted; none when there is no such folder."""
+
+    @abstractmethod
+    def _read(self, path: str) -> bytes | None:
+        """Return the content of a file, or None when there is none."""
+
+    def models(self) -> Iterator[tuple[str, str]]:
+        for name in sorted(self._modules(MODELS)):
+            yield name, self.model_code(name)
+
+    def transforms(self) -> dict[str, str]:
+        return {name: self.transform_code(name) for name in self._modules(TRANSFORMS)}
+
+    def trials(self) -> Iterator[Trial]:
+        for folder in self._statistics():
+            path = f"{STATISTICS}/{folder}/{EPOCH_FILE}"
+            content = self._read(path)
+            if content is not None and folder.count("_") >= 3:
+                yield from _trials(folder, content, f"{self.path}: {path}")
+
+    def runs(self) -> dict[str, Setting]:
+        found: dict[str, Setting] = {}
+        for folder in RUNS:
+            transforms = _transforms(
+                self._read(f"{folder}/{RUNS_FILE}"), f"{self.path}: {folder}/{RUNS_FILE}"
+            )
+            for name in self._folders(folder) if transforms else ():
+                task, dataset, metric, model = (name.split("_", 3) + [""] * 4)[:4]
+                if model in transforms:
+                    found.setdefault(model, Setting(task, dataset, metric, transforms[model]))
+        return found
+
+    def hyperparameters(self, trial: Trial) -> dict[str, Any]:
+        return kept(trial.values)
+
+    def model_code(self, name: str) -> str:
+        return self._text(f"{MODELS}/{name}.py")
+
+    def transform_code(self, name: str) -> str:
+        return self._text(f"{TRANSFORMS}/{name}.py")
+
+    def _text(self, path: str) -> str:
+        content = self._read(path)
+        if content is None:
+            raise CatalogError(f"{self.path} has no {path} any more; `nnlite models` lists it anew")
+        return text_of(content)
+
+
+def text_of(content: bytes) -> str:
+    """Return code as Python would read it: line ends unified, so that every copy has the same hash."""
+    return content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _transforms(content: bytes | None, where: str) -> dict[str, str]:
+    """Return the transform of each model from `{"<model>": {"transform": "<name>", ...}}`."""
+    try:
+        entries = orjson.loads(content) if content else {}
+        named = {name: entry.get("transform") for name, entry in entries.items()}
+    except (orjson.JSONDecodeError, AttributeError) as error:
+        logger.warning("%s names no transforms (%s: %s); left aside", where, type(error).__name__, error)
+        return {}
+    return {name: transform for name, transform in named.items() if isinstance(transform, str)}
+
+
+def _trials(folder: str, content: bytes, where: str) -> Iterator[Trial]:
+    task, dataset, metric, name = folder.split("_", 3)
+    try:
+        for values in orjson.loads(content):
+            yield Trial(
+                name=name,
+                task=task,
+                dataset=dataset,
+                metric=metric,
+                transform=values["transform"],
+                uid=values["uid"],
+                batch=int(values["batch"]),
+                duration_ns=float(values["duration"]),
+                accuracy=values.get("accuracy"),
+                values=values,
+            )
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        # One broken file of twenty thousand costs its model a few trials, not the user the listing.
+        logger.warning("%s is no list of trials (%s: %s); left aside", where, type(error).__name__, error)
+
+
+class FolderArchive(FileArchive):
+    """An installed package (its site-packages folder) or a checkout."""
+
+    def fingerprint(self) -> str:
+        """Return a hash over name, size and time of every file that a listing reads."""
+        digest = hashlib.sha256()
+        for folder in (MODELS, TRANSFORMS):
+            with os.scandir(self.path / folder) as entries:
+                files = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py")]
+            for name, status in sorted(files, key=lambda file: file[0]):
+                digest.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        statistics = str(self.path / STATISTICS)
+        for name in self._statistics():
+            try:
+                status = os.stat(f"{statistics}/{name}/{EPOCH_FILE}")  # noqa: PTH116 (20,000 of them)
+            except OSError:
+                continue
+            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        for folder in RUNS:
+            names = self._folders(folder)
+            digest.update(" ".join([folder, *names]).encode())
+            if RUNS_FILE in names:
+                status = os.stat(f"{self.path}/{folder}/{RUNS_FILE}")  # noqa: PTH116
+                digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def _modules(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(self.path / folder) as entries:
+                return _module_names(entry.name for entry in entries)
+        except FileNotFoundError:
+            return []
+
+    def _statistics(self) -> list[str]:
+        return self._folders(STATISTICS)
+
+    def _folders(self, folder: str) -> list[str]:
+        try:
+            return sorted(os.listdir(self.path / folder))  # noqa: PTH208 (names are all that is needed)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            with open(f"{self.path}/{path}", "rb") as file:  # noqa: PTH123 (30,000 of them)
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise CatalogError(f"cannot read {path} in {self.path}: {error.strerror}") from error
+
+
+class WheelArchive(FileArchive):
+    """A wheel, read where it lies."""
+
+    def fingerprint(self) -> str:
+        """Return path, size and time of the file."""
+        status = self.path.stat()
+        return f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+    @cached_property
+    def _zip(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise CatalogError(
+                f"{self.path} is no readable wheel: {error}; delete it and bring it again: nnlite fetch"
+            ) from error
+
+    def _modules(self, folder: str) -> list[str]:
+        start = folder + "/"
+        names = (path[len(start) :] for path in self._zip.namelist() if path.startswith(start))
+        return _module_names(name for name in names if "/" not in name)
+
+    def _statistics(self) -> list[str]:
+        start, end = STATISTICS + "/", "/" + EPOCH_FILE
+        names = self._zip.namelist()
+        return sorted(
+            path[len(start) : -len(end)] for path in names if path.startswith(start) and path.endswith(end)
+        )
+
+    def _folders(self, folder: str) -> list[str]:
+        start = folder + "/"
+        names = (path[len(start) :] for path in self._zip.namelist() if path.startswith(start))
+        return sorted({name.partition("/")[0] for name in names})
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return self._zip.read(path)
+        except KeyError:
+            return None
+        except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise CatalogError(
+                f"cannot read {path} in {self.path}: {error}; delete it and bring it again: nnlite fetch"
+            ) from error
+
+
+def _module_names(files: Iterable[str]) -> list[str]:
+    return [name.removesuffix(".py") for name in files if name.endswith(".py") and name != "__init__.py"]

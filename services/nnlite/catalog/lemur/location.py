@@ -1,0 +1,79 @@
+"""Where LEMUR lies on this machine, found without importing anything of it."""
+
+import importlib.util
+import zipfile
+from pathlib import Path
+
+from nnlite.catalog.lemur.archive import MODELS, Archive, FolderArchive, WheelArchive
+from nnlite.catalog.lemur.sqlite_archive import MAGIC, SqliteArchive
+from nnlite.catalog.model import CatalogError
+from nnlite.settings import Settings
+
+#: The last release that carries its models; later ones fetch a database at first use.
+VERSION = "2.1.2"
+WHEEL = f"nn_dataset-{VERSION}-py3-none-any.whl"
+
+
+def sources_folder(settings: Settings) -> Path:
+    """Return where fetched data lies."""
+    return settings.home / "sources"
+
+
+def find_lemur(settings: Settings) -> Archive:
+    """Return LEMUR from `settings.lemur`, else from the installed package, else from the fetched wheel.
+
+    Raises:
+        CatalogError: none is there, or the one that is named cannot be read.
+    """
+    if settings.lemur is not None:
+        return open_lemur(settings.lemur.expanduser(), settings.database_timeout_s)
+    if (installed := installed_folder()) is not None:
+        return FolderArchive(installed)
+    fetched = sources_folder(settings) / WHEEL
+    if fetched.exists():
+        return WheelArchive(fetched)
+    raise CatalogError(
+        f"LEMUR is not on this machine: no installed nn-dataset=={VERSION}, no {fetched}, and NNLITE_LEMUR "
+        "is not set. Bring it (103 MB, files only, none of its dependencies) with: nnlite fetch"
+    )
+
+
+def open_lemur(path: Path, timeout_s: float) -> Archive:
+    """Return the copy of LEMUR at `path`: a folder that holds `ab/nn/nn`, a wheel, or a SQLite file.
+
+    Args:
+        path: where it is.
+        timeout_s: how long a locked SQLite file is waited for.
+    """
+    if path.is_dir():
+        if (path / MODELS).is_dir():
+            return FolderArchive(path)
+        raise CatalogError(f"{path} is no LEMUR: it has no folder {MODELS}; name the folder that holds `ab`")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(MAGIC))
+    except OSError as error:
+        raise CatalogError(
+            f"NNLITE_LEMUR={path}: {error.strerror}; correct it, or unset it and run: nnlite fetch"
+        ) from error
+    if start == MAGIC:
+        return SqliteArchive(path, timeout_s)
+    if zipfile.is_zipfile(path):
+        return WheelArchive(path)
+    raise CatalogError(f"{path} is neither a wheel nor a SQLite file; if it was cut short: nnlite fetch")
+
+
+def installed_folder() -> Path | None:
+    """Return the folder that holds an installed `ab.nn` with models, or None.
+
+    Only the top-level name is looked up: finding `ab.nn` would import `ab`.
+    """
+    try:
+        spec = importlib.util.find_spec("ab")
+    except ValueError:  # something put a module without a spec there
+        return None
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        folder = Path(location).parent
+        if Path(location).name == "ab" and (folder / MODELS).is_dir():
+            return folder
+    return None

@@ -1,0 +1,238 @@
+"""LEMUR: ten thousand PyTorch models with the records of their training, read as files and never imported."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nnlite.catalog.lemur.archive import Archive
+from nnlite.catalog.lemur.cache import cache_key, read_cache, write_cache
+from nnlite.catalog.lemur.configuration import (
+    BEST,
+    Choices,
+    Setting,
+    Trial,
+    TrialFilter,
+    choose,
+    default_hyperparameters,
+    rank,
+    setting_of,
+)
+from nnlite.catalog.lemur.datasets import DATASETS
+from nnlite.catalog.lemur.expected_input import ExpectedInputs, classes_of
+from nnlite.catalog.lemur.location import find_lemur
+from nnlite.catalog.lemur.network_keys import network_keys
+from nnlite.catalog.lemur.shapes import table_version
+from nnlite.catalog.lemur.variants import Names, architecture, label, network, parse_configs
+from nnlite.catalog.limits import apply_limits
+from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
+from nnlite.catalog.selection import did_you_mean
+from nnlite.catalog.untrusted.source_text import supported_hyperparameters, why_unusable
+from nnlite.settings import Settings
+
+#: Of a model for which there is nothing to go by.
+_NO_SETTING = Setting("", "", "", "")
+
+
+class LemurSource:
+    """LEMUR as a source of models.
+
+    Args:
+        settings: where it lies, where the cache lies, which limits hold.
+        transform: take only trials with this transform; models without trials take it too.
+        dataset: take only trials on this dataset, likewise.
+        configs: how many configurations of each architecture: `best`, `all` or a number.
+    """
+
+    name = "lemur"
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        transform: str | None = None,
+        dataset: str | None = None,
+        configs: str = BEST,
+    ) -> None:
+        self._settings = settings
+        self._configs = parse_configs(configs)
+        self._only = TrialFilter(transform=transform, dataset=dataset)
+        self._archive: Archive | None = None
+
+    @property
+    def archive(self) -> Archive:
+        """The copy of LEMUR that is read; CatalogError when there is none."""
+        if self._archive is None:
+            self._archive = find_lemur(self._settings)
+        return self._archive
+
+    def models(self) -> list[CatalogModel]:
+        """Return every model, left-outs included, sorted by name."""
+        return apply_limits(self._unlimited(), self._settings.catalog)
+
+    def code(self, model: CatalogModel) -> str:
+        """Return the model's code; CatalogError when it is gone or was edited since it was listed."""
+        return _unchanged(
+            self.archive.model_code(architecture(model.name)), model.code_sha256, f"model {model.name}"
+        )
+
+    def transform_code(self, model: CatalogModel) -> str | None:
+        """Return the code of the model's transform, or None where it has none; CatalogError like `code`."""
+        if model.transform is None or model.transform_sha256 is None:
+            return None
+        code = self.archive.transform_code(model.transform)
+        return _unchanged(code, model.transform_sha256, f"transform {model.transform}")
+
+    def _unlimited(self) -> list[CatalogModel]:
+        archive, variable_size = self.archive, self._settings.catalog.variable_size
+        request = [str(archive.path.resolve()), str(self._only), str(variable_size), str(self._configs)]
+        key = cache_key(*request, archive.fingerprint(), table_version())
+        # One file per request: a newer LEMUR takes the place of the older one's rows.
+        name = f"lemur-{hashlib.sha256(' '.join(request).encode()).hexdigest()[:16]}.json"
+        path = self._settings.home / "cache" / name
+        models = read_cache(path, key)
+        if models is None:
+            models = read_models(archive, self._only, variable_size, self._configs)
+            write_cache(path, key, models)
+        return models
+
+
+def read_models(
+    archive: Archive, only: TrialFilter, variable_size: int, configs: int | None = 1
+) -> list[CatalogModel]:
+    """Read every model and choose its configurations; no cache, no limits.
+
+    Args:
+        archive: the copy of LEMUR to read.
+        only: which trials count.
+        variable_size: height and width where neither dataset nor transform fixes them, pixels.
+        configs: at most this many of each architecture, all of them different networks; None: all.
+
+    Raises:
+        CatalogError: it holds no models, or cannot be read, or the filter names what does not exist.
+    """
+    transforms = {name: text_sha256(code) for name, code in archive.transforms().items()}
+    _check(only, transforms)
+    trials: Iterable[Trial] = archive.trials()
+    others: dict[str, list[Trial]] = {}
+    if configs != 1:
+        trials = list(trials)
+        for trial in filter(only.takes, trials):
+            others.setdefault(trial.name, []).append(trial)
+    listing = _Listing(
+        archive=archive,
+        choices=choose(trials, only),
+        only=only,
+        inputs=ExpectedInputs(transforms, variable_size),
+        runs=archive.runs(),
+    )
+    models = []
+    for name, code in archive.models():
+        text = _Code(text=code, sha256=text_sha256(code), unusable=why_unusable(code))
+        best = listing.row(name, text, listing.choices.trials.get(name))
+        models += [best, *listing.variants(best, text, others.get(name, ()))][:configs]
+    if not models:
+        raise CatalogError(
+            f"{archive.path} holds no models; nn-dataset 2.1.2 is the last release that does: nnlite fetch"
+        )
+    return models
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Code:
+    """A model's code and what all its configurations share."""
+
+    text: str
+    sha256: str
+    unusable: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """What every row of one listing is made from."""
+
+    archive: Archive
+    choices: Choices
+    only: TrialFilter
+    inputs: ExpectedInputs
+    #: What mobile results say of models, by name.
+    runs: Mapping[str, Setting]
+
+    def variants(self, best: CatalogModel, code: "_Code", trials: Sequence[Trial]) -> list[CatalogModel]:
+        """Return one configuration for each network that the trials make beside the chosen one.
+
+        Those that can be converted come first, then in the order in which they would be chosen.
+        """
+        if len(trials) < 2 or code.unusable:
+            return []
+        keys, names = network_keys(code.text), Names(best.name)
+        networks = {network(best, keys)}
+        found = []
+        for trial in sorted(trials, key=rank):
+            model = self.row(best.name, code, trial)
+            told = network(model, keys)
+            if told not in networks:
+                networks.add(told)
+                found.append(replace(model, name=names.of(label(model, best, keys), told)))
+        return sorted(found, key=lambda model: model.left_out is not None)
+
+    def row(self, name: str, code: "_Code", trial: Trial | None) -> CatalogModel:
+        setting = setting_of(trial) if trial else self._untrained(name)
+        left_out = code.unusable or self._without_configuration(name, setting)
+        setting = setting or _NO_SETTING
+        known = self.inputs.of(setting)
+        left_out = left_out or known.left_out
+        return CatalogModel(
+            source=LemurSource.name,
+            name=name,
+            code_sha256=code.sha256,
+            task=setting.task,
+            dataset=setting.dataset,
+            metric=setting.metric,
+            transform=setting.transform or None,
+            transform_sha256=self.inputs.transforms.get(setting.transform),
+            hyperparameters=self._hyperparameters(trial, code.text, setting, left_out),
+            configuration_source=f"trial:{trial.uid}" if trial else "default",
+            input_shape=known.shape.batch_of_one if known.shape else None,
+            input_dtype=known.shape.dtype if known.shape else "float32",
+            classes=classes_of(setting),
+            accuracy=trial.accuracy if trial else None,
+            left_out=left_out,
+        )
+
+    def _untrained(self, name: str) -> Setting | None:
+        setting = self.runs.get(name)
+        if setting is not None and self.only.allows(setting.transform, setting.dataset):
+            return setting
+        return self.choices.default_setting(name)
+
+    def _without_configuration(self, name: str, setting: Setting | None) -> str | None:
+        if name in self.choices.filtered_out:
+            return f"no such trial: it was never trained with {self.only}"
+        if setting is None:
+            return "no statistics: neither this model nor any other has a trial to go by"
+        return None
+
+    def _hyperparameters(
+        self, trial: Trial | None, code: str, setting: Setting, left_out: str | None
+    ) -> dict[str, Any]:
+        if trial:
+            return self.archive.hyperparameters(trial)
+        if left_out:
+            return {}
+        return default_hyperparameters(supported_hyperparameters(code), setting.transform)
+
+
+def _check(only: TrialFilter, transforms: dict[str, str]) -> None:
+    for kind, value, known in (
+        ("transform", only.transform, list(transforms)),
+        ("dataset", only.dataset, list(DATASETS)),
+    ):
+        if value is not None and value not in known:
+            raise CatalogError(f"LEMUR has no {kind} {value}{did_you_mean(value, known)}")
+
+
+def _unchanged(code: str, sha256: str | None, what: str) -> str:
+    if text_sha256(code) != sha256:
+        raise CatalogError(f"{what} was edited since it was listed; submit again to take it as it is now")
+    return code

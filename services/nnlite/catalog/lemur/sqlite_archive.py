@@ -1,0 +1,100 @@
+"""LEMUR's SQLite file, as nn-dataset builds it: tables `nn`, `transform` (name, code), `stat`, `prm`.
+
+Two things are lost in that file, and not by us: models that were never trained are not in it, and `prm`
+keeps a trial's values under its uid alone, which some trials share; of several values the first stored is
+taken. Schema: `ab/nn/util/db/Init.py` of nn-dataset 2.1.2.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from nnlite.catalog.lemur.archive import text_of
+from nnlite.catalog.lemur.configuration import DEFAULTS, Setting, Trial, kept
+from nnlite.catalog.model import CatalogError
+
+#: The first bytes of every SQLite file.
+MAGIC = b"SQLite format 3\0"
+
+_TRIALS = """
+SELECT nn, task, dataset, metric, transform, prm,
+       (SELECT value FROM prm WHERE uid = stat.prm AND name = 'batch' ORDER BY rowid LIMIT 1) AS batch,
+       duration, accuracy
+FROM stat WHERE epoch = 1 AND batch IS NOT NULL AND duration IS NOT NULL ORDER BY rowid
+"""
+_VALUES = "SELECT name, value FROM prm WHERE uid = ? ORDER BY rowid DESC"
+
+
+class SqliteArchive:
+    """The file, opened read-only for each question."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        self.path = path
+        self._timeout_s = timeout_s
+
+    def fingerprint(self) -> str:
+        """Return path, size and time of the file and of its write-ahead log."""
+        parts = [str(self.path.resolve())]
+        for path in (self.path, self.path.with_name(self.path.name + "-wal")):
+            if path.exists():
+                status = path.stat()
+                parts.append(f"{status.st_size} {status.st_mtime_ns}")
+        return " ".join(parts)
+
+    def models(self) -> Iterator[tuple[str, str]]:
+        with self._opened() as connection:
+            for name, code in connection.execute("SELECT name, code FROM nn ORDER BY name"):
+                yield name, text_of(code.encode())
+
+    def transforms(self) -> dict[str, str]:
+        with self._opened() as connection:
+            rows = connection.execute("SELECT name, code FROM transform").fetchall()
+        return {name: text_of(code.encode()) for name, code in rows}
+
+    def trials(self) -> Iterator[Trial]:
+        with self._opened() as connection:
+            for row in connection.execute(_TRIALS):
+                yield Trial._make((*row, {}))
+
+    def runs(self) -> dict[str, Setting]:
+        """Nothing: the table of mobile results names neither dataset nor transform."""
+        return {}
+
+    def hyperparameters(self, trial: Trial) -> dict[str, Any]:
+        with self._opened() as connection:
+            values = dict(connection.execute(_VALUES, (trial.uid,)).fetchall())
+        return {name: _as_recorded(name, value) for name, value in kept(values).items()} | {
+            "transform": trial.transform
+        }
+
+    def model_code(self, name: str) -> str:
+        return self._code("nn", name)
+
+    def transform_code(self, name: str) -> str:
+        return self._code("transform", name)
+
+    def _code(self, table: str, name: str) -> str:
+        with self._opened() as connection:
+            row = connection.execute(f"SELECT code FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608
+        if row is None:
+            raise CatalogError(f"{self.path} has no {table} {name} any more; `nnlite models` lists it anew")
+        return text_of(row[0].encode())
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        uri = f"{self.path.resolve().as_uri()}?mode=ro"
+        try:
+            with closing(sqlite3.connect(uri, uri=True, timeout=self._timeout_s)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise CatalogError(
+                f"{self.path} is no LEMUR database as nn-dataset builds it: {error}; "
+                "point NNLITE_LEMUR to another one, a wheel or a checkout"
+            ) from error
+
+
+def _as_recorded(name: str, value: Any) -> Any:
+    """Undo the column's numeric affinity, which stores 1.0 as the integer 1."""
+    return float(value) if isinstance(value, int) and isinstance(DEFAULTS.get(name, 0.5), float) else value

@@ -1,0 +1,89 @@
+"""Several configurations of one architecture: how many are wanted, which are other networks, their names.
+
+The chosen configuration keeps the architecture's name, and so its identity; the others add what differs:
+`ResNet@svhn,norm_64`.
+"""
+
+import hashlib
+import re
+
+from nnlite.catalog.lemur.configuration import BEST
+from nnlite.catalog.model import CatalogError, CatalogModel, canonical_json
+
+#: Every configuration that makes another network.
+ALL = "all"
+#: Stands between an architecture's name and what is different in a configuration.
+SEPARATOR = "@"
+#: Beyond this, a hash stands for the rest: exports cut the names of files.
+_LONGEST_LABEL = 48
+
+
+def parse_configs(text: str) -> int | None:
+    """Return how many configurations `text` asks for; None: all.
+
+    Raises:
+        CatalogError: it is none of best, all or a number.
+    """
+    if text == BEST:
+        return 1
+    if text == ALL:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise CatalogError(f"--configs {text!r} is none of best, all or a number above 0")
+    return int(text)
+
+
+def architecture(name: str) -> str:
+    """Return the name of the architecture that the model `name` is a configuration of."""
+    return name.partition(SEPARATOR)[0]
+
+
+def network(model: CatalogModel, keys: frozenset[str] | None) -> bytes:
+    """Return a text that differs wherever two configurations of one architecture may be different networks.
+
+    Args:
+        model: one configuration.
+        keys: the hyperparameters that may change the network; None: all.
+    """
+    # Where only the conversion child can tell the shape, what it follows from stands for it.
+    told = model.input_shape or [model.transform_sha256, model.dataset, model.left_out]
+    values = {
+        key: value
+        for key, value in model.hyperparameters.items()
+        if (keys is None or key in keys) and key != "transform"
+    }
+    return canonical_json([told, model.input_dtype, model.classes, values])
+
+
+def label(model: CatalogModel, best: CatalogModel, keys: frozenset[str] | None) -> str:
+    """Return what is different between a configuration and the chosen one, for people."""
+    parts = [
+        str(mine)
+        for mine, others in ((model.dataset, best.dataset), (model.transform, best.transform))
+        if mine != others
+    ]
+    for key, value in sorted(model.hyperparameters.items()):
+        matters = (keys is None or key in keys) and key != "transform"
+        if matters and value != best.hyperparameters.get(key):
+            parts.append(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}")
+    return ",".join(parts)
+
+
+class Names:
+    """Names of the configurations of one architecture: unique, also as the names of files."""
+
+    def __init__(self, architecture: str) -> None:
+        self._architecture = architecture
+        self._taken: set[str] = set()
+
+    def of(self, text: str, told: bytes) -> str:
+        """Return a name from a label; `told` is what sets the network apart."""
+        if len(text) > _LONGEST_LABEL or not text or self._file_name(text) in self._taken:
+            digest = hashlib.sha256(told).hexdigest()[:8]
+            text = f"{text[: _LONGEST_LABEL - 9]}-{digest}".lstrip("-")
+        self._taken.add(self._file_name(text))
+        return f"{self._architecture}{SEPARATOR}{text}"
+
+    @staticmethod
+    def _file_name(text: str) -> str:
+        return re.sub(r"[^\w.-]", "_", text, flags=re.ASCII)

@@ -1,0 +1,235 @@
+"""NN-GPT: models that a language model generates, read from its output tree, also while that is written.
+
+`out/nngpt/llm/epoch/A<e>/synth_nn/B<i>/`, one folder per model. NN-GPT clears the tree when its next run
+starts, so what was read once is kept here: a model that is submitted no longer needs its folder.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from nnlite.artifacts.store import file_sha256
+from nnlite.catalog.lemur.archive import Archive
+from nnlite.catalog.lemur.expected_input import ExpectedInput, ExpectedInputs, classes_of
+from nnlite.catalog.lemur.location import find_lemur
+from nnlite.catalog.lemur.shapes import committed_transforms
+from nnlite.catalog.limits import apply_limits
+from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
+from nnlite.catalog.nngpt.folder import Generated, read_folder
+from nnlite.catalog.nngpt.prebuilt import SUFFIX, ReadyFile, lab_of, ready_files, ready_row
+from nnlite.settings import Settings
+
+#: Where the epochs lie, from the folder that NN-GPT runs in; a folder on the way may be named too.
+EPOCHS = Path("out", "nngpt", "llm", "epoch")
+#: Digits of a code's hash in a model's name, because the next run uses the same tags again.
+_DIGITS = 8
+_NAME = re.compile(rf"(A[0-9]+_B[0-9]+)(?:{re.escape(SUFFIX)})?(?:-[0-9a-f]{{{_DIGITS}}})?")
+
+
+def tag_of(name: str) -> str | None:
+    """Return NN-GPT's own tag of the model `name`, or None if it is none of its."""
+    found = _NAME.fullmatch(name)
+    return found[1] if found else None
+
+
+def epoch_root(path: Path) -> Path:
+    """Return the folder of the epochs for a folder on the way to it, whether it is there or not."""
+    parts = EPOCHS.parts
+    ways = [path.joinpath(*parts[start:]) for start in range(len(parts))]
+    if there := [way for way in ways if way.is_dir()]:
+        return there[0]
+    if path.name == parts[-1] or any(path.glob("A[0-9]*/synth_nn")):
+        return path
+    return ways[parts.index(path.name) + 1 if path.name in parts else 0]
+
+
+class NnGptSource:
+    """NN-GPT's output tree as a source of models.
+
+    Args:
+        settings: which limits hold, how long a folder must rest.
+        path: the folder that NN-GPT runs in, its `out`, or the folder of its epochs; or that of its ready
+            files, `out/edge/tflite`, which are measured instead of what its code becomes.
+    """
+
+    name = "nngpt"
+
+    def __init__(self, settings: Settings, *, path: Sequence[Path] = ()) -> None:
+        if len(path) != 1:
+            raise CatalogError(
+                f"source nngpt reads one tree, and {len(path)} were named; name the folder where NN-GPT's "
+                "`out` lies: --path FOLDER"
+            )
+        self.path = path[0].expanduser()
+        if not self.path.is_dir():
+            raise CatalogError(f"{self.path} is no folder; --path names the one where NN-GPT's `out` lies")
+        self._settings = settings
+        self._texts: dict[str, str] = {}
+        self._files: dict[str, Path] = {}
+        self._resting = _Resting(settings.catalog.settle_s)
+
+    @property
+    def epochs(self) -> Path:
+        """Where the folders `A<e>` are, or will be."""
+        return epoch_root(self.path)
+
+    def models(self) -> list[CatalogModel]:
+        """Return every model of the tree, left-outs included, by epoch and number."""
+        rows = [self._ready_row(ready) for ready in ready_files(self.path)]
+        rows += [self._row(read_folder(folder, tag, self._root)) for tag, folder in self._folders()]
+        if not rows:
+            raise CatalogError(
+                f"no model of NN-GPT below {self.epochs}: no folder A<e>/synth_nn/B<i>; it clears them when "
+                "a run starts. Name another --path, or submit what comes with --follow"
+            )
+        return apply_limits(rows, self._settings.catalog)
+
+    def grown(self) -> tuple[list[CatalogModel], int]:
+        """Return the models that are complete by now, and how many are not.
+
+        A model is complete once its evaluation has ended, which `eval_info.json` says; without that file, or
+        with one that cannot be read, once the folder has rested. What is not evaluated is waited for.
+        """
+        complete, waiting = [], 0
+        for ready in ready_files(self.path):
+            if self._resting.rests(ready.file):
+                complete.append(self._ready_row(ready))
+            else:
+                waiting += 1
+        for tag, folder in self._folders():
+            generated = read_folder(folder, tag, self._root)
+            if generated.unfinished or not (generated.ended or self._resting.rests(folder)):
+                waiting += 1
+            else:
+                complete.append(self._row(generated))
+        return apply_limits(complete, self._settings.catalog), waiting
+
+    def code(self, model: CatalogModel) -> str:
+        """Return the model's code as it was when it was listed."""
+        return self._texts[model.code_sha256] if model.code_sha256 else ""
+
+    def transform_code(self, model: CatalogModel) -> str | None:
+        """Return the code of the model's transform, or None where neither NN-GPT nor LEMUR has it here."""
+        return None if model.transform_sha256 is None else self._texts[model.transform_sha256]
+
+    def weights_file(self, model: CatalogModel) -> Path:
+        """Return a ready file; CatalogError when it is gone or was written anew since it was listed."""
+        file = self._files[model.weights]
+        if not file.is_file() or file_sha256(file) != model.weights:
+            raise CatalogError(f"{file} was written anew since it was listed; submit again to take it")
+        return file
+
+    @cached_property
+    def _root(self) -> Path:
+        return self.path.resolve()
+
+    def _folders(self) -> Iterator[tuple[str, Path]]:
+        for epoch in _numbered(self.epochs, "A"):
+            for model in _numbered(epoch / "synth_nn", "B"):
+                yield f"{epoch.name}_{model.name}", model
+
+    def _ready_row(self, ready: ReadyFile) -> CatalogModel:
+        epoch, number = ready.tag.split("_")
+        lab = lab_of(self.path)
+        generated = read_folder(epoch_root(lab) / epoch / "synth_nn" / number, ready.tag, lab)
+        max_mb = self._settings.catalog.max_file_mb
+        row = ready_row(ready, generated, source=self.name, digits=_DIGITS, max_mb=max_mb)
+        self._files[row.weights] = ready.file
+        return row
+
+    def _row(self, generated: Generated) -> CatalogModel:
+        code_sha256 = self._keep(generated.code) if generated.code else None
+        transform_sha256, expected = self._input(generated)
+        setting = generated.setting
+        return CatalogModel(
+            source=self.name,
+            name=f"{generated.tag}-{code_sha256[:_DIGITS]}" if code_sha256 else generated.tag,
+            code_sha256=code_sha256,
+            task=setting.task,
+            dataset=setting.dataset,
+            metric=setting.metric,
+            transform=setting.transform,
+            transform_sha256=transform_sha256,
+            hyperparameters=generated.hyperparameters,
+            configuration_source=generated.configuration_source,
+            input_shape=expected.shape.batch_of_one if expected.shape else None,
+            input_dtype=expected.shape.dtype if expected.shape else "float32",
+            classes=classes_of(setting),
+            accuracy=generated.accuracy,
+            left_out=generated.left_out or expected.left_out,
+        )
+
+    def _input(self, generated: Generated) -> tuple[str | None, ExpectedInput]:
+        """Return the hash of the transform's code, where that is at hand, and the input that follows."""
+        name, variable_size = generated.setting.transform, self._settings.catalog.variable_size
+        if generated.transform_code is not None:
+            sha256 = self._keep(generated.transform_code)
+            return sha256, ExpectedInputs({name: sha256}, variable_size).of(generated.setting)
+        digits = committed_transforms().get(name)
+        if digits is None:
+            missing = f"transform missing: {name} is none of LEMUR's, and there is no tr.py"
+            return None, ExpectedInput(None, generated.left_out or missing)
+        found = ExpectedInputs({name: digits}, variable_size).of(generated.setting)
+        code = self._lemur_transforms.get(name)
+        known = code is not None and text_sha256(code).startswith(digits)
+        return self._keep(code) if code is not None and known else None, found
+
+    @cached_property
+    def _lemur_transforms(self) -> dict[str, str]:
+        """The transforms of the LEMUR on this machine; without one, the committed table has their shapes."""
+        try:
+            archive: Archive = find_lemur(self._settings)
+            return archive.transforms()
+        except CatalogError:
+            return {}
+
+    def _keep(self, text: str) -> str:
+        sha256 = text_sha256(text)
+        self._texts[sha256] = text
+        return sha256
+
+
+@dataclass
+class _Seen:
+    signature: tuple[tuple[str, int, int], ...]
+    since_s: float
+
+
+class _Resting:
+    """Which folders have not changed for a while."""
+
+    def __init__(self, settle_s: float) -> None:
+        self._settle_s = settle_s
+        self._seen: dict[Path, _Seen] = {}
+
+    def rests(self, folder: Path) -> bool:
+        signature = _signature(folder)
+        seen = self._seen.get(folder)
+        if seen is None or seen.signature != signature:
+            seen = self._seen[folder] = _Seen(signature, time.monotonic())
+        return time.monotonic() - seen.since_s >= self._settle_s
+
+
+def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return name, size and time of a file or of a folder's files; what vanishes meanwhile is left out."""
+    files = []
+    try:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            status = file.lstat()
+            files.append((file.name, status.st_size, status.st_mtime_ns))
+    except OSError:
+        pass
+    return tuple(files)
+
+
+def _numbered(folder: Path, letter: str) -> list[Path]:
+    """Return the folders `<letter><number>` in `folder` by number; none when it is gone."""
+    try:
+        names = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+    numbered = [name for name in names if re.fullmatch(rf"{letter}[0-9]{{1,9}}", name)]
+    return [folder / name for name in sorted(numbered, key=lambda name: (int(name[1:]), name))]

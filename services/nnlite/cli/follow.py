@@ -1,0 +1,97 @@
+"""Following a source while it is being written: one campaign that grows by what is complete."""
+
+import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import NoReturn
+
+import psycopg2
+from sqlalchemy.exc import DBAPIError
+
+from nnlite.artifacts.store import StoreError
+from nnlite.campaigns.request import Request, RequestError
+from nnlite.campaigns.submit import grow, submit
+from nnlite.catalog.model import CatalogError, CatalogModel, GrowingSource
+from nnlite.cli import selection
+from nnlite.cli.output import err
+from nnlite.cli.session import Session
+
+
+def follow(
+    cluster: Session,
+    request: Request,
+    name: str | None,
+    priority: int,
+    wait: Callable[[float], None] = time.sleep,
+) -> NoReturn:
+    """Submit what the request's source has, then what it gets, until interrupted.
+
+    What was submitted before, by an earlier run of the same command too, stays as it is.
+
+    Args:
+        wait: called between two looks with the seconds to wait.
+
+    Raises:
+        RequestError: the source cannot be followed, or the campaign takes no more models.
+    """
+    source = selection.open_source(request, cluster.settings)
+    if not isinstance(source, GrowingSource):
+        raise RequestError(f"source {source.name} does not grow while it is read; leave --follow out")
+    if request.models or request.limit is not None:
+        raise RequestError("--follow takes whatever comes; choose with --match, not with names or --limit")
+    submitted = submit(
+        cluster.engine,
+        cluster.messenger,
+        request,
+        models=(),
+        source=source,
+        settings=cluster.settings,
+        name=name,
+        priority=priority,
+        growing=True,
+    )
+    err.print(f"following into campaign {submitted.name}; Ctrl-C stops", highlight=False)
+    offered: set[tuple[str, str]] = set()
+    said = ""
+    while True:
+        models, waiting = source.grown()
+        new = [model for model in models if _key(model) not in offered and _matches(model, request)]
+        try:
+            added = grow(
+                cluster.engine,
+                cluster.messenger,
+                submitted.name,
+                models=new,
+                source=source,
+                settings=cluster.settings,
+            )
+        except (DBAPIError, psycopg2.OperationalError, psycopg2.InterfaceError):
+            says = "Postgres is away; waiting for it"
+        except (StoreError, CatalogError) as error:
+            says = f"{error}; trying again"
+        else:
+            offered.update(map(_key, new))
+            says = _summary(added, len(offered), waiting)
+        if says != said:
+            err.print(says, highlight=False)
+            said = says
+        wait(cluster.settings.catalog.follow_poll_s)
+
+
+def _key(model: CatalogModel) -> tuple[str, str]:
+    return model.name, model.identity
+
+
+def _matches(model: CatalogModel, request: Request) -> bool:
+    return request.match is None or fnmatchcase(model.name, request.match)
+
+
+def _summary(added: list[CatalogModel], offered: int, waiting: int) -> str:
+    parts = []
+    if added:
+        left_out = sum(model.left_out is not None for model in added)
+        parts.append(f"{len(added)} submitted" + (f", {left_out} of them left out" if left_out else ""))
+    parts.append(f"{offered} models so far")
+    if waiting:
+        parts.append(f"{waiting} being written")
+    return "; ".join(parts)

@@ -1,0 +1,154 @@
+"""The connection to Postgres and the state of its schema."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+import nnlite
+from nnlite.errors import NnliteError
+from nnlite.settings import Settings
+
+
+class DatabaseError(NnliteError):
+    """Postgres cannot be used as it is; the message says why and what to do."""
+
+
+def engine_for(database_url: str, timeout_s: float = 10) -> Engine:
+    """Return an engine on `database_url` (any `postgresql://` form), every wait bounded by `timeout_s`.
+
+    Raises:
+        DatabaseError: the URL is not one of Postgres.
+    """
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError) as error:
+        raise DatabaseError(
+            "NNLITE_DATABASE_URL is not a URL; write postgresql://USER@HOST:PORT/NAME"
+        ) from error
+    if url.get_backend_name() != "postgresql":
+        raise DatabaseError(f"NNLITE_DATABASE_URL is of {url.get_backend_name()}; nnlite needs Postgres")
+    return create_engine(
+        url.set(drivername="postgresql+psycopg2"),
+        pool_size=4,
+        pool_pre_ping=False,
+        pool_timeout=timeout_s,
+        connect_args={
+            "connect_timeout": max(2, round(timeout_s)),
+            "application_name": "nnlite",
+            "options": f"-c lock_timeout={int(timeout_s * 1000)}",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": int(timeout_s * 2000),
+        },
+    )
+
+
+def autocommit(engine: Engine) -> Connection:
+    """Return a connection for statements that are each a transaction: one round trip instead of three."""
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def storable(value: Any) -> Any:
+    """Return what others' code or devices had their hand in as Postgres's text and JSON can hold it."""
+    if isinstance(value, str):
+        # Neither NUL nor half of a surrogate pair.
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return value
+
+
+def where(engine: Engine) -> str:
+    """Return host, port and name of the database, for messages; no password."""
+    return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Bring the schema up to `revision`.
+
+    Raises:
+        DatabaseError: it is of a newer nnlite.
+    """
+    try:
+        command.upgrade(_alembic_config(database_url), revision)
+    except CommandError as error:
+        raise DatabaseError(
+            f"the database {where(engine_for(database_url))} cannot be brought to this version: {error}; "
+            "it is of a newer nnlite: install that one"
+        ) from error
+
+
+def downgrade(database_url: str, revision: str) -> None:
+    """Take the schema back to `revision`, and what only a later one can hold with it; `base`: everything."""
+    command.downgrade(_alembic_config(database_url), revision)
+
+
+def migrate_embedded(settings: Settings, database_url: str) -> None:
+    """Bring an embedded database to this version.
+
+    A database of the user's own is never migrated behind their back: `nnlite db upgrade` is for that.
+    """
+    if settings.database_url is None:
+        upgrade(database_url)
+
+
+def check_schema(engine: Engine) -> None:
+    """Make sure that the database answers and has the schema of this version.
+
+    Raises:
+        DatabaseError: unreachable, not migrated, or of another version.
+    """
+    versions = ScriptDirectory.from_config(_alembic_config("postgresql://"))
+    head = versions.get_current_head()
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        first_line = str(error.orig).strip().splitlines()[0]
+        raise DatabaseError(f"Postgres at {where(engine)} cannot be reached: {first_line}") from error
+    if current is None:
+        raise DatabaseError(f"the database {where(engine)} is not migrated; run `nnlite db upgrade`")
+    if current != head:
+        older = current in {script.revision for script in versions.walk_revisions()}
+        way_out = "run `nnlite db upgrade`" if older else "it is of a newer nnlite: install that one"
+        raise DatabaseError(
+            f"the database {where(engine)} has schema {current}, this nnlite needs {head}; {way_out}"
+        )
+
+
+def _alembic_config(database_url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()))
+    config.attributes["database_url"] = database_url
+    return config
+
+
+def _migrations() -> Path:
+    package = Path(nnlite.__file__).parent
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parents[1] / "migrations"
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn a lost connection inside the block into a DatabaseError that says so."""
+    try:
+        yield
+    except OperationalError as error:
+        first_line = str(error.orig).strip().partition("\n")[0]
+        raise DatabaseError(f"Postgres went away: {first_line}; try again when it is back") from error

@@ -1,0 +1,134 @@
+"""What `nnlite doctor` says of Android: SDK, emulator, app, adb, and adb servers of other people.
+
+Nothing here imports adbutils or starts an adb server: looking must not attach
+a phone that a worker owns.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from nnlite.diagnostics.adb_devices import attached, server_port
+from nnlite.diagnostics.finding import Finding
+from nnlite.settings import Settings
+from nnlite.settings.groups import EmulatorSettings
+
+#: Longest that the emulator may think about its acceleration, seconds.
+_ACCELERATION_S = 20
+_SDK_VARIABLES = ("ANDROID_HOME", "ANDROID_SDK_ROOT")
+#: The benchmark app's name in the home, where nothing else is set.
+_APK = "nnlite-benchmark.apk"
+
+
+def android_findings(settings: Settings) -> Iterator[Finding]:
+    """Say which Android devices can be used here; only what was set and is not there is missing."""
+    yield from _emulator(settings.emulator)
+    yield _app(settings)
+    yield _adb(settings)
+    yield _foreign_server()
+
+
+def _emulator(settings: EmulatorSettings) -> Iterator[Finding]:
+    sdk, source = _sdk(settings)
+    if sdk is None:
+        says = (
+            "not found; for emulators: install it and set NNLITE_EMULATOR__SDK or ANDROID_HOME to its folder"
+        )
+        yield Finding(subject="Android SDK", state="note", says=says)
+        return
+    if not sdk.is_dir():
+        state = "missing" if settings.sdk else "note"
+        yield Finding(subject="Android SDK", state=state, says=f"{source}={sdk} is no folder")
+        return
+    program = sdk / "emulator" / "emulator"
+    image = sdk / "system-images" / f"android-{settings.api_level}" / settings.image / settings.abi
+    package = f"system-images;android-{settings.api_level};{settings.image};{settings.abi}"
+    absent = [
+        f"{what} (sdkmanager '{name}')"
+        for what, name, there in (
+            ("no emulator", "emulator", os.access(program, os.X_OK)),
+            ("no system image", package, image.is_dir()),
+        )
+        if not there
+    ]
+    says = f"{sdk} ({source}): {', '.join(absent) or f'emulator and system image {package}'}"
+    yield Finding(subject="Android SDK", state="note" if absent else "ok", says=says)
+    if os.access(program, os.X_OK):
+        yield _acceleration(program, settings)
+
+
+def _sdk(settings: EmulatorSettings) -> tuple[Path | None, str]:
+    if settings.sdk:
+        return settings.sdk.expanduser(), "NNLITE_EMULATOR__SDK"
+    return next(
+        ((Path(os.environ[name]), name) for name in _SDK_VARIABLES if os.environ.get(name)), (None, "")
+    )
+
+
+def _acceleration(program: Path, settings: EmulatorSettings) -> Finding:
+    try:
+        checked = subprocess.run(
+            [program, "-accel-check"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ACCELERATION_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        says = f"{program} -accel-check gave no answer within {_ACCELERATION_S} s"
+        return Finding(subject="acceleration", state="note", says=says)
+    except OSError as error:
+        return Finding(subject="acceleration", state="note", says=f"{program}: {error.strerror}")
+    # Between two lines `accel`: a number, and then words.
+    words = [line for line in (checked.stdout + checked.stderr).splitlines() if line.strip()]
+    said = " ".join(line for line in words if line.rstrip(":") != "accel" and not line.strip().isdigit())
+    if checked.returncode == 0:
+        return Finding(subject="acceleration", state="ok", says=said or "usable")
+    way = "" if settings.acceleration else "; emulators start without it and are very slow"
+    return Finding(subject="acceleration", state="note", says=f"{said or 'not usable'}{way}")
+
+
+def _app(settings: Settings) -> Finding:
+    apk = settings.android.apk or settings.home / _APK
+    if apk.is_file():
+        return Finding(subject="benchmark app", state="ok", says=str(apk))
+    state = "missing" if settings.android.apk else "note"
+    says = f"no {apk}; for Android devices: `make apk` makes it, NNLITE_ANDROID__APK names it"
+    return Finding(subject="benchmark app", state=state, says=says)
+
+
+def _adb(settings: Settings) -> Finding:
+    if settings.android.adb:
+        usable = os.access(settings.android.adb, os.X_OK)
+        says = (
+            f"{settings.android.adb}" if usable else f"NNLITE_ANDROID__ADB={settings.android.adb}: no program"
+        )
+        return Finding(subject="adb", state="ok" if usable else "missing", says=says)
+    spec = find_spec("adbutils")
+    program = Path(spec.origin).parent / "binaries" / "adb" if spec and spec.origin else None
+    if program is not None and program.is_file():
+        return Finding(subject="adb", state="ok", says=f"{program} (of adbutils)")
+    says = "not found; for Android devices: pip install 'nnlite[benchmark]', or set NNLITE_ANDROID__ADB"
+    return Finding(subject="adb", state="note", says=says)
+
+
+def _foreign_server() -> Finding:
+    """Say whether another adb server holds phones: two servers that see one phone take it from each other."""
+    try:
+        port = server_port()
+    except ValueError as error:
+        return Finding(subject="adb server", state="note", says=str(error))
+    seen = attached(port)
+    if seen is None:
+        return Finding(subject="adb server", state="ok", says=f"none on port {port}: phones are the workers'")
+    phones = [found.serial for found in seen if ":" not in found.serial and "emulator-" not in found.serial]
+    if not phones:
+        return Finding(subject="adb server", state="ok", says=f"one on port {port} that holds no phone")
+    says = (
+        f"one on port {port} holds {', '.join(phones)}: a worker cannot own a phone that it holds; "
+        f"end it with `adb -P {port} kill-server`"
+    )
+    return Finding(subject="adb server", state="note", says=says)

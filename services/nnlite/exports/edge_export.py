@@ -1,0 +1,261 @@
+"""From results to NN-GPT's `edge_tracker.json`: which models, which measurements, and why there is none."""
+
+import statistics
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, text
+
+from nnlite.catalog.nngpt.source import NnGptSource, epoch_root, tag_of
+from nnlite.exports.edge_tracker import FILE, Scored, edge_tracker
+from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, ExportError, check_names, write_json
+from nnlite.vocabulary import Backend, DeviceKind, ModelForm, Precision, Stage, Verdict, WorkState
+
+Row = RowMapping
+
+#: What is taken where nobody chooses, best first: NN-GPT scores int8; phones are what it is for.
+_PRECISIONS = (Precision.INT8, Precision.FP32, Precision.FP16, Precision.DYNAMIC)
+_KINDS = (DeviceKind.PHONE, DeviceKind.EMULATOR, DeviceKind.HOST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeChoice:
+    """Which measurements count; an empty field leaves the choice open."""
+
+    campaigns: Sequence[str] = ()
+    pool: str | None = None
+    device: str | None = None
+    backend: Backend = Backend.CPU
+    precision: Precision | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeExported:
+    """What became of an export."""
+
+    path: Path
+    models: int
+    measured: int
+    #: What the latencies are of; None: no measurement fits.
+    latency_source: str | None
+    best_model: str | None
+
+
+def export_edge_tracker(
+    engine: Engine, folder: Path, choice: EdgeChoice, *, param_limit: int, store_url: str
+) -> EdgeExported:
+    """Write the tracker of NN-GPT's models into `folder`, whole or not at all.
+
+    Of several models with one tag, from runs that used the same folders, the newest is scored.
+
+    Raises:
+        ExportError: it cannot be written, a name is unknown, or there is no model of NN-GPT.
+    """
+    with engine.connect() as connection:
+        rows = _models(connection, choice)
+        models, ready = _newest(rows, ready=False), _newest(rows, ready=True)
+        identities = [row["identity"] for row in (*models.values(), *ready.values())]
+        measurements = _rows(connection, _MEASUREMENTS, identities=identities, campaigns=choice.campaigns)
+        artifacts = _rows(connection, _ARTIFACTS, identities=identities)
+        refusals = _rows(connection, _REFUSALS, conversions=[row["id"] for row in models.values()])
+    measured = _Measured(measurements, choice)
+    made = _Made(
+        paths={row["identity"]: row["path"] for row in artifacts if row["precision"] == measured.precision},
+        refusals={
+            row["conversion_id"]: row["reason"] for row in refusals if row["precision"] == measured.precision
+        },
+        store_url=store_url.rstrip("/"),
+    )
+    scored = [
+        _scored(tag, models.get(tag) or ready[tag], ready.get(tag), measured, made)
+        for tag in sorted({*models, *ready})
+    ]
+    tracker = edge_tracker(
+        scored, param_limit=param_limit, epoch_root=_epoch_root(rows), timestamp=datetime.now()
+    )
+    write_json(folder / FILE, tracker)
+    return EdgeExported(
+        path=folder / FILE,
+        models=len(scored),
+        measured=sum(model.latency_ms is not None for model in scored),
+        latency_source=measured.source,
+        best_model=tracker["best_model"],
+    )
+
+
+class _Measured:
+    """The measurements that count, and what they were made on."""
+
+    def __init__(self, rows: Sequence[Row], choice: EdgeChoice) -> None:
+        fitting = [
+            row
+            for row in rows
+            if row["backend"] == choice.backend
+            and choice.pool in (None, row["pool"])
+            and choice.device in (None, row["device"])
+            and choice.precision in (None, row["precision"])
+        ]
+        valid = [row for row in fitting if row["verdict"] == Verdict.VALID and row["median_ns"]]
+        telling = valid or fitting
+        pool = choice.pool or _usual_pool(telling)
+        there = {row["precision"] for row in telling if row["pool"] == pool}
+        usual = next((precision for precision in _PRECISIONS if precision in there), _PRECISIONS[0])
+        self.precision = choice.precision or usual
+        chosen = (pool, self.precision)
+        self._valid = [row for row in valid if (row["pool"], row["precision"]) == chosen]
+        self._others = [row for row in fitting if (row["pool"], row["precision"]) == chosen]
+        on = choice.device or "+".join(sorted({row["device"] for row in self._valid}))
+        self.source = f"{pool}/{on} {choice.backend} {self.precision}" if self._valid else None
+        self._asked = " ".join(filter(None, (choice.device or pool, choice.backend, self.precision)))
+
+    def latency_ms(self, identity: str) -> float | None:
+        """Return the median of the valid measurements of a model."""
+        medians = [row["median_ns"] for row in self._valid if row["identity"] == identity]
+        return statistics.median(medians) / 1e6 if medians else None
+
+    def complaint(self, identity: str) -> str:
+        """Return why a model has no latency."""
+        for row in self._others:
+            if row["identity"] == identity:
+                words = f"{row['verdict']}: {', '.join(row['reasons'])}"
+                return f"{words}: {row['error']}" if row["error"] else words
+        return f"no measurement on {self._asked}"
+
+
+def _usual_pool(rows: Sequence[Row]) -> str | None:
+    """Return the pool of the best kind of device that measured most models; None without measurements."""
+    for kind in _KINDS:
+        if pools := Counter(str(row["pool"]) for row in rows if row["kind"] == kind):
+            return min(pools, key=lambda name: (-pools[name], name))
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """What conversions made in the precision that counts."""
+
+    #: By identity.
+    paths: Mapping[str, str]
+    #: By conversion: why there is no artifact.
+    refusals: Mapping[uuid.UUID, str]
+    store_url: str
+
+
+def _scored(tag: tuple[int, int], row: Row, ready: Row | None, measured: _Measured, made: _Made) -> Scored:
+    """Return what is known of one tag; where its own artifact has no latency, its ready file's counts."""
+    identity = row["identity"]
+    latency_ms = measured.latency_ms(identity)
+    if latency_ms is None and ready is not None and measured.latency_ms(ready["identity"]) is not None:
+        identity = ready["identity"]
+        latency_ms = measured.latency_ms(identity)
+    path = made.paths.get(identity)
+    error, tflite_error = (None, None) if latency_ms is not None else _why_not(row)
+    if latency_ms is None and error is tflite_error is None:
+        tflite_error = made.refusals.get(row["id"])
+        error = None if tflite_error else row["benchmark_reason"] or measured.complaint(identity)
+    size = row["artifact_shape"] or row["input_shape"]
+    return Scored(
+        tag=f"A{tag[0]}_B{tag[1]}",
+        dataset=row["dataset"],
+        input_size=size[2] if size and len(size) == 4 else None,
+        accuracy=row["accuracy"],
+        parameters=row["parameters"],
+        novel=False if (row["reason"] or "").startswith("rejected: ") else None,
+        tflite_path=f"{made.store_url}/{path}" if path else None,
+        tflite_error=tflite_error,
+        latency_ms=latency_ms,
+        latency_source=measured.source if latency_ms is not None else None,
+        error=error,
+    )
+
+
+def _why_not(row: Row) -> tuple[str | None, str | None]:
+    """Return what keeps a model from being a network at all, and what keeps it from being an artifact."""
+    state, reason = row["state"], row["reason"]
+    if state == WorkState.DONE:
+        return None, None
+    if state == WorkState.LEFT_OUT:
+        return reason, None
+    if state in {WorkState.QUEUED, WorkState.RUNNING}:
+        return "not converted yet", None
+    if row["stage"] == Stage.LOAD:
+        return f"model load failed: {reason}", None
+    return None, reason or f"conversion {state}"
+
+
+def _models(connection: Connection, choice: EdgeChoice) -> list[Row]:
+    asked = Choice(
+        campaigns=choice.campaigns,
+        devices=[choice.device] if choice.device else (),
+        pools=[choice.pool] if choice.pool else (),
+    )
+    check_names(asked, connection.execute(KNOWN_NAMES).mappings().one())
+    rows = _rows(connection, _MODELS, source=NnGptSource.name, campaigns=choice.campaigns)
+    if not rows:
+        raise ExportError("no model of NN-GPT was submitted: nnlite submit --source nngpt --path FOLDER")
+    return rows
+
+
+def _newest(rows: Sequence[Row], *, ready: bool) -> dict[tuple[int, int], Row]:
+    """Return the newest model of each tag, by epoch and number: those of ready files, or those with code."""
+    newest: dict[tuple[int, int], Row] = {}
+    for row in rows:
+        tag = tag_of(row["model"])
+        if tag is not None and ready == (row["form"] == ModelForm.ARTIFACT):
+            epoch, model = tag[1:].split("_B")
+            newest.setdefault((int(epoch), int(model)), row)
+    return newest
+
+
+def _epoch_root(rows: Sequence[Row]) -> Path:
+    paths = (row["request"].get("path") for row in rows)
+    return next((epoch_root(Path(path[0])) for path in paths if path), epoch_root(Path()))
+
+
+def _rows(connection: Connection, statement: str, **parameters: Any) -> list[Row]:
+    values = {
+        name: list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+        for name, value in parameters.items()
+    }
+    return list(connection.execute(text(statement), values).mappings())
+
+
+_WANTED = "(cardinality(CAST(:campaigns AS text[])) = 0 OR c.name = ANY(:campaigns))"
+
+# Without code there was never a model: NN-GPT does not count such folders either.
+_MODELS = f"""
+SELECT v.id, m.name AS model, m.form, m.identity, m.accuracy, m.parameters, m.dataset, m.input_shape,
+       v.state, v.stage, v.reason, c.request, b.reason AS benchmark_reason, a.input_shape AS artifact_shape
+FROM conversion v
+JOIN model m ON m.id = v.model_id
+JOIN campaign c ON c.id = v.campaign_id
+LEFT JOIN code k ON k.sha256 = m.code_sha256
+LEFT JOIN LATERAL (
+    SELECT reason FROM benchmark WHERE conversion_id = v.id AND state IN ('failed', 'quarantined') LIMIT 1
+) b ON true
+LEFT JOIN LATERAL (SELECT input_shape FROM artifact WHERE identity = m.identity LIMIT 1) a ON true
+WHERE m.source = :source AND (coalesce(k.text, '') <> '' OR m.form = 'artifact') AND {_WANTED}
+ORDER BY v.created_at DESC, m.name
+"""  # noqa: S608
+
+_MEASUREMENTS = f"""
+SELECT a.identity, a.precision, b.pool, d.name AS device, d.kind, x.backend, x.verdict, x.reasons, x.error,
+       x.median_ns
+FROM measurement x
+JOIN benchmark b ON b.id = x.benchmark_id
+JOIN campaign c ON c.id = b.campaign_id
+JOIN artifact a ON a.id = b.artifact_id
+JOIN device d ON d.id = x.device_id
+WHERE a.identity = ANY(:identities) AND {_WANTED}
+ORDER BY x.created_at DESC
+"""  # noqa: S608
+
+_REFUSALS = (
+    "SELECT conversion_id, precision, reason FROM refused_precision WHERE conversion_id = ANY(:conversions)"
+)
+_ARTIFACTS = "SELECT identity, precision, path FROM artifact WHERE identity = ANY(:identities)"

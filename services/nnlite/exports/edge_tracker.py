@@ -1,0 +1,132 @@
+"""NN-GPT's `edge_tracker.json`: its fields in its order, with latencies of a device in place of its host's.
+
+What the fields mean is taken from NN-GPT's own edge scorer
+(https://github.com/ABrain-One/nn-gpt, ab/gpt/act/edge/EdgeScore.py and EdgeBench.py). Values in, values out.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nnlite.catalog.nngpt.folder import CODE, DEFAULT_SETTING
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+FILE = "edge_tracker.json"
+_INPUT_SIZE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One generated model and what is known of it."""
+
+    #: `A<e>_B<i>`
+    tag: str
+    dataset: str
+    #: Pixels; None where it is not known.
+    input_size: int | None
+    accuracy: float | None
+    parameters: int | None
+    #: Whether NN-GPT's own novelty filter let it pass; None: it does not say so in its tree.
+    novel: bool | None = None
+    #: Where the artifact lies; None: there is none.
+    tflite_path: str | None = None
+    #: Why there is none.
+    tflite_error: str | None = None
+    #: Median of its valid measurements, and what they were made on.
+    latency_ms: float | None = None
+    latency_source: str | None = None
+    #: Why it has no latency.
+    error: str | None = None
+
+
+def efficiency(accuracy: float | None, latency_ms: float | None) -> float | None:
+    """Return accuracy / latency in 1/ms, rounded as NN-GPT does; None without either."""
+    return None if accuracy is None or not latency_ms else round(accuracy / latency_ms, 6)
+
+
+def edge_tracker(
+    models: Sequence[Scored], *, param_limit: int, epoch_root: Path, timestamp: datetime
+) -> Json:
+    """Return the content of the file.
+
+    Args:
+        models: in the order in which they shall stand.
+        param_limit: models with more parameters are not eligible.
+        epoch_root: the folder of NN-GPT's epochs.
+        timestamp: of the tracker; NN-GPT writes local time without an offset.
+    """
+    per_model = [_model(model, param_limit, epoch_root) for model in models]
+    per_epoch: dict[str, Json] = {}
+    for row in per_model:
+        _count(per_epoch.setdefault(row["epoch"], _empty_epoch(row["epoch"])), row)
+    best = _best(per_model)
+    return {
+        "timestamp": timestamp.isoformat(),
+        "dataset": _most_frequent([model.dataset for model in models], DEFAULT_SETTING.dataset),
+        "input_size": _most_frequent([model.input_size for model in models if model.input_size], _INPUT_SIZE),
+        "param_limit": param_limit,
+        "epoch_root": str(epoch_root),
+        "per_epoch": sorted(per_epoch.values(), key=lambda epoch: int(epoch["epoch"])),
+        "per_model": per_model,
+        "best_model": best and best["tag"],
+        "best_efficiency": best and best["efficiency"],
+        "best_epoch": best and best["epoch"],
+    }
+
+
+def _model(model: Scored, param_limit: int, epoch_root: Path) -> Json:
+    epoch, model_id = model.tag.split("_")
+    gate = None if model.parameters is None else model.parameters <= param_limit
+    score = efficiency(model.accuracy, model.latency_ms)
+    return {
+        "tag": model.tag,
+        "epoch": epoch.removeprefix("A"),
+        "model_id": model_id,
+        "novel": model.novel,
+        "eligible": bool(gate and score is not None and model.novel is not False),
+        "nn_file": str(epoch_root / epoch / "synth_nn" / model_id / CODE),
+        "accuracy": model.accuracy,
+        "params": model.parameters,
+        "param_gate_ok": gate,
+        "param_limit": param_limit,
+        "tflite_ok": model.tflite_path is not None,
+        "tflite_error": model.tflite_error,
+        "tflite_path": model.tflite_path,
+        "latency_ms": model.latency_ms,
+        "latency_source": model.latency_source,
+        "efficiency": score,
+        "error": model.error,
+    }
+
+
+def _empty_epoch(epoch: str) -> Json:
+    return {
+        "epoch": epoch,
+        "models": 0,
+        "evaluated": 0,
+        "eligible": 0,
+        "best_efficiency": None,
+        "best_model": None,
+    }
+
+
+def _count(epoch: Json, row: Json) -> None:
+    epoch["models"] += 1
+    epoch["evaluated"] += row["accuracy"] is not None
+    epoch["eligible"] += row["eligible"]
+    if _best([row]) and (epoch["best_efficiency"] is None or row["efficiency"] > epoch["best_efficiency"]):
+        epoch["best_efficiency"], epoch["best_model"] = row["efficiency"], row["tag"]
+
+
+def _best(rows: Sequence[Json]) -> Json | None:
+    """Return the eligible row with the highest efficiency, of equal ones the first."""
+    return max((row for row in rows if row["eligible"]), key=lambda row: row["efficiency"], default=None)
+
+
+def _most_frequent(values: Sequence[T], otherwise: T) -> T:
+    return Counter(values).most_common(1)[0][0] if values else otherwise

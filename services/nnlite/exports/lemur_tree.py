@@ -1,0 +1,234 @@
+"""nn-dataset's tree of mobile results, written from what campaigns measured.
+
+`ROOT/ab/nn/stat/run/tflite/<precision>/<task>_<dataset>_<metric>_<model>/<system>_<device>.json`,
+and per precision `all_models.json`, where its importer looks accuracy and
+transform up (https://github.com/ABrain-One/nn-dataset, ab/nn/util/db/Write.py,
+json_run_tflite_to_db). Files are replaced whole; none is ever removed.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine, text
+
+from nnlite.artifacts.store import file_name
+from nnlite.errors import NnliteError
+from nnlite.exports.lemur_record import lemur_record
+from nnlite.vocabulary import DeviceKind, Precision
+
+#: From the root of a checkout to the mobile results.
+TREE = Path("ab", "nn", "stat", "run", "tflite")
+CATALOGUE = "all_models.json"
+#: nn-dataset's metadata of artifacts: accuracy belongs to weights as they were trained.
+_AS_TRAINED = (Precision.FP32,)
+_ROWS_AT_A_TIME = 50
+
+
+class ExportError(NnliteError):
+    """The tree cannot be written, or nothing of what was named exists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which results are exported; an empty field leaves the choice open."""
+
+    campaigns: Sequence[str] = ()
+    devices: Sequence[str] = ()
+    pools: Sequence[str] = ()
+    #: Empty: emulators and phones; a named device may be of any kind.
+    kinds: Sequence[DeviceKind] = ()
+
+
+@dataclass(kw_only=True)
+class Exported:
+    """What became of an export."""
+
+    root: Path
+    written: int = 0
+    #: Of `written`: without a valid measurement.
+    not_valid: int = 0
+    #: Results of the same model, precision and device than which a better or newer one was written.
+    superseded: int = 0
+    #: Measurements of hosts that nobody asked for.
+    hosts: int = 0
+    #: Benchmarks that were chosen and have no result (yet).
+    without_result: int = 0
+    catalogues: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+
+def export_lemur(
+    engine: Engine, root: Path, choice: Choice, on_file: Callable[[int, int], None] = lambda done, total: None
+) -> Exported:
+    """Write the chosen results below `root` and return what became of them.
+
+    Args:
+        root: the folder above `ab/`, such as a checkout of nn-dataset.
+        on_file: called with the number of files written and of all.
+
+    Raises:
+        ExportError: a file cannot be written, or a name is unknown.
+    """
+    exported = Exported(root=root)
+    parameters = {
+        "campaigns": list(choice.campaigns),
+        "devices": list(choice.devices),
+        "pools": list(choice.pools),
+        "kinds": [str(kind) for kind in choice.kinds] or _usual_kinds(choice),
+    }
+    with engine.connect() as connection:
+        check_names(choice, connection.execute(KNOWN_NAMES).mappings().one())
+        counts = connection.execute(_COUNTS, parameters).mappings().one()
+        exported.hosts, exported.without_result = counts["hosts"], counts["without_result"]
+        rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(_CHOSEN, parameters)
+        for row in rows.mappings():
+            exported.superseded += row["alternatives"] - 1
+            artifact = {"artifact_parity": row["parity"], "calibration": row["calibration"]}
+            record = lemur_record(
+                row["model"], row["report"], _input_shape(row["inputs"]), row["campaign"], artifact
+            )
+            write_json(root / TREE / relative_path(row), record)
+            exported.written += 1
+            exported.not_valid += not record["valid"]
+            _note_model(exported, row)
+            on_file(exported.written, row["total"])
+    for precision, models in exported.catalogues.items():
+        _write_catalogue(root / TREE / precision / CATALOGUE, models)
+    return exported
+
+
+def relative_path(row: Any) -> Path:
+    """Return where a result lies below the tree: by precision, model and device, names made safe."""
+    system = "linux" if row["kind"] == DeviceKind.HOST else "android"
+    folder = "_".join(row[name] for name in ("task", "dataset", "metric", "model"))
+    return Path(row["precision"], file_name(folder), f"{system}_{file_name(row['device'])}.json")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` to `path`, whole or not at all.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    # Not *.json: an importer that runs meanwhile takes every file of that name.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _usual_kinds(choice: Choice) -> list[str]:
+    """Hosts are no Android devices, and nn-dataset's table is one of those: only when asked for."""
+    return [str(kind) for kind in DeviceKind if choice.devices or kind is not DeviceKind.HOST]
+
+
+def check_names(choice: Choice, known: Any) -> None:
+    """Refuse names of campaigns, devices and pools that are not among the `KNOWN_NAMES`.
+
+    Raises:
+        ExportError: the message lists those that are.
+    """
+    for what, asked, found in (
+        ("campaign", choice.campaigns, known["campaigns"]),
+        ("device", choice.devices, known["devices"]),
+        ("pool", choice.pools, known["pools"]),
+    ):
+        for name in asked:
+            if name not in (found or ()):
+                listed = f"there are {', '.join(found)}" if found else "there is none"
+                raise ExportError(f"no {what} {name!r} has results to export; {listed}")
+
+
+def _input_shape(inputs: Any) -> list[int]:
+    shape: list[int] = inputs["tensors"][0]["shape"] if inputs["tensors"] else []
+    return shape
+
+
+def _note_model(exported: Exported, row: Any) -> None:
+    """Note accuracy and transform; of two configurations of a name, the more accurate one."""
+    entry = {
+        "accuracy": row["accuracy"] if row["precision"] in _AS_TRAINED else None,
+        "transform": row["transform"],
+    }
+    models = exported.catalogues.setdefault(row["precision"], {})
+    known = models.get(row["model"])
+    if known is None or (entry["accuracy"] or 0) > (known["accuracy"] or 0):
+        models[row["model"]] = entry
+
+
+def _write_catalogue(path: Path, models: dict[str, dict[str, Any]]) -> None:
+    """Add `models` to what the file says; entries that are there stay, whoever wrote them."""
+    try:
+        known = json.loads(path.read_bytes()) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise ExportError(f"cannot read {path}: {error}; repair it or move it away") from error
+    if not isinstance(known, dict):
+        raise ExportError(f"{path} is not a JSON object; repair it or move it away")
+    if any(name not in known for name in models):
+        write_json(path, models | known)
+
+
+KNOWN_NAMES = text("""
+SELECT (SELECT array_agg(name ORDER BY name) FROM campaign) AS campaigns,
+       (SELECT array_agg(name ORDER BY name) FROM device) AS devices,
+       (SELECT array_agg(DISTINCT pool ORDER BY pool) FROM benchmark) AS pools
+""")
+
+_WANTED = """
+    (cardinality(CAST(:campaigns AS text[])) = 0 OR c.name = ANY(:campaigns))
+    AND (cardinality(CAST(:pools AS text[])) = 0 OR b.pool = ANY(:pools))
+"""
+
+_COUNTS = text(f"""
+SELECT count(*) FILTER (WHERE b.report IS NULL) AS without_result,
+       count(*) FILTER (WHERE b.report->'device'->>'kind' = 'host' AND NOT 'host' = ANY(:kinds)) AS hosts
+FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
+WHERE {_WANTED} AND cardinality(CAST(:devices AS text[])) = 0
+""")  # noqa: S608
+
+# The best result of each model, precision and device: a valid one before others, then the newest.
+_CHOSEN = text(f"""
+WITH result AS (
+    SELECT b.id, m.id AS model_id, a.precision, m.task, m.dataset, m.metric, m.name AS model,
+           b.report->'device'->>'name' AS device, b.report->'device'->>'kind' AS kind,
+           x.valid, x.published, b.finished_at
+    FROM benchmark b
+    JOIN campaign c ON c.id = b.campaign_id
+    JOIN artifact a ON a.id = b.artifact_id
+    JOIN conversion v ON v.campaign_id = b.campaign_id AND v.identity = a.identity AND v.state <> 'left_out'
+    JOIN model m ON m.id = v.model_id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(bool_or(verdict = 'valid'), false) AS valid,
+               coalesce(bool_or(verdict <> 'invalid'), false) AS published
+        FROM measurement WHERE benchmark_id = b.id
+    ) x
+    -- Models of files need not have a task, which the tree's folders begin with.
+    WHERE b.report IS NOT NULL AND m.task <> '' AND {_WANTED}
+), wanted AS (
+    SELECT *, count(*) OVER same AS alternatives,
+           row_number() OVER (same ORDER BY valid DESC, published DESC, finished_at DESC, id) AS rank
+    FROM result
+    WHERE kind = ANY(:kinds) AND (cardinality(CAST(:devices AS text[])) = 0 OR device = ANY(:devices))
+    WINDOW same AS (PARTITION BY precision, task, dataset, metric, model, device)
+)
+SELECT w.precision, w.task, w.dataset, w.metric, w.model, w.device, w.kind, w.alternatives,
+       count(*) OVER () AS total, m.accuracy, m.transform, a.inputs, a.parity, a.calibration,
+       c.name AS campaign, b.report
+FROM wanted w
+JOIN benchmark b ON b.id = w.id
+JOIN campaign c ON c.id = b.campaign_id
+JOIN artifact a ON a.id = b.artifact_id
+JOIN model m ON m.id = w.model_id
+WHERE w.rank = 1
+ORDER BY w.precision, w.task, w.dataset, w.metric, w.model, w.device
+""")  # noqa: S608

@@ -1,0 +1,184 @@
+"""Starting, adopting and stopping one embedded server.
+
+Whoever calls `ensure` or `stop_all` holds the locks that make it the only one
+(see `sharing`). The record is written before anything depends on it, so that a
+kill at any line leaves a state from which the next start goes on.
+"""
+
+import errno
+import secrets
+import socket
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+from signal import Signals
+from typing import Protocol
+
+from nnlite.host import processes
+from nnlite.local import logs
+from nnlite.local.home import LocalError, Site, way_out
+from nnlite.local.postgres import Postgres
+from nnlite.local.state_file import Record, ServerEntry, read_record, write_record
+from nnlite.local.valkey import Valkey
+
+#: Ports are chosen here: above the well-known ones, below those that Linux gives to outgoing connections.
+_PORTS = range(20_000, 32_000)
+#: Tries with a new port when a stranger took ours between the look and the start.
+_STARTS = 3
+#: How long a server that runs may take to answer before it counts as hung, seconds.
+ADOPTION_S = 10.0
+
+
+class EmbeddedServer(Protocol):
+    """What `lifecycle` needs to know of a kind of server."""
+
+    #: Its name in `servers.json` and of its log.
+    name: str
+    #: Base name of its program's file.
+    executable: str
+    #: How it is asked to stop, ever more harshly.
+    stop_signals: tuple[Signals, ...]
+    #: Its data, which is its working directory too.
+    data: Path
+
+    def url(self, port: int, password: str) -> str:
+        """Return what clients connect to."""
+
+    def prepare(self, password: str, *, is_new_password: bool) -> None:
+        """Make what a start needs."""
+
+    def spawn(self, port: int, password: str) -> subprocess.Popen[bytes]:
+        """Start it."""
+
+    def answers(self, port: int, password: str) -> bool:
+        """Whether it serves."""
+
+
+def embedded_servers(site: Site) -> dict[str, EmbeddedServer]:
+    """Return every kind of server of a home by name, in the order in which they are stopped."""
+    return {server.name: server for server in (Valkey(site), Postgres(site))}
+
+
+def ensure(server: EmbeddedServer, site: Site) -> ServerEntry:
+    """Return the entry of a server that answers: the one that runs, or one started now.
+
+    Raises:
+        LocalError: it does not start; its log is quoted.
+    """
+    entry = read_record(site.home).servers.get(server.name)
+    if entry and _adopt(server, entry, site):
+        return entry
+    if server.data.exists():
+        processes.end_all(processes.running_in(server.data, server.executable), site.bounds.stop_timeout_s)
+    password = entry.password if entry else secrets.token_urlsafe(24)
+    try:
+        server.prepare(password, is_new_password=entry is None)
+        return _start(server, entry or ServerEntry(port=_new_port(), password=password), site)
+    except OSError as error:
+        where = error.filename or site.home
+        raise LocalError(
+            f"cannot start {server.name}: {where}: {error.strerror}{way_out(error.strerror or '')}"
+        ) from error
+
+
+def _adopt(server: EmbeddedServer, entry: ServerEntry, site: Site) -> bool:
+    if entry.process is None or not entry.process.alive:
+        return False
+    deadline = time.monotonic() + ADOPTION_S
+    while entry.process.alive and time.monotonic() < deadline:
+        if server.answers(entry.port, entry.password):
+            return True
+        time.sleep(processes.POLL_S)
+    processes.end(entry.process, server.stop_signals, site.bounds.stop_timeout_s)
+    return False
+
+
+def _start(server: EmbeddedServer, entry: ServerEntry, site: Site) -> ServerEntry:
+    log = site.logs / f"{server.name}.log"
+    logs.bound(log, site.bounds.log_max_bytes)
+    for _ in range(_STARTS):
+        if not _port_is_free(entry.port):
+            entry = replace(entry, port=_new_port())
+        already_logged = logs.size(log)
+        child = server.spawn(entry.port, entry.password)
+        entry = replace(entry, process=processes.identify(child.pid))
+        _write_entry(site, server.name, entry)
+        if _wait_until_it_answers(server, entry, child, site):
+            processes.disown(child)
+            return entry
+        said = logs.tail(log, since=already_logged)
+        if "Address already in use" not in said and "Address in use" not in said:
+            break
+    raise LocalError(f"{server.name} does not start; {log} says:\n{said or '(nothing)'}{way_out(said)}")
+
+
+def _wait_until_it_answers(
+    server: EmbeddedServer, entry: ServerEntry, child: subprocess.Popen[bytes], site: Site
+) -> bool:
+    deadline = time.monotonic() + site.bounds.start_timeout_s
+    while child.poll() is None:
+        if server.answers(entry.port, entry.password):
+            return True
+        if time.monotonic() > deadline:
+            child.kill()
+            child.wait(site.bounds.stop_timeout_s)
+            raise LocalError(
+                f"{server.name} did not answer on port {entry.port} for {site.bounds.start_timeout_s:.0f} s;"
+                " give it longer: NNLITE_LOCAL__START_TIMEOUT_S"
+                f"\n{logs.tail(site.logs / f'{server.name}.log')}"
+            )
+        time.sleep(processes.POLL_S)
+    return False
+
+
+def stop_all(site: Site) -> None:
+    """Stop every server that runs, first Valkey, then Postgres; ports and passwords stay.
+
+    Raises:
+        TimeoutError: one outlived SIGKILL.
+    """
+    record = read_record(site.home)
+    for name, server in embedded_servers(site).items():
+        entry = record.servers.get(name)
+        if entry is None or entry.process is None:
+            continue
+        processes.end(entry.process, server.stop_signals, site.bounds.stop_timeout_s)
+        # What a killed Postgres leaves behind: its backends, which end by themselves, mostly.
+        processes.end_all(processes.running_in(server.data, server.executable), site.bounds.stop_timeout_s)
+        record = record.with_server(name, replace(entry, process=None))
+        write_record(site.home, record)
+
+
+def crashed(record: Record) -> list[str]:
+    """Return the names of servers that should run and do not."""
+    return [
+        name
+        for name, entry in record.servers.items()
+        if entry.process is not None and not entry.process.alive
+    ]
+
+
+def _write_entry(site: Site, name: str, entry: ServerEntry) -> None:
+    write_record(site.home, read_record(site.home).with_server(name, entry))
+
+
+def _port_is_free(port: int) -> bool:
+    with socket.socket() as candidate:
+        # As the servers do it: connections that linger from an earlier run do not count.
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def _new_port() -> int:
+    for _ in range(100):
+        port = secrets.choice(_PORTS)
+        if _port_is_free(port):
+            return port
+    raise LocalError(f"no free port between {_PORTS.start} and {_PORTS.stop} on 127.0.0.1")

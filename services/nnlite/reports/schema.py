@@ -1,0 +1,376 @@
+"""The versioned report of a benchmark, and the checked edge where device reports come in.
+
+`RunReport` is what one measuring process saw (the host's runner, later the
+Android app): other processes write it, so nothing in it is trusted before it
+was validated here. `MeasurementReport` is one backend with statistics and
+verdict, `BenchmarkReport` all backends of one benchmark; its top level holds
+the enriched report of NN Lite, field for field. All durations are integer
+nanoseconds, all memory is kB (1024 bytes), all numbers are finite. The schema
+version is raised when a field changes its meaning or goes.
+
+`python -m nnlite.reports.schema` writes `report.schema.json` anew.
+"""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.json_schema import models_json_schema
+
+from nnlite.vocabulary import Backend, DeviceKind, Precision, QuietMode, Reason, Refusal, Stage, Verdict
+
+SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
+
+#: Most samples that one measurement keeps.
+MAX_SAMPLES = 100_000
+#: Longest compressed samples of a run report, characters of base64.
+MAX_SAMPLES_TEXT = 64 * 1024 * 1024
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]
+Kilobytes = Annotated[int, Field(ge=0, le=2**42)]
+Ratio = Annotated[float, Field(ge=0)]
+Word = Annotated[str, StringConstraints(max_length=300)]
+Text = Annotated[str, StringConstraints(max_length=20_000)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Scalar = int | float | str | bool | None
+
+
+class Part(BaseModel):
+    """A piece of a report: frozen, nothing unknown, nothing infinite, no conversions of type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Delegation(Part):
+    """How much of the graph the delegate took."""
+
+    delegate: Word = Field(description="as the runtime calls it, such as TfLiteXNNPackDelegate")
+    delegated_nodes: Count
+    total_nodes: Count = Field(description="nodes of the graph before delegation")
+    partitions: Count | None = Field(
+        None, description="pieces the graph was cut into, delegated or not; null where only a log would tell"
+    )
+    counted_from: Literal["log", "graph"] = Field(
+        description="the runtime's log line, or its delegated graph"
+    )
+
+
+class Output(Part):
+    """One output tensor; its bytes lie beside the run report."""
+
+    name: Word
+    dtype: Word = Field(description="NumPy name")
+    shape: Annotated[tuple[Count, ...], Field(max_length=16)]
+    scale: float | None = Field(None, description="quantization: value = scale x (integer - zero_point)")
+    zero_point: int | None = None
+    file: Word = Field(description="file name without folder; raw, little-endian")
+    size_bytes: Count | None = None
+    sha256: Sha256
+
+
+class RunFile(Part):
+    """A file that a measuring process left beside its report."""
+
+    file: Word = Field(description="file name without folder")
+    size_bytes: Count
+    sha256: Sha256
+
+
+class Latency(Part):
+    """Statistics over all samples, nanoseconds; p95 and p99 only from a normal number of runs."""
+
+    mean_ns: Nanoseconds
+    median_ns: Nanoseconds
+    p90_ns: Nanoseconds
+    p95_ns: Nanoseconds | None
+    p99_ns: Nanoseconds | None
+    min_ns: Nanoseconds
+    max_ns: Nanoseconds
+    std_ns: Nanoseconds = Field(description="population standard deviation")
+    cv: Ratio = Field(description="std / mean; shown, never judged")
+    mad_ratio: Ratio = Field(description="1.4826 x median absolute deviation / median")
+    slice_drift: Ratio | None = Field(
+        description="(max - min) / median of ten slices' medians; null: few runs"
+    )
+
+
+class DeviceState(Part):
+    """What changes on a device from minute to minute; null where the device does not tell."""
+
+    at: AwareDatetime
+    free_ram_kb: Kilobytes | None = None
+    available_ram_kb: Kilobytes | None = None
+    cached_kb: Kilobytes | None = None
+    load_1m: Ratio | None = None
+    governor: Word | None = None
+    frequency_khz: Count | None = Field(None, description="mean of the cores that measure")
+    frequencies_khz: Annotated[tuple[Count | None, ...], Field(max_length=4096)] = Field(
+        (), description="each core's; null: it is offline or does not tell"
+    )
+    temperatures_c: Annotated[dict[Word, float], Field(max_length=64)] = {}
+    battery_percent: Ratio | None = None
+    charging: bool | None = None
+    thermal_status: Count | None = Field(None, description="Android's PowerManager.THERMAL_STATUS_*")
+    cpuset: Word | None = Field(None, description="/proc/self/cpuset of the measuring process")
+
+
+class RunReport(Part):
+    """What one measuring process saw of one artifact on one backend; untrusted until validated."""
+
+    schema_version: Literal[1] = 1
+    runtime: Word
+    runtime_version: Word
+    threads: Count
+    cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = ()
+    stage: Stage = Field(description="where it ended; `run` when it did all")
+    error: Text | None = Field(None, description="what the runtime refused, in its own words")
+    refusal: Refusal | None = Field(None, description="with an error: who refused; null: the runtime")
+    init_ns: Nanoseconds | None = Field(None, description="constructor to ready")
+    load_ns: Nanoseconds | None = Field(None, description="host only: the constructor")
+    prepare_ns: Nanoseconds | None = Field(None, description="host only: allocating tensors")
+    first_inference_ns: Nanoseconds | None = None
+    warmup_runs: Count = 0
+    warmup_ns: Nanoseconds = 0
+    run_ns: Nanoseconds = Field(0, description="first timed run's start to last one's end")
+    samples: Annotated[str, StringConstraints(max_length=MAX_SAMPLES_TEXT)] = Field(
+        "", description="base64 of zlib of little-endian int64 nanoseconds, in order of time"
+    )
+    samples_file: RunFile | None = Field(
+        None, description="where `samples` would be large: its bytes before base64"
+    )
+    samples_complete: bool = Field(True, description="false: thinned evenly by the measuring process")
+    runs: Count | None = Field(None, description="timed runs; null: as many as there are samples")
+    latency: Latency | None = Field(
+        None, description="the measuring process's own statistics; used where its samples are thinned"
+    )
+    peak_rss_kb: Kilobytes | None = Field(
+        None, description="VmHWM from before the model to the end of the warm-up; without GPU memory"
+    )
+    baseline_rss_kb: Kilobytes | None = Field(None, description="VmRSS before the model")
+    pss_before_kb: Kilobytes | None = None
+    pss_after_kb: Kilobytes | None = None
+    delegation: Delegation | None = None
+    nnapi_errno: int | None = Field(None, description="npu only: NNAPI's last error code; 0: none")
+    precision_loss: bool | None = Field(None, description="gpu only: may compute in fp16")
+    in_front: bool | None = Field(
+        None, description="Android only: the app had the window focus from warm-up to end"
+    )
+    before: DeviceState | None = Field(None, description="Android only: as the app saw it before the model")
+    after: DeviceState | None = Field(None, description="Android only: as the app saw it after the runs")
+    folder: Word | None = Field(
+        None, description="Android only: where the files lie on the device; null: sent as status pieces"
+    )
+    outputs: Annotated[tuple[Output, ...], Field(max_length=256)] = ()
+
+
+class Canary(Part):
+    """The speed of the machine itself, before and after: 25th percentile of the canary's runs."""
+
+    before_p25_ns: Nanoseconds
+    after_p25_ns: Nanoseconds
+    drift: Ratio
+    repeated: bool = Field(description="the first try drifted; this is the second")
+
+
+class Parity(Part):
+    """How far the device's outputs are from the host's on the same artifact and input."""
+
+    ok: bool
+    rule: Word = Field(description="the measure and its limit")
+    worst: float | None = Field(description="the measure on the worst output; null where shapes differ")
+    limit: float
+
+
+class Quiet(Part):
+    """Whether the machine's own conversions were held still from canary to canary."""
+
+    mode: QuietMode
+    quiet: bool
+    waited_ns: Nanoseconds
+
+
+class MeasurementReport(Part):
+    """The result for one backend: timings, memory, device state, verdict."""
+
+    schema_version: Literal[1] = 1
+    backend: Backend
+    precision: Precision
+    verdict: Verdict
+    reasons: Annotated[tuple[Reason, ...], Field(max_length=16)] = ()
+    started_at: AwareDatetime
+    runtime: Word
+    runtime_version: Word
+    threads: Count
+    cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = ()
+    stage: Stage
+    error: Text | None = None
+    init_ns: Nanoseconds | None = None
+    load_ns: Nanoseconds | None = None
+    prepare_ns: Nanoseconds | None = None
+    first_inference_ns: Nanoseconds | None = None
+    warmup_runs: Count = 0
+    warmup_ns: Nanoseconds = 0
+    runs: Count = Field(0, description="timed runs, kept or not")
+    run_ns: Nanoseconds = 0
+    latency: Latency | None = Field(None, description="null with parity off or an error")
+    samples_ns: Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_SAMPLES)] = ()
+    samples_kept: Literal["all", "uniform"] = Field(
+        "all", description="uniform: a seeded uniform choice, in order of time; statistics used all"
+    )
+    samples_seed: Count = 0
+    peak_rss_kb: Kilobytes | None = Field(None, description="host memory only; GPU memory is not in it")
+    baseline_rss_kb: Kilobytes | None = None
+    pss_before_kb: Kilobytes | None = None
+    pss_after_kb: Kilobytes | None = None
+    delegation: Delegation | None = None
+    nnapi_errno: int | None = None
+    precision_loss: bool | None = None
+    in_front: bool | None = None
+    canary: Canary | None = None
+    parity: Parity | None = Field(None, description="null where no expected outputs were at hand")
+    quiet: Quiet | None = None
+    before: DeviceState | None = None
+    after: DeviceState | None = None
+    bounds: Annotated[dict[Word, Scalar], Field(max_length=64)] = Field(
+        default={}, description="the measurement settings in force"
+    )
+
+
+class Cpu(Part):
+    """The processor."""
+
+    architecture: Word
+    cores: Count = Field(description="logical processors that are online")
+    vendor: Word | None
+    features: Annotated[tuple[Word, ...], Field(max_length=1024)]
+    model: Word | None = None
+
+
+class DeviceContext(Part):
+    """What stays the same from boot to boot; null where the device does not tell."""
+
+    name: Word
+    kind: DeviceKind
+    pool: Word
+    device_type: Word
+    os_version: Word
+    kernel: Word | None = None
+    cpu: Cpu
+    total_ram_kb: Kilobytes
+    boot_id: Word | None = None
+    machine: Word | None = Field(None, description="vendor and product of the machine or phone")
+    environment: Annotated[tuple[Word, ...], Field(max_length=8)] = Field(
+        (), description="host only: containers and hypervisors it runs in, as far as they can be seen"
+    )
+    soc: Word | None = None
+    abi: Word | None = None
+    api_level: Count | None = None
+    build_fingerprint: Word | None = None
+    quiet_mode: QuietMode
+    measuring_cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = ()
+
+
+class AnalyticsMemory(Part):
+    """The device's memory before the first measurement, kB."""
+
+    total_ram: Kilobytes
+    free_ram: Kilobytes | None
+    available_ram: Kilobytes | None
+    cached: Kilobytes | None
+
+
+class DeviceAnalytics(Part):
+    """The device as NN Lite's enriched report shows it."""
+
+    timestamp: float = Field(description="seconds since 1970")
+    memory: AnalyticsMemory
+    cpu: Cpu
+
+
+class BenchmarkReport(Part):
+    """One artifact on one device, all backends; its first fields are NN Lite's enriched report."""
+
+    schema_version: Literal[1] = 1
+    model_name: Word
+    device_type: Word
+    os_version: Word
+    valid: bool = Field(description="the measurement that gives `duration` has the verdict `valid`")
+    emulator: bool
+    duration: Nanoseconds | None = Field(
+        description="mean latency of the first of cpu, gpu, npu that has a published one; null: none has"
+    )
+    unit: Literal["ns"] = "ns"
+    device_analytics: DeviceAnalytics
+    precision: Precision
+    artifact_sha256: Sha256
+    device: DeviceContext
+    measurements: Annotated[tuple[MeasurementReport, ...], Field(min_length=1, max_length=len(Backend))]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        model_name: str,
+        artifact_sha256: str,
+        device: DeviceContext,
+        measurements: tuple[MeasurementReport, ...],
+    ) -> Self:
+        """Return the report of one benchmark from what its backends measured."""
+        published = next((m for m in sorted(measurements, key=_rank) if is_published(m)), None)
+        first = min(measurements, key=lambda m: m.started_at)
+        state = first.before or DeviceState(at=first.started_at)
+        memory = AnalyticsMemory(
+            total_ram=device.total_ram_kb,
+            free_ram=state.free_ram_kb,
+            available_ram=state.available_ram_kb,
+            cached=state.cached_kb,
+        )
+        return cls(
+            model_name=model_name,
+            device_type=device.device_type,
+            os_version=device.os_version,
+            valid=published is not None and published.verdict is Verdict.VALID,
+            emulator=device.kind is DeviceKind.EMULATOR,
+            duration=published.latency.mean_ns if published and published.latency else None,
+            device_analytics=DeviceAnalytics(timestamp=_seconds(state.at), memory=memory, cpu=device.cpu),
+            precision=first.precision,
+            artifact_sha256=artifact_sha256,
+            device=device,
+            measurements=measurements,
+        )
+
+
+def is_published(measurement: MeasurementReport) -> bool:
+    """Whether the latency of `measurement` may be shown beside its verdict."""
+    return measurement.latency is not None and measurement.verdict is not Verdict.INVALID
+
+
+def _rank(measurement: MeasurementReport) -> int:
+    return list(Backend).index(measurement.backend)
+
+
+def _seconds(at: datetime) -> float:
+    return at.timestamp()
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a benchmark report; `$defs` has the other reports, `RunReport` too."""
+    _, schema = models_json_schema(
+        [(BenchmarkReport, "serialization"), (RunReport, "serialization")], title="NN Lite benchmark report"
+    )
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, **schema, "$ref": "#/$defs/BenchmarkReport"}
+
+
+def schema_text() -> str:
+    """Return the text of `report.schema.json`."""
+    return json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
+    sys.stdout.write(f"wrote {SCHEMA_FILE}\n")

@@ -1,0 +1,276 @@
+"""What every Celery worker of ours does: open its station, register its task, run, stop in order.
+
+The workers' own modules bring `perform` and the pool; everything that must be
+the same for both is here.
+"""
+
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from types import FrameType
+from typing import Any
+
+import structlog
+from celery import Celery, Task, signals
+from celery.worker import state as celery_state
+from celery.worker.request import Request
+
+from nnlite import logs
+from nnlite.db.engine import check_schema, engine_for, migrate_embedded
+from nnlite.errors import NnliteError
+from nnlite.host.fork import die_with_parent
+from nnlite.host.health_file import beat, sign_of_life
+from nnlite.local import Endpoints, servers
+from nnlite.metrics.serving import serving_worker
+from nnlite.queue import leases
+from nnlite.queue.app import LABELS, create_app, task_name
+from nnlite.queue.messages import Messenger
+from nnlite.queue.meter import Meter, meter_for
+from nnlite.queue.owner import Instance, Owner
+from nnlite.settings import Settings, load_settings
+from nnlite.vocabulary import WorkKind
+from nnlite.worker.attempt import BUSY_PAUSE_S, Outcome, Perform, Station, UnreachableError, send, work
+from nnlite.worker.watchdog import Vitals, Watchdog
+
+log = structlog.get_logger()
+
+#: Exit code of a worker that its watchdog or a deadline ended (sysexits.h: EX_SOFTWARE).
+EXIT_FAULT = 70
+
+
+def default_node(name: str) -> str:
+    """Return the Celery node name of the worker `name` on this host; names must be unique on a host."""
+    return f"{name}@{socket.gethostname()}"
+
+
+def open_station(endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals) -> Station:
+    """Return what this process works with; connections are made when first used."""
+    return Station(
+        engine=engine_for(endpoints.database_url, settings.database_timeout_s),
+        messenger=Messenger(endpoints.broker_url, settings.broker_timeout_s),
+        owner=Owner(node=node, instance=Instance.current()),
+        settings=settings,
+        stopping=lambda: vitals.stopping,
+        alive=vitals.alive,
+        meter=meter_for(settings),
+    )
+
+
+def run_process(run: Callable[[Settings, Endpoints], int]) -> int:
+    """Open the settings, the logs and the servers, and return the exit code of `run` with them.
+
+    What cannot be used is said in the log, and the exit code is 1.
+    """
+    try:
+        settings = load_settings()
+        logs.configure(settings.log_level)
+        with (
+            serving_worker(settings),
+            sign_of_life(settings.health_file),
+            servers(settings) as endpoints,
+        ):
+            migrate_embedded(settings, endpoints.database_url)
+            return run(settings, endpoints)
+    except NnliteError as error:
+        log.error(str(error))
+        return 1
+
+
+def stations(endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals) -> Callable[[], Station]:
+    """Return a function that gives every process of a worker a station of its own.
+
+    A pool process that asks for its station dies with the worker from then on,
+    and takes what it supervises along.
+    """
+    worker = os.getpid()
+
+    @cache
+    def station_of(pid: int) -> Station:
+        if pid != worker:
+            die_with_parent(worker, signal.SIGKILL)
+        return open_station(endpoints, settings, node, vitals)
+
+    return lambda: station_of(os.getpid())
+
+
+def give_back_leftovers(station: Station, kind: WorkKind) -> None:
+    """Check the schema and give back what an earlier instance of this worker left running.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached or is not migrated.
+    """
+    check_schema(station.engine)
+    messages = leases.give_back_of_node(station.engine, kind, station.owner, station.settings.limits)
+    if messages:
+        log.warning("rows of an earlier instance are given back", rows=len(messages))
+        send(station.messenger, messages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerPlan:
+    """One worker: what it consumes and how."""
+
+    kind: WorkKind
+    node: str
+    queue: str
+    #: `prefork` or `threads`.
+    pool: str
+    concurrency: int
+    deadline_s: float
+    #: Returns this process's station; called inside the pool.
+    station: Callable[[], Station]
+    perform: Perform
+    #: The device that it owns, for people who watch Flower.
+    device: str | None = None
+    #: Called in a signal handler when the worker is told to stop.
+    on_stop: Callable[[], None] = lambda: None
+    #: Called with the row when a message is done with and its end is written.
+    after: Callable[[uuid.UUID], None] = lambda _row: None
+
+
+def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
+    """Register the one task of `plan`: thin, late acknowledged, never failing for Celery."""
+
+    @app.task(  # type: ignore[untyped-decorator]
+        name=task_name(plan.kind),
+        bind=True,
+        acks_late=True,
+        max_retries=None,
+        shared=False,
+        Request=_readable_request(plan),
+    )
+    def task(self: Task, row: str, *label: str) -> str:
+        vitals.alive()
+        try:
+            with structlog.contextvars.bound_contextvars(model=label[0] if label else row):
+                outcome = work(plan.station(), plan.kind, uuid.UUID(row), plan.perform, plan.deadline_s)
+        except UnreachableError as error:
+            pause_s = min(2.0 ** min(self.request.retries, 6), 60.0)
+            raise self.retry(exc=error, countdown=pause_s) from error
+        finally:
+            vitals.alive()
+        plan.after(uuid.UUID(row))
+        if outcome is Outcome.BUSY:
+            raise self.retry(countdown=BUSY_PAUSE_S)
+        return outcome.value
+
+
+def _readable_request(plan: WorkerPlan) -> type[Request]:
+    """Return how a message of `plan` shows itself in events: by row, and by what it is about."""
+
+    class ReadableRequest(Request):  # type: ignore[misc]
+        @property
+        def argsrepr(self) -> str:
+            return repr(self._words()[:1])
+
+        @property
+        def kwargsrepr(self) -> str:
+            about = dict(zip(LABELS[plan.kind], self._words()[1:], strict=False))
+            return repr(about | ({"device": plan.device} if plan.device else {}))
+
+        def _words(self) -> list[Any]:
+            # A message need not be ours: one without arguments fails as a task, not here.
+            return self.args if isinstance(self.args, list) else []
+
+    return ReadableRequest
+
+
+def end_consumption() -> None:
+    """Let `run_worker` return in order once the running task has ended; then it may be called again."""
+    celery_state.should_stop = os.EX_OK
+
+
+def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vitals: Vitals) -> int:
+    """Consume until stopped, or until `end_consumption`, and return the exit code of the process."""
+    celery_state.should_stop = None
+    if vitals.stopping:  # told between two calls: a signal from here on sets Celery's flag again
+        return os.EX_OK
+    vitals.alive()
+    app = create_app(endpoints.broker_url, settings, [plan.queue])
+    app.conf.worker_soft_shutdown_timeout = 3.0  # a released row is written well within it
+    register_task(app, plan, vitals)
+    messenger = Messenger(endpoints.broker_url, settings.broker_timeout_s)
+    watchdog = Watchdog(
+        vitals=vitals,
+        queue_has_work=lambda: messenger.ready(plan.queue) > 0,
+        idle_limit_s=settings.queue.watchdog_idle_s,
+        stop_timeout_s=settings.queue.stop_timeout_s,
+    )
+    watchdog_pid = watchdog.start()
+    stop_timeout_s = settings.queue.stop_timeout_s
+
+    class OurWorker(app.Worker):  # type: ignore[misc, name-defined]
+        """Heeds signals in our way from the start, also while it waits for a broker that is away."""
+
+        def install_platform_tweaks(self, worker: Any) -> None:
+            super().install_platform_tweaks(worker)
+            _heed_signals(plan, vitals, stop_timeout_s)
+
+    def live(**_: Any) -> None:
+        # From Celery's own loop: what stalls it ends the signs as well.
+        beat(settings.health_file)
+
+    meter = meter_for(settings)
+    ready = _when_ready(plan, vitals, meter)
+    signals.worker_ready.connect(ready, weak=False)
+    signals.heartbeat_sent.connect(live, weak=False)
+    try:
+        worker = OurWorker(
+            hostname=plan.node,
+            pool_cls=plan.pool,
+            concurrency=plan.concurrency,
+            queues=[plan.queue],
+            optimization="fair",
+            task_events=True,
+            without_gossip=True,
+            without_mingle=True,
+            loglevel=settings.log_level,
+            quiet=True,  # no banner: it would come again after every fault of a device
+        )
+        worker.start()
+        return int(worker.exitcode or 0)
+    finally:
+        signals.worker_ready.disconnect(ready)
+        signals.heartbeat_sent.disconnect(live)
+        meter.unready(plan.queue)
+        messenger.close()
+        app.close()
+        os.kill(watchdog_pid, signal.SIGKILL)
+        os.waitpid(watchdog_pid, 0)
+
+
+def _heed_signals(plan: WorkerPlan, vitals: Vitals, stop_timeout_s: float) -> None:
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, celery_handler in handlers.items():
+        signal.signal(number, _stop_then(celery_handler, plan, vitals, stop_timeout_s))
+
+
+def _when_ready(plan: WorkerPlan, vitals: Vitals, meter: Meter) -> Callable[..., None]:
+    def ready(**_: Any) -> None:
+        vitals.ready()
+        meter.ready(plan.kind, plan.queue)
+        log.info("ready", node=plan.node, queue=plan.queue, concurrency=plan.concurrency)
+
+    return ready
+
+
+def _stop_then(
+    celery_handler: Any, plan: WorkerPlan, vitals: Vitals, stop_timeout_s: float
+) -> Callable[[int, FrameType | None], None]:
+    """Tell the work to stop before Celery begins to wait for it; a second signal exits at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if vitals.stopping:
+            os._exit(EXIT_FAULT)
+        vitals.stop()
+        plan.on_stop()
+        signal.alarm(max(1, round(stop_timeout_s)))
+        if callable(celery_handler):
+            celery_handler(number, frame)
+
+    return handle

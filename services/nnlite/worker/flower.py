@@ -1,0 +1,104 @@
+"""Flower on our broker, for people with the password, to look and not to touch.
+
+Flower runs in this process, so that neither password passes through arguments,
+an environment or a file of options. Its buttons that act on workers and tasks
+are off: rows are the work, and `nnlite` acts on them.
+"""
+
+import logging
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import structlog
+from flower.app import Flower
+from flower.command import extract_settings
+from flower.options import default_options
+from flower.urls import settings as site
+from tornado.ioloop import IOLoop, PeriodicCallback
+
+from nnlite.errors import NnliteError
+from nnlite.host.health_file import BEAT_S, beat
+from nnlite.queue.app import create_app
+from nnlite.settings import Settings
+from nnlite.settings.passwords import password_in
+
+log = structlog.get_logger()
+
+#: Columns of the list of tasks: who does what to which model, and how it ended.
+_COLUMNS: Final = "name,kwargs,state,result,received,started,runtime,worker"
+_SAVE_EVERY_MS: Final = 60_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dashboard:
+    """Where Flower answers and to whom."""
+
+    address: str
+    #: 0: any that is free.
+    port: int
+    user: str
+    password_file: Path
+    #: What Flower keeps across restarts; None: nothing.
+    state_file: Path | None = None
+
+    def serve(self, broker_url: str, settings: Settings) -> None:
+        """Answer until SIGTERM or SIGINT.
+
+        Raises:
+            NnliteError: the password, the state file or the address cannot be used.
+        """
+        options = default_options
+        options.address, options.port = self.address, self.port
+        options.basic_auth = [f"{self.user}:{self._password()}"]
+        options.tasks_columns = _COLUMNS
+        options.read_only = True
+        if self.state_file is not None:
+            _check_writable(self.state_file)
+            options.persistent, options.db = True, str(self.state_file)
+            options.state_save_interval = _SAVE_EVERY_MS
+        extract_settings()
+        # Its line for every request; those that are refused or fail are warnings.
+        logging.getLogger("tornado.access").setLevel(logging.WARNING)
+        flower = Flower(capp=create_app(broker_url, settings), options=options, **site)
+        try:
+            port = flower.start_http_server()
+        except OSError as error:
+            raise NnliteError(
+                f"{self.address}:{self.port}: {error.strerror}; choose --address and --port"
+            ) from error
+        _stop_on_signals(flower)
+        # Tied to Flower's own loop: what stalls that ends the signs of life as well.
+        PeriodicCallback(lambda: beat(settings.health_file), BEAT_S * 1000).start()
+        log.info("ready", url=f"http://{self.address}:{port}", user=self.user)
+        flower.start()
+
+    def _password(self) -> str:
+        try:
+            password = password_in(self.password_file, f"--password-file {self.password_file}")
+        except ValueError as error:
+            raise NnliteError(str(error)) from error
+        if not password.isascii():
+            raise NnliteError(
+                f"--password-file {self.password_file}: Flower compares ASCII only; choose another"
+            )
+        return password
+
+
+def _check_writable(file: Path) -> None:
+    """Flower itself would go on without its state, and say so at its end."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.with_name(f"{file.name}.tmp").touch()
+    except OSError as error:
+        raise NnliteError(f"--state {file}: {error.strerror}; name a file that can be written") from error
+
+
+def _stop_on_signals(flower: Flower) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        IOLoop.current().add_callback_from_signal(flower.stop)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)

@@ -1,0 +1,111 @@
+"""Ends a worker that is alive but takes no work although its queue has some.
+
+Celery's reconnection to Redis can stall with the process alive. A worker's own
+threads and event loop may be what stalled, and a process that forks must have
+no threads; so the watchdog is a small process beside the worker, which reads a
+page of memory that they share.
+"""
+
+import mmap
+import os
+import signal
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from nnlite.host.fork import die_with_parent, reset_signals
+from nnlite.queue.messages import BrokerUnreachableError
+
+log = structlog.get_logger()
+
+_CHECK_S = 5.0
+# Of the shared page: byte 0 stopping, byte 1 ready, bytes 8-15 the time of the last sign of work.
+
+
+class Vitals:
+    """What a worker and everything it forks say about themselves, in shared memory."""
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, mmap.PAGESIZE)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker was told to stop; every wait in it watches this."""
+        return self._page[0] != 0
+
+    def stop(self) -> None:
+        """Tell everything that shares this page that the worker stops; safe in a signal handler."""
+        self._page[0] = 1
+
+    def ready(self) -> None:
+        """The worker consumes."""
+        self._page[1] = 1
+        self.alive()
+
+    def alive(self) -> None:
+        """A sign of work: a task begins, goes on or ends."""
+        struct.pack_into("=d", self._page, 8, time.monotonic())
+
+    def idle_s(self) -> float:
+        """Seconds since the last sign of work; 0 before the worker is ready and once it stops."""
+        if not self._page[1] or self.stopping:
+            return 0.0
+        last_s: float = struct.unpack_from("=d", self._page, 8)[0]
+        return time.monotonic() - last_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watchdog:
+    """Watches one worker process.
+
+    Args:
+        vitals: of the worker.
+        queue_has_work: whether messages wait in the worker's queue; raises BrokerUnreachableError.
+        idle_limit_s: how long it may be idle while there is work.
+        stop_timeout_s: how long an orderly stop may take.
+    """
+
+    vitals: Vitals
+    queue_has_work: Callable[[], bool]
+    idle_limit_s: float
+    stop_timeout_s: float
+
+    def start(self) -> int:
+        """Fork the watching process, which dies with its parent, and return its PID."""
+        worker = os.getpid()
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            reset_signals()
+            die_with_parent(worker, signal.SIGKILL)
+            self._watch(worker)
+        finally:
+            os._exit(1)
+
+    def stalled(self, waiting_since_s: float | None, now_s: float) -> bool:
+        """Whether the worker was idle with work waiting for longer than the limit."""
+        return (
+            waiting_since_s is not None
+            and now_s - waiting_since_s > self.idle_limit_s
+            and self.vitals.idle_s() > self.idle_limit_s
+        )
+
+    def _watch(self, worker: int) -> None:
+        waiting_since_s: float | None = None
+        while True:
+            time.sleep(_CHECK_S)
+            try:
+                waiting = self.queue_has_work()
+            except BrokerUnreachableError:
+                waiting = False
+            now_s = time.monotonic()
+            waiting_since_s = (waiting_since_s or now_s) if waiting else None
+            if self.stalled(waiting_since_s, now_s):
+                log.error("idle while the queue has work: ending the worker", idle_s=self.vitals.idle_s())
+                os.kill(worker, signal.SIGTERM)
+                time.sleep(self.stop_timeout_s)
+                os.kill(worker, signal.SIGKILL)

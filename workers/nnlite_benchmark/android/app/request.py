@@ -1,0 +1,71 @@
+"""How the host asks the app for one run: the arguments of `am instrument`, quoted for the device's shell."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from nnlite.vocabulary import Backend
+from nnlite_benchmark.protocol.runs import Bounds
+
+INSTRUMENTATION: Final = "org.nnlite.benchmark/.BenchmarkInstrumentation"
+
+
+class Transfer(StrEnum):
+    """How outputs and samples come back."""
+
+    AUTO = "auto"  # as files, as pieces where they cannot be written
+    STATUS = "status"  # always as pieces
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What the app is asked to measure."""
+
+    #: Hexadecimal; names the outputs' folder.
+    run: str
+    #: Full path on the device.
+    model: str
+    #: Full paths on the device, in the artifact's order.
+    inputs: tuple[str, ...]
+    backend: Backend
+    threads: int
+    #: Let the GPU compute in fp16.
+    precision_loss: bool
+    transfer: Transfer = Transfer.AUTO
+    bounds: Bounds
+    #: Fewer timed runs have no p95 and p99.
+    min_normal_runs: int
+
+
+def command_line(request: RunRequest) -> str:
+    """Return the shell command line on the device that does one run.
+
+    Raises:
+        ValueError: a run that is not hexadecimal, or a comma in an input's path.
+    """
+    if not re.fullmatch(r"[0-9a-f]{1,64}", request.run):
+        raise ValueError(f"run {request.run!r} is not hexadecimal")
+    if bad := next((path for path in request.inputs if "," in path), None):
+        raise ValueError(f"input {bad!r} has a comma, which separates inputs; push it under another name")
+    bounds = {name: _number(value) for name, value in vars(request.bounds).items()}
+    arguments = {
+        "run": request.run,
+        "model": request.model,
+        "inputs": ",".join(request.inputs),
+        "backend": request.backend.value,
+        "threads": str(request.threads),
+        "precision_loss": "true" if request.precision_loss else "false",
+        "transfer": request.transfer.value,
+        **bounds,
+        "min_normal_runs": str(request.min_normal_runs),
+    }
+    words = ["am", "instrument", "-w", "-r", "--user", "0"]
+    for key, value in arguments.items():
+        words += ["-e", key, value]
+    return shlex.join([*words, INSTRUMENTATION])
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))

@@ -1,0 +1,155 @@
+"""Android virtual devices on disk: found or made, and freed of what a dead emulator left.
+
+An AVD is a folder with a `config.ini` and an `.ini` beside it that points
+there; both are written here, so that no Java is needed to make one. Format:
+https://developer.android.com/studio/run/managing-avds and the emulator's
+`hardware-properties.ini`.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nnlite.settings import SettingsError
+from nnlite.settings.groups import EmulatorSettings
+
+#: The emulator's own rule for names.
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+#: Left by an emulator that was killed; the next one refuses to start beside them.
+_LOCKS: Final = ("*.lock", "*/*.lock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What of a phone matters to an emulator without a window."""
+
+    device_name: str
+    width: int
+    height: int
+    density: int
+
+
+#: Screens as `avdmanager list device` has them.
+PROFILES: Final = {
+    "pixel_2": Profile(device_name="pixel_2", width=1080, height=1920, density=420),
+    "pixel_4": Profile(device_name="pixel_4", width=1080, height=2280, density=440),
+    "pixel_6": Profile(device_name="pixel_6", width=1080, height=2400, density=420),
+    "pixel_8": Profile(device_name="pixel_8", width=1080, height=2400, density=420),
+}
+
+_ARCHITECTURES: Final = {"x86_64": "x86_64", "arm64-v8a": "arm64"}
+
+
+def sdk_folder(settings: EmulatorSettings) -> Path:
+    """Return the SDK, with an emulator and the system image of the settings in it.
+
+    Raises:
+        SettingsError: there is none, or something is missing in it; says what to install.
+    """
+    named = settings.sdk or os.environ.get("ANDROID_HOME") or os.environ.get("ANDROID_SDK_ROOT")
+    if not named:
+        raise SettingsError("no Android SDK: set NNLITE_EMULATOR__SDK or ANDROID_HOME to its folder")
+    sdk = Path(named).expanduser().absolute()
+    if not os.access(emulator_program(sdk), os.X_OK):
+        raise SettingsError(f"no emulator in the Android SDK {sdk}; install it: sdkmanager emulator")
+    if not (sdk / image_folder(settings)).is_dir():
+        package = image_folder(settings).replace("/", ";")
+        raise SettingsError(f"no system image in {sdk}; install it: sdkmanager '{package}'")
+    return sdk
+
+
+def emulator_program(sdk: Path) -> Path:
+    """Return where an SDK has its emulator."""
+    return sdk / "emulator" / "emulator"
+
+
+def image_folder(settings: EmulatorSettings) -> str:
+    """Return the folder of the system image, relative to the SDK."""
+    return f"system-images/android-{settings.api_level}/{settings.image}/{settings.abi}"
+
+
+def find_or_make(name: str, avd_home: Path, settings: EmulatorSettings) -> Path:
+    """Return the folder of the AVD `name`; one that is there is taken as it is.
+
+    Raises:
+        SettingsError: a name that the emulator does not take, or an unknown profile or ABI.
+    """
+    if not _NAME.fullmatch(name):
+        raise SettingsError(f"avd:{name}: an AVD's name has letters, digits, '.', '_' and '-' only")
+    pointer = avd_home / f"{name}.ini"
+    if pointer.exists():
+        return _pointed(pointer, avd_home / f"{name}.avd")
+    profile = PROFILES.get(settings.profile)
+    if profile is None:
+        known = ", ".join(PROFILES)
+        raise SettingsError(f"NNLITE_EMULATOR__PROFILE={settings.profile}: known profiles are {known}")
+    if settings.abi not in _ARCHITECTURES:
+        raise SettingsError(f"NNLITE_EMULATOR__ABI={settings.abi}: use {' or '.join(_ARCHITECTURES)}")
+    folder = avd_home / f"{name}.avd"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_ini(folder / "config.ini", _config(name, profile, settings))
+    target = {"avd.ini.encoding": "UTF-8", "path": str(folder), "target": f"android-{settings.api_level}"}
+    _write_ini(pointer, target)
+    return folder
+
+
+def remove_stale_locks(folder: Path) -> list[str]:
+    """Remove the lock files in an AVD's folder, whose emulator must be gone; return their names."""
+    stale = sorted(lock for pattern in _LOCKS for lock in folder.glob(pattern))
+    for lock in stale:
+        if lock.is_dir():  # on some systems the emulator's lock is a folder with its PID in it
+            for part in lock.iterdir():
+                part.unlink(missing_ok=True)
+            lock.rmdir()
+        else:
+            lock.unlink(missing_ok=True)
+    return [lock.name for lock in stale]
+
+
+def _config(name: str, profile: Profile, settings: EmulatorSettings) -> dict[str, str]:
+    return {
+        "AvdId": name,
+        "PlayStore.enabled": "false",
+        "abi.type": settings.abi,
+        "avd.ini.displayname": name,
+        "avd.ini.encoding": "UTF-8",
+        "disk.dataPartition.size": f"{settings.data_partition_mb}M",
+        "fastboot.forceColdBoot": "no" if settings.snapshot_boot else "yes",
+        "hw.accelerometer": "no",
+        "hw.audioInput": "no",
+        "hw.audioOutput": "no",
+        "hw.battery": "yes",
+        "hw.camera.back": "none",
+        "hw.camera.front": "none",
+        "hw.cpu.arch": _ARCHITECTURES[settings.abi],
+        "hw.cpu.ncore": str(settings.cores),
+        "hw.device.manufacturer": "Google",
+        "hw.device.name": profile.device_name,
+        "hw.gps": "no",
+        "hw.gpu.enabled": "yes",
+        "hw.gpu.mode": settings.gpu,
+        "hw.keyboard": "yes",
+        "hw.lcd.density": str(profile.density),
+        "hw.lcd.height": str(profile.height),
+        "hw.lcd.width": str(profile.width),
+        "hw.ramSize": str(settings.memory_mb),
+        "hw.sdCard": "no",
+        "image.sysdir.1": f"{image_folder(settings)}/",
+        "tag.id": settings.image,
+        "vm.heapSize": "384",
+    }
+
+
+def _pointed(pointer: Path, default: Path) -> Path:
+    """Return the folder that an AVD's `.ini` points to."""
+    for line in pointer.read_text(encoding="utf-8", errors="replace").splitlines():
+        key, _, value = line.partition("=")
+        if key.strip() == "path" and Path(value.strip()).is_dir():
+            return Path(value.strip())
+    return default
+
+
+def _write_ini(file: Path, values: dict[str, str]) -> None:
+    file.write_text("".join(f"{key}={value}\n" for key, value in values.items()), encoding="utf-8")

@@ -1,0 +1,207 @@
+"""What an Android device says about itself: once per boot what it is, before and after a run how it is.
+
+One round trip each. What a device does not tell, or tells in a way that makes
+no sense, is None, never a guess; only where the report demands a value does
+`unknown`, or 0, say so. Times are the host's: a device's clock jumps.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from nnlite.reports.schema import DeviceContext, DeviceState
+from nnlite.vocabulary import DeviceKind, QuietMode
+from nnlite_benchmark.android.properties.cpuinfo import UNKNOWN, cpu
+from nnlite_benchmark.android.properties.parsers import MAX_CORES, Ask, asked, one_line, word
+from nnlite_benchmark.android.properties.thermal import (
+    MAX_TEMPERATURES,
+    battery,
+    hal_temperatures,
+    thermal_status,
+    zone_temperatures,
+)
+
+__all__ = ["Ask", "android_context", "android_state"]
+
+CPUS: Final = "/sys/devices/system/cpu"
+ZONES: Final = "/sys/class/thermal/thermal_zone*"
+
+#: One process reads all the small files of a kind and prints lines with their paths.
+_READ_EACH: Final = "grep -s ."
+CONTEXT_COMMANDS: Final = {
+    "properties": "getprop",
+    "cpuinfo": "cat /proc/cpuinfo",
+    "meminfo": "cat /proc/meminfo",
+    "boot_id": "cat /proc/sys/kernel/random/boot_id",
+    "online": f"cat {CPUS}/online",
+    "kernel": "uname -s -r",
+    "machine": "uname -m",
+}
+STATE_COMMANDS: Final = {
+    "meminfo": "cat /proc/meminfo",
+    "loadavg": "cat /proc/loadavg",
+    "frequencies": f"{_READ_EACH} {CPUS}/cpu[0-9]*/cpufreq/scaling_cur_freq /dev/null",
+    "governors": f"{_READ_EACH} {CPUS}/cpu[0-9]*/cpufreq/scaling_governor /dev/null",
+    "zones": f"{_READ_EACH} {ZONES}/type {ZONES}/temp /dev/null",
+    "battery": "dumpsys battery",
+    "thermal": "dumpsys thermalservice",
+}
+
+#: Above what any core can do, kHz.
+MAX_FREQUENCY_KHZ: Final = 20_000_000
+#: From API 29 on a product has properties of each partition, and the plain ones are derived from them.
+#: What makes `android.os.Build.IS_EMULATOR` true (core/java/android/os/Build.java in AOSP), newest first.
+_QEMU: Final = ("ro.boot.qemu", "ro.kernel.qemu")
+_MODEL: Final = ("ro.product.model", "ro.product.vendor.model", "ro.product.system.model")
+_MAKER: Final = (
+    "ro.product.manufacturer",
+    "ro.product.vendor.manufacturer",
+    "ro.product.system.manufacturer",
+)
+_PROPERTY: Final = re.compile(r"^\[([^\]]+)\]: \[(.*)\]\s*$", re.MULTILINE)
+_MEMORY: Final = re.compile(r"^(\w+):\s+(\d{1,12}) kB\s*$", re.MULTILINE | re.ASCII)
+_CPU_FILE: Final = re.compile(r"\S*/cpu(\d{1,4})/cpufreq/\w+:(\S{1,100})\s*", re.ASCII)
+_LOAD: Final = re.compile(r"(\d{1,6}\.\d{1,6}) \d+\.\d+ \d+\.\d+ ", re.ASCII)
+_BOOT_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def android_context(
+    ask: Ask,
+    *,
+    name: str,
+    kind: DeviceKind,
+    pool: str,
+    quiet_mode: QuietMode,
+    measuring_cores: tuple[int, ...] = (),
+) -> DeviceContext:
+    """Return what stays the same until the device is started anew.
+
+    Args:
+        kind: what it is, as far as the way of attaching tells; one that says it is an emulator is one.
+        measuring_cores: the host's cores that an emulator runs on; empty: a phone, or any core.
+
+    Raises:
+        Failure: only what `ask` raises.
+    """
+    answers = asked(ask, CONTEXT_COMMANDS)
+    properties = dict(_PROPERTY.findall(answers["properties"]))
+    abi = _first(properties, "ro.product.cpu.abi")
+    boot_id = one_line(answers["boot_id"])
+    api_level = _first(properties, "ro.build.version.sdk") or ""
+    return DeviceContext(
+        name=name,
+        kind=DeviceKind.EMULATOR if _first(properties, *_QEMU) == "1" else kind,
+        pool=pool,
+        device_type=_first(properties, *_MODEL) or UNKNOWN,
+        os_version=_os_version(properties),
+        kernel=_kernel(answers["kernel"]),
+        cpu=cpu(
+            answers["cpuinfo"],
+            online=one_line(answers["online"]),
+            machine=one_line(answers["machine"]),
+            abi=abi,
+        ),
+        total_ram_kb=_memory_kb(answers["meminfo"]).get("MemTotal", 0),
+        boot_id=boot_id if boot_id and _BOOT_ID.fullmatch(boot_id) else None,
+        machine=_machine(properties),
+        soc=_first(properties, "ro.soc.model", "ro.board.platform", "ro.hardware"),
+        abi=abi,
+        api_level=int(api_level) if re.fullmatch(r"[0-9]{1,4}", api_level) else None,
+        build_fingerprint=_first(properties, "ro.build.fingerprint", "ro.system.build.fingerprint"),
+        quiet_mode=quiet_mode,
+        measuring_cores=measuring_cores,
+    )
+
+
+def android_state(ask: Ask) -> DeviceState:
+    """Return memory, load, frequencies, heat and battery now.
+
+    Raises:
+        Failure: only what `ask` raises.
+    """
+    at = datetime.now(UTC)
+    answers = asked(ask, STATE_COMMANDS)
+    memory = _memory_kb(answers["meminfo"])
+    charge = battery(answers["battery"])
+    frequencies = _frequencies_khz(answers["frequencies"])
+    known = [frequency for frequency in frequencies if frequency is not None]
+    temperatures = {} if charge.temperature_c is None else {"battery": charge.temperature_c}
+    temperatures |= hal_temperatures(answers["thermal"]) | zone_temperatures(answers["zones"])
+    return DeviceState(
+        at=at,
+        free_ram_kb=memory.get("MemFree"),
+        available_ram_kb=memory.get("MemAvailable"),
+        cached_kb=memory.get("Cached"),
+        load_1m=_load(answers["loadavg"]),
+        governor=_governor(answers["governors"]),
+        frequency_khz=sum(known) // len(known) if known else None,
+        frequencies_khz=frequencies,
+        temperatures_c=dict(list(temperatures.items())[:MAX_TEMPERATURES]),
+        battery_percent=charge.percent,
+        charging=charge.charging,
+        thermal_status=thermal_status(answers["thermal"]),
+    )
+
+
+def _first(properties: dict[str, str], *names: str) -> str | None:
+    """Return the first of the properties that says something; Android's own word for nothing is `unknown`."""
+    values = (word(properties.get(name)) for name in names)
+    return next((value for value in values if value and value != UNKNOWN), None)
+
+
+def _os_version(properties: dict[str, str]) -> str:
+    """Return release and build as the reference's results have them, such as `10 | HUAWEISTK-L21`.
+
+    https://github.com/ABrain-One/nn-lite/blob/main/ab/lite/torch2tflite.py; one such file is nn-dataset's
+    ab/nn/stat/run/tflite/fp32/img-classification_cifar-10_acc_AirNet/android_STK-L21.json.
+    """
+    release = _first(properties, "ro.build.version.release", "ro.system.build.version.release")
+    parts = (release, _first(properties, "ro.build.id", "ro.system.build.id"))
+    return word(" | ".join(part for part in parts if part)) or UNKNOWN
+
+
+def _machine(properties: dict[str, str]) -> str | None:
+    parts = (_first(properties, *_MAKER), _first(properties, *_MODEL))
+    return word(" ".join(part for part in parts if part))
+
+
+def _kernel(answer: str) -> str | None:
+    line = one_line(answer)
+    return line if line and line.startswith("Linux ") else None
+
+
+def _memory_kb(text: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, number in _MEMORY.findall(text):
+        found.setdefault(name, int(number))
+    return found
+
+
+def _load(text: str) -> float | None:
+    match = _LOAD.match(text)
+    return float(match[1]) if match else None
+
+
+def _of_cores(text: str) -> dict[int, str]:
+    """Return the values of lines `PATH/cpuN/cpufreq/FILE:VALUE`, as grep prints them."""
+    found: dict[int, str] = {}
+    for line in text.splitlines():
+        if (match := _CPU_FILE.fullmatch(line)) and int(match[1]) < MAX_CORES:
+            found.setdefault(int(match[1]), match[2])
+    return found
+
+
+def _frequencies_khz(text: str) -> tuple[int | None, ...]:
+    """Return each core's frequency up to the last core that tells; a core that is offline has no file."""
+    found = {core: int(value) for core, value in _of_cores(text).items() if re.fullmatch("[0-9]{1,8}", value)}
+    sound = {core: khz for core, khz in found.items() if 0 < khz <= MAX_FREQUENCY_KHZ}
+    return tuple(sound.get(core) for core in range(max(sound, default=-1) + 1))
+
+
+def _governor(text: str) -> str | None:
+    return word(",".join(_names(_of_cores(text).values())))
+
+
+def _names(values: Iterable[str]) -> list[str]:
+    return sorted({value for value in values if re.fullmatch(r"[\w-]{1,40}", value, re.ASCII)})

@@ -1,0 +1,158 @@
+"""What `/proc/cpuinfo` and the kernel say about an Android device's processor, x86 and ARM.
+
+ARM kernels print numbers where x86 prints names: the implementer and the part
+of each core. They are named where the number is known and stay numbers where
+it is not. Names as in util-linux's `lscpu`:
+https://github.com/util-linux/util-linux/blob/master/sys-utils/lscpu-arm.c
+"""
+
+import re
+from collections import Counter
+from typing import Final
+
+from nnlite.reports.schema import Cpu
+from nnlite_benchmark.android.properties.parsers import MAX_CORES, numbers_of_cpu_list, word
+
+MAX_FEATURES: Final = 1024
+UNKNOWN: Final = "unknown"
+
+#: What `uname -m` says on a kernel of an ABI.
+ARCHITECTURES: Final = {"arm64-v8a": "aarch64", "armeabi-v7a": "armv7l", "x86_64": "x86_64", "x86": "i686"}
+
+IMPLEMENTERS: Final = {
+    0x41: "ARM",
+    0x42: "Broadcom",
+    0x43: "Cavium",
+    0x48: "HiSilicon",
+    0x4E: "NVIDIA",
+    0x50: "APM",
+    0x51: "Qualcomm",
+    0x53: "Samsung",
+    0x56: "Marvell",
+    0x61: "Apple",
+    0x69: "Intel",
+    0x6D: "Microsoft",
+    0xC0: "Ampere",
+}
+_ARM: Final = 0x41
+_QUALCOMM: Final = 0x51
+PARTS: Final = {
+    (_ARM, 0xC07): "Cortex-A7",
+    (_ARM, 0xC09): "Cortex-A9",
+    (_ARM, 0xC0F): "Cortex-A15",
+    (_ARM, 0xD02): "Cortex-A34",
+    (_ARM, 0xD03): "Cortex-A53",
+    (_ARM, 0xD04): "Cortex-A35",
+    (_ARM, 0xD05): "Cortex-A55",
+    (_ARM, 0xD06): "Cortex-A65",
+    (_ARM, 0xD07): "Cortex-A57",
+    (_ARM, 0xD08): "Cortex-A72",
+    (_ARM, 0xD09): "Cortex-A73",
+    (_ARM, 0xD0A): "Cortex-A75",
+    (_ARM, 0xD0B): "Cortex-A76",
+    (_ARM, 0xD0C): "Neoverse-N1",
+    (_ARM, 0xD0D): "Cortex-A77",
+    (_ARM, 0xD40): "Neoverse-V1",
+    (_ARM, 0xD41): "Cortex-A78",
+    (_ARM, 0xD44): "Cortex-X1",
+    (_ARM, 0xD46): "Cortex-A510",
+    (_ARM, 0xD47): "Cortex-A710",
+    (_ARM, 0xD48): "Cortex-X2",
+    (_ARM, 0xD49): "Neoverse-N2",
+    (_ARM, 0xD4B): "Cortex-A78C",
+    (_ARM, 0xD4C): "Cortex-X1C",
+    (_ARM, 0xD4D): "Cortex-A715",
+    (_ARM, 0xD4E): "Cortex-X3",
+    (_ARM, 0xD4F): "Neoverse-V2",
+    (_ARM, 0xD80): "Cortex-A520",
+    (_ARM, 0xD81): "Cortex-A720",
+    (_ARM, 0xD82): "Cortex-X4",
+    (_ARM, 0xD85): "Cortex-X925",
+    (_ARM, 0xD87): "Cortex-A725",
+    (_QUALCOMM, 0x001): "Oryon",
+    (_QUALCOMM, 0x201): "Kryo",
+    (_QUALCOMM, 0x205): "Kryo",
+    (_QUALCOMM, 0x211): "Kryo",
+}
+
+Core = dict[str, str]
+
+
+def cpu(cpuinfo: str, *, online: str | None, machine: str | None, abi: str | None) -> Cpu:
+    """Return the processor.
+
+    Args:
+        cpuinfo: of /proc/cpuinfo.
+        online: of /sys/devices/system/cpu/online, such as `0-7`.
+        machine: what `uname -m` says.
+        abi: the device's first ABI; says the architecture where `machine` does not.
+    """
+    cores, shared = _cores(cpuinfo)
+    numbers = numbers_of_cpu_list(online)
+    # Some kernels print what all cores have in common once, at the end.
+    lists = [core.get("flags") or core.get("features") for core in (*cores, shared)]
+    features = next((found for found in lists if found), "").split()
+    return Cpu(
+        architecture=_architecture(machine, abi),
+        cores=len(cores) if numbers is None else len(numbers),
+        vendor=_vendor(cores, shared),
+        features=tuple(kept for name in features[:MAX_FEATURES] if (kept := word(name))),
+        model=_model(cores, shared),
+    )
+
+
+def _cores(cpuinfo: str) -> tuple[list[Core], Core]:
+    """Return the fields of every core, and those that belong to none; names in small letters."""
+    cores: list[Core] = []
+    shared: Core = {}
+    current = shared
+    for line in cpuinfo.splitlines():
+        name, colon, value = line.partition(":")
+        key, value = name.strip().lower(), value.strip()
+        if not line.strip():
+            # The next paragraph is a core only if it begins as one.
+            current = shared
+        elif key == "processor" and value.isascii() and value.isdigit():
+            if len(cores) >= MAX_CORES:
+                break
+            current = {}
+            cores.append(current)
+        elif colon and value:
+            current.setdefault(key, value)
+    return cores, shared
+
+
+def _architecture(machine: str | None, abi: str | None) -> str:
+    if machine and re.fullmatch(r"[A-Za-z0-9_.-]{2,20}", machine):
+        return machine
+    return ARCHITECTURES.get(abi or "", UNKNOWN)
+
+
+def _vendor(cores: list[Core], shared: Core) -> str | None:
+    found = []
+    for core in (*cores, shared):
+        number = _hex(core.get("cpu implementer"))
+        found.append(core.get("vendor_id") if number is None else IMPLEMENTERS.get(number, hex(number)))
+    return word(", ".join(dict.fromkeys(name for name in found if name)))
+
+
+def _model(cores: list[Core], shared: Core) -> str | None:
+    """Return the cores' names with their numbers, such as `4 x Cortex-A53 + 4 x Cortex-A73`."""
+    parts = Counter(name for core in cores if (name := _part(core)))
+    if parts:
+        return word(" + ".join(f"{count} x {name}" for name, count in parts.items()))
+    named = [core.get("model name") for core in (*cores, shared)]
+    return word(next((name for name in named if name), _part(shared) or shared.get("processor")))
+
+
+def _part(core: Core) -> str | None:
+    implementer, part = _hex(core.get("cpu implementer")), _hex(core.get("cpu part"))
+    if implementer is None or part is None:
+        return None
+    return PARTS.get((implementer, part), f"{IMPLEMENTERS.get(implementer, hex(implementer))} 0x{part:03x}")
+
+
+def _hex(text: str | None) -> int | None:
+    if text is None or not re.fullmatch(r"0x[0-9a-fA-F]{1,4}", text):
+        return None
+    return int(text, 16)

@@ -1,0 +1,81 @@
+"""Opens the device that `--device` names, and takes the lock that makes it this worker's alone."""
+
+import fcntl
+import os
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from nnlite.campaigns.device_argument import DeviceArgument
+from nnlite.host.cores import cores_of
+from nnlite.settings import Settings, SettingsError
+from nnlite.vocabulary import QuietMode, Stage
+from nnlite_benchmark.device import Device
+
+OnStage = Callable[[Stage], None]
+
+
+def open_device(
+    argument: DeviceArgument, settings: Settings, *, stop: threading.Event, on_stage: OnStage
+) -> Device:
+    """Return the device that is named; nothing is started yet.
+
+    Raises:
+        SettingsError: something that it needs is missing, or another worker of this host owns it.
+    """
+    if argument.on_host:
+        return _host(argument, settings, on_stage)
+    return _android(argument, settings, stop, on_stage)
+
+
+def _host(argument: DeviceArgument, settings: Settings, on_stage: OnStage) -> Device:
+    from nnlite_benchmark.host.device import HostDevice
+
+    return HostDevice(settings, pool=argument.pool, on_stage=lambda stage, _pid: on_stage(stage))
+
+
+def _android(
+    argument: DeviceArgument, settings: Settings, stop: threading.Event, on_stage: OnStage
+) -> Device:
+    from nnlite_benchmark.android.adb.transport import Attachment, Phone
+    from nnlite_benchmark.android.device import AndroidDevice
+    from nnlite_benchmark.android.emulator.emulator import Emulator
+
+    folder = _own_folder(settings.home, argument.device_name)
+    attachment: Attachment
+    if argument.scheme == "avd":
+        cores = cores_of(settings)
+        apart = cores.measuring if cores.mode is QuietMode.CORES_APART else ()
+        attachment = Emulator(argument.target, settings.emulator, settings.home, folder, apart)
+    else:
+        attachment = Phone(argument.target, usb=argument.scheme == "usb")
+    return AndroidDevice(
+        settings,
+        name=argument.device_name,
+        pool=argument.pool,
+        attachment=attachment,
+        folder=folder,
+        stop=stop,
+        on_stage=on_stage,
+    )
+
+
+def _own_folder(home: Path, name: str) -> Path:
+    """Make the folder of a device below the home and take its lock for as long as this process lives.
+
+    Raises:
+        SettingsError: another worker owns the device.
+    """
+    folder = home / "devices" / re.sub(r"[^A-Za-z0-9._@-]", "_", name)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Never closed: the lock lives as long as this process, or until it becomes a new one.
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(lock, 100, 0).decode("ascii", "replace").strip()
+        raise SettingsError(f"{name} is owned by another worker of this host (PID {owner})") from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    return folder

@@ -1,0 +1,215 @@
+"""From what a run showed to a measurement: statistics, device parity, verdict.
+
+The same for every device, so that a host's number and a phone's mean the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from nnlite.artifacts.inputs import from_raw_bytes
+from nnlite.reports.schema import (
+    MAX_SAMPLES,
+    Canary,
+    DeviceState,
+    Latency,
+    MeasurementReport,
+    Parity,
+    Quiet,
+    RunReport,
+)
+from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import Backend, Reason, Refusal
+from nnlite_benchmark.device import BenchmarkJob
+from nnlite_benchmark.protocol.parity import SHAPE_RULE, Tensor, device_parity
+from nnlite_benchmark.protocol.statistics import Samples, decode_samples, inflate_samples, summarize, thin
+from nnlite_benchmark.protocol.verdict import Evidence, judge
+
+#: Samples of one run that are read at most: a minute of inferences of 2 microseconds.
+MAX_RUN_SAMPLES = 32_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What came back from one measuring process, validated."""
+
+    report: RunReport
+    #: Every timed run, nanoseconds, in order of time.
+    samples_ns: Samples
+    #: In the order of `report.outputs`.
+    outputs: tuple[Tensor, ...]
+    started_at: datetime
+    before: DeviceState | None = None
+    after: DeviceState | None = None
+
+
+def read_run(
+    report: RunReport,
+    folder: Path,
+    *,
+    started_at: datetime,
+    before: DeviceState | None = None,
+    after: DeviceState | None = None,
+) -> Run:
+    """Read the samples and the output files of a run report.
+
+    Args:
+        report: as the measuring process wrote it, validated.
+        folder: where the output files lie; they are read into memory.
+
+    Raises:
+        ValueError: samples or outputs that do not fit the report.
+    """
+    outputs = []
+    for output in report.outputs:
+        raw = (folder / plain_name(output.file)).read_bytes()
+        outputs.append(from_raw_bytes(raw, output.shape, output.dtype))
+    return Run(
+        report=report,
+        samples_ns=_samples(report, folder),
+        outputs=tuple(outputs),
+        started_at=started_at,
+        before=before,
+        after=after,
+    )
+
+
+def plain_name(file: str) -> str:
+    """Return `file` if it names a file without a folder.
+
+    Raises:
+        ValueError: it leads elsewhere.
+    """
+    if Path(file).name != file or not file:
+        raise ValueError(f"file {file!r} is no plain name")
+    return file
+
+
+def measurement_report(
+    job: BenchmarkJob,
+    backend: Backend,
+    run: Run,
+    settings: MeasurementSettings,
+    *,
+    canary: Canary | None = None,
+    quiet: Quiet | None = None,
+) -> MeasurementReport:
+    """Return the measurement of one backend with its verdict; a refused artifact has no duration."""
+    report = run.report
+    parity = _parity(job, backend, run)
+    latency = _latency(run, settings)
+    runs = run.samples_ns.size if report.samples_complete or report.runs is None else report.runs
+    before, after = _state(run.before, report.before), _state(run.after, report.after)
+    verdict, reasons = judge(
+        Evidence(
+            runs=int(runs),
+            refused=report.error is not None,
+            parity_ok=parity.ok if parity else None,
+            artifact_parity_ok=job.artifact_parity_ok,
+            mad_ratio=latency.mad_ratio if latency else None,
+            slice_drift=latency.slice_drift if latency else None,
+            canary_drift=canary.drift if canary else None,
+            quiet=quiet.quiet if quiet else True,
+            delegated_nodes=report.delegation.delegated_nodes if report.delegation else None,
+            total_nodes=report.delegation.total_nodes if report.delegation else None,
+            not_delegated=_is_not_delegated(backend, report),
+            in_front=_is_in_front(report),
+            thermal_status=_highest(before, after),
+        ),
+        settings,
+    )
+    # A number that is not the backend's own is none: neither latency nor samples to make one from.
+    withheld = bool({Reason.PARITY, Reason.NOT_DELEGATED} & set(reasons))
+    kept = run.samples_ns[:0] if withheld else run.samples_ns
+    samples = thin(kept, min(settings.max_samples, MAX_SAMPLES), job.seed)
+    copied = {name: getattr(report, name) for name in _COPIED}
+    return MeasurementReport(
+        **copied,
+        backend=backend,
+        precision=job.precision,
+        verdict=verdict,
+        reasons=reasons,
+        started_at=run.started_at,
+        runs=int(runs),
+        latency=latency if kept.size else None,
+        samples_ns=tuple(samples.tolist()),
+        samples_kept="all" if samples.size == kept.size and report.samples_complete else "uniform",
+        samples_seed=job.seed,
+        canary=canary,
+        parity=parity,
+        quiet=quiet,
+        before=before,
+        after=after,
+        bounds=settings.model_dump(),
+    )
+
+
+#: What a measurement takes from the run report as it stands.
+_COPIED = sorted(
+    MeasurementReport.model_fields.keys()
+    & RunReport.model_fields.keys() - {"schema_version", "runs", "latency", "before", "after"}
+)
+
+
+def _samples(report: RunReport, folder: Path) -> Samples:
+    if report.samples_file is None:
+        return decode_samples(report.samples, max_samples=MAX_RUN_SAMPLES)
+    raw = (folder / plain_name(report.samples_file.file)).read_bytes()
+    return inflate_samples(raw, max_samples=MAX_RUN_SAMPLES)
+
+
+def _latency(run: Run, settings: MeasurementSettings) -> Latency | None:
+    if not run.samples_ns.size:
+        return None
+    if not run.report.samples_complete and run.report.latency is not None:
+        return run.report.latency
+    return summarize(run.samples_ns, min_runs=settings.min_runs)
+
+
+def _is_not_delegated(backend: Backend, report: RunReport) -> bool:
+    """Whether a delegate was asked for and took nothing; XNNPACK's CPU kernels may."""
+    if backend is Backend.CPU:
+        return False
+    if report.error is not None:
+        return report.refusal is Refusal.NOT_DELEGATED
+    return report.delegation is None or report.delegation.delegated_nodes == 0
+
+
+def _is_in_front(report: RunReport) -> bool | None:
+    cpusets = [state.cpuset for state in (report.before, report.after) if state and state.cpuset]
+    if report.in_front is None:
+        return None
+    return report.in_front and all("top-app" in cpuset for cpuset in cpusets)
+
+
+def _highest(*states: DeviceState | None) -> int | None:
+    known = [state.thermal_status for state in states if state and state.thermal_status is not None]
+    return max(known, default=None)
+
+
+def _state(asked: DeviceState | None, seen: DeviceState | None) -> DeviceState | None:
+    """What was asked of the device from outside, filled up with what the app saw."""
+    if asked is None or seen is None:
+        return asked or seen
+    missing = {name for name in DeviceState.model_fields if getattr(asked, name) in (None, (), {})}
+    return asked.model_copy(update={name: getattr(seen, name) for name in missing})
+
+
+def _parity(job: BenchmarkJob, backend: Backend, run: Run) -> Parity | None:
+    return None if run.report.error is not None else parity_with_host(job, backend, run.outputs)
+
+
+def parity_with_host(job: BenchmarkJob, backend: Backend, outputs: Sequence[Tensor]) -> Parity | None:
+    """Compare outputs with the host's; None: there are none to compare with."""
+    if job.expected_outputs is None:
+        return None
+    if len(job.expected_outputs) != len(outputs):
+        return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
+    expected = []
+    for path, got in zip(job.expected_outputs, outputs, strict=True):
+        try:
+            expected.append(from_raw_bytes(path.read_bytes(), got.shape, got.dtype.name))
+        except ValueError:
+            return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
+    return device_parity(expected, list(outputs), job.precision, backend, job.output_steps)

@@ -1,0 +1,98 @@
+"""Statistics of a measurement's samples: over all of them, in nanoseconds."""
+
+import base64
+import binascii
+import zlib
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnlite.reports.schema import Latency
+
+Samples = NDArray[np.int64]
+
+#: Makes the median absolute deviation of a normal distribution its standard deviation.
+MAD_SCALE: Final = 1.4826
+SLICES: Final = 10
+
+
+def summarize(samples_ns: Samples, *, min_runs: int) -> Latency:
+    """Return the statistics of at least one sample, nanoseconds rounded to integers.
+
+    With fewer than `min_runs` samples p95, p99 and the slices say nothing and are None.
+    Percentiles interpolate linearly (NumPy's default).
+    """
+    enough = samples_ns.size >= min_runs
+    p90, p95, p99 = (round(float(value)) for value in np.percentile(samples_ns, (90, 95, 99)))
+    mean = float(samples_ns.mean())
+    std = float(samples_ns.std())
+    return Latency(
+        mean_ns=round(mean),
+        median_ns=round(float(np.median(samples_ns))),
+        p90_ns=p90,
+        p95_ns=p95 if enough else None,
+        p99_ns=p99 if enough else None,
+        min_ns=int(samples_ns.min()),
+        max_ns=int(samples_ns.max()),
+        std_ns=round(std),
+        cv=std / mean if mean else 0.0,
+        mad_ratio=mad_ratio(samples_ns),
+        slice_drift=slice_drift(samples_ns) if enough and samples_ns.size >= SLICES else None,
+    )
+
+
+def mad_ratio(samples_ns: Samples) -> float:
+    """Return 1.4826 x median absolute deviation / median: a spread that single preemptions do not move."""
+    median = float(np.median(samples_ns))
+    deviation = float(np.median(np.abs(samples_ns - median)))
+    return MAD_SCALE * deviation / median if median else 0.0
+
+
+def slice_drift(samples_ns: Samples) -> float:
+    """Return how much the medians of ten equal slices of the run differ: (max - min) / median."""
+    medians = [float(np.median(part)) for part in np.array_split(samples_ns, SLICES)]
+    median = float(np.median(samples_ns))
+    return (max(medians) - min(medians)) / median if median else 0.0
+
+
+def thin(samples_ns: Samples, limit: int, seed: int) -> Samples:
+    """Return at most `limit` samples, chosen uniformly and by `seed`, in their order of time."""
+    if samples_ns.size <= limit:
+        return samples_ns
+    chosen = np.random.default_rng(seed).choice(samples_ns.size, limit, replace=False)
+    return samples_ns[np.sort(chosen)]
+
+
+def decode_samples(text: str, *, max_samples: int) -> Samples:
+    """Return the samples of a run report; see `protocol.encode_samples`.
+
+    Raises:
+        ValueError: not what `encode_samples` makes, more than `max_samples`, or a negative duration.
+    """
+    if not text:
+        return np.empty(0, np.int64)
+    try:
+        compressed = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"samples cannot be decoded: {error}") from error
+    return inflate_samples(compressed, max_samples=max_samples)
+
+
+def inflate_samples(compressed: bytes, *, max_samples: int) -> Samples:
+    """Return the samples of a samples file: zlib of little-endian int64 nanoseconds.
+
+    Raises:
+        ValueError: no such file, more than `max_samples`, or a negative duration.
+    """
+    inflate = zlib.decompressobj()
+    try:
+        raw = inflate.decompress(compressed, max_samples * 8 + 1)
+    except zlib.error as error:
+        raise ValueError(f"samples cannot be decoded: {error}") from error
+    if len(raw) > max_samples * 8 or not inflate.eof or len(raw) % 8:
+        raise ValueError(f"samples are cut off or more than {max_samples}")
+    samples = np.frombuffer(raw, "<i8").astype(np.int64)
+    if samples.size and int(samples.min()) < 0:
+        raise ValueError("a sample is negative")
+    return samples

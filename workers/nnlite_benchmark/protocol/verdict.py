@@ -1,0 +1,78 @@
+"""The verdict: how far a measurement may be trusted, and why. Values in, values out."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import Reason, Verdict
+
+#: What makes a measurement invalid or noisy; every other reason only marks it.
+INVALIDATING: Final = frozenset({Reason.RUNTIME, Reason.NOT_DELEGATED, Reason.PARITY, Reason.TOO_SLOW})
+DISTURBING: Final = frozenset(
+    {Reason.SPREAD, Reason.DRIFT, Reason.CANARY, Reason.NOT_QUIET, Reason.NOT_TOP_APP}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that a verdict rests on. None: not known, or not to be judged."""
+
+    #: Timed runs; without an error at least 1.
+    runs: int
+    #: The runtime refused the artifact.
+    refused: bool = False
+    parity_ok: bool | None = None
+    artifact_parity_ok: bool | None = True
+    mad_ratio: float | None = None
+    slice_drift: float | None = None
+    canary_drift: float | None = None
+    quiet: bool = True
+    delegated_nodes: int | None = None
+    total_nodes: int | None = None
+    #: The delegate that the backend stands for took no node.
+    not_delegated: bool = False
+    #: The app was in front and scheduled as such; None: no app.
+    in_front: bool | None = None
+    #: The highest thermal status before and after; None: the device does not tell.
+    thermal_status: int | None = None
+
+
+def judge(evidence: Evidence, settings: MeasurementSettings) -> tuple[Verdict, tuple[Reason, ...]]:
+    """Return the verdict and every reason, the weightiest first."""
+    reasons = tuple(reason for reason, holds in _reasons(evidence, settings).items() if holds)
+    if INVALIDATING & set(reasons):
+        return Verdict.INVALID, reasons
+    if Reason.THERMAL in reasons:
+        return Verdict.THROTTLED, reasons
+    if DISTURBING & set(reasons):
+        return Verdict.NOISY, reasons
+    return Verdict.VALID, reasons
+
+
+def _reasons(evidence: Evidence, settings: MeasurementSettings) -> dict[Reason, bool]:
+    measured = not evidence.refused
+    return {
+        Reason.NOT_DELEGATED: evidence.not_delegated,
+        Reason.RUNTIME: evidence.refused and not evidence.not_delegated,
+        Reason.PARITY: evidence.parity_ok is False,
+        Reason.TOO_SLOW: measured and evidence.runs < settings.few_runs,
+        Reason.THERMAL: _above(evidence.thermal_status, settings.max_thermal_status),
+        Reason.SPREAD: _above(evidence.mad_ratio, settings.max_mad_ratio),
+        Reason.DRIFT: _above(evidence.slice_drift, settings.max_slice_drift),
+        Reason.CANARY: _above(evidence.canary_drift, settings.max_canary_drift),
+        Reason.NOT_QUIET: measured and not evidence.quiet,
+        Reason.NOT_TOP_APP: measured and evidence.in_front is False,
+        Reason.FEW_RUNS: measured and settings.few_runs <= evidence.runs < settings.min_runs,
+        Reason.PARTIAL_DELEGATION: _is_partial(evidence),
+        Reason.ARTIFACT_PARITY: evidence.artifact_parity_ok is False,
+    }
+
+
+def _above(value: float | None, limit: float) -> bool:
+    return value is not None and value > limit
+
+
+def _is_partial(evidence: Evidence) -> bool:
+    if evidence.not_delegated or evidence.delegated_nodes is None or evidence.total_nodes is None:
+        return False
+    return evidence.delegated_nodes < evidence.total_nodes

@@ -1,0 +1,207 @@
+"""Watches one conversion child: time, memory, hold and end.
+
+One loop in the worker's only thread. Whatever leaves it, the child's whole
+tree is dead when it has been left.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nnlite.errors import Failure, FailureClass
+from nnlite.settings import PREFIX
+from nnlite.settings.groups import ConversionSettings
+from nnlite.vocabulary import Stage
+from nnlite_conversion.isolation import process_tree as processes
+from nnlite_conversion.isolation.child import Child
+from nnlite_conversion.messages import Inbox
+
+#: After each step of an end, how long the tree has to go before the next, harder one, seconds.
+END_STEP_S = 2.0
+
+#: A child's log is emptied when it is larger; only its tail is ever read.
+MAX_LOG_BYTES = 16 << 20
+
+
+class Fate(BaseModel):
+    """How the child itself ended; written by init, which runs none of the model's code."""
+
+    model_config = ConfigDict(frozen=True)
+
+    exit: int | None = None
+    signal: int | None = None
+    peak_rss_kb: int = 0
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """What is known of a running child, and of one that has ended."""
+
+    child: Child
+    log: Path
+    settings: ConversionSettings
+    inbox: Inbox = field(init=False)
+    timings_ns: dict[Stage, int] = field(default_factory=dict)
+    peak_rss_kb: int = 0
+    fate: Fate | None = None
+    #: Time that the child waited for quiet before it was started.
+    waited_ns: int = 0
+    started_ns: int = field(default_factory=time.monotonic_ns)
+    _stage_since_ns: int = 0
+    _held_ns: int = 0
+    _held_since_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        self.inbox = Inbox(descriptor=self.child.messages_fd)
+        self._stage_since_ns = self.started_ns
+
+    def run(self, tick: Callable[[Stage], bool], tick_s: float) -> None:
+        """Return when the child's tree has ended by itself.
+
+        Raises:
+            Failure: a limit is exceeded, or the child writes what is no message.
+            BaseException: whatever `tick` raises.
+        """
+        next_tick = time.monotonic()
+        while True:
+            wait_for = [self.child.warden_fd, *([self.child.messages_fd] if self.inbox.open else [])]
+            ready, _, _ = select.select(wait_for, [], [], max(0.0, next_tick - time.monotonic()))
+            if self.child.messages_fd in ready:
+                self._receive()
+            if self.child.warden_fd in ready:
+                return
+            if time.monotonic() >= next_tick:
+                self._check()
+                self._hold(not tick(self.inbox.stage))
+                next_tick = time.monotonic() + tick_s
+
+    def end(self) -> None:
+        """End whatever lives of the tree and collect what it left."""
+        # Stopped processes take SIGKILL, but its parents must run to see it.
+        for victims in (self._model_code, self._init):
+            if self._ended_within(0):
+                break
+            for pid in victims():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._signal_group(signal.SIGCONT)
+            self._ended_within(END_STEP_S)
+        # Before the warden is reaped: until then nobody else can get the group's number.
+        self._signal_group(signal.SIGKILL)
+        os.waitpid(self.child.group, 0)
+        self._receive()
+        self._account_stage(self.inbox.stage)
+        self._account_quiet()
+        self.fate = self._read_fate()
+        self.peak_rss_kb = max(self.peak_rss_kb, self.fate.peak_rss_kb if self.fate else 0)
+
+    def stderr_tail(self) -> str:
+        """Return the end of what the child wrote to stdout and stderr."""
+        with self.log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(0, size - self.settings.stderr_tail_bytes))
+            return log.read().decode(errors="replace").replace("\0", "")
+
+    def _receive(self) -> None:
+        stage = self.inbox.stage
+        self.inbox.receive()
+        if self.inbox.stage is not stage:
+            self._account_stage(stage)
+
+    def _account_stage(self, stage: Stage) -> None:
+        now = self._worked_ns() + self.started_ns
+        self.timings_ns[stage] = self.timings_ns.get(stage, 0) + now - self._stage_since_ns
+        self._stage_since_ns = now
+
+    def _account_quiet(self) -> None:
+        if quiet_ns := self.waited_ns + self._hold_ns():
+            self.timings_ns[Stage.QUIET] = quiet_ns
+
+    def _worked_ns(self) -> int:
+        """Wall clock since the start without the time on hold."""
+        return time.monotonic_ns() - self.started_ns - self._hold_ns()
+
+    def _hold_ns(self) -> int:
+        holding_ns = time.monotonic_ns() - self._held_since_ns if self._held_since_ns is not None else 0
+        return self._held_ns + holding_ns
+
+    def _check(self) -> None:
+        if self.inbox.garbage is not None:
+            raise self._failure("its result pipe carried what is no message", {"garbage": self.inbox.garbage})
+        settings = self.settings
+        worked_s, all_s = self._worked_ns() / 1e9, (time.monotonic_ns() - self.started_ns) / 1e9
+        if worked_s > settings.timeout_s:
+            raise self._limit("timeout_s", f"{settings.timeout_s:g} s")
+        if all_s > settings.absolute_timeout_s:
+            raise self._limit(
+                "absolute_timeout_s", f"{settings.absolute_timeout_s:g} s, time on hold included"
+            )
+        if self._memory_kb() > settings.memory_limit_mb * 1024:
+            raise self._limit("memory_limit_mb", f"{settings.memory_limit_mb} MiB of resident memory")
+        if self.log.stat().st_size > MAX_LOG_BYTES:
+            os.truncate(self.log, 0)  # it is open for appending: the child goes on at the start
+
+    def _memory_kb(self) -> int:
+        """Resident memory of the model's code and what it started.
+
+        RSS counts the pages that are shared with the worker since the fork;
+        between several processes of one conversion they would count twice, so
+        then a sum above the limit is taken again with each page counted once.
+        """
+        members = self._model_code()
+        memory_kb = sum(map(processes.rss_kb, members))
+        if len(members) > 1 and memory_kb > self.settings.memory_limit_mb * 1024:
+            memory_kb = sum(map(processes.pss_kb, members))
+        self.peak_rss_kb = max(self.peak_rss_kb, memory_kb)
+        return memory_kb
+
+    def _hold(self, hold: bool) -> None:
+        if hold == (self._held_since_ns is not None):
+            return
+        if hold:
+            self._held_since_ns = time.monotonic_ns()
+            self._signal_group(signal.SIGSTOP)
+        elif self._held_since_ns is not None:
+            self._held_ns += time.monotonic_ns() - self._held_since_ns
+            self._held_since_ns = None
+            self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        """Signal the group, and what left it without leaving the tree."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.group, number)
+        for pid in self._model_code():
+            member = processes.identity(pid)
+            if member is not None and member.group != self.child.group:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+    def _init(self) -> list[int]:
+        return processes.children_of(self.child.group)
+
+    def _model_code(self) -> list[int]:
+        return [pid for init in self._init() for pid in processes.tree_of(init)[1:]]
+
+    def _ended_within(self, seconds: float) -> bool:
+        return bool(select.select([self.child.warden_fd], [], [], seconds)[0])
+
+    def _read_fate(self) -> Fate | None:
+        os.set_blocking(self.child.fate_fd, False)
+        try:
+            return Fate.model_validate_json(os.read(self.child.fate_fd, 4096))
+        except (BlockingIOError, ValidationError):
+            return None  # init was killed with the others
+
+    def _limit(self, name: str, value: str) -> Failure:
+        variable = f"{PREFIX}CONVERSION__{name.upper()}"
+        return self._failure(f"the conversion exceeded its limit of {value} ({variable})", {"limit": name})
+
+    def _failure(self, reason: str, details: dict[str, object]) -> Failure:
+        return Failure(FailureClass.CONVERTER, self.inbox.stage, reason, details)

@@ -1,0 +1,176 @@
+"""The shape that a transform gives: found by applying it to an image of the dataset's own size and mode.
+
+`input_shape` is for the conversion child, which may execute other people's Python. Run as a program, this
+module makes the catalogue's committed table again, every transform in a forked process with a time limit.
+"""
+
+import argparse
+import multiprocessing
+import multiprocessing.connection
+import random
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import torch
+import torchvision  # preloads what the transforms import, so that forks do not
+from PIL import Image
+
+from nnlite.catalog.lemur.datasets import DATASETS, ImageDataset
+from nnlite.catalog.lemur.location import find_lemur
+from nnlite.catalog.lemur.shapes import HASH_DIGITS, OTHERS, TABLE, VARIABLE, InputShape, refusal
+from nnlite.catalog.model import text_sha256
+from nnlite.errors import Failure, FailureClass
+from nnlite.settings import load_settings
+from nnlite.vocabulary import Stage
+
+#: (width, height) of two pictures that tell whether a transform keeps the size, pixels.
+_PROBES = ((256, 256), (320, 224))
+
+
+def input_shape(transform_code: str, transform: str, dataset: str, *, variable_size: int) -> InputShape:
+    """Return what a network gets when `transform` is applied to a picture of `dataset`.
+
+    Executes `transform_code` in this process.
+
+    Args:
+        transform_code: defines `transform(norm)`, which returns a callable on PIL images.
+        transform: its name, for messages.
+        dataset: a name in `nnlite.catalog.lemur.datasets`.
+        variable_size: height and width of the picture where the dataset fixes none, pixels.
+
+    Raises:
+        Failure: class `model` at stage `load`: the dataset is unknown, the transform fails, gives no
+            (C, H, W) tensor, or a tensor of a kind that no .tflite network takes.
+    """
+    known = DATASETS.get(dataset)
+    if known is None:
+        raise _refused(f"unknown dataset {dataset}: its image size is not known")
+    try:
+        shape = apply(transform_code, transform, known, known.size or (variable_size, variable_size))
+    except Exception as error:
+        raise _refused(f"no tensor: transform {transform} on {dataset} fails: {describe(error)}") from error
+    if reason := refusal(shape):
+        raise _refused(f"{reason} (transform {transform})")
+    return shape
+
+
+def apply(code: str, name: str, dataset: ImageDataset, size: tuple[int, int]) -> InputShape:
+    """Apply a transform to a picture of `size` (width, height) and return the shape of what comes out.
+
+    Raises:
+        Exception: whatever the transform raises; TypeError when it gives no (C, H, W) tensor.
+    """
+    random.seed(0)
+    torch.manual_seed(0)
+    namespace: dict[str, Any] = {"__name__": f"transform {name}"}
+    exec(compile(code, f"{name}.py", "exec"), namespace)  # noqa: S102 (the caller is there to execute it)
+    # Values of a mean and a deviation do not change a shape, their number does.
+    norm = ((0.5,) * dataset.channels, (0.5,) * dataset.channels)
+    result = namespace["transform"](norm)(_picture(dataset.channels, size))
+    if not isinstance(result, torch.Tensor):
+        raise TypeError(f"it gives a {type(result).__name__}, not a tensor")
+    if result.ndim != 3:
+        raise TypeError(f"it gives a tensor of {result.ndim} dimensions instead of (C, H, W)")
+    channels, height, width = result.shape
+    dtype = str(result.dtype).removeprefix("torch.")
+    return InputShape(channels=channels, height=height, width=width, dtype=dtype)
+
+
+def describe(error: Exception) -> str:
+    """Return type and first line of what a transform raised."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def table_entry(code: str, name: str, dataset: ImageDataset) -> str | None:
+    """Return the table's cell for one pair, or None where only the picture at hand decides."""
+    sizes = [dataset.size] if dataset.size else list(_PROBES)
+    try:
+        shapes = [apply(code, name, dataset, size) for size in sizes]
+    except Exception as error:  # noqa: BLE001 (why it fails is what the table records)
+        return f"no tensor: the transform fails: {describe(error)}"
+    first = shapes[0]
+    if all(shape == first for shape in shapes):
+        return f"{first.dtype} {first.channels}x{first.height}x{first.width}"
+    if all((shape.width, shape.height) == size for shape, size in zip(shapes, sizes, strict=True)):
+        return f"{first.dtype} {first.channels}x{VARIABLE}x{VARIABLE}"
+    return None
+
+
+def make_table(transforms: Mapping[str, str], timeout_s: float) -> dict[str, Any]:
+    """Return the whole table: transforms that give the same shapes share a row.
+
+    Args:
+        transforms: code by name.
+        timeout_s: limit of each transform; one that exceeds it or dies is not in the table.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for name, code in sorted(transforms.items()):
+        shapes = _entries_in_fork(name, code, timeout_s)
+        if shapes is None:
+            print(f"{name}: no answer within {timeout_s:g} s; not in the table", file=sys.stderr)
+            continue
+        shapes = abbreviated(shapes)
+        row = rows.setdefault(repr(sorted(shapes.items())), {"shapes": shapes, "transforms": {}})
+        row["transforms"][name] = text_sha256(code)[:HASH_DIGITS]
+    return {"torchvision": torchvision.__version__.split("+")[0], "rows": list(rows.values())}
+
+
+def abbreviated(shapes: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Write the most frequent cell once, for every other dataset."""
+    usual, _ = Counter(shapes.values()).most_common(1)[0]
+    return {OTHERS: usual} | {dataset: entry for dataset, entry in shapes.items() if entry != usual}
+
+
+def _entries_in_fork(name: str, code: str, timeout_s: float) -> dict[str, str | None] | None:
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe(duplex=False)
+    process = fork.Process(target=_send_entries, args=(theirs, name, code), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        answer: dict[str, str | None] | None = ours.recv() if ours.poll(timeout_s) else None
+    except EOFError:  # it died
+        answer = None
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    return answer
+
+
+def _send_entries(pipe: multiprocessing.connection.Connection, name: str, code: str) -> None:
+    pipe.send({dataset: table_entry(code, name, known) for dataset, known in DATASETS.items()})
+
+
+def _picture(channels: int, size: tuple[int, int]) -> Image.Image:
+    width, height = size
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    return Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
+
+
+def _refused(reason: str) -> Failure:
+    return Failure(FailureClass.MODEL, Stage.LOAD, reason)
+
+
+def main() -> None:
+    """Write the committed table anew from the LEMUR that the settings name."""
+    parser = argparse.ArgumentParser(description="make the table of input shapes (transform, dataset) anew")
+    parser.add_argument(
+        "--output", type=Path, default=TABLE, help="file to write; default: the committed one"
+    )
+    parser.add_argument("--timeout-s", type=float, default=60.0, help="limit of each transform, seconds")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    table = make_table(find_lemur(load_settings()).transforms(), arguments.timeout_s)
+    arguments.output.write_bytes(orjson.dumps(table, option=orjson.OPT_INDENT_2) + b"\n")
+    print(f"{sum(len(row['transforms']) for row in table['rows'])} transforms in {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

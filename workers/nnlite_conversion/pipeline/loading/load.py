@@ -1,0 +1,170 @@
+"""The first stage of a conversion: other people's code or file becomes a network that has answered once.
+
+What goes wrong is a `Failure` that names the thing and the way out. Runs in the
+forked child only, in its scratch folder.
+"""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nnlite.artifacts.inputs import seeded_inputs
+from nnlite.catalog.model import SEEDED_WEIGHTS, ModelInput
+from nnlite.errors import Failure, FailureClass
+from nnlite.settings import PREFIX
+from nnlite.vocabulary import Layout, ModelForm, Stage
+from nnlite_conversion import explanations
+from nnlite_conversion.explanations import explained
+from nnlite_conversion.messages import model_file_name
+from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline import accelerator
+from nnlite_conversion.pipeline.loading import exported_program as exported
+from nnlite_conversion.pipeline.loading import networks
+from nnlite_conversion.pipeline.lowering import lower as lowering
+
+#: Seed of the weights of a model that ships none.
+WEIGHTS_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A network ready to be exported, and what it answers to the seeded inputs."""
+
+    #: Takes the inputs in the layout of the artifact.
+    module: torch.nn.Module
+    #: Of the first input as the network takes it; images: (N, C, H, W).
+    input_shape: tuple[int, ...]
+    #: One for each input, in the layout of the artifact; images: (N, H, W, C).
+    samples: tuple[NDArray[Any], ...]
+    expected: tuple[NDArray[Any], ...]
+    state_dict_sha256: str
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """The samples as PyTorch's tensors."""
+        return tuple(map(torch.from_numpy, self.samples))
+
+
+class LeftOut(Exception):
+    """The model is not to be converted, and that is no fault of it."""
+
+    def __init__(self, reason: str, parameters: int, input_shape: tuple[int, ...]) -> None:
+        super().__init__(reason)
+        self.reason, self.parameters, self.input_shape = reason, parameters, input_shape
+
+
+def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
+    """Make the network of a model, seeded where it ships no weights, and run it once.
+
+    Returns:
+        The network, and how many parameters it has.
+
+    Raises:
+        LeftOut: it has more parameters than the job allows.
+        Failure: it cannot be imported, built or run.
+    """
+    network, inputs = _network(job, folder)
+    images = tuple(job.model.layout is Layout.NHWC and len(each.shape) == 4 for each in inputs)
+    taken = [
+        (_channels_last(each.shape) if image else each.shape, each.dtype)
+        for each, image in zip(inputs, images, strict=True)
+    ]
+    samples = tuple(seeded_inputs(taken, job.seed))
+    module = lowering.ChannelsLast(network, images)
+    lazy = any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in network.parameters())
+    expected = forward(module, samples) if lazy else ()
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    if parameters > job.max_parameters:
+        reason = f"{parameters:,} parameters, above the limit of {job.max_parameters:,}"
+        raise LeftOut(f"{reason} ({PREFIX}CATALOG__MAX_PARAMETERS)", parameters, inputs[0].shape)
+    expected = expected or forward(module, samples)
+    loaded = Loaded(
+        module=module,
+        input_shape=inputs[0].shape,
+        samples=samples,
+        expected=expected,
+        state_dict_sha256=state_dict_sha256(network),
+    )
+    return loaded, parameters
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that a network may draw its weights from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def forward(module: torch.nn.Module, samples: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+    """Return what the network answers to `samples`."""
+
+    def answer(placed: torch.nn.Module, device: torch.device) -> tuple[NDArray[Any], ...]:
+        seed_everything(WEIGHTS_SEED)
+        outputs = lowering.tensors_of(placed(*(torch.from_numpy(sample).to(device) for sample in samples)))
+        return tuple(output.detach().cpu().numpy().copy() for output in outputs)
+
+    try:
+        with torch.no_grad():
+            return accelerator.run(module, answer)
+    except lowering.NotTensors as error:
+        raise _model(str(error)) from error
+    except (Exception, SystemExit) as error:
+        raise explained(Stage.LOAD, error, explanations.of_forward(samples)) from error
+
+
+def state_dict_sha256(network: torch.nn.Module) -> str:
+    """Return the SHA-256 over names, dtypes, shapes and bytes of the weights, in their order."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        if isinstance(tensor, torch.Tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _network(job: ConversionJob, folder: Path) -> tuple[torch.nn.Module, tuple[ModelInput, ...]]:
+    """Return the network in eval mode and what it takes."""
+    spec = job.model
+    file = folder / model_file_name(spec)
+    if spec.form is ModelForm.EXPORTED:
+        return exported.load(file, spec.inputs, folder)
+    if spec.weights != SEEDED_WEIGHTS and spec.weights_suffix is None:
+        raise _model(f"weights {spec.weights!r} cannot be made; known without a file: {SEEDED_WEIGHTS}")
+    inputs = spec.inputs or (_image(job),)
+    seed_everything(WEIGHTS_SEED)
+    code = networks.import_model(spec, folder)
+    seed_everything(WEIGHTS_SEED)
+    network = networks.build(code, spec, inputs[0].shape)
+    if spec.weights_suffix is not None:
+        networks.give_weights(network, file)
+    return network.eval(), inputs
+
+
+def _image(job: ConversionJob) -> ModelInput:
+    """Return the one image that a model of a dataset takes; the transform's own where nothing else tells."""
+    spec = job.model
+    if spec.input_shape is not None:
+        return ModelInput(shape=spec.input_shape, dtype=spec.input_dtype)
+    if spec.transform_code is None or spec.transform is None:
+        raise _model(f"no input shape is known, and no transform on {spec.dataset} gives one")
+    from nnlite_conversion.pipeline.loading import input_shapes as shapes
+
+    found = shapes.input_shape(
+        spec.transform_code, spec.transform, spec.dataset, variable_size=job.variable_size
+    )
+    return ModelInput(shape=found.batch_of_one, dtype=found.dtype)
+
+
+def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    batch, channels, height, width = shape
+    return batch, height, width, channels
+
+
+def _model(reason: str) -> Failure:
+    return Failure(FailureClass.MODEL, Stage.LOAD, reason)

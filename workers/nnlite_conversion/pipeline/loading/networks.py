@@ -1,0 +1,129 @@
+"""From a model's code to a network: import it, call its class or factory, give it its weights.
+
+This executes other people's Python and reads other people's files: in the
+forked child only, and never by pickle but with `weights_only=True`.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from nnlite.catalog.model import ModelSpec
+from nnlite.errors import Failure, FailureClass
+from nnlite.vocabulary import ModelForm, Stage
+from nnlite_conversion import explanations
+from nnlite_conversion.explanations import explained
+
+#: Name that the model's file is imported under.
+MODEL_MODULE = "nnlite_model"
+
+#: What a checkpoint calls the weights, where it holds other things besides.
+_NESTED = ("state_dict", "model_state_dict")
+#: Names that a reason spells out.
+_SHOWN = 5
+
+
+def import_model(spec: ModelSpec, folder: Path) -> ModuleType:
+    """Import the model's code from a file in `folder`, so that tracebacks show its lines.
+
+    Raises:
+        Failure: it cannot be imported, or does not define what the network is made by.
+    """
+    path = folder / f"{MODEL_MODULE}.py"
+    path.write_text(spec.code or "", encoding="utf-8", errors="surrogatepass")
+    found = importlib.util.spec_from_file_location(MODEL_MODULE, path)
+    if found is None or found.loader is None:
+        raise ImportError(f"no loader for {path}")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[MODEL_MODULE] = module
+    try:
+        found.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise explained(Stage.LOAD, error, explanations.of_import(error)) from error
+    if spec.form is ModelForm.LEMUR and not isinstance(getattr(module, "Net", None), type):
+        raise _model("its code defines no class Net, which is what a LEMUR model is built from")
+    if spec.form is ModelForm.PYTHON and not callable(getattr(module, str(spec.entry), None)):
+        raise _model(f"its code defines no class and no factory {spec.entry}")
+    return module
+
+
+def build(code: ModuleType, spec: ModelSpec, shape: tuple[int, ...]) -> torch.nn.Module:
+    """Construct the network: with LEMUR's four arguments, or with the arguments that its source names."""
+    arguments = dict(spec.hyperparameters)
+    try:
+        if spec.form is ModelForm.LEMUR:
+            made = "its class Net"
+            network = code.Net(shape, (spec.classes,), arguments, torch.device("cpu"))
+        else:
+            made = str(spec.entry)
+            network = getattr(code, made)(**arguments)
+    except (Exception, SystemExit) as error:
+        reason = explanations.of_construction(error, spec, shape)
+        raise explained(Stage.LOAD, error, reason) from error
+    if not isinstance(network, torch.nn.Module):
+        raise _model(f"{made} makes a {type(network).__name__}, not a torch.nn.Module")
+    return network
+
+
+def give_weights(network: torch.nn.Module, file: Path) -> None:
+    """Load a `.safetensors` file, or one of `torch.save`, into `network`: every weight and no other.
+
+    Raises:
+        Failure: the file holds something else than weights, or not those of this network.
+    """
+    weights = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pt(file)
+    own = network.state_dict()
+    missing, unexpected = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    if missing or unexpected:
+        wrong = [("missing", missing), ("unexpected", unexpected)]
+        named = "; ".join(f"{what}: {_some(names)}" for what, names in wrong if names)
+        raise _model(f"its weights file does not fit the network: {named}")
+    try:
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:  # shapes that differ; lazy layers take any
+        found = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+        raise _model(f"its weights file does not fit the network: {_some(found) or error}") from error
+
+
+def _read_safetensors(file: Path) -> Mapping[str, torch.Tensor]:
+    try:
+        weights: Mapping[str, torch.Tensor] = load_file(file)
+    except Exception as error:
+        raise explained(Stage.LOAD, error, "its weights file is no safetensors file") from error
+    return weights
+
+
+def _read_pt(file: Path) -> Mapping[str, torch.Tensor]:
+    try:
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = (
+            "its weights file holds more than weights, which is never unpickled; "
+            "save them by torch.save(network.state_dict(), ...), or as .safetensors"
+        )
+        raise explained(Stage.LOAD, error, reason) from error
+    for name in _NESTED:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
+            loaded = loaded[name]
+    if not isinstance(loaded, Mapping) or not all(map(_is_weight, loaded.items())):
+        raise _model("its weights file holds no state dict: names with a tensor each")
+    return loaded
+
+
+def _is_weight(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], torch.Tensor)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _model(reason: str) -> Failure:
+    return Failure(FailureClass.MODEL, Stage.LOAD, reason)

@@ -1,0 +1,114 @@
+"""From a PyTorch module to a `.tflite` file, with our rewrites in between.
+
+`litert_torch.convert` has no place for a pass of one's own between export and
+lowering, so its steps are called one by one here: this module alone depends
+on the library's inner layout, which its version range in pyproject.toml pins.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from litert_torch import fx_infra, model
+from litert_torch._convert import core, litert_converter, signature
+from torch.export import ExportedProgram
+
+from nnlite_conversion.pipeline.lowering.fast_decomposition import retraced_decompositions
+from nnlite_conversion.pipeline.lowering.torch_patches import shortcuts
+
+#: Name that LiteRT's own tools expect of the only signature.
+SIGNATURE = model.DEFAULT_SIGNATURE_NAME
+
+
+class NotTensors(TypeError):
+    """A network returned something that is not made of real tensors."""
+
+
+class ChannelsLast(torch.nn.Module):  # type: ignore[misc]
+    """Takes images as (N, H, W, C), as mobile runtimes do, and returns one tensor or a flat tuple of tensors.
+
+    Args:
+        network: in eval mode; takes images as (N, C, H, W).
+        images: for each input whether it is an image; others pass as they are.
+    """
+
+    def __init__(self, network: torch.nn.Module, images: tuple[bool, ...] = (True,)) -> None:
+        super().__init__()
+        self.network = network
+        self.images = images
+        # Not by eval(), which exported programs refuse.
+        self.training = False
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Run the network on its inputs in its own layout."""
+        turned = (
+            tensor.permute(0, 3, 1, 2).contiguous() if is_image else tensor
+            for tensor, is_image in zip(inputs, self.images, strict=True)
+        )
+        outputs = tensors_of(self.network(*turned))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+def tensors_of(output: Any) -> tuple[torch.Tensor, ...]:
+    """Return the tensors in a network's output, depth first; None stands for an absent one.
+
+    Raises:
+        NotTensors: something else is in it, or nothing at all, or a complex tensor.
+    """
+    tensors = tuple(_leaves(output))
+    if not tensors:
+        raise NotTensors("forward returns no tensor at all")
+    return tensors
+
+
+def _leaves(output: Any) -> list[torch.Tensor]:
+    if isinstance(output, torch.Tensor):
+        if output.is_complex():
+            raise NotTensors("forward returns a complex tensor, which LiteRT does not have")
+        return [output]
+    if output is None:
+        return []
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, tuple | list):
+        return [leaf for part in output for leaf in _leaves(part)]
+    raise NotTensors(
+        f"forward returns a {type(output).__name__}, not a tensor, tuple, list or dict of tensors"
+    )
+
+
+def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    """Trace `module` on `samples`, one for each input, to a graph of ATen operators.
+
+    Raises:
+        Exception: whatever torch.export finds that cannot be traced; it has no base class.
+    """
+    return core.export_torch_signature(_signature(module, samples), run_decompositions=False)
+
+
+def decompose(program: ExportedProgram) -> ExportedProgram:
+    """Reduce the graph to core ATen operators and those that litert-torch lowers whole."""
+    program = fx_infra.graph_utils.reset_from_node_meta(program)
+    return fx_infra.safe_run_decompositions(program, fx_infra.decomp.pre_convert_decomp(), can_skip=False)
+
+
+def lower(
+    program: ExportedProgram, module: torch.nn.Module, samples: tuple[torch.Tensor, ...], path: Path
+) -> None:
+    """Write the exported `program` of `module` to `path` as a `.tflite` file.
+
+    Raises:
+        Exception: RuntimeError and others for operators that cannot be lowered; no base class.
+    """
+    signatures = [_signature(module, samples)]
+    with shortcuts():
+        program = decompose(program)
+        with retraced_decompositions():
+            program = core._run_convert_passes(program)
+            exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
+    model.LiteRTModel(exporter).export(str(path))
+
+
+def _signature(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> signature.Signature:
+    return signature.Signature(SIGNATURE, module, samples, None)

@@ -1,0 +1,35 @@
+"""Small rewrites of exported graphs, for operators that litert-torch does not lower.
+
+Each takes the ATen graph, as `torch.export` made it and before it is
+decomposed, changes it in place and says whether it did; the result computes
+the same numbers. A new rewrite is one module here, one line in `REWRITES` and
+one test.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from nnlite_conversion.pipeline.lowering.rewrites.adaptive_max_pool import adaptive_max_pool2d
+from nnlite_conversion.pipeline.lowering.rewrites.linear import high_rank_linear
+
+Rewrite = Callable[[torch.fx.Graph], bool]
+
+#: In the order in which they run; their names are stored with the artifact and part of its key.
+REWRITES: tuple[Rewrite, ...] = (adaptive_max_pool2d, high_rank_linear)
+
+
+def rewrite_names() -> tuple[str, ...]:
+    """Return the names of all rewrites, whether or not a model needs them."""
+    return tuple(rewrite.__name__ for rewrite in REWRITES)
+
+
+def apply_rewrites(program: torch.export.ExportedProgram) -> tuple[str, ...]:
+    """Run every rewrite on `program` in place; return the names of those that changed it."""
+    graph = program.graph_module.graph
+    changed = tuple(rewrite.__name__ for rewrite in REWRITES if rewrite(graph))
+    if changed:
+        graph.eliminate_dead_code()
+        graph.lint()
+        program.graph_module.recompile()
+    return changed

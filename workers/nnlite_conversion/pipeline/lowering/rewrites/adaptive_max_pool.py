@@ -1,0 +1,72 @@
+"""`adaptive_max_pool2d`, which litert-torch has no lowering for."""
+
+import math
+import operator
+
+import torch
+
+from nnlite_conversion.pipeline.lowering.rewrites.graph import call, shape_of
+
+aten = torch.ops.aten
+
+
+def adaptive_max_pool2d(graph: torch.fx.Graph) -> bool:
+    """Replace adaptive max pooling over two dimensions, or one, by operators that lower.
+
+    Where the output divides the input it is a plain `max_pool2d`. Elsewhere
+    the windows differ in size, floor(i * n / m) to ceil((i + 1) * n / m) for
+    output i of m over n elements, and each dimension in turn becomes slices
+    and `amax`: a maximum over a rectangle is one over its columns' maxima.
+    Nodes whose indices are used are left as they are.
+    """
+    changed = False
+    for node in list(graph.nodes):
+        if node.target not in (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool1d.default):
+            continue
+        shape, sizes = shape_of(node.args[0]), _sizes(node.args[1])
+        if shape is None or not _only_values_used(node):
+            continue
+        with graph.inserting_before(node):
+            pooled = _pool(graph, node.args[0], shape, sizes)
+        for part in list(node.users):
+            part.replace_all_uses_with(pooled)
+            graph.erase_node(part)
+        graph.erase_node(node)
+        changed = True
+    return changed
+
+
+def _only_values_used(node: torch.fx.Node) -> bool:
+    """Whether nobody looks at the second result, the indices; the graph takes it apart all the same."""
+    return all(
+        part.target is operator.getitem and (part.args[1] == 0 or not part.users) for part in node.users
+    )
+
+
+def _sizes(argument: object) -> tuple[int, ...]:
+    return tuple(argument) if isinstance(argument, list | tuple) else (int(str(argument)),)
+
+
+def _pool(
+    graph: torch.fx.Graph, node: torch.fx.Node, shape: tuple[int, ...], sizes: tuple[int, ...]
+) -> torch.fx.Node:
+    windows = [divmod(size, pooled) for size, pooled in zip(shape[-len(sizes) :], sizes, strict=True)]
+    if len(sizes) == 2 and len(shape) == 4 and all(rest == 0 for _, rest in windows):
+        kernel = [size for size, _ in windows]
+        return call(graph, aten.max_pool2d.default, node, kernel, kernel)
+    for dimension, pooled in enumerate(sizes, start=len(shape) - len(sizes)):
+        node = _pool_dimension(graph, node, dimension, shape[dimension], pooled)
+    return node
+
+
+def _pool_dimension(
+    graph: torch.fx.Graph, node: torch.fx.Node, dimension: int, size: int, pooled: int
+) -> torch.fx.Node:
+    if pooled == size:
+        return node
+    maxima = []
+    for index in range(pooled):
+        start, end = index * size // pooled, math.ceil((index + 1) * size / pooled)
+        window = call(graph, aten.slice.Tensor, node, dimension, start, end)
+        maxima.append(call(graph, aten.amax.default, window, [dimension], True))
+    return call(graph, aten.cat.default, maxima, dimension) if len(maxima) > 1 else maxima[0]

@@ -1,0 +1,52 @@
+"""A `.tflite` file that somebody brings: nothing is converted, but it is read and run once on the host.
+
+Both happen in the forked child: readers and runtimes of a format are code that a
+hostile file can crash. There is no network to compare it with, so its parity is
+not known; the host's outputs are what devices are compared with.
+"""
+
+from pathlib import Path
+
+from nnlite.artifacts.inputs import raw_bytes, seeded_inputs
+from nnlite.settings.groups import ConversionSettings
+from nnlite.vocabulary import Stage
+from nnlite_conversion.explanations import explained
+from nnlite_conversion.messages import ArtifactReport, Report, artifact_name, model_file_name, output_name
+from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline.stages import Enter
+from nnlite_conversion.pipeline.verifying import flatbuffer, parity
+
+
+def check_ready(job: ConversionJob, settings: ConversionSettings, enter: Enter) -> Report:
+    """Report on the ready file in the current folder, and keep the host's outputs for the devices.
+
+    Raises:
+        Failure: class `model`: it is no such file, or the host's runtime refuses it.
+        MemoryError, OSError: the machine's fault, not the file's.
+    """
+    file = Path(model_file_name(job.model))
+    enter(Stage.LOAD)
+    try:
+        precision, operators = flatbuffer.precision(file), flatbuffer.operators(file)
+    except Exception as error:
+        raise explained(Stage.LOAD, error, "it cannot be read as a .tflite file") from error
+    enter(Stage.PARITY)
+    try:
+        host = parity.HostArtifact(file, settings.threads)
+        # A quantized input is fed what is quantized from the floats that its siblings are fed.
+        taken = [(spec.shape, "float32" if spec.quantization else spec.dtype) for spec in host.inputs]
+        outputs = host.run(seeded_inputs(taken, job.seed))
+    except (RuntimeError, ValueError) as error:
+        raise explained(Stage.PARITY, error, "LiteRT on the host refuses it") from error
+    for index, tensor in enumerate(outputs):
+        Path(output_name(precision, index)).write_bytes(raw_bytes(tensor))
+    artifact = file.rename(artifact_name(precision))
+    report = ArtifactReport(
+        precision=precision,
+        size_bytes=artifact.stat().st_size,
+        inputs=host.inputs,
+        outputs=host.outputs,
+        parity=None,
+        operators=operators,
+    )
+    return Report(artifacts=(report,), input_shape=host.inputs[0].shape if host.inputs else ())

@@ -1,0 +1,221 @@
+"""What the conversion child does, stage by stage, with a network that `loading` made.
+
+Each stage turns what goes wrong in it into a `Failure` that names the thing and
+the way out. Runs in the forked child only, in its scratch folder.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from nnlite.artifacts.inputs import raw_bytes
+from nnlite.catalog.model import SEEDED_WEIGHTS
+from nnlite.errors import Failure, FailureClass, NnliteError
+from nnlite.settings.groups import ConversionSettings
+from nnlite.vocabulary import Precision, Stage
+from nnlite_conversion import explanations
+from nnlite_conversion.explanations import explained
+from nnlite_conversion.messages import ArtifactReport, RefusalReport, Report, artifact_name, output_name
+from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline import accelerator
+from nnlite_conversion.pipeline.loading.load import LeftOut, Loaded, load
+from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
+from nnlite_conversion.pipeline.quantizing import calibration
+from nnlite_conversion.pipeline.quantizing.calibration import Sample
+from nnlite_conversion.pipeline.quantizing.quantization import QUANTIZERS, Data, NoCalibrationData
+from nnlite_conversion.pipeline.verifying import flatbuffer, parity
+
+#: Tells the worker which stage begins.
+Enter = Callable[[Stage], None]
+
+#: Longest that PyTorch answers to samples, seconds, and most that its answers may take in memory;
+#: beyond it parity is judged on those that were answered.
+MAX_REFERENCE_S = 3.0
+MAX_REFERENCE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Calibration samples, and what PyTorch answers to them."""
+
+    inputs: Sequence[Sample] = ()
+    #: To the first of them, as many as time and memory allowed.
+    expected: Sequence[tuple[NDArray[Any], ...]] = ()
+    #: Why there are none; None: there are, or nobody asked.
+    why_none: str | None = None
+
+
+def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter) -> Report:
+    """Make every artifact of `job` in the current folder and report on them.
+
+    Raises:
+        Failure: class `model`; the reason names what cannot be done.
+        MemoryError, OSError: the machine's fault, not the model's.
+    """
+    torch.set_num_threads(settings.threads)
+    enter(Stage.LOAD)
+    try:
+        loaded, parameters = load(job, Path.cwd())
+    except LeftOut as left_out:
+        return Report(
+            left_out=left_out.reason, parameters=left_out.parameters, input_shape=left_out.input_shape
+        )
+    fp32, rewrites = fp32_file(job, loaded, enter)
+    if job.calibration is not None:
+        enter(Stage.CALIBRATE)
+    samples = calibration_samples(job, loaded)
+    data = Data(
+        samples=samples.inputs,
+        why_none=samples.why_none,
+        int8_io=job.int8_io,
+        threads=settings.threads,
+    )
+    trained = job.model.weights != SEEDED_WEIGHTS
+    made, refused = [], []
+    for precision in job.precisions:
+        path, calibrated_on = Path(artifact_name(precision)), 0
+        try:
+            if precision is not Precision.FP32:
+                enter(Stage.QUANTIZE)
+                calibrated_on = quantize(precision, fp32, path, data)
+            enter(Stage.PARITY)
+            report = check(precision, path, loaded, samples, trained=trained, threads=settings.threads)
+        except Failure as failure:
+            # The others are none the worse for it; without an fp32 file that runs there are no others.
+            if precision is Precision.FP32:
+                raise
+            refused.append(_refusal(precision, failure))
+            continue
+        made.append(report.model_copy(update={"rewrites": rewrites, "calibrated_on": calibrated_on}))
+    return Report(
+        artifacts=tuple(made),
+        refused=tuple(refused),
+        parameters=parameters,
+        input_shape=loaded.input_shape,
+        output_shapes=tuple(tuple(tensor.shape) for tensor in loaded.expected),
+        state_dict_sha256=loaded.state_dict_sha256,
+        accelerated=accelerator.accelerated(),
+    )
+
+
+def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> tuple[Path, tuple[str, ...]]:
+    """Return the fp32 file that every precision is made from, and the rewrites that are in it."""
+    if job.fp32 is not None:
+        return job.fp32.path, job.fp32.rewrites
+    enter(Stage.EXPORT)
+    program, rewrites = export(loaded)
+    enter(Stage.LOWER)
+    path = Path(artifact_name(Precision.FP32))
+    lower(program, loaded, path)
+    return path, rewrites
+
+
+def calibration_samples(job: ConversionJob, loaded: Loaded) -> Samples:
+    """Return the samples that the job names and PyTorch's answers; what cannot be had is no failure here."""
+    if job.calibration is None:
+        return Samples(why_none="no calibration data: the campaign names none")
+    try:
+        inputs = calibration.load(job.calibration, job.calibration_file, job.model, loaded.samples)
+        return Samples(inputs=inputs, expected=_answers(loaded, inputs))
+    except Failure as failure:
+        return Samples(why_none=failure.reason)
+    except NnliteError as error:
+        return Samples(why_none=str(error))
+    except (Exception, SystemExit) as error:
+        if isinstance(error, MemoryError) or explanations.is_full_disk(error):
+            raise
+        reason = f"transform {job.model.transform} fails on a picture: {explanations.summary(error)}"
+        return Samples(why_none=f"no calibration data: {reason}")
+
+
+def _answers(loaded: Loaded, inputs: Sequence[Sample]) -> list[tuple[NDArray[Any], ...]]:
+    """Return what the network answers to each sample, to the first of them where it takes too long."""
+    size = sum(tensor.nbytes for tensor in loaded.expected)
+
+    def answer(placed: torch.nn.Module, device: torch.device) -> list[tuple[NDArray[Any], ...]]:
+        answers: list[tuple[NDArray[Any], ...]] = []
+        began_s = time.monotonic()
+        for sample in inputs:
+            outputs = lowering.tensors_of(placed(*(torch.from_numpy(value).to(device) for value in sample)))
+            answers.append(tuple(output.cpu().numpy().copy() for output in outputs))
+            if time.monotonic() - began_s > MAX_REFERENCE_S or len(answers) * size > MAX_REFERENCE_BYTES:
+                break
+        return answers
+
+    try:
+        with torch.no_grad():
+            return accelerator.run(loaded.module, answer)
+    except (Exception, SystemExit) as error:
+        raise explained(Stage.CALIBRATE, error, "forward fails on a calibration sample") from error
+
+
+def export(loaded: Loaded) -> tuple[torch.export.ExportedProgram, tuple[str, ...]]:
+    """Trace the network and rewrite what would not lower; return the names of the rewrites used."""
+    try:
+        with torch.no_grad():
+            program = lowering.export(loaded.module, loaded.tensors)
+            return program, apply_rewrites(program)
+    except (Exception, SystemExit) as error:
+        raise explained(Stage.EXPORT, error, explanations.of_export(error)) from error
+
+
+def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> None:
+    """Write the fp32 artifact."""
+    try:
+        with torch.no_grad():
+            lowering.lower(program, loaded.module, loaded.tensors, path)
+    except (Exception, SystemExit) as error:
+        raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
+
+
+def quantize(precision: Precision, fp32: Path, path: Path, data: Data) -> int:
+    """Make the artifact of `precision` from the fp32 file; return how many samples it was calibrated on."""
+    try:
+        return QUANTIZERS[precision](fp32, path, data)
+    except NoCalibrationData as error:
+        raise Failure(FailureClass.MODEL, Stage.QUANTIZE, str(error)) from error
+    except (Exception, SystemExit) as error:
+        raise explained(Stage.QUANTIZE, error, "the quantizer fails") from error
+
+
+def check(
+    precision: Precision, path: Path, loaded: Loaded, samples: Samples, *, trained: bool, threads: int
+) -> ArtifactReport:
+    """Run the artifact, compare it with PyTorch, keep its outputs for the devices."""
+    try:
+        host = parity.HostArtifact(path, threads)
+        tensors = host.run(loaded.samples)
+        verdict = parity.judge(
+            precision,
+            loaded.expected,
+            host.reals(tensors),
+            (
+                (wanted, host.reals(host.run(sample)))
+                for sample, wanted in zip(samples.inputs, samples.expected, strict=False)
+            ),
+            trained=trained,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise explained(Stage.PARITY, error, "LiteRT refuses the artifact") from error
+    for index, tensor in enumerate(tensors):
+        Path(output_name(precision, index)).write_bytes(raw_bytes(tensor))
+    return ArtifactReport(
+        precision=precision,
+        size_bytes=path.stat().st_size,
+        inputs=host.inputs,
+        outputs=host.outputs,
+        parity=verdict,
+        operators=flatbuffer.operators(path),
+    )
+
+
+def _refusal(precision: Precision, failure: Failure) -> RefusalReport:
+    return RefusalReport(
+        precision=precision, stage=failure.stage, reason=failure.reason, details=failure.details
+    )

@@ -1,0 +1,102 @@
+"""What a campaign wants of one model, and what is known of it from earlier conversions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from nnlite.artifacts.calibration import Calibration, Int8Io
+from nnlite.catalog.model import ModelInput, ModelSpec
+from nnlite.db.engine import autocommit
+from nnlite.queue.leases import Claim
+from nnlite.results.recording import ArtifactRow, RefusalRow
+from nnlite.vocabulary import Layout, ModelForm, Precision
+from nnlite_conversion.cache_key import cache_key, ready_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a campaign wants of one model: precisions, and the key of each."""
+
+    identity: str
+    #: A ready file is of one precision, which nobody knows yet: all have its key.
+    keys: dict[Precision, str]
+    #: Of the artifact that every other precision is made from, wanted or not.
+    fp32_key: str
+    calibration: Calibration | None
+    int8_io: Int8Io
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The keys, each once."""
+        return tuple(dict.fromkeys(self.keys.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Artifacts and refusals by their keys."""
+
+    artifacts: dict[str, ArtifactRow]
+    refused: dict[str, RefusalRow]
+
+    def missing(self, order: Order) -> tuple[Precision, ...]:
+        """Return the precisions of which nothing is known."""
+        known = self.artifacts.keys() | self.refused.keys()
+        return tuple(precision for precision, key in order.keys.items() if key not in known)
+
+
+def order_of(work: Mapping[str, Any]) -> Order:
+    """Return what a claimed conversion is to make."""
+    identity = work["identity"]
+    calibration = Calibration.from_dict(work["calibration"]) if work["calibration"] else None
+    int8_io = Int8Io(work["int8_io"])
+    if ModelForm(work["form"]) is ModelForm.ARTIFACT:
+        keys = dict.fromkeys(Precision, ready_key(identity))
+    else:
+        wanted = map(Precision, work["precisions"])
+        keys = {precision: cache_key(identity, precision, calibration, int8_io) for precision in wanted}
+    return Order(
+        identity=identity,
+        keys=keys,
+        fp32_key=cache_key(identity, Precision.FP32),
+        calibration=calibration,
+        int8_io=int8_io,
+    )
+
+
+def spec_of(engine: Engine, claim: Claim) -> ModelSpec:
+    """Return all that the child needs to build the model of a claimed conversion."""
+    with autocommit(engine) as connection:
+        row = connection.execute(_SPEC, {"id": claim.id}).mappings().one()
+    shape = row["input_shape"]
+    tensors = row["inputs"]["tensors"] if row["inputs"] else []
+    return ModelSpec(
+        name=claim.work["model"],
+        code=row["code"],
+        transform_code=row["transform_code"],
+        transform=row["transform"],
+        task=row["task"],
+        dataset=row["dataset"],
+        hyperparameters=row["hyperparameters"],
+        # Of models of files it is what a conversion found, and says nothing of how to build them.
+        input_shape=(shape[0], shape[1], shape[2], shape[3]) if shape and len(shape) == 4 else None,
+        input_dtype=row["input_dtype"],
+        classes=row["classes"],
+        weights=row["weights"],
+        inputs=tuple(ModelInput(shape=tuple(each["shape"]), dtype=each["dtype"]) for each in tensors),
+        layout=Layout(row["layout"]),
+        form=ModelForm(row["form"]),
+        entry=row["entry"],
+        weights_suffix=row["weights_suffix"],
+    )
+
+
+_SPEC = text("""
+SELECT k.text AS code, t.text AS transform_code, m.transform, m.task, m.dataset, m.hyperparameters,
+       m.input_shape, m.input_dtype, m.classes, m.weights,
+       m.inputs, m.layout, m.form, m.entry, m.weights_suffix
+FROM conversion v JOIN model m ON m.id = v.model_id
+LEFT JOIN code k ON k.sha256 = m.code_sha256 LEFT JOIN code t ON t.sha256 = m.transform_sha256
+WHERE v.id = :id
+""")
