@@ -16,13 +16,13 @@ class Precision(StrEnum):
     INT8 = "int8"  # full integer, calibrated
 
 
-class ModelForm(StrEnum):
+class ModelFormat(StrEnum):
     """How a model's code and files become a network."""
 
     LEMUR = "lemur"  # class Net in its code, built with LEMUR's four arguments
     PYTHON = "python"  # a class or a factory in its code, called with keyword arguments
     EXPORTED = "exported"  # a program of torch.export, weights included
-    ARTIFACT = "artifact"  # a ready .tflite file, measured as it is
+    PREBUILT = "prebuilt"  # a ready .tflite file, measured as it is
 
 
 class Layout(StrEnum):
@@ -124,8 +124,8 @@ class Refusal(StrEnum):
 class QuietMode(StrEnum):
     """How a machine's conversions are kept from disturbing its measurements."""
 
-    CORES_APART = "cores_apart"
-    TURNS = "turns"
+    PINNED_CORES = "cores_apart"
+    TIME_SLICED = "turns"
     OWN_MACHINE = "own_machine"  # a phone: nothing of ours runs on it
 
 
@@ -153,7 +153,7 @@ class WorkState(StrEnum):
     FAILED = "failed"  # final: the model cannot
     QUARANTINED = "quarantined"  # rests: took down or outlasted too many workers
     CANCELLED = "cancelled"  # ended by the user
-    LEFT_OUT = "left_out"  # never to be worked on, for the reason that it states
+    SKIPPED = "skipped"  # never to be worked on, for the reason that it states
 
 
 #: States that a row does not leave by itself.

@@ -28,7 +28,7 @@ from nnlite.settings import Settings
 from nnlite.settings.groups import RuntimeCheckSettings
 from nnlite.vocabulary import Backend, Precision
 from nnlite_benchmark.protocol.parity import device_parity
-from nnlite_benchmark.runtime_check.process import Answer, RuntimeDiedError, RuntimeProcess
+from nnlite_benchmark.runtime_check.process import CommandResult, RuntimeDiedError, RuntimeProcess
 
 ENVIRONMENT: Final = Path(__file__).resolve().parents[2] / ".nnlite" / "tflite-2.16"
 SAMPLES: Final = Path(__file__).with_name("samples.py")
@@ -83,7 +83,7 @@ def match(artifacts: Sequence[tuple[Path, Precision]], folder: Path) -> tuple[st
             try:
                 answer = runtime.run(artifact, inputs, place)
             except RuntimeDiedError as error:
-                answer = Answer(refusal=str(error))
+                answer = CommandResult(refusal=str(error))
             outputs = [
                 from_raw_bytes((place / output.file).read_bytes(), output.shape, output.dtype)
                 for output in answer.outputs

@@ -28,7 +28,7 @@ models = LemurSource(load_settings()).models()
 peak_kb = int(re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read()).group(1))
 print(json.dumps({
     "models": len(models),
-    "left_out": sum(model.left_out is not None for model in models),
+    "skipped": sum(model.skipped is not None for model in models),
     "seconds": round(time.perf_counter() - started, 3),
     "peak_rss_mb": round(peak_kb / 1024, 1),
 }))

@@ -24,7 +24,7 @@ from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
 from nnlite.db.engine import autocommit, engine_for, upgrade
 from nnlite.local import Endpoints, servers
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.results.queries import campaigns
 from nnlite.settings import Settings, load_settings
 
@@ -119,7 +119,7 @@ def _ours(settings: Settings, models: list[CatalogModel], source: Any) -> tuple[
         worker = _worker(settings, endpoints)
         try:
             submit(
-                engine, Messenger(endpoints.broker_url, 10), Request(limit=len(models), pools=()),
+                engine, BrokerClient(endpoints.broker_url, 10), Request(limit=len(models), pools=()),
                 models=models, source=source, settings=settings, name="conversions", priority=5,
             )  # fmt: skip
             deadline = time.monotonic() + _TIMEOUT_S

@@ -17,8 +17,8 @@ from nnlite.results.recording import ArtifactRow, ConvertedModel, record_benchma
 from nnlite.settings import load_settings
 from nnlite.vocabulary import Backend, Precision, Stage, Verdict, WorkKind
 from nnlite.worker.attempt import Result
-from nnlite.worker.celery_worker import WorkerPlan, default_node, run_worker, stations
-from nnlite.worker.watchdog import Vitals
+from nnlite.worker.celery_worker import WorkerPlan, default_node, per_process_context, run_worker
+from nnlite.worker.watchdog import WorkerLiveness
 from nnlite_benchmark.host.context import host_context
 
 
@@ -39,7 +39,7 @@ def convert(claim: Claim) -> Result:
     return Result(write=lambda connection: record_conversion(connection, claim, model, [artifact]))
 
 
-def measure(claim: Claim, context: DeviceContext) -> Result:
+def measure(claim: Claim, device_context: DeviceContext) -> Result:
     """Write what a benchmark writes."""
     latency = Latency(
         mean_ns=1, median_ns=1, p90_ns=1, p95_ns=1, p99_ns=1, min_ns=1, max_ns=1, std_ns=0, cv=0.0,
@@ -51,7 +51,7 @@ def measure(claim: Claim, context: DeviceContext) -> Result:
         samples_ns=(1,) * 50,
     )  # fmt: skip
     whole = BenchmarkReport.of(
-        model_name="none", artifact_sha256="0" * 64, device=context, measurements=(report,)
+        model_name="none", artifact_sha256="0" * 64, device=device_context, measurements=(report,)
     )
     return Result(write=lambda connection: record_benchmark(connection, claim, whole))
 
@@ -62,21 +62,21 @@ def main() -> int:
     settings = load_settings()
     logs.configure(settings.log_level)
     endpoints = Endpoints(database_url=settings.database_url, broker_url=settings.broker_url)
-    vitals = Vitals()
+    liveness = WorkerLiveness()
     node = default_node(f"noop-{kind}")
-    station = stations(endpoints, settings, node, vitals)
+    context = per_process_context(endpoints, settings, node, liveness)
     if kind is WorkKind.CONVERSION:
         perform, queue, pool = convert, CONVERT_QUEUE, "prefork"
     else:
-        context = host_context("noop", "host", choose_cores())
-        record_device(station().engine, context, "ready", node)
-        perform = lambda claim: measure(claim, context)  # noqa: E731
+        device_context = host_context("noop", "host", choose_cores())
+        record_device(context().engine, device_context, "ready", node)
+        perform = lambda claim: measure(claim, device_context)  # noqa: E731
         queue, pool = benchmark_queue("host"), "threads"
     plan = WorkerPlan(
         kind=kind, node=node, queue=queue, pool=pool, concurrency=concurrency, deadline_s=60,
-        station=station, perform=perform,
+        context=context, perform=perform,
     )  # fmt: skip
-    return run_worker(plan, endpoints, settings, vitals)
+    return run_worker(plan, endpoints, settings, liveness)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from nnlite.campaigns.submit import submit
 from nnlite.db.engine import engine_for, upgrade
 from nnlite.local import servers
 from nnlite.queue.app import create_app
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.results.queries import campaigns
 from nnlite.settings import Settings
 from toys import Toys
@@ -42,19 +42,19 @@ def run(models: int = MODELS) -> dict[str, Any]:
         with servers(settings) as endpoints:
             upgrade(endpoints.database_url)
             engine = engine_for(endpoints.database_url)
-            messenger = Messenger(endpoints.broker_url, 30)
+            broker = BrokerClient(endpoints.broker_url, 30)
             toys = Toys()
             catalogue = [toys.add(f"model-{number:05}") for number in range(models)]
             started = time.monotonic()
             submit(
-                engine, messenger, Request(source="toys", limit=models), models=catalogue, source=toys,
+                engine, broker, Request(source="toys", limit=models), models=catalogue, source=toys,
                 settings=settings, name="noop", priority=5,
             )  # fmt: skip
             submit_s = time.monotonic() - started
             seconds, cpu_s = _drain(engine, endpoints, home, models)
             plain_s = _apply_async_one_by_one(endpoints.broker_url, settings, models)
             engine.dispose()
-            messenger.close()
+            broker.close()
     return {
         "models": models,
         "models_per_s": round(models / seconds, 1),

@@ -2,7 +2,7 @@
 
 Interleaved pairs of measurements through the host device, one of each pair
 beside two supervisors whose children burn a core each and obey
-`ConverterTurn`. `python tests/benchmarks/quiet.py` prints the ratio.
+`ConverterLock`. `python tests/benchmarks/quiet.py` prints the ratio.
 """
 
 import json
@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from nnlite.host.cores import choose_cores
-from nnlite.host.quiet import ConverterTurn
+from nnlite.host.quiet import ConverterLock
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Precision
@@ -97,7 +97,7 @@ def supervise(home: Path) -> None:
     """Hold a burning child to its turns until stdin is closed."""
     cores = choose_cores()
     ended = threading.Event()
-    with ConverterTurn(home / "quiet", cores) as turn:
+    with ConverterLock(home / "quiet", cores) as turn:
         child = burn(turn.fds, cores.converting)
         threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
         runs, announced = True, False

@@ -27,7 +27,7 @@ OVERLAYS = ("debian", "gpus", "host", "nfs", "s3", "secret-files", "server")
 CAMPAIGN = "lab"
 #: What can be started here, without KVM, GPU, USB or a registry; `check` and `migrate` come along.
 STARTED = (
-    "postgres", "redis", "convert", "benchmark-host", "benchmark-network-phone", "beat", "flower",
+    "postgres", "redis", "convert", "benchmark-host", "benchmark-network-phone", "reaper", "flower",
     "prometheus", "device",
 )  # fmt: skip
 VARIABLES = {
@@ -208,7 +208,7 @@ def check_metrics(lab: Lab, say: Say) -> None:
 
     def targets() -> Sequence[str]:
         _, body = lab.http(lab.prometheus_port, "/api/v1/query?query=up")
-        return [name for name in ("convert", "benchmark-host", "beat") if f'"service":"{name}"' in body]
+        return [name for name in ("convert", "benchmark-host", "reaper") if f'"service":"{name}"' in body]
 
     await_("Prometheus scrapes", lambda: len(targets()) == 3, timeout_s=120)
     _, body = lab.http(lab.prometheus_port, "/api/v1/rules")

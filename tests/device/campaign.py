@@ -1,7 +1,7 @@
 """The show-piece: 20 models of LEMUR, measured on two virtual devices that misbehave.
 
 `make rig-campaign`. A lab in small, through the commands that its people would
-use: embedded servers, `nnlite beat`, conversion and benchmark workers, two
+use: embedded servers, `nnlite reaper`, conversion and benchmark workers, two
 campaigns, and what came of them: results, failures, devices, incidents, export.
 Exits with 1 if anything is lost, doubled or not healed.
 """
@@ -30,7 +30,7 @@ from device.scenes import Scene, play_due, scenes
 from integration.conftest import Cluster
 from nnlite.db.engine import engine_for, migrate_embedded
 from nnlite.local import servers
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings
 
 #: Its control flow depends on its data: no converter can take it, and the failures say so.
@@ -72,8 +72,8 @@ class Show:
         devices = [lab.sdk.avd(f"rig-{number}") for number in range(2)]
         wrongs = scenes(lab, *devices)
         self._play(wrongs)
-        self._say("starting nnlite beat, a conversion worker, and a benchmark worker for each emulator")
-        lab.start("beat", "beat")
+        self._say("starting nnlite reaper, a conversion worker, and a benchmark worker for each emulator")
+        lab.start("reaper", "reaper")
         lab.start("convert", "worker", "convert", "--concurrency", "2")
         workers = [lab.worker(f"avd:{device.name}") for device in devices]
         self._campaign(FIRST, ["--backend", "cpu", *models], wrongs)
@@ -190,15 +190,15 @@ def lab_in(home: Path, lemur: Path) -> Iterator[Lab]:
     with servers(settings) as found:
         migrate_embedded(settings, found.database_url)
         engine = engine_for(found.database_url)
-        messenger = Messenger(found.broker_url, settings.broker_timeout_s)
-        lab = Lab.make(Cluster(engine, messenger, settings), rig, home, SETTINGS)
+        broker = BrokerClient(found.broker_url, settings.broker_timeout_s)
+        lab = Lab.make(Cluster(engine, broker, settings), rig, home, SETTINGS)
         lab.environment["NNLITE_LEMUR"] = str(lemur)
         try:
             yield lab
         finally:
             lab.close()
             rig.close()
-            messenger.close()
+            broker.close()
             engine.dispose()
 
 

@@ -16,7 +16,7 @@ SELECT 'the ' || w.work || ' of ' || m.name || ' (' || w.state || ')' FROM (
     SELECT 'conversion' AS work, model_id, state FROM conversion
     UNION ALL
     SELECT 'benchmark', v.model_id, b.state FROM benchmark b JOIN conversion v ON v.id = b.conversion_id
-) w JOIN model m ON m.id = w.model_id WHERE w.state NOT IN ('done', 'failed', 'left_out')
+) w JOIN model m ON m.id = w.model_id WHERE w.state NOT IN ('done', 'failed', 'skipped')
 """,
     "has no benchmark": """
 SELECT m.name || ' of campaign ' || c.name FROM conversion v JOIN model m ON m.id = v.model_id

@@ -12,7 +12,7 @@ from device.rig.rig import Rig, RigDevice
 from integration.conftest import Cluster
 from nnlite.db.engine import engine_for
 from nnlite.local import Endpoints
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings
 
 if not isolated():
@@ -43,15 +43,15 @@ def lab(
         home=folder, database_url=make_database(), broker_url=embedded.broker_url, _env_file=None
     )
     engine = engine_for(settings.database_url)
-    messenger = Messenger(settings.broker_url, 5)
-    messenger.redis.flushdb()
+    broker = BrokerClient(settings.broker_url, 5)
+    broker.redis.flushdb()
     (folder / "rig").mkdir()
     rig = Rig(folder / "rig")
-    lab = Lab.make(Cluster(engine, messenger, settings), rig, folder)
+    lab = Lab.make(Cluster(engine, broker, settings), rig, folder)
     yield lab
     lab.close()
     rig.close()
-    messenger.close()
+    broker.close()
     engine.dispose()
 
 

@@ -128,7 +128,7 @@ class Lab:
         return next(worker for worker in reversed(self.workers) if worker.device == device)
 
     def start(self, name: str, *arguments: str, **settings: str) -> RunningWorker:
-        """Start a command that goes on until it is stopped: `start("beat", "beat")`."""
+        """Start a command that goes on until it is stopped: `start("reaper", "reaper")`."""
         log = self.folder / f"worker-{len(self.workers)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -156,7 +156,7 @@ class Lab:
         where = stored_canary(self.store, artifact)
         for row in self.cluster.rows("SELECT id FROM conversion WHERE campaign_id = :id", id=campaign.id):
             messages += finish_conversion(self.cluster, row["id"], **where)
-        send(self.cluster.messenger, messages)
+        send(self.cluster.broker, messages)
         return [message.row_id for message in messages]
 
     def wait(self, holds: Callable[[], Any], what: str, timeout_s: float = _DEADLINE_S) -> Any:

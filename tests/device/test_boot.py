@@ -60,13 +60,13 @@ def workers(lab: Lab) -> Iterator[dict[str, RunningWorker]]:
 
 
 def ready(lab: Lab, worker: RunningWorker) -> list[tuple[str, list[str], bool]]:
-    """Wait until a device is ready, and return its incidents: fault, rungs, healed."""
+    """Wait until a device is ready, and return its incidents: fault, recovery_steps, healed."""
     lab.wait_state(worker.device, "ready", timeout_s=150)
-    return [(i["fault"], i["rungs"], i["healed"]) for i in lab.incidents(worker.device)]
+    return [(i["fault"], i["recovery_steps"], i["healed"]) for i in lab.incidents(worker.device)]
 
 
 @pytest.mark.parametrize(
-    ("avd", "fault", "rungs"),
+    ("avd", "fault", "recovery_steps"),
     [
         ("never-boots", "boot_timeout", [*ADB, RESTART]),
         ("animation", "boot_timeout", [*ADB, RESTART]),
@@ -77,8 +77,8 @@ def ready(lab: Lab, worker: RunningWorker) -> list[tuple[str, list[str], bool]]:
         ("unauthorized", "unauthorized", [*ADB, RESTART]),
     ],
 )
-def test_what_a_restart_or_a_wipe_heals_is_healed_and_written_down(lab, workers, avd, fault, rungs):
-    assert ready(lab, workers[avd]) == [(fault, rungs, True)]
+def test_what_a_restart_or_a_wipe_heals_is_healed_and_written_down(lab, workers, avd, fault, recovery_steps):
+    assert ready(lab, workers[avd]) == [(fault, recovery_steps, True)]
 
 
 @pytest.mark.parametrize("avd", ["slow", "dialog", "update", "space", "busy", "downgrade", "locked"])
@@ -102,7 +102,7 @@ def test_what_nothing_heals_ends_in_quarantine_until_a_person_releases_it(lab, w
     lab.wait_state(worker.device, "quarantined", timeout_s=150)
     (incident,) = lab.incidents(worker.device)
     assert (incident["fault"], incident["healed"]) == ("install_failed", False)
-    assert incident["rungs"] == [*ADB, RESTART, WIPE, "cool off", "start the worker anew"]
+    assert incident["recovery_steps"] == [*ADB, RESTART, WIPE, "cool off", "start the worker anew"]
     assert "INSTALL_FAILED_NO_MATCHING_ABIS" in incident["reason"]
     (row,) = lab.enqueue(pool="abis")
     lab.sdk.avd("abis").heal()

@@ -13,7 +13,7 @@ def test_an_emulator_that_is_killed_is_started_again(lab, worker, device):
         kill(lab.pid(worker, "emulator"))
         (row,) = lab.enqueue()
         lab.wait_done([row])
-    assert (found["fault"], found["rungs"]) == ("emulator_gone", [*ADB, RESTART])
+    assert (found["fault"], found["recovery_steps"]) == ("emulator_gone", [*ADB, RESTART])
     assert found["benchmark_id"] == row
 
 
@@ -22,7 +22,7 @@ def test_a_frozen_emulator_is_started_again(lab, worker, device):
         (row,) = lab.enqueue()
         lab.wait_done([row])
     assert found["fault"] in {"no_answer", "offline"}
-    assert found["rungs"] == [*ADB, RESTART]
+    assert found["recovery_steps"] == [*ADB, RESTART]
 
 
 def test_an_adb_server_that_is_killed_is_started_again_and_no_other_in_its_place(lab, worker, device):
@@ -31,7 +31,7 @@ def test_an_adb_server_that_is_killed_is_started_again_and_no_other_in_its_place
         kill(lab.pid(worker, "adb-server"))
         (row,) = lab.enqueue()
         lab.wait_done([row])
-    assert (found["fault"], found["rungs"]) == ("adb_server_gone", list(ADB))
+    assert (found["fault"], found["recovery_steps"]) == ("adb_server_gone", list(ADB))
     assert lab.pid(worker, "emulator") == emulator, "the emulator was not touched"
     assert not lab.daemons(), "nobody started an adb daemon that nobody owns"
 

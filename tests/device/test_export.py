@@ -71,7 +71,7 @@ def test_devices_are_listed_with_their_state_their_canary_and_their_last_inciden
     (device,) = told(lab, "devices", "--json")
     row = lab.device(worker.device)
     assert (device["device"], device["device_type"], device["kind"]) == (worker.device, "rig", "emulator")
-    assert (device["state"], device["rung"], device["pool"]) == ("ready", None, "rig")
+    assert (device["state"], device["recovery_step"], device["pool"]) == ("ready", None, "rig")
     assert device["canary_ns"] == row["canary_ns"] > 0
     assert (device["incidents"], device["open_incidents"], device["last_fault"]) == (1, 0, "app_crashed")
 
@@ -79,7 +79,7 @@ def test_devices_are_listed_with_their_state_their_canary_and_their_last_inciden
 def test_an_incident_tells_what_happened_to_which_model_and_what_healed_it(lab, worker, measured):
     (incident,) = told(lab, "devices", "incidents", "--json")
     (row,) = lab.incidents(worker.device)
-    assert (incident["fault"], incident["rungs"]) == ("app_crashed", ["reconnect"])
+    assert (incident["fault"], incident["recovery_steps"]) == ("app_crashed", ["reconnect"])
     assert (incident["reason"], incident["benchmark_id"]) == (row["reason"], str(row["benchmark_id"]))
     assert (incident["healed"], incident["healed_after_ns"]) == (True, row["duration_ns"])
     began, healed = (datetime.fromisoformat(incident[name]) for name in ("created_at", "healed_at"))

@@ -18,8 +18,8 @@ class Case:
     incidents: set[str]
     #: Where the attempt was when it met the fault.
     stage: str
-    #: The rungs that were climbed; the last one helped.
-    rungs: tuple[str, ...] = ("reconnect",)
+    #: The recovery_steps that were climbed; the last one helped.
+    recovery_steps: tuple[str, ...] = ("reconnect",)
     times: int | None = 1
     until: Until | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def test_a_fault_that_a_benchmark_meets_is_healed_and_the_benchmark_is_finished(
         (row,) = lab.enqueue()
         lab.wait_done([row])
     assert found["fault"] in case.incidents, found["reason"]
-    assert tuple(found["rungs"]) == case.rungs, found["reason"]
+    assert tuple(found["recovery_steps"]) == case.recovery_steps, found["reason"]
     assert found["benchmark_id"] == row
     failed, done = lab.attempts(row)
     assert (failed, done[0]) == (("device", case.stage), "done")

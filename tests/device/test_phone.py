@@ -55,7 +55,7 @@ def test_one_that_is_unplugged_is_waited_for_and_the_work_goes_on(lab, phone, wo
     lab.wait_state(worker.device, "ready")
     (incident,) = lab.incidents(worker.device)[before:]
     assert incident["fault"] in {"disconnected", "offline"}, "adb may not have noticed yet"
-    assert set(incident["rungs"]) <= {"reconnect"} and incident["healed"]
+    assert set(incident["recovery_steps"]) <= {"reconnect"} and incident["healed"]
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_one_that_hangs_is_booted_anew(lab, phone, worker):
     lab.wait_state(worker.device, "ready")
     (incident,) = lab.incidents(worker.device)[before:]
     assert incident["fault"] == "no_answer"
-    assert incident["rungs"] == ["reconnect", "restart the adb server", "reboot the phone"]
+    assert incident["recovery_steps"] == ["reconnect", "restart the adb server", "reboot the phone"]

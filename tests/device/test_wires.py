@@ -28,7 +28,7 @@ from nnlite_benchmark.android.adb.client import Wire
 from nnlite_benchmark.android.adb.files import FOLDER, DeviceFiles
 from nnlite_benchmark.android.adb.server import AdbServer
 from nnlite_benchmark.android.adb.shell import Shell
-from nnlite_benchmark.android.adb.transport import Attachment, Phone
+from nnlite_benchmark.android.adb.transport import DeviceTransport, Phone
 from nnlite_benchmark.android.app import run as run_module
 from nnlite_benchmark.android.app import run_monitor as following
 from nnlite_benchmark.android.app.app import PACKAGE, App
@@ -56,13 +56,13 @@ BOUNDS = Bounds(
 MEDIA = f"/storage/emulated/0/Android/media/{PACKAGE}"
 
 
-def readiness(shell: Shell, settings: Settings, attachment: Attachment, wire: Wire) -> Readiness:
+def readiness(shell: Shell, settings: Settings, transport: DeviceTransport, wire: Wire) -> Readiness:
     return Readiness(
         shell,
         settings.android,
-        announce=lambda: attachment.announce(wire),
-        absent=attachment.absent,
-        look=attachment.check,
+        announce=lambda: transport.announce(wire),
+        absent=transport.absent,
+        look=transport.check,
         stop=NEVER,
     )
 
@@ -257,8 +257,8 @@ def test_a_restart_is_cold_where_starts_are_from_a_snapshot(bench: Bench, tmp_pa
     try:
         emulator.start(bench.server.port, NEVER)
         commands = [command_line(emulator)]
-        for rung in emulator.restarts(bench.shell(), lambda: 7777, NEVER):
-            rung.climb()
+        for recovery_step in emulator.restarts(bench.shell(), lambda: 7777, NEVER):
+            recovery_step.climb()
             commands.append(command_line(emulator))
         environment = psutil.Process(emulator.pid).environ()
     finally:

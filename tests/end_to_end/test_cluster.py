@@ -13,11 +13,11 @@ from unit.metrics.scraping import free_port, scrape
 @pytest.fixture
 def cluster(machine: Machine) -> Machine:
     """A machine with a submitted campaign; workers hold the servers, this test the first of them."""
-    beat = machine.start("beat")
+    reaper = machine.start("reaper")
     machine.wait_for("the servers run", lambda: machine.progress() is not None)
     assert machine.run("submit", *REAL, "--name", "night").returncode == 0
     yield machine
-    stop(beat)
+    stop(reaper)
 
 
 def stop(*workers: Started) -> None:

@@ -39,7 +39,7 @@ CONTEXT = DeviceContext(
     os_version="11",
     cpu=Cpu(architecture="aarch64", cores=8, vendor="ARM", features=("neon",)),
     total_ram_kb=6_000_000,
-    quiet_mode=QuietMode.CORES_APART,
+    quiet_mode=QuietMode.PINNED_CORES,
 )
 
 

@@ -15,7 +15,7 @@ from nnlite.campaigns.submit import Submitted, submit
 from nnlite.db.engine import engine_for
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.queue.owner import Instance, Owner
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
@@ -27,7 +27,7 @@ class Cluster:
     """Postgres and Redis as a test sees them."""
 
     engine: Engine
-    messenger: Messenger
+    broker: BrokerClient
     settings: Settings
     toys: Toys = field(default_factory=Toys)
     _names: Iterator[int] = field(default_factory=count)
@@ -37,7 +37,7 @@ class Cluster:
         models = [known.get(model) or self.toys.add(model) for model in names]
         return submit(
             self.engine,
-            self.messenger,
+            self.broker,
             Request(source="toys", models=names, **request),
             models=models,
             source=self.toys,
@@ -78,10 +78,10 @@ class Cluster:
         self.change("UPDATE conversion SET lease_until = now() - interval '1 s' WHERE id = :id", id=row)
 
     def ready(self, queue: str = "convert") -> int:
-        return self.messenger.ready(queue)
+        return self.broker.ready(queue)
 
     def empty_broker(self) -> None:
-        self.messenger.redis.flushdb()
+        self.broker.redis.flushdb()
 
 
 def living_owner(node: str = "convert@here") -> Owner:
@@ -102,7 +102,7 @@ def cluster(database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Clus
         home=tmp_path, database_url=database_url, broker_url=broker_url, broker_timeout_s=2, _env_file=None
     )
     engine = engine_for(database_url)
-    messenger = Messenger(broker_url, settings.broker_timeout_s)
-    yield Cluster(engine, messenger, settings)
-    messenger.close()
+    broker = BrokerClient(broker_url, settings.broker_timeout_s)
+    yield Cluster(engine, broker, settings)
+    broker.close()
     engine.dispose()

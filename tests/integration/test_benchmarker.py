@@ -18,7 +18,7 @@ from nnlite.results.devices import record_device
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings, QueueSettings
 from nnlite.vocabulary import Backend, DeviceStatus, Stage, WorkKind, WorkState
-from nnlite.worker.attempt import Outcome, Station, work
+from nnlite.worker.attempt import Outcome, WorkerContext, work
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.protocol import canary
@@ -58,14 +58,14 @@ def make_benchmarker(cluster: Cluster, store: ArtifactStore) -> Iterator[Callabl
         device = HostDevice(settings, on_stage=note)
         devices.append(device)
         stop = threading.Event()
-        station = Station(
+        context = WorkerContext(
             engine=cluster.engine,
-            messenger=cluster.messenger,
+            broker=cluster.broker,
             owner=living_owner("benchmark@here"),
             settings=settings,
             stopping=stop.is_set,
         )
-        benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
+        benchmarker = Benchmarker(context=context, store=store, device=device, stop=stop)
         record_device(cluster.engine, device.context(), DeviceStatus.READY, "benchmark@here")
         return benchmarker
 
@@ -88,7 +88,7 @@ def queued(cluster: Cluster, store: ArtifactStore) -> Callable[..., uuid.UUID]:
 
 
 def benchmark(benchmarker: Benchmarker, row: uuid.UUID) -> Outcome:
-    return work(benchmarker.station, WorkKind.BENCHMARK, row, benchmarker.perform, 120)
+    return work(benchmarker.context, WorkKind.BENCHMARK, row, benchmarker.perform, 120)
 
 
 def the(cluster: Cluster, kind: WorkKind) -> dict[str, object]:
@@ -209,7 +209,7 @@ def test_a_file_that_nothing_makes_again_does_not_keep_its_campaign_waiting(
     assert (progress.ended, progress.benchmarks_failed) == (True, 1)
     assert "the conversion that made it ended as quarantined" in the(cluster, WorkKind.BENCHMARK)["reason"]
     states = [WorkState.FAILED, WorkState.QUARANTINED]
-    assert control.retry(cluster.engine, cluster.messenger, "night", states) == 2, "both are tried again"
+    assert control.retry(cluster.engine, cluster.broker, "night", states) == 2, "both are tried again"
 
 
 def test_a_store_that_cannot_be_read_is_nobodys_fault(cluster, make_benchmarker, queued, tmp_path):
@@ -230,7 +230,7 @@ def test_a_campaign_that_is_cancelled_ends_its_measurement(cluster, make_benchma
         if stage is Stage.RUN:
             control.cancel(cluster.engine, "night")
 
-    assert benchmark(make_benchmarker(ENDLESS, cancel), row) is Outcome.RIGHT_LOST
+    assert benchmark(make_benchmarker(ENDLESS, cancel), row) is Outcome.LEASE_LOST
     assert the(cluster, WorkKind.BENCHMARK)["state"] == "cancelled"
     assert queries.latencies(cluster.engine, "night") == []
 
@@ -272,6 +272,6 @@ def test_heartbeats_say_where_the_measurement_stands(cluster, make_benchmarker, 
 def test_a_benchmark_goes_on_saying_so_while_it_runs(make_benchmarker, queued):
     signs = []
     benchmarker = make_benchmarker()
-    benchmarker.station = dataclasses.replace(benchmarker.station, alive=lambda: signs.append(1))
+    benchmarker.context = dataclasses.replace(benchmarker.context, alive=lambda: signs.append(1))
     assert benchmark(benchmarker, queued()) is Outcome.DONE
     assert len(signs) >= 2

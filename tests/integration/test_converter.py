@@ -16,7 +16,7 @@ from nnlite.host.cores import choose_cores
 from nnlite.results import queries
 from nnlite.settings.groups import CatalogSettings
 from nnlite.vocabulary import Precision, WorkKind
-from nnlite.worker.attempt import Outcome, Station, work
+from nnlite.worker.attempt import Outcome, WorkerContext, work
 from nnlite_conversion import converter as module
 from nnlite_conversion.cache_key import cache_key
 from nnlite_conversion.cache_key import converter as converter_version
@@ -41,17 +41,17 @@ def convert(cluster: Cluster, store: ArtifactStore) -> Callable[..., Outcome]:
     def attempt(
         campaign: uuid.UUID, into: ArtifactStore = store, alive: Callable[[], None] = lambda: None
     ) -> Outcome:
-        station = Station(
+        context = WorkerContext(
             engine=cluster.engine,
-            messenger=cluster.messenger,
+            broker=cluster.broker,
             owner=living_owner(),
             settings=cluster.settings,
             stopping=lambda: False,
             alive=alive,
         )
-        converter = Converter(station=lambda: station, store=into, cores=choose_cores(""))
+        converter = Converter(context=lambda: context, store=into, cores=choose_cores(""))
         row = cluster.conversion(campaign)["id"]
-        return work(station, WorkKind.CONVERSION, row, converter.perform, 120)
+        return work(context, WorkKind.CONVERSION, row, converter.perform, 120)
 
     return attempt
 
@@ -120,8 +120,8 @@ def test_a_model_above_the_limit_of_its_campaign_is_left_out_with_its_count(clus
     limits = CatalogSettings(max_parameters=1000)
     cluster.settings = cluster.settings.model_copy(update={"catalog": limits})
     assert convert(cluster.submit("tiny", name="night").id) is Outcome.DONE
-    (left_out,) = queries.failures(cluster.engine, "night")
-    assert left_out["state"] == "left_out" and "1,000" in left_out["reason"]
+    (skipped,) = queries.failures(cluster.engine, "night")
+    assert skipped["state"] == "skipped" and "1,000" in skipped["reason"]
     assert cluster.rows("SELECT parameters FROM model") == [{"parameters": 1930}]
     assert cluster.rows("SELECT id FROM benchmark") == []
 

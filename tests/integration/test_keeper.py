@@ -1,4 +1,4 @@
-"""A device that misbehaves is healed rung by rung, and given up in the end; the work goes on elsewhere."""
+"""A device that misbehaves is healed step by step, and given up in the end; the work goes on elsewhere."""
 
 import threading
 import uuid
@@ -17,12 +17,12 @@ from nnlite.results.devices import device_row, record_device_state, release_devi
 from nnlite.settings import Settings
 from nnlite.settings.groups import AndroidSettings, PhoneSettings
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault, Stage, WorkKind
-from nnlite.worker.attempt import Outcome, Station, work
+from nnlite.worker.attempt import Outcome, WorkerContext, work
 from nnlite.worker.celery_worker import EXIT_FAULT
 from nnlite_benchmark import device_manager as keeper
 from nnlite_benchmark.benchmarker import Benchmarker
-from nnlite_benchmark.device import DeviceFailure, Rung
-from nnlite_benchmark.device_manager import Keeper, StartAnewError
+from nnlite_benchmark.device import DeviceFailure, RecoveryStep
+from nnlite_benchmark.device_manager import DeviceManager, StartAnewError
 from nnlite_benchmark.protocol import canary
 
 NODE = "benchmark@here"
@@ -52,11 +52,11 @@ class ToyDevice:
         if fault := self.found.pop(0) if self.found else None:
             raise DeviceFailure(fault, Stage.PREPARE, f"toy: {fault}")
 
-    def rungs(self) -> tuple[Rung, ...]:
-        def rung(name: str) -> Rung:
-            return Rung(name=name, climb=lambda: self.climbed.append(name))
+    def recovery_steps(self) -> tuple[RecoveryStep, ...]:
+        def recovery_step(name: str) -> RecoveryStep:
+            return RecoveryStep(name=name, climb=lambda: self.climbed.append(name))
 
-        return tuple(map(rung, ("reconnect", "restart the emulator", "wipe its data")))
+        return tuple(map(recovery_step, ("reconnect", "restart the emulator", "wipe its data")))
 
     def rest_reason(self) -> str | None:
         return self.rests.pop(0) if self.rests else None
@@ -94,19 +94,19 @@ def settings(cluster: Cluster) -> Settings:
 
 
 @pytest.fixture
-def the(cluster: Cluster, settings: Settings, device: ToyDevice, tmp_path: Path) -> Keeper:
+def the(cluster: Cluster, settings: Settings, device: ToyDevice, tmp_path: Path) -> DeviceManager:
     """The keeper of the device."""
     stop = threading.Event()
-    station = Station(
+    context = WorkerContext(
         engine=cluster.engine,
-        messenger=cluster.messenger,
+        broker=cluster.broker,
         owner=living_owner(NODE),
         settings=settings,
         stopping=stop.is_set,
     )
     store = ArtifactStore(str(tmp_path / "artifacts"), tmp_path / "cache")
-    benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
-    return Keeper(
+    benchmarker = Benchmarker(context=context, store=store, device=device, stop=stop)
+    return DeviceManager(
         engine=cluster.engine,
         device=device,
         benchmarker=benchmarker,
@@ -117,7 +117,7 @@ def the(cluster: Cluster, settings: Settings, device: ToyDevice, tmp_path: Path)
 
 
 @pytest.fixture
-def row(cluster: Cluster, the: Keeper) -> uuid.UUID:
+def row(cluster: Cluster, the: DeviceManager) -> uuid.UUID:
     conversion = cluster.conversion(cluster.submit("BagNet").id)["id"]
     stored = stored_canary(the.benchmarker.store, canary.MODEL_FILE)
     (message,) = finish_conversion(cluster, conversion, **stored)
@@ -129,7 +129,7 @@ def quick_release(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_RELEASE_POLL_S", 0.01)
 
 
-def consuming(the: Keeper, *rows: uuid.UUID) -> Callable[[], int]:
+def consuming(the: DeviceManager, *rows: uuid.UUID) -> Callable[[], int]:
     """Take one row each time, as the queue's worker would; then be told to stop."""
     left = list(rows)
 
@@ -138,7 +138,7 @@ def consuming(the: Keeper, *rows: uuid.UUID) -> Callable[[], int]:
             the.stop.set()
             return 0
         benchmarker = the.benchmarker
-        outcome = work(benchmarker.station, WorkKind.BENCHMARK, left[0], benchmarker.perform, 120)
+        outcome = work(benchmarker.context, WorkKind.BENCHMARK, left[0], benchmarker.perform, 120)
         assert outcome is Outcome.FAILED
         benchmarker.after(left.pop(0))
         return 0
@@ -147,7 +147,7 @@ def consuming(the: Keeper, *rows: uuid.UUID) -> Callable[[], int]:
 
 
 def incidents(cluster: Cluster) -> list[tuple[object, ...]]:
-    rows = cluster.rows("SELECT fault, rungs, healed, benchmark_id FROM incident ORDER BY id")
+    rows = cluster.rows("SELECT fault, recovery_steps, healed, benchmark_id FROM incident ORDER BY id")
     return [tuple(row.values()) for row in rows]
 
 
@@ -160,7 +160,7 @@ def test_a_fault_gives_the_work_back_and_the_first_rung_that_helps_heals_it(clus
     assert device.climbed == ["reconnect", "restart the emulator"]
     assert incidents(cluster) == [("app_hung", device.climbed, True, row)]
     found = device_row(cluster.engine, device.name)
-    assert (found.state, found.rung, found.owner_node) == (DeviceStatus.STOPPED, None, None)
+    assert (found.state, found.recovery_step, found.owner_node) == (DeviceStatus.STOPPED, None, None)
     (written,) = cluster.rows("SELECT canary_ns FROM device")
     assert written["canary_ns"] == device.canary_ns
 
@@ -169,7 +169,10 @@ def test_a_fault_that_comes_back_at_once_is_healed_one_rung_higher(cluster, the,
     device.in_run = Fault.OFFLINE
     the.keep(consuming(the, row, row))
     assert device.climbed == ["reconnect", "restart the emulator"]
-    assert [rungs for _, rungs, _, _ in incidents(cluster)] == [["reconnect"], ["restart the emulator"]]
+    assert [recovery_steps for _, recovery_steps, _, _ in incidents(cluster)] == [
+        ["reconnect"],
+        ["restart the emulator"],
+    ]
 
 
 def test_an_app_that_crashes_again_does_not_speak_against_the_device(cluster, the, device, row):
@@ -197,9 +200,9 @@ def test_when_no_rung_helps_the_worker_cools_off_and_starts_anew(cluster, the, d
     with pytest.raises(StartAnewError):
         the.keep(consuming(the))
     found = device_row(cluster.engine, device.name)
-    assert (found.state, found.rung) == (DeviceStatus.COOLING_OFF, keeper.START_ANEW)
-    ((_, rungs, healed, _),) = incidents(cluster)
-    assert rungs == [*device.climbed, keeper.COOL_OFF, keeper.START_ANEW]
+    assert (found.state, found.recovery_step) == (DeviceStatus.COOLING_OFF, keeper.START_ANEW)
+    ((_, recovery_steps, healed, _),) = incidents(cluster)
+    assert recovery_steps == [*device.climbed, keeper.COOL_OFF, keeper.START_ANEW]
     assert not healed
 
 
@@ -213,7 +216,7 @@ def test_a_new_start_that_does_not_help_quarantines_the_device_until_a_person_re
         device.pool,
         DeviceStatus.COOLING_OFF,
         owner_node=NODE,
-        rung=keeper.START_ANEW,
+        recovery_step=keeper.START_ANEW,
     )
     device.found = [Fault.OFFLINE]
     states = []
@@ -229,7 +232,9 @@ def test_a_new_start_that_does_not_help_quarantines_the_device_until_a_person_re
     with pytest.raises(StartAnewError, match="released"):
         the.keep(consuming(the))
     assert states == [DeviceStatus.QUARANTINED] * 2
-    assert device.climbed == ["close"], "no rung is climbed twice, and a quarantined device is shut down"
+    assert device.climbed == ["close"], (
+        "no recovery_step is climbed twice, and a quarantined device is shut down"
+    )
 
 
 def test_a_quarantined_device_stays_so_when_its_worker_starts_again(cluster, the, device):
@@ -286,7 +291,10 @@ def test_a_host_at_fault_ends_its_worker(cluster, the, device):
 
 def test_a_stop_in_the_middle_of_a_climb_ends_it(cluster, the, device):
     device.found = [Fault.OFFLINE] * 9
-    device.rungs = lambda: (Rung(name="wait for ever", climb=the.stop.set), *ToyDevice.rungs(device))
+    device.recovery_steps = lambda: (
+        RecoveryStep(name="wait for ever", climb=the.stop.set),
+        *ToyDevice.recovery_steps(device),
+    )
     the.settings = the.settings.model_copy(update={"android": AndroidSettings(cool_off_s=600)})
     assert the.keep(consuming(the)) == 0
     assert device_row(cluster.engine, device.name).state is DeviceStatus.STOPPED
@@ -295,14 +303,18 @@ def test_a_stop_in_the_middle_of_a_climb_ends_it(cluster, the, device):
 def test_what_postgres_misses_of_a_climb_is_written_when_it_is_back(cluster, the, device, row):
     there, away = the.engine, engine_for("postgresql://nobody@127.0.0.1:1/none", 1)
 
-    def rung(name: str, engine: Engine) -> Rung:
+    def recovery_step(name: str, engine: Engine) -> RecoveryStep:
         def climb() -> None:
             device.climbed.append(name)
             the._journal.engine = engine
 
-        return Rung(name=name, climb=climb)
+        return RecoveryStep(name=name, climb=climb)
 
-    device.rungs = lambda: (rung("one", away), rung("two", away), rung("three", there))
+    device.recovery_steps = lambda: (
+        recovery_step("one", away),
+        recovery_step("two", away),
+        recovery_step("three", there),
+    )
     device.found = [None, Fault.OFFLINE, Fault.BOOT_TIMEOUT]
 
     def consume() -> int:
@@ -313,8 +325,8 @@ def test_what_postgres_misses_of_a_climb_is_written_when_it_is_back(cluster, the
     the.keep(consume)
     the._journal.engine = there
     assert the._journal.flush()
-    ((fault, rungs, healed, benchmark),) = incidents(cluster)
-    assert (fault, rungs, healed, benchmark) == ("app_hung", ["one", "two", "three"], True, row)
+    ((fault, recovery_steps, healed, benchmark),) = incidents(cluster)
+    assert (fault, recovery_steps, healed, benchmark) == ("app_hung", ["one", "two", "three"], True, row)
     (written,) = cluster.rows("SELECT reason, duration_ns FROM incident")
     assert "boot_timeout: toy: boot_timeout" in written["reason"]
     assert written["duration_ns"] > 0

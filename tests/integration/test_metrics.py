@@ -1,4 +1,4 @@
-"""What `beat` tells Prometheus of a real cluster, and what attempts leave in a worker's meter."""
+"""What `reaper` tells Prometheus of a real cluster, and what attempts leave in a worker's meter."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ from nnlite.db.engine import engine_for
 from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.metrics.prometheus_meter import PrometheusMeter
 from nnlite.queue import leases
-from nnlite.queue.leases import RightLostError
-from nnlite.queue.messages import Messenger
+from nnlite.queue.leases import LeaseLostError
+from nnlite.queue.messages import BrokerClient
 from nnlite.reaper.cluster_metrics import ClusterCollector, ReaperCollector
 from nnlite.reaper.reaper import Reaper
 from nnlite.results.devices import open_incident, record_device
 from nnlite.vocabulary import DeviceStatus, Fault, Stage, WorkKind, WorkState
-from nnlite.worker.attempt import Result, Station, renew, work
+from nnlite.worker.attempt import Result, WorkerContext, renew, work
 from unit.metrics.scraping import free_port, scrape
 
 NOWHERE = engine_for("postgresql://nobody@127.0.0.1:1/none", 1)
@@ -34,7 +34,7 @@ NOWHERE = engine_for("postgresql://nobody@127.0.0.1:1/none", 1)
 def seen(cluster: Cluster) -> CollectorRegistry:
     """What Prometheus would see of the cluster."""
     registry = CollectorRegistry()
-    registry.register(ClusterCollector(cluster.engine, cluster.messenger, 5))
+    registry.register(ClusterCollector(cluster.engine, cluster.broker, 5))
     return registry
 
 
@@ -95,7 +95,7 @@ def test_a_device_is_in_one_state_and_its_incident_is_open_until_it_is_healed(cl
 
 def test_postgres_that_is_away_is_a_metric_and_no_failed_scrape(cluster):
     registry = CollectorRegistry()
-    registry.register(ClusterCollector(NOWHERE, cluster.messenger, 1))
+    registry.register(ClusterCollector(NOWHERE, cluster.broker, 1))
     assert (value(registry, "postgres_up"), value(registry, "redis_up")) == (0, 1)
     assert value(registry, "queue_messages", queue="convert") == 0
     assert value(registry, "rows", kind="conversion", state="queued") is None, "nobody knows"
@@ -103,14 +103,14 @@ def test_postgres_that_is_away_is_a_metric_and_no_failed_scrape(cluster):
 
 def test_redis_that_is_away_is_a_metric_and_no_failed_scrape(cluster):
     registry = CollectorRegistry()
-    registry.register(ClusterCollector(cluster.engine, Messenger("redis://127.0.0.1:1/0", 0.2), 5))
+    registry.register(ClusterCollector(cluster.engine, BrokerClient("redis://127.0.0.1:1/0", 0.2), 5))
     assert (value(registry, "postgres_up"), value(registry, "redis_up")) == (1, 0)
     assert value(registry, "rows", kind="conversion", state="queued") == 0
 
 
 def test_a_statement_that_takes_too_long_is_given_up(cluster):
     registry = CollectorRegistry()
-    registry.register(ClusterCollector(cluster.engine, cluster.messenger, 0.2))
+    registry.register(ClusterCollector(cluster.engine, cluster.broker, 0.2))
     with cluster.engine.begin() as connection:
         connection.exec_driver_sql("LOCK TABLE incident IN ACCESS EXCLUSIVE MODE")
         assert value(registry, "postgres_up") == 0
@@ -118,7 +118,7 @@ def test_a_statement_that_takes_too_long_is_given_up(cluster):
 
 
 def test_a_reaper_tells_what_it_gave_back_and_sent_again(cluster):
-    reaper = Reaper(cluster.engine, cluster.messenger, cluster.settings)
+    reaper = Reaper(cluster.engine, cluster.broker, cluster.settings)
     registry = CollectorRegistry()
     registry.register(ReaperCollector(reaper))
     assert value(registry, "reaper_picked") == 0
@@ -143,11 +143,11 @@ def counted() -> CollectorRegistry:
 
 
 @pytest.fixture
-def station(cluster: Cluster, counted: CollectorRegistry) -> Station:
+def context(cluster: Cluster, counted: CollectorRegistry) -> WorkerContext:
     """What a worker's process works with, metrics on."""
-    return Station(
+    return WorkerContext(
         engine=cluster.engine,
-        messenger=cluster.messenger,
+        broker=cluster.broker,
         owner=living_owner(),
         settings=cluster.settings,
         stopping=lambda: False,
@@ -159,14 +159,14 @@ def station(cluster: Cluster, counted: CollectorRegistry) -> Station:
     ("end", "ended"),
     [
         (Result(write=lambda _: [], details={"peak_rss_kb": 7}), ("done", "")),
-        (Result(write=lambda _: [], state=WorkState.LEFT_OUT, reason="large"), ("left_out", "")),
+        (Result(write=lambda _: [], state=WorkState.SKIPPED, reason="large"), ("skipped", "")),
         (Failure(FailureClass.CONVERTER, Stage.LOWER, "killed"), ("failed", "converter")),
         (Stopped("told to stop"), ("released", "")),
-        (RightLostError("cancelled"), ("right_lost", "")),
+        (LeaseLostError("cancelled"), ("lease_lost", "")),
     ],
     ids=["done", "left out", "failed", "released", "right lost"],
 )
-def test_every_end_of_an_attempt_is_counted_once(cluster, station, counted, end, ended):
+def test_every_end_of_an_attempt_is_counted_once(cluster, context, counted, end, ended):
     row = cluster.conversion(cluster.submit("one").id)["id"]
 
     def perform(claim: leases.Claim) -> Result:
@@ -175,7 +175,7 @@ def test_every_end_of_an_attempt_is_counted_once(cluster, station, counted, end,
             return end
         raise end
 
-    work(station, WorkKind.CONVERSION, row, perform, 60)
+    work(context, WorkKind.CONVERSION, row, perform, 60)
     ends = {
         (sample.labels["outcome"], sample.labels["failure_class"]): sample.value
         for metric in counted.collect()
@@ -186,16 +186,16 @@ def test_every_end_of_an_attempt_is_counted_once(cluster, station, counted, end,
     assert value(counted, "attempts_running", kind="conversion") == 0
 
 
-def test_a_message_without_work_behind_it_is_no_attempt(station, counted):
-    work(station, WorkKind.CONVERSION, uuid.uuid4(), lambda _: Result(write=lambda _: []), 60)
+def test_a_message_without_work_behind_it_is_no_attempt(context, counted):
+    work(context, WorkKind.CONVERSION, uuid.uuid4(), lambda _: Result(write=lambda _: []), 60)
     assert not any(sample for metric in counted.collect() for sample in metric.samples)
 
 
-def test_a_heartbeat_that_postgres_does_not_hear_is_counted(cluster, station, counted):
+def test_a_heartbeat_that_postgres_does_not_hear_is_counted(cluster, context, counted):
     claim = cluster.claim(cluster.conversion(cluster.submit("one").id)["id"])
-    renew(station, claim, Stage.LOWER)
+    renew(context, claim, Stage.LOWER)
     assert value(counted, "heartbeats_lost_total", kind="conversion") is None
-    renew(replace(station, engine=NOWHERE), claim, Stage.LOWER)
+    renew(replace(context, engine=NOWHERE), claim, Stage.LOWER)
     assert value(counted, "heartbeats_lost_total", kind="conversion") == 1
 
 
@@ -205,25 +205,25 @@ def port() -> int:
 
 
 @pytest.fixture
-def beat(cluster: Cluster, port: int, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """`nnlite beat` as a program of its own, ready."""
+def reaper(cluster: Cluster, port: int, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """`nnlite reaper` as a program of its own, ready."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")} | {
         "NNLITE_HOME": str(tmp_path),
         "NNLITE_DATABASE_URL": cluster.settings.database_url,
         "NNLITE_BROKER_URL": cluster.settings.broker_url,
         "NNLITE_METRICS__PORT": str(port),
     }
-    program = [sys.executable, "-m", "nnlite.cli", "beat"]
+    program = [sys.executable, "-m", "nnlite.cli", "reaper"]
     with subprocess.Popen(program, env=environment, cwd=tmp_path, stderr=-1, text=True) as process:
         assert '"ready"' in process.stderr.readline()
         yield process
         process.kill()
 
 
-def test_beat_is_asked_over_http_and_stops_all_the_same(cluster, beat, port):
+def test_reaper_is_asked_over_http_and_stops_all_the_same(cluster, reaper, port):
     cluster.submit("one")
     samples = scrape(port)
     assert samples["nnlite_postgres_up"] == samples['nnlite_work_waiting{queue="convert"}'] == 1
     assert samples['nnlite_messages_resent_total{kind="conversion"}'] == 0
-    beat.send_signal(signal.SIGTERM)
-    assert beat.wait(20) == 0
+    reaper.send_signal(signal.SIGTERM)
+    assert reaper.wait(20) == 0

@@ -21,7 +21,7 @@ from nnlite.results.devices import record_device
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import DeviceStatus, WorkKind
-from nnlite.worker.attempt import Outcome, Station, work
+from nnlite.worker.attempt import Outcome, WorkerContext, work
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.protocol import canary
@@ -45,9 +45,9 @@ class Lab:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.settings = Settings(home=cluster.settings.home, measurement=QUICK, _env_file=None)
-        self.station = Station(
+        self.context = WorkerContext(
             engine=cluster.engine,
-            messenger=cluster.messenger,
+            broker=cluster.broker,
             owner=living_owner(),
             settings=self.settings,
             stopping=lambda: False,
@@ -58,7 +58,7 @@ class Lab:
         source = FilesSource(self.settings, path=paths, **options)
         return submit(
             self.cluster.engine,
-            self.cluster.messenger,
+            self.cluster.broker,
             Request(source="files", path=tuple(map(str, paths))),
             models=source.models(),
             source=source,
@@ -69,12 +69,12 @@ class Lab:
 
     def convert(self) -> dict[str, Outcome]:
         """Convert every model; return what became of each."""
-        converter = Converter(station=lambda: self.station, store=self.store, cores=choose_cores(""))
+        converter = Converter(context=lambda: self.context, store=self.store, cores=choose_cores(""))
         rows = self.cluster.rows(
             "SELECT v.id, m.name FROM conversion v JOIN model m ON m.id = v.model_id WHERE v.state = 'queued'"
         )
         return {
-            row["name"]: work(self.station, WorkKind.CONVERSION, row["id"], converter.perform, 120)
+            row["name"]: work(self.context, WorkKind.CONVERSION, row["id"], converter.perform, 120)
             for row in rows
         }
 
@@ -82,11 +82,11 @@ class Lab:
         device = HostDevice(self.settings)
         record_device(self.cluster.engine, device.context(), DeviceStatus.READY, "benchmark@here")
         benchmarker = Benchmarker(
-            station=self.station, store=self.store, device=device, stop=threading.Event()
+            context=self.context, store=self.store, device=device, stop=threading.Event()
         )
         try:
             for row in self.cluster.rows("SELECT id FROM benchmark"):
-                done = work(self.station, WorkKind.BENCHMARK, row["id"], benchmarker.perform, 120)
+                done = work(self.context, WorkKind.BENCHMARK, row["id"], benchmarker.perform, 120)
                 assert done is Outcome.DONE
         finally:
             device.close()

@@ -22,7 +22,7 @@ from nnlite.artifacts.store import ArtifactStore
 from nnlite.cli import watch as watching
 from nnlite.host.cores import Cores
 from nnlite.host.tflite_environment import needed_environment
-from nnlite.queue.leases import RightLostError
+from nnlite.queue.leases import LeaseLostError
 from nnlite.queue.owner import start_time
 from nnlite.results import queries, runtime_checks
 from nnlite.results.runtime_checks import CheckClaim, Checked
@@ -31,7 +31,7 @@ from nnlite.vocabulary import QuietMode, RuntimeVerdict
 from nnlite_benchmark.protocol import canary
 from nnlite_benchmark.runtime_check.checker import Checker
 from nnlite_benchmark.runtime_check.process import (
-    Answer,
+    CommandResult,
     RuntimeDiedError,
     RuntimeProcess,
     RuntimeUnusableError,
@@ -46,11 +46,11 @@ class ToyRuntime:
     """Answers what the test wants."""
 
     def __init__(self) -> None:
-        self.answer: Answer | BaseException = Answer(refusal="no")
+        self.answer: CommandResult | BaseException = CommandResult(refusal="no")
         self.asked = 0
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def run(self, _artifact: Path, _inputs: Any, _folder: Path, tick: Callable[[], bool]) -> Answer:
+    def run(self, _artifact: Path, _inputs: Any, _folder: Path, tick: Callable[[], bool]) -> CommandResult:
         self.asked += 1
         self.meanwhile()
         tick()
@@ -80,7 +80,7 @@ def checker(cluster: Cluster, store: ArtifactStore, runtime: ToyRuntime) -> Chec
         runtime=runtime,
         runtime_version=VERSION,
         settings=cluster.settings,
-        cores=Cores(mode=QuietMode.CORES_APART, measuring=(0,), converting=(0,)),
+        cores=Cores(mode=QuietMode.PINNED_CORES, measuring=(0,), converting=(0,)),
         node=NODE,
         stop=threading.Event(),
     )
@@ -179,13 +179,13 @@ def test_a_worker_that_vanishes_costs_a_loss_and_ten_of_them_the_check(cluster, 
     add("one")
     claimed = claim(cluster)
     assert claim(cluster) is None, "it is leased"
-    assert runtime_checks.give_back_of_node(cluster.engine, "check@there") == 0
-    assert runtime_checks.give_back_of_node(cluster.engine, NODE) == 1
+    assert runtime_checks.requeue_of_node(cluster.engine, "check@there") == 0
+    assert runtime_checks.requeue_of_node(cluster.engine, NODE) == 1
     again = claim(cluster)
     assert (again.attempt, again.losses) == (claimed.attempt + 1, 1)
-    with pytest.raises(RightLostError):
+    with pytest.raises(LeaseLostError):
         runtime_checks.finish(cluster.engine, claimed, Checked(verdict=RuntimeVerdict.ACCEPTED))
-    with pytest.raises(RightLostError):
+    with pytest.raises(LeaseLostError):
         runtime_checks.renew(cluster.engine, claimed, 30)
     checker.check(replace(again, losses=10))
     (row,) = rows(cluster)
@@ -232,7 +232,7 @@ def test_the_version_of_a_refused_operator_is_the_files_where_the_runtime_does_n
     refusal = (
         "weights->type != input->type (INT8 != FLOAT32)Node number 3 (TRANSPOSE_CONV) failed to prepare."
     )
-    runtime.answer = Answer(refusal=refusal, operators={"CONV_2D": 1, "TRANSPOSE_CONV": 3})
+    runtime.answer = CommandResult(refusal=refusal, operators={"CONV_2D": 1, "TRANSPOSE_CONV": 3})
     checked_by(checker)
     (row,) = rows(cluster)
     assert (row["operator"], row["operator_version"]) == ("TRANSPOSE_CONV", 3)
@@ -247,7 +247,7 @@ def test_whoever_waits_for_checks_waits_until_the_last_is_made(cluster, checker,
 
 def test_measurements_show_what_the_runtime_says(cluster, checker, runtime, add):
     add("one")
-    runtime.answer = Answer(refusal="Encountered unresolved custom op: Foo.")
+    runtime.answer = CommandResult(refusal="Encountered unresolved custom op: Foo.")
     (benchmark,) = cluster.rows("SELECT id FROM benchmark")
     finish_benchmark(cluster, benchmark["id"])
     before, *_ = queries.latencies(cluster.engine)

@@ -15,10 +15,10 @@ from nnlite.db.engine import engine_for
 from nnlite.errors import Failure, FailureClass, Limits, Stopped
 from nnlite.local import Endpoints
 from nnlite.queue import leases
-from nnlite.queue.leases import Claim, RightLostError
-from nnlite.queue.messages import Message, Messenger
+from nnlite.queue.leases import Claim, LeaseLostError
+from nnlite.queue.messages import BrokerClient, Message
 from nnlite.vocabulary import Stage, WorkKind, WorkState
-from nnlite.worker.attempt import Outcome, Perform, Result, Station, UnreachableError, work
+from nnlite.worker.attempt import Outcome, Perform, Result, UnreachableError, WorkerContext, work
 
 CONVERSION = WorkKind.CONVERSION
 DEADLINE_S = 60.0
@@ -32,18 +32,18 @@ FOLLOWS = Message(
 
 
 @pytest.fixture
-def station(cluster: Cluster) -> Iterator[Station]:
+def context(cluster: Cluster) -> Iterator[WorkerContext]:
     """What a worker's process works with: connections of its own."""
     engine = engine_for(cluster.settings.database_url)
-    messenger = Messenger(cluster.settings.broker_url, 2)
-    yield Station(
+    broker = BrokerClient(cluster.settings.broker_url, 2)
+    yield WorkerContext(
         engine=engine,
-        messenger=messenger,
+        broker=broker,
         owner=living_owner(),
         settings=cluster.settings,
         stopping=lambda: False,
     )
-    messenger.close()
+    broker.close()
     engine.dispose()
 
 
@@ -89,7 +89,7 @@ def outcomes(cluster: Cluster, row: uuid.UUID) -> list[str | None]:
     return [attempt["outcome"] for attempt in cluster.attempts(row)]
 
 
-def test_a_result_is_written_with_the_end_of_its_attempt_and_its_messages_follow(cluster, station, row):
+def test_a_result_is_written_with_the_end_of_its_attempt_and_its_messages_follow(cluster, context, row):
     def write(connection: Connection) -> list[Message]:
         assert cluster.ready("benchmark.host") == 0, "nothing is sent before the commit"
         return [*mark()(connection), FOLLOWS]
@@ -98,19 +98,19 @@ def test_a_result_is_written_with_the_end_of_its_attempt_and_its_messages_follow
         assert (claim.id, claim.attempt, state(cluster)) == (row, 1, "running")
         return Result(write=write, details={"peak_rss_kb": 7})
 
-    assert work(station, CONVERSION, row, perform, DEADLINE_S) is Outcome.DONE
+    assert work(context, CONVERSION, row, perform, DEADLINE_S) is Outcome.DONE
     assert (state(cluster), marks(cluster), cluster.ready("benchmark.host")) == ("done", ["done"], 1)
     (attempt,) = cluster.attempts(row)
     assert (attempt["outcome"], attempt["details"]) == ("done", {"peak_rss_kb": 7})
 
 
-def test_what_turns_out_to_be_left_out_is_a_row_with_its_reason(cluster, station, row):
-    result = Result(write=lambda connection: [], state=WorkState.LEFT_OUT, reason="2,000,000 parameters")
-    assert work(station, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
+def test_what_turns_out_to_be_left_out_is_a_row_with_its_reason(cluster, context, row):
+    result = Result(write=lambda connection: [], state=WorkState.SKIPPED, reason="2,000,000 parameters")
+    assert work(context, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
     assert cluster.rows("SELECT state, reason FROM conversion") == [
-        {"state": "left_out", "reason": "2,000,000 parameters"}
+        {"state": "skipped", "reason": "2,000,000 parameters"}
     ]
-    assert outcomes(cluster, row) == ["left_out"]
+    assert outcomes(cluster, row) == ["skipped"]
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_what_turns_out_to_be_left_out_is_a_row_with_its_reason(cluster, station
     ],
 )
 def test_a_failure_is_written_with_its_class_and_sent_again_where_it_may(
-    cluster, station, row, failure_class, then
+    cluster, context, row, failure_class, then
 ):
     failure = Failure(failure_class, Stage.LOWER, "because", {"signal": 6})
-    assert work(station, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
+    assert work(context, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
     (written,) = cluster.rows(
         "SELECT state, failure_class, stage, reason, owner_node, lease_until FROM conversion"
     )
@@ -144,104 +144,104 @@ def test_a_failure_is_written_with_its_class_and_sent_again_where_it_may(
     assert cluster.ready() == (then == "queued")
 
 
-def test_work_that_pauses_is_not_had_before_its_time(cluster, station, row):
+def test_work_that_pauses_is_not_had_before_its_time(cluster, context, row):
     away = Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, "the store is full")
-    work(station, CONVERSION, row, raising(away), DEADLINE_S)
+    work(context, CONVERSION, row, raising(away), DEADLINE_S)
     assert cluster.rows("SELECT available_at > now() AS later FROM conversion") == [{"later": True}]
-    assert work(station, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
+    assert work(context, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
 
 
-def test_a_third_strike_is_not_sent_again(cluster, station, row):
+def test_a_third_strike_is_not_sent_again(cluster, context, row):
     crash = Failure(FailureClass.CONVERTER, Stage.LOWER, "killed by SIGABRT")
     for _ in range(3):
         cluster.empty_broker()
-        work(station, CONVERSION, row, raising(crash), DEADLINE_S)
+        work(context, CONVERSION, row, raising(crash), DEADLINE_S)
     assert (state(cluster), cluster.ready()) == ("quarantined", 0)
     assert outcomes(cluster, row) == ["converter"] * 3
 
 
-def test_a_stopped_worker_gives_its_row_back_at_once(cluster, station, row):
+def test_a_stopped_worker_gives_its_row_back_at_once(cluster, context, row):
     stopped = Stopped("the worker was told to stop")
-    assert work(station, CONVERSION, row, raising(stopped), DEADLINE_S) is Outcome.RELEASED
+    assert work(context, CONVERSION, row, raising(stopped), DEADLINE_S) is Outcome.RELEASED
     assert (state(cluster), cluster.ready(), outcomes(cluster, row)) == ("queued", 1, ["released"])
     assert cluster.claim(row).counters.strikes == 0
 
 
-def test_a_worker_that_stops_claims_nothing(cluster, station, row):
-    stopping = replace(station, stopping=lambda: True)
+def test_a_worker_that_stops_claims_nothing(cluster, context, row):
+    stopping = replace(context, stopping=lambda: True)
     assert work(stopping, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
     assert (state(cluster), cluster.attempts(row)) == ("queued", [])
 
 
-def test_an_attempt_that_learns_that_its_right_is_lost_writes_nothing(cluster, station, row):
-    lost = raising(RightLostError("cancelled"))
-    assert work(station, CONVERSION, row, lost, DEADLINE_S) is Outcome.RIGHT_LOST
+def test_an_attempt_that_learns_that_its_right_is_lost_writes_nothing(cluster, context, row):
+    lost = raising(LeaseLostError("cancelled"))
+    assert work(context, CONVERSION, row, lost, DEADLINE_S) is Outcome.LEASE_LOST
     assert (state(cluster), outcomes(cluster, row), cluster.ready()) == ("running", [None], 0)
 
 
-def test_a_result_that_comes_after_a_cancellation_is_not_written(cluster, station, row):
+def test_a_result_that_comes_after_a_cancellation_is_not_written(cluster, context, row):
     def perform(claim: Claim) -> Result:
         control.cancel(cluster.engine, "night")
         return Result(write=mark())
 
-    assert work(station, CONVERSION, row, perform, DEADLINE_S) is Outcome.RIGHT_LOST
+    assert work(context, CONVERSION, row, perform, DEADLINE_S) is Outcome.LEASE_LOST
     assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("cancelled", [], ["cancelled"])
 
 
-def test_a_failure_that_comes_after_the_lease_ended_speaks_for_nobody(cluster, station, row):
+def test_a_failure_that_comes_after_the_lease_ended_speaks_for_nobody(cluster, context, row):
     def perform(claim: Claim) -> Result:
         cluster.end_lease(row)
-        leases.give_back_expired(cluster.engine, CONVERSION, Limits())
+        leases.requeue_expired(cluster.engine, CONVERSION, Limits())
         assert cluster.claim(row).attempt == 2
         raise Failure(FailureClass.MODEL, Stage.EXPORT, "too late to say")
 
-    assert work(station, CONVERSION, row, perform, DEADLINE_S) is Outcome.RIGHT_LOST
+    assert work(context, CONVERSION, row, perform, DEADLINE_S) is Outcome.LEASE_LOST
     assert (state(cluster), outcomes(cluster, row)) == ("running", ["lost", None])
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_a_message_without_work_behind_it_is_nothing(cluster, station, row, missing):
+def test_a_message_without_work_behind_it_is_nothing(cluster, context, row, missing):
     if not missing:
         control.pause(cluster.engine, "night")
     asked = uuid.uuid4() if missing else row
-    assert work(station, CONVERSION, asked, never, DEADLINE_S) is Outcome.NOTHING
+    assert work(context, CONVERSION, asked, never, DEADLINE_S) is Outcome.NOTHING
 
 
-def test_a_redelivered_message_takes_the_row_over_from_a_dead_process(cluster, station, row):
+def test_a_redelivered_message_takes_the_row_over_from_a_dead_process(cluster, context, row):
     cluster.claim(row, dead_owner())
-    assert work(station, CONVERSION, row, lambda claim: Result(write=mark()), DEADLINE_S) is Outcome.DONE
+    assert work(context, CONVERSION, row, lambda claim: Result(write=mark()), DEADLINE_S) is Outcome.DONE
     assert outcomes(cluster, row) == ["lost", "done"]
 
 
-def test_a_redelivered_message_leaves_a_living_process_alone(cluster, station, row):
+def test_a_redelivered_message_leaves_a_living_process_alone(cluster, context, row):
     cluster.claim(row)
-    assert work(station, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
+    assert work(context, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
 
 
-def test_a_model_whose_twin_is_being_converted_waits(cluster, station, row):
+def test_a_model_whose_twin_is_being_converted_waits(cluster, context, row):
     cluster.claim(row)
     twin = cluster.conversion(cluster.submit("one", name="day").id)["id"]
-    assert work(station, CONVERSION, twin, never, DEADLINE_S) is Outcome.BUSY
+    assert work(context, CONVERSION, twin, never, DEADLINE_S) is Outcome.BUSY
     assert cluster.attempts(twin) == []
 
 
-def test_without_postgres_nothing_is_claimed_and_the_message_must_come_again(station, row):
-    away = replace(station, engine=engine_for("postgresql://nobody@127.0.0.1:1/none", 1))
+def test_without_postgres_nothing_is_claimed_and_the_message_must_come_again(context, row):
+    away = replace(context, engine=engine_for("postgresql://nobody@127.0.0.1:1/none", 1))
     with pytest.raises(UnreachableError, match=r"Postgres cannot be reached: .*refused"):
         work(away, CONVERSION, row, never, DEADLINE_S)
 
 
-def test_postgres_that_goes_away_within_an_attempt_is_not_the_models_fault(cluster, station, row):
+def test_postgres_that_goes_away_within_an_attempt_is_not_the_models_fault(cluster, context, row):
     def perform(claim: Claim) -> Result:
-        with station.engine.begin() as connection:
+        with context.engine.begin() as connection:
             _hang_up(connection)
         raise AssertionError("the connection is gone")
 
-    assert work(station, CONVERSION, row, perform, DEADLINE_S) is Outcome.FAILED
+    assert work(context, CONVERSION, row, perform, DEADLINE_S) is Outcome.FAILED
     assert outcomes(cluster, row) == ["infrastructure"]
 
 
-def test_a_connection_that_dies_while_a_result_is_written_does_not_cost_the_result(cluster, station, row):
+def test_a_connection_that_dies_while_a_result_is_written_does_not_cost_the_result(cluster, context, row):
     writes = []
 
     def write(connection: Connection) -> list[Message]:
@@ -251,7 +251,7 @@ def test_a_connection_that_dies_while_a_result_is_written_does_not_cost_the_resu
             _hang_up(connection)
         return []
 
-    assert work(station, CONVERSION, row, lambda claim: Result(write=write), DEADLINE_S) is Outcome.DONE
+    assert work(context, CONVERSION, row, lambda claim: Result(write=write), DEADLINE_S) is Outcome.DONE
     assert writes == [0, 1], "written again"
     assert (marks(cluster), outcomes(cluster, row)) == (["done"], ["done"])
 
@@ -276,7 +276,7 @@ def postgres(embedded: Endpoints, cluster: Cluster) -> Callable[[bool], None]:
     accept(True)
 
 
-def test_a_result_waits_for_postgres_and_is_written_once(cluster, station, row, postgres):
+def test_a_result_waits_for_postgres_and_is_written_once(cluster, context, row, postgres):
     looks = iter([False, False, True])  # before the claim; after the first write that fails; after the second
 
     def stopping() -> bool:
@@ -288,35 +288,35 @@ def test_a_result_waits_for_postgres_and_is_written_once(cluster, station, row, 
         postgres(False)
         return Result(write=mark())
 
-    patient = replace(station, stopping=stopping)
+    patient = replace(context, stopping=stopping)
     assert work(patient, CONVERSION, row, perform, DEADLINE_S) is Outcome.DONE
     assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("done", ["done"], ["done"])
 
 
-def test_a_result_that_cannot_be_written_until_its_deadline_is_given_up(cluster, station, row, postgres):
+def test_a_result_that_cannot_be_written_until_its_deadline_is_given_up(cluster, context, row, postgres):
     def perform(claim: Claim) -> Result:
         postgres(False)
         return Result(write=mark())
 
-    assert work(station, CONVERSION, row, perform, 0.5) is Outcome.RIGHT_LOST
+    assert work(context, CONVERSION, row, perform, 0.5) is Outcome.LEASE_LOST
     postgres(True)
     assert (state(cluster), marks(cluster)) == ("running", []), "the reaper gives it back"
 
 
-def test_a_worker_that_stops_does_not_wait_for_postgres(cluster, station, row, postgres):
+def test_a_worker_that_stops_does_not_wait_for_postgres(cluster, context, row, postgres):
     looks = iter([False, True])
 
     def perform(claim: Claim) -> Result:
         postgres(False)
         return Result(write=mark())
 
-    stopping = replace(station, stopping=lambda: next(looks))
-    assert work(stopping, CONVERSION, row, perform, DEADLINE_S) is Outcome.RIGHT_LOST
+    stopping = replace(context, stopping=lambda: next(looks))
+    assert work(stopping, CONVERSION, row, perform, DEADLINE_S) is Outcome.LEASE_LOST
 
 
-def test_without_the_broker_a_result_is_written_all_the_same(cluster, station, row):
+def test_without_the_broker_a_result_is_written_all_the_same(cluster, context, row):
     result = Result(write=lambda connection: [*mark()(connection), FOLLOWS])
-    alone = replace(station, messenger=Messenger("redis://127.0.0.1:1/0", 0.2))
+    alone = replace(context, broker=BrokerClient("redis://127.0.0.1:1/0", 0.2))
     assert work(alone, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
     assert (state(cluster), marks(cluster)) == ("done", ["done"])
 
@@ -324,10 +324,10 @@ def test_without_the_broker_a_result_is_written_all_the_same(cluster, station, r
 @pytest.mark.parametrize(
     ("said", "kept"), [("nul \0 byte", "nul \ufffd byte"), ("half \ud800 pair", "half ? pair")]
 )
-def test_whatever_a_models_code_says_its_failure_is_written(cluster, station, row, said, kept):
+def test_whatever_a_models_code_says_its_failure_is_written(cluster, context, row, said, kept):
     details = {"said": said, said: [said], "range": float("nan"), "peak": float("inf"), "exit": None}
     failure = Failure(FailureClass.MODEL, Stage.LOAD, said, details)
-    assert work(station, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
+    assert work(context, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
     (attempt,) = cluster.attempts(row)
     assert attempt["reason"] == kept
     assert attempt["details"] == {"said": kept, kept: [kept], "range": None, "peak": None, "exit": None}
@@ -335,29 +335,29 @@ def test_whatever_a_models_code_says_its_failure_is_written(cluster, station, ro
 
 
 @pytest.mark.parametrize("value", ["nul \0", "half \ud800"])
-def test_a_result_that_postgres_cannot_hold_is_a_strike_and_not_an_endless_wait(cluster, station, row, value):
+def test_a_result_that_postgres_cannot_hold_is_a_strike_and_not_an_endless_wait(cluster, context, row, value):
     result = Result(write=mark(value))
-    assert work(station, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.FAILED
+    assert work(context, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.FAILED
     (written,) = cluster.rows("SELECT state, strikes, stage, reason FROM conversion")
     assert (written["state"], written["strikes"], written["stage"]) == ("queued", 1, "store")
     assert written["reason"].startswith("the result cannot be stored: ")
     assert marks(cluster) == []
 
 
-def test_a_result_that_contradicts_the_tables_is_a_strike_too(cluster, station, row):
+def test_a_result_that_contradicts_the_tables_is_a_strike_too(cluster, context, row):
     def twice(connection: Connection) -> list[Message]:
         return [*mark()(connection), *mark()(connection)]
 
-    assert work(station, CONVERSION, row, lambda claim: Result(write=twice), DEADLINE_S) is Outcome.FAILED
+    assert work(context, CONVERSION, row, lambda claim: Result(write=twice), DEADLINE_S) is Outcome.FAILED
     assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("queued", [], ["converter"])
 
 
-def test_a_fault_of_our_own_is_not_swallowed_and_ends_with_its_lease(cluster, station, row):
+def test_a_fault_of_our_own_is_not_swallowed_and_ends_with_its_lease(cluster, context, row):
     with pytest.raises(ZeroDivisionError):
-        work(station, CONVERSION, row, lambda claim: 1 / 0, DEADLINE_S)
+        work(context, CONVERSION, row, lambda claim: 1 / 0, DEADLINE_S)
     assert state(cluster) == "running"
     cluster.end_lease(row)
-    assert leases.give_back_expired(cluster.engine, CONVERSION, Limits())
+    assert leases.requeue_expired(cluster.engine, CONVERSION, Limits())
 
 
 def _hang_up(connection: Connection) -> None:

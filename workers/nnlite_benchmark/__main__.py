@@ -12,7 +12,7 @@ import structlog
 
 from nnlite.artifacts.store import open_store
 from nnlite.campaigns.device_argument import device_argument
-from nnlite.host.health_file import Pulse
+from nnlite.host.health_file import HealthFileThread
 from nnlite.local import Endpoints
 from nnlite.queue.app import benchmark_queue
 from nnlite.settings import Settings
@@ -23,14 +23,14 @@ from nnlite.worker.celery_worker import (
     default_node,
     end_consumption,
     give_back_leftovers,
-    open_station,
+    open_context,
     run_process,
     run_worker,
 )
-from nnlite.worker.watchdog import Vitals
+from nnlite.worker.watchdog import WorkerLiveness
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.device_factory import open_device
-from nnlite_benchmark.device_manager import Keeper, StartAnewError
+from nnlite_benchmark.device_manager import DeviceManager, StartAnewError
 
 log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ def main() -> int:
     stop = threading.Event()
 
     def run(settings: Settings, endpoints: Endpoints) -> int:
-        with Pulse(settings.health_file) as pulse:
+        with HealthFileThread(settings.health_file) as pulse:
             return _run(settings, endpoints, arguments, stop, pulse)
 
     code = run_process(run)
@@ -65,23 +65,23 @@ def _run(
     endpoints: Endpoints,
     arguments: argparse.Namespace,
     stop: threading.Event,
-    pulse: Pulse,
+    pulse: HealthFileThread,
 ) -> int:
-    vitals = Vitals()
-    _stop_on_signals(vitals, stop, settings.queue.stop_timeout_s)
+    liveness = WorkerLiveness()
+    _stop_on_signals(liveness, stop, settings.queue.stop_timeout_s)
     node = default_node(arguments.name)
-    station = open_station(endpoints, settings, node, vitals)
+    context = open_context(endpoints, settings, node, liveness)
     store = open_store(settings)
-    give_back_leftovers(station, WorkKind.BENCHMARK)
+    give_back_leftovers(context, WorkKind.BENCHMARK)
 
     def note(stage: Stage) -> None:
         benchmarker.note(stage)
 
     argument = device_argument(arguments.device, arguments.pool)
     device = open_device(argument, settings, stop=stop, on_stage=note)
-    benchmarker = Benchmarker(station=station, store=store, device=device, stop=stop)
-    keeper = Keeper(
-        engine=station.engine,
+    benchmarker = Benchmarker(context=context, store=store, device=device, stop=stop)
+    keeper = DeviceManager(
+        engine=context.engine,
         device=device,
         benchmarker=benchmarker,
         settings=settings,
@@ -95,7 +95,7 @@ def _run(
         pool="threads",
         concurrency=1,
         deadline_s=settings.benchmark_deadline_s,
-        station=lambda: station,
+        context=lambda: context,
         perform=benchmarker.perform,
         device=argument.text,
         on_stop=stop.set,
@@ -103,8 +103,8 @@ def _run(
     )
 
     def consume() -> int:
-        with pulse.left_to_others():
-            return run_worker(plan, endpoints, settings, vitals)
+        with pulse.paused():
+            return run_worker(plan, endpoints, settings, liveness)
 
     try:
         return keeper.keep(consume)
@@ -113,16 +113,16 @@ def _run(
         return _START_ANEW
     finally:
         device.close()
-        station.engine.dispose()
+        context.engine.dispose()
 
 
-def _stop_on_signals(vitals: Vitals, stop: threading.Event, stop_timeout_s: float) -> None:
+def _stop_on_signals(liveness: WorkerLiveness, stop: threading.Event, stop_timeout_s: float) -> None:
     """Heed SIGTERM and SIGINT while no Celery worker runs: the device is being made ready or healed."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if vitals.stopping:
+        if liveness.stopping:
             os._exit(EXIT_FAULT)
-        vitals.stop()
+        liveness.stop()
         stop.set()
         end_consumption()
         signal.alarm(max(1, round(stop_timeout_s)))

@@ -20,12 +20,12 @@ from sqlalchemy import text
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
 from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.queue import leases
-from nnlite.queue.leases import Claim, RightLostError
+from nnlite.queue.leases import Claim, LeaseLostError
 from nnlite.reports.files import store_report
 from nnlite.reports.schema import BenchmarkReport, MeasurementReport
 from nnlite.results.recording import record_benchmark
 from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
-from nnlite.worker.attempt import Result, Station, renew, send
+from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, end_consumption
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, InputSpec, RuntimeRefusal
 from nnlite_benchmark.protocol.stage_timer import StageClock
@@ -45,7 +45,7 @@ class Faulted:
 class Benchmarker:
     """Performs benchmarks on the one device of a worker process."""
 
-    station: Station
+    context: WorkerContext
     store: ArtifactStore
     device: Device
     #: Set when the worker is told to stop.
@@ -67,7 +67,7 @@ class Benchmarker:
 
         Raises:
             Failure: of class device or infrastructure.
-            RightLostError: the row is no longer this attempt's.
+            LeaseLostError: the row is no longer this attempt's.
             Stopped: the worker was told to stop.
         """
         self.clock = StageClock()
@@ -83,7 +83,7 @@ class Benchmarker:
             except Stopped:
                 if self.stop.is_set():
                     raise
-                raise RightLostError(f"benchmark {claim.id}") from None
+                raise LeaseLostError(f"benchmark {claim.id}") from None
             except DeviceFailure as failure:
                 self.fault = Faulted(failure=failure, benchmark=claim.id)
                 raise
@@ -156,14 +156,14 @@ class Benchmarker:
             return self.store.fetch(path)
         except ArtifactGoneError as error:
             self.store.discard(path)
-            with self.station.engine.begin() as connection:
+            with self.context.engine.begin() as connection:
                 connection.execute(_CONVERT_AGAIN, {"id": work["conversion_id"]})
                 state = connection.scalar(_CONVERSION_STATE, {"id": work["conversion_id"]})
                 if state in ENDED_STATES:
                     reason = f"{error}, and the conversion that made it ended as {state}"
                     raise Failure(FailureClass.MODEL, Stage.FETCH, reason) from error
-                messages = leases.messages_for(connection, WorkKind.CONVERSION, [work["conversion_id"]])
-            send(self.station.messenger, messages)
+                messages = leases.build_messages(connection, WorkKind.CONVERSION, [work["conversion_id"]])
+            send(self.context.broker, messages)
             reason = f"{error}; the model is converted again"
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
 
@@ -178,14 +178,14 @@ class Benchmarker:
             yield ended
         finally:
             done.set()
-            thread.join(self.station.settings.database_timeout_s)
+            thread.join(self.context.settings.database_timeout_s)
 
     def _beat(self, claim: Claim, ended: threading.Event, done: threading.Event) -> None:
-        queue = self.station.settings.queue
-        deadline_s = time.monotonic() + self.station.settings.benchmark_deadline_s
+        queue = self.context.settings.queue
+        deadline_s = time.monotonic() + self.context.settings.benchmark_deadline_s
         next_s = time.monotonic() + queue.heartbeat_s
         while not done.wait(_LOOK_S):
-            self.station.alive()
+            self.context.alive()
             if self.stop.is_set():
                 ended.set()
             now_s = time.monotonic()
@@ -197,8 +197,8 @@ class Benchmarker:
                 continue
             next_s = now_s + queue.heartbeat_s
             try:
-                renew(self.station, claim, self.stage, self.backend)
-            except RightLostError:
+                renew(self.context, claim, self.stage, self.backend)
+            except LeaseLostError:
                 ended.set()
 
 

@@ -1,7 +1,7 @@
 """The seam between the benchmark task and whatever it measures on.
 
 A device is the host itself, an emulator or a phone. The worker prepares it,
-asks what it is, runs jobs on it one at a time, heals it rung by rung and
+asks what it is, runs jobs on it one at a time, heals it step by step and
 closes it; it never looks behind this protocol.
 """
 
@@ -16,7 +16,15 @@ from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.reports.schema import DeviceContext, MeasurementReport
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Precision, Stage
 
-__all__ = ["BenchmarkJob", "Device", "DeviceFailure", "InputSpec", "Rung", "RuntimeRefusal", "Stopped"]
+__all__ = [
+    "BenchmarkJob",
+    "Device",
+    "DeviceFailure",
+    "InputSpec",
+    "RecoveryStep",
+    "RuntimeRefusal",
+    "Stopped",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +82,8 @@ class DeviceFailure(Failure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rung:
-    """One rung of the recovery ladder: what to do before the device is checked again."""
+class RecoveryStep:
+    """One recovery step: what to do before the device is checked again."""
 
     #: As it stands in incidents.
     name: str
@@ -119,7 +127,7 @@ class Device(Protocol):
         """Return when the device is ready; raises as `prepare` does, and starts nothing."""
         ...
 
-    def rungs(self) -> Sequence[Rung]:
+    def recovery_steps(self) -> Sequence[RecoveryStep]:
         """Return what may heal it, the mildest first; readiness is checked after each."""
         ...
 

@@ -38,23 +38,23 @@ def _host(argument: DeviceArgument, settings: Settings, on_stage: OnStage) -> De
 def _android(
     argument: DeviceArgument, settings: Settings, stop: threading.Event, on_stage: OnStage
 ) -> Device:
-    from nnlite_benchmark.android.adb.transport import Attachment, Phone
+    from nnlite_benchmark.android.adb.transport import DeviceTransport, Phone
     from nnlite_benchmark.android.device import AndroidDevice
     from nnlite_benchmark.android.emulator.emulator import Emulator
 
     folder = _own_folder(settings.home, argument.device_name)
-    attachment: Attachment
+    transport: DeviceTransport
     if argument.scheme == "avd":
         cores = cores_of(settings)
-        apart = cores.measuring if cores.mode is QuietMode.CORES_APART else ()
-        attachment = Emulator(argument.target, settings.emulator, settings.home, folder, apart)
+        apart = cores.measuring if cores.mode is QuietMode.PINNED_CORES else ()
+        transport = Emulator(argument.target, settings.emulator, settings.home, folder, apart)
     else:
-        attachment = Phone(argument.target, usb=argument.scheme == "usb")
+        transport = Phone(argument.target, usb=argument.scheme == "usb")
     return AndroidDevice(
         settings,
         name=argument.device_name,
         pool=argument.pool,
-        attachment=attachment,
+        transport=transport,
         folder=folder,
         stop=stop,
         on_stage=on_stage,

@@ -1,4 +1,4 @@
-"""What a keeper writes of its device: states, rungs, incidents, and that it is ready.
+"""What a keeper writes of its device: states, recovery_steps, incidents, and that it is ready.
 
 A Postgres that is away delays nothing: what cannot be written is kept, in
 order, and written with the next entry that can.
@@ -35,7 +35,7 @@ class _Entry:
 
 
 @dataclass(kw_only=True)
-class Journal:
+class DeviceEventLog:
     """The rows of one device."""
 
     engine: Engine
@@ -91,12 +91,12 @@ class Journal:
 
         self._add(write)
 
-    def rung(self, name: str) -> None:
-        """Write that a rung of the ladder is tried."""
+    def recovery_step(self, name: str) -> None:
+        """Write that a recovery step is tried."""
 
         def write(_age_s: float) -> None:
             if (row := devices.device_row(self.engine, self.device.name)) is not None:
-                devices.add_rung(self.engine, row.id, name)
+                devices.add_recovery_step(self.engine, row.id, name)
 
         self._add(write)
 

@@ -17,12 +17,12 @@ from nnlite.settings import Settings
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault
 from nnlite.worker.celery_worker import EXIT_FAULT
 from nnlite_benchmark.benchmarker import Benchmarker, Faulted
-from nnlite_benchmark.device import Device, DeviceFailure, Rung
-from nnlite_benchmark.device_log import Journal
+from nnlite_benchmark.device import Device, DeviceFailure, RecoveryStep
+from nnlite_benchmark.device_log import DeviceEventLog
 
 log = structlog.get_logger()
 
-#: The last rung; it stands in the device's row while the worker starts anew.
+#: The last recovery step; it stands in the device's row while the worker starts anew.
 START_ANEW: Final = "start the worker anew"
 COOL_OFF: Final = "cool off"
 #: Between two looks at a quarantined device's row, or for a Postgres that is away, seconds.
@@ -42,7 +42,7 @@ class GivenUpError(NnliteError):
 
 
 @dataclass(kw_only=True)
-class Keeper:
+class DeviceManager:
     """Has one device, and the worker that takes work for it."""
 
     engine: Engine
@@ -51,14 +51,14 @@ class Keeper:
     settings: Settings
     node: str
     stop: threading.Event
-    #: A start after the last rung: what does not heal now is quarantined.
+    #: A start after the last recovery step: what does not heal now is quarantined.
     _last_try: bool = field(default=False, init=False)
     #: Rungs that are left out: they healed a fault that came back before a benchmark was finished.
-    _rungs_spent: int = field(default=0, init=False)
-    _journal: Journal = field(init=False)
+    _steps_tried: int = field(default=0, init=False)
+    _journal: DeviceEventLog = field(init=False)
 
     def __post_init__(self) -> None:
-        self._journal = Journal(engine=self.engine, device=self.device, node=self.node)
+        self._journal = DeviceEventLog(engine=self.engine, device=self.device, node=self.node)
 
     def keep(self, consume: Callable[[], int]) -> int:
         """Work until told to stop and return the exit code of the process.
@@ -92,7 +92,7 @@ class Keeper:
         self._journal.state(DeviceStatus.STARTING)
         self._wait_written()
         row = self._journal.row()
-        self._last_try = row is not None and row.rung == START_ANEW
+        self._last_try = row is not None and row.recovery_step == START_ANEW
         if row is not None and row.state is DeviceStatus.QUARANTINED:
             self._wait_for_release(row.reason or "")
 
@@ -136,7 +136,7 @@ class Keeper:
         self._journal.state(DeviceStatus.FAULTY, reason=failure.reason)
         self._journal.incident(fault)
         if self.benchmarker.take_finished() or failure.fault in _OF_THE_RUN:
-            self._rungs_spent = 0
+            self._steps_tried = 0
         climbed = self._wait_while_away(failure)
         if climbed is not None and not self._last_try:
             climbed = self._climb(climbed)
@@ -146,28 +146,33 @@ class Keeper:
         self._give_up(climbed)
 
     def _climb(self, failure: DeviceFailure) -> DeviceFailure | None:
-        """Climb rung by rung; return None when the device is ready, else the last failure.
+        """Climb step by step; return None when the device is ready, else the last failure.
 
-        A fault that came back at once is not healed by the rung that seemed to heal it.
+        A fault that came back at once is not healed by the recovery_step that seemed to heal it.
         """
-        for rung in self.device.rungs()[self._rungs_spent :]:
-            self._rungs_spent += 1
-            log.warning("climbing", device=self.device.name, rung=rung.name)
+        for recovery_step in self.device.recovery_steps()[self._steps_tried :]:
+            self._steps_tried += 1
+            log.warning("climbing", device=self.device.name, recovery_step=recovery_step.name)
             self._journal.state(DeviceStatus.RECOVERING, reason=failure.reason)
-            self._journal.rung(rung.name)
-            next_failure = self._try(rung)
+            self._journal.recovery_step(recovery_step.name)
+            next_failure = self._try(recovery_step)
             if next_failure is not None:
                 next_failure = self._wait_while_away(next_failure)
             if next_failure is None:
                 return None
-            log.warning("not ready", device=self.device.name, rung=rung.name, reason=next_failure.reason)
+            log.warning(
+                "not ready",
+                device=self.device.name,
+                recovery_step=recovery_step.name,
+                reason=next_failure.reason,
+            )
             if next_failure.fault is not failure.fault:
                 self._journal.incident(Faulted(failure=next_failure, benchmark=None))
             failure = next_failure
         return failure
 
-    def _try(self, rung: Rung) -> DeviceFailure | None:
-        return self._failure_of(rung.climb) or self._failure_of(self.device.check)
+    def _try(self, recovery_step: RecoveryStep) -> DeviceFailure | None:
+        return self._failure_of(recovery_step.climb) or self._failure_of(self.device.check)
 
     def _wait_while_away(self, failure: DeviceFailure) -> DeviceFailure | None:
         """Wait for a device that people took away; return None when it is ready, else what is wrong now."""
@@ -190,11 +195,11 @@ class Keeper:
             raise GivenUpError(f"{self.device.name}: {failure.reason}")
         if not self._last_try:
             cool_off_s = self.settings.android.cool_off_s
-            self._journal.rung(COOL_OFF)
+            self._journal.recovery_step(COOL_OFF)
             self._journal.state(DeviceStatus.COOLING_OFF, reason=failure.reason)
             log.error("cooling off", device=self.device.name, seconds=cool_off_s)
             self._pause(cool_off_s, failure.reason)
-            self._journal.rung(START_ANEW)
+            self._journal.recovery_step(START_ANEW)
             # The new process reads there that it is the last try.
             self._wait_written()
             raise StartAnewError(f"{self.device.name}: {failure.reason}")

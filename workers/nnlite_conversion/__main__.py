@@ -15,7 +15,7 @@ from celery import signals
 
 from nnlite.artifacts.store import open_store
 from nnlite.host.cores import cores_of, keep_to
-from nnlite.host.health_file import beat
+from nnlite.host.health_file import touch_health_file
 from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.settings import Settings
@@ -24,11 +24,11 @@ from nnlite.worker.celery_worker import (
     WorkerPlan,
     default_node,
     give_back_leftovers,
+    per_process_context,
     run_process,
     run_worker,
-    stations,
 )
-from nnlite.worker.watchdog import Vitals
+from nnlite.worker.watchdog import WorkerLiveness
 
 
 def main() -> int:
@@ -51,16 +51,16 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
     from nnlite_conversion.pipeline.accelerator import choose_gpu
     from nnlite_conversion.preload import preload
 
-    vitals = Vitals()
-    station = stations(endpoints, settings, node, vitals)
+    liveness = WorkerLiveness()
+    context = per_process_context(endpoints, settings, node, liveness)
     kill_leftovers(settings.home / "conversions" / "ledger")
     remove_leftovers(settings.home / "conversions", Path(tempfile.gettempdir()))
     store = open_store(settings)
     store.check()
-    give_back_leftovers(station(), WorkKind.CONVERSION)
+    give_back_leftovers(context(), WorkKind.CONVERSION)
     preload(network=settings.conversion.network)
     choose_gpu(settings, visible_gpus)
-    beat(settings.health_file)
+    touch_health_file(settings.health_file)
     cores = cores_of(settings)
     keep_to(cores.converting)
     plan = WorkerPlan(
@@ -70,13 +70,13 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
         pool="prefork",
         concurrency=concurrency,
         deadline_s=settings.conversion_deadline_s,
-        station=station,
-        perform=Converter(station=station, store=store, cores=cores).perform,
+        context=context,
+        perform=Converter(context=context, store=store, cores=cores).perform,
     )
-    station().engine.dispose()
+    context().engine.dispose()
     # At its birth, not at its first task: an idle pool child must die with the worker as well.
-    signals.worker_process_init.connect(lambda **_: station(), weak=False)
-    return run_worker(plan, endpoints, settings, vitals)
+    signals.worker_process_init.connect(lambda **_: context(), weak=False)
+    return run_worker(plan, endpoints, settings, liveness)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError,
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.host.cores import Cores
-from nnlite.host.quiet import ConverterTurn
+from nnlite.host.quiet import ConverterLock
 from nnlite.queue.leases import Claim
 from nnlite.results.recording import (
     ArtifactRow,
@@ -24,22 +24,22 @@ from nnlite.results.recording import (
     cached_artifacts,
     known_refusals,
     record_conversion,
-    record_left_out,
+    record_skipped,
 )
-from nnlite.vocabulary import ModelForm, Stage, WorkState
-from nnlite.worker.attempt import Result, Station, renew
+from nnlite.vocabulary import ModelFormat, Stage, WorkState
+from nnlite.worker.attempt import Result, WorkerContext, renew
 from nnlite_conversion.cache_key import converter, reader
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, KnownArtifact
-from nnlite_conversion.plan import Known, Order, order_of, spec_of
+from nnlite_conversion.plan import CacheLookup, ConversionPlan, plan_of, spec_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Converter:
     """Performs conversions for one worker process."""
 
-    #: Returns this process's station.
-    station: Callable[[], Station]
+    #: Returns this process's context.
+    context: Callable[[], WorkerContext]
     store: ArtifactStore
     cores: Cores
 
@@ -48,31 +48,31 @@ class Converter:
 
         Raises:
             Failure: of class model, converter or infrastructure.
-            RightLostError: the row is no longer this attempt's.
+            LeaseLostError: the row is no longer this attempt's.
             Stopped: the worker was told to stop.
         """
-        station = self.station()
+        context = self.context()
         work = claim.work
-        order = order_of(work)
+        order = plan_of(work)
         try:
-            known = self._known(station, order)
+            known = self._known(context, order)
             if known.missing(order) == ():
                 return _done(claim, order, known)
-            spec = spec_of(station.engine, claim)
+            spec = spec_of(context.engine, claim)
             # A fork must not inherit connections: the child's end would end them for us as well.
-            station.engine.dispose()
-            station.messenger.close()
-            return self._convert(station, claim, spec, order, known)
+            context.engine.dispose()
+            context.broker.close()
+            return self._convert(context, claim, spec, order, known)
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 
-    def _known(self, station: Station, order: Order) -> Known:
+    def _known(self, context: WorkerContext, order: ConversionPlan) -> CacheLookup:
         """Return what earlier conversions made of the same model, and what they could not make."""
         keys = {*order.wanted, order.fp32_key}
-        artifacts = [row for row in cached_artifacts(station.engine, list(keys)) if self._holds(row)]
-        return Known(
+        artifacts = [row for row in cached_artifacts(context.engine, list(keys)) if self._holds(row)]
+        return CacheLookup(
             artifacts={row.cache_key: row for row in artifacts},
-            refused={row.cache_key: row for row in known_refusals(station.engine, list(keys))},
+            refused={row.cache_key: row for row in known_refusals(context.engine, list(keys))},
         )
 
     def _holds(self, row: ArtifactRow) -> bool:
@@ -80,8 +80,10 @@ class Converter:
             map(self.store.holds, row.reference_outputs)
         )
 
-    def _convert(self, station: Station, claim: Claim, spec: ModelSpec, order: Order, known: Known) -> Result:
-        settings = station.settings
+    def _convert(
+        self, context: WorkerContext, claim: Claim, spec: ModelSpec, order: ConversionPlan, known: CacheLookup
+    ) -> Result:
+        settings = context.settings
         job = ConversionJob(
             model=spec,
             model_file=self._file(spec),
@@ -94,24 +96,24 @@ class Converter:
             variable_size=settings.catalog.variable_size,
         )
         with (
-            ConverterTurn(settings.quiet, self.cores) as turn,
+            ConverterLock(settings.quiet, self.cores) as turn,
             convert(
                 job,
                 settings.conversion,
                 workdir=settings.home / "conversions",
                 ledger=settings.home / "conversions" / "ledger",
-                tick=(supervision := Supervision(station, claim, turn)).tick,
+                tick=(supervision := Supervision(context, claim, turn)).tick,
             ) as outcome,
         ):
-            if outcome.left_out is not None:
+            if outcome.skipped is not None:
                 return Result(
-                    write=lambda connection: record_left_out(connection, claim, outcome.parameters),
-                    state=WorkState.LEFT_OUT,
-                    reason=outcome.left_out,
+                    write=lambda connection: record_skipped(connection, claim, outcome.parameters),
+                    state=WorkState.SKIPPED,
+                    reason=outcome.skipped,
                     details=_details(outcome),
                 )
-            supervision.beat(Stage.STORE)  # a whole lease for storing, however long ago the last one was
-            made = Known(
+            supervision.heartbeat(Stage.STORE)  # a whole lease for storing, however long ago the last one was
+            made = CacheLookup(
                 artifacts={
                     row.cache_key: row
                     for row in (self._store(artifact, outcome, order, job) for artifact in outcome.artifacts)
@@ -155,7 +157,11 @@ class Converter:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
 
     def _store(
-        self, artifact: ConvertedArtifact, outcome: ConversionOutcome, order: Order, job: ConversionJob
+        self,
+        artifact: ConvertedArtifact,
+        outcome: ConversionOutcome,
+        order: ConversionPlan,
+        job: ConversionJob,
     ) -> ArtifactRow:
         return ArtifactRow(
             cache_key=order.keys[artifact.precision],
@@ -164,7 +170,7 @@ class Converter:
             sha256=artifact.sha256,
             size_bytes=artifact.size_bytes,
             path=self.store.put(artifact.path, ".tflite"),
-            converter=reader() if job.model.form is ModelForm.ARTIFACT else converter(),
+            converter=reader() if job.model.model_format is ModelFormat.PREBUILT else converter(),
             rewrites=list(artifact.rewrites),
             operators=dict(artifact.operators),
             inputs={"tensors": [asdict(tensor) for tensor in artifact.inputs]},
@@ -182,7 +188,7 @@ class Converter:
         )
 
 
-def _refusals(outcome: ConversionOutcome, order: Order) -> list[RefusalRow]:
+def _refusals(outcome: ConversionOutcome, order: ConversionPlan) -> list[RefusalRow]:
     return [
         RefusalRow(
             cache_key=order.keys[refused.precision],
@@ -211,13 +217,13 @@ class Supervision:
     """What the loop that watches the child does besides: heartbeat, stop, quiet.
 
     Args:
-        station: of this process.
+        context: of this process.
         claim: whose lease is renewed.
         turn: of quiet.
     """
 
-    def __init__(self, station: Station, claim: Claim, turn: ConverterTurn) -> None:
-        self._station = station
+    def __init__(self, context: WorkerContext, claim: Claim, turn: ConverterLock) -> None:
+        self._context = context
         self._claim = claim
         self._turn = turn
         self._beat_s = time.monotonic()
@@ -226,31 +232,31 @@ class Supervision:
         """Return whether the child may run now.
 
         Raises:
-            RightLostError: the row is no longer this attempt's.
+            LeaseLostError: the row is no longer this attempt's.
             Stopped: the worker was told to stop.
         """
-        self._station.alive()
-        if self._station.stopping():
+        self._context.alive()
+        if self._context.stopping():
             raise Stopped("the worker was told to stop")
-        if time.monotonic() - self._beat_s >= self._station.settings.queue.heartbeat_s:
-            self.beat(stage)
+        if time.monotonic() - self._beat_s >= self._context.settings.queue.heartbeat_s:
+            self.heartbeat(stage)
         return self._turn.tick()
 
-    def beat(self, stage: Stage) -> None:
+    def heartbeat(self, stage: Stage) -> None:
         """Renew the lease now.
 
         Raises:
-            RightLostError: the row is no longer this attempt's.
+            LeaseLostError: the row is no longer this attempt's.
         """
         self._beat_s = time.monotonic()
-        renew(self._station, self._claim, stage)
+        renew(self._context, self._claim, stage)
 
 
 def _done(
     claim: Claim,
-    order: Order,
-    known: Known,
-    made: Known | None = None,
+    order: ConversionPlan,
+    known: CacheLookup,
+    made: CacheLookup | None = None,
     *,
     details: dict[str, Any] | None = None,
 ) -> Result:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings import PREFIX
-from nnlite.vocabulary import ModelForm, Stage
+from nnlite.vocabulary import ModelFormat, Stage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,8 +60,8 @@ def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...
     given = ", ".join(sorted(map(str, spec.hyperparameters))) or "none"
     if isinstance(error, KeyError) and error.args and error.args[0] not in spec.hyperparameters:
         return f"its constructor needs the hyperparameter {error.args[0]!r}; given are {given}"
-    if spec.form is ModelForm.PYTHON:
-        return f"{spec.entry} cannot be called with the arguments {spec.hyperparameters}"
+    if spec.model_format is ModelFormat.PYTHON:
+        return f"{spec.entry_point} cannot be called with the arguments {spec.hyperparameters}"
     return (
         f"Net cannot be built for input {tuple(shape)} and {spec.classes} classes "
         f"with hyperparameters {spec.hyperparameters}"

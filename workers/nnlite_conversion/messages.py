@@ -62,7 +62,7 @@ class Report(Message):
     kind: Literal["report"] = "report"
     artifacts: tuple[ArtifactReport, ...] = ()
     refused: tuple[RefusalReport, ...] = ()
-    left_out: str | None = None
+    skipped: str | None = None
     parameters: int | None = Field(None, ge=0)
     input_shape: tuple[int, ...]
     output_shapes: tuple[tuple[int, ...], ...] = ()

@@ -147,7 +147,7 @@ class ConversionOutcome:
 
     artifacts: tuple[ConvertedArtifact, ...]
     #: Why the model is not to be converted after all; None: it was.
-    left_out: str | None
+    skipped: str | None
     parameters: int | None
     #: Of the first input as the network takes it; images: (N, C, H, W).
     input_shape: tuple[int, ...]

@@ -11,12 +11,12 @@ from nnlite.catalog.model import ModelInput, ModelSpec
 from nnlite.db.engine import autocommit
 from nnlite.queue.leases import Claim
 from nnlite.results.recording import ArtifactRow, RefusalRow
-from nnlite.vocabulary import Layout, ModelForm, Precision
+from nnlite.vocabulary import Layout, ModelFormat, Precision
 from nnlite_conversion.cache_key import cache_key, ready_key
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class ConversionPlan:
     """What a campaign wants of one model: precisions, and the key of each."""
 
     identity: str
@@ -34,29 +34,29 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class CacheLookup:
     """Artifacts and refusals by their keys."""
 
     artifacts: dict[str, ArtifactRow]
     refused: dict[str, RefusalRow]
 
-    def missing(self, order: Order) -> tuple[Precision, ...]:
+    def missing(self, order: ConversionPlan) -> tuple[Precision, ...]:
         """Return the precisions of which nothing is known."""
         known = self.artifacts.keys() | self.refused.keys()
         return tuple(precision for precision, key in order.keys.items() if key not in known)
 
 
-def order_of(work: Mapping[str, Any]) -> Order:
+def plan_of(work: Mapping[str, Any]) -> ConversionPlan:
     """Return what a claimed conversion is to make."""
     identity = work["identity"]
     calibration = Calibration.from_dict(work["calibration"]) if work["calibration"] else None
     int8_io = Int8Io(work["int8_io"])
-    if ModelForm(work["form"]) is ModelForm.ARTIFACT:
+    if ModelFormat(work["model_format"]) is ModelFormat.PREBUILT:
         keys = dict.fromkeys(Precision, ready_key(identity))
     else:
         wanted = map(Precision, work["precisions"])
         keys = {precision: cache_key(identity, precision, calibration, int8_io) for precision in wanted}
-    return Order(
+    return ConversionPlan(
         identity=identity,
         keys=keys,
         fp32_key=cache_key(identity, Precision.FP32),
@@ -86,8 +86,8 @@ def spec_of(engine: Engine, claim: Claim) -> ModelSpec:
         weights=row["weights"],
         inputs=tuple(ModelInput(shape=tuple(each["shape"]), dtype=each["dtype"]) for each in tensors),
         layout=Layout(row["layout"]),
-        form=ModelForm(row["form"]),
-        entry=row["entry"],
+        model_format=ModelFormat(row["model_format"]),
+        entry_point=row["entry_point"],
         weights_suffix=row["weights_suffix"],
     )
 
@@ -95,7 +95,7 @@ def spec_of(engine: Engine, claim: Claim) -> ModelSpec:
 _SPEC = text("""
 SELECT k.text AS code, t.text AS transform_code, m.transform, m.task, m.dataset, m.hyperparameters,
        m.input_shape, m.input_dtype, m.classes, m.weights,
-       m.inputs, m.layout, m.form, m.entry, m.weights_suffix
+       m.inputs, m.layout, m.model_format, m.entry_point, m.weights_suffix
 FROM conversion v JOIN model m ON m.id = v.model_id
 LEFT JOIN code k ON k.sha256 = m.code_sha256 LEFT JOIN code t ON t.sha256 = m.transform_sha256
 WHERE v.id = :id

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 
 from nnlite.errors import NnliteError
 from nnlite.queue import leases, statements
-from nnlite.queue.messages import Message, Messenger
+from nnlite.queue.messages import BrokerClient, Message
 from nnlite.vocabulary import CampaignState, WorkKind, WorkState
 from nnlite.worker.attempt import send
 
@@ -50,7 +50,7 @@ def pause(engine: Engine, name: str) -> None:
         _set_state(connection, name, CampaignState.PAUSED)
 
 
-def resume(engine: Engine, messenger: Messenger, name: str) -> bool:
+def resume(engine: Engine, broker: BrokerClient, name: str) -> bool:
     """Let work be claimed again; return whether the broker took the messages.
 
     Raises:
@@ -62,9 +62,9 @@ def resume(engine: Engine, messenger: Messenger, name: str) -> bool:
         messages = [
             message
             for kind in WorkKind
-            for message in leases.messages_for(connection, kind, _queued(connection, kind, campaign))
+            for message in leases.build_messages(connection, kind, _queued(connection, kind, campaign))
         ]
-    return send(messenger, messages)
+    return send(broker, messages)
 
 
 def cancel(engine: Engine, name: str) -> int:
@@ -87,7 +87,7 @@ def cancel(engine: Engine, name: str) -> int:
 
 
 def retry(
-    engine: Engine, messenger: Messenger, name: str, states: Sequence[WorkState], models: Sequence[str] = ()
+    engine: Engine, broker: BrokerClient, name: str, states: Sequence[WorkState], models: Sequence[str] = ()
 ) -> int:
     """Queue ended rows of `states` again with their counters at zero; return how many they were.
 
@@ -115,8 +115,8 @@ def retry(
         }
         for kind in WorkKind:
             rows = connection.scalars(text(_RETRY[kind]), parameters).all()
-            messages += leases.messages_for(connection, kind, rows)
-    send(messenger, messages)
+            messages += leases.build_messages(connection, kind, rows)
+    send(broker, messages)
     return len(messages)
 
 

@@ -19,7 +19,7 @@ from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.db.engine import DatabaseError, where
 from nnlite.db.tables import row_id
 from nnlite.queue.app import CONVERT_QUEUE
-from nnlite.queue.messages import Message, Messenger
+from nnlite.queue.messages import BrokerClient, Message
 from nnlite.settings import Settings
 from nnlite.vocabulary import CampaignState, WorkKind, WorkState
 from nnlite.worker.attempt import send
@@ -36,14 +36,14 @@ class Submitted:
     #: Whether the campaign was there already.
     resumed: bool
     models: int
-    left_out: int
+    skipped: int
     #: Whether the broker took the messages; if not, work starts when it is back.
     sent: bool
 
 
 def submit(
     engine: Engine,
-    messenger: Messenger,
+    broker: BrokerClient,
     request: Request,
     *,
     models: Sequence[CatalogModel],
@@ -77,7 +77,7 @@ def submit(
             written = _Written()
             if growing or not resumed:
                 written = _write_rows(connection, campaign, priority, models, source)
-            left_out = connection.scalar(_LEFT_OUT, {"id": campaign}) or 0
+            skipped = connection.scalar(_SKIPPED, {"id": campaign}) or 0
     except OperationalError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         raise DatabaseError(
@@ -88,14 +88,14 @@ def submit(
         name=name,
         resumed=resumed,
         models=len(models),
-        left_out=left_out,
-        sent=send(messenger, written.messages),
+        skipped=skipped,
+        sent=send(broker, written.messages),
     )
 
 
 def grow(
     engine: Engine,
-    messenger: Messenger,
+    broker: BrokerClient,
     name: str,
     *,
     models: Sequence[CatalogModel],
@@ -117,7 +117,7 @@ def grow(
                 f"campaign {name!r} is {state} and takes no more models; choose another --name"
             )
         written = _write_rows(connection, row.id, row.priority, models, source)
-    send(messenger, written.messages)
+    send(broker, written.messages)
     return written.added
 
 
@@ -127,7 +127,7 @@ _CAMPAIGN = text("SELECT id, state, priority FROM campaign WHERE name = :name FO
 
 def _store_files(models: Sequence[CatalogModel], source: ModelSource, settings: Settings) -> None:
     """Store the files of models under their hashes, where workers find them; first, as rows cannot wait."""
-    wanted = {model.weights: model for model in models if model.weights_suffix and model.left_out is None}
+    wanted = {model.weights: model for model in models if model.weights_suffix and model.skipped is None}
     if not wanted:
         return
     store = open_store(settings)
@@ -135,7 +135,7 @@ def _store_files(models: Sequence[CatalogModel], source: ModelSource, settings: 
         store.put(source.weights_file(model), str(model.weights_suffix))
 
 
-_LEFT_OUT = text("SELECT count(*) FROM conversion WHERE campaign_id = :id AND state = 'left_out'")
+_SKIPPED = text("SELECT count(*) FROM conversion WHERE campaign_id = :id AND state = 'skipped'")
 
 
 def _write_campaign(
@@ -242,7 +242,7 @@ def _write_rows(
                 priority=priority,
             )
             for row, model in new.items()
-            if model.left_out is None
+            if model.skipped is None
         ],
     )
 
@@ -256,21 +256,21 @@ WHERE model.accuracy IS NULL AND EXCLUDED.accuracy IS NOT NULL
 _INSERT_CONVERSIONS = """
 INSERT INTO conversion (id, campaign_id, model_id, identity, priority, state, reason, finished_at) VALUES %s
 ON CONFLICT (id) DO UPDATE SET state = EXCLUDED.state, reason = NULL, finished_at = NULL
-WHERE conversion.state = 'left_out' AND conversion.attempt = 0 AND EXCLUDED.state = 'queued'
+WHERE conversion.state = 'skipped' AND conversion.attempt = 0 AND EXCLUDED.state = 'queued'
 RETURNING id
 """
 
 
 def _start(model: CatalogModel) -> tuple[str, str | None, bool]:
-    if model.left_out is None:
+    if model.skipped is None:
         return WorkState.QUEUED.value, None, False
-    return WorkState.LEFT_OUT.value, model.left_out, True
+    return WorkState.SKIPPED.value, model.skipped, True
 
 
 _MODEL_COLUMNS = (
     "id", "source", "name", "identity", "code_sha256", "transform_sha256", "transform", "task", "dataset",
     "metric", "hyperparameters", "configuration_source", "input_shape", "input_dtype", "classes", "weights",
-    "accuracy", "parameters", "inputs", "layout", "form", "entry", "weights_suffix",
+    "accuracy", "parameters", "inputs", "layout", "model_format", "entry_point", "weights_suffix",
 )  # fmt: skip
 
 
@@ -281,5 +281,5 @@ def _model_row(identifier: uuid.UUID, model: CatalogModel) -> tuple[Any, ...]:
         model.configuration_source, list(model.input_shape) if model.input_shape else None,
         model.input_dtype, model.classes, model.weights, model.accuracy, model.parameters,
         Json({"tensors": [asdict(each) for each in model.inputs]}) if model.inputs else None,
-        model.layout, model.form, model.entry, model.weights_suffix,
+        model.layout, model.model_format, model.entry_point, model.weights_suffix,
     )  # fmt: skip

@@ -24,10 +24,10 @@ def too_large(parameters: int, limits: CatalogSettings) -> str | None:
 
 
 def _limited(model: CatalogModel, limits: CatalogSettings) -> CatalogModel:
-    reason = model.left_out or _excluded(model, limits) or _too_wide(model, limits)
+    reason = model.skipped or _excluded(model, limits) or _too_wide(model, limits)
     if reason is None and model.parameters is not None:
         reason = too_large(model.parameters, limits)
-    return model if reason == model.left_out else replace(model, left_out=reason)
+    return model if reason == model.skipped else replace(model, skipped=reason)
 
 
 def _excluded(model: CatalogModel, limits: CatalogSettings) -> str | None:

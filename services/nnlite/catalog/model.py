@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import orjson
 
 from nnlite.errors import NnliteError
-from nnlite.vocabulary import Layout, ModelForm
+from nnlite.vocabulary import Layout, ModelFormat
 
 #: How weights come to be where a source ships none.
 SEEDED_WEIGHTS = "init:seed=0"
@@ -67,9 +67,9 @@ class CatalogModel:
     #: Every input where a source names them; empty: one image, as `input_shape` says.
     inputs: tuple[ModelInput, ...] = ()
     layout: Layout = Layout.NHWC
-    form: ModelForm = ModelForm.LEMUR
+    model_format: ModelFormat = ModelFormat.LEMUR
     #: Name of the class or factory in the code, for the form `python`.
-    entry: str | None = None
+    entry_point: str | None = None
     #: Outputs per image or per pixel; 0 where it is not known, and then the model is left out.
     classes: int
     #: `init:seed=0`, or the SHA-256 of a file: of weights, or of the whole model where it has no code.
@@ -81,12 +81,12 @@ class CatalogModel:
     #: Number of parameters where it is known before a conversion.
     parameters: int | None = None
     #: Why this model is not to be converted; None: it is.
-    left_out: str | None = None
+    skipped: str | None = None
 
     @cached_property
     def identity(self) -> str:
         """SHA-256 over code, configuration and weights: equal identities give equal artifacts."""
-        if self.form is ModelForm.ARTIFACT:
+        if self.model_format is ModelFormat.PREBUILT:
             # Whoever brings it and whatever is known of it: it is measured as it is.
             return hashlib.sha256(canonical_json({"artifact": self.weights})).hexdigest()
         parts = {
@@ -103,10 +103,13 @@ class CatalogModel:
         return hashlib.sha256(canonical_json(parts | self._beyond_lemur())).hexdigest()
 
     def _beyond_lemur(self) -> dict[str, Any]:
-        """Return what LEMUR's models do not have, so that their identities are what they always were."""
+        """Return the fields that only non-LEMUR models set, under the names that the first release hashed.
+
+        Defaults are omitted, so that the identities of LEMUR's models do not change.
+        """
         parts = {
-            "form": (self.form, ModelForm.LEMUR),
-            "entry": (self.entry, None),
+            "form": (self.model_format, ModelFormat.LEMUR),
+            "entry": (self.entry_point, None),
             "inputs": (self.inputs, ()),
             "layout": (self.layout, Layout.NHWC),
         }
@@ -136,17 +139,17 @@ class ModelSpec:
     weights: str
     inputs: tuple[ModelInput, ...] = ()
     layout: Layout = Layout.NHWC
-    form: ModelForm = ModelForm.LEMUR
-    entry: str | None = None
+    model_format: ModelFormat = ModelFormat.LEMUR
+    entry_point: str | None = None
     weights_suffix: str | None = None
 
 
 @runtime_checkable
-class GrowingSource(Protocol):
+class FollowableSource(Protocol):
     """What a source has besides that can be followed while its models come into being."""
 
     def grown(self) -> tuple[list[CatalogModel], int]:
-        """Return the models that are complete by now, left-outs included, and how many are not.
+        """Return the models that are complete by now, skipped ones included, and how many are not.
 
         It raises nothing for a tree that is away, empty or half written.
         """
@@ -163,7 +166,7 @@ class ModelSource(Protocol):
     name: str
 
     def models(self) -> list[CatalogModel]:
-        """Return every model, left-outs included, sorted by name.
+        """Return every model, skipped ones included, sorted by name.
 
         Raises:
             CatalogError: the source cannot be read; the message says where it looked.

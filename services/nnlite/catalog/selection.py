@@ -28,7 +28,7 @@ def select(
         models: the whole catalogue.
         names: exact names.
         match: a glob pattern of names, such as `ga-*`.
-        limit: at most this many models, the named ones counted; then left-outs that nobody named are not
+        limit: at most this many models, the named ones counted; then skipped models that nobody named are not
             taken. None: no limit.
         seed: with `limit`, draw uniformly instead of taking the first by name; equal seeds draw equally.
 
@@ -48,7 +48,7 @@ def select(
         return named + pool
     if limit < len(named):
         raise CatalogError(f"limit {limit} is below the {len(named)} models named; raise it or name fewer")
-    return named + _sample([model for model in pool if model.left_out is None], limit - len(named), seed)
+    return named + _sample([model for model in pool if model.skipped is None], limit - len(named), seed)
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -107,7 +107,7 @@ def submit_request(cluster: Session, request: Request, name: str | None, priorit
     selected = selection.resolve(request, cluster.settings)
     submitted = submit(
         cluster.engine,
-        cluster.messenger,
+        cluster.broker,
         request,
         models=selected.models,
         source=selected.source,
@@ -116,8 +116,8 @@ def submit_request(cluster: Session, request: Request, name: str | None, priorit
         priority=priority,
     )
     verb = "resumed" if submitted.resumed else "submitted"
-    left_out = f", {submitted.left_out} of them left out" if submitted.left_out else ""
-    err.print(f"{verb} campaign {submitted.name}: {submitted.models} models{left_out}", highlight=False)
+    skipped = f", {submitted.skipped} of them left out" if submitted.skipped else ""
+    err.print(f"{verb} campaign {submitted.name}: {submitted.models} models{skipped}", highlight=False)
     if not submitted.sent:
         err.print("the broker is away; work starts when the broker is back", style="yellow")
     return submitted
@@ -209,7 +209,7 @@ def print_checks(rows: list[queries.Row]) -> None:
 
 @app.command()
 def failures(name: options.OptionalCampaign = None, json: options.Json = False) -> None:
-    """List every model and every precision without a result: class, stage and reason; left-outs included."""
+    """List every model and every precision without a result: class, stage, reason; skipped ones included."""
     with session() as cluster:
         if name:
             _find(cluster, name)
@@ -233,7 +233,7 @@ def retry(
     states += [WorkState.FAILED] if failed or models else []
     states += [WorkState.CANCELLED] if cancelled else []
     with session() as cluster:
-        count = control.retry(cluster.engine, cluster.messenger, name, states, models or ())
+        count = control.retry(cluster.engine, cluster.broker, name, states, models or ())
     err.print(f"queued again: {count}", highlight=False)
 
 
@@ -257,7 +257,7 @@ def pause(name: options.Campaign) -> None:
 def resume(name: options.Campaign) -> None:
     """Let a paused campaign go on."""
     with session() as cluster:
-        sent = control.resume(cluster.engine, cluster.messenger, name)
+        sent = control.resume(cluster.engine, cluster.broker, name)
     err.print(f"resumed {name}" + ("" if sent else "; work starts when the broker is back"), highlight=False)
 
 

@@ -42,7 +42,7 @@ def models(
     ] = None,
     usable: Annotated[
         bool | None,
-        typer.Option("--usable/--left-out", help="only what can be converted, or only what cannot"),
+        typer.Option("--usable/--skipped", help="only what can be converted, or only what cannot"),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=0, help=f"rows shown; 0: all [default: {TABLE_ROWS}, all with --json]")
@@ -63,7 +63,7 @@ def models(
 
     - `nnlite models 'ResNet*' --usable`
     - `nnlite models --task img-segmentation --json`
-    - `nnlite models --left-out --limit 0`
+    - `nnlite models --skipped --limit 0`
     """
     with err.status(f"reading {source}"):
         asked = Request(
@@ -82,7 +82,7 @@ def models(
     if json:
         print_json(model.as_dict() | {"identity": model.identity} for model in shown)
     else:
-        reasons = any(model.left_out for model in shown)
+        reasons = any(model.skipped for model in shown)
         print_table(map(_cells, shown), (*COLUMNS, "reason") if reasons else COLUMNS)
     _print_summary(rows, len(shown), len(catalogue))
 
@@ -105,7 +105,7 @@ def _wanted(model: CatalogModel, patterns: Sequence[str], task: str | None, usab
     return (
         (not patterns or any(matches(model.name, pattern) for pattern in patterns))
         and task in (None, model.task)
-        and usable in (None, model.left_out is None)
+        and usable in (None, model.skipped is None)
     )
 
 
@@ -123,7 +123,7 @@ def _cells(model: CatalogModel) -> dict[str, Any]:
         "transform": model.transform,
         "input": _input(model),
         "configuration": model.configuration_source[: len("trial:") + 8],
-        "reason": model.left_out,
+        "reason": model.skipped,
     }
 
 
@@ -136,11 +136,11 @@ def _input(model: CatalogModel) -> str | None:
 
 def _print_summary(rows: Iterable[CatalogModel], shown: int, known: int) -> None:
     rows = list(rows)
-    reasons = Counter(model.left_out.split(":")[0] for model in rows if model.left_out is not None)
-    left_out = sum(reasons.values())
+    reasons = Counter(model.skipped.split(":")[0] for model in rows if model.skipped is not None)
+    skipped = sum(reasons.values())
     note = "" if shown == len(rows) else f"{shown:,} shown, --limit 0 shows all; "
     err.print(
-        f"{note}{len(rows):,} of {known:,} models: {len(rows) - left_out:,} usable, {left_out:,} left out",
+        f"{note}{len(rows):,} of {known:,} models: {len(rows) - skipped:,} usable, {skipped:,} left out",
         highlight=False,
     )
     for reason, count in reasons.most_common():

@@ -25,7 +25,7 @@ _INCIDENTS = 50
 def devices_command(context: typer.Context, json: options.Json = False) -> None:
     """List every device that was ever owned by a worker, and what is plugged into this host.
 
-    A device stands on a rung of the recovery ladder while its worker brings it back; on the last one it is
+    A device stands on a recovery step while its worker brings it back; on the last one it is
     quarantined, and takes no work before `nnlite devices release NAME`.
 
     What is plugged in is asked of an adb server that already runs (port 5037, or ANDROID_ADB_SERVER_PORT);
@@ -52,7 +52,7 @@ def devices_command(context: typer.Context, json: options.Json = False) -> None:
 def release(
     name: Annotated[str, typer.Argument(help="Name of a device in quarantine; `nnlite devices` lists them.")],
 ) -> None:
-    """End the quarantine of a device: its worker makes it ready again, from the first rung on."""
+    """End the quarantine of a device: its worker makes it ready again, from the first recovery step on."""
     with session() as cluster:
         release_device(cluster.engine, name)
     err.print(f"released {name}; its worker tries it again", highlight=False)
@@ -64,7 +64,7 @@ def incidents(
     limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = _INCIDENTS,
     json: options.Json = False,
 ) -> None:
-    """List what devices did wrong: fault, rungs that were climbed, and how long until it was healed.
+    """List what devices did wrong: fault, recovery_steps that were climbed, and how long until it was healed.
 
     Example: nnlite devices incidents avd:pixel4-1@lab --json
     """

@@ -28,7 +28,7 @@ from nnlite.host.gpu import nvidia_gpus
 from nnlite.host.tflite_environment import runtime_environment
 from nnlite.local import servers
 from nnlite.queue.app import CONVERT_QUEUE
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings, load_settings, setting_names
 
 app = typer.Typer()
@@ -165,7 +165,7 @@ def _cluster(settings: Settings) -> Iterator[Finding]:
         with servers(settings) as found:
             if settings.database_url:
                 check_schema(engine_for(found.database_url, settings.database_timeout_s))
-            Messenger(found.broker_url, settings.broker_timeout_s).ready(CONVERT_QUEUE)
+            BrokerClient(found.broker_url, settings.broker_timeout_s).ready(CONVERT_QUEUE)
             yield Finding(
                 subject="servers",
                 state="ok",
@@ -187,7 +187,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
     except NnliteError as error:
         yield Finding(subject="LEMUR", state="note", says=str(error))
         return
-    usable = sum(model.left_out is None for model in models)
+    usable = sum(model.skipped is None for model in models)
     yield Finding(subject="LEMUR", state="ok", says=f"{len(models):,} models, {usable:,} of them usable")
 
 

@@ -1,4 +1,4 @@
-"""Following a source while it is being written: one campaign that grows by what is complete."""
+"""Follows a source while it is being written: one campaign that grows by what is complete."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from nnlite.artifacts.store import StoreError
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.campaigns.submit import grow, submit
-from nnlite.catalog.model import CatalogError, CatalogModel, GrowingSource
+from nnlite.catalog.model import CatalogError, CatalogModel, FollowableSource
 from nnlite.cli import selection
 from nnlite.cli.output import err
 from nnlite.cli.session import Session
@@ -35,13 +35,13 @@ def follow(
         RequestError: the source cannot be followed, or the campaign takes no more models.
     """
     source = selection.open_source(request, cluster.settings)
-    if not isinstance(source, GrowingSource):
+    if not isinstance(source, FollowableSource):
         raise RequestError(f"source {source.name} does not grow while it is read; leave --follow out")
     if request.models or request.limit is not None:
         raise RequestError("--follow takes whatever comes; choose with --match, not with names or --limit")
     submitted = submit(
         cluster.engine,
-        cluster.messenger,
+        cluster.broker,
         request,
         models=(),
         source=source,
@@ -59,7 +59,7 @@ def follow(
         try:
             added = grow(
                 cluster.engine,
-                cluster.messenger,
+                cluster.broker,
                 submitted.name,
                 models=new,
                 source=source,
@@ -89,8 +89,8 @@ def _matches(model: CatalogModel, request: Request) -> bool:
 def _summary(added: list[CatalogModel], offered: int, waiting: int) -> str:
     parts = []
     if added:
-        left_out = sum(model.left_out is not None for model in added)
-        parts.append(f"{len(added)} submitted" + (f", {left_out} of them left out" if left_out else ""))
+        skipped = sum(model.skipped is not None for model in added)
+        parts.append(f"{len(added)} submitted" + (f", {skipped} of them left out" if skipped else ""))
     parts.append(f"{offered} models so far")
     if waiting:
         parts.append(f"{waiting} being written")

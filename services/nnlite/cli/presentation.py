@@ -15,13 +15,13 @@ _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "p90 ms
 _QUALITY_COLUMNS = ("SQNR dB", "top-1")
 _DISTINGUISHING = ("campaign", "precision", "device", "backend")
 _FAILURE_COLUMNS = ("model", "precision", "work", "state", "class", "stage", "reason")
-CAMPAIGN_COLUMNS = ("name", "state", "models", "converted", "measured", "failed", "left_out", "waiting")
+CAMPAIGN_COLUMNS = ("name", "state", "models", "converted", "measured", "failed", "skipped", "waiting")
 DEVICE_COLUMNS = (
     "device",
     "pool",
     "state",
     "since",
-    "rung",
+    "recovery_step",
     "reason",
     "owner",
     "canary ms",
@@ -29,7 +29,7 @@ DEVICE_COLUMNS = (
     "last incident",
 )
 CHECK_COLUMNS = ("model", "precision", "check", "operator", "reason")
-INCIDENT_COLUMNS = ("device", "when", "fault", "reason", "rungs", "healed", "model")
+INCIDENT_COLUMNS = ("device", "when", "fault", "reason", "recovery_steps", "healed", "model")
 _LONGEST_REASON = 160
 
 
@@ -108,7 +108,7 @@ def campaign_row(progress: Progress) -> Row:
         "converted": progress.converted,
         "measured": progress.measured,
         "failed": progress.failed,
-        "left_out": progress.left_out,
+        "skipped": progress.skipped,
         "waiting": progress.remaining,
     }
 
@@ -121,7 +121,7 @@ def device_row(row: Row, now: datetime | None = None) -> Row:
         "pool": row["pool"],
         "state": row["state"],
         "since": ago(row["state_since"], now),
-        "rung": row["rung"],
+        "recovery_step": row["recovery_step"],
         "reason": shorten(row["reason"] or ""),
         "owner": row["owner_node"],
         "canary ms": _canary(row, now),
@@ -137,7 +137,7 @@ def incident_row(row: Row, now: datetime | None = None) -> Row:
         "when": ago(row["created_at"], now or datetime.now(UTC)),
         "fault": row["fault"],
         "reason": shorten(row["reason"]),
-        "rungs": ", ".join(row["rungs"]),
+        "recovery_steps": ", ".join(row["recovery_steps"]),
         "healed": f"after {duration(row['healed_after_ns'] / 1e9)}" if row["healed"] else "not yet",
         "model": row["model"],
     }

@@ -116,7 +116,7 @@ def _supervisor(cluster: Session, converters: int, *, checks: bool) -> Superviso
     programs = {
         "convert": ["worker", "convert", "--concurrency", str(converters)],
         "benchmark": ["worker", "benchmark", "--device", "host"],
-        "beat": ["beat"],
+        "reaper": ["reaper"],
         **({"check": ["worker", "check"]} if checks else {}),
     }
     port = cluster.settings.metrics.port
@@ -126,7 +126,7 @@ def _supervisor(cluster: Session, converters: int, *, checks: bool) -> Superviso
             argv=[*nnlite, *arguments],
             # Metrics on a port of its own, one after the other.
             environment=dict(os.environ) | {f"{PREFIX}METRICS__PORT": str(port + place if port else 0)},
-            stop_rank=int(name == "beat"),
+            stop_rank=int(name == "reaper"),
         )
         for place, (name, arguments) in enumerate(programs.items())
     ]

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from nnlite.cli.output import err
 from nnlite.db.engine import check_schema, engine_for, migrate_embedded
 from nnlite.local import servers
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings, load_settings
 
 
@@ -20,7 +20,7 @@ class Session:
 
     settings: Settings
     engine: Engine
-    messenger: Messenger
+    broker: BrokerClient
 
 
 @contextmanager
@@ -34,12 +34,12 @@ def session() -> Iterator[Session]:
     with servers(settings) as found:
         migrate_embedded(settings, found.database_url)
         engine = engine_for(found.database_url, settings.database_timeout_s)
-        messenger = Messenger(found.broker_url, settings.broker_timeout_s)
+        broker = BrokerClient(found.broker_url, settings.broker_timeout_s)
         try:
             check_schema(engine)
-            yield Session(settings=settings, engine=engine, messenger=messenger)
+            yield Session(settings=settings, engine=engine, broker=broker)
         finally:
-            messenger.close()
+            broker.close()
             engine.dispose()
 
 

@@ -115,8 +115,8 @@ def summary(progress: Progress, rate: Rate | None = None) -> str:
     ]
     if progress.precisions_refused:
         parts.append(f"{progress.precisions_refused} precisions refused")
-    if progress.left_out:
-        parts.append(f"{progress.left_out} left out")
+    if progress.skipped:
+        parts.append(f"{progress.skipped} left out")
     if progress.state != "active":
         parts.append(progress.state)
     if rate and (per_hour := rate.per_hour()):

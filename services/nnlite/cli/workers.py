@@ -99,7 +99,7 @@ def check(
 
 
 @app.command()
-def beat() -> None:
+def reaper() -> None:
     """Heal the queue: expire leases of the dead, send lost messages again. Any number may run."""
     settings = load_settings()
     logs.configure(settings.log_level)
@@ -111,7 +111,7 @@ def beat() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_now)
     with sign_of_life(settings.health_file), session() as cluster:
-        reaper = Reaper(cluster.engine, cluster.messenger, cluster.settings)
+        reaper = Reaper(cluster.engine, cluster.broker, cluster.settings)
         with _watched(cluster, reaper):
             log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)
             reaper.run(stop)
@@ -123,7 +123,7 @@ def _watched(cluster: Session, reaper: Reaper) -> AbstractContextManager[None]:
         return nullcontext()
     from nnlite.reaper.cluster_metrics import serving_cluster
 
-    return serving_cluster(cluster.settings, cluster.engine, cluster.messenger, reaper)
+    return serving_cluster(cluster.settings, cluster.engine, cluster.broker, reaper)
 
 
 @app.command()

@@ -89,8 +89,8 @@ class Model(Base):
     classes: Mapped[int]
     inputs: Mapped[Json | None]  # {"tensors": [{shape, dtype}]}; None: one image, as input_shape says
     layout: Mapped[str] = mapped_column(server_default="nhwc")
-    form: Mapped[str] = mapped_column(server_default="lemur")  # how code and file become a network
-    entry: Mapped[str | None]  # class or factory
+    model_format: Mapped[str] = mapped_column(server_default="lemur")  # how code and file become a network
+    entry_point: Mapped[str | None]  # class or factory
     weights: Mapped[str]  # init:seed=0 or a file's SHA-256
     weights_suffix: Mapped[str | None]  # of that file, which lies in the artifact store
     accuracy: Mapped[float | None]
@@ -249,7 +249,9 @@ class Device(Base):
     state_since: Mapped[datetime] = mapped_column(server_default=func.now())
     owner_node: Mapped[str | None]
     context: Mapped[Json | None]  # what is known of it; None: it never came up
-    rung: Mapped[str | None]  # of the recovery ladder: tried now, or the highest reached; None: healthy
+    recovery_step: Mapped[
+        str | None
+    ]  # of the recovery ladder: tried now, or the highest reached; None: healthy
     reason: Mapped[str | None]  # why it is in its state
     canary_ns: Mapped[int | None]  # p25 of its last right canary
     canary_at: Mapped[datetime | None]
@@ -326,7 +328,7 @@ class Attempt(Base):
     owner_instance: Mapped[str]
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None]  # done, cancelled, left_out or a failure class; None while it runs
+    outcome: Mapped[str | None]  # done, cancelled, skipped or a failure class; None while it runs
     stage: Mapped[str | None]
     reason: Mapped[str | None]
     details: Mapped[Json | None]
@@ -347,7 +349,7 @@ class Incident(Base):
     benchmark_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("benchmark.id", ondelete="SET NULL"))
     fault: Mapped[str]  # its kind
     reason: Mapped[str]  # in words; a line more for each fault that followed
-    rungs: Mapped[list[str]]  # of the recovery ladder, in the order in which they were tried
+    recovery_steps: Mapped[list[str]]  # of the recovery ladder, in the order in which they were tried
     healed: Mapped[bool]
     healed_at: Mapped[datetime | None]
     duration_ns: Mapped[int]  # from fault to ready; 0 while it is open

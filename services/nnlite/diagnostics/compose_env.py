@@ -42,7 +42,7 @@ def compose_env(machine: Machine) -> Iterator[str]:
     cores = machine.cores
     count = len({*cores.measuring, *cores.converting})
     yield f"# For a machine with {count} cores and {machine.memory_mb / 1024:.0f} GB of memory."
-    if cores.mode is QuietMode.CORES_APART:
+    if cores.mode is QuietMode.PINNED_CORES:
         yield "# Conversions and measurements have cores of their own, so that neither waits for the other."
         yield f"LAB_CONVERT_CPUSET={ranges(cores.converting)}"
         yield f"LAB_BENCHMARK_CPUSET={ranges(cores.measuring)}"

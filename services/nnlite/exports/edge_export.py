@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 from nnlite.catalog.nngpt.source import NnGptSource, epoch_root, tag_of
 from nnlite.exports.edge_tracker import FILE, Scored, edge_tracker
 from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, ExportError, check_names, write_json
-from nnlite.vocabulary import Backend, DeviceKind, ModelForm, Precision, Stage, Verdict, WorkState
+from nnlite.vocabulary import Backend, DeviceKind, ModelFormat, Precision, Stage, Verdict, WorkState
 
 Row = RowMapping
 
@@ -179,7 +179,7 @@ def _why_not(row: Row) -> tuple[str | None, str | None]:
     state, reason = row["state"], row["reason"]
     if state == WorkState.DONE:
         return None, None
-    if state == WorkState.LEFT_OUT:
+    if state == WorkState.SKIPPED:
         return reason, None
     if state in {WorkState.QUEUED, WorkState.RUNNING}:
         return "not converted yet", None
@@ -206,7 +206,7 @@ def _newest(rows: Sequence[Row], *, ready: bool) -> dict[tuple[int, int], Row]:
     newest: dict[tuple[int, int], Row] = {}
     for row in rows:
         tag = tag_of(row["model"])
-        if tag is not None and ready == (row["form"] == ModelForm.ARTIFACT):
+        if tag is not None and ready == (row["model_format"] == ModelFormat.PREBUILT):
             epoch, model = tag[1:].split("_B")
             newest.setdefault((int(epoch), int(model)), row)
     return newest
@@ -229,7 +229,7 @@ _WANTED = "(cardinality(CAST(:campaigns AS text[])) = 0 OR c.name = ANY(:campaig
 
 # Without code there was never a model: NN-GPT does not count such folders either.
 _MODELS = f"""
-SELECT v.id, m.name AS model, m.form, m.identity, m.accuracy, m.parameters, m.dataset, m.input_shape,
+SELECT v.id, m.name AS model, m.model_format, m.identity, m.accuracy, m.parameters, m.dataset, m.input_shape,
        v.state, v.stage, v.reason, c.request, b.reason AS benchmark_reason, a.input_shape AS artifact_shape
 FROM conversion v
 JOIN model m ON m.id = v.model_id
@@ -239,7 +239,7 @@ LEFT JOIN LATERAL (
     SELECT reason FROM benchmark WHERE conversion_id = v.id AND state IN ('failed', 'quarantined') LIMIT 1
 ) b ON true
 LEFT JOIN LATERAL (SELECT input_shape FROM artifact WHERE identity = m.identity LIMIT 1) a ON true
-WHERE m.source = :source AND (coalesce(k.text, '') <> '' OR m.form = 'artifact') AND {_WANTED}
+WHERE m.source = :source AND (coalesce(k.text, '') <> '' OR m.model_format = 'prebuilt') AND {_WANTED}
 ORDER BY v.created_at DESC, m.name
 """  # noqa: S608
 

@@ -205,7 +205,7 @@ WITH result AS (
     FROM benchmark b
     JOIN campaign c ON c.id = b.campaign_id
     JOIN artifact a ON a.id = b.artifact_id
-    JOIN conversion v ON v.campaign_id = b.campaign_id AND v.identity = a.identity AND v.state <> 'left_out'
+    JOIN conversion v ON v.campaign_id = b.campaign_id AND v.identity = a.identity AND v.state <> 'skipped'
     JOIN model m ON m.id = v.model_id
     CROSS JOIN LATERAL (
         SELECT coalesce(bool_or(verdict = 'valid'), false) AS valid,

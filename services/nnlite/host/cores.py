@@ -69,8 +69,8 @@ def choose_cores(
     others = tuple(core for unit in units if unit not in measuring_units for core in unit)
     if len(usable) < CORES_TO_SPLIT or not wanted or not others:
         turns = tuple(wanted) if measuring.strip() else tuple(usable)
-        return Cores(mode=QuietMode.TURNS, measuring=turns, converting=tuple(usable))
-    return Cores(mode=QuietMode.CORES_APART, measuring=tuple(wanted), converting=others)
+        return Cores(mode=QuietMode.TIME_SLICED, measuring=turns, converting=tuple(usable))
+    return Cores(mode=QuietMode.PINNED_CORES, measuring=tuple(wanted), converting=others)
 
 
 def _cores_given(measuring: list[int], converting: list[int], usable: list[int], topology: Path) -> Cores:
@@ -82,7 +82,7 @@ def _cores_given(measuring: list[int], converting: list[int], usable: list[int],
             raise SettingsError(f"{named} share the physical core of {_listed(unit)}; give it to one of them")
     if not set(measuring) <= set(usable) and not set(converting) <= set(usable):
         raise SettingsError(f"{named}: this process has neither, only {_listed(usable)}")
-    return Cores(mode=QuietMode.CORES_APART, measuring=tuple(measuring), converting=tuple(converting))
+    return Cores(mode=QuietMode.PINNED_CORES, measuring=tuple(measuring), converting=tuple(converting))
 
 
 def keep_to(cores: Collection[int]) -> None:

@@ -17,7 +17,7 @@ from nnlite.errors import NnliteError
 BEAT_S: Final = 5.0
 
 
-def beat(file: Path | None) -> None:
+def touch_health_file(file: Path | None) -> None:
     """Give one sign of life; one that cannot be given is a missing one, and no fault of its own."""
     if file is not None:
         with suppress(OSError):
@@ -48,7 +48,7 @@ def sign_of_life(file: Path | None) -> Iterator[None]:
             file.unlink(missing_ok=True)
 
 
-class Pulse:
+class HealthFileThread:
     """Signs of life from a thread while inside; not for processes that fork."""
 
     def __init__(self, file: Path | None) -> None:
@@ -57,7 +57,7 @@ class Pulse:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        beat(self._file)
+        touch_health_file(self._file)
         self._done.clear()
         if self._file is None:
             return self
@@ -71,7 +71,7 @@ class Pulse:
             self._thread.join()
 
     @contextmanager
-    def left_to_others(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Give no signs while inside: there is a loop whose own life is in question."""
         self.__exit__()
         try:
@@ -81,4 +81,4 @@ class Pulse:
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_S):
-            beat(self._file)
+            touch_health_file(self._file)

@@ -71,7 +71,7 @@ class _Turn(Enum):
     WAITING = auto()  # the child stands still; `busy` is free for a measurer
 
 
-class ConverterTurn:
+class ConverterLock:
     """A conversion's side of quiet: may its child run now?
 
     The supervisor calls `tick()` every 100 ms, the first time before it makes
@@ -84,7 +84,7 @@ class ConverterTurn:
 
     def __init__(self, folder: Path, cores: Cores) -> None:
         """Args: `folder` is `settings.quiet`; `cores` comes from `cores_of`."""
-        self._locks = _locks(folder) if cores.mode is QuietMode.TURNS else None
+        self._locks = _locks(folder) if cores.mode is QuietMode.TIME_SLICED else None
         self._turn = _Turn.WAITING
 
     @property
@@ -124,7 +124,7 @@ class ConverterTurn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quietness:
+class QuietResult:
     """What a measurer got."""
 
     mode: QuietMode
@@ -134,7 +134,7 @@ class Quietness:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ledger:
+class _FairShareState:
     """What all measurers together owe the converters; kept in the `want` file."""
 
     #: Measuring time less the time that converters had meanwhile, when `want` was last released.
@@ -157,7 +157,7 @@ class _Ledger:
         os.pwrite(want.fd, text, 0)
 
 
-class Measurer:
+class MeasurementLock:
     """A measurement's side of quiet. One per worker; not for use by two threads at once."""
 
     def __init__(self, folder: Path, cores: Cores, *, timeout_s: float, batch_s: float) -> None:
@@ -173,7 +173,7 @@ class Measurer:
         return (self._want.fd, self._busy.fd)
 
     @contextmanager
-    def measuring(self, stop: threading.Event) -> Iterator[Quietness]:
+    def measuring(self, stop: threading.Event) -> Iterator[QuietResult]:
         """Hold the machine's other work still while the block runs, from canary to canary.
 
         First the converters get the turn that is owed to them; then `want` and
@@ -187,7 +187,7 @@ class Measurer:
         quiet = self._lock(stop)
         held_from_s = time.monotonic()
         try:
-            yield Quietness(mode=self._mode, quiet=quiet, waited_s=held_from_s - started_s)
+            yield QuietResult(mode=self._mode, quiet=quiet, waited_s=held_from_s - started_s)
         finally:
             if quiet:
                 self._note_turn(held_from_s)
@@ -208,7 +208,7 @@ class Measurer:
                     self._want.release()
                     deadline_s += self._stand_back(owed_s, stop)
                     continue
-                locked = self._mode is QuietMode.CORES_APART or _taken_until(self._busy, deadline_s, stop)
+                locked = self._mode is QuietMode.PINNED_CORES or _taken_until(self._busy, deadline_s, stop)
                 break
             return locked
         finally:
@@ -225,9 +225,9 @@ class Measurer:
         Never more than two batches: what one very slow model held beyond that
         is not made up for, or the next benchmark would miss its deadline.
         """
-        if self._mode is QuietMode.CORES_APART:
+        if self._mode is QuietMode.PINNED_CORES:
             return 0.0
-        ledger = _Ledger.read(self._want)
+        ledger = _FairShareState.read(self._want)
         if ledger.used_s < self._batch_s:
             return 0.0
         rested_s = time.monotonic() - ledger.released_at_s
@@ -235,9 +235,9 @@ class Measurer:
 
     def _note_turn(self, held_from_s: float) -> None:
         now_s = time.monotonic()
-        ledger = _Ledger.read(self._want)
+        ledger = _FairShareState.read(self._want)
         debt_s = max(0.0, ledger.used_s - (held_from_s - ledger.released_at_s))
-        _Ledger(used_s=debt_s + now_s - held_from_s, released_at_s=now_s).write(self._want)
+        _FairShareState(used_s=debt_s + now_s - held_from_s, released_at_s=now_s).write(self._want)
 
     def _stand_back(self, owed_s: float, stop: threading.Event) -> float:
         """Let converters run for `owed_s`, or until none of them runs; returns the seconds it took."""
@@ -247,7 +247,7 @@ class Measurer:
             if self._want.take():
                 idle = self._busy.is_free()
                 if idle:
-                    _Ledger().write(self._want)
+                    _FairShareState().write(self._want)
                 self._want.release()
                 if idle:
                     break

@@ -11,13 +11,13 @@ import os
 import shutil
 from pathlib import Path
 
-from nnlite.local.home import LocalError, Site, way_out
+from nnlite.local.home import LocalError, LocalInstance, way_out
 
 #: Headers and static libraries: of no use to a server.
 _NOT_COPIED = shutil.ignore_patterns("include", "*.a", "pkgconfig", "__pycache__")
 
 
-def postgres_bin(site: Site) -> Path:
+def postgres_bin(site: LocalInstance) -> Path:
     """Return the folder with `postgres`, `initdb` and `psql`.
 
     Raises:
@@ -40,7 +40,7 @@ def postgres_bin(site: Site) -> Path:
     return target / inner
 
 
-def valkey_server(site: Site) -> Path:
+def valkey_server(site: LocalInstance) -> Path:
     """Return the program `valkey-server`.
 
     Raises:

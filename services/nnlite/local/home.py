@@ -54,7 +54,7 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
+class LocalInstance:
     """One home, and how programs are run in it."""
 
     #: Absolute, without symbolic links.
@@ -146,7 +146,7 @@ def way_out(said: str) -> str:
     return next((f"\n{hint}" for phrase, hint in hints.items() if phrase in said), "")
 
 
-def prepare_home(home: Path, bounds: Bounds) -> Site:
+def prepare_home(home: Path, bounds: Bounds) -> LocalInstance:
     """Choose who runs the servers of `home`, check that they can, and make its folders.
 
     Raises:
@@ -164,7 +164,7 @@ def prepare_home(home: Path, bounds: Bounds) -> Site:
             f"cannot make {error.filename or home}: {error.strerror}; set NNLITE_HOME to a folder of your own"
             f"{way_out(error.strerror or '')}"
         ) from error
-    return Site(home=home, bounds=bounds, account=account, prefix=prefix)
+    return LocalInstance(home=home, bounds=bounds, account=account, prefix=prefix)
 
 
 def _check_owner(home: Path) -> None:

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from nnlite.local import binaries as programs
-from nnlite.local.home import LocalError, Site
+from nnlite.local.home import LocalError, LocalInstance
 
 USER = "nnlite"
 DATABASE = "nnlite"
@@ -47,7 +47,7 @@ class Postgres:
     #: Fast shutdown (clients are cut off, data are written), then immediate (recovers at the next start).
     stop_signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGQUIT)
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: LocalInstance) -> None:
         self._site = site
         self._folder = site.home / self.name
         self.data = self._folder / "data"

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from nnlite.host import processes
 from nnlite.local import logs
-from nnlite.local.home import LocalError, Site, way_out
+from nnlite.local.home import LocalError, LocalInstance, way_out
 from nnlite.local.postgres import Postgres
 from nnlite.local.state_file import Record, ServerEntry, read_record, write_record
 from nnlite.local.valkey import Valkey
@@ -55,12 +55,12 @@ class EmbeddedServer(Protocol):
         """Whether it serves."""
 
 
-def embedded_servers(site: Site) -> dict[str, EmbeddedServer]:
+def embedded_servers(site: LocalInstance) -> dict[str, EmbeddedServer]:
     """Return every kind of server of a home by name, in the order in which they are stopped."""
     return {server.name: server for server in (Valkey(site), Postgres(site))}
 
 
-def ensure(server: EmbeddedServer, site: Site) -> ServerEntry:
+def ensure(server: EmbeddedServer, site: LocalInstance) -> ServerEntry:
     """Return the entry of a server that answers: the one that runs, or one started now.
 
     Raises:
@@ -82,7 +82,7 @@ def ensure(server: EmbeddedServer, site: Site) -> ServerEntry:
         ) from error
 
 
-def _adopt(server: EmbeddedServer, entry: ServerEntry, site: Site) -> bool:
+def _adopt(server: EmbeddedServer, entry: ServerEntry, site: LocalInstance) -> bool:
     if entry.process is None or not entry.process.alive:
         return False
     deadline = time.monotonic() + ADOPTION_S
@@ -94,7 +94,7 @@ def _adopt(server: EmbeddedServer, entry: ServerEntry, site: Site) -> bool:
     return False
 
 
-def _start(server: EmbeddedServer, entry: ServerEntry, site: Site) -> ServerEntry:
+def _start(server: EmbeddedServer, entry: ServerEntry, site: LocalInstance) -> ServerEntry:
     log = site.logs / f"{server.name}.log"
     logs.bound(log, site.bounds.log_max_bytes)
     for _ in range(_STARTS):
@@ -114,7 +114,7 @@ def _start(server: EmbeddedServer, entry: ServerEntry, site: Site) -> ServerEntr
 
 
 def _wait_until_it_answers(
-    server: EmbeddedServer, entry: ServerEntry, child: subprocess.Popen[bytes], site: Site
+    server: EmbeddedServer, entry: ServerEntry, child: subprocess.Popen[bytes], site: LocalInstance
 ) -> bool:
     deadline = time.monotonic() + site.bounds.start_timeout_s
     while child.poll() is None:
@@ -132,7 +132,7 @@ def _wait_until_it_answers(
     return False
 
 
-def stop_all(site: Site) -> None:
+def stop_all(site: LocalInstance) -> None:
     """Stop every server that runs, first Valkey, then Postgres; ports and passwords stay.
 
     Raises:
@@ -159,7 +159,7 @@ def crashed(record: Record) -> list[str]:
     ]
 
 
-def _write_entry(site: Site, name: str, entry: ServerEntry) -> None:
+def _write_entry(site: LocalInstance, name: str, entry: ServerEntry) -> None:
     write_record(site.home, read_record(site.home).with_server(name, entry))
 
 

@@ -15,7 +15,7 @@ from nnlite.errors import NnliteError
 from nnlite.host.locks import FileLock
 from nnlite.local import logs
 from nnlite.local import server_control as lifecycle
-from nnlite.local.home import Bounds, Site, prepare_home
+from nnlite.local.home import Bounds, LocalInstance, prepare_home
 from nnlite.local.orphans import OrphanWatch
 from nnlite.local.state_file import read_record
 
@@ -28,7 +28,7 @@ _MAX_PAUSE_S = 60.0
 class Healing:
     """Starts crashed servers again, with growing pauses while that does not help."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: LocalInstance) -> None:
         self._site = site
         self._not_before = 0.0
         self._pause_s = ROUND_S
@@ -58,7 +58,7 @@ class Healing:
                 self._pause_s = ROUND_S
 
 
-def guard(site: Site, guarding: int) -> None:
+def guard(site: LocalInstance, guarding: int) -> None:
     """Watch until nobody uses the servers, then stop them.
 
     Args:
@@ -74,7 +74,7 @@ def guard(site: Site, guarding: int) -> None:
         os.close(guarding)
 
 
-def _look(site: Site, healing: Healing, orphans: OrphanWatch) -> bool:
+def _look(site: LocalInstance, healing: Healing, orphans: OrphanWatch) -> bool:
     """Do one round; return whether workers of a dead owner are still stopping."""
     try:
         healing.look()

@@ -26,7 +26,7 @@ from nnlite.host.locks import FileLock
 from nnlite.local import binaries as programs
 from nnlite.local import logs
 from nnlite.local import server_control as lifecycle
-from nnlite.local.home import Bounds, LocalError, Site, prepare_home
+from nnlite.local.home import Bounds, LocalError, LocalInstance, prepare_home
 from nnlite.local.state_file import read_record, write_record
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def workers_lock(settings: "Settings") -> Iterator[bool]:
         yield lock.try_exclusive()
 
 
-def local_site(settings: "Settings") -> Site:
+def local_site(settings: "Settings") -> LocalInstance:
     """Return the settings' home, made where it is missing, and how programs are run in it.
 
     Raises:
@@ -135,14 +135,14 @@ def _running_url(settings: "Settings", name: str) -> str:
             f"the embedded {name} of {home} does not run; start it with `nnlite run`, or with a worker"
             f" (`nnlite worker convert`), or set {variable} to a server of your own"
         )
-    kind = lifecycle.embedded_servers(Site(home=home, bounds=bounds(settings)))[name]
+    kind = lifecycle.embedded_servers(LocalInstance(home=home, bounds=bounds(settings)))[name]
     return kind.url(entry.port, entry.password)
 
 
 def _psql(settings: "Settings") -> Path:
     """The wheel's, which fits the server; else the system's."""
     try:
-        return programs.postgres_bin(Site(home=settings.home, bounds=bounds(settings))) / "psql"
+        return programs.postgres_bin(LocalInstance(home=settings.home, bounds=bounds(settings))) / "psql"
     except LocalError as error:
         if system := shutil.which("psql"):
             return Path(system)
@@ -159,7 +159,7 @@ def _endpoints(settings: "Settings", urls: dict[str, str]) -> Endpoints:
     )
 
 
-def _started(site: Site, wanted: list[str]) -> dict[str, str]:
+def _started(site: LocalInstance, wanted: list[str]) -> dict[str, str]:
     """Return the URLs of servers that answer; `servers.lock` is held shared."""
     kinds = lifecycle.embedded_servers(site)
     with FileLock(site.home / "servers.starting.lock") as starting:
@@ -172,7 +172,7 @@ def _started(site: Site, wanted: list[str]) -> dict[str, str]:
         return urls
 
 
-def _ensure_guardian(site: Site) -> None:
+def _ensure_guardian(site: LocalInstance) -> None:
     """Start the guardian where none runs, before the servers that it is to stop.
 
     It is handed the lock that says that it runs, so there is never a second one.
@@ -197,7 +197,7 @@ def _guardian_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
 
 
-def _leave(site: Site, users: FileLock) -> None:
+def _leave(site: LocalInstance, users: FileLock) -> None:
     """Stop the servers if nobody else uses them; otherwise only let go."""
     if not users.try_exclusive():
         return

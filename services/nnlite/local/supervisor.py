@@ -20,7 +20,7 @@ from typing import Self
 from nnlite.host import processes
 from nnlite.host.processes import ProcessIdentity
 from nnlite.local import logs, orphans
-from nnlite.local.home import Site
+from nnlite.local.home import LocalInstance
 
 #: Between two looks at the children, seconds.
 _ROUND_S = 0.2
@@ -61,7 +61,9 @@ class Supervisor:
     signals them when the thread that made them ends.
     """
 
-    def __init__(self, site: Site, workers: Sequence[Worker], *, stop_timeout_s: float | None = None) -> None:
+    def __init__(
+        self, site: LocalInstance, workers: Sequence[Worker], *, stop_timeout_s: float | None = None
+    ) -> None:
         self._site = site
         self._stop_timeout_s = site.bounds.stop_timeout_s if stop_timeout_s is None else stop_timeout_s
         self._children = [_Child(site, worker) for worker in workers]
@@ -148,7 +150,7 @@ class Supervisor:
 class _Child:
     """One worker, between its runs too."""
 
-    def __init__(self, site: Site, worker: Worker) -> None:
+    def __init__(self, site: LocalInstance, worker: Worker) -> None:
         self.worker = worker
         self.leader: ProcessIdentity | None = None
         self._site = site

@@ -5,7 +5,7 @@ import socket
 import subprocess
 
 from nnlite.local import binaries as programs
-from nnlite.local.home import Site
+from nnlite.local.home import LocalInstance
 
 #: Given on stdin, so that neither a file nor the list of processes shows the password.
 _CONFIGURATION = """\
@@ -31,7 +31,7 @@ class Valkey:
     #: Writes out the log and ends.
     stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: LocalInstance) -> None:
         self._site = site
         self._folder = site.home / self.name
         self.data = self._folder / "data"

@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from nnlite.errors import FailureClass
-from nnlite.queue.meter import FAILED, FOLDER_VARIABLE, RELEASED, RIGHT_LOST, Meter
+from nnlite.queue.meter import FAILED, FOLDER_VARIABLE, LEASE_LOST, RELEASED, Meter
 from nnlite.vocabulary import WorkKind, WorkState
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ STAGE_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300, 600, 1800)
 MEMORY_BUCKETS_BYTES = tuple(mib << 20 for mib in (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384))
 
 #: Series that stand at 0 from the start: a rate is blind to the first of those that appear later.
-_OUTCOMES = ("done", RELEASED, RIGHT_LOST)
+_OUTCOMES = ("done", RELEASED, LEASE_LOST)
 #: `lost` is the reaper's word and `released` an outcome.
 _CLASSES = tuple(set(FailureClass) - {FailureClass.LOST, FailureClass.RELEASED})
 

@@ -2,7 +2,7 @@
 
 Every function is one short transaction on Postgres, whose `now()` is the only
 clock. A write that names row, state and attempt and finds no row has lost its
-right: `RightLostError`, and nothing was written.
+right: `LeaseLostError`, and nothing was written.
 """
 
 import uuid
@@ -22,7 +22,7 @@ from nnlite.queue.owner import Instance, Owner
 from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
 
 
-class RightLostError(NnliteError):
+class LeaseLostError(NnliteError):
     """The row is no longer this attempt's: expired, cancelled or claimed by another."""
 
 
@@ -45,10 +45,10 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
+class AttemptEnd:
     """How an attempt ended, as it is written."""
 
-    #: `done`, `left_out` or a failure class.
+    #: `done`, `skipped` or a failure class.
     outcome: str
     decision: Decision
     stage: Stage | None = None
@@ -99,7 +99,7 @@ def heartbeat(
         backend: what a benchmark measures now; None: what it was. An ended row has none.
 
     Raises:
-        RightLostError: the row is no longer this attempt's; kill the work.
+        LeaseLostError: the row is no longer this attempt's; kill the work.
     """
     with autocommit(engine) as connection:
         renewed = connection.execute(
@@ -107,14 +107,14 @@ def heartbeat(
             {"id": claim.id, "attempt": claim.attempt, "lease": lease_s, "stage": stage, "backend": backend},
         )
     if renewed.rowcount == 0:
-        raise RightLostError(f"{claim.kind} {claim.id}, attempt {claim.attempt}")
+        raise LeaseLostError(f"{claim.kind} {claim.id}, attempt {claim.attempt}")
 
 
-def end(connection: Connection, claim: Claim, ending: Ending) -> None:
+def end(connection: Connection, claim: Claim, ending: AttemptEnd) -> None:
     """Write how the attempt ended, in the caller's transaction: state, counters and history.
 
     Raises:
-        RightLostError: the caller's transaction must be rolled back.
+        LeaseLostError: the caller's transaction must be rolled back.
     """
     decision = ending.decision
     ended = connection.execute(
@@ -134,7 +134,7 @@ def end(connection: Connection, claim: Claim, ending: Ending) -> None:
         },
     )
     if ended.rowcount == 0:
-        raise RightLostError(f"{claim.kind} {claim.id}, attempt {claim.attempt}")
+        raise LeaseLostError(f"{claim.kind} {claim.id}, attempt {claim.attempt}")
 
 
 def finish(
@@ -152,12 +152,16 @@ def finish(
         write: writes the result's rows and returns the messages that follow from them.
 
     Raises:
-        RightLostError: nothing was written.
+        LeaseLostError: nothing was written.
     """
     kept = claim.counters
     decision = Decision(state=state, strikes=kept.strikes, losses=kept.losses)
     with engine.begin() as connection:
-        end(connection, claim, Ending(outcome=state.value, decision=decision, reason=reason, details=details))
+        end(
+            connection,
+            claim,
+            AttemptEnd(outcome=state.value, decision=decision, reason=reason, details=details),
+        )
         return write(connection)
 
 
@@ -165,10 +169,10 @@ def fail(engine: Engine, claim: Claim, failure: Failure, limits: Limits) -> Deci
     """End the attempt with `failure` and return what became of the row.
 
     Raises:
-        RightLostError: nothing was written.
+        LeaseLostError: nothing was written.
     """
     decision = decide(failure.failure_class, claim.counters, limits)
-    ending = Ending(
+    ending = AttemptEnd(
         outcome=failure.failure_class,
         decision=decision,
         stage=failure.stage,
@@ -180,7 +184,7 @@ def fail(engine: Engine, claim: Claim, failure: Failure, limits: Limits) -> Deci
     return decision
 
 
-def give_back_lost(
+def requeue_lost(
     engine: Engine,
     kind: WorkKind,
     limits: Limits,
@@ -197,16 +201,18 @@ def give_back_lost(
         for row in rows(connection):
             lost = _claim_from(kind, row)
             decision = decide(FailureClass.LOST, lost.counters, limits)
-            ending = Ending(outcome=FailureClass.LOST, decision=decision, stage=row["stage"], reason=reason)
+            ending = AttemptEnd(
+                outcome=FailureClass.LOST, decision=decision, stage=row["stage"], reason=reason
+            )
             end(connection, lost, ending)
             if decision.state is WorkState.QUEUED:
                 requeued.append(lost.id)
-        return messages_for(connection, kind, requeued)
+        return build_messages(connection, kind, requeued)
 
 
-def give_back_of_dead_owner(engine: Engine, kind: WorkKind, row: uuid.UUID, limits: Limits) -> list[Message]:
+def requeue_of_dead_owner(engine: Engine, kind: WorkKind, row: uuid.UUID, limits: Limits) -> list[Message]:
     """Give `row` back if it is leased by a process of this host that is gone: redelivery found it."""
-    return give_back_lost(
+    return requeue_lost(
         engine,
         kind,
         limits,
@@ -219,7 +225,7 @@ def give_back_of_dead_owner(engine: Engine, kind: WorkKind, row: uuid.UUID, limi
     )
 
 
-def give_back_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limits) -> list[Message]:
+def requeue_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limits) -> list[Message]:
     """Give back what an earlier instance of this node name left running: its worker starts again.
 
     One of another container of this machine had the name before. One of another boot may be a namesake
@@ -232,7 +238,7 @@ def give_back_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limi
             return instance.is_dead()
         return instance.of_this_boot or bool(row["lease_ended"])
 
-    return give_back_lost(
+    return requeue_lost(
         engine,
         kind,
         limits,
@@ -247,9 +253,9 @@ def give_back_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limi
     )
 
 
-def give_back_expired(engine: Engine, kind: WorkKind, limits: Limits) -> list[Message]:
+def requeue_expired(engine: Engine, kind: WorkKind, limits: Limits) -> list[Message]:
     """Give back every row whose lease has ended."""
-    return give_back_lost(
+    return requeue_lost(
         engine,
         kind,
         limits,
@@ -260,7 +266,7 @@ def give_back_expired(engine: Engine, kind: WorkKind, limits: Limits) -> list[Me
     )
 
 
-def messages_for(
+def build_messages(
     connection: Connection, kind: WorkKind, rows: Sequence[uuid.UUID], countdown_s: float = 0.0
 ) -> list[Message]:
     """Return the messages of `rows` and note that they are sent; most urgent and oldest first."""

@@ -47,7 +47,7 @@ class Message:
     countdown_s: float = 0.0
 
 
-class Messenger:
+class BrokerClient:
     """A connection to the broker for sending, made when first used.
 
     Args:

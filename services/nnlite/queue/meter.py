@@ -16,7 +16,7 @@ from nnlite.vocabulary import WorkKind
 #: Names the folder of a worker's counters; prometheus-client reads it when it is imported.
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 #: How an attempt may end, besides in the states that a result gives its row.
-FAILED, RELEASED, RIGHT_LOST = "failed", "released", "right_lost"
+FAILED, RELEASED, LEASE_LOST = "failed", "released", "lease_lost"
 
 
 class Meter:
@@ -44,7 +44,7 @@ class Meter:
 
         Args:
             kind: of its work.
-            outcome: the state that a result gave the row, or FAILED, RELEASED, RIGHT_LOST.
+            outcome: the state that a result gave the row, or FAILED, RELEASED, LEASE_LOST.
             failure_class: of one that failed.
             details: what it says of itself; `timings_ns` per stage and `peak_rss_kb` are read.
         """

@@ -14,7 +14,8 @@ from nnlite.vocabulary import WorkKind
 #: What a claimed row is about, as columns and where they come from.
 _WORK = {
     WorkKind.CONVERSION: """
-    m.name AS model, m.form, w.identity, c.precisions, c.pools, c.request->'calibration' AS calibration,
+    m.name AS model, m.model_format, w.identity, c.precisions, c.pools,
+    c.request->'calibration' AS calibration,
     coalesce(c.request->>'int8_io', 'float') AS int8_io,
     (c.settings #>> '{catalog,max_parameters}')::bigint AS max_parameters
 FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id

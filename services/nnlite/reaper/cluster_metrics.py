@@ -1,4 +1,4 @@
-"""What `nnlite beat` tells of the whole cluster: looked up in Postgres and Redis whenever it is asked.
+"""What `nnlite reaper` tells of the whole cluster: looked up in Postgres and Redis whenever it is asked.
 
 One statement and one round trip per queue for each scrape, within a deadline.
 A server that is away is a metric that says so; what only it knows is left out.
@@ -21,7 +21,7 @@ from nnlite.metrics.collectors import DiskCollector
 from nnlite.metrics.http_server import http_server
 from nnlite.metrics.serving import disks, listen
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
-from nnlite.queue.messages import BrokerUnreachableError, Messenger
+from nnlite.queue.messages import BrokerClient, BrokerUnreachableError
 from nnlite.reaper.reaper import Reaper
 from nnlite.settings import Settings
 from nnlite.vocabulary import DeviceStatus, Fault, WorkKind, WorkState
@@ -58,13 +58,13 @@ class ClusterCollector(Collector):
 
     Args:
         engine: of Postgres; its waits bound those of a scrape.
-        messenger: of the broker.
+        broker: of the broker.
         timeout_s: longest time for the statement.
     """
 
-    def __init__(self, engine: Engine, messenger: Messenger, timeout_s: float) -> None:
+    def __init__(self, engine: Engine, broker: BrokerClient, timeout_s: float) -> None:
         self._engine = engine
-        self._messenger = messenger
+        self._messenger = broker
         self._timeout_ms = round(timeout_s * 1000)
 
     def collect(self) -> Iterable[Family]:
@@ -134,7 +134,7 @@ class ReaperCollector(Collector):
 
 @contextmanager
 def serving_cluster(
-    settings: Settings, engine: Engine, messenger: Messenger, reaper: Reaper
+    settings: Settings, engine: Engine, broker: BrokerClient, reaper: Reaper
 ) -> Iterator[None]:
     """Serve the cluster's metrics in a thread while the block runs.
 
@@ -145,7 +145,7 @@ def serving_cluster(
     # Prometheus waits less long than the reaper does.
     engine = engine_for(engine.url.render_as_string(hide_password=False), timeout_s)
     registry = CollectorRegistry()
-    registry.register(ClusterCollector(engine, messenger, timeout_s))
+    registry.register(ClusterCollector(engine, broker, timeout_s))
     registry.register(ReaperCollector(reaper))
     registry.register(DiskCollector(disks(settings)))
     with listen(settings.metrics) as listener, http_server(listener, registry) as server:

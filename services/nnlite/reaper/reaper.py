@@ -1,6 +1,6 @@
 """What heals the queue: expired leases, and messages that Redis no longer has.
 
-A loop in the process `nnlite beat`, not a Celery task, which would wait behind
+A loop in the process `nnlite reaper`, not a Celery task, which would wait behind
 the very work it must reap. Any number may run; an advisory lock picks one. Its
 Postgres half does not need Redis; its Redis half fails alone.
 """
@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Engine, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from nnlite.db.engine import autocommit
-from nnlite.host.health_file import beat
+from nnlite.host.health_file import touch_health_file
 from nnlite.queue import leases
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
-from nnlite.queue.messages import BrokerUnreachableError, Message, Messenger
+from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 from nnlite.worker.attempt import send
@@ -31,7 +31,7 @@ ADVISORY_LOCK = 7202119
 
 
 @dataclass
-class Patience:
+class GracePeriod:
     """When leases may be expired: not while their owners may have been unable to renew them.
 
     After a start, a loss of Postgres or a gap between rounds (a suspended machine,
@@ -61,15 +61,15 @@ class Reaper:
 
     Args:
         engine: of Postgres.
-        messenger: of the broker.
+        broker: of the broker.
         settings: intervals and limits.
     """
 
-    def __init__(self, engine: Engine, messenger: Messenger, settings: Settings) -> None:
+    def __init__(self, engine: Engine, broker: BrokerClient, settings: Settings) -> None:
         self._engine = engine
-        self._messenger = messenger
+        self._messenger = broker
         self._settings = settings
-        self._patience = Patience(settings.queue.lease_s)
+        self._patience = GracePeriod(settings.queue.lease_s)
         self._connection: Connection | None = None
         self._picked = False
         #: Rows whose lease ended, and messages that were gone, since the start.
@@ -84,7 +84,7 @@ class Reaper:
     def run(self, stop: threading.Event) -> None:
         """Make a round every `reaper_interval_s` until `stop` is set, and give a sign of life with each."""
         while not stop.is_set():
-            beat(self._settings.health_file)
+            touch_health_file(self._settings.health_file)
             try:
                 self.round(time.monotonic())
             except DBAPIError as error:
@@ -126,7 +126,7 @@ class Reaper:
         return self._picked
 
     def _expire(self, kind: WorkKind) -> None:
-        messages = leases.give_back_expired(self._engine, kind, self._settings.limits)
+        messages = leases.requeue_expired(self._engine, kind, self._settings.limits)
         if messages:
             self.expired[kind] += len(messages)
             log.warning("leases ended", work=kind.value, rows=len(messages))
@@ -161,7 +161,7 @@ class Reaper:
         }
         with self._engine.begin() as connection:
             rows = connection.scalars(_unsent_statement(kind), parameters).all()
-            return leases.messages_for(connection, kind, rows)
+            return leases.build_messages(connection, kind, rows)
 
     def _drop_connection(self) -> None:
         if self._connection is not None:

@@ -1,4 +1,4 @@
-"""Writing how devices are: their state, the rung of the recovery ladder, canaries, incidents.
+"""Writing how devices are: their state, the recovery step, canaries, incidents.
 
 Each function is one short transaction of its own: a device fails and recovers
 beside the work, not within it. Only a person takes a device out of quarantine.
@@ -33,7 +33,7 @@ class DeviceRow:
     name: str
     state: DeviceStatus
     #: Of the recovery ladder: being tried, or the highest that was reached; None: healthy.
-    rung: str | None
+    recovery_step: str | None
     #: Why it is in its state.
     reason: str | None
     owner_node: str | None
@@ -46,7 +46,7 @@ def record_device(
     owner_node: str | None,
     *,
     reason: str | None = None,
-    rung: str | None = None,
+    recovery_step: str | None = None,
 ) -> uuid.UUID:
     """Write what a device is and how it is, and return its id; arguments as for `record_device_state`."""
     row = {
@@ -57,7 +57,7 @@ def record_device(
         "owner": owner_node,
         "context": device.model_dump(mode="json"),
         "reason": reason,
-        "rung": rung,
+        "recovery_step": recovery_step,
     }
     return _record(engine, row)
 
@@ -71,17 +71,17 @@ def record_device_state(
     *,
     owner_node: str | None,
     reason: str | None = None,
-    rung: str | None = None,
+    recovery_step: str | None = None,
 ) -> uuid.UUID:
     """Write how a device is, come up or not, and return its id; what is known of it already stays.
 
-    A device in quarantine stays so, with its reason and its rung, whatever `status` says: `release_device`
-    is the only way out.
+    A device in quarantine stays so, with its reason and its recovery step, whatever `status` says:
+    `release_device` is the only way out.
 
     Args:
         owner_node: the worker that owns it; None: nobody does any more.
         reason: why it is in this state; None: nothing is said, and an older reason is gone.
-        rung: of the recovery ladder; None: the one that it stands on stays, but a ready device has none.
+        recovery_step: being tried; None: unchanged, but a ready device has none.
     """
     row = {
         "name": name,
@@ -91,7 +91,7 @@ def record_device_state(
         "owner": owner_node,
         "context": None,
         "reason": reason,
-        "rung": rung,
+        "recovery_step": recovery_step,
     }
     return _record(engine, row)
 
@@ -170,14 +170,14 @@ def open_incident(
     return number
 
 
-def add_rung(engine: Engine, device_id: uuid.UUID, rung: str) -> None:
-    """Write that a rung of the recovery ladder is tried: in the device's row and in its open incident."""
+def add_recovery_step(engine: Engine, device_id: uuid.UUID, recovery_step: str) -> None:
+    """Write that a recovery step is tried: in the device's row and in its open incident."""
     with engine.begin() as connection:
-        connection.execute(_CLIMB, {"device": device_id, "rung": rung})
+        connection.execute(_CLIMB, {"device": device_id, "recovery_step": recovery_step})
 
 
 def heal_incidents(engine: Engine, device_id: uuid.UUID) -> None:
-    """Write that a device is ready again, and how long that took; it stands on no rung any more."""
+    """Write that a device is ready again, and how long that took; it is in no recovery step any more."""
     with engine.begin() as connection:
         connection.execute(_HEALED, {"device": device_id})
 
@@ -192,34 +192,34 @@ def _record(engine: Engine, row: dict[str, Any]) -> uuid.UUID:
 
 
 _UPSERT = text("""
-INSERT INTO device (id, name, kind, pool, state, owner_node, context, reason, rung)
-VALUES (:id, :name, :kind, :pool, :state, :owner, :context, :reason, :rung)
+INSERT INTO device (id, name, kind, pool, state, owner_node, context, reason, recovery_step)
+VALUES (:id, :name, :kind, :pool, :state, :owner, :context, :reason, :recovery_step)
 ON CONFLICT (name) DO UPDATE SET
     kind = excluded.kind, pool = excluded.pool, owner_node = excluded.owner_node,
     context = coalesce(excluded.context, device.context), seen_at = now(),
     state = CASE WHEN device.state = 'quarantined' THEN device.state ELSE excluded.state END,
     reason = CASE WHEN device.state = 'quarantined' THEN coalesce(device.reason, excluded.reason)
                   ELSE excluded.reason END,
-    rung = CASE WHEN device.state = 'quarantined' THEN device.rung
+    recovery_step = CASE WHEN device.state = 'quarantined' THEN device.recovery_step
                 WHEN excluded.state = 'ready' THEN NULL
-                ELSE coalesce(excluded.rung, device.rung) END,
+                ELSE coalesce(excluded.recovery_step, device.recovery_step) END,
     state_since = CASE WHEN device.state IN ('quarantined', excluded.state) THEN device.state_since
                        ELSE now() END
 """).bindparams(bindparam("context", type_=JSONB(none_as_null=True)))
 
-_ROW = text("SELECT id, name, state, rung, reason, owner_node FROM device WHERE name = :name")
+_ROW = text("SELECT id, name, state, recovery_step, reason, owner_node FROM device WHERE name = :name")
 
 _CANARY = text("UPDATE device SET canary_ns = :ns, canary_at = now(), seen_at = now() WHERE id = :id")
 
 _RELEASE = text("""
-UPDATE device SET state = 'starting', state_since = now(), reason = NULL, rung = NULL
+UPDATE device SET state = 'starting', state_since = now(), reason = NULL, recovery_step = NULL
 WHERE name = :name AND state = 'quarantined'
 """)
 
 _NAMES = text("SELECT name FROM device ORDER BY name")
 
 _OPEN = text("""
-INSERT INTO incident (device_id, benchmark_id, fault, reason, rungs, healed, duration_ns, created_at)
+INSERT INTO incident (device_id, benchmark_id, fault, reason, recovery_steps, healed, duration_ns, created_at)
 VALUES (:device, :benchmark, :fault, :reason, '{}', false, 0, now() - make_interval(secs => :age))
 ON CONFLICT (device_id) WHERE NOT healed DO UPDATE SET
     benchmark_id = coalesce(incident.benchmark_id, excluded.benchmark_id),
@@ -234,10 +234,10 @@ RETURNING id
 
 _CLIMB = text("""
 WITH climbed AS (
-    UPDATE incident SET rungs = array_append(rungs, CAST(:rung AS text))
+    UPDATE incident SET recovery_steps = array_append(recovery_steps, CAST(:recovery_step AS text))
     WHERE device_id = :device AND NOT healed
 )
-UPDATE device SET rung = :rung, seen_at = now() WHERE id = :device
+UPDATE device SET recovery_step = :recovery_step, seen_at = now() WHERE id = :device
 """)
 
 _HEALED = text("""
@@ -247,5 +247,5 @@ WITH healed AS (
         duration_ns = extract(epoch FROM now() - created_at) * 1000000000
     WHERE device_id = :device AND NOT healed
 )
-UPDATE device SET rung = NULL WHERE id = :device AND state <> 'quarantined'
+UPDATE device SET recovery_step = NULL WHERE id = :device AND state <> 'quarantined'
 """)

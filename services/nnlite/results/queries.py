@@ -25,7 +25,7 @@ class Progress:
     converting: int
     conversions_failed: int
     conversions_quarantined: int
-    left_out: int
+    skipped: int
     conversions_cancelled: int
     #: Precisions that could not be made of models of which others could.
     precisions_refused: int
@@ -114,7 +114,7 @@ SELECT DISTINCT c.name AS campaign, m.name AS model, a.precision, k.runtime_vers
        coalesce(k.verdict, k.state) AS runtime_check, k.operator, k.operator_version, k.reason, k.attempt
 FROM runtime_check k
 JOIN artifact a ON a.sha256 = k.artifact_sha256
-JOIN conversion v ON v.identity = a.identity AND v.state <> 'left_out'
+JOIN conversion v ON v.identity = a.identity AND v.state <> 'skipped'
 JOIN campaign c ON c.id = v.campaign_id AND a.precision = ANY(c.precisions)
 JOIN model m ON m.id = v.model_id
 WHERE (CAST(:campaign AS text) IS NULL OR c.name = :campaign)
@@ -168,7 +168,7 @@ JOIN conversion v ON v.id = w.conversion_id
 JOIN model m ON m.id = v.model_id
 JOIN campaign c ON c.id = w.campaign_id
 LEFT JOIN attempt a ON a.work_id = w.id AND a.number = w.attempt
-WHERE w.state IN ('failed', 'quarantined', 'left_out', 'refused')
+WHERE w.state IN ('failed', 'quarantined', 'skipped', 'refused')
   AND (CAST(:campaign AS text) IS NULL OR c.name = :campaign)
 ORDER BY c.name, w.state, w.failure_class, m.name, w.precision
 """,

@@ -156,7 +156,7 @@ class ConvertedModel:
     cached: bool
 
 
-def record_left_out(connection: Connection, claim: Claim, parameters: int | None) -> list[Message]:
+def record_skipped(connection: Connection, claim: Claim, parameters: int | None) -> list[Message]:
     """Write the parameter count that a conversion found before it left the model out."""
     connection.execute(_PARAMETERS, {"id": claim.id, "parameters": parameters})
     return []

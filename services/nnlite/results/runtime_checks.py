@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from nnlite.db.engine import autocommit, storable
 from nnlite.errors import Counters, Decision, Failure
-from nnlite.queue.leases import RightLostError
+from nnlite.queue.leases import LeaseLostError
 from nnlite.vocabulary import RuntimeVerdict, WorkState
 
 
@@ -71,7 +71,7 @@ def renew(engine: Engine, claim: CheckClaim, lease_s: float) -> None:
     """Renew the lease.
 
     Raises:
-        RightLostError: the row is another attempt's; stop.
+        LeaseLostError: the row is another attempt's; stop.
     """
     _write(engine, claim, "lease_until = now() + make_interval(secs => :lease)", {"lease": lease_s})
 
@@ -80,7 +80,7 @@ def finish(engine: Engine, claim: CheckClaim, checked: Checked) -> None:
     """End the attempt with its verdict.
 
     Raises:
-        RightLostError: nothing was written.
+        LeaseLostError: nothing was written.
     """
     values = {
         "state": WorkState.DONE,
@@ -98,7 +98,7 @@ def fail(engine: Engine, claim: CheckClaim, failure: Failure, decision: Decision
     """End the attempt without a verdict: it is tried again, or rests.
 
     Raises:
-        RightLostError: nothing was written.
+        LeaseLostError: nothing was written.
     """
     values = {
         "state": decision.state,
@@ -117,7 +117,7 @@ def fail(engine: Engine, claim: CheckClaim, failure: Failure, decision: Decision
     )
 
 
-def give_back_of_node(engine: Engine, node: str) -> int:
+def requeue_of_node(engine: Engine, node: str) -> int:
     """Let what an earlier instance of this worker held be claimed at once, and return how many that were."""
     with autocommit(engine) as connection:
         return connection.execute(_GIVE_BACK, {"node": node}).rowcount
@@ -143,7 +143,7 @@ WHERE artifact_sha256 = :sha256 AND runtime_version = :version AND state = 'runn
     }
     with autocommit(engine) as connection:
         if connection.execute(statement, {**values, **right}).rowcount == 0:
-            raise RightLostError(f"check of {claim.artifact_sha256}, attempt {claim.attempt}")
+            raise LeaseLostError(f"check of {claim.artifact_sha256}, attempt {claim.attempt}")
 
 
 _ENDED = (

@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     broker_timeout_s: float = Field(5, gt=0)
     log_level: str = "INFO"
     health_file: Path | None = Field(
-        None, description="touched every few seconds by workers and beat while all is well"
+        None, description="touched every few seconds by workers and reaper while all is well"
     )
     catalog: CatalogSettings = CatalogSettings()
     conversion: ConversionSettings = ConversionSettings()

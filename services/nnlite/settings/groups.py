@@ -157,7 +157,7 @@ class RuntimeCheckSettings(Group):
 
 
 class MetricsSettings(Group):
-    """Where a worker, or `beat`, tells Prometheus about itself."""
+    """Where a worker, or `reaper`, tells Prometheus about itself."""
 
     port: int = Field(0, ge=0, le=65535, description="each worker of a machine needs one of its own; 0: none")
     address: str = Field("127.0.0.1", description="of this machine; 0.0.0.0: all that it has")

@@ -19,9 +19,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from nnlite.errors import Failure, FailureClass, NnliteError, Stopped
 from nnlite.queue import leases
-from nnlite.queue.leases import BusyError, Claim, RightLostError
-from nnlite.queue.messages import BrokerUnreachableError, Message, Messenger
-from nnlite.queue.meter import FAILED, RELEASED, RIGHT_LOST, Meter
+from nnlite.queue.leases import BusyError, Claim, LeaseLostError
+from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
+from nnlite.queue.meter import FAILED, LEASE_LOST, RELEASED, Meter
 from nnlite.queue.owner import Owner
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
@@ -44,7 +44,7 @@ class Outcome(StrEnum):
     DONE = "done"
     FAILED = "failed"  # ended with a failure class
     RELEASED = "released"
-    RIGHT_LOST = "right lost"  # cancelled, or expired and somebody else's
+    LEASE_LOST = "right lost"  # cancelled, or expired and somebody else's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +54,17 @@ class Result:
     #: Writes the rows in the transaction that ends the attempt; returns messages to send after it.
     write: Callable[[Connection], list[Message]]
     state: WorkState = WorkState.DONE
-    #: Why, where the state needs one (`left_out`).
+    #: Why, where the state needs one (`skipped`).
     reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Station:
+class WorkerContext:
     """What one worker process works with."""
 
     engine: Engine
-    messenger: Messenger
+    broker: BrokerClient
     owner: Owner
     settings: Settings
     #: Whether the worker is told to stop.
@@ -77,17 +77,19 @@ class Station:
 Perform = Callable[[Claim], Result]
 
 
-def work(station: Station, kind: WorkKind, row: uuid.UUID, perform: Perform, deadline_s: float) -> Outcome:
+def work(
+    context: WorkerContext, kind: WorkKind, row: uuid.UUID, perform: Perform, deadline_s: float
+) -> Outcome:
     """Make one attempt at `row` and return what became of it.
 
     Raises:
         UnreachableError: Postgres does not answer and nothing was claimed.
     """
-    if station.stopping():
+    if context.stopping():
         return Outcome.NOTHING
     started_s = time.monotonic()
     try:
-        claim = _claim(station, kind, row, deadline_s)
+        claim = _claim(context, kind, row, deadline_s)
     except BusyError:
         return Outcome.BUSY
     except DBAPIError as error:
@@ -97,52 +99,52 @@ def work(station: Station, kind: WorkKind, row: uuid.UUID, perform: Perform, dea
     with structlog.contextvars.bound_contextvars(
         work=kind.value, row=str(row), campaign=str(claim.campaign_id), attempt=claim.attempt
     ):
-        with station.meter.busy(kind):
-            end = _attempt(station, claim, perform)
-            written = _write_end(station, claim, end, started_s + deadline_s)
-        return _count(station, kind, written)
+        with context.meter.busy(kind):
+            end = _attempt(context, claim, perform)
+            written = _write_end(context, claim, end, started_s + deadline_s)
+        return _count(context, kind, written)
 
 
-def renew(station: Station, claim: Claim, stage: Stage, backend: Backend | None = None) -> None:
+def renew(context: WorkerContext, claim: Claim, stage: Stage, backend: Backend | None = None) -> None:
     """Send the heartbeat of a running attempt; one that Postgres cannot hear is said and lost.
 
     Raises:
-        RightLostError: the row is no longer this attempt's.
+        LeaseLostError: the row is no longer this attempt's.
     """
     try:
-        leases.heartbeat(station.engine, claim, station.settings.queue.lease_s, stage, backend)
+        leases.heartbeat(context.engine, claim, context.settings.queue.lease_s, stage, backend)
     except DBAPIError as error:
         # The lease may end; whether it did is found out when Postgres answers again.
-        station.meter.heartbeat_lost(claim.kind)
+        context.meter.heartbeat_lost(claim.kind)
         log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
 
 
-def _claim(station: Station, kind: WorkKind, row: uuid.UUID, deadline_s: float) -> Claim | None:
+def _claim(context: WorkerContext, kind: WorkKind, row: uuid.UUID, deadline_s: float) -> Claim | None:
     def take() -> Claim | None:
         return leases.claim(
-            station.engine,
+            context.engine,
             kind,
             row,
-            station.owner,
-            lease_s=station.settings.queue.lease_s,
+            context.owner,
+            lease_s=context.settings.queue.lease_s,
             deadline_s=deadline_s,
         )
 
     if (claim := take()) is not None:
         return claim
     # Celery delivers again within a second of a worker's death, long before the lease ends.
-    if leases.give_back_of_dead_owner(station.engine, kind, row, station.settings.limits):
+    if leases.requeue_of_dead_owner(context.engine, kind, row, context.settings.limits):
         return take()
     return None
 
 
-def _attempt(station: Station, claim: Claim, perform: Perform) -> Result | Failure | None:
+def _attempt(context: WorkerContext, claim: Claim, perform: Perform) -> Result | Failure | None:
     """Return the result or the failure of the attempt; None if the right to the row is lost."""
     try:
         return perform(claim)
     except Failure as failure:
         return failure
-    except RightLostError:
+    except LeaseLostError:
         return None
     except Stopped:
         return Failure(FailureClass.RELEASED, Stage.CLAIM, "the worker was stopped in order")
@@ -151,7 +153,7 @@ def _attempt(station: Station, claim: Claim, perform: Perform) -> Result | Failu
 
 
 def _write_end(
-    station: Station, claim: Claim, end: Result | Failure | None, deadline_s: float
+    context: WorkerContext, claim: Claim, end: Result | Failure | None, deadline_s: float
 ) -> Result | Failure | None:
     """Write `end`, again and again while Postgres cannot be reached, until the deadline of the row.
 
@@ -161,38 +163,38 @@ def _write_end(
     pause_s = 0.2
     while end is not None:
         try:
-            _write_once(station, claim, end)
+            _write_once(context, claim, end)
             return end
-        except RightLostError:
+        except LeaseLostError:
             break
         except (DataError, IntegrityError, ValueError) as error:
             if isinstance(end, Failure):
                 raise
             end = _refused_result(claim, error)
         except DBAPIError as error:
-            if time.monotonic() + pause_s > deadline_s or station.stopping():
+            if time.monotonic() + pause_s > deadline_s or context.stopping():
                 log.error("the end of an attempt could not be written", error=_first_line(error))
                 break
             log.warning("Postgres cannot be reached; trying again", pause_s=pause_s, error=_first_line(error))
-            station.alive()
+            context.alive()
             threading.Event().wait(pause_s)
             pause_s = min(pause_s * 2, 5.0)
     log.info("right lost; nothing was written")
     return None
 
 
-def _count(station: Station, kind: WorkKind, end: Result | Failure | None) -> Outcome:
+def _count(context: WorkerContext, kind: WorkKind, end: Result | Failure | None) -> Outcome:
     """Count how an attempt ended and return what became of its message."""
     if end is None:
-        station.meter.ended(kind, RIGHT_LOST)
-        return Outcome.RIGHT_LOST
+        context.meter.ended(kind, LEASE_LOST)
+        return Outcome.LEASE_LOST
     if isinstance(end, Result):
-        station.meter.ended(kind, end.state, details=end.details)
+        context.meter.ended(kind, end.state, details=end.details)
         return Outcome.DONE
     if end.failure_class is FailureClass.RELEASED:
-        station.meter.ended(kind, RELEASED)
+        context.meter.ended(kind, RELEASED)
         return Outcome.RELEASED
-    station.meter.ended(kind, FAILED, end.failure_class, end.details)
+    context.meter.ended(kind, FAILED, end.failure_class, end.details)
     return Outcome.FAILED
 
 
@@ -206,9 +208,9 @@ def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:
     return Failure(failure_class, Stage.STORE, f"the result cannot be stored: {why}")
 
 
-def _write_once(station: Station, claim: Claim, end: Result | Failure) -> None:
+def _write_once(context: WorkerContext, claim: Claim, end: Result | Failure) -> None:
     if isinstance(end, Failure):
-        decision = leases.fail(station.engine, claim, end, station.settings.limits)
+        decision = leases.fail(context.engine, claim, end, context.settings.limits)
         log.info(
             "attempt failed",
             failure=end.failure_class,
@@ -219,20 +221,20 @@ def _write_once(station: Station, claim: Claim, end: Result | Failure) -> None:
         if decision.state is WorkState.QUEUED:
             # A second late, so that the message never comes before the row is available.
             countdown_s = decision.pause_s + 1 if decision.pause_s else 0.0
-            with station.engine.begin() as connection:
-                again = leases.messages_for(connection, claim.kind, [claim.id], countdown_s)
-            send(station.messenger, again)
+            with context.engine.begin() as connection:
+                again = leases.build_messages(connection, claim.kind, [claim.id], countdown_s)
+            send(context.broker, again)
         return
     messages = leases.finish(
-        station.engine, claim, end.write, state=end.state, reason=end.reason, details=end.details
+        context.engine, claim, end.write, state=end.state, reason=end.reason, details=end.details
     )
-    send(station.messenger, messages)
+    send(context.broker, messages)
 
 
-def send(messenger: Messenger, messages: list[Message]) -> bool:
+def send(broker: BrokerClient, messages: list[Message]) -> bool:
     """Send `messages` and return whether the broker took them; the reaper sends what it did not."""
     try:
-        messenger.send(messages)
+        broker.send(messages)
     except BrokerUnreachableError as error:
         log.warning("messages were not sent; the reaper will", messages=len(messages), error=str(error))
         return False

@@ -1,4 +1,4 @@
-"""What every Celery worker of ours does: open its station, register its task, run, stop in order.
+"""What every Celery worker of ours does: open its context, register its task, run, stop in order.
 
 The workers' own modules bring `perform` and the pool; everything that must be
 the same for both is here.
@@ -23,18 +23,18 @@ from nnlite import logs
 from nnlite.db.engine import check_schema, engine_for, migrate_embedded
 from nnlite.errors import NnliteError
 from nnlite.host.fork import die_with_parent
-from nnlite.host.health_file import beat, sign_of_life
+from nnlite.host.health_file import sign_of_life, touch_health_file
 from nnlite.local import Endpoints, servers
 from nnlite.metrics.serving import serving_worker
 from nnlite.queue import leases
 from nnlite.queue.app import LABELS, create_app, task_name
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.queue.meter import Meter, meter_for
 from nnlite.queue.owner import Instance, Owner
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import WorkKind
-from nnlite.worker.attempt import BUSY_PAUSE_S, Outcome, Perform, Station, UnreachableError, send, work
-from nnlite.worker.watchdog import Vitals, Watchdog
+from nnlite.worker.attempt import BUSY_PAUSE_S, Outcome, Perform, UnreachableError, WorkerContext, send, work
+from nnlite.worker.watchdog import Watchdog, WorkerLiveness
 
 log = structlog.get_logger()
 
@@ -47,15 +47,17 @@ def default_node(name: str) -> str:
     return f"{name}@{socket.gethostname()}"
 
 
-def open_station(endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals) -> Station:
+def open_context(
+    endpoints: Endpoints, settings: Settings, node: str, liveness: WorkerLiveness
+) -> WorkerContext:
     """Return what this process works with; connections are made when first used."""
-    return Station(
+    return WorkerContext(
         engine=engine_for(endpoints.database_url, settings.database_timeout_s),
-        messenger=Messenger(endpoints.broker_url, settings.broker_timeout_s),
+        broker=BrokerClient(endpoints.broker_url, settings.broker_timeout_s),
         owner=Owner(node=node, instance=Instance.current()),
         settings=settings,
-        stopping=lambda: vitals.stopping,
-        alive=vitals.alive,
+        stopping=lambda: liveness.stopping,
+        alive=liveness.alive,
         meter=meter_for(settings),
     )
 
@@ -80,34 +82,36 @@ def run_process(run: Callable[[Settings, Endpoints], int]) -> int:
         return 1
 
 
-def stations(endpoints: Endpoints, settings: Settings, node: str, vitals: Vitals) -> Callable[[], Station]:
-    """Return a function that gives every process of a worker a station of its own.
+def per_process_context(
+    endpoints: Endpoints, settings: Settings, node: str, liveness: WorkerLiveness
+) -> Callable[[], WorkerContext]:
+    """Return a function that gives every process of a worker a context of its own.
 
-    A pool process that asks for its station dies with the worker from then on,
+    A pool process that asks for its context dies with the worker from then on,
     and takes what it supervises along.
     """
     worker = os.getpid()
 
     @cache
-    def station_of(pid: int) -> Station:
+    def station_of(pid: int) -> WorkerContext:
         if pid != worker:
             die_with_parent(worker, signal.SIGKILL)
-        return open_station(endpoints, settings, node, vitals)
+        return open_context(endpoints, settings, node, liveness)
 
     return lambda: station_of(os.getpid())
 
 
-def give_back_leftovers(station: Station, kind: WorkKind) -> None:
+def give_back_leftovers(context: WorkerContext, kind: WorkKind) -> None:
     """Check the schema and give back what an earlier instance of this worker left running.
 
     Raises:
         DatabaseError: Postgres cannot be reached or is not migrated.
     """
-    check_schema(station.engine)
-    messages = leases.give_back_of_node(station.engine, kind, station.owner, station.settings.limits)
+    check_schema(context.engine)
+    messages = leases.requeue_of_node(context.engine, kind, context.owner, context.settings.limits)
     if messages:
         log.warning("rows of an earlier instance are given back", rows=len(messages))
-        send(station.messenger, messages)
+        send(context.broker, messages)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +125,8 @@ class WorkerPlan:
     pool: str
     concurrency: int
     deadline_s: float
-    #: Returns this process's station; called inside the pool.
-    station: Callable[[], Station]
+    #: Returns this process's context; called inside the pool.
+    context: Callable[[], WorkerContext]
     perform: Perform
     #: The device that it owns, for people who watch Flower.
     device: str | None = None
@@ -132,7 +136,7 @@ class WorkerPlan:
     after: Callable[[uuid.UUID], None] = lambda _row: None
 
 
-def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
+def register_task(app: Celery, plan: WorkerPlan, liveness: WorkerLiveness) -> None:
     """Register the one task of `plan`: thin, late acknowledged, never failing for Celery."""
 
     @app.task(  # type: ignore[untyped-decorator]
@@ -144,15 +148,15 @@ def register_task(app: Celery, plan: WorkerPlan, vitals: Vitals) -> None:
         Request=_readable_request(plan),
     )
     def task(self: Task, row: str, *label: str) -> str:
-        vitals.alive()
+        liveness.alive()
         try:
             with structlog.contextvars.bound_contextvars(model=label[0] if label else row):
-                outcome = work(plan.station(), plan.kind, uuid.UUID(row), plan.perform, plan.deadline_s)
+                outcome = work(plan.context(), plan.kind, uuid.UUID(row), plan.perform, plan.deadline_s)
         except UnreachableError as error:
             pause_s = min(2.0 ** min(self.request.retries, 6), 60.0)
             raise self.retry(exc=error, countdown=pause_s) from error
         finally:
-            vitals.alive()
+            liveness.alive()
         plan.after(uuid.UUID(row))
         if outcome is Outcome.BUSY:
             raise self.retry(countdown=BUSY_PAUSE_S)
@@ -184,19 +188,19 @@ def end_consumption() -> None:
     celery_state.should_stop = os.EX_OK
 
 
-def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vitals: Vitals) -> int:
+def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liveness: WorkerLiveness) -> int:
     """Consume until stopped, or until `end_consumption`, and return the exit code of the process."""
     celery_state.should_stop = None
-    if vitals.stopping:  # told between two calls: a signal from here on sets Celery's flag again
+    if liveness.stopping:  # told between two calls: a signal from here on sets Celery's flag again
         return os.EX_OK
-    vitals.alive()
+    liveness.alive()
     app = create_app(endpoints.broker_url, settings, [plan.queue])
     app.conf.worker_soft_shutdown_timeout = 3.0  # a released row is written well within it
-    register_task(app, plan, vitals)
-    messenger = Messenger(endpoints.broker_url, settings.broker_timeout_s)
+    register_task(app, plan, liveness)
+    broker = BrokerClient(endpoints.broker_url, settings.broker_timeout_s)
     watchdog = Watchdog(
-        vitals=vitals,
-        queue_has_work=lambda: messenger.ready(plan.queue) > 0,
+        liveness=liveness,
+        queue_has_work=lambda: broker.ready(plan.queue) > 0,
         idle_limit_s=settings.queue.watchdog_idle_s,
         stop_timeout_s=settings.queue.stop_timeout_s,
     )
@@ -208,14 +212,14 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
 
         def install_platform_tweaks(self, worker: Any) -> None:
             super().install_platform_tweaks(worker)
-            _heed_signals(plan, vitals, stop_timeout_s)
+            _heed_signals(plan, liveness, stop_timeout_s)
 
     def live(**_: Any) -> None:
         # From Celery's own loop: what stalls it ends the signs as well.
-        beat(settings.health_file)
+        touch_health_file(settings.health_file)
 
     meter = meter_for(settings)
-    ready = _when_ready(plan, vitals, meter)
+    ready = _when_ready(plan, liveness, meter)
     signals.worker_ready.connect(ready, weak=False)
     signals.heartbeat_sent.connect(live, weak=False)
     try:
@@ -237,22 +241,22 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, vital
         signals.worker_ready.disconnect(ready)
         signals.heartbeat_sent.disconnect(live)
         meter.unready(plan.queue)
-        messenger.close()
+        broker.close()
         app.close()
         os.kill(watchdog_pid, signal.SIGKILL)
         os.waitpid(watchdog_pid, 0)
 
 
-def _heed_signals(plan: WorkerPlan, vitals: Vitals, stop_timeout_s: float) -> None:
+def _heed_signals(plan: WorkerPlan, liveness: WorkerLiveness, stop_timeout_s: float) -> None:
     signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number, celery_handler in handlers.items():
-        signal.signal(number, _stop_then(celery_handler, plan, vitals, stop_timeout_s))
+        signal.signal(number, _stop_then(celery_handler, plan, liveness, stop_timeout_s))
 
 
-def _when_ready(plan: WorkerPlan, vitals: Vitals, meter: Meter) -> Callable[..., None]:
+def _when_ready(plan: WorkerPlan, liveness: WorkerLiveness, meter: Meter) -> Callable[..., None]:
     def ready(**_: Any) -> None:
-        vitals.ready()
+        liveness.ready()
         meter.ready(plan.kind, plan.queue)
         log.info("ready", node=plan.node, queue=plan.queue, concurrency=plan.concurrency)
 
@@ -260,14 +264,14 @@ def _when_ready(plan: WorkerPlan, vitals: Vitals, meter: Meter) -> Callable[...,
 
 
 def _stop_then(
-    celery_handler: Any, plan: WorkerPlan, vitals: Vitals, stop_timeout_s: float
+    celery_handler: Any, plan: WorkerPlan, liveness: WorkerLiveness, stop_timeout_s: float
 ) -> Callable[[int, FrameType | None], None]:
     """Tell the work to stop before Celery begins to wait for it; a second signal exits at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if vitals.stopping:
+        if liveness.stopping:
             os._exit(EXIT_FAULT)
-        vitals.stop()
+        liveness.stop()
         plan.on_stop()
         signal.alarm(max(1, round(stop_timeout_s)))
         if callable(celery_handler):

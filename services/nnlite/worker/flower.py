@@ -20,7 +20,7 @@ from flower.urls import settings as site
 from tornado.ioloop import IOLoop, PeriodicCallback
 
 from nnlite.errors import NnliteError
-from nnlite.host.health_file import BEAT_S, beat
+from nnlite.host.health_file import BEAT_S, touch_health_file
 from nnlite.queue.app import create_app
 from nnlite.settings import Settings
 from nnlite.settings.passwords import password_in
@@ -71,7 +71,7 @@ class Dashboard:
             ) from error
         _stop_on_signals(flower)
         # Tied to Flower's own loop: what stalls that ends the signs of life as well.
-        PeriodicCallback(lambda: beat(settings.health_file), BEAT_S * 1000).start()
+        PeriodicCallback(lambda: touch_health_file(settings.health_file), BEAT_S * 1000).start()
         log.info("ready", url=f"http://{self.address}:{port}", user=self.user)
         flower.start()
 

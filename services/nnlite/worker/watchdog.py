@@ -25,7 +25,7 @@ _CHECK_S = 5.0
 # Of the shared page: byte 0 stopping, byte 1 ready, bytes 8-15 the time of the last sign of work.
 
 
-class Vitals:
+class WorkerLiveness:
     """What a worker and everything it forks say about themselves, in shared memory."""
 
     def __init__(self) -> None:
@@ -62,13 +62,13 @@ class Watchdog:
     """Watches one worker process.
 
     Args:
-        vitals: of the worker.
+        liveness: of the worker.
         queue_has_work: whether messages wait in the worker's queue; raises BrokerUnreachableError.
         idle_limit_s: how long it may be idle while there is work.
         stop_timeout_s: how long an orderly stop may take.
     """
 
-    vitals: Vitals
+    liveness: WorkerLiveness
     queue_has_work: Callable[[], bool]
     idle_limit_s: float
     stop_timeout_s: float
@@ -91,7 +91,7 @@ class Watchdog:
         return (
             waiting_since_s is not None
             and now_s - waiting_since_s > self.idle_limit_s
-            and self.vitals.idle_s() > self.idle_limit_s
+            and self.liveness.idle_s() > self.idle_limit_s
         )
 
     def _watch(self, worker: int) -> None:
@@ -105,7 +105,7 @@ class Watchdog:
             now_s = time.monotonic()
             waiting_since_s = (waiting_since_s or now_s) if waiting else None
             if self.stalled(waiting_since_s, now_s):
-                log.error("idle while the queue has work: ending the worker", idle_s=self.vitals.idle_s())
+                log.error("idle while the queue has work: ending the worker", idle_s=self.liveness.idle_s())
                 os.kill(worker, signal.SIGTERM)
                 time.sleep(self.stop_timeout_s)
                 os.kill(worker, signal.SIGKILL)

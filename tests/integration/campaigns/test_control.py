@@ -23,7 +23,7 @@ def test_resuming_sends_the_messages_that_a_pause_swallowed(cluster: Cluster) ->
     cluster.submit("one", "two", name="night")
     control.pause(cluster.engine, "night")
     cluster.empty_broker()
-    assert control.resume(cluster.engine, cluster.messenger, "night")
+    assert control.resume(cluster.engine, cluster.broker, "night")
     assert cluster.ready() == 2
 
 
@@ -32,8 +32,8 @@ def test_a_cancelled_campaign_is_resumed_by_retry_only(cluster: Cluster) -> None
     assert control.cancel(cluster.engine, "night") == 2
     assert control.cancel(cluster.engine, "night") == 0
     with pytest.raises(CampaignError, match="retry night --cancelled"):
-        control.resume(cluster.engine, cluster.messenger, "night")
-    assert control.retry(cluster.engine, cluster.messenger, "night", [WorkState.CANCELLED], ["two"]) == 1
+        control.resume(cluster.engine, cluster.broker, "night")
+    assert control.retry(cluster.engine, cluster.broker, "night", [WorkState.CANCELLED], ["two"]) == 1
     assert cluster.rows(
         "SELECT m.name, c.state FROM conversion c JOIN model m ON m.id = model_id ORDER BY 1"
     ) == [{"name": "one", "state": "cancelled"}, {"name": "two", "state": "queued"}]
@@ -44,7 +44,7 @@ def test_retry_starts_counting_anew_and_keeps_the_history(cluster: Cluster) -> N
     crash = Failure(FailureClass.CONVERTER, Stage.LOWER, "crashed")
     for _ in range(3):
         leases.fail(cluster.engine, cluster.claim(row), crash, Limits())
-    assert control.retry(cluster.engine, cluster.messenger, "night", [WorkState.QUARANTINED]) == 1
+    assert control.retry(cluster.engine, cluster.broker, "night", [WorkState.QUARANTINED]) == 1
     claim = cluster.claim(row)
     assert (claim.attempt, claim.counters.strikes) == (4, 0)
 

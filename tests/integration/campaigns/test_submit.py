@@ -7,7 +7,7 @@ import pytest
 from integration.conftest import Cluster
 from nnlite.campaigns.request import RequestError
 from nnlite.db.engine import DatabaseError, engine_for
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 
 
 def test_one_conversion_and_one_message_per_model(cluster: Cluster) -> None:
@@ -32,16 +32,16 @@ def test_another_request_under_the_same_name_is_refused_with_the_difference(clus
 
 
 def test_a_left_out_model_is_a_row_with_its_reason_and_no_message(cluster: Cluster) -> None:
-    cluster.toys.add("huge", left_out="input 1024 x 1024 is above 512")
+    cluster.toys.add("huge", skipped="input 1024 x 1024 is above 512")
     submitted = cluster.submit("huge", "small")
-    assert (submitted.left_out, cluster.ready()) == (1, 1)
-    assert cluster.rows("SELECT reason FROM conversion WHERE state = 'left_out'") == [
+    assert (submitted.skipped, cluster.ready()) == (1, 1)
+    assert cluster.rows("SELECT reason FROM conversion WHERE state = 'skipped'") == [
         {"reason": "input 1024 x 1024 is above 512"}
     ]
 
 
 def test_without_the_broker_it_is_submitted_and_says_so(cluster: Cluster) -> None:
-    cluster.messenger = Messenger("redis://127.0.0.1:1/0", 0.2)
+    cluster.broker = BrokerClient("redis://127.0.0.1:1/0", 0.2)
     assert not cluster.submit("a").sent
     assert cluster.rows("SELECT state FROM conversion") == [{"state": "queued"}]
 

@@ -12,7 +12,7 @@ from integration.conftest import Cluster
 from nnlite.db.engine import engine_for
 from nnlite.errors import Failure, FailureClass, Limits
 from nnlite.queue import leases
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings
 from nnlite.vocabulary import Stage
 
@@ -21,9 +21,9 @@ from nnlite.vocabulary import Stage
 def cluster(servers, database_url, broker_url, tmp_path):
     """What the workers would see of the servers that the command is pointed at."""
     settings = Settings(home=tmp_path, database_url=database_url, broker_url=broker_url, _env_file=None)
-    engine, messenger = engine_for(database_url), Messenger(broker_url, 2)
-    yield Cluster(engine, messenger, settings)
-    messenger.close()
+    engine, broker = engine_for(database_url), BrokerClient(broker_url, 2)
+    yield Cluster(engine, broker, settings)
+    broker.close()
     engine.dispose()
 
 
@@ -60,8 +60,8 @@ def test_submitting_says_what_was_taken_and_how_to_watch_it(nnlite, cluster):
         "submitted campaign night: 3 models, 1 of them left out",
         "watch it: nnlite watch night",
     ]
-    assert states(cluster) == {"ga-1": "queued", "ga-2": "queued", "Talker": "left_out"}
-    assert cluster.messenger.redis.llen("convert") == 2, "the most urgent list"
+    assert states(cluster) == {"ga-1": "queued", "ga-2": "queued", "Talker": "skipped"}
+    assert cluster.broker.redis.llen("convert") == 2, "the most urgent list"
 
 
 @pytest.mark.usefixtures("servers")
@@ -80,7 +80,7 @@ def test_status_is_a_row_per_campaign(nnlite):
     later, night = nnlite("status", "--json").rows
     assert (later["name"], later["ended"]) == ("later", False)
     assert (night["name"], night["ended"]) == ("night", True)
-    counts = ("models", "converted", "measured", "failed", "left_out", "remaining")
+    counts = ("models", "converted", "measured", "failed", "skipped", "remaining")
     assert [night[name] for name in counts] == [4, 2, 2, 1, 1, 0]
     assert nnlite("status", "later", "--json").rows == [later]
     table = nnlite("status").out
@@ -128,7 +128,7 @@ def test_nothing_measured_is_an_answer_too(nnlite):
 
 @pytest.mark.usefixtures("night")
 def test_failures_are_every_model_without_a_result(nnlite):
-    failed, left_out = nnlite("failures", "night", "--json").rows
+    failed, skipped = nnlite("failures", "night", "--json").rows
     assert (failed["model"], failed["class"], failed["stage"], failed["state"]) == (
         "BagNet",
         "model",
@@ -136,7 +136,7 @@ def test_failures_are_every_model_without_a_result(nnlite):
         "failed",
     )
     assert failed["reason"] == "data-dependent [control] flow\nmore" and failed["details"] == {"exit": 1}
-    assert (left_out["model"], left_out["state"]) == ("Talker", "left_out")
+    assert (skipped["model"], skipped["state"]) == ("Talker", "skipped")
     table = nnlite("failures", "night").out
     assert "data-dependent [control] flow " in table and "more" not in table
 

@@ -9,7 +9,7 @@ from integration.canned import CONTEXT, finish_benchmark, finish_conversion
 from nnlite.cli import devices as module
 from nnlite.diagnostics.adb_devices import Attached
 from nnlite.results.devices import (
-    add_rung,
+    add_recovery_step,
     heal_incidents,
     open_incident,
     record_canary,
@@ -39,10 +39,10 @@ def lab(cluster):
     heal_incidents(cluster.engine, phone)
     emulator = record_device_state(
         cluster.engine, EMULATOR, DeviceKind.EMULATOR, "pixel4", DeviceStatus.QUARANTINED,
-        owner_node="benchmark-avd:pixel4-1@lab", reason="nothing helped", rung="wipe",
+        owner_node="benchmark-avd:pixel4-1@lab", reason="nothing helped", recovery_step="wipe",
     )  # fmt: skip
     open_incident(cluster.engine, emulator, Fault.BOOT_TIMEOUT, "no boot within 300 s")
-    add_rung(cluster.engine, emulator, "wipe")
+    add_recovery_step(cluster.engine, emulator, "wipe")
     return cluster
 
 
@@ -67,7 +67,11 @@ def test_devices_are_listed_with_state_owner_canary_and_last_incident(nnlite, la
 
 def test_devices_as_json_have_every_column(nnlite, lab):
     emulator, phone = nnlite("devices", "--json").rows
-    assert (emulator["device"], emulator["state"], emulator["rung"]) == (EMULATOR, "quarantined", "wipe")
+    assert (emulator["device"], emulator["state"], emulator["recovery_step"]) == (
+        EMULATOR,
+        "quarantined",
+        "wipe",
+    )
     assert (phone["canary_ns"], phone["last_fault"], phone["last_healed"]) == (
         12_345_678,
         "disconnected",

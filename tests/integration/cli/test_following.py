@@ -30,7 +30,7 @@ def following(cluster, tree):
     settings = cluster.settings.model_copy(
         update={"catalog": cluster.settings.catalog.model_copy(update={"settle_s": 0})}
     )
-    session = Session(settings=settings, engine=cluster.engine, messenger=cluster.messenger)
+    session = Session(settings=settings, engine=cluster.engine, broker=cluster.broker)
 
     def run(*steps, **changes):
         remaining = iter(steps)
@@ -60,7 +60,7 @@ def test_what_is_complete_is_submitted_as_it_comes(following, cluster, tree):
         lambda: tree.reject("A0_B2"),
         lambda: tree.evaluate("A0_B0"),
     )
-    assert states(cluster) == {"A0_B0": "queued", "A0_B1": "queued", "A0_B2": "left_out"}
+    assert states(cluster) == {"A0_B0": "queued", "A0_B1": "queued", "A0_B2": "skipped"}
     assert cluster.ready() == 2
     assert cluster.rows("SELECT name FROM campaign") == [{"name": "generation"}]
 
@@ -100,7 +100,7 @@ def test_what_was_left_out_as_incomplete_is_taken_up_when_its_evaluation_ends(fo
     source = NnGptSource(cluster.settings, path=[tree.root])
     submit(
         cluster.engine,
-        cluster.messenger,
+        cluster.broker,
         Request(source="nngpt", path=(str(tree.root),)),
         models=source.models(),
         source=source,
@@ -108,16 +108,16 @@ def test_what_was_left_out_as_incomplete_is_taken_up_when_its_evaluation_ends(fo
         name="generation",
         priority=5,
     )
-    assert states(cluster) == {"A0_B0": "left_out"}
+    assert states(cluster) == {"A0_B0": "skipped"}
     following(lambda: tree.evaluate("A0_B0", accuracy=0.625))
     assert cluster.rows("SELECT state, reason, finished_at FROM conversion") == [
         {"state": "queued", "reason": None, "finished_at": None}
     ]
     assert cluster.rows("SELECT accuracy FROM model") == [{"accuracy": 0.625}]
     assert cluster.ready() == 1
-    cluster.change("UPDATE conversion SET state = 'left_out', attempt = 1")
+    cluster.change("UPDATE conversion SET state = 'skipped', attempt = 1")
     following()
-    assert states(cluster) == {"A0_B0": "left_out"}, "a worker left it out and would again"
+    assert states(cluster) == {"A0_B0": "skipped"}, "a worker left it out and would again"
 
 
 def test_only_what_matches_is_submitted(following, cluster, tree):

@@ -90,7 +90,7 @@ def test_a_reaper_works_and_is_healthy_until_it_is_stopped(start, environment, d
     environment.setenv("NNLITE_HEALTH_FILE", str(health_file))
     engine = engine_for(database_url)
     holding = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {ADVISORY_LOCK}"
-    reaper = start("beat")
+    reaper = start("reaper")
     deadline_s = time.monotonic() + 30
     with autocommit(engine) as connection:
         while not connection.exec_driver_sql(holding).first():
@@ -108,7 +108,7 @@ def test_without_arguments_there_is_help(nnlite):
     said = nnlite("--help")
     assert said.code == 0
     for command in ("run", "submit", "watch", "status", "results", "failures", "retry", "cancel", "pause",
-                    "resume", "models", "worker", "beat", "flower", "check", "db", "doctor", "devices",
+                    "resume", "models", "worker", "reaper", "flower", "check", "db", "doctor", "devices",
                     "export"):  # fmt: skip
         assert command in said.out
         assert nnlite(command, "--help").code == 0

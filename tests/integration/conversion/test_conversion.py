@@ -108,7 +108,7 @@ def test_too_many_parameters_are_left_out_with_the_number(job, settings, place):
     with run(job(CLASSIFIER, max_parameters=100), settings, place) as outcome:
         assert outcome.artifacts == ()
         assert outcome.parameters == 260
-        assert "260 parameters, above the limit of 100" in outcome.left_out
+        assert "260 parameters, above the limit of 100" in outcome.skipped
 
 
 def test_an_operator_without_lowering_is_named(job, settings, place):

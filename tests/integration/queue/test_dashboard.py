@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from nnlite.local import Endpoints
-from nnlite.queue.messages import Message, Messenger
+from nnlite.queue.messages import BrokerClient, Message
 from nnlite.vocabulary import WorkKind
 
 PASSWORD = "correct horse"
@@ -28,23 +28,23 @@ QUEUE = "benchmark.pixel4-api30"
 WORKER = f"""
 import sys
 from nnlite.local import Endpoints
-from nnlite.worker.watchdog import Vitals
-from nnlite.worker.celery_worker import WorkerPlan, open_station, run_worker
+from nnlite.worker.watchdog import WorkerLiveness
+from nnlite.worker.celery_worker import WorkerPlan, open_context, run_worker
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 
 endpoints = Endpoints(database_url=sys.argv[1], broker_url=sys.argv[2])
-settings, vitals = Settings(_env_file=None), Vitals()
-station = open_station(endpoints, settings, "{NODE}", vitals)
+settings, liveness = Settings(_env_file=None), WorkerLiveness()
+context = open_context(endpoints, settings, "{NODE}", liveness)
 plan = WorkerPlan(
     kind=WorkKind.BENCHMARK, node="{NODE}", queue="{QUEUE}", pool="threads", concurrency=1, deadline_s=10,
-    station=lambda: station, perform=None, device="avd:pixel4-1",
+    context=lambda: context, perform=None, device="avd:pixel4-1",
 )
-run_worker(plan, endpoints, settings, vitals)
+run_worker(plan, endpoints, settings, liveness)
 """
 
 
-class Site:
+class LocalInstance:
     """Flower over HTTP."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -109,7 +109,7 @@ def flower(start, embedded: Endpoints, broker_url: str, tmp_path: Path) -> Calla
 def test_flower_shows_who_measures_what_to_whoever_has_the_password(
     start, flower, database_url, broker_url, tmp_path
 ):
-    site = Site(flower("--port", "0", "--state", "state/flower"))
+    site = LocalInstance(flower("--port", "0", "--state", "state/flower"))
     second = flower("--port", site.url.rpartition(":")[2])
     for path in ("/", "/tasks", "/broker", "/api/tasks", "/workers?json=1"):
         assert site.get(path, password=None)[0] == site.get(path, password="correct")[0] == 401, path
@@ -117,9 +117,9 @@ def test_flower_shows_who_measures_what_to_whoever_has_the_password(
     start("-c", WORKER, database_url, broker_url)
     site.shows("/workers?json=1", lambda found: any(row["hostname"] == NODE for row in found["data"]))
     row = uuid.uuid4()
-    with closing(Messenger(broker_url, 5)) as messenger:
+    with closing(BrokerClient(broker_url, 5)) as broker:
         label = ("MobileNetV3", "pixel4-api30")
-        messenger.send([Message(kind=WorkKind.BENCHMARK, row_id=row, label=label, queue=QUEUE, priority=5)])
+        broker.send([Message(kind=WorkKind.BENCHMARK, row_id=row, label=label, queue=QUEUE, priority=5)])
     tasks = site.shows("/api/tasks", lambda found: any(t["state"] == "SUCCESS" for t in found.values()))
     (task,) = tasks.values()
     assert (task["name"], task["worker"], task["args"]) == ("nnlite.benchmark", NODE, f"['{row}']")

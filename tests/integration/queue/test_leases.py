@@ -11,7 +11,7 @@ from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.campaigns import control
 from nnlite.errors import Failure, FailureClass, Limits
 from nnlite.queue import leases
-from nnlite.queue.leases import BusyError, RightLostError
+from nnlite.queue.leases import BusyError, LeaseLostError
 from nnlite.vocabulary import Stage, WorkKind
 
 CONVERSION = WorkKind.CONVERSION
@@ -34,7 +34,7 @@ def test_a_row_is_claimed_once(cluster: Cluster, row: uuid.UUID) -> None:
 def test_a_paused_campaign_is_not_claimed_until_it_goes_on(cluster: Cluster, row: uuid.UUID) -> None:
     control.pause(cluster.engine, "campaign-0")
     assert cluster.claim(row) is None
-    control.resume(cluster.engine, cluster.messenger, "campaign-0")
+    control.resume(cluster.engine, cluster.broker, "campaign-0")
     assert cluster.claim(row) is not None
 
 
@@ -57,14 +57,14 @@ def test_a_heartbeat_renews_the_lease_but_never_past_the_deadline(cluster: Clust
 def test_a_write_of_an_attempt_that_lost_its_right_is_undone(cluster: Cluster, row: uuid.UUID) -> None:
     late = cluster.claim(row)
     cluster.end_lease(row)
-    leases.give_back_expired(cluster.engine, CONVERSION, Limits())
-    with pytest.raises(RightLostError):
+    leases.requeue_expired(cluster.engine, CONVERSION, Limits())
+    with pytest.raises(LeaseLostError):
         leases.heartbeat(cluster.engine, late, 30)
-    with pytest.raises(RightLostError):
+    with pytest.raises(LeaseLostError):
         leases.finish(cluster.engine, late, lambda connection: _mark(connection, "late"))
     successor = cluster.claim(row)
     assert successor.attempt == 2
-    with pytest.raises(RightLostError):
+    with pytest.raises(LeaseLostError):
         leases.fail(
             cluster.engine, late, Failure(FailureClass.MODEL, Stage.EXPORT, "too late to say"), Limits()
         )
@@ -89,7 +89,7 @@ def test_a_redelivered_message_finds_the_row_of_a_dead_process_and_frees_it(
     cluster: Cluster, row: uuid.UUID
 ) -> None:
     cluster.claim(row, dead_owner())
-    assert leases.give_back_of_dead_owner(cluster.engine, CONVERSION, row, Limits())
+    assert leases.requeue_of_dead_owner(cluster.engine, CONVERSION, row, Limits())
     assert cluster.claim(row).counters.losses == 1
 
 
@@ -97,7 +97,7 @@ def test_a_redelivered_message_leaves_the_row_of_a_living_process_alone(
     cluster: Cluster, row: uuid.UUID
 ) -> None:
     cluster.claim(row, living_owner())
-    assert leases.give_back_of_dead_owner(cluster.engine, CONVERSION, row, Limits()) == []
+    assert leases.requeue_of_dead_owner(cluster.engine, CONVERSION, row, Limits()) == []
     assert cluster.rows("SELECT state FROM conversion") == [{"state": "running"}]
 
 
@@ -105,14 +105,14 @@ def test_a_worker_that_starts_takes_back_what_its_predecessor_held(cluster: Clus
     other = cluster.conversion(cluster.submit("two").id)["id"]
     cluster.claim(row, dead_owner("convert@here"))
     cluster.claim(other, dead_owner("convert-2@here"))
-    messages = leases.give_back_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), Limits())
+    messages = leases.requeue_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), Limits())
     assert [message.row_id for message in messages] == [row]
     assert cluster.rows("SELECT state FROM conversion WHERE id = :id", id=other) == [{"state": "running"}]
 
 
 def test_a_namesake_that_lives_keeps_its_rows(cluster: Cluster, row: uuid.UUID) -> None:
     cluster.claim(row, living_owner("convert@here"))
-    assert leases.give_back_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), Limits()) == []
+    assert leases.requeue_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), Limits()) == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_what_a_namesake_elsewhere_holds_is_given_back_once_that_is_safe(
     cluster.claim(row, replace(me, instance=replace(me.instance, **elsewhere)))
     if lease_ended:
         cluster.end_lease(row)
-    messages = leases.give_back_of_node(cluster.engine, CONVERSION, me, Limits())
+    messages = leases.requeue_of_node(cluster.engine, CONVERSION, me, Limits())
     assert [message.row_id for message in messages] == ([row] if given_back else [])
 
 
@@ -174,7 +174,7 @@ def test_one_identity_is_converted_by_one_worker_at_a_time(cluster: Cluster) -> 
 def test_a_cancelled_row_is_nobodys(cluster: Cluster, row: uuid.UUID) -> None:
     claim = cluster.claim(row)
     assert control.cancel(cluster.engine, "campaign-0") == 1
-    with pytest.raises(RightLostError):
+    with pytest.raises(LeaseLostError):
         leases.heartbeat(cluster.engine, claim, 30)
     assert [attempt["outcome"] for attempt in cluster.attempts(row)] == ["cancelled"]
 

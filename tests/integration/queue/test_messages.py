@@ -10,7 +10,7 @@ from kombu import Queue
 
 from integration.conftest import Cluster
 from nnlite.queue.app import create_app, priority_lists
-from nnlite.queue.messages import BrokerUnreachableError, Message, Messenger
+from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
 from nnlite.vocabulary import WorkKind
 
 
@@ -33,7 +33,7 @@ def message(label: str = "ResNet", priority: int = 5, countdown_s: float = 0.0) 
 
 
 def pop(cluster: Cluster, priority: int = 5) -> dict:
-    return orjson.loads(cluster.messenger.redis.rpop(priority_lists("convert")[9 - priority]))
+    return orjson.loads(cluster.broker.redis.rpop(priority_lists("convert")[9 - priority]))
 
 
 def shape(value: object) -> object:
@@ -56,7 +56,7 @@ def test_a_message_is_what_apply_async_sends(cluster: Cluster, app: Celery, coun
         (str(ours.row_id), "ResNet"), queue="convert", priority=4, countdown=countdown_s or None
     )
     theirs = pop(cluster)
-    cluster.messenger.send([ours])
+    cluster.broker.send([ours])
     sent = pop(cluster)
     assert base64.b64decode(sent["body"]) == base64.b64decode(theirs["body"]).replace(b", ", b",").replace(
         b": ", b":"
@@ -70,7 +70,7 @@ def test_a_message_is_what_apply_async_sends(cluster: Cluster, app: Celery, coun
 
 
 def test_larger_priorities_are_served_sooner_and_equal_ones_in_order(cluster: Cluster, app: Celery) -> None:
-    cluster.messenger.send([message("a", 5), message("b", 0), message("c", 9), message("d", 5)])
+    cluster.broker.send([message("a", 5), message("b", 0), message("c", 9), message("d", 5)])
     received = []
     with app.connection_for_read() as connection, connection.channel() as channel:
         queue = Queue("convert", channel=channel)
@@ -80,10 +80,10 @@ def test_larger_priorities_are_served_sooner_and_equal_ones_in_order(cluster: Cl
 
 
 def test_ready_counts_all_priorities(cluster: Cluster) -> None:
-    cluster.messenger.send([message(priority=priority) for priority in (0, 3, 5, 9)])
+    cluster.broker.send([message(priority=priority) for priority in (0, 3, 5, 9)])
     assert cluster.ready() == 4
 
 
 def test_a_broker_that_is_away_is_said(cluster: Cluster) -> None:
     with pytest.raises(BrokerUnreachableError, match="cannot be reached"):
-        Messenger("redis://127.0.0.1:1/0", 0.2).send([message()])
+        BrokerClient("redis://127.0.0.1:1/0", 0.2).send([message()])

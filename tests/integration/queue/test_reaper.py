@@ -6,13 +6,13 @@ import pytest
 from redis import Redis
 
 from integration.conftest import Cluster
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.reaper.reaper import Reaper
 
 
 @pytest.fixture
 def reaper(cluster: Cluster) -> Reaper:
-    return Reaper(cluster.engine, cluster.messenger, cluster.settings)
+    return Reaper(cluster.engine, cluster.broker, cluster.settings)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_nothing_expires_after_a_gap_until_owners_had_a_lease_of_time(
 
 
 def test_one_reaper_of_many_is_picked_and_another_follows_it(cluster: Cluster, reaper: Reaper) -> None:
-    second = Reaper(cluster.engine, cluster.messenger, cluster.settings)
+    second = Reaper(cluster.engine, cluster.broker, cluster.settings)
     assert reaper.round(0)
     assert not second.round(0)
     reaper.close()
@@ -100,7 +100,7 @@ def test_paused_work_is_not_sent_again(cluster: Cluster, reaper: Reaper, row: uu
 
 
 def test_without_redis_leases_still_expire(cluster: Cluster, row: uuid.UUID) -> None:
-    reaper = Reaper(cluster.engine, Messenger("redis://127.0.0.1:1/0", 0.2), cluster.settings)
+    reaper = Reaper(cluster.engine, BrokerClient("redis://127.0.0.1:1/0", 0.2), cluster.settings)
     cluster.claim(row)
     cluster.end_lease(row)
     for now_s in (0, 10, 20, 30):

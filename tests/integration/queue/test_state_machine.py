@@ -16,7 +16,7 @@ from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.campaigns import control
 from nnlite.errors import Failure, FailureClass, Limits
 from nnlite.queue import leases
-from nnlite.queue.leases import Claim, RightLostError
+from nnlite.queue.leases import Claim, LeaseLostError
 from nnlite.vocabulary import Stage, WorkKind, WorkState
 
 LIMITS = Limits(max_strikes=3, max_losses=4)
@@ -82,17 +82,17 @@ class OneRow(RuleBasedStateMachine):
 
     @rule()
     def reap(self) -> None:
-        leases.give_back_expired(self.cluster.engine, KIND, LIMITS)
+        leases.requeue_expired(self.cluster.engine, KIND, LIMITS)
         self._forget_lost()
 
     @rule()
     def redeliver(self) -> None:
-        leases.give_back_of_dead_owner(self.cluster.engine, KIND, self.row, LIMITS)
+        leases.requeue_of_dead_owner(self.cluster.engine, KIND, self.row, LIMITS)
         self._forget_lost()
 
     @rule()
     def worker_starts_again(self) -> None:
-        leases.give_back_of_node(self.cluster.engine, KIND, living_owner(), LIMITS)
+        leases.requeue_of_node(self.cluster.engine, KIND, living_owner(), LIMITS)
         self._forget_lost()
 
     @rule()
@@ -109,7 +109,7 @@ class OneRow(RuleBasedStateMachine):
     @rule()
     def retry(self) -> None:
         states = [WorkState.CANCELLED, WorkState.QUARANTINED]
-        control.retry(self.cluster.engine, self.cluster.messenger, self.name, states)
+        control.retry(self.cluster.engine, self.cluster.broker, self.name, states)
 
     @invariant()
     def there_is_one_row_and_at_most_one_result(self) -> None:
@@ -148,7 +148,7 @@ class OneRow(RuleBasedStateMachine):
         if claim == self.holder:
             act()
             return True
-        with pytest.raises(RightLostError):
+        with pytest.raises(LeaseLostError):
             act()
         return False
 

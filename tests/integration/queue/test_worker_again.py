@@ -11,14 +11,14 @@ import psutil
 from celery import signals
 from nnlite.local import Endpoints
 from nnlite.worker import celery_worker as worker
-from nnlite.queue.messages import Message, Messenger
-from nnlite.worker.watchdog import Vitals
+from nnlite.queue.messages import Message, BrokerClient
+from nnlite.worker.watchdog import WorkerLiveness
 from nnlite.worker.attempt import UnreachableError
 from nnlite.worker.celery_worker import WorkerPlan, end_consumption, run_worker
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 
-vitals, stop, me = Vitals(), threading.Event(), psutil.Process()
+liveness, stop, me = WorkerLiveness(), threading.Event(), psutil.Process()
 
 def take():
     # What a task asks for first: a message has come. It stays unacknowledged, to come again.
@@ -27,7 +27,7 @@ def take():
 
 plan = WorkerPlan(
     kind=WorkKind.BENCHMARK, node="again@here", queue="benchmark.again", pool="threads", concurrency=1,
-    deadline_s=10, station=take, perform=None, on_stop=stop.set,
+    deadline_s=10, context=take, perform=None, on_stop=stop.set,
 )
 
 def consume(at_ready):
@@ -35,7 +35,8 @@ def consume(at_ready):
         at_ready()
     signals.worker_ready.connect(ready, weak=False)
     try:
-        return run_worker(plan, Endpoints(database_url="", broker_url=url), Settings(_env_file=None), vitals)
+        endpoints = Endpoints(database_url="", broker_url=url)
+        return run_worker(plan, endpoints, Settings(_env_file=None), liveness)
     finally:
         signals.worker_ready.disconnect(ready)
 """
@@ -52,7 +53,7 @@ before = held()
 codes += [consume(end_consumption) for _ in range(times - 2)]
 after = held()
 codes.append(consume(lambda: os.kill(os.getpid(), signal.SIGTERM)))
-stopped = stop.is_set() and vitals.stopping
+stopped = stop.is_set() and liveness.stopping
 codes.append(consume(lambda: os._exit(3)))
 print(json.dumps([before == after or [before, after], stopped, codes]), file=sys.__stdout__)
 """
@@ -70,7 +71,7 @@ def send():
     message = Message(
         kind=WorkKind.BENCHMARK, row_id=uuid.uuid4(), label=label, queue=plan.queue, priority=5
     )
-    Messenger(url, 5).send([message])
+    BrokerClient(url, 5).send([message])
 
 def lose_the_broker(**_):
     signals.task_received.disconnect(lose_the_broker)
@@ -103,7 +104,7 @@ def touched(file):
     if len(beats) == 2:
         end_consumption()
 
-worker.beat = touched
+worker.touch_health_file = touched
 codes = [consume(lambda: None)]
 print(json.dumps([all(beats), codes]), file=sys.__stdout__)
 """

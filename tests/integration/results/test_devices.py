@@ -11,7 +11,7 @@ from integration.conftest import Cluster
 from nnlite.results import queries
 from nnlite.results.devices import (
     DeviceError,
-    add_rung,
+    add_recovery_step,
     device_row,
     heal_incidents,
     open_incident,
@@ -43,7 +43,12 @@ def device(cluster: Cluster) -> uuid.UUID:
 
 def test_a_device_that_never_came_up_has_a_row(cluster, device):
     row = device_row(cluster.engine, "avd:pixel4-1@lab")
-    assert (row.id, row.state, row.owner_node, row.rung) == (device, DeviceStatus.STARTING, NODE, None)
+    assert (row.id, row.state, row.owner_node, row.recovery_step) == (
+        device,
+        DeviceStatus.STARTING,
+        NODE,
+        None,
+    )
     assert overview(cluster)["device_type"] is None
     assert device_row(cluster.engine, "avd:other@lab") is None
 
@@ -64,31 +69,31 @@ def test_a_state_lasts_until_another_is_written(cluster, device):
 
 
 def test_a_rung_stands_across_restarts_until_the_device_is_ready(cluster, device):
-    add_rung(cluster.engine, device, "cool off")
+    add_recovery_step(cluster.engine, device, "cool off")
     for status in (DeviceStatus.COOLING_OFF, DeviceStatus.STOPPED, DeviceStatus.STARTING):
         write(cluster, status)
-        assert device_row(cluster.engine, "avd:pixel4-1@lab").rung == "cool off"
+        assert device_row(cluster.engine, "avd:pixel4-1@lab").recovery_step == "cool off"
     write(cluster, DeviceStatus.READY)
-    assert device_row(cluster.engine, "avd:pixel4-1@lab").rung is None
+    assert device_row(cluster.engine, "avd:pixel4-1@lab").recovery_step is None
 
 
 def test_an_incident_has_its_fault_its_rungs_and_how_long_it_took(cluster, device):
     number = open_incident(cluster.engine, device, Fault.OFFLINE, "adb says offline")
-    add_rung(cluster.engine, device, "reconnect")
-    add_rung(cluster.engine, device, "restart the emulator")
+    add_recovery_step(cluster.engine, device, "reconnect")
+    add_recovery_step(cluster.engine, device, "restart the emulator")
     (incident,) = queries.incidents(cluster.engine)
     assert (incident["incident_id"], incident["device"], incident["fault"]) == (
         number, "avd:pixel4-1@lab", "offline",
     )  # fmt: skip
-    assert incident["rungs"] == ["reconnect", "restart the emulator"]
+    assert incident["recovery_steps"] == ["reconnect", "restart the emulator"]
     assert (incident["healed"], incident["healed_after_ns"], incident["model"]) == (False, None, None)
-    assert overview(cluster)["rung"] == "restart the emulator"
+    assert overview(cluster)["recovery_step"] == "restart the emulator"
     heal_incidents(cluster.engine, device)
     (incident,) = queries.incidents(cluster.engine, "avd:pixel4-1@lab")
     assert incident["healed"] and incident["healed_after_ns"] > 0
     assert incident["healed_at"] > incident["created_at"]
     after = overview(cluster)
-    assert (after["rung"], after["last_fault"], after["open_incidents"]) == (None, "offline", 0)
+    assert (after["recovery_step"], after["last_fault"], after["open_incidents"]) == (None, "offline", 0)
     assert after["last_healed_after_ns"] == incident["healed_after_ns"]
 
 
@@ -139,8 +144,8 @@ def test_faults_that_are_written_at_once_are_one_incident(cluster, device):
 
 
 def test_a_rung_without_an_incident_stands_in_the_device_alone(cluster, device):
-    add_rung(cluster.engine, device, "reconnect")
-    assert (overview(cluster)["rung"], queries.incidents(cluster.engine)) == ("reconnect", [])
+    add_recovery_step(cluster.engine, device, "reconnect")
+    assert (overview(cluster)["recovery_step"], queries.incidents(cluster.engine)) == ("reconnect", [])
 
 
 def test_what_a_device_says_is_stored_whatever_it_says(cluster, device):
@@ -151,20 +156,20 @@ def test_what_a_device_says_is_stored_whatever_it_says(cluster, device):
 
 @pytest.mark.parametrize("status", DeviceStatus)
 def test_no_worker_takes_a_device_out_of_quarantine(cluster, device, status):
-    add_rung(cluster.engine, device, "wipe")
+    add_recovery_step(cluster.engine, device, "wipe")
     write(cluster, DeviceStatus.QUARANTINED, reason="nothing helped")
     write(cluster, status, reason="starts again", owner_node=None)
     heal_incidents(cluster.engine, device)
     row = device_row(cluster.engine, "avd:pixel4-1@lab")
-    assert (row.state, row.rung, row.reason) == (DeviceStatus.QUARANTINED, "wipe", "nothing helped")
+    assert (row.state, row.recovery_step, row.reason) == (DeviceStatus.QUARANTINED, "wipe", "nothing helped")
     assert row.owner_node is None
 
 
 def test_a_person_does_and_the_ladder_begins_anew(cluster, device):
-    write(cluster, DeviceStatus.QUARANTINED, reason="nothing helped", rung="wipe")
+    write(cluster, DeviceStatus.QUARANTINED, reason="nothing helped", recovery_step="wipe")
     release_device(cluster.engine, "avd:pixel4-1@lab")
     row = device_row(cluster.engine, "avd:pixel4-1@lab")
-    assert (row.state, row.rung, row.reason) == (DeviceStatus.STARTING, None, None)
+    assert (row.state, row.recovery_step, row.reason) == (DeviceStatus.STARTING, None, None)
     write(cluster, DeviceStatus.READY)
     assert overview(cluster)["state"] == "ready"
 

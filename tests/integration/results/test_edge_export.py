@@ -29,7 +29,7 @@ def submitted(cluster, tree):
         source = NnGptSource(cluster.settings, path=[tree.root / folder])
         submit(
             cluster.engine,
-            cluster.messenger,
+            cluster.broker,
             Request(source="nngpt", path=(str(tree.root),)),
             models=source.models(),
             source=source,

@@ -129,9 +129,9 @@ FROM device, (VALUES (1, 'the measuring process was killed', true, 2500000000),
 """
 
 _LATER_RELEASE = """
-INSERT INTO device (id, name, kind, pool, state, rung)
+INSERT INTO device (id, name, kind, pool, state, recovery_step)
 VALUES ('00000000-0000-0000-0000-000000000001', 'avd:new', 'emulator', 'pixel4', 'quarantined', 'wipe');
-INSERT INTO incident (device_id, fault, reason, rungs, healed, duration_ns)
+INSERT INTO incident (device_id, fault, reason, recovery_steps, healed, duration_ns)
 SELECT id, 'boot_timeout', 'no boot within 300 s', '{}', false, 0 FROM device
 """
 

@@ -19,10 +19,10 @@ from integration.conftest import Cluster, living_owner
 from nnlite.campaigns import control
 from nnlite.errors import Failure, FailureClass, Limits
 from nnlite.queue import leases
-from nnlite.queue.leases import RightLostError
+from nnlite.queue.leases import LeaseLostError
 from nnlite.results import queries
 from nnlite.results.devices import record_device
-from nnlite.results.recording import cached_artifacts, record_left_out
+from nnlite.results.recording import cached_artifacts, record_skipped
 from nnlite.vocabulary import Backend, DeviceStatus, Stage, Verdict, WorkKind, WorkState
 
 POOLS = ("phones",)
@@ -127,8 +127,8 @@ def test_an_artifact_is_benchmarked_once_per_campaign_and_pool(cluster, row):
 def test_a_conversion_that_lost_its_right_leaves_no_row(cluster, row):
     late = claimed(cluster, WorkKind.CONVERSION, row)
     control.cancel(cluster.engine, "night")
-    with pytest.raises(RightLostError):
-        leases.finish(cluster.engine, late, lambda connection: record_left_out(connection, late, 5))
+    with pytest.raises(LeaseLostError):
+        leases.finish(cluster.engine, late, lambda connection: record_skipped(connection, late, 5))
     assert one(cluster, "SELECT parameters FROM model") == {"parameters": None}
 
 
@@ -137,14 +137,14 @@ def test_a_model_that_is_too_large_after_all_keeps_its_parameter_count(cluster, 
     leases.finish(
         cluster.engine,
         claim,
-        lambda connection: record_left_out(connection, claim, 2_000_000),
-        state=WorkState.LEFT_OUT,
+        lambda connection: record_skipped(connection, claim, 2_000_000),
+        state=WorkState.SKIPPED,
         reason="2,000,000 parameters",
     )
     assert one(cluster, "SELECT parameters FROM model") == {"parameters": 2_000_000}
-    (left_out,) = queries.failures(cluster.engine, "night")
-    assert (left_out["state"], left_out["class"], left_out["reason"]) == (
-        "left_out",
+    (skipped,) = queries.failures(cluster.engine, "night")
+    assert (skipped["state"], skipped["class"], skipped["reason"]) == (
+        "skipped",
         None,
         "2,000,000 parameters",
     )
@@ -194,8 +194,8 @@ def test_a_measurement_of_a_benchmark_that_was_given_to_another_is_not_written(c
     record_device(cluster.engine, CONTEXT, DeviceStatus.READY, None)
     late = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
     cluster.change("UPDATE benchmark SET lease_until = now() - interval '1 s'")
-    leases.give_back_expired(cluster.engine, WorkKind.BENCHMARK, Limits())
-    with pytest.raises(RightLostError):
+    leases.requeue_expired(cluster.engine, WorkKind.BENCHMARK, Limits())
+    with pytest.raises(LeaseLostError):
         leases.finish(cluster.engine, late, lambda connection: written(connection, late))
     assert cluster.rows("SELECT id FROM measurement") == []
 
@@ -256,7 +256,7 @@ def test_latencies_are_filtered_by_campaign_and_by_a_pattern_that_takes_signs_as
 
 
 def test_every_model_without_a_result_is_listed_with_class_stage_reason_and_evidence(cluster):
-    cluster.toys.add("huge", left_out="input 1024 x 1024 is above 512")
+    cluster.toys.add("huge", skipped="input 1024 x 1024 is above 512")
     cluster.submit("huge", "broken", "crashing", "unlucky", "fine", name="night", pools=POOLS)
     rows = conversions(cluster)
     _fail(cluster, rows["broken"], Failure(FailureClass.MODEL, Stage.EXPORT, "no", {"operator": "sort"}))
@@ -274,18 +274,18 @@ def test_every_model_without_a_result_is_listed_with_class_stage_reason_and_evid
         for row in listed
     ] == [
         ("broken", "conversion", "failed", "model", "export", "no", 1),
-        ("huge", "conversion", "left_out", None, None, "input 1024 x 1024 is above 512", 0),
+        ("huge", "conversion", "skipped", None, None, "input 1024 x 1024 is above 512", 0),
         ("crashing", "conversion", "quarantined", "converter", "lower", "killed by SIGABRT", 3),
         ("unlucky", "benchmark", "quarantined", "device", "initialize", "adb offline", 4),
     ]
     assert listed[0]["details"] == {"operator": "sort"}
     assert queries.failures(cluster.engine, "day") == []
     (progress,) = queries.campaigns(cluster.engine, "night")
-    assert (progress.failed, progress.left_out, progress.remaining) == (3, 1, 1)
+    assert (progress.failed, progress.skipped, progress.remaining) == (3, 1, 1)
 
 
 def test_progress_counts_every_model_once(cluster):
-    cluster.toys.add("huge", left_out="too large")
+    cluster.toys.add("huge", skipped="too large")
     cluster.submit("a", "b", "c", "d", "huge", name="night", pools=("phones", "host"))
     rows = conversions(cluster)
 

@@ -5,7 +5,7 @@ import pytest
 from nnlite.settings import Settings
 from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.android.app import run_monitor as following
-from nnlite_benchmark.android.app.run_monitor import Following
+from nnlite_benchmark.android.app.run_monitor import RunMonitor
 from nnlite_benchmark.device import DeviceFailure
 
 SETTINGS = Settings(_env_file=None)
@@ -31,7 +31,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def run(clock):
-    return Following(SETTINGS, lambda _stage: None)
+    return RunMonitor(SETTINGS, lambda _stage: None)
 
 
 def stage(name, first_ns=None):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nnlite.reports.schema import Delegation, Output, RunFile, RunReport
 from nnlite.vocabulary import Backend, Stage
-from nnlite_benchmark.android.app.chunks import MAX_FILES, Piece, PieceCollector, check_files, file_names
+from nnlite_benchmark.android.app.chunks import MAX_FILES, ChunkAssembler, Piece, check_files, file_names
 from nnlite_benchmark.android.app.delegation import agreed_delegation, delegations, logged_delegation
 
 
@@ -40,7 +40,7 @@ def test_pieces_in_any_order_give_the_file(tmp_path_factory, data, raw):
     folder = tmp_path_factory.mktemp("pieces")
     size = data.draw(st.integers(1, len(raw)))
     cut = [raw[start : start + size] for start in range(0, len(raw), size)]
-    collector = PieceCollector()
+    collector = ChunkAssembler()
     for number in data.draw(st.permutations(range(len(cut)))):
         collector.add(part(number, len(cut), cut[number]))
 
@@ -49,7 +49,7 @@ def test_pieces_in_any_order_give_the_file(tmp_path_factory, data, raw):
 
 
 def test_an_empty_file_is_a_file(tmp_path):
-    collector = PieceCollector()
+    collector = ChunkAssembler()
     collector.add(part(0, 1, b""))
     collector.write(tmp_path)
 
@@ -57,7 +57,7 @@ def test_an_empty_file_is_a_file(tmp_path):
 
 
 def test_a_missing_piece_is_named_and_nothing_is_written(tmp_path):
-    collector = PieceCollector()
+    collector = ChunkAssembler()
     collector.add(part(0, 1, file="samples.z"))
     collector.add(part(0, 3))
     collector.add(part(2, 3))
@@ -79,7 +79,7 @@ def test_a_missing_piece_is_named_and_nothing_is_written(tmp_path):
     ],
 )
 def test_pieces_that_do_not_fit_are_refused(pieces, why):
-    collector = PieceCollector(max_bytes=100)
+    collector = ChunkAssembler(max_bytes=100)
 
     with pytest.raises(ValueError, match=why):
         for piece in pieces:
@@ -92,7 +92,7 @@ def test_pieces_that_do_not_fit_are_refused(pieces, why):
 )
 def test_names_that_lead_elsewhere_are_refused(file, tmp_path):
     with pytest.raises(ValueError, match="plain name"):
-        PieceCollector().add(part(0, 1, file=file))
+        ChunkAssembler().add(part(0, 1, file=file))
     with pytest.raises(ValueError, match="plain name"):
         check_files(report_of(b"x", file=file), tmp_path)
     with pytest.raises(ValueError, match="plain name"):

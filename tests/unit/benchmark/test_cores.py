@@ -26,7 +26,7 @@ def machine(tmp_path):
 def test_from_four_cores_on_the_last_half_measures(machine):
     cores = choose_cores(**machine(8))
 
-    assert cores.mode is QuietMode.CORES_APART
+    assert cores.mode is QuietMode.PINNED_CORES
     assert (cores.converting, cores.measuring) == ((0, 1, 2, 3), (4, 5, 6, 7))
 
 
@@ -34,7 +34,7 @@ def test_from_four_cores_on_the_last_half_measures(machine):
 def test_below_four_cores_all_cores_take_turns(machine, count):
     cores = choose_cores(**machine(count))
 
-    assert cores.mode is QuietMode.TURNS
+    assert cores.mode is QuietMode.TIME_SLICED
     assert cores.measuring == cores.converting == tuple(range(count))
 
 
@@ -46,24 +46,24 @@ def test_no_conversion_shares_a_physical_core_with_a_measurement(machine):
 
 
 def test_four_threads_of_one_core_cannot_be_kept_apart(machine):
-    assert choose_cores(**machine(4, threads=4)).mode is QuietMode.TURNS
+    assert choose_cores(**machine(4, threads=4)).mode is QuietMode.TIME_SLICED
 
 
 def test_chosen_cores_measure_and_the_others_convert(machine):
     cores = choose_cores("1, 3-4", **machine(6))
 
     assert (cores.measuring, cores.converting) == ((1, 3, 4), (0, 2, 5))
-    assert cores.mode is QuietMode.CORES_APART
+    assert cores.mode is QuietMode.PINNED_CORES
 
 
 def test_chosen_cores_of_a_small_machine_still_take_turns(machine):
     cores = choose_cores("1", **machine(2))
 
-    assert (cores.mode, cores.measuring, cores.converting) == (QuietMode.TURNS, (1,), (0, 1))
+    assert (cores.mode, cores.measuring, cores.converting) == (QuietMode.TIME_SLICED, (1,), (0, 1))
 
 
 def test_choosing_every_core_leaves_turns(machine):
-    assert choose_cores("0-7", **machine(8)).mode is QuietMode.TURNS
+    assert choose_cores("0-7", **machine(8)).mode is QuietMode.TIME_SLICED
 
 
 @pytest.mark.parametrize("setting", ["9", "two", "1-x"])
@@ -79,12 +79,12 @@ def test_containers_that_each_have_their_own_cores_know_that_they_are_apart(mach
     measurer = choose_cores("4-7", "0-3", available=range(4, 8), topology=whole["topology"])
 
     assert converter == measurer
-    assert (converter.mode, converter.measuring) == (QuietMode.CORES_APART, (4, 5, 6, 7))
+    assert (converter.mode, converter.measuring) == (QuietMode.PINNED_CORES, (4, 5, 6, 7))
     assert converter.converting == (0, 1, 2, 3)
 
 
 def test_containers_that_share_the_cores_of_a_small_machine_take_turns(machine):
-    assert choose_cores("", "", **machine(2)).mode is QuietMode.TURNS
+    assert choose_cores("", "", **machine(2)).mode is QuietMode.TIME_SLICED
 
 
 @pytest.mark.parametrize(

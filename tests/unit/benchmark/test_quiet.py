@@ -11,20 +11,20 @@ import pytest
 
 from nnlite.errors import Stopped
 from nnlite.host.cores import Cores
-from nnlite.host.quiet import ConverterTurn, Lock, Measurer
+from nnlite.host.quiet import ConverterLock, Lock, MeasurementLock
 from nnlite.vocabulary import QuietMode
 
-TURNS = Cores(mode=QuietMode.TURNS, measuring=(0,), converting=(0,))
-APART = Cores(mode=QuietMode.CORES_APART, measuring=(1,), converting=(0,))
+TIME_SLICED = Cores(mode=QuietMode.TIME_SLICED, measuring=(0,), converting=(0,))
+APART = Cores(mode=QuietMode.PINNED_CORES, measuring=(1,), converting=(0,))
 NEVER = threading.Event()
 
 HOLDER = """
 import os, sys
 from pathlib import Path
 from nnlite.host.cores import Cores
-from nnlite.host.quiet import ConverterTurn
+from nnlite.host.quiet import ConverterLock
 from nnlite.reports.schema import QuietMode
-turn = ConverterTurn(Path(sys.argv[1]), Cores(mode=QuietMode.TURNS, measuring=(0,), converting=(0,)))
+turn = ConverterLock(Path(sys.argv[1]), Cores(mode=QuietMode.TIME_SLICED, measuring=(0,), converting=(0,)))
 assert turn.tick()
 if sys.argv[2] == "with child" and os.fork() == 0:
     for fd in turn.fds:
@@ -47,20 +47,20 @@ def locks(tmp_path):
 
 @pytest.fixture
 def turn(tmp_path):
-    with ConverterTurn(tmp_path, TURNS) as turn:
+    with ConverterLock(tmp_path, TIME_SLICED) as turn:
         yield turn
 
 
 @pytest.fixture
 def measurer(tmp_path):
-    measurer = Measurer(tmp_path, TURNS, timeout_s=20, batch_s=60)
+    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=20, batch_s=60)
     yield measurer
     measurer.close()
 
 
 @pytest.fixture
 def impatient(tmp_path):
-    measurer = Measurer(tmp_path, TURNS, timeout_s=0, batch_s=60)
+    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=0, batch_s=60)
     yield measurer
     measurer.close()
 
@@ -70,7 +70,7 @@ class Converter(threading.Thread):
 
     def __init__(self, home):
         super().__init__(daemon=True)
-        self.turn = ConverterTurn(home, TURNS)
+        self.turn = ConverterLock(home, TIME_SLICED)
         self.child_runs = threading.Event()
         self.ended = threading.Event()
         self.ran_s = 0.0
@@ -146,7 +146,7 @@ def test_a_converter_goes_on_when_want_and_busy_are_free_again(turn, locks):
 
 
 def test_converters_share_busy(turn, tmp_path):
-    with ConverterTurn(tmp_path, TURNS) as other:
+    with ConverterLock(tmp_path, TIME_SLICED) as other:
         assert turn.tick()
         assert other.tick()
 
@@ -217,7 +217,7 @@ def test_stop_ends_the_wait_for_a_lock(turn, measurer, locks):
 
 
 def test_after_a_batch_converters_run_as_long_as_was_measured(tmp_path, converter):
-    measurer = Measurer(tmp_path, TURNS, timeout_s=20, batch_s=0.2)
+    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=20, batch_s=0.2)
     with measurer.measuring(NEVER):
         stood_still = converter.ran_s
         threading.Event().wait(0.3)  # the measuring itself
@@ -241,7 +241,7 @@ def test_a_batch_goes_on_without_a_turn_until_it_is_over(tmp_path, converter, me
 
 def test_no_turn_is_kept_when_no_converter_runs(tmp_path):
     owed_s = 3600
-    measurer = Measurer(tmp_path, TURNS, timeout_s=20, batch_s=owed_s / 2)
+    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=20, batch_s=owed_s / 2)
     measurer._note_turn(time.monotonic() - owed_s)
     assert measurer._owed_s() > owed_s / 2
 
@@ -259,9 +259,9 @@ def test_a_half_written_ledger_is_as_good_as_none(tmp_path, measurer):
 
 
 def test_with_cores_apart_converters_never_stand_still(tmp_path, locks):
-    measurer = Measurer(tmp_path, APART, timeout_s=0, batch_s=0)
-    with ConverterTurn(tmp_path, APART) as turn, measurer.measuring(NEVER) as quietness:
-        assert (quietness.quiet, quietness.mode) == (True, QuietMode.CORES_APART)
+    measurer = MeasurementLock(tmp_path, APART, timeout_s=0, batch_s=0)
+    with ConverterLock(tmp_path, APART) as turn, measurer.measuring(NEVER) as quietness:
+        assert (quietness.quiet, quietness.mode) == (True, QuietMode.PINNED_CORES)
         assert turn.tick()
         assert turn.fds == ()
         assert not locks[0].is_free(), "want still keeps two measurers apart"

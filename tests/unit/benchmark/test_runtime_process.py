@@ -13,7 +13,7 @@ from nnlite.settings import Settings, SettingsError
 from nnlite.settings.groups import RuntimeCheckSettings
 from nnlite_benchmark.runtime_check import process
 from nnlite_benchmark.runtime_check.process import (
-    Answer,
+    CommandResult,
     RuntimeDiedError,
     RuntimeProcess,
     RuntimeUnusableError,
@@ -51,7 +51,7 @@ def run(environment, tmp_path):
     bounds = RuntimeCheckSettings(timeout_s=20, memory_limit_mb=64)
     with RuntimeProcess(environment, tmp_path / "log", bounds) as runtime:
 
-        def one(code: str, bounds: RuntimeCheckSettings = bounds, tick=lambda: True) -> Answer:
+        def one(code: str, bounds: RuntimeCheckSettings = bounds, tick=lambda: True) -> CommandResult:
             runtime._bounds = bounds
             artifact = tmp_path / "artifact"
             artifact.write_text(code)

@@ -46,7 +46,7 @@ def test_json_has_every_field_of_every_model(models):
     assert [row["name"] for row in rows] == ["ResNet", "Talker", "ga-1", "ga-2"]
     assert rows[0]["input_shape"] == [1, 3, 64, 64]
     assert len(rows[0]["identity"]) == 64
-    assert rows[1]["left_out"].startswith("task txt-generation")
+    assert rows[1]["skipped"].startswith("task txt-generation")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_json_has_every_field_of_every_model(models):
         (["--match", "*-2"], ["ga-2"]),
         (["--task", "txt-generation"], ["Talker"]),
         (["--usable"], ["ResNet", "ga-1", "ga-2"]),
-        (["--left-out"], ["Talker"]),
+        (["--skipped"], ["Talker"]),
         (["--limit", "2"], ["ResNet", "Talker"]),
         (["--limit", "0"], ["ResNet", "Talker", "ga-1", "ga-2"]),
         (["--dataset", "mnist", "--usable"], ["ga-1", "ga-2"]),

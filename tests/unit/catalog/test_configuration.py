@@ -4,7 +4,7 @@ import pytest
 
 from nnlite.catalog.lemur.configuration import (
     OTHER_DEFAULT,
-    Setting,
+    TrainingConfig,
     Trial,
     TrialFilter,
     choose,
@@ -77,7 +77,7 @@ def test_a_model_without_trials_takes_what_most_siblings_have():
         *(a_trial(f"alt-{n}", transform="norm_256") for n in range(5)),
     ]
     setting = choose(trials, EVERY).default_setting("ga-untrained")
-    assert setting == Setting("img-classification", "cifar-10", "acc", "echo")
+    assert setting == TrainingConfig("img-classification", "cifar-10", "acc", "echo")
 
 
 def test_each_sibling_has_one_vote_however_often_it_was_trained():

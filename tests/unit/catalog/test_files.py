@@ -15,7 +15,7 @@ from nnlite.catalog.files.source import FilesSource, is_module
 from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel, ModelInput
 from nnlite.cli.selection import absolute
 from nnlite.diagnostics.preflight import judging_for
-from nnlite.vocabulary import Layout, ModelForm
+from nnlite.vocabulary import Layout, ModelFormat
 
 NET = """
 import torch
@@ -72,17 +72,17 @@ def test_a_folder_is_searched_and_what_is_no_model_is_left_out_with_its_reason(t
     found = {model.name: model for model in models(".", input=(SHAPE,))}
 
     assert list(found) == ["lost.pt", "net.pt2", "nets/small.py", "ready.tflite", "tools.py"]
-    assert found["nets/small.py"].entry == "Small"
-    assert [found[name].form for name in ("nets/small.py", "net.pt2", "ready.tflite")] == [
-        ModelForm.PYTHON,
-        ModelForm.EXPORTED,
-        ModelForm.ARTIFACT,
+    assert found["nets/small.py"].entry_point == "Small"
+    assert [found[name].model_format for name in ("nets/small.py", "net.pt2", "ready.tflite")] == [
+        ModelFormat.PYTHON,
+        ModelFormat.EXPORTED,
+        ModelFormat.PREBUILT,
     ]
     assert found["net.pt2"].weights == file_sha256(tmp_path / "net.pt2")
     assert found["net.pt2"].weights_suffix == ".pt2"
-    assert found["lost.pt"].left_out == "weights without code: no lost.py lies beside lost.pt"
-    assert found["tools.py"].left_out.startswith("no network: no class of tools.py derives")
-    assert [name for name, model in found.items() if model.left_out is None] == [
+    assert found["lost.pt"].skipped == "weights without code: no lost.py lies beside lost.pt"
+    assert found["tools.py"].skipped.startswith("no network: no class of tools.py derives")
+    assert [name for name, model in found.items() if model.skipped is None] == [
         "net.pt2",
         "nets/small.py",
         "ready.tflite",
@@ -115,17 +115,17 @@ def test_a_toml_beside_a_file_describes_it_and_the_command_line_says_it_over(tmp
     (model,) = models("net.py")
 
     assert model.inputs == (ModelInput(shape=(1, 3, 8, 8)), ModelInput(shape=(1, 5), dtype="int64"))
-    assert (model.entry, model.hyperparameters, model.layout) == ("make", {"width": 16}, Layout.AS_IS)
+    assert (model.entry_point, model.hyperparameters, model.layout) == ("make", {"width": 16}, Layout.AS_IS)
     assert (model.task, model.dataset, model.accuracy) == ("img-classification", "mine", 0.9)
     assert (model.weights_suffix, model.configuration_source) == (".safetensors", "net.toml")
     (said,) = models("net.py:Small", input=("1x7",), layout="nhwc")
-    assert (said.inputs, said.entry, said.layout) == ((ModelInput(shape=(1, 7)),), "Small", Layout.NHWC)
+    assert (said.inputs, said.entry_point, said.layout) == ((ModelInput(shape=(1, 7)),), "Small", Layout.NHWC)
     assert said.name == "net.py:Small"
 
 
 def test_parts_that_a_class_makes_by_a_function_are_no_networks_of_their_own(tmp_path, models):
     (tmp_path / "net.py").write_text(NET.replace("= Block()", "= part()") + "def part(): return Block()")
-    assert models("net.py", input=(SHAPE,))[0].entry == "Small"
+    assert models("net.py", input=(SHAPE,))[0].entry_point == "Small"
 
 
 def test_everything_that_makes_another_network_makes_another_identity(tmp_path, models):
@@ -164,7 +164,7 @@ def test_an_installed_module_is_named_with_its_version_and_not_imported(make_set
     before = set(sys.modules)
     source = FilesSource(make_settings(None), path=(path,), input=("1x3x32x32",))
     (model,) = source.models()
-    assert (model.name, model.entry) == (str(path), "mobilenet_v3_small")
+    assert (model.name, model.entry_point) == (str(path), "mobilenet_v3_small")
     assert source.code(model).startswith(
         "from torchvision.models import mobilenet_v3_small  # torchvision 0."
     )

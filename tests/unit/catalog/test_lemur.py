@@ -35,7 +35,7 @@ def test_a_trained_model_is_listed_with_its_fastest_trial(kind, lemur, make_sett
     assert (model.task, model.dataset, model.metric) == ("img-classification", "cifar-10", "acc")
     assert (model.input_shape, model.input_dtype, model.classes) == ((1, 3, 64, 64), "float32", 10)
     assert model.accuracy == 0.5
-    assert model.left_out is None
+    assert model.skipped is None
     assert text_sha256(source.code(model)) == model.code_sha256
     assert source.transform_code(model) == NORM_64
 
@@ -84,10 +84,10 @@ def test_a_tree_of_mobile_results_alone_is_enough(lemur, make_settings, tmp_path
     lemur.untrained("unq-1").untrained("unq-2")
     lemur.runs["fp32", "img-classification_cifar-10_acc_unq-1"] = "norm_64"
     source = LemurSource(make_settings(lemur.folder(tmp_path / "tree")))
-    assert only(source, "unq-1").left_out is None
-    assert only(source, "unq-2").left_out.startswith("no statistics")
+    assert only(source, "unq-1").skipped is None
+    assert only(source, "unq-2").skipped.startswith("no statistics")
     (tmp_path / "tree/ab/nn/stat/run/tflite/fp32/all_models.json").write_text("[]")
-    assert only(LemurSource(source._settings), "unq-1").left_out.startswith("no statistics")
+    assert only(LemurSource(source._settings), "unq-1").skipped.startswith("no statistics")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_cannot_be_converted_is_a_row_with_its_reason(name, reason, lemur, 
     lemur.models["talker"] = MODEL
     lemur.trials["txt-generation_wikitext_ppl_talker", 1] = [trial("e")]
     model = only(LemurSource(make_settings(lemur.folder(tmp_path / "tree"))), name)
-    assert model.left_out.startswith(reason)
+    assert model.skipped.startswith(reason)
 
 
 def test_an_unknown_transform_leaves_the_shape_to_the_conversion(lemur, make_settings, tmp_path):
@@ -114,7 +114,7 @@ def test_an_unknown_transform_leaves_the_shape_to_the_conversion(lemur, make_set
     model = only(
         LemurSource(make_settings(lemur.trained("net", trial("a")).folder(tmp_path / "tree"))), "net"
     )
-    assert (model.input_shape, model.left_out) == (None, None)
+    assert (model.input_shape, model.skipped) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_an_unknown_transform_leaves_the_shape_to_the_conversion(lemur, make_set
 )
 def test_limits_come_from_the_settings(limits, reason, lemur, make_settings, tmp_path):
     path = lemur.trained("net", trial("a")).folder(tmp_path / "tree")
-    assert only(LemurSource(make_settings(path)), "net").left_out is None
-    assert only(LemurSource(make_settings(path, **limits)), "net").left_out.startswith(reason)
+    assert only(LemurSource(make_settings(path)), "net").skipped is None
+    assert only(LemurSource(make_settings(path, **limits)), "net").skipped.startswith(reason)
 
 
 def test_a_dataset_can_be_asked_for(lemur, make_settings, tmp_path):
@@ -133,8 +133,8 @@ def test_a_dataset_can_be_asked_for(lemur, make_settings, tmp_path):
     settings = make_settings(lemur.folder(tmp_path / "tree"))
     rows = {model.name: model for model in LemurSource(settings, dataset="mnist").models()}
     assert rows["both"].configuration_source == "trial:b"
-    assert rows["one"].left_out == "no such trial: it was never trained with dataset mnist"
-    assert (rows["none"].dataset, rows["none"].left_out) == ("mnist", None)
+    assert rows["one"].skipped == "no such trial: it was never trained with dataset mnist"
+    assert (rows["none"].dataset, rows["none"].skipped) == ("mnist", None)
     assert only(LemurSource(settings), "both").configuration_source == "trial:a"
 
 
@@ -257,8 +257,8 @@ def test_a_damaged_cache_is_made_again(damage, lemur, make_settings, tmp_path):
 
 def test_limits_do_not_outlive_their_settings_in_the_cache(lemur, make_settings, tmp_path):
     path = lemur.trained("net", trial("a")).folder(tmp_path / "tree")
-    assert only(LemurSource(make_settings(path, exclude=("net",))), "net").left_out
-    assert only(LemurSource(make_settings(path)), "net").left_out is None
+    assert only(LemurSource(make_settings(path, exclude=("net",))), "net").skipped
+    assert only(LemurSource(make_settings(path)), "net").skipped is None
 
 
 def test_a_cache_that_cannot_be_written_costs_no_listing(lemur, make_settings, tmp_path, caplog):

@@ -45,7 +45,7 @@ def test_an_evaluated_model_has_its_code_its_hyperparameters_and_its_accuracy(tr
     assert (model.task, model.dataset, model.metric) == ("img-classification", "cifar-10", "acc")
     assert (model.transform, model.input_shape, model.classes) == ("norm_256_flip", (1, 3, 256, 256), 10)
     assert model.hyperparameters["batch"] == 16
-    assert (model.accuracy, model.configuration_source, model.left_out) == (0.8125, "hp.txt", None)
+    assert (model.accuracy, model.configuration_source, model.skipped) == (0.8125, "hp.txt", None)
 
 
 @pytest.mark.parametrize("part", ["", "out", "out/nngpt", "out/nngpt/llm/epoch"])
@@ -149,15 +149,15 @@ def test_what_cannot_be_used_is_a_row_with_its_reason_and_costs_no_other(write, 
     tree.model("A0_B0")
     write(tree)
     models = listed()
-    assert models["A0_B0"].left_out is None
-    left_out = models["A0_B1"].left_out
-    assert left_out is None if reason is None else left_out.startswith(reason)
+    assert models["A0_B0"].skipped is None
+    skipped = models["A0_B1"].skipped
+    assert skipped is None if reason is None else skipped.startswith(reason)
 
 
 @pytest.mark.parametrize("accuracy", ["NaN", "-0.1", "87.5", '"much"', "true"])
 def test_an_accuracy_that_is_none_is_named(accuracy, tree, listed):
     (tree.generate("A0_B0") / "1.json").write_text(f'[{{"accuracy": {accuracy}}}]')
-    assert listed()["A0_B0"].left_out.startswith("broken: ")
+    assert listed()["A0_B0"].skipped.startswith("broken: ")
 
 
 def test_a_tree_without_models_says_where_it_looked(tree, make_settings):
@@ -215,10 +215,15 @@ def test_ready_files_are_measured_as_they_are_with_the_accuracy_of_their_model(t
     source = NnGptSource(make_settings(None), path=[tree.root / "out" / "edge" / "tflite"])
     unknown, known, broken = source.models()
     assert [tag_of(model.name) for model in (unknown, known, broken)] == ["A0_B9", "A0_B10", "A0_B11"]
-    assert (known.form, known.accuracy, known.code_sha256, known.left_out) == ("artifact", 0.75, None, None)
+    assert (known.model_format, known.accuracy, known.code_sha256, known.skipped) == (
+        "prebuilt",
+        0.75,
+        None,
+        None,
+    )
     assert file_sha256(source.weights_file(known)) == known.weights
     assert unknown.accuracy is None
-    assert broken.left_out.startswith("broken: ")
+    assert broken.skipped.startswith("broken: ")
 
 
 def test_a_ready_file_is_the_same_model_whoever_brings_it(tree, make_settings):

@@ -6,7 +6,7 @@ from nnlite.catalog.model import CatalogError, CatalogModel
 from nnlite.catalog.selection import select
 
 
-def a_model(name: str, left_out: str | None = None) -> CatalogModel:
+def a_model(name: str, skipped: str | None = None) -> CatalogModel:
     return CatalogModel(
         source="toy",
         name=name,
@@ -20,14 +20,14 @@ def a_model(name: str, left_out: str | None = None) -> CatalogModel:
         configuration_source="default",
         input_shape=None,
         classes=10,
-        left_out=left_out,
+        skipped=skipped,
     )
 
 
 MODELS = [
     *(a_model(f"ga-{n:03}") for n in range(100)),
     a_model("ResNet"),
-    a_model("Talker", left_out="task txt-generation"),
+    a_model("Talker", skipped="task txt-generation"),
 ]
 
 
@@ -45,7 +45,7 @@ def test_named_models_come_in_the_order_of_their_naming_and_once():
 
 def test_a_left_out_model_that_is_named_is_kept():
     (talker,) = select(MODELS, names=["Talker"])
-    assert talker.left_out == "task txt-generation"
+    assert talker.skipped == "task txt-generation"
     assert names(names=["Talker"], match="*", limit=2) == ["Talker", "ResNet"]
 
 

@@ -34,7 +34,7 @@ def test_a_large_machine_gets_cores_apart_that_both_sides_can_be_told(tmp_path):
     told = choose_cores(
         values["LAB_BENCHMARK_CPUSET"], values["LAB_CONVERT_CPUSET"], available=range(8), topology=tmp_path
     )
-    assert (told.mode, told.converting) == (QuietMode.CORES_APART, tuple(range(8)))
+    assert (told.mode, told.converting) == (QuietMode.PINNED_CORES, tuple(range(8)))
 
 
 def test_a_small_machine_takes_turns_and_says_so(tmp_path):

@@ -185,7 +185,7 @@ def test_a_campaigns_counts_add_up():
     shown = presentation.campaign_row(
         progress(
             models=10, converted=6, measured=4, models_measuring=2, conversions_queued=1, converting=1,
-            conversions_failed=1, conversions_quarantined=1, benchmarks_failed=1, left_out=0,
+            conversions_failed=1, conversions_quarantined=1, benchmarks_failed=1, skipped=0,
         )
     )  # fmt: skip
     assert (shown["models"], shown["waiting"], shown["failed"]) == (10, 4, 3)

@@ -28,7 +28,7 @@ def received(read) -> Inbox:
 
 def test_messages_arrive_as_they_were_sent(pipe):
     read, write = pipe
-    report = Report(left_out="too large", parameters=3, input_shape=(1, 3, 2, 2))
+    report = Report(skipped="too large", parameters=3, input_shape=(1, 3, 2, 2))
     send(write, StageStarted(stage=Stage.EXPORT))
     send(write, report)
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from nnlite.catalog.model import SEEDED_WEIGHTS, ModelInput, ModelSpec
 from nnlite.errors import Failure, FailureClass
-from nnlite.vocabulary import Layout, ModelForm, Precision
+from nnlite.vocabulary import Layout, ModelFormat, Precision
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline.loading import load as loading
 from unit.conversion.networks import IMAGE, NAMES, TWO, exported, two
@@ -40,17 +40,17 @@ def job(file: Path | None, **fields) -> ConversionJob:
     known = {name: None for name in ("code", "transform_code", "transform", "input_shape")}
     weights = {} if file is None else {"weights": "of the file", "weights_suffix": file.suffix}
     empty = {"name": "mine", "task": "", "dataset": "", "hyperparameters": {}, "input_dtype": "float32"}
-    rest = {"classes": 0, "weights": SEEDED_WEIGHTS, "form": ModelForm.PYTHON}
+    rest = {"classes": 0, "weights": SEEDED_WEIGHTS, "model_format": ModelFormat.PYTHON}
     spec = ModelSpec(**known | empty | rest | weights | fields)
     return ConversionJob(model=spec, model_file=file, precisions=(Precision.FP32,), max_parameters=10_000)
 
 
 def program(file: Path) -> dict:
-    return {"file": file, "form": ModelForm.EXPORTED}
+    return {"file": file, "model_format": ModelFormat.EXPORTED}
 
 
 def from_code(**fields) -> dict:
-    return {"code": TWO, "entry": "Two", "inputs": (IMAGE, NAMES), **fields}
+    return {"code": TWO, "entry_point": "Two", "inputs": (IMAGE, NAMES), **fields}
 
 
 def refused(load, **fields) -> str:
@@ -72,13 +72,13 @@ def test_a_class_takes_its_arguments_and_several_inputs(load):
     assert load(**from_code(layout=Layout.AS_IS)).samples[0].shape == (1, 3, 8, 8)
     reason = refused(load, **from_code(hyperparameters={"depth": 4}))
     assert reason.startswith("Two cannot be called with the arguments {'depth': 4}: TypeError")
-    assert "defines no class and no factory Three" in refused(load, **from_code(entry="Three"))
+    assert "defines no class and no factory Three" in refused(load, **from_code(entry_point="Three"))
 
 
 def test_inputs_of_one_shape_get_values_of_their_own(load):
     code = "import torch\nclass Less(torch.nn.Module):\n    def forward(self, x, y):\n        return x - y\n"
     same = (ModelInput(shape=(1, 4)), ModelInput(shape=(1, 4)))
-    assert load(code=code, entry="Less", inputs=same).expected[0].any()
+    assert load(code=code, entry_point="Less", inputs=same).expected[0].any()
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

@@ -73,11 +73,11 @@ def test_a_lazy_model_is_counted_after_its_first_forward(tmp_path):
 
 
 def test_a_model_above_the_parameter_limit_is_left_out_and_not_failed(tmp_path):
-    with pytest.raises(loading.LeftOut) as left_out:
+    with pytest.raises(loading.ModelSkipped) as skipped:
         loading.load(job(max_parameters=15), tmp_path)
 
-    assert left_out.value.parameters == 16
-    assert "16 parameters, above the limit of 15 (NNLITE_CATALOG__MAX_PARAMETERS)" in left_out.value.reason
+    assert skipped.value.parameters == 16
+    assert "16 parameters, above the limit of 15 (NNLITE_CATALOG__MAX_PARAMETERS)" in skipped.value.reason
 
 
 @pytest.mark.parametrize(

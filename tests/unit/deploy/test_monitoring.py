@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from nnlite.db.engine import engine_for
 from nnlite.metrics.collectors import DiskCollector
 from nnlite.metrics.prometheus_meter import PrometheusMeter
-from nnlite.queue.messages import Messenger
+from nnlite.queue.messages import BrokerClient
 from nnlite.reaper.cluster_metrics import ClusterCollector, ReaperCollector
 from nnlite.reaper.reaper import Reaper
 from nnlite.settings import Settings
@@ -36,8 +36,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     meter.ready(WorkKind.CONVERSION, "convert")
     meter.ended(WorkKind.CONVERSION, "done", details={"timings_ns": {"load": 1}, "peak_rss_kb": 1})
     home = tmp_path_factory.mktemp("home")
-    engine, messenger = engine_for("postgresql://nobody@127.0.0.1:1/none"), create_autospec(Messenger)
-    registry.register(ReaperCollector(Reaper(engine, messenger, Settings(home=home, _env_file=None))))
+    engine, broker = engine_for("postgresql://nobody@127.0.0.1:1/none"), create_autospec(BrokerClient)
+    registry.register(ReaperCollector(Reaper(engine, broker, Settings(home=home, _env_file=None))))
     registry.register(DiskCollector({"home": home}))
     names = {
         sample.name: set(sample.labels)
@@ -45,7 +45,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         for sample in family.samples
         if not sample.name.endswith("_created")  # what several processes count has no such
     }
-    for family in ClusterCollector(engine, messenger, 1).describe():
+    for family in ClusterCollector(engine, broker, 1).describe():
         names[family.name + ("_total" if family.type == "counter" else "")] = set(family._labelnames)
     return names | {"up": set()}
 

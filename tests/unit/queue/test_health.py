@@ -9,7 +9,7 @@ import pytest
 
 from nnlite.errors import NnliteError
 from nnlite.host import health_file as health
-from nnlite.host.health_file import Pulse, beat, sign_of_life
+from nnlite.host.health_file import HealthFileThread, sign_of_life, touch_health_file
 
 #: As `deploy/` has it.
 CHECK = 'test $(($(date +%s) - $(stat -c %Y "$NNLITE_HEALTH_FILE"))) -lt 30'
@@ -37,7 +37,7 @@ def test_a_process_is_healthy_from_its_start_to_its_end(file):
         assert healthy(file)
         make_old(file)
         assert not healthy(file)
-        beat(file)
+        touch_health_file(file)
         assert healthy(file)
     assert not file.exists()
 
@@ -57,16 +57,16 @@ def test_a_file_that_cannot_be_written_is_said_at_the_start():
 def test_a_pulse_beats_by_itself_and_not_while_that_is_left_to_others(file, monkeypatch):
     beats = threading.Semaphore(0)
     monkeypatch.setattr(health, "BEAT_S", 0.01)
-    monkeypatch.setattr(health, "beat", lambda _: beats.release())
-    with Pulse(file) as pulse:
+    monkeypatch.setattr(health, "touch_health_file", lambda _: beats.release())
+    with HealthFileThread(file) as pulse:
         assert all(beats.acquire(timeout=10) for _ in range(5))
-        with pulse.left_to_others():
+        with pulse.paused():
             assert "sign of life" not in {thread.name for thread in threading.enumerate()}
         assert all(beats.acquire(timeout=10) for _ in range(5))
 
 
 def test_without_a_file_nothing_is_done():
     before = threading.active_count()
-    with sign_of_life(None), Pulse(None) as pulse, pulse.left_to_others():
-        beat(None)
+    with sign_of_life(None), HealthFileThread(None) as pulse, pulse.paused():
+        touch_health_file(None)
         assert threading.active_count() == before

@@ -2,15 +2,15 @@
 
 import pytest
 
-from nnlite.reaper.reaper import Patience
+from nnlite.reaper.reaper import GracePeriod
 
 
 @pytest.fixture
-def patience() -> Patience:
-    return Patience(lease_s=30)
+def patience() -> GracePeriod:
+    return GracePeriod(lease_s=30)
 
 
-def rounds(patience: Patience, *times_s: float) -> list[bool]:
+def rounds(patience: GracePeriod, *times_s: float) -> list[bool]:
     return [patience.round(now_s) for now_s in times_s]
 
 

@@ -9,45 +9,45 @@ import textwrap
 
 import pytest
 
-from nnlite.worker.watchdog import Vitals, Watchdog
+from nnlite.worker.watchdog import Watchdog, WorkerLiveness
 
 
 @pytest.fixture
-def vitals() -> Vitals:
-    return Vitals()
+def liveness() -> WorkerLiveness:
+    return WorkerLiveness()
 
 
 @pytest.fixture
-def watchdog(vitals) -> Watchdog:
-    return Watchdog(vitals=vitals, queue_has_work=lambda: True, idle_limit_s=0, stop_timeout_s=1)
+def watchdog(liveness) -> Watchdog:
+    return Watchdog(liveness=liveness, queue_has_work=lambda: True, idle_limit_s=0, stop_timeout_s=1)
 
 
-def test_a_worker_is_not_idle_before_it_consumes(vitals, watchdog):
-    assert vitals.idle_s() == 0
+def test_a_worker_is_not_idle_before_it_consumes(liveness, watchdog):
+    assert liveness.idle_s() == 0
     assert not watchdog.stalled(waiting_since_s=0, now_s=1000)
 
 
-def test_a_ready_worker_without_a_sign_of_work_is_stalled(vitals, watchdog):
-    vitals.ready()
+def test_a_ready_worker_without_a_sign_of_work_is_stalled(liveness, watchdog):
+    liveness.ready()
     assert watchdog.stalled(waiting_since_s=0, now_s=1000)
 
 
-def test_a_worker_whose_queue_is_empty_is_not_stalled(vitals, watchdog):
-    vitals.ready()
+def test_a_worker_whose_queue_is_empty_is_not_stalled(liveness, watchdog):
+    liveness.ready()
     assert not watchdog.stalled(waiting_since_s=None, now_s=1000)
 
 
-def test_work_must_have_waited_as_long_as_the_limit(vitals):
-    patient = Watchdog(vitals=vitals, queue_has_work=lambda: True, idle_limit_s=300, stop_timeout_s=1)
-    vitals.ready()
+def test_work_must_have_waited_as_long_as_the_limit(liveness):
+    patient = Watchdog(liveness=liveness, queue_has_work=lambda: True, idle_limit_s=300, stop_timeout_s=1)
+    liveness.ready()
     assert not patient.stalled(waiting_since_s=800, now_s=1000)
     assert not patient.stalled(waiting_since_s=0, now_s=1000), "it took up work a moment ago"
 
 
-def test_a_worker_that_stops_is_left_to_its_own_deadline(vitals, watchdog):
-    vitals.ready()
-    vitals.stop()
-    assert vitals.stopping
+def test_a_worker_that_stops_is_left_to_its_own_deadline(liveness, watchdog):
+    liveness.ready()
+    liveness.stop()
+    assert liveness.stopping
     assert not watchdog.stalled(waiting_since_s=0, now_s=1000)
 
 
@@ -55,10 +55,10 @@ WORKER = """
 import os, signal, sys, time
 from nnlite.worker import watchdog
 from nnlite.queue.messages import BrokerUnreachableError
-from nnlite.worker.watchdog import Vitals, Watchdog
+from nnlite.worker.watchdog import WorkerLiveness, Watchdog
 
 watchdog._CHECK_S = 0.05
-vitals = Vitals()
+liveness = WorkerLiveness()
 answers = iter({answers})
 
 def queue_has_work():
@@ -70,7 +70,7 @@ def queue_has_work():
 
 signal.signal(signal.SIGTERM, {on_sigterm})
 pid = Watchdog(
-    vitals=vitals, queue_has_work=queue_has_work, idle_limit_s=0.2, stop_timeout_s=0.2
+    liveness=liveness, queue_has_work=queue_has_work, idle_limit_s=0.2, stop_timeout_s=0.2
 ).start()
 {then}
 print(pid, flush=True)
@@ -85,19 +85,19 @@ def worker(then: str, on_sigterm: str = "signal.SIG_DFL", answers: str = "[]") -
 
 
 def test_a_stalled_worker_is_told_to_end():
-    with worker("vitals.ready()", on_sigterm="lambda *_: os._exit(42)") as process:
+    with worker("liveness.ready()", on_sigterm="lambda *_: os._exit(42)") as process:
         assert process.wait(20) == 42
 
 
 def test_a_stalled_worker_that_does_not_listen_is_killed():
-    with worker("vitals.ready()", on_sigterm="signal.SIG_IGN") as process:
+    with worker("liveness.ready()", on_sigterm="signal.SIG_IGN") as process:
         assert process.wait(20) == -signal.SIGKILL
 
 
 def test_a_broker_that_is_away_is_no_reason_to_end_a_worker():
     # Work was seen once; then come more looks than fit into the limit.
     answers = "[True] + [BrokerUnreachableError('away')] * 100"
-    with worker("vitals.ready()", answers=answers) as process:
+    with worker("liveness.ready()", answers=answers) as process:
         looks = [line for line in (process.stdout.readline() for _ in range(13)) if line == "look\n"]
         process.kill()
     assert len(looks) == 12

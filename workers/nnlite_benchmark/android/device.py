@@ -1,6 +1,6 @@
 """An emulator or a phone as a device: attached, made ready, measured on, healed.
 
-Holds the parts together: the attachment, the worker's own adb server, the
+Holds the parts together: the transport, the worker's own adb server, the
 shell, the app. One process, one device; a lock keeps a second worker off.
 """
 
@@ -14,21 +14,21 @@ import structlog
 
 from nnlite.errors import Stopped
 from nnlite.host.cores import Cores, cores_of
-from nnlite.host.quiet import Measurer, Quietness
+from nnlite.host.quiet import MeasurementLock, QuietResult
 from nnlite.reports.schema import DeviceContext, MeasurementReport
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, QuietMode, Stage
-from nnlite_benchmark.android.adb.client import WIRE_ERRORS, Wire
+from nnlite_benchmark.android.adb.client import ADB_ERRORS, Wire
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.server import AdbServer
 from nnlite_benchmark.android.adb.shell import Shell
-from nnlite_benchmark.android.adb.transport import Attachment
+from nnlite_benchmark.android.adb.transport import DeviceTransport
 from nnlite_benchmark.android.app.app import App, find_apk
 from nnlite_benchmark.android.app.run import AppRuns
 from nnlite_benchmark.android.app.run_monitor import OnStage
 from nnlite_benchmark.android.properties.analytics import android_context, android_state
 from nnlite_benchmark.android.readiness import Readiness
-from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, Rung
+from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.protocol.measuring import canary_ns, measure, nothing_to_quiet
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ class AndroidDevice:
         *,
         name: str,
         pool: str,
-        attachment: Attachment,
+        transport: DeviceTransport,
         folder: Path,
         stop: threading.Event,
         on_stage: OnStage,
@@ -57,7 +57,7 @@ class AndroidDevice:
             settings: everything.
             name: unique among all devices of an installation.
             pool: the set of interchangeable devices that it belongs to.
-            attachment: how it hangs on this host.
+            transport: how it hangs on this host.
             folder: of this device below the home, for logs, notes and its adb server.
             stop: set when the worker is told to stop.
             on_stage: hears where a run is.
@@ -68,17 +68,17 @@ class AndroidDevice:
         self.name: Final = name
         self.pool: Final = pool
         self._settings = settings
-        self._attachment = attachment
+        self._attachment = transport
         self._stop = stop
         self._on_stage = on_stage
-        self._server = AdbServer(settings.android, settings.home, folder, usb_serial=attachment.usb_serial)
+        self._server = AdbServer(settings.android, settings.home, folder, usb_serial=transport.usb_serial)
         self._server.end_leftover()
-        self._shell = Shell(self._server.wire, attachment.serial, settings.android, stop)
+        self._shell = Shell(self._server.wire, transport.serial, settings.android, stop)
         self._app = App(self._shell, find_apk(settings.android, settings.home), settings.android)
         self._files = DeviceFiles(self._shell)
         self._runs = AppRuns(self._shell, self._app, settings, on_stage)
         self._cores = cores_of(settings)
-        self._measurer = _measurer(settings, self._cores) if attachment.cores_matter else None
+        self._measurer = _measurer(settings, self._cores) if transport.cores_matter else None
         self._canary_ns: int | None = None
         self._context: DeviceContext | None = None
 
@@ -117,12 +117,12 @@ class AndroidDevice:
         self._shell.stage = Stage.PREPARE
         self._context = self._asked_context()
 
-    def rungs(self) -> Sequence[Rung]:
-        """Reconnect; restart the adb server; what the attachment brings; for a phone, reinstall."""
-        reinstall = Rung(name="reinstall the app", climb=self._app.uninstall)
+    def recovery_steps(self) -> Sequence[RecoveryStep]:
+        """Reconnect; restart the adb server; what the transport brings; for a phone, reinstall."""
+        reinstall = RecoveryStep(name="reinstall the app", climb=self._app.uninstall)
         return (
-            Rung(name="reconnect", climb=self._reconnect),
-            Rung(name="restart the adb server", climb=lambda: self._server.start(self._stop)),
+            RecoveryStep(name="reconnect", climb=self._reconnect),
+            RecoveryStep(name="restart the adb server", climb=lambda: self._server.start(self._stop)),
             *self._attachment.restarts(self._shell, lambda: self._server.port, self._stop),
             *((reinstall,) if self._attachment.kind is DeviceKind.PHONE else ()),
         )
@@ -159,16 +159,16 @@ class AndroidDevice:
         self._shell.stage = Stage.PUSH
         self._on_stage(Stage.PUSH)
         try:
-            with self._shell.heeding(stop), self._blaming_what_ended():
+            with self._shell.cancelled_by(stop), self._blaming_what_ended():
                 self._files.put(job.artifact, name, job.artifact_sha256)
             yield
         finally:
-            with self._shell.heeding(stop):
+            with self._shell.cancelled_by(stop):
                 self._files.try_removing([self._files.path(name)])
 
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
         """Measure `job` between two canaries; raises as `Device.run` says."""
-        with self._shell.heeding(stop), self._blaming_what_ended():
+        with self._shell.cancelled_by(stop), self._blaming_what_ended():
             self._on_stage(Stage.QUIET)
             report = measure(
                 job,
@@ -223,7 +223,7 @@ class AndroidDevice:
             if ":" in self._shell.serial:
                 wire.disconnect(self._shell.serial)
             self._attachment.announce(wire)
-        except WIRE_ERRORS as error:
+        except ADB_ERRORS as error:
             log.info("reconnecting failed", device=self.name, error=str(error))
 
     def _wire(self) -> Wire:
@@ -246,10 +246,12 @@ class AndroidDevice:
             measuring_cores=cores.measuring if self._measurer else (),
         )
 
-    def _quiet(self, stop: threading.Event) -> AbstractContextManager[Quietness]:
+    def _quiet(self, stop: threading.Event) -> AbstractContextManager[QuietResult]:
         return self._measurer.measuring(stop) if self._measurer else nothing_to_quiet()
 
 
-def _measurer(settings: Settings, cores: Cores) -> Measurer:
+def _measurer(settings: Settings, cores: Cores) -> MeasurementLock:
     bounds = settings.measurement
-    return Measurer(settings.quiet, cores, timeout_s=bounds.quiet_timeout_s, batch_s=bounds.quiet_batch_s)
+    return MeasurementLock(
+        settings.quiet, cores, timeout_s=bounds.quiet_timeout_s, batch_s=bounds.quiet_batch_s
+    )

@@ -12,7 +12,7 @@ from typing import Final
 from nnlite.errors import Stopped
 from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.adb.client import WIRE_ERRORS, Look
+from nnlite_benchmark.android.adb.client import ADB_ERRORS, Look
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import Shell
 from nnlite_benchmark.android.adb.states import advice_on_state, fault_of_state
@@ -43,7 +43,7 @@ class Readiness:
         Args:
             shell: of the device.
             settings: every deadline.
-            announce: tells the adb server of the device; may raise `WIRE_ERRORS`.
+            announce: tells the adb server of the device; may raise `ADB_ERRORS`.
             absent: what people can do about a device that adb does not know.
             look: raises DeviceFailure when the emulator or the adb server has ended.
             stop: ends every wait with `Stopped`.
@@ -116,7 +116,7 @@ class Readiness:
         """Announce the device and return what adb says against it; it may not be there yet."""
         try:
             self._announce()
-        except WIRE_ERRORS as error:
+        except ADB_ERRORS as error:
             return f"adb says: {error}"
         return None
 

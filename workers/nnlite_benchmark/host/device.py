@@ -18,12 +18,12 @@ import numpy as np
 
 from nnlite.artifacts.inputs import artifact_inputs, raw_bytes
 from nnlite.host.cores import cores_of
-from nnlite.host.quiet import Measurer
+from nnlite.host.quiet import MeasurementLock
 from nnlite.reports.schema import DeviceContext, MeasurementReport, RunReport
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
-from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, Rung
+from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.host.context import host_context, host_state
 from nnlite_benchmark.host.process import OnStage, run_process
 from nnlite_benchmark.host.runner import RunRequest
@@ -62,7 +62,7 @@ class HostDevice:
         self._on_stage = on_stage
         self._canary_ns: int | None = None
         self._cores = cores_of(settings)
-        self._measurer = Measurer(
+        self._measurer = MeasurementLock(
             settings.quiet,
             self._cores,
             timeout_s=self._settings.quiet_timeout_s,
@@ -87,9 +87,9 @@ class HostDevice:
         """Run the canary once; raises `DeviceFailure` when its output is wrong."""
         self._canary_ns = canary_ns(self._runner(threading.Event()), self._settings, device=self.name)
 
-    def rungs(self) -> Sequence[Rung]:
+    def recovery_steps(self) -> Sequence[RecoveryStep]:
         """One: measuring processes end with their runs, so looking again is all there is."""
-        return (Rung(name="check again", climb=lambda: None),)
+        return (RecoveryStep(name="check again", climb=lambda: None),)
 
     def rest_reason(self) -> None:
         """A host never rests."""

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from nnlite.host.quiet import Quietness
+from nnlite.host.quiet import QuietResult
 from nnlite.reports.schema import Canary, MeasurementReport, Quiet
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Fault, Precision, QuietMode, Stage
@@ -52,9 +52,9 @@ class RunOnce(Protocol):
 
 
 @contextmanager
-def nothing_to_quiet() -> Iterator[Quietness]:
+def nothing_to_quiet() -> Iterator[QuietResult]:
     """The quiet of a phone: nothing of ours runs on it."""
-    yield Quietness(mode=QuietMode.OWN_MACHINE, quiet=True, waited_s=0.0)
+    yield QuietResult(mode=QuietMode.OWN_MACHINE, quiet=True, waited_s=0.0)
 
 
 def measure(
@@ -64,7 +64,7 @@ def measure(
     settings: MeasurementSettings,
     *,
     device: str,
-    quiet: AbstractContextManager[Quietness],
+    quiet: AbstractContextManager[QuietResult],
 ) -> MeasurementReport:
     """Measure between two canaries while the machine's other work stands still.
 
@@ -88,7 +88,7 @@ def _measure(
     settings: MeasurementSettings,
     *,
     device: str,
-    quiet: AbstractContextManager[Quietness],
+    quiet: AbstractContextManager[QuietResult],
 ) -> MeasurementReport:
     with quiet as quietness:
         guarded = between_canaries(

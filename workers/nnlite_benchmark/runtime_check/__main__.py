@@ -14,7 +14,7 @@ import structlog
 from nnlite.artifacts.store import open_store
 from nnlite.db.engine import check_schema, engine_for
 from nnlite.host.cores import cores_of, keep_to
-from nnlite.host.health_file import Pulse
+from nnlite.host.health_file import HealthFileThread
 from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import Endpoints
 from nnlite.results import runtime_checks
@@ -41,14 +41,14 @@ def _run(settings: Settings, endpoints: Endpoints, name: str, stop: threading.Ev
     node = default_node(name)
     engine = engine_for(endpoints.database_url, settings.database_timeout_s)
     check_schema(engine)
-    if given_back := runtime_checks.give_back_of_node(engine, node):
+    if given_back := runtime_checks.requeue_of_node(engine, node):
         log.warning("checks of an earlier instance are given back", rows=given_back)
     store = open_store(settings)
     store.check()
     cores = cores_of(settings)
     keep_to(cores.converting)
     with (
-        Pulse(settings.health_file),
+        HealthFileThread(settings.health_file),
         tempfile.TemporaryDirectory(prefix="nnlite-runtime-") as folder,
         RuntimeProcess(environment, Path(folder) / "log", settings.runtime_check) as runtime,
     ):

@@ -19,8 +19,8 @@ from nnlite.artifacts.inputs import artifact_inputs, from_raw_bytes, raw_bytes
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
 from nnlite.errors import Failure, FailureClass, Stopped, decide
 from nnlite.host.cores import Cores
-from nnlite.host.quiet import ConverterTurn
-from nnlite.queue.leases import RightLostError
+from nnlite.host.quiet import ConverterLock
+from nnlite.queue.leases import LeaseLostError
 from nnlite.results import runtime_checks
 from nnlite.results.runtime_checks import CheckClaim, Checked
 from nnlite.settings import Settings
@@ -30,7 +30,7 @@ from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.measurement import parity_with_host
 from nnlite_benchmark.runtime_check.process import (
     TICK_S,
-    Answer,
+    CommandResult,
     RuntimeDiedError,
     RuntimeProcess,
     RuntimeUnusableError,
@@ -79,7 +79,7 @@ class Checker:
             end: Checked | Failure
             try:
                 end = self._checked(claim)
-            except RightLostError:
+            except LeaseLostError:
                 log.info("right lost; nothing was written")
                 return
             except Stopped:
@@ -95,7 +95,7 @@ class Checker:
         if claim.losses >= self.settings.limits.max_losses:
             raise Failure(FailureClass.LOST, Stage.CLAIM, f"its worker vanished {claim.losses} times")
         with (
-            ConverterTurn(self.settings.quiet, self.cores) as turn,
+            ConverterLock(self.settings.quiet, self.cores) as turn,
             tempfile.TemporaryDirectory(prefix="nnlite-check-") as made,
         ):
             folder, held = Path(made), _Held(self, claim, turn)
@@ -121,7 +121,7 @@ class Checker:
         while True:
             try:
                 self._write_once(claim, end)
-            except RightLostError:
+            except LeaseLostError:
                 log.info("right lost; nothing was written")
             except (DataError, IntegrityError) as error:
                 if isinstance(end, Failure):
@@ -148,7 +148,7 @@ class Checker:
 class _Held:
     """What goes on while the runtime works: heartbeat, stop, quiet."""
 
-    def __init__(self, checker: Checker, claim: CheckClaim, turn: ConverterTurn) -> None:
+    def __init__(self, checker: Checker, claim: CheckClaim, turn: ConverterLock) -> None:
         self._checker = checker
         self._claim = claim
         self._turn = turn
@@ -158,7 +158,7 @@ class _Held:
         """Return whether the runtime may run now.
 
         Raises:
-            RightLostError: the row is another attempt's.
+            LeaseLostError: the row is another attempt's.
             Stopped: the worker was told to stop.
         """
         if self._checker.stop.is_set():
@@ -182,7 +182,7 @@ def _written_inputs(job: BenchmarkJob, folder: Path) -> list[Path]:
     return files
 
 
-def _judged(job: BenchmarkJob, answer: Answer, folder: Path) -> Checked:
+def _judged(job: BenchmarkJob, answer: CommandResult, folder: Path) -> Checked:
     """Return what an answer means: refused, the same as on the host, or different.
 
     Raises:

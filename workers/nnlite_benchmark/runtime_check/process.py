@@ -55,7 +55,7 @@ class Output(BaseModel):
     shape: tuple[int, ...]
 
 
-class Answer(BaseModel):
+class CommandResult(BaseModel):
     """What became of one artifact: outputs, a refusal, or the fork's end (a signal's number is negative)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,7 +83,9 @@ class RuntimeProcess:
         self._bounds = bounds
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, artifact: Path, inputs: Sequence[Path], folder: Path, tick: Tick = lambda: True) -> Answer:
+    def run(
+        self, artifact: Path, inputs: Sequence[Path], folder: Path, tick: Tick = lambda: True
+    ) -> CommandResult:
         """Run one artifact; `folder` gets its outputs.
 
         Args:
@@ -156,7 +158,7 @@ class RuntimeProcess:
         except OSError as error:
             raise self._dead() from error
 
-    def _answer(self, tick: Tick, timeout_s: float, task: str) -> Answer:
+    def _answer(self, tick: Tick, timeout_s: float, task: str) -> CommandResult:
         """Return the next line; time on hold does not count."""
         assert self._process is not None and self._process.stdout is not None  # noqa: S101
         pipe = self._process.stdout.fileno()
@@ -178,7 +180,7 @@ class RuntimeProcess:
             elif left_s <= 0:
                 raise RuntimeDiedError(f"the runtime did not {task} within {timeout_s:g} s{self._log_tail()}")
         try:
-            return Answer.model_validate_json(line)
+            return CommandResult.model_validate_json(line)
         except ValidationError as error:
             raise RuntimeDiedError(f"the runtime's process writes nonsense: {line[:80]!r}") from error
 

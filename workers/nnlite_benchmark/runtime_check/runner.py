@@ -21,7 +21,7 @@ _MAX_FILE_BYTES = 2 << 30
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """CommandResult requests until there are no more."""
     die_with(int(sys.argv[1]))
     # TensorFlow may print: what it prints goes to the log.
     answers = os.fdopen(os.dup(1), "w")

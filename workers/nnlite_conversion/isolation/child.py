@@ -213,8 +213,8 @@ def _report_fate(child: int, fate_fd: int) -> None:
         if pid == child:
             break
     code = os.waitstatus_to_exitcode(status)
-    fate = {"exit": code if code >= 0 else None, "signal": -code if code < 0 else None}
-    os.write(fate_fd, json.dumps({**fate, "peak_rss_kb": usage.ru_maxrss}).encode())
+    exit_status = {"exit": code if code >= 0 else None, "signal": -code if code < 0 else None}
+    os.write(fate_fd, json.dumps({**exit_status, "peak_rss_kb": usage.ru_maxrss}).encode())
 
 
 def _end_adopted() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import ModelForm, Stage
+from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.isolation import child, sandbox
 from nnlite_conversion.isolation.process_registry import kill_leftovers, noted, own_folder
@@ -115,7 +115,7 @@ def _run(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> 
     from nnlite_conversion.pipeline import stages
 
     refusal: Refusal
-    work = ready.check_ready if job.model.form is ModelForm.ARTIFACT else stages.convert_model
+    work = ready.check_ready if job.model.model_format is ModelFormat.PREBUILT else stages.convert_model
     try:
         report = work(job, settings, lambda stage: send(messages_fd, StageStarted(stage=stage)))
         send(messages_fd, report)
@@ -160,7 +160,7 @@ def _wait_for_turn(settings: ConversionSettings, tick: Callable[[Stage], bool], 
 
 def _answer(watch: Watch) -> Report:
     """Return the child's report, or raise what its end means."""
-    answer, fate = watch.inbox.answer, watch.fate
+    answer, exit_status = watch.inbox.answer, watch.exit_status
     if watch.inbox.garbage is not None:
         reason = "its result pipe carried what is no message"
         raise _failure(watch, reason, garbage=watch.inbox.garbage)
@@ -171,14 +171,18 @@ def _answer(watch: Watch) -> Report:
             answer.reason,
             {**answer.details, **_evidence(watch)},
         )
-    if fate is None:
+    if exit_status is None:
         raise _failure(watch, "the conversion's processes were killed from outside")
-    if fate.signal is not None:
-        name = signal.Signals(fate.signal).name if fate.signal in signal.valid_signals() else fate.signal
-        hint = ", as the kernel does when memory runs out" if fate.signal == signal.SIGKILL else ""
+    if exit_status.signal is not None:
+        name = (
+            signal.Signals(exit_status.signal).name
+            if exit_status.signal in signal.valid_signals()
+            else exit_status.signal
+        )
+        hint = ", as the kernel does when memory runs out" if exit_status.signal == signal.SIGKILL else ""
         raise _failure(watch, f"the child was killed by {name}{hint}")
-    if answer is None or fate.exit != 0:
-        raise _failure(watch, f"the child ended with exit status {fate.exit} and without a result")
+    if answer is None or exit_status.exit != 0:
+        raise _failure(watch, f"the child ended with exit status {exit_status.exit} and without a result")
     return answer
 
 
@@ -188,8 +192,8 @@ def _failure(watch: Watch, reason: str, **details: Any) -> Failure:
 
 def _evidence(watch: Watch) -> dict[str, Any]:
     return {
-        "exit": watch.fate.exit if watch.fate else None,
-        "signal": watch.fate.signal if watch.fate else None,
+        "exit": watch.exit_status.exit if watch.exit_status else None,
+        "signal": watch.exit_status.signal if watch.exit_status else None,
         "peak_rss_kb": watch.peak_rss_kb,
         "timings_ns": {str(stage): ns for stage, ns in watch.timings_ns.items()},
         "stderr_tail": watch.stderr_tail(),
@@ -210,7 +214,7 @@ def _collected(report: Report, watch: Watch, scratch: Path, workdir: Path) -> Co
     return ConversionOutcome(
         artifacts=artifacts,
         refused=tuple(RefusedPrecision(**dict(refusal)) for refusal in report.refused),
-        left_out=report.left_out,
+        skipped=report.skipped,
         parameters=report.parameters,
         input_shape=report.input_shape,
         output_shapes=report.output_shapes,

@@ -30,7 +30,7 @@ END_STEP_S = 2.0
 MAX_LOG_BYTES = 16 << 20
 
 
-class Fate(BaseModel):
+class ExitStatus(BaseModel):
     """How the child itself ended; written by init, which runs none of the model's code."""
 
     model_config = ConfigDict(frozen=True)
@@ -50,7 +50,7 @@ class Watch:
     inbox: Inbox = field(init=False)
     timings_ns: dict[Stage, int] = field(default_factory=dict)
     peak_rss_kb: int = 0
-    fate: Fate | None = None
+    exit_status: ExitStatus | None = None
     #: Time that the child waited for quiet before it was started.
     waited_ns: int = 0
     started_ns: int = field(default_factory=time.monotonic_ns)
@@ -99,8 +99,8 @@ class Watch:
         self._receive()
         self._account_stage(self.inbox.stage)
         self._account_quiet()
-        self.fate = self._read_fate()
-        self.peak_rss_kb = max(self.peak_rss_kb, self.fate.peak_rss_kb if self.fate else 0)
+        self.exit_status = self._read_fate()
+        self.peak_rss_kb = max(self.peak_rss_kb, self.exit_status.peak_rss_kb if self.exit_status else 0)
 
     def stderr_tail(self) -> str:
         """Return the end of what the child wrote to stdout and stderr."""
@@ -192,10 +192,10 @@ class Watch:
     def _ended_within(self, seconds: float) -> bool:
         return bool(select.select([self.child.warden_fd], [], [], seconds)[0])
 
-    def _read_fate(self) -> Fate | None:
+    def _read_fate(self) -> ExitStatus | None:
         os.set_blocking(self.child.fate_fd, False)
         try:
-            return Fate.model_validate_json(os.read(self.child.fate_fd, 4096))
+            return ExitStatus.model_validate_json(os.read(self.child.fate_fd, 4096))
         except (BlockingIOError, ValidationError):
             return None  # init was killed with the others
 

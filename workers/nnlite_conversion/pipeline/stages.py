@@ -23,7 +23,7 @@ from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import ArtifactReport, RefusalReport, Report, artifact_name, output_name
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline import accelerator
-from nnlite_conversion.pipeline.loading.load import LeftOut, Loaded, load
+from nnlite_conversion.pipeline.loading.load import Loaded, ModelSkipped, load
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 from nnlite_conversion.pipeline.quantizing import calibration
@@ -62,10 +62,8 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
     enter(Stage.LOAD)
     try:
         loaded, parameters = load(job, Path.cwd())
-    except LeftOut as left_out:
-        return Report(
-            left_out=left_out.reason, parameters=left_out.parameters, input_shape=left_out.input_shape
-        )
+    except ModelSkipped as skipped:
+        return Report(skipped=skipped.reason, parameters=skipped.parameters, input_shape=skipped.input_shape)
     fp32, rewrites = fp32_file(job, loaded, enter)
     if job.calibration is not None:
         enter(Stage.CALIBRATE)

@@ -13,7 +13,7 @@ MODULE: Final = re.compile(r"(?!.*\.py:)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _UNPARSABLE: Final = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
-def entry(code: str, file: str, asked: str | None) -> str:
+def find_entry_point(code: str, file: str, asked: str | None) -> str:
     """Return the name of the class or factory to call.
 
     Without a wish it is the one class that derives from a Module and that no other class of the file uses.

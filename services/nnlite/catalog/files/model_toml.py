@@ -40,7 +40,7 @@ class Description:
     file: Path | None = None
     inputs: tuple[ModelInput, ...] = ()
     #: Class or factory.
-    entry: str | None = None
+    entry_point: str | None = None
     #: Keyword arguments of it.
     arguments: Mapping[str, Any] = field(default_factory=dict)
     weights: Path | None = None
@@ -139,7 +139,7 @@ def _read(file: Path) -> Description:
     return Description(
         file=file,
         inputs=inputs,
-        entry=said.class_ or said.factory,
+        entry_point=said.class_ or said.factory,
         arguments=said.arguments,
         weights=_there(file.parent / said.weights, file) if said.weights else None,
         layout=said.layout,

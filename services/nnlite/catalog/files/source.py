@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Final
 
 from nnlite.artifacts.store import file_sha256
-from nnlite.catalog.files import entry_point as file_code
+from nnlite.catalog.files.entry_point import MODULE, find_entry_point
 from nnlite.catalog.files.model_toml import Description, describe, parse_input
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
 from nnlite.catalog.untrusted import checks as file_checks
 from nnlite.settings import Settings
-from nnlite.vocabulary import Layout, ModelForm
+from nnlite.vocabulary import Layout, ModelFormat
 
 #: Files that are a model by themselves.
-FORMS: Final = {".py": ModelForm.PYTHON, ".pt2": ModelForm.EXPORTED, ".tflite": ModelForm.ARTIFACT}
+FORMS: Final = {".py": ModelFormat.PYTHON, ".pt2": ModelFormat.EXPORTED, ".tflite": ModelFormat.PREBUILT}
 #: Files that hold the weights of code of the same name.
 WEIGHTS: Final = (".safetensors", ".pt", ".pth")
 
@@ -32,7 +32,7 @@ class _Found:
 
     file: Path
     #: Class or factory that the user names.
-    entry: str | None = None
+    entry_point: str | None = None
     #: As the model is called.
     name: str
     #: Whether it was named itself, and not only its folder: then what is wrong with it is an error.
@@ -69,7 +69,7 @@ class FilesSource:
         self._files: dict[str, Path] = {}
 
     def models(self) -> list[CatalogModel]:
-        """Return every model, left-outs included, sorted by name."""
+        """Return every model, skipped ones included, sorted by name."""
         try:
             models = [self._model(each) for _, each in sorted(self._named().items())]
         except PermissionError as error:
@@ -117,14 +117,14 @@ class FilesSource:
             configuration_source="default",
             input_shape=None,
             classes=0,
-            form=FORMS.get(found.file.suffix, ModelForm.PYTHON),
+            model_format=FORMS.get(found.file.suffix, ModelFormat.PYTHON),
         )
         try:
             return self._described(found, bare)
         except CatalogError as error:
             if found.named:
                 raise
-            return replace(bare, left_out=str(error))
+            return replace(bare, skipped=str(error))
 
     def _described(self, found: _Found, bare: CatalogModel) -> CatalogModel:
         if found.file.suffix in WEIGHTS:
@@ -140,18 +140,18 @@ class FilesSource:
             inputs=self._inputs or description.inputs,
             layout=self._layout or description.layout or Layout.NHWC,
         )
-        if model.form is ModelForm.PYTHON:
+        if model.model_format is ModelFormat.PYTHON:
             return self._with_code(found, model, description)
         self._check(found.file)
-        if model.form is ModelForm.ARTIFACT:
+        if model.model_format is ModelFormat.PREBUILT:
             model = replace(model, inputs=(), layout=Layout.AS_IS)
         return self._with_file(model, found.file)
 
     def _with_code(self, found: _Found, model: CatalogModel, description: Description) -> CatalogModel:
-        entry = found.entry or description.entry
+        entry = found.entry_point or description.entry_point
         if found.file.exists():
             code = file_checks.read_code(found.file)
-            entry = file_code.entry(code, found.file.name, entry)
+            entry = find_entry_point(code, found.file.name, entry)
         else:
             code, entry = _import_of(found.file.name)
         if not model.inputs:
@@ -161,7 +161,9 @@ class FilesSource:
             )
         sha256 = text_sha256(code)
         self._codes[sha256] = code
-        model = replace(model, code_sha256=sha256, entry=entry, hyperparameters=dict(description.arguments))
+        model = replace(
+            model, code_sha256=sha256, entry_point=entry, hyperparameters=dict(description.arguments)
+        )
         weights = _weights(found.file, description) if found.file.exists() else None
         if weights is None:
             return model
@@ -179,7 +181,7 @@ class FilesSource:
 
 def is_module(path: Path) -> bool:
     """Whether a path is `MODULE:NAME` and no file's: what is installed beside the workers."""
-    return file_code.MODULE.fullmatch(str(path)) is not None and not path.exists()
+    return MODULE.fullmatch(str(path)) is not None and not path.exists()
 
 
 def _found(path: Path) -> Iterator[_Found]:
@@ -194,9 +196,9 @@ def _found(path: Path) -> Iterator[_Found]:
     else:
         file, _, entry = str(path).rpartition(":")
         if is_module(path):
-            yield _Found(file=path, entry=entry, name=str(path), named=True)
+            yield _Found(file=path, entry_point=entry, name=str(path), named=True)
         elif entry.isidentifier() and Path(file).suffix == ".py" and Path(file).exists():
-            yield _Found(file=Path(file), entry=entry, name=f"{Path(file).name}:{entry}", named=True)
+            yield _Found(file=Path(file), entry_point=entry, name=f"{Path(file).name}:{entry}", named=True)
         else:
             raise CatalogError(f"no such file or folder: {path}")
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from nnlite.catalog.lemur.configuration import Setting, Trial, kept
+from nnlite.catalog.lemur.configuration import TrainingConfig, Trial, kept
 from nnlite.catalog.model import CatalogError
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Archive(Protocol):
         """Yield the recorded trials of the first epoch."""
         ...
 
-    def runs(self) -> dict[str, Setting]:
+    def runs(self) -> dict[str, TrainingConfig]:
         """Return what models are for, by name, where mobile results say so."""
         ...
 
@@ -112,8 +112,8 @@ class FileArchive(ABC):
             if content is not None and folder.count("_") >= 3:
                 yield from _trials(folder, content, f"{self.path}: {path}")
 
-    def runs(self) -> dict[str, Setting]:
-        found: dict[str, Setting] = {}
+    def runs(self) -> dict[str, TrainingConfig]:
+        found: dict[str, TrainingConfig] = {}
         for folder in RUNS:
             transforms = _transforms(
                 self._read(f"{folder}/{RUNS_FILE}"), f"{self.path}: {folder}/{RUNS_FILE}"
@@ -121,7 +121,7 @@ class FileArchive(ABC):
             for name in self._folders(folder) if transforms else ():
                 task, dataset, metric, model = (name.split("_", 3) + [""] * 4)[:4]
                 if model in transforms:
-                    found.setdefault(model, Setting(task, dataset, metric, transforms[model]))
+                    found.setdefault(model, TrainingConfig(task, dataset, metric, transforms[model]))
         return found
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from nnlite.catalog.model import CatalogModel, ModelInput
-from nnlite.vocabulary import Layout, ModelForm
+from nnlite.vocabulary import Layout, ModelFormat
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,6 @@ def _model(row: list[Any]) -> CatalogModel:
                 ModelInput(**each | {"shape": tuple(each["shape"])}) for each in values["inputs"]
             ),
             "layout": Layout(values["layout"]),
-            "form": ModelForm(values["form"]),
+            "model_format": ModelFormat(values["model_format"]),
         }
     )

@@ -62,7 +62,7 @@ class Trial(NamedTuple):
     values: Mapping[str, Any]
 
 
-class Setting(NamedTuple):
+class TrainingConfig(NamedTuple):
     """What a model is trained for, and on what."""
 
     task: str
@@ -100,11 +100,11 @@ class Choices:
     #: Models whose trials were all filtered out.
     filtered_out: frozenset[str]
     #: Most frequent setting among the chosen trials, by name prefix.
-    usual_by_prefix: dict[str, Setting] = field(repr=False)
+    usual_by_prefix: dict[str, TrainingConfig] = field(repr=False)
     #: Most frequent setting among all chosen trials; None without any.
-    usual: Setting | None
+    usual: TrainingConfig | None
 
-    def default_setting(self, name: str) -> Setting | None:
+    def default_setting(self, name: str) -> TrainingConfig | None:
         """Return the setting of a model without trials: what its siblings usually have."""
         return self.usual_by_prefix.get(prefix(name), self.usual)
 
@@ -132,7 +132,7 @@ def choose(trials: Iterable[Trial], only: TrialFilter) -> Choices:
         if known is None or order < known[0]:
             best[trial.name] = order, trial
     chosen = {name: trial for name, (_, trial) in best.items()}
-    families: dict[str, Counter[Setting]] = {}
+    families: dict[str, Counter[TrainingConfig]] = {}
     for name, trial in chosen.items():
         families.setdefault(prefix(name), Counter())[setting_of(trial)] += 1
     return Choices(
@@ -143,9 +143,9 @@ def choose(trials: Iterable[Trial], only: TrialFilter) -> Choices:
     )
 
 
-def setting_of(trial: Trial) -> Setting:
+def setting_of(trial: Trial) -> TrainingConfig:
     """Return what the trial trained for."""
-    return Setting(trial.task, trial.dataset, trial.metric, trial.transform)
+    return TrainingConfig(trial.task, trial.dataset, trial.metric, trial.transform)
 
 
 def kept(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,5 +159,5 @@ def default_hyperparameters(supported: Sequence[str], transform: str) -> dict[st
     return values | {"batch": DEFAULTS["batch"], "transform": transform}
 
 
-def _most_frequent(counts: Counter[Setting]) -> Setting:
+def _most_frequent(counts: Counter[TrainingConfig]) -> TrainingConfig:
     return min(counts, key=lambda setting: (-counts[setting], setting))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from nnlite.catalog.lemur.configuration import Setting
+from nnlite.catalog.lemur.configuration import TrainingConfig
 from nnlite.catalog.lemur.datasets import DATASETS
 from nnlite.catalog.lemur.shapes import InputShape, NoShape, committed_table
 
@@ -23,7 +23,7 @@ class ExpectedInput(NamedTuple):
     """The input of a model: its shape, why it is left out, or neither: only the conversion child can tell."""
 
     shape: InputShape | None
-    left_out: str | None
+    skipped: str | None
 
 
 class ExpectedInputs:
@@ -37,15 +37,15 @@ class ExpectedInputs:
     def __init__(self, transforms: Mapping[str, str], variable_size: int) -> None:
         self.transforms = transforms
         self._variable_size = variable_size
-        self._known: dict[Setting, ExpectedInput] = {}
+        self._known: dict[TrainingConfig, ExpectedInput] = {}
 
-    def of(self, setting: Setting) -> ExpectedInput:
+    def of(self, setting: TrainingConfig) -> ExpectedInput:
         """Return the input of a model that is trained for `setting`."""
         if setting not in self._known:
             self._known[setting] = self._find(setting)
         return self._known[setting]
 
-    def _find(self, setting: Setting) -> ExpectedInput:
+    def _find(self, setting: TrainingConfig) -> ExpectedInput:
         if setting.task not in IMAGE_TASKS:
             why = TASK_REASONS.get(setting.task, "its input cannot be told from its training")
             return ExpectedInput(None, f"task {setting.task}: {why}")
@@ -62,7 +62,7 @@ class ExpectedInputs:
         return ExpectedInput(found, None)
 
 
-def classes_of(setting: Setting) -> int:
+def classes_of(setting: TrainingConfig) -> int:
     """Return the number of outputs, per pixel for segmentation; 0 where it is not known."""
     dataset = DATASETS.get(setting.dataset) if setting.task in IMAGE_TASKS else None
     return dataset.classes if dataset else 0

@@ -45,16 +45,16 @@ def network_keys(code: str) -> frozenset[str] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(code)
-        return _Reading(tree).keys()
-    except (SyntaxError, ValueError, RecursionError, MemoryError, _Untold):
+        return HyperparameterAnalysis(tree).keys()
+    except (SyntaxError, ValueError, RecursionError, MemoryError, Undecidable):
         return None
 
 
-class _Untold(Exception):
+class Undecidable(Exception):
     """The text does not say what becomes of the hyperparameters."""
 
 
-class _Reading:
+class HyperparameterAnalysis:
     """One reading of one model's code, without what only training calls."""
 
     def __init__(self, tree: ast.Module) -> None:
@@ -74,12 +74,12 @@ class _Reading:
         """Return the keys that may matter.
 
         Raises:
-            _Untold: any may.
+            Undecidable: any may.
         """
         net = self._classes.get("Net")
         constructor = _method(net, "__init__")
         if net is None or constructor is None or len(constructor.args.args) < 4 or not self._is_plain(net):
-            raise _Untold
+            raise Undecidable
         self._refuse_reflection()
         name = constructor.args.args[3].arg
         reads = [node for node in ast.walk(constructor) if isinstance(node, ast.Name) and node.id == name]
@@ -100,14 +100,14 @@ class _Reading:
     def _refuse_reflection(self) -> None:
         """Refuse code in which a key or a layer may be something else than its name says."""
         if (_REFLECTION | _HOOKS | _TORCHS - {"torch", "nn", "F"}) & self._bound.keys():
-            raise _Untold
+            raise Undecidable
         if any(name in self._loads for name in (*TRAINING, "__dict__")):
-            raise _Untold
+            raise Undecidable
         for node in self._nodes:
             if isinstance(node, ast.Name) and node.id in _REFLECTION:
-                raise _Untold
+                raise Undecidable
             if isinstance(node, ast.Import | ast.ImportFrom) and not _of_torch(node):
-                raise _Untold
+                raise Undecidable
 
     def _read(self, node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
         """Yield the key that is read from the hyperparameters `node`, and the expression that reads it.
@@ -116,7 +116,7 @@ class _Reading:
         """
         parent = self._parents[node]
         if not isinstance(getattr(node, "ctx", None), ast.Load):
-            raise _Untold
+            raise Undecidable
         if isinstance(parent, ast.Subscript) and parent.value is node and isinstance(parent.ctx, ast.Load):
             yield _text(parent.slice), parent
         elif isinstance(parent, ast.Attribute) and (call := _get_of(self._parents[parent], parent)):
@@ -127,7 +127,7 @@ class _Reading:
             for load in self._loads.get(attribute, ()):
                 yield from self._read(load)
         else:
-            raise _Untold
+            raise Undecidable
 
     def _is_idle(self, value: ast.AST) -> bool:
         """Tell whether the network is the same whatever `value` is."""
@@ -285,4 +285,4 @@ def _target(assignment: _Assignment) -> ast.expr | None:
 def _text(key: ast.expr) -> str:
     if isinstance(key, ast.Constant) and isinstance(key.value, str):
         return key.value
-    raise _Untold
+    raise Undecidable

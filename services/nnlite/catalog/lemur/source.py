@@ -10,7 +10,7 @@ from nnlite.catalog.lemur.cache import cache_key, read_cache, write_cache
 from nnlite.catalog.lemur.configuration import (
     BEST,
     Choices,
-    Setting,
+    TrainingConfig,
     Trial,
     TrialFilter,
     choose,
@@ -31,7 +31,7 @@ from nnlite.catalog.untrusted.source_text import supported_hyperparameters, why_
 from nnlite.settings import Settings
 
 #: Of a model for which there is nothing to go by.
-_NO_SETTING = Setting("", "", "", "")
+_NO_SETTING = TrainingConfig("", "", "", "")
 
 
 class LemurSource:
@@ -67,7 +67,7 @@ class LemurSource:
         return self._archive
 
     def models(self) -> list[CatalogModel]:
-        """Return every model, left-outs included, sorted by name."""
+        """Return every model, skipped ones included, sorted by name."""
         return apply_limits(self._unlimited(), self._settings.catalog)
 
     def code(self, model: CatalogModel) -> str:
@@ -156,7 +156,7 @@ class _Listing:
     only: TrialFilter
     inputs: ExpectedInputs
     #: What mobile results say of models, by name.
-    runs: Mapping[str, Setting]
+    runs: Mapping[str, TrainingConfig]
 
     def variants(self, best: CatalogModel, code: "_Code", trials: Sequence[Trial]) -> list[CatalogModel]:
         """Return one configuration for each network that the trials make beside the chosen one.
@@ -174,14 +174,14 @@ class _Listing:
             if told not in networks:
                 networks.add(told)
                 found.append(replace(model, name=names.of(label(model, best, keys), told)))
-        return sorted(found, key=lambda model: model.left_out is not None)
+        return sorted(found, key=lambda model: model.skipped is not None)
 
     def row(self, name: str, code: "_Code", trial: Trial | None) -> CatalogModel:
         setting = setting_of(trial) if trial else self._untrained(name)
-        left_out = code.unusable or self._without_configuration(name, setting)
+        skipped = code.unusable or self._without_configuration(name, setting)
         setting = setting or _NO_SETTING
         known = self.inputs.of(setting)
-        left_out = left_out or known.left_out
+        skipped = skipped or known.skipped
         return CatalogModel(
             source=LemurSource.name,
             name=name,
@@ -191,22 +191,22 @@ class _Listing:
             metric=setting.metric,
             transform=setting.transform or None,
             transform_sha256=self.inputs.transforms.get(setting.transform),
-            hyperparameters=self._hyperparameters(trial, code.text, setting, left_out),
+            hyperparameters=self._hyperparameters(trial, code.text, setting, skipped),
             configuration_source=f"trial:{trial.uid}" if trial else "default",
             input_shape=known.shape.batch_of_one if known.shape else None,
             input_dtype=known.shape.dtype if known.shape else "float32",
             classes=classes_of(setting),
             accuracy=trial.accuracy if trial else None,
-            left_out=left_out,
+            skipped=skipped,
         )
 
-    def _untrained(self, name: str) -> Setting | None:
+    def _untrained(self, name: str) -> TrainingConfig | None:
         setting = self.runs.get(name)
         if setting is not None and self.only.allows(setting.transform, setting.dataset):
             return setting
         return self.choices.default_setting(name)
 
-    def _without_configuration(self, name: str, setting: Setting | None) -> str | None:
+    def _without_configuration(self, name: str, setting: TrainingConfig | None) -> str | None:
         if name in self.choices.filtered_out:
             return f"no such trial: it was never trained with {self.only}"
         if setting is None:
@@ -214,11 +214,11 @@ class _Listing:
         return None
 
     def _hyperparameters(
-        self, trial: Trial | None, code: str, setting: Setting, left_out: str | None
+        self, trial: Trial | None, code: str, setting: TrainingConfig, skipped: str | None
     ) -> dict[str, Any]:
         if trial:
             return self.archive.hyperparameters(trial)
-        if left_out:
+        if skipped:
             return {}
         return default_hyperparameters(supported_hyperparameters(code), setting.transform)
 

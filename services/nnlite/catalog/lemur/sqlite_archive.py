@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nnlite.catalog.lemur.archive import text_of
-from nnlite.catalog.lemur.configuration import DEFAULTS, Setting, Trial, kept
+from nnlite.catalog.lemur.configuration import DEFAULTS, TrainingConfig, Trial, kept
 from nnlite.catalog.model import CatalogError
 
 #: The first bytes of every SQLite file.
@@ -58,7 +58,7 @@ class SqliteArchive:
             for row in connection.execute(_TRIALS):
                 yield Trial._make((*row, {}))
 
-    def runs(self) -> dict[str, Setting]:
+    def runs(self) -> dict[str, TrainingConfig]:
         """Nothing: the table of mobile results names neither dataset nor transform."""
         return {}
 

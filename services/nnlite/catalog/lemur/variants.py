@@ -46,7 +46,7 @@ def network(model: CatalogModel, keys: frozenset[str] | None) -> bytes:
         keys: the hyperparameters that may change the network; None: all.
     """
     # Where only the conversion child can tell the shape, what it follows from stands for it.
-    told = model.input_shape or [model.transform_sha256, model.dataset, model.left_out]
+    told = model.input_shape or [model.transform_sha256, model.dataset, model.skipped]
     values = {
         key: value
         for key, value in model.hyperparameters.items()

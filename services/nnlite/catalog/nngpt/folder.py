@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnlite.catalog.lemur.configuration import Setting
+from nnlite.catalog.lemur.configuration import TrainingConfig
 from nnlite.catalog.untrusted.source_text import why_unusable
 from nnlite.catalog.untrusted.text import Unreadable, parse_json, read_text
 
@@ -28,7 +28,7 @@ DEFAULT_HYPERPARAMETERS: Mapping[str, Any] = {
     "transform": "norm_256_flip",
 }
 #: What NN-GPT trains for where nothing else is recorded (NNEval.py).
-DEFAULT_SETTING = Setting("img-classification", "cifar-10", "acc", "norm_256_flip")
+DEFAULT_SETTING = TrainingConfig("img-classification", "cifar-10", "acc", "norm_256_flip")
 #: Files that say why an evaluation came to nothing, and how a reason begins.
 _FAILURES = {"error.txt": "evaluation failed", "eval_verification_failed.txt": "evaluation refused it"}
 _LONGEST_REASON = 200
@@ -45,12 +45,12 @@ class Generated:
     #: Of `tr.py`; None where there is none.
     transform_code: str | None = None
     hyperparameters: dict[str, Any] = field(default_factory=dict)
-    setting: Setting = DEFAULT_SETTING
+    setting: TrainingConfig = DEFAULT_SETTING
     #: `hp.txt`, or `default`.
     configuration_source: str = "default"
     accuracy: float | None = None
     #: Why it cannot be converted.
-    left_out: str | None = None
+    skipped: str | None = None
     #: Nothing is broken, but the evaluation has not ended.
     unfinished: bool = False
     #: The last file of an evaluation is there and says how it ended.
@@ -76,20 +76,20 @@ def read_folder(folder: Path, tag: str, root: Path) -> Generated:
             return _without_code(files, tag)
         return _with_code(files, tag, code)
     except _Broken as broken:
-        return Generated(tag=tag, left_out=f"broken: {broken}")
+        return Generated(tag=tag, skipped=f"broken: {broken}")
 
 
 def _without_code(files: "_Files", tag: str) -> Generated:
     rejected = files.text(f"{CODE}.rejected")
     if rejected is None:
-        return Generated(tag=tag, left_out=f"incomplete: no {CODE}", unfinished=True)
+        return Generated(tag=tag, skipped=f"incomplete: no {CODE}", unfinished=True)
     why = _line(files.text("rejection_reason.txt") or "") or "no reason was written"
-    return Generated(tag=tag, code=rejected, left_out=f"rejected: {why}")
+    return Generated(tag=tag, code=rejected, skipped=f"rejected: {why}")
 
 
 def _with_code(files: "_Files", tag: str, code: str) -> Generated:
     if not code.strip():
-        return Generated(tag=tag, left_out=f"incomplete: {CODE} is empty", unfinished=True)
+        return Generated(tag=tag, skipped=f"incomplete: {CODE} is empty", unfinished=True)
     given = files.json("hp.txt")
     if not isinstance(given, dict | None):
         raise _Broken("hp.txt is no JSON object")
@@ -97,7 +97,7 @@ def _with_code(files: "_Files", tag: str, code: str) -> Generated:
     if transform_code is not None and (why := _no_transform(transform_code)):
         raise _Broken(f"tr.py {why}")
     accuracy = _accuracy(files)
-    left_out, unfinished = _unusable(files, code, accuracy)
+    skipped, unfinished = _unusable(files, code, accuracy)
     noted = files.json("eval_info.json")
     setting = _setting(given or {}, noted)
     return Generated(
@@ -108,7 +108,7 @@ def _with_code(files: "_Files", tag: str, code: str) -> Generated:
         setting=setting,
         configuration_source="default" if given is None else "hp.txt",
         accuracy=accuracy,
-        left_out=left_out,
+        skipped=skipped,
         unfinished=unfinished,
         ended=noted is not None,
     )
@@ -126,18 +126,18 @@ def _unusable(files: "_Files", code: str, accuracy: float | None) -> tuple[str |
     return "incomplete: not evaluated yet (no <epoch>.json, no eval_info.json)", True
 
 
-def _setting(given: Mapping[str, Any], noted: Any) -> Setting:
+def _setting(given: Mapping[str, Any], noted: Any) -> TrainingConfig:
     """Return what the model is trained for: as `hp.txt` has it, else as the evaluation noted it."""
     noted = noted.get("cli_args") if isinstance(noted, dict) else None
     noted = noted if isinstance(noted, dict) else {}
     words = [
         next((source[key] for source in (given, noted) if isinstance(source.get(key), str)), default)
-        for key, default in zip(Setting._fields, DEFAULT_SETTING, strict=True)
+        for key, default in zip(TrainingConfig._fields, DEFAULT_SETTING, strict=True)
     ]
-    for key, word in zip(Setting._fields, words, strict=True):
+    for key, word in zip(TrainingConfig._fields, words, strict=True):
         if not re.fullmatch(r"[\w.+-]{1,100}", word, flags=re.ASCII):
             raise _Broken(f"{key} {word[:40]!r} is no name")
-    return Setting(*words)
+    return TrainingConfig(*words)
 
 
 def _accuracy(files: "_Files") -> float | None:

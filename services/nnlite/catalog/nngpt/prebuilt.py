@@ -9,7 +9,7 @@ from nnlite.catalog.lemur.expected_input import classes_of
 from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel
 from nnlite.catalog.nngpt.folder import Generated
 from nnlite.catalog.untrusted import checks as file_checks
-from nnlite.vocabulary import Layout, ModelForm
+from nnlite.vocabulary import Layout, ModelFormat
 
 SUFFIX = ".tflite"
 _NAME = re.compile(rf"(A([0-9]+)_B([0-9]+)){re.escape(SUFFIX)}")
@@ -50,20 +50,20 @@ def ready_row(
         digits: how many of the file's hash its name has.
         max_mb: larger files are left out.
     """
-    sha256, left_out = SEEDED_WEIGHTS, None
+    sha256, skipped = SEEDED_WEIGHTS, None
     try:
         if not ready.file.resolve().is_relative_to(lab_of(ready.file.parent)):
             raise CatalogError(f"{ready.file.name} leads out of {lab_of(ready.file.parent)}")
         file_checks.check(ready.file, max_mb)
         sha256 = file_sha256(ready.file)
     except CatalogError as error:
-        left_out = f"broken: {error}"
+        skipped = f"broken: {error}"
     except OSError as error:
-        left_out = f"broken: {ready.file.name} cannot be read: {error.strerror}"
+        skipped = f"broken: {ready.file.name} cannot be read: {error.strerror}"
     setting = generated.setting
     return CatalogModel(
         source=source,
-        name=ready.file.name if left_out else f"{ready.file.name}-{sha256[:digits]}",
+        name=ready.file.name if skipped else f"{ready.file.name}-{sha256[:digits]}",
         code_sha256=None,
         task=setting.task,
         dataset=setting.dataset,
@@ -74,10 +74,10 @@ def ready_row(
         configuration_source="default",
         input_shape=None,
         layout=Layout.AS_IS,
-        form=ModelForm.ARTIFACT,
+        model_format=ModelFormat.PREBUILT,
         classes=classes_of(setting),
         weights=sha256,
-        weights_suffix=None if left_out else SUFFIX,
+        weights_suffix=None if skipped else SUFFIX,
         accuracy=generated.accuracy,
-        left_out=left_out,
+        skipped=skipped,
     )

@@ -77,7 +77,7 @@ class NnGptSource:
         return epoch_root(self.path)
 
     def models(self) -> list[CatalogModel]:
-        """Return every model of the tree, left-outs included, by epoch and number."""
+        """Return every model of the tree, skipped ones included, by epoch and number."""
         rows = [self._ready_row(ready) for ready in ready_files(self.path)]
         rows += [self._row(read_folder(folder, tag, self._root)) for tag, folder in self._folders()]
         if not rows:
@@ -159,7 +159,7 @@ class NnGptSource:
             input_dtype=expected.shape.dtype if expected.shape else "float32",
             classes=classes_of(setting),
             accuracy=generated.accuracy,
-            left_out=generated.left_out or expected.left_out,
+            skipped=generated.skipped or expected.skipped,
         )
 
     def _input(self, generated: Generated) -> tuple[str | None, ExpectedInput]:
@@ -171,7 +171,7 @@ class NnGptSource:
         digits = committed_transforms().get(name)
         if digits is None:
             missing = f"transform missing: {name} is none of LEMUR's, and there is no tr.py"
-            return None, ExpectedInput(None, generated.left_out or missing)
+            return None, ExpectedInput(None, generated.skipped or missing)
         found = ExpectedInputs({name: digits}, variable_size).of(generated.setting)
         code = self._lemur_transforms.get(name)
         known = code is not None and text_sha256(code).startswith(digits)

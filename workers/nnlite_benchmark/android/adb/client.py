@@ -17,7 +17,7 @@ from adbutils import AdbClient, AdbConnection, AdbDevice
 from adbutils.errors import AdbError
 
 #: What a call may raise when server or device do not do as they should; adbutils checks by `assert` too.
-WIRE_ERRORS: Final = (OSError, AdbError, EOFError, ValueError, struct.error, AssertionError)
+ADB_ERRORS: Final = (OSError, AdbError, EOFError, ValueError, struct.error, AssertionError)
 _CONNECT_TIMEOUT_S: Final = 3.0
 #: How often a wait calls `look`, milliseconds.
 _LOOK_MS: Final = 100
@@ -103,7 +103,7 @@ class _Device(AdbDevice):  # type: ignore[misc]
 
 
 class Wire(AdbClient):  # type: ignore[misc]
-    """One adb server; every call raises one of `WIRE_ERRORS`, or what `look` raises."""
+    """One adb server; every call raises one of `ADB_ERRORS`, or what `look` raises."""
 
     def __init__(self, port: int, timeout_s: float, look: Look = lambda: None) -> None:
         """Describe the connections.
@@ -143,7 +143,7 @@ class Wire(AdbClient):  # type: ignore[misc]
         """Whether the server answers now."""
         try:
             self.server_version()
-        except WIRE_ERRORS:
+        except ADB_ERRORS:
             return False
         return True
 

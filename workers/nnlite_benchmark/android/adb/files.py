@@ -64,7 +64,7 @@ class DeviceFiles:
     def try_removing(self, paths: Iterable[str]) -> None:
         """Remove files and folders when done, stopped or failed; a device that is gone is cleaned later."""
         try:
-            with self._shell.parting():
+            with self._shell.cleanup_mode():
                 self.remove(paths)
         except DeviceFailure as failure:
             log.info("files stay on the device", serial=self._shell.serial, reason=failure.reason)

@@ -19,7 +19,7 @@ from adbutils.errors import AdbTimeout
 from nnlite.errors import Stopped
 from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.adb.client import WIRE_ERRORS, Look, Wire
+from nnlite_benchmark.android.adb.client import ADB_ERRORS, Look, Wire
 from nnlite_benchmark.android.adb.states import fault_of_state
 from nnlite_benchmark.android.properties.parsers import free_kb
 from nnlite_benchmark.device import DeviceFailure
@@ -41,7 +41,7 @@ class PullRefused(DeviceFailure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class CommandResult:
     """What a command on the device said."""
 
     stdout: str
@@ -68,7 +68,7 @@ class Shell:
         self._command_timeout_s = settings.command_timeout_s
 
     @contextmanager
-    def heeding(self, stop: threading.Event) -> Iterator[None]:
+    def cancelled_by(self, stop: threading.Event) -> Iterator[None]:
         """Let another event end the waits while the block runs."""
         kept, self._stop = self._stop, stop
         try:
@@ -77,13 +77,13 @@ class Shell:
             self._stop = kept
 
     @contextmanager
-    def parting(self) -> Iterator[None]:
+    def cleanup_mode(self) -> Iterator[None]:
         """Let nothing but time end the waits, and little of it when the worker is to stop: for tidying up."""
         kept_s = self._command_timeout_s
         if self._stop.is_set():
             self._command_timeout_s = min(kept_s, _PARTING_S)
         try:
-            with self.heeding(threading.Event()):
+            with self.cancelled_by(threading.Event()):
                 yield
         finally:
             self._command_timeout_s = kept_s
@@ -95,7 +95,7 @@ class Shell:
         timeout_s: float | None = None,
         on_data: OnData | None = None,
         on_look: Look = lambda: None,
-    ) -> Answer:
+    ) -> CommandResult:
         """Run a command line on the device and return what it said.
 
         Args:
@@ -120,7 +120,7 @@ class Shell:
                 connection.check_okay()
                 connection.wait_without_limit()
                 return self._read(connection, command, on_data)
-        except WIRE_ERRORS as error:
+        except ADB_ERRORS as error:
             raise self._failure(command, error) from error
 
     def ask(self, command: str) -> str:
@@ -134,7 +134,7 @@ class Shell:
         with file.open("rb") as source:
             try:
                 self._wire.watched(look).attached(self.serial).sync.push(source, remote, mode)
-            except WIRE_ERRORS as error:
+            except ADB_ERRORS as error:
                 raise self._failure(what, error, transfer=True) from error
 
     def pull(self, remote: str, file: Path, *, max_bytes: int) -> None:
@@ -160,7 +160,7 @@ class Shell:
         look = self._looker(what, self._settings.transfer_timeout_s)
         try:
             yield from self._wire.watched(look).attached(self.serial).sync.iter_content(remote)
-        except WIRE_ERRORS as error:
+        except ADB_ERRORS as error:
             failure = self._failure(what, error)
             # Only what adbd itself answered names the path; a connection that breaks off does not.
             if failure.fault is Fault.COMMAND_FAILED and error.args[1:] == (remote,):
@@ -175,7 +175,7 @@ class Shell:
         """
         try:
             return self._wire.watched(self._heed).state_of(self.serial)
-        except WIRE_ERRORS as error:
+        except ADB_ERRORS as error:
             raise self._gone(error) from error
 
     def pause(self, seconds: float) -> None:
@@ -195,13 +195,13 @@ class Shell:
             with self._wire.watched(look).attached(self.serial).open_transport() as connection:
                 connection.send_command("reboot:")
                 connection.check_okay()
-        except WIRE_ERRORS as error:
+        except ADB_ERRORS as error:
             raise self._failure("reboot", error) from error
         while self.state() == "device":
             look()
             self.pause(_POLL_S)
 
-    def _read(self, connection: AdbConnection, command: str, on_data: OnData | None) -> Answer:
+    def _read(self, connection: AdbConnection, command: str, on_data: OnData | None) -> CommandResult:
         unread, out, err, received = bytearray(), bytearray(), bytearray(), 0
         while chunk := connection.recv(65536):
             received += len(chunk)
@@ -218,7 +218,9 @@ class Shell:
                 elif kind == _STDERR:
                     err += data
                 elif kind == _EXIT:
-                    return Answer(stdout=_text(out), stderr=_text(err), status=data[0] if data else 255)
+                    return CommandResult(
+                        stdout=_text(out), stderr=_text(err), status=data[0] if data else 255
+                    )
         raise EOFError("the connection broke off")
 
     def _heed(self) -> None:

@@ -1,7 +1,7 @@
 """How a device hangs on this host: an emulator of ours, a phone on USB, or an address.
 
-An attachment knows what to start, how the adb server learns of the device, and
-which rungs of the ladder it brings; everything else is the same for all.
+An transport knows what to start, how the adb server learns of the device, and
+which recovery_steps of the ladder it brings; everything else is the same for all.
 """
 
 import threading
@@ -13,7 +13,7 @@ from adbutils.errors import AdbError
 from nnlite.vocabulary import DeviceKind, Fault, Stage
 from nnlite_benchmark.android.adb.client import Wire
 from nnlite_benchmark.android.adb.shell import Shell
-from nnlite_benchmark.device import DeviceFailure, Rung
+from nnlite_benchmark.device import DeviceFailure, RecoveryStep
 
 _ABSENT_USB: Final = (
     "is this its serial, is it plugged in with USB debugging on, and does no other adb server of this host "
@@ -22,7 +22,7 @@ _ABSENT_USB: Final = (
 _ABSENT_TCP: Final = "is it on, and does its adbd listen there (`adb tcpip PORT` over USB)?"
 
 
-class Attachment(Protocol):
+class DeviceTransport(Protocol):
     """What `AndroidDevice` asks of the way in which a device is attached."""
 
     @property
@@ -55,15 +55,17 @@ class Attachment(Protocol):
         ...
 
     def announce(self, wire: Wire) -> None:
-        """Tell the adb server of the device; raises one of `WIRE_ERRORS`."""
+        """Tell the adb server of the device; raises one of `ADB_ERRORS`."""
         ...
 
     def check(self) -> None:
         """Raise DeviceFailure if what was started has ended."""
         ...
 
-    def restarts(self, shell: Shell, server_port: Callable[[], int], stop: threading.Event) -> Sequence[Rung]:
-        """Return the rungs that start the device anew, the mildest first.
+    def restarts(
+        self, shell: Shell, server_port: Callable[[], int], stop: threading.Event
+    ) -> Sequence[RecoveryStep]:
+        """Return the recovery_steps that start the device anew, the mildest first.
 
         Args:
             shell: of the device.
@@ -103,9 +105,11 @@ class Phone:
     def check(self) -> None:
         """Nothing of ours can have ended."""
 
-    def restarts(self, shell: Shell, server_port: Callable[[], int], stop: threading.Event) -> Sequence[Rung]:
+    def restarts(
+        self, shell: Shell, server_port: Callable[[], int], stop: threading.Event
+    ) -> Sequence[RecoveryStep]:
         """Reboot it."""
-        return (Rung(name="reboot the phone", climb=shell.reboot),)
+        return (RecoveryStep(name="reboot the phone", climb=shell.reboot),)
 
     def stop(self) -> None:
         """Nothing was started."""

@@ -62,7 +62,7 @@ class App:
     def try_force_stop(self) -> None:
         """End the app's process; a device that does not answer has ended it its own way."""
         try:
-            with self._shell.parting():
+            with self._shell.cleanup_mode():
                 self._shell.run(f"am force-stop {PACKAGE}")
         except DeviceFailure as failure:
             log.info("the app may still run", serial=self._shell.serial, reason=failure.reason)

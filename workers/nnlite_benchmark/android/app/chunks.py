@@ -36,7 +36,7 @@ class Piece:
     data: bytes
 
 
-class PieceCollector:
+class ChunkAssembler:
     """Takes pieces in any order and writes the files that they make."""
 
     def __init__(self, *, max_bytes: int = MAX_PIECES_BYTES) -> None:

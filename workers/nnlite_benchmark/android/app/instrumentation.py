@@ -96,7 +96,7 @@ class Garbled:
 
 
 Event = StageEntered | Piece
-Ending = Reported | AppError | Crashed | NotStarted | Garbled
+AttemptEnd = Reported | AppError | Crashed | NotStarted | Garbled
 
 
 class InstrumentationParser:
@@ -142,7 +142,7 @@ class InstrumentationParser:
             self._give_up(f"the output is longer than {MAX_STREAM_CHARS} characters")
         return events
 
-    def finish(self) -> tuple[list[Event], Ending]:
+    def finish(self) -> tuple[list[Event], AttemptEnd]:
         """Return what the last line says if it has no line end, and how the run ended."""
         events: list[Event] = []
         if not self.ended and self._unread:
@@ -212,7 +212,7 @@ class InstrumentationParser:
         first_ns = _whole(values, "first_inference_ns") if "first_inference_ns" in values else None
         return StageEntered(stage=stage, pid=_whole(values, "pid"), first_inference_ns=first_ns)
 
-    def _ending(self) -> Ending:
+    def _ending(self) -> AttemptEnd:
         results = {key: "\n".join(lines) for key, lines in self._bundles["RESULT"].items()}
         if self._garbled is not None:
             return Garbled(why=self._garbled)
@@ -228,7 +228,7 @@ class InstrumentationParser:
         names = ", ".join(sorted(results)[:10]) or "nothing"
         return Garbled(why=f"ended with code {self._code} and {names}"[:MAX_MESSAGE_CHARS])
 
-    def _without_code(self) -> Ending:
+    def _without_code(self) -> AttemptEnd:
         if self._failure is None:
             said = f" after {self._loose.strip()[-200:]!r}" if self._loose.strip() else ""
             return Garbled(why=f"the output breaks off without INSTRUMENTATION_CODE{said}")
@@ -241,7 +241,7 @@ class InstrumentationParser:
         self._unread = ""
 
 
-def _report(text: str) -> Ending:
+def _report(text: str) -> AttemptEnd:
     if len(text.encode(errors="replace")) > MAX_LINE_CHARS:
         return Garbled(why=f"the report is larger than {MAX_LINE_CHARS} bytes")
     try:

@@ -21,12 +21,12 @@ from nnlite.vocabulary import Backend, Fault, Refusal, Stage
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import PullRefused, Shell
 from nnlite_benchmark.android.app.app import PACKAGE, App
-from nnlite_benchmark.android.app.chunks import PieceCollector, check_files, file_names
+from nnlite_benchmark.android.app.chunks import ChunkAssembler, check_files, file_names
 from nnlite_benchmark.android.app.crashes import explain
 from nnlite_benchmark.android.app.delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.android.app.instrumentation import AppError, Crashed, Garbled, NotStarted, Reported
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
-from nnlite_benchmark.android.app.run_monitor import Following, OnStage, unreadable
+from nnlite_benchmark.android.app.run_monitor import OnStage, RunMonitor, unreadable
 from nnlite_benchmark.android.properties.analytics import android_state
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure
 from nnlite_benchmark.protocol.measurement import Run, read_run
@@ -92,11 +92,11 @@ class AppRuns:
     def _run(self, request: RunRequest, folder: Path, stage: Stage | None, leftovers: list[str]) -> Run:
         """Run the app and read what it left; `leftovers` grows by the folder that it made."""
         started_at, before = datetime.now(UTC), android_state(self._shell.ask)
-        following = Following(self._settings, lambda seen: self._enter(stage or seen))
+        following = RunMonitor(self._settings, lambda seen: self._enter(stage or seen))
         try:
             self._shell.run(command_line(request), on_data=following.feed, on_look=following.look)
         except BaseException:
-            # Ending the adb connection does not end the run.
+            # AttemptEnd the adb connection does not end the run.
             self._app.try_force_stop()
             raise
         report = self._report(following, request)
@@ -117,7 +117,7 @@ class AppRuns:
                 Fault.BAD_REPORT, f"the app's files do not fit its report: {error}"
             ) from error
 
-    def _report(self, following: Following, request: RunRequest) -> RunReport:
+    def _report(self, following: RunMonitor, request: RunRequest) -> RunReport:
         """Return the report, or what follows from an end without one."""
         ending = following.finish()
         match ending:
@@ -134,7 +134,7 @@ class AppRuns:
                 self._app.try_force_stop()
                 raise unreadable(self._shell.stage, f"{self._shell.serial}: {why}")
 
-    def _crashed(self, message: str, following: Following, request: RunRequest) -> RunReport:
+    def _crashed(self, message: str, following: RunMonitor, request: RunRequest) -> RunReport:
         """Blame the delegate whose library the tombstone names; the device otherwise."""
         crash = explain(self._shell.ask("logcat -b crash -d -t 400"), pid=following.pid)
         reason = f"the app crashed: {crash.summary or message}"
@@ -149,7 +149,7 @@ class AppRuns:
             refusal=Refusal.RUNTIME,
         )
 
-    def _fetch(self, report: RunReport, pieces: PieceCollector, folder: Path) -> None:
+    def _fetch(self, report: RunReport, pieces: ChunkAssembler, folder: Path) -> None:
         """Bring outputs and samples into `folder` and compare them with the report."""
         names = file_names(report)
         if report.folder is None:

@@ -10,9 +10,9 @@ from typing import Final
 
 from nnlite.settings import Settings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.app.chunks import Piece, PieceCollector
+from nnlite_benchmark.android.app.chunks import ChunkAssembler, Piece
 from nnlite_benchmark.android.app.instrumentation import (
-    Ending,
+    AttemptEnd,
     Garbled,
     InstrumentationParser,
     Reported,
@@ -27,7 +27,7 @@ OnStage = Callable[[Stage], None]
 _END_TIMEOUT_S: Final = 10.0
 
 
-class Following:
+class RunMonitor:
     """What the host knows of a run while it goes on: stage, PID, pieces, and when it must be over."""
 
     def __init__(self, settings: Settings, on_stage: OnStage) -> None:
@@ -51,7 +51,7 @@ class Following:
         #: Of the app's process, as it says.
         self.pid: int | None = None
         #: The files that come as status pieces.
-        self.pieces = PieceCollector()
+        self.pieces = ChunkAssembler()
 
     def feed(self, data: bytes) -> None:
         """Read what the app printed."""
@@ -73,7 +73,7 @@ class Following:
             what = f"does not finish {where}" if self.stage else "does not begin"
         raise DeviceFailure(Fault.APP_HUNG, where, f"the app {what} within {self._limit_s:.0f} s; ended it")
 
-    def finish(self) -> Ending:
+    def finish(self) -> AttemptEnd:
         """Return how it ended."""
         events, ending = self._parser.finish()
         self._take(events)

@@ -24,7 +24,7 @@ from nnlite_benchmark.android.adb.transport import emulator_failure
 from nnlite_benchmark.android.emulator import avd
 from nnlite_benchmark.android.emulator.owned_process import OwnedProcess
 from nnlite_benchmark.android.emulator.ports import PortPair, stagger
-from nnlite_benchmark.device import Rung
+from nnlite_benchmark.device import RecoveryStep
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ _LAST_STOP_TIMEOUT_S: Final = 8.0
 
 
 class Emulator:
-    """An emulator that runs one AVD; an `Attachment`."""
+    """An emulator that runs one AVD; an `DeviceTransport`."""
 
     kind = DeviceKind.EMULATOR
     cores_matter = True
@@ -117,15 +117,17 @@ class Emulator:
                 self._process.log_tail() if (self._process.exit_status or 0) >= 0 else "",
             )
 
-    def restarts(self, shell: Shell, server_port: Callable[[], int], stop: threading.Event) -> Sequence[Rung]:
+    def restarts(
+        self, shell: Shell, server_port: Callable[[], int], stop: threading.Event
+    ) -> Sequence[RecoveryStep]:
         """Restart it cold, whatever the settings say of snapshots; wipe its data."""
 
         def restart(*boot: str) -> None:
             self._start(server_port(), stop, "-no-snapshot", *boot)
 
         return (
-            Rung(name="restart the emulator", climb=restart),
-            Rung(name="wipe its data", climb=lambda: restart("-wipe-data")),
+            RecoveryStep(name="restart the emulator", climb=restart),
+            RecoveryStep(name="wipe its data", climb=lambda: restart("-wipe-data")),
         )
 
     def stop(self) -> None:

@@ -18,7 +18,7 @@ from nnlite.artifacts.inputs import seeded_inputs
 from nnlite.catalog.model import SEEDED_WEIGHTS, ModelInput
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings import PREFIX
-from nnlite.vocabulary import Layout, ModelForm, Stage
+from nnlite.vocabulary import Layout, ModelFormat, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import model_file_name
@@ -51,7 +51,7 @@ class Loaded:
         return tuple(map(torch.from_numpy, self.samples))
 
 
-class LeftOut(Exception):
+class ModelSkipped(Exception):
     """The model is not to be converted, and that is no fault of it."""
 
     def __init__(self, reason: str, parameters: int, input_shape: tuple[int, ...]) -> None:
@@ -66,7 +66,7 @@ def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
         The network, and how many parameters it has.
 
     Raises:
-        LeftOut: it has more parameters than the job allows.
+        ModelSkipped: it has more parameters than the job allows.
         Failure: it cannot be imported, built or run.
     """
     network, inputs = _network(job, folder)
@@ -82,7 +82,7 @@ def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
     parameters = sum(parameter.numel() for parameter in network.parameters())
     if parameters > job.max_parameters:
         reason = f"{parameters:,} parameters, above the limit of {job.max_parameters:,}"
-        raise LeftOut(f"{reason} ({PREFIX}CATALOG__MAX_PARAMETERS)", parameters, inputs[0].shape)
+        raise ModelSkipped(f"{reason} ({PREFIX}CATALOG__MAX_PARAMETERS)", parameters, inputs[0].shape)
     expected = expected or forward(module, samples)
     loaded = Loaded(
         module=module,
@@ -132,7 +132,7 @@ def _network(job: ConversionJob, folder: Path) -> tuple[torch.nn.Module, tuple[M
     """Return the network in eval mode and what it takes."""
     spec = job.model
     file = folder / model_file_name(spec)
-    if spec.form is ModelForm.EXPORTED:
+    if spec.model_format is ModelFormat.EXPORTED:
         return exported.load(file, spec.inputs, folder)
     if spec.weights != SEEDED_WEIGHTS and spec.weights_suffix is None:
         raise _model(f"weights {spec.weights!r} cannot be made; known without a file: {SEEDED_WEIGHTS}")

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import Failure, FailureClass
-from nnlite.vocabulary import ModelForm, Stage
+from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
 
@@ -46,10 +46,10 @@ def import_model(spec: ModelSpec, folder: Path) -> ModuleType:
         found.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOAD, error, explanations.of_import(error)) from error
-    if spec.form is ModelForm.LEMUR and not isinstance(getattr(module, "Net", None), type):
+    if spec.model_format is ModelFormat.LEMUR and not isinstance(getattr(module, "Net", None), type):
         raise _model("its code defines no class Net, which is what a LEMUR model is built from")
-    if spec.form is ModelForm.PYTHON and not callable(getattr(module, str(spec.entry), None)):
-        raise _model(f"its code defines no class and no factory {spec.entry}")
+    if spec.model_format is ModelFormat.PYTHON and not callable(getattr(module, str(spec.entry_point), None)):
+        raise _model(f"its code defines no class and no factory {spec.entry_point}")
     return module
 
 
@@ -57,11 +57,11 @@ def build(code: ModuleType, spec: ModelSpec, shape: tuple[int, ...]) -> torch.nn
     """Construct the network: with LEMUR's four arguments, or with the arguments that its source names."""
     arguments = dict(spec.hyperparameters)
     try:
-        if spec.form is ModelForm.LEMUR:
+        if spec.model_format is ModelFormat.LEMUR:
             made = "its class Net"
             network = code.Net(shape, (spec.classes,), arguments, torch.device("cpu"))
         else:
-            made = str(spec.entry)
+            made = str(spec.entry_point)
             network = getattr(code, made)(**arguments)
     except (Exception, SystemExit) as error:
         reason = explanations.of_construction(error, spec, shape)

@@ -1,0 +1,60 @@
+"""Rename states and columns to standard terms: skipped, recovery_step, model_format, entry_point"""
+
+import sqlalchemy as sa
+from alembic import context, op
+
+revision = "0004"
+down_revision = "0003"
+
+#: (table or view, column before, column after); views keep their column names when a table's column changes.
+COLUMNS = (
+    ("device", "rung", "recovery_step"),
+    ("incident", "rungs", "recovery_steps"),
+    ("model", "form", "model_format"),
+    ("model", "entry", "entry_point"),
+)
+VIEW_COLUMNS = (
+    ("device_overview", "rung", "recovery_step"),
+    ("device_overview", "last_rungs", "last_recovery_steps"),
+    ("device_incident", "rungs", "recovery_steps"),
+)
+#: (table, column, value before, value after)
+VALUES = (
+    ("conversion", "state", "left_out", "skipped"),
+    ("benchmark", "state", "left_out", "skipped"),
+    ("attempt", "outcome", "left_out", "skipped"),
+    ("model", "model_format", "artifact", "prebuilt"),
+)
+
+
+def upgrade() -> None:
+    for table, before, after in COLUMNS:
+        op.alter_column(table, before, new_column_name=after)
+    for view, before, after in VIEW_COLUMNS:
+        op.execute(f"ALTER VIEW {view} RENAME COLUMN {before} TO {after}")
+    for table, column, before, after in VALUES:
+        _replace(table, column, before, after)
+    for name, statement in _views_of_0003().items():
+        op.execute(f"DROP VIEW {name}")
+        op.execute(statement.replace("left_out", "skipped"))
+
+
+def downgrade() -> None:
+    for table, column, before, after in VALUES:
+        _replace(table, column, after, before)
+    for view, before, after in VIEW_COLUMNS:
+        op.execute(f"ALTER VIEW {view} RENAME COLUMN {after} TO {before}")
+    for table, before, after in COLUMNS:
+        op.alter_column(table, after, new_column_name=before)
+    for name, statement in _views_of_0003().items():
+        op.execute(f"DROP VIEW {name}")
+        op.execute(statement)
+
+
+def _replace(table: str, column: str, before: str, after: str) -> None:
+    rows = sa.table(table, sa.column(column))
+    op.execute(rows.update().where(rows.c[column] == before).values({column: after}))
+
+
+def _views_of_0003() -> dict[str, str]:
+    return dict(context.script.get_revision("0003").module.REPLACED)
