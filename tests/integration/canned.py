@@ -164,7 +164,7 @@ def written(connection: Any, claim: Claim, *reports: MeasurementReport) -> list[
     """Write measurements in the caller's transaction."""
     report = BenchmarkReport.of(
         model_name=claim.work["model"],
-        artifact_sha256=claim.work["sha256"],
+        artifact_sha256=claim.work["artifact"]["sha256"],
         device=CONTEXT,
         measurements=reports or (measurement(),),
     )

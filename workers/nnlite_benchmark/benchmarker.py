@@ -144,11 +144,11 @@ class Benchmarker:
 
     def _job(self, work: Mapping[str, Any]) -> BenchmarkJob:
         try:
-            artifact = self._fetch(work, work["path"])
-            expected = tuple(self._fetch(work, path) for path in work["reference_outputs"])
+            artifact = self._fetch(work, work["artifact"]["path"])
+            expected = tuple(self._fetch(work, path) for path in work["artifact"]["reference_outputs"])
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
-        return job_of(work, work["model"], artifact, expected)
+        return job_of(work["artifact"], work["model"], artifact, expected)
 
     def _fetch(self, work: Mapping[str, Any], path: str) -> Path:
         """Return a file of the store; one that is gone or broken is asked for again from its conversion."""

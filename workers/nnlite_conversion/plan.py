@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from nnlite.artifacts.calibration import Calibration, Int8Io
-from nnlite.catalog.model import ModelInput, ModelSpec
+from nnlite.catalog.model import ModelSpec
 from nnlite.db.engine import autocommit
+from nnlite.db.rows import from_row
 from nnlite.queue.leases import Claim
 from nnlite.results.recording import ArtifactRow, RefusalRow
-from nnlite.vocabulary import Layout, ModelFormat, Precision
+from nnlite.vocabulary import ModelFormat, Precision
 from nnlite_conversion.cache_key import cache_key, ready_key
 
 
@@ -70,32 +71,14 @@ def spec_of(engine: Engine, claim: Claim) -> ModelSpec:
     with autocommit(engine) as connection:
         row = connection.execute(_SPEC, {"id": claim.id}).mappings().one()
     shape = row["input_shape"]
-    tensors = row["inputs"]["tensors"] if row["inputs"] else []
-    return ModelSpec(
-        name=claim.work["model"],
-        code=row["code"],
-        transform_code=row["transform_code"],
-        transform=row["transform"],
-        task=row["task"],
-        dataset=row["dataset"],
-        hyperparameters=row["hyperparameters"],
-        # Of models of files it is what a conversion found, and says nothing of how to build them.
-        input_shape=(shape[0], shape[1], shape[2], shape[3]) if shape and len(shape) == 4 else None,
-        input_dtype=row["input_dtype"],
-        classes=row["classes"],
-        weights=row["weights"],
-        inputs=tuple(ModelInput(shape=tuple(each["shape"]), dtype=each["dtype"]) for each in tensors),
-        layout=Layout(row["layout"]),
-        model_format=ModelFormat(row["model_format"]),
-        entry_point=row["entry_point"],
-        weights_suffix=row["weights_suffix"],
-    )
+    inputs = row["inputs"]["tensors"] if row["inputs"] else ()
+    # For models of files the shape is what a conversion found, and says nothing of how to build them.
+    built_from = {"inputs": inputs, "input_shape": shape if shape and len(shape) == 4 else None}
+    return from_row(ModelSpec, {**row, **built_from})
 
 
 _SPEC = text("""
-SELECT k.text AS code, t.text AS transform_code, m.transform, m.task, m.dataset, m.hyperparameters,
-       m.input_shape, m.input_dtype, m.classes, m.weights,
-       m.inputs, m.layout, m.model_format, m.entry_point, m.weights_suffix
+SELECT m.*, k.text AS code, t.text AS transform_code
 FROM conversion v JOIN model m ON m.id = v.model_id
 LEFT JOIN code k ON k.sha256 = m.code_sha256 LEFT JOIN code t ON t.sha256 = m.transform_sha256
 WHERE v.id = :id

@@ -6,7 +6,7 @@ broker is away, the rows stand and the reaper sends their messages later.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from psycopg2.extras import Json, execute_values
@@ -17,6 +17,7 @@ from nnlite.artifacts.store import open_store
 from nnlite.campaigns.request import Request, RequestError, check_priority
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.db.engine import DatabaseError, where
+from nnlite.db.rows import to_row
 from nnlite.db.tables import row_id
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import BrokerClient, Message
@@ -209,12 +210,15 @@ def _write_rows(
     model_rows = {
         identifier: _model_row(identifier, model) for identifier, model in zip(ids, models, strict=True)
     }
-    execute_values(
-        cursor,
-        f"INSERT INTO model ({', '.join(_MODEL_COLUMNS)}) VALUES %s {_WITH_ACCURACY}",  # noqa: S608
-        list(model_rows.values()),
-        page_size=_PAGE,
-    )
+    if model_rows:
+        columns = list(next(iter(model_rows.values())))
+        execute_values(
+            cursor,
+            f"INSERT INTO model ({', '.join(columns)}) VALUES %s {_WITH_ACCURACY}",  # noqa: S608
+            list(model_rows.values()),
+            template=f"({', '.join(f'%({column})s' for column in columns)})",
+            page_size=_PAGE,
+        )
     conversions = {
         row_id("conversion", campaign, identifier): (identifier, model)
         for identifier, model in zip(ids, models, strict=True)
@@ -267,19 +271,8 @@ def _start(model: CatalogModel) -> tuple[str, str | None, bool]:
     return WorkState.SKIPPED.value, model.skipped, True
 
 
-_MODEL_COLUMNS = (
-    "id", "source", "name", "identity", "code_sha256", "transform_sha256", "transform", "task", "dataset",
-    "metric", "hyperparameters", "configuration_source", "input_shape", "input_dtype", "classes", "weights",
-    "accuracy", "parameters", "inputs", "layout", "model_format", "entry_point", "weights_suffix",
-)  # fmt: skip
-
-
-def _model_row(identifier: uuid.UUID, model: CatalogModel) -> tuple[Any, ...]:
-    return (
-        str(identifier), model.source, model.name, model.identity, model.code_sha256, model.transform_sha256,
-        model.transform, model.task, model.dataset, model.metric, Json(model.hyperparameters),
-        model.configuration_source, list(model.input_shape) if model.input_shape else None,
-        model.input_dtype, model.classes, model.weights, model.accuracy, model.parameters,
-        Json({"tensors": [asdict(each) for each in model.inputs]}) if model.inputs else None,
-        model.layout, model.model_format, model.entry_point, model.weights_suffix,
-    )  # fmt: skip
+def _model_row(identifier: uuid.UUID, model: CatalogModel) -> dict[str, Any]:
+    row = to_row(replace(model, inputs=()))
+    del row["skipped"]  # a property of the conversion, not of the model
+    inputs = Json({"tensors": [asdict(each) for each in model.inputs]}) if model.inputs else None
+    return row | {"id": str(identifier), "identity": model.identity, "inputs": inputs}

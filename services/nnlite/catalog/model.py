@@ -1,4 +1,4 @@
-"""A model as the rest of nnlite sees it, whatever source it came from."""
+"""Models and their sources: the one type that every source returns, and what a source must offer."""
 
 import hashlib
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ import orjson
 from nnlite.errors import NnliteError
 from nnlite.vocabulary import Layout, ModelFormat
 
-#: How weights come to be where a source ships none.
+#: Provenance of weights where a source ships none.
 SEEDED_WEIGHTS = "init:seed=0"
 
 
@@ -40,54 +40,61 @@ class ModelInput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CatalogModel:
+class ModelDefinition:
+    """What a network is and how it is built: the fields that a catalogue row and a conversion job share."""
+
+    name: str
+    #: Name of the transform; None where the source has none.
+    transform: str | None
+    task: str
+    dataset: str
+    #: What the constructor is given; `accuracy`, `duration` and `uid` are not among them.
+    hyperparameters: dict[str, Any] = field(hash=False)
+    #: (N, C, H, W) with N = 1; None where only the conversion child can tell.
+    input_shape: tuple[int, int, int, int] | None
+    #: NumPy name of the input's dtype.
+    input_dtype: str = "float32"
+    #: Outputs per image or per pixel; 0 where it is not known, and then the model is skipped.
+    classes: int
+    #: `init:seed=0`, or the SHA-256 of a file: of weights, or of the whole model where it has no code.
+    weights: str = SEEDED_WEIGHTS
+    #: How that file's name ends, such as `.safetensors`; None without a file.
+    weights_suffix: str | None = None
+    #: Every input where a source names them; empty: one image, as `input_shape` says.
+    inputs: tuple[ModelInput, ...] = ()
+    layout: Layout = Layout.NHWC
+    model_format: ModelFormat = ModelFormat.LEMUR
+    #: Name of the class or factory in the code, for the format `python`.
+    entry_point: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogModel(ModelDefinition):
     """One architecture with one chosen configuration: a row of a catalogue.
 
     Code stays with the source until a campaign takes the model; only its hash is here.
     """
 
     source: str
-    name: str
     #: SHA-256 of the model's code; None where there is no code, only a file.
     code_sha256: str | None
-    task: str
-    dataset: str
     metric: str
-    #: Name of the transform, and the SHA-256 of its file; None where the source has none.
-    transform: str | None
+    #: SHA-256 of the transform's file; None where the source has none.
     transform_sha256: str | None
-    #: What the constructor is given; `accuracy`, `duration` and `uid` are not among them.
-    hyperparameters: dict[str, Any] = field(hash=False)
     #: `trial:<uid>` or `default`.
     configuration_source: str
-    #: (N, C, H, W) with N = 1; None where only the conversion child can tell.
-    input_shape: tuple[int, int, int, int] | None
-    #: NumPy name of the input's dtype.
-    input_dtype: str = "float32"
-    #: Every input where a source names them; empty: one image, as `input_shape` says.
-    inputs: tuple[ModelInput, ...] = ()
-    layout: Layout = Layout.NHWC
-    model_format: ModelFormat = ModelFormat.LEMUR
-    #: Name of the class or factory in the code, for the form `python`.
-    entry_point: str | None = None
-    #: Outputs per image or per pixel; 0 where it is not known, and then the model is left out.
-    classes: int
-    #: `init:seed=0`, or the SHA-256 of a file: of weights, or of the whole model where it has no code.
-    weights: str = SEEDED_WEIGHTS
-    #: How that file's name ends, such as `.safetensors`; None without a file.
-    weights_suffix: str | None = None
     #: Accuracy of the chosen trial, 0..1; None without statistics.
     accuracy: float | None = None
     #: Number of parameters where it is known before a conversion.
     parameters: int | None = None
-    #: Why this model is not to be converted; None: it is.
+    #: Why this model is not converted; None: it is.
     skipped: str | None = None
 
     @cached_property
     def identity(self) -> str:
         """SHA-256 over code, configuration and weights: equal identities give equal artifacts."""
         if self.model_format is ModelFormat.PREBUILT:
-            # Whoever brings it and whatever is known of it: it is measured as it is.
+            # The file alone decides: it is measured as it is, whichever source names it.
             return hashlib.sha256(canonical_json({"artifact": self.weights})).hexdigest()
         parts = {
             "code": self.code_sha256,
@@ -121,37 +128,23 @@ class CatalogModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSpec:
+class ModelSpec(ModelDefinition):
     """All that the conversion child needs to build a model, but for the bytes of its file."""
 
-    name: str
     #: None where there is no code, only a file.
     code: str | None
     #: Code of the transform; None where the source has none.
     transform_code: str | None
-    transform: str | None
-    task: str
-    dataset: str
-    hyperparameters: dict[str, Any]
-    input_shape: tuple[int, int, int, int] | None
-    input_dtype: str
-    classes: int
-    weights: str
-    inputs: tuple[ModelInput, ...] = ()
-    layout: Layout = Layout.NHWC
-    model_format: ModelFormat = ModelFormat.LEMUR
-    entry_point: str | None = None
-    weights_suffix: str | None = None
 
 
 @runtime_checkable
 class FollowableSource(Protocol):
-    """What a source has besides that can be followed while its models come into being."""
+    """Optional protocol of a source that gains models over time (`--follow`)."""
 
     def grown(self) -> tuple[list[CatalogModel], int]:
-        """Return the models that are complete by now, skipped ones included, and how many are not.
+        """Return the complete models, skipped ones included, and the number of incomplete ones.
 
-        It raises nothing for a tree that is away, empty or half written.
+        A tree that is missing, empty or half written raises nothing.
         """
         ...
 
@@ -162,7 +155,7 @@ class ModelSource(Protocol):
     The entry point names a callable that takes the `Settings` and returns one.
     """
 
-    #: The word of the design: `lemur`, `nngpt`, `files`.
+    #: Its name in requests and rows: `lemur`, `nngpt`, `files`.
     name: str
 
     def models(self) -> list[CatalogModel]:
@@ -182,5 +175,5 @@ class ModelSource(Protocol):
         ...
 
     def weights_file(self, model: CatalogModel) -> Path:
-        """Return the file whose SHA-256 is `model.weights`; asked only of models with `weights_suffix`."""
+        """Return the file whose SHA-256 is `model.weights`; called only for models with `weights_suffix`."""
         ...

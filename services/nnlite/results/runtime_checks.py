@@ -27,7 +27,7 @@ class CheckClaim:
     attempt: int
     strikes: int
     losses: int
-    #: Columns of its row.
+    #: The artifact's row.
     artifact: Mapping[str, Any]
 
     @property
@@ -64,7 +64,7 @@ def claim(engine: Engine, runtime_version: str, node: str, lease_s: float) -> Ch
         return None
     columns = dict(found)
     right = {name: columns.pop(name) for name in ("runtime_version", "attempt", "strikes", "losses")}
-    return CheckClaim(artifact_sha256=columns["sha256"], artifact=columns, **right)
+    return CheckClaim(artifact_sha256=columns["sha256"], artifact=columns["artifact"], **right)
 
 
 def renew(engine: Engine, claim: CheckClaim, lease_s: float) -> None:
@@ -158,7 +158,7 @@ _WORKABLE = """
 # Whoever claims beside this one takes another artifact: rows that are looked at are skipped, not waited for.
 _CLAIM = text(f"""
 WITH found AS (
-    SELECT a.sha256, a.path, a.precision, a.inputs, a.outputs, a.reference_outputs, a.seed, a.parity_ok
+    SELECT a.sha256, to_jsonb(a) AS artifact
     FROM artifact a
     LEFT JOIN runtime_check k ON k.artifact_sha256 = a.sha256 AND k.runtime_version = :version
     WHERE k.state IS NULL OR {_WORKABLE}
@@ -174,7 +174,7 @@ WITH found AS (
     WHERE {_WORKABLE}
     RETURNING k.*
 )
-SELECT taken.runtime_version, taken.attempt, taken.strikes, taken.losses, found.*
+SELECT taken.runtime_version, taken.attempt, taken.strikes, taken.losses, found.sha256, found.artifact
 FROM taken JOIN found ON found.sha256 = taken.artifact_sha256
 """)  # noqa: S608
 

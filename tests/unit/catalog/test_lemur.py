@@ -234,7 +234,7 @@ def test_a_second_listing_comes_from_the_cache(lemur, make_settings, tmp_path):
     settings = make_settings(tree)
     first = LemurSource(settings).models()
     _, _, payload = the_cache(settings).read_bytes().partition(b"\n")
-    assert [model.name for model in first] == [row[1] for row in orjson.loads(payload)]
+    assert [model.name for model in first] == [row[0] for row in orjson.loads(payload)]
     # The statistics can no longer be read, but look unchanged: only the cache can still know them.
     file = tree / "ab/nn/stat/train/img-classification_mnist_acc_net/1.json"
     status = file.stat()

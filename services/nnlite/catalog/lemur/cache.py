@@ -1,7 +1,6 @@
-"""A catalogue that was read once is kept under the home folder, for as long as nothing it came from changes.
+"""Cache of a catalogue's rows under the home folder, valid while everything they were read from is unchanged.
 
-A cache is never the only copy of anything: one that is stale, damaged or cannot be written is made again or
-done without.
+A stale or damaged cache is rebuilt; one that cannot be written is skipped with a warning.
 """
 
 import hashlib
@@ -11,12 +10,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import orjson
 
-from nnlite.catalog.model import CatalogModel, ModelInput
-from nnlite.vocabulary import Layout, ModelFormat
+from nnlite.catalog.model import CatalogModel
+from nnlite.db.rows import from_row
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ def read_cache(path: Path, key: str) -> list[CatalogModel] | None:
         header, _, payload = path.read_bytes().partition(b"\n")
         if header.decode() != f"{key} {hashlib.sha256(payload).hexdigest()}":
             return None
-        return [_model(row) for row in orjson.loads(payload)]
+        return [from_row(CatalogModel, dict(zip(_FIELDS, row, strict=True))) for row in orjson.loads(payload)]
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -58,19 +56,3 @@ def write_cache(path: Path, key: str, models: Sequence[CatalogModel]) -> None:
             raise
     except OSError as error:
         logger.warning("the catalogue cannot be kept in %s (%s); it will be read again", path, error.strerror)
-
-
-def _model(row: list[Any]) -> CatalogModel:
-    values = dict(zip(_FIELDS, row, strict=True))
-    shape = values["input_shape"]
-    return CatalogModel(
-        **values
-        | {
-            "input_shape": tuple(shape) if shape else None,
-            "inputs": tuple(
-                ModelInput(**each | {"shape": tuple(each["shape"])}) for each in values["inputs"]
-            ),
-            "layout": Layout(values["layout"]),
-            "model_format": ModelFormat(values["model_format"]),
-        }
-    )
