@@ -146,7 +146,8 @@ def generated_models(folder: Path) -> list[CatalogModel]:
     ready = folder / "out" / "edge" / "tflite" / "A0_B2.tflite"
     ready.parent.mkdir(parents=True)
     ready.write_bytes(_tflite())
-    return NnGptSource(settings_for(folder / "home"), path=[folder]).models()
+    settings = settings_for(folder / "home")
+    return [model for path in (folder, ready.parent) for model in NnGptSource(settings, path=[path]).models()]
 
 
 def file_models(folder: Path) -> list[CatalogModel]:
