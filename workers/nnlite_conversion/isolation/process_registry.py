@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from nnlite.host.files import write_atomically
 from nnlite.queue.owner import Instance
 from nnlite_conversion.isolation import process_tree as processes
 
@@ -57,9 +58,7 @@ def noted(ledger: Path, group: int) -> Iterator[None]:
     )
     ledger.mkdir(parents=True, exist_ok=True)
     path = ledger / f"{group}-{leader.start_time}.json"
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(note.model_dump_json())
-    unfinished.rename(path)
+    write_atomically(path, note.model_dump_json())
     try:
         yield
     finally:
