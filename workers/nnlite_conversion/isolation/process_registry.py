@@ -5,7 +5,6 @@ when it has ended. Whoever starts in its place ends what the notes still name.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nnlite.host.files import write_atomically
+from nnlite.host.locks import FileLock
 from nnlite.queue.owner import Instance
 from nnlite_conversion.isolation import process_tree as processes
 
@@ -95,17 +95,14 @@ def own_folder(place: Path) -> Iterator[Path]:
     this process dies: whoever can take it sees, from any container, that nobody uses the folder.
     """
     unnamed = Path(tempfile.mkdtemp(prefix="nnlite-new-", dir=place))
-    lock = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with FileLock.on_folder(unnamed) as lock:
         with contextlib.suppress(OSError):  # a file system without such locks; then nobody can take it either
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            lock.try_shared()
         folder = unnamed.rename(unnamed.with_name(unnamed.name.replace("-new-", "-job-", 1)))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(lock)
 
 
 def remove_leftovers(*places: Path) -> list[Path]:
@@ -121,16 +118,10 @@ def remove_leftovers(*places: Path) -> list[Path]:
 
 def _unused(folder: Path) -> bool:
     try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with FileLock.on_folder(folder) as lock:
+            return lock.try_exclusive()
     except OSError:
-        return False  # gone, or another account's
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(lock)
-    return True
+        return False  # gone, or another account's, or a file system without such locks
 
 
 def _read(path: Path) -> Note | None:
