@@ -4,17 +4,16 @@ import csv
 import signal
 import sys
 from collections import Counter
+from dataclasses import replace
 from enum import StrEnum
 from itertools import groupby
 from typing import Annotated
 
 import typer
 
-from nnlite.artifacts.calibration import Int8Io
 from nnlite.campaigns import control
 from nnlite.campaigns.request import HOST_POOL, Request
 from nnlite.campaigns.submit import Submitted, submit
-from nnlite.catalog.lemur.configuration import BEST
 from nnlite.cli import follow as following
 from nnlite.cli import options, presentation, selection
 from nnlite.cli import watch as watching
@@ -22,7 +21,6 @@ from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
-from nnlite.settings import load_settings
 from nnlite.vocabulary import WorkState
 
 app = typer.Typer()
@@ -38,27 +36,14 @@ class Format(StrEnum):
 
 
 @app.command("submit")
+@selection.request_options
 def submit_command(
-    models: options.Models = None,
-    source: options.Source = "lemur",
-    limit: options.Limit = None,
-    match: options.Match = None,
-    seed: options.Seed = None,
-    precision: options.Precisions = ["fp32"],
-    calibration: options.Calibration = None,
-    int8_io: options.Int8IO = Int8Io.FLOAT,
-    backend: options.Backends = ["cpu"],
+    request: Request,
     pool: Annotated[list[str], typer.Option(help="Pool of devices to measure on; repeatable.")] = [HOST_POOL],
-    transform: options.Transform = None,
-    dataset: options.Dataset = None,
-    path: options.Paths = None,
-    inputs: options.Inputs = None,
-    layout: options.LayoutOption = None,
-    configs: options.Configs = BEST,
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Watch the source and submit what comes, until Ctrl-C.")
+        bool, typer.Option("--follow", help="Watch the source and submit new models, until Ctrl-C.")
     ] = False,
 ) -> None:
     """Enqueue one conversion per model and come back at once.
@@ -70,24 +55,7 @@ def submit_command(
 
     Example: nnlite submit --match 'ga-*' --limit 100 --seed 1 --name night
     """
-    request = Request(
-        source=source,
-        models=tuple(models or ()),
-        match=match,
-        limit=limit,
-        seed=seed,
-        pools=tuple(pool),
-        precisions=(precisions := selection.precisions(precision)),
-        calibration=selection.calibration(calibration, precisions, load_settings()),
-        int8_io=int8_io,
-        backends=selection.backends(backend),
-        transform=transform,
-        dataset=dataset,
-        path=selection.absolute(path),
-        inputs=tuple(inputs or ()),
-        layout=layout,
-        configs=configs,
-    )
+    request = replace(request, pools=tuple(pool))
     if follow:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
         stopped = "stopped; what was submitted goes on, the same command follows on"

@@ -48,14 +48,14 @@ def test_a_relative_path_is_kept_as_what_it_means_here(tmp_path, monkeypatch):
 
 
 def test_backends_and_precisions_are_named_one_by_one_or_with_commas():
-    assert selection.backends(["gpu, cpu", "gpu"]) == (Backend.GPU, Backend.CPU)
-    assert selection.precisions(["fp32", "int8"]) == (Precision.FP32, Precision.INT8)
+    assert selection.parse_backends(["gpu, cpu", "gpu"]) == (Backend.GPU, Backend.CPU)
+    assert selection.parse_precisions(["fp32", "int8"]) == (Precision.FP32, Precision.INT8)
 
 
 @pytest.mark.parametrize("word", ["tpu", "CPU", "cpu;gpu"])
 def test_an_unknown_backend_is_refused_with_those_that_are(word):
     with pytest.raises(RequestError, match=f"backend '{word}' is none of cpu, gpu, npu"):
-        selection.backends(["cpu", word])
+        selection.parse_backends(["cpu", word])
 
 
 @pytest.mark.parametrize("priority", [-1, 10, 100])
