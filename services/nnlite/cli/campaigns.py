@@ -1,4 +1,4 @@
-"""Commands on campaigns: submit, watch, status, results, failures, retry, cancel, pause, resume."""
+"""Campaign commands: submit, watch, status, results, failures, retry, cancel, pause, resume."""
 
 import csv
 import signal
@@ -58,7 +58,7 @@ def submit_command(
     request = replace(request, pools=tuple(pool))
     if follow:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
-        stopped = "stopped; what was submitted goes on, the same command follows on"
+        stopped = "stopped; submitted work goes on, the same command resumes following"
         with interruptible(stopped), session() as cluster:
             following.follow(cluster, request, name, priority)
     with session() as cluster:
@@ -84,7 +84,7 @@ def submit_request(cluster: Session, request: Request, name: str | None, priorit
         priority=priority,
     )
     verb = "resumed" if submitted.resumed else "submitted"
-    skipped = f", {submitted.skipped} of them left out" if submitted.skipped else ""
+    skipped = f", {submitted.skipped} of them skipped" if submitted.skipped else ""
     err.print(f"{verb} campaign {submitted.name}: {submitted.models} models{skipped}", highlight=False)
     if not submitted.sent:
         err.print("the broker is away; work starts when the broker is back", style="yellow")
@@ -104,7 +104,7 @@ def watch(name: options.Campaign) -> None:
 def status(name: options.OptionalCampaign = None, json: options.Json = False) -> None:
     """List campaigns and how far they are, newest first.
 
-    --json says besides what each of them is running now: model, device, backend, stage.
+    With --json, also what each of them is running now: model, device, backend, stage.
     """
     with session() as cluster:
         if name:
@@ -132,7 +132,7 @@ def results(
     param_limit: options.ParamLimit = None,
     json: options.Json = False,
 ) -> None:
-    """Show measurements: latency with verdict, parity and everything that explains them.
+    """Show measurements: latency with verdict, parity and the context that explains them.
 
     Efficiency is accuracy / latency in ms, for models within --param-limit.
 
@@ -193,10 +193,10 @@ def failures(name: options.OptionalCampaign = None, json: options.Json = False) 
 def retry(
     name: options.Campaign,
     models: options.Models = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Also what failed for good.")] = False,
-    cancelled: Annotated[bool, typer.Option("--cancelled", help="Also what was cancelled.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Also rows that failed for good.")] = False,
+    cancelled: Annotated[bool, typer.Option("--cancelled", help="Also cancelled rows.")] = False,
 ) -> None:
-    """Queue what rests in quarantine again, with its counters at zero; history stays."""
+    """Queue quarantined work again with its counters at zero; history stays."""
     states = [WorkState.QUARANTINED]
     states += [WorkState.FAILED] if failed or models else []
     states += [WorkState.CANCELLED] if cancelled else []
@@ -207,7 +207,7 @@ def retry(
 
 @app.command()
 def cancel(name: options.Campaign) -> None:
-    """End a campaign: what is queued or running becomes cancelled; results stay."""
+    """Cancel a campaign: queued and running work becomes cancelled; results stay."""
     with session() as cluster:
         count = control.cancel(cluster.engine, name)
     err.print(f"cancelled {name}: {count} conversions and benchmarks", highlight=False)
@@ -215,15 +215,15 @@ def cancel(name: options.Campaign) -> None:
 
 @app.command()
 def pause(name: options.Campaign) -> None:
-    """Start nothing more of a campaign; what runs goes on to its end."""
+    """Pause a campaign: no new work starts, running work ends normally."""
     with session() as cluster:
         control.pause(cluster.engine, name)
-    err.print(f"paused {name}; go on with: nnlite resume {name}", highlight=False)
+    err.print(f"paused {name}; continue with: nnlite resume {name}", highlight=False)
 
 
 @app.command()
 def resume(name: options.Campaign) -> None:
-    """Let a paused campaign go on."""
+    """Resume a paused campaign."""
     with session() as cluster:
         sent = control.resume(cluster.engine, cluster.broker, name)
     err.print(f"resumed {name}" + ("" if sent else "; work starts when the broker is back"), highlight=False)
