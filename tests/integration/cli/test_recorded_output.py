@@ -6,7 +6,7 @@ A change that is wanted is recorded with `NNLITE_RECORD=1`; then the difference 
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,15 +21,22 @@ OUTPUT = RECORDED / "output"
 RECORD = bool(os.environ.get("NNLITE_RECORD"))
 
 
-@pytest.fixture
-def released(environment: pytest.MonkeyPatch, bare_database_url: str, broker_url: str) -> Iterator[None]:
-    """Settings that name the recorded database, brought to this release."""
-    upgrade(bare_database_url, REVISION)
-    engine = engine_for(bare_database_url)
+@pytest.fixture(scope="module")
+def recorded_database(make_database: Callable[..., str]) -> str:
+    """The recorded database, brought to this release."""
+    url = make_database(migrated=False)
+    upgrade(url, REVISION)
+    engine = engine_for(url)
     load(engine, (RECORDED / "database.sql").read_text())
     engine.dispose()
-    upgrade(bare_database_url)
-    environment.setenv("NNLITE_DATABASE_URL", bare_database_url)
+    upgrade(url)
+    return url
+
+
+@pytest.fixture
+def released(environment: pytest.MonkeyPatch, recorded_database: str, broker_url: str) -> None:
+    """Settings that name the recorded database."""
+    environment.setenv("NNLITE_DATABASE_URL", recorded_database)
     environment.setenv("NNLITE_BROKER_URL", broker_url)
     environment.setenv("PGTZ", "UTC")  # times are shown in the session's time zone
 

@@ -1,6 +1,6 @@
 """A database of release 0.1 with data in it goes up to this release, and back as it was."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import Engine, text
@@ -18,31 +18,30 @@ from unit.catalog.identities import with_recorded_versions
 SQL = (RECORDED / "database.sql").read_text()
 
 
-@pytest.fixture
-def engine(bare_database_url: str) -> Iterator[Engine]:
-    """The recorded database, brought to this release."""
-    upgrade(bare_database_url, REVISION)
-    engine = engine_for(bare_database_url)
+@pytest.fixture(scope="module")
+def engine(make_database: Callable[..., str]) -> Iterator[Engine]:
+    """The recorded database, brought to this release; for tests that change nothing."""
+    url = make_database(migrated=False)
+    upgrade(url, REVISION)
+    engine = engine_for(url)
     load(engine, SQL)
-    upgrade(bare_database_url)
+    upgrade(url)
     yield engine
     engine.dispose()
 
 
-def test_the_recording_is_a_database_of_its_revision(bare_database_url: str) -> None:
+def test_an_upgrade_and_a_downgrade_bring_every_row_back_as_it_was(bare_database_url: str) -> None:
     upgrade(bare_database_url, REVISION)
     engine = engine_for(bare_database_url)
     load(engine, SQL)
     assert dump(engine) == SQL
-    engine.dispose()
-
-
-def test_a_downgrade_brings_every_row_back_as_it_was(engine: Engine, bare_database_url: str) -> None:
+    upgrade(bare_database_url)
     check_schema(engine)
     downgrade(bare_database_url, REVISION)
     assert dump(engine) == SQL
     upgrade(bare_database_url)
     check_schema(engine)
+    engine.dispose()
 
 
 def test_campaigns_are_as_far_as_they_were(engine: Engine) -> None:
@@ -121,12 +120,13 @@ def test_artifacts_and_refusals_are_found_by_the_keys_of_this_release(engine: En
 
 
 def test_new_rows_are_numbered_on(engine: Engine) -> None:
-    with engine.begin() as connection:
+    with engine.connect() as connection:
         newest = connection.scalar(text("SELECT max(id) FROM attempt"))
-        again = connection.scalar(
-            text("""
+        assert connection.scalar(text(_NEXT_ATTEMPT)) == newest + 1
+        connection.rollback()
+
+
+_NEXT_ATTEMPT = """
 INSERT INTO attempt (kind, work_id, campaign_id, number, owner_node, owner_instance)
 SELECT 'conversion', gen_random_uuid(), id, 1, 'convert@lab', 'lab/1' FROM campaign LIMIT 1 RETURNING id
-""")
-        )
-    assert again == newest + 1
+"""
