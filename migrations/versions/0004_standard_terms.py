@@ -37,9 +37,11 @@ def upgrade() -> None:
     for name, statement in _views_of_0003().items():
         op.execute(f"DROP VIEW {name}")
         op.execute(statement.replace("left_out", "skipped"))
+    op.create_index("ix_attempt_ended_at", "attempt", ["ended_at"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_attempt_ended_at", "attempt")
     for table, column, before, after in VALUES:
         _replace(table, column, after, before)
     for view, before, after in VIEW_COLUMNS:

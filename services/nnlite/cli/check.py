@@ -1,4 +1,4 @@
-"""`nnlite check`: prints problems that would keep a cluster from starting, one per line."""
+"""`nnlite check`: what would keep a cluster from starting, each in a line, before anything starts."""
 
 import os
 from collections.abc import Iterator
@@ -37,10 +37,8 @@ def check(
         list[str],
         typer.Option(metavar="FOLDER[:UID]", help="To be read and written by --uid, or by account UID."),
     ] = [],
-    disk: Annotated[
-        list[Path], typer.Option(readable=False, help="A folder whose disk needs free space.")
-    ] = [],
-    min_free_gb: Annotated[float, typer.Option(help="Free space needed.")] = 5,
+    disk: Annotated[list[Path], typer.Option(readable=False, help="A folder whose disk needs room.")] = [],
+    min_free_gb: Annotated[float, typer.Option(help="That much room.")] = 5,
     postgres: Annotated[
         str | None,
         typer.Option(
@@ -49,15 +47,15 @@ def check(
             help="Data of Postgres, and the version that opens it.",
         ),
     ] = None,
-    profiles: Annotated[str, typer.Option(help="Chosen compose profiles, comma-separated.")] = "",
-    known_profiles: Annotated[str, typer.Option(help="Existing profiles, comma-separated.")] = "",
+    profiles: Annotated[str, typer.Option(help="Profiles of compose that are chosen, with commas.")] = "",
+    known_profiles: Annotated[str, typer.Option(help="Profiles that there are, with commas.")] = "",
     kvm: Annotated[
         Path,
         typer.Option(readable=False, help=f"The device of KVM; tried with profile {DeviceKind.EMULATOR}."),
     ] = Path("/dev/kvm"),
     uid: Annotated[int | None, typer.Option(help="As root: judge for this account of the workers.")] = None,
 ) -> None:
-    """List what would keep a cluster from starting; changes nothing, exit code 1 if there is a problem.
+    """Say what would keep a cluster from starting; changes nothing, exit code 1 if anything would.
 
     Example: nnlite check --secret LAB_POSTGRES_PASSWORD=/run/secrets/postgres_password --folder /artifacts
     --disk /artifacts --postgres /postgres:17 --profiles gpu,emulator --known-profiles gpu,emulator,phone
@@ -97,7 +95,7 @@ def check(
         err.print(problem, highlight=False, soft_wrap=True)
     if found:
         raise typer.Exit(1)
-    err.print("ok: no problems found", highlight=False)
+    err.print("nothing is in the way", highlight=False)
 
 
 def _settings_problems() -> Iterator[str]:

@@ -1,6 +1,5 @@
 """`nnlite run`: the whole chain on this machine, attached."""
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -8,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from nnlite.artifacts.calibration import Int8Io
 from nnlite.campaigns.request import Request
+from nnlite.catalog.lemur.configuration import BEST
 from nnlite.cli import options, presentation, selection
 from nnlite.cli import watch as watching
 from nnlite.cli.campaigns import print_checks, print_results, submit_request
@@ -20,7 +21,7 @@ from nnlite.local import Supervisor, Worker, local_site, workers_lock
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
 from nnlite.results.runtime_checks import pending
-from nnlite.settings import PREFIX, load_settings
+from nnlite.settings import load_settings
 from nnlite.vocabulary import CampaignState
 
 app = typer.Typer()
@@ -29,9 +30,22 @@ _MAX_RESTARTS = 5
 
 
 @app.command()
-@selection.request_options
 def run(
-    request: Request,
+    models: options.Models = None,
+    source: options.Source = "lemur",
+    limit: options.Limit = None,
+    match: options.Match = None,
+    seed: options.Seed = None,
+    precision: options.Precisions = ["fp32"],
+    calibration: options.Calibration = None,
+    int8_io: options.Int8IO = Int8Io.FLOAT,
+    backend: options.Backends = ["cpu"],
+    transform: options.Transform = None,
+    dataset: options.Dataset = None,
+    path: options.Paths = None,
+    inputs: options.Inputs = None,
+    layout: options.LayoutOption = None,
+    configs: options.Configs = BEST,
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
     converters: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
@@ -44,6 +58,23 @@ def run(
 
     Example: nnlite run --limit 20 --seed 1
     """
+    request = Request(
+        source=source,
+        models=tuple(models or ()),
+        match=match,
+        limit=limit,
+        seed=seed,
+        precisions=(precisions := selection.precisions(precision)),
+        calibration=selection.calibration(calibration, precisions, load_settings()),
+        int8_io=int8_io,
+        backends=selection.backends(backend),
+        transform=transform,
+        dataset=dataset,
+        path=selection.absolute(path),
+        inputs=tuple(inputs or ()),
+        layout=layout,
+        configs=configs,
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
     settings = load_settings()
     environment = runtime_environment(settings)
@@ -87,16 +118,9 @@ def _supervisor(cluster: Session, converters: int, *, checks: bool) -> Superviso
         "reaper": ["reaper"],
         **({"check": ["worker", "check"]} if checks else {}),
     }
-    port = cluster.settings.metrics.port
     workers = [
-        Worker(
-            name=name,
-            argv=[*nnlite, *arguments],
-            # Metrics on a port of its own, one after the other.
-            environment=dict(os.environ) | {f"{PREFIX}METRICS__PORT": str(port + place if port else 0)},
-            stop_rank=int(name == "reaper"),
-        )
-        for place, (name, arguments) in enumerate(programs.items())
+        Worker(name=name, argv=[*nnlite, *arguments], stop_rank=int(name == "reaper"))
+        for name, arguments in programs.items()
     ]
     return Supervisor(local_site(cluster.settings), workers)
 

@@ -112,18 +112,18 @@ def reaper() -> None:
         signal.signal(number, stop_now)
     with sign_of_life(settings.health_file), session() as cluster:
         reaper = Reaper(cluster.engine, cluster.broker, cluster.settings)
-        with _watched(cluster, reaper):
+        with _exporting(cluster, reaper):
             log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)
             reaper.run(stop)
 
 
-def _watched(cluster: Session, reaper: Reaper) -> AbstractContextManager[None]:
-    """Serve the cluster's metrics while the context lasts, if they are wanted."""
+def _exporting(cluster: Session, reaper: Reaper) -> AbstractContextManager[None]:
+    """Serve the cluster's metrics while the context lasts, if a port is set for them."""
     if not cluster.settings.metrics.port:
         return nullcontext()
-    from nnlite.reaper.cluster_metrics import serving_cluster
+    from nnlite.reaper.exporter import exporting
 
-    return serving_cluster(cluster.settings, cluster.engine, cluster.broker, reaper)
+    return exporting(cluster.settings, cluster.engine, cluster.broker, reaper)
 
 
 @app.command()

@@ -317,7 +317,11 @@ class Attempt(Base):
     """One try at a conversion or a benchmark: who, where, when, how it ended."""
 
     __tablename__ = "attempt"
-    __table_args__ = (UniqueConstraint("work_id", "number"), Index(None, "campaign_id"))
+    __table_args__ = (
+        UniqueConstraint("work_id", "number"),
+        Index(None, "campaign_id"),
+        Index(None, "ended_at"),
+    )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     kind: Mapped[str]  # conversion or benchmark

@@ -1,29 +1,23 @@
-"""What `nnlite reaper` tells of the whole cluster: looked up in Postgres and Redis whenever it is asked.
+"""Metrics of the cluster, queried in Postgres and Redis at each scrape, and of this reaper.
 
-One statement and one round trip per queue for each scrape, within a deadline.
-A server that is away is a metric that says so; what only it knows is left out.
+One transaction and one round trip per queue for each scrape, within a deadline. A
+server that does not answer has a metric that says so; its other metrics are missing.
 """
 
-import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from nnlite.db.engine import engine_for
-from nnlite.metrics.collectors import DiskCollector
-from nnlite.metrics.http_server import http_server
-from nnlite.metrics.serving import disks, listen
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import BrokerClient, BrokerUnreachableError
+from nnlite.reaper.attempt_metrics import AttemptTotals, attempt_families
 from nnlite.reaper.reaper import Reaper
-from nnlite.settings import Settings
 from nnlite.vocabulary import DeviceStatus, Fault, WorkKind, WorkState
 
 log = structlog.get_logger()
@@ -32,8 +26,8 @@ Family = GaugeMetricFamily | CounterMetricFamily
 #: Values by labels.
 _Samples = dict[tuple[str, ...], float]
 
-#: What `_STATEMENT` answers: as it calls it, name, labels, help.
-_ASKED = {
+#: What `_STATEMENT` returns: its name there, then name, labels and help of the metric.
+_QUERIED = {
     "rows": ("nnlite_rows", ("kind", "state"), "Conversions and benchmarks of all campaigns"),
     "waiting": ("nnlite_work_waiting", ("queue",), "Queued rows that a worker of the queue could take now"),
     "leases": ("nnlite_leases", ("queue", "state"), "Running rows; expired: no heartbeat came in time"),
@@ -54,76 +48,71 @@ _ASKED = {
 
 
 class ClusterCollector(Collector):
-    """The cluster as Postgres and Redis have it.
+    """State of the cluster in Postgres and Redis.
 
     Args:
-        engine: of Postgres; its waits bound those of a scrape.
-        broker: of the broker.
-        timeout_s: longest time for the statement.
+        engine: of Postgres; its timeouts bound those of a scrape.
+        broker: of Redis.
+        timeout_s: longest time for one statement.
     """
 
     def __init__(self, engine: Engine, broker: BrokerClient, timeout_s: float) -> None:
         self._engine = engine
-        self._messenger = broker
+        self._broker = broker
         self._timeout_ms = round(timeout_s * 1000)
+        self._attempts = AttemptTotals()
 
-    def collect(self) -> Iterable[Family]:
+    def collect(self) -> Iterable[Metric]:
         """Return the metrics as they are now."""
-        found = self._asked()
-        yield _family("nnlite_postgres_up", (), "1 if Postgres answers", {(): found is not None})
-        if found is not None:
-            for key, (name, labels, help_text) in _ASKED.items():
-                yield _family(name, labels, help_text, found[key])
-        lengths = self._lengths([queue for (queue,) in found["waiting"]] if found else [CONVERT_QUEUE])
+        samples, attempts = self._query_postgres()
+        yield _family("nnlite_postgres_up", (), "1 if Postgres answers", {(): samples is not None})
+        if samples is not None:
+            for key, (name, labels, help_text) in _QUERIED.items():
+                yield _family(name, labels, help_text, samples[key])
+        yield from attempts
+        lengths = self._queue_lengths(
+            [queue for (queue,) in samples["waiting"]] if samples else [CONVERT_QUEUE]
+        )
         yield _family("nnlite_redis_up", (), "1 if Redis answers", {(): lengths is not None})
         if lengths is not None:
             yield _family(
                 "nnlite_queue_messages", ("queue",), "Messages that no worker has taken yet", lengths
             )
 
-    def describe(self) -> Iterable[Family]:
+    def describe(self) -> Iterable[Metric]:
         """Return the metrics without values."""
         names = [("nnlite_postgres_up", ()), ("nnlite_redis_up", ()), ("nnlite_queue_messages", ("queue",))]
-        names += [(name, labels) for name, labels, _ in _ASKED.values()]
-        return [_family(name, labels, "", {}) for name, labels in names]
+        names += [(name, labels) for name, labels, _ in _QUERIED.values()]
+        return [*(_family(name, labels, "", {}) for name, labels in names), *attempt_families()]
 
-    def _asked(self) -> dict[str, _Samples] | None:
-        """Return what Postgres says, with a 0 for whatever there is none of; None: it says nothing."""
-        found: dict[str, _Samples] = defaultdict(dict)
+    def _query_postgres(self) -> tuple[dict[str, _Samples] | None, list[Metric]]:
+        """Return the samples of `_QUERIED` and the metrics of attempts; None and none without an answer."""
         try:
             with self._engine.begin() as connection:
                 connection.execute(text(f"SET LOCAL statement_timeout = {self._timeout_ms}"))
-                for key, labels, value in connection.execute(_STATEMENT):
-                    found[key][tuple(labels)] = value
+                return _query(connection), self._attempts.collect(connection)
         except DBAPIError as error:
             log.warning("no metrics from Postgres", error=str(error.orig).strip().partition("\n")[0])
-            return None
-        return _with_zeros(found)
+            return None, []
 
-    def _lengths(self, queues: Iterable[str]) -> _Samples | None:
+    def _queue_lengths(self, queues: Iterable[str]) -> _Samples | None:
         try:
-            return {(queue,): self._messenger.ready(queue) for queue in queues}
+            return {(queue,): self._broker.ready(queue) for queue in queues}
         except BrokerUnreachableError as error:
             log.warning("no metrics from Redis", error=str(error))
             return None
 
 
 class ReaperCollector(Collector):
-    """What this process's own reaper did."""
+    """What the reaper of this process has done."""
 
     def __init__(self, reaper: Reaper) -> None:
         self._reaper = reaper
 
-    def collect(self) -> Iterable[Family]:
+    def collect(self) -> Iterable[Metric]:
         """Return the metrics as they are now."""
         reaper = self._reaper
-        yield _family("nnlite_reaper_picked", (), "1 for the one that reaps", {(): reaper.picked})
-        yield _family(
-            "nnlite_leases_expired_total",
-            ("kind",),
-            "Attempts given up because no heartbeat came within their lease",
-            {(kind,): reaper.expired[kind] for kind in WorkKind},
-        )
+        yield _family("nnlite_reaper_active", (), "1 for the active reaper", {(): reaper.active})
         yield _family(
             "nnlite_messages_resent_total",
             ("kind",),
@@ -132,54 +121,31 @@ class ReaperCollector(Collector):
         )
 
 
-@contextmanager
-def serving_cluster(
-    settings: Settings, engine: Engine, broker: BrokerClient, reaper: Reaper
-) -> Iterator[None]:
-    """Serve the cluster's metrics in a thread while the block runs.
-
-    Raises:
-        MetricsError: the port cannot be had.
-    """
-    timeout_s = settings.metrics.timeout_s
-    # Prometheus waits less long than the reaper does.
-    engine = engine_for(engine.url.render_as_string(hide_password=False), timeout_s)
-    registry = CollectorRegistry()
-    registry.register(ClusterCollector(engine, broker, timeout_s))
-    registry.register(ReaperCollector(reaper))
-    registry.register(DiskCollector(disks(settings)))
-    with listen(settings.metrics) as listener, http_server(listener, registry) as server:
-        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            engine.dispose()
-
-
 def _family(name: str, labels: tuple[str, ...], help_text: str, samples: _Samples) -> Family:
-    made = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-    family = made(name, help_text, labels=labels)
+    family_type = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    family = family_type(name, help_text, labels=labels)
     for values, value in samples.items():
         family.add_metric(values, value)
     return family
 
 
-def _with_zeros(found: dict[str, _Samples]) -> dict[str, _Samples]:
-    """Return `found` with a 0 where there is none of something: what vanishes from a graph is no 0."""
-    queues = {CONVERT_QUEUE} | {benchmark_queue(pool) for _, _, pool, _ in found["device"]}
-    queues |= {queue for key in ("waiting", "leases") for queue, *_ in found[key]}
+def _query(connection: Connection) -> dict[str, _Samples]:
+    """Return the samples of `_QUERIED`, with a 0 for labels without rows: a missing series is no 0."""
+    samples: dict[str, _Samples] = defaultdict(dict)
+    for key, labels, value in connection.execute(_STATEMENT):
+        samples[key][tuple(labels)] = value
+    queues = {CONVERT_QUEUE} | {benchmark_queue(pool) for _, _, pool, _ in samples["device"]}
+    queues |= {queue for key in ("waiting", "leases") for queue, *_ in samples[key]}
     zeros: dict[str, Iterable[tuple[str, ...]]] = {
         "rows": [(kind, state) for kind in WorkKind for state in WorkState],
         "waiting": [(queue,) for queue in queues],
         "leases": [(queue, state) for queue in queues for state in ("held", "expired")],
         "incidents": [(fault,) for fault in Fault],
-        "device": [(*device, state) for (*device, _) in found["device"] for state in DeviceStatus],
+        "device": [(*device, state) for (*device, _) in samples["device"] for state in DeviceStatus],
     }
     for key, labels in zeros.items():
-        found[key] = dict.fromkeys(labels, 0.0) | found[key]
-    return found
+        samples[key] = dict.fromkeys(labels, 0.0) | samples[key]
+    return samples
 
 
 _STATEMENT = text("""

@@ -1,8 +1,8 @@
-"""What heals the queue: expired leases, and messages that Redis no longer has.
+"""Reaper: queues rows with an expired lease again, and resends messages that Redis has lost.
 
 A loop in the process `nnlite reaper`, not a Celery task, which would wait behind
-the very work it must reap. Any number may run; an advisory lock picks one. Its
-Postgres half does not need Redis; its Redis half fails alone.
+the very work it must reap. Any number may run; an advisory lock makes one of them
+active. Expiring leases needs no Redis; resending fails on its own.
 """
 
 import contextlib
@@ -26,16 +26,16 @@ from nnlite.worker.attempt import send
 
 log = structlog.get_logger()
 
-#: Key of the advisory lock that picks one reaper of those that run.
+#: Key of the advisory lock that the active reaper holds.
 ADVISORY_LOCK = 7202119
 
 
 @dataclass
 class GracePeriod:
-    """When leases may be expired: not while their owners may have been unable to renew them.
+    """Decides when leases may be expired: not while their owners may have been unable to renew them.
 
-    After a start, a loss of Postgres or a gap between rounds (a suspended machine,
-    a paused server), every living lease looks expired; owners get one lease of time.
+    After a start, an outage of Postgres or a gap between rounds (a suspended machine,
+    a paused server), every valid lease looks expired; owners get the time of one lease.
     """
 
     lease_s: float
@@ -50,96 +50,94 @@ class GracePeriod:
         self._last_s = now_s
         return now_s - self._since_s >= self.lease_s
 
-    def lost(self) -> None:
-        """Postgres could not be reached: owners could not renew either."""
+    def restart(self) -> None:
+        """Begin again: Postgres could not be reached, so owners could not renew either."""
         self._since_s = None
         self._last_s = None
 
 
 class Reaper:
-    """One reaper; `run` is its loop.
+    """Periodic recovery of the queue; `run` is its loop.
 
     Args:
         engine: of Postgres.
-        broker: of the broker.
+        broker: of Redis.
         settings: intervals and limits.
     """
 
     def __init__(self, engine: Engine, broker: BrokerClient, settings: Settings) -> None:
         self._engine = engine
-        self._messenger = broker
+        self._broker = broker
         self._settings = settings
-        self._patience = GracePeriod(settings.queue.lease_s)
+        self._grace = GracePeriod(settings.queue.lease_s)
         self._connection: Connection | None = None
-        self._picked = False
-        #: Rows whose lease ended, and messages that were gone, since the start.
-        self.expired: Counter[WorkKind] = Counter()
+        self._locked = False
+        #: Messages that Redis had lost, since the start.
         self.resent: Counter[WorkKind] = Counter()
 
     @property
-    def picked(self) -> bool:
-        """Whether this reaper is the one that reaps."""
-        return self._connection is not None and self._picked
+    def active(self) -> bool:
+        """Whether this reaper is the one that holds the lock."""
+        return self._connection is not None and self._locked
 
     def run(self, stop: threading.Event) -> None:
-        """Make a round every `reaper_interval_s` until `stop` is set, and give a sign of life with each."""
+        """Make a round every `reaper_interval_s` until `stop` is set, touching the health file each time."""
         while not stop.is_set():
             touch_health_file(self._settings.health_file)
             try:
                 self.round(time.monotonic())
             except DBAPIError as error:
                 self._drop_connection()
-                self._patience.lost()
-                log.warning("Postgres cannot be reached; nothing expires", error=str(error.orig).strip())
+                self._grace.restart()
+                log.warning("Postgres cannot be reached; no lease is expired", error=str(error.orig).strip())
             stop.wait(self._settings.queue.reaper_interval_s)
         self.close()
 
     def close(self) -> None:
-        """Let another reaper be picked at once."""
-        if self._connection is not None and self._picked:
+        """Release the lock, so that another reaper becomes active at once."""
+        if self._connection is not None and self._locked:
             with contextlib.suppress(DBAPIError):  # then Postgres frees it when it sees the connection gone
                 self._connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
         self._drop_connection()
 
     def round(self, now_s: float) -> bool:
-        """Make one round and return whether this reaper is the one that was picked."""
-        if not self._is_picked():
-            self._patience.lost()
+        """Make one round and return whether this reaper is the active one."""
+        if not self._acquire_lock():
+            self._grace.restart()
             return False
-        if self._patience.round(now_s):
+        if self._grace.round(now_s):
             for kind in WorkKind:
                 self._expire(kind)
         self._resend()
         return True
 
-    def _is_picked(self) -> bool:
-        """Hold the advisory lock on a connection of its own; Postgres frees it when that dies."""
+    def _acquire_lock(self) -> bool:
+        """Hold the advisory lock on a dedicated connection; Postgres frees it when that is lost."""
         if self._connection is None:
             self._connection = autocommit(self._engine)
-            self._picked = False
-        if self._picked:
+            self._locked = False
+        if self._locked:
             self._connection.execute(text("SELECT 1"))
         else:
-            self._picked = bool(
+            self._locked = bool(
                 self._connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
             )
-        return self._picked
+        return self._locked
 
     def _expire(self, kind: WorkKind) -> None:
         messages = leases.requeue_expired(self._engine, kind, self._settings.limits)
         if messages:
-            self.expired[kind] += len(messages)
-            log.warning("leases ended", work=kind.value, rows=len(messages))
-            send(self._messenger, messages)
+            log.warning("leases expired; their rows are queued again", work=kind.value, rows=len(messages))
+            send(self._broker, messages)
 
     def _resend(self) -> None:
         for kind, queue, condition in self._queues():
             try:
-                if self._messenger.ready(queue) > 0:
+                if self._broker.ready(queue) > 0:
                     continue
                 if messages := self._unsent(kind, condition, queue):
-                    self.resent[kind] += self._messenger.send(messages)
-                    log.warning("messages were gone and are sent again", queue=queue, messages=len(messages))
+                    self.resent[kind] += self._broker.send(messages)
+                    log.warning("messages were lost and are sent again", queue=queue, messages=len(messages))
             except BrokerUnreachableError as error:
                 log.warning("nothing is sent again", error=str(error))
                 return

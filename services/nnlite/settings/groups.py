@@ -157,11 +157,11 @@ class RuntimeCheckSettings(Group):
 
 
 class MetricsSettings(Group):
-    """Where a worker, or `reaper`, tells Prometheus about itself."""
+    """Where `nnlite reaper` answers Prometheus; workers serve no metrics."""
 
-    port: int = Field(0, ge=0, le=65535, description="each worker of a machine needs one of its own; 0: none")
+    port: int = Field(0, ge=0, le=65535, description="of the reaper; 0: it serves no metrics")
     address: str = Field("127.0.0.1", description="of this machine; 0.0.0.0: all that it has")
-    timeout_s: float = Field(4, gt=0, description="asking Postgres for the cluster's metrics")
+    timeout_s: float = Field(4, gt=0, description="longest statement in Postgres for a scrape")
 
 
 class QueueSettings(Group):

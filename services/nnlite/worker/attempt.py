@@ -21,7 +21,6 @@ from nnlite.errors import Failure, FailureClass, NnliteError, Stopped
 from nnlite.queue import leases
 from nnlite.queue.leases import BusyError, Claim, LeaseLostError
 from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
-from nnlite.queue.meter import FAILED, LEASE_LOST, RELEASED, Meter
 from nnlite.queue.owner import Owner
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
@@ -71,7 +70,6 @@ class WorkerContext:
     stopping: Callable[[], bool]
     #: Says that work goes on, to the worker's watchdog; called in every wait of an attempt.
     alive: Callable[[], None] = lambda: None
-    meter: Meter = field(default_factory=Meter)
 
 
 Perform = Callable[[Claim], Result]
@@ -99,10 +97,8 @@ def work(
     with structlog.contextvars.bound_contextvars(
         work=kind.value, row=str(row), campaign=str(claim.campaign_id), attempt=claim.attempt
     ):
-        with context.meter.busy(kind):
-            end = _attempt(context, claim, perform)
-            written = _write_end(context, claim, end, started_s + deadline_s)
-        return _count(context, kind, written)
+        end = _attempt(claim, perform)
+        return _outcome(_write_end(context, claim, end, started_s + deadline_s))
 
 
 def renew(context: WorkerContext, claim: Claim, stage: Stage, backend: Backend | None = None) -> None:
@@ -115,7 +111,6 @@ def renew(context: WorkerContext, claim: Claim, stage: Stage, backend: Backend |
         leases.heartbeat(context.engine, claim, context.settings.queue.lease_s, stage, backend)
     except DBAPIError as error:
         # The lease may end; whether it did is found out when Postgres answers again.
-        context.meter.heartbeat_lost(claim.kind)
         log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
 
 
@@ -138,7 +133,7 @@ def _claim(context: WorkerContext, kind: WorkKind, row: uuid.UUID, deadline_s: f
     return None
 
 
-def _attempt(context: WorkerContext, claim: Claim, perform: Perform) -> Result | Failure | None:
+def _attempt(claim: Claim, perform: Perform) -> Result | Failure | None:
     """Return the result or the failure of the attempt; None if the right to the row is lost."""
     try:
         return perform(claim)
@@ -183,19 +178,13 @@ def _write_end(
     return None
 
 
-def _count(context: WorkerContext, kind: WorkKind, end: Result | Failure | None) -> Outcome:
-    """Count how an attempt ended and return what became of its message."""
+def _outcome(end: Result | Failure | None) -> Outcome:
+    """Return what became of the message whose attempt ended with `end`."""
     if end is None:
-        context.meter.ended(kind, LEASE_LOST)
         return Outcome.LEASE_LOST
     if isinstance(end, Result):
-        context.meter.ended(kind, end.state, details=end.details)
         return Outcome.DONE
-    if end.failure_class is FailureClass.RELEASED:
-        context.meter.ended(kind, RELEASED)
-        return Outcome.RELEASED
-    context.meter.ended(kind, FAILED, end.failure_class, end.details)
-    return Outcome.FAILED
+    return Outcome.RELEASED if end.failure_class is FailureClass.RELEASED else Outcome.FAILED
 
 
 def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:

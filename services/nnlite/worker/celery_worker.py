@@ -25,11 +25,9 @@ from nnlite.errors import NnliteError
 from nnlite.host.fork import die_with_parent
 from nnlite.host.health_file import sign_of_life, touch_health_file
 from nnlite.local import Endpoints, servers
-from nnlite.metrics.serving import serving_worker
 from nnlite.queue import leases
 from nnlite.queue.app import LABELS, create_app, task_name
 from nnlite.queue.messages import BrokerClient
-from nnlite.queue.meter import Meter, meter_for
 from nnlite.queue.owner import Instance, Owner
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import WorkKind
@@ -58,7 +56,6 @@ def open_context(
         settings=settings,
         stopping=lambda: liveness.stopping,
         alive=liveness.alive,
-        meter=meter_for(settings),
     )
 
 
@@ -70,11 +67,7 @@ def run_process(run: Callable[[Settings, Endpoints], int]) -> int:
     try:
         settings = load_settings()
         logs.configure(settings.log_level)
-        with (
-            serving_worker(settings),
-            sign_of_life(settings.health_file),
-            servers(settings) as endpoints,
-        ):
+        with sign_of_life(settings.health_file), servers(settings) as endpoints:
             migrate_embedded(settings, endpoints.database_url)
             return run(settings, endpoints)
     except NnliteError as error:
@@ -218,8 +211,7 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
         # From Celery's own loop: what stalls it ends the signs as well.
         touch_health_file(settings.health_file)
 
-    meter = meter_for(settings)
-    ready = _when_ready(plan, liveness, meter)
+    ready = _when_ready(plan, liveness)
     signals.worker_ready.connect(ready, weak=False)
     signals.heartbeat_sent.connect(live, weak=False)
     try:
@@ -240,7 +232,6 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
     finally:
         signals.worker_ready.disconnect(ready)
         signals.heartbeat_sent.disconnect(live)
-        meter.unready(plan.queue)
         broker.close()
         app.close()
         os.kill(watchdog_pid, signal.SIGKILL)
@@ -254,10 +245,9 @@ def _heed_signals(plan: WorkerPlan, liveness: WorkerLiveness, stop_timeout_s: fl
         signal.signal(number, _stop_then(celery_handler, plan, liveness, stop_timeout_s))
 
 
-def _when_ready(plan: WorkerPlan, liveness: WorkerLiveness, meter: Meter) -> Callable[..., None]:
+def _when_ready(plan: WorkerPlan, liveness: WorkerLiveness) -> Callable[..., None]:
     def ready(**_: Any) -> None:
         liveness.ready()
-        meter.ready(plan.kind, plan.queue)
         log.info("ready", node=plan.node, queue=plan.queue, concurrency=plan.concurrency)
 
     return ready

@@ -32,7 +32,7 @@ class Said:
 
 @pytest.fixture(scope="session")
 def small_lemur(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LEMUR of six models, one of them skipped."""
+    """A LEMUR of six models, one of them left out."""
     lemur = Lemur()
     # Each with code of its own: models that differ in name alone share an artifact.
     for name in ("ResNet", "DarkNet", "BagNet"):

@@ -156,7 +156,7 @@ def test_ctrl_c_ends_it_in_order_and_a_plain_submit_resumes_it(start, nnlite, cl
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "the same command resumes following" in err
+    assert "the same command follows on" in err
     assert states(cluster) == {"A0_B0": "queued"}
     assert "resumed campaign generation" in nnlite(*arguments).err
 

@@ -11,8 +11,7 @@ import struct
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -119,13 +118,10 @@ def keys_of(identity: str) -> dict[str, str]:
     }
 
 
-@contextmanager
-def with_recorded_versions() -> Iterator[None]:
-    """Let the libraries seem to have the recorded versions inside the block."""
+def with_recorded_versions() -> Any:
+    """Return a context in which the libraries seem to have the recorded versions."""
     converter.cache_clear()
-    with mock.patch.object(sys.modules[cache_key.__module__], "version", VERSIONS.__getitem__):
-        yield
-    converter.cache_clear()
+    return mock.patch.object(sys.modules[cache_key.__module__], "version", VERSIONS.__getitem__)
 
 
 def configurations(archive: Path, folder: Path) -> list[CatalogModel]:

@@ -1,4 +1,4 @@
-"""What is shown and alerted on is what the code exports, and what compose runs is what Prometheus asks."""
+"""Dashboard and alerts use metrics that the reaper exports; Prometheus scrapes what compose runs."""
 
 import json
 import re
@@ -12,13 +12,12 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from nnlite.db.engine import engine_for
-from nnlite.metrics.collectors import DiskCollector
-from nnlite.metrics.prometheus_meter import PrometheusMeter
 from nnlite.queue.messages import BrokerClient
 from nnlite.reaper.cluster_metrics import ClusterCollector, ReaperCollector
+from nnlite.reaper.exporter import DiskCollector
 from nnlite.reaper.reaper import Reaper
 from nnlite.settings import Settings
-from nnlite.vocabulary import DeviceStatus, WorkKind
+from nnlite.vocabulary import DeviceStatus
 
 CHECKOUT = Path(__file__).parents[3]
 MONITORING = CHECKOUT / "deploy" / "monitoring"
@@ -30,23 +29,17 @@ TARGET_LABELS = {"job", "instance", "service"}
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Every series name that some process of ours answers with, and its labels."""
+    """Labels by name of every series that the reaper exports."""
     registry = CollectorRegistry()
-    meter = PrometheusMeter(registry)
-    meter.ready(WorkKind.CONVERSION, "convert")
-    meter.ended(WorkKind.CONVERSION, "done", details={"timings_ns": {"load": 1}, "peak_rss_kb": 1})
     home = tmp_path_factory.mktemp("home")
     engine, broker = engine_for("postgresql://nobody@127.0.0.1:1/none"), create_autospec(BrokerClient)
     registry.register(ReaperCollector(Reaper(engine, broker, Settings(home=home, _env_file=None))))
     registry.register(DiskCollector({"home": home}))
-    names = {
-        sample.name: set(sample.labels)
-        for family in registry.collect()
-        for sample in family.samples
-        if not sample.name.endswith("_created")  # what several processes count has no such
-    }
+    names = {sample.name: set(sample.labels) for family in registry.collect() for sample in family.samples}
+    suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
     for family in ClusterCollector(engine, broker, 1).describe():
-        names[family.name + ("_total" if family.type == "counter" else "")] = set(family._labelnames)
+        for suffix in suffixes.get(family.type, [""]):
+            names[family.name + suffix] = set(family._labelnames) | ({"le"} if suffix == "_bucket" else set())
     return names | {"up": set()}
 
 
@@ -68,7 +61,7 @@ def expressions() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("expression", tuple(expressions()))
-def test_every_expression_asks_for_what_is_exported(exported, expression):
+def test_every_expression_uses_exported_metrics(exported, expression):
     used = re.findall(r"\b(nnlite_\w+|up)\b(?:\{([^}]*)\})?", expression)
     assert used
     for name, matchers in used:
@@ -82,19 +75,19 @@ def test_every_expression_asks_for_what_is_exported(exported, expression):
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
-def test_every_alert_says_what_is_wrong_and_has_its_way_out_in_the_guide(rule):
+def test_every_alert_has_a_summary_and_a_row_in_the_guide(rule):
     assert rule["labels"]["severity"] in {"info", "warning", "critical"}
     assert rule["annotations"]["summary"]
     assert f"`{rule['alert']}`" in (MONITORING.parent / "monitoring.md").read_text()
 
 
-def test_every_metric_stands_in_the_guide(exported):
+def test_every_metric_is_in_the_guide(exported):
     guide = (MONITORING.parent / "monitoring.md").read_text()
     shown = {re.sub("_(bucket|sum|count)$", "", name) for name in exported} - {"up"}
     assert [name for name in sorted(shown) if f"`{name}`" not in guide] == []
 
 
-def test_the_dashboard_knows_every_state_that_a_device_may_be_in():
+def test_the_dashboard_shows_every_device_state():
     (timeline,) = (panel for panel in panels() if panel["type"] == "state-timeline")
     asked = re.findall(
         r'(\d) \* max by \(device\) \(nnlite_device_state\{state="(\w+)"\}\)', timeline["targets"][0]["expr"]
@@ -105,7 +98,7 @@ def test_the_dashboard_knows_every_state_that_a_device_may_be_in():
     assert sorted(shown.values()) == sorted(DeviceStatus)
 
 
-def test_panels_have_numbers_of_their_own_and_do_not_overlap():
+def test_panels_have_unique_ids_and_do_not_overlap():
     assert len({panel["id"] for panel in panels()}) == len(panels())
     cells = [
         (x, y)
@@ -129,7 +122,7 @@ def test_grafana_finds_the_data_and_the_dashboard_where_compose_puts_them():
     assert variable["current"]["value"] == source["uid"]
 
 
-def test_prometheus_asks_every_worker_and_beat_of_compose():
+def test_prometheus_scrapes_the_reaper_of_compose():
     (job,) = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
     (discovery,) = job["dns_sd_configs"]
     services = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]

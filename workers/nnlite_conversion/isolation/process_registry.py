@@ -5,6 +5,7 @@ when it has ended. Whoever starts in its place ends what the notes still name.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -16,8 +17,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from nnlite.host.files import write_atomically
-from nnlite.host.locks import FileLock
 from nnlite.queue.owner import Instance
 from nnlite_conversion.isolation import process_tree as processes
 
@@ -58,7 +57,9 @@ def noted(ledger: Path, group: int) -> Iterator[None]:
     )
     ledger.mkdir(parents=True, exist_ok=True)
     path = ledger / f"{group}-{leader.start_time}.json"
-    write_atomically(path, note.model_dump_json())
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(note.model_dump_json())
+    unfinished.rename(path)
     try:
         yield
     finally:
@@ -95,14 +96,17 @@ def own_folder(place: Path) -> Iterator[Path]:
     this process dies: whoever can take it sees, from any container, that nobody uses the folder.
     """
     unnamed = Path(tempfile.mkdtemp(prefix="nnlite-new-", dir=place))
-    with FileLock.on_folder(unnamed) as lock:
+    lock = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
         with contextlib.suppress(OSError):  # a file system without such locks; then nobody can take it either
-            lock.try_shared()
+            fcntl.flock(lock, fcntl.LOCK_SH)
         folder = unnamed.rename(unnamed.with_name(unnamed.name.replace("-new-", "-job-", 1)))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
 def remove_leftovers(*places: Path) -> list[Path]:
@@ -118,10 +122,16 @@ def remove_leftovers(*places: Path) -> list[Path]:
 
 def _unused(folder: Path) -> bool:
     try:
-        with FileLock.on_folder(folder) as lock:
-            return lock.try_exclusive()
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return False  # gone, or another account's, or a file system without such locks
+        return False  # gone, or another account's
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
 
 
 def _read(path: Path) -> Note | None:

@@ -1,4 +1,4 @@
-"""The reaper gives back what died with its host, and sends messages that Redis lost."""
+"""The reaper: requeues rows whose lease has expired, and resends messages that Redis lost."""
 
 import uuid
 
@@ -62,7 +62,7 @@ def test_nothing_expires_after_a_gap_until_owners_had_a_lease_of_time(
     assert state(cluster) == "queued"
 
 
-def test_one_reaper_of_many_is_picked_and_another_follows_it(cluster: Cluster, reaper: Reaper) -> None:
+def test_one_of_several_reapers_is_active_and_another_replaces_it(cluster: Cluster, reaper: Reaper) -> None:
     second = Reaper(cluster.engine, cluster.broker, cluster.settings)
     assert reaper.round(0)
     assert not second.round(0)
@@ -126,5 +126,5 @@ def _close(reaper: Reaper) -> object:
     reaper.close()
 
 
-def test_the_broker_is_what_it_seems(cluster: Cluster, broker_url: str) -> None:
+def test_the_test_broker_refuses_writes_when_full_as_in_production(cluster: Cluster, broker_url: str) -> None:
     assert Redis.from_url(broker_url).config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}

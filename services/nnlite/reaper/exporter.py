@@ -1,0 +1,110 @@
+"""Prometheus exporter of the reaper: serves the cluster's metrics over HTTP, from a thread."""
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+
+from nnlite.db.engine import engine_for
+from nnlite.errors import NnliteError
+from nnlite.queue.messages import BrokerClient
+from nnlite.reaper.cluster_metrics import ClusterCollector, ReaperCollector
+from nnlite.reaper.reaper import Reaper
+from nnlite.settings import PREFIX, Settings
+from nnlite.settings.groups import MetricsSettings
+
+#: A client that sends nothing for so long is disconnected, seconds.
+_CLIENT_TIMEOUT_S: Final = 5.0
+
+
+class MetricsError(NnliteError):
+    """The metrics cannot be served at the address and port of the settings."""
+
+
+class DiskCollector(Collector):
+    """How full the disks are that some folders lie on.
+
+    Args:
+        folders: by name.
+    """
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = folders
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the sizes as they are now, of folders that are there."""
+        free, size = self.describe()
+        for name, folder in self._folders.items():
+            try:
+                usage = shutil.disk_usage(folder)
+            except OSError:
+                continue
+            free.add_metric([name], usage.free)
+            size.add_metric([name], usage.total)
+        return [free, size]
+
+    def describe(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+        """Return the metrics without a value."""
+        return (
+            GaugeMetricFamily(
+                "nnlite_disk_free_bytes", "Free space where the folder lies", labels=["folder"]
+            ),
+            GaugeMetricFamily("nnlite_disk_size_bytes", "Size of the disk of the folder", labels=["folder"]),
+        )
+
+
+@contextmanager
+def exporting(settings: Settings, engine: Engine, broker: BrokerClient, reaper: Reaper) -> Iterator[None]:
+    """Serve the metrics of the cluster, of `reaper` and of its disks while the block runs.
+
+    Raises:
+        MetricsError: the port cannot be had.
+    """
+    timeout_s = settings.metrics.timeout_s
+    # Prometheus waits less long than the reaper does.
+    engine = engine_for(engine.url.render_as_string(hide_password=False), timeout_s)
+    registry = CollectorRegistry()
+    registry.register(ClusterCollector(engine, broker, timeout_s))
+    registry.register(ReaperCollector(reaper))
+    registry.register(DiskCollector(disks(settings)))
+    try:
+        with serving(registry, settings.metrics):
+            yield
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def serving(registry: CollectorRegistry, settings: MetricsSettings) -> Iterator[None]:
+    """Answer with the metrics of `registry` while the block runs.
+
+    Raises:
+        MetricsError: the address is not of this machine, or its port is taken.
+    """
+    try:
+        server, thread = start_http_server(settings.port, settings.address, registry)
+    except OSError as error:
+        why = (error.strerror or str(error)).partition(" (")[0].lower()
+        raise MetricsError(
+            f"{PREFIX}METRICS__PORT={settings.port} on {PREFIX}METRICS__ADDRESS={settings.address}: {why}; "
+            "name an address of this machine and a port that is free"
+        ) from error
+    setattr(server.RequestHandlerClass, "timeout", _CLIENT_TIMEOUT_S)  # noqa: B010
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def disks(settings: Settings) -> dict[str, Path]:
+    """Return the folders whose disks must not fill up; artifacts only where they lie in a folder."""
+    artifacts = settings.artifacts_url or str(settings.home / "artifacts")
+    return {"home": settings.home} | ({} if "://" in artifacts else {"artifacts": Path(artifacts)})
