@@ -1,5 +1,4 @@
-"""Where models come from: sources, the choice of a configuration for each model, what is left out and why.
+"""Sources of models: what each offers, which configuration is chosen, and which models are skipped and why.
 
-Nothing here executes a model's or a transform's code, and nothing imports LEMUR's own package: its files
-are read as text.
+Nothing here executes a model's or a transform's code or imports LEMUR's own package: files are read as text.
 """

@@ -1,4 +1,4 @@
-"""What counts as mobile-friendly: limits from the settings, the same for every source."""
+"""Limits on models (size, input, name) from the settings, the same for every source."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,12 +9,12 @@ from nnlite.settings.groups import CatalogSettings
 
 
 def apply_limits(models: Iterable[CatalogModel], limits: CatalogSettings) -> list[CatalogModel]:
-    """Return the models, those beyond a limit left out with the reason; earlier reasons stay."""
+    """Return the models, with those beyond a limit marked as skipped; earlier reasons stay."""
     return [_limited(model, limits) for model in models]
 
 
 def too_large(parameters: int, limits: CatalogSettings) -> str | None:
-    """Return why a network with this many parameters is left out, or None."""
+    """Return why a network with this many parameters is skipped, or None."""
     if parameters <= limits.max_parameters:
         return None
     return (

@@ -1,4 +1,4 @@
-"""Which models of a catalogue a command means: by name, by pattern, or a reproducible sample."""
+"""Selects models from a catalogue: by name, by pattern, or as a reproducible sample."""
 
 import difflib
 import random
@@ -19,16 +19,16 @@ def select(
     limit: int | None = None,
     seed: int | None = None,
 ) -> list[CatalogModel]:
-    """Return the named models in the order of their naming, then the others by name.
+    """Return the named models in the order given, then the others by name.
 
     The others are those that `match`, or all when neither a name nor a pattern is given. Named models are
-    taken even when they are left out: they become rows with their reason.
+    taken even if they are skipped: they become rows with their reason.
 
     Args:
         models: the whole catalogue.
         names: exact names.
         match: a glob pattern of names, such as `ga-*`.
-        limit: at most this many models, the named ones counted; then skipped models that nobody named are not
+        limit: at most this many models, named ones included; skipped models that are not named are then not
             taken. None: no limit.
         seed: with `limit`, draw uniformly instead of taking the first by name; equal seeds draw equally.
 
@@ -37,7 +37,7 @@ def select(
     """
     known: dict[str, list[CatalogModel]] = {}
     for model in models:
-        # The name of an architecture means all its configurations that there are.
+        # The name of an architecture selects all its configurations.
         for name in dict.fromkeys((model.name, architecture(model.name))):
             known.setdefault(name, []).append(model)
     if unknown := [name for name in names if name not in known]:
@@ -52,13 +52,13 @@ def select(
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return the end of an error message about an unknown name: the close ones, or nothing."""
+    """Return the end of an error message about an unknown name: close matches, or nothing."""
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Tell whether a glob pattern means the model `name`: by its name, or by that of its architecture."""
+    """Tell whether a glob pattern matches the name of a model or of its architecture."""
     return fnmatchcase(name, pattern) or fnmatchcase(architecture(name), pattern)
 
 

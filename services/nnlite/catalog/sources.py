@@ -1,4 +1,4 @@
-"""The seam for more sources of models: entry points of the group `nnlite.sources`, found by name."""
+"""Registry of model sources: entry points of the group `nnlite.sources`, loaded by name."""
 
 import inspect
 from importlib.metadata import entry_points
@@ -12,7 +12,7 @@ GROUP = "nnlite.sources"
 
 
 def source_names() -> list[str]:
-    """Return the names of every source that is installed, sorted."""
+    """Return the names of the installed sources, sorted."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
@@ -20,9 +20,9 @@ def load_source(name: str, settings: Settings, **overrides: Any) -> ModelSource:
     """Make the source called `name`.
 
     Args:
-        name: as the entry point is called.
+        name: of the entry point.
         settings: passed on.
-        overrides: what the user asked of this source, such as `transform` or `path`; None is not passed on.
+        overrides: options of this source, such as `transform` or `path`; None is not passed on.
 
     Raises:
         CatalogError: there is no such source, it cannot be loaded, or it knows no such override.
@@ -36,10 +36,10 @@ def load_source(name: str, settings: Settings, **overrides: Any) -> ModelSource:
         make = entry.load()
     except (ImportError, AttributeError) as error:
         raise CatalogError(f"source {name} ({entry.value}) cannot be loaded: {error}") from error
-    given = {option: value for option, value in overrides.items() if value is not None}
+    options = {option: value for option, value in overrides.items() if value is not None}
     parameters = inspect.signature(make).parameters
-    for option in given:
+    for option in options:
         if option not in parameters:
-            raise CatalogError(f"source {name} has no choice of {option}; leave --{option} out")
-    source: ModelSource = make(settings, **given)
+            raise CatalogError(f"source {name} has no option {option}; omit --{option}")
+    source: ModelSource = make(settings, **options)
     return source

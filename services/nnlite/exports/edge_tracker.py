@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nnlite.catalog.nngpt.folder import CODE, DEFAULT_SETTING
+from nnlite.catalog.nngpt.folder import CODE, DEFAULT_CONFIG
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def edge_tracker(
     best = _best(per_model)
     return {
         "timestamp": timestamp.isoformat(),
-        "dataset": _most_frequent([model.dataset for model in models], DEFAULT_SETTING.dataset),
+        "dataset": _most_frequent([model.dataset for model in models], DEFAULT_CONFIG.dataset),
         "input_size": _most_frequent([model.input_size for model in models if model.input_size], _INPUT_SIZE),
         "param_limit": param_limit,
         "epoch_root": str(epoch_root),

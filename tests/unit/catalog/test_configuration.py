@@ -9,7 +9,7 @@ from nnlite.catalog.lemur.configuration import (
     TrialFilter,
     choose,
     default_hyperparameters,
-    kept,
+    hyperparameters_of,
 )
 
 EVERY = TrialFilter()
@@ -76,28 +76,28 @@ def test_a_model_without_trials_takes_what_most_siblings_have():
         a_trial("ga-3", transform="norm_64"),
         *(a_trial(f"alt-{n}", transform="norm_256") for n in range(5)),
     ]
-    setting = choose(trials, EVERY).default_setting("ga-untrained")
+    setting = choose(trials, EVERY).default_config("ga-untrained")
     assert setting == TrainingConfig("img-classification", "cifar-10", "acc", "echo")
 
 
 def test_each_sibling_has_one_vote_however_often_it_was_trained():
     often = [a_trial("ga-1", uid=str(n), transform="norm_256", duration_ns=5.0) for n in range(9)]
     choices = choose([*often, a_trial("ga-2"), a_trial("ga-3")], EVERY)
-    assert choices.default_setting("ga-4").transform == "norm_64"
+    assert choices.default_config("ga-4").transform == "norm_64"
 
 
 def test_without_siblings_the_most_frequent_of_all_decides():
     choices = choose([a_trial("ga-1", transform="echo"), a_trial("ga-2", transform="echo")], EVERY)
-    assert choices.default_setting("SSDFull").transform == "echo"
+    assert choices.default_config("SSDFull").transform == "echo"
 
 
 def test_without_any_trial_there_is_no_default():
-    assert choose([], EVERY).default_setting("ga-1") is None
+    assert choose([], EVERY).default_config("ga-1") is None
 
 
 def test_accuracy_duration_and_uid_are_not_configuration():
     values = {"lr": 0.1, "batch": 8, "transform": "echo", "accuracy": 0.9, "duration": 7, "uid": "x"}
-    assert kept(values) == {"lr": 0.1, "batch": 8, "transform": "echo"}
+    assert hyperparameters_of(values) == {"lr": 0.1, "batch": 8, "transform": "echo"}
 
 
 @pytest.mark.parametrize(("name", "value"), [("lr", 0.01), ("momentum", 0.9), ("unheard_of", OTHER_DEFAULT)])

@@ -237,7 +237,11 @@ def toml(text: str):
         (toml('weights = "../../etc/shadow"'), "net.py", "weights must lie beside this file or below it"),
         (toml('weights = "none.pt"'), "net.py", "net.toml: weights: no such file: .*none.pt"),
         (toml('class = "A"\nfactory = "b"'), "net.py", "give class or factory, not both"),
-        (lambda folder: (folder / "net.pt2").write_bytes(b"PK\3\4half"), "net.pt2", "truncated, or no zip"),
+        (
+            lambda folder: (folder / "net.pt2").write_bytes(b"PK\3\4half"),
+            "net.pt2",
+            "truncated, or not a zip",
+        ),
         (lambda folder: archive(folder / "net.pt2", "a"), "net.pt2", "nothing in it is called model.json"),
         (
             lambda folder: archive(
@@ -249,7 +253,7 @@ def toml(text: str):
         (
             lambda folder: (folder / "net.tflite").write_bytes(b"not a flatbuffer at all"),
             "net.tflite",
-            "is no .tflite file",
+            "is not a .tflite file",
         ),
         (
             beside(lambda folder: safetensors(folder / "net.safetensors", 7)),

@@ -183,7 +183,7 @@ def test_without_lemur_the_error_says_which_command_brings_it(make_settings, tmp
     [
         (None, "NNLITE_LEMUR=.*No such file"),
         (b"nothing known", "neither a wheel nor a SQLite file"),
-        (b"SQLite format 3\0cut short", "no LEMUR database"),
+        (b"SQLite format 3\0cut short", "not a LEMUR database"),
     ],
 )
 def test_what_is_no_lemur_is_named(content, message, make_settings, tmp_path):

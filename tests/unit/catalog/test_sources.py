@@ -92,7 +92,7 @@ def test_overrides_reach_a_source_that_knows_them(install, make_settings):
 
 def test_an_override_that_a_source_does_not_know_is_an_error(install, make_settings):
     install(toy="toy_source:ToySource")
-    with pytest.raises(CatalogError, match="source toy has no choice of transform"):
+    with pytest.raises(CatalogError, match="source toy has no option transform"):
         load_source("toy", make_settings(None), transform="echo")
 
 

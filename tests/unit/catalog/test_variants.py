@@ -163,7 +163,7 @@ def test_the_code_of_a_configuration_is_that_of_its_architecture(listed):
 
 @pytest.mark.parametrize("configs", ["0", "-1", "some", "1.5", ""])
 def test_another_number_of_configurations_is_refused(configs, make_settings):
-    with pytest.raises(CatalogError, match="none of best, all or a number above 0"):
+    with pytest.raises(CatalogError, match="must be best, all or a number above 0"):
         LemurSource(make_settings(None), configs=configs)
 
 

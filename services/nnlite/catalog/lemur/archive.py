@@ -1,10 +1,10 @@
-"""LEMUR's files, from a folder or straight from a wheel: code, transforms and trials, as text and values.
+"""Archives of LEMUR: read code, transforms and trials from a folder or directly from a wheel.
 
-Both kinds lie in the same tree: `ab/nn/nn/<model>.py`, `ab/nn/transform/<transform>.py`,
+Both hold the same tree: `ab/nn/nn/<model>.py`, `ab/nn/transform/<transform>.py`,
 `ab/nn/stat/train/<task>_<dataset>_<metric>_<model>/<epoch>.json`. Only `1.json` is read of the statistics:
-later epochs take longer, so no trial that the choice could fall on is missing from it. Newer trees hold
-mobile results, `ab/nn/stat/run/tflite/<precision>/<task>_<dataset>_<metric>_<model>/`, beside training's or
-instead of them: of a model without trials they say what it is for.
+later epochs take longer, so no trial that could be chosen is missing from it. Newer trees also, or only, hold
+mobile results, `ab/nn/stat/run/tflite/<precision>/<task>_<dataset>_<metric>_<model>/`; for a model without
+trials they name its task and dataset.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from nnlite.catalog.lemur.configuration import TrainingConfig, Trial, kept
+from nnlite.catalog.lemur.configuration import TrainingConfig, Trial, hyperparameters_of
 from nnlite.catalog.model import CatalogError
 
 logger = logging.getLogger(__name__)
@@ -36,12 +36,12 @@ EPOCH_FILE = "1.json"
 
 
 class Archive(Protocol):
-    """One copy of LEMUR, whatever it is kept in."""
+    """One copy of LEMUR: a folder, a wheel or a SQLite file."""
 
     path: Path
 
     def fingerprint(self) -> str:
-        """Return a text that changes whenever what a listing reads has changed."""
+        """Return a text that changes whenever a file that a listing reads changes."""
         ...
 
     def models(self) -> Iterator[tuple[str, str]]:
@@ -57,7 +57,7 @@ class Archive(Protocol):
         ...
 
     def runs(self) -> dict[str, TrainingConfig]:
-        """Return what models are for, by name, where mobile results say so."""
+        """Return task, dataset, metric and transform of models, by name, as mobile results record them."""
         ...
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Archive(Protocol):
 
 
 class FileArchive(ABC):
-    """LEMUR as a tree of files; how they are listed and read is the subclass's."""
+    """LEMUR as a tree of files; subclasses list and read them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,11 +92,11 @@ class FileArchive(ABC):
 
     @abstractmethod
     def _folders(self, folder: str) -> list[str]:
-        """Return the names of what lies in `folder`, sorted; none when there is no such folder."""
+        """Return the names in `folder`, sorted; empty if there is no such folder."""
 
     @abstractmethod
     def _read(self, path: str) -> bytes | None:
-        """Return the content of a file, or None when there is none."""
+        """Return the content of a file, or None if it does not exist."""
 
     def models(self) -> Iterator[tuple[str, str]]:
         for name in sorted(self._modules(MODELS)):
@@ -125,7 +125,7 @@ class FileArchive(ABC):
         return found
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:
-        return kept(trial.values)
+        return hyperparameters_of(trial.values)
 
     def model_code(self, name: str) -> str:
         return self._text(f"{MODELS}/{name}.py")
@@ -136,7 +136,7 @@ class FileArchive(ABC):
     def _text(self, path: str) -> str:
         content = self._read(path)
         if content is None:
-            raise CatalogError(f"{self.path} has no {path} any more; `nnlite models` lists it anew")
+            raise CatalogError(f"{self.path} has no {path} any more; run `nnlite models` again")
         return text_of(content)
 
 
@@ -151,7 +151,7 @@ def _transforms(content: bytes | None, where: str) -> dict[str, str]:
         entries = orjson.loads(content) if content else {}
         named = {name: entry.get("transform") for name, entry in entries.items()}
     except (orjson.JSONDecodeError, AttributeError) as error:
-        logger.warning("%s names no transforms (%s: %s); left aside", where, type(error).__name__, error)
+        logger.warning("%s does not name transforms (%s: %s); ignored", where, type(error).__name__, error)
         return {}
     return {name: transform for name, transform in named.items() if isinstance(transform, str)}
 
@@ -174,7 +174,7 @@ def _trials(folder: str, content: bytes, where: str) -> Iterator[Trial]:
             )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         # One broken file of twenty thousand costs its model a few trials, not the user the listing.
-        logger.warning("%s is no list of trials (%s: %s); left aside", where, type(error).__name__, error)
+        logger.warning("%s is not a list of trials (%s: %s); ignored", where, type(error).__name__, error)
 
 
 class FolderArchive(FileArchive):
@@ -230,7 +230,7 @@ class FolderArchive(FileArchive):
 
 
 class WheelArchive(FileArchive):
-    """A wheel, read where it lies."""
+    """A wheel file, read without unpacking."""
 
     def fingerprint(self) -> str:
         """Return path, size and time of the file."""
@@ -243,7 +243,7 @@ class WheelArchive(FileArchive):
             return zipfile.ZipFile(self.path)
         except (OSError, zipfile.BadZipFile) as error:
             raise CatalogError(
-                f"{self.path} is no readable wheel: {error}; delete it and bring it again: nnlite fetch"
+                f"{self.path} is not a readable wheel: {error}; delete it and fetch it again: nnlite fetch"
             ) from error
 
     def _modules(self, folder: str) -> list[str]:
@@ -270,7 +270,7 @@ class WheelArchive(FileArchive):
             return None
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise CatalogError(
-                f"cannot read {path} in {self.path}: {error}; delete it and bring it again: nnlite fetch"
+                f"cannot read {path} in {self.path}: {error}; delete it and fetch it again: nnlite fetch"
             ) from error
 
 

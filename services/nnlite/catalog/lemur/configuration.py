@@ -1,7 +1,7 @@
-"""The choice of one configuration for each model: from its trials, or by default where it has none.
+"""Chooses one configuration per model: from its recorded trials, or by default where it has none.
 
-Values in, values out: reading is the archive's business. The rule favours what trained fastest, and so small
-inputs; a transform or a dataset can be asked for instead.
+Pure functions; the archive does the reading. The rule prefers the fastest training, and therefore small
+inputs; `--transform` and `--dataset` restrict the choice.
 """
 
 from collections import Counter
@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-#: Trials with at most this batch size are preferred; it leaves no model out, as conversion is batch 1.
+#: Trials with at most this batch size are preferred; it excludes no model, as conversion is batch 1.
 PREFERRED_BATCH = 32
 
-#: One configuration of each architecture: the one that the choice falls on.
+#: One configuration of each architecture: the chosen one.
 BEST = "best"
 
-#: What is recorded of a trial beside its configuration.
+#: Recorded fields of a trial that are not part of its configuration.
 NOT_CONFIGURATION = frozenset({"accuracy", "duration", "uid"})
 
 #: Values for a model without trials: the usual ones of PyTorch and torchvision. They decide training, or
@@ -63,7 +63,7 @@ class Trial(NamedTuple):
 
 
 class TrainingConfig(NamedTuple):
-    """What a model is trained for, and on what."""
+    """What a model is trained for: task, dataset, metric and transform."""
 
     task: str
     dataset: str
@@ -73,7 +73,7 @@ class TrainingConfig(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFilter:
-    """Which trials count."""
+    """Which trials may be chosen."""
 
     transform: str | None = None
     dataset: str | None = None
@@ -93,29 +93,29 @@ class TrialFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What was chosen from all trials."""
+    """The trials chosen from an archive."""
 
     #: The chosen trial of each model that has one.
     trials: dict[str, Trial]
     #: Models whose trials were all filtered out.
     filtered_out: frozenset[str]
-    #: Most frequent setting among the chosen trials, by name prefix.
+    #: Most frequent training config among the chosen trials, by name prefix.
     usual_by_prefix: dict[str, TrainingConfig] = field(repr=False)
-    #: Most frequent setting among all chosen trials; None without any.
+    #: Most frequent training config among all chosen trials; None without any.
     usual: TrainingConfig | None
 
-    def default_setting(self, name: str) -> TrainingConfig | None:
-        """Return the setting of a model without trials: what its siblings usually have."""
+    def default_config(self, name: str) -> TrainingConfig | None:
+        """Return the config of a model without trials: the most frequent one among its name prefix."""
         return self.usual_by_prefix.get(prefix(name), self.usual)
 
 
 def prefix(name: str) -> str:
-    """Return the family of a model: what stands before the first dash of its name."""
+    """Return the family of a model: its name up to the first dash."""
     return name.split("-", 1)[0]
 
 
 def rank(trial: Trial) -> tuple[Any, ...]:
-    """Return what the smallest of is chosen: small batch, then fast, then by uid."""
+    """Sort key for choosing a trial: prefer small batches, then the fastest, then the lowest uid."""
     return trial.batch > PREFERRED_BATCH, trial.duration_ns, trial.uid, trial.dataset, trial.transform
 
 
@@ -134,7 +134,7 @@ def choose(trials: Iterable[Trial], only: TrialFilter) -> Choices:
     chosen = {name: trial for name, (_, trial) in best.items()}
     families: dict[str, Counter[TrainingConfig]] = {}
     for name, trial in chosen.items():
-        families.setdefault(prefix(name), Counter())[setting_of(trial)] += 1
+        families.setdefault(prefix(name), Counter())[training_config_of(trial)] += 1
     return Choices(
         trials=chosen,
         filtered_out=frozenset(seen - chosen.keys()),
@@ -143,13 +143,13 @@ def choose(trials: Iterable[Trial], only: TrialFilter) -> Choices:
     )
 
 
-def setting_of(trial: Trial) -> TrainingConfig:
-    """Return what the trial trained for."""
+def training_config_of(trial: Trial) -> TrainingConfig:
+    """Return the training config of a trial."""
     return TrainingConfig(trial.task, trial.dataset, trial.metric, trial.transform)
 
 
-def kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyperparameters among what was recorded of a trial."""
+def hyperparameters_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters among the recorded values of a trial."""
     return {name: value for name, value in values.items() if name not in NOT_CONFIGURATION}
 
 
@@ -160,4 +160,4 @@ def default_hyperparameters(supported: Sequence[str], transform: str) -> dict[st
 
 
 def _most_frequent(counts: Counter[TrainingConfig]) -> TrainingConfig:
-    return min(counts, key=lambda setting: (-counts[setting], setting))
+    return min(counts, key=lambda config: (-counts[config], config))

@@ -1,9 +1,9 @@
-"""Which hyperparameters can change a model's network, told from its code alone; nothing executes it.
+"""Finds the hyperparameters that can change a model's network, from its source alone; nothing executes it.
 
 A key is idle when only training reads it: `train_setup`, `learn` and `supported_hyperparameters` of LEMUR's
 convention, an attribute that only those read, or the probability of a dropout, which a network in eval mode
-does not use. Whatever cannot be told matters: a key that decides a branch, or that reaches code which is not
-here; and every key, once the hyperparameters are handed on whole.
+does not use. If in doubt a key matters: one that decides a branch, or that reaches code outside the
+file; and every key, if the hyperparameters are passed on as a whole.
 """
 
 import ast
@@ -51,11 +51,11 @@ def network_keys(code: str) -> frozenset[str] | None:
 
 
 class Undecidable(Exception):
-    """The text does not say what becomes of the hyperparameters."""
+    """The source does not tell how the hyperparameters are used."""
 
 
 class HyperparameterAnalysis:
-    """One reading of one model's code, without what only training calls."""
+    """Data-flow analysis of one model's source, without the code that only training calls."""
 
     def __init__(self, tree: ast.Module) -> None:
         self._parents: dict[ast.AST, ast.AST] = {}
@@ -68,7 +68,7 @@ class HyperparameterAnalysis:
         for node in self._nodes:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 self._loads.setdefault(node.attr, []).append(node)
-        self._asked: set[tuple[ast.AST | None, str]] = set()
+        self._visited: set[tuple[ast.AST | None, str]] = set()
 
     def keys(self) -> frozenset[str]:
         """Return the keys that may matter.
@@ -86,7 +86,7 @@ class HyperparameterAnalysis:
         return frozenset(key for node in reads for key, read in self._read(node) if self._matters(read))
 
     def _matters(self, read: ast.expr) -> bool:
-        self._asked.clear()
+        self._visited.clear()
         return not self._is_idle(read)
 
     def _walk(self, node: ast.AST, *, outermost: bool) -> Iterator[ast.AST]:
@@ -148,13 +148,15 @@ class HyperparameterAnalysis:
 
     def _is_idle_assignment(self, assignment: _Assignment) -> bool:
         if attribute := self._own_attribute(assignment):
-            return self._once(None, attribute) or all(map(self._is_idle, self._loads.get(attribute, ())))
+            return self._is_visited(None, attribute) or all(
+                map(self._is_idle, self._loads.get(attribute, ()))
+            )
         function, target = self._enclosing(assignment), _target(assignment)
         return bool(function and isinstance(target, ast.Name) and self._is_idle_name(function, target.id))
 
     def _is_idle_name(self, function: _Function, name: str) -> bool:
         """Tell whether no use of the local `name` in `function` makes another network."""
-        if self._once(function, name):
+        if self._is_visited(function, name):
             return True
         for node in ast.walk(function):
             if isinstance(node, ast.Global | ast.Nonlocal) and name in node.names:
@@ -164,11 +166,11 @@ class HyperparameterAnalysis:
                 return False
         return True
 
-    def _once(self, where: _Function | None, name: str) -> bool:
-        """Tell whether this was asked already, as in a circle: then the other uses decide."""
-        asked = (where, name) in self._asked
-        self._asked.add((where, name))
-        return asked
+    def _is_visited(self, where: _Function | None, name: str) -> bool:
+        """Tell whether this was visited before, as in a cycle: then the other uses decide."""
+        visited = (where, name) in self._visited
+        self._visited.add((where, name))
+        return visited
 
     def _ignores(self, call: ast.Call, argument: int | str | None) -> bool:
         """Tell whether what is called makes the same network whatever this argument is."""
@@ -179,8 +181,8 @@ class HyperparameterAnalysis:
         if called in _DROPOUTS:
             return argument in {0, "p"}
         if called == _DROPOUT:
-            told = [ast.unparse(each.value) for each in call.keywords if each.arg == "training"]
-            return argument in {1, "p"} and told == ["self.training"]
+            training = [ast.unparse(each.value) for each in call.keywords if each.arg == "training"]
+            return argument in {1, "p"} and training == ["self.training"]
         return called in _WITH_DROPOUT and argument == "dropout"
 
     def _ignores_parameter(self, function: _Function, argument: int | str | None) -> bool:
@@ -253,7 +255,7 @@ def _of_torch(node: ast.Import | ast.ImportFrom) -> bool:
     for alias in node.names:
         bound = alias.asname or alias.name.partition(".")[0]
         origin = alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}"
-        # Of a star nobody knows what it binds.
+        # A star import may bind any name.
         if (bound in _TORCHS or bound == "*") and origin.partition(".")[0] != "torch":
             return False
     return True

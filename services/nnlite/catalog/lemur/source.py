@@ -1,4 +1,4 @@
-"""LEMUR: ten thousand PyTorch models with the records of their training, read as files and never imported."""
+"""LEMUR source: 10,482 PyTorch models with training records, read as files and never imported."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,31 +16,31 @@ from nnlite.catalog.lemur.configuration import (
     choose,
     default_hyperparameters,
     rank,
-    setting_of,
+    training_config_of,
 )
 from nnlite.catalog.lemur.datasets import DATASETS
 from nnlite.catalog.lemur.expected_input import ExpectedInputs, classes_of
 from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.lemur.network_keys import network_keys
 from nnlite.catalog.lemur.shapes import table_version
-from nnlite.catalog.lemur.variants import Names, architecture, label, network, parse_configs
+from nnlite.catalog.lemur.variants import Names, architecture, fingerprint, label, parse_configs
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
 from nnlite.catalog.selection import did_you_mean
 from nnlite.catalog.untrusted.source_text import supported_hyperparameters, why_unusable
 from nnlite.settings import Settings
 
-#: Of a model for which there is nothing to go by.
-_NO_SETTING = TrainingConfig("", "", "", "")
+#: Used for models without training statistics.
+_NO_CONFIG = TrainingConfig("", "", "", "")
 
 
 class LemurSource:
     """LEMUR as a source of models.
 
     Args:
-        settings: where it lies, where the cache lies, which limits hold.
-        transform: take only trials with this transform; models without trials take it too.
-        dataset: take only trials on this dataset, likewise.
+        settings: locations of LEMUR and of the cache, and limits.
+        transform: choose only trials with this transform; it also applies to models without trials.
+        dataset: choose only trials on this dataset, likewise.
         configs: how many configurations of each architecture: `best`, `all` or a number.
     """
 
@@ -149,78 +149,78 @@ class _Code:
 
 @dataclass(frozen=True, kw_only=True)
 class _Listing:
-    """What every row of one listing is made from."""
+    """Everything that the rows of one listing are made from."""
 
     archive: Archive
     choices: Choices
     only: TrialFilter
     inputs: ExpectedInputs
-    #: What mobile results say of models, by name.
+    #: Training configs that mobile results record, by model name.
     runs: Mapping[str, TrainingConfig]
 
     def variants(self, best: CatalogModel, code: "_Code", trials: Sequence[Trial]) -> list[CatalogModel]:
-        """Return one configuration for each network that the trials make beside the chosen one.
+        """Return one configuration for each further network among the trials.
 
         Those that can be converted come first, then in the order in which they would be chosen.
         """
         if len(trials) < 2 or code.unusable:
             return []
         keys, names = network_keys(code.text), Names(best.name)
-        networks = {network(best, keys)}
-        found = []
+        networks = {fingerprint(best, keys)}
+        others = []
         for trial in sorted(trials, key=rank):
             model = self.row(best.name, code, trial)
-            told = network(model, keys)
-            if told not in networks:
-                networks.add(told)
-                found.append(replace(model, name=names.of(label(model, best, keys), told)))
-        return sorted(found, key=lambda model: model.skipped is not None)
+            found = fingerprint(model, keys)
+            if found not in networks:
+                networks.add(found)
+                others.append(replace(model, name=names.of(label(model, best, keys), found)))
+        return sorted(others, key=lambda model: model.skipped is not None)
 
     def row(self, name: str, code: "_Code", trial: Trial | None) -> CatalogModel:
-        setting = setting_of(trial) if trial else self._untrained(name)
-        skipped = code.unusable or self._without_configuration(name, setting)
-        setting = setting or _NO_SETTING
-        known = self.inputs.of(setting)
+        config = training_config_of(trial) if trial else self._untrained(name)
+        skipped = code.unusable or self._without_configuration(name, config)
+        config = config or _NO_CONFIG
+        known = self.inputs.of(config)
         skipped = skipped or known.skipped
         return CatalogModel(
             source=LemurSource.name,
             name=name,
             code_sha256=code.sha256,
-            task=setting.task,
-            dataset=setting.dataset,
-            metric=setting.metric,
-            transform=setting.transform or None,
-            transform_sha256=self.inputs.transforms.get(setting.transform),
-            hyperparameters=self._hyperparameters(trial, code.text, setting, skipped),
+            task=config.task,
+            dataset=config.dataset,
+            metric=config.metric,
+            transform=config.transform or None,
+            transform_sha256=self.inputs.transforms.get(config.transform),
+            hyperparameters=self._hyperparameters(trial, code.text, config, skipped),
             configuration_source=f"trial:{trial.uid}" if trial else "default",
             input_shape=known.shape.batch_of_one if known.shape else None,
             input_dtype=known.shape.dtype if known.shape else "float32",
-            classes=classes_of(setting),
+            classes=classes_of(config),
             accuracy=trial.accuracy if trial else None,
             skipped=skipped,
         )
 
     def _untrained(self, name: str) -> TrainingConfig | None:
-        setting = self.runs.get(name)
-        if setting is not None and self.only.allows(setting.transform, setting.dataset):
-            return setting
-        return self.choices.default_setting(name)
+        config = self.runs.get(name)
+        if config is not None and self.only.allows(config.transform, config.dataset):
+            return config
+        return self.choices.default_config(name)
 
-    def _without_configuration(self, name: str, setting: TrainingConfig | None) -> str | None:
+    def _without_configuration(self, name: str, config: TrainingConfig | None) -> str | None:
         if name in self.choices.filtered_out:
             return f"no such trial: it was never trained with {self.only}"
-        if setting is None:
+        if config is None:
             return "no statistics: neither this model nor any other has a trial to go by"
         return None
 
     def _hyperparameters(
-        self, trial: Trial | None, code: str, setting: TrainingConfig, skipped: str | None
+        self, trial: Trial | None, code: str, config: TrainingConfig, skipped: str | None
     ) -> dict[str, Any]:
         if trial:
             return self.archive.hyperparameters(trial)
         if skipped:
             return {}
-        return default_hyperparameters(supported_hyperparameters(code), setting.transform)
+        return default_hyperparameters(supported_hyperparameters(code), config.transform)
 
 
 def _check(only: TrialFilter, transforms: dict[str, str]) -> None:

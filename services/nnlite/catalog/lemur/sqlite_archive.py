@@ -1,8 +1,8 @@
-"""LEMUR's SQLite file, as nn-dataset builds it: tables `nn`, `transform` (name, code), `stat`, `prm`.
+"""SQLite archive of LEMUR, as nn-dataset builds it: tables `nn`, `transform` (name, code), `stat`, `prm`.
 
-Two things are lost in that file, and not by us: models that were never trained are not in it, and `prm`
-keeps a trial's values under its uid alone, which some trials share; of several values the first stored is
-taken. Schema: `ab/nn/util/db/Init.py` of nn-dataset 2.1.2.
+nn-dataset's file lacks two things: models that were never trained, and the values of trials that share a
+uid (`prm` is keyed by uid alone; the value stored first is used).
+Schema: `ab/nn/util/db/Init.py` of nn-dataset 2.1.2.
 """
 
 import sqlite3
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nnlite.catalog.lemur.archive import text_of
-from nnlite.catalog.lemur.configuration import DEFAULTS, TrainingConfig, Trial, kept
+from nnlite.catalog.lemur.configuration import DEFAULTS, TrainingConfig, Trial, hyperparameters_of
 from nnlite.catalog.model import CatalogError
 
 #: The first bytes of every SQLite file.
@@ -28,7 +28,7 @@ _VALUES = "SELECT name, value FROM prm WHERE uid = ? ORDER BY rowid DESC"
 
 
 class SqliteArchive:
-    """The file, opened read-only for each question."""
+    """A SQLite file, opened read-only for each query."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self.path = path
@@ -59,13 +59,13 @@ class SqliteArchive:
                 yield Trial._make((*row, {}))
 
     def runs(self) -> dict[str, TrainingConfig]:
-        """Nothing: the table of mobile results names neither dataset nor transform."""
+        """Return nothing: the table of mobile results has neither dataset nor transform."""
         return {}
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:
         with self._opened() as connection:
             values = dict(connection.execute(_VALUES, (trial.uid,)).fetchall())
-        return {name: _as_recorded(name, value) for name, value in kept(values).items()} | {
+        return {name: _as_recorded(name, value) for name, value in hyperparameters_of(values).items()} | {
             "transform": trial.transform
         }
 
@@ -79,7 +79,7 @@ class SqliteArchive:
         with self._opened() as connection:
             row = connection.execute(f"SELECT code FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608
         if row is None:
-            raise CatalogError(f"{self.path} has no {table} {name} any more; `nnlite models` lists it anew")
+            raise CatalogError(f"{self.path} has no {table} {name} any more; run `nnlite models` again")
         return text_of(row[0].encode())
 
     @contextmanager
@@ -90,7 +90,7 @@ class SqliteArchive:
                 yield connection
         except sqlite3.Error as error:
             raise CatalogError(
-                f"{self.path} is no LEMUR database as nn-dataset builds it: {error}; "
+                f"{self.path} is not a LEMUR database built by nn-dataset: {error}; "
                 "point NNLITE_LEMUR to another one, a wheel or a checkout"
             ) from error
 

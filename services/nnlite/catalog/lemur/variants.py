@@ -1,7 +1,7 @@
-"""Several configurations of one architecture: how many are wanted, which are other networks, their names.
+"""Several configurations of one architecture (`--configs`): which are different networks, and their names.
 
-The chosen configuration keeps the architecture's name, and so its identity; the others add what differs:
-`ResNet@svhn,norm_64`.
+The chosen configuration keeps the architecture's name, and therefore its identity; the others append the
+difference: `ResNet@svhn,norm_64`.
 """
 
 import hashlib
@@ -10,26 +10,26 @@ import re
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogError, CatalogModel, canonical_json
 
-#: Every configuration that makes another network.
+#: Every configuration that is a different network.
 ALL = "all"
-#: Stands between an architecture's name and what is different in a configuration.
+#: Separates an architecture's name from the difference of a configuration.
 SEPARATOR = "@"
 #: Beyond this, a hash stands for the rest: exports cut the names of files.
 _LONGEST_LABEL = 48
 
 
 def parse_configs(text: str) -> int | None:
-    """Return how many configurations `text` asks for; None: all.
+    """Parse `--configs`: the number of configurations, or None for all.
 
     Raises:
-        CatalogError: it is none of best, all or a number.
+        CatalogError: `text` is not best, all or a number.
     """
     if text == BEST:
         return 1
     if text == ALL:
         return None
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
-        raise CatalogError(f"--configs {text!r} is none of best, all or a number above 0")
+        raise CatalogError(f"--configs {text!r} must be best, all or a number above 0")
     return int(text)
 
 
@@ -38,25 +38,25 @@ def architecture(name: str) -> str:
     return name.partition(SEPARATOR)[0]
 
 
-def network(model: CatalogModel, keys: frozenset[str] | None) -> bytes:
-    """Return a text that differs wherever two configurations of one architecture may be different networks.
+def fingerprint(model: CatalogModel, keys: frozenset[str] | None) -> bytes:
+    """Return bytes that differ wherever two configurations of one architecture may be different networks.
 
     Args:
         model: one configuration.
         keys: the hyperparameters that may change the network; None: all.
     """
-    # Where only the conversion child can tell the shape, what it follows from stands for it.
-    told = model.input_shape or [model.transform_sha256, model.dataset, model.skipped]
+    # Where only the conversion child can tell the shape, the inputs of that decision stand for it.
+    shape = model.input_shape or [model.transform_sha256, model.dataset, model.skipped]
     values = {
         key: value
         for key, value in model.hyperparameters.items()
         if (keys is None or key in keys) and key != "transform"
     }
-    return canonical_json([told, model.input_dtype, model.classes, values])
+    return canonical_json([shape, model.input_dtype, model.classes, values])
 
 
 def label(model: CatalogModel, best: CatalogModel, keys: frozenset[str] | None) -> str:
-    """Return what is different between a configuration and the chosen one, for people."""
+    """Return a readable list of the differences between a configuration and the chosen one."""
     parts = [
         str(mine)
         for mine, others in ((model.dataset, best.dataset), (model.transform, best.transform))
@@ -76,10 +76,10 @@ class Names:
         self._architecture = architecture
         self._taken: set[str] = set()
 
-    def of(self, text: str, told: bytes) -> str:
-        """Return a name from a label; `told` is what sets the network apart."""
+    def of(self, text: str, fingerprint: bytes) -> str:
+        """Return a name from a label; `fingerprint` distinguishes the network."""
         if len(text) > _LONGEST_LABEL or not text or self._file_name(text) in self._taken:
-            digest = hashlib.sha256(told).hexdigest()[:8]
+            digest = hashlib.sha256(fingerprint).hexdigest()[:8]
             text = f"{text[: _LONGEST_LABEL - 9]}-{digest}".lstrip("-")
         self._taken.add(self._file_name(text))
         return f"{self._architecture}{SEPARATOR}{text}"

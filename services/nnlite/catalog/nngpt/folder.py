@@ -1,4 +1,4 @@
-"""One folder of a generated model as NN-GPT leaves it: what is in it, and whether it can be used.
+"""Reader of one folder of a generated model, as NN-GPT writes it: contents, and whether it is usable.
 
 `A<e>/synth_nn/B<i>/` holds `new_nn.py` (or `new_nn.py.rejected` and `rejection_reason.txt`), `hp.txt`,
 `tr.py`, and after its evaluation `<epoch>.json` and `eval_info.json`, or `error.txt`. Sources: NNEval.py and
@@ -18,7 +18,7 @@ from nnlite.catalog.untrusted.source_text import why_unusable
 from nnlite.catalog.untrusted.text import Unreadable, parse_json, read_text
 
 CODE = "new_nn.py"
-#: What NN-GPT gives to a model that comes without hyperparameters (HP_DEFAULTS of EdgeBench.py).
+#: Hyperparameters that NN-GPT uses for a model without its own (HP_DEFAULTS of EdgeBench.py).
 DEFAULT_HYPERPARAMETERS: Mapping[str, Any] = {
     "batch": 16,
     "dropout": 0.2,
@@ -27,8 +27,8 @@ DEFAULT_HYPERPARAMETERS: Mapping[str, Any] = {
     "momentum": 0.9,
     "transform": "norm_256_flip",
 }
-#: What NN-GPT trains for where nothing else is recorded (NNEval.py).
-DEFAULT_SETTING = TrainingConfig("img-classification", "cifar-10", "acc", "norm_256_flip")
+#: Training config of NN-GPT where nothing else is recorded (NNEval.py).
+DEFAULT_CONFIG = TrainingConfig("img-classification", "cifar-10", "acc", "norm_256_flip")
 #: Files that say why an evaluation came to nothing, and how a reason begins.
 _FAILURES = {"error.txt": "evaluation failed", "eval_verification_failed.txt": "evaluation refused it"}
 _LONGEST_REASON = 200
@@ -36,7 +36,7 @@ _LONGEST_REASON = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """What one folder says."""
+    """The contents of one folder."""
 
     #: `A<e>_B<i>`, as NN-GPT's edge scorer calls it.
     tag: str
@@ -45,7 +45,7 @@ class Generated:
     #: Of `tr.py`; None where there is none.
     transform_code: str | None = None
     hyperparameters: dict[str, Any] = field(default_factory=dict)
-    setting: TrainingConfig = DEFAULT_SETTING
+    training_config: TrainingConfig = DEFAULT_CONFIG
     #: `hp.txt`, or `default`.
     configuration_source: str = "default"
     accuracy: float | None = None
@@ -58,11 +58,11 @@ class Generated:
 
 
 class _Broken(Exception):
-    """A file of the folder cannot be used; the text says which and why."""
+    """A file of the folder cannot be used; the message names it and the reason."""
 
 
 def read_folder(folder: Path, tag: str, root: Path) -> Generated:
-    """Return what `folder` says; it never raises for what it holds.
+    """Read `folder`; unusable contents never raise, they become the reason for skipping.
 
     Args:
         folder: of one model.
@@ -92,20 +92,20 @@ def _with_code(files: "_Files", tag: str, code: str) -> Generated:
         return Generated(tag=tag, skipped=f"incomplete: {CODE} is empty", unfinished=True)
     given = files.json("hp.txt")
     if not isinstance(given, dict | None):
-        raise _Broken("hp.txt is no JSON object")
+        raise _Broken("hp.txt is not a JSON object")
     transform_code = files.text("tr.py")
     if transform_code is not None and (why := _no_transform(transform_code)):
         raise _Broken(f"tr.py {why}")
     accuracy = _accuracy(files)
     skipped, unfinished = _unusable(files, code, accuracy)
     noted = files.json("eval_info.json")
-    setting = _setting(given or {}, noted)
+    training_config = _training_config(given or {}, noted)
     return Generated(
         tag=tag,
         code=code,
         transform_code=transform_code,
-        hyperparameters={**DEFAULT_HYPERPARAMETERS, **(given or {}), "transform": setting.transform},
-        setting=setting,
+        hyperparameters={**DEFAULT_HYPERPARAMETERS, **(given or {}), "transform": training_config.transform},
+        training_config=training_config,
         configuration_source="default" if given is None else "hp.txt",
         accuracy=accuracy,
         skipped=skipped,
@@ -115,7 +115,7 @@ def _with_code(files: "_Files", tag: str, code: str) -> Generated:
 
 
 def _unusable(files: "_Files", code: str, accuracy: float | None) -> tuple[str | None, bool]:
-    """Return why the code is not to be converted, or None, and whether that may change."""
+    """Return why the code is not converted (None: it is), and whether that may change."""
     if why := why_unusable(code):
         return f"broken: {CODE} {why}", False
     if accuracy is not None:
@@ -126,17 +126,17 @@ def _unusable(files: "_Files", code: str, accuracy: float | None) -> tuple[str |
     return "incomplete: not evaluated yet (no <epoch>.json, no eval_info.json)", True
 
 
-def _setting(given: Mapping[str, Any], noted: Any) -> TrainingConfig:
-    """Return what the model is trained for: as `hp.txt` has it, else as the evaluation noted it."""
+def _training_config(given: Mapping[str, Any], noted: Any) -> TrainingConfig:
+    """Return the training config: from `hp.txt`, else from the record of the evaluation."""
     noted = noted.get("cli_args") if isinstance(noted, dict) else None
     noted = noted if isinstance(noted, dict) else {}
     words = [
         next((source[key] for source in (given, noted) if isinstance(source.get(key), str)), default)
-        for key, default in zip(TrainingConfig._fields, DEFAULT_SETTING, strict=True)
+        for key, default in zip(TrainingConfig._fields, DEFAULT_CONFIG, strict=True)
     ]
     for key, word in zip(TrainingConfig._fields, words, strict=True):
         if not re.fullmatch(r"[\w.+-]{1,100}", word, flags=re.ASCII):
-            raise _Broken(f"{key} {word[:40]!r} is no name")
+            raise _Broken(f"{key} {word[:40]!r} is not a valid name")
     return TrainingConfig(*words)
 
 
@@ -182,7 +182,7 @@ def _number(value: Any, name: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not 0 <= number <= 1:
-        raise _Broken(f"accuracy {str(value)[:40]!r} in {name} is no number from 0 to 1")
+        raise _Broken(f"accuracy {str(value)[:40]!r} in {name} is not a number from 0 to 1")
     return number
 
 

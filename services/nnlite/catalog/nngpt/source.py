@@ -1,4 +1,4 @@
-"""NN-GPT: models that a language model generates, read from its output tree, also while that is written.
+"""NN-GPT source: generated models, read from its output tree, also while it is being written.
 
 `out/nngpt/llm/epoch/A<e>/synth_nn/B<i>/`, one folder per model. NN-GPT clears the tree when its next run
 starts, so what was read once is kept here: a model that is submitted no longer needs its folder.
@@ -19,7 +19,7 @@ from nnlite.catalog.lemur.shapes import committed_transforms
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
 from nnlite.catalog.nngpt.folder import Generated, read_folder
-from nnlite.catalog.nngpt.prebuilt import SUFFIX, ReadyFile, lab_of, ready_files, ready_row
+from nnlite.catalog.nngpt.prebuilt import SUFFIX, PrebuiltFile, lab_of, prebuilt_files, prebuilt_model
 from nnlite.settings import Settings
 
 #: Where the epochs lie, from the folder that NN-GPT runs in; a folder on the way may be named too.
@@ -30,7 +30,7 @@ _NAME = re.compile(rf"(A[0-9]+_B[0-9]+)(?:{re.escape(SUFFIX)})?(?:-[0-9a-f]{{{_D
 
 
 def tag_of(name: str) -> str | None:
-    """Return NN-GPT's own tag of the model `name`, or None if it is none of its."""
+    """Return NN-GPT's own tag of the model `name`, or None if the name is not an NN-GPT tag."""
     found = _NAME.fullmatch(name)
     return found[1] if found else None
 
@@ -78,7 +78,7 @@ class NnGptSource:
 
     def models(self) -> list[CatalogModel]:
         """Return every model of the tree, skipped ones included, by epoch and number."""
-        rows = [self._ready_row(ready) for ready in ready_files(self.path)]
+        rows = [self._prebuilt_model(ready) for ready in prebuilt_files(self.path)]
         rows += [self._row(read_folder(folder, tag, self._root)) for tag, folder in self._folders()]
         if not rows:
             raise CatalogError(
@@ -94,9 +94,9 @@ class NnGptSource:
         with one that cannot be read, once the folder has rested. What is not evaluated is waited for.
         """
         complete, waiting = [], 0
-        for ready in ready_files(self.path):
+        for ready in prebuilt_files(self.path):
             if self._resting.rests(ready.file):
-                complete.append(self._ready_row(ready))
+                complete.append(self._prebuilt_model(ready))
             else:
                 waiting += 1
         for tag, folder in self._folders():
@@ -131,48 +131,48 @@ class NnGptSource:
             for model in _numbered(epoch / "synth_nn", "B"):
                 yield f"{epoch.name}_{model.name}", model
 
-    def _ready_row(self, ready: ReadyFile) -> CatalogModel:
+    def _prebuilt_model(self, ready: PrebuiltFile) -> CatalogModel:
         epoch, number = ready.tag.split("_")
         lab = lab_of(self.path)
         generated = read_folder(epoch_root(lab) / epoch / "synth_nn" / number, ready.tag, lab)
         max_mb = self._settings.catalog.max_file_mb
-        row = ready_row(ready, generated, source=self.name, digits=_DIGITS, max_mb=max_mb)
+        row = prebuilt_model(ready, generated, source=self.name, digits=_DIGITS, max_mb=max_mb)
         self._files[row.weights] = ready.file
         return row
 
     def _row(self, generated: Generated) -> CatalogModel:
         code_sha256 = self._keep(generated.code) if generated.code else None
         transform_sha256, expected = self._input(generated)
-        setting = generated.setting
+        config = generated.training_config
         return CatalogModel(
             source=self.name,
             name=f"{generated.tag}-{code_sha256[:_DIGITS]}" if code_sha256 else generated.tag,
             code_sha256=code_sha256,
-            task=setting.task,
-            dataset=setting.dataset,
-            metric=setting.metric,
-            transform=setting.transform,
+            task=config.task,
+            dataset=config.dataset,
+            metric=config.metric,
+            transform=config.transform,
             transform_sha256=transform_sha256,
             hyperparameters=generated.hyperparameters,
             configuration_source=generated.configuration_source,
             input_shape=expected.shape.batch_of_one if expected.shape else None,
             input_dtype=expected.shape.dtype if expected.shape else "float32",
-            classes=classes_of(setting),
+            classes=classes_of(config),
             accuracy=generated.accuracy,
             skipped=generated.skipped or expected.skipped,
         )
 
     def _input(self, generated: Generated) -> tuple[str | None, ExpectedInput]:
         """Return the hash of the transform's code, where that is at hand, and the input that follows."""
-        name, variable_size = generated.setting.transform, self._settings.catalog.variable_size
+        name, variable_size = generated.training_config.transform, self._settings.catalog.variable_size
         if generated.transform_code is not None:
             sha256 = self._keep(generated.transform_code)
-            return sha256, ExpectedInputs({name: sha256}, variable_size).of(generated.setting)
+            return sha256, ExpectedInputs({name: sha256}, variable_size).of(generated.training_config)
         digits = committed_transforms().get(name)
         if digits is None:
             missing = f"transform missing: {name} is none of LEMUR's, and there is no tr.py"
             return None, ExpectedInput(None, generated.skipped or missing)
-        found = ExpectedInputs({name: digits}, variable_size).of(generated.setting)
+        found = ExpectedInputs({name: digits}, variable_size).of(generated.training_config)
         code = self._lemur_transforms.get(name)
         known = code is not None and text_sha256(code).startswith(digits)
         return self._keep(code) if code is not None and known else None, found

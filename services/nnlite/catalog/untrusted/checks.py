@@ -1,4 +1,4 @@
-"""Whether a file is whole and what it says it is, told without unpickling or executing any of it."""
+"""Checks that a model file is complete and of its format, without unpickling or executing any of it."""
 
 import json
 import zipfile
@@ -26,13 +26,13 @@ def read_code(file: Path) -> str:
             raise CatalogError(f"{file} has {file.stat().st_size:,} bytes, too many for code")
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise CatalogError(f"{file} is no Python: it is not UTF-8") from error
+        raise CatalogError(f"{file} is not Python: it is not UTF-8") from error
     except OSError as error:
         raise CatalogError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def check(file: Path, max_mb: int) -> None:
-    """Return if `file` is whole and what its name says, as far as its outside tells.
+    """Check that `file` is complete and of the format that its suffix says, as far as its structure tells.
 
     Raises:
         CatalogError: what is wrong with it, in one line.
@@ -63,7 +63,7 @@ def _torch_archive(file: Path, size: int, inside: str, what: str) -> None:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise CatalogError(f"{file} is not {what}: truncated, or no zip archive ({error})") from error
+        raise CatalogError(f"{file} is not {what}: truncated, or not a zip archive ({error})") from error
     packed = sum(entry.compress_size for entry in entries)
     swells = any(
         entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size
@@ -83,7 +83,7 @@ def _safetensors(file: Path, size: int) -> None:
         tensors = {name: each for name, each in json.loads(header).items() if name != "__metadata__"}
         end = max((int(each["data_offsets"][1]) for each in tensors.values()), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise CatalogError(f"{file} is no safetensors file: its header cannot be read") from error
+        raise CatalogError(f"{file} is not a safetensors file: its header cannot be read") from error
     if end != size - 8 - length:
         raise CatalogError(f"{file} is truncated: {end:,} bytes of weights are announced")
 
@@ -92,7 +92,7 @@ def _tflite(file: Path, size: int) -> None:
     with file.open("rb") as stream:
         head = stream.read(8)
     if head[4:] != b"TFL3" or int.from_bytes(head[:4], "little") >= size:
-        raise CatalogError(f"{file} is no .tflite file: no flatbuffer of that kind begins in it")
+        raise CatalogError(f"{file} is not a .tflite file: it does not start with that flatbuffer header")
 
 
 _CHECKS: Final[Mapping[str, Callable[[Path, int], None]]] = {

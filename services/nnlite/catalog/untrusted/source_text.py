@@ -1,4 +1,4 @@
-"""What can be told of a model from its text alone: Python's own parser reads it, nothing executes it."""
+"""Static checks of a model's source: Python's own parser reads it, nothing executes it."""
 
 import ast
 import re

@@ -1,6 +1,6 @@
-"""Reading files that other programs wrote and are perhaps still writing; whatever they hold, nothing breaks.
+"""Reads text and JSON files that other programs write, and may still be writing, without trusting them.
 
-What cannot be used raises `Unreadable`, whose text completes a sentence that begins with the file's name.
+An unusable file raises `Unreadable`, whose message completes a sentence that begins with the file's name.
 """
 
 import json
@@ -17,7 +17,7 @@ MAX_BYTES = 4 * 1024 * 1024
 
 
 class Unreadable(Exception):
-    """The file is there and cannot be used."""
+    """The file exists and cannot be used."""
 
 
 def read_text(path: Path, within: Path, max_bytes: int = MAX_BYTES) -> str | None:
@@ -28,7 +28,7 @@ def read_text(path: Path, within: Path, max_bytes: int = MAX_BYTES) -> str | Non
         within: a resolved folder that links may not leave.
 
     Raises:
-        Unreadable: it leads out of `within`, is no regular file, too large, or no UTF-8 text.
+        Unreadable: it leads out of `within`, is not a regular file, too large, or no UTF-8 text.
     """
     try:
         if not path.resolve().is_relative_to(within):
@@ -37,7 +37,7 @@ def read_text(path: Path, within: Path, max_bytes: int = MAX_BYTES) -> str | Non
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Unreadable("is no regular file")
+                raise Unreadable("is not a regular file")
             content = file.read(max_bytes + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -48,21 +48,21 @@ def read_text(path: Path, within: Path, max_bytes: int = MAX_BYTES) -> str | Non
     try:
         return content.decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"is no UTF-8 text: byte {error.start} is {content[error.start]:#04x}") from error
+        raise Unreadable(f"is not UTF-8 text: byte {error.start} is {content[error.start]:#04x}") from error
 
 
 def parse_json(text: str) -> Any:
     """Return the value of a JSON text that Postgres and every other reader of JSON takes too.
 
     Raises:
-        Unreadable: it is no JSON, or holds NaN, infinity, NUL, half a character or a number beyond 64 bits.
+        Unreadable: it is not JSON, or holds NaN, infinity, NUL, half a character or a number beyond 64 bits.
     """
     try:
         value = json.loads(text, parse_constant=_refused, parse_float=_finite)
         if b"\\u0000" in orjson.dumps(value):
             raise ValueError("it holds a NUL")
     except (ValueError, RecursionError, orjson.JSONEncodeError) as error:
-        raise Unreadable(f"is no usable JSON: {error}") from error
+        raise Unreadable(f"is not usable JSON: {error}") from error
     return value
 
 
