@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import hypothesis
 import psycopg2
 import pytest
 import redis
@@ -19,6 +20,7 @@ import structlog
 from nnlite.local import Endpoints, servers
 from nnlite.settings import Settings
 from nnlite.settings.groups import LocalSettings
+from waiting import HANG_S
 
 # What a shell that is not interactive runs in the background ignores Ctrl-C, and so does all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -26,6 +28,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Before anything imports numpy: its threads would hang the forks of tests that convert.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+# How long an example takes is the machine's matter.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 #: The numbered databases of the embedded broker that tests take turns with; 0 is nobody's.
 _BROKER_DATABASES = range(1, 16)
@@ -130,9 +138,8 @@ def broker_url(embedded: Endpoints, _broker_numbers: Iterator[int]) -> str:
 
 def embedded_settings(home: Path, **local: float) -> Settings:
     """Return settings for embedded servers in `home`, whatever the environment says."""
-    return Settings(
-        home=home, database_url=None, broker_url=None, local=LocalSettings(**local), _env_file=None
-    )
+    servers = LocalSettings(**({"start_timeout_s": HANG_S} | local))
+    return Settings(home=home, database_url=None, broker_url=None, local=servers, _env_file=None)
 
 
 def temporary_home() -> Path:

@@ -11,12 +11,13 @@ import pytest
 from apk.building import SOURCES, Toolchain
 from apk.cache import Cache
 from apk.lock import Use
+from waiting import HANG_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 APK = REPOSITORY / "build" / "nnlite-benchmark.apk"
 CORE = SOURCES / "org/nnlite/benchmark/core"
 JAVA_TESTS = REPOSITORY / "android_app" / "src" / "test" / "java"
-TIMEOUT_S = 120
+TIMEOUT_S = HANG_S
 
 
 @pytest.fixture(scope="session")

@@ -56,9 +56,12 @@ def lab(
 
 
 @pytest.fixture(scope="module")
-def worker(lab: Lab) -> RunningWorker:
-    """One worker with one emulator, which every fault of this module meets in turn."""
-    running = lab.worker(AVD)
+def worker(lab: Lab, request: pytest.FixtureRequest) -> RunningWorker:
+    """One worker with one emulator, which every fault of this module meets in turn.
+
+    A module may have settings for it, in `WORKER`.
+    """
+    running = lab.worker(AVD, **getattr(request.module, "WORKER", {}))
     lab.wait_state(running.device, "ready")
     return running
 

@@ -61,7 +61,7 @@ def workers(lab: Lab) -> Iterator[dict[str, RunningWorker]]:
 
 def ready(lab: Lab, worker: RunningWorker) -> list[tuple[str, list[str], bool]]:
     """Wait until a device is ready, and return its incidents: fault, recovery_steps, healed."""
-    lab.wait_state(worker.device, "ready", timeout_s=150)
+    lab.wait_state(worker.device, "ready")
     return [(i["fault"], i["recovery_steps"], i["healed"]) for i in lab.incidents(worker.device)]
 
 
@@ -99,7 +99,7 @@ def test_each_emulator_has_ports_of_its_own_and_none_those_of_a_stranger(lab, wo
 
 def test_what_nothing_heals_ends_in_quarantine_until_a_person_releases_it(lab, workers):
     worker = workers["abis"]
-    lab.wait_state(worker.device, "quarantined", timeout_s=150)
+    lab.wait_state(worker.device, "quarantined")
     (incident,) = lab.incidents(worker.device)
     assert (incident["fault"], incident["healed"]) == ("install_failed", False)
     assert incident["recovery_steps"] == [*ADB, RESTART, WIPE, "cool off", "start the worker anew"]
@@ -115,7 +115,7 @@ def test_an_emulator_without_acceleration_is_refused_with_the_way_out(lab):
     lab.sdk.acceleration(False)
     try:
         worker = lab.worker("avd:slowest", pool="slowest")
-        assert worker.process.wait(60) == 1
+        assert worker.end() == 1
     finally:
         lab.sdk.acceleration(True)
         lab.workers.remove(worker)

@@ -67,6 +67,6 @@ def test_what_a_killed_worker_left_is_ended_by_the_next_which_does_its_work(lab,
 
 def test_a_second_worker_for_the_same_device_is_refused(lab, device):
     second = lab.worker(AVD)
-    assert second.process.wait(60) == 1
+    assert second.end() == 1
     assert "is owned by another worker" in second.log.read_text()
     lab.workers.remove(second)

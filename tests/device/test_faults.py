@@ -28,6 +28,8 @@ class Case:
         return "-".join([self.fault.value, *map(str, self.parameters.values())])
 
 
+#: An app that hangs is ended after this and the few seconds that a run may last.
+WORKER = {"MEASUREMENT__GRACE_S": "10"}
 ADB = ("reconnect", "restart the adb server")
 RESTART = "restart the emulator"
 WIPE = "wipe its data"

@@ -27,7 +27,7 @@ def fleet(lab: Lab, phone: RigPhone) -> list[RunningWorker]:
 def test_thirty_benchmarks_are_spread_over_three_devices_of_which_one_fails_every_third(lab, fleet):
     lab.sdk.avd("fleet-0").fault(Fault.APP_CRASHES, every=3, runs="benchmark")
     rows = lab.enqueue(30)
-    lab.wait(lambda: all(lab.benchmark(row)["state"] == "done" for row in rows), "30 results", 180)
+    lab.wait_done(rows)
     done = lab.cluster.rows("SELECT d.name, m.verdict FROM measurement m JOIN device d ON d.id = m.device_id")
     assert Counter(row["verdict"] for row in done) == {"valid": 30}
     assert Counter(row["name"] for row in done).keys() == {worker.device for worker in fleet}

@@ -15,13 +15,12 @@ import adbutils
 import psutil
 import pytest
 
-from device.rig.adb_host import wait_until
 from device.rig.faults import Fault
 from device.rig.rig import Rig, RigDevice, frozen
 from nnlite.errors import Stopped
 from nnlite.settings import Settings
-from nnlite.settings.groups import AndroidSettings, EmulatorSettings, MeasurementSettings
-from nnlite.vocabulary import Backend
+from nnlite.settings.groups import AndroidSettings, EmulatorSettings
+from nnlite.vocabulary import Backend, Stage
 from nnlite.vocabulary import Fault as Incident
 from nnlite_benchmark.android.adb import shell as shell_module
 from nnlite_benchmark.android.adb.client import Wire
@@ -39,10 +38,9 @@ from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import DeviceFailure
 from nnlite_benchmark.protocol.measuring import CANARY_JOB
 from nnlite_benchmark.protocol.runs import Bounds
+from waiting import HANG_S, NEVER_S, end, wait_until
 
 NEVER = threading.Event()
-#: Longer than any test may last: only a stop ends such a wait.
-LONG_S = 600.0
 BOUNDS = Bounds(
     warmup_min_runs=1,
     warmup_min_s=0,
@@ -84,11 +82,13 @@ class Bench:
     def app(self, shell: Shell) -> App:
         return App(shell, self.folder / "app.apk", self.settings.android)
 
-    def runs(self, shell: Shell | None = None, **android: str) -> AppRuns:
+    def runs(
+        self, shell: Shell | None = None, on_stage: Callable[[Stage], None] = lambda _: None, **android: str
+    ) -> AppRuns:
         shell = shell or self.shell()
         android_settings = self.settings.android.model_copy(update=android)
         settings = self.settings.model_copy(update={"android": android_settings})
-        return AppRuns(shell, self.app(shell), settings, lambda _stage: None)
+        return AppRuns(shell, self.app(shell), settings, on_stage)
 
     def run(self, runs: AppRuns, backend: Backend = Backend.CPU):
         return runs(CANARY_JOB, backend, BOUNDS, stage=None)
@@ -100,9 +100,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     sdk = Rig(folder).make_sdk()
     settings = Settings(
         home=folder / "home",
-        android=AndroidSettings(command_timeout_s=20, connect_timeout_s=10, poll_s=0.05, ready_timeout_s=10),
-        emulator=EmulatorSettings(sdk=sdk.path, start_stagger_s=0, stop_timeout_s=3),
-        measurement=MeasurementSettings(few_runs_max_s=2, max_s=2, grace_s=2),
+        android=AndroidSettings(poll_s=0.05),
+        emulator=EmulatorSettings(sdk=sdk.path, start_stagger_s=0),
         _env_file=None,
     )
     own = folder / "own"
@@ -130,14 +129,23 @@ def healthy(bench: Bench) -> Iterator[None]:
     bench.rig.heal()
 
 
+class StopWhileWaiting(threading.Event):
+    """A stop that comes while somebody waits: whoever looks for it finds it set at the fifth look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looks = 0
+
+    def is_set(self) -> bool:
+        self._looks += 1
+        if self._looks == 5:
+            self.set()
+        return super().is_set()
+
+
 @pytest.fixture
-def stop() -> Iterator[threading.Event]:
-    """Is set a moment after the test has begun to wait."""
-    event = threading.Event()
-    timer = threading.Timer(0.5, event.set)
-    timer.start()
-    yield event
-    timer.cancel()
+def stop() -> threading.Event:
+    return StopWhileWaiting()
 
 
 @pytest.fixture
@@ -170,7 +178,7 @@ def test_two_servers_that_start_on_one_fresh_home_share_one_key(tmp_path: Path, 
     for server in servers:
         server.start()
     for server in servers:
-        server.join(60)
+        server.join(HANG_S)
     assert [server.exitcode for server in servers] == [0, 0]
     keys = {path.read_text() for path in tmp_path.glob("*/.android/adbkey")}
     assert keys == {(tmp_path / "home/adb/adbkey").read_text()}
@@ -231,12 +239,11 @@ def test_a_foreign_server_that_scans_finds_the_phone_and_not_our_emulator_and_ou
         stderr=subprocess.DEVNULL,
     )
     try:
-        wire = Wire(5037, 5)
+        wire = Wire(5037, HANG_S)
         wait_until(lambda: wire.is_answered() and wire.state_of("emulator-5554") == "device", "it scans")
         assert [device.serial for device in wire.device_list()] == ["emulator-5554"]
     finally:
-        foreign.kill()
-        foreign.wait(10)
+        end(foreign)
     assert [device.serial for device in bench.server.wire.device_list()] == [bench.emulator.serial]
 
 
@@ -289,7 +296,7 @@ def test_a_phone_that_is_not_there_is_disconnected_and_says_what_to_look_at(
     server = make_server("phone", usb_serial=phone.usb_serial)
     server.start(NEVER)
     settings = bench.settings.model_copy(
-        update={"android": bench.settings.android.model_copy(update={"connect_timeout_s": 0.3})}
+        update={"android": bench.settings.android.model_copy(update={"connect_timeout_s": 3})}
     )
     shell = Shell(server.wire, serial, settings.android, NEVER)
     with pytest.raises(DeviceFailure, match=words) as caught:
@@ -304,7 +311,7 @@ def test_a_stop_ends_a_push_to_a_device_that_stalls(bench: Bench, stop: threadin
     large = bench.folder / "large"
     with large.open("wb") as file:
         file.truncate(64 * 1024 * 1024)
-    shell = bench.shell(stop, command_timeout_s=LONG_S, transfer_timeout_s=LONG_S)
+    shell = bench.shell(stop, command_timeout_s=NEVER_S, transfer_timeout_s=NEVER_S)
     with frozen(bench.emulator.pid), pytest.raises(Stopped):
         shell.push(large, f"{FOLDER}/large")
 
@@ -312,14 +319,14 @@ def test_a_stop_ends_a_push_to_a_device_that_stalls(bench: Bench, stop: threadin
 def test_a_stop_ends_the_wait_for_a_device_that_does_not_open_a_shell(
     bench: Bench, stop: threading.Event
 ) -> None:
-    shell = bench.shell(stop, command_timeout_s=LONG_S)
+    shell = bench.shell(stop, command_timeout_s=NEVER_S)
     with frozen(bench.emulator.pid), pytest.raises(Stopped):
         shell.run("true")
 
 
 def test_a_command_that_goes_on_is_ended_at_its_limit(bench: Bench) -> None:
-    with pytest.raises(DeviceFailure, match="did not finish `sleep 600`") as caught:
-        bench.shell().run("sleep 600", timeout_s=0.3)
+    with pytest.raises(DeviceFailure, match="did not finish `sleep 3600`") as caught:
+        bench.shell().run("sleep 3600", timeout_s=3)
     assert caught.value.fault is Incident.NO_ANSWER
 
 
@@ -411,10 +418,12 @@ def test_the_clock_of_a_refusal_is_ours(bench: Bench) -> None:
     assert run.after.at >= run.started_at
 
 
-def test_a_stop_ends_the_app_too(bench: Bench, stop: threading.Event) -> None:
+def test_a_stop_ends_the_app_too(bench: Bench) -> None:
     bench.rig.fault(Fault.APP_HANGS)
+    stop = threading.Event()
+    runs = bench.runs(bench.shell(stop), lambda stage: stop.set() if stage is Stage.RUN else None)
     with pytest.raises(Stopped):
-        bench.run(bench.runs(bench.shell(stop)))
+        bench.run(runs)
     shell = bench.shell()
     assert not shell.ask(f"pidof {PACKAGE}").strip()
     assert not [name for name in shell.ask(f"ls {FOLDER}").split() if name.endswith(".raw")]
@@ -445,7 +454,7 @@ SENT = f"INSTRUMENTATION_RESULT: report={json.dumps(REPORT)}\nINSTRUMENTATION_CO
 def test_an_app_that_goes_on_after_nonsense_or_its_last_word_is_not_waited_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, said: str, fault: Incident, words: str
 ) -> None:
-    monkeypatch.setattr(run_module, "command_line", lambda _: f"printf %s {shlex.quote(said)}; sleep 600")
+    monkeypatch.setattr(run_module, "command_line", lambda _: f"printf %s {shlex.quote(said)}; sleep 3600")
     monkeypatch.setattr(following, "_END_TIMEOUT_S", 0.2)
     with pytest.raises(DeviceFailure, match=words) as caught:
         bench.run(bench.runs())

@@ -30,6 +30,7 @@ from nnlite.vocabulary import (
     WorkKind,
 )
 from nnlite_benchmark.protocol import canary
+from waiting import HANG_S, NEVER_S
 
 CONTEXT = DeviceContext(
     name="lab-phone",
@@ -86,7 +87,7 @@ def stored_canary(store: ArtifactStore, file: Path = canary.MODEL_FILE) -> dict[
 
 def claimed(cluster: Cluster, kind: WorkKind, row: uuid.UUID) -> Claim:
     """Claim a row that is to be had."""
-    claim = leases.claim(cluster.engine, kind, row, living_owner(), lease_s=30, deadline_s=600)
+    claim = leases.claim(cluster.engine, kind, row, living_owner(), lease_s=HANG_S, deadline_s=NEVER_S)
     assert claim is not None
     return claim
 

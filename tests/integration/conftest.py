@@ -20,6 +20,7 @@ from nnlite.queue.owner import Instance, Owner
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 from toys import Toys
+from waiting import HANG_S, NEVER_S
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Cluster:
         return self.rows("SELECT * FROM attempt WHERE work_id = :id ORDER BY number", id=row)
 
     def claim(
-        self, row: uuid.UUID, owner: Owner | None = None, lease_s: float = 30, deadline_s: float = 600
+        self, row: uuid.UUID, owner: Owner | None = None, lease_s: float = HANG_S, deadline_s: float = NEVER_S
     ) -> Claim | None:
         return leases.claim(
             self.engine,
@@ -99,7 +100,11 @@ def dead_owner(node: str = "convert@here") -> Owner:
 def cluster(database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster without workers."""
     settings = Settings(
-        home=tmp_path, database_url=database_url, broker_url=broker_url, broker_timeout_s=2, _env_file=None
+        home=tmp_path,
+        database_url=database_url,
+        broker_url=broker_url,
+        broker_timeout_s=HANG_S,
+        _env_file=None,
     )
     engine = engine_for(database_url)
     broker = BrokerClient(broker_url, settings.broker_timeout_s)

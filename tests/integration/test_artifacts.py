@@ -12,6 +12,7 @@ import fsspec
 import pytest
 
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError, file_sha256
+from waiting import HANG_S
 
 CONTENT = os.urandom(3 << 20)
 
@@ -143,7 +144,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_can_be_fetched(tmp_path, fi
     LocalFileSystem.mv = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     ArtifactStore({str(tmp_path / "artifacts")!r}, Path("cache")).put(Path({str(file)!r}), ".tflite")
     """
-    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60)
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=HANG_S)
     assert killed.returncode == -9
     store = ArtifactStore(str(tmp_path / "artifacts"), tmp_path / "cache")
     assert not [name for name in names(store) if name.endswith(".tflite")]
@@ -178,7 +179,7 @@ def test_a_full_disk_is_said_with_the_store_and_the_way_out(tmp_path, file):
         [*namespace, "sh", "-c", command, "sh", disk, sys.executable, "-c", FULL, disk, small, file],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
     )
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"no mount namespace here: {done.stderr.strip()}")

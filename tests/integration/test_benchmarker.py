@@ -2,7 +2,6 @@
 
 import dataclasses
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from nnlite.worker.attempt import Outcome, WorkerContext, work
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.protocol import canary
+from waiting import HANG_S, wait_until
 
 # A noisy machine must not fail these tests: spread, drift and canary are never judged here.
 QUICK = MeasurementSettings(
@@ -47,7 +47,7 @@ def make_benchmarker(cluster: Cluster, store: ArtifactStore) -> Iterator[Callabl
         settings = Settings(
             home=cluster.settings.home,
             measurement=measurement,
-            queue=QueueSettings(heartbeat_s=0.1, lease_s=30),
+            queue=QueueSettings(heartbeat_s=0.1, lease_s=HANG_S),
             _env_file=None,
         )
 
@@ -258,11 +258,11 @@ def test_heartbeats_say_where_the_measurement_stands(cluster, make_benchmarker, 
             threading.Thread(target=wait_for_heartbeat).start()
 
     def wait_for_heartbeat() -> None:
-        deadline_s = time.monotonic() + 30
-        while not seen.wait(0.05) and time.monotonic() < deadline_s:
-            if cluster.rows("SELECT id FROM benchmark WHERE stage = 'run'"):
-                seen.set()
-        benchmarker.stop.set()
+        try:
+            wait_until(lambda: cluster.rows("SELECT id FROM benchmark WHERE stage = 'run'"), "a heartbeat")
+            seen.set()
+        finally:
+            benchmarker.stop.set()
 
     benchmarker = make_benchmarker(ENDLESS, look)
     assert benchmark(benchmarker, row) is Outcome.RELEASED

@@ -17,7 +17,6 @@ from android_app.runtime_match import ENVIRONMENT
 from android_app.test_runtime_match import too_new
 from integration.canned import finish_benchmark, finish_conversion, stored_canary
 from integration.conftest import Cluster
-from integration.local.observing import eventually
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.cli import watch as watching
 from nnlite.host.cores import Cores
@@ -36,6 +35,7 @@ from nnlite_benchmark.runtime_check.process import (
     RuntimeProcess,
     RuntimeUnusableError,
 )
+from waiting import HANG_S, end, wait_until
 
 __all__ = ["too_new"]
 NODE = "check@here"
@@ -268,7 +268,7 @@ def interpreter(**_):
         raise ValueError('Encountered unresolved custom op: Foo.')
     note.with_suffix('.new').write_text(str(os.getpid()))
     note.with_suffix('.new').rename(note)
-    time.sleep(600)
+    time.sleep(3600)
 sys.modules['tensorflow'] = types.SimpleNamespace(
     __version__='2.16.99', lite=types.SimpleNamespace(Interpreter=interpreter))
 sys.argv = sys.argv[1:]
@@ -296,16 +296,15 @@ def test_a_worker_that_is_killed_leaves_no_process_and_its_successor_does_the_re
 
     worker = start()
     try:
-        eventually(note.exists, "the first check runs")
+        wait_until(note.exists, "the first check runs")
         worker.kill()
         worker.wait()
-        eventually(lambda: start_time(int(note.read_text())) is None, "what ran the artifact is gone too")
+        wait_until(lambda: start_time(int(note.read_text())) is None, "what ran the artifact is gone too")
         worker = start()
-        eventually(lambda: rows(cluster)[0]["state"] == "done", "the check is made")
+        wait_until(lambda: rows(cluster)[0]["state"] == "done", "the check is made")
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(20) == 0
+        assert worker.wait(HANG_S) == 0
     finally:
-        worker.kill()
-        worker.wait()
+        end(worker)
     (row,) = rows(cluster)
     assert (row["verdict"], row["operator"], row["attempt"], row["losses"]) == ("refused", "Foo", 2, 1)

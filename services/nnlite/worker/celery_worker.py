@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from celery import Celery, Task, signals
@@ -38,6 +38,8 @@ log = structlog.get_logger()
 
 #: Exit code of a worker that its watchdog or a deadline ended (sysexits.h: EX_SOFTWARE).
 EXIT_FAULT = 70
+#: The part of `queue.stop_timeout_s` that Celery waits for running tasks.
+SOFT_SHUTDOWN_SHARE: Final = 0.15
 
 
 def default_node(name: str) -> str:
@@ -188,7 +190,8 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
         return os.EX_OK
     liveness.alive()
     app = create_app(endpoints.broker_url, settings, [plan.queue])
-    app.conf.worker_soft_shutdown_timeout = 3.0  # a released row is written well within it
+    # 3 s by default: a released row is written well within it.
+    app.conf.worker_soft_shutdown_timeout = SOFT_SHUTDOWN_SHARE * settings.queue.stop_timeout_s
     register_task(app, plan, liveness)
     broker = BrokerClient(endpoints.broker_url, settings.broker_timeout_s)
     watchdog = Watchdog(

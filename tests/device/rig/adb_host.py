@@ -3,15 +3,11 @@
 import os
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import adbutils
 
-#: Everything about a rig device is done within this time, seconds.
-TIMEOUT_S = 15.0
-_LOOK_S = 0.01
+from waiting import HANG_S, end, wait_until
 
 
 class AdbHost:
@@ -35,11 +31,11 @@ class AdbHost:
             stderr=subprocess.STDOUT,
         )
         wait_until(lambda: _answers(port), "the adb server answers")
-        self._client = adbutils.AdbClient(port=port, socket_timeout=TIMEOUT_S)
+        self._client = adbutils.AdbClient(port=port, socket_timeout=HANG_S)
 
     def announce(self, adb_port: int) -> adbutils.AdbDevice:
         """Tell the server of an emulator, and return its device, whatever its state."""
-        with socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S) as server:
+        with socket.create_connection(("127.0.0.1", self.port), HANG_S) as server:
             request = f"host:emulator:{adb_port}".encode()
             server.sendall(b"%04x%s" % (len(request), request))
             server.recv(4)
@@ -60,27 +56,13 @@ class AdbHost:
 
     def close(self) -> None:
         """End the server."""
-        self.process.kill()
-        self.process.wait(TIMEOUT_S)
+        end(self.process)
         self._log.close()
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until something is so.
-
-    Raises:
-        TimeoutError: it is not so for too long.
-    """
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while not condition():
-        if time.monotonic() > deadline_s:
-            raise TimeoutError(f"not within {TIMEOUT_S:.0f} s: {what}")
-        time.sleep(_LOOK_S)
 
 
 def _answers(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), TIMEOUT_S).close()
+        socket.create_connection(("127.0.0.1", port), HANG_S).close()
     except ConnectionRefusedError:
         return False
     return True

@@ -1,5 +1,6 @@
 """The benchmark app on a rig device: the real app's arguments, stages and report, over LiteRT.
 
+Its times are those of a simulated clock.
 Imported by the zygote, so that NumPy and LiteRT are loaded once; `run` is
 called in a process of its own, which is the app process.
 """
@@ -10,7 +11,6 @@ import json
 import os
 import signal
 import socket
-import time
 import zlib
 from array import array
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from device.rig.arguments import Unusable, read_arguments
 from device.rig.backends import Mode, delegation_of, modes
+from device.rig.clock import SimulatedClock
 from device.rig.faults import Fault, FaultBox
 from device.rig.figures import device_state, latency, pss_kb, status_kb
 from device.rig.logs import log
@@ -62,8 +63,9 @@ class _App:
     def run(self) -> None:
         try:
             self._arguments = read_arguments(self._extras)
-            model = hashlib.sha256(self._arguments.model.read_bytes()).hexdigest()
-            self._kind = "canary" if model == CANARY_SHA256 else "benchmark"
+            model = self._arguments.model.read_bytes()
+            self._kind = "canary" if hashlib.sha256(model).hexdigest() == CANARY_SHA256 else "benchmark"
+            self._clock = SimulatedClock(len(model))
             self._measure()
             self._finish()
         except Unusable as error:
@@ -80,10 +82,11 @@ class _App:
         try:
             interpreter = self._initialize()
             self._enter("warm-up")
-            runs, elapsed_ns = warm_up(interpreter.invoke, time.perf_counter_ns, self._arguments.bounds)
+            invoke = self._clock.timed(interpreter.invoke)
+            runs, elapsed_ns = warm_up(invoke, self._clock, self._arguments.bounds)
             report |= {"warmup_runs": runs, "warmup_ns": elapsed_ns, "peak_rss_kb": status_kb("VmHWM")}
             self._enter("run")
-            samples, run_ns = timed_runs(interpreter.invoke, time.perf_counter_ns, self._arguments.bounds)
+            samples, run_ns = timed_runs(invoke, self._clock, self._arguments.bounds)
             self._keep_samples(samples)
             report |= {
                 "run_ns": run_ns,
@@ -107,7 +110,7 @@ class _App:
             raise Refused(
                 f"rig: {self._arguments.backend} delegate: cannot be created on this device", "runtime"
             )
-        begin_ns = time.perf_counter_ns()
+        begin_ns = self._clock()
         resolver = (
             OpResolverType.AUTO
             if self._arguments.backend == "cpu"
@@ -122,15 +125,17 @@ class _App:
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise Refused(str(error)[:10_000], "runtime") from error
-        report["init_ns"] = time.perf_counter_ns() - begin_ns
+        self._clock.initialized()
+        report["init_ns"] = self._clock() - begin_ns
         self._count(interpreter, mode)
         self._fill(interpreter)
-        first_ns = time.perf_counter_ns()
+        first_ns = self._clock()
         try:
             interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise Refused(str(error)[:10_000], "runtime") from error
-        report["first_inference_ns"] = time.perf_counter_ns() - first_ns
+        self._clock.inferred_first()
+        report["first_inference_ns"] = self._clock() - first_ns
         return interpreter
 
     def _count(self, interpreter: Any, mode: Mode) -> None:

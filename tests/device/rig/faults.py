@@ -25,7 +25,7 @@ class Fault(StrEnum):
 
     # boot
     NEVER_BOOTS = "never_boots"  # sys.boot_completed stays empty
-    BOOTS_SLOWLY = "boots_slowly"  # [seconds=5]
+    BOOTS_SLOWLY = "boots_slowly"  # [seconds=5], or less where the test heals it
     BOOT_ANIMATION_STUCK = "boot_animation_stuck"  # booted, but init.svc.bootanim stays running
     NOT_RESPONDING = "not_responding"  # a System UI dialog has the focus; CLOSE_SYSTEM_DIALOGS closes it
     STAYS_NOT_RESPONDING = "stays_not_responding"  # the same dialog; no broadcast closes it

@@ -266,6 +266,7 @@ def _start_adbd() -> "subprocess.Popen[bytes]":
 def _boot_steps(faults: FaultBox, boot_s: float) -> Callable[[float], None]:
     """Return what plays the boot, called with the time now."""
     slow = faults.occurs(Fault.BOOTS_SLOWLY)
+    until_healed = faults.on(Fault.BOOTS_SLOWLY)
     never = faults.occurs(Fault.NEVER_BOOTS) is not None
     stuck = faults.occurs(Fault.BOOT_ANIMATION_STUCK) is not None
     due_s = time.monotonic() + (float(slow.get("seconds", 5)) if slow is not None else boot_s)
@@ -273,7 +274,8 @@ def _boot_steps(faults: FaultBox, boot_s: float) -> Callable[[float], None]:
 
     def step(now_s: float) -> None:
         nonlocal done
-        if done or now_s < due_s:
+        healed = until_healed and not faults.on(Fault.BOOTS_SLOWLY)
+        if done or (now_s < due_s and not healed):
             return
         done = True
         if not stuck:

@@ -18,10 +18,9 @@ from device.rig.fetch import CHECKOUT, fetched
 from device.rig.guest_state import read_state, write_state
 from device.rig.isolation import isolated
 from device.rig.wires import listen
+from waiting import HANG_S
 
 IMAGE = Path("system-images/android-30/google_apis/x86_64")
-#: A phone's control answers within this time, seconds.
-CONTROL_TIMEOUT_S = 10.0
 #: What a fault that only says "until" must have to end.
 _HEALED_BY_RESTART = frozenset({Fault.STAYS_NOT_RESPONDING})
 
@@ -137,13 +136,13 @@ class RigPhone(RigDevice):
         """Switch it off."""
         if self.process.poll() is None:
             self._tell("stop")
-        self.process.wait(CONTROL_TIMEOUT_S)
+        self.process.wait(HANG_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
     def _tell(self, word: str) -> None:
         with socket.socket(socket.AF_UNIX) as control:
-            control.settimeout(CONTROL_TIMEOUT_S)
+            control.settimeout(HANG_S)
             control.connect(str(self._control))
             control.sendall(f"{word}\n".encode())
             if control.recv(16) != b"OK\n":
@@ -227,6 +226,6 @@ def taken(port: int) -> Iterator[None]:
 def leave_stale_locks(avd: Path) -> None:
     """Leave the lock files of an emulator that is gone."""
     gone = subprocess.Popen(["true"])
-    gone.wait(CONTROL_TIMEOUT_S)
+    gone.wait(HANG_S)
     for name in LOCKS:
         (avd / name).write_text(f"{gone.pid}\n")

@@ -2,22 +2,22 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from nnlite.host import processes
 from nnlite_benchmark.android.emulator.owned_process import OwnedProcess
+from waiting import wait_until
 
 #: Starts a child that ignores SIGTERM, prints both PIDs and sleeps.
 FAMILY = """
 import os, signal, subprocess, sys, time
-deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(3600)"
 child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
 child.stdout.readline()
 print(os.getpid(), child.pid, flush=True)
-time.sleep(600)
+time.sleep(3600)
 """
 
 
@@ -30,9 +30,7 @@ def owned(tmp_path: Path):
 
 def started(process: OwnedProcess) -> list[processes.ProcessIdentity]:
     process.start([sys.executable, "-c", FAMILY], dict(os.environ))
-    deadline = time.monotonic() + 30
-    while len(process.log_tail().split()) < 2:
-        assert time.monotonic() < deadline and process.alive
+    wait_until(lambda: len(process.log_tail().split()) == 2, "the family is there")
     return [processes.identify(int(pid)) for pid in process.log_tail().split()]
 
 
@@ -75,7 +73,5 @@ def test_a_broken_note_is_passed_over(tmp_path, note):
 def test_its_end_is_told_with_what_it_said(tmp_path):
     process = OwnedProcess("short", tmp_path)
     process.start([sys.executable, "-c", "import sys; sys.exit('no such AVD')"], dict(os.environ))
-    deadline = time.monotonic() + 30
-    while process.alive:
-        assert time.monotonic() < deadline
+    wait_until(lambda: not process.alive, "it ends")
     assert (process.exit_status, process.log_tail()) == (1, "no such AVD")

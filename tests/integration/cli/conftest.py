@@ -14,6 +14,7 @@ import pytest
 from nnlite import settings as settings_module
 from nnlite.cli import main
 from unit.catalog.copies import MODEL, Lemur, trial
+from waiting import HANG_S, end
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_lemur: Pa
             monkeypatch.delenv(name)
     monkeypatch.setenv("NNLITE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NNLITE_LEMUR", str(small_lemur))
-    monkeypatch.setenv("NNLITE_BROKER_TIMEOUT_S", "1")
+    monkeypatch.setenv("NNLITE_BROKER_TIMEOUT_S", f"{HANG_S}")
     monkeypatch.chdir(tmp_path)
     return monkeypatch
 
@@ -102,5 +103,4 @@ def start(environment: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.
 
     yield run
     for process in started:
-        process.kill()
-        process.communicate()
+        end(process)

@@ -7,6 +7,8 @@ import psycopg2
 import pytest
 from redis import Redis
 
+from waiting import HANG_S
+
 NOWHERE = "postgresql://somebody:secret@127.0.0.1:1/nnlite"
 
 
@@ -186,7 +188,7 @@ def test_a_lemur_that_is_not_there_is_said(nnlite, environment, tmp_path):
 @pytest.mark.usefixtures("servers")
 def test_the_program_itself_ends_like_that(start):
     process: subprocess.Popen[str] = start("status", "nigth")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HANG_S)
     assert (process.returncode, out) == (1, "")
     assert err.startswith("error: no campaign is named 'nigth'") and err.count("\n") == 1
 

@@ -15,6 +15,7 @@ from nnlite.queue import leases
 from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings
 from nnlite.vocabulary import Stage
+from waiting import HANG_S
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ def test_ctrl_c_leaves_a_watched_campaign_running(nnlite, start, cluster):
     watching = start("watch", "night")
     assert watching.stderr.readline() == "night: 0/1 models, 0 converted, 0 measured, 0 failed\n"
     watching.send_signal(signal.SIGINT)
-    _, err = watching.communicate(timeout=30)
+    _, err = watching.communicate(timeout=HANG_S)
     assert watching.returncode == 130
     assert err.splitlines()[-1] == "night goes on; watch it again: nnlite watch night"
     assert states(cluster) == {"ga-1": "queued"}

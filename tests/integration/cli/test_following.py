@@ -15,6 +15,7 @@ from nnlite.campaigns.submit import submit
 from nnlite.catalog.nngpt.source import NnGptSource, tag_of
 from nnlite.cli.follow import follow
 from nnlite.cli.session import Session
+from waiting import HANG_S
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_ctrl_c_ends_it_in_order_and_a_plain_submit_resumes_it(start, nnlite, cl
         if "1 submitted" in line:
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
     assert "the same command follows on" in err
     assert states(cluster) == {"A0_B0": "queued"}

@@ -1,12 +1,12 @@
 """Commands about the machine and its servers: doctor, the database, the reaper."""
 
 import signal
-import time
 
 import pytest
 
 from nnlite.db.engine import autocommit, engine_for
 from nnlite.reaper.reaper import ADVISORY_LOCK
+from waiting import HANG_S, wait_until
 
 
 def found(said) -> dict[str, str]:
@@ -91,14 +91,15 @@ def test_a_reaper_works_and_is_healthy_until_it_is_stopped(start, environment, d
     engine = engine_for(database_url)
     holding = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {ADVISORY_LOCK}"
     reaper = start("reaper")
-    deadline_s = time.monotonic() + 30
     with autocommit(engine) as connection:
-        while not connection.exec_driver_sql(holding).first():
-            assert time.monotonic() < deadline_s and reaper.poll() is None, reaper.communicate()
-            time.sleep(0.05)
+        wait_until(
+            lambda: reaper.poll() is not None or connection.exec_driver_sql(holding).first(),
+            "the reaper works",
+        )
+        assert reaper.poll() is None, reaper.communicate()
         assert health_file.exists()
         reaper.send_signal(signal.SIGTERM)
-        out, err = reaper.communicate(timeout=30)
+        out, err = reaper.communicate(timeout=HANG_S)
         assert (reaper.returncode, out, health_file.exists()) == (0, "", False), err
         assert connection.exec_driver_sql(holding).first() is None
     engine.dispose()

@@ -10,6 +10,7 @@ from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Precision
 from nnlite_conversion.isolation.conversion import ConversionJob
 from nnlite_conversion.preload import preload
+from waiting import HANG_S
 
 # At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
 preload()
@@ -17,7 +18,7 @@ preload()
 
 @pytest.fixture
 def settings() -> ConversionSettings:
-    return ConversionSettings(timeout_s=60, absolute_timeout_s=120, memory_limit_mb=4096)
+    return ConversionSettings(timeout_s=HANG_S, absolute_timeout_s=2 * HANG_S, memory_limit_mb=4096)
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,12 +16,15 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion.isolation import process_tree as processes
-from nnlite_conversion.isolation import sandbox
+from nnlite_conversion.isolation import sandbox, supervision
 from nnlite_conversion.isolation.conversion import convert, kill_leftovers
 from nnlite_conversion.isolation.process_registry import noted
+from waiting import HANG_S, end, wait_until
 
-#: Nothing in these tests takes long; what does is broken.
-DEADLINE_S = 60
+#: No conversion here comes to its limit by itself.
+PATIENT = ConversionSettings(timeout_s=HANG_S, absolute_timeout_s=10 * HANG_S)
+#: Code of a model that gives its process a name.
+CALLED = "ctypes.CDLL(None).prctl(15, {name!r}.encode())"
 
 #: Starts a process that ignores what can be ignored, leaves the group, and says who it is.
 GRANDCHILD = """
@@ -63,11 +66,44 @@ def named(name: str) -> list[int]:
     return found
 
 
-def wait_until(condition, what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"never: {what}"
-        select.select([], [], [], 0.01)
+@pytest.fixture
+def no_namespaces(monkeypatch) -> None:
+    monkeypatch.setattr(sandbox, "enter_namespaces", lambda *, network: False)
+
+
+class Clock:
+    """The supervisor's clock: it goes as it should, and jumps where a test says so."""
+
+    def __init__(self) -> None:
+        self._jumped_s = 0.0
+
+    def jump(self, seconds: float) -> None:
+        self._jumped_s += seconds
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._jumped_s
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns() + round(self._jumped_s * 1e9)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(supervision, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def hangs(clock, name):
+    """A tick at which the limit of a conversion is over as soon as the model's code is called `name`."""
+
+    def tick(stage: Stage) -> bool:
+        if named(name):
+            clock.jump(HANG_S)
+        return True
+
+    return tick
 
 
 @pytest.fixture
@@ -98,7 +134,7 @@ def test_a_crash_while_lowering_is_reported_at_that_stage(job, settings, place):
 
 
 def test_a_memory_hog_is_ended_at_its_limit(job, place):
-    settings = ConversionSettings(timeout_s=60, absolute_timeout_s=60, memory_limit_mb=1200)
+    settings = PATIENT.model_copy(update={"memory_limit_mb": 1200})
     hog = "hog = []\nwhile True:\n    hog.append(bytearray(os.urandom(1) * (8 << 20)))\n    time.sleep(0.001)"
 
     failure = failure_of(job(network("return x", top=hog)), settings, place)
@@ -109,14 +145,14 @@ def test_a_memory_hog_is_ended_at_its_limit(job, place):
 
 
 def test_memory_of_processes_that_the_model_starts_counts_too(job, place):
-    settings = ConversionSettings(timeout_s=60, absolute_timeout_s=60, memory_limit_mb=1200)
+    settings = PATIENT.model_copy(update={"memory_limit_mb": 1200})
     hogs = """
         for _ in range(3):
             if os.fork() == 0:
                 os.setsid()
                 hog = bytearray(os.urandom(1) * (450 << 20))
-                time.sleep(600)
-        time.sleep(600)
+                time.sleep(3600)
+        time.sleep(3600)
     """
     failure = failure_of(job(network("return x", top=hogs)), settings, place)
 
@@ -150,26 +186,24 @@ def test_daemons_of_a_model_that_succeeds_end_with_it(job, settings, place, name
         assert named(name) == []
 
 
-def test_daemons_of_a_model_that_hangs_end_with_it(job, place, name):
-    settings = ConversionSettings(timeout_s=1, absolute_timeout_s=60)
+def test_daemons_of_a_model_that_hangs_end_with_it(job, place, name, hangs):
     code = network(
         "return x", top=GRANDCHILD.format(name=name).replace("\n    ", "\n") + "\nwhile True: pass"
     )
 
-    failure_of(job(code), settings, place)
-
+    assert failure_of(job(code), PATIENT, place, hangs).details["limit"] == "timeout_s"
     assert named(name) == []
 
 
-def test_daemons_end_with_it_where_there_are_no_namespaces(job, settings, place, name, monkeypatch):
-    monkeypatch.setattr(sandbox, "enter_namespaces", lambda *, network: False)
+@pytest.mark.usefixtures("no_namespaces")
+def test_daemons_end_with_it_where_there_are_no_namespaces(job, settings, place, name, hangs):
     daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n")
 
     failure_of(job(network("return x", top=daemon + "\nos.abort()")), settings, place)
     assert named(name) == []
 
-    hanging = ConversionSettings(timeout_s=1, absolute_timeout_s=60)
-    failure_of(job(network("return x", top=daemon + "\nwhile True: pass")), hanging, place)
+    hanging = job(network("return x", top=daemon + "\nwhile True: pass"))
+    assert failure_of(hanging, PATIENT, place, hangs).details["limit"] == "timeout_s"
     assert named(name) == []
 
 
@@ -182,7 +216,7 @@ def test_what_tick_raises_ends_the_child_and_passes_through(job, settings, place
             raise LeaseLost
         return True
 
-    code = network("return x", top=f"ctypes.CDLL(None).prctl(15, {name!r}.encode())\nwhile True: pass")
+    code = network("return x", top=f"{CALLED.format(name=name)}\nwhile True: pass")
     others = children()
     with pytest.raises(LeaseLost), run(job(code), settings, place, tick):
         pass
@@ -191,41 +225,47 @@ def test_what_tick_raises_ends_the_child_and_passes_through(job, settings, place
     assert children() == others
 
 
-def test_a_child_on_hold_is_stopped_and_its_limit_waits(job, place, name):
-    settings = ConversionSettings(timeout_s=1.5, absolute_timeout_s=60)
-    held: list[tuple[float, str]] = []
+def test_a_child_on_hold_is_stopped_and_its_limit_waits(job, place, name, clock):
+    states: list[str] = []
 
     def tick(stage: Stage) -> bool:
-        if not (child := named(name)):
+        if not (child := named(name)) or states.count("T") == 2:
             return True
-        state = Path(f"/proc/{child[0]}/stat").read_text().rpartition(")")[2].split()[0]
-        held.append((time.monotonic(), state))
-        # Held for longer than its limit allows it to work.
-        return held[-1][0] - held[0][0] > 2
+        states.append(Path(f"/proc/{child[0]}/stat").read_text().rpartition(")")[2].split()[0])
+        if states.count("T") == 1:
+            clock.jump(2 * HANG_S)
+        return states.count("T") == 2
 
-    called = f"ctypes.CDLL(None).prctl(15, {name!r}.encode())\ntime.sleep(0.2)\nclass Net"
-    with run(
-        job(CLASSIFIER.replace("class Net", called), max_parameters=1), settings, place, tick
-    ) as outcome:
+    # It works on when it was on hold, and only then.
+    top = f"""
+resumed = []
+signal.signal(signal.SIGCONT, lambda *_: resumed.append(1))
+{CALLED.format(name=name)}
+while not resumed:
+    time.sleep(0.01)
+class Net"""
+    with run(job(CLASSIFIER.replace("class Net", top), max_parameters=1), PATIENT, place, tick) as outcome:
         assert outcome.skipped
         timings_ns = dict(outcome.timings_ns)
-        assert timings_ns.pop(Stage.QUIET) > 1.5e9, "the time on hold is told apart"
-        assert sum(timings_ns.values()) < 1.5e9
+        assert timings_ns.pop(Stage.QUIET) > 2 * HANG_S * 1e9, "the time on hold is told apart"
+        assert sum(timings_ns.values()) < HANG_S * 1e9
 
-    assert [state for _, state in held].count("T") > len(held) / 2
+    assert states[-2:] == ["T", "T"]
 
 
-def test_a_hold_without_end_is_ended_by_the_absolute_limit(job, place, name):
-    settings = ConversionSettings(timeout_s=0.8, absolute_timeout_s=1.0)
+def test_a_hold_without_end_is_ended_by_the_absolute_limit(job, place, name, clock):
+    held = []
 
-    failure = failure_of(
-        job(network("while True: pass", top=f"ctypes.CDLL(None).prctl(15, {name!r}.encode())")),
-        settings,
-        place,
-        lambda stage: not named(name),
-    )
+    def tick(stage: Stage) -> bool:
+        if named(name):
+            held.append(stage)
+        if len(held) == 2:
+            clock.jump(11 * HANG_S)
+        return not held
 
-    assert failure.details["limit"] == "absolute_timeout_s"
+    code = network("while True: pass", top=CALLED.format(name=name))
+
+    assert failure_of(job(code), PATIENT, place, tick).details["limit"] == "absolute_timeout_s"
 
 
 def test_a_child_that_may_not_run_is_not_started(job, place):
@@ -283,19 +323,24 @@ def test_an_artifact_that_is_not_what_was_reported_is_not_taken(job, settings, p
     assert reason in failure.reason
 
 
-def test_endless_output_fills_no_disk_and_keeps_its_tail(job, place):
-    settings = ConversionSettings(timeout_s=2, absolute_timeout_s=60, stderr_tail_bytes=1000)
-    sizes = []
+def test_endless_output_fills_no_disk_and_keeps_its_tail(job, place, name, hangs):
+    # Three times it writes until the log is emptied, which it sees by its size; then it hangs.
+    top = f"""
+for _ in range(3):
+    while os.fstat(1).st_size <= {supervision.MAX_LOG_BYTES}:
+        os.write(1, b"x" * (1 << 20))
+    while os.fstat(1).st_size:
+        time.sleep(0.01)
+os.write(1, b"x" * 10_000)
+{CALLED.format(name=name)}
+time.sleep(3600)
+"""
+    settings = PATIENT.model_copy(update={"stderr_tail_bytes": 1000})
 
-    def tick(stage: Stage) -> bool:
-        sizes.extend(log.stat().st_size for log in place.glob("job-*/child.log"))
-        return True
+    failure = failure_of(job(network("return x", top=top)), settings, place, hangs)
 
-    top = "while True: os.write(1, b'x' * (1 << 20)); time.sleep(0.001)"
-    failure = failure_of(job(network("return x", top=top)), settings, place, tick)
-
-    assert sizes == [] or max(sizes) < 256 << 20
-    assert 0 < len(failure.details["stderr_tail"]) <= 1000
+    assert failure.details["limit"] == "timeout_s"
+    assert failure.details["stderr_tail"] == "x" * 1000
 
 
 @pytest.fixture
@@ -318,7 +363,7 @@ def parent(tmp_path, job):
 
     yield start
     for pid in started:
-        if processes.identity(pid):
+        with suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
@@ -343,10 +388,10 @@ def test_nothing_outlives_a_killed_parent(parent, name, number):
     wait_until(lambda: not named(name), "the daemon has ended")
 
 
+@pytest.mark.usefixtures("no_namespaces")
 def test_without_namespaces_the_child_dies_with_its_parent_and_the_ledger_finds_the_rest(
-    parent, name, tmp_path, monkeypatch
+    parent, name, tmp_path
 ):
-    monkeypatch.setattr(sandbox, "enter_namespaces", lambda *, network: False)
     # This one stays in the group, where the ledger can find it.
     daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n").replace("os.setsid()", "pass")
     code = network("return x", top=f"{daemon}\nwhile True: time.sleep(60)")
@@ -381,10 +426,9 @@ def test_a_group_number_that_now_belongs_to_another_is_left_alone(tmp_path):
                 assert bystander.poll() is None
             path.write_text(json.dumps(note))
             assert kill_leftovers(tmp_path) == [bystander.pid]
-            assert bystander.wait(DEADLINE_S) == -signal.SIGKILL
+            assert bystander.wait(HANG_S) == -signal.SIGKILL
     finally:
-        bystander.kill()
-        bystander.communicate(timeout=DEADLINE_S)
+        end(bystander)
 
 
 def test_a_torn_note_is_cleared_away(tmp_path):

@@ -19,6 +19,7 @@ from nnlite_conversion.isolation.conversion import ConversionJob, convert
 from nnlite_conversion.pipeline.quantizing import quantization
 from nnlite_conversion.pipeline.quantizing.calibration import digits
 from nnlite_conversion.pipeline.verifying.parity import HostArtifact
+from waiting import HANG_S
 
 #: Small, and at 16 x 16 pixels it learns digits in two seconds.
 LEMUR_MODEL = "FractalNet-9011e6e2ac398056d22520a48872c729"
@@ -73,7 +74,7 @@ def trained(tmp_path_factory) -> ConversionJob:
     folder = tmp_path_factory.mktemp("trained")
     training = multiprocessing.get_context("fork").Process(target=train, args=(spec, folder / "weights.pt"))
     training.start()
-    training.join(120)
+    training.join(HANG_S)
     assert training.exitcode == 0
     np.save(folder / "digits.npy", pictures()[0][:TRAINED_ON])
     calibration = Calibration(kind=CalibrationKind.ARRAYS, name="digits.npy")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from conftest import embedded_settings, temporary_home
-from integration.local.observing import User, eventually, processes_of
+from integration.local.observing import User, processes_of
 from nnlite.local import servers
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def bare_home(make_home: Callable[[], Path]) -> Iterator[Path]:
     """A home of this test alone, in which nothing may run when the test is over."""
     path = make_home()
     yield path
-    eventually(lambda: not processes_of(path), "no process of the home is left")
+    wait_until(lambda: not processes_of(path), "no process of the home is left")
 
 
 @pytest.fixture(scope="session")

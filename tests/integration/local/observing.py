@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import psycopg2
 import redis
 
 from nnlite.local import Endpoints
+from waiting import HANG_S, end
 
 #: A user of the servers: enters, says where they are, leaves when told or interrupted.
 USER = """
@@ -22,7 +21,7 @@ from pathlib import Path
 from nnlite.local import servers
 from nnlite.settings import LocalSettings, Settings
 
-local = LocalSettings(stop_timeout_s=3)
+local = LocalSettings(start_timeout_s=600, stop_timeout_s=600)
 settings = Settings(home=Path(sys.argv[1]), database_url=None, broker_url=None, local=local, _env_file=None)
 with servers(settings) as endpoints:
     try:
@@ -58,21 +57,12 @@ class User:
 
     def leave(self) -> None:
         """Let it leave in order."""
-        self.process.communicate("\n", timeout=60)
+        self.process.communicate("\n", timeout=HANG_S)
         assert self.process.returncode == 0
 
     def kill(self) -> None:
         """End it as the kernel would when memory runs out."""
-        self.process.kill()
-        self.process.communicate(timeout=60)
-
-
-def eventually(condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
-    """Wait until a condition holds; fail with `what` when it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
-        time.sleep(0.1)
+        end(self.process)
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -89,15 +79,10 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return found
 
 
-def runs(process: psutil.Process) -> bool:
-    """Whether a process has not ended, whether or not its parent has looked."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
 def answer(endpoints: Endpoints) -> bool:
     """Whether both servers serve."""
     try:
-        psycopg2.connect(endpoints.database_url, connect_timeout=2).close()
+        psycopg2.connect(endpoints.database_url, connect_timeout=10).close()
         with closing(redis.Redis.from_url(endpoints.broker_url)) as client:
             return bool(client.ping())
     except (psycopg2.OperationalError, redis.RedisError):

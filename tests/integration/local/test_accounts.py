@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from conftest import embedded_settings
-from integration.local.observing import answer, processes_of, runs
+from integration.local.observing import answer, processes_of
 from nnlite.local import LocalError, RecordError, endpoints, servers
+from waiting import is_alive
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another account")
@@ -154,14 +155,14 @@ def test_a_start_that_was_cut_off_half_way_is_begun_again(home):
 
 
 def test_a_server_that_hangs_is_replaced(home, start_user, monkeypatch):
-    monkeypatch.setattr("nnlite.local.server_control.ADOPTION_S", 0.5)
+    monkeypatch.setattr("nnlite.local.server_control.ADOPTION_S", 5)
     user = start_user(home)
     user.endpoints()
     hung = psutil.Process(recorded(home)["servers"]["valkey"]["process"]["pid"])
     hung.suspend()
-    with servers(embedded_settings(home, stop_timeout_s=1)) as found:
+    with servers(embedded_settings(home, stop_timeout_s=5)) as found:
         assert answer(found)
-    assert not runs(hung)
+    assert not is_alive(hung)
     user.leave()
 
 

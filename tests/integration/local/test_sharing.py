@@ -12,9 +12,10 @@ import psycopg2
 import pytest
 
 from conftest import embedded_settings
-from integration.local.observing import answer, eventually, processes_of, read_it, runs, write_something
+from integration.local.observing import answer, processes_of, read_it, write_something
 from nnlite.local import LocalError, ServersNotRunning, endpoints, psql_command, servers
 from nnlite.settings import Settings
+from waiting import HANG_S, end_all, is_alive, wait_until
 
 
 def test_a_second_user_joins_and_the_last_one_stops_them(home, start_user):
@@ -59,7 +60,7 @@ def test_servers_end_soon_after_their_only_user_is_killed(home, start_user):
     user = start_user(home)
     found = user.endpoints()
     user.kill()
-    eventually(lambda: not processes_of(home), "servers and guardian are gone")
+    wait_until(lambda: not processes_of(home), "servers and guardian are gone")
     assert not answer(found)
 
 
@@ -78,10 +79,9 @@ def test_servers_whose_user_and_guardian_were_killed_are_adopted(home, start_use
 def test_what_was_committed_survives_a_kill_of_everything(home, start_user):
     user = start_user(home)
     write_something(user.endpoints())
-    for process in processes_of(home):
-        process.kill()
+    end_all(processes_of(home))
     user.kill()
-    eventually(lambda: not processes_of(home), "everything is gone")
+    wait_until(lambda: not processes_of(home), "everything is gone")
     with servers(embedded_settings(home)) as again:
         assert read_it(again) == (7, b"7")
 
@@ -99,7 +99,7 @@ def test_backends_of_a_killed_postmaster_do_not_hinder_the_next_start(home, star
     user.kill()
     with servers(embedded_settings(home, stop_timeout_s=2)) as again:
         assert read_it(again) == (7, b"7")
-    assert not any(runs(backend) for backend in backends)
+    assert not any(is_alive(backend) for backend in backends)
 
 
 def test_servers_that_crash_while_in_use_come_back_with_their_data(home):
@@ -107,8 +107,8 @@ def test_servers_that_crash_while_in_use_come_back_with_their_data(home):
         write_something(mine)
         for name in ("valkey", "postgres"):
             psutil.Process(recorded(home)["servers"][name]["process"]["pid"]).kill()
-        eventually(lambda: not answer(mine), "the crash is noticed")
-        eventually(lambda: answer(mine), "the guardian started them again")
+        wait_until(lambda: not answer(mine), "the crash is noticed")
+        wait_until(lambda: answer(mine), "the guardian started them again")
         assert read_it(mine) == (7, b"7")
 
 
@@ -116,7 +116,7 @@ def test_a_stranger_under_a_recorded_pid_is_left_alone(home):
     settings = embedded_settings(home)
     with servers(settings):
         pass
-    with subprocess.Popen(["sleep", "600"]) as stranger:
+    with subprocess.Popen(["sleep", "3600"]) as stranger:
         record = recorded(home)
         process = {"pid": stranger.pid, "started": "another boot:1"}
         record["guardian"] = process
@@ -193,7 +193,7 @@ def test_psql_opens_the_database_without_showing_the_password(home):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=HANG_S,
         )
         assert said.stdout.strip() == "nnlite", said.stderr
         assert environment["PGPASSWORD"] in mine.database_url
@@ -216,7 +216,7 @@ def test_the_guardian_imports_nothing_heavy():
         "import sys, nnlite.local.server_daemon; "
         "print('pydantic' in sys.modules, 'sqlalchemy' in sys.modules)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
     assert said.stdout.split() == ["False", "False"], said.stderr
 
 

@@ -9,10 +9,12 @@ import psutil
 import pytest
 
 from conftest import embedded_settings
-from integration.local.observing import eventually, processes_of, runs
+from integration.local.observing import processes_of
 from nnlite.local import Supervisor, Worker, local_site, workers_lock
+from waiting import HANG_S, end_all, is_alive, wait_until
 
-#: Writes into a journal when it starts and when it is asked to stop; then ends, or does not.
+#: Writes into a journal when it starts and when it is asked to stop; then ends ("yes"), or does not ("no").
+#: It has a child that goes on; "together" has none, and ends when another one has been asked, too.
 WORKER = """
 import os, pathlib, signal, sys, time
 home, name, obeys = sys.argv[1:]
@@ -20,19 +22,20 @@ journal = os.open(pathlib.Path(home, "journal"), os.O_WRONLY | os.O_APPEND | os.
 
 def asked(*_):
     os.write(journal, f"{name} asked\\n".encode())
-    if obeys == "yes":
-        time.sleep(0.3)
+    while obeys == "together" and pathlib.Path(home, "journal").read_text().count(" asked") < 2:
+        time.sleep(0.01)
+    if obeys != "no":
         os.write(journal, f"{name} ended\\n".encode())
         os._exit(0)
 
 signal.signal(signal.SIGTERM, asked)
-child = os.fork()
+child = obeys == "together" or os.fork()
 if child == 0:
     os.setpgid(0, 0)  # as a conversion does
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.write(journal, f"{name} {'runs' if child else 'has a child'} {os.getpid()}\\n".encode())
 while True:
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 #: A supervisor in a process of its own, with the embedded servers beside it.
@@ -43,7 +46,7 @@ from nnlite.local import Supervisor, Worker, local_site, servers
 from nnlite.settings import LocalSettings, Settings
 
 home, program = Path(sys.argv[1]), sys.argv[2]
-local = LocalSettings(stop_timeout_s=1)
+local = LocalSettings(start_timeout_s=600, stop_timeout_s=10)
 settings = Settings(home=home, database_url=None, broker_url=None, local=local, _env_file=None)
 workers = [
     Worker(name=name, argv=[sys.executable, "-S", "-c", program, str(home), name, obeys])
@@ -67,27 +70,32 @@ def journal(home: Path) -> list[str]:
 
 def pid_of(home: Path, what: str) -> int:
     """Wait for the latest entry of the journal that begins so, and return the PID in it."""
-    eventually(lambda: any(line.startswith(what) for line in journal(home)), f"the journal says: {what}")
+    wait_until(lambda: any(line.startswith(what) for line in journal(home)), f"the journal says: {what}")
     return int([line for line in journal(home) if line.startswith(what)][-1].split()[-1])
 
 
 @pytest.fixture
 def site(home):
+    """After the time of its stop, what a worker's child still does is ended."""
     return local_site(embedded_settings(home, stop_timeout_s=1))
 
 
 def test_each_worker_leads_a_session_of_its_own_and_writes_its_log(home, site):
-    speaking = Worker(name="speaking", argv=["sh", "-c", "echo $GREETING; exec sleep 600"],
+    speaking = Worker(name="speaking", argv=["sh", "-c", "echo $GREETING; exec sleep 3600"],
                       environment={"GREETING": "hello", "PATH": os.environ["PATH"]})  # fmt: skip
     with Supervisor(site, [speaking, worker(home, "a")]) as supervisor:
         pids = [status.pid for status in supervisor.status()]
         assert [os.getsid(pid) for pid in pids] == pids
-        eventually(lambda: (home / "logs" / "speaking.log").read_text() == "hello\n", "the log is written")
+        wait_until(lambda: (home / "logs" / "speaking.log").read_text() == "hello\n", "the log is written")
 
 
-def test_ranks_stop_one_after_the_other(home, site):
-    workers = [worker(home, "reaper", stop_rank=1), worker(home, "convert"), worker(home, "benchmark")]
-    with Supervisor(site, workers):
+def test_ranks_stop_one_after_the_other(home):
+    patient = local_site(embedded_settings(home, stop_timeout_s=HANG_S))
+    workers = [
+        worker(home, "reaper", "together", stop_rank=1),
+        *(worker(home, name, "together") for name in ("convert", "benchmark")),
+    ]
+    with Supervisor(patient, workers):
         for name in ("reaper", "convert", "benchmark"):
             pid_of(home, f"{name} runs")
     ends = [line for line in journal(home) if line.endswith(("asked", "ended"))]
@@ -96,17 +104,18 @@ def test_ranks_stop_one_after_the_other(home, site):
     assert ends[4:] == ["reaper asked", "reaper ended"]
 
 
-def test_one_that_does_not_stop_is_ended_with_its_whole_session(home, site):
+def test_one_that_does_not_stop_is_ended_with_its_whole_session(home):
+    site = local_site(embedded_settings(home, stop_timeout_s=10))
     with Supervisor(site, [worker(home, "stubborn", "no")]):
         pids = pid_of(home, "stubborn runs"), pid_of(home, "stubborn has a child")
     assert "stubborn asked" in journal(home)
-    assert not any(psutil.pid_exists(pid) and runs(psutil.Process(pid)) for pid in pids)
+    assert not any(psutil.pid_exists(pid) and is_alive(psutil.Process(pid)) for pid in pids)
     assert not (home / "workers.json").exists()
 
 
 def test_a_worker_that_ends_is_started_again_whatever_its_exit_status(home, site):
     with Supervisor(site, [Worker(name="brief", argv=["sh", "-c", "exit 0"])]) as supervisor:
-        eventually(lambda: supervisor.status()[0].restarts >= 2, "it was started again, twice")
+        wait_until(lambda: supervisor.status()[0].restarts >= 2, "it was started again, twice")
         assert supervisor.status()[0].exit_status == 0
 
 
@@ -115,14 +124,14 @@ def test_what_a_killed_worker_leaves_is_ended_before_it_is_started_again(home, s
         first = pid_of(home, "a runs")
         orphan = psutil.Process(pid_of(home, "a has a child"))
         psutil.Process(first).kill()
-        eventually(lambda: not runs(orphan), "the child of the killed worker is gone")
-        eventually(lambda: pid_of(home, "a runs") != first, "the worker is started again")
+        wait_until(lambda: not is_alive(orphan), "the child of the killed worker is gone")
+        wait_until(lambda: pid_of(home, "a runs") != first, "the worker is started again")
         assert supervisor.status()[0].exit_status == -9
 
 
 def test_a_program_that_does_not_exist_is_tried_again_and_says_so_in_its_log(home, site):
     with Supervisor(site, [Worker(name="missing", argv=["/no/such/program"])]) as supervisor:
-        eventually(lambda: supervisor.status()[0].restarts >= 1, "it is tried again")
+        wait_until(lambda: supervisor.status()[0].restarts >= 1, "it is tried again")
     assert "/no/such/program" in (home / "logs" / "missing.log").read_text()
 
 
@@ -134,7 +143,7 @@ def test_nothing_outlives_a_killed_owner_for_long(home):
         pid_of(home, "orderly has a child")
         pid_of(home, "stubborn has a child")
         owner.kill()
-    eventually(lambda: not processes_of(home), "workers, servers and guardian are gone")
+    wait_until(lambda: not processes_of(home), "workers, servers and guardian are gone")
     assert {"orderly asked", "orderly ended", "stubborn asked"} <= set(journal(home))
     assert not (home / "workers.json").exists()
 
@@ -145,15 +154,14 @@ def test_the_next_supervisor_ends_what_is_left_where_no_guardian_does(home, site
     ) as owner:
         assert owner.stdout.readline() == b"up\n"
         left = psutil.Process(pid_of(home, "stubborn has a child"))
-        for process in processes_of(home):
-            if "nnlite.local.server_daemon" in process.cmdline():
-                process.kill()
+        end_all(
+            process for process in processes_of(home) if "nnlite.local.server_daemon" in process.cmdline()
+        )
         owner.kill()
-    assert runs(left)
+    assert is_alive(left)
     with Supervisor(site, [worker(home, "new")]):
-        assert not runs(left)
-    for process in processes_of(home):
-        process.kill()  # the servers: nobody was left to stop them
+        assert not is_alive(left)
+    end_all(processes_of(home))  # the servers: nobody was left to stop them
 
 
 def test_one_process_runs_the_workers_of_a_home(home):

@@ -19,9 +19,10 @@ from nnlite.queue.leases import Claim, LeaseLostError
 from nnlite.queue.messages import BrokerClient, Message
 from nnlite.vocabulary import Stage, WorkKind, WorkState
 from nnlite.worker.attempt import Outcome, Perform, Result, UnreachableError, WorkerContext, work
+from waiting import HANG_S, NEVER_S
 
 CONVERSION = WorkKind.CONVERSION
-DEADLINE_S = 60.0
+DEADLINE_S = NEVER_S
 FOLLOWS = Message(
     kind=WorkKind.BENCHMARK,
     row_id=uuid.UUID(int=7),
@@ -35,7 +36,7 @@ FOLLOWS = Message(
 def context(cluster: Cluster) -> Iterator[WorkerContext]:
     """What a worker's process works with: connections of its own."""
     engine = engine_for(cluster.settings.database_url)
-    broker = BrokerClient(cluster.settings.broker_url, 2)
+    broker = BrokerClient(cluster.settings.broker_url, HANG_S)
     yield WorkerContext(
         engine=engine,
         broker=broker,

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from integration.conftest import Cluster
+from waiting import HANG_S
 
 BEGIN = """
 import gc, json, os, signal, sys, threading, uuid
@@ -115,7 +116,7 @@ def last_line(program: str, *arguments: object) -> str:
         [sys.executable, "-c", BEGIN + program, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_S,
     )
     assert ran.stdout, ran.stderr[-3000:]
     return ran.stdout.splitlines()[-1]

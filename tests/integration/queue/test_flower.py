@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -19,6 +18,7 @@ import pytest
 from nnlite.local import Endpoints
 from nnlite.queue.messages import BrokerClient, Message
 from nnlite.vocabulary import WorkKind
+from waiting import HANG_S, end, wait_until
 
 PASSWORD = "correct horse"
 NODE = "benchmark-avd:pixel4-1@here"
@@ -59,7 +59,7 @@ class LocalInstance:
             login = base64.b64encode(f"nnlite:{password}".encode()).decode()
             request.add_header("Authorization", f"Basic {login}")
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=HANG_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             with closing(refused):
@@ -67,10 +67,14 @@ class LocalInstance:
 
     def shows(self, path: str, wanted: Callable[[Any], bool]) -> Any:
         """Return what is at `path` once it is as wanted."""
-        deadline_s = time.monotonic() + 60
-        while not wanted(found := json.loads(self.get(path)[1])):
-            assert time.monotonic() < deadline_s, found
-            time.sleep(0.1)
+        found: Any = None
+
+        def is_wanted() -> bool:
+            nonlocal found
+            found = json.loads(self.get(path)[1])
+            return wanted(found)
+
+        wait_until(is_wanted, f"{path} is as wanted", lambda: found)
         return found
 
 
@@ -93,8 +97,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     yield run
     for process in started:
-        process.kill()
-        process.communicate(timeout=30)
+        end(process)
 
 
 @pytest.fixture
@@ -126,12 +129,12 @@ def test_flower_shows_who_measures_what_to_whoever_has_the_password(
     assert task["kwargs"] == "{'model': 'MobileNetV3', 'pool': 'pixel4-api30', 'device': 'avd:pixel4-1'}"
     assert task["result"] == "'nothing'"
 
-    _, said = second.communicate(timeout=60)
+    _, said = second.communicate(timeout=HANG_S)
     assert (second.returncode, said.count("\n")) == (1, 1)
     assert "Address already in use; choose --address and --port" in said
     assert site.get(f"/api/worker/shutdown/{NODE}", data=b"")[0] == 403, "to look, not to touch"
     said = Path(f"/proc/{site.process.pid}/cmdline").read_text()
     assert PASSWORD not in said + Path(f"/proc/{site.process.pid}/environ").read_text()
     site.process.send_signal(signal.SIGTERM)
-    assert site.process.wait(30) == 0
+    assert site.process.wait(HANG_S) == 0
     assert list((tmp_path / "state").glob("flower*")), "what it has seen is kept"

@@ -25,6 +25,7 @@ from nnlite.reaper.reaper import Reaper
 from nnlite.results.devices import open_incident, record_device
 from nnlite.vocabulary import DeviceStatus, Fault, Stage, WorkState
 from unit.reaper.scraping import free_port, scrape
+from waiting import HANG_S
 
 NOWHERE = engine_for("postgresql://nobody@127.0.0.1:1/none", 1)
 
@@ -268,4 +269,4 @@ def test_the_reaper_program_answers_scrapes_and_stops_on_sigterm(cluster, reaper
     assert samples["nnlite_postgres_up"] == samples['nnlite_work_waiting{queue="convert"}'] == 1
     assert samples['nnlite_messages_resent_total{kind="conversion"}'] == 0
     reaper.send_signal(signal.SIGTERM)
-    assert reaper.wait(20) == 0
+    assert reaper.wait(HANG_S) == 0

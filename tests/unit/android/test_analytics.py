@@ -20,6 +20,7 @@ from nnlite_benchmark.android.properties.cpuinfo import cpu
 from nnlite_benchmark.android.properties.parsers import asked, numbers_of_cpu_list
 from nnlite_benchmark.android.properties.thermal import zone_degrees
 from unit.android.recorded_device import answering, recorded
+from waiting import HANG_S
 
 MEMINFO = "MemTotal:  3631712 kB\nMemFree:   160668 kB\nMemAvailable: 1987920 kB\nCached:  1747812 kB\n"
 
@@ -253,7 +254,7 @@ def test_a_dead_device_is_told_by_its_failure():
 
 
 def sh(line):
-    done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=30, check=False)
+    done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=HANG_S, check=False)
     return done.stdout.decode("utf-8", "replace")
 
 
@@ -271,7 +272,7 @@ def test_the_command_lines_run_in_a_shell_and_commands_that_are_missing_answer_n
 def test_words_of_a_shell_that_mixes_its_errors_in_are_no_answers():
     def mixed(line):
         done = subprocess.run(
-            ["sh", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, check=False
+            ["sh", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=HANG_S, check=False
         )
         return done.stdout.decode()
 

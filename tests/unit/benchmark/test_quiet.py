@@ -6,13 +6,16 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from nnlite.errors import Stopped
+from nnlite.host import quiet
 from nnlite.host.cores import Cores
 from nnlite.host.quiet import ConverterLock, Lock, MeasurementLock
 from nnlite.vocabulary import QuietMode
+from waiting import HANG_S, end
 
 TIME_SLICED = Cores(mode=QuietMode.TIME_SLICED, measuring=(0,), converting=(0,))
 APART = Cores(mode=QuietMode.PINNED_CORES, measuring=(1,), converting=(0,))
@@ -53,7 +56,7 @@ def turn(tmp_path):
 
 @pytest.fixture
 def measurer(tmp_path):
-    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=20, batch_s=60)
+    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=HANG_S, batch_s=60)
     yield measurer
     measurer.close()
 
@@ -73,14 +76,9 @@ class Converter(threading.Thread):
         self.turn = ConverterLock(home, TIME_SLICED)
         self.child_runs = threading.Event()
         self.ended = threading.Event()
-        self.ran_s = 0.0
 
     def run(self):
-        last_s = time.monotonic()
         while not self.ended.wait(0.01):
-            now_s = time.monotonic()
-            self.ran_s += now_s - last_s if self.child_runs.is_set() else 0.0
-            last_s = now_s
             (self.child_runs.set if self.turn.tick() else self.child_runs.clear)()
         self.turn.close()
 
@@ -89,10 +87,10 @@ class Converter(threading.Thread):
 def converter(tmp_path):
     converter = Converter(tmp_path)
     converter.start()
-    assert converter.child_runs.wait(10)
+    assert converter.child_runs.wait(HANG_S)
     yield converter
     converter.ended.set()
-    converter.join(10)
+    converter.join(HANG_S)
 
 
 @pytest.fixture
@@ -112,8 +110,7 @@ def holder(tmp_path):
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate(timeout=10)
+        end(process)
 
 
 def test_a_converter_runs_when_nobody_measures(turn, locks):
@@ -156,7 +153,7 @@ def test_a_measurement_begins_only_when_every_converter_stands_still(converter, 
         assert quietness.quiet
         assert not converter.child_runs.is_set()
 
-    assert converter.child_runs.wait(10)
+    assert converter.child_runs.wait(HANG_S)
 
 
 def test_a_converter_that_does_not_yield_makes_the_machine_not_quiet(turn, impatient, locks):
@@ -185,7 +182,7 @@ def test_the_lock_of_a_killed_supervisor_is_free_at_once(holder, impatient):
         assert not quietness.quiet
 
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(HANG_S)
 
     with impatient.measuring(NEVER) as quietness:
         assert quietness.quiet
@@ -194,7 +191,7 @@ def test_the_lock_of_a_killed_supervisor_is_free_at_once(holder, impatient):
 def test_a_child_that_closed_the_descriptors_does_not_hold_the_lock(holder, impatient):
     process, child = holder("with child")
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(HANG_S)
 
     with impatient.measuring(NEVER) as quietness:
         assert quietness.quiet
@@ -216,19 +213,29 @@ def test_stop_ends_the_wait_for_a_lock(turn, measurer, locks):
     assert locks[0].is_free()
 
 
-def test_after_a_batch_converters_run_as_long_as_was_measured(tmp_path, converter):
-    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=20, batch_s=0.2)
-    with measurer.measuring(NEVER):
-        stood_still = converter.ran_s
-        threading.Event().wait(0.3)  # the measuring itself
-        assert converter.ran_s == stood_still
+def test_after_a_batch_converters_run_as_long_as_was_measured(tmp_path, turn, monkeypatch):
+    now_s, runs = 0.0, turn.tick()
+    ran_s = 0.0
+
+    def pause(_stop, pause_s):
+        nonlocal now_s, ran_s, runs
+        now_s += pause_s
+        ran_s += pause_s if runs else 0.0
+        runs = turn.tick()
+
+    monkeypatch.setattr(quiet, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(quiet, "_pause", pause)
+    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=20, batch_s=20)
+    with measurer.measuring(NEVER) as quietness:
+        assert quietness.quiet and not runs
+        now_s += 30  # the measuring itself
+    ran_before_s = ran_s
 
     with measurer.measuring(NEVER) as quietness:
-        ran_s = converter.ran_s - stood_still
+        assert quietness.quiet and not runs
 
-    assert quietness.quiet
-    assert quietness.waited_s >= 0.3 - 0.05
-    assert ran_s > 0
+    assert quietness.waited_s >= 30
+    assert ran_s - ran_before_s == pytest.approx(30, abs=1)
     measurer.close()
 
 
@@ -241,7 +248,7 @@ def test_a_batch_goes_on_without_a_turn_until_it_is_over(tmp_path, converter, me
 
 def test_no_turn_is_kept_when_no_converter_runs(tmp_path):
     owed_s = 3600
-    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=20, batch_s=owed_s / 2)
+    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=HANG_S, batch_s=owed_s / 2)
     measurer._note_turn(time.monotonic() - owed_s)
     assert measurer._owed_s() > owed_s / 2
 

@@ -12,6 +12,7 @@ from nnlite.settings.groups import MeasurementSettings
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol import canary
 from nnlite_benchmark.protocol.runs import Bounds
+from waiting import HANG_S
 
 HEAVY = ("pydantic", "sqlalchemy", "celery", "torch", "numpy", "orjson", "psutil", "nnlite.settings")
 
@@ -19,7 +20,7 @@ HEAVY = ("pydantic", "sqlalchemy", "celery", "torch", "numpy", "orjson", "psutil
 def test_the_measuring_process_imports_nothing_heavy():
     script = "import nnlite_benchmark.host.runner, json, sys; print(json.dumps(sorted(sys.modules)))"
 
-    loaded = json.loads(subprocess.check_output([sys.executable, "-c", script], timeout=60))
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", script], timeout=HANG_S))
 
     assert not set(HEAVY) & set(loaded)
 
@@ -35,7 +36,7 @@ print(before_kb - _status_kb("VmHWM"))
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells peaks")
 def test_a_peak_from_before_the_model_is_not_counted():
-    forgotten_kb = int(subprocess.check_output([sys.executable, "-c", FORGETFUL], timeout=60))
+    forgotten_kb = int(subprocess.check_output([sys.executable, "-c", FORGETFUL], timeout=HANG_S))
 
     assert forgotten_kb > 150_000
 

@@ -18,6 +18,7 @@ from nnlite_benchmark.runtime_check.process import (
     RuntimeProcess,
     RuntimeUnusableError,
 )
+from waiting import HANG_S
 
 #: Does in the fork what the artifact's text says.
 TENSORFLOW = """
@@ -48,7 +49,7 @@ def environment(tmp_path: Path) -> RuntimeEnvironment:
 @pytest.fixture
 def run(environment, tmp_path):
     """Run an artifact that is Python code."""
-    bounds = RuntimeCheckSettings(timeout_s=20, memory_limit_mb=64)
+    bounds = RuntimeCheckSettings(timeout_s=HANG_S, memory_limit_mb=64)
     with RuntimeProcess(environment, tmp_path / "log", bounds) as runtime:
 
         def one(code: str, bounds: RuntimeCheckSettings = bounds, tick=lambda: True) -> CommandResult:
@@ -81,7 +82,7 @@ def test_memory_beyond_the_limit_is_the_forks_end_and_not_the_machines(run):
 def test_an_artifact_that_hangs_is_ended_with_its_process_and_the_next_gets_another(run):
     pid = run("raise ValueError(str(os.getppid()))").refusal
     with pytest.raises(RuntimeDiedError, match=r"did not run the artifact within 0\.2 s"):
-        run("time.sleep(600)", RuntimeCheckSettings(timeout_s=0.2))
+        run("time.sleep(3600)", RuntimeCheckSettings(timeout_s=0.2))
     assert is_gone(pid)
     assert run("raise ValueError(str(os.getppid()))").refusal not in {None, pid}
 
@@ -95,17 +96,19 @@ def test_what_a_tick_raises_ends_the_process_and_its_fork(run, tmp_path):
         return True
 
     with pytest.raises(InterruptedError):
-        run(f"{noting(note)}; time.sleep(600)", tick=tick)
+        run(f"{noting(note)}; time.sleep(3600)", tick=tick)
     assert is_gone(note.read_text())
 
 
 def test_time_on_hold_does_not_count_and_nothing_runs_meanwhile(run, tmp_path, monkeypatch):
-    note, states, now_s = tmp_path / "note", [], [0.0]
+    note, go_on, states, now_s = tmp_path / "note", tmp_path / "go-on", [], [0.0]
 
     def tick() -> bool:
         if note.exists() and len(states) < 3:
             stat = Path(f"/proc/{note.read_text()}/stat").read_text()
             states.append(stat.rpartition(")")[2].split()[0])
+        if len(states) == 3:
+            go_on.touch()
         return len(states) in {0, 3}
 
     def clock() -> float:
@@ -113,7 +116,9 @@ def test_time_on_hold_does_not_count_and_nothing_runs_meanwhile(run, tmp_path, m
         return now_s[0]
 
     monkeypatch.setattr(process.time, "monotonic", clock)
-    code = f"{noting(note)}\nfor _ in range(500): time.sleep(0.001)\nraise ValueError('went on')"
+    code = (
+        f"{noting(note)}\nwhile not os.path.exists('{go_on}'): time.sleep(0.001)\nraise ValueError('went on')"
+    )
     assert run(code, tick=tick).refusal == "went on"
     assert states[1:] == ["T", "T"]
     assert now_s[0] > 1000
@@ -166,7 +171,7 @@ def is_gone(pid: str | None) -> bool:
         descriptor = os.pidfd_open(int(pid))
     except ProcessLookupError:
         return True
-    ended, _, _ = select.select([descriptor], [], [], 20)
+    ended, _, _ = select.select([descriptor], [], [], HANG_S)
     os.close(descriptor)
     return bool(ended)
 

@@ -1,5 +1,6 @@
 """Bringing LEMUR's wheel; a program of ours stands for the installer, which would need the network."""
 
+import subprocess
 import sys
 
 import psutil
@@ -10,6 +11,7 @@ from nnlite.catalog.lemur.location import WHEEL
 from nnlite.catalog.lemur.source import LemurSource
 from nnlite.catalog.model import CatalogError
 from unit.catalog.copies import trial
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -74,16 +76,26 @@ def test_what_is_not_lemur_is_refused(make_settings, installer, tmp_path):
     assert left_in(settings) == []
 
 
-def test_at_the_deadline_the_installer_and_its_children_are_ended(make_settings, installer, tmp_path):
+def test_at_the_deadline_the_installer_and_its_children_are_ended(
+    make_settings, installer, tmp_path, monkeypatch
+):
     pids = tmp_path / "pids"
     installer(
         "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
-        "time.sleep(600)"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3600)'])\n"
+        f"open('{pids}.new', 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
+        f"os.rename('{pids}.new', '{pids}')\n"
+        "time.sleep(3600)"
     )
-    settings = make_settings(None, fetch_timeout_s=3.0)
-    with pytest.raises(CatalogError, match="was not here within 3 s"):
+    communicate = subprocess.Popen.communicate
+
+    def once_it_runs(process, timeout=None):
+        wait_until(pids.exists, "the installer runs")
+        return communicate(process, timeout=timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", once_it_runs)
+    settings = make_settings(None, fetch_timeout_s=0.2)
+    with pytest.raises(CatalogError, match=r"was not here within 0\.2 s"):
         fetch.fetch_lemur(settings)
     for pid in map(int, pids.read_text().split()):
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

@@ -12,6 +12,7 @@ import pytest
 from nnlite.catalog.lemur.source import LemurSource
 from nnlite.catalog.model import CatalogError, text_sha256
 from unit.catalog.copies import MODEL, NORM_64, Lemur, trial
+from waiting import HANG_S
 
 KINDS = ("folder", "wheel", "sqlite")
 
@@ -172,7 +173,7 @@ def test_without_lemur_the_error_says_which_command_brings_it(make_settings, tmp
         f"LemurSource(Settings(home=pathlib.Path({str(tmp_path)!r}), lemur=None, _env_file=None)).models()"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=HANG_S
     )
     assert "CatalogError: LEMUR is not on this machine" in result.stderr
     assert "nnlite fetch" in result.stderr

@@ -94,7 +94,7 @@ def test_no_acceleration_is_a_note_in_the_emulators_words(tmp_path):
 def test_an_emulator_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_ACCELERATION_S", 0.2)
     folder = sdk(tmp_path)
-    (folder / "emulator" / "emulator").write_text("#!/bin/sh\nexec sleep 60\n")
+    (folder / "emulator" / "emulator").write_text("#!/bin/sh\nexec sleep 3600\n")
     assert "gave no answer within 0.2 s" in findings(tmp_path, sdk=folder)["acceleration"][1]
 
 

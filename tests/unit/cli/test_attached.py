@@ -3,13 +3,13 @@
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import adbutils
 import pytest
 
 from nnlite.diagnostics.adb_devices import Attached, attached, parse, server_port
+from waiting import HANG_S, end, wait_until
 
 LISTING = """\
 R58M12ABCDE            device usb:1-4 product:redfin model:Pixel_5 device:redfin transport_id:1
@@ -26,7 +26,7 @@ def serve() -> Iterator[Callable[[bytes], int]]:
 
     def start(answer: bytes) -> int:
         listener = socket.create_server(("127.0.0.1", 0))
-        listener.settimeout(10)
+        listener.settimeout(HANG_S)
         listeners.append(listener)
 
         def give() -> None:
@@ -41,7 +41,7 @@ def serve() -> Iterator[Callable[[bytes], int]]:
 
     yield start
     for thread in threads:
-        thread.join(10)
+        thread.join(HANG_S)
     for listener in listeners:
         listener.close()
 
@@ -75,7 +75,7 @@ def test_nothing_is_started_where_no_server_answers():
     port = free_port()
     assert attached(port) is None
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=1)
+        socket.create_connection(("127.0.0.1", port), timeout=HANG_S)
 
 
 def test_a_real_adb_server_is_understood(tmp_path):
@@ -93,14 +93,10 @@ def test_a_real_adb_server_is_understood(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline_s = time.monotonic() + 20
-        while (seen := attached(port)) is None:
-            assert time.monotonic() < deadline_s and server.poll() is None
-            time.sleep(0.02)
-        assert seen == []
+        wait_until(lambda: attached(port) is not None, "the server answers")
+        assert attached(port) == []
     finally:
-        server.kill()
-        server.wait(10)
+        end(server)
 
 
 @pytest.mark.parametrize("line", ["", "   ", "serial"])

@@ -13,6 +13,7 @@ import pytest
 
 from nnlite.cli import output
 from nnlite.cli.output import print_json, print_table
+from waiting import HANG_S
 
 LONG = "rl-init-" + "2a44b82bd55bc4bb9787225ac8875838" * 3
 
@@ -112,6 +113,6 @@ def _in_dumb_terminal(code: str) -> str:
                 shown += chunk
         except OSError:  # Linux says so at the end of a terminal
             pass
-        assert process.wait(20) == 0
+        assert process.wait(HANG_S) == 0
     os.close(ours)
     return shown.decode()

@@ -10,6 +10,7 @@ import pytest
 from nnlite.cli.workers import benchmark, conversion_environment
 from nnlite.errors import NnliteError
 from nnlite.settings import load_settings
+from waiting import HANG_S
 
 CREDENTIALS = {
     "NNLITE_DATABASE_URL": "postgresql://user:secret@host/name",
@@ -105,6 +106,8 @@ def test_a_worker_takes_no_module_from_the_folder_that_it_is_started_in(monkeypa
 
     python = command[: command.index("-m")]
     found = [*python, "-c", "import nnlite_benchmark"]
-    done = subprocess.run(found, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(
+        found, cwd=tmp_path, env=environment, capture_output=True, timeout=HANG_S, check=False
+    )
 
     assert done.returncode == 0, done.stderr

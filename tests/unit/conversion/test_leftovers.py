@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from nnlite_conversion.isolation.process_registry import own_folder, remove_leftovers
+from waiting import HANG_S
 
 KILLED = """
 import os, signal, sys
@@ -20,7 +21,7 @@ with own_folder(Path(sys.argv[1])) as folder:
 
 def test_folders_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, tmp_path], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", KILLED, tmp_path], capture_output=True, text=True, timeout=HANG_S
     )
     dead = Path(killed.stdout.strip())
     assert (dead / "model.tflite").exists()

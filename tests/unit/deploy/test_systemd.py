@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nnlite.settings import Settings, setting_names
+from waiting import HANG_S
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
 COMMON = (UNITS / "nnlite-.service.d" / "common.conf").read_text()
@@ -30,7 +31,7 @@ def test_systemd_finds_nothing_to_say_about_them(tmp_path):
         env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANG_S,
         check=False,
     )
 

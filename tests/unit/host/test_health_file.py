@@ -10,6 +10,7 @@ import pytest
 from nnlite.errors import NnliteError
 from nnlite.host import health_file as health
 from nnlite.host.health_file import HealthFileThread, sign_of_life, touch_health_file
+from waiting import HANG_S
 
 #: As `deploy/` has it.
 CHECK = 'test $(($(date +%s) - $(stat -c %Y "$NNLITE_HEALTH_FILE"))) -lt 30'
@@ -22,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 def healthy(file: Path) -> bool:
     checked = subprocess.run(
-        ["sh", "-c", CHECK], env={"PATH": os.environ["PATH"], "NNLITE_HEALTH_FILE": str(file)}, timeout=10
+        ["sh", "-c", CHECK], env={"PATH": os.environ["PATH"], "NNLITE_HEALTH_FILE": str(file)}, timeout=HANG_S
     )
     return checked.returncode == 0
 
@@ -59,10 +60,10 @@ def test_a_pulse_beats_by_itself_and_not_while_that_is_left_to_others(file, monk
     monkeypatch.setattr(health, "BEAT_S", 0.01)
     monkeypatch.setattr(health, "touch_health_file", lambda _: beats.release())
     with HealthFileThread(file) as pulse:
-        assert all(beats.acquire(timeout=10) for _ in range(5))
+        assert all(beats.acquire(timeout=HANG_S) for _ in range(5))
         with pulse.paused():
             assert "sign of life" not in {thread.name for thread in threading.enumerate()}
-        assert all(beats.acquire(timeout=10) for _ in range(5))
+        assert all(beats.acquire(timeout=HANG_S) for _ in range(5))
 
 
 def test_without_a_file_nothing_is_done():

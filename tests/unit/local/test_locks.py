@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from nnlite.host.locks import FileLock, LockTimeout
+from waiting import HANG_S
 
 
 def test_shared_holds_live_side_by_side_and_keep_out_an_exclusive_one(tmp_path):
@@ -52,7 +53,7 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path):
         holder.close()
         try:
             with FileLock(path) as other:
-                other.exclusive(timeout_s=10)  # the child drops its copy at once, yet not before it runs
+                other.exclusive(timeout_s=HANG_S)  # the child drops its copy at once, yet not before it runs
         finally:
             os.close(told)
             os.waitpid(child, 0)
@@ -71,6 +72,6 @@ def test_a_started_program_holds_the_lock_only_when_it_is_passed_on(tmp_path):
         heir = subprocess.Popen(program, stdin=subprocess.PIPE, pass_fds=[lock.pass_on()])
     with FileLock(path) as other:
         assert not other.try_exclusive()
-        heir.communicate(b"\n", timeout=30)
+        heir.communicate(b"\n", timeout=HANG_S)
         assert other.try_exclusive()
-    plain.communicate(b"\n", timeout=30)
+    plain.communicate(b"\n", timeout=HANG_S)

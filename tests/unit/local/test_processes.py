@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from nnlite.host import processes
+from waiting import HANG_S
 
 #: Says its child's PID, then both wait; neither listens to SIGTERM.
 FAMILY = """
@@ -71,7 +72,7 @@ def test_a_session_is_ended_whole_even_when_its_leader_is_gone(family):
     leader.kill()
     leader.wait()
     assert orphan.alive
-    processes.kill_session(identity, timeout_s=10)
+    processes.kill_session(identity, timeout_s=HANG_S)
     assert not orphan.alive
 
 

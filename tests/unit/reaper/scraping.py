@@ -3,6 +3,8 @@
 import socket
 import urllib.request
 
+from waiting import HANG_S
+
 
 def free_port() -> int:
     """Return a port that nothing listens on."""
@@ -12,7 +14,7 @@ def free_port() -> int:
 
 def scrape(port: int) -> dict[str, float]:
     """Return values by series, as the text format has them."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S) as response:
         lines = response.read().decode().splitlines()
     samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
     return {name: float(value) for name, _, value in samples}

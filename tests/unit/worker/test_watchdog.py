@@ -10,6 +10,7 @@ import textwrap
 import pytest
 
 from nnlite.worker.watchdog import Watchdog, WorkerLiveness
+from waiting import HANG_S, NEVER_S
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def queue_has_work():
 
 signal.signal(signal.SIGTERM, {on_sigterm})
 pid = Watchdog(
-    liveness=liveness, queue_has_work=queue_has_work, idle_limit_s=0.2, stop_timeout_s=0.2
+    liveness=liveness, queue_has_work=queue_has_work, idle_limit_s=0.2, stop_timeout_s={stop_timeout_s}
 ).start()
 {then}
 print(pid, flush=True)
@@ -79,19 +80,23 @@ while True:
 """
 
 
-def worker(then: str, on_sigterm: str = "signal.SIG_DFL", answers: str = "[]") -> subprocess.Popen[str]:
-    code = textwrap.dedent(WORKER).format(then=then, on_sigterm=on_sigterm, answers=answers)
+def worker(
+    then: str, on_sigterm: str = "signal.SIG_DFL", answers: str = "[]", stop_timeout_s: float = NEVER_S
+) -> subprocess.Popen[str]:
+    code = textwrap.dedent(WORKER).format(
+        then=then, on_sigterm=on_sigterm, answers=answers, stop_timeout_s=stop_timeout_s
+    )
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
 def test_a_stalled_worker_is_told_to_end():
     with worker("liveness.ready()", on_sigterm="lambda *_: os._exit(42)") as process:
-        assert process.wait(20) == 42
+        assert process.wait(HANG_S) == 42
 
 
 def test_a_stalled_worker_that_does_not_listen_is_killed():
-    with worker("liveness.ready()", on_sigterm="signal.SIG_IGN") as process:
-        assert process.wait(20) == -signal.SIGKILL
+    with worker("liveness.ready()", on_sigterm="signal.SIG_IGN", stop_timeout_s=0.2) as process:
+        assert process.wait(HANG_S) == -signal.SIGKILL
 
 
 def test_a_broker_that_is_away_is_no_reason_to_end_a_worker():
@@ -108,5 +113,5 @@ def test_the_watchdog_dies_with_its_worker():
         watchdog = next(int(line) for line in process.stdout if line != "look\n")
         ended = os.pidfd_open(watchdog)
         process.kill()
-        assert select.select([ended], [], [], 10)[0]
+        assert select.select([ended], [], [], HANG_S)[0]
         os.close(ended)

@@ -1,0 +1,49 @@
+"""The clock of measurements on a rig device: the model decides what an inference takes, not the machine.
+
+A busy machine changes nothing: the number of runs, their times and the verdict
+on them are the same each time.
+"""
+
+from collections.abc import Callable
+from itertools import cycle
+from typing import Final
+
+_INFERENCE_NS: Final = 1_000_000
+_NS_PER_BYTE: Final = 10
+#: What loading and planning take, in inferences.
+_INITIALIZATION: Final = 5
+#: What the first inference takes, in inferences.
+_FIRST: Final = 3
+#: The times of successive inferences, in percent of the usual one.
+_SPREAD: Final = (100, 101, 99, 100, 102, 100, 98)
+
+
+class SimulatedClock:
+    """A monotonic clock in nanoseconds that only work of the runtime advances."""
+
+    def __init__(self, model_bytes: int) -> None:
+        """Start a clock for a model of this size."""
+        self._usual_ns = _INFERENCE_NS + _NS_PER_BYTE * model_bytes
+        self._now_ns = 0
+        self._spread = cycle(_SPREAD)
+
+    def __call__(self) -> int:
+        """Return the time now."""
+        return self._now_ns
+
+    def initialized(self) -> None:
+        """Let the time pass that loading takes."""
+        self._now_ns += _INITIALIZATION * self._usual_ns
+
+    def inferred_first(self) -> None:
+        """Let the time pass that the first inference takes."""
+        self._now_ns += _FIRST * self._usual_ns
+
+    def timed(self, invoke: Callable[[], object]) -> Callable[[], None]:
+        """Return an `invoke` that takes its time on this clock."""
+
+        def timed_invoke() -> None:
+            invoke()
+            self._now_ns += self._usual_ns * next(self._spread) // 100
+
+        return timed_invoke

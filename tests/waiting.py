@@ -1,0 +1,74 @@
+"""Waiting in tests: for an event, with a deadline that only a hang reaches."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+#: Whatever takes longer hangs, seconds. The only deadline of a wait in the tests: the slowest machine takes
+#: a small part of it, so that it decides nothing but when a test that hangs fails. `timeout` in
+#: pyproject.toml, which ends a whole test, is larger.
+HANG_S = 600.0
+#: For settings of what is tested: longer than any wait in the tests, so that only a stop, a signal or an
+#: answer ends what has this as its limit.
+NEVER_S = 3600.0
+_POLL_S = 0.02
+
+
+def wait_until(holds: Callable[[], T], what: str, evidence: Callable[[], object] = lambda: "") -> T:
+    """Wait until `holds` returns something true, and return it.
+
+    Args:
+        holds: the condition, asked again and again.
+        what: the event that is waited for, for the message.
+        evidence: returns what else the message says, such as logs.
+
+    Raises:
+        AssertionError: not within `HANG_S`.
+    """
+    deadline_s = time.monotonic() + HANG_S
+    while True:
+        asked_s = time.monotonic()
+        if value := holds():
+            return value
+        answered_s = time.monotonic()
+        if answered_s > deadline_s:
+            raise AssertionError(f"not within {HANG_S:.0f} s: {what}\n{evidence()}")
+        # Asking takes a fifth of the time at most: what is waited for needs the machine more.
+        time.sleep(max(_POLL_S, 4 * (answered_s - asked_s)))
+
+
+def end(process: "subprocess.Popen[Any]") -> None:
+    """Kill a process that a test started, and wait for it; it may have ended already."""
+    process.kill()
+    process.communicate(timeout=HANG_S)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process has not ended, whether or not its parent has looked."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end_all(processes: Iterable[psutil.Process]) -> None:
+    """Kill processes and wait for their end; each may have gone already."""
+    killed = list(processes)
+    for process in killed:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_until(lambda: not any(map(is_alive, killed)), "killed processes end")
+
+
+def name_of(process: psutil.Process) -> str:
+    """Return what is known of a process: its command line, or its PID where it has gone."""
+    try:
+        return f"{process.pid} {' '.join(process.cmdline()) or process.name()}"
+    except psutil.Error:
+        return f"{process.pid} (gone)"
