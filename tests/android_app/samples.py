@@ -21,7 +21,8 @@ from nnlite.errors import Failure
 from nnlite.settings import load_settings
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Precision
-from nnlite_conversion.isolation.conversion import ConversionJob, convert
+from nnlite_conversion.isolation.conversion import convert
+from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline.quantizing.quantization import supported_precisions
 from nnlite_conversion.preload import preload
 
@@ -111,9 +112,7 @@ def make(models: Iterator[ModelSpec], folder: Path) -> dict[str, Precision]:
                 calibration=CALIBRATION,
             )
             try:
-                with convert(
-                    job, ConversionSettings(), workdir=place, ledger=place / "ledger", tick=lambda stage: True
-                ) as outcome:
+                with convert(job, ConversionSettings(), workdir=place, tick=lambda stage: True) as outcome:
                     for artifact in outcome.artifacts:
                         name = f"{model.name}.{artifact.precision}.tflite"
                         (folder / name).write_bytes(artifact.path.read_bytes())

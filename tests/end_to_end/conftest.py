@@ -181,12 +181,12 @@ class Machine:
         return wait_until(condition, what, self.logs)
 
     def children(self) -> list[dict[str, Any]]:
-        """The conversion children that the workers noted as running."""
-        notes = []
-        for note in (self.home / "conversions" / "ledger").glob("*.json"):
+        """The conversion children that the workers have registered as running."""
+        registered = []
+        for file in (self.home / "conversions" / "processes").glob("*.json"):
             with suppress(FileNotFoundError):  # it has ended meanwhile
-                notes.append(json.loads(note.read_text()))
-        return notes
+                registered.append(json.loads(file.read_text()))
+        return registered
 
     def logs(self) -> str:
         return "\n".join(

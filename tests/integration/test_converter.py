@@ -18,8 +18,7 @@ from nnlite.settings.groups import CatalogSettings
 from nnlite.vocabulary import Precision, WorkKind
 from nnlite.worker.attempt import Outcome, WorkerContext, work
 from nnlite_conversion import converter as module
-from nnlite_conversion.cache_key import cache_key
-from nnlite_conversion.cache_key import converter as converter_version
+from nnlite_conversion.cache_key import cache_key, converter_tag
 from nnlite_conversion.converter import Converter
 from nnlite_conversion.preload import preload
 
@@ -148,8 +147,8 @@ def test_the_key_of_the_cache_is_that_of_model_precision_and_converter(monkeypat
     key = cache_key("a" * 64, Precision.FP32)
     assert key == cache_key("a" * 64, Precision.FP32)
     assert len({key, cache_key("b" * 64, Precision.FP32), cache_key("a" * 64, Precision.INT8)}) == 3
-    assert "litert-torch" in converter_version() and "adaptive_max_pool2d" in converter_version()
-    monkeypatch.setattr("nnlite_conversion.cache_key.converter", lambda: "another one")
+    assert "litert-torch" in converter_tag() and "adaptive_max_pool2d" in converter_tag()
+    monkeypatch.setattr("nnlite_conversion.cache_key.converter_tag", lambda: "another one")
     assert cache_key("a" * 64, Precision.FP32) != key
 
 

@@ -1,8 +1,7 @@
-"""`python -m nnlite_conversion`: a conversion worker. `nnlite worker convert` starts it.
+"""Runs a conversion worker: `python -m nnlite_conversion`, started by `nnlite worker convert`.
 
-The environment must be right before Python starts (billiard reads
-REMAP_SIGTERM when it is imported) and free of credentials (model code could
-read it in /proc); `nnlite worker convert` sees to both.
+`nnlite worker convert` prepares the environment before Python starts: billiard reads REMAP_SIGTERM when it is
+imported, and credentials must not be in it, because model code could read them in /proc.
 """
 
 import argparse
@@ -46,20 +45,22 @@ def main() -> int:
 
 def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) -> int:
     visible_gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    from nnlite_conversion.converter import Converter
-    from nnlite_conversion.isolation.process_registry import kill_leftovers, remove_leftovers
-    from nnlite_conversion.pipeline.accelerator import choose_gpu
+    from nnlite_conversion.converter import Converter, conversions_dir
+    from nnlite_conversion.isolation.gpu import choose_gpu
+    from nnlite_conversion.isolation.process_registry import kill_orphans, remove_orphaned_dirs
+    from nnlite_conversion.pipeline.accelerator import open_gpu
     from nnlite_conversion.preload import preload
 
     liveness = WorkerLiveness()
     context = per_process_context(endpoints, settings, node, liveness)
-    kill_leftovers(settings.home / "conversions" / "ledger")
-    remove_leftovers(settings.home / "conversions", Path(tempfile.gettempdir()))
+    workdir = conversions_dir(settings)
+    kill_orphans(workdir)
+    remove_orphaned_dirs(workdir, Path(tempfile.gettempdir()))
     store = open_store(settings)
     store.check()
     give_back_leftovers(context(), WorkKind.CONVERSION)
     preload(network=settings.conversion.network)
-    choose_gpu(settings, visible_gpus)
+    gpu = choose_gpu(settings, visible_gpus, open_gpu)
     touch_health_file(settings.health_file)
     cores = cores_of(settings)
     keep_to(cores.converting)
@@ -71,10 +72,10 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
         concurrency=concurrency,
         deadline_s=settings.conversion_deadline_s,
         context=context,
-        perform=Converter(context=context, store=store, cores=cores).perform,
+        perform=Converter(context=context, store=store, cores=cores, gpu=gpu).perform,
     )
     context().engine.dispose()
-    # At its birth, not at its first task: an idle pool child must die with the worker as well.
+    # When it is forked, not at its first task: an idle pool child must die with the worker as well.
     signals.worker_process_init.connect(lambda **_: context(), weak=False)
     return run_worker(plan, endpoints, settings, liveness)
 

@@ -1,4 +1,4 @@
-"""The key of the conversion cache: what must be equal for two artifacts to be the same."""
+"""Keys of the conversion cache: SHA-256 over everything that decides the bytes of an artifact."""
 
 import hashlib
 from functools import cache
@@ -10,27 +10,27 @@ from nnlite.catalog.model import canonical_json
 from nnlite.vocabulary import Precision
 from nnlite_conversion.pipeline.lowering.rewrites import rewrite_names
 
-#: Counts up when the conversion itself changes what comes out.
+#: Increase when a change of the conversion itself changes artifacts.
 GENERATION = 1
 _LIBRARIES = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer")
 
 
 @cache
-def converter() -> str:
-    """Return the libraries, their versions and our rewrites, as they stand with every artifact."""
+def converter_tag() -> str:
+    """Return the versions of the libraries and our rewrites: an artifact's column `converter`."""
     libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
     return ", ".join([*libraries, f"nnlite {GENERATION} ({' '.join(sorted(rewrite_names()))})"])
 
 
 @cache
-def reader() -> str:
-    """Return what stands in place of a converter with a ready file: what it was run by."""
+def runtime_tag() -> str:
+    """Return the version of the runtime that runs pre-built files: their column `converter`."""
     return f"none; run by ai-edge-litert {version('ai-edge-litert')}"
 
 
-def ready_key(identity: str) -> str:
-    """Return the key of a file that was ready (SHA-256, hexadecimal): no converter has a part in it."""
-    return hashlib.sha256(canonical_json({"identity": identity, "ready": reader()})).hexdigest()
+def prebuilt_key(identity: str) -> str:
+    """Return the key of a pre-built file (SHA-256, hexadecimal); it does not depend on the converter."""
+    return hashlib.sha256(canonical_json({"identity": identity, "ready": runtime_tag()})).hexdigest()
 
 
 def cache_key(
@@ -39,12 +39,15 @@ def cache_key(
     calibration: Calibration | None = None,
     int8_io: Int8Io = Int8Io.FLOAT,
 ) -> str:
-    """Return the key of the artifact of a model in one precision (SHA-256, hexadecimal).
+    """Return the key of a model's artifact in one precision (SHA-256, hexadecimal).
 
     Args:
-        calibration: matters to int8 alone, as does `int8_io`.
+        identity: the model's.
+        precision: the artifact's.
+        calibration: affects int8 only.
+        int8_io: affects int8 only.
     """
-    parts: dict[str, Any] = {"identity": identity, "precision": precision, "converter": converter()}
+    parts: dict[str, Any] = {"identity": identity, "precision": precision, "converter": converter_tag()}
     if precision is Precision.INT8:
         parts |= {"calibration": calibration and calibration.key(), "int8_io": int8_io}
     return hashlib.sha256(canonical_json(parts)).hexdigest()

@@ -1,7 +1,8 @@
-"""One conversion as the queue sees it: from a claim to the rows that end it.
+"""Performs a claimed conversion: looks up the cache, converts in a child process, stores the artifacts.
 
-Looks into the cache, else converts in a child while heartbeats go on, and
-stores what came out. What happens inside the child is `conversion`'s.
+A failed conversion raises `Failure`; whether and when it is retried is decided by `nnlite.errors.decide`,
+which `nnlite.worker.attempt` calls. A refused precision is stored and not tried again. What the child does is
+in `pipeline`.
 """
 
 import time
@@ -26,11 +27,12 @@ from nnlite.results.recording import (
     record_conversion,
     record_skipped,
 )
+from nnlite.settings import Settings
 from nnlite.vocabulary import ModelFormat, Stage, WorkState
 from nnlite.worker.attempt import Result, WorkerContext, renew
-from nnlite_conversion.cache_key import converter, reader
+from nnlite_conversion.cache_key import converter_tag, runtime_tag
 from nnlite_conversion.isolation.conversion import convert
-from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, KnownArtifact
+from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, Gpu, KnownArtifact
 from nnlite_conversion.plan import CacheLookup, ConversionPlan, plan_of, spec_of
 
 
@@ -42,33 +44,34 @@ class Converter:
     context: Callable[[], WorkerContext]
     store: ArtifactStore
     cores: Cores
+    #: GPU that children run reference passes on; None: the CPU.
+    gpu: Gpu | None = None
 
     def perform(self, claim: Claim) -> Result:
-        """Return the result of one attempt at a conversion.
+        """Make one attempt at a conversion and return its result.
 
         Raises:
             Failure: of class model, converter or infrastructure.
             LeaseLostError: the row is no longer this attempt's.
-            Stopped: the worker was told to stop.
+            Stopped: the worker is stopping.
         """
         context = self.context()
-        work = claim.work
-        order = plan_of(work)
+        plan = plan_of(claim.work)
         try:
-            known = self._known(context, order)
-            if known.missing(order) == ():
-                return _done(claim, order, known)
+            cached = self._look_up(context, plan)
+            if not cached.to_convert(plan):
+                return _result(claim, plan, cached)
             spec = spec_of(context.engine, claim)
-            # A fork must not inherit connections: the child's end would end them for us as well.
+            # A fork must not inherit connections: a child that exits would close them for this process too.
             context.engine.dispose()
             context.broker.close()
-            return self._convert(context, claim, spec, order, known)
+            return self._convert(context, claim, spec, plan, cached)
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 
-    def _known(self, context: WorkerContext, order: ConversionPlan) -> CacheLookup:
-        """Return what earlier conversions made of the same model, and what they could not make."""
-        keys = {*order.wanted, order.fp32_key}
+    def _look_up(self, context: WorkerContext, plan: ConversionPlan) -> CacheLookup:
+        """Return the artifacts and refused precisions of earlier conversions of the same model."""
+        keys = {*plan.distinct_keys, plan.fp32_key}
         artifacts = [row for row in cached_artifacts(context.engine, list(keys)) if self._holds(row)]
         return CacheLookup(
             artifacts={row.cache_key: row for row in artifacts},
@@ -81,28 +84,28 @@ class Converter:
         )
 
     def _convert(
-        self, context: WorkerContext, claim: Claim, spec: ModelSpec, order: ConversionPlan, known: CacheLookup
+        self, context: WorkerContext, claim: Claim, spec: ModelSpec, plan: ConversionPlan, cached: CacheLookup
     ) -> Result:
         settings = context.settings
         job = ConversionJob(
             model=spec,
             model_file=self._file(spec),
-            precisions=known.missing(order),
-            calibration=order.calibration,
-            calibration_file=self._calibration_file(order.calibration),
-            int8_io=order.int8_io,
-            fp32=self._fp32(known.artifacts.get(order.fp32_key)),
+            precisions=cached.to_convert(plan),
+            calibration=plan.calibration,
+            calibration_file=self._calibration_file(plan.calibration),
+            int8_io=plan.int8_io,
+            fp32=self._fp32(cached.artifacts.get(plan.fp32_key)),
             max_parameters=claim.work["max_parameters"],
             variable_size=settings.catalog.variable_size,
+            gpu=self.gpu,
         )
         with (
-            ConverterLock(settings.quiet, self.cores) as turn,
+            ConverterLock(settings.quiet, self.cores) as lock,
             convert(
                 job,
                 settings.conversion,
-                workdir=settings.home / "conversions",
-                ledger=settings.home / "conversions" / "ledger",
-                tick=(supervision := Supervision(context, claim, turn)).tick,
+                workdir=conversions_dir(settings),
+                tick=(supervision := Supervision(context, claim, lock)).tick,
             ) as outcome,
         ):
             if outcome.skipped is not None:
@@ -112,21 +115,19 @@ class Converter:
                     reason=outcome.skipped,
                     details=_details(outcome),
                 )
-            supervision.heartbeat(Stage.STORE)  # a whole lease for storing, however long ago the last one was
-            made = CacheLookup(
-                artifacts={
-                    row.cache_key: row
-                    for row in (self._store(artifact, outcome, order, job) for artifact in outcome.artifacts)
-                },
-                refused={row.cache_key: row for row in _refusals(outcome, order)},
+            supervision.heartbeat(Stage.STORE)  # so that storing has a whole lease
+            rows = [self._store(artifact, outcome, plan, job) for artifact in outcome.artifacts]
+            created = CacheLookup(
+                artifacts={row.cache_key: row for row in rows},
+                refused={row.cache_key: row for row in _refusals(outcome, plan)},
             )
-            return _done(claim, order, known, made, details=_details(outcome))
+            return _result(claim, plan, cached, created, details=_details(outcome))
 
     def _calibration_file(self, calibration: Calibration | None) -> Path | None:
-        """Return the user's calibration data, which their submission left in the store.
+        """Fetch the user's calibration data, which `submit` has put into the store.
 
         Raises:
-            Failure: class `infrastructure`: they are gone or broken; submitting again brings them back.
+            Failure: class `infrastructure`: the file is missing or damaged; submitting again restores it.
         """
         if calibration is None or calibration.path is None:
             return None
@@ -138,7 +139,7 @@ class Converter:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
 
     def _fp32(self, row: ArtifactRow | None) -> KnownArtifact | None:
-        """Return the fp32 artifact to quantize from; None: it is to be made, again where it is broken."""
+        """Fetch the cached fp32 artifact to quantize from; None: there is none, or its file is damaged."""
         if row is None:
             return None
         try:
@@ -147,7 +148,7 @@ class Converter:
             return None
 
     def _file(self, spec: ModelSpec) -> Path | None:
-        """Return the model's own file, which its submission left in the store."""
+        """Fetch the model's own file, which `submit` has put into the store."""
         if spec.weights_suffix is None:
             return None
         try:
@@ -160,17 +161,18 @@ class Converter:
         self,
         artifact: ConvertedArtifact,
         outcome: ConversionOutcome,
-        order: ConversionPlan,
+        plan: ConversionPlan,
         job: ConversionJob,
     ) -> ArtifactRow:
+        """Put the artifact's files into the store and return its row."""
         return ArtifactRow(
-            cache_key=order.keys[artifact.precision],
-            identity=order.identity,
+            cache_key=plan.keys[artifact.precision],
+            identity=plan.identity,
             precision=artifact.precision.value,
             sha256=artifact.sha256,
             size_bytes=artifact.size_bytes,
             path=self.store.put(artifact.path, ".tflite"),
-            converter=reader() if job.model.model_format is ModelFormat.PREBUILT else converter(),
+            converter=runtime_tag() if job.model.model_format is ModelFormat.PREBUILT else converter_tag(),
             rewrites=list(artifact.rewrites),
             operators=dict(artifact.operators),
             inputs={"tensors": [asdict(tensor) for tensor in artifact.inputs]},
@@ -188,12 +190,17 @@ class Converter:
         )
 
 
-def _refusals(outcome: ConversionOutcome, order: ConversionPlan) -> list[RefusalRow]:
+def conversions_dir(settings: Settings) -> Path:
+    """Return the folder of a worker's running conversions."""
+    return settings.home / "conversions"
+
+
+def _refusals(outcome: ConversionOutcome, plan: ConversionPlan) -> list[RefusalRow]:
     return [
         RefusalRow(
-            cache_key=order.keys[refused.precision],
+            cache_key=plan.keys[refused.precision],
             precision=refused.precision.value,
-            converter=converter(),
+            converter=converter_tag(),
             stage=refused.stage.value,
             reason=refused.reason,
             details=dict(refused.details),
@@ -203,7 +210,7 @@ def _refusals(outcome: ConversionOutcome, order: ConversionPlan) -> list[Refusal
 
 
 def _provenance(artifact: ConvertedArtifact, job: ConversionJob) -> dict[str, Any] | None:
-    """Return what an artifact was calibrated on; None where it was not."""
+    """Return the calibration that an artifact was made with; None where it was not calibrated."""
     if not artifact.calibrated_on or job.calibration is None:
         return None
     return {
@@ -214,33 +221,33 @@ def _provenance(artifact: ConvertedArtifact, job: ConversionJob) -> dict[str, An
 
 
 class Supervision:
-    """What the loop that watches the child does besides: heartbeat, stop, quiet.
+    """The worker's duties while a child runs: heartbeats, stopping, and pauses for measurements.
 
     Args:
-        context: of this process.
-        claim: whose lease is renewed.
-        turn: of quiet.
+        context: this process's.
+        claim: its lease is renewed.
+        lock: held by the child while it runs.
     """
 
-    def __init__(self, context: WorkerContext, claim: Claim, turn: ConverterLock) -> None:
+    def __init__(self, context: WorkerContext, claim: Claim, lock: ConverterLock) -> None:
         self._context = context
         self._claim = claim
-        self._turn = turn
-        self._beat_s = time.monotonic()
+        self._lock = lock
+        self._renewed_s = time.monotonic()
 
     def tick(self, stage: Stage) -> bool:
         """Return whether the child may run now.
 
         Raises:
             LeaseLostError: the row is no longer this attempt's.
-            Stopped: the worker was told to stop.
+            Stopped: the worker is stopping.
         """
         self._context.alive()
         if self._context.stopping():
             raise Stopped("the worker was told to stop")
-        if time.monotonic() - self._beat_s >= self._context.settings.queue.heartbeat_s:
+        if time.monotonic() - self._renewed_s >= self._context.settings.queue.heartbeat_s:
             self.heartbeat(stage)
-        return self._turn.tick()
+        return self._lock.tick()
 
     def heartbeat(self, stage: Stage) -> None:
         """Renew the lease now.
@@ -248,27 +255,28 @@ class Supervision:
         Raises:
             LeaseLostError: the row is no longer this attempt's.
         """
-        self._beat_s = time.monotonic()
+        self._renewed_s = time.monotonic()
         renew(self._context, self._claim, stage)
 
 
-def _done(
+def _result(
     claim: Claim,
-    order: ConversionPlan,
-    known: CacheLookup,
-    made: CacheLookup | None = None,
+    plan: ConversionPlan,
+    cached: CacheLookup,
+    created: CacheLookup | None = None,
     *,
     details: dict[str, Any] | None = None,
 ) -> Result:
-    """Return the result: what was made now before what was known."""
-    places = [place for place in (made, known) if place is not None]
-    rows = [place.artifacts[key] for place in places for key in order.wanted if key in place.artifacts]
-    refused = [place.refused[key] for place in places for key in order.wanted if key in place.refused]
+    """Return the result of a conversion: the rows created by this attempt, then the cached ones."""
+    keys = plan.distinct_keys
+    parts = [part for part in (created, cached) if part is not None]
+    rows = [part.artifacts[key] for part in parts for key in keys if key in part.artifacts]
+    refused = [part.refused[key] for part in parts for key in keys if key in part.refused]
     model = ConvertedModel(
         name=claim.work["model"],
         priority=claim.work["priority"],
         pools=claim.work["pools"],
-        cached=made is None,
+        cached=created is None,
     )
     return Result(
         write=lambda connection: record_conversion(connection, claim, model, rows, refused),

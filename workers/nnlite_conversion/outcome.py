@@ -1,9 +1,11 @@
-"""What a conversion is asked for and what it answers with."""
+"""Input and output of a conversion: the child's job, its report, and the outcome that the worker collects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from nnlite.artifacts.calibration import Calibration, Int8Io
 from nnlite.catalog.model import ModelSpec
@@ -12,26 +14,28 @@ from nnlite.vocabulary import Precision, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class ConversionJob:
-    """One model to turn into artifacts."""
+    """One model and the precisions to convert it to."""
 
     model: ModelSpec
-    #: The file with the model's weights, or the whole model; None: it has none.
+    #: The file with the model's weights, or with the whole model; None: it has no file.
     model_file: Path | None = None
     precisions: tuple[Precision, ...]
-    #: Above this many parameters the model is left out.
+    #: Above this many parameters the model is skipped.
     max_parameters: int
     #: Seed of the input that parity is judged on.
     seed: int = 0
-    #: What int8 is calibrated and all parity is judged on, besides the seeded input; None: nothing is.
+    #: Samples that int8 is calibrated on and that parity is judged on besides the seeded input; None: none.
     calibration: Calibration | None = None
-    #: The user's calibration data in the worker's files; None where the kind needs none.
+    #: The user's calibration data, in the worker's files; None where the kind needs no data.
     calibration_file: Path | None = None
-    #: What an int8 artifact takes and returns.
+    #: Types of an int8 artifact's inputs and outputs.
     int8_io: Int8Io = Int8Io.FLOAT
-    #: The model's fp32 artifact, where it is known already: nothing is exported and lowered again.
+    #: The model's fp32 artifact from the cache; with it nothing is exported and lowered again.
     fp32: "KnownArtifact | None" = None
     #: Height and width where neither dataset nor transform fixes them, pixels.
     variable_size: int = 256
+    #: GPU that the network's reference passes run on; None: the CPU.
+    gpu: "Gpu | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +47,26 @@ class KnownArtifact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """A GPU that was opened in a child once."""
+
+    #: Index or UUID, as CUDA_VISIBLE_DEVICES names it.
+    device: str
+    #: Model name, as the driver reports it.
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quantization:
-    """How a tensor's integers stand for real numbers: real = scale * (integer - zero_point)."""
+    """How a tensor's integers represent real numbers: real = scale * (integer - zero_point)."""
 
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
-    #: The dimension that the scales go along.
+    #: The dimension that the scales belong to.
     dimension: int = 0
 
     @property
-    def whole(self) -> tuple[float, int]:
+    def per_tensor(self) -> tuple[float, int]:
         """Scale and zero point of a tensor that has one of each, as inputs and outputs do."""
         return self.scales[0], self.zero_points[0]
 
@@ -68,35 +82,35 @@ class TensorSpec:
     dtype: str
     #: None for tensors that are not quantized.
     quantization: Quantization | None = None
-    #: How far apart two values of it are that differ in one step of an integer inside the artifact: of
-    #: floating outputs that are dequantized integers. None: it is none.
+    #: Quantization step of a float output that is a dequantized integer; None if the output is not quantized.
     step: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How far an artifact's outputs are from PyTorch's on the same input, over all outputs."""
+    """Difference between an artifact's outputs and PyTorch's on the same input, over all outputs."""
 
-    #: Whether it is within the limit of the artifact's precision.
+    #: Whether the difference is within the limits of the artifact's precision.
     ok: bool
-    #: Why it is not; None when it is.
+    #: Which limit is exceeded; None when `ok`.
     reason: str | None
     #: Largest absolute difference of two elements; None where nothing finite could be compared.
     max_abs: float | None
-    #: Largest minus smallest element of PyTorch's output that `max_abs` was found in.
+    #: Largest minus smallest element of the PyTorch output that `max_abs` was found in.
     range: float | None
-    #: The output's own `max_abs / range`, the largest of all outputs; `max_abs` where the range is 0.
+    #: `max_abs / range` of an output, the largest of all outputs; `max_abs` where the range is 0.
     relative: float | None
-    #: Power of PyTorch's output over that of the difference, the smallest of all outputs; None where one is
-    #: all zero. Over the samples, as the next two; for the seeded input where there are none.
+    #: Signal-to-quantization-noise ratio: power of PyTorch's output over that of the difference, the smallest
+    #: of all outputs; None where an output is all zero. This and the next two are taken over the calibration
+    #: samples, or over the seeded input where there are none.
     sqnr_db: float | None
     #: Smallest cosine similarity of an output pair; None where one of them is all zero.
     cosine: float | None
-    #: Whether both put the same class first; None where the first output is not one row of scores.
+    #: Whether both rank the same class first; None where the first output is not one row of scores.
     top1_agrees: bool | None
     #: Share of the samples for which they do.
     top1_agreement: float | None
-    #: How many calibration samples were compared; 0: only the seeded input was.
+    #: Number of calibration samples compared; 0: only the seeded input.
     samples: int
 
 
@@ -105,35 +119,44 @@ class Accelerated:
     """The GPU that the network's reference passes ran on."""
 
     gpu: str
-    #: Why some of them, or all, ran on the CPU after all; None: none did.
+    #: Why some or all of them ran on the CPU; None: none did.
     note: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertedArtifact:
-    """One `.tflite` file in the job's folder, and what is known of it."""
+class ArtifactReport:
+    """What a child reports of an artifact; an attribute that a conversion determines is declared here, once.
+
+    The column of the same name in `nnlite.db.tables.Artifact` stores it.
+    """
 
     precision: Precision
-    path: Path
-    sha256: str
-    size_bytes: int
+    size_bytes: Annotated[int, Field(gt=0)]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    #: None: not known, there is no network to compare a ready file with.
+    #: None: not known; there is no network to compare a pre-built file with.
     parity: Parity | None
     #: Names of the rewrites that changed the graph, in the order in which they ran.
-    rewrites: tuple[str, ...]
-    #: How often each operator stands in the flatbuffer.
-    operators: Mapping[str, int]
+    rewrites: tuple[Annotated[str, Field(max_length=100)], ...] = ()
+    #: Number of times that each operator occurs in the flatbuffer.
+    operators: Mapping[Annotated[str, Field(max_length=200)], Annotated[int, Field(gt=0)]]
+    #: Number of samples that it was calibrated on; 0: it needs none.
+    calibrated_on: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedArtifact(ArtifactReport):
+    """An artifact whose files the worker has collected and read."""
+
+    path: Path
+    sha256: str
     #: The host's outputs for the seeded input, one raw little-endian file per output tensor.
     reference_outputs: tuple[Path, ...]
-    #: How many samples it was calibrated on; 0: it needs none.
-    calibrated_on: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefusedPrecision:
-    """A precision that could not be made; the others are none the worse for it."""
+    """A precision that failed to convert; other precisions of the model are unaffected."""
 
     precision: Precision
     stage: Stage
@@ -142,22 +165,28 @@ class RefusedPrecision:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConversionOutcome:
-    """What became of a job that did not fail."""
+class ConversionReport:
+    """What a child reports of a conversion, without its artifacts."""
+
+    refused: tuple[RefusedPrecision, ...] = ()
+    #: Which limit the model exceeds, so that it was not converted; None: it was.
+    skipped: str | None = None
+    parameters: Annotated[int, Field(ge=0)] | None = None
+    #: Shape of the first input as the network takes it; images: (N, C, H, W).
+    input_shape: tuple[int, ...]
+    output_shapes: tuple[tuple[int, ...], ...] = ()
+    #: SHA-256 of the weights: provenance, never part of a key.
+    state_dict_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    #: None: no GPU was used.
+    accelerated: Accelerated | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionOutcome(ConversionReport):
+    """The result of a job that did not fail."""
 
     artifacts: tuple[ConvertedArtifact, ...]
-    #: Why the model is not to be converted after all; None: it was.
-    skipped: str | None
-    parameters: int | None
-    #: Of the first input as the network takes it; images: (N, C, H, W).
-    input_shape: tuple[int, ...]
-    output_shapes: tuple[tuple[int, ...], ...]
-    #: SHA-256 of the weights: provenance, never part of a key.
-    state_dict_sha256: str | None
-    #: None: no GPU had a part in it.
-    accelerated: Accelerated | None = None
-    refused: tuple[RefusedPrecision, ...] = ()
-    #: Wall clock of each stage; `quiet` is the time on hold, before the start too, where there was any.
+    #: Wall clock of each stage; `quiet` is the time on hold, including the time before the start.
     timings_ns: Mapping[Stage, int] = field(default_factory=dict)
-    #: Largest resident memory of the child and what it started.
+    #: Largest resident memory of the child and its descendants.
     peak_rss_kb: int = 0

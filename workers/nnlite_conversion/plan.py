@@ -1,4 +1,4 @@
-"""What a campaign wants of one model, and what is known of it from earlier conversions."""
+"""Plans a conversion: the precisions wanted of a model, their cache keys, and which are in the cache."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,50 +13,50 @@ from nnlite.db.rows import from_row
 from nnlite.queue.leases import Claim
 from nnlite.results.recording import ArtifactRow, RefusalRow
 from nnlite.vocabulary import ModelFormat, Precision
-from nnlite_conversion.cache_key import cache_key, ready_key
+from nnlite_conversion.cache_key import cache_key, prebuilt_key
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConversionPlan:
-    """What a campaign wants of one model: precisions, and the key of each."""
+    """The precisions that a campaign wants of one model, with the cache key of each."""
 
     identity: str
-    #: A ready file is of one precision, which nobody knows yet: all have its key.
+    #: The precision of a pre-built file is unknown until it is read, so every precision has its key.
     keys: dict[Precision, str]
-    #: Of the artifact that every other precision is made from, wanted or not.
+    #: Key of the artifact that every other precision is made from, wanted or not.
     fp32_key: str
     calibration: Calibration | None
     int8_io: Int8Io
 
     @property
-    def wanted(self) -> tuple[str, ...]:
-        """The keys, each once."""
+    def distinct_keys(self) -> tuple[str, ...]:
+        """The keys without repetition, in order."""
         return tuple(dict.fromkeys(self.keys.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheLookup:
-    """Artifacts and refusals by their keys."""
+    """Artifacts and refused precisions by cache key."""
 
     artifacts: dict[str, ArtifactRow]
     refused: dict[str, RefusalRow]
 
-    def missing(self, order: ConversionPlan) -> tuple[Precision, ...]:
-        """Return the precisions of which nothing is known."""
-        known = self.artifacts.keys() | self.refused.keys()
-        return tuple(precision for precision, key in order.keys.items() if key not in known)
+    def to_convert(self, plan: ConversionPlan) -> tuple[Precision, ...]:
+        """Return the precisions of `plan` that are not in the cache, neither as artifact nor as refused."""
+        cached = self.artifacts.keys() | self.refused.keys()
+        return tuple(precision for precision, key in plan.keys.items() if key not in cached)
 
 
 def plan_of(work: Mapping[str, Any]) -> ConversionPlan:
-    """Return what a claimed conversion is to make."""
+    """Return the plan for a claimed conversion from the columns of its claim."""
     identity = work["identity"]
     calibration = Calibration.from_dict(work["calibration"]) if work["calibration"] else None
     int8_io = Int8Io(work["int8_io"])
     if ModelFormat(work["model_format"]) is ModelFormat.PREBUILT:
-        keys = dict.fromkeys(Precision, ready_key(identity))
+        keys = dict.fromkeys(Precision, prebuilt_key(identity))
     else:
-        wanted = map(Precision, work["precisions"])
-        keys = {precision: cache_key(identity, precision, calibration, int8_io) for precision in wanted}
+        precisions = map(Precision, work["precisions"])
+        keys = {precision: cache_key(identity, precision, calibration, int8_io) for precision in precisions}
     return ConversionPlan(
         identity=identity,
         keys=keys,
@@ -67,12 +67,13 @@ def plan_of(work: Mapping[str, Any]) -> ConversionPlan:
 
 
 def spec_of(engine: Engine, claim: Claim) -> ModelSpec:
-    """Return all that the child needs to build the model of a claimed conversion."""
+    """Read what the child needs to build the model of a claimed conversion."""
     with autocommit(engine) as connection:
         row = connection.execute(_SPEC, {"id": claim.id}).mappings().one()
     shape = row["input_shape"]
     inputs = row["inputs"]["tensors"] if row["inputs"] else ()
-    # For models of files the shape is what a conversion found, and says nothing of how to build them.
+    # A conversion of a model file records the shape it finds; only (N, C, H, W) was given to build the model
+    # with.
     built_from = {"inputs": inputs, "input_shape": shape if shape and len(shape) == 4 else None}
     return from_row(ModelSpec, {**row, **built_from})
 

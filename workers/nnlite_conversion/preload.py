@@ -1,7 +1,7 @@
-"""Imports everything that a conversion needs, so that forks of this process start at once.
+"""Imports everything that a conversion needs into the worker, so that its forked children start at once.
 
-The process that preloads must stay with one thread and must never convert:
-forks of a process that has lowered a model once hang in jax's thread pool.
+The process that preloads must keep one thread and must never convert: forks of a process that has lowered a
+model hang in jax's thread pool.
 """
 
 import contextlib
@@ -23,8 +23,9 @@ ENVIRONMENT = {
     "TRANSFORMERS_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "LITERT_TORCH_SHOW_PROGRESS": "n",
-    # A process that has touched CUDA cannot be forked; children open the GPU that `accelerator` chose. Some
-    # libraries ask for GPUs when they are imported: the second has torch answer without touching the driver.
+    # A process that has touched CUDA cannot be forked; children open the GPU that `isolation.gpu` chose. Some
+    # libraries ask for GPUs when they are imported; with the second, torch answers without touching the
+    # driver.
     "CUDA_VISIBLE_DEVICES": "",
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     "JAX_PLATFORMS": "cpu",
@@ -37,11 +38,10 @@ MODULES = (
     "ai_edge_quantizer.quantizer",
     "ai_edge_litert.interpreter",
     "ai_edge_litert.schema_py_generated",
-    "nnlite_conversion.pipeline.prebuilt",
-    "nnlite_conversion.pipeline.stages",
+    "nnlite_conversion.pipeline.body",
 )
 
-#: What lowering imports when it is first used; a child that finds it here is 0.3 s faster.
+#: Modules that lowering imports on first use; preloading them saves each child 0.3 s.
 LAZY_MODULES = (
     "jaxlib.mlir.dialects.mhlo",
     "litert_converter.mlir.dialects.builtin",
@@ -58,13 +58,12 @@ class PreloadError(NnliteError):
 def preload(*, network: bool = False) -> None:
     """Import the converter's libraries and run torch's export machinery once.
 
-    The first `torch.export` of a process spends about 2 s on what later ones
-    find done, so it is spent here and not in every child. Objects made so far
-    are then hidden from the garbage collector: children would otherwise copy
-    every page that it touches.
+    The first `torch.export` of a process takes about 2 s longer than later ones, so it is done here and not
+    in every child. The objects that exist then are hidden from the garbage collector; children would
+    otherwise copy every page that it touches.
 
     Args:
-        network: leave Hugging Face's libraries online.
+        network: keep Hugging Face's libraries online.
 
     Raises:
         PreloadError: a library is missing, or the process has more than one thread.
@@ -102,7 +101,7 @@ def _export_once() -> None:
 
     from nnlite_conversion.pipeline.lowering import lower as lowering
 
-    # torch shows decompositions in a progress bar, whose monitor would be a second thread.
+    # torch shows a progress bar of decompositions, whose monitor would be a second thread.
     importlib.import_module("tqdm").tqdm.monitor_interval = 0
     torch.set_num_threads(1)
     network = torch.nn.Sequential(

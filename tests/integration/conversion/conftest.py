@@ -8,7 +8,7 @@ import pytest
 from nnlite.catalog.model import ModelSpec
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Precision
-from nnlite_conversion.isolation.conversion import ConversionJob
+from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.preload import preload
 from waiting import HANG_S
 

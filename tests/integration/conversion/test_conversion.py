@@ -18,7 +18,7 @@ from nnlite_conversion.isolation.conversion import convert
 
 def run(job, settings, place, tick=lambda stage: True):
     """Return a context with the outcome."""
-    return convert(job, settings, workdir=place, ledger=place / "ledger", tick=tick, tick_s=0.02)
+    return convert(job, settings, workdir=place, tick=tick, tick_s=0.02)
 
 
 def failure_of(job, settings, place) -> Failure:

@@ -17,8 +17,8 @@ from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion.isolation import process_tree as processes
 from nnlite_conversion.isolation import sandbox, supervision
-from nnlite_conversion.isolation.conversion import convert, kill_leftovers
-from nnlite_conversion.isolation.process_registry import noted
+from nnlite_conversion.isolation.conversion import convert
+from nnlite_conversion.isolation.process_registry import FOLDER, kill_orphans, registered
 from waiting import HANG_S, end, wait_until
 
 #: No conversion here comes to its limit by itself.
@@ -39,7 +39,7 @@ GRANDCHILD = """
 
 
 def run(job, settings, place, tick=lambda stage: True):
-    return convert(job, settings, workdir=place, ledger=place / "ledger", tick=tick, tick_s=0.02)
+    return convert(job, settings, workdir=place, tick=tick, tick_s=0.02)
 
 
 def failure_of(job, settings, place, tick=lambda stage: True) -> Failure:
@@ -380,7 +380,7 @@ def test_nothing_outlives_a_killed_parent(parent, name, number):
     daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n")
     pid = parent(network("return x", top=f"{daemon}\nwhile True: time.sleep(60)"), name)
     tree = processes.tree_of(pid)
-    assert len(tree) == 5, "parent, warden, init, child and the daemon"
+    assert len(tree) == 5, "parent, supervisor, init, child and the daemon"
 
     kill(pid, number)
 
@@ -392,47 +392,48 @@ def test_nothing_outlives_a_killed_parent(parent, name, number):
 def test_without_namespaces_the_child_dies_with_its_parent_and_the_ledger_finds_the_rest(
     parent, name, tmp_path
 ):
-    # This one stays in the group, where the ledger can find it.
+    # This one stays in the group, where the registry can find it.
     daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n").replace("os.setsid()", "pass")
     code = network("return x", top=f"{daemon}\nwhile True: time.sleep(60)")
     pid = parent(code, name)
-    ledger = tmp_path / "killed" / "ledger"
-    wait_until(lambda: list(ledger.glob("*.json")), "the group is noted")
+    workdir = tmp_path / "killed"
+    wait_until(lambda: list((workdir / FOLDER).glob("*.json")), "the group is registered")
     (orphan,) = named(name)
     chain = [member for member in processes.tree_of(pid) if member not in (pid, orphan)]
 
-    assert kill_leftovers(ledger) == [], "its worker lives"
+    assert kill_orphans(workdir) == [], "its worker lives"
     kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(processes.identity, chain)), "child, init and warden ended")
+    wait_until(lambda: not any(map(processes.identity, chain)), "child, init and supervisor ended")
 
     assert named(name) == [orphan]
-    assert len(kill_leftovers(ledger)) == 1
+    assert len(kill_orphans(workdir)) == 1
 
     wait_until(lambda: not named(name), "the orphan has ended")
-    assert list(ledger.glob("*.json")) == []
+    assert list((workdir / FOLDER).glob("*.json")) == []
 
 
 def test_a_group_number_that_now_belongs_to_another_is_left_alone(tmp_path):
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, process_group=0)
     try:
-        with noted(tmp_path, bystander.pid):
-            (path,) = tmp_path.glob("*.json")
+        with registered(tmp_path, bystander.pid):
+            (path,) = (tmp_path / FOLDER).glob("*.json")
             note = json.loads(path.read_text())
             note["worker_start_time"] -= 1  # the worker is gone, its PID is ours now
             begun_before = {"group_start_time": note["group_start_time"] - 1}
             for change in (begun_before, {"boot_id": "another"}, {"pid_namespace": 1}):
                 path.write_text(json.dumps(note | change))
-                assert kill_leftovers(tmp_path) == []
+                assert kill_orphans(tmp_path) == []
                 assert bystander.poll() is None
             path.write_text(json.dumps(note))
-            assert kill_leftovers(tmp_path) == [bystander.pid]
+            assert kill_orphans(tmp_path) == [bystander.pid]
             assert bystander.wait(HANG_S) == -signal.SIGKILL
     finally:
         end(bystander)
 
 
 def test_a_torn_note_is_cleared_away(tmp_path):
-    (tmp_path / "1-2.json").write_text('{"group": 1')
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "1-2.json").write_text('{"group": 1')
 
-    assert kill_leftovers(tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+    assert kill_orphans(tmp_path) == []
+    assert list((tmp_path / FOLDER).iterdir()) == []

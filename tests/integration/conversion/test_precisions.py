@@ -15,7 +15,8 @@ from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.model import CatalogError, ModelSpec
 from nnlite.settings import load_settings
 from nnlite.vocabulary import Precision, Stage
-from nnlite_conversion.isolation.conversion import ConversionJob, convert
+from nnlite_conversion.isolation.conversion import convert
+from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline.quantizing import quantization
 from nnlite_conversion.pipeline.quantizing.calibration import digits
 from nnlite_conversion.pipeline.verifying.parity import HostArtifact
@@ -30,9 +31,7 @@ ALL = (Precision.FP32, Precision.FP16, Precision.DYNAMIC, Precision.INT8)
 
 def run(job, settings, place):
     """Return a context with the outcome."""
-    return convert(
-        job, settings, workdir=place, ledger=place / "ledger", tick=lambda stage: True, tick_s=0.02
-    )
+    return convert(job, settings, workdir=place, tick=lambda stage: True, tick_s=0.02)
 
 
 def pictures() -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +137,7 @@ class Taken:
 
     def __init__(self, spec):
         self.shape, self.dtype = spec.shape, spec.dtype
-        self.quantization = spec.quantization.whole if spec.quantization else None
+        self.quantization = spec.quantization.per_tensor if spec.quantization else None
 
 
 def test_a_precision_that_cannot_be_made_leaves_the_others_untouched(four, settings, place, monkeypatch):

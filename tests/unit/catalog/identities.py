@@ -24,7 +24,7 @@ from nnlite.catalog.nngpt.source import NnGptSource
 from nnlite.settings import Settings
 from nnlite.settings.groups import CatalogSettings
 from nnlite.vocabulary import Precision
-from nnlite_conversion.cache_key import cache_key, converter, ready_key
+from nnlite_conversion.cache_key import cache_key, converter_tag, prebuilt_key
 
 RECORDED = Path(__file__).with_name("recorded") / "identities.json"
 #: Libraries as they were when the keys were recorded: another version makes other keys, and rightly.
@@ -114,13 +114,13 @@ def keys_of(identity: str) -> dict[str, str]:
         "int8 sklearn": cache_key(identity, Precision.INT8, sklearn),
         "int8 images integer": cache_key(identity, Precision.INT8, images, Int8Io.INTEGER),
         "fp32 beside int8": cache_key(identity, Precision.FP32, sklearn, Int8Io.INTEGER),
-        "prebuilt": ready_key(identity),
+        "prebuilt": prebuilt_key(identity),
     }
 
 
 def with_recorded_versions() -> Any:
     """Return a context in which the libraries seem to have the recorded versions."""
-    converter.cache_clear()
+    converter_tag.cache_clear()
     return mock.patch.object(sys.modules[cache_key.__module__], "version", VERSIONS.__getitem__)
 
 

@@ -1,6 +1,6 @@
-"""Reference passes go to a GPU where one works, and what it cannot do is done on the CPU.
+"""Reference passes run on the GPU if one works; a pass that fails there is repeated on the CPU.
 
-There is no GPU here: torch's `meta` device stands for it, to which networks are copied as to any other.
+There is no GPU here: torch's `meta` device is used instead, to which networks are copied like to any other.
 """
 
 import os
@@ -12,22 +12,26 @@ import pytest
 import torch
 
 from nnlite.settings import Settings
-from nnlite_conversion.outcome import Accelerated
+from nnlite_conversion.isolation import gpu as gpu_choice
+from nnlite_conversion.isolation.gpu import AcceleratorError, choose_gpu
+from nnlite_conversion.outcome import Accelerated, Gpu
 from nnlite_conversion.pipeline import accelerator
-from nnlite_conversion.pipeline.accelerator import CPU, AcceleratorError, accelerated, choose_gpu, run
+from nnlite_conversion.pipeline.accelerator import CPU, accelerated, run
 
 GPU = torch.device("meta")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_chosen(monkeypatch):
-    monkeypatch.setattr(accelerator, "_choice", accelerator._Choice())
+def _no_gpu_is_chosen():
+    accelerator.use(None)
+    yield
+    accelerator.use(None)
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr(accelerator, "_choice", accelerator._Choice(gpu="0", name="a GPU"))
     monkeypatch.setattr(accelerator, "_opened", lambda _: GPU)
+    accelerator.use(Gpu(device="0", name="a GPU"))
 
 
 def where(network, device):
@@ -35,14 +39,14 @@ def where(network, device):
     return device
 
 
-def test_a_pass_runs_on_the_gpu_and_leaves_the_network_where_it_is(gpu):
+def test_pass_runs_on_gpu_and_network_stays_on_cpu(gpu):
     network = torch.nn.Linear(2, 2)
     assert run(network, where) == GPU
     assert network.weight.device == CPU
     assert accelerated() == Accelerated(gpu="a GPU", note=None)
 
 
-def test_without_a_gpu_everything_runs_on_the_cpu_and_nothing_is_said():
+def test_without_gpu_passes_run_on_cpu_without_note():
     assert run(torch.nn.Linear(2, 2), where) == CPU
     assert accelerated() is None
 
@@ -55,7 +59,7 @@ def test_without_a_gpu_everything_runs_on_the_cpu_and_nothing_is_said():
         (SystemExit(3), "it fails there: SystemExit"),
     ],
 )
-def test_what_the_gpu_cannot_do_the_cpu_does_with_a_note_and_from_then_on(gpu, error, note):
+def test_error_on_gpu_moves_this_and_later_passes_to_cpu_with_note(gpu, error, note):
     tried = []
 
     def work(network, device):
@@ -69,7 +73,7 @@ def test_what_the_gpu_cannot_do_the_cpu_does_with_a_note_and_from_then_on(gpu, e
     assert re.search(note, accelerated().note)
 
 
-def test_a_network_that_cannot_be_copied_runs_on_the_cpu(gpu):
+def test_network_that_cannot_be_copied_runs_on_cpu(gpu):
     network = torch.nn.Linear(2, 2)
     network.lock = threading.Lock()
     assert run(network, where) == CPU
@@ -77,7 +81,7 @@ def test_a_network_that_cannot_be_copied_runs_on_the_cpu(gpu):
 
 
 class Keeping(torch.nn.Module):
-    """Remembers its input, in one way or another."""
+    """Stores its input in itself, in one way or another."""
 
     def __init__(self, how):
         super().__init__()
@@ -100,7 +104,7 @@ class Keeping(torch.nn.Module):
 
 
 @pytest.mark.parametrize("how", ["new", "replaced", "in_place", "listed"])
-def test_a_pass_that_keeps_something_is_made_again_where_it_is_exported(gpu, how):
+def test_pass_that_changes_its_network_is_repeated_on_cpu(gpu, how):
     network = Keeping(how)
     answer = run(network, lambda placed, device: placed(torch.ones(1, device=device)))
     assert answer.device == CPU
@@ -108,7 +112,7 @@ def test_a_pass_that_keeps_something_is_made_again_where_it_is_exported(gpu, how
     assert network.in_place == 1 if how == "in_place" else [kept.device for kept in network.kept()] == [CPU]
 
 
-def test_a_failure_of_the_model_is_that_of_the_cpu(gpu):
+def test_error_on_cpu_is_raised(gpu):
     def fail(_network, device):
         raise ValueError(f"on {device}")
 
@@ -116,7 +120,7 @@ def test_a_failure_of_the_model_is_that_of_the_cpu(gpu):
         run(torch.nn.Linear(2, 2), fail)
 
 
-def test_passes_on_a_gpu_do_without_tf32(gpu):
+def test_passes_on_gpu_do_not_use_tf32(gpu):
     torch.backends.cuda.matmul.allow_tf32 = True
 
     def flags(_network, _device):
@@ -126,8 +130,8 @@ def test_passes_on_a_gpu_do_without_tf32(gpu):
     assert run(torch.nn.Linear(2, 2), flags) == (False, False, False, True)
 
 
-def test_the_process_that_forks_has_not_touched_cuda():
-    # Children would find it unusable; torch notes even a question for the number of GPUs.
+def test_preloaded_process_has_not_touched_cuda():
+    # Forks of it could not use CUDA; torch notes even a question for the number of GPUs.
     assert not torch.cuda._is_in_bad_fork()
     child = os.fork()
     if child == 0:
@@ -135,41 +139,40 @@ def test_the_process_that_forks_has_not_touched_cuda():
     assert os.waitpid(child, 0)[1] == 0
 
 
+def no_driver(device):
+    raise AssertionError(f"no driver for GPU {device}")
+
+
 @pytest.mark.parametrize(
-    ("visible", "why"),
+    ("visible", "reason"),
     [("", "CUDA_VISIBLE_DEVICES= hides all"), ("-1", "=-1 hides all"), (None, "there is no /dev/none-here")],
 )
-def test_cuda_asked_for_and_none_there_is_one_clear_line(monkeypatch, visible, why):
-    monkeypatch.setattr(accelerator, "_NODES", ("/dev/none-here",))
-    with pytest.raises(AcceleratorError, match=rf"^NNLITE_DEVICE=cuda, but .*{why}.*set NNLITE_DEVICE=auto$"):
-        choose_gpu(settings("cuda"), visible)
-    choose_gpu(settings("auto"), visible)
-    assert accelerated() is None
+def test_required_gpu_that_is_missing_is_an_error_with_hint(monkeypatch, visible, reason):
+    monkeypatch.setattr(gpu_choice, "_DEVICE_NODES", ("/dev/none-here",))
+    with pytest.raises(
+        AcceleratorError, match=rf"^NNLITE_DEVICE=cuda, but .*{reason}.*set NNLITE_DEVICE=auto$"
+    ):
+        choose_gpu(settings("cuda"), visible, no_driver)
+    assert choose_gpu(settings("auto"), visible, no_driver) is None
 
 
-def test_a_gpu_that_does_not_open_in_the_sandbox_is_not_used(monkeypatch):
-    # The driver itself is asked, in a forked child: there is none on the machines of the tests.
-    monkeypatch.setattr(accelerator, "_NODES", ("/dev/null",))
-    monkeypatch.setattr(accelerator, "_opened", lambda gpu: pytest.fail(f"no driver for GPU {gpu}"))
+def test_gpu_that_does_not_open_in_the_sandbox_is_not_used(monkeypatch):
+    monkeypatch.setattr(gpu_choice, "_DEVICE_NODES", ("/dev/null",))
     with pytest.raises(AcceleratorError, match="no driver for GPU 2"):
-        choose_gpu(settings("cuda"), "2,3")
+        choose_gpu(settings("cuda"), "2,3", no_driver)
 
 
-def test_a_probe_that_crashes_or_hangs_takes_nothing_along(monkeypatch):
-    monkeypatch.setattr(accelerator, "_NODES", ("/dev/null",))
-    monkeypatch.setattr(accelerator, "_opened", lambda _gpu: os.abort())
+def test_probe_that_crashes_does_not_affect_the_worker(monkeypatch):
+    monkeypatch.setattr(gpu_choice, "_DEVICE_NODES", ("/dev/null",))
     with pytest.raises(AcceleratorError, match="did not open GPU 0 within"):
-        choose_gpu(settings("cuda"), None)
+        choose_gpu(settings("cuda"), None, lambda _device: os.abort())
 
 
-def test_the_first_gpu_that_the_worker_was_given_is_its_children_s(monkeypatch):
-    monkeypatch.setattr(accelerator, "_NODES", ("/dev/null",))
-    monkeypatch.setattr(accelerator, "_opened", lambda gpu: f"GPU {gpu}")
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the name of {device}")
-    choose_gpu(settings("auto"), "GPU-8f2a, GPU-11aa")
-    assert accelerated() == Accelerated(gpu="the name of GPU GPU-8f2a", note=None)
-    choose_gpu(settings("cpu"), "GPU-8f2a")
-    assert accelerated() is None
+def test_first_visible_gpu_is_chosen(monkeypatch):
+    monkeypatch.setattr(gpu_choice, "_DEVICE_NODES", ("/dev/null",))
+    opened = choose_gpu(settings("auto"), "GPU-8f2a, GPU-11aa", lambda device: f"the name of {device}")
+    assert opened == Gpu(device="GPU-8f2a", name="the name of GPU-8f2a")
+    assert choose_gpu(settings("cpu"), "GPU-8f2a", no_driver) is None
 
 
 def settings(device):

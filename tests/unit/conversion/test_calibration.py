@@ -11,7 +11,7 @@ from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.catalog.model import ModelSpec
 from nnlite.vocabulary import Layout
 from nnlite_conversion.pipeline.quantizing.calibration import load
-from nnlite_conversion.pipeline.quantizing.quantization import NoCalibrationData
+from nnlite_conversion.pipeline.quantizing.data import NoCalibrationData
 
 NORMALIZING = """
 import torchvision.transforms as transforms

@@ -1,7 +1,8 @@
-"""Notes about running conversions, for the successor of a worker that was killed.
+"""Registry of running conversion processes and their folders, for the cleanup after a worker that was killed.
 
-A worker notes each process group before it supervises it and forgets it
-when it has ended. Whoever starts in its place ends what the notes still name.
+A worker registers each process group while it supervises it (one pidfile per group), and locks each folder
+that it creates. A worker that starts kills the registered groups and removes the folders whose worker is
+gone.
 """
 
 import contextlib
@@ -23,13 +24,17 @@ from nnlite_conversion.isolation import process_tree as processes
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-class Note(BaseModel):
-    """One process group, and the worker that supervises it."""
+#: Folder of the pidfiles in the folder of conversions.
+FOLDER = "processes"
+
+
+class RegisteredGroup(BaseModel):
+    """A process group and the worker that supervises it, as a pidfile stores them."""
 
     model_config = ConfigDict(frozen=True)
 
     boot_id: str
-    #: In which all the numbers below are valid; containers share a ledger.
+    #: Namespace of all PIDs below; containers may share a registry.
     pid_namespace: int
     group: int
     #: Clock ticks between boot and the start of the group's first process.
@@ -40,13 +45,13 @@ class Note(BaseModel):
 
 
 @contextmanager
-def noted(ledger: Path, group: int) -> Iterator[None]:
-    """Note `group`, which this process supervises, for the length of the context."""
+def registered(workdir: Path, group: int) -> Iterator[None]:
+    """Keep a pidfile of `group`, which this process supervises, while inside the context."""
     leader, worker = processes.identity(group), processes.identity(os.getpid())
     if leader is None or worker is None:
         yield  # it has already ended
         return
-    note = Note(
+    entry = RegisteredGroup(
         boot_id=_boot_id(),
         pid_namespace=Instance.current().pid_namespace,
         group=group,
@@ -55,10 +60,11 @@ def noted(ledger: Path, group: int) -> Iterator[None]:
         worker=worker.pid,
         worker_start_time=worker.start_time,
     )
-    ledger.mkdir(parents=True, exist_ok=True)
-    path = ledger / f"{group}-{leader.start_time}.json"
+    registry = workdir / FOLDER
+    registry.mkdir(parents=True, exist_ok=True)
+    path = registry / f"{group}-{leader.start_time}.json"
     unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(note.model_dump_json())
+    unfinished.write_text(entry.model_dump_json())
     unfinished.rename(path)
     try:
         yield
@@ -66,39 +72,39 @@ def noted(ledger: Path, group: int) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def kill_leftovers(ledger: Path) -> list[int]:
-    """End the noted groups whose worker is gone; return their numbers.
+def kill_orphans(workdir: Path) -> list[int]:
+    """Kill the registered groups whose worker is gone; return their IDs.
 
-    Groups of a living worker are left alone, so workers may share a ledger, and
-    so are those of other containers, which end with their container.
-    A group whose number the kernel has given to somebody else since is left alone too.
+    Not killed are groups of a living worker (workers may share a registry), groups of other containers, which
+    end with their container, and groups whose ID the kernel has reused.
     """
     killed: list[int] = []
+    registry = workdir / FOLDER
     here = Instance.current().pid_namespace
-    for path in sorted(ledger.glob("*.json")) if ledger.is_dir() else []:
-        note = _read(path)
-        if note is not None and note.boot_id == _boot_id():
-            if note.pid_namespace != here or _alive(note.worker, note.worker_start_time):
+    for path in sorted(registry.glob("*.json")) if registry.is_dir() else []:
+        entry = _read(path)
+        if entry is not None and entry.boot_id == _boot_id():
+            if entry.pid_namespace != here or _alive(entry.worker, entry.worker_start_time):
                 continue
-            if _still_the_same_group(note):
+            if _is_same_group(entry):
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(note.group, signal.SIGKILL)
-                    killed.append(note.group)
+                    os.killpg(entry.group, signal.SIGKILL)
+                    killed.append(entry.group)
         path.unlink(missing_ok=True)
     return killed
 
 
 @contextmanager
-def own_folder(place: Path) -> Iterator[Path]:
-    """Make a folder in `place` and remove it at the end; if this process is killed, a successor does.
+def job_dir(place: Path) -> Iterator[Path]:
+    """Create a private folder in `place` and remove it at the end, or in the next worker if this one dies.
 
-    It has its name only once it is locked, and the kernel frees the lock when
-    this process dies: whoever can take it sees, from any container, that nobody uses the folder.
+    The folder is renamed to `nnlite-job-*` after it is locked, and the kernel releases the lock when this
+    process ends. So a folder of that name whose lock is free, seen from any container, is in use by nobody.
     """
     unnamed = Path(tempfile.mkdtemp(prefix="nnlite-new-", dir=place))
     lock = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with contextlib.suppress(OSError):  # a file system without such locks; then nobody can take it either
+        with contextlib.suppress(OSError):  # no locks on this file system: nobody can take it to remove it
             fcntl.flock(lock, fcntl.LOCK_SH)
         folder = unnamed.rename(unnamed.with_name(unnamed.name.replace("-new-", "-job-", 1)))
         try:
@@ -109,8 +115,8 @@ def own_folder(place: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def remove_leftovers(*places: Path) -> list[Path]:
-    """Remove the folders in `places` that nobody uses any more."""
+def remove_orphaned_dirs(*places: Path) -> list[Path]:
+    """Remove the job folders in `places` whose worker is gone."""
     removed: list[Path] = []
     for place in places:
         for folder in sorted(place.glob("nnlite-job-*")) if place.is_dir() else []:
@@ -134,11 +140,11 @@ def _unused(folder: Path) -> bool:
     return True
 
 
-def _read(path: Path) -> Note | None:
+def _read(path: Path) -> RegisteredGroup | None:
     try:
-        return Note.model_validate(json.loads(path.read_bytes()))
+        return RegisteredGroup.model_validate(json.loads(path.read_bytes()))
     except (FileNotFoundError, ValueError, ValidationError):
-        return None  # taken by another worker, or torn by a power cut: no group to trust
+        return None  # removed by another worker, or truncated by a power failure
 
 
 def _alive(pid: int, start_time: int) -> bool:
@@ -146,15 +152,15 @@ def _alive(pid: int, start_time: int) -> bool:
     return found is not None and found.start_time == start_time
 
 
-def _still_the_same_group(note: Note) -> bool:
-    if _alive(note.group, note.group_start_time):
+def _is_same_group(entry: RegisteredGroup) -> bool:
+    if _alive(entry.group, entry.group_start_time):
         return True
-    # Its leader has ended; the number stays taken as long as one member lives.
-    members = processes.members_of(note.group)
+    # Its leader has ended; the ID is not reused as long as one member lives.
+    members = processes.members_of(entry.group)
     return bool(members) and all(
-        member.session == note.session
-        and member.start_time >= note.group_start_time
-        and member.pid != note.group
+        member.session == entry.session
+        and member.start_time >= entry.group_start_time
+        and member.pid != entry.group
         for member in members
     )
 

@@ -1,7 +1,7 @@
-"""What /proc says about the processes of one conversion.
+"""Reads the process tree of a conversion and its memory from /proc.
 
-psutil would read every process of the machine for each look; a supervisor
-looks ten times a second, so this follows the kernel's lists of children.
+psutil would read every process of the machine each time. The worker checks ten times a second, so this
+follows the kernel's lists of children instead.
 """
 
 import os
@@ -13,7 +13,7 @@ PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessIdentity:
-    """A process that cannot be mistaken for a later one with the same PID."""
+    """A process, distinguishable from a later one with the same PID."""
 
     pid: int
     #: Clock ticks between boot and its start.
@@ -64,7 +64,7 @@ def pss_kb(pid: int) -> int:
 
 
 def identity(pid: int) -> ProcessIdentity | None:
-    """Return who `pid` is, or None when it has ended; a zombie has ended."""
+    """Return the identity of `pid`, or None when it has ended; a zombie has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,8 +1,8 @@
-"""What a process does to itself before it runs other people's Python.
+"""Sandbox primitives: restrictions that a forked process puts on itself before it runs other people's Python.
 
-Each function changes the calling process only and is meant for a freshly
-forked one, before it runs anything else. What the OS refuses is left out and
-reported by `abilities`, which `nnlite doctor` shows.
+Each function changes the calling process only. It is meant for a freshly forked process that has not run
+anything else. Restrictions that the OS refuses are skipped and reported by `abilities`, which `nnlite doctor`
+shows.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Abilities:
-    """What this machine lets a conversion child be kept from."""
+    """Which restrictions this machine supports for a conversion child."""
 
     #: The account that model code runs as; None: the worker's own.
     unprivileged_uid: int | None
@@ -66,14 +66,14 @@ def keep_only(descriptors: set[int]) -> None:
             try:
                 os.close(number)
             except OSError as error:
-                if error.errno != errno.EBADF:  # the one that listed the folder
+                if error.errno != errno.EBADF:  # the descriptor that listed the folder
                     raise
 
 
 def die_with_parent(parent_gone: Callable[[], bool]) -> None:
-    """Have the kernel kill this process when its parent ends, and end now if it has already.
+    """Have the kernel kill this process when its parent ends, and exit now if it has already ended.
 
-    A change of uid clears the setting, so privileges are dropped before.
+    A change of uid clears the setting, so privileges must be dropped before.
     """
     set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent_gone():
@@ -81,22 +81,21 @@ def die_with_parent(parent_gone: Callable[[], bool]) -> None:
 
 
 def volunteer_for_oom() -> None:
-    """Let the kernel take this process before any other when memory runs out."""
+    """Make this process the OOM killer's first choice."""
     Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def limit_resources(file_size_bytes: int) -> None:
-    """No core files, and no file above `file_size_bytes`."""
+    """Forbid core files, and files above `file_size_bytes`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size_bytes, file_size_bytes))
 
 
 def enter_namespaces(*, network: bool) -> bool:
-    """Leave the machine's network, and have children live in a PID namespace of their own.
+    """Leave the machine's network, and put later children into a new PID namespace.
 
-    Takes what the OS gives: as root directly, as a plain user through a user
-    namespace, else without a PID namespace, else nothing. Must be called by a
-    process with one thread, before privileges are dropped.
+    Takes what the OS permits: as root directly, as a plain user through a user namespace, else without a PID
+    namespace, else nothing. Must be called by a process with one thread, before privileges are dropped.
 
     Args:
         network: keep the machine's network.
@@ -124,18 +123,18 @@ def enter_namespaces(*, network: bool) -> bool:
 
 
 def mount_own_proc() -> None:
-    """Show this PID namespace's processes under /proc, and no others, where the OS allows it."""
+    """Mount a /proc that shows only the processes of this PID namespace, where the OS permits it."""
     try:
         _call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
         _call("mount", b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
     except OSError:
-        return  # a container that masks parts of /proc refuses; the old view is only less tidy
+        return  # a container that masks parts of /proc refuses; the old mount then shows all processes
 
 
 def drop_privileges(uid: int | None) -> None:
-    """Become `uid` for good, without groups and capabilities; None keeps the account.
+    """Become `uid` irrevocably, without groups and capabilities; None keeps the account.
 
-    The process stays readable to itself under /proc, which a change of uid would end.
+    The process stays dumpable, so that it can still read its own files under /proc.
     """
     if uid is not None:
         os.setgroups([])
@@ -155,17 +154,16 @@ def unprivileged_uid() -> int | None:
 
 @cache
 def can_drop_privileges() -> bool:
-    """Whether model code can run as an unprivileged account.
+    """Whether model code can run as an unprivileged account; tried once per process, in a forked child.
 
-    That takes root, and an installation that the account can read: a forked
-    child tries, once per process.
+    That requires root, and an installation that the account can read.
     """
     return os.geteuid() == 0 and _succeeds_in_child(_read_installation_unprivileged)
 
 
 @cache
 def abilities() -> Abilities:
-    """Return what this machine lets a conversion child be kept from, by trying it in forked children."""
+    """Return which restrictions this machine supports, by trying them in forked children."""
     return Abilities(
         unprivileged_uid=unprivileged_uid(),
         network_off=_succeeds_in_child(lambda: _has_no_network(enter_namespaces(network=False))),
@@ -174,7 +172,7 @@ def abilities() -> Abilities:
 
 
 def reachable(folder: Path, uid: int) -> bool:
-    """Whether the account `uid` may pass through every folder above `folder` and `folder` itself."""
+    """Whether the account `uid` may traverse `folder` and all its parents."""
     for step in (folder, *folder.resolve().parents):
         status = step.stat()
         if not status.st_mode & (0o100 if status.st_uid == uid else 0o001):

@@ -1,7 +1,7 @@
-"""Watches one conversion child: time, memory, hold and end.
+"""Supervises a conversion child: enforces limits, pauses it for measurements, kills its process tree.
 
-One loop in the worker's only thread. Whatever leaves it, the child's whole
-tree is dead when it has been left.
+One loop in the worker's only thread. However it is left, by a return or an exception, `Watch.end` then kills
+every process of the child's tree.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ from nnlite_conversion.isolation import process_tree as processes
 from nnlite_conversion.isolation.child import Child
 from nnlite_conversion.messages import Inbox
 
-#: After each step of an end, how long the tree has to go before the next, harder one, seconds.
+#: Time that the tree has to end after each step of `Watch.end`, before the next, harsher one, seconds.
 END_STEP_S = 2.0
 
-#: A child's log is emptied when it is larger; only its tail is ever read.
+#: A child's log is truncated above this size; only its tail is ever read.
 MAX_LOG_BYTES = 16 << 20
 
 
 class ExitStatus(BaseModel):
-    """How the child itself ended; written by init, which runs none of the model's code."""
+    """Exit status of the child; written by init, which runs none of the model's code."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,7 +42,7 @@ class ExitStatus(BaseModel):
 
 @dataclass(kw_only=True)
 class Watch:
-    """What is known of a running child, and of one that has ended."""
+    """A child under supervision, and what is known of it after it has ended."""
 
     child: Child
     log: Path
@@ -51,7 +51,7 @@ class Watch:
     timings_ns: dict[Stage, int] = field(default_factory=dict)
     peak_rss_kb: int = 0
     exit_status: ExitStatus | None = None
-    #: Time that the child waited for quiet before it was started.
+    #: Time that the child waited for a measurement to end before it was started.
     waited_ns: int = 0
     started_ns: int = field(default_factory=time.monotonic_ns)
     _stage_since_ns: int = 0
@@ -63,19 +63,19 @@ class Watch:
         self._stage_since_ns = self.started_ns
 
     def run(self, tick: Callable[[Stage], bool], tick_s: float) -> None:
-        """Return when the child's tree has ended by itself.
+        """Wait until the child's tree has ended by itself.
 
         Raises:
-            Failure: a limit is exceeded, or the child writes what is no message.
+            Failure: a limit is exceeded, or the child sends an invalid message.
             BaseException: whatever `tick` raises.
         """
         next_tick = time.monotonic()
         while True:
-            wait_for = [self.child.warden_fd, *([self.child.messages_fd] if self.inbox.open else [])]
+            wait_for = [self.child.supervisor_fd, *([self.child.messages_fd] if self.inbox.open else [])]
             ready, _, _ = select.select(wait_for, [], [], max(0.0, next_tick - time.monotonic()))
             if self.child.messages_fd in ready:
                 self._receive()
-            if self.child.warden_fd in ready:
+            if self.child.supervisor_fd in ready:
                 return
             if time.monotonic() >= next_tick:
                 self._check()
@@ -83,8 +83,8 @@ class Watch:
                 next_tick = time.monotonic() + tick_s
 
     def end(self) -> None:
-        """End whatever lives of the tree and collect what it left."""
-        # Stopped processes take SIGKILL, but its parents must run to see it.
+        """Kill the processes of the tree that are alive, and read the last messages and the exit status."""
+        # Stopped processes are killed by SIGKILL, but their parents must run to reap them.
         for victims in (self._model_code, self._init):
             if self._ended_within(0):
                 break
@@ -93,13 +93,13 @@ class Watch:
                     os.kill(pid, signal.SIGKILL)
             self._signal_group(signal.SIGCONT)
             self._ended_within(END_STEP_S)
-        # Before the warden is reaped: until then nobody else can get the group's number.
+        # Before the supervisor is reaped: until then the kernel cannot reuse the group's ID.
         self._signal_group(signal.SIGKILL)
         os.waitpid(self.child.group, 0)
         self._receive()
         self._account_stage(self.inbox.stage)
         self._account_quiet()
-        self.exit_status = self._read_fate()
+        self.exit_status = self._read_exit_status()
         self.peak_rss_kb = max(self.peak_rss_kb, self.exit_status.peak_rss_kb if self.exit_status else 0)
 
     def stderr_tail(self) -> str:
@@ -125,7 +125,7 @@ class Watch:
             self.timings_ns[Stage.QUIET] = quiet_ns
 
     def _worked_ns(self) -> int:
-        """Wall clock since the start without the time on hold."""
+        """Return the time since the start without the time on hold."""
         return time.monotonic_ns() - self.started_ns - self._hold_ns()
 
     def _hold_ns(self) -> int:
@@ -134,7 +134,7 @@ class Watch:
 
     def _check(self) -> None:
         if self.inbox.garbage is not None:
-            raise self._failure("its result pipe carried what is no message", {"garbage": self.inbox.garbage})
+            raise self._failure("its result pipe carried an invalid message", {"garbage": self.inbox.garbage})
         settings = self.settings
         worked_s, all_s = self._worked_ns() / 1e9, (time.monotonic_ns() - self.started_ns) / 1e9
         if worked_s > settings.timeout_s:
@@ -146,14 +146,14 @@ class Watch:
         if self._memory_kb() > settings.memory_limit_mb * 1024:
             raise self._limit("memory_limit_mb", f"{settings.memory_limit_mb} MiB of resident memory")
         if self.log.stat().st_size > MAX_LOG_BYTES:
-            os.truncate(self.log, 0)  # it is open for appending: the child goes on at the start
+            os.truncate(self.log, 0)  # it is open for appending: the child continues at the start
 
     def _memory_kb(self) -> int:
-        """Resident memory of the model's code and what it started.
+        """Return the resident memory of the model's code and the processes that it started.
 
-        RSS counts the pages that are shared with the worker since the fork;
-        between several processes of one conversion they would count twice, so
-        then a sum above the limit is taken again with each page counted once.
+        RSS includes the pages that are shared with the worker since the fork. Several processes of one
+        conversion would count them several times, so a sum above the limit is taken again by PSS, which
+        counts each page once.
         """
         members = self._model_code()
         memory_kb = sum(map(processes.rss_kb, members))
@@ -174,7 +174,7 @@ class Watch:
             self._signal_group(signal.SIGCONT)
 
     def _signal_group(self, number: signal.Signals) -> None:
-        """Signal the group, and what left it without leaving the tree."""
+        """Signal the group, and the processes of the tree that have left the group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.group, number)
         for pid in self._model_code():
@@ -190,12 +190,12 @@ class Watch:
         return [pid for init in self._init() for pid in processes.tree_of(init)[1:]]
 
     def _ended_within(self, seconds: float) -> bool:
-        return bool(select.select([self.child.warden_fd], [], [], seconds)[0])
+        return bool(select.select([self.child.supervisor_fd], [], [], seconds)[0])
 
-    def _read_fate(self) -> ExitStatus | None:
-        os.set_blocking(self.child.fate_fd, False)
+    def _read_exit_status(self) -> ExitStatus | None:
+        os.set_blocking(self.child.exit_status_fd, False)
         try:
-            return ExitStatus.model_validate_json(os.read(self.child.fate_fd, 4096))
+            return ExitStatus.model_validate_json(os.read(self.child.exit_status_fd, 4096))
         except (BlockingIOError, ValidationError):
             return None  # init was killed with the others
 

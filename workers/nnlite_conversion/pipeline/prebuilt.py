@@ -1,8 +1,7 @@
-"""A `.tflite` file that somebody brings: nothing is converted, but it is read and run once on the host.
+"""Checks a pre-built `.tflite` file: reads it and runs it once on the host; nothing is converted.
 
-Both happen in the forked child: readers and runtimes of a format are code that a
-hostile file can crash. There is no network to compare it with, so its parity is
-not known; the host's outputs are what devices are compared with.
+Both happen in the forked child, because a hostile file can crash the reader and the runtime. There is no
+network to compare it with, so its parity is unknown; devices are compared with the host's outputs.
 """
 
 from pathlib import Path
@@ -11,17 +10,17 @@ from nnlite.artifacts.inputs import raw_bytes, seeded_inputs
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion.explanations import explained
-from nnlite_conversion.messages import ArtifactReport, Report, artifact_name, model_file_name, output_name
-from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.messages import Report, artifact_name, model_file_name, output_name
+from nnlite_conversion.outcome import ArtifactReport, ConversionJob
 from nnlite_conversion.pipeline.stages import Enter
 from nnlite_conversion.pipeline.verifying import flatbuffer, parity
 
 
-def check_ready(job: ConversionJob, settings: ConversionSettings, enter: Enter) -> Report:
-    """Report on the ready file in the current folder, and keep the host's outputs for the devices.
+def check_prebuilt(job: ConversionJob, settings: ConversionSettings, enter: Enter) -> Report:
+    """Report on the pre-built file in the current folder, and write the host's outputs for the devices.
 
     Raises:
-        Failure: class `model`: it is no such file, or the host's runtime refuses it.
+        Failure: class `model`: it is no `.tflite` file, or the host's runtime refuses it.
         MemoryError, OSError: the machine's fault, not the file's.
     """
     file = Path(model_file_name(job.model))
@@ -33,9 +32,9 @@ def check_ready(job: ConversionJob, settings: ConversionSettings, enter: Enter) 
     enter(Stage.PARITY)
     try:
         host = parity.HostArtifact(file, settings.threads)
-        # A quantized input is fed what is quantized from the floats that its siblings are fed.
-        taken = [(spec.shape, "float32" if spec.quantization else spec.dtype) for spec in host.inputs]
-        outputs = host.run(seeded_inputs(taken, job.seed))
+        # A quantized input gets the quantized values of the floats that a float input would get.
+        wanted = [(spec.shape, "float32" if spec.quantization else spec.dtype) for spec in host.inputs]
+        outputs = host.run(seeded_inputs(wanted, job.seed))
     except (RuntimeError, ValueError) as error:
         raise explained(Stage.PARITY, error, "LiteRT on the host refuses it") from error
     for index, tensor in enumerate(outputs):

@@ -1,12 +1,12 @@
-"""What the conversion child does, stage by stage, with a network that `loading` made.
+"""The stages of a conversion: load, calibrate, export, lower, quantize, check parity.
 
-Each stage turns what goes wrong in it into a `Failure` that names the thing and
-the way out. Runs in the forked child only, in its scratch folder.
+Each stage turns its errors into a `Failure` whose reason names the cause and the remedy. Runs in the forked
+child only, in its private folder.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,45 +20,46 @@ from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Precision, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
-from nnlite_conversion.messages import ArtifactReport, RefusalReport, Report, artifact_name, output_name
-from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.messages import Report, artifact_name, output_name
+from nnlite_conversion.outcome import ArtifactReport, ConversionJob, RefusedPrecision
 from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.loading.load import Loaded, ModelSkipped, load
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 from nnlite_conversion.pipeline.quantizing import calibration
-from nnlite_conversion.pipeline.quantizing.calibration import Sample
-from nnlite_conversion.pipeline.quantizing.quantization import QUANTIZERS, Data, NoCalibrationData
+from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData, Sample
+from nnlite_conversion.pipeline.quantizing.quantization import QUANTIZERS
 from nnlite_conversion.pipeline.verifying import flatbuffer, parity
 
-#: Tells the worker which stage begins.
+#: Reports to the worker that a stage begins.
 Enter = Callable[[Stage], None]
 
-#: Longest that PyTorch answers to samples, seconds, and most that its answers may take in memory;
-#: beyond it parity is judged on those that were answered.
+#: Limits of the network's reference outputs for the samples, in seconds and bytes. Samples beyond them have
+#: none, and parity is judged on the others.
 MAX_REFERENCE_S = 3.0
 MAX_REFERENCE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Calibration samples, and what PyTorch answers to them."""
+    """Calibration samples, and PyTorch's outputs for them."""
 
     inputs: Sequence[Sample] = ()
-    #: To the first of them, as many as time and memory allowed.
+    #: Outputs for the first samples, as many as the limits allow.
     expected: Sequence[tuple[NDArray[Any], ...]] = ()
-    #: Why there are none; None: there are, or nobody asked.
+    #: Why there are no samples; None: there are.
     why_none: str | None = None
 
 
 def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter) -> Report:
-    """Make every artifact of `job` in the current folder and report on them.
+    """Write every artifact of `job` into the current folder and return the report.
 
     Raises:
         Failure: class `model`; the reason names what cannot be done.
         MemoryError, OSError: the machine's fault, not the model's.
     """
     torch.set_num_threads(settings.threads)
+    accelerator.use(job.gpu)
     enter(Stage.LOAD)
     try:
         loaded, parameters = load(job, Path.cwd())
@@ -75,7 +76,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         threads=settings.threads,
     )
     trained = job.model.weights != SEEDED_WEIGHTS
-    made, refused = [], []
+    artifacts, refused = [], []
     for precision in job.precisions:
         path, calibrated_on = Path(artifact_name(precision)), 0
         try:
@@ -85,14 +86,14 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             enter(Stage.PARITY)
             report = check(precision, path, loaded, samples, trained=trained, threads=settings.threads)
         except Failure as failure:
-            # The others are none the worse for it; without an fp32 file that runs there are no others.
+            # Other precisions are unaffected, but all of them are made from the fp32 file.
             if precision is Precision.FP32:
                 raise
-            refused.append(_refusal(precision, failure))
+            refused.append(_refused(precision, failure))
             continue
-        made.append(report.model_copy(update={"rewrites": rewrites, "calibrated_on": calibrated_on}))
+        artifacts.append(replace(report, rewrites=rewrites, calibrated_on=calibrated_on))
     return Report(
-        artifacts=tuple(made),
+        artifacts=tuple(artifacts),
         refused=tuple(refused),
         parameters=parameters,
         input_shape=loaded.input_shape,
@@ -103,7 +104,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
 
 
 def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> tuple[Path, tuple[str, ...]]:
-    """Return the fp32 file that every precision is made from, and the rewrites that are in it."""
+    """Return the fp32 file that every precision is made from, and the names of its rewrites."""
     if job.fp32 is not None:
         return job.fp32.path, job.fp32.rewrites
     enter(Stage.EXPORT)
@@ -115,12 +116,12 @@ def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> tuple[Path, t
 
 
 def calibration_samples(job: ConversionJob, loaded: Loaded) -> Samples:
-    """Return the samples that the job names and PyTorch's answers; what cannot be had is no failure here."""
+    """Return the job's calibration samples and PyTorch's outputs; missing samples are not a failure here."""
     if job.calibration is None:
         return Samples(why_none="no calibration data: the campaign names none")
     try:
         inputs = calibration.load(job.calibration, job.calibration_file, job.model, loaded.samples)
-        return Samples(inputs=inputs, expected=_answers(loaded, inputs))
+        return Samples(inputs=inputs, expected=_reference_outputs(loaded, inputs))
     except Failure as failure:
         return Samples(why_none=failure.reason)
     except NnliteError as error:
@@ -132,29 +133,29 @@ def calibration_samples(job: ConversionJob, loaded: Loaded) -> Samples:
         return Samples(why_none=f"no calibration data: {reason}")
 
 
-def _answers(loaded: Loaded, inputs: Sequence[Sample]) -> list[tuple[NDArray[Any], ...]]:
-    """Return what the network answers to each sample, to the first of them where it takes too long."""
+def _reference_outputs(loaded: Loaded, inputs: Sequence[Sample]) -> list[tuple[NDArray[Any], ...]]:
+    """Return the network's outputs for the samples, as many as the limits allow."""
     size = sum(tensor.nbytes for tensor in loaded.expected)
 
-    def answer(placed: torch.nn.Module, device: torch.device) -> list[tuple[NDArray[Any], ...]]:
-        answers: list[tuple[NDArray[Any], ...]] = []
-        began_s = time.monotonic()
+    def run_all(placed: torch.nn.Module, device: torch.device) -> list[tuple[NDArray[Any], ...]]:
+        results: list[tuple[NDArray[Any], ...]] = []
+        started_s = time.monotonic()
         for sample in inputs:
             outputs = lowering.tensors_of(placed(*(torch.from_numpy(value).to(device) for value in sample)))
-            answers.append(tuple(output.cpu().numpy().copy() for output in outputs))
-            if time.monotonic() - began_s > MAX_REFERENCE_S or len(answers) * size > MAX_REFERENCE_BYTES:
+            results.append(tuple(output.cpu().numpy().copy() for output in outputs))
+            if time.monotonic() - started_s > MAX_REFERENCE_S or len(results) * size > MAX_REFERENCE_BYTES:
                 break
-        return answers
+        return results
 
     try:
         with torch.no_grad():
-            return accelerator.run(loaded.module, answer)
+            return accelerator.run(loaded.module, run_all)
     except (Exception, SystemExit) as error:
         raise explained(Stage.CALIBRATE, error, "forward fails on a calibration sample") from error
 
 
 def export(loaded: Loaded) -> tuple[torch.export.ExportedProgram, tuple[str, ...]]:
-    """Trace the network and rewrite what would not lower; return the names of the rewrites used."""
+    """Trace the network and apply the rewrites; return the program and the names of those that changed it."""
     try:
         with torch.no_grad():
             program = lowering.export(loaded.module, loaded.tensors)
@@ -173,7 +174,7 @@ def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> 
 
 
 def quantize(precision: Precision, fp32: Path, path: Path, data: Data) -> int:
-    """Make the artifact of `precision` from the fp32 file; return how many samples it was calibrated on."""
+    """Write the artifact of `precision` from the fp32 file; return the number of calibration samples used."""
     try:
         return QUANTIZERS[precision](fp32, path, data)
     except NoCalibrationData as error:
@@ -185,7 +186,7 @@ def quantize(precision: Precision, fp32: Path, path: Path, data: Data) -> int:
 def check(
     precision: Precision, path: Path, loaded: Loaded, samples: Samples, *, trained: bool, threads: int
 ) -> ArtifactReport:
-    """Run the artifact, compare it with PyTorch, keep its outputs for the devices."""
+    """Run the artifact, compare it with PyTorch, and write its outputs for the devices."""
     try:
         host = parity.HostArtifact(path, threads)
         tensors = host.run(loaded.samples)
@@ -213,7 +214,7 @@ def check(
     )
 
 
-def _refusal(precision: Precision, failure: Failure) -> RefusalReport:
-    return RefusalReport(
+def _refused(precision: Precision, failure: Failure) -> RefusedPrecision:
+    return RefusedPrecision(
         precision=precision, stage=failure.stage, reason=failure.reason, details=failure.details
     )

@@ -93,11 +93,11 @@ def load(
     return _Positional(program), inputs
 
 
-_thorough_load = torch.load
+_original_load = torch.load
 
 
 def _load_weights_only(*arguments: Any, **options: Any) -> Any:
-    return _thorough_load(*arguments, **{**options, "weights_only": True})
+    return _original_load(*arguments, **{**options, "weights_only": True})
 
 
 def _copy_without_code(file: Path, copy: Path) -> None:

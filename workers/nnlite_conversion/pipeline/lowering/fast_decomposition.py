@@ -1,11 +1,10 @@
-"""Decomposes a graph again by tracing it, where that is known to give the same graph.
+"""Decomposes a graph by retracing it, where that is known to give the same graph as torch's decomposition.
 
-litert-torch decomposes an exported program three or four times, and each time
-torch runs its whole ahead-of-time machinery, which is most of a conversion.
-After the first time the graph is functional, and tracing it with the
-decomposition table gives the same operators in less time. That was
-seen for the operators listed here and no others: a graph with any other
-operator in it, before or after, goes torch's own way.
+litert-torch decomposes an exported program three or four times, and each time torch runs its whole
+ahead-of-time machinery, which takes most of a conversion. After the first decomposition the graph is
+functional, and retracing it with the decomposition table gives the same operators in less time. This was
+verified for the operators in `ALLOWED`; a graph with any other operator, before or after, is decomposed by
+torch.
 """
 
 import dataclasses
@@ -29,43 +28,43 @@ _NAMES = """
     sqrt sub unsqueeze view
 """
 
-#: ATen operators whose graphs come out the same. Resampling is not among them: litert-torch keeps
-#: it whole between marks of its own. Neither is what draws random numbers or writes to its inputs.
+#: ATen operators whose graphs are the same after retracing. Not among them: resampling, which litert-torch
+#: keeps whole between markers, and operators that draw random numbers or write to their inputs.
 ALLOWED = frozenset(_NAMES.split())
 
 
 class CannotRetrace(Exception):
-    """The graph has to be decomposed torch's own way."""
+    """The graph has to be decomposed by torch."""
 
 
 @contextmanager
-def retraced_decompositions() -> Iterator[None]:
-    """Have `ExportedProgram.run_decompositions` trace where it can.
+def fast_decompositions() -> Iterator[None]:
+    """Patch `ExportedProgram.run_decompositions` to retrace where possible, inside the context.
 
-    For a context whose programs have been decomposed once, so that they are functional.
+    The programs must have been decomposed once, so that they are functional.
     """
-    thorough = ExportedProgram.run_decompositions
+    original = ExportedProgram.run_decompositions
 
     def run_decompositions(
         program: ExportedProgram, decomp_table: Table | None = None, **options: Any
     ) -> ExportedProgram:
         if decomp_table is None or options:
-            return thorough(program, decomp_table, **options)
+            return original(program, decomp_table, **options)
         try:
-            return retraced(program, decomp_table)
-        except Exception:  # noqa: BLE001  (whatever it is: torch's own way decides whether it is an error)
-            return thorough(program, decomp_table)
+            return retrace(program, decomp_table)
+        except Exception:  # noqa: BLE001  (torch's decomposition decides whether it is an error)
+            return original(program, decomp_table)
 
     with mock.patch.object(ExportedProgram, "run_decompositions", run_decompositions):
         yield
 
 
-def retraced(program: ExportedProgram, table: Table) -> ExportedProgram:
+def retrace(program: ExportedProgram, table: Table) -> ExportedProgram:
     """Return `program`, whose graph is functional, with the operators in `table` decomposed.
 
     Raises:
-        CannotRetrace: an operator is not among those that are known to come out the same, or the
-            program has inputs or outputs other than tensors, parameters and buffers.
+        CannotRetrace: an operator is not in `ALLOWED`, or the program has inputs or outputs other than
+            tensors, parameters and buffers.
         Exception: tracing fails, or its result is no valid program; there is no base class.
     """
     _require_plain(program.graph_signature)
@@ -77,7 +76,7 @@ def retraced(program: ExportedProgram, table: Table) -> ExportedProgram:
     def run(*arguments: Any) -> Any:
         return torch.fx.Interpreter(module).run(*arguments, enable_io_processing=False)
 
-    # Composite operators that the table does not name are kept whole.
+    # Composite operators that are not in the table are kept.
     composite, plain = exported_program._split_decomp_table_to_cia_and_python_decomp(dict(table))
     with (
         torch.no_grad(),
@@ -90,7 +89,7 @@ def retraced(program: ExportedProgram, table: Table) -> ExportedProgram:
     _keep_inputs(inputs, traced.graph)
     signature = _signature(program.graph_signature, traced.graph)
     traced.recompile()
-    # Verifies the graph, so that one that is not functional does not get through.
+    # Verifies the graph: one that is not functional raises.
     return program._update(traced, signature)
 
 
@@ -106,13 +105,13 @@ def _require_allowed(graph: torch.fx.Graph) -> None:
         if node.op not in ("placeholder", "output", "call_function"):
             raise CannotRetrace(f"{node.name} is a {node.op}")
         operator = node.target
-        # Functions of Python are rewrites of litert-torch, made of operators: the traced graph has those.
+        # Python functions are rewrites of litert-torch; their operators appear in the traced graph.
         if isinstance(operator, torch._ops.OperatorBase) and not is_allowed(operator):
             raise CannotRetrace(f"{operator} is not among the operators that are retraced")
 
 
 def is_allowed(operator: Any) -> bool:
-    """Return whether a graph with `operator` in it comes out the same when it is traced again."""
+    """Return whether a graph with `operator` is the same after retracing."""
     return (
         isinstance(operator, torch._ops.OpOverload)
         and operator.namespace == "aten"
@@ -121,14 +120,14 @@ def is_allowed(operator: Any) -> bool:
 
 
 def _keep_inputs(old: list[torch.fx.Node], graph: torch.fx.Graph) -> None:
-    """Give the inputs of a traced graph the names that signature and state go by."""
+    """Give the inputs of a traced graph the names that signature and state dict use."""
     for before, after in zip(old, [n for n in graph.nodes if n.op == "placeholder"], strict=True):
         after.name, after.target = before.name, before.target
         after.meta = {**before.meta, **{key: after.meta[key] for key in ("val", "tensor_meta")}}
 
 
 def _signature(old: ExportGraphSignature, graph: torch.fx.Graph) -> ExportGraphSignature:
-    """Return the signature with the names of the traced graph's outputs."""
+    """Return the old signature with the names of the traced graph's outputs."""
     output = graph.output_node()
     results = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)
     output.args = (tuple(results),)

@@ -1,8 +1,8 @@
-"""From a PyTorch module to a `.tflite` file, with our rewrites in between.
+"""Exports a PyTorch module and lowers it to a `.tflite` file, with a place for rewrites in between.
 
-`litert_torch.convert` has no place for a pass of one's own between export and
-lowering, so its steps are called one by one here: this module alone depends
-on the library's inner layout, which its version range in pyproject.toml pins.
+`litert_torch.convert` has no hook for passes between export and lowering, so its steps are called one by one.
+Only this module depends on the library's internal layout, for which pyproject.toml pins the library's
+version.
 """
 
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from litert_torch import fx_infra, model
 from litert_torch._convert import core, litert_converter, signature
 from torch.export import ExportedProgram
 
-from nnlite_conversion.pipeline.lowering.fast_decomposition import retraced_decompositions
-from nnlite_conversion.pipeline.lowering.torch_patches import shortcuts
+from nnlite_conversion.pipeline.lowering.fast_decomposition import fast_decompositions
+from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
 
-#: Name that LiteRT's own tools expect of the only signature.
+#: Name that LiteRT's tools expect for the only signature.
 SIGNATURE = model.DEFAULT_SIGNATURE_NAME
 
 
 class NotTensors(TypeError):
-    """A network returned something that is not made of real tensors."""
+    """A network returned something other than real tensors."""
 
 
 class ChannelsLast(torch.nn.Module):  # type: ignore[misc]
@@ -30,23 +30,23 @@ class ChannelsLast(torch.nn.Module):  # type: ignore[misc]
 
     Args:
         network: in eval mode; takes images as (N, C, H, W).
-        images: for each input whether it is an image; others pass as they are.
+        images: for each input whether it is an image; others are passed unchanged.
     """
 
     def __init__(self, network: torch.nn.Module, images: tuple[bool, ...] = (True,)) -> None:
         super().__init__()
         self.network = network
         self.images = images
-        # Not by eval(), which exported programs refuse.
+        # Not by eval(), which exported programs do not support.
         self.training = False
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Run the network on its inputs in its own layout."""
-        turned = (
+        transposed = (
             tensor.permute(0, 3, 1, 2).contiguous() if is_image else tensor
             for tensor, is_image in zip(inputs, self.images, strict=True)
         )
-        outputs = tensors_of(self.network(*turned))
+        outputs = tensors_of(self.network(*transposed))
         return outputs[0] if len(outputs) == 1 else outputs
 
 
@@ -54,7 +54,7 @@ def tensors_of(output: Any) -> tuple[torch.Tensor, ...]:
     """Return the tensors in a network's output, depth first; None stands for an absent one.
 
     Raises:
-        NotTensors: something else is in it, or nothing at all, or a complex tensor.
+        NotTensors: it contains something else, no tensor at all, or a complex tensor.
     """
     tensors = tuple(_leaves(output))
     if not tensors:
@@ -82,13 +82,13 @@ def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> Export
     """Trace `module` on `samples`, one for each input, to a graph of ATen operators.
 
     Raises:
-        Exception: whatever torch.export finds that cannot be traced; it has no base class.
+        Exception: torch.export cannot trace it; its errors have no base class.
     """
     return core.export_torch_signature(_signature(module, samples), run_decompositions=False)
 
 
 def decompose(program: ExportedProgram) -> ExportedProgram:
-    """Reduce the graph to core ATen operators and those that litert-torch lowers whole."""
+    """Decompose the graph to core ATen operators and those that litert-torch lowers directly."""
     program = fx_infra.graph_utils.reset_from_node_meta(program)
     return fx_infra.safe_run_decompositions(program, fx_infra.decomp.pre_convert_decomp(), can_skip=False)
 
@@ -99,12 +99,12 @@ def lower(
     """Write the exported `program` of `module` to `path` as a `.tflite` file.
 
     Raises:
-        Exception: RuntimeError and others for operators that cannot be lowered; no base class.
+        Exception: an operator cannot be lowered; RuntimeError and others without a base class.
     """
     signatures = [_signature(module, samples)]
-    with shortcuts():
+    with patched_torch():
         program = decompose(program)
-        with retraced_decompositions():
+        with fast_decompositions():
             program = core._run_convert_passes(program)
             exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
     model.LiteRTModel(exporter).export(str(path))

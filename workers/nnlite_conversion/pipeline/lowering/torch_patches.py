@@ -1,10 +1,10 @@
-"""What torch's decompositions do over and over, done once: the same results, found sooner.
+"""Temporary patches of torch internals that avoid repeated work during decomposition.
 
-Nothing here changes which operators a graph is made of; artifacts are equal
-byte for byte with it and without. Each shortcut holds inside its context only.
+The output is byte-identical. No patch changes the operators of a graph. All hold inside the context
+`patched_torch` only.
 """
 
-# Annotations are not evaluated: evaluating them is what makes `OperatorBase.py_impl` slow.
+# Without evaluation of annotations, which is what makes `OperatorBase.py_impl` slow.
 from __future__ import annotations
 
 import gc
@@ -20,29 +20,29 @@ from torch._ops import OperatorBase
 from torch.export import decomp_utils, exported_program
 from torch.fx.traceback import NodeSource
 
-#: Allocations between two runs of the garbage collector: graphs are long-lived, there is little to find.
+#: Allocations between two runs of the garbage collector, which finds little: graphs are long-lived.
 COLLECT_EVERY = 100_000
 
 
 @contextmanager
-def shortcuts() -> Iterator[None]:
-    """Hold every shortcut for a context in which nobody registers operators."""
-    known = composite_operators()
+def patched_torch() -> Iterator[None]:
+    """Apply every patch inside the context, in which no operators may be registered."""
+    operators = composite_operators()
     generations = gc.get_threshold()
     with ExitStack() as stack:
         for module in (exported_program, decomp_utils):
-            stack.enter_context(mock.patch.object(module, "_collect_all_valid_cia_ops", lambda: known))
+            stack.enter_context(mock.patch.object(module, "_collect_all_valid_cia_ops", lambda: operators))
         stack.enter_context(mock.patch.object(OperatorBase, "py_impl", _py_impl))
-        stack.enter_context(mock.patch.object(NodeSource, "__deepcopy__", _itself, create=True))
+        stack.enter_context(mock.patch.object(NodeSource, "__deepcopy__", _no_deepcopy, create=True))
         stack.callback(gc.set_threshold, *generations)
         gc.set_threshold(COLLECT_EVERY, *generations[1:])
         yield
 
 
 def composite_operators() -> set[OperatorBase]:
-    """Return the composite operators that an exported graph may keep whole; not to be modified.
+    """Return the composite operators that an exported graph may keep; the set must not be modified.
 
-    Looks through torch's registry only if operators were registered since it last did.
+    Searches torch's registry again only after operators were registered.
     """
     return _collected(_registered())
 
@@ -56,16 +56,16 @@ def _collected(registered: tuple[str, ...]) -> set[OperatorBase]:
     return set(export_utils._collect_all_valid_cia_ops())
 
 
-_thorough_py_impl = OperatorBase.py_impl
+_original_py_impl = OperatorBase.py_impl
 
 
 def _py_impl(operator: OperatorBase, key: Any) -> Any:
-    """Do what `OperatorBase.py_impl` does, without its annotations, which it evaluates at each call.
+    """Replacement of `OperatorBase.py_impl` without annotations, which the original evaluates at each call.
 
-    A decomposition overrides some 6,000 kernels, twice.
+    A decomposition calls it for some 6,000 kernels, twice.
     """
     if not isinstance(key, torch._C.DispatchKey) or key == torch._C.DispatchKey.Python:
-        return _thorough_py_impl(operator, key)
+        return _original_py_impl(operator, key)
 
     def register(kernel: Callable[..., Any]) -> Callable[..., Any]:
         if key in operator.py_kernels:
@@ -77,6 +77,6 @@ def _py_impl(operator: OperatorBase, key: Any) -> Any:
     return register
 
 
-def _itself(source: NodeSource, _: dict[int, Any]) -> NodeSource:
-    """Stand for a copy: where a node came from is written once and never changed."""
+def _no_deepcopy(source: NodeSource, _: dict[int, Any]) -> NodeSource:
+    """Return the object itself instead of a copy: the source of a node never changes."""
     return source

@@ -1,7 +1,7 @@
-"""What the conversion child calibrates on: samples through the model's own transform.
+"""Calibration samples: pictures, arrays or noise, passed through the model's own transform.
 
-The same calibration gives the same samples on every machine. Runs in the forked
-child only: it decodes images that nobody has checked and executes the transform.
+The same calibration gives the same samples on every machine. Runs in the forked child only, because it
+decodes untrusted images and executes the transform.
 """
 
 import gzip
@@ -22,14 +22,11 @@ from nnlite.artifacts.inputs import seeded_input
 from nnlite.catalog.lemur.datasets import DATASETS, ImageDataset
 from nnlite.catalog.model import ModelSpec
 from nnlite.vocabulary import Layout
-from nnlite_conversion.pipeline.quantizing.quantization import NoCalibrationData
+from nnlite_conversion.pipeline.quantizing.data import NoCalibrationData, Sample
 
-#: One value for each input of the artifact, in their order.
-Sample = tuple[NDArray[Any], ...]
-
-#: Samples are kept in memory; of large ones there are fewer.
+#: Most bytes of samples, which are kept in memory; there are fewer samples of large inputs.
 MAX_BYTES = 256 << 20
-#: A crop of a photo has at least this share of its shorter side.
+#: Smallest side of a crop, as a share of the photo's shorter side.
 _SMALLEST_CROP = 0.4
 
 
@@ -37,11 +34,13 @@ def load(calibration: Calibration, packed: Path | None, spec: ModelSpec, inputs:
     """Return the samples for a model.
 
     Args:
+        calibration: kind, seed and number of the samples.
         packed: the user's data, packed by `nnlite.artifacts.calibration`; None where the kind needs none.
-        inputs: the seeded inputs, which say shapes and types.
+        spec: the model, whose transform is applied.
+        inputs: the seeded inputs, for shapes and types.
 
     Raises:
-        NoCalibrationData: what there is does not fit the model.
+        NoCalibrationData: the data does not fit the model.
         CalibrationError: the user's data cannot be read.
     """
     size = sum(tensor.nbytes for tensor in inputs)
@@ -55,14 +54,14 @@ def _samples(
     if calibration.kind is CalibrationKind.NOISE:
         return _noise(calibration.seed, inputs)
     if calibration.kind is CalibrationKind.ARRAYS and packed is not None:
-        found = arrays(packed)
-        first = next(iter(found.values()))
-        if len(found) > 1 or first.dtype != np.uint8 or inputs[0].dtype == np.uint8:
-            return _fitting(found, inputs)
+        named = arrays(packed)
+        first = next(iter(named.values()))
+        if len(named) > 1 or first.dtype != np.uint8 or inputs[0].dtype == np.uint8:
+            return _input_arrays(named, inputs)
     shape = inputs[0].shape
     channels = shape[-1 if spec.layout is Layout.NHWC else 1] if len(shape) == 4 else 0
     if len(inputs) > 1 or channels not in {1, 3}:
-        raise NoCalibrationData(f"no calibration data: {_words(inputs)} is no image")
+        raise NoCalibrationData(f"no calibration data: {_described(inputs)} is no image")
     if calibration.kind is CalibrationKind.ARRAYS:
         chosen: Iterator[Image.Image] = map(_picture, first)
     elif packed is not None:
@@ -75,16 +74,16 @@ def _samples(
 def _noise(seed: int, inputs: Sample) -> Iterator[Sample]:
     number = seed
     while True:
-        number += 1  # seed 0 is the input that parity is judged on
+        number += 1  # seed 0 is the seeded input that parity is judged on
         yield tuple(seeded_input(tensor.shape, tensor.dtype.name, number) for tensor in inputs)
 
 
-def _fitting(found: dict[str, NDArray[Any]], inputs: Sample) -> Iterator[Sample]:
-    """Yield samples of the network's own inputs; images may be (C, H, W) as well."""
-    if len(found) != len(inputs):
-        raise NoCalibrationData(f"no calibration data: {len(found)} arrays for {len(inputs)} inputs")
+def _input_arrays(named: dict[str, NDArray[Any]], inputs: Sample) -> Iterator[Sample]:
+    """Yield samples from arrays of the network's inputs; images may be (C, H, W) as well."""
+    if len(named) != len(inputs):
+        raise NoCalibrationData(f"no calibration data: {len(named)} arrays for {len(inputs)} inputs")
     fitted = []
-    for (name, array), tensor in zip(found.items(), inputs, strict=True):
+    for (name, array), tensor in zip(named.items(), inputs, strict=True):
         shape = tensor.shape[1:]
         if array.shape[1:] != shape and len(shape) == 3 and array.shape[1:] == (shape[2], *shape[:2]):
             array = array.transpose(0, 2, 3, 1)  # noqa: PLW2901
@@ -101,19 +100,19 @@ def _fitting(found: dict[str, NDArray[Any]], inputs: Sample) -> Iterator[Sample]
 
 
 def _transformed(chosen: Iterator[Image.Image], spec: ModelSpec, image: NDArray[Any]) -> Iterator[Sample]:
-    """Yield what the model's transform makes of pictures like those of its dataset."""
+    """Yield samples: pictures of the dataset's mode and size, through the model's transform."""
     nhwc = spec.layout is Layout.NHWC
     channels, height, width = (image.shape[-1], *image.shape[1:3]) if nhwc else image.shape[1:]
     dataset = DATASETS.get(spec.dataset)
     mode = "L" if (dataset.channels if dataset else channels) == 1 else "RGB"
     transform = _transform(spec, dataset)
-    for number, found in enumerate(chosen):
-        picture = found.convert(mode)
+    for number, original in enumerate(chosen):
+        picture = original.convert(mode)
         if dataset and dataset.size:
             picture = ImageOps.fit(picture, dataset.size, Image.Resampling.BILINEAR)
         tensor = _applied(transform, picture, number)
         if tensor.shape != (channels, height, width):
-            # It does not resize: the picture has to have the input's own size.
+            # The transform does not resize, so the picture must have the input's size.
             picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
             tensor = _applied(transform, picture, number)
         if tensor.shape != (channels, height, width):
@@ -121,8 +120,8 @@ def _transformed(chosen: Iterator[Image.Image], spec: ModelSpec, image: NDArray[
                 f"no calibration data: transform {spec.transform} gives {tuple(tensor.shape)} (C, H, W), "
                 f"the input is {(channels, height, width)}"
             )
-        taken = tensor.transpose(1, 2, 0) if nhwc else tensor
-        yield (np.ascontiguousarray(taken[np.newaxis]).astype(image.dtype),)
+        image_like = tensor.transpose(1, 2, 0) if nhwc else tensor
+        yield (np.ascontiguousarray(image_like[np.newaxis]).astype(image.dtype),)
 
 
 def _transform(spec: ModelSpec, dataset: ImageDataset | None) -> Callable[[Image.Image], Any]:
@@ -130,13 +129,13 @@ def _transform(spec: ModelSpec, dataset: ImageDataset | None) -> Callable[[Image
         return _plain
     norm = (dataset.mean, dataset.deviation) if dataset else ((0.5,) * 3, (0.5,) * 3)
     namespace: dict[str, Any] = {"__name__": f"transform {spec.transform}"}
-    exec(compile(spec.transform_code, f"{spec.transform}.py", "exec"), namespace)  # noqa: S102 (in the child)
+    exec(compile(spec.transform_code, f"{spec.transform}.py", "exec"), namespace)  # noqa: S102 (only in the sandboxed child)
     transform: Callable[[Image.Image], Any] = namespace["transform"](norm)
     return transform
 
 
 def _plain(picture: Image.Image) -> torch.Tensor:
-    """Return a picture in [-1, 1], the range of the seeded input."""
+    """Return a picture as a tensor in [-1, 1], the range of the seeded input."""
     pixels = np.asarray(picture, dtype=np.float32) / np.float32(127.5) - np.float32(1)
     return torch.from_numpy(pixels.reshape(picture.height, picture.width, -1).transpose(2, 0, 1))
 
@@ -159,23 +158,24 @@ def _picture(pixels: NDArray[Any]) -> Image.Image:
 
 
 def digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return scikit-learn's digits, (N, 8, 8) from 0 to 16, and what they are."""
-    # Its files are read as they are: importing scikit-learn would cost each worker a second and 80 MB.
-    with gzip.open(_of_sklearn("data", "digits.csv.gz"), "rt") as file:
+    """Return scikit-learn's digits, (N, 8, 8) with values from 0 to 16, and their labels."""
+    # Its files are read directly: importing scikit-learn would cost each worker a second and 80 MB.
+    with gzip.open(_sklearn_file("data", "digits.csv.gz"), "rt") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.float32)
     return rows[:, :64].reshape(-1, 8, 8), rows[:, 64].astype(np.int64)
 
 
 def _digits(seed: int) -> Iterator[Image.Image]:
-    """Yield the digits in a seeded order, white on black as MNIST's."""
-    found, _ = digits()
-    for number in np.random.default_rng(seed).permutation(len(found)):
-        yield Image.fromarray(np.clip(found[number] * 16, 0, 255).astype(np.uint8))
+    """Yield the digits in a seeded order, white on black like MNIST's."""
+    pixels, _ = digits()
+    for number in np.random.default_rng(seed).permutation(len(pixels)):
+        yield Image.fromarray(np.clip(pixels[number] * 16, 0, 255).astype(np.uint8))
 
 
 def _crops(seed: int) -> Iterator[Image.Image]:
-    """Yield crops of scikit-learn's two photos: places, sizes and flips are seeded."""
-    photos = [Image.open(_of_sklearn("images", f"{name}.jpg")).convert("RGB") for name in ("china", "flower")]
+    """Yield crops of scikit-learn's two photos, of seeded places, sizes and flips."""
+    files = [_sklearn_file("images", f"{name}.jpg") for name in ("china", "flower")]
+    photos = [Image.open(file).convert("RGB") for file in files]
     chance = np.random.default_rng(seed)
     while True:
         photo = photos[chance.integers(len(photos))]
@@ -185,12 +185,12 @@ def _crops(seed: int) -> Iterator[Image.Image]:
         yield ImageOps.mirror(crop) if chance.integers(2) else crop
 
 
-def _of_sklearn(*names: str) -> Path:
-    found = importlib.util.find_spec("sklearn")
-    if found is None or found.origin is None:
+def _sklearn_file(*names: str) -> Path:
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
         raise NoCalibrationData("no calibration data: scikit-learn is missing; pip install 'nnlite[convert]'")
-    return Path(found.origin).parent.joinpath("datasets", *names)
+    return Path(package.origin).parent.joinpath("datasets", *names)
 
 
-def _words(inputs: Sample) -> str:
+def _described(inputs: Sample) -> str:
     return ", ".join(f"{tensor.dtype} {tensor.shape}" for tensor in inputs)

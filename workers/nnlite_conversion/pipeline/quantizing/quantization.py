@@ -1,53 +1,35 @@
-"""Every precision but fp32 is made from the fp32 file; each has one function here."""
+"""Quantizers: one function per precision other than fp32, which writes the artifact from the fp32 file.
+
+To add a precision: a member of `nnlite.vocabulary.Precision`, a function here with an entry in `QUANTIZERS`,
+and its limits in `verifying.parity`. CONTRIBUTING.md has the whole list.
+"""
 
 import contextlib
 import io
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nnlite.artifacts.calibration import Int8Io
-from nnlite.errors import NnliteError
 from nnlite.vocabulary import Precision
+from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 
-if TYPE_CHECKING:
-    from nnlite_conversion.pipeline.quantizing.calibration import Sample
-
-#: Longest that samples are run for calibration, seconds; after it those that were run must do.
+#: Time limit of calibration, seconds; samples that have not run by then are not used.
 MAX_CALIBRATION_S = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """What quantizers may need besides the file."""
-
-    #: Calibration samples.
-    samples: "Sequence[Sample]"
-    #: Why there are none; None: there are.
-    why_none: str | None
-    #: What int8 artifacts take and return.
-    int8_io: Int8Io
-    threads: int
-
 
 #: Takes the fp32 artifact, the path to write to and the data; returns how many samples it was calibrated on.
 Quantizer = Callable[[Path, Path, Data], int]
 
 
-class NoCalibrationData(NnliteError):
-    """There is nothing to calibrate this model on."""
-
-
 def supported_precisions() -> tuple[Precision, ...]:
-    """Return the precisions that artifacts can be made in."""
+    """Return the precisions that models can be converted to."""
     return (Precision.FP32, *QUANTIZERS)
 
 
 def _fp16(fp32: Path, target: Path, data: Data) -> int:
-    """Store the weights in half precision; the runtime computes as it likes."""
+    """Store the weights in half precision; the runtime chooses the precision that it computes in."""
     from ai_edge_quantizer import qtyping, quantizer
 
     job = quantizer.Quantizer(str(fp32))
@@ -64,35 +46,36 @@ def _fp16(fp32: Path, target: Path, data: Data) -> int:
 
 
 def _dynamic(fp32: Path, target: Path, data: Data) -> int:
-    """Store the weights as int8; activations are quantized while the artifact runs."""
+    """Store the weights as int8; activations are quantized at run time."""
     from ai_edge_quantizer import qtyping, quantizer, recipe
 
     job = quantizer.Quantizer(str(fp32), recipe.dynamic_wi8_afp32())
-    # TFLite 2.16, which the app has, takes no int8 weights with floats there: "weights->type != input->type".
-    # And no runtime takes a product whose first factor alone is int8, which a constant one would become.
-    _leave_as_floats(job, qtyping.TFLOperationName.CONV_2D_TRANSPOSE, qtyping.TFLOperationName.BATCH_MATMUL)
+    # TFLite 2.16, the app's runtime, refuses transposed convolutions of floats by int8 weights
+    # ("weights->type != input->type"), and every runtime refuses a matrix product whose first factor alone is
+    # int8, as a constant one would be.
+    _keep_as_floats(job, qtyping.TFLOperationName.CONV_2D_TRANSPOSE, qtyping.TFLOperationName.BATCH_MATMUL)
     return _write(job, None, target)
 
 
 def _int8(fp32: Path, target: Path, data: Data) -> int:
-    """Compute in integers whose ranges the calibration samples give."""
+    """Store weights and activations as int8; the calibration samples give the ranges of the activations."""
     from ai_edge_quantizer import qtyping, quantizer, recipe
 
     if not data.samples:
         raise NoCalibrationData(data.why_none or "no calibration data")
     job = quantizer.Quantizer(str(fp32), recipe.static_wi8_ai8())
     if data.int8_io is Int8Io.FLOAT:
-        _leave_as_floats(job, qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
+        _keep_as_floats(job, qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
     ranges, used = _ranges(fp32, job, data)
     _write(job, ranges, target)
     return used
 
 
 def _ranges(fp32: Path, job: Any, data: Data) -> tuple[dict[str, Any], int]:
-    """Return the range of every tensor over the samples, and how many were run.
+    """Return the range of every tensor over the samples, and the number of samples run.
 
-    The first sample is looked at tensor by tensor, which is complete; the others by the runtime's own
-    profiler, which is three times as fast, knows nearly all tensors, and gives the same ranges.
+    The first sample is calibrated by reading every tensor. The others use the runtime's profiler, which is
+    three times as fast, reports nearly all tensors, and gives the same ranges.
     """
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import calibrator
@@ -109,16 +92,16 @@ def _ranges(fp32: Path, job: Any, data: Data) -> tuple[dict[str, Any], int]:
             mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
         )
         profiler.load_model_qsvs(first)
-        used, began_s = 1, time.monotonic()
+        used, started_s = 1, time.monotonic()
         for feed in feeds[1:]:
-            if time.monotonic() - began_s > MAX_CALIBRATION_S:
+            if time.monotonic() - started_s > MAX_CALIBRATION_S:
                 break
             profiler.calibrate({signature: [feed]}, None)
             used += 1
     return profiler.get_model_qsvs(), used
 
 
-def _leave_as_floats(job: Any, *operators: Any) -> None:
+def _keep_as_floats(job: Any, *operators: Any) -> None:
     from ai_edge_quantizer import algorithm_manager
 
     for operator in operators:
@@ -138,7 +121,7 @@ def _write(job: Any, ranges: dict[str, Any] | None, target: Path) -> int:
 
 @contextlib.contextmanager
 def _silence() -> Any:
-    """Keep progress bars and advice out of the log, whose end is kept to explain a crash."""
+    """Keep progress bars and advice out of the log, whose tail is kept to explain a crash."""
     logging.getLogger().setLevel(logging.ERROR)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         yield

@@ -1,4 +1,4 @@
-"""Reads what a `.tflite` file says about itself, without running it."""
+"""Reads operators, precision and quantization steps from a `.tflite` file, without running it."""
 
 from collections import Counter
 from pathlib import Path
@@ -17,9 +17,9 @@ _QUANTIZED = {getattr(schema.TensorType, name) for name in ("INT4", "INT8", "UIN
 
 
 def operators(path: Path) -> dict[str, int]:
-    """Return how often each operator stands in the file, all subgraphs together, by name.
+    """Count the operators of the file by name, over all subgraphs.
 
-    Custom operators go by their own name, builtin ones by that of the schema, such as `CONV_2D`.
+    Custom operators have their own names, builtin ones those of the schema, such as `CONV_2D`.
     """
     model = schema.Model.GetRootAs(path.read_bytes(), 0)
     names = [_name(model.OperatorCodes(index)) for index in range(model.OperatorCodesLength())]
@@ -32,7 +32,7 @@ def operators(path: Path) -> dict[str, int]:
 
 
 def output_steps(path: Path) -> list[float | None]:
-    """Return the quantization step of each floating output that a DEQUANTIZE makes, None for the others."""
+    """Return the quantization step of each float output of a DEQUANTIZE operator, None for other outputs."""
     model = schema.Model.GetRootAs(path.read_bytes(), 0)
     subgraph = model.Subgraphs(0)
     steps: dict[int, float] = {}
@@ -45,15 +45,15 @@ def output_steps(path: Path) -> list[float | None]:
 
 
 def precision(path: Path) -> Precision:
-    """Return the numeric format of a file, told by the types of its weights and of what it computes with."""
+    """Return the precision of a file, inferred from the types of its weights and activations."""
     model = schema.Model.GetRootAs(path.read_bytes(), 0)
     weights: set[int] = set()
-    computed: set[int] = set()
+    activations: set[int] = set()
     for subgraph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for tensor in map(subgraph.Tensors, range(subgraph.TensorsLength())):
             constant = model.Buffers(tensor.Buffer()).DataLength() > 0
-            (weights if constant else computed).add(tensor.Type())
-    if computed & _QUANTIZED:
+            (weights if constant else activations).add(tensor.Type())
+    if activations & _QUANTIZED:
         return Precision.INT8
     if weights & _QUANTIZED:
         return Precision.DYNAMIC
@@ -61,7 +61,7 @@ def precision(path: Path) -> Precision:
 
 
 def _name(code: Any) -> str:
-    # The first field cannot hold numbers above 127; the second one holds those.
+    # Numbers up to 127 may be in the deprecated field only; it cannot hold larger ones.
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     if number == schema.BuiltinOperator.CUSTOM:
         name: bytes = code.CustomCode() or b"CUSTOM"

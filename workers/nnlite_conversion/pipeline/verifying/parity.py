@@ -1,4 +1,4 @@
-"""Artifact parity: the host's LiteRT outputs against PyTorch's on the same input."""
+"""Artifact parity: compares the host's LiteRT outputs with PyTorch's outputs for the same inputs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from nnlite.vocabulary import Precision
 from nnlite_conversion.outcome import Parity, Quantization, TensorSpec
 from nnlite_conversion.pipeline.verifying import flatbuffer
 
-# What 49 random models of LEMUR with seeded weights gave (seed 7, 128 samples): fp32 at most 2.3e-6, fp16 at
-# most 3.6e-4; dynamic 34.7 to 74.7 dB, median 47, and one NaN; int8 12.4 to 50.8 dB, median 35, and two that
-# LiteRT refused. So what is beyond these limits is wrong, not coarse.
+# Measured on 49 random models of LEMUR with seeded weights (seed 7, 128 samples): fp32 at most 2.3e-6, fp16
+# at most 3.6e-4; dynamic 34.7 to 74.7 dB, median 47, and one NaN; int8 12.4 to 50.8 dB, median 35, and two
+# that LiteRT refused. An artifact beyond these limits is therefore wrong, not merely coarse.
 #: Largest `max_abs / range` of an artifact that counts as equal to its model.
 MAX_RELATIVE = {Precision.FP32: 1e-3, Precision.FP16: 1e-2}
-#: Smallest signal-to-quantization-noise ratio of one that is quantized to integers, dB.
+#: Smallest signal-to-quantization-noise ratio of an artifact that is quantized to integers, dB.
 MIN_SQNR_DB = {Precision.DYNAMIC: 20.0, Precision.INT8: 10.0}
-#: Smallest share of samples for which an artifact with trained weights puts the same class first.
+#: Smallest share of samples for which an artifact with trained weights ranks the same class first.
 MIN_TOP1 = {Precision.FP32: 0.99, Precision.FP16: 0.99, Precision.DYNAMIC: 0.95, Precision.INT8: 0.95}
-#: Stands for no noise at all.
+#: Represents an infinite ratio: no noise at all.
 MAX_SQNR_DB = 200.0
 
 
@@ -47,19 +47,19 @@ class HostArtifact:
         )
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-        """Return the outputs in the artifact's own types; inputs that it takes as integers are quantized."""
-        places = self._interpreter.get_input_details()
-        for place, spec, value in zip(places, self.inputs, inputs, strict=True):
-            self._interpreter.set_tensor(place["index"], _as_taken(value, spec))
+        """Return the outputs in the artifact's own types; values for integer inputs are quantized first."""
+        details = self._interpreter.get_input_details()
+        for detail, spec, value in zip(details, self.inputs, inputs, strict=True):
+            self._interpreter.set_tensor(detail["index"], _as_input(value, spec))
         self._interpreter.invoke()
         return tuple(
-            self._interpreter.get_tensor(place["index"]) for place in self._interpreter.get_output_details()
+            self._interpreter.get_tensor(detail["index"]) for detail in self._interpreter.get_output_details()
         )
 
     def reals(self, tensors: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-        """Return outputs as the numbers that they stand for."""
+        """Return outputs as real numbers: quantized ones are dequantized."""
         return tuple(
-            dequantized(tensor, *spec.quantization.whole)
+            dequantized(tensor, *spec.quantization.per_tensor)
             if spec.quantization and tensor.dtype.kind in "iu"
             else tensor
             for spec, tensor in zip(self.outputs, tensors, strict=True)
@@ -76,29 +76,30 @@ def judge(
 ) -> Parity:
     """Compare an artifact's outputs with PyTorch's, both in the order in which the network returns them.
 
-    Largest differences are those for the seeded input, relative to the range of the output that
-    they are found in, because random weights make some outputs tiny and others huge; where the
-    range is 0 they are taken as they are. Ratio of signal to noise, cosine and first class are over all
-    samples, or for the seeded input where there are none: noise is no fair input for what
-    was calibrated on pictures. What is not finite must be the same in both and is left out.
+    The largest difference is taken for the seeded input, relative to the range of its output, because random
+    weights make some outputs tiny and others huge; where the range is 0 it is absolute. Signal-to-noise
+    ratio, cosine and first class are taken over the calibration samples, because noise is no fair input for
+    an artifact that was calibrated on pictures; without samples, for the seeded input. Values that are not
+    finite must be equal in both and are otherwise ignored.
 
     Args:
+        precision: the artifact's, for the limits.
         expected: PyTorch's outputs for the seeded input.
-        actual: the artifact's, as real numbers.
-        samples: the same for each calibration sample.
-        trained: the weights are trained, so that the first class means something.
+        actual: the artifact's outputs for it, as real numbers.
+        samples: expected and actual outputs for each calibration sample.
+        trained: the weights are trained, so that the first class is meaningful and has a limit.
     """
     shapes = [tuple(tensor.shape) for tensor in expected], [tuple(tensor.shape) for tensor in actual]
     if shapes[0] != shapes[1]:
-        return _off(f"the artifact returns shapes {shapes[1]}, the model {shapes[0]}")
+        return _failed(f"the artifact returns shapes {shapes[1]}, the model {shapes[0]}")
     top1 = _top1_agrees(expected[0], actual[0])
     seeded = _Sums(len(expected))
     pairs = seeded.add(expected, actual)
     sums = _Sums(len(expected))
-    for one in samples:
-        sums.add(*one)
-    if any(pair is None for pair in pairs) or sums.off:
-        return _off("infinities or NaN are not at the same places", top1)
+    for sample in samples:
+        sums.add(*sample)
+    if any(pair is None for pair in pairs) or sums.mismatch:
+        return _failed("infinities or NaN are not at the same places", top1)
     worst = max((pair for pair in pairs if pair is not None), key=lambda pair: pair.relative)
     over = sums if sums.count else seeded
     parity = Parity(
@@ -113,11 +114,11 @@ def judge(
         top1_agreement=over.top1_agreement(),
         samples=sums.count,
     )
-    reason = _why_off(precision, parity, trained=trained)
+    reason = _exceeded_limit(precision, parity, trained=trained)
     return replace(parity, ok=reason is None, reason=reason)
 
 
-def _why_off(precision: Precision, parity: Parity, *, trained: bool) -> str | None:
+def _exceeded_limit(precision: Precision, parity: Parity, *, trained: bool) -> str | None:
     limit = MAX_RELATIVE.get(precision)
     if limit is not None and parity.relative is not None and parity.relative > limit:
         return f"largest difference over range is {parity.relative:.2e}, limit {limit:g}"
@@ -130,25 +131,25 @@ def _why_off(precision: Precision, parity: Parity, *, trained: bool) -> str | No
     return None
 
 
-def _as_taken(value: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
-    """Return real numbers as the artifact's integers, and indices in its own width: 32 bits, not 64."""
+def _as_input(value: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+    """Convert a value to an input's type: quantize real numbers, and narrow 64-bit indices to 32 bits."""
     if spec.quantization and value.dtype.kind == "f":
-        return quantized(value, spec.dtype, *spec.quantization.whole)
+        return quantized(value, spec.dtype, *spec.quantization.per_tensor)
     dtype = np.dtype(spec.dtype)
     return value.astype(dtype) if value.dtype.kind == dtype.kind == "i" and dtype.itemsize == 4 else value
 
 
 class _Sums:
-    """What is known of all outputs after some samples."""
+    """Sums over samples that the measures of parity are computed from, one per output."""
 
     def __init__(self, outputs: int) -> None:
         self.count = 0
-        self.off = False
+        self.mismatch = False
         self._signal, self._noise, self._dot, self._actual = (np.zeros(outputs) for _ in range(4))
         self._agreed: list[bool] = []
 
     def add(self, expected: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]]) -> list["_Pair | None"]:
-        """Take one sample in and return how far each output is off, None where what is not finite differs."""
+        """Add a sample; return each output's difference, None where non-finite values differ."""
         self.count += 1
         agrees = _top1_agrees(expected[0], actual[0])
         if agrees is not None:
@@ -158,7 +159,7 @@ class _Sums:
             both = _finite(e, a)
             pairs.append(None if both is None else _pair(*both))
             if both is None:
-                self.off = True
+                self.mismatch = True
                 continue
             wanted, got = both
             self._signal[number] += wanted @ wanted
@@ -168,7 +169,7 @@ class _Sums:
         return pairs
 
     def sqnr_db(self) -> float | None:
-        """The smallest of all outputs; None where one is all zero."""
+        """Return the smallest ratio of all outputs; None where an output is all zero."""
         if not np.all(np.isfinite(self._signal) & np.isfinite(self._noise)) or not self._signal.all():
             return None
         with np.errstate(divide="ignore"):
@@ -176,7 +177,7 @@ class _Sums:
         return float(min(decibels.min(), MAX_SQNR_DB))
 
     def cosine(self) -> float | None:
-        """The smallest of all outputs; None where one is all zero."""
+        """Return the smallest similarity of all outputs; None where every output is all zero."""
         norms = np.sqrt(self._signal) * np.sqrt(self._actual)
         known = (norms > 0) & np.isfinite(norms)
         return float((self._dot[known] / norms[known]).min()) if known.any() else None
@@ -195,7 +196,7 @@ class _Pair:
 def _finite(
     expected: NDArray[Any], actual: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return the finite elements of both, flat, or None where what is not finite differs."""
+    """Return the finite elements of both, flattened, or None where non-finite values differ."""
     wanted, got = expected.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
     finite = np.isfinite(wanted)
     if not np.array_equal(finite, np.isfinite(got)) or not np.array_equal(
@@ -218,7 +219,7 @@ def _top1_agrees(expected: NDArray[Any], actual: NDArray[Any]) -> bool | None:
     return bool(expected.argmax() == actual.argmax())
 
 
-def _off(reason: str, top1_agrees: bool | None = None) -> Parity:
+def _failed(reason: str, top1_agrees: bool | None = None) -> Parity:
     return Parity(
         ok=False,
         reason=reason,
@@ -234,7 +235,7 @@ def _off(reason: str, top1_agrees: bool | None = None) -> Parity:
 
 
 def _signature_names(interpreter: Any) -> dict[int, str]:
-    """Return what a file's signature calls inputs and outputs; a ready one may have none, or several."""
+    """Return the names of inputs and outputs by tensor index, if the file has exactly one signature."""
     if len(interpreter.get_signature_list()) != 1:
         return {}
     runner = interpreter.get_signature_runner()

@@ -1,9 +1,8 @@
-"""Small rewrites of exported graphs, for operators that litert-torch does not lower.
+"""Rewrites of exported graphs, for operators that litert-torch does not lower.
 
-Each takes the ATen graph, as `torch.export` made it and before it is
-decomposed, changes it in place and says whether it did; the result computes
-the same numbers. A new rewrite is one module here, one line in `REWRITES` and
-one test.
+A rewrite takes the ATen graph that `torch.export` returns, before decomposition, changes it in place, and
+returns whether it did; the graph computes the same numbers. To add one: a module here, an entry in
+`REWRITES`, a test.
 """
 
 from collections.abc import Callable
@@ -15,12 +14,12 @@ from nnlite_conversion.pipeline.lowering.rewrites.linear import high_rank_linear
 
 Rewrite = Callable[[torch.fx.Graph], bool]
 
-#: In the order in which they run; their names are stored with the artifact and part of its key.
+#: In the order in which they run. Their names are stored with the artifact and are part of its cache key.
 REWRITES: tuple[Rewrite, ...] = (adaptive_max_pool2d, high_rank_linear)
 
 
 def rewrite_names() -> tuple[str, ...]:
-    """Return the names of all rewrites, whether or not a model needs them."""
+    """Return the names of all rewrites."""
     return tuple(rewrite.__name__ for rewrite in REWRITES)
 
 

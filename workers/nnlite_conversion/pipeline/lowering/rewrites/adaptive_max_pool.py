@@ -1,4 +1,4 @@
-"""`adaptive_max_pool2d`, which litert-torch has no lowering for."""
+"""Rewrites `adaptive_max_pool2d` and `adaptive_max_pool1d`, which litert-torch does not lower."""
 
 import math
 import operator
@@ -11,13 +11,12 @@ aten = torch.ops.aten
 
 
 def adaptive_max_pool2d(graph: torch.fx.Graph) -> bool:
-    """Replace adaptive max pooling over two dimensions, or one, by operators that lower.
+    """Replace adaptive max pooling over one or two dimensions by operators that can be lowered.
 
-    Where the output divides the input it is a plain `max_pool2d`. Elsewhere
-    the windows differ in size, floor(i * n / m) to ceil((i + 1) * n / m) for
-    output i of m over n elements, and each dimension in turn becomes slices
-    and `amax`: a maximum over a rectangle is one over its columns' maxima.
-    Nodes whose indices are used are left as they are.
+    Where the output size divides the input size it becomes `max_pool2d`. Otherwise the windows differ in
+    size, floor(i * n / m) to ceil((i + 1) * n / m) for output i of m over n elements, and each dimension in
+    turn becomes slices and `amax`: the maximum of a rectangle is the maximum of its columns' maxima. Nodes
+    whose indices are used are not changed.
     """
     changed = False
     for node in list(graph.nodes):
@@ -37,7 +36,7 @@ def adaptive_max_pool2d(graph: torch.fx.Graph) -> bool:
 
 
 def _only_values_used(node: torch.fx.Node) -> bool:
-    """Whether nobody looks at the second result, the indices; the graph takes it apart all the same."""
+    """Whether the second result, the indices, is unused; the graph unpacks it in any case."""
     return all(
         part.target is operator.getitem and (part.args[1] == 0 or not part.users) for part in node.users
     )

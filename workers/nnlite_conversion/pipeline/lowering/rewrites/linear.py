@@ -1,4 +1,4 @@
-"""`linear` on tensors of more than three dimensions."""
+"""Rewrites `linear` on tensors of more than three dimensions."""
 
 import math
 
@@ -10,12 +10,11 @@ aten = torch.ops.aten
 
 
 def high_rank_linear(graph: torch.fx.Graph) -> bool:
-    """Make a `linear` on more than three dimensions a convolution with a kernel of one element.
+    """Replace a `linear` on more than three dimensions by a convolution with a kernel of one element.
 
-    The converter turns such a `linear`, even one whose dimensions were
-    flattened first, into a `tfl.batch_matmul` of a rank that it then refuses
-    (Swin, MaxViT). The permutations around the convolution cost nothing: the
-    layout pass removes them, because LiteRT's convolutions take channels last.
+    The converter turns such a `linear`, even one whose dimensions were flattened first, into a
+    `tfl.batch_matmul` of a rank that it then refuses (Swin, MaxViT). The permutations around the convolution
+    cost nothing: the layout pass removes them, because LiteRT's convolutions take channels last.
     """
     changed = False
     for node in list(graph.nodes):

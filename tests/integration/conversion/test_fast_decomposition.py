@@ -6,7 +6,7 @@ from torch.export import ExportedProgram
 
 from integration.conversion.models import CLASSIFIER, network
 from nnlite_conversion.isolation.conversion import convert
-from nnlite_conversion.pipeline.lowering import fast_decomposition as retracing
+from nnlite_conversion.pipeline.lowering import fast_decomposition
 from nnlite_conversion.pipeline.lowering import lower as lowering
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
@@ -45,7 +45,7 @@ def targets(program: ExportedProgram) -> list[str]:
 
 def test_tracing_gives_the_operators_that_torch_gives(decomposed):
     with torch.no_grad():
-        traced = retracing.retraced(decomposed(CONVOLUTIONS), table())
+        traced = fast_decomposition.retrace(decomposed(CONVOLUTIONS), table())
         own = decomposed(CONVOLUTIONS).run_decompositions(table())
 
     assert targets(traced) == targets(own)
@@ -57,23 +57,23 @@ def test_tracing_gives_the_operators_that_torch_gives(decomposed):
 def test_resampling_is_not_traced(decomposed, mode):
     program = decomposed(torch.nn.Upsample(scale_factor=2, mode=mode))
 
-    with pytest.raises(retracing.CannotRetrace, match=f"upsample_{mode}2d"):
-        retracing.retraced(program, table())
+    with pytest.raises(fast_decomposition.CannotRetrace, match=f"upsample_{mode}2d"):
+        fast_decomposition.retrace(program, table())
 
 
 def test_what_a_decomposition_makes_must_be_allowed_too(decomposed, monkeypatch):
     program = decomposed(CONVOLUTIONS)
-    monkeypatch.setattr(retracing, "ALLOWED", retracing.ALLOWED - {"mm"})
+    monkeypatch.setattr(fast_decomposition, "ALLOWED", fast_decomposition.ALLOWED - {"mm"})
 
-    with pytest.raises(retracing.CannotRetrace, match=r"aten\.mm"):
-        retracing.retraced(program, table())
+    with pytest.raises(fast_decomposition.CannotRetrace, match=r"aten\.mm"):
+        fast_decomposition.retrace(program, table())
 
 
 def test_where_tracing_fails_torch_decides(decomposed, monkeypatch):
     program = decomposed(CONVOLUTIONS)
-    monkeypatch.setattr(retracing, "ALLOWED", frozenset())
+    monkeypatch.setattr(fast_decomposition, "ALLOWED", frozenset())
 
-    with torch.no_grad(), retracing.retraced_decompositions():
+    with torch.no_grad(), fast_decomposition.fast_decompositions():
         result = program.run_decompositions(table())
 
     assert "aten.mm.default" in targets(result)
@@ -84,9 +84,7 @@ def converted(job, settings, place):
     """Return a function from a model's code to its artifact's hash and operators, and whether it is right."""
 
     def run(code: str):
-        with convert(
-            job(code), settings, workdir=place, ledger=place / "ledger", tick=lambda stage: True, tick_s=0.02
-        ) as outcome:
+        with convert(job(code), settings, workdir=place, tick=lambda stage: True, tick_s=0.02) as outcome:
             (artifact,) = outcome.artifacts
             return artifact.sha256, artifact.operators, artifact.parity.ok
 
@@ -95,7 +93,7 @@ def converted(job, settings, place):
 
 def test_an_artifact_is_the_same_whichever_way_was_taken(converted, monkeypatch):
     traced = converted(CLASSIFIER)
-    monkeypatch.setattr(retracing, "ALLOWED", frozenset())
+    monkeypatch.setattr(fast_decomposition, "ALLOWED", frozenset())
 
     assert converted(CLASSIFIER) == traced
 

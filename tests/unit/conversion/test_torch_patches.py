@@ -9,31 +9,31 @@ from torch._export import utils as export_utils
 from torch._ops import OperatorBase
 from torch.fx.traceback import NodeSource
 
-from nnlite_conversion.pipeline.lowering import torch_patches as shortcuts
+from nnlite_conversion.pipeline.lowering import torch_patches
 
 
 def test_composite_operators_are_those_that_torch_collects():
-    assert shortcuts.composite_operators() == export_utils._collect_all_valid_cia_ops()
+    assert torch_patches.composite_operators() == export_utils._collect_all_valid_cia_ops()
 
 
 def test_an_operator_that_is_registered_later_is_found():
-    before = shortcuts.composite_operators()
-    library = torch.library.Library("nnlite_test_shortcuts", "DEF")
+    before = torch_patches.composite_operators()
+    library = torch.library.Library("nnlite_test_patches", "DEF")
     try:
         library.define("twice(Tensor x) -> Tensor")
         library.impl("twice", lambda x: x * 2, "CompositeImplicitAutograd")
 
-        found = shortcuts.composite_operators() - before
+        found = torch_patches.composite_operators() - before
     finally:
         library._destroy()
 
-    assert {operator.name() for operator in found} == {"nnlite_test_shortcuts::twice"}
+    assert {operator.name() for operator in found} == {"nnlite_test_patches::twice"}
 
 
 def test_a_kernel_is_registered_once_as_torch_does_it():
     operator = torch.ops.aten.cumprod.default
     key = torch._C.DispatchKey.AutogradXPU
-    with shortcuts.shortcuts():
+    with torch_patches.patched_torch():
         operator.py_impl(key)(abs)
         try:
             assert operator.py_kernels[key] is abs
@@ -50,7 +50,7 @@ def test_torch_and_the_collector_are_as_before_afterwards():
     before = OperatorBase.py_impl, gc.get_threshold()
     source = NodeSource(None, "a pass")
 
-    with pytest.raises(ZeroDivisionError), shortcuts.shortcuts():
+    with pytest.raises(ZeroDivisionError), torch_patches.patched_torch():
         assert copy.deepcopy(source) is source
         raise ZeroDivisionError
 

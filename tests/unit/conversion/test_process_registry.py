@@ -4,15 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nnlite_conversion.isolation.process_registry import own_folder, remove_leftovers
+from nnlite_conversion.isolation.process_registry import job_dir, remove_orphaned_dirs
 from waiting import HANG_S
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nnlite_conversion.isolation.process_registry import own_folder
+from nnlite_conversion.isolation.process_registry import job_dir
 
-with own_folder(Path(sys.argv[1])) as folder:
+with job_dir(Path(sys.argv[1])) as folder:
     (folder / "model.tflite").write_bytes(b"large")
     print(folder, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -25,11 +25,11 @@ def test_folders_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> 
     )
     dead = Path(killed.stdout.strip())
     assert (dead / "model.tflite").exists()
-    strangers = [tmp_path / "nnlite-run-1", tmp_path / "ledger"]
+    strangers = [tmp_path / "nnlite-run-1", tmp_path / "processes"]
     for folder in strangers:
         folder.mkdir()
-    with own_folder(tmp_path) as mine, own_folder(mine) as scratch:
-        assert remove_leftovers(tmp_path, tmp_path / "missing") == [dead]
+    with job_dir(tmp_path) as mine, job_dir(mine) as scratch:
+        assert remove_orphaned_dirs(tmp_path, tmp_path / "missing") == [dead]
         assert scratch.is_dir()
         assert all(folder.is_dir() for folder in strangers)
     assert sorted(tmp_path.iterdir()) == sorted(strangers)
@@ -39,5 +39,5 @@ def test_a_link_that_bears_such_a_name_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "nnlite-job-link"
     link.symlink_to(tmp_path / "elsewhere")
-    assert remove_leftovers(tmp_path) == []
+    assert remove_orphaned_dirs(tmp_path) == []
     assert link.is_symlink() and (tmp_path / "elsewhere").is_dir()

@@ -1,0 +1,41 @@
+"""The body of a conversion child: runs the pipeline and sends its report, or its failure, to the worker.
+
+Outermost frame of all model code. It runs in the sandboxed child, in its private folder.
+"""
+
+from pathlib import Path
+
+from nnlite.errors import Failure, FailureClass
+from nnlite.settings.groups import ConversionSettings
+from nnlite.vocabulary import ModelFormat
+from nnlite_conversion import explanations
+from nnlite_conversion.messages import Refusal, StageStarted, send
+from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline.prebuilt import check_prebuilt
+from nnlite_conversion.pipeline.stages import convert_model
+
+
+def run(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
+    """Convert in the current process and folder; every result, and every error, becomes a message."""
+    pipeline = check_prebuilt if job.model.model_format is ModelFormat.PREBUILT else convert_model
+    try:
+        report = pipeline(job, settings, lambda stage: send(messages_fd, StageStarted(stage=stage)))
+        send(messages_fd, report)
+    except Exception as error:  # noqa: BLE001  (the outermost frame: the worker must learn of every error)
+        send(messages_fd, _refusal(error))
+
+
+def _refusal(error: Exception) -> Refusal:
+    if isinstance(error, Failure):
+        return Refusal.model_validate(
+            {"failure_class": error.failure_class, "reason": error.reason, "details": error.details}
+        )
+    failure_class = FailureClass.CONVERTER
+    if isinstance(error, MemoryError):
+        reason = "the child ran out of memory"
+    elif explanations.is_full_disk(error):
+        failure_class = FailureClass.INFRASTRUCTURE
+        reason = f"no space left in {Path.cwd()}; free some and the work goes on"
+    else:
+        reason = f"the converter itself failed: {explanations.summary(error)}"
+    return Refusal(failure_class=failure_class, reason=reason, details=explanations.details(error))
