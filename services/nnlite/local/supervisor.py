@@ -12,12 +12,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from signal import SIGTERM
 from types import TracebackType
 from typing import Self
 
-from nnlite.host import processes
+from nnlite.host import processes, tether
 from nnlite.host.processes import ProcessIdentity
 from nnlite.local import logs, orphans
 from nnlite.local.home import LocalInstance
@@ -219,10 +218,10 @@ class _Child:
     def _spawn(self) -> None:
         log = self._site.logs / f"{self.worker.name}.log"
         logs.bound(log, self._site.bounds.log_max_bytes)
-        tether = [sys.executable, "-I", "-S", str(Path(__file__).with_name("tether.py")), str(os.getpid())]
+        tethered = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid())]
         with self._site.open_log(self.worker.name) as output:
             self._process = subprocess.Popen(
-                [*tether, *self.worker.argv],
+                [*tethered, *self.worker.argv],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
                 env=None if self.worker.environment is None else dict(self.worker.environment),
             )  # fmt: skip
