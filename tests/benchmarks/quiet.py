@@ -98,7 +98,7 @@ def supervise(home: Path) -> None:
     cores = choose_cores()
     ended = threading.Event()
     with ConverterLock(home / "quiet", cores) as turn:
-        child = burn(turn.fds, cores.converting)
+        child = burn(cores.converting)
         threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
         runs, announced = True, False
         try:
@@ -115,15 +115,13 @@ def supervise(home: Path) -> None:
             os.waitpid(child, 0)
 
 
-def burn(fds: tuple[int, ...], cores: tuple[int, ...]) -> int:
+def burn(cores: tuple[int, ...]) -> int:
     """Fork a child that keeps a core busy, as a conversion does; returns its PID, which is its group."""
     supervisor, child = os.getpid(), os.fork()
     if child:
         os.setpgid(child, child)
         return child
     os.setpgid(0, 0)
-    for fd in fds:
-        os.close(fd)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     while os.getppid() == supervisor:

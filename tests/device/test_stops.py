@@ -13,8 +13,8 @@ import pytest
 from device.lab import Lab, RunningWorker
 from device.rig.faults import Fault
 from device.rig.rig import frozen
+from nnlite.host.locks import FileLock
 from nnlite.host.processes import ProcessIdentity
-from nnlite.host.quiet import Lock
 from nnlite.worker.celery_worker import EXIT_FAULT
 from waiting import NEVER_S, is_alive, wait_until
 
@@ -46,10 +46,10 @@ def workers(lab: Lab) -> dict[str, RunningWorker]:
 
 
 @pytest.fixture
-def lock(lab: Lab) -> Iterator[Lock]:
+def lock(lab: Lab) -> Iterator[FileLock]:
     """The lock that a measurement on this machine takes first, held by somebody else."""
-    lock = Lock(lab.folder / "quiet" / "want")
-    assert lock.take()
+    lock = FileLock(lab.folder / "quiet" / "want")
+    assert lock.try_exclusive()
     yield lock
     lock.close()
 

@@ -30,7 +30,7 @@ def check(monkeypatch, capfd, tmp_path):
         out, said = capfd.readouterr()
         assert out == ""
         if ended.value.code == 0:
-            assert said == "nothing is in the way\n"
+            assert said == "ok: no problems found\n"
             return []
         assert ended.value.code == 1
         assert all(line.startswith("error: ") for line in said.splitlines())

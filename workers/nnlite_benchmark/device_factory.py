@@ -1,6 +1,5 @@
 """Opens the device that `--device` names, and takes the lock that makes it this worker's alone."""
 
-import fcntl
 import os
 import re
 import threading
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from nnlite.campaigns.device_argument import DeviceArgument
 from nnlite.host.cores import cores_of
+from nnlite.host.locks import FileLock
 from nnlite.settings import Settings, SettingsError
 from nnlite.vocabulary import QuietMode, Stage
 from nnlite_benchmark.device import Device
@@ -69,13 +69,10 @@ def _own_folder(home: Path, name: str) -> Path:
     """
     folder = home / "devices" / re.sub(r"[^A-Za-z0-9._@-]", "_", name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Never closed: the lock lives as long as this process, or until it becomes a new one.
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        owner = os.pread(lock, 100, 0).decode("ascii", "replace").strip()
-        raise SettingsError(f"{name} is owned by another worker of this host (PID {owner})") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    lock = FileLock(folder / "lock")  # never closed: held until this process ends
+    if not lock.try_exclusive():
+        owner = lock.read()
+        lock.close()
+        raise SettingsError(f"{name} is owned by another worker of this host (PID {owner})")
+    lock.write(str(os.getpid()))
     return folder

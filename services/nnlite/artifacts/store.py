@@ -18,6 +18,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from nnlite.errors import NnliteError
+from nnlite.host.files import replacing
 from nnlite.settings import Settings
 
 _CHUNK = 1 << 20
@@ -141,12 +142,10 @@ class ArtifactStore:
 
     def _copy(self, path: str, local: Path) -> None:
         local.parent.mkdir(parents=True, exist_ok=True)
-        temporary = local.with_name(f".{uuid.uuid4().hex}")
         try:
-            self._fs.get_file(f"{self._root}/{path}", str(temporary))
-            temporary.rename(local)
+            with replacing(local) as temporary:
+                self._fs.get_file(f"{self._root}/{path}", str(temporary))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             if error.errno == errno.ENOSPC:
                 raise StoreError(
                     f"{self._scratch} is full, where artifacts are copied to: free some space there"

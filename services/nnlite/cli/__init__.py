@@ -1,4 +1,4 @@
-"""The `nnlite` command: each module here has the commands of one room and only presents.
+"""The `nnlite` command: one module per group of commands; each parses, calls one function and presents.
 
 Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130
 stopped by Ctrl-C.
@@ -21,9 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-rooms = (run, campaigns, export, catalog, devices, workers, database, check, doctor)
-for room in rooms:
-    app.add_typer(room.app)
+for module in (run, campaigns, export, catalog, devices, workers, database, check, doctor):
+    app.add_typer(module.app)
 
 
 def main() -> None:

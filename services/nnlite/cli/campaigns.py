@@ -1,20 +1,19 @@
-"""Commands on campaigns: submit, watch, status, results, failures, retry, cancel, pause, resume."""
+"""Campaign commands: submit, watch, status, results, failures, retry, cancel, pause, resume."""
 
 import csv
 import signal
 import sys
 from collections import Counter
+from dataclasses import replace
 from enum import StrEnum
 from itertools import groupby
 from typing import Annotated
 
 import typer
 
-from nnlite.artifacts.calibration import Int8Io
 from nnlite.campaigns import control
 from nnlite.campaigns.request import HOST_POOL, Request
 from nnlite.campaigns.submit import Submitted, submit
-from nnlite.catalog.lemur.configuration import BEST
 from nnlite.cli import follow as following
 from nnlite.cli import options, presentation, selection
 from nnlite.cli import watch as watching
@@ -22,7 +21,6 @@ from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
-from nnlite.settings import load_settings
 from nnlite.vocabulary import WorkState
 
 app = typer.Typer()
@@ -38,27 +36,14 @@ class Format(StrEnum):
 
 
 @app.command("submit")
+@selection.request_options
 def submit_command(
-    models: options.Models = None,
-    source: options.Source = "lemur",
-    limit: options.Limit = None,
-    match: options.Match = None,
-    seed: options.Seed = None,
-    precision: options.Precisions = ["fp32"],
-    calibration: options.Calibration = None,
-    int8_io: options.Int8IO = Int8Io.FLOAT,
-    backend: options.Backends = ["cpu"],
+    request: Request,
     pool: Annotated[list[str], typer.Option(help="Pool of devices to measure on; repeatable.")] = [HOST_POOL],
-    transform: options.Transform = None,
-    dataset: options.Dataset = None,
-    path: options.Paths = None,
-    inputs: options.Inputs = None,
-    layout: options.LayoutOption = None,
-    configs: options.Configs = BEST,
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Watch the source and submit what comes, until Ctrl-C.")
+        bool, typer.Option("--follow", help="Watch the source and submit new models, until Ctrl-C.")
     ] = False,
 ) -> None:
     """Enqueue one conversion per model and come back at once.
@@ -70,27 +55,10 @@ def submit_command(
 
     Example: nnlite submit --match 'ga-*' --limit 100 --seed 1 --name night
     """
-    request = Request(
-        source=source,
-        models=tuple(models or ()),
-        match=match,
-        limit=limit,
-        seed=seed,
-        pools=tuple(pool),
-        precisions=(precisions := selection.precisions(precision)),
-        calibration=selection.calibration(calibration, precisions, load_settings()),
-        int8_io=int8_io,
-        backends=selection.backends(backend),
-        transform=transform,
-        dataset=dataset,
-        path=selection.absolute(path),
-        inputs=tuple(inputs or ()),
-        layout=layout,
-        configs=configs,
-    )
+    request = replace(request, pools=tuple(pool))
     if follow:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
-        stopped = "stopped; what was submitted goes on, the same command follows on"
+        stopped = "stopped; submitted work goes on, the same command resumes following"
         with interruptible(stopped), session() as cluster:
             following.follow(cluster, request, name, priority)
     with session() as cluster:
@@ -116,7 +84,7 @@ def submit_request(cluster: Session, request: Request, name: str | None, priorit
         priority=priority,
     )
     verb = "resumed" if submitted.resumed else "submitted"
-    skipped = f", {submitted.skipped} of them left out" if submitted.skipped else ""
+    skipped = f", {submitted.skipped} of them skipped" if submitted.skipped else ""
     err.print(f"{verb} campaign {submitted.name}: {submitted.models} models{skipped}", highlight=False)
     if not submitted.sent:
         err.print("the broker is away; work starts when the broker is back", style="yellow")
@@ -136,7 +104,7 @@ def watch(name: options.Campaign) -> None:
 def status(name: options.OptionalCampaign = None, json: options.Json = False) -> None:
     """List campaigns and how far they are, newest first.
 
-    --json says besides what each of them is running now: model, device, backend, stage.
+    With --json, also what each of them is running now: model, device, backend, stage.
     """
     with session() as cluster:
         if name:
@@ -164,7 +132,7 @@ def results(
     param_limit: options.ParamLimit = None,
     json: options.Json = False,
 ) -> None:
-    """Show measurements: latency with verdict, parity and everything that explains them.
+    """Show measurements: latency with verdict, parity and the context that explains them.
 
     Efficiency is accuracy / latency in ms, for models within --param-limit.
 
@@ -225,10 +193,10 @@ def failures(name: options.OptionalCampaign = None, json: options.Json = False) 
 def retry(
     name: options.Campaign,
     models: options.Models = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Also what failed for good.")] = False,
-    cancelled: Annotated[bool, typer.Option("--cancelled", help="Also what was cancelled.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Also rows that failed for good.")] = False,
+    cancelled: Annotated[bool, typer.Option("--cancelled", help="Also cancelled rows.")] = False,
 ) -> None:
-    """Queue what rests in quarantine again, with its counters at zero; history stays."""
+    """Queue quarantined work again with its counters at zero; history stays."""
     states = [WorkState.QUARANTINED]
     states += [WorkState.FAILED] if failed or models else []
     states += [WorkState.CANCELLED] if cancelled else []
@@ -239,7 +207,7 @@ def retry(
 
 @app.command()
 def cancel(name: options.Campaign) -> None:
-    """End a campaign: what is queued or running becomes cancelled; results stay."""
+    """Cancel a campaign: queued and running work becomes cancelled; results stay."""
     with session() as cluster:
         count = control.cancel(cluster.engine, name)
     err.print(f"cancelled {name}: {count} conversions and benchmarks", highlight=False)
@@ -247,15 +215,15 @@ def cancel(name: options.Campaign) -> None:
 
 @app.command()
 def pause(name: options.Campaign) -> None:
-    """Start nothing more of a campaign; what runs goes on to its end."""
+    """Pause a campaign: no new work starts, running work ends normally."""
     with session() as cluster:
         control.pause(cluster.engine, name)
-    err.print(f"paused {name}; go on with: nnlite resume {name}", highlight=False)
+    err.print(f"paused {name}; continue with: nnlite resume {name}", highlight=False)
 
 
 @app.command()
 def resume(name: options.Campaign) -> None:
-    """Let a paused campaign go on."""
+    """Resume a paused campaign."""
     with session() as cluster:
         sent = control.resume(cluster.engine, cluster.broker, name)
     err.print(f"resumed {name}" + ("" if sent else "; work starts when the broker is back"), highlight=False)

@@ -1,4 +1,4 @@
-"""`nnlite models` and `nnlite fetch`: what there is to convert, what is left out, and how to get it."""
+"""`nnlite models` and `nnlite fetch`: what there is to convert, what is skipped, and how to get it."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -140,7 +140,7 @@ def _print_summary(rows: Iterable[CatalogModel], shown: int, known: int) -> None
     skipped = sum(reasons.values())
     note = "" if shown == len(rows) else f"{shown:,} shown, --limit 0 shows all; "
     err.print(
-        f"{note}{len(rows):,} of {known:,} models: {len(rows) - skipped:,} usable, {skipped:,} left out",
+        f"{note}{len(rows):,} of {known:,} models: {len(rows) - skipped:,} usable, {skipped:,} skipped",
         highlight=False,
     )
     for reason, count in reasons.most_common():

@@ -1,4 +1,4 @@
-"""`nnlite check`: what would keep a cluster from starting, each in a line, before anything starts."""
+"""`nnlite check`: prints problems that would keep a cluster from starting, one per line."""
 
 import os
 from collections.abc import Iterator
@@ -37,8 +37,10 @@ def check(
         list[str],
         typer.Option(metavar="FOLDER[:UID]", help="To be read and written by --uid, or by account UID."),
     ] = [],
-    disk: Annotated[list[Path], typer.Option(readable=False, help="A folder whose disk needs room.")] = [],
-    min_free_gb: Annotated[float, typer.Option(help="That much room.")] = 5,
+    disk: Annotated[
+        list[Path], typer.Option(readable=False, help="A folder whose disk needs free space.")
+    ] = [],
+    min_free_gb: Annotated[float, typer.Option(help="Free space needed.")] = 5,
     postgres: Annotated[
         str | None,
         typer.Option(
@@ -47,15 +49,15 @@ def check(
             help="Data of Postgres, and the version that opens it.",
         ),
     ] = None,
-    profiles: Annotated[str, typer.Option(help="Profiles of compose that are chosen, with commas.")] = "",
-    known_profiles: Annotated[str, typer.Option(help="Profiles that there are, with commas.")] = "",
+    profiles: Annotated[str, typer.Option(help="Chosen compose profiles, comma-separated.")] = "",
+    known_profiles: Annotated[str, typer.Option(help="Existing profiles, comma-separated.")] = "",
     kvm: Annotated[
         Path,
         typer.Option(readable=False, help=f"The device of KVM; tried with profile {DeviceKind.EMULATOR}."),
     ] = Path("/dev/kvm"),
     uid: Annotated[int | None, typer.Option(help="As root: judge for this account of the workers.")] = None,
 ) -> None:
-    """Say what would keep a cluster from starting; changes nothing, exit code 1 if anything would.
+    """List what would keep a cluster from starting; changes nothing, exit code 1 if there is a problem.
 
     Example: nnlite check --secret LAB_POSTGRES_PASSWORD=/run/secrets/postgres_password --folder /artifacts
     --disk /artifacts --postgres /postgres:17 --profiles gpu,emulator --known-profiles gpu,emulator,phone
@@ -95,7 +97,7 @@ def check(
         err.print(problem, highlight=False, soft_wrap=True)
     if found:
         raise typer.Exit(1)
-    err.print("nothing is in the way", highlight=False)
+    err.print("ok: no problems found", highlight=False)
 
 
 def _settings_problems() -> Iterator[str]:

@@ -111,13 +111,13 @@ def nngpt(
 
 
 def summary(exported: Exported) -> str:
-    """Return one line: how many files were written, and what was left out and why."""
+    """Return one line: how many files were written, and what was skipped and why."""
     parts = [f"{exported.written} results written to {exported.root}"]
     if exported.not_valid:
         parts.append(f"{exported.not_valid} of them not valid")
     for count, why in (
-        (exported.superseded, "left out: a better or newer one of the same model and device was written"),
-        (exported.hosts, "left out: measured on a host (--kind host)"),
+        (exported.superseded, "skipped: a better or newer one of the same model and device was written"),
+        (exported.hosts, "skipped: measured on a host (--kind host)"),
         (exported.without_result, "benchmarks without a result (nnlite failures)"),
     ):
         if count:

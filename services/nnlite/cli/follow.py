@@ -90,7 +90,7 @@ def _summary(added: list[CatalogModel], offered: int, waiting: int) -> str:
     parts = []
     if added:
         skipped = sum(model.skipped is not None for model in added)
-        parts.append(f"{len(added)} submitted" + (f", {skipped} of them left out" if skipped else ""))
+        parts.append(f"{len(added)} submitted" + (f", {skipped} of them skipped" if skipped else ""))
     parts.append(f"{offered} models so far")
     if waiting:
         parts.append(f"{waiting} being written")

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, each with its help."""
+"""Command-line arguments and options that several commands share, with their help texts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +9,13 @@ from nnlite.artifacts.calibration import Int8Io
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.vocabulary import Layout
 
-Models = Annotated[
-    list[str] | None, typer.Argument(help="Names of models; none: all that the options leave.")
+Models = Annotated[list[str] | None, typer.Argument(help="Model names; none: all that the options select.")]
+Source = Annotated[
+    str, typer.Option(help="Source of the models: lemur, nngpt or files; `nnlite models` lists them.")
 ]
-Source = Annotated[str, typer.Option(help="Where models come from; `nnlite models` lists what it has.")]
 Paths = Annotated[
     list[Path] | None,
-    typer.Option("--path", help="Where the source's files lie, for a source that needs it; repeatable."),
+    typer.Option("--path", help="Files or folders of the source, where it needs them; repeatable."),
 ]
 Inputs = Annotated[
     list[str] | None,

@@ -12,7 +12,7 @@ from rich.table import Table
 _PIPED_WIDTH = 1000
 #: Columns that may be cut or folded in a terminal; all others keep their contents whole.
 _CUT = {"model", "name"}
-_FLEXIBLE = _CUT | {"reason", "reasons", "says", "value"}
+_FLEXIBLE = _CUT | {"reason", "reasons", "message", "value"}
 
 # Names and messages are printed as they are: what looks like rich's markup in them is none.
 #: What a command answers with goes to stdout, so that it can be piped.

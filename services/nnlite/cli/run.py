@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nnlite.artifacts.calibration import Int8Io
 from nnlite.campaigns.request import Request
-from nnlite.catalog.lemur.configuration import BEST
 from nnlite.cli import options, presentation, selection
 from nnlite.cli import watch as watching
 from nnlite.cli.campaigns import print_checks, print_results, submit_request
@@ -30,22 +28,9 @@ _MAX_RESTARTS = 5
 
 
 @app.command()
+@selection.request_options
 def run(
-    models: options.Models = None,
-    source: options.Source = "lemur",
-    limit: options.Limit = None,
-    match: options.Match = None,
-    seed: options.Seed = None,
-    precision: options.Precisions = ["fp32"],
-    calibration: options.Calibration = None,
-    int8_io: options.Int8IO = Int8Io.FLOAT,
-    backend: options.Backends = ["cpu"],
-    transform: options.Transform = None,
-    dataset: options.Dataset = None,
-    path: options.Paths = None,
-    inputs: options.Inputs = None,
-    layout: options.LayoutOption = None,
-    configs: options.Configs = BEST,
+    request: Request,
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
     converters: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
@@ -58,23 +43,6 @@ def run(
 
     Example: nnlite run --limit 20 --seed 1
     """
-    request = Request(
-        source=source,
-        models=tuple(models or ()),
-        match=match,
-        limit=limit,
-        seed=seed,
-        precisions=(precisions := selection.precisions(precision)),
-        calibration=selection.calibration(calibration, precisions, load_settings()),
-        int8_io=int8_io,
-        backends=selection.backends(backend),
-        transform=transform,
-        dataset=dataset,
-        path=selection.absolute(path),
-        inputs=tuple(inputs or ()),
-        layout=layout,
-        configs=configs,
-    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
     settings = load_settings()
     environment = runtime_environment(settings)

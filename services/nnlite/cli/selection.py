@@ -1,12 +1,14 @@
-"""From a command line to a request and the models that it means."""
+"""Requests from the command line: the options that describe one, and the models that it selects."""
 
+import inspect
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from nnlite.artifacts.calibration import Calibration, named, pack
+from nnlite.artifacts.calibration import Calibration, Int8Io, named, pack
 from nnlite.artifacts.store import open_store
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.catalog.files.source import is_module
@@ -14,7 +16,8 @@ from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
-from nnlite.settings import Settings
+from nnlite.cli import options
+from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import Backend, Precision
 
 W = TypeVar("W", Backend, Precision)
@@ -27,6 +30,65 @@ class Selected:
     request: Request
     models: list[CatalogModel]
     source: ModelSource
+
+
+def request_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a request: it is called with `request` and its own options."""
+    shared = inspect.signature(_request, eval_str=True).parameters
+    own = [
+        parameter
+        for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
+        if name != "request"
+    ]
+
+    @wraps(command)
+    def with_request(**values: Any) -> None:
+        request = _request(**{name: values.pop(name) for name in shared})
+        command(request=request, **values)
+
+    # Typer reads both.
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*shared.values(), *own)]
+    with_request.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_request.__annotations__ = {each.name: each.annotation for each in parameters}
+    return with_request
+
+
+def _request(
+    *,
+    models: options.Models = None,
+    source: options.Source = "lemur",
+    limit: options.Limit = None,
+    match: options.Match = None,
+    seed: options.Seed = None,
+    precision: options.Precisions = ["fp32"],
+    calibration: options.Calibration = None,
+    int8_io: options.Int8IO = Int8Io.FLOAT,
+    backend: options.Backends = ["cpu"],
+    transform: options.Transform = None,
+    dataset: options.Dataset = None,
+    path: options.Paths = None,
+    inputs: options.Inputs = None,
+    layout: options.LayoutOption = None,
+    configs: options.Configs = BEST,
+) -> Request:
+    precisions = parse_precisions(precision)
+    return Request(
+        source=source,
+        models=tuple(models or ()),
+        match=match,
+        limit=limit,
+        seed=seed,
+        precisions=precisions,
+        calibration=chosen_calibration(calibration, precisions, load_settings()),
+        int8_io=int8_io,
+        backends=parse_backends(backend),
+        transform=transform,
+        dataset=dataset,
+        path=absolute(path),
+        inputs=tuple(inputs or ()),
+        layout=layout,
+        configs=configs,
+    )
 
 
 def resolve(request: Request, settings: Settings) -> Selected:
@@ -65,17 +127,17 @@ def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:
     return tuple(str(path if is_module(path) else path.expanduser().absolute()) for path in paths or ())
 
 
-def backends(values: list[str]) -> tuple[Backend, ...]:
+def parse_backends(values: list[str]) -> tuple[Backend, ...]:
     """Return the backends that `values` name, each one or several with commas."""
     return tuple(dict.fromkeys(_word(Backend, "backend", value) for value in _split(values)))
 
 
-def precisions(values: list[str]) -> tuple[Precision, ...]:
+def parse_precisions(values: list[str]) -> tuple[Precision, ...]:
     """Return the precisions that `values` name, each one or several with commas."""
     return tuple(dict.fromkeys(_word(Precision, "precision", value) for value in _split(values)))
 
 
-def calibration(
+def chosen_calibration(
     name: str | None, precisions: tuple[Precision, ...], settings: Settings
 ) -> Calibration | None:
     """Return what `precisions` are calibrated on; the user's data are chosen from and put into the store.

@@ -116,7 +116,7 @@ def summary(progress: Progress, rate: Rate | None = None) -> str:
     if progress.precisions_refused:
         parts.append(f"{progress.precisions_refused} precisions refused")
     if progress.skipped:
-        parts.append(f"{progress.skipped} left out")
+        parts.append(f"{progress.skipped} skipped")
     if progress.state != "active":
         parts.append(progress.state)
     if rate and (per_hour := rate.per_hour()):

@@ -1,6 +1,6 @@
 """Rows and records: a database row made from a dataclass, and a dataclass made from a row, field by field."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ def from_row(record: type[Record], row: Mapping[str, Any]) -> Record:
     Raises:
         pydantic.ValidationError: a column is missing or does not fit its field's type.
     """
-    adapter: TypeAdapter[Record] = _adapter(record)
+    adapter: TypeAdapter[Record] = _adapter(record)  # type: ignore[arg-type]  # mypy: classes have a hash
     return adapter.validate_python(dict(row))
 
 
@@ -33,5 +33,5 @@ def _column(value: Any) -> Any:
 
 
 @cache
-def _adapter(record: Hashable) -> TypeAdapter[Any]:
+def _adapter(record: type) -> TypeAdapter[Any]:
     return TypeAdapter(record)

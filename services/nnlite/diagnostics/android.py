@@ -1,4 +1,4 @@
-"""What `nnlite doctor` says of Android: SDK, emulator, app, adb, and adb servers of other people.
+"""Android checks of `nnlite doctor`: SDK, emulator, app, adb, and foreign adb servers.
 
 Nothing here imports adbutils or starts an adb server: looking must not attach
 a phone that a worker owns.
@@ -33,14 +33,14 @@ def android_findings(settings: Settings) -> Iterator[Finding]:
 def _emulator(settings: EmulatorSettings) -> Iterator[Finding]:
     sdk, source = _sdk(settings)
     if sdk is None:
-        says = (
+        message = (
             "not found; for emulators: install it and set NNLITE_EMULATOR__SDK or ANDROID_HOME to its folder"
         )
-        yield Finding(subject="Android SDK", state="note", says=says)
+        yield Finding(subject="Android SDK", state="note", message=message)
         return
     if not sdk.is_dir():
         state = "missing" if settings.sdk else "note"
-        yield Finding(subject="Android SDK", state=state, says=f"{source}={sdk} is no folder")
+        yield Finding(subject="Android SDK", state=state, message=f"{source}={sdk} is no folder")
         return
     program = sdk / "emulator" / "emulator"
     image = sdk / "system-images" / f"android-{settings.api_level}" / settings.image / settings.abi
@@ -53,8 +53,8 @@ def _emulator(settings: EmulatorSettings) -> Iterator[Finding]:
         )
         if not there
     ]
-    says = f"{sdk} ({source}): {', '.join(absent) or f'emulator and system image {package}'}"
-    yield Finding(subject="Android SDK", state="note" if absent else "ok", says=says)
+    message = f"{sdk} ({source}): {', '.join(absent) or f'emulator and system image {package}'}"
+    yield Finding(subject="Android SDK", state="note" if absent else "ok", message=message)
     if os.access(program, os.X_OK):
         yield _acceleration(program, settings)
 
@@ -78,41 +78,41 @@ def _acceleration(program: Path, settings: EmulatorSettings) -> Finding:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        says = f"{program} -accel-check gave no answer within {_ACCELERATION_S} s"
-        return Finding(subject="acceleration", state="note", says=says)
+        message = f"{program} -accel-check gave no answer within {_ACCELERATION_S} s"
+        return Finding(subject="acceleration", state="note", message=message)
     except OSError as error:
-        return Finding(subject="acceleration", state="note", says=f"{program}: {error.strerror}")
+        return Finding(subject="acceleration", state="note", message=f"{program}: {error.strerror}")
     # Between two lines `accel`: a number, and then words.
     words = [line for line in (checked.stdout + checked.stderr).splitlines() if line.strip()]
     said = " ".join(line for line in words if line.rstrip(":") != "accel" and not line.strip().isdigit())
     if checked.returncode == 0:
-        return Finding(subject="acceleration", state="ok", says=said or "usable")
+        return Finding(subject="acceleration", state="ok", message=said or "usable")
     way = "" if settings.acceleration else "; emulators start without it and are very slow"
-    return Finding(subject="acceleration", state="note", says=f"{said or 'not usable'}{way}")
+    return Finding(subject="acceleration", state="note", message=f"{said or 'not usable'}{way}")
 
 
 def _app(settings: Settings) -> Finding:
     apk = settings.android.apk or settings.home / _APK
     if apk.is_file():
-        return Finding(subject="benchmark app", state="ok", says=str(apk))
+        return Finding(subject="benchmark app", state="ok", message=str(apk))
     state = "missing" if settings.android.apk else "note"
-    says = f"no {apk}; for Android devices: `make apk` makes it, NNLITE_ANDROID__APK names it"
-    return Finding(subject="benchmark app", state=state, says=says)
+    message = f"no {apk}; for Android devices: `make apk` makes it, NNLITE_ANDROID__APK names it"
+    return Finding(subject="benchmark app", state=state, message=message)
 
 
 def _adb(settings: Settings) -> Finding:
     if settings.android.adb:
         usable = os.access(settings.android.adb, os.X_OK)
-        says = (
+        message = (
             f"{settings.android.adb}" if usable else f"NNLITE_ANDROID__ADB={settings.android.adb}: no program"
         )
-        return Finding(subject="adb", state="ok" if usable else "missing", says=says)
+        return Finding(subject="adb", state="ok" if usable else "missing", message=message)
     spec = find_spec("adbutils")
     program = Path(spec.origin).parent / "binaries" / "adb" if spec and spec.origin else None
     if program is not None and program.is_file():
-        return Finding(subject="adb", state="ok", says=f"{program} (of adbutils)")
-    says = "not found; for Android devices: pip install 'nnlite[benchmark]', or set NNLITE_ANDROID__ADB"
-    return Finding(subject="adb", state="note", says=says)
+        return Finding(subject="adb", state="ok", message=f"{program} (of adbutils)")
+    message = "not found; for Android devices: pip install 'nnlite[benchmark]', or set NNLITE_ANDROID__ADB"
+    return Finding(subject="adb", state="note", message=message)
 
 
 def _foreign_server() -> Finding:
@@ -120,15 +120,17 @@ def _foreign_server() -> Finding:
     try:
         port = server_port()
     except ValueError as error:
-        return Finding(subject="adb server", state="note", says=str(error))
+        return Finding(subject="adb server", state="note", message=str(error))
     seen = attached(port)
     if seen is None:
-        return Finding(subject="adb server", state="ok", says=f"none on port {port}: phones are the workers'")
+        return Finding(
+            subject="adb server", state="ok", message=f"none on port {port}: phones are the workers'"
+        )
     phones = [found.serial for found in seen if ":" not in found.serial and "emulator-" not in found.serial]
     if not phones:
-        return Finding(subject="adb server", state="ok", says=f"one on port {port} that holds no phone")
-    says = (
+        return Finding(subject="adb server", state="ok", message=f"one on port {port} that holds no phone")
+    message = (
         f"one on port {port} holds {', '.join(phones)}: a worker cannot own a phone that it holds; "
         f"end it with `adb -P {port} kill-server`"
     )
-    return Finding(subject="adb server", state="note", says=says)
+    return Finding(subject="adb server", state="note", message=message)

@@ -10,4 +10,4 @@ class Finding:
     subject: str
     #: `ok`, `missing` (something does not work without it) or `note`.
     state: str
-    says: str
+    message: str

@@ -7,7 +7,6 @@ json_run_tflite_to_db). Files are replaced whole; none is ever removed.
 """
 
 import json
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from sqlalchemy import Engine, text
 from nnlite.artifacts.store import file_name
 from nnlite.errors import NnliteError
 from nnlite.exports.lemur_record import lemur_record
+from nnlite.host.files import write_atomically
 from nnlite.vocabulary import DeviceKind, Precision
 
 #: From the root of a checkout to the mobile results.
@@ -114,15 +114,9 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         ExportError: it cannot be written.
     """
-    # Not *.json: an importer that runs meanwhile takes every file of that name.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error.strerror}") from error
 

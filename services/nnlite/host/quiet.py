@@ -7,9 +7,7 @@ machine, `busy` is shared by the conversions that run and exclusive to a
 measurement. Both sides poll, so nobody waits in the kernel without a deadline.
 """
 
-import fcntl
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -21,48 +19,17 @@ from typing import Final, Self
 
 from nnlite.errors import Stopped
 from nnlite.host.cores import Cores
+from nnlite.host.locks import FileLock
+from nnlite.host.processes import POLL_S
 from nnlite.vocabulary import QuietMode
 
-#: Seconds between two tries at a lock.
-POLL_S: Final = 0.02
 #: Converters look at `want` every 100 ms; after this long each of them has looked.
 NOTICE_S: Final = 0.5
 
 
-class Lock:
-    """One `flock` file, close-on-exec; a forked child must close `fd`, or it holds the lock as well."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
-
-    def take(self, *, shared: bool = False) -> bool:
-        """Take the lock if nobody is in the way; returns whether it is held now."""
-        try:
-            fcntl.flock(self.fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def release(self) -> None:
-        """Give the lock back; harmless when it is not held."""
-        fcntl.flock(self.fd, fcntl.LOCK_UN)
-
-    def is_free(self, *, shared: bool = False) -> bool:
-        """Whether the lock could be taken now; for a holder of nothing."""
-        taken = self.take(shared=shared)
-        if taken:
-            self.release()
-        return taken
-
-    def close(self) -> None:
-        """Release the lock and forget the file."""
-        os.close(self.fd)
-
-
-def _locks(folder: Path) -> tuple[Lock, Lock]:
-    return Lock(folder / "want"), Lock(folder / "busy")
+def _locks(folder: Path) -> tuple[FileLock, FileLock]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / "want", mode=0o660), FileLock(folder / "busy", mode=0o660)
 
 
 class _Turn(Enum):
@@ -87,11 +54,6 @@ class ConverterLock:
         self._locks = _locks(folder) if cores.mode is QuietMode.TIME_SLICED else None
         self._turn = _Turn.WAITING
 
-    @property
-    def fds(self) -> tuple[int, ...]:
-        """Descriptors that a forked child must close."""
-        return tuple(lock.fd for lock in self._locks or ())
-
     def tick(self) -> bool:
         """Return whether the child may run from now on."""
         if self._locks is None:
@@ -104,7 +66,7 @@ class ConverterLock:
             case _Turn.STOPPING:
                 busy.release()
                 self._turn = _Turn.WAITING
-            case _Turn.WAITING if not wanted and busy.take(shared=True):
+            case _Turn.WAITING if not wanted and busy.try_shared():
                 self._turn = _Turn.RUNNING
             case _:
                 pass
@@ -142,19 +104,17 @@ class _FairShareState:
     released_at_s: float = 0.0
 
     @classmethod
-    def read(cls, want: Lock) -> Self:
+    def read(cls, want: FileLock) -> Self:
         try:
-            fields = json.loads(os.pread(want.fd, 200, 0))
+            fields = json.loads(want.read())
             ledger = cls(used_s=float(fields["used_s"]), released_at_s=float(fields["released_at_s"]))
         except (ValueError, TypeError, KeyError):
             return cls()  # new, or half-written by a holder that was killed
         # A time ahead of the clock was written before the machine was started anew.
         return ledger if 0 <= ledger.released_at_s <= time.monotonic() else cls()
 
-    def write(self, want: Lock) -> None:
-        text = json.dumps({"used_s": self.used_s, "released_at_s": self.released_at_s}).encode()
-        os.ftruncate(want.fd, 0)
-        os.pwrite(want.fd, text, 0)
+    def write(self, want: FileLock) -> None:
+        want.write(json.dumps({"used_s": self.used_s, "released_at_s": self.released_at_s}))
 
 
 class MeasurementLock:
@@ -166,11 +126,6 @@ class MeasurementLock:
         self._timeout_s = timeout_s
         self._batch_s = batch_s
         self._want, self._busy = _locks(folder)
-
-    @property
-    def fds(self) -> tuple[int, ...]:
-        """Descriptors that a forked child must close."""
-        return (self._want.fd, self._busy.fd)
 
     @contextmanager
     def measuring(self, stop: threading.Event) -> Iterator[QuietResult]:
@@ -244,7 +199,7 @@ class MeasurementLock:
         started_s = time.monotonic()
         while (passed_s := time.monotonic() - started_s) < owed_s:
             _pause(stop, min(NOTICE_S, owed_s - passed_s))
-            if self._want.take():
+            if self._want.try_exclusive():
                 idle = self._busy.is_free()
                 if idle:
                     _FairShareState().write(self._want)
@@ -254,8 +209,8 @@ class MeasurementLock:
         return time.monotonic() - started_s
 
 
-def _taken_until(lock: Lock, deadline_s: float, stop: threading.Event) -> bool:
-    while not lock.take():
+def _taken_until(lock: FileLock, deadline_s: float, stop: threading.Event) -> bool:
+    while not lock.try_exclusive():
         if time.monotonic() >= deadline_s:
             return False
         _pause(stop, POLL_S)

@@ -15,8 +15,8 @@ from pathlib import Path
 from signal import SIGTERM
 
 from nnlite.host import processes
+from nnlite.host.files import write_atomically
 from nnlite.host.processes import ProcessIdentity
-from nnlite.local.state_file import write_privately
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,8 @@ def _path(home: Path) -> Path:
 
 def write_workers(home: Path, owner: ProcessIdentity, workers: Mapping[str, ProcessIdentity]) -> None:
     """Write down whose workers run."""
-    write_privately(_path(home), json.dumps(asdict(WorkersRecord(owner=owner, workers=dict(workers)))))
+    record = WorkersRecord(owner=owner, workers=dict(workers))
+    write_atomically(_path(home), json.dumps(asdict(record)), private=True, durable=True)
 
 
 def read_workers(home: Path) -> WorkersRecord | None:

@@ -5,13 +5,12 @@ across restarts. Written whole or not at all, mode 0600.
 """
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from nnlite.errors import NnliteError
+from nnlite.host.files import write_atomically
 from nnlite.host.processes import ProcessIdentity
 
 
@@ -76,25 +75,8 @@ def read_record(home: Path) -> Record:
 
 def write_record(home: Path, record: Record) -> None:
     """Replace the record of `home` in one step, and make it last."""
-    write_privately(record_path(home), json.dumps(asdict(record), indent=2) + "\n")
-
-
-def write_privately(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in one step: readers see the old text or the new, never a part.
-
-    Raises:
-        OSError: the disk is full, or the folder cannot be written.
-    """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    text = json.dumps(asdict(record), indent=2) + "\n"
+    write_atomically(record_path(home), text, private=True, durable=True)
 
 
 def _entry(document: dict[str, Any]) -> ServerEntry:

@@ -33,7 +33,7 @@ class Said:
 
 @pytest.fixture(scope="session")
 def small_lemur(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LEMUR of six models, one of them left out."""
+    """A LEMUR of six models, one of them skipped."""
     lemur = Lemur()
     # Each with code of its own: models that differ in name alone share an artifact.
     for name in ("ResNet", "DarkNet", "BagNet"):

@@ -58,7 +58,7 @@ def test_submitting_says_what_was_taken_and_how_to_watch_it(nnlite, cluster):
     said = nnlite("submit", "--match", "ga-*", "Talker", "--name", "night", "--priority", "9")
     assert (said.code, said.out) == (0, "")
     assert said.err.splitlines() == [
-        "submitted campaign night: 3 models, 1 of them left out",
+        "submitted campaign night: 3 models, 1 of them skipped",
         "watch it: nnlite watch night",
     ]
     assert states(cluster) == {"ga-1": "queued", "ga-2": "queued", "Talker": "skipped"}
@@ -144,7 +144,7 @@ def test_failures_are_every_model_without_a_result(nnlite):
 
 def test_a_campaign_is_paused_resumed_cancelled_and_tried_again(nnlite, cluster):
     nnlite("submit", "ga-1", "ga-2", "--name", "night")
-    assert nnlite("pause", "night").err == "paused night; go on with: nnlite resume night\n"
+    assert nnlite("pause", "night").err == "paused night; continue with: nnlite resume night\n"
     assert cluster.claim(row_of(cluster, "ga-1")) is None
     (paused,) = nnlite("status", "--json").rows
     assert (paused["state"], paused["ended"]) == ("paused", False)
@@ -175,7 +175,7 @@ def test_what_failed_for_good_is_tried_again_when_it_is_asked_for(nnlite, cluste
 @pytest.mark.parametrize("name", ["[red]", "[/x]", "a b", "ü:smile:", "%s'; --"])
 def test_a_campaign_may_have_any_name(nnlite, name):
     assert f"submitted campaign {name}: 1 models\n" in nnlite("submit", "ga-1", "--name", name).err
-    assert nnlite("pause", name).err == f"paused {name}; go on with: nnlite resume {name}\n"
+    assert nnlite("pause", name).err == f"paused {name}; continue with: nnlite resume {name}\n"
     assert nnlite("status", name, "--json").rows[0]["name"] == name
     assert name in nnlite("status").out
 
@@ -184,7 +184,7 @@ def test_a_campaign_may_have_any_name(nnlite, name):
 def test_watching_a_campaign_that_has_ended_says_how(nnlite):
     said = nnlite("watch", "night")
     assert (said.code, said.out) == (0, "")
-    assert said.err == "night: 4/4 models, 2 converted, 2 measured, 1 failed, 1 left out\n"
+    assert said.err == "night: 4/4 models, 2 converted, 2 measured, 1 failed, 1 skipped\n"
 
 
 def test_ctrl_c_leaves_a_watched_campaign_running(nnlite, start, cluster):

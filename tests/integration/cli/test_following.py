@@ -157,7 +157,7 @@ def test_ctrl_c_ends_it_in_order_and_a_plain_submit_resumes_it(start, nnlite, cl
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
-    assert "the same command follows on" in err
+    assert "the same command resumes following" in err
     assert states(cluster) == {"A0_B0": "queued"}
     assert "resumed campaign generation" in nnlite(*arguments).err
 

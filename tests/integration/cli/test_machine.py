@@ -19,7 +19,7 @@ def test_doctor_finds_servers_that_answer_a_store_and_models(nnlite, tmp_path):
     states = found(said.rows)
     assert (states["servers"], states["artifacts"], states["LEMUR"], states["machine"]) == ("ok",) * 4
     (lemur,) = [row for row in said.rows if row["subject"] == "LEMUR"]
-    assert lemur["says"] == "6 models, 5 of them usable"
+    assert lemur["message"] == "6 models, 5 of them usable"
     assert (tmp_path / "home" / "artifacts").is_dir()
 
 

@@ -4,16 +4,24 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, RowMapping, text
 
 from integration.release.database import RECORDED, REVISION, load
+from nnlite.artifacts.calibration import Calibration, CalibrationKind
+from nnlite.campaigns.request import Request
+from nnlite.campaigns.submit import submit
+from nnlite.catalog.model import CatalogModel
 from nnlite.db.engine import engine_for, upgrade
 from nnlite.queue.messages import BrokerClient
 from nnlite.reaper.reaper import Reaper
 from nnlite.results import queries
 from nnlite.settings import Settings
+from nnlite.vocabulary import Precision
+from toys import Toys
 
 #: Only against a hang.
 TIMEOUT_S = 200
@@ -80,6 +88,47 @@ def test_a_running_campaign_is_finished(
     assert _outcomes(engine, "BayesianNet") == ["lost", "done"]
 
 
+def test_the_same_request_resumes_its_campaign(engine: Engine, broker: BrokerClient, tmp_path: Path) -> None:
+    source = Toys(name="lemur")
+    names = ("UNet2D", "MobileNetV3", "SwinTransformer", "BayesianNet", "MoE")
+    models = [_model(engine, source, name) for name in names]
+    before = queries.campaigns(engine, "running")
+    submitted = submit(
+        engine,
+        broker,
+        Request(
+            models=names,
+            precisions=(Precision.FP32, Precision.INT8),
+            pools=("phones", "host"),
+            calibration=Calibration(kind=CalibrationKind.SKLEARN),
+        ),
+        models=models,
+        source=source,
+        settings=Settings(home=tmp_path, _env_file=None),
+        name="running",
+        priority=5,
+        growing=True,  # it would take every model that it does not know
+    )
+    assert (submitted.resumed, submitted.models) == (True, len(names))
+    assert queries.campaigns(engine, "running") == before
+    assert broker.ready("convert") == 3
+
+
+def _model(engine: Engine, source: Toys, name: str) -> CatalogModel:
+    """Return a model as its source lists it, from its columns that are named alike in every release."""
+    with engine.connect() as connection:
+        row = connection.execute(text(_MODEL), {"name": name}).mappings().one()
+    return source.add(name, row["code"].removeprefix(f"# {name}\n"), **_columns(row))
+
+
+def _columns(row: RowMapping) -> dict[str, Any]:
+    columns = (
+        "source", "code_sha256", "task", "dataset", "metric", "transform", "transform_sha256",
+        "hyperparameters", "configuration_source", "classes", "accuracy",
+    )  # fmt: skip
+    return {name: row[name] for name in columns} | {"input_shape": tuple(row["input_shape"])}
+
+
 def _outcomes(engine: Engine, model: str) -> list[str]:
     with engine.connect() as connection:
         return list(connection.scalars(text(_OUTCOMES), {"model": model}))
@@ -92,3 +141,6 @@ JOIN model m ON m.id = v.model_id
 JOIN campaign c ON c.id = v.campaign_id
 WHERE m.name = :model AND c.name = 'running' ORDER BY a.number
 """
+_MODEL = (
+    "SELECT m.*, k.text AS code FROM model m JOIN code k ON k.sha256 = m.code_sha256 WHERE m.name = :name"
+)

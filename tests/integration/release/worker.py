@@ -74,7 +74,7 @@ def convert(claim: Claim) -> Result:
 
 def measure(claim: Claim) -> Result:
     """Measure a millisecond."""
-    report = measurement(precision=Precision(claim.work["precision"]))
+    report = measurement(precision=Precision(claim.work["artifact"]["precision"]))
     return Result(write=lambda connection: written(connection, claim, report))
 
 

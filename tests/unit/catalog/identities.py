@@ -11,7 +11,8 @@ import struct
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -118,10 +119,13 @@ def keys_of(identity: str) -> dict[str, str]:
     }
 
 
-def with_recorded_versions() -> Any:
-    """Return a context in which the libraries seem to have the recorded versions."""
+@contextmanager
+def with_recorded_versions() -> Iterator[None]:
+    """Let the libraries seem to have the recorded versions inside the block."""
     converter_tag.cache_clear()
-    return mock.patch.object(sys.modules[cache_key.__module__], "version", VERSIONS.__getitem__)
+    with mock.patch.object(sys.modules[cache_key.__module__], "version", VERSIONS.__getitem__):
+        yield
+    converter_tag.cache_clear()
 
 
 def configurations(archive: Path, folder: Path) -> list[CatalogModel]:

@@ -71,7 +71,7 @@ def test_rows_are_filtered(arguments, expected, models):
 def test_people_get_a_table_and_a_summary_by_reason(models):
     result = models()
     assert "ResNet" in result.stdout
-    assert "4 of 4 models: 3 usable, 1 left out" in result.stderr
+    assert "4 of 4 models: 3 usable, 1 skipped" in result.stderr
     assert "1 task txt-generation" in result.stderr
 
 

@@ -32,7 +32,7 @@ def findings(tmp_path: Path, android: AndroidSettings | None = None, **emulator:
         emulator=EmulatorSettings(**emulator),
         _env_file=None,
     )
-    return {found.subject: (found.state, found.says) for found in android_findings(settings)}
+    return {found.subject: (found.state, found.message) for found in android_findings(settings)}
 
 
 def sdk(tmp_path: Path, says: str = KVM, code: int = 0, image: bool = True) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nnlite.artifacts.calibration import Calibration, CalibrationKind, Int8Io
 from nnlite.campaigns.request import Request, RequestError, check_priority
 from nnlite.cli import selection
 from nnlite.vocabulary import Backend, Precision
@@ -37,8 +38,35 @@ def test_another_request_has_another_name(change):
     assert replace(SAMPLE, **change).default_name() != SAMPLE.default_name()
 
 
-def test_what_nobody_asks_for_leaves_the_name_of_a_request_as_earlier_releases_derived_it():
-    assert SAMPLE.default_name() == "lemur-20-15cbcbd4"
+@pytest.mark.parametrize(
+    ("request_", "name"),
+    [
+        (SAMPLE, "lemur-20-15cbcbd4"),
+        (Request(), "lemur-838102c8"),
+        (Request(match="ga-*", limit=100, seed=1), "lemur-100-cdc6829c"),
+        (Request(configs="all", dataset="cifar-10", transform="norm_64"), "lemur-0eabea10"),
+        (
+            Request(source="files", path=("/srv/net.py",), inputs=("1x3x8x8",), layout="as-is"),
+            "files-15275bda",
+        ),
+        (
+            Request(
+                models=("AlexNet", "DarkNet"),
+                precisions=(Precision.FP32, Precision.INT8),
+                calibration=Calibration(kind=CalibrationKind.SKLEARN),
+                int8_io=Int8Io.INTEGER,
+                backends=(Backend.CPU, Backend.GPU),
+                pools=("phones",),
+            ),
+            "lemur-a7ede31d",
+        ),
+    ],
+)
+def test_a_request_has_the_name_that_earlier_releases_gave_it(request_, name):
+    assert request_.default_name() == name
+
+
+def test_what_nobody_asks_for_is_no_part_of_a_request():
     assert "configs" not in SAMPLE.as_dict()
 
 
@@ -48,14 +76,14 @@ def test_a_relative_path_is_kept_as_what_it_means_here(tmp_path, monkeypatch):
 
 
 def test_backends_and_precisions_are_named_one_by_one_or_with_commas():
-    assert selection.backends(["gpu, cpu", "gpu"]) == (Backend.GPU, Backend.CPU)
-    assert selection.precisions(["fp32", "int8"]) == (Precision.FP32, Precision.INT8)
+    assert selection.parse_backends(["gpu, cpu", "gpu"]) == (Backend.GPU, Backend.CPU)
+    assert selection.parse_precisions(["fp32", "int8"]) == (Precision.FP32, Precision.INT8)
 
 
 @pytest.mark.parametrize("word", ["tpu", "CPU", "cpu;gpu"])
 def test_an_unknown_backend_is_refused_with_those_that_are(word):
     with pytest.raises(RequestError, match=f"backend '{word}' is none of cpu, gpu, npu"):
-        selection.backends(["cpu", word])
+        selection.parse_backends(["cpu", word])
 
 
 @pytest.mark.parametrize("priority", [-1, 10, 100])

@@ -53,7 +53,7 @@ def test_a_campaign_is_one_line():
 def test_what_is_usual_is_not_said():
     assert summary(progress()) == "night: 12/12 models, 0 converted, 0 measured, 0 failed"
     line = summary(progress(converted=4, from_cache=3, skipped=2, state="paused"))
-    assert line == "night: 12/12 models, 4 converted (3 cached), 0 measured, 0 failed, 2 left out, paused"
+    assert line == "night: 12/12 models, 4 converted (3 cached), 0 measured, 0 failed, 2 skipped, paused"
 
 
 @pytest.mark.parametrize(

@@ -70,11 +70,6 @@ class HostDevice:
         )
 
     @property
-    def fds(self) -> tuple[int, ...]:
-        """Descriptors of the quiet locks, which a forked child must close."""
-        return self._measurer.fds
-
-    @property
     def canary_ns(self) -> int | None:
         """What the canary took last; see `Device`."""
         return self._canary_ns

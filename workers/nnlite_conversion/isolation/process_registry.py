@@ -6,7 +6,6 @@ gone.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -18,6 +17,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from nnlite.host.files import write_atomically
+from nnlite.host.locks import FileLock
 from nnlite.queue.owner import Instance
 from nnlite_conversion.isolation import process_tree as processes
 
@@ -63,9 +64,7 @@ def registered(workdir: Path, group: int) -> Iterator[None]:
     registry = workdir / FOLDER
     registry.mkdir(parents=True, exist_ok=True)
     path = registry / f"{group}-{leader.start_time}.json"
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(entry.model_dump_json())
-    unfinished.rename(path)
+    write_atomically(path, entry.model_dump_json())
     try:
         yield
     finally:
@@ -102,17 +101,14 @@ def job_dir(place: Path) -> Iterator[Path]:
     process ends. So a folder of that name whose lock is free, seen from any container, is in use by nobody.
     """
     unnamed = Path(tempfile.mkdtemp(prefix="nnlite-new-", dir=place))
-    lock = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with FileLock.on_folder(unnamed) as lock:
         with contextlib.suppress(OSError):  # no locks on this file system: nobody can take it to remove it
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            lock.try_shared()
         folder = unnamed.rename(unnamed.with_name(unnamed.name.replace("-new-", "-job-", 1)))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(lock)
 
 
 def remove_orphaned_dirs(*places: Path) -> list[Path]:
@@ -128,16 +124,10 @@ def remove_orphaned_dirs(*places: Path) -> list[Path]:
 
 def _unused(folder: Path) -> bool:
     try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with FileLock.on_folder(folder) as lock:
+            return lock.try_exclusive()
     except OSError:
-        return False  # gone, or another account's
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(lock)
-    return True
+        return False  # gone, or another account's, or a file system without such locks
 
 
 def _read(path: Path) -> RegisteredGroup | None:

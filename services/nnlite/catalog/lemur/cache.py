@@ -5,8 +5,6 @@ A stale or damaged cache is rebuilt; one that cannot be written is skipped with 
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +13,7 @@ import orjson
 
 from nnlite.catalog.model import CatalogModel
 from nnlite.db.rows import from_row
+from nnlite.host.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -41,18 +40,11 @@ def read_cache(path: Path, key: str) -> list[CatalogModel] | None:
 
 
 def write_cache(path: Path, key: str, models: Sequence[CatalogModel]) -> None:
-    """Keep the rows; readers see the old file or the new one, never a part of it."""
+    """Store the rows; log a warning where the file cannot be written."""
     payload = orjson.dumps([[getattr(model, name) for name in _FIELDS] for model in models])
     content = f"{key} {hashlib.sha256(payload).hexdigest()}\n".encode() + payload
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            Path(temporary).replace(path)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomically(path, content, private=True)
     except OSError as error:
         logger.warning("the catalogue cannot be kept in %s (%s); it will be read again", path, error.strerror)

@@ -6,7 +6,6 @@ off, and a phone's server is told its serial. Everybody else speaks to it by
 socket only, because an `adb` client starts a daemon when none answers.
 """
 
-import fcntl
 import os
 import shutil
 import socket
@@ -21,6 +20,7 @@ import adbutils
 import psutil
 
 from nnlite.errors import Stopped
+from nnlite.host.locks import FileLock, LockTimeout
 from nnlite.settings import SettingsError
 from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
@@ -84,7 +84,7 @@ class AdbServer:
             if self._comes_up(stop):
                 return
             why = f"does not come up within {self._settings.server_timeout_s:g} s"
-        except (OSError, subprocess.SubprocessError) as error:
+        except (OSError, subprocess.SubprocessError, LockTimeout) as error:
             why = str(error)
         raise DeviceFailure(
             Fault.ADB_SERVER_GONE,
@@ -159,8 +159,8 @@ class AdbServer:
         """
         shared = self._home / "adb" / "adbkey"
         shared.parent.mkdir(parents=True, exist_ok=True)
-        with (shared.parent / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(shared.parent / "lock") as lock:
+            lock.exclusive(2 * _KEYGEN_TIMEOUT_S)
             if not shared.exists():
                 new = shared.with_name("adbkey.new")
                 subprocess.run(

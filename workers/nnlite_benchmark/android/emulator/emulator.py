@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from nnlite.errors import Stopped
+from nnlite.host.locks import LockTimeout
 from nnlite.settings import SettingsError
 from nnlite.settings.groups import EmulatorSettings
 from nnlite.vocabulary import DeviceKind, Fault
@@ -90,13 +91,13 @@ class Emulator:
         self._end(self._settings.stop_timeout_s)
         if removed := avd.remove_stale_locks(self._avd):
             log.info("stale locks of the AVD are removed", avd=self.name, locks=removed)
-        wait_s = stagger(self._home / "ports" / "last-start", self._settings.start_stagger_s)
-        if stop.wait(wait_s):
-            raise Stopped("stopped before the emulator's turn to start")
         try:
+            wait_s = stagger(self._home / "ports" / "last-start", self._settings.start_stagger_s)
+            if stop.wait(wait_s):
+                raise Stopped("stopped before the emulator's turn to start")
             self._ports = PortPair.take(self._home / "ports", self._settings.first_port)
             self._process.start(self._command_line(self._ports, *boot), self._environment(server_port))
-        except OSError as error:
+        except (OSError, LockTimeout) as error:
             raise emulator_failure(
                 Fault.EMULATOR_FAILED, f"the emulator of {self.name} cannot be started: {error}", ""
             ) from error

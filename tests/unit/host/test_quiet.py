@@ -13,7 +13,8 @@ import pytest
 from nnlite.errors import Stopped
 from nnlite.host import quiet
 from nnlite.host.cores import Cores
-from nnlite.host.quiet import ConverterLock, Lock, MeasurementLock
+from nnlite.host.locks import FileLock
+from nnlite.host.quiet import ConverterLock, MeasurementLock
 from nnlite.vocabulary import QuietMode
 from waiting import HANG_S, end
 
@@ -30,8 +31,6 @@ from nnlite.reports.schema import QuietMode
 turn = ConverterLock(Path(sys.argv[1]), Cores(mode=QuietMode.TIME_SLICED, measuring=(0,), converting=(0,)))
 assert turn.tick()
 if sys.argv[2] == "with child" and os.fork() == 0:
-    for fd in turn.fds:
-        os.close(fd)
     print(os.getpid(), flush=True)
 elif sys.argv[2] == "alone":
     print("holds", flush=True)
@@ -42,7 +41,7 @@ sys.stdin.read()
 @pytest.fixture
 def locks(tmp_path):
     """Foreign descriptors of both files: `want`, `busy`."""
-    made = [Lock(tmp_path / name) for name in ("want", "busy")]
+    made = [FileLock(tmp_path / name) for name in ("want", "busy")]
     yield made
     for lock in made:
         lock.close()
@@ -122,7 +121,7 @@ def test_a_converter_runs_when_nobody_measures(turn, locks):
 def test_busy_is_released_only_at_the_tick_after_the_child_was_stopped(turn, locks):
     want, busy = locks
     turn.tick()
-    assert want.take()
+    assert want.try_exclusive()
 
     assert not turn.tick()
     assert not busy.is_free(), "the child may still be running"
@@ -132,8 +131,8 @@ def test_busy_is_released_only_at_the_tick_after_the_child_was_stopped(turn, loc
 
 def test_a_converter_goes_on_when_want_and_busy_are_free_again(turn, locks):
     want, busy = locks
-    want.take()
-    busy.take()
+    want.try_exclusive()
+    busy.try_exclusive()
 
     assert not turn.tick()
     want.release()
@@ -196,10 +195,6 @@ def test_a_child_that_closed_the_descriptors_does_not_hold_the_lock(holder, impa
     with impatient.measuring(NEVER) as quietness:
         assert quietness.quiet
     os.kill(int(child), signal.SIGKILL)
-
-
-def test_descriptors_are_not_inherited_by_programs(turn, measurer):
-    assert not any(os.get_inheritable(fd) for fd in (*turn.fds, *measurer.fds))
 
 
 def test_stop_ends_the_wait_for_a_lock(turn, measurer, locks):
@@ -270,6 +265,5 @@ def test_with_cores_apart_converters_never_stand_still(tmp_path, locks):
     with ConverterLock(tmp_path, APART) as turn, measurer.measuring(NEVER) as quietness:
         assert (quietness.quiet, quietness.mode) == (True, QuietMode.PINNED_CORES)
         assert turn.tick()
-        assert turn.fds == ()
         assert not locks[0].is_free(), "want still keeps two measurers apart"
     measurer.close()

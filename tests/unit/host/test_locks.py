@@ -75,3 +75,27 @@ def test_a_started_program_holds_the_lock_only_when_it_is_passed_on(tmp_path):
         heir.communicate(b"\n", timeout=HANG_S)
         assert other.try_exclusive()
     plain.communicate(b"\n", timeout=HANG_S)
+
+
+def test_a_folder_is_locked_and_a_link_to_one_is_refused(tmp_path):
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    with FileLock.on_folder(folder) as lock, FileLock.on_folder(folder) as other:
+        assert lock.try_shared()
+        assert not other.try_exclusive()
+    with pytest.raises(OSError, match="link"):
+        FileLock.on_folder(link)
+
+
+def test_the_holder_leaves_a_note_in_the_file(tmp_path):
+    with FileLock(tmp_path / "lock") as holder, FileLock(tmp_path / "lock") as other:
+        holder.write("a long note")
+        holder.write("17")
+        assert other.read() == "17"
+
+
+def test_a_lock_that_its_program_forgot_is_held_until_the_program_ends(tmp_path):
+    FileLock(tmp_path / "lock").try_exclusive()
+    with FileLock(tmp_path / "lock") as other:
+        assert not other.is_free()

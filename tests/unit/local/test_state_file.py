@@ -1,0 +1,39 @@
+"""`servers.json`: `nnlite.local.state_file`."""
+
+import pytest
+
+from nnlite.host.processes import ProcessIdentity
+from nnlite.local.state_file import (
+    Record,
+    RecordError,
+    ServerEntry,
+    read_record,
+    write_record,
+)
+
+
+def test_what_is_written_is_read(tmp_path):
+    process = ProcessIdentity(pid=7, started="boot:1")
+    record = Record(guardian=process).with_server(
+        "valkey", ServerEntry(port=20_001, password="x", process=process)
+    )
+    write_record(tmp_path, record)
+    assert read_record(tmp_path) == record
+    [path] = tmp_path.iterdir()
+    assert path.name == "servers.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_there_is_none_at_first(tmp_path):
+    assert read_record(tmp_path) == Record()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"servers": {"postgres": {}}, "guardian": null}'])
+def test_a_damaged_one_names_the_way_out(tmp_path, text):
+    (tmp_path / "servers.json").write_text(text)
+    with pytest.raises(RecordError, match="remove it"):
+        read_record(tmp_path)
+
+
+def test_a_password_is_not_in_the_text_of_an_entry():
+    assert "secret" not in repr(ServerEntry(port=1, password="secret"))
