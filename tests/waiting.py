@@ -13,7 +13,7 @@ T = TypeVar("T")
 #: Whatever takes longer hangs, seconds. The only deadline of a wait in the tests: the slowest machine takes
 #: a small part of it, so that it decides nothing but when a test that hangs fails. `timeout` in
 #: pyproject.toml, which ends a whole test, is larger.
-HANG_S = 600.0
+HANG_S = 900.0
 #: For settings of what is tested: longer than any wait in the tests, so that only a stop, a signal or an
 #: answer ends what has this as its limit.
 NEVER_S = 3600.0
@@ -41,6 +41,25 @@ def wait_until(holds: Callable[[], T], what: str, evidence: Callable[[], object]
             raise AssertionError(f"not within {HANG_S:.0f} s: {what}\n{evidence()}")
         # Asking takes a fifth of the time at most: what is waited for needs the machine more.
         time.sleep(max(_POLL_S, 4 * (answered_s - asked_s)))
+
+
+class JumpingClock:
+    """Takes the place of `time` in a module: it goes on, and jumps where a test lets a limit expire."""
+
+    def __init__(self) -> None:
+        self._jumped_s = 0.0
+
+    def jump(self, seconds: float) -> None:
+        """Let this time pass at once."""
+        self._jumped_s += seconds
+
+    def monotonic(self) -> float:
+        """As of `time`, later by what it has jumped."""
+        return time.monotonic() + self._jumped_s
+
+    def monotonic_ns(self) -> int:
+        """As of `time`, later by what it has jumped."""
+        return time.monotonic_ns() + round(self._jumped_s * 1e9)
 
 
 def end(process: "subprocess.Popen[Any]") -> None:

@@ -1,5 +1,6 @@
 """The host as a device, with real measuring processes on the canary's own artifact."""
 
+import itertools
 import json
 import os
 import signal
@@ -24,9 +25,10 @@ from nnlite_benchmark.host import process
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.host.runner import RunRequest
-from nnlite_benchmark.protocol import canary
+from nnlite_benchmark.protocol import canary, measuring
 from nnlite_benchmark.protocol.deadlines import Deadlines
 from nnlite_benchmark.protocol.runs import Bounds
+from waiting import HANG_S, JumpingClock, end
 
 # A noisy machine must not fail these tests: spread, drift and canary are never judged here.
 LENIENT = {"max_mad_ratio": 1e9, "max_slice_drift": 1e9, "max_canary_drift": 1e9}
@@ -81,7 +83,7 @@ def make_request(tmp_path, job):
 
 
 QUICK_BOUNDS = MeasurementSettings(**QUICK).model_dump()
-DEADLINES = Deadlines(initialize_s=60, warm_up_s=60, run_s=60, grace_s=10)
+DEADLINES = Deadlines(initialize_s=HANG_S, warm_up_s=HANG_S, run_s=HANG_S, grace_s=HANG_S)
 
 
 def test_a_real_artifact_gives_a_valid_measurement(make_device, job):
@@ -183,9 +185,12 @@ def test_a_host_that_computes_the_canary_wrongly_is_not_ready(make_device, tmp_p
     assert (failed.value.failure_class, failed.value.stage) == (FailureClass.DEVICE, Stage.CANARY)
 
 
-def test_a_drifting_canary_is_tried_once_more_and_then_noisy(make_device, job):
-    heard = []
-    device = make_device(lambda stage, pid: heard.append((stage, pid)), max_canary_drift=1e-12)
+def test_a_drifting_canary_is_tried_once_more_and_then_noisy(make_device, job, monkeypatch):
+    heard, slower_ns, canary_ns = [], itertools.count(1000, 500), measuring.canary_ns
+    monkeypatch.setattr(
+        measuring, "canary_ns", lambda *args, **kwargs: canary_ns(*args, **kwargs) and next(slower_ns)
+    )
+    device = make_device(lambda stage, pid: heard.append((stage, pid)), max_canary_drift=0.1)
 
     report = device.run(job, Backend.CPU, stop=NEVER)
 
@@ -216,18 +221,18 @@ def test_a_measuring_process_that_dies_is_a_device_failure_with_its_signal(make_
 
 
 @pytest.mark.parametrize("hung_at", [Stage.INITIALIZE, Stage.RUN])
-def test_a_measuring_process_that_hangs_is_killed_at_its_deadline(make_request, hung_at):
-    pids = []
+def test_a_measuring_process_that_hangs_is_killed_at_its_deadline(make_request, hung_at, monkeypatch):
+    pids, clock = [], JumpingClock()
+    monkeypatch.setattr(process, "time", clock)
 
     def hang(stage, pid):
         if stage is hung_at:
             pids.append(pid)
             os.kill(pid, signal.SIGSTOP)
-
-    deadlines = Deadlines(initialize_s=3, warm_up_s=30, run_s=1, grace_s=1)
+            clock.jump(10 * HANG_S)
 
     with pytest.raises(Failure, match=f"did not finish {hung_at} within") as failed:
-        run_process(make_request(min_runs=10**9, max_s=3600), deadlines, stop=NEVER, on_stage=hang)
+        run_process(make_request(min_runs=10**9, max_s=3600), DEADLINES, stop=NEVER, on_stage=hang)
 
     assert (failed.value.failure_class, failed.value.stage) == (FailureClass.DEVICE, hung_at)
     assert not psutil.pid_exists(pids[0])
@@ -287,7 +292,7 @@ import os
 request = replace(RunRequest.from_json(sys.argv[1]), parent_pid=os.getpid())
 run_process(
     request,
-    Deadlines(initialize_s=60, warm_up_s=60, run_s=3600, grace_s=10),
+    Deadlines(initialize_s=3600, warm_up_s=3600, run_s=3600, grace_s=3600),
     stop=threading.Event(),
     on_stage=lambda stage, pid: print(stage, pid, flush=True),
 )
@@ -301,7 +306,6 @@ def test_a_measuring_process_dies_with_its_parent(make_request):
     )
     runner = next(psutil.Process(int(line.split()[1])) for line in parent.stdout if line.startswith("run "))
 
-    parent.kill()
-    parent.communicate(timeout=10)
+    end(parent)
 
-    runner.wait(timeout=10)
+    runner.wait(timeout=HANG_S)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from nnlite_conversion.isolation import process_tree as processes
 from nnlite_conversion.isolation import sandbox, supervision
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.isolation.process_registry import FOLDER, kill_orphans, registered
-from waiting import HANG_S, end, wait_until
+from waiting import HANG_S, JumpingClock, end, wait_until
 
 #: No conversion here comes to its limit by itself.
 PATIENT = ConversionSettings(timeout_s=HANG_S, absolute_timeout_s=10 * HANG_S)
@@ -71,25 +70,10 @@ def no_namespaces(monkeypatch) -> None:
     monkeypatch.setattr(sandbox, "enter_namespaces", lambda *, network: False)
 
 
-class Clock:
-    """The supervisor's clock: it goes as it should, and jumps where a test says so."""
-
-    def __init__(self) -> None:
-        self._jumped_s = 0.0
-
-    def jump(self, seconds: float) -> None:
-        self._jumped_s += seconds
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self._jumped_s
-
-    def monotonic_ns(self) -> int:
-        return time.monotonic_ns() + round(self._jumped_s * 1e9)
-
-
 @pytest.fixture
-def clock(monkeypatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch) -> JumpingClock:
+    """The supervisor's clock."""
+    clock = JumpingClock()
     monkeypatch.setattr(supervision, "time", clock)
     return clock
 

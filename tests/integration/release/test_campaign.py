@@ -22,9 +22,7 @@ from nnlite.results import queries
 from nnlite.settings import Settings
 from nnlite.vocabulary import Precision
 from toys import Toys
-
-#: Only against a hang.
-TIMEOUT_S = 200
+from waiting import HANG_S
 
 
 @pytest.fixture
@@ -41,7 +39,7 @@ def engine(bare_database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def broker(broker_url: str) -> Iterator[BrokerClient]:
     """The broker, with the messages that release 0.1 had sent and no worker had taken."""
-    broker = BrokerClient(broker_url, 2)
+    broker = BrokerClient(broker_url, HANG_S)
     for name, messages in json.loads((RECORDED / "messages.json").read_text()).items():
         broker.redis.rpush(name, *messages)
     yield broker
@@ -73,7 +71,7 @@ def test_a_running_campaign_is_finished(
         env={"PYTHONPATH": ":".join(filter(None, sys.path))},
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=HANG_S,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
 

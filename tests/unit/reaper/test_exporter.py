@@ -13,6 +13,7 @@ from nnlite.reaper.exporter import DiskCollector, MetricsError, disks, serving
 from nnlite.settings import Settings
 from nnlite.settings.groups import MetricsSettings
 from unit.reaper.scraping import free_port, scrape
+from waiting import HANG_S
 
 
 @pytest.fixture
@@ -41,10 +42,10 @@ def test_metrics_are_served_while_the_block_runs(registry, port):
 
 
 def test_a_silent_client_is_disconnected_and_delays_nobody(registry, port, monkeypatch):
-    monkeypatch.setattr(exporter, "_CLIENT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(exporter, "_CLIENT_TIMEOUT_S", 3)
     with (
         serving(registry, MetricsSettings(port=port)),
-        socket.create_connection(("127.0.0.1", port), timeout=20) as silent,
+        socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as silent,
     ):
         assert scrape(port)
         assert silent.recv(1) == b""
@@ -72,7 +73,7 @@ def test_workers_do_not_import_prometheus_client():
         "import sys, nnlite.cli.workers, nnlite.worker.celery_worker; "
         "sys.exit('prometheus_client' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=HANG_S, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
