@@ -44,7 +44,7 @@ def test_for_root_the_servers_run_without_rights_and_only_data_folders_change_ow
     outside = states([home, *home.parents])
     with servers(embedded_settings(home)):
         for process in processes_of(home):
-            if "guardian" not in " ".join(process.cmdline()):
+            if "server_daemon" not in " ".join(process.cmdline()):
                 assert process.uids().real != 0, process
     assert states([home, *home.parents]) == outside
     data = [home / "postgres" / "data", home / "valkey" / "data"]

@@ -35,7 +35,10 @@ def test_users_that_start_at_once_share_one_pair(bare_home, start_user):
     assert len(found) == 1
     programs = [process.name() for process in processes_of(home) if process.cwd().endswith("/data")]
     assert programs.count("valkey-server") == 1
-    assert len([process for process in processes_of(home) if "guardian" in " ".join(process.cmdline())]) == 1
+    assert (
+        len([process for process in processes_of(home) if "server_daemon" in " ".join(process.cmdline())])
+        == 1
+    )
 
 
 def test_address_password_and_data_outlive_a_restart(home):
