@@ -24,7 +24,12 @@ VALUES = (
     ("benchmark", "state", "left_out", "skipped"),
     ("attempt", "outcome", "left_out", "skipped"),
     ("model", "model_format", "artifact", "prebuilt"),
+    ("device", "recovery_step", "start the worker anew", "restart the worker"),
 )
+
+
+#: Name of the last recovery step in incidents: before, after.
+LAST_STEP = ("start the worker anew", "restart the worker")
 
 
 def upgrade() -> None:
@@ -34,6 +39,7 @@ def upgrade() -> None:
         op.execute(f"ALTER VIEW {view} RENAME COLUMN {before} TO {after}")
     for table, column, before, after in VALUES:
         _replace(table, column, before, after)
+    _replace_last_step(*LAST_STEP)
     for name, statement in _views_of_0003().items():
         op.execute(f"DROP VIEW {name}")
         op.execute(statement.replace("left_out", "skipped"))
@@ -44,6 +50,7 @@ def downgrade() -> None:
     op.drop_index("ix_attempt_ended_at", "attempt")
     for table, column, before, after in VALUES:
         _replace(table, column, after, before)
+    _replace_last_step(*reversed(LAST_STEP))
     for view, before, after in VIEW_COLUMNS:
         op.execute(f"ALTER VIEW {view} RENAME COLUMN {after} TO {before}")
     for table, before, after in COLUMNS:
@@ -56,6 +63,13 @@ def downgrade() -> None:
 def _replace(table: str, column: str, before: str, after: str) -> None:
     rows = sa.table(table, sa.column(column))
     op.execute(rows.update().where(rows.c[column] == before).values({column: after}))
+
+
+def _replace_last_step(before: str, after: str) -> None:
+    rows = sa.table("incident", sa.column("recovery_steps", sa.ARRAY(sa.Text)))
+    steps = rows.c.recovery_steps
+    replaced = {"recovery_steps": sa.func.array_replace(steps, before, after)}
+    op.execute(rows.update().where(sa.literal(before) == sa.any_(steps)).values(replaced))
 
 
 def _views_of_0003() -> dict[str, str]:

@@ -15,7 +15,7 @@ from android_app.conftest import JAVA_TESTS
 from nnlite.reports.schema import SCHEMA_FILE, RunReport
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Refusal, Stage
-from nnlite_benchmark.android.app.chunks import ChunkAssembler, Piece
+from nnlite_benchmark.android.app.chunks import Chunk, ChunkAssembler
 from nnlite_benchmark.android.app.delegation import delegations
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.protocol.canary import MODEL_FILE
@@ -128,15 +128,16 @@ def test_what_the_host_does_not_say_is_as_in_its_settings(probe, tmp_path: Path)
     assert {name: understood[name] for name in vars(Bounds.of(settings))} == vars(Bounds.of(settings))
 
 
-def test_the_host_joins_the_pieces_that_the_app_sends(probe, tmp_path: Path):
+def test_the_host_assembles_the_chunks_that_the_app_sends(probe, tmp_path: Path):
     content = np.random.default_rng(5).bytes(100_000)
     (tmp_path / "sent").write_bytes(content)
-    collector = ChunkAssembler()
+    assembler = ChunkAssembler()
 
-    for piece in probe("pieces", tmp_path / "sent"):
-        collector.add(Piece(**(piece | {"data": base64.b64decode(piece["data"])})))
+    for sent in probe("chunks", tmp_path / "sent"):
+        data = base64.b64decode(sent["data"])
+        assembler.add(Chunk(file=sent["file"], index=sent["piece"], count=sent["pieces"], data=data))
 
-    (file,) = collector.write(tmp_path)
+    (file,) = assembler.write(tmp_path)
     assert (file.name, file.read_bytes()) == ("output_0.raw", content)
 
 

@@ -11,7 +11,7 @@ from android_app.conftest import TIMEOUT_S
 from apk.building import SOURCES, Toolchain
 from nnlite.reports.schema import RunReport
 from nnlite.vocabulary import Refusal, Stage
-from nnlite_benchmark.android.app.chunks import Piece
+from nnlite_benchmark.android.app.chunks import Chunk
 from nnlite_benchmark.android.app.instrumentation import AppError, InstrumentationParser, Reported
 from nnlite_benchmark.protocol.canary import MODEL_FILE
 from nnlite_benchmark.protocol.statistics import decode_samples, summarize
@@ -102,8 +102,8 @@ def test_below_api_29_files_lie_in_the_cache_and_no_thermal_status_is_asked(run:
 def test_files_that_cannot_or_must_not_be_written_are_sent(run: Run, how):
     events, ending = run("cpu", **how)
 
-    (piece,) = [event for event in events if isinstance(event, Piece)]
-    assert np.frombuffer(piece.data, "<f4").tolist() == [0, 2, 4, 6]
+    (chunk,) = [event for event in events if isinstance(event, Chunk)]
+    assert np.frombuffer(chunk.data, "<f4").tolist() == [0, 2, 4, 6]
     assert report_of(ending).folder is None
 
 

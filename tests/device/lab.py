@@ -22,7 +22,7 @@ from nnlite.artifacts.store import ArtifactStore
 from nnlite.host.processes import ProcessIdentity
 from nnlite.vocabulary import Backend
 from nnlite.worker.attempt import send
-from nnlite_benchmark.android.adb.client import Wire
+from nnlite_benchmark.android.adb.client import AdbClient
 from nnlite_benchmark.protocol import canary
 from waiting import HANG_S, NEVER_S, end, wait_until
 
@@ -213,7 +213,7 @@ class Lab:
     def attached(self, worker: RunningWorker) -> set[str]:
         """Return the serials that a worker's own adb server knows."""
         command = psutil.Process(self.pid(worker, "adb-server")).cmdline()
-        devices = Wire(int(command[command.index("-P") + 1]), 5).device_list()
+        devices = AdbClient(int(command[command.index("-P") + 1]), 5).device_list()
         return {device.serial for device in devices}
 
     def nnlite(self, *arguments: str) -> subprocess.CompletedProcess[str]:

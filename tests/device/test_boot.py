@@ -102,7 +102,7 @@ def test_what_nothing_heals_ends_in_quarantine_until_a_person_releases_it(lab, w
     lab.wait_state(worker.device, "quarantined")
     (incident,) = lab.incidents(worker.device)
     assert (incident["fault"], incident["healed"]) == ("install_failed", False)
-    assert incident["recovery_steps"] == [*ADB, RESTART, WIPE, "cool off", "start the worker anew"]
+    assert incident["recovery_steps"] == [*ADB, RESTART, WIPE, "cool off", "restart the worker"]
     assert "INSTALL_FAILED_NO_MATCHING_ABIS" in incident["reason"]
     (row,) = lab.enqueue(pool="abis")
     lab.sdk.avd("abis").heal()

@@ -1,4 +1,4 @@
-"""The worker's parts one by one over real adb: server, wire, shell, files, app, runs."""
+"""The worker's parts one by one over real adb: server, client, shell, files, app, runs."""
 
 import json
 import multiprocessing
@@ -23,13 +23,13 @@ from nnlite.settings.groups import AndroidSettings, EmulatorSettings
 from nnlite.vocabulary import Backend, Stage
 from nnlite.vocabulary import Fault as Incident
 from nnlite_benchmark.android.adb import shell as shell_module
-from nnlite_benchmark.android.adb.client import Wire
+from nnlite_benchmark.android.adb.client import AdbClient
 from nnlite_benchmark.android.adb.files import FOLDER, DeviceFiles
 from nnlite_benchmark.android.adb.server import AdbServer
 from nnlite_benchmark.android.adb.shell import Shell
 from nnlite_benchmark.android.adb.transport import DeviceTransport, Phone
 from nnlite_benchmark.android.app import run as run_module
-from nnlite_benchmark.android.app import run_monitor as following
+from nnlite_benchmark.android.app import run_monitor
 from nnlite_benchmark.android.app.app import PACKAGE, App
 from nnlite_benchmark.android.app.request import RunRequest, Transfer
 from nnlite_benchmark.android.app.run import AppRuns
@@ -54,13 +54,13 @@ BOUNDS = Bounds(
 MEDIA = f"/storage/emulated/0/Android/media/{PACKAGE}"
 
 
-def readiness(shell: Shell, settings: Settings, transport: DeviceTransport, wire: Wire) -> Readiness:
+def readiness(shell: Shell, settings: Settings, transport: DeviceTransport, client: AdbClient) -> Readiness:
     return Readiness(
         shell,
         settings.android,
-        announce=lambda: transport.announce(wire),
-        absent=transport.absent,
-        look=transport.check,
+        announce=lambda: transport.announce(client),
+        absent_hint=transport.absent_hint,
+        check_alive=transport.check,
         stop=NEVER,
     )
 
@@ -77,7 +77,7 @@ class Bench:
 
     def shell(self, stop: threading.Event = NEVER, **android: float) -> Shell:
         settings = self.settings.android.model_copy(update=android)
-        return Shell(self.server.wire, self.emulator.serial, settings, stop)
+        return Shell(self.server.client, self.emulator.serial, settings, stop)
 
     def app(self, shell: Shell) -> App:
         return App(shell, self.folder / "app.apk", self.settings.android)
@@ -115,7 +115,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         emulator.start(server.port, NEVER)
         bench = Bench(settings, sdk.avd("wires"), server, emulator, folder)
         shell = bench.shell()
-        readiness(shell, settings, emulator, server.wire).wait()
+        readiness(shell, settings, emulator, server.client).wait()
         bench.app(shell).ensure_installed()
         yield bench
     finally:
@@ -210,10 +210,10 @@ def test_a_server_that_is_started_again_keeps_its_port(make_server) -> None:
 def test_a_server_that_was_quicker_to_take_the_port_is_not_taken_for_ours(make_server) -> None:
     quicker, ours = make_server("quicker"), make_server("ours")
     quicker.start(NEVER)
-    ours.wire.port = quicker.port
+    ours.client.port = quicker.port
     ours.start(NEVER)
     assert ours.port != quicker.port
-    assert ours.wire.is_answered()
+    assert ours.client.is_answered()
 
 
 def test_a_program_that_is_no_server_is_a_fault_with_its_words(tmp_path: Path, make_server) -> None:
@@ -239,12 +239,12 @@ def test_a_foreign_server_that_scans_finds_the_phone_and_not_our_emulator_and_ou
         stderr=subprocess.DEVNULL,
     )
     try:
-        wire = Wire(5037, HANG_S)
-        wait_until(lambda: wire.is_answered() and wire.state_of("emulator-5554") == "device", "it scans")
-        assert [device.serial for device in wire.device_list()] == ["emulator-5554"]
+        client = AdbClient(5037, HANG_S)
+        wait_until(lambda: client.is_answered() and client.state_of("emulator-5554") == "device", "it scans")
+        assert [device.serial for device in client.device_list()] == ["emulator-5554"]
     finally:
         end(foreign)
-    assert [device.serial for device in bench.server.wire.device_list()] == [bench.emulator.serial]
+    assert [device.serial for device in bench.server.client.device_list()] == [bench.emulator.serial]
 
 
 # the emulator
@@ -264,8 +264,8 @@ def test_a_restart_is_cold_where_starts_are_from_a_snapshot(bench: Bench, tmp_pa
     try:
         emulator.start(bench.server.port, NEVER)
         commands = [command_line(emulator)]
-        for recovery_step in emulator.restarts(bench.shell(), lambda: 7777, NEVER):
-            recovery_step.climb()
+        for recovery_step in emulator.recovery_steps(bench.shell(), lambda: 7777, NEVER):
+            recovery_step.run()
             commands.append(command_line(emulator))
         environment = psutil.Process(emulator.pid).environ()
     finally:
@@ -276,7 +276,7 @@ def test_a_restart_is_cold_where_starts_are_from_a_snapshot(bench: Bench, tmp_pa
         ["-no-snapshot"],
         ["-no-snapshot", "-wipe-data"],
     ]
-    assert environment["ANDROID_ADB_SERVER_PORT"] == "7777", "of the time of the climb"
+    assert environment["ANDROID_ADB_SERVER_PORT"] == "7777", "of the time of the recovery step"
 
 
 # a device that is not there
@@ -298,9 +298,9 @@ def test_a_phone_that_is_not_there_is_disconnected_and_says_what_to_look_at(
     settings = bench.settings.model_copy(
         update={"android": bench.settings.android.model_copy(update={"connect_timeout_s": 3})}
     )
-    shell = Shell(server.wire, serial, settings.android, NEVER)
+    shell = Shell(server.client, serial, settings.android, NEVER)
     with pytest.raises(DeviceFailure, match=words) as caught:
-        readiness(shell, settings, phone, server.wire).wait_connected()
+        readiness(shell, settings, phone, server.client).wait_connected()
     assert caught.value.fault is Incident.DISCONNECTED
 
 
@@ -345,7 +345,7 @@ def test_a_device_that_boots_anew_is_down_when_that_returns(bench: Bench) -> Non
     shell = bench.shell()
     shell.reboot()
     assert shell.state() != "device"
-    readiness(shell, bench.settings, bench.emulator, bench.server.wire).wait()
+    readiness(shell, bench.settings, bench.emulator, bench.server.client).wait()
 
 
 # files
@@ -364,7 +364,7 @@ def test_a_link_is_removed_and_not_what_it_leads_to(bench: Bench) -> None:
     shell.run(f"mkdir -p /data/local/tmp/theirs && touch /data/local/tmp/theirs/file && mkdir -p {FOLDER}")
     shell.run(f"ln -s /data/local/tmp/theirs {FOLDER}/link")
     DeviceFiles(shell).remove([f"{FOLDER}/link"])
-    assert shell.ask("ls /data/local/tmp/theirs").split() == ["file"]
+    assert shell.shell_output("ls /data/local/tmp/theirs").split() == ["file"]
 
 
 # runs of the app
@@ -392,7 +392,7 @@ def test_files_that_cannot_be_pulled_are_sent_from_then_on(
     runs = bench.runs(shell)
     assert bench.run(runs).outputs and bench.run(runs).outputs
     assert asked == [Transfer.AUTO, Transfer.STATUS, Transfer.STATUS]
-    assert not shell.ask(f"ls {MEDIA}").split()
+    assert not shell.shell_output(f"ls {MEDIA}").split()
 
 
 def test_files_are_sent_at_once_where_the_settings_say_so(bench: Bench) -> None:
@@ -407,8 +407,8 @@ def test_nothing_stays_on_the_device_of_a_run_or_a_refusal(bench: Bench) -> None
     refused = bench.run(runs, Backend.GPU).report
     assert refused.error is not None
     shell.run(f"mkdir -p {MEDIA}")
-    assert not shell.ask(f"ls {MEDIA}").split()
-    assert not [name for name in shell.ask(f"ls {FOLDER}").split() if name.endswith(".raw")]
+    assert not shell.shell_output(f"ls {MEDIA}").split()
+    assert not [name for name in shell.shell_output(f"ls {FOLDER}").split() if name.endswith(".raw")]
 
 
 def test_the_clock_of_a_refusal_is_ours(bench: Bench) -> None:
@@ -425,8 +425,8 @@ def test_a_stop_ends_the_app_too(bench: Bench) -> None:
     with pytest.raises(Stopped):
         bench.run(runs)
     shell = bench.shell()
-    assert not shell.ask(f"pidof {PACKAGE}").strip()
-    assert not [name for name in shell.ask(f"ls {FOLDER}").split() if name.endswith(".raw")]
+    assert not shell.shell_output(f"pidof {PACKAGE}").strip()
+    assert not [name for name in shell.shell_output(f"ls {FOLDER}").split() if name.endswith(".raw")]
 
 
 REPORT = {
@@ -447,7 +447,7 @@ SENT = f"INSTRUMENTATION_RESULT: report={json.dumps(REPORT)}\nINSTRUMENTATION_CO
             Incident.BAD_REPORT,
             "stage 'dance' is none of",
         ),
-        (SENT, Incident.APP_HUNG, "said its last word, but does not end"),
+        (SENT, Incident.APP_HUNG, "sent its result, but does not end"),
     ],
     ids=["nonsense", "a last word"],
 )
@@ -455,7 +455,7 @@ def test_an_app_that_goes_on_after_nonsense_or_its_last_word_is_not_waited_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, said: str, fault: Incident, words: str
 ) -> None:
     monkeypatch.setattr(run_module, "command_line", lambda _: f"printf %s {shlex.quote(said)}; sleep 3600")
-    monkeypatch.setattr(following, "_END_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(run_monitor, "_END_TIMEOUT_S", 0.2)
     with pytest.raises(DeviceFailure, match=words) as caught:
         bench.run(bench.runs())
     assert caught.value.fault is fault
@@ -470,4 +470,4 @@ def test_a_report_that_names_somebody_elses_folder_is_refused_and_the_folder_sta
     with pytest.raises(DeviceFailure, match="is not the app's folder") as caught:
         bench.run(bench.runs())
     assert caught.value.fault is Incident.BAD_REPORT
-    assert shell.ask(f"ls -d {REPORT['folder']}").strip() == REPORT["folder"]
+    assert shell.shell_output(f"ls -d {REPORT['folder']}").strip() == REPORT["folder"]

@@ -1,4 +1,4 @@
-"""`python -m nnlite_benchmark`: a worker that owns one device. `nnlite worker benchmark` starts it."""
+"""Benchmark worker process that owns one device; `nnlite worker benchmark` starts it."""
 
 import argparse
 import os
@@ -30,12 +30,12 @@ from nnlite.worker.celery_worker import (
 from nnlite.worker.watchdog import WorkerLiveness
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.device_factory import open_device
-from nnlite_benchmark.device_manager import DeviceManager, StartAnewError
+from nnlite_benchmark.device_manager import DeviceManager, RestartWorkerError
 
 log = structlog.get_logger()
 
-#: Returned inside this process only: become a new one with the same arguments.
-_START_ANEW: Final = -1
+#: Internal exit code: replace this process by a new one with the same arguments.
+_RESTART_WORKER: Final = -1
 
 
 def main() -> int:
@@ -48,14 +48,14 @@ def main() -> int:
     stop = threading.Event()
 
     def run(settings: Settings, endpoints: Endpoints) -> int:
-        with HealthFileThread(settings.health_file) as pulse:
-            return _run(settings, endpoints, arguments, stop, pulse)
+        with HealthFileThread(settings.health_file) as health_file:
+            return _run(settings, endpoints, arguments, stop, health_file)
 
     code = run_process(run)
-    if code == _START_ANEW:
-        if stop.is_set():  # told while everything was let go of
+    if code == _RESTART_WORKER:
+        if stop.is_set():  # asked to stop during the clean-up
             return 0
-        # Broker, Postgres and every child are let go of by now.
+        # Connections are closed and every child has ended by now.
         os.execv(sys.executable, [sys.executable, "-P", "-m", "nnlite_benchmark", *sys.argv[1:]])  # noqa: S606
     return code
 
@@ -65,7 +65,7 @@ def _run(
     endpoints: Endpoints,
     arguments: argparse.Namespace,
     stop: threading.Event,
-    pulse: HealthFileThread,
+    health_file: HealthFileThread,
 ) -> int:
     liveness = WorkerLiveness()
     _stop_on_signals(liveness, stop, settings.queue.stop_timeout_s)
@@ -80,7 +80,7 @@ def _run(
     argument = device_argument(arguments.device, arguments.pool)
     device = open_device(argument, settings, stop=stop, on_stage=note)
     benchmarker = Benchmarker(context=context, store=store, device=device, stop=stop)
-    keeper = DeviceManager(
+    manager = DeviceManager(
         engine=context.engine,
         device=device,
         benchmarker=benchmarker,
@@ -103,21 +103,21 @@ def _run(
     )
 
     def consume() -> int:
-        with pulse.paused():
+        with health_file.paused():
             return run_worker(plan, endpoints, settings, liveness)
 
     try:
-        return keeper.keep(consume)
-    except StartAnewError as why:
-        log.warning("the worker starts anew", reason=str(why))
-        return _START_ANEW
+        return manager.run(consume)
+    except RestartWorkerError as why:
+        log.warning("restarting the worker", reason=str(why))
+        return _RESTART_WORKER
     finally:
         device.close()
         context.engine.dispose()
 
 
 def _stop_on_signals(liveness: WorkerLiveness, stop: threading.Event, stop_timeout_s: float) -> None:
-    """Heed SIGTERM and SIGINT while no Celery worker runs: the device is being made ready or healed."""
+    """Handle SIGTERM and SIGINT while no Celery worker runs: during preparation and recovery."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if liveness.stopping:

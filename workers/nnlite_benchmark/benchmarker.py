@@ -1,7 +1,7 @@
-"""One benchmark as the queue sees it: from a claim to the rows that end it.
+"""Runs one benchmark attempt: from the claimed row to the rows of its result.
 
-Fetches the artifact, measures it backend by backend on the worker's device
-while a thread sends heartbeats, and returns what is to be written.
+Fetches the artifact and measures it on each backend of the worker's device,
+while a thread sends heartbeats.
 """
 
 import os
@@ -28,14 +28,14 @@ from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, end_consumption
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, InputSpec, RuntimeRefusal
-from nnlite_benchmark.protocol.stage_timer import StageClock
+from nnlite_benchmark.protocol.stage_timer import StageTimer
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Faulted:
-    """A fault of the device, and the benchmark that met it; None: it was met between two."""
+    """A fault of the device, and the benchmark during which it occurred; None: between benchmarks."""
 
     failure: DeviceFailure
     benchmark: uuid.UUID | None
@@ -43,23 +43,23 @@ class Faulted:
 
 @dataclass(kw_only=True)
 class Benchmarker:
-    """Performs benchmarks on the one device of a worker process."""
+    """Runs benchmarks on the device of this worker process."""
 
     context: WorkerContext
     store: ArtifactStore
     device: Device
-    #: Set when the worker is told to stop.
+    #: Set when the worker is asked to stop.
     stop: threading.Event
-    #: What the running attempt is doing; heartbeats write it.
+    #: Stage of the running attempt; heartbeats write it.
     stage: Stage = field(default=Stage.CLAIM, init=False)
-    #: How long the running attempt was in each stage.
-    clock: StageClock = field(default_factory=StageClock, init=False)
-    #: What is being measured now; heartbeats write it.
+    #: Time of the running attempt in each stage.
+    timer: StageTimer = field(default_factory=StageTimer, init=False)
+    #: Backend that is being measured; heartbeats write it.
     backend: Backend | None = field(default=None, init=False)
-    #: What the device did wrong, and with which benchmark; the worker takes no more work with it.
+    #: Fault of the device; the worker takes no more work until it has recovered.
     fault: Faulted | None = field(default=None, init=False)
-    #: Why the device is to rest before it takes more work.
-    rest: str | None = field(default=None, init=False)
+    #: Why the device must pause before it takes more work.
+    pause_reason: str | None = field(default=None, init=False)
     _finished: bool = field(default=False, init=False)
 
     def perform(self, claim: Claim) -> Result:
@@ -67,10 +67,10 @@ class Benchmarker:
 
         Raises:
             Failure: of class device or infrastructure.
-            LeaseLostError: the row is no longer this attempt's.
-            Stopped: the worker was told to stop.
+            LeaseLostError: the attempt no longer owns the row.
+            Stopped: the worker was asked to stop.
         """
-        self.clock = StageClock()
+        self.timer = StageTimer()
         self.backend = None
         self.note(Stage.FETCH)
         with self._heartbeats(claim) as ended:
@@ -96,45 +96,45 @@ class Benchmarker:
             self._store(report, claim)
             self._finished = True
         details = {
-            "timings_ns": self.clock.timings_ns(),
+            "timings_ns": self.timer.timings_ns(),
             "peak_rss_kb": max((measured.peak_rss_kb or 0 for measured in reports), default=0),
         }
         return Result(write=lambda connection: record_benchmark(connection, claim, report), details=details)
 
     def take_finished(self) -> bool:
-        """Return whether a benchmark was finished since this was asked last."""
+        """Return whether a benchmark was finished since the last call."""
         finished, self._finished = self._finished, False
         return finished
 
     def after(self, claim_id: uuid.UUID) -> None:
-        """Take no more work with a device that is at fault or should rest: nothing is healed in a task."""
+        """Stop consuming if the device is at fault or must pause: recovery happens outside of tasks."""
         if self.stop.is_set():
             return
         if self.fault is None:
             try:
-                self.rest = self.device.rest_reason()
+                self.pause_reason = self.device.pause_reason()
             except DeviceFailure as failure:
                 self.fault = Faulted(failure=failure, benchmark=None)
             except Stopped:
                 return
-        if self.fault is not None or self.rest is not None:
+        if self.fault is not None or self.pause_reason is not None:
             end_consumption()
 
     def note(self, stage: Stage) -> None:
-        """Note where the attempt is; the next heartbeat writes it."""
+        """Set the attempt's stage; the next heartbeat writes it."""
         self.stage = stage
-        self.clock.enter(stage)
+        self.timer.enter(stage)
 
     def _measure(self, job: BenchmarkJob, backend: Backend, ended: threading.Event) -> MeasurementReport:
         self.backend = backend
         try:
             return self.device.run(job, backend, stop=ended)
         except RuntimeRefusal as refusal:
-            log.info("the runtime refuses the artifact", backend=backend, reason=refusal.reason)
+            log.info("the runtime rejected the artifact", backend=backend, reason=refusal.reason)
             return refusal.report
 
     def _store(self, report: BenchmarkReport, claim: Claim) -> None:
-        """Leave the enriched report beside the artifacts, for those who have no Postgres at hand."""
+        """Store the report next to the artifacts, for readers without access to Postgres."""
         self.backend = None
         self.note(Stage.STORE)
         try:
@@ -151,7 +151,7 @@ class Benchmarker:
         return job_of(work["artifact"], work["model"], artifact, expected)
 
     def _fetch(self, work: Mapping[str, Any], path: str) -> Path:
-        """Return a file of the store; one that is gone or broken is asked for again from its conversion."""
+        """Return a file of the store; requeue the conversion if the file is missing or damaged."""
         try:
             return self.store.fetch(path)
         except ArtifactGoneError as error:
@@ -169,10 +169,12 @@ class Benchmarker:
 
     @contextmanager
     def _heartbeats(self, claim: Claim) -> Iterator[threading.Event]:
-        """Renew the lease in a thread; yields the event that ends the run: stop, or right lost."""
+        """Renew the lease in a thread; yields the event that ends the run: stop, or lease lost."""
         ended = threading.Event()
         done = threading.Event()
-        thread = threading.Thread(target=self._beat, args=(claim, ended, done), name="heartbeat", daemon=True)
+        thread = threading.Thread(
+            target=self._send_heartbeats, args=(claim, ended, done), name="heartbeat", daemon=True
+        )
         thread.start()
         try:
             yield ended
@@ -180,17 +182,17 @@ class Benchmarker:
             done.set()
             thread.join(self.context.settings.database_timeout_s)
 
-    def _beat(self, claim: Claim, ended: threading.Event, done: threading.Event) -> None:
+    def _send_heartbeats(self, claim: Claim, ended: threading.Event, done: threading.Event) -> None:
         queue = self.context.settings.queue
         deadline_s = time.monotonic() + self.context.settings.benchmark_deadline_s
         next_s = time.monotonic() + queue.heartbeat_s
-        while not done.wait(_LOOK_S):
+        while not done.wait(_POLL_S):
             self.context.alive()
             if self.stop.is_set():
                 ended.set()
             now_s = time.monotonic()
             if now_s > deadline_s + queue.stop_timeout_s:
-                # A thread cannot be killed: what hangs past every limit of its own ends with the process.
+                # A thread cannot be killed: a run that hangs beyond all its deadlines ends with the process.
                 log.error("past the deadline: ending the worker", benchmark=str(claim.id))
                 os._exit(EXIT_FAULT)
             if now_s < next_s:
@@ -202,20 +204,20 @@ class Benchmarker:
                 ended.set()
 
 
-#: How often the heartbeat thread looks whether the worker is to stop, seconds.
-_LOOK_S = 0.1
+#: Poll interval of the heartbeat thread for a stop, seconds.
+_POLL_S = 0.1
 
 
 def job_of(
     columns: Mapping[str, Any], model_name: str, artifact: Path, expected: tuple[Path, ...]
 ) -> BenchmarkJob:
-    """Return what there is to run.
+    """Return the benchmark job of an artifact's row.
 
     Args:
         columns: of the artifact's row.
         model_name: for people.
         artifact: the file, fetched.
-        expected: the host's outputs, fetched; empty: there are none.
+        expected: the host's outputs, fetched; empty: none.
     """
     return BenchmarkJob(
         artifact=artifact,

@@ -1,8 +1,7 @@
-"""The seam between the benchmark task and whatever it measures on.
+"""The `Device` interface: the host, an emulator or a phone, as the benchmark worker uses it.
 
-A device is the host itself, an emulator or a phone. The worker prepares it,
-asks what it is, runs jobs on it one at a time, heals it step by step and
-closes it; it never looks behind this protocol.
+The worker prepares a device, runs jobs on it one at a time, recovers it step by
+step and closes it; it depends on this interface only.
 """
 
 import threading
@@ -41,54 +40,53 @@ class InputSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkJob:
-    """One artifact to be measured; its file was fetched and its hash checked by the caller."""
+    """One artifact to be measured; the caller has fetched the file and verified its hash."""
 
     artifact: Path
     artifact_sha256: str
     model_name: str
     precision: Precision
     inputs: tuple[InputSpec, ...]
-    #: Of `nnlite.artifacts.inputs.artifact_inputs`.
+    #: Seed for `nnlite.artifacts.inputs.artifact_inputs`.
     seed: int
     #: The host's outputs for that input, one raw little-endian file each; None: device parity is not checked.
     expected_outputs: tuple[Path, ...] | None = None
-    #: How far two values of each output are apart that differ by one step of an integer inside the artifact;
-    #: None: it is no dequantized integer. Empty: not known.
+    #: Quantization step of each output that is a dequantized integer; None: not quantized. Empty: unknown.
     output_steps: tuple[float | None, ...] = ()
     #: False marks the measurements: the artifact's outputs are off from PyTorch's; None: not known.
     artifact_parity_ok: bool | None = True
 
 
 class RuntimeRefusal(Failure):
-    """The runtime or a delegate refuses the artifact: final for the backend, recorded with `report`."""
+    """The runtime or a delegate rejected the artifact: final for the backend, recorded with `report`."""
 
     def __init__(
         self, stage: Stage, reason: str, report: MeasurementReport, details: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(FailureClass.RUNTIME, stage, reason, details)
-        #: A measurement with the error and without a duration.
+        #: A measurement with the error and without latency.
         self.report = report
 
 
 class DeviceFailure(Failure):
-    """The device misbehaved: class `device`, and what kind of incident it is."""
+    """The device failed: failure class `device`, with the fault that becomes the incident's kind."""
 
     def __init__(
         self, fault: Fault, stage: Stage, reason: str, details: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(FailureClass.DEVICE, stage, reason, {"fault": fault.value, **(details or {})})
-        #: The kind of incident that this is.
+        #: Kind of the incident.
         self.fault = fault
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryStep:
-    """One recovery step: what to do before the device is checked again."""
+    """One step of a device's recovery; a readiness check follows it."""
 
-    #: As it stands in incidents.
+    #: As recorded in incidents.
     name: str
-    #: Raises DeviceFailure when it does not succeed, Stopped when the worker is told to stop.
-    climb: Callable[[], None]
+    #: Raises DeviceFailure if it fails, Stopped when the worker is asked to stop.
+    run: Callable[[], None]
 
 
 class Device(Protocol):
@@ -101,7 +99,7 @@ class Device(Protocol):
 
     @property
     def kind(self) -> DeviceKind:
-        """What kind of machine it is."""
+        """Host, emulator or phone."""
         ...
 
     @property
@@ -111,52 +109,52 @@ class Device(Protocol):
 
     @property
     def canary_ns(self) -> int | None:
-        """What the canary took last, 25th percentile; None: it has not run."""
+        """Last duration of the canary, 25th percentile; None: it has not run."""
         ...
 
     def prepare(self) -> None:
-        """Start what there is to start and make the device ready, the right canary included.
+        """Start the device's processes and wait until it is ready, including a correct canary.
 
         Raises:
-            DeviceFailure: it cannot be made ready within its deadlines.
-            Stopped: the worker was told to stop.
+            DeviceFailure: it is not ready within its deadlines.
+            Stopped: the worker was asked to stop.
         """
         ...
 
     def check(self) -> None:
-        """Return when the device is ready; raises as `prepare` does, and starts nothing."""
+        """Wait until the device is ready, without starting anything; raises as `prepare`."""
         ...
 
     def recovery_steps(self) -> Sequence[RecoveryStep]:
-        """Return what may heal it, the mildest first; readiness is checked after each."""
+        """Return the device's recovery steps, least disruptive first; `check` follows each."""
         ...
 
-    def rest_reason(self) -> str | None:
-        """Return why it should take no work just now (a warm phone), or None."""
+    def pause_reason(self) -> str | None:
+        """Return why it should take no work now (such as a warm phone), or None."""
         ...
 
-    def is_away(self, fault: Fault) -> bool:
-        """Whether after `fault` the device is to be waited for, not healed (an unplugged phone)."""
+    def needs_user(self, fault: Fault) -> bool:
+        """Return whether only the user can end `fault` (an unplugged phone): wait instead of recovering."""
         ...
 
     def context(self) -> DeviceContext:
-        """Return what stays the same until the device is started anew."""
+        """Return the properties that are constant until the device is restarted."""
         ...
 
     def loaded(self, job: BenchmarkJob, stop: threading.Event) -> AbstractContextManager[None]:
-        """Bring what the job needs to the device, and take it away again; raises as `run` does."""
+        """Copy the job's files to the device, and remove them afterwards; raises as `run`."""
         ...
 
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
-        """Measure one artifact on one backend, canaries and quiet included; for use inside `loaded`.
+        """Measure one artifact on one backend, with canaries and noise isolation; call it inside `loaded`.
 
         Raises:
-            RuntimeRefusal: the runtime refuses the artifact; its `report` is the measurement to record.
-            DeviceFailure: the measuring process died, hung or wrote nonsense, or the device did.
-            Stopped: `stop` was set; nothing that this call started runs any more.
+            RuntimeRefusal: the runtime rejected the artifact; its `report` is the measurement to record.
+            DeviceFailure: the measuring process or the device crashed, hung or sent invalid data.
+            Stopped: `stop` was set; everything that this call started has ended.
         """
         ...
 
     def close(self) -> None:
-        """End everything that the device object started; it is of no use afterwards."""
+        """Stop everything that was started; the object cannot be used afterwards."""
         ...

@@ -1,4 +1,4 @@
-"""Opens the device that `--device` names, and takes the lock that makes it this worker's alone."""
+"""Creates the device that `--device` names, and locks it for this worker."""
 
 import os
 import re
@@ -19,10 +19,10 @@ OnStage = Callable[[Stage], None]
 def open_device(
     argument: DeviceArgument, settings: Settings, *, stop: threading.Event, on_stage: OnStage
 ) -> Device:
-    """Return the device that is named; nothing is started yet.
+    """Return the device that `argument` names; nothing is started yet.
 
     Raises:
-        SettingsError: something that it needs is missing, or another worker of this host owns it.
+        SettingsError: a program or file is missing, or another worker of this host owns the device.
     """
     if argument.on_host:
         return _host(argument, settings, on_stage)
@@ -46,8 +46,8 @@ def _android(
     transport: DeviceTransport
     if argument.scheme == "avd":
         cores = cores_of(settings)
-        apart = cores.measuring if cores.mode is QuietMode.PINNED_CORES else ()
-        transport = Emulator(argument.target, settings.emulator, settings.home, folder, apart)
+        pinned = cores.measuring if cores.mode is QuietMode.PINNED_CORES else ()
+        transport = Emulator(argument.target, settings.emulator, settings.home, folder, pinned)
     else:
         transport = Phone(argument.target, usb=argument.scheme == "usb")
     return AndroidDevice(
@@ -62,7 +62,7 @@ def _android(
 
 
 def _own_folder(home: Path, name: str) -> Path:
-    """Make the folder of a device below the home and take its lock for as long as this process lives.
+    """Create a device's folder in NNLITE_HOME and lock it for the lifetime of this process.
 
     Raises:
         SettingsError: another worker owns the device.

@@ -1,7 +1,7 @@
-"""What a keeper writes of its device: states, recovery_steps, incidents, and that it is ready.
+"""Write-behind log of a device's events: states, recovery steps, incidents.
 
-A Postgres that is away delays nothing: what cannot be written is kept, in
-order, and written with the next entry that can.
+An unavailable Postgres blocks nothing: events are buffered and written in order
+with the next event that can be written.
 """
 
 import time
@@ -22,13 +22,13 @@ from nnlite_benchmark.device import Device
 
 log = structlog.get_logger()
 
-#: Entries that are kept while Postgres is away; a climb has about twenty.
-_MOST_KEPT: Final = 1000
+#: Size of the buffer; a complete recovery escalation has about twenty events.
+_MAX_BUFFERED: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """One thing to write; it is told how long ago it happened, seconds."""
+    """One event; `write` gets its age in seconds."""
 
     write: Callable[[float], object]
     at_s: float
@@ -36,16 +36,16 @@ class _Entry:
 
 @dataclass(kw_only=True)
 class DeviceEventLog:
-    """The rows of one device."""
+    """Buffered writes to the rows of one device."""
 
     engine: Engine
     device: Device
     #: The worker that owns the device.
     node: str
-    _unwritten: deque[_Entry] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT), init=False)
+    _unwritten: deque[_Entry] = field(default_factory=lambda: deque(maxlen=_MAX_BUFFERED), init=False)
 
     def row(self) -> DeviceRow | None:
-        """Return the device's row; None: there is none yet, or Postgres is away."""
+        """Return the device's row; None: no row yet, or Postgres is unavailable."""
         try:
             return devices.device_row(self.engine, self.device.name)
         except DBAPIError as error:
@@ -53,7 +53,7 @@ class DeviceEventLog:
             return None
 
     def state(self, status: DeviceStatus, *, reason: str | None = None, owned: bool = True) -> None:
-        """Write how the device is."""
+        """Write the device's state."""
         device = self.device
         self._add(
             lambda _age_s: devices.record_device_state(
@@ -68,7 +68,7 @@ class DeviceEventLog:
         )
 
     def ready(self) -> None:
-        """Write that the device is ready, what it is, and that its incident is healed."""
+        """Write that the device is ready, with its properties, and close its incident."""
         context, p25_ns = self.device.context(), self.device.canary_ns
 
         def write(_age_s: float) -> None:
@@ -80,7 +80,7 @@ class DeviceEventLog:
         self._add(write)
 
     def incident(self, fault: Faulted) -> None:
-        """Open an incident, or add to the one that is open."""
+        """Open an incident, or add to the open one."""
 
         def write(age_s: float) -> None:
             if (row := devices.device_row(self.engine, self.device.name)) is not None:
@@ -92,7 +92,7 @@ class DeviceEventLog:
         self._add(write)
 
     def recovery_step(self, name: str) -> None:
-        """Write that a recovery step is tried."""
+        """Write that a recovery step is run."""
 
         def write(_age_s: float) -> None:
             if (row := devices.device_row(self.engine, self.device.name)) is not None:
@@ -101,7 +101,7 @@ class DeviceEventLog:
         self._add(write)
 
     def flush(self) -> bool:
-        """Write what was kept; returns whether all is written."""
+        """Write the buffered events; returns whether all are written."""
         while self._unwritten:
             entry = self._unwritten[0]
             try:
@@ -118,4 +118,4 @@ class DeviceEventLog:
 
 
 def _warn(error: DBAPIError) -> None:
-    log.warning("Postgres cannot be reached; it is written later", error=str(error.orig).strip())
+    log.warning("Postgres is unavailable; the event is written later", error=str(error.orig).strip())

@@ -55,6 +55,7 @@ def test_devices_and_incidents_of_the_first_release_are_kept_and_named(bare_data
         ("wrong_canary", "host-lab computes the canary wrongly", True),
         ("process_died", "the measuring process hung", False),
     ]
+    assert {tuple(row["recovery_steps"]) for row in incidents} == {("restart", "restart the worker")}
     healed, replaced, still_open = incidents
     assert (healed["healed_at"] - healed["created_at"]).total_seconds() == 2.5
     assert replaced["healed_at"] == still_open["created_at"], "the device was ready again by then"
@@ -122,7 +123,7 @@ INSERT INTO device (id, name, kind, pool, state, owner_node, context, seen_at)
 VALUES ('00000000-0000-0000-0000-000000000001', 'host-lab', 'host', 'host', 'ready', 'benchmark@lab', '{}',
         '2026-11-01');
 INSERT INTO incident (device_id, fault, rungs, healed, duration_ns, created_at)
-SELECT id, fault, '{restart}', healed, duration, '2026-11-02'::timestamptz + hour * interval '1 h'
+SELECT id, fault, '{restart,start the worker anew}', healed, duration, '2026-11-02'::timestamptz + hour * interval '1 h'
 FROM device, (VALUES (1, 'the measuring process was killed', true, 2500000000),
                      (2, 'host-lab computes the canary wrongly', false, 0),
                      (3, 'the measuring process hung', false, 0)) AS v (hour, fault, healed, duration)

@@ -1,24 +1,23 @@
-"""A device that answers what was recorded of a real one, and nothing to all else."""
+"""A simulated device shell that prints recorded output of a real device, and nothing for other commands."""
 
 import re
 from pathlib import Path
 
 RECORDED = Path(__file__).with_name("recorded")
-QUESTION = re.compile(r"echo '(nnlite-answer:(\w+))'")
+COMMAND = re.compile(r"echo '(nnlite-answer:(\w+))'")
 
 
 def recorded(device):
-    """Return an `ask` that answers each question from the file of its name."""
+    """Return a `shell_output` that prints the recorded file for each command."""
     folder = RECORDED / device
     assert folder.is_dir(), f"nothing is recorded of {device}"
-    files = {path.name: path.read_bytes().decode() for path in folder.iterdir()}
-    return answering(files)
+    return device_printing({path.name: path.read_bytes().decode() for path in folder.iterdir()})
 
 
-def answering(answers):
-    """Return an `ask` that prints `answers` as a shell would, marks included."""
+def device_printing(outputs):
+    """Return a `shell_output` that prints `outputs` as a shell would, including marks."""
 
-    def ask(line):
-        return "".join(f"\n{mark}\n{answers.get(name, '')}" for mark, name in QUESTION.findall(line))
+    def shell_output(line):
+        return "".join(f"\n{mark}\n{outputs.get(name, '')}" for mark, name in COMMAND.findall(line))
 
-    return ask
+    return shell_output

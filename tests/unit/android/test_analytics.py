@@ -17,17 +17,17 @@ from nnlite_benchmark.android.properties.analytics import (
     android_state,
 )
 from nnlite_benchmark.android.properties.cpuinfo import cpu
-from nnlite_benchmark.android.properties.parsers import asked, numbers_of_cpu_list
+from nnlite_benchmark.android.properties.parsers import numbers_of_cpu_list, run_batch
 from nnlite_benchmark.android.properties.thermal import zone_degrees
-from unit.android.recorded_device import answering, recorded
+from unit.android.recorded_device import device_printing, recorded
 from waiting import HANG_S
 
 MEMINFO = "MemTotal:  3631712 kB\nMemFree:   160668 kB\nMemAvailable: 1987920 kB\nCached:  1747812 kB\n"
 
 
-def context(ask):
+def context(shell_output):
     return android_context(
-        ask, name="usb:abc", kind=DeviceKind.PHONE, pool="phones", quiet_mode=QuietMode.OWN_MACHINE
+        shell_output, name="usb:abc", kind=DeviceKind.PHONE, pool="phones", quiet_mode=QuietMode.OWN_MACHINE
     )
 
 
@@ -122,8 +122,8 @@ def test_properties_of_the_system_partition_stand_in():
 
 @pytest.mark.parametrize("name", ["ro.boot.qemu", "ro.kernel.qemu"])
 def test_an_emulator_at_an_address_is_no_phone(name):
-    assert context(answering({"properties": f"[{name}]: [1]\n"})).kind is DeviceKind.EMULATOR
-    assert context(answering({"properties": f"[{name}]: [0]\n"})).kind is DeviceKind.PHONE
+    assert context(device_printing({"properties": f"[{name}]: [1]\n"})).kind is DeviceKind.EMULATOR
+    assert context(device_printing({"properties": f"[{name}]: [0]\n"})).kind is DeviceKind.PHONE
 
 
 def test_properties_that_say_nothing_known_give_nothing():
@@ -181,7 +181,7 @@ def test_an_emulators_battery_has_no_temperature():
 
 def test_the_references_analytics_are_all_there_for_a_normal_device():
     # Invented: recorded answers of several devices put together.
-    ask = answering(
+    shell_output = device_printing(
         {
             "meminfo": MEMINFO,
             "cpuinfo": "processor : 0\nFeatures : fp asimd\nCPU implementer : 0x41\nCPU part : 0xd05\n",
@@ -191,7 +191,7 @@ def test_the_references_analytics_are_all_there_for_a_normal_device():
             "loadavg": "3.43 3.26 3.17 2/3019 8131\n",
         }
     )
-    device, before = context(ask), android_state(ask)
+    device, before = context(shell_output), android_state(shell_output)
     measurement = MeasurementReport(
         backend=Backend.CPU,
         precision=Precision.FP32,
@@ -224,18 +224,18 @@ def test_the_references_analytics_are_all_there_for_a_normal_device():
 
 def test_times_are_the_hosts():
     begin = datetime.now(UTC)
-    state = android_state(answering({"date": "Thu Jan  1 00:00:00 GMT 1970"}))
+    state = android_state(device_printing({"date": "Thu Jan  1 00:00:00 GMT 1970"}))
 
     assert begin <= state.at <= datetime.now(UTC)
 
 
 def test_one_round_trip_each():
     lines = []
-    ask = answering({})
+    shell_output = device_printing({})
 
     def counted(line):
         lines.append(line)
-        return ask(line)
+        return shell_output(line)
 
     context(counted)
     android_state(counted)
@@ -259,8 +259,8 @@ def sh(line):
 
 
 def test_the_command_lines_run_in_a_shell_and_commands_that_are_missing_answer_nothing():
-    here = asked(sh, CONTEXT_COMMANDS)
-    state = asked(sh, STATE_COMMANDS)
+    here = run_batch(sh, CONTEXT_COMMANDS)
+    state = run_batch(sh, STATE_COMMANDS)
 
     assert here["kernel"].startswith("Linux ")
     assert "MemTotal:" in here["meminfo"] and "MemTotal:" in state["meminfo"]
@@ -276,17 +276,17 @@ def test_words_of_a_shell_that_mixes_its_errors_in_are_no_answers():
         )
         return done.stdout.decode()
 
-    assert asked(mixed, {"a": "nnlite-no-such-program", "b": "echo yes"}) == {"a": "\n", "b": "yes\n"}
+    assert run_batch(mixed, {"a": "nnlite-no-such-program", "b": "echo yes"}) == {"a": "\n", "b": "yes\n"}
 
 
 def test_an_answer_without_a_line_end_does_not_run_into_the_next():
-    assert asked(sh, {"a": "printf x", "b": "printf y"}) == {"a": "x\n", "b": "y"}
+    assert run_batch(sh, {"a": "printf x", "b": "printf y"}) == {"a": "x\n", "b": "y"}
 
 
 def test_answers_of_a_terminal_are_the_same():
-    ask = answering({"a": "x\n", "b": "y\n"})
+    shell_output = device_printing({"a": "x\n", "b": "y\n"})
 
-    assert asked(lambda line: ask(line).replace("\n", "\r\n"), {"a": "", "b": ""}) == {
+    assert run_batch(lambda line: shell_output(line).replace("\n", "\r\n"), {"a": "", "b": ""}) == {
         "a": "x\n\n",
         "b": "y\n",
     }
@@ -311,7 +311,7 @@ def test_small_files_are_read_with_their_paths(tmp_path):
     printed = sh(line)
 
     assert printed.splitlines()[0] == f"{tmp_path}/cpu0/cpufreq/scaling_cur_freq:300000"
-    assert android_state(answering({"frequencies": printed})).frequencies_khz == (300000,)
+    assert android_state(device_printing({"frequencies": printed})).frequencies_khz == (300000,)
 
 
 # Invented from here on: what devices answer that lack files or have lost their mind.
@@ -334,7 +334,7 @@ def test_small_files_are_read_with_their_paths(tmp_path):
 )
 def test_nonsense_is_no_information(nonsense):
     everything = dict.fromkeys({*CONTEXT_COMMANDS, *STATE_COMMANDS}, nonsense)
-    device, state = context(answering(everything)), android_state(answering(everything))
+    device, state = context(device_printing(everything)), android_state(device_printing(everything))
 
     assert (device.device_type, device.os_version, device.total_ram_kb) == ("unknown", "unknown", 0)
     assert (device.cpu.architecture, device.cpu.cores, device.cpu.vendor) == ("unknown", 0, None)
@@ -354,7 +354,7 @@ def test_a_core_that_is_offline_tells_no_frequency():
         f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq:{khz}\n"
         for core, khz in ((3, 3), (0, 1), (4095, 7), (4096, 8), (1, 0), (5, 99999999))
     )
-    state = android_state(answering({"frequencies": lines}))
+    state = android_state(device_printing({"frequencies": lines}))
 
     assert state.frequencies_khz[:4] == (1, None, None, 3)
     assert len(state.frequencies_khz) == 4096
@@ -367,7 +367,7 @@ def test_governors_are_told_once_each():
         for core, name in enumerate(["walt", "walt", "performance", "<garbage>"])
     )
 
-    assert android_state(answering({"governors": lines})).governor == "performance,walt"
+    assert android_state(device_printing({"governors": lines})).governor == "performance,walt"
 
 
 def test_thermal_zones_in_thousandths_and_in_degrees():
@@ -377,7 +377,7 @@ def test_thermal_zones_in_thousandths_and_in_degrees():
         f"{zone}3/temp:-40000\n{zone}4/temp:-273000\n{zone}5/temp:0\n{zone}6/temp:bad\n{zone}7/temp:300\n"
     )
 
-    assert android_state(answering({"zones": lines})).temperatures_c == {
+    assert android_state(device_printing({"zones": lines})).temperatures_c == {
         "thermal_zone2 battery": 31.0,
         "thermal_zone3": -40.0,
         "thermal_zone10 cpu-0-0-usr": 41.0,
@@ -401,7 +401,7 @@ def test_volts_and_percent_are_no_temperatures():
         "Current cooling devices from HAL:\n"
         "\tTemperature{mValue=40.5, mType=0, mName=fan, mStatus=0}\n"
     )
-    state = android_state(answering({"thermal": text}))
+    state = android_state(device_printing({"thermal": text}))
 
     assert state.temperatures_c == {"hal npu": 40.5}
     assert state.thermal_status is None
@@ -410,7 +410,7 @@ def test_volts_and_percent_are_no_temperatures():
 def test_no_more_temperatures_than_a_report_lists():
     lines = "".join(f"/sys/class/thermal/thermal_zone{zone}/temp:30000\n" for zone in range(500))
     battery = "present: true\ntemperature: 250\n"
-    state = android_state(answering({"zones": lines, "battery": battery}))
+    state = android_state(device_printing({"zones": lines, "battery": battery}))
 
     assert len(state.temperatures_c) == 64
     assert state.temperatures_c["battery"] == 25.0
@@ -428,7 +428,7 @@ def test_no_more_temperatures_than_a_report_lists():
     ],
 )
 def test_a_battery_that_makes_no_sense_tells_nothing(text, percent, charging):
-    state = android_state(answering({"battery": text}))
+    state = android_state(device_printing({"battery": text}))
 
     assert (state.battery_percent, state.charging) == (percent, charging)
 
@@ -438,19 +438,19 @@ def test_a_property_of_many_lines_hides_no_other():
         "[persist.sys.boot]: [reboot,1\nreboot,2\n]\n[ro.product.model]: [Pixel [8] pro]\n[ro.x]: []\n"
     )
 
-    assert context(answering({"properties": properties})).device_type == "Pixel [8] pro"
+    assert context(device_printing({"properties": properties})).device_type == "Pixel [8] pro"
 
 
 def test_letters_that_cannot_be_shown_are_left_out():
     properties = "[ro.product.model]: [Pix\0el\x07 8\x1b]\n"
 
-    assert context(answering({"properties": properties})).device_type == "Pixel 8"
+    assert context(device_printing({"properties": properties})).device_type == "Pixel 8"
 
 
 def test_androids_own_word_for_nothing_is_nothing():
     properties = "[ro.soc.model]: [unknown]\n[ro.board.platform]: []\n[ro.hardware]: [ranchu]\n"
 
-    assert context(answering({"properties": properties})).soc == "ranchu"
+    assert context(device_printing({"properties": properties})).soc == "ranchu"
 
 
 def test_the_kernels_list_of_cores_is_right_where_cpuinfo_shows_fewer():
@@ -463,7 +463,7 @@ def test_the_kernels_list_of_cores_is_right_where_cpuinfo_shows_fewer():
 def test_a_long_model_fits_the_report():
     properties = f"[ro.product.model]: [{'x' * 5000}]\n[ro.build.version.release]: [{'9' * 400}]\n"
 
-    assert len(context(answering({"properties": properties})).device_type) == 300
+    assert len(context(device_printing({"properties": properties})).device_type) == 300
 
 
 @pytest.mark.parametrize(
@@ -508,7 +508,7 @@ def test_any_cpuinfo_gives_a_processor(text, online, machine, abi):
 
 @given(st.dictionaries(st.sampled_from([*CONTEXT_COMMANDS, *STATE_COMMANDS]), st.one_of(TEXT, CPU_LINES)))
 def test_any_answers_give_a_valid_context_and_state(answers):
-    device, state = context(answering(answers)), android_state(answering(answers))
+    device, state = context(device_printing(answers)), android_state(device_printing(answers))
 
     assert DeviceContext.model_validate_json(device.model_dump_json()) == device
     assert DeviceState.model_validate_json(state.model_dump_json()) == state
@@ -534,6 +534,6 @@ def test_any_number_in_its_place_gives_a_valid_state(one, two, three, four):
         "thermal": f"Thermal Status: {one}\nCurrent temperatures from HAL:\n"
         f"Temperature{{mValue={two}, mType={three}, mName={four}, mStatus=0}}\n",
     }
-    state = android_state(answering(answers))
+    state = android_state(device_printing(answers))
 
     assert DeviceState.model_validate_json(state.model_dump_json()) == state

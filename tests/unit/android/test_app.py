@@ -1,4 +1,4 @@
-"""What is installed is found by its hash, whatever path the package manager names."""
+"""The installed app is identified by its hash, whatever path the package manager prints."""
 
 import hashlib
 import shlex
@@ -10,8 +10,8 @@ from nnlite.settings.groups import AndroidSettings
 from nnlite_benchmark.android.app.app import App, find_apk
 
 
-class Asked:
-    """A shell that answers `pm path`, and the hash of the one path that it named."""
+class FakeShell:
+    """A shell that supports `pm path`, and `sha256sum` of the path that it printed."""
 
     serial = "toy"
 
@@ -19,7 +19,7 @@ class Asked:
         self.path = path
         self.sha256 = sha256
 
-    def ask(self, command):
+    def shell_output(self, command):
         if command.startswith("pm path"):
             return f"WARNING: linker\npackage:{self.path}\npackage:/data/app/split.apk\n"
         assert shlex.split(command) == ["sha256sum", self.path]
@@ -27,13 +27,13 @@ class Asked:
 
 
 @pytest.mark.parametrize("path", ["/data/app/~~x==/base.apk", "/data/app/it's; reboot; '$(x)/base.apk"])
-def test_the_very_same_package_is_not_installed_again(tmp_path, path):
+def test_an_installed_app_with_the_same_hash_is_not_reinstalled(tmp_path, path):
     apk = tmp_path / "app.apk"
     apk.write_bytes(b"an app")
-    shell = Asked(path, hashlib.sha256(b"an app").hexdigest())
+    shell = FakeShell(path, hashlib.sha256(b"an app").hexdigest())
     App(shell, apk, AndroidSettings()).ensure_installed()
 
 
-def test_a_missing_package_is_refused_with_the_way_out(tmp_path):
+def test_a_missing_apk_raises_an_error_with_a_hint(tmp_path):
     with pytest.raises(SettingsError, match="make apk"):
         find_apk(AndroidSettings(), tmp_path)

@@ -16,7 +16,7 @@ def config(folder: Path) -> dict[str, str]:
 
 def test_an_avd_is_made_as_the_settings_say(tmp_path):
     settings = EmulatorSettings(api_level=34, memory_mb=4096, cores=4, data_partition_mb=8192)
-    folder = avd.find_or_make("lab-1", tmp_path, settings)
+    folder = avd.find_or_create("lab-1", tmp_path, settings)
     made = config(folder)
     assert made["image.sysdir.1"] == "system-images/android-34/google_apis/x86_64/"
     assert (made["hw.ramSize"], made["hw.cpu.ncore"]) == ("4096", "4")
@@ -29,7 +29,7 @@ def test_an_avd_that_is_there_is_taken_as_it_is(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "mine.ini").write_text(f"target=android-30\npath={elsewhere}\n")
-    assert avd.find_or_make("mine", tmp_path, EmulatorSettings()) == elsewhere
+    assert avd.find_or_create("mine", tmp_path, EmulatorSettings()) == elsewhere
     assert not (elsewhere / "config.ini").exists()
 
 
@@ -44,7 +44,7 @@ def test_an_avd_that_is_there_is_taken_as_it_is(tmp_path):
 )
 def test_what_cannot_be_made_is_said(tmp_path, name, changes, message):
     with pytest.raises(SettingsError, match=message):
-        avd.find_or_make(name, tmp_path, EmulatorSettings(**changes))
+        avd.find_or_create(name, tmp_path, EmulatorSettings(**changes))
 
 
 def test_locks_of_a_dead_emulator_are_removed(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from nnlite.settings import Settings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.app import run_monitor as following
+from nnlite_benchmark.android.app import run_monitor
 from nnlite_benchmark.android.app.run_monitor import RunMonitor
 from nnlite_benchmark.device import DeviceFailure
 
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(following, "time", clock)
+    monkeypatch.setattr(run_monitor, "time", clock)
     return clock
 
 
@@ -44,10 +44,10 @@ def hangs_after(run, clock, limit_s):
     """Whether the run is let be until `limit_s`, and not beyond."""
     begun_s = clock.now_s
     clock.now_s = begun_s + limit_s
-    run.look()
+    run.check()
     clock.now_s += 1
     with pytest.raises(DeviceFailure) as caught:
-        run.look()
+        run.check()
     return caught.value
 
 
@@ -87,5 +87,5 @@ def test_pieces_that_do_not_fit_spoil_the_report(run):
 def test_a_million_empty_words_are_an_ending(run):
     for _ in range(100):
         run.feed(b"INSTRUMENTATION_STATUS: x=y\nINSTRUMENTATION_STATUS_CODE: 5\n" * 10_000)
-    run.look()
-    assert "breaks off" in run.finish().why
+    run.check()
+    assert "ends without" in run.finish().why

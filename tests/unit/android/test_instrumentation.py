@@ -1,4 +1,4 @@
-"""What `am instrument` prints becomes stages, pieces and one ending, however it is cut or broken."""
+"""What `am instrument` prints becomes stages, pieces and one end, however it is cut or broken."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nnlite.reports.schema import RunReport
 from nnlite.vocabulary import Backend, Stage
 from nnlite_benchmark.android.app import instrumentation
-from nnlite_benchmark.android.app.chunks import Piece
+from nnlite_benchmark.android.app.chunks import Chunk
 from nnlite_benchmark.android.app.instrumentation import (
     AppError,
     Crashed,
@@ -70,7 +70,7 @@ NORMAL_EVENTS = [
     StageEntered(stage=Stage.INITIALIZE, pid=4711, first_inference_ns=None),
     StageEntered(stage=Stage.WARM_UP, pid=4711, first_inference_ns=1234567),
     StageEntered(stage=Stage.RUN, pid=4711, first_inference_ns=1234567),
-    Piece(file="output_0.raw", piece=0, pieces=1, data=b"abc"),
+    Chunk(file="output_0.raw", index=0, count=1, data=b"abc"),
 ]
 
 # What Android itself prints, from public reports.
@@ -96,11 +96,11 @@ def read(text, chunk_chars=None):
     parser = InstrumentationParser()
     size = chunk_chars or max(1, len(text))
     events = [e for start in range(0, len(text), size) for e in parser.feed(text[start : start + size])]
-    last, ending = parser.finish()
-    return events + last, ending
+    last, end = parser.finish()
+    return events + last, end
 
 
-def ending_of(text):
+def end_of(text):
     return read(text)[1]
 
 
@@ -109,7 +109,7 @@ def stage(name, **values):
     return "\n".join([*lines, "INSTRUMENTATION_STATUS_CODE: 1", ""])
 
 
-def piece(**values):
+def chunk(**values):
     values = {"data": "YWJj", "file": "output_0.raw", "piece": 0, "pieces": 1, **values}
     lines = [f"INSTRUMENTATION_STATUS: {key}={value}" for key, value in values.items()]
     return "\n".join([*lines, "INSTRUMENTATION_STATUS_CODE: 2", ""])
@@ -185,7 +185,7 @@ def test_a_letter_cut_in_two_by_a_chunk_of_bytes_stays_whole():
 
 
 def test_the_last_line_needs_no_line_end():
-    assert ending_of(NORMAL.removesuffix("\n")) == Reported(report=REPORT)
+    assert end_of(NORMAL.removesuffix("\n")) == Reported(report=REPORT)
 
 
 def test_words_of_other_programs_between_the_lines_do_no_harm():
@@ -207,15 +207,15 @@ def test_nothing_is_read_after_the_last_word():
 def test_what_the_app_cannot_do_is_its_own_error_in_all_its_lines():
     text = "INSTRUMENTATION_RESULT: error=model cannot be read\njava.io.FileNotFoundException: EACCES\n"
 
-    assert ending_of(text + "INSTRUMENTATION_CODE: 0\n") == AppError(
+    assert end_of(text + "INSTRUMENTATION_CODE: 0\n") == AppError(
         text="model cannot be read\njava.io.FileNotFoundException: EACCES"
     )
 
 
 def test_a_crash_is_told_with_androids_message():
-    assert ending_of(CRASH) == Crashed(message="Process crashed.")
+    assert end_of(CRASH) == Crashed(message="Process crashed.")
     java = "INSTRUMENTATION_RESULT: longMsg=java.lang.OutOfMemoryError: Failed\n" + CRASH
-    assert ending_of(java) == Crashed(message="Process crashed.; java.lang.OutOfMemoryError: Failed")
+    assert end_of(java) == Crashed(message="Process crashed.; java.lang.OutOfMemoryError: Failed")
 
 
 def test_a_system_that_dies_under_the_run_is_a_crash():
@@ -225,26 +225,26 @@ def test_a_system_that_dies_under_the_run_is_a_crash():
         + "INSTRUMENTATION_ABORTED: System has crashed.\n"
     )
 
-    assert isinstance(ending_of(text), Crashed)
-    assert "System has crashed" in ending_of(text).message
+    assert isinstance(end_of(text), Crashed)
+    assert "System has crashed" in end_of(text).message
 
 
 def test_a_system_that_dies_before_the_run_is_a_crash_too():
-    assert isinstance(ending_of("INSTRUMENTATION_ABORTED: System has crashed.\n"), Crashed)
+    assert isinstance(end_of("INSTRUMENTATION_ABORTED: System has crashed.\n"), Crashed)
 
 
 def test_a_run_that_am_lets_go_of_is_a_crash():
     text = stage("initialize", pid=1) + "cmd: Failure calling service activity: Broken pipe (32)\n"
 
-    assert ending_of(text) == Crashed(message="cmd: Failure calling service activity: Broken pipe (32)")
+    assert end_of(text) == Crashed(message="cmd: Failure calling service activity: Broken pipe (32)")
 
 
 def test_an_app_that_is_not_there_did_not_start():
-    ending = ending_of(NOT_FOUND)
+    end = end_of(NOT_FOUND)
 
-    assert isinstance(ending, NotStarted)
-    assert ending.message.startswith("Unable to find instrumentation info for: ComponentInfo{org.nnlite")
-    assert "Instrument.java" not in ending.message
+    assert isinstance(end, NotStarted)
+    assert end.message.startswith("Unable to find instrumentation info for: ComponentInfo{org.nnlite")
+    assert "Instrument.java" not in end.message
 
 
 @pytest.mark.parametrize(
@@ -261,18 +261,18 @@ def test_an_app_that_is_not_there_did_not_start():
     ],
 )
 def test_a_refusal_of_am_did_not_start(text):
-    ending = ending_of(text)
+    end = end_of(text)
 
-    assert isinstance(ending, NotStarted)
-    assert text.split()[-1] in ending.message
+    assert isinstance(end, NotStarted)
+    assert text.split()[-1] in end.message
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "breaks off"),
-        (NORMAL[: NORMAL.index("INSTRUMENTATION_CODE")], "breaks off"),
-        (NORMAL[:300], "breaks off"),
+        ("", "ends without"),
+        (NORMAL[: NORMAL.index("INSTRUMENTATION_CODE")], "ends without"),
+        (NORMAL[:300], "ends without"),
         ("INSTRUMENTATION_CODE: -1\n", "ended with code -1 and nothing"),
         ("INSTRUMENTATION_RESULT: report={}\nINSTRUMENTATION_CODE: 0\n", "ended with code 0 and report"),
         ("INSTRUMENTATION_RESULT: report={}\nINSTRUMENTATION_CODE: 7\n", "ended with code 7 and report"),
@@ -288,21 +288,21 @@ def test_a_refusal_of_am_did_not_start(text):
         (stage("run"), "pid '' is not a whole number"),
         (stage("run", pid="-1"), "pid '-1' is not a whole number"),
         (stage("run", pid=1, first_inference_ns="9" * 5000), "is not a whole number"),
-        (piece(data="a\u00e9=="), "is not base64"),
-        (piece(data="abc"), "is not base64"),
-        (piece(data="YW!Jj"), "is not base64"),
-        (piece(piece="x"), "piece 'x' is not a whole number"),
-        (piece(data="A" * 100_000), "larger than 65536 bytes"),
+        (chunk(data="a\u00e9=="), "is not base64"),
+        (chunk(data="abc"), "is not base64"),
+        (chunk(data="YW!Jj"), "is not base64"),
+        (chunk(piece="x"), "piece 'x' is not a whole number"),
+        (chunk(data="A" * 100_000), "larger than 65536 bytes"),
         ("x" * (instrumentation.MAX_LINE_CHARS + 1), "a line is longer"),
         ("x" * (instrumentation.MAX_LINE_CHARS + 1) + "\n" + NORMAL, "a line is longer"),
         ("INSTRUMENTATION_RESULT: error=x\n" + ("y" * 100_000 + "\n") * 30, "one bundle has more"),
     ],
 )
 def test_what_makes_no_sense_is_garbled_and_says_why(text, why):
-    ending = ending_of(text)
+    end = end_of(text)
 
-    assert isinstance(ending, Garbled)
-    assert why in ending.why
+    assert isinstance(end, Garbled)
+    assert why in end.why
 
 
 def test_a_line_without_end_is_not_kept():
@@ -327,7 +327,7 @@ def test_a_report_with_numbers_that_are_none_is_garbled():
     report = json.loads(REPORT.model_dump_json()) | {"run_ns": float("nan")}
     text = f"INSTRUMENTATION_RESULT: report={json.dumps(report)}\nINSTRUMENTATION_CODE: -1\n"
 
-    assert isinstance(ending_of(text), Garbled)
+    assert isinstance(end_of(text), Garbled)
 
 
 LINES = st.sampled_from(NORMAL.splitlines() + CRASH.splitlines() + NOT_FOUND.splitlines())
@@ -335,11 +335,11 @@ LINES = st.sampled_from(NORMAL.splitlines() + CRASH.splitlines() + NOT_FOUND.spl
 
 @given(st.lists(st.one_of(LINES, st.text(max_size=80)), max_size=30).map("\n".join))
 def test_whatever_a_device_prints_ends_in_an_ending(text):
-    events, ending = read(text, 13)
+    events, end = read(text, 13)
 
-    assert isinstance(ending, Reported | AppError | Crashed | NotStarted | Garbled)
-    assert all(isinstance(event, StageEntered | Piece) for event in events)
-    assert read(text)[1] == ending
+    assert isinstance(end, Reported | AppError | Crashed | NotStarted | Garbled)
+    assert all(isinstance(event, StageEntered | Chunk) for event in events)
+    assert read(text)[1] == end
 
 
 @given(st.binary(max_size=300))

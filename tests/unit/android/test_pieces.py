@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from nnlite.reports.schema import Delegation, Output, RunFile, RunReport
 from nnlite.vocabulary import Backend, Stage
-from nnlite_benchmark.android.app.chunks import MAX_FILES, ChunkAssembler, Piece, check_files, file_names
+from nnlite_benchmark.android.app.chunks import MAX_FILES, Chunk, ChunkAssembler, check_files, file_names
 from nnlite_benchmark.android.app.delegation import agreed_delegation, delegations, logged_delegation
 
 
-def part(number, pieces, data=b"x", file="output_0.raw"):
-    return Piece(file=file, piece=number, pieces=pieces, data=data)
+def part(number, count, data=b"x", file="output_0.raw"):
+    return Chunk(file=file, index=number, count=count, data=data)
 
 
 def report_of(raw, *, size_bytes=None, sha256=None, file="output_0.raw", samples=None):
@@ -36,54 +36,54 @@ def report_of(raw, *, size_bytes=None, sha256=None, file="output_0.raw", samples
 
 
 @given(data=st.data(), raw=st.binary(min_size=1, max_size=200))
-def test_pieces_in_any_order_give_the_file(tmp_path_factory, data, raw):
-    folder = tmp_path_factory.mktemp("pieces")
+def test_chunks_in_any_order_give_the_file(tmp_path_factory, data, raw):
+    folder = tmp_path_factory.mktemp("chunks")
     size = data.draw(st.integers(1, len(raw)))
     cut = [raw[start : start + size] for start in range(0, len(raw), size)]
-    collector = ChunkAssembler()
+    assembler = ChunkAssembler()
     for number in data.draw(st.permutations(range(len(cut)))):
-        collector.add(part(number, len(cut), cut[number]))
+        assembler.add(part(number, len(cut), cut[number]))
 
-    assert collector.write(folder) == (folder / "output_0.raw",)
+    assert assembler.write(folder) == (folder / "output_0.raw",)
     assert (folder / "output_0.raw").read_bytes() == raw
 
 
 def test_an_empty_file_is_a_file(tmp_path):
-    collector = ChunkAssembler()
-    collector.add(part(0, 1, b""))
-    collector.write(tmp_path)
+    assembler = ChunkAssembler()
+    assembler.add(part(0, 1, b""))
+    assembler.write(tmp_path)
 
     assert (tmp_path / "output_0.raw").read_bytes() == b""
 
 
-def test_a_missing_piece_is_named_and_nothing_is_written(tmp_path):
-    collector = ChunkAssembler()
-    collector.add(part(0, 1, file="samples.z"))
-    collector.add(part(0, 3))
-    collector.add(part(2, 3))
+def test_a_missing_chunk_is_named_and_nothing_is_written(tmp_path):
+    assembler = ChunkAssembler()
+    assembler.add(part(0, 1, file="samples.z"))
+    assembler.add(part(0, 3))
+    assembler.add(part(2, 3))
 
-    with pytest.raises(ValueError, match=r"piece 1 of 3 of output_0.raw is missing"):
-        collector.write(tmp_path)
+    with pytest.raises(ValueError, match=r"chunk 1 of 3 of output_0.raw is missing"):
+        assembler.write(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("pieces", "why"),
+    ("chunks", "why"),
     [
-        ([part(0, 2), part(0, 2)], "came twice"),
-        ([part(0, 2), part(1, 3)], "has 2 pieces, then 3"),
-        ([part(2, 2)], "outside its 2 pieces"),
-        ([part(0, 0)], "outside its 0 pieces"),
-        ([part(0, 2, b"x" * 60), part(1, 2, b"x" * 60)], "beyond 100 bytes"),
-        ([part(0, 1, b"", file=f"{n}.raw") for n in range(MAX_FILES + 1)], "one file more"),
+        ([part(0, 2), part(0, 2)], "was sent twice"),
+        ([part(0, 2), part(1, 3)], "has 2 chunks, then 3"),
+        ([part(2, 2)], "outside its 2 chunks"),
+        ([part(0, 0)], "outside its 0 chunks"),
+        ([part(0, 2, b"x" * 60), part(1, 2, b"x" * 60)], "limit of 100 bytes"),
+        ([part(0, 1, b"", file=f"{n}.raw") for n in range(MAX_FILES + 1)], "limit of"),
     ],
 )
-def test_pieces_that_do_not_fit_are_refused(pieces, why):
-    collector = ChunkAssembler(max_bytes=100)
+def test_chunks_that_do_not_fit_are_refused(chunks, why):
+    assembler = ChunkAssembler(max_bytes=100)
 
     with pytest.raises(ValueError, match=why):
-        for piece in pieces:
-            collector.add(piece)
+        for chunk in chunks:
+            assembler.add(chunk)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from nnlite.vocabulary import Fault
-from nnlite_benchmark.android.adb.states import advice_on_state, fault_of_state
+from nnlite_benchmark.android.adb.states import fault_of_state, hint_for_state
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def test_each_state_is_a_fault(state, fault):
 def test_a_phone_that_this_account_may_not_use_is_for_people_to_allow():
     state = "no permissions (user lab is not in the plugdev group); see [http://developer.android.com]"
     assert fault_of_state(state) is Fault.UNAUTHORIZED
-    assert "udev rules" in advice_on_state(state)
+    assert "udev rules" in hint_for_state(state)
 
 
 def test_there_is_no_advice_on_what_nobody_knows():
-    assert (advice_on_state("bootloader"), advice_on_state(None)) == (None, None)
+    assert (hint_for_state("bootloader"), hint_for_state(None)) == (None, None)

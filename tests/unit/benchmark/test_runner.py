@@ -26,10 +26,10 @@ def test_the_measuring_process_imports_nothing_heavy():
 
 
 FORGETFUL = """
-from nnlite_benchmark.host.runner import _forget_peak, _status_kb
+from nnlite_benchmark.host.runner import _reset_peak_rss, _status_kb
 bytearray(200 << 20)
 before_kb = _status_kb("VmHWM")
-_forget_peak()
+_reset_peak_rss()
 print(before_kb - _status_kb("VmHWM"))
 """
 

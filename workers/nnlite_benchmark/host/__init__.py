@@ -1,1 +1,1 @@
-"""The machine itself as a device: LiteRT with XNNPACK in a process that ends."""
+"""The machine itself as a device: LiteRT with XNNPACK, one process per run."""

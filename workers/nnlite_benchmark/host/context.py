@@ -1,7 +1,7 @@
-"""What the machine says about itself: read from /proc and /sys, without starting a process.
+"""Reads the host's properties and state from /proc and /sys, without starting a process.
 
-Nothing here may look like an Android device: the device type begins with
-`host`. What a system does not tell is None, never a guess.
+The device type begins with `host`, so that a host is never taken for an Android
+device. An unknown value is None, never a guess.
 """
 
 import os
@@ -22,7 +22,7 @@ PROC: Final = Path("/proc")
 
 
 def host_context(name: str, pool: str, cores: Cores) -> DeviceContext:
-    """Return what stays the same until this machine is started anew."""
+    """Return the properties that are constant until this machine reboots."""
     system = platform.system()
     return DeviceContext(
         name=name,
@@ -101,14 +101,14 @@ def _machine() -> str | None:
 
 
 def _environment() -> tuple[str, ...]:
-    found = []
+    layers = []
     if Path("/.dockerenv").exists():
-        found.append("container: docker")
+        layers.append("container: docker")
     if Path("/run/.containerenv").exists():
-        found.append("container: podman")
+        layers.append("container: podman")
     if "hypervisor" in (_cpuinfo().get("flags") or "").split():
-        found.append(f"virtual machine: {_text(SYS / 'hypervisor/type') or 'hypervisor flag of the CPU'}")
-    return tuple(found)
+        layers.append(f"virtual machine: {_text(SYS / 'hypervisor/type') or 'hypervisor flag of the CPU'}")
+    return tuple(layers)
 
 
 def _governor(cores: Collection[int]) -> str | None:
@@ -118,9 +118,9 @@ def _governor(cores: Collection[int]) -> str | None:
 
 def _frequency_khz(cores: Collection[int]) -> int | None:
     paths = (SYS / f"devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq" for core in cores)
-    found = [int(text) for path in paths if (text := _text(path)) and text.isdigit()]
-    if found:
-        return sum(found) // len(found)
+    frequencies = [int(text) for path in paths if (text := _text(path)) and text.isdigit()]
+    if frequencies:
+        return sum(frequencies) // len(frequencies)
     try:
         return round(float(_cpuinfo()["cpu MHz"]) * 1000)
     except (KeyError, ValueError):
@@ -128,9 +128,9 @@ def _frequency_khz(cores: Collection[int]) -> int | None:
 
 
 def _temperatures() -> dict[str, float]:
-    found: dict[str, float] = {}
+    temperatures: dict[str, float] = {}
     for zone in sorted((SYS / "class/thermal").glob("thermal_zone*"))[:64]:
         kind, degrees = _text(zone / "type"), _text(zone / "temp")
         if degrees and degrees.lstrip("-").isdigit():
-            found[f"{zone.name} {kind or ''}".strip()[:300]] = int(degrees) / 1000
-    return found
+            temperatures[f"{zone.name} {kind or ''}".strip()[:300]] = int(degrees) / 1000
+    return temperatures

@@ -1,17 +1,17 @@
-"""How many nodes of a graph the delegate took, read from the graph itself.
+"""Counts the delegated nodes of an interpreter's graph.
 
-LiteRT logs `Replacing N out of M node(s) with delegate ...` only at a level
-that its Python package offers no way to switch on (tried with 2.3.0). But
-after delegation the interpreter still lists every original node, and one
-`DELEGATE` node for each group that was replaced, with the group's inputs and
-outputs: what lies between them was taken.
+LiteRT logs `Replacing N out of M node(s) with delegate ...` only at a level that
+its Python package cannot enable (tried with 2.3.0). But after delegation the
+interpreter still lists every original node, and one `DELEGATE` node for each
+replaced group with the group's inputs and outputs: the nodes in between are
+delegated.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-#: The name of the node that stands for a delegated group.
+#: Name of the node that replaces a delegated group.
 DELEGATE: Final = "DELEGATE"
 
 
@@ -26,7 +26,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """Nodes of the original graph, and how many of them the delegate took in how many groups."""
+    """Nodes of the original graph, delegated nodes, and groups of them."""
 
     total: int
     delegated: int
@@ -34,18 +34,18 @@ class Count:
 
 
 def count_delegated(nodes: Iterable[Node]) -> Count:
-    """Count the nodes between every delegate's inputs and outputs."""
+    """Count the nodes between the inputs and outputs of every `DELEGATE` node."""
     nodes = list(nodes)
     originals = [node for node in nodes if node.name != DELEGATE]
-    maker = {tensor: index for index, node in enumerate(originals) for tensor in node.outputs}
-    taken: set[int] = set()
+    producer = {tensor: index for index, node in enumerate(originals) for tensor in node.outputs}
+    delegated: set[int] = set()
     delegates = [node for node in nodes if node.name == DELEGATE]
     for delegate in delegates:
-        given = set(delegate.inputs)
+        group_inputs = set(delegate.inputs)
         open_tensors = list(delegate.outputs)
         while open_tensors:
-            index = maker.get(open_tensors.pop())
-            if index is not None and index not in taken:
-                taken.add(index)
-                open_tensors += [tensor for tensor in originals[index].inputs if tensor not in given]
-    return Count(total=len(originals), delegated=len(taken), groups=len(delegates))
+            index = producer.get(open_tensors.pop())
+            if index is not None and index not in delegated:
+                delegated.add(index)
+                open_tensors += [tensor for tensor in originals[index].inputs if tensor not in group_inputs]
+    return Count(total=len(originals), delegated=len(delegated), groups=len(delegates))

@@ -1,6 +1,6 @@
-"""The host as a device: the measurement protocol in a process of its own, between two canaries.
+"""The host as a `Device`: measures in a separate process, between two canaries.
 
-Its measurements say `kind = host` and are no prediction for a phone.
+Its measurements have `kind = host` and do not predict a phone's latency.
 """
 
 import os
@@ -36,7 +36,7 @@ DEFAULT_POOL: Final = "host"
 
 
 class HostDevice:
-    """This machine, its CPU and LiteRT with XNNPACK; see the protocol `Device`."""
+    """This machine's CPU with LiteRT and XNNPACK; see `Device`."""
 
     kind: Final = DeviceKind.HOST
 
@@ -48,13 +48,13 @@ class HostDevice:
         pool: str = DEFAULT_POOL,
         on_stage: OnStage = lambda stage, pid: None,
     ) -> None:
-        """Open the device; nothing is started or locked yet.
+        """Create the device; nothing is started or locked yet.
 
         Args:
-            settings: `quiet` has the locks, `measurement` the protocol's bounds.
-            name: unique among all devices; default: made from the machine's name.
+            settings: `quiet` is the folder of the locks, `measurement` has the protocol's bounds.
+            name: unique among all devices; default: derived from the machine's name.
             pool: the set of interchangeable devices that this one belongs to.
-            on_stage: hears where a run is, and the PID of the process that works on it.
+            on_stage: called with each stage of a run and the PID of the measuring process.
         """
         self.name: Final = name or f"host-{platform.node() or 'unnamed'}"
         self.pool: Final = pool
@@ -62,7 +62,7 @@ class HostDevice:
         self._on_stage = on_stage
         self._canary_ns: int | None = None
         self._cores = cores_of(settings)
-        self._measurer = MeasurementLock(
+        self._measurement_lock = MeasurementLock(
             settings.quiet,
             self._cores,
             timeout_s=self._settings.quiet_timeout_s,
@@ -71,38 +71,38 @@ class HostDevice:
 
     @property
     def canary_ns(self) -> int | None:
-        """What the canary took last; see `Device`."""
+        """Last duration of the canary; see `Device`."""
         return self._canary_ns
 
     def prepare(self) -> None:
-        """Run the canary once: there is nothing to start."""
+        """Run the canary once; a host has nothing to start."""
         self.check()
 
     def check(self) -> None:
-        """Run the canary once; raises `DeviceFailure` when its output is wrong."""
+        """Run the canary once; raises `DeviceFailure` if its output is wrong."""
         self._canary_ns = canary_ns(self._runner(threading.Event()), self._settings, device=self.name)
 
     def recovery_steps(self) -> Sequence[RecoveryStep]:
-        """One: measuring processes end with their runs, so looking again is all there is."""
-        return (RecoveryStep(name="check again", climb=lambda: None),)
+        """Return one step, which only checks again: measuring processes end with their runs."""
+        return (RecoveryStep(name="check again", run=lambda: None),)
 
-    def rest_reason(self) -> None:
-        """A host never rests."""
+    def pause_reason(self) -> None:
+        """Return None: a host never pauses."""
 
-    def is_away(self, fault: Fault) -> bool:
-        """A host is never away."""
+    def needs_user(self, fault: Fault) -> bool:
+        """Return False: a host is never unplugged."""
         return False
 
     def context(self) -> DeviceContext:
-        """Return what stays the same until this machine is started anew."""
+        """Return the properties that are constant until this machine reboots."""
         return host_context(self.name, self.pool, self._cores)
 
     def loaded(self, job: BenchmarkJob, stop: threading.Event) -> AbstractContextManager[None]:
-        """Nothing: artifacts are measured where they lie."""
+        """Do nothing: artifacts are measured in place."""
         return nullcontext()
 
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
-        """Measure `job` between two canaries on a quiet machine; raises as `Device.run` says."""
+        """Measure `job` between two canaries with noise isolation; raises as `Device.run`."""
         if backend is not Backend.CPU:
             absent = _refused_run(f"host has no {backend} backend", self._settings)
             raise refusal(job, backend, absent, self._settings)
@@ -113,19 +113,19 @@ class HostDevice:
             self._runner(stop),
             self._settings,
             device=self.name,
-            quiet=self._measurer.measuring(stop),
+            quiet=self._measurement_lock.measuring(stop),
         )
         if report.canary is not None:
             self._canary_ns = report.canary.after_p25_ns
         return report
 
     def close(self) -> None:
-        """Let go of the quiet locks; measuring processes never outlive `run`."""
-        self._measurer.close()
+        """Release the measurement lock; measuring processes never outlive `run`."""
+        self._measurement_lock.close()
 
     def _runner(self, stop: threading.Event) -> RunOnce:
         def run(job: BenchmarkJob, backend: Backend, bounds: Bounds, *, stage: Stage | None) -> Run:
-            return self._run(job, bounds, stop, lambda seen, pid: self._on_stage(stage or seen, pid))
+            return self._run(job, bounds, stop, lambda entered, pid: self._on_stage(stage or entered, pid))
 
         return run
 
@@ -135,7 +135,7 @@ class HostDevice:
             folder = Path(name)
             request = RunRequest(
                 artifact=str(job.artifact.resolve()),
-                inputs=_written_inputs(job, folder),
+                inputs=_write_inputs(job, folder),
                 folder=name,
                 threads=self._settings.threads,
                 cores=self._cores.measuring,
@@ -152,7 +152,7 @@ class HostDevice:
                 raise DeviceFailure(Fault.PROCESS_DIED, report.stage, reason) from error
 
 
-def _written_inputs(job: BenchmarkJob, folder: Path) -> tuple[str, ...]:
+def _write_inputs(job: BenchmarkJob, folder: Path) -> tuple[str, ...]:
     files = []
     for number, tensor in enumerate(artifact_inputs(job.inputs, job.seed)):
         file = folder / f"input_{number}.raw"

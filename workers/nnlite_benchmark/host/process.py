@@ -1,8 +1,8 @@
-"""Starts the measuring process, watches over it, and says exactly how it ended.
+"""Runs and supervises the measuring process: deadline per stage, exit status, validated report.
 
-The process has a group of its own, dies with its parent, and is killed in a
-`finally` whatever happens here. Each stage has a deadline, because nothing
-else ends an inference that hangs.
+The process has its own process group, dies with its parent, and is killed in a
+`finally`. Each stage has a deadline, because nothing else ends an inference that
+hangs.
 """
 
 import os
@@ -46,9 +46,9 @@ def run_process(
     stop: threading.Event,
     on_stage: OnStage = lambda stage, pid: None,
 ) -> RunReport:
-    """Run one request in a process of its own and return its validated report.
+    """Run one request in a new process and return its validated report.
 
-    A refusal by the runtime is no error here: it stands in the report.
+    A refusal by the runtime is no exception: it is part of the report.
 
     Raises:
         DeviceFailure: `process_died`: it died, outlasted a stage or wrote no usable report; the details have
@@ -77,7 +77,7 @@ def run_process(
 
 
 class _Watch:
-    """The parent's view of the process: its stage, since when, and what to make of its end."""
+    """Supervises the measuring process: its current stage, that stage's deadline, and its end."""
 
     def __init__(
         self, process: "subprocess.Popen[bytes]", deadlines: Deadlines, folder: Path, on_stage: OnStage
@@ -90,7 +90,7 @@ class _Watch:
         self._enter(Stage.INITIALIZE, 0.0)
 
     def until_end(self, stop: threading.Event) -> None:
-        """Follow the process until it closed its pipe and ended in order, else raise."""
+        """Follow the process until it has closed its pipe and exited with status 0, else raise."""
         assert self._process.stdout is not None  # noqa: S101 -- a pipe was asked for
         pipe = self._process.stdout.fileno()
         while True:
@@ -112,7 +112,7 @@ class _Watch:
             raise self._failure(f"{_how_it_ended(status)} at {self.stage}", _status_details(status))
 
     def failure(self, reason: str) -> DeviceFailure:
-        """Return the failure of class `device` that blames this process, with the evidence."""
+        """Return a DeviceFailure with the process's PID and the end of its stderr."""
         return self._failure(reason)
 
     def _read(self, chunk: bytes) -> bool:
@@ -143,7 +143,7 @@ def _environment() -> dict[str, str]:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the group of a process that has not been waited for, and wait for it."""
+    """Kill the process group unless the process was waited for already, and wait."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,10 +1,10 @@
-"""The measuring process: one artifact, one run, one report, then it ends.
+"""The measuring process: runs one artifact once, writes a report and exits.
 
 `python -m nnlite_benchmark.host.runner REQUEST.json` writes the report and the
-outputs into the request's folder and prints a line at each stage. Only NumPy
-and LiteRT are loaded beside the standard library, so that it starts quickly
-and little but the artifact is in its memory. It trusts its parent; its parent
-does not trust it.
+outputs into the request's folder and prints a line at each stage. It imports
+only NumPy and LiteRT besides the standard library, so that it starts quickly and
+its memory is mostly the artifact's. It trusts its parent; its parent does not
+trust it.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """What the parent asks for; JSON between the two processes."""
+    """The request of the parent process; passed as JSON."""
 
     artifact: str
     #: One raw little-endian file for each input, in the interpreter's order.
@@ -41,28 +41,28 @@ class RunRequest:
     #: Where the report and the outputs go.
     folder: str
     threads: int
-    #: Empty: wherever the OS likes.
+    #: CPU affinity; empty: any core.
     cores: tuple[int, ...]
     bounds: Bounds
     parent_pid: int
 
     def to_json(self) -> str:
-        """Return the request as its process reads it."""
+        """Serialize the request."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
+        """Parse a request that `to_json` wrote."""
         fields = json.loads(text)
         return cls(**{**fields, "bounds": Bounds(**fields["bounds"])})
 
 
 class Refused(Exception):
-    """The runtime does not accept the artifact or its inputs."""
+    """The runtime rejected the artifact or its inputs."""
 
 
 class Runner:
-    """Collects the report while the stages go by."""
+    """Runs the stages and collects the report."""
 
     def __init__(self, request: RunRequest, channel: TextIO) -> None:
         self._request = request
@@ -75,7 +75,7 @@ class Runner:
         }
 
     def run(self) -> None:
-        """Do every stage; a refusal ends them and stands in the report."""
+        """Run every stage; a refusal ends the run and is part of the report."""
         try:
             self._enter(Stage.INITIALIZE)
             interpreter = self._initialized()
@@ -84,7 +84,7 @@ class Runner:
             invoke = interpreter.invoke
             runs, elapsed_ns = _accepted(lambda: warm_up(invoke, time.perf_counter_ns, bounds))
             self.report |= {"warmup_runs": runs, "warmup_ns": elapsed_ns}
-            # Read here: timed runs only repeat this work, and their samples are memory of ours.
+            # Read now: timed runs only repeat this work, and their samples would be counted too.
             self.report["peak_rss_kb"] = _status_kb("VmHWM")
             self._enter(Stage.RUN)
             gc.collect()
@@ -104,7 +104,7 @@ class Runner:
         from ai_edge_litert.interpreter import Interpreter
 
         self.report["baseline_rss_kb"] = _status_kb("VmRSS")
-        _forget_peak()
+        _reset_peak_rss()
         begin_ns = time.perf_counter_ns()
         interpreter = _accepted(
             lambda: Interpreter(model_path=self._request.artifact, num_threads=self._request.threads)
@@ -161,7 +161,7 @@ class Runner:
 
 
 def _accepted(call: Callable[[], Result]) -> Result:
-    """Call the runtime; LiteRT says no by ValueError and RuntimeError."""
+    """Call the runtime; LiteRT rejects by ValueError and RuntimeError."""
     try:
         return call()
     except (ValueError, RuntimeError) as error:
@@ -188,7 +188,7 @@ def _indices(tensors: Any) -> list[int]:
 
 
 def _status_kb(field: str) -> int | None:
-    """Return a memory field of /proc/self/status, kB; None where there is no such file."""
+    """Return a memory field of /proc/self/status, kB; None if there is no such file."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(f"{field}:"):
@@ -198,15 +198,15 @@ def _status_kb(field: str) -> int | None:
     return None
 
 
-def _forget_peak() -> None:
-    """Let VmHWM start again from the memory in use now."""
+def _reset_peak_rss() -> None:
+    """Reset VmHWM to the memory in use now."""
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
         clear.write_text("5")
 
 
 def _die_with(parent_pid: int) -> None:
-    """End with the parent, whatever ends it; a parent that is gone already counts."""
+    """Die when the parent dies, also if it has died already."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
@@ -215,7 +215,7 @@ def _die_with(parent_pid: int) -> None:
 
 def main() -> None:
     """Run the request that the first argument names."""
-    # The runtime may print; only stage lines go to the parent's pipe.
+    # The runtime may print to stdout; only stage lines may go to the parent's pipe.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     request = RunRequest.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
@@ -226,7 +226,7 @@ def main() -> None:
     runner.run()
     report = Path(request.folder) / REPORT_FILE
     report.write_text(json.dumps(runner.report), encoding="utf-8")
-    # Without the interpreter's destructors: the report is written, nothing is left to do.
+    # Skips the interpreter's destructors: the report is written, nothing else is needed.
     sys.stderr.flush()
     os._exit(0)
 

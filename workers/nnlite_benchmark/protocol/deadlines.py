@@ -1,4 +1,4 @@
-"""When a measuring process counts as hung: the protocol's own limits and some grace."""
+"""Deadlines of a run's stages: the protocol's limits plus a grace period."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from nnlite.vocabulary import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Deadlines:
-    """Longest time for each stage, seconds; an inference already begun may end."""
+    """Time limit of each stage, seconds; an inference that has begun may finish."""
 
     initialize_s: float
     warm_up_s: float
     run_s: float
-    #: On top of what the protocol itself allows for warm-up and timed runs.
+    #: Added to the protocol's limits of warm-up and timed runs.
     grace_s: float
 
     @classmethod
     def of(cls, settings: MeasurementSettings) -> "Deadlines":
-        """Take them from the settings."""
+        """Return the deadlines that the settings define."""
         return cls(
             initialize_s=settings.initialize_timeout_s,
             warm_up_s=settings.warmup_max_s,
@@ -27,7 +27,7 @@ class Deadlines:
         )
 
     def limit_s(self, stage: Stage, first_inference_s: float) -> float:
-        """Return how long `stage` may last, given how long the first inference took."""
+        """Return the time limit of `stage`, given the duration of the first inference."""
         if stage is Stage.INITIALIZE:
             return self.initialize_s
         stage_s = self.warm_up_s if stage is Stage.WARM_UP else self.run_s

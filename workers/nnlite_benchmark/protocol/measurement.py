@@ -1,6 +1,6 @@
-"""From what a run showed to a measurement: statistics, device parity, verdict.
+"""Builds a measurement report from a run: statistics, device parity, verdict.
 
-The same for every device, so that a host's number and a phone's mean the same.
+The same for every device, so that the numbers of hosts and phones are comparable.
 """
 
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ from nnlite_benchmark.protocol.parity import SHAPE_RULE, Tensor, device_parity
 from nnlite_benchmark.protocol.statistics import Samples, decode_samples, inflate_samples, summarize, thin
 from nnlite_benchmark.protocol.verdict import Evidence, judge
 
-#: Samples of one run that are read at most: a minute of inferences of 2 microseconds.
+#: Limit of samples per run: a minute of inferences of 2 microseconds.
 MAX_RUN_SAMPLES = 32_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What came back from one measuring process, validated."""
+    """The validated results of one measuring process."""
 
     report: RunReport
-    #: Every timed run, nanoseconds, in order of time.
+    #: Every timed run, nanoseconds, in chronological order.
     samples_ns: Samples
     #: In the order of `report.outputs`.
     outputs: tuple[Tensor, ...]
@@ -55,11 +55,14 @@ def read_run(
     """Read the samples and the output files of a run report.
 
     Args:
-        report: as the measuring process wrote it, validated.
-        folder: where the output files lie; they are read into memory.
+        report: of the measuring process, validated.
+        folder: of the output files, which are read into memory.
+        started_at: start of the run.
+        before: state of the device before the run.
+        after: state of the device after the run.
 
     Raises:
-        ValueError: samples or outputs that do not fit the report.
+        ValueError: samples or outputs do not match the report.
     """
     outputs = []
     for output in report.outputs:
@@ -76,10 +79,10 @@ def read_run(
 
 
 def plain_name(file: str) -> str:
-    """Return `file` if it names a file without a folder.
+    """Return `file` if it is a file name without a folder.
 
     Raises:
-        ValueError: it leads elsewhere.
+        ValueError: it is not.
     """
     if Path(file).name != file or not file:
         raise ValueError(f"file {file!r} is no plain name")
@@ -95,7 +98,7 @@ def measurement_report(
     canary: Canary | None = None,
     quiet: Quiet | None = None,
 ) -> MeasurementReport:
-    """Return the measurement of one backend with its verdict; a refused artifact has no duration."""
+    """Return the measurement of one backend with its verdict; a rejected artifact has no latency."""
     report = run.report
     parity = _parity(job, backend, run)
     latency = _latency(run, settings)
@@ -119,7 +122,7 @@ def measurement_report(
         ),
         settings,
     )
-    # A number that is not the backend's own is none: neither latency nor samples to make one from.
+    # Not the backend's own number: publish neither a latency nor samples to compute one from.
     withheld = bool({Reason.PARITY, Reason.NOT_DELEGATED} & set(reasons))
     kept = run.samples_ns[:0] if withheld else run.samples_ns
     samples = thin(kept, min(settings.max_samples, MAX_SAMPLES), job.seed)
@@ -145,7 +148,7 @@ def measurement_report(
     )
 
 
-#: What a measurement takes from the run report as it stands.
+#: Fields that a measurement copies from the run report.
 _COPIED = sorted(
     MeasurementReport.model_fields.keys()
     & RunReport.model_fields.keys() - {"schema_version", "runs", "latency", "before", "after"}
@@ -168,7 +171,7 @@ def _latency(run: Run, settings: MeasurementSettings) -> Latency | None:
 
 
 def _is_not_delegated(backend: Backend, report: RunReport) -> bool:
-    """Whether a delegate was asked for and took nothing; XNNPACK's CPU kernels may."""
+    """Return whether the backend's delegate took no node; on the CPU that is allowed."""
     if backend is Backend.CPU:
         return False
     if report.error is not None:
@@ -188,12 +191,12 @@ def _highest(*states: DeviceState | None) -> int | None:
     return max(known, default=None)
 
 
-def _state(asked: DeviceState | None, seen: DeviceState | None) -> DeviceState | None:
-    """What was asked of the device from outside, filled up with what the app saw."""
-    if asked is None or seen is None:
-        return asked or seen
-    missing = {name for name in DeviceState.model_fields if getattr(asked, name) in (None, (), {})}
-    return asked.model_copy(update={name: getattr(seen, name) for name in missing})
+def _state(by_host: DeviceState | None, by_app: DeviceState | None) -> DeviceState | None:
+    """Return the state as the host read it, with missing values taken from the app's."""
+    if by_host is None or by_app is None:
+        return by_host or by_app
+    missing = {name for name in DeviceState.model_fields if getattr(by_host, name) in (None, (), {})}
+    return by_host.model_copy(update={name: getattr(by_app, name) for name in missing})
 
 
 def _parity(job: BenchmarkJob, backend: Backend, run: Run) -> Parity | None:
@@ -201,15 +204,15 @@ def _parity(job: BenchmarkJob, backend: Backend, run: Run) -> Parity | None:
 
 
 def parity_with_host(job: BenchmarkJob, backend: Backend, outputs: Sequence[Tensor]) -> Parity | None:
-    """Compare outputs with the host's; None: there are none to compare with."""
+    """Compare outputs with the host's; None: the job has no expected outputs."""
     if job.expected_outputs is None:
         return None
     if len(job.expected_outputs) != len(outputs):
         return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
     expected = []
-    for path, got in zip(job.expected_outputs, outputs, strict=True):
+    for path, output in zip(job.expected_outputs, outputs, strict=True):
         try:
-            expected.append(from_raw_bytes(path.read_bytes(), got.shape, got.dtype.name))
+            expected.append(from_raw_bytes(path.read_bytes(), output.shape, output.dtype.name))
         except ValueError:
             return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
     return device_parity(expected, list(outputs), job.precision, backend, job.output_steps)

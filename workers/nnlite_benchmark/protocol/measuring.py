@@ -1,7 +1,7 @@
-"""What every device does around a run: a quiet machine, the canary, the run, the canary again.
+"""The measurement procedure of every device: noise isolation, canary, run, canary.
 
-A device brings only `RunOnce`, one measuring process; what its number means is
-decided here and in `measurement`, so that a host's and a phone's mean the same.
+A device provides only `RunOnce`, one measuring process; everything else is done
+here and in `measurement`, so that the numbers of hosts and phones are comparable.
 """
 
 from collections.abc import Iterator
@@ -33,27 +33,27 @@ CANARY_JOB: Final = BenchmarkJob(
 
 
 class RunOnce(Protocol):
-    """One measuring process from start to end."""
+    """Runs one measuring process."""
 
     def __call__(self, job: BenchmarkJob, backend: Backend, bounds: Bounds, *, stage: Stage | None) -> Run:
-        """Run `job` and return what came back, a refusal by the runtime included.
+        """Run `job` and return its results, including a refusal by the runtime.
 
         Args:
-            job: what to run.
-            backend: on what.
+            job: the artifact and its inputs.
+            backend: what executes it.
             bounds: of warm-up and timed runs.
-            stage: what all its stages are shown as; None: as they come.
+            stage: reported instead of the actual stages; None: report those.
 
         Raises:
-            DeviceFailure: the process or the device went wrong.
-            Stopped: the worker was told to stop.
+            DeviceFailure: the process or the device failed.
+            Stopped: the worker was asked to stop.
         """
         ...
 
 
 @contextmanager
-def nothing_to_quiet() -> Iterator[QuietResult]:
-    """The quiet of a phone: nothing of ours runs on it."""
+def always_quiet() -> Iterator[QuietResult]:
+    """Noise isolation of a phone, which runs no conversions: nothing to do."""
     yield QuietResult(mode=QuietMode.OWN_MACHINE, quiet=True, waited_s=0.0)
 
 
@@ -66,18 +66,18 @@ def measure(
     device: str,
     quiet: AbstractContextManager[QuietResult],
 ) -> MeasurementReport:
-    """Measure between two canaries while the machine's other work stands still.
+    """Measure between two canaries while conversions on this machine are paused.
 
     Raises:
-        RuntimeRefusal: the runtime refuses the artifact.
-        DeviceFailure: as `RunOnce`, the canary is wrong, or its numbers make no measurement.
-        Stopped: the worker was told to stop.
+        RuntimeRefusal: the runtime rejected the artifact.
+        DeviceFailure: as `RunOnce`, or the canary is wrong, or the reported numbers are inconsistent.
+        Stopped: the worker was asked to stop.
     """
     try:
         return _measure(job, backend, run, settings, device=device, quiet=quiet)
     except (ValueError, TypeError) as error:
-        # Each number may be one that a run report can hold, and together they make no sense.
-        reason = f"{device} reports numbers that make no measurement: {error}"
+        # Each number is valid in a run report, but together they are inconsistent.
+        reason = f"{device} reports inconsistent numbers: {error}"
         raise DeviceFailure(Fault.BAD_REPORT, Stage.RUN, reason) from error
 
 
@@ -90,7 +90,7 @@ def _measure(
     device: str,
     quiet: AbstractContextManager[QuietResult],
 ) -> MeasurementReport:
-    with quiet as quietness:
+    with quiet as isolation:
         guarded = between_canaries(
             lambda: canary_ns(run, settings, device=device),
             lambda: _accepted(job, backend, run(job, backend, Bounds.of(settings), stage=None), settings),
@@ -107,12 +107,12 @@ def _measure(
             drift=guarded.drift,
             repeated=guarded.repeated,
         ),
-        quiet=Quiet(mode=quietness.mode, quiet=quietness.quiet, waited_ns=round(quietness.waited_s * 1e9)),
+        quiet=Quiet(mode=isolation.mode, quiet=isolation.quiet, waited_ns=round(isolation.waited_s * 1e9)),
     )
 
 
 def refusal(job: BenchmarkJob, backend: Backend, run: Run, settings: MeasurementSettings) -> RuntimeRefusal:
-    """Return the refusal that stands in a run's report."""
+    """Return the RuntimeRefusal for a run whose report has an error."""
     report = measurement_report(job, backend, run, settings)
     return RuntimeRefusal(
         run.report.stage,
@@ -126,29 +126,29 @@ def canary_ns(run: RunOnce, settings: MeasurementSettings, *, device: str) -> in
     """Run the canary on the CPU and return the 25th percentile of its runs.
 
     Raises:
-        DeviceFailure: `wrong_canary`: it computes something else, or does not run at all.
-        Stopped: the worker was told to stop.
+        DeviceFailure: `wrong_canary`: its output is wrong, or it does not run.
+        Stopped: the worker was asked to stop.
     """
     try:
-        seen = run(CANARY_JOB, Backend.CPU, _canary_bounds(settings), stage=Stage.CANARY)
+        result = run(CANARY_JOB, Backend.CPU, _canary_bounds(settings), stage=Stage.CANARY)
     except DeviceFailure as failure:
         reason = f"the canary on {device}: {failure.reason}"
         raise DeviceFailure(failure.fault, Stage.CANARY, reason, failure.details) from failure
-    if seen.report.error is not None:
-        reason = f"the canary does not run on {device}: {seen.report.error}"
+    if result.report.error is not None:
+        reason = f"the canary does not run on {device}: {result.report.error}"
         raise DeviceFailure(Fault.WRONG_CANARY, Stage.CANARY, reason)
     expected = np.frombuffer(canary.EXPECTED_FILE.read_bytes(), "<f4").reshape(canary.OUTPUT_SHAPE)
-    parity = device_parity([expected], list(seen.outputs), Precision.FP32, Backend.CPU)
+    parity = device_parity([expected], list(result.outputs), Precision.FP32, Backend.CPU)
     if not parity.ok:
         raise DeviceFailure(
             Fault.WRONG_CANARY,
             Stage.CANARY,
             f"{device} computes the canary wrongly ({parity.rule}: {parity.worst}, at most {parity.limit})",
-            {"outputs": [tensor.tolist() for tensor in seen.outputs]},
+            {"outputs": [tensor.tolist() for tensor in result.outputs]},
         )
-    if not seen.samples_ns.size:
+    if not result.samples_ns.size:
         raise DeviceFailure(Fault.BAD_REPORT, Stage.CANARY, f"{device} reports no run of the canary")
-    return round(float(np.percentile(seen.samples_ns, CANARY_PERCENTILE)))
+    return round(float(np.percentile(result.samples_ns, CANARY_PERCENTILE)))
 
 
 def _canary_bounds(settings: MeasurementSettings) -> Bounds:

@@ -1,7 +1,7 @@
-"""Device parity: does the device compute what the host computes with the same artifact and input?
+"""Device parity: compares the device's outputs with the host's for the same artifact and input.
 
-The limits are those of the contracts. They are wider than rounding and far
-narrower than a wrong kernel; a device beyond them gives no latency.
+The limits are wider than rounding errors and far narrower than the error of a
+wrong kernel; no latency is published of a device beyond them.
 """
 
 from collections.abc import Sequence
@@ -35,10 +35,9 @@ def rule_for(
 ) -> Rule:
     """Return the rule for one output.
 
-    Integer outputs, and floats that are dequantized integers with a known step, are compared in
-    quantization steps: of few of them, two percent of the range would be less than one. All else computed or
-    stored with less than fp32 (fp16, dynamic and int8 artifacts with float
-    outputs) may differ by 2e-2 of the range: kernels differ in rounding.
+    Integer outputs, and floats that are dequantized integers with a known step, are compared in quantization
+    steps: if the range has few steps, two percent of it would be less than one. Other outputs of fp16,
+    dynamic and int8 artifacts may differ by 2e-2 of the range, because kernels differ in rounding.
     """
     if dtype.kind in "iub" or step:
         return Rule(name=STEPS_RULE, limit=0.01)
@@ -54,27 +53,31 @@ def device_parity(
     backend: Backend,
     steps: Sequence[float | None] = (),
 ) -> Parity:
-    """Compare the device's outputs with the host's, in order; the worst of them counts.
+    """Compare the device's outputs with the host's, in order; the worst one counts.
 
     Args:
-        steps: of outputs that are dequantized integers; may be shorter than the outputs.
+        expected: the host's outputs.
+        outputs: the device's outputs.
+        precision: of the artifact.
+        backend: that computed `outputs`.
+        steps: quantization steps of outputs that are dequantized integers; may be shorter than the outputs.
 
     Returns:
-        `ok`, and the worst measure with its rule. A difference in number, shape
-        or type, or a NaN or infinity that only one side has, is off by any rule.
+        `ok`, and the worst difference with its rule. A difference in number, shape or type, or a NaN or
+        infinity on one side only, fails by any rule.
     """
     if [_kind(tensor) for tensor in expected] != [_kind(tensor) for tensor in outputs]:
         return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
     worst = Parity(ok=True, rule=RANGE_RULE, worst=0.0, limit=1e-4)
     worst_share = -1.0
-    for wanted, got, step in zip(expected, outputs, [*steps, *[None] * len(outputs)], strict=False):
-        rule = rule_for(precision, backend, wanted.dtype, step)
-        off = _difference(wanted, got, 1.0 if wanted.dtype.kind in "iub" else step)
-        share = np.inf if off is None else off / rule.limit
+    for reference, output, step in zip(expected, outputs, [*steps, *[None] * len(outputs)], strict=False):
+        rule = rule_for(precision, backend, reference.dtype, step)
+        error = _difference(reference, output, 1.0 if reference.dtype.kind in "iub" else step)
+        share = np.inf if error is None else error / rule.limit
         if share > worst_share:
             worst_share = share
             worst = Parity(
-                ok=off is not None and off <= rule.limit, rule=rule.name, worst=off, limit=rule.limit
+                ok=error is not None and error <= rule.limit, rule=rule.name, worst=error, limit=rule.limit
             )
     return worst
 
@@ -83,20 +86,20 @@ def _kind(tensor: Tensor) -> tuple[tuple[int, ...], str]:
     return tensor.shape, tensor.dtype.name
 
 
-def _difference(expected: Tensor, got: Tensor, step: float | None) -> float | None:
-    """The rule's measure, in steps where there are any; None where one side alone is not finite."""
-    wide_expected, wide_got = expected.astype(np.float64), got.astype(np.float64)
+def _difference(reference: Tensor, output: Tensor, step: float | None) -> float | None:
+    """Return the rule's difference, by steps if there is one; None: only one side is finite somewhere."""
+    wide_reference, wide_output = reference.astype(np.float64), output.astype(np.float64)
     if step:
         # Half a step more than allowed: dequantized values are rounded.
-        off = np.abs(wide_expected - wide_got) > (MAX_STEPS + 0.5) * step
-        return float(np.mean(off | ~np.isfinite(wide_got))) if expected.size else 0.0
-    finite = np.isfinite(wide_expected)
-    if not np.array_equal(finite, np.isfinite(wide_got)):
+        off = np.abs(wide_reference - wide_output) > (MAX_STEPS + 0.5) * step
+        return float(np.mean(off | ~np.isfinite(wide_output))) if reference.size else 0.0
+    finite = np.isfinite(wide_reference)
+    if not np.array_equal(finite, np.isfinite(wide_output)):
         return None
-    if not np.array_equal(wide_expected[~finite], wide_got[~finite], equal_nan=True):
+    if not np.array_equal(wide_reference[~finite], wide_output[~finite], equal_nan=True):
         return None
     if not finite.any():
         return 0.0
-    span = float(np.ptp(wide_expected[finite]))
-    largest = float(np.max(np.abs(wide_expected[finite] - wide_got[finite])))
+    span = float(np.ptp(wide_reference[finite]))
+    largest = float(np.max(np.abs(wide_reference[finite] - wide_output[finite])))
     return largest / span if span else largest

@@ -1,8 +1,8 @@
-"""The measurement protocol: when warm-up and timed runs end, and when a run is done once more.
+"""The measurement protocol: stop rules of warm-up and timed runs, and repetition after canary drift.
 
-Pure rules over a clock and a callable, so that tests drive them with a fake
-clock. The measuring process imports this: nothing but the standard library
-may be imported here.
+Pure functions of a clock and a callable, which tests drive with a simulated
+clock. The measuring process imports this module, so it imports the standard
+library only.
 """
 
 import base64
@@ -23,7 +23,7 @@ SECOND_NS: Final = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """The bounds of warm-up and timed runs, as in `MeasurementSettings`, where they are explained."""
+    """Bounds of warm-up and timed runs; `MeasurementSettings` explains them."""
 
     warmup_min_runs: int
     warmup_min_s: float
@@ -36,16 +36,16 @@ class Bounds:
 
     @classmethod
     def of(cls, values: Mapping[str, Any] | object) -> Self:
-        """Take the bounds from a mapping or from the settings; other entries are ignored."""
+        """Return the bounds from a mapping or the settings; other entries are ignored."""
         get = values.__getitem__ if isinstance(values, Mapping) else lambda name: getattr(values, name)
         return cls(**{field.name: get(field.name) for field in fields(cls)})
 
 
 def warm_up(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple[int, int]:
-    """Invoke until (the least runs and seconds) or the most seconds are reached; at least once.
+    """Invoke until (minimum runs and minimum seconds) or maximum seconds are reached; at least once.
 
     Returns:
-        The number of runs and the nanoseconds that they took together.
+        The number of runs and their total duration in nanoseconds.
     """
     begin_ns, runs = clock(), 0
     while True:
@@ -58,10 +58,10 @@ def warm_up(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple[int, int]:
 
 
 def timed_runs(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple["array[int]", int]:
-    """Time runs until the stop rule of the contracts ends them.
+    """Time runs until the stop rule holds, which is checked after each run.
 
-    They end at (`min_runs` and `min_s`) or at `max_s`; fewer than `few_runs`
-    go on to that number, or to `few_runs_max_s` in all. Checked after each run.
+    They end at (`min_runs` and `min_s`) or at `max_s`; with fewer than `few_runs` they continue to that
+    number, or to `few_runs_max_s` in total.
 
     Returns:
         Every sample in nanoseconds, in order, and the nanoseconds from the
@@ -79,7 +79,7 @@ def timed_runs(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple["array[int
 
 
 def timed_runs_end(runs: int, elapsed_ns: int, bounds: Bounds) -> bool:
-    """Whether the timed runs end after `runs` of them took `elapsed_ns`."""
+    """Return whether the timed runs end after `runs` runs and `elapsed_ns`."""
     if runs >= bounds.min_runs and elapsed_ns >= bounds.min_s * SECOND_NS:
         return True
     if runs >= bounds.few_runs:
@@ -88,7 +88,7 @@ def timed_runs_end(runs: int, elapsed_ns: int, bounds: Bounds) -> bool:
 
 
 def encode_samples(samples: "array[int]") -> str:
-    """Return the samples as a run report carries them: base64 of zlib of little-endian int64."""
+    """Return the samples in a run report's encoding: base64 of zlib of little-endian int64."""
     packed = array("q", samples)
     if sys.byteorder == "big":
         packed.byteswap()
@@ -96,7 +96,7 @@ def encode_samples(samples: "array[int]") -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guarded(Generic[Result]):
+class CanaryGuarded(Generic[Result]):
     """A result between two canaries."""
 
     result: Result
@@ -109,16 +109,16 @@ class Guarded(Generic[Result]):
 
 def between_canaries(
     canary: Callable[[], int], measure: Callable[[], Result], max_drift: float
-) -> Guarded[Result]:
-    """Measure between two canaries, and once more if the canary drifted.
+) -> CanaryGuarded[Result]:
+    """Measure between two canaries; repeat once if the canary drifted.
 
     Args:
         canary: runs the canary; returns its 25th percentile in nanoseconds.
         measure: the measurement itself.
-        max_drift: largest |after - before| / before that is no drift.
+        max_drift: limit of |after - before| / before.
 
     Returns:
-        The last measurement; its drift may still be too large.
+        The last measurement; its drift may still exceed the limit.
     """
     guarded = _once(canary(), canary, measure, repeated=False)
     if guarded.drift <= max_drift:
@@ -128,7 +128,9 @@ def between_canaries(
 
 def _once(
     before_ns: int, canary: Callable[[], int], measure: Callable[[], Result], *, repeated: bool
-) -> Guarded[Result]:
+) -> CanaryGuarded[Result]:
     result, after_ns = measure(), canary()
     drift = abs(after_ns - before_ns) / max(before_ns, 1)
-    return Guarded(result=result, before_ns=before_ns, after_ns=after_ns, drift=drift, repeated=repeated)
+    return CanaryGuarded(
+        result=result, before_ns=before_ns, after_ns=after_ns, drift=drift, repeated=repeated
+    )

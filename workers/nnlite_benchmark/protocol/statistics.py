@@ -1,4 +1,4 @@
-"""Statistics of a measurement's samples: over all of them, in nanoseconds."""
+"""Latency statistics over all samples of a measurement, and the encoding of samples."""
 
 import base64
 import binascii
@@ -18,9 +18,9 @@ SLICES: Final = 10
 
 
 def summarize(samples_ns: Samples, *, min_runs: int) -> Latency:
-    """Return the statistics of at least one sample, nanoseconds rounded to integers.
+    """Return the statistics of at least one sample, in nanoseconds rounded to integers.
 
-    With fewer than `min_runs` samples p95, p99 and the slices say nothing and are None.
+    With fewer than `min_runs` samples p95, p99 and the slice drift are not meaningful and None.
     Percentiles interpolate linearly (NumPy's default).
     """
     enough = samples_ns.size >= min_runs
@@ -43,21 +43,21 @@ def summarize(samples_ns: Samples, *, min_runs: int) -> Latency:
 
 
 def mad_ratio(samples_ns: Samples) -> float:
-    """Return 1.4826 x median absolute deviation / median: a spread that single preemptions do not move."""
+    """Return 1.4826 x median absolute deviation / median: a spread that is robust to single preemptions."""
     median = float(np.median(samples_ns))
     deviation = float(np.median(np.abs(samples_ns - median)))
     return MAD_SCALE * deviation / median if median else 0.0
 
 
 def slice_drift(samples_ns: Samples) -> float:
-    """Return how much the medians of ten equal slices of the run differ: (max - min) / median."""
+    """Return the range of the medians of ten equal slices of the run: (max - min) / median."""
     medians = [float(np.median(part)) for part in np.array_split(samples_ns, SLICES)]
     median = float(np.median(samples_ns))
     return (max(medians) - min(medians)) / median if median else 0.0
 
 
 def thin(samples_ns: Samples, limit: int, seed: int) -> Samples:
-    """Return at most `limit` samples, chosen uniformly and by `seed`, in their order of time."""
+    """Return at most `limit` samples, drawn uniformly with `seed`, in chronological order."""
     if samples_ns.size <= limit:
         return samples_ns
     chosen = np.random.default_rng(seed).choice(samples_ns.size, limit, replace=False)
@@ -65,10 +65,10 @@ def thin(samples_ns: Samples, limit: int, seed: int) -> Samples:
 
 
 def decode_samples(text: str, *, max_samples: int) -> Samples:
-    """Return the samples of a run report; see `protocol.encode_samples`.
+    """Decode the samples of a run report; see `runs.encode_samples`.
 
     Raises:
-        ValueError: not what `encode_samples` makes, more than `max_samples`, or a negative duration.
+        ValueError: invalid encoding, more than `max_samples`, or a negative duration.
     """
     if not text:
         return np.empty(0, np.int64)
@@ -80,10 +80,10 @@ def decode_samples(text: str, *, max_samples: int) -> Samples:
 
 
 def inflate_samples(compressed: bytes, *, max_samples: int) -> Samples:
-    """Return the samples of a samples file: zlib of little-endian int64 nanoseconds.
+    """Decode the content of a samples file: zlib of little-endian int64 nanoseconds.
 
     Raises:
-        ValueError: no such file, more than `max_samples`, or a negative duration.
+        ValueError: invalid encoding, more than `max_samples`, or a negative duration.
     """
     inflate = zlib.decompressobj()
     try:
@@ -91,7 +91,7 @@ def inflate_samples(compressed: bytes, *, max_samples: int) -> Samples:
     except zlib.error as error:
         raise ValueError(f"samples cannot be decoded: {error}") from error
     if len(raw) > max_samples * 8 or not inflate.eof or len(raw) % 8:
-        raise ValueError(f"samples are cut off or more than {max_samples}")
+        raise ValueError(f"samples are truncated or more than {max_samples}")
     samples = np.frombuffer(raw, "<i8").astype(np.int64)
     if samples.size and int(samples.min()) < 0:
         raise ValueError("a sample is negative")

@@ -1,4 +1,4 @@
-"""The verdict: how far a measurement may be trusted, and why. Values in, values out."""
+"""Judges a measurement: its verdict (valid, noisy, throttled, invalid) and the reasons."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Reason, Verdict
 
-#: What makes a measurement invalid or noisy; every other reason only marks it.
+#: Reasons that make a measurement invalid or noisy; all others only annotate it.
 INVALIDATING: Final = frozenset({Reason.RUNTIME, Reason.NOT_DELEGATED, Reason.PARITY, Reason.TOO_SLOW})
 DISTURBING: Final = frozenset(
     {Reason.SPREAD, Reason.DRIFT, Reason.CANARY, Reason.NOT_QUIET, Reason.NOT_TOP_APP}
@@ -15,11 +15,11 @@ DISTURBING: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """All that a verdict rests on. None: not known, or not to be judged."""
+    """The inputs of a verdict. None: unknown, or not judged."""
 
     #: Timed runs; without an error at least 1.
     runs: int
-    #: The runtime refused the artifact.
+    #: The runtime rejected the artifact.
     refused: bool = False
     parity_ok: bool | None = None
     artifact_parity_ok: bool | None = True
@@ -29,16 +29,16 @@ class Evidence:
     quiet: bool = True
     delegated_nodes: int | None = None
     total_nodes: int | None = None
-    #: The delegate that the backend stands for took no node.
+    #: The backend's delegate took no node.
     not_delegated: bool = False
-    #: The app was in front and scheduled as such; None: no app.
+    #: The app was in the foreground and scheduled as such; None: no app.
     in_front: bool | None = None
-    #: The highest thermal status before and after; None: the device does not tell.
+    #: The highest thermal status before and after; None: unknown.
     thermal_status: int | None = None
 
 
 def judge(evidence: Evidence, settings: MeasurementSettings) -> tuple[Verdict, tuple[Reason, ...]]:
-    """Return the verdict and every reason, the weightiest first."""
+    """Return the verdict and all reasons, the most severe first."""
     reasons = tuple(reason for reason, holds in _reasons(evidence, settings).items() if holds)
     if INVALIDATING & set(reasons):
         return Verdict.INVALID, reasons

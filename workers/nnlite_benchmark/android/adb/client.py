@@ -1,8 +1,8 @@
-"""A client of one adb server that speaks by socket only and waits for nothing without a deadline.
+"""Client of one adb server: socket only, every wait has a deadline and can be cancelled.
 
 adbutils' own connection starts a daemon on the default port when a server does
-not answer, waits for ever on transfers and knows no stop event; this one looks
-up ten times a second, wherever in adbutils it waits.
+not answer, waits without a limit during transfers and knows no stop event. This
+one calls a watchdog ten times a second, wherever adbutils waits.
 """
 
 import select
@@ -13,29 +13,30 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from adbutils import AdbClient, AdbConnection, AdbDevice
+import adbutils
+from adbutils import AdbConnection, AdbDevice
 from adbutils.errors import AdbError
 
-#: What a call may raise when server or device do not do as they should; adbutils checks by `assert` too.
+#: What a call may raise when the server or the device fails; adbutils checks by `assert` too.
 ADB_ERRORS: Final = (OSError, AdbError, EOFError, ValueError, struct.error, AssertionError)
 _CONNECT_TIMEOUT_S: Final = 3.0
-#: How often a wait calls `look`, milliseconds.
-_LOOK_MS: Final = 100
+#: How often a wait calls `watchdog`, milliseconds.
+_POLL_MS: Final = 100
 
-#: Called again and again while the wire is waited for; ends the wait by raising.
-Look = Callable[[], None]
+#: Called ten times a second while the client waits; cancels the wait by raising.
+Watchdog = Callable[[], None]
 
 
 class _WatchedSocket(socket.socket):
-    """Never blocks unwatched, and sends all or fails: adbutils takes a partial `send` for a whole one."""
+    """Socket that calls the watchdog while it blocks; sends all or fails, as adbutils ignores short sends."""
 
-    look: Look
-    #: Longest that nothing moves; None: `look` alone sets the limit.
-    silence_s: float | None
+    watchdog: Watchdog
+    #: Longest time without data; None: only `watchdog` limits the wait.
+    idle_timeout_s: float | None
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         while True:
-            self.look()
+            self.watchdog()
             with suppress(BlockingIOError):
                 return super().recv(size, flags)
             self._wait_for(select.POLLIN)
@@ -43,7 +44,7 @@ class _WatchedSocket(socket.socket):
     def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
         unsent = memoryview(data)
         while unsent:
-            self.look()
+            self.watchdog()
             with suppress(BlockingIOError):
                 unsent = unsent[super().send(unsent, flags) :]
                 continue
@@ -54,40 +55,40 @@ class _WatchedSocket(socket.socket):
         started_s = time.monotonic()
         poll = select.poll()
         poll.register(self, event)
-        while not poll.poll(_LOOK_MS):
-            self.look()
-            if self.silence_s is not None and time.monotonic() - started_s > self.silence_s:
-                raise TimeoutError(f"silent for {self.silence_s:g} s")
+        while not poll.poll(_POLL_MS):
+            self.watchdog()
+            if self.idle_timeout_s is not None and time.monotonic() - started_s > self.idle_timeout_s:
+                raise TimeoutError(f"silent for {self.idle_timeout_s:g} s")
 
 
 class _Connection(AdbConnection):  # type: ignore[misc]
-    """A connection that starts no server; ConnectionError: nobody answers."""
+    """Connection that never starts a server; raises ConnectionError if none answers."""
 
-    def __init__(self, port: int, silence_s: float, look: Look) -> None:
+    def __init__(self, port: int, idle_timeout_s: float, watchdog: Watchdog) -> None:
         self._port = port
-        self._silence_s = silence_s
-        self._look = look
+        self._idle_timeout_s = idle_timeout_s
+        self._watchdog = watchdog
         super().__init__("127.0.0.1", port)
 
-    def wait_without_limit(self) -> None:
-        """From now on `look` alone ends a silence."""
-        self.conn.silence_s = None
+    def disable_idle_timeout(self) -> None:
+        """Let only `watchdog` limit further waits."""
+        self.conn.idle_timeout_s = None
 
     def _safe_connect(self) -> socket.socket:
         connection = _WatchedSocket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            connection.settimeout(min(self._silence_s, _CONNECT_TIMEOUT_S))
+            connection.settimeout(min(self._idle_timeout_s, _CONNECT_TIMEOUT_S))
             connection.connect(("127.0.0.1", self._port))
         except OSError as error:
             connection.close()
             raise ConnectionError(f"no adb server answers on port {self._port}: {error}") from error
         connection.setblocking(False)
-        connection.look, connection.silence_s = self._look, self._silence_s
+        connection.watchdog, connection.idle_timeout_s = self._watchdog, self._idle_timeout_s
         return connection
 
 
 class _Device(AdbDevice):  # type: ignore[misc]
-    """A device whose transport costs one connection, and leaves none open when it is refused."""
+    """Device whose transport needs one connection, which is closed when the server refuses it."""
 
     def open_transport(self, command: str | None = None, timeout: float | None = None) -> AdbConnection:
         connection = self._client.make_connection(timeout)
@@ -102,21 +103,21 @@ class _Device(AdbDevice):  # type: ignore[misc]
         return connection
 
 
-class Wire(AdbClient):  # type: ignore[misc]
-    """One adb server; every call raises one of `ADB_ERRORS`, or what `look` raises."""
+class AdbClient(adbutils.AdbClient):  # type: ignore[misc]
+    """Client of one adb server; calls raise one of `ADB_ERRORS`, or what `watchdog` raises."""
 
-    def __init__(self, port: int, timeout_s: float, look: Look = lambda: None) -> None:
-        """Describe the connections.
+    def __init__(self, port: int, timeout_s: float, watchdog: Watchdog = lambda: None) -> None:
+        """Configure the client; nothing is connected yet.
 
         Args:
-            port: of the server; may be changed when it is started anew.
-            timeout_s: the longest silence of the server that is waited for.
-            look: called ten times a second while something is waited for; may raise.
+            port: of the server; may change when the server is restarted.
+            timeout_s: idle timeout of every connection.
+            watchdog: called ten times a second during waits; may raise.
         """
         super().__init__(host="127.0.0.1", port=5037)
         self.port: int = port
-        self._silence_s = timeout_s
-        self._look = look
+        self._idle_timeout_s = timeout_s
+        self._watchdog = watchdog
 
     @property
     def port(self) -> int:
@@ -127,20 +128,22 @@ class Wire(AdbClient):  # type: ignore[misc]
     def port(self, port: int) -> None:
         self._own_port = port
 
-    def watched(self, look: Look) -> "Wire":
-        """Return a client of the same server whose waits `look` may end."""
-        return Wire(self.port, self._silence_s, look)
+    def watched_by(self, watchdog: Watchdog) -> "AdbClient":
+        """Return a client of the same server whose waits `watchdog` may cancel."""
+        return AdbClient(self.port, self._idle_timeout_s, watchdog)
 
-    def attached(self, serial: str) -> AdbDevice:
-        """Return a device to speak to; whether it is there, the first call shows."""
+    def device_of(self, serial: str) -> AdbDevice:
+        """Return a handle of the device; only its first call shows whether it is connected."""
         return _Device(self, serial=serial)
 
     def make_connection(self, timeout: float | None = None) -> AdbConnection:
-        """Connect to the server; every silence on the connection is bounded."""
-        return _Connection(self.port, min(timeout or self._silence_s, self._silence_s), self._look)
+        """Connect to the server, with an idle timeout."""
+        return _Connection(
+            self.port, min(timeout or self._idle_timeout_s, self._idle_timeout_s), self._watchdog
+        )
 
     def is_answered(self) -> bool:
-        """Whether the server answers now."""
+        """Return whether the server answers now."""
         try:
             self.server_version()
         except ADB_ERRORS:
@@ -148,7 +151,7 @@ class Wire(AdbClient):  # type: ignore[misc]
         return True
 
     def state_of(self, serial: str) -> str | None:
-        """Return what the server says of a device: `device`, `offline`, `unauthorized`...; None: unknown."""
+        """Return the device's state on the server (`device`, `offline`, `unauthorized`...); None: unknown."""
         with self.make_connection() as connection:
             connection.send_command("host:devices")
             connection.check_okay()
@@ -156,13 +159,13 @@ class Wire(AdbClient):  # type: ignore[misc]
         return listed.get(serial)
 
     def announce_emulator(self, adb_port: int) -> None:
-        """Tell the server of an emulator whose adbd listens on `adb_port`; it does not answer."""
+        """Register an emulator whose adbd listens on `adb_port`; the server sends no reply."""
         with self.make_connection(_CONNECT_TIMEOUT_S) as connection, suppress(AdbError, OSError):
             connection.send_command(f"host:emulator:{adb_port}")
             connection.recv(4)
 
     def reconnect_offline(self) -> None:
-        """Let the server drop and find again what it calls offline."""
+        """Make the server reconnect every device that is offline."""
         with self.make_connection() as connection, suppress(AdbError):
             connection.send_command("host:reconnect-offline")
             connection.check_okay()

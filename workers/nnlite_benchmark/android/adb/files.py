@@ -1,7 +1,7 @@
-"""Our folder on the device: files go in with their hash checked, and out again when done.
+"""Files in nnlite's folder on the device: push with a hash check, remove, clean up.
 
-It lies below `/data/local/tmp`, which the shell may write and apps may read by
-full path.
+The folder is below `/data/local/tmp`, which the shell may write and apps may
+read by full path.
 """
 
 import shlex
@@ -22,20 +22,20 @@ FOLDER: Final = "/data/local/tmp/nnlite"
 
 
 class DeviceFiles:
-    """The files of ours on one device."""
+    """nnlite's files on one device."""
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
 
     def path(self, name: str) -> str:
-        """Return where a file of ours lies on the device."""
+        """Return the remote path of nnlite's file `name`."""
         return f"{FOLDER}/{name}"
 
     def put(self, file: Path, name: str, sha256: str | None = None) -> str:
-        """Bring a file to the device, unless it is there with the right hash, and return its path there.
+        """Push a file unless the device already has it (SHA-256 match). Returns the remote path.
 
         Raises:
-            DeviceFailure: it cannot be pushed, or arrives as something else.
+            DeviceFailure: the push failed, or the pushed file has another hash.
         """
         remote = self.path(name)
         expected = sha256 or file_sha256(file)
@@ -52,17 +52,17 @@ class DeviceFiles:
         return remote
 
     def sha256_of(self, remote: str) -> str | None:
-        """Return the hash of a file on the device; None: there is no such file."""
-        first = self._shell.ask(f"sha256sum {shlex.quote(remote)}").split()[:1]
+        """Return the SHA-256 of a file on the device; None: no such file."""
+        first = self._shell.shell_output(f"sha256sum {shlex.quote(remote)}").split()[:1]
         return first[0] if first and len(first[0]) == 64 else None
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove files and folders; those that are not there are no error."""
+        """Remove files and folders; missing ones are ignored."""
         if listed := " ".join(shlex.quote(path) for path in paths):
             self._shell.run(f"rm -rf {listed}")
 
     def try_removing(self, paths: Iterable[str]) -> None:
-        """Remove files and folders when done, stopped or failed; a device that is gone is cleaned later."""
+        """Remove files and folders, best effort: after success, stop or failure; errors are only logged."""
         try:
             with self._shell.cleanup_mode():
                 self.remove(paths)
@@ -70,6 +70,6 @@ class DeviceFiles:
             log.info("files stay on the device", serial=self._shell.serial, reason=failure.reason)
 
     def clean(self, *, keep: str = "") -> None:
-        """Remove everything of ours but the file `keep`, and let the system drop its caches."""
+        """Remove all of nnlite's files except `keep`, and trim the system's caches."""
         others = f"{FOLDER} -mindepth 1 -maxdepth 1 ! -name {shlex.quote(keep)}"
         self._shell.run(f"find {others} -exec rm -rf {{}} +; pm trim-caches 999999999999")

@@ -1,9 +1,9 @@
-"""The worker's own adb server: a child in the foreground that sees one device and no other.
+"""The worker's own adb server: a foreground child process that sees one device only.
 
-A port of one's own is not enough: every server attaches every device that it
-finds, so scanning for emulators, mDNS and (but for phones) USB are switched
-off, and a phone's server is told its serial. Everybody else speaks to it by
-socket only, because an `adb` client starts a daemon when none answers.
+A private port is not enough: every server attaches every device that it finds.
+So scanning for emulators, mDNS and (except for phones) USB are switched off, and
+a phone's server is restricted to its serial. Clients connect by socket only,
+because the `adb` command starts a daemon when no server answers.
 """
 
 import os
@@ -24,7 +24,7 @@ from nnlite.host.locks import FileLock, LockTimeout
 from nnlite.settings import SettingsError
 from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.adb.client import Wire
+from nnlite_benchmark.android.adb.client import AdbClient
 from nnlite_benchmark.android.emulator.owned_process import OwnedProcess
 from nnlite_benchmark.device import DeviceFailure
 
@@ -36,18 +36,18 @@ _KEYGEN_TIMEOUT_S: Final = 30.0
 
 
 class AdbServer:
-    """An adb server on a port of its own, as long as `start` to `stop`."""
+    """An adb server on a private port, from `start` to `stop`."""
 
     def __init__(
         self, settings: AndroidSettings, home: Path, folder: Path, *, usb_serial: str | None = None
     ) -> None:
-        """Describe the server.
+        """Configure the server; nothing is started yet.
 
         Args:
             settings: the adb program and its deadlines.
-            home: of nnlite; has the one key by which all workers are known to phones.
+            home: NNLITE_HOME, with the adb key that all workers of the installation share.
             folder: of this device; becomes the server's HOME.
-            usb_serial: the one phone on USB that it may see; None: no USB at all.
+            usb_serial: the only USB device that it may see; None: no USB at all.
         """
         self.program: Final = adb_program(settings)
         self._settings = settings
@@ -55,54 +55,54 @@ class AdbServer:
         self._folder = folder
         self._usb_serial = usb_serial
         self._process = OwnedProcess("adb-server", folder)
-        self.wire = Wire(0, settings.command_timeout_s)
+        self.client = AdbClient(0, settings.command_timeout_s)
 
     @property
     def port(self) -> int:
-        """Where it listens, on loopback; 0 before the first start."""
-        return self.wire.port
+        """Port on loopback; 0 before the first start."""
+        return self.client.port
 
     @property
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """Whether the process runs."""
         return self._process.alive
 
     @property
     def pid(self) -> int | None:
-        """Of its process, while it runs."""
+        """PID of the process while it runs."""
         return self._process.pid
 
     def start(self, stop: threading.Event) -> None:
-        """Start it, or start it anew, and wait until it answers.
+        """Start or restart the server and wait until it answers.
 
         Raises:
             DeviceFailure: `adb_server_gone`: it does not come up.
-            Stopped: `stop` was set meanwhile.
+            Stopped: `stop` was set during the wait.
         """
         try:
             self.stop()
             if self._comes_up(stop):
                 return
-            why = f"does not come up within {self._settings.server_timeout_s:g} s"
+            problem = f"does not come up within {self._settings.server_timeout_s:g} s"
         except (OSError, subprocess.SubprocessError, LockTimeout) as error:
-            why = str(error)
+            problem = str(error)
         raise DeviceFailure(
             Fault.ADB_SERVER_GONE,
             Stage.PREPARE,
-            f"{self.program} as a server: {why}",
+            f"{self.program} as a server: {problem}",
             {"log": self._process.log_tail()},
         )
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the server."""
         self._process.stop(_STOP_TIMEOUT_S)
 
     def end_leftover(self) -> None:
-        """End the server of a worker of this device that was killed."""
+        """Stop a server that a killed worker of this device left running."""
         self._process.end_leftover()
 
     def _comes_up(self, stop: threading.Event) -> bool:
-        """Start it where it was before, as the emulator's environment says, or where there is room."""
+        """Start it on its previous port (the emulator's environment names it), else on a free one."""
         key = self._own_key()
         only = ["--one-device", self._usb_serial] if self._usb_serial else []
         for port in [*([self.port] if self.port else []), *(_free_port() for _ in range(_TRIES))]:
@@ -110,24 +110,24 @@ class AdbServer:
                 [str(self.program), "-P", str(port), *only, "nodaemon", "server"],
                 self._environment(port, key),
             )
-            self.wire.port = port
+            self.client.port = port
             if self._answers(stop):
                 return True
         return False
 
     def _answers(self, stop: threading.Event) -> bool:
-        def look() -> None:
+        def check_cancelled() -> None:
             if stop.is_set():
                 raise Stopped("stopped while the adb server starts")
 
         limit_s = self._settings.server_timeout_s
-        wire, deadline_s = Wire(self.port, limit_s, look), time.monotonic() + limit_s
+        client, deadline_s = AdbClient(self.port, limit_s, check_cancelled), time.monotonic() + limit_s
         while time.monotonic() < deadline_s and self._process.alive:
-            # Another worker's server may have been quicker to take the port: then ours is about to end.
-            if wire.is_answered() and self._listens():
+            # Another worker's server may have taken the port first: then ours is about to exit.
+            if client.is_answered() and self._listens():
                 return True
             stop.wait(_POLL_S)
-            look()
+            check_cancelled()
         return False
 
     def _listens(self) -> bool:
@@ -137,10 +137,10 @@ class AdbServer:
         return False
 
     def _environment(self, port: int, key: Path) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
         vendor_keys = [str(key), *filter(None, [os.environ.get("ADB_VENDOR_KEYS")])]
         return (
-            kept
+            inherited
             | {
                 "HOME": str(self._folder),
                 "ANDROID_ADB_SERVER_PORT": str(port),
@@ -153,9 +153,9 @@ class AdbServer:
         )
 
     def _own_key(self) -> Path:
-        """Return the key by which phones know this installation; made once, copied into our HOME.
+        """Return the installation's adb key, which phones authorize: created once, copied to our HOME.
 
-        Two servers that start on one fresh home would each make a key, and one would be lost.
+        The lock is needed because two servers that start on a new home would each create a key.
         """
         shared = self._home / "adb" / "adbkey"
         shared.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ class AdbServer:
                     timeout=_KEYGEN_TIMEOUT_S,
                     env={**os.environ, "HOME": str(self._folder)},
                 )
-                # Whole or not at all: half a key would be used for ever.
+                # Atomic: a half-written key would be used from then on.
                 new.with_name("adbkey.new.pub").replace(shared.with_name("adbkey.pub"))
                 new.replace(shared)
         own = self._folder / ".android"
@@ -185,12 +185,14 @@ def adb_program(settings: AndroidSettings) -> Path:
     """Return the adb program to use.
 
     Raises:
-        SettingsError: the one that the settings name is none.
+        SettingsError: NNLITE_ANDROID__ADB is not executable.
     """
     if settings.adb is None:
         return Path(adbutils.adb_path())
     if not os.access(settings.adb, os.X_OK):
-        raise SettingsError(f"NNLITE_ANDROID__ADB={settings.adb}: not a program; leave it empty for our own")
+        raise SettingsError(
+            f"NNLITE_ANDROID__ADB={settings.adb}: not a program; leave it empty to use the bundled adb"
+        )
     return settings.adb
 
 

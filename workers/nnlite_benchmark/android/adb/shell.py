@@ -1,7 +1,8 @@
-"""One device over the wire: commands, pushes and pulls, each with a deadline.
+"""Shell commands, pushes and pulls on one device, each with a deadline.
 
-Every fault comes out as a `DeviceFailure` that names the command, the serial
-and what was seen; which fault it is, the adb server is asked when it happens.
+Every adb error becomes a `DeviceFailure` with the command, the serial and the
+fault that the device's state on the adb server shows (`Shell._device_failure`);
+`nnlite_benchmark.recovery` then runs the device's recovery steps.
 """
 
 import struct
@@ -19,15 +20,15 @@ from adbutils.errors import AdbTimeout
 from nnlite.errors import Stopped
 from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.adb.client import ADB_ERRORS, Look, Wire
+from nnlite_benchmark.android.adb.client import ADB_ERRORS, AdbClient, Watchdog
 from nnlite_benchmark.android.adb.states import fault_of_state
 from nnlite_benchmark.android.properties.parsers import free_kb
 from nnlite_benchmark.device import DeviceFailure
 
-#: Between two looks at a device that is to go away, seconds.
+#: Poll interval while a device goes down for a reboot, seconds.
 _POLL_S: Final = 0.05
-#: What one command may take that tidies up after the worker was told to stop, seconds.
-_PARTING_S: Final = 2.0
+#: Timeout of one cleanup command after the worker was asked to stop, seconds.
+_CLEANUP_TIMEOUT_S: Final = 2.0
 #: Most that one command may print.
 MAX_OUTPUT_BYTES: Final = 128 * 1024 * 1024
 _STDOUT, _STDERR, _EXIT = 1, 2, 3
@@ -37,12 +38,12 @@ OnData = Callable[[bytes], None]
 
 
 class PullRefused(DeviceFailure):
-    """The device is there and well, and says no to a pull: the file is not there, or not for us."""
+    """adbd rejected the pull (file missing or permission denied); the device itself is healthy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    """What a command on the device said."""
+    """Output and exit status of a command on the device."""
 
     stdout: str
     stderr: str
@@ -50,43 +51,45 @@ class CommandResult:
 
     @property
     def text(self) -> str:
-        """Everything that it printed, without surrounding white space."""
+        """stdout and stderr, stripped."""
         return f"{self.stdout}{self.stderr}".strip()
 
 
 class Shell:
-    """Speaks to one device; not for use by two threads at once."""
+    """Runs commands and transfers files on one device; not thread-safe."""
 
-    def __init__(self, wire: Wire, serial: str, settings: AndroidSettings, stop: threading.Event) -> None:
-        """Args: `stop` ends every wait with `Stopped`."""
+    def __init__(
+        self, client: AdbClient, serial: str, settings: AndroidSettings, stop: threading.Event
+    ) -> None:
+        """Args: `stop` cancels every wait with `Stopped`."""
         self.serial: str = serial
-        #: Stands in every failure: where the work is.
+        #: Stage of the current work, for failures.
         self.stage: Stage = Stage.PREPARE
-        self._wire = wire
+        self._client = client
         self._settings = settings
         self._stop = stop
         self._command_timeout_s = settings.command_timeout_s
 
     @contextmanager
     def cancelled_by(self, stop: threading.Event) -> Iterator[None]:
-        """Let another event end the waits while the block runs."""
-        kept, self._stop = self._stop, stop
+        """Let another event cancel the waits while the block runs."""
+        previous, self._stop = self._stop, stop
         try:
             yield
         finally:
-            self._stop = kept
+            self._stop = previous
 
     @contextmanager
     def cleanup_mode(self) -> Iterator[None]:
-        """Let nothing but time end the waits, and little of it when the worker is to stop: for tidying up."""
-        kept_s = self._command_timeout_s
+        """Ignore the stop event inside the block, but shorten timeouts if it is already set."""
+        previous_s = self._command_timeout_s
         if self._stop.is_set():
-            self._command_timeout_s = min(kept_s, _PARTING_S)
+            self._command_timeout_s = min(previous_s, _CLEANUP_TIMEOUT_S)
         try:
             with self.cancelled_by(threading.Event()):
                 yield
         finally:
-            self._command_timeout_s = kept_s
+            self._command_timeout_s = previous_s
 
     def run(
         self,
@@ -94,54 +97,57 @@ class Shell:
         *,
         timeout_s: float | None = None,
         on_data: OnData | None = None,
-        on_look: Look = lambda: None,
+        on_poll: Watchdog = lambda: None,
     ) -> CommandResult:
-        """Run a command line on the device and return what it said.
+        """Run a command line on the device and return its result.
 
         Args:
             command: for the device's `sh`.
             timeout_s: for the whole command; default `command_timeout_s`; ignored with `on_data`.
-            on_data: gets stdout as it comes; then `on_look` sets the limits, and stdout is not kept.
-            on_look: called ten times a second while the command runs; may raise.
+            on_data: receives stdout as it arrives; then only `on_poll` limits the time, and the result has
+                no stdout.
+            on_poll: called ten times a second while the command runs; may raise.
 
         Raises:
-            DeviceFailure: the device, the adb server or the command did not answer as it should.
+            DeviceFailure: the device or the adb server failed, or the command timed out.
             Stopped: the stop event was set.
         """
-        look = self._looker(command, None if on_data else timeout_s or self._command_timeout_s)
+        check_cancelled = self._watchdog(command, None if on_data else timeout_s or self._command_timeout_s)
 
-        def look_at_all() -> None:
-            look()
-            on_look()
+        def poll() -> None:
+            check_cancelled()
+            on_poll()
 
         try:
-            with self._wire.watched(look_at_all).attached(self.serial).open_transport() as connection:
+            with self._client.watched_by(poll).device_of(self.serial).open_transport() as connection:
                 connection.send_command(f"shell,v2,raw:{command}")
                 connection.check_okay()
-                connection.wait_without_limit()
+                connection.disable_idle_timeout()
                 return self._read(connection, command, on_data)
         except ADB_ERRORS as error:
-            raise self._failure(command, error) from error
+            raise self._device_failure(command, error) from error
 
-    def ask(self, command: str) -> str:
-        """Return the stdout of a command, whatever its exit status."""
+    def shell_output(self, command: str) -> str:
+        """Return the stdout of a command; its exit status is ignored."""
         return self.run(command).stdout
 
     def push(self, file: Path, remote: str, mode: int = 0o644) -> None:
-        """Copy a file to the device; raises as `run` does, `storage_full` where that is why."""
+        """Copy a file to the device; raises as `run` does, and `storage_full` if /data is full."""
         what = f"push {file.name} to {remote}"
-        look = self._looker(what, self._settings.transfer_timeout_s)
+        check_cancelled = self._watchdog(what, self._settings.transfer_timeout_s)
         with file.open("rb") as source:
             try:
-                self._wire.watched(look).attached(self.serial).sync.push(source, remote, mode)
+                self._client.watched_by(check_cancelled).device_of(self.serial).sync.push(
+                    source, remote, mode
+                )
             except ADB_ERRORS as error:
-                raise self._failure(what, error, transfer=True) from error
+                raise self._device_failure(what, error, transfer=True) from error
 
     def pull(self, remote: str, file: Path, *, max_bytes: int) -> None:
         """Copy a file of at most `max_bytes` from the device.
 
         Raises:
-            PullRefused: the device says no, and nothing else is wrong.
+            PullRefused: adbd rejected the pull; the device itself is healthy.
             DeviceFailure, Stopped: as `run` does.
             OSError: `file` cannot be written.
         """
@@ -157,48 +163,52 @@ class Shell:
 
     def _content(self, remote: str) -> Iterator[bytes]:
         what = f"pull {remote}"
-        look = self._looker(what, self._settings.transfer_timeout_s)
+        check_cancelled = self._watchdog(what, self._settings.transfer_timeout_s)
         try:
-            yield from self._wire.watched(look).attached(self.serial).sync.iter_content(remote)
+            yield from (
+                self._client.watched_by(check_cancelled).device_of(self.serial).sync.iter_content(remote)
+            )
         except ADB_ERRORS as error:
-            failure = self._failure(what, error)
-            # Only what adbd itself answered names the path; a connection that breaks off does not.
+            failure = self._device_failure(what, error)
+            # adbd's own refusal names the path; a broken connection does not.
             if failure.fault is Fault.COMMAND_FAILED and error.args[1:] == (remote,):
                 raise PullRefused(failure.fault, failure.stage, failure.reason, failure.details) from error
             raise failure from error
 
     def state(self) -> str | None:
-        """Return the device's state as the adb server has it; None: it does not know the device.
+        """Return the device's state on the adb server; None: the server does not list it.
 
         Raises:
             DeviceFailure: `adb_server_gone`.
         """
         try:
-            return self._wire.watched(self._heed).state_of(self.serial)
+            return self._client.watched_by(self._check_cancelled).state_of(self.serial)
         except ADB_ERRORS as error:
-            raise self._gone(error) from error
+            raise self._server_gone(error) from error
 
     def pause(self, seconds: float) -> None:
-        """Wait; raises Stopped when the stop event is set."""
+        """Sleep; raises Stopped when the stop event is set."""
         if self._stop.wait(seconds):
             raise Stopped(f"stopped while waiting for {self.serial}")
 
     def reboot(self) -> None:
-        """Boot the device anew; returns when it has gone down: what it says until then is of the old boot.
+        """Reboot the device and return once it has gone down: until then, answers are of the old boot.
 
         Raises:
-            DeviceFailure: it cannot be told, or does not go down.
+            DeviceFailure: the reboot command failed, or the device does not go down.
             Stopped: the stop event was set.
         """
-        look = self._looker("reboot", self._settings.connect_timeout_s)
+        check_cancelled = self._watchdog("reboot", self._settings.connect_timeout_s)
         try:
-            with self._wire.watched(look).attached(self.serial).open_transport() as connection:
+            with (
+                self._client.watched_by(check_cancelled).device_of(self.serial).open_transport() as connection
+            ):
                 connection.send_command("reboot:")
                 connection.check_okay()
         except ADB_ERRORS as error:
-            raise self._failure("reboot", error) from error
+            raise self._device_failure("reboot", error) from error
         while self.state() == "device":
-            look()
+            check_cancelled()
             self.pause(_POLL_S)
 
     def _read(self, connection: AdbConnection, command: str, on_data: OnData | None) -> CommandResult:
@@ -221,17 +231,17 @@ class Shell:
                     return CommandResult(
                         stdout=_text(out), stderr=_text(err), status=data[0] if data else 255
                     )
-        raise EOFError("the connection broke off")
+        raise EOFError("the connection was closed")
 
-    def _heed(self) -> None:
+    def _check_cancelled(self) -> None:
         if self._stop.is_set():
-            raise Stopped(f"stopped while {self.serial} is asked")
+            raise Stopped(f"stopped while waiting for the state of {self.serial}")
 
-    def _looker(self, what: str, limit_s: float | None) -> Look:
-        """Return a function that raises when the stop event is set or the time is over."""
+    def _watchdog(self, what: str, limit_s: float | None) -> Watchdog:
+        """Return a watchdog that raises when the stop event is set or `limit_s` has passed."""
         started_s = time.monotonic()
 
-        def look() -> None:
+        def check_cancelled() -> None:
             if self._stop.is_set():
                 raise Stopped(f"stopped during `{_short(what)}`")
             if limit_s is not None and time.monotonic() - started_s > limit_s:
@@ -241,13 +251,17 @@ class Shell:
                     f"{self.serial} did not finish `{_short(what)}` in {limit_s:.0f} s",
                 )
 
-        return look
+        return check_cancelled
 
-    def _failure(self, what: str, error: Exception, *, transfer: bool = False) -> DeviceFailure:
-        """Say which fault it is: the server is asked what it knows of the device now."""
+    def _device_failure(self, what: str, error: Exception, *, transfer: bool = False) -> DeviceFailure:
+        """Convert an adb error into a `DeviceFailure`; its fault follows from the device's state now.
+
+        The failure ends the attempt; then `DeviceManager` recovers the device: see
+        `nnlite_benchmark.recovery`.
+        """
         details = {"command": what[:2000], "serial": self.serial, "error": str(error)[:2000]}
         state = self.state()
-        reason = f"{self.serial}: `{_short(what)}`: {str(error) or 'the connection broke off'}"
+        reason = f"{self.serial}: `{_short(what)}`: {str(error) or 'the connection was closed'}"
         if state != "device":
             return DeviceFailure(fault_of_state(state), self.stage, reason, details)
         if isinstance(error, AdbTimeout | TimeoutError):
@@ -257,15 +271,15 @@ class Shell:
         return DeviceFailure(Fault.COMMAND_FAILED, self.stage, reason, details)
 
     def _is_full(self) -> bool:
-        return free_kb(self.ask("df -k /data")) in range(1024)
+        return free_kb(self.shell_output("df -k /data")) in range(1024)
 
-    def _gone(self, error: Exception) -> DeviceFailure:
-        reason = f"the worker's own adb server on port {self._wire.port} does not answer: {error}"
+    def _server_gone(self, error: Exception) -> DeviceFailure:
+        reason = f"the worker's own adb server on port {self._client.port} does not answer: {error}"
         return DeviceFailure(Fault.ADB_SERVER_GONE, self.stage, reason, {"error": str(error)[:2000]})
 
 
 def _packets(unread: bytearray) -> Iterator[tuple[int, bytes]]:
-    """Take whole packets of the shell protocol (adb's shell_protocol.h) off the front of `unread`."""
+    """Remove complete packets of the shell protocol (adb's shell_protocol.h) from `unread` and yield them."""
     while len(unread) >= _HEADER.size:
         kind, length = _HEADER.unpack_from(unread)
         end = _HEADER.size + length

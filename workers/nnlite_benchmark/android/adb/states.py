@@ -1,4 +1,4 @@
-"""What an adb server says of a device that is not to be used: which fault that is, and what people can do."""
+"""Maps the device states of an adb server (`offline`, `unauthorized`...) to faults and to hints for users."""
 
 from typing import Final
 
@@ -14,21 +14,21 @@ _FAULTS: Final = {
 
 _ADVICE: Final = {
     "unauthorized": "accept this host's key on its screen",
-    "offline": "check its cable, or boot it anew",
+    "offline": "check its cable, or reboot it",
     "no permissions": "let this account use USB devices: udev rules, group plugdev",
 }
 
 
 def fault_of_state(state: str | None) -> Fault:
-    """Return the fault that a state other than `device` is; None: the server does not know the device."""
+    """Return the fault for a state other than `device`; a `state` of None: the server does not list it."""
     return Fault.DISCONNECTED if state is None else _FAULTS.get(_plain(state), Fault.OFFLINE)
 
 
-def advice_on_state(state: str | None) -> str | None:
-    """Return what ends the state; None: nothing in general."""
+def hint_for_state(state: str | None) -> str | None:
+    """Return what the user can do about the state, if anything is known."""
     return _ADVICE.get(_plain(state)) if state else None
 
 
 def _plain(state: str) -> str:
-    """Return the state without what adb adds: `no permissions (user x is not in ...); see [http://...]`."""
+    """Return the state without adb's additions: `no permissions (user x is not in ...); see [http://...]`."""
     return "no permissions" if state.startswith("no permissions") else state

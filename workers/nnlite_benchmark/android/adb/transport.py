@@ -1,7 +1,7 @@
-"""How a device hangs on this host: an emulator of ours, a phone on USB, or an address.
+"""How a device is connected to this host: local emulator, USB or TCP.
 
-An transport knows what to start, how the adb server learns of the device, and
-which recovery_steps of the ladder it brings; everything else is the same for all.
+A transport knows what to start, how the device is registered with the adb
+server, and which recovery steps it adds; everything else is the same for all.
 """
 
 import threading
@@ -11,111 +11,113 @@ from typing import Final, Protocol
 from adbutils.errors import AdbError
 
 from nnlite.vocabulary import DeviceKind, Fault, Stage
-from nnlite_benchmark.android.adb.client import Wire
+from nnlite_benchmark.android.adb.client import AdbClient
 from nnlite_benchmark.android.adb.shell import Shell
 from nnlite_benchmark.device import DeviceFailure, RecoveryStep
 
 _ABSENT_USB: Final = (
     "is this its serial, is it plugged in with USB debugging on, and does no other adb server of this host "
-    "hold it (`adb devices` says so, `adb kill-server` ends that)?"
+    "hold it (`adb devices` shows that, `adb kill-server` ends it)?"
 )
 _ABSENT_TCP: Final = "is it on, and does its adbd listen there (`adb tcpip PORT` over USB)?"
 
 
 class DeviceTransport(Protocol):
-    """What `AndroidDevice` asks of the way in which a device is attached."""
+    """Interface of a connection type, as `AndroidDevice` uses it."""
 
     @property
     def serial(self) -> str:
-        """As the adb server calls the device."""
+        """Serial of the device on the adb server."""
         ...
 
     @property
     def usb_serial(self) -> str | None:
-        """The phone on USB that the adb server may see; None: no USB."""
+        """Serial of the USB device that the adb server may see; None: no USB."""
         ...
 
     @property
     def kind(self) -> DeviceKind:
-        """What it is, as far as the way of attaching tells."""
+        """Kind of the device, as far as the connection type tells."""
         ...
 
     @property
-    def cores_matter(self) -> bool:
-        """Whether it computes on this host's cores."""
+    def uses_host_cores(self) -> bool:
+        """Whether the device runs on this host's cores."""
         ...
 
     @property
-    def absent(self) -> str:
-        """What people can do about it when the adb server does not know the device."""
+    def absent_hint(self) -> str:
+        """Hint for users when the adb server does not list the device."""
         ...
 
     def start(self, server_port: int, stop: threading.Event) -> None:
-        """Start what there is to start, if it does not run; raises DeviceFailure or Stopped."""
+        """Start the emulator unless it runs; raises DeviceFailure or Stopped."""
         ...
 
-    def announce(self, wire: Wire) -> None:
-        """Tell the adb server of the device; raises one of `ADB_ERRORS`."""
+    def announce(self, client: AdbClient) -> None:
+        """Register the device with the adb server; raises one of `ADB_ERRORS`."""
         ...
 
     def check(self) -> None:
-        """Raise DeviceFailure if what was started has ended."""
+        """Raise DeviceFailure if the emulator's process has ended."""
         ...
 
-    def restarts(
+    def recovery_steps(
         self, shell: Shell, server_port: Callable[[], int], stop: threading.Event
     ) -> Sequence[RecoveryStep]:
-        """Return the recovery_steps that start the device anew, the mildest first.
+        """Return the recovery steps that restart the device, least disruptive first.
 
         Args:
             shell: of the device.
-            server_port: returns the adb server's port, which may be another by the time of a climb.
-            stop: ends every wait with `Stopped`.
+            server_port: returns the adb server's port, which may have changed when a step runs.
+            stop: cancels every wait with `Stopped`.
         """
         ...
 
     def stop(self) -> None:
-        """End what was started, in little time."""
+        """Stop the emulator, quickly."""
         ...
 
 
 class Phone:
-    """A phone, on USB or at an address; nothing is started, and a reboot is all that can be done."""
+    """A phone, on USB or TCP; nothing is started, and its only recovery step is a reboot."""
 
     kind = DeviceKind.PHONE
-    cores_matter = False
+    uses_host_cores = False
 
     def __init__(self, serial: str, *, usb: bool) -> None:
-        """Args: `serial` as adb calls it; for a phone at an address that is HOST:PORT."""
+        """Args: `serial` on the adb server; HOST:PORT for a phone on TCP."""
         self.serial = serial
         self.usb_serial = serial if usb else None
-        self.absent = _ABSENT_USB if usb else _ABSENT_TCP
+        self.absent_hint = _ABSENT_USB if usb else _ABSENT_TCP
 
     def start(self, server_port: int, stop: threading.Event) -> None:
-        """A phone is there or not."""
+        """Nothing to start."""
 
-    def announce(self, wire: Wire) -> None:
-        """USB phones are found; one at an address is connected to."""
+    def announce(self, client: AdbClient) -> None:
+        """Connect to a phone on TCP; the adb server finds USB phones itself."""
         if self.usb_serial is not None:
             return
-        answer = wire.connect(self.serial)
-        if "connected" not in answer:
-            raise AdbError(answer)
+        reply = client.connect(self.serial)
+        if "connected" not in reply:
+            raise AdbError(reply)
 
     def check(self) -> None:
-        """Nothing of ours can have ended."""
+        """Nothing was started that could have ended."""
 
-    def restarts(
+    def recovery_steps(
         self, shell: Shell, server_port: Callable[[], int], stop: threading.Event
     ) -> Sequence[RecoveryStep]:
-        """Reboot it."""
-        return (RecoveryStep(name="reboot the phone", climb=shell.reboot),)
+        """Return one step: reboot."""
+        return (RecoveryStep(name="reboot the phone", run=shell.reboot),)
 
     def stop(self) -> None:
         """Nothing was started."""
 
 
 def emulator_failure(fault: Fault, reason: str, log: str) -> DeviceFailure:
-    """Return the failure of an emulator with the end of what it printed."""
-    last = log.rpartition("\n")[2][:300]
-    return DeviceFailure(fault, Stage.PREPARE, f"{reason}{f': {last}' if last else ''}", {"log": log})
+    """Return an emulator's failure with the end of its log."""
+    last_line = log.rpartition("\n")[2][:300]
+    return DeviceFailure(
+        fault, Stage.PREPARE, f"{reason}{f': {last_line}' if last_line else ''}", {"log": log}
+    )

@@ -1,7 +1,7 @@
-"""The benchmark app on a device: installed when its hash differs, ended when it must be.
+"""Installs, uninstalls and force-stops the benchmark app on a device.
 
-What `pm install` says no with decides what is done before it is asked once
-more; `installing` has the rules.
+The app is installed if its hash differs. The error of `pm install` decides what
+is done before the next try; the rules are in `installing`.
 """
 
 import shlex
@@ -27,10 +27,10 @@ _TRIES: Final = 3
 
 
 class App:
-    """The app of one device."""
+    """The benchmark app on one device."""
 
     def __init__(self, shell: Shell, apk: Path, settings: AndroidSettings) -> None:
-        """Args: `apk` is the package to install, as `find_apk` returns it."""
+        """Args: `apk` is the package to install, see `find_apk`."""
         self._shell = shell
         self._apk = apk
         self._sha256 = file_sha256(apk)
@@ -38,10 +38,10 @@ class App:
         self._files = DeviceFiles(shell)
 
     def ensure_installed(self) -> None:
-        """Install the app unless the very same package is installed.
+        """Install the app unless the same package (by hash) is installed.
 
         Raises:
-            DeviceFailure: `storage_full` or `install_failed`, in the device's words.
+            DeviceFailure: `storage_full` or `install_failed`, with the device's message.
         """
         if self._installed_sha256() == self._sha256:
             return
@@ -55,12 +55,12 @@ class App:
         log.info("app installed", serial=self._shell.serial)
 
     def uninstall(self) -> None:
-        """Remove the app and everything of ours, so that it is installed anew."""
+        """Uninstall the app and remove nnlite's files, so that the next check installs it again."""
         self._shell.run(f"pm uninstall {PACKAGE}", timeout_s=self._settings.install_timeout_s)
         self._files.clean()
 
     def try_force_stop(self) -> None:
-        """End the app's process; a device that does not answer has ended it its own way."""
+        """Force-stop the app, best effort: a failure of the device is only logged."""
         try:
             with self._shell.cleanup_mode():
                 self._shell.run(f"am force-stop {PACKAGE}")
@@ -69,11 +69,11 @@ class App:
 
     def _install(self, remote: str) -> None:
         for attempt in range(1, _TRIES + 1):
-            answer = self._shell.run(
+            result = self._shell.run(
                 f"pm install -r -d -g --user 0 {shlex.quote(remote)}",
                 timeout_s=self._settings.install_timeout_s,
             )
-            outcome = parse_install(answer.text)
+            outcome = parse_install(result.text)
             if outcome.reason is None:
                 return
             remedy = remedy_for(outcome.reason)
@@ -82,9 +82,9 @@ class App:
                 is_full = remedy is Remedy.CLEAN
                 fault = Fault.STORAGE_FULL if is_full else Fault.INSTALL_FAILED
                 raise self._failure(fault, f"{outcome.reason}: {outcome.text}")
-            self._remedy(remedy)
+            self._apply(remedy)
 
-    def _remedy(self, remedy: Remedy) -> None:
+    def _apply(self, remedy: Remedy) -> None:
         if remedy is Remedy.RETRY:
             self._shell.pause(self._settings.install_pause_s)
         elif remedy is Remedy.UNINSTALL:
@@ -93,8 +93,7 @@ class App:
             self._files.clean(keep=APK_NAME)
 
     def _installed_sha256(self) -> str | None:
-        listed = self._shell.ask(f"pm path --user 0 {PACKAGE}")
-        for line in listed.splitlines():
+        for line in self._shell.shell_output(f"pm path --user 0 {PACKAGE}").splitlines():
             if line.startswith("package:"):
                 return self._files.sha256_of(line.removeprefix("package:").strip())
         return None
@@ -107,7 +106,7 @@ def find_apk(settings: AndroidSettings, home: Path) -> Path:
     """Return the package to install.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: it does not exist; the message says how to build it.
     """
     apk = settings.apk or home / APK_NAME
     if not apk.is_file():

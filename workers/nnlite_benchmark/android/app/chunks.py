@@ -1,9 +1,9 @@
-"""The files that the app leaves beside its report: joined from status pieces, checked against it.
+"""Assembles the app's output files from chunks and verifies them against the report.
 
-The app sends a file in pieces where it cannot leave it in a folder that the
-host can read. Whatever names, counts and bytes come from a device, nothing is
-written outside the folder and nothing is believed that the report's sha256
-does not confirm.
+The app sends a file as chunks in instrumentation statuses if it cannot write it
+to a folder that the host can read. Names, counts and bytes are untrusted:
+nothing is written outside the folder, and every file must have the sha256 of
+the report.
 """
 
 import hashlib
@@ -15,85 +15,85 @@ from typing import Final
 from nnlite.reports.schema import RunReport
 from nnlite_benchmark.protocol.measurement import plain_name
 
-#: Most bytes that all pieces of one run may have together.
-MAX_PIECES_BYTES: Final = 64 * 1024 * 1024
-#: Most files of one run: every output that a report may have, and the samples.
+#: Total size limit of the chunks of one run.
+MAX_CHUNKS_BYTES: Final = 64 * 1024 * 1024
+#: Limit of files per run: the outputs that a report may have, and the samples.
 MAX_FILES: Final = 300
 FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 READ_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
-    """A part of a file that the app sends as a status."""
+class Chunk:
+    """A part of a file, sent in an instrumentation status."""
 
-    #: As the app says it; not checked yet.
+    #: Name of the file; not validated yet.
     file: str
     #: From 0.
-    piece: int
-    #: How many the file has.
-    pieces: int
+    index: int
+    #: Number of chunks of the file.
+    count: int
     data: bytes
 
 
 class ChunkAssembler:
-    """Takes pieces in any order and writes the files that they make."""
+    """Collects chunks in any order and writes the files."""
 
-    def __init__(self, *, max_bytes: int = MAX_PIECES_BYTES) -> None:
+    def __init__(self, *, max_bytes: int = MAX_CHUNKS_BYTES) -> None:
         self._files: dict[str, dict[int, bytes]] = {}
         self._counts: dict[str, int] = {}
         self._max_bytes = max_bytes
         self._left_bytes = max_bytes
 
-    def add(self, piece: Piece) -> None:
-        """Keep one piece.
+    def add(self, chunk: Chunk) -> None:
+        """Store one chunk.
 
         Raises:
-            ValueError: it does not fit the pieces before it, its name leads elsewhere, or it is too much.
+            ValueError: it contradicts earlier chunks, its name is no plain file name, or a limit is exceeded.
         """
-        name = checked_name(piece.file)
-        if not 0 <= piece.piece < piece.pieces:
-            raise ValueError(f"piece {piece.piece} of {name} is outside its {piece.pieces} pieces")
-        if self._counts.setdefault(name, piece.pieces) != piece.pieces:
-            raise ValueError(f"{name} has {self._counts[name]} pieces, then {piece.pieces}")
+        name = checked_name(chunk.file)
+        if not 0 <= chunk.index < chunk.count:
+            raise ValueError(f"chunk {chunk.index} of {name} is outside its {chunk.count} chunks")
+        if self._counts.setdefault(name, chunk.count) != chunk.count:
+            raise ValueError(f"{name} has {self._counts[name]} chunks, then {chunk.count}")
         if len(self._counts) > MAX_FILES:
-            raise ValueError(f"{name} is one file more than the {MAX_FILES} that a run may send")
+            raise ValueError(f"{name} exceeds the limit of {MAX_FILES} files per run")
         parts = self._files.setdefault(name, {})
-        if piece.piece in parts:
-            raise ValueError(f"piece {piece.piece} of {name} came twice")
-        self._left_bytes -= len(piece.data)
+        if chunk.index in parts:
+            raise ValueError(f"chunk {chunk.index} of {name} was sent twice")
+        self._left_bytes -= len(chunk.data)
         if self._left_bytes < 0:
-            raise ValueError(f"piece {piece.piece} of {name} goes beyond {self._max_bytes} bytes in all")
-        parts[piece.piece] = piece.data
+            raise ValueError(f"chunk {chunk.index} of {name} exceeds the limit of {self._max_bytes} bytes")
+        parts[chunk.index] = chunk.data
 
     def write(self, folder: Path) -> tuple[Path, ...]:
-        """Write every file into `folder`; they are complete or none is written.
+        """Write every file into `folder`; nothing is written unless all are complete.
 
         Raises:
-            ValueError: a piece is missing.
+            ValueError: a chunk is missing.
         """
         for name, parts in self._files.items():
             if len(parts) < self._counts[name]:
                 missing = next(number for number in range(self._counts[name]) if number not in parts)
-                raise ValueError(f"piece {missing} of {self._counts[name]} of {name} is missing")
+                raise ValueError(f"chunk {missing} of {self._counts[name]} of {name} is missing")
         return tuple(_write(folder / name, parts) for name, parts in self._files.items())
 
 
 def file_names(report: RunReport) -> tuple[str, ...]:
-    """Return the names of the files that the report names, safe to be joined to a folder.
+    """Return the names of the report's files, validated as plain file names.
 
     Raises:
-        ValueError: a name leads elsewhere or comes twice.
+        ValueError: a name is no plain file name, or is not unique.
     """
     samples = (report.samples_file.file,) if report.samples_file else ()
     names = [checked_name(name) for name in (*(output.file for output in report.outputs), *samples)]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"the report names {twice} twice")
+    if duplicate := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"the report names {duplicate} twice")
     return tuple(names)
 
 
 def check_files(report: RunReport, folder: Path) -> None:
-    """Compare every file that the report names with its size and sha256.
+    """Verify size and sha256 of the report's files.
 
     Raises:
         ValueError: a file is missing or differs; the message names it.
@@ -106,7 +106,7 @@ def check_files(report: RunReport, folder: Path) -> None:
 
 
 def checked_name(file: str) -> str:
-    """Return `file` if it is a plain name that no file system and no shell reads in its own way.
+    """Return `file` if it is a plain file name without characters that are special to a shell.
 
     Raises:
         ValueError: it is not.

@@ -1,9 +1,9 @@
-"""From a device's crash log to one sentence, and to whom it blames.
+"""Summarizes the app's crash from a device's crash log and attributes it to a backend, or to none.
 
-A delegate that takes the app's process down refuses the artifact in its own
-way; a crash elsewhere speaks against the device. Only the stack decides, and
-only that of the app's own process: the crash log has everybody's. The form of
-a native crash: https://source.android.com/docs/core/tests/debug/native-crash
+A crash in a delegate's library is a refusal of the artifact; any other crash is
+a fault of the device. Only the stack of the app's own process counts: the crash
+log has those of all processes. The format of a native crash:
+https://source.android.com/docs/core/tests/debug/native-crash
 """
 
 import re
@@ -14,14 +14,14 @@ from typing import Final
 from nnlite.vocabulary import Backend
 
 PACKAGE: Final = "org.nnlite.benchmark"
-#: What is read of a log, characters from its end.
+#: How much of a log is read, characters from its end.
 MAX_LOG_CHARS: Final = 1024 * 1024
 MAX_SUMMARY_CHARS: Final = 500
-#: Libraries that a summary names.
+#: Number of libraries in a summary.
 TOP_LIBRARIES: Final = 5
 
 _BEGIN: Final = re.compile(r"(?:\*\*\* ){8,}|FATAL EXCEPTION|Fatal signal \d+|pid: \d+, tid: \d+.* >>> ")
-#: In a tombstone file: from the process's other threads on, to the next crash.
+#: In a tombstone: the process's other threads, up to the next crash.
 _OTHER_THREADS: Final = re.compile(r"(?:--- ){8,}.*?(?=(?:\*\*\* ){8,}|\Z)", re.DOTALL)
 _PROCESS: Final = re.compile(
     r">>> (?P<native>.{1,300}?) <<<|Process: (?P<java>[\w.:]{1,300}), PID: (?P<java_pid>\d{1,9})"
@@ -37,7 +37,7 @@ _FRAME: Final = re.compile(r"#\d{2,3} +pc +(?:0x)?[0-9a-f]+ +(?P<file>\S+)")
 _JAVA: Final = re.compile(r"((?:[a-z]\w*\.)+\w*(?:Exception|Error)\b.{0,200}?)\s*$", re.MULTILINE)
 _JAVA_FRAME: Final = re.compile(r"\bat ((?:\w+\.)+[\w$<>]+)\(")
 
-#: The library that a stack's nearest known frame is in decides.
+#: The first frame in one of these libraries decides.
 _BLAMES: Final = (
     (
         Backend.GPU,
@@ -57,47 +57,48 @@ _BLAMES: Final = (
     ),
     (Backend.CPU, re.compile(r"libtensorflowlite\w*|libLiteRt\w*|libXNNPACK\w*", re.IGNORECASE)),
 )
-#: Threads that draw the app's own picture: their graphics driver is no delegate's.
+#: Threads that render the app's window: a crash in their graphics driver is no delegate's.
 _DRAWS: Final = re.compile(r"RenderThread|hwuiTask\d*|GPU completion")
 _JAVA_BLAMES: Final = (
     (Backend.GPU, "org.tensorflow.lite.gpu."),
     (Backend.NPU, "org.tensorflow.lite.nnapi."),
 )
-#: NNAPI's drivers are processes of their own.
+#: NNAPI's drivers are separate processes.
 _NN_DRIVER: Final = re.compile(r"neuralnetworks", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crash:
-    """What is known of the app's last crash."""
+    """The app's last crash."""
 
     #: One sentence; empty: the log has no crash of the app.
     summary: str
-    #: The backend whose library the stack names first; `cpu` is the runtime itself. None: none of them.
+    #: The backend whose library comes first in the stack; `cpu` is the runtime itself. None: no backend.
     blames: Backend | None
 
 
 def explain(text: str, *, process: str = PACKAGE, pid: int | None = None) -> Crash:
-    """Explain the last crash of the app in a text of `logcat -b crash` or a tombstone.
+    """Return the last crash of the app in the output of `logcat -b crash` or a tombstone.
 
     Args:
+        text: the log.
         process: the app's process name.
-        pid: where it is known: an earlier run's crash is none of this one's.
+        pid: if known; excludes crashes of earlier runs.
     """
-    found = Crash(summary="", blames=None)
+    crash = Crash(summary="", blames=None)
     for block in _blocks(text[-MAX_LOG_CHARS:]):
         name, number = _whose(block)
         if name == process and (pid is None or number is None or number == pid):
-            found = _of_block(block)
+            crash = _of_block(block)
         elif name is not None and _NN_DRIVER.search(name):
-            found = Crash(
+            crash = Crash(
                 summary=f"NNAPI's driver {name} crashed: {_of_block(block).summary}", blames=Backend.NPU
             )
-    return found
+    return crash
 
 
 def _blocks(text: str) -> list[str]:
-    """Cut the text where a crash begins."""
+    """Split the text where a crash begins."""
     lines = _OTHER_THREADS.sub("", text).splitlines()
     starts = [number for number, line in enumerate(lines) if _BEGIN.search(line)]
     return ["\n".join(lines[start:end]) for start, end in pairwise([*starts, len(lines)])]
@@ -137,7 +138,7 @@ def _thread(block: str) -> str:
 
 
 def _library(file: str) -> str:
-    """Return the name of a frame's library; it may lie in a package: `base.apk!lib/arm64-v8a/libx.so`."""
+    """Return the name of a frame's library, which may be inside a package: `base.apk!lib/arm64/libx.so`."""
     return file.rpartition("!")[2].rpartition("/")[2] or file
 
 

@@ -1,7 +1,7 @@
-"""What a device's log says about delegation, so that the host can check what the app counted.
+"""Parses delegated node counts from logcat, to verify the app's own count.
 
-TFLite writes one line for each delegate that takes nodes of a graph, on
-Android in release builds too:
+TFLite logs one line for each delegate that takes nodes of a graph, on Android
+in release builds too:
 https://github.com/tensorflow/tensorflow/blob/v2.16.1/tensorflow/lite/core/subgraph.cc
 (`Subgraph::ReplaceNodeSubsetsWithDelegateKernels`).
 """
@@ -12,7 +12,7 @@ from typing import Final
 from nnlite.reports.schema import Delegation
 from nnlite.vocabulary import Backend
 
-#: What the runtime calls a backend's delegate.
+#: The runtime's name of each backend's delegate.
 DELEGATES: Final = {
     Backend.CPU: "TfLiteXNNPackDelegate",
     Backend.GPU: "TfLiteGpuDelegateV2",
@@ -27,7 +27,7 @@ _LINE: Final = re.compile(
 
 
 def delegations(text: str) -> tuple[Delegation, ...]:
-    """Return what each delegate took, in the order of the lines of a `logcat` text."""
+    """Return the delegations of a `logcat` text, in the order of its lines."""
     return tuple(
         Delegation(
             delegate=line["name"],
@@ -41,7 +41,7 @@ def delegations(text: str) -> tuple[Delegation, ...]:
 
 
 def logged_delegation(text: str, backend: Backend) -> Delegation | None:
-    """Return what a backend's delegate took in all, as a `logcat` text has it; None: it does not say."""
+    """Return the total delegation of a backend's delegate in a `logcat` text; None: no such line."""
     lines = [line for line in delegations(text) if line.delegate == DELEGATES[backend]]
     if not lines:
         return None
@@ -54,11 +54,11 @@ def logged_delegation(text: str, backend: Backend) -> Delegation | None:
     )
 
 
-def agreed_delegation(told: Delegation | None, logged: Delegation | None) -> Delegation | None:
-    """Return what may be believed of what the app told and its log says: the smaller of two counts.
+def agreed_delegation(reported: Delegation | None, logged: Delegation | None) -> Delegation | None:
+    """Return the smaller of the app's count and the count of its log.
 
-    None, because neither says anything, means that nothing was delegated: no number is published then.
+    None if both are missing: then the run counts as not delegated, and no latency is published.
     """
-    if told is None or logged is None:
-        return told or logged
-    return logged if logged.delegated_nodes < told.delegated_nodes else told
+    if reported is None or logged is None:
+        return reported or logged
+    return logged if logged.delegated_nodes < reported.delegated_nodes else reported

@@ -1,7 +1,7 @@
-"""What `pm install` answers, and what to do about it.
+"""Parses the output of `pm install` and maps each error to a remedy; `app` applies the remedies.
 
-Rules only; `app` acts on them. The reasons are the names of the constants of
-AOSP's `PackageManager`, which `pm` prints in brackets:
+The reasons are the constants of AOSP's `PackageManager`, which `pm` prints in
+brackets:
 https://android.googlesource.com/platform/frameworks/base/+/refs/heads/main/core/java/android/content/pm/PackageManager.java
 """
 
@@ -12,7 +12,7 @@ from typing import Final
 
 MAX_TEXT_CHARS: Final = 1000
 
-#: What we call answers that have no reason of `PackageManager`.
+#: Reasons for output without a constant of `PackageManager`.
 NO_ANSWER: Final = "NO_ANSWER"
 NOT_READY: Final = "PACKAGE_MANAGER_NOT_READY"
 INSUFFICIENT_STORAGE: Final = "INSTALL_FAILED_INSUFFICIENT_STORAGE"
@@ -30,21 +30,21 @@ _EXCEPTION: Final = re.compile(r"\b((?:java|android)\.[\w.$]{1,120}(?:Exception|
 
 
 class Remedy(StrEnum):
-    """What may make the next try succeed."""
+    """What to do before the next try."""
 
-    CLEAN = "clean"  # remove what is ours on the device, and try again
-    UNINSTALL = "uninstall"  # remove the app that is there, and try again
-    RETRY = "retry"  # the device's state of the moment
-    GIVE_UP = "give_up"  # the device never takes this package
+    CLEAN = "clean"  # remove nnlite's files from the device
+    UNINSTALL = "uninstall"  # uninstall the existing app
+    RETRY = "retry"  # nothing: the error is temporary
+    GIVE_UP = "give_up"  # no further try: the device never accepts this package
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstallOutcome:
-    """What `pm install` answered."""
+    """Result of `pm install`."""
 
     #: None: installed.
     reason: str | None
-    #: The answer, shortened.
+    #: The output, truncated.
     text: str
 
 
@@ -85,10 +85,10 @@ _BY_REASON: Final = {reason: remedy for remedy, reasons in _REMEDIES.items() for
 
 
 def parse_install(text: str) -> InstallOutcome:
-    """Read the answer of `pm install` or `adb install`, stdout and stderr."""
+    """Parse the output of `pm install` or `adb install`, stdout and stderr."""
     shown = " ".join(text.split())[:MAX_TEXT_CHARS]
     if match := _REASON.search(text):
-        # Some reasons are the package manager's for a disk that is full.
+        # The package manager reports a full disk with several constants.
         return InstallOutcome(reason=INSUFFICIENT_STORAGE if _NO_SPACE.search(text) else match[1], text=shown)
     if _SUCCESS.search(text) and "Failure" not in text:
         return InstallOutcome(reason=None, text=shown)
@@ -96,7 +96,7 @@ def parse_install(text: str) -> InstallOutcome:
 
 
 def remedy_for(reason: str) -> Remedy:
-    """Return what to do about a reason; an unknown one is for people to look at."""
+    """Return what to do about a reason; GIVE_UP for an unknown one."""
     return _BY_REASON.get(reason, Remedy.GIVE_UP)
 
 

@@ -1,4 +1,4 @@
-"""How the host asks the app for one run: the arguments of `am instrument`, quoted for the device's shell."""
+"""The request for one run of the app: the arguments of `am instrument`, quoted for the device's shell."""
 
 import re
 import shlex
@@ -13,17 +13,17 @@ INSTRUMENTATION: Final = "org.nnlite.benchmark/.BenchmarkInstrumentation"
 
 
 class Transfer(StrEnum):
-    """How outputs and samples come back."""
+    """How outputs and samples are transferred to the host."""
 
-    AUTO = "auto"  # as files, as pieces where they cannot be written
-    STATUS = "status"  # always as pieces
+    AUTO = "auto"  # as files; as chunks if they cannot be written
+    STATUS = "status"  # always as chunks in instrumentation statuses
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """What the app is asked to measure."""
+    """Arguments of one run."""
 
-    #: Hexadecimal; names the outputs' folder.
+    #: Hexadecimal; also the name of the outputs' folder.
     run: str
     #: Full path on the device.
     model: str
@@ -31,24 +31,24 @@ class RunRequest:
     inputs: tuple[str, ...]
     backend: Backend
     threads: int
-    #: Let the GPU compute in fp16.
+    #: Whether the GPU may compute in fp16.
     precision_loss: bool
     transfer: Transfer = Transfer.AUTO
     bounds: Bounds
-    #: Fewer timed runs have no p95 and p99.
+    #: With fewer timed runs there is no p95 and p99.
     min_normal_runs: int
 
 
 def command_line(request: RunRequest) -> str:
-    """Return the shell command line on the device that does one run.
+    """Return the device's shell command line for one run.
 
     Raises:
-        ValueError: a run that is not hexadecimal, or a comma in an input's path.
+        ValueError: the run is not hexadecimal, or an input's path has a comma.
     """
     if not re.fullmatch(r"[0-9a-f]{1,64}", request.run):
         raise ValueError(f"run {request.run!r} is not hexadecimal")
-    if bad := next((path for path in request.inputs if "," in path), None):
-        raise ValueError(f"input {bad!r} has a comma, which separates inputs; push it under another name")
+    if invalid := next((path for path in request.inputs if "," in path), None):
+        raise ValueError(f"input {invalid!r} has a comma, which separates inputs; push it under another name")
     bounds = {name: _number(value) for name, value in vars(request.bounds).items()}
     arguments = {
         "run": request.run,

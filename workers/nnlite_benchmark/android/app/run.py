@@ -1,7 +1,7 @@
-"""One run of the app, from its arguments to a checked report.
+"""Executes one run of the app, from its arguments to a validated report.
 
-Starts `am instrument`, follows the stages that it announces, ends it at its
-limits, brings its files over, and says exactly what went wrong otherwise.
+Starts `am instrument`, follows its stages, stops it at its deadlines, pulls its
+files, and converts every other outcome into a `DeviceFailure`.
 """
 
 import secrets
@@ -34,7 +34,7 @@ from nnlite_benchmark.protocol.runs import Bounds
 
 log = structlog.get_logger()
 
-#: Largest file that a run may leave.
+#: Size limit of an output file.
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 _WAKE: Final = "input keyevent KEYCODE_WAKEUP; wm dismiss-keyguard; logcat -c"
 
@@ -51,16 +51,16 @@ class AppRuns:
         self._transfer = Transfer(settings.android.transfer)
 
     def __call__(self, job: BenchmarkJob, backend: Backend, bounds: Bounds, *, stage: Stage | None) -> Run:
-        """Run `job` in an app process of its own; see `RunOnce`.
+        """Run `job` in a new process of the app; see `RunOnce`.
 
-        A device whose shell may not read what the app writes is asked to send it, now and from then on.
+        If the device's shell may not read the app's files, this and later runs send them as chunks.
         """
         try:
             return self._once(job, backend, bounds, stage, self._transfer)
         except PullRefused as refused:
             if self._transfer is Transfer.STATUS:
                 raise
-            log.warning("the app's files cannot be pulled; it is to send them", reason=refused.reason)
+            log.warning("the app's files cannot be pulled; the app will send them", reason=refused.reason)
             run = self._once(job, backend, bounds, stage, Transfer.STATUS)
             self._transfer = Transfer.STATUS
             return run
@@ -90,53 +90,53 @@ class AppRuns:
                 self._files.try_removing(leftovers)
 
     def _run(self, request: RunRequest, folder: Path, stage: Stage | None, leftovers: list[str]) -> Run:
-        """Run the app and read what it left; `leftovers` grows by the folder that it made."""
-        started_at, before = datetime.now(UTC), android_state(self._shell.ask)
-        following = RunMonitor(self._settings, lambda seen: self._enter(stage or seen))
+        """Run the app and read its results; appends the folder that it created to `leftovers`."""
+        started_at, before = datetime.now(UTC), android_state(self._shell.shell_output)
+        monitor = RunMonitor(self._settings, lambda app_stage: self._enter(stage or app_stage))
         try:
-            self._shell.run(command_line(request), on_data=following.feed, on_look=following.look)
+            self._shell.run(command_line(request), on_data=monitor.feed, on_poll=monitor.check)
         except BaseException:
-            # AttemptEnd the adb connection does not end the run.
+            # Closing the adb connection does not end the run.
             self._app.try_force_stop()
             raise
-        report = self._report(following, request)
+        report = self._report(monitor, request)
         self._enter(stage or Stage.PULL)
         try:
             if report.folder is not None:
                 leftovers.append(_checked_folder(report.folder, request.run))
-            self._fetch(report, following.pieces, folder)
+            self._fetch(report, monitor.chunks, folder)
             return read_run(
-                self._with_delegation(report, request.backend, following.pid),
+                self._with_delegation(report, request.backend, monitor.pid),
                 folder,
                 started_at=started_at,
                 before=before,
-                after=android_state(self._shell.ask),
+                after=android_state(self._shell.shell_output),
             )
         except (ValueError, TypeError) as error:
             raise self._failure(
                 Fault.BAD_REPORT, f"the app's files do not fit its report: {error}"
             ) from error
 
-    def _report(self, following: RunMonitor, request: RunRequest) -> RunReport:
-        """Return the report, or what follows from an end without one."""
-        ending = following.finish()
-        match ending:
+    def _report(self, monitor: RunMonitor, request: RunRequest) -> RunReport:
+        """Return the report; raise DeviceFailure for a run that ended without one."""
+        end = monitor.finish()
+        match end:
             case Reported(report=report):
                 return report
             case Crashed(message=message):
-                return self._crashed(message, following, request)
+                return self._crashed(message, monitor, request)
             case AppError(text=text):
                 self._app.try_force_stop()
-                raise self._failure(Fault.COMMAND_FAILED, f"the app cannot do it: {text}")
+                raise self._failure(Fault.COMMAND_FAILED, f"the app cannot run the request: {text}")
             case NotStarted(message=message):
                 raise self._failure(Fault.INSTALL_FAILED, f"the app does not start: {message}")
             case Garbled(why=why):
                 self._app.try_force_stop()
                 raise unreadable(self._shell.stage, f"{self._shell.serial}: {why}")
 
-    def _crashed(self, message: str, following: RunMonitor, request: RunRequest) -> RunReport:
-        """Blame the delegate whose library the tombstone names; the device otherwise."""
-        crash = explain(self._shell.ask("logcat -b crash -d -t 400"), pid=following.pid)
+    def _crashed(self, message: str, monitor: RunMonitor, request: RunRequest) -> RunReport:
+        """Return a refusal if the delegate's library crashed; raise `app_crashed` otherwise."""
+        crash = explain(self._shell.shell_output("logcat -b crash -d -t 400"), pid=monitor.pid)
         reason = f"the app crashed: {crash.summary or message}"
         if crash.blames is not request.backend or request.backend is Backend.CPU:
             raise self._failure(Fault.APP_CRASHED, reason)
@@ -144,29 +144,29 @@ class AppRuns:
             runtime="TFLite",
             runtime_version="",
             threads=request.threads,
-            stage=following.stage or Stage.INITIALIZE,
+            stage=monitor.stage or Stage.INITIALIZE,
             error=reason,
             refusal=Refusal.RUNTIME,
         )
 
-    def _fetch(self, report: RunReport, pieces: ChunkAssembler, folder: Path) -> None:
-        """Bring outputs and samples into `folder` and compare them with the report."""
+    def _fetch(self, report: RunReport, chunks: ChunkAssembler, folder: Path) -> None:
+        """Bring outputs and samples into `folder` and verify them against the report."""
         names = file_names(report)
         if report.folder is None:
-            pieces.write(folder)
+            chunks.write(folder)
         else:
             for name in names:
                 self._shell.pull(f"{report.folder}/{name}", folder / name, max_bytes=MAX_FILE_BYTES)
         check_files(report, folder)
 
     def _with_delegation(self, report: RunReport, backend: Backend, pid: int | None) -> RunReport:
-        """Check the app's count of delegated nodes against its log."""
+        """Verify the app's count of delegated nodes against its log."""
         if pid is None or report.error is not None:
             return report
-        logged = logged_delegation(self._shell.ask(f"logcat -d -v threadtime --pid={pid}"), backend)
+        logged = logged_delegation(self._shell.shell_output(f"logcat -d -v threadtime --pid={pid}"), backend)
         agreed = agreed_delegation(report.delegation, logged)
         if agreed is not report.delegation:
-            log.warning("the app's own log says of delegation", app=report.delegation, log=logged)
+            log.warning("the app's log has another delegation", app=report.delegation, log=logged)
         return report.model_copy(update={"delegation": agreed})
 
     def _push_inputs(self, job: BenchmarkJob, run_id: str, folder: Path) -> tuple[str, ...]:
@@ -186,10 +186,10 @@ class AppRuns:
 
 
 def _checked_folder(folder: str, run: str) -> str:
-    """Return the app's folder of this run, which will be removed.
+    """Return the app's folder of this run after validation, because it will be removed.
 
     Raises:
-        ValueError: it is not the app's, or not this run's.
+        ValueError: it does not belong to the app, or to this run.
     """
     parts = folder.split("/")
     if not folder.startswith("/") or parts[-1] != run or PACKAGE not in parts or ".." in parts:
@@ -199,7 +199,7 @@ def _checked_folder(folder: str, run: str) -> str:
 
 @contextmanager
 def _scratch_folder(stage: Stage) -> Iterator[Path]:
-    """Yield a folder of this host for one run; one that cannot be written is a fault of its own kind."""
+    """Yield a temporary folder on this host for one run; raises `storage_full` if it cannot be written."""
     try:
         with tempfile.TemporaryDirectory(prefix="nnlite-run-") as name:
             yield Path(name)

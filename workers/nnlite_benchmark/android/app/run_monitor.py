@@ -1,7 +1,7 @@
-"""One run of the app as the host sees it while it goes on, and when it must be over.
+"""Follows a run of the app: its stage, PID and chunks, and the deadline of each stage.
 
-Only the host's clock counts, and only what the app says of its stages: how it
-ended is the parser's to tell, what follows from that is `run`'s.
+Only the host's clock counts. The parser decides how the run ended; `run` acts on
+that.
 """
 
 import time
@@ -10,12 +10,12 @@ from typing import Final
 
 from nnlite.settings import Settings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.app.chunks import ChunkAssembler, Piece
+from nnlite_benchmark.android.app.chunks import Chunk, ChunkAssembler
 from nnlite_benchmark.android.app.instrumentation import (
-    AttemptEnd,
     Garbled,
     InstrumentationParser,
     Reported,
+    RunEnd,
     StageEntered,
 )
 from nnlite_benchmark.device import DeviceFailure
@@ -23,19 +23,19 @@ from nnlite_benchmark.protocol.deadlines import Deadlines
 
 OnStage = Callable[[Stage], None]
 
-#: From the app's last word to the end of `am instrument`, seconds.
+#: From the app's result to the end of `am instrument`, seconds.
 _END_TIMEOUT_S: Final = 10.0
 
 
 class RunMonitor:
-    """What the host knows of a run while it goes on: stage, PID, pieces, and when it must be over."""
+    """Tracks stage, PID, chunks and deadline of a run in progress."""
 
     def __init__(self, settings: Settings, on_stage: OnStage) -> None:
-        """Begin to follow a run that is about to be started.
+        """Start the deadline of a run that is about to begin.
 
         Args:
-            settings: what sets the limits.
-            on_stage: hears each stage that the app enters.
+            settings: the limits.
+            on_stage: called with each stage that the app enters.
         """
         self._deadlines = Deadlines.of(settings.measurement)
         self._pull_grace_s = settings.android.pull_grace_s
@@ -44,52 +44,53 @@ class RunMonitor:
         self._first_inference_s = 0.0
         self._begin(settings.android.app_start_timeout_s)
         self._has_ended = False
-        #: What the pieces lack.
-        self._wrong: str | None = None
-        #: Where the app is; None: it has not said a word.
+        #: Why a chunk was invalid.
+        self._chunk_error: str | None = None
+        #: The app's stage; None: no output yet.
         self.stage: Stage | None = None
-        #: Of the app's process, as it says.
+        #: PID of the app's process, as it reports.
         self.pid: int | None = None
-        #: The files that come as status pieces.
-        self.pieces = ChunkAssembler()
+        #: Files that are sent as chunks.
+        self.chunks = ChunkAssembler()
 
     def feed(self, data: bytes) -> None:
-        """Read what the app printed."""
+        """Parse the app's output."""
         self._take(self._parser.feed(data))
         if self._parser.ended and not self._has_ended:
             self._has_ended = True
             self._begin(_END_TIMEOUT_S)
 
-    def look(self) -> None:
-        """Raise `bad_report` for an answer that makes no sense, `app_hung` when something takes too long."""
+    def check(self) -> None:
+        """Raise `bad_report` for invalid output, `app_hung` after a deadline."""
         where = self.stage or Stage.INITIALIZE
         if self._parser.garbled is not None:
             raise unreadable(where, self._parser.garbled)
         if time.monotonic() - self._since_s <= self._limit_s:
             return
         if self._has_ended:
-            what = "said its last word, but does not end"
+            problem = "sent its result, but does not end"
         else:
-            what = f"does not finish {where}" if self.stage else "does not begin"
-        raise DeviceFailure(Fault.APP_HUNG, where, f"the app {what} within {self._limit_s:.0f} s; ended it")
+            problem = f"does not finish {where}" if self.stage else "does not begin"
+        reason = f"the app {problem} within {self._limit_s:.0f} s; ended it"
+        raise DeviceFailure(Fault.APP_HUNG, where, reason)
 
-    def finish(self) -> AttemptEnd:
-        """Return how it ended."""
-        events, ending = self._parser.finish()
+    def finish(self) -> RunEnd:
+        """Return how the run ended."""
+        events, end = self._parser.finish()
         self._take(events)
-        return Garbled(why=self._wrong) if self._wrong and isinstance(ending, Reported) else ending
+        return Garbled(why=self._chunk_error) if self._chunk_error and isinstance(end, Reported) else end
 
-    def _take(self, events: list[StageEntered | Piece]) -> None:
+    def _take(self, events: list[StageEntered | Chunk]) -> None:
         for event in events:
-            if isinstance(event, Piece):
+            if isinstance(event, Chunk):
                 try:
-                    self.pieces.add(event)
+                    self.chunks.add(event)
                 except ValueError as error:
-                    self._wrong = str(error)
+                    self._chunk_error = str(error)
                 continue
             self.stage, self.pid = event.stage, event.pid
             if event.stage is Stage.WARM_UP:
-                # The device's own number may be anything; it cannot have taken longer than we waited.
+                # The device's number is untrusted; it cannot have taken longer than we waited.
                 first_s = (event.first_inference_ns or 0) / 1e9
                 self._first_inference_s = min(first_s, time.monotonic() - self._since_s)
             limit_s = self._deadlines.limit_s(event.stage, self._first_inference_s)
@@ -101,5 +102,5 @@ class RunMonitor:
 
 
 def unreadable(stage: Stage, why: str) -> DeviceFailure:
-    """Return the failure of an app whose answer makes no sense."""
-    return DeviceFailure(Fault.BAD_REPORT, stage, f"the app's answer cannot be read: {why}")
+    """Return the failure of an app whose output is invalid."""
+    return DeviceFailure(Fault.BAD_REPORT, stage, f"the app's output cannot be read: {why}")

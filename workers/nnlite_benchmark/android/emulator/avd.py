@@ -1,7 +1,7 @@
-"""Android virtual devices on disk: found or made, and freed of what a dead emulator left.
+"""Android virtual devices (AVDs) on disk: find or create one, remove a dead emulator's lock files.
 
-An AVD is a folder with a `config.ini` and an `.ini` beside it that points
-there; both are written here, so that no Java is needed to make one. Format:
+An AVD is a folder with a `config.ini`, and an `.ini` file next to it with its
+path; both are written here, so that creating one needs no Java. Format:
 https://developer.android.com/studio/run/managing-avds and the emulator's
 `hardware-properties.ini`.
 """
@@ -17,13 +17,13 @@ from nnlite.settings.groups import EmulatorSettings
 
 #: The emulator's own rule for names.
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
-#: Left by an emulator that was killed; the next one refuses to start beside them.
+#: Left by an emulator that was killed; the next one refuses to start while they exist.
 _LOCKS: Final = ("*.lock", "*/*.lock")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What of a phone matters to an emulator without a window."""
+    """The properties of a phone model that matter to a headless emulator."""
 
     device_name: str
     width: int
@@ -31,7 +31,7 @@ class Profile:
     density: int
 
 
-#: Screens as `avdmanager list device` has them.
+#: Screens as in `avdmanager list device`.
 PROFILES: Final = {
     "pixel_2": Profile(device_name="pixel_2", width=1080, height=1920, density=420),
     "pixel_4": Profile(device_name="pixel_4", width=1080, height=2280, density=440),
@@ -43,15 +43,15 @@ _ARCHITECTURES: Final = {"x86_64": "x86_64", "arm64-v8a": "arm64"}
 
 
 def sdk_folder(settings: EmulatorSettings) -> Path:
-    """Return the SDK, with an emulator and the system image of the settings in it.
+    """Return the Android SDK's folder, which has an emulator and the system image of the settings.
 
     Raises:
-        SettingsError: there is none, or something is missing in it; says what to install.
+        SettingsError: no SDK, or a package is missing in it; the message says what to install.
     """
-    named = settings.sdk or os.environ.get("ANDROID_HOME") or os.environ.get("ANDROID_SDK_ROOT")
-    if not named:
+    configured = settings.sdk or os.environ.get("ANDROID_HOME") or os.environ.get("ANDROID_SDK_ROOT")
+    if not configured:
         raise SettingsError("no Android SDK: set NNLITE_EMULATOR__SDK or ANDROID_HOME to its folder")
-    sdk = Path(named).expanduser().absolute()
+    sdk = Path(configured).expanduser().absolute()
     if not os.access(emulator_program(sdk), os.X_OK):
         raise SettingsError(f"no emulator in the Android SDK {sdk}; install it: sdkmanager emulator")
     if not (sdk / image_folder(settings)).is_dir():
@@ -61,7 +61,7 @@ def sdk_folder(settings: EmulatorSettings) -> Path:
 
 
 def emulator_program(sdk: Path) -> Path:
-    """Return where an SDK has its emulator."""
+    """Return the path of an SDK's emulator."""
     return sdk / "emulator" / "emulator"
 
 
@@ -70,17 +70,17 @@ def image_folder(settings: EmulatorSettings) -> str:
     return f"system-images/android-{settings.api_level}/{settings.image}/{settings.abi}"
 
 
-def find_or_make(name: str, avd_home: Path, settings: EmulatorSettings) -> Path:
-    """Return the folder of the AVD `name`; one that is there is taken as it is.
+def find_or_create(name: str, avd_home: Path, settings: EmulatorSettings) -> Path:
+    """Return the folder of the AVD `name`, created if it does not exist; an existing one is not changed.
 
     Raises:
-        SettingsError: a name that the emulator does not take, or an unknown profile or ABI.
+        SettingsError: the name is invalid, or the profile or ABI is unknown.
     """
     if not _NAME.fullmatch(name):
         raise SettingsError(f"avd:{name}: an AVD's name has letters, digits, '.', '_' and '-' only")
     pointer = avd_home / f"{name}.ini"
     if pointer.exists():
-        return _pointed(pointer, avd_home / f"{name}.avd")
+        return _folder_in(pointer, avd_home / f"{name}.avd")
     profile = PROFILES.get(settings.profile)
     if profile is None:
         known = ", ".join(PROFILES)
@@ -96,7 +96,7 @@ def find_or_make(name: str, avd_home: Path, settings: EmulatorSettings) -> Path:
 
 
 def remove_stale_locks(folder: Path) -> list[str]:
-    """Remove the lock files in an AVD's folder, whose emulator must be gone; return their names."""
+    """Remove the lock files in the folder of an AVD that no emulator runs; return their names."""
     stale = sorted(lock for pattern in _LOCKS for lock in folder.glob(pattern))
     for lock in stale:
         if lock.is_dir():  # on some systems the emulator's lock is a folder with its PID in it
@@ -142,8 +142,8 @@ def _config(name: str, profile: Profile, settings: EmulatorSettings) -> dict[str
     }
 
 
-def _pointed(pointer: Path, default: Path) -> Path:
-    """Return the folder that an AVD's `.ini` points to."""
+def _folder_in(pointer: Path, default: Path) -> Path:
+    """Return the folder that an AVD's `.ini` file names."""
     for line in pointer.read_text(encoding="utf-8", errors="replace").splitlines():
         key, _, value = line.partition("=")
         if key.strip() == "path" and Path(value.strip()).is_dir():

@@ -1,7 +1,7 @@
-"""A program of this worker: its child, in a process group of its own, and noted on disk.
+"""A child process of this worker (adb server, emulator) with its own process group and a PID file.
 
-The note names it by PID and start time, so that a worker that starts after a
-SIGKILL ends what its predecessor left, and nothing else is ever signalled.
+The PID file also has the start time, so that a worker that starts after a
+SIGKILL ends exactly the processes that its predecessor left.
 """
 
 import json
@@ -27,7 +27,7 @@ _LOG_TAIL_BYTES: Final = 4096
 
 
 class OwnedProcess:
-    """One program that this worker keeps; started and stopped any number of times.
+    """One supervised child process; may be started and stopped any number of times.
 
     The kernel sends it SIGTERM when the thread that started it ends: use the
     main thread.

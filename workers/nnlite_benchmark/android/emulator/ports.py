@@ -1,7 +1,7 @@
-"""Console and adb port pairs, one per emulator of this host, without collisions.
+"""Allocates console and adb port pairs to the emulators of this host, and staggers their starts.
 
-Even console ports from 5586 on: an adb server scans 5555 to 5585 for
-emulators, so a foreign one does not find ours.
+Even console ports from 5586 on: adb servers scan 5555 to 5585 for emulators, so
+other adb servers do not find nnlite's.
 """
 
 import socket
@@ -19,7 +19,7 @@ _LOCK_TIMEOUT_S: Final = 10.0
 
 
 class PortPair:
-    """A console port P and the adb port P + 1, ours until `release` or the end of this process."""
+    """A console port P and the adb port P + 1, reserved until `release` or the end of this process."""
 
     def __init__(self, console: int, lock: FileLock) -> None:
         self.console: Final = console
@@ -31,7 +31,7 @@ class PortPair:
         """Return the first pair that no other worker holds and on which nothing listens.
 
         Args:
-            folder: of the workers' locks; those of one host share it.
+            folder: of the lock files, shared by all workers of one host.
             first: lowest console port; even.
             last: highest console port.
 
@@ -47,18 +47,18 @@ class PortPair:
         raise OSError(f"no free pair of console and adb ports from {first} to {last + 1}")
 
     def release(self) -> None:
-        """Let others have the pair."""
+        """Release the pair."""
         with suppress(OSError):
             self._lock.close()
 
 
 def stagger(file: Path, pause_s: float) -> float:
-    """Return how long this process must wait before it starts an emulator, and note its turn.
+    """Reserve the next start time of an emulator on this host; return the seconds to wait until then.
 
-    Every start of this host comes at least `pause_s` after the one before.
+    Starts are at least `pause_s` apart.
 
     Raises:
-        LockTimeout: another process hangs while it notes its own start.
+        LockTimeout: another process holds the file's lock for too long.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file, mode=0o660) as lock:
@@ -68,11 +68,11 @@ def stagger(file: Path, pause_s: float) -> float:
             last_s = float(lock.read())
         except ValueError:
             last_s = 0.0
-        # A turn far ahead of the clock was noted before the machine was started anew.
-        ahead = 0 < last_s <= now_s + 100 * pause_s
-        turn_s = max(now_s, last_s + pause_s) if ahead else now_s
-        lock.write(str(turn_s))
-        return turn_s - now_s
+        # A time far ahead of the monotonic clock was written before a reboot.
+        plausible = 0 < last_s <= now_s + 100 * pause_s
+        start_s = max(now_s, last_s + pause_s) if plausible else now_s
+        lock.write(str(start_s))
+        return start_s - now_s
 
 
 def _is_free(port: int) -> bool:

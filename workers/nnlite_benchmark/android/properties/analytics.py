@@ -1,8 +1,8 @@
-"""What an Android device says about itself: once per boot what it is, before and after a run how it is.
+"""Reads an Android device's properties (`android_context`) and its state around a run (`android_state`).
 
-One round trip each. What a device does not tell, or tells in a way that makes
-no sense, is None, never a guess; only where the report demands a value does
-`unknown`, or 0, say so. Times are the host's: a device's clock jumps.
+One round trip each. A value that is missing or implausible is None, never a
+guess; `unknown` or 0 only where the report requires a value. Times are the
+host's: a device's clock jumps.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Final
 from nnlite.reports.schema import DeviceContext, DeviceState
 from nnlite.vocabulary import DeviceKind, QuietMode
 from nnlite_benchmark.android.properties.cpuinfo import UNKNOWN, cpu
-from nnlite_benchmark.android.properties.parsers import MAX_CORES, Ask, asked, one_line, word
+from nnlite_benchmark.android.properties.parsers import MAX_CORES, ShellOutput, one_line, run_batch, word
 from nnlite_benchmark.android.properties.thermal import (
     MAX_TEMPERATURES,
     battery,
@@ -22,12 +22,12 @@ from nnlite_benchmark.android.properties.thermal import (
     zone_temperatures,
 )
 
-__all__ = ["Ask", "android_context", "android_state"]
+__all__ = ["ShellOutput", "android_context", "android_state"]
 
 CPUS: Final = "/sys/devices/system/cpu"
 ZONES: Final = "/sys/class/thermal/thermal_zone*"
 
-#: One process reads all the small files of a kind and prints lines with their paths.
+#: One process reads all files of a kind and prints lines with their paths.
 _READ_EACH: Final = "grep -s ."
 CONTEXT_COMMANDS: Final = {
     "properties": "getprop",
@@ -48,11 +48,11 @@ STATE_COMMANDS: Final = {
     "thermal": "dumpsys thermalservice",
 }
 
-#: Above what any core can do, kHz.
+#: Above any core's frequency, kHz.
 MAX_FREQUENCY_KHZ: Final = 20_000_000
-#: From API 29 on a product has properties of each partition, and the plain ones are derived from them.
 #: What makes `android.os.Build.IS_EMULATOR` true (core/java/android/os/Build.java in AOSP), newest first.
 _QEMU: Final = ("ro.boot.qemu", "ro.kernel.qemu")
+#: From API 29 on each partition has product properties, and the plain ones are derived from them.
 _MODEL: Final = ("ro.product.model", "ro.product.vendor.model", "ro.product.system.model")
 _MAKER: Final = (
     "ro.product.manufacturer",
@@ -67,7 +67,7 @@ _BOOT_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def android_context(
-    ask: Ask,
+    shell_output: ShellOutput,
     *,
     name: str,
     kind: DeviceKind,
@@ -75,19 +75,20 @@ def android_context(
     quiet_mode: QuietMode,
     measuring_cores: tuple[int, ...] = (),
 ) -> DeviceContext:
-    """Return what stays the same until the device is started anew.
+    """Return the properties that are constant until the device reboots.
 
     Args:
-        kind: what it is, as far as the way of attaching tells; one that says it is an emulator is one.
+        shell_output: runs a command line on the device.
+        kind: as far as the connection type tells; a device with the properties of an emulator is one.
         measuring_cores: the host's cores that an emulator runs on; empty: a phone, or any core.
 
     Raises:
-        Failure: only what `ask` raises.
+        Failure: whatever `shell_output` raises.
     """
-    answers = asked(ask, CONTEXT_COMMANDS)
-    properties = dict(_PROPERTY.findall(answers["properties"]))
+    outputs = run_batch(shell_output, CONTEXT_COMMANDS)
+    properties = dict(_PROPERTY.findall(outputs["properties"]))
     abi = _first(properties, "ro.product.cpu.abi")
-    boot_id = one_line(answers["boot_id"])
+    boot_id = one_line(outputs["boot_id"])
     api_level = _first(properties, "ro.build.version.sdk") or ""
     return DeviceContext(
         name=name,
@@ -95,14 +96,14 @@ def android_context(
         pool=pool,
         device_type=_first(properties, *_MODEL) or UNKNOWN,
         os_version=_os_version(properties),
-        kernel=_kernel(answers["kernel"]),
+        kernel=_kernel(outputs["kernel"]),
         cpu=cpu(
-            answers["cpuinfo"],
-            online=one_line(answers["online"]),
-            machine=one_line(answers["machine"]),
+            outputs["cpuinfo"],
+            online=one_line(outputs["online"]),
+            machine=one_line(outputs["machine"]),
             abi=abi,
         ),
-        total_ram_kb=_memory_kb(answers["meminfo"]).get("MemTotal", 0),
+        total_ram_kb=_memory_kb(outputs["meminfo"]).get("MemTotal", 0),
         boot_id=boot_id if boot_id and _BOOT_ID.fullmatch(boot_id) else None,
         machine=_machine(properties),
         soc=_first(properties, "ro.soc.model", "ro.board.platform", "ro.hardware"),
@@ -114,44 +115,44 @@ def android_context(
     )
 
 
-def android_state(ask: Ask) -> DeviceState:
-    """Return memory, load, frequencies, heat and battery now.
+def android_state(shell_output: ShellOutput) -> DeviceState:
+    """Return memory, load, frequencies, temperatures and battery now.
 
     Raises:
-        Failure: only what `ask` raises.
+        Failure: whatever `shell_output` raises.
     """
     at = datetime.now(UTC)
-    answers = asked(ask, STATE_COMMANDS)
-    memory = _memory_kb(answers["meminfo"])
-    charge = battery(answers["battery"])
-    frequencies = _frequencies_khz(answers["frequencies"])
+    outputs = run_batch(shell_output, STATE_COMMANDS)
+    memory = _memory_kb(outputs["meminfo"])
+    charge = battery(outputs["battery"])
+    frequencies = _frequencies_khz(outputs["frequencies"])
     known = [frequency for frequency in frequencies if frequency is not None]
     temperatures = {} if charge.temperature_c is None else {"battery": charge.temperature_c}
-    temperatures |= hal_temperatures(answers["thermal"]) | zone_temperatures(answers["zones"])
+    temperatures |= hal_temperatures(outputs["thermal"]) | zone_temperatures(outputs["zones"])
     return DeviceState(
         at=at,
         free_ram_kb=memory.get("MemFree"),
         available_ram_kb=memory.get("MemAvailable"),
         cached_kb=memory.get("Cached"),
-        load_1m=_load(answers["loadavg"]),
-        governor=_governor(answers["governors"]),
+        load_1m=_load(outputs["loadavg"]),
+        governor=_governor(outputs["governors"]),
         frequency_khz=sum(known) // len(known) if known else None,
         frequencies_khz=frequencies,
         temperatures_c=dict(list(temperatures.items())[:MAX_TEMPERATURES]),
         battery_percent=charge.percent,
         charging=charge.charging,
-        thermal_status=thermal_status(answers["thermal"]),
+        thermal_status=thermal_status(outputs["thermal"]),
     )
 
 
 def _first(properties: dict[str, str], *names: str) -> str | None:
-    """Return the first of the properties that says something; Android's own word for nothing is `unknown`."""
+    """Return the first of the properties that has a value; Android's own placeholder is `unknown`."""
     values = (word(properties.get(name)) for name in names)
     return next((value for value in values if value and value != UNKNOWN), None)
 
 
 def _os_version(properties: dict[str, str]) -> str:
-    """Return release and build as the reference's results have them, such as `10 | HUAWEISTK-L21`.
+    """Return release and build in nn-dataset's format, such as `10 | HUAWEISTK-L21`.
 
     https://github.com/ABrain-One/nn-lite/blob/main/ab/lite/torch2tflite.py; one such file is nn-dataset's
     ab/nn/stat/run/tflite/fp32/img-classification_cifar-10_acc_AirNet/android_STK-L21.json.
@@ -166,16 +167,16 @@ def _machine(properties: dict[str, str]) -> str | None:
     return word(" ".join(part for part in parts if part))
 
 
-def _kernel(answer: str) -> str | None:
-    line = one_line(answer)
+def _kernel(output: str) -> str | None:
+    line = one_line(output)
     return line if line and line.startswith("Linux ") else None
 
 
 def _memory_kb(text: str) -> dict[str, int]:
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for name, number in _MEMORY.findall(text):
-        found.setdefault(name, int(number))
-    return found
+        sizes.setdefault(name, int(number))
+    return sizes
 
 
 def _load(text: str) -> float | None:
@@ -185,18 +186,19 @@ def _load(text: str) -> float | None:
 
 def _of_cores(text: str) -> dict[int, str]:
     """Return the values of lines `PATH/cpuN/cpufreq/FILE:VALUE`, as grep prints them."""
-    found: dict[int, str] = {}
+    values: dict[int, str] = {}
     for line in text.splitlines():
         if (match := _CPU_FILE.fullmatch(line)) and int(match[1]) < MAX_CORES:
-            found.setdefault(int(match[1]), match[2])
-    return found
+            values.setdefault(int(match[1]), match[2])
+    return values
 
 
 def _frequencies_khz(text: str) -> tuple[int | None, ...]:
-    """Return each core's frequency up to the last core that tells; a core that is offline has no file."""
-    found = {core: int(value) for core, value in _of_cores(text).items() if re.fullmatch("[0-9]{1,8}", value)}
-    sound = {core: khz for core, khz in found.items() if 0 < khz <= MAX_FREQUENCY_KHZ}
-    return tuple(sound.get(core) for core in range(max(sound, default=-1) + 1))
+    """Return each core's frequency up to the last core that has one; a core that is offline has no file."""
+    values = _of_cores(text).items()
+    parsed = {core: int(value) for core, value in values if re.fullmatch("[0-9]{1,8}", value)}
+    plausible = {core: khz for core, khz in parsed.items() if 0 < khz <= MAX_FREQUENCY_KHZ}
+    return tuple(plausible.get(core) for core in range(max(plausible, default=-1) + 1))
 
 
 def _governor(text: str) -> str | None:

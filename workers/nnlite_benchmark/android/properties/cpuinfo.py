@@ -1,8 +1,8 @@
-"""What `/proc/cpuinfo` and the kernel say about an Android device's processor, x86 and ARM.
+"""Parses `/proc/cpuinfo` of an Android device, x86 and ARM.
 
 ARM kernels print numbers where x86 prints names: the implementer and the part
-of each core. They are named where the number is known and stay numbers where
-it is not. Names as in util-linux's `lscpu`:
+of each core. Known numbers are mapped to names, unknown ones stay numbers.
+Names as in util-linux's `lscpu`:
 https://github.com/util-linux/util-linux/blob/master/sys-utils/lscpu-arm.c
 """
 
@@ -16,7 +16,7 @@ from nnlite_benchmark.android.properties.parsers import MAX_CORES, numbers_of_cp
 MAX_FEATURES: Final = 1024
 UNKNOWN: Final = "unknown"
 
-#: What `uname -m` says on a kernel of an ABI.
+#: `uname -m` of a kernel for each ABI.
 ARCHITECTURES: Final = {"arm64-v8a": "aarch64", "armeabi-v7a": "armv7l", "x86_64": "x86_64", "x86": "i686"}
 
 IMPLEMENTERS: Final = {
@@ -84,14 +84,14 @@ def cpu(cpuinfo: str, *, online: str | None, machine: str | None, abi: str | Non
     Args:
         cpuinfo: of /proc/cpuinfo.
         online: of /sys/devices/system/cpu/online, such as `0-7`.
-        machine: what `uname -m` says.
-        abi: the device's first ABI; says the architecture where `machine` does not.
+        machine: output of `uname -m`.
+        abi: the device's first ABI; gives the architecture if `machine` is missing.
     """
     cores, shared = _cores(cpuinfo)
     numbers = numbers_of_cpu_list(online)
-    # Some kernels print what all cores have in common once, at the end.
+    # Some kernels print the fields that all cores share once, at the end.
     lists = [core.get("flags") or core.get("features") for core in (*cores, shared)]
-    features = next((found for found in lists if found), "").split()
+    features = next(filter(None, lists), "").split()
     return Cpu(
         architecture=_architecture(machine, abi),
         cores=len(cores) if numbers is None else len(numbers),
@@ -102,7 +102,7 @@ def cpu(cpuinfo: str, *, online: str | None, machine: str | None, abi: str | Non
 
 
 def _cores(cpuinfo: str) -> tuple[list[Core], Core]:
-    """Return the fields of every core, and those that belong to none; names in small letters."""
+    """Return the fields of every core, and the shared ones; names in lower case."""
     cores: list[Core] = []
     shared: Core = {}
     current = shared
@@ -110,7 +110,7 @@ def _cores(cpuinfo: str) -> tuple[list[Core], Core]:
         name, colon, value = line.partition(":")
         key, value = name.strip().lower(), value.strip()
         if not line.strip():
-            # The next paragraph is a core only if it begins as one.
+            # A paragraph is a core only if it begins with `processor`.
             current = shared
         elif key == "processor" and value.isascii() and value.isdigit():
             if len(cores) >= MAX_CORES:
@@ -129,20 +129,20 @@ def _architecture(machine: str | None, abi: str | None) -> str:
 
 
 def _vendor(cores: list[Core], shared: Core) -> str | None:
-    found = []
+    names = []
     for core in (*cores, shared):
         number = _hex(core.get("cpu implementer"))
-        found.append(core.get("vendor_id") if number is None else IMPLEMENTERS.get(number, hex(number)))
-    return word(", ".join(dict.fromkeys(name for name in found if name)))
+        names.append(core.get("vendor_id") if number is None else IMPLEMENTERS.get(number, hex(number)))
+    return word(", ".join(dict.fromkeys(name for name in names if name)))
 
 
 def _model(cores: list[Core], shared: Core) -> str | None:
-    """Return the cores' names with their numbers, such as `4 x Cortex-A53 + 4 x Cortex-A73`."""
+    """Return the cores' names with their counts, such as `4 x Cortex-A53 + 4 x Cortex-A73`."""
     parts = Counter(name for core in cores if (name := _part(core)))
     if parts:
         return word(" + ".join(f"{count} x {name}" for name, count in parts.items()))
-    named = [core.get("model name") for core in (*cores, shared)]
-    return word(next((name for name in named if name), _part(shared) or shared.get("processor")))
+    names = [core.get("model name") for core in (*cores, shared)]
+    return word(next((name for name in names if name), _part(shared) or shared.get("processor")))
 
 
 def _part(core: Core) -> str | None:

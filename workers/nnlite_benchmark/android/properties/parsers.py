@@ -1,62 +1,62 @@
-"""Asking a device several things in one round trip, and taking its answers apart.
+"""Runs several shell commands in one round trip and parses their untrusted output.
 
-Each `adb shell` costs 20 to 50 ms, so one command line asks everything and
-separators keep the answers apart. What a device says is no text to be trusted:
-it is shortened, made printable, and recognised where it is an error message.
+Each `adb shell` costs 20 to 50 ms, so one command line runs all commands and
+separators keep the outputs apart. Output is truncated and made printable, and
+error messages are recognised.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-#: Runs one command line in the device's shell and returns its stdout, whatever the exit status.
-Ask = Callable[[str], str]
+#: Runs one command line in the device's shell and returns its stdout; the exit status is ignored.
+ShellOutput = Callable[[str], str]
 
-#: What is read of one answer, characters.
-MAX_ANSWER_CHARS: Final = 1024 * 1024
+#: Longest output of one command, characters.
+MAX_OUTPUT_CHARS: Final = 1024 * 1024
 #: As in `nnlite.reports.schema.Word`.
 MAX_WORD_CHARS: Final = 300
 
 _MARK: Final = "nnlite-answer:"
-_NO_ANSWER: Final = re.compile(
+_ERROR: Final = re.compile(
     r"permission denied|no such file|not found|inaccessible|can't find service|operation not permitted|"
     r"invalid argument|input/output error|usage:",
     re.IGNORECASE,
 )
 
 
-def asked(ask: Ask, commands: Mapping[str, str]) -> dict[str, str]:
-    """Run `commands` in one command line and return what each printed; "" for one without an answer."""
-    # The echo before the mark ends a last line that has no line end.
+def run_batch(shell_output: ShellOutput, commands: Mapping[str, str]) -> dict[str, str]:
+    """Run `commands` in one command line and return the stdout of each; "" for one without output."""
+    # The echo before the mark terminates a last line without a line end.
     line = "; ".join(
         f"echo; echo '{_MARK}{name}'; {command} 2>/dev/null" for name, command in commands.items()
     )
-    answers = dict.fromkeys(commands, "")
-    for piece in ask(line).replace("\r\n", "\n").split(_MARK)[1:]:
-        name, mark_end, answer = piece.partition("\n")
-        if mark_end and name in answers:
-            answers[name] = answer[:MAX_ANSWER_CHARS]
-    return answers
+    outputs = dict.fromkeys(commands, "")
+    for section in shell_output(line).replace("\r\n", "\n").split(_MARK)[1:]:
+        name, mark_end, output = section.partition("\n")
+        if mark_end and name in outputs:
+            outputs[name] = output[:MAX_OUTPUT_CHARS]
+    return outputs
 
 
 def word(text: str | None) -> str | None:
-    """Return `text` as a word of a report: printable and not too long; None where it says nothing."""
+    """Return `text` as a `Word` of a report: printable and of limited length; None if nothing is left."""
     if text is None:
         return None
     printable = "".join(letter for letter in text[: 10 * MAX_WORD_CHARS] if letter.isprintable())
     return printable.strip()[:MAX_WORD_CHARS].strip() or None
 
 
-def one_line(answer: str) -> str | None:
-    """Return an answer that is one line; None where there is more or less, or an error message."""
-    lines = [line for line in answer.splitlines() if line.strip()]
-    if len(lines) != 1 or _NO_ANSWER.search(lines[0]):
+def one_line(output: str) -> str | None:
+    """Return the output if it is one line and no error message, else None."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    if len(lines) != 1 or _ERROR.search(lines[0]):
         return None
     return word(lines[0])
 
 
 def free_kb(df_output: str) -> int | None:
-    """Return the free space of the one file system that `df -k PATH` shows; None: it cannot be read."""
+    """Return the free space in the output of `df -k PATH`; None if it cannot be parsed."""
     words = df_output.strip().rpartition("\n")[2].split()
     try:
         return int(words[3])
@@ -65,21 +65,21 @@ def free_kb(df_output: str) -> int | None:
 
 
 def numbers_of_cpu_list(text: str | None) -> tuple[int, ...] | None:
-    """Return the processors of a kernel list such as `0-3,5`; None where it is none.
+    """Return the processors of a kernel list such as `0-3,5`; None if it cannot be parsed.
 
     The format: https://docs.kernel.org/admin-guide/cputopology.html
     """
-    found: list[int] = []
+    numbers: list[int] = []
     for part in (text or "").split(","):
         match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip(), re.ASCII)
         if not match:
             return None
         first, last = int(match[1]), int(match[2] or match[1])
-        if first > last or len(found) + last - first >= MAX_CORES:
+        if first > last or len(numbers) + last - first >= MAX_CORES:
             return None
-        found += range(first, last + 1)
-    return tuple(found)
+        numbers += range(first, last + 1)
+    return tuple(numbers)
 
 
-#: Most processors that a report lists.
+#: Upper limit of processors in a report.
 MAX_CORES: Final = 4096

@@ -1,7 +1,7 @@
-"""Battery and temperatures of an Android device: from /sys, `dumpsys battery` and `dumpsys thermalservice`.
+"""Parses battery and temperatures of an Android device: /sys, `dumpsys battery`, `dumpsys thermalservice`.
 
-A number that cannot be a temperature in a known unit is left out: vendors
-differ from the kernel's millidegrees, and sensors that are off say anything.
+A number that is no plausible temperature in a known unit is dropped: vendors
+deviate from the kernel's millidegrees, and disabled sensors report anything.
 """
 
 import math
@@ -11,18 +11,18 @@ from typing import Final
 
 from nnlite_benchmark.android.properties.parsers import word
 
-#: Most temperatures that a report lists.
+#: Upper limit of temperatures in a report.
 MAX_TEMPERATURES: Final = 64
-#: Outside these no sensor of a device that still works tells the truth, degrees Celsius.
+#: Plausible range for a working device, degrees Celsius.
 COLDEST_C: Final = -40.0
 HOTTEST_C: Final = 150.0
 #: `PowerManager.THERMAL_STATUS_SHUTDOWN`, the highest:
 #: https://developer.android.com/reference/android/os/PowerManager#THERMAL_STATUS_SHUTDOWN
 MAX_THERMAL_STATUS: Final = 6
-#: Types of `android.hardware.thermal.TemperatureType` that count volts, amperes, percent or nothing known:
+#: Values of `android.hardware.thermal.TemperatureType` that are volts, amperes, percent or unknown:
 #: https://android.googlesource.com/platform/hardware/interfaces/+/refs/heads/main/thermal/aidl/android/hardware/thermal/TemperatureType.aidl
 _NO_TEMPERATURES: Final = frozenset({-1, 6, 7, 8})
-#: `BatteryManager.BATTERY_STATUS_*`; charging or full is what Android's own documentation calls charging:
+#: `BatteryManager.BATTERY_STATUS_*`; Android's documentation counts charging and full as charging:
 #: https://developer.android.com/training/monitoring-device-state/battery-monitoring
 _CHARGING: Final = frozenset({2, 5})
 _NOT_CHARGING: Final = frozenset({3, 4})
@@ -36,7 +36,7 @@ _WHOLE: Final = re.compile(r"-?\d{1,10}", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Battery:
-    """What `dumpsys battery` says; all None where there is no battery."""
+    """The fields of `dumpsys battery`; all None without a battery."""
 
     percent: float | None = None
     charging: bool | None = None
@@ -44,11 +44,11 @@ class Battery:
 
 
 def battery(text: str) -> Battery:
-    """Read `dumpsys battery`: level of a scale, status, tenths of a degree."""
+    """Parse `dumpsys battery`: level and scale, status, tenths of a degree."""
     pairs = (line.partition(":") for line in text.splitlines())
     fields: dict[str, str] = {}
     for name, _, value in pairs:
-        # Vendors add sections of their own below, some with the same names.
+        # Vendors append their own sections, some with the same names.
         fields.setdefault(name.strip(), value.strip())
     if fields.get("present") != "true":
         return Battery()
@@ -63,7 +63,7 @@ def battery(text: str) -> Battery:
 
 
 def zone_temperatures(text: str) -> dict[str, float]:
-    """Read lines `PATH/thermal_zoneN/type:NAME` and `.../temp:NUMBER`, as grep prints them."""
+    """Parse lines `PATH/thermal_zoneN/type:NAME` and `.../temp:NUMBER`, as grep prints them."""
     kinds: dict[int, str] = {}
     degrees: dict[int, float] = {}
     for line in text.splitlines():
@@ -73,17 +73,17 @@ def zone_temperatures(text: str) -> dict[str, float]:
         zone, value = int(match[1]), match[3].strip()
         if match[2] == "type":
             kinds.setdefault(zone, value)
-        elif (number := _whole(value)) is not None and (found := zone_degrees(number)) is not None:
-            degrees.setdefault(zone, found)
+        elif (number := _whole(value)) is not None and (celsius := zone_degrees(number)) is not None:
+            degrees.setdefault(zone, celsius)
     named = ((f"thermal_zone{zone} {kinds.get(zone, '')}", value) for zone, value in sorted(degrees.items()))
     return {name: value for raw, value in named if (name := word(raw))}
 
 
 def zone_degrees(number: int) -> float | None:
-    """Return the degrees that a thermal zone means; None where no unit makes sense of the number.
+    """Return a thermal zone's number in degrees; None if it is implausible in every unit.
 
     The kernel's unit is the millidegree (https://docs.kernel.org/driver-api/thermal/sysfs-api.html);
-    some vendors print degrees. What lies between the two could be tenths or nothing.
+    some vendors print degrees. Numbers in between are ambiguous and dropped.
     """
     if abs(number) >= 1000:
         return plausible(number / 1000)
@@ -91,27 +91,27 @@ def zone_degrees(number: int) -> float | None:
 
 
 def hal_temperatures(text: str) -> dict[str, float]:
-    """Read the current temperatures of `dumpsys thermalservice`, which answers where /sys is closed."""
+    """Parse the current temperatures of `dumpsys thermalservice`, which works where /sys is not readable."""
     _, _, current = text.partition("Current temperatures from HAL:")
     current, _, _ = current.partition("Current cooling devices from HAL:")
-    found: dict[str, float] = {}
+    temperatures: dict[str, float] = {}
     for value, kind, raw in _HAL.findall(current):
         name, degrees = word(f"hal {raw}"), plausible(_decimal(value))
         if name and degrees is not None and int(kind) not in _NO_TEMPERATURES:
-            found.setdefault(name, degrees)
-    return found
+            temperatures.setdefault(name, degrees)
+    return temperatures
 
 
 def thermal_status(text: str) -> int | None:
-    """Return how far the device slows down to cool, 0 to 6; None before API 29, which cannot tell."""
+    """Return Android's thermal status, 0 to 6; None before API 29, which has none."""
     match = re.search(r"^\s*Thermal Status: (\d{1,2})\s*$", text, re.MULTILINE | re.ASCII)
     return int(match[1]) if match and int(match[1]) <= MAX_THERMAL_STATUS else None
 
 
 def plausible(degrees: float | None) -> float | None:
-    """Return the temperature if a device can have it and go on.
+    """Return the temperature if it is plausible for a working device, else None.
 
-    Exactly 0 is what sensors say that are not fitted, such as a Samsung phone's second battery.
+    Exactly 0 is reported by sensors that are not fitted, such as a Samsung phone's second battery.
     """
     if degrees is None or degrees == 0 or not COLDEST_C <= degrees <= HOTTEST_C:
         return None

@@ -1,10 +1,10 @@
-"""Make `canary.tflite` and `canary_expected.f32`: `python -m nnlite_benchmark.protocol.canary.make_canary`.
+"""Generates the canary's files: `python -m nnlite_benchmark.protocol.canary.make_canary`.
 
-The canary computes much with few weights: a small input is enlarged, then one
-3 x 3 convolution runs over it again and again, all layers sharing its weights,
-and the mean over space comes out. All operators have version 1, so that TFLite
-2.16 on Android runs it as well as the host. Needs ai-edge-litert; nothing else
-in this package imports this module.
+Writes `canary.tflite` and `canary_expected.f32`. The canary has much computation
+and few weights: it resizes a small input, applies 24 convolutions (3 x 3) that
+share their weights, and takes the mean over space. All operators have version 1,
+so that TFLite 2.16 on Android runs it as well as the host. Needs ai-edge-litert;
+nothing else in this package imports this module.
 """
 
 import sys
@@ -59,7 +59,7 @@ class Graph:
         return output
 
     def serialize(self, inputs: list[int], outputs: list[int]) -> bytes:
-        """Return the finished flatbuffer."""
+        """Return the flatbuffer."""
         subgraph = schema.SubGraphT()
         subgraph.tensors, subgraph.operators = self.tensors, self.operators
         subgraph.inputs, subgraph.outputs, subgraph.name = inputs, outputs, "main"
@@ -88,7 +88,7 @@ def _convolution_options() -> Any:
 
 
 def build() -> bytes:
-    """Return the canary: enlarge, 24 convolutions with the same weights, mean over space."""
+    """Return the canary: resize, 24 convolutions with shared weights, mean over space."""
     random = np.random.default_rng(SEED)
     weights = GAIN * random.standard_normal((CHANNELS, 3, 3, CHANNELS)) / np.sqrt(9 * CHANNELS)
     graph = Graph()

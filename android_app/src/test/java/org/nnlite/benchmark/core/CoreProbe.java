@@ -31,7 +31,7 @@ public final class CoreProbe {
             case "arguments":
                 System.out.println(Json.write(fields(Arguments.of(values(words[1])))));
                 break;
-            case "pieces":
+            case "chunks":
                 RunFile file = new RunFile("output_0.raw", Files.readAllBytes(Paths.get(words[1])));
                 Delivery.send(Collections.singletonList(file), CoreProbe::print);
                 break;

@@ -1,4 +1,4 @@
-"""A device that misbehaves is healed step by step, and given up in the end; the work goes on elsewhere."""
+"""Lifecycle of a device: recovery steps, pauses, quarantine, and events while Postgres is unavailable."""
 
 import threading
 import uuid
@@ -19,17 +19,17 @@ from nnlite.settings.groups import AndroidSettings, PhoneSettings
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault, Stage, WorkKind
 from nnlite.worker.attempt import Outcome, WorkerContext, work
 from nnlite.worker.celery_worker import EXIT_FAULT
-from nnlite_benchmark import device_manager as keeper
+from nnlite_benchmark import device_manager
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.device import DeviceFailure, RecoveryStep
-from nnlite_benchmark.device_manager import DeviceManager, StartAnewError
+from nnlite_benchmark.device_manager import DeviceManager, RestartWorkerError
 from nnlite_benchmark.protocol import canary
 
 NODE = "benchmark@here"
 
 
 class ToyDevice:
-    """A device in memory, whose faults the test deals."""
+    """An in-memory device with the faults that a test sets."""
 
     name = CONTEXT.name
     pool = "host"
@@ -37,32 +37,32 @@ class ToyDevice:
 
     def __init__(self, kind: DeviceKind = DeviceKind.EMULATOR) -> None:
         self.kind = kind
-        #: What each `prepare` and `check` finds, in turn; then the device is ready.
-        self.found: list[Fault | None] = []
-        #: What it does wrong in `run`.
+        #: Results of the next calls of `prepare` and `check`; then the device is ready.
+        self.failures: list[Fault | None] = []
+        #: The fault of `run`.
         self.in_run: Fault | None = Fault.APP_HUNG
-        self.rests: list[str | None] = []
-        self.away: frozenset[Fault] = frozenset()
-        self.climbed: list[str] = []
+        self.pause_reasons: list[str | None] = []
+        self.user_faults: frozenset[Fault] = frozenset()
+        self.calls: list[str] = []
 
     def prepare(self) -> None:
         self.check()
 
     def check(self) -> None:
-        if fault := self.found.pop(0) if self.found else None:
+        if fault := self.failures.pop(0) if self.failures else None:
             raise DeviceFailure(fault, Stage.PREPARE, f"toy: {fault}")
 
     def recovery_steps(self) -> tuple[RecoveryStep, ...]:
         def recovery_step(name: str) -> RecoveryStep:
-            return RecoveryStep(name=name, climb=lambda: self.climbed.append(name))
+            return RecoveryStep(name=name, run=lambda: self.calls.append(name))
 
         return tuple(map(recovery_step, ("reconnect", "restart the emulator", "wipe its data")))
 
-    def rest_reason(self) -> str | None:
-        return self.rests.pop(0) if self.rests else None
+    def pause_reason(self) -> str | None:
+        return self.pause_reasons.pop(0) if self.pause_reasons else None
 
-    def is_away(self, fault: Fault) -> bool:
-        return fault in self.away
+    def needs_user(self, fault: Fault) -> bool:
+        return fault in self.user_faults
 
     def context(self) -> object:
         return CONTEXT
@@ -75,7 +75,7 @@ class ToyDevice:
         raise DeviceFailure(self.in_run, Stage.RUN, f"toy: {self.in_run}")
 
     def close(self) -> None:
-        self.climbed.append("close")
+        self.calls.append("close")
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def settings(cluster: Cluster) -> Settings:
 
 @pytest.fixture
 def the(cluster: Cluster, settings: Settings, device: ToyDevice, tmp_path: Path) -> DeviceManager:
-    """The keeper of the device."""
+    """The manager of the device."""
     stop = threading.Event()
     context = WorkerContext(
         engine=cluster.engine,
@@ -126,11 +126,11 @@ def row(cluster: Cluster, the: DeviceManager) -> uuid.UUID:
 
 @pytest.fixture(autouse=True)
 def quick_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "_RELEASE_POLL_S", 0.01)
+    monkeypatch.setattr(device_manager, "_RELEASE_POLL_S", 0.01)
 
 
 def consuming(the: DeviceManager, *rows: uuid.UUID) -> Callable[[], int]:
-    """Take one row each time, as the queue's worker would; then be told to stop."""
+    """Return a `consume` that takes one row per call, like the Celery worker, and then stops."""
     left = list(rows)
 
     def consume() -> int:
@@ -151,38 +151,40 @@ def incidents(cluster: Cluster) -> list[tuple[object, ...]]:
     return [tuple(row.values()) for row in rows]
 
 
-def test_a_fault_gives_the_work_back_and_the_first_rung_that_helps_heals_it(cluster, the, device, row):
-    device.found = [None, Fault.OFFLINE, None]
-    assert the.keep(consuming(the, row)) == 0
+def test_a_fault_requeues_the_benchmark_and_recovery_ends_with_the_first_step_that_helps(
+    cluster, the, device, row
+):
+    device.failures = [None, Fault.OFFLINE, None]
+    assert the.run(consuming(the, row)) == 0
     assert cluster.rows("SELECT state, failure_class, strikes FROM benchmark") == [
         {"state": "queued", "failure_class": "device", "strikes": 0}
     ]
-    assert device.climbed == ["reconnect", "restart the emulator"]
-    assert incidents(cluster) == [("app_hung", device.climbed, True, row)]
+    assert device.calls == ["reconnect", "restart the emulator"]
+    assert incidents(cluster) == [("app_hung", device.calls, True, row)]
     found = device_row(cluster.engine, device.name)
     assert (found.state, found.recovery_step, found.owner_node) == (DeviceStatus.STOPPED, None, None)
     (written,) = cluster.rows("SELECT canary_ns FROM device")
     assert written["canary_ns"] == device.canary_ns
 
 
-def test_a_fault_that_comes_back_at_once_is_healed_one_rung_higher(cluster, the, device, row):
+def test_a_fault_that_comes_back_at_once_continues_with_the_next_step(cluster, the, device, row):
     device.in_run = Fault.OFFLINE
-    the.keep(consuming(the, row, row))
-    assert device.climbed == ["reconnect", "restart the emulator"]
+    the.run(consuming(the, row, row))
+    assert device.calls == ["reconnect", "restart the emulator"]
     assert [recovery_steps for _, recovery_steps, _, _ in incidents(cluster)] == [
         ["reconnect"],
         ["restart the emulator"],
     ]
 
 
-def test_an_app_that_crashes_again_does_not_speak_against_the_device(cluster, the, device, row):
+def test_repeated_app_crashes_do_not_escalate(cluster, the, device, row):
     device.in_run = Fault.APP_CRASHED
-    the.keep(consuming(the, row, row))
-    assert device.climbed == ["reconnect", "reconnect"]
+    the.run(consuming(the, row, row))
+    assert device.calls == ["reconnect", "reconnect"]
 
 
-def test_a_device_that_does_not_come_up_is_healed_before_it_takes_work(cluster, the, device, row):
-    device.found = [Fault.BOOT_TIMEOUT, Fault.BOOT_TIMEOUT, None]
+def test_a_device_that_is_not_ready_at_start_recovers_before_it_takes_work(cluster, the, device, row):
+    device.failures = [Fault.BOOT_TIMEOUT, Fault.BOOT_TIMEOUT, None]
     taken = []
 
     def consume() -> int:
@@ -190,25 +192,23 @@ def test_a_device_that_does_not_come_up_is_healed_before_it_takes_work(cluster, 
         the.stop.set()
         return 0
 
-    the.keep(consume)
+    the.run(consume)
     assert taken == [DeviceStatus.READY]
     assert incidents(cluster) == [("boot_timeout", ["reconnect", "restart the emulator"], True, None)]
 
 
-def test_when_no_rung_helps_the_worker_cools_off_and_starts_anew(cluster, the, device):
-    device.found = [Fault.OFFLINE] * 4
-    with pytest.raises(StartAnewError):
-        the.keep(consuming(the))
+def test_when_no_step_helps_the_worker_cools_off_and_is_restarted(cluster, the, device):
+    device.failures = [Fault.OFFLINE] * 4
+    with pytest.raises(RestartWorkerError):
+        the.run(consuming(the))
     found = device_row(cluster.engine, device.name)
-    assert (found.state, found.recovery_step) == (DeviceStatus.COOLING_OFF, keeper.START_ANEW)
+    assert (found.state, found.recovery_step) == (DeviceStatus.COOLING_OFF, device_manager.RESTART_WORKER)
     ((_, recovery_steps, healed, _),) = incidents(cluster)
-    assert recovery_steps == [*device.climbed, keeper.COOL_OFF, keeper.START_ANEW]
+    assert recovery_steps == [*device.calls, device_manager.COOL_OFF, device_manager.RESTART_WORKER]
     assert not healed
 
 
-def test_a_new_start_that_does_not_help_quarantines_the_device_until_a_person_releases_it(
-    cluster, the, device
-):
+def test_a_restart_that_does_not_help_quarantines_the_device_until_it_is_released(cluster, the, device):
     record_device_state(
         cluster.engine,
         device.name,
@@ -216,64 +216,62 @@ def test_a_new_start_that_does_not_help_quarantines_the_device_until_a_person_re
         device.pool,
         DeviceStatus.COOLING_OFF,
         owner_node=NODE,
-        recovery_step=keeper.START_ANEW,
+        recovery_step=device_manager.RESTART_WORKER,
     )
-    device.found = [Fault.OFFLINE]
+    device.failures = [Fault.OFFLINE]
     states = []
-    pause = the._pause
+    sleep = the._sleep
 
-    def look_then_pause(seconds: float, why: str) -> None:
+    def record_and_sleep(seconds: float, why: str) -> None:
         states.append(device_row(cluster.engine, device.name).state)
         if len(states) == 2:
             release_device(cluster.engine, device.name)
-        pause(seconds, why)
+        sleep(seconds, why)
 
-    the._pause = look_then_pause
-    with pytest.raises(StartAnewError, match="released"):
-        the.keep(consuming(the))
+    the._sleep = record_and_sleep
+    with pytest.raises(RestartWorkerError, match="released"):
+        the.run(consuming(the))
     assert states == [DeviceStatus.QUARANTINED] * 2
-    assert device.climbed == ["close"], (
-        "no recovery_step is climbed twice, and a quarantined device is shut down"
-    )
+    assert device.calls == ["close"], "no step is run twice, and a quarantined device is closed"
 
 
-def test_a_quarantined_device_stays_so_when_its_worker_starts_again(cluster, the, device):
+def test_a_quarantine_outlasts_a_restart_of_the_worker(cluster, the, device):
     record_device_state(
         cluster.engine, device.name, device.kind, device.pool, DeviceStatus.QUARANTINED, owner_node=None
     )
-    looks = []
-    pause = the._pause
+    reasons = []
+    sleep = the._sleep
 
-    def look_then_pause(seconds: float, why: str) -> None:
-        looks.append(why)
-        if len(looks) == 3:
+    def record_and_sleep(seconds: float, why: str) -> None:
+        reasons.append(why)
+        if len(reasons) == 3:
             the.stop.set()
-        pause(seconds, why)
+        sleep(seconds, why)
 
-    the._pause = look_then_pause
-    assert the.keep(lambda: pytest.fail("took work")) == 0
+    the._sleep = record_and_sleep
+    assert the.run(lambda: pytest.fail("took work")) == 0
     assert device_row(cluster.engine, device.name).state is DeviceStatus.QUARANTINED
 
 
-def test_a_phone_that_is_away_is_waited_for_and_not_climbed_for(cluster, the, device, row):
-    device.in_run, device.away = Fault.DISCONNECTED, frozenset({Fault.DISCONNECTED})
-    device.found = [None, Fault.DISCONNECTED, Fault.DISCONNECTED, None]
-    the.keep(consuming(the, row))
-    assert device.climbed == []
+def test_an_unplugged_phone_is_waited_for_without_recovery_steps(cluster, the, device, row):
+    device.in_run, device.user_faults = Fault.DISCONNECTED, frozenset({Fault.DISCONNECTED})
+    device.failures = [None, Fault.DISCONNECTED, Fault.DISCONNECTED, None]
+    the.run(consuming(the, row))
+    assert device.calls == []
     assert incidents(cluster) == [("disconnected", [], True, row)]
 
 
-def test_a_phone_rests_before_it_takes_more_work(cluster, the, device, row):
+def test_a_warm_phone_pauses_before_it_takes_more_work(cluster, the, device, row):
     states = []
-    device.rests = ["battery at 45 degrees", "battery at 42 degrees", None]
-    pause = the._pause
+    device.pause_reasons = ["battery at 45 degrees", "battery at 42 degrees", None]
+    sleep = the._sleep
 
-    def look_then_pause(seconds: float, why: str) -> None:
+    def record_and_sleep(seconds: float, why: str) -> None:
         states.append((device_row(cluster.engine, device.name).state, why))
-        pause(seconds, why)
+        sleep(seconds, why)
 
-    the._pause = look_then_pause
-    the.keep(consuming(the))
+    the._sleep = record_and_sleep
+    the.run(consuming(the))
     assert states == [
         (DeviceStatus.WAITING, "battery at 45 degrees"),
         (DeviceStatus.WAITING, "battery at 42 degrees"),
@@ -281,75 +279,75 @@ def test_a_phone_rests_before_it_takes_more_work(cluster, the, device, row):
     assert incidents(cluster) == []
 
 
-def test_a_host_at_fault_ends_its_worker(cluster, the, device):
+def test_a_fault_of_the_host_ends_its_worker(cluster, the, device):
     device.kind = DeviceKind.HOST
-    device.found = [Fault.WRONG_CANARY] * 4
-    assert the.keep(consuming(the)) == EXIT_FAULT
+    device.failures = [Fault.WRONG_CANARY] * 4
+    assert the.run(consuming(the)) == EXIT_FAULT
     ((fault, _, healed, _),) = incidents(cluster)
     assert (fault, healed) == ("wrong_canary", False)
 
 
-def test_a_stop_in_the_middle_of_a_climb_ends_it(cluster, the, device):
-    device.found = [Fault.OFFLINE] * 9
+def test_a_stop_cancels_the_recovery(cluster, the, device):
+    device.failures = [Fault.OFFLINE] * 9
     device.recovery_steps = lambda: (
-        RecoveryStep(name="wait for ever", climb=the.stop.set),
+        RecoveryStep(name="wait without end", run=the.stop.set),
         *ToyDevice.recovery_steps(device),
     )
     the.settings = the.settings.model_copy(update={"android": AndroidSettings(cool_off_s=600)})
-    assert the.keep(consuming(the)) == 0
+    assert the.run(consuming(the)) == 0
     assert device_row(cluster.engine, device.name).state is DeviceStatus.STOPPED
 
 
-def test_what_postgres_misses_of_a_climb_is_written_when_it_is_back(cluster, the, device, row):
-    there, away = the.engine, engine_for("postgresql://nobody@127.0.0.1:1/none", 1)
+def test_events_during_an_outage_of_postgres_are_written_afterwards(cluster, the, device, row):
+    available, unavailable = the.engine, engine_for("postgresql://nobody@127.0.0.1:1/none", 1)
 
     def recovery_step(name: str, engine: Engine) -> RecoveryStep:
-        def climb() -> None:
-            device.climbed.append(name)
-            the._journal.engine = engine
+        def run() -> None:
+            device.calls.append(name)
+            the._events.engine = engine
 
-        return RecoveryStep(name=name, climb=climb)
+        return RecoveryStep(name=name, run=run)
 
     device.recovery_steps = lambda: (
-        recovery_step("one", away),
-        recovery_step("two", away),
-        recovery_step("three", there),
+        recovery_step("one", unavailable),
+        recovery_step("two", unavailable),
+        recovery_step("three", available),
     )
-    device.found = [None, Fault.OFFLINE, Fault.BOOT_TIMEOUT]
+    device.failures = [None, Fault.OFFLINE, Fault.BOOT_TIMEOUT]
 
     def consume() -> int:
-        the._journal.engine = away
+        the._events.engine = unavailable
         return consuming_once()
 
     consuming_once = consuming(the, row)
-    the.keep(consume)
-    the._journal.engine = there
-    assert the._journal.flush()
+    the.run(consume)
+    the._events.engine = available
+    assert the._events.flush()
     ((fault, recovery_steps, healed, benchmark),) = incidents(cluster)
     assert (fault, recovery_steps, healed, benchmark) == ("app_hung", ["one", "two", "three"], True, row)
     (written,) = cluster.rows("SELECT reason, duration_ns FROM incident")
     assert "boot_timeout: toy: boot_timeout" in written["reason"]
     assert written["duration_ns"] > 0
-    away.dispose()
+    unavailable.dispose()
 
 
-def test_a_worker_whose_postgres_is_away_does_not_pass_over_a_quarantine(cluster, the, device):
+def test_an_outage_of_postgres_at_start_does_not_skip_a_quarantine(cluster, the, device):
     record_device_state(
         cluster.engine, device.name, device.kind, device.pool, DeviceStatus.QUARANTINED, owner_node=None
     )
-    there, away = the.engine, engine_for("postgresql://nobody@127.0.0.1:1/none", 1)
-    the._journal.engine = away
-    looks = []
-    pause = the._pause
+    available, unavailable = the.engine, engine_for("postgresql://nobody@127.0.0.1:1/none", 1)
+    the._events.engine = unavailable
+    reasons = []
+    sleep = the._sleep
 
-    def look_then_pause(seconds: float, why: str) -> None:
-        looks.append(why)
-        the._journal.engine = there
+    def record_and_sleep(seconds: float, why: str) -> None:
+        reasons.append(why)
+        the._events.engine = available
         if why == "quarantined":
             the.stop.set()
-        pause(seconds, why)
+        sleep(seconds, why)
 
-    the._pause = look_then_pause
-    assert the.keep(lambda: pytest.fail("took work")) == 0
-    assert looks == ["for Postgres", "quarantined"]
-    away.dispose()
+    the._sleep = record_and_sleep
+    assert the.run(lambda: pytest.fail("took work")) == 0
+    assert reasons == ["for Postgres", "quarantined"]
+    unavailable.dispose()
