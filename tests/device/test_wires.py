@@ -338,7 +338,7 @@ def test_output_without_end_is_cut_off(bench: Bench, monkeypatch: pytest.MonkeyP
 
 
 def test_bytes_that_are_no_text_become_text(bench: Bench) -> None:
-    assert bench.shell().ask(r"printf 'a\377\000b'") == "a\ufffd\0b"
+    assert bench.shell().shell_output(r"printf 'a\377\000b'") == "a\ufffd\0b"
 
 
 def test_a_device_that_boots_anew_is_down_when_that_returns(bench: Bench) -> None:
@@ -354,7 +354,7 @@ def test_a_device_that_boots_anew_is_down_when_that_returns(bench: Bench) -> Non
 def test_a_file_under_a_hostile_name_comes_and_goes(bench: Bench) -> None:
     files, name = DeviceFiles(bench.shell()), 'it\'s a "file"; $(reboot) `x`'
     remote = files.put(Path(__file__), name)
-    assert bench.shell().ask(f"cat {shlex.quote(remote)}") == Path(__file__).read_text()
+    assert bench.shell().shell_output(f"cat {shlex.quote(remote)}") == Path(__file__).read_text()
     files.remove([remote])
     assert files.sha256_of(remote) is None
 

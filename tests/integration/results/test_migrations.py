@@ -123,7 +123,8 @@ INSERT INTO device (id, name, kind, pool, state, owner_node, context, seen_at)
 VALUES ('00000000-0000-0000-0000-000000000001', 'host-lab', 'host', 'host', 'ready', 'benchmark@lab', '{}',
         '2026-11-01');
 INSERT INTO incident (device_id, fault, rungs, healed, duration_ns, created_at)
-SELECT id, fault, '{restart,start the worker anew}', healed, duration, '2026-11-02'::timestamptz + hour * interval '1 h'
+SELECT id, fault, '{restart,start the worker anew}', healed, duration,
+       '2026-11-02'::timestamptz + hour * interval '1 h'
 FROM device, (VALUES (1, 'the measuring process was killed', true, 2500000000),
                      (2, 'host-lab computes the canary wrongly', false, 0),
                      (3, 'the measuring process hung', false, 0)) AS v (hour, fault, healed, duration)
