@@ -20,9 +20,9 @@ from integration.conftest import Cluster
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.cli import watch as watching
 from nnlite.host.cores import Cores
+from nnlite.host.processes import start_ticks
 from nnlite.host.tflite_environment import needed_environment
 from nnlite.queue.leases import LeaseLostError
-from nnlite.queue.owner import start_time
 from nnlite.results import queries, runtime_checks
 from nnlite.results.runtime_checks import CheckClaim, Checked
 from nnlite.settings.groups import RuntimeCheckSettings
@@ -299,7 +299,7 @@ def test_a_worker_that_is_killed_leaves_no_process_and_its_successor_does_the_re
         wait_until(note.exists, "the first check runs")
         worker.kill()
         worker.wait()
-        wait_until(lambda: start_time(int(note.read_text())) is None, "what ran the artifact is gone too")
+        wait_until(lambda: start_ticks(int(note.read_text())) is None, "what ran the artifact is gone too")
         worker = start()
         wait_until(lambda: rows(cluster)[0]["state"] == "done", "the check is made")
         worker.send_signal(signal.SIGTERM)

@@ -1,8 +1,6 @@
-"""Processes that are known by PID and start time, so that a reused PID is never signalled.
+"""Processes identified by PID, start time and boot, so that a process with a reused PID is never signalled.
 
-A PID alone names whatever runs under it now; with the time at which the
-process started it names one process for ever. Everything that this package
-ends goes through here.
+The only place that reads `/proc/PID/stat`, the boot's id and the PID namespace.
 """
 
 import contextlib
@@ -10,27 +8,27 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-#: Between two looks at something that gives no notice when it happens.
+#: Between two polls of a state that the kernel does not report, seconds.
 POLL_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessIdentity:
-    """One process of one boot of this machine."""
+    """One process, distinct from every other that had or will have its PID."""
 
     pid: int
-    #: Boot and start time as the kernel counts it; opaque, compared only.
+    #: Boot id and start time in clock ticks since then; opaque, only compared.
     started: str
 
     @property
     def alive(self) -> bool:
-        """Whether this very process runs; one that ended and was not yet reaped does not."""
+        """Whether this process runs; a zombie does not."""
         process = self._process()
         if process is None:
             return False
@@ -40,7 +38,7 @@ class ProcessIdentity:
             return False
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to this very process; nothing where it is gone.
+        """Send a signal to this process; nothing if it has ended.
 
         Raises:
             PermissionError: it belongs to another account.
@@ -56,7 +54,7 @@ class ProcessIdentity:
             raise PermissionError(f"process {self.pid} belongs to another account") from error
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it is gone, reaping it where it is ours; False when it outlives `timeout_s`."""
+        """Wait until it has ended, and reap it if it is a child; False when it outlives `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while self.alive:
             if time.monotonic() > deadline:
@@ -79,19 +77,71 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def start_time(pid: int) -> str | None:
-    """Return when `pid` started, or None where there is no such process.
+@dataclass(frozen=True, kw_only=True)
+class ProcessStat:
+    """One process as `/proc/PID/stat` describes it (proc_pid_stat(5))."""
 
-    On Linux this is read from /proc, in clock ticks since the named boot:
-    `psutil`'s creation time moves with the system's clock.
-    """
+    pid: int
+    #: It is a zombie: ended and not yet reaped.
+    ended: bool
+    group: int
+    session: int
+    #: Clock ticks between boot and its start.
+    start_ticks: int
+
+
+def stat_of(pid: int) -> ProcessStat | None:
+    """Return what the kernel says of `pid`; None if there is no such process, or no /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return _start_time_without_proc(pid)
-    # The second field is the program's name, in parentheses, and may hold anything.
-    return f"{boot}:{stat.rpartition(')')[2].split()[19]}"
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses, which may hold anything: count from behind it.
+    fields = stat.rpartition(")")[2].split()
+    return ProcessStat(
+        pid=pid,
+        ended=fields[0] in "ZX",
+        group=int(fields[2]),
+        session=int(fields[3]),
+        start_ticks=int(fields[19]),
+    )
+
+
+def living(pid: int) -> ProcessStat | None:
+    """Return what the kernel says of `pid`; None if it has ended, zombies included."""
+    stat = stat_of(pid)
+    return None if stat is None or stat.ended else stat
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when a running process started, in clock ticks since boot; None if it has ended."""
+    stat = living(pid)
+    return None if stat is None else stat.start_ticks
+
+
+def boot_id() -> str:
+    """Return the kernel's id of this boot, the same in all containers of a machine; empty without one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def pid_namespace() -> int:
+    """Return the inode of this process's PID namespace; 0 where the OS has none."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return 0
+
+
+def start_time(pid: int) -> str | None:
+    """Return `ProcessIdentity.started` of `pid`, or None if there is no such process.
+
+    `psutil`'s creation time moves with the system's clock, so it is only used where there is no /proc.
+    """
+    stat = stat_of(pid)
+    return _start_time_without_proc(pid) if stat is None else f"{boot_id()}:{stat.start_ticks}"
 
 
 def _start_time_without_proc(pid: int) -> str | None:
@@ -104,7 +154,7 @@ def _start_time_without_proc(pid: int) -> str | None:
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """Return the process that runs under `pid` now, or None."""
+    """Return the process that has `pid` now, or None."""
     started = start_time(pid)
     return None if started is None else ProcessIdentity(pid=pid, started=started)
 
@@ -128,29 +178,17 @@ def end(process: ProcessIdentity, signals: Sequence[signal.Signals], timeout_s: 
 
 
 def disown(child: subprocess.Popen[bytes]) -> ProcessIdentity:
-    """Return who a child is, and let it outlive us without complaint."""
+    """Return the identity of a child that is meant to outlive this process; Popen will not warn about it."""
     identity = identify(child.pid)
     child.returncode = 0
-    # A child that we have not waited for keeps its PID even when it has ended.
+    # An unreaped child keeps its PID even when it has ended.
     assert identity is not None  # noqa: S101
     return identity
 
 
 def session_members(leader: ProcessIdentity) -> list[ProcessIdentity]:
-    """Return the living processes of a session, its leader included.
-
-    The kernel gives a session's number to no new process while the session has
-    members, so a dead leader's PID still names it; where another process has
-    that PID now, the session is empty.
-    """
-    if start_time(leader.pid) not in (None, leader.started):
-        return []
-    members = []
-    for pid in psutil.pids():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(pid) == leader.pid and (member := identify(pid)) and member.alive:
-                members.append(member)
-    return members
+    """Return the running processes of the session that `leader` leads or led."""
+    return _members(leader, os.getsid)
 
 
 def kill_session(leader: ProcessIdentity, timeout_s: float) -> None:
@@ -159,8 +197,37 @@ def kill_session(leader: ProcessIdentity, timeout_s: float) -> None:
     Raises:
         TimeoutError: some outlived it.
     """
+    _kill_members(leader, os.getsid, timeout_s)
+
+
+def kill_group(leader: ProcessIdentity, timeout_s: float) -> None:
+    """End every process of a process group with SIGKILL, those that it forks meanwhile too.
+
+    Raises:
+        TimeoutError: some outlived it.
+    """
+    _kill_members(leader, os.getpgid, timeout_s)
+
+
+def _members(leader: ProcessIdentity, number_of: Callable[[int], int]) -> list[ProcessIdentity]:
+    """Return the running members of a session or group.
+
+    The kernel gives its number to no new process while it has members, so a
+    dead leader's PID still names it; if another process has that PID now, it is empty.
+    """
+    if start_time(leader.pid) not in (None, leader.started):
+        return []
+    members = []
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if number_of(pid) == leader.pid and (member := identify(pid)) and member.alive:
+                members.append(member)
+    return members
+
+
+def _kill_members(leader: ProcessIdentity, number_of: Callable[[int], int], timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
-    while members := session_members(leader):
+    while members := _members(leader, number_of):
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes {[member.pid for member in members]} outlived SIGKILL")
         for member in members:
@@ -171,8 +238,8 @@ def kill_session(leader: ProcessIdentity, timeout_s: float) -> None:
 def running_in(folder: Path, executable: str) -> Iterator[ProcessIdentity]:
     """Yield the processes of a program whose working directory is `folder`.
 
-    Servers change into their data folder, so this finds one that no record
-    names. The program's name keeps a user's shell that stands there alive.
+    Servers change into their data folder, so this finds those that are in no state file.
+    The program's name excludes a shell that somebody opened there.
     """
     real = folder.resolve()
     for process in psutil.process_iter():

@@ -1,42 +1,43 @@
-"""Who holds a row: a Celery node name and one instance of a process.
+"""The owner of a leased row: a Celery node name and one process, identified across machines and containers.
 
-An instance is host, boot, PID namespace, PID and start time. The kernel gives
-the numbers of PIDs and of namespaces again, and containers of two machines may
-have one host name; but of one boot, a process that started at another time is
-another process, and a namespace has its number for as long as anything lives in it.
+An instance is host name, boot, PID namespace, PID and start time. The kernel reuses
+the numbers of PIDs and of namespaces, and containers of two machines may have one
+host name; but within one boot, a process that started at another time is another
+process, and a namespace keeps its number as long as anything runs in it.
 """
 
 import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
+
+from nnlite.host.processes import boot_id, pid_namespace, start_ticks
 
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """One process, told apart from every other that ever ran."""
+    """One process, distinct from every other that ever ran on any machine."""
 
-    #: For people; two machines may have the same.
+    #: For people; two machines may have the same name.
     host: str
-    #: The kernel's id of this boot of the machine, the same in all its containers; empty where it has none.
+    #: See `boot_id`; empty where the OS has none.
     boot: str
-    #: Inode of the PID namespace; 0 where the OS has none.
+    #: See `pid_namespace`; 0 where the OS has none.
     pid_namespace: int
     pid: int
-    #: Clock ticks since boot at which the process started; 0 where the OS does not tell.
+    #: Clock ticks since boot at which the process started; 0 where it is unknown.
     start_time: int
 
     @classmethod
     def current(cls) -> Self:
-        """Return the instance of this very process."""
+        """Return the instance of this process."""
         pid = os.getpid()
         return cls(
             host=socket.gethostname(),
-            boot=_boot(),
-            pid_namespace=_pid_namespace(),
+            boot=boot_id(),
+            pid_namespace=pid_namespace(),
             pid=pid,
-            start_time=start_time(pid) or 0,
+            start_time=start_ticks(pid) or 0,
         )
 
     def __str__(self) -> str:
@@ -46,24 +47,24 @@ class Instance:
     def parse(cls, text: str) -> Self:
         """Return the instance that `str(instance)` wrote."""
         place, pid_namespace, pid, started = text.rsplit("/", 3)
-        host, _, boot = place.rpartition("/")  # without a boot, a host's name is none of ours
+        host, _, boot = place.rpartition("/")  # a host name without a boot is not ours
         return cls(
             host=host, boot=boot, pid_namespace=int(pid_namespace), pid=int(pid), start_time=int(started)
         )
 
     @property
     def in_sight(self) -> bool:
-        """Whether it can be seen from here if it lives."""
-        return self.of_this_boot and self.pid_namespace == _pid_namespace()
+        """Whether this process would see it if it ran: same boot, same PID namespace."""
+        return self.of_this_boot and self.pid_namespace == pid_namespace()
 
     @property
     def of_this_boot(self) -> bool:
-        """Whether it ran on this machine since its start, in whatever container."""
-        return self.boot != "" and self.boot == _boot()
+        """Whether it ran during this boot of this machine, in any container."""
+        return self.boot != "" and self.boot == boot_id()
 
     def is_dead(self) -> bool:
-        """Whether this process is known to be gone; False where it cannot be seen from here."""
-        return self.in_sight and start_time(self.pid) != self.start_time
+        """Whether it is known to have ended; False where it cannot be seen from here."""
+        return self.in_sight and start_ticks(self.pid) != self.start_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,28 +73,3 @@ class Owner:
 
     node: str
     instance: Instance
-
-
-def start_time(pid: int) -> int | None:
-    """Return when process `pid` started, in clock ticks since boot; None if there is none (or a zombie)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The command name in parentheses may hold spaces: fields are counted from behind it.
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _pid_namespace() -> int:
-    try:
-        return Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        return 0

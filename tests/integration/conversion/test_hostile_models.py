@@ -12,10 +12,10 @@ import pytest
 
 from integration.conversion.models import CLASSIFIER, network
 from nnlite.errors import Failure, FailureClass
+from nnlite.host.processes import living
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
-from nnlite_conversion.isolation import process_tree as processes
-from nnlite_conversion.isolation import sandbox, supervision
+from nnlite_conversion.isolation import process_tree, sandbox, supervision
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.isolation.process_registry import FOLDER, kill_orphans, registered
 from waiting import HANG_S, JumpingClock, end, wait_until
@@ -50,7 +50,7 @@ def failure_of(job, settings, place, tick=lambda stage: True) -> Failure:
 
 
 def children() -> set[int]:
-    return set(processes.children_of(os.getpid()))
+    return set(process_tree.children_of(os.getpid()))
 
 
 def named(name: str) -> list[int]:
@@ -58,7 +58,7 @@ def named(name: str) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if (entry / "comm").read_text().strip() == name and processes.identity(int(entry.name)):
+            if (entry / "comm").read_text().strip() == name and living(int(entry.name)):
                 found.append(int(entry.name))
         except (OSError, ValueError):
             continue
@@ -363,12 +363,12 @@ def test_nothing_outlives_a_killed_parent(parent, name, number):
         pytest.skip("no PID namespaces here: what a model starts waits for the next worker")
     daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n")
     pid = parent(network("return x", top=f"{daemon}\nwhile True: time.sleep(60)"), name)
-    tree = processes.tree_of(pid)
+    tree = process_tree.tree_of(pid)
     assert len(tree) == 5, "parent, supervisor, init, child and the daemon"
 
     kill(pid, number)
 
-    wait_until(lambda: not any(map(processes.identity, tree)), "the whole tree has ended")
+    wait_until(lambda: not any(map(living, tree)), "the whole tree has ended")
     wait_until(lambda: not named(name), "the daemon has ended")
 
 
@@ -383,11 +383,11 @@ def test_without_namespaces_the_child_dies_with_its_parent_and_the_ledger_finds_
     workdir = tmp_path / "killed"
     wait_until(lambda: list((workdir / FOLDER).glob("*.json")), "the group is registered")
     (orphan,) = named(name)
-    chain = [member for member in processes.tree_of(pid) if member not in (pid, orphan)]
+    chain = [member for member in process_tree.tree_of(pid) if member not in (pid, orphan)]
 
     assert kill_orphans(workdir) == [], "its worker lives"
     kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(processes.identity, chain)), "child, init and supervisor ended")
+    wait_until(lambda: not any(map(living, chain)), "child, init and supervisor ended")
 
     assert named(name) == [orphan]
     assert len(kill_orphans(workdir)) == 1

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.queue.owner import Instance, start_time
+from nnlite.host.processes import start_ticks
+from nnlite.queue.owner import Instance
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def process():
 
 
 def instance_of(process: subprocess.Popen) -> Instance:
-    return replace(Instance.current(), pid=process.pid, start_time=start_time(process.pid))
+    return replace(Instance.current(), pid=process.pid, start_time=start_ticks(process.pid))
 
 
 @pytest.mark.parametrize("host", ["lab-7", "a/b", "häuschen.local", ""])
@@ -83,7 +84,7 @@ def test_the_start_time_is_found_whatever_the_process_is_called(tmp_path):
     program.symlink_to("/bin/sleep")
     with subprocess.Popen([program, "60"]) as process:
         try:
-            assert start_time(process.pid) >= start_time(Instance.current().pid)
+            assert start_ticks(process.pid) >= start_ticks(Instance.current().pid)
         finally:
             process.kill()
 

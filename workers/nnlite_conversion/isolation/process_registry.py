@@ -15,18 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from nnlite.host import processes
 from nnlite.host.files import write_atomically
 from nnlite.host.locks import FileLock
-from nnlite.queue.owner import Instance
-from nnlite_conversion.isolation import process_tree as processes
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-#: Folder of the pidfiles in the folder of conversions.
-FOLDER = "processes"
+#: Folder of the pidfiles in the folder of conversions; named as in 0.1, whose orphans are found after an upgrade.
+FOLDER = "ledger"
 
 
 class RegisteredGroup(BaseModel):
@@ -48,22 +45,22 @@ class RegisteredGroup(BaseModel):
 @contextmanager
 def registered(workdir: Path, group: int) -> Iterator[None]:
     """Keep a pidfile of `group`, which this process supervises, while inside the context."""
-    leader, worker = processes.identity(group), processes.identity(os.getpid())
+    leader, worker = processes.living(group), processes.living(os.getpid())
     if leader is None or worker is None:
         yield  # it has already ended
         return
     entry = RegisteredGroup(
-        boot_id=_boot_id(),
-        pid_namespace=Instance.current().pid_namespace,
+        boot_id=processes.boot_id(),
+        pid_namespace=processes.pid_namespace(),
         group=group,
-        group_start_time=leader.start_time,
+        group_start_time=leader.start_ticks,
         session=leader.session,
         worker=worker.pid,
-        worker_start_time=worker.start_time,
+        worker_start_time=worker.start_ticks,
     )
     registry = workdir / FOLDER
     registry.mkdir(parents=True, exist_ok=True)
-    path = registry / f"{group}-{leader.start_time}.json"
+    path = registry / f"{group}-{leader.start_ticks}.json"
     write_atomically(path, entry.model_dump_json())
     try:
         yield
@@ -79,11 +76,11 @@ def kill_orphans(workdir: Path) -> list[int]:
     """
     killed: list[int] = []
     registry = workdir / FOLDER
-    here = Instance.current().pid_namespace
+    boot, namespace = processes.boot_id(), processes.pid_namespace()
     for path in sorted(registry.glob("*.json")) if registry.is_dir() else []:
         entry = _read(path)
-        if entry is not None and entry.boot_id == _boot_id():
-            if entry.pid_namespace != here or _alive(entry.worker, entry.worker_start_time):
+        if entry is not None and entry.boot_id == boot:
+            if entry.pid_namespace != namespace or _runs(entry.worker, entry.worker_start_time):
                 continue
             if _is_same_group(entry):
                 with contextlib.suppress(ProcessLookupError):
@@ -137,23 +134,19 @@ def _read(path: Path) -> RegisteredGroup | None:
         return None  # removed by another worker, or truncated by a power failure
 
 
-def _alive(pid: int, start_time: int) -> bool:
-    found = processes.identity(pid)
-    return found is not None and found.start_time == start_time
+def _runs(pid: int, start_time: int) -> bool:
+    return processes.start_ticks(pid) == start_time
 
 
 def _is_same_group(entry: RegisteredGroup) -> bool:
-    if _alive(entry.group, entry.group_start_time):
+    if _runs(entry.group, entry.group_start_time):
         return True
     # Its leader has ended; the ID is not reused as long as one member lives.
-    members = processes.members_of(entry.group)
+    living = filter(None, map(processes.living, psutil.pids()))
+    members = [process for process in living if process.group == entry.group]
     return bool(members) and all(
         member.session == entry.session
-        and member.start_time >= entry.group_start_time
+        and member.start_ticks >= entry.group_start_time
         and member.pid != entry.group
         for member in members
     )
-
-
-def _boot_id() -> str:
-    return BOOT_ID.read_text().strip()

@@ -5,21 +5,9 @@ follows the kernel's lists of children instead.
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessIdentity:
-    """A process, distinguishable from a later one with the same PID."""
-
-    pid: int
-    #: Clock ticks between boot and its start.
-    start_time: int
-    group: int
-    session: int
 
 
 def children_of(pid: int) -> list[int]:
@@ -61,20 +49,3 @@ def pss_kb(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return 0
-
-
-def identity(pid: int) -> ProcessIdentity | None:
-    """Return the identity of `pid`, or None when it has ended; a zombie has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    if fields[0] in "ZX":
-        return None
-    return ProcessIdentity(pid=pid, group=int(fields[2]), session=int(fields[3]), start_time=int(fields[19]))
-
-
-def members_of(group: int) -> list[ProcessIdentity]:
-    """Return the living processes of a process group; reads every process of the machine."""
-    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [found for pid in pids if (found := identity(pid)) and found.group == group]

@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nnlite.errors import Failure, FailureClass
+from nnlite.host.processes import living
 from nnlite.settings import PREFIX
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
@@ -178,7 +179,7 @@ class Watch:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.group, number)
         for pid in self._model_code():
-            member = processes.identity(pid)
+            member = living(pid)
             if member is not None and member.group != self.child.group:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)

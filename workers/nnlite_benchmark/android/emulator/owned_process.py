@@ -9,14 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
-
-import psutil
 
 from nnlite.host import processes, tether
 from nnlite.host.processes import ProcessIdentity
@@ -98,7 +95,7 @@ class OwnedProcess:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout_s)
         leader = ProcessIdentity(pid=self._process.pid, started=processes.start_time(self._process.pid) or "")
-        _kill_group(leader)
+        processes.kill_group(leader, _KILL_TIMEOUT_S)
         self._process.wait(_KILL_TIMEOUT_S)
         self._process = None
         self._note.unlink(missing_ok=True)
@@ -110,7 +107,7 @@ class OwnedProcess:
             leader = ProcessIdentity(pid=int(fields["pid"]), started=str(fields["started"]))
         except (OSError, ValueError, TypeError, KeyError):
             return
-        _kill_group(leader)
+        processes.kill_group(leader, _KILL_TIMEOUT_S)
         self._note.unlink(missing_ok=True)
 
     def log_tail(self) -> str:
@@ -120,28 +117,3 @@ class OwnedProcess:
         except OSError:
             return ""
         return raw.decode("utf-8", "replace").strip()
-
-
-def _kill_group(leader: ProcessIdentity) -> None:
-    """Kill the group that `leader` leads, and wait until it is gone.
-
-    A group's number goes to no new process while the group has members, so a
-    dead leader's PID still names it.
-    """
-    deadline_s = time.monotonic() + _KILL_TIMEOUT_S
-    while processes.start_time(leader.pid) in (None, leader.started) and _members(leader.pid):
-        with suppress(ProcessLookupError):
-            os.killpg(leader.pid, signal.SIGKILL)
-        if time.monotonic() > deadline_s:
-            raise TimeoutError(f"process group {leader.pid} outlived SIGKILL")
-        time.sleep(processes.POLL_S)
-
-
-def _members(group: int) -> list[int]:
-    """Return the living members of a process group."""
-    members = []
-    for process in psutil.process_iter(["status"]):
-        with suppress(ProcessLookupError, PermissionError, psutil.Error):
-            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
-                members.append(process.pid)
-    return members
