@@ -6,7 +6,6 @@ with 0. Stopped in order; nothing of a worker's session outlives its stop.
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from signal import SIGTERM
 from types import TracebackType
 from typing import Self
 
-from nnlite.host import processes, tether
+from nnlite.host import child_process, processes
 from nnlite.host.processes import ProcessIdentity
 from nnlite.local import logs, orphans
 from nnlite.local.home import LocalInstance
@@ -218,12 +217,9 @@ class _Child:
     def _spawn(self) -> None:
         log = self._site.logs / f"{self.worker.name}.log"
         logs.bound(log, self._site.bounds.log_max_bytes)
-        tethered = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid())]
         with self._site.open_log(self.worker.name) as output:
-            self._process = subprocess.Popen(
-                [*tethered, *self.worker.argv],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                env=None if self.worker.environment is None else dict(self.worker.environment),
-            )  # fmt: skip
+            self._process = child_process.start(
+                self.worker.argv, output, environment=self.worker.environment, tethered=True, new_session=True
+            )
         self.leader = processes.identify(self._process.pid)
         self._started_at = time.monotonic()

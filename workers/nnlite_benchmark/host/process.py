@@ -7,7 +7,6 @@ hangs.
 
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +19,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from nnlite.errors import Stopped
+from nnlite.host import child_process
+from nnlite.host.child_process import how_it_ended, kill_group, minimal_environment, signal_name, tail
 from nnlite.reports.schema import RunReport
 from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.device import DeviceFailure
@@ -28,12 +29,8 @@ from nnlite_benchmark.protocol.deadlines import Deadlines
 
 #: How often the stop event is looked at, seconds.
 LOOK_S: Final = 0.1
-#: A killed process is gone within this time, seconds.
-KILL_TIMEOUT_S: Final = 10.0
 MAX_REPORT_BYTES: Final = 100 * 1024 * 1024
 STDERR_TAIL_BYTES: Final = 8192
-#: The only variables of the worker's environment that the process gets: no credentials.
-PASSED_ON: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "HOME", "LANG", "TMPDIR")
 
 #: Called at each stage with the PID of the measuring process.
 OnStage = Callable[[Stage, int], None]
@@ -59,20 +56,18 @@ def run_process(
     request_file = folder / "request.json"
     request_file.write_text(request.to_json(), encoding="utf-8")
     with (folder / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(
+        process = child_process.start(
             [sys.executable, "-P", "-m", "nnlite_benchmark.host.runner", str(request_file)],
-            stdin=subprocess.DEVNULL,
+            stderr,
+            environment=minimal_environment("PYTHONPATH", "VIRTUAL_ENV"),
             stdout=subprocess.PIPE,
-            stderr=stderr,
             cwd=folder,
-            env=_environment(),
-            process_group=0,
         )
     watch = _Watch(process, deadlines, folder, on_stage)
     try:
         watch.until_end(stop)
     finally:
-        _end(process)
+        kill_group(process)
     return _report(folder, watch)
 
 
@@ -109,7 +104,7 @@ class _Watch:
         except subprocess.TimeoutExpired:
             raise self._failure(f"closed its pipe at {self.stage} but did not end; it was killed") from None
         if status:
-            raise self._failure(f"{_how_it_ended(status)} at {self.stage}", _status_details(status))
+            raise self._failure(f"{how_it_ended(status)} at {self.stage}", _status_details(status))
 
     def failure(self, reason: str) -> DeviceFailure:
         """Return a DeviceFailure with the process's PID and the end of its stderr."""
@@ -133,23 +128,9 @@ class _Watch:
         evidence = {
             "pid": self._process.pid,
             **(details or {}),
-            "stderr_tail": _tail(self._folder / "stderr"),
+            "stderr_tail": tail(self._folder / "stderr", STDERR_TAIL_BYTES),
         }
         return DeviceFailure(Fault.PROCESS_DIED, self.stage, f"the measuring process {reason}", evidence)
-
-
-def _environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the process group unless the process was waited for already, and wait."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=KILL_TIMEOUT_S)
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _report(folder: Path, watch: _Watch) -> RunReport:
@@ -167,24 +148,5 @@ def _report(folder: Path, watch: _Watch) -> RunReport:
         raise watch.failure(f"wrote a report that does not fit: {field}: {first['msg']}") from error
 
 
-def _how_it_ended(status: int) -> str:
-    if status < 0:
-        return f"was ended by {_signal_name(-status)}"
-    return f"exited with status {status}"
-
-
 def _status_details(status: int) -> dict[str, Any]:
-    return {"signal": _signal_name(-status)} if status < 0 else {"exit_status": status}
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _tail(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - STDERR_TAIL_BYTES))
-        return file.read().decode("utf-8", "replace")
+    return {"signal": signal_name(-status)} if status < 0 else {"exit_status": status}

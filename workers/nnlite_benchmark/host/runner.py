@@ -27,7 +27,7 @@ from nnlite_benchmark.host.delegation import Node, count_delegated
 from nnlite_benchmark.protocol.runs import Bounds, encode_samples, timed_runs, warm_up
 
 REPORT_FILE: Final = "report.json"
-PR_SET_PDEATHSIG: Final = 1
+_PR_SET_PDEATHSIG: Final = 1
 Result = TypeVar("Result")
 
 
@@ -205,11 +205,11 @@ def _reset_peak_rss() -> None:
         clear.write_text("5")
 
 
-def _die_with(parent_pid: int) -> None:
-    """Die when the parent dies, also if it has died already."""
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` ends; end now if it has already (prctl(2))."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
         os._exit(1)
 
 
@@ -219,7 +219,7 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     request = RunRequest.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    _die_with(request.parent_pid)
+    die_with_parent(request.parent_pid)
     if request.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, request.cores)
     runner = Runner(request, channel)

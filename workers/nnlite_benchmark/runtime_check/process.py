@@ -11,7 +11,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,6 +18,8 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nnlite.errors import NnliteError
+from nnlite.host import child_process
+from nnlite.host.child_process import KILL_TIMEOUT_S, how_it_ended, kill_group, minimal_environment, tail
 from nnlite.host.tflite_environment import RuntimeEnvironment
 from nnlite.settings.groups import RuntimeCheckSettings
 
@@ -27,11 +28,8 @@ RUNNER: Final = Path(__file__).with_name("runner.py")
 TICK_S: Final = 0.1
 #: Until TensorFlow is imported, seconds.
 START_TIMEOUT_S: Final = 120.0
-KILL_TIMEOUT_S: Final = 10.0
 MAX_LINE_BYTES: Final = 1 << 20
 LOG_TAIL_BYTES: Final = 2000
-#: The only variables of the worker's environment that the process gets: no credentials.
-PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG", "TMPDIR")
 
 #: Whether the process may run now; called ten times a second, may raise.
 Tick = Callable[[], bool]
@@ -112,20 +110,14 @@ class RuntimeProcess:
             self.close()
             raise
         if answer.died is not None:
-            raise RuntimeDiedError(f"the runtime {_how_it_ended(answer.died)}")
+            raise RuntimeDiedError(f"the runtime {how_it_ended(answer.died)}")
         return answer
 
     def close(self) -> None:
         """End the process and what it started; the next artifact starts another."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=KILL_TIMEOUT_S)
-        for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):  # what it did not read is lost with it
-                pipe.close()  # type: ignore[union-attr]  # both were asked for
+        if process is not None:
+            kill_group(process)
 
     def __enter__(self) -> Self:
         return self
@@ -138,13 +130,12 @@ class RuntimeProcess:
     def _start(self, tick: Tick) -> None:
         try:
             with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
+                self._process = child_process.start(
                     [self._environment.python, "-I", "-B", RUNNER, str(os.getpid())],
+                    log,
+                    environment=minimal_environment(),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=log,
-                    env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
-                    process_group=0,
                 )
             self._answer(tick, START_TIMEOUT_S, "import TensorFlow")
         except (OSError, RuntimeDiedError) as error:
@@ -187,15 +178,8 @@ class RuntimeProcess:
     def _dead(self) -> RuntimeDiedError:
         assert self._process is not None  # noqa: S101
         code = self._process.wait(timeout=KILL_TIMEOUT_S)
-        return RuntimeDiedError(f"the runtime's process {_how_it_ended(code)}{self._log_tail()}")
+        return RuntimeDiedError(f"the runtime's process {how_it_ended(code)}{self._log_tail()}")
 
     def _log_tail(self) -> str:
-        tail = self._log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
-        return f": {tail}" if tail else ""
-
-
-def _how_it_ended(code: int) -> str:
-    if code >= 0:
-        return f"exited with status {code}"
-    name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-    return f"was ended by {name}"
+        said = tail(self._log, LOG_TAIL_BYTES)
+        return f": {said}" if said else ""

@@ -22,7 +22,7 @@ _MAX_FILE_BYTES = 2 << 30
 
 def main() -> None:
     """CommandResult requests until there are no more."""
-    die_with(int(sys.argv[1]))
+    die_with_parent(int(sys.argv[1]))
     # TensorFlow may print: what it prints goes to the log.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -52,7 +52,7 @@ def run_apart(request: dict[str, Any]) -> dict[str, Any]:
         status = 1
         try:
             os.close(reading)
-            die_with(here)
+            die_with_parent(here)
             limit(request["memory_limit_mb"])
             os.write(writing, json.dumps(run(request)).encode())
             status = 0
@@ -120,9 +120,10 @@ def limit(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel end this process when `parent` ends; end now if it has already (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` ends; end now if it has already (prctl(2))."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 

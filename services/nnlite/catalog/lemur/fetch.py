@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from nnlite.catalog.lemur.location import VERSION, WHEEL, open_lemur, sources_folder
 from nnlite.catalog.model import CatalogError
+from nnlite.host.child_process import kill_group
 from nnlite.settings import Settings
 
 #: What the installer is asked for.
@@ -86,9 +86,7 @@ def _download(folder: Path, timeout_s: float) -> None:
             "NNLITE_CATALOG__FETCH_TIMEOUT_S"
         ) from error
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        kill_group(process)
     if process.returncode != 0:
         tail = "\n".join(output.strip().splitlines()[-_TAIL_LINES:])
         raise CatalogError(

@@ -20,12 +20,12 @@ import adbutils
 import psutil
 
 from nnlite.errors import Stopped
+from nnlite.host.child_process import OwnedProcess
 from nnlite.host.locks import FileLock, LockTimeout
 from nnlite.settings import SettingsError
 from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.android.adb.client import AdbClient
-from nnlite_benchmark.android.emulator.owned_process import OwnedProcess
 from nnlite_benchmark.device import DeviceFailure
 
 _POLL_S: Final = 0.05
@@ -99,7 +99,7 @@ class AdbServer:
 
     def end_leftover(self) -> None:
         """Stop a server that a killed worker of this device left running."""
-        self._process.end_leftover()
+        self._process.end_orphan()
 
     def _comes_up(self, stop: threading.Event) -> bool:
         """Start it on its previous port (the emulator's environment names it), else on a free one."""

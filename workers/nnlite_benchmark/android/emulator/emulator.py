@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from nnlite.errors import Stopped
+from nnlite.host.child_process import OwnedProcess
 from nnlite.host.locks import LockTimeout
 from nnlite.settings import SettingsError
 from nnlite.settings.groups import EmulatorSettings
@@ -23,7 +24,6 @@ from nnlite_benchmark.android.adb.client import AdbClient
 from nnlite_benchmark.android.adb.shell import Shell
 from nnlite_benchmark.android.adb.transport import emulator_failure
 from nnlite_benchmark.android.emulator import avd
-from nnlite_benchmark.android.emulator.owned_process import OwnedProcess
 from nnlite_benchmark.android.emulator.ports import PortPair, stagger
 from nnlite_benchmark.device import RecoveryStep
 
@@ -68,7 +68,7 @@ class Emulator:
         self._avd_home = settings.avd_home or home / "avd"
         self._avd = avd.find_or_create(name, self._avd_home, settings)
         self._process = OwnedProcess("emulator", folder)
-        self._process.end_leftover()
+        self._process.end_orphan()
         self._ports: PortPair | None = None
 
     @property
