@@ -22,7 +22,7 @@ from nnlite.host import processes
 from nnlite.host.files import write_atomically
 from nnlite.host.locks import FileLock
 
-#: Folder of the pidfiles below the conversions'; named as in 0.1, whose orphans must be found after an upgrade.
+#: Folder of the pidfiles; named as in 0.1, whose orphans must be found after an upgrade.
 FOLDER = "ledger"
 
 
