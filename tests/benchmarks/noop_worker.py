@@ -7,13 +7,14 @@ import sys
 from datetime import UTC, datetime
 
 from nnlite import logs
+from nnlite.db.tables import Artifact
 from nnlite.host.cores import choose_cores
 from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, Latency, MeasurementReport
 from nnlite.results.devices import record_device
-from nnlite.results.recording import ArtifactRow, ConvertedModel, record_benchmark, record_conversion
+from nnlite.results.recording import ConvertedModel, record_benchmark, record_conversion
 from nnlite.settings import load_settings
 from nnlite.vocabulary import Backend, Precision, Stage, Verdict, WorkKind
 from nnlite.worker.attempt import Result
@@ -25,13 +26,13 @@ from nnlite_benchmark.host.context import host_context
 def convert(claim: Claim) -> Result:
     """Write what a conversion writes."""
     request = claim.work
-    artifact = ArtifactRow(
+    artifact = Artifact(
         cache_key=request["identity"], identity=request["identity"], precision="fp32",
         sha256=request["identity"], size_bytes=1000, path="00/none.tflite", converter="none", rewrites=[],
         operators={"CONV_2D": 10},
         inputs={"tensors": []}, outputs={"tensors": []}, reference_outputs=[], seed=0, parity_ok=True,
         parity={"relative": 0.0}, parameters=1000, state_dict_sha256=None, input_shape=[1, 3, 32, 32],
-        timings_ns={"lower": 1}, peak_rss_kb=1,
+        timings_ns={"lower": 1}, peak_rss_kb=1, calibration=None,
     )  # fmt: skip
     model = ConvertedModel(
         name=request["model"], priority=request["priority"], pools=request["pools"], cached=False

@@ -7,13 +7,13 @@ from typing import Any
 
 from integration.conftest import Cluster, living_owner
 from nnlite.artifacts.store import ArtifactStore, file_sha256
+from nnlite.db.tables import Artifact
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
 from nnlite.reports.schema import BenchmarkReport, Cpu, DeviceContext, Latency, MeasurementReport
 from nnlite.results.devices import record_device
 from nnlite.results.recording import (
-    ArtifactRow,
     ConvertedModel,
     record_benchmark,
     record_conversion,
@@ -44,7 +44,7 @@ CONTEXT = DeviceContext(
 )
 
 
-def artifact_row(identity: str, **changes: Any) -> ArtifactRow:
+def artifact_row(identity: str, **changes: Any) -> Artifact:
     """The canary as the artifact of the model with `identity`."""
     values = {
         "cache_key": f"key of {identity}",
@@ -71,8 +71,9 @@ def artifact_row(identity: str, **changes: Any) -> ArtifactRow:
         "input_shape": [1, 3, 8, 8],
         "timings_ns": {"lower": 2_000_000_000},
         "peak_rss_kb": 500_000,
+        "calibration": None,
     }
-    return ArtifactRow(**(values | changes))
+    return Artifact(**(values | changes))
 
 
 def stored_canary(store: ArtifactStore, file: Path = canary.MODEL_FILE) -> dict[str, Any]:

@@ -18,6 +18,8 @@ import structlog
 from sqlalchemy import text
 
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
+from nnlite.db.rows import from_row
+from nnlite.db.tables import Artifact
 from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
@@ -143,12 +145,13 @@ class Benchmarker:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 
     def _job(self, work: Mapping[str, Any]) -> BenchmarkJob:
+        artifact = from_row(Artifact, work["artifact"])
         try:
-            artifact = self._fetch(work, work["artifact"]["path"])
-            expected = tuple(self._fetch(work, path) for path in work["artifact"]["reference_outputs"])
+            file = self._fetch(work, artifact.path)
+            expected = tuple(self._fetch(work, path) for path in artifact.reference_outputs)
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
-        return job_of(work["artifact"], work["model"], artifact, expected)
+        return job_of(artifact, work["model"], file, expected)
 
     def _fetch(self, work: Mapping[str, Any], path: str) -> Path:
         """Return a file of the store; requeue the conversion if the file is missing or damaged."""
@@ -208,27 +211,25 @@ class Benchmarker:
 _POLL_S = 0.1
 
 
-def job_of(
-    columns: Mapping[str, Any], model_name: str, artifact: Path, expected: tuple[Path, ...]
-) -> BenchmarkJob:
-    """Return the benchmark job of an artifact's row.
+def job_of(artifact: Artifact, model_name: str, file: Path, expected: tuple[Path, ...]) -> BenchmarkJob:
+    """Return the benchmark job of an artifact.
 
     Args:
-        columns: of the artifact's row.
-        model_name: for people.
-        artifact: the file, fetched.
-        expected: the host's outputs, fetched; empty: none.
+        artifact: its row.
+        model_name: for messages.
+        file: the artifact's file, fetched from the store.
+        expected: files with the host's outputs, fetched from the store; empty: there are none.
     """
     return BenchmarkJob(
-        artifact=artifact,
-        artifact_sha256=columns["sha256"],
+        artifact=file,
+        artifact_sha256=artifact.sha256,
         model_name=model_name,
-        precision=Precision(columns["precision"]),
-        inputs=tuple(_input(tensor) for tensor in columns["inputs"]["tensors"]),
-        seed=columns["seed"],
+        precision=Precision(artifact.precision),
+        inputs=tuple(_input(tensor) for tensor in artifact.inputs["tensors"]),
+        seed=artifact.seed,
         expected_outputs=expected or None,
-        output_steps=tuple(tensor.get("step") for tensor in columns["outputs"]["tensors"]),
-        artifact_parity_ok=columns["parity_ok"],
+        output_steps=tuple(tensor.get("step") for tensor in artifact.outputs["tensors"]),
+        artifact_parity_ok=artifact.parity_ok,
     )
 
 

@@ -14,12 +14,13 @@ from typing import Any
 from nnlite.artifacts.calibration import Calibration
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError, content_path
 from nnlite.catalog.model import ModelSpec
+from nnlite.db.rows import from_row, to_row
+from nnlite.db.tables import Artifact
 from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.host.cores import Cores
 from nnlite.host.quiet import ConverterLock
 from nnlite.queue.leases import Claim
 from nnlite.results.recording import (
-    ArtifactRow,
     ConvertedModel,
     RefusalRow,
     cached_artifacts,
@@ -78,7 +79,7 @@ class Converter:
             refused={row.cache_key: row for row in known_refusals(context.engine, list(keys))},
         )
 
-    def _holds(self, row: ArtifactRow) -> bool:
+    def _holds(self, row: Artifact) -> bool:
         return self.store.holds(row.path, row.size_bytes) and all(
             map(self.store.holds, row.reference_outputs)
         )
@@ -138,7 +139,7 @@ class Converter:
             reason = f"calibration data {calibration.name}: {error}; submit the same request again"
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
 
-    def _fp32(self, row: ArtifactRow | None) -> KnownArtifact | None:
+    def _fp32(self, row: Artifact | None) -> KnownArtifact | None:
         """Fetch the cached fp32 artifact to quantize from; None: there is none, or its file is damaged."""
         if row is None:
             return None
@@ -163,31 +164,24 @@ class Converter:
         outcome: ConversionOutcome,
         plan: ConversionPlan,
         job: ConversionJob,
-    ) -> ArtifactRow:
+    ) -> Artifact:
         """Put the artifact's files into the store and return its row."""
-        return ArtifactRow(
-            cache_key=plan.keys[artifact.precision],
-            identity=plan.identity,
-            precision=artifact.precision.value,
-            sha256=artifact.sha256,
-            size_bytes=artifact.size_bytes,
-            path=self.store.put(artifact.path, ".tflite"),
-            converter=runtime_tag() if job.model.model_format is ModelFormat.PREBUILT else converter_tag(),
-            rewrites=list(artifact.rewrites),
-            operators=dict(artifact.operators),
-            inputs={"tensors": [asdict(tensor) for tensor in artifact.inputs]},
-            outputs={"tensors": [asdict(tensor) for tensor in artifact.outputs]},
-            reference_outputs=[self.store.put(path, ".bin") for path in artifact.reference_outputs],
-            seed=job.seed,
-            parity_ok=artifact.parity.ok if artifact.parity else None,
-            parity=asdict(artifact.parity) if artifact.parity else None,
-            parameters=outcome.parameters,
-            state_dict_sha256=outcome.state_dict_sha256,
-            input_shape=list(outcome.input_shape),
-            timings_ns={stage.value: ns for stage, ns in outcome.timings_ns.items()},
-            peak_rss_kb=outcome.peak_rss_kb,
-            calibration=_provenance(artifact, job),
-        )
+        job_columns = {
+            "cache_key": plan.keys[artifact.precision],
+            "identity": plan.identity,
+            "converter": runtime_tag() if job.model.model_format is ModelFormat.PREBUILT else converter_tag(),
+            "seed": job.seed,
+            "calibration": _provenance(artifact, job),
+            "path": self.store.put(artifact.path, ".tflite"),
+            "reference_outputs": [self.store.put(path, ".bin") for path in artifact.reference_outputs],
+        }
+        tensors = {
+            "inputs": {"tensors": [to_row(tensor) for tensor in artifact.inputs]},
+            "outputs": {"tensors": [to_row(tensor) for tensor in artifact.outputs]},
+            "parity_ok": artifact.parity.ok if artifact.parity else None,
+        }
+        # All other columns are fields of the outcome and of the artifact.
+        return from_row(Artifact, {**to_row(outcome), **to_row(artifact), **tensors, **job_columns})
 
 
 def conversions_dir(settings: Settings) -> Path:

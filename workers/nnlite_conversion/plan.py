@@ -10,8 +10,9 @@ from nnlite.artifacts.calibration import Calibration, Int8Io
 from nnlite.catalog.model import ModelSpec
 from nnlite.db.engine import autocommit
 from nnlite.db.rows import from_row
+from nnlite.db.tables import Artifact
 from nnlite.queue.leases import Claim
-from nnlite.results.recording import ArtifactRow, RefusalRow
+from nnlite.results.recording import RefusalRow
 from nnlite.vocabulary import ModelFormat, Precision
 from nnlite_conversion.cache_key import cache_key, prebuilt_key
 
@@ -38,7 +39,7 @@ class ConversionPlan:
 class CacheLookup:
     """Artifacts and refused precisions by cache key."""
 
-    artifacts: dict[str, ArtifactRow]
+    artifacts: dict[str, Artifact]
     refused: dict[str, RefusalRow]
 
     def to_convert(self, plan: ConversionPlan) -> tuple[Precision, ...]:

@@ -6,7 +6,7 @@ broker is away, the rows stand and the reaper sends their messages later.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg2.extras import Json, execute_values
@@ -272,7 +272,8 @@ def _start(model: CatalogModel) -> tuple[str, str | None, bool]:
 
 
 def _model_row(identifier: uuid.UUID, model: CatalogModel) -> dict[str, Any]:
-    row = to_row(replace(model, inputs=()))
+    row = to_row(model)
     del row["skipped"]  # a property of the conversion, not of the model
-    inputs = Json({"tensors": [asdict(each) for each in model.inputs]}) if model.inputs else None
-    return row | {"id": str(identifier), "identity": model.identity, "inputs": inputs}
+    row["inputs"] = {"tensors": row["inputs"]} if model.inputs else None
+    columns = {name: Json(value) if isinstance(value, dict) else value for name, value in row.items()}
+    return columns | {"id": str(identifier), "identity": model.identity}

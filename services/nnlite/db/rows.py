@@ -1,35 +1,48 @@
-"""Rows and records: a database row made from a dataclass, and a dataclass made from a row, field by field."""
+"""Rows and records: column values from a dataclass, and a dataclass from a row, field by field.
+
+A record is a plain dataclass, or a table that is mapped as a dataclass, such as `tables.Artifact`.
+"""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from psycopg2.extras import Json
 from pydantic import TypeAdapter
+
+from nnlite.db.tables import Base
 
 Record = TypeVar("Record")
 
 
 def to_row(record: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass as column values: dicts as JSON, tuples as arrays."""
-    return {field.name: _column(getattr(record, field.name)) for field in fields(record)}
+    """Return the fields of the record's constructor as column values: enums by value, tuples as lists."""
+    return {field.name: _plain(getattr(record, field.name)) for field in fields(record) if field.init}
 
 
 def from_row(record: type[Record], row: Mapping[str, Any]) -> Record:
-    """Make a dataclass from the columns of its name; other columns are ignored.
+    """Make a record from the columns with its fields' names; other columns are ignored.
 
     Raises:
         pydantic.ValidationError: a column is missing or does not fit its field's type.
+        KeyError: a column of a table is missing; its types are the database's, and are not validated again.
     """
+    if issubclass(record, Base):
+        names = [field.name for field in fields(cast(Any, record)) if field.init]
+        return record(**{name: row[name] for name in names})
     adapter: TypeAdapter[Record] = _adapter(record)  # type: ignore[arg-type]  # mypy: classes have a hash
     return adapter.validate_python(dict(row))
 
 
-def _column(value: Any) -> Any:
-    if isinstance(value, dict):
-        return Json(value)
-    return list(value) if isinstance(value, tuple) else value
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        return to_row(value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @cache

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, UUID
-from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, declared_attr, mapped_column
 
 #: Row ids are UUIDv5 of their natural key in this namespace.
 NAMESPACE = uuid.UUID("6f1d8a52-51cf-5f0e-9d0a-6c1b8d0f7a11")
@@ -163,13 +163,16 @@ class Conversion(Work, Base):
     peak_rss_kb: Mapped[int | None]
 
 
-class Artifact(Base):
-    """One `.tflite` file, stored once under its content hash, with provenance and parity."""
+class Artifact(MappedAsDataclass, Base, kw_only=True):
+    """One `.tflite` file, stored once under its content hash, with provenance and parity.
+
+    Also the record of an artifact in memory, read by `rows.from_row` and written by `rows.to_row`.
+    """
 
     __tablename__ = "artifact"
     __table_args__ = (Index(None, "identity", "precision"),)
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, init=False)
     cache_key: Mapped[str] = mapped_column(unique=True)
     identity: Mapped[str]
     precision: Mapped[str]
@@ -191,7 +194,10 @@ class Artifact(Base):
     timings_ns: Mapped[Json]
     peak_rss_kb: Mapped[int | None]
     calibration: Mapped[Json | None]  # what int8 was calibrated on, and its provenance in words
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), init=False)
+
+    def __post_init__(self) -> None:
+        self.id = row_id("artifact", self.cache_key)
 
 
 class RefusedPrecision(Base):

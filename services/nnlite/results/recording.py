@@ -1,10 +1,9 @@
-"""Writing results: what a conversion made and what a benchmark measured.
+"""Writes the results of attempts: artifacts, refused precisions, skipped models, reports and measurements.
 
-Every function writes in the transaction that ends the attempt, so that a worker
-that lost its right writes nothing.
+Every function writes in the transaction that completes the attempt, so that a worker that has lost its lease
+writes nothing.
 """
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from sqlalchemy import Connection, Engine, bindparam, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from nnlite.db.engine import autocommit, storable
+from nnlite.db.rows import from_row, to_row
 from nnlite.db.tables import Artifact, Measurement, RefusedPrecision, row_id
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
@@ -23,42 +23,8 @@ from nnlite.vocabulary import WorkKind
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArtifactRow:
-    """One artifact as it is stored; the fields are those of the table."""
-
-    cache_key: str
-    identity: str
-    precision: str
-    sha256: str
-    size_bytes: int
-    path: str
-    converter: str
-    rewrites: list[str]
-    operators: dict[str, int]
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
-    reference_outputs: list[str]
-    seed: int
-    #: None: not known, there is no network to compare a ready file with.
-    parity_ok: bool | None
-    parity: dict[str, Any] | None
-    parameters: int | None
-    state_dict_sha256: str | None
-    input_shape: list[int]
-    timings_ns: dict[str, int]
-    peak_rss_kb: int | None
-    #: What it was calibrated on, with its `provenance` in words; None: it was not.
-    calibration: dict[str, Any] | None = None
-
-    @property
-    def id(self) -> uuid.UUID:
-        """The id of the row: equal keys of the cache, equal rows."""
-        return row_id("artifact", self.cache_key)
-
-
-@dataclass(frozen=True, kw_only=True)
 class RefusalRow:
-    """A precision that cannot be made of a model, and why."""
+    """A precision that failed to convert; the fields are columns of `refused_precision`."""
 
     cache_key: str
     precision: str
@@ -69,30 +35,30 @@ class RefusalRow:
 
 
 def known_refusals(engine: Engine, cache_keys: Sequence[str]) -> list[RefusalRow]:
-    """Return what earlier conversions could not make under `cache_keys`."""
+    """Return the refused precisions of earlier conversions with `cache_keys`."""
     with autocommit(engine) as connection:
         found = connection.execute(_REFUSED, {"keys": list(cache_keys)})
-        return [RefusalRow(**row) for row in found.mappings()]
+        return [from_row(RefusalRow, row) for row in found.mappings()]
 
 
-def cached_artifacts(engine: Engine, cache_keys: Sequence[str]) -> list[ArtifactRow]:
-    """Return the artifacts that are known under `cache_keys`."""
+def cached_artifacts(engine: Engine, cache_keys: Sequence[str]) -> list[Artifact]:
+    """Return the artifacts with `cache_keys`."""
     with autocommit(engine) as connection:
         found = connection.execute(_CACHED, {"keys": list(cache_keys)})
-        return [ArtifactRow(**row) for row in found.mappings()]
+        return [from_row(Artifact, row) for row in found.mappings()]
 
 
 def record_conversion(
     connection: Connection,
     claim: Claim,
     model: "ConvertedModel",
-    artifacts: Sequence[ArtifactRow],
+    artifacts: Sequence[Artifact],
     refused: Sequence[RefusalRow] = (),
 ) -> list[Message]:
-    """Write artifacts, refused precisions, what the model turned out to be, and the benchmarks that follow.
+    """Write artifacts and refused precisions, what is now known of the model, and the benchmarks to do.
 
     Args:
-        artifacts: those that were made now come first; none: every precision was refused.
+        artifacts: those created by this attempt come first; empty: every precision was refused.
 
     Returns:
         The messages of the benchmarks.
@@ -101,15 +67,14 @@ def record_conversion(
     if refused:
         connection.execute(
             insert(RefusedPrecision),
-            [{"conversion_id": claim.id, **storable(vars(refusal))} for refusal in refused],
+            [{"conversion_id": claim.id, **storable(to_row(refusal))} for refusal in refused],
         )
     if not artifacts:
         connection.execute(_NOTHING_MADE, {"id": claim.id, "cached": model.cached})
         return []
     if not model.cached:
-        connection.execute(
-            _UPSERT_ARTIFACT, [{"id": artifact.id, **vars(artifact)} for artifact in artifacts]
-        )
+        rows = [{"id": artifact.id, **to_row(artifact)} for artifact in artifacts]
+        connection.execute(_UPSERT_ARTIFACT, rows)
     first = artifacts[0]
     benchmarks = [
         (row_id("benchmark", claim.campaign_id, artifact.id, pool), artifact.id, pool)
@@ -147,23 +112,23 @@ def record_conversion(
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertedModel:
-    """What a finished conversion needs to know of its campaign and model."""
+    """Columns of the campaign and model of a finished conversion."""
 
     name: str
     priority: int
     pools: Sequence[str]
-    #: Every artifact was there already.
+    #: Every artifact was in the cache.
     cached: bool
 
 
 def record_skipped(connection: Connection, claim: Claim, parameters: int | None) -> list[Message]:
-    """Write the parameter count that a conversion found before it left the model out."""
+    """Write the parameter count of a model that its conversion skipped."""
     connection.execute(_PARAMETERS, {"id": claim.id, "parameters": parameters})
     return []
 
 
 def record_benchmark(connection: Connection, claim: Claim, report: BenchmarkReport) -> list[Message]:
-    """Write the report of a benchmark and one measurement per backend; nothing follows from it."""
+    """Write the report of a benchmark and one measurement per backend; there are no messages to send."""
     in_measurements = {"measurements": {"__all__": {"samples_ns"}}}
     whole = report.model_dump_json(exclude=in_measurements)
     connection.execute(_REPORTED, {"id": claim.id, "report": whole})
@@ -225,11 +190,9 @@ _UPSERT_ARTIFACT = _replacing(Artifact, ["cache_key"])
 # Only an earlier attempt at the same benchmark can have written it.
 _UPSERT_MEASUREMENT = _replacing(Measurement, ["benchmark_id", "backend"])
 
-_CACHED = select(*(getattr(Artifact, name) for name in ArtifactRow.__dataclass_fields__)).where(
-    Artifact.cache_key.in_(bindparam("keys", expanding=True))
-)
+_CACHED = select(Artifact.__table__).where(Artifact.cache_key.in_(bindparam("keys", expanding=True)))
 
-_REFUSED = select(*(getattr(RefusedPrecision, name) for name in RefusalRow.__dataclass_fields__)).where(
+_REFUSED = select(RefusedPrecision.__table__).where(
     RefusedPrecision.cache_key.in_(bindparam("keys", expanding=True))
 )
 

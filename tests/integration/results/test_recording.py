@@ -17,6 +17,8 @@ from integration.canned import (
 )
 from integration.conftest import Cluster, living_owner
 from nnlite.campaigns import control
+from nnlite.db.rows import from_row
+from nnlite.db.tables import Artifact
 from nnlite.errors import Failure, FailureClass, Limits
 from nnlite.queue import leases
 from nnlite.queue.leases import LeaseLostError
@@ -64,7 +66,7 @@ def test_a_conversion_writes_its_artifact_and_what_the_model_turned_out_to_be(cl
     }
     artifact = one(cluster, "SELECT * FROM artifact")
     expected = artifact_row(artifact["identity"])
-    assert {name: artifact[name] for name in vars(expected)} == vars(expected)
+    assert from_row(Artifact, artifact) == expected and artifact["id"] == expected.id
     assert one(cluster, "SELECT parameters, state_dict_sha256, input_shape FROM model") == {
         "parameters": 1234,
         "state_dict_sha256": "5" * 64,
@@ -89,7 +91,7 @@ def test_a_second_campaign_takes_the_artifact_from_the_cache_and_measures_it_its
     finish_conversion(cluster, row)
     again = cluster.conversion(cluster.submit("one", name="day", pools=POOLS).id)["id"]
     (known,) = cached_artifacts(cluster.engine, [artifact_row(_identity(cluster)).cache_key])
-    assert vars(known) == vars(artifact_row(_identity(cluster)))
+    assert known == artifact_row(_identity(cluster))
     finish_conversion(cluster, again, cached=True)
     assert len(cluster.rows("SELECT id FROM artifact")) == 1
     assert len(benchmarks(cluster)) == 2

@@ -17,6 +17,8 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from nnlite.artifacts.inputs import artifact_inputs, from_raw_bytes, raw_bytes
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
+from nnlite.db.rows import from_row
+from nnlite.db.tables import Artifact
 from nnlite.errors import Failure, FailureClass, Stopped, decide
 from nnlite.host.cores import Cores
 from nnlite.host.quiet import ConverterLock
@@ -112,9 +114,9 @@ class Checker:
                 raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
 
     def _job(self, claim: CheckClaim) -> BenchmarkJob:
-        artifact = self.store.fetch(claim.artifact["path"])
-        expected = tuple(self.store.fetch(path) for path in claim.artifact["reference_outputs"])
-        return job_of(claim.artifact, claim.artifact_sha256, artifact, expected)
+        artifact = from_row(Artifact, claim.artifact)
+        expected = tuple(map(self.store.fetch, artifact.reference_outputs))
+        return job_of(artifact, claim.artifact_sha256, self.store.fetch(artifact.path), expected)
 
     def _write(self, claim: CheckClaim, end: Checked | Failure) -> None:
         """Write the end, again and again while Postgres cannot be reached, until stopped."""
