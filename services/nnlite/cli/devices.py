@@ -8,8 +8,8 @@ import typer
 from nnlite.cli import options, presentation
 from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.session import session
-from nnlite.diagnostics.adb_devices import Attached, attached, server_port
 from nnlite.errors import NnliteError
+from nnlite.host.adb_services import AttachedDevice, attached_devices, server_port
 from nnlite.results import queries
 from nnlite.results.devices import release_device, require_device
 
@@ -78,12 +78,12 @@ def incidents(
         print_table([presentation.incident_row(row) for row in rows], presentation.INCIDENT_COLUMNS)
 
 
-def _attached_here() -> list[Attached] | None:
+def _attached_here() -> list[AttachedDevice] | None:
     try:
         port = server_port()
     except ValueError as error:
         raise NnliteError(str(error)) from error
-    seen = attached(port)
+    seen = attached_devices(port)
     if seen is None:
         err.print(
             f"no adb server answers on port {port}: what is plugged in and no worker's is not listed "
@@ -93,13 +93,13 @@ def _attached_here() -> list[Attached] | None:
     return seen
 
 
-def _holder(name: str, seen: Iterable[Attached]) -> Attached | None:
+def _holder(name: str, seen: Iterable[AttachedDevice]) -> AttachedDevice | None:
     """Return what is plugged in as the device `name`, such as `usb:SERIAL` or `tcp:HOST:PORT`."""
     serial = name.partition(":")[2]
     return next((found for found in seen if found.serial == serial), None)
 
 
-def _attachment(found: Attached | None) -> dict[str, Any]:
+def _attachment(found: AttachedDevice | None) -> dict[str, Any]:
     return {
         "attached_serial": found and found.serial,
         "attached_state": found and found.state,
@@ -107,7 +107,7 @@ def _attachment(found: Attached | None) -> dict[str, Any]:
     }
 
 
-def _free_row(found: Attached) -> dict[str, Any]:
+def _free_row(found: AttachedDevice) -> dict[str, Any]:
     scheme = "tcp" if ":" in found.serial else "usb"
     way = None if found.serial.startswith("emulator-") else f"--device {scheme}:{found.serial}"
     return {"serial": found.serial, "state": found.state, "model": found.model, "measure on it": way}

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from nnlite.diagnostics.adb_devices import attached, server_port
 from nnlite.diagnostics.finding import Finding
+from nnlite.host.adb_services import attached_devices, server_port
 from nnlite.settings import Settings
 from nnlite.settings.groups import EmulatorSettings
 
@@ -121,7 +121,7 @@ def _foreign_server() -> Finding:
         port = server_port()
     except ValueError as error:
         return Finding(subject="adb server", state="note", message=str(error))
-    seen = attached(port)
+    seen = attached_devices(port)
     if seen is None:
         return Finding(
             subject="adb server", state="ok", message=f"none on port {port}: phones are the workers'"

@@ -100,11 +100,11 @@ def signal_name(number: int) -> str:
 
 
 def tail(log: Path, max_bytes: int = _TAIL_BYTES) -> str:
-    """Return the end of a log; empty where it cannot be read."""
+    """Return the end of a log, which Postgres can store: no NUL; empty where it cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - max_bytes))
-            return file.read().decode("utf-8", "replace").replace("\0", "").strip()
+            return file.read().decode("utf-8", "replace").replace("\0", "")
     except OSError:
         return ""
 
@@ -181,4 +181,4 @@ class OwnedProcess:
 
     def log_tail(self) -> str:
         """Return the end of what it printed."""
-        return tail(self.log)
+        return tail(self.log).strip()

@@ -1,8 +1,9 @@
-"""What a process of ours does about itself after a fork: its signals, and its parent's death."""
+"""What a forked child does first: reset its signals, and die with its parent."""
 
 import ctypes
 import os
 import signal
+from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -22,12 +23,15 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def die_with_parent(parent: int, death_signal: signal.Signals) -> None:
-    """Have the kernel send `death_signal` when `parent` ends; exit at once if it already has.
+def die_with_parent(parent_gone: Callable[[], bool]) -> None:
+    """Have the kernel kill this process when its parent ends; exit at once if it has already ended.
 
-    It follows the thread that forked, and a later change of uid clears it (prctl(2)).
+    The kernel acts when the thread that forked ends, and a later change of uid clears the setting (prctl(2)).
+
+    Args:
+        parent_gone: whether the parent has ended, such as `lambda: os.getppid() != parent`.
     """
-    if _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0) != 0:
+    if _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
+    if parent_gone():
         os._exit(1)

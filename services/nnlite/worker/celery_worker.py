@@ -90,7 +90,7 @@ def per_process_context(
     @cache
     def station_of(pid: int) -> WorkerContext:
         if pid != worker:
-            die_with_parent(worker, signal.SIGKILL)
+            die_with_parent(lambda: os.getppid() != worker)
         return open_context(endpoints, settings, node, liveness)
 
     return lambda: station_of(os.getpid())

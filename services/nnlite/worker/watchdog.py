@@ -81,7 +81,7 @@ class Watchdog:
             return pid
         try:
             reset_signals()
-            die_with_parent(worker, signal.SIGKILL)
+            die_with_parent(lambda: os.getppid() != worker)
             self._watch(worker)
         finally:
             os._exit(1)

@@ -7,7 +7,7 @@ import pytest
 
 from integration.canned import CONTEXT, finish_benchmark, finish_conversion
 from nnlite.cli import devices as module
-from nnlite.diagnostics.adb_devices import Attached
+from nnlite.host.adb_services import AttachedDevice
 from nnlite.results.devices import (
     add_recovery_step,
     heal_incidents,
@@ -83,10 +83,10 @@ def test_devices_as_json_have_every_column(nnlite, lab):
 def test_what_is_plugged_in_is_shown_with_its_worker_or_the_way_to_one(nnlite, lab, environment):
     lab.change("UPDATE device SET name = 'usb:R58' WHERE name = 'lab-phone'")
     seen = [
-        Attached(serial="R58", state="device", model="Pixel_4", usb="1-4"),
-        Attached(serial="X99", state="unauthorized"),
+        AttachedDevice(serial="R58", state="device", model="Pixel_4", usb="1-4"),
+        AttachedDevice(serial="X99", state="unauthorized"),
     ]
-    environment.setattr(module, "attached", lambda port: seen)
+    environment.setattr(module, "attached_devices", lambda port: seen)
     rows = {row["attached_serial"]: row for row in nnlite("devices", "--json").rows if row["attached_serial"]}
     assert (rows["R58"]["device"], rows["R58"]["attached_model"]) == ("usb:R58", "Pixel_4")
     assert (rows["X99"]["device"], rows["X99"]["attached_state"]) == (None, "unauthorized")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from nnlite.diagnostics import android as module
-from nnlite.diagnostics.adb_devices import Attached
 from nnlite.diagnostics.android import android_findings
+from nnlite.host.adb_services import AttachedDevice
 from nnlite.settings import Settings
 from nnlite.settings.groups import AndroidSettings, EmulatorSettings
 
@@ -110,13 +110,13 @@ def test_the_app_is_found_in_the_home_or_where_it_was_set(tmp_path):
 
 def test_an_adb_server_that_holds_a_phone_is_told_with_its_way_out(tmp_path, monkeypatch):
     seen = [
-        Attached(serial="R58", state="device"),
-        Attached(serial="emulator-5554", state="device"),
-        Attached(serial="10.0.0.7:5555", state="device"),
+        AttachedDevice(serial="R58", state="device"),
+        AttachedDevice(serial="emulator-5554", state="device"),
+        AttachedDevice(serial="10.0.0.7:5555", state="device"),
     ]
-    monkeypatch.setattr(module, "attached", lambda port: seen)
+    monkeypatch.setattr(module, "attached_devices", lambda port: seen)
     state, says = findings(tmp_path)["adb server"]
     assert state == "note"
     assert "holds R58: a worker cannot own" in says and "kill-server" in says
-    monkeypatch.setattr(module, "attached", lambda port: seen[1:])
+    monkeypatch.setattr(module, "attached_devices", lambda port: seen[1:])
     assert findings(tmp_path)["adb server"][0] == "ok"

@@ -120,5 +120,5 @@ def test_foreign_code_gets_no_credentials(monkeypatch):
 
 def test_the_end_of_a_log_is_read_and_a_missing_one_is_empty(tmp_path):
     (tmp_path / "log").write_bytes(b"x" * 100 + b" last\0\n")
-    assert tail(tmp_path / "log", 8) == "x last"
+    assert tail(tmp_path / "log", 8) == "x last\n"
     assert tail(tmp_path / "none") == ""

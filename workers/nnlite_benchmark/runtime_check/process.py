@@ -181,5 +181,5 @@ class RuntimeProcess:
         return RuntimeDiedError(f"the runtime's process {how_it_ended(code)}{self._log_tail()}")
 
     def _log_tail(self) -> str:
-        said = tail(self._log, LOG_TAIL_BYTES)
+        said = tail(self._log, LOG_TAIL_BYTES).strip()
         return f": {said}" if said else ""

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnlite.host.fork import reset_signals
+from nnlite.host.fork import die_with_parent, reset_signals
 from nnlite_conversion.isolation import sandbox
 from nnlite_conversion.isolation.process_tree import children_of
 
@@ -139,7 +139,7 @@ def _supervisor(plan: _Plan) -> None:
     reset_signals()
     _redirect(plan.log_fd)
     sandbox.keep_only({plan.messages_fd, plan.exit_status_fd})
-    sandbox.die_with_parent(lambda: os.getppid() != plan.worker)
+    die_with_parent(lambda: os.getppid() != plan.worker)
     first_of_namespace = sandbox.enter_namespaces(network=plan.isolation.network)
     own_fd = os.pidfd_open(os.getpid())
     init = os.fork()
@@ -152,7 +152,7 @@ def _supervisor(plan: _Plan) -> None:
 
 def _init(plan: _Plan, supervisor_fd: int, *, first_of_namespace: bool) -> None:
     # A parent in another PID namespace has no PID here, so its end is detected by its pidfd.
-    sandbox.die_with_parent(lambda: bool(select.select([supervisor_fd], [], [], 0)[0]))
+    die_with_parent(lambda: bool(select.select([supervisor_fd], [], [], 0)[0]))
     os.close(supervisor_fd)
     if first_of_namespace:
         sandbox.mount_own_proc()
@@ -176,7 +176,7 @@ def _child(plan: _Plan, init: int) -> None:
     # Before privileges are dropped: the account may not be allowed to traverse the parents.
     os.chdir(plan.isolation.scratch)
     sandbox.drop_privileges(plan.isolation.uid)
-    sandbox.die_with_parent(lambda: os.getppid() != init)
+    die_with_parent(lambda: os.getppid() != init)
     sandbox.volunteer_for_oom()
     sandbox.limit_resources(MAX_FILE_BYTES)
     _private_environment(plan.isolation)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nnlite.errors import Failure, FailureClass
+from nnlite.host.child_process import signal_name
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion import explanations
@@ -135,13 +136,8 @@ def _answer(watch: Watch) -> Report:
     if exit_status is None:
         raise _failure(watch, "the conversion's processes were killed from outside")
     if exit_status.signal is not None:
-        name = (
-            signal.Signals(exit_status.signal).name
-            if exit_status.signal in signal.valid_signals()
-            else exit_status.signal
-        )
         hint = ", as the kernel does when memory runs out" if exit_status.signal == signal.SIGKILL else ""
-        raise _failure(watch, f"the child was killed by {name}{hint}")
+        raise _failure(watch, f"the child was killed by {signal_name(exit_status.signal)}{hint}")
     if answer is None or exit_status.exit != 0:
         raise _failure(watch, f"the child ended with exit status {exit_status.exit} and without a result")
     return answer

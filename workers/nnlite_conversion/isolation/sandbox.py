@@ -11,14 +11,12 @@ import json
 import os
 import pwd
 import resource
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
@@ -68,16 +66,6 @@ def keep_only(descriptors: set[int]) -> None:
             except OSError as error:
                 if error.errno != errno.EBADF:  # the descriptor that listed the folder
                     raise
-
-
-def die_with_parent(parent_gone: Callable[[], bool]) -> None:
-    """Have the kernel kill this process when its parent ends, and exit now if it has already ended.
-
-    A change of uid clears the setting, so privileges must be dropped before.
-    """
-    set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if parent_gone():
-        os._exit(0)
 
 
 def volunteer_for_oom() -> None:

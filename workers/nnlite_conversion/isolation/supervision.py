@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nnlite.errors import Failure, FailureClass
+from nnlite.host.child_process import tail
 from nnlite.host.processes import living
 from nnlite.settings import PREFIX
 from nnlite.settings.groups import ConversionSettings
@@ -105,10 +106,7 @@ class Watch:
 
     def stderr_tail(self) -> str:
         """Return the end of what the child wrote to stdout and stderr."""
-        with self.log.open("rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(0, size - self.settings.stderr_tail_bytes))
-            return log.read().decode(errors="replace").replace("\0", "")
+        return tail(self.log, self.settings.stderr_tail_bytes)
 
     def _receive(self) -> None:
         stage = self.inbox.stage

@@ -17,6 +17,8 @@ import adbutils
 from adbutils import AdbConnection, AdbDevice
 from adbutils.errors import AdbError
 
+from nnlite.host import adb_services
+
 #: What a call may raise when the server or the device fails; adbutils checks by `assert` too.
 ADB_ERRORS: Final = (OSError, AdbError, EOFError, ValueError, struct.error, AssertionError)
 _CONNECT_TIMEOUT_S: Final = 3.0
@@ -50,6 +52,9 @@ class _WatchedSocket(socket.socket):
                 continue
             self._wait_for(select.POLLOUT)
         return len(data)
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]
+        self.send(data, flags)
 
     def _wait_for(self, event: int) -> None:
         started_s = time.monotonic()
@@ -145,7 +150,8 @@ class AdbClient(adbutils.AdbClient):  # type: ignore[misc]
     def is_answered(self) -> bool:
         """Return whether the server answers now."""
         try:
-            self.server_version()
+            with self.make_connection() as connection:
+                adb_services.request(connection.conn, "host:version")
         except ADB_ERRORS:
             return False
         return True
@@ -153,23 +159,15 @@ class AdbClient(adbutils.AdbClient):  # type: ignore[misc]
     def state_of(self, serial: str) -> str | None:
         """Return the device's state on the server (`device`, `offline`, `unauthorized`...); None: unknown."""
         with self.make_connection() as connection:
-            connection.send_command("host:devices")
-            connection.check_okay()
-            listed = dict(line.split("\t", 1) for line in _lines(connection.read_string_block()))
-        return listed.get(serial)
+            devices = adb_services.list_devices(connection.conn)
+        return next((device.state for device in devices if device.serial == serial), None)
 
     def announce_emulator(self, adb_port: int) -> None:
         """Register an emulator whose adbd listens on `adb_port`; the server sends no reply."""
-        with self.make_connection(_CONNECT_TIMEOUT_S) as connection, suppress(AdbError, OSError):
-            connection.send_command(f"host:emulator:{adb_port}")
-            connection.recv(4)
+        with self.make_connection(_CONNECT_TIMEOUT_S) as connection, suppress(ValueError, OSError):
+            adb_services.request(connection.conn, f"host:emulator:{adb_port}")
 
     def reconnect_offline(self) -> None:
         """Make the server reconnect every device that is offline."""
-        with self.make_connection() as connection, suppress(AdbError):
-            connection.send_command("host:reconnect-offline")
-            connection.check_okay()
-
-
-def _lines(block: str) -> list[str]:
-    return [line for line in block.splitlines() if "\t" in line]
+        with self.make_connection() as connection, suppress(adb_services.AdbRefusedError):
+            adb_services.request(connection.conn, "host:reconnect-offline")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import adbutils
 import pytest
 
-from nnlite.diagnostics.adb_devices import Attached, attached, parse, server_port
+from nnlite.host.adb_services import AttachedDevice, attached_devices, parse, server_port
 from waiting import HANG_S, end, wait_until
 
 LISTING = """\
@@ -54,26 +54,26 @@ def free_port() -> int:
 
 def test_a_listing_is_read_whatever_state_its_devices_are_in(serve):
     answer = LISTING.encode()
-    assert attached(serve(b"OKAY%04x%s" % (len(answer), answer))) == [
-        Attached(serial="R58M12ABCDE", state="device", model="Pixel_5", usb="1-4"),
-        Attached(
+    assert attached_devices(serve(b"OKAY%04x%s" % (len(answer), answer))) == [
+        AttachedDevice(serial="R58M12ABCDE", state="device", model="Pixel_5", usb="1-4"),
+        AttachedDevice(
             serial="0123456789ABCDEF",
             state="no permissions (missing udev rules?); see [http://a.b/tools];",
             usb="1-2",
         ),
-        Attached(serial="emulator-5554", state="offline"),
-        Attached(serial="192.168.1.7:5555", state="unauthorized"),
+        AttachedDevice(serial="emulator-5554", state="offline"),
+        AttachedDevice(serial="192.168.1.7:5555", state="unauthorized"),
     ]
 
 
 @pytest.mark.parametrize("answer", [b"", b"OKAY", b"OKAY00", b"OKAYzzzz", b"FAIL0002no", b"OKAY0010short"])
 def test_a_server_that_is_none_or_breaks_off_is_no_server(serve, answer):
-    assert attached(serve(answer)) is None
+    assert attached_devices(serve(answer)) is None
 
 
 def test_nothing_is_started_where_no_server_answers():
     port = free_port()
-    assert attached(port) is None
+    assert attached_devices(port) is None
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=HANG_S)
 
@@ -93,8 +93,8 @@ def test_a_real_adb_server_is_understood(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: attached(port) is not None, "the server answers")
-        assert attached(port) == []
+        wait_until(lambda: attached_devices(port) is not None, "the server answers")
+        assert attached_devices(port) == []
     finally:
         end(server)
 
