@@ -1,4 +1,4 @@
-"""The closed sets of words that rows, messages, reports and settings share.
+"""Enumerations that rows, messages, reports and settings share.
 
 Every value is stored as its text. Nothing here may import a library, so that
 the small measuring process can use the same words as the services.
@@ -17,18 +17,18 @@ class Precision(StrEnum):
 
 
 class ModelFormat(StrEnum):
-    """How a model's code and files become a network."""
+    """How a model is built from its code and files."""
 
     LEMUR = "lemur"  # class Net in its code, built with LEMUR's four arguments
     PYTHON = "python"  # a class or a factory in its code, called with keyword arguments
-    EXPORTED = "exported"  # a program of torch.export, weights included
-    PREBUILT = "prebuilt"  # a ready .tflite file, measured as it is
+    EXPORTED = "exported"  # a torch.export program with its weights
+    PREBUILT = "prebuilt"  # an existing .tflite file, measured unchanged
 
 
 class Layout(StrEnum):
-    """How an artifact takes inputs of four dimensions, which a network takes as N, C, H, W."""
+    """Layout of an artifact's four-dimensional inputs, which are N, C, H, W in PyTorch."""
 
-    NHWC = "nhwc"  # as mobile runtimes do
+    NHWC = "nhwc"  # as mobile runtimes expect
     AS_IS = "as-is"
 
 
@@ -49,27 +49,27 @@ class DeviceKind(StrEnum):
 
 
 class DeviceStatus(StrEnum):
-    """Where a device stands; what its worker wrote last."""
+    """State of a device, as its worker wrote it last."""
 
-    STARTING = "starting"  # being made ready
+    STARTING = "starting"  # its worker prepares it
     READY = "ready"  # takes work
-    FAULTY = "faulty"  # did something wrong; not yet seen to
-    RECOVERING = "recovering"  # its worker climbs the recovery ladder
-    COOLING_OFF = "cooling_off"  # rests before its worker is started anew
+    FAULTY = "faulty"  # has a fault; recovery has not begun
+    RECOVERING = "recovering"  # its worker runs recovery steps
+    COOLING_OFF = "cooling_off"  # waits before its worker process is replaced
     WAITING = "waiting"  # a phone that is unplugged, too warm or too low on battery
-    QUARANTINED = "quarantined"  # takes no work until a person releases it
+    QUARANTINED = "quarantined"  # takes no work until a user releases it
     STOPPED = "stopped"  # no worker
 
 
 class Fault(StrEnum):
-    """What a device did wrong: the kind of an incident."""
+    """What went wrong with a device: the kind of an incident."""
 
     ADB_SERVER_GONE = "adb_server_gone"  # the worker's own adb server does not answer
-    DISCONNECTED = "disconnected"  # adb does not know the device any more
-    OFFLINE = "offline"  # adb knows it, and it does not answer
-    UNAUTHORIZED = "unauthorized"  # it does not accept this host's key
-    NO_ANSWER = "no_answer"  # a command outlasted its deadline
-    COMMAND_FAILED = "command_failed"  # a command or a transfer broke off or said no
+    DISCONNECTED = "disconnected"  # adb no longer lists the device
+    OFFLINE = "offline"  # adb lists it, but it does not respond
+    UNAUTHORIZED = "unauthorized"  # it has not accepted this host's key
+    NO_ANSWER = "no_answer"  # a command timed out
+    COMMAND_FAILED = "command_failed"  # a command or a transfer failed
     EMULATOR_FAILED = "emulator_failed"  # the emulator could not be started
     EMULATOR_GONE = "emulator_gone"  # the emulator's process ended
     BOOT_TIMEOUT = "boot_timeout"  # not booted within its deadline
@@ -78,9 +78,9 @@ class Fault(StrEnum):
     INSTALL_FAILED = "install_failed"
     APP_CRASHED = "app_crashed"
     APP_HUNG = "app_hung"
-    BAD_REPORT = "bad_report"  # what came back cannot be read or does not fit
-    PROCESS_DIED = "process_died"  # the host's measuring process died, hung or wrote nonsense
-    WRONG_CANARY = "wrong_canary"  # it computes something else
+    BAD_REPORT = "bad_report"  # the app's output is invalid or inconsistent
+    PROCESS_DIED = "process_died"  # the host's measuring process died, hung or wrote an invalid report
+    WRONG_CANARY = "wrong_canary"  # its output for the canary is wrong
 
 
 class Verdict(StrEnum):
@@ -95,7 +95,7 @@ class Verdict(StrEnum):
 class Reason(StrEnum):
     """Why a measurement has its verdict, and what a reader must know about a valid one."""
 
-    # marks of a measurement that may be valid
+    # annotations of a measurement that may be valid
     FEW_RUNS = "few_runs"  # fewer timed runs than normal; no p95 and p99
     PARTIAL_DELEGATION = "partial_delegation"  # the delegate took some nodes, not all
     ARTIFACT_PARITY = "artifact_parity"  # the artifact's outputs are off from PyTorch's
@@ -103,21 +103,21 @@ class Reason(StrEnum):
     SPREAD = "spread"  # 1.4826 x MAD / median above the limit
     DRIFT = "drift"  # the medians of ten slices differ by more than the limit
     CANARY = "canary"  # the canary's p25 before and after differ by more than the limit, twice
-    NOT_QUIET = "not_quiet"  # the machine's other work could not be held still
-    NOT_TOP_APP = "not_top_app"  # the app was not in front
+    NOT_QUIET = "not_quiet"  # conversions on the machine could not be paused
+    NOT_TOP_APP = "not_top_app"  # the app was not in the foreground
     # throttled
-    THERMAL = "thermal"  # the device says that it slows down to cool
+    THERMAL = "thermal"  # the device reports thermal throttling
     # invalid
-    TOO_SLOW = "too_slow"  # too few runs in the longest time allowed
-    PARITY = "parity"  # the device computes something else
-    NOT_DELEGATED = "not_delegated"  # the delegate took nothing
-    RUNTIME = "runtime"  # the runtime refuses the artifact
+    TOO_SLOW = "too_slow"  # too few runs within the time limit
+    PARITY = "parity"  # the device's outputs are wrong
+    NOT_DELEGATED = "not_delegated"  # the delegate took no node
+    RUNTIME = "runtime"  # the runtime rejected the artifact
 
 
 class Refusal(StrEnum):
-    """Who said no, in a run report with an error."""
+    """What rejected the artifact, in a run report with an error."""
 
-    RUNTIME = "runtime"  # the runtime or the delegate, with an error of its own
+    RUNTIME = "runtime"  # the runtime or the delegate, with an error
     NOT_DELEGATED = "not_delegated"  # the delegate took no node of the graph
 
 
@@ -126,15 +126,15 @@ class QuietMode(StrEnum):
 
     PINNED_CORES = "cores_apart"
     TIME_SLICED = "turns"
-    OWN_MACHINE = "own_machine"  # a phone: nothing of ours runs on it
+    OWN_MACHINE = "own_machine"  # a phone, which runs no conversions
 
 
 class RuntimeVerdict(StrEnum):
-    """What the version of TensorFlow Lite that phones have makes of an artifact."""
+    """Result of running an artifact with the phones' version of TensorFlow Lite."""
 
-    ACCEPTED = "accepted"  # it runs, and computes what the host computes
-    REFUSED = "refused"  # an operator, or a version of one, is not in it
-    DIFFERENT = "different"  # it runs, and computes something else
+    ACCEPTED = "accepted"  # it runs, with the host's outputs
+    REFUSED = "refused"  # an operator, or its version, is missing
+    DIFFERENT = "different"  # it runs, with other outputs
 
 
 class WorkKind(StrEnum):
@@ -145,43 +145,43 @@ class WorkKind(StrEnum):
 
 
 class WorkState(StrEnum):
-    """Where a conversion or a benchmark stands."""
+    """State of a conversion or a benchmark."""
 
     QUEUED = "queued"  # waits for a worker
     RUNNING = "running"  # leased by one attempt
-    DONE = "done"  # has its result
-    FAILED = "failed"  # final: the model cannot
-    QUARANTINED = "quarantined"  # rests: took down or outlasted too many workers
+    DONE = "done"  # has a result
+    FAILED = "failed"  # final: the model cannot be converted or measured
+    QUARANTINED = "quarantined"  # too many attempts failed or lost their worker
     CANCELLED = "cancelled"  # ended by the user
-    SKIPPED = "skipped"  # never to be worked on, for the reason that it states
+    SKIPPED = "skipped"  # never worked on; the row has the reason
 
 
-#: States that a row does not leave by itself.
+#: Final states, which a row leaves only by a user's command.
 ENDED_STATES = frozenset(WorkState) - {WorkState.QUEUED, WorkState.RUNNING}
 
 
 class CampaignState(StrEnum):
-    """What the user wants of a campaign; whether it is finished follows from its rows."""
+    """State that the user sets; whether a campaign is finished follows from its rows."""
 
     ACTIVE = "active"
-    PAUSED = "paused"  # no new claims; running work ends
+    PAUSED = "paused"  # no new claims; running work completes
     CANCELLED = "cancelled"
 
 
 class Stage(StrEnum):
-    """Where in the work an attempt was; stored with timings and failures."""
+    """Stage of an attempt; stored with timings and failures."""
 
     CLAIM = "claim"
     LOAD = "load"  # import the model's code, construct the network
     EXPORT = "export"  # torch.export
     LOWER = "lower"  # litert_torch: to a .tflite file
-    CALIBRATE = "calibrate"  # samples through the model's transform, and PyTorch's answers to them
+    CALIBRATE = "calibrate"  # load the samples and compute PyTorch's outputs
     QUANTIZE = "quantize"
     PARITY = "parity"  # the artifact's outputs against PyTorch's
     STORE = "store"
     FETCH = "fetch"  # the artifact from the store
-    QUIET = "quiet"  # waiting for the machine's other work
-    PREPARE = "prepare"  # the device is made ready
+    QUIET = "quiet"  # wait until conversions on the machine are paused
+    PREPARE = "prepare"  # prepare the device
     PUSH = "push"  # artifact and inputs to the device
     CANARY = "canary"
     INITIALIZE = "initialize"

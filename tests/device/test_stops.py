@@ -48,7 +48,7 @@ def workers(lab: Lab) -> dict[str, RunningWorker]:
 @pytest.fixture
 def lock(lab: Lab) -> Iterator[FileLock]:
     """The lock that a measurement on this machine takes first, held by somebody else."""
-    lock = FileLock(lab.folder / "quiet" / "want")
+    lock = FileLock(lab.folder / "quiet" / "request.lock")
     assert lock.try_exclusive()
     yield lock
     lock.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 from celery import signals
 
 from nnlite.artifacts.store import open_store
-from nnlite.host.cores import cores_of, keep_to
+from nnlite.host.cores import cores_of, pin_to
 from nnlite.host.health_file import touch_health_file
 from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE
@@ -63,7 +63,7 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
     gpu = choose_gpu(settings, visible_gpus, open_gpu)
     touch_health_file(settings.health_file)
     cores = cores_of(settings)
-    keep_to(cores.converting)
+    pin_to(cores.converting)
     plan = WorkerPlan(
         kind=WorkKind.CONVERSION,
         node=node,

@@ -1,9 +1,9 @@
-"""Data that int8 is calibrated on: what a user names becomes one file, known by the hash of its content.
+"""Calibration data of int8: packs the user's samples into one file, identified by its content hash.
 
-The submitter chooses the samples and packs them, so that workers on other
-machines find them in the artifact store and the cache knows them by content.
-Images stay encoded; everything here is untrusted: nothing is unpickled, and
-sizes are read and judged before anything is decoded.
+The submitting process chooses and packs the samples, so that workers on other
+machines find them in the artifact store and the cache identifies them by content.
+Images stay encoded. Everything here is untrusted: nothing is unpickled, and sizes
+are checked before anything is decoded.
 """
 
 import io
@@ -19,57 +19,57 @@ from typing import TYPE_CHECKING, Any
 
 from nnlite.errors import NnliteError
 
-# NumPy starts threads when it is imported, which a conversion worker must prevent first: it is imported late.
+# Imported late: NumPy starts threads on import, which a conversion worker must prevent first.
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-#: Decoded by Pillow, and only these: other formats are not worth their decoders' risk.
+#: The formats that Pillow may decode; the decoders of others are not worth their risk.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm"})
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 512 << 20
 
-#: Datasets of digits, for which scikit-learn has pictures of the same thing.
+#: Data sets of digits, for which scikit-learn has similar images.
 _DIGITS = frozenset({"mnist", "svhn"})
 
 
 class CalibrationError(NnliteError):
-    """Calibration data that cannot be used; the message names the file and the way out."""
+    """Calibration data cannot be used; the message names the file and has a hint."""
 
 
 class CalibrationKind(StrEnum):
-    """Where samples come from."""
+    """Source of the samples."""
 
-    SKLEARN = "sklearn"  # digits and photos that scikit-learn ships
-    NOISE = "noise"  # only where it is asked for by name
-    IMAGES = "images"  # the user's
-    ARRAYS = "arrays"  # the user's: pictures (uint8), or the network's own inputs
+    SKLEARN = "sklearn"  # digits and photos of scikit-learn
+    NOISE = "noise"  # only on request
+    IMAGES = "images"  # of the user
+    ARRAYS = "arrays"  # of the user: images (uint8), or the network's inputs
 
 
 class Int8Io(StrEnum):
-    """What an int8 artifact takes and returns."""
+    """Input and output types of an int8 artifact."""
 
-    FLOAT = "float"  # quantizes its inputs and dequantizes its outputs itself
+    FLOAT = "float"  # the artifact quantizes inputs and dequantizes outputs
     INTEGER = "integer"  # scaled integers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What int8 is calibrated on, and what parity is judged on besides the seeded input."""
+    """The calibration samples of int8; parity is judged on them besides the seeded input."""
 
     kind: CalibrationKind
     samples: int = 128
     seed: int = 0
-    #: Of the user's folder or file; for people.
+    #: Name of the user's folder or file; for people.
     name: str | None = None
-    #: Of the packed samples in the artifact store, named by their hash; None: the kind says all.
+    #: Path of the packed samples in the artifact store, named by their hash; None: no user data.
     path: str | None = None
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Calibration":
-        """Return what `as_dict` made."""
+        """Return the calibration that `as_dict` serialized."""
         return cls(**{**fields, "kind": CalibrationKind(fields["kind"])})
 
     def as_dict(self) -> dict[str, Any]:
@@ -77,11 +77,11 @@ class Calibration:
         return asdict(self)
 
     def key(self) -> dict[str, Any]:
-        """Return what makes two calibrations the same for the cache."""
+        """Return the fields that identify a calibration in cache keys."""
         return {name: value for name, value in self.as_dict().items() if name != "name"}
 
     def provenance(self, dataset: str) -> str:
-        """Return in words what a model of `dataset` is calibrated on."""
+        """Return a description of the samples with which a model of `dataset` is calibrated."""
         match self.kind:
             case CalibrationKind.SKLEARN:
                 return f"sklearn-{'digits' if has_digits(dataset) else 'photos'}, not representative"
@@ -92,18 +92,20 @@ class Calibration:
 
 
 def has_digits(dataset: str) -> bool:
-    """Whether pictures of `dataset` are of digits."""
+    """Return whether the images of `dataset` are digits."""
     return dataset in _DIGITS
 
 
 def named(name: str | None, *, samples: int, seed: int) -> tuple[Calibration, Path | None]:
-    """Return the calibration that a user means by `name`, and the folder or file to be packed for it.
+    """Return the calibration that `name` selects, and the folder or file to be packed for it.
 
     Args:
         name: None, `sklearn`, `noise`, or a path; `./noise` is a folder.
+        samples: number of samples.
+        seed: of their choice.
 
     Raises:
-        CalibrationError: there is nothing of that name, or it is no folder and no array file.
+        CalibrationError: the path does not exist, or is neither a folder nor an array file.
     """
     if name is None or name in {CalibrationKind.SKLEARN, CalibrationKind.NOISE}:
         kind = CalibrationKind(name or CalibrationKind.SKLEARN)
@@ -120,10 +122,10 @@ def named(name: str | None, *, samples: int, seed: int) -> tuple[Calibration, Pa
 
 
 def pack(calibration: Calibration, source: Path, target: Path) -> None:
-    """Choose samples of `source` and write them to `target`: the same choice gives the same bytes.
+    """Choose samples of `source` and write them to `target`; the same choice gives the same bytes.
 
     Raises:
-        CalibrationError: a file cannot be read or decoded, or is too large; it is named.
+        CalibrationError: a file cannot be read or decoded, or is too large; the message names it.
     """
     with _explained(source):
         if calibration.kind is CalibrationKind.IMAGES:
@@ -136,7 +138,7 @@ def pictures(packed: Path) -> Iterator["Image"]:
     """Yield the images of a packed folder, decoded.
 
     Raises:
-        CalibrationError: one cannot be decoded; it is named.
+        CalibrationError: an image cannot be decoded; the message names it.
     """
     with _explained(packed), zipfile.ZipFile(packed) as archive:
         for member in archive.infolist():
@@ -146,10 +148,10 @@ def pictures(packed: Path) -> Iterator["Image"]:
 
 
 def decoded(name: str, raw: bytes) -> "Image":
-    """Return an image, decoded; its size is judged by its header before.
+    """Decode an image, after its header's size was checked.
 
     Raises:
-        CalibrationError: it is none, broken or too large.
+        CalibrationError: not an image, broken or too large.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -171,10 +173,10 @@ def decoded(name: str, raw: bytes) -> "Image":
 
 
 def arrays(file: Path) -> "dict[str, NDArray[Any]]":
-    """Return the arrays of a .npy or .npz file: one for each input, their first dimension the samples.
+    """Return the arrays of a .npy or .npz file: one for each input, with samples as first dimension.
 
     Raises:
-        CalibrationError: it is no such file, holds objects, or is too large.
+        CalibrationError: not such a file, or it has objects, or it is too large.
     """
     import numpy as np
 
@@ -223,16 +225,16 @@ def _pack_images(calibration: Calibration, folder: Path, target: Path) -> None:
                     f"{len(chosen)} images of {folder} have over {MAX_BYTES >> 20} MiB; make them smaller"
                 )
             raw = (folder / name).read_bytes()
-            _check_here(str(folder / name), raw)
-            # Its date stays that of 1980, so that equal choices are equal bytes.
+            _check_decodable(str(folder / name), raw)
+            # ZipInfo's fixed date (1980) makes equal choices equal bytes.
             archive.writestr(zipfile.ZipInfo(name), raw)
 
 
 def _pack_arrays(calibration: Calibration, file: Path, target: Path) -> None:
     import numpy as np
 
-    found = arrays(file)
-    lengths = {len(array) if array.ndim else 0 for array in found.values()}
+    loaded = arrays(file)
+    lengths = {len(array) if array.ndim else 0 for array in loaded.values()}
     if len(lengths) > 1 or not min(lengths):
         raise CalibrationError(
             f"arrays of {file} have {', '.join(map(str, sorted(lengths)))} samples; "
@@ -241,16 +243,14 @@ def _pack_arrays(calibration: Calibration, file: Path, target: Path) -> None:
     (length,) = lengths
     chosen = sorted(random.Random(calibration.seed).sample(range(length), min(calibration.samples, length)))
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in found.items():
+        for name, array in loaded.items():
             raw = io.BytesIO()
             np.lib.format.write_array(raw, array[chosen], allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), raw.getvalue())
 
 
-def _check_here(name: str, raw: bytes) -> None:
-    """Decode an image where Pillow is at hand, so that what is broken does not come to light conversion by
-    conversion.
-    """
+def _check_decodable(name: str, raw: bytes) -> None:
+    """Decode an image if Pillow is installed, so that a broken one is reported before any conversion."""
     try:
         import PIL  # noqa: F401
     except ImportError:
@@ -259,7 +259,7 @@ def _check_here(name: str, raw: bytes) -> None:
 
 
 def _check_header(name: str, stream: Any) -> int:
-    """Return how many bytes an array in .npy format has; nothing of it is read but its header."""
+    """Return the size in bytes of an array in .npy format, from its header only."""
     import numpy as np
 
     version = np.lib.format.read_magic(stream)

@@ -1,8 +1,8 @@
-"""The input that every process feeds an artifact: the same bytes on every machine.
+"""Seeded input tensors of artifacts: the same bytes on every machine.
 
-Host parity, device parity and the measurement all compare results of one
-input, so it is made from raw generator bits, which NumPy guarantees for ever,
-and not from its distributions, which it does not.
+Host parity, device parity and the measurement all use one input. It is made from
+raw generator bits, whose stability NumPy guarantees, and not from NumPy's
+distributions, whose stability it does not.
 """
 
 import math
@@ -18,7 +18,7 @@ class ArtifactInput(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """In the artifact's own layout."""
+        """In the artifact's layout."""
         ...
 
     @property
@@ -40,16 +40,16 @@ def seeded_input(shape: Sequence[int], dtype: str, seed: int = 0) -> NDArray[np.
 
     - floating: r's upper 24 bits as a number in [-1, 1), the range of a normalized image;
     - int8, uint8: r's upper 8 bits, so every value of the type;
-    - wider integers: r's top bit, so 0 or 1, an index that any embedding has;
+    - wider integers: r's top bit, so 0 or 1, a valid index of any embedding;
     - bool: r's top bit.
 
     Args:
-        shape: the tensor's dimensions, in the artifact's own layout (images: N, H, W, C).
+        shape: the tensor's dimensions, in the artifact's layout (images: N, H, W, C).
         dtype: NumPy name of the artifact's input type.
         seed: any non-negative integer.
 
     Raises:
-        ValueError: a dtype that is none of the above.
+        ValueError: an unsupported dtype.
     """
     kind = np.dtype(dtype)
     raw = np.asarray(np.random.PCG64(seed).random_raw(math.prod(shape)), dtype=np.uint64)
@@ -66,7 +66,7 @@ def seeded_input(shape: Sequence[int], dtype: str, seed: int = 0) -> NDArray[np.
 
 
 def seeded_inputs(tensors: Iterable[tuple[Sequence[int], str]], seed: int = 0) -> list[NDArray[np.generic]]:
-    """Return one input for each shape and dtype, the n-th from seed + n: equal shapes get other values.
+    """Return one input for each shape and dtype, the n-th from seed + n: equal shapes get different values.
 
     Raises:
         ValueError: as `seeded_input`.
@@ -75,10 +75,10 @@ def seeded_inputs(tensors: Iterable[tuple[Sequence[int], str]], seed: int = 0) -
 
 
 def artifact_inputs(tensors: Iterable[ArtifactInput], seed: int) -> list[NDArray[np.generic]]:
-    """Return the seeded inputs in the types that an artifact takes, n-th from seed + n.
+    """Return the seeded inputs in the artifact's types, the n-th from seed + n.
 
-    A quantized input is the seeded floating one, quantized: so an artifact with
-    integer inputs sees the same picture as its siblings.
+    A quantized input is the quantized seeded float input, so that all precisions of a model get the same
+    image.
     """
     return [
         seeded_input(tensor.shape, tensor.dtype, number)
@@ -89,7 +89,7 @@ def artifact_inputs(tensors: Iterable[ArtifactInput], seed: int) -> list[NDArray
 
 
 def quantized(values: NDArray[np.generic], dtype: str, scale: float, zero_point: int) -> NDArray[np.generic]:
-    """Return the integers of `dtype` that stand for `values`; what is beyond its range becomes its end."""
+    """Quantize `values` to integers of `dtype`; values beyond its range are clipped."""
     limits = np.iinfo(dtype)
     steps = np.rint(values.astype(np.float64) / scale) + zero_point
     integers: NDArray[np.generic] = np.clip(steps, limits.min, limits.max).astype(dtype)
@@ -97,7 +97,7 @@ def quantized(values: NDArray[np.generic], dtype: str, scale: float, zero_point:
 
 
 def dequantized(values: NDArray[np.generic], scale: float, zero_point: int) -> NDArray[np.float64]:
-    """Return the numbers that quantized `values` stand for."""
+    """Dequantize `values`."""
     return (values.astype(np.float64) - zero_point) * scale
 
 
@@ -110,7 +110,7 @@ def from_raw_bytes(raw: bytes, shape: Sequence[int], dtype: str) -> NDArray[np.g
     """Return the tensor that `raw_bytes` wrote.
 
     Raises:
-        ValueError: `raw` is not as long as `shape` and `dtype` say.
+        ValueError: the length of `raw` does not match `shape` and `dtype`.
     """
     kind = np.dtype(dtype).newbyteorder("<")
     if len(raw) != math.prod(shape) * kind.itemsize:

@@ -1,8 +1,8 @@
-"""The shared store of `.tflite` files and of what was measured of them: a folder, NFS or S3, through fsspec.
+"""Shared store of artifacts and reports: a folder, NFS or S3, through fsspec.
 
-Artifacts lie under their content hash and are never changed, so that writing
-twice is harmless. Reports lie beside them, one per benchmark, and are replaced
-whole. A reader never sees half a file. Only this module knows paths.
+Artifacts are named by their content hash and never changed, so writing one twice
+is harmless. Reports are stored next to them, one per benchmark, and replaced
+atomically: a reader never sees a partial file. Only this module knows paths.
 """
 
 import errno
@@ -25,11 +25,11 @@ _CHUNK = 1 << 20
 
 
 class StoreError(NnliteError):
-    """The store cannot be used now (unreachable, full, forbidden); trying later may help."""
+    """The store is unavailable (unreachable, full, permission denied); a later try may succeed."""
 
 
 class ArtifactGoneError(NnliteError):
-    """A file that the database names is not in the store, or is not what it was."""
+    """A referenced file is missing from the store, or its content no longer matches its hash."""
 
 
 class ArtifactStore:
@@ -37,7 +37,7 @@ class ArtifactStore:
 
     Args:
         url: a folder, or any fsspec URL such as `s3://bucket/prefix`.
-        scratch: a local folder for copies of remote files; made when needed.
+        scratch: a local folder for copies of remote files; created when needed.
     """
 
     def __init__(self, url: str, scratch: Path) -> None:
@@ -57,10 +57,11 @@ class ArtifactStore:
         """Store a copy of `file` and return its path in the store.
 
         Args:
-            suffix: how the name ends, such as `.tflite`.
+            file: to be stored.
+            suffix: of the name, such as `.tflite`.
 
         Raises:
-            StoreError: it could not be stored; nothing of it is visible.
+            StoreError: it could not be stored; no partial file is visible.
         """
         sha256 = file_sha256(file)
         path = content_path(sha256, suffix)
@@ -72,14 +73,16 @@ class ArtifactStore:
         return path
 
     def put_report(self, content: bytes, *, campaign: str, name: str, benchmark_id: uuid.UUID) -> str:
-        """Store what was measured in one benchmark, in place of an earlier report of it; return its path.
+        """Store the report of a benchmark, replacing an earlier one, and return its path.
 
         Args:
             content: JSON.
-            name: for people, such as `MODEL-PRECISION-POOL`; the benchmark's id makes it unique.
+            campaign: name of the folder.
+            name: for people, such as `MODEL-PRECISION-POOL`.
+            benchmark_id: makes the name unique.
 
         Raises:
-            StoreError: it could not be stored; nothing of it is visible.
+            StoreError: it could not be stored; no partial file is visible.
         """
         unique = f"{file_name(name)}-{benchmark_id.hex[:8]}.json"
         path = f"reports/{file_name(campaign)}/{unique}"
@@ -90,7 +93,7 @@ class ArtifactStore:
         return path
 
     def _place(self, path: str, write: Callable[[str], object]) -> None:
-        """Let `write` fill a file under another name, and give it the name `path` when it is whole."""
+        """Let `write` fill a temporary file, and rename it to `path` when it is complete."""
         folder = f"{self._root}/{path.rpartition('/')[0]}"
         temporary = f"{folder}/.{uuid.uuid4().hex}"
         self._fs.makedirs(folder, exist_ok=True)
@@ -103,10 +106,10 @@ class ArtifactStore:
             raise
 
     def holds(self, path: str, size_bytes: int | None = None) -> bool:
-        """Whether `path` is in the store, with that size where one is given.
+        """Return whether `path` is in the store, with that size if one is given.
 
         Raises:
-            StoreError: the store does not answer.
+            StoreError: the store is unavailable.
         """
         try:
             return self._fs.size(f"{self._root}/{path}") == size_bytes or size_bytes is None
@@ -116,27 +119,27 @@ class ArtifactStore:
             raise StoreError(self._explain(error)) from error
 
     def fetch(self, path: str) -> Path:
-        """Return a local file with the content that `path` names; a folder's own file is not copied.
+        """Return a local copy of `path`, with its hash verified; a file of a local store is not copied.
 
         Raises:
-            ArtifactGoneError: missing, or its content does not have the hash of its name.
-            StoreError: the store does not answer.
+            ArtifactGoneError: missing, or its content does not match the hash in its name.
+            StoreError: the store is unavailable.
         """
         expected = Path(path).name.partition(".")[0]
         local = Path(f"{self._root}/{path}") if self._local else self._scratch / path
         try:
             if not self._local and not local.exists():
                 self._copy(path, local)
-            found = file_sha256(local)
+            actual = file_sha256(local)
         except FileNotFoundError as error:
             raise ArtifactGoneError(f"artifact {path} is not in {self.url}") from error
         except OSError as error:
             raise StoreError(self._explain(error)) from error
-        if found != expected:
+        if actual != expected:
             if not self._local:
                 local.unlink()
             raise ArtifactGoneError(
-                f"artifact {path} in {self.url} is truncated or changed: its hash is {found}"
+                f"artifact {path} in {self.url} is truncated or changed: its hash is {actual}"
             )
         return local
 
@@ -153,7 +156,7 @@ class ArtifactStore:
             raise
 
     def discard(self, path: str) -> None:
-        """Remove a file whose content is not what its name says, so that it can be stored again."""
+        """Remove a file whose content does not match its name, so that it can be stored again."""
         try:
             self._fs.rm_file(f"{self._root}/{path}")
         except FileNotFoundError:
@@ -162,10 +165,10 @@ class ArtifactStore:
             raise StoreError(self._explain(error)) from error
 
     def check(self) -> None:
-        """Make sure that the store can be written to.
+        """Check that the store is writable.
 
         Raises:
-            StoreError: it cannot; the message says why.
+            StoreError: it is not; the message says why.
         """
         probe = f"{self._root}/.{uuid.uuid4().hex}"
         try:
@@ -188,12 +191,12 @@ def content_path(sha256: str, suffix: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """Return `text` as a file's name: letters, digits, dot, dash and underscore, not hidden, not too long."""
+    """Return `text` as a file name: letters, digits, dot, dash and underscore, not hidden, not too long."""
     return re.sub(r"[^\w.-]|^\.", "_", text, flags=re.ASCII)[:150]
 
 
 def open_store(settings: Settings) -> ArtifactStore:
-    """Return the store that the settings name; without a name, a folder of the home."""
+    """Return the store that the settings configure; default: a folder in NNLITE_HOME."""
     url = settings.artifacts_url or str(settings.home / "artifacts")
     return ArtifactStore(url, settings.home / "cache")
 

@@ -1,4 +1,4 @@
-"""Which logical processors measure and which convert; every process of a machine gets the same answer."""
+"""Assigns logical processors to measurements and conversions, identically in every process of a machine."""
 
 import os
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from typing import Final
 from nnlite.settings import Settings, SettingsError
 from nnlite.vocabulary import QuietMode
 
-#: From this many logical processors on, cores are kept apart.
+#: From this many logical processors on, measurements and conversions are pinned to different cores.
 CORES_TO_SPLIT: Final = 4
 MEASURING: Final = "NNLITE_MEASUREMENT__CORES"
 CONVERTING: Final = "NNLITE_CONVERSION__CORES"
@@ -18,7 +18,7 @@ TOPOLOGY: Final = Path("/sys/devices/system/cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class Cores:
-    """Which logical processors measure and which convert."""
+    """The logical processors of measurements and of conversions."""
 
     mode: QuietMode
     measuring: tuple[int, ...]
@@ -26,7 +26,7 @@ class Cores:
 
 
 def cores_of(settings: Settings) -> Cores:
-    """Return the cores that the settings name, or that fit the machine; see `choose_cores`."""
+    """Return the cores that the settings name, or the defaults of this machine; see `choose_cores`."""
     return choose_cores(settings.measurement.cores, settings.conversion.cores)
 
 
@@ -36,47 +36,48 @@ def choose_cores(
     available: Collection[int] | None = None,
     topology: Path = TOPOLOGY,
 ) -> Cores:
-    """Return the machine's cores for measuring and for converting; every process gets the same answer.
+    """Return the machine's cores for measuring and for converting; the result is the same in every process.
 
-    Whole physical cores are given, so that a conversion never shares one with
-    a measurement, which runs on one thread of each of its own. A container that
-    is kept to some of the machine's cores does not see which the others have:
-    there both settings say it.
+    Whole physical cores are assigned, so that a conversion never shares one with a measurement, which uses
+    one thread of each of its cores. A container that is limited to some of the machine's cores does not see
+    the cores of others: there both settings are needed.
 
     Args:
         measuring: `settings.measurement.cores`, such as `2,3` or `4-7`; empty: the last half of the
-            machine's cores, where it has at least four.
+            machine's cores, if it has at least four.
         converting: `settings.conversion.cores`; empty: all others.
         available: the logical processors to choose from; default: those of this process.
-        topology: where Linux says which of them share a physical core.
+        topology: sysfs folder that shows which of them share a physical core.
 
     Raises:
-        SettingsError: a setting names a core that this process may not use, or is no list of cores; or
-            the two share one.
+        SettingsError: a setting is no list of cores, or names a core that this process may not use, or both
+            settings share a physical core.
     """
     usable = sorted(available if available is not None else available_cores())
-    wanted = _parsed(MEASURING, measuring)
-    if given := _parsed(CONVERTING, converting):
-        return _cores_given(wanted, given, usable, topology)
-    if missing := [core for core in wanted if core not in usable]:
+    chosen = _parsed(MEASURING, measuring)
+    if configured := _parsed(CONVERTING, converting):
+        return _configured_cores(chosen, configured, usable, topology)
+    if missing := [core for core in chosen if core not in usable]:
         raise SettingsError(f"{MEASURING}={measuring}: no core {missing[0]} here; use {_listed(usable)}")
     units = _physical(usable, topology)
-    if wanted:
-        measuring_units = [unit for unit in units if set(unit) & set(wanted)]
+    if chosen:
+        measuring_units = [unit for unit in units if set(unit) & set(chosen)]
     else:
         measuring_units = units[(len(units) + 1) // 2 :]
-        wanted = [unit[0] for unit in measuring_units]
+        chosen = [unit[0] for unit in measuring_units]
     others = tuple(core for unit in units if unit not in measuring_units for core in unit)
-    if len(usable) < CORES_TO_SPLIT or not wanted or not others:
-        turns = tuple(wanted) if measuring.strip() else tuple(usable)
-        return Cores(mode=QuietMode.TIME_SLICED, measuring=turns, converting=tuple(usable))
-    return Cores(mode=QuietMode.PINNED_CORES, measuring=tuple(wanted), converting=others)
+    if len(usable) < CORES_TO_SPLIT or not chosen or not others:
+        shared = tuple(chosen) if measuring.strip() else tuple(usable)
+        return Cores(mode=QuietMode.TIME_SLICED, measuring=shared, converting=tuple(usable))
+    return Cores(mode=QuietMode.PINNED_CORES, measuring=tuple(chosen), converting=others)
 
 
-def _cores_given(measuring: list[int], converting: list[int], usable: list[int], topology: Path) -> Cores:
+def _configured_cores(
+    measuring: list[int], converting: list[int], usable: list[int], topology: Path
+) -> Cores:
     named = f"{MEASURING}={_listed(measuring)} and {CONVERTING}={_listed(converting)}"
     if not measuring:
-        raise SettingsError(f"{CONVERTING}={_listed(converting)} needs {MEASURING} beside it; set both")
+        raise SettingsError(f"{CONVERTING}={_listed(converting)} needs {MEASURING} as well; set both")
     for unit in _physical(sorted({*measuring, *converting}), topology):
         if set(unit) & set(measuring) and set(unit) & set(converting):
             raise SettingsError(f"{named} share the physical core of {_listed(unit)}; give it to one of them")
@@ -85,8 +86,8 @@ def _cores_given(measuring: list[int], converting: list[int], usable: list[int],
     return Cores(mode=QuietMode.PINNED_CORES, measuring=tuple(measuring), converting=tuple(converting))
 
 
-def keep_to(cores: Collection[int]) -> None:
-    """Run this process, and what it starts, on `cores` alone.
+def pin_to(cores: Collection[int]) -> None:
+    """Pin this process and its children to `cores`.
 
     Raises:
         SettingsError: it may use none of them.
@@ -101,14 +102,14 @@ def keep_to(cores: Collection[int]) -> None:
 
 
 def available_cores() -> set[int]:
-    """Return the logical processors that this process may use; all, where the OS does not say."""
+    """Return the logical processors that this process may use; all of them if the OS has no affinity."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
 
 
 def _physical(cores: list[int], topology: Path) -> list[tuple[int, ...]]:
-    """Group logical processors by the physical core that they share, in order."""
+    """Group logical processors by physical core, in order."""
     groups: dict[str, list[int]] = {}
     for core in cores:
         siblings = topology / f"cpu{core}/topology/thread_siblings_list"

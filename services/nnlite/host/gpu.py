@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, as their driver lists them; asking it this way opens none of them."""
+"""Lists the NVIDIA GPUs of this machine from /proc, without opening them."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,12 @@ DRIVER: Final = Path("/proc/driver/nvidia")
 
 
 def nvidia_gpus(driver: Path = DRIVER) -> tuple[list[str], str]:
-    """Return the model of every GPU and the version of the driver; nothing where there is no driver."""
+    """Return the model of every GPU and the version of the driver; empty without a driver."""
     try:
-        said = (driver / "version").read_text()
-        described = [file.read_text() for file in sorted(driver.glob("gpus/*/information"))]
+        version_text = (driver / "version").read_text()
+        descriptions = [file.read_text() for file in sorted(driver.glob("gpus/*/information"))]
     except OSError:
         return [], ""
-    version = re.search(r"\b\d+\.\d+(\.\d+)?\b", said)
-    models = [re.search(r"^Model:\s*(.+?)\s*$", text, re.MULTILINE) for text in described]
-    return [found.group(1) for found in models if found], version.group() if version else "of unknown version"
+    version = re.search(r"\b\d+\.\d+(\.\d+)?\b", version_text)
+    models = [re.search(r"^Model:\s*(.+?)\s*$", text, re.MULTILINE) for text in descriptions]
+    return [match.group(1) for match in models if match], version.group() if version else "of unknown version"

@@ -1,10 +1,11 @@
-"""Quiet: the machine's own conversions do not disturb a measurement on it.
+"""Noise isolation: keeps conversions from disturbing measurements on the same machine.
 
-From four cores on conversions and measurements have cores of their own;
-below, they take turns through two `flock` files in one folder, which the
-kernel frees when a holder dies, in whatever container. `want` belongs to the one measurer of the
-machine, `busy` is shared by the conversions that run and exclusive to a
-measurement. Both sides poll, so nobody waits in the kernel without a deadline.
+From four cores on, conversions and measurements are pinned to different cores.
+Below that, two `flock` files exclude each other's processes, also across
+containers; the kernel frees them when a holder dies. `request.lock` is held by
+the machine's only measurement; `activity.lock` is shared by running conversions
+and exclusive to a measurement. Both sides poll, so that no wait is without a
+deadline.
 """
 
 import json
@@ -23,57 +24,56 @@ from nnlite.host.locks import FileLock
 from nnlite.host.processes import POLL_S
 from nnlite.vocabulary import QuietMode
 
-#: Converters look at `want` every 100 ms; after this long each of them has looked.
-NOTICE_S: Final = 0.5
+#: Poll interval while converters run. They check `request.lock` every 100 ms, so each has noticed by then.
+YIELD_POLL_S: Final = 0.5
 
 
 def _locks(folder: Path) -> tuple[FileLock, FileLock]:
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / "want", mode=0o660), FileLock(folder / "busy", mode=0o660)
+    return FileLock(folder / "request.lock", mode=0o660), FileLock(folder / "activity.lock", mode=0o660)
 
 
-class _Turn(Enum):
-    RUNNING = auto()  # `busy` is held, the child runs
-    STOPPING = auto()  # the child is being stopped; `busy` is still held
-    WAITING = auto()  # the child stands still; `busy` is free for a measurer
+class _State(Enum):
+    RUNNING = auto()  # activity.lock is held, the child runs
+    STOPPING = auto()  # the child is being stopped; activity.lock is still held
+    WAITING = auto()  # the child is stopped; activity.lock is free for a measurement
 
 
 class ConverterLock:
-    """A conversion's side of quiet: may its child run now?
+    """A conversion's side of the noise isolation: decides whether its child may run now.
 
-    The supervisor calls `tick()` every 100 ms, the first time before it makes
-    the child. `True`: run (SIGCONT if it was stopped). `False`: stop the
-    child's group with SIGSTOP and go on calling. `busy` is given back by the
-    call *after* the `False` that stopped the child, so a measurement never
-    begins beside a child that still runs. Call `close()` once the child is
-    gone. With cores apart every tick is `True` and no file is touched.
+    The supervisor calls `tick()` every 100 ms, the first time before it starts the child. `True`: run
+    (SIGCONT if it was stopped). `False`: stop the child's group with SIGSTOP and continue to call.
+    `activity.lock` is released by the call *after* the `False` that stopped the child, so a measurement
+    never begins while a child still runs. Call `close()` once the child has ended. With pinned cores every
+    tick is `True` and no file is used.
     """
 
     def __init__(self, folder: Path, cores: Cores) -> None:
         """Args: `folder` is `settings.quiet`; `cores` comes from `cores_of`."""
         self._locks = _locks(folder) if cores.mode is QuietMode.TIME_SLICED else None
-        self._turn = _Turn.WAITING
+        self._state = _State.WAITING
 
     def tick(self) -> bool:
         """Return whether the child may run from now on."""
         if self._locks is None:
             return True
-        want, busy = self._locks
-        wanted = not want.is_free(shared=True)
-        match self._turn:
-            case _Turn.RUNNING if wanted:
-                self._turn = _Turn.STOPPING
-            case _Turn.STOPPING:
-                busy.release()
-                self._turn = _Turn.WAITING
-            case _Turn.WAITING if not wanted and busy.try_shared():
-                self._turn = _Turn.RUNNING
+        request, activity = self._locks
+        requested = not request.is_free(shared=True)
+        match self._state:
+            case _State.RUNNING if requested:
+                self._state = _State.STOPPING
+            case _State.STOPPING:
+                activity.release()
+                self._state = _State.WAITING
+            case _State.WAITING if not requested and activity.try_shared():
+                self._state = _State.RUNNING
             case _:
                 pass
-        return self._turn is _Turn.RUNNING
+        return self._state is _State.RUNNING
 
     def close(self) -> None:
-        """Release everything; for use when no child is left."""
+        """Release the locks; call it when no child is left."""
         for lock in self._locks or ():
             lock.close()
         self._locks = None
@@ -87,56 +87,55 @@ class ConverterLock:
 
 @dataclass(frozen=True, kw_only=True)
 class QuietResult:
-    """What a measurer got."""
+    """How a measurement was isolated."""
 
     mode: QuietMode
-    #: False: the machine's other work went on; the measurement is `not_quiet`.
+    #: False: conversions may have run; the measurement is `not_quiet`.
     quiet: bool
     waited_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class _FairShareState:
-    """What all measurers together owe the converters; kept in the `want` file."""
+    """Measuring time for which converters have not been compensated; stored in `request.lock`."""
 
-    #: Measuring time less the time that converters had meanwhile, when `want` was last released.
+    #: Measuring time minus the time that converters had since, when `request.lock` was last released.
     used_s: float = 0.0
     released_at_s: float = 0.0
 
     @classmethod
-    def read(cls, want: FileLock) -> Self:
+    def read(cls, request: FileLock) -> Self:
         try:
-            fields = json.loads(want.read())
-            ledger = cls(used_s=float(fields["used_s"]), released_at_s=float(fields["released_at_s"]))
+            fields = json.loads(request.read())
+            share = cls(used_s=float(fields["used_s"]), released_at_s=float(fields["released_at_s"]))
         except (ValueError, TypeError, KeyError):
             return cls()  # new, or half-written by a holder that was killed
-        # A time ahead of the clock was written before the machine was started anew.
-        return ledger if 0 <= ledger.released_at_s <= time.monotonic() else cls()
+        # A time ahead of the monotonic clock was written before a reboot.
+        return share if 0 <= share.released_at_s <= time.monotonic() else cls()
 
-    def write(self, want: FileLock) -> None:
-        want.write(json.dumps({"used_s": self.used_s, "released_at_s": self.released_at_s}))
+    def write(self, request: FileLock) -> None:
+        request.write(json.dumps({"used_s": self.used_s, "released_at_s": self.released_at_s}))
 
 
 class MeasurementLock:
-    """A measurement's side of quiet. One per worker; not for use by two threads at once."""
+    """A measurement's side of the noise isolation. One per worker; not thread-safe."""
 
     def __init__(self, folder: Path, cores: Cores, *, timeout_s: float, batch_s: float) -> None:
         """Args: `folder` is `settings.quiet`; the others are `quiet_timeout_s` and `quiet_batch_s`."""
         self._mode = cores.mode
         self._timeout_s = timeout_s
         self._batch_s = batch_s
-        self._want, self._busy = _locks(folder)
+        self._request, self._activity = _locks(folder)
 
     @contextmanager
     def measuring(self, stop: threading.Event) -> Iterator[QuietResult]:
-        """Hold the machine's other work still while the block runs, from canary to canary.
+        """Keep conversions stopped while the block runs, from canary to canary.
 
-        First the converters get the turn that is owed to them; then `want` and
-        `busy` are locked, both within `timeout_s`, else the block runs with
-        `quiet` False and without a lock.
+        First, converters run for the time debt (fair share). Then `request.lock` and `activity.lock` are
+        taken, both within `timeout_s`; otherwise the block runs with `quiet` False and without a lock.
 
         Raises:
-            Stopped: `stop` was set while this waited.
+            Stopped: `stop` was set during the wait.
         """
         started_s = time.monotonic()
         quiet = self._lock(stop)
@@ -145,25 +144,25 @@ class MeasurementLock:
             yield QuietResult(mode=self._mode, quiet=quiet, waited_s=held_from_s - started_s)
         finally:
             if quiet:
-                self._note_turn(held_from_s)
+                self._record_usage(held_from_s)
             self._unlock()
 
     def close(self) -> None:
-        """Release everything."""
-        self._want.close()
-        self._busy.close()
+        """Release the locks."""
+        self._request.close()
+        self._activity.close()
 
     def _lock(self, stop: threading.Event) -> bool:
         deadline_s = time.monotonic() + self._timeout_s
         locked = False
         try:
-            while _taken_until(self._want, deadline_s, stop):
-                if owed_s := self._owed_s():
-                    # Standing back is no waiting for a lock: its time does not count.
-                    self._want.release()
-                    deadline_s += self._stand_back(owed_s, stop)
+            while _acquire(self._request, deadline_s, stop):
+                if debt_s := self._time_debt_s():
+                    # Yielding is not waiting for a lock: its time does not count.
+                    self._request.release()
+                    deadline_s += self._yield_to_converters(debt_s, stop)
                     continue
-                locked = self._mode is QuietMode.PINNED_CORES or _taken_until(self._busy, deadline_s, stop)
+                locked = self._mode is QuietMode.PINNED_CORES or _acquire(self._activity, deadline_s, stop)
                 break
             return locked
         finally:
@@ -171,52 +170,52 @@ class MeasurementLock:
                 self._unlock()
 
     def _unlock(self) -> None:
-        self._busy.release()
-        self._want.release()
+        self._activity.release()
+        self._request.release()
 
-    def _owed_s(self) -> float:
-        """Seconds of turn that converters must have had before the next measurement; under `want`.
+    def _time_debt_s(self) -> float:
+        """Seconds for which converters must run before the next measurement. Call with `request.lock` held.
 
-        Never more than two batches: what one very slow model held beyond that
-        is not made up for, or the next benchmark would miss its deadline.
+        At most two batches: the time of a very slow model beyond that is not compensated, or the next
+        benchmark would miss its deadline.
         """
         if self._mode is QuietMode.PINNED_CORES:
             return 0.0
-        ledger = _FairShareState.read(self._want)
-        if ledger.used_s < self._batch_s:
+        share = _FairShareState.read(self._request)
+        if share.used_s < self._batch_s:
             return 0.0
-        rested_s = time.monotonic() - ledger.released_at_s
-        return max(0.0, min(ledger.used_s, 2 * self._batch_s) - rested_s)
+        since_s = time.monotonic() - share.released_at_s
+        return max(0.0, min(share.used_s, 2 * self._batch_s) - since_s)
 
-    def _note_turn(self, held_from_s: float) -> None:
+    def _record_usage(self, held_from_s: float) -> None:
         now_s = time.monotonic()
-        ledger = _FairShareState.read(self._want)
-        debt_s = max(0.0, ledger.used_s - (held_from_s - ledger.released_at_s))
-        _FairShareState(used_s=debt_s + now_s - held_from_s, released_at_s=now_s).write(self._want)
+        share = _FairShareState.read(self._request)
+        debt_s = max(0.0, share.used_s - (held_from_s - share.released_at_s))
+        _FairShareState(used_s=debt_s + now_s - held_from_s, released_at_s=now_s).write(self._request)
 
-    def _stand_back(self, owed_s: float, stop: threading.Event) -> float:
-        """Let converters run for `owed_s`, or until none of them runs; returns the seconds it took."""
+    def _yield_to_converters(self, debt_s: float, stop: threading.Event) -> float:
+        """Let converters run for `debt_s`, or until none is active; returns the seconds it took."""
         started_s = time.monotonic()
-        while (passed_s := time.monotonic() - started_s) < owed_s:
-            _pause(stop, min(NOTICE_S, owed_s - passed_s))
-            if self._want.try_exclusive():
-                idle = self._busy.is_free()
+        while (passed_s := time.monotonic() - started_s) < debt_s:
+            _sleep(stop, min(YIELD_POLL_S, debt_s - passed_s))
+            if self._request.try_exclusive():
+                idle = self._activity.is_free()
                 if idle:
-                    _FairShareState().write(self._want)
-                self._want.release()
+                    _FairShareState().write(self._request)
+                self._request.release()
                 if idle:
                     break
         return time.monotonic() - started_s
 
 
-def _taken_until(lock: FileLock, deadline_s: float, stop: threading.Event) -> bool:
+def _acquire(lock: FileLock, deadline_s: float, stop: threading.Event) -> bool:
     while not lock.try_exclusive():
         if time.monotonic() >= deadline_s:
             return False
-        _pause(stop, POLL_S)
+        _sleep(stop, POLL_S)
     return True
 
 
-def _pause(stop: threading.Event, pause_s: float) -> None:
+def _sleep(stop: threading.Event, pause_s: float) -> None:
     if stop.wait(pause_s):
         raise Stopped("stopped while waiting for a quiet machine")

@@ -1,7 +1,7 @@
-"""Writing how devices are: their state, the recovery step, canaries, incidents.
+"""Reads and writes devices: state, recovery step, canary, incidents.
 
-Each function is one short transaction of its own: a device fails and recovers
-beside the work, not within it. Only a person takes a device out of quarantine.
+Each function is one short transaction: a device fails and recovers independently
+of the work. Only a user can end a quarantine.
 """
 
 import uuid
@@ -17,24 +17,24 @@ from nnlite.errors import NnliteError
 from nnlite.reports.schema import DeviceContext
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault
 
-#: An incident's reason grows by a line with each further fault, up to about this many characters.
+#: An incident's reason gets a line for each further fault, up to about this many characters.
 _LONGEST_REASON = 20_000
 
 
 class DeviceError(NnliteError):
-    """A device is not known, or is not in the state that was asked about."""
+    """A device does not exist, or is not in the required state."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRow:
-    """How a device was left by the last process that wrote of it."""
+    """State of a device, as last written."""
 
     id: uuid.UUID
     name: str
     state: DeviceStatus
-    #: Of the recovery ladder: being tried, or the highest that was reached; None: healthy.
+    #: Recovery step that is running, or the last one that was run; None: healthy.
     recovery_step: str | None
-    #: Why it is in its state.
+    #: Reason of the state.
     reason: str | None
     owner_node: str | None
 
@@ -48,7 +48,7 @@ def record_device(
     reason: str | None = None,
     recovery_step: str | None = None,
 ) -> uuid.UUID:
-    """Write what a device is and how it is, and return its id; arguments as for `record_device_state`."""
+    """Write a device's properties and state, and return its id; arguments as for `record_device_state`."""
     row = {
         "name": device.name,
         "kind": device.kind,
@@ -73,15 +73,20 @@ def record_device_state(
     reason: str | None = None,
     recovery_step: str | None = None,
 ) -> uuid.UUID:
-    """Write how a device is, come up or not, and return its id; what is known of it already stays.
+    """Write a device's state and return its id; its known properties are kept.
 
-    A device in quarantine stays so, with its reason and its recovery step, whatever `status` says:
-    `release_device` is the only way out.
+    A device in quarantine stays quarantined, with its reason and its recovery step, whatever `status` is:
+    only `release_device` ends a quarantine.
 
     Args:
-        owner_node: the worker that owns it; None: nobody does any more.
-        reason: why it is in this state; None: nothing is said, and an older reason is gone.
-        recovery_step: being tried; None: unchanged, but a ready device has none.
+        engine: the database.
+        name: of the device.
+        kind: of the device.
+        pool: of the device.
+        status: the new state.
+        owner_node: the worker that owns it; None: no worker.
+        reason: of the state; None: removes an older reason.
+        recovery_step: that is running; None: unchanged, but a ready device has none.
     """
     row = {
         "name": name,
@@ -97,17 +102,17 @@ def record_device_state(
 
 
 def device_row(engine: Engine, name: str) -> DeviceRow | None:
-    """Return how the device `name` was left, or None if it was never seen."""
+    """Return the row of the device `name`, or None."""
     with engine.connect() as connection:
-        found = connection.execute(_ROW, {"name": name}).mappings().one_or_none()
-    return None if found is None else DeviceRow(**(dict(found) | {"state": DeviceStatus(found["state"])}))
+        row = connection.execute(_ROW, {"name": name}).mappings().one_or_none()
+    return None if row is None else DeviceRow(**(dict(row) | {"state": DeviceStatus(row["state"])}))
 
 
 def require_device(engine: Engine, name: str) -> DeviceRow:
-    """Return how the device `name` was left.
+    """Return the row of the device `name`.
 
     Raises:
-        DeviceError: no such device; names those that there are.
+        DeviceError: no such device; the message lists the existing ones.
     """
     if (device := device_row(engine, name)) is not None:
         return device
@@ -118,16 +123,16 @@ def require_device(engine: Engine, name: str) -> DeviceRow:
 
 
 def record_canary(engine: Engine, device_id: uuid.UUID, p25_ns: int) -> None:
-    """Write the speed of the device itself, as its last right canary had it."""
+    """Write the duration of the device's last correct canary."""
     with engine.begin() as connection:
         connection.execute(_CANARY, {"id": device_id, "ns": p25_ns})
 
 
 def release_device(engine: Engine, name: str) -> None:
-    """End the quarantine of `name`: it counts as starting, and its ladder begins anew.
+    """End the quarantine of `name`: its state becomes starting, and recovery starts with the first step.
 
     Raises:
-        DeviceError: no such device, or it is not in quarantine.
+        DeviceError: no such device, or it is not quarantined.
     """
     with engine.begin() as connection:
         if connection.execute(_RELEASE, {"name": name}).rowcount:
@@ -145,14 +150,19 @@ def open_incident(
     *,
     age_s: float = 0.0,
 ) -> int:
-    """Write that a device did something wrong, and return the id of its open incident.
+    """Write a fault of a device, and return the id of its open incident.
 
-    A device has one open incident at a time. A fault while one is open is what became of the first: it adds
-    the line `FAULT: REASON` to that incident's reason (the same line twice running only once) and makes no
-    row; `fault` stays what began it, and `benchmark_id` the first benchmark that was hit.
+    A device has one open incident at a time. A fault while one is open is a consequence of the first: it
+    appends the line `FAULT: REASON` to that incident's reason (unless it is the last line already); `fault`
+    stays the first fault, and `benchmark_id` the first affected benchmark.
 
     Args:
-        age_s: how long ago it happened; Postgres may have been away.
+        engine: the database.
+        device_id: of the device.
+        fault: what happened.
+        reason: of the fault.
+        benchmark_id: the affected benchmark, if any.
+        age_s: how long ago it happened; Postgres may have been unavailable.
     """
     with engine.begin() as connection:
         number: int = connection.execute(
@@ -171,13 +181,13 @@ def open_incident(
 
 
 def add_recovery_step(engine: Engine, device_id: uuid.UUID, recovery_step: str) -> None:
-    """Write that a recovery step is tried: in the device's row and in its open incident."""
+    """Write that a recovery step is run, in the device's row and its open incident."""
     with engine.begin() as connection:
-        connection.execute(_CLIMB, {"device": device_id, "recovery_step": recovery_step})
+        connection.execute(_STEP, {"device": device_id, "recovery_step": recovery_step})
 
 
 def heal_incidents(engine: Engine, device_id: uuid.UUID) -> None:
-    """Write that a device is ready again, and how long that took; it is in no recovery step any more."""
+    """Close a device's open incident with its duration, and clear the recovery step."""
     with engine.begin() as connection:
         connection.execute(_HEALED, {"device": device_id})
 
@@ -232,8 +242,8 @@ ON CONFLICT (device_id) WHERE NOT healed DO UPDATE SET
 RETURNING id
 """)
 
-_CLIMB = text("""
-WITH climbed AS (
+_STEP = text("""
+WITH step AS (
     UPDATE incident SET recovery_steps = array_append(recovery_steps, CAST(:recovery_step AS text))
     WHERE device_id = :device AND NOT healed
 )

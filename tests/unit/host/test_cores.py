@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnlite.host.cores import choose_cores, keep_to
+from nnlite.host.cores import choose_cores, pin_to
 from nnlite.settings import SettingsError
 from nnlite.vocabulary import QuietMode
 
@@ -90,7 +90,7 @@ def test_containers_that_share_the_cores_of_a_small_machine_take_turns(machine):
 @pytest.mark.parametrize(
     ("measuring", "converting", "says"),
     [
-        ("", "0-1", "NNLITE_CONVERSION__CORES=0,1 needs NNLITE_MEASUREMENT__CORES beside it; set both"),
+        ("", "0-1", "NNLITE_CONVERSION__CORES=0,1 needs NNLITE_MEASUREMENT__CORES as well; set both"),
         ("2-3", "0-2", "share the physical core of 2; give it to one of them"),
         ("4-5", "0-3", "share the physical core of 0,4; give it to one of them"),
         ("12", "13", "this process has neither, only 0,1,2,3,4,5,6,7"),
@@ -104,4 +104,4 @@ def test_cores_that_are_not_apart_are_refused(machine, measuring, converting, sa
 
 def test_a_process_is_kept_to_cores_that_it_has():
     with pytest.raises(SettingsError, match=r"cores 1023 cannot be used here, only .*: see NNLITE_MEASURE"):
-        keep_to((1023,))
+        pin_to((1023,))

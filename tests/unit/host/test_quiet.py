@@ -1,4 +1,4 @@
-"""Turns between conversions and measurements, with real locks and real processes."""
+"""Noise isolation between conversions and measurements, with real locks and processes."""
 
 import os
 import signal
@@ -28,8 +28,8 @@ from pathlib import Path
 from nnlite.host.cores import Cores
 from nnlite.host.quiet import ConverterLock
 from nnlite.reports.schema import QuietMode
-turn = ConverterLock(Path(sys.argv[1]), Cores(mode=QuietMode.TIME_SLICED, measuring=(0,), converting=(0,)))
-assert turn.tick()
+lock = ConverterLock(Path(sys.argv[1]), Cores(mode=QuietMode.TIME_SLICED, measuring=(0,), converting=(0,)))
+assert lock.tick()
 if sys.argv[2] == "with child" and os.fork() == 0:
     print(os.getpid(), flush=True)
 elif sys.argv[2] == "alone":
@@ -40,31 +40,31 @@ sys.stdin.read()
 
 @pytest.fixture
 def locks(tmp_path):
-    """Foreign descriptors of both files: `want`, `busy`."""
-    made = [FileLock(tmp_path / name) for name in ("want", "busy")]
+    """Descriptors of both lock files, as another process has them."""
+    made = [FileLock(tmp_path / name) for name in ("request.lock", "activity.lock")]
     yield made
     for lock in made:
         lock.close()
 
 
 @pytest.fixture
-def turn(tmp_path):
-    with ConverterLock(tmp_path, TIME_SLICED) as turn:
-        yield turn
+def conversion(tmp_path):
+    with ConverterLock(tmp_path, TIME_SLICED) as conversion:
+        yield conversion
 
 
 @pytest.fixture
-def measurer(tmp_path):
-    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=HANG_S, batch_s=60)
-    yield measurer
-    measurer.close()
+def measurement(tmp_path):
+    measurement = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=HANG_S, batch_s=60)
+    yield measurement
+    measurement.close()
 
 
 @pytest.fixture
 def impatient(tmp_path):
-    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=0, batch_s=60)
-    yield measurer
-    measurer.close()
+    measurement = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=0, batch_s=60)
+    yield measurement
+    measurement.close()
 
 
 class Converter(threading.Thread):
@@ -72,14 +72,14 @@ class Converter(threading.Thread):
 
     def __init__(self, home):
         super().__init__(daemon=True)
-        self.turn = ConverterLock(home, TIME_SLICED)
+        self.conversion = ConverterLock(home, TIME_SLICED)
         self.child_runs = threading.Event()
         self.ended = threading.Event()
 
     def run(self):
         while not self.ended.wait(0.01):
-            (self.child_runs.set if self.turn.tick() else self.child_runs.clear)()
-        self.turn.close()
+            (self.child_runs.set if self.conversion.tick() else self.child_runs.clear)()
+        self.conversion.close()
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def converter(tmp_path):
 
 @pytest.fixture
 def holder(tmp_path):
-    """Start a process that holds `busy` as a conversion's supervisor does."""
+    """Start a process that holds `activity.lock` as a conversion's supervisor does."""
     started = []
 
     def start(mode):
@@ -112,64 +112,64 @@ def holder(tmp_path):
         end(process)
 
 
-def test_a_converter_runs_when_nobody_measures(turn, locks):
-    assert turn.tick()
-    assert turn.tick()
-    assert not locks[1].is_free(), "busy is held while the child runs"
+def test_a_conversion_runs_while_nothing_is_measured(conversion, locks):
+    assert conversion.tick()
+    assert conversion.tick()
+    assert not locks[1].is_free(), "the lock is held while the child runs"
 
 
-def test_busy_is_released_only_at_the_tick_after_the_child_was_stopped(turn, locks):
-    want, busy = locks
-    turn.tick()
-    assert want.try_exclusive()
+def test_the_activity_lock_is_released_at_the_tick_after_the_child_was_stopped(conversion, locks):
+    request, activity = locks
+    conversion.tick()
+    assert request.try_exclusive()
 
-    assert not turn.tick()
-    assert not busy.is_free(), "the child may still be running"
-    assert not turn.tick()
-    assert busy.is_free()
-
-
-def test_a_converter_goes_on_when_want_and_busy_are_free_again(turn, locks):
-    want, busy = locks
-    want.try_exclusive()
-    busy.try_exclusive()
-
-    assert not turn.tick()
-    want.release()
-    assert not turn.tick(), "busy is still taken"
-    busy.release()
-    assert turn.tick()
+    assert not conversion.tick()
+    assert not activity.is_free(), "the child may still be running"
+    assert not conversion.tick()
+    assert activity.is_free()
 
 
-def test_converters_share_busy(turn, tmp_path):
+def test_a_conversion_continues_when_both_locks_are_free_again(conversion, locks):
+    request, activity = locks
+    request.try_exclusive()
+    activity.try_exclusive()
+
+    assert not conversion.tick()
+    request.release()
+    assert not conversion.tick(), "activity.lock is still held"
+    activity.release()
+    assert conversion.tick()
+
+
+def test_conversions_share_the_activity_lock(conversion, tmp_path):
     with ConverterLock(tmp_path, TIME_SLICED) as other:
-        assert turn.tick()
+        assert conversion.tick()
         assert other.tick()
 
 
-def test_a_measurement_begins_only_when_every_converter_stands_still(converter, measurer):
-    with measurer.measuring(NEVER) as quietness:
-        assert quietness.quiet
+def test_a_measurement_begins_when_every_conversion_is_stopped(converter, measurement):
+    with measurement.measuring(NEVER) as result:
+        assert result.quiet
         assert not converter.child_runs.is_set()
 
     assert converter.child_runs.wait(HANG_S)
 
 
-def test_a_converter_that_does_not_yield_makes_the_machine_not_quiet(turn, impatient, locks):
-    turn.tick()
+def test_a_conversion_that_does_not_stop_makes_the_result_not_quiet(conversion, impatient, locks):
+    conversion.tick()
 
-    with impatient.measuring(NEVER) as quietness:
-        assert not quietness.quiet
-        assert locks[0].is_free(), "nothing is held that was not earned"
+    with impatient.measuring(NEVER) as result:
+        assert not result.quiet
+        assert locks[0].is_free(), "no lock is kept"
 
 
-def test_two_measurers_never_measure_together(measurer, impatient):
-    with measurer.measuring(NEVER) as first, impatient.measuring(NEVER) as second:
+def test_two_measurements_exclude_each_other(measurement, impatient):
+    with measurement.measuring(NEVER) as first, impatient.measuring(NEVER) as second:
         assert (first.quiet, second.quiet) == (True, False)
 
 
-def test_locks_are_free_after_a_measurement_that_failed(measurer, locks):
-    with pytest.raises(RuntimeError), measurer.measuring(NEVER):
+def test_locks_are_free_after_a_measurement_that_failed(measurement, locks):
+    with pytest.raises(RuntimeError), measurement.measuring(NEVER):
         raise RuntimeError
 
     assert all(lock.is_free() for lock in locks)
@@ -177,14 +177,14 @@ def test_locks_are_free_after_a_measurement_that_failed(measurer, locks):
 
 def test_the_lock_of_a_killed_supervisor_is_free_at_once(holder, impatient):
     process, _ = holder("alone")
-    with impatient.measuring(NEVER) as quietness:
-        assert not quietness.quiet
+    with impatient.measuring(NEVER) as result:
+        assert not result.quiet
 
     process.send_signal(signal.SIGKILL)
     process.wait(HANG_S)
 
-    with impatient.measuring(NEVER) as quietness:
-        assert quietness.quiet
+    with impatient.measuring(NEVER) as result:
+        assert result.quiet
 
 
 def test_a_child_that_closed_the_descriptors_does_not_hold_the_lock(holder, impatient):
@@ -192,78 +192,78 @@ def test_a_child_that_closed_the_descriptors_does_not_hold_the_lock(holder, impa
     process.send_signal(signal.SIGKILL)
     process.wait(HANG_S)
 
-    with impatient.measuring(NEVER) as quietness:
-        assert quietness.quiet
+    with impatient.measuring(NEVER) as result:
+        assert result.quiet
     os.kill(int(child), signal.SIGKILL)
 
 
-def test_stop_ends_the_wait_for_a_lock(turn, measurer, locks):
-    turn.tick()
+def test_stop_ends_the_wait_for_a_lock(conversion, measurement, locks):
+    conversion.tick()
     stop = threading.Event()
     threading.Timer(0.05, stop.set).start()
 
-    with pytest.raises(Stopped), measurer.measuring(stop):
+    with pytest.raises(Stopped), measurement.measuring(stop):
         pytest.fail("nothing may be measured")
 
     assert locks[0].is_free()
 
 
-def test_after_a_batch_converters_run_as_long_as_was_measured(tmp_path, turn, monkeypatch):
-    now_s, runs = 0.0, turn.tick()
+def test_after_a_batch_conversions_run_as_long_as_was_measured(tmp_path, conversion, monkeypatch):
+    now_s, runs = 0.0, conversion.tick()
     ran_s = 0.0
 
     def pause(_stop, pause_s):
         nonlocal now_s, ran_s, runs
         now_s += pause_s
         ran_s += pause_s if runs else 0.0
-        runs = turn.tick()
+        runs = conversion.tick()
 
     monkeypatch.setattr(quiet, "time", SimpleNamespace(monotonic=lambda: now_s))
-    monkeypatch.setattr(quiet, "_pause", pause)
-    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=20, batch_s=20)
-    with measurer.measuring(NEVER) as quietness:
-        assert quietness.quiet and not runs
+    monkeypatch.setattr(quiet, "_sleep", pause)
+    measurement = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=20, batch_s=20)
+    with measurement.measuring(NEVER) as result:
+        assert result.quiet and not runs
         now_s += 30  # the measuring itself
     ran_before_s = ran_s
 
-    with measurer.measuring(NEVER) as quietness:
-        assert quietness.quiet and not runs
+    with measurement.measuring(NEVER) as result:
+        assert result.quiet and not runs
 
-    assert quietness.waited_s >= 30
+    assert result.waited_s >= 30
     assert ran_s - ran_before_s == pytest.approx(30, abs=1)
-    measurer.close()
+    measurement.close()
 
 
-def test_a_batch_goes_on_without_a_turn_until_it_is_over(tmp_path, converter, measurer):
+def test_measurements_of_one_batch_do_not_yield(tmp_path, converter, measurement):
     for _ in range(3):
-        with measurer.measuring(NEVER) as quietness:
-            assert quietness.quiet
-    assert measurer._owed_s() == 0.0
+        with measurement.measuring(NEVER) as result:
+            assert result.quiet
+    assert measurement._time_debt_s() == 0.0
 
 
-def test_no_turn_is_kept_when_no_converter_runs(tmp_path):
-    owed_s = 3600
-    measurer = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=HANG_S, batch_s=owed_s / 2)
-    measurer._note_turn(time.monotonic() - owed_s)
-    assert measurer._owed_s() > owed_s / 2
+def test_the_time_debt_is_dropped_when_no_conversion_runs(tmp_path):
+    debt_s = 3600
+    measurement = MeasurementLock(tmp_path, TIME_SLICED, timeout_s=HANG_S, batch_s=debt_s / 2)
+    measurement._record_usage(time.monotonic() - debt_s)
+    assert measurement._time_debt_s() > debt_s / 2
 
-    with measurer.measuring(NEVER) as quietness:
-        assert quietness.quiet
-        assert quietness.waited_s < owed_s
-    measurer.close()
-
-
-def test_a_half_written_ledger_is_as_good_as_none(tmp_path, measurer):
-    (tmp_path / "want").write_text('{"used_s": 1')
-
-    with measurer.measuring(NEVER) as quietness:
-        assert quietness.quiet
+    with measurement.measuring(NEVER) as result:
+        assert result.quiet
+        assert result.waited_s < debt_s
+    measurement.close()
 
 
-def test_with_cores_apart_converters_never_stand_still(tmp_path, locks):
-    measurer = MeasurementLock(tmp_path, APART, timeout_s=0, batch_s=0)
-    with ConverterLock(tmp_path, APART) as turn, measurer.measuring(NEVER) as quietness:
-        assert (quietness.quiet, quietness.mode) == (True, QuietMode.PINNED_CORES)
-        assert turn.tick()
-        assert not locks[0].is_free(), "want still keeps two measurers apart"
-    measurer.close()
+def test_a_half_written_fair_share_state_is_ignored(tmp_path, measurement):
+    (tmp_path / "request.lock").write_text('{"used_s": 1')
+
+    with measurement.measuring(NEVER) as result:
+        assert result.quiet
+
+
+def test_with_pinned_cores_conversions_are_never_stopped(tmp_path, locks):
+    measurement = MeasurementLock(tmp_path, APART, timeout_s=0, batch_s=0)
+    with ConverterLock(tmp_path, APART) as conversion, measurement.measuring(NEVER) as result:
+        assert (result.quiet, result.mode) == (True, QuietMode.PINNED_CORES)
+        assert conversion.tick()
+        assert not locks[0].is_free(), "two measurements still exclude each other"
+    measurement.close()

@@ -13,7 +13,7 @@ import structlog
 
 from nnlite.artifacts.store import open_store
 from nnlite.db.engine import check_schema, engine_for
-from nnlite.host.cores import cores_of, keep_to
+from nnlite.host.cores import cores_of, pin_to
 from nnlite.host.health_file import HealthFileThread
 from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import Endpoints
@@ -46,7 +46,7 @@ def _run(settings: Settings, endpoints: Endpoints, name: str, stop: threading.Ev
     store = open_store(settings)
     store.check()
     cores = cores_of(settings)
-    keep_to(cores.converting)
+    pin_to(cores.converting)
     with (
         HealthFileThread(settings.health_file),
         tempfile.TemporaryDirectory(prefix="nnlite-runtime-") as folder,
