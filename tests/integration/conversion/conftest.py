@@ -16,6 +16,13 @@ from waiting import HANG_S
 preload()
 
 
+@pytest.fixture(autouse=True)
+def every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let conversions use all samples, however long a slow machine takes for them."""
+    monkeypatch.setattr("nnlite_conversion.pipeline.stages.MAX_REFERENCE_S", HANG_S)
+    monkeypatch.setattr("nnlite_conversion.pipeline.quantizing.quantization.MAX_CALIBRATION_S", HANG_S)
+
+
 @pytest.fixture
 def settings() -> ConversionSettings:
     return ConversionSettings(timeout_s=HANG_S, absolute_timeout_s=2 * HANG_S, memory_limit_mb=4096)
