@@ -25,7 +25,7 @@ from nnlite_benchmark.host.context import host_context
 
 def convert(claim: Claim) -> Result:
     """Write what a conversion writes."""
-    request = claim.work
+    request = claim.payload
     artifact = Artifact(
         cache_key=request["identity"], identity=request["identity"], precision="fp32",
         sha256=request["identity"], size_bytes=1000, path="00/none.tflite", converter="none", rewrites=[],
@@ -67,15 +67,15 @@ def main() -> int:
     node = default_node(f"noop-{kind}")
     context = per_process_context(endpoints, settings, node, liveness)
     if kind is WorkKind.CONVERSION:
-        perform, queue, pool = convert, CONVERT_QUEUE, "prefork"
+        handler, queue, pool = convert, CONVERT_QUEUE, "prefork"
     else:
         device_context = host_context("noop", "host", choose_cores())
         record_device(context().engine, device_context, "ready", node)
-        perform = lambda claim: measure(claim, device_context)  # noqa: E731
+        handler = lambda claim: measure(claim, device_context)  # noqa: E731
         queue, pool = benchmark_queue("host"), "threads"
     plan = WorkerPlan(
         kind=kind, node=node, queue=queue, pool=pool, concurrency=concurrency, deadline_s=60,
-        context=context, perform=perform,
+        context=context, handler=handler,
     )  # fmt: skip
     return run_worker(plan, endpoints, settings, liveness)
 

@@ -99,9 +99,12 @@ def finish_conversion(
     """Convert a queued row: nothing is converted, but everything is written."""
     claim = claimed(cluster, WorkKind.CONVERSION, row)
     model = ConvertedModel(
-        name=claim.work["model"], priority=claim.work["priority"], pools=claim.work["pools"], cached=cached
+        name=claim.payload["model"],
+        priority=claim.payload["priority"],
+        pools=claim.payload["pools"],
+        cached=cached,
     )
-    artifact = artifact_row(claim.work["identity"], **changes)
+    artifact = artifact_row(claim.payload["identity"], **changes)
     return leases.finish(
         cluster.engine, claim, lambda connection: record_conversion(connection, claim, model, [artifact])
     )
@@ -165,8 +168,8 @@ def finish_benchmark(cluster: Cluster, row: uuid.UUID, *reports: MeasurementRepo
 def written(connection: Any, claim: Claim, *reports: MeasurementReport) -> list[Message]:
     """Write measurements in the caller's transaction."""
     report = BenchmarkReport.of(
-        model_name=claim.work["model"],
-        artifact_sha256=claim.work["artifact"]["sha256"],
+        model_name=claim.payload["model"],
+        artifact_sha256=claim.payload["artifact"]["sha256"],
         device=CONTEXT,
         measurements=reports or (measurement(),),
     )

@@ -17,7 +17,7 @@ from nnlite.results.devices import record_device
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings, QueueSettings
 from nnlite.vocabulary import Backend, DeviceStatus, Stage, WorkKind, WorkState
-from nnlite.worker.attempt import Outcome, WorkerContext, work
+from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.protocol import canary
@@ -88,7 +88,7 @@ def queued(cluster: Cluster, store: ArtifactStore) -> Callable[..., uuid.UUID]:
 
 
 def benchmark(benchmarker: Benchmarker, row: uuid.UUID) -> Outcome:
-    return work(benchmarker.context, WorkKind.BENCHMARK, row, benchmarker.perform, 120)
+    return run_attempt(benchmarker.context, WorkKind.BENCHMARK, row, benchmarker.run, 120)
 
 
 def the(cluster: Cluster, kind: WorkKind) -> dict[str, object]:
@@ -272,6 +272,6 @@ def test_heartbeats_say_where_the_measurement_stands(cluster, make_benchmarker, 
 def test_a_benchmark_goes_on_saying_so_while_it_runs(make_benchmarker, queued):
     signs = []
     benchmarker = make_benchmarker()
-    benchmarker.context = dataclasses.replace(benchmarker.context, alive=lambda: signs.append(1))
+    benchmarker.context = dataclasses.replace(benchmarker.context, mark_progress=lambda: signs.append(1))
     assert benchmark(benchmarker, queued()) is Outcome.DONE
     assert len(signs) >= 2

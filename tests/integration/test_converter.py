@@ -16,7 +16,7 @@ from nnlite.host.cores import choose_cores
 from nnlite.results import queries
 from nnlite.settings.groups import CatalogSettings
 from nnlite.vocabulary import Precision, WorkKind
-from nnlite.worker.attempt import Outcome, WorkerContext, work
+from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite_conversion import converter as module
 from nnlite_conversion.cache_key import cache_key, converter_tag
 from nnlite_conversion.converter import Converter
@@ -45,7 +45,7 @@ def convert(cluster: Cluster, store: ArtifactStore) -> Callable[..., Outcome]:
     """Make one attempt at the conversion of a campaign with one model."""
 
     def attempt(
-        campaign: uuid.UUID, into: ArtifactStore = store, alive: Callable[[], None] = lambda: None
+        campaign: uuid.UUID, into: ArtifactStore = store, mark_progress: Callable[[], None] = lambda: None
     ) -> Outcome:
         context = WorkerContext(
             engine=cluster.engine,
@@ -53,11 +53,11 @@ def convert(cluster: Cluster, store: ArtifactStore) -> Callable[..., Outcome]:
             owner=living_owner(),
             settings=cluster.settings,
             stopping=lambda: False,
-            alive=alive,
+            mark_progress=mark_progress,
         )
         converter = Converter(context=lambda: context, store=into, cores=choose_cores(""))
         row = cluster.conversion(campaign)["id"]
-        return work(context, WorkKind.CONVERSION, row, converter.perform, 120)
+        return run_attempt(context, WorkKind.CONVERSION, row, converter.run, 120)
 
     return attempt
 
@@ -244,5 +244,5 @@ def test_only_int8_has_calibration_in_its_key():
 
 def test_a_conversion_goes_on_saying_so_while_it_runs(cluster, convert):
     signs = []
-    assert convert(cluster.submit("tiny").id, alive=lambda: signs.append(1)) is Outcome.DONE
+    assert convert(cluster.submit("tiny").id, mark_progress=lambda: signs.append(1)) is Outcome.DONE
     assert len(signs) >= 2, "one before the child starts, the others while it runs"

@@ -21,7 +21,7 @@ from nnlite.results.devices import record_device
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import DeviceStatus, WorkKind
-from nnlite.worker.attempt import Outcome, WorkerContext, work
+from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.protocol import canary
@@ -74,7 +74,7 @@ class Lab:
             "SELECT v.id, m.name FROM conversion v JOIN model m ON m.id = v.model_id WHERE v.state = 'queued'"
         )
         return {
-            row["name"]: work(self.context, WorkKind.CONVERSION, row["id"], converter.perform, 120)
+            row["name"]: run_attempt(self.context, WorkKind.CONVERSION, row["id"], converter.run, 120)
             for row in rows
         }
 
@@ -86,7 +86,7 @@ class Lab:
         )
         try:
             for row in self.cluster.rows("SELECT id FROM benchmark"):
-                done = work(self.context, WorkKind.BENCHMARK, row["id"], benchmarker.perform, 120)
+                done = run_attempt(self.context, WorkKind.BENCHMARK, row["id"], benchmarker.run, 120)
                 assert done is Outcome.DONE
         finally:
             device.close()

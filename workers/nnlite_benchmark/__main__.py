@@ -21,11 +21,11 @@ from nnlite.worker.celery_worker import (
     EXIT_FAULT,
     WorkerPlan,
     default_node,
-    end_consumption,
-    give_back_leftovers,
     open_context,
+    requeue_leftovers,
     run_process,
     run_worker,
+    stop_consuming,
 )
 from nnlite.worker.watchdog import WorkerLiveness
 from nnlite_benchmark.benchmarker import Benchmarker
@@ -72,7 +72,7 @@ def _run(
     node = default_node(arguments.name)
     context = open_context(endpoints, settings, node, liveness)
     store = open_store(settings)
-    give_back_leftovers(context, WorkKind.BENCHMARK)
+    requeue_leftovers(context, WorkKind.BENCHMARK)
 
     def note(stage: Stage) -> None:
         benchmarker.note(stage)
@@ -96,7 +96,7 @@ def _run(
         concurrency=1,
         deadline_s=settings.benchmark_deadline_s,
         context=lambda: context,
-        perform=benchmarker.perform,
+        handler=benchmarker.run,
         device=argument.text,
         on_stop=stop.set,
         after=benchmarker.after,
@@ -124,7 +124,7 @@ def _stop_on_signals(liveness: WorkerLiveness, stop: threading.Event, stop_timeo
             os._exit(EXIT_FAULT)
         liveness.stop()
         stop.set()
-        end_consumption()
+        stop_consuming()
         signal.alarm(max(1, round(stop_timeout_s)))
 
     signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))

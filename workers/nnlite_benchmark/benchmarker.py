@@ -28,7 +28,7 @@ from nnlite.reports.schema import BenchmarkReport, MeasurementReport
 from nnlite.results.recording import record_benchmark
 from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
-from nnlite.worker.celery_worker import EXIT_FAULT, end_consumption
+from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, InputSpec, RuntimeRefusal
 from nnlite_benchmark.protocol.stage_timer import StageTimer
 
@@ -64,7 +64,7 @@ class Benchmarker:
     pause_reason: str | None = field(default=None, init=False)
     _finished: bool = field(default=False, init=False)
 
-    def perform(self, claim: Claim) -> Result:
+    def run(self, claim: Claim) -> Result:
         """Return the result of one attempt at a benchmark.
 
         Raises:
@@ -76,11 +76,11 @@ class Benchmarker:
         self.backend = None
         self.note(Stage.FETCH)
         with self._heartbeats(claim) as ended:
-            job = self._job(claim.work)
+            job = self._job(claim.payload)
             try:
                 with self.device.loaded(job, ended):
                     reports = tuple(
-                        self._measure(job, Backend(backend), ended) for backend in claim.work["backends"]
+                        self._measure(job, Backend(backend), ended) for backend in claim.payload["backends"]
                     )
             except Stopped:
                 if self.stop.is_set():
@@ -120,7 +120,7 @@ class Benchmarker:
             except Stopped:
                 return
         if self.fault is not None or self.pause_reason is not None:
-            end_consumption()
+            stop_consuming()
 
     def note(self, stage: Stage) -> None:
         """Set the attempt's stage; the next heartbeat writes it."""
@@ -140,7 +140,7 @@ class Benchmarker:
         self.backend = None
         self.note(Stage.STORE)
         try:
-            store_report(self.store, report, campaign=claim.work["campaign"], benchmark_id=claim.id)
+            store_report(self.store, report, campaign=claim.payload["campaign"], benchmark_id=claim.id)
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 
@@ -190,7 +190,7 @@ class Benchmarker:
         deadline_s = time.monotonic() + self.context.settings.benchmark_deadline_s
         next_s = time.monotonic() + queue.heartbeat_s
         while not done.wait(_POLL_S):
-            self.context.alive()
+            self.context.mark_progress()
             if self.stop.is_set():
                 ended.set()
             now_s = time.monotonic()

@@ -22,8 +22,8 @@ from nnlite.vocabulary import WorkKind
 from nnlite.worker.celery_worker import (
     WorkerPlan,
     default_node,
-    give_back_leftovers,
     per_process_context,
+    requeue_leftovers,
     run_process,
     run_worker,
 )
@@ -58,7 +58,7 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
     remove_orphaned_dirs(workdir, Path(tempfile.gettempdir()))
     store = open_store(settings)
     store.check()
-    give_back_leftovers(context(), WorkKind.CONVERSION)
+    requeue_leftovers(context(), WorkKind.CONVERSION)
     preload(network=settings.conversion.network)
     gpu = choose_gpu(settings, visible_gpus, open_gpu)
     touch_health_file(settings.health_file)
@@ -72,7 +72,7 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
         concurrency=concurrency,
         deadline_s=settings.conversion_deadline_s,
         context=context,
-        perform=Converter(context=context, store=store, cores=cores, gpu=gpu).perform,
+        handler=Converter(context=context, store=store, cores=cores, gpu=gpu).run,
     )
     context().engine.dispose()
     # When it is forked, not at its first task: an idle pool child must die with the worker as well.

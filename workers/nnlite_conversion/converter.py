@@ -48,7 +48,7 @@ class Converter:
     #: GPU that children run reference passes on; None: the CPU.
     gpu: Gpu | None = None
 
-    def perform(self, claim: Claim) -> Result:
+    def run(self, claim: Claim) -> Result:
         """Make one attempt at a conversion and return its result.
 
         Raises:
@@ -57,7 +57,7 @@ class Converter:
             Stopped: the worker is stopping.
         """
         context = self.context()
-        plan = plan_of(claim.work)
+        plan = plan_of(claim.payload)
         try:
             cached = self._look_up(context, plan)
             if not cached.to_convert(plan):
@@ -96,7 +96,7 @@ class Converter:
             calibration_file=self._calibration_file(plan.calibration),
             int8_io=plan.int8_io,
             fp32=self._fp32(cached.artifacts.get(plan.fp32_key)),
-            max_parameters=claim.work["max_parameters"],
+            max_parameters=claim.payload["max_parameters"],
             variable_size=settings.catalog.variable_size,
             gpu=self.gpu,
         )
@@ -236,7 +236,7 @@ class Supervision:
             LeaseLostError: the row is no longer this attempt's.
             Stopped: the worker is stopping.
         """
-        self._context.alive()
+        self._context.mark_progress()
         if self._context.stopping():
             raise Stopped("the worker was told to stop")
         if time.monotonic() - self._renewed_s >= self._context.settings.queue.heartbeat_s:
@@ -267,9 +267,9 @@ def _result(
     rows = [part.artifacts[key] for part in parts for key in keys if key in part.artifacts]
     refused = [part.refused[key] for part in parts for key in keys if key in part.refused]
     model = ConvertedModel(
-        name=claim.work["model"],
-        priority=claim.work["priority"],
-        pools=claim.work["pools"],
+        name=claim.payload["model"],
+        priority=claim.payload["priority"],
+        pools=claim.payload["pools"],
         cached=created is None,
     )
     return Result(

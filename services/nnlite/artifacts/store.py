@@ -17,14 +17,14 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from nnlite.errors import NnliteError
+from nnlite.errors import NnliteError, Unavailable
 from nnlite.host.files import replacing
 from nnlite.settings import Settings
 
 _CHUNK = 1 << 20
 
 
-class StoreError(NnliteError):
+class StoreError(Unavailable):
     """The store is unavailable (unreachable, full, permission denied); a later try may succeed."""
 
 

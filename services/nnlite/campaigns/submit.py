@@ -241,7 +241,7 @@ def _write_rows(
             Message(
                 kind=WorkKind.CONVERSION,
                 row_id=row,
-                label=(model.name,),
+                display_args=(model.name,),
                 queue=CONVERT_QUEUE,
                 priority=priority,
             )

@@ -17,7 +17,7 @@ from nnlite.campaigns.device_argument import device_argument
 from nnlite.campaigns.request import HOST_POOL
 from nnlite.cli.session import Session, session
 from nnlite.errors import NnliteError
-from nnlite.host.health_file import sign_of_life
+from nnlite.host.health_file import health_file_of_process
 from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import servers
 from nnlite.reaper.reaper import Reaper
@@ -110,7 +110,7 @@ def reaper() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_now)
-    with sign_of_life(settings.health_file), session() as cluster:
+    with health_file_of_process(settings.health_file), session() as cluster:
         reaper = Reaper(cluster.engine, cluster.broker, cluster.settings)
         with _exporting(cluster, reaper):
             log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)
@@ -151,7 +151,7 @@ def flower(
     dashboard = Dashboard(
         address=address, port=port, user=user, password_file=password_file, state_file=state
     )
-    with sign_of_life(settings.health_file), servers(settings) as found:
+    with health_file_of_process(settings.health_file), servers(settings) as found:
         dashboard.serve(found.broker_url, settings)
 
 

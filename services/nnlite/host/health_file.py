@@ -1,8 +1,8 @@
-"""A process's sign of life for whoever supervises it from outside: a file that is touched while all is well.
+"""Health file for external supervisors: touched every 5 s while the process makes progress.
 
-A health check only compares its time with the clock, so it needs neither
-Python nor a port. The file is named by `NNLITE_HEALTH_FILE` and there from a
-process's first sign to its end.
+A health check only compares its mtime with the clock, so it needs neither Python
+nor a port. `NNLITE_HEALTH_FILE` names the file; it exists from the start of the
+process to its end.
 """
 
 import threading
@@ -13,20 +13,20 @@ from typing import Final, Self
 
 from nnlite.errors import NnliteError
 
-#: Between two signs of life; a checker allows for several of them to be late.
-BEAT_S: Final = 5.0
+#: Between two touches; a health check allows for several late ones.
+TOUCH_EVERY_S: Final = 5.0
 
 
 def touch_health_file(file: Path | None) -> None:
-    """Give one sign of life; one that cannot be given is a missing one, and no fault of its own."""
+    """Touch the health file; if that fails, the file gets old and the health check finds out."""
     if file is not None:
         with suppress(OSError):
             file.touch()
 
 
 @contextmanager
-def sign_of_life(file: Path | None) -> Iterator[None]:
-    """Let the file be one of this process: what an earlier life left goes, and it goes at the end.
+def health_file_of_process(file: Path | None) -> Iterator[None]:
+    """Create the health file of this process, replacing that of an earlier one, and remove it at the end.
 
     Raises:
         NnliteError: it cannot be written.
@@ -49,7 +49,7 @@ def sign_of_life(file: Path | None) -> Iterator[None]:
 
 
 class HealthFileThread:
-    """Signs of life from a thread while inside; not for processes that fork."""
+    """Context manager that touches the health file from a thread; not for processes that fork."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
@@ -61,7 +61,7 @@ class HealthFileThread:
         self._done.clear()
         if self._file is None:
             return self
-        self._thread = threading.Thread(target=self._beat, name="sign of life", daemon=True)
+        self._thread = threading.Thread(target=self._touch_until_done, name="health file", daemon=True)
         self._thread.start()
         return self
 
@@ -72,13 +72,13 @@ class HealthFileThread:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Give no signs while inside: there is a loop whose own life is in question."""
+        """Pause this thread: inside the block Celery's loop touches the file, so its stalls show."""
         self.__exit__()
         try:
             yield
         finally:
             self.__enter__()
 
-    def _beat(self) -> None:
-        while not self._done.wait(BEAT_S):
+    def _touch_until_done(self) -> None:
+        while not self._done.wait(TOUCH_EVERY_S):
             touch_health_file(self._file)

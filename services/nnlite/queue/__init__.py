@@ -1,1 +1,1 @@
-"""Celery on Redis for hints, leases in Postgres for the truth, and what heals both."""
+"""Work queue: rows and leases in Postgres hold the state, Celery on Redis carries wake-up messages."""

@@ -1,7 +1,7 @@
-"""The Celery application: its routes and the settings that must hold.
+"""The Celery application: queues, priorities and configuration, the same for senders and workers.
 
-Messages say only "row X may be workable"; see section 4 of the design. Nothing
-here imports tasks: workers register theirs by name.
+A message says only "row X may be ready". Nothing here imports tasks: workers
+register theirs by name.
 """
 
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ from nnlite.vocabulary import WorkKind
 #: Priorities of rows: larger is sooner.
 PRIORITIES = range(10)
 DEFAULT_PRIORITY = 5
-#: Between a queue's name and a priority in the names of its Redis lists: kombu's own, so that Flower and
-#: the `celery` command, which know nothing of our settings, understand what workers write.
+#: Separates queue and priority in the names of Redis lists: kombu's default, so that Flower and the `celery`
+#: command, which do not have our settings, find them.
 SEPARATOR = "\x06\x16"
 CONVERT_QUEUE = "convert"
 
@@ -27,7 +27,7 @@ def benchmark_queue(pool: str) -> str:
 
 
 def broker_priority(priority: int) -> int:
-    """Return Redis's priority, where 0 is served first, of a row's, where 9 is."""
+    """Return the priority in Redis, where 0 is served first, of a row's, where 9 is."""
     return PRIORITIES[-1] - priority
 
 
@@ -41,8 +41,8 @@ def task_name(kind: WorkKind) -> str:
     return {WorkKind.CONVERSION: "nnlite.convert", WorkKind.BENCHMARK: "nnlite.benchmark"}[kind]
 
 
-#: What the label of a message names, for people who watch: the arguments of its task behind the row.
-LABELS = {WorkKind.CONVERSION: ("model",), WorkKind.BENCHMARK: ("model", "pool")}
+#: Names of a message's `display_args`: the arguments of its task after the row, shown in Flower.
+DISPLAY_ARGS = {WorkKind.CONVERSION: ("model",), WorkKind.BENCHMARK: ("model", "pool")}
 
 
 def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) -> Celery:

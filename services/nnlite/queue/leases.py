@@ -1,8 +1,8 @@
-"""The right to work on a row: claim, heartbeat, and the fenced end of an attempt.
+"""Row leases with fencing tokens: claim, renew and complete an attempt.
 
 Every function is one short transaction on Postgres, whose `now()` is the only
-clock. A write that names row, state and attempt and finds no row has lost its
-right: `LeaseLostError`, and nothing was written.
+clock. A write names row, state and attempt number; with a stale number it finds no
+row, writes nothing and raises `LeaseLostError`.
 """
 
 import uuid
@@ -14,42 +14,43 @@ from sqlalchemy import Connection, Engine, RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from nnlite.db.engine import autocommit, storable
-from nnlite.errors import Counters, Decision, Failure, FailureClass, Limits, NnliteError, decide
+from nnlite.errors import Failure, FailureClass, NnliteError
 from nnlite.queue import statements
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import Message
 from nnlite.queue.owner import Instance, Owner
+from nnlite.queue.retry import Counters, Decision, Limits, decide
 from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
 
 
 class LeaseLostError(NnliteError):
-    """The row is no longer this attempt's: expired, cancelled or claimed by another."""
+    """The lease is no longer this attempt's: expired, cancelled or claimed by another."""
 
 
 class BusyError(NnliteError):
-    """Another worker converts the same model for another campaign; its result will be in the cache."""
+    """Another worker is converting the same model for another campaign; its result will be in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One attempt's right to a row."""
+    """The lease of one attempt on a row."""
 
     kind: WorkKind
     id: uuid.UUID
     campaign_id: uuid.UUID
-    #: Number of the attempt: the fence.
+    #: Number of the attempt: the fencing token.
     attempt: int
     counters: Counters
-    #: What the work is: the columns of `statements`, read in the same moment; not part of the right.
-    work: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    #: Columns of the claimed row and its joins, read by the claiming statement; not part of the lease.
+    payload: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptEnd:
-    """How an attempt ended, as it is written."""
+class AttemptOutcome:
+    """How an attempt ended, as it is stored."""
 
-    #: `done`, `skipped` or a failure class.
-    outcome: str
+    #: `done`, `skipped` or a failure class: the column `outcome` of the attempt.
+    name: str
     decision: Decision
     stage: Stage | None = None
     reason: str | None = None
@@ -59,14 +60,14 @@ class AttemptEnd:
 def claim(
     engine: Engine, kind: WorkKind, row: uuid.UUID, owner: Owner, *, lease_s: float, deadline_s: float
 ) -> Claim | None:
-    """Take a queued row of an active campaign, or return None if it is not to be had.
+    """Lease a queued row of an active campaign, or return None if it cannot be claimed.
 
     Raises:
         BusyError: the same identity is being converted under another row.
     """
     try:
         with autocommit(engine) as connection:
-            found = (
+            claimed = (
                 connection.execute(
                     statements.claim_row(kind),
                     {
@@ -82,7 +83,7 @@ def claim(
             )
     except IntegrityError as error:
         raise BusyError(f"another worker converts the model of conversion {row}") from error
-    return None if found is None else _claim_from(kind, found, work=dict(found))
+    return None if claimed is None else _claim_from(kind, claimed, payload=dict(claimed))
 
 
 def heartbeat(
@@ -92,11 +93,11 @@ def heartbeat(
     stage: Stage | None = None,
     backend: Backend | None = None,
 ) -> None:
-    """Renew the lease, never past the deadline, and say where the work stands.
+    """Renew the lease, never past the deadline, and store the attempt's progress.
 
     Args:
-        stage: where it is; None: where it was.
-        backend: what a benchmark measures now; None: what it was. An ended row has none.
+        stage: current one; None: unchanged.
+        backend: that a benchmark measures now; None: unchanged.
 
     Raises:
         LeaseLostError: the row is no longer this attempt's; kill the work.
@@ -110,14 +111,14 @@ def heartbeat(
         raise LeaseLostError(f"{claim.kind} {claim.id}, attempt {claim.attempt}")
 
 
-def end(connection: Connection, claim: Claim, ending: AttemptEnd) -> None:
-    """Write how the attempt ended, in the caller's transaction: state, counters and history.
+def complete(connection: Connection, claim: Claim, outcome: AttemptOutcome) -> None:
+    """Write the attempt's outcome, in the caller's transaction: state, counters and history.
 
     Raises:
         LeaseLostError: the caller's transaction must be rolled back.
     """
-    decision = ending.decision
-    ended = connection.execute(
+    decision = outcome.decision
+    updated = connection.execute(
         statements.end_attempt(claim.kind),
         {
             "id": claim.id,
@@ -126,14 +127,14 @@ def end(connection: Connection, claim: Claim, ending: AttemptEnd) -> None:
             "strikes": decision.strikes,
             "losses": decision.losses,
             "pause": decision.pause_s,
-            "failure_class": ending.outcome if ending.outcome in set(FailureClass) else None,
-            "outcome": ending.outcome,
-            "stage": ending.stage,
-            "reason": storable(ending.reason),
-            "details": storable(ending.details),
+            "failure_class": outcome.name if outcome.name in set(FailureClass) else None,
+            "outcome": outcome.name,
+            "stage": outcome.stage,
+            "reason": storable(outcome.reason),
+            "details": storable(outcome.details),
         },
     )
-    if ended.rowcount == 0:
+    if updated.rowcount == 0:
         raise LeaseLostError(f"{claim.kind} {claim.id}, attempt {claim.attempt}")
 
 
@@ -146,7 +147,7 @@ def finish(
     reason: str | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> list[Message]:
-    """End the attempt with its result, all in one transaction, and return the messages to send after it.
+    """Complete the attempt with its result, all in one transaction; return the messages to send after it.
 
     Args:
         write: writes the result's rows and returns the messages that follow from them.
@@ -154,33 +155,33 @@ def finish(
     Raises:
         LeaseLostError: nothing was written.
     """
-    kept = claim.counters
-    decision = Decision(state=state, strikes=kept.strikes, losses=kept.losses)
+    counters = claim.counters
+    decision = Decision(state=state, strikes=counters.strikes, losses=counters.losses)
     with engine.begin() as connection:
-        end(
+        complete(
             connection,
             claim,
-            AttemptEnd(outcome=state.value, decision=decision, reason=reason, details=details),
+            AttemptOutcome(name=state.value, decision=decision, reason=reason, details=details),
         )
         return write(connection)
 
 
 def fail(engine: Engine, claim: Claim, failure: Failure, limits: Limits) -> Decision:
-    """End the attempt with `failure` and return what became of the row.
+    """Complete the attempt with `failure` and return the decision on its row.
 
     Raises:
         LeaseLostError: nothing was written.
     """
     decision = decide(failure.failure_class, claim.counters, limits)
-    ending = AttemptEnd(
-        outcome=failure.failure_class,
+    outcome = AttemptOutcome(
+        name=failure.failure_class,
         decision=decision,
         stage=failure.stage,
         reason=failure.reason,
         details=failure.details,
     )
     with engine.begin() as connection:
-        end(connection, claim, ending)
+        complete(connection, claim, outcome)
     return decision
 
 
@@ -191,48 +192,50 @@ def requeue_lost(
     reason: str,
     rows: Callable[[Connection], Sequence[RowMapping]],
 ) -> list[Message]:
-    """End the attempts on `rows` as lost and return the messages of those that are queued again.
+    """Complete the attempts on `rows` as lost and return the messages of rows that are queued again.
 
     Args:
-        rows: selects, locks and returns the running rows whose owner is gone.
+        rows: selects, locks and returns the running rows whose owner is dead.
     """
     requeued: list[uuid.UUID] = []
     with engine.begin() as connection:
         for row in rows(connection):
             lost = _claim_from(kind, row)
             decision = decide(FailureClass.LOST, lost.counters, limits)
-            ending = AttemptEnd(
-                outcome=FailureClass.LOST, decision=decision, stage=row["stage"], reason=reason
+            outcome = AttemptOutcome(
+                name=FailureClass.LOST, decision=decision, stage=row["stage"], reason=reason
             )
-            end(connection, lost, ending)
+            complete(connection, lost, outcome)
             if decision.state is WorkState.QUEUED:
                 requeued.append(lost.id)
         return build_messages(connection, kind, requeued)
 
 
 def requeue_of_dead_owner(engine: Engine, kind: WorkKind, row: uuid.UUID, limits: Limits) -> list[Message]:
-    """Give `row` back if it is leased by a process of this host that is gone: redelivery found it."""
+    """Requeue `row` if a dead process of this host holds its lease: its message was redelivered."""
     return requeue_lost(
         engine,
         kind,
         limits,
         "its worker process died",
         lambda connection: [
-            found
-            for found in connection.execute(statements.running_rows(kind, "id = :id"), {"id": row}).mappings()
-            if Instance.parse(found["owner_instance"]).is_dead()
+            leased
+            for leased in connection.execute(
+                statements.running_rows(kind, "id = :id"), {"id": row}
+            ).mappings()
+            if Instance.parse(leased["owner_instance"]).is_dead()
         ],
     )
 
 
 def requeue_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limits) -> list[Message]:
-    """Give back what an earlier instance of this node name left running: its worker starts again.
+    """Requeue the rows of earlier processes with this node name, when their worker starts again.
 
-    One of another container of this machine had the name before. One of another boot may be a namesake
-    on another machine: it keeps its rows until their leases end.
+    A process in another container of this boot had the name before and is gone. One of another boot may run
+    on another machine under the same name: its rows stay until their leases expire.
     """
 
-    def gone(row: RowMapping) -> bool:
+    def is_gone(row: RowMapping) -> bool:
         instance = Instance.parse(row["owner_instance"])
         if instance.in_sight:
             return instance.is_dead()
@@ -244,17 +247,17 @@ def requeue_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limits
         limits,
         "its worker was started again",
         lambda connection: [
-            found
-            for found in connection.execute(
+            row
+            for row in connection.execute(
                 statements.running_rows(kind, "owner_node = :node"), {"node": owner.node}
             ).mappings()
-            if gone(found)
+            if is_gone(row)
         ],
     )
 
 
 def requeue_expired(engine: Engine, kind: WorkKind, limits: Limits) -> list[Message]:
-    """Give back every row whose lease has ended."""
+    """Requeue every row whose lease has expired."""
     return requeue_lost(
         engine,
         kind,
@@ -269,24 +272,24 @@ def requeue_expired(engine: Engine, kind: WorkKind, limits: Limits) -> list[Mess
 def build_messages(
     connection: Connection, kind: WorkKind, rows: Sequence[uuid.UUID], countdown_s: float = 0.0
 ) -> list[Message]:
-    """Return the messages of `rows` and note that they are sent; most urgent and oldest first."""
+    """Return the messages of `rows`, most urgent and oldest first, and mark the rows as sent."""
     if not rows:
         return []
-    found = connection.execute(statements.rows_to_send(kind), {"ids": list(rows)}).mappings()
+    rows_sent = connection.execute(statements.rows_to_send(kind), {"ids": list(rows)}).mappings()
     return [
         Message(
             kind=kind,
             row_id=row["id"],
-            label=(row["model"],) if kind is WorkKind.CONVERSION else (row["model"], row["pool"]),
+            display_args=(row["model"],) if kind is WorkKind.CONVERSION else (row["model"], row["pool"]),
             queue=CONVERT_QUEUE if kind is WorkKind.CONVERSION else benchmark_queue(row["pool"]),
             priority=row["priority"],
             countdown_s=countdown_s,
         )
-        for row in found
+        for row in rows_sent
     ]
 
 
-def _claim_from(kind: WorkKind, row: RowMapping, work: Mapping[str, Any] | None = None) -> Claim:
+def _claim_from(kind: WorkKind, row: RowMapping, payload: Mapping[str, Any] | None = None) -> Claim:
     return Claim(
         kind=kind,
         id=row["id"],
@@ -298,5 +301,5 @@ def _claim_from(kind: WorkKind, row: RowMapping, work: Mapping[str, Any] | None 
             device_failures=row["device_failures"],
             infrastructure_failures=row["infrastructure_failures"],
         ),
-        work=work or {},
+        payload=payload or {},
     )

@@ -1,7 +1,7 @@
-"""The SQL of leases: one statement for each step, the same for conversions and benchmarks.
+"""SQL of leases: one statement for each step, the same for conversions and benchmarks.
 
-A claim brings along all that its work needs to know, so that a task costs few
-round trips. `leases` runs these and says what they mean.
+The claiming statement also returns the payload, so that a task costs few round
+trips. `leases` executes these.
 """
 
 from functools import cache
@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from nnlite.vocabulary import WorkKind
 
-#: What a claimed row is about, as columns and where they come from.
-_WORK = {
+#: Payload of a claim: columns and the joins that they come from.
+_PAYLOAD = {
     WorkKind.CONVERSION: """
     m.name AS model, m.model_format, w.identity, c.precisions, c.pools,
     c.request->'calibration' AS calibration,
@@ -27,8 +27,8 @@ JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
 """,
 }
 
-#: What else of a row tells where its running attempt is.
-_NOW = {WorkKind.CONVERSION: (), WorkKind.BENCHMARK: ("backend",)}
+#: Columns besides the stage that show the progress of a running attempt.
+_PROGRESS = {WorkKind.CONVERSION: (), WorkKind.BENCHMARK: ("backend",)}
 
 _COUNTED = """
     (SELECT count(*) FROM attempt a WHERE a.work_id = w.id AND a.outcome = 'device') AS device_failures,
@@ -55,13 +55,13 @@ WITH w AS (
     INSERT INTO attempt (kind, work_id, campaign_id, number, owner_node, owner_instance)
     SELECT '{kind}', id, campaign_id, attempt, :node, :instance FROM w
 )
-SELECT w.id, w.campaign_id, w.attempt, w.strikes, w.losses, w.priority, {_COUNTED}, {_WORK[kind]}
+SELECT w.id, w.campaign_id, w.attempt, w.strikes, w.losses, w.priority, {_COUNTED}, {_PAYLOAD[kind]}
 """)  # noqa: S608  (kind is one of two words of an enum, here and below)
 
 
 @cache
 def renew_lease(kind: WorkKind) -> TextClause:
-    noted = ", ".join(f"{name} = coalesce(:{name}, {name})" for name in ("stage", *_NOW[kind]))
+    noted = ", ".join(f"{name} = coalesce(:{name}, {name})" for name in ("stage", *_PROGRESS[kind]))
     return text(f"""
 UPDATE {kind}
 SET lease_until = least(now() + make_interval(secs => :lease), deadline), {noted}
@@ -116,5 +116,5 @@ SELECT * FROM sent ORDER BY priority DESC, created_at, id
 
 
 def cleared(kind: WorkKind) -> str:
-    """Return the assignments that take away what only a running row has; each ends with a comma."""
-    return "".join(f"{name} = NULL, " for name in _NOW[kind])
+    """Return the assignments that clear the progress columns of a row; each ends with a comma."""
+    return "".join(f"{name} = NULL, " for name in _PROGRESS[kind])

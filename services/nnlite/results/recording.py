@@ -102,7 +102,7 @@ def record_conversion(
         Message(
             kind=WorkKind.BENCHMARK,
             row_id=row,
-            label=(model.name, pool),
+            display_args=(model.name, pool),
             queue=benchmark_queue(pool),
             priority=model.priority,
         )

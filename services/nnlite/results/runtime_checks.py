@@ -13,8 +13,9 @@ from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from nnlite.db.engine import autocommit, storable
-from nnlite.errors import Counters, Decision, Failure
+from nnlite.errors import Failure
 from nnlite.queue.leases import LeaseLostError
+from nnlite.queue.retry import Counters, Decision
 from nnlite.vocabulary import RuntimeVerdict, WorkState
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import DotEnvSettingsSource
 
-from nnlite.errors import Limits, NnliteError
+from nnlite.errors import NnliteError
 from nnlite.settings.groups import (
     AndroidSettings,
     CatalogSettings,
@@ -140,15 +140,6 @@ class Settings(BaseSettings):
     def quiet(self) -> Path:
         """The folder of the quiet locks."""
         return self.quiet_folder or self.home / "quiet"
-
-    @property
-    def limits(self) -> Limits:
-        """When a row has had enough."""
-        return Limits(
-            max_strikes=self.queue.max_strikes,
-            max_losses=self.queue.max_losses,
-            max_pause_s=self.queue.max_pause_s,
-        )
 
     @property
     def conversion_deadline_s(self) -> float:

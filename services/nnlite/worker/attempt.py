@@ -1,56 +1,58 @@
-"""One attempt at a row, from its message to its end: what both workers' tasks call.
+"""One attempt at a row, from its message to its stored outcome; the same for all workers.
 
-`work` claims, calls what does the work, and writes how it ended; the workers
-bring only the `perform` in the middle. Rules about what follows from a failure
-are in `nnlite.errors`, about rights in `leases`.
+`run_attempt` claims the row, calls the worker's handler and stores the outcome.
+Which state follows from a failure is decided in `nnlite.queue.retry`; leases are
+those of `nnlite.queue.leases`.
 """
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from nnlite.errors import Failure, FailureClass, NnliteError, Stopped
+from nnlite.errors import Failure, FailureClass, Stopped, Unavailable
+from nnlite.host.backoff import Backoff
 from nnlite.queue import leases
 from nnlite.queue.leases import BusyError, Claim, LeaseLostError
 from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
 from nnlite.queue.owner import Owner
+from nnlite.queue.retry import Limits
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
 
 log = structlog.get_logger()
 
-#: Pause before a row whose twin is being converted is looked at again, seconds.
+#: Pause before a message comes again whose model is being converted for another campaign, seconds.
 BUSY_PAUSE_S = 5.0
+_STORE_BACKOFF: Final = Backoff(first_s=0.2, max_s=5)
 
 
-class UnreachableError(NnliteError):
-    """Postgres cannot be reached and nothing was claimed: the message must come again."""
+class PostgresUnreachableError(Unavailable):
+    """Postgres cannot be reached and nothing was claimed: the message must be delivered again."""
 
 
 class Outcome(StrEnum):
-    """What became of a message."""
+    """Result of handling a message; Flower shows it."""
 
-    NOTHING = "nothing"  # the row was not to be had
-    BUSY = "busy"  # its twin is being converted; the message comes again
+    NOTHING = "nothing"  # the row could not be claimed
+    BUSY = "busy"  # its model is being converted for another campaign; the message comes again
     DONE = "done"
-    FAILED = "failed"  # ended with a failure class
+    FAILED = "failed"  # with a failure class
     RELEASED = "released"
-    LEASE_LOST = "right lost"  # cancelled, or expired and somebody else's
+    LEASE_LOST = "lease lost"  # cancelled, or expired and claimed by another
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What an attempt made: how to write it, and what the attempt says of itself."""
+    """Result of an attempt: how to store it, and details of the attempt."""
 
-    #: Writes the rows in the transaction that ends the attempt; returns messages to send after it.
+    #: Writes the rows in the transaction that completes the attempt; returns messages to send after it.
     write: Callable[[Connection], list[Message]]
     state: WorkState = WorkState.DONE
     #: Why, where the state needs one (`skipped`).
@@ -60,28 +62,29 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerContext:
-    """What one worker process works with."""
+    """Resources of one worker process: connections, identity, settings and its stop flag."""
 
     engine: Engine
     broker: BrokerClient
     owner: Owner
     settings: Settings
-    #: Whether the worker is told to stop.
+    #: Whether the worker is stopping.
     stopping: Callable[[], bool]
-    #: Says that work goes on, to the worker's watchdog; called in every wait of an attempt.
-    alive: Callable[[], None] = lambda: None
+    #: Tells the worker's watchdog that work goes on; called in every wait of an attempt.
+    mark_progress: Callable[[], None] = lambda: None
 
 
-Perform = Callable[[Claim], Result]
+#: Does the work of a claimed row; raises `Failure`, `Stopped` or `LeaseLostError` without a result.
+Handler = Callable[[Claim], Result]
 
 
-def work(
-    context: WorkerContext, kind: WorkKind, row: uuid.UUID, perform: Perform, deadline_s: float
+def run_attempt(
+    context: WorkerContext, kind: WorkKind, row: uuid.UUID, handler: Handler, deadline_s: float
 ) -> Outcome:
-    """Make one attempt at `row` and return what became of it.
+    """Make one attempt at `row` and return its outcome.
 
     Raises:
-        UnreachableError: Postgres does not answer and nothing was claimed.
+        PostgresUnreachableError: Postgres does not answer and nothing was claimed.
     """
     if context.stopping():
         return Outcome.NOTHING
@@ -91,18 +94,18 @@ def work(
     except BusyError:
         return Outcome.BUSY
     except DBAPIError as error:
-        raise UnreachableError(f"Postgres cannot be reached: {_first_line(error)}") from error
+        raise PostgresUnreachableError(f"Postgres cannot be reached: {_first_line(error)}") from error
     if claim is None:
         return Outcome.NOTHING
     with structlog.contextvars.bound_contextvars(
         work=kind.value, row=str(row), campaign=str(claim.campaign_id), attempt=claim.attempt
     ):
-        end = _attempt(claim, perform)
-        return _outcome(_write_end(context, claim, end, started_s + deadline_s))
+        end = _call(handler, claim)
+        return _outcome(_store_end(context, claim, end, started_s + deadline_s))
 
 
 def renew(context: WorkerContext, claim: Claim, stage: Stage, backend: Backend | None = None) -> None:
-    """Send the heartbeat of a running attempt; one that Postgres cannot hear is said and lost.
+    """Renew the lease of a running attempt; a heartbeat that Postgres does not answer is logged and dropped.
 
     Raises:
         LeaseLostError: the row is no longer this attempt's.
@@ -110,7 +113,7 @@ def renew(context: WorkerContext, claim: Claim, stage: Stage, backend: Backend |
     try:
         leases.heartbeat(context.engine, claim, context.settings.queue.lease_s, stage, backend)
     except DBAPIError as error:
-        # The lease may end; whether it did is found out when Postgres answers again.
+        # Whether the lease expired is known when Postgres answers again.
         log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
 
 
@@ -127,38 +130,38 @@ def _claim(context: WorkerContext, kind: WorkKind, row: uuid.UUID, deadline_s: f
 
     if (claim := take()) is not None:
         return claim
-    # Celery delivers again within a second of a worker's death, long before the lease ends.
-    if leases.requeue_of_dead_owner(context.engine, kind, row, context.settings.limits):
+    # Celery redelivers within a second of a worker's death, long before the lease expires.
+    if leases.requeue_of_dead_owner(context.engine, kind, row, Limits.of(context.settings.queue)):
         return take()
     return None
 
 
-def _attempt(claim: Claim, perform: Perform) -> Result | Failure | None:
-    """Return the result or the failure of the attempt; None if the right to the row is lost."""
+def _call(handler: Handler, claim: Claim) -> Result | Failure | None:
+    """Return the result or the failure of the attempt; None if its lease is lost."""
     try:
-        return perform(claim)
+        return handler(claim)
     except Failure as failure:
         return failure
     except LeaseLostError:
         return None
     except Stopped:
-        return Failure(FailureClass.RELEASED, Stage.CLAIM, "the worker was stopped in order")
+        return Failure(FailureClass.RELEASED, Stage.CLAIM, "the worker stopped gracefully")
     except DBAPIError as error:
         return Failure(FailureClass.INFRASTRUCTURE, Stage.CLAIM, f"Postgres: {_first_line(error)}")
 
 
-def _write_end(
+def _store_end(
     context: WorkerContext, claim: Claim, end: Result | Failure | None, deadline_s: float
 ) -> Result | Failure | None:
-    """Write `end`, again and again while Postgres cannot be reached, until the deadline of the row.
+    """Store `end`, retrying while Postgres cannot be reached, until the deadline of the row.
 
     Returns:
-        What was written; None: the right was lost, and nothing was.
+        What was stored; None: the lease was lost, and nothing was.
     """
-    pause_s = 0.2
+    tries = 0
     while end is not None:
         try:
-            _write_once(context, claim, end)
+            _store_once(context, claim, end)
             return end
         except LeaseLostError:
             break
@@ -167,19 +170,20 @@ def _write_end(
                 raise
             end = _refused_result(claim, error)
         except DBAPIError as error:
+            pause_s = _STORE_BACKOFF.pause_s(tries)
             if time.monotonic() + pause_s > deadline_s or context.stopping():
-                log.error("the end of an attempt could not be written", error=_first_line(error))
+                log.error("the outcome of an attempt could not be stored", error=_first_line(error))
                 break
             log.warning("Postgres cannot be reached; trying again", pause_s=pause_s, error=_first_line(error))
-            context.alive()
-            threading.Event().wait(pause_s)
-            pause_s = min(pause_s * 2, 5.0)
-    log.info("right lost; nothing was written")
+            context.mark_progress()
+            time.sleep(pause_s)
+            tries += 1
+    log.info("lease lost; nothing was stored")
     return None
 
 
 def _outcome(end: Result | Failure | None) -> Outcome:
-    """Return what became of the message whose attempt ended with `end`."""
+    """Return the outcome of the message whose attempt ended with `end`."""
     if end is None:
         return Outcome.LEASE_LOST
     if isinstance(end, Result):
@@ -188,7 +192,7 @@ def _outcome(end: Result | Failure | None) -> Outcome:
 
 
 def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:
-    """Return the failure that a result is which Postgres cannot hold; trying again changes nothing."""
+    """Return the failure for a result that Postgres cannot store; a retry would not help."""
     why = _first_line(error) if isinstance(error, DBAPIError) else str(error)
     failure_class = {
         WorkKind.CONVERSION: FailureClass.CONVERTER,
@@ -197,9 +201,9 @@ def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:
     return Failure(failure_class, Stage.STORE, f"the result cannot be stored: {why}")
 
 
-def _write_once(context: WorkerContext, claim: Claim, end: Result | Failure) -> None:
+def _store_once(context: WorkerContext, claim: Claim, end: Result | Failure) -> None:
     if isinstance(end, Failure):
-        decision = leases.fail(context.engine, claim, end, context.settings.limits)
+        decision = leases.fail(context.engine, claim, end, Limits.of(context.settings.queue))
         log.info(
             "attempt failed",
             failure=end.failure_class,
@@ -208,7 +212,7 @@ def _write_once(context: WorkerContext, claim: Claim, end: Result | Failure) -> 
             then=decision.state,
         )
         if decision.state is WorkState.QUEUED:
-            # A second late, so that the message never comes before the row is available.
+            # A second later, so that the message never arrives before the row is available.
             countdown_s = decision.pause_s + 1 if decision.pause_s else 0.0
             with context.engine.begin() as connection:
                 again = leases.build_messages(connection, claim.kind, [claim.id], countdown_s)
@@ -221,7 +225,7 @@ def _write_once(context: WorkerContext, claim: Claim, end: Result | Failure) -> 
 
 
 def send(broker: BrokerClient, messages: list[Message]) -> bool:
-    """Send `messages` and return whether the broker took them; the reaper sends what it did not."""
+    """Send `messages` and return whether Redis took them; the reaper sends those that it did not."""
     try:
         broker.send(messages)
     except BrokerUnreachableError as error:

@@ -1,7 +1,7 @@
-"""What every Celery worker of ours does: open its context, register its task, run, stop in order.
+"""Shared Celery worker runtime: build the worker context, register the task, run, shut down gracefully.
 
-The workers' own modules bring `perform` and the pool; everything that must be
-the same for both is here.
+The workers bring their handler and their pool; everything that must be the same
+for both is here.
 """
 
 import os
@@ -22,16 +22,26 @@ from celery.worker.request import Request
 from nnlite import logs
 from nnlite.db.engine import check_schema, engine_for, migrate_embedded
 from nnlite.errors import NnliteError
+from nnlite.host.backoff import Backoff
 from nnlite.host.fork import die_with_parent
-from nnlite.host.health_file import sign_of_life, touch_health_file
+from nnlite.host.health_file import health_file_of_process, touch_health_file
 from nnlite.local import Endpoints, servers
 from nnlite.queue import leases
-from nnlite.queue.app import LABELS, create_app, task_name
+from nnlite.queue.app import DISPLAY_ARGS, create_app, task_name
 from nnlite.queue.messages import BrokerClient
 from nnlite.queue.owner import Instance, Owner
+from nnlite.queue.retry import Limits
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import WorkKind
-from nnlite.worker.attempt import BUSY_PAUSE_S, Outcome, Perform, UnreachableError, WorkerContext, send, work
+from nnlite.worker.attempt import (
+    BUSY_PAUSE_S,
+    Handler,
+    Outcome,
+    PostgresUnreachableError,
+    WorkerContext,
+    run_attempt,
+    send,
+)
 from nnlite.worker.watchdog import Watchdog, WorkerLiveness
 
 log = structlog.get_logger()
@@ -40,6 +50,7 @@ log = structlog.get_logger()
 EXIT_FAULT = 70
 #: The part of `queue.stop_timeout_s` that Celery waits for running tasks.
 SOFT_SHUTDOWN_SHARE: Final = 0.15
+_RETRY: Final = Backoff(first_s=1, max_s=60)
 
 
 def default_node(name: str) -> str:
@@ -50,26 +61,26 @@ def default_node(name: str) -> str:
 def open_context(
     endpoints: Endpoints, settings: Settings, node: str, liveness: WorkerLiveness
 ) -> WorkerContext:
-    """Return what this process works with; connections are made when first used."""
+    """Return the context of this process; its connections are opened on first use."""
     return WorkerContext(
         engine=engine_for(endpoints.database_url, settings.database_timeout_s),
         broker=BrokerClient(endpoints.broker_url, settings.broker_timeout_s),
         owner=Owner(node=node, instance=Instance.current()),
         settings=settings,
         stopping=lambda: liveness.stopping,
-        alive=liveness.alive,
+        mark_progress=liveness.mark_progress,
     )
 
 
 def run_process(run: Callable[[Settings, Endpoints], int]) -> int:
-    """Open the settings, the logs and the servers, and return the exit code of `run` with them.
+    """Load settings, configure logs, start or find the servers, and return the exit code of `run` with them.
 
-    What cannot be used is said in the log, and the exit code is 1.
+    An error is logged, and the exit code is 1.
     """
     try:
         settings = load_settings()
         logs.configure(settings.log_level)
-        with sign_of_life(settings.health_file), servers(settings) as endpoints:
+        with health_file_of_process(settings.health_file), servers(settings) as endpoints:
             migrate_embedded(settings, endpoints.database_url)
             return run(settings, endpoints)
     except NnliteError as error:
@@ -80,38 +91,37 @@ def run_process(run: Callable[[Settings, Endpoints], int]) -> int:
 def per_process_context(
     endpoints: Endpoints, settings: Settings, node: str, liveness: WorkerLiveness
 ) -> Callable[[], WorkerContext]:
-    """Return a function that gives every process of a worker a context of its own.
+    """Return a function that returns each process of a worker its own context.
 
-    A pool process that asks for its context dies with the worker from then on,
-    and takes what it supervises along.
+    A pool process that calls it is killed when the worker dies, and its children with it.
     """
     worker = os.getpid()
 
     @cache
-    def station_of(pid: int) -> WorkerContext:
+    def context_of(pid: int) -> WorkerContext:
         if pid != worker:
             die_with_parent(lambda: os.getppid() != worker)
         return open_context(endpoints, settings, node, liveness)
 
-    return lambda: station_of(os.getpid())
+    return lambda: context_of(os.getpid())
 
 
-def give_back_leftovers(context: WorkerContext, kind: WorkKind) -> None:
-    """Check the schema and give back what an earlier instance of this worker left running.
+def requeue_leftovers(context: WorkerContext, kind: WorkKind) -> None:
+    """Check the schema and requeue the rows that an earlier process of this worker left running.
 
     Raises:
         DatabaseError: Postgres cannot be reached or is not migrated.
     """
     check_schema(context.engine)
-    messages = leases.requeue_of_node(context.engine, kind, context.owner, context.settings.limits)
+    messages = leases.requeue_of_node(context.engine, kind, context.owner, Limits.of(context.settings.queue))
     if messages:
-        log.warning("rows of an earlier instance are given back", rows=len(messages))
+        log.warning("rows of an earlier process are queued again", rows=len(messages))
         send(context.broker, messages)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerPlan:
-    """One worker: what it consumes and how."""
+    """Configuration of one worker: its queue, pool and handler."""
 
     kind: WorkKind
     node: str
@@ -122,17 +132,17 @@ class WorkerPlan:
     deadline_s: float
     #: Returns this process's context; called inside the pool.
     context: Callable[[], WorkerContext]
-    perform: Perform
-    #: The device that it owns, for people who watch Flower.
+    handler: Handler
+    #: The device that it owns, shown in Flower.
     device: str | None = None
-    #: Called in a signal handler when the worker is told to stop.
+    #: Called in the signal handler that stops the worker.
     on_stop: Callable[[], None] = lambda: None
-    #: Called with the row when a message is done with and its end is written.
+    #: Called with the row when a message was handled and its outcome is stored.
     after: Callable[[uuid.UUID], None] = lambda _row: None
 
 
 def register_task(app: Celery, plan: WorkerPlan, liveness: WorkerLiveness) -> None:
-    """Register the one task of `plan`: thin, late acknowledged, never failing for Celery."""
+    """Register the task of `plan`: acknowledged late; a failed attempt is a success for Celery."""
 
     @app.task(  # type: ignore[untyped-decorator]
         name=task_name(plan.kind),
@@ -140,55 +150,56 @@ def register_task(app: Celery, plan: WorkerPlan, liveness: WorkerLiveness) -> No
         acks_late=True,
         max_retries=None,
         shared=False,
-        Request=_readable_request(plan),
+        Request=_display_request(plan),
     )
-    def task(self: Task, row: str, *label: str) -> str:
-        liveness.alive()
+    def task(self: Task, row: str, *display_args: str) -> str:
+        liveness.mark_progress()
         try:
-            with structlog.contextvars.bound_contextvars(model=label[0] if label else row):
-                outcome = work(plan.context(), plan.kind, uuid.UUID(row), plan.perform, plan.deadline_s)
-        except UnreachableError as error:
-            pause_s = min(2.0 ** min(self.request.retries, 6), 60.0)
-            raise self.retry(exc=error, countdown=pause_s) from error
+            with structlog.contextvars.bound_contextvars(model=display_args[0] if display_args else row):
+                outcome = run_attempt(
+                    plan.context(), plan.kind, uuid.UUID(row), plan.handler, plan.deadline_s
+                )
+        except PostgresUnreachableError as error:
+            raise self.retry(exc=error, countdown=_RETRY.pause_s(self.request.retries)) from error
         finally:
-            liveness.alive()
+            liveness.mark_progress()
         plan.after(uuid.UUID(row))
         if outcome is Outcome.BUSY:
             raise self.retry(countdown=BUSY_PAUSE_S)
         return outcome.value
 
 
-def _readable_request(plan: WorkerPlan) -> type[Request]:
-    """Return how a message of `plan` shows itself in events: by row, and by what it is about."""
+def _display_request(plan: WorkerPlan) -> type[Request]:
+    """Return a Request class whose events show the row as argument, model and device as keywords."""
 
-    class ReadableRequest(Request):  # type: ignore[misc]
+    class DisplayRequest(Request):  # type: ignore[misc]
         @property
         def argsrepr(self) -> str:
-            return repr(self._words()[:1])
+            return repr(self._message_args()[:1])
 
         @property
         def kwargsrepr(self) -> str:
-            about = dict(zip(LABELS[plan.kind], self._words()[1:], strict=False))
-            return repr(about | ({"device": plan.device} if plan.device else {}))
+            shown = dict(zip(DISPLAY_ARGS[plan.kind], self._message_args()[1:], strict=False))
+            return repr(shown | ({"device": plan.device} if plan.device else {}))
 
-        def _words(self) -> list[Any]:
-            # A message need not be ours: one without arguments fails as a task, not here.
+        def _message_args(self) -> list[Any]:
+            # A foreign message without arguments must fail as a task, not here.
             return self.args if isinstance(self.args, list) else []
 
-    return ReadableRequest
+    return DisplayRequest
 
 
-def end_consumption() -> None:
-    """Let `run_worker` return in order once the running task has ended; then it may be called again."""
+def stop_consuming() -> None:
+    """Let `run_worker` return gracefully once the running task has ended; then it may be called again."""
     celery_state.should_stop = os.EX_OK
 
 
 def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liveness: WorkerLiveness) -> int:
-    """Consume until stopped, or until `end_consumption`, and return the exit code of the process."""
+    """Consume until stopped, or until `stop_consuming`, and return the exit code of the process."""
     celery_state.should_stop = None
-    if liveness.stopping:  # told between two calls: a signal from here on sets Celery's flag again
+    if liveness.stopping:  # stopped between two calls; a signal from here on sets Celery's flag again
         return os.EX_OK
-    liveness.alive()
+    liveness.mark_progress()
     app = create_app(endpoints.broker_url, settings, [plan.queue])
     # 3 s by default: a released row is written well within it.
     app.conf.worker_soft_shutdown_timeout = SOFT_SHUTDOWN_SHARE * settings.queue.stop_timeout_s
@@ -203,22 +214,22 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
     watchdog_pid = watchdog.start()
     stop_timeout_s = settings.queue.stop_timeout_s
 
-    class OurWorker(app.Worker):  # type: ignore[misc, name-defined]
-        """Heeds signals in our way from the start, also while it waits for a broker that is away."""
+    class StoppableWorker(app.Worker):  # type: ignore[misc, name-defined]
+        """Handles signals as `_stop_then` does from its start, also while it waits for the broker."""
 
         def install_platform_tweaks(self, worker: Any) -> None:
             super().install_platform_tweaks(worker)
-            _heed_signals(plan, liveness, stop_timeout_s)
+            _install_signal_handlers(plan, liveness, stop_timeout_s)
 
-    def live(**_: Any) -> None:
-        # From Celery's own loop: what stalls it ends the signs as well.
+    def touch(**_: Any) -> None:
+        # From Celery's own loop: when that stalls, the health file gets old.
         touch_health_file(settings.health_file)
 
     ready = _when_ready(plan, liveness)
     signals.worker_ready.connect(ready, weak=False)
-    signals.heartbeat_sent.connect(live, weak=False)
+    signals.heartbeat_sent.connect(touch, weak=False)
     try:
-        worker = OurWorker(
+        worker = StoppableWorker(
             hostname=plan.node,
             pool_cls=plan.pool,
             concurrency=plan.concurrency,
@@ -228,20 +239,20 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
             without_gossip=True,
             without_mingle=True,
             loglevel=settings.log_level,
-            quiet=True,  # no banner: it would come again after every fault of a device
+            quiet=True,  # no banner: it would be printed after every fault of a device
         )
         worker.start()
         return int(worker.exitcode or 0)
     finally:
         signals.worker_ready.disconnect(ready)
-        signals.heartbeat_sent.disconnect(live)
+        signals.heartbeat_sent.disconnect(touch)
         broker.close()
         app.close()
         os.kill(watchdog_pid, signal.SIGKILL)
         os.waitpid(watchdog_pid, 0)
 
 
-def _heed_signals(plan: WorkerPlan, liveness: WorkerLiveness, stop_timeout_s: float) -> None:
+def _install_signal_handlers(plan: WorkerPlan, liveness: WorkerLiveness, stop_timeout_s: float) -> None:
     signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number, celery_handler in handlers.items():
@@ -259,7 +270,7 @@ def _when_ready(plan: WorkerPlan, liveness: WorkerLiveness) -> Callable[..., Non
 def _stop_then(
     celery_handler: Any, plan: WorkerPlan, liveness: WorkerLiveness, stop_timeout_s: float
 ) -> Callable[[int, FrameType | None], None]:
-    """Tell the work to stop before Celery begins to wait for it; a second signal exits at once."""
+    """Set the stop flag of the running work before Celery waits for it; a second signal exits at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         if liveness.stopping:

@@ -1,8 +1,7 @@
-"""Celery's consumer, with events sent in batches, and with a lost broker survived.
+"""Celery consumer that sends events in batches and survives a lost broker.
 
-Celery publishes a task's events within the same turn of its loop, which is a
-fifth of what a worker's loop does under load. Whoever watches does not mind half
-a second.
+Celery publishes a task's events in the same iteration of its loop, which takes a
+fifth of the loop's time under load. Flower may see them half a second later.
 """
 
 from contextlib import suppress
@@ -14,11 +13,11 @@ _FLUSH_EVERY_S = 0.5
 
 
 class BatchingConsumer(Consumer):  # type: ignore[misc]
-    """Flushes buffered events twice a second; Celery's own limit of the buffer holds besides.
+    """Flushes buffered events twice a second, or when Celery's own limit of the buffer is reached.
 
-    A worker whose broker goes away while a message is unacknowledged would end with an `AttributeError`:
-    Celery 5.7 collects the connection, then closes it, and kombu 5.7's Redis channel, which could not give
-    the message back, tries again with a connection that is gone. See https://github.com/celery/kombu/issues/582.
+    A worker that loses its broker while a message is unacknowledged would end with an `AttributeError`:
+    Celery 5.7 collects the connection, then closes it, and kombu 5.7's Redis channel, which could not restore
+    the message, tries again with a closed connection. See https://github.com/celery/kombu/issues/582.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -26,15 +25,15 @@ class BatchingConsumer(Consumer):  # type: ignore[misc]
         self._flush_due = False
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Called when the broker is lost; the consumer connects anew afterwards."""
+        """Called when the broker is lost; the consumer reconnects afterwards."""
         connection = self.connection
         close = connection.close
 
-        def close_what_is_left() -> None:
+        def close_remaining() -> None:
             with suppress(AttributeError):
                 close()
 
-        connection.close = close_what_is_left
+        connection.close = close_remaining
         super().on_connection_error_after_connected(exc)
 
     def on_send_event_buffered(self) -> None:

@@ -1,8 +1,8 @@
-"""Flower on our broker, for people with the password, to look and not to touch.
+"""Runs Flower on the broker, behind a password and read-only.
 
 Flower runs in this process, so that neither password passes through arguments,
-an environment or a file of options. Its buttons that act on workers and tasks
-are off: rows are the work, and `nnlite` acts on them.
+the environment or an options file. Its buttons that act on workers and tasks are
+disabled: the state is in Postgres, and `nnlite` acts on it.
 """
 
 import logging
@@ -20,24 +20,24 @@ from flower.urls import settings as site
 from tornado.ioloop import IOLoop, PeriodicCallback
 
 from nnlite.errors import NnliteError
-from nnlite.host.health_file import BEAT_S, touch_health_file
+from nnlite.host.health_file import TOUCH_EVERY_S, touch_health_file
 from nnlite.queue.app import create_app
 from nnlite.settings import Settings
 from nnlite.settings.passwords import password_in
 
 log = structlog.get_logger()
 
-#: Columns of the list of tasks: who does what to which model, and how it ended.
+#: Columns of the list of tasks.
 _COLUMNS: Final = "name,kwargs,state,result,received,started,runtime,worker"
 _SAVE_EVERY_MS: Final = 60_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dashboard:
-    """Where Flower answers and to whom."""
+    """Address, login and state file of Flower."""
 
     address: str
-    #: 0: any that is free.
+    #: 0: any free one.
     port: int
     user: str
     password_file: Path
@@ -45,7 +45,7 @@ class Dashboard:
     state_file: Path | None = None
 
     def serve(self, broker_url: str, settings: Settings) -> None:
-        """Answer until SIGTERM or SIGINT.
+        """Serve until SIGTERM or SIGINT.
 
         Raises:
             NnliteError: the password, the state file or the address cannot be used.
@@ -60,7 +60,7 @@ class Dashboard:
             options.persistent, options.db = True, str(self.state_file)
             options.state_save_interval = _SAVE_EVERY_MS
         extract_settings()
-        # Its line for every request; those that are refused or fail are warnings.
+        # One line for every request; refused and failed ones are warnings.
         logging.getLogger("tornado.access").setLevel(logging.WARNING)
         flower = Flower(capp=create_app(broker_url, settings), options=options, **site)
         try:
@@ -70,8 +70,8 @@ class Dashboard:
                 f"{self.address}:{self.port}: {error.strerror}; choose --address and --port"
             ) from error
         _stop_on_signals(flower)
-        # Tied to Flower's own loop: what stalls that ends the signs of life as well.
-        PeriodicCallback(lambda: touch_health_file(settings.health_file), BEAT_S * 1000).start()
+        # From Flower's own loop: when that stalls, the health file gets old.
+        PeriodicCallback(lambda: touch_health_file(settings.health_file), TOUCH_EVERY_S * 1000).start()
         log.info("ready", url=f"http://{self.address}:{port}", user=self.user)
         flower.start()
 
@@ -88,7 +88,7 @@ class Dashboard:
 
 
 def _check_writable(file: Path) -> None:
-    """Flower itself would go on without its state, and say so at its end."""
+    """Fail early: Flower itself would run without its state and report that when it stops."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.with_name(f"{file.name}.tmp").touch()

@@ -1,9 +1,8 @@
-"""Ends a worker that is alive but takes no work although its queue has some.
+"""Watchdog process: ends a worker that stays idle although its queue has messages.
 
-Celery's reconnection to Redis can stall with the process alive. A worker's own
-threads and event loop may be what stalled, and a process that forks must have
-no threads; so the watchdog is a small process beside the worker, which reads a
-page of memory that they share.
+Celery's reconnection to Redis can stall without ending the process. The stall may
+be in the worker's own event loop, and a process that forks must have no threads;
+so the watchdog is a small child process that reads a page of shared memory.
 """
 
 import mmap
@@ -22,35 +21,35 @@ from nnlite.queue.messages import BrokerUnreachableError
 log = structlog.get_logger()
 
 _CHECK_S = 5.0
-# Of the shared page: byte 0 stopping, byte 1 ready, bytes 8-15 the time of the last sign of work.
+# Layout of the shared page: byte 0 stopping, byte 1 ready, bytes 8-15 time of the last progress.
 
 
 class WorkerLiveness:
-    """What a worker and everything it forks say about themselves, in shared memory."""
+    """State of a worker in memory shared with everything it forks: stopping, ready, last progress."""
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
 
     @property
     def stopping(self) -> bool:
-        """Whether the worker was told to stop; every wait in it watches this."""
+        """Whether the worker is stopping; every wait in it checks this."""
         return self._page[0] != 0
 
     def stop(self) -> None:
-        """Tell everything that shares this page that the worker stops; safe in a signal handler."""
+        """Set `stopping` for every process that shares this page; safe in a signal handler."""
         self._page[0] = 1
 
     def ready(self) -> None:
-        """The worker consumes."""
+        """Mark the worker as consuming."""
         self._page[1] = 1
-        self.alive()
+        self.mark_progress()
 
-    def alive(self) -> None:
-        """A sign of work: a task begins, goes on or ends."""
+    def mark_progress(self) -> None:
+        """Record progress: a task begins, goes on or ends."""
         struct.pack_into("=d", self._page, 8, time.monotonic())
 
     def idle_s(self) -> float:
-        """Seconds since the last sign of work; 0 before the worker is ready and once it stops."""
+        """Seconds since the last progress; 0 before the worker is ready and once it stops."""
         if not self._page[1] or self.stopping:
             return 0.0
         last_s: float = struct.unpack_from("=d", self._page, 8)[0]
@@ -59,13 +58,13 @@ class WorkerLiveness:
 
 @dataclass(frozen=True, kw_only=True)
 class Watchdog:
-    """Watches one worker process.
+    """Watchdog of one worker process.
 
     Args:
         liveness: of the worker.
         queue_has_work: whether messages wait in the worker's queue; raises BrokerUnreachableError.
         idle_limit_s: how long it may be idle while there is work.
-        stop_timeout_s: how long an orderly stop may take.
+        stop_timeout_s: how long a graceful stop may take.
     """
 
     liveness: WorkerLiveness
@@ -74,7 +73,7 @@ class Watchdog:
     stop_timeout_s: float
 
     def start(self) -> int:
-        """Fork the watching process, which dies with its parent, and return its PID."""
+        """Fork the watchdog process, which dies with its parent, and return its PID."""
         worker = os.getpid()
         pid = os.fork()
         if pid:

@@ -17,7 +17,7 @@ from nnlite.results.devices import device_row, record_device_state, release_devi
 from nnlite.settings import Settings
 from nnlite.settings.groups import AndroidSettings, PhoneSettings
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault, Stage, WorkKind
-from nnlite.worker.attempt import Outcome, WorkerContext, work
+from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite.worker.celery_worker import EXIT_FAULT
 from nnlite_benchmark import device_manager
 from nnlite_benchmark.benchmarker import Benchmarker
@@ -138,7 +138,7 @@ def consuming(the: DeviceManager, *rows: uuid.UUID) -> Callable[[], int]:
             the.stop.set()
             return 0
         benchmarker = the.benchmarker
-        outcome = work(benchmarker.context, WorkKind.BENCHMARK, left[0], benchmarker.perform, 120)
+        outcome = run_attempt(benchmarker.context, WorkKind.BENCHMARK, left[0], benchmarker.run, 120)
         assert outcome is Outcome.FAILED
         benchmarker.after(left.pop(0))
         return 0

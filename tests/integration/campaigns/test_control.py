@@ -5,8 +5,9 @@ import pytest
 from integration.conftest import Cluster
 from nnlite.campaigns import control
 from nnlite.campaigns.control import CampaignError
-from nnlite.errors import Failure, FailureClass, Limits
+from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
+from nnlite.queue.retry import Limits
 from nnlite.vocabulary import Stage, WorkState
 
 

@@ -10,9 +10,10 @@ import pytest
 from integration.canned import finish_benchmark, finish_conversion, refusal
 from integration.conftest import Cluster
 from nnlite.db.engine import engine_for
-from nnlite.errors import Failure, FailureClass, Limits
+from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.messages import BrokerClient
+from nnlite.queue.retry import Limits
 from nnlite.settings import Settings
 from nnlite.vocabulary import Stage
 from waiting import HANG_S

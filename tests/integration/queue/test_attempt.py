@@ -1,4 +1,4 @@
-"""One attempt from its message to its end, with real servers and a `perform` that does what a test says."""
+"""One attempt from its message to its end, with real servers and a `handler` that does what a test says."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,13 +12,21 @@ from sqlalchemy import Connection, text
 from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.campaigns import control
 from nnlite.db.engine import engine_for
-from nnlite.errors import Failure, FailureClass, Limits, Stopped
+from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.local import Endpoints
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
 from nnlite.queue.messages import BrokerClient, Message
+from nnlite.queue.retry import Limits
 from nnlite.vocabulary import Stage, WorkKind, WorkState
-from nnlite.worker.attempt import Outcome, Perform, Result, UnreachableError, WorkerContext, work
+from nnlite.worker.attempt import (
+    Handler,
+    Outcome,
+    PostgresUnreachableError,
+    Result,
+    WorkerContext,
+    run_attempt,
+)
 from waiting import HANG_S, NEVER_S
 
 CONVERSION = WorkKind.CONVERSION
@@ -26,7 +34,7 @@ DEADLINE_S = NEVER_S
 FOLLOWS = Message(
     kind=WorkKind.BENCHMARK,
     row_id=uuid.UUID(int=7),
-    label=("one", "host"),
+    display_args=("one", "host"),
     queue="benchmark.host",
     priority=5,
 )
@@ -70,11 +78,11 @@ def marks(cluster: Cluster) -> list[str]:
     return [row["text"] for row in cluster.rows("SELECT text FROM code WHERE sha256 = 'mark'")]
 
 
-def raising(error: Exception) -> Perform:
-    def perform(claim: Claim) -> Result:
+def raising(error: Exception) -> Handler:
+    def handler(claim: Claim) -> Result:
         raise error
 
-    return perform
+    return handler
 
 
 def never(claim: Claim) -> Result:
@@ -95,11 +103,11 @@ def test_a_result_is_written_with_the_end_of_its_attempt_and_its_messages_follow
         assert cluster.ready("benchmark.host") == 0, "nothing is sent before the commit"
         return [*mark()(connection), FOLLOWS]
 
-    def perform(claim: Claim) -> Result:
+    def handler(claim: Claim) -> Result:
         assert (claim.id, claim.attempt, state(cluster)) == (row, 1, "running")
         return Result(write=write, details={"peak_rss_kb": 7})
 
-    assert work(context, CONVERSION, row, perform, DEADLINE_S) is Outcome.DONE
+    assert run_attempt(context, CONVERSION, row, handler, DEADLINE_S) is Outcome.DONE
     assert (state(cluster), marks(cluster), cluster.ready("benchmark.host")) == ("done", ["done"], 1)
     (attempt,) = cluster.attempts(row)
     assert (attempt["outcome"], attempt["details"]) == ("done", {"peak_rss_kb": 7})
@@ -107,7 +115,7 @@ def test_a_result_is_written_with_the_end_of_its_attempt_and_its_messages_follow
 
 def test_what_turns_out_to_be_left_out_is_a_row_with_its_reason(cluster, context, row):
     result = Result(write=lambda connection: [], state=WorkState.SKIPPED, reason="2,000,000 parameters")
-    assert work(context, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
+    assert run_attempt(context, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
     assert cluster.rows("SELECT state, reason FROM conversion") == [
         {"state": "skipped", "reason": "2,000,000 parameters"}
     ]
@@ -128,7 +136,7 @@ def test_a_failure_is_written_with_its_class_and_sent_again_where_it_may(
     cluster, context, row, failure_class, then
 ):
     failure = Failure(failure_class, Stage.LOWER, "because", {"signal": 6})
-    assert work(context, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
+    assert run_attempt(context, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
     (written,) = cluster.rows(
         "SELECT state, failure_class, stage, reason, owner_node, lease_until FROM conversion"
     )
@@ -147,56 +155,56 @@ def test_a_failure_is_written_with_its_class_and_sent_again_where_it_may(
 
 def test_work_that_pauses_is_not_had_before_its_time(cluster, context, row):
     away = Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, "the store is full")
-    work(context, CONVERSION, row, raising(away), DEADLINE_S)
+    run_attempt(context, CONVERSION, row, raising(away), DEADLINE_S)
     assert cluster.rows("SELECT available_at > now() AS later FROM conversion") == [{"later": True}]
-    assert work(context, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
+    assert run_attempt(context, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
 
 
 def test_a_third_strike_is_not_sent_again(cluster, context, row):
     crash = Failure(FailureClass.CONVERTER, Stage.LOWER, "killed by SIGABRT")
     for _ in range(3):
         cluster.empty_broker()
-        work(context, CONVERSION, row, raising(crash), DEADLINE_S)
+        run_attempt(context, CONVERSION, row, raising(crash), DEADLINE_S)
     assert (state(cluster), cluster.ready()) == ("quarantined", 0)
     assert outcomes(cluster, row) == ["converter"] * 3
 
 
 def test_a_stopped_worker_gives_its_row_back_at_once(cluster, context, row):
     stopped = Stopped("the worker was told to stop")
-    assert work(context, CONVERSION, row, raising(stopped), DEADLINE_S) is Outcome.RELEASED
+    assert run_attempt(context, CONVERSION, row, raising(stopped), DEADLINE_S) is Outcome.RELEASED
     assert (state(cluster), cluster.ready(), outcomes(cluster, row)) == ("queued", 1, ["released"])
     assert cluster.claim(row).counters.strikes == 0
 
 
 def test_a_worker_that_stops_claims_nothing(cluster, context, row):
     stopping = replace(context, stopping=lambda: True)
-    assert work(stopping, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
+    assert run_attempt(stopping, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
     assert (state(cluster), cluster.attempts(row)) == ("queued", [])
 
 
 def test_an_attempt_that_learns_that_its_right_is_lost_writes_nothing(cluster, context, row):
     lost = raising(LeaseLostError("cancelled"))
-    assert work(context, CONVERSION, row, lost, DEADLINE_S) is Outcome.LEASE_LOST
+    assert run_attempt(context, CONVERSION, row, lost, DEADLINE_S) is Outcome.LEASE_LOST
     assert (state(cluster), outcomes(cluster, row), cluster.ready()) == ("running", [None], 0)
 
 
 def test_a_result_that_comes_after_a_cancellation_is_not_written(cluster, context, row):
-    def perform(claim: Claim) -> Result:
+    def handler(claim: Claim) -> Result:
         control.cancel(cluster.engine, "night")
         return Result(write=mark())
 
-    assert work(context, CONVERSION, row, perform, DEADLINE_S) is Outcome.LEASE_LOST
+    assert run_attempt(context, CONVERSION, row, handler, DEADLINE_S) is Outcome.LEASE_LOST
     assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("cancelled", [], ["cancelled"])
 
 
 def test_a_failure_that_comes_after_the_lease_ended_speaks_for_nobody(cluster, context, row):
-    def perform(claim: Claim) -> Result:
+    def handler(claim: Claim) -> Result:
         cluster.end_lease(row)
         leases.requeue_expired(cluster.engine, CONVERSION, Limits())
         assert cluster.claim(row).attempt == 2
         raise Failure(FailureClass.MODEL, Stage.EXPORT, "too late to say")
 
-    assert work(context, CONVERSION, row, perform, DEADLINE_S) is Outcome.LEASE_LOST
+    assert run_attempt(context, CONVERSION, row, handler, DEADLINE_S) is Outcome.LEASE_LOST
     assert (state(cluster), outcomes(cluster, row)) == ("running", ["lost", None])
 
 
@@ -205,40 +213,42 @@ def test_a_message_without_work_behind_it_is_nothing(cluster, context, row, miss
     if not missing:
         control.pause(cluster.engine, "night")
     asked = uuid.uuid4() if missing else row
-    assert work(context, CONVERSION, asked, never, DEADLINE_S) is Outcome.NOTHING
+    assert run_attempt(context, CONVERSION, asked, never, DEADLINE_S) is Outcome.NOTHING
 
 
 def test_a_redelivered_message_takes_the_row_over_from_a_dead_process(cluster, context, row):
     cluster.claim(row, dead_owner())
-    assert work(context, CONVERSION, row, lambda claim: Result(write=mark()), DEADLINE_S) is Outcome.DONE
+    assert (
+        run_attempt(context, CONVERSION, row, lambda claim: Result(write=mark()), DEADLINE_S) is Outcome.DONE
+    )
     assert outcomes(cluster, row) == ["lost", "done"]
 
 
 def test_a_redelivered_message_leaves_a_living_process_alone(cluster, context, row):
     cluster.claim(row)
-    assert work(context, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
+    assert run_attempt(context, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
 
 
 def test_a_model_whose_twin_is_being_converted_waits(cluster, context, row):
     cluster.claim(row)
     twin = cluster.conversion(cluster.submit("one", name="day").id)["id"]
-    assert work(context, CONVERSION, twin, never, DEADLINE_S) is Outcome.BUSY
+    assert run_attempt(context, CONVERSION, twin, never, DEADLINE_S) is Outcome.BUSY
     assert cluster.attempts(twin) == []
 
 
 def test_without_postgres_nothing_is_claimed_and_the_message_must_come_again(context, row):
     away = replace(context, engine=engine_for("postgresql://nobody@127.0.0.1:1/none", 1))
-    with pytest.raises(UnreachableError, match=r"Postgres cannot be reached: .*refused"):
-        work(away, CONVERSION, row, never, DEADLINE_S)
+    with pytest.raises(PostgresUnreachableError, match=r"Postgres cannot be reached: .*refused"):
+        run_attempt(away, CONVERSION, row, never, DEADLINE_S)
 
 
 def test_postgres_that_goes_away_within_an_attempt_is_not_the_models_fault(cluster, context, row):
-    def perform(claim: Claim) -> Result:
+    def handler(claim: Claim) -> Result:
         with context.engine.begin() as connection:
             _hang_up(connection)
         raise AssertionError("the connection is gone")
 
-    assert work(context, CONVERSION, row, perform, DEADLINE_S) is Outcome.FAILED
+    assert run_attempt(context, CONVERSION, row, handler, DEADLINE_S) is Outcome.FAILED
     assert outcomes(cluster, row) == ["infrastructure"]
 
 
@@ -252,7 +262,9 @@ def test_a_connection_that_dies_while_a_result_is_written_does_not_cost_the_resu
             _hang_up(connection)
         return []
 
-    assert work(context, CONVERSION, row, lambda claim: Result(write=write), DEADLINE_S) is Outcome.DONE
+    assert (
+        run_attempt(context, CONVERSION, row, lambda claim: Result(write=write), DEADLINE_S) is Outcome.DONE
+    )
     assert writes == [0, 1], "written again"
     assert (marks(cluster), outcomes(cluster, row)) == (["done"], ["done"])
 
@@ -285,21 +297,21 @@ def test_a_result_waits_for_postgres_and_is_written_once(cluster, context, row, 
             postgres(True)
         return False
 
-    def perform(claim: Claim) -> Result:
+    def handler(claim: Claim) -> Result:
         postgres(False)
         return Result(write=mark())
 
     patient = replace(context, stopping=stopping)
-    assert work(patient, CONVERSION, row, perform, DEADLINE_S) is Outcome.DONE
+    assert run_attempt(patient, CONVERSION, row, handler, DEADLINE_S) is Outcome.DONE
     assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("done", ["done"], ["done"])
 
 
 def test_a_result_that_cannot_be_written_until_its_deadline_is_given_up(cluster, context, row, postgres):
-    def perform(claim: Claim) -> Result:
+    def handler(claim: Claim) -> Result:
         postgres(False)
         return Result(write=mark())
 
-    assert work(context, CONVERSION, row, perform, 0.5) is Outcome.LEASE_LOST
+    assert run_attempt(context, CONVERSION, row, handler, 0.5) is Outcome.LEASE_LOST
     postgres(True)
     assert (state(cluster), marks(cluster)) == ("running", []), "the reaper gives it back"
 
@@ -307,18 +319,18 @@ def test_a_result_that_cannot_be_written_until_its_deadline_is_given_up(cluster,
 def test_a_worker_that_stops_does_not_wait_for_postgres(cluster, context, row, postgres):
     looks = iter([False, True])
 
-    def perform(claim: Claim) -> Result:
+    def handler(claim: Claim) -> Result:
         postgres(False)
         return Result(write=mark())
 
     stopping = replace(context, stopping=lambda: next(looks))
-    assert work(stopping, CONVERSION, row, perform, DEADLINE_S) is Outcome.LEASE_LOST
+    assert run_attempt(stopping, CONVERSION, row, handler, DEADLINE_S) is Outcome.LEASE_LOST
 
 
 def test_without_the_broker_a_result_is_written_all_the_same(cluster, context, row):
     result = Result(write=lambda connection: [*mark()(connection), FOLLOWS])
     alone = replace(context, broker=BrokerClient("redis://127.0.0.1:1/0", 0.2))
-    assert work(alone, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
+    assert run_attempt(alone, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
     assert (state(cluster), marks(cluster)) == ("done", ["done"])
 
 
@@ -328,7 +340,7 @@ def test_without_the_broker_a_result_is_written_all_the_same(cluster, context, r
 def test_whatever_a_models_code_says_its_failure_is_written(cluster, context, row, said, kept):
     details = {"said": said, said: [said], "range": float("nan"), "peak": float("inf"), "exit": None}
     failure = Failure(FailureClass.MODEL, Stage.LOAD, said, details)
-    assert work(context, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
+    assert run_attempt(context, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
     (attempt,) = cluster.attempts(row)
     assert attempt["reason"] == kept
     assert attempt["details"] == {"said": kept, kept: [kept], "range": None, "peak": None, "exit": None}
@@ -338,7 +350,7 @@ def test_whatever_a_models_code_says_its_failure_is_written(cluster, context, ro
 @pytest.mark.parametrize("value", ["nul \0", "half \ud800"])
 def test_a_result_that_postgres_cannot_hold_is_a_strike_and_not_an_endless_wait(cluster, context, row, value):
     result = Result(write=mark(value))
-    assert work(context, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.FAILED
+    assert run_attempt(context, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.FAILED
     (written,) = cluster.rows("SELECT state, strikes, stage, reason FROM conversion")
     assert (written["state"], written["strikes"], written["stage"]) == ("queued", 1, "store")
     assert written["reason"].startswith("the result cannot be stored: ")
@@ -349,13 +361,15 @@ def test_a_result_that_contradicts_the_tables_is_a_strike_too(cluster, context, 
     def twice(connection: Connection) -> list[Message]:
         return [*mark()(connection), *mark()(connection)]
 
-    assert work(context, CONVERSION, row, lambda claim: Result(write=twice), DEADLINE_S) is Outcome.FAILED
+    assert (
+        run_attempt(context, CONVERSION, row, lambda claim: Result(write=twice), DEADLINE_S) is Outcome.FAILED
+    )
     assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("queued", [], ["converter"])
 
 
 def test_a_fault_of_our_own_is_not_swallowed_and_ends_with_its_lease(cluster, context, row):
     with pytest.raises(ZeroDivisionError):
-        work(context, CONVERSION, row, lambda claim: 1 / 0, DEADLINE_S)
+        run_attempt(context, CONVERSION, row, lambda claim: 1 / 0, DEADLINE_S)
     assert state(cluster) == "running"
     cluster.end_lease(row)
     assert leases.requeue_expired(cluster.engine, CONVERSION, Limits())

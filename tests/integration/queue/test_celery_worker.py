@@ -14,8 +14,8 @@ from nnlite.local import Endpoints
 from nnlite.worker import celery_worker as worker
 from nnlite.queue.messages import Message, BrokerClient
 from nnlite.worker.watchdog import WorkerLiveness
-from nnlite.worker.attempt import UnreachableError
-from nnlite.worker.celery_worker import WorkerPlan, end_consumption, run_worker
+from nnlite.worker.attempt import PostgresUnreachableError
+from nnlite.worker.celery_worker import WorkerPlan, stop_consuming, run_worker
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 
@@ -23,12 +23,12 @@ liveness, stop, me = WorkerLiveness(), threading.Event(), psutil.Process()
 
 def take():
     # What a task asks for first: a message has come. It stays unacknowledged, to come again.
-    end_consumption()
-    raise UnreachableError("toy")
+    stop_consuming()
+    raise PostgresUnreachableError("toy")
 
 plan = WorkerPlan(
     kind=WorkKind.BENCHMARK, node="again@here", queue="benchmark.again", pool="threads", concurrency=1,
-    deadline_s=10, context=take, perform=None, on_stop=stop.set,
+    deadline_s=10, context=take, handler=None, on_stop=stop.set,
 )
 
 def consume(at_ready):
@@ -49,9 +49,9 @@ def held():
     gc.collect()
     return {"fds": me.num_fds(), "threads": me.num_threads(), "children": len(me.children())}
 
-codes = [consume(end_consumption) for _ in range(2)]
+codes = [consume(stop_consuming) for _ in range(2)]
 before = held()
-codes += [consume(end_consumption) for _ in range(times - 2)]
+codes += [consume(stop_consuming) for _ in range(times - 2)]
 after = held()
 codes.append(consume(lambda: os.kill(os.getpid(), signal.SIGTERM)))
 stopped = stop.is_set() and liveness.stopping
@@ -70,7 +70,7 @@ def serve(port=None):
 def send():
     label = ("model", "host")
     message = Message(
-        kind=WorkKind.BENCHMARK, row_id=uuid.uuid4(), label=label, queue=plan.queue, priority=5
+        kind=WorkKind.BENCHMARK, row_id=uuid.uuid4(), display_args=label, queue=plan.queue, priority=5
     )
     BrokerClient(url, 5).send([message])
 
@@ -103,7 +103,7 @@ url, beats = sys.argv[1], []
 def touched(file):
     beats.append(threading.current_thread() is threading.main_thread())
     if len(beats) == 2:
-        end_consumption()
+        stop_consuming()
 
 worker.touch_health_file = touched
 codes = [consume(lambda: None)]

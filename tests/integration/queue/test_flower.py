@@ -38,7 +38,7 @@ settings, liveness = Settings(_env_file=None), WorkerLiveness()
 context = open_context(endpoints, settings, "{NODE}", liveness)
 plan = WorkerPlan(
     kind=WorkKind.BENCHMARK, node="{NODE}", queue="{QUEUE}", pool="threads", concurrency=1, deadline_s=10,
-    context=lambda: context, perform=None, device="avd:pixel4-1",
+    context=lambda: context, handler=None, device="avd:pixel4-1",
 )
 run_worker(plan, endpoints, settings, liveness)
 """
@@ -122,7 +122,9 @@ def test_flower_shows_who_measures_what_to_whoever_has_the_password(
     row = uuid.uuid4()
     with closing(BrokerClient(broker_url, 5)) as broker:
         label = ("MobileNetV3", "pixel4-api30")
-        broker.send([Message(kind=WorkKind.BENCHMARK, row_id=row, label=label, queue=QUEUE, priority=5)])
+        broker.send(
+            [Message(kind=WorkKind.BENCHMARK, row_id=row, display_args=label, queue=QUEUE, priority=5)]
+        )
     tasks = site.shows("/api/tasks", lambda found: any(t["state"] == "SUCCESS" for t in found.values()))
     (task,) = tasks.values()
     assert (task["name"], task["worker"], task["args"]) == ("nnlite.benchmark", NODE, f"['{row}']")

@@ -9,9 +9,10 @@ from sqlalchemy import text
 
 from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.campaigns import control
-from nnlite.errors import Failure, FailureClass, Limits
+from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import BusyError, LeaseLostError
+from nnlite.queue.retry import Limits
 from nnlite.vocabulary import Stage, WorkKind
 
 CONVERSION = WorkKind.CONVERSION
@@ -153,7 +154,7 @@ def test_three_crashes_of_the_converter_end_in_quarantine_with_their_history(
 
 
 def test_a_released_row_is_queued_again_and_counts_nothing(cluster: Cluster, row: uuid.UUID) -> None:
-    released = Failure(FailureClass.RELEASED, Stage.EXPORT, "the worker was stopped in order")
+    released = Failure(FailureClass.RELEASED, Stage.EXPORT, "the worker stopped gracefully")
     for _ in range(20):
         leases.fail(cluster.engine, cluster.claim(row), released, Limits())
     claim = cluster.claim(row)

@@ -25,7 +25,7 @@ def message(label: str = "ResNet", priority: int = 5, countdown_s: float = 0.0) 
     return Message(
         kind=WorkKind.CONVERSION,
         row_id=uuid.uuid4(),
-        label=(label,),
+        display_args=(label,),
         queue="convert",
         priority=priority,
         countdown_s=countdown_s,

@@ -14,9 +14,10 @@ from sqlalchemy import text
 
 from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.campaigns import control
-from nnlite.errors import Failure, FailureClass, Limits
+from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
+from nnlite.queue.retry import Limits
 from nnlite.vocabulary import Stage, WorkKind, WorkState
 
 LIMITS = Limits(max_strikes=3, max_losses=4)

@@ -21,8 +21,8 @@ from nnlite.results.devices import record_device
 from nnlite.results.recording import ConvertedModel, record_conversion
 from nnlite.settings import Settings
 from nnlite.vocabulary import DeviceStatus, Precision, WorkKind
-from nnlite.worker.attempt import Perform, Result
-from nnlite.worker.celery_worker import WorkerPlan, end_consumption, per_process_context, run_worker
+from nnlite.worker.attempt import Handler, Result
+from nnlite.worker.celery_worker import WorkerPlan, per_process_context, run_worker, stop_consuming
 from nnlite.worker.watchdog import WorkerLiveness
 
 
@@ -34,23 +34,23 @@ def main(database_url: str, broker_url: str, *queues: str) -> int:
     liveness = WorkerLiveness()
     plan = WorkerPlan(
         kind=WorkKind.BENCHMARK, node="benchmark@new", queue="", pool="threads", concurrency=1, deadline_s=60,
-        context=per_process_context(endpoints, settings, "benchmark@new", liveness), perform=or_exit(measure),
+        context=per_process_context(endpoints, settings, "benchmark@new", liveness), handler=or_exit(measure),
     )  # fmt: skip
     codes = []
     for queue in queues:
         here = replace(plan, queue=queue, after=lambda row, queue=queue: stop_without_work(engine, queue))
         if queue == CONVERT_QUEUE:
-            here = replace(here, kind=WorkKind.CONVERSION, node="convert@new", perform=or_exit(convert))
+            here = replace(here, kind=WorkKind.CONVERSION, node="convert@new", handler=or_exit(convert))
         codes.append(run_worker(here, endpoints, settings, liveness))
     return max(codes)
 
 
-def or_exit(perform: Perform) -> Perform:
-    """End the process where `perform` raises: its row would stay running."""
+def or_exit(handler: Handler) -> Handler:
+    """End the process where `handler` raises: its row would stay running."""
 
     def run(claim: Claim) -> Result:
         try:
-            return perform(claim)
+            return handler(claim)
         except Exception:  # noqa: BLE001  (whatever it is, the test must see it)
             traceback.print_exc()
             os._exit(1)
@@ -61,20 +61,25 @@ def or_exit(perform: Perform) -> Perform:
 def convert(claim: Claim) -> Result:
     """Make an artifact in every precision that is wanted, out of nothing."""
     model = ConvertedModel(
-        name=claim.work["model"], priority=claim.work["priority"], pools=claim.work["pools"], cached=False
+        name=claim.payload["model"],
+        priority=claim.payload["priority"],
+        pools=claim.payload["pools"],
+        cached=False,
     )
     artifacts = [
         artifact_row(
-            claim.work["identity"], precision=precision, cache_key=f"{claim.work['identity']} {precision}"
+            claim.payload["identity"],
+            precision=precision,
+            cache_key=f"{claim.payload['identity']} {precision}",
         )
-        for precision in claim.work["precisions"]
+        for precision in claim.payload["precisions"]
     ]
     return Result(write=lambda connection: record_conversion(connection, claim, model, artifacts))
 
 
 def measure(claim: Claim) -> Result:
     """Measure a millisecond."""
-    report = measurement(precision=Precision(claim.work["artifact"]["precision"]))
+    report = measurement(precision=Precision(claim.payload["artifact"]["precision"]))
     return Result(write=lambda connection: written(connection, claim, report))
 
 
@@ -82,7 +87,7 @@ def stop_without_work(engine: Engine, queue: str) -> None:
     """Let the worker end when nothing is left to do in `queue`."""
     with engine.connect() as connection:
         if not connection.scalar(text(_LEFT), {"queue": queue, "convert": CONVERT_QUEUE}):
-            end_consumption()
+            stop_consuming()
 
 
 _LEFT = """

@@ -106,7 +106,7 @@ def measure(cluster: Cluster) -> Measure:
         claim = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
         report = BenchmarkReport.of(
             model_name=model,
-            artifact_sha256=claim.work["artifact"]["sha256"],
+            artifact_sha256=claim.payload["artifact"]["sha256"],
             device=context,
             measurements=reports or (measurement(),),
         )

@@ -19,9 +19,10 @@ from integration.conftest import Cluster, living_owner
 from nnlite.campaigns import control
 from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact
-from nnlite.errors import Failure, FailureClass, Limits
+from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import LeaseLostError
+from nnlite.queue.retry import Limits
 from nnlite.results import queries
 from nnlite.results.devices import record_device
 from nnlite.results.recording import cached_artifacts, record_skipped

@@ -1,4 +1,4 @@
-"""A health file is touched while all is well, and the documented check reads it with the shell alone."""
+"""The health file is touched while a process makes progress; the documented check needs only a shell."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from nnlite.errors import NnliteError
 from nnlite.host import health_file as health
-from nnlite.host.health_file import HealthFileThread, sign_of_life, touch_health_file
+from nnlite.host.health_file import HealthFileThread, health_file_of_process, touch_health_file
 from waiting import HANG_S
 
 #: As `deploy/` has it.
@@ -34,7 +34,7 @@ def make_old(file: Path) -> None:
 
 def test_a_process_is_healthy_from_its_start_to_its_end(file):
     assert not healthy(file)
-    with sign_of_life(file):
+    with health_file_of_process(file):
         assert healthy(file)
         make_old(file)
         assert not healthy(file)
@@ -43,31 +43,31 @@ def test_a_process_is_healthy_from_its_start_to_its_end(file):
     assert not file.exists()
 
 
-def test_what_an_earlier_life_left_is_no_sign_of_this_one(file):
+def test_the_file_of_an_earlier_process_is_replaced(file):
     file.write_text("left")
-    with sign_of_life(file):
+    with health_file_of_process(file):
         assert file.read_text() == ""
 
 
-def test_a_file_that_cannot_be_written_is_said_at_the_start():
+def test_an_unwritable_file_is_reported_at_the_start():
     refused = pytest.raises(NnliteError, match=r"NNLITE_HEALTH_FILE=/proc/alive: .*; name a file that can be")
-    with refused, sign_of_life(Path("/proc/alive")):
+    with refused, health_file_of_process(Path("/proc/alive")):
         pass
 
 
-def test_a_pulse_beats_by_itself_and_not_while_that_is_left_to_others(file, monkeypatch):
-    beats = threading.Semaphore(0)
-    monkeypatch.setattr(health, "BEAT_S", 0.01)
-    monkeypatch.setattr(health, "touch_health_file", lambda _: beats.release())
-    with HealthFileThread(file) as pulse:
-        assert all(beats.acquire(timeout=HANG_S) for _ in range(5))
-        with pulse.paused():
-            assert "sign of life" not in {thread.name for thread in threading.enumerate()}
-        assert all(beats.acquire(timeout=HANG_S) for _ in range(5))
+def test_the_thread_touches_the_file_except_while_paused(file, monkeypatch):
+    touches = threading.Semaphore(0)
+    monkeypatch.setattr(health, "TOUCH_EVERY_S", 0.01)
+    monkeypatch.setattr(health, "touch_health_file", lambda _: touches.release())
+    with HealthFileThread(file) as thread:
+        assert all(touches.acquire(timeout=HANG_S) for _ in range(5))
+        with thread.paused():
+            assert "health file" not in {other.name for other in threading.enumerate()}
+        assert all(touches.acquire(timeout=HANG_S) for _ in range(5))
 
 
-def test_without_a_file_nothing_is_done():
+def test_without_a_file_nothing_is_started():
     before = threading.active_count()
-    with sign_of_life(None), HealthFileThread(None) as pulse, pulse.paused():
+    with health_file_of_process(None), HealthFileThread(None) as thread, thread.paused():
         touch_health_file(None)
         assert threading.active_count() == before

@@ -19,10 +19,11 @@ from nnlite.artifacts.inputs import artifact_inputs, from_raw_bytes, raw_bytes
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
 from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact
-from nnlite.errors import Failure, FailureClass, Stopped, decide
+from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.host.cores import Cores
 from nnlite.host.quiet import ConverterLock
 from nnlite.queue.leases import LeaseLostError
+from nnlite.queue.retry import Limits, decide
 from nnlite.results import runtime_checks
 from nnlite.results.runtime_checks import CheckClaim, Checked
 from nnlite.settings import Settings
@@ -85,7 +86,7 @@ class Checker:
                 log.info("right lost; nothing was written")
                 return
             except Stopped:
-                end = Failure(FailureClass.RELEASED, Stage.RUN, "the worker was stopped in order")
+                end = Failure(FailureClass.RELEASED, Stage.RUN, "the worker stopped gracefully")
             except Failure as failure:
                 end = failure
             self._write(claim, end)
@@ -94,7 +95,7 @@ class Checker:
         return runtime_checks.claim(self.engine, self.runtime_version, self.node, self.settings.queue.lease_s)
 
     def _checked(self, claim: CheckClaim) -> Checked:
-        if claim.losses >= self.settings.limits.max_losses:
+        if claim.losses >= Limits.of(self.settings.queue).max_losses:
             raise Failure(FailureClass.LOST, Stage.CLAIM, f"its worker vanished {claim.losses} times")
         with (
             ConverterLock(self.settings.quiet, self.cores) as turn,
@@ -142,7 +143,7 @@ class Checker:
             runtime_checks.finish(self.engine, claim, end)
             log.info("checked", verdict=end.verdict, reason=end.reason)
             return
-        decision = decide(end.failure_class, claim.counters, self.settings.limits)
+        decision = decide(end.failure_class, claim.counters, Limits.of(self.settings.queue))
         runtime_checks.fail(self.engine, claim, end, decision)
         log.info("not checked", failure=end.failure_class, reason=end.reason, then=decision.state)
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from nnlite.errors import Counters, Decision, Failure, FailureClass, Limits, decide
+from nnlite.errors import Failure, FailureClass
+from nnlite.queue.retry import Counters, Decision, Limits, decide
 from nnlite.vocabulary import Stage, WorkState
 
 FIRST = Counters()
