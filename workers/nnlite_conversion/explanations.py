@@ -1,4 +1,4 @@
-"""Turns the errors of models and converters into sentences: what went wrong, and the way out."""
+"""Explains errors of models and of the converter: turns an exception into a reason with a hint what to do."""
 
 import errno
 import re
@@ -16,10 +16,10 @@ from nnlite.vocabulary import ModelFormat, Stage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Longest part of a foreign error message that goes into a reason, characters.
+#: Longest part of an exception's message in a reason, characters.
 MAX_SUMMARY = 300
 
-#: How much of a traceback is kept, characters; the end tells the most.
+#: Longest tail of a traceback that is kept, characters.
 MAX_TRACEBACK = 4000
 
 _ATEN_OPERATOR = re.compile(r"\baten(?:\.|::)_*[a-z]\w*(?:\.\w+)?")
@@ -31,14 +31,14 @@ _NETWORK_MODULES = ("huggingface_hub", "requests", "urllib3", "httpx")
 
 
 def explained(stage: Stage, error: BaseException, reason: str) -> Exception:
-    """Return the failure that `error` means; what is the machine's fault stays as it is."""
+    """Return the model's failure for `error`; an error of the machine is returned unchanged."""
     if isinstance(error, MemoryError) or is_full_disk(error):
         return error  # type: ignore[return-value]
     return Failure(FailureClass.MODEL, stage, f"{reason}: {summary(error)}", details(error))
 
 
 def of_import(error: BaseException) -> str:
-    """Say why a model's code cannot be imported."""
+    """Return the reason why a model's code cannot be imported."""
     if wants_download(error):
         return _download()
     if isinstance(error, SyntaxError):
@@ -46,20 +46,20 @@ def of_import(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return (
             f"its code needs the module {error.name!r}, which conversion workers do not have; "
-            "install it beside nnlite or leave the model out"
+            "install it in nnlite's environment or exclude the model"
         )
     if isinstance(error, SystemExit):
-        return "its code ends the process while it is imported"
+        return "its code exits the process while it is imported"
     return "its code cannot be imported"
 
 
 def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...]) -> str:
-    """Say why Net(...) fails."""
+    """Return the reason why a network cannot be constructed."""
     if wants_download(error):
         return _download()
-    given = ", ".join(sorted(map(str, spec.hyperparameters))) or "none"
+    names = ", ".join(sorted(map(str, spec.hyperparameters))) or "none"
     if isinstance(error, KeyError) and error.args and error.args[0] not in spec.hyperparameters:
-        return f"its constructor needs the hyperparameter {error.args[0]!r}; given are {given}"
+        return f"its constructor needs the hyperparameter {error.args[0]!r}; the model has: {names}"
     if spec.model_format is ModelFormat.PYTHON:
         return f"{spec.entry_point} cannot be called with the arguments {spec.hyperparameters}"
     return (
@@ -69,13 +69,13 @@ def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...
 
 
 def of_forward(samples: "Sequence[NDArray[Any]]") -> str:
-    """Say on what forward(...) fails."""
+    """Return the reason why forward(...) fails, with its inputs."""
     shapes = " and ".join(f"of shape {sample.shape}" for sample in samples)
     return f"forward fails on {'an input' if len(samples) == 1 else 'inputs'} {shapes} (images: N, H, W, C)"
 
 
 def of_export(error: BaseException) -> str:
-    """Say why torch.export refuses."""
+    """Return the reason why torch.export fails."""
     if wants_download(error):
         return _download()
     if re.search(r"data-dependent|GuardOnDataDependent|unbacked", f"{type(error).__name__} {error}", re.I):
@@ -84,7 +84,7 @@ def of_export(error: BaseException) -> str:
 
 
 def of_lowering(error: BaseException) -> str:
-    """Say why litert-torch refuses."""
+    """Return the reason why litert-torch fails."""
     operator = unsupported_operator(error)
     return (
         f"operator {operator} cannot be lowered to LiteRT" if operator else "it cannot be lowered to LiteRT"
@@ -92,13 +92,13 @@ def of_lowering(error: BaseException) -> str:
 
 
 def unsupported_operator(error: BaseException) -> str | None:
-    """Return the operator that an error is about, such as `aten.adaptive_max_pool2d.default`."""
+    """Return the operator that an error names, such as `aten.adaptive_max_pool2d.default`."""
     for cause in causes(error):
-        # The first line names it; a dump of the graph may follow, which names all others.
+        # The message names it first; a dump of the graph may follow, which names all others.
         head = str(cause).partition("\n\nWhile executing")[0]
         for pattern in (_ATEN_OPERATOR, _MLIR_OPERATOR):
-            if found := pattern.search(head):
-                return (found.group(1) if pattern.groups else found.group(0)).replace("::", ".")
+            if match := pattern.search(head):
+                return (match.group(1) if pattern.groups else match.group(0)).replace("::", ".")
     return None
 
 
@@ -113,22 +113,22 @@ def wants_download(error: BaseException) -> bool:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Whether an error says that there is no space left."""
+    """Whether an error means that the disk is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield `error` and what it was raised from, newest first."""
-    seen: set[int] = set()
+    """Yield `error` and its chain of causes, newest first."""
+    visited: set[int] = set()
     current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
+    while current is not None and id(current) not in visited:
+        visited.add(id(current))
         yield current
         current = current.__cause__ or current.__context__
 
 
 def summary(error: BaseException) -> str:
-    """Return type and first line of an error."""
+    """Return type and first line of an error, shortened."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first = lines[0] if lines else "no message"
     text = f"{type(error).__name__}: {first}"
@@ -136,18 +136,18 @@ def summary(error: BaseException) -> str:
 
 
 def details(error: BaseException) -> dict[str, str]:
-    """Return the evidence worth keeping: type, operator where one is named, end of the traceback."""
-    found = {
+    """Return the details to store: type, tail of the traceback, and the operator if the error names one."""
+    kept = {
         "error_type": f"{type(error).__module__}.{type(error).__qualname__}",
         "traceback": "".join(traceback.format_exception(error))[-MAX_TRACEBACK:],
     }
     if operator := unsupported_operator(error):
-        found["operator"] = operator
-    return found
+        kept["operator"] = operator
+    return kept
 
 
 def _download() -> str:
     return (
-        "it wants to download something, and conversions run without network; "
+        "it tries to download something, and conversions run without network; "
         f"choose a configuration without pretrained weights, or set {PREFIX}CONVERSION__NETWORK=true"
     )

@@ -38,14 +38,14 @@ def known_refusals(engine: Engine, cache_keys: Sequence[str]) -> list[RefusalRow
     """Return the refused precisions of earlier conversions with `cache_keys`."""
     with autocommit(engine) as connection:
         found = connection.execute(_REFUSED, {"keys": list(cache_keys)})
-        return [from_row(RefusalRow, row) for row in found.mappings()]
+        return [from_row(RefusalRow, dict(row)) for row in found.mappings()]
 
 
 def cached_artifacts(engine: Engine, cache_keys: Sequence[str]) -> list[Artifact]:
     """Return the artifacts with `cache_keys`."""
     with autocommit(engine) as connection:
         found = connection.execute(_CACHED, {"keys": list(cache_keys)})
-        return [from_row(Artifact, row) for row in found.mappings()]
+        return [from_row(Artifact, dict(row)) for row in found.mappings()]
 
 
 def record_conversion(

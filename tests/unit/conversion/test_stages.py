@@ -85,16 +85,19 @@ def test_a_model_above_the_parameter_limit_is_left_out_and_not_failed(tmp_path):
     [
         ("class Net(:", r"not valid Python \(line 1\)"),
         ("import no_such_module_at_all", "needs the module 'no_such_module_at_all'"),
-        ("raise SystemExit(0)", "ends the process"),
+        ("raise SystemExit(0)", "exits the process"),
         ("x = 1", "defines no class Net"),
         ("class Net:\n    def __init__(self, *a): pass", "not a torch.nn.Module"),
-        (GOOD.replace('prm["scale"]', 'prm["depth"]'), "needs the hyperparameter 'depth'; given are scale"),
+        (
+            GOOD.replace('prm["scale"]', 'prm["depth"]'),
+            "needs the hyperparameter 'depth'; the model has: scale",
+        ),
         (GOOD.replace("out_shape[0])", "-1)"), "Net cannot be built for input"),
         (network("return 'a label'"), "returns a str"),
         (network("return x @ x.T @ torch.ones(3)"), r"forward fails on an input of shape \(1, 8, 6, 3\)"),
         (
             "import urllib.error\nraise urllib.error.URLError('no route to host')",
-            "wants to download something.*NNLITE_CONVERSION__NETWORK=true",
+            "tries to download something.*NNLITE_CONVERSION__NETWORK=true",
         ),
     ],
 )
@@ -107,7 +110,7 @@ def test_what_a_model_cannot_do_is_final_and_says_why(tmp_path, code, reason):
 
 
 def test_weights_of_another_kind_are_refused_by_name(tmp_path):
-    with pytest.raises(Failure, match="'deadbeef' cannot be made; known without a file: init:seed=0"):
+    with pytest.raises(Failure, match="'deadbeef' need a file; without one only init:seed=0 is known"):
         loading.load(job(weights="deadbeef"), tmp_path)
 
 

@@ -72,7 +72,7 @@ def accelerated() -> Accelerated | None:
 
 def open_gpu(device: str) -> str:
     """Open a GPU, named as in CUDA_VISIBLE_DEVICES, and return its name; for forked children only."""
-    return torch.cuda.get_device_name(_opened(device))
+    return str(torch.cuda.get_device_name(_opened(device)))
 
 
 def _fall_back_to_cpu(note: str) -> None:

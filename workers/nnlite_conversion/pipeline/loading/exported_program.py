@@ -1,10 +1,9 @@
-"""A program of torch.export, from a file that nobody trusts.
+"""Loads a program of torch.export (`.pt2`) from an untrusted file.
 
-torch's own loader executes what such a file can hold: pickled sample inputs,
-weights and constants, compiled libraries, guards that are Python, sizes that
-are evaluated. Here it gets a copy with none of that, and no way to unpickle
-(https://docs.pytorch.org/docs/stable/export/pt2_archive.html names the parts).
-Runs in the forked child only.
+torch's loader executes parts of such a file: pickled sample inputs, weights and constants, compiled
+libraries, guards in Python, sizes that are evaluated. Here it gets a copy without those parts, and unpickles
+weights only (https://docs.pytorch.org/docs/stable/export/pt2_archive.html documents the format). Runs in the
+forked child only.
 """
 
 import json
@@ -26,7 +25,7 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
 from nnlite_conversion.explanations import explained
 
-#: What torch.export.save calls the one program of a file.
+#: Name of the program in a file of torch.export.save.
 _PROGRAM = "models/model.json"
 _SAMPLES = "data/sample_inputs/model.pt"
 _KEPT = re.compile(
@@ -38,7 +37,7 @@ _KEPT = re.compile(
 _MAX_PROGRAM_BYTES = 256 << 20
 
 _OPERATOR = re.compile(r"torch\.ops\.\w+\.\w+\.(?!__)\w+|(_operator|math)\.\w+|torch\.sym_\w+")
-#: The text of a size, as sympy's `srepr` writes it, without its symbols' names.
+#: Text of a size, as sympy's `srepr` writes it, without the names of symbols.
 _SIZE = re.compile(r"[\w\s+\-*/%(),<>=!&|~]*")
 _SYMBOL = re.compile(r"'[a-z]{1,3}\d+'")
 _SIZE_WORD = re.compile(
@@ -49,11 +48,11 @@ _SIZE_WORD = re.compile(
 
 
 class _Positional(torch.nn.Module):  # type: ignore[misc]
-    """Takes the tensors of a program one after another, as they stand in its signature."""
+    """Takes a program's tensors as positional arguments, in the order of its signature."""
 
     def __init__(self, program: ExportedProgram) -> None:
         super().__init__()
-        # Its guards are Python text from the file.
+        # Guards are Python source from the file.
         self.program = program.module(check_guards=False)
         self._arguments = program.call_spec.in_spec
 
@@ -64,17 +63,17 @@ class _Positional(torch.nn.Module):  # type: ignore[misc]
 
 
 def load(
-    file: Path, asked: tuple[ModelInput, ...], folder: Path
+    file: Path, requested: tuple[ModelInput, ...], folder: Path
 ) -> tuple[torch.nn.Module, tuple[ModelInput, ...]]:
-    """Return the program in `file` as a network, and the inputs that it takes.
+    """Return the program in `file` as a network, and its inputs.
 
     Args:
-        file: as torch.export.save wrote it.
-        asked: the inputs that the user names; empty: the program's own.
-        folder: for the copy that is read.
+        file: written by torch.export.save.
+        requested: the inputs that the user declares; empty: the program's.
+        folder: where the copy without executable parts is written.
 
     Raises:
-        Failure: it cannot be read without executing something, still trains, or takes other inputs.
+        Failure: it cannot be read without executing something, is in training mode, or takes other inputs.
     """
     copy = folder / "checked.pt2"
     try:
@@ -87,9 +86,11 @@ def load(
         reason = "it cannot be read as a program of torch.export.save; save it again with the worker's torch"
         raise explained(Stage.LOAD, error, f"{reason} ({torch.__version__})") from error
     program = programs["model"]
-    if trains := next(_training(program.graph_module), None):
-        raise _model(f"it still trains ({trains}); call eval() on the network and export it in eval mode")
-    inputs = _taken(program, asked)
+    if operator := next(_training(program.graph_module), None):
+        raise _model(
+            f"it is in training mode ({operator}); call eval() on the network and export it in eval mode"
+        )
+    inputs = _inputs(program, requested)
     return _Positional(program), inputs
 
 
@@ -101,28 +102,28 @@ def _load_weights_only(*arguments: Any, **options: Any) -> Any:
 
 
 def _copy_without_code(file: Path, copy: Path) -> None:
-    """Write what a program needs and nothing that would be executed.
+    """Copy the parts that a program needs, and nothing that would be executed.
 
     Raises:
-        Failure: the program itself names something else than operators of torch.
-        zipfile.BadZipFile, ValueError, KeyError: it is no such file.
+        Failure: the program calls something other than torch's operators.
+        zipfile.BadZipFile, ValueError, KeyError: it is not such a file.
     """
     with zipfile.ZipFile(file) as source, zipfile.ZipFile(copy, "w") as target:
         for entry in source.infolist():
-            # All names begin with one folder, which is called as the file was.
+            # All names begin with one folder, which has the name that the file had when it was saved.
             name = entry.filename.partition("/")[2]
             if _KEPT.fullmatch(name):
                 target.writestr(f"model/{name}", source.read(entry))
             elif name == _PROGRAM:
                 target.writestr(f"model/{name}", _checked(source, entry))
-        # Without a byte in it there is nothing to unpickle.
+        # Empty, so that there is nothing to unpickle.
         target.writestr(f"model/{_SAMPLES}", b"")
         if f"model/{_PROGRAM}" not in target.namelist():
             raise ValueError(f"no {_PROGRAM} in it")
 
 
 def _checked(source: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Return the JSON of a program without its guards, which are Python."""
+    """Return the JSON of a program without its guards, after checking everything that would be evaluated."""
     if entry.file_size > _MAX_PROGRAM_BYTES:
         raise _model(f"its program has {entry.file_size} bytes; at most {_MAX_PROGRAM_BYTES} are read")
     program = json.loads(source.read(entry))
@@ -136,15 +137,15 @@ def _checked(source: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 
 def _texts(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield every text in a JSON value with the key that it stands under."""
-    waiting = [value]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            yield from ((key, text) for key, text in found.items() if isinstance(text, str))
-            waiting.extend(found.values())
-        elif isinstance(found, list):
-            waiting.extend(found)
+    """Yield every string in a JSON value with its key."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            yield from ((key, text) for key, text in item.items() if isinstance(text, str))
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
 
 
 def _is_size(text: str) -> bool:
@@ -154,60 +155,62 @@ def _is_size(text: str) -> bool:
 
 
 def _training(module: torch.fx.GraphModule) -> Iterator[str]:
-    """Yield the operators that behave as in training, those of branches included."""
+    """Yield the operators that are in training mode, including those of branches."""
     for node in module.graph.nodes:
         schema = getattr(node.target, "_schema", None)
         if node.op != "call_function" or schema is None:
             continue
-        given = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False))
-        given |= node.kwargs
-        if any(given.get(name) is True for name in ("train", "training")) or given.get("dropout_p"):
+        arguments = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False))
+        arguments |= node.kwargs
+        if any(arguments.get(name) is True for name in ("train", "training")) or arguments.get("dropout_p"):
             yield str(node.target)
     for child in module.children():
         if isinstance(child, torch.fx.GraphModule):
             yield from _training(child)
 
 
-def _taken(program: ExportedProgram, asked: tuple[ModelInput, ...]) -> tuple[ModelInput, ...]:
-    """Return the inputs of a program: sizes that it leaves open are the user's, a batch is 1."""
+def _inputs(program: ExportedProgram, requested: tuple[ModelInput, ...]) -> tuple[ModelInput, ...]:
+    """Return a program's inputs; a dynamic batch is 1, other dynamic sizes are the requested ones."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     specs = [spec for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT]
     tensors = [values.get(getattr(spec.arg, "name", "")) for spec in specs]
     if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
-        raise _model("it takes something else than tensors; export it with tensors as its only arguments")
-    own = [_Own(tensor) for tensor in tensors]
-    batch = own[0].sizes[0] if len(own[0].sizes) > 1 else None
+        raise _model("it takes arguments that are not tensors; export it with tensors as its only arguments")
+    declared = [_DeclaredInput(tensor) for tensor in tensors]
+    batch = declared[0].sizes[0] if len(declared[0].sizes) > 1 else None
     if batch not in (1, None):
         raise _model(f"it was exported for a batch of {batch}; export it with a batch of 1 or a dynamic one")
-    if asked and len(asked) != len(own):
-        raise _model(f"it takes {len(own)} inputs, but {len(asked)} are named")
-    if asked:
-        return tuple(mine.agreed(number, asked[number]) for number, mine in enumerate(own))
-    return tuple(mine.as_it_is(number) for number, mine in enumerate(own))
+    if requested and len(requested) != len(declared):
+        raise _model(f"it takes {len(declared)} inputs, but {len(requested)} are named")
+    if requested:
+        return tuple(each.matched(number, requested[number]) for number, each in enumerate(declared))
+    return tuple(each.as_declared(number) for number, each in enumerate(declared))
 
 
-class _Own:
-    """An input as the program declares it; a size that it leaves open is None."""
+class _DeclaredInput:
+    """An input as the program declares it; a dynamic size is None."""
 
     def __init__(self, tensor: Any) -> None:
         self.sizes = [size if isinstance(size, int) else None for size in tensor.shape]
         self.dtype = str(tensor.dtype).removeprefix("torch.")
 
-    def as_it_is(self, number: int) -> ModelInput:
+    def as_declared(self, number: int) -> ModelInput:
+        """Return the declared input with a batch of 1; other dynamic sizes are an error."""
         sizes = [1, *self.sizes[1:]] if self.sizes[:1] == [None] else self.sizes
         shape = tuple(size for size in sizes if size is not None)
         if len(shape) < len(sizes):
-            raise _model(f"input {number} is {self}; say what the open sizes are: --input SHAPE:{self.dtype}")
+            raise _model(f"input {number} is {self}; give its dynamic sizes: --input SHAPE:{self.dtype}")
         return ModelInput(shape=shape, dtype=self.dtype)
 
-    def agreed(self, number: int, asked: ModelInput) -> ModelInput:
-        fits = len(self.sizes) == len(asked.shape) and all(
-            mine in (None, yours) for mine, yours in zip(self.sizes, asked.shape, strict=True)
+    def matched(self, number: int, requested: ModelInput) -> ModelInput:
+        """Return the requested input if it matches the declared one."""
+        fits = len(self.sizes) == len(requested.shape) and all(
+            size in (None, wanted) for size, wanted in zip(self.sizes, requested.shape, strict=True)
         )
-        if not fits or self.dtype != asked.dtype:
-            given = f"{'x'.join(map(str, asked.shape))}:{asked.dtype}"
-            raise _model(f"input {number} was exported as {self}, which {given} does not fit")
-        return asked
+        if not fits or self.dtype != requested.dtype:
+            text = f"{'x'.join(map(str, requested.shape))}:{requested.dtype}"
+            raise _model(f"input {number} was exported as {self}, which {text} does not fit")
+        return requested
 
     def __str__(self) -> str:
         return f"{'x'.join('?' if size is None else str(size) for size in self.sizes)}:{self.dtype}"

@@ -1,7 +1,7 @@
-"""The shape that a transform gives: found by applying it to an image of the dataset's own size and mode.
+"""Determines the shape of a transform's output by applying it to a picture of the dataset's size and mode.
 
 `input_shape` is for the conversion child, which may execute other people's Python. Run as a program, this
-module makes the catalogue's committed table again, every transform in a forked process with a time limit.
+module rebuilds the catalogue's committed table, with every transform in a forked process with a time limit.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import orjson
 import torch
-import torchvision  # preloads what the transforms import, so that forks do not
+import torchvision  # imported by transforms: preloaded, so that forks need not import it
 from PIL import Image
 
 from nnlite.catalog.lemur.datasets import DATASETS, ImageDataset
@@ -28,12 +28,12 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.settings import load_settings
 from nnlite.vocabulary import Stage
 
-#: (width, height) of two pictures that tell whether a transform keeps the size, pixels.
+#: (width, height) in pixels of two pictures that show whether a transform keeps the size.
 _PROBES = ((256, 256), (320, 224))
 
 
 def input_shape(transform_code: str, transform: str, dataset: str, *, variable_size: int) -> InputShape:
-    """Return what a network gets when `transform` is applied to a picture of `dataset`.
+    """Return the shape of a network's input: the output of `transform` for a picture of `dataset`.
 
     Executes `transform_code` in this process.
 
@@ -44,8 +44,8 @@ def input_shape(transform_code: str, transform: str, dataset: str, *, variable_s
         variable_size: height and width of the picture where the dataset fixes none, pixels.
 
     Raises:
-        Failure: class `model` at stage `load`: the dataset is unknown, the transform fails, gives no
-            (C, H, W) tensor, or a tensor of a kind that no .tflite network takes.
+        Failure: class `model` at stage `load`: the dataset is unknown, the transform fails, or returns
+            something other than a (C, H, W) tensor that a .tflite network can take.
     """
     known = DATASETS.get(dataset)
     if known is None:
@@ -60,16 +60,16 @@ def input_shape(transform_code: str, transform: str, dataset: str, *, variable_s
 
 
 def apply(code: str, name: str, dataset: ImageDataset, size: tuple[int, int]) -> InputShape:
-    """Apply a transform to a picture of `size` (width, height) and return the shape of what comes out.
+    """Apply a transform to a picture of `size` (width, height) and return the shape of its output.
 
     Raises:
-        Exception: whatever the transform raises; TypeError when it gives no (C, H, W) tensor.
+        Exception: the transform's own error; TypeError when it returns no (C, H, W) tensor.
     """
     random.seed(0)
     torch.manual_seed(0)
     namespace: dict[str, Any] = {"__name__": f"transform {name}"}
-    exec(compile(code, f"{name}.py", "exec"), namespace)  # noqa: S102 (the caller is there to execute it)
-    # Values of a mean and a deviation do not change a shape, their number does.
+    exec(compile(code, f"{name}.py", "exec"), namespace)  # noqa: S102 (only in a child)
+    # The number of means and deviations affects the shape, their values do not.
     norm = ((0.5,) * dataset.channels, (0.5,) * dataset.channels)
     result = namespace["transform"](norm)(_picture(dataset.channels, size))
     if not isinstance(result, torch.Tensor):
@@ -82,17 +82,17 @@ def apply(code: str, name: str, dataset: ImageDataset, size: tuple[int, int]) ->
 
 
 def describe(error: Exception) -> str:
-    """Return type and first line of what a transform raised."""
+    """Return type and first line of a transform's error."""
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def table_entry(code: str, name: str, dataset: ImageDataset) -> str | None:
-    """Return the table's cell for one pair, or None where only the picture at hand decides."""
+    """Return the table's cell for one pair, or None where the shape depends on the picture in another way."""
     sizes = [dataset.size] if dataset.size else list(_PROBES)
     try:
         shapes = [apply(code, name, dataset, size) for size in sizes]
-    except Exception as error:  # noqa: BLE001 (why it fails is what the table records)
+    except Exception as error:  # noqa: BLE001 (the table records the error)
         return f"no tensor: the transform fails: {describe(error)}"
     first = shapes[0]
     if all(shape == first for shape in shapes):
@@ -103,11 +103,11 @@ def table_entry(code: str, name: str, dataset: ImageDataset) -> str | None:
 
 
 def make_table(transforms: Mapping[str, str], timeout_s: float) -> dict[str, Any]:
-    """Return the whole table: transforms that give the same shapes share a row.
+    """Return the whole table; transforms with the same shapes share a row.
 
     Args:
         transforms: code by name.
-        timeout_s: limit of each transform; one that exceeds it or dies is not in the table.
+        timeout_s: limit of each transform; one that exceeds it or crashes is not in the table.
     """
     rows: dict[str, dict[str, Any]] = {}
     for name, code in sorted(transforms.items()):
@@ -122,7 +122,7 @@ def make_table(transforms: Mapping[str, str], timeout_s: float) -> dict[str, Any
 
 
 def abbreviated(shapes: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Write the most frequent cell once, for every other dataset."""
+    """Write the most frequent cell once, for all datasets that are not listed."""
     usual, _ = Counter(shapes.values()).most_common(1)[0]
     return {OTHERS: usual} | {dataset: entry for dataset, entry in shapes.items() if entry != usual}
 
@@ -159,8 +159,8 @@ def _refused(reason: str) -> Failure:
 
 
 def main() -> None:
-    """Write the committed table anew from the LEMUR that the settings name."""
-    parser = argparse.ArgumentParser(description="make the table of input shapes (transform, dataset) anew")
+    """Rebuild the committed table from the LEMUR of the settings."""
+    parser = argparse.ArgumentParser(description="rebuild the table of input shapes (transform, dataset)")
     parser.add_argument(
         "--output", type=Path, default=TABLE, help="file to write; default: the committed one"
     )

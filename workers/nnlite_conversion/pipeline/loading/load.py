@@ -1,7 +1,7 @@
-"""The first stage of a conversion: other people's code or file becomes a network that has answered once.
+"""The load stage: builds a network from other people's code or file, and runs it once on the seeded input.
 
-What goes wrong is a `Failure` that names the thing and the way out. Runs in the
-forked child only, in its scratch folder.
+An error becomes a `Failure` whose reason names the cause and the remedy. Runs in the forked child only, in
+its private folder.
 """
 
 import hashlib
@@ -28,31 +28,32 @@ from nnlite_conversion.pipeline.loading import exported_program as exported
 from nnlite_conversion.pipeline.loading import networks
 from nnlite_conversion.pipeline.lowering import lower as lowering
 
-#: Seed of the weights of a model that ships none.
+#: Seed of the weights of a model without a weights file.
 WEIGHTS_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A network ready to be exported, and what it answers to the seeded inputs."""
+    """A network that can be exported, with its outputs for the seeded inputs."""
 
-    #: Takes the inputs in the layout of the artifact.
+    #: Takes inputs in the layout of the artifact.
     module: torch.nn.Module
-    #: Of the first input as the network takes it; images: (N, C, H, W).
+    #: Shape of the first input as the network takes it; images: (N, C, H, W).
     input_shape: tuple[int, ...]
-    #: One for each input, in the layout of the artifact; images: (N, H, W, C).
+    #: The seeded inputs, in the layout of the artifact; images: (N, H, W, C).
     samples: tuple[NDArray[Any], ...]
+    #: The network's outputs for them.
     expected: tuple[NDArray[Any], ...]
     state_dict_sha256: str
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
-        """The samples as PyTorch's tensors."""
+        """The samples as PyTorch tensors."""
         return tuple(map(torch.from_numpy, self.samples))
 
 
 class ModelSkipped(Exception):
-    """The model is not to be converted, and that is no fault of it."""
+    """The model exceeds a configured limit and is skipped (not a failure)."""
 
     def __init__(self, reason: str, parameters: int, input_shape: tuple[int, ...]) -> None:
         super().__init__(reason)
@@ -60,7 +61,7 @@ class ModelSkipped(Exception):
 
 
 def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
-    """Make the network of a model, seeded where it ships no weights, and run it once.
+    """Build the network of a model, with seeded weights where it has no weights file, and run it once.
 
     Returns:
         The network, and how many parameters it has.
@@ -71,11 +72,11 @@ def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
     """
     network, inputs = _network(job, folder)
     images = tuple(job.model.layout is Layout.NHWC and len(each.shape) == 4 for each in inputs)
-    taken = [
+    tensors = [
         (_channels_last(each.shape) if image else each.shape, each.dtype)
         for each, image in zip(inputs, images, strict=True)
     ]
-    samples = tuple(seeded_inputs(taken, job.seed))
+    samples = tuple(seeded_inputs(tensors, job.seed))
     module = lowering.ChannelsLast(network, images)
     lazy = any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in network.parameters())
     expected = forward(module, samples) if lazy else ()
@@ -95,23 +96,23 @@ def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every generator that a network may draw its weights from."""
+    """Seed every random number generator that a network may use for its weights."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def forward(module: torch.nn.Module, samples: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
-    """Return what the network answers to `samples`."""
+    """Return the network's outputs for `samples`."""
 
-    def answer(placed: torch.nn.Module, device: torch.device) -> tuple[NDArray[Any], ...]:
+    def run(placed: torch.nn.Module, device: torch.device) -> tuple[NDArray[Any], ...]:
         seed_everything(WEIGHTS_SEED)
         outputs = lowering.tensors_of(placed(*(torch.from_numpy(sample).to(device) for sample in samples)))
         return tuple(output.detach().cpu().numpy().copy() for output in outputs)
 
     try:
         with torch.no_grad():
-            return accelerator.run(module, answer)
+            return accelerator.run(module, run)
     except lowering.NotTensors as error:
         raise _model(str(error)) from error
     except (Exception, SystemExit) as error:
@@ -119,7 +120,7 @@ def forward(module: torch.nn.Module, samples: tuple[NDArray[Any], ...]) -> tuple
 
 
 def state_dict_sha256(network: torch.nn.Module) -> str:
-    """Return the SHA-256 over names, dtypes, shapes and bytes of the weights, in their order."""
+    """Return the SHA-256 of the weights' names, dtypes, shapes and bytes, in the order of the state dict."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         if isinstance(tensor, torch.Tensor):
@@ -129,36 +130,34 @@ def state_dict_sha256(network: torch.nn.Module) -> str:
 
 
 def _network(job: ConversionJob, folder: Path) -> tuple[torch.nn.Module, tuple[ModelInput, ...]]:
-    """Return the network in eval mode and what it takes."""
+    """Return the network in eval mode, and its inputs."""
     spec = job.model
     file = folder / model_file_name(spec)
     if spec.model_format is ModelFormat.EXPORTED:
         return exported.load(file, spec.inputs, folder)
     if spec.weights != SEEDED_WEIGHTS and spec.weights_suffix is None:
-        raise _model(f"weights {spec.weights!r} cannot be made; known without a file: {SEEDED_WEIGHTS}")
+        raise _model(f"weights {spec.weights!r} need a file; without one only {SEEDED_WEIGHTS} is known")
     inputs = spec.inputs or (_image(job),)
     seed_everything(WEIGHTS_SEED)
     code = networks.import_model(spec, folder)
     seed_everything(WEIGHTS_SEED)
     network = networks.build(code, spec, inputs[0].shape)
     if spec.weights_suffix is not None:
-        networks.give_weights(network, file)
+        networks.load_weights(network, file)
     return network.eval(), inputs
 
 
 def _image(job: ConversionJob) -> ModelInput:
-    """Return the one image that a model of a dataset takes; the transform's own where nothing else tells."""
+    """Return the image that a model of a dataset takes: of the known shape, or of the transform's output."""
     spec = job.model
     if spec.input_shape is not None:
         return ModelInput(shape=spec.input_shape, dtype=spec.input_dtype)
     if spec.transform_code is None or spec.transform is None:
         raise _model(f"no input shape is known, and no transform on {spec.dataset} gives one")
-    from nnlite_conversion.pipeline.loading import input_shapes as shapes
+    from nnlite_conversion.pipeline.loading.input_shapes import input_shape
 
-    found = shapes.input_shape(
-        spec.transform_code, spec.transform, spec.dataset, variable_size=job.variable_size
-    )
-    return ModelInput(shape=found.batch_of_one, dtype=found.dtype)
+    shape = input_shape(spec.transform_code, spec.transform, spec.dataset, variable_size=job.variable_size)
+    return ModelInput(shape=shape.batch_of_one, dtype=shape.dtype)
 
 
 def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:

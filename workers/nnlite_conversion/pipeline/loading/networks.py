@@ -1,7 +1,7 @@
-"""From a model's code to a network: import it, call its class or factory, give it its weights.
+"""Builds a network from a model's code: imports it, calls its class or factory, loads its weights.
 
-This executes other people's Python and reads other people's files: in the
-forked child only, and never by pickle but with `weights_only=True`.
+This executes other people's Python and reads other people's files: in the forked child only, and unpickling
+only with `weights_only=True`.
 """
 
 import importlib.util
@@ -20,12 +20,12 @@ from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
 
-#: Name that the model's file is imported under.
+#: Module name that the model's code is imported as.
 MODEL_MODULE = "nnlite_model"
 
-#: What a checkpoint calls the weights, where it holds other things besides.
+#: Keys of the weights in a checkpoint that contains other things too.
 _NESTED = ("state_dict", "model_state_dict")
-#: Names that a reason spells out.
+#: Most names of weights that a reason lists.
 _SHOWN = 5
 
 
@@ -33,17 +33,17 @@ def import_model(spec: ModelSpec, folder: Path) -> ModuleType:
     """Import the model's code from a file in `folder`, so that tracebacks show its lines.
 
     Raises:
-        Failure: it cannot be imported, or does not define what the network is made by.
+        Failure: it cannot be imported, or does not define the class or factory.
     """
     path = folder / f"{MODEL_MODULE}.py"
     path.write_text(spec.code or "", encoding="utf-8", errors="surrogatepass")
-    found = importlib.util.spec_from_file_location(MODEL_MODULE, path)
-    if found is None or found.loader is None:
+    import_spec = importlib.util.spec_from_file_location(MODEL_MODULE, path)
+    if import_spec is None or import_spec.loader is None:
         raise ImportError(f"no loader for {path}")
-    module = importlib.util.module_from_spec(found)
+    module = importlib.util.module_from_spec(import_spec)
     sys.modules[MODEL_MODULE] = module
     try:
-        found.loader.exec_module(module)
+        import_spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOAD, error, explanations.of_import(error)) from error
     if spec.model_format is ModelFormat.LEMUR and not isinstance(getattr(module, "Net", None), type):
@@ -58,24 +58,24 @@ def build(code: ModuleType, spec: ModelSpec, shape: tuple[int, ...]) -> torch.nn
     arguments = dict(spec.hyperparameters)
     try:
         if spec.model_format is ModelFormat.LEMUR:
-            made = "its class Net"
+            constructor = "its class Net"
             network = code.Net(shape, (spec.classes,), arguments, torch.device("cpu"))
         else:
-            made = str(spec.entry_point)
-            network = getattr(code, made)(**arguments)
+            constructor = str(spec.entry_point)
+            network = getattr(code, constructor)(**arguments)
     except (Exception, SystemExit) as error:
         reason = explanations.of_construction(error, spec, shape)
         raise explained(Stage.LOAD, error, reason) from error
     if not isinstance(network, torch.nn.Module):
-        raise _model(f"{made} makes a {type(network).__name__}, not a torch.nn.Module")
+        raise _model(f"{constructor} returns a {type(network).__name__}, not a torch.nn.Module")
     return network
 
 
-def give_weights(network: torch.nn.Module, file: Path) -> None:
-    """Load a `.safetensors` file, or one of `torch.save`, into `network`: every weight and no other.
+def load_weights(network: torch.nn.Module, file: Path) -> None:
+    """Load a `.safetensors` file, or one of `torch.save`, into `network`: exactly the weights that it has.
 
     Raises:
-        Failure: the file holds something else than weights, or not those of this network.
+        Failure: the file contains something other than weights, or weights of another network.
     """
     weights = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pt(file)
     own = network.state_dict()
@@ -86,16 +86,16 @@ def give_weights(network: torch.nn.Module, file: Path) -> None:
         raise _model(f"its weights file does not fit the network: {named}")
     try:
         network.load_state_dict(weights, strict=True)
-    except RuntimeError as error:  # shapes that differ; lazy layers take any
-        found = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
-        raise _model(f"its weights file does not fit the network: {_some(found) or error}") from error
+    except RuntimeError as error:  # shapes differ; lazy layers take any
+        mismatches = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+        raise _model(f"its weights file does not fit the network: {_some(mismatches) or error}") from error
 
 
 def _read_safetensors(file: Path) -> Mapping[str, torch.Tensor]:
     try:
         weights: Mapping[str, torch.Tensor] = load_file(file)
     except Exception as error:
-        raise explained(Stage.LOAD, error, "its weights file is no safetensors file") from error
+        raise explained(Stage.LOAD, error, "its weights file is not a safetensors file") from error
     return weights
 
 
@@ -104,7 +104,7 @@ def _read_pt(file: Path) -> Mapping[str, torch.Tensor]:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = (
-            "its weights file holds more than weights, which is never unpickled; "
+            "its weights file contains more than weights, which is never unpickled; "
             "save them by torch.save(network.state_dict(), ...), or as .safetensors"
         )
         raise explained(Stage.LOAD, error, reason) from error
@@ -112,7 +112,7 @@ def _read_pt(file: Path) -> Mapping[str, torch.Tensor]:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
     if not isinstance(loaded, Mapping) or not all(map(_is_weight, loaded.items())):
-        raise _model("its weights file holds no state dict: names with a tensor each")
+        raise _model("its weights file contains no state dict: names with a tensor each")
     return loaded
 
 
