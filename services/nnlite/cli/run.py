@@ -15,7 +15,7 @@ from nnlite.cli.output import err, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.errors import NnliteError
 from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
-from nnlite.local import Supervisor, Worker, local_site, workers_lock
+from nnlite.local import Supervisor, Worker, local_instance, workers_lock
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
 from nnlite.results.runtime_checks import pending
@@ -90,7 +90,7 @@ def _supervisor(cluster: Session, converters: int, *, checks: bool) -> Superviso
         Worker(name=name, argv=[*nnlite, *arguments], stop_rank=int(name == "reaper"))
         for name, arguments in programs.items()
     ]
-    return Supervisor(local_site(cluster.settings), workers)
+    return Supervisor(local_instance(cluster.settings), workers)
 
 
 def _check(supervisor: Supervisor, cluster: Session, but: str | None = None) -> None:

@@ -1,7 +1,7 @@
-"""One machine: embedded Postgres and Redis-compatible servers, and workers as child processes.
+"""Embedded Postgres and Valkey servers, and workers as child processes, on one machine.
 
-Public names only. The guardian imports this package for as long as servers
-run, so nothing heavy may be imported here.
+Public names only. The server daemon imports this package and keeps it in memory as
+long as servers run, so nothing heavy may be imported here.
 """
 
 from nnlite.host.locks import LockTimeout
@@ -10,7 +10,7 @@ from nnlite.local.session import (
     Endpoints,
     ServersNotRunning,
     endpoints,
-    local_site,
+    local_instance,
     psql_command,
     servers,
     workers_lock,
@@ -28,7 +28,7 @@ __all__ = [
     "Worker",
     "WorkerStatus",
     "endpoints",
-    "local_site",
+    "local_instance",
     "psql_command",
     "servers",
     "workers_lock",

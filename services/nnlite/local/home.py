@@ -1,9 +1,8 @@
-"""The folder that holds a machine's servers, and the account that they run as.
+"""The home folder of a machine's servers, and the account that they run as.
 
-As a plain user everything runs as that user. As root, servers run as an
-account without rights that exists already, from copies of their programs below
-the home; of all files only the servers' data folders change owner, and nothing
-outside the home is touched.
+As a plain user everything runs as that user. As root, servers run as an existing
+unprivileged account, from copies of their programs below the home. Only the servers'
+data folders change owner, and nothing outside the home is changed.
 """
 
 import os
@@ -18,21 +17,21 @@ from typing import IO
 
 from nnlite.errors import NnliteError
 
-#: Who runs the servers for root, first that exists. `nobody` comes last, because
-#: model code is run as that account and must not reach the database's files.
+#: Accounts that run the servers for root; the first that exists is used. `nobody` is last, because
+#: model code runs as that account and must not reach the database's files.
 ACCOUNTS = ("postgres", "daemon", "nobody")
 
-#: Runs a program as an ordinary account inside a user namespace that has no account but root.
+#: Runs a program as an unprivileged account inside a user namespace that only maps root.
 NAMESPACE_PREFIX = ("unshare", "--user", "--map-user=65534", "--map-group=65534", "--")
 
 
 class LocalError(NnliteError):
-    """This machine cannot run the embedded servers as it is."""
+    """This machine cannot run the embedded servers; the message says what to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """The settings that every start and stop obeys."""
+class Limits:
+    """Time limits of starts and stops, and the size limit of logs."""
 
     start_timeout_s: float = 60.0
     stop_timeout_s: float = 30.0
@@ -40,13 +39,13 @@ class Bounds:
 
     @property
     def log_max_bytes(self) -> int:
-        """Size at which a log is set aside, bytes."""
+        """Size at which a log is rotated, bytes."""
         return int(self.log_max_mb * 1024 * 1024)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """An account without rights."""
+    """An unprivileged account."""
 
     name: str
     uid: int
@@ -55,12 +54,12 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalInstance:
-    """One home, and how programs are run in it."""
+    """One home folder, and how programs are run in it."""
 
     #: Absolute, without symbolic links.
     home: Path
-    bounds: Bounds
-    #: Whom the servers run as; None: as ourselves.
+    limits: Limits
+    #: The account of the servers; None: our own.
     account: Account | None = None
     #: Put before every server's command line.
     prefix: tuple[str, ...] = ()
@@ -72,7 +71,7 @@ class LocalInstance:
 
     @property
     def copies_programs(self) -> bool:
-        """Whether servers run from copies: their account may not be able to read the installation."""
+        """Whether servers run from copies, because their account may not be able to read the installation."""
         return self.account is not None
 
     def popen(self, argv: Sequence[str | Path], **arguments: object) -> subprocess.Popen[bytes]:
@@ -89,38 +88,40 @@ class LocalInstance:
         return process
 
     def run(self, argv: Sequence[str | Path], text: str = "") -> str:
-        """Run a program as the servers' account until it ends; return what it said.
+        """Run a program as the servers' account until it ends; return its output.
 
         Raises:
-            LocalError: it failed or took longer than the start limit; its words are quoted.
+            LocalError: it failed or took longer than the start limit; its output is quoted.
         """
         process = self.popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.home
         )
         with process:
             try:
-                output, _ = process.communicate(text.encode(), timeout=self.bounds.start_timeout_s)
+                output, _ = process.communicate(text.encode(), timeout=self.limits.start_timeout_s)
             except BaseException:
                 process.kill()
                 raise
-        said = output.decode(errors="replace").strip()
+        printed = output.decode(errors="replace").strip()
         if process.returncode:
-            end = "\n".join(said.splitlines()[-6:])
-            raise LocalError(f"{argv[0]} failed with exit status {process.returncode}:\n{end}{way_out(said)}")
-        return said
+            end = "\n".join(printed.splitlines()[-6:])
+            raise LocalError(
+                f"{argv[0]} failed with exit status {process.returncode}:\n{end}{hint_for(printed)}"
+            )
+        return printed
 
     def open_log(self, name: str) -> IO[bytes]:
         """Open `HOME/logs/<name>.log` for appending; unbuffered."""
         return (self.logs / f"{name}.log").open("ab", buffering=0)
 
     def make_data_folder(self, path: Path) -> None:
-        """Make an empty private folder that belongs to the servers' account."""
+        """Create an empty private folder that belongs to the servers' account."""
         path.mkdir(mode=0o700)
         if self.account:
             os.chown(path, self.account.uid, self.account.gid)
 
     def check_data_owner(self, path: Path) -> None:
-        """Make sure that a data folder belongs to the servers' account.
+        """Check that a data folder belongs to the servers' account.
 
         Raises:
             LocalError: it does not.
@@ -135,22 +136,22 @@ class LocalInstance:
             )
 
 
-def way_out(said: str) -> str:
-    """Return what to do about a program's complaint, as a line of its own; empty where we do not know."""
+def hint_for(message: str) -> str:
+    """Return what to do about an error message, as a line of its own; empty if unknown."""
     hints = {
         "No space left on device": "the disk is full: free some space, then run the same command again",
         "Permission denied": "a file or folder has the wrong owner or mode: see the path above",
         "shared memory": "the machine is out of shared memory: see /dev/shm and `ipcs -m`",
         "Cannot allocate memory": "the machine is out of memory",
     }
-    return next((f"\n{hint}" for phrase, hint in hints.items() if phrase in said), "")
+    return next((f"\n{hint}" for phrase, hint in hints.items() if phrase in message), "")
 
 
-def prepare_home(home: Path, bounds: Bounds) -> LocalInstance:
-    """Choose who runs the servers of `home`, check that they can, and make its folders.
+def prepare_home(home: Path, limits: Limits) -> LocalInstance:
+    """Choose the account of the servers of `home`, check that it can enter it, and create its folders.
 
     Raises:
-        LocalError: the account cannot enter `home`, or `home` belongs to somebody else.
+        LocalError: the account cannot enter `home`, or `home` belongs to another account.
     """
     home = home.expanduser().resolve()
     _check_owner(home)
@@ -162,9 +163,9 @@ def prepare_home(home: Path, bounds: Bounds) -> LocalInstance:
     except OSError as error:
         raise LocalError(
             f"cannot make {error.filename or home}: {error.strerror}; set NNLITE_HOME to a folder of your own"
-            f"{way_out(error.strerror or '')}"
+            f"{hint_for(error.strerror or '')}"
         ) from error
-    return LocalInstance(home=home, bounds=bounds, account=account, prefix=prefix)
+    return LocalInstance(home=home, limits=limits, account=account, prefix=prefix)
 
 
 def _check_owner(home: Path) -> None:
@@ -198,7 +199,7 @@ def _servers_account(home: Path) -> tuple[Account | None, tuple[str, ...]]:
 
 
 def _owner_of_data(home: Path) -> Account | None:
-    """An account chosen once stays: a later one could not read the data."""
+    """Return the account that owns the data: another one could not read them."""
     try:
         status = (home / "postgres" / "data").stat()
     except FileNotFoundError:
@@ -209,7 +210,7 @@ def _owner_of_data(home: Path) -> Account | None:
 
 
 def _is_mapped(number: int, kind: str) -> bool:
-    """Whether an account exists inside the user namespace that we run in."""
+    """Whether an account is mapped into our user namespace."""
     try:
         ranges = Path(f"/proc/self/{kind}_map").read_text().splitlines()
     except FileNotFoundError:
@@ -218,7 +219,7 @@ def _is_mapped(number: int, kind: str) -> bool:
 
 
 def account_name(uid: int) -> str:
-    """Return the name of an account, or its number where it has none."""
+    """Return the name of an account, or its number if it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -226,17 +227,17 @@ def account_name(uid: int) -> str:
 
 
 def _check_reachable(home: Path, account: Account) -> None:
-    """Ask as the account itself, so that access control lists count too."""
+    """Check as the account itself, so that access control lists count too."""
     folders = [folder for folder in [*reversed(home.parents), home] if folder.exists()]
     script = 'for folder do test -x "$folder" || { echo "$folder"; exit 1; }; done'
-    asked = subprocess.run(
+    checked = subprocess.run(
         ["/bin/sh", "-c", script, "sh", *folders],
         user=account.uid, group=account.gid, extra_groups=[], cwd="/",
         stdout=subprocess.PIPE, text=True, timeout=30, check=False,
     )  # fmt: skip
-    if asked.returncode == 0:
+    if checked.returncode == 0:
         return
-    closed = Path(asked.stdout.strip() or home)
+    closed = Path(checked.stdout.strip() or home)
     mode = stat.S_IMODE(closed.stat().st_mode)
     raise LocalError(
         f"run by root, the embedded servers run as {account.name}, which cannot enter {closed}"
@@ -247,7 +248,7 @@ def _check_reachable(home: Path, account: Account) -> None:
 
 
 def _make_folders(path: Path) -> None:
-    """Make `path` and what is missing above it; as root open to be entered, whatever the umask."""
+    """Create `path` and its missing parents; as root with mode 0755, whatever the umask."""
     missing = [folder for folder in [path, *path.parents] if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)

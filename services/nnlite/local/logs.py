@@ -1,14 +1,14 @@
-"""Log files of the processes that this machine runs: appended to, bounded, quoted in errors."""
+"""Log files of local processes: rotated, and quoted in errors."""
 
 import shutil
 from pathlib import Path
 
 
-def bound(path: Path, max_bytes: int) -> None:
-    """Set a log aside as `<name>.1` when it is larger than `max_bytes`.
+def rotate(path: Path, max_bytes: int) -> None:
+    """Move a log's content to `<name>.1` if it is larger than `max_bytes`.
 
-    It is copied and emptied, not renamed, because its writer keeps it open
-    (for appending: it goes on at the new end). Lines written in between are lost.
+    It is copied and truncated, not renamed, because its writer keeps it open for
+    appending. Lines written in between are lost.
     """
     try:
         if path.stat().st_size <= max_bytes:
@@ -21,7 +21,7 @@ def bound(path: Path, max_bytes: int) -> None:
 
 
 def size(path: Path) -> int:
-    """Return the length of a log in bytes, 0 where there is none."""
+    """Return the size of a log in bytes, 0 if there is none."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -29,7 +29,7 @@ def size(path: Path) -> int:
 
 
 def tail(path: Path, since: int = 0, lines: int = 8) -> str:
-    """Return the last lines of a log, none of those before the offset `since`."""
+    """Return the last lines of a log, none from before the offset `since`."""
     try:
         with path.open("rb") as log:
             log.seek(max(since, size(path) - 16_384))

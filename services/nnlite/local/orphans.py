@@ -1,8 +1,7 @@
-"""`workers.json`: which workers a supervisor runs, so that none outlives it for ever.
+"""`workers.json`: the workers of a supervisor, so that orphans of a dead one are ended.
 
-Workers get SIGTERM from the kernel when their supervisor dies, and stop in
-order. One that does not is ended here, by the guardian or by the next
-supervisor of the home.
+Workers get SIGTERM from the kernel when their supervisor dies, and stop gracefully.
+Those that do not are killed by the server daemon, or by the next supervisor of the home.
 """
 
 import contextlib
@@ -21,9 +20,9 @@ from nnlite.host.processes import ProcessIdentity
 
 @dataclass(frozen=True, kw_only=True)
 class WorkersRecord:
-    """What `workers.json` says."""
+    """The content of `workers.json`."""
 
-    #: The process whose workers they are.
+    #: The supervisor.
     owner: ProcessIdentity
     #: By name; each leads a process session of its own.
     workers: dict[str, ProcessIdentity]
@@ -34,13 +33,13 @@ def _path(home: Path) -> Path:
 
 
 def write_workers(home: Path, owner: ProcessIdentity, workers: Mapping[str, ProcessIdentity]) -> None:
-    """Write down whose workers run."""
+    """Record a supervisor and its workers."""
     record = WorkersRecord(owner=owner, workers=dict(workers))
     write_atomically(_path(home), json.dumps(asdict(record)), private=True, durable=True)
 
 
 def read_workers(home: Path) -> WorkersRecord | None:
-    """Return whose workers run, or None where nobody's do; a damaged file is none."""
+    """Return the recorded workers; None if there are none, or the file is damaged."""
     try:
         document = json.loads(_path(home).read_text())
         return WorkersRecord(
@@ -52,16 +51,16 @@ def read_workers(home: Path) -> WorkersRecord | None:
 
 
 def forget_workers(home: Path) -> None:
-    """Write down that no workers run."""
+    """Record that no workers run."""
     _path(home).unlink(missing_ok=True)
 
 
 def end_orphans(home: Path, timeout_s: float) -> None:
-    """Wait until a dead supervisor's workers have stopped, and end what is left after `timeout_s`."""
+    """Wait until a dead supervisor's workers have stopped; kill those left after `timeout_s`."""
     record = read_workers(home)
     if record is None or record.owner.alive:
         return
-    if sys.platform != "linux":  # where the kernel has asked them already; twice means "at once"
+    if sys.platform != "linux":  # on Linux the kernel sent it already, and a second one means "at once"
         for worker in record.workers.values():
             worker.signal(SIGTERM)
     deadline = time.monotonic() + timeout_s
@@ -72,15 +71,15 @@ def end_orphans(home: Path, timeout_s: float) -> None:
 
 
 class OrphanWatch:
-    """Gives workers whose owner died time for an orderly stop, then ends them; never waits itself."""
+    """Gives workers of a dead supervisor time to stop gracefully, then kills them; never blocks."""
 
-    def __init__(self, home: Path, patience_s: float) -> None:
+    def __init__(self, home: Path, grace_s: float) -> None:
         self._home = home
-        self._patience_s = patience_s
+        self._grace_s = grace_s
         self._orphaned_at: float | None = None
 
-    def look(self) -> bool:
-        """Look once; what must end now, ends. Return whether there are orphans that still have time."""
+    def check(self) -> bool:
+        """Kill orphans whose time is over; return whether there are others."""
         record = read_workers(self._home)
         if record is None or record.owner.alive:
             self._orphaned_at = None
@@ -88,10 +87,10 @@ class OrphanWatch:
         if self._orphaned_at is None:
             self._orphaned_at = time.monotonic()
         left = [worker for worker in record.workers.values() if processes.session_members(worker)]
-        if left and time.monotonic() < self._orphaned_at + self._patience_s:
+        if left and time.monotonic() < self._orphaned_at + self._grace_s:
             return True
         for worker in left:
             with contextlib.suppress(TimeoutError):
-                processes.kill_session(worker, self._patience_s)
+                processes.kill_session(worker, self._grace_s)
         forget_workers(self._home)
         return False

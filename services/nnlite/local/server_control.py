@@ -1,8 +1,8 @@
-"""Starting, adopting and stopping one embedded server.
+"""Starts, adopts and stops embedded servers.
 
-Whoever calls `ensure` or `stop_all` holds the locks that make it the only one
-(see `sharing`). The record is written before anything depends on it, so that a
-kill at any line leaves a state from which the next start goes on.
+Callers of `ensure` and `stop_all` hold the locks that exclude others (see `session`).
+The state file is written before anything depends on it, so that a kill at any line
+leaves a state that the next start can continue from.
 """
 
 import errno
@@ -17,36 +17,36 @@ from typing import Protocol
 
 from nnlite.host import processes
 from nnlite.local import logs
-from nnlite.local.home import LocalError, LocalInstance, way_out
+from nnlite.local.home import LocalError, LocalInstance, hint_for
 from nnlite.local.postgres import Postgres
 from nnlite.local.state_file import Record, ServerEntry, read_record, write_record
 from nnlite.local.valkey import Valkey
 
 #: Ports are chosen here: above the well-known ones, below those that Linux gives to outgoing connections.
 _PORTS = range(20_000, 32_000)
-#: Tries with a new port when a stranger took ours between the look and the start.
+#: Attempts, each with another port, if another program takes ours between the check and the start.
 _STARTS = 3
-#: How long a server that runs may take to answer before it counts as hung, seconds.
+#: How long a running server may take to answer before it counts as hung, seconds.
 ADOPTION_S = 10.0
 
 
 class EmbeddedServer(Protocol):
-    """What `lifecycle` needs to know of a kind of server."""
+    """A kind of server, as this module uses it."""
 
     #: Its name in `servers.json` and of its log.
     name: str
     #: Base name of its program's file.
     executable: str
-    #: How it is asked to stop, ever more harshly.
+    #: Signals that stop it, each harsher than the one before.
     stop_signals: tuple[Signals, ...]
-    #: Its data, which is its working directory too.
+    #: Its data folder, which is its working directory too.
     data: Path
 
     def url(self, port: int, password: str) -> str:
         """Return what clients connect to."""
 
     def prepare(self, password: str, *, is_new_password: bool) -> None:
-        """Make what a start needs."""
+        """Create what a start needs."""
 
     def spawn(self, port: int, password: str) -> subprocess.Popen[bytes]:
         """Start it."""
@@ -55,34 +55,34 @@ class EmbeddedServer(Protocol):
         """Whether it serves."""
 
 
-def embedded_servers(site: LocalInstance) -> dict[str, EmbeddedServer]:
+def embedded_servers(instance: LocalInstance) -> dict[str, EmbeddedServer]:
     """Return every kind of server of a home by name, in the order in which they are stopped."""
-    return {server.name: server for server in (Valkey(site), Postgres(site))}
+    return {server.name: server for server in (Valkey(instance), Postgres(instance))}
 
 
-def ensure(server: EmbeddedServer, site: LocalInstance) -> ServerEntry:
-    """Return the entry of a server that answers: the one that runs, or one started now.
+def ensure(server: EmbeddedServer, instance: LocalInstance) -> ServerEntry:
+    """Return a server that answers: the running one, or one started now.
 
     Raises:
         LocalError: it does not start; its log is quoted.
     """
-    entry = read_record(site.home).servers.get(server.name)
-    if entry and _adopt(server, entry, site):
+    entry = read_record(instance.home).servers.get(server.name)
+    if entry and _adopt(server, entry, instance):
         return entry
     if server.data.exists():
-        processes.end_all(processes.running_in(server.data, server.executable), site.bounds.stop_timeout_s)
+        _end_all_in(server, instance)
     password = entry.password if entry else secrets.token_urlsafe(24)
     try:
         server.prepare(password, is_new_password=entry is None)
-        return _start(server, entry or ServerEntry(port=_new_port(), password=password), site)
+        return _start(server, entry or ServerEntry(port=_new_port(), password=password), instance)
     except OSError as error:
-        where = error.filename or site.home
+        where = error.filename or instance.home
         raise LocalError(
-            f"cannot start {server.name}: {where}: {error.strerror}{way_out(error.strerror or '')}"
+            f"cannot start {server.name}: {where}: {error.strerror}{hint_for(error.strerror or '')}"
         ) from error
 
 
-def _adopt(server: EmbeddedServer, entry: ServerEntry, site: LocalInstance) -> bool:
+def _adopt(server: EmbeddedServer, entry: ServerEntry, instance: LocalInstance) -> bool:
     if entry.process is None or not entry.process.alive:
         return False
     deadline = time.monotonic() + ADOPTION_S
@@ -90,64 +90,71 @@ def _adopt(server: EmbeddedServer, entry: ServerEntry, site: LocalInstance) -> b
         if server.answers(entry.port, entry.password):
             return True
         time.sleep(processes.POLL_S)
-    processes.end(entry.process, server.stop_signals, site.bounds.stop_timeout_s)
+    processes.end(entry.process, server.stop_signals, instance.limits.stop_timeout_s)
     return False
 
 
-def _start(server: EmbeddedServer, entry: ServerEntry, site: LocalInstance) -> ServerEntry:
-    log = site.logs / f"{server.name}.log"
-    logs.bound(log, site.bounds.log_max_bytes)
+def _start(server: EmbeddedServer, entry: ServerEntry, instance: LocalInstance) -> ServerEntry:
+    log = instance.logs / f"{server.name}.log"
+    logs.rotate(log, instance.limits.log_max_bytes)
     for _ in range(_STARTS):
         if not _port_is_free(entry.port):
             entry = replace(entry, port=_new_port())
         already_logged = logs.size(log)
         child = server.spawn(entry.port, entry.password)
         entry = replace(entry, process=processes.identify(child.pid))
-        _write_entry(site, server.name, entry)
-        if _wait_until_it_answers(server, entry, child, site):
+        _write_entry(instance, server.name, entry)
+        if _wait_until_it_answers(server, entry, child, instance):
             processes.disown(child)
             return entry
-        said = logs.tail(log, since=already_logged)
-        if "Address already in use" not in said and "Address in use" not in said:
+        output = logs.tail(log, since=already_logged)
+        if "Address already in use" not in output and "Address in use" not in output:
             break
-    raise LocalError(f"{server.name} does not start; {log} says:\n{said or '(nothing)'}{way_out(said)}")
+    raise LocalError(f"{server.name} does not start; {log} says:\n{output or '(nothing)'}{hint_for(output)}")
 
 
 def _wait_until_it_answers(
-    server: EmbeddedServer, entry: ServerEntry, child: subprocess.Popen[bytes], site: LocalInstance
+    server: EmbeddedServer, entry: ServerEntry, child: subprocess.Popen[bytes], instance: LocalInstance
 ) -> bool:
-    deadline = time.monotonic() + site.bounds.start_timeout_s
+    timeout_s = instance.limits.start_timeout_s
+    deadline = time.monotonic() + timeout_s
     while child.poll() is None:
         if server.answers(entry.port, entry.password):
             return True
         if time.monotonic() > deadline:
             child.kill()
-            child.wait(site.bounds.stop_timeout_s)
+            child.wait(instance.limits.stop_timeout_s)
             raise LocalError(
-                f"{server.name} did not answer on port {entry.port} for {site.bounds.start_timeout_s:.0f} s;"
+                f"{server.name} did not answer on port {entry.port} for {timeout_s:.0f} s;"
                 " give it longer: NNLITE_LOCAL__START_TIMEOUT_S"
-                f"\n{logs.tail(site.logs / f'{server.name}.log')}"
+                f"\n{logs.tail(instance.logs / f'{server.name}.log')}"
             )
         time.sleep(processes.POLL_S)
     return False
 
 
-def stop_all(site: LocalInstance) -> None:
+def stop_all(instance: LocalInstance) -> None:
     """Stop every server that runs, first Valkey, then Postgres; ports and passwords stay.
 
     Raises:
         TimeoutError: one outlived SIGKILL.
     """
-    record = read_record(site.home)
-    for name, server in embedded_servers(site).items():
+    record = read_record(instance.home)
+    for name, server in embedded_servers(instance).items():
         entry = record.servers.get(name)
         if entry is None or entry.process is None:
             continue
-        processes.end(entry.process, server.stop_signals, site.bounds.stop_timeout_s)
-        # What a killed Postgres leaves behind: its backends, which end by themselves, mostly.
-        processes.end_all(processes.running_in(server.data, server.executable), site.bounds.stop_timeout_s)
+        processes.end(entry.process, server.stop_signals, instance.limits.stop_timeout_s)
+        # Backends of a killed Postgres, most of which end by themselves.
+        _end_all_in(server, instance)
         record = record.with_server(name, replace(entry, process=None))
-        write_record(site.home, record)
+        write_record(instance.home, record)
+
+
+def _end_all_in(server: EmbeddedServer, instance: LocalInstance) -> None:
+    """End the processes of a server's program that work in its data folder."""
+    found = processes.running_in(server.data, server.executable)
+    processes.end_all(found, instance.limits.stop_timeout_s)
 
 
 def crashed(record: Record) -> list[str]:
@@ -159,13 +166,13 @@ def crashed(record: Record) -> list[str]:
     ]
 
 
-def _write_entry(site: LocalInstance, name: str, entry: ServerEntry) -> None:
-    write_record(site.home, read_record(site.home).with_server(name, entry))
+def _write_entry(instance: LocalInstance, name: str, entry: ServerEntry) -> None:
+    write_record(instance.home, read_record(instance.home).with_server(name, entry))
 
 
 def _port_is_free(port: int) -> bool:
     with socket.socket() as candidate:
-        # As the servers do it: connections that linger from an earlier run do not count.
+        # As the servers do: connections of an earlier run in TIME_WAIT do not count.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind(("127.0.0.1", port))

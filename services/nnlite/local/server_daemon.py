@@ -1,8 +1,8 @@
-"""The process that outlives everybody who uses a home's servers, and stops them when nobody is left.
+"""The daemon of a home's servers: it outlives their users and stops the servers when the last one is gone.
 
-`python -m nnlite.local.server_daemon HOME BOUNDS LOCK`, started by the first user,
-which hands it `guardian.lock`. It also starts again what crashed while in use,
-ends workers whose owner died, and keeps the logs short.
+`python -m nnlite.local.server_daemon HOME LIMITS LOCK`, started by the first user,
+which passes the descriptor of the daemon's lock on. It also restarts servers that
+crashed while in use, ends workers whose supervisor died, and rotates the logs.
 """
 
 import json
@@ -12,91 +12,90 @@ import time
 from pathlib import Path
 
 from nnlite.errors import NnliteError
+from nnlite.host.backoff import Backoff
 from nnlite.host.locks import FileLock
-from nnlite.local import logs
-from nnlite.local import server_control as lifecycle
-from nnlite.local.home import Bounds, LocalInstance, prepare_home
+from nnlite.local import logs, server_control
+from nnlite.local.home import Limits, LocalInstance, prepare_home
 from nnlite.local.orphans import OrphanWatch
 from nnlite.local.state_file import read_record
 
-#: Between two looks, seconds: how long servers may outlive a user that was killed.
+#: Between two rounds, seconds: how long servers may outlive a user that was killed.
 ROUND_S = 1.0
-#: Longest pause between attempts to start a server that does not stay up, seconds.
-_MAX_PAUSE_S = 60.0
+#: Between attempts to start a server that does not stay up.
+_BACKOFF = Backoff(first_s=ROUND_S, max_s=60.0)
 
 
-class Healing:
-    """Starts crashed servers again, with growing pauses while that does not help."""
+class Restarter:
+    """Restarts crashed servers, with growing pauses while that fails."""
 
-    def __init__(self, site: LocalInstance) -> None:
-        self._site = site
+    def __init__(self, instance: LocalInstance) -> None:
+        self._instance = instance
         self._not_before = 0.0
-        self._pause_s = ROUND_S
+        self._failures = 0
 
-    def look(self) -> None:
-        """Start what should run and does not, unless somebody else is at it."""
-        if time.monotonic() < self._not_before or not lifecycle.crashed(read_record(self._site.home)):
+    def check(self) -> None:
+        """Start the servers that should run and do not, unless a user is starting them."""
+        home = self._instance.home
+        if time.monotonic() < self._not_before or not server_control.crashed(read_record(home)):
             return
-        with (
-            FileLock(self._site.home / "servers.lock") as users,
-            FileLock(self._site.home / "servers.starting.lock") as starting,
-        ):
+        with FileLock(home / "servers.lock") as users, FileLock(home / "servers.starting.lock") as starting:
             if users.try_shared() and starting.try_exclusive():
-                self._heal()
+                self._restart()
 
-    def _heal(self) -> None:
-        kinds = lifecycle.embedded_servers(self._site)
-        for name in lifecycle.crashed(read_record(self._site.home)):
-            _say(f"{name} is gone; starting it again")
+    def _restart(self) -> None:
+        kinds = server_control.embedded_servers(self._instance)
+        for name in server_control.crashed(read_record(self._instance.home)):
+            _log(f"{name} is gone; starting it again")
             try:
-                lifecycle.ensure(kinds[name], self._site)
+                server_control.ensure(kinds[name], self._instance)
             except NnliteError as error:
-                _say(str(error))
-                self._not_before = time.monotonic() + self._pause_s
-                self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
+                _log(str(error))
+                self._not_before = time.monotonic() + _BACKOFF.pause_s(self._failures)
+                self._failures += 1
             else:
-                self._pause_s = ROUND_S
+                self._failures = 0
 
 
-def guard(site: LocalInstance, guarding: int) -> None:
-    """Watch until nobody uses the servers, then stop them.
+def run(instance: LocalInstance, lock: int) -> None:
+    """Watch the servers until nobody uses them, then stop them.
 
     Args:
-        guarding: the descriptor that holds `guardian.lock`.
+        instance: the home and how its servers run.
+        lock: the descriptor that holds the daemon's lock.
     """
-    healing, orphans = Healing(site), OrphanWatch(site.home, site.bounds.stop_timeout_s)
-    with FileLock(site.home / "servers.lock") as users:
-        # Workers that stop in order give their work back, for which they need the servers.
-        while _look(site, healing, orphans) or not users.try_exclusive():
+    restarter, orphans = Restarter(instance), OrphanWatch(instance.home, instance.limits.stop_timeout_s)
+    with FileLock(instance.home / "servers.lock") as users:
+        # Workers that stop gracefully give their work back, for which they need the servers.
+        while _round(instance, restarter, orphans) or not users.try_exclusive():
             time.sleep(ROUND_S)
-        lifecycle.stop_all(site)
-        # In this order: who finds `servers.lock` free must find no guardian, and start one.
-        os.close(guarding)
+        server_control.stop_all(instance)
+        # Before `servers.lock` is free: a user that finds it free must find no daemon, and start one.
+        os.close(lock)
 
 
-def _look(site: LocalInstance, healing: Healing, orphans: OrphanWatch) -> bool:
-    """Do one round; return whether workers of a dead owner are still stopping."""
+def _round(instance: LocalInstance, restarter: Restarter, orphans: OrphanWatch) -> bool:
+    """Check everything once; return whether workers of a dead supervisor are still stopping."""
     try:
-        healing.look()
-        for log in site.logs.glob("*.log"):
-            logs.bound(log, site.bounds.log_max_bytes)
-        return orphans.look()
+        restarter.check()
+        for log in instance.logs.glob("*.log"):
+            logs.rotate(log, instance.limits.log_max_bytes)
+        return orphans.check()
     except (NnliteError, OSError) as error:
-        # Nobody else would stop the servers: complain, and go on watching.
-        _say(repr(error))
+        # Nobody else would stop the servers: log it and go on.
+        _log(repr(error))
         return False
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()), text, flush=True)
 
 
 def main() -> None:
-    """Guard the home that the command line names."""
-    home, bounds, guarding = sys.argv[1:]
-    # Not for the servers that we start: they would hold the lock as well.
-    os.set_inheritable(int(guarding), False)
-    guard(prepare_home(Path(home), Bounds(**json.loads(bounds))), int(guarding))
+    """Run the daemon of the home that the command line names."""
+    home, limits, lock = sys.argv[1:]
+    # The servers that are started here must not inherit the lock.
+    os.set_inheritable(int(lock), False)
+    run(prepare_home(Path(home), Limits(**json.loads(limits))), int(lock))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Who uses a home's embedded servers, and who starts and stops them.
+"""Sessions of a home's embedded servers: the first user starts them, the last one stops them.
 
-Every user holds `servers.lock` shared for as long as it uses the servers, so
-the kernel itself knows whether there is one. Starting needs that hold and, one
-at a time, `servers.starting.lock`; stopping needs `servers.lock` alone. Thus
-nobody stops what somebody starts or uses, and no lock is ever converted from
-exclusive to shared.
+Every user holds `servers.lock` shared while it uses the servers. Starting needs that
+hold and, exclusively, `servers.starting.lock`; stopping needs `servers.lock`
+exclusively. So nobody stops servers that another process starts or uses, and no lock is
+ever converted from exclusive to shared.
 """
 
 import json
@@ -17,30 +16,32 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from signal import SIGTERM
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from nnlite.errors import NnliteError
 from nnlite.host import processes
 from nnlite.host.locks import FileLock
-from nnlite.local import binaries as programs
-from nnlite.local import logs
-from nnlite.local import server_control as lifecycle
-from nnlite.local.home import Bounds, LocalError, LocalInstance, prepare_home
+from nnlite.local import binaries, logs, server_control
+from nnlite.local.home import Limits, LocalError, LocalInstance, prepare_home
 from nnlite.local.state_file import read_record, write_record
 
 if TYPE_CHECKING:
-    # The guardian imports this module and should stay small.
+    # The server daemon imports this module and should stay small.
     from nnlite.settings import Settings
 
 
+#: Named as in 0.1, so that a daemon of that release counts.
+_DAEMON_LOCK: Final = "guardian.lock"
+
+
 class ServersNotRunning(NnliteError):
-    """The embedded servers are needed, and nobody runs them."""
+    """The embedded servers are needed and do not run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Where Postgres and the broker are; both URLs hold passwords."""
+    """URLs of Postgres and the broker; both contain passwords."""
 
     database_url: str = field(repr=False)
     broker_url: str = field(repr=False)
@@ -48,29 +49,29 @@ class Endpoints:
 
 @contextmanager
 def servers(settings: "Settings") -> Iterator[Endpoints]:
-    """Use the servers that the settings name, or the embedded ones, started where nobody did.
+    """Use the servers that the settings name, or the embedded ones, which are started if they do not run.
 
-    The last process that leaves stops the embedded ones.
+    The last process that leaves the context stops the embedded ones.
 
     Raises:
         LocalError: they cannot be started here; the message says why and what to do.
-        LockTimeout: another process is starting or stopping them for too long.
+        LockTimeout: another process takes too long to start or stop them.
     """
-    wanted = _embedded_names(settings)
-    if not wanted:
+    names = _embedded_names(settings)
+    if not names:
         yield _endpoints(settings, {})
         return
-    site = local_site(settings)
-    with FileLock(site.home / "servers.lock") as users:
+    instance = local_instance(settings)
+    with FileLock(instance.home / "servers.lock") as users:
         try:
-            users.shared(site.bounds.start_timeout_s)
-            yield _endpoints(settings, _started(site, wanted))
+            users.shared(instance.limits.start_timeout_s)
+            yield _endpoints(settings, _started(instance, names))
         finally:
-            _leave(site, users)
+            _leave(instance, users)
 
 
 def endpoints(settings: "Settings") -> Endpoints:
-    """Return where the servers are, starting nothing.
+    """Return the URLs of the servers; starts nothing.
 
     Raises:
         ServersNotRunning: an embedded server is needed and does not run.
@@ -80,9 +81,9 @@ def endpoints(settings: "Settings") -> Endpoints:
 
 
 def psql_command(settings: "Settings") -> tuple[list[str], dict[str, str]]:
-    """Return the command that opens the database in psql, and the environment to add for it.
+    """Return the command that opens the database in psql, and the variables to add to its environment.
 
-    The password is in the environment, which only this account can read, not in the command.
+    The password is in the environment, which only this account can read, not in the arguments.
 
     Raises:
         ServersNotRunning: the embedded Postgres is meant and does not run.
@@ -97,33 +98,32 @@ def psql_command(settings: "Settings") -> tuple[list[str], dict[str, str]]:
 
 @contextmanager
 def workers_lock(settings: "Settings") -> Iterator[bool]:
-    """Say whether this process is the one that runs the workers of the home, while inside.
+    """Yield whether this process has the lock of the one that runs the home's workers.
 
     Raises:
-        LocalError: the home cannot be made.
+        LocalError: the home cannot be created.
     """
-    site = local_site(settings)
-    with FileLock(site.home / "workers.lock") as lock:
+    instance = local_instance(settings)
+    with FileLock(instance.home / "workers.lock") as lock:
         yield lock.try_exclusive()
 
 
-def local_site(settings: "Settings") -> LocalInstance:
-    """Return the settings' home, made where it is missing, and how programs are run in it.
+def local_instance(settings: "Settings") -> LocalInstance:
+    """Return the settings' home, created if it is missing, and how programs are run in it.
 
     Raises:
-        LocalError: it cannot be made, belongs to somebody else, or the servers' account cannot enter it.
+        LocalError: it cannot be created, belongs to another account, or the servers' account cannot enter it.
     """
-    return prepare_home(settings.home, bounds(settings))
+    return prepare_home(settings.home, _limits(settings))
 
 
-def bounds(settings: "Settings") -> Bounds:
-    """Return the settings that starts and stops obey."""
-    return Bounds(**settings.local.model_dump())
+def _limits(settings: "Settings") -> Limits:
+    return Limits(**settings.local.model_dump())
 
 
 def _embedded_names(settings: "Settings") -> list[str]:
-    given = {"postgres": settings.database_url, "valkey": settings.broker_url}
-    return [name for name, url in given.items() if not url]
+    urls = {"postgres": settings.database_url, "valkey": settings.broker_url}
+    return [name for name, url in urls.items() if not url]
 
 
 def _running_url(settings: "Settings", name: str) -> str:
@@ -135,14 +135,14 @@ def _running_url(settings: "Settings", name: str) -> str:
             f"the embedded {name} of {home} does not run; start it with `nnlite run`, or with a worker"
             f" (`nnlite worker convert`), or set {variable} to a server of your own"
         )
-    kind = lifecycle.embedded_servers(LocalInstance(home=home, bounds=bounds(settings)))[name]
+    kind = server_control.embedded_servers(LocalInstance(home=home, limits=_limits(settings)))[name]
     return kind.url(entry.port, entry.password)
 
 
 def _psql(settings: "Settings") -> Path:
-    """The wheel's, which fits the server; else the system's."""
+    """Return the wheel's psql, which fits the server, else the system's."""
     try:
-        return programs.postgres_bin(LocalInstance(home=settings.home, bounds=bounds(settings))) / "psql"
+        return binaries.postgres_bin(LocalInstance(home=settings.home, limits=_limits(settings))) / "psql"
     except LocalError as error:
         if system := shutil.which("psql"):
             return Path(system)
@@ -159,49 +159,49 @@ def _endpoints(settings: "Settings", urls: dict[str, str]) -> Endpoints:
     )
 
 
-def _started(site: LocalInstance, wanted: list[str]) -> dict[str, str]:
-    """Return the URLs of servers that answer; `servers.lock` is held shared."""
-    kinds = lifecycle.embedded_servers(site)
-    with FileLock(site.home / "servers.starting.lock") as starting:
-        starting.exclusive(len(kinds) * site.bounds.start_timeout_s)
-        _ensure_guardian(site)
+def _started(instance: LocalInstance, names: list[str]) -> dict[str, str]:
+    """Start the servers that do not run and return the URLs of all; call with `servers.lock` held shared."""
+    kinds = server_control.embedded_servers(instance)
+    with FileLock(instance.home / "servers.starting.lock") as starting:
+        starting.exclusive(len(kinds) * instance.limits.start_timeout_s)
+        _ensure_daemon(instance)
         urls = {}
-        for name in wanted:
-            entry = lifecycle.ensure(kinds[name], site)
+        for name in names:
+            entry = server_control.ensure(kinds[name], instance)
             urls[name] = kinds[name].url(entry.port, entry.password)
         return urls
 
 
-def _ensure_guardian(site: LocalInstance) -> None:
-    """Start the guardian where none runs, before the servers that it is to stop.
+def _ensure_daemon(instance: LocalInstance) -> None:
+    """Start the server daemon if none runs, before the servers that it will stop.
 
-    It is handed the lock that says that it runs, so there is never a second one.
+    It inherits its lock, so there is never a second one.
     """
-    with FileLock(site.home / "guardian.lock") as guarding:
-        if not guarding.try_exclusive():
+    with FileLock(instance.home / _DAEMON_LOCK) as lock:
+        if not lock.try_exclusive():
             return
-        arguments = [str(site.home), json.dumps(asdict(site.bounds)), str(guarding.pass_on())]
-        log = site.logs / "guardian.log"
-        logs.bound(log, site.bounds.log_max_bytes)
-        with site.open_log("guardian") as output:
+        arguments = [str(instance.home), json.dumps(asdict(instance.limits)), str(lock.pass_on())]
+        log = instance.logs / "server_daemon.log"
+        logs.rotate(log, instance.limits.log_max_bytes)
+        with instance.open_log("server_daemon") as output:
             child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "nnlite.local.server_daemon", *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True,
-                pass_fds=[guarding.pass_on()], env=_guardian_environment(),
+                pass_fds=[lock.pass_on()], env=_daemon_environment(),
             )  # fmt: skip
-        write_record(site.home, replace(read_record(site.home), guardian=processes.disown(child)))
+        write_record(instance.home, replace(read_record(instance.home), daemon=processes.disown(child)))
 
 
-def _guardian_environment() -> dict[str, str]:
-    """Nothing of ours: its environment is readable for as long as it runs, and may hold credentials."""
+def _daemon_environment() -> dict[str, str]:
+    """Return our environment without nnlite's variables, which may hold credentials that it does not need."""
     return {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
 
 
-def _leave(site: LocalInstance, users: FileLock) -> None:
-    """Stop the servers if nobody else uses them; otherwise only let go."""
+def _leave(instance: LocalInstance, users: FileLock) -> None:
+    """Stop the servers and their daemon unless others use them."""
     if not users.try_exclusive():
         return
-    lifecycle.stop_all(site)
-    guardian = read_record(site.home).guardian
-    if guardian:
-        processes.end(guardian, (SIGTERM,), site.bounds.stop_timeout_s)
+    server_control.stop_all(instance)
+    daemon = read_record(instance.home).daemon
+    if daemon:
+        processes.end(daemon, (SIGTERM,), instance.limits.stop_timeout_s)

@@ -1,7 +1,7 @@
-"""`servers.json`: what a home's embedded servers are reached by, and which processes they are.
+"""`servers.json`: ports, passwords and processes of a home's embedded servers.
 
-Ports and passwords outlive the servers, so that a worker's URL stays right
-across restarts. Written whole or not at all, mode 0600.
+Ports and passwords outlive the servers, so that a worker's URL stays valid across
+restarts. The file has mode 0600 and is written atomically; its format is that of 0.1.
 """
 
 import json
@@ -24,17 +24,18 @@ class ServerEntry:
 
     port: int
     password: str = field(repr=False)
-    #: None when stopped in order; a dead process is one that crashed.
+    #: None if it was stopped; a dead process is one that crashed.
     process: ProcessIdentity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that `servers.json` says."""
+    """The content of `servers.json`."""
 
     #: By name of the server.
     servers: dict[str, ServerEntry] = field(default_factory=dict)
-    guardian: ProcessIdentity | None = None
+    #: The server daemon; `guardian` in the file.
+    daemon: ProcessIdentity | None = None
 
     def with_server(self, name: str, entry: ServerEntry) -> Self:
         """Return the record with one entry changed."""
@@ -42,15 +43,15 @@ class Record:
 
 
 def record_path(home: Path) -> Path:
-    """Return where the record of `home` lies."""
+    """Return the path of the state file of `home`."""
     return home / "servers.json"
 
 
 def read_record(home: Path) -> Record:
-    """Return the record of `home`; an empty one where there is none yet.
+    """Return the record of `home`; an empty one if there is no file yet.
 
     Raises:
-        RecordError: it is there, but not readable or not a record.
+        RecordError: the file cannot be read, or is damaged.
     """
     path = record_path(home)
     try:
@@ -67,15 +68,16 @@ def read_record(home: Path) -> Record:
     try:
         return Record(
             servers={name: _entry(entry) for name, entry in document["servers"].items()},
-            guardian=_process(document["guardian"]),
+            daemon=_process(document["guardian"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
 
 
 def write_record(home: Path, record: Record) -> None:
-    """Replace the record of `home` in one step, and make it last."""
-    text = json.dumps(asdict(record), indent=2) + "\n"
+    """Replace the record of `home` atomically and durably."""
+    document = {"servers": record.servers, "guardian": record.daemon}
+    text = json.dumps(document, indent=2, default=asdict) + "\n"
     write_atomically(record_path(home), text, private=True, durable=True)
 
 

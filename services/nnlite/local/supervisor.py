@@ -1,7 +1,7 @@
-"""Runs our workers as children: each in a process session of its own, restarted whenever it ends.
+"""Supervises workers as child processes: each in its own session, restarted whenever it ends.
 
-Restarted whatever its exit code, because a prefork worker's cold shutdown exits
-with 0. Stopped in order; nothing of a worker's session outlives its stop.
+They are restarted whatever their exit status, because a prefork worker's cold shutdown
+exits with 0. No process of a worker's session outlives its stop.
 """
 
 import os
@@ -16,84 +16,84 @@ from types import TracebackType
 from typing import Self
 
 from nnlite.host import child_process, processes
+from nnlite.host.backoff import Backoff
 from nnlite.host.processes import ProcessIdentity
 from nnlite.local import logs, orphans
 from nnlite.local.home import LocalInstance
 
-#: Between two looks at the children, seconds.
+#: Between two checks of the children, seconds.
 _ROUND_S = 0.2
-#: First and longest pause before a restart, seconds; doubled each time, reset by a long run.
-_FIRST_PAUSE_S = 1.0
-_MAX_PAUSE_S = 60.0
+#: Before restarts; a run longer than the longest pause resets it.
+_BACKOFF = Backoff(first_s=1.0, max_s=60.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
     """A program to keep running."""
 
-    #: Unique; names its log.
+    #: Unique; the name of its log.
     name: str
     argv: Sequence[str]
-    #: All of its environment; None: ours.
+    #: Its whole environment; None: ours.
     environment: Mapping[str, str] | None = None
-    #: Those of a lower rank are gone before the next are asked to stop.
+    #: Workers of a lower rank have ended before the next rank is stopped.
     stop_rank: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStatus:
-    """How one worker fares."""
+    """State of one worker."""
 
     name: str
     #: None between two runs.
     pid: int | None
     restarts: int
-    #: Of the last run that ended; negative: the signal; None: none ended yet.
+    #: Of the last run that ended; negative: the signal; None: no run has ended yet.
     exit_status: int | None
 
 
 class Supervisor:
-    """Keeps workers running between `start` and `stop`; a context manager does both.
+    """Keeps workers running from `start` to `stop`; a context manager does both.
 
-    One thread makes every child and stays until they are gone: the kernel
-    signals them when the thread that made them ends.
+    One thread starts every child and runs until they have ended, because the kernel
+    signals them when the thread that started them ends.
     """
 
     def __init__(
-        self, site: LocalInstance, workers: Sequence[Worker], *, stop_timeout_s: float | None = None
+        self, instance: LocalInstance, workers: Sequence[Worker], *, stop_timeout_s: float | None = None
     ) -> None:
-        self._site = site
-        self._stop_timeout_s = site.bounds.stop_timeout_s if stop_timeout_s is None else stop_timeout_s
-        self._children = [_Child(site, worker) for worker in workers]
+        self._instance = instance
+        self._stop_timeout_s = instance.limits.stop_timeout_s if stop_timeout_s is None else stop_timeout_s
+        self._children = [_Child(instance, worker) for worker in workers]
         self._started = threading.Event()
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
-        """End what a dead predecessor left, then start every worker.
+        """End the workers of a dead supervisor, then start ours.
 
         Raises:
             OSError: a program cannot be started, or the home cannot be written.
         """
-        orphans.end_orphans(self._site.home, self._stop_timeout_s)
+        orphans.end_orphans(self._instance.home, self._stop_timeout_s)
         self._thread.start()
-        self._started.wait(self._site.bounds.start_timeout_s)
+        self._started.wait(self._instance.limits.start_timeout_s)
         self._raise_error()
 
     def stop(self) -> None:
-        """Ask the workers to stop, rank by rank; end with SIGKILL whoever is not gone in time.
+        """Stop the workers gracefully, rank by rank; kill those that do not end in time.
 
         Raises:
             TimeoutError: a process outlived SIGKILL.
         """
         self._stopping.set()
         ranks = len({child.worker.stop_rank for child in self._children})
-        self._thread.join(self._site.bounds.start_timeout_s + 2 * ranks * self._stop_timeout_s)
+        self._thread.join(self._instance.limits.start_timeout_s + 2 * ranks * self._stop_timeout_s)
         self._raise_error()
 
     def status(self) -> list[WorkerStatus]:
-        """Return how each worker fares, in the order in which they were given."""
+        """Return the state of each worker, in the order of the constructor's argument."""
         return [child.status() for child in self._children]
 
     def __enter__(self) -> Self:
@@ -125,67 +125,67 @@ class Supervisor:
         owner = processes.identify(os.getpid())
         assert owner is not None  # noqa: S101 - we run
         while not self._stopping.is_set():
-            if any([child.tend() for child in self._children]):
+            if any([child.start_if_due() for child in self._children]):
                 leaders = {child.worker.name: child.leader for child in self._children if child.leader}
-                orphans.write_workers(self._site.home, owner, leaders)
+                orphans.write_workers(self._instance.home, owner, leaders)
             self._started.set()
             self._stopping.wait(_ROUND_S)
 
     def _stop_all(self) -> None:
         ranked = sorted(self._children, key=lambda child: child.worker.stop_rank)
         for _, rank in groupby(ranked, key=lambda child: child.worker.stop_rank):
-            together = list(rank)
-            for child in together:
-                child.ask_to_stop()
+            children = list(rank)
+            for child in children:
+                child.terminate()
             deadline = time.monotonic() + self._stop_timeout_s
-            while any(child.runs for child in together) and time.monotonic() < deadline:
+            while any(child.runs for child in children) and time.monotonic() < deadline:
                 time.sleep(processes.POLL_S)
-            for child in together:
-                child.clear_away(self._stop_timeout_s)
-        orphans.forget_workers(self._site.home)
+            for child in children:
+                child.kill(self._stop_timeout_s)
+        orphans.forget_workers(self._instance.home)
 
 
 class _Child:
-    """One worker, between its runs too."""
+    """One worker, also between its runs."""
 
-    def __init__(self, site: LocalInstance, worker: Worker) -> None:
+    def __init__(self, instance: LocalInstance, worker: Worker) -> None:
         self.worker = worker
         self.leader: ProcessIdentity | None = None
-        self._site = site
+        self._instance = instance
         self._process: subprocess.Popen[bytes] | None = None
         self._restarts = 0
         self._exit_status: int | None = None
-        self._pause_s = _FIRST_PAUSE_S
+        self._short_runs = 0
         self._started_at = 0.0
         self._not_before = 0.0
 
     @property
     def runs(self) -> bool:
-        """Whether its process has not ended; looks without reaping, so that its PID stays its own."""
+        """Whether its process runs; checked without reaping, so that its PID is not reused."""
         return (
             self._process is not None
             and os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         )
 
-    def tend(self) -> bool:
-        """Start it, or start it again when its pause is over; say whether there is a new process."""
+    def start_if_due(self) -> bool:
+        """Start it if it does not run and its pause is over; return whether there is a new process."""
         if self.runs:
             return False
         if self._process is not None:
-            self._note_end()
+            self._end_run()
         if time.monotonic() < self._not_before:
             return False
         self._restarts += self._exit_status is not None
         self._spawn()
         return True
 
-    def ask_to_stop(self) -> None:
+    def terminate(self) -> None:
         """Send SIGTERM to the process itself, not to its children: it stops them."""
         if self._process is not None and self.runs:
             self._process.send_signal(SIGTERM)
 
-    def clear_away(self, timeout_s: float) -> None:
-        """End every process of its session, then reap it.
+    def kill(self, timeout_s: float) -> None:
+        """Kill every process of its session, then reap it.
 
         Raises:
             TimeoutError: one outlived SIGKILL.
@@ -197,7 +197,7 @@ class _Child:
         self._process = self.leader = None
 
     def status(self) -> WorkerStatus:
-        """Return how it fares."""
+        """Return its state."""
         process = self._process
         return WorkerStatus(
             name=self.worker.name,
@@ -206,18 +206,18 @@ class _Child:
             exit_status=self._exit_status,
         )
 
-    def _note_end(self) -> None:
-        # Its children may go on without it: a pool, a conversion, an emulator.
-        self.clear_away(self._site.bounds.stop_timeout_s)
-        if time.monotonic() - self._started_at > _MAX_PAUSE_S:
-            self._pause_s = _FIRST_PAUSE_S
-        self._not_before = time.monotonic() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
+    def _end_run(self) -> None:
+        # Its children may have survived it: a pool, a conversion, an emulator.
+        self.kill(self._instance.limits.stop_timeout_s)
+        if time.monotonic() - self._started_at > _BACKOFF.max_s:
+            self._short_runs = 0
+        self._not_before = time.monotonic() + _BACKOFF.pause_s(self._short_runs)
+        self._short_runs += 1
 
     def _spawn(self) -> None:
-        log = self._site.logs / f"{self.worker.name}.log"
-        logs.bound(log, self._site.bounds.log_max_bytes)
-        with self._site.open_log(self.worker.name) as output:
+        log = self._instance.logs / f"{self.worker.name}.log"
+        logs.rotate(log, self._instance.limits.log_max_bytes)
+        with self._instance.open_log(self.worker.name) as output:
             self._process = child_process.start(
                 self.worker.argv, output, environment=self.worker.environment, tethered=True, new_session=True
             )

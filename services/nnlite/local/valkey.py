@@ -1,13 +1,13 @@
-"""The embedded Redis-compatible server: configured, started and asked."""
+"""The embedded Valkey (a Redis-compatible server): configures, starts and probes it."""
 
 import signal
 import socket
 import subprocess
 
-from nnlite.local import binaries as programs
+from nnlite.local import binaries
 from nnlite.local.home import LocalInstance
 
-#: Given on stdin, so that neither a file nor the list of processes shows the password.
+#: Passed on stdin, so that neither a file nor the process list shows the password.
 _CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
@@ -24,16 +24,16 @@ loglevel warning
 
 
 class Valkey:
-    """Valkey on a loopback port, with a password; every write is in its log within a second."""
+    """Valkey on a loopback port, with a password; every write is in its append-only file within a second."""
 
     name = "valkey"
     executable = "valkey-server"
-    #: Writes out the log and ends.
+    #: Writes the append-only file and exits.
     stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)
 
-    def __init__(self, site: LocalInstance) -> None:
-        self._site = site
-        self._folder = site.home / self.name
+    def __init__(self, instance: LocalInstance) -> None:
+        self._instance = instance
+        self._folder = instance.home / self.name
         self.data = self._folder / "data"
 
     def url(self, port: int, password: str) -> str:
@@ -41,7 +41,7 @@ class Valkey:
         return f"redis://:{password}@127.0.0.1:{port}/0"
 
     def prepare(self, password: str, *, is_new_password: bool) -> None:
-        """Make the data folder; the password is given at each start.
+        """Create the data folder; the password is passed at each start.
 
         Raises:
             LocalError: the data belong to another account.
@@ -49,14 +49,14 @@ class Valkey:
         self._folder.mkdir(exist_ok=True)
         self._folder.chmod(0o755)
         if not self.data.exists():
-            self._site.make_data_folder(self.data)
-        self._site.check_data_owner(self.data)
+            self._instance.make_data_folder(self.data)
+        self._instance.check_data_owner(self.data)
 
     def spawn(self, port: int, password: str) -> subprocess.Popen[bytes]:
-        """Start the server; it answers a little later."""
-        with self._site.open_log(self.name) as log:
-            process = self._site.popen(
-                [programs.valkey_server(self._site), "-"],
+        """Start the server, which needs a moment before it answers."""
+        with self._instance.open_log(self.name) as log:
+            process = self._instance.popen(
+                [binaries.valkey_server(self._instance), "-"],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/",
             )  # fmt: skip
         assert process.stdin is not None  # noqa: S101 - asked for above
@@ -65,11 +65,11 @@ class Valkey:
                 text = _CONFIGURATION.format(port=port, password=password, data=self.data)
                 configuration.write(text.encode())
         except BrokenPipeError:
-            pass  # it is gone already; its log says why
+            pass  # it has ended already; its log says why
         return process
 
     def answers(self, port: int, password: str) -> bool:
-        """Whether the server on `port` takes our password and has read its data."""
+        """Whether the server on `port` accepts our password and has loaded its data."""
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
                 connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())

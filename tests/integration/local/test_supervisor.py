@@ -10,7 +10,7 @@ import pytest
 
 from conftest import embedded_settings
 from integration.local.observing import processes_of
-from nnlite.local import Supervisor, Worker, local_site, workers_lock
+from nnlite.local import Supervisor, Worker, local_instance, workers_lock
 from waiting import HANG_S, end_all, is_alive, wait_until
 
 #: Writes into a journal when it starts and when it is asked to stop; then ends ("yes"), or does not ("no").
@@ -42,7 +42,7 @@ while True:
 OWNER = """
 import sys
 from pathlib import Path
-from nnlite.local import Supervisor, Worker, local_site, servers
+from nnlite.local import Supervisor, Worker, local_instance, servers
 from nnlite.settings import LocalSettings, Settings
 
 home, program = Path(sys.argv[1]), sys.argv[2]
@@ -52,7 +52,7 @@ workers = [
     Worker(name=name, argv=[sys.executable, "-S", "-c", program, str(home), name, obeys])
     for name, obeys in (("orderly", "yes"), ("stubborn", "no"))
 ]
-with servers(settings), Supervisor(local_site(settings), workers):
+with servers(settings), Supervisor(local_instance(settings), workers):
     print("up", flush=True)
     sys.stdin.readline()
 """
@@ -75,22 +75,22 @@ def pid_of(home: Path, what: str) -> int:
 
 
 @pytest.fixture
-def site(home):
+def instance(home):
     """After the time of its stop, what a worker's child still does is ended."""
-    return local_site(embedded_settings(home, stop_timeout_s=1))
+    return local_instance(embedded_settings(home, stop_timeout_s=1))
 
 
-def test_each_worker_leads_a_session_of_its_own_and_writes_its_log(home, site):
+def test_each_worker_leads_a_session_of_its_own_and_writes_its_log(home, instance):
     speaking = Worker(name="speaking", argv=["sh", "-c", "echo $GREETING; exec sleep 3600"],
                       environment={"GREETING": "hello", "PATH": os.environ["PATH"]})  # fmt: skip
-    with Supervisor(site, [speaking, worker(home, "a")]) as supervisor:
+    with Supervisor(instance, [speaking, worker(home, "a")]) as supervisor:
         pids = [status.pid for status in supervisor.status()]
         assert [os.getsid(pid) for pid in pids] == pids
         wait_until(lambda: (home / "logs" / "speaking.log").read_text() == "hello\n", "the log is written")
 
 
 def test_ranks_stop_one_after_the_other(home):
-    patient = local_site(embedded_settings(home, stop_timeout_s=HANG_S))
+    patient = local_instance(embedded_settings(home, stop_timeout_s=HANG_S))
     workers = [
         worker(home, "reaper", "together", stop_rank=1),
         *(worker(home, name, "together") for name in ("convert", "benchmark")),
@@ -105,22 +105,22 @@ def test_ranks_stop_one_after_the_other(home):
 
 
 def test_one_that_does_not_stop_is_ended_with_its_whole_session(home):
-    site = local_site(embedded_settings(home, stop_timeout_s=10))
-    with Supervisor(site, [worker(home, "stubborn", "no")]):
+    instance = local_instance(embedded_settings(home, stop_timeout_s=10))
+    with Supervisor(instance, [worker(home, "stubborn", "no")]):
         pids = pid_of(home, "stubborn runs"), pid_of(home, "stubborn has a child")
     assert "stubborn asked" in journal(home)
     assert not any(psutil.pid_exists(pid) and is_alive(psutil.Process(pid)) for pid in pids)
     assert not (home / "workers.json").exists()
 
 
-def test_a_worker_that_ends_is_started_again_whatever_its_exit_status(home, site):
-    with Supervisor(site, [Worker(name="brief", argv=["sh", "-c", "exit 0"])]) as supervisor:
+def test_a_worker_that_ends_is_started_again_whatever_its_exit_status(home, instance):
+    with Supervisor(instance, [Worker(name="brief", argv=["sh", "-c", "exit 0"])]) as supervisor:
         wait_until(lambda: supervisor.status()[0].restarts >= 2, "it was started again, twice")
         assert supervisor.status()[0].exit_status == 0
 
 
-def test_what_a_killed_worker_leaves_is_ended_before_it_is_started_again(home, site):
-    with Supervisor(site, [worker(home, "a")]) as supervisor:
+def test_what_a_killed_worker_leaves_is_ended_before_it_is_started_again(home, instance):
+    with Supervisor(instance, [worker(home, "a")]) as supervisor:
         first = pid_of(home, "a runs")
         orphan = psutil.Process(pid_of(home, "a has a child"))
         psutil.Process(first).kill()
@@ -129,8 +129,8 @@ def test_what_a_killed_worker_leaves_is_ended_before_it_is_started_again(home, s
         assert supervisor.status()[0].exit_status == -9
 
 
-def test_a_program_that_does_not_exist_is_tried_again_and_says_so_in_its_log(home, site):
-    with Supervisor(site, [Worker(name="missing", argv=["/no/such/program"])]) as supervisor:
+def test_a_program_that_does_not_exist_is_tried_again_and_says_so_in_its_log(home, instance):
+    with Supervisor(instance, [Worker(name="missing", argv=["/no/such/program"])]) as supervisor:
         wait_until(lambda: supervisor.status()[0].restarts >= 1, "it is tried again")
     assert "/no/such/program" in (home / "logs" / "missing.log").read_text()
 
@@ -143,12 +143,12 @@ def test_nothing_outlives_a_killed_owner_for_long(home):
         pid_of(home, "orderly has a child")
         pid_of(home, "stubborn has a child")
         owner.kill()
-    wait_until(lambda: not processes_of(home), "workers, servers and guardian are gone")
+    wait_until(lambda: not processes_of(home), "workers, servers and their daemon are gone")
     assert {"orderly asked", "orderly ended", "stubborn asked"} <= set(journal(home))
     assert not (home / "workers.json").exists()
 
 
-def test_the_next_supervisor_ends_what_is_left_where_no_guardian_does(home, site):
+def test_the_next_supervisor_ends_what_is_left_where_no_server_daemon_does(home, instance):
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(home), WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as owner:
@@ -159,7 +159,7 @@ def test_the_next_supervisor_ends_what_is_left_where_no_guardian_does(home, site
         )
         owner.kill()
     assert is_alive(left)
-    with Supervisor(site, [worker(home, "new")]):
+    with Supervisor(instance, [worker(home, "new")]):
         assert not is_alive(left)
     end_all(processes_of(home))  # the servers: nobody was left to stop them
 

@@ -3,13 +3,13 @@
 from nnlite.local import logs
 
 
-def test_a_log_is_set_aside_when_it_is_long_and_its_writer_goes_on(tmp_path):
+def test_a_long_log_is_rotated_while_its_writer_keeps_it_open(tmp_path):
     path = tmp_path / "worker.log"
     with path.open("ab", buffering=0) as log:
         log.write(b"early\n" * 10)
-        logs.bound(path, max_bytes=1000)
+        logs.rotate(path, max_bytes=1000)
         assert logs.size(path) == 60
-        logs.bound(path, max_bytes=10)
+        logs.rotate(path, max_bytes=10)
         log.write(b"late\n")
     assert path.read_text() == "late\n"
     assert (tmp_path / "worker.log.1").read_text() == "early\n" * 10

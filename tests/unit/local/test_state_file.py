@@ -1,5 +1,7 @@
 """`servers.json`: `nnlite.local.state_file`."""
 
+import json
+
 import pytest
 
 from nnlite.host.processes import ProcessIdentity
@@ -14,7 +16,7 @@ from nnlite.local.state_file import (
 
 def test_what_is_written_is_read(tmp_path):
     process = ProcessIdentity(pid=7, started="boot:1")
-    record = Record(guardian=process).with_server(
+    record = Record(daemon=process).with_server(
         "valkey", ServerEntry(port=20_001, password="x", process=process)
     )
     write_record(tmp_path, record)
@@ -37,3 +39,14 @@ def test_a_damaged_one_names_the_way_out(tmp_path, text):
 
 def test_a_password_is_not_in_the_text_of_an_entry():
     assert "secret" not in repr(ServerEntry(port=1, password="secret"))
+
+
+def test_a_record_of_release_0_1_is_read(tmp_path):
+    process = {"pid": 7, "started": "boot:1"}
+    server = {"port": 20_001, "password": "x", "process": process}
+    document = {"servers": {"valkey": server}, "guardian": process}
+    (tmp_path / "servers.json").write_text(json.dumps(document))
+    record = read_record(tmp_path)
+    assert record.daemon == ProcessIdentity(**process) == record.servers["valkey"].process
+    write_record(tmp_path, record)
+    assert json.loads((tmp_path / "servers.json").read_text()) == document

@@ -63,11 +63,11 @@ def test_servers_end_soon_after_their_only_user_is_killed(home, start_user):
     user = start_user(home)
     found = user.endpoints()
     user.kill()
-    wait_until(lambda: not processes_of(home), "servers and guardian are gone")
+    wait_until(lambda: not processes_of(home), "servers and their daemon are gone")
     assert not answer(found)
 
 
-def test_servers_whose_user_and_guardian_were_killed_are_adopted(home, start_user):
+def test_servers_whose_user_and_daemon_were_killed_are_adopted(home, start_user):
     user = start_user(home)
     user.endpoints()
     before = recorded(home)
@@ -111,7 +111,7 @@ def test_servers_that_crash_while_in_use_come_back_with_their_data(home):
         for name in ("valkey", "postgres"):
             psutil.Process(recorded(home)["servers"][name]["process"]["pid"]).kill()
         wait_until(lambda: not answer(mine), "the crash is noticed")
-        wait_until(lambda: answer(mine), "the guardian started them again")
+        wait_until(lambda: answer(mine), "the daemon started them again")
         assert read_it(mine) == (7, b"7")
 
 
@@ -214,7 +214,7 @@ def test_where_there_is_no_psql_it_is_said(home, monkeypatch):
         )
 
 
-def test_the_guardian_imports_nothing_heavy():
+def test_the_server_daemon_imports_nothing_heavy():
     code = (
         "import sys, nnlite.local.server_daemon; "
         "print('pydantic' in sys.modules, 'sqlalchemy' in sys.modules)"
