@@ -1,4 +1,4 @@
-"""Builds the benchmark app: `python3 android_app/build.py`, which is what `make apk` runs."""
+"""Command that builds the benchmark app; `make apk` runs it."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ NAME = "nnlite-benchmark.apk"
 
 
 def main() -> int:
-    """Fetch what is missing, build, sign; exit code 1 and one message if that is impossible."""
+    """Fetch missing dependencies, build and sign; exit code 1 and one message on failure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=REPOSITORY / ".nnlite" / "android", help="downloads")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / NAME, help="the signed APK")

@@ -1,4 +1,4 @@
-"""How the benchmark app becomes an APK: the standard library, a JDK and the files of `dependencies.toml`."""
+"""Build tool of the benchmark app: needs the standard library, a JDK and the files of `dependencies.toml`."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""The steps from sources to an unsigned APK: compile, dex, link, pack. Equal inputs give equal bytes."""
+"""Builds an unsigned APK reproducibly: compile, dex, link, pack."""
 
 import os
 import re
@@ -22,24 +22,24 @@ STEP_TIMEOUT_S: Final = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class Toolchain:
-    """The tools of the lock file, in a cache that was filled."""
+    """The build tools of the lock file, in a filled cache."""
 
     cache: Cache
 
     @property
     def platform(self) -> Path:
-        """Android's own classes, as a jar."""
+        """Android's platform classes, as a jar."""
         (platform,) = self.cache.files(Use.PLATFORM)
         return platform
 
     @property
     def libraries(self) -> list[Path]:
-        """The unpacked .aar files that go into the app."""
+        """The unpacked .aar files of the app's libraries."""
         return [self.cache.unpacked(dependency) for dependency in locked(Use.APP)]
 
     @property
     def bundletool(self) -> Path:
-        """The jar that holds D8 and aapt2."""
+        """The jar with D8 and aapt2."""
         (dependency,) = (one for one in locked(Use.TOOL) if one.registry is Registry.NPM)
         return self.cache.unpacked(dependency) / "bundletool.jar"
 
@@ -79,7 +79,7 @@ class Toolchain:
         run([*d8, *options, "--output", folder, *programs], timeout_s=STEP_TIMEOUT_S)
 
     def link(self, manifest: Path, words: Mapping[str, str], apk: Path) -> None:
-        """Make an APK of the compiled manifest alone."""
+        """Create an APK with the compiled manifest only."""
         levels = ["--min-sdk-version", words["minSdk"], "--target-sdk-version", words["targetSdk"]]
         version = ["--version-code", words["versionCode"], "--version-name", words["versionName"]]
         run(
@@ -118,7 +118,7 @@ def build_unsigned(tools: Toolchain, folder: Path, apk: Path) -> None:
 
 
 def _completed(manifest: str, package: str) -> str:
-    """Return the manifest with what Gradle adds by itself, and does not want to find in the source."""
+    """Return the manifest with the attributes that Gradle adds itself and rejects in the source."""
     named = re.sub(r"<manifest\b", f'<manifest package="{package}"', manifest, count=1)
     return re.sub(r"<application\b", '<application android:extractNativeLibs="false"', named, count=1)
 

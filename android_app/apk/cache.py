@@ -1,4 +1,4 @@
-"""The dependencies on this machine: fetched once, checked every time, unpacked privately."""
+"""Local cache of the app's dependencies: fetched once, verified by hash at every use."""
 
 import hashlib
 import tarfile
@@ -16,12 +16,12 @@ from apk.registries import fetch
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """A folder of files that have the hashes of the lock file; once it is filled no network is needed."""
+    """A folder of files with the hashes of the lock file; once it is filled, no network is needed."""
 
     folder: Path
 
     def fill(self, dependencies: Iterable[Dependency]) -> None:
-        """Fetch what is missing.
+        """Fetch missing files.
 
         Raises:
             BuildError: a file cannot be had, or is another one than the lock file says.
@@ -37,7 +37,7 @@ class Cache:
                 (Path(temporary) / dependency.name).replace(self._file(dependency))
 
     def file(self, dependency: Dependency) -> Path:
-        """Return the dependency's file, which was checked just now.
+        """Return the dependency's file, with its hash verified.
 
         Raises:
             BuildError: it is not in the cache, or another one than the lock file says.
@@ -46,11 +46,11 @@ class Cache:
         return self._file(dependency)
 
     def files(self, use: Use) -> list[Path]:
-        """Return every file with this use, in the lock file's order."""
+        """Return all files with this use, in the lock file's order."""
         return [self.file(dependency) for dependency in locked(use)]
 
     def unpacked(self, dependency: Dependency) -> Path:
-        """Return the folder with what is in an .aar, a .tgz or a .deb; made on first use."""
+        """Return the folder with the content of an .aar, .tgz or .deb; unpacked on first use."""
         archive = self.file(dependency)
         folder = self.folder / "unpacked" / f"{dependency.name}-{dependency.sha256[:12]}"
         if not folder.exists():

@@ -1,4 +1,4 @@
-"""Running other programs: always with a deadline, and what they said is shown only when they fail."""
+"""Runs other programs with a timeout; their output is shown only if they fail."""
 
 import os
 import subprocess

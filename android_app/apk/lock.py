@@ -1,4 +1,4 @@
-"""What the app is built with: the lock file and the properties that Gradle reads too."""
+"""Reads the app's lock file (`dependencies.toml`) and its Gradle properties."""
 
 import re
 import tomllib
@@ -13,7 +13,7 @@ PROPERTIES: Final = APP / "gradle.properties"
 
 
 class Registry(StrEnum):
-    """Where a file is from, and so which client fetches it."""
+    """Registry of a file, which decides the client that fetches it."""
 
     MAVEN = "maven"
     NPM = "npm"
@@ -21,20 +21,20 @@ class Registry(StrEnum):
 
 
 class Use(StrEnum):
-    """What a file is for."""
+    """Use of a file in the build."""
 
     APP = "app"  # packed into the APK
-    PLATFORM = "platform"  # Android's own classes, to compile against
+    PLATFORM = "platform"  # Android's platform classes, to compile against
     TOOL = "tool"
     TEST = "test"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dependency:
-    """One file of a registry, which may only be the one with this hash."""
+    """One file of a registry, pinned by its hash."""
 
     registry: Registry
-    #: As the registry's client takes it: `group:artifact:version:type`, `name@version`, `name=version`.
+    #: In the format of the registry's client: `group:artifact:version:type`, `name@version`, `name=version`.
     coordinate: str
     sha256: str
     use: Use
@@ -60,7 +60,7 @@ def properties() -> dict[str, str]:
 
 
 def locked(*uses: Use) -> tuple[Dependency, ...]:
-    """Return the dependencies of the lock file, only those with the given uses if any are given.
+    """Return the dependencies of the lock file, optionally only those with the given uses.
 
     Raises:
         BuildError: the lock file has an entry that makes no sense.

@@ -1,7 +1,7 @@
-"""The APK's zip: the same bytes for the same files, uncompressed, and aligned so that Android can map it.
+"""Writes the APK's zip reproducibly: uncompressed, and aligned so that Android can map it.
 
-What `zipalign -p 4` does, without a second pass: native libraries begin at a
-page, everything else at four bytes. `apksigner` keeps it so.
+Equivalent to `zipalign -p 4`: native libraries begin at a page, everything else
+at four bytes. `apksigner` preserves the alignment.
 """
 
 import struct
@@ -12,17 +12,17 @@ from typing import Final
 
 ALIGNMENT: Final = 4
 PAGE: Final = 4096
-#: The extra field that says how an entry is aligned; its data is the alignment, then zeros.
+#: The extra field for an entry's alignment; its data is the alignment, then zeros.
 #: https://cs.android.com/android/platform/superproject/+/main:tools/apksig/src/main/java/com/android/apksig/ApkSigner.java
 ALIGNMENT_FIELD: Final = 0xD935
 _LOCAL_HEADER_SIZE: Final = 30
 _FIELD_HEADER: Final = struct.Struct("<HHH")
-#: The first date that a zip can hold.
+#: The first date that a zip can store.
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(entries: Mapping[str, Path], apk: Path) -> None:
-    """Write the files under the names of their entries, in the order of the names."""
+    """Write the files under the names of their entries, sorted by name."""
     with apk.open("wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(entries):
             info = zipfile.ZipInfo(name, _DATE)
@@ -37,6 +37,6 @@ def _alignment(name: str) -> int:
 
 
 def _padding(offset: int, alignment: int) -> bytes:
-    """Return an extra field after which an entry's data, otherwise at this offset, is aligned."""
+    """Return an extra field that aligns an entry's data, which would otherwise begin at this offset."""
     zeros = -(offset + _FIELD_HEADER.size) % alignment
     return _FIELD_HEADER.pack(ALIGNMENT_FIELD, 2 + zeros, alignment) + bytes(zeros)

@@ -1,8 +1,7 @@
-"""How files come from their registries: by the registries' own clients, as this machine has configured them.
+"""Downloads files from their registries with the registries' clients, as configured on this machine.
 
-Each keeps its caches below the folder that it is given, and only Maven itself is
-ever installed, for root where it is missing. Nothing is trusted here: hashes
-are checked by `cache`.
+Each client keeps its caches in the given folder. Only Maven is ever installed:
+for root, if it is missing. Nothing is trusted here: `cache` verifies the hashes.
 """
 
 import os
@@ -26,7 +25,7 @@ DEPENDENCY_PLUGIN: Final = "3.6.1"
 
 
 def fetch(dependencies: Sequence[Dependency], folder: Path) -> None:
-    """Bring every one of the dependencies into the folder, under its name.
+    """Download all dependencies into the folder, under their names.
 
     Raises:
         BuildError: a client is missing, or does not find a file.
@@ -72,7 +71,7 @@ def _maven(dependencies: Sequence[Dependency], folder: Path) -> None:
 
 
 def _install_maven() -> None:
-    """Install Debian's Maven where that is allowed.
+    """Install Debian's Maven if that is allowed.
 
     Raises:
         BuildError: it is not; says what to do.
@@ -85,7 +84,7 @@ def _install_maven() -> None:
 
 
 def _download(dependency: Dependency, folder: Path, base: str) -> None:
-    """Load a file over HTTPS from where every Maven repository keeps it."""
+    """Download a file over HTTPS from its standard path in a Maven repository."""
     group, artifact, version, _ = dependency.coordinate.split(":")
     url = "/".join([base.rstrip("/"), *group.split("."), artifact, version, dependency.name])
     if not url.startswith("https://"):
@@ -114,12 +113,12 @@ def _npm(dependencies: Sequence[Dependency], folder: Path) -> None:
 
 
 def _debian(dependencies: Sequence[Dependency], folder: Path) -> None:
-    """Download packages without installing them, with package lists of our own."""
+    """Download packages without installing them, with separate package lists."""
     lists = folder / "apt" / "lists"
     (lists / "partial").mkdir(parents=True)
     (folder / "apt" / "cache" / "archives" / "partial").mkdir(parents=True)
     options = [f"Dir::State::Lists={lists}", f"Dir::Cache={folder / 'apt' / 'cache'}"]
-    # Else apt drops root's rights for an account that may not be able to enter this folder.
+    # Otherwise apt switches to an account that may have no access to this folder.
     options += ["APT::Sandbox::User="]
     apt = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
     way_out = "The packages are Debian 12's; on another system, put its files into the cache yourself."

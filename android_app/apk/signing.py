@@ -1,7 +1,7 @@
-"""The key that signs the app: made on first use, kept with the user's configuration, never in the checkout.
+"""Signs the app with a key that is created on first use in the user's configuration, never in the checkout.
 
-Android updates an installed app only by one with the same signature; a lab
-that builds on several machines gives them all the same key.
+Android updates an installed app only by one with the same signature, so a lab
+that builds on several machines uses the same key on all of them.
 """
 
 import os
@@ -13,15 +13,15 @@ from apk.commands import run
 
 #: The key's file, PKCS #12.
 KEY: Final = "NNLITE_ANDROID_KEY"
-#: Its password. A key that was made here has this one; the file's mode protects it.
+#: Password of a key that was created here; the file's mode protects it.
 KEY_PASSWORD: Final = "NNLITE_ANDROID_KEY_PASSWORD"  # noqa: S105
 _OWN_PASSWORD: Final = "nnlite-android"  # noqa: S105
-#: Fifty years: an app cannot be updated by another key.
+#: Fifty years: an app cannot be updated with another key.
 VALID_DAYS: Final = 18_250
 
 
 def key_file() -> Path:
-    """Return where the key is, or will be."""
+    """Return the path of the key, which may not exist yet."""
     if chosen := os.environ.get(KEY):
         return Path(chosen).expanduser().absolute()
     configuration = os.environ.get("XDG_CONFIG_HOME")
@@ -34,7 +34,7 @@ def password() -> str:
 
 
 def ensure_key() -> Path:
-    """Return the key, making one if there is none.
+    """Return the key, creating it if it does not exist.
 
     Raises:
         BuildError: it would lie in the checkout.
@@ -69,7 +69,7 @@ def sign(apk: Path, signed: Path, tool: list[str | Path], min_sdk: str) -> None:
     key = ensure_key()
     signed.parent.mkdir(parents=True, exist_ok=True)
     made = signed.with_name(f".{signed.name}.{os.getpid()}")
-    # Every device from `min_sdk` on checks the second scheme; the first would only cost time to check.
+    # Every device from `min_sdk` on verifies scheme v2; v1 would only cost time.
     schemes = ["--v1-signing-enabled", "false", "--v4-signing-enabled", "false"]
     command: list[str | Path] = [*tool, "sign", "--min-sdk-version", min_sdk, *schemes, "--ks", key]
     run(

@@ -40,7 +40,7 @@ def java(tools: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Callable
     jars = tools.cache.files(Use.TEST)
     tools.compile([*CORE.rglob("*.java"), *JAVA_TESTS.rglob("*.java")], jars, classes)
     class_path = ":".join(map(str, [classes, *jars]))
-    schema = REPOSITORY / "services/nnlite/results/report.schema.json"
+    schema = REPOSITORY / "services/nnlite/reports/report.schema.json"
 
     def run(main: str, *words: str | Path) -> str:
         # The simplest compiler: these programs end before the other one pays.

@@ -22,11 +22,11 @@ import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
 
-/** The process and the device, from /proc, /sys and Android's services; apps may not read everything. */
+/** Reads process and device state from /proc, /sys and Android's services; apps may not read everything. */
 final class AndroidSurroundings implements Surroundings {
     private static final String CPU = "/sys/devices/system/cpu/";
     private static final String STATUS = "/proc/self/status";
-    /** Forget the peak of the resident set; see proc(5). */
+    /** Resets the peak of the resident set; see proc(5). */
     private static final String FORGET_PEAK = "5";
 
     private final Context context;
@@ -72,7 +72,7 @@ final class AndroidSurroundings implements Surroundings {
         try (FileOutputStream file = new FileOutputStream("/proc/self/clear_refs")) {
             file.write(FORGET_PEAK.getBytes(StandardCharsets.US_ASCII));
         } catch (IOException error) {
-            // Then the peak is that of the whole process, which was small until now.
+            // Then the peak is that of the process so far, which was small until now.
             OwnLog.write("the peak of memory cannot be set back: " + error.getMessage());
         }
     }
@@ -90,7 +90,7 @@ final class AndroidSurroundings implements Surroundings {
         }
         state.frequenciesKhz = frequencies;
         state.frequencyKhz = ProcText.mean(frequencies, allowed);
-        // Of the last core that it may use: on phones that is one of the fast ones.
+        // Of the last core that it may use: on phones one of the fast ones.
         for (int core : allowed) {
             String governor = ProcText.word(read(CPU + "cpu" + core + "/cpufreq/scaling_governor"));
             state.governor = governor == null ? state.governor : governor;

@@ -18,9 +18,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
-/** The one run of this process: what the instrumentation and the activity have in common. */
+/** The single run of this process, shared by the instrumentation and the activity. */
 final class AppRun {
-    /** What runs, for the screen; a process has one run. */
+    /** State of the run, for the screen; a process has one run. */
     static final RunState STATE = new RunState();
 
     private static final String REPORT_FILE = "report.json";
@@ -38,7 +38,7 @@ final class AppRun {
         arguments.requireFiles();
     }
 
-    /** Waits for the window, measures on the calling thread. Without the window it measures too, and says so. */
+    /** Waits for the window, then measures on the calling thread; measures without it too, and reports that. */
     Report measure(Benchmark.Listener listener) {
         try {
             STATE.awaitFocus(FOCUS_TIMEOUT_MS);
@@ -51,7 +51,7 @@ final class AppRun {
                 .run();
     }
 
-    /** Writes the report's files where the shell can read them, or sends them; the report knows where they are. */
+    /** Writes the report's files where the shell can read them, or sends them; the report names their folder. */
     void deliver(Report report, Delivery.Pieces pieces) {
         List<RunFile> files = report.files();
         File folder = folder();
@@ -80,13 +80,13 @@ final class AppRun {
         return new File(folder, REPORT_FILE).getPath();
     }
 
-    /** What androidx.benchmark uses: the shell may read the one from API 29 on, the other below. */
+    /** The folders of androidx.benchmark: the shell may read the first from API 29 on, the second below. */
     private File folder() {
         File place = Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q ? mediaFolder() : context.getExternalCacheDir();
         return place == null ? null : new File(place, arguments.run);
     }
 
-    @SuppressWarnings("deprecation") // Its replacement, MediaStore, is no place for the shell to read.
+    @SuppressWarnings("deprecation") // The shell cannot read its replacement, MediaStore.
     private File mediaFolder() {
         File[] places = context.getExternalMediaDirs();
         return places.length == 0 ? null : places[0];

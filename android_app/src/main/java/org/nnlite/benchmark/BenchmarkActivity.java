@@ -16,11 +16,11 @@ import java.io.IOException;
 import java.util.Map;
 
 /**
- * Stays on screen while something is measured, because only what is in front is scheduled like it, and says what runs.
+ * Stays on screen during a measurement, because only a foreground app is scheduled as one, and shows the run's state.
  * Started by hand with a run's arguments as extras, it runs them itself and ends the process.
  */
 public final class BenchmarkActivity extends Activity {
-    /** Drawing takes time of a core: once a second is enough. */
+    /** Drawing uses a core: once a second is enough. */
     private static final long REFRESH_MS = 1_000;
 
     private final Handler handler = new Handler(Looper.getMainLooper());
@@ -90,7 +90,7 @@ public final class BenchmarkActivity extends Activity {
         }
     }
 
-    /** What the manifest's attributes do from API 27 on. */
+    /** Equivalent of the manifest's attributes, which exist from API 27 on. */
     @SuppressWarnings("deprecation")
     private void showAboveLockScreen() {
         getWindow()

@@ -14,8 +14,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * A run by {@code am instrument -w -r}: status messages at each stage, then the report as the result. Whoever started it
- * can tell its end, a crash and a hang apart without asking.
+ * A run by {@code am instrument -w -r}: status messages at each stage, then the report as the result. The host
+ * can distinguish its end, a crash and a hang without polling.
  */
 public final class BenchmarkInstrumentation extends Instrumentation {
     private static final int STATUS_STAGE = 1;
@@ -30,7 +30,7 @@ public final class BenchmarkInstrumentation extends Instrumentation {
         start();
     }
 
-    /** Runs on a thread of its own: the main thread stays free for the window. */
+    /** Runs on a separate thread: the main thread stays free for the window. */
     @Override
     public void onStart() {
         super.onStart();

@@ -15,7 +15,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
-/** The log of this process: an app may read its own without any permission. */
+/** Reads the log of this process, for which an app needs no permission. */
 final class OwnLog {
     private static final String TAG = "nnlite";
 
@@ -36,7 +36,7 @@ final class OwnLog {
         Log.e(TAG, line, error);
     }
 
-    /** Reads what was written since the process began; again until the end of the initialization is in it. */
+    /** Reads the log since the process began; repeats until it includes the end of the initialization. */
     static DelegationLog read(String run, Backend backend, File scratch) {
         DelegationLog log = DelegationLog.read(Collections.<String>emptyList(), run, backend);
         for (int tries = 0; tries < MOST_TRIES && !log.isEnded(); tries++) {
@@ -45,7 +45,7 @@ final class OwnLog {
         return log;
     }
 
-    /** Through a file: whatever logcat does, this does not wait longer than its timeout. */
+    /** Uses a file, so that a hanging logcat cannot delay this beyond its timeout. */
     private static List<String> logcat(File scratch) {
         File file = new File(scratch, "own.log");
         try {

@@ -31,12 +31,12 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
-/** TensorFlow Lite with one artifact on one backend. It never tries another backend when one refuses. */
+/** TensorFlow Lite with one artifact on one backend, without fallback to another backend. */
 final class TfliteEngine implements Engine {
     /** The first API level with NNAPI. */
     private static final int NNAPI_LEVEL = 27;
 
-    /** Outputs are read from the tensors afterwards, so that the runtime copies none after each run. */
+    /** Outputs are read from the tensors at the end, so that the runtime copies none after each run. */
     private static final Map<Integer, Object> NO_OUTPUTS = Collections.emptyMap();
 
     private final Arguments arguments;
@@ -139,7 +139,7 @@ final class TfliteEngine implements Engine {
         }
     }
 
-    /** GPU and NPU run without XNNPACK: what their delegate leaves must not look like its work. */
+    /** GPU and NPU run without XNNPACK: its nodes must not be counted as theirs. */
     private Interpreter.Options options() throws Refused {
         Interpreter.Options options = new Interpreter.Options();
         options.setNumThreads(arguments.threads);
@@ -172,7 +172,7 @@ final class TfliteEngine implements Engine {
                     "NNAPI needs API level " + NNAPI_LEVEL + ", this device has " + Build.VERSION.SDK_INT);
         }
         NnApiDelegate.Options options = new NnApiDelegate.Options();
-        // Its own CPU implementation would look like an accelerator.
+        // NNAPI's CPU implementation would be counted as an accelerator.
         options.setUseNnapiCpu(false);
         return new NnApiDelegate(options);
     }
@@ -188,7 +188,7 @@ final class TfliteEngine implements Engine {
             }
             ByteBuffer bytes = ByteBuffer.allocateDirect(tensor.numBytes());
             while (bytes.hasRemaining() && channel.read(bytes) >= 0) {
-                // Read on: one call may not bring all.
+                // Continue: one call may not read everything.
             }
             return bytes;
         } catch (IOException error) {
@@ -212,12 +212,12 @@ final class TfliteEngine implements Engine {
                 bytes);
     }
 
-    /** NumPy's names are the runtime's in lower case; every Android is little-endian. */
+    /** NumPy's names are the runtime's in lower case; Android is always little-endian. */
     private static String dtype(Tensor tensor) {
         return tensor.dataType().name().toLowerCase(Locale.ROOT);
     }
 
-    /** Asks the runtime for the length of its graph, by a method that it does not publish. */
+    /** Returns the length of the runtime's graph, by a non-public method. */
     private Integer planLength() {
         try {
             Method method = Interpreter.class.getSuperclass().getDeclaredMethod("getExecutionPlanLength");

@@ -11,8 +11,8 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * What a run is asked to do: text keys and values, from {@code am instrument -e} or {@code am start --es} alike. Every
- * key but run, model, inputs and backend has a default, the product's own.
+ * Arguments of a run: text keys and values of {@code am instrument -e} or {@code am start --es}. Every
+ * key except run, model, inputs and backend has a default, equal to the host's.
  */
 public final class Arguments {
     private static final Set<String> KEYS =
@@ -35,15 +35,15 @@ public final class Arguments {
                             "few_runs_max_s",
                             "min_normal_runs"));
 
-    /** How the outputs reach the host. */
+    /** How the outputs are transferred to the host. */
     public enum Transfer {
-        /** As files, or as status pieces where files cannot be written. */
+        /** As files; as chunks in status messages if files cannot be written. */
         AUTO,
-        /** As status pieces. */
+        /** As chunks in status messages. */
         STATUS
     }
 
-    /** Names the folder of the run's files. */
+    /** Name of the folder of the run's files. */
     public final String run;
 
     /** The artifact's full path. */
@@ -55,13 +55,13 @@ public final class Arguments {
     public final Backend backend;
     public final int threads;
 
-    /** The GPU may compute in fp16. */
+    /** Whether the GPU may compute in fp16. */
     public final boolean precisionLoss;
 
     public final Transfer transfer;
     public final Bounds bounds;
 
-    /** Fewer timed runs have no p95 and p99. */
+    /** With fewer timed runs there is no p95 and p99. */
     public final int minNormalRuns;
 
     private Arguments(Values values) throws BadArguments {
@@ -91,7 +91,7 @@ public final class Arguments {
     /**
      * Reads arguments.
      *
-     * @throws BadArguments a key is unknown, is missing or has a value that makes no sense
+     * @throws BadArguments a key is unknown or missing, or has an invalid value
      */
     public static Arguments of(Map<String, String> values) throws BadArguments {
         for (String key : values.keySet()) {
@@ -103,7 +103,7 @@ public final class Arguments {
     }
 
     /**
-     * Looks whether the app may read the files, so that the runtime is not blamed if it may not.
+     * Checks that the app may read the files, so that this is not reported as a failure of the runtime.
      *
      * @throws BadArguments one cannot be read
      */

@@ -9,7 +9,7 @@ public enum Backend {
     /** As arguments name it. */
     public final String word;
 
-    /** The runtime's name of the delegate that the backend stands for. */
+    /** The runtime's name of the backend's delegate. */
     public final String delegate;
 
     Backend(String word, String delegate) {
@@ -17,7 +17,7 @@ public enum Backend {
         this.delegate = delegate;
     }
 
-    /** Whether the backend is its delegate: nodes that it leaves run on the CPU, which is no failure of the CPU. */
+    /** Whether the backend is a delegate; on the CPU, nodes that XNNPACK does not take are no failure. */
     public boolean needsDelegation() {
         return this != CPU;
     }

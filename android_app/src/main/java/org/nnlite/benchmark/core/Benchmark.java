@@ -1,6 +1,6 @@
 package org.nnlite.benchmark.core;
 
-/** One run from beginning to end: stages, what is recorded at which moment, and refusals as results. */
+/** Runs the stages of one run and records their results; a refusal is a result too. */
 public final class Benchmark {
     private final Arguments arguments;
     private final Engine engine;
@@ -10,10 +10,10 @@ public final class Benchmark {
     private final Listener listener;
     private final Report report;
 
-    /** Hears of each stage as it begins. */
+    /** Called at the beginning of each stage. */
     public interface Listener {
         /**
-         * @param firstInferenceNs null before there was one
+         * @param firstInferenceNs null before the first inference
          */
         void entered(Stage stage, Long firstInferenceNs);
     }
@@ -34,7 +34,7 @@ public final class Benchmark {
         this.report = new Report(arguments);
     }
 
-    /** Runs everything on the calling thread; a refusal stands in the report. */
+    /** Runs all stages on the calling thread; a refusal is part of the report. */
     public Report run() {
         state.begin(arguments);
         report.cores = surroundings.cores();
@@ -74,7 +74,7 @@ public final class Benchmark {
         Protocol.Outcome warmUp = protocol.warmUp(engine::invoke, state::ran);
         report.warmupRuns = warmUp.samples.size();
         report.warmupNs = warmUp.elapsedNs;
-        // Read here: timed runs only repeat this work, and their samples are memory of ours.
+        // Read now: timed runs only repeat this work, and their samples would be counted too.
         report.peakRssKb = surroundings.peakRssKb();
         enter(Stage.RUN);
         Protocol.Outcome timed = protocol.timedRuns(engine::invoke, state::ran);

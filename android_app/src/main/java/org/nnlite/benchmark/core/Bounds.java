@@ -1,6 +1,6 @@
 package org.nnlite.benchmark.core;
 
-/** When warm-up and timed runs end; seconds of a monotonic clock. */
+/** Bounds of warm-up and timed runs; seconds of a monotonic clock. */
 public final class Bounds {
     public final int warmupMinRuns;
     public final double warmupMinS;

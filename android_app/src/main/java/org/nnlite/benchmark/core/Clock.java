@@ -2,6 +2,6 @@ package org.nnlite.benchmark.core;
 
 /** A monotonic clock. */
 public interface Clock {
-    /** Nanoseconds since some moment that stays the same. */
+    /** Nanoseconds since a fixed origin. */
     long nowNs();
 }

@@ -3,9 +3,9 @@ package org.nnlite.benchmark.core;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** How much of the graph the delegate took. */
+/** Number of nodes that the delegate took. */
 public final class Delegation {
-    /** As the runtime calls it. */
+    /** The runtime's name of it. */
     public final String delegate;
 
     public final int delegatedNodes;
@@ -13,17 +13,17 @@ public final class Delegation {
     /** Nodes of the graph before delegation. */
     public final int totalNodes;
 
-    /** Pieces that the graph was cut into; null where only a log would tell. */
+    /** Partitions of the graph; null if only a log has their number. */
     public final Integer partitions;
 
     public final Source countedFrom;
 
-    /** Where the count is from. */
+    /** Source of the count. */
     public enum Source {
         LOG("log"),
         GRAPH("graph");
 
-        /** As reports name it. */
+        /** Its name in reports. */
         public final String word;
 
         Source(String word) {

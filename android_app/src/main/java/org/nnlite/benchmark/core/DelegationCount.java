@@ -1,17 +1,17 @@
 package org.nnlite.benchmark.core;
 
 /**
- * How many nodes a delegate took. The runtime's log says it exactly. Where the log cannot be read (some vendors switch
- * it off), the length of the graph before and after tells less: {@code after = before - taken + groups}.
+ * Counts the nodes that a delegate took. The log has the exact number. If it is unreadable (vendors disable
+ * it), the length of the graph before and after gives a bound: {@code after = before - taken + groups}.
  */
 public final class DelegationCount {
     private DelegationCount() {}
 
     /**
-     * Returns the best count there is, or null.
+     * Returns the best available count, or null.
      *
-     * @param operators operators of the artifact's main graph; null: its file could not be read as one
-     * @param planLength nodes of the graph that the runtime executes; null: it does not tell
+     * @param operators operators of the artifact's main graph; null: the file could not be parsed
+     * @param planLength nodes of the graph that the runtime executes; null: unknown
      */
     public static Delegation of(Backend backend, DelegationLog log, Integer operators, Integer planLength) {
         if (log.delegation() != null) {
@@ -26,10 +26,10 @@ public final class DelegationCount {
         return planLength == null ? null : fromGraph(backend, operators, planLength);
     }
 
-    /** Returns all if one node is left of many, else the fewest that explain the shorter graph, else null. */
+    /** Returns all if one of many nodes is left, else the minimum that explains the shorter graph, else null. */
     private static Delegation fromGraph(Backend backend, int operators, int planLength) {
         if (planLength >= operators) {
-            // None, or as many groups as nodes: it cannot be told apart.
+            // No node, or as many groups as nodes: ambiguous.
             return null;
         }
         int taken = operators - planLength + 1;
@@ -38,9 +38,9 @@ public final class DelegationCount {
     }
 
     /**
-     * Lets a delegate pass that took something.
+     * Returns normally if the delegate took a node.
      *
-     * @throws Refused the backend stands for its delegate, which took nothing or cannot be shown to have taken anything
+     * @throws Refused the backend is a delegate that took no node, or for which none can be shown
      */
     public static void require(Backend backend, Delegation delegation) throws Refused {
         if (!backend.needsDelegation() || (delegation != null && delegation.delegatedNodes > 0)) {

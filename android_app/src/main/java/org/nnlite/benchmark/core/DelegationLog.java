@@ -4,11 +4,11 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What the runtime wrote into the process's log while it applied delegates. The app brackets the initialization by two
- * lines of its own: where both can be read, no line between them is missing.
+ * Parses the runtime's log lines about delegates. The app writes one line before and one after the
+ * initialization: if both can be read, no line between them is missing.
  */
 public final class DelegationLog {
-    /** The wording of TensorFlow Lite 2.16.1; a test looks for it in the library that is packed. */
+    /** The message of TensorFlow Lite 2.16.1; a test searches it in the packed library. */
     private static final Pattern REPLACING =
             Pattern.compile(
                     "Replacing (\\d+) out of (\\d+) node\\(s\\) with delegate \\(([^)]*)\\) node,"
@@ -23,17 +23,17 @@ public final class DelegationLog {
 
     private DelegationLog() {}
 
-    /** The line that the app writes before it initializes. */
+    /** The line that the app writes before the initialization. */
     public static String beginLine(String run) {
         return "run " + run + " initializes";
     }
 
-    /** The line that the app writes when it has initialized. */
+    /** The line that the app writes after the initialization. */
     public static String endLine(String run) {
         return "run " + run + " is initialized";
     }
 
-    /** Reads the log of a process, which may have more in each line than the messages themselves. */
+    /** Parses the log of a process; its lines may have prefixes. */
     public static DelegationLog read(Iterable<String> lines, String run, Backend backend) {
         DelegationLog log = new DelegationLog();
         for (String line : lines) {
@@ -50,12 +50,12 @@ public final class DelegationLog {
         return log;
     }
 
-    /** Whether every line from before the initialization to its end was read. */
+    /** Whether all lines from the beginning of the initialization to its end were read. */
     public boolean isComplete() {
         return begins && ends;
     }
 
-    /** Whether the initialization's end was read: nothing more can come. */
+    /** Whether the end of the initialization was read: no more lines follow. */
     public boolean isEnded() {
         return ends;
     }
@@ -67,7 +67,7 @@ public final class DelegationLog {
                 : new Delegation(delegate, delegated, total, partitions, Delegation.Source.LOG);
     }
 
-    /** The delegate of gpu and npu may have another name in another runtime; XNNPACK is never theirs. */
+    /** The delegates of gpu and npu may have other names in other runtimes, but are never XNNPACK. */
     private static boolean isOf(Backend backend, String delegate) {
         return Backend.CPU.delegate.equals(delegate) == (backend == Backend.CPU);
     }

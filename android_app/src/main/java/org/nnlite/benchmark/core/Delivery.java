@@ -7,14 +7,14 @@ import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
 
-/** How a run's files reach the host: in a folder of the run's own, or in pieces by status messages. */
+/** Transfers a run's files to the host: in a folder of this run, or as chunks in status messages. */
 public final class Delivery {
-    /** Raw bytes of one piece: well below what a binder transaction takes, also as base64. */
+    /** Raw bytes of one chunk: well below the limit of a binder transaction, also as base64. */
     public static final int PIECE_BYTES = 48 * 1024;
 
     private Delivery() {}
 
-    /** Takes a file's pieces, in their order. */
+    /** Receives the chunks of a file, in order. */
     public interface Pieces {
         /**
          * @param piece from 0
@@ -24,9 +24,9 @@ public final class Delivery {
     }
 
     /**
-     * Writes the files into a folder that is made for them; each appears whole under its name or not at all.
+     * Writes the files into a new folder; each appears atomically under its name.
      *
-     * @throws IOException a file cannot be written; nothing is left of them
+     * @throws IOException a file cannot be written; no file is left
      */
     public static void write(List<RunFile> files, File folder) throws IOException {
         if (!folder.isDirectory() && !folder.mkdirs()) {
@@ -42,7 +42,7 @@ public final class Delivery {
         }
     }
 
-    /** Sends the files in pieces; an empty file is one empty piece. */
+    /** Sends the files as chunks; an empty file is one empty chunk. */
     public static void send(List<RunFile> files, Pieces pieces) {
         for (RunFile file : files) {
             int count = Math.max(1, (file.bytes.length + PIECE_BYTES - 1) / PIECE_BYTES);

@@ -5,7 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** What changes on a device from minute to minute, as the app sees it; null where the device does not tell. */
+/** Changing state of the device, as the app reads it; null if unknown. */
 public final class DeviceState {
     /** ISO 8601 with a zone. */
     public final String at;
@@ -16,10 +16,10 @@ public final class DeviceState {
     public Double load1m;
     public String governor;
 
-    /** Mean of the cores that measure. */
+    /** Mean of the measuring cores. */
     public Long frequencyKhz;
 
-    /** Each core's; null: it is offline or does not tell. */
+    /** One per core; null: offline or unknown. */
     public List<Long> frequenciesKhz = Collections.emptyList();
 
     public final Map<String, Double> temperaturesC = new LinkedHashMap<>();

@@ -2,21 +2,21 @@ package org.nnlite.benchmark.core;
 
 import java.util.List;
 
-/** The runtime with one artifact on one backend. Every method is called on the same thread. */
+/** A runtime with one artifact on one backend; every method is called on the same thread. */
 public interface Engine {
-    /** Loads the artifact and makes it ready to run. */
+    /** Loads the artifact and initializes the runtime. */
     void open() throws Refused;
 
     /** Copies the input files in. */
     void fill() throws Refused;
 
-    /** Runs once; returns the inference's own nanoseconds, without copies. */
+    /** Runs once; returns the nanoseconds of the inference, without copies. */
     long invoke() throws Refused;
 
-    /** Returns how much of the graph the delegate took; null where nothing tells. */
+    /** Returns the delegated nodes; null if unknown. */
     Delegation delegation();
 
-    /** Returns NNAPI's last error code; null where NNAPI was not asked. */
+    /** Returns NNAPI's last error code; null if NNAPI was not used. */
     Integer nnapiErrno();
 
     /** Returns the outputs of the last run. */

@@ -3,7 +3,7 @@ package org.nnlite.benchmark.core;
 import java.util.Iterator;
 import java.util.Map;
 
-/** Writes maps, lists, text, numbers and booleans as JSON in one line of ASCII, which no shell can garble. */
+/** Writes maps, lists, text, numbers and booleans as one line of ASCII JSON, which no shell changes. */
 public final class Json {
     private Json() {}
 

@@ -7,7 +7,7 @@ import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 
 /**
- * The little that the app reads of an artifact by itself: how many operators its main graph has. A .tflite file is a
+ * Parses the number of operators in an artifact's main graph. A .tflite file is a
  * FlatBuffer; the fields are those of TensorFlow Lite's schema
  * (https://github.com/tensorflow/tensorflow/blob/v2.16.1/tensorflow/lite/schema/schema.fbs).
  */
@@ -21,7 +21,7 @@ public final class ModelFile {
         this.bytes = bytes.order(ByteOrder.LITTLE_ENDIAN);
     }
 
-    /** Returns the number of operators in the main graph; null if the file is no artifact that can be read. */
+    /** Returns the number of operators in the main graph; null if the file cannot be parsed. */
     public static Integer operators(String path) throws IOException {
         try (RandomAccessFile file = new RandomAccessFile(path, "r")) {
             FileChannel channel = file.getChannel();
@@ -46,7 +46,7 @@ public final class ModelFile {
         return operators == null ? 0 : bytes.getInt(operators);
     }
 
-    /** Returns where the vector in a table's field begins, which is its length; null if the field is not there. */
+    /** Returns the offset of the vector (its length) in a table's field; null if the field is missing. */
     private Integer field(int table, int number) {
         int fields = table - bytes.getInt(table);
         int entry = 4 + 2 * number;

@@ -13,11 +13,11 @@ public final class Output {
     private final Double scale;
     private final Integer zeroPoint;
 
-    /** The tensor's bytes under the name of their file. */
+    /** The tensor's bytes, as a file. */
     public final RunFile file;
 
     /**
-     * @param number the output's place among the artifact's outputs
+     * @param number index of the output in the artifact
      * @param dtype NumPy's name
      * @param scale quantization: value = scale x (integer - zeroPoint); 0: not quantized
      */

@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** Reads the texts of /proc and /sys; what is not there or is garbage is null. A null text is an unreadable file. */
+/** Parses files of /proc and /sys; a missing or invalid value is null. A null text is an unreadable file. */
 public final class ProcText {
     private static final int MOST_CORES = 4096;
 
@@ -23,7 +23,7 @@ public final class ProcText {
         return match.find() ? cores(match.group(1)) : Collections.<Integer>emptyList();
     }
 
-    /** Returns the cores of a list such as {@code 0-3,6}; none if it is garbage. */
+    /** Returns the cores of a list such as {@code 0-3,6}; none if it is invalid. */
     public static List<Integer> cores(String list) {
         List<Integer> cores = new ArrayList<>();
         Matcher ranges = Pattern.compile("(\\d{1,4})(?:-(\\d{1,4}))?").matcher(list == null ? "" : list);
@@ -48,13 +48,13 @@ public final class ProcText {
         return number(text, "^\\s*(\\d{1,15})\\s*$");
     }
 
-    /** Returns a file's only word; null if it is empty or longer than reports take. */
+    /** Returns a file's only word; null if it is empty or too long for a report. */
     public static String word(String text) {
         String word = text == null ? "" : text.trim();
         return word.isEmpty() || word.length() > Report.MOST_WORD_LENGTH ? null : word;
     }
 
-    /** Returns the mean frequency of some cores, of those that tell it. */
+    /** Returns the mean frequency of those cores whose frequency is known. */
     public static Long mean(List<Long> ofEachCore, List<Integer> cores) {
         long sum = 0;
         int count = 0;

@@ -17,16 +17,16 @@ public final class Protocol {
 
     /** One inference. */
     public interface Inference {
-        /** Runs once and returns how long it took by itself, nanoseconds. */
+        /** Runs once and returns the duration of the inference alone, nanoseconds. */
         long invoke() throws Refused;
     }
 
-    /** Hears of every run that ended; must be quick. */
+    /** Called after every run; must be quick. */
     public interface Progress {
         void ran(int runs);
     }
 
-    /** Runs and the nanoseconds from the first one's start to the last one's end. */
+    /** Number of runs, and nanoseconds from the start of the first to the end of the last. */
     public static final class Outcome {
         public final Samples samples;
         public final long elapsedNs;
@@ -37,7 +37,7 @@ public final class Protocol {
         }
     }
 
-    /** Runs until (the least runs and seconds) or the most seconds are reached; at least once. */
+    /** Runs until (minimum runs and minimum seconds) or maximum seconds are reached; at least once. */
     public Outcome warmUp(Inference inference, Progress progress) throws Refused {
         Samples samples = new Samples();
         long beginNs = clock.nowNs();
@@ -52,8 +52,8 @@ public final class Protocol {
     }
 
     /**
-     * Runs until ({@code minRuns} and {@code minS}) or {@code maxS}; fewer than {@code fewRuns} go on to that number,
-     * or to {@code fewRunsMaxS} in all. Checked after each run.
+     * Runs until ({@code minRuns} and {@code minS}) or {@code maxS}; fewer than {@code fewRuns} continue to that
+     * number, or to {@code fewRunsMaxS} in total. Checked after each run.
      */
     public Outcome timedRuns(Inference inference, Progress progress) throws Refused {
         Samples samples = new Samples();

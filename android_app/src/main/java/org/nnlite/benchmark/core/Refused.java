@@ -1,17 +1,17 @@
 package org.nnlite.benchmark.core;
 
-/** The runtime or the delegate does not run the artifact: a result, which goes into the report. */
+/** The runtime or the delegate rejected the artifact: a result, which is part of the report. */
 public final class Refused extends Exception {
     private static final long serialVersionUID = 1;
 
-    /** Who said no. */
+    /** What rejected the artifact. */
     public enum By {
-        /** The runtime or the delegate, with an error of its own. */
+        /** The runtime or the delegate, with an error. */
         RUNTIME("runtime"),
         /** The delegate took no node of the graph. */
         NOT_DELEGATED("not_delegated");
 
-        /** As reports name it. */
+        /** Its name in reports. */
         public final String word;
 
         By(String word) {
@@ -19,7 +19,7 @@ public final class Refused extends Exception {
         }
     }
 
-    /** Who said no. */
+    /** What rejected the artifact. */
     public final By by;
 
     public Refused(By by, String message) {
@@ -27,7 +27,7 @@ public final class Refused extends Exception {
         this.by = by;
     }
 
-    /** The runtime's own error; {@code cause} speaks for it. */
+    /** The runtime's error; {@code cause} has its message. */
     public Refused(Throwable cause) {
         super(cause.getMessage() == null ? cause.getClass().getSimpleName() : cause.getMessage(), cause);
         this.by = By.RUNTIME;

@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * What the app saw of one artifact on one backend: {@code RunReport} of the product's report schema, {@code
- * services/nnlite/reports/schema.py}. Null is what was not measured.
+ * Report of one artifact on one backend: {@code RunReport} of the report schema, {@code
+ * services/nnlite/reports/schema.py}. Null: not measured.
  */
 public final class Report {
     static final int MOST_WORD_LENGTH = 300;
@@ -36,7 +36,7 @@ public final class Report {
     public DeviceState before;
     public DeviceState after;
 
-    /** Where the files lie on the device; null: sent as status pieces. */
+    /** Folder of the files on the device; null: sent as chunks in status messages. */
     public String folder;
 
     private final int minNormalRuns;
@@ -56,13 +56,13 @@ public final class Report {
         minNormalRuns = arguments.minNormalRuns;
     }
 
-    /** The run ended here, in its present stage. */
+    /** Ends the run in its current stage. */
     public void refuse(Refused refused) {
         error = cut(refused.getMessage(), MOST_ERROR_LENGTH);
         refusal = refused.by;
     }
 
-    /** Takes what the timed runs gave. */
+    /** Stores the results of the timed runs. */
     public void complete(Protocol.Outcome timed, List<Output> outputs) {
         long[] all = timed.samples.toArray();
         runNs = timed.elapsedNs;

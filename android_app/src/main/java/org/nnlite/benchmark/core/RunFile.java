@@ -5,7 +5,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** A file that goes with a report. */
+/** A file that belongs to a report. */
 public final class RunFile {
     /** File name without folder. */
     public final String name;

@@ -3,7 +3,7 @@ package org.nnlite.benchmark.core;
 import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 
-/** What a run is doing, and whether its window is in front. Written by several threads, read by any. */
+/** State of a run, and whether its window is in the foreground. Thread-safe. */
 public final class RunState {
     private String model = "";
     private String backend = "";
@@ -23,7 +23,7 @@ public final class RunState {
         runs = 0;
     }
 
-    /** So many runs of the present stage ended; called between two of them, so it only stores a number. */
+    /** Sets the number of finished runs of the stage; called between runs, so it only stores a number. */
     public void ran(int count) {
         runs = count;
     }
@@ -35,7 +35,7 @@ public final class RunState {
         notifyAll();
     }
 
-    /** Waits until the window has the focus; false if it has not got it in time. */
+    /** Waits until the window has the focus; false after the timeout. */
     public synchronized boolean awaitFocus(long timeoutMs) throws InterruptedException {
         long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
         while (!focused) {
@@ -58,7 +58,7 @@ public final class RunState {
         return focused && !lostFocus;
     }
 
-    /** Returns what the screen says. */
+    /** Returns the text for the screen. */
     public synchronized String text() {
         if (stage == null) {
             return "NN Lite benchmark\nwaits for a run";

@@ -6,12 +6,12 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.zip.DeflaterOutputStream;
 
-/** Samples as reports carry them: zlib of little-endian int64, thinned where they would be large. */
+/** Encodes samples for reports: zlib of little-endian int64, thinned if they are too large. */
 public final class SampleCodec {
-    /** Compressed samples below this go into the report itself, bytes. */
+    /** Compressed samples below this size are part of the report itself, bytes. */
     public static final int INLINE_LIMIT = 32 * 1024;
 
-    /** Compressed samples are never larger, bytes. */
+    /** Size limit of compressed samples, bytes. */
     public static final int LIMIT = 1024 * 1024;
 
     private SampleCodec() {}
@@ -20,7 +20,7 @@ public final class SampleCodec {
     public static final class Encoded {
         public final byte[] bytes;
 
-        /** Whether no sample was left out. */
+        /** Whether all samples are included. */
         public final boolean complete;
 
         Encoded(byte[] bytes, boolean complete) {
@@ -29,21 +29,21 @@ public final class SampleCodec {
         }
     }
 
-    /** Compresses the samples; above {@code limit} bytes only so many of them, evenly chosen, as fit. */
+    /** Compresses the samples; above {@code limit} bytes only as many as fit, evenly chosen. */
     public static Encoded encode(long[] samples, int limit) {
         byte[] bytes = deflate(samples);
         boolean complete = true;
         int kept = samples.length;
         while (bytes.length > limit && kept > 1) {
             complete = false;
-            // A little fewer than would fit if they compressed as well as before, so that few rounds are needed.
+            // Slightly fewer than would fit at the same compression ratio, so that few rounds are needed.
             kept = Math.max(1, (int) Math.min(kept - 1.0, 0.98 * kept * limit / bytes.length));
             bytes = deflate(thin(samples, kept));
         }
         return new Encoded(bytes, complete);
     }
 
-    /** Returns {@code kept} of the samples, evenly spread, in their order. */
+    /** Returns {@code kept} of the samples, evenly spread, in order. */
     static long[] thin(long[] samples, int kept) {
         long[] chosen = new long[kept];
         for (int index = 0; index < kept; index++) {

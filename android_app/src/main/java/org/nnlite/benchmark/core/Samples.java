@@ -2,7 +2,7 @@ package org.nnlite.benchmark.core;
 
 import java.util.Arrays;
 
-/** Durations in order of time, nanoseconds. Grows without an object for each. */
+/** Durations in chronological order, nanoseconds, without an object for each. */
 public final class Samples {
     private long[] values = new long[4096];
     private int size;

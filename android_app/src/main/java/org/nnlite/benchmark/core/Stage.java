@@ -1,12 +1,12 @@
 package org.nnlite.benchmark.core;
 
-/** Where in a run the app is. */
+/** Stage of a run. */
 public enum Stage {
     INITIALIZE("initialize"),
     WARM_UP("warm-up"),
     RUN("run");
 
-    /** As reports and status messages name it. */
+    /** Its name in reports and status messages. */
     public final String word;
 
     Stage(String word) {

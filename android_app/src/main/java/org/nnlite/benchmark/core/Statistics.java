@@ -5,9 +5,9 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * Statistics over all samples of a run, nanoseconds rounded to integers, halves to even. They equal the host's, {@code
- * workers/nnlite_benchmark/protocol/statistics.py}: percentiles interpolate linearly as NumPy's do by default, slices are those
- * of {@code numpy.array_split}.
+ * Statistics over all samples of a run, nanoseconds rounded to integers, halves to even. They equal the host's ({@code
+ * workers/nnlite_benchmark/protocol/statistics.py}): percentiles interpolate linearly as in NumPy, slices are those of
+ * {@code numpy.array_split}.
  */
 public final class Statistics {
     /** Makes the median absolute deviation of a normal distribution its standard deviation. */
@@ -24,9 +24,9 @@ public final class Statistics {
     }
 
     /**
-     * Returns the statistics of at least one sample as a report carries them.
+     * Returns the statistics of at least one sample, as in reports.
      *
-     * @param minNormalRuns with fewer samples p95, p99 and the slices say nothing and are null
+     * @param minNormalRuns with fewer samples p95, p99 and the slices are not meaningful and null
      */
     public static Map<String, Object> summarize(long[] samples, int minNormalRuns) {
         return new Statistics(samples).summarize(samples.length >= minNormalRuns);
@@ -72,7 +72,7 @@ public final class Statistics {
         int above = Math.min(below + 1, sorted.length - 1);
         double part = position - below;
         double step = sorted[above] - sorted[below];
-        // NumPy computes from the nearer end.
+        // NumPy interpolates from the nearer end.
         return part < 0.5 ? sorted[below] + step * part : sorted[above] - step * (1 - part);
     }
 

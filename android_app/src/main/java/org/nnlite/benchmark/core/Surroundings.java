@@ -2,7 +2,7 @@ package org.nnlite.benchmark.core;
 
 import java.util.List;
 
-/** The process and the device around a run. */
+/** Access to the state of the process and the device. */
 public interface Surroundings {
     DeviceState state();
 
@@ -15,9 +15,9 @@ public interface Surroundings {
     /** Returns VmHWM. */
     Long peakRssKb();
 
-    /** Lets VmHWM start again from the memory in use now, where the kernel allows that. */
+    /** Resets VmHWM to the memory in use now, if the kernel allows that. */
     void forgetPeak();
 
-    /** Returns the process's proportional set size; takes a while. */
+    /** Returns the process's proportional set size; slow. */
     Long pssKb();
 }

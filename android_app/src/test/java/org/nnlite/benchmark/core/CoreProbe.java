@@ -13,7 +13,7 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 
-/** Lets the host's tests see what the core makes of their input: one command, its file, one JSON value per line. */
+/** Runs parts of the core for the host's tests: one command and its file; prints one JSON value per line. */
 public final class CoreProbe {
     private CoreProbe() {}
 
@@ -95,7 +95,7 @@ public final class CoreProbe {
         System.out.println(Json.write(json));
     }
 
-    /** A whole run, one on a device that tells nothing, and two refusals. */
+    /** A complete run, one on a device without readable state, and two refusals. */
     private static void writeReports() throws IOException {
         FakeEngine whole = new FakeEngine(new HandClock());
         Report report = Runs.run(Runs.arguments("cpu"), whole, new FakeSurroundings(true));

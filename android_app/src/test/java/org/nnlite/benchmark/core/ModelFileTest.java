@@ -12,7 +12,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.util.Random;
 
-/** That real artifacts are counted as the runtime counts them is tested in Python. */
+/** Equality with the runtime's count for real artifacts is tested in Python. */
 public final class ModelFileTest {
     @Rule public final TemporaryFolder folder = new TemporaryFolder();
 

@@ -15,7 +15,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Paths;
 
-/** The product's one JSON Schema, which the host's tests use too; the system property report.schema names its file. */
+/** The JSON Schema of reports, also used by the host's tests; the system property report.schema names its file. */
 final class ReportSchema {
     private final Validator validator;
     private final URI schema;
@@ -32,7 +32,7 @@ final class ReportSchema {
         schema = validator.registerSchema((JsonElement) ofRuns);
     }
 
-    /** Returns what is wrong with a report; empty if nothing is. */
+    /** Returns the errors of a report; empty if it is valid. */
     String errors(String report) {
         StringBuilder errors = new StringBuilder();
         validator

@@ -7,7 +7,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
-/** Runs without Android: a clock that only inferences move, and an engine and surroundings that say what tests want. */
+/** Test doubles for runs without Android: a clock that only inferences advance, an engine and surroundings. */
 final class Runs {
     static final long MS = 1_000_000L;
 
@@ -30,7 +30,7 @@ final class Runs {
         }
     }
 
-    /** Time that only passes when a test says so. */
+    /** A clock that only tests advance. */
     static final class HandClock implements Clock {
         long nowNs = 7_000 * MS;
 
@@ -40,7 +40,7 @@ final class Runs {
         }
     }
 
-    /** An engine whose inferences take as long as it is told, in turn. */
+    /** An engine with the given durations of inferences. */
     static final class FakeEngine implements Engine {
         final HandClock clock;
         final List<String> calls = new ArrayList<>();
@@ -77,7 +77,7 @@ final class Runs {
                 throw new Refused(new IllegalStateException("Internal error: Failed to run on the given Interpreter"));
             }
             long durationNs = durationsNs[invocations++ % durationsNs.length];
-            // Around an inference there are copies, which are no part of its duration.
+            // Copies before and after an inference are not part of its duration.
             clock.nowNs += durationNs + MS;
             return durationNs;
         }
@@ -110,7 +110,7 @@ final class Runs {
         }
     }
 
-    /** A phone that answers everything, or nothing. */
+    /** A phone with all values readable, or none. */
     static final class FakeSurroundings implements Surroundings {
         private final boolean tells;
         private int states;
@@ -163,7 +163,7 @@ final class Runs {
         }
     }
 
-    /** Runs a benchmark in front of the user. */
+    /** Runs a benchmark in the foreground. */
     static Report run(Arguments arguments, FakeEngine engine, Surroundings surroundings) {
         RunState state = new RunState();
         state.focus(true);

@@ -7,7 +7,7 @@ import org.junit.Test;
 
 import java.util.Map;
 
-/** That they equal the host's is tested in Python, on both at once. */
+/** Equality with the host's is tested in Python. */
 public final class StatisticsTest {
     @Test
     public void percentilesLieBetweenSamples() {
