@@ -138,14 +138,19 @@ class RuntimeVerdict(StrEnum):
 
 
 class WorkKind(StrEnum):
-    """The two kinds of work, which are also the names of their tables."""
+    """Kinds of work; their values are also the names of their tables."""
 
     CONVERSION = "conversion"
     BENCHMARK = "benchmark"
+    RUNTIME_CHECK = "runtime_check"
+
+
+#: Kinds whose rows belong to a campaign and are announced by messages; workers poll for runtime checks.
+CAMPAIGN_KINDS = (WorkKind.CONVERSION, WorkKind.BENCHMARK)
 
 
 class WorkState(StrEnum):
-    """State of a conversion or a benchmark."""
+    """State of a unit of work."""
 
     QUEUED = "queued"  # waits for a worker
     RUNNING = "running"  # leased by one attempt

@@ -16,17 +16,22 @@ import pytest
 from android_app.runtime_match import ENVIRONMENT
 from android_app.test_runtime_match import too_new
 from integration.canned import finish_benchmark, finish_conversion, stored_canary
-from integration.conftest import Cluster
+from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.cli import watch as watching
 from nnlite.host.cores import Cores
 from nnlite.host.processes import start_ticks
 from nnlite.host.tflite_environment import needed_environment
-from nnlite.queue.leases import LeaseLostError
+from nnlite.queue import leases
+from nnlite.queue.leases import Claim, LeaseLostError
+from nnlite.queue.messages import BrokerClient
+from nnlite.queue.owner import Owner
+from nnlite.queue.retry import Limits
+from nnlite.reaper.reaper import Reaper
 from nnlite.results import queries, runtime_checks
-from nnlite.results.runtime_checks import CheckClaim, Checked
 from nnlite.settings.groups import RuntimeCheckSettings
-from nnlite.vocabulary import QuietMode, RuntimeVerdict
+from nnlite.vocabulary import QuietMode, WorkKind
+from nnlite.worker.attempt import WorkerContext
 from nnlite_benchmark.protocol import canary
 from nnlite_benchmark.runtime_check.checker import Checker
 from nnlite_benchmark.runtime_check.process import (
@@ -38,6 +43,7 @@ from nnlite_benchmark.runtime_check.process import (
 from waiting import HANG_S, end, wait_until
 
 __all__ = ["too_new"]
+CHECK = WorkKind.RUNTIME_CHECK
 NODE = "check@here"
 VERSION = "2.16.2"
 
@@ -74,15 +80,24 @@ def runtime() -> ToyRuntime:
 
 @pytest.fixture
 def checker(cluster: Cluster, store: ArtifactStore, runtime: ToyRuntime) -> Checker:
+    stop = threading.Event()
     return Checker(
-        engine=cluster.engine,
+        context=context_of(cluster, stop),
         store=store,
         runtime=runtime,
         runtime_version=VERSION,
-        settings=cluster.settings,
         cores=Cores(mode=QuietMode.PINNED_CORES, measuring=(0,), converting=(0,)),
-        node=NODE,
-        stop=threading.Event(),
+        stop=stop,
+    )
+
+
+def context_of(cluster: Cluster, stop: threading.Event) -> WorkerContext:
+    return WorkerContext(
+        engine=cluster.engine,
+        broker=BrokerClient("redis://127.0.0.1:1/0", 0.1),  # checks have no messages
+        owner=living_owner(NODE),
+        settings=cluster.settings,
+        stopping=stop.is_set,
     )
 
 
@@ -98,17 +113,20 @@ def add(cluster: Cluster, store: ArtifactStore) -> Callable[..., uuid.UUID]:
     return added
 
 
-def claim(cluster: Cluster, version: str = VERSION, node: str = NODE) -> CheckClaim | None:
-    return runtime_checks.claim(cluster.engine, version, node, 30)
+def claim(
+    cluster: Cluster, version: str = VERSION, owner: Owner | None = None, lease_s: float = 30
+) -> Claim | None:
+    """Claim the artifact that is checked next."""
+    row = runtime_checks.next_check(cluster.engine, version)
+    if row is None:
+        return None
+    owner = owner or living_owner(NODE)
+    return leases.claim(cluster.engine, CHECK, row, owner, lease_s=lease_s, deadline_s=600)
 
 
-def checked_by(checker: Checker) -> int:
-    """Let the worker check all that there is to check now, and return how many attempts that took."""
-    attempts = 0
-    while (claimed := runtime_checks.claim(checker.engine, VERSION, NODE, 30)) is not None:
-        checker.check(claimed)
-        attempts += 1
-    return attempts
+def check_all(checker: Checker) -> int:
+    """Check all artifacts that can be checked now; return how many attempts that took."""
+    return sum(1 for _ in iter(checker.check_next, False))
 
 
 def rows(cluster: Cluster) -> list[dict[str, Any]]:
@@ -125,9 +143,10 @@ def test_the_runtime_of_phones_accepts_refuses_and_differs(cluster, checker, add
     add("wrong", copy, reference_outputs=[checker.store.put(wrong, ".bin")])
     bounds = RuntimeCheckSettings(environment=ENVIRONMENT)
     settings = cluster.settings.model_copy(update={"runtime_check": bounds})
+    checker.context = replace(checker.context, settings=settings)
     with RuntimeProcess(needed_environment(settings), tmp_path / "log", bounds) as runtime:
         checker.runtime = runtime
-        assert checked_by(checker) == 3
+        assert check_all(checker) == 3
 
     found = {row["model"]: row for row in queries.runtime_checks(cluster.engine)}
     assert {model: row["runtime_check"] for model, row in found.items()} == {
@@ -137,7 +156,7 @@ def test_the_runtime_of_phones_accepts_refuses_and_differs(cluster, checker, add
     }
     assert (found["new"]["operator"], found["new"]["operator_version"]) == ("RESIZE_BILINEAR", 99)
     assert "range of the expected output" in found["wrong"]["reason"]
-    assert checked_by(checker) == 0, "nothing is checked twice"
+    assert check_all(checker) == 0, "nothing is checked twice"
 
 
 def test_equal_files_are_checked_once_and_every_version_of_the_runtime_checks_them(
@@ -145,7 +164,7 @@ def test_equal_files_are_checked_once_and_every_version_of_the_runtime_checks_th
 ):
     add("one")
     add("two", cache_key="another model with the very same file")
-    assert checked_by(checker) == runtime.asked == 1
+    assert check_all(checker) == runtime.asked == 1
     assert {row["model"] for row in queries.runtime_checks(cluster.engine)} == {"one", "two"}
     assert claim(cluster, "2.17.0") is not None
     assert len(rows(cluster)) == 2
@@ -156,8 +175,11 @@ def test_two_workers_never_check_the_same(cluster, add, tmp_path):
         file = tmp_path / f"{number}.tflite"
         file.write_bytes(canary.MODEL_FILE.read_bytes() + bytes([number]))
         add(f"model-{number}", file)
-    first, second = claim(cluster), claim(cluster, node="check@there")
-    assert first.artifact_sha256 != second.artifact_sha256
+    one = runtime_checks.next_check(cluster.engine, VERSION)
+    assert runtime_checks.next_check(cluster.engine, VERSION) == one, "nobody has claimed it"
+    first, second = claim(cluster), claim(cluster, owner=living_owner("check@there"))
+    assert first.id == one != second.id
+    assert leases.claim(cluster.engine, CHECK, one, living_owner(), lease_s=30, deadline_s=60) is None
     assert claim(cluster) is None
 
 
@@ -166,7 +188,7 @@ def test_what_crashes_the_runtime_is_tried_three_times_and_rests_with_the_reason
 ):
     add("crasher")
     runtime.answer = RuntimeDiedError("the runtime was ended by SIGSEGV")
-    assert checked_by(checker) == 3
+    assert check_all(checker) == 3
     (row,) = rows(cluster)
     assert (row["state"], row["strikes"], row["failure_class"], row["verdict"]) == (
         "quarantined", 3, "device", None,
@@ -177,25 +199,46 @@ def test_what_crashes_the_runtime_is_tried_three_times_and_rests_with_the_reason
 
 def test_a_worker_that_vanishes_costs_a_loss_and_ten_of_them_the_check(cluster, checker, runtime, add):
     add("one")
-    claimed = claim(cluster)
+    dead = dead_owner(NODE)
+    claimed = claim(cluster, owner=dead)
     assert claim(cluster) is None, "it is leased"
-    assert runtime_checks.requeue_of_node(cluster.engine, "check@there") == 0
-    assert runtime_checks.requeue_of_node(cluster.engine, NODE) == 1
-    again = claim(cluster)
-    assert (again.attempt, again.losses) == (claimed.attempt + 1, 1)
+    leases.requeue_of_node(cluster.engine, CHECK, living_owner("check@there"), Limits())
+    assert claim(cluster) is None, "it is another worker's"
+    leases.requeue_of_node(cluster.engine, CHECK, living_owner(NODE), Limits())
+    again = claim(cluster, owner=dead)
+    assert (again.attempt, again.counters.losses) == (claimed.attempt + 1, 1)
     with pytest.raises(LeaseLostError):
-        runtime_checks.finish(cluster.engine, claimed, Checked(verdict=RuntimeVerdict.ACCEPTED))
+        leases.finish(cluster.engine, claimed, lambda _: [])
     with pytest.raises(LeaseLostError):
-        runtime_checks.renew(cluster.engine, claimed, 30)
-    checker.check(replace(again, losses=10))
+        leases.heartbeat(cluster.engine, claimed, 30)
+    for _ in range(9):
+        leases.requeue_of_node(cluster.engine, CHECK, living_owner(NODE), Limits())
+        claim(cluster, owner=dead)
     (row,) = rows(cluster)
-    assert (row["state"], runtime.asked) == ("quarantined", 0)
+    assert (row["state"], row["losses"], runtime.asked) == ("quarantined", 10, 0)
+
+
+def test_the_reaper_gives_back_a_check_whose_lease_has_ended(cluster, checker, add):
+    add("one")
+    claim(cluster)
+    cluster.change("UPDATE runtime_check SET lease_until = now() - interval '1 s'")
+    reaper = Reaper(cluster.engine, cluster.broker, cluster.settings)
+    for now_s in range(0, 40, 10):
+        reaper.round(now_s)
+    reaper.close()
+    assert check_all(checker) == 1
+    (row,) = rows(cluster)
+    assert (row["state"], row["attempt"], row["losses"]) == ("done", 2, 1)
+    assert [(attempt["outcome"], attempt["kind"]) for attempt in cluster.attempts(row["id"])] == [
+        ("lost", "runtime_check"),
+        ("done", "runtime_check"),
+    ]
 
 
 def test_a_check_whose_right_is_lost_writes_nothing(cluster, checker, runtime, add):
     add("one")
     runtime.meanwhile = lambda: cluster.change("UPDATE runtime_check SET attempt = attempt + 1")
-    checker.check(claim(cluster))
+    checker.check_next()
     (row,) = rows(cluster)
     assert (row["state"], row["verdict"]) == ("running", None)
 
@@ -203,7 +246,7 @@ def test_a_check_whose_right_is_lost_writes_nothing(cluster, checker, runtime, a
 def test_a_worker_that_is_stopped_gives_its_check_back_at_once(cluster, checker, runtime, add):
     add("one")
     runtime.meanwhile = checker.stop.set
-    checker.check(claim(cluster))
+    checker.check_next()
     (row,) = rows(cluster)
     assert (row["state"], row["strikes"], row["losses"]) == ("queued", 0, 0)
     assert claim(cluster) is not None
@@ -218,7 +261,7 @@ def test_what_is_not_the_files_fault_pauses_and_is_not_waited_for(cluster, check
         checker.store.discard(artifact["path"])
     else:
         runtime.answer = RuntimeUnusableError("no TensorFlow")
-    checker.check(claim(cluster))
+    checker.check_next()
     (row,) = rows(cluster)
     assert (row["state"], row["failure_class"], row["strikes"]) == ("queued", "infrastructure", 0)
     assert runtime_checks.pending(cluster.engine, "one", VERSION) == 0
@@ -233,14 +276,14 @@ def test_the_version_of_a_refused_operator_is_the_files_where_the_runtime_does_n
         "weights->type != input->type (INT8 != FLOAT32)Node number 3 (TRANSPOSE_CONV) failed to prepare."
     )
     runtime.answer = CommandResult(refusal=refusal, operators={"CONV_2D": 1, "TRANSPOSE_CONV": 3})
-    checked_by(checker)
+    check_all(checker)
     (row,) = rows(cluster)
     assert (row["operator"], row["operator_version"]) == ("TRANSPOSE_CONV", 3)
 
 
 def test_whoever_waits_for_checks_waits_until_the_last_is_made(cluster, checker, runtime, add, capsys):
     add("one")
-    watching.watch_checks(cluster.engine, "one", VERSION, lambda: checker.check(claim(cluster)))
+    watching.watch_checks(cluster.engine, "one", VERSION, checker.check_next)
     assert runtime.asked == 1
     assert "one: 1 artifacts to be tried with TensorFlow Lite 2.16.2" in capsys.readouterr().err
 
@@ -251,7 +294,7 @@ def test_measurements_show_what_the_runtime_says(cluster, checker, runtime, add)
     (benchmark,) = cluster.rows("SELECT id FROM benchmark")
     finish_benchmark(cluster, benchmark["id"])
     before, *_ = queries.latencies(cluster.engine)
-    checked_by(checker)
+    check_all(checker)
     after, *_ = queries.latencies(cluster.engine)
     shown = [(row["runtime_version"], row["runtime_check"], row["verdict"]) for row in (before, after)]
     assert shown == [(None, None, "valid"), (VERSION, "refused", "valid")]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from nnlite.errors import NnliteError
 from nnlite.queue import leases, statements
 from nnlite.queue.messages import BrokerClient, Message
-from nnlite.vocabulary import CampaignState, WorkKind, WorkState
+from nnlite.vocabulary import CAMPAIGN_KINDS, CampaignState, WorkKind, WorkState
 from nnlite.worker.attempt import send
 
 
@@ -61,7 +61,7 @@ def resume(engine: Engine, broker: BrokerClient, name: str) -> bool:
         # Messages that came while it was paused found nothing to claim and are gone.
         messages = [
             message
-            for kind in WorkKind
+            for kind in CAMPAIGN_KINDS
             for message in leases.build_messages(connection, kind, _queued(connection, kind, campaign))
         ]
     return send(broker, messages)
@@ -82,7 +82,7 @@ def cancel(engine: Engine, name: str) -> int:
             connection.execute(
                 text(_CANCEL.format(kind=kind, cleared=statements.cleared(kind))), {"campaign": campaign}
             ).rowcount
-            for kind in WorkKind
+            for kind in CAMPAIGN_KINDS
         )
 
 
@@ -113,7 +113,7 @@ def retry(
             "models": list(models),
             "any_model": not models,
         }
-        for kind in WorkKind:
+        for kind in CAMPAIGN_KINDS:
             rows = connection.scalars(text(_RETRY[kind]), parameters).all()
             messages += leases.build_messages(connection, kind, rows)
     send(broker, messages)

@@ -116,15 +116,13 @@ class Campaign(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Work:
-    """What conversions and benchmarks share: their place in the queue and their lease."""
+class Leased:
+    """Columns of every kind of work: its state, its counters and its lease."""
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     state: Mapped[str]
-    priority: Mapped[int] = mapped_column(SmallInteger)
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    sent_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    attempt: Mapped[int] = mapped_column(server_default="0")  # numbers every claim: the fence
+    attempt: Mapped[int] = mapped_column(server_default="0")  # number of the last claim: the fencing token
     strikes: Mapped[int] = mapped_column(server_default="0")
     losses: Mapped[int] = mapped_column(server_default="0")
     owner_node: Mapped[str | None]
@@ -137,6 +135,13 @@ class Work:
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class Work(Leased):
+    """Columns of conversions and benchmarks: also their campaign and their messages."""
+
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    sent_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     @declared_attr
     def campaign_id(cls) -> Mapped[uuid.UUID]:
@@ -217,29 +222,24 @@ class RefusedPrecision(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class RuntimeCheck(Base):
-    """What one version of the phones' runtime makes of one `.tflite` file; it belongs to no campaign."""
+class RuntimeCheck(Leased, Base):
+    """The work of running one `.tflite` file with one version of the phones' runtime; without a campaign."""
 
     __tablename__ = "runtime_check"
+    __table_args__ = (
+        UniqueConstraint("artifact_sha256", "runtime_version"),
+        Index("ix_runtime_check_running", "lease_until", postgresql_where=text("state = 'running'")),
+    )
 
-    artifact_sha256: Mapped[str] = mapped_column(primary_key=True)
-    runtime_version: Mapped[str] = mapped_column(primary_key=True)  # of TensorFlow Lite
-    state: Mapped[str]
-    available_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    attempt: Mapped[int]  # numbers every claim: the fence
-    strikes: Mapped[int] = mapped_column(server_default="0")
-    losses: Mapped[int] = mapped_column(server_default="0")
-    owner_node: Mapped[str | None]
-    lease_until: Mapped[datetime | None]
-    failure_class: Mapped[str | None]  # why its last attempt gave no verdict
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    artifact_sha256: Mapped[str]
+    runtime_version: Mapped[str]  # of TensorFlow Lite
+    # Views take the check that started last: a row that has not started yet counts from its creation.
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     verdict: Mapped[str | None]  # accepted, refused, different
     operator: Mapped[str | None]  # that was refused, where the runtime names one
     operator_version: Mapped[int | None]
-    reason: Mapped[str | None]  # in the runtime's words, or how far it is off, or what went wrong
     parity: Mapped[Json | None]  # against the host's outputs; None: nothing was compared
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    finished_at: Mapped[datetime | None]
 
 
 class Device(Base):
@@ -320,7 +320,7 @@ class Measurement(Base):
 
 
 class Attempt(Base):
-    """One try at a conversion or a benchmark: who, where, when, how it ended."""
+    """One attempt at a unit of work: its owner, its times, its outcome."""
 
     __tablename__ = "attempt"
     __table_args__ = (
@@ -330,9 +330,10 @@ class Attempt(Base):
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    kind: Mapped[str]  # conversion or benchmark
+    kind: Mapped[str]  # conversion, benchmark or runtime_check
     work_id: Mapped[uuid.UUID]
-    campaign_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
+    # None: a runtime check
+    campaign_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
     number: Mapped[int]
     owner_node: Mapped[str]
     owner_instance: Mapped[str]

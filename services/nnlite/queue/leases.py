@@ -20,7 +20,7 @@ from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import Message
 from nnlite.queue.owner import Instance, Owner
 from nnlite.queue.retry import Counters, Decision, Limits, decide
-from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
+from nnlite.vocabulary import CAMPAIGN_KINDS, Backend, Stage, WorkKind, WorkState
 
 
 class LeaseLostError(NnliteError):
@@ -37,7 +37,8 @@ class Claim:
 
     kind: WorkKind
     id: uuid.UUID
-    campaign_id: uuid.UUID
+    #: None of a runtime check.
+    campaign_id: uuid.UUID | None
     #: Number of the attempt: the fencing token.
     attempt: int
     counters: Counters
@@ -272,8 +273,11 @@ def requeue_expired(engine: Engine, kind: WorkKind, limits: Limits) -> list[Mess
 def build_messages(
     connection: Connection, kind: WorkKind, rows: Sequence[uuid.UUID], countdown_s: float = 0.0
 ) -> list[Message]:
-    """Return the messages of `rows`, most urgent and oldest first, and mark the rows as sent."""
-    if not rows:
+    """Return the messages of `rows`, most urgent and oldest first, and mark the rows as sent.
+
+    Runtime checks have no messages: their workers poll.
+    """
+    if not rows or kind not in CAMPAIGN_KINDS:
         return []
     rows_sent = connection.execute(statements.rows_to_send(kind), {"ids": list(rows)}).mappings()
     return [

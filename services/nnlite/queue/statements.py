@@ -1,4 +1,4 @@
-"""SQL of leases: one statement for each step, the same for conversions and benchmarks.
+"""SQL of leases: one statement for each step, the same for all kinds of work.
 
 The claiming statement also returns the payload, so that a task costs few round
 trips. `leases` executes these.
@@ -9,12 +9,12 @@ from functools import cache
 from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from nnlite.vocabulary import WorkKind
+from nnlite.vocabulary import CAMPAIGN_KINDS, WorkKind
 
 #: Payload of a claim: columns and the joins that they come from.
 _PAYLOAD = {
     WorkKind.CONVERSION: """
-    m.name AS model, m.model_format, w.identity, c.precisions, c.pools,
+    m.name AS model, w.priority, m.model_format, w.identity, c.precisions, c.pools,
     c.request->'calibration' AS calibration,
     coalesce(c.request->>'int8_io', 'float') AS int8_io,
     (c.settings #>> '{catalog,max_parameters}')::bigint AS max_parameters
@@ -25,20 +25,38 @@ FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
 """,
+    WorkKind.RUNTIME_CHECK: """
+    w.artifact_sha256, to_jsonb(a) AS artifact
+FROM w CROSS JOIN LATERAL (
+    SELECT * FROM artifact WHERE sha256 = w.artifact_sha256 ORDER BY created_at DESC LIMIT 1
+) a
+""",
 }
 
 #: Columns besides the stage that show the progress of a running attempt.
-_PROGRESS = {WorkKind.CONVERSION: (), WorkKind.BENCHMARK: ("backend",)}
+_PROGRESS = {WorkKind.CONVERSION: (), WorkKind.BENCHMARK: ("backend",), WorkKind.RUNTIME_CHECK: ()}
 
-_COUNTED = """
-    (SELECT count(*) FROM attempt a WHERE a.work_id = w.id AND a.outcome = 'device') AS device_failures,
-    (SELECT count(*) FROM attempt a WHERE a.work_id = w.id AND a.outcome = 'infrastructure')
-        AS infrastructure_failures
-"""
+
+def _counted(outcome: str) -> str:
+    return f"(SELECT count(*) FROM attempt a WHERE a.work_id = w.id AND a.outcome = '{outcome}')"  # noqa: S608
+
+
+def _counters(kind: WorkKind) -> str:
+    # A check involves no device that could be at fault: already its first failure is a strike.
+    device = "1" if kind is WorkKind.RUNTIME_CHECK else _counted("device")
+    infrastructure = _counted("infrastructure")
+    return f"w.strikes, w.losses, {device} AS device_failures, {infrastructure} AS infrastructure_failures"
+
+
+def _campaign_id(kind: WorkKind) -> str:
+    return "w.campaign_id" if kind in CAMPAIGN_KINDS else "CAST(NULL AS uuid)"
 
 
 @cache
 def claim_row(kind: WorkKind) -> TextClause:
+    table, active = "", ""
+    if kind in CAMPAIGN_KINDS:
+        table, active = "FROM campaign c", "AND c.id = w.campaign_id AND c.state = 'active'"
     return text(f"""
 WITH w AS (
     UPDATE {kind} w
@@ -47,16 +65,15 @@ WITH w AS (
         deadline = now() + make_interval(secs => :deadline),
         stage = 'claim', {cleared(kind)}failure_class = NULL, reason = NULL,
         started_at = now(), finished_at = NULL
-    FROM campaign c
-    WHERE w.id = :id AND w.state = 'queued' AND w.available_at <= now()
-      AND c.id = w.campaign_id AND c.state = 'active'
+    {table}
+    WHERE w.id = :id AND w.state = 'queued' AND w.available_at <= now() {active}
     RETURNING w.*
 ), noted AS (
     INSERT INTO attempt (kind, work_id, campaign_id, number, owner_node, owner_instance)
-    SELECT '{kind}', id, campaign_id, attempt, :node, :instance FROM w
+    SELECT '{kind}', id, {_campaign_id(kind)}, attempt, :node, :instance FROM w
 )
-SELECT w.id, w.campaign_id, w.attempt, w.strikes, w.losses, w.priority, {_COUNTED}, {_PAYLOAD[kind]}
-""")  # noqa: S608  (kind is one of two words of an enum, here and below)
+SELECT w.id, {_campaign_id(kind)} AS campaign_id, w.attempt, {_counters(kind)}, {_PAYLOAD[kind]}
+""")  # noqa: S608  (kind is a word of an enum, here and below)
 
 
 @cache
@@ -91,8 +108,8 @@ FROM w WHERE attempt.work_id = w.id AND attempt.number = :attempt
 @cache
 def running_rows(kind: WorkKind, condition: str) -> TextClause:
     return text(f"""
-SELECT w.id, w.campaign_id, w.attempt, w.strikes, w.losses, w.owner_instance, w.stage,
-    w.lease_until < now() AS lease_ended, {_COUNTED}
+SELECT w.id, {_campaign_id(kind)} AS campaign_id, w.attempt, w.owner_instance, w.stage,
+    w.lease_until < now() AS lease_ended, {_counters(kind)}
 FROM {kind} w WHERE state = 'running' AND {condition} FOR UPDATE OF w SKIP LOCKED
 """)  # noqa: S608
 

@@ -1,5 +1,7 @@
 """Metrics of ended attempts, read from the `attempt` table: outcomes, seconds by stage, peak memory.
 
+Only attempts of campaigns count: runtime checks, which belong to none, would hide that those stand still.
+
 A scrape reads only what has ended since the last one: the totals of older attempts
 are kept in this process. So its counters never decrease, even when rows are deleted.
 """
@@ -19,7 +21,7 @@ from prometheus_client.utils import floatToGoString
 from sqlalchemy import Connection, Row, text
 
 from nnlite.errors import FailureClass
-from nnlite.vocabulary import WorkKind, WorkState
+from nnlite.vocabulary import CAMPAIGN_KINDS, WorkState
 
 #: From one run of the canary to the absolute limit of a conversion, seconds.
 STAGE_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300, 600, 1800)
@@ -105,7 +107,7 @@ def _add(totals: _Totals, rows: Iterable[Row[Any]]) -> None:
 
 def _metrics(totals: _Totals) -> list[Metric]:
     attempts, stages, memory = attempt_families()
-    outcomes = {(kind, outcome) for kind in WorkKind for outcome in (*_NOT_FAILED, *_FAILURE_CLASSES)}
+    outcomes = {(kind, outcome) for kind in CAMPAIGN_KINDS for outcome in (*_NOT_FAILED, *_FAILURE_CLASSES)}
     for kind, outcome in sorted(outcomes | totals["outcome"].keys()):
         failed = outcome in _FAILURE_CLASSES
         attempts.add_metric(
@@ -131,7 +133,7 @@ _STATEMENT = text("""
 WITH ended AS MATERIALIZED (
     SELECT kind, outcome, details->'timings_ns' AS timings_ns,
         (details->>'peak_rss_kb')::float8 AS peak_rss_kb
-    FROM attempt WHERE ended_at > :after AND ended_at <= :until
+    FROM attempt WHERE ended_at > :after AND ended_at <= :until AND campaign_id IS NOT NULL
 ), observed AS (
     SELECT 'outcome' AS metric, ARRAY[kind, outcome] AS labels, 0 AS bucket, 0::float8 AS value FROM ended
     UNION ALL

@@ -18,7 +18,7 @@ from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import BrokerClient, BrokerUnreachableError
 from nnlite.reaper.attempt_metrics import AttemptTotals, attempt_families
 from nnlite.reaper.reaper import Reaper
-from nnlite.vocabulary import DeviceStatus, Fault, WorkKind, WorkState
+from nnlite.vocabulary import CAMPAIGN_KINDS, DeviceStatus, Fault, WorkState
 
 log = structlog.get_logger()
 
@@ -117,7 +117,7 @@ class ReaperCollector(Collector):
             "nnlite_messages_resent_total",
             ("kind",),
             "Messages that Redis no longer had",
-            {(kind,): reaper.resent[kind] for kind in WorkKind},
+            {(kind,): reaper.resent[kind] for kind in CAMPAIGN_KINDS},
         )
 
 
@@ -137,7 +137,7 @@ def _query(connection: Connection) -> dict[str, _Samples]:
     queues = {CONVERT_QUEUE} | {benchmark_queue(pool) for _, _, pool, _ in samples["device"]}
     queues |= {queue for key in ("waiting", "leases") for queue, *_ in samples[key]}
     zeros: dict[str, Iterable[tuple[str, ...]]] = {
-        "rows": [(kind, state) for kind in WorkKind for state in WorkState],
+        "rows": [(kind, state) for kind in CAMPAIGN_KINDS for state in WorkState],
         "waiting": [(queue,) for queue in queues],
         "leases": [(queue, state) for queue in queues for state in ("held", "expired")],
         "incidents": [(fault,) for fault in Fault],

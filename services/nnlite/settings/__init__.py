@@ -155,6 +155,11 @@ class Settings(BaseSettings):
         transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
         return len(Backend) * (tries_s + 2 * m.quiet_batch_s + transfers_s) + 120
 
+    @property
+    def runtime_check_deadline_s(self) -> float:
+        """Longest that one attempt at a runtime check may hold its row, stopped for measurements included."""
+        return self.runtime_check.timeout_s + 2 * self.benchmark_deadline_s + 120
+
 
 def _checked_secrets(path: Path) -> Path:
     try:

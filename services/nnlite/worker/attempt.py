@@ -98,7 +98,10 @@ def run_attempt(
     if claim is None:
         return Outcome.NOTHING
     with structlog.contextvars.bound_contextvars(
-        work=kind.value, row=str(row), campaign=str(claim.campaign_id), attempt=claim.attempt
+        work=kind.value,
+        row=str(row),
+        campaign=claim.campaign_id and str(claim.campaign_id),
+        attempt=claim.attempt,
     ):
         end = _call(handler, claim)
         return _outcome(_store_end(context, claim, end, started_s + deadline_s))
@@ -197,6 +200,7 @@ def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:
     failure_class = {
         WorkKind.CONVERSION: FailureClass.CONVERTER,
         WorkKind.BENCHMARK: FailureClass.DEVICE,
+        WorkKind.RUNTIME_CHECK: FailureClass.DEVICE,
     }[claim.kind]
     return Failure(failure_class, Stage.STORE, f"the result cannot be stored: {why}")
 

@@ -14,7 +14,7 @@ from nnlite.queue.app import (
 )
 from nnlite.settings import Settings
 from nnlite.settings.groups import QueueSettings
-from nnlite.vocabulary import WorkKind
+from nnlite.vocabulary import CAMPAIGN_KINDS
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_each_pool_has_a_queue_of_its_own():
     assert benchmark_queue("pixel4-api30") != benchmark_queue("host") != "convert"
 
 
-def test_each_kind_of_work_has_a_task():
-    assert {task_name(kind) for kind in WorkKind} == {"nnlite.convert", "nnlite.benchmark"}
+def test_each_kind_of_work_with_messages_has_a_task():
+    assert {task_name(kind) for kind in CAMPAIGN_KINDS} == {"nnlite.convert", "nnlite.benchmark"}
 
 
 def test_a_message_comes_back_when_its_worker_dies_and_not_before_its_deadline(app):

@@ -12,14 +12,17 @@ from types import FrameType
 import structlog
 
 from nnlite.artifacts.store import open_store
-from nnlite.db.engine import check_schema, engine_for
+from nnlite.db.engine import engine_for
 from nnlite.host.cores import cores_of, pin_to
 from nnlite.host.health_file import HealthFileThread
 from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import Endpoints
-from nnlite.results import runtime_checks
+from nnlite.queue.messages import BrokerClient
+from nnlite.queue.owner import Instance, Owner
 from nnlite.settings import Settings
-from nnlite.worker.celery_worker import EXIT_FAULT, default_node, run_process
+from nnlite.vocabulary import WorkKind
+from nnlite.worker.attempt import WorkerContext
+from nnlite.worker.celery_worker import EXIT_FAULT, default_node, requeue_leftovers, run_process
 from nnlite_benchmark.runtime_check.checker import Checker
 from nnlite_benchmark.runtime_check.process import RuntimeProcess
 
@@ -38,11 +41,14 @@ def main() -> int:
 def _run(settings: Settings, endpoints: Endpoints, name: str, stop: threading.Event) -> int:
     _stop_on_signals(stop, settings.queue.stop_timeout_s)
     environment = needed_environment(settings)
-    node = default_node(name)
-    engine = engine_for(endpoints.database_url, settings.database_timeout_s)
-    check_schema(engine)
-    if given_back := runtime_checks.requeue_of_node(engine, node):
-        log.warning("checks of an earlier instance are given back", rows=given_back)
+    context = WorkerContext(
+        engine=engine_for(endpoints.database_url, settings.database_timeout_s),
+        broker=BrokerClient(endpoints.broker_url, settings.broker_timeout_s),
+        owner=Owner(node=default_node(name), instance=Instance.current()),
+        settings=settings,
+        stopping=stop.is_set,
+    )
+    requeue_leftovers(context, WorkKind.RUNTIME_CHECK)
     store = open_store(settings)
     store.check()
     cores = cores_of(settings)
@@ -52,18 +58,16 @@ def _run(settings: Settings, endpoints: Endpoints, name: str, stop: threading.Ev
         tempfile.TemporaryDirectory(prefix="nnlite-runtime-") as folder,
         RuntimeProcess(environment, Path(folder) / "log", settings.runtime_check) as runtime,
     ):
-        log.info("ready", node=node, runtime_version=environment.version)
+        log.info("ready", node=context.owner.node, runtime_version=environment.version)
         Checker(
-            engine=engine,
+            context=context,
             store=store,
             runtime=runtime,
             runtime_version=environment.version,
-            settings=settings,
             cores=cores,
-            node=node,
             stop=stop,
-        ).work()
-    engine.dispose()
+        ).run()
+    context.engine.dispose()
     return os.EX_OK
 
 

@@ -1,19 +1,20 @@
-"""Checks artifacts with the phones' runtime, one after another, as long as there are some: claim to row.
+"""Runtime check worker: polls for artifacts and runs each with the phones' version of TensorFlow Lite.
 
-It informs and gates nothing: benchmarks do not wait for it. On a machine that also measures, it is held like
-a conversion while a measurement runs.
+Benchmarks do not wait for the result. On a machine that also measures, the runtime is stopped during a
+measurement, as conversions are.
 """
 
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from sqlalchemy import Engine
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from nnlite.artifacts.inputs import artifact_inputs, from_raw_bytes, raw_bytes
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
@@ -22,12 +23,11 @@ from nnlite.db.tables import Artifact
 from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.host.cores import Cores
 from nnlite.host.quiet import ConverterLock
-from nnlite.queue.leases import LeaseLostError
-from nnlite.queue.retry import Limits, decide
-from nnlite.results import runtime_checks
-from nnlite.results.runtime_checks import CheckClaim, Checked
-from nnlite.settings import Settings
-from nnlite.vocabulary import Backend, RuntimeVerdict, Stage
+from nnlite.queue.leases import Claim
+from nnlite.queue.messages import Message
+from nnlite.results.runtime_checks import CheckResult, next_check, record_check
+from nnlite.vocabulary import Backend, RuntimeVerdict, Stage, WorkKind
+from nnlite.worker.attempt import PostgresUnreachableError, Result, WorkerContext, renew, run_attempt
 from nnlite_benchmark.benchmarker import job_of
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.measurement import parity_with_host
@@ -42,141 +42,114 @@ from nnlite_benchmark.runtime_check.refusal import refused_operator
 
 log = structlog.get_logger()
 
-#: Without work for so long, the runtime's process and its memory are let go of, seconds.
+#: Time without work after which the runtime's process is ended to free its memory, seconds.
 IDLE_S: Final = 60.0
 
 
 @dataclass(kw_only=True)
 class Checker:
-    """Checks for one worker process."""
+    """Runs the checks of one worker process."""
 
-    engine: Engine
+    context: WorkerContext
     store: ArtifactStore
     runtime: RuntimeProcess
     runtime_version: str
-    settings: Settings
     cores: Cores
-    node: str
     stop: threading.Event
 
-    def work(self) -> None:
-        """Check what there is and wait for more, until stopped."""
-        worked_s = time.monotonic()
+    def run(self) -> None:
+        """Check artifacts, and poll for more, until stopped."""
+        last_s = time.monotonic()
         while not self.stop.is_set():
-            try:
-                claim = self._claim()
-            except DBAPIError as error:
-                log.warning("Postgres cannot be reached", error=str(error.orig).strip())
-                claim = None
-            if claim is not None:
-                self.check(claim)
-                worked_s = time.monotonic()
+            if self.check_next():
+                last_s = time.monotonic()
                 continue
-            if time.monotonic() - worked_s > IDLE_S:
+            if time.monotonic() - last_s > IDLE_S:
                 self.runtime.close()
-            self.stop.wait(self.settings.runtime_check.poll_s)
+            self.stop.wait(self.context.settings.runtime_check.poll_s)
 
-    def check(self, claim: CheckClaim) -> None:
-        """Make one attempt at a claimed row and write how it ended."""
-        with structlog.contextvars.bound_contextvars(artifact=claim.artifact_sha256, attempt=claim.attempt):
-            end: Checked | Failure
-            try:
-                end = self._checked(claim)
-            except LeaseLostError:
-                log.info("right lost; nothing was written")
-                return
-            except Stopped:
-                end = Failure(FailureClass.RELEASED, Stage.RUN, "the worker stopped gracefully")
-            except Failure as failure:
-                end = failure
-            self._write(claim, end)
+    def check_next(self) -> bool:
+        """Make one attempt at the newest artifact without a check; return whether there was one."""
+        try:
+            row = next_check(self.context.engine, self.runtime_version)
+        except DBAPIError as error:
+            log.warning("Postgres cannot be reached", error=str(error.orig).strip())
+            return False
+        if row is None:
+            return False
+        deadline_s = self.context.settings.runtime_check_deadline_s
+        try:
+            run_attempt(self.context, WorkKind.RUNTIME_CHECK, row, self.check, deadline_s)
+        except PostgresUnreachableError as error:
+            log.warning(str(error))
+            return False
+        return True
 
-    def _claim(self) -> CheckClaim | None:
-        return runtime_checks.claim(self.engine, self.runtime_version, self.node, self.settings.queue.lease_s)
+    def check(self, claim: Claim) -> Result:
+        """Return the result of one attempt at a check.
 
-    def _checked(self, claim: CheckClaim) -> Checked:
-        if claim.losses >= Limits.of(self.settings.queue).max_losses:
-            raise Failure(FailureClass.LOST, Stage.CLAIM, f"its worker vanished {claim.losses} times")
+        Raises:
+            Failure: of class device or infrastructure.
+            LeaseLostError: the row is no longer this attempt's.
+            Stopped: the worker is stopping.
+        """
+        payload = claim.payload
         with (
-            ConverterLock(self.settings.quiet, self.cores) as turn,
-            tempfile.TemporaryDirectory(prefix="nnlite-check-") as made,
+            structlog.contextvars.bound_contextvars(artifact=payload["artifact_sha256"]),
+            ConverterLock(self.context.settings.quiet, self.cores) as lock,
+            tempfile.TemporaryDirectory(prefix="nnlite-check-") as folder,
         ):
-            folder, held = Path(made), _Held(self, claim, turn)
             try:
-                job = self._job(claim)
-                inputs = _written_inputs(job, folder)
-                while not held.tick():  # a process that may not run is not even started
-                    self.stop.wait(TICK_S)
-                answer = self.runtime.run(job.artifact, inputs, folder, held.tick)
-                return _judged(job, answer, folder)
+                result = self._run_artifact(payload, Path(folder), _Ticker(self, claim, lock))
             except RuntimeDiedError as error:
                 raise Failure(FailureClass.DEVICE, Stage.RUN, str(error)) from error
             except (ArtifactGoneError, StoreError, RuntimeUnusableError, OSError) as error:
                 raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
+            log.info("checked", verdict=result.verdict, reason=result.reason)
 
-    def _job(self, claim: CheckClaim) -> BenchmarkJob:
-        artifact = from_row(Artifact, claim.artifact)
+        def write(connection: Connection) -> list[Message]:
+            record_check(connection, claim.id, result)
+            return []
+
+        return Result(write=write, reason=result.reason)
+
+    def _run_artifact(self, payload: Mapping[str, Any], folder: Path, ticker: "_Ticker") -> CheckResult:
+        artifact = from_row(Artifact, payload["artifact"])
         expected = tuple(map(self.store.fetch, artifact.reference_outputs))
-        return job_of(artifact, claim.artifact_sha256, self.store.fetch(artifact.path), expected)
-
-    def _write(self, claim: CheckClaim, end: Checked | Failure) -> None:
-        """Write the end, again and again while Postgres cannot be reached, until stopped."""
-        while True:
-            try:
-                self._write_once(claim, end)
-            except LeaseLostError:
-                log.info("right lost; nothing was written")
-            except (DataError, IntegrityError) as error:
-                if isinstance(end, Failure):
-                    raise
-                reason = f"the result cannot be stored: {str(error.orig).strip()}"
-                end = Failure(FailureClass.DEVICE, Stage.STORE, reason)
-                continue
-            except DBAPIError as error:
-                log.warning("Postgres cannot be reached; trying again", error=str(error.orig).strip())
-                if not self.stop.wait(self.settings.runtime_check.poll_s):
-                    continue
-            return
-
-    def _write_once(self, claim: CheckClaim, end: Checked | Failure) -> None:
-        if isinstance(end, Checked):
-            runtime_checks.finish(self.engine, claim, end)
-            log.info("checked", verdict=end.verdict, reason=end.reason)
-            return
-        decision = decide(end.failure_class, claim.counters, Limits.of(self.settings.queue))
-        runtime_checks.fail(self.engine, claim, end, decision)
-        log.info("not checked", failure=end.failure_class, reason=end.reason, then=decision.state)
+        job = job_of(artifact, payload["artifact_sha256"], self.store.fetch(artifact.path), expected)
+        inputs = _write_inputs(job, folder)
+        while not ticker.tick():  # the process is not even started while it may not run
+            self.stop.wait(TICK_S)
+        answer = self.runtime.run(job.artifact, inputs, folder, ticker.tick)
+        return _check_result(job, answer, folder)
 
 
-class _Held:
-    """What goes on while the runtime works: heartbeat, stop, quiet."""
+class _Ticker:
+    """Sends heartbeats and checks for a stop or a measurement while the runtime works."""
 
-    def __init__(self, checker: Checker, claim: CheckClaim, turn: ConverterLock) -> None:
+    def __init__(self, checker: Checker, claim: Claim, lock: ConverterLock) -> None:
         self._checker = checker
         self._claim = claim
-        self._turn = turn
-        self._beat_s = time.monotonic()
+        self._lock = lock
+        self._heartbeat_s = time.monotonic()
 
     def tick(self) -> bool:
         """Return whether the runtime may run now.
 
         Raises:
-            LeaseLostError: the row is another attempt's.
-            Stopped: the worker was told to stop.
+            LeaseLostError: the row is no longer this attempt's.
+            Stopped: the worker is stopping.
         """
         if self._checker.stop.is_set():
-            raise Stopped("the worker was told to stop")
-        queue = self._checker.settings.queue
-        if time.monotonic() - self._beat_s >= queue.heartbeat_s:
-            self._beat_s = time.monotonic()
-            try:
-                runtime_checks.renew(self._checker.engine, self._claim, queue.lease_s)
-            except DBAPIError as error:
-                log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
-        return self._turn.tick()
+            raise Stopped("the worker is stopping")
+        context = self._checker.context
+        if time.monotonic() - self._heartbeat_s >= context.settings.queue.heartbeat_s:
+            self._heartbeat_s = time.monotonic()
+            renew(context, self._claim, Stage.RUN)
+        return self._lock.tick()
 
 
-def _written_inputs(job: BenchmarkJob, folder: Path) -> list[Path]:
+def _write_inputs(job: BenchmarkJob, folder: Path) -> list[Path]:
     files = []
     for number, tensor in enumerate(artifact_inputs(job.inputs, job.seed)):
         file = folder / f"input_{number}.raw"
@@ -185,15 +158,15 @@ def _written_inputs(job: BenchmarkJob, folder: Path) -> list[Path]:
     return files
 
 
-def _judged(job: BenchmarkJob, answer: CommandResult, folder: Path) -> Checked:
-    """Return what an answer means: refused, the same as on the host, or different.
+def _check_result(job: BenchmarkJob, answer: CommandResult, folder: Path) -> CheckResult:
+    """Return the verdict on an artifact: refused, the same outputs as on the host, or different ones.
 
     Raises:
-        RuntimeDiedError: its outputs are not what it says.
+        RuntimeDiedError: its outputs cannot be read.
     """
     if answer.refusal is not None:
         operator, version = refused_operator(answer.refusal)
-        return Checked(
+        return CheckResult(
             verdict=RuntimeVerdict.REFUSED,
             operator=operator,
             operator_version=version or answer.operators.get(operator or ""),
@@ -208,9 +181,11 @@ def _judged(job: BenchmarkJob, answer: CommandResult, folder: Path) -> Checked:
         raise RuntimeDiedError(f"the runtime wrote outputs that cannot be read: {error}") from error
     parity = parity_with_host(job, Backend.CPU, outputs)
     if parity is None:
-        return Checked(verdict=RuntimeVerdict.ACCEPTED, reason="it runs; there is nothing to compare with")
+        return CheckResult(
+            verdict=RuntimeVerdict.ACCEPTED, reason="it runs; there is nothing to compare with"
+        )
     off = None if parity.worst is None else f"{parity.worst:.2g}"
-    return Checked(
+    return CheckResult(
         verdict=RuntimeVerdict.ACCEPTED if parity.ok else RuntimeVerdict.DIFFERENT,
         reason=None if parity.ok else f"{parity.rule}: {off or 'not the same'}, limit {parity.limit:g}",
         parity=parity.model_dump(mode="json"),
