@@ -4,19 +4,17 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 import nnlite
 from nnlite.errors import NnliteError
 from nnlite.settings import Settings
+
+if TYPE_CHECKING:  # Alembic takes half a second to import, and a migrated database does not need it
+    from alembic.config import Config
 
 
 class DatabaseError(NnliteError):
@@ -84,6 +82,9 @@ def upgrade(database_url: str, revision: str = "head") -> None:
     Raises:
         DatabaseError: it is of a newer nnlite.
     """
+    from alembic import command
+    from alembic.util import CommandError
+
     try:
         command.upgrade(_alembic_config(database_url), revision)
     except CommandError as error:
@@ -95,6 +96,8 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 
 def downgrade(database_url: str, revision: str) -> None:
     """Take the schema back to `revision`, and what only a later one can hold with it; `base`: everything."""
+    from alembic import command
+
     command.downgrade(_alembic_config(database_url), revision)
 
 
@@ -104,7 +107,12 @@ def migrate_embedded(settings: Settings, database_url: str) -> None:
     A database of the user's own is never migrated behind their back: `nnlite db upgrade` is for that.
     """
     if settings.database_url is None:
-        upgrade(database_url)
+        engine = engine_for(database_url, settings.database_timeout_s)
+        with engine.connect() as connection:
+            current = _current_revision(connection)
+        engine.dispose()
+        if current != _revisions()[-1]:
+            upgrade(database_url)
 
 
 def check_schema(engine: Engine) -> None:
@@ -113,25 +121,41 @@ def check_schema(engine: Engine) -> None:
     Raises:
         DatabaseError: unreachable, not migrated, or of another version.
     """
-    versions = ScriptDirectory.from_config(_alembic_config("postgresql://"))
-    head = versions.get_current_head()
+    revisions = _revisions()
+    head = revisions[-1]
     try:
         with engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
+            current = _current_revision(connection)
     except OperationalError as error:
         first_line = str(error.orig).strip().splitlines()[0]
         raise DatabaseError(f"Postgres at {where(engine)} cannot be reached: {first_line}") from error
     if current is None:
         raise DatabaseError(f"the database {where(engine)} is not migrated; run `nnlite db upgrade`")
     if current != head:
-        older = current in {script.revision for script in versions.walk_revisions()}
-        way_out = "run `nnlite db upgrade`" if older else "it is of a newer nnlite: install that one"
+        hint = (
+            "run `nnlite db upgrade`" if current in revisions else "it is of a newer nnlite: install that one"
+        )
         raise DatabaseError(
-            f"the database {where(engine)} has schema {current}, this nnlite needs {head}; {way_out}"
+            f"the database {where(engine)} has schema {current}, this nnlite needs {head}; {hint}"
         )
 
 
-def _alembic_config(database_url: str) -> Config:
+def _current_revision(connection: Connection) -> str | None:
+    """Return the revision of the database; None if it was never migrated."""
+    if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def _revisions() -> list[str]:
+    """Return the revisions of this version, oldest first: the numbers that their files' names begin with."""
+    return sorted(file.name.partition("_")[0] for file in (_migrations() / "versions").glob("[0-9]*.py"))
+
+
+def _alembic_config(database_url: str) -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_migrations()))
     config.attributes["database_url"] = database_url

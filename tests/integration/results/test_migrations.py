@@ -3,8 +3,10 @@
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from nnlite.db import engine as engine_module
 from nnlite.db.engine import DatabaseError, check_schema, downgrade, engine_for, upgrade
 from nnlite.db.tables import Base
 
@@ -140,3 +142,9 @@ SELECT id, 'boot_timeout', 'no boot within 300 s', '{}', false, 0 FROM device
 
 def _rows(connection: Connection, statement: str) -> list[dict[str, object]]:
     return [dict(row) for row in connection.execute(text(statement)).mappings()]
+
+
+def test_revisions_are_those_that_alembic_knows():
+    scripts = ScriptDirectory.from_config(engine_module._alembic_config("postgresql://"))
+    assert engine_module._revisions() == sorted(script.revision for script in scripts.walk_revisions())
+    assert engine_module._revisions()[-1] == scripts.get_current_head()
