@@ -1,7 +1,7 @@
 """Client of the host services of an adb server that already runs; it never starts one.
 
 A request and its answer are strings after four hexadecimal digits of length; the
-server says `OKAY` or `FAIL` before it answers
+server sends `OKAY` or `FAIL` before its answer
 (https://android.googlesource.com/platform/packages/modules/adb/+/refs/heads/main/docs/dev/services.md).
 Nothing here needs adbutils, whose client starts a server where there is none.
 """
@@ -41,10 +41,10 @@ def server_port() -> int:
     Raises:
         ValueError: ANDROID_ADB_SERVER_PORT is not a port.
     """
-    given = os.environ.get("ANDROID_ADB_SERVER_PORT") or str(DEFAULT_PORT)
-    if not given.isdecimal() or not 0 < int(given) < 1 << 16:
-        raise ValueError(f"ANDROID_ADB_SERVER_PORT={given} is not a port; the usual one is {DEFAULT_PORT}")
-    return int(given)
+    port = os.environ.get("ANDROID_ADB_SERVER_PORT") or str(DEFAULT_PORT)
+    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ValueError(f"ANDROID_ADB_SERVER_PORT={port} is not a port; the usual one is {DEFAULT_PORT}")
+    return int(port)
 
 
 def attached_devices(port: int) -> list[AttachedDevice] | None:

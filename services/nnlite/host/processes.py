@@ -91,7 +91,7 @@ class ProcessStat:
 
 
 def stat_of(pid: int) -> ProcessStat | None:
-    """Return what the kernel says of `pid`; None if there is no such process, or no /proc."""
+    """Return the kernel's record of `pid`; None if there is no such process, or no /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -108,7 +108,7 @@ def stat_of(pid: int) -> ProcessStat | None:
 
 
 def living(pid: int) -> ProcessStat | None:
-    """Return what the kernel says of `pid`; None if it has ended, zombies included."""
+    """Return the kernel's record of `pid`; None if it has ended, zombies included."""
     stat = stat_of(pid)
     return None if stat is None or stat.ended else stat
 

@@ -1,9 +1,8 @@
-"""Becomes the program that its command line names, which gets SIGTERM when our parent dies.
+"""Ties a program to its parent: asks the kernel for SIGTERM when the parent dies, then executes the program.
 
-`python -I -S tether.py PARENT_PID PROGRAM [ARGUMENT...]`. A program of its own,
-because Python code between fork and exec can hang where threads run. Imports
-nothing of nnlite. Where the kernel has no such signal (macOS), it only becomes
-the program.
+`python -I -S tether.py PARENT_PID PROGRAM [ARGUMENT...]`. It is a program of its own,
+because Python code between fork and exec can deadlock in a process with threads. It
+imports nothing of nnlite. On macOS, which has no such signal, it only executes the program.
 """
 
 import ctypes
@@ -15,12 +14,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Tie this process to its parent, then become the program."""
+    """Tie this process to its parent, then execute the program."""
     parent, *command = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != int(parent):
-        sys.exit(f"{command[0]} is not started: its supervisor {parent} is gone")
+        sys.exit(f"{command[0]} is not started: its supervisor {parent} has ended")
     try:
         os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
     except OSError as error:

@@ -1,7 +1,6 @@
-"""The environment that has the phones' version of TensorFlow Lite: where it is, and which version it is.
+"""Finds the Python environment with the phones' version of TensorFlow Lite, and that version.
 
-That version wants an old numpy and protobuf, so it never shares an environment with anything of ours; it is
-only asked by its own Python.
+It needs an old numpy and protobuf, so it has a separate environment, which only its own Python imports from.
 """
 
 import subprocess
@@ -11,8 +10,8 @@ from typing import Final
 
 from nnlite.settings import PREFIX, Settings, SettingsError
 
-#: Longest that a Python may take to say what is installed beside it, seconds.
-ASK_TIMEOUT_S: Final = 30.0
+#: How long that Python may take to print the version, seconds.
+_VERSION_TIMEOUT_S: Final = 30.0
 _VERSION: Final = """
 from importlib.metadata import PackageNotFoundError, version
 for name in ("tensorflow-cpu", "tensorflow"):
@@ -37,34 +36,34 @@ def runtime_environment(settings: Settings) -> RuntimeEnvironment | None:
     """Return the environment that artifacts are checked in; None: checks are off.
 
     Raises:
-        SettingsError: the setting names something else.
+        SettingsError: the setting does not name such an environment.
     """
     folder = settings.runtime_check.environment
     if folder is None:
         return None
     python = folder.expanduser() / "bin" / "python"
     try:
-        asked = subprocess.run(
+        printed = subprocess.run(
             [python, "-I", "-c", _VERSION],
-            capture_output=True, text=True, timeout=ASK_TIMEOUT_S, check=False,
+            capture_output=True, text=True, timeout=_VERSION_TIMEOUT_S, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _unusable(folder, f"{python} does not run: {error}") from error
-    if asked.returncode or not asked.stdout.strip():
-        last = asked.stderr.strip().rpartition("\n")[2]
+    if printed.returncode or not printed.stdout.strip():
+        last = printed.stderr.strip().rpartition("\n")[2]
         raise _unusable(folder, last or "TensorFlow is not installed in it")
-    return RuntimeEnvironment(python=python, version=asked.stdout.strip())
+    return RuntimeEnvironment(python=python, version=printed.stdout.strip())
 
 
 def needed_environment(settings: Settings) -> RuntimeEnvironment:
-    """Return the environment for who cannot do without it; raises as `runtime_environment` does."""
-    found = runtime_environment(settings)
-    if found is None:
+    """Return the environment; raises SettingsError if it is not configured, or unusable."""
+    environment = runtime_environment(settings)
+    if environment is None:
         raise SettingsError(
             f"{PREFIX}RUNTIME_CHECK__ENVIRONMENT is not set; make an environment with `make runtime-check` "
             "and name it there"
         )
-    return found
+    return environment
 
 
 def _unusable(folder: Path, why: str) -> SettingsError:

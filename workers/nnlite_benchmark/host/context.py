@@ -14,6 +14,7 @@ from typing import Final
 import psutil
 
 from nnlite.host.cores import Cores
+from nnlite.host.processes import boot_id
 from nnlite.reports.schema import Cpu, DeviceContext, DeviceState
 from nnlite.vocabulary import DeviceKind
 
@@ -33,7 +34,7 @@ def host_context(name: str, pool: str, cores: Cores) -> DeviceContext:
         kernel=f"{system} {platform.release()}",
         cpu=host_cpu(),
         total_ram_kb=_memory_kb().get("MemTotal") or psutil.virtual_memory().total // 1024,
-        boot_id=_text(PROC / "sys/kernel/random/boot_id"),
+        boot_id=boot_id() or None,
         machine=_machine(),
         environment=_environment(),
         quiet_mode=cores.mode,
