@@ -1,4 +1,4 @@
-"""Homes that must be left empty, and processes that use their servers."""
+"""Fixtures: homes that must be empty in the end, and processes that use their servers."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Other processes that use embedded servers, and a look at what they leave behind."""
+"""Other processes that use embedded servers, and checks of what they leave behind."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import redis
 from nnlite.local import Endpoints
 from waiting import HANG_S, end
 
-#: A user of the servers: enters, says where they are, leaves when told or interrupted.
+#: A user of the servers: enters, prints where they are, leaves on a line of input or an interrupt.
 USER = """
 import json, sys
 from pathlib import Path
@@ -56,7 +56,7 @@ class User:
         return self.process.stdout.readline().strip()
 
     def leave(self) -> None:
-        """Let it leave in order."""
+        """Let it leave gracefully."""
         self.process.communicate("\n", timeout=HANG_S)
         assert self.process.returncode == 0
 

@@ -1,4 +1,4 @@
-"""Root and plain users get the same servers; nothing outside the home changes; refusals say why."""
+"""Embedded servers of root and of plain users; nothing outside the home changes; errors have hints."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def states(paths):
 
 
 @as_root
-def test_for_root_the_servers_run_without_rights_and_only_data_folders_change_owner(bare_home):
+def test_for_root_the_servers_run_unprivileged_and_only_data_folders_change_owner(bare_home):
     home = bare_home
     outside = states([home, *home.parents])
     with servers(embedded_settings(home)):
@@ -80,7 +80,7 @@ def test_root_does_not_take_over_the_home_of_another_account(bare_home, start_us
     subprocess.run(["unshare", "--user", "--map-root-user", "true"], capture_output=True).returncode != 0,
     reason="no user namespaces here",
 )
-def test_inside_a_user_namespace_that_has_no_account_but_root(bare_home, start_user):
+def test_a_user_namespace_that_only_maps_root(bare_home, start_user):
     home = bare_home
     user = start_user(home, "unshare", "--user", "--map-root-user")
     assert answer(user.endpoints())
@@ -89,7 +89,7 @@ def test_inside_a_user_namespace_that_has_no_account_but_root(bare_home, start_u
 
 
 @as_root
-def test_a_folder_that_the_account_cannot_enter_is_named_before_anything_is_made(make_home):
+def test_a_folder_that_the_account_cannot_enter_is_reported_before_anything_is_created(make_home):
     closed = make_home()
     closed.chmod(0o700)
     with (
@@ -110,7 +110,7 @@ def test_data_of_another_postgres_version_are_refused(home):
         pass
 
 
-def test_a_port_that_a_stranger_took_is_chosen_anew_and_the_other_stays(home):
+def test_a_port_that_another_program_took_is_replaced(home):
     settings = embedded_settings(home)
     with servers(settings) as first:
         ports = {name: entry["port"] for name, entry in recorded(home)["servers"].items()}
@@ -120,14 +120,14 @@ def test_a_port_that_a_stranger_took_is_chosen_anew_and_the_other_stays(home):
         assert second.broker_url != first.broker_url
 
 
-def test_a_damaged_record_says_what_to_do(home):
+def test_a_damaged_state_file_is_reported_with_a_hint(home):
     (home / "servers.json").write_text("{")
     with pytest.raises(RecordError, match=r"damaged.*remove it"):
         endpoints(embedded_settings(home))
 
 
 @as_root
-def test_a_full_disk_is_called_that(bare_home):
+def test_a_full_disk_is_reported(bare_home):
     home = bare_home
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m,mode=755", "tmpfs", str(home)])
     if mounted.returncode:
@@ -142,7 +142,7 @@ def test_a_full_disk_is_called_that(bare_home):
         subprocess.run(["umount", "--lazy", str(home)], check=True)
 
 
-def test_a_start_that_was_cut_off_half_way_is_begun_again(home):
+def test_an_interrupted_initialization_starts_over(home):
     settings = embedded_settings(home)
     with servers(settings):
         pass
@@ -154,7 +154,7 @@ def test_a_start_that_was_cut_off_half_way_is_begun_again(home):
     assert not data.with_name("data.unfinished").exists()
 
 
-def test_a_server_that_hangs_is_replaced(home, start_user, monkeypatch):
+def test_a_hung_server_is_replaced(home, start_user, monkeypatch):
     monkeypatch.setattr("nnlite.local.server_control.ADOPTION_S", 5)
     user = start_user(home)
     user.endpoints()

@@ -1,4 +1,4 @@
-"""Embedded servers are started once, shared, healed while in use, and stopped by the last user."""
+"""Embedded servers are started once, shared, restarted after crashes, and stopped by the last user."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_address_password_and_data_outlive_a_restart(home):
         assert read_it(second) == (7, b"7")
 
 
-def test_ctrl_c_ends_no_server(home, start_user):
+def test_ctrl_c_does_not_end_the_servers(home, start_user):
     user = start_user(home)
     found = user.endpoints()
     os.killpg(user.process.pid, signal.SIGINT)
@@ -79,7 +79,7 @@ def test_servers_whose_user_and_daemon_were_killed_are_adopted(home, start_user)
         assert after["guardian"] != before["guardian"]
 
 
-def test_what_was_committed_survives_a_kill_of_everything(home, start_user):
+def test_committed_data_survive_a_kill_of_everything(home, start_user):
     user = start_user(home)
     write_something(user.endpoints())
     end_all(processes_of(home))
@@ -105,7 +105,7 @@ def test_backends_of_a_killed_postmaster_do_not_hinder_the_next_start(home, star
     assert not any(is_alive(backend) for backend in backends)
 
 
-def test_servers_that_crash_while_in_use_come_back_with_their_data(home):
+def test_servers_that_crash_while_in_use_are_restarted_with_their_data(home):
     with servers(embedded_settings(home)) as mine:
         write_something(mine)
         for name in ("valkey", "postgres"):
@@ -115,7 +115,7 @@ def test_servers_that_crash_while_in_use_come_back_with_their_data(home):
         assert read_it(mine) == (7, b"7")
 
 
-def test_a_stranger_under_a_recorded_pid_is_left_alone(home):
+def test_another_process_with_a_recorded_pid_is_not_signalled(home):
     settings = embedded_settings(home)
     with servers(settings):
         pass
@@ -133,7 +133,7 @@ def test_a_stranger_under_a_recorded_pid_is_left_alone(home):
         stranger.kill()
 
 
-def test_a_lost_record_costs_the_passwords_but_no_data(home):
+def test_a_lost_state_file_costs_the_passwords_but_no_data(home):
     settings = embedded_settings(home)
     with servers(settings) as first:
         write_something(first)
@@ -150,7 +150,7 @@ def test_a_wrong_password_is_refused(home):
             psycopg2.connect(mine.database_url.replace(password, "guess"))
 
 
-def test_the_record_is_private(home):
+def test_the_state_file_is_private(home):
     with servers(embedded_settings(home)):
         assert (home / "servers.json").stat().st_mode & 0o777 == 0o600
         for process in processes_of(home):
@@ -177,7 +177,7 @@ def test_only_the_server_that_is_not_named_is_embedded(home):
             assert both.broker_url == found.broker_url
 
 
-def test_endpoints_start_nothing_and_say_how_to(home):
+def test_endpoints_start_nothing_and_give_a_hint(home):
     settings = embedded_settings(home)
     with pytest.raises(ServersNotRunning, match="nnlite run"):
         endpoints(settings)
@@ -191,19 +191,19 @@ def test_psql_opens_the_database_without_showing_the_password(home):
     settings = embedded_settings(home)
     with servers(settings) as mine:
         command, environment = psql_command(settings)
-        said = subprocess.run(
+        result = subprocess.run(
             [*command, "-At", "-c", "SELECT current_database()"],
             env=environment,
             capture_output=True,
             text=True,
             timeout=HANG_S,
         )
-        assert said.stdout.strip() == "nnlite", said.stderr
+        assert result.stdout.strip() == "nnlite", result.stderr
         assert environment["PGPASSWORD"] in mine.database_url
         assert environment["PGPASSWORD"] not in " ".join(command)
 
 
-def test_where_there_is_no_psql_it_is_said(home, monkeypatch):
+def test_a_missing_psql_is_reported(home, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(LocalError, match="no psql here: apt-get install postgresql-client"):
@@ -219,8 +219,8 @@ def test_the_server_daemon_imports_nothing_heavy():
         "import sys, nnlite.local.server_daemon; "
         "print('pydantic' in sys.modules, 'sqlalchemy' in sys.modules)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
-    assert said.stdout.split() == ["False", "False"], said.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
+    assert result.stdout.split() == ["False", "False"], result.stderr
 
 
 def running(home: Path) -> list[str]:

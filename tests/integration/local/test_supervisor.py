@@ -1,4 +1,4 @@
-"""Workers are kept running, stopped in order, and never left behind."""
+"""The supervisor restarts workers, stops them gracefully, and leaves no orphans."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ while True:
     time.sleep(3600)
 """
 
-#: A supervisor in a process of its own, with the embedded servers beside it.
+#: A supervisor in a process of its own, with the embedded servers.
 OWNER = """
 import sys
 from pathlib import Path
@@ -89,7 +89,7 @@ def test_each_worker_leads_a_session_of_its_own_and_writes_its_log(home, instanc
         wait_until(lambda: (home / "logs" / "speaking.log").read_text() == "hello\n", "the log is written")
 
 
-def test_ranks_stop_one_after_the_other(home):
+def test_ranks_are_stopped_one_after_the_other(home):
     patient = local_instance(embedded_settings(home, stop_timeout_s=HANG_S))
     workers = [
         worker(home, "reaper", "together", stop_rank=1),
@@ -104,7 +104,7 @@ def test_ranks_stop_one_after_the_other(home):
     assert ends[4:] == ["reaper asked", "reaper ended"]
 
 
-def test_one_that_does_not_stop_is_ended_with_its_whole_session(home):
+def test_a_worker_that_does_not_stop_is_killed_with_its_session(home):
     instance = local_instance(embedded_settings(home, stop_timeout_s=10))
     with Supervisor(instance, [worker(home, "stubborn", "no")]):
         pids = pid_of(home, "stubborn runs"), pid_of(home, "stubborn has a child")
@@ -119,7 +119,7 @@ def test_a_worker_that_ends_is_started_again_whatever_its_exit_status(home, inst
         assert supervisor.status()[0].exit_status == 0
 
 
-def test_what_a_killed_worker_leaves_is_ended_before_it_is_started_again(home, instance):
+def test_the_session_of_a_killed_worker_is_ended_before_a_restart(home, instance):
     with Supervisor(instance, [worker(home, "a")]) as supervisor:
         first = pid_of(home, "a runs")
         orphan = psutil.Process(pid_of(home, "a has a child"))
@@ -129,13 +129,13 @@ def test_what_a_killed_worker_leaves_is_ended_before_it_is_started_again(home, i
         assert supervisor.status()[0].exit_status == -9
 
 
-def test_a_program_that_does_not_exist_is_tried_again_and_says_so_in_its_log(home, instance):
+def test_a_missing_program_is_retried_and_logged(home, instance):
     with Supervisor(instance, [Worker(name="missing", argv=["/no/such/program"])]) as supervisor:
         wait_until(lambda: supervisor.status()[0].restarts >= 1, "it is tried again")
     assert "/no/such/program" in (home / "logs" / "missing.log").read_text()
 
 
-def test_nothing_outlives_a_killed_owner_for_long(home):
+def test_workers_end_soon_after_their_supervisor_is_killed(home):
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(home), WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as owner:
@@ -148,7 +148,7 @@ def test_nothing_outlives_a_killed_owner_for_long(home):
     assert not (home / "workers.json").exists()
 
 
-def test_the_next_supervisor_ends_what_is_left_where_no_server_daemon_does(home, instance):
+def test_the_next_supervisor_ends_orphans_when_there_is_no_server_daemon(home, instance):
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(home), WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as owner:

@@ -1,4 +1,4 @@
-"""What an adb server says is read; none is ever started."""
+"""Client of a running adb server: `nnlite.host.adb_services`."""
 
 import socket
 import subprocess
@@ -52,7 +52,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def test_a_listing_is_read_whatever_state_its_devices_are_in(serve):
+def test_devices_in_every_state_are_listed(serve):
     answer = LISTING.encode()
     assert attached_devices(serve(b"OKAY%04x%s" % (len(answer), answer))) == [
         AttachedDevice(serial="R58M12ABCDE", state="device", model="Pixel_5", usb="1-4"),
@@ -67,7 +67,7 @@ def test_a_listing_is_read_whatever_state_its_devices_are_in(serve):
 
 
 @pytest.mark.parametrize("answer", [b"", b"OKAY", b"OKAY00", b"OKAYzzzz", b"FAIL0002no", b"OKAY0010short"])
-def test_a_server_that_is_none_or_breaks_off_is_no_server(serve, answer):
+def test_an_invalid_or_incomplete_answer_counts_as_no_server(serve, answer):
     assert attached_devices(serve(answer)) is None
 
 
@@ -78,7 +78,7 @@ def test_nothing_is_started_where_no_server_answers():
         socket.create_connection(("127.0.0.1", port), timeout=HANG_S)
 
 
-def test_a_real_adb_server_is_understood(tmp_path):
+def test_a_real_adb_server_is_asked(tmp_path):
     port = free_port()
     server = subprocess.Popen(
         [adbutils.adb_path(), "-P", str(port), "nodaemon", "server"],
@@ -100,18 +100,18 @@ def test_a_real_adb_server_is_understood(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["", "   ", "serial"])
-def test_what_is_no_device_is_left_out(line):
+def test_lines_that_are_no_device_are_ignored(line):
     assert parse(line) is None
 
 
 @pytest.mark.parametrize("port", ["0", "70000", "tcp:5038", "-1"])
-def test_a_port_that_is_none_is_said(monkeypatch, port):
+def test_an_invalid_port_is_reported(monkeypatch, port):
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", port)
     with pytest.raises(ValueError, match=f"ANDROID_ADB_SERVER_PORT={port} is not a port"):
         server_port()
 
 
-def test_the_port_is_that_of_the_environment(monkeypatch):
+def test_the_port_comes_from_the_environment(monkeypatch):
     monkeypatch.delenv("ANDROID_ADB_SERVER_PORT", raising=False)
     assert server_port() == 5037
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "5038")

@@ -42,7 +42,7 @@ def started(process: OwnedProcess) -> list[processes.ProcessIdentity]:
     return [processes.identify(int(pid)) for pid in process.log_tail().split()]
 
 
-def test_it_is_ended_with_its_whole_group(owned):
+def test_stop_ends_the_whole_group(owned):
     family = started(owned)
     assert owned.pid == family[0].pid
     owned.stop(5)
@@ -50,7 +50,7 @@ def test_it_is_ended_with_its_whole_group(owned):
     assert not owned.alive
 
 
-def test_a_frozen_one_is_ended_too(owned):
+def test_a_stopped_group_is_ended_too(owned):
     family = started(owned)
     for member in family:
         os.kill(member.pid, 19)
@@ -64,7 +64,7 @@ def test_an_orphan_of_a_killed_worker_is_ended_by_the_next_worker(owned, tmp_pat
     assert not any(member.alive for member in family)
 
 
-def test_nobody_else_is_ended_for_a_reused_pid(owned, tmp_path):
+def test_a_process_with_a_reused_pid_is_not_ended(owned, tmp_path):
     bystander = started(owned)[0]
     note = f'{{"pid": {bystander.pid}, "started": "an earlier boot:1"}}'
     (tmp_path / "other.process.json").write_text(note)

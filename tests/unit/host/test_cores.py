@@ -1,4 +1,4 @@
-"""Which cores measure and which convert: every process of a machine gets the same answer."""
+"""Cores for measurements and conversions: `nnlite.host.cores`."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_from_four_cores_on_the_last_half_measures(machine):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_below_four_cores_all_cores_take_turns(machine, count):
+def test_below_four_cores_all_cores_are_time_sliced(machine, count):
     cores = choose_cores(**machine(count))
 
     assert cores.mode is QuietMode.TIME_SLICED
@@ -45,7 +45,7 @@ def test_no_conversion_shares_a_physical_core_with_a_measurement(machine):
     assert cores.measuring == (2, 3)
 
 
-def test_four_threads_of_one_core_cannot_be_kept_apart(machine):
+def test_four_threads_of_one_core_cannot_be_separated(machine):
     assert choose_cores(**machine(4, threads=4)).mode is QuietMode.TIME_SLICED
 
 
@@ -56,23 +56,23 @@ def test_chosen_cores_measure_and_the_others_convert(machine):
     assert cores.mode is QuietMode.PINNED_CORES
 
 
-def test_chosen_cores_of_a_small_machine_still_take_turns(machine):
+def test_chosen_cores_of_a_small_machine_are_still_time_sliced(machine):
     cores = choose_cores("1", **machine(2))
 
     assert (cores.mode, cores.measuring, cores.converting) == (QuietMode.TIME_SLICED, (1,), (0, 1))
 
 
-def test_choosing_every_core_leaves_turns(machine):
+def test_choosing_every_core_means_time_slicing(machine):
     assert choose_cores("0-7", **machine(8)).mode is QuietMode.TIME_SLICED
 
 
 @pytest.mark.parametrize("setting", ["9", "two", "1-x"])
-def test_a_setting_that_fits_no_core_is_named(machine, setting):
+def test_a_setting_that_names_no_usable_core_is_reported(machine, setting):
     with pytest.raises(SettingsError, match=f"NNLITE_MEASUREMENT__CORES={setting}"):
         choose_cores(setting, **machine(4))
 
 
-def test_containers_that_each_have_their_own_cores_know_that_they_are_apart(machine):
+def test_containers_with_cores_of_their_own_are_pinned(machine):
     """The one has cores 0-3, the other 4-7; neither sees more than its own."""
     whole = machine(8)
     converter = choose_cores("4-7", "0-3", available=range(4), topology=whole["topology"])
@@ -83,7 +83,7 @@ def test_containers_that_each_have_their_own_cores_know_that_they_are_apart(mach
     assert converter.converting == (0, 1, 2, 3)
 
 
-def test_containers_that_share_the_cores_of_a_small_machine_take_turns(machine):
+def test_containers_that_share_the_cores_of_a_small_machine_are_time_sliced(machine):
     assert choose_cores("", "", **machine(2)).mode is QuietMode.TIME_SLICED
 
 
@@ -97,11 +97,11 @@ def test_containers_that_share_the_cores_of_a_small_machine_take_turns(machine):
         ("2", "x", "NNLITE_CONVERSION__CORES=x: write cores as 2,3 or 4-7"),
     ],
 )
-def test_cores_that_are_not_apart_are_refused(machine, measuring, converting, says):
+def test_overlapping_cores_are_refused(machine, measuring, converting, says):
     with pytest.raises(SettingsError, match=says):
         choose_cores(measuring, converting, **machine(8, threads=2))
 
 
-def test_a_process_is_kept_to_cores_that_it_has():
+def test_a_process_is_pinned_to_cores_that_it_may_use():
     with pytest.raises(SettingsError, match=r"cores 1023 cannot be used here, only .*: see NNLITE_MEASURE"):
         pin_to((1023,))

@@ -1,4 +1,4 @@
-"""GPUs are found as NVIDIA's driver lists them."""
+"""NVIDIA GPUs as the driver lists them: `nnlite.host.gpu`."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ INFORMATION = (
 
 
 @pytest.mark.parametrize(("version", "driver"), [(CLOSED, "535.104.05"), (OPEN, "570.86.16")])
-def test_each_gpu_is_told_by_its_model_with_the_version_of_the_driver(tmp_path, version, driver):
+def test_gpu_models_and_the_driver_version_are_read(tmp_path, version, driver):
     (tmp_path / "version").write_text(version)
     for place in ("0000:17:00.0", "0000:65:00.0"):
         (tmp_path / "gpus" / place).mkdir(parents=True)
@@ -24,5 +24,5 @@ def test_each_gpu_is_told_by_its_model_with_the_version_of_the_driver(tmp_path, 
     assert nvidia_gpus(tmp_path) == (["NVIDIA H100 80GB HBM3"] * 2, driver)
 
 
-def test_without_the_driver_there_is_none(tmp_path: Path):
+def test_without_the_driver_there_is_no_gpu(tmp_path: Path):
     assert nvidia_gpus(tmp_path / "nvidia") == ([], "")

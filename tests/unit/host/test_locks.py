@@ -1,4 +1,4 @@
-"""Locks are shared or held alone, die with their holder, and do not leak into children."""
+"""File locks, shared and exclusive, and their inheritance: `nnlite.host.locks`."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from nnlite.host.locks import FileLock, LockTimeout
 from waiting import HANG_S
 
 
-def test_shared_holds_live_side_by_side_and_keep_out_an_exclusive_one(tmp_path):
+def test_shared_locks_exclude_an_exclusive_one(tmp_path):
     path = tmp_path / "lock"
     with FileLock(path) as first, FileLock(path) as second, FileLock(path) as third:
         assert first.try_shared()
@@ -23,7 +23,7 @@ def test_shared_holds_live_side_by_side_and_keep_out_an_exclusive_one(tmp_path):
             assert not fourth.try_shared()
 
 
-def test_of_two_that_leave_exactly_the_last_gets_the_lock_alone(tmp_path):
+def test_only_the_last_of_two_holders_gets_the_lock_exclusively(tmp_path):
     path = tmp_path / "lock"
     with FileLock(path) as first, FileLock(path) as second:
         assert first.try_shared()
@@ -32,7 +32,7 @@ def test_of_two_that_leave_exactly_the_last_gets_the_lock_alone(tmp_path):
         assert second.try_exclusive()
 
 
-def test_a_wait_has_an_end_and_names_the_lock(tmp_path):
+def test_a_wait_times_out_and_names_the_lock(tmp_path):
     path = tmp_path / "lock"
     with FileLock(path) as holder, FileLock(path) as waiter:
         assert holder.try_exclusive()
@@ -44,23 +44,23 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path):
     path = tmp_path / "lock"
     with FileLock(path) as holder:
         assert holder.try_exclusive()
-        go_on, told = os.pipe()
+        reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            os.close(told)
-            os.read(go_on, 1)
+            os.close(writing)
+            os.read(reading, 1)
             os._exit(0)
         holder.close()
         try:
             with FileLock(path) as other:
                 other.exclusive(timeout_s=HANG_S)  # the child drops its copy at once, yet not before it runs
         finally:
-            os.close(told)
+            os.close(writing)
             os.waitpid(child, 0)
-            os.close(go_on)
+            os.close(reading)
 
 
-def test_a_started_program_holds_the_lock_only_when_it_is_passed_on(tmp_path):
+def test_a_child_program_holds_the_lock_only_when_it_is_passed_on(tmp_path):
     path = tmp_path / "lock"
     program = [sys.executable, "-S", "-c", "input()"]
     with FileLock(path) as lock:
@@ -88,14 +88,14 @@ def test_a_folder_is_locked_and_a_link_to_one_is_refused(tmp_path):
         FileLock.on_folder(link)
 
 
-def test_the_holder_leaves_a_note_in_the_file(tmp_path):
+def test_the_holder_writes_text_into_the_file(tmp_path):
     with FileLock(tmp_path / "lock") as holder, FileLock(tmp_path / "lock") as other:
         holder.write("a long note")
         holder.write("17")
         assert other.read() == "17"
 
 
-def test_a_lock_that_its_program_forgot_is_held_until_the_program_ends(tmp_path):
+def test_a_lock_that_is_never_closed_is_held_until_the_process_ends(tmp_path):
     FileLock(tmp_path / "lock").try_exclusive()
     with FileLock(tmp_path / "lock") as other:
         assert not other.is_free()

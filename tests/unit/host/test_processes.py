@@ -1,4 +1,4 @@
-"""A process is known by PID and start time; a session is ended whole; strangers are left alone."""
+"""Process identities and sessions: `nnlite.host.processes`."""
 
 import contextlib
 import os
@@ -42,7 +42,7 @@ def family():
             os.killpg(leader.pid, signal.SIGKILL)
 
 
-def test_a_process_is_alive_until_it_ends_even_before_it_is_reaped(sleeper):
+def test_a_zombie_is_not_alive(sleeper):
     identity = processes.identify(sleeper.pid)
     assert identity.alive
     os.kill(sleeper.pid, signal.SIGKILL)
@@ -50,7 +50,7 @@ def test_a_process_is_alive_until_it_ends_even_before_it_is_reaped(sleeper):
     assert not identity.alive
 
 
-def test_another_process_under_the_same_pid_is_not_alive_and_not_signalled(sleeper):
+def test_a_process_with_a_reused_pid_is_not_signalled(sleeper):
     earlier = replace(processes.identify(sleeper.pid), started="another boot:1")
     assert not earlier.alive
     earlier.signal(signal.SIGKILL)
@@ -59,14 +59,14 @@ def test_another_process_under_the_same_pid_is_not_alive_and_not_signalled(sleep
     assert sleeper.poll() is None
 
 
-def test_who_ignores_the_polite_signal_is_killed(family):
+def test_a_process_that_ignores_sigterm_is_killed(family):
     leader, _ = family
     identity = processes.identify(leader.pid)
     processes.end(identity, [signal.SIGTERM], timeout_s=0.1)
     assert not identity.alive
 
 
-def test_a_session_is_ended_whole_even_when_its_leader_is_gone(family):
+def test_a_session_is_killed_even_when_its_leader_has_ended(family):
     leader, child = family
     identity, orphan = processes.identify(leader.pid), processes.identify(child)
     leader.kill()
@@ -76,7 +76,7 @@ def test_a_session_is_ended_whole_even_when_its_leader_is_gone(family):
     assert not orphan.alive
 
 
-def test_a_program_is_found_by_the_folder_that_it_works_in(tmp_path):
+def test_a_program_is_found_by_its_working_directory(tmp_path):
     with subprocess.Popen(["sleep", "600"], cwd=tmp_path) as process:
         name = Path(psutil.Process(process.pid).exe()).name
         assert [found.pid for found in processes.running_in(tmp_path, name)] == [process.pid]

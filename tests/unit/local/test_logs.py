@@ -15,7 +15,7 @@ def test_a_long_log_is_rotated_while_its_writer_keeps_it_open(tmp_path):
     assert (tmp_path / "worker.log.1").read_text() == "early\n" * 10
 
 
-def test_the_tail_of_a_log_begins_where_asked(tmp_path):
+def test_the_tail_of_a_log_starts_at_the_offset(tmp_path):
     path = tmp_path / "worker.log"
     path.write_text("before\n")
     since = logs.size(path)

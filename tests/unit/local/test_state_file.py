@@ -14,7 +14,7 @@ from nnlite.local.state_file import (
 )
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_a_record_is_written_and_read(tmp_path):
     process = ProcessIdentity(pid=7, started="boot:1")
     record = Record(daemon=process).with_server(
         "valkey", ServerEntry(port=20_001, password="x", process=process)
@@ -26,18 +26,18 @@ def test_what_is_written_is_read(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_there_is_none_at_first(tmp_path):
+def test_without_a_file_the_record_is_empty(tmp_path):
     assert read_record(tmp_path) == Record()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"servers": {"postgres": {}}, "guardian": null}'])
-def test_a_damaged_one_names_the_way_out(tmp_path, text):
+def test_a_damaged_file_is_reported_with_a_hint(tmp_path, text):
     (tmp_path / "servers.json").write_text(text)
     with pytest.raises(RecordError, match="remove it"):
         read_record(tmp_path)
 
 
-def test_a_password_is_not_in_the_text_of_an_entry():
+def test_the_repr_of_an_entry_hides_the_password():
     assert "secret" not in repr(ServerEntry(port=1, password="secret"))
 
 
