@@ -1,4 +1,4 @@
-"""One attempt from its message to its end, with real servers and a `handler` that does what a test says."""
+"""`run_attempt` with real servers, from a message to the stored outcome; handlers are those of the tests."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -98,7 +98,7 @@ def outcomes(cluster: Cluster, row: uuid.UUID) -> list[str | None]:
     return [attempt["outcome"] for attempt in cluster.attempts(row)]
 
 
-def test_a_result_is_written_with_the_end_of_its_attempt_and_its_messages_follow(cluster, context, row):
+def test_a_result_is_stored_with_its_outcome_and_its_messages_are_sent(cluster, context, row):
     def write(connection: Connection) -> list[Message]:
         assert cluster.ready("benchmark.host") == 0, "nothing is sent before the commit"
         return [*mark()(connection), FOLLOWS]
@@ -113,7 +113,7 @@ def test_a_result_is_written_with_the_end_of_its_attempt_and_its_messages_follow
     assert (attempt["outcome"], attempt["details"]) == ("done", {"peak_rss_kb": 7})
 
 
-def test_what_turns_out_to_be_left_out_is_a_row_with_its_reason(cluster, context, row):
+def test_a_skipped_model_is_stored_with_its_reason(cluster, context, row):
     result = Result(write=lambda connection: [], state=WorkState.SKIPPED, reason="2,000,000 parameters")
     assert run_attempt(context, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
     assert cluster.rows("SELECT state, reason FROM conversion") == [
@@ -132,7 +132,7 @@ def test_what_turns_out_to_be_left_out_is_a_row_with_its_reason(cluster, context
         (FailureClass.INFRASTRUCTURE, "queued"),
     ],
 )
-def test_a_failure_is_written_with_its_class_and_sent_again_where_it_may(
+def test_a_failure_is_stored_with_its_class_and_a_queued_row_gets_a_message(
     cluster, context, row, failure_class, then
 ):
     failure = Failure(failure_class, Stage.LOWER, "because", {"signal": 6})
@@ -153,7 +153,7 @@ def test_a_failure_is_written_with_its_class_and_sent_again_where_it_may(
     assert cluster.ready() == (then == "queued")
 
 
-def test_work_that_pauses_is_not_had_before_its_time(cluster, context, row):
+def test_a_pausing_row_is_not_claimed_early(cluster, context, row):
     away = Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, "the store is full")
     run_attempt(context, CONVERSION, row, raising(away), DEADLINE_S)
     assert cluster.rows("SELECT available_at > now() AS later FROM conversion") == [{"later": True}]
@@ -169,26 +169,26 @@ def test_a_third_strike_is_not_sent_again(cluster, context, row):
     assert outcomes(cluster, row) == ["converter"] * 3
 
 
-def test_a_stopped_worker_gives_its_row_back_at_once(cluster, context, row):
+def test_a_stopping_worker_releases_its_row_at_once(cluster, context, row):
     stopped = Stopped("the worker was told to stop")
     assert run_attempt(context, CONVERSION, row, raising(stopped), DEADLINE_S) is Outcome.RELEASED
     assert (state(cluster), cluster.ready(), outcomes(cluster, row)) == ("queued", 1, ["released"])
     assert cluster.claim(row).counters.strikes == 0
 
 
-def test_a_worker_that_stops_claims_nothing(cluster, context, row):
+def test_a_stopping_worker_claims_nothing(cluster, context, row):
     stopping = replace(context, stopping=lambda: True)
     assert run_attempt(stopping, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
     assert (state(cluster), cluster.attempts(row)) == ("queued", [])
 
 
-def test_an_attempt_that_learns_that_its_right_is_lost_writes_nothing(cluster, context, row):
+def test_an_attempt_that_lost_its_lease_stores_nothing(cluster, context, row):
     lost = raising(LeaseLostError("cancelled"))
     assert run_attempt(context, CONVERSION, row, lost, DEADLINE_S) is Outcome.LEASE_LOST
     assert (state(cluster), outcomes(cluster, row), cluster.ready()) == ("running", [None], 0)
 
 
-def test_a_result_that_comes_after_a_cancellation_is_not_written(cluster, context, row):
+def test_a_result_after_a_cancellation_is_not_stored(cluster, context, row):
     def handler(claim: Claim) -> Result:
         control.cancel(cluster.engine, "night")
         return Result(write=mark())
@@ -197,7 +197,7 @@ def test_a_result_that_comes_after_a_cancellation_is_not_written(cluster, contex
     assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("cancelled", [], ["cancelled"])
 
 
-def test_a_failure_that_comes_after_the_lease_ended_speaks_for_nobody(cluster, context, row):
+def test_a_failure_after_the_lease_expired_is_not_stored(cluster, context, row):
     def handler(claim: Claim) -> Result:
         cluster.end_lease(row)
         leases.requeue_expired(cluster.engine, CONVERSION, Limits())
@@ -209,14 +209,14 @@ def test_a_failure_that_comes_after_the_lease_ended_speaks_for_nobody(cluster, c
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_a_message_without_work_behind_it_is_nothing(cluster, context, row, missing):
+def test_a_message_without_a_claimable_row_does_nothing(cluster, context, row, missing):
     if not missing:
         control.pause(cluster.engine, "night")
     asked = uuid.uuid4() if missing else row
     assert run_attempt(context, CONVERSION, asked, never, DEADLINE_S) is Outcome.NOTHING
 
 
-def test_a_redelivered_message_takes_the_row_over_from_a_dead_process(cluster, context, row):
+def test_a_redelivered_message_requeues_the_row_of_a_dead_process(cluster, context, row):
     cluster.claim(row, dead_owner())
     assert (
         run_attempt(context, CONVERSION, row, lambda claim: Result(write=mark()), DEADLINE_S) is Outcome.DONE
@@ -224,25 +224,25 @@ def test_a_redelivered_message_takes_the_row_over_from_a_dead_process(cluster, c
     assert outcomes(cluster, row) == ["lost", "done"]
 
 
-def test_a_redelivered_message_leaves_a_living_process_alone(cluster, context, row):
+def test_a_redelivered_message_leaves_the_row_of_a_live_process(cluster, context, row):
     cluster.claim(row)
     assert run_attempt(context, CONVERSION, row, never, DEADLINE_S) is Outcome.NOTHING
 
 
-def test_a_model_whose_twin_is_being_converted_waits(cluster, context, row):
+def test_a_model_that_another_worker_converts_waits(cluster, context, row):
     cluster.claim(row)
     twin = cluster.conversion(cluster.submit("one", name="day").id)["id"]
     assert run_attempt(context, CONVERSION, twin, never, DEADLINE_S) is Outcome.BUSY
     assert cluster.attempts(twin) == []
 
 
-def test_without_postgres_nothing_is_claimed_and_the_message_must_come_again(context, row):
+def test_without_postgres_nothing_is_claimed_and_the_message_is_retried(context, row):
     away = replace(context, engine=engine_for("postgresql://nobody@127.0.0.1:1/none", 1))
     with pytest.raises(PostgresUnreachableError, match=r"Postgres cannot be reached: .*refused"):
         run_attempt(away, CONVERSION, row, never, DEADLINE_S)
 
 
-def test_postgres_that_goes_away_within_an_attempt_is_not_the_models_fault(cluster, context, row):
+def test_an_outage_of_postgres_during_an_attempt_is_an_infrastructure_failure(cluster, context, row):
     def handler(claim: Claim) -> Result:
         with context.engine.begin() as connection:
             _hang_up(connection)
@@ -252,7 +252,7 @@ def test_postgres_that_goes_away_within_an_attempt_is_not_the_models_fault(clust
     assert outcomes(cluster, row) == ["infrastructure"]
 
 
-def test_a_connection_that_dies_while_a_result_is_written_does_not_cost_the_result(cluster, context, row):
+def test_a_connection_lost_while_a_result_is_stored_is_retried(cluster, context, row):
     writes = []
 
     def write(connection: Connection) -> list[Message]:
@@ -289,7 +289,7 @@ def postgres(embedded: Endpoints, cluster: Cluster) -> Callable[[bool], None]:
     accept(True)
 
 
-def test_a_result_waits_for_postgres_and_is_written_once(cluster, context, row, postgres):
+def test_a_result_waits_for_postgres_and_is_stored_once(cluster, context, row, postgres):
     looks = iter([False, False, True])  # before the claim; after the first write that fails; after the second
 
     def stopping() -> bool:
@@ -306,7 +306,7 @@ def test_a_result_waits_for_postgres_and_is_written_once(cluster, context, row, 
     assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("done", ["done"], ["done"])
 
 
-def test_a_result_that_cannot_be_written_until_its_deadline_is_given_up(cluster, context, row, postgres):
+def test_a_result_that_cannot_be_stored_before_its_deadline_is_dropped(cluster, context, row, postgres):
     def handler(claim: Claim) -> Result:
         postgres(False)
         return Result(write=mark())
@@ -316,7 +316,7 @@ def test_a_result_that_cannot_be_written_until_its_deadline_is_given_up(cluster,
     assert (state(cluster), marks(cluster)) == ("running", []), "the reaper gives it back"
 
 
-def test_a_worker_that_stops_does_not_wait_for_postgres(cluster, context, row, postgres):
+def test_a_stopping_worker_does_not_wait_for_postgres(cluster, context, row, postgres):
     looks = iter([False, True])
 
     def handler(claim: Claim) -> Result:
@@ -327,7 +327,7 @@ def test_a_worker_that_stops_does_not_wait_for_postgres(cluster, context, row, p
     assert run_attempt(stopping, CONVERSION, row, handler, DEADLINE_S) is Outcome.LEASE_LOST
 
 
-def test_without_the_broker_a_result_is_written_all_the_same(cluster, context, row):
+def test_without_redis_a_result_is_stored(cluster, context, row):
     result = Result(write=lambda connection: [*mark()(connection), FOLLOWS])
     alone = replace(context, broker=BrokerClient("redis://127.0.0.1:1/0", 0.2))
     assert run_attempt(alone, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.DONE
@@ -337,7 +337,7 @@ def test_without_the_broker_a_result_is_written_all_the_same(cluster, context, r
 @pytest.mark.parametrize(
     ("said", "kept"), [("nul \0 byte", "nul \ufffd byte"), ("half \ud800 pair", "half ? pair")]
 )
-def test_whatever_a_models_code_says_its_failure_is_written(cluster, context, row, said, kept):
+def test_a_failure_with_any_text_is_stored(cluster, context, row, said, kept):
     details = {"said": said, said: [said], "range": float("nan"), "peak": float("inf"), "exit": None}
     failure = Failure(FailureClass.MODEL, Stage.LOAD, said, details)
     assert run_attempt(context, CONVERSION, row, raising(failure), DEADLINE_S) is Outcome.FAILED
@@ -348,7 +348,7 @@ def test_whatever_a_models_code_says_its_failure_is_written(cluster, context, ro
 
 
 @pytest.mark.parametrize("value", ["nul \0", "half \ud800"])
-def test_a_result_that_postgres_cannot_hold_is_a_strike_and_not_an_endless_wait(cluster, context, row, value):
+def test_a_result_that_postgres_cannot_store_is_a_strike_and_not_retried(cluster, context, row, value):
     result = Result(write=mark(value))
     assert run_attempt(context, CONVERSION, row, lambda claim: result, DEADLINE_S) is Outcome.FAILED
     (written,) = cluster.rows("SELECT state, strikes, stage, reason FROM conversion")
@@ -357,7 +357,7 @@ def test_a_result_that_postgres_cannot_hold_is_a_strike_and_not_an_endless_wait(
     assert marks(cluster) == []
 
 
-def test_a_result_that_contradicts_the_tables_is_a_strike_too(cluster, context, row):
+def test_a_result_that_violates_a_constraint_is_a_strike(cluster, context, row):
     def twice(connection: Connection) -> list[Message]:
         return [*mark()(connection), *mark()(connection)]
 
@@ -367,7 +367,7 @@ def test_a_result_that_contradicts_the_tables_is_a_strike_too(cluster, context, 
     assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("queued", [], ["converter"])
 
 
-def test_a_fault_of_our_own_is_not_swallowed_and_ends_with_its_lease(cluster, context, row):
+def test_an_unexpected_exception_propagates_and_the_lease_expires(cluster, context, row):
     with pytest.raises(ZeroDivisionError):
         run_attempt(context, CONVERSION, row, lambda claim: 1 / 0, DEADLINE_S)
     assert state(cluster) == "running"

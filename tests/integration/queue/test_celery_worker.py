@@ -1,4 +1,4 @@
-"""Celery's worker is run again and again in one process: nothing piles up, and a stop is always heeded."""
+"""The Celery worker runs repeatedly in one process: nothing leaks, and a stop always ends it."""
 
 import subprocess
 import sys
@@ -97,17 +97,17 @@ finally:
 print(json.dumps(codes), file=sys.__stdout__)
 """
 
-SIGNS_OF_LIFE = """
-url, beats = sys.argv[1], []
+HEALTH_FILE = """
+url, touches = sys.argv[1], []
 
 def touched(file):
-    beats.append(threading.current_thread() is threading.main_thread())
-    if len(beats) == 2:
+    touches.append(threading.current_thread() is threading.main_thread())
+    if len(touches) == 2:
         stop_consuming()
 
 worker.touch_health_file = touched
 codes = [consume(lambda: None)]
-print(json.dumps([all(beats), codes]), file=sys.__stdout__)
+print(json.dumps([all(touches), codes]), file=sys.__stdout__)
 """
 
 
@@ -122,15 +122,15 @@ def last_line(program: str, *arguments: object) -> str:
     return ran.stdout.splitlines()[-1]
 
 
-def test_ten_times_in_one_process_and_a_stop_at_the_end(cluster: Cluster) -> None:
+def test_running_ten_times_in_one_process_leaks_nothing_and_a_stop_ends_it(cluster: Cluster) -> None:
     times = 10
     said = last_line(AGAIN_AND_AGAIN, cluster.settings.broker_url, times)
     assert said == f"[true, true, {[0] * (times + 2)}]"
 
 
-def test_signs_of_life_come_from_the_loop_itself(cluster: Cluster) -> None:
-    assert last_line(SIGNS_OF_LIFE, cluster.settings.broker_url) == "[true, [0]]"
+def test_the_health_file_is_touched_from_the_loop_itself(cluster: Cluster) -> None:
+    assert last_line(HEALTH_FILE, cluster.settings.broker_url) == "[true, [0]]"
 
 
-def test_a_broker_that_is_lost_while_a_message_is_in_hand_is_waited_for() -> None:
+def test_a_worker_reconnects_when_the_broker_is_lost_during_a_task() -> None:
     assert last_line(LOST_BROKER) == "[0, 0]"

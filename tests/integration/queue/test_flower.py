@@ -1,4 +1,4 @@
-"""Flower answers whoever has the password, and what it shows is understood without our tables."""
+"""Flower behind its password: what it shows of workers and tasks."""
 
 import base64
 import json
@@ -109,7 +109,7 @@ def flower(start, embedded: Endpoints, broker_url: str, tmp_path: Path) -> Calla
     return lambda *options: start(*program, *options, **servers)
 
 
-def test_flower_shows_who_measures_what_to_whoever_has_the_password(
+def test_flower_shows_tasks_with_model_and_device_behind_a_password(
     start, flower, database_url, broker_url, tmp_path
 ):
     site = LocalInstance(flower("--port", "0", "--state", "state/flower"))

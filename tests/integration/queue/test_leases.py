@@ -1,4 +1,4 @@
-"""A row has one owner at a time, and only its owner's writes count."""
+"""Leases: a row has one owner at a time, and only its owner can write."""
 
 import uuid
 from dataclasses import replace
@@ -32,14 +32,14 @@ def test_a_row_is_claimed_once(cluster: Cluster, row: uuid.UUID) -> None:
     assert (attempt["number"], attempt["owner_node"], attempt["outcome"]) == (1, "convert@here", None)
 
 
-def test_a_paused_campaign_is_not_claimed_until_it_goes_on(cluster: Cluster, row: uuid.UUID) -> None:
+def test_rows_of_a_paused_campaign_are_not_claimed_until_it_resumes(cluster: Cluster, row: uuid.UUID) -> None:
     control.pause(cluster.engine, "campaign-0")
     assert cluster.claim(row) is None
     control.resume(cluster.engine, cluster.broker, "campaign-0")
     assert cluster.claim(row) is not None
 
 
-def test_a_row_that_pauses_is_not_claimed(cluster: Cluster, row: uuid.UUID) -> None:
+def test_a_pausing_row_is_not_claimed(cluster: Cluster, row: uuid.UUID) -> None:
     cluster.change("UPDATE conversion SET available_at = now() + interval '1 h'")
     assert cluster.claim(row) is None
 
@@ -55,7 +55,7 @@ def test_a_heartbeat_renews_the_lease_but_never_past_the_deadline(cluster: Clust
     assert capped == {"at_deadline": True, "stage": "export"}
 
 
-def test_a_write_of_an_attempt_that_lost_its_right_is_undone(cluster: Cluster, row: uuid.UUID) -> None:
+def test_a_write_with_a_stale_token_is_rolled_back(cluster: Cluster, row: uuid.UUID) -> None:
     late = cluster.claim(row)
     cluster.end_lease(row)
     leases.requeue_expired(cluster.engine, CONVERSION, Limits())
@@ -74,7 +74,7 @@ def test_a_write_of_an_attempt_that_lost_its_right_is_undone(cluster: Cluster, r
     assert [attempt["outcome"] for attempt in cluster.attempts(row)] == ["lost", "done"]
 
 
-def test_a_result_whose_writing_fails_leaves_the_row_running(cluster: Cluster, row: uuid.UUID) -> None:
+def test_a_result_that_fails_to_be_stored_leaves_the_row_running(cluster: Cluster, row: uuid.UUID) -> None:
     claim = cluster.claim(row)
 
     def disk_full(connection: object) -> list:
@@ -86,23 +86,19 @@ def test_a_result_whose_writing_fails_leaves_the_row_running(cluster: Cluster, r
     leases.heartbeat(cluster.engine, claim, 30)
 
 
-def test_a_redelivered_message_finds_the_row_of_a_dead_process_and_frees_it(
-    cluster: Cluster, row: uuid.UUID
-) -> None:
+def test_a_redelivered_message_requeues_the_row_of_a_dead_process(cluster: Cluster, row: uuid.UUID) -> None:
     cluster.claim(row, dead_owner())
     assert leases.requeue_of_dead_owner(cluster.engine, CONVERSION, row, Limits())
     assert cluster.claim(row).counters.losses == 1
 
 
-def test_a_redelivered_message_leaves_the_row_of_a_living_process_alone(
-    cluster: Cluster, row: uuid.UUID
-) -> None:
+def test_a_redelivered_message_leaves_the_row_of_a_live_process(cluster: Cluster, row: uuid.UUID) -> None:
     cluster.claim(row, living_owner())
     assert leases.requeue_of_dead_owner(cluster.engine, CONVERSION, row, Limits()) == []
     assert cluster.rows("SELECT state FROM conversion") == [{"state": "running"}]
 
 
-def test_a_worker_that_starts_takes_back_what_its_predecessor_held(cluster: Cluster, row: uuid.UUID) -> None:
+def test_a_starting_worker_requeues_the_rows_of_its_predecessor(cluster: Cluster, row: uuid.UUID) -> None:
     other = cluster.conversion(cluster.submit("two").id)["id"]
     cluster.claim(row, dead_owner("convert@here"))
     cluster.claim(other, dead_owner("convert-2@here"))
@@ -111,7 +107,7 @@ def test_a_worker_that_starts_takes_back_what_its_predecessor_held(cluster: Clus
     assert cluster.rows("SELECT state FROM conversion WHERE id = :id", id=other) == [{"state": "running"}]
 
 
-def test_a_namesake_that_lives_keeps_its_rows(cluster: Cluster, row: uuid.UUID) -> None:
+def test_a_live_process_of_the_same_name_keeps_its_rows(cluster: Cluster, row: uuid.UUID) -> None:
     cluster.claim(row, living_owner("convert@here"))
     assert leases.requeue_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), Limits()) == []
 
@@ -124,7 +120,7 @@ def test_a_namesake_that_lives_keeps_its_rows(cluster: Cluster, row: uuid.UUID) 
         ({"boot": "another"}, True, True),  # this machine was started anew, or nobody renews it
     ],
 )
-def test_what_a_namesake_elsewhere_holds_is_given_back_once_that_is_safe(
+def test_rows_of_an_unseen_process_of_the_same_name_are_requeued_once_that_is_safe(
     cluster: Cluster, row: uuid.UUID, elsewhere: dict, lease_ended: bool, given_back: bool
 ) -> None:
     me = living_owner("convert@here")
@@ -172,7 +168,7 @@ def test_one_identity_is_converted_by_one_worker_at_a_time(cluster: Cluster) -> 
     assert cluster.claim(second) is not None
 
 
-def test_a_cancelled_row_is_nobodys(cluster: Cluster, row: uuid.UUID) -> None:
+def test_a_cancelled_row_has_no_owner(cluster: Cluster, row: uuid.UUID) -> None:
     claim = cluster.claim(row)
     assert control.cancel(cluster.engine, "campaign-0") == 1
     with pytest.raises(LeaseLostError):

@@ -1,4 +1,4 @@
-"""What we push into Redis is what Celery itself would have pushed, and is served by priority."""
+"""Messages in Redis equal those of `apply_async` and are served by priority."""
 
 import base64
 import uuid
@@ -84,6 +84,6 @@ def test_ready_counts_all_priorities(cluster: Cluster) -> None:
     assert cluster.ready() == 4
 
 
-def test_a_broker_that_is_away_is_said(cluster: Cluster) -> None:
+def test_an_unreachable_broker_is_an_error_of_its_own(cluster: Cluster) -> None:
     with pytest.raises(BrokerUnreachableError, match="cannot be reached"):
         BrokerClient("redis://127.0.0.1:1/0", 0.2).send([message()])

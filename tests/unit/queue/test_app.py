@@ -1,4 +1,4 @@
-"""Routes and priorities, and the settings of Celery that must hold."""
+"""Queues, priorities and configuration of the Celery application."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_each_kind_of_work_with_messages_has_a_task():
     assert {task_name(kind) for kind in CAMPAIGN_KINDS} == {"nnlite.convert", "nnlite.benchmark"}
 
 
-def test_a_message_comes_back_when_its_worker_dies_and_not_before_its_deadline(app):
+def test_a_message_is_redelivered_when_its_worker_dies_and_not_before_its_deadline(app):
     conf = app.conf
     assert conf.task_acks_late and conf.task_reject_on_worker_lost
     assert conf.worker_prefetch_multiplier == 1
@@ -54,6 +54,6 @@ def test_a_message_comes_back_when_its_worker_dies_and_not_before_its_deadline(a
     assert conf.broker_connection_max_retries is None
 
 
-def test_only_json_is_spoken_and_results_are_left_to_postgres(app):
+def test_only_json_is_accepted_and_celery_stores_no_results(app):
     assert (app.conf.task_serializer, app.conf.accept_content) == ("json", ["json"])
     assert app.conf.task_ignore_result and not app.conf.task_store_errors_even_if_ignored

@@ -1,4 +1,4 @@
-"""What follows from a failure: the table of the design's section 4, and when a row has had enough."""
+"""Retry policy: the next state for each failure class, and when a row is quarantined."""
 
 import pytest
 
@@ -22,12 +22,12 @@ LIMITS = Limits(max_strikes=3, max_losses=10, max_pause_s=60)
         (FailureClass.RELEASED, WorkState.QUEUED, 0, 0, 0),
     ],
 )
-def test_a_first_failure_has_the_consequence_of_its_class(failure_class, state, strikes, losses, pause_s):
+def test_a_first_failure_leads_to_the_state_of_its_class(failure_class, state, strikes, losses, pause_s):
     expected = Decision(state=state, strikes=strikes, losses=losses, pause_s=pause_s)
     assert decide(failure_class, FIRST, LIMITS) == expected
 
 
-def test_every_class_has_a_consequence():
+def test_every_class_leads_to_a_state():
     assert {decide(failure_class, FIRST, LIMITS).state for failure_class in FailureClass} == {
         WorkState.FAILED,
         WorkState.QUEUED,
@@ -49,12 +49,12 @@ def test_three_strikes_or_ten_losses_end_in_quarantine(failure_class, before, st
     assert decide(failure_class, before, LIMITS).state is state
 
 
-def test_limits_are_those_given():
+def test_limits_can_be_set():
     assert decide(FailureClass.CONVERTER, FIRST, Limits(max_strikes=1)).state is WorkState.QUARANTINED
     assert decide(FailureClass.LOST, FIRST, Limits(max_losses=1)).state is WorkState.QUARANTINED
 
 
-def test_a_device_that_fails_costs_its_work_a_strike_from_the_second_time_on():
+def test_the_second_device_failure_is_a_strike():
     strikes = device_failures = 0
     seen = []
     while not seen or seen[-1].state is WorkState.QUEUED:
@@ -65,7 +65,7 @@ def test_a_device_that_fails_costs_its_work_a_strike_from_the_second_time_on():
     assert seen[-1].state is WorkState.QUARANTINED
 
 
-def test_pauses_for_infrastructure_grow_to_a_minute_and_never_end_the_work():
+def test_infrastructure_failures_pause_up_to_a_minute_and_are_always_retried():
     decisions = [
         decide(FailureClass.INFRASTRUCTURE, Counters(infrastructure_failures=count), LIMITS)
         for count in (0, 1, 2, 3, 4, 5, 6, 7, 1000, 10**9)
@@ -75,12 +75,12 @@ def test_pauses_for_infrastructure_grow_to_a_minute_and_never_end_the_work():
 
 
 @pytest.mark.parametrize("failure_class", [FailureClass.RELEASED, FailureClass.INFRASTRUCTURE])
-def test_what_is_not_the_works_fault_leaves_its_counters_alone(failure_class):
+def test_released_and_infrastructure_failures_leave_the_counters(failure_class):
     decision = decide(failure_class, Counters(strikes=2, losses=9), LIMITS)
     assert (decision.state, decision.strikes, decision.losses) == (WorkState.QUEUED, 2, 9)
 
 
-def test_a_failure_says_class_stage_and_reason():
+def test_a_failure_names_class_stage_and_reason():
     failure = Failure(FailureClass.MODEL, Stage.EXPORT, "forward needs two inputs")
     assert str(failure) == "model failure at export: forward needs two inputs"
     assert failure.details == {}

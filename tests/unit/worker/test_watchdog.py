@@ -1,4 +1,4 @@
-"""A worker that is idle although its queue has work is ended; every other one is left alone."""
+"""The watchdog ends a worker that stays idle while its queue has messages, and no other."""
 
 import os
 import select
@@ -28,7 +28,7 @@ def test_a_worker_is_not_idle_before_it_consumes(liveness, watchdog):
     assert not watchdog.stalled(waiting_since_s=0, now_s=1000)
 
 
-def test_a_ready_worker_without_a_sign_of_work_is_stalled(liveness, watchdog):
+def test_a_ready_worker_without_progress_is_stalled(liveness, watchdog):
     liveness.ready()
     assert watchdog.stalled(waiting_since_s=0, now_s=1000)
 
@@ -38,14 +38,14 @@ def test_a_worker_whose_queue_is_empty_is_not_stalled(liveness, watchdog):
     assert not watchdog.stalled(waiting_since_s=None, now_s=1000)
 
 
-def test_work_must_have_waited_as_long_as_the_limit(liveness):
+def test_messages_must_have_waited_as_long_as_the_limit(liveness):
     patient = Watchdog(liveness=liveness, queue_has_work=lambda: True, idle_limit_s=300, stop_timeout_s=1)
     liveness.ready()
     assert not patient.stalled(waiting_since_s=800, now_s=1000)
     assert not patient.stalled(waiting_since_s=0, now_s=1000), "it took up work a moment ago"
 
 
-def test_a_worker_that_stops_is_left_to_its_own_deadline(liveness, watchdog):
+def test_a_stopping_worker_is_not_stalled(liveness, watchdog):
     liveness.ready()
     liveness.stop()
     assert liveness.stopping
@@ -89,17 +89,17 @@ def worker(
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
-def test_a_stalled_worker_is_told_to_end():
+def test_a_stalled_worker_gets_sigterm():
     with worker("liveness.ready()", on_sigterm="lambda *_: os._exit(42)") as process:
         assert process.wait(HANG_S) == 42
 
 
-def test_a_stalled_worker_that_does_not_listen_is_killed():
+def test_a_stalled_worker_that_ignores_sigterm_is_killed():
     with worker("liveness.ready()", on_sigterm="signal.SIG_IGN", stop_timeout_s=0.2) as process:
         assert process.wait(HANG_S) == -signal.SIGKILL
 
 
-def test_a_broker_that_is_away_is_no_reason_to_end_a_worker():
+def test_an_unreachable_broker_does_not_end_a_worker():
     # Work was seen once; then come more looks than fit into the limit.
     answers = "[True] + [BrokerUnreachableError('away')] * 100"
     with worker("liveness.ready()", answers=answers) as process:
