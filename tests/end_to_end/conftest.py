@@ -28,6 +28,7 @@ from nnlite.db.engine import engine_for
 from nnlite.local import ServersNotRunning, endpoints
 from nnlite.results.queries import Progress, campaigns
 from nnlite.settings import Settings
+from nnlite_conversion.isolation.process_registry import FOLDER
 from waiting import HANG_S, end_all, name_of, wait_until
 
 T = TypeVar("T")
@@ -183,7 +184,7 @@ class Machine:
     def children(self) -> list[dict[str, Any]]:
         """The conversion children that the workers have registered as running."""
         registered = []
-        for file in (self.home / "conversions" / "processes").glob("*.json"):
+        for file in (self.home / "conversions" / FOLDER).glob("*.json"):
             with suppress(FileNotFoundError):  # it has ended meanwhile
                 registered.append(json.loads(file.read_text()))
         return registered

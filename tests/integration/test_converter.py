@@ -1,4 +1,4 @@
-"""Conversions through the real queue tables: what is stored, what the cache knows, what is not lost."""
+"""Conversions through the real queue tables: stored rows and files, the cache, failures."""
 
 import uuid
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def converted(cluster: Cluster, convert: Callable[..., Outcome]) -> dict[str, An
     return artifact
 
 
-def test_an_artifact_is_stored_with_everything_that_explains_it(cluster, store, converted):
+def test_artifact_is_stored_with_all_attributes(cluster, store, converted):
     model = cluster.toys.models()[0]
     assert converted["cache_key"] == cache_key(model.identity, Precision.FP32)
     assert store.fetch(converted["path"]).stat().st_size == converted["size_bytes"]
@@ -87,7 +87,7 @@ def test_an_artifact_is_stored_with_everything_that_explains_it(cluster, store, 
     assert cluster.ready("benchmark.host") == 1
 
 
-def test_another_campaign_takes_it_from_the_cache(cluster, convert, converted, monkeypatch):
+def test_second_campaign_uses_the_cache(cluster, convert, converted, monkeypatch):
     monkeypatch.setattr(module, "convert", None)
     assert convert(cluster.submit("tiny", name="day").id) is Outcome.DONE
     (progress,) = queries.campaigns(cluster.engine, "day")
@@ -96,9 +96,7 @@ def test_another_campaign_takes_it_from_the_cache(cluster, convert, converted, m
 
 
 @pytest.mark.parametrize("what", ["artifact", "reference output"])
-def test_what_is_gone_from_the_store_is_made_again_although_it_is_known(
-    cluster, store, convert, converted, what
-):
+def test_artifact_missing_from_the_store_is_converted_again(cluster, store, convert, converted, what):
     path = converted["path"] if what == "artifact" else converted["reference_outputs"][0]
     store.discard(path)
     assert convert(cluster.submit("tiny", name="day").id) is Outcome.DONE
@@ -108,7 +106,7 @@ def test_what_is_gone_from_the_store_is_made_again_although_it_is_known(
     assert (progress.converted, progress.from_cache) == (1, 0)
 
 
-def test_a_store_that_cannot_take_the_artifact_costs_the_model_nothing(cluster, convert, tmp_path):
+def test_unusable_store_does_not_count_as_a_strike(cluster, convert, tmp_path):
     blocked = tmp_path / "artifacts"
     blocked.write_text("a file where a folder should be")
     campaign = cluster.submit("tiny").id
@@ -122,7 +120,7 @@ def test_a_store_that_cannot_take_the_artifact_costs_the_model_nothing(cluster, 
     assert convert(campaign) is Outcome.DONE
 
 
-def test_a_model_above_the_limit_of_its_campaign_is_left_out_with_its_count(cluster, convert):
+def test_model_above_the_campaigns_limit_is_skipped_with_its_parameter_count(cluster, convert):
     limits = CatalogSettings(max_parameters=1000)
     cluster.settings = cluster.settings.model_copy(update={"catalog": limits})
     assert convert(cluster.submit("tiny", name="night").id) is Outcome.DONE
@@ -140,7 +138,7 @@ def test_a_model_above_the_limit_of_its_campaign_is_left_out_with_its_count(clus
         ("def supported_hyperparameters():\n    return {'lr'}", "Net"),
     ],
 )
-def test_a_model_that_cannot_be_built_fails_for_good_with_its_own_words(cluster, convert, code, says):
+def test_model_that_cannot_be_built_fails_finally_with_its_error(cluster, convert, code, says):
     cluster.toys.add("broken", code)
     campaign = cluster.submit("broken", name="night").id
     assert convert(campaign) is Outcome.FAILED
@@ -150,7 +148,7 @@ def test_a_model_that_cannot_be_built_fails_for_good_with_its_own_words(cluster,
     assert failure["details"]["timings_ns"]["load"] > 0
 
 
-def test_the_key_of_the_cache_is_that_of_model_precision_and_converter(monkeypatch):
+def test_cache_key_depends_on_model_precision_and_converter(monkeypatch):
     key = cache_key("a" * 64, Precision.FP32)
     assert key == cache_key("a" * 64, Precision.FP32)
     assert len({key, cache_key("b" * 64, Precision.FP32), cache_key("a" * 64, Precision.INT8)}) == 3
@@ -163,7 +161,7 @@ CALIBRATED = Calibration(kind=CalibrationKind.SKLEARN, samples=2)
 FOUR = tuple(Precision)
 
 
-def test_what_one_campaign_made_another_adds_to_without_exporting_again(cluster, convert, converted):
+def test_further_precisions_are_made_from_the_cached_fp32_artifact(cluster, convert, converted):
     wanted = {"precisions": FOUR, "calibration": CALIBRATED}
     assert convert(cluster.submit("tiny", name="four", **wanted).id) is Outcome.DONE
 
@@ -181,7 +179,7 @@ def test_what_one_campaign_made_another_adds_to_without_exporting_again(cluster,
     ) == [{"n": 4}]
 
 
-def test_a_refused_precision_is_a_row_and_is_not_tried_again(cluster, convert, monkeypatch):
+def test_refused_precision_is_recorded_and_not_tried_again(cluster, convert, monkeypatch):
     def fails(fp32: Path, target: Path, data: Any) -> int:
         raise RuntimeError("no such scheme")
 
@@ -211,7 +209,7 @@ def test_a_refused_precision_is_a_row_and_is_not_tried_again(cluster, convert, m
     assert (summed["precision"], summed["models"]) == ("dynamic", 1)
 
 
-def test_the_users_pictures_reach_a_converter_that_knows_only_the_store(cluster, store, convert, tmp_path):
+def test_user_calibration_data_is_fetched_from_the_store(cluster, store, convert, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((3, 8, 8, 3), np.float32))
     calibration = Calibration(kind=CalibrationKind.ARRAYS, samples=2, name="x.npy")
     pack(calibration, tmp_path / "x.npy", tmp_path / "packed")
@@ -233,7 +231,7 @@ def test_the_users_pictures_reach_a_converter_that_knows_only_the_store(cluster,
     )
 
 
-def test_only_int8_has_calibration_in_its_key():
+def test_calibration_is_part_of_the_cache_key_for_int8_only():
     other = replace(CALIBRATED, seed=1)
     for precision in FOUR:
         keys = {cache_key("a" * 64, precision, calibration) for calibration in (CALIBRATED, other, None)}
@@ -242,7 +240,7 @@ def test_only_int8_has_calibration_in_its_key():
     assert len(ios) == 2
 
 
-def test_a_conversion_goes_on_saying_so_while_it_runs(cluster, convert):
+def test_running_conversion_marks_progress(cluster, convert):
     signs = []
     assert convert(cluster.submit("tiny").id, mark_progress=lambda: signs.append(1)) is Outcome.DONE
     assert len(signs) >= 2, "one before the child starts, the others while it runs"

@@ -1,4 +1,4 @@
-"""Models of files through the real queue tables and onto this machine: one of each kind, in one campaign."""
+"""Models from files, one of each format, are converted and measured in one campaign on this machine."""
 
 import shutil
 import struct
@@ -103,7 +103,7 @@ def lab(cluster: Cluster) -> Lab:
     return Lab(cluster)
 
 
-def test_one_of_each_kind_is_measured_on_this_machine(lab, tmp_path):
+def test_one_model_of_each_format_is_converted_and_measured(lab, tmp_path):
     nets = tmp_path / "nets"
     nets.mkdir()
     namespace: dict[str, Any] = {}
@@ -145,7 +145,7 @@ def test_one_of_each_kind_is_measured_on_this_machine(lab, tmp_path):
     assert all(report["measurements"][0]["parity"]["ok"] for report in reports)
 
 
-def test_a_file_that_only_looks_like_an_artifact_fails_for_good_and_says_why(lab, tmp_path):
+def test_invalid_tflite_file_fails_finally_with_a_reason(lab, tmp_path):
     (tmp_path / "hostile.tflite").write_bytes(struct.pack("<I", 24) + b"TFL3" + bytes(64))
     whole = canary.MODEL_FILE.read_bytes()
     (tmp_path / "truncated.tflite").write_bytes(whole[: len(whole) // 2])
@@ -156,7 +156,7 @@ def test_a_file_that_only_looks_like_an_artifact_fails_for_good_and_says_why(lab
     assert sorted(failures) == ["hostile.tflite", "truncated.tflite"]
 
 
-def test_a_ready_file_is_taken_from_the_cache_whatever_precisions_are_asked_for(lab, tmp_path):
+def test_prebuilt_file_is_cached_whatever_precisions_are_requested(lab, tmp_path):
     shutil.copy(canary.MODEL_FILE, tmp_path / "ready.tflite")
     lab.submit(tmp_path / "ready.tflite")
     lab.convert()

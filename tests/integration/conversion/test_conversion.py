@@ -1,4 +1,4 @@
-"""Whole conversions of tiny models, each in a real forked child."""
+"""Complete conversions of tiny models, each in a real forked child."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ def failure_of(job, settings, place) -> Failure:
     return failure.value
 
 
-def test_a_model_becomes_an_artifact_with_everything_that_is_known_of_it(job, settings, place):
+def test_model_is_converted_to_an_artifact_with_all_attributes(job, settings, place):
     with run(job(CLASSIFIER), settings, place) as outcome:
         (artifact,) = outcome.artifacts
         raw = artifact.path.read_bytes()
@@ -50,7 +50,7 @@ def test_a_model_becomes_an_artifact_with_everything_that_is_known_of_it(job, se
     assert not artifact.path.exists(), "the context removes its files"
 
 
-def test_the_reference_output_is_what_the_host_computes_from_the_seeded_input(job, settings, place):
+def test_reference_output_is_the_host_output_for_the_seeded_input(job, settings, place):
     with run(job(CLASSIFIER), settings, place) as outcome:
         (artifact,) = outcome.artifacts
         interpreter = Interpreter(model_path=str(artifact.path), num_threads=1)
@@ -61,7 +61,7 @@ def test_the_reference_output_is_what_the_host_computes_from_the_seeded_input(jo
     np.testing.assert_allclose(kept, again, rtol=1e-6)
 
 
-def test_children_in_a_row_convert_to_the_same_bytes(job, settings, place):
+def test_repeated_conversions_give_identical_bytes(job, settings, place):
     hashes = set()
     for _ in range(3):
         with run(job(CLASSIFIER), settings, place) as outcome:
@@ -96,7 +96,7 @@ def test_every_tensor_of_a_nested_output_is_an_output(job, settings, place):
         ),
     ],
 )
-def test_what_does_not_lower_by_itself_does_when_rewritten(job, settings, place, model, rewrite):
+def test_rewritten_model_can_be_lowered(job, settings, place, model, rewrite):
     with run(job(network(*model)), settings, place) as outcome:
         (artifact,) = outcome.artifacts
 
@@ -104,14 +104,14 @@ def test_what_does_not_lower_by_itself_does_when_rewritten(job, settings, place,
         assert artifact.parity.ok
 
 
-def test_too_many_parameters_are_left_out_with_the_number(job, settings, place):
+def test_model_with_too_many_parameters_is_skipped_with_their_number(job, settings, place):
     with run(job(CLASSIFIER, max_parameters=100), settings, place) as outcome:
         assert outcome.artifacts == ()
         assert outcome.parameters == 260
         assert "260 parameters, above the limit of 100" in outcome.skipped
 
 
-def test_an_operator_without_lowering_is_named(job, settings, place):
+def test_operator_without_lowering_is_named(job, settings, place):
     failure = failure_of(job(network("return torch.mode(x)[0]")), settings, place)
 
     assert (failure.failure_class, failure.stage) == (FailureClass.MODEL, Stage.LOWER)
@@ -119,7 +119,7 @@ def test_an_operator_without_lowering_is_named(job, settings, place):
     assert "aten.mode.default cannot be lowered" in failure.reason
 
 
-def test_a_failing_model_keeps_its_traceback_and_what_it_printed(job, settings, place):
+def test_failure_contains_traceback_and_stderr_of_the_model(job, settings, place):
     code = network("return x.view(7)", top="print('hello from the model', file=sys.stderr)")
 
     failure = failure_of(job(code), settings, place)
@@ -130,9 +130,7 @@ def test_a_failing_model_keeps_its_traceback_and_what_it_printed(job, settings, 
     assert set(failure.details["timings_ns"]) == {"load"}
 
 
-def test_the_model_cannot_reach_the_network_nor_see_our_settings_nor_privileges(
-    job, settings, place, monkeypatch
-):
+def test_model_code_has_no_network_settings_or_privileges(job, settings, place, monkeypatch):
     monkeypatch.setenv("NNLITE_LOG_LEVEL", "DEBUG")
     seen = """
         import json, socket

@@ -1,4 +1,4 @@
-"""Tracing gives the artifact that torch's own way gives, and is taken only where that is known."""
+"""Retracing gives the same artifact as torch's decomposition, and is used only where that is verified."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def targets(program: ExportedProgram) -> list[str]:
     return [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
 
 
-def test_tracing_gives_the_operators_that_torch_gives(decomposed):
+def test_retracing_gives_the_same_operators_as_torch(decomposed):
     with torch.no_grad():
         traced = fast_decomposition.retrace(decomposed(CONVOLUTIONS), table())
         own = decomposed(CONVOLUTIONS).run_decompositions(table())
@@ -54,14 +54,14 @@ def test_tracing_gives_the_operators_that_torch_gives(decomposed):
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest"])
-def test_resampling_is_not_traced(decomposed, mode):
+def test_resampling_is_not_retraced(decomposed, mode):
     program = decomposed(torch.nn.Upsample(scale_factor=2, mode=mode))
 
     with pytest.raises(fast_decomposition.CannotRetrace, match=f"upsample_{mode}2d"):
         fast_decomposition.retrace(program, table())
 
 
-def test_what_a_decomposition_makes_must_be_allowed_too(decomposed, monkeypatch):
+def test_operators_created_by_a_decomposition_must_be_allowed_too(decomposed, monkeypatch):
     program = decomposed(CONVOLUTIONS)
     monkeypatch.setattr(fast_decomposition, "ALLOWED", fast_decomposition.ALLOWED - {"mm"})
 
@@ -69,7 +69,7 @@ def test_what_a_decomposition_makes_must_be_allowed_too(decomposed, monkeypatch)
         fast_decomposition.retrace(program, table())
 
 
-def test_where_tracing_fails_torch_decides(decomposed, monkeypatch):
+def test_torch_decomposes_where_retracing_is_not_possible(decomposed, monkeypatch):
     program = decomposed(CONVOLUTIONS)
     monkeypatch.setattr(fast_decomposition, "ALLOWED", frozenset())
 
@@ -91,7 +91,7 @@ def converted(job, settings, place):
     return run
 
 
-def test_an_artifact_is_the_same_whichever_way_was_taken(converted, monkeypatch):
+def test_artifact_is_identical_with_and_without_retracing(converted, monkeypatch):
     traced = converted(CLASSIFIER)
     monkeypatch.setattr(fast_decomposition, "ALLOWED", frozenset())
 
@@ -101,7 +101,7 @@ def test_an_artifact_is_the_same_whichever_way_was_taken(converted, monkeypatch)
 @pytest.mark.parametrize(
     ("mode", "operator"), [("bilinear", "RESIZE_BILINEAR"), ("nearest", "RESIZE_NEAREST_NEIGHBOR")]
 )
-def test_a_model_that_resamples_converts(converted, mode, operator):
+def test_model_that_resamples_is_converted(converted, mode, operator):
     _, operators, right = converted(
         network(f"return F.interpolate(F.relu(x), scale_factor=2, mode={mode!r})")
     )

@@ -1,4 +1,4 @@
-"""Models that crash, hog, hang, lie or refuse to die take nothing with them and leave nothing behind."""
+"""Hostile models: crashes, limits, hangs, forged messages and daemons harm neither worker nor machine."""
 
 import json
 import os
@@ -96,7 +96,7 @@ def name(request) -> str:
     return f"nn{abs(hash(request.node.name)) % 10**8}-{os.getpid() % 10**4}"
 
 
-def test_a_crash_is_reported_with_its_signal_stage_and_traceback(job, settings, place):
+def test_crash_is_reported_with_signal_stage_and_traceback(job, settings, place):
     failure = failure_of(job(network("return x", top="os.abort()")), settings, place)
 
     assert (failure.failure_class, failure.stage) == (FailureClass.CONVERTER, Stage.LOAD)
@@ -105,7 +105,7 @@ def test_a_crash_is_reported_with_its_signal_stage_and_traceback(job, settings, 
     assert failure.details["peak_rss_kb"] > 0
 
 
-def test_a_crash_while_lowering_is_reported_at_that_stage(job, settings, place):
+def test_crash_while_lowering_is_reported_at_that_stage(job, settings, place):
     code = network(
         "return x * 2",
         top="import litert_torch._convert.core as c\nc._run_convert_passes = lambda p: os.abort()",
@@ -117,7 +117,7 @@ def test_a_crash_while_lowering_is_reported_at_that_stage(job, settings, place):
     assert list(failure.details["timings_ns"]) == ["load", "export", "lower"]
 
 
-def test_a_memory_hog_is_ended_at_its_limit(job, place):
+def test_child_above_the_memory_limit_is_killed(job, place):
     settings = PATIENT.model_copy(update={"memory_limit_mb": 1200})
     hog = "hog = []\nwhile True:\n    hog.append(bytearray(os.urandom(1) * (8 << 20)))\n    time.sleep(0.001)"
 
@@ -128,7 +128,7 @@ def test_a_memory_hog_is_ended_at_its_limit(job, place):
     assert failure.details["peak_rss_kb"] > 1200 * 1024
 
 
-def test_memory_of_processes_that_the_model_starts_counts_too(job, place):
+def test_memory_of_descendants_counts_towards_the_limit(job, place):
     settings = PATIENT.model_copy(update={"memory_limit_mb": 1200})
     hogs = """
         for _ in range(3):
@@ -143,14 +143,14 @@ def test_memory_of_processes_that_the_model_starts_counts_too(job, place):
     assert failure.details["limit"] == "memory_limit_mb"
 
 
-def test_memory_that_python_itself_refuses_is_the_converters_failure(job, settings, place):
+def test_memory_error_is_a_converter_failure(job, settings, place):
     failure = failure_of(job(network("return x", top="raise MemoryError")), settings, place)
 
     assert failure.failure_class is FailureClass.CONVERTER
     assert "out of memory" in failure.reason
 
 
-def test_an_endless_loop_is_ended_at_its_limit(job, place):
+def test_endless_loop_is_killed_at_the_time_limit(job, place):
     settings = ConversionSettings(timeout_s=0.5, absolute_timeout_s=60)
 
     failure = failure_of(job(network("while True: pass")), settings, place)
@@ -160,7 +160,7 @@ def test_an_endless_loop_is_ended_at_its_limit(job, place):
     assert failure.details["signal"] == signal.SIGKILL
 
 
-def test_daemons_of_a_model_that_succeeds_end_with_it(job, settings, place, name):
+def test_daemons_of_a_successful_model_are_killed(job, settings, place, name):
     code = CLASSIFIER.replace(
         "class Net", GRANDCHILD.format(name=name).replace("\n    ", "\n") + "\nclass Net"
     )
@@ -170,7 +170,7 @@ def test_daemons_of_a_model_that_succeeds_end_with_it(job, settings, place, name
         assert named(name) == []
 
 
-def test_daemons_of_a_model_that_hangs_end_with_it(job, place, name, hangs):
+def test_daemons_of_a_hanging_model_are_killed(job, place, name, hangs):
     code = network(
         "return x", top=GRANDCHILD.format(name=name).replace("\n    ", "\n") + "\nwhile True: pass"
     )
@@ -180,7 +180,7 @@ def test_daemons_of_a_model_that_hangs_end_with_it(job, place, name, hangs):
 
 
 @pytest.mark.usefixtures("no_namespaces")
-def test_daemons_end_with_it_where_there_are_no_namespaces(job, settings, place, name, hangs):
+def test_daemons_are_killed_without_namespaces(job, settings, place, name, hangs):
     daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n")
 
     failure_of(job(network("return x", top=daemon + "\nos.abort()")), settings, place)
@@ -191,7 +191,7 @@ def test_daemons_end_with_it_where_there_are_no_namespaces(job, settings, place,
     assert named(name) == []
 
 
-def test_what_tick_raises_ends_the_child_and_passes_through(job, settings, place, name):
+def test_exception_of_tick_kills_the_child_and_propagates(job, settings, place, name):
     class LeaseLost(Exception):
         pass
 
@@ -209,7 +209,7 @@ def test_what_tick_raises_ends_the_child_and_passes_through(job, settings, place
     assert children() == others
 
 
-def test_a_child_on_hold_is_stopped_and_its_limit_waits(job, place, name, clock):
+def test_paused_child_is_stopped_and_its_time_limit_paused(job, place, name, clock):
     states: list[str] = []
 
     def tick(stage: Stage) -> bool:
@@ -237,7 +237,7 @@ class Net"""
     assert states[-2:] == ["T", "T"]
 
 
-def test_a_hold_without_end_is_ended_by_the_absolute_limit(job, place, name, clock):
+def test_endless_pause_is_ended_by_the_absolute_limit(job, place, name, clock):
     held = []
 
     def tick(stage: Stage) -> bool:
@@ -252,7 +252,7 @@ def test_a_hold_without_end_is_ended_by_the_absolute_limit(job, place, name, clo
     assert failure_of(job(code), PATIENT, place, tick).details["limit"] == "absolute_timeout_s"
 
 
-def test_a_child_that_may_not_run_is_not_started(job, place):
+def test_child_is_not_started_before_tick_allows_it(job, place):
     settings = ConversionSettings(timeout_s=0.1, absolute_timeout_s=0.2)
 
     failure = failure_of(job(CLASSIFIER), settings, place, lambda stage: False)
@@ -263,7 +263,7 @@ def test_a_child_that_may_not_run_is_not_started(job, place):
 FIND_PIPE = "pipe = max(int(n) for n in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{n}'))"
 
 
-def test_garbage_on_the_result_pipe_is_the_converters_failure(job, settings, place):
+def test_invalid_message_is_a_converter_failure(job, settings, place):
     top = f"{FIND_PIPE}\nos.write(pipe, b'\\x00garbage\\n')\nwhile True: time.sleep(1)"
 
     failure = failure_of(job(network("return x", top=top)), settings, place)
@@ -272,7 +272,7 @@ def test_garbage_on_the_result_pipe_is_the_converters_failure(job, settings, pla
     assert "garbage" in failure.details["garbage"]
 
 
-def test_a_forged_class_is_not_believed(job, settings, place):
+def test_forged_failure_class_is_rejected(job, settings, place):
     forged = json.dumps({"kind": "refusal", "failure_class": "released", "reason": "try me for ever"})
     top = f"{FIND_PIPE}\nos.write(pipe, {forged!r}.encode() + b'\\n')\nos._exit(0)"
 
@@ -282,7 +282,7 @@ def test_a_forged_class_is_not_believed(job, settings, place):
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_an_end_without_a_result_is_the_converters_failure(job, settings, place, status):
+def test_exit_without_a_result_is_a_converter_failure(job, settings, place, status):
     failure = failure_of(job(network("return x", top=f"os._exit({status})")), settings, place)
 
     assert failure.failure_class is FailureClass.CONVERTER
@@ -298,7 +298,7 @@ def test_an_end_without_a_result_is_the_converters_failure(job, settings, place,
         ("os.remove('fp32.tflite'); os.mkfifo('fp32.tflite')", "not a regular file"),
     ],
 )
-def test_an_artifact_that_is_not_what_was_reported_is_not_taken(job, settings, place, deed, reason):
+def test_artifact_that_differs_from_its_report_is_rejected(job, settings, place, deed, reason):
     top = f"really = os._exit\ndef spoil(status):\n    {deed}\n    really(status)\nos._exit = spoil"
 
     failure = failure_of(job(CLASSIFIER.replace("class Net", f"{top}\nclass Net")), settings, place)
@@ -307,7 +307,7 @@ def test_an_artifact_that_is_not_what_was_reported_is_not_taken(job, settings, p
     assert reason in failure.reason
 
 
-def test_endless_output_fills_no_disk_and_keeps_its_tail(job, place, name, hangs):
+def test_endless_output_is_truncated_and_its_tail_kept(job, place, name, hangs):
     # Three times it writes until the log is emptied, which it sees by its size; then it hangs.
     top = f"""
 for _ in range(3):
@@ -358,7 +358,7 @@ def kill(pid: int, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_nothing_outlives_a_killed_parent(parent, name, number):
+def test_process_tree_dies_with_a_killed_worker(parent, name, number):
     if not sandbox.abilities().own_pid_namespace:
         pytest.skip("no PID namespaces here: what a model starts waits for the next worker")
     daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n")
@@ -373,9 +373,7 @@ def test_nothing_outlives_a_killed_parent(parent, name, number):
 
 
 @pytest.mark.usefixtures("no_namespaces")
-def test_without_namespaces_the_child_dies_with_its_parent_and_the_ledger_finds_the_rest(
-    parent, name, tmp_path
-):
+def test_without_namespaces_orphans_of_a_killed_worker_are_in_the_registry(parent, name, tmp_path):
     # This one stays in the group, where the registry can find it.
     daemon = GRANDCHILD.format(name=name).replace("\n    ", "\n").replace("os.setsid()", "pass")
     code = network("return x", top=f"{daemon}\nwhile True: time.sleep(60)")
@@ -396,7 +394,7 @@ def test_without_namespaces_the_child_dies_with_its_parent_and_the_ledger_finds_
     assert list((workdir / FOLDER).glob("*.json")) == []
 
 
-def test_a_group_number_that_now_belongs_to_another_is_left_alone(tmp_path):
+def test_reused_group_id_is_not_killed(tmp_path):
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, process_group=0)
     try:
         with registered(tmp_path, bystander.pid):
@@ -415,7 +413,7 @@ def test_a_group_number_that_now_belongs_to_another_is_left_alone(tmp_path):
         end(bystander)
 
 
-def test_a_torn_note_is_cleared_away(tmp_path):
+def test_truncated_pidfile_is_removed(tmp_path):
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "1-2.json").write_text('{"group": 1')
 

@@ -1,4 +1,4 @@
-"""One conversion, four precisions: what each keeps of a network, and what becomes of one that is refused."""
+"""One conversion to four precisions: their accuracy and size, and precisions that are refused."""
 
 import multiprocessing
 from dataclasses import replace
@@ -84,7 +84,7 @@ def trained(tmp_path_factory) -> ConversionJob:
     )  # fmt: skip
 
 
-def right(artifact: Path) -> int:
+def correct(artifact: Path) -> int:
     """Return how many of the pictures that nothing was trained on an artifact knows."""
     host = HostArtifact(artifact, 1)
     images, labels = pictures()
@@ -92,9 +92,9 @@ def right(artifact: Path) -> int:
     return int((np.concatenate(outputs).argmax(1) == labels[TRAINED_ON:]).sum())
 
 
-def test_int8_knows_as_many_digits_as_fp32_but_for_four(trained, settings, place):
+def test_int8_classifies_nearly_as_many_digits_as_fp32(trained, settings, place):
     with run(trained, settings, place) as outcome:
-        known = {artifact.precision: right(artifact.path) for artifact in outcome.artifacts}
+        known = {artifact.precision: correct(artifact.path) for artifact in outcome.artifacts}
         made = {artifact.precision: artifact for artifact in outcome.artifacts}
 
     assert known[Precision.FP32] > 0.85 * TESTED_ON, "it has learnt something"
@@ -122,17 +122,17 @@ def four(job):
     return make
 
 
-def test_integer_inputs_and_outputs_are_the_seeded_picture_and_its_answer_in_integers(four, settings, place):
+def test_integer_inputs_and_outputs_are_quantized(four, settings, place):
     with run(four(precisions=(Precision.INT8,), int8_io=Int8Io.INTEGER), settings, place) as outcome:
         (artifact,) = outcome.artifacts
         assert [artifact.inputs[0].dtype, artifact.outputs[0].dtype] == ["int8", "int8"]
         assert artifact.parity.ok and artifact.parity.sqnr_db > 10
         kept = from_raw_bytes(artifact.reference_outputs[0].read_bytes(), (1, 4), "int8")
-        (fed,) = artifact_inputs([Taken(artifact.inputs[0])], 0)
+        (fed,) = artifact_inputs([DeviceInput(artifact.inputs[0])], 0)
         np.testing.assert_array_equal(HostArtifact(artifact.path, 1).run((fed,))[0], kept)
 
 
-class Taken:
+class DeviceInput:
     """An input as a device sees it."""
 
     def __init__(self, spec):
@@ -140,7 +140,7 @@ class Taken:
         self.quantization = spec.quantization.per_tensor if spec.quantization else None
 
 
-def test_a_precision_that_cannot_be_made_leaves_the_others_untouched(four, settings, place, monkeypatch):
+def test_failed_precision_does_not_affect_the_others(four, settings, place, monkeypatch):
     def fails(fp32, target, data):
         raise RuntimeError("no such scheme")
 
@@ -164,7 +164,7 @@ def test_a_precision_that_cannot_be_made_leaves_the_others_untouched(four, setti
     assert dynamic.reason.startswith("LiteRT refuses the artifact")
 
 
-def test_a_model_that_no_picture_fits_has_no_int8_and_dynamic_keeps_what_runtimes_refuse(
+def test_without_calibration_data_int8_is_refused_and_dynamic_keeps_matrix_products_as_floats(
     job, settings, place
 ):
     # A product whose first factor is constant, and no number of channels that pictures have.

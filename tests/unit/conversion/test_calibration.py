@@ -1,4 +1,4 @@
-"""Calibration samples: through the model's own transform, the same everywhere, and none where none fit."""
+"""Calibration samples: reproducible, passed through the model's transform, refused where they do not fit."""
 
 import io
 import zipfile
@@ -43,14 +43,14 @@ def samples(
     return [sample[0] for sample in load(calibration, packed, model, (np.zeros(shape, dtype),))]
 
 
-def test_samples_are_the_same_for_the_same_seed_and_differ_among_themselves():
+def test_samples_are_reproducible_and_differ_from_each_other():
     first, again, other = samples(), samples(), samples(seed=1)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other) and not np.array_equal(first[0], first[1])
     assert {(sample.shape, str(sample.dtype)) for sample in first} == {((1, 32, 32, 3), "float32")}
 
 
-def test_they_go_through_the_transform_with_the_datasets_own_mean_and_deviation():
+def test_samples_pass_through_the_transform_with_the_mean_and_deviation_of_the_dataset():
     plain = np.array(samples(count=64))
     normalized = np.array(samples(count=64, transform="norm", transform_code=NORMALIZING))
     mean, deviation = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -58,23 +58,23 @@ def test_they_go_through_the_transform_with_the_datasets_own_mean_and_deviation(
     assert abs(normalized.mean()) < 1.5
 
 
-def test_a_network_of_digits_gets_digits_and_a_grey_one_grey_pictures():
+def test_mnist_network_gets_grey_digits():
     digits = np.array(samples(shape=(1, 28, 28, 1), dataset="mnist", count=32))
     assert digits.shape == (32, 1, 28, 28, 1)
     assert digits[:, :, :, :3].mean() < -0.9 < digits.mean(), "white on black, with a black edge"
 
 
-def test_a_transform_that_does_not_resize_gets_pictures_of_the_right_size():
+def test_transform_that_does_not_resize_gets_pictures_of_the_input_size():
     odd = samples(shape=(1, 40, 24, 3), transform="norm", transform_code=NORMALIZING, dataset="imagenette")
     assert odd[0].shape == (1, 40, 24, 3)
 
 
-def test_a_network_that_takes_channels_first_gets_them_so():
+def test_channels_first_network_gets_channels_first_samples():
     first = samples(shape=(1, 3, 32, 32), layout=Layout.AS_IS)[0]
     np.testing.assert_array_equal(first.transpose(0, 2, 3, 1), samples()[0])
 
 
-def test_the_users_pictures_are_taken_whatever_their_mode_and_size(tmp_path):
+def test_user_pictures_of_any_mode_and_size_are_used(tmp_path):
     with zipfile.ZipFile(tmp_path / "packed", "w") as archive:
         for mode in ("L", "RGBA", "P"):
             raw = io.BytesIO()
@@ -90,7 +90,7 @@ def saved(tmp_path, array):
 
 
 @pytest.mark.parametrize("shape", [(5, 32, 32, 3), (5, 3, 32, 32)])
-def test_floating_arrays_are_the_networks_own_inputs_in_either_layout(tmp_path, shape):
+def test_float_arrays_are_used_as_inputs_in_either_layout(tmp_path, shape):
     array = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
     found = samples(CalibrationKind.ARRAYS, saved(tmp_path, array), count=9)
     assert len(found) == 5 and found[0].dtype == np.float32
@@ -99,35 +99,35 @@ def test_floating_arrays_are_the_networks_own_inputs_in_either_layout(tmp_path, 
 
 
 @pytest.mark.parametrize("shape", [(2, 10, 12), (2, 10, 12, 1), (2, 10, 12, 3), (2, 3, 10, 12)])
-def test_arrays_of_bytes_are_pictures(tmp_path, shape):
+def test_uint8_arrays_are_used_as_pictures(tmp_path, shape):
     found = samples(CalibrationKind.ARRAYS, saved(tmp_path, np.full(shape, 255, np.uint8)))
     assert [sample.shape for sample in found] == [(1, 32, 32, 3)] * 2
     assert found[0].min() == 1.0
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "reason"),
     [
         ({"shape": (1, 16), "dtype": "int64"}, r"int64 \(1, 16\) is no image"),
         ({"shape": (1, 32, 32, 5)}, "is no image"),
         ({"transform": "t", "transform_code": VECTOR}, r"transform t gives \(2,\)"),
     ],
 )  # fmt: skip
-def test_a_network_that_no_picture_fits_has_no_calibration_data(changes, says):
-    with pytest.raises(NoCalibrationData, match=f"no calibration data: .*{says}"):
+def test_network_that_takes_no_picture_has_no_calibration_data(changes, reason):
+    with pytest.raises(NoCalibrationData, match=f"no calibration data: .*{reason}"):
         samples(**changes)
 
 
-def test_arrays_of_another_shape_are_refused_with_both(tmp_path):
+def test_arrays_of_another_shape_are_refused_with_both_shapes(tmp_path):
     with pytest.raises(NoCalibrationData, match=r"array input are \(7,\), the input is \(32, 32, 3\)"):
         samples(CalibrationKind.ARRAYS, saved(tmp_path, np.zeros((2, 7))))
 
 
-def test_noise_fits_every_network_and_is_not_the_input_that_parity_is_judged_on():
+def test_noise_fits_every_network_and_differs_from_the_seeded_input():
     first, second = samples(CalibrationKind.NOISE, shape=(1, 16), dtype="int32", count=2)
     assert not np.array_equal(first, second) and set(np.unique(first)) == {0, 1}
 
 
-def test_large_samples_are_fewer_so_that_they_fit_into_memory(monkeypatch):
+def test_number_of_samples_is_limited_by_memory(monkeypatch):
     monkeypatch.setattr("nnlite_conversion.pipeline.quantizing.calibration.MAX_BYTES", 3 * 32 * 32 * 3 * 4)
     assert len(samples(count=9)) == 3

@@ -1,4 +1,4 @@
-"""Errors of models and converters become sentences that name the thing and the way out."""
+"""Errors of models and of the converter are explained by reasons that name the cause and a remedy."""
 
 import errno
 import urllib.error
@@ -25,13 +25,13 @@ def spec(**hyperparameters):
     )
 
 
-def test_a_missing_hyperparameter_is_named_with_those_that_are_there():
+def test_missing_hyperparameter_is_named_with_the_existing_ones():
     reason = explanations.of_construction(KeyError("dropout"), spec(lr=0.1, momentum=0.9), (1, 3, 32, 32))
 
     assert "'dropout'" in reason and "lr, momentum" in reason
 
 
-def test_a_network_that_cannot_be_built_is_described_by_its_arguments():
+def test_failing_constructor_is_reported_with_its_arguments():
     reason = explanations.of_construction(ValueError("bad"), spec(lr=0.1), (1, 3, 32, 32))
 
     assert "(1, 3, 32, 32)" in reason and "10 classes" in reason and "{'lr': 0.1}" in reason
@@ -49,7 +49,7 @@ def test_a_missing_module_is_named():
         ConnectionRefusedError("refused"),
     ],
 )
-def test_an_attempt_to_download_is_recognized_also_as_a_cause(error):
+def test_download_attempt_is_recognized_in_the_chain_of_causes(error):
     outer = RuntimeError("weights")
     outer.__cause__ = error
 
@@ -67,17 +67,17 @@ def test_an_attempt_to_download_is_recognized_also_as_a_cause(error):
         ("nothing named\n\nWhile executing %c = aten.conv2d.default", None),
     ],
 )
-def test_the_operator_that_an_error_is_about_is_found(message, operator):
+def test_operator_is_extracted_from_an_error(message, operator):
     assert explanations.unsupported_operator(RuntimeError(message)) == operator
 
 
-def test_data_dependent_control_flow_is_called_that():
+def test_data_dependent_control_flow_is_explained():
     assert "depends on the input's values" in explanations.of_export(
         RuntimeError("data-dependent expression")
     )
 
 
-def test_a_full_disk_is_told_from_other_errors_of_the_system():
+def test_full_disk_is_distinguished_from_other_os_errors():
     assert explanations.is_full_disk(OSError(errno.ENOSPC, "No space left on device"))
     assert not explanations.is_full_disk(OSError(errno.EACCES, "denied"))
 

@@ -1,4 +1,4 @@
-"""Networks from files, loaded: several inputs, weights, programs; and files that would rather be executed."""
+"""Loading models from files: inputs, weights, programs, and hostile files that try to execute code."""
 
 import io
 import json
@@ -23,7 +23,7 @@ from unit.conversion.networks import IMAGE, NAMES, TWO, exported, two
 
 @pytest.fixture
 def load(tmp_path):
-    """Load a model of the form `python`, or a file, as a conversion's child does."""
+    """Load a model of format `python`, or a file, as a conversion child does."""
 
     def run(file: Path | None = None, **fields) -> loading.Loaded:
         folder = tmp_path / "scratch"
@@ -37,11 +37,11 @@ def load(tmp_path):
 
 
 def job(file: Path | None, **fields) -> ConversionJob:
-    known = {name: None for name in ("code", "transform_code", "transform", "input_shape")}
+    absent = {name: None for name in ("code", "transform_code", "transform", "input_shape")}
     weights = {} if file is None else {"weights": "of the file", "weights_suffix": file.suffix}
     empty = {"name": "mine", "task": "", "dataset": "", "hyperparameters": {}, "input_dtype": "float32"}
     rest = {"classes": 0, "weights": SEEDED_WEIGHTS, "model_format": ModelFormat.PYTHON}
-    spec = ModelSpec(**known | empty | rest | weights | fields)
+    spec = ModelSpec(**absent | empty | rest | weights | fields)
     return ConversionJob(model=spec, model_file=file, precisions=(Precision.FP32,), max_parameters=10_000)
 
 
@@ -61,7 +61,7 @@ def refused(load, **fields) -> str:
     return failure.value.reason
 
 
-def test_a_class_takes_its_arguments_and_several_inputs(load):
+def test_class_gets_its_arguments_and_several_inputs(load):
     loaded = load(**from_code(hyperparameters={"width": 4}))
     assert [(sample.shape, sample.dtype.name) for sample in loaded.samples] == [
         ((1, 8, 8, 3), "float32"),
@@ -75,14 +75,14 @@ def test_a_class_takes_its_arguments_and_several_inputs(load):
     assert "defines no class and no factory Three" in refused(load, **from_code(entry_point="Three"))
 
 
-def test_inputs_of_one_shape_get_values_of_their_own(load):
+def test_inputs_of_equal_shape_get_different_values(load):
     code = "import torch\nclass Less(torch.nn.Module):\n    def forward(self, x, y):\n        return x - y\n"
     same = (ModelInput(shape=(1, 4)), ModelInput(shape=(1, 4)))
     assert load(code=code, entry_point="Less", inputs=same).expected[0].any()
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_weights_of_a_file_become_the_networks(load, tmp_path, suffix):
+def test_weights_file_is_loaded_into_the_network(load, tmp_path, suffix):
     network, file = two().eval(), tmp_path / f"weights{suffix}"
     if suffix == ".pt":
         torch.save({"epoch": 3, "state_dict": network.state_dict()}, file)
@@ -96,7 +96,7 @@ def test_weights_of_a_file_become_the_networks(load, tmp_path, suffix):
         np.testing.assert_array_equal(one, other)
 
 
-def test_weights_that_do_not_fit_are_named(load, tmp_path):
+def test_weights_that_do_not_match_are_named(load, tmp_path):
     state = two().state_dict()
     state["head.weight"] = state.pop("names.weight")
     save_file(state, tmp_path / "other.safetensors")
@@ -109,12 +109,12 @@ def test_weights_that_do_not_fit_are_named(load, tmp_path):
     assert "contains no state dict" in refused(load, **from_code(file=tmp_path / "list.pt"))
 
 
-def test_a_program_with_an_open_batch_takes_one_at_a_time(load, tmp_path):
+def test_program_with_dynamic_batch_gets_a_batch_of_one(load, tmp_path):
     loaded = load(**program(with_open_batch(tmp_path)))
     assert [sample.shape for sample in loaded.samples] == [(1, 8, 8, 3), (1, 5)]
 
 
-def test_a_program_that_cannot_be_measured_says_why(load, tmp_path):
+def test_program_that_cannot_be_converted_is_refused_with_a_reason(load, tmp_path):
     training = exported(tmp_path / "training.pt2", two().train(), 2)
     reason = refused(load, **program(training))
     assert "it is in training mode (aten.batch_norm.default)" in reason and "eval()" in reason
@@ -133,8 +133,8 @@ def with_open_batch(folder: Path) -> Path:
     return exported(folder / "open.pt2", two().eval(), 2, dynamic_shapes=(open_batch, open_batch))
 
 
-class Deed:
-    """Leaves a file behind when it is unpickled."""
+class Payload:
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -145,13 +145,13 @@ class Deed:
 
 @pytest.fixture
 def mark():
-    """Return a path that any account could make, and that nothing may have made."""
+    """Return a path that any account can create; fails if it was created."""
     path = Path("/tmp") / f"nnlite-hostile-{os.getpid()}"
     yield path
-    made = path.exists()
-    if made:
+    created = path.exists()
+    if created:
         path.rmdir()
-    assert not made, "the file was executed"
+    assert not created, "the file was executed"
 
 
 def changed(program: Path, **records: bytes | None) -> Path:
@@ -181,7 +181,7 @@ def pickled(value: object) -> bytes:
 
 def test_sample_inputs_that_execute_something_are_never_read(load, tmp_path, mark):
     plain = exported(tmp_path / "net.pt2", two().eval())
-    hostile = changed(plain, **{"data/sample_inputs/model.pt": pickled(Deed(mark))})
+    hostile = changed(plain, **{"data/sample_inputs/model.pt": pickled(Payload(mark))})
     assert load(**program(hostile)).expected
 
 
@@ -194,12 +194,12 @@ def test_weights_that_execute_something_are_refused(load, tmp_path, mark):
             "model_weights_config.json": config.replace(
                 '"use_pickle": false', '"use_pickle": true', 1
             ).encode(),
-            "data/weights/weight_0": pickled({"w": Deed(mark)}),
+            "data/weights/weight_0": pickled({"w": Payload(mark)}),
         },
     )
     assert "cannot be read as a program of torch.export.save" in refused(load, **program(hostile))
 
-    torch.save({"weight": Deed(mark)}, tmp_path / "weights.pt")
+    torch.save({"weight": Payload(mark)}, tmp_path / "weights.pt")
     reason = refused(load, **from_code(file=tmp_path / "weights.pt"))
     assert "contains more than weights, which is never unpickled" in reason
 
@@ -211,7 +211,7 @@ def test_constants_that_execute_something_are_refused(load, tmp_path, mark):
         exported(tmp_path / "net.pt2", two().eval()),
         **{
             "model_constants_config.json": config,
-            "data/constants/opaque_obj_0": pickle.dumps(Deed(mark)),
+            "data/constants/opaque_obj_0": pickle.dumps(Payload(mark)),
         },
     )
     assert "cannot be read as a program" in refused(load, **program(hostile))
@@ -220,10 +220,10 @@ def test_constants_that_execute_something_are_refused(load, tmp_path, mark):
 def test_a_program_whose_text_executes_something_is_refused(load, tmp_path, mark):
     plain = with_open_batch(tmp_path)
     text = record(plain, "models/model.json")
-    deed = f"__import__('os').mkdir('{mark}')"
+    payload = f"__import__('os').mkdir('{mark}')"
     for old, new, reason in (
         ("torch.ops.aten.conv2d.default", "torch.hub.load", "calls 'torch.hub.load', which is no operator"),
-        ("Symbol('s", f"{deed} or Symbol('s", "which is more than arithmetic"),
+        ("Symbol('s", f"{payload} or Symbol('s", "which is more than arithmetic"),
     ):
         assert old in text
         hostile = changed(plain, **{"models/model.json": text.replace(old, new).encode()})

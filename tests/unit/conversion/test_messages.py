@@ -1,4 +1,4 @@
-"""What a child writes is checked, bounded, and never waited for."""
+"""Messages of a child are validated, limited in size, and read without blocking."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ def received(read) -> Inbox:
     return inbox
 
 
-def test_messages_arrive_as_they_were_sent(pipe):
+def test_messages_round_trip(pipe):
     read, write = pipe
     report = Report(skipped="too large", parameters=3, input_shape=(1, 3, 2, 2))
     send(write, StageStarted(stage=Stage.EXPORT))
@@ -37,7 +37,7 @@ def test_messages_arrive_as_they_were_sent(pipe):
     assert (inbox.stage, inbox.answer, inbox.garbage) == (Stage.EXPORT, report, None)
 
 
-def test_half_a_message_waits_for_its_other_half(pipe):
+def test_partial_message_waits_for_the_rest(pipe):
     read, write = pipe
     line = StageStarted(stage=Stage.LOWER).model_dump_json().encode() + b"\n"
     os.write(write, line[:10])
@@ -70,7 +70,7 @@ def test_the_first_answer_counts(pipe):
         b'{"kind":"report","input_shape":[1,3,2,2],"path":"/etc/passwd"}\n',
     ],
 )
-def test_what_is_no_message_is_garbage_and_ends_the_reading(pipe, line):
+def test_invalid_message_ends_reading(pipe, line):
     read, write = pipe
     os.write(write, line)
     send(write, Report(input_shape=(1, 1, 1, 1)))
@@ -80,7 +80,7 @@ def test_what_is_no_message_is_garbage_and_ends_the_reading(pipe, line):
     assert inbox.garbage is not None and inbox.answer is None and not inbox.open
 
 
-def test_more_than_a_child_may_say_is_garbage(pipe, monkeypatch):
+def test_messages_above_the_size_limit_are_rejected(pipe, monkeypatch):
     read, write = pipe
     monkeypatch.setattr(messages, "MAX_BYTES", 1000)
     os.write(write, b"x" * 2000)
@@ -88,7 +88,7 @@ def test_more_than_a_child_may_say_is_garbage(pipe, monkeypatch):
     assert "more than 1000 bytes" in received(read).garbage
 
 
-def test_a_closed_pipe_ends_the_reading(pipe):
+def test_closed_pipe_ends_reading(pipe):
     read, write = pipe
     os.close(write)
 

@@ -1,4 +1,4 @@
-"""Parity is judged relative to the range of the output, and never hides what is not finite."""
+"""Parity: differences relative to the output range, limits by precision, values that are not finite."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_the_worst_output_decides():
     assert (parity.max_abs, parity.range, parity.relative) == (0.5, 1.0, 0.5)
 
 
-def test_not_a_number_at_another_place_is_off():
+def test_nan_at_another_position_fails():
     nan = float("nan")
 
     assert judge(Precision.FP32, [row(nan, 1, 2)], [row(nan, 1, 2)]).ok
@@ -43,11 +43,11 @@ def test_not_a_number_at_another_place_is_off():
     assert not parity.ok and "NaN" in parity.reason and parity.max_abs is None
 
 
-def test_infinities_of_opposite_sign_are_off():
+def test_infinities_of_opposite_sign_fail():
     assert not judge(Precision.FP32, [row(np.inf, 1)], [row(-np.inf, 1)]).ok
 
 
-def test_another_shape_is_off_with_both_shapes():
+def test_different_shapes_fail_with_both_shapes():
     parity = judge(Precision.FP32, [row(1, 2)], [row(1, 2, 3)])
 
     assert not parity.ok and "(1, 3)" in parity.reason and "(1, 2)" in parity.reason
@@ -77,14 +77,14 @@ def noisy(share):
         (Precision.INT8, 9.5, False),
     ],
 )
-def test_integers_are_judged_by_signal_and_noise(precision, decibels, ok):
+def test_integer_precisions_are_judged_by_signal_to_noise_ratio(precision, decibels, ok):
     parity = judge(precision, *noisy(10 ** (-decibels / 10)))
 
     assert parity.sqnr_db == pytest.approx(decibels, abs=0.01) and parity.ok is ok
     assert ok or parity.reason.startswith(f"signal to quantization noise is {decibels} dB, limit")
 
 
-def test_samples_decide_where_there_are_any_and_the_seeded_input_gives_the_differences():
+def test_ratio_is_taken_over_samples_and_difference_over_the_seeded_input():
     good, bad = noisy(1e-4), noisy(0.5)
 
     parity = judge(Precision.INT8, *bad, samples=[good, good])
@@ -94,14 +94,14 @@ def test_samples_decide_where_there_are_any_and_the_seeded_input_gives_the_diffe
     assert parity.relative == pytest.approx(0.5**0.5 / 2, rel=1e-3)
 
 
-def test_outputs_without_noise_or_signal_have_a_number_that_json_can_hold():
+def test_measures_without_noise_or_signal_are_finite_or_none():
     assert judge(Precision.INT8, [row(1, 2)], [row(1, 2)]).sqnr_db == 200
     assert judge(Precision.INT8, [row(0, 0)], [row(0, 0)]).sqnr_db is None
     huge = judge(Precision.FP32, [row(7e30, 1e30)], [row(7e30, 1e30)])
     assert (huge.sqnr_db, huge.cosine) == (200, pytest.approx(1))
 
 
-def test_the_first_class_over_all_samples_is_recorded_and_decides_for_trained_weights_alone():
+def test_top1_agreement_has_a_limit_for_trained_weights_only():
     right, wrong = ([row(0, 3, 1)], [row(0, 2.9, 1)]), ([row(0, 3, 2.9)], [row(0, 2.9, 3)])
     samples = [right] * 9 + [wrong]
 
@@ -112,7 +112,7 @@ def test_the_first_class_over_all_samples_is_recorded_and_decides_for_trained_we
     assert not trained.ok and trained.reason == "the same class is first for 90.0% of the samples, limit 95%"
 
 
-def test_not_a_number_in_one_sample_is_off():
+def test_nan_in_one_sample_fails():
     nan = float("nan")
     parity = judge(Precision.INT8, [row(0, 1)], [row(0, 1)], samples=[([row(0, 1)], [row(nan, 1)])])
 

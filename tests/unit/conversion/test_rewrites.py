@@ -1,4 +1,4 @@
-"""Rewrites compute the same numbers, touch only what they must, and make models lower."""
+"""Rewrites compute the same numbers and change only the operators that cannot be lowered."""
 
 import pytest
 import torch
@@ -69,7 +69,7 @@ def test_adaptive_max_pooling_is_replaced_by_equal_operators(network):
     assert torch.equal(program.module()(image), network(image))
 
 
-def test_pooling_that_divides_becomes_one_plain_pooling():
+def test_pooling_whose_output_size_divides_the_input_size_becomes_max_pool2d():
     program = exported(Pool((4, 3)), torch.randn(1, 3, 8, 9))
 
     apply_rewrites(program)
@@ -77,7 +77,7 @@ def test_pooling_that_divides_becomes_one_plain_pooling():
     assert operators(program) == {"aten.max_pool2d.default"}
 
 
-def test_pooling_whose_indices_are_used_is_left_alone():
+def test_pooling_whose_indices_are_used_is_not_rewritten():
     program = exported(PoolWithIndices(), torch.randn(1, 3, 8, 9))
 
     assert apply_rewrites(program) == ()
@@ -97,7 +97,7 @@ def test_linear_on_more_than_three_dimensions_is_replaced_by_an_equal_convolutio
 
 
 @pytest.mark.parametrize("shape", [(24, 9), (1, 24, 9)])
-def test_linear_on_up_to_three_dimensions_is_left_alone(shape):
+def test_linear_on_up_to_three_dimensions_is_not_rewritten(shape):
     assert apply_rewrites(exported(Linear(shape), torch.randn(1, 3, 8, 9))) == ()
 
 
@@ -123,6 +123,6 @@ def test_tensors_are_found_in_nested_outputs_depth_first():
         (torch.zeros(1, dtype=torch.complex64), "complex"),
     ],
 )
-def test_outputs_that_are_no_tensors_are_refused_with_what_they_are(output, reason):
+def test_outputs_that_are_not_tensors_are_refused_with_their_type(output, reason):
     with pytest.raises(lowering.NotTensors, match=reason):
         lowering.tensors_of(output)

@@ -1,4 +1,4 @@
-"""Each stage says what a model cannot do; nothing here lowers, because this process forks others."""
+"""Stages report errors of models with a reason. Nothing is lowered: this process forks other children."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def network(body):
     )
 
 
-def test_a_model_is_built_run_and_counted(tmp_path):
+def test_model_is_built_run_and_its_parameters_are_counted(tmp_path):
     loaded, parameters = loading.load(job(), tmp_path)
 
     assert parameters == 3 * 4 + 4
@@ -59,20 +59,20 @@ def test_a_model_is_built_run_and_counted(tmp_path):
     assert not loaded.module.training
 
 
-def test_weights_are_the_same_each_time_and_the_hash_tells_others(tmp_path):
+def test_seeded_weights_are_reproducible_and_identified_by_hash(tmp_path):
     first, again = (loading.load(job(), tmp_path)[0].state_dict_sha256 for _ in range(2))
     other = loading.load(job(GOOD.replace("self.scale =", "torch.rand(1); self.scale =")), tmp_path)[0]
 
     assert first == again != other.state_dict_sha256
 
 
-def test_a_lazy_model_is_counted_after_its_first_forward(tmp_path):
+def test_parameters_of_a_lazy_model_are_counted_after_its_first_forward(tmp_path):
     code = GOOD.replace("torch.nn.Linear(in_shape[1], ", "torch.nn.LazyLinear(")
 
     assert loading.load(job(code), tmp_path)[1] == 3 * 4 + 4
 
 
-def test_a_model_above_the_parameter_limit_is_left_out_and_not_failed(tmp_path):
+def test_model_above_the_parameter_limit_is_skipped(tmp_path):
     with pytest.raises(loading.ModelSkipped) as skipped:
         loading.load(job(max_parameters=15), tmp_path)
 
@@ -102,14 +102,14 @@ def test_a_model_above_the_parameter_limit_is_left_out_and_not_failed(tmp_path):
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_what_a_model_cannot_do_is_final_and_says_why(tmp_path, code, reason):
+def test_errors_of_a_model_are_model_failures_with_a_reason(tmp_path, code, reason):
     with pytest.raises(Failure, match=reason) as failure:
         loading.load(job(code), tmp_path)
 
     assert (failure.value.failure_class, failure.value.stage) == (FailureClass.MODEL, Stage.LOAD)
 
 
-def test_weights_of_another_kind_are_refused_by_name(tmp_path):
+def test_unknown_weights_are_named(tmp_path):
     with pytest.raises(Failure, match="'deadbeef' need a file; without one only init:seed=0 is known"):
         loading.load(job(weights="deadbeef"), tmp_path)
 
@@ -119,7 +119,7 @@ def test_a_model_without_any_input_shape_is_refused(tmp_path):
         loading.load(job(input_shape=None), tmp_path)
 
 
-def test_memory_and_full_disks_are_never_the_models_fault(tmp_path):
+def test_out_of_memory_and_full_disk_are_not_model_failures(tmp_path):
     with pytest.raises(MemoryError):
         loading.load(job("raise MemoryError"), tmp_path)
     with pytest.raises(OSError, match="No space left"):
@@ -136,7 +136,7 @@ def test_control_flow_on_values_is_refused_at_export(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_names_of_the_rewrites_used_are_kept(tmp_path):
+def test_export_returns_the_names_of_used_rewrites(tmp_path):
     code = network("return torch.nn.functional.adaptive_max_pool2d(x, 2)")
 
     _, rewrites = stages.export(loading.load(job(code), tmp_path)[0])
@@ -144,7 +144,7 @@ def test_the_names_of_the_rewrites_used_are_kept(tmp_path):
     assert rewrites == ("adaptive_max_pool2d",)
 
 
-def test_seeding_reaches_every_generator_that_models_use():
+def test_seed_everything_seeds_random_numpy_and_torch():
     import random
 
     import numpy as np

@@ -1,4 +1,4 @@
-"""Shortcuts find what torch finds, and leave torch as it was."""
+"""The patches of torch give the same results as torch, and are undone when their context ends."""
 
 import copy
 import gc
@@ -12,11 +12,11 @@ from torch.fx.traceback import NodeSource
 from nnlite_conversion.pipeline.lowering import torch_patches
 
 
-def test_composite_operators_are_those_that_torch_collects():
+def test_composite_operators_equal_those_that_torch_collects():
     assert torch_patches.composite_operators() == export_utils._collect_all_valid_cia_ops()
 
 
-def test_an_operator_that_is_registered_later_is_found():
+def test_operator_registered_later_is_found():
     before = torch_patches.composite_operators()
     library = torch.library.Library("nnlite_test_patches", "DEF")
     try:
@@ -30,7 +30,7 @@ def test_an_operator_that_is_registered_later_is_found():
     assert {operator.name() for operator in found} == {"nnlite_test_patches::twice"}
 
 
-def test_a_kernel_is_registered_once_as_torch_does_it():
+def test_py_impl_registers_a_kernel_once():
     operator = torch.ops.aten.cumprod.default
     key = torch._C.DispatchKey.AutogradXPU
     with torch_patches.patched_torch():
@@ -46,7 +46,7 @@ def test_a_kernel_is_registered_once_as_torch_does_it():
             operator.py_impl(torch._C.DispatchKey.Python)(abs)
 
 
-def test_torch_and_the_collector_are_as_before_afterwards():
+def test_patches_are_undone_when_the_context_ends():
     before = OperatorBase.py_impl, gc.get_threshold()
     source = NodeSource(None, "a pass")
 

@@ -1,4 +1,4 @@
-"""The seeded input is the same everywhere, for ever."""
+"""Seeded inputs: equal on every machine and in every version, little-endian, quantized for integer inputs."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ from nnlite.artifacts.inputs import (
 from nnlite_benchmark.device import InputSpec
 
 
-def test_its_values_never_change():
+def test_seeded_values_never_change():
     first = seeded_input((1, 2, 1, 2), "float32", seed=0).ravel().tolist()
 
     assert first == [0.27392327785491943, -0.4604266881942749, -0.9180530309677124, -0.9669448137283325]
 
 
-def test_a_seed_gives_one_input_and_another_seed_another():
+def test_equal_seeds_give_equal_inputs_and_different_seeds_different_ones():
     assert np.array_equal(seeded_input((8,), "float32", 3), seeded_input((8,), "float32", 3))
     assert not np.array_equal(seeded_input((8,), "float32", 3), seeded_input((8,), "float32", 4))
 
@@ -36,7 +36,7 @@ def test_a_seed_gives_one_input_and_another_seed_another():
         ("bool", 0, 1),
     ],
 )
-def test_values_fill_the_range_that_the_dtype_promises(dtype, low, high):
+def test_values_cover_the_range_of_their_dtype(dtype, low, high):
     tensor = seeded_input((5000,), dtype)
 
     assert tensor.dtype == dtype
@@ -44,13 +44,13 @@ def test_values_fill_the_range_that_the_dtype_promises(dtype, low, high):
     assert high - (high - low) * 0.01 <= tensor.max() <= high
 
 
-def test_a_dtype_without_a_rule_is_refused_by_name():
+def test_unsupported_dtype_is_named():
     with pytest.raises(ValueError, match="complex64"):
         seeded_input((1,), "complex64")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", ">f4"])
-def test_raw_bytes_are_little_endian_and_come_back(dtype):
+def test_raw_bytes_are_little_endian_and_round_trip(dtype):
     tensor = seeded_input((2, 3), "float32").astype(dtype)
 
     raw = raw_bytes(tensor)
@@ -59,12 +59,12 @@ def test_raw_bytes_are_little_endian_and_come_back(dtype):
     assert np.array_equal(from_raw_bytes(raw, (2, 3), dtype), tensor)
 
 
-def test_bytes_of_another_length_are_refused_with_both_lengths():
+def test_wrong_number_of_bytes_is_reported_with_both_lengths():
     with pytest.raises(ValueError, match=r"11 bytes for a float32 tensor.*expected 12"):
         from_raw_bytes(b"\0" * 11, (3,), "float32")
 
 
-def test_integers_stand_for_the_nearest_number_and_end_where_their_type_does():
+def test_quantization_rounds_to_nearest_and_saturates():
     values = np.array([-1, 0, 0.26, 0.24, 99], np.float32)
 
     integers = quantized(values, "int8", 0.5, -3)
@@ -73,11 +73,11 @@ def test_integers_stand_for_the_nearest_number_and_end_where_their_type_does():
     assert dequantized(integers, 0.5, -3).tolist() == [-1, 0, 0.5, 0, 65]
 
 
-def test_an_artifact_with_integer_inputs_is_fed_the_picture_that_its_siblings_are_fed():
-    taken = [InputSpec(name="a", shape=(4,), dtype="int8", quantization=(0.01, 5))]
-    taken += [InputSpec(name="b", shape=(4,), dtype="int8"), InputSpec(name="c", shape=(4,), dtype="float32")]
+def test_integer_input_gets_the_quantized_values_of_the_float_input():
+    specs = [InputSpec(name="a", shape=(4,), dtype="int8", quantization=(0.01, 5))]
+    specs += [InputSpec(name="b", shape=(4,), dtype="int8"), InputSpec(name="c", shape=(4,), dtype="float32")]
 
-    quantized_one, indices, plain = artifact_inputs(taken, seed=3)
+    quantized_one, indices, plain = artifact_inputs(specs, seed=3)
 
     assert (
         np.abs(dequantized(quantized_one, 0.01, 5) - seeded_input((4,), "float32", 3)).max() <= 0.005 + 1e-9
