@@ -1,4 +1,4 @@
-"""The show-piece: 20 models of LEMUR, measured on two virtual devices that misbehave.
+"""Demonstration campaign: measures 20 models of LEMUR on two virtual devices with injected faults.
 
 `make rig-campaign`. A lab in small, through the commands that its people would
 use: embedded servers, `nnlite reaper`, conversion and benchmark workers, two

@@ -1,4 +1,4 @@
-"""What must hold after the show-piece campaign: nothing lost, nothing doubled, all healed, all exported."""
+"""Checks after the demonstration campaign: nothing lost or doubled, all devices recovered, all exported."""
 
 import json
 from collections.abc import Iterable

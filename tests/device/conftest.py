@@ -1,4 +1,4 @@
-"""Tests on virtual devices run whole inside a network of their own; see `device.rig`."""
+"""Fixtures of tests on virtual devices, which run in their own network namespace; see `device.rig`."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A lab on this machine: real servers, workers as processes, virtual devices, and what the rows say."""
+"""A lab for tests: real servers, workers as processes, virtual devices, and access to the rows."""
 
 import json
 import os

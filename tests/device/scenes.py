@@ -1,4 +1,4 @@
-"""What goes wrong in the show-piece campaign, when, and what must be seen of it afterwards."""
+"""The faults of the demonstration campaign, and what must be observed of each afterwards."""
 
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet

@@ -1,11 +1,11 @@
-"""What a backend refuses, takes in part or computes wrongly stands in its measurement, and is no fault."""
+"""Refusals, partial delegation and wrong outputs are measurements of a backend, not faults of the device."""
 
 from device.rig.backends import Mode
 from device.rig.faults import Fault
 from nnlite.vocabulary import Backend
 
 
-def test_backends_that_refuse_are_measurements_with_the_error_and_no_fault(lab, worker, device):
+def test_backends_that_reject_are_measurements_with_an_error_and_no_fault(lab, worker, device):
     before = len(lab.incidents(worker.device))
     (row,) = lab.enqueue(backends=tuple(Backend))
     lab.wait_done([row])
@@ -18,7 +18,7 @@ def test_backends_that_refuse_are_measurements_with_the_error_and_no_fault(lab, 
     assert len(lab.incidents(worker.device)) == before
 
 
-def test_a_delegate_that_crashes_the_app_is_the_runtimes_refusal(lab, worker, device):
+def test_a_crash_in_a_delegate_is_a_refusal_of_the_runtime(lab, worker, device):
     before = len(lab.incidents(worker.device))
     device.backends(gpu=Mode.WORKS)
     device.fault(Fault.DELEGATE_CRASHES, backend="gpu")
@@ -30,7 +30,7 @@ def test_a_delegate_that_crashes_the_app_is_the_runtimes_refusal(lab, worker, de
     assert len(lab.incidents(worker.device)) == before
 
 
-def test_a_delegate_that_takes_some_nodes_is_measured_and_marked(lab, worker, device):
+def test_partial_delegation_is_measured_and_annotated(lab, worker, device):
     device.backends(gpu=Mode.WORKS, npu=Mode.PARTIAL)
     (row,) = lab.enqueue(backends=(Backend.GPU, Backend.NPU))
     lab.wait_done([row])
@@ -40,7 +40,7 @@ def test_a_delegate_that_takes_some_nodes_is_measured_and_marked(lab, worker, de
     assert 0 < npu["delegated_nodes"] < npu["total_nodes"]
 
 
-def test_a_device_that_computes_something_else_gives_no_latency(lab, worker, device):
+def test_wrong_outputs_give_no_latency(lab, worker, device):
     device.fault(Fault.WRONG_OUTPUT, runs="benchmark", times=1)
     (row,) = lab.enqueue()
     lab.wait_done([row])

@@ -1,4 +1,4 @@
-"""Faults that a worker meets while it makes its device ready: it heals them, works around them, or gives up.
+"""Faults during the preparation of a device: the worker recovers it, works around them, or gives up.
 
 All workers start at once, because they mostly wait.
 """
@@ -77,18 +77,18 @@ def ready(lab: Lab, worker: RunningWorker) -> list[tuple[str, list[str], bool]]:
         ("unauthorized", "unauthorized", [*ADB, RESTART]),
     ],
 )
-def test_what_a_restart_or_a_wipe_heals_is_healed_and_written_down(lab, workers, avd, fault, recovery_steps):
+def test_recovery_steps_are_run_until_one_helps_and_are_recorded(lab, workers, avd, fault, recovery_steps):
     assert ready(lab, workers[avd]) == [(fault, recovery_steps, True)]
 
 
 @pytest.mark.parametrize("avd", ["slow", "dialog", "update", "space", "busy", "downgrade", "locked"])
-def test_what_the_worker_copes_with_is_no_incident(lab, workers, avd):
+def test_conditions_that_the_worker_handles_itself_are_no_incident(lab, workers, avd):
     assert ready(lab, workers[avd]) == []
     (row,) = lab.enqueue(pool=avd)
     lab.wait_done([row])
 
 
-def test_each_emulator_has_ports_of_its_own_and_none_those_of_a_stranger(lab, workers):
+def test_each_emulator_has_its_own_free_ports(lab, workers):
     for avd in ("slow", "dialog", "update", "locked"):
         ready(lab, workers[avd])
     serials = [lab.attached(workers[avd]) for avd in ("slow", "dialog", "update", "locked")]
@@ -97,7 +97,7 @@ def test_each_emulator_has_ports_of_its_own_and_none_those_of_a_stranger(lab, wo
     assert "emulator-5586" not in set.union(*serials)
 
 
-def test_what_nothing_heals_ends_in_quarantine_until_a_person_releases_it(lab, workers):
+def test_a_fault_that_no_step_ends_leads_to_quarantine_until_the_release(lab, workers):
     worker = workers["abis"]
     lab.wait_state(worker.device, "quarantined")
     (incident,) = lab.incidents(worker.device)
@@ -111,7 +111,7 @@ def test_what_nothing_heals_ends_in_quarantine_until_a_person_releases_it(lab, w
     assert [i["healed"] for i in lab.incidents(worker.device)] == [True]
 
 
-def test_an_emulator_without_acceleration_is_refused_with_the_way_out(lab):
+def test_an_emulator_without_acceleration_is_an_error_with_a_hint(lab):
     lab.sdk.acceleration(False)
     try:
         worker = lab.worker("avd:slowest", pool="slowest")

@@ -1,4 +1,4 @@
-"""Processes that are killed, frozen or told to stop: emulators, adb servers, workers."""
+"""Killed, frozen and stopped processes: emulators, adb servers, workers."""
 
 from device.lab import AVD
 from device.rig.faults import Fault
@@ -8,7 +8,7 @@ ADB = ("reconnect", "restart the adb server")
 RESTART = "restart the emulator"
 
 
-def test_an_emulator_that_is_killed_is_started_again(lab, worker, device):
+def test_a_killed_emulator_is_restarted(lab, worker, device):
     with lab.one_incident(worker) as found:
         kill(lab.pid(worker, "emulator"))
         (row,) = lab.enqueue()
@@ -17,7 +17,7 @@ def test_an_emulator_that_is_killed_is_started_again(lab, worker, device):
     assert found["benchmark_id"] == row
 
 
-def test_a_frozen_emulator_is_started_again(lab, worker, device):
+def test_a_frozen_emulator_is_restarted(lab, worker, device):
     with lab.one_incident(worker) as found, frozen(lab.pid(worker, "emulator")):
         (row,) = lab.enqueue()
         lab.wait_done([row])
@@ -25,7 +25,7 @@ def test_a_frozen_emulator_is_started_again(lab, worker, device):
     assert found["recovery_steps"] == [*ADB, RESTART]
 
 
-def test_an_adb_server_that_is_killed_is_started_again_and_no_other_in_its_place(lab, worker, device):
+def test_a_killed_adb_server_is_restarted_without_a_daemon(lab, worker, device):
     emulator = lab.pid(worker, "emulator")
     with lab.one_incident(worker) as found:
         kill(lab.pid(worker, "adb-server"))
@@ -36,7 +36,7 @@ def test_an_adb_server_that_is_killed_is_started_again_and_no_other_in_its_place
     assert not lab.daemons(), "nobody started an adb daemon that nobody owns"
 
 
-def test_a_worker_that_is_told_to_stop_gives_its_work_back_and_leaves_nothing(lab, worker, device):
+def test_a_stopped_worker_requeues_its_work_and_leaves_no_process(lab, worker, device):
     device.fault(Fault.APP_HANGS, runs="benchmark")
     (row,) = lab.enqueue()
     lab.wait(lambda: lab.benchmark(row)["stage"] == "run", "run")
@@ -52,7 +52,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_work_back_and_leaves_nothing(la
     lab.wait_state(again.device, "ready")
 
 
-def test_what_a_killed_worker_left_is_ended_by_the_next_which_does_its_work(lab, device):
+def test_leftovers_of_a_killed_worker_are_ended_by_the_next_which_takes_its_work(lab, device):
     worker = lab.workers[-1]
     device.fault(Fault.APP_HANGS, runs="benchmark", times=1)
     (row,) = lab.enqueue()
@@ -65,7 +65,7 @@ def test_what_a_killed_worker_left_is_ended_by_the_next_which_does_its_work(lab,
     assert [outcome for outcome, _ in lab.attempts(row)] == ["lost", "done"]
 
 
-def test_a_second_worker_for_the_same_device_is_refused(lab, device):
+def test_a_second_worker_for_the_same_device_is_an_error(lab, device):
     second = lab.worker(AVD)
     assert second.end() == 1
     assert "is owned by another worker" in second.log.read_text()

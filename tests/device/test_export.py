@@ -1,4 +1,4 @@
-"""What people are told of measurements on a virtual device is what the rows say, and that it is one."""
+"""Exports and listings of measurements on a virtual device equal the rows."""
 
 import json
 from datetime import datetime
@@ -55,7 +55,7 @@ def test_the_exported_tree_has_a_file_per_model_and_device_with_the_times_of_the
     assert not records
 
 
-def test_a_report_says_on_what_it_was_measured(lab, worker, measured):
+def test_a_report_has_the_context_of_its_device(lab, worker, measured):
     reports = told(lab, "results", "--format", "reports")
     assert {report["model_name"] for report in reports} == {row["model"] for row in measured}
     means = {row["model"]: row["mean_ns"] for row in measured if row["backend"] == "cpu"}
@@ -76,7 +76,7 @@ def test_devices_are_listed_with_their_state_their_canary_and_their_last_inciden
     assert (device["incidents"], device["open_incidents"], device["last_fault"]) == (1, 0, "app_crashed")
 
 
-def test_an_incident_tells_what_happened_to_which_model_and_what_healed_it(lab, worker, measured):
+def test_an_incident_lists_fault_model_and_recovery_steps(lab, worker, measured):
     (incident,) = told(lab, "devices", "incidents", "--json")
     (row,) = lab.incidents(worker.device)
     assert (incident["fault"], incident["recovery_steps"]) == ("app_crashed", ["reconnect"])
@@ -87,7 +87,7 @@ def test_an_incident_tells_what_happened_to_which_model_and_what_healed_it(lab, 
     assert incident["model"] in {one["model"] for one in measured}
 
 
-def test_the_table_says_why_a_backend_has_no_time(lab, measured):
+def test_the_table_shows_why_a_backend_has_no_latency(lab, measured):
     results = lab.nnlite("results").stdout
     assert results.count("invalid") == results.count("runtime, rig: gpu delegate") == 2
 

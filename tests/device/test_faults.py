@@ -1,4 +1,4 @@
-"""Every fault of a device, through a real worker: the right incident and class, a finished benchmark."""
+"""Every fault of a device, with a real worker: the right incident and class, and a finished benchmark."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -51,7 +51,7 @@ MET_BY_A_BENCHMARK = [
 
 
 @pytest.mark.parametrize("case", MET_BY_A_BENCHMARK, ids=str)
-def test_a_fault_that_a_benchmark_meets_is_healed_and_the_benchmark_is_finished(lab, worker, device, case):
+def test_a_device_recovers_from_a_fault_and_the_benchmark_is_finished(lab, worker, device, case):
     with lab.one_incident(worker) as found:
         device.fault(case.fault, times=case.times, until=case.until, **case.parameters)
         (row,) = lab.enqueue()
@@ -64,9 +64,7 @@ def test_a_fault_that_a_benchmark_meets_is_healed_and_the_benchmark_is_finished(
     assert lab.benchmark(row)["strikes"] == 0
 
 
-def test_an_artifact_that_always_crashes_the_app_rests_in_quarantine_and_the_device_goes_on(
-    lab, worker, device
-):
+def test_an_artifact_that_always_crashes_the_app_is_quarantined_and_the_device_continues(lab, worker, device):
     device.fault(Fault.APP_CRASHES, runs="benchmark")
     (row,) = lab.enqueue()
     lab.wait(lambda: lab.benchmark(row)["state"] == "quarantined", "quarantined benchmark")
@@ -77,7 +75,7 @@ def test_an_artifact_that_always_crashes_the_app_rests_in_quarantine_and_the_dev
     lab.wait_done([next_row])
 
 
-def test_a_clock_that_jumps_is_not_believed(lab, worker, device):
+def test_a_jump_of_the_devices_clock_has_no_effect(lab, worker, device):
     device.fault(Fault.CLOCK_JUMPS)
     (row,) = lab.enqueue()
     lab.wait_done([row])

@@ -1,4 +1,4 @@
-"""Several devices on one host: each worker sees its own, and all the work is done."""
+"""Several devices on one host: each worker sees its own device, and all work is done."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""A phone is not ours to start: it is waited for, let rest, and booted anew at most."""
+"""Phones: waited for when unplugged, paused when warm, rebooted when they hang, never started."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,7 @@ def cool(phone: RigPhone) -> None:
     phone.state(battery_percent=100, battery_c=25.0, thermal_status=0)
 
 
-def test_it_is_measured_as_a_phone_with_nothing_of_ours_to_keep_quiet(lab, worker):
+def test_a_phone_is_measured_without_noise_isolation(lab, worker):
     (row,) = lab.enqueue(pool="phones")
     lab.wait_done([row])
     report = lab.benchmark(row)["report"]
@@ -43,7 +43,7 @@ def test_it_is_measured_as_a_phone_with_nothing_of_ours_to_keep_quiet(lab, worke
     assert report["measurements"][0]["before"]["frequencies_khz"]
 
 
-def test_one_that_is_unplugged_is_waited_for_and_the_work_goes_on(lab, phone, worker):
+def test_an_unplugged_phone_is_waited_for(lab, phone, worker):
     before = len(lab.incidents(worker.device))
     phone.fault(Fault.APP_HANGS, runs="benchmark", times=1)
     (row,) = lab.enqueue(pool="phones")
@@ -67,7 +67,7 @@ def test_one_that_is_unplugged_is_waited_for_and_the_work_goes_on(lab, phone, wo
     ],
     ids=["battery", "temperature", "thermal status"],
 )
-def test_it_rests_while_it_is_warm_or_low(lab, phone, worker, state, reason):
+def test_a_phone_pauses_while_it_is_warm_or_low_on_battery(lab, phone, worker, state, reason):
     phone.state(**state)
     rows = lab.enqueue(2, pool="phones")
     lab.wait_state(worker.device, "waiting")
@@ -77,7 +77,7 @@ def test_it_rests_while_it_is_warm_or_low(lab, phone, worker, state, reason):
     lab.wait_done(rows)
 
 
-def test_one_that_hangs_is_booted_anew(lab, phone, worker):
+def test_a_phone_that_hangs_is_rebooted(lab, phone, worker):
     before = len(lab.incidents(worker.device))
     phone.fault(Fault.SHELL_HANGS, until=Until.RESTART)
     (row,) = lab.enqueue(pool="phones")

@@ -1,4 +1,4 @@
-"""The rig itself: a device that behaves, and shows every fault as adb shows it on a real one."""
+"""Tests of the rig: a virtual device behaves like a real one, and shows every fault as adb does."""
 
 import itertools
 import os
@@ -216,7 +216,7 @@ def test_files_come_back_as_they_were_pushed(emulate: Callable[..., Emulator]) -
     assert device.sync.read_bytes("/data/local/tmp/nnlite/a.bin") == data
 
 
-def test_a_device_says_that_it_is_a_rig(emulate: Callable[..., Emulator]) -> None:
+def test_a_device_identifies_itself_as_a_rig(emulate: Callable[..., Emulator]) -> None:
     emulator = emulate().online()
     properties = emulator.sh("getprop")
     for line in (
@@ -228,7 +228,7 @@ def test_a_device_says_that_it_is_a_rig(emulate: Callable[..., Emulator]) -> Non
         assert line in properties.splitlines()
 
 
-def test_nothing_of_the_machine_can_be_written(emulate: Callable[..., Emulator], tmp_path: Path) -> None:
+def test_the_machines_files_are_read_only(emulate: Callable[..., Emulator], tmp_path: Path) -> None:
     emulator = emulate().online()
     assert "Read-only" in shell(emulator.device, "touch /usr/rig; true").stderr
     assert shell(emulator.device, f"ls {tmp_path}").returncode != 0
@@ -262,7 +262,7 @@ def test_statistics_of_a_report_are_those_of_its_samples(with_app: Emulator) -> 
     assert report.latency.model_dump() == pytest.approx(expected.model_dump())
 
 
-def test_delegation_stands_in_the_report_and_in_the_log_of_the_app(with_app: Emulator) -> None:
+def test_delegation_is_in_the_report_and_in_the_apps_log(with_app: Emulator) -> None:
     output = instrument(with_app.device)
     delegation = report_of(output).delegation
     assert delegation is not None and delegation.delegated_nodes == delegation.total_nodes > 0
@@ -288,7 +288,7 @@ def test_a_gpu_can_be_had_on_request(with_app: Emulator) -> None:
     assert delegation.delegated_nodes == delegation.total_nodes - 1
 
 
-def test_outputs_can_come_in_pieces(with_app: Emulator) -> None:
+def test_outputs_can_be_sent_as_chunks(with_app: Emulator) -> None:
     output = instrument(with_app.device, transfer="status")
     assert report_of(output).folder is None
     assert "INSTRUMENTATION_STATUS: file=output_0.raw\nINSTRUMENTATION_STATUS: piece=0\n" in output
@@ -346,7 +346,7 @@ def test_an_installed_app_is_known_by_its_hash_until_data_is_wiped(
     assert wiped.sh(f"pm path {PACKAGE}; ls {FOLDER}") == ""
 
 
-def test_sigterm_ends_an_emulator_in_order(emulate: Callable[..., Emulator], avds: Path) -> None:
+def test_sigterm_ends_an_emulator_gracefully(emulate: Callable[..., Emulator], avds: Path) -> None:
     emulator = emulate().booted()
     assert sorted(file.name for file in (avds / "one.avd").glob("*.lock"))
     emulator.process.terminate()
@@ -354,9 +354,7 @@ def test_sigterm_ends_an_emulator_in_order(emulate: Callable[..., Emulator], avd
     assert not list((avds / "one.avd").glob("*.lock"))
 
 
-def test_everything_of_a_killed_emulator_goes_with_it(
-    emulate: Callable[..., Emulator], sdk: Sdk, avds: Path
-) -> None:
+def test_a_killed_emulator_leaves_no_process(emulate: Callable[..., Emulator], sdk: Sdk, avds: Path) -> None:
     emulator = emulate().booted()
     family = psutil.Process(emulator.process.pid).children(recursive=True)
     assert any("adbd" in " ".join(child.cmdline()) for child in family)
@@ -391,7 +389,7 @@ def test_a_taken_port_is_refused(sdk: Sdk, avds: Path, offset: int) -> None:
     assert not list((avds / "one.avd").glob("*.lock"))
 
 
-def test_wrong_command_lines_are_refused_as_the_real_one_does(sdk: Sdk, avds: Path) -> None:
+def test_invalid_command_lines_are_rejected_as_by_the_real_emulator(sdk: Sdk, avds: Path) -> None:
     (sdk.path / "system-images/android-30/google_apis/x86_64/system.img").unlink()
     wrong = {
         "PANIC: Unknown AVD name [x], use -list-avds to see valid list.": ("-avd", "x"),
@@ -443,7 +441,7 @@ def test_a_device_serves_one_adb_host_at_a_time(
     second.wait_for(theirs, "device")
 
 
-def test_a_frozen_emulator_answers_nothing_until_it_goes_on(emulate: Callable[..., Emulator]) -> None:
+def test_a_frozen_emulator_is_silent_until_it_continues(emulate: Callable[..., Emulator]) -> None:
     emulator = emulate().booted()
     with frozen(emulator.process.pid), pytest.raises(adbutils.AdbTimeout):
         shell(emulator.device, "echo", timeout_s=0.3)
@@ -470,7 +468,7 @@ def test_a_phone_can_be_unplugged_and_rebooted(rig: Rig, host: AdbHost) -> None:
     assert shell(device, "cat /proc/sys/kernel/random/boot_id").output != boot
 
 
-def test_a_reboot_from_the_shell_keeps_data_and_starts_anew(emulate: Callable[..., Emulator]) -> None:
+def test_a_reboot_from_the_shell_keeps_data(emulate: Callable[..., Emulator]) -> None:
     emulator = emulate().booted()
     emulator.sh("echo kept > /data/local/tmp/file")
     boot = emulator.sh("cat /proc/sys/kernel/random/boot_id")
@@ -482,7 +480,7 @@ def test_a_reboot_from_the_shell_keeps_data_and_starts_anew(emulate: Callable[..
     assert emulator.sh("cat /proc/sys/kernel/random/boot_id") != boot
 
 
-def test_a_phone_tells_battery_heat_and_clocks(rig: Rig, host: AdbHost) -> None:
+def test_a_phone_reports_battery_temperatures_and_clocks(rig: Rig, host: AdbHost) -> None:
     phone = rig.phone("phone", port=5555)
     device = host.connect(phone.address)
     host.wait_for(device, "device")
@@ -543,7 +541,7 @@ def test_an_offline_device_comes_back(emulate: Callable[..., Emulator]) -> None:
     emulator.online()
 
 
-def test_an_offline_device_can_be_healed_by_a_new_connection(
+def test_an_offline_device_recovers_with_a_new_connection(
     emulate: Callable[..., Emulator], sdk: Sdk, make_host: Callable[[], AdbHost]
 ) -> None:
     sdk.avd("one").fault(Fault.OFFLINE, times=1)
@@ -554,7 +552,7 @@ def test_an_offline_device_can_be_healed_by_a_new_connection(
     second.wait_for(second.announce(emulator.port + 1), "device")
 
 
-def test_an_unauthorized_device_says_so(emulate: Callable[..., Emulator], sdk: Sdk) -> None:
+def test_a_device_can_be_unauthorized(emulate: Callable[..., Emulator], sdk: Sdk) -> None:
     sdk.avd("one").fault(Fault.UNAUTHORIZED, until=Until.RESTART)
     emulator = emulate()
     emulator.host.wait_for(emulator.device, "unauthorized")
@@ -649,7 +647,7 @@ def test_an_installation_can_fail_for_a_reason(with_app: Emulator, reason: str) 
     assert result.returncode == 1 and result.output.startswith(f"Failure [{reason}")
 
 
-def test_what_is_done_about_a_failed_installation_heals_it(with_app: Emulator) -> None:
+def test_the_remedy_of_a_failed_installation_helps(with_app: Emulator) -> None:
     install = f"pm install -r {FOLDER}/app.apk"
     with_app.rig.fault(Fault.INSTALL_FAILS, reason="INSTALL_FAILED_UPDATE_INCOMPATIBLE")
     assert "INSTALL_FAILED_UPDATE_INCOMPATIBLE" in with_app.sh(install)
@@ -662,12 +660,12 @@ def test_what_is_done_about_a_failed_installation_heals_it(with_app: Emulator) -
     assert with_app.sh(install) == "Success"
 
 
-def test_no_package_is_no_package(with_app: Emulator) -> None:
+def test_an_invalid_package_is_rejected(with_app: Emulator) -> None:
     with_app.sh(f"echo text > {FOLDER}/app.apk")
     assert "INSTALL_PARSE_FAILED_NOT_APK" in with_app.sh(f"pm install {FOLDER}/app.apk")
 
 
-def test_a_full_storage_takes_nothing(emulate: Callable[..., Emulator]) -> None:
+def test_a_full_storage_rejects_files(emulate: Callable[..., Emulator]) -> None:
     emulator = emulate().booted()
     emulator.rig.fault(Fault.STORAGE_FULL)
     wait_until(lambda: emulator.sh("df -k /data").split()[-3] == "0", "df says 0")
@@ -693,7 +691,7 @@ def test_a_killed_adb_server_is_a_refused_connection(emulate: Callable[..., Emul
     assert not is_open(emulator.host.port)
 
 
-def test_isolation_leaves_nothing_but_a_loopback_and_the_account() -> None:
+def test_isolation_has_only_a_loopback_and_the_account() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "device.rig.isolation", "sh", "-c", "cat /proc/net/dev; id -u"],
         capture_output=True,

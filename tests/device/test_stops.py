@@ -1,4 +1,4 @@
-"""A worker that is told to stop does so at once, whatever it waits for, and leaves nothing behind.
+"""A worker stops at once, whatever it waits for, and leaves no process behind.
 
 All workers start at once, because they mostly wait.
 """
@@ -75,19 +75,19 @@ def assert_stops(lab: Lab, worker: RunningWorker, processes: list[ProcessIdentit
 @pytest.mark.parametrize(
     ("name", "state"), [("boots", "starting"), ("climbs", "recovering"), ("cools", "cooling_off")]
 )
-def test_while_its_device_is_made_ready_or_healed(lab, workers, name, state):
+def test_stop_during_preparation_or_recovery(lab, workers, name, state):
     lab.wait_state(workers[name].device, state)
     assert_stops(lab, workers[name], owned(lab, workers[name]), "stopped")
 
 
-def test_while_it_waits_for_a_broker_that_is_away(lab, workers):
+def test_stop_while_the_broker_is_unavailable(lab, workers):
     worker = workers["calls"]
     lab.wait_state(worker.device, "ready")
     lab.wait(lambda: "Cannot connect to redis" in worker.log.read_text(), "search for the broker")
     assert_stops(lab, worker, owned(lab, worker), "stopped")
 
 
-def test_while_it_waits_for_a_quiet_machine(lab, workers, lock):
+def test_stop_while_waiting_for_the_measurement_lock(lab, workers, lock):
     worker = workers["waits"]
     lab.wait_state(worker.device, "ready")
     (row,) = lab.enqueue(pool="waits")
@@ -96,7 +96,7 @@ def test_while_it_waits_for_a_quiet_machine(lab, workers, lock):
     assert [outcome for outcome, _ in lab.attempts(row)] == ["released"]
 
 
-def test_while_its_emulator_is_frozen(lab, workers):
+def test_stop_while_the_emulator_is_frozen(lab, workers):
     worker = workers["stalls"]
     lab.wait_state(worker.device, "ready")
     with frozen(lab.pid(worker, "emulator")):
@@ -106,7 +106,7 @@ def test_while_its_emulator_is_frozen(lab, workers):
     assert [outcome for outcome, _ in lab.attempts(row)] == ["released"]
 
 
-def test_a_second_signal_ends_it_at_once(lab, workers):
+def test_a_second_signal_ends_the_worker_at_once(lab, workers):
     worker = workers["hurries"]
     lab.wait_state(worker.device, "ready")
     programs = owned(lab, worker)
@@ -119,7 +119,7 @@ def test_a_second_signal_ends_it_at_once(lab, workers):
     lab.wait(lambda: not any(program.alive for program in programs), "end of what it owned")
 
 
-def test_while_its_device_is_in_quarantine_which_lasts(lab, workers):
+def test_stop_while_the_device_is_quarantined(lab, workers):
     worker = workers["rests"]
     lab.wait_state(worker.device, "quarantined")
     assert_stops(lab, worker, [], "quarantined")

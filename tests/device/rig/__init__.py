@@ -1,4 +1,4 @@
-"""Virtual Android devices whose wire protocol is AOSP's own adbd, for tests of whatever drives devices.
+"""Virtual Android devices for tests, with AOSP's own adbd.
 
 Set up once by `make rig`; used inside a network namespace of its own
 (`python -m device.rig.isolation COMMAND`), which `make test` does.

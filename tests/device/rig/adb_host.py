@@ -1,4 +1,4 @@
-"""An adb server of a test's own, as the contracts want servers to be: alone, without scanning, as a child."""
+"""An adb server for tests: a private child process without scanning."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""The benchmark app on a rig device: the real app's arguments, stages and report, over LiteRT.
+"""The benchmark app of a virtual device: the real app's arguments, stages and report, on LiteRT.
 
 Its times are those of a simulated clock.
 Imported by the zygote, so that NumPy and LiteRT are loaded once; `run` is

@@ -1,4 +1,4 @@
-"""The arguments of the benchmark app, as strings on the command line and as what they mean."""
+"""Parses the benchmark app's arguments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

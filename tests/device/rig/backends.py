@@ -1,4 +1,4 @@
-"""What the backends of a rig device do: the CPU computes, the others refuse unless told otherwise."""
+"""Backends of a virtual device: the CPU computes, the others reject unless configured otherwise."""
 
 import json
 from collections.abc import Mapping

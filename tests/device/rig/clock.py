@@ -1,4 +1,4 @@
-"""The clock of measurements on a rig device: the model decides what an inference takes, not the machine.
+"""Simulated clock of measurements on a virtual device: the model decides the duration of an inference.
 
 A busy machine changes nothing: the number of runs, their times and the verdict
 on them are the same each time.

@@ -1,4 +1,4 @@
-"""The command line of the `emulator` program.
+"""Parses the command line of the `emulator` program.
 
 Options: developer.android.com/studio/run/emulator-commandline.
 """

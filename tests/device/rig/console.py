@@ -1,4 +1,4 @@
-"""The console of an emulator: its greeting, its key and the few commands that matter here."""
+"""The console of an emulator: greeting, authentication and the commands that are needed."""
 
 import secrets
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A rig device that is a container of its own, and listens to other containers on port 5555.
+"""A virtual device as a container, which listens for other containers on port 5555.
 
 `python -m device.rig.container NAME HOME`. It says of itself that it is an
 emulator. A signal switches it off; what lasts lies in HOME.

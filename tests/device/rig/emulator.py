@@ -1,4 +1,4 @@
-"""The `emulator` program of the rig: it finds and locks its AVD, runs and ends as the real one.
+"""The rig's `emulator` program: finds and locks its AVD, runs and ends like the real one.
 
 Its messages are those of the emulator's sources (external/qemu in AOSP).
 """

@@ -1,4 +1,4 @@
-"""The faults that a rig device shows on command, and the folder through which it is commanded.
+"""Faults of a virtual device, and the folder by which tests inject them.
 
 One small file for each fault, written by the test process and read by the
 device: its presence is the fault, its content says how often it still occurs.

@@ -1,4 +1,4 @@
-"""The figures of a run report that do not come from the runtime: statistics, memory, the device's state."""
+"""Values of a run report that do not come from the runtime: statistics, memory, device state."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The files of a rig device: a root of its own that shows the machine's programs and nothing else of it.
+"""Root file system of a virtual device: the machine's programs, and nothing else of it.
 
 Only `/data` lasts; it lies in the device's folder. Of the machine, `/usr` and
 the checkout are seen, read-only.

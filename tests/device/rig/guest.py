@@ -1,4 +1,4 @@
-"""The Android side of a rig device: a system of its own that shares nothing but code with the machine.
+"""The Android side of a virtual device: namespaces that share only code with the machine.
 
 It has its own users (the shell's account only), processes, network, mounts and
 boot; its first process starts adbd and the zygote, plays the boot, and ends

@@ -1,4 +1,4 @@
-"""Battery and heat of a rig device, as the test sets them and the device tells them.
+"""Battery and temperatures of a virtual device, as tests set them.
 
 The file is one that the device's shell scripts can source.
 """

@@ -1,4 +1,4 @@
-"""Run a command where the only network is a loopback of its own.
+"""Runs a command in a network namespace with only a loopback.
 
 `python -m device.rig.isolation COMMAND...` (in `tests/`, or with it on
 PYTHONPATH). Root stays root in a network namespace of its own; a plain user

@@ -1,4 +1,4 @@
-"""The log buffers of a rig device, kept as `logcat -v threadtime` prints them."""
+"""The log buffers of a virtual device, in the format of `logcat -v threadtime`."""
 
 import os
 import time

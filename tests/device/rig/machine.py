@@ -1,4 +1,4 @@
-"""The machine that a rig device runs on: it holds the guest, its wires and, for an emulator, its console.
+"""The host side of a virtual device: its guest, its adb connections and, for an emulator, its console.
 
 One process, one thread; stopped by SIGSTOP nothing of the device answers, and
 when it ends, however it ends, everything of the device ends with it.

@@ -1,4 +1,4 @@
-"""Messages of adb's protocol (packages/modules/adb/protocol.txt in AOSP): framing and no more."""
+"""Framing of adb's protocol messages (packages/modules/adb/protocol.txt in AOSP)."""
 
 import struct
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Linux namespaces from Python: what isolation and the devices are made of.
+"""Linux namespaces from Python, for isolation and virtual devices.
 
 User namespaces need no privileges, so root and a plain user go the same way.
 The numbers are those of `linux/sched.h`, `linux/mount.h` and `linux/sockios.h`.

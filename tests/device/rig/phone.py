@@ -1,4 +1,4 @@
-"""A rig phone: a device without an emulator, on a TCP port, held by a process of its own.
+"""A virtual phone: a device without an emulator, on a TCP port, in a separate process.
 
 `python -m device.rig.phone CONTROL_SOCKET PORT NAME HOME FAULTS BOOT_S`; on
 the control socket, a line `plug`, `unplug` or `stop` is answered by `OK`.

@@ -1,4 +1,4 @@
-"""The system properties of a rig device: one file each, so that `getprop` is a small script."""
+"""The system properties of a virtual device: one file each, which a small `getprop` script reads."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What tests hold of the rig: an SDK whose emulators are rig devices, phones, and their faults."""
+"""API of the rig for tests: an SDK whose emulators are virtual devices, phones, and their faults."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Between the adb hosts and a device's adbd: one host at a time, and everything that can go wrong there.
+"""Forwards connections between adb servers and a device's adbd, and injects connection faults.
 
 Speaks as much of adb's protocol as it must
 (packages/modules/adb/protocol.txt in AOSP): whole messages from the host, of

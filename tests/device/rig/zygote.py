@@ -1,4 +1,4 @@
-"""Starts app processes: forks of one that has NumPy and LiteRT loaded, so that a run starts at once.
+"""Starts app processes as forks of one with NumPy and LiteRT loaded, so that runs start at once.
 
 As on Android. It tells whoever waits for an app how the app ended, and writes
 the tombstone of one that a signal killed.

@@ -1,4 +1,4 @@
-"""The host as a device, with real measuring processes on the canary's own artifact."""
+"""The host as a device, with real measuring processes and the canary's artifact."""
 
 import itertools
 import json
@@ -145,7 +145,7 @@ def test_a_truncated_artifact_is_refused_by_the_runtime(make_device, job, tmp_pa
     assert (report.latency, report.runs) == (None, 0)
 
 
-def test_inputs_that_do_not_fit_the_artifact_are_refused_with_both_sizes(make_device, job):
+def test_inputs_of_the_wrong_size_are_rejected_with_both_sizes(make_device, job):
     wrong = replace(job, inputs=(InputSpec(name="t0", shape=(1, 4, 4, 12), dtype="float32"),))
 
     with pytest.raises(RuntimeRefusal, match="3072 bytes; 768 were given"):
@@ -161,7 +161,7 @@ def test_the_host_has_no_other_backend_than_the_cpu(make_device, job, backend):
     assert refused.value.report.verdict is Verdict.INVALID
 
 
-def test_outputs_off_from_the_expected_ones_invalidate_the_measurement(make_device, job, tmp_path):
+def test_wrong_outputs_invalidate_the_measurement(make_device, job, tmp_path):
     wrong = tmp_path / "wrong.raw"
     expected = np.frombuffer(canary.EXPECTED_FILE.read_bytes(), "<f4").copy()
     expected[3] += 0.01 * np.ptp(expected)
@@ -174,7 +174,7 @@ def test_outputs_off_from_the_expected_ones_invalidate_the_measurement(make_devi
     assert report.parity.worst == pytest.approx(0.01, rel=0.01)
 
 
-def test_a_host_that_computes_the_canary_wrongly_is_not_ready(make_device, tmp_path, monkeypatch):
+def test_a_host_with_wrong_canary_output_is_not_ready(make_device, tmp_path, monkeypatch):
     wrong = tmp_path / "expected.f32"
     wrong.write_bytes(np.zeros(canary.OUTPUT_SHAPE, "<f4").tobytes())
     monkeypatch.setattr(canary, "EXPECTED_FILE", wrong)
@@ -185,7 +185,7 @@ def test_a_host_that_computes_the_canary_wrongly_is_not_ready(make_device, tmp_p
     assert (failed.value.failure_class, failed.value.stage) == (FailureClass.DEVICE, Stage.CANARY)
 
 
-def test_a_drifting_canary_is_tried_once_more_and_then_noisy(make_device, job, monkeypatch):
+def test_a_drifting_canary_repeats_the_measurement_which_is_then_noisy(make_device, job, monkeypatch):
     heard, slower_ns, canary_ns = [], itertools.count(1000, 500), measuring.canary_ns
     monkeypatch.setattr(
         measuring, "canary_ns", lambda *args, **kwargs: canary_ns(*args, **kwargs) and next(slower_ns)
@@ -200,7 +200,7 @@ def test_a_drifting_canary_is_tried_once_more_and_then_noisy(make_device, job, m
     assert (report.verdict, report.reasons) == (Verdict.NOISY, (Reason.CANARY,))
 
 
-def test_more_samples_than_are_kept_are_thinned_but_all_counted(make_device, job):
+def test_samples_above_the_limit_are_thinned_but_counted(make_device, job):
     report = make_device(min_runs=40, max_samples=15).run(job, Backend.CPU, stop=NEVER)
 
     assert (report.runs, len(report.samples_ns), report.samples_kept) == (40, 15, "uniform")
@@ -252,7 +252,7 @@ def test_stop_ends_a_measurement_and_its_process(make_device, job):
     assert not psutil.pid_exists(pids[0])
 
 
-def test_a_measuring_process_has_a_group_of_its_own_and_no_credentials(make_request, monkeypatch):
+def test_a_measuring_process_has_its_own_group_and_no_credentials(make_request, monkeypatch):
     monkeypatch.setenv("NNLITE_DATABASE_URL", "postgresql://u:secret@h/d")
     groups, environments = [], []
 
@@ -267,7 +267,7 @@ def test_a_measuring_process_has_a_group_of_its_own_and_no_credentials(make_requ
     assert b"secret" not in environments[0]
 
 
-def test_a_report_that_does_not_fit_is_a_device_failure_that_names_the_field(make_request, monkeypatch):
+def test_an_invalid_report_is_a_device_failure_that_names_the_field(make_request, monkeypatch):
     monkeypatch.setattr(process, "RunReport", OnlyOlderReports)
 
     with pytest.raises(Failure, match="does not fit: schema_version") as failed:

@@ -1,4 +1,4 @@
-"""What real devices answered becomes context and state; what they did not answer is None, never a guess."""
+"""Context and state from recorded output of real devices; missing or invalid output gives None."""
 
 import subprocess
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ def context(shell_output):
     )
 
 
-def test_a_whole_phone_is_described():
+def test_context_of_a_phone():
     pixel = context(recorded("pixel_8"))
 
     assert pixel.device_type == "Pixel 8"
@@ -49,7 +49,7 @@ def test_a_whole_phone_is_described():
     assert len(pixel.cpu.features) == 45
 
 
-def test_a_whole_phones_state_has_every_cores_frequency():
+def test_state_of_a_phone_has_the_frequency_of_every_core():
     state = android_state(recorded("pixel_8"))
 
     assert state.governor == "sched_pixel"
@@ -59,7 +59,7 @@ def test_a_whole_phones_state_has_every_cores_frequency():
     assert state.free_ram_kb is state.load_1m is state.thermal_status is state.battery_percent is None
 
 
-def test_two_makers_of_cores_are_both_named_and_an_unknown_part_stays_a_number():
+def test_cores_of_two_vendors_are_named_and_an_unknown_part_stays_a_number():
     mate = context(recorded("huawei_mate_20"))
 
     assert mate.cpu.vendor == "ARM, HiSilicon"
@@ -76,7 +76,7 @@ def test_frequencies_without_a_readable_governor_are_kept():
     assert state.governor is None
 
 
-def test_cores_of_one_maker_with_two_part_numbers():
+def test_cores_of_one_vendor_with_two_part_numbers():
     s7 = context(recorded("galaxy_s7_us"))
 
     assert s7.cpu.cores == 4
@@ -85,7 +85,7 @@ def test_cores_of_one_maker_with_two_part_numbers():
     assert s7.cpu.features[-1] == "crc32"
 
 
-def test_the_head_line_of_older_kernels_is_no_core():
+def test_the_header_of_older_kernels_is_not_counted_as_a_core():
     sd730 = context(recorded("snapdragon_730"))
 
     assert sd730.cpu.cores == 5
@@ -101,7 +101,7 @@ def test_an_x86_processor_has_its_name_and_flags():
     assert {"sse4_2", "avx2", "hypervisor"} <= set(box.cpu.features)
 
 
-def test_line_ends_of_a_terminal_change_no_property():
+def test_crlf_line_ends_change_no_property():
     xl = context(recorded("pixel_3_xl"))
 
     assert xl.build_fingerprint == "google/crosshatch/crosshatch:9/PQ3A.190801.002/5670241:user/release-keys"
@@ -110,7 +110,7 @@ def test_line_ends_of_a_terminal_change_no_property():
     assert xl.machine is None
 
 
-def test_properties_of_the_system_partition_stand_in():
+def test_properties_of_the_system_partition_are_the_fallback():
     emulator = context(recorded("emulator_api_29"))
 
     assert emulator.device_type == "Android SDK built for x86"
@@ -121,12 +121,12 @@ def test_properties_of_the_system_partition_stand_in():
 
 
 @pytest.mark.parametrize("name", ["ro.boot.qemu", "ro.kernel.qemu"])
-def test_an_emulator_at_an_address_is_no_phone(name):
+def test_an_emulator_on_tcp_is_not_taken_for_a_phone(name):
     assert context(device_printing({"properties": f"[{name}]: [1]\n"})).kind is DeviceKind.EMULATOR
     assert context(device_printing({"properties": f"[{name}]: [0]\n"})).kind is DeviceKind.PHONE
 
 
-def test_properties_that_say_nothing_known_give_nothing():
+def test_unknown_properties_give_none():
     emulator = context(recorded("emulator_api_33"))
 
     assert (emulator.device_type, emulator.os_version) == ("unknown", "unknown")
@@ -134,12 +134,12 @@ def test_properties_that_say_nothing_known_give_nothing():
 
 
 @pytest.mark.parametrize("device", ["redmagic_7", "pixel_c", "samsung_full", "shield_tv_pro_2019"])
-def test_single_answers_leave_all_else_unknown(device):
+def test_missing_outputs_give_none(device):
     assert context(recorded(device)).device_type == "unknown"
     assert android_state(recorded(device)).load_1m is None
 
 
-def test_current_temperatures_come_from_the_thermal_service_and_zeros_are_no_sensors():
+def test_current_temperatures_of_the_thermal_service_without_zeros():
     state = android_state(recorded("galaxy_a52_5g"))
 
     assert state.thermal_status == 0
@@ -153,14 +153,14 @@ def test_current_temperatures_come_from_the_thermal_service_and_zeros_are_no_sen
     }
 
 
-def test_cached_temperatures_are_not_taken_for_current_ones():
+def test_cached_temperatures_are_ignored():
     state = android_state(recorded("shield_tv_pro_2019"))
 
     assert state.thermal_status == 0
     assert state.temperatures_c == {}
 
 
-def test_a_full_battery_on_its_charger_charges():
+def test_a_full_battery_on_a_charger_is_charging():
     state = android_state(recorded("samsung_full"))
 
     assert (state.battery_percent, state.charging) == (100.0, True)
@@ -179,7 +179,7 @@ def test_an_emulators_battery_has_no_temperature():
     assert (state.battery_percent, state.temperatures_c) == (89.0, {})
 
 
-def test_the_references_analytics_are_all_there_for_a_normal_device():
+def test_a_normal_device_has_all_analytics_of_nn_dataset():
     # Invented: recorded answers of several devices put together.
     shell_output = device_printing(
         {
@@ -222,14 +222,14 @@ def test_the_references_analytics_are_all_there_for_a_normal_device():
     assert before.load_1m == 3.43
 
 
-def test_times_are_the_hosts():
+def test_timestamps_are_of_the_hosts_clock():
     begin = datetime.now(UTC)
     state = android_state(device_printing({"date": "Thu Jan  1 00:00:00 GMT 1970"}))
 
     assert begin <= state.at <= datetime.now(UTC)
 
 
-def test_one_round_trip_each():
+def test_context_and_state_take_one_round_trip_each():
     lines = []
     shell_output = device_printing({})
 
@@ -243,7 +243,7 @@ def test_one_round_trip_each():
     assert len(lines) == 2
 
 
-def test_a_dead_device_is_told_by_its_failure():
+def test_a_device_failure_is_propagated():
     def dead(line):
         raise Failure(FailureClass.DEVICE, Stage.PREPARE, "usb:abc does not answer")
 
@@ -258,7 +258,7 @@ def sh(line):
     return done.stdout.decode("utf-8", "replace")
 
 
-def test_the_command_lines_run_in_a_shell_and_commands_that_are_missing_answer_nothing():
+def test_the_command_lines_run_in_a_shell_and_missing_commands_print_nothing():
     here = run_batch(sh, CONTEXT_COMMANDS)
     state = run_batch(sh, STATE_COMMANDS)
 
@@ -269,7 +269,7 @@ def test_the_command_lines_run_in_a_shell_and_commands_that_are_missing_answer_n
     assert context(sh).total_ram_kb > 0
 
 
-def test_words_of_a_shell_that_mixes_its_errors_in_are_no_answers():
+def test_error_messages_of_the_shell_are_no_output():
     def mixed(line):
         done = subprocess.run(
             ["sh", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=HANG_S, check=False
@@ -279,11 +279,11 @@ def test_words_of_a_shell_that_mixes_its_errors_in_are_no_answers():
     assert run_batch(mixed, {"a": "nnlite-no-such-program", "b": "echo yes"}) == {"a": "\n", "b": "yes\n"}
 
 
-def test_an_answer_without_a_line_end_does_not_run_into_the_next():
+def test_output_without_a_final_line_end_is_separated():
     assert run_batch(sh, {"a": "printf x", "b": "printf y"}) == {"a": "x\n", "b": "y"}
 
 
-def test_answers_of_a_terminal_are_the_same():
+def test_output_with_crlf_line_ends_is_separated():
     shell_output = device_printing({"a": "x\n", "b": "y\n"})
 
     assert run_batch(lambda line: shell_output(line).replace("\n", "\r\n"), {"a": "", "b": ""}) == {
@@ -292,7 +292,7 @@ def test_answers_of_a_terminal_are_the_same():
     }
 
 
-def test_a_single_small_file_is_read_with_its_path_too(tmp_path):
+def test_a_single_file_is_printed_with_its_path(tmp_path):
     folder = tmp_path / "cpu0" / "cpufreq"
     folder.mkdir(parents=True)
     (folder / "scaling_cur_freq").write_text("300000\n")
@@ -301,7 +301,7 @@ def test_a_single_small_file_is_read_with_its_path_too(tmp_path):
     assert sh(line) == f"{folder}/scaling_cur_freq:300000\n"
 
 
-def test_small_files_are_read_with_their_paths(tmp_path):
+def test_files_are_printed_with_their_paths(tmp_path):
     for core, value in (("cpu0", "300000\n"), ("cpu10", ""), ("cpu2", "Permission denied\n")):
         folder = tmp_path / core / "cpufreq"
         folder.mkdir(parents=True)
@@ -332,7 +332,7 @@ def test_small_files_are_read_with_their_paths(tmp_path):
         ":\n" * 1000,
     ],
 )
-def test_nonsense_is_no_information(nonsense):
+def test_invalid_output_gives_none(nonsense):
     everything = dict.fromkeys({*CONTEXT_COMMANDS, *STATE_COMMANDS}, nonsense)
     device, state = context(device_printing(everything)), android_state(device_printing(everything))
 
@@ -344,12 +344,12 @@ def test_nonsense_is_no_information(nonsense):
     assert (state.frequencies_khz, state.temperatures_c) == ((), {})
 
 
-def test_no_answer_at_all_is_no_information():
+def test_empty_output_gives_none():
     assert context(lambda line: "").device_type == "unknown"
     assert android_state(lambda line: "error: closed").free_ram_kb is None
 
 
-def test_a_core_that_is_offline_tells_no_frequency():
+def test_an_offline_core_has_no_frequency():
     lines = "".join(
         f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq:{khz}\n"
         for core, khz in ((3, 3), (0, 1), (4095, 7), (4096, 8), (1, 0), (5, 99999999))
@@ -361,7 +361,7 @@ def test_a_core_that_is_offline_tells_no_frequency():
     assert state.frequency_khz == (1 + 3 + 7) // 3
 
 
-def test_governors_are_told_once_each():
+def test_governors_are_listed_without_duplicates():
     lines = "".join(
         f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor:{name}\n"
         for core, name in enumerate(["walt", "walt", "performance", "<garbage>"])
@@ -387,11 +387,11 @@ def test_thermal_zones_in_thousandths_and_in_degrees():
 @pytest.mark.parametrize(
     ("number", "degrees"), [(36500, 36.5), (36, 36.0), (999, None), (155_000, None), (0, None), (1000, 1.0)]
 )
-def test_a_zones_unit_is_told_from_its_size_or_not_at_all(number, degrees):
+def test_the_unit_of_a_thermal_zone_follows_from_its_magnitude(number, degrees):
     assert zone_degrees(number) == degrees
 
 
-def test_volts_and_percent_are_no_temperatures():
+def test_volts_and_percent_are_not_temperatures():
     text = (
         "Thermal Status: 7\nCurrent temperatures from HAL:\n"
         "\tTemperature{mValue=4.1, mType=6, mName=vbat, mStatus=0}\n"
@@ -407,7 +407,7 @@ def test_volts_and_percent_are_no_temperatures():
     assert state.thermal_status is None
 
 
-def test_no_more_temperatures_than_a_report_lists():
+def test_the_number_of_temperatures_is_limited():
     lines = "".join(f"/sys/class/thermal/thermal_zone{zone}/temp:30000\n" for zone in range(500))
     battery = "present: true\ntemperature: 250\n"
     state = android_state(device_printing({"zones": lines, "battery": battery}))
@@ -427,13 +427,13 @@ def test_no_more_temperatures_than_a_report_lists():
         ("present: true\nlevel: 99999999999999\nstatus: x\n", None, None),
     ],
 )
-def test_a_battery_that_makes_no_sense_tells_nothing(text, percent, charging):
+def test_an_inconsistent_battery_gives_none(text, percent, charging):
     state = android_state(device_printing({"battery": text}))
 
     assert (state.battery_percent, state.charging) == (percent, charging)
 
 
-def test_a_property_of_many_lines_hides_no_other():
+def test_a_multi_line_property_hides_no_other():
     properties = (
         "[persist.sys.boot]: [reboot,1\nreboot,2\n]\n[ro.product.model]: [Pixel [8] pro]\n[ro.x]: []\n"
     )
@@ -441,26 +441,26 @@ def test_a_property_of_many_lines_hides_no_other():
     assert context(device_printing({"properties": properties})).device_type == "Pixel [8] pro"
 
 
-def test_letters_that_cannot_be_shown_are_left_out():
+def test_unprintable_characters_are_removed():
     properties = "[ro.product.model]: [Pix\0el\x07 8\x1b]\n"
 
     assert context(device_printing({"properties": properties})).device_type == "Pixel 8"
 
 
-def test_androids_own_word_for_nothing_is_nothing():
+def test_the_value_unknown_is_none():
     properties = "[ro.soc.model]: [unknown]\n[ro.board.platform]: []\n[ro.hardware]: [ranchu]\n"
 
     assert context(device_printing({"properties": properties})).soc == "ranchu"
 
 
-def test_the_kernels_list_of_cores_is_right_where_cpuinfo_shows_fewer():
+def test_the_kernels_list_of_cores_has_precedence_over_cpuinfo():
     two = "processor : 0\n\nprocessor : 1\n"
 
     assert cpu(two, online="0-7", machine=None, abi=None).cores == 8
     assert cpu(two, online="nonsense", machine=None, abi=None).cores == 2
 
 
-def test_a_long_model_fits_the_report():
+def test_a_long_model_name_is_truncated():
     properties = f"[ro.product.model]: [{'x' * 5000}]\n[ro.build.version.release]: [{'9' * 400}]\n"
 
     assert len(context(device_printing({"properties": properties})).device_type) == 300
@@ -507,7 +507,7 @@ def test_any_cpuinfo_gives_a_processor(text, online, machine, abi):
 
 
 @given(st.dictionaries(st.sampled_from([*CONTEXT_COMMANDS, *STATE_COMMANDS]), st.one_of(TEXT, CPU_LINES)))
-def test_any_answers_give_a_valid_context_and_state(answers):
+def test_any_outputs_give_a_valid_context_and_state(answers):
     device, state = context(device_printing(answers)), android_state(device_printing(answers))
 
     assert DeviceContext.model_validate_json(device.model_dump_json()) == device
@@ -524,7 +524,7 @@ NUMBERS = st.one_of(st.integers(), st.floats(), TEXT)
 
 
 @given(NUMBERS, NUMBERS, NUMBERS, NUMBERS)
-def test_any_number_in_its_place_gives_a_valid_state(one, two, three, four):
+def test_any_numbers_give_a_valid_state(one, two, three, four):
     answers = {
         "meminfo": f"MemFree: {one} kB\nCached: {two} kB\n",
         "loadavg": f"{one} {two} {three} 1/2 3\n",

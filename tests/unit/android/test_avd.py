@@ -1,4 +1,4 @@
-"""AVDs are found, or made as the settings say, and freed of dead emulators' locks."""
+"""AVDs are found or created from the settings, and stale locks are removed."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def config(folder: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def test_an_avd_is_made_as_the_settings_say(tmp_path):
+def test_an_avd_is_created_from_the_settings(tmp_path):
     settings = EmulatorSettings(api_level=34, memory_mb=4096, cores=4, data_partition_mb=8192)
     folder = avd.find_or_create("lab-1", tmp_path, settings)
     made = config(folder)
@@ -25,7 +25,7 @@ def test_an_avd_is_made_as_the_settings_say(tmp_path):
     assert f"path={folder}" in (tmp_path / "lab-1.ini").read_text()
 
 
-def test_an_avd_that_is_there_is_taken_as_it_is(tmp_path):
+def test_an_existing_avd_is_not_changed(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "mine.ini").write_text(f"target=android-30\npath={elsewhere}\n")
@@ -42,7 +42,7 @@ def test_an_avd_that_is_there_is_taken_as_it_is(tmp_path):
         ("ok", {"abi": "mips"}, "NNLITE_EMULATOR__ABI=mips"),
     ],
 )
-def test_what_cannot_be_made_is_said(tmp_path, name, changes, message):
+def test_invalid_avd_settings_raise_an_error(tmp_path, name, changes, message):
     with pytest.raises(SettingsError, match=message):
         avd.find_or_create(name, tmp_path, EmulatorSettings(**changes))
 
@@ -67,14 +67,14 @@ def sdk(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_sdk_of_the_settings_comes_before_that_of_the_environment(sdk, monkeypatch):
+def test_the_sdk_setting_has_precedence_over_the_environment(sdk, monkeypatch):
     monkeypatch.setenv("ANDROID_HOME", "/nowhere")
     assert avd.sdk_folder(EmulatorSettings(sdk=sdk)) == sdk
     monkeypatch.setenv("ANDROID_HOME", str(sdk))
     assert avd.sdk_folder(EmulatorSettings()) == sdk
 
 
-def test_what_is_missing_in_the_sdk_is_said_with_the_way_out(sdk, monkeypatch):
+def test_a_missing_sdk_package_raises_an_error_with_a_hint(sdk, monkeypatch):
     with pytest.raises(SettingsError, match="sdkmanager 'system-images;android-33;google_apis;x86_64'"):
         avd.sdk_folder(EmulatorSettings(sdk=sdk, api_level=33))
     avd.emulator_program(sdk).unlink()

@@ -1,4 +1,4 @@
-"""Files come back whole, under plain names, and as the report describes them; or the file is named."""
+"""Chunks and output files are validated against the report; delegation is parsed from the log."""
 
 import hashlib
 
@@ -78,7 +78,7 @@ def test_a_missing_chunk_is_named_and_nothing_is_written(tmp_path):
         ([part(0, 1, b"", file=f"{n}.raw") for n in range(MAX_FILES + 1)], "limit of"),
     ],
 )
-def test_chunks_that_do_not_fit_are_refused(chunks, why):
+def test_inconsistent_chunks_are_rejected(chunks, why):
     assembler = ChunkAssembler(max_bytes=100)
 
     with pytest.raises(ValueError, match=why):
@@ -90,7 +90,7 @@ def test_chunks_that_do_not_fit_are_refused(chunks, why):
     "file",
     ["", ".", "..", "../x", "/etc/passwd", "a/b", "a b", "a\0b", ".hidden", "-rf", "x\n", "é", "x" * 101],
 )
-def test_names_that_lead_elsewhere_are_refused(file, tmp_path):
+def test_names_with_a_path_are_rejected(file, tmp_path):
     with pytest.raises(ValueError, match="plain name"):
         ChunkAssembler().add(part(0, 1, file=file))
     with pytest.raises(ValueError, match="plain name"):
@@ -99,7 +99,7 @@ def test_names_that_lead_elsewhere_are_refused(file, tmp_path):
         file_names(report_of(b"x", file=file))
 
 
-def test_a_report_names_its_outputs_and_its_samples_once_each():
+def test_file_names_of_a_report_are_unique():
     samples = RunFile(file="samples.z", size_bytes=1, sha256="0" * 64)
     report = report_of(b"x", samples=samples)
 
@@ -108,7 +108,7 @@ def test_a_report_names_its_outputs_and_its_samples_once_each():
         file_names(report.model_copy(update={"outputs": report.outputs * 2}))
 
 
-def test_files_as_the_report_says_pass(tmp_path):
+def test_files_that_match_the_report_pass(tmp_path):
     (tmp_path / "output_0.raw").write_bytes(b"abc")
     (tmp_path / "samples.z").write_bytes(b"z")
     samples = RunFile(file="samples.z", size_bytes=1, sha256=hashlib.sha256(b"z").hexdigest())
@@ -138,7 +138,7 @@ LOG = """\
 """  # noqa: E501
 
 
-def test_the_log_tells_what_each_delegate_took():
+def test_delegated_nodes_are_parsed_from_the_log():
     found = [(d.delegate, d.delegated_nodes, d.total_nodes, d.partitions) for d in delegations(LOG)]
 
     assert found == [
@@ -166,13 +166,13 @@ def counted(nodes):
     ("told", "logged", "agreed"),
     [(5, 5, 5), (5, 3, 3), (3, 5, 3), (None, 3, 3), (5, None, 5), (None, None, None)],
 )
-def test_of_two_counts_that_differ_the_smaller_is_believed(told, logged, agreed):
+def test_the_smaller_of_two_counts_is_used(told, logged, agreed):
     given = [None if nodes is None else counted(nodes) for nodes in (told, logged)]
     found = agreed_delegation(*given)
     assert (found and found.delegated_nodes) == agreed
 
 
-def test_a_delegate_that_took_several_parts_took_their_sum():
+def test_several_lines_of_a_delegate_are_summed():
     line = "Replacing {} out of 9 node(s) with delegate ({}) node, yielding {} partitions."
     text = "\n".join(
         line.format(*values)

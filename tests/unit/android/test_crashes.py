@@ -1,4 +1,4 @@
-"""A crash is explained in one sentence, and the stack alone says whom it blames."""
+"""Crash logs are summarized, and the stack decides which backend is blamed."""
 
 import pytest
 from hypothesis import given
@@ -28,7 +28,7 @@ def of_app(*frames, thread="measuring"):
     return HEAD.format(thread=thread) + "\n".join(lines) + "\n"
 
 
-def test_the_gpu_delegates_library_blames_the_gpu():
+def test_a_crash_in_the_gpu_delegate_blames_the_gpu():
     assert explain(crash("gpu_delegate_samsung_a52"), process="com.example.debug_app") == Crash(
         summary="SIGSEGV (SEGV_MAPERR) at 0x0000000000000018, null pointer dereference, "
         "in libtensorflowlite_gpu_jni.so",
@@ -36,7 +36,7 @@ def test_the_gpu_delegates_library_blames_the_gpu():
     )
 
 
-def test_the_runtimes_own_kernels_blame_the_cpu():
+def test_a_crash_in_the_runtimes_kernels_blames_the_cpu():
     assert explain(crash("runtime_galaxy_tab"), process="me.visual.camp.mobileeye") == Crash(
         summary="SIGSEGV (SEGV_MAPERR) at 0x6a9e1398, in libtensorflowlite_jni.so", blames=Backend.CPU
     )
@@ -48,20 +48,20 @@ def test_a_library_inside_a_package_is_found():
     )
 
 
-def test_nnapis_driver_is_a_process_of_its_own():
+def test_a_crash_of_the_nnapi_driver_process_blames_the_npu():
     found = explain(crash("nnapi_driver_galaxy_s10"))
 
     assert found.blames is Backend.NPU
     assert "android.hardware.neuralnetworks@1.1-service-qti crashed: SIGSEGV (SEGV_MAPERR)" in found.summary
 
 
-def test_the_apps_own_crash_after_its_drivers_counts():
+def test_the_apps_crash_after_its_drivers_counts():
     later = of_app("/apex/com.android.runtime/lib64/bionic/libc.so (abort+164)")
 
     assert explain(crash("nnapi_driver_galaxy_s10") + later).blames is None
 
 
-def test_an_exception_is_told_in_its_words():
+def test_a_java_exception_is_summarized_by_its_message():
     assert explain(crash("java_nnapi"), process="com.example.android.tflitecamerademo") == Crash(
         summary="java.lang.IllegalArgumentException: Failed to run on the given Interpreter: "
         "NNAPI was requested, but dependent sized tensors being used.",
@@ -69,13 +69,13 @@ def test_an_exception_is_told_in_its_words():
     )
 
 
-def test_an_exception_of_a_delegates_class_blames_it():
+def test_an_exception_in_a_delegates_class_blames_its_backend():
     text = crash("java_nnapi").replace("lite.Interpreter.run", "lite.gpu.GpuDelegate.<init>")
 
     assert explain(text, process="com.example.android.tflitecamerademo").blames is Backend.GPU
 
 
-def test_opencl_in_a_vendors_graphics_driver_is_the_gpu():
+def test_opencl_in_a_vendors_graphics_driver_blames_the_gpu():
     head = HEAD.format(thread="measuring")
 
     assert explain(head + crash("opencl_mali_frames")).blames is Backend.GPU
@@ -98,24 +98,24 @@ def test_opencl_in_a_vendors_graphics_driver_is_the_gpu():
         ([], None),
     ],
 )
-def test_the_nearest_known_library_decides(frames, blames):
+def test_the_first_known_library_of_the_stack_decides(frames, blames):
     assert explain(of_app(*frames)).blames is blames
 
 
-def test_drawing_is_not_the_delegates_work():
+def test_a_crash_of_a_rendering_thread_blames_no_delegate():
     frames = ["/vendor/lib64/egl/libGLESv2_adreno.so", "/system/lib64/libhwui.so"]
 
     assert explain(of_app(*frames, thread="RenderThread")).blames is None
     assert explain(of_app(*frames)).blames is Backend.GPU
 
 
-def test_a_summary_names_signal_words_and_libraries():
+def test_a_summary_has_signal_abort_message_and_libraries():
     found = explain(of_app("/system/lib64/libc.so", "/system/lib64/libc.so", "/vendor/lib64/libOpenCL.so"))
 
     assert found.summary == "SIGABRT (SI_QUEUE), abort message: ubsan: mul-overflow, in libc.so, libOpenCL.so"
 
 
-def test_crashes_of_others_and_of_earlier_runs_are_not_ours():
+def test_crashes_of_other_processes_and_earlier_runs_are_ignored():
     gpu = of_app("/vendor/lib64/libOpenCL.so")
 
     assert explain(crash("runtime_galaxy_tab")) == Crash(summary="", blames=None)
@@ -130,7 +130,7 @@ def test_the_last_crash_counts():
     assert explain(text).blames is Backend.CPU
 
 
-def test_other_threads_of_a_tombstone_are_not_read():
+def test_other_threads_of_a_tombstone_are_ignored():
     others = (
         "--- --- --- --- --- --- --- --- --- --- --- --- --- --- --- ---\n"
         "pid: 4711, tid: 4800, name: Binder  >>> org.nnlite.benchmark <<<\n"
@@ -141,7 +141,7 @@ def test_other_threads_of_a_tombstone_are_not_read():
 
 
 @pytest.mark.parametrize("text", ["", "--------- beginning of crash\n", "nonsense", "*** " * 20])
-def test_a_log_without_a_crash_explains_nothing(text):
+def test_a_log_without_a_crash_gives_no_summary(text):
     assert explain(text) == Crash(summary="", blames=None)
 
 
@@ -152,5 +152,5 @@ LINES = st.sampled_from(
 
 
 @given(st.lists(st.one_of(LINES, st.text(max_size=60)), max_size=40).map("\n".join))
-def test_any_log_is_explained_shortly(text):
+def test_any_log_gives_a_short_summary(text):
     assert len(explain(text).summary) <= 600

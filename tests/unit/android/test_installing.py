@@ -1,4 +1,4 @@
-"""An install's answer has one reason, and each reason one remedy."""
+"""Each output of `pm install` has one reason, and each reason one remedy."""
 
 import pytest
 from hypothesis import given
@@ -138,7 +138,7 @@ def test_success_has_no_reason(text):
         ("Failure\nSuccess\n", "UNKNOWN", Remedy.GIVE_UP),
     ],
 )
-def test_a_failure_has_its_reason_and_its_remedy(text, reason, remedy):
+def test_each_error_has_a_reason_and_a_remedy(text, reason, remedy):
     outcome = parse_install(text)
 
     assert outcome.reason == reason
@@ -147,7 +147,7 @@ def test_a_failure_has_its_reason_and_its_remedy(text, reason, remedy):
 
 
 @given(st.text())
-def test_any_answer_has_an_outcome(text):
+def test_any_output_has_an_outcome(text):
     outcome = parse_install(text)
 
     assert outcome.reason is None or remedy_for(outcome.reason) in Remedy

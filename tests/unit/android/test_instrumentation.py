@@ -1,4 +1,4 @@
-"""What `am instrument` prints becomes stages, pieces and one end, however it is cut or broken."""
+"""The output of `am instrument` is parsed into stages, chunks and one end, however it is split or damaged."""
 
 import base64
 import json
@@ -143,7 +143,7 @@ def test_the_command_line_carries_every_argument_as_a_string():
     }
 
 
-def test_less_precision_is_asked_for_by_its_name():
+def test_precision_loss_is_an_argument():
     words = shlex.split(command_line(RunRequest(**{**vars(REQUEST), "precision_loss": True})))
 
     assert words[words.index("precision_loss") + 1] == "true"
@@ -158,23 +158,23 @@ def test_no_path_breaks_out_of_its_quotes(path):
     assert words[words.index("model") + 1] == words[words.index("inputs") + 1] == path
 
 
-def test_a_comma_in_a_path_and_a_run_that_is_no_name_are_refused():
+def test_a_comma_in_a_path_and_an_invalid_run_are_rejected():
     with pytest.raises(ValueError, match="comma"):
         command_line(RunRequest(**{**vars(REQUEST), "inputs": ("/a,b",)}))
     with pytest.raises(ValueError, match="not hexadecimal"):
         command_line(RunRequest(**{**vars(REQUEST), "run": "../x"}))
 
 
-def test_a_run_gives_its_stages_its_pieces_and_its_report():
+def test_a_normal_run_gives_stages_chunks_and_a_report():
     assert read(NORMAL) == (NORMAL_EVENTS, Reported(report=REPORT))
 
 
 @pytest.mark.parametrize("chunk_chars", [1, 7, 4096])
-def test_line_ends_of_a_terminal_and_chunks_cut_anywhere_change_nothing(chunk_chars):
+def test_crlf_line_ends_and_any_split_give_the_same_events(chunk_chars):
     assert read(NORMAL.replace("\n", "\r\n"), chunk_chars) == (NORMAL_EVENTS, Reported(report=REPORT))
 
 
-def test_a_letter_cut_in_two_by_a_chunk_of_bytes_stays_whole():
+def test_a_split_utf8_character_is_decoded():
     raw = NORMAL.replace("TFLite", "TFLité").encode()
     cut = raw.index("é".encode()) + 1
     parser = InstrumentationParser()
@@ -188,14 +188,14 @@ def test_the_last_line_needs_no_line_end():
     assert end_of(NORMAL.removesuffix("\n")) == Reported(report=REPORT)
 
 
-def test_words_of_other_programs_between_the_lines_do_no_harm():
+def test_lines_of_other_programs_are_ignored():
     noise = "WARNING: linker: Warning: unsupported flags DT_FLAGS_1=0x8000001\n"
     noisy = noise + NORMAL.replace("INSTRUMENTATION_CODE", noise + "INSTRUMENTATION_CODE")
 
     assert read(noisy) == (NORMAL_EVENTS, Reported(report=REPORT))
 
 
-def test_nothing_is_read_after_the_last_word():
+def test_nothing_is_parsed_after_the_result():
     parser = InstrumentationParser()
     parser.feed(NORMAL)
 
@@ -204,7 +204,7 @@ def test_nothing_is_read_after_the_last_word():
     assert parser.finish() == ([], Reported(report=REPORT))
 
 
-def test_what_the_app_cannot_do_is_its_own_error_in_all_its_lines():
+def test_an_error_of_the_app_keeps_all_its_lines():
     text = "INSTRUMENTATION_RESULT: error=model cannot be read\njava.io.FileNotFoundException: EACCES\n"
 
     assert end_of(text + "INSTRUMENTATION_CODE: 0\n") == AppError(
@@ -212,13 +212,13 @@ def test_what_the_app_cannot_do_is_its_own_error_in_all_its_lines():
     )
 
 
-def test_a_crash_is_told_with_androids_message():
+def test_a_crash_has_androids_message():
     assert end_of(CRASH) == Crashed(message="Process crashed.")
     java = "INSTRUMENTATION_RESULT: longMsg=java.lang.OutOfMemoryError: Failed\n" + CRASH
     assert end_of(java) == Crashed(message="Process crashed.; java.lang.OutOfMemoryError: Failed")
 
 
-def test_a_system_that_dies_under_the_run_is_a_crash():
+def test_a_system_crash_during_the_run_is_a_crash():
     text = (
         stage("initialize", pid=1)
         + "onError: commandError=false message=INSTRUMENTATION_ABORTED: System has crashed.\n"
@@ -229,17 +229,17 @@ def test_a_system_that_dies_under_the_run_is_a_crash():
     assert "System has crashed" in end_of(text).message
 
 
-def test_a_system_that_dies_before_the_run_is_a_crash_too():
+def test_a_system_crash_before_the_run_is_a_crash():
     assert isinstance(end_of("INSTRUMENTATION_ABORTED: System has crashed.\n"), Crashed)
 
 
-def test_a_run_that_am_lets_go_of_is_a_crash():
+def test_a_failure_of_am_during_the_run_is_a_crash():
     text = stage("initialize", pid=1) + "cmd: Failure calling service activity: Broken pipe (32)\n"
 
     assert end_of(text) == Crashed(message="cmd: Failure calling service activity: Broken pipe (32)")
 
 
-def test_an_app_that_is_not_there_did_not_start():
+def test_a_missing_app_is_not_started():
     end = end_of(NOT_FOUND)
 
     assert isinstance(end, NotStarted)
@@ -260,7 +260,7 @@ def test_an_app_that_is_not_there_did_not_start():
         "Error type 2\nandroid.util.AndroidException: Can't connect to activity manager\n",
     ],
 )
-def test_a_refusal_of_am_did_not_start(text):
+def test_an_error_of_am_is_not_started(text):
     end = end_of(text)
 
     assert isinstance(end, NotStarted)
@@ -298,14 +298,14 @@ def test_a_refusal_of_am_did_not_start(text):
         ("INSTRUMENTATION_RESULT: error=x\n" + ("y" * 100_000 + "\n") * 30, "one bundle has more"),
     ],
 )
-def test_what_makes_no_sense_is_garbled_and_says_why(text, why):
+def test_invalid_output_is_garbled_with_a_reason(text, why):
     end = end_of(text)
 
     assert isinstance(end, Garbled)
     assert why in end.why
 
 
-def test_a_line_without_end_is_not_kept():
+def test_an_endless_line_is_rejected():
     parser = InstrumentationParser()
     for _ in range(17):
         parser.feed("x" * 65536)
@@ -313,7 +313,7 @@ def test_a_line_without_end_is_not_kept():
     assert parser.ended
 
 
-def test_a_stream_without_end_is_given_up(monkeypatch):
+def test_endless_output_is_rejected(monkeypatch):
     monkeypatch.setattr(instrumentation, "MAX_STREAM_CHARS", 10_000)
     parser = InstrumentationParser()
     for _ in range(1000):
@@ -323,7 +323,7 @@ def test_a_stream_without_end_is_given_up(monkeypatch):
     assert "the output is longer" in parser.finish()[1].why
 
 
-def test_a_report_with_numbers_that_are_none_is_garbled():
+def test_a_report_with_nan_is_garbled():
     report = json.loads(REPORT.model_dump_json()) | {"run_ns": float("nan")}
     text = f"INSTRUMENTATION_RESULT: report={json.dumps(report)}\nINSTRUMENTATION_CODE: -1\n"
 
@@ -334,7 +334,7 @@ LINES = st.sampled_from(NORMAL.splitlines() + CRASH.splitlines() + NOT_FOUND.spl
 
 
 @given(st.lists(st.one_of(LINES, st.text(max_size=80)), max_size=30).map("\n".join))
-def test_whatever_a_device_prints_ends_in_an_ending(text):
+def test_any_output_gives_an_end(text):
     events, end = read(text, 13)
 
     assert isinstance(end, Reported | AppError | Crashed | NotStarted | Garbled)
@@ -343,7 +343,7 @@ def test_whatever_a_device_prints_ends_in_an_ending(text):
 
 
 @given(st.binary(max_size=300))
-def test_bytes_that_are_no_text_end_in_an_ending(raw):
+def test_invalid_utf8_gives_an_end(raw):
     parser = InstrumentationParser()
     parser.feed(raw)
 

@@ -1,4 +1,4 @@
-"""When a run of the app must be over: by the host's clock, whatever the device says of its own."""
+"""Deadlines of a run of the app, by the host's clock only."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def hangs_after(run, clock, limit_s):
     return caught.value
 
 
-def test_an_app_that_does_not_begin_hangs(run, clock):
+def test_an_app_that_does_not_begin_is_hung(run, clock):
     failure = hangs_after(run, clock, ANDROID.app_start_timeout_s)
     assert (failure.fault, failure.stage) == (Fault.APP_HUNG, Stage.INITIALIZE)
     assert "does not begin" in failure.reason
@@ -68,14 +68,14 @@ def test_each_stage_has_its_own_limit(run, clock):
     assert (failure.fault, failure.stage) == (Fault.APP_HUNG, Stage.RUN)
 
 
-def test_a_first_inference_cannot_have_taken_longer_than_the_host_waited_for_it(run, clock):
+def test_the_reported_first_inference_is_limited_by_the_hosts_clock(run, clock):
     run.feed(stage("initialize"))
     clock.now_s += 3
     run.feed(stage("warm-up", first_ns=10**17))
     hangs_after(run, clock, MEASUREMENT.warmup_max_s + MEASUREMENT.grace_s + 3)
 
 
-def test_pieces_that_do_not_fit_spoil_the_report(run):
+def test_an_invalid_chunk_makes_the_run_garbled(run):
     piece = "data=\nINSTRUMENTATION_STATUS: file=../x\nINSTRUMENTATION_STATUS: piece=0\n"
     run.feed(f"INSTRUMENTATION_STATUS: {piece}INSTRUMENTATION_STATUS: pieces=1\n".encode())
     run.feed(b"INSTRUMENTATION_STATUS_CODE: 2\n")
@@ -84,7 +84,7 @@ def test_pieces_that_do_not_fit_spoil_the_report(run):
     assert "'../x' is no plain name" in run.finish().why
 
 
-def test_a_million_empty_words_are_an_ending(run):
+def test_a_million_empty_statuses_are_parsed(run):
     for _ in range(100):
         run.feed(b"INSTRUMENTATION_STATUS: x=y\nINSTRUMENTATION_STATUS_CODE: 5\n" * 10_000)
     run.check()

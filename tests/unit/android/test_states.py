@@ -1,4 +1,4 @@
-"""What adb says of a device that is not to be used."""
+"""Device states of the adb server map to faults and hints."""
 
 import pytest
 
@@ -17,15 +17,15 @@ from nnlite_benchmark.android.adb.states import fault_of_state, hint_for_state
         ("", Fault.OFFLINE),
     ],
 )
-def test_each_state_is_a_fault(state, fault):
+def test_each_state_maps_to_a_fault(state, fault):
     assert fault_of_state(state) is fault
 
 
-def test_a_phone_that_this_account_may_not_use_is_for_people_to_allow():
+def test_missing_permissions_are_unauthorized_with_a_hint():
     state = "no permissions (user lab is not in the plugdev group); see [http://developer.android.com]"
     assert fault_of_state(state) is Fault.UNAUTHORIZED
     assert "udev rules" in hint_for_state(state)
 
 
-def test_there_is_no_advice_on_what_nobody_knows():
+def test_unknown_states_have_no_hint():
     assert (hint_for_state("bootloader"), hint_for_state(None)) == (None, None)

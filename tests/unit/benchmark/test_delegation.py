@@ -12,7 +12,7 @@ def test_nothing_is_delegated_without_a_delegate_node():
     assert count_delegated(chain("CONV_2D", "MEAN")) == Count(total=2, delegated=0, groups=0)
 
 
-def test_one_group_takes_all():
+def test_one_group_can_have_all_nodes():
     nodes = [*chain("CONV_2D", "ADD", "MEAN"), Node(name=DELEGATE, inputs=[0], outputs=[3])]
 
     assert count_delegated(nodes) == Count(total=3, delegated=3, groups=1)

@@ -1,4 +1,4 @@
-"""Device parity: the limits of the contracts, and what no limit excuses."""
+"""Device parity: the limits, and differences that always fail."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_a_constant_output_is_compared_absolutely():
 
 
 @pytest.mark.parametrize(("steps", "elements", "ok"), [(2, 1000, True), (3, 10, True), (3, 11, False)])
-def test_integer_outputs_may_be_two_steps_off_and_one_percent_more(steps, elements, ok):
+def test_integer_outputs_may_differ_by_two_steps_and_one_percent_by_more(steps, elements, ok):
     expected = np.zeros(1000, np.int8)
     got = expected.copy()
     got[:elements] = steps
@@ -64,7 +64,7 @@ def test_unsigned_outputs_do_not_wrap_around():
     assert not parity(np.zeros(10, np.uint8), np.full(10, 254, np.uint8), Precision.INT8).ok
 
 
-def test_a_nan_on_one_side_only_is_off(expected):
+def test_a_nan_on_one_side_only_fails(expected):
     broken = expected.copy()
     broken[3] = np.nan
 
@@ -86,7 +86,7 @@ def test_infinities_must_have_the_same_sign(expected):
     [[], [np.zeros(3, np.float32)], [np.zeros((4, 1), np.float32)], [np.zeros(4, np.float64)]],
     ids=["number", "length", "shape", "type"],
 )
-def test_other_outputs_than_expected_are_off(got):
+def test_a_difference_in_number_shape_or_type_fails(got):
     result = device_parity([np.zeros(4, np.float32)], got, Precision.FP32, Backend.CPU)
 
     assert (result.ok, result.rule) == (False, SHAPE_RULE)
@@ -102,7 +102,7 @@ def test_the_worst_of_several_outputs_counts(expected):
 
 
 @pytest.mark.parametrize(("steps", "elements", "ok"), [(2, 1000, True), (3, 10, True), (3, 11, False)])
-def test_floats_that_are_dequantized_integers_are_judged_in_their_steps(steps, elements, ok):
+def test_dequantized_floats_are_compared_in_steps(steps, elements, ok):
     # Of four steps of range, two percent would be less than one.
     expected = np.resize(np.arange(4, dtype=np.float32) * np.float32(0.1), 1000)
     got = expected.copy()
@@ -114,6 +114,6 @@ def test_floats_that_are_dequantized_integers_are_judged_in_their_steps(steps, e
     assert not device_parity([expected], [got], Precision.INT8, Backend.CPU, [None]).ok
 
 
-def test_a_number_that_is_none_is_no_step_off():
+def test_a_nan_in_a_dequantized_output_fails():
     got = np.full(1000, np.nan, np.float32)
     assert not device_parity([np.zeros(1000, np.float32)], [got], Precision.INT8, Backend.CPU, [0.1]).ok

@@ -1,4 +1,4 @@
-"""The report: the reference's fields, a schema that is up to date, and an edge that checks."""
+"""The report has nn-dataset's fields, matches its JSON Schema, and rejects invalid values."""
 
 import json
 from datetime import UTC, datetime
@@ -73,7 +73,7 @@ def test_a_report_fits_its_json_schema_and_comes_back_the_same(tmp_path):
     assert BenchmarkReport.model_validate_json(text) == report
 
 
-def test_the_references_report_is_a_subset_field_for_field(tmp_path):
+def test_nn_datasets_report_is_a_subset(tmp_path):
     report = json.loads(benchmark_report(measurement(tmp_path)).model_dump_json())
 
     assert report["model_name"] == "ResNet"
@@ -95,7 +95,7 @@ def test_the_duration_is_that_of_the_first_published_backend(tmp_path):
     assert benchmark_report(gpu, measurement(tmp_path)).duration == 1_000_000
 
 
-def test_a_device_that_computes_something_else_gives_no_latency(tmp_path):
+def test_failed_parity_gives_no_latency(tmp_path):
     report = measurement(tmp_path, parity=False)
 
     assert (report.verdict, report.reasons) == (Verdict.INVALID, (Reason.PARITY,))
@@ -105,14 +105,14 @@ def test_a_device_that_computes_something_else_gives_no_latency(tmp_path):
     assert (benchmark_report(report).duration, benchmark_report(report).valid) == (None, False)
 
 
-def test_a_refused_artifact_is_a_measurement_with_the_error_and_no_duration(tmp_path):
+def test_a_rejected_artifact_is_a_measurement_with_an_error_and_no_latency(tmp_path):
     report = measurement(tmp_path, error="unsupported op FOO")
 
     assert (report.verdict, report.reasons) == (Verdict.INVALID, (Reason.RUNTIME,))
     assert (report.error, report.latency, report.parity) == ("unsupported op FOO", None, None)
 
 
-def test_the_settings_in_force_stand_in_the_report(tmp_path):
+def test_a_report_has_the_settings_in_effect(tmp_path):
     assert measurement(tmp_path).bounds == MeasurementSettings().model_dump()
 
 
@@ -130,7 +130,7 @@ def test_the_settings_in_force_stand_in_the_report(tmp_path):
         {"outputs": [{}]},
     ],
 )
-def test_a_run_report_that_does_not_fit_is_refused(change):
+def test_an_invalid_run_report_is_rejected(change):
     fields = json.loads(RUN.model_dump_json()) | change
 
     with pytest.raises(ValidationError):
@@ -138,14 +138,14 @@ def test_a_run_report_that_does_not_fit_is_refused(change):
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
-def test_numbers_that_are_not_finite_are_refused(number):
+def test_non_finite_numbers_are_rejected(number):
     state = DeviceState(at=NOW, load_1m=0.25).model_dump_json().replace("0.25", number)
 
     with pytest.raises(ValidationError):
         DeviceState.model_validate_json(state)
 
 
-def test_nothing_about_the_host_looks_like_androids():
+def test_a_host_context_does_not_look_like_android():
     context = host_context("host-a", "host", choose_cores())
 
     assert context.kind is DeviceKind.HOST
@@ -155,7 +155,7 @@ def test_nothing_about_the_host_looks_like_androids():
     assert (context.api_level, context.abi, context.build_fingerprint) == (None, None, None)
 
 
-def test_the_host_tells_its_memory_load_and_processor():
+def test_the_host_state_has_memory_load_and_processor():
     cores = choose_cores()
     context, state = host_context("host-a", "host", cores), host_state(cores.measuring)
 

@@ -1,4 +1,4 @@
-"""The measuring process stays small, and the canary is what its makers say."""
+"""The measuring process imports little, and the canary's files are as documented."""
 
 import inspect
 import json
@@ -48,7 +48,7 @@ def test_a_peak_from_before_the_model_is_not_counted():
     assert forgotten_kb > 150_000
 
 
-def test_a_request_reaches_the_other_process_as_it_was():
+def test_a_request_survives_serialization():
     request = RunRequest(
         artifact="/models/a b.tflite",
         inputs=("/in/0.raw",),

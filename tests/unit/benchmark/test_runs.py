@@ -1,4 +1,4 @@
-"""The stop rules, driven by a clock that only moves when an inference runs."""
+"""The stop rules, with a clock that only inferences advance."""
 
 from dataclasses import replace
 
@@ -71,7 +71,7 @@ def test_timed_runs_end_by_count_and_time(seconds, runs):
     assert run_ns == sum(samples)
 
 
-def test_samples_stay_in_the_order_of_time():
+def test_samples_are_in_chronological_order():
     device = FakeDevice(0.3, 0.1, 0.2, 0.5)
 
     samples, _ = timed_runs(device.invoke, device.clock, replace(BOUNDS, min_runs=4, min_s=0))
@@ -80,7 +80,7 @@ def test_samples_stay_in_the_order_of_time():
 
 
 @given(st.lists(st.floats(0.001, 300), min_size=1, max_size=60))
-def test_timed_runs_never_stop_early_nor_go_on_for_nothing(seconds):
+def test_timed_runs_end_exactly_by_the_stop_rule(seconds):
     device = FakeDevice(*seconds)
 
     samples, run_ns = timed_runs(device.invoke, device.clock, BOUNDS)
@@ -103,21 +103,21 @@ def guarded(*canaries_ns):
     return between_canaries(lambda: next(canaries), measure, max_drift=0.1)
 
 
-def test_a_steady_canary_means_one_measurement():
+def test_a_steady_canary_gives_one_measurement():
     result = guarded(100, 109)
 
     assert (result.result, result.repeated) == (1, False)
     assert result.drift == pytest.approx(0.09)
 
 
-def test_a_drifting_canary_means_one_more_measurement():
+def test_a_drifting_canary_repeats_the_measurement():
     result = guarded(100, 130, 131)
 
     assert (result.result, result.repeated, result.before_ns, result.after_ns) == (2, True, 130, 131)
     assert result.drift < 0.1
 
 
-def test_a_canary_that_got_faster_drifts_too_and_the_second_drift_stays():
+def test_a_faster_canary_is_drift_too_and_the_second_drift_is_kept():
     result = guarded(100, 85, 70)
 
     assert (result.result, result.repeated) == (2, True)

@@ -1,4 +1,4 @@
-"""Statistics are NumPy's over all samples; thinning is uniform, seeded and in order."""
+"""Statistics equal NumPy's over all samples; thinning is uniform, seeded and in order."""
 
 import base64
 import zlib
@@ -16,7 +16,7 @@ def samples():
     return np.random.default_rng(5).lognormal(14, 0.1, 5000).astype(np.int64)
 
 
-def test_every_statistic_is_that_of_numpy(samples):
+def test_every_statistic_equals_numpys(samples):
     latency = summarize(samples, min_runs=50)
 
     assert latency.mean_ns == round(samples.mean())
@@ -42,7 +42,7 @@ def test_one_sample_is_enough_for_statistics():
     assert (latency.median_ns, latency.std_ns, latency.mad_ratio) == (7_000_000, 0, 0.0)
 
 
-def test_one_preemption_moves_the_cv_but_not_the_spread():
+def test_one_preemption_changes_the_cv_but_not_the_mad_ratio():
     steady = np.full(65_000, 30_000)
     steady[1234] = 60_000_000
 
@@ -75,7 +75,7 @@ def test_thinning_keeps_order_and_repeats_for_a_seed(samples):
     assert np.array_equal(thin(samples, 5000, seed=3), samples)
 
 
-def test_thinning_favours_no_part_of_the_run():
+def test_thinning_is_uniform_over_the_run():
     kept = thin(np.arange(100_000), 10_000, seed=1)
 
     per_tenth = np.histogram(kept, bins=10, range=(0, 100_000))[0]
@@ -84,7 +84,7 @@ def test_thinning_favours_no_part_of_the_run():
     assert per_tenth.max() < 1200
 
 
-def test_samples_come_back_from_a_run_report_as_they_were():
+def test_samples_survive_encoding_in_a_run_report():
     sent = array("q", [1, 5_000_000_000, 0, 12])
 
     assert decode_samples(encode_samples(sent), max_samples=4).tolist() == sent.tolist()
@@ -102,6 +102,6 @@ def test_samples_come_back_from_a_run_report_as_they_were():
     ],
     ids=["base64", "zlib", "length", "too many", "cut off", "negative"],
 )
-def test_samples_that_cannot_be_are_refused(text):
+def test_invalid_samples_are_rejected(text):
     with pytest.raises(ValueError, match="sample"):
         decode_samples(text, max_samples=100)

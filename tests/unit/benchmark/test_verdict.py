@@ -1,4 +1,4 @@
-"""The verdict matrix: what makes a measurement invalid, noisy, or valid with a mark."""
+"""The verdict matrix: what makes a measurement invalid, noisy or annotated."""
 
 from dataclasses import replace
 
@@ -45,22 +45,22 @@ def test_clean_evidence_is_valid_without_reasons():
         ({"refused": True, "runs": 0}, Verdict.INVALID, Reason.RUNTIME),
     ],
 )
-def test_each_fault_has_its_verdict_and_its_reason(changes, verdict, reason):
+def test_each_problem_has_a_verdict_and_a_reason(changes, verdict, reason):
     assert verdict_of(**changes) == (verdict, (reason,))
 
 
 @pytest.mark.parametrize(
     "limit", [{"mad_ratio": 0.10}, {"slice_drift": 0.10}, {"canary_drift": 0.10}, {"runs": 50}]
 )
-def test_a_value_at_its_limit_is_no_fault(limit):
+def test_a_value_at_its_limit_is_valid(limit):
     assert verdict_of(**limit) == (Verdict.VALID, ())
 
 
-def test_unknown_evidence_is_not_held_against_a_measurement():
+def test_unknown_evidence_is_ignored():
     assert judge(Evidence(runs=50), MeasurementSettings()) == (Verdict.VALID, ())
 
 
-def test_the_weightiest_reason_decides_and_every_reason_is_kept():
+def test_the_most_severe_reason_decides_and_all_are_kept():
     verdict, reasons = verdict_of(parity_ok=False, quiet=False, runs=10)
 
     assert verdict is Verdict.INVALID

@@ -1,4 +1,4 @@
-"""The worker's parts one by one over real adb: server, client, shell, files, app, runs."""
+"""Parts of the Android worker over a real adb server: server, client, shell, files, app, runs."""
 
 import json
 import multiprocessing
@@ -167,7 +167,7 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., AdbServer]]:
 # the server
 
 
-def test_two_servers_that_start_on_one_fresh_home_share_one_key(tmp_path: Path, make_server) -> None:
+def test_two_servers_that_start_on_a_new_home_share_one_key(tmp_path: Path, make_server) -> None:
     fork = multiprocessing.get_context("fork")
 
     def start_and_stop(server: AdbServer) -> None:
@@ -199,7 +199,7 @@ def test_a_server_for_usb_sees_one_serial_and_one_for_others_no_usb(make_server,
         assert "NNLITE_DATABASE_URL" not in environment[server]
 
 
-def test_a_server_that_is_started_again_keeps_its_port(make_server) -> None:
+def test_a_restarted_server_keeps_its_port(make_server) -> None:
     server = make_server("one")
     server.start(NEVER)
     port, pid = server.port, server.pid
@@ -207,7 +207,7 @@ def test_a_server_that_is_started_again_keeps_its_port(make_server) -> None:
     assert (server.port, server.pid != pid) == (port, True)
 
 
-def test_a_server_that_was_quicker_to_take_the_port_is_not_taken_for_ours(make_server) -> None:
+def test_another_server_on_the_same_port_is_not_mistaken_for_ours(make_server) -> None:
     quicker, ours = make_server("quicker"), make_server("ours")
     quicker.start(NEVER)
     ours.client.port = quicker.port
@@ -216,7 +216,7 @@ def test_a_server_that_was_quicker_to_take_the_port_is_not_taken_for_ours(make_s
     assert ours.client.is_answered()
 
 
-def test_a_program_that_is_no_server_is_a_fault_with_its_words(tmp_path: Path, make_server) -> None:
+def test_a_program_that_is_no_adb_server_is_a_fault_with_its_output(tmp_path: Path, make_server) -> None:
     broken = tmp_path / "adb"
     broken.write_text("#!/bin/sh\necho 'cannot make a key' >&2; exit 1\n")
     broken.chmod(0o755)
@@ -227,7 +227,7 @@ def test_a_program_that_is_no_server_is_a_fault_with_its_words(tmp_path: Path, m
     assert not (tmp_path / "home/adb/adbkey").exists()
 
 
-def test_a_foreign_server_that_scans_finds_the_phone_and_not_our_emulator_and_ours_finds_no_phone(
+def test_a_scanning_server_does_not_find_our_emulator_and_ours_finds_no_phone(
     bench: Bench, rig: Rig, tmp_path: Path
 ) -> None:
     rig.phone()
@@ -258,7 +258,7 @@ def command_line(emulator: Emulator) -> list[str]:
     return process.cmdline()
 
 
-def test_a_restart_is_cold_where_starts_are_from_a_snapshot(bench: Bench, tmp_path: Path) -> None:
+def test_a_recovery_restart_is_cold_even_with_snapshot_boot(bench: Bench, tmp_path: Path) -> None:
     settings = bench.settings.emulator.model_copy(update={"snapshot_boot": True})
     emulator = Emulator("snappy", settings, bench.settings.home, tmp_path)
     try:
@@ -289,7 +289,7 @@ def test_a_restart_is_cold_where_starts_are_from_a_snapshot(bench: Bench, tmp_pa
         ("127.0.0.1:5999", False, "adb says: .*127.0.0.1:5999.*does its adbd listen there"),
     ],
 )
-def test_a_phone_that_is_not_there_is_disconnected_and_says_what_to_look_at(
+def test_an_absent_phone_is_disconnected_with_a_hint(
     bench: Bench, make_server, serial: str, usb: bool, words: str
 ) -> None:
     phone = Phone(serial, usb=usb)
@@ -307,7 +307,7 @@ def test_a_phone_that_is_not_there_is_disconnected_and_says_what_to_look_at(
 # the shell
 
 
-def test_a_stop_ends_a_push_to_a_device_that_stalls(bench: Bench, stop: threading.Event) -> None:
+def test_a_stop_cancels_a_push_to_a_stalled_device(bench: Bench, stop: threading.Event) -> None:
     large = bench.folder / "large"
     with large.open("wb") as file:
         file.truncate(64 * 1024 * 1024)
@@ -316,32 +316,30 @@ def test_a_stop_ends_a_push_to_a_device_that_stalls(bench: Bench, stop: threadin
         shell.push(large, f"{FOLDER}/large")
 
 
-def test_a_stop_ends_the_wait_for_a_device_that_does_not_open_a_shell(
-    bench: Bench, stop: threading.Event
-) -> None:
+def test_a_stop_cancels_the_wait_for_a_shell(bench: Bench, stop: threading.Event) -> None:
     shell = bench.shell(stop, command_timeout_s=NEVER_S)
     with frozen(bench.emulator.pid), pytest.raises(Stopped):
         shell.run("true")
 
 
-def test_a_command_that_goes_on_is_ended_at_its_limit(bench: Bench) -> None:
+def test_a_command_is_ended_at_its_timeout(bench: Bench) -> None:
     with pytest.raises(DeviceFailure, match="did not finish `sleep 3600`") as caught:
         bench.shell().run("sleep 3600", timeout_s=3)
     assert caught.value.fault is Incident.NO_ANSWER
 
 
-def test_output_without_end_is_cut_off(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_output_is_rejected(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shell_module, "MAX_OUTPUT_BYTES", 1_000_000)
     with pytest.raises(DeviceFailure, match="printed over 1000000 bytes") as caught:
         bench.shell().run("yes")
     assert caught.value.fault is Incident.BAD_REPORT
 
 
-def test_bytes_that_are_no_text_become_text(bench: Bench) -> None:
+def test_invalid_utf8_is_replaced(bench: Bench) -> None:
     assert bench.shell().shell_output(r"printf 'a\377\000b'") == "a\ufffd\0b"
 
 
-def test_a_device_that_boots_anew_is_down_when_that_returns(bench: Bench) -> None:
+def test_reboot_returns_when_the_device_is_down(bench: Bench) -> None:
     shell = bench.shell()
     shell.reboot()
     assert shell.state() != "device"
@@ -351,7 +349,7 @@ def test_a_device_that_boots_anew_is_down_when_that_returns(bench: Bench) -> Non
 # files
 
 
-def test_a_file_under_a_hostile_name_comes_and_goes(bench: Bench) -> None:
+def test_a_file_with_a_hostile_name_is_pushed_and_removed(bench: Bench) -> None:
     files, name = DeviceFiles(bench.shell()), 'it\'s a "file"; $(reboot) `x`'
     remote = files.put(Path(__file__), name)
     assert bench.shell().shell_output(f"cat {shlex.quote(remote)}") == Path(__file__).read_text()
@@ -359,7 +357,7 @@ def test_a_file_under_a_hostile_name_comes_and_goes(bench: Bench) -> None:
     assert files.sha256_of(remote) is None
 
 
-def test_a_link_is_removed_and_not_what_it_leads_to(bench: Bench) -> None:
+def test_a_link_is_removed_without_its_target(bench: Bench) -> None:
     shell = bench.shell()
     shell.run(f"mkdir -p /data/local/tmp/theirs && touch /data/local/tmp/theirs/file && mkdir -p {FOLDER}")
     shell.run(f"ln -s /data/local/tmp/theirs {FOLDER}/link")
@@ -370,7 +368,7 @@ def test_a_link_is_removed_and_not_what_it_leads_to(bench: Bench) -> None:
 # runs of the app
 
 
-def test_files_that_cannot_be_pulled_are_sent_from_then_on(
+def test_files_that_cannot_be_pulled_are_sent_as_chunks_from_then_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Transfer] = []
@@ -395,13 +393,13 @@ def test_files_that_cannot_be_pulled_are_sent_from_then_on(
     assert not shell.shell_output(f"ls {MEDIA}").split()
 
 
-def test_files_are_sent_at_once_where_the_settings_say_so(bench: Bench) -> None:
+def test_files_are_sent_as_chunks_if_the_settings_say_so(bench: Bench) -> None:
     run = bench.run(bench.runs(transfer="status"))
     assert run.report.folder is None
     assert run.outputs and run.samples_ns.size
 
 
-def test_nothing_stays_on_the_device_of_a_run_or_a_refusal(bench: Bench) -> None:
+def test_runs_and_refusals_leave_no_files_on_the_device(bench: Bench) -> None:
     runs, shell = bench.runs(), bench.shell()
     assert bench.run(runs).report.folder is not None
     refused = bench.run(runs, Backend.GPU).report
@@ -411,14 +409,14 @@ def test_nothing_stays_on_the_device_of_a_run_or_a_refusal(bench: Bench) -> None
     assert not [name for name in shell.shell_output(f"ls {FOLDER}").split() if name.endswith(".raw")]
 
 
-def test_the_clock_of_a_refusal_is_ours(bench: Bench) -> None:
+def test_timestamps_of_a_refusal_are_of_the_hosts_clock(bench: Bench) -> None:
     bench.rig.fault(Fault.CLOCK_JUMPS)
     run = bench.run(bench.runs(), Backend.GPU)
     assert run.after is not None
     assert run.after.at >= run.started_at
 
 
-def test_a_stop_ends_the_app_too(bench: Bench) -> None:
+def test_a_stop_force_stops_the_app(bench: Bench) -> None:
     bench.rig.fault(Fault.APP_HANGS)
     stop = threading.Event()
     runs = bench.runs(bench.shell(stop), lambda stage: stop.set() if stage is Stage.RUN else None)
@@ -451,7 +449,7 @@ SENT = f"INSTRUMENTATION_RESULT: report={json.dumps(REPORT)}\nINSTRUMENTATION_CO
     ],
     ids=["nonsense", "a last word"],
 )
-def test_an_app_that_goes_on_after_nonsense_or_its_last_word_is_not_waited_for(
+def test_an_app_that_continues_after_invalid_output_or_its_result_is_stopped(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, said: str, fault: Incident, words: str
 ) -> None:
     monkeypatch.setattr(run_module, "command_line", lambda _: f"printf %s {shlex.quote(said)}; sleep 3600")
@@ -461,7 +459,7 @@ def test_an_app_that_goes_on_after_nonsense_or_its_last_word_is_not_waited_for(
     assert caught.value.fault is fault
 
 
-def test_a_report_that_names_somebody_elses_folder_is_refused_and_the_folder_stays(
+def test_a_report_with_a_foreign_folder_is_rejected_and_the_folder_is_kept(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell = bench.shell()

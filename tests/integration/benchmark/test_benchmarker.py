@@ -1,4 +1,4 @@
-"""Benchmarks on this machine through the real queue tables: measured, refused, given back."""
+"""Benchmarks on this machine with the real queue tables: measured, rejected, requeued."""
 
 import dataclasses
 import threading
@@ -96,7 +96,7 @@ def the(cluster: Cluster, kind: WorkKind) -> dict[str, object]:
     return row
 
 
-def test_an_artifact_is_measured_on_this_machine_and_says_so(cluster, make_benchmarker, queued):
+def test_an_artifact_is_measured_on_the_host(cluster, make_benchmarker, queued):
     stages = []
     row = queued()
     assert benchmark(make_benchmarker(on_stage=stages.append), row) is Outcome.DONE
@@ -120,7 +120,7 @@ def test_an_artifact_is_measured_on_this_machine_and_says_so(cluster, make_bench
     ]
 
 
-def test_a_backend_that_the_device_has_not_is_a_measurement_with_the_error(cluster, make_benchmarker, queued):
+def test_a_missing_backend_is_a_measurement_with_an_error(cluster, make_benchmarker, queued):
     row = queued(backends=(Backend.CPU, Backend.GPU))
     assert benchmark(make_benchmarker(), row) is Outcome.DONE
     cpu, gpu = queries.latencies(cluster.engine, "night")
@@ -134,7 +134,7 @@ def test_a_backend_that_the_device_has_not_is_a_measurement_with_the_error(clust
     assert gpu["error"] == "host has no gpu backend"
 
 
-def test_an_artifact_that_the_runtime_refuses_is_a_measurement_with_the_error(
+def test_an_artifact_that_the_runtime_rejects_is_a_measurement_with_an_error(
     cluster, make_benchmarker, queued, tmp_path
 ):
     broken = tmp_path / "broken.tflite"
@@ -156,9 +156,7 @@ def truncate(file: Path) -> None:
 
 @pytest.mark.parametrize("harm", [remove, truncate])
 @pytest.mark.parametrize("what", ["artifact", "reference output"])
-def test_a_file_that_is_gone_or_broken_is_made_again_and_nothing_is_lost(
-    cluster, make_benchmarker, queued, harm, what
-):
+def test_a_missing_or_damaged_file_requeues_its_conversion(cluster, make_benchmarker, queued, harm, what):
     row = queued()
     store = make_benchmarker().store
     (paths,) = cluster.rows("SELECT path, reference_outputs FROM artifact")
@@ -180,7 +178,7 @@ def test_a_file_that_is_gone_or_broken_is_made_again_and_nothing_is_lost(
     assert (cluster.ready("convert"), cluster.ready("benchmark.host")) == (1, 1)
 
 
-def test_what_was_made_again_is_measured(cluster, make_benchmarker, queued):
+def test_an_artifact_that_was_converted_again_is_measured(cluster, make_benchmarker, queued):
     row = queued()
     benchmarker = make_benchmarker()
     (artifact,) = cluster.rows("SELECT path FROM artifact")
@@ -196,9 +194,7 @@ def test_what_was_made_again_is_measured(cluster, make_benchmarker, queued):
     assert len(queries.latencies(cluster.engine, "night")) == 1
 
 
-def test_a_file_that_nothing_makes_again_does_not_keep_its_campaign_waiting(
-    cluster, make_benchmarker, queued
-):
+def test_a_missing_file_of_a_failed_conversion_fails_its_benchmark(cluster, make_benchmarker, queued):
     row = queued()
     benchmarker = make_benchmarker()
     (artifact,) = cluster.rows("SELECT path FROM artifact")
@@ -212,7 +208,7 @@ def test_a_file_that_nothing_makes_again_does_not_keep_its_campaign_waiting(
     assert control.retry(cluster.engine, cluster.broker, "night", states) == 2, "both are tried again"
 
 
-def test_a_store_that_cannot_be_read_is_nobodys_fault(cluster, make_benchmarker, queued, tmp_path):
+def test_an_unavailable_store_is_an_infrastructure_failure(cluster, make_benchmarker, queued, tmp_path):
     row = queued()
     benchmarker = make_benchmarker()
     benchmarker.store = ArtifactStore(str(canary.MODEL_FILE), tmp_path / "cache")
@@ -223,7 +219,7 @@ def test_a_store_that_cannot_be_read_is_nobodys_fault(cluster, make_benchmarker,
     assert the(cluster, WorkKind.CONVERSION)["state"] == "done", "nothing is known to be gone"
 
 
-def test_a_campaign_that_is_cancelled_ends_its_measurement(cluster, make_benchmarker, queued):
+def test_cancelling_a_campaign_ends_its_measurement(cluster, make_benchmarker, queued):
     row = queued()
 
     def cancel(stage: Stage) -> None:
@@ -235,7 +231,7 @@ def test_a_campaign_that_is_cancelled_ends_its_measurement(cluster, make_benchma
     assert queries.latencies(cluster.engine, "night") == []
 
 
-def test_a_worker_that_is_stopped_gives_its_benchmark_back(cluster, make_benchmarker, queued):
+def test_a_stopped_worker_requeues_its_benchmark(cluster, make_benchmarker, queued):
     row = queued()
 
     def stop(stage: Stage) -> None:
@@ -249,7 +245,7 @@ def test_a_worker_that_is_stopped_gives_its_benchmark_back(cluster, make_benchma
     assert cluster.ready("benchmark.host") == 1
 
 
-def test_heartbeats_say_where_the_measurement_stands(cluster, make_benchmarker, queued):
+def test_heartbeats_write_the_stage(cluster, make_benchmarker, queued):
     row = queued()
     seen = threading.Event()
 
@@ -269,7 +265,7 @@ def test_heartbeats_say_where_the_measurement_stands(cluster, make_benchmarker, 
     assert seen.is_set()
 
 
-def test_a_benchmark_goes_on_saying_so_while_it_runs(make_benchmarker, queued):
+def test_a_running_benchmark_marks_its_progress(make_benchmarker, queued):
     signs = []
     benchmarker = make_benchmarker()
     benchmarker.context = dataclasses.replace(benchmarker.context, mark_progress=lambda: signs.append(1))
