@@ -3,6 +3,8 @@
 Postgres is the truth: these rows, not messages, say what is to be done and what
 was done. Durations end in `_ns` (integer nanoseconds), memory in `_kb`; times
 are `timestamptz` of Postgres's own clock. Views live in the migrations.
+
+More than 300 lines: one class per table, and a column's comment is its documentation.
 """
 
 import uuid
