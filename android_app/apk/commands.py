@@ -22,7 +22,7 @@ def run(
         command: the program and its arguments.
         timeout_s: how long it may take.
         cwd: the folder that it runs in.
-        environment: variables beside those of this process.
+        environment: variables in addition to those of this process.
         way_out: what a person can do if it fails.
 
     Raises:

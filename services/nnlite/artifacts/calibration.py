@@ -205,17 +205,17 @@ def _too_large(name: str, pixels: str) -> CalibrationError:
 
 
 def _pack_images(calibration: Calibration, folder: Path, target: Path) -> None:
-    found = sorted(
+    images = sorted(
         Path(above, name).relative_to(folder).as_posix()
         for above, _, names in os.walk(folder)
         for name in names
         if Path(name).suffix.lower() in SUFFIXES
     )
-    if not found:
+    if not images:
         raise CalibrationError(
             f"calibration folder {folder} has no images ({', '.join(sorted(SUFFIXES))}); name another one"
         )
-    chosen = random.Random(calibration.seed).sample(found, min(calibration.samples, len(found)))
+    chosen = random.Random(calibration.seed).sample(images, min(calibration.samples, len(images)))
     total = 0
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(chosen):
