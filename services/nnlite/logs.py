@@ -1,7 +1,7 @@
 """Structured logs: one line per event with campaign, work, row and attempt bound.
 
 A terminal gets colours, everything else one JSON object per line; both on
-stderr, so that what a command answers with can be piped.
+stderr, so that a command's output can be piped.
 """
 
 import logging
@@ -45,6 +45,6 @@ def configure(level: str) -> None:
     root.handlers = [handler]
     root.setLevel(number)
     logging.getLogger("alembic").setLevel(max(number, logging.WARNING))
-    # Its line for every task is said once already, with the row bound.
+    # The worker logs each task itself, with its row bound.
     logging.getLogger("celery.app.trace").setLevel(max(number, logging.WARNING))
     logging.getLogger("celery.worker.strategy").setLevel(max(number, logging.WARNING))

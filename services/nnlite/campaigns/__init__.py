@@ -1,1 +1,1 @@
-"""A campaign's life: plan, submit, progress, retry, pause, cancel."""
+"""Campaigns: request, submission, pause, resume, cancel and retry."""

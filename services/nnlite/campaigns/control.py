@@ -1,7 +1,7 @@
-"""Pause, resume, cancel and retry: what the user wants of a campaign, written where workers look.
+"""Pauses, resumes, cancels and retries campaigns, by changing rows that workers check.
 
 Nothing is revoked in Celery. A paused or cancelled campaign's rows cannot be
-claimed, and a cancelled row's worker finds out at its next heartbeat.
+claimed, and the worker of a cancelled row loses its lease at the next heartbeat.
 """
 
 import uuid
@@ -17,7 +17,7 @@ from nnlite.worker.attempt import send
 
 
 class CampaignError(NnliteError):
-    """There is no such campaign, or it cannot do what is asked of it."""
+    """No campaign has this name, or its state does not allow the change."""
 
 
 def find(connection: Connection, name: str) -> tuple[uuid.UUID, CampaignState]:
@@ -58,7 +58,7 @@ def resume(engine: Engine, broker: BrokerClient, name: str) -> bool:
     """
     with engine.begin() as connection:
         campaign = _set_state(connection, name, CampaignState.ACTIVE)
-        # Messages that came while it was paused found nothing to claim and are gone.
+        # Messages delivered while it was paused could not claim their rows and are gone.
         messages = [
             message
             for kind in CAMPAIGN_KINDS

@@ -1,4 +1,4 @@
-"""What `--device` of `nnlite worker benchmark` names: checked before anything starts."""
+"""Parses and validates `--device` and `--pool` of `nnlite worker benchmark`."""
 
 import re
 import socket
@@ -8,28 +8,28 @@ from nnlite.campaigns.request import HOST_POOL
 from nnlite.errors import NnliteError
 
 _FORMS = "avd:NAME (an emulator), usb:SERIAL or tcp:HOST:PORT (a phone), or host (this machine)"
-#: What the SDK's avdmanager takes as the name of an AVD.
+#: Names of AVDs that the SDK's avdmanager accepts.
 _AVD_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _SERIAL = re.compile(r"[^\s/:][^\s/]*")
 _ADDRESS = re.compile(r"(?P<host>[^\s:/]+):(?P<port>[0-9]{1,5})")
-#: What is left as it is in the name of a Celery node; `@` ends it, `%` begins a variable.
+#: Characters replaced in the name of a Celery node, where `@` ends the name and `%` starts a variable.
 _UNSAFE_IN_NODE = re.compile(r"[^A-Za-z0-9._:-]")
 
 
 class DeviceArgumentError(NnliteError):
-    """`--device` or `--pool` names nothing that could be measured on."""
+    """`--device` or `--pool` is not valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceArgument:
-    """A device as it is named on the command line, and the pool that it belongs to."""
+    """A device as named on the command line, and its pool."""
 
     text: str
     pool: str
 
     @property
     def on_host(self) -> bool:
-        """Whether it is this machine itself."""
+        """Whether it is this machine."""
         return self.text == "host"
 
     @property
@@ -39,22 +39,22 @@ class DeviceArgument:
 
     @property
     def target(self) -> str:
-        """What the scheme is followed by: an AVD's name, a serial, HOST:PORT; empty for the host."""
+        """The part after the scheme: an AVD's name, a serial or HOST:PORT; empty for the host."""
         return self.text.partition(":")[2]
 
     @property
     def device_name(self) -> str:
-        """Name of the device among all of an installation: an AVD's is that of one host only."""
+        """Name of the device, unique in an installation; an AVD's includes its host."""
         return f"{self.text}@{socket.gethostname()}" if self.scheme == "avd" else self.text
 
     @property
     def worker_name(self) -> str:
-        """Name of its worker among those of this host, safe as a Celery node's; it shows the device."""
+        """Name of its worker, unique on this host and valid as the name of a Celery node."""
         return _UNSAFE_IN_NODE.sub("-", f"benchmark-{self.text}")
 
 
 def device_argument(text: str, pool: str | None) -> DeviceArgument:
-    """Return what `--device` and `--pool` mean.
+    """Parse `--device` and `--pool`.
 
     Raises:
         DeviceArgumentError: the device has none of the known forms, or its pool is missing.

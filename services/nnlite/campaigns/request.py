@@ -1,4 +1,4 @@
-"""What a user asks for: the request that a campaign's name stands for."""
+"""Requests of campaigns: the user's choice of models, precisions, pools and backends."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -11,12 +11,12 @@ from nnlite.errors import NnliteError
 from nnlite.queue.app import DEFAULT_PRIORITY, PRIORITIES
 from nnlite.vocabulary import Backend, Precision
 
-#: Pool of the machine itself.
+#: Pool of this machine.
 HOST_POOL = "host"
 
 
-#: Fields that came later, and what they are where nobody says anything: then they are no part of a request,
-#: so that names derived and requests stored before they came stay what they are.
+#: Fields added later, with their defaults. At its default such a field is omitted from the stored request,
+#: so that derived names and stored requests of earlier releases do not change.
 _ADDED = {
     "path": (),
     "inputs": (),
@@ -28,7 +28,7 @@ _ADDED = {
 
 
 class RequestError(NnliteError):
-    """A request that cannot be a campaign; the message names the value and what is allowed."""
+    """An invalid request; the message names the value and what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Request:
     """
 
     source: str = "lemur"
-    #: Names given one by one; empty: all that `match` leaves.
+    #: Names of models; empty: all that `match` selects.
     models: tuple[str, ...] = ()
     match: str | None = None
     limit: int | None = None
@@ -50,17 +50,17 @@ class Request:
     #: Only trials with this transform, this dataset; None: the catalogue's choice.
     transform: str | None = None
     dataset: str | None = None
-    #: Where the source's files lie, absolute; empty: the source knows, or needs none.
+    #: Absolute paths of the source's files; empty: the source's default, or none.
     path: tuple[str, ...] = ()
-    #: Every input of a network that does not tell, such as `1x3x224x224:float32`.
+    #: Inputs of networks that do not declare them, such as `1x3x224x224:float32`.
     inputs: tuple[str, ...] = ()
-    #: How artifacts take images; None: as mobile runtimes do, unless the source says otherwise.
+    #: Layout of image inputs; None: that of mobile runtimes, unless the source declares one.
     layout: str | None = None
     #: How many configurations of each architecture: `best`, `all` or a number.
     configs: str = BEST
-    #: What int8 is calibrated and parity is judged on; None: fp32 alone was asked for.
+    #: Data for int8 calibration and parity; None: only fp32 was requested.
     calibration: Calibration | None = None
-    #: What int8 artifacts take and return.
+    #: Type of inputs and outputs of int8 artifacts.
     int8_io: Int8Io = Int8Io.FLOAT
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,13 +72,13 @@ class Request:
         }
 
     def default_name(self) -> str:
-        """Return a name that is the same for the same request."""
+        """Return a name derived from the request: equal requests, equal names."""
         digest = hashlib.sha256(canonical_json(self.as_dict())).hexdigest()[:8]
         return f"{self.source}-{self.limit}-{digest}" if self.limit else f"{self.source}-{digest}"
 
 
 def check_priority(priority: int = DEFAULT_PRIORITY) -> int:
-    """Return `priority` if it is one.
+    """Return `priority` if it is valid.
 
     Raises:
         RequestError: it is not within 0-9.

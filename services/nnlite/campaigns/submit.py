@@ -1,7 +1,7 @@
-"""Submitting: one transaction of rows, then one message per model.
+"""Submits campaigns: one transaction that writes all rows, then one message per model.
 
-Submitting twice makes nothing twice: ids are those of natural keys. If only the
-broker is away, the rows stand and the reaper sends their messages later.
+Submitting twice creates nothing twice: ids derive from natural keys. If only the
+broker is down, the rows are committed and the reaper sends their messages later.
 """
 
 import uuid
@@ -30,15 +30,15 @@ _PAGE = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """What a submission made of a request."""
+    """Result of a submission."""
 
     id: uuid.UUID
     name: str
-    #: Whether the campaign was there already.
+    #: Whether the campaign existed.
     resumed: bool
     models: int
     skipped: int
-    #: Whether the broker took the messages; if not, work starts when it is back.
+    #: Whether the broker accepted the messages; if not, work starts when it is back.
     sent: bool
 
 
@@ -57,12 +57,12 @@ def submit(
     """Write `request` as a campaign of `models` and send its messages.
 
     Args:
-        growing: the campaign may begin empty, and one that is there already takes the models that it lacks.
+        growing: the campaign may start empty; an existing one gets the models that it lacks.
 
     Raises:
-        RequestError: the name stands for another request, or there is nothing to do.
+        RequestError: the name belongs to another request, or no model fits.
         DatabaseError: Postgres cannot be reached; nothing was submitted.
-        StoreError: the artifact store cannot take the models' files; nothing was submitted.
+        StoreError: the models' files cannot be stored; nothing was submitted.
     """
     name = name or request.default_name()
     check_priority(priority)
@@ -103,11 +103,11 @@ def grow(
     source: ModelSource,
     settings: Settings,
 ) -> list[CatalogModel]:
-    """Add `models` to the campaign `name`, send their messages, and return those that it did not have yet.
+    """Add `models` to the campaign `name`, send their messages, and return the new ones.
 
     Raises:
-        RequestError: there is no such campaign any more, or it is cancelled.
-        StoreError: the artifact store cannot take the models' files; nothing was added.
+        RequestError: the campaign no longer exists, or is cancelled.
+        StoreError: the models' files cannot be stored; nothing was added.
     """
     _store_files(models, source, settings)
     with engine.begin() as connection:
@@ -122,12 +122,12 @@ def grow(
     return written.added
 
 
-# Locked, so that it is not cancelled between the look and the rows.
+# Locked, so that it cannot be cancelled before the rows are written.
 _CAMPAIGN = text("SELECT id, state, priority FROM campaign WHERE name = :name FOR SHARE")
 
 
 def _store_files(models: Sequence[CatalogModel], source: ModelSource, settings: Settings) -> None:
-    """Store the files of models under their hashes, where workers find them; first, as rows cannot wait."""
+    """Store the models' files under their hashes, before any row refers to them."""
     wanted = {model.weights: model for model in models if model.weights_suffix and model.skipped is None}
     if not wanted:
         return
@@ -179,10 +179,10 @@ def _check_same(connection: Connection, campaign: uuid.UUID, name: str, request:
 
 @dataclass(frozen=True, kw_only=True)
 class _Written:
-    """What a campaign did not have yet."""
+    """Models that are new to a campaign."""
 
     added: list[CatalogModel] = field(default_factory=list)
-    #: Of those that are to be converted.
+    #: Messages of those that will be converted.
     messages: list[Message] = field(default_factory=list)
 
 
@@ -193,7 +193,7 @@ def _write_rows(
     models: Sequence[CatalogModel],
     source: ModelSource,
 ) -> _Written:
-    """Write code, models and conversions; what is there stays, but for what was left out until now."""
+    """Insert code, models and conversions; existing ones stay, except skipped ones that no longer are."""
     cursor = connection.connection.cursor()
     codes: dict[str, str] = {}
     for model in models:
@@ -201,7 +201,7 @@ def _write_rows(
             codes[model.code_sha256] = source.code(model)
         if model.transform_sha256 and model.transform_sha256 not in codes:
             codes[model.transform_sha256] = source.transform_code(model) or ""
-    # Postgres's text takes no NUL; a file with one cannot be Python either.
+    # Postgres's text cannot contain NUL, and neither can Python code.
     rows = [(sha256, code.replace("\0", "\ufffd")) for sha256, code in codes.items()]
     execute_values(
         cursor, "INSERT INTO code (sha256, text) VALUES %s ON CONFLICT DO NOTHING", rows, page_size=_PAGE
@@ -251,12 +251,12 @@ def _write_rows(
     )
 
 
-# A model may be known before it was evaluated.
+# A model may be stored before it is evaluated.
 _WITH_ACCURACY = """
 ON CONFLICT (id) DO UPDATE SET accuracy = EXCLUDED.accuracy
 WHERE model.accuracy IS NULL AND EXCLUDED.accuracy IS NOT NULL
 """
-# One that a worker left out stays so: it would find the same.
+# One that a worker skipped stays skipped: the next attempt would end the same.
 _INSERT_CONVERSIONS = """
 INSERT INTO conversion (id, campaign_id, model_id, identity, priority, state, reason, finished_at) VALUES %s
 ON CONFLICT (id) DO UPDATE SET state = EXCLUDED.state, reason = NULL, finished_at = NULL

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # Alembic takes half a second to import, and a migrated datab
 
 
 class DatabaseError(NnliteError):
-    """Postgres cannot be used as it is; the message says why and what to do."""
+    """The database cannot be used; the message says why and what to do."""
 
 
 def engine_for(database_url: str, timeout_s: float = 10) -> Engine:
@@ -58,7 +58,7 @@ def autocommit(engine: Engine) -> Connection:
 
 
 def storable(value: Any) -> Any:
-    """Return what others' code or devices had their hand in as Postgres's text and JSON can hold it."""
+    """Replace what Postgres cannot store (NUL, lone surrogates) in text from models or devices."""
     if isinstance(value, str):
         # Neither NUL nor half of a surrogate pair.
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
@@ -77,7 +77,7 @@ def where(engine: Engine) -> str:
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Bring the schema up to `revision`.
+    """Upgrade the schema to `revision`.
 
     Raises:
         DatabaseError: it is of a newer nnlite.
@@ -95,14 +95,14 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 
 
 def downgrade(database_url: str, revision: str) -> None:
-    """Take the schema back to `revision`, and what only a later one can hold with it; `base`: everything."""
+    """Downgrade the schema to `revision`; data that only later ones have is deleted. `base`: everything."""
     from alembic import command
 
     command.downgrade(_alembic_config(database_url), revision)
 
 
 def migrate_embedded(settings: Settings, database_url: str) -> None:
-    """Bring an embedded database to this version.
+    """Upgrade an embedded database to this version.
 
     A database of the user's own is never migrated behind their back: `nnlite db upgrade` is for that.
     """
@@ -170,7 +170,7 @@ def _migrations() -> Path:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn a lost connection inside the block into a DatabaseError that says so."""
+    """Raise DatabaseError if the connection is lost inside the block."""
     try:
         yield
     except OperationalError as error:

@@ -1,7 +1,7 @@
-"""The tables of section 7 of the design, as SQLAlchemy classes.
+"""Tables of the database, as SQLAlchemy classes.
 
-Postgres is the truth: these rows, not messages, say what is to be done and what
-was done. Durations end in `_ns` (integer nanoseconds), memory in `_kb`; times
+Postgres is the source of truth: these rows, not messages, hold pending and
+finished work. Durations end in `_ns` (integer nanoseconds), memory in `_kb`; times
 are `timestamptz` of Postgres's own clock. Views live in the migrations.
 
 More than 300 lines: one class per table, and a column's comment is its documentation.
@@ -94,7 +94,7 @@ class Model(Base):
     model_format: Mapped[str] = mapped_column(server_default="lemur")  # how code and file become a network
     entry_point: Mapped[str | None]  # class or factory
     weights: Mapped[str]  # init:seed=0 or a file's SHA-256
-    weights_suffix: Mapped[str | None]  # of that file, which lies in the artifact store
+    weights_suffix: Mapped[str | None]  # of that file in the artifact store
     accuracy: Mapped[float | None]
     parameters: Mapped[int | None]
     state_dict_sha256: Mapped[str | None]
@@ -110,7 +110,7 @@ class Campaign(Base):
     name: Mapped[str] = mapped_column(unique=True)
     state: Mapped[str]
     priority: Mapped[int] = mapped_column(SmallInteger)
-    request: Mapped[Json]  # what was asked for, and what a resume is compared with
+    request: Mapped[Json]  # as submitted; a resume is compared with it
     precisions: Mapped[list[str]]
     pools: Mapped[list[str]]
     backends: Mapped[list[str]]
@@ -131,7 +131,7 @@ class Leased:
     owner_instance: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     deadline: Mapped[datetime | None]
-    stage: Mapped[str | None]  # where the running attempt is, or where the last one ended
+    stage: Mapped[str | None]  # of the running attempt, or of the last one
     failure_class: Mapped[str | None]
     reason: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -147,12 +147,12 @@ class Work(Leased):
 
     @declared_attr
     def campaign_id(cls) -> Mapped[uuid.UUID]:
-        """The campaign that asked for this work."""
+        """The campaign of this work."""
         return mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
 
 
 class Conversion(Work, Base):
-    """The work of turning one model into artifacts."""
+    """A unit of work: converting one model into artifacts."""
 
     __tablename__ = "conversion"
     __table_args__ = (
@@ -165,7 +165,7 @@ class Conversion(Work, Base):
 
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("model.id"))
     identity: Mapped[str]
-    cached: Mapped[bool | None]  # every artifact was there already
+    cached: Mapped[bool | None]  # all artifacts came from the cache
     timings_ns: Mapped[Json | None]  # per stage
     peak_rss_kb: Mapped[int | None]
 
@@ -193,14 +193,14 @@ class Artifact(MappedAsDataclass, Base, kw_only=True):
     outputs: Mapped[Json]
     reference_outputs: Mapped[list[str]]  # paths of raw host outputs for the seeded input
     seed: Mapped[int]
-    parity_ok: Mapped[bool | None]  # None: not known, there is no network to compare with
+    parity_ok: Mapped[bool | None]  # None: unknown, no network to compare with
     parity: Mapped[Json | None]
     parameters: Mapped[int | None]
     state_dict_sha256: Mapped[str | None]
     input_shape: Mapped[list[int]]
     timings_ns: Mapped[Json]
     peak_rss_kb: Mapped[int | None]
-    calibration: Mapped[Json | None]  # what int8 was calibrated on, and its provenance in words
+    calibration: Mapped[Json | None]  # calibration data of int8 and its provenance
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), init=False)
 
     def __post_init__(self) -> None:
@@ -208,7 +208,7 @@ class Artifact(MappedAsDataclass, Base, kw_only=True):
 
 
 class RefusedPrecision(Base):
-    """A precision that a conversion could not make; the same key is not tried again."""
+    """A precision that failed to convert; its cache key is not tried again."""
 
     __tablename__ = "refused_precision"
     __table_args__ = (UniqueConstraint("conversion_id", "precision"), Index(None, "cache_key"))
@@ -225,7 +225,7 @@ class RefusedPrecision(Base):
 
 
 class RuntimeCheck(Leased, Base):
-    """The work of running one `.tflite` file with one version of the phones' runtime; without a campaign."""
+    """A unit of work: running one `.tflite` file with one version of the phones' runtime; no campaign."""
 
     __tablename__ = "runtime_check"
     __table_args__ = (
@@ -239,7 +239,7 @@ class RuntimeCheck(Leased, Base):
     # Views take the check that started last: a row that has not started yet counts from its creation.
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     verdict: Mapped[str | None]  # accepted, refused, different
-    operator: Mapped[str | None]  # that was refused, where the runtime names one
+    operator: Mapped[str | None]  # the refused one, where the runtime names it
     operator_version: Mapped[int | None]
     parity: Mapped[Json | None]  # against the host's outputs; None: nothing was compared
 
@@ -256,18 +256,16 @@ class Device(Base):
     state: Mapped[str]
     state_since: Mapped[datetime] = mapped_column(server_default=func.now())
     owner_node: Mapped[str | None]
-    context: Mapped[Json | None]  # what is known of it; None: it never came up
-    recovery_step: Mapped[
-        str | None
-    ]  # of the recovery ladder: tried now, or the highest reached; None: healthy
+    context: Mapped[Json | None]  # its description; None: it was never ready
+    recovery_step: Mapped[str | None]  # running now, or the last one reached; None: healthy
     reason: Mapped[str | None]  # why it is in its state
-    canary_ns: Mapped[int | None]  # p25 of its last right canary
+    canary_ns: Mapped[int | None]  # p25 of its last correct canary
     canary_at: Mapped[datetime | None]
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Benchmark(Work, Base):
-    """The work of running one artifact on one device of a pool."""
+    """A unit of work: measuring one artifact on one device of a pool."""
 
     __tablename__ = "benchmark"
     __table_args__ = (
@@ -348,12 +346,12 @@ class Attempt(Base):
 
 
 class Incident(Base):
-    """A fault of a device and what healed it."""
+    """A fault of a device and its recovery."""
 
     __tablename__ = "incident"
     __table_args__ = (
         Index(None, "device_id", "created_at"),
-        # One open incident per device: a fault while one is open is what became of the first.
+        # One open incident per device: a fault during an open incident belongs to it.
         Index("uq_incident_open", "device_id", unique=True, postgresql_where=text("NOT healed")),
     )
 
@@ -361,8 +359,8 @@ class Incident(Base):
     device_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("device.id"))
     benchmark_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("benchmark.id", ondelete="SET NULL"))
     fault: Mapped[str]  # its kind
-    reason: Mapped[str]  # in words; a line more for each fault that followed
-    recovery_steps: Mapped[list[str]]  # of the recovery ladder, in the order in which they were tried
+    reason: Mapped[str]  # for people; one more line for each fault that followed
+    recovery_steps: Mapped[list[str]]  # in the order in which they ran
     healed: Mapped[bool]
     healed_at: Mapped[datetime | None]
     duration_ns: Mapped[int]  # from fault to ready; 0 while it is open

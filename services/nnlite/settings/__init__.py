@@ -1,4 +1,4 @@
-"""Every knob, one typed class, from environment variables (prefix NNLITE_) and a .env file.
+"""Settings: one typed class, read from environment variables (prefix NNLITE_) and a .env file.
 
 Nested groups use two underscores: NNLITE_MEASUREMENT__MIN_RUNS=20. Credentials
 may stand in a file of mode 0600 that NNLITE_SECRETS_FILE names, passwords alone
@@ -44,14 +44,14 @@ class SettingsError(NnliteError):
 
 
 def default_home() -> Path:
-    """Where the embedded servers, the artifacts and the caches live when nothing else is said."""
+    """Where the embedded servers, the artifacts and the caches are stored by default."""
     if os.geteuid() == 0:
         return Path("/var/lib/nnlite")
     return Path(platformdirs.user_data_dir("nnlite"))
 
 
 class Settings(BaseSettings):
-    """Every knob of nnlite. Frozen: processes read it once, at their start."""
+    """All settings of nnlite. Frozen: processes read them once, at their start."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home, description="embedded servers, artifacts, caches")
     database_url: str | None = Field(None, description="postgresql://...; empty: the embedded server")
     broker_url: str | None = Field(None, description="redis://...; empty: the embedded server")
-    database_password_file: Path | None = Field(None, description="holds the password of database_url alone")
-    broker_password_file: Path | None = Field(None, description="holds the password of broker_url alone")
+    database_password_file: Path | None = Field(None, description="file with the password of database_url")
+    broker_password_file: Path | None = Field(None, description="file with the password of broker_url")
     artifacts_url: str | None = Field(None, description="fsspec URL or folder; empty: HOME/artifacts")
     quiet_folder: Path | None = Field(
         None, description="where measurements and conversions of one machine take turns; empty: HOME/quiet"
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         None, description="LEMUR: a checkout, site-packages folder, wheel or SQLite file; empty: searched"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="what a network's reference passes run on; auto: a GPU where one works"
+        "auto", description="device of a network's reference passes; auto: a GPU where one works"
     )
     calibration_dir: Path | None = Field(
         None,
@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     broker_timeout_s: float = Field(5, gt=0)
     log_level: str = "INFO"
     health_file: Path | None = Field(
-        None, description="touched every few seconds by workers and reaper while all is well"
+        None, description="touched every few seconds by workers and reaper while the process makes progress"
     )
     catalog: CatalogSettings = CatalogSettings()
     conversion: ConversionSettings = ConversionSettings()
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     @field_validator("home", "quiet_folder", "secrets_file", "lemur", "health_file")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
-        # No shell has read a `.env` file.
+        # No shell expands a `.env` file.
         return path and path.expanduser()
 
     @classmethod
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     @property
     def quiet(self) -> Path:
-        """The folder of the quiet locks."""
+        """Folder of the lock files of noise isolation."""
         return self.quiet_folder or self.home / "quiet"
 
     @property
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     def benchmark_deadline_s(self) -> float:
         """Longest that one attempt at a benchmark may hold its row, all backends one after another."""
         m = self.measurement
-        # Twice: a measurement whose canary drifts is made again. Before it, converters may have their turn.
+        # Twice: a measurement whose canary drifts is repeated. Before it, conversions may run first.
         tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + m.warmup_max_s + m.few_runs_max_s)
         transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
         return len(Backend) * (tries_s + 2 * m.quiet_batch_s + transfers_s) + 120

@@ -1,7 +1,7 @@
-"""Passwords that stand in files of their own, as container engines hand secrets over.
+"""Passwords from files of their own, as container engines provide secrets.
 
-They are put into the URL of the server that they open, so that everything else
-knows one URL. Nothing here prints one.
+They are inserted into the URL of their server, so that the rest of the code uses
+one URL. Nothing here prints one.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _PAIRS: Final = {"database_url": "database_password_file", "broker_url": "broker
 
 
 def with_passwords(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they were read, with every password of a file in its URL.
+    """Return the settings with the passwords of files inserted into their URLs.
 
     Raises:
         ValueError: a file cannot be used, has no URL, or its URL has a password already.

@@ -91,14 +91,14 @@ def test_a_database_that_is_not_migrated_is_said(bare_database_url: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("version", "way_out"),
+    ("version", "hint"),
     [("0001", "run `nnlite db upgrade`"), ("9999", "it is of a newer nnlite: install that one")],
 )
-def test_a_database_of_another_version_is_said(database_url: str, version: str, way_out: str) -> None:
+def test_a_database_of_another_version_is_said(database_url: str, version: str, hint: str) -> None:
     engine = engine_for(database_url)
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
-    with pytest.raises(DatabaseError, match=rf"has schema {version}, this nnlite needs \d+; {way_out}$"):
+    with pytest.raises(DatabaseError, match=rf"has schema {version}, this nnlite needs \d+; {hint}$"):
         check_schema(engine)
     engine.dispose()
 

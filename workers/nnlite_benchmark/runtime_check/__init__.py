@@ -1,1 +1,1 @@
-"""Does the version of TensorFlow Lite that phones have run what was converted, and compute the same?"""
+"""Runtime checks: runs artifacts with the phones' version of TensorFlow Lite and compares their outputs."""

@@ -1,4 +1,4 @@
-"""`python -m nnlite_benchmark.runtime_check`: a check worker. `nnlite worker check` starts it."""
+"""Entry point of the check worker, started by `nnlite worker check`."""
 
 import argparse
 import os

@@ -1,7 +1,7 @@
-"""The runtime's process, from outside: started when needed, held, bounded, and ended whatever happens.
+"""Supervises the runtime's process: starts it on demand, stops and continues it, enforces limits, kills it.
 
-It imports TensorFlow, which takes seconds, once and for many artifacts. What it says is checked; what it does
-not say in time ends it, with everything that it started, and the next artifact gets a new one.
+It imports TensorFlow, which takes seconds, once and for many artifacts. Its output is validated. When it
+does not answer in time, it is killed with everything that it started; the next artifact gets a new one.
 """
 
 import json
@@ -36,11 +36,11 @@ Tick = Callable[[], bool]
 
 
 class RuntimeDiedError(Exception):
-    """The runtime's process, or the fork with the artifact, died, hung or spoke nonsense; says which."""
+    """The runtime's process, or its fork for the artifact, died, hung or wrote invalid output."""
 
 
 class RuntimeUnusableError(NnliteError):
-    """The runtime's process does not even start: its environment is at fault, not an artifact."""
+    """The runtime's process does not start: its environment is at fault, not an artifact."""
 
 
 class Output(BaseModel):
@@ -54,25 +54,25 @@ class Output(BaseModel):
 
 
 class CommandResult(BaseModel):
-    """What became of one artifact: outputs, a refusal, or the fork's end (a signal's number is negative)."""
+    """Result of one artifact: outputs, a refusal, or the fork's exit code (negative: a signal)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: str | None = None
     outputs: tuple[Output, ...] = ()
     refusal: str | None = None
-    #: Versions of the operators that a refused artifact asks for.
+    #: Operators of a refused artifact and their versions.
     operators: dict[str, int] = {}
     died: int | None = None
 
 
 class RuntimeProcess:
-    """TensorFlow Lite in its own environment; a context, which ends it.
+    """TensorFlow Lite in its own environment; leaving the context ends the process.
 
     Args:
-        environment: where it is.
-        log: the file that it writes to; kept small.
-        bounds: of one artifact: time without the time on hold, memory beside TensorFlow.
+        environment: its Python and version.
+        log: file of its stderr; truncated at each start.
+        bounds: limits of one artifact: time, without the time stopped, and memory on top of TensorFlow's.
     """
 
     def __init__(self, environment: RuntimeEnvironment, log: Path, bounds: RuntimeCheckSettings) -> None:
@@ -91,9 +91,9 @@ class RuntimeProcess:
             tick: False holds the process, all of it, until it returns True.
 
         Raises:
-            RuntimeDiedError: it died, or did not answer in time.
+            RuntimeDiedError: it died or did not answer in time.
             RuntimeUnusableError: it does not start.
-            BaseException: what `tick` raises; the process is ended then.
+            BaseException: raised by `tick`; the process is killed then.
         """
         request = {
             "artifact": str(artifact.resolve()),
@@ -114,7 +114,7 @@ class RuntimeProcess:
         return answer
 
     def close(self) -> None:
-        """End the process and what it started; the next artifact starts another."""
+        """Kill the process and its forks; the next artifact starts another."""
         process, self._process = self._process, None
         if process is not None:
             kill_group(process)
@@ -181,5 +181,5 @@ class RuntimeProcess:
         return RuntimeDiedError(f"the runtime's process {how_it_ended(code)}{self._log_tail()}")
 
     def _log_tail(self) -> str:
-        said = tail(self._log, LOG_TAIL_BYTES).strip()
-        return f": {said}" if said else ""
+        text = tail(self._log, LOG_TAIL_BYTES).strip()
+        return f": {text}" if text else ""

@@ -1,7 +1,7 @@
-"""Which operator a runtime refuses, and which version of it, in the runtime's own words.
+"""Parses which operator, and which version of it, a runtime refuses, from its error message.
 
-The words are those of TensorFlow 2.16.2 (tensorflow/lite/core/api/op_resolver.cc and
-tensorflow/lite/core/subgraph.cc, https://github.com/tensorflow/tensorflow/tree/v2.16.2), read in its library.
+The patterns are messages of TensorFlow 2.16.2 (tensorflow/lite/core/api/op_resolver.cc and
+tensorflow/lite/core/subgraph.cc, https://github.com/tensorflow/tensorflow/tree/v2.16.2) and its library.
 """
 
 import re
@@ -16,9 +16,9 @@ _NAMED: Final = (
 
 
 def refused_operator(message: str) -> tuple[str | None, int | None]:
-    """Return the operator that `message` blames and its version, as far as it names them.
+    """Return the operator that `message` names and its version; None where it names none.
 
-    An operator that the runtime does not know at all has a number only: `builtin_code 207`.
+    An unknown operator has only a number: `builtin_code 207`.
     """
     for pattern in _NAMED:
         if found := pattern.search(message):

@@ -1,4 +1,4 @@
-"""Runs artifacts with TensorFlow Lite, in an environment of its own that has the phones' version of it.
+"""Runs artifacts with TensorFlow Lite, in a separate environment with the phones' version of it.
 
 A program for that environment's Python, with the standard library, numpy and TensorFlow: it reads requests,
 one JSON object a line, and answers each with a line; its first line says its version. Each artifact runs in
@@ -21,7 +21,7 @@ _MAX_FILE_BYTES = 2 << 30
 
 
 def main() -> None:
-    """CommandResult requests until there are no more."""
+    """Answer requests until stdin is closed."""
     die_with_parent(int(sys.argv[1]))
     # TensorFlow may print: what it prints goes to the log.
     answers = os.fdopen(os.dup(1), "w")
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def run_apart(request: dict[str, Any]) -> dict[str, Any]:
-    """Run one artifact in a fork; say what it said, or how it died."""
+    """Run one artifact in a fork; return its answer, or its exit code if it died."""
     here = os.getpid()
     reading, writing = os.pipe()
     child = os.fork()
@@ -60,13 +60,13 @@ def run_apart(request: dict[str, Any]) -> dict[str, Any]:
             os._exit(status)
     os.close(writing)
     with os.fdopen(reading) as pipe:
-        said = pipe.read()
+        answer = pipe.read()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return json.loads(said) if code == 0 else {"died": code}
+    return json.loads(answer) if code == 0 else {"died": code}
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Run one artifact; return its outputs, or what the runtime refused."""
+    """Run one artifact; return its outputs, or the runtime's error message."""
     import numpy as np
     import tensorflow
 
@@ -83,7 +83,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         reason = str(error)[:10_000] or type(error).__name__
         try:
             return {"refusal": reason, "operators": operators(request["artifact"])}
-        except Exception:  # noqa: BLE001  (a file that is none has no operators)
+        except Exception:  # noqa: BLE001  (an invalid file has no operators)
             return {"refusal": reason}
     outputs = []
     for number, tensor in enumerate(tensors):
@@ -95,7 +95,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def operators(artifact: str) -> dict[str, int]:
-    """Return the operators that a file asks for, each with its newest version; few refusals name one."""
+    """Return the operators of a file, each with its highest version; few refusals name a version."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
@@ -111,7 +111,7 @@ def operators(artifact: str) -> dict[str, int]:
 
 
 def limit(memory_mb: int) -> None:
-    """Let this process take so much memory more than it has, write no huge file and no core."""
+    """Limit this process's memory to `memory_mb` more than now, its files, and forbid core dumps."""
     status = Path("/proc/self/status").read_text()
     data_kb = int(status.partition("VmData:")[2].split()[0])
     data = (data_kb << 10) + (memory_mb << 20)

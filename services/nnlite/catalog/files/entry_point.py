@@ -1,4 +1,4 @@
-"""Which class or factory of a file makes its network: told by its syntax tree, executed by nobody."""
+"""Finds the class or factory of a file that builds its network, from its syntax tree: nothing is executed."""
 
 import ast
 import re
@@ -7,24 +7,24 @@ from typing import Final
 
 from nnlite.catalog.model import CatalogError
 
-#: What names a class or factory of an installed module, such as `torchvision.models:mobilenet_v2`.
+#: A class or factory of an installed module, such as `torchvision.models:mobilenet_v2`.
 MODULE: Final = re.compile(r"(?!.*\.py:)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-#: What Python's parser raises on text that is no Python: null bytes are a ValueError, nesting the other two.
+#: Raised by Python's parser on invalid code: null bytes are a ValueError, deep nesting the other two.
 _UNPARSABLE: Final = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
-def find_entry_point(code: str, file: str, asked: str | None) -> str:
+def find_entry_point(code: str, file: str, requested: str | None) -> str:
     """Return the name of the class or factory to call.
 
-    Without a wish it is the one class that derives from a Module and that no other class of the file uses.
+    By default it is the one class that derives from a Module and that no other class of the file uses.
 
     Args:
         code: of the file.
         file: its name, for messages.
-        asked: what the user names.
+        requested: named by the user; None: the default.
 
     Raises:
-        CatalogError: it is no Python, does not define what was asked, or leaves a choice.
+        CatalogError: the code does not parse, does not define `requested`, or has several candidates.
     """
     try:
         with warnings.catch_warnings():
@@ -33,11 +33,13 @@ def find_entry_point(code: str, file: str, asked: str | None) -> str:
     except _UNPARSABLE as error:
         raise CatalogError(f"no Python: {file} does not parse: {error}") from error
     networks = _networks(tree)
-    if asked is not None:
-        if asked not in _defined(tree):
+    if requested is not None:
+        if requested not in _defined(tree):
             known = ", ".join(networks) or "no class that derives from torch.nn.Module"
-            raise CatalogError(f"no {asked}: {file} has no such class and no such factory; it has {known}")
-        return asked
+            raise CatalogError(
+                f"no {requested}: {file} has no such class and no such factory; it has {known}"
+            )
+        return requested
     if not networks:
         raise CatalogError(
             f"no network: no class of {file} derives from torch.nn.Module; name a factory: {file}:NAME"

@@ -1,4 +1,4 @@
-"""What a TOML file beside a model says of it, and how an input is written.
+"""Model manifests: parses the TOML file next to a model, and inputs written as text.
 
 `net.toml` describes `net.py` and `net.pt2`; `model.toml` every file of its folder that has none of its own.
 """
@@ -23,7 +23,7 @@ from pydantic import (
 from nnlite.catalog.model import CatalogError, ModelInput
 from nnlite.vocabulary import Layout
 
-#: Types that a network's input may have: those that `.tflite` has, and 64-bit indices, which become 32-bit.
+#: Types of a network's inputs: those of `.tflite`, and 64-bit indices, which become 32-bit.
 DTYPES: Final = ("float32", "int32", "int64", "int8", "uint8", "bool")
 MAX_BYTES: Final = 1 << 20
 _MAX_ELEMENTS: Final = 1 << 28
@@ -34,14 +34,14 @@ _SHARED: Final = "model.toml"
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What is known of a model beside its file."""
+    """Metadata of a model from its manifest."""
 
     #: The TOML file; None: there is none.
     file: Path | None = None
     inputs: tuple[ModelInput, ...] = ()
     #: Class or factory.
     entry_point: str | None = None
-    #: Keyword arguments of it.
+    #: Its keyword arguments.
     arguments: Mapping[str, Any] = field(default_factory=dict)
     weights: Path | None = None
     layout: Layout | None = None
@@ -52,13 +52,13 @@ class Description:
 
 
 def parse_input(text: str) -> ModelInput:
-    """Return the input that is written as its shape and its type, such as `1x3x224x224:float32`.
+    """Parse an input's shape and type, such as `1x3x224x224:float32`.
 
-    The shape is what `forward` takes, batch first: images are N, C, H, W, whatever the artifact takes.
-    Without a type it is float32.
+    The shape is that of `forward`, batch first: images are N, C, H, W, whatever the artifact's layout.
+    The default type is float32.
 
     Raises:
-        CatalogError: it is written otherwise, of a type that phones do not take, or too large.
+        CatalogError: the text is malformed, its type is not supported on phones, or it is too large.
     """
     found = _INPUT.fullmatch(text.strip())
     if found is None:
@@ -79,10 +79,10 @@ def parse_input(text: str) -> ModelInput:
 
 
 def describe(model: Path) -> Description:
-    """Return what the TOML beside `model` says, or a description of nothing.
+    """Return the manifest of `model`, or an empty description.
 
     Raises:
-        CatalogError: the TOML cannot be read, or says what nobody understands.
+        CatalogError: the TOML cannot be read, or has unknown keys or values.
     """
     for file in (model.with_suffix(".toml"), model.with_name(_SHARED)):
         if file.is_file():
@@ -126,27 +126,27 @@ def _read(file: Path) -> Description:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise CatalogError(f"{file} has {file.stat().st_size:,} bytes, too many for a description")
-        said = _Toml.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-        inputs = tuple(map(parse_input, said.inputs))
+        manifest = _Toml.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        inputs = tuple(map(parse_input, manifest.inputs))
     except OSError as error:
         raise CatalogError(f"{file} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise CatalogError(f"{file}: {place + ': ' if place else ''}{first['msg']}") from error
-    except (CatalogError, ValueError) as error:  # TOML and UTF-8 that are none
+    except (CatalogError, ValueError) as error:  # invalid TOML or UTF-8
         raise CatalogError(f"{file}: {error}") from error
     return Description(
         file=file,
         inputs=inputs,
-        entry_point=said.class_ or said.factory,
-        arguments=said.arguments,
-        weights=_there(file.parent / said.weights, file) if said.weights else None,
-        layout=said.layout,
-        task=said.task,
-        dataset=said.dataset,
-        metric=said.metric,
-        accuracy=said.accuracy,
+        entry_point=manifest.class_ or manifest.factory,
+        arguments=manifest.arguments,
+        weights=_there(file.parent / manifest.weights, file) if manifest.weights else None,
+        layout=manifest.layout,
+        task=manifest.task,
+        dataset=manifest.dataset,
+        metric=manifest.metric,
+        accuracy=manifest.accuracy,
     )
 
 

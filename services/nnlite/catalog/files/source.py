@@ -31,11 +31,11 @@ class _Found:
     """A model's file."""
 
     file: Path
-    #: Class or factory that the user names.
+    #: Class or factory named by the user.
     entry_point: str | None = None
-    #: As the model is called.
+    #: Name of the model.
     name: str
-    #: Whether it was named itself, and not only its folder: then what is wrong with it is an error.
+    #: Whether the user named the file itself and not only its folder: then a problem is an error, not a skip.
     named: bool
 
 
@@ -97,7 +97,7 @@ class FilesSource:
         """Files have no transform."""
 
     def weights_file(self, model: CatalogModel) -> Path:
-        """Return the model's file; CatalogError when it was edited since it was listed."""
+        """Return the model's file; CatalogError if it was edited since it was listed."""
         file = self._files[model.weights]
         if not file.is_file() or file_sha256(file) != model.weights:
             raise CatalogError(f"{file} was edited since it was listed; submit again to take it as it is now")
@@ -180,12 +180,12 @@ class FilesSource:
 
 
 def is_module(path: Path) -> bool:
-    """Whether a path is `MODULE:NAME` and no file's: what is installed beside the workers."""
+    """Whether a path is `MODULE:NAME`, an installed module, and not a file."""
     return MODULE.fullmatch(str(path)) is not None and not path.exists()
 
 
 def _found(path: Path) -> Iterator[_Found]:
-    """Yield the models that a path names."""
+    """Yield the models of a path."""
     if path.is_dir():
         yield from _in_folder(path)
     elif path.exists():
@@ -221,7 +221,7 @@ def _in_folder(folder: Path) -> Iterator[_Found]:
 
 
 def _weights(file: Path, description: Description) -> Path | None:
-    """Return the weights of code: what its TOML names, or the file of the same name beside it."""
+    """Return the weights of code: named by its TOML, or the file of the same name next to it."""
     if description.weights is not None:
         return description.weights
     beside = [found for suffix in WEIGHTS if (found := file.with_suffix(suffix)).is_file()]
@@ -232,7 +232,7 @@ def _weights(file: Path, description: Description) -> Path | None:
 
 
 def _import_of(name: str) -> tuple[str, str]:
-    """Return code that imports what `MODULE:NAME` names, and NAME; its version is part of what it is."""
+    """Return code that imports NAME of `MODULE:NAME`, and NAME; a comment adds the version to its hash."""
     module, _, entry = name.partition(":")
     package = module.partition(".")[0]
     distributions = packages_distributions().get(package, [])

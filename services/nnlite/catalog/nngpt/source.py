@@ -22,9 +22,9 @@ from nnlite.catalog.nngpt.folder import Generated, read_folder
 from nnlite.catalog.nngpt.prebuilt import SUFFIX, PrebuiltFile, lab_of, prebuilt_files, prebuilt_model
 from nnlite.settings import Settings
 
-#: Where the epochs lie, from the folder that NN-GPT runs in; a folder on the way may be named too.
+#: Folder of the epochs, relative to the folder that NN-GPT runs in; a parent folder may be named too.
 EPOCHS = Path("out", "nngpt", "llm", "epoch")
-#: Digits of a code's hash in a model's name, because the next run uses the same tags again.
+#: Digits of a code's hash in a model's name, because the next run reuses the tags.
 _DIGITS = 8
 _NAME = re.compile(rf"(A[0-9]+_B[0-9]+)(?:{re.escape(SUFFIX)})?(?:-[0-9a-f]{{{_DIGITS}}})?")
 
@@ -36,7 +36,7 @@ def tag_of(name: str) -> str | None:
 
 
 def epoch_root(path: Path) -> Path:
-    """Return the folder of the epochs for a folder on the way to it, whether it is there or not."""
+    """Return the folder of the epochs for one of its parents; it need not exist."""
     parts = EPOCHS.parts
     ways = [path.joinpath(*parts[start:]) for start in range(len(parts))]
     if there := [way for way in ways if way.is_dir()]:
@@ -88,7 +88,7 @@ class NnGptSource:
         return apply_limits(rows, self._settings.catalog)
 
     def grown(self) -> tuple[list[CatalogModel], int]:
-        """Return the models that are complete by now, and how many are not.
+        """Return the models that are complete, and how many are not.
 
         A model is complete once its evaluation has ended, which `eval_info.json` says; without that file, or
         with one that cannot be read, once the folder has rested. What is not evaluated is waited for.
@@ -116,7 +116,7 @@ class NnGptSource:
         return None if model.transform_sha256 is None else self._texts[model.transform_sha256]
 
     def weights_file(self, model: CatalogModel) -> Path:
-        """Return a ready file; CatalogError when it is gone or was written anew since it was listed."""
+        """Return a pre-built file; CatalogError if it changed or vanished since it was listed."""
         file = self._files[model.weights]
         if not file.is_file() or file_sha256(file) != model.weights:
             raise CatalogError(f"{file} was written anew since it was listed; submit again to take it")
@@ -163,7 +163,7 @@ class NnGptSource:
         )
 
     def _input(self, generated: Generated) -> tuple[str | None, ExpectedInput]:
-        """Return the hash of the transform's code, where that is at hand, and the input that follows."""
+        """Return the hash of the transform's code, if available, and the resulting input."""
         name, variable_size = generated.training_config.transform, self._settings.catalog.variable_size
         if generated.transform_code is not None:
             sha256 = self._keep(generated.transform_code)
@@ -179,7 +179,7 @@ class NnGptSource:
 
     @cached_property
     def _lemur_transforms(self) -> dict[str, str]:
-        """The transforms of the LEMUR on this machine; without one, the committed table has their shapes."""
+        """LEMUR's transforms on this machine; without LEMUR, the committed table has their shapes."""
         try:
             archive: Archive = find_lemur(self._settings)
             return archive.transforms()
@@ -199,7 +199,7 @@ class _Seen:
 
 
 class _Resting:
-    """Which folders have not changed for a while."""
+    """Tracks which folders have not changed for a while."""
 
     def __init__(self, settle_s: float) -> None:
         self._settle_s = settle_s
@@ -214,7 +214,7 @@ class _Resting:
 
 
 def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return name, size and time of a file or of a folder's files; what vanishes meanwhile is left out."""
+    """Return name, size and time of a file or of a folder's files; vanished files are skipped."""
     files = []
     try:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
@@ -226,7 +226,7 @@ def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def _numbered(folder: Path, letter: str) -> list[Path]:
-    """Return the folders `<letter><number>` in `folder` by number; none when it is gone."""
+    """Return the folders `<letter><number>` in `folder` by number; empty if it does not exist."""
     try:
         names = [path.name for path in folder.iterdir() if path.is_dir()]
     except OSError:
