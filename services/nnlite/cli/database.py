@@ -1,4 +1,4 @@
-"""Commands on the database: bring its schema up to date, say where it is, open psql."""
+"""`nnlite db`: upgrades the schema, prints the address, opens psql."""
 
 import os
 
@@ -16,7 +16,7 @@ app.add_typer(db, name="db")
 
 @db.command("upgrade")
 def upgrade_command() -> None:
-    """Bring the schema of the database to this version; harmless when it is there."""
+    """Upgrade the schema of the database to this version; does nothing if it is current."""
     settings = load_settings()
     with servers(settings) as found:
         upgrade(found.database_url)
@@ -25,7 +25,7 @@ def upgrade_command() -> None:
 
 @db.command()
 def url() -> None:
-    """Print the URL of the database, password included, while the embedded servers run."""
+    """Print the URL of the database with its password; embedded servers must be running."""
     settings = load_settings()
     with servers(settings) as found:
         out.print(found.database_url, highlight=False, soft_wrap=True)
@@ -33,7 +33,7 @@ def url() -> None:
 
 @db.command()
 def psql() -> None:
-    """Open the database in psql; what is piped to it is run: echo 'TABLE latency' | nnlite db psql."""
+    """Open the database in psql; commands can be piped to it: echo 'TABLE latency' | nnlite db psql."""
     settings = load_settings()
     with servers(settings):
         command, environment = psql_command(settings)

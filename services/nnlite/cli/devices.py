@@ -1,4 +1,4 @@
-"""`nnlite devices`: what measures, what each of them did wrong, and the end of a quarantine."""
+"""`nnlite devices`: lists devices and incidents, releases a device from quarantine."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -17,13 +17,13 @@ app = typer.Typer()
 devices = typer.Typer()
 app.add_typer(devices, name="devices")
 
-#: Rows of `incidents` when nobody says how many.
+#: Default of `incidents --limit`.
 _INCIDENTS = 50
 
 
 @devices.callback(invoke_without_command=True)
 def devices_command(context: typer.Context, json: options.Json = False) -> None:
-    """List every device that was ever owned by a worker, and what is plugged into this host.
+    """List every device that a worker has ever owned, and the devices connected to this host.
 
     A device stands on a recovery step while its worker brings it back; on the last one it is
     quarantined, and takes no work before `nnlite devices release NAME`.
@@ -52,7 +52,7 @@ def devices_command(context: typer.Context, json: options.Json = False) -> None:
 def release(
     name: Annotated[str, typer.Argument(help="Name of a device in quarantine; `nnlite devices` lists them.")],
 ) -> None:
-    """End the quarantine of a device: its worker makes it ready again, from the first recovery step on."""
+    """End the quarantine of a device: its worker prepares it again, starting with the first recovery step."""
     with session() as cluster:
         release_device(cluster.engine, name)
     err.print(f"released {name}; its worker tries it again", highlight=False)
@@ -60,11 +60,11 @@ def release(
 
 @devices.command()
 def incidents(
-    name: Annotated[str | None, typer.Argument(help="Name of a device; none: all of them.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = _INCIDENTS,
+    name: Annotated[str | None, typer.Argument(help="Name of a device; default: all.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number, newest first.")] = _INCIDENTS,
     json: options.Json = False,
 ) -> None:
-    """List what devices did wrong: fault, recovery_steps that were climbed, and how long until it was healed.
+    """List the incidents of devices: fault, recovery steps, and the time until recovery.
 
     Example: nnlite devices incidents avd:pixel4-1@lab --json
     """
@@ -94,7 +94,7 @@ def _attached_here() -> list[AttachedDevice] | None:
 
 
 def _holder(name: str, seen: Iterable[AttachedDevice]) -> AttachedDevice | None:
-    """Return what is plugged in as the device `name`, such as `usb:SERIAL` or `tcp:HOST:PORT`."""
+    """Return the connected device `name`, such as `usb:SERIAL` or `tcp:HOST:PORT`."""
     serial = name.partition(":")[2]
     return next((found for found in seen if found.serial == serial), None)
 
@@ -109,5 +109,5 @@ def _attachment(found: AttachedDevice | None) -> dict[str, Any]:
 
 def _free_row(found: AttachedDevice) -> dict[str, Any]:
     scheme = "tcp" if ":" in found.serial else "usb"
-    way = None if found.serial.startswith("emulator-") else f"--device {scheme}:{found.serial}"
-    return {"serial": found.serial, "state": found.state, "model": found.model, "measure on it": way}
+    argument = None if found.serial.startswith("emulator-") else f"--device {scheme}:{found.serial}"
+    return {"serial": found.serial, "state": found.state, "model": found.model, "measure on it": argument}

@@ -1,4 +1,4 @@
-"""`nnlite export`: results as files for other programs."""
+"""`nnlite export`: writes results as files for other programs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ def lemur(
     root: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", file_okay=False, help="The folder above `ab/`: a checkout of nn-dataset, or any."
+            metavar="DIR", file_okay=False, help="Parent folder of `ab/`, such as a checkout of nn-dataset."
         ),
     ],
     campaign: Annotated[
@@ -37,7 +37,7 @@ def lemur(
         typer.Option(help="Only of this kind of device; repeatable [default: emulator and phone]."),
     ] = None,
 ) -> None:
-    """Write nn-dataset's tree of mobile results, as its importer reads it.
+    """Write nn-dataset's tree of mobile results, in the format of its importer.
 
     DIR/ab/nn/stat/run/tflite/PRECISION/TASK_DATASET_METRIC_MODEL/android_DEVICE.json: one JSON object per
     file, durations in nanoseconds, `unit` the processing unit that `duration` belongs to. nn-dataset imports
@@ -68,7 +68,7 @@ def lemur(
 @export.command()
 def nngpt(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", file_okay=False, help="Where it is written, such as out/edge.")
+        Path, typer.Argument(metavar="DIR", file_okay=False, help="Folder to write to, such as out/edge.")
     ],
     campaign: Annotated[
         list[str] | None, typer.Option(help="Only models of this campaign; repeatable.")
@@ -111,7 +111,7 @@ def nngpt(
 
 
 def summary(exported: Exported) -> str:
-    """Return one line: how many files were written, and what was skipped and why."""
+    """Return one line: files written, and results skipped with the reason."""
     parts = [f"{exported.written} results written to {exported.root}"]
     if exported.not_valid:
         parts.append(f"{exported.not_valid} of them not valid")

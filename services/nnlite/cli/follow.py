@@ -1,4 +1,4 @@
-"""Follows a source while it is being written: one campaign that grows by what is complete."""
+"""Implements `--follow`: submits a source's models to one campaign as they are completed."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def follow(
     priority: int,
     wait: Callable[[float], None] = time.sleep,
 ) -> NoReturn:
-    """Submit what the request's source has, then what it gets, until interrupted.
+    """Submit the models of the request's source, and new ones as they appear, until interrupted.
 
     What was submitted before, by an earlier run of the same command too, stays as it is.
 
@@ -52,7 +52,7 @@ def follow(
     )
     err.print(f"following into campaign {submitted.name}; Ctrl-C stops", highlight=False)
     offered: set[tuple[str, str]] = set()
-    said = ""
+    shown = ""
     while True:
         models, waiting = source.grown()
         new = [model for model in models if _key(model) not in offered and _matches(model, request)]
@@ -66,15 +66,15 @@ def follow(
                 settings=cluster.settings,
             )
         except (DBAPIError, psycopg2.OperationalError, psycopg2.InterfaceError):
-            says = "Postgres is away; waiting for it"
+            message = "Postgres is away; waiting for it"
         except (StoreError, CatalogError) as error:
-            says = f"{error}; trying again"
+            message = f"{error}; trying again"
         else:
             offered.update(map(_key, new))
-            says = _summary(added, len(offered), waiting)
-        if says != said:
-            err.print(says, highlight=False)
-            said = says
+            message = _summary(added, len(offered), waiting)
+        if message != shown:
+            err.print(message, highlight=False)
+            shown = message
         wait(cluster.settings.catalog.follow_poll_s)
 
 

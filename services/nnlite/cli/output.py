@@ -1,4 +1,4 @@
-"""How commands present: rich tables for people, JSON lines of the same rows for programs."""
+"""Output of commands: rich tables for people, JSON of the same rows for programs."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,12 +10,12 @@ from rich.table import Table
 
 #: Piped, a table is as wide as its contents.
 _PIPED_WIDTH = 1000
-#: Columns that may be cut or folded in a terminal; all others keep their contents whole.
+#: Columns that may be truncated or wrapped in a terminal; all others stay complete.
 _CUT = {"model", "name"}
 _FLEXIBLE = _CUT | {"reason", "reasons", "message", "value"}
 
-# Names and messages are printed as they are: what looks like rich's markup in them is none.
-#: What a command answers with goes to stdout, so that it can be piped.
+# Names and messages are printed verbatim, without interpreting rich's markup in them.
+#: Results go to stdout, so that they can be piped.
 out = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, markup=False, emoji=False)
 #: Progress, notes and errors go to stderr.
 err = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH, markup=False, emoji=False)
@@ -28,7 +28,7 @@ def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], title: str | None = None) -> None:
-    """Print `columns` of `rows` as a table; numbers stand to the right, None as an empty cell."""
+    """Print `columns` of `rows` as a table; numbers are right-aligned, None is an empty cell."""
     rows = list(rows)
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:

@@ -1,4 +1,4 @@
-"""How results read in a terminal: milliseconds, megabytes, one line per measurement or failure."""
+"""Formats results for a terminal: milliseconds, megabytes, one line per measurement or failure."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,9 +9,9 @@ import orjson
 from nnlite.results.queries import Progress, Row
 from nnlite.vocabulary import RuntimeVerdict, WorkState
 
-#: Always shown; the others only where they tell rows apart.
+#: Always shown; other columns only where their values differ.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "p90 ms", "CV", "verdict")
-#: Shown where there are other precisions than fp32.
+#: Shown if there are precisions other than fp32.
 _QUALITY_COLUMNS = ("SQNR dB", "top-1")
 _DISTINGUISHING = ("campaign", "precision", "device", "backend")
 _FAILURE_COLUMNS = ("model", "precision", "work", "state", "class", "stage", "reason")
@@ -34,7 +34,7 @@ _LONGEST_REASON = 160
 
 
 def result_columns(rows: Sequence[Row]) -> list[str]:
-    """Return the columns that `rows`, made by `result_row`, need; what is equal everywhere is not shown."""
+    """Return the columns of `rows` of `result_row` to show; columns with one value everywhere are hidden."""
     quality = [name for name in _QUALITY_COLUMNS if any(row[name] for row in rows)]
     telling = [name for name in _DISTINGUISHING if len({row[name] for row in rows}) > 1]
     score = ["accuracy", "efficiency"] if any(row["accuracy"] for row in rows) else []
@@ -45,7 +45,7 @@ def result_columns(rows: Sequence[Row]) -> list[str]:
 
 
 def result_row(row: Row) -> Row:
-    """Return one measurement as people read it."""
+    """Format one measurement for people."""
     return {
         "campaign": row["campaign"],
         "model": row["model"],
@@ -68,7 +68,7 @@ def result_row(row: Row) -> Row:
 
 
 def failure_columns(rows: Sequence[Row]) -> list[str]:
-    """Return the columns that `rows`, made by `failure_row`, need: only those that tell."""
+    """Return the columns of `rows` of `failure_row` to show."""
     campaign = ["campaign"] if len({row["campaign"] for row in rows}) > 1 else []
     first, *others = _FAILURE_COLUMNS
     if not any(row.get("precision") for row in rows):
@@ -77,17 +77,17 @@ def failure_columns(rows: Sequence[Row]) -> list[str]:
 
 
 def failure_row(row: Row) -> Row:
-    """Return one failure as people read it."""
+    """Format one failure for people."""
     return {**row, "reason": shorten(row["reason"] or "")}
 
 
 def is_told(check: Row) -> bool:
-    """Whether a runtime check is shown by itself, not only counted."""
+    """Whether a runtime check is listed and not only counted."""
     return check["runtime_check"] not in {RuntimeVerdict.ACCEPTED, WorkState.QUEUED, WorkState.RUNNING}
 
 
 def check_row(row: Row) -> Row:
-    """Return one runtime check as people read it."""
+    """Format one runtime check for people."""
     version = row["operator_version"]
     return {
         "model": row["model"],
@@ -99,7 +99,7 @@ def check_row(row: Row) -> Row:
 
 
 def campaign_row(progress: Progress) -> Row:
-    """Return one campaign as people read it."""
+    """Format one campaign for people."""
     state = "ended" if progress.ended and progress.state == "active" else progress.state
     return {
         "name": progress.name,
@@ -114,7 +114,7 @@ def campaign_row(progress: Progress) -> Row:
 
 
 def device_row(row: Row, now: datetime | None = None) -> Row:
-    """Return one device as people read it."""
+    """Format one device for people."""
     now = now or datetime.now(UTC)
     return {
         "device": row["device"],
@@ -131,7 +131,7 @@ def device_row(row: Row, now: datetime | None = None) -> Row:
 
 
 def incident_row(row: Row, now: datetime | None = None) -> Row:
-    """Return one incident as people read it."""
+    """Format one incident for people."""
     return {
         "device": row["device"],
         "when": ago(row["created_at"], now or datetime.now(UTC)),
@@ -144,12 +144,12 @@ def incident_row(row: Row, now: datetime | None = None) -> Row:
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """Return how long ago `moment` was; clocks that differ a little do not make it the future."""
+    """Return how long ago `moment` was; never in the future, as clocks may differ a little."""
     return f"{duration(max(0.0, (now - moment).total_seconds()))} ago"
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: 45 s, 3 min, 2 h 05 min."""
+    """Format seconds for people: 45 s, 3 min, 2 h 05 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -170,7 +170,7 @@ def size(size_bytes: int) -> str:
 
 
 def shorten(reason: str) -> str:
-    """Return the first line of `reason`, cut where it is too long for a table."""
+    """Return the first line of `reason`, truncated to fit a table."""
     line = reason.strip().partition("\n")[0]
     return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
 
@@ -202,7 +202,7 @@ def _last_incident(row: Row, now: datetime) -> str | None:
 
 
 def _score(row: Row) -> Row:
-    """Return accuracy and efficiency of what is judged by them: models that NN-GPT generated."""
+    """Return accuracy and efficiency, which only models generated by NN-GPT show."""
     generated = row["source"] == "nngpt"
     score = row["efficiency"] if generated else None
     return {

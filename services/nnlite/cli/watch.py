@@ -1,4 +1,4 @@
-"""Watching a campaign: live in a terminal, one line per change where output is piped."""
+"""Shows a campaign's progress: live in a terminal, one line per change where output is piped."""
 
 import time
 from collections import deque
@@ -19,12 +19,12 @@ from nnlite.results.queries import Progress, Row, campaigns, running
 from nnlite.results.runtime_checks import pending
 
 _INTERVAL_S = 1.0
-#: The rate is that of the last this many seconds.
+#: Window of the rate, seconds.
 _RATE_WINDOW_S = 600.0
 
 
 class Rate:
-    """Models per hour over the last minutes, and the time that is left."""
+    """Models per hour over the last minutes, and the time left."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
@@ -36,7 +36,7 @@ class Rate:
             self._seen.popleft()
 
     def per_hour(self) -> float | None:
-        """Models per hour; None before one has ended."""
+        """Models per hour; None before the first has ended."""
         (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
         return (last - first) / (last_s - first_s) * 3600 if last > first and last_s > first_s else None
 
@@ -47,7 +47,7 @@ class Rate:
 
 
 def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda: None) -> Progress:
-    """Show the progress of campaign `name` until it has ended, and return where it stands then.
+    """Show the progress of campaign `name` until it has ended, and return its final progress.
 
     A paused campaign is waited for, and so is Postgres; a cancelled campaign has ended. How it ended is the
     caller's to say.
@@ -63,7 +63,7 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
                 (progress,) = campaigns(engine, name)
                 now = running(engine, name)
             except DBAPIError:
-                # Days are long: work waits for Postgres, and so do its watchers.
+                # Campaigns take days and survive an outage of Postgres; so does watching them.
                 progress, now = None, []
             if progress is None:
                 line = counts = "Postgres is away; waiting for it"
@@ -82,7 +82,7 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
 
 
 def watch_checks(engine: Engine, name: str, runtime_version: str, while_waiting: Callable[[], None]) -> None:
-    """Wait until every artifact of campaign `name` is checked, for whoever runs the worker that does it.
+    """Wait until every artifact of campaign `name` is checked, while the caller runs the check worker.
 
     What pauses, because its file or the runtime is not to be had, is not waited for: a check only informs.
     """
@@ -105,7 +105,7 @@ def watch_checks(engine: Engine, name: str, runtime_version: str, while_waiting:
 
 
 def summary(progress: Progress, rate: Rate | None = None) -> str:
-    """Return one line: how many are converted, measured, failed; the rate; the time left."""
+    """Return one line: counts of models, the rate and the time left."""
     parts = [
         f"{progress.name}: {progress.finished}/{progress.models} models",
         f"{progress.converted} converted"
@@ -127,7 +127,7 @@ def summary(progress: Progress, rate: Rate | None = None) -> str:
 
 
 def panel(line: str, progress: Progress | None, now: list[Row]) -> RenderableType:
-    """Return what a terminal shows: the line, a bar, and what is worked on and where it stands."""
+    """Return the display of a terminal: the line, a bar, and running work with its stage."""
     table = Table.grid(padding=(0, 2))
     for row in now:
         table.add_row(

@@ -1,4 +1,4 @@
-"""Commands that are processes of the cluster: the two workers, the reaper, and Flower."""
+"""Commands that run processes of the cluster: workers, reaper and Flower."""
 
 import os
 import signal
@@ -28,16 +28,16 @@ app = typer.Typer()
 worker = typer.Typer(help="Run a worker of the cluster until it is stopped.", no_args_is_help=True)
 app.add_typer(worker, name="worker")
 
-#: What model code could read in /proc/<pid>/environ.
+#: Settings with credentials, which model code could read in /proc/<pid>/environ.
 _CREDENTIALS = ("DATABASE_URL", "BROKER_URL")
 
 
 @worker.command()
 def convert(
-    concurrency: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
+    concurrency: Annotated[int, typer.Option(min=1, help="Concurrent conversions.")] = 2,
     name: Annotated[str, typer.Option(help="Unique among the workers of this host.")] = "convert",
 ) -> None:
-    """Convert models to .tflite; each in a process of its own, within limits of time and memory.
+    """Convert models to .tflite; each in its own process, with limits on time and memory.
 
     SIGTERM and Ctrl-C stop it in order: its work goes back to the queue.
     """
@@ -53,15 +53,15 @@ def benchmark(
         str,
         typer.Option(
             metavar="avd:NAME|usb:SERIAL|tcp:HOST:PORT|host",
-            help="The device that this worker owns: an emulator (made if there is no AVD of that name), "
+            help="The device that this worker owns: an emulator (created if no AVD has that name), "
             "a phone by its serial or its address, or this machine.",
         ),
     ] = "host",
     pool: Annotated[
         str | None,
         typer.Option(
-            help="The set of interchangeable devices that it belongs to, as campaigns name it; "
-            f"needed for all but the host, whose default is {HOST_POOL}."
+            help="Its set of interchangeable devices, as named by campaigns; "
+            f"required except for the host, whose default is {HOST_POOL}."
         ),
     ] = None,
     name: Annotated[
@@ -87,7 +87,7 @@ def benchmark(
 def check(
     name: Annotated[str, typer.Option(help="Unique among the workers of this host.")] = "check",
 ) -> None:
-    """Try artifacts with the version of TensorFlow Lite that phones have; what it finds only informs.
+    """Run artifacts with the phones' version of TensorFlow Lite; measurements do not depend on the result.
 
     NNLITE_RUNTIME_CHECK__ENVIRONMENT names the virtual environment that has it; `make runtime-check` makes
     one. `nnlite run` starts this worker too where that is set.
@@ -100,7 +100,7 @@ def check(
 
 @app.command()
 def reaper() -> None:
-    """Heal the queue: expire leases of the dead, send lost messages again. Any number may run."""
+    """Expire leases, resend lost messages, serve metrics. Several may run; one is active."""
     settings = load_settings()
     logs.configure(settings.log_level)
     stop = threading.Event()
@@ -130,18 +130,16 @@ def _exporting(cluster: Session, reaper: Reaper) -> AbstractContextManager[None]
 def flower(
     password_file: Annotated[
         Path | None,
-        typer.Option(help="Holds the password, alone; Flower does not start without one."),
+        typer.Option(help="File with only the password; Flower does not start without one."),
     ] = None,
-    user: Annotated[str, typer.Option(help="Who may look.")] = "nnlite",
-    address: Annotated[str, typer.Option(help="Address to answer on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to answer on; 0: any that is free.")
-    ] = 5555,
+    user: Annotated[str, typer.Option(help="User name.")] = "nnlite",
+    address: Annotated[str, typer.Option(help="Address to bind to.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to bind to; 0: any free one.")] = 5555,
     state: Annotated[
-        Path | None, typer.Option(help="Keeps what Flower has seen across restarts; none: it begins anew.")
+        Path | None, typer.Option(help="File that keeps Flower's state across restarts; default: none.")
     ] = None,
 ) -> None:
-    """Show workers, queues and tasks in a browser, by Flower; to look, not to touch."""
+    """Show workers, queues and tasks in a browser (Flower, read-only)."""
     if password_file is None:
         raise NnliteError("Flower needs a password: write one into a file and name it with --password-file")
     from nnlite.worker.flower import Dashboard
@@ -169,7 +167,7 @@ def conversion_environment(environment: dict[str, str]) -> dict[str, str]:
         environment[f"{PREFIX}SECRETS_FILE"] = str(_private_file(credentials))
     kept = {name: value for name, value in environment.items() if name not in credentials}
     return kept | {
-        # Read by billiard and by the libraries of numbers when they are imported.
+        # Read by billiard and numerical libraries when they are imported.
         "REMAP_SIGTERM": "SIGQUIT",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -180,7 +178,7 @@ def conversion_environment(environment: dict[str, str]) -> dict[str, str]:
 
 
 def _private_file(credentials: dict[str, str]) -> Path:
-    """Return a file in memory that this process and what it becomes can read, and that ends with them."""
+    """Return a file in memory, readable by this process also after exec, that ends with it."""
     descriptor = os.memfd_create("nnlite-credentials", 0)
     os.fchmod(descriptor, 0o600)
     lines = (f"{name}='{_quoted(value)}'\n" for name, value in credentials.items())
@@ -189,19 +187,19 @@ def _private_file(credentials: dict[str, str]) -> Path:
 
 
 def _quoted(url: str) -> str:
-    """Return `url` as it stands between single quotes in a .env file, where ${...} would be replaced."""
+    """Escape `url` for single quotes in a .env file, where ${...} would be replaced."""
     return url.replace("\\", "\\\\").replace("'", "\\'").replace("${", "$%7B")
 
 
 def _become(
     module: str, arguments: list[str], environment: dict[str, str], *, extra: str | None = None
 ) -> NoReturn:
-    """Become the worker: services never import it, and its environment counts from its first line on.
+    """Exec the worker, which services never import, so that its environment applies from the start.
 
     Raises:
         NnliteError: the worker is not installed.
     """
-    load_settings()  # a wrong setting is said here, not in a log
+    load_settings()  # reports a wrong setting here, not in a log
     from importlib.util import find_spec
 
     needed = {"convert": "litert_torch", "host": "ai_edge_litert", "benchmark": "adbutils", None: module}[
