@@ -44,7 +44,7 @@ run_worker(plan, endpoints, settings, liveness)
 """
 
 
-class LocalInstance:
+class Site:
     """Flower over HTTP."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -112,7 +112,7 @@ def flower(start, embedded: Endpoints, broker_url: str, tmp_path: Path) -> Calla
 def test_flower_shows_tasks_with_model_and_device_behind_a_password(
     start, flower, database_url, broker_url, tmp_path
 ):
-    site = LocalInstance(flower("--port", "0", "--state", "state/flower"))
+    site = Site(flower("--port", "0", "--state", "state/flower"))
     second = flower("--port", site.url.rpartition(":")[2])
     for path in ("/", "/tasks", "/broker", "/api/tasks", "/workers?json=1"):
         assert site.get(path, password=None)[0] == site.get(path, password="correct")[0] == 401, path
