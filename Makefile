@@ -34,7 +34,7 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig rig-campaign compose-test monitoring apk runtime-check runtime-match demo test test-unit lint \
+.PHONY: help setup rig rig-campaign compose-test monitoring apk runtime-check runtime-match demo test test-fast test-unit lint \
   format bench kubernetes-check constraints shapes schema clean
 
 help: ## Say what there is to make
@@ -115,10 +115,17 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite fetch
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
 
-# Most tests wait more than they compute: four groups at a time, each printed when it is done.
+# The groups of tests that run at once: most tests wait more than they compute.
+JOBS ?= $(shell echo $$(($$(nproc) + 1)))
+# A test run on several cores: each process of pytest-xdist has servers of its own.
+ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
+
+test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no download: seconds
+	$(BIN)/pytest -m fast $(ON_CORES) tests/unit
+
 test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
-	@echo "About nine minutes; the output of each group comes when it is done."
-	@$(MAKE) --no-print-directory --jobs 4 --keep-going --output-sync=target \
+	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
+	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
 	  test-end-to-end test-integration test-devices test-unit test-app
 
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
@@ -137,7 +144,7 @@ $(DEVICE_TESTS): $(INSTALLED) $(RIG)
 test-end-to-end: $(INSTALLED) $(LEMUR) ## Run the tests of the whole chain on this machine only
 	$(WITH_LEMUR) $(BIN)/pytest tests/end_to_end
 
-test-unit: $(INSTALLED) $(LEMUR) ## Run the tests that need no server only
+test-unit: $(INSTALLED) $(LEMUR) ## Run the tests of single parts only, fast ones included
 	$(WITH_LEMUR) $(BIN)/pytest tests/unit
 
 lint: $(INSTALLED) ## Check style, imports between rooms, and types

@@ -20,6 +20,9 @@ import structlog
 from nnlite.local import Endpoints, servers
 from nnlite.settings import Settings
 from nnlite.settings.groups import LocalSettings
+from tiers import pytest_collection_modifyitems, pytest_ignore_collect, pytest_runtest_protocol
+
+__all__ = ("pytest_collection_modifyitems", "pytest_ignore_collect", "pytest_runtest_protocol")
 from waiting import HANG_S
 
 # What a shell that is not interactive runs in the background ignores Ctrl-C, and so does all that it starts.

@@ -258,6 +258,7 @@ def sh(line):
     return done.stdout.decode("utf-8", "replace")
 
 
+@pytest.mark.process
 def test_the_command_lines_run_in_a_shell_and_missing_commands_print_nothing():
     here = run_batch(sh, CONTEXT_COMMANDS)
     state = run_batch(sh, STATE_COMMANDS)
@@ -269,6 +270,7 @@ def test_the_command_lines_run_in_a_shell_and_missing_commands_print_nothing():
     assert context(sh).total_ram_kb > 0
 
 
+@pytest.mark.process
 def test_error_messages_of_the_shell_are_no_output():
     def mixed(line):
         done = subprocess.run(
@@ -279,6 +281,7 @@ def test_error_messages_of_the_shell_are_no_output():
     assert run_batch(mixed, {"a": "nnlite-no-such-program", "b": "echo yes"}) == {"a": "\n", "b": "yes\n"}
 
 
+@pytest.mark.process
 def test_output_without_a_final_line_end_is_separated():
     assert run_batch(sh, {"a": "printf x", "b": "printf y"}) == {"a": "x\n", "b": "y"}
 
@@ -292,6 +295,7 @@ def test_output_with_crlf_line_ends_is_separated():
     }
 
 
+@pytest.mark.process
 def test_a_single_file_is_printed_with_its_path(tmp_path):
     folder = tmp_path / "cpu0" / "cpufreq"
     folder.mkdir(parents=True)
@@ -301,6 +305,7 @@ def test_a_single_file_is_printed_with_its_path(tmp_path):
     assert sh(line) == f"{folder}/scaling_cur_freq:300000\n"
 
 
+@pytest.mark.process
 def test_files_are_printed_with_their_paths(tmp_path):
     for core, value in (("cpu0", "300000\n"), ("cpu10", ""), ("cpu2", "Permission denied\n")):
         folder = tmp_path / core / "cpufreq"

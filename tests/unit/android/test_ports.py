@@ -41,7 +41,9 @@ def test_starts_are_staggered(tmp_path):
     assert waits[1:] == pytest.approx([15, 30], abs=1)
 
 
-@pytest.mark.parametrize("written", ["", "nonsense", str(time.monotonic() + 1e9)])
+@pytest.mark.parametrize(
+    "written", ["", "nonsense", str(time.monotonic() + 1e9)], ids=["empty", "nonsense", "far future"]
+)
 def test_an_invalid_start_time_is_ignored(tmp_path, written):
     (tmp_path / "last").write_text(written)
     assert stagger(tmp_path / "last", 15) == 0

@@ -84,8 +84,8 @@ def test_an_invalid_chunk_makes_the_run_garbled(run):
     assert "'../x' is no plain name" in run.finish().why
 
 
-def test_a_million_empty_statuses_are_parsed(run):
-    for _ in range(100):
+def test_a_hundred_thousand_empty_statuses_are_parsed(run):
+    for _ in range(10):
         run.feed(b"INSTRUMENTATION_STATUS: x=y\nINSTRUMENTATION_STATUS_CODE: 5\n" * 10_000)
     run.check()
     assert "ends without" in run.finish().why

@@ -20,6 +20,7 @@ from waiting import HANG_S
 HEAVY = ("pydantic", "sqlalchemy", "celery", "torch", "numpy", "orjson", "psutil", "nnlite.settings")
 
 
+@pytest.mark.process
 def test_the_measuring_process_imports_nothing_heavy():
     script = "import nnlite_benchmark.host.runner, json, sys; print(json.dumps(sorted(sys.modules)))"
 
@@ -41,6 +42,7 @@ print(before_kb - _status_kb("VmHWM"))
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells peaks")
 def test_a_peak_from_before_the_model_is_not_counted():
     forgotten_kb = int(subprocess.check_output([sys.executable, "-c", FORGETFUL], timeout=HANG_S))

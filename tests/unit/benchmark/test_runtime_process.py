@@ -20,6 +20,8 @@ from nnlite_benchmark.runtime_check.process import (
 )
 from waiting import HANG_S
 
+pytestmark = pytest.mark.process
+
 #: Does in the fork what the artifact's text says.
 TENSORFLOW = """
 import os, time, types

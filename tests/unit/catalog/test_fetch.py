@@ -13,6 +13,8 @@ from nnlite.catalog.model import CatalogError
 from unit.catalog.copies import trial
 from waiting import wait_until
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def installer(tmp_path, monkeypatch):

@@ -165,6 +165,7 @@ def test_nothing_of_lemur_is_imported(lemur, make_settings, tmp_path, monkeypatc
     assert not [name for name in sys.modules if name == "ab" or name.startswith("ab.")]
 
 
+@pytest.mark.process
 def test_without_lemur_the_error_says_which_command_brings_it(make_settings, tmp_path):
     code = (
         "from nnlite.settings import Settings\nfrom nnlite.catalog.lemur.source import LemurSource\n"

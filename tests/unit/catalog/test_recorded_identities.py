@@ -8,6 +8,8 @@ import pytest
 from nnlite.catalog.model import CatalogModel
 from unit.catalog import identities
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, Any]:

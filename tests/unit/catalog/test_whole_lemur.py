@@ -8,6 +8,8 @@ from nnlite.catalog.lemur.configuration import PREFERRED_BATCH
 from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.selection import select
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def models(whole_lemur: list[CatalogModel]) -> list[CatalogModel]:

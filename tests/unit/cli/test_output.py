@@ -90,6 +90,7 @@ def test_json_of_nothing_is_an_empty_array(capfdbinary):
     assert json.loads(capfdbinary.readouterr().out) == []
 
 
+@pytest.mark.process
 def test_in_a_terminal_names_are_cut_and_numbers_stay_whole():
     code = f"""
     from nnlite.cli.output import print_table

@@ -60,6 +60,7 @@ def test_the_worker_reads_the_same_credentials(environment, monkeypatch, tmp_pat
     assert settings.broker_url == CREDENTIALS["NNLITE_BROKER_URL"]
 
 
+@pytest.mark.process
 def test_the_file_is_there_for_what_this_process_becomes_and_gone_with_it(environment):
     made = environment(PATH=os.environ["PATH"], **CREDENTIALS)
     descriptor = int(Path(made["NNLITE_SECRETS_FILE"]).name)
@@ -97,6 +98,7 @@ def test_a_worker_stops_softly_and_computes_with_one_thread(environment):
     assert (made["REMAP_SIGTERM"], made["OMP_NUM_THREADS"], made["HF_HUB_OFFLINE"]) == ("SIGQUIT", "1", "1")
 
 
+@pytest.mark.process
 def test_a_worker_takes_no_module_from_the_folder_that_it_is_started_in(monkeypatch, tmp_path):
     became = []
     monkeypatch.setattr(os, "execve", lambda _path, command, environ: became.append((command, environ)))

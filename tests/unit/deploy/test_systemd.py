@@ -19,6 +19,7 @@ def value(text: str, key: str) -> str:
     return found
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd")
 def test_systemd_finds_nothing_to_say_about_them(tmp_path):
     shutil.copytree(UNITS, tmp_path, dirs_exist_ok=True)

@@ -59,12 +59,14 @@ def test_a_machine_without_android_lacks_nothing_that_it_needs(tmp_path):
     assert "acceleration" not in found
 
 
+@pytest.mark.process
 def test_a_whole_sdk_is_found_by_its_setting(tmp_path):
     found = findings(tmp_path, sdk=sdk(tmp_path))
     assert found["Android SDK"][0] == "ok"
     assert found["acceleration"] == ("ok", "KVM (version 12) is installed and usable.")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("variable", ["ANDROID_HOME", "ANDROID_SDK_ROOT"])
 def test_or_by_the_environment(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, str(sdk(tmp_path)))
@@ -72,6 +74,7 @@ def test_or_by_the_environment(tmp_path, monkeypatch, variable):
     assert f"({variable})" in findings(tmp_path)["Android SDK"][1]
 
 
+@pytest.mark.process
 def test_what_an_sdk_lacks_is_said_with_what_installs_it(tmp_path):
     says = findings(tmp_path, sdk=sdk(tmp_path, image=False))["Android SDK"]
     assert says[0] == "note"
@@ -83,6 +86,7 @@ def test_an_sdk_that_was_set_and_is_not_there_is_missing(tmp_path):
     assert found == ("missing", f"NNLITE_EMULATOR__SDK={tmp_path}/nowhere is no folder")
 
 
+@pytest.mark.process
 def test_no_acceleration_is_a_note_in_the_emulators_words(tmp_path):
     state, says = findings(tmp_path, sdk=sdk(tmp_path, NO_KVM, 8))["acceleration"]
     assert (state, says) == (
@@ -91,6 +95,7 @@ def test_no_acceleration_is_a_note_in_the_emulators_words(tmp_path):
     )
 
 
+@pytest.mark.process
 def test_an_emulator_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_ACCELERATION_S", 0.2)
     folder = sdk(tmp_path)

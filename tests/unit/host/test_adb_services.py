@@ -78,6 +78,7 @@ def test_nothing_is_started_where_no_server_answers():
         socket.create_connection(("127.0.0.1", port), timeout=HANG_S)
 
 
+@pytest.mark.process
 def test_a_real_adb_server_is_asked(tmp_path):
     port = free_port()
     server = subprocess.Popen(

@@ -18,6 +18,8 @@ from nnlite.host.child_process import (
 )
 from waiting import HANG_S, wait_until
 
+pytestmark = pytest.mark.process
+
 #: Starts a child that ignores SIGTERM, prints both PIDs and sleeps.
 FAMILY = """
 import os, signal, subprocess, sys, time

@@ -32,6 +32,7 @@ def make_old(file: Path) -> None:
     os.utime(file, (1, 1))
 
 
+@pytest.mark.process
 def test_a_process_is_healthy_from_its_start_to_its_end(file):
     assert not healthy(file)
     with health_file_of_process(file):

@@ -40,6 +40,7 @@ def test_a_wait_times_out_and_names_the_lock(tmp_path):
             waiter.shared(timeout_s=0.05)
 
 
+@pytest.mark.process
 def test_a_forked_child_does_not_keep_the_lock(tmp_path):
     path = tmp_path / "lock"
     with FileLock(path) as holder:
@@ -60,6 +61,7 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path):
             os.close(reading)
 
 
+@pytest.mark.process
 def test_a_child_program_holds_the_lock_only_when_it_is_passed_on(tmp_path):
     path = tmp_path / "lock"
     program = [sys.executable, "-S", "-c", "input()"]

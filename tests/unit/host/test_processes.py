@@ -14,6 +14,8 @@ import pytest
 from nnlite.host import processes
 from waiting import HANG_S
 
+pytestmark = pytest.mark.process
+
 #: Says its child's PID, then both wait; neither listens to SIGTERM.
 FAMILY = """
 import os, signal, time

@@ -175,6 +175,7 @@ def test_locks_are_free_after_a_measurement_that_failed(measurement, locks):
     assert all(lock.is_free() for lock in locks)
 
 
+@pytest.mark.process
 def test_the_lock_of_a_killed_supervisor_is_free_at_once(holder, impatient):
     process, _ = holder("alone")
     with impatient.measuring(NEVER) as result:
@@ -187,6 +188,7 @@ def test_the_lock_of_a_killed_supervisor_is_free_at_once(holder, impatient):
         assert result.quiet
 
 
+@pytest.mark.process
 def test_a_child_that_closed_the_descriptors_does_not_hold_the_lock(holder, impatient):
     process, child = holder("with child")
     process.send_signal(signal.SIGKILL)

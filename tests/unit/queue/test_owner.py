@@ -39,6 +39,7 @@ def test_this_process_is_alive():
     assert not Instance.current().is_dead()
 
 
+@pytest.mark.process
 def test_a_process_is_dead_from_its_end_on(process):
     instance = instance_of(process)
     assert not instance.is_dead()
@@ -46,6 +47,7 @@ def test_a_process_is_dead_from_its_end_on(process):
     assert instance.is_dead()
 
 
+@pytest.mark.process
 def test_a_zombie_is_dead(process):
     instance = instance_of(process)
     process.kill()
@@ -53,11 +55,13 @@ def test_a_zombie_is_dead(process):
     assert instance.is_dead()
 
 
+@pytest.mark.process
 def test_a_process_that_got_the_pid_of_a_dead_one_is_not_taken_for_it(process):
     dead = replace(instance_of(process), start_time=instance_of(process).start_time - 1)
     assert dead.is_dead()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("elsewhere", [{"boot": "another"}, {"boot": ""}, {"pid_namespace": 1}])
 def test_a_process_that_cannot_be_seen_from_here_is_not_said_to_be_dead(process, elsewhere):
     gone = replace(instance_of(process), **elsewhere)
@@ -79,6 +83,7 @@ def test_a_container_of_the_same_name_on_another_machine_is_never_taken_for_ours
     assert not there.in_sight and not there.of_this_boot and not there.is_dead()
 
 
+@pytest.mark.process
 def test_the_start_time_is_found_whatever_the_process_is_called(tmp_path):
     program = tmp_path / "a) Z 1 (b"
     program.symlink_to("/bin/sleep")

@@ -7,6 +7,8 @@ import pytest
 
 from waiting import HANG_S
 
+pytestmark = pytest.mark.process
+
 UNNEEDED = {"alembic", "flower", "nnlite.cli", "prometheus_client", "tornado", "torch", "typer"}
 
 

@@ -89,16 +89,19 @@ def worker(
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.process
 def test_a_stalled_worker_gets_sigterm():
     with worker("liveness.ready()", on_sigterm="lambda *_: os._exit(42)") as process:
         assert process.wait(HANG_S) == 42
 
 
+@pytest.mark.process
 def test_a_stalled_worker_that_ignores_sigterm_is_killed():
     with worker("liveness.ready()", on_sigterm="signal.SIG_IGN", stop_timeout_s=0.2) as process:
         assert process.wait(HANG_S) == -signal.SIGKILL
 
 
+@pytest.mark.process
 def test_an_unreachable_broker_does_not_end_a_worker():
     # Work was seen once; then come more looks than fit into the limit.
     answers = "[True] + [BrokerUnreachableError('away')] * 100"
@@ -108,6 +111,7 @@ def test_an_unreachable_broker_does_not_end_a_worker():
     assert len(looks) == 12
 
 
+@pytest.mark.process
 def test_the_watchdog_dies_with_its_worker():
     with worker("") as process:
         watchdog = next(int(line) for line in process.stdout if line != "look\n")
