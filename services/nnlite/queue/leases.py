@@ -66,22 +66,13 @@ def claim(
     Raises:
         BusyError: the same identity is being converted under another row.
     """
+    parameters = {
+        "id": row, "node": owner.node, "instance": str(owner.instance),
+        "lease": min(lease_s, deadline_s), "deadline": deadline_s,
+    }  # fmt: skip
     try:
         with autocommit(engine) as connection:
-            claimed = (
-                connection.execute(
-                    statements.claim_row(kind),
-                    {
-                        "id": row,
-                        "node": owner.node,
-                        "instance": str(owner.instance),
-                        "lease": min(lease_s, deadline_s),
-                        "deadline": deadline_s,
-                    },
-                )
-                .mappings()
-                .one_or_none()
-            )
+            claimed = connection.execute(statements.claim_row(kind), parameters).mappings().one_or_none()
     except IntegrityError as error:
         raise BusyError(f"another worker converts the model of conversion {row}") from error
     return None if claimed is None else _claim_from(kind, claimed, payload=dict(claimed))

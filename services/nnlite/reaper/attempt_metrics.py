@@ -74,22 +74,25 @@ class AttemptTotals:
 
     Args:
         settle_s: longest time from `ended_at`, which is when a transaction begins, to its commit.
+        batch: most settled attempts that one call reads, so that a large table is read over several.
     """
 
-    def __init__(self, settle_s: float = 60) -> None:
-        self._settle_s = settle_s
+    def __init__(self, settle_s: float = 60, batch: int = 20_000) -> None:
+        self._bounds = {"settle": settle_s, "batch": batch}
         self._lock = threading.Lock()
         self._settled: _Totals = {name: defaultdict(_Series) for name in ("outcome", "stage", "memory")}
         self._settled_until: datetime | str = "-infinity"
 
     def collect(self, connection: Connection) -> list[Metric]:
-        """Return the metrics as they are now, read in the caller's transaction."""
+        """Return the metrics as they are now, read on `connection`; none until all rows were read."""
         with self._lock:
-            until = connection.scalar(_SETTLED_UNTIL, {"settle": self._settle_s})
-            _add(self._settled, _ended(connection, self._settled_until, until))
-            self._settled_until = until
+            bounds = connection.execute(_BOUNDS, self._bounds | {"after": self._settled_until}).one()
+            _add(self._settled, _ended(connection, self._settled_until, bounds.until))
+            self._settled_until = bounds.until
             totals = deepcopy(self._settled)
-        _add(totals, _ended(connection, until, "infinity"))
+        if bounds.until < bounds.settled:
+            return []
+        _add(totals, _ended(connection, bounds.until, "infinity"))
         return _metrics(totals)
 
 
@@ -127,7 +130,15 @@ def _cumulative(series: _Series, bounds: Sequence[float]) -> list[tuple[str, int
     return list(zip(map(floatToGoString, (*bounds, float("inf"))), counts, strict=True))
 
 
-_SETTLED_UNTIL = text("SELECT now() - make_interval(secs => :settle)")
+#: Not before `after`: the clock of Postgres may be set back.
+_BOUNDS = text("""
+SELECT settled, least(settled, last_of_batch) AS until
+FROM (
+    SELECT greatest(CAST(:after AS timestamptz), now() - make_interval(secs => :settle)) AS settled,
+        (SELECT ended_at FROM attempt WHERE ended_at > :after
+         ORDER BY ended_at OFFSET :batch - 1 LIMIT 1) AS last_of_batch
+) AS bounds
+""")
 
 _STATEMENT = text("""
 WITH ended AS MATERIALIZED (

@@ -213,8 +213,8 @@ def test_a_failure_counts_for_its_memory_but_not_for_its_stages(cluster, seen, c
 class AttemptCollector(Collector):
     """Attempts alone; all that have ended are settled at once."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster, self._totals = cluster, AttemptTotals(settle_s=0)
+    def __init__(self, cluster: Cluster, batch: int = 100) -> None:
+        self._cluster, self._totals = cluster, AttemptTotals(settle_s=0, batch=batch)
 
     def collect(self) -> list[Metric]:
         with self._cluster.engine.begin() as connection:
@@ -234,6 +234,15 @@ def test_counters_do_not_decrease_when_rows_are_deleted(cluster):
     finish(cluster, second, timings_ns={"load": 5 * 10**8})
     assert attempts(settled) == {("done", ""): 2}
     assert value(settled, "stage_seconds_sum", kind="conversion", stage="load") == 1
+
+
+def test_a_large_table_is_read_over_several_scrapes_and_shown_when_all_is_read(cluster):
+    for name in ("one", "two", "three"):
+        finish(cluster, cluster.claim(cluster.conversion(cluster.submit(name).id)["id"]))
+    registry = CollectorRegistry()
+    registry.register(AttemptCollector(cluster, batch=2))
+    assert attempts(registry) == {}
+    assert attempts(registry) == {("done", ""): 3}
 
 
 def test_attempts_of_the_last_minute_may_become_visible_late(cluster, seen, claimed):
