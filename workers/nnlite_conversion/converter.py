@@ -1,7 +1,7 @@
 """Performs a claimed conversion: looks up the cache, converts in a child process, stores the artifacts.
 
-A failed conversion raises `Failure`; whether and when it is retried is decided by `nnlite.errors.decide`,
-which `nnlite.worker.attempt` calls. A refused precision is stored and not tried again. What the child does is
+A failed conversion raises `Failure`; `nnlite.queue.retry.decide` decides whether it is retried, and
+`nnlite.worker.attempt` writes that. A refused precision is stored and not tried again. What the child does is
 in `pipeline`.
 """
 

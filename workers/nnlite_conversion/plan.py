@@ -73,8 +73,7 @@ def spec_of(engine: Engine, claim: Claim) -> ModelSpec:
         row = connection.execute(_SPEC, {"id": claim.id}).mappings().one()
     shape = row["input_shape"]
     inputs = row["inputs"]["tensors"] if row["inputs"] else ()
-    # A conversion of a model file records the shape it finds; only (N, C, H, W) was given to build the model
-    # with.
+    # The conversion of a model file records the shape that it finds; models are built from (N, C, H, W) only.
     built_from = {"inputs": inputs, "input_shape": shape if shape and len(shape) == 4 else None}
     return from_row(ModelSpec, {**row, **built_from})
 

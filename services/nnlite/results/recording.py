@@ -175,7 +175,7 @@ def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementRepo
 
 
 def _replacing(table: type[Artifact] | type[Measurement], key: Sequence[str]) -> Insert:
-    """Return the statement that inserts a row or, where `key` is taken, replaces the other columns.
+    """Return the statement that inserts a row or, if `key` exists, replaces the other columns.
 
     Made once per process: building a statement costs more than running it.
     """
@@ -185,7 +185,7 @@ def _replacing(table: type[Artifact] | type[Measurement], key: Sequence[str]) ->
     return statement.on_conflict_do_update(index_elements=list(key), set_=replaced)
 
 
-# A row exists already where the file was gone from the store and is made again.
+# The row exists already if the file was missing from the store and the model is converted again.
 _UPSERT_ARTIFACT = _replacing(Artifact, ["cache_key"])
 # Only an earlier attempt at the same benchmark can have written it.
 _UPSERT_MEASUREMENT = _replacing(Measurement, ["benchmark_id", "backend"])
@@ -222,10 +222,4 @@ _REPORTED = text("UPDATE benchmark SET report = CAST(:report AS jsonb) WHERE id 
 _PARAMETERS = text("""
 UPDATE model SET parameters = :parameters
 FROM conversion WHERE conversion.id = :id AND model.id = conversion.model_id
-""")
-
-_BENCHMARK = text("""
-INSERT INTO benchmark (id, campaign_id, conversion_id, artifact_id, pool, priority, state)
-VALUES (:id, :campaign_id, :conversion_id, :artifact_id, :pool, :priority, 'queued')
-ON CONFLICT (id) DO NOTHING
 """)
