@@ -78,7 +78,7 @@ def test_a_conversion_writes_its_artifact_and_what_the_model_turned_out_to_be(cl
 def test_one_benchmark_per_pool_follows_from_a_conversion(cluster):
     row = cluster.conversion(cluster.submit("one", name="night", pools=("phones", "host"), priority=7).id)
     messages = finish_conversion(cluster, row["id"])
-    assert [(message.queue, message.label, message.priority) for message in messages] == [
+    assert [(message.queue, message.display_args, message.priority) for message in messages] == [
         ("benchmark.phones", ("one", "phones"), 7),
         ("benchmark.host", ("one", "host"), 7),
     ]
