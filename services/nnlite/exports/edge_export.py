@@ -1,4 +1,4 @@
-"""From results to NN-GPT's `edge_tracker.json`: which models, which measurements, and why there is none."""
+"""Exports results to NN-GPT's `edge_tracker.json`: selects models and measurements, explains missing ones."""
 
 import statistics
 import uuid
@@ -18,14 +18,14 @@ from nnlite.vocabulary import Backend, DeviceKind, ModelFormat, Precision, Stage
 
 Row = RowMapping
 
-#: What is taken where nobody chooses, best first: NN-GPT scores int8; phones are what it is for.
+#: Defaults, preferred first: NN-GPT scores int8, and targets phones.
 _PRECISIONS = (Precision.INT8, Precision.FP32, Precision.FP16, Precision.DYNAMIC)
 _KINDS = (DeviceKind.PHONE, DeviceKind.EMULATOR, DeviceKind.HOST)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeChoice:
-    """Which measurements count; an empty field leaves the choice open."""
+    """Filter of measurements; an empty field selects the default."""
 
     campaigns: Sequence[str] = ()
     pool: str | None = None
@@ -36,12 +36,12 @@ class EdgeChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeExported:
-    """What became of an export."""
+    """Summary of an export."""
 
     path: Path
     models: int
     measured: int
-    #: What the latencies are of; None: no measurement fits.
+    #: Device or pool of the latencies; None: no measurement fits.
     latency_source: str | None
     best_model: str | None
 
@@ -49,7 +49,7 @@ class EdgeExported:
 def export_edge_tracker(
     engine: Engine, folder: Path, choice: EdgeChoice, *, param_limit: int, store_url: str
 ) -> EdgeExported:
-    """Write the tracker of NN-GPT's models into `folder`, whole or not at all.
+    """Write the tracker of NN-GPT's models into `folder`, atomically.
 
     Of several models with one tag, from runs that used the same folders, the newest is scored.
 
@@ -89,7 +89,7 @@ def export_edge_tracker(
 
 
 class _Measured:
-    """The measurements that count, and what they were made on."""
+    """The selected measurements and their device or pool."""
 
     def __init__(self, rows: Sequence[Row], choice: EdgeChoice) -> None:
         fitting = [
@@ -128,7 +128,7 @@ class _Measured:
 
 
 def _usual_pool(rows: Sequence[Row]) -> str | None:
-    """Return the pool of the best kind of device that measured most models; None without measurements."""
+    """Return the pool of the preferred kind of device with most measured models; None without any."""
     for kind in _KINDS:
         if pools := Counter(str(row["pool"]) for row in rows if row["kind"] == kind):
             return min(pools, key=lambda name: (-pools[name], name))
@@ -137,17 +137,17 @@ def _usual_pool(rows: Sequence[Row]) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """What conversions made in the precision that counts."""
+    """Conversion results in the exported precision."""
 
     #: By identity.
     paths: Mapping[str, str]
-    #: By conversion: why there is no artifact.
+    #: By conversion: why it has no artifact.
     refusals: Mapping[uuid.UUID, str]
     store_url: str
 
 
 def _scored(tag: tuple[int, int], row: Row, ready: Row | None, measured: _Measured, made: _Made) -> Scored:
-    """Return what is known of one tag; where its own artifact has no latency, its ready file's counts."""
+    """Return the entry of one tag; if its own artifact has no latency, its pre-built file's is used."""
     identity = row["identity"]
     latency_ms = measured.latency_ms(identity)
     if latency_ms is None and ready is not None and measured.latency_ms(ready["identity"]) is not None:
@@ -175,7 +175,7 @@ def _scored(tag: tuple[int, int], row: Row, ready: Row | None, measured: _Measur
 
 
 def _why_not(row: Row) -> tuple[str | None, str | None]:
-    """Return what keeps a model from being a network at all, and what keeps it from being an artifact."""
+    """Return why a model is not a network, and why it has no artifact; None where it is or has."""
     state, reason = row["state"], row["reason"]
     if state == WorkState.DONE:
         return None, None
@@ -202,7 +202,7 @@ def _models(connection: Connection, choice: EdgeChoice) -> list[Row]:
 
 
 def _newest(rows: Sequence[Row], *, ready: bool) -> dict[tuple[int, int], Row]:
-    """Return the newest model of each tag, by epoch and number: those of ready files, or those with code."""
+    """Return the newest model of each tag, by epoch and number: pre-built ones, or those with code."""
     newest: dict[tuple[int, int], Row] = {}
     for row in rows:
         tag = tag_of(row["model"])
@@ -227,7 +227,7 @@ def _rows(connection: Connection, statement: str, **parameters: Any) -> list[Row
 
 _WANTED = "(cardinality(CAST(:campaigns AS text[])) = 0 OR c.name = ANY(:campaigns))"
 
-# Without code there was never a model: NN-GPT does not count such folders either.
+# A folder without code is not a model; NN-GPT does not count it either.
 _MODELS = f"""
 SELECT v.id, m.name AS model, m.model_format, m.identity, m.accuracy, m.parameters, m.dataset, m.input_shape,
        v.state, v.stage, v.reason, c.request, b.reason AS benchmark_reason, a.input_shape AS artifact_shape

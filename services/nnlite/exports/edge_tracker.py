@@ -22,22 +22,22 @@ _INPUT_SIZE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """One generated model and what is known of it."""
+    """One generated model: its attributes and results."""
 
     #: `A<e>_B<i>`
     tag: str
     dataset: str
-    #: Pixels; None where it is not known.
+    #: Pixels; None: unknown.
     input_size: int | None
     accuracy: float | None
     parameters: int | None
-    #: Whether NN-GPT's own novelty filter let it pass; None: it does not say so in its tree.
+    #: Whether it passed NN-GPT's novelty filter; None: not recorded in its tree.
     novel: bool | None = None
-    #: Where the artifact lies; None: there is none.
+    #: Path of the artifact; None without one.
     tflite_path: str | None = None
-    #: Why there is none.
+    #: Why it has no artifact.
     tflite_error: str | None = None
-    #: Median of its valid measurements, and what they were made on.
+    #: Median of its valid measurements, and their device or pool.
     latency_ms: float | None = None
     latency_source: str | None = None
     #: Why it has no latency.
@@ -55,7 +55,7 @@ def edge_tracker(
     """Return the content of the file.
 
     Args:
-        models: in the order in which they shall stand.
+        models: in the order of the file.
         param_limit: models with more parameters are not eligible.
         epoch_root: the folder of NN-GPT's epochs.
         timestamp: of the tracker; NN-GPT writes local time without an offset.

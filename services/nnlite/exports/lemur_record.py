@@ -1,4 +1,4 @@
-"""One benchmark as nn-dataset's mobile results have it: the same names in the same order.
+"""Converts one benchmark to a record of nn-dataset's mobile results: the same names in the same order.
 
 What the fields mean is taken from NN Lite, which writes them
 (https://github.com/ABrain-One/nn-lite, ab/lite/results.py: "the field order is
@@ -35,10 +35,10 @@ def lemur_record(
     measurement; where there is none, of the fastest that has a published one, and `valid` is false.
 
     Args:
-        model: its name, for the twins that share a benchmark.
+        model: its name, as equal models share a benchmark.
         report: a stored `BenchmarkReport`.
         input_shape: of the artifact, NHWC.
-        artifact: what else is to be known of it: its parity, what it was calibrated on.
+        artifact: its other attributes: parity and calibration.
     """
     measured = {Backend(one["backend"]): one for one in report["measurements"]}
     best = _fastest(measured)
@@ -90,7 +90,7 @@ def _fastest(measured: Mapping[Backend, Mapping[str, Any]]) -> Backend | None:
 
 
 def _complaint(measurement: Mapping[str, Any]) -> str | None:
-    """Return why a measurement is not to be taken as it is; None for a valid one."""
+    """Return why a measurement is not valid; None for a valid one."""
     if measurement["verdict"] == Verdict.VALID:
         return None
     verdict = f"{measurement['verdict']}: {', '.join(measurement['reasons'])}"
@@ -100,7 +100,7 @@ def _complaint(measurement: Mapping[str, Any]) -> str | None:
 def _analytics(
     report: Mapping[str, Any], measured: Mapping[Backend, Mapping[str, Any]], campaign: str, artifact: Json
 ) -> Json:
-    """Return the device as nn-dataset keeps it, and under `nnlite` what explains the numbers."""
+    """Return the device in nn-dataset's format, with our details under `nnlite`."""
     device, analytics = report["device"], report["device_analytics"]
     memory, cpu = analytics["memory"], analytics["cpu"]
     known = ("name", "kind", "pool", "soc", "abi", "api_level", "build_fingerprint", "kernel", "machine")

@@ -1,4 +1,4 @@
-"""nn-dataset's tree of mobile results, written from what campaigns measured.
+"""Exports results as nn-dataset's tree of mobile results.
 
 `ROOT/ab/nn/stat/run/tflite/<precision>/<task>_<dataset>_<metric>_<model>/<system>_<device>.json`,
 and per precision `all_models.json`, where its importer looks accuracy and
@@ -21,7 +21,7 @@ from nnlite.exports.lemur_record import lemur_record
 from nnlite.host.files import write_atomically
 from nnlite.vocabulary import DeviceKind, Precision
 
-#: From the root of a checkout to the mobile results.
+#: Path of the mobile results in a checkout.
 TREE = Path("ab", "nn", "stat", "run", "tflite")
 CATALOGUE = "all_models.json"
 #: nn-dataset's metadata of artifacts: accuracy belongs to weights as they were trained.
@@ -30,12 +30,12 @@ _ROWS_AT_A_TIME = 50
 
 
 class ExportError(NnliteError):
-    """The tree cannot be written, or nothing of what was named exists."""
+    """The tree cannot be written, or a named campaign, device or pool does not exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which results are exported; an empty field leaves the choice open."""
+    """Filter of results; an empty field does not restrict."""
 
     campaigns: Sequence[str] = ()
     devices: Sequence[str] = ()
@@ -46,17 +46,17 @@ class Choice:
 
 @dataclass(kw_only=True)
 class Exported:
-    """What became of an export."""
+    """Summary of an export."""
 
     root: Path
     written: int = 0
     #: Of `written`: without a valid measurement.
     not_valid: int = 0
-    #: Results of the same model, precision and device than which a better or newer one was written.
+    #: Results skipped for a better or newer one of the same model, precision and device.
     superseded: int = 0
-    #: Measurements of hosts that nobody asked for.
+    #: Skipped measurements of hosts.
     hosts: int = 0
-    #: Benchmarks that were chosen and have no result (yet).
+    #: Selected benchmarks without a result (yet).
     without_result: int = 0
     catalogues: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
@@ -64,10 +64,10 @@ class Exported:
 def export_lemur(
     engine: Engine, root: Path, choice: Choice, on_file: Callable[[int, int], None] = lambda done, total: None
 ) -> Exported:
-    """Write the chosen results below `root` and return what became of them.
+    """Write the selected results below `root` and return a summary.
 
     Args:
-        root: the folder above `ab/`, such as a checkout of nn-dataset.
+        root: parent folder of `ab/`, such as a checkout of nn-dataset.
         on_file: called with the number of files written and of all.
 
     Raises:
@@ -102,14 +102,14 @@ def export_lemur(
 
 
 def relative_path(row: Any) -> Path:
-    """Return where a result lies below the tree: by precision, model and device, names made safe."""
+    """Return a result's path in the tree: by precision, model and device, with safe names."""
     system = "linux" if row["kind"] == DeviceKind.HOST else "android"
     folder = "_".join(row[name] for name in ("task", "dataset", "metric", "model"))
     return Path(row["precision"], file_name(folder), f"{system}_{file_name(row['device'])}.json")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path`, whole or not at all.
+    """Write `content` to `path`, atomically.
 
     Raises:
         ExportError: it cannot be written.
@@ -122,15 +122,15 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _usual_kinds(choice: Choice) -> list[str]:
-    """Hosts are no Android devices, and nn-dataset's table is one of those: only when asked for."""
+    """Hosts are exported only on request: nn-dataset's table is one of Android devices."""
     return [str(kind) for kind in DeviceKind if choice.devices or kind is not DeviceKind.HOST]
 
 
 def check_names(choice: Choice, known: Any) -> None:
-    """Refuse names of campaigns, devices and pools that are not among the `KNOWN_NAMES`.
+    """Check that the names of campaigns, devices and pools are among the `KNOWN_NAMES`.
 
     Raises:
-        ExportError: the message lists those that are.
+        ExportError: a name is unknown; the message lists the known ones.
     """
     for what, asked, found in (
         ("campaign", choice.campaigns, known["campaigns"]),
@@ -149,7 +149,7 @@ def _input_shape(inputs: Any) -> list[int]:
 
 
 def _note_model(exported: Exported, row: Any) -> None:
-    """Note accuracy and transform; of two configurations of a name, the more accurate one."""
+    """Add accuracy and transform; of two configurations with one name, of the more accurate one."""
     entry = {
         "accuracy": row["accuracy"] if row["precision"] in _AS_TRAINED else None,
         "transform": row["transform"],
@@ -161,7 +161,7 @@ def _note_model(exported: Exported, row: Any) -> None:
 
 
 def _write_catalogue(path: Path, models: dict[str, dict[str, Any]]) -> None:
-    """Add `models` to what the file says; entries that are there stay, whoever wrote them."""
+    """Add `models` to the file; existing entries stay."""
     try:
         known = json.loads(path.read_bytes()) if path.exists() else {}
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The enriched report of each benchmark as a file beside the artifacts, for those without the database."""
+"""Stores the enriched report of each benchmark as a file in the artifact store."""
 
 import uuid
 
@@ -15,7 +15,7 @@ def store_report(
     without a report would stay so.
 
     Raises:
-        StoreError: the store cannot be used now; the work is to be tried again later.
+        StoreError: the store cannot be used now; try again later.
     """
     name = f"{report.model_name}-{report.precision}-{report.device.pool}"
     content = report.model_dump_json(indent=1).encode()

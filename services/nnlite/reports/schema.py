@@ -1,4 +1,4 @@
-"""The versioned report of a benchmark, and the checked edge where device reports come in.
+"""Schema of benchmark reports (versioned), and validation of the reports of devices.
 
 `RunReport` is what one measuring process saw (the host's runner, later the
 Android app): other processes write it, so nothing in it is trusted before it
@@ -42,7 +42,7 @@ Scalar = int | float | str | bool | None
 
 
 class Part(BaseModel):
-    """A piece of a report: frozen, nothing unknown, nothing infinite, no conversions of type."""
+    """Base of report parts: frozen, no unknown fields, no infinite values, no type coercion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
@@ -62,7 +62,7 @@ class Delegation(Part):
 
 
 class Output(Part):
-    """One output tensor; its bytes lie beside the run report."""
+    """One output tensor; its bytes are in a file next to the run report."""
 
     name: Word
     dtype: Word = Field(description="NumPy name")
@@ -75,7 +75,7 @@ class Output(Part):
 
 
 class RunFile(Part):
-    """A file that a measuring process left beside its report."""
+    """A file that a measuring process wrote next to its report."""
 
     file: Word = Field(description="file name without folder")
     size_bytes: Count
@@ -101,7 +101,7 @@ class Latency(Part):
 
 
 class DeviceState(Part):
-    """What changes on a device from minute to minute; null where the device does not tell."""
+    """Changing state of a device; null where the device does not report it."""
 
     at: AwareDatetime
     free_ram_kb: Kilobytes | None = None
@@ -121,7 +121,7 @@ class DeviceState(Part):
 
 
 class RunReport(Part):
-    """What one measuring process saw of one artifact on one backend; untrusted until validated."""
+    """Report of one measuring process: one artifact on one backend; untrusted until validated."""
 
     schema_version: Literal[1] = 1
     runtime: Word
@@ -179,7 +179,7 @@ class Canary(Part):
 
 
 class Parity(Part):
-    """How far the device's outputs are from the host's on the same artifact and input."""
+    """Difference between the device's outputs and the host's, for the same artifact and input."""
 
     ok: bool
     rule: Word = Field(description="the measure and its limit")
@@ -188,7 +188,7 @@ class Parity(Part):
 
 
 class Quiet(Part):
-    """Whether the machine's own conversions were held still from canary to canary."""
+    """Whether the machine's own conversions were stopped from canary to canary."""
 
     mode: QuietMode
     quiet: bool
@@ -253,7 +253,7 @@ class Cpu(Part):
 
 
 class DeviceContext(Part):
-    """What stays the same from boot to boot; null where the device does not tell."""
+    """Constant attributes of a device; null where the device does not report them."""
 
     name: Word
     kind: DeviceKind
@@ -286,7 +286,7 @@ class AnalyticsMemory(Part):
 
 
 class DeviceAnalytics(Part):
-    """The device as NN Lite's enriched report shows it."""
+    """The device in the format of NN Lite's enriched report."""
 
     timestamp: float = Field(description="seconds since 1970")
     memory: AnalyticsMemory
@@ -321,7 +321,7 @@ class BenchmarkReport(Part):
         device: DeviceContext,
         measurements: tuple[MeasurementReport, ...],
     ) -> Self:
-        """Return the report of one benchmark from what its backends measured."""
+        """Return the report of one benchmark from the measurements of its backends."""
         published = next((m for m in sorted(measurements, key=_rank) if is_published(m)), None)
         first = min(measurements, key=lambda m: m.started_at)
         state = first.before or DeviceState(at=first.started_at)
@@ -347,7 +347,7 @@ class BenchmarkReport(Part):
 
 
 def is_published(measurement: MeasurementReport) -> bool:
-    """Whether the latency of `measurement` may be shown beside its verdict."""
+    """Whether the latency of `measurement` may be shown with its verdict."""
     return measurement.latency is not None and measurement.verdict is not Verdict.INVALID
 
 

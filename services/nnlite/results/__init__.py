@@ -1,1 +1,1 @@
-"""What nnlite knows: tables, the report schema, queries and exports."""
+"""Results: recording, queries, devices and runtime checks."""

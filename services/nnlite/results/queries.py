@@ -1,4 +1,4 @@
-"""Questions that commands ask of the results; each answer is a list of plain rows.
+"""Queries of the results for commands; each returns a list of plain rows.
 
 The views in the migrations hold the joins, so that people can ask the same in SQL.
 """
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a campaign is: counts of its rows by state."""
+    """Progress of a campaign: counts of its rows by state."""
 
     name: str
     state: str
@@ -27,7 +27,7 @@ class Progress:
     conversions_quarantined: int
     skipped: int
     conversions_cancelled: int
-    #: Precisions that could not be made of models of which others could.
+    #: Precisions that failed of models with other artifacts.
     precisions_refused: int
     benchmarks: int
     #: Models with a benchmark that is queued or running.
@@ -43,17 +43,17 @@ class Progress:
 
     @property
     def remaining(self) -> int:
-        """Models that wait for a conversion or for a benchmark."""
+        """Models waiting for a conversion or a benchmark."""
         return self.conversions_queued + self.converting + self.models_measuring
 
     @property
     def finished(self) -> int:
-        """Models on which nothing is left to do."""
+        """Models without remaining work."""
         return self.models - self.remaining
 
     @property
     def failed(self) -> int:
-        """Rows that ended without a result, other than by the user."""
+        """Rows that ended without a result and were not cancelled."""
         return (
             self.conversions_failed
             + self.conversions_quarantined
@@ -67,7 +67,7 @@ class Progress:
 
 
 def campaigns(engine: Engine, name: str | None = None) -> list[Progress]:
-    """Return the progress of every campaign, newest first, or of the one that is named."""
+    """Return the progress of every campaign, newest first, or of the named one."""
     columns = ", ".join(Progress.__dataclass_fields__)
     statement = text(f"""
 SELECT {columns} FROM campaign_progress
@@ -83,8 +83,8 @@ def latencies(
 
     Args:
         campaign: only this one.
-        model: a pattern in which `*` stands for anything.
-        param_limit: up to how many parameters efficiency counts; None: as each campaign's settings have it.
+        model: a pattern, where `*` matches anything.
+        param_limit: most parameters for which efficiency counts; None: that of each campaign's settings.
     """
     rows = _rows(
         engine,
@@ -103,7 +103,7 @@ ORDER BY campaign, model, precision, pool, backend
 
 
 def runtime_checks(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
-    """Return one row per artifact and version of the phones' runtime that it was tried with.
+    """Return one row per artifact and version of the phones' runtime that checked it.
 
     Arguments as for `latencies`.
     """
@@ -177,7 +177,7 @@ ORDER BY c.name, w.state, w.failure_class, m.name, w.precision
 
 
 def running(engine: Engine, campaign: str) -> list[Row]:
-    """Return what is being worked on now: work, model, device, backend, stage, worker and for how long."""
+    """Return running work: kind, model, device, backend, stage, worker and duration."""
     return _rows(
         engine,
         """
@@ -205,12 +205,12 @@ WHERE w.state = 'running' AND c.name = :campaign ORDER BY w.started_at
 
 
 def devices(engine: Engine) -> list[Row]:
-    """Return one row per device that was ever seen: state, owner, last canary, last incident; by name."""
+    """Return one row per known device: state, owner, last canary, last incident; by name."""
     return _rows(engine, "SELECT * FROM device_overview ORDER BY device", {})
 
 
 def incidents(engine: Engine, device: str | None = None, limit: int | None = None) -> list[Row]:
-    """Return what devices did wrong and what healed it, newest first.
+    """Return incidents and their recovery, newest first.
 
     Args:
         device: only of this one.
