@@ -8,7 +8,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from signal import SIGTERM
@@ -34,8 +34,6 @@ class Worker:
     #: Unique; the name of its log.
     name: str
     argv: Sequence[str]
-    #: Its whole environment; None: ours.
-    environment: Mapping[str, str] | None = None
     #: Workers of a lower rank have ended before the next rank is stopped.
     stop_rank: int = 0
 
@@ -218,8 +216,6 @@ class _Child:
         log = self._instance.logs / f"{self.worker.name}.log"
         logs.rotate(log, self._instance.limits.log_max_bytes)
         with self._instance.open_log(self.worker.name) as output:
-            self._process = child_process.start(
-                self.worker.argv, output, environment=self.worker.environment, tethered=True, new_session=True
-            )
+            self._process = child_process.start(self.worker.argv, output, tethered=True, new_session=True)
         self.leader = processes.identify(self._process.pid)
         self._started_at = time.monotonic()
