@@ -133,7 +133,7 @@ def rows(cluster: Cluster) -> list[dict[str, Any]]:
     return cluster.rows("SELECT * FROM runtime_check ORDER BY created_at")
 
 
-def test_the_runtime_of_phones_accepts_refuses_and_differs(cluster, checker, add, too_new, tmp_path):
+def test_artifacts_are_accepted_refused_or_different(cluster, checker, add, too_new, tmp_path):
     wrong = tmp_path / "wrong"
     wrong.write_bytes(bytes(canary.EXPECTED_FILE.stat().st_size))
     add("right")
@@ -183,7 +183,7 @@ def test_two_workers_never_check_the_same(cluster, add, tmp_path):
     assert claim(cluster) is None
 
 
-def test_what_crashes_the_runtime_is_tried_three_times_and_rests_with_the_reason(
+def test_an_artifact_that_crashes_the_runtime_is_quarantined_after_three_attempts(
     cluster, checker, runtime, add
 ):
     add("crasher")
@@ -197,7 +197,7 @@ def test_what_crashes_the_runtime_is_tried_three_times_and_rests_with_the_reason
     assert (shown["runtime_check"], shown["reason"]) == ("quarantined", "the runtime was ended by SIGSEGV")
 
 
-def test_a_worker_that_vanishes_costs_a_loss_and_ten_of_them_the_check(cluster, checker, runtime, add):
+def test_a_dead_worker_counts_as_a_loss_and_ten_losses_quarantine_the_check(cluster, checker, runtime, add):
     add("one")
     dead = dead_owner(NODE)
     claimed = claim(cluster, owner=dead)
@@ -235,7 +235,7 @@ def test_the_reaper_gives_back_a_check_whose_lease_has_ended(cluster, checker, a
     ]
 
 
-def test_a_check_whose_right_is_lost_writes_nothing(cluster, checker, runtime, add):
+def test_a_check_that_lost_its_lease_writes_nothing(cluster, checker, runtime, add):
     add("one")
     runtime.meanwhile = lambda: cluster.change("UPDATE runtime_check SET attempt = attempt + 1")
     checker.check_next()
@@ -243,7 +243,7 @@ def test_a_check_whose_right_is_lost_writes_nothing(cluster, checker, runtime, a
     assert (row["state"], row["verdict"]) == ("running", None)
 
 
-def test_a_worker_that_is_stopped_gives_its_check_back_at_once(cluster, checker, runtime, add):
+def test_a_stopped_worker_releases_its_check(cluster, checker, runtime, add):
     add("one")
     runtime.meanwhile = checker.stop.set
     checker.check_next()
@@ -253,7 +253,7 @@ def test_a_worker_that_is_stopped_gives_its_check_back_at_once(cluster, checker,
 
 
 @pytest.mark.parametrize("away", ["the store", "the environment"])
-def test_what_is_not_the_files_fault_pauses_and_is_not_waited_for(cluster, checker, runtime, add, away):
+def test_infrastructure_failures_pause_the_check_and_are_not_pending(cluster, checker, runtime, add, away):
     add("one")
     assert runtime_checks.pending(cluster.engine, "one", VERSION) == 1
     if away == "the store":
@@ -268,7 +268,7 @@ def test_what_is_not_the_files_fault_pauses_and_is_not_waited_for(cluster, check
     assert claim(cluster) is None
 
 
-def test_the_version_of_a_refused_operator_is_the_files_where_the_runtime_does_not_say_it(
+def test_the_operator_version_is_read_from_the_file_if_the_runtime_does_not_name_it(
     cluster, checker, runtime, add
 ):
     add("one")
@@ -281,14 +281,14 @@ def test_the_version_of_a_refused_operator_is_the_files_where_the_runtime_does_n
     assert (row["operator"], row["operator_version"]) == ("TRANSPOSE_CONV", 3)
 
 
-def test_whoever_waits_for_checks_waits_until_the_last_is_made(cluster, checker, runtime, add, capsys):
+def test_watching_checks_ends_after_the_last_one(cluster, checker, runtime, add, capsys):
     add("one")
     watching.watch_checks(cluster.engine, "one", VERSION, checker.check_next)
     assert runtime.asked == 1
     assert "one: 1 artifacts to be tried with TensorFlow Lite 2.16.2" in capsys.readouterr().err
 
 
-def test_measurements_show_what_the_runtime_says(cluster, checker, runtime, add):
+def test_measurements_show_the_result_of_the_check(cluster, checker, runtime, add):
     add("one")
     runtime.answer = CommandResult(refusal="Encountered unresolved custom op: Foo.")
     (benchmark,) = cluster.rows("SELECT id FROM benchmark")
@@ -319,7 +319,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')" "$3" "$4"
 """
 
 
-def test_a_worker_that_is_killed_leaves_no_process_and_its_successor_does_the_rest(cluster, add, tmp_path):
+def test_a_killed_worker_leaves_no_process_and_its_successor_completes_the_check(cluster, add, tmp_path):
     note, python = tmp_path / "note", tmp_path / "environment" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(PYTHON.format(python=sys.executable, note=note))

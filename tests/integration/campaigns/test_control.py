@@ -50,7 +50,7 @@ def test_retry_starts_counting_anew_and_keeps_the_history(cluster: Cluster) -> N
     assert (claim.attempt, claim.counters.strikes) == (4, 0)
 
 
-def test_an_unknown_campaign_is_said_with_those_that_exist(cluster: Cluster) -> None:
+def test_an_unknown_campaign_raises_and_lists_existing_ones(cluster: Cluster) -> None:
     cluster.submit("one", name="night")
     with pytest.raises(CampaignError, match="no campaign is named 'nigth'; the newest are night"):
         control.pause(cluster.engine, "nigth")

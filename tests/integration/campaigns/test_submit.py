@@ -31,7 +31,7 @@ def test_another_request_under_the_same_name_is_refused_with_the_difference(clus
         cluster.submit("a", name="night", limit=2)
 
 
-def test_a_left_out_model_is_a_row_with_its_reason_and_no_message(cluster: Cluster) -> None:
+def test_a_skipped_model_has_a_row_with_a_reason_and_no_message(cluster: Cluster) -> None:
     cluster.toys.add("huge", skipped="input 1024 x 1024 is above 512")
     submitted = cluster.submit("huge", "small")
     assert (submitted.skipped, cluster.ready()) == (1, 1)
@@ -40,7 +40,7 @@ def test_a_left_out_model_is_a_row_with_its_reason_and_no_message(cluster: Clust
     ]
 
 
-def test_without_the_broker_it_is_submitted_and_says_so(cluster: Cluster) -> None:
+def test_without_the_broker_the_campaign_is_submitted_unsent(cluster: Cluster) -> None:
     cluster.broker = BrokerClient("redis://127.0.0.1:1/0", 0.2)
     assert not cluster.submit("a").sent
     assert cluster.rows("SELECT state FROM conversion") == [{"state": "queued"}]
@@ -67,6 +67,6 @@ def test_a_priority_is_within_bounds(cluster: Cluster) -> None:
         cluster.submit("a", priority=12)
 
 
-def test_nothing_to_do_is_said(cluster: Cluster) -> None:
+def test_a_request_without_models_is_refused(cluster: Cluster) -> None:
     with pytest.raises(RequestError, match="no model fits"):
         cluster.submit()

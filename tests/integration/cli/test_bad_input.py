@@ -58,7 +58,7 @@ def nothing_written(database_url, broker_url):
         (["retry", "nigth"], "error: no campaign is named 'nigth'"),
     ],
 )
-def test_what_cannot_be_is_refused(nnlite, arguments, says):
+def test_invalid_requests_are_refused(nnlite, arguments, says):
     said = nnlite(*arguments)
     assert (said.code, said.out) == (1, "")
     assert says in said.err and said.err.startswith("error: ")
@@ -101,7 +101,7 @@ def test_wrong_usage_is_code_2(nnlite, arguments):
     ],
 )
 @pytest.mark.usefixtures("servers")
-def test_a_wrong_setting_is_said_by_every_command(nnlite, environment, variable, value, says):
+def test_every_command_reports_an_invalid_setting(nnlite, environment, variable, value, says):
     environment.setenv(variable, value)
     for arguments in (["status"], ["submit", "ResNet"], ["watch", "night"]):
         said = nnlite(*arguments)
@@ -110,16 +110,14 @@ def test_a_wrong_setting_is_said_by_every_command(nnlite, environment, variable,
         assert len(said.err.splitlines()) == 1
 
 
-def test_a_worker_says_what_is_wrong_with_a_setting_before_it_becomes_one(nnlite, environment):
+def test_a_worker_reports_an_invalid_setting_before_exec(nnlite, environment):
     environment.setenv("NNLITE_CONVERSION__THREADS", "0")
     for worker in ("convert", "benchmark"):
         said = nnlite("worker", worker)
         assert said.code == 1 and "NNLITE_CONVERSION__THREADS='0'" in said.err
 
 
-def test_a_database_that_is_not_migrated_is_said_with_the_command_that_does_it(
-    nnlite, environment, bare_database_url, broker_url
-):
+def test_commands_report_a_database_that_is_not_migrated(nnlite, environment, bare_database_url, broker_url):
     environment.setenv("NNLITE_DATABASE_URL", bare_database_url)
     environment.setenv("NNLITE_BROKER_URL", broker_url)
     for arguments in (["submit", "ResNet"], ["status"]):
@@ -144,9 +142,7 @@ def test_without_the_database_nothing_is_submitted(nnlite, environment, broker_u
         assert redis.dbsize() == 0
 
 
-def test_without_the_broker_a_campaign_is_submitted_and_its_user_told_when_work_starts(
-    nnlite, environment, database_url
-):
+def test_submit_without_the_broker_reports_when_work_starts(nnlite, environment, database_url):
     environment.setenv("NNLITE_DATABASE_URL", database_url)
     environment.setenv("NNLITE_BROKER_URL", "redis://127.0.0.1:1/0")
     said = nnlite("submit", "ResNet", "DarkNet", "--name", "night")
@@ -173,12 +169,12 @@ def test_one_name_for_two_requests_is_refused_with_the_difference(nnlite, databa
 
 
 @pytest.mark.usefixtures("servers")
-def test_a_campaign_that_is_unknown_is_said_with_those_that_are(nnlite):
+def test_commands_report_an_unknown_campaign_and_list_known_ones(nnlite):
     nnlite("submit", "ResNet", "--name", "night")
     assert nnlite("watch", "nigth").err == "error: no campaign is named 'nigth'; the newest are night\n"
 
 
-def test_a_lemur_that_is_not_there_is_said(nnlite, environment, tmp_path):
+def test_a_missing_lemur_is_reported(nnlite, environment, tmp_path):
     environment.setenv("NNLITE_LEMUR", str(tmp_path / "nothing"))
     environment.setenv("NNLITE_DATABASE_URL", NOWHERE)
     said = nnlite("models")

@@ -55,7 +55,7 @@ def night(nnlite, cluster) -> None:
     leases.fail(cluster.engine, claim, crash, Limits())
 
 
-def test_submitting_says_what_was_taken_and_how_to_watch_it(nnlite, cluster):
+def test_submit_prints_counts_and_the_command_to_watch(nnlite, cluster):
     said = nnlite("submit", "--match", "ga-*", "Talker", "--name", "night", "--priority", "9")
     assert (said.code, said.out) == (0, "")
     assert said.err.splitlines() == [
@@ -166,7 +166,7 @@ def test_a_campaign_is_paused_resumed_cancelled_and_tried_again(nnlite, cluster)
 
 
 @pytest.mark.usefixtures("night")
-def test_what_failed_for_good_is_tried_again_when_it_is_asked_for(nnlite, cluster):
+def test_retry_queues_failed_work_again(nnlite, cluster):
     assert nnlite("retry", "night").err == "queued again: 0\n"
     assert nnlite("retry", "night", "--failed").err == "queued again: 1\n"
     assert states(cluster)["BagNet"] == "queued"
@@ -182,7 +182,7 @@ def test_a_campaign_may_have_any_name(nnlite, name):
 
 
 @pytest.mark.usefixtures("night")
-def test_watching_a_campaign_that_has_ended_says_how(nnlite):
+def test_watching_an_ended_campaign_prints_its_result(nnlite):
     said = nnlite("watch", "night")
     assert (said.code, said.out) == (0, "")
     assert said.err == "night: 4/4 models, 2 converted, 2 measured, 1 failed, 1 skipped\n"

@@ -80,7 +80,7 @@ def test_devices_as_json_have_every_column(nnlite, lab):
     assert phone["attached_serial"] is None
 
 
-def test_what_is_plugged_in_is_shown_with_its_worker_or_the_way_to_one(nnlite, lab, environment):
+def test_connected_devices_are_listed_with_their_worker_or_the_option_for_one(nnlite, lab, environment):
     lab.change("UPDATE device SET name = 'usb:R58' WHERE name = 'lab-phone'")
     seen = [
         AttachedDevice(serial="R58", state="device", model="Pixel_4", usb="1-4"),
@@ -119,7 +119,7 @@ def test_a_quarantine_is_ended_by_name(nnlite, lab):
     assert (again.code, "is starting, not in quarantine" in again.err) == (1, True)
 
 
-def test_results_are_exported_and_what_was_left_out_is_said(nnlite, cluster, tmp_path):
+def test_export_writes_results_and_reports_skipped_ones(nnlite, cluster, tmp_path):
     row = cluster.conversion(cluster.submit("one", name="night", pools=("phones", "host")).id)
     phone, _host = finish_conversion(cluster, row["id"])
     finish_benchmark(cluster, phone.row_id)
@@ -134,7 +134,7 @@ def test_results_are_exported_and_what_was_left_out_is_said(nnlite, cluster, tmp
     assert (wrong.code, "no campaign 'nigth'" in wrong.err) == (1, True)
 
 
-def test_status_as_json_says_what_runs_now(nnlite, cluster):
+def test_status_as_json_lists_running_work(nnlite, cluster):
     row = cluster.conversion(cluster.submit("one", name="night", pools=("phones",)).id)
     assert nnlite("status", "--json").rows[0]["running"] == []
     cluster.claim(row["id"])

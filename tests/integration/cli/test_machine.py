@@ -33,7 +33,7 @@ def test_doctor_finds_servers_that_answer_a_store_and_models(nnlite, tmp_path):
         ("NNLITE_RUNTIME_CHECK__ENVIRONMENT", "/nowhere", "make one with `make runtime-check`, or set none"),
     ],
 )
-def test_doctor_says_what_is_missing_and_exits_1(nnlite, environment, variable, value, says):
+def test_doctor_reports_missing_parts_and_exits_1(nnlite, environment, variable, value, says):
     environment.setenv(variable, value)
     said = nnlite("doctor")
     assert said.code == 1
@@ -43,7 +43,7 @@ def test_doctor_says_what_is_missing_and_exits_1(nnlite, environment, variable, 
 
 
 @pytest.mark.usefixtures("servers")
-def test_doctor_says_that_a_database_is_not_migrated(nnlite, environment, bare_database_url):
+def test_doctor_reports_a_database_that_is_not_migrated(nnlite, environment, bare_database_url):
     environment.setenv("NNLITE_DATABASE_URL", bare_database_url)
     said = nnlite("doctor")
     assert (said.code, "run `nnlite db upgrade`" in said.out) == (1, True)

@@ -53,7 +53,7 @@ def test_a_device_that_never_came_up_has_a_row(cluster, device):
     assert device_row(cluster.engine, "avd:other@lab") is None
 
 
-def test_what_is_known_of_a_device_stays_when_only_its_state_is_written(cluster):
+def test_writing_a_device_state_keeps_its_context(cluster):
     first = record_device(cluster.engine, CONTEXT, DeviceStatus.READY, NODE)
     assert write(cluster, DeviceStatus.STARTING, CONTEXT.name) == first
     assert overview(cluster)["device_type"] == "Pixel 4"
@@ -68,7 +68,7 @@ def test_a_state_lasts_until_another_is_written(cluster, device):
     assert overview(cluster)["reason"] is None
 
 
-def test_a_rung_stands_across_restarts_until_the_device_is_ready(cluster, device):
+def test_a_recovery_step_survives_restarts_until_the_device_is_ready(cluster, device):
     add_recovery_step(cluster.engine, device, "cool off")
     for status in (DeviceStatus.COOLING_OFF, DeviceStatus.STOPPED, DeviceStatus.STARTING):
         write(cluster, status)
@@ -143,19 +143,19 @@ def test_faults_that_are_written_at_once_are_one_incident(cluster, device):
     assert len(queries.incidents(cluster.engine)) == 1
 
 
-def test_a_rung_without_an_incident_stands_in_the_device_alone(cluster, device):
+def test_a_recovery_step_without_an_incident_is_stored_in_the_device_only(cluster, device):
     add_recovery_step(cluster.engine, device, "reconnect")
     assert (overview(cluster)["recovery_step"], queries.incidents(cluster.engine)) == ("reconnect", [])
 
 
-def test_what_a_device_says_is_stored_whatever_it_says(cluster, device):
+def test_any_text_of_a_device_can_be_stored(cluster, device):
     open_incident(cluster.engine, device, Fault.BAD_REPORT, "a\0b \ud800")
     write(cluster, DeviceStatus.FAULTY, reason="\0")
     assert queries.incidents(cluster.engine)[0]["reason"] == "a\ufffdb ?"
 
 
 @pytest.mark.parametrize("status", DeviceStatus)
-def test_no_worker_takes_a_device_out_of_quarantine(cluster, device, status):
+def test_a_worker_cannot_end_a_quarantine(cluster, device, status):
     add_recovery_step(cluster.engine, device, "wipe")
     write(cluster, DeviceStatus.QUARANTINED, reason="nothing helped")
     write(cluster, status, reason="starts again", owner_node=None)
@@ -174,14 +174,14 @@ def test_a_person_does_and_the_ladder_begins_anew(cluster, device):
     assert overview(cluster)["state"] == "ready"
 
 
-def test_only_what_is_in_quarantine_can_be_released(cluster, device):
+def test_only_quarantined_devices_can_be_released(cluster, device):
     with pytest.raises(DeviceError, match=r"'avd:pixel4-1@lab' is starting, not in quarantine"):
         release_device(cluster.engine, "avd:pixel4-1@lab")
     with pytest.raises(DeviceError, match=r"no device 'pixel'; the devices are avd:pixel4-1@lab"):
         release_device(cluster.engine, "pixel")
 
 
-def test_the_last_canary_stands_in_the_device(cluster, device):
+def test_the_last_canary_is_stored_in_the_device(cluster, device):
     assert overview(cluster)["canary_at"] is None
     record_canary(cluster.engine, device, 12_345_678)
     assert overview(cluster)["canary_ns"] == 12_345_678

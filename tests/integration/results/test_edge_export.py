@@ -85,7 +85,7 @@ def test_a_measured_model_has_the_latency_of_the_device(cluster, tree, submitted
     assert model["nn_file"] == str(tree.folder("A0_B0") / "new_nn.py")
 
 
-def test_what_has_no_measurement_says_why(cluster, tree, submitted, exported):
+def test_a_model_without_measurement_has_a_reason(cluster, tree, submitted, exported):
     for tag in ("A0_B0", "A0_B1", "A0_B3", "A0_B5"):
         tree.model(tag)
     tree.reject("A0_B2")
@@ -119,7 +119,7 @@ def test_the_median_of_several_valid_measurements_counts(cluster, tree, submitte
     assert by_tag(exported(campaigns=["three"]))["A0_B0"]["latency_ms"] == 5.0
 
 
-def test_int8_is_preferred_where_nobody_chooses(cluster, tree, submitted, exported):
+def test_int8_is_the_default_precision(cluster, tree, submitted, exported):
     tree.model("A0_B0")
     measure(cluster, submitted("one")["A0_B0"])
     measure(cluster, submitted("two")["A0_B0"], precision="int8", cache_key="int8")
@@ -152,7 +152,7 @@ def test_a_ready_file_gives_the_latency_of_a_model_that_has_none(
     assert model["latency_source"].endswith("cpu int8")
 
 
-def test_a_precision_that_could_not_be_made_says_why(cluster, tree, submitted, exported):
+def test_a_refused_precision_has_a_reason(cluster, tree, submitted, exported):
     for tag in ("A0_B0", "A0_B1"):
         tree.model(tag)
     rows = submitted()
@@ -180,7 +180,7 @@ def test_results_show_efficiency_and_the_gate(cluster, tree, submitted):
     assert result_row(beyond)["efficiency"] == "too many parameters"
 
 
-def test_unknown_names_and_an_empty_database_are_said(cluster, exported):
+def test_unknown_names_and_an_empty_database_raise(cluster, exported):
     with pytest.raises(ExportError, match="nnlite submit --source nngpt"):
         exported()
     with pytest.raises(ExportError, match="no pool 'phones'"):

@@ -214,7 +214,7 @@ def test_devices_have_files_of_their_own_with_safe_names(measure, export, tmp_pa
     ]
 
 
-def test_what_the_rig_measured_says_so(measure, export, tmp_path):
+def test_results_of_the_rig_are_marked(measure, export, tmp_path):
     measure("one", device={"name": "avd:rig", "device_type": "rig", "kind": DeviceKind.EMULATOR})
     export()
     said = read(tmp_path, f"{FOLDER}/android_avd_rig.json")
@@ -224,7 +224,7 @@ def test_what_the_rig_measured_says_so(measure, export, tmp_path):
 HOST = {"name": "host-lab", "kind": DeviceKind.HOST, "pool": "host"}
 
 
-def test_a_host_is_no_android_device_unless_asked_for(measure, export, tmp_path):
+def test_hosts_are_exported_only_on_request(measure, export, tmp_path):
     measure("one", device=HOST)
     exported = export()
     assert (exported.written, exported.hosts, files(tmp_path)) == (0, 1, [])
@@ -250,13 +250,13 @@ def test_results_are_chosen_by_campaign_device_and_pool(measure, export):
         ({"pools": ["x"]}, "no pool 'x' has results to export; there are phones"),
     ],
 )
-def test_an_unknown_name_is_said_with_those_that_there_are(measure, export, choice, says):
+def test_an_unknown_name_raises_and_lists_known_ones(measure, export, choice, says):
     measure("one")
     with pytest.raises(ExportError, match=says):
         export(**choice)
 
 
-def test_what_has_no_result_is_counted(cluster, measure, export):
+def test_benchmarks_without_result_are_counted(cluster, measure, export):
     measure("one")
     cluster.change("UPDATE benchmark SET report = NULL, state = 'failed'")
     exported = export()
@@ -275,7 +275,7 @@ def test_accuracy_is_that_of_the_weights_as_they_were_trained(cluster, measure, 
     assert {key[-1] for key in runs} == {key[-1] for key in models} == {"fp32", "int8"}
 
 
-def test_every_precision_has_its_folder_and_int8_says_what_it_was_calibrated_on(measure, export, tmp_path):
+def test_every_precision_has_its_folder_and_int8_records_its_calibration(measure, export, tmp_path):
     words = "sklearn-photos, not representative"
     for precision in Precision:
         measure(
@@ -298,7 +298,7 @@ def test_every_precision_has_its_folder_and_int8_says_what_it_was_calibrated_on(
     assert kept[Precision.DYNAMIC]["artifact_parity"] == {"sqnr_db": 31.5}
 
 
-def test_a_catalogue_keeps_what_it_knows(measure, export, tmp_path):
+def test_existing_entries_of_the_metadata_are_kept(measure, export, tmp_path):
     catalogue = tmp_path / "ab/nn/stat/run/tflite/fp32/all_models.json"
     catalogue.parent.mkdir(parents=True)
     theirs = {"one": {"accuracy": 0.5, "transform": "echo"}, "AlexNet": {"accuracy": 0.877}}
@@ -321,7 +321,7 @@ def test_a_catalogue_that_cannot_be_read_is_not_replaced(measure, export, tmp_pa
     assert catalogue.read_text() == "{"
 
 
-def test_a_file_in_the_way_is_said_and_nothing_half_written_is_left(measure, export, tmp_path):
+def test_an_unwritable_path_raises_and_leaves_no_partial_file(measure, export, tmp_path):
     (tmp_path / "ab").write_text("")
     measure("one")
     with pytest.raises(ExportError, match=r"cannot write .*android_lab-phone.json"):
@@ -342,7 +342,7 @@ def test_models_that_share_a_benchmark_are_both_written(cluster, export, tmp_pat
             (("one", PHONE), ("uno", PHONE))] == ["one", "uno"]  # fmt: skip
 
 
-def test_progress_is_told(cluster, measure, tmp_path):
+def test_progress_is_reported(cluster, measure, tmp_path):
     for name in ("one", "two"):
         measure(name, campaign=name)
     told = []

@@ -18,7 +18,7 @@ def test_migrations_and_tables_agree(database_url: str) -> None:
     engine.dispose()
 
 
-def test_views_can_be_asked(database_url: str) -> None:
+def test_views_can_be_queried(database_url: str) -> None:
     engine = engine_for(database_url)
     with engine.connect() as connection:
         for view in (
@@ -68,7 +68,7 @@ def test_devices_and_incidents_of_the_first_release_are_kept_and_named(bare_data
     engine.dispose()
 
 
-def test_what_the_first_release_cannot_hold_does_not_hinder_a_downgrade(bare_database_url: str) -> None:
+def test_a_downgrade_drops_data_that_the_first_release_cannot_store(bare_database_url: str) -> None:
     upgrade(bare_database_url)
     engine = engine_for(bare_database_url)
     with engine.begin() as connection:
@@ -83,7 +83,7 @@ def test_what_the_first_release_cannot_hold_does_not_hinder_a_downgrade(bare_dat
     engine.dispose()
 
 
-def test_a_database_that_is_not_migrated_is_said(bare_database_url: str) -> None:
+def test_a_database_that_is_not_migrated_raises(bare_database_url: str) -> None:
     engine = engine_for(bare_database_url)
     with pytest.raises(DatabaseError, match="is not migrated; run `nnlite db upgrade`"):
         check_schema(engine)
@@ -94,7 +94,7 @@ def test_a_database_that_is_not_migrated_is_said(bare_database_url: str) -> None
     ("version", "hint"),
     [("0001", "run `nnlite db upgrade`"), ("9999", "it is of a newer nnlite: install that one")],
 )
-def test_a_database_of_another_version_is_said(database_url: str, version: str, hint: str) -> None:
+def test_a_database_of_another_version_raises(database_url: str, version: str, hint: str) -> None:
     engine = engine_for(database_url)
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
@@ -112,7 +112,7 @@ def test_a_database_of_a_newer_version_is_not_brought_to_this_one(database_url: 
     engine.dispose()
 
 
-def test_a_password_is_never_said() -> None:
+def test_errors_never_contain_the_password() -> None:
     engine = engine_for("postgresql://someone:secret@127.0.0.1:1/none", 1)
     with pytest.raises(DatabaseError) as caught:
         check_schema(engine)

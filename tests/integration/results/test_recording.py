@@ -56,7 +56,7 @@ def row(cluster: Cluster) -> uuid.UUID:
     return cluster.conversion(cluster.submit("one", name="night", pools=POOLS, priority=7).id)["id"]
 
 
-def test_a_conversion_writes_its_artifact_and_what_the_model_turned_out_to_be(cluster, row):
+def test_a_conversion_writes_its_artifact_and_the_attributes_of_its_model(cluster, row):
     finish_conversion(cluster, row)
     conversion = one(cluster, "SELECT state, cached, timings_ns, peak_rss_kb FROM conversion")
     assert conversion == {
@@ -88,7 +88,7 @@ def test_one_benchmark_per_pool_follows_from_a_conversion(cluster):
     ]
 
 
-def test_a_second_campaign_takes_the_artifact_from_the_cache_and_measures_it_itself(cluster, row):
+def test_a_second_campaign_measures_the_cached_artifact_itself(cluster, row):
     finish_conversion(cluster, row)
     again = cluster.conversion(cluster.submit("one", name="day", pools=POOLS).id)["id"]
     (known,) = cached_artifacts(cluster.engine, [artifact_row(_identity(cluster)).cache_key])
@@ -107,7 +107,7 @@ def test_unknown_keys_are_not_in_the_cache(cluster, row):
     assert cached_artifacts(cluster.engine, ["another key"]) == []
 
 
-def test_an_artifact_that_is_made_again_replaces_what_is_known_of_it(cluster, row):
+def test_a_reconverted_artifact_replaces_its_row(cluster, row):
     finish_conversion(cluster, row)
     cluster.change("UPDATE conversion SET state = 'queued'")
     finish_conversion(cluster, row, sha256="e" * 64, path="ee/new.tflite", parity_ok=False)
@@ -203,7 +203,7 @@ def test_a_measurement_of_a_benchmark_that_was_given_to_another_is_not_written(c
     assert cluster.rows("SELECT id FROM measurement") == []
 
 
-def test_a_device_is_one_row_that_says_how_it_is_now(cluster):
+def test_a_device_is_one_row_with_its_current_state(cluster):
     first = record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
     second = record_device(cluster.engine, CONTEXT, DeviceStatus.STOPPED, None)
     assert first == second
@@ -239,7 +239,7 @@ def test_models_that_differ_in_name_alone_share_one_benchmark_and_are_both_answe
     assert (progress.finished, progress.ended) == (2, True)
 
 
-def test_latencies_are_filtered_by_campaign_and_by_a_pattern_that_takes_signs_as_they_are(cluster):
+def test_latencies_are_filtered_by_campaign_and_by_a_literal_pattern(cluster):
     cluster.submit("a_b", "axb", "100%", name="night", pools=POOLS)
     cluster.submit("a_b", name="day", pools=POOLS)
     for campaign in ("night", "day"):
@@ -329,7 +329,7 @@ def test_campaigns_are_listed_newest_first(cluster):
     assert queries.campaigns(cluster.engine, "third") == []
 
 
-def test_what_runs_is_listed_with_its_stage_and_for_how_long(cluster, row):
+def test_running_work_is_listed_with_stage_and_duration(cluster, row):
     claim = claimed(cluster, WorkKind.CONVERSION, row)
     leases.heartbeat(cluster.engine, claim, 30, Stage.LOWER)
     (now,) = queries.running(cluster.engine, "night")

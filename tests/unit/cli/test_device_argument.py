@@ -6,7 +6,7 @@ from nnlite.campaigns.device_argument import DeviceArgumentError, device_argumen
 
 
 @pytest.mark.parametrize("text", ["avd:pixel4-1", "avd:Pixel_4.a", "usb:R58M12ABCDE", "tcp:10.0.0.7:5555"])
-def test_android_devices_are_taken_with_their_pool(text):
+def test_android_devices_are_parsed_with_their_pool(text):
     named = device_argument(text, "pixel4-api30")
     assert (named.text, named.pool, named.on_host) == (text, "pixel4-api30", False)
     assert named.worker_name == f"benchmark-{text}"

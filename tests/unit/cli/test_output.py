@@ -44,11 +44,11 @@ def test_none_is_an_empty_cell_and_a_missing_column_too(table):
 @pytest.mark.parametrize(
     "value", ["[bold]x[/bold]", "[/nope]", "[red", "\\[x]", ":smile:", "a [1, 3, 8, 8] b"]
 )
-def test_what_looks_like_markup_in_a_value_is_shown_as_it_is(table, value):
+def test_markup_in_a_value_is_printed_verbatim(table, value):
     assert table([{"model": value, "reason": value}], ("model", "reason"))[1] == [value, value]
 
 
-def test_what_looks_like_markup_in_a_note_is_shown_as_it_is(capsys):
+def test_markup_in_a_note_is_printed_verbatim(capsys):
     output.err.print("paused [/nope] [red]x :smile:", highlight=False)
     assert capsys.readouterr().err == "paused [/nope] [red]x :smile:\n"
 
@@ -62,7 +62,7 @@ def test_a_note_is_one_line_in_a_pipe(capsys):
     "values",
     [[1, 1000], [0.5, None], ["1,234", "12"], ["0.123", "1234.5"], ["3.1%", "12.0%"], ["12 kB", "1.5 MB"]],
 )
-def test_numbers_stand_to_the_right(capsys, values):
+def test_numbers_are_right_aligned(capsys, values):
     print_table([{"n": value} for value in values], ("n",))
     ends = [line.rstrip("│ ") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     shown = [value for value in values if value is not None]
@@ -71,7 +71,7 @@ def test_numbers_stand_to_the_right(capsys, values):
 
 
 @pytest.mark.parametrize("values", [["resnet", "1"], ["valid", "noisy, drift"], ["a1", "bb22"]])
-def test_words_stand_to_the_left(capsys, values):
+def test_words_are_left_aligned(capsys, values):
     print_table([{"w": value} for value in values], ("w",))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert all(line.startswith(f"│ {value}") for line, value in zip(lines, values, strict=True))
@@ -85,7 +85,7 @@ def test_json_is_one_array_with_every_type_that_rows_have(capfdbinary):
     ]
 
 
-def test_json_of_nothing_is_an_empty_array(capfdbinary):
+def test_json_without_rows_is_an_empty_array(capfdbinary):
     print_json([])
     assert json.loads(capfdbinary.readouterr().out) == []
 

@@ -68,7 +68,7 @@ def test_a_measurement_is_one_line_in_peoples_units():
     }
 
 
-def test_a_measurement_without_latency_has_empty_cells_and_its_error_beside_the_verdict():
+def test_a_measurement_without_latency_has_empty_cells_and_shows_its_error():
     refused = row(
         median_ns=None, p90_ns=None, cv=None, parameters=None, verdict="invalid", reasons=["runtime"],
         error="unknown operator\nmore",
@@ -77,12 +77,12 @@ def test_a_measurement_without_latency_has_empty_cells_and_its_error_beside_the_
     assert (refused["verdict"], refused["reasons"]) == ("invalid", "runtime, unknown operator")
 
 
-def test_parity_that_is_off_is_said():
+def test_failed_parity_is_shown():
     assert row(parity_ok=False, parity_relative=0.31)["parity"] == "3e-01 off"
     assert row(parity_ok=False, parity_relative=None)["parity"] == "off"
 
 
-def test_partial_delegation_is_said_with_its_counts():
+def test_partial_delegation_shows_its_counts():
     partial = row(reasons=["few_runs", "partial_delegation"], delegated_nodes=20)
     assert partial["reasons"] == "few_runs, partial_delegation 20/26"
 
@@ -98,14 +98,14 @@ def test_reasons_have_a_column_where_there_are_any():
     assert presentation.result_columns([row(), row(reasons=["spread"])])[-1] == "reasons"
 
 
-def test_what_the_runtime_of_phones_says_has_a_column_where_it_was_asked():
+def test_runtime_checks_have_a_column_where_there_are_any():
     assert "runtime" not in presentation.result_columns([row()])
     checked = row(runtime_version="2.16.2", runtime_check="refused")
     assert checked["runtime"] == "2.16.2 refused"
     assert presentation.result_columns([row(), checked])[-1] == "runtime"
 
 
-def test_a_check_is_told_unless_it_is_accepted_or_still_to_be_made(capsys):
+def test_a_check_is_listed_unless_accepted_or_pending(capsys):
     made = {
         "precision": "int8",
         "runtime_version": "2.16.2",
@@ -167,7 +167,7 @@ def test_a_refused_precision_is_named_and_a_failed_model_has_none():
     assert "precision" not in presentation.failure_columns([failed])
 
 
-def test_quantized_artifacts_show_noise_and_first_class_beside_their_parity():
+def test_quantized_artifacts_show_sqnr_and_top1_with_their_parity():
     rows = [row(), row(precision="int8", sqnr_db=33.4, top1_agreement=127 / 128)]
     assert (rows[1]["SQNR dB"], rows[1]["top-1"]) == ("33", "99.2%")
     columns = presentation.result_columns(rows)

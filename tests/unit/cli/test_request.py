@@ -66,11 +66,11 @@ def test_a_request_has_the_name_that_earlier_releases_gave_it(request_, name):
     assert request_.default_name() == name
 
 
-def test_what_nobody_asks_for_is_no_part_of_a_request():
+def test_defaults_are_omitted_from_a_request():
     assert "configs" not in SAMPLE.as_dict()
 
 
-def test_a_relative_path_is_kept_as_what_it_means_here(tmp_path, monkeypatch):
+def test_a_relative_path_is_stored_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert selection.absolute([Path("models")]) == (str(tmp_path / "models"),)
 

@@ -61,7 +61,7 @@ def test_the_worker_reads_the_same_credentials(environment, monkeypatch, tmp_pat
 
 
 @pytest.mark.process
-def test_the_file_is_there_for_what_this_process_becomes_and_gone_with_it(environment):
+def test_the_file_is_readable_after_exec_and_ends_with_the_process(environment):
     made = environment(PATH=os.environ["PATH"], **CREDENTIALS)
     descriptor = int(Path(made["NNLITE_SECRETS_FILE"]).name)
     code = "import os; print(open(os.environ['NNLITE_SECRETS_FILE']).read())"
@@ -99,7 +99,7 @@ def test_a_worker_stops_softly_and_computes_with_one_thread(environment):
 
 
 @pytest.mark.process
-def test_a_worker_takes_no_module_from_the_folder_that_it_is_started_in(monkeypatch, tmp_path):
+def test_a_worker_imports_no_module_from_its_working_directory(monkeypatch, tmp_path):
     became = []
     monkeypatch.setattr(os, "execve", lambda _path, command, environ: became.append((command, environ)))
     (tmp_path / "nnlite_benchmark.py").write_text("raise SystemExit('a stranger')")

@@ -54,7 +54,7 @@ def states(cluster) -> dict[str, str]:
     return {tag_of(row["name"]): row["state"] for row in rows}
 
 
-def test_what_is_complete_is_submitted_as_it_comes(following, cluster, tree):
+def test_complete_models_are_submitted_as_they_appear(following, cluster, tree):
     following(
         lambda: tree.generate("A0_B0"),
         lambda: tree.model("A0_B1"),
@@ -66,7 +66,7 @@ def test_what_is_complete_is_submitted_as_it_comes(following, cluster, tree):
     assert cluster.rows("SELECT name FROM campaign") == [{"name": "generation"}]
 
 
-def test_what_was_submitted_survives_the_tree(following, cluster, tree):
+def test_submitted_models_do_not_need_the_tree(following, cluster, tree):
     following(lambda: tree.model("A0_B0"), lambda: shutil.rmtree(tree.root))
     assert states(cluster) == {"A0_B0": "queued"}
     assert cluster.rows("SELECT c.text FROM code c JOIN model m ON m.code_sha256 = c.sha256") == [
@@ -74,7 +74,7 @@ def test_what_was_submitted_survives_the_tree(following, cluster, tree):
     ]
 
 
-def test_following_again_makes_nothing_twice_and_takes_what_came_meanwhile(following, cluster, tree):
+def test_following_again_adds_only_new_models(following, cluster, tree):
     tree.model("A0_B0")
     following()
     tree.model("A0_B1")
@@ -96,7 +96,7 @@ def test_the_next_run_in_the_same_folders_makes_new_models(following, cluster, t
     assert len(set(names)) == 2
 
 
-def test_what_was_left_out_as_incomplete_is_taken_up_when_its_evaluation_ends(following, cluster, tree):
+def test_a_model_skipped_as_incomplete_is_submitted_when_complete(following, cluster, tree):
     tree.generate("A0_B0")
     source = NnGptSource(cluster.settings, path=[tree.root])
     submit(
@@ -121,14 +121,14 @@ def test_what_was_left_out_as_incomplete_is_taken_up_when_its_evaluation_ends(fo
     assert states(cluster) == {"A0_B0": "skipped"}, "a worker left it out and would again"
 
 
-def test_only_what_matches_is_submitted(following, cluster, tree):
+def test_only_matching_models_are_submitted(following, cluster, tree):
     tree.model("A0_B0")
     tree.model("A1_B0")
     following(match="A1_*")
     assert states(cluster) == {"A1_B0": "queued"}
 
 
-def test_a_cancelled_campaign_takes_no_more(following, cluster, tree):
+def test_a_cancelled_campaign_accepts_no_models(following, cluster, tree):
     def cancelled():
         cancel(cluster.engine, "generation")
         tree.model("A0_B0")
@@ -141,13 +141,13 @@ def test_a_cancelled_campaign_takes_no_more(following, cluster, tree):
     ("request_", "reason"),
     [({"source": "lemur", "path": ()}, "does not grow"), ({"limit": 3}, "whatever comes")],
 )
-def test_what_cannot_be_followed_is_refused(request_, reason, following):
+def test_invalid_requests_to_follow_are_refused(request_, reason, following):
     with pytest.raises(RequestError, match=reason):
         following(**request_)
 
 
 @pytest.mark.usefixtures("servers")
-def test_ctrl_c_ends_it_in_order_and_a_plain_submit_resumes_it(start, nnlite, cluster, tree):
+def test_ctrl_c_stops_it_gracefully_and_a_plain_submit_resumes_it(start, nnlite, cluster, tree):
     tree.model("A0_B0")
     arguments = ("submit", "--source", "nngpt", "--path", str(tree.root), "--name", "generation")
     process = start(*arguments, "--follow")
@@ -163,7 +163,7 @@ def test_ctrl_c_ends_it_in_order_and_a_plain_submit_resumes_it(start, nnlite, cl
 
 
 @pytest.mark.usefixtures("servers")
-def test_what_a_growing_campaign_measured_goes_back_to_nngpt(following, nnlite, cluster, tree, tmp_path):
+def test_results_of_a_growing_campaign_are_exported_to_nngpt(following, nnlite, cluster, tree, tmp_path):
     def measured():
         (row,) = cluster.rows("SELECT id FROM conversion WHERE state = 'queued'")
         (message,) = finish_conversion(cluster, row["id"])

@@ -50,7 +50,7 @@ def test_a_campaign_is_one_line():
     assert line == "night: 6/12 models, 5 converted, 3 measured, 1 failed, 60 models/h, 6 min left"
 
 
-def test_what_is_usual_is_not_said():
+def test_normal_values_are_not_shown():
     assert summary(progress()) == "night: 12/12 models, 0 converted, 0 measured, 0 failed"
     line = summary(progress(converted=4, from_cache=3, skipped=2, state="paused"))
     assert line == "night: 12/12 models, 4 converted (3 cached), 0 measured, 0 failed, 2 skipped, paused"
@@ -61,11 +61,11 @@ def test_what_is_usual_is_not_said():
     [(0, "0 s"), (45.4, "45 s"), (89.4, "89 s"), (90, "2 min"), (1800, "30 min"), (5399, "1 h 30 min"),
      (7500, "2 h 05 min"), (360_000, "100 h 00 min")],
 )  # fmt: skip
-def test_durations_are_said_as_people_say_them(seconds, said):
+def test_durations_are_formatted_for_people(seconds, said):
     assert duration(seconds) == said
 
 
-def test_what_runs_is_shown_with_device_backend_and_stage():
+def test_running_work_is_shown_with_device_backend_and_stage():
     now = [
         {"work": "benchmark", "model": "BagNet", "device": "avd:pixel4-1@lab", "backend": "gpu",
          "stage": "warm-up", "seconds": 12.0},
