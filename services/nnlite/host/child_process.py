@@ -35,7 +35,7 @@ def start(
     argv: Sequence[str | Path],
     log: IO[bytes],
     *,
-    environment: Mapping[str, str] | None,
+    environment: Mapping[str, str] | None = None,
     stdin: int = subprocess.DEVNULL,
     stdout: int | None = None,
     cwd: Path | None = None,
