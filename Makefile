@@ -34,7 +34,7 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig rig-campaign compose-test monitoring apk runtime-check runtime-match demo test test-fast test-unit lint \
+.PHONY: help setup rig rig-campaign compose-test monitoring apk runtime-check runtime-match demo test test-fast test-unit coverage lint \
   format bench kubernetes-check constraints shapes schema clean
 
 help: ## Say what there is to make
@@ -144,8 +144,18 @@ $(DEVICE_TESTS): $(INSTALLED) $(RIG)
 test-end-to-end: $(INSTALLED) $(LEMUR) ## Run the tests of the whole chain on this machine only
 	$(WITH_LEMUR) $(BIN)/pytest tests/end_to_end
 
-test-unit: $(INSTALLED) $(LEMUR) ## Run the tests of single parts only, fast ones included
-	$(WITH_LEMUR) $(BIN)/pytest tests/unit
+test-unit: $(INSTALLED) $(LEMUR) ## Run the tests of single parts and of benchmarks only
+	$(WITH_LEMUR) $(BIN)/pytest tests/unit tests/benchmarks
+
+# Of all processes that the tests start, forks included; COVERAGE names other tests, such as COVERAGE='-m fast tests/unit'.
+COVERAGE := tests/unit tests/benchmarks tests/integration tests/end_to_end
+coverage: $(INSTALLED) $(LEMUR) $(TFLITE) ## Measure which lines the tests run, in every process; prints the total
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(WITH_LEMUR) $(BIN)/coverage run -m pytest $(COVERAGE)
+	$(if $(filter command line,$(origin COVERAGE)),,for tests in $(DEVICE_TESTS); do PYTHONPATH=tests \
+	  $(BIN)/python -m device.rig.isolation $(BIN)/coverage run -m pytest $$tests || exit; done)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --sort=cover
 
 lint: $(INSTALLED) ## Check style, imports between rooms, and types
 	$(BIN)/ruff check

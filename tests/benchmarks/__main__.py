@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import platform
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ def main(names: list[str]) -> int:
         return 2
     results: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.platform()}",
     }
     table = Table("benchmark", "figure", "value", title=f"{results['at']} on {results['machine']}")
     for name in names or NAMES:
@@ -35,8 +36,34 @@ def main(names: list[str]) -> int:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    print(_ratios(results))
     print(f"written to {RESULTS}", file=sys.stderr)
     return 0
+
+
+def _processor() -> str:
+    """Return the processor's name, or its architecture where the kernel names none."""
+    names = re.findall(r"^model name\s*: (.+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return names[0] if names else platform.machine()
+
+
+def _ratios(results: dict[str, Any]) -> str:
+    """Return a Markdown table of the figures that are relative to an anchor of the same run."""
+    rows = [
+        f"| {name} | {figure} | {value} |"
+        for name in NAMES
+        for figure, value in _flat(results.get(name, {}))
+        if figure.endswith("ratio") and figure != "expected_ratio"
+    ]
+    return "\n".join(
+        [
+            f"{results['machine']}, {results['at']}",
+            "",
+            "| benchmark | ratio | value |",
+            "|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -49,6 +49,7 @@ def run(models: int = MODELS) -> dict[str, Any]:
         "cached_seconds": round(cached_s, 1),
         "cached_from_cache": cached["from_cache"],
         "cached_models_per_hour": round(models / cached_s * 3600),
+        "first_to_cached_ratio": round(first_s / cached_s, 1),
     }
 
 

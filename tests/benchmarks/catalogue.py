@@ -10,6 +10,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from nnlite.catalog.lemur.archive import EPOCH_FILE, MODELS, STATISTICS, TRANSFORMS
 from nnlite.catalog.lemur.fetch import fetch_lemur
@@ -35,7 +36,7 @@ print(json.dumps({
 """
 
 
-def run() -> dict[str, dict[str, dict[str, float]]]:
+def run() -> dict[str, Any]:
     """Return, for each kind of copy, models, seconds (imports included) and peak RSS, cold and warm.
 
     The wheel is the one that `nnlite fetch` brings, or the one that NNLITE_LEMUR names.
@@ -47,11 +48,15 @@ def run() -> dict[str, dict[str, dict[str, float]]]:
         tree = Path(folder) / "tree"
         unpack(wheel, tree)
         return {
-            kind: {
-                temperature: listing(copy, Path(folder) / f"home-{kind}") for temperature in ("cold", "warm")
-            }
+            kind: _cold_and_warm(copy, Path(folder) / f"home-{kind}")
             for kind, copy in (("wheel", wheel), ("tree", tree))
         }
+
+
+def _cold_and_warm(copy: Path, home: Path) -> dict[str, Any]:
+    """List twice: without our cache and with it; the ratio is what the cache saves."""
+    cold, warm = listing(copy, home), listing(copy, home)
+    return {"cold": cold, "warm": warm, "cold_to_warm_ratio": round(cold["seconds"] / warm["seconds"], 1)}
 
 
 def listing(copy: Path, home: Path) -> dict[str, float]:

@@ -43,13 +43,13 @@ JOB = BenchmarkJob(
 )
 
 
-def run() -> dict[str, Any]:
+def run(number_of_pairs: int = PAIRS) -> dict[str, Any]:
     """Return the medians, nanoseconds, of all pairs and the median of their ratios, busy / idle."""
     pairs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         device = HostDevice(Settings(home=home, measurement=MeasurementSettings(min_s=1.0)))
-        for number in range(PAIRS):
+        for number in range(number_of_pairs):
             order = ("idle", "busy") if number % 2 == 0 else ("busy", "idle")
             pair = {}
             for condition in order:
