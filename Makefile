@@ -150,7 +150,7 @@ test-unit: $(INSTALLED) $(LEMUR) ## Run the tests of single parts and of benchma
 # Of all processes that the tests start, forks included; COVERAGE names other tests, such as COVERAGE='-m fast tests/unit'.
 COVERAGE := tests/unit tests/benchmarks tests/integration tests/end_to_end
 coverage: $(INSTALLED) $(LEMUR) $(TFLITE) ## Measure which lines the tests run, in every process; prints the total
-	rm -rf build/coverage && mkdir -p build/coverage
+	rm -rf build/coverage && mkdir -p --mode=1777 build/coverage  # model code runs as an account of its own
 	$(WITH_LEMUR) $(BIN)/coverage run -m pytest $(COVERAGE)
 	$(if $(filter command line,$(origin COVERAGE)),,for tests in $(DEVICE_TESTS); do PYTHONPATH=tests \
 	  $(BIN)/python -m device.rig.isolation $(BIN)/coverage run -m pytest $$tests || exit; done)
