@@ -136,10 +136,20 @@ test-integration: $(INSTALLED) $(LEMUR) $(TFLITE) ## Run the tests with real ser
 
 # Each in a network of its own.
 DEVICE_TESTS := $(wildcard tests/device/test_*.py)
+RIG_TESTS := tests/device/test_rig.py
 .PHONY: test-app test-integration test-devices test-end-to-end $(DEVICE_TESTS)
 test-devices: $(DEVICE_TESTS) ## Run the tests on virtual devices only
-$(DEVICE_TESTS): $(INSTALLED) $(RIG)
+$(filter-out $(RIG_TESTS),$(DEVICE_TESTS)): $(INSTALLED) $(RIG)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $@
+
+# The rig's own tests run only when the rig, or they, differ from what passed last here. RIG_PASSED= runs them always.
+RIG_PASSED ?= $(TEST_HOME)/rig/passed.sha256
+$(RIG_TESTS): $(INSTALLED) $(RIG)
+	@hash=$$(find $@ tests/device/rig -type f ! -name '*.pyc' | sort | xargs sha256sum | sha256sum); \
+	if [ -f "$(RIG_PASSED)" ] && [ "$$(cat "$(RIG_PASSED)")" = "$$hash" ]; then \
+	  echo "$@: the rig is as it was when these passed"; exit; fi; \
+	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $@ || exit; \
+	[ -z "$(RIG_PASSED)" ] || echo "$$hash" > "$(RIG_PASSED)"
 
 test-end-to-end: $(INSTALLED) $(LEMUR) ## Run the tests of the whole chain on this machine only
 	$(WITH_LEMUR) $(BIN)/pytest tests/end_to_end
