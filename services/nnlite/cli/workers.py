@@ -71,7 +71,7 @@ def benchmark(
     """Measure artifacts on one device.
 
     Start one worker per device, and a supervisor that always starts them again: a worker whose device does
-    not recover ends, rests and begins anew. `nnlite devices` shows how each of them is.
+    not recover exits after a pause and must be restarted. `nnlite devices` shows the state of each.
 
     SIGTERM and Ctrl-C stop it in order: its work goes back to the pool.
 

@@ -119,7 +119,7 @@ class NnGptSource:
         """Return a pre-built file; CatalogError if it changed or vanished since it was listed."""
         file = self._files[model.weights]
         if not file.is_file() or file_sha256(file) != model.weights:
-            raise CatalogError(f"{file} was written anew since it was listed; submit again to take it")
+            raise CatalogError(f"{file} has changed since it was listed; submit again to take it")
         return file
 
     @cached_property
