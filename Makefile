@@ -37,7 +37,7 @@ DEMO_MODELS := \
 .PHONY: help setup rig rig-campaign compose-test monitoring apk runtime-check runtime-match demo test test-fast test-unit coverage lint \
   format bench kubernetes-check constraints shapes schema clean
 
-help: ## Say what there is to make
+help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 setup: $(INSTALLED) ## Make the virtual environment with everything in it
@@ -167,7 +167,7 @@ coverage: $(INSTALLED) $(LEMUR) $(TFLITE) ## Measure which lines the tests run, 
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --sort=cover
 
-lint: $(INSTALLED) ## Check style, imports between rooms, and types
+lint: $(INSTALLED) ## Check style, import rules and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
@@ -186,14 +186,14 @@ kubernetes-check: $(UV) ## Check deploy/kubernetes against the schema of Kuberne
 	@$(UV) tool run --from kubernetes-validate==1.37.0 kubernetes-validate --strict --quiet \
 	  --kubernetes-version $(KUBERNETES) $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
-constraints: $(UV) ## Choose the exact versions anew
+constraints: $(UV) ## Choose exact dependency versions (constraints.txt)
 	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --upgrade --no-header \
 	  --no-emit-index-url --no-annotate --output-file constraints.txt
 
-shapes: $(INSTALLED) $(LEMUR) ## Make the table of input shapes anew
+shapes: $(INSTALLED) $(LEMUR) ## Rebuild the table of input shapes
 	$(WITH_LEMUR) $(BIN)/python -m nnlite_conversion.pipeline.loading.input_shapes
 
-schema: $(INSTALLED) ## Write the JSON Schema of reports anew
+schema: $(INSTALLED) ## Write the JSON Schema of reports
 	$(BIN)/python -m nnlite.reports.schema
 
 clean: ## Remove the virtual environment, test data and caches of this checkout
