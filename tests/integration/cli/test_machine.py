@@ -35,10 +35,10 @@ def test_doctor_finds_servers_that_answer_a_store_and_models(nnlite, tmp_path):
 )
 def test_doctor_reports_missing_parts_and_exits_1(nnlite, environment, variable, value, says):
     environment.setenv(variable, value)
-    said = nnlite("doctor")
+    said = nnlite("doctor", "--json")
     assert said.code == 1
-    (line,) = [line for line in said.out.splitlines() if "missing" in line]
-    assert says in line
+    (finding,) = [row for row in said.rows if row["state"] == "missing"]
+    assert says in finding["message"]
     assert "secret" not in said.out + said.err
 
 
