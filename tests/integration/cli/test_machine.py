@@ -1,5 +1,6 @@
 """Commands about the machine and its servers: doctor, the database, the reaper."""
 
+import json
 import signal
 
 import pytest
@@ -37,7 +38,7 @@ def test_doctor_reports_missing_parts_and_exits_1(nnlite, environment, variable,
     environment.setenv(variable, value)
     said = nnlite("doctor", "--json")
     assert said.code == 1
-    (finding,) = [row for row in said.rows if row["state"] == "missing"]
+    (finding,) = [row for row in json.loads(said.out) if row["state"] == "missing"]
     assert says in finding["message"]
     assert "secret" not in said.out + said.err
 
