@@ -130,7 +130,7 @@ def healthy(bench: Bench) -> Iterator[None]:
 
 
 class StopWhileWaiting(threading.Event):
-    """A stop that comes while somebody waits: whoever looks for it finds it set at the fifth look."""
+    """A stop event that is set while a caller waits: its fifth check finds it set."""
 
     def __init__(self) -> None:
         super().__init__()
