@@ -30,7 +30,7 @@ def main(names: list[str]) -> int:
     for name in names or NAMES:
         print(f"running {name} ...", file=sys.stderr)
         results[name] = importlib.import_module(f"benchmarks.{name}").run()
-        for figure, value in _flat(results[name]):
+        for figure, value in flat(results[name]):
             table.add_row(name, figure, str(value))
         table.add_section()
     Console(width=None if sys.stdout.isatty() else 120).print(table)
@@ -52,7 +52,7 @@ def _ratios(results: dict[str, Any]) -> str:
     rows = [
         f"| {name} | {figure} | {value} |"
         for name in NAMES
-        for figure, value in _flat(results.get(name, {}))
+        for figure, value in flat(results.get(name, {}))
         if figure.endswith("ratio") and figure != "expected_ratio"
     ]
     return "\n".join(
@@ -66,11 +66,12 @@ def _ratios(results: dict[str, Any]) -> str:
     )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return figures with dotted names, nested ones included, lists left out."""
     rows: list[tuple[str, Any]] = []
     for key, value in values.items():
         if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
+            rows += flat(value, f"{prefix}{key}.")
         elif not isinstance(value, list):
             rows.append((f"{prefix}{key}", value))
     return rows

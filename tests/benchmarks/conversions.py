@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,19 @@ PROCESSES = 2
 _TIMEOUT_S = 1800
 
 
-def run(models: int = MODELS) -> dict[str, Any]:
-    """Return both rates, their ratio, and what a conversion costs beside its stages."""
+#: The command of the conversion worker.
+WORKER = (sys.executable, "-m", "nnlite.cli", "worker", "convert", "--concurrency", str(PROCESSES))
+
+
+def run(
+    models: int = MODELS, *, worker: Sequence[str] = WORKER, start_method: str = "spawn"
+) -> dict[str, Any]:
+    """Return both rates, their ratio, and what a conversion costs beside its stages.
+
+    Args:
+        worker: the command of the conversion worker.
+        start_method: how the process of the plain loop is started: it imports the converter unless forked.
+    """
     with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
         home = Path(folder)
         home.chmod(0o755)
@@ -54,9 +66,12 @@ def run(models: int = MODELS) -> dict[str, Any]:
         source = load_source("lemur", settings)
         # Some more, because the plain loop cannot convert every one.
         candidates = select(source.models(), limit=models + models // 2, seed=SEED)
-        plain = _plain(candidates, [source.code(model) for model in candidates], models)
+        codes = [source.code(model) for model in candidates]
+        # One warm process.
+        with multiprocessing.get_context(start_method).Pool(1) as pool:
+            plain = pool.apply(plain_loop, ([model.as_dict() for model in candidates], codes, models))
         chosen = [model for model in candidates if model.name in plain]
-        ours_s, overhead_ms = _ours(settings, chosen, source)
+        ours_s, overhead_ms = _ours(settings, chosen, source, worker)
     plain_s = sum(plain.values())
     return {
         "models": len(chosen),
@@ -70,14 +85,8 @@ def run(models: int = MODELS) -> dict[str, Any]:
     }
 
 
-def _plain(models: list[CatalogModel], codes: list[str], wanted: int) -> dict[str, float]:
-    """Return the seconds of each of the first `wanted` models that convert, in one warm process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(plain_loop, ([model.as_dict() for model in models], codes, wanted))
-
-
 def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> dict[str, float]:
-    """The script that nnlite is compared with."""
+    """Convert as a script does; return the seconds of each of the first `wanted` models that convert."""
     import litert_torch
     import torch
 
@@ -112,11 +121,13 @@ def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> d
     return seconds
 
 
-def _ours(settings: Settings, models: list[CatalogModel], source: Any) -> tuple[float, float]:
+def _ours(
+    settings: Settings, models: list[CatalogModel], source: Any, command: Sequence[str]
+) -> tuple[float, float]:
     with servers(settings) as endpoints:
         upgrade(endpoints.database_url)
         engine = engine_for(endpoints.database_url)
-        worker = _worker(settings, endpoints)
+        worker = _worker(command, settings, endpoints)
         try:
             submit(
                 engine, BrokerClient(endpoints.broker_url, 10), Request(limit=len(models), pools=()),
@@ -135,12 +146,11 @@ def _ours(settings: Settings, models: list[CatalogModel], source: Any) -> tuple[
             engine.dispose()
 
 
-def _worker(settings: Settings, endpoints: Endpoints) -> subprocess.Popen[bytes]:
+def _worker(command: Sequence[str], settings: Settings, endpoints: Endpoints) -> subprocess.Popen[bytes]:
     environment = dict(os.environ) | {
         "NNLITE_HOME": str(settings.home), "NNLITE_DATABASE_URL": endpoints.database_url,
         "NNLITE_BROKER_URL": endpoints.broker_url, "NNLITE_LOG_LEVEL": "WARNING",
     }  # fmt: skip
-    command = [sys.executable, "-m", "nnlite.cli", "worker", "convert", "--concurrency", str(PROCESSES)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
 

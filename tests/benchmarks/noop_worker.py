@@ -37,7 +37,10 @@ def convert(claim: Claim) -> Result:
     model = ConvertedModel(
         name=request["model"], priority=request["priority"], pools=request["pools"], cached=False
     )
-    return Result(write=lambda connection: record_conversion(connection, claim, model, [artifact]))
+    return Result(
+        write=lambda connection: record_conversion(connection, claim, model, [artifact]),
+        details={"timings_ns": artifact.timings_ns},
+    )
 
 
 def measure(claim: Claim, device_context: DeviceContext) -> Result:

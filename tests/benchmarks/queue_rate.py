@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import psutil
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import submit
 from nnlite.db.engine import engine_for, upgrade
-from nnlite.local import servers
+from nnlite.local import Endpoints, servers
 from nnlite.queue.app import create_app
 from nnlite.queue.messages import BrokerClient
 from nnlite.results.queries import campaigns
@@ -30,6 +31,7 @@ from toys import Toys
 MODELS = 10_000
 #: As many as the processor has, less one for the servers.
 CONVERTERS = 1
+NOOP_WORKER = (sys.executable, str(Path(__file__).with_name("noop_worker.py")))
 _TIMEOUT_S = 600
 
 
@@ -69,17 +71,8 @@ def run(models: int = MODELS) -> dict[str, Any]:
     }
 
 
-def _drain(engine: Any, endpoints: Any, home: Path, models: int) -> tuple[float, float]:
-    environment = dict(os.environ) | {
-        "NNLITE_HOME": str(home), "NNLITE_DATABASE_URL": endpoints.database_url,
-        "NNLITE_BROKER_URL": endpoints.broker_url, "NNLITE_LOG_LEVEL": "WARNING", "REMAP_SIGTERM": "SIGQUIT",
-    }  # fmt: skip
-    worker = [sys.executable, str(Path(__file__).with_name("noop_worker.py"))]
-    workers = [
-        subprocess.Popen([*worker, "conversion", str(CONVERTERS)], env=environment),
-        subprocess.Popen([*worker, "benchmark", "1"], env={**environment, "REMAP_SIGTERM": ""}),
-    ]
-    try:
+def _drain(engine: Any, endpoints: Endpoints, home: Path, models: int) -> tuple[float, float]:
+    with noop_workers(home, endpoints) as workers:
         # From the first to the last: the workers' own start is not the queue's rate.
         deadline = time.monotonic() + _TIMEOUT_S
         while not (progress := campaigns(engine, "noop")[0]).measured:
@@ -93,6 +86,21 @@ def _drain(engine: Any, endpoints: Any, home: Path, models: int) -> tuple[float,
         assert progress.measured == models, progress
         share = models / (models - first)
         return seconds * share, cpu_s * share
+
+
+@contextlib.contextmanager
+def noop_workers(home: Path, endpoints: Endpoints) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Run a conversion worker and a benchmark worker that do nothing in their tasks."""
+    environment = dict(os.environ) | {
+        "NNLITE_HOME": str(home), "NNLITE_DATABASE_URL": endpoints.database_url,
+        "NNLITE_BROKER_URL": endpoints.broker_url, "NNLITE_LOG_LEVEL": "WARNING", "REMAP_SIGTERM": "SIGQUIT",
+    }  # fmt: skip
+    workers = [
+        subprocess.Popen([*NOOP_WORKER, "conversion", str(CONVERTERS)], env=environment),
+        subprocess.Popen([*NOOP_WORKER, "benchmark", "1"], env={**environment, "REMAP_SIGTERM": ""}),
+    ]
+    try:
+        yield workers
     finally:
         for process in workers:
             process.terminate()

@@ -43,17 +43,17 @@ JOB = BenchmarkJob(
 )
 
 
-def run(number_of_pairs: int = PAIRS) -> dict[str, Any]:
+def run(number_of_pairs: int = PAIRS, *, converters: int = CONVERTERS, min_s: float = 1.0) -> dict[str, Any]:
     """Return the medians, nanoseconds, of all pairs and the median of their ratios, busy / idle."""
     pairs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        device = HostDevice(Settings(home=home, measurement=MeasurementSettings(min_s=1.0)))
+        device = HostDevice(Settings(home=home, measurement=MeasurementSettings(min_s=min_s)))
         for number in range(number_of_pairs):
             order = ("idle", "busy") if number % 2 == 0 else ("busy", "idle")
             pair = {}
             for condition in order:
-                with converting(home, CONVERTERS if condition == "busy" else 0):
+                with converting(home, converters if condition == "busy" else 0):
                     report = device.run(JOB, Backend.CPU, stop=threading.Event())
                 pair[condition] = report.latency.median_ns if report.latency else None
                 pair[f"{condition}_verdict"] = str(report.verdict)
