@@ -30,7 +30,7 @@ def small_campaign():
 
 
 def small_conversions():
-    """Convert one model in the plain loop, in a fork of this process; the worker does nothing in its tasks."""
+    """Convert one model in the plain loop, in a fork of this process, and none in the worker."""
     worker = (*queue_rate.NOOP_WORKER, "conversion", "1")
     return conversions.run(models=1, worker=worker, start_method="fork")
 

@@ -1,13 +1,15 @@
 """Finding a shape by applying the transform, as the conversion child and the table's maker do."""
 
+import json
+
 import pytest
 
 from nnlite.catalog.lemur.datasets import DATASETS
 from nnlite.catalog.lemur.shapes import ShapeTable
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
-from nnlite_conversion.pipeline.loading.input_shapes import input_shape, make_table, table_entry
-from unit.catalog.copies import NORM_64
+from nnlite_conversion.pipeline.loading.input_shapes import input_shape, main, make_table, table_entry
+from unit.catalog.copies import MODEL, NORM_64, Lemur
 
 PAD = "import torchvision.transforms as t\ndef transform(norm): return t.Compose([t.Pad(2), t.ToTensor()])"
 KEEP = "import torchvision.transforms as t\ndef transform(norm): return t.ToTensor()"
@@ -74,3 +76,12 @@ def test_transforms_that_hang_or_die_do_not_keep_the_others_from_the_table(capsy
     assert [list(row["transforms"]) for row in made["rows"]] == [["good"]]
     assert ShapeTable(made["rows"]).look_up(made["rows"][0]["transforms"]["good"], "coco", 256).height == 64
     assert {line.split(":")[0] for line in capsys.readouterr().err.splitlines()} == {"hangs", "dies"}
+
+
+def test_the_program_writes_the_table_of_a_lemur(monkeypatch, tmp_path):
+    lemur = Lemur().untrained("Net", MODEL).folder(tmp_path / "lemur")
+    monkeypatch.setenv("NNLITE_LEMUR", str(lemur))
+    monkeypatch.setattr("sys.argv", ["input_shapes", "--output", str(tmp_path / "table.json")])
+    main()
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert [list(row["transforms"]) for row in table["rows"]] == [["norm_64"]]
