@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sys
 import threading
 from types import FrameType
@@ -18,7 +17,6 @@ from nnlite.queue.app import benchmark_queue
 from nnlite.settings import Settings
 from nnlite.vocabulary import Stage, WorkKind
 from nnlite.worker.celery_worker import (
-    EXIT_FAULT,
     WorkerPlan,
     default_node,
     open_context,
@@ -26,6 +24,7 @@ from nnlite.worker.celery_worker import (
     run_process,
     run_worker,
     stop_consuming,
+    stop_on_signals,
 )
 from nnlite.worker.watchdog import WorkerLiveness
 from nnlite_benchmark.benchmarker import Benchmarker
@@ -68,7 +67,14 @@ def _run(
     health_file: HealthFileThread,
 ) -> int:
     liveness = WorkerLiveness()
-    _stop_on_signals(liveness, stop, settings.queue.stop_timeout_s)
+
+    def stop_now(_number: int, _frame: FrameType | None) -> None:
+        liveness.stop()
+        stop.set()
+        stop_consuming()
+
+    # While no Celery worker runs, which has handlers of its own: during preparation and recovery.
+    stop_on_signals(settings.queue.stop_timeout_s, lambda: liveness.stopping, stop_now)
     node = default_node(arguments.name)
     context = open_context(endpoints, settings, node, liveness)
     store = open_store(settings)
@@ -114,22 +120,6 @@ def _run(
     finally:
         device.close()
         context.engine.dispose()
-
-
-def _stop_on_signals(liveness: WorkerLiveness, stop: threading.Event, stop_timeout_s: float) -> None:
-    """Handle SIGTERM and SIGINT while no Celery worker runs: during preparation and recovery."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if liveness.stopping:
-            os._exit(EXIT_FAULT)
-        liveness.stop()
-        stop.set()
-        stop_consuming()
-        signal.alarm(max(1, round(stop_timeout_s)))
-
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
 
 
 if __name__ == "__main__":

@@ -11,19 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from nnlite.errors import Failure, FailureClass, Stopped
+from nnlite.errors import Failure, FailureClass
 from nnlite.reports.schema import DeviceContext, MeasurementReport
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Precision, Stage
-
-__all__ = [
-    "BenchmarkJob",
-    "Device",
-    "DeviceFailure",
-    "InputSpec",
-    "RecoveryStep",
-    "RuntimeRefusal",
-    "Stopped",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,22 +85,18 @@ class Device(Protocol):
     @property
     def name(self) -> str:
         """Unique among all devices of an installation."""
-        ...
 
     @property
     def kind(self) -> DeviceKind:
         """Host, emulator or phone."""
-        ...
 
     @property
     def pool(self) -> str:
         """Name of the set of interchangeable devices that it belongs to."""
-        ...
 
     @property
     def canary_ns(self) -> int | None:
         """Last duration of the canary, 25th percentile; None: it has not run."""
-        ...
 
     def prepare(self) -> None:
         """Start the device's processes and wait until it is ready, including a correct canary.
@@ -119,31 +105,24 @@ class Device(Protocol):
             DeviceFailure: it is not ready within its deadlines.
             Stopped: the worker was asked to stop.
         """
-        ...
 
     def check(self) -> None:
         """Wait until the device is ready, without starting anything; raises as `prepare`."""
-        ...
 
     def recovery_steps(self) -> Sequence[RecoveryStep]:
         """Return the device's recovery steps, least disruptive first; `check` follows each."""
-        ...
 
     def pause_reason(self) -> str | None:
         """Return why it should take no work now (such as a warm phone), or None."""
-        ...
 
     def needs_user(self, fault: Fault) -> bool:
         """Return whether only the user can end `fault` (an unplugged phone): wait instead of recovering."""
-        ...
 
     def context(self) -> DeviceContext:
         """Return the properties that are constant until the device is restarted."""
-        ...
 
     def loaded(self, job: BenchmarkJob, stop: threading.Event) -> AbstractContextManager[None]:
         """Copy the job's files to the device, and remove them afterwards; raises as `run`."""
-        ...
 
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
         """Measure one artifact on one backend, with canaries and noise isolation; call it inside `loaded`.
@@ -153,8 +132,6 @@ class Device(Protocol):
             DeviceFailure: the measuring process or the device crashed, hung or sent invalid data.
             Stopped: `stop` was set; everything that this call started has ended.
         """
-        ...
 
     def close(self) -> None:
         """Stop everything that was started; the object cannot be used afterwards."""
-        ...

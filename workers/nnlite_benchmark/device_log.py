@@ -26,12 +26,8 @@ log = structlog.get_logger()
 _MAX_BUFFERED: Final = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Entry:
-    """One event; `write` gets its age in seconds."""
-
-    write: Callable[[float], object]
-    at_s: float
+#: Writes one event; takes its age in seconds.
+_Write = Callable[[float], object]
 
 
 @dataclass(kw_only=True)
@@ -42,7 +38,10 @@ class DeviceEventLog:
     device: Device
     #: The worker that owns the device.
     node: str
-    _unwritten: deque[_Entry] = field(default_factory=lambda: deque(maxlen=_MAX_BUFFERED), init=False)
+    #: With the time of each event.
+    _unwritten: deque[tuple[float, _Write]] = field(
+        default_factory=lambda: deque(maxlen=_MAX_BUFFERED), init=False
+    )
 
     def row(self) -> DeviceRow | None:
         """Return the device's row; None: no row yet, or Postgres is unavailable."""
@@ -103,17 +102,17 @@ class DeviceEventLog:
     def flush(self) -> bool:
         """Write the buffered events; returns whether all are written."""
         while self._unwritten:
-            entry = self._unwritten[0]
+            at_s, write = self._unwritten[0]
             try:
-                entry.write(time.monotonic() - entry.at_s)
+                write(time.monotonic() - at_s)
             except DBAPIError as error:
                 _warn(error)
                 return False
             self._unwritten.popleft()
         return True
 
-    def _add(self, write: Callable[[float], object]) -> None:
-        self._unwritten.append(_Entry(write=write, at_s=time.monotonic()))
+    def _add(self, write: _Write) -> None:
+        self._unwritten.append((time.monotonic(), write))
         self.flush()
 
 

@@ -79,7 +79,8 @@ class DeviceManager:
                 self._last_try = False
                 self._events.ready()
                 code = consume()
-                if self.stop.is_set() or not self._interrupted():
+                interrupted = self.benchmarker.fault is not None or self.benchmarker.pause_reason is not None
+                if self.stop.is_set() or not interrupted:
                     break
                 self._handle_interruption()
         except Stopped:
@@ -103,9 +104,6 @@ class DeviceManager:
         if (failure := failure_of(self.device.prepare)) is not None:
             self._recover(Faulted(failure=failure, benchmark=None))
         self._wait_while_paused(self._pause_reason())
-
-    def _interrupted(self) -> bool:
-        return self.benchmarker.fault is not None or self.benchmarker.pause_reason is not None
 
     def _handle_interruption(self) -> None:
         fault, reason = self.benchmarker.fault, self.benchmarker.pause_reason

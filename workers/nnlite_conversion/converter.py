@@ -5,7 +5,6 @@ A failed conversion raises `Failure`; `nnlite.queue.retry.decide` decides whethe
 in `pipeline`.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError,
 from nnlite.catalog.model import ModelSpec
 from nnlite.db.rows import from_row, to_row
 from nnlite.db.tables import Artifact
-from nnlite.errors import Failure, FailureClass, Stopped
+from nnlite.errors import Failure, FailureClass
 from nnlite.host.cores import Cores
 from nnlite.host.quiet import ConverterLock
 from nnlite.queue.leases import Claim
@@ -30,7 +29,7 @@ from nnlite.results.recording import (
 )
 from nnlite.settings import Settings
 from nnlite.vocabulary import ModelFormat, Stage, WorkState
-from nnlite.worker.attempt import Result, WorkerContext, renew
+from nnlite.worker.attempt import Heartbeat, Result, WorkerContext
 from nnlite_conversion.cache_key import converter_tag, runtime_tag
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, Gpu, KnownArtifact
@@ -100,14 +99,15 @@ class Converter:
             variable_size=settings.catalog.variable_size,
             gpu=self.gpu,
         )
+        heartbeat = Heartbeat(context, claim)
+
+        def tick(stage: Stage) -> bool:
+            heartbeat.tick(stage)
+            return lock.tick()
+
         with (
             ConverterLock(settings.quiet, self.cores) as lock,
-            convert(
-                job,
-                settings.conversion,
-                workdir=conversions_dir(settings),
-                tick=(supervision := Supervision(context, claim, lock)).tick,
-            ) as outcome,
+            convert(job, settings.conversion, workdir=conversions_dir(settings), tick=tick) as outcome,
         ):
             if outcome.skipped is not None:
                 return Result(
@@ -116,7 +116,7 @@ class Converter:
                     reason=outcome.skipped,
                     details=_details(outcome),
                 )
-            supervision.heartbeat(Stage.STORE)  # so that storing has a whole lease
+            heartbeat.send(Stage.STORE)  # so that storing has a whole lease
             rows = [self._store(artifact, outcome, plan, job) for artifact in outcome.artifacts]
             created = CacheLookup(
                 artifacts={row.cache_key: row for row in rows},
@@ -212,45 +212,6 @@ def _provenance(artifact: ConvertedArtifact, job: ConversionJob) -> dict[str, An
         "samples": artifact.calibrated_on,
         "provenance": job.calibration.provenance(job.model.dataset),
     }
-
-
-class Supervision:
-    """The worker's duties while a child runs: heartbeats, stopping, and pauses for measurements.
-
-    Args:
-        context: this process's.
-        claim: its lease is renewed.
-        lock: held by the child while it runs.
-    """
-
-    def __init__(self, context: WorkerContext, claim: Claim, lock: ConverterLock) -> None:
-        self._context = context
-        self._claim = claim
-        self._lock = lock
-        self._renewed_s = time.monotonic()
-
-    def tick(self, stage: Stage) -> bool:
-        """Return whether the child may run now.
-
-        Raises:
-            LeaseLostError: the row is no longer this attempt's.
-            Stopped: the worker is stopping.
-        """
-        self._context.mark_progress()
-        if self._context.stopping():
-            raise Stopped("the worker was told to stop")
-        if time.monotonic() - self._renewed_s >= self._context.settings.queue.heartbeat_s:
-            self.heartbeat(stage)
-        return self._lock.tick()
-
-    def heartbeat(self, stage: Stage) -> None:
-        """Renew the lease now.
-
-        Raises:
-            LeaseLostError: the row is no longer this attempt's.
-        """
-        self._renewed_s = time.monotonic()
-        renew(self._context, self._claim, stage)
 
 
 def _result(

@@ -7,6 +7,7 @@ distributions, whose stability it does not.
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -19,17 +20,14 @@ class ArtifactInput(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """In the artifact's layout."""
-        ...
 
     @property
     def dtype(self) -> str:
         """NumPy name."""
-        ...
 
     @property
     def quantization(self) -> tuple[float, int] | None:
         """Scale and zero point, value = scale x (integer - zero point); None: not quantized."""
-        ...
 
 
 def seeded_input(shape: Sequence[int], dtype: str, seed: int = 0) -> NDArray[np.generic]:
@@ -86,6 +84,16 @@ def artifact_inputs(tensors: Iterable[ArtifactInput], seed: int) -> list[NDArray
         else quantized(seeded_input(tensor.shape, "float32", number), tensor.dtype, *tensor.quantization)
         for number, tensor in enumerate(tensors, start=seed)
     ]
+
+
+def write_inputs(tensors: Iterable[ArtifactInput], seed: int, folder: Path) -> list[Path]:
+    """Write each of the `artifact_inputs` to a raw file in `folder`, and return the files in their order."""
+    files = []
+    for number, tensor in enumerate(artifact_inputs(tensors, seed)):
+        file = folder / f"input_{number}.raw"
+        file.write_bytes(raw_bytes(tensor))
+        files.append(file)
+    return files
 
 
 def quantized(values: NDArray[np.generic], dtype: str, scale: float, zero_point: int) -> NDArray[np.generic]:

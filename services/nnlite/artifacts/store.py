@@ -21,8 +21,6 @@ from nnlite.errors import NnliteError, Unavailable
 from nnlite.host.files import replacing
 from nnlite.settings import Settings
 
-_CHUNK = 1 << 20
-
 
 class StoreError(Unavailable):
     """The store is unavailable (unreachable, full, permission denied); a later try may succeed."""
@@ -203,8 +201,5 @@ def open_store(settings: Settings) -> ArtifactStore:
 
 def file_sha256(file: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -146,7 +146,6 @@ class FollowableSource(Protocol):
 
         A tree that is missing, empty or half written raises nothing.
         """
-        ...
 
 
 class ModelSource(Protocol):
@@ -164,16 +163,12 @@ class ModelSource(Protocol):
         Raises:
             CatalogError: the source cannot be read; the message says where it looked.
         """
-        ...
 
     def code(self, model: CatalogModel) -> str:
         """Return the model's code, whose SHA-256 is `model.code_sha256`."""
-        ...
 
     def transform_code(self, model: CatalogModel) -> str | None:
         """Return the code of the model's transform, or None where it has none."""
-        ...
 
     def weights_file(self, model: CatalogModel) -> Path:
         """Return the file whose SHA-256 is `model.weights`; called only for models with `weights_suffix`."""
-        ...

@@ -22,6 +22,7 @@ from nnlite.errors import Stopped
 from nnlite.host.cores import Cores
 from nnlite.host.locks import FileLock
 from nnlite.host.processes import POLL_S
+from nnlite.settings import Settings
 from nnlite.vocabulary import QuietMode
 
 #: Poll interval while converters run. They check `request.lock` every 100 ms, so each has noticed by then.
@@ -206,6 +207,14 @@ class MeasurementLock:
                 if idle:
                     break
         return time.monotonic() - started_s
+
+
+def measurement_lock(settings: Settings, cores: Cores) -> MeasurementLock:
+    """Return the lock of a worker that measures on `cores`, with the limits of the settings."""
+    limits = settings.measurement
+    return MeasurementLock(
+        settings.quiet, cores, timeout_s=limits.quiet_timeout_s, batch_s=limits.quiet_batch_s
+    )
 
 
 def _acquire(lock: FileLock, deadline_s: float, stop: threading.Event) -> bool:

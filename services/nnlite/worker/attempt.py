@@ -120,6 +120,33 @@ def renew(context: WorkerContext, claim: Claim, stage: Stage, backend: Backend |
         log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
 
 
+class Heartbeat:
+    """Keeps the lease of an attempt whose worker waits for a child process in a loop of ticks."""
+
+    def __init__(self, context: WorkerContext, claim: Claim) -> None:
+        self._context = context
+        self._claim = claim
+        self._renewed_s = time.monotonic()
+
+    def tick(self, stage: Stage) -> None:
+        """Renew the lease if a heartbeat is due.
+
+        Raises:
+            LeaseLostError: the row is no longer this attempt's.
+            Stopped: the worker is stopping.
+        """
+        self._context.mark_progress()
+        if self._context.stopping():
+            raise Stopped("the worker is stopping")
+        if time.monotonic() - self._renewed_s >= self._context.settings.queue.heartbeat_s:
+            self.send(stage)
+
+    def send(self, stage: Stage) -> None:
+        """Renew the lease now; raises as `renew`."""
+        self._renewed_s = time.monotonic()
+        renew(self._context, self._claim, stage)
+
+
 def _claim(context: WorkerContext, kind: WorkKind, row: uuid.UUID, deadline_s: float) -> Claim | None:
     def take() -> Claim | None:
         return leases.claim(

@@ -189,6 +189,34 @@ def _display_request(plan: WorkerPlan) -> type[Request]:
     return DisplayRequest
 
 
+def stop_on_signals(
+    stop_timeout_s: float, is_stopping: Callable[[], bool], stop: Callable[[int, FrameType | None], None]
+) -> None:
+    """Call `stop` at SIGTERM and SIGINT; exit at a second one, and `stop_timeout_s` after the first."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if is_stopping():
+            os._exit(EXIT_FAULT)
+        signal.alarm(max(1, round(stop_timeout_s)))
+        stop(number, frame)
+
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+def _stop_before_celery(plan: WorkerPlan, liveness: WorkerLiveness, stop_timeout_s: float) -> None:
+    celery_handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        liveness.stop()
+        plan.on_stop()
+        if callable(celery_handler := celery_handlers[signal.Signals(number)]):
+            celery_handler(number, frame)
+
+    stop_on_signals(stop_timeout_s, lambda: liveness.stopping, stop)
+
+
 def stop_consuming() -> None:
     """Let `run_worker` return gracefully once the running task has ended; then it may be called again."""
     celery_state.should_stop = os.EX_OK
@@ -215,17 +243,20 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
     stop_timeout_s = settings.queue.stop_timeout_s
 
     class StoppableWorker(app.Worker):  # type: ignore[misc, name-defined]
-        """Handles signals as `_stop_then` does from its start, also while it waits for the broker."""
+        """Sets the stop flag of the running work before Celery waits for it, also while it has no broker."""
 
         def install_platform_tweaks(self, worker: Any) -> None:
             super().install_platform_tweaks(worker)
-            _install_signal_handlers(plan, liveness, stop_timeout_s)
+            _stop_before_celery(plan, liveness, stop_timeout_s)
 
     def touch(**_: Any) -> None:
         # From Celery's own loop: when that stalls, the health file gets old.
         touch_health_file(settings.health_file)
 
-    ready = _when_ready(plan, liveness)
+    def ready(**_: Any) -> None:
+        liveness.ready()
+        log.info("ready", node=plan.node, queue=plan.queue, concurrency=plan.concurrency)
+
     signals.worker_ready.connect(ready, weak=False)
     signals.heartbeat_sent.connect(touch, weak=False)
     try:
@@ -250,35 +281,3 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
         app.close()
         os.kill(watchdog_pid, signal.SIGKILL)
         os.waitpid(watchdog_pid, 0)
-
-
-def _install_signal_handlers(plan: WorkerPlan, liveness: WorkerLiveness, stop_timeout_s: float) -> None:
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number, celery_handler in handlers.items():
-        signal.signal(number, _stop_then(celery_handler, plan, liveness, stop_timeout_s))
-
-
-def _when_ready(plan: WorkerPlan, liveness: WorkerLiveness) -> Callable[..., None]:
-    def ready(**_: Any) -> None:
-        liveness.ready()
-        log.info("ready", node=plan.node, queue=plan.queue, concurrency=plan.concurrency)
-
-    return ready
-
-
-def _stop_then(
-    celery_handler: Any, plan: WorkerPlan, liveness: WorkerLiveness, stop_timeout_s: float
-) -> Callable[[int, FrameType | None], None]:
-    """Set the stop flag of the running work before Celery waits for it; a second signal exits at once."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if liveness.stopping:
-            os._exit(EXIT_FAULT)
-        liveness.stop()
-        plan.on_stop()
-        signal.alarm(max(1, round(stop_timeout_s)))
-        if callable(celery_handler):
-            celery_handler(number, frame)
-
-    return handle

@@ -26,7 +26,6 @@ from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol import canary, measuring
-from nnlite_benchmark.protocol.deadlines import Deadlines
 from nnlite_benchmark.protocol.runs import Bounds
 from waiting import HANG_S, JumpingClock, end
 
@@ -83,7 +82,9 @@ def make_request(tmp_path, job):
 
 
 QUICK_BOUNDS = MeasurementSettings(**QUICK).model_dump()
-DEADLINES = Deadlines(initialize_s=HANG_S, warm_up_s=HANG_S, run_s=HANG_S, grace_s=HANG_S)
+LIMITS = MeasurementSettings(
+    initialize_timeout_s=HANG_S, warmup_max_s=HANG_S, max_s=HANG_S, few_runs_max_s=HANG_S, grace_s=HANG_S
+)
 
 
 def test_a_real_artifact_gives_a_valid_measurement(make_device, job):
@@ -232,7 +233,7 @@ def test_a_measuring_process_that_hangs_is_killed_at_its_deadline(make_request, 
             clock.jump(10 * HANG_S)
 
     with pytest.raises(Failure, match=f"did not finish {hung_at} within") as failed:
-        run_process(make_request(min_runs=10**9, max_s=3600), DEADLINES, stop=NEVER, on_stage=hang)
+        run_process(make_request(min_runs=10**9, max_s=3600), LIMITS, stop=NEVER, on_stage=hang)
 
     assert (failed.value.failure_class, failed.value.stage) == (FailureClass.DEVICE, hung_at)
     assert not psutil.pid_exists(pids[0])
@@ -261,7 +262,7 @@ def test_a_measuring_process_has_its_own_group_and_no_credentials(make_request, 
             groups.append((os.getpgid(pid), pid))
             environments.append(Path(f"/proc/{pid}/environ").read_bytes())
 
-    run_process(make_request(), DEADLINES, stop=NEVER, on_stage=look)
+    run_process(make_request(), LIMITS, stop=NEVER, on_stage=look)
 
     assert groups[0][0] == groups[0][1]
     assert b"secret" not in environments[0]
@@ -271,7 +272,7 @@ def test_an_invalid_report_is_a_device_failure_that_names_the_field(make_request
     monkeypatch.setattr(process, "RunReport", OnlyOlderReports)
 
     with pytest.raises(Failure, match="does not fit: schema_version") as failed:
-        run_process(make_request(), DEADLINES, stop=NEVER)
+        run_process(make_request(), LIMITS, stop=NEVER)
 
     assert failed.value.failure_class is FailureClass.DEVICE
 
@@ -284,7 +285,7 @@ class OnlyOlderReports(RunReport):
 
 PARENT = """
 import json, sys, threading
-from nnlite_benchmark.protocol.deadlines import Deadlines
+from nnlite.settings.groups import MeasurementSettings
 from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.host.runner import RunRequest
 from dataclasses import replace
@@ -292,7 +293,7 @@ import os
 request = replace(RunRequest.from_json(sys.argv[1]), parent_pid=os.getpid())
 run_process(
     request,
-    Deadlines(initialize_s=3600, warm_up_s=3600, run_s=3600, grace_s=3600),
+    MeasurementSettings(initialize_timeout_s=3600, warmup_max_s=3600, max_s=3600, grace_s=3600),
     stop=threading.Event(),
     on_stage=lambda stage, pid: print(stage, pid, flush=True),
 )

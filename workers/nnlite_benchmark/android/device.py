@@ -13,8 +13,8 @@ from typing import Final
 import structlog
 
 from nnlite.errors import Stopped
-from nnlite.host.cores import Cores, cores_of
-from nnlite.host.quiet import MeasurementLock, QuietResult
+from nnlite.host.cores import cores_of
+from nnlite.host.quiet import QuietResult, measurement_lock
 from nnlite.reports.schema import DeviceContext, MeasurementReport
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, QuietMode, Stage
@@ -78,7 +78,9 @@ class AndroidDevice:
         self._files = DeviceFiles(self._shell)
         self._runs = AppRuns(self._shell, self._app, settings, on_stage)
         self._cores = cores_of(settings)
-        self._measurement_lock = _lock_of(settings, self._cores) if transport.uses_host_cores else None
+        self._measurement_lock = (
+            measurement_lock(settings, self._cores) if transport.uses_host_cores else None
+        )
         self._canary_ns: int | None = None
         self._context: DeviceContext | None = None
 
@@ -97,7 +99,7 @@ class AndroidDevice:
         self._context = None
         if not self._server.alive:
             self._server.start(self._stop)
-        self._start_transport()
+        self._transport.start(self._server.port, self._stop)
         self.check()
 
     def check(self) -> None:
@@ -192,10 +194,6 @@ class AndroidDevice:
             self._measurement_lock.close()
             self._measurement_lock = None
 
-    def _start_transport(self) -> None:
-        self._transport.start(self._server.port, self._stop)
-        self._shell.serial = self._transport.serial
-
     def _check_alive(self) -> None:
         """Raise DeviceFailure if the emulator or the adb server has ended."""
         self._transport.check()
@@ -248,10 +246,3 @@ class AndroidDevice:
 
     def _quiet(self, stop: threading.Event) -> AbstractContextManager[QuietResult]:
         return self._measurement_lock.measuring(stop) if self._measurement_lock else always_quiet()
-
-
-def _lock_of(settings: Settings, cores: Cores) -> MeasurementLock:
-    bounds = settings.measurement
-    return MeasurementLock(
-        settings.quiet, cores, timeout_s=bounds.quiet_timeout_s, batch_s=bounds.quiet_batch_s
-    )

@@ -16,9 +16,9 @@ from typing import Final
 
 import numpy as np
 
-from nnlite.artifacts.inputs import artifact_inputs, raw_bytes
+from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
-from nnlite.host.quiet import MeasurementLock
+from nnlite.host.quiet import measurement_lock
 from nnlite.reports.schema import DeviceContext, MeasurementReport, RunReport
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
@@ -27,7 +27,6 @@ from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.host.context import host_context, host_state
 from nnlite_benchmark.host.process import OnStage, run_process
 from nnlite_benchmark.host.runner import RunRequest
-from nnlite_benchmark.protocol.deadlines import Deadlines
 from nnlite_benchmark.protocol.measurement import Run, read_run
 from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, measure, refusal
 from nnlite_benchmark.protocol.runs import Bounds
@@ -62,12 +61,7 @@ class HostDevice:
         self._on_stage = on_stage
         self._canary_ns: int | None = None
         self._cores = cores_of(settings)
-        self._measurement_lock = MeasurementLock(
-            settings.quiet,
-            self._cores,
-            timeout_s=self._settings.quiet_timeout_s,
-            batch_s=self._settings.quiet_batch_s,
-        )
+        self._measurement_lock = measurement_lock(settings, self._cores)
 
     @property
     def canary_ns(self) -> int | None:
@@ -142,8 +136,7 @@ class HostDevice:
                 bounds=bounds,
                 parent_pid=os.getpid(),
             )
-            deadlines = Deadlines.of(self._settings)
-            report = run_process(request, deadlines, stop=stop, on_stage=on_stage)
+            report = run_process(request, self._settings, stop=stop, on_stage=on_stage)
             after = host_state(self._cores.measuring)
             try:
                 return read_run(report, folder, started_at=started_at, before=before, after=after)
@@ -153,16 +146,12 @@ class HostDevice:
 
 
 def _write_inputs(job: BenchmarkJob, folder: Path) -> tuple[str, ...]:
-    files = []
-    for number, tensor in enumerate(artifact_inputs(job.inputs, job.seed)):
-        file = folder / f"input_{number}.raw"
-        try:
-            file.write_bytes(raw_bytes(tensor))
-        except OSError as error:
-            reason = f"cannot write the input to {file}: {error.strerror}; free space there or set TMPDIR"
-            raise DeviceFailure(Fault.STORAGE_FULL, Stage.INITIALIZE, reason) from error
-        files.append(str(file))
-    return tuple(files)
+    try:
+        return tuple(map(str, write_inputs(job.inputs, job.seed, folder)))
+    except OSError as error:
+        what = f"cannot write the input to {error.filename or folder}: {error.strerror}"
+        reason = f"{what}; free space there or set TMPDIR"
+        raise DeviceFailure(Fault.STORAGE_FULL, Stage.INITIALIZE, reason) from error
 
 
 def _refused_run(error: str, settings: MeasurementSettings) -> Run:

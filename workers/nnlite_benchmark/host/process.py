@@ -22,10 +22,11 @@ from nnlite.errors import Stopped
 from nnlite.host import child_process
 from nnlite.host.child_process import how_it_ended, kill_group, minimal_environment, signal_name, tail
 from nnlite.reports.schema import RunReport
+from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.device import DeviceFailure
 from nnlite_benchmark.host.runner import REPORT_FILE, RunRequest
-from nnlite_benchmark.protocol.deadlines import Deadlines
+from nnlite_benchmark.protocol.deadlines import stage_limit_s
 
 #: How often the stop event is looked at, seconds.
 LOOK_S: Final = 0.1
@@ -38,7 +39,7 @@ OnStage = Callable[[Stage, int], None]
 
 def run_process(
     request: RunRequest,
-    deadlines: Deadlines,
+    limits: MeasurementSettings,
     *,
     stop: threading.Event,
     on_stage: OnStage = lambda stage, pid: None,
@@ -63,7 +64,7 @@ def run_process(
             stdout=subprocess.PIPE,
             cwd=folder,
         )
-    watch = _Watch(process, deadlines, folder, on_stage)
+    watch = _Watch(process, limits, folder, on_stage)
     try:
         watch.until_end(stop)
     finally:
@@ -75,10 +76,10 @@ class _Watch:
     """Supervises the measuring process: its current stage, that stage's deadline, and its end."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", deadlines: Deadlines, folder: Path, on_stage: OnStage
+        self, process: "subprocess.Popen[bytes]", limits: MeasurementSettings, folder: Path, on_stage: OnStage
     ) -> None:
         self._process = process
-        self._deadlines = deadlines
+        self._limits = limits
         self._folder = folder
         self._on_stage = on_stage
         self._unread = b""
@@ -93,22 +94,17 @@ class _Watch:
                 raise Stopped("stopped while measuring on the host")
             left_s = self._since_s + self._limit_s - time.monotonic()
             if left_s <= 0:
-                raise self._failure(
-                    f"did not finish {self.stage} within {self._limit_s:.0f} s and was killed"
-                )
+                raise self.failure(f"did not finish {self.stage} within {self._limit_s:.0f} s and was killed")
             readable, _, _ = select.select([pipe], [], [], min(LOOK_S, left_s))
             if readable and not self._read(os.read(pipe, 65536)):
                 break
         try:
-            status = self._process.wait(timeout=self._deadlines.grace_s)
+            status = self._process.wait(timeout=self._limits.grace_s)
         except subprocess.TimeoutExpired:
-            raise self._failure(f"closed its pipe at {self.stage} but did not end; it was killed") from None
+            raise self.failure(f"closed its pipe at {self.stage} but did not end; it was killed") from None
         if status:
-            raise self._failure(f"{how_it_ended(status)} at {self.stage}", _status_details(status))
-
-    def failure(self, reason: str) -> DeviceFailure:
-        """Return a DeviceFailure with the process's PID and the end of its stderr."""
-        return self._failure(reason)
+            details = {"signal": signal_name(-status)} if status < 0 else {"exit_status": status}
+            raise self.failure(f"{how_it_ended(status)} at {self.stage}", details)
 
     def _read(self, chunk: bytes) -> bool:
         *lines, self._unread = (self._unread + chunk).split(b"\n")
@@ -122,9 +118,10 @@ class _Watch:
     def _enter(self, stage: Stage, first_inference_s: float) -> None:
         self.stage = stage
         self._since_s = time.monotonic()
-        self._limit_s = self._deadlines.limit_s(stage, first_inference_s)
+        self._limit_s = stage_limit_s(self._limits, stage, first_inference_s)
 
-    def _failure(self, reason: str, details: Mapping[str, Any] | None = None) -> DeviceFailure:
+    def failure(self, reason: str, details: Mapping[str, Any] | None = None) -> DeviceFailure:
+        """Return a DeviceFailure with the process's PID and the end of its stderr."""
         evidence = {
             "pid": self._process.pid,
             **(details or {}),
@@ -146,7 +143,3 @@ def _report(folder: Path, watch: _Watch) -> RunReport:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise watch.failure(f"wrote a report that does not fit: {field}: {first['msg']}") from error
-
-
-def _status_details(status: int) -> dict[str, Any]:
-    return {"signal": signal_name(-status)} if status < 0 else {"exit_status": status}

@@ -100,7 +100,7 @@ def measurement_report(
 ) -> MeasurementReport:
     """Return the measurement of one backend with its verdict; a rejected artifact has no latency."""
     report = run.report
-    parity = _parity(job, backend, run)
+    parity = None if report.error is not None else parity_with_host(job, backend, run.outputs)
     latency = _latency(run, settings)
     runs = run.samples_ns.size if report.samples_complete or report.runs is None else report.runs
     before, after = _state(run.before, report.before), _state(run.after, report.after)
@@ -197,10 +197,6 @@ def _state(by_host: DeviceState | None, by_app: DeviceState | None) -> DeviceSta
         return by_host or by_app
     missing = {name for name in DeviceState.model_fields if getattr(by_host, name) in (None, (), {})}
     return by_host.model_copy(update={name: getattr(by_app, name) for name in missing})
-
-
-def _parity(job: BenchmarkJob, backend: Backend, run: Run) -> Parity | None:
-    return None if run.report.error is not None else parity_with_host(job, backend, run.outputs)
 
 
 def parity_with_host(job: BenchmarkJob, backend: Backend, outputs: Sequence[Tensor]) -> Parity | None:

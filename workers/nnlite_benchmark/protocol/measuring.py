@@ -48,7 +48,6 @@ class RunOnce(Protocol):
             DeviceFailure: the process or the device failed.
             Stopped: the worker was asked to stop.
         """
-        ...
 
 
 @contextmanager
@@ -74,41 +73,30 @@ def measure(
         Stopped: the worker was asked to stop.
     """
     try:
-        return _measure(job, backend, run, settings, device=device, quiet=quiet)
+        with quiet as isolation:
+            guarded = between_canaries(
+                lambda: canary_ns(run, settings, device=device),
+                lambda: _accepted(job, backend, run(job, backend, Bounds.of(settings), stage=None), settings),
+                settings.max_canary_drift,
+            )
+        waited_ns = round(isolation.waited_s * 1e9)
+        return measurement_report(
+            job,
+            backend,
+            guarded.result,
+            settings,
+            canary=Canary(
+                before_p25_ns=guarded.before_ns,
+                after_p25_ns=guarded.after_ns,
+                drift=guarded.drift,
+                repeated=guarded.repeated,
+            ),
+            quiet=Quiet(mode=isolation.mode, quiet=isolation.quiet, waited_ns=waited_ns),
+        )
     except (ValueError, TypeError) as error:
         # Each number is valid in a run report, but together they are inconsistent.
         reason = f"{device} reports inconsistent numbers: {error}"
         raise DeviceFailure(Fault.BAD_REPORT, Stage.RUN, reason) from error
-
-
-def _measure(
-    job: BenchmarkJob,
-    backend: Backend,
-    run: RunOnce,
-    settings: MeasurementSettings,
-    *,
-    device: str,
-    quiet: AbstractContextManager[QuietResult],
-) -> MeasurementReport:
-    with quiet as isolation:
-        guarded = between_canaries(
-            lambda: canary_ns(run, settings, device=device),
-            lambda: _accepted(job, backend, run(job, backend, Bounds.of(settings), stage=None), settings),
-            settings.max_canary_drift,
-        )
-    return measurement_report(
-        job,
-        backend,
-        guarded.result,
-        settings,
-        canary=Canary(
-            before_p25_ns=guarded.before_ns,
-            after_p25_ns=guarded.after_ns,
-            drift=guarded.drift,
-            repeated=guarded.repeated,
-        ),
-        quiet=Quiet(mode=isolation.mode, quiet=isolation.quiet, waited_ns=round(isolation.waited_s * 1e9)),
-    )
 
 
 def refusal(job: BenchmarkJob, backend: Backend, run: Run, settings: MeasurementSettings) -> RuntimeRefusal:

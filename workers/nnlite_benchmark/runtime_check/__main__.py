@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -12,17 +11,20 @@ from types import FrameType
 import structlog
 
 from nnlite.artifacts.store import open_store
-from nnlite.db.engine import engine_for
 from nnlite.host.cores import cores_of, pin_to
 from nnlite.host.health_file import HealthFileThread
 from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import Endpoints
-from nnlite.queue.messages import BrokerClient
-from nnlite.queue.owner import Instance, Owner
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
-from nnlite.worker.attempt import WorkerContext
-from nnlite.worker.celery_worker import EXIT_FAULT, default_node, requeue_leftovers, run_process
+from nnlite.worker.celery_worker import (
+    default_node,
+    open_context,
+    requeue_leftovers,
+    run_process,
+    stop_on_signals,
+)
+from nnlite.worker.watchdog import WorkerLiveness
 from nnlite_benchmark.runtime_check.checker import Checker
 from nnlite_benchmark.runtime_check.process import RuntimeProcess
 
@@ -39,15 +41,15 @@ def main() -> int:
 
 
 def _run(settings: Settings, endpoints: Endpoints, name: str, stop: threading.Event) -> int:
-    _stop_on_signals(stop, settings.queue.stop_timeout_s)
+    liveness = WorkerLiveness()
+
+    def stop_now(_number: int, _frame: FrameType | None) -> None:
+        liveness.stop()
+        stop.set()
+
+    stop_on_signals(settings.queue.stop_timeout_s, stop.is_set, stop_now)
     environment = needed_environment(settings)
-    context = WorkerContext(
-        engine=engine_for(endpoints.database_url, settings.database_timeout_s),
-        broker=BrokerClient(endpoints.broker_url, settings.broker_timeout_s),
-        owner=Owner(node=default_node(name), instance=Instance.current()),
-        settings=settings,
-        stopping=stop.is_set,
-    )
+    context = open_context(endpoints, settings, default_node(name), liveness)
     requeue_leftovers(context, WorkKind.RUNTIME_CHECK)
     store = open_store(settings)
     store.check()
@@ -69,18 +71,6 @@ def _run(settings: Settings, endpoints: Endpoints, name: str, stop: threading.Ev
         ).run()
     context.engine.dispose()
     return os.EX_OK
-
-
-def _stop_on_signals(stop: threading.Event, stop_timeout_s: float) -> None:
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(EXIT_FAULT)
-        stop.set()
-        signal.alarm(max(1, round(stop_timeout_s)))
-
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(EXIT_FAULT))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
 
 
 if __name__ == "__main__":

@@ -16,18 +16,18 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from nnlite.artifacts.inputs import artifact_inputs, from_raw_bytes, raw_bytes
+from nnlite.artifacts.inputs import from_raw_bytes, write_inputs
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
 from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact
-from nnlite.errors import Failure, FailureClass, Stopped
+from nnlite.errors import Failure, FailureClass
 from nnlite.host.cores import Cores
 from nnlite.host.quiet import ConverterLock
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
 from nnlite.results.runtime_checks import CheckResult, next_check, record_check
 from nnlite.vocabulary import Backend, RuntimeVerdict, Stage, WorkKind
-from nnlite.worker.attempt import PostgresUnreachableError, Result, WorkerContext, renew, run_attempt
+from nnlite.worker.attempt import Heartbeat, PostgresUnreachableError, Result, WorkerContext, run_attempt
 from nnlite_benchmark.benchmarker import job_of
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.measurement import parity_with_host
@@ -37,6 +37,7 @@ from nnlite_benchmark.runtime_check.process import (
     RuntimeDiedError,
     RuntimeProcess,
     RuntimeUnusableError,
+    Tick,
 )
 from nnlite_benchmark.runtime_check.refusal import refused_operator
 
@@ -99,8 +100,14 @@ class Checker:
             ConverterLock(self.context.settings.quiet, self.cores) as lock,
             tempfile.TemporaryDirectory(prefix="nnlite-check-") as folder,
         ):
+            heartbeat = Heartbeat(self.context, claim)
+
+            def tick() -> bool:
+                heartbeat.tick(Stage.RUN)
+                return lock.tick()
+
             try:
-                result = self._run_artifact(payload, Path(folder), _Ticker(self, claim, lock))
+                result = self._run_artifact(payload, Path(folder), tick)
             except RuntimeDiedError as error:
                 raise Failure(FailureClass.DEVICE, Stage.RUN, str(error)) from error
             except (ArtifactGoneError, StoreError, RuntimeUnusableError, OSError) as error:
@@ -113,49 +120,15 @@ class Checker:
 
         return Result(write=write, reason=result.reason)
 
-    def _run_artifact(self, payload: Mapping[str, Any], folder: Path, ticker: "_Ticker") -> CheckResult:
+    def _run_artifact(self, payload: Mapping[str, Any], folder: Path, tick: Tick) -> CheckResult:
         artifact = from_row(Artifact, payload["artifact"])
         expected = tuple(map(self.store.fetch, artifact.reference_outputs))
         job = job_of(artifact, payload["artifact_sha256"], self.store.fetch(artifact.path), expected)
-        inputs = _write_inputs(job, folder)
-        while not ticker.tick():  # the process is not even started while it may not run
+        inputs = write_inputs(job.inputs, job.seed, folder)
+        while not tick():  # the process is not even started while it may not run
             self.stop.wait(TICK_S)
-        answer = self.runtime.run(job.artifact, inputs, folder, ticker.tick)
+        answer = self.runtime.run(job.artifact, inputs, folder, tick)
         return _check_result(job, answer, folder)
-
-
-class _Ticker:
-    """Sends heartbeats and checks for a stop or a measurement while the runtime works."""
-
-    def __init__(self, checker: Checker, claim: Claim, lock: ConverterLock) -> None:
-        self._checker = checker
-        self._claim = claim
-        self._lock = lock
-        self._heartbeat_s = time.monotonic()
-
-    def tick(self) -> bool:
-        """Return whether the runtime may run now.
-
-        Raises:
-            LeaseLostError: the row is no longer this attempt's.
-            Stopped: the worker is stopping.
-        """
-        if self._checker.stop.is_set():
-            raise Stopped("the worker is stopping")
-        context = self._checker.context
-        if time.monotonic() - self._heartbeat_s >= context.settings.queue.heartbeat_s:
-            self._heartbeat_s = time.monotonic()
-            renew(context, self._claim, Stage.RUN)
-        return self._lock.tick()
-
-
-def _write_inputs(job: BenchmarkJob, folder: Path) -> list[Path]:
-    files = []
-    for number, tensor in enumerate(artifact_inputs(job.inputs, job.seed)):
-        file = folder / f"input_{number}.raw"
-        file.write_bytes(raw_bytes(tensor))
-        files.append(file)
-    return files
 
 
 def _check_result(job: BenchmarkJob, answer: CommandResult, folder: Path) -> CheckResult:

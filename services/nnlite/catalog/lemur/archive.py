@@ -42,35 +42,27 @@ class Archive(Protocol):
 
     def fingerprint(self) -> str:
         """Return a text that changes whenever a file that a listing reads changes."""
-        ...
 
     def models(self) -> Iterator[tuple[str, str]]:
         """Yield name and code of every model, by name."""
-        ...
 
     def transforms(self) -> dict[str, str]:
         """Return the code of every transform by name."""
-        ...
 
     def trials(self) -> Iterator[Trial]:
         """Yield the recorded trials of the first epoch."""
-        ...
 
     def runs(self) -> dict[str, TrainingConfig]:
         """Return task, dataset, metric and transform of models, by name, as mobile results record them."""
-        ...
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:
         """Return what the constructor was given in that trial."""
-        ...
 
     def model_code(self, name: str) -> str:
         """Return the code of one model; CatalogError when it is gone."""
-        ...
 
     def transform_code(self, name: str) -> str:
         """Return the code of one transform; CatalogError when it is gone."""
-        ...
 
 
 class FileArchive(ABC):

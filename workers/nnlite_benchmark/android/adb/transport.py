@@ -28,39 +28,31 @@ class DeviceTransport(Protocol):
     @property
     def serial(self) -> str:
         """Serial of the device on the adb server."""
-        ...
 
     @property
     def usb_serial(self) -> str | None:
         """Serial of the USB device that the adb server may see; None: no USB."""
-        ...
 
     @property
     def kind(self) -> DeviceKind:
         """Kind of the device, as far as the connection type tells."""
-        ...
 
     @property
     def uses_host_cores(self) -> bool:
         """Whether the device runs on this host's cores."""
-        ...
 
     @property
     def absent_hint(self) -> str:
         """Hint for users when the adb server does not list the device."""
-        ...
 
     def start(self, server_port: int, stop: threading.Event) -> None:
         """Start the emulator unless it runs; raises DeviceFailure or Stopped."""
-        ...
 
     def announce(self, client: AdbClient) -> None:
         """Register the device with the adb server; raises one of `ADB_ERRORS`."""
-        ...
 
     def check(self) -> None:
         """Raise DeviceFailure if the emulator's process has ended."""
-        ...
 
     def recovery_steps(
         self, shell: Shell, server_port: Callable[[], int], stop: threading.Event
@@ -72,11 +64,9 @@ class DeviceTransport(Protocol):
             server_port: returns the adb server's port, which may have changed when a step runs.
             stop: cancels every wait with `Stopped`.
         """
-        ...
 
     def stop(self) -> None:
         """Stop the emulator, quickly."""
-        ...
 
 
 class Phone:

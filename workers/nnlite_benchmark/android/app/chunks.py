@@ -6,12 +6,12 @@ nothing is written outside the folder, and every file must have the sha256 of
 the report.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from nnlite.artifacts.store import file_sha256
 from nnlite.reports.schema import RunReport
 from nnlite_benchmark.protocol.measurement import plain_name
 
@@ -20,7 +20,6 @@ MAX_CHUNKS_BYTES: Final = 64 * 1024 * 1024
 #: Limit of files per run: the outputs that a report may have, and the samples.
 MAX_FILES: Final = 300
 FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-READ_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,20 +118,16 @@ def checked_name(file: str) -> str:
 def _check(folder: Path, file: str, size_bytes: int | None, sha256: str) -> None:
     path = folder / checked_name(file)
     try:
-        size, digest = path.stat().st_size, hashlib.sha256()
+        size = path.stat().st_size
         if size_bytes is not None and size != size_bytes:
             raise ValueError(f"{file} has {size} bytes; its report says {size_bytes}")
-        with path.open("rb") as stream:
-            while block := stream.read(READ_BYTES):
-                digest.update(block)
+        actual = file_sha256(path)
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}; its report names it") from error
-    if digest.hexdigest() != sha256:
-        raise ValueError(f"{file} has sha256 {digest.hexdigest()}; its report says {sha256}")
+    if actual != sha256:
+        raise ValueError(f"{file} has sha256 {actual}; its report says {sha256}")
 
 
 def _write(path: Path, parts: dict[int, bytes]) -> Path:
-    with path.open("wb") as stream:
-        for number in sorted(parts):
-            stream.write(parts[number])
+    path.write_bytes(b"".join(parts[number] for number in sorted(parts)))
     return path

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from nnlite.artifacts.inputs import artifact_inputs, raw_bytes
+from nnlite.artifacts.inputs import write_inputs
 from nnlite.reports.schema import RunReport
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, Fault, Refusal, Stage
@@ -170,12 +170,8 @@ class AppRuns:
         return report.model_copy(update={"delegation": agreed})
 
     def _push_inputs(self, job: BenchmarkJob, run_id: str, folder: Path) -> tuple[str, ...]:
-        paths = []
-        for number, tensor in enumerate(artifact_inputs(job.inputs, job.seed)):
-            file = folder / f"input_{number}.raw"
-            file.write_bytes(raw_bytes(tensor))
-            paths.append(self._files.put(file, f"{run_id}_input_{number}.raw"))
-        return tuple(paths)
+        files = write_inputs(job.inputs, job.seed, folder)
+        return tuple(self._files.put(file, f"{run_id}_{file.name}") for file in files)
 
     def _enter(self, stage: Stage) -> None:
         self._shell.stage = stage

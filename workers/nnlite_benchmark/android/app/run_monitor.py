@@ -19,7 +19,7 @@ from nnlite_benchmark.android.app.instrumentation import (
     StageEntered,
 )
 from nnlite_benchmark.device import DeviceFailure
-from nnlite_benchmark.protocol.deadlines import Deadlines
+from nnlite_benchmark.protocol.deadlines import stage_limit_s
 
 OnStage = Callable[[Stage], None]
 
@@ -37,7 +37,7 @@ class RunMonitor:
             settings: the limits.
             on_stage: called with each stage that the app enters.
         """
-        self._deadlines = Deadlines.of(settings.measurement)
+        self._measurement = settings.measurement
         self._pull_grace_s = settings.android.pull_grace_s
         self._parser = InstrumentationParser()
         self._on_stage = on_stage
@@ -93,7 +93,7 @@ class RunMonitor:
                 # The device's number is untrusted; it cannot have taken longer than we waited.
                 first_s = (event.first_inference_ns or 0) / 1e9
                 self._first_inference_s = min(first_s, time.monotonic() - self._since_s)
-            limit_s = self._deadlines.limit_s(event.stage, self._first_inference_s)
+            limit_s = stage_limit_s(self._measurement, event.stage, self._first_inference_s)
             self._begin(limit_s + self._pull_grace_s if event.stage is Stage.RUN else limit_s)
             self._on_stage(event.stage)
 

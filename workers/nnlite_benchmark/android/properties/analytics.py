@@ -6,7 +6,6 @@ host's: a device's clock jumps.
 """
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,8 +20,6 @@ from nnlite_benchmark.android.properties.thermal import (
     thermal_status,
     zone_temperatures,
 )
-
-__all__ = ["ShellOutput", "android_context", "android_state"]
 
 CPUS: Final = "/sys/devices/system/cpu"
 ZONES: Final = "/sys/class/thermal/thermal_zone*"
@@ -202,8 +199,5 @@ def _frequencies_khz(text: str) -> tuple[int | None, ...]:
 
 
 def _governor(text: str) -> str | None:
-    return word(",".join(_names(_of_cores(text).values())))
-
-
-def _names(values: Iterable[str]) -> list[str]:
-    return sorted({value for value in values if re.fullmatch(r"[\w-]{1,40}", value, re.ASCII)})
+    values = set(_of_cores(text).values())
+    return word(",".join(sorted(value for value in values if re.fullmatch(r"[\w-]{1,40}", value, re.ASCII))))
