@@ -1,6 +1,9 @@
-"""What guides tell people to type is there: commands with their options, and the pages that they link to."""
+"""What documents name is there: commands with their options, pages, files, modules and `make` targets."""
 
+import importlib.util
+import os
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,29 +13,133 @@ from nnlite.cli import app
 
 CHECKOUT = Path(__file__).parents[3]
 GUIDES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "deploy").rglob("*.md"))]
+DOCUMENTS = sorted(
+    file
+    for place in ("*.md", "docs/**/*.md", "deploy/**/*.md", "android_app/*.md", ".github/**/*.*")
+    for file in CHECKOUT.glob(place)
+)
+#: Files that examples introduce, or that are written elsewhere.
+EXAMPLES = {"net.py", "net.toml", "model.toml", "eval_info.json", "report.json"}
+EXAMPLES |= {"reports/CAMPAIGN/MODEL-PRECISION-POOL-ID.json", "android_avd_pixel4-1_lab.json"}
+#: A group of entry points, and a unit of systemd.
+NO_MODULES = {"nnlite.sources", "nnlite.target"}
+#: Folders that no document means, and that tools make.
+MADE = {".git", ".venv", ".nnlite", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__", "build"}
+
 COMMAND = re.compile(r"(?:^[$#>] |-- |--rm |/bin/)nnlite ((?:[^#\n]|#\S)*)", re.MULTILINE)
-LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)", re.MULTILINE)
+CODE = re.compile(r"`([^`\n]+)`")
+FILE = re.compile(r"(?:… )?((?:[\w.-]+/)*[\w-]+\.(?:py|md|sql|toml|ya?ml|json|java))(?:: ?(\w+))?")
+FOLDER = re.compile(r"(?:… )?((?:[\w.-]+/)+)")
+TESTS = re.compile(r"pytest[^`\n]* (tests/[\w/.]+)")
+MAKE = re.compile(r"^(?:\$ |    |.*\brun: )?make ([a-z-]+)", re.MULTILINE)
+MODULE = re.compile(r"(?:nnlite|nnlite_\w+|device|compose|benchmarks|android_app)(?:\.\w+)+")
 
 
 def name(path):
     return str(path.relative_to(CHECKOUT))
 
 
+def check_command(line):
+    command, words = typer.main.get_command(app), [word for word in line.split() if word != "..."]
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    is_group = hasattr(command, "commands")
+    assert not is_group or not words or words[0].startswith("--"), line
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, line
+
+
+@cache
+def current(document):
+    """Return what a document says of this version: no older ones, and no first cells of renamings."""
+    text = document.read_text()
+    if document.name == "CHANGELOG.md":
+        text = re.search(r"^## Unreleased\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)[1]
+    renamings = re.compile(r"^\| 0\.1\.0 \|.*\n(?:\|.*\n)+", re.MULTILINE)
+    return renamings.sub(lambda table: re.sub(r"^\|[^|]*", "", table[0], flags=re.MULTILINE), text)
+
+
+@cache
+def spans(document):
+    """Return the code in a document's sentences; blocks of code are not sentences."""
+    return CODE.findall(re.sub(r"```.*?```", "", current(document), flags=re.DOTALL))
+
+
+@cache
+def files():
+    """Return every file of the checkout that tools do not make."""
+    found = []
+    for folder, folders, inside in os.walk(CHECKOUT):
+        folders[:] = set(folders) - MADE
+        found += [Path(folder, file).relative_to(CHECKOUT).as_posix() for file in inside]
+    return found
+
+
+@cache
+def anchors(page):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in HEADING.findall(page.read_text())
+    }
+
+
 @pytest.mark.parametrize("guide", GUIDES, ids=name)
 def test_the_commands_of_a_guide_are_commands(guide):
-    typed = "\n".join(re.findall(r"```console\n(.*?)```", guide.read_text(), re.DOTALL))
-    for line in COMMAND.findall(typed):
-        command, words = typer.main.get_command(app), line.split()
-        while words and words[0] in getattr(command, "commands", {}):
-            command = command.commands[words.pop(0)]
-        is_group = hasattr(command, "commands")
-        assert not is_group or not words or words[0].startswith("--"), line
-        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
-        assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, line
+    for block in re.findall(r"```console\n(.*?)```", guide.read_text(), re.DOTALL):
+        for line in COMMAND.findall(block):
+            check_command(line)
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=name)
-def test_the_pages_that_a_guide_links_to_are_there(guide):
-    links = LINK.findall(guide.read_text())
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_the_commands_in_a_document_are_commands(document):
+    for span in spans(document):
+        if span.startswith("nnlite "):
+            check_command(span.removeprefix("nnlite "))
 
-    assert [link for link in links if not (guide.parent / link).exists()] == []
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_the_pages_that_a_document_links_to_are_there(document):
+    missing = []
+    for link in LINK.findall(current(document)):
+        target, _, anchor = link.partition("#")
+        page = document.parent / target if target else document
+        if ":" not in link and (not page.exists() or (anchor and anchor not in anchors(page))):
+            missing.append(link)
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_the_files_that_a_document_names_are_there(document):
+    missing = []
+    for span in spans(document):
+        if (match := FILE.fullmatch(span)) and match[1] not in EXAMPLES:
+            named = re.sub(r"^(\.\./)+", "", match[1])
+            meant = [CHECKOUT / file for file in files() if f"/{file}".endswith(f"/{named}")]
+            if not any(re.search(rf"\b{match[2] or ''}\b", file.read_text()) for file in meant):
+                missing.append(span)
+        elif (match := FOLDER.fullmatch(span)) and "..." not in span:
+            named = re.sub(r"^(\.\./)+", "", match[1])
+            if not any(f"/{named}" in f"/{file}" for file in files()) and named.split("/")[0] not in MADE:
+                missing.append(span)
+    missing += [path for path in TESTS.findall(current(document)) if not (CHECKOUT / path).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_the_modules_that_a_document_names_are_there(document):
+    missing = []
+    for module in filter(MODULE.fullmatch, set(spans(document)) - NO_MODULES):
+        package, _, symbol = module.rpartition(".")
+        if importlib.util.find_spec(module) is None and not hasattr(importlib.import_module(package), symbol):
+            missing.append(module)
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_the_make_targets_that_a_document_names_are_there(document):
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+    text = current(document)
+    assert {*MAKE.findall(text), *MAKE.findall("\n".join(spans(document)))} - targets == set()
