@@ -49,7 +49,7 @@ $(UV):
 $(INSTALLED): $(UV) pyproject.toml constraints.txt
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
 	  $(if $(TORCH_INDEX_URL),--index $(TORCH_INDEX_URL) --index-strategy unsafe-best-match) --editable '.[$(EXTRAS)]'
-	$(if $(filter no,$(BYTECODE)),,$(BIN)/python -m compileall -q services workers migrations tests android_app)
+	$(if $(filter no,$(BYTECODE)),,$(BIN)/python -m compileall -q services workers migrations tests tools)
 	@touch $@
 
 RIG := $(TEST_HOME)/rig/packages.lock
@@ -84,12 +84,12 @@ TFLITE := $(TFLITE_ENV)/.installed
 apk: $(APK) ## Build the Android benchmark app (a JDK, Maven, Node and Debian's apt)
 	@echo "Workers take $(CURDIR)/$(APK) with NNLITE_ANDROID__APK, or as nnlite-benchmark.apk in NNLITE_HOME."
 
-$(APK): android_app/build.py android_app/dependencies.toml android_app/gradle.properties \
-  $(wildcard android_app/apk/*.py) $(shell find android_app/src/main -type f)
-	$(PYTHON) android_app/build.py --cache $(ANDROID) --output $@
+$(APK): android_app/dependencies.toml android_app/gradle.properties \
+  $(wildcard tools/apk/*.py) $(shell find android_app/src/main -type f)
+	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --output $@
 
 $(ANDROID_TESTS): android_app/dependencies.toml android_app/gradle.properties
-	$(PYTHON) android_app/build.py --cache $(ANDROID) --fetch
+	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --fetch
 	@touch $@
 
 $(TFLITE): $(TFLITE_CONSTRAINTS) | $(INSTALLED)

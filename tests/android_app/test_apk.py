@@ -20,12 +20,12 @@ PAGE = 4096
 
 @pytest.fixture(scope="module")
 def badging(tools, apk) -> str:
-    return _said([tools.aapt2, "dump", "badging", apk])
+    return _output([tools.aapt2, "dump", "badging", apk])
 
 
 @pytest.fixture(scope="module")
 def manifest(tools, apk) -> str:
-    return _said([tools.aapt2, "dump", "xmltree", "--file", "AndroidManifest.xml", apk])
+    return _output([tools.aapt2, "dump", "xmltree", "--file", "AndroidManifest.xml", apk])
 
 
 def test_the_app_is_what_its_properties_say(badging):
@@ -71,11 +71,11 @@ def test_its_instrumentation_is_the_one_that_the_host_starts(manifest):
 
 
 def test_its_signature_verifies(tools, apk):
-    said = _said([*tools.apksigner, "verify", "--verbose", "--print-certs", apk])
+    signatures = _output([*tools.apksigner, "verify", "--verbose", "--print-certs", apk])
 
-    assert "Verified using v2 scheme (APK Signature Scheme v2): true" in said
-    assert "Verified using v3 scheme (APK Signature Scheme v3): true" in said
-    assert "Number of signers: 1" in said
+    assert "Verified using v2 scheme (APK Signature Scheme v2): true" in signatures
+    assert "Verified using v3 scheme (APK Signature Scheme v3): true" in signatures
+    assert "Number of signers: 1" in signatures
 
 
 def test_it_holds_our_classes_and_the_runtimes_and_no_others(apk):
@@ -148,7 +148,7 @@ def test_two_builds_are_bit_for_bit_the_same(apk, tmp_path):
     unsigned = [tmp_path / "one.apk", tmp_path / "two" / "two.apk"]
     for file in unsigned:
         file.parent.mkdir(exist_ok=True)
-        _said([sys.executable, REPOSITORY / "android_app" / "build.py", "--unsigned", file])
+        _output([sys.executable, "-m", "apk", "--unsigned", file], folder=REPOSITORY / "tools")
 
     assert unsigned[0].read_bytes() == unsigned[1].read_bytes()
     with zipfile.ZipFile(apk) as signed, zipfile.ZipFile(unsigned[0]) as archive:
@@ -157,9 +157,9 @@ def test_two_builds_are_bit_for_bit_the_same(apk, tmp_path):
         }
 
 
-def _said(command: list[str | Path]) -> str:
+def _output(command: list[str | Path], folder: Path | None = None) -> str:
     result = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

@@ -101,15 +101,15 @@ def test_what_goes_wrong_is_one_message_and_no_traceback(tmp_path):
     cache.mkdir()
     for one in locked():
         (cache / one.name).write_bytes(b"")
-    command = [sys.executable, REPOSITORY / "android_app" / "build.py", "--cache", cache]
+    command = [sys.executable, "-m", "apk", "--cache", cache]
 
     result = subprocess.run(
         [*command, "--unsigned", tmp_path / "app.apk"],
-        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+        cwd=REPOSITORY / "tools", capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
 
     assert result.returncode == 1
-    assert result.stderr.startswith("android_app: ") and "Traceback" not in result.stderr
+    assert result.stderr.startswith("apk: ") and "Traceback" not in result.stderr
 
 
 def test_entries_are_sorted_stored_dated_and_aligned(tmp_path):

@@ -43,7 +43,7 @@ PROGRAMS = ("android_app.runtime_match", "compose.campaign", "device.campaign")
 
 _OURS = "services|workers|migrations|tests|tools|android_app|deploy|docs"
 _FILE = re.compile(rf"(?<![\w./-])(?:{_OURS}|\.venv/bin)/[\w./-]*\w")
-_MODULE = re.compile(r"(?:python|run) -m ([a-z_]\w*(?:\.\w+)*)(?= |$)", re.MULTILINE)
+_MODULE = re.compile(r"(?:python3?|run) -m ([a-z_]\w*(?:\.\w+)*)(?= |$)", re.MULTILINE)
 
 
 def make(folder: Path, *arguments: str) -> str:

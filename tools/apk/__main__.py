@@ -1,4 +1,4 @@
-"""Command that builds the benchmark app; `make apk` runs it."""
+"""`python -m apk`: build the benchmark app; `make apk` runs it."""
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ NAME = "nnlite-benchmark.apk"
 
 def main() -> int:
     """Fetch missing dependencies, build and sign; exit code 1 and one message on failure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="apk", description=__doc__)
     parser.add_argument("--cache", type=Path, default=REPOSITORY / ".nnlite" / "android", help="downloads")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / NAME, help="the signed APK")
     parser.add_argument("--fetch", action="store_true", help="only fetch, also what the tests need")
@@ -25,7 +25,7 @@ def main() -> int:
     try:
         _run(Cache(folder=arguments.cache.absolute()), arguments)
     except BuildError as error:
-        print(f"android_app: {error}", file=sys.stderr)
+        print(f"apk: {error}", file=sys.stderr)
         return 1
     return 0
 

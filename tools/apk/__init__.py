@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-APP: Final = Path(__file__).resolve().parents[1]
-REPOSITORY: Final = APP.parent
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+APP: Final = REPOSITORY / "android_app"
 
 
 class BuildError(Exception):
