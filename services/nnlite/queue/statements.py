@@ -115,6 +115,11 @@ FROM {kind} w WHERE state = 'running' AND {condition} FOR UPDATE OF w SKIP LOCKE
 
 
 @cache
+def node_rows(kind: WorkKind) -> TextClause:
+    return text(f"SELECT FROM {kind} WHERE state = 'running' AND owner_node = :node LIMIT 1")
+
+
+@cache
 def rows_to_send(kind: WorkKind) -> TextClause:
     pool, source = {
         WorkKind.CONVERSION: ("NULL", "model m WHERE m.id = w.model_id"),

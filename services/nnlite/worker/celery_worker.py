@@ -42,13 +42,14 @@ from nnlite.worker.attempt import (
     run_attempt,
     send,
 )
+from nnlite.worker.soft_shutdown import wait_until_given_back
 from nnlite.worker.watchdog import Watchdog, WorkerLiveness
 
 log = structlog.get_logger()
 
 #: Exit code of a worker that its watchdog or a deadline ended (sysexits.h: EX_SOFTWARE).
 EXIT_FAULT = 70
-#: The part of `queue.stop_timeout_s` that Celery waits for running tasks.
+#: The part of `queue.stop_timeout_s` that a stop waits at most for running work to be given back.
 SOFT_SHUTDOWN_SHARE: Final = 0.15
 _RETRY: Final = Backoff(first_s=1, max_s=60)
 
@@ -229,8 +230,6 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
         return os.EX_OK
     liveness.mark_progress()
     app = create_app(endpoints.broker_url, settings, [plan.queue])
-    # 3 s by default: a released row is written well within it.
-    app.conf.worker_soft_shutdown_timeout = SOFT_SHUTDOWN_SHARE * settings.queue.stop_timeout_s
     register_task(app, plan, liveness)
     broker = BrokerClient(endpoints.broker_url, settings.broker_timeout_s)
     watchdog = Watchdog(
@@ -244,6 +243,11 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
 
     class StoppableWorker(app.Worker):  # type: ignore[misc, name-defined]
         """Sets the stop flag of the running work before Celery waits for it, also while it has no broker."""
+
+        def wait_for_soft_shutdown(self) -> None:
+            # 3 s by default; Celery's own would always take them.
+            timeout_s = SOFT_SHUTDOWN_SHARE * stop_timeout_s
+            wait_until_given_back(endpoints.database_url, plan.kind, plan.node, timeout_s)
 
         def install_platform_tweaks(self, worker: Any) -> None:
             super().install_platform_tweaks(worker)
