@@ -5,6 +5,10 @@ the small measuring process can use the same words as the services.
 """
 
 from enum import StrEnum
+from typing import Final
+
+#: Name of the pool of hosts.
+HOST_POOL: Final = "host"
 
 
 class Precision(StrEnum):

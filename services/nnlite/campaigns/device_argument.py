@@ -4,8 +4,8 @@ import re
 import socket
 from dataclasses import dataclass
 
-from nnlite.campaigns.request import HOST_POOL
 from nnlite.errors import NnliteError
+from nnlite.vocabulary import HOST_POOL
 
 _FORMS = "avd:NAME (an emulator), usb:SERIAL or tcp:HOST:PORT (a phone), or host (this machine)"
 #: Names of AVDs that the SDK's avdmanager accepts.

@@ -9,11 +9,7 @@ from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import canonical_json
 from nnlite.errors import NnliteError
 from nnlite.queue.app import DEFAULT_PRIORITY, PRIORITIES
-from nnlite.vocabulary import Backend, Precision
-
-#: Pool of this machine.
-HOST_POOL = "host"
-
+from nnlite.vocabulary import HOST_POOL, Backend, Precision
 
 #: Fields added later, with their defaults. At its default such a field is omitted from the stored request,
 #: so that derived names and stored requests of earlier releases do not change.

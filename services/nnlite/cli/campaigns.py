@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from nnlite.campaigns import control
-from nnlite.campaigns.request import HOST_POOL, Request
+from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import Submitted, submit
 from nnlite.cli import follow as following
 from nnlite.cli import options, presentation, selection
@@ -21,7 +21,7 @@ from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
-from nnlite.vocabulary import WorkState
+from nnlite.vocabulary import HOST_POOL, WorkState
 
 app = typer.Typer()
 

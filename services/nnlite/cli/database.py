@@ -5,7 +5,7 @@ import os
 import typer
 
 from nnlite.cli.output import err, out
-from nnlite.db.engine import engine_for, upgrade, where
+from nnlite.db.engine import engine_for, explained, upgrade, where
 from nnlite.local import psql_command, servers
 from nnlite.settings import load_settings
 
@@ -18,7 +18,7 @@ app.add_typer(db, name="db")
 def upgrade_command() -> None:
     """Upgrade the schema of the database to this version; does nothing if it is current."""
     settings = load_settings()
-    with servers(settings) as found:
+    with explained(), servers(settings) as found:
         upgrade(found.database_url)
         err.print(f"up to date: {where(engine_for(found.database_url))}", highlight=False)
 

@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Engine
 
 from nnlite.cli.output import err
-from nnlite.db.engine import check_schema, engine_for, migrate_embedded
+from nnlite.db.engine import check_schema, engine_for, explained, migrate_embedded
 from nnlite.local import servers
 from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings, load_settings
@@ -28,10 +28,10 @@ def session() -> Iterator[Session]:
     """Open the cluster that the settings name; embedded servers are started if need be and migrated.
 
     Raises:
-        NnliteError: the settings are wrong, or a server cannot be used.
+        NnliteError: the settings are wrong, a server cannot be used, or Postgres went away meanwhile.
     """
     settings = load_settings()
-    with servers(settings) as found:
+    with explained(), servers(settings) as found:
         migrate_embedded(settings, found.database_url)
         engine = engine_for(found.database_url, settings.database_timeout_s)
         broker = BrokerClient(found.broker_url, settings.broker_timeout_s)

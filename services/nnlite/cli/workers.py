@@ -7,21 +7,23 @@ import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import structlog
 import typer
 
 from nnlite import logs
 from nnlite.campaigns.device_argument import device_argument
-from nnlite.campaigns.request import HOST_POOL
-from nnlite.cli.session import Session, session
 from nnlite.errors import NnliteError
 from nnlite.host.health_file import health_file_of_process
 from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import servers
-from nnlite.reaper.reaper import Reaper
 from nnlite.settings import PREFIX, load_settings
+from nnlite.vocabulary import HOST_POOL
+
+if TYPE_CHECKING:  # what the workers' own modules import comes after exec
+    from nnlite.cli.session import Session
+    from nnlite.reaper.reaper import Reaper
 
 log = structlog.get_logger()
 app = typer.Typer()
@@ -101,6 +103,9 @@ def check(
 @app.command()
 def reaper() -> None:
     """Expire leases, resend lost messages, serve metrics. Several may run; one is active."""
+    from nnlite.cli.session import session
+    from nnlite.reaper.reaper import Reaper
+
     settings = load_settings()
     logs.configure(settings.log_level)
     stop = threading.Event()
@@ -117,7 +122,7 @@ def reaper() -> None:
             reaper.run(stop)
 
 
-def _exporting(cluster: Session, reaper: Reaper) -> AbstractContextManager[None]:
+def _exporting(cluster: "Session", reaper: "Reaper") -> AbstractContextManager[None]:
     """Serve the cluster's metrics while the context lasts, if a port is set for them."""
     if not cluster.settings.metrics.port:
         return nullcontext()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from nnlite.cli import app
+from nnlite.cli import app_for
 
 CHECKOUT = Path(__file__).parents[3]
 GUIDES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "deploy").rglob("*.md"))]
@@ -42,7 +42,7 @@ def name(path):
 
 
 def check_command(line):
-    command, words = typer.main.get_command(app), [word for word in line.split() if word != "..."]
+    command, words = typer.main.get_command(app_for()), [word for word in line.split() if word != "..."]
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     is_group = hasattr(command, "commands")
