@@ -116,7 +116,7 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
 
 # The groups of tests that run at once: most tests wait more than they compute.
-JOBS ?= $(shell echo $$(($$(nproc) + 1)))
+JOBS ?= $(shell echo $$(($$(nproc) * 2)))
 # A test run on several cores: each process of pytest-xdist has servers of its own.
 ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
 
@@ -126,18 +126,24 @@ test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no 
 test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
 	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
-	  test-end-to-end test-integration test-devices test-unit test-app
+	  test-end-to-end test-devices test-integration test-unit test-app
 
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
 
-test-integration: $(INSTALLED) $(LEMUR) $(TFLITE) ## Run the tests with real servers and processes only
-	$(WITH_LEMUR) $(BIN)/pytest tests/integration
+# Each folder with servers of its own.
+INTEGRATION_TESTS := $(sort $(dir $(wildcard tests/integration/*/test_*.py))) $(wildcard tests/integration/test_*.py)
+test-integration: $(INTEGRATION_TESTS) ## Run the tests with real servers and processes only
+$(INTEGRATION_TESTS): $(INSTALLED) $(LEMUR) $(TFLITE)
+	$(WITH_LEMUR) $(BIN)/pytest $@
+
+END_TO_END_TESTS := $(wildcard tests/end_to_end/test_*.py)
 
 # Each in a network of its own.
 DEVICE_TESTS := $(wildcard tests/device/test_*.py)
 RIG_TESTS := tests/device/test_rig.py
 .PHONY: test-app test-integration test-devices test-end-to-end $(DEVICE_TESTS)
+.PHONY: $(INTEGRATION_TESTS) $(END_TO_END_TESTS)
 test-devices: $(DEVICE_TESTS) ## Run the tests on virtual devices only
 $(filter-out $(RIG_TESTS),$(DEVICE_TESTS)): $(INSTALLED) $(RIG)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $@
@@ -151,8 +157,9 @@ $(RIG_TESTS): $(INSTALLED) $(RIG)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $@ || exit; \
 	[ -z "$(RIG_PASSED)" ] || echo "$$hash" > "$(RIG_PASSED)"
 
-test-end-to-end: $(INSTALLED) $(LEMUR) ## Run the tests of the whole chain on this machine only
-	$(WITH_LEMUR) $(BIN)/pytest tests/end_to_end
+test-end-to-end: $(END_TO_END_TESTS) ## Run the tests of the whole chain on this machine only
+$(END_TO_END_TESTS): $(INSTALLED) $(LEMUR)
+	$(WITH_LEMUR) $(BIN)/pytest $@
 
 test-unit: $(INSTALLED) $(LEMUR) ## Run the tests of single parts and of benchmarks only
 	$(WITH_LEMUR) $(BIN)/pytest tests/unit tests/benchmarks
