@@ -95,7 +95,9 @@ def make_database(embedded: Endpoints) -> Callable[..., str]:
     def create(name: str, source: str) -> str:
         with closing(psycopg2.connect(embedded.database_url)) as connection:
             connection.autocommit = True
-            connection.cursor().execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
+            # As files: written block by block to the log, it takes twenty times as much processor time.
+            copy = f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY FILE_COPY'
+            connection.cursor().execute(copy)
         return urlsplit(embedded.database_url)._replace(path=f"/{name}").geturl()
 
     def make(*, migrated: bool = True) -> str:
