@@ -20,6 +20,7 @@ from nnlite.queue.owner import Instance, Owner
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 from toys import Toys
+from unit.catalog.copies import MODEL, Lemur, trial
 from waiting import HANG_S, NEVER_S
 
 
@@ -96,14 +97,29 @@ def dead_owner(node: str = "convert@here") -> Owner:
     return Owner(node=node, instance=replace(living, start_time=living.start_time - 1))
 
 
+@pytest.fixture(scope="session")
+def small_lemur(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LEMUR of six models, one of them skipped."""
+    lemur = Lemur()
+    # Each with code of its own: models that differ in name alone share an artifact.
+    for name in ("ResNet", "DarkNet", "BagNet"):
+        lemur.trained(name, trial(f"trial of {name}"), code=f"# {name}\n{MODEL}")
+    for name in ("ga-1", "ga-2"):
+        lemur.untrained(name, code=f"# {name}\n{MODEL}")
+    lemur.models["Talker"] = "class Net: pass"
+    lemur.trials["txt-generation_wikitext_ppl_Talker", 1] = [trial("t")]
+    return lemur.folder(tmp_path_factory.mktemp("lemur"))
+
+
 @pytest.fixture
-def cluster(database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Cluster]:
+def cluster(database_url: str, broker_url: str, tmp_path: Path, small_lemur: Path) -> Iterator[Cluster]:
     """A cluster without workers."""
     settings = Settings(
         home=tmp_path,
         database_url=database_url,
         broker_url=broker_url,
         broker_timeout_s=HANG_S,
+        lemur=small_lemur,
         _env_file=None,
     )
     engine = engine_for(database_url)

@@ -13,7 +13,6 @@ import pytest
 
 from nnlite import settings as settings_module
 from nnlite.cli import main
-from unit.catalog.copies import MODEL, Lemur, trial
 from waiting import HANG_S, end
 
 
@@ -29,20 +28,6 @@ class Said:
     def rows(self) -> list[dict[str, Any]]:
         assert self.code == 0, self.err
         return json.loads(self.out)
-
-
-@pytest.fixture(scope="session")
-def small_lemur(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LEMUR of six models, one of them skipped."""
-    lemur = Lemur()
-    # Each with code of its own: models that differ in name alone share an artifact.
-    for name in ("ResNet", "DarkNet", "BagNet"):
-        lemur.trained(name, trial(f"trial of {name}"), code=f"# {name}\n{MODEL}")
-    for name in ("ga-1", "ga-2"):
-        lemur.untrained(name, code=f"# {name}\n{MODEL}")
-    lemur.models["Talker"] = "class Net: pass"
-    lemur.trials["txt-generation_wikitext_ppl_Talker", 1] = [trial("t")]
-    return lemur.folder(tmp_path_factory.mktemp("lemur"))
 
 
 @pytest.fixture
