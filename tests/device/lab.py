@@ -31,7 +31,7 @@ T = TypeVar("T")
 #: What would make a test wait for nothing, shortened. A deadline is long enough for a slow and busy machine,
 #: and what a test lets expire never comes.
 QUICK = {
-    "ANDROID__POLL_S": "0.1",
+    "ANDROID__POLL_S": "0.25",
     "ANDROID__COMMAND_TIMEOUT_S": "15",
     "ANDROID__TRANSFER_TIMEOUT_S": "30",
     "ANDROID__CONNECT_TIMEOUT_S": "20",
