@@ -23,7 +23,6 @@ from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Precision
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob
-from nnlite_conversion.pipeline.quantizing.quantization import supported_precisions
 from nnlite_conversion.preload import preload
 
 #: Between them the operators of most networks; the shape is (N, C, H, W).
@@ -107,7 +106,7 @@ def make(models: Iterator[ModelSpec], folder: Path) -> dict[str, Precision]:
         for model in models:
             job = ConversionJob(
                 model=model,
-                precisions=supported_precisions(),
+                precisions=tuple(Precision),
                 max_parameters=200_000_000,
                 calibration=CALIBRATION,
             )

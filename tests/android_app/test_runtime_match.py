@@ -11,7 +11,6 @@ from android_app.samples import SMALL
 from apk.lock import properties
 from nnlite.vocabulary import Precision
 from nnlite_benchmark.protocol.canary import MODEL_FILE
-from nnlite_conversion.pipeline.quantizing.quantization import supported_precisions
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def test_artifacts_of_every_precision_run_in_the_runtime_of_the_app(artifacts, t
     print(table)
 
     assert version.rsplit(".", 1)[0] == properties()["tflite"].rsplit(".", 1)[0]
-    assert len(matches) == 1 + len(SMALL) * len(supported_precisions())
+    assert len(matches) == 1 + len(SMALL) * len(Precision)
     assert [one.artifact.name for one in matches if one.refusal] == [], table
     assert [one.artifact.name for one in matches if not one.parity.ok] == [], table
     assert len({operator.name for one in matches for operator in one.operators}) > 20, table

@@ -26,10 +26,9 @@ from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
 from nnlite.queue.messages import BrokerClient
 from nnlite.queue.owner import Owner
-from nnlite.queue.retry import Limits
 from nnlite.reaper.reaper import Reaper
 from nnlite.results import queries, runtime_checks
-from nnlite.settings.groups import RuntimeCheckSettings
+from nnlite.settings.groups import QueueSettings, RuntimeCheckSettings
 from nnlite.vocabulary import QuietMode, WorkKind
 from nnlite.worker.attempt import WorkerContext
 from nnlite_benchmark.protocol import canary
@@ -202,9 +201,9 @@ def test_a_dead_worker_counts_as_a_loss_and_ten_losses_quarantine_the_check(clus
     dead = dead_owner(NODE)
     claimed = claim(cluster, owner=dead)
     assert claim(cluster) is None, "it is leased"
-    leases.requeue_of_node(cluster.engine, CHECK, living_owner("check@there"), Limits())
+    leases.requeue_of_node(cluster.engine, CHECK, living_owner("check@there"), QueueSettings())
     assert claim(cluster) is None, "it is another worker's"
-    leases.requeue_of_node(cluster.engine, CHECK, living_owner(NODE), Limits())
+    leases.requeue_of_node(cluster.engine, CHECK, living_owner(NODE), QueueSettings())
     again = claim(cluster, owner=dead)
     assert (again.attempt, again.counters.losses) == (claimed.attempt + 1, 1)
     with pytest.raises(LeaseLostError):
@@ -212,7 +211,7 @@ def test_a_dead_worker_counts_as_a_loss_and_ten_losses_quarantine_the_check(clus
     with pytest.raises(LeaseLostError):
         leases.heartbeat(cluster.engine, claimed, 30)
     for _ in range(9):
-        leases.requeue_of_node(cluster.engine, CHECK, living_owner(NODE), Limits())
+        leases.requeue_of_node(cluster.engine, CHECK, living_owner(NODE), QueueSettings())
         claim(cluster, owner=dead)
     (row,) = rows(cluster)
     assert (row["state"], row["losses"], runtime.asked) == ("quarantined", 10, 0)

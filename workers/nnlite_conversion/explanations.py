@@ -37,6 +37,11 @@ def explained(stage: Stage, error: BaseException, reason: str) -> Exception:
     return Failure(FailureClass.MODEL, stage, f"{reason}: {summary(error)}", details(error))
 
 
+def refused(reason: str) -> Failure:
+    """Return the failure of a model that cannot be loaded."""
+    return Failure(FailureClass.MODEL, Stage.LOAD, reason)
+
+
 def of_import(error: BaseException) -> str:
     """Return the reason why a model's code cannot be imported."""
     if wants_download(error):

@@ -93,25 +93,25 @@ class Parity:
     #: Whether the difference is within the limits of the artifact's precision.
     ok: bool
     #: Which limit is exceeded; None when `ok`.
-    reason: str | None
+    reason: str | None = None
     #: Largest absolute difference of two elements; None where nothing finite could be compared.
-    max_abs: float | None
+    max_abs: float | None = None
     #: Largest minus smallest element of the PyTorch output that `max_abs` was found in.
-    range: float | None
+    range: float | None = None
     #: `max_abs / range` of an output, the largest of all outputs; `max_abs` where the range is 0.
-    relative: float | None
+    relative: float | None = None
     #: Signal-to-quantization-noise ratio: power of PyTorch's output over that of the difference, the smallest
     #: of all outputs; None where an output is all zero. This and the next two are taken over the calibration
     #: samples, or over the seeded input where there are none.
-    sqnr_db: float | None
+    sqnr_db: float | None = None
     #: Smallest cosine similarity of an output pair; None where one of them is all zero.
-    cosine: float | None
+    cosine: float | None = None
     #: Whether both rank the same class first; None where the first output is not one row of scores.
-    top1_agrees: bool | None
+    top1_agrees: bool | None = None
     #: Share of the samples for which they do.
-    top1_agreement: float | None
+    top1_agreement: float | None = None
     #: Number of calibration samples compared; 0: only the seeded input.
-    samples: int
+    samples: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,8 +195,7 @@ def file_name(text: str) -> str:
 
 def open_store(settings: Settings) -> ArtifactStore:
     """Return the store that the settings configure; default: a folder in NNLITE_HOME."""
-    url = settings.artifacts_url or str(settings.home / "artifacts")
-    return ArtifactStore(url, settings.home / "cache")
+    return ArtifactStore(settings.artifacts, settings.home / "cache")
 
 
 def file_sha256(file: Path) -> str:

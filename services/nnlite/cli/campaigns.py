@@ -72,13 +72,13 @@ def submit_request(cluster: Session, request: Request, name: str | None, priorit
     Raises:
         NnliteError: nothing was submitted; the message says why.
     """
-    selected = selection.resolve(request, cluster.settings)
+    models, source = selection.resolve(request, cluster.settings)
     submitted = submit(
         cluster.engine,
         cluster.broker,
         request,
-        models=selected.models,
-        source=selected.source,
+        models=models,
+        source=source,
         settings=cluster.settings,
         name=name,
         priority=priority,

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -111,9 +110,8 @@ def _show(cluster: Session, name: str) -> None:
         shown = [presentation.failure_row(row) for row in failed]
         print_table(shown, presentation.failure_columns(shown), title="Without a result")
     settings = cluster.settings
-    artifacts = settings.artifacts_url or str(Path(settings.home) / "artifacts")
     err.print(watching.summary(progress), highlight=False)
-    err.print(f"artifacts: {artifacts}", highlight=False, soft_wrap=True)
+    err.print(f"artifacts: {settings.artifacts}", highlight=False, soft_wrap=True)
     where = "NNLITE_DATABASE_URL" if settings.database_url else str(settings.home / "postgres")
     err.print(
         f"database:  {where}; ask it: echo 'TABLE latency' | nnlite db psql", highlight=False, soft_wrap=True

@@ -3,7 +3,7 @@
 import inspect
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,15 +21,6 @@ from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import Backend, Precision
 
 W = TypeVar("W", Backend, Precision)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selected:
-    """A request with its models."""
-
-    request: Request
-    models: list[CatalogModel]
-    source: ModelSource
 
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,8 +82,8 @@ def _request(
     )
 
 
-def resolve(request: Request, settings: Settings) -> Selected:
-    """Look the request's models up in its source.
+def resolve(request: Request, settings: Settings) -> tuple[list[CatalogModel], ModelSource]:
+    """Return the request's models and their source.
 
     Raises:
         CatalogError: the source cannot be read, or a name is unknown.
@@ -101,7 +92,7 @@ def resolve(request: Request, settings: Settings) -> Selected:
     models = select(
         source.models(), names=request.models, match=request.match, limit=request.limit, seed=request.seed
     )
-    return Selected(request=request, models=models, source=source)
+    return models, source
 
 
 def open_source(request: Request, settings: Settings) -> ModelSource:

@@ -56,13 +56,7 @@ def lemur_record(
         latency = _published(measured.get(backend))
         for name, statistic in _STATISTICS.items():
             record[f"{backend}_{name}"] = latency and latency[statistic]
-    memory = report["device_analytics"]["memory"]
-    record |= {
-        "total_ram_kb": memory["total_ram"],
-        "free_ram_kb": memory["free_ram"],
-        "available_ram_kb": memory["available_ram"],
-        "cached_kb": memory["cached"],
-    }
+    record |= _memory_kb(report)
     for dimension in range(_INPUT_DIMENSIONS):
         record[f"in_dim_{dimension}"] = input_shape[dimension] if dimension < len(input_shape) else None
     record["device_analytics"] = _analytics(report, measured, campaign, artifact)
@@ -102,16 +96,11 @@ def _analytics(
 ) -> Json:
     """Return the device in nn-dataset's format, with our details under `nnlite`."""
     device, analytics = report["device"], report["device_analytics"]
-    memory, cpu = analytics["memory"], analytics["cpu"]
+    cpu = analytics["cpu"]
     known = ("name", "kind", "pool", "soc", "abi", "api_level", "build_fingerprint", "kernel", "machine")
     return {
         "timestamp": analytics["timestamp"],
-        "memory_info": {
-            "total_ram_kb": memory["total_ram"],
-            "free_ram_kb": memory["free_ram"],
-            "available_ram_kb": memory["available_ram"],
-            "cached_kb": memory["cached"],
-        },
+        "memory_info": _memory_kb(report),
         "cpu_info": {
             "cpu_cores": cpu["cores"],
             "architecture": cpu["architecture"],
@@ -128,6 +117,11 @@ def _analytics(
             "measurements": {backend.value: _explanation(one) for backend, one in measured.items()},
         },
     }
+
+
+def _memory_kb(report: Mapping[str, Any]) -> Json:
+    memory = report["device_analytics"]["memory"]
+    return {f"{name}_kb": memory[name] for name in ("total_ram", "free_ram", "available_ram", "cached")}
 
 
 def _explanation(measurement: Mapping[str, Any]) -> Json:

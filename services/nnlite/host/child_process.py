@@ -31,6 +31,11 @@ def minimal_environment(*more: str) -> dict[str, str]:
     return {name: os.environ[name] for name in (*_PASSED_ON, *more) if name in os.environ}
 
 
+def environment_without_settings() -> dict[str, str]:
+    """Return our environment without nnlite's variables, which may hold credentials."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
+
+
 def start(
     argv: Sequence[str | Path],
     log: IO[bytes],

@@ -7,7 +7,6 @@ ever converted from exclusive to shared.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from nnlite.errors import NnliteError
 from nnlite.host import processes
+from nnlite.host.child_process import environment_without_settings
 from nnlite.host.locks import FileLock
 from nnlite.local import binaries, logs, server_control
 from nnlite.local.home import Limits, LocalError, LocalInstance, prepare_home
@@ -187,14 +187,9 @@ def _ensure_daemon(instance: LocalInstance) -> None:
             child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "nnlite.local.server_daemon", *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True,
-                pass_fds=[lock.pass_on()], env=_daemon_environment(),
+                pass_fds=[lock.pass_on()], env=environment_without_settings(),
             )  # fmt: skip
         write_record(instance.home, replace(read_record(instance.home), daemon=processes.disown(child)))
-
-
-def _daemon_environment() -> dict[str, str]:
-    """Return our environment without nnlite's variables, which may hold credentials that it does not need."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
 
 
 def _leave(instance: LocalInstance, users: FileLock) -> None:

@@ -19,7 +19,8 @@ from nnlite.queue import statements
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import Message
 from nnlite.queue.owner import Instance, Owner
-from nnlite.queue.retry import Counters, Decision, Limits, decide
+from nnlite.queue.retry import Counters, Decision, decide
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import CAMPAIGN_KINDS, Backend, Stage, WorkKind, WorkState
 
 
@@ -158,7 +159,7 @@ def finish(
         return write(connection)
 
 
-def fail(engine: Engine, claim: Claim, failure: Failure, limits: Limits) -> Decision:
+def fail(engine: Engine, claim: Claim, failure: Failure, limits: QueueSettings) -> Decision:
     """Complete the attempt with `failure` and return the decision on its row.
 
     Raises:
@@ -180,7 +181,7 @@ def fail(engine: Engine, claim: Claim, failure: Failure, limits: Limits) -> Deci
 def requeue_lost(
     engine: Engine,
     kind: WorkKind,
-    limits: Limits,
+    limits: QueueSettings,
     reason: str,
     rows: Callable[[Connection], Sequence[RowMapping]],
 ) -> list[Message]:
@@ -203,7 +204,9 @@ def requeue_lost(
         return build_messages(connection, kind, requeued)
 
 
-def requeue_of_dead_owner(engine: Engine, kind: WorkKind, row: uuid.UUID, limits: Limits) -> list[Message]:
+def requeue_of_dead_owner(
+    engine: Engine, kind: WorkKind, row: uuid.UUID, limits: QueueSettings
+) -> list[Message]:
     """Requeue `row` if a dead process of this host holds its lease: its message was redelivered."""
     return requeue_lost(
         engine,
@@ -220,7 +223,7 @@ def requeue_of_dead_owner(engine: Engine, kind: WorkKind, row: uuid.UUID, limits
     )
 
 
-def requeue_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limits) -> list[Message]:
+def requeue_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: QueueSettings) -> list[Message]:
     """Requeue the rows of earlier processes with this node name, when their worker starts again.
 
     A process in another container of this boot had the name before and is gone. One of another boot may run
@@ -248,7 +251,7 @@ def requeue_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: Limits
     )
 
 
-def requeue_expired(engine: Engine, kind: WorkKind, limits: Limits) -> list[Message]:
+def requeue_expired(engine: Engine, kind: WorkKind, limits: QueueSettings) -> list[Message]:
     """Requeue every row whose lease has expired."""
     return requeue_lost(
         engine,

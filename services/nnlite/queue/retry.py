@@ -5,7 +5,6 @@ row. It has no side effects; `nnlite.queue.leases` writes what it returns.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 from nnlite.errors import FailureClass
 from nnlite.host.backoff import Backoff
@@ -28,25 +27,6 @@ class Counters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """When a row is quarantined, and how long it pauses between attempts."""
-
-    max_strikes: int = 3
-    max_losses: int = 10
-    #: Longest pause before work is tried again, seconds.
-    max_pause_s: float = 60.0
-
-    @classmethod
-    def of(cls, settings: QueueSettings) -> Self:
-        """Return the limits of `settings`."""
-        return cls(
-            max_strikes=settings.max_strikes,
-            max_losses=settings.max_losses,
-            max_pause_s=settings.max_pause_s,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Decision:
     """Next state and counters of a row after a failure."""
 
@@ -57,7 +37,7 @@ class Decision:
     pause_s: float = 0.0
 
 
-def decide(failure_class: FailureClass, counters: Counters, limits: Limits) -> Decision:
+def decide(failure_class: FailureClass, counters: Counters, limits: QueueSettings) -> Decision:
     """Return the next state of a row whose running attempt ended with `failure_class`."""
     strikes, losses, pause_s = counters.strikes, counters.losses, 0.0
     state = WorkState.QUEUED

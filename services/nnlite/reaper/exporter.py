@@ -106,5 +106,5 @@ def serving(registry: CollectorRegistry, settings: MetricsSettings) -> Iterator[
 
 def disks(settings: Settings) -> dict[str, Path]:
     """Return the folders whose disks must not fill up; artifacts only where they lie in a folder."""
-    artifacts = settings.artifacts_url or str(settings.home / "artifacts")
-    return {"home": settings.home} | ({} if "://" in artifacts else {"artifacts": Path(artifacts)})
+    remote = "://" in settings.artifacts
+    return {"home": settings.home} | ({} if remote else {"artifacts": Path(settings.artifacts)})

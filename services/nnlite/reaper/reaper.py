@@ -20,7 +20,6 @@ from nnlite.host.health_file import touch_health_file
 from nnlite.queue import leases
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
-from nnlite.queue.retry import Limits
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 from nnlite.worker.attempt import send
@@ -126,7 +125,7 @@ class Reaper:
         return self._locked
 
     def _expire(self, kind: WorkKind) -> None:
-        messages = leases.requeue_expired(self._engine, kind, Limits.of(self._settings.queue))
+        messages = leases.requeue_expired(self._engine, kind, self._settings.queue)
         if messages:
             log.warning("leases expired; their rows are queued again", work=kind.value, rows=len(messages))
             send(self._broker, messages)

@@ -15,7 +15,6 @@ More than 300 lines: one JSON Schema is generated from these classes, and the ap
 
 import json
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -322,7 +321,8 @@ class BenchmarkReport(Part):
         measurements: tuple[MeasurementReport, ...],
     ) -> Self:
         """Return the report of one benchmark from the measurements of its backends."""
-        published = next((m for m in sorted(measurements, key=_rank) if is_published(m)), None)
+        by_backend = sorted(measurements, key=lambda m: list(Backend).index(m.backend))
+        published = next(filter(is_published, by_backend), None)
         first = min(measurements, key=lambda m: m.started_at)
         state = first.before or DeviceState(at=first.started_at)
         memory = AnalyticsMemory(
@@ -338,7 +338,7 @@ class BenchmarkReport(Part):
             valid=published is not None and published.verdict is Verdict.VALID,
             emulator=device.kind is DeviceKind.EMULATOR,
             duration=published.latency.mean_ns if published and published.latency else None,
-            device_analytics=DeviceAnalytics(timestamp=_seconds(state.at), memory=memory, cpu=device.cpu),
+            device_analytics=DeviceAnalytics(timestamp=state.at.timestamp(), memory=memory, cpu=device.cpu),
             precision=first.precision,
             artifact_sha256=artifact_sha256,
             device=device,
@@ -349,14 +349,6 @@ class BenchmarkReport(Part):
 def is_published(measurement: MeasurementReport) -> bool:
     """Whether the latency of `measurement` may be shown with its verdict."""
     return measurement.latency is not None and measurement.verdict is not Verdict.INVALID
-
-
-def _rank(measurement: MeasurementReport) -> int:
-    return list(Backend).index(measurement.backend)
-
-
-def _seconds(at: datetime) -> float:
-    return at.timestamp()
 
 
 def json_schema() -> dict[str, Any]:

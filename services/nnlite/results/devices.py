@@ -40,26 +40,18 @@ class DeviceRow:
 
 
 def record_device(
-    engine: Engine,
-    device: DeviceContext,
-    status: DeviceStatus,
-    owner_node: str | None,
-    *,
-    reason: str | None = None,
-    recovery_step: str | None = None,
+    engine: Engine, device: DeviceContext, status: DeviceStatus, owner_node: str | None
 ) -> uuid.UUID:
-    """Write a device's properties and state, and return its id; arguments as for `record_device_state`."""
-    row = {
-        "name": device.name,
-        "kind": device.kind,
-        "pool": device.pool,
-        "state": status,
-        "owner": owner_node,
-        "context": device.model_dump(mode="json"),
-        "reason": reason,
-        "recovery_step": recovery_step,
-    }
-    return _record(engine, row)
+    """Write a device's properties and state, and return its id; as `record_device_state`."""
+    return _record(
+        engine,
+        name=device.name,
+        kind=device.kind,
+        pool=device.pool,
+        state=status,
+        owner=owner_node,
+        context=device.model_dump(mode="json"),
+    )
 
 
 def record_device_state(
@@ -79,26 +71,20 @@ def record_device_state(
     only `release_device` ends a quarantine.
 
     Args:
-        engine: the database.
-        name: of the device.
-        kind: of the device.
-        pool: of the device.
-        status: the new state.
         owner_node: the worker that owns it; None: no worker.
         reason: of the state; None: removes an older reason.
         recovery_step: that is running; None: unchanged, but a ready device has none.
     """
-    row = {
-        "name": name,
-        "kind": kind,
-        "pool": pool,
-        "state": status,
-        "owner": owner_node,
-        "context": None,
-        "reason": reason,
-        "recovery_step": recovery_step,
-    }
-    return _record(engine, row)
+    return _record(
+        engine,
+        name=name,
+        kind=kind,
+        pool=pool,
+        state=status,
+        owner=owner_node,
+        reason=reason,
+        recovery_step=recovery_step,
+    )
 
 
 def device_row(engine: Engine, name: str) -> DeviceRow | None:
@@ -157,11 +143,6 @@ def open_incident(
     stays the first fault, and `benchmark_id` the first affected benchmark.
 
     Args:
-        engine: the database.
-        device_id: of the device.
-        fault: what happened.
-        reason: of the fault.
-        benchmark_id: the affected benchmark, if any.
         age_s: how long ago it happened; Postgres may have been unavailable.
     """
     with engine.begin() as connection:
@@ -192,12 +173,11 @@ def heal_incidents(engine: Engine, device_id: uuid.UUID) -> None:
         connection.execute(_HEALED, {"device": device_id})
 
 
-def _record(engine: Engine, row: dict[str, Any]) -> uuid.UUID:
-    identifier = row_id("device", row["name"])
+def _record(engine: Engine, *, name: str, **columns: Any) -> uuid.UUID:
+    row = {"context": None, "reason": None, "recovery_step": None, "name": name, **columns}
+    identifier = row_id("device", name)
     with engine.begin() as connection:
-        connection.execute(
-            _UPSERT, {name: storable(value) for name, value in row.items()} | {"id": identifier}
-        )
+        connection.execute(_UPSERT, storable(row) | {"id": identifier})
     return identifier
 
 

@@ -142,6 +142,11 @@ class Settings(BaseSettings):
         return self.quiet_folder or self.home / "quiet"
 
     @property
+    def artifacts(self) -> str:
+        """URL or folder of the artifact store."""
+        return self.artifacts_url or str(self.home / "artifacts")
+
+    @property
     def conversion_deadline_s(self) -> float:
         """Longest that one attempt at a conversion may hold its row."""
         return self.conversion.absolute_timeout_s + 120

@@ -22,7 +22,6 @@ from nnlite.queue import leases
 from nnlite.queue.leases import BusyError, Claim, LeaseLostError
 from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
 from nnlite.queue.owner import Owner
-from nnlite.queue.retry import Limits
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
 
@@ -161,7 +160,7 @@ def _claim(context: WorkerContext, kind: WorkKind, row: uuid.UUID, deadline_s: f
     if (claim := take()) is not None:
         return claim
     # Celery redelivers within a second of a worker's death, long before the lease expires.
-    if leases.requeue_of_dead_owner(context.engine, kind, row, Limits.of(context.settings.queue)):
+    if leases.requeue_of_dead_owner(context.engine, kind, row, context.settings.queue):
         return take()
     return None
 
@@ -234,7 +233,7 @@ def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:
 
 def _store_once(context: WorkerContext, claim: Claim, end: Result | Failure) -> None:
     if isinstance(end, Failure):
-        decision = leases.fail(context.engine, claim, end, Limits.of(context.settings.queue))
+        decision = leases.fail(context.engine, claim, end, context.settings.queue)
         log.info(
             "attempt failed",
             failure=end.failure_class,

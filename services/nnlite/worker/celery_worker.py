@@ -30,7 +30,6 @@ from nnlite.queue import leases
 from nnlite.queue.app import DISPLAY_ARGS, create_app, task_name
 from nnlite.queue.messages import BrokerClient
 from nnlite.queue.owner import Instance, Owner
-from nnlite.queue.retry import Limits
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import WorkKind
 from nnlite.worker.attempt import (
@@ -114,7 +113,7 @@ def requeue_leftovers(context: WorkerContext, kind: WorkKind) -> None:
         DatabaseError: Postgres cannot be reached or is not migrated.
     """
     check_schema(context.engine)
-    messages = leases.requeue_of_node(context.engine, kind, context.owner, Limits.of(context.settings.queue))
+    messages = leases.requeue_of_node(context.engine, kind, context.owner, context.settings.queue)
     if messages:
         log.warning("rows of an earlier process are queued again", rows=len(messages))
         send(context.broker, messages)

@@ -7,7 +7,7 @@ from nnlite.campaigns import control
 from nnlite.campaigns.control import CampaignError
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
-from nnlite.queue.retry import Limits
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import Stage, WorkState
 
 
@@ -44,7 +44,7 @@ def test_retry_starts_counting_anew_and_keeps_the_history(cluster: Cluster) -> N
     row = cluster.conversion(cluster.submit("one", name="night").id)["id"]
     crash = Failure(FailureClass.CONVERTER, Stage.LOWER, "crashed")
     for _ in range(3):
-        leases.fail(cluster.engine, cluster.claim(row), crash, Limits())
+        leases.fail(cluster.engine, cluster.claim(row), crash, QueueSettings())
     assert control.retry(cluster.engine, cluster.broker, "night", [WorkState.QUARANTINED]) == 1
     claim = cluster.claim(row)
     assert (claim.attempt, claim.counters.strikes) == (4, 0)

@@ -13,8 +13,8 @@ from nnlite.db.engine import engine_for
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.messages import BrokerClient
-from nnlite.queue.retry import Limits
 from nnlite.settings import Settings
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import Stage
 from waiting import HANG_S
 
@@ -52,7 +52,7 @@ def night(nnlite, cluster) -> None:
     finish_benchmark(cluster, bad.row_id, refusal())
     claim = cluster.claim(row_of(cluster, "BagNet"))
     crash = Failure(FailureClass.MODEL, Stage.EXPORT, "data-dependent [control] flow\nmore", {"exit": 1})
-    leases.fail(cluster.engine, claim, crash, Limits())
+    leases.fail(cluster.engine, claim, crash, QueueSettings())
 
 
 def test_submit_prints_counts_and_the_command_to_watch(nnlite, cluster):

@@ -17,7 +17,7 @@ from nnlite.local import Endpoints
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
 from nnlite.queue.messages import BrokerClient, Message
-from nnlite.queue.retry import Limits
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import Stage, WorkKind, WorkState
 from nnlite.worker.attempt import (
     Handler,
@@ -200,7 +200,7 @@ def test_a_result_after_a_cancellation_is_not_stored(cluster, context, row):
 def test_a_failure_after_the_lease_expired_is_not_stored(cluster, context, row):
     def handler(claim: Claim) -> Result:
         cluster.end_lease(row)
-        leases.requeue_expired(cluster.engine, CONVERSION, Limits())
+        leases.requeue_expired(cluster.engine, CONVERSION, QueueSettings())
         assert cluster.claim(row).attempt == 2
         raise Failure(FailureClass.MODEL, Stage.EXPORT, "too late to say")
 
@@ -372,7 +372,7 @@ def test_an_unexpected_exception_propagates_and_the_lease_expires(cluster, conte
         run_attempt(context, CONVERSION, row, lambda claim: 1 / 0, DEADLINE_S)
     assert state(cluster) == "running"
     cluster.end_lease(row)
-    assert leases.requeue_expired(cluster.engine, CONVERSION, Limits())
+    assert leases.requeue_expired(cluster.engine, CONVERSION, QueueSettings())
 
 
 def _hang_up(connection: Connection) -> None:

@@ -12,7 +12,7 @@ from nnlite.campaigns import control
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import BusyError, LeaseLostError
-from nnlite.queue.retry import Limits
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import Stage, WorkKind
 
 CONVERSION = WorkKind.CONVERSION
@@ -58,7 +58,7 @@ def test_a_heartbeat_renews_the_lease_but_never_past_the_deadline(cluster: Clust
 def test_a_write_with_a_stale_token_is_rolled_back(cluster: Cluster, row: uuid.UUID) -> None:
     late = cluster.claim(row)
     cluster.end_lease(row)
-    leases.requeue_expired(cluster.engine, CONVERSION, Limits())
+    leases.requeue_expired(cluster.engine, CONVERSION, QueueSettings())
     with pytest.raises(LeaseLostError):
         leases.heartbeat(cluster.engine, late, 30)
     with pytest.raises(LeaseLostError):
@@ -67,7 +67,10 @@ def test_a_write_with_a_stale_token_is_rolled_back(cluster: Cluster, row: uuid.U
     assert successor.attempt == 2
     with pytest.raises(LeaseLostError):
         leases.fail(
-            cluster.engine, late, Failure(FailureClass.MODEL, Stage.EXPORT, "too late to say"), Limits()
+            cluster.engine,
+            late,
+            Failure(FailureClass.MODEL, Stage.EXPORT, "too late to say"),
+            QueueSettings(),
         )
     leases.finish(cluster.engine, successor, lambda connection: _mark(connection, "in time"))
     assert cluster.rows("SELECT text FROM code WHERE sha256 = 'mark'") == [{"text": "in time"}]
@@ -88,13 +91,13 @@ def test_a_result_that_fails_to_be_stored_leaves_the_row_running(cluster: Cluste
 
 def test_a_redelivered_message_requeues_the_row_of_a_dead_process(cluster: Cluster, row: uuid.UUID) -> None:
     cluster.claim(row, dead_owner())
-    assert leases.requeue_of_dead_owner(cluster.engine, CONVERSION, row, Limits())
+    assert leases.requeue_of_dead_owner(cluster.engine, CONVERSION, row, QueueSettings())
     assert cluster.claim(row).counters.losses == 1
 
 
 def test_a_redelivered_message_leaves_the_row_of_a_live_process(cluster: Cluster, row: uuid.UUID) -> None:
     cluster.claim(row, living_owner())
-    assert leases.requeue_of_dead_owner(cluster.engine, CONVERSION, row, Limits()) == []
+    assert leases.requeue_of_dead_owner(cluster.engine, CONVERSION, row, QueueSettings()) == []
     assert cluster.rows("SELECT state FROM conversion") == [{"state": "running"}]
 
 
@@ -102,14 +105,19 @@ def test_a_starting_worker_requeues_the_rows_of_its_predecessor(cluster: Cluster
     other = cluster.conversion(cluster.submit("two").id)["id"]
     cluster.claim(row, dead_owner("convert@here"))
     cluster.claim(other, dead_owner("convert-2@here"))
-    messages = leases.requeue_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), Limits())
+    messages = leases.requeue_of_node(
+        cluster.engine, CONVERSION, living_owner("convert@here"), QueueSettings()
+    )
     assert [message.row_id for message in messages] == [row]
     assert cluster.rows("SELECT state FROM conversion WHERE id = :id", id=other) == [{"state": "running"}]
 
 
 def test_a_live_process_of_the_same_name_keeps_its_rows(cluster: Cluster, row: uuid.UUID) -> None:
     cluster.claim(row, living_owner("convert@here"))
-    assert leases.requeue_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), Limits()) == []
+    assert (
+        leases.requeue_of_node(cluster.engine, CONVERSION, living_owner("convert@here"), QueueSettings())
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +135,7 @@ def test_rows_of_an_unseen_process_of_the_same_name_are_requeued_once_that_is_sa
     cluster.claim(row, replace(me, instance=replace(me.instance, **elsewhere)))
     if lease_ended:
         cluster.end_lease(row)
-    messages = leases.requeue_of_node(cluster.engine, CONVERSION, me, Limits())
+    messages = leases.requeue_of_node(cluster.engine, CONVERSION, me, QueueSettings())
     assert [message.row_id for message in messages] == ([row] if given_back else [])
 
 
@@ -136,7 +144,7 @@ def test_three_crashes_of_the_converter_end_in_quarantine_with_their_history(
 ) -> None:
     crash = Failure(FailureClass.CONVERTER, Stage.LOWER, "ended by SIGABRT", {"signal": 6})
     for _ in range(3):
-        leases.fail(cluster.engine, cluster.claim(row), crash, Limits())
+        leases.fail(cluster.engine, cluster.claim(row), crash, QueueSettings())
     assert cluster.claim(row) is None
     (resting,) = cluster.rows("SELECT state, strikes, failure_class, stage, reason FROM conversion")
     assert resting == {
@@ -152,7 +160,7 @@ def test_three_crashes_of_the_converter_end_in_quarantine_with_their_history(
 def test_a_released_row_is_queued_again_and_counts_nothing(cluster: Cluster, row: uuid.UUID) -> None:
     released = Failure(FailureClass.RELEASED, Stage.EXPORT, "the worker stopped gracefully")
     for _ in range(20):
-        leases.fail(cluster.engine, cluster.claim(row), released, Limits())
+        leases.fail(cluster.engine, cluster.claim(row), released, QueueSettings())
     claim = cluster.claim(row)
     assert (claim.attempt, claim.counters.strikes, claim.counters.losses) == (21, 0, 0)
 

@@ -17,10 +17,10 @@ from nnlite.campaigns import control
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
-from nnlite.queue.retry import Limits
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import Stage, WorkKind, WorkState
 
-LIMITS = Limits(max_strikes=3, max_losses=4)
+LIMITS = QueueSettings(max_strikes=3, max_losses=4)
 KIND = WorkKind.CONVERSION
 
 

@@ -19,7 +19,6 @@ from nnlite.db.engine import engine_for
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.messages import BrokerClient
-from nnlite.queue.retry import Limits
 from nnlite.reaper.attempt_metrics import AttemptTotals
 from nnlite.reaper.cluster_metrics import ClusterCollector, ReaperCollector
 from nnlite.reaper.reaper import Reaper
@@ -155,7 +154,7 @@ def finish(cluster: Cluster, claim: leases.Claim, **details: Any) -> None:
 
 def fail(cluster: Cluster, claim: leases.Claim, failure_class: FailureClass, **details: Any) -> None:
     failure = Failure(failure_class, Stage.LOWER, "killed", details)
-    leases.fail(cluster.engine, claim, failure, Limits.of(cluster.settings.queue))
+    leases.fail(cluster.engine, claim, failure, cluster.settings.queue)
 
 
 def test_every_outcome_is_a_series_from_the_start(seen):

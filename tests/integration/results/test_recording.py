@@ -22,10 +22,10 @@ from nnlite.db.tables import Artifact
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import LeaseLostError
-from nnlite.queue.retry import Limits
 from nnlite.results import queries
 from nnlite.results.devices import record_device
 from nnlite.results.recording import cached_artifacts, record_skipped
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import Backend, DeviceStatus, Stage, Verdict, WorkKind, WorkState
 
 POOLS = ("phones",)
@@ -197,7 +197,7 @@ def test_a_measurement_of_a_benchmark_that_was_given_to_another_is_not_written(c
     record_device(cluster.engine, CONTEXT, DeviceStatus.READY, None)
     late = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
     cluster.change("UPDATE benchmark SET lease_until = now() - interval '1 s'")
-    leases.requeue_expired(cluster.engine, WorkKind.BENCHMARK, Limits())
+    leases.requeue_expired(cluster.engine, WorkKind.BENCHMARK, QueueSettings())
     with pytest.raises(LeaseLostError):
         leases.finish(cluster.engine, late, lambda connection: written(connection, late))
     assert cluster.rows("SELECT id FROM measurement") == []
@@ -361,7 +361,9 @@ def test_a_benchmark_that_has_ended_measures_nothing(cluster, row, how):
         case "done":
             leases.finish(cluster.engine, claim, lambda connection: written(connection, claim))
         case "failed":
-            leases.fail(cluster.engine, claim, Failure(FailureClass.DEVICE, Stage.RUN, "gone"), Limits())
+            leases.fail(
+                cluster.engine, claim, Failure(FailureClass.DEVICE, Stage.RUN, "gone"), QueueSettings()
+            )
         case "cancelled":
             control.cancel(cluster.engine, "night")
     assert one(cluster, "SELECT backend FROM benchmark") == {"backend": None}
@@ -372,4 +374,4 @@ def _identity(cluster: Cluster) -> str:
 
 
 def _fail(cluster: Cluster, row: uuid.UUID, failure: Failure, kind: WorkKind = WorkKind.CONVERSION) -> None:
-    leases.fail(cluster.engine, claimed(cluster, kind, row), failure, Limits())
+    leases.fail(cluster.engine, claimed(cluster, kind, row), failure, QueueSettings())

@@ -3,11 +3,12 @@
 import pytest
 
 from nnlite.errors import Failure, FailureClass
-from nnlite.queue.retry import Counters, Decision, Limits, decide
+from nnlite.queue.retry import Counters, Decision, decide
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import Stage, WorkState
 
 FIRST = Counters()
-LIMITS = Limits(max_strikes=3, max_losses=10, max_pause_s=60)
+LIMITS = QueueSettings(max_strikes=3, max_losses=10, max_pause_s=60)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +51,8 @@ def test_three_strikes_or_ten_losses_end_in_quarantine(failure_class, before, st
 
 
 def test_limits_can_be_set():
-    assert decide(FailureClass.CONVERTER, FIRST, Limits(max_strikes=1)).state is WorkState.QUARANTINED
-    assert decide(FailureClass.LOST, FIRST, Limits(max_losses=1)).state is WorkState.QUARANTINED
+    assert decide(FailureClass.CONVERTER, FIRST, QueueSettings(max_strikes=1)).state is WorkState.QUARANTINED
+    assert decide(FailureClass.LOST, FIRST, QueueSettings(max_losses=1)).state is WorkState.QUARANTINED
 
 
 def test_the_second_device_failure_is_a_strike():

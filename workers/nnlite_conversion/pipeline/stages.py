@@ -89,7 +89,11 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             # Other precisions are unaffected, but all of them are made from the fp32 file.
             if precision is Precision.FP32:
                 raise
-            refused.append(_refused(precision, failure))
+            refused.append(
+                RefusedPrecision(
+                    precision=precision, stage=failure.stage, reason=failure.reason, details=failure.details
+                )
+            )
             continue
         artifacts.append(replace(report, rewrites=rewrites, calibrated_on=calibrated_on))
     return Report(
@@ -211,10 +215,4 @@ def check(
         outputs=host.outputs,
         parity=verdict,
         operators=flatbuffer.operators(path),
-    )
-
-
-def _refused(precision: Precision, failure: Failure) -> RefusedPrecision:
-    return RefusedPrecision(
-        precision=precision, stage=failure.stage, reason=failure.reason, details=failure.details
     )

@@ -20,7 +20,7 @@ class Unreadable(Exception):
     """The file exists and cannot be used."""
 
 
-def read_text(path: Path, within: Path, max_bytes: int = MAX_BYTES) -> str | None:
+def read_text(path: Path, within: Path) -> str | None:
     """Return the text of a file, its line ends unified, or None when there is none.
 
     Args:
@@ -38,13 +38,13 @@ def read_text(path: Path, within: Path, max_bytes: int = MAX_BYTES) -> str | Non
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise Unreadable("is not a regular file")
-            content = file.read(max_bytes + 1)
+            content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from error
-    if len(content) > max_bytes:
-        raise Unreadable(f"is larger than {max_bytes:,} bytes")
+    if len(content) > MAX_BYTES:
+        raise Unreadable(f"is larger than {MAX_BYTES:,} bytes")
     try:
         return content.decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:

@@ -20,7 +20,7 @@ import adbutils
 import psutil
 
 from nnlite.errors import Stopped
-from nnlite.host.child_process import OwnedProcess
+from nnlite.host.child_process import OwnedProcess, environment_without_settings
 from nnlite.host.locks import FileLock, LockTimeout
 from nnlite.settings import SettingsError
 from nnlite.settings.groups import AndroidSettings
@@ -137,10 +137,9 @@ class AdbServer:
         return False
 
     def _environment(self, port: int, key: Path) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
         vendor_keys = [str(key), *filter(None, [os.environ.get("ADB_VENDOR_KEYS")])]
         return (
-            inherited
+            environment_without_settings()
             | {
                 "HOME": str(self._folder),
                 "ANDROID_ADB_SERVER_PORT": str(port),

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from nnlite.errors import Stopped
-from nnlite.host.child_process import OwnedProcess
+from nnlite.host.child_process import OwnedProcess, environment_without_settings
 from nnlite.host.locks import LockTimeout
 from nnlite.settings import SettingsError
 from nnlite.settings.groups import EmulatorSettings
@@ -162,8 +162,7 @@ class Emulator:
         ]
 
     def _environment(self, server_port: int) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
-        return inherited | {
+        return environment_without_settings() | {
             "HOME": str(self._folder),
             "ANDROID_HOME": str(self._sdk),
             "ANDROID_SDK_ROOT": str(self._sdk),

@@ -21,9 +21,9 @@ from torch.export.pt2_archive._package import load_pt2
 from torch.utils import _pytree as pytree
 
 from nnlite.catalog.model import ModelInput
-from nnlite.errors import Failure, FailureClass
+from nnlite.errors import Failure
 from nnlite.vocabulary import Stage
-from nnlite_conversion.explanations import explained
+from nnlite_conversion.explanations import explained, refused
 
 #: Name of the program in a file of torch.export.save.
 _PROGRAM = "models/model.json"
@@ -87,7 +87,7 @@ def load(
         raise explained(Stage.LOAD, error, f"{reason} ({torch.__version__})") from error
     program = programs["model"]
     if operator := next(_training(program.graph_module), None):
-        raise _model(
+        raise refused(
             f"it is in training mode ({operator}); call eval() on the network and export it in eval mode"
         )
     inputs = _inputs(program, requested)
@@ -125,13 +125,13 @@ def _copy_without_code(file: Path, copy: Path) -> None:
 def _checked(source: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """Return the JSON of a program without its guards, after checking everything that would be evaluated."""
     if entry.file_size > _MAX_PROGRAM_BYTES:
-        raise _model(f"its program has {entry.file_size} bytes; at most {_MAX_PROGRAM_BYTES} are read")
+        raise refused(f"its program has {entry.file_size} bytes; at most {_MAX_PROGRAM_BYTES} are read")
     program = json.loads(source.read(entry))
     for key, text in _texts(program):
         if key in ("target", "as_operator") and not _OPERATOR.fullmatch(text):
-            raise _model(f"its program calls {text[:100]!r}, which is no operator of torch")
+            raise refused(f"its program calls {text[:100]!r}, which is no operator of torch")
         if key == "expr_str" and not _is_size(text):
-            raise _model(f"its program has the size {text[:100]!r}, which is more than arithmetic")
+            raise refused(f"its program has the size {text[:100]!r}, which is more than arithmetic")
     program["guards_code"] = []
     return json.dumps(program).encode()
 
@@ -175,13 +175,13 @@ def _inputs(program: ExportedProgram, requested: tuple[ModelInput, ...]) -> tupl
     specs = [spec for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT]
     tensors = [values.get(getattr(spec.arg, "name", "")) for spec in specs]
     if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
-        raise _model("it takes arguments that are not tensors; export it with tensors as its only arguments")
+        raise refused("it takes arguments that are not tensors; export it with tensors as its only arguments")
     declared = [_DeclaredInput(tensor) for tensor in tensors]
     batch = declared[0].sizes[0] if len(declared[0].sizes) > 1 else None
     if batch not in (1, None):
-        raise _model(f"it was exported for a batch of {batch}; export it with a batch of 1 or a dynamic one")
+        raise refused(f"it was exported for a batch of {batch}; export it with a batch of 1 or a dynamic one")
     if requested and len(requested) != len(declared):
-        raise _model(f"it takes {len(declared)} inputs, but {len(requested)} are named")
+        raise refused(f"it takes {len(declared)} inputs, but {len(requested)} are named")
     if requested:
         return tuple(each.matched(number, requested[number]) for number, each in enumerate(declared))
     return tuple(each.as_declared(number) for number, each in enumerate(declared))
@@ -199,7 +199,7 @@ class _DeclaredInput:
         sizes = [1, *self.sizes[1:]] if self.sizes[:1] == [None] else self.sizes
         shape = tuple(size for size in sizes if size is not None)
         if len(shape) < len(sizes):
-            raise _model(f"input {number} is {self}; give its dynamic sizes: --input SHAPE:{self.dtype}")
+            raise refused(f"input {number} is {self}; give its dynamic sizes: --input SHAPE:{self.dtype}")
         return ModelInput(shape=shape, dtype=self.dtype)
 
     def matched(self, number: int, requested: ModelInput) -> ModelInput:
@@ -209,12 +209,8 @@ class _DeclaredInput:
         )
         if not fits or self.dtype != requested.dtype:
             text = f"{'x'.join(map(str, requested.shape))}:{requested.dtype}"
-            raise _model(f"input {number} was exported as {self}, which {text} does not fit")
+            raise refused(f"input {number} was exported as {self}, which {text} does not fit")
         return requested
 
     def __str__(self) -> str:
         return f"{'x'.join('?' if size is None else str(size) for size in self.sizes)}:{self.dtype}"
-
-
-def _model(reason: str) -> Failure:
-    return Failure(FailureClass.MODEL, Stage.LOAD, reason)

@@ -24,9 +24,8 @@ from nnlite.catalog.lemur.datasets import DATASETS, ImageDataset
 from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.lemur.shapes import HASH_DIGITS, OTHERS, TABLE, VARIABLE, InputShape, refusal
 from nnlite.catalog.model import text_sha256
-from nnlite.errors import Failure, FailureClass
 from nnlite.settings import load_settings
-from nnlite.vocabulary import Stage
+from nnlite_conversion.explanations import refused
 
 #: (width, height) in pixels of two pictures that show whether a transform keeps the size.
 _PROBES = ((256, 256), (320, 224))
@@ -49,13 +48,13 @@ def input_shape(transform_code: str, transform: str, dataset: str, *, variable_s
     """
     known = DATASETS.get(dataset)
     if known is None:
-        raise _refused(f"unknown dataset {dataset}: its image size is not known")
+        raise refused(f"unknown dataset {dataset}: its image size is not known")
     try:
         shape = apply(transform_code, transform, known, known.size or (variable_size, variable_size))
     except Exception as error:
-        raise _refused(f"no tensor: transform {transform} on {dataset} fails: {describe(error)}") from error
+        raise refused(f"no tensor: transform {transform} on {dataset} fails: {describe(error)}") from error
     if reason := refusal(shape):
-        raise _refused(f"{reason} (transform {transform})")
+        raise refused(f"{reason} (transform {transform})")
     return shape
 
 
@@ -152,10 +151,6 @@ def _picture(channels: int, size: tuple[int, int]) -> Image.Image:
     width, height = size
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
     return Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
-
-
-def _refused(reason: str) -> Failure:
-    return Failure(FailureClass.MODEL, Stage.LOAD, reason)
 
 
 def main() -> None:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from nnlite.artifacts.inputs import seeded_inputs
 from nnlite.catalog.model import SEEDED_WEIGHTS, ModelInput
-from nnlite.errors import Failure, FailureClass
 from nnlite.settings import PREFIX
 from nnlite.vocabulary import Layout, ModelFormat, Stage
 from nnlite_conversion import explanations
-from nnlite_conversion.explanations import explained
+from nnlite_conversion.explanations import explained, refused
 from nnlite_conversion.messages import model_file_name
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline import accelerator
@@ -114,7 +113,7 @@ def forward(module: torch.nn.Module, samples: tuple[NDArray[Any], ...]) -> tuple
         with torch.no_grad():
             return accelerator.run(module, run)
     except lowering.NotTensors as error:
-        raise _model(str(error)) from error
+        raise refused(str(error)) from error
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOAD, error, explanations.of_forward(samples)) from error
 
@@ -136,10 +135,10 @@ def _network(job: ConversionJob, folder: Path) -> tuple[torch.nn.Module, tuple[M
     if spec.model_format is ModelFormat.EXPORTED:
         return exported.load(file, spec.inputs, folder)
     if spec.weights != SEEDED_WEIGHTS and spec.weights_suffix is None:
-        raise _model(f"weights {spec.weights!r} need a file; without one only {SEEDED_WEIGHTS} is known")
+        raise refused(f"weights {spec.weights!r} need a file; without one only {SEEDED_WEIGHTS} is known")
     inputs = spec.inputs or (_image(job),)
     seed_everything(WEIGHTS_SEED)
-    code = networks.import_model(spec, folder)
+    code = networks.importrefused(spec, folder)
     seed_everything(WEIGHTS_SEED)
     network = networks.build(code, spec, inputs[0].shape)
     if spec.weights_suffix is not None:
@@ -153,7 +152,7 @@ def _image(job: ConversionJob) -> ModelInput:
     if spec.input_shape is not None:
         return ModelInput(shape=spec.input_shape, dtype=spec.input_dtype)
     if spec.transform_code is None or spec.transform is None:
-        raise _model(f"no input shape is known, and no transform on {spec.dataset} gives one")
+        raise refused(f"no input shape is known, and no transform on {spec.dataset} gives one")
     from nnlite_conversion.pipeline.loading.input_shapes import input_shape
 
     shape = input_shape(spec.transform_code, spec.transform, spec.dataset, variable_size=job.variable_size)
@@ -163,7 +162,3 @@ def _image(job: ConversionJob) -> ModelInput:
 def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
     batch, channels, height, width = shape
     return batch, height, width, channels
-
-
-def _model(reason: str) -> Failure:
-    return Failure(FailureClass.MODEL, Stage.LOAD, reason)

@@ -15,10 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from nnlite.catalog.model import ModelSpec
-from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
-from nnlite_conversion.explanations import explained
+from nnlite_conversion.explanations import explained, refused
 
 #: Module name that the model's code is imported as.
 MODEL_MODULE = "nnlite_model"
@@ -29,7 +28,7 @@ _NESTED = ("state_dict", "model_state_dict")
 _SHOWN = 5
 
 
-def import_model(spec: ModelSpec, folder: Path) -> ModuleType:
+def importrefused(spec: ModelSpec, folder: Path) -> ModuleType:
     """Import the model's code from a file in `folder`, so that tracebacks show its lines.
 
     Raises:
@@ -47,9 +46,9 @@ def import_model(spec: ModelSpec, folder: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOAD, error, explanations.of_import(error)) from error
     if spec.model_format is ModelFormat.LEMUR and not isinstance(getattr(module, "Net", None), type):
-        raise _model("its code defines no class Net, which is what a LEMUR model is built from")
+        raise refused("its code defines no class Net, which is what a LEMUR model is built from")
     if spec.model_format is ModelFormat.PYTHON and not callable(getattr(module, str(spec.entry_point), None)):
-        raise _model(f"its code defines no class and no factory {spec.entry_point}")
+        raise refused(f"its code defines no class and no factory {spec.entry_point}")
     return module
 
 
@@ -67,7 +66,7 @@ def build(code: ModuleType, spec: ModelSpec, shape: tuple[int, ...]) -> torch.nn
         reason = explanations.of_construction(error, spec, shape)
         raise explained(Stage.LOAD, error, reason) from error
     if not isinstance(network, torch.nn.Module):
-        raise _model(f"{constructor} returns a {type(network).__name__}, not a torch.nn.Module")
+        raise refused(f"{constructor} returns a {type(network).__name__}, not a torch.nn.Module")
     return network
 
 
@@ -83,12 +82,12 @@ def load_weights(network: torch.nn.Module, file: Path) -> None:
     if missing or unexpected:
         wrong = [("missing", missing), ("unexpected", unexpected)]
         named = "; ".join(f"{what}: {_some(names)}" for what, names in wrong if names)
-        raise _model(f"its weights file does not fit the network: {named}")
+        raise refused(f"its weights file does not fit the network: {named}")
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:  # shapes differ; lazy layers take any
         mismatches = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
-        raise _model(f"its weights file does not fit the network: {_some(mismatches) or error}") from error
+        raise refused(f"its weights file does not fit the network: {_some(mismatches) or error}") from error
 
 
 def _read_safetensors(file: Path) -> Mapping[str, torch.Tensor]:
@@ -112,7 +111,7 @@ def _read_pt(file: Path) -> Mapping[str, torch.Tensor]:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
     if not isinstance(loaded, Mapping) or not all(map(_is_weight, loaded.items())):
-        raise _model("its weights file contains no state dict: names with a tensor each")
+        raise refused("its weights file contains no state dict: names with a tensor each")
     return loaded
 
 
@@ -123,7 +122,3 @@ def _is_weight(item: tuple[Any, Any]) -> bool:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-def _model(reason: str) -> Failure:
-    return Failure(FailureClass.MODEL, Stage.LOAD, reason)

@@ -23,11 +23,6 @@ MAX_CALIBRATION_S = 60.0
 Quantizer = Callable[[Path, Path, Data], int]
 
 
-def supported_precisions() -> tuple[Precision, ...]:
-    """Return the precisions that models can be converted to."""
-    return (Precision.FP32, *QUANTIZERS)
-
-
 def _fp16(fp32: Path, target: Path, data: Data) -> int:
     """Store the weights in half precision; the runtime chooses the precision that it computes in."""
     from ai_edge_quantizer import qtyping, quantizer

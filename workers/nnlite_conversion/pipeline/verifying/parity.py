@@ -1,9 +1,9 @@
 """Artifact parity: compares the host's LiteRT outputs with PyTorch's outputs for the same inputs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -91,7 +91,8 @@ def judge(
     """
     shapes = [tuple(tensor.shape) for tensor in expected], [tuple(tensor.shape) for tensor in actual]
     if shapes[0] != shapes[1]:
-        return _failed(f"the artifact returns shapes {shapes[1]}, the model {shapes[0]}")
+        reason = f"the artifact returns shapes {shapes[1]}, the model {shapes[0]}"
+        return Parity(ok=False, reason=reason)
     top1 = _top1_agrees(expected[0], actual[0])
     seeded = _Sums(len(expected))
     pairs = seeded.add(expected, actual)
@@ -99,12 +100,12 @@ def judge(
     for sample in samples:
         sums.add(*sample)
     if any(pair is None for pair in pairs) or sums.mismatch:
-        return _failed("infinities or NaN are not at the same places", top1)
+        reason = "infinities or NaN are not at the same places"
+        return Parity(ok=False, reason=reason, top1_agrees=top1)
     worst = max((pair for pair in pairs if pair is not None), key=lambda pair: pair.relative)
     over = sums if sums.count else seeded
     parity = Parity(
         ok=True,
-        reason=None,
         max_abs=worst.max_abs,
         range=worst.range,
         relative=worst.relative,
@@ -114,8 +115,8 @@ def judge(
         top1_agreement=over.top1_agreement(),
         samples=sums.count,
     )
-    reason = _exceeded_limit(precision, parity, trained=trained)
-    return replace(parity, ok=reason is None, reason=reason)
+    exceeded = _exceeded_limit(precision, parity, trained=trained)
+    return replace(parity, ok=exceeded is None, reason=exceeded)
 
 
 def _exceeded_limit(precision: Precision, parity: Parity, *, trained: bool) -> str | None:
@@ -186,8 +187,7 @@ class _Sums:
         return sum(self._agreed) / len(self._agreed) if self._agreed else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Pair:
+class _Pair(NamedTuple):
     max_abs: float
     range: float
     relative: float
@@ -217,21 +217,6 @@ def _top1_agrees(expected: NDArray[Any], actual: NDArray[Any]) -> bool | None:
     if expected.ndim != 2 or expected.shape[0] != 1 or expected.shape[1] < 2:
         return None
     return bool(expected.argmax() == actual.argmax())
-
-
-def _failed(reason: str, top1_agrees: bool | None = None) -> Parity:
-    return Parity(
-        ok=False,
-        reason=reason,
-        max_abs=None,
-        range=None,
-        relative=None,
-        cosine=None,
-        top1_agrees=top1_agrees,
-        sqnr_db=None,
-        top1_agreement=None,
-        samples=0,
-    )
 
 
 def _signature_names(interpreter: Any) -> dict[int, str]:
