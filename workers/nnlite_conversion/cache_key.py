@@ -8,10 +8,12 @@ from typing import Any
 from nnlite.artifacts.calibration import Calibration, Int8Io
 from nnlite.catalog.model import canonical_json
 from nnlite.vocabulary import Precision
-from nnlite_conversion.pipeline.lowering.rewrites import rewrite_names
 
 #: Increase when a change of the conversion itself changes artifacts.
 GENERATION = 1
+#: Names of the rewrites, whose functions `pipeline.lowering.rewrites` lists. They are repeated here so that
+#: the worker can compute keys without importing torch.
+REWRITES = ("adaptive_max_pool2d", "high_rank_linear")
 _LIBRARIES = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer")
 
 
@@ -19,7 +21,7 @@ _LIBRARIES = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer")
 def converter_tag() -> str:
     """Return the versions of the libraries and our rewrites: an artifact's column `converter`."""
     libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
-    return ", ".join([*libraries, f"nnlite {GENERATION} ({' '.join(sorted(rewrite_names()))})"])
+    return ", ".join([*libraries, f"nnlite {GENERATION} ({' '.join(sorted(REWRITES))})"])
 
 
 @cache

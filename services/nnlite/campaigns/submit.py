@@ -60,14 +60,16 @@ def submit(
         growing: the campaign may start empty; an existing one gets the models that it lacks.
 
     Raises:
-        RequestError: the name belongs to another request, or no model fits.
+        RequestError: the name belongs to another request, or no model matches.
         DatabaseError: Postgres cannot be reached; nothing was submitted.
         StoreError: the models' files cannot be stored; nothing was submitted.
     """
     name = name or request.default_name()
     check_priority(priority)
     if not models and not growing:
-        raise RequestError("no model fits the request; `nnlite models` lists what there is, and why not")
+        raise RequestError(
+            "no model matches the request; `nnlite models` lists all, and why some are skipped"
+        )
     _store_files(models, source, settings)
     campaign = row_id("campaign", name)
     try:
@@ -128,11 +130,11 @@ _CAMPAIGN = text("SELECT id, state, priority FROM campaign WHERE name = :name FO
 
 def _store_files(models: Sequence[CatalogModel], source: ModelSource, settings: Settings) -> None:
     """Store the models' files under their hashes, before any row refers to them."""
-    wanted = {model.weights: model for model in models if model.weights_suffix and model.skipped is None}
-    if not wanted:
+    by_hash = {model.weights: model for model in models if model.weights_suffix and model.skipped is None}
+    if not by_hash:
         return
     store = open_store(settings)
-    for model in wanted.values():
+    for model in by_hash.values():
         store.put(source.weights_file(model), str(model.weights_suffix))
 
 
@@ -166,14 +168,14 @@ ON CONFLICT DO NOTHING
 
 
 def _check_same(connection: Connection, campaign: uuid.UUID, name: str, request: Request) -> None:
-    stands_for = connection.scalar(text("SELECT request FROM campaign WHERE id = :id"), {"id": campaign})
-    asked = request.as_dict()
-    if stands_for != asked:
-        differing = sorted(key for key in stands_for | asked if stands_for.get(key) != asked.get(key))
+    stored = connection.scalar(text("SELECT request FROM campaign WHERE id = :id"), {"id": campaign})
+    requested = request.as_dict()
+    if stored != requested:
+        differing = sorted(key for key in stored | requested if stored.get(key) != requested.get(key))
         first = differing[0]
         raise RequestError(
-            f"campaign {name!r} was submitted with {first}={stands_for.get(first)!r}, now {first} is "
-            f"{asked.get(first)!r}; choose another --name, or repeat the first request to resume it"
+            f"campaign {name!r} was submitted with {first}={stored.get(first)!r}, now {first} is "
+            f"{requested.get(first)!r}; choose another --name, or repeat the first request to resume it"
         )
 
 

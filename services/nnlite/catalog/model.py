@@ -20,7 +20,7 @@ class CatalogError(NnliteError):
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the one JSON text of `value`: sorted keys, no white space, UTF-8."""
+    """Return the canonical JSON of `value`: sorted keys, no white space, UTF-8."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
 
 
@@ -41,21 +41,22 @@ class ModelInput:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDefinition:
-    """What a network is and how it is built: the fields that a catalogue row and a conversion job share."""
+    """Definition of a network: the fields that a catalogue row and a conversion job share."""
 
     name: str
     #: Name of the transform; None where the source has none.
-    transform: str | None
-    task: str
-    dataset: str
+    transform: str | None = None
+    #: Empty: unknown, as of plain files.
+    task: str = ""
+    dataset: str = ""
     #: What the constructor is given; `accuracy`, `duration` and `uid` are not among them.
-    hyperparameters: dict[str, Any] = field(hash=False)
+    hyperparameters: dict[str, Any] = field(default_factory=dict, hash=False)
     #: (N, C, H, W) with N = 1; None where only the conversion child can tell.
-    input_shape: tuple[int, int, int, int] | None
+    input_shape: tuple[int, int, int, int] | None = None
     #: NumPy name of the input's dtype.
     input_dtype: str = "float32"
     #: Outputs per image or per pixel; 0 where it is not known, and then the model is skipped.
-    classes: int
+    classes: int = 0
     #: `init:seed=0`, or the SHA-256 of a file: of weights, or of the whole model where it has no code.
     weights: str = SEEDED_WEIGHTS
     #: How that file's name ends, such as `.safetensors`; None without a file.
@@ -77,12 +78,12 @@ class CatalogModel(ModelDefinition):
 
     source: str
     #: SHA-256 of the model's code; None where there is no code, only a file.
-    code_sha256: str | None
-    metric: str
+    code_sha256: str | None = None
+    metric: str = ""
     #: SHA-256 of the transform's file; None where the source has none.
-    transform_sha256: str | None
+    transform_sha256: str | None = None
     #: `trial:<uid>` or `default`.
-    configuration_source: str
+    configuration_source: str = "default"
     #: Accuracy of the chosen trial, 0..1; None without statistics.
     accuracy: float | None = None
     #: Number of parameters where it is known before a conversion.
@@ -129,7 +130,7 @@ class CatalogModel(ModelDefinition):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(ModelDefinition):
-    """All that the conversion child needs to build a model, but for the bytes of its file."""
+    """Everything that the conversion child needs to build a model, except the bytes of its file."""
 
     #: None where there is no code, only a file.
     code: str | None
@@ -149,9 +150,9 @@ class FollowableSource(Protocol):
 
 
 class ModelSource(Protocol):
-    """A place that models come from; one entry point in the group `nnlite.sources` each.
+    """A source of models. An entry point of the group `nnlite.sources` names a callable that returns it.
 
-    The entry point names a callable that takes the `Settings` and returns one.
+    The callable takes the `Settings`, and the options of the source as keyword arguments.
     """
 
     #: Its name in requests and rows: `lemur`, `nngpt`, `files`.

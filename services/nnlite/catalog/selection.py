@@ -58,7 +58,7 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Tell whether a glob pattern matches the name of a model or of its architecture."""
+    """Return whether a glob pattern matches the name of a model or of its architecture."""
     return fnmatchcase(name, pattern) or fnmatchcase(architecture(name), pattern)
 
 

@@ -169,8 +169,8 @@ def print_checks(rows: list[queries.Row]) -> None:
     for version, checks in groupby(rows, key=lambda row: row["runtime_version"]):
         found = list(checks)
         counts = Counter(row["runtime_check"] for row in found)
-        said = ", ".join(f"{count} {check}" for check, count in sorted(counts.items()))
-        err.print(f"TensorFlow Lite {version}: {said}", highlight=False)
+        counts_text = ", ".join(f"{count} {check}" for check, count in sorted(counts.items()))
+        err.print(f"TensorFlow Lite {version}: {counts_text}", highlight=False)
         if shown := [presentation.check_row(row) for row in found if presentation.is_told(row)]:
             print_table(shown, presentation.CHECK_COLUMNS, title=f"Not accepted by TensorFlow Lite {version}")
 

@@ -1,4 +1,4 @@
-"""`nnlite models` and `nnlite fetch`: what there is to convert, what is skipped, and how to get it."""
+"""`nnlite models` and `nnlite fetch`: list the models of a source, download LEMUR."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -66,7 +66,7 @@ def models(
     - `nnlite models --skipped --limit 0`
     """
     with err.status(f"reading {source}"):
-        asked = Request(
+        request = Request(
             source=source,
             dataset=dataset,
             transform=transform,
@@ -75,7 +75,7 @@ def models(
             layout=layout,
             configs=configs,
         )
-        catalogue = selection.open_source(asked, settings()).models()
+        catalogue = selection.open_source(request, settings()).models()
     patterns = [*(names or ()), *([match] if match else ())]
     rows = [model for model in catalogue if _wanted(model, patterns, task, usable)]
     shown = rows[: _row_count(limit, json) or None]
@@ -89,14 +89,14 @@ def models(
 
 @app.command()
 def fetch() -> None:
-    """Bring the files of LEMUR (nn-dataset, 103 MB) into the data folder, none of its dependencies.
+    """Download the files of LEMUR (nn-dataset, 103 MB) into the data folder, without its dependencies.
 
     Nothing is downloaded twice. Not needed where nn-dataset is installed, or NNLITE_LEMUR names a checkout,
     a wheel or a SQLite file.
 
     Example: `nnlite fetch && nnlite models --usable`
     """
-    with err.status("bringing LEMUR"):
+    with err.status("downloading LEMUR"):
         wheel = fetch_lemur(settings())
     typer.echo(wheel)
 

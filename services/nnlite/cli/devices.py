@@ -35,10 +35,10 @@ def devices_command(context: typer.Context, json: options.Json = False) -> None:
         return
     with session() as cluster:
         known = queries.devices(cluster.engine)
-    seen = _attached_here()
-    rows = [row | _attachment(_holder(row["device"], seen or [])) for row in known]
+    attached = _attached_here()
+    rows = [row | _attachment(_holder(row["device"], attached or [])) for row in known]
     owned = {row["attached_serial"] for row in rows}
-    free = [found for found in seen or [] if found.serial not in owned]
+    free = [found for found in attached or [] if found.serial not in owned]
     if json:
         nothing = dict.fromkeys(rows[0] if rows else ("device",))
         print_json([*rows, *(nothing | _attachment(found) for found in free)])
@@ -83,14 +83,14 @@ def _attached_here() -> list[AttachedDevice] | None:
         port = server_port()
     except ValueError as error:
         raise NnliteError(str(error)) from error
-    seen = attached_devices(port)
-    if seen is None:
+    attached = attached_devices(port)
+    if attached is None:
         err.print(
             f"no adb server answers on port {port}: what is plugged in and no worker's is not listed "
             "(`adb start-server` starts one, but not beside workers that own phones)",
             highlight=False,
         )
-    return seen
+    return attached
 
 
 def _holder(name: str, seen: Iterable[AttachedDevice]) -> AttachedDevice | None:

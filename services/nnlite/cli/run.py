@@ -38,7 +38,7 @@ def run(
 
     Starts the servers and the workers, submits, shows progress until everything
     has ended, stops what it started. Ctrl-C stops it in order; the same command
-    resumes. A second `run` beside the first only submits to its workers.
+    resumes. A second `run` at the same time only submits to its workers.
 
     Example: nnlite run --limit 20 --seed 1
     """

@@ -114,7 +114,7 @@ def open_source(request: Request, settings: Settings) -> ModelSource:
 
 
 def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:
-    """Return paths as a request keeps them: it means the same files wherever it is repeated."""
+    """Return paths as a request keeps them: absolute, so that a repeated request means the same files."""
     return tuple(str(path if is_module(path) else path.expanduser().absolute()) for path in paths or ())
 
 

@@ -56,7 +56,7 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
         while_waiting: called once a second; may raise.
     """
     rate = Rate()
-    said = ""
+    printed = ""
     with Live(console=err, auto_refresh=False, transient=True) as live:
         while True:
             try:
@@ -72,9 +72,9 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
                 line, counts = summary(progress, rate), summary(progress)
             if err.is_terminal:
                 live.update(panel(line, progress, now), refresh=True)
-            elif counts != said and not (progress and progress.ended):
+            elif counts != printed and not (progress and progress.ended):
                 err.print(line, highlight=False)
-                said = counts
+                printed = counts
             if progress is not None and progress.ended:
                 return progress
             while_waiting()
@@ -86,7 +86,7 @@ def watch_checks(engine: Engine, name: str, runtime_version: str, while_waiting:
 
     What pauses, because its file or the runtime is not to be had, is not waited for: a check only informs.
     """
-    said = None
+    printed = None
     with err.status("") as status:
         while True:
             try:
@@ -97,9 +97,9 @@ def watch_checks(engine: Engine, name: str, runtime_version: str, while_waiting:
                 return
             line = f"{name}: {left or 'all'} artifacts to be tried with TensorFlow Lite {runtime_version}"
             status.update(line)
-            if said is None and not err.is_terminal:
+            if printed is None and not err.is_terminal:
                 err.print(line, highlight=False)
-                said = line
+                printed = line
             while_waiting()
             time.sleep(_INTERVAL_S)
 

@@ -84,11 +84,11 @@ def _acceleration(program: Path, settings: EmulatorSettings) -> Finding:
         return Finding(subject="acceleration", state="note", message=f"{program}: {error.strerror}")
     # Between two lines `accel`: a number, and then words.
     words = [line for line in (checked.stdout + checked.stderr).splitlines() if line.strip()]
-    said = " ".join(line for line in words if line.rstrip(":") != "accel" and not line.strip().isdigit())
+    output = " ".join(line for line in words if line.rstrip(":") != "accel" and not line.strip().isdigit())
     if checked.returncode == 0:
-        return Finding(subject="acceleration", state="ok", message=said or "usable")
-    way = "" if settings.acceleration else "; emulators start without it and are very slow"
-    return Finding(subject="acceleration", state="note", message=f"{said or 'not usable'}{way}")
+        return Finding(subject="acceleration", state="ok", message=output or "usable")
+    hint = "" if settings.acceleration else "; emulators start without it and are very slow"
+    return Finding(subject="acceleration", state="note", message=f"{output or 'not usable'}{hint}")
 
 
 def _app(settings: Settings) -> Finding:

@@ -55,16 +55,16 @@ def secret_problems(named: str, file: Path, min_length: int, examples: Collectio
         min_length: shorter ones are refused.
         examples: passwords that stand in examples, which somebody might have left.
     """
-    way_out = "write a password of your own, such as `openssl rand -hex 24` makes"
+    hint = "write a password of your own, such as `openssl rand -hex 24` makes"
     try:
         password = password_in(file, named)
     except ValueError as error:
         yield str(error)
         return
     if password in examples:
-        yield f"{named} is still the example's; {way_out}"
+        yield f"{named} is still the example's; {hint}"
     elif len(password) < min_length:
-        yield f"{named} has {len(password)} characters, at least {min_length} are needed; {way_out}"
+        yield f"{named} has {len(password)} characters, at least {min_length} are needed; {hint}"
 
 
 def disk_problems(folder: Path, min_free_gb: float) -> Iterator[str]:
@@ -84,17 +84,17 @@ def disk_problems(folder: Path, min_free_gb: float) -> Iterator[str]:
 def folder_problems(folder: Path) -> Iterator[str]:
     """Yield why the account that is judged for cannot keep files in `folder` or use those that are there."""
     uid = os.geteuid()
-    way_out = f"give it all that is there: chown -R {uid}:{uid} {folder}"
+    hint = f"give it all that is there: chown -R {uid}:{uid} {folder}"
     if not folder.is_dir():
         yield f"{folder} is no folder; mount the volume there"
     elif not _usable(folder):
-        yield f"{folder} is closed to account {uid}; {way_out}"
+        yield f"{folder} is closed to account {uid}; {hint}"
     else:
         for entry in islice(folder.rglob("*"), _LOOKED_AT):
             with suppress(FileNotFoundError):  # those that work there may just have removed it
                 owner = entry.lstat().st_uid
                 if owner != uid and not entry.is_symlink() and not _usable(entry):
-                    yield f"{entry} belongs to account {owner} and is closed to account {uid}; {way_out}"
+                    yield f"{entry} belongs to account {owner} and is closed to account {uid}; {hint}"
                     return
 
 
@@ -115,7 +115,7 @@ def postgres_problems(folder: Path, major: int) -> Iterator[str]:
 
 
 def profile_problems(chosen: Collection[str], known: Collection[str]) -> Iterator[str]:
-    """Yield every profile of compose that there is none of."""
+    """Yield every chosen profile that compose does not have."""
     for profile in chosen:
         if profile not in known:
             close = difflib.get_close_matches(profile, known, n=1)

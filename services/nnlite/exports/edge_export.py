@@ -58,13 +58,13 @@ def export_edge_tracker(
     """
     with engine.connect() as connection:
         rows = _models(connection, choice)
-        models, ready = _newest(rows, ready=False), _newest(rows, ready=True)
-        identities = [row["identity"] for row in (*models.values(), *ready.values())]
+        models, prebuilt = _newest(rows, prebuilt=False), _newest(rows, prebuilt=True)
+        identities = [row["identity"] for row in (*models.values(), *prebuilt.values())]
         measurements = _rows(connection, _MEASUREMENTS, identities=identities, campaigns=choice.campaigns)
         artifacts = _rows(connection, _ARTIFACTS, identities=identities)
         refusals = _rows(connection, _REFUSALS, conversions=[row["id"] for row in models.values()])
     measured = _Measured(measurements, choice)
-    made = _Made(
+    conversions = _Conversions(
         paths={row["identity"]: row["path"] for row in artifacts if row["precision"] == measured.precision},
         refusals={
             row["conversion_id"]: row["reason"] for row in refusals if row["precision"] == measured.precision
@@ -72,8 +72,8 @@ def export_edge_tracker(
         store_url=store_url.rstrip("/"),
     )
     scored = [
-        _scored(tag, models.get(tag) or ready[tag], ready.get(tag), measured, made)
-        for tag in sorted({*models, *ready})
+        _scored(tag, models.get(tag) or prebuilt[tag], prebuilt.get(tag), measured, conversions)
+        for tag in sorted({*models, *prebuilt})
     ]
     tracker = edge_tracker(
         scored, param_limit=param_limit, epoch_root=_epoch_root(rows), timestamp=datetime.now()
@@ -101,30 +101,30 @@ class _Measured:
             and choice.precision in (None, row["precision"])
         ]
         valid = [row for row in fitting if row["verdict"] == Verdict.VALID and row["median_ns"]]
-        telling = valid or fitting
-        pool = choice.pool or _usual_pool(telling)
-        there = {row["precision"] for row in telling if row["pool"] == pool}
-        usual = next((precision for precision in _PRECISIONS if precision in there), _PRECISIONS[0])
+        candidates = valid or fitting
+        pool = choice.pool or _usual_pool(candidates)
+        precisions = {row["precision"] for row in candidates if row["pool"] == pool}
+        usual = next((precision for precision in _PRECISIONS if precision in precisions), _PRECISIONS[0])
         self.precision = choice.precision or usual
         chosen = (pool, self.precision)
         self._valid = [row for row in valid if (row["pool"], row["precision"]) == chosen]
         self._others = [row for row in fitting if (row["pool"], row["precision"]) == chosen]
         on = choice.device or "+".join(sorted({row["device"] for row in self._valid}))
         self.source = f"{pool}/{on} {choice.backend} {self.precision}" if self._valid else None
-        self._asked = " ".join(filter(None, (choice.device or pool, choice.backend, self.precision)))
+        self._selection = " ".join(filter(None, (choice.device or pool, choice.backend, self.precision)))
 
     def latency_ms(self, identity: str) -> float | None:
         """Return the median of the valid measurements of a model."""
         medians = [row["median_ns"] for row in self._valid if row["identity"] == identity]
         return statistics.median(medians) / 1e6 if medians else None
 
-    def complaint(self, identity: str) -> str:
+    def why_missing(self, identity: str) -> str:
         """Return why a model has no latency."""
         for row in self._others:
             if row["identity"] == identity:
                 words = f"{row['verdict']}: {', '.join(row['reasons'])}"
                 return f"{words}: {row['error']}" if row["error"] else words
-        return f"no measurement on {self._asked}"
+        return f"no measurement on {self._selection}"
 
 
 def _usual_pool(rows: Sequence[Row]) -> str | None:
@@ -136,7 +136,7 @@ def _usual_pool(rows: Sequence[Row]) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Made:
+class _Conversions:
     """Conversion results in the exported precision."""
 
     #: By identity.
@@ -146,18 +146,20 @@ class _Made:
     store_url: str
 
 
-def _scored(tag: tuple[int, int], row: Row, ready: Row | None, measured: _Measured, made: _Made) -> Scored:
+def _scored(
+    tag: tuple[int, int], row: Row, prebuilt: Row | None, measured: _Measured, conversions: _Conversions
+) -> Scored:
     """Return the entry of one tag; if its own artifact has no latency, its pre-built file's is used."""
     identity = row["identity"]
     latency_ms = measured.latency_ms(identity)
-    if latency_ms is None and ready is not None and measured.latency_ms(ready["identity"]) is not None:
-        identity = ready["identity"]
+    if latency_ms is None and prebuilt is not None and measured.latency_ms(prebuilt["identity"]) is not None:
+        identity = prebuilt["identity"]
         latency_ms = measured.latency_ms(identity)
-    path = made.paths.get(identity)
+    path = conversions.paths.get(identity)
     error, tflite_error = (None, None) if latency_ms is not None else _why_not(row)
     if latency_ms is None and error is tflite_error is None:
-        tflite_error = made.refusals.get(row["id"])
-        error = None if tflite_error else row["benchmark_reason"] or measured.complaint(identity)
+        tflite_error = conversions.refusals.get(row["id"])
+        error = None if tflite_error else row["benchmark_reason"] or measured.why_missing(identity)
     size = row["artifact_shape"] or row["input_shape"]
     return Scored(
         tag=f"A{tag[0]}_B{tag[1]}",
@@ -166,7 +168,7 @@ def _scored(tag: tuple[int, int], row: Row, ready: Row | None, measured: _Measur
         accuracy=row["accuracy"],
         parameters=row["parameters"],
         novel=False if (row["reason"] or "").startswith("rejected: ") else None,
-        tflite_path=f"{made.store_url}/{path}" if path else None,
+        tflite_path=f"{conversions.store_url}/{path}" if path else None,
         tflite_error=tflite_error,
         latency_ms=latency_ms,
         latency_source=measured.source if latency_ms is not None else None,
@@ -175,7 +177,7 @@ def _scored(tag: tuple[int, int], row: Row, ready: Row | None, measured: _Measur
 
 
 def _why_not(row: Row) -> tuple[str | None, str | None]:
-    """Return why a model is not a network, and why it has no artifact; None where it is or has."""
+    """Return why a model cannot be loaded, and why it has no artifact; None: it can, or it has one."""
     state, reason = row["state"], row["reason"]
     if state == WorkState.DONE:
         return None, None
@@ -189,24 +191,24 @@ def _why_not(row: Row) -> tuple[str | None, str | None]:
 
 
 def _models(connection: Connection, choice: EdgeChoice) -> list[Row]:
-    asked = Choice(
+    names = Choice(
         campaigns=choice.campaigns,
         devices=[choice.device] if choice.device else (),
         pools=[choice.pool] if choice.pool else (),
     )
-    check_names(asked, connection.execute(KNOWN_NAMES).mappings().one())
+    check_names(names, connection.execute(KNOWN_NAMES).mappings().one())
     rows = _rows(connection, _MODELS, source=NnGptSource.name, campaigns=choice.campaigns)
     if not rows:
         raise ExportError("no model of NN-GPT was submitted: nnlite submit --source nngpt --path FOLDER")
     return rows
 
 
-def _newest(rows: Sequence[Row], *, ready: bool) -> dict[tuple[int, int], Row]:
+def _newest(rows: Sequence[Row], *, prebuilt: bool) -> dict[tuple[int, int], Row]:
     """Return the newest model of each tag, by epoch and number: pre-built ones, or those with code."""
     newest: dict[tuple[int, int], Row] = {}
     for row in rows:
         tag = tag_of(row["model"])
-        if tag is not None and ready == (row["model_format"] == ModelFormat.PREBUILT):
+        if tag is not None and prebuilt == (row["model_format"] == ModelFormat.PREBUILT):
             epoch, model = tag[1:].split("_B")
             newest.setdefault((int(epoch), int(model)), row)
     return newest

@@ -97,7 +97,7 @@ def test_at_the_deadline_the_installer_and_its_children_are_ended(
 
     monkeypatch.setattr(subprocess.Popen, "communicate", once_it_runs)
     settings = make_settings(None, fetch_timeout_s=0.2)
-    with pytest.raises(CatalogError, match=r"was not here within 0\.2 s"):
+    with pytest.raises(CatalogError, match=r"was not downloaded within 0\.2 s"):
         fetch.fetch_lemur(settings)
     for pid in map(int, pids.read_text().split()):
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

@@ -80,7 +80,7 @@ def test_a_folder_is_searched_and_what_is_no_model_is_left_out_with_its_reason(t
     ]
     assert found["net.pt2"].weights == file_sha256(tmp_path / "net.pt2")
     assert found["net.pt2"].weights_suffix == ".pt2"
-    assert found["lost.pt"].skipped == "weights without code: no lost.py lies beside lost.pt"
+    assert found["lost.pt"].skipped == "weights without code: no lost.py next to lost.pt"
     assert found["tools.py"].skipped.startswith("no network: no class of tools.py derives")
     assert [name for name, model in found.items() if model.skipped is None] == [
         "net.pt2",
@@ -229,12 +229,12 @@ def toml(text: str):
             "net.py",
             "several networks: net.py has Block, Small",
         ),
-        (code(NET), "net.py", "no input shape: net.py does not tell; give it by --input 1x3x224x224, or by"),
+        (code(NET), "net.py", "no input shape: net.py declares none; give it with --input 1x3x224x224, or"),
         (toml('inputs = "1x3"'), "net.py", "net.toml: inputs: Input should be a valid tuple"),
         (toml('inputs = ["1x3:complex64"]'), "net.py", "net.toml: input 1x3:complex64: the type complex64"),
         (toml("shape = [1]"), "net.py", "net.toml: shape: Extra inputs are not permitted"),
         (toml("inputs ="), "net.py", "net.toml: Invalid value"),
-        (toml('weights = "../../etc/shadow"'), "net.py", "weights must lie beside this file or below it"),
+        (toml('weights = "../../etc/shadow"'), "net.py", "weights must be in this file's folder or below it"),
         (toml('weights = "none.pt"'), "net.py", "net.toml: weights: no such file: .*none.pt"),
         (toml('class = "A"\nfactory = "b"'), "net.py", "give class or factory, not both"),
         (
@@ -273,7 +273,7 @@ def toml(text: str):
         (
             beside(lambda folder: ((folder / "net.pt").touch(), (folder / "net.safetensors").touch())),
             "net.py",
-            "several weights: net.safetensors, net.pt lie beside net.py; name one in net.toml",
+            "several weights: net.safetensors, net.pt are next to net.py; name one in net.toml",
         ),
     ],
 )
@@ -289,7 +289,7 @@ def test_a_path_that_is_closed_is_one_clear_line_too(tmp_path, models):
     nobody = 65534 if os.geteuid() == 0 else None  # nothing is closed to root
     with (
         judging_for(nobody),
-        pytest.raises(CatalogError, match=r"net\.py is closed to account \d+; let it be read"),
+        pytest.raises(CatalogError, match=r"account \d+ may not read .*net\.py; give it read permission"),
     ):
         models("closed/net.py")
 

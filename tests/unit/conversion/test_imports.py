@@ -32,8 +32,9 @@ def among(modules: list[str], forbidden: tuple[str, ...]) -> list[str]:
     return [name for name in modules if any(f"{name}.".startswith(f"{each}.") for each in forbidden)]
 
 
-def test_isolation_imports_neither_torch_nor_the_pipeline():
-    assert among(imported_by("nnlite_conversion.isolation"), LIBRARIES) == []
+@pytest.mark.parametrize("name", ["nnlite_conversion.isolation", "nnlite_conversion.converter"])
+def test_the_parent_imports_neither_torch_nor_the_pipeline(name):
+    assert among(imported_by(name), LIBRARIES) == []
 
 
 @pytest.mark.parametrize("name", ["nnlite_conversion.pipeline.body"])

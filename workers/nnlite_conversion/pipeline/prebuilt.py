@@ -27,7 +27,7 @@ def check_prebuilt(job: ConversionJob, settings: ConversionSettings, enter: Ente
     enter(Stage.LOAD)
     try:
         precision, operators = flatbuffer.precision(file), flatbuffer.operators(file)
-    except Exception as error:
+    except Exception as error:  # a hostile file makes the flatbuffer's accessors raise anything
         raise explained(Stage.LOAD, error, "it cannot be read as a .tflite file") from error
     enter(Stage.PARITY)
     try:

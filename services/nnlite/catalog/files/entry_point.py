@@ -82,7 +82,7 @@ def _is_module(base: ast.expr, known: list[str]) -> bool:
 
 
 def _used(tree: ast.Module) -> set[str]:
-    """Return what classes make use of, by way of functions too; what only a factory uses is not among it."""
+    """Return the names that classes use, directly or through functions; not those that only factories use."""
     mentioned = {
         node.name: {found.id for found in ast.walk(node) if isinstance(found, ast.Name)} - {node.name}
         for node in tree.body

@@ -1,6 +1,6 @@
 """Model manifests: parses the TOML file next to a model, and inputs written as text.
 
-`net.toml` describes `net.py` and `net.pt2`; `model.toml` every file of its folder that has none of its own.
+`net.toml` describes `net.py` and `net.pt2`; `model.toml` every file of its folder that has no such file.
 """
 
 import re
@@ -36,7 +36,7 @@ _SHARED: Final = "model.toml"
 class Description:
     """Metadata of a model from its manifest."""
 
-    #: The TOML file; None: there is none.
+    #: The TOML file; None: the model has none.
     file: Path | None = None
     inputs: tuple[ModelInput, ...] = ()
     #: Class or factory.
@@ -108,11 +108,11 @@ class _Toml(BaseModel):
 
     @field_validator("weights")
     @classmethod
-    def _lie_beside(cls, weights: str | None) -> str | None:
+    def _in_folder(cls, weights: str | None) -> str | None:
         if weights is not None and (
             PurePosixPath(weights).is_absolute() or ".." in PurePosixPath(weights).parts
         ):
-            raise ValueError("weights must lie beside this file or below it")
+            raise ValueError("weights must be in this file's folder or below it")
         return weights
 
     @model_validator(mode="after")
@@ -125,7 +125,7 @@ class _Toml(BaseModel):
 def _read(file: Path) -> Description:
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise CatalogError(f"{file} has {file.stat().st_size:,} bytes, too many for a description")
+            raise CatalogError(f"{file} has {file.stat().st_size:,} bytes, too many for a manifest")
         manifest = _Toml.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
         inputs = tuple(map(parse_input, manifest.inputs))
     except OSError as error:

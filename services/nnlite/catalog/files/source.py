@@ -1,7 +1,7 @@
 """Files as a source: a network's code with or without weights, exported programs, ready `.tflite` files.
 
-They are other people's files: nothing here imports, unpickles or executes one. Code is parsed, of archives
-the directory is read, and everything else is left to the conversion child.
+The files are untrusted: nothing here imports, unpickles or executes one. Code is parsed, the directory of an
+archive is read, and the conversion child does everything else.
 """
 
 import os
@@ -27,7 +27,7 @@ WEIGHTS: Final = (".safetensors", ".pt", ".pth")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Found:
+class _ModelFile:
     """A model's file."""
 
     file: Path
@@ -45,8 +45,8 @@ class FilesSource:
     Args:
         settings: limits.
         path: files, folders, `FILE.py:NAME` or `MODULE:NAME` for a class or a factory by name.
-        input: every input of every network whose file or TOML does not tell; see `description.parse_input`.
-        layout: of every network whose TOML does not tell.
+        input: all inputs, of networks whose file or TOML declares none; see `model_toml.parse_input`.
+        layout: of networks whose TOML declares none.
     """
 
     name = "files"
@@ -60,7 +60,7 @@ class FilesSource:
         layout: str | None = None,
     ) -> None:
         if not path:
-            raise CatalogError("source files needs to know where they lie: --path FILE or --path FOLDER")
+            raise CatalogError("source files needs a path: --path FILE or --path FOLDER")
         self._settings = settings
         self._paths = path
         self._inputs = tuple(map(parse_input, input))
@@ -74,20 +74,20 @@ class FilesSource:
             models = [self._model(each) for _, each in sorted(self._named().items())]
         except PermissionError as error:
             raise CatalogError(
-                f"{error.filename} is closed to account {os.geteuid()}; let it be read by others"
+                f"account {os.geteuid()} may not read {error.filename}; give it read permission"
             ) from error
         return apply_limits(models, self._settings.catalog)
 
-    def _named(self) -> dict[str, _Found]:
-        found: dict[str, _Found] = {}
+    def _named(self) -> dict[str, _ModelFile]:
+        named: dict[str, _ModelFile] = {}
         for path in self._paths:
-            for each in _found(path):
-                if (other := found.setdefault(each.name, each)).file != each.file:
+            for each in _model_files(path):
+                if (other := named.setdefault(each.name, each)).file != each.file:
                     raise CatalogError(
                         f"two models are called {each.name}: {other.file} and {each.file}; "
                         "rename one, or give the folder above both"
                     )
-        return found
+        return named
 
     def code(self, model: CatalogModel) -> str:
         """Return the model's code as it was when it was listed."""
@@ -103,20 +103,10 @@ class FilesSource:
             raise CatalogError(f"{file} was edited since it was listed; submit again to take it as it is now")
         return file
 
-    def _model(self, found: _Found) -> CatalogModel:
+    def _model(self, found: _ModelFile) -> CatalogModel:
         bare = CatalogModel(
             source=self.name,
             name=found.name,
-            code_sha256=None,
-            task="",
-            dataset="",
-            metric="",
-            transform=None,
-            transform_sha256=None,
-            hyperparameters={},
-            configuration_source="default",
-            input_shape=None,
-            classes=0,
             model_format=FORMS.get(found.file.suffix, ModelFormat.PYTHON),
         )
         try:
@@ -126,9 +116,9 @@ class FilesSource:
                 raise
             return replace(bare, skipped=str(error))
 
-    def _described(self, found: _Found, bare: CatalogModel) -> CatalogModel:
+    def _described(self, found: _ModelFile, bare: CatalogModel) -> CatalogModel:
         if found.file.suffix in WEIGHTS:
-            raise CatalogError(f"weights without code: no {found.file.stem}.py lies beside {found.file.name}")
+            raise CatalogError(f"weights without code: no {found.file.stem}.py next to {found.file.name}")
         description = describe(found.file) if found.file.exists() else Description()
         model = replace(
             bare,
@@ -147,7 +137,7 @@ class FilesSource:
             model = replace(model, inputs=(), layout=Layout.AS_IS)
         return self._with_file(model, found.file)
 
-    def _with_code(self, found: _Found, model: CatalogModel, description: Description) -> CatalogModel:
+    def _with_code(self, found: _ModelFile, model: CatalogModel, description: Description) -> CatalogModel:
         entry = found.entry_point or description.entry_point
         if found.file.exists():
             code = file_checks.read_code(found.file)
@@ -156,8 +146,8 @@ class FilesSource:
             code, entry = _import_of(found.file.name)
         if not model.inputs:
             raise CatalogError(
-                f"no input shape: {found.name} does not tell; give it by --input 1x3x224x224, or by "
-                f'inputs = ["1x3x224x224"] in {found.file.stem}.toml beside it'
+                f"no input shape: {found.name} declares none; give it with --input 1x3x224x224, or with "
+                f'inputs = ["1x3x224x224"] in {found.file.stem}.toml next to it'
             )
         sha256 = text_sha256(code)
         self._codes[sha256] = code
@@ -180,30 +170,32 @@ class FilesSource:
 
 
 def is_module(path: Path) -> bool:
-    """Whether a path is `MODULE:NAME`, an installed module, and not a file."""
+    """Return whether a path is `MODULE:NAME` of an installed module, and not a file."""
     return MODULE.fullmatch(str(path)) is not None and not path.exists()
 
 
-def _found(path: Path) -> Iterator[_Found]:
+def _model_files(path: Path) -> Iterator[_ModelFile]:
     """Yield the models of a path."""
     if path.is_dir():
         yield from _in_folder(path)
     elif path.exists():
         if path.suffix not in FORMS:
             known = ", ".join(FORMS)
-            raise CatalogError(f"{path} is no model: a model is a folder or a file that ends in {known}")
-        yield _Found(file=path, name=path.name, named=True)
+            raise CatalogError(f"{path} is not a model: a model is a folder or a file that ends in {known}")
+        yield _ModelFile(file=path, name=path.name, named=True)
     else:
         file, _, entry = str(path).rpartition(":")
         if is_module(path):
-            yield _Found(file=path, entry_point=entry, name=str(path), named=True)
+            yield _ModelFile(file=path, entry_point=entry, name=str(path), named=True)
         elif entry.isidentifier() and Path(file).suffix == ".py" and Path(file).exists():
-            yield _Found(file=Path(file), entry_point=entry, name=f"{Path(file).name}:{entry}", named=True)
+            yield _ModelFile(
+                file=Path(file), entry_point=entry, name=f"{Path(file).name}:{entry}", named=True
+            )
         else:
             raise CatalogError(f"no such file or folder: {path}")
 
 
-def _in_folder(folder: Path) -> Iterator[_Found]:
+def _in_folder(folder: Path) -> Iterator[_ModelFile]:
     files = [
         file
         for file in sorted(folder.rglob("*"))
@@ -215,7 +207,7 @@ def _in_folder(folder: Path) -> Iterator[_Found]:
     codes = {file.with_suffix("") for file in files if file.suffix == ".py"}
     for file in files:
         if file.suffix in FORMS or file.with_suffix("") not in codes:
-            yield _Found(file=file, name=file.relative_to(folder).as_posix(), named=False)
+            yield _ModelFile(file=file, name=file.relative_to(folder).as_posix(), named=False)
     if not files:
         raise CatalogError(f"no model in {folder}: no file there ends in {', '.join(FORMS)}")
 
@@ -224,11 +216,11 @@ def _weights(file: Path, description: Description) -> Path | None:
     """Return the weights of code: named by its TOML, or the file of the same name next to it."""
     if description.weights is not None:
         return description.weights
-    beside = [found for suffix in WEIGHTS if (found := file.with_suffix(suffix)).is_file()]
-    if len(beside) > 1:
-        names = ", ".join(found.name for found in beside)
-        raise CatalogError(f"several weights: {names} lie beside {file.name}; name one in {file.stem}.toml")
-    return beside[0] if beside else None
+    candidates = [candidate for suffix in WEIGHTS if (candidate := file.with_suffix(suffix)).is_file()]
+    if len(candidates) > 1:
+        names = ", ".join(candidate.name for candidate in candidates)
+        raise CatalogError(f"several weights: {names} are next to {file.name}; name one in {file.stem}.toml")
+    return candidates[0] if candidates else None
 
 
 def _import_of(name: str) -> tuple[str, str]:

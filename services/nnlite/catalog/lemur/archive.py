@@ -56,7 +56,7 @@ class Archive(Protocol):
         """Return task, dataset, metric and transform of models, by name, as mobile results record them."""
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:
-        """Return what the constructor was given in that trial."""
+        """Return the arguments of the constructor in that trial."""
 
     def model_code(self, name: str) -> str:
         """Return the code of one model; CatalogError when it is gone."""
@@ -128,7 +128,7 @@ class FileArchive(ABC):
     def _text(self, path: str) -> str:
         content = self._read(path)
         if content is None:
-            raise CatalogError(f"{self.path} has no {path} any more; run `nnlite models` again")
+            raise CatalogError(f"{self.path} no longer has {path}; run `nnlite models` again")
         return text_of(content)
 
 

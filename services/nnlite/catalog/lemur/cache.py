@@ -1,4 +1,4 @@
-"""Cache of a catalogue's rows under the home folder, valid while everything they were read from is unchanged.
+"""Cache of a catalogue's rows in the home folder, valid until a file that they were read from changes.
 
 A stale or damaged cache is rebuilt; one that cannot be written is skipped with a warning.
 """
@@ -17,19 +17,19 @@ from nnlite.host.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
-#: Raise it when rows of equal files would come out differently.
+#: Increase it when equal files give different rows.
 CACHE_VERSION = 1
 
 _FIELDS = [field.name for field in fields(CatalogModel)]
 
 
 def cache_key(*parts: str) -> str:
-    """Return the one name of everything that rows depend on."""
+    """Return the hash of everything that the rows depend on."""
     return hashlib.sha256("\0".join((str(CACHE_VERSION), *_FIELDS, *parts)).encode()).hexdigest()
 
 
 def read_cache(path: Path, key: str) -> list[CatalogModel] | None:
-    """Return the rows kept under `key`, or None when there are none that can be trusted."""
+    """Return the rows cached under `key`; None if there are none, or the file is damaged."""
     try:
         header, _, payload = path.read_bytes().partition(b"\n")
         if header.decode() != f"{key} {hashlib.sha256(payload).hexdigest()}":
@@ -47,4 +47,6 @@ def write_cache(path: Path, key: str, models: Sequence[CatalogModel]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content, private=True)
     except OSError as error:
-        logger.warning("the catalogue cannot be kept in %s (%s); it will be read again", path, error.strerror)
+        logger.warning(
+            "the catalogue cannot be cached in %s (%s); it will be read again", path, error.strerror
+        )

@@ -58,7 +58,7 @@ class Trial(NamedTuple):
     batch: int
     duration_ns: float
     accuracy: float | None
-    #: Everything recorded; empty where the archive keeps it apart.
+    #: Everything recorded; empty where the archive stores it separately.
     values: Mapping[str, Any]
 
 
@@ -73,17 +73,17 @@ class TrainingConfig(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFilter:
-    """Which trials may be chosen."""
+    """Filter of trials by transform and dataset."""
 
     transform: str | None = None
     dataset: str | None = None
 
     def takes(self, trial: Trial) -> bool:
-        """Tell whether `trial` may be chosen."""
+        """Return whether `trial` passes the filter."""
         return self.allows(trial.transform, trial.dataset)
 
     def allows(self, transform: str, dataset: str) -> bool:
-        """Tell whether a model may be taken as it is with this transform on this dataset."""
+        """Return whether a model with this transform and this dataset passes the filter."""
         return self.transform in (None, transform) and self.dataset in (None, dataset)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The image datasets that LEMUR's models were trained on: what their pictures look like, how many classes.
+"""The image datasets that LEMUR's models were trained on: size, channels and classes.
 
 Sources: `ab/nn/loader/*.py` of nn-dataset 2.1.2 and the datasets' own descriptions.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDataset:
-    """What the shape of a model's input and output follows from."""
+    """Attributes of a dataset that decide the shapes of a model's input and output."""
 
     #: Length of the output vector; for segmentation, classes per pixel.
     classes: int

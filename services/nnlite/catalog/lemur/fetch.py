@@ -1,4 +1,4 @@
-"""Brings LEMUR's files: one wheel, none of its dependencies, through the package installer at hand."""
+"""Downloads LEMUR: one wheel without its dependencies, with pip or uv."""
 
 import importlib.util
 import os
@@ -13,17 +13,17 @@ from nnlite.catalog.model import CatalogError
 from nnlite.host.child_process import kill_group
 from nnlite.settings import Settings
 
-#: What the installer is asked for.
+#: Requirement that the installer downloads.
 REQUIREMENT = f"nn-dataset=={VERSION}"
 #: How much of a failed installer's output an error repeats, lines.
 _TAIL_LINES = 6
 
 
 def fetch_lemur(settings: Settings) -> Path:
-    """Return the wheel's path, brought there if it was not; a second call finds it.
+    """Return the path of the wheel, which is downloaded if it is missing.
 
     Raises:
-        CatalogError: no installer, no network, no space, or what came is not LEMUR.
+        CatalogError: no installer, no network, no space, or the downloaded file is not LEMUR.
     """
     folder = sources_folder(settings)
     wheel = folder / WHEEL
@@ -36,15 +36,15 @@ def fetch_lemur(settings: Settings) -> Path:
             fetched = Path(temporary) / WHEEL
             if not is_lemur(fetched, settings):
                 found = ", ".join(sorted(os.listdir(temporary))) or "nothing"  # noqa: PTH208
-                raise CatalogError(f"{REQUIREMENT} brought {found} instead of a readable {WHEEL}; try again")
-            fetched.replace(wheel)  # the same folder, so that nobody sees half a wheel
+                raise CatalogError(f"{REQUIREMENT} gave {found} instead of a readable {WHEEL}; try again")
+            fetched.replace(wheel)  # the same folder, so that the rename is atomic
     except OSError as error:
         raise CatalogError(f"cannot store LEMUR in {folder}: {error.strerror}") from error
     return wheel
 
 
 def is_lemur(path: Path, settings: Settings) -> bool:
-    """Tell whether there is a readable copy of LEMUR with models at `path`."""
+    """Return whether `path` is a readable copy of LEMUR with models."""
     if not path.exists():
         return False
     try:
@@ -66,7 +66,7 @@ def installer() -> list[str]:
     if pip := shutil.which("pip"):
         return [pip]
     raise CatalogError(
-        f"neither pip nor uv is here to bring {REQUIREMENT}; install one of them, or download {WHEEL} "
+        f"neither pip nor uv is here to download {REQUIREMENT}; install one of them, or download {WHEEL} "
         "elsewhere and set NNLITE_LEMUR to its path"
     )
 
@@ -82,7 +82,7 @@ def _download(folder: Path, timeout_s: float) -> None:
         output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
         raise CatalogError(
-            f"{REQUIREMENT} was not here within {timeout_s:g} s; try again, or raise "
+            f"{REQUIREMENT} was not downloaded within {timeout_s:g} s; try again, or raise "
             "NNLITE_CATALOG__FETCH_TIMEOUT_S"
         ) from error
     finally:

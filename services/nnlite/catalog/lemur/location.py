@@ -1,4 +1,4 @@
-"""Where LEMUR lies on this machine, found without importing anything of it."""
+"""Locates LEMUR on this machine, without importing any of it."""
 
 import importlib.util
 import zipfile
@@ -15,7 +15,7 @@ WHEEL = f"nn_dataset-{VERSION}-py3-none-any.whl"
 
 
 def sources_folder(settings: Settings) -> Path:
-    """Return where fetched data lies."""
+    """Return the folder of downloaded sources."""
     return settings.home / "sources"
 
 
@@ -23,7 +23,7 @@ def find_lemur(settings: Settings) -> Archive:
     """Return LEMUR from `settings.lemur`, else from the installed package, else from the fetched wheel.
 
     Raises:
-        CatalogError: none is there, or the one that is named cannot be read.
+        CatalogError: LEMUR is not on this machine, or `settings.lemur` cannot be read.
     """
     if settings.lemur is not None:
         return open_lemur(settings.lemur.expanduser(), settings.database_timeout_s)
@@ -34,7 +34,7 @@ def find_lemur(settings: Settings) -> Archive:
         return WheelArchive(fetched)
     raise CatalogError(
         f"LEMUR is not on this machine: no installed nn-dataset=={VERSION}, no {fetched}, and NNLITE_LEMUR "
-        "is not set. Bring it (103 MB, files only, none of its dependencies) with: nnlite fetch"
+        "is not set. Download it (103 MB, files only, without its dependencies): nnlite fetch"
     )
 
 
@@ -43,12 +43,14 @@ def open_lemur(path: Path, timeout_s: float) -> Archive:
 
     Args:
         path: where it is.
-        timeout_s: how long a locked SQLite file is waited for.
+        timeout_s: longest wait for a locked SQLite file.
     """
     if path.is_dir():
         if (path / MODELS).is_dir():
             return FolderArchive(path)
-        raise CatalogError(f"{path} is no LEMUR: it has no folder {MODELS}; name the folder that holds `ab`")
+        raise CatalogError(
+            f"{path} is not LEMUR: it has no folder {MODELS}; name the folder that contains `ab`"
+        )
     try:
         with path.open("rb") as file:
             start = file.read(len(MAGIC))

@@ -130,7 +130,7 @@ class HyperparameterAnalysis:
             raise Undecidable
 
     def _is_idle(self, value: ast.AST) -> bool:
-        """Tell whether the network is the same whatever `value` is."""
+        """Return whether the network is the same whatever `value` is."""
         parent = self._parents[value]
         if isinstance(parent, _Assignment):
             return self._is_idle_assignment(parent)
@@ -155,7 +155,7 @@ class HyperparameterAnalysis:
         return bool(function and isinstance(target, ast.Name) and self._is_idle_name(function, target.id))
 
     def _is_idle_name(self, function: _Function, name: str) -> bool:
-        """Tell whether no use of the local `name` in `function` makes another network."""
+        """Return whether no use of the local `name` in `function` makes another network."""
         if self._is_visited(function, name):
             return True
         for node in ast.walk(function):
@@ -167,13 +167,13 @@ class HyperparameterAnalysis:
         return True
 
     def _is_visited(self, where: _Function | None, name: str) -> bool:
-        """Tell whether this was visited before, as in a cycle: then the other uses decide."""
+        """Return whether this was visited before, as in a cycle: then the other uses decide."""
         visited = (where, name) in self._visited
         self._visited.add((where, name))
         return visited
 
     def _ignores(self, call: ast.Call, argument: int | str | None) -> bool:
-        """Tell whether what is called makes the same network whatever this argument is."""
+        """Return whether what is called makes the same network whatever this argument is."""
         called = _called(call)
         if isinstance(call.func, ast.Name) and (function := self._own_function(called)):
             starred = any(isinstance(each, ast.Starred) for each in call.args)
@@ -215,7 +215,7 @@ class HyperparameterAnalysis:
         return name if plain and usual else None
 
     def _is_plain(self, owner: ast.ClassDef) -> bool:
-        """Tell whether a class is what it says: all that it inherits is here or PyTorch's module."""
+        """Return whether a class is what it says: all that it inherits is here or PyTorch's module."""
         if owner.keywords or owner.decorator_list:
             return False
         bases = [ast.unparse(base) for base in owner.bases]
@@ -251,7 +251,7 @@ def _bound(nodes: list[ast.AST]) -> Iterator[str]:
 
 
 def _of_torch(node: ast.Import | ast.ImportFrom) -> bool:
-    """Tell whether an import leaves PyTorch's names to PyTorch."""
+    """Return whether an import leaves PyTorch's names to PyTorch."""
     for alias in node.names:
         bound = alias.asname or alias.name.partition(".")[0]
         origin = alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}"

@@ -47,20 +47,20 @@ class InputShape:
 
 @dataclass(frozen=True, kw_only=True)
 class NoShape:
-    """This pair gives nothing that a network of ours can take."""
+    """A transform and dataset whose output no `.tflite` network can take."""
 
     reason: str
 
 
 def refusal(shape: InputShape) -> str | None:
-    """Return why an input of this shape is left out, or None."""
+    """Return why an input of this shape is skipped, or None."""
     if shape.dtype.startswith("complex"):
         return f"complex input: the transform gives {shape.dtype} tensors, which .tflite networks cannot take"
     return None
 
 
 class ShapeTable:
-    """The look-up; an unknown pair is None, and the conversion child finds its shape out."""
+    """Table of input shapes; the conversion child determines the shape of an unknown pair."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self._entries: dict[str, dict[str, str | None]] = {}
@@ -69,7 +69,7 @@ class ShapeTable:
                 self._entries[digits] = row["shapes"]
 
     def look_up(self, transform_sha256: str, dataset: str, variable_size: int) -> InputShape | NoShape | None:
-        """Return what the transform makes of a picture of `dataset`.
+        """Return the shape of the transform's output for a picture of `dataset`; None: unknown.
 
         Args:
             transform_sha256: of the transform's code.
@@ -84,7 +84,7 @@ class ShapeTable:
 
 
 def parse_entry(entry: str, variable_size: int) -> InputShape | NoShape:
-    """Read one cell of the table: `float32 3x32x32`, `float32 3xSxS`, or `no tensor: ...`."""
+    """Parse one cell of the table: `float32 3x32x32`, `float32 3xSxS`, or `no tensor: ...`."""
     if entry.startswith("no tensor"):
         return NoShape(reason=entry)
     dtype, sizes = entry.split(" ")

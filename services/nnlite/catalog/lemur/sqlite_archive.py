@@ -79,7 +79,7 @@ class SqliteArchive:
         with self._opened() as connection:
             row = connection.execute(f"SELECT code FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608
         if row is None:
-            raise CatalogError(f"{self.path} has no {table} {name} any more; run `nnlite models` again")
+            raise CatalogError(f"{self.path} no longer has {table} {name}; run `nnlite models` again")
         return text_of(row[0].encode())
 
     @contextmanager

@@ -1,7 +1,7 @@
 """NN-GPT source: generated models, read from its output tree, also while it is being written.
 
 `out/nngpt/llm/epoch/A<e>/synth_nn/B<i>/`, one folder per model. NN-GPT clears the tree when its next run
-starts, so what was read once is kept here: a model that is submitted no longer needs its folder.
+starts, so models that were read are kept in memory: a submitted model no longer needs its folder.
 """
 
 import re
@@ -31,28 +31,28 @@ _NAME = re.compile(rf"(A[0-9]+_B[0-9]+)(?:{re.escape(SUFFIX)})?(?:-[0-9a-f]{{{_D
 
 def tag_of(name: str) -> str | None:
     """Return NN-GPT's own tag of the model `name`, or None if the name is not an NN-GPT tag."""
-    found = _NAME.fullmatch(name)
-    return found[1] if found else None
+    match = _NAME.fullmatch(name)
+    return match[1] if match else None
 
 
 def epoch_root(path: Path) -> Path:
     """Return the folder of the epochs for one of its parents; it need not exist."""
     parts = EPOCHS.parts
-    ways = [path.joinpath(*parts[start:]) for start in range(len(parts))]
-    if there := [way for way in ways if way.is_dir()]:
-        return there[0]
+    candidates = [path.joinpath(*parts[start:]) for start in range(len(parts))]
+    if existing := [candidate for candidate in candidates if candidate.is_dir()]:
+        return existing[0]
     if path.name == parts[-1] or any(path.glob("A[0-9]*/synth_nn")):
         return path
-    return ways[parts.index(path.name) + 1 if path.name in parts else 0]
+    return candidates[parts.index(path.name) + 1 if path.name in parts else 0]
 
 
 class NnGptSource:
     """NN-GPT's output tree as a source of models.
 
     Args:
-        settings: which limits hold, how long a folder must rest.
-        path: the folder that NN-GPT runs in, its `out`, or the folder of its epochs; or that of its ready
-            files, `out/edge/tflite`, which are measured instead of what its code becomes.
+        settings: limits, and how long a folder must not change before it counts as complete.
+        path: the folder that NN-GPT runs in, its `out`, or the folder of its epochs; or that of its
+            pre-converted files, `out/edge/tflite`, which are measured instead of converting its code.
     """
 
     name = "nngpt"
@@ -60,16 +60,18 @@ class NnGptSource:
     def __init__(self, settings: Settings, *, path: Sequence[Path] = ()) -> None:
         if len(path) != 1:
             raise CatalogError(
-                f"source nngpt reads one tree, and {len(path)} were named; name the folder where NN-GPT's "
-                "`out` lies: --path FOLDER"
+                f"source nngpt reads one tree, but {len(path)} were given; name the folder that contains "
+                "NN-GPT's `out`: --path FOLDER"
             )
         self.path = path[0].expanduser()
         if not self.path.is_dir():
-            raise CatalogError(f"{self.path} is no folder; --path names the one where NN-GPT's `out` lies")
+            raise CatalogError(
+                f"{self.path} is not a folder; name the one that contains NN-GPT's `out`: --path FOLDER"
+            )
         self._settings = settings
         self._texts: dict[str, str] = {}
         self._files: dict[str, Path] = {}
-        self._resting = _Resting(settings.catalog.settle_s)
+        self._settling = _Settling(settings.catalog.settle_s)
 
     @property
     def epochs(self) -> Path:
@@ -78,30 +80,30 @@ class NnGptSource:
 
     def models(self) -> list[CatalogModel]:
         """Return every model of the tree, skipped ones included, by epoch and number."""
-        rows = [self._prebuilt_model(ready) for ready in prebuilt_files(self.path)]
+        rows = [self._prebuilt_model(prebuilt) for prebuilt in prebuilt_files(self.path)]
         rows += [self._row(read_folder(folder, tag, self._root)) for tag, folder in self._folders()]
         if not rows:
             raise CatalogError(
-                f"no model of NN-GPT below {self.epochs}: no folder A<e>/synth_nn/B<i>; it clears them when "
-                "a run starts. Name another --path, or submit what comes with --follow"
+                f"no model of NN-GPT below {self.epochs}: no folder A<e>/synth_nn/B<i>; a run clears them "
+                "when it starts. Name another --path, or submit models as they appear with --follow"
             )
         return apply_limits(rows, self._settings.catalog)
 
     def grown(self) -> tuple[list[CatalogModel], int]:
         """Return the models that are complete, and how many are not.
 
-        A model is complete once its evaluation has ended, which `eval_info.json` says; without that file, or
-        with one that cannot be read, once the folder has rested. What is not evaluated is waited for.
+        A model is complete once `eval_info.json` records the end of its evaluation; without that file, or
+        with one that cannot be read, once the folder has not changed for a while.
         """
         complete, waiting = [], 0
-        for ready in prebuilt_files(self.path):
-            if self._resting.rests(ready.file):
-                complete.append(self._prebuilt_model(ready))
+        for prebuilt in prebuilt_files(self.path):
+            if self._settling.is_settled(prebuilt.file):
+                complete.append(self._prebuilt_model(prebuilt))
             else:
                 waiting += 1
         for tag, folder in self._folders():
             generated = read_folder(folder, tag, self._root)
-            if generated.unfinished or not (generated.ended or self._resting.rests(folder)):
+            if generated.unfinished or not (generated.ended or self._settling.is_settled(folder)):
                 waiting += 1
             else:
                 complete.append(self._row(generated))
@@ -131,13 +133,13 @@ class NnGptSource:
             for model in _numbered(epoch / "synth_nn", "B"):
                 yield f"{epoch.name}_{model.name}", model
 
-    def _prebuilt_model(self, ready: PrebuiltFile) -> CatalogModel:
-        epoch, number = ready.tag.split("_")
+    def _prebuilt_model(self, prebuilt: PrebuiltFile) -> CatalogModel:
+        epoch, number = prebuilt.tag.split("_")
         lab = lab_of(self.path)
-        generated = read_folder(epoch_root(lab) / epoch / "synth_nn" / number, ready.tag, lab)
+        generated = read_folder(epoch_root(lab) / epoch / "synth_nn" / number, prebuilt.tag, lab)
         max_mb = self._settings.catalog.max_file_mb
-        row = prebuilt_model(ready, generated, source=self.name, digits=_DIGITS, max_mb=max_mb)
-        self._files[row.weights] = ready.file
+        row = prebuilt_model(prebuilt, generated, source=self.name, digits=_DIGITS, max_mb=max_mb)
+        self._files[row.weights] = prebuilt.file
         return row
 
     def _row(self, generated: Generated) -> CatalogModel:
@@ -172,10 +174,11 @@ class NnGptSource:
         if digits is None:
             missing = f"transform missing: {name} is none of LEMUR's, and there is no tr.py"
             return None, ExpectedInput(None, generated.skipped or missing)
-        found = ExpectedInputs({name: digits}, variable_size).of(generated.training_config)
+        expected = ExpectedInputs({name: digits}, variable_size).of(generated.training_config)
         code = self._lemur_transforms.get(name)
-        known = code is not None and text_sha256(code).startswith(digits)
-        return self._keep(code) if code is not None and known else None, found
+        if code is not None and text_sha256(code).startswith(digits):
+            return self._keep(code), expected
+        return None, expected
 
     @cached_property
     def _lemur_transforms(self) -> dict[str, str]:
@@ -198,14 +201,14 @@ class _Seen:
     since_s: float
 
 
-class _Resting:
+class _Settling:
     """Tracks which folders have not changed for a while."""
 
     def __init__(self, settle_s: float) -> None:
         self._settle_s = settle_s
         self._seen: dict[Path, _Seen] = {}
 
-    def rests(self, folder: Path) -> bool:
+    def is_settled(self, folder: Path) -> bool:
         signature = _signature(folder)
         seen = self._seen.get(folder)
         if seen is None or seen.signature != signature:

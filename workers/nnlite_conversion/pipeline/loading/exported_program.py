@@ -82,7 +82,7 @@ def load(
             programs = load_pt2(str(copy)).exported_programs
     except Failure:
         raise
-    except Exception as error:
+    except Exception as error:  # torch's loader raises anything for a file that is not one of its own
         reason = "it cannot be read as a program of torch.export.save; save it again with the worker's torch"
         raise explained(Stage.LOAD, error, f"{reason} ({torch.__version__})") from error
     program = programs["model"]

@@ -51,7 +51,7 @@ def input_shape(transform_code: str, transform: str, dataset: str, *, variable_s
         raise refused(f"unknown dataset {dataset}: its image size is not known")
     try:
         shape = apply(transform_code, transform, known, known.size or (variable_size, variable_size))
-    except Exception as error:
+    except Exception as error:  # the transform is other people's code
         raise refused(f"no tensor: transform {transform} on {dataset} fails: {describe(error)}") from error
     if reason := refusal(shape):
         raise refused(f"{reason} (transform {transform})")

@@ -93,7 +93,7 @@ def load_weights(network: torch.nn.Module, file: Path) -> None:
 def _read_safetensors(file: Path) -> Mapping[str, torch.Tensor]:
     try:
         weights: Mapping[str, torch.Tensor] = load_file(file)
-    except Exception as error:
+    except Exception as error:  # SafetensorError derives from Exception alone
         raise explained(Stage.LOAD, error, "its weights file is not a safetensors file") from error
     return weights
 
@@ -101,7 +101,7 @@ def _read_safetensors(file: Path) -> Mapping[str, torch.Tensor]:
 def _read_pt(file: Path) -> Mapping[str, torch.Tensor]:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except Exception as error:  # torch's unpickler raises anything for a file of something else
         reason = (
             "its weights file contains more than weights, which is never unpickled; "
             "save them by torch.save(network.state_dict(), ...), or as .safetensors"

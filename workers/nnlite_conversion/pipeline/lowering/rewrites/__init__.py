@@ -2,7 +2,7 @@
 
 A rewrite takes the ATen graph that `torch.export` returns, before decomposition, changes it in place, and
 returns whether it did; the graph computes the same numbers. To add one: a module here, an entry in
-`REWRITES`, a test.
+`REWRITES`, its name in `cache_key.REWRITES`, a test.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,8 @@ from nnlite_conversion.pipeline.lowering.rewrites.linear import high_rank_linear
 
 Rewrite = Callable[[torch.fx.Graph], bool]
 
-#: In the order in which they run. Their names are stored with the artifact and are part of its cache key.
+#: In the order in which they run. Their names are stored with the artifact; `cache_key` has all of them.
 REWRITES: tuple[Rewrite, ...] = (adaptive_max_pool2d, high_rank_linear)
-
-
-def rewrite_names() -> tuple[str, ...]:
-    """Return the names of all rewrites."""
-    return tuple(rewrite.__name__ for rewrite in REWRITES)
 
 
 def apply_rewrites(program: torch.export.ExportedProgram) -> tuple[str, ...]:
