@@ -44,8 +44,6 @@ def cache_key(
     """Return the key of a model's artifact in one precision (SHA-256, hexadecimal).
 
     Args:
-        identity: the model's.
-        precision: the artifact's.
         calibration: affects int8 only.
         int8_io: affects int8 only.
     """

@@ -55,7 +55,6 @@ class ArtifactStore:
         """Store a copy of `file` and return its path in the store.
 
         Args:
-            file: to be stored.
             suffix: of the name, such as `.tflite`.
 
         Raises:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from nnlite.artifacts.store import open_store
 from nnlite.campaigns.request import Request, RequestError, check_priority
 from nnlite.catalog.model import CatalogModel, ModelSource
-from nnlite.db.engine import DatabaseError, where
+from nnlite.db.engine import DatabaseError, first_line, where
 from nnlite.db.rows import to_row
 from nnlite.db.tables import row_id
 from nnlite.queue.app import CONVERT_QUEUE
@@ -82,10 +82,8 @@ def submit(
                 written = _write_rows(connection, campaign, priority, models, source)
             skipped = connection.scalar(_SKIPPED, {"id": campaign}) or 0
     except OperationalError as error:
-        reason = str(error.orig).strip().partition("\n")[0]
-        raise DatabaseError(
-            f"nothing was submitted: Postgres at {where(engine)} cannot be reached: {reason}"
-        ) from error
+        reason = f"Postgres at {where(engine)} cannot be reached: {first_line(error)}"
+        raise DatabaseError(f"nothing was submitted: {reason}") from error
     return Submitted(
         id=campaign,
         name=name,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 import nnlite
 from nnlite.errors import NnliteError
@@ -71,6 +71,11 @@ def storable(value: Any) -> Any:
     return value
 
 
+def first_line(error: DBAPIError) -> str:
+    """Return the first line of a driver's message, for logs and errors."""
+    return str(error.orig).strip().partition("\n")[0]
+
+
 def where(engine: Engine) -> str:
     """Return host, port and name of the database, for messages; no password."""
     return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
@@ -127,8 +132,7 @@ def check_schema(engine: Engine) -> None:
         with engine.connect() as connection:
             current = _current_revision(connection)
     except OperationalError as error:
-        first_line = str(error.orig).strip().splitlines()[0]
-        raise DatabaseError(f"Postgres at {where(engine)} cannot be reached: {first_line}") from error
+        raise DatabaseError(f"Postgres at {where(engine)} cannot be reached: {first_line(error)}") from error
     if current is None:
         raise DatabaseError(f"the database {where(engine)} is not migrated; run `nnlite db upgrade`")
     if current != head:
@@ -174,5 +178,4 @@ def explained() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        first_line = str(error.orig).strip().partition("\n")[0]
-        raise DatabaseError(f"Postgres went away: {first_line}; try again when it is back") from error
+        raise DatabaseError(f"Postgres went away: {first_line(error)}; try again when it is back") from error

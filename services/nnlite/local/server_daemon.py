@@ -60,7 +60,6 @@ def run(instance: LocalInstance, lock: int) -> None:
     """Watch the servers until nobody uses them, then stop them.
 
     Args:
-        instance: the home and how its servers run.
         lock: the descriptor that holds the daemon's lock.
     """
     restarter, orphans = Restarter(instance), OrphanWatch(instance.home, instance.limits.stop_timeout_s)

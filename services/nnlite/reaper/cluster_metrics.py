@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from nnlite.db.engine import first_line
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import BrokerClient, BrokerUnreachableError
 from nnlite.reaper.attempt_metrics import AttemptTotals, attempt_families
@@ -52,7 +53,6 @@ class ClusterCollector(Collector):
 
     Args:
         engine: of Postgres; its timeouts bound those of a scrape.
-        broker: of Redis.
         timeout_s: longest time for one statement.
     """
 
@@ -92,7 +92,7 @@ class ClusterCollector(Collector):
                 connection.execute(text(f"SET LOCAL statement_timeout = {self._timeout_ms}"))
                 return _query(connection), self._attempts.collect(connection)
         except DBAPIError as error:
-            log.warning("no metrics from Postgres", error=str(error.orig).strip().partition("\n")[0])
+            log.warning("no metrics from Postgres", error=first_line(error))
             return None, []
 
     def _queue_lengths(self, queues: Iterable[str]) -> _Samples | None:

@@ -28,11 +28,7 @@ class MetricsError(NnliteError):
 
 
 class DiskCollector(Collector):
-    """How full the disks are that some folders lie on.
-
-    Args:
-        folders: by name.
-    """
+    """Free space and size of the disks of some folders, which have names."""
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self._folders = folders

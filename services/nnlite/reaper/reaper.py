@@ -57,13 +57,7 @@ class GracePeriod:
 
 
 class Reaper:
-    """Periodic recovery of the queue; `run` is its loop.
-
-    Args:
-        engine: of Postgres.
-        broker: of Redis.
-        settings: intervals and limits.
-    """
+    """Periodic recovery of the queue; `run` is its loop."""
 
     def __init__(self, engine: Engine, broker: BrokerClient, settings: Settings) -> None:
         self._engine = engine

@@ -210,12 +210,7 @@ def devices(engine: Engine) -> list[Row]:
 
 
 def incidents(engine: Engine, device: str | None = None, limit: int | None = None) -> list[Row]:
-    """Return incidents and their recovery, newest first.
-
-    Args:
-        device: only of this one.
-        limit: at most this many.
-    """
+    """Return incidents and their recovery, newest first."""
     return _rows(
         engine,
         """

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
+from nnlite.db.engine import first_line
 from nnlite.errors import Failure, FailureClass, Stopped, Unavailable
 from nnlite.host.backoff import Backoff
 from nnlite.queue import leases
@@ -93,7 +94,7 @@ def run_attempt(
     except BusyError:
         return Outcome.BUSY
     except DBAPIError as error:
-        raise PostgresUnreachableError(f"Postgres cannot be reached: {_first_line(error)}") from error
+        raise PostgresUnreachableError(f"Postgres cannot be reached: {first_line(error)}") from error
     if claim is None:
         return Outcome.NOTHING
     with structlog.contextvars.bound_contextvars(
@@ -176,7 +177,7 @@ def _call(handler: Handler, claim: Claim) -> Result | Failure | None:
     except Stopped:
         return Failure(FailureClass.RELEASED, Stage.CLAIM, "the worker stopped gracefully")
     except DBAPIError as error:
-        return Failure(FailureClass.INFRASTRUCTURE, Stage.CLAIM, f"Postgres: {_first_line(error)}")
+        return Failure(FailureClass.INFRASTRUCTURE, Stage.CLAIM, f"Postgres: {first_line(error)}")
 
 
 def _store_end(
@@ -201,9 +202,9 @@ def _store_end(
         except DBAPIError as error:
             pause_s = _STORE_BACKOFF.pause_s(tries)
             if time.monotonic() + pause_s > deadline_s or context.stopping():
-                log.error("the outcome of an attempt could not be stored", error=_first_line(error))
+                log.error("the outcome of an attempt could not be stored", error=first_line(error))
                 break
-            log.warning("Postgres cannot be reached; trying again", pause_s=pause_s, error=_first_line(error))
+            log.warning("Postgres cannot be reached; trying again", pause_s=pause_s, error=first_line(error))
             context.mark_progress()
             time.sleep(pause_s)
             tries += 1
@@ -222,7 +223,7 @@ def _outcome(end: Result | Failure | None) -> Outcome:
 
 def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:
     """Return the failure for a result that Postgres cannot store; a retry would not help."""
-    why = _first_line(error) if isinstance(error, DBAPIError) else str(error)
+    why = first_line(error) if isinstance(error, DBAPIError) else str(error)
     failure_class = {
         WorkKind.CONVERSION: FailureClass.CONVERTER,
         WorkKind.BENCHMARK: FailureClass.DEVICE,
@@ -262,7 +263,3 @@ def send(broker: BrokerClient, messages: list[Message]) -> bool:
         log.warning("messages were not sent; the reaper will", messages=len(messages), error=str(error))
         return False
     return True
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().partition("\n")[0]

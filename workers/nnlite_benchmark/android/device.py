@@ -54,7 +54,6 @@ class AndroidDevice:
         """Create the parts; nothing is started yet.
 
         Args:
-            settings: everything.
             name: unique among all devices of an installation.
             pool: the set of interchangeable devices that it belongs to.
             transport: how the device is connected to this host (emulator, USB or TCP).

@@ -5,11 +5,7 @@ from nnlite.vocabulary import Stage
 
 
 def stage_limit_s(settings: MeasurementSettings, stage: Stage, first_inference_s: float) -> float:
-    """Return the time limit of `stage`; an inference that has begun may finish.
-
-    Args:
-        first_inference_s: duration of the first inference.
-    """
+    """Return the time limit of `stage`; an inference that has begun may finish."""
     if stage is Stage.INITIALIZE:
         return settings.initialize_timeout_s
     run_s = max(settings.max_s, settings.few_runs_max_s)

@@ -85,9 +85,6 @@ def enter_namespaces(*, network: bool) -> bool:
     Takes what the OS permits: as root directly, as a plain user through a user namespace, else without a PID
     namespace, else nothing. Must be called by a process with one thread, before privileges are dropped.
 
-    Args:
-        network: keep the machine's network.
-
     Returns:
         Whether the next child of this process will be the first of a PID namespace.
     """

@@ -42,7 +42,6 @@ def open_lemur(path: Path, timeout_s: float) -> Archive:
     """Return the copy of LEMUR at `path`: a folder that holds `ab/nn/nn`, a wheel, or a SQLite file.
 
     Args:
-        path: where it is.
         timeout_s: longest wait for a locked SQLite file.
     """
     if path.is_dir():

@@ -65,8 +65,6 @@ def read_folder(folder: Path, tag: str, root: Path) -> Generated:
     """Read `folder`; unusable contents never raise, they become the reason for skipping.
 
     Args:
-        folder: of one model.
-        tag: its name.
         root: the resolved root of the tree, which no link may leave.
     """
     files = _Files(folder, root)

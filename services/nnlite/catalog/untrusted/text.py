@@ -24,7 +24,6 @@ def read_text(path: Path, within: Path) -> str | None:
     """Return the text of a file, its line ends unified, or None when there is none.
 
     Args:
-        path: the file.
         within: a resolved folder that links may not leave.
 
     Raises:

@@ -16,12 +16,12 @@ from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import Shell
+from nnlite_benchmark.android.app.crashes import PACKAGE
 from nnlite_benchmark.android.app.installing import Remedy, parse_install, remedy_for
 from nnlite_benchmark.device import DeviceFailure
 
 log = structlog.get_logger()
 
-PACKAGE: Final = "org.nnlite.benchmark"
 APK_NAME: Final = "nnlite-benchmark.apk"
 _TRIES: Final = 3
 

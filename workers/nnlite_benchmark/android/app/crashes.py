@@ -81,8 +81,6 @@ def explain(text: str, *, process: str = PACKAGE, pid: int | None = None) -> Cra
     """Return the last crash of the app in the output of `logcat -b crash` or a tombstone.
 
     Args:
-        text: the log.
-        process: the app's process name.
         pid: if known; excludes crashes of earlier runs.
     """
     crash = Crash(summary="", blames=None)

@@ -7,9 +7,10 @@ from enum import StrEnum
 from typing import Final
 
 from nnlite.vocabulary import Backend
+from nnlite_benchmark.android.app.crashes import PACKAGE
 from nnlite_benchmark.protocol.runs import Bounds
 
-INSTRUMENTATION: Final = "org.nnlite.benchmark/.BenchmarkInstrumentation"
+INSTRUMENTATION: Final = f"{PACKAGE}/.BenchmarkInstrumentation"
 
 
 class Transfer(StrEnum):

@@ -20,9 +20,9 @@ from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, Fault, Refusal, Stage
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import PullRefused, Shell
-from nnlite_benchmark.android.app.app import PACKAGE, App
+from nnlite_benchmark.android.app.app import App
 from nnlite_benchmark.android.app.chunks import ChunkAssembler, check_files, file_names
-from nnlite_benchmark.android.app.crashes import explain
+from nnlite_benchmark.android.app.crashes import PACKAGE, explain
 from nnlite_benchmark.android.app.delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.android.app.instrumentation import AppError, Crashed, Garbled, NotStarted, Reported
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line

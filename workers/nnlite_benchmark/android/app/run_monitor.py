@@ -31,12 +31,7 @@ class RunMonitor:
     """Tracks stage, PID, chunks and deadline of a run in progress."""
 
     def __init__(self, settings: Settings, on_stage: OnStage) -> None:
-        """Start the deadline of a run that is about to begin.
-
-        Args:
-            settings: the limits.
-            on_stage: called with each stage that the app enters.
-        """
+        """Start the deadline of a run that is about to begin; `on_stage` gets each stage of the app."""
         self._measurement = settings.measurement
         self._pull_grace_s = settings.android.pull_grace_s
         self._parser = InstrumentationParser()
