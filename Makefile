@@ -198,7 +198,7 @@ constraints: $(UV) ## Choose exact dependency versions (constraints.txt)
 	  --no-emit-index-url --no-annotate --output-file constraints.txt
 
 shapes: $(INSTALLED) $(LEMUR) ## Rebuild the table of input shapes
-	$(WITH_LEMUR) $(BIN)/python -m nnlite_conversion.pipeline.loading.input_shapes
+	$(WITH_LEMUR) $(BIN)/python tools/make_shapes.py
 
 schema: $(INSTALLED) ## Write the JSON Schema of reports
 	$(BIN)/python -m nnlite.reports.schema

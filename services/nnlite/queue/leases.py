@@ -178,49 +178,16 @@ def fail(engine: Engine, claim: Claim, failure: Failure, limits: QueueSettings) 
     return decision
 
 
-def requeue_lost(
-    engine: Engine,
-    kind: WorkKind,
-    limits: QueueSettings,
-    reason: str,
-    rows: Callable[[Connection], Sequence[RowMapping]],
-) -> list[Message]:
-    """Complete the attempts on `rows` as lost and return the messages of rows that are queued again.
-
-    Args:
-        rows: selects, locks and returns the running rows whose owner is dead.
-    """
-    requeued: list[uuid.UUID] = []
-    with engine.begin() as connection:
-        for row in rows(connection):
-            lost = _claim_from(kind, row)
-            decision = decide(FailureClass.LOST, lost.counters, limits)
-            outcome = AttemptOutcome(
-                name=FailureClass.LOST, decision=decision, stage=row["stage"], reason=reason
-            )
-            complete(connection, lost, outcome)
-            if decision.state is WorkState.QUEUED:
-                requeued.append(lost.id)
-        return build_messages(connection, kind, requeued)
-
-
 def requeue_of_dead_owner(
     engine: Engine, kind: WorkKind, row: uuid.UUID, limits: QueueSettings
 ) -> list[Message]:
     """Requeue `row` if a dead process of this host holds its lease: its message was redelivered."""
-    return requeue_lost(
-        engine,
-        kind,
-        limits,
-        "its worker process died",
-        lambda connection: [
-            leased
-            for leased in connection.execute(
-                statements.running_rows(kind, "id = :id"), {"id": row}
-            ).mappings()
-            if Instance.parse(leased["owner_instance"]).is_dead()
-        ],
-    )
+
+    def is_dead(leased: RowMapping) -> bool:
+        return Instance.parse(leased["owner_instance"]).is_dead()
+
+    reason = "its worker process died"
+    return _requeue(engine, kind, limits, reason, condition="id = :id", values={"id": row}, is_lost=is_dead)
 
 
 def requeue_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: QueueSettings) -> list[Message]:
@@ -230,38 +197,59 @@ def requeue_of_node(engine: Engine, kind: WorkKind, owner: Owner, limits: QueueS
     on another machine under the same name: its rows stay until their leases expire.
     """
 
-    def is_gone(row: RowMapping) -> bool:
-        instance = Instance.parse(row["owner_instance"])
+    def is_gone(leased: RowMapping) -> bool:
+        instance = Instance.parse(leased["owner_instance"])
         if instance.in_sight:
             return instance.is_dead()
-        return instance.of_this_boot or bool(row["lease_ended"])
+        return instance.of_this_boot or bool(leased["lease_ended"])
 
-    return requeue_lost(
+    return _requeue(
         engine,
         kind,
         limits,
         "its worker was started again",
-        lambda connection: [
-            row
-            for row in connection.execute(
-                statements.running_rows(kind, "owner_node = :node"), {"node": owner.node}
-            ).mappings()
-            if is_gone(row)
-        ],
+        condition="owner_node = :node",
+        values={"node": owner.node},
+        is_lost=is_gone,
     )
 
 
 def requeue_expired(engine: Engine, kind: WorkKind, limits: QueueSettings) -> list[Message]:
     """Requeue every row whose lease has expired."""
-    return requeue_lost(
-        engine,
-        kind,
-        limits,
-        "its lease ended without a heartbeat",
-        lambda connection: (
-            connection.execute(statements.running_rows(kind, "lease_until < now()")).mappings().all()
-        ),
-    )
+    reason = "its lease ended without a heartbeat"
+    return _requeue(engine, kind, limits, reason, condition="lease_until < now()", values={})
+
+
+def _requeue(
+    engine: Engine,
+    kind: WorkKind,
+    limits: QueueSettings,
+    reason: str,
+    *,
+    condition: str,
+    values: Mapping[str, Any],
+    is_lost: Callable[[RowMapping], bool] = lambda _: True,
+) -> list[Message]:
+    """Complete attempts as lost and return the messages of the rows that are queued again.
+
+    Args:
+        condition: selects the running rows to lock, in SQL.
+        values: of its parameters.
+        is_lost: whether the owner of such a row is dead.
+    """
+    requeued: list[uuid.UUID] = []
+    with engine.begin() as connection:
+        rows = connection.execute(statements.running_rows(kind, condition), values).mappings().all()
+        for row in filter(is_lost, rows):
+            lost = _claim_from(kind, row)
+            decision = decide(FailureClass.LOST, lost.counters, limits)
+            outcome = AttemptOutcome(
+                name=FailureClass.LOST, decision=decision, stage=row["stage"], reason=reason
+            )
+            complete(connection, lost, outcome)
+            if decision.state is WorkState.QUEUED:
+                requeued.append(lost.id)
+        return build_messages(connection, kind, requeued)
 
 
 def build_messages(

@@ -267,7 +267,7 @@ def test_a_cache_that_cannot_be_written_costs_no_listing(lemur, make_settings, t
     settings = make_settings(lemur.trained("net", trial("a")).folder(tmp_path / "tree"))
     settings.home.write_text("a file where the folder should be")
     assert only(LemurSource(settings), "net").name == "net"
-    assert "cannot be kept" in caplog.text
+    assert "cannot be cached" in caplog.text
 
 
 def test_identity_follows_configuration_and_code_but_not_what_was_measured(lemur, make_settings, tmp_path):

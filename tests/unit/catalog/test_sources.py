@@ -74,9 +74,9 @@ def test_an_installed_source_is_found_by_its_name(install, make_settings):
 def test_a_toy_source_is_submitted_like_any_other(install, make_settings):
     install(toy="toy_source:ToySource")
     request = Request(source="toy", models=("one",))
-    selected = selection.resolve(request, make_settings(None))
-    assert [model.name for model in selected.models] == ["one"]
-    assert selected.source.code(selected.models[0]) == "class Net: pass"
+    models, source = selection.resolve(request, make_settings(None))
+    assert [model.name for model in models] == ["one"]
+    assert source.code(models[0]) == "class Net: pass"
 
 
 def test_an_unknown_source_lists_the_known_ones(install, make_settings):

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from make_shapes import main, make_table, table_entry
 from nnlite.catalog.lemur.datasets import DATASETS
 from nnlite.catalog.lemur.shapes import ShapeTable
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
-from nnlite_conversion.pipeline.loading.input_shapes import input_shape, main, make_table, table_entry
+from nnlite_conversion.pipeline.loading.input_shapes import input_shape
 from unit.catalog.copies import MODEL, NORM_64, Lemur
 
 PAD = "import torchvision.transforms as t\ndef transform(norm): return t.Compose([t.Pad(2), t.ToTensor()])"

@@ -1,8 +1,8 @@
 """The shape of a model's input, looked up in a committed table (transform, dataset) -> C, H, W, dtype.
 
-`make shapes` writes it: `nnlite_conversion.pipeline.loading.input_shapes` applies every transform to an image
-of every dataset. Services cannot: transforms import torchvision. The key is the hash of the transform's
-file, so an edited transform is unknown rather than wrong.
+`make shapes` writes it: `tools/make_shapes.py` applies every transform to an image of every dataset. Services
+cannot: transforms import torchvision. The key is the hash of the transform's file, so an edited transform is
+unknown rather than wrong.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,9 @@
-"""Generates the canary's files: `python -m nnlite_benchmark.protocol.canary.make_canary`.
+"""Generates the canary's files: `python tools/make_canary.py`.
 
 Writes `canary.tflite` and `canary_expected.f32`. The canary has much computation
 and few weights: it resizes a small input, applies 24 convolutions (3 x 3) that
 share their weights, and takes the mean over space. All operators have version 1,
-so that TFLite 2.16 on Android runs it as well as the host. Needs ai-edge-litert;
-nothing else in this package imports this module.
+so that TFLite 2.16 on Android runs it as well as the host.
 """
 
 import sys
