@@ -23,7 +23,6 @@ from nnlite.db.tables import Artifact
 from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
-from nnlite.reports.files import store_report
 from nnlite.reports.schema import BenchmarkReport, MeasurementReport
 from nnlite.results.recording import record_benchmark
 from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
@@ -136,11 +135,19 @@ class Benchmarker:
             return refusal.report
 
     def _store(self, report: BenchmarkReport, claim: Claim) -> None:
-        """Store the report next to the artifacts, for readers without access to Postgres."""
+        """Store the whole report next to the artifacts, for readers without access to Postgres.
+
+        Before the rows are written: a report without rows is replaced by the next attempt's, but rows without
+        a report would stay so.
+        """
         self.backend = None
         self.note(Stage.STORE)
+        name = f"{report.model_name}-{report.precision}-{report.device.pool}"
+        content = report.model_dump_json(indent=1).encode()
         try:
-            store_report(self.store, report, campaign=claim.payload["campaign"], benchmark_id=claim.id)
+            self.store.put_report(
+                content, campaign=claim.payload["campaign"], name=name, benchmark_id=claim.id
+            )
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 

@@ -50,10 +50,6 @@ LAZY_MODULES = (
 )
 
 
-class PreloadError(NnliteError):
-    """The process cannot serve as the parent of conversions."""
-
-
 @cache
 def preload(*, network: bool = False) -> None:
     """Import the converter's libraries and run torch's export machinery once.
@@ -66,7 +62,7 @@ def preload(*, network: bool = False) -> None:
         network: keep Hugging Face's libraries online.
 
     Raises:
-        PreloadError: a library is missing, or the process has more than one thread.
+        NnliteError: a library is missing, or the process has more than one thread.
     """
     for name, value in ENVIRONMENT.items():
         if not (network and name.endswith("_OFFLINE")):
@@ -77,7 +73,7 @@ def preload(*, network: bool = False) -> None:
             try:
                 importlib.import_module(module)
             except ImportError as error:
-                raise PreloadError(
+                raise NnliteError(
                     f"a conversion worker needs {module}: {error}; install it: pip install 'nnlite[convert]'"
                 ) from error
         for module in LAZY_MODULES:
@@ -87,7 +83,7 @@ def preload(*, network: bool = False) -> None:
     threads = sorted(int(entry.name) for entry in Path("/proc/self/task").iterdir())
     if len(threads) > 1:
         names = [Path(f"/proc/self/task/{thread}/comm").read_text().strip() for thread in threads]
-        raise PreloadError(
+        raise NnliteError(
             f"{len(threads)} threads ({', '.join(names)}) after the imports: forks would hang; "
             "preload before anything else starts a thread"
         )

@@ -12,7 +12,7 @@ import logging
 import os
 import zipfile
 import zlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -65,14 +65,11 @@ class Archive(Protocol):
         """Return the code of one transform; CatalogError when it is gone."""
 
 
-class FileArchive(ABC):
+class FileArchive(Archive):
     """LEMUR as a tree of files; subclasses list and read them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @abstractmethod
-    def fingerprint(self) -> str: ...
 
     @abstractmethod
     def _modules(self, folder: str) -> list[str]:
@@ -238,22 +235,19 @@ class WheelArchive(FileArchive):
                 f"{self.path} is not a readable wheel: {error}; delete it and fetch it again: nnlite fetch"
             ) from error
 
-    def _modules(self, folder: str) -> list[str]:
+    def _below(self, folder: str) -> list[str]:
         start = folder + "/"
-        names = (path[len(start) :] for path in self._zip.namelist() if path.startswith(start))
-        return _module_names(name for name in names if "/" not in name)
+        return [path[len(start) :] for path in self._zip.namelist() if path.startswith(start)]
+
+    def _modules(self, folder: str) -> list[str]:
+        return _module_names(name for name in self._below(folder) if "/" not in name)
 
     def _statistics(self) -> list[str]:
-        start, end = STATISTICS + "/", "/" + EPOCH_FILE
-        names = self._zip.namelist()
-        return sorted(
-            path[len(start) : -len(end)] for path in names if path.startswith(start) and path.endswith(end)
-        )
+        end = "/" + EPOCH_FILE
+        return sorted(name.removesuffix(end) for name in self._below(STATISTICS) if name.endswith(end))
 
     def _folders(self, folder: str) -> list[str]:
-        start = folder + "/"
-        names = (path[len(start) :] for path in self._zip.namelist() if path.startswith(start))
-        return sorted({name.partition("/")[0] for name in names})
+        return sorted({name.partition("/")[0] for name in self._below(folder)})
 
     def _read(self, path: str) -> bytes | None:
         try:

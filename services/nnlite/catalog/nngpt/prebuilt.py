@@ -1,7 +1,6 @@
 """Pre-converted files of NN-GPT, `out/edge/tflite/A<e>_B<i>.tflite`: int8, measured as they are."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from nnlite.artifacts.store import file_sha256
@@ -12,25 +11,17 @@ from nnlite.catalog.untrusted import checks as file_checks
 from nnlite.vocabulary import Layout, ModelFormat
 
 SUFFIX = ".tflite"
-_NAME = re.compile(rf"(A([0-9]+)_B([0-9]+)){re.escape(SUFFIX)}")
+_NAME = re.compile(rf"A([0-9]+)_B([0-9]+){re.escape(SUFFIX)}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrebuiltFile:
-    """One file and the tag in its name."""
-
-    tag: str
-    file: Path
-
-
-def prebuilt_files(folder: Path) -> list[PrebuiltFile]:
+def prebuilt_files(folder: Path) -> list[Path]:
     """Return the pre-converted files in `folder`, by epoch and number; empty if there are none."""
     try:
         names = [path.name for path in folder.iterdir()]
     except OSError:
         return []
-    found = sorted((int(match[2]), int(match[3]), match[1]) for match in map(_NAME.fullmatch, names) if match)
-    return [PrebuiltFile(tag=tag, file=folder / f"{tag}{SUFFIX}") for _, _, tag in found]
+    found = sorted((int(match[1]), int(match[2]), match[0]) for match in map(_NAME.fullmatch, names) if match)
+    return [folder / name for _, _, name in found]
 
 
 def lab_of(folder: Path) -> Path:
@@ -39,12 +30,11 @@ def lab_of(folder: Path) -> Path:
 
 
 def prebuilt_model(
-    prebuilt: PrebuiltFile, generated: Generated, *, source: str, digits: int, max_mb: int
+    file: Path, generated: Generated, *, source: str, digits: int, max_mb: int
 ) -> CatalogModel:
     """Return the catalogue row of a pre-converted file.
 
     Args:
-        prebuilt: the file.
         generated: the folder of its model: accuracy and training config.
         source: name of the source.
         digits: how many of the file's hash its name has.
@@ -52,18 +42,18 @@ def prebuilt_model(
     """
     sha256, skipped = SEEDED_WEIGHTS, None
     try:
-        if not prebuilt.file.resolve().is_relative_to(lab_of(prebuilt.file.parent)):
-            raise CatalogError(f"{prebuilt.file.name} leads out of {lab_of(prebuilt.file.parent)}")
-        file_checks.check(prebuilt.file, max_mb)
-        sha256 = file_sha256(prebuilt.file)
+        if not file.resolve().is_relative_to(lab_of(file.parent)):
+            raise CatalogError(f"{file.name} leads out of {lab_of(file.parent)}")
+        file_checks.check(file, max_mb)
+        sha256 = file_sha256(file)
     except CatalogError as error:
         skipped = f"broken: {error}"
     except OSError as error:
-        skipped = f"broken: {prebuilt.file.name} cannot be read: {error.strerror}"
+        skipped = f"broken: {file.name} cannot be read: {error.strerror}"
     config = generated.training_config
     return CatalogModel(
         source=source,
-        name=prebuilt.file.name if skipped else f"{prebuilt.file.name}-{sha256[:digits]}",
+        name=file.name if skipped else f"{file.name}-{sha256[:digits]}",
         task=config.task,
         dataset=config.dataset,
         metric=config.metric,

@@ -7,7 +7,6 @@ starts, so models that were read are kept in memory: a submitted model no longer
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from nnlite.catalog.lemur.shapes import committed_transforms
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
 from nnlite.catalog.nngpt.folder import Generated, read_folder
-from nnlite.catalog.nngpt.prebuilt import SUFFIX, PrebuiltFile, lab_of, prebuilt_files, prebuilt_model
+from nnlite.catalog.nngpt.prebuilt import SUFFIX, lab_of, prebuilt_files, prebuilt_model
 from nnlite.settings import Settings
 
 #: Folder of the epochs, relative to the folder that NN-GPT runs in; a parent folder may be named too.
@@ -80,7 +79,7 @@ class NnGptSource:
 
     def models(self) -> list[CatalogModel]:
         """Return every model of the tree, skipped ones included, by epoch and number."""
-        rows = [self._prebuilt_model(prebuilt) for prebuilt in prebuilt_files(self.path)]
+        rows = [self._prebuilt_model(file) for file in prebuilt_files(self.path)]
         rows += [self._row(read_folder(folder, tag, self._root)) for tag, folder in self._folders()]
         if not rows:
             raise CatalogError(
@@ -96,9 +95,9 @@ class NnGptSource:
         with one that cannot be read, once the folder has not changed for a while.
         """
         complete, waiting = [], 0
-        for prebuilt in prebuilt_files(self.path):
-            if self._settling.is_settled(prebuilt.file):
-                complete.append(self._prebuilt_model(prebuilt))
+        for file in prebuilt_files(self.path):
+            if self._settling.is_settled(file):
+                complete.append(self._prebuilt_model(file))
             else:
                 waiting += 1
         for tag, folder in self._folders():
@@ -133,13 +132,13 @@ class NnGptSource:
             for model in _numbered(epoch / "synth_nn", "B"):
                 yield f"{epoch.name}_{model.name}", model
 
-    def _prebuilt_model(self, prebuilt: PrebuiltFile) -> CatalogModel:
-        epoch, number = prebuilt.tag.split("_")
+    def _prebuilt_model(self, file: Path) -> CatalogModel:
+        epoch, number = file.stem.split("_")
         lab = lab_of(self.path)
-        generated = read_folder(epoch_root(lab) / epoch / "synth_nn" / number, prebuilt.tag, lab)
+        generated = read_folder(epoch_root(lab) / epoch / "synth_nn" / number, file.stem, lab)
         max_mb = self._settings.catalog.max_file_mb
-        row = prebuilt_model(prebuilt, generated, source=self.name, digits=_DIGITS, max_mb=max_mb)
-        self._files[row.weights] = prebuilt.file
+        row = prebuilt_model(file, generated, source=self.name, digits=_DIGITS, max_mb=max_mb)
+        self._files[row.weights] = file
         return row
 
     def _row(self, generated: Generated) -> CatalogModel:
@@ -195,10 +194,8 @@ class NnGptSource:
         return sha256
 
 
-@dataclass
-class _Seen:
-    signature: tuple[tuple[str, int, int], ...]
-    since_s: float
+#: Name, size and time of files.
+_Signature = tuple[tuple[str, int, int], ...]
 
 
 class _Settling:
@@ -206,17 +203,19 @@ class _Settling:
 
     def __init__(self, settle_s: float) -> None:
         self._settle_s = settle_s
-        self._seen: dict[Path, _Seen] = {}
+        #: The last signature of each folder, and since when it has that.
+        self._seen: dict[Path, tuple[_Signature, float]] = {}
 
     def is_settled(self, folder: Path) -> bool:
-        signature = _signature(folder)
-        seen = self._seen.get(folder)
-        if seen is None or seen.signature != signature:
-            seen = self._seen[folder] = _Seen(signature, time.monotonic())
-        return time.monotonic() - seen.since_s >= self._settle_s
+        signature, now_s = _signature(folder), time.monotonic()
+        last, since_s = self._seen.get(folder, (None, now_s))
+        if last != signature:
+            since_s = now_s
+        self._seen[folder] = signature, since_s
+        return now_s - since_s >= self._settle_s
 
 
-def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
+def _signature(path: Path) -> _Signature:
     """Return name, size and time of a file or of a folder's files; vanished files are skipped."""
     files = []
     try:
