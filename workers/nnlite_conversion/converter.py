@@ -14,14 +14,13 @@ from nnlite.artifacts.calibration import Calibration
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError, content_path
 from nnlite.catalog.model import ModelSpec
 from nnlite.db.rows import from_row, to_row
-from nnlite.db.tables import Artifact
+from nnlite.db.tables import Artifact, RefusedPrecision
 from nnlite.errors import Failure, FailureClass
 from nnlite.host.cores import Cores
 from nnlite.host.quiet import ConverterLock
 from nnlite.queue.leases import Claim
 from nnlite.results.recording import (
     ConvertedModel,
-    RefusalRow,
     cached_artifacts,
     known_refusals,
     record_conversion,
@@ -189,9 +188,9 @@ def conversions_dir(settings: Settings) -> Path:
     return settings.home / "conversions"
 
 
-def _refusals(outcome: ConversionOutcome, plan: ConversionPlan) -> list[RefusalRow]:
+def _refusals(outcome: ConversionOutcome, plan: ConversionPlan) -> list[RefusedPrecision]:
     return [
-        RefusalRow(
+        RefusedPrecision(
             cache_key=plan.keys[refused.precision],
             precision=refused.precision.value,
             converter=converter_tag(),

@@ -10,9 +10,8 @@ from nnlite.artifacts.calibration import Calibration, Int8Io
 from nnlite.catalog.model import ModelSpec
 from nnlite.db.engine import autocommit
 from nnlite.db.rows import from_row
-from nnlite.db.tables import Artifact
+from nnlite.db.tables import Artifact, RefusedPrecision
 from nnlite.queue.leases import Claim
-from nnlite.results.recording import RefusalRow
 from nnlite.vocabulary import ModelFormat, Precision
 from nnlite_conversion.cache_key import cache_key, prebuilt_key
 
@@ -40,7 +39,7 @@ class CacheLookup:
     """Artifacts and refused precisions by cache key."""
 
     artifacts: dict[str, Artifact]
-    refused: dict[str, RefusalRow]
+    refused: dict[str, RefusedPrecision]
 
     def to_convert(self, plan: ConversionPlan) -> tuple[Precision, ...]:
         """Return the precisions of `plan` that are not in the cache, neither as artifact nor as refused."""

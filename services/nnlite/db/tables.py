@@ -207,21 +207,23 @@ class Artifact(MappedAsDataclass, Base, kw_only=True):
         self.id = row_id("artifact", self.cache_key)
 
 
-class RefusedPrecision(Base):
-    """A precision that failed to convert; its cache key is not tried again."""
+class RefusedPrecision(MappedAsDataclass, Base, kw_only=True):
+    """A precision that failed to convert; its cache key is not tried again. Also its record in memory."""
 
     __tablename__ = "refused_precision"
     __table_args__ = (UniqueConstraint("conversion_id", "precision"), Index(None, "cache_key"))
 
-    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    conversion_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("conversion.id", ondelete="CASCADE"))
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True, init=False)
+    conversion_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("conversion.id", ondelete="CASCADE"), init=False
+    )
     cache_key: Mapped[str]
     precision: Mapped[str]
     converter: Mapped[str]  # libraries and versions
     stage: Mapped[str]
     reason: Mapped[str]
     details: Mapped[Json]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), init=False)
 
 
 class RuntimeCheck(Leased, Base):

@@ -22,23 +22,11 @@ from nnlite.reports.schema import BenchmarkReport, DeviceContext, MeasurementRep
 from nnlite.vocabulary import WorkKind
 
 
-@dataclass(frozen=True, kw_only=True)
-class RefusalRow:
-    """A precision that failed to convert; the fields are columns of `refused_precision`."""
-
-    cache_key: str
-    precision: str
-    converter: str
-    stage: str
-    reason: str
-    details: dict[str, Any]
-
-
-def known_refusals(engine: Engine, cache_keys: Sequence[str]) -> list[RefusalRow]:
+def known_refusals(engine: Engine, cache_keys: Sequence[str]) -> list[RefusedPrecision]:
     """Return the refused precisions of earlier conversions with `cache_keys`."""
     with autocommit(engine) as connection:
         found = connection.execute(_REFUSED, {"keys": list(cache_keys)})
-        return [from_row(RefusalRow, dict(row)) for row in found.mappings()]
+        return [from_row(RefusedPrecision, dict(row)) for row in found.mappings()]
 
 
 def cached_artifacts(engine: Engine, cache_keys: Sequence[str]) -> list[Artifact]:
@@ -53,7 +41,7 @@ def record_conversion(
     claim: Claim,
     model: "ConvertedModel",
     artifacts: Sequence[Artifact],
-    refused: Sequence[RefusalRow] = (),
+    refused: Sequence[RefusedPrecision] = (),
 ) -> list[Message]:
     """Write artifacts and refused precisions, what is now known of the model, and the benchmarks to do.
 

@@ -68,5 +68,5 @@ def test_a_priority_is_within_bounds(cluster: Cluster) -> None:
 
 
 def test_a_request_without_models_is_refused(cluster: Cluster) -> None:
-    with pytest.raises(RequestError, match="no model fits"):
+    with pytest.raises(RequestError, match="no model matches"):
         cluster.submit()

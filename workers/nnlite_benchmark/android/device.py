@@ -80,18 +80,14 @@ class AndroidDevice:
         self._measurement_lock = (
             measurement_lock(settings, self._cores) if transport.uses_host_cores else None
         )
-        self._canary_ns: int | None = None
+        #: Last duration of the canary; see `Device`.
+        self.canary_ns: int | None = None
         self._context: DeviceContext | None = None
 
     @property
     def kind(self) -> DeviceKind:
         """Emulator or phone."""
         return self._context.kind if self._context else self._transport.kind
-
-    @property
-    def canary_ns(self) -> int | None:
-        """Last duration of the canary; see `Device`."""
-        return self._canary_ns
 
     def prepare(self) -> None:
         """Start the adb server and the emulator unless they run, and wait until the device is ready."""
@@ -114,7 +110,7 @@ class AndroidDevice:
             stop=self._stop,
         ).wait()
         self._app.ensure_installed()
-        self._canary_ns = canary_ns(self._runs, self._settings.measurement, device=self.name)
+        self.canary_ns = canary_ns(self._runs, self._settings.measurement, device=self.name)
         self._shell.stage = Stage.PREPARE
         self._context = self._read_context()
 
@@ -180,7 +176,7 @@ class AndroidDevice:
                 quiet=self._quiet(stop),
             )
         if report.canary is not None:
-            self._canary_ns = report.canary.after_p25_ns
+            self.canary_ns = report.canary.after_p25_ns
         return report
 
     def close(self) -> None:

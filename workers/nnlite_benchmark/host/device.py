@@ -59,14 +59,10 @@ class HostDevice:
         self.pool: Final = pool
         self._settings: MeasurementSettings = settings.measurement
         self._on_stage = on_stage
-        self._canary_ns: int | None = None
+        #: Last duration of the canary; see `Device`.
+        self.canary_ns: int | None = None
         self._cores = cores_of(settings)
         self._measurement_lock = measurement_lock(settings, self._cores)
-
-    @property
-    def canary_ns(self) -> int | None:
-        """Last duration of the canary; see `Device`."""
-        return self._canary_ns
 
     def prepare(self) -> None:
         """Run the canary once; a host has nothing to start."""
@@ -74,7 +70,7 @@ class HostDevice:
 
     def check(self) -> None:
         """Run the canary once; raises `DeviceFailure` if its output is wrong."""
-        self._canary_ns = canary_ns(self._runner(threading.Event()), self._settings, device=self.name)
+        self.canary_ns = canary_ns(self._runner(threading.Event()), self._settings, device=self.name)
 
     def recovery_steps(self) -> Sequence[RecoveryStep]:
         """Return one step, which only checks again: measuring processes end with their runs."""
@@ -110,7 +106,7 @@ class HostDevice:
             quiet=self._measurement_lock.measuring(stop),
         )
         if report.canary is not None:
-            self._canary_ns = report.canary.after_p25_ns
+            self.canary_ns = report.canary.after_p25_ns
         return report
 
     def close(self) -> None:

@@ -112,18 +112,14 @@ class InstrumentationParser:
         self._failure: str | None = None
         self._aborted = False
         self._code: str | None = None
-        self._garbled: str | None = None
+        #: Why the output is invalid; None: it is valid so far.
+        self.garbled: str | None = None
         self._stages: list[Stage] = []
 
     @property
     def ended(self) -> bool:
         """Whether further output is ignored: `am` has printed its result, or the output is invalid."""
-        return self._code is not None or self._garbled is not None
-
-    @property
-    def garbled(self) -> str | None:
-        """Why the output is invalid; None: it is valid so far."""
-        return self._garbled
+        return self._code is not None or self.garbled is not None
 
     def feed(self, chunk: str | bytes) -> list[Event]:
         """Parse the next part of the output and return its events; UTF-8 may be split anywhere."""
@@ -213,8 +209,8 @@ class InstrumentationParser:
 
     def _end(self) -> RunEnd:
         results = {key: "\n".join(lines) for key, lines in self._bundles["RESULT"].items()}
-        if self._garbled is not None:
-            return Garbled(why=self._garbled)
+        if self.garbled is not None:
+            return Garbled(why=self.garbled)
         if self._code is None:
             return self._without_code()
         if self._code == _RESULT_OK and "report" in results:
@@ -236,7 +232,7 @@ class InstrumentationParser:
         return NotStarted(message=_message(self._failure, self._loose))
 
     def _mark_garbled(self, why: str) -> None:
-        self._garbled = self._garbled or why
+        self.garbled = self.garbled or why
         self._unread = ""
 
 
