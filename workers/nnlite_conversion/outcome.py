@@ -174,7 +174,6 @@ class ConversionReport:
     parameters: Annotated[int, Field(ge=0)] | None = None
     #: Shape of the first input as the network takes it; images: (N, C, H, W).
     input_shape: tuple[int, ...]
-    output_shapes: tuple[tuple[int, ...], ...] = ()
     #: SHA-256 of the weights: provenance, never part of a key.
     state_dict_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     #: None: no GPU was used.

@@ -130,11 +130,11 @@ def device_row(row: Row, now: datetime | None = None) -> Row:
     }
 
 
-def incident_row(row: Row, now: datetime | None = None) -> Row:
+def incident_row(row: Row) -> Row:
     """Format one incident for people."""
     return {
         "device": row["device"],
-        "when": ago(row["created_at"], now or datetime.now(UTC)),
+        "when": ago(row["created_at"], datetime.now(UTC)),
         "fault": row["fault"],
         "reason": shorten(row["reason"]),
         "recovery_steps": ", ".join(row["recovery_steps"]),

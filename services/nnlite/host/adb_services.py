@@ -31,8 +31,6 @@ class AttachedDevice:
     state: str
     #: None: the server does not know it.
     model: str | None = None
-    #: USB port; None: an emulator or a TCP device.
-    usb: str | None = None
 
 
 def server_port() -> int:
@@ -90,9 +88,7 @@ def parse(line: str) -> AttachedDevice | None:
     if match is None:
         return None
     attributes = dict(pair.split(":", 1) for pair in match[3].split())
-    return AttachedDevice(
-        serial=match[1], state=match[2], model=attributes.get("model"), usb=attributes.get("usb")
-    )
+    return AttachedDevice(serial=match[1], state=match[2], model=attributes.get("model"))
 
 
 def _read(connection: socket.socket, size: int) -> bytes:

@@ -83,7 +83,7 @@ def test_devices_as_json_have_every_column(nnlite, lab):
 def test_connected_devices_are_listed_with_their_worker_or_the_option_for_one(nnlite, lab, environment):
     lab.change("UPDATE device SET name = 'usb:R58' WHERE name = 'lab-phone'")
     seen = [
-        AttachedDevice(serial="R58", state="device", model="Pixel_4", usb="1-4"),
+        AttachedDevice(serial="R58", state="device", model="Pixel_4"),
         AttachedDevice(serial="X99", state="unauthorized"),
     ]
     environment.setattr(module, "attached_devices", lambda port: seen)

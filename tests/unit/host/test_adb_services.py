@@ -55,11 +55,10 @@ def free_port() -> int:
 def test_devices_in_every_state_are_listed(serve):
     answer = LISTING.encode()
     assert attached_devices(serve(b"OKAY%04x%s" % (len(answer), answer))) == [
-        AttachedDevice(serial="R58M12ABCDE", state="device", model="Pixel_5", usb="1-4"),
+        AttachedDevice(serial="R58M12ABCDE", state="device", model="Pixel_5"),
         AttachedDevice(
             serial="0123456789ABCDEF",
             state="no permissions (missing udev rules?); see [http://a.b/tools];",
-            usb="1-2",
         ),
         AttachedDevice(serial="emulator-5554", state="offline"),
         AttachedDevice(serial="192.168.1.7:5555", state="unauthorized"),

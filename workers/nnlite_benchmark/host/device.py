@@ -43,7 +43,6 @@ class HostDevice:
         self,
         settings: Settings,
         *,
-        name: str | None = None,
         pool: str = DEFAULT_POOL,
         on_stage: OnStage = lambda stage, pid: None,
     ) -> None:
@@ -51,11 +50,10 @@ class HostDevice:
 
         Args:
             settings: `quiet` is the folder of the locks, `measurement` has the protocol's bounds.
-            name: unique among all devices; default: derived from the machine's name.
             pool: the set of interchangeable devices that this one belongs to.
             on_stage: called with each stage of a run and the PID of the measuring process.
         """
-        self.name: Final = name or f"host-{platform.node() or 'unnamed'}"
+        self.name: Final = f"host-{platform.node() or 'unnamed'}"
         self.pool: Final = pool
         self._settings: MeasurementSettings = settings.measurement
         self._on_stage = on_stage

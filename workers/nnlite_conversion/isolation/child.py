@@ -157,7 +157,7 @@ def _init(plan: _Plan, supervisor_fd: int, *, first_of_namespace: bool) -> None:
     if first_of_namespace:
         sandbox.mount_own_proc()
     else:
-        sandbox.set_process_option(sandbox.PR_SET_CHILD_SUBREAPER, 1)
+        sandbox.set_process_option(sandbox.PR_SET_CHILD_SUBREAPER)
     init = os.getpid()
     child = os.fork()
     if child == 0:

@@ -52,9 +52,9 @@ def _call(name: str, *arguments: object) -> None:
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
-def set_process_option(option: int, value: int) -> None:
-    """Call prctl(2) with one argument."""
-    _call("prctl", option, value, 0, 0, 0)
+def set_process_option(option: int) -> None:
+    """Switch an option of prctl(2) on."""
+    _call("prctl", option, 1, 0, 0, 0)
 
 
 def keep_only(descriptors: set[int]) -> None:
@@ -125,11 +125,11 @@ def drop_privileges(uid: int | None) -> None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        set_process_option(PR_SET_DUMPABLE, 1)
+        set_process_option(PR_SET_DUMPABLE)
     elif os.geteuid() != 0:
         header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
         _call("capset", header, (ctypes.c_uint32 * 6)())  # those of the user namespace
-    set_process_option(PR_SET_NO_NEW_PRIVS, 1)
+    set_process_option(PR_SET_NO_NEW_PRIVS)
 
 
 def unprivileged_uid() -> int | None:

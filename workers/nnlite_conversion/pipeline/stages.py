@@ -101,7 +101,6 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         refused=tuple(refused),
         parameters=parameters,
         input_shape=loaded.input_shape,
-        output_shapes=tuple(tuple(tensor.shape) for tensor in loaded.expected),
         state_dict_sha256=loaded.state_dict_sha256,
         accelerated=accelerator.accelerated(),
     )

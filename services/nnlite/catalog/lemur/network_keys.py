@@ -77,7 +77,7 @@ class HyperparameterAnalysis:
             Undecidable: any may.
         """
         net = self._classes.get("Net")
-        constructor = _method(net, "__init__")
+        constructor = _constructor(net)
         if net is None or constructor is None or len(constructor.args.args) < 4 or not self._is_plain(net):
             raise Undecidable
         self._refuse_reflection()
@@ -200,7 +200,7 @@ class HyperparameterAnalysis:
             return None
         owner = self._classes.get(name)
         if owner is not None:
-            return _method(owner, "__init__") if self._is_plain(owner) else None
+            return _constructor(owner) if self._is_plain(owner) else None
         function = self._functions.get(name)
         return None if function is None or function.decorator_list else function
 
@@ -261,10 +261,9 @@ def _of_torch(node: ast.Import | ast.ImportFrom) -> bool:
     return True
 
 
-def _method(owner: ast.ClassDef | None, name: str) -> _Function | None:
-    found = (
-        [node for node in owner.body if isinstance(node, _Function) and node.name == name] if owner else []
-    )
+def _constructor(owner: ast.ClassDef | None) -> _Function | None:
+    methods = [node for node in (owner.body if owner else ()) if isinstance(node, _Function)]
+    found = [node for node in methods if node.name == "__init__"]
     return found[0] if len(found) == 1 and not found[0].decorator_list else None
 
 

@@ -54,10 +54,7 @@ def prebuilt_model(
     return CatalogModel(
         source=source,
         name=file.name if skipped else f"{file.name}-{sha256[:digits]}",
-        task=config.task,
-        dataset=config.dataset,
-        metric=config.metric,
-        transform=config.transform,
+        **config._asdict(),
         layout=Layout.AS_IS,
         model_format=ModelFormat.PREBUILT,
         classes=classes_of(config),
