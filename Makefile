@@ -201,7 +201,7 @@ shapes: $(INSTALLED) $(LEMUR) ## Rebuild the table of input shapes
 	$(WITH_LEMUR) $(BIN)/python tools/make_shapes.py
 
 schema: $(INSTALLED) ## Write the JSON Schema of reports
-	$(BIN)/python -m nnlite.reports.schema
+	$(BIN)/python tools/make_schema.py
 
 clean: ## Remove the virtual environment, test data and caches of this checkout
 	rm -rf $(VENV) $(TEST_HOME) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -8,18 +8,15 @@ the enriched report of NN Lite, field for field. All durations are integer
 nanoseconds, all memory is kB (1024 bytes), all numbers are finite. The schema
 version is raised when a field changes its meaning or goes.
 
-`make schema` (`python -m nnlite.reports.schema`) writes `report.schema.json`.
+`make schema` (`tools/make_schema.py`) writes `report.schema.json`.
 
 More than 300 lines: one JSON Schema is generated from these classes, and the app's tests use it too.
 """
 
-import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.json_schema import models_json_schema
 
 from nnlite.vocabulary import Backend, DeviceKind, Precision, QuietMode, Reason, Refusal, Stage, Verdict
 
@@ -349,22 +346,3 @@ class BenchmarkReport(Part):
 def is_published(measurement: MeasurementReport) -> bool:
     """Whether the latency of `measurement` may be shown with its verdict."""
     return measurement.latency is not None and measurement.verdict is not Verdict.INVALID
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a benchmark report; `$defs` has the other reports, `RunReport` too."""
-    _, schema = models_json_schema(
-        [(BenchmarkReport, "serialization"), (RunReport, "serialization")], title="NN Lite benchmark report"
-    )
-    dialect = "https://json-schema.org/draft/2020-12/schema"
-    return {"$schema": dialect, **schema, "$ref": "#/$defs/BenchmarkReport"}
-
-
-def schema_text() -> str:
-    """Return the text of `report.schema.json`."""
-    return json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
-
-
-if __name__ == "__main__":
-    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
-    sys.stdout.write(f"wrote {SCHEMA_FILE}\n")

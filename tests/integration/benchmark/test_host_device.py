@@ -15,8 +15,9 @@ import numpy as np
 import psutil
 import pytest
 
+from make_schema import json_schema
 from nnlite.errors import Failure, FailureClass, Stopped
-from nnlite.reports.schema import BenchmarkReport, RunReport, json_schema
+from nnlite.reports.schema import BenchmarkReport, RunReport
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Precision, Reason, Stage, Verdict
