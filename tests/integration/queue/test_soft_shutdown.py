@@ -8,7 +8,7 @@ import pytest
 from integration.conftest import Cluster, living_owner
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
-from nnlite.queue.retry import Limits
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import Stage, WorkKind
 from nnlite.worker import soft_shutdown
 from waiting import HANG_S, NEVER_S
@@ -33,7 +33,7 @@ def test_it_ends_when_the_row_is_given_back(cluster: Cluster, row: uuid.UUID) ->
     waiting.join(4 * soft_shutdown._POLL_S)
     assert waiting.is_alive()
     released = Failure(FailureClass.RELEASED, Stage.EXPORT, "the worker stopped gracefully")
-    leases.fail(cluster.engine, claim, released, Limits())
+    leases.fail(cluster.engine, claim, released, QueueSettings())
     waiting.join(HANG_S)
     assert not waiting.is_alive()
 
