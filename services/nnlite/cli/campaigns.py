@@ -46,7 +46,7 @@ def submit_command(
         bool, typer.Option("--follow", help="Watch the source and submit new models, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Enqueue one conversion per model and come back at once.
+    """Enqueue one conversion per model and return at once.
 
     Workers do the rest: `nnlite worker convert` and `nnlite worker benchmark`.
     Submitting the same request again resumes it and makes nothing twice. A source
@@ -57,7 +57,7 @@ def submit_command(
     """
     request = replace(request, pools=tuple(pool))
     if follow:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
         stopped = "stopped; submitted work goes on, the same command resumes following"
         with interruptible(stopped), session() as cluster:
             following.follow(cluster, request, name, priority)
@@ -67,7 +67,7 @@ def submit_command(
 
 
 def submit_request(cluster: Session, request: Request, name: str | None, priority: int) -> Submitted:
-    """Look the models up, submit the request and say what became of it.
+    """Look the models up, submit the request and print the result.
 
     Raises:
         NnliteError: nothing was submitted; the message says why.

@@ -17,7 +17,7 @@ from nnlite.settings import settings
 
 app = typer.Typer()
 
-#: Rows of a table when nobody says how many; JSON has them all.
+#: Default number of rows of a table; JSON has all.
 TABLE_ROWS = 50
 
 COLUMNS = ("model", "task", "dataset", "transform", "input", "configuration")

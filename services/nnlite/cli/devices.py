@@ -28,7 +28,7 @@ def devices_command(context: typer.Context, json: options.Json = False) -> None:
     A device stands on a recovery step while its worker brings it back; on the last one it is
     quarantined, and takes no work before `nnlite devices release NAME`.
 
-    What is plugged in is asked of an adb server that already runs (port 5037, or ANDROID_ADB_SERVER_PORT);
+    What is plugged in is read from an adb server that already runs (port 5037, or ANDROID_ADB_SERVER_PORT);
     none is started. Workers have adb servers of their own, which no other program sees.
     """
     if context.invoked_subcommand:

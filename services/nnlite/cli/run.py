@@ -37,12 +37,12 @@ def run(
     """Convert and measure models on this machine, and show the results.
 
     Starts the servers and the workers, submits, shows progress until everything
-    has ended, stops what it started. Ctrl-C stops it in order; the same command
+    has ended, stops what it started. Ctrl-C stops it gracefully; the same command
     resumes. A second `run` at the same time only submits to its workers.
 
     Example: nnlite run --limit 20 --seed 1
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped in order by either
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
     settings = load_settings()
     environment = runtime_environment(settings)
     with (

@@ -96,10 +96,10 @@ def resolve(request: Request, settings: Settings) -> tuple[list[CatalogModel], M
 
 
 def open_source(request: Request, settings: Settings) -> ModelSource:
-    """Make the source that the request names, with what it asks of it.
+    """Return the source that the request names, with its options.
 
     Raises:
-        CatalogError: there is no such source, or it does not know what is asked of it.
+        CatalogError: there is no such source, or it does not know an option.
     """
     return load_source(
         request.source,
@@ -131,13 +131,13 @@ def parse_precisions(values: list[str]) -> tuple[Precision, ...]:
 def chosen_calibration(
     name: str | None, precisions: tuple[Precision, ...], settings: Settings
 ) -> Calibration | None:
-    """Return what `precisions` are calibrated on; the user's data are chosen from and put into the store.
+    """Return the calibration of `precisions`; samples of the user's data are chosen and put into the store.
 
     Args:
-        name: as the user says it; None: as the settings say.
+        name: from the command line; None: from the settings.
 
     Raises:
-        RequestError: it is named and nothing needs it.
+        RequestError: calibration is named, but no precision needs it.
         CalibrationError: it cannot be used.
         StoreError: the store cannot take it.
     """

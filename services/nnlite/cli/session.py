@@ -1,4 +1,4 @@
-"""What most commands need: the settings, and the servers that they name or start."""
+"""Session of a command: the settings, and connections to the servers that they name."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ class Session:
 
 @contextmanager
 def session() -> Iterator[Session]:
-    """Open the cluster that the settings name; embedded servers are started if need be and migrated.
+    """Open the cluster that the settings name; embedded servers are started if needed and migrated.
 
     Raises:
         NnliteError: the settings are wrong, a server cannot be used, or Postgres went away meanwhile.
@@ -45,7 +45,7 @@ def session() -> Iterator[Session]:
 
 @contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """Let Ctrl-C end the block in order, then say `message` and exit with 130."""
+    """Let Ctrl-C end the block gracefully, then print `message` and exit with 130."""
     try:
         yield
     except KeyboardInterrupt:

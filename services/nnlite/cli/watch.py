@@ -49,8 +49,7 @@ class Rate:
 def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda: None) -> Progress:
     """Show the progress of campaign `name` until it has ended, and return its final progress.
 
-    A paused campaign is waited for, and so is Postgres; a cancelled campaign has ended. How it ended is the
-    caller's to say.
+    Waits for a paused campaign, and for Postgres; a cancelled campaign has ended. The caller prints how.
 
     Args:
         while_waiting: called once a second; may raise.
@@ -84,7 +83,7 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
 def watch_checks(engine: Engine, name: str, runtime_version: str, while_waiting: Callable[[], None]) -> None:
     """Wait until every artifact of campaign `name` is checked, while the caller runs the check worker.
 
-    What pauses, because its file or the runtime is not to be had, is not waited for: a check only informs.
+    Checks that pause, because their file or the runtime is missing, are not waited for: a check only informs.
     """
     printed = None
     with err.status("") as status:

@@ -41,7 +41,7 @@ def convert(
 ) -> None:
     """Convert models to .tflite; each in its own process, with limits on time and memory.
 
-    SIGTERM and Ctrl-C stop it in order: its work goes back to the queue.
+    SIGTERM and Ctrl-C stop it gracefully: its work goes back to the queue.
     """
     environment = conversion_environment(dict(os.environ))
     _become(
@@ -75,7 +75,7 @@ def benchmark(
     Start one worker per device, and a supervisor that always starts them again: a worker whose device does
     not recover exits after a pause and must be restarted. `nnlite devices` shows the state of each.
 
-    SIGTERM and Ctrl-C stop it in order: its work goes back to the pool.
+    SIGTERM and Ctrl-C stop it gracefully: its work goes back to the pool.
 
     Example: nnlite worker benchmark --device avd:pixel4-1 --pool pixel4-api30
     """
@@ -94,7 +94,7 @@ def check(
     NNLITE_RUNTIME_CHECK__ENVIRONMENT names the virtual environment that has it; `make runtime-check` makes
     one. `nnlite run` starts this worker too where that is set.
 
-    SIGTERM and Ctrl-C stop it in order.
+    SIGTERM and Ctrl-C stop it gracefully.
     """
     needed_environment(load_settings())
     _become("nnlite_benchmark.runtime_check", ["--name", name], dict(os.environ))

@@ -109,7 +109,7 @@ def downgrade(database_url: str, revision: str) -> None:
 def migrate_embedded(settings: Settings, database_url: str) -> None:
     """Upgrade an embedded database to this version.
 
-    A database of the user's own is never migrated behind their back: `nnlite db upgrade` is for that.
+    A database that the settings name is never migrated automatically: `nnlite db upgrade` does that.
     """
     if settings.database_url is None:
         engine = engine_for(database_url, settings.database_timeout_s)

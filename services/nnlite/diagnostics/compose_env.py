@@ -26,7 +26,7 @@ _LARGEST_CONVERSION_MB: Final = 6144
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a lab server has."""
+    """Cores and memory of a lab server."""
 
     cores: Cores
     memory_mb: int

@@ -1,11 +1,11 @@
-"""One thing that `nnlite doctor` looked at."""
+"""One result of a check of `nnlite doctor`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What was looked at, and what is to be said of it."""
+    """Subject, state and message of a check."""
 
     subject: str
     #: `ok`, `missing` (something does not work without it) or `note`.

@@ -1,4 +1,4 @@
-"""What would keep a cluster from starting, looked for before anything starts; nothing is changed.
+"""Checks for what would keep a cluster from starting; nothing is changed.
 
 Every function yields problems, each a line that names the thing and the way
 out. Run as root, it judges for the account that workers will have.
@@ -53,7 +53,7 @@ def secret_problems(named: str, file: Path, min_length: int, examples: Collectio
         named: how the user knows it, for messages.
         file: of the password alone.
         min_length: shorter ones are refused.
-        examples: passwords that stand in examples, which somebody might have left.
+        examples: passwords of the examples, which must have been replaced.
     """
     hint = "write a password of your own, such as `openssl rand -hex 24` makes"
     try:

@@ -39,7 +39,7 @@ class FileLock:
         return cls(folder, flags=os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
     def try_exclusive(self) -> bool:
-        """Lock exclusively if nobody else holds the lock. A shared hold of ours is lost when this fails."""
+        """Lock exclusively if nobody else holds the lock. If that fails, a shared hold is lost as well."""
         return self._try(fcntl.LOCK_EX)
 
     def try_shared(self) -> bool:
@@ -63,7 +63,7 @@ class FileLock:
         self._until(fcntl.LOCK_EX, timeout_s)
 
     def is_free(self, *, shared: bool = False) -> bool:
-        """Whether the lock could be had now; for a process that does not hold it."""
+        """Return whether the lock is free now; for a process that does not hold it."""
         free = self.try_shared() if shared else self.try_exclusive()
         if free:
             self.release()

@@ -60,7 +60,7 @@ def exporting(settings: Settings, engine: Engine, broker: BrokerClient, reaper: 
     """Serve the metrics of the cluster, of `reaper` and of its disks while the block runs.
 
     Raises:
-        MetricsError: the port cannot be had.
+        MetricsError: the port cannot be bound.
     """
     timeout_s = settings.metrics.timeout_s
     # Prometheus waits less long than the reaper does.
