@@ -128,38 +128,27 @@ def record_benchmark(connection: Connection, claim: Claim, report: BenchmarkRepo
 
 
 def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementReport) -> dict[str, Any]:
-    """Return the columns of one measurement."""
-    latency = report.latency
-    delegation = report.delegation
+    """Return the columns of one measurement; most have the name of a field of its report."""
+    parts = [part for part in (report, report.latency, report.delegation) if part is not None]
+    fields = {
+        name: getattr(part, name) for part in parts for name in _MEASURED & type(part).model_fields.keys()
+    }
     return {
+        **dict.fromkeys(_MEASURED),
+        **fields,
         "id": row_id("measurement", claim.id, report.backend),
         "benchmark_id": claim.id,
         "device_id": row_id("device", device.name),
         "attempt": claim.attempt,
-        "backend": report.backend,
         "kind": device.kind,
-        "verdict": report.verdict,
         "reasons": [str(reason) for reason in report.reasons],
-        "error": report.error,
-        "runs": report.runs,
-        "init_ns": report.init_ns,
         "first_ns": report.first_inference_ns,
-        "mean_ns": latency and latency.mean_ns,
-        "median_ns": latency and latency.median_ns,
-        "p90_ns": latency and latency.p90_ns,
-        "p95_ns": latency and latency.p95_ns,
-        "p99_ns": latency and latency.p99_ns,
-        "min_ns": latency and latency.min_ns,
-        "max_ns": latency and latency.max_ns,
-        "std_ns": latency and latency.std_ns,
-        "cv": latency and latency.cv,
-        "peak_rss_kb": report.peak_rss_kb,
-        "baseline_rss_kb": report.baseline_rss_kb,
-        "delegate": delegation and delegation.delegate,
-        "delegated_nodes": delegation and delegation.delegated_nodes,
-        "total_nodes": delegation and delegation.total_nodes,
         "samples_ns": list(report.samples_ns),
     }
+
+
+#: Columns of a measurement that this process writes.
+_MEASURED = {column.name for column in Measurement.__table__.columns if column.server_default is None}
 
 
 def _replacing(table: type[Artifact] | type[Measurement], key: Sequence[str]) -> Insert:
