@@ -49,7 +49,8 @@ class Cluster:
         )
 
     def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
-        with self.engine.connect() as connection:
+        # Without a transaction around it, which would take two further round trips.
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
 
     def change(self, statement: str, **parameters: Any) -> None:

@@ -4,7 +4,7 @@ The model of the test is the set of claims that workers hold in their hands.
 Postgres decides who may write; the invariants say what must hold after every step.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +23,17 @@ from nnlite.vocabulary import Stage, WorkKind, WorkState
 LIMITS = QueueSettings(max_strikes=3, max_losses=4)
 KIND = WorkKind.CONVERSION
 
+#: The row with its history, and how many results it has.
+_ROW = """
+SELECT state, attempt, strikes, losses,
+       (SELECT count(*) FROM code WHERE sha256 LIKE :prefix) AS results,
+       (SELECT coalesce(json_agg(seen ORDER BY number), '[]')
+        FROM (SELECT number, outcome, ended_at IS NULL AS open
+              FROM attempt WHERE work_id = conversion.id) seen
+       ) AS history
+FROM conversion WHERE id = :id
+"""
+
 
 class OneRow(RuleBasedStateMachine):
     """One conversion, and workers that may be alive, dead or late."""
@@ -37,7 +48,8 @@ class OneRow(RuleBasedStateMachine):
         self.row = self.cluster.conversion(submitted.id)["id"]
         self.holder: Claim | None = None
         self.results: list[int] = []
-        self.retries = 0
+        #: As it was after the last step.
+        self.row_now: dict[str, Any] = {}
 
     def teardown(self) -> None:
         # Campaigns of later examples convert the same model; one at a time may.
@@ -45,9 +57,8 @@ class OneRow(RuleBasedStateMachine):
 
     @rule(target=claims, alive=st.booleans())
     def claim(self, alive: bool) -> object:
-        state = self._state()
         claim = self.cluster.claim(self.row, living_owner() if alive else dead_owner())
-        assert (claim is not None) == (state == "queued")
+        assert (claim is not None) == (self.row_now["state"] == "queued")
         if claim is None:
             return multiple()
         self.holder = claim
@@ -102,7 +113,7 @@ class OneRow(RuleBasedStateMachine):
 
     @rule()
     def cancel(self) -> None:
-        before = self._state()
+        before = self.row_now["state"]
         control.cancel(self.cluster.engine, self.name)
         assert self._state() == ("cancelled" if before in {"queued", "running"} else before)
         self.holder = None
@@ -113,28 +124,24 @@ class OneRow(RuleBasedStateMachine):
         control.retry(self.cluster.engine, self.cluster.broker, self.name, states)
 
     @invariant()
-    def there_is_one_row_and_at_most_one_result(self) -> None:
-        rows = self.cluster.rows("SELECT state FROM conversion WHERE id = :id", id=self.row)
-        written = self.cluster.rows(
-            "SELECT sha256 FROM code WHERE sha256 LIKE :prefix", prefix=f"{self.row}/%"
-        )
-        assert len(rows) == 1
-        assert len(written) == len(self.results) <= 1
-        assert (rows[0]["state"] == "done") == bool(self.results)
+    def rows_are_as_the_claims_say(self) -> None:
+        # One query for all of it: this is called after every step.
+        (self.row_now,) = self.cluster.rows(_ROW, id=self.row, prefix=f"{self.row}/%")
+        self._there_is_at_most_one_result()
+        self._only_the_holder_runs()
+        self._counters_are_those_of_the_history_since_the_last_retry()
 
-    @invariant()
-    def only_the_holder_runs(self) -> None:
-        running = self._state() == "running"
-        assert running == (self.holder is not None)
-        open_attempts = [a["number"] for a in self.cluster.attempts(self.row) if a["ended_at"] is None]
+    def _there_is_at_most_one_result(self) -> None:
+        assert self.row_now["results"] == len(self.results) <= 1
+        assert (self.row_now["state"] == "done") == bool(self.results)
+
+    def _only_the_holder_runs(self) -> None:
+        assert (self.row_now["state"] == "running") == (self.holder is not None)
+        open_attempts = [attempt["number"] for attempt in self.row_now["history"] if attempt["open"]]
         assert open_attempts == ([self.holder.attempt] if self.holder else [])
 
-    @invariant()
-    def counters_are_those_of_the_history_since_the_last_retry(self) -> None:
-        (row,) = self.cluster.rows(
-            "SELECT attempt, strikes, losses, state FROM conversion WHERE id = :id", id=self.row
-        )
-        history = self.cluster.attempts(self.row)
+    def _counters_are_those_of_the_history_since_the_last_retry(self) -> None:
+        row, history = self.row_now, self.row_now["history"]
         assert [attempt["number"] for attempt in history] == list(range(1, row["attempt"] + 1))
         assert row["losses"] <= sum(attempt["outcome"] == "lost" for attempt in history)
         if row["state"] in {"queued", "running"}:
@@ -142,7 +149,8 @@ class OneRow(RuleBasedStateMachine):
             assert row["losses"] < LIMITS.max_losses
 
     def _state(self) -> str:
-        return self.cluster.rows("SELECT state FROM conversion WHERE id = :id", id=self.row)[0]["state"]
+        (row,) = self.cluster.rows("SELECT state FROM conversion WHERE id = :id", id=self.row)
+        return row["state"]
 
     def _as_holder(self, claim: Claim, act: object) -> bool:
         """Act; it must succeed for the holder, and for nobody else. Returns whether it did."""
