@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.conversion.models import CLASSIFIER, network
+from integration.conversion.models import CLASSIFIER, DOUBLING, network
 from nnlite.errors import Failure, FailureClass
 from nnlite.host.processes import living
 from nnlite.settings.groups import ConversionSettings
@@ -161,9 +161,7 @@ def test_endless_loop_is_killed_at_the_time_limit(job, place):
 
 
 def test_daemons_of_a_successful_model_are_killed(job, settings, place, name):
-    code = CLASSIFIER.replace(
-        "class Net", GRANDCHILD.format(name=name).replace("\n    ", "\n") + "\nclass Net"
-    )
+    code = DOUBLING.replace("class Net", GRANDCHILD.format(name=name).replace("\n    ", "\n") + "\nclass Net")
 
     with run(job(code), settings, place) as outcome:
         assert outcome.artifacts
@@ -301,7 +299,7 @@ def test_exit_without_a_result_is_a_converter_failure(job, settings, place, stat
 def test_artifact_that_differs_from_its_report_is_rejected(job, settings, place, deed, reason):
     top = f"really = os._exit\ndef spoil(status):\n    {deed}\n    really(status)\nos._exit = spoil"
 
-    failure = failure_of(job(CLASSIFIER.replace("class Net", f"{top}\nclass Net")), settings, place)
+    failure = failure_of(job(DOUBLING.replace("class Net", f"{top}\nclass Net")), settings, place)
 
     assert failure.failure_class is FailureClass.CONVERTER
     assert reason in failure.reason
