@@ -120,6 +120,7 @@ def test_an_artifact_is_measured_on_the_host(cluster, make_benchmarker, queued):
     ]
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_a_missing_backend_is_a_measurement_with_an_error(cluster, make_benchmarker, queued):
     row = queued(backends=(Backend.CPU, Backend.GPU))
     assert benchmark(make_benchmarker(), row) is Outcome.DONE
@@ -134,6 +135,7 @@ def test_a_missing_backend_is_a_measurement_with_an_error(cluster, make_benchmar
     assert gpu["error"] == "host has no gpu backend"
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_an_artifact_that_the_runtime_rejects_is_a_measurement_with_an_error(
     cluster, make_benchmarker, queued, tmp_path
 ):
@@ -178,6 +180,7 @@ def test_a_missing_or_damaged_file_requeues_its_conversion(cluster, make_benchma
     assert (cluster.ready("convert"), cluster.ready("benchmark.host")) == (1, 1)
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_an_artifact_that_was_converted_again_is_measured(cluster, make_benchmarker, queued):
     row = queued()
     benchmarker = make_benchmarker()
@@ -219,6 +222,7 @@ def test_an_unavailable_store_is_an_infrastructure_failure(cluster, make_benchma
     assert the(cluster, WorkKind.CONVERSION)["state"] == "done", "nothing is known to be gone"
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_cancelling_a_campaign_ends_its_measurement(cluster, make_benchmarker, queued):
     row = queued()
 
@@ -231,6 +235,7 @@ def test_cancelling_a_campaign_ends_its_measurement(cluster, make_benchmarker, q
     assert queries.latencies(cluster.engine, "night") == []
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_a_stopped_worker_requeues_its_benchmark(cluster, make_benchmarker, queued):
     row = queued()
 
@@ -245,6 +250,7 @@ def test_a_stopped_worker_requeues_its_benchmark(cluster, make_benchmarker, queu
     assert cluster.ready("benchmark.host") == 1
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_heartbeats_write_the_stage(cluster, make_benchmarker, queued):
     row = queued()
     seen = threading.Event()
@@ -265,6 +271,7 @@ def test_heartbeats_write_the_stage(cluster, make_benchmarker, queued):
     assert seen.is_set()
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_a_running_benchmark_marks_its_progress(make_benchmarker, queued):
     signs = []
     benchmarker = make_benchmarker()
