@@ -19,21 +19,7 @@ from nnlite.settings import load_settings
 #: One listing may take this long before it counts as hung.
 TIMEOUT_S = 300
 
-_LISTING = r"""
-import json, re, time
-started = time.perf_counter()
-from nnlite.catalog.lemur.source import LemurSource
-from nnlite.settings import load_settings
-models = LemurSource(load_settings()).models()
-# Not getrusage: its peak includes the parent's pages at the fork.
-peak_kb = int(re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read()).group(1))
-print(json.dumps({
-    "models": len(models),
-    "skipped": sum(model.skipped is not None for model in models),
-    "seconds": round(time.perf_counter() - started, 3),
-    "peak_rss_mb": round(peak_kb / 1024, 1),
-}))
-"""
+_LISTING = Path(__file__).parent / "programs" / "list_models.py"
 
 
 def run() -> dict[str, Any]:
@@ -63,7 +49,7 @@ def listing(copy: Path, home: Path) -> dict[str, float]:
     """List `copy` in a fresh process whose caches lie in `home`."""
     environment = os.environ | {"NNLITE_LEMUR": str(copy), "NNLITE_HOME": str(home)}
     result = subprocess.run(
-        [sys.executable, "-c", _LISTING], env=environment, capture_output=True, check=True, timeout=TIMEOUT_S
+        [sys.executable, _LISTING], env=environment, capture_output=True, check=True, timeout=TIMEOUT_S
     )
     measured: dict[str, float] = json.loads(result.stdout)
     return measured

@@ -4,7 +4,6 @@ import errno
 import os
 import subprocess
 import sys
-import textwrap
 import uuid
 from pathlib import Path
 
@@ -13,6 +12,8 @@ import pytest
 
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError, file_sha256
 from waiting import HANG_S
+
+PROGRAMS = Path(__file__).parent / "programs"
 
 CONTENT = os.urandom(3 << 20)
 
@@ -136,15 +137,9 @@ def test_a_write_that_breaks_off_leaves_nothing(store, file, monkeypatch):
 
 
 def test_a_writer_that_is_killed_leaves_nothing_that_can_be_fetched(tmp_path, file):
-    code = f"""
-    import os, signal, sys
-    from pathlib import Path
-    from fsspec.implementations.local import LocalFileSystem
-    from nnlite.artifacts.store import ArtifactStore
-    LocalFileSystem.mv = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    ArtifactStore({str(tmp_path / "artifacts")!r}, Path("cache")).put(Path({str(file)!r}), ".tflite")
-    """
-    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=HANG_S)
+    killed = subprocess.run(
+        [sys.executable, PROGRAMS / "killed_store_writer.py", tmp_path / "artifacts", file], timeout=HANG_S
+    )
     assert killed.returncode == -9
     store = ArtifactStore(str(tmp_path / "artifacts"), tmp_path / "cache")
     assert not [name for name in names(store) if name.endswith(".tflite")]
@@ -152,20 +147,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_can_be_fetched(tmp_path, fi
     assert store.fetch(path).read_bytes() == CONTENT
 
 
-FULL = """
-import sys
-from pathlib import Path
-from nnlite.artifacts.store import ArtifactStore, StoreError
-store = ArtifactStore(sys.argv[1], Path("cache"))
-small, large = Path(sys.argv[2]), Path(sys.argv[3])
-path = store.put(small, ".bin")
-try:
-    store.put(large, ".tflite")
-except StoreError as error:
-    print(error)
-print(store.fetch(path).read_bytes())
-print(sorted(file.name for file in Path(sys.argv[1]).rglob("*") if file.is_file()) == [Path(path).name])
-"""
+FILL = PROGRAMS / "fill_store.py"
 
 
 def test_a_full_disk_is_said_with_the_store_and_the_way_out(tmp_path, file):
@@ -176,7 +158,7 @@ def test_a_full_disk_is_said_with_the_store_and_the_way_out(tmp_path, file):
     command = 'mount -t tmpfs -o size=1m none "$1" && shift && exec "$@"'
     namespace = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     done = subprocess.run(
-        [*namespace, "sh", "-c", command, "sh", disk, sys.executable, "-c", FULL, disk, small, file],
+        [*namespace, "sh", "-c", command, "sh", disk, sys.executable, FILL, disk, small, file],
         capture_output=True,
         text=True,
         timeout=HANG_S,

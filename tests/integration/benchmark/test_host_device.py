@@ -123,6 +123,7 @@ def test_a_real_report_fits_the_committed_schema(make_device, job):
     assert (document["emulator"], document["duration"]) == (False, report.measurements[0].latency.mean_ns)
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_measuring_is_pinned_to_the_chosen_cores(make_device, job):
     core = min(os.sched_getaffinity(0))
 
@@ -131,6 +132,7 @@ def test_measuring_is_pinned_to_the_chosen_cores(make_device, job):
     assert report.cores == (core,)
 
 
+@pytest.mark.usefixtures("steady_canary")
 @pytest.mark.parametrize("keep", [0, 100, 4000, 8600])
 def test_a_truncated_artifact_is_refused_by_the_runtime(make_device, job, tmp_path, keep):
     broken = tmp_path / "broken.tflite"
@@ -147,6 +149,7 @@ def test_a_truncated_artifact_is_refused_by_the_runtime(make_device, job, tmp_pa
     assert (report.latency, report.runs) == (None, 0)
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_inputs_of_the_wrong_size_are_rejected_with_both_sizes(make_device, job):
     wrong = replace(job, inputs=(InputSpec(name="t0", shape=(1, 4, 4, 12), dtype="float32"),))
 
@@ -163,6 +166,7 @@ def test_the_host_has_no_other_backend_than_the_cpu(make_device, job, backend):
     assert refused.value.report.verdict is Verdict.INVALID
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_wrong_outputs_invalidate_the_measurement(make_device, job, tmp_path):
     wrong = tmp_path / "wrong.raw"
     expected = np.frombuffer(canary.EXPECTED_FILE.read_bytes(), "<f4").copy()
@@ -202,12 +206,14 @@ def test_a_drifting_canary_repeats_the_measurement_which_is_then_noisy(make_devi
     assert (report.verdict, report.reasons) == (Verdict.NOISY, (Reason.CANARY,))
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_samples_above_the_limit_are_thinned_but_counted(make_device, job):
     report = make_device(min_runs=40, max_samples=15).run(job, Backend.CPU, stop=NEVER)
 
     assert (report.runs, len(report.samples_ns), report.samples_kept) == (40, 15, "uniform")
 
 
+@pytest.mark.usefixtures("steady_canary")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_measuring_process_that_dies_is_a_device_failure_with_its_signal(make_device, job, number):
     def kill(stage, pid):
@@ -240,6 +246,7 @@ def test_a_measuring_process_that_hangs_is_killed_at_its_deadline(make_request, 
     assert not psutil.pid_exists(pids[0])
 
 
+@pytest.mark.usefixtures("steady_canary")
 def test_stop_ends_a_measurement_and_its_process(make_device, job):
     stop, pids = threading.Event(), []
 
@@ -284,28 +291,12 @@ class OnlyOlderReports(RunReport):
     schema_version: int
 
 
-PARENT = """
-import json, sys, threading
-from nnlite.settings.groups import MeasurementSettings
-from nnlite_benchmark.host.process import run_process
-from nnlite_benchmark.host.runner import RunRequest
-from dataclasses import replace
-import os
-request = replace(RunRequest.from_json(sys.argv[1]), parent_pid=os.getpid())
-run_process(
-    request,
-    MeasurementSettings(initialize_timeout_s=3600, warmup_max_s=3600, max_s=3600, grace_s=3600),
-    stop=threading.Event(),
-    on_stage=lambda stage, pid: print(stage, pid, flush=True),
-)
-"""
+PARENT = Path(__file__).parent / "programs" / "measuring_parent.py"
 
 
 def test_a_measuring_process_dies_with_its_parent(make_request):
     request = make_request(min_runs=10**9, max_s=3600)
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, request.to_json()], stdout=subprocess.PIPE, text=True
-    )
+    parent = subprocess.Popen([sys.executable, PARENT, request.to_json()], stdout=subprocess.PIPE, text=True)
     runner = next(psutil.Process(int(line.split()[1])) for line in parent.stdout if line.startswith("run "))
 
     end(parent)

@@ -15,22 +15,7 @@ from nnlite.local import Endpoints
 from waiting import HANG_S, end
 
 #: A user of the servers: enters, prints where they are, leaves on a line of input or an interrupt.
-USER = """
-import json, sys
-from pathlib import Path
-from nnlite.local import servers
-from nnlite.settings import LocalSettings, Settings
-
-local = LocalSettings(start_timeout_s=600, stop_timeout_s=600)
-settings = Settings(home=Path(sys.argv[1]), database_url=None, broker_url=None, local=local, _env_file=None)
-with servers(settings) as endpoints:
-    try:
-        print(json.dumps([endpoints.database_url, endpoints.broker_url]), flush=True)
-        sys.stdin.readline()
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-        sys.stdin.readline()
-"""
+USER = str(Path(__file__).parent / "programs" / "server_user.py")
 
 
 class User:
@@ -38,7 +23,7 @@ class User:
 
     def __init__(self, home: Path, *prefix: str, **popen: object) -> None:
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-c", USER, str(home)],
+            [*prefix, sys.executable, USER, str(home)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

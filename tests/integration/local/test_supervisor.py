@@ -13,53 +13,11 @@ from integration.local.observing import processes_of
 from nnlite.local import Supervisor, Worker, local_instance, workers_lock
 from waiting import HANG_S, end_all, is_alive, wait_until
 
-#: Writes into a journal when it starts and when it is asked to stop; then ends ("yes"), or does not ("no").
-#: It has a child that goes on; "together" has none, and ends when another one has been asked, too.
-WORKER = """
-import os, pathlib, signal, sys, time
-home, name, obeys = sys.argv[1:]
-journal = os.open(pathlib.Path(home, "journal"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-def asked(*_):
-    os.write(journal, f"{name} asked\\n".encode())
-    while obeys == "together" and pathlib.Path(home, "journal").read_text().count(" asked") < 2:
-        time.sleep(0.01)
-    if obeys != "no":
-        os.write(journal, f"{name} ended\\n".encode())
-        os._exit(0)
-
-signal.signal(signal.SIGTERM, asked)
-child = obeys == "together" or os.fork()
-if child == 0:
-    os.setpgid(0, 0)  # as a conversion does
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-os.write(journal, f"{name} {'runs' if child else 'has a child'} {os.getpid()}\\n".encode())
-while True:
-    time.sleep(3600)
-"""
-
-#: A supervisor in a process of its own, with the embedded servers.
-OWNER = """
-import sys
-from pathlib import Path
-from nnlite.local import Supervisor, Worker, local_instance, servers
-from nnlite.settings import LocalSettings, Settings
-
-home, program = Path(sys.argv[1]), sys.argv[2]
-local = LocalSettings(start_timeout_s=600, stop_timeout_s=10)
-settings = Settings(home=home, database_url=None, broker_url=None, local=local, _env_file=None)
-workers = [
-    Worker(name=name, argv=[sys.executable, "-S", "-c", program, str(home), name, obeys])
-    for name, obeys in (("orderly", "yes"), ("stubborn", "no"))
-]
-with servers(settings), Supervisor(local_instance(settings), workers):
-    print("up", flush=True)
-    sys.stdin.readline()
-"""
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 def worker(home: Path, name: str, obeys: str = "yes", **more: object) -> Worker:
-    argv = [sys.executable, "-S", "-c", WORKER, str(home), name, obeys]
+    argv = [sys.executable, "-S", PROGRAMS / "journal_worker.py", str(home), name, obeys]
     return Worker(name=name, argv=argv, **more)
 
 
@@ -136,7 +94,9 @@ def test_a_missing_program_is_retried_and_logged(home, instance):
 
 def test_workers_end_soon_after_their_supervisor_is_killed(home):
     with subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(home), WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, PROGRAMS / "supervisor_owner.py", str(home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as owner:
         assert owner.stdout.readline() == b"up\n"
         pid_of(home, "orderly has a child")
@@ -149,7 +109,9 @@ def test_workers_end_soon_after_their_supervisor_is_killed(home):
 
 def test_the_next_supervisor_ends_orphans_when_there_is_no_server_daemon(home, instance):
     with subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(home), WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, PROGRAMS / "supervisor_owner.py", str(home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as owner:
         assert owner.stdout.readline() == b"up\n"
         left = psutil.Process(pid_of(home, "stubborn has a child"))

@@ -23,25 +23,7 @@ from waiting import HANG_S, end, wait_until
 PASSWORD = "correct horse"
 NODE = "benchmark-avd:pixel4-1@here"
 QUEUE = "benchmark.pixel4-api30"
-
-#: A worker whose messages have no rows behind them.
-WORKER = f"""
-import sys
-from nnlite.local import Endpoints
-from nnlite.worker.watchdog import WorkerLiveness
-from nnlite.worker.celery_worker import WorkerPlan, open_context, run_worker
-from nnlite.settings import Settings
-from nnlite.vocabulary import WorkKind
-
-endpoints = Endpoints(database_url=sys.argv[1], broker_url=sys.argv[2])
-settings, liveness = Settings(_env_file=None), WorkerLiveness()
-context = open_context(endpoints, settings, "{NODE}", liveness)
-plan = WorkerPlan(
-    kind=WorkKind.BENCHMARK, node="{NODE}", queue="{QUEUE}", pool="threads", concurrency=1, deadline_s=10,
-    context=lambda: context, handler=None, device="avd:pixel4-1",
-)
-run_worker(plan, endpoints, settings, liveness)
-"""
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 class Site:
@@ -117,7 +99,7 @@ def test_flower_shows_tasks_with_model_and_device_behind_a_password(
     for path in ("/", "/tasks", "/broker", "/api/tasks", "/workers?json=1"):
         assert site.get(path, password=None)[0] == site.get(path, password="correct")[0] == 401, path
         assert site.get(path)[0] == 200, path
-    start("-c", WORKER, database_url, broker_url)
+    start(str(PROGRAMS / "rowless_worker.py"), database_url, broker_url, NODE, QUEUE)
     site.shows("/workers?json=1", lambda found: any(row["hostname"] == NODE for row in found["data"]))
     row = uuid.uuid4()
     with closing(BrokerClient(broker_url, 5)) as broker:

@@ -33,19 +33,13 @@ def test_both_runners_have_the_same_copy_of_what_ties_them_to_their_parent():
     assert inspect.getsource(runtime_check.die_with_parent) == inspect.getsource(host.die_with_parent)
 
 
-FORGETFUL = """
-from nnlite_benchmark.host.runner import _reset_peak_rss, _status_kb
-bytearray(200 << 20)
-before_kb = _status_kb("VmHWM")
-_reset_peak_rss()
-print(before_kb - _status_kb("VmHWM"))
-"""
+FORGETFUL = Path(__file__).parent / "programs" / "forget_peak.py"
 
 
 @pytest.mark.process
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells peaks")
 def test_a_peak_from_before_the_model_is_not_counted():
-    forgotten_kb = int(subprocess.check_output([sys.executable, "-c", FORGETFUL], timeout=HANG_S))
+    forgotten_kb = int(subprocess.check_output([sys.executable, FORGETFUL], timeout=HANG_S))
 
     assert forgotten_kb > 150_000
 

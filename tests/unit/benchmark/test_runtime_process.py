@@ -22,26 +22,17 @@ from waiting import HANG_S
 
 pytestmark = pytest.mark.process
 
-#: Does in the fork what the artifact's text says.
-TENSORFLOW = """
-import os, time, types
-__version__ = "2.16.99"
-print("noise on stdout", flush=True)
-class Interpreter:
-    def __init__(self, model_path, num_threads):
-        exec(open(model_path).read(), globals())
-lite = types.SimpleNamespace(Interpreter=Interpreter)
-"""
+#: A TensorFlow that does in the fork what the artifact's text says.
+STAND_INS = Path(__file__).parent / "stand_ins"
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> RuntimeEnvironment:
     """A Python that finds the tests' TensorFlow."""
-    (tmp_path / "tensorflow.py").write_text(TENSORFLOW)
     python = tmp_path / "python"
     # -I leaves out PYTHONPATH and the current folder: the path is given to the runner itself.
     python.write_text(
-        f"#!/bin/sh\nexec {sys.executable} -c \"import sys, runpy; sys.path.insert(0, '{tmp_path}'); "
+        f"#!/bin/sh\nexec {sys.executable} -c \"import sys, runpy; sys.path.insert(0, '{STAND_INS}'); "
         'sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name=\'__main__\')" "$3" "$4"\n'
     )
     python.chmod(0o755)

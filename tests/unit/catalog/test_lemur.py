@@ -167,14 +167,9 @@ def test_nothing_of_lemur_is_imported(lemur, make_settings, tmp_path, monkeypatc
 
 @pytest.mark.process
 def test_without_lemur_the_error_says_which_command_brings_it(make_settings, tmp_path):
-    code = (
-        "from nnlite.settings import Settings\nfrom nnlite.catalog.lemur.source import LemurSource\n"
-        "import pathlib, sys\nsys.meta_path[:] = [f for f in sys.meta_path]\n"
-        "import importlib.util\nimportlib.util.find_spec = lambda name: None\n"
-        f"LemurSource(Settings(home=pathlib.Path({str(tmp_path)!r}), lemur=None, _env_file=None)).models()"
-    )
+    program = Path(__file__).parent / "programs" / "list_without_lemur.py"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=HANG_S
+        [sys.executable, program, tmp_path], capture_output=True, text=True, check=False, timeout=HANG_S
     )
     assert "CatalogError: LEMUR is not on this machine" in result.stderr
     assert "nnlite fetch" in result.stderr

@@ -5,9 +5,9 @@ import os
 import pty
 import subprocess
 import sys
-import textwrap
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -92,21 +92,16 @@ def test_json_without_rows_is_an_empty_array(capfdbinary):
 
 @pytest.mark.process
 def test_in_a_terminal_names_are_cut_and_numbers_stay_whole():
-    code = f"""
-    from nnlite.cli.output import print_table
-    row = {{"model": {LONG!r}, "size": "123.4 MB", "verdict": "throttled"}}
-    print_table([row], ("model", "size", "verdict"))
-    """
-    shown = _in_dumb_terminal(textwrap.dedent(code))
+    shown = _in_dumb_terminal([sys.executable, Path(__file__).parent / "programs" / "print_row.py", LONG])
     assert "123.4 MB" in shown and "throttled" in shown
     assert LONG not in shown and "…" in shown
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def _in_dumb_terminal(code: str) -> str:
+def _in_dumb_terminal(command: list[object]) -> str:
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "dumb"}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=theirs, env=environment) as process:
+    with subprocess.Popen(command, stdout=theirs, env=environment) as process:
         os.close(theirs)
         shown = b""
         try:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,20 +11,13 @@ import pytest
 SERVERS = ("sqlalchemy", "psycopg2", "redis", "celery", "kombu", "nnlite.db", "nnlite.queue", "nnlite.worker")
 LIBRARIES = ("torch", "jax", "litert_torch", "ai_edge_litert", "nnlite_conversion.pipeline")
 
-PROGRAM = """
-import importlib, json, pkgutil, sys
-for name in sys.argv[1:]:
-    module = importlib.import_module(name)
-    for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}."):
-        importlib.import_module(found.name)
-print(json.dumps(sorted(sys.modules)))
-"""
+PROGRAM = Path(__file__).parent / "programs" / "import_packages.py"
 
 
 def imported_by(*names: str) -> list[str]:
     """Import modules, and all modules of packages, in a fresh interpreter; return what it imported."""
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *names], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, PROGRAM, *names], capture_output=True, text=True, timeout=120, check=True
     )
     return json.loads(run.stdout.splitlines()[-1])
 

@@ -7,21 +7,12 @@ from pathlib import Path
 from nnlite_conversion.isolation.process_registry import FOLDER, job_dir, remove_orphaned_dirs
 from waiting import HANG_S
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from nnlite_conversion.isolation.process_registry import job_dir
-
-with job_dir(Path(sys.argv[1])) as folder:
-    (folder / "model.tflite").write_bytes(b"large")
-    print(folder, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
+KILLED = Path(__file__).parent / "programs" / "killed_in_job_dir.py"
 
 
 def test_job_dirs_of_killed_workers_are_removed_and_others_are_kept(tmp_path: Path) -> None:
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, tmp_path], capture_output=True, text=True, timeout=HANG_S
+        [sys.executable, KILLED, tmp_path], capture_output=True, text=True, timeout=HANG_S
     )
     dead = Path(killed.stdout.strip())
     assert (dead / "model.tflite").exists()

@@ -21,14 +21,7 @@ from waiting import HANG_S, wait_until
 pytestmark = pytest.mark.process
 
 #: Starts a child that ignores SIGTERM, prints both PIDs and sleeps.
-FAMILY = """
-import os, signal, subprocess, sys, time
-deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(3600)"
-child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
-child.stdout.readline()
-print(os.getpid(), child.pid, flush=True)
-time.sleep(3600)
-"""
+FAMILY = Path(__file__).parent / "programs" / "family.py"
 
 
 @pytest.fixture
@@ -39,7 +32,7 @@ def owned(tmp_path: Path):
 
 
 def started(process: OwnedProcess) -> list[processes.ProcessIdentity]:
-    process.start([sys.executable, "-c", FAMILY], dict(os.environ))
+    process.start([sys.executable, "-S", str(FAMILY)], dict(os.environ))
     wait_until(lambda: len(process.log_tail().split()) == 2, "the family is there")
     return [processes.identify(int(pid)) for pid in process.log_tail().split()]
 
@@ -99,7 +92,7 @@ def test_an_exit_status_is_put_into_words(status, text):
 def test_a_group_is_killed_and_its_pipes_are_closed(tmp_path):
     with (tmp_path / "log").open("wb") as log:
         child = start(
-            [sys.executable, "-c", FAMILY],
+            [sys.executable, "-S", str(FAMILY)],
             log,
             environment=None,
             stdin=subprocess.PIPE,

@@ -17,14 +17,7 @@ from waiting import HANG_S
 pytestmark = pytest.mark.process
 
 #: Says its child's PID, then both wait; neither listens to SIGTERM.
-FAMILY = """
-import os, signal, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = os.fork()
-if child:
-    print(child, flush=True)
-time.sleep(600)
-"""
+FAMILY = Path(__file__).parent / "programs" / "deaf_pair.py"
 
 
 @pytest.fixture
@@ -37,7 +30,7 @@ def sleeper():
 @pytest.fixture
 def family():
     with subprocess.Popen(
-        [sys.executable, "-S", "-c", FAMILY], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-S", FAMILY], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as leader:
         yield leader, int(leader.stdout.readline())
         with contextlib.suppress(ProcessLookupError):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,20 +23,7 @@ TIME_SLICED = Cores(mode=QuietMode.TIME_SLICED, measuring=(0,), converting=(0,))
 APART = Cores(mode=QuietMode.PINNED_CORES, measuring=(1,), converting=(0,))
 NEVER = threading.Event()
 
-HOLDER = """
-import os, sys
-from pathlib import Path
-from nnlite.host.cores import Cores
-from nnlite.host.quiet import ConverterLock
-from nnlite.reports.schema import QuietMode
-lock = ConverterLock(Path(sys.argv[1]), Cores(mode=QuietMode.TIME_SLICED, measuring=(0,), converting=(0,)))
-assert lock.tick()
-if sys.argv[2] == "with child" and os.fork() == 0:
-    print(os.getpid(), flush=True)
-elif sys.argv[2] == "alone":
-    print("holds", flush=True)
-sys.stdin.read()
-"""
+HOLDER = Path(__file__).parent / "programs" / "lock_holder.py"
 
 
 @pytest.fixture
@@ -99,7 +87,7 @@ def holder(tmp_path):
 
     def start(mode):
         process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, tmp_path, mode],
+            [sys.executable, HOLDER, tmp_path, mode],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

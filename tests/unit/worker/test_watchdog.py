@@ -5,7 +5,7 @@ import select
 import signal
 import subprocess
 import sys
-import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -52,60 +52,30 @@ def test_a_stopping_worker_is_not_stalled(liveness, watchdog):
     assert not watchdog.stalled(waiting_since_s=0, now_s=1000)
 
 
-WORKER = """
-import os, signal, sys, time
-from nnlite.worker import watchdog
-from nnlite.queue.messages import BrokerUnreachableError
-from nnlite.worker.watchdog import WorkerLiveness, Watchdog
-
-watchdog._CHECK_S = 0.05
-liveness = WorkerLiveness()
-answers = iter({answers})
-
-def queue_has_work():
-    answer = next(answers, True)
-    print("look", flush=True)
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-signal.signal(signal.SIGTERM, {on_sigterm})
-pid = Watchdog(
-    liveness=liveness, queue_has_work=queue_has_work, idle_limit_s=0.2, stop_timeout_s={stop_timeout_s}
-).start()
-{then}
-print(pid, flush=True)
-while True:
-    signal.pause()
-"""
+WORKER = Path(__file__).parent / "programs" / "watched_worker.py"
 
 
-def worker(
-    then: str, on_sigterm: str = "signal.SIG_DFL", answers: str = "[]", stop_timeout_s: float = NEVER_S
-) -> subprocess.Popen[str]:
-    code = textwrap.dedent(WORKER).format(
-        then=then, on_sigterm=on_sigterm, answers=answers, stop_timeout_s=stop_timeout_s
-    )
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+def worker(*options: str, stop_timeout_s: float = NEVER_S) -> subprocess.Popen[str]:
+    command = [sys.executable, WORKER, f"--stop-timeout-s={stop_timeout_s}", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.process
 def test_a_stalled_worker_gets_sigterm():
-    with worker("liveness.ready()", on_sigterm="lambda *_: os._exit(42)") as process:
+    with worker("--ready", "--on-sigterm=exit") as process:
         assert process.wait(HANG_S) == 42
 
 
 @pytest.mark.process
 def test_a_stalled_worker_that_ignores_sigterm_is_killed():
-    with worker("liveness.ready()", on_sigterm="signal.SIG_IGN", stop_timeout_s=0.2) as process:
+    with worker("--ready", "--on-sigterm=ignore", stop_timeout_s=0.2) as process:
         assert process.wait(HANG_S) == -signal.SIGKILL
 
 
 @pytest.mark.process
 def test_an_unreachable_broker_does_not_end_a_worker():
     # Work was seen once; then come more looks than fit into the limit.
-    answers = "[True] + [BrokerUnreachableError('away')] * 100"
-    with worker("liveness.ready()", answers=answers) as process:
+    with worker("--ready", "--away-after=1") as process:
         looks = [line for line in (process.stdout.readline() for _ in range(13)) if line == "look\n"]
         process.kill()
     assert len(looks) == 12
@@ -113,7 +83,7 @@ def test_an_unreachable_broker_does_not_end_a_worker():
 
 @pytest.mark.process
 def test_the_watchdog_dies_with_its_worker():
-    with worker("") as process:
+    with worker() as process:
         watchdog = next(int(line) for line in process.stdout if line != "look\n")
         ended = os.pidfd_open(watchdog)
         process.kill()
