@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import make_shapes
 from make_shapes import main, make_table, table_entry
 from nnlite.catalog.lemur.datasets import DATASETS
 from nnlite.catalog.lemur.shapes import ShapeTable
@@ -11,6 +12,7 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
 from nnlite_conversion.pipeline.loading.input_shapes import input_shape
 from unit.catalog.copies import MODEL, NORM_64, Lemur
+from waiting import HANG_S
 
 PAD = "import torchvision.transforms as t\ndef transform(norm): return t.Compose([t.Pad(2), t.ToTensor()])"
 KEEP = "import torchvision.transforms as t\ndef transform(norm): return t.ToTensor()"
@@ -67,13 +69,19 @@ def test_the_table_holds_what_is_certain(code, dataset, entry):
     assert table_entry(code, "mine", DATASETS[dataset]) == entry
 
 
-def test_transforms_that_hang_or_die_do_not_keep_the_others_from_the_table(capsys):
+def test_transforms_that_hang_or_die_do_not_keep_the_others_from_the_table(monkeypatch, capsys):
+    in_fork = make_shapes._entries_in_fork
+    monkeypatch.setattr(
+        make_shapes,
+        "_entries_in_fork",
+        lambda name, code, timeout_s: in_fork(name, code, 0.1 if name == "hangs" else timeout_s),
+    )
     transforms = {
         "good": NORM_64,
         "hangs": "import time; time.sleep(3600)",
         "dies": "import os; os._exit(3)",
     }
-    made = make_table(transforms, timeout_s=10.0)
+    made = make_table(transforms, timeout_s=HANG_S)
     assert [list(row["transforms"]) for row in made["rows"]] == [["good"]]
     assert ShapeTable(made["rows"]).look_up(made["rows"][0]["transforms"]["good"], "coco", 256).height == 64
     assert {line.split(":")[0] for line in capsys.readouterr().err.splitlines()} == {"hangs", "dies"}
