@@ -63,7 +63,7 @@ def test_reference_output_is_the_host_output_for_the_seeded_input(job, settings,
 
 def test_repeated_conversions_give_identical_bytes(job, settings, place):
     hashes = set()
-    for _ in range(3):
+    for _ in range(2):
         with run(job(CLASSIFIER), settings, place) as outcome:
             hashes.add(outcome.artifacts[0].sha256)
 
@@ -84,8 +84,7 @@ def test_every_tensor_of_a_nested_output_is_an_output(job, settings, place):
 @pytest.mark.parametrize(
     ("model", "rewrite"),
     [
-        (("return F.adaptive_max_pool2d(x, (3, 5))",), "adaptive_max_pool2d"),
-        (("return F.adaptive_max_pool2d(x, 2)",), "adaptive_max_pool2d"),
+        (("return F.adaptive_max_pool2d(x, (3, 5)), F.adaptive_max_pool2d(x, 2)",), "adaptive_max_pool2d"),
         (
             (
                 "y = x.permute(0, 2, 3, 1); y = y + self.b(self.a(y))\nreturn y.reshape(1, 4, 2, 8, 3)",

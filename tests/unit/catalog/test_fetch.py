@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -16,24 +17,18 @@ from waiting import wait_until
 pytestmark = pytest.mark.process
 
 
-@pytest.fixture
-def installer(tmp_path, monkeypatch):
-    """Replace the installer by a Python program, which gets the installer's arguments."""
+PROGRAMS = Path(__file__).parent / "programs"
 
-    def become(program: str) -> None:
-        script = tmp_path / "installer.py"
-        script.write_text(program)
-        monkeypatch.setattr(fetch, "installer", lambda: [sys.executable, str(script)])
+
+@pytest.fixture
+def installer(monkeypatch):
+    """Replace the installer by a program, which gets the installer's arguments after its own."""
+
+    def become(program: str, *arguments: object) -> None:
+        command = [sys.executable, str(PROGRAMS / program), *map(str, arguments)]
+        monkeypatch.setattr(fetch, "installer", lambda: command)
 
     return become
-
-
-def copies(source, log) -> str:
-    return (
-        "import shutil, sys\n"
-        f"print(*sys.argv[1:], file=open({str(log)!r}, 'a'))\n"
-        f"shutil.copy({str(source)!r}, sys.argv[sys.argv.index('--dest') + 1] + '/{WHEEL}')\n"
-    )
 
 
 def left_in(settings) -> list[str]:
@@ -42,7 +37,8 @@ def left_in(settings) -> list[str]:
 
 def test_the_wheel_is_brought_once_and_found_from_then_on(lemur, make_settings, installer, tmp_path):
     log = tmp_path / "log"
-    installer(copies(lemur.trained("net", trial("a")).wheel(tmp_path / "origin.whl"), log))
+    origin = lemur.trained("net", trial("a")).wheel(tmp_path / "origin.whl")
+    installer("copying_installer.py", origin, WHEEL, log)
     settings = make_settings(None)
     wheel = fetch.fetch_lemur(settings)
     assert fetch.fetch_lemur(settings) == wheel
@@ -54,7 +50,8 @@ def test_the_wheel_is_brought_once_and_found_from_then_on(lemur, make_settings, 
 
 
 def test_a_wheel_that_was_cut_short_is_brought_again(lemur, make_settings, installer, tmp_path):
-    installer(copies(lemur.trained("net", trial("a")).wheel(tmp_path / "origin.whl"), tmp_path / "log"))
+    origin = lemur.trained("net", trial("a")).wheel(tmp_path / "origin.whl")
+    installer("copying_installer.py", origin, WHEEL, tmp_path / "log")
     settings = make_settings(None)
     wheel = fetch.fetch_lemur(settings)
     wheel.write_bytes(wheel.read_bytes()[:100])
@@ -62,7 +59,7 @@ def test_a_wheel_that_was_cut_short_is_brought_again(lemur, make_settings, insta
 
 
 def test_a_failing_installer_is_quoted(make_settings, installer):
-    installer("import sys; print('no route to any index'); sys.exit(23)")
+    installer("failing_installer.py")
     settings = make_settings(None)
     with pytest.raises(CatalogError, match=r"(?s)ended with 23:\nno route to any index\n.*NNLITE_LEMUR"):
         fetch.fetch_lemur(settings)
@@ -71,7 +68,7 @@ def test_a_failing_installer_is_quoted(make_settings, installer):
 
 def test_what_is_not_lemur_is_refused(make_settings, installer, tmp_path):
     (tmp_path / "origin.whl").write_text("not a wheel")
-    installer(copies(tmp_path / "origin.whl", tmp_path / "log"))
+    installer("copying_installer.py", tmp_path / "origin.whl", WHEEL, tmp_path / "log")
     settings = make_settings(None)
     with pytest.raises(CatalogError, match="instead of a readable nn_dataset"):
         fetch.fetch_lemur(settings)
@@ -82,13 +79,7 @@ def test_at_the_deadline_the_installer_and_its_children_are_ended(
     make_settings, installer, tmp_path, monkeypatch
 ):
     pids = tmp_path / "pids"
-    installer(
-        "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3600)'])\n"
-        f"open('{pids}.new', 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
-        f"os.rename('{pids}.new', '{pids}')\n"
-        "time.sleep(3600)"
-    )
+    installer("hanging_installer.py", pids)
     communicate = subprocess.Popen.communicate
 
     def once_it_runs(process, timeout=None):
