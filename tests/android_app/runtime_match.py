@@ -152,8 +152,8 @@ def make_artifacts(folder: Path, *words: str) -> list[tuple[Path, Precision]]:
     result = subprocess.run(
         command, cwd=SAMPLES.parents[1], stdout=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=True
     )
-    made = json.loads(result.stdout.splitlines()[-1])
-    return [(folder / name, Precision(precision)) for name, precision in made.items()]
+    precisions = json.loads(result.stdout.splitlines()[-1])
+    return [(folder / name, Precision(precision)) for name, precision in precisions.items()]
 
 
 def main() -> int:
@@ -162,11 +162,11 @@ def main() -> int:
     parser.add_argument("--models", type=int, default=20)
     parser.add_argument("--seed", type=int, default=16)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="nnlite-match-") as made:
-        runs = Path(made) / "runs"
+    with tempfile.TemporaryDirectory(prefix="nnlite-match-") as folder:
+        runs = Path(folder) / "runs"
         runs.mkdir()
         words = ("--lemur", str(arguments.models), "--seed", str(arguments.seed))
-        version, matches = match(make_artifacts(Path(made) / "artifacts", *words), runs)
+        version, matches = match(make_artifacts(Path(folder) / "artifacts", *words), runs)
     print(report(version, matches))
     return int(any(one.refusal or one.parity is None or not one.parity.ok for one in matches))
 

@@ -98,7 +98,7 @@ def lemur_models(count: int, seed: int) -> Iterator[ModelSpec]:
 
 def make(models: Iterator[ModelSpec], folder: Path) -> dict[str, Precision]:
     """Convert each model to every precision; those that cannot be converted are named and left out."""
-    made: dict[str, Precision] = {}
+    precisions: dict[str, Precision] = {}
     with tempfile.TemporaryDirectory(prefix="nnlite-samples-") as scratch:
         place = Path(scratch)
         # The account that model code runs as has to enter it.
@@ -115,12 +115,12 @@ def make(models: Iterator[ModelSpec], folder: Path) -> dict[str, Precision]:
                     for artifact in outcome.artifacts:
                         name = f"{model.name}.{artifact.precision}.tflite"
                         (folder / name).write_bytes(artifact.path.read_bytes())
-                        made[name] = artifact.precision
+                        precisions[name] = artifact.precision
                     for refused in outcome.refused:
                         print(f"{model.name} in {refused.precision}: {refused.reason[:200]}", file=sys.stderr)
             except Failure as failure:
                 print(f"{model.name} is not converted: {failure.reason[:200]}", file=sys.stderr)
-    return made
+    return precisions
 
 
 def main() -> None:

@@ -28,16 +28,16 @@ def manifest(tools, apk) -> str:
     return _output([tools.aapt2, "dump", "xmltree", "--file", "AndroidManifest.xml", apk])
 
 
-def test_the_app_is_what_its_properties_say(badging):
-    said = properties()
+def test_package_and_versions_are_those_of_the_properties(badging):
+    versions = properties()
 
-    assert f"package: name='org.nnlite.benchmark' versionCode='{said['versionCode']}'" in badging
+    assert f"package: name='org.nnlite.benchmark' versionCode='{versions['versionCode']}'" in badging
     assert "sdkVersion:'26'" in badging
     assert "targetSdkVersion:'34'" in badging
     assert "native-code: 'arm64-v8a' 'x86_64'" in badging
 
 
-def test_it_is_a_release_that_the_shell_may_profile(badging, manifest):
+def test_it_is_a_release_build_that_the_shell_may_profile(badging, manifest):
     assert "application-debuggable" not in badging
     assert "debuggable" not in manifest
     assert re.search(r"E: profileable .*\n\s+A: \S+:shell\(\w+\)=true", manifest)
@@ -78,7 +78,7 @@ def test_its_signature_verifies(tools, apk):
     assert "Number of signers: 1" in signatures
 
 
-def test_it_holds_our_classes_and_the_runtimes_and_no_others(apk):
+def test_it_has_the_classes_of_the_app_and_of_the_runtime_only(apk):
     with zipfile.ZipFile(apk) as archive:
         assert [name for name in archive.namelist() if name.endswith(".dex")] == ["classes.dex"]
         classes = dex_classes(archive.read("classes.dex"))
@@ -129,7 +129,7 @@ def test_its_native_libraries_have_4_kb_segments_as_the_readme_says(apk):
 
 
 @pytest.mark.parametrize("abi", ABIS)
-def test_the_runtime_still_says_what_the_app_counts_delegated_nodes_by(apk, abi):
+def test_the_runtime_has_the_log_line_by_which_the_app_counts_delegated_nodes(apk, abi):
     with zipfile.ZipFile(apk) as archive:
         runtime = archive.read(f"lib/{abi}/{RUNTIME}")
         gpu = archive.read(f"lib/{abi}/{GPU}")

@@ -75,7 +75,7 @@ def test_a_download_with_another_hash_never_enters_the_cache(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_client_is_named_with_the_way_out(tmp_path, monkeypatch):
+def test_a_missing_client_is_named_with_a_hint(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     package = dependency(b"", registry=Registry.DEBIAN, coordinate="apksigner=1")
 
@@ -83,7 +83,7 @@ def test_a_missing_client_is_named_with_the_way_out(tmp_path, monkeypatch):
         Cache(folder=tmp_path).fill([package])
 
 
-def test_a_debian_package_that_is_gone_says_what_to_do(tmp_path, monkeypatch):
+def test_a_replaced_debian_package_is_reported_with_a_hint(tmp_path, monkeypatch):
     programs = tmp_path / "bin"
     programs.mkdir()
     apt = programs / "apt-get"
@@ -96,7 +96,7 @@ def test_a_debian_package_that_is_gone_says_what_to_do(tmp_path, monkeypatch):
         Cache(folder=tmp_path / "cache").fill([package])
 
 
-def test_what_goes_wrong_is_one_message_and_no_traceback(tmp_path):
+def test_an_error_is_one_message_without_a_traceback(tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir()
     for one in locked():
@@ -140,9 +140,9 @@ def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path, monkeypatch):
     monkeypatch.setenv(signing.KEY, str(tmp_path / "keys" / "android.p12"))
 
     key = signing.ensure_key()
-    made = key.read_bytes()
+    content = key.read_bytes()
 
-    assert signing.ensure_key().read_bytes() == made
+    assert signing.ensure_key().read_bytes() == content
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert list(key.parent.iterdir()) == [key]
 

@@ -29,9 +29,9 @@ JAVA_TEST_CLASSES = sorted(
 
 @pytest.mark.parametrize("test_class", JAVA_TEST_CLASSES)
 def test_the_core_passes_its_own_tests(java: Callable[..., str], test_class: str):
-    said = java("org.junit.runner.JUnitCore", test_class)
+    output = java("org.junit.runner.JUnitCore", test_class)
 
-    assert "OK (" in said
+    assert "OK (" in output
 
 
 def vectors() -> list[list[int]]:
@@ -95,7 +95,7 @@ def arguments_file(folder: Path, arguments: dict[str, str]) -> Path:
     return file
 
 
-def test_what_the_host_asks_for_is_what_the_app_understands(probe, tmp_path: Path):
+def test_the_app_parses_the_arguments_that_the_host_sends(probe, tmp_path: Path):
     bounds = Bounds.of(MeasurementSettings(warmup_min_s=0.25, max_s=33, few_runs=4))
     request = RunRequest(
         run="0123abcd",
@@ -117,7 +117,7 @@ def test_what_the_host_asks_for_is_what_the_app_understands(probe, tmp_path: Pat
     assert understood == asked | {"inputs": list(request.inputs)}
 
 
-def test_what_the_host_does_not_say_is_as_in_its_settings(probe, tmp_path: Path):
+def test_defaults_of_the_app_are_those_of_the_hosts_settings(probe, tmp_path: Path):
     least = {"run": "1a", "model": "/m.tflite", "inputs": "/i.raw", "backend": "cpu"}
 
     (understood,) = probe("arguments", arguments_file(tmp_path, least))

@@ -42,9 +42,7 @@ def test_artifacts_of_every_precision_run_in_the_runtime_of_the_app(artifacts, t
     assert len({operator.name for one in matches for operator in one.operators}) > 20, table
 
 
-def test_what_is_refused_is_named_with_its_operator_and_does_not_stop_the_rest(
-    too_new, tmp_path, monkeypatch
-):
+def test_a_refused_artifact_is_named_with_its_operator_and_the_others_run(too_new, tmp_path, monkeypatch):
     # The host refuses it too, so that what it would compute is taken from the canary.
     from android_app import runtime_match
 

@@ -47,11 +47,11 @@ def run(shell: list[Path], tmp_path: Path) -> Run:
         logcat.write_text(f"#!/bin/sh\nexec cat {log}\n" if logcat_works else "#!/bin/sh\nexit 1\n")
         logcat.chmod(0o755)
         asked = {"run": "1a", "model": MODEL_FILE, "inputs": tmp_path / "input.raw", "backend": backend}
-        given = {"double.api": api, "double.root": tmp_path, "double.log": log}
-        given |= {f"double.{name}": value for name, value in properties.items()}
+        double = {"double.api": api, "double.root": tmp_path, "double.log": log}
+        double |= {f"double.{name}": value for name, value in properties.items()}
         result = subprocess.run(
             [
-                "java", "-XX:TieredStopAtLevel=1", *(f"-D{name}={value}" for name, value in given.items()),
+                "java", "-XX:TieredStopAtLevel=1", *(f"-D{name}={value}" for name, value in double.items()),
                 "-cp", ":".join(map(str, shell)), "org.nnlite.benchmark.AmInstrument",
                 *(f"{key}={value}" for key, value in (asked | QUICK | dict(arguments)).items()),
             ],
@@ -91,7 +91,7 @@ def test_a_whole_run_is_stages_files_and_a_report(run: Run, tmp_path: Path):
     assert np.fromfile(Path(report.folder) / output.file, "<f4").tolist() == [0, 2, 4, 6]
 
 
-def test_below_api_29_files_lie_in_the_cache_and_no_thermal_status_is_asked(run: Run, tmp_path: Path):
+def test_below_api_29_files_are_in_the_cache_folder_and_there_is_no_thermal_status(run: Run, tmp_path: Path):
     report = report_of(run("cpu", api=28)[1])
 
     assert Path(report.folder) == tmp_path / "external_cache" / "1a"
@@ -107,7 +107,7 @@ def test_files_that_cannot_or_must_not_be_written_are_sent(run: Run, how):
     assert report_of(ending).folder is None
 
 
-def test_a_gpu_delegate_that_cannot_be_made_is_a_refusal_and_no_run_on_the_cpu(run: Run):
+def test_a_gpu_delegate_that_cannot_be_created_is_a_refusal_without_a_cpu_run(run: Run):
     """The real GpuDelegate: its native library is Android's."""
     events, ending = run("gpu")
 
@@ -142,7 +142,7 @@ def test_nnapi_needs_api_27(run: Run):
     assert report.error == "NNAPI needs API level 27, this device has 26"
 
 
-def test_where_the_log_cannot_be_read_the_graph_is_asked(run: Run):
+def test_without_a_readable_log_nodes_are_counted_from_the_graph(run: Run):
     report = report_of(run("npu", logcat_works=False, plan="1")[1])
 
     assert report.delegation.counted_from == "graph"
@@ -150,7 +150,7 @@ def test_where_the_log_cannot_be_read_the_graph_is_asked(run: Run):
     assert report.error is None
 
 
-def test_where_neither_tells_a_delegate_is_refused(run: Run):
+def test_without_log_and_graph_a_delegate_is_refused(run: Run):
     report = report_of(run("npu", logcat_works=False, plan="999")[1])
 
     assert (report.refusal, report.delegation) == (Refusal.NOT_DELEGATED, None)
@@ -171,7 +171,7 @@ def test_an_input_that_does_not_fit_is_refused_with_both_sizes(run: Run, tmp_pat
         ({"model": "/nowhere/m.tflite"}, "/nowhere/m.tflite cannot be read"),
     ],
 )
-def test_what_the_app_itself_cannot_do_is_an_error_and_no_report(run: Run, argument, message):
+def test_an_error_of_the_app_gives_no_report(run: Run, argument, message):
     events, ending = run("cpu", arguments=argument)
 
     assert events == []

@@ -1,6 +1,8 @@
 """Every benchmark runs in a small size, on a LEMUR of one small model."""
 
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,12 +11,8 @@ from benchmarks.__main__ import NAMES, flat, main
 from conftest import embedded_settings, temporary_home
 from nnlite.db.engine import upgrade
 from nnlite.local import servers, workers_lock
-from nnlite_conversion.preload import preload
 from toys import LINEAR
 from unit.catalog.copies import Lemur, trial
-
-# At import and not in a test: other libraries' imports warn, and warnings are errors in tests.
-preload()
 
 
 def small_campaign():
@@ -30,9 +28,10 @@ def small_campaign():
 
 
 def small_conversions():
-    """Convert one model in the plain loop, in a fork of this process, and none in the worker."""
+    """Convert one model in the plain loop and none in the worker; import nothing if a fork can do it."""
     worker = (*queue_rate.NOOP_WORKER, "conversion", "1")
-    return conversions.run(models=1, worker=worker, start_method="fork")
+    forks = "litert_torch" in sys.modules and len(list(Path("/proc/self/task").iterdir())) == 1
+    return conversions.run(models=1, worker=worker, start_method="fork" if forks else "spawn")
 
 
 #: A new benchmark needs an entry, which takes seconds.

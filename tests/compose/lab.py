@@ -152,8 +152,8 @@ class Lab:
     def image_sizes(self) -> dict[str, int]:
         """Return the size of every image of the lab that is there, bytes."""
         names = sorted(set(self.compose("config", "--images").split()))
-        found = {name: self._inspect(name, "{{.Size}}") for name in names}
-        return {name: int(size) for name, size in found.items() if size}
+        sizes = {name: self._inspect(name, "{{.Size}}") for name in names}
+        return {name: int(size) for name, size in sizes.items() if size}
 
     def healthy(self, service: str) -> bool:
         """Whether the engine calls a service healthy."""
@@ -190,14 +190,14 @@ class Lab:
         return done.stdout.strip()
 
 
-def await_(what: str, found: Callable[[], T], *, timeout_s: float) -> T:
+def await_(what: str, condition: Callable[[], T], *, timeout_s: float) -> T:
     """Return the first true value of `found`.
 
     Raises:
         LabError: there was none in time.
     """
     deadline_s = time.monotonic() + timeout_s
-    while not (value := found()):
+    while not (value := condition()):
         if time.monotonic() > deadline_s:
             raise LabError(f"not within {timeout_s:g} s: {what}")
         time.sleep(POLL_S)

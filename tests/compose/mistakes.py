@@ -22,7 +22,7 @@ class Mistake:
 
     what: str
     #: In one line of what compose prints.
-    said: Sequence[str]
+    expected: Sequence[str]
     variables: Mapping[str, str] = field(default_factory=dict)
     #: What is brought up, whose start has to fail.
     services: Sequence[str] = ("check",)
@@ -44,7 +44,7 @@ def check(folder: Path, say: Callable[[str], None]) -> None:
             if mistake.around:
                 stack.enter_context(contextmanager(mistake.around)(lab))
             done = lab.try_compose("up", "--no-color", "--abort-on-container-exit", *mistake.services)
-        lines = [line for line in done.stdout.splitlines() if all(part in line for part in mistake.said)]
+        lines = [line for line in done.stdout.splitlines() if all(part in line for part in mistake.expected)]
         if done.returncode == 0 or not lines:
             raise LabError(f"{mistake.what} is not said: {done.returncode}\n{done.stdout}")
         say(f"{mistake.what}: {lines[0].strip()}")
@@ -54,47 +54,51 @@ def _mistakes(folder: Path) -> list[Mistake]:
     secrets = folder / "secrets"
     return [
         Mistake(
-            what="a password that is empty", variables={"LAB_REDIS_PASSWORD": ""}, said=["LAB_REDIS_PASSWORD"]
+            what="a password that is empty",
+            variables={"LAB_REDIS_PASSWORD": ""},
+            expected=["LAB_REDIS_PASSWORD"],
         ),
         Mistake(
             what="a password that is short",
             variables={"LAB_FLOWER_PASSWORD": "flower"},
-            said=["LAB_FLOWER_PASSWORD", "6 characters"],
+            expected=["LAB_FLOWER_PASSWORD", "6 characters"],
         ),
         Mistake(
             what="Grafana without a password",
             variables={"COMPOSE_PROFILES": "monitoring", "LAB_GRAFANA_PASSWORD": ""},
             services=("check-grafana",),
-            said=["LAB_GRAFANA_PASSWORD", "is empty"],
+            expected=["LAB_GRAFANA_PASSWORD", "is empty"],
         ),
         Mistake(
             what="a secret's file that workers may not read",
             variables={"LAB_SECRETS": str(secrets)},
             files=(*FILES, SECRET_FILES),
             around=lambda _: _closed_secrets(secrets),
-            said=["/run/secrets/postgres_password", "Permission denied"],
+            expected=["/run/secrets/postgres_password", "Permission denied"],
         ),
         Mistake(
             what="an unknown profile",
             variables={"COMPOSE_PROFILES": "emulators"},
-            said=["unknown profile emulators", "did you mean emulator?"],
+            expected=["unknown profile emulators", "did you mean emulator?"],
         ),
-        Mistake(what="no KVM", variables={"COMPOSE_PROFILES": "emulator"}, said=["profile emulator", "kvm"]),
+        Mistake(
+            what="no KVM", variables={"COMPOSE_PROFILES": "emulator"}, expected=["profile emulator", "kvm"]
+        ),
         Mistake(
             what="too little disk",
             variables={"LAB_MIN_FREE_GB": "1000000"},
-            said=["/artifacts", "1e+06 GB are needed"],
+            expected=["/artifacts", "1e+06 GB are needed"],
         ),
         Mistake(
             what="a volume of an older Postgres",
             around=_older_postgres,
-            said=["Postgres 13", "this is Postgres 15"],
+            expected=["Postgres 13", "this is Postgres 15"],
         ),
         Mistake(
             what="a port that is taken",
             around=_taken_port,
             services=("flower",),
-            said=["address already in use"],
+            expected=["address already in use"],
         ),
     ]
 

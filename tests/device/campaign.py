@@ -26,7 +26,7 @@ from device.lab import QUICK, Lab, neighbours
 from device.rig.fetch import fetched
 from device.rig.isolation import isolated
 from device.rig.rig import Rig
-from device.scenes import Scene, play_due, scenes
+from device.scenes import Scene, run_due, scenes
 from integration.conftest import Cluster
 from nnlite.db.engine import engine_for, migrate_embedded
 from nnlite.local import servers
@@ -38,12 +38,12 @@ from waiting import HANG_S
 INCONVERTIBLE = "MoEv3"
 #: Two cores shall do it in minutes: inputs up to this many pixels ...
 _SMALL_PIXELS = 64 * 64
-#: ... and families that are small for the most part; how large a model is, nobody knows before it is loaded.
+#: ... and families that are small for the most part; the size of a model is known only when it is loaded.
 _SMALL_FAMILIES = ("alt-", "rag-", "rl-", "FractalNet-")
 FIRST, SECOND = "night", "delegates"
 #: Models of the first campaign that the second one measures on every backend.
 _ON_ALL_BACKENDS = 5
-#: What takes longer hangs, seconds.
+#: Timeout of a campaign, seconds.
 _CAMPAIGN_S = 3600.0
 #: Deadlines as in the tests of devices. Measurements are shorter than in earnest, on the clock of the rig's
 #: app: who runs this has conversions, servers and two devices on the same few cores.
@@ -54,8 +54,8 @@ SETTINGS = {name: value for name, value in QUICK.items() if not name.startswith(
 }
 
 
-class Show:
-    """One run of the show-piece: a lab, its workers, and what is said meanwhile."""
+class Demonstration:
+    """One run of the demonstration: a lab, its workers, and the messages about it."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -141,8 +141,8 @@ SELECT (SELECT count(*) FROM artifact) AS artifacts, (SELECT count(*) FROM measu
         rows = self._lab.cluster.rows
         (row,) = rows("SELECT count(*) AS done FROM benchmark WHERE state = 'done'")
         reasons = {row["reason"] for row in rows("SELECT unnest(reasons) AS reason FROM measurement")}
-        for scene in play_due(wrongs, row["done"], reasons):
-            self._say(f"!! {scene.says}")
+        for scene in run_due(wrongs, row["done"], reasons):
+            self._say(f"!! {scene.description}")
 
     def _present(self, tree: Path) -> None:
         for name in (FIRST, SECOND):
@@ -183,10 +183,10 @@ def lab_in(home: Path, lemur: Path) -> Iterator[Lab]:
     settings = Settings(home=home, database_url=None, broker_url=None, _env_file=None)
     (home / "rig").mkdir()
     rig = Rig(home / "rig")
-    with servers(settings) as found:
-        migrate_embedded(settings, found.database_url)
-        engine = engine_for(found.database_url)
-        broker = BrokerClient(found.broker_url, settings.broker_timeout_s)
+    with servers(settings) as endpoints:
+        migrate_embedded(settings, endpoints.database_url)
+        engine = engine_for(endpoints.database_url)
+        broker = BrokerClient(endpoints.broker_url, settings.broker_timeout_s)
         lab = Lab.make(Cluster(engine, broker, settings), rig, home, SETTINGS)
         lab.environment["NNLITE_LEMUR"] = str(lemur)
         try:
@@ -207,7 +207,7 @@ def still_there() -> list[str]:
 
 
 def main() -> int:
-    """Run the show-piece; 1: something is wrong."""
+    """Run the demonstration; 1: something is wrong."""
     parser = argparse.ArgumentParser(prog="make rig-campaign CAMPAIGN='...'", description=__doc__)
     parser.add_argument("--models", type=int, default=20, help="below 16 not everything comes to go wrong")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of models")
@@ -221,7 +221,7 @@ def main() -> int:
     home.chmod(0o755)
     try:
         with lab_in(home, Path(lemur)) as lab:
-            show = Show(lab)
+            show = Demonstration(lab)
             wrong = show.run(arguments.models, arguments.seed)
             print(show.summary())
         wrong += still_there()

@@ -71,15 +71,15 @@ def unseen(cluster: Cluster, scenes: Iterable[Scene]) -> list[str]:
         for row in cluster.rows("SELECT name, fault FROM incident JOIN device d ON d.id = device_id")
     }
     reasons = {row["reason"] for row in cluster.rows("SELECT unnest(reasons) AS reason FROM measurement")}
-    found = []
+    problems = []
     for scene in scenes:
         if not scene.done:
-            found.append(f"this did not happen: {scene.says}")
+            problems.append(f"this did not happen: {scene.description}")
         elif scene.faults and not any((scene.device, fault) in incidents for fault in scene.faults):
-            found.append(f"no incident of {scene.device} tells of this: {scene.says}")
+            problems.append(f"there is no incident of {scene.device} for this: {scene.description}")
         elif scene.reason is not None and scene.reason not in reasons:
-            found.append(f"no measurement tells of this ({scene.reason}): {scene.says}")
-    return found
+            problems.append(f"no measurement has this reason ({scene.reason}): {scene.description}")
+    return problems
 
 
 def exported_files(root: Path) -> list[Path]:
@@ -101,21 +101,21 @@ JOIN model m ON m.id = v.model_id
         (record["model_name"], record["device_analytics"]["nnlite"]["device"]["name"])
         for record in records.values()
     }
-    found = [f"{model} on {device} was not exported" for model, device in sorted(wanted - written)]
+    problems = [f"{model} on {device} was not exported" for model, device in sorted(wanted - written)]
     if len(records) != len(wanted):
-        found.append(f"{len(records)} files were exported for {len(wanted)} pairs of model and device")
+        problems.append(f"{len(records)} files were exported for {len(wanted)} pairs of model and device")
     means = {row["mean_ns"] for row in cluster.rows("SELECT mean_ns FROM measurement")}
     for file, record in records.items():
-        found += [f"{file.name} of {record['model_name']}: {words}" for words in _wrong(record, means)]
-    return found
+        problems += [f"{file.name} of {record['model_name']}: {words}" for words in _wrong(record, means)]
+    return problems
 
 
 def _wrong(record: dict[str, Any], means: set[int | None]) -> list[str]:
-    found = []
+    problems = []
     if record["device_type"] != "rig" or record["emulator"] is not True:
-        found.append("does not say that it comes from the rig")
+        problems.append("does not say that it comes from the rig")
     if record["duration"] not in means:
-        found.append(f"its duration {record['duration']} was never measured")
+        problems.append(f"its duration {record['duration']} was never measured")
     if record["valid"] and record["duration"] is None:
-        found.append("is valid without a duration")
-    return found
+        problems.append("is valid without a duration")
+    return problems

@@ -71,7 +71,7 @@ class RunningWorker:
     device: str
 
     def stop(self) -> int:
-        """Tell it to stop in order; return its exit code."""
+        """Stop it gracefully; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.end()
@@ -150,7 +150,7 @@ class Lab:
         self, models: int = 1, *, pool: str = "rig", backends: tuple[Backend, ...] = (Backend.CPU,)
     ) -> list[uuid.UUID]:
         """Queue benchmarks of one small artifact, under as many models' names; return their rows."""
-        # A model of its own, not the canary: faults can tell them apart by their hash.
+        # A model of its own, not the canary: faults distinguish them by their hash.
         artifact = self.folder / "artifact.tflite"
         artifact.write_bytes(canary.MODEL_FILE.read_bytes() + bytes(16))
         names = [f"model-{uuid.uuid4().hex[:12]}" for _ in range(models)]
@@ -181,8 +181,8 @@ class Lab:
 
     def benchmark(self, row: uuid.UUID) -> dict[str, Any]:
         """Return a benchmark's row."""
-        (found,) = self.cluster.rows("SELECT * FROM benchmark WHERE id = :id", id=row)
-        return found
+        (benchmark,) = self.cluster.rows("SELECT * FROM benchmark WHERE id = :id", id=row)
+        return benchmark
 
     def attempts(self, row: uuid.UUID) -> list[tuple[str, str]]:
         """Return how each attempt at a row ended: outcome and stage."""
@@ -236,12 +236,12 @@ class Lab:
     def one_incident(self, worker: RunningWorker) -> Iterator[dict[str, Any]]:
         """Expect one more incident of the worker's device, healed; its columns are there after the block."""
         before = len(self.incidents(worker.device))
-        found: dict[str, Any] = {}
-        yield found
+        incident_row: dict[str, Any] = {}
+        yield incident_row
         self.wait_state(worker.device, "ready")
         (incident,) = self.incidents(worker.device)[before:]
         assert incident["healed"]
-        found |= incident
+        incident_row |= incident
 
     def logs(self) -> str:
         """Return the ends of the workers' logs."""
@@ -257,13 +257,13 @@ class Lab:
 
 
 def neighbours() -> list[psutil.Process]:
-    """Return all other processes in the network namespace of this one, whoever started them."""
+    """Return all other processes in the network namespace of this one."""
     here = Path("/proc/self/ns/net").readlink()
-    found = []
+    processes = []
     for process in psutil.process_iter(["cmdline"]):
         try:
             if process.pid != os.getpid() and Path(f"/proc/{process.pid}/ns/net").readlink() == here:
-                found.append(process)
+                processes.append(process)
         except (OSError, psutil.Error):
             continue
-    return found
+    return processes

@@ -19,18 +19,18 @@ _HOT, _COOL = 3, 0
 class Scene:
     """One thing that goes wrong."""
 
-    #: What people are told when it happens.
-    says: str
+    #: Printed when it happens.
+    description: str
     act: Callable[[], None]
     #: It happens when so many benchmarks are done ...
     measured: int = 0
-    #: ... and a measurement gives this reason; None: whatever they say.
+    #: ... and a measurement has this reason; None: any.
     after: str | None = None
-    #: The device, as its row has it, of which an incident must tell ...
+    #: Name of the device of which there must be an incident ...
     device: str = ""
-    #: ... by one of these names; empty: it makes no incident.
+    #: ... with one of these faults; empty: there must be none.
     faults: frozenset[str] = frozenset()
-    #: The reason that a measurement must give for it; None: none does.
+    #: The reason that a measurement must have; None: none needs one.
     reason: str | None = None
     done: bool = field(default=False, init=False)
 
@@ -39,13 +39,13 @@ class Scene:
         return not self.done and measured >= self.measured and self.after in {None, *reasons}
 
 
-def play_due(all_scenes: Iterable[Scene], measured: int, reasons: AbstractSet[str]) -> list[Scene]:
-    """Let happen what is due, and return it.
+def run_due(all_scenes: Iterable[Scene], measured: int, reasons: AbstractSet[str]) -> list[Scene]:
+    """Run the scenes that are due, and return them.
 
     Args:
         all_scenes: those that happened already, too.
         measured: benchmarks that are done.
-        reasons: all that measurements give so far.
+        reasons: all reasons of measurements so far.
     """
     due = [scene for scene in all_scenes if scene.due(measured, reasons)]
     for scene in due:
@@ -64,24 +64,24 @@ def scenes(lab: Lab, zero: RigDevice, one: RigDevice) -> list[Scene]:
 
     return [
         Scene(
-            says=f"the GPU of {zero.name} works, its NPU takes nothing; "
+            description=f"the GPU of {zero.name} works, its NPU takes nothing; "
             f"{one.name} refuses its GPU, and its NPU leaves a node of each model out",
             act=backends,
         ),
         Scene(
-            says=f"the first boot of {zero.name} never completes",
+            description=f"the first boot of {zero.name} never completes",
             act=lambda: zero.fault(Fault.NEVER_BOOTS, times=1),
             device=first,
             faults=frozenset({"boot_timeout"}),
         ),
         Scene(
-            says=f"on {zero.name} every fifth run of a model crashes the app",
+            description=f"on {zero.name} every fifth run of a model crashes the app",
             act=lambda: zero.fault(Fault.APP_CRASHES, every=5, runs="benchmark"),
             device=first,
             faults=frozenset({"app_crashed"}),
         ),
         Scene(
-            says=f"a shell command on {one.name} hangs",
+            description=f"a shell command on {one.name} hangs",
             act=lambda: one.fault(Fault.SHELL_HANGS, times=1),
             measured=2,
             device=second,
@@ -89,7 +89,7 @@ def scenes(lab: Lab, zero: RigDevice, one: RigDevice) -> list[Scene]:
         ),
         *(
             Scene(
-                says=f"adbd on {one.name} dies in the middle of a push",
+                description=f"adbd on {one.name} dies in the middle of a push",
                 act=lambda: one.fault(Fault.DIES_MID_PUSH, times=1),
                 measured=measured,
                 device=second,
@@ -98,31 +98,31 @@ def scenes(lab: Lab, zero: RigDevice, one: RigDevice) -> list[Scene]:
             for measured in (4, 11)
         ),
         Scene(
-            says=f"the emulator of {one.name} is killed",
+            description=f"the emulator of {one.name} is killed",
             act=lambda: kill(lab.pid(lab.owner(second), "emulator")),
             measured=7,
             device=second,
             faults=frozenset({"emulator_gone"}),
         ),
         Scene(
-            says=f"{zero.name} gets hot",
+            description=f"{zero.name} gets hot",
             act=lambda: zero.state(thermal_status=_HOT),
             measured=9,
             reason="thermal",
         ),
         Scene(
-            says=f"{zero.name} is cool again",
+            description=f"{zero.name} is cool again",
             act=lambda: zero.state(thermal_status=_COOL),
             after="thermal",
         ),
         Scene(
-            says=f"{zero.name} begins to compute wrongly",
+            description=f"{zero.name} begins to compute wrongly",
             act=lambda: zero.fault(Fault.WRONG_OUTPUT, runs="benchmark"),
             measured=13,
             reason="parity",
         ),
         Scene(
-            says=f"{zero.name} computes rightly again",
+            description=f"{zero.name} computes rightly again",
             act=lambda: zero.heal(Fault.WRONG_OUTPUT),
             after="parity",
         ),

@@ -438,7 +438,7 @@ SENT = f"INSTRUMENTATION_RESULT: report={json.dumps(REPORT)}\nINSTRUMENTATION_CO
 
 
 @pytest.mark.parametrize(
-    ("said", "fault", "words"),
+    ("output", "fault", "words"),
     [
         (
             "INSTRUMENTATION_STATUS: stage=dance\nINSTRUMENTATION_STATUS_CODE: 1\n",
@@ -450,9 +450,9 @@ SENT = f"INSTRUMENTATION_RESULT: report={json.dumps(REPORT)}\nINSTRUMENTATION_CO
     ids=["nonsense", "a last word"],
 )
 def test_an_app_that_continues_after_invalid_output_or_its_result_is_stopped(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, said: str, fault: Incident, words: str
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, output: str, fault: Incident, words: str
 ) -> None:
-    monkeypatch.setattr(run_module, "command_line", lambda _: f"printf %s {shlex.quote(said)}; sleep 3600")
+    monkeypatch.setattr(run_module, "command_line", lambda _: f"printf %s {shlex.quote(output)}; sleep 3600")
     monkeypatch.setattr(run_monitor, "_END_TIMEOUT_S", 0.2)
     with pytest.raises(DeviceFailure, match=words) as caught:
         bench.run(bench.runs())

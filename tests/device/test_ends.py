@@ -9,31 +9,31 @@ RESTART = "restart the emulator"
 
 
 def test_a_killed_emulator_is_restarted(lab, worker, device):
-    with lab.one_incident(worker) as found:
+    with lab.one_incident(worker) as incident:
         kill(lab.pid(worker, "emulator"))
         (row,) = lab.enqueue()
         lab.wait_done([row])
-    assert (found["fault"], found["recovery_steps"]) == ("emulator_gone", [*ADB, RESTART])
-    assert found["benchmark_id"] == row
+    assert (incident["fault"], incident["recovery_steps"]) == ("emulator_gone", [*ADB, RESTART])
+    assert incident["benchmark_id"] == row
 
 
 def test_a_frozen_emulator_is_restarted(lab, worker, device):
-    with lab.one_incident(worker) as found, frozen(lab.pid(worker, "emulator")):
+    with lab.one_incident(worker) as incident, frozen(lab.pid(worker, "emulator")):
         (row,) = lab.enqueue()
         lab.wait_done([row])
-    assert found["fault"] in {"no_answer", "offline"}
-    assert found["recovery_steps"] == [*ADB, RESTART]
+    assert incident["fault"] in {"no_answer", "offline"}
+    assert incident["recovery_steps"] == [*ADB, RESTART]
 
 
 def test_a_killed_adb_server_is_restarted_without_a_daemon(lab, worker, device):
     emulator = lab.pid(worker, "emulator")
-    with lab.one_incident(worker) as found:
+    with lab.one_incident(worker) as incident:
         kill(lab.pid(worker, "adb-server"))
         (row,) = lab.enqueue()
         lab.wait_done([row])
-    assert (found["fault"], found["recovery_steps"]) == ("adb_server_gone", list(ADB))
+    assert (incident["fault"], incident["recovery_steps"]) == ("adb_server_gone", list(ADB))
     assert lab.pid(worker, "emulator") == emulator, "the emulator was not touched"
-    assert not lab.daemons(), "nobody started an adb daemon that nobody owns"
+    assert not lab.daemons(), "an adb daemon was started that no worker owns"
 
 
 def test_a_stopped_worker_requeues_its_work_and_leaves_no_process(lab, worker, device):

@@ -28,7 +28,7 @@ def measured(lab: Lab, worker: RunningWorker) -> list[dict[str, Any]]:
     return measured
 
 
-def told(lab: Lab, *arguments: str) -> list[dict[str, Any]]:
+def json_output(lab: Lab, *arguments: str) -> list[dict[str, Any]]:
     """Return the JSON that a command answers with."""
     done = lab.nnlite(*arguments)
     assert done.returncode == 0, done.stderr
@@ -56,7 +56,7 @@ def test_the_exported_tree_has_a_file_per_model_and_device_with_the_times_of_the
 
 
 def test_a_report_has_the_context_of_its_device(lab, worker, measured):
-    reports = told(lab, "results", "--format", "reports")
+    reports = json_output(lab, "results", "--format", "reports")
     assert {report["model_name"] for report in reports} == {row["model"] for row in measured}
     means = {row["model"]: row["mean_ns"] for row in measured if row["backend"] == "cpu"}
     for report in reports:
@@ -68,7 +68,7 @@ def test_a_report_has_the_context_of_its_device(lab, worker, measured):
 
 
 def test_devices_are_listed_with_their_state_their_canary_and_their_last_incident(lab, worker, measured):
-    (device,) = told(lab, "devices", "--json")
+    (device,) = json_output(lab, "devices", "--json")
     row = lab.device(worker.device)
     assert (device["device"], device["device_type"], device["kind"]) == (worker.device, "rig", "emulator")
     assert (device["state"], device["recovery_step"], device["pool"]) == ("ready", None, "rig")
@@ -77,7 +77,7 @@ def test_devices_are_listed_with_their_state_their_canary_and_their_last_inciden
 
 
 def test_an_incident_lists_fault_model_and_recovery_steps(lab, worker, measured):
-    (incident,) = told(lab, "devices", "incidents", "--json")
+    (incident,) = json_output(lab, "devices", "incidents", "--json")
     (row,) = lab.incidents(worker.device)
     assert (incident["fault"], incident["recovery_steps"]) == ("app_crashed", ["reconnect"])
     assert (incident["reason"], incident["benchmark_id"]) == (row["reason"], str(row["benchmark_id"]))

@@ -52,13 +52,13 @@ MET_BY_A_BENCHMARK = [
 
 @pytest.mark.parametrize("case", MET_BY_A_BENCHMARK, ids=str)
 def test_a_device_recovers_from_a_fault_and_the_benchmark_is_finished(lab, worker, device, case):
-    with lab.one_incident(worker) as found:
+    with lab.one_incident(worker) as incident:
         device.fault(case.fault, times=case.times, until=case.until, **case.parameters)
         (row,) = lab.enqueue()
         lab.wait_done([row])
-    assert found["fault"] in case.incidents, found["reason"]
-    assert tuple(found["recovery_steps"]) == case.recovery_steps, found["reason"]
-    assert found["benchmark_id"] == row
+    assert incident["fault"] in case.incidents, incident["reason"]
+    assert tuple(incident["recovery_steps"]) == case.recovery_steps, incident["reason"]
+    assert incident["benchmark_id"] == row
     failed, done = lab.attempts(row)
     assert (failed, done[0]) == (("device", case.stage), "done")
     assert lab.benchmark(row)["strikes"] == 0

@@ -42,6 +42,6 @@ def test_fifteen_benchmarks_are_spread_over_three_devices_of_which_one_fails_eve
 
 
 def test_each_adb_server_sees_one_device_and_no_other(lab, fleet):
-    seen = [lab.attached(worker) for worker in fleet]
-    assert [len(serials) for serials in seen] == [1, 1, 1]
-    assert len({serial for serials in seen for serial in serials}) == 3
+    serials_by_worker = [lab.attached(worker) for worker in fleet]
+    assert [len(serials) for serials in serials_by_worker] == [1, 1, 1]
+    assert len({serial for serials in serials_by_worker for serial in serials}) == 3

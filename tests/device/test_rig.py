@@ -198,9 +198,9 @@ def instrument(
 
 def report_of(output: str) -> RunReport:
     assert output.endswith("\nINSTRUMENTATION_CODE: -1\n"), output
-    found = re.search("^INSTRUMENTATION_RESULT: report=(.*)$", output, re.MULTILINE)
-    assert found is not None
-    return RunReport.model_validate_json(found[1])
+    match = re.search("^INSTRUMENTATION_RESULT: report=(.*)$", output, re.MULTILINE)
+    assert match is not None
+    return RunReport.model_validate_json(match[1])
 
 
 def test_commands_end_with_their_exit_code_and_both_streams(emulate: Callable[..., Emulator]) -> None:
@@ -692,7 +692,7 @@ def test_a_killed_adb_server_is_a_refused_connection(emulate: Callable[..., Emul
 
 
 def test_isolation_has_only_a_loopback_and_the_account() -> None:
-    told = subprocess.run(
+    lines = subprocess.run(
         [sys.executable, "-m", "device.rig.isolation", "sh", "-c", "cat /proc/net/dev; id -u"],
         capture_output=True,
         text=True,
@@ -700,5 +700,5 @@ def test_isolation_has_only_a_loopback_and_the_account() -> None:
         cwd=Path(__file__).parents[1],
         check=True,
     ).stdout.split("\n")
-    assert [line.split(":")[0].strip() for line in told if ":" in line] == ["lo"]
-    assert told[-2] == str(os.geteuid())
+    assert [line.split(":")[0].strip() for line in lines if ":" in line] == ["lo"]
+    assert lines[-2] == str(os.geteuid())

@@ -1,4 +1,4 @@
-"""A worker stops at once, whatever it waits for, and leaves no process behind.
+"""A worker stops at once in every kind of wait, and leaves no process behind.
 
 All workers start at once, because they mostly wait.
 """

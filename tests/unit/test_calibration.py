@@ -37,7 +37,7 @@ def folder(tmp_path):
     return place
 
 
-def test_the_same_choice_gives_the_same_bytes_and_another_seed_another(folder, tmp_path):
+def test_equal_seeds_give_equal_bytes_and_different_seeds_different_ones(folder, tmp_path):
     packed = [tmp_path / name for name in ("first", "again", "other")]
     for target, seed in zip(packed, (0, 0, 1), strict=True):
         pack(calibration(seed=seed), folder, target)
@@ -46,7 +46,7 @@ def test_the_same_choice_gives_the_same_bytes_and_another_seed_another(folder, t
     assert [image.size for image in pictures(packed[0])] == [(8, 6)] * 3
 
 
-def test_the_key_of_the_cache_knows_content_and_choice_and_not_what_the_folder_is_called():
+def test_the_cache_key_depends_on_content_and_seed_and_not_on_the_folders_name():
     one = Calibration(kind=CalibrationKind.IMAGES, name="mine", path="ab/abc.zip")
     assert one.key() == Calibration(kind=CalibrationKind.IMAGES, name="yours", path="ab/abc.zip").key()
     assert one.key() != Calibration(kind=CalibrationKind.IMAGES, name="mine", path="cd/cde.zip").key()
@@ -55,7 +55,7 @@ def test_the_key_of_the_cache_knows_content_and_choice_and_not_what_the_folder_i
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "cifar-10"])
-def test_what_comes_with_scikit_learn_is_said_not_to_be_representative(dataset):
+def test_the_pictures_of_scikit_learn_are_marked_as_not_representative(dataset):
     what = "digits" if dataset == "mnist" else "photos"
     bundled, _ = named(None, samples=1, seed=0)
     assert bundled.provenance(dataset) == f"sklearn-{what}, not representative"
@@ -63,7 +63,7 @@ def test_what_comes_with_scikit_learn_is_said_not_to_be_representative(dataset):
     assert named("noise", samples=1, seed=0)[0].provenance(dataset).startswith("random noise")
 
 
-def test_a_name_means_a_folder_an_array_file_or_a_word(folder, tmp_path):
+def test_the_argument_is_a_folder_an_array_file_or_a_keyword(folder, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 3)))
     kinds = [named(str(name), samples=1, seed=0)[0].kind for name in (folder, tmp_path / "x.npy", "noise")]
     assert kinds == [CalibrationKind.IMAGES, CalibrationKind.ARRAYS, CalibrationKind.NOISE]
@@ -73,7 +73,7 @@ def test_a_name_means_a_folder_an_array_file_or_a_word(folder, tmp_path):
         named(str(folder / "notes.txt"), samples=1, seed=0)
 
 
-def test_a_folder_without_pictures_is_refused_with_what_would_be_one(tmp_path):
+def test_a_folder_without_pictures_is_refused_with_the_accepted_types(tmp_path):
     with pytest.raises(CalibrationError, match=r"has no images \(\.bmp, \.jpeg"):
         pack(calibration(), tmp_path, tmp_path / "packed")
 
@@ -89,7 +89,7 @@ def png_of(side: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("raw", "says"),
+    ("raw", "message"),
     [
         (b"GIF89a, or so it says", "is none of JPEG, PNG, BMP, WEBP, PPM"),
         (b"", "is none of JPEG"),
@@ -98,13 +98,13 @@ def png_of(side: int) -> bytes:
         (png_of(60_000), "has too many pixels, more than 50,000,000"),
     ],
 )
-def test_a_picture_that_cannot_be_used_is_named_before_it_is_decoded(folder, tmp_path, raw, says):
+def test_an_unusable_picture_is_named_without_being_decoded(folder, tmp_path, raw, message):
     (folder / "a.png").write_bytes(raw)
-    with pytest.raises(CalibrationError, match=rf"image .*a\.png .*{says}"):
+    with pytest.raises(CalibrationError, match=rf"image .*a\.png .*{message}"):
         pack(calibration(samples=9), folder, tmp_path / "packed")
 
 
-def test_a_picture_that_ends_early_is_named(folder):
+def test_a_truncated_picture_is_named(folder):
     whole = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(whole, "PNG")
     with pytest.raises(CalibrationError, match=r"image late\.png is broken: .*; remove it"):
@@ -132,7 +132,7 @@ def announced(shape: tuple[int, ...]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (np.array([Hostile()], dtype=object), "is of object; numbers are read, nothing else"),
         (np.zeros(3, dtype="S5"), "numbers are read"),
@@ -143,7 +143,7 @@ def announced(shape: tuple[int, ...]) -> bytes:
     ],
 )
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_arrays_are_never_unpickled_and_never_larger_than_they_say(tmp_path, capsys, content, says, suffix):
+def test_arrays_are_never_unpickled_nor_larger_than_declared(tmp_path, capsys, content, message, suffix):
     file = tmp_path / f"x{suffix}"
     member = io.BytesIO()
     if isinstance(content, bytes):
@@ -155,6 +155,6 @@ def test_arrays_are_never_unpickled_and_never_larger_than_they_say(tmp_path, cap
     else:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("x.npy", member.getvalue())
-    with pytest.raises(CalibrationError, match=says) as refused:
+    with pytest.raises(CalibrationError, match=message) as refused:
         pack(calibration(CalibrationKind.ARRAYS), file, tmp_path / "packed")
     assert file.name in str(refused.value) and "executed" not in capsys.readouterr().out

@@ -33,7 +33,7 @@ def secrets(monkeypatch, tmp_path):
     return write
 
 
-def test_a_nested_setting_is_two_underscores_away(monkeypatch):
+def test_nested_settings_are_separated_by_two_underscores(monkeypatch):
     monkeypatch.setenv("NNLITE_QUEUE__LEASE_S", "45")
     monkeypatch.setenv("NNLITE_MEASUREMENT__MIN_RUNS", "20")
     settings = load_settings()
@@ -47,7 +47,7 @@ def test_every_setting_has_one_name():
     assert {"NNLITE_HOME", "NNLITE_DATABASE_URL", "NNLITE_CONVERSION__TIMEOUT_S"} <= set(names)
 
 
-def test_a_setting_that_is_empty_is_not_set(monkeypatch):
+def test_an_empty_variable_counts_as_unset(monkeypatch):
     defaults = load_settings()
     for name in setting_names():
         monkeypatch.setenv(name, "")
@@ -77,7 +77,7 @@ def test_an_unknown_setting_in_a_file_is_refused_with_the_file(secrets, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "says"),
+    ("variable", "value", "message"),
     [
         ("NNLITE_QUEUE__LEASE_S", "soon", "valid number"),
         ("NNLITE_CONVERSION__THREADS", "0", "greater than 0"),
@@ -86,24 +86,24 @@ def test_an_unknown_setting_in_a_file_is_refused_with_the_file(secrets, tmp_path
         ("NNLITE_QUEUE", "fast", "lists are JSON"),
     ],
 )
-def test_a_value_that_does_not_fit_is_refused_with_its_variable(monkeypatch, variable, value, says):
+def test_a_value_that_does_not_fit_is_refused_with_its_variable(monkeypatch, variable, value, message):
     monkeypatch.setenv(variable, value)
-    with pytest.raises(SettingsError, match=f"^{variable}[= ].*{says}"):
+    with pytest.raises(SettingsError, match=f"^{variable}[= ].*{message}"):
         load_settings()
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "message"),
     [
         ({"QUEUE__LEASE_S": "19"}, "at least twice heartbeat_s"),
         ({"QUEUE__REAPER_INTERVAL_S": "15"}, "more than twice reaper_interval_s"),
         ({"CONVERSION__TIMEOUT_S": "7200"}, "must not be below timeout_s"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(monkeypatch, changed, says):
+def test_settings_that_contradict_each_other_are_refused(monkeypatch, changed, message):
     for name, value in changed.items():
         monkeypatch.setenv(f"NNLITE_{name}", value)
-    with pytest.raises(SettingsError, match=says):
+    with pytest.raises(SettingsError, match=message):
         load_settings()
 
 
@@ -112,7 +112,7 @@ def test_a_list_is_json(monkeypatch):
     assert load_settings().catalog.exclude == ("ga-*", "rl-*")
 
 
-def test_the_environment_is_before_the_env_file_and_a_tilde_in_it_is_the_users_home(monkeypatch, tmp_path):
+def test_the_environment_precedes_the_env_file_and_a_tilde_is_expanded(monkeypatch, tmp_path):
     (tmp_path / ".env").write_text("NNLITE_HOME=~/lab\nNNLITE_LOG_LEVEL=DEBUG\nOTHER=1\n")
     monkeypatch.setenv("NNLITE_LOG_LEVEL", "ERROR")
     settings = load_settings()
@@ -134,20 +134,20 @@ def test_a_secrets_file_that_others_may_read_is_refused(secrets, mode):
         load_settings()
 
 
-def test_a_secrets_file_that_is_not_there_is_said(monkeypatch, tmp_path):
+def test_a_missing_secrets_file_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("NNLITE_SECRETS_FILE", str(tmp_path / "gone"))
     with pytest.raises(SettingsError, match=r"gone: No such file or directory; name a readable file"):
         load_settings()
 
 
-def test_a_secrets_file_that_only_the_env_file_names_is_not_passed_over_in_silence(tmp_path):
+def test_a_secrets_file_that_only_the_env_file_names_is_refused(tmp_path):
     (tmp_path / ".env").write_text("NNLITE_SECRETS_FILE=secrets\n")
     with pytest.raises(SettingsError, match="set it in the environment"):
         load_settings()
 
 
 @pytest.mark.parametrize("password", ["secret", "p@ss:w/rd#%20?", "it's ä"])
-def test_a_password_of_a_file_of_its_own_opens_the_server_of_the_url(monkeypatch, tmp_path, password):
+def test_the_password_of_a_file_is_inserted_into_the_url(monkeypatch, tmp_path, password):
     (tmp_path / "password").write_text(f"{password}\n")
     for name, url in (("DATABASE", "postgresql://nnlite@host:5432/name"), ("BROKER", "redis://host/0")):
         monkeypatch.setenv(f"NNLITE_{name}_URL", url)
@@ -159,7 +159,7 @@ def test_a_password_of_a_file_of_its_own_opens_the_server_of_the_url(monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("content", "url", "says"),
+    ("content", "url", "message"),
     [
         (None, "redis://host/0", "NNLITE_BROKER_PASSWORD_FILE=.*/password: No such file or directory; name"),
         ("", "redis://host/0", "NNLITE_BROKER_PASSWORD_FILE=.*/password is empty; write"),
@@ -169,18 +169,18 @@ def test_a_password_of_a_file_of_its_own_opens_the_server_of_the_url(monkeypatch
         ("secret", "redis://[host/0", "NNLITE_BROKER_URL is not a URL"),
     ],
 )
-def test_a_password_file_that_cannot_be_used_is_said_in_one_line(monkeypatch, tmp_path, content, url, says):
+def test_an_unusable_password_file_is_reported_in_one_line(monkeypatch, tmp_path, content, url, message):
     if content is not None:
         (tmp_path / "password").write_text(content)
     monkeypatch.setenv("NNLITE_BROKER_URL", url)
     monkeypatch.setenv("NNLITE_BROKER_PASSWORD_FILE", str(tmp_path / "password"))
-    with pytest.raises(SettingsError, match=f"^{says}") as refused:
+    with pytest.raises(SettingsError, match=f"^{message}") as refused:
         load_settings()
     assert "\n" not in str(refused.value)
     assert not {"secret", "hush"} & set(str(refused.value).split())
 
 
-def test_an_attempt_may_hold_its_row_longer_than_its_own_limits(monkeypatch):
+def test_the_deadline_of_an_attempt_exceeds_its_own_limits(monkeypatch):
     monkeypatch.setenv("NNLITE_CONVERSION__ABSOLUTE_TIMEOUT_S", "4000")
     settings = load_settings()
     assert settings.conversion_deadline_s > 4000

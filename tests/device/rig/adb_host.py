@@ -34,7 +34,7 @@ class AdbHost:
         self._client = adbutils.AdbClient(port=port, socket_timeout=HANG_S)
 
     def announce(self, adb_port: int) -> adbutils.AdbDevice:
-        """Tell the server of an emulator, and return its device, whatever its state."""
+        """Announce an emulator to the server, and return its device in any state."""
         with socket.create_connection(("127.0.0.1", self.port), HANG_S) as server:
             request = f"host:emulator:{adb_port}".encode()
             server.sendall(b"%04x%s" % (len(request), request))
@@ -42,7 +42,7 @@ class AdbHost:
         return self._client.device(f"emulator-{adb_port - 1}")
 
     def connect(self, address: str) -> adbutils.AdbDevice:
-        """Connect to a phone on TCP, and return its device, whatever its state."""
+        """Connect to a phone on TCP, and return its device in any state."""
         self._client.connect(address)
         return self._client.device(address)
 

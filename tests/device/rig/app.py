@@ -32,7 +32,7 @@ from nnlite_benchmark.protocol.canary import MODEL_FILE
 from nnlite_benchmark.protocol.runs import timed_runs, warm_up
 
 MEDIA = Path("/storage/emulated/0/Android/media")
-#: Compressed samples up to here stand in the report itself, bytes.
+#: Compressed samples up to this size are in the report itself, bytes.
 INLINE_BYTES = 32 * 1024
 THINNED_BYTES = 1024 * 1024
 PIECE_BYTES = 48 * 1024
@@ -42,7 +42,7 @@ GPU_LIBRARY = "libtensorflowlite_gpu_jni.so"
 
 
 class Refused(Exception):
-    """The runtime or a delegate says no; the second argument is the refusal."""
+    """The runtime or a delegate refused; the second argument is the refusal."""
 
 
 def run(request: Mapping[str, Any], caller: socket.socket, faults: FaultBox) -> None:
@@ -69,7 +69,7 @@ class _App:
             self._measure()
             self._finish()
         except Unusable as error:
-            self._say(f"INSTRUMENTATION_RESULT: error={error}\nINSTRUMENTATION_CODE: 0\n")
+            self._send(f"INSTRUMENTATION_RESULT: error={error}\nINSTRUMENTATION_CODE: 0\n")
 
     def _measure(self) -> None:
         report = self._report
@@ -170,7 +170,7 @@ class _App:
             interpreter.set_tensor(detail["index"], np.frombuffer(raw, dtype).reshape(detail["shape"]))
 
     def _enter(self, stage: str) -> None:
-        """Say where the run is, and show what was commanded for this point of it."""
+        """Report the stage, and show the faults that are set for it."""
         self._report["stage"] = stage
         status = {"pid": os.getpid(), "stage": stage}
         if first_ns := self._report.get("first_inference_ns"):
@@ -181,9 +181,9 @@ class _App:
         if hangs_here and self._occurs(Fault.APP_HANGS) is not None:
             signal.pause()
         if stage == "run":
-            self._crash_on_command()
+            self._crash_if_set()
 
-    def _crash_on_command(self) -> None:
+    def _crash_if_set(self) -> None:
         if self._occurs(Fault.DIES_MID_RUN) is not None:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as init:
                 init.sendto(b"kill_adbd", "/dev/socket/init")
@@ -253,7 +253,7 @@ class _App:
             line = line[: len(line) // 2]
         if self._occurs(Fault.RESULT_GARBAGE) is not None:
             line = '{"schema_version": 1, "runtime": 7, "\\u0000": [NaN, {}]}'
-        self._say(f"INSTRUMENTATION_RESULT: report={line}\nINSTRUMENTATION_CODE: -1\n")
+        self._send(f"INSTRUMENTATION_RESULT: report={line}\nINSTRUMENTATION_CODE: -1\n")
 
     def _send_pieces(self) -> None:
         for name, data in self._files.items():
@@ -271,15 +271,15 @@ class _App:
 
     def _status(self, values: Mapping[str, object], code: int) -> None:
         lines = "".join(f"INSTRUMENTATION_STATUS: {name}={values[name]}\n" for name in sorted(values))
-        self._say(f"{lines}INSTRUMENTATION_STATUS_CODE: {code}\n")
+        self._send(f"{lines}INSTRUMENTATION_STATUS_CODE: {code}\n")
 
-    def _say(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         if self._by_hand:
             return
         try:
             self._caller.sendall(text.encode())
         except OSError:
-            return  # whoever waited is gone; the run goes on, as on Android
+            return  # the caller has ended; the run continues, as on Android
 
 
 def _end_by(number: signal.Signals) -> None:

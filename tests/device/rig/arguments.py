@@ -8,12 +8,12 @@ from nnlite_benchmark.protocol.runs import Bounds
 
 
 class Unusable(Exception):
-    """The app itself cannot do what the arguments ask for."""
+    """The arguments cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What a run is asked for."""
+    """Parsed arguments of a run."""
 
     #: A hex id; names the folder of the outputs.
     run: str
@@ -23,7 +23,7 @@ class Arguments:
     backend: str
     threads: int
     precision_loss: bool
-    #: Whether files are sent as pieces of status.
+    #: Whether files are sent as chunks in status messages.
     by_status: bool
     #: Fewer timed runs have no p95 and p99.
     min_normal_runs: int
@@ -31,7 +31,7 @@ class Arguments:
 
 
 def read_arguments(extras: Mapping[str, str]) -> Arguments:
-    """Return what the strings mean.
+    """Parse the strings.
 
     Raises:
         Unusable: one is missing or means nothing, or a file is not there.

@@ -13,7 +13,7 @@ DELEGATES = {"cpu": "TfLiteXNNPackDelegate", "gpu": "TfLiteGpuDelegateV2", "npu"
 
 
 class Mode(StrEnum):
-    """How a backend answers."""
+    """Behaviour of a backend."""
 
     WORKS = "works"  # takes every node; gpu and npu compute on the CPU and say otherwise
     PARTIAL = "partial"  # gpu and npu: takes all nodes but the last
@@ -22,13 +22,13 @@ class Mode(StrEnum):
 
 
 def set_modes(folder: Path, **chosen: Mode) -> None:
-    """Set what backends do, in the folder of the device's faults."""
+    """Set the modes of backends, in the folder of the device's faults."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _FILE).write_text(json.dumps({**modes(folder), **chosen}))
 
 
 def modes(folder: Path) -> Mapping[str, Mode]:
-    """Return what each backend does."""
+    """Return the mode of each backend."""
     chosen = {"cpu": Mode.WORKS, "gpu": Mode.REFUSES, "npu": Mode.TAKES_NOTHING}
     file = folder / _FILE
     if file.exists():
@@ -37,7 +37,7 @@ def modes(folder: Path) -> Mapping[str, Mode]:
 
 
 def delegation_of(interpreter: Any, backend: str, mode: Mode) -> dict[str, Any]:
-    """Return how much of a prepared graph the backend's delegate took, as a run report says it."""
+    """Return how much of a prepared graph the backend's delegate took, as in a run report."""
     nodes = [
         Node(
             name=op["op_name"], inputs=[int(i) for i in op["inputs"]], outputs=[int(i) for i in op["outputs"]]

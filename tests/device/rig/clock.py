@@ -10,9 +10,9 @@ from typing import Final
 
 _INFERENCE_NS: Final = 1_000_000
 _NS_PER_BYTE: Final = 10
-#: What loading and planning take, in inferences.
+#: Duration of loading and planning, in inferences.
 _INITIALIZATION: Final = 5
-#: What the first inference takes, in inferences.
+#: Duration of the first inference, in inferences.
 _FIRST: Final = 3
 #: The times of successive inferences, in percent of the usual one.
 _SPREAD: Final = (100, 101, 99, 100, 102, 100, 98)
@@ -32,15 +32,15 @@ class SimulatedClock:
         return self._now_ns
 
     def initialized(self) -> None:
-        """Let the time pass that loading takes."""
+        """Advance by the duration of loading."""
         self._now_ns += _INITIALIZATION * self._usual_ns
 
     def inferred_first(self) -> None:
-        """Let the time pass that the first inference takes."""
+        """Advance by the duration of the first inference."""
         self._now_ns += _FIRST * self._usual_ns
 
     def timed(self, invoke: Callable[[], object]) -> Callable[[], None]:
-        """Return an `invoke` that takes its time on this clock."""
+        """Return an `invoke` that advances this clock."""
 
         def timed_invoke() -> None:
             invoke()

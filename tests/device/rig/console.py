@@ -25,7 +25,7 @@ class Console:
         self._kill = kill
 
     def greeting(self) -> str:
-        """Return what a client is met with."""
+        """Return the text that a client gets first."""
         if not self._token_file.exists():
             self._token_file.write_text(secrets.token_urlsafe(12))
         if not self._token_file.read_text():

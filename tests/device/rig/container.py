@@ -1,6 +1,6 @@
 """A virtual device as a container, which listens for other containers on port 5555.
 
-`python -m device.rig.container NAME HOME`. It says of itself that it is an
+`python -m device.rig.container NAME HOME`. It identifies itself as an
 emulator. A signal switches it off; what lasts lies in HOME.
 """
 

@@ -21,7 +21,7 @@ from device.rig.wires import listen
 
 VERSION: Final = "31.3.10.0"
 BUILD: Final = "8807927"
-#: A file beside the faults of the AVDs: the machine has no KVM.
+#: File in the folder of faults: the machine has no KVM.
 NO_KVM: Final = "no-kvm"
 KVM_STATUS: Final = "KVM (version 12) is installed and usable."
 NO_KVM_STATUS: Final = "/dev/kvm is not found: VT disabled in BIOS or KVM kernel module not loaded"
@@ -43,7 +43,7 @@ def main(sdk: Path, faults: Path) -> None:
 
 
 def _answered(arguments: Sequence[str], faults: Path) -> bool:
-    """Answer questions that start nothing; False: it was none."""
+    """Answer a query such as -version; False: the arguments are not a query."""
     first = arguments[0] if arguments else ""
     if first == "-version":
         print(f"INFO    | Android emulator version {VERSION} (build_id {BUILD}) (CL:N/A)")
@@ -88,7 +88,7 @@ class _Emulator:
             )
 
     def run(self) -> None:
-        """Start, serve, end in order."""
+        """Start, serve, and shut down gracefully."""
         print(f"INFO    | Android emulator version {VERSION} (build_id {BUILD}) (CL:N/A)", flush=True)
         locks = _Locks(self._avd)
         locks.take()

@@ -1,7 +1,7 @@
 """Faults of a virtual device, and the folder by which tests inject them.
 
 One small file for each fault, written by the test process and read by the
-device: its presence is the fault, its content says how often it still occurs.
+device: its presence is the fault, its content the remaining occurrences.
 Scripts of the device read it too, so nothing but the standard library is
 imported here.
 """
@@ -30,8 +30,8 @@ class Fault(StrEnum):
     NOT_RESPONDING = "not_responding"  # a System UI dialog has the focus; CLOSE_SYSTEM_DIALOGS closes it
     STAYS_NOT_RESPONDING = "stays_not_responding"  # the same dialog; no broadcast closes it
     # wires; an occurrence of the first two is a connection that met it and was given up by the host
-    OFFLINE = "offline"  # accepts the connection, says nothing
-    UNAUTHORIZED = "unauthorized"  # asks for a key for ever
+    OFFLINE = "offline"  # accepts the connection, sends nothing
+    UNAUTHORIZED = "unauthorized"  # always asks for a key
     DIES_MID_PUSH = "dies_mid_push"  # adbd is killed after data of a push; `every` counts packets of data
     DIES_MID_RUN = "dies_mid_run"  # adbd is killed when the app's timed runs begin
     SHELL_HANGS = "shell_hangs"  # shell commands start and never end [command="": those that contain it]
@@ -50,9 +50,9 @@ class Fault(StrEnum):
 
 
 class Until(StrEnum):
-    """What heals a fault, whatever its `times` say.
+    """Event that heals a fault, in addition to its `times`.
 
-    A device that is off when the fault is set shows it through the boot that comes.
+    A fault that is set while the device is off lasts through the next boot.
     """
 
     CLEARED = "cleared"  # only the test
@@ -62,12 +62,12 @@ class Until(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One fault as commanded."""
+    """A fault as set by a test."""
 
-    #: Occurrences before it heals; None: for ever.
+    #: Occurrences before it heals; None: it does not heal by itself.
     times: int | None = None
     until: Until = Until.CLEARED
-    #: Only every so many-th occasion.
+    #: It occurs at every n-th occasion.
     every: int = 1
     #: Occasions so far.
     occasions: int = 0
@@ -92,7 +92,7 @@ class FaultBox:
         every: int = 1,
         **parameters: Any,
     ) -> None:
-        """Switch a fault on from now on; at the next occasion, where it needs one."""
+        """Switch a fault on, now or at its next occasion."""
         boot = self._boots() + (0 if self._running() else 1)
         self._write(fault, Command(times=times, until=until, every=every, boot=boot, parameters=parameters))
 
@@ -102,7 +102,7 @@ class FaultBox:
             self._file(each).unlink(missing_ok=True)
 
     def command(self, fault: Fault) -> Command | None:
-        """Return the fault as commanded; None: it is off. Does not count as an occasion."""
+        """Return the fault as set; None: it is off. Does not count as an occasion."""
         try:
             fields = json.loads(self._file(fault).read_text())
         except FileNotFoundError:
@@ -136,7 +136,7 @@ class FaultBox:
             return command.parameters if occurs else None
 
     def hold(self) -> TextIO:
-        """Say that the device runs, for as long as the file that is returned is open."""
+        """Mark the device as running while the returned file is open."""
         file = (self.folder / _RUNNING).open("w")
         fcntl.flock(file, fcntl.LOCK_EX)
         return file

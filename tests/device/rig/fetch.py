@@ -66,9 +66,9 @@ def fetch(lock: Path = LOCK, home: Path = HOME) -> None:
         _download(pinned, work)
         root = work / "root"
         for package in pinned:
-            found = hashlib.sha256((work / package.file).read_bytes()).hexdigest()
-            if found != package.sha256:
-                sys.exit(f"{package.file} has sha256 {found}; {lock} pins {package.sha256}")
+            sha256 = hashlib.sha256((work / package.file).read_bytes()).hexdigest()
+            if sha256 != package.sha256:
+                sys.exit(f"{package.file} has sha256 {sha256}; {lock} pins {package.sha256}")
             _run("dpkg-deb", "-x", str(work / package.file), str(root))
         shutil.copy(lock, root / _STAMP)
         root.chmod(0o755)

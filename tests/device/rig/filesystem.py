@@ -1,7 +1,7 @@
 """Root file system of a virtual device: the machine's programs, and nothing else of it.
 
 Only `/data` lasts; it lies in the device's folder. Of the machine, `/usr` and
-the checkout are seen, read-only.
+the checkout are visible, read-only.
 """
 
 import os
@@ -13,7 +13,7 @@ from device.rig.fetch import CHECKOUT
 from device.rig.fetch import HOME as UNPACKED
 from device.rig.namespaces import Mount, bind, mount, unmount
 
-#: What a full storage is full for.
+#: Folder in which nothing can be written while the storage is full.
 FULL_FOLDER = Path("/data/local/tmp")
 _FILLER = FULL_FOLDER / ".full"
 _NODES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -60,7 +60,7 @@ def fill() -> None:
 
 
 def unfill() -> None:
-    """Give the storage back as it was."""
+    """Make the storage writable again."""
     unmount(FULL_FOLDER)
 
 
@@ -80,7 +80,7 @@ def _programs(root: Path) -> None:
 
 
 def _checkout(root: Path) -> None:
-    """Show the checkout and its Python where they lie, be that below a folder that a device has itself."""
+    """Mount the checkout and its Python at their own paths, also below a folder of the device."""
     for folder in (CHECKOUT, Path(sys.base_prefix)):
         if not folder.is_relative_to("/usr"):
             bind(folder, root / folder.relative_to("/"), read_only=True)
@@ -130,7 +130,7 @@ def _data(root: Path, data: Path) -> None:
 
 
 def _sensors(sys_folder: Path, *, with_clocks: bool) -> None:
-    """Show the machine's processors as far as programs must see them, and made-up sensors."""
+    """Mount what programs need of the machine's processors, and simulated sensors."""
     cpus = Path("/sys/devices/system/cpu")
     shown = sys_folder / "devices" / "system" / "cpu"
     shown.mkdir(parents=True)

@@ -1,7 +1,7 @@
 """The Android side of a virtual device: namespaces that share only code with the machine.
 
 It has its own users (the shell's account only), processes, network, mounts and
-boot; its first process starts adbd and the zygote, plays the boot, and ends
+boot; its first process starts adbd and the zygote, simulates the boot, and ends
 everything in it by ending itself. `Guest` is the handle that the machine
 outside holds.
 """
@@ -30,9 +30,9 @@ SHELL_ID = 2000
 ADBD_PORT = 5555
 #: Where scripts of the device reach its first process.
 INIT_SOCKET = "/dev/socket/init"
-#: How often faults are looked at, seconds.
+#: Between two checks of the faults, seconds.
 TICK_S = 0.05
-#: A guest whose machine lets go of it has ended within this time, seconds.
+#: A guest that the machine stops has ended within this time, seconds.
 STOP_TIMEOUT_S = 5.0
 #: From the death of adbd to its next start, seconds.
 ADBD_PAUSE_S = 0.2
@@ -40,7 +40,7 @@ ADBD_PAUSE_S = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What a device is, and where it keeps what lasts."""
+    """Properties of a device, and the folders of its data."""
 
     #: Name of the device; part of its host name and serial number.
     name: str
@@ -48,13 +48,13 @@ class Hardware:
     home: Path
     #: Folder of its faults.
     faults: Path
-    #: Device properties beside those that all have.
+    #: Device properties in addition to those that all devices have.
     properties: dict[str, str]
     #: Without faults, seconds from the start to sys.boot_completed.
     boot_s: float
     memory_mb: int
     data_kb: int
-    #: Whether cpufreq and thermal zones are there, as on phones.
+    #: Whether it has cpufreq and thermal zones, as phones do.
     sensors: bool
 
 
@@ -71,7 +71,7 @@ class Guest:
         theirs.close()
         ours.setblocking(False)
 
-    def tell(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         """Send a message: b"connect" (to its adbd), b"kill_adbd"."""
         with suppress(BrokenPipeError):
             self.messages.send(message)
@@ -176,8 +176,8 @@ class Init:
         scripts = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         scripts.bind(INIT_SOCKET)
         self._selector.register(wakeup, selectors.EVENT_READ, lambda: self._reap(wakeup))
-        self._selector.register(self._control, selectors.EVENT_READ, self._obey)
-        self._selector.register(scripts, selectors.EVENT_READ, lambda: self._hear(scripts))
+        self._selector.register(self._control, selectors.EVENT_READ, self._handle_message)
+        self._selector.register(scripts, selectors.EVENT_READ, lambda: self._receive_from_script(scripts))
         while True:
             self._tick()
             for key, _ in self._selector.select(TICK_S):
@@ -191,7 +191,7 @@ class Init:
         if self._faults.on(Fault.STORAGE_FULL) != is_filled():
             (unfill if is_filled() else fill)()
 
-    def _obey(self) -> None:
+    def _handle_message(self) -> None:
         message = self._control.recv(64)
         if message == b"connect":
             self._connect()
@@ -211,7 +211,7 @@ class Init:
             socket.send_fds(self._control, [b"connected"], [connection.fileno()])
         connection.close()
 
-    def _hear(self, scripts: socket.socket) -> None:
+    def _receive_from_script(self, scripts: socket.socket) -> None:
         message = scripts.recv(64)
         if message == b"kill_adbd":
             self._kill_adbd()
@@ -264,7 +264,7 @@ def _start_adbd() -> "subprocess.Popen[bytes]":
 
 
 def _boot_steps(faults: FaultBox, boot_s: float) -> Callable[[float], None]:
-    """Return what plays the boot, called with the time now."""
+    """Return a function that simulates the boot; to be called repeatedly with the current time."""
     slow = faults.occurs(Fault.BOOTS_SLOWLY)
     until_healed = faults.on(Fault.BOOTS_SLOWLY)
     never = faults.occurs(Fault.NEVER_BOOTS) is not None

@@ -13,7 +13,7 @@ _FOLDER = Path("/rig/faults")
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What a test may set."""
+    """Battery and thermal state."""
 
     battery_percent: int = 100
     battery_c: float = 25.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from device.rig.namespaces import Space, loopback_up, map_ids, unshare
 
-#: Set for everything inside; says which network namespace was entered.
+#: Environment variable of all processes inside: the network namespace that was entered.
 MARK = "NNLITE_RIG_NETWORK"
 
 

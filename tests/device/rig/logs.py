@@ -7,7 +7,7 @@ from pathlib import Path
 from device.rig.faults import Fault, FaultBox
 
 FOLDER = Path("/data/misc/logd")
-#: How far the clock jumps where the fault does not say, seconds.
+#: Default of the jump of the clock, seconds.
 JUMP_S = -5 * 365 * 86400
 
 

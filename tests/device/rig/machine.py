@@ -40,12 +40,12 @@ class Machine:
                 self._faults,
                 self.selector,
                 address=self._address,
-                ask_guest=self._tell,
+                ask_guest=self._send_to_guest,
                 reboot=self._reboot_soon,
             )
 
     def unplug(self) -> None:
-        """Drop the adb host, and listen no more."""
+        """Disconnect the adb host and stop listening."""
         if self.wires is not None:
             self.wires.close()
             self.wires = None
@@ -85,7 +85,7 @@ class Machine:
 
     def _start(self) -> None:
         self._guest = Guest(self._hardware)
-        self.selector.register(self._guest.messages, selectors.EVENT_READ, self._hear)
+        self.selector.register(self._guest.messages, selectors.EVENT_READ, self._receive)
 
     def _stop(self) -> None:
         if self._guest is not None:
@@ -104,11 +104,11 @@ class Machine:
         self._faults.boot()
         self._start()
 
-    def _tell(self, message: bytes) -> None:
+    def _send_to_guest(self, message: bytes) -> None:
         if self._guest is not None:
-            self._guest.tell(message)
+            self._guest.send(message)
 
-    def _hear(self, _: int) -> None:
+    def _receive(self, _: int) -> None:
         assert self._guest is not None
         message, descriptors = self._guest.receive()
         if message == b"connected" and self.wires is not None:
@@ -118,7 +118,7 @@ class Machine:
         elif message == b"reboot":
             self._reboot_soon()
         elif not message:
-            self.stop()  # the guest's kernel panicked, so to speak
+            self.stop()  # the guest ended, as by a kernel panic
         for descriptor in descriptors:
             with suppress(OSError):
                 os.close(descriptor)
@@ -141,7 +141,7 @@ class LineServer:
         selector.register(listener, selectors.EVENT_READ, lambda _: self._accept(listener))
 
     class Client:
-        """One client; `state` is free for whoever answers."""
+        """One client of the server."""
 
         def __init__(self, connection: socket.socket) -> None:
             self.connection = connection

@@ -67,7 +67,7 @@ def loopback_up() -> None:
 
 
 def die_with_parent() -> None:
-    """Be killed when the thread that forked this process ends."""
+    """Have this process killed when the thread that forked it ends."""
     _check(_LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
 
 
@@ -80,7 +80,7 @@ def mount(source: str, target: Path, kind: str = "", flags: Mount = Mount.NONE, 
 
 
 def bind(source: Path, target: Path, *, read_only: bool = False) -> None:
-    """Show a file or folder with everything mounted below it at another place, which is made."""
+    """Bind-mount a file or folder, and all that is mounted below it, on a path that is created."""
     if source.is_dir():
         target.mkdir(parents=True, exist_ok=True)
     elif not target.exists():
@@ -106,7 +106,7 @@ def enter_root(root: Path) -> None:
 
 
 def unmount(target: Path) -> None:
-    """Take a mount away, even while it is in use."""
+    """Unmount, even while it is in use."""
     _check(_LIBC.umount2(bytes(target), _MNT_DETACH), f"unmount {target}")
 
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 FOLDER = Path("/dev/__properties__")
-#: Properties that outlive a boot start so.
+#: Folder of properties that are kept across boots.
 PERSISTENT = Path("/data/property")
 
 
 def reset(device: Mapping[str, str]) -> None:
-    """Begin a boot: what every device says, what this one says, what was set to last."""
+    """Set the properties at the start of a boot: common ones, the device's own, persistent ones."""
     for folder in (FOLDER, PERSISTENT):
         folder.mkdir(parents=True, exist_ok=True)
     for name, value in {**_EVERY_DEVICE, **device}.items():
@@ -26,7 +26,7 @@ def put(name: str, value: str) -> None:
 
 
 def emulator_properties(name: str) -> dict[str, str]:
-    """Return what an emulator with a system image of API 30 says, but for model and manufacturer."""
+    """Return the properties of an emulator with API 30, without model and manufacturer."""
     return {
         "ro.boot.qemu": "1",
         "ro.boot.qemu.avd_name": name,
@@ -47,7 +47,7 @@ def emulator_properties(name: str) -> dict[str, str]:
 
 
 def phone_properties(serial: str) -> dict[str, str]:
-    """Return what a phone with API 30 says, but for model and manufacturer."""
+    """Return the properties of a phone with API 30, without model and manufacturer."""
     return {
         "ro.serialno": serial,
         "ro.hardware": "rigphone",

@@ -21,7 +21,7 @@ from device.rig.wires import listen
 from waiting import HANG_S
 
 IMAGE = Path("system-images/android-30/google_apis/x86_64")
-#: What a fault that only says "until" must have to end.
+#: Faults that a restart heals by default.
 _HEALED_BY_RESTART = frozenset({Fault.STAYS_NOT_RESPONDING})
 
 
@@ -44,9 +44,9 @@ class RigDevice:
         """Switch a fault on; see `Fault` for its parameters.
 
         Args:
-            times: it heals after so many occurrences; None: never by itself.
-            until: what else heals it; by default a restart for a dialog that stays, else only `heal`.
-            every: it occurs at every so many-th occasion only.
+            times: occurrences before it heals; None: it does not heal by itself.
+            until: what also heals it; default: a restart for a dialog that stays, else only `heal`.
+            every: it occurs at every n-th occasion.
         """
         if until is None:
             until = Until.RESTART if fault in _HEALED_BY_RESTART else Until.CLEARED
@@ -117,7 +117,7 @@ class RigPhone(RigDevice):
         )
         assert self.process.stdout is not None
         if self.process.stdout.readline() != b"ready\n":
-            raise RuntimeError(f"phone {name} did not start; its stderr says why")
+            raise RuntimeError(f"phone {name} did not start; see its stderr")
 
     @property
     def address(self) -> str:
@@ -126,27 +126,27 @@ class RigPhone(RigDevice):
 
     def unplug(self) -> None:
         """Cut it off, as by pulling the cable; it stays on."""
-        self._tell("unplug")
+        self._send("unplug")
 
     def plug(self) -> None:
         """Connect it again."""
-        self._tell("plug")
+        self._send("plug")
 
     def stop(self) -> None:
         """Switch it off."""
         if self.process.poll() is None:
-            self._tell("stop")
+            self._send("stop")
         self.process.wait(HANG_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
-    def _tell(self, word: str) -> None:
+    def _send(self, word: str) -> None:
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(HANG_S)
             control.connect(str(self._control))
             control.sendall(f"{word}\n".encode())
             if control.recv(16) != b"OK\n":
-                raise RuntimeError(f"phone {self.name} did not obey {word}")
+                raise RuntimeError(f"phone {self.name} rejected {word}")
 
 
 class Rig:

@@ -48,8 +48,8 @@ class Wires:
         selector.register(self.listener, selectors.EVENT_READ, self._accept)
 
     def tick(self) -> None:
-        """Look at the faults, and after what could not be done before."""
-        self._forget_those_who_left()
+        """Apply the faults, and connect a waiting host."""
+        self._remove_disconnected_hosts()
         silent = self._faults.on(Fault.OFFLINE) or self._faults.on(Fault.UNAUTHORIZED)
         if silent != self._silenced:
             self._silenced = silent
@@ -66,7 +66,7 @@ class Wires:
         self._link = _Link(self._waiting.popleft(), guest, self)
 
     def refused(self) -> None:
-        """Adbd does not run (yet); asked again at the next tick."""
+        """Note that adbd does not run yet; the next tick asks again."""
         self._asked = False
 
     def drop(self) -> None:
@@ -76,7 +76,7 @@ class Wires:
             self._link = None
 
     def close(self) -> None:
-        """End every connection and listen no more."""
+        """End every connection and stop listening."""
         self._selector.unregister(self.listener)
         self.listener.close()
         self.drop()
@@ -85,12 +85,12 @@ class Wires:
         self._waiting.clear()
 
     def guest_gone(self) -> None:
-        """The guest ended, and adbd with it."""
+        """Drop the connection: the guest ended, and adbd with it."""
         self._asked = False
         self.drop()
 
     def watch(self, sock: socket.socket, events: int, call: Callable[[int], None]) -> None:
-        """Have `call` called with the events of a socket; none: not any more."""
+        """Call `call` for these events of a socket; 0: stop watching it."""
         known = sock in self._selector.get_map()
         if not events:
             if known:
@@ -101,13 +101,13 @@ class Wires:
             self._selector.register(sock, events, call)
 
     def ended(self) -> None:
-        """The link noticed that one of its ends is gone."""
+        """Drop the link, one end of which has disconnected."""
         if self._link is not None and self._link.keyless:
             self._faults.occurs(Fault.UNAUTHORIZED)
         self.drop()
 
     def passes(self, message: Message, link: "_Link") -> bool:
-        """Look at a message of the host; it may be changed. False: it goes no further."""
+        """Inspect a message of the host, and perhaps change it; False: it is not forwarded."""
         if message.command == OPEN and message.payload.startswith(b"reboot:"):
             link.to_host(Message(OKAY, 1, message.first).bytes())
             self._reboot()
@@ -122,7 +122,7 @@ class Wires:
             return False
         return True
 
-    def _forget_those_who_left(self) -> None:
+    def _remove_disconnected_hosts(self) -> None:
         for host in list(self._waiting):
             poll = select.poll()
             poll.register(host, select.POLLRDHUP)
@@ -155,13 +155,13 @@ class Wires:
 
 
 class _Link:
-    """One host and adbd, or one host that is asked for a key for ever."""
+    """One host and adbd, or one host that is always asked for a key."""
 
     def __init__(self, host: socket.socket, guest: socket.socket | None, wires: Wires) -> None:
         self._wires = wires
         self._framer = Framer()
         self._host, self._guest = _End(host), _End(guest) if guest else None
-        #: Whether its host is asked for a key for ever.
+        #: Whether its host is always asked for a key.
         self.keyless = guest is None
         self._pushing = False
         self._watch()
@@ -173,12 +173,12 @@ class _Link:
                 end.socket.close()
 
     def to_host(self, data: bytes) -> None:
-        """Send the host something."""
+        """Send bytes to the host."""
         self._host.unsent += data
         self._flush(self._host)
 
     def to_guest(self, data: bytes) -> None:
-        """Send adbd something."""
+        """Send bytes to adbd."""
         assert self._guest is not None
         self._guest.unsent += data
         self._flush(self._guest)
@@ -228,7 +228,7 @@ class _Link:
         self._watch()
 
     def _ask_for_key(self, message: Message) -> None:
-        """Answer as adbd does while the question on its screen is not answered."""
+        """Answer as adbd does while the dialog on its screen is not answered."""
         if message.command == CNXN or (message.command == AUTH and message.first != AUTH_KEY):
             self.to_host(Message(AUTH, AUTH_TOKEN, 0, bytes(range(20)), check=1).bytes())
 

@@ -1,7 +1,7 @@
 """Starts app processes as forks of one with NumPy and LiteRT loaded, so that runs start at once.
 
-As on Android. It tells whoever waits for an app how the app ended, and writes
-the tombstone of one that a signal killed.
+As on Android. It reports an app's end to the process that waits for it, and
+writes the tombstone of an app that a signal killed.
 """
 
 import json
@@ -22,7 +22,7 @@ from device.rig.logs import log, now_s
 from device.rig.properties import FOLDER as PROPERTIES
 
 SOCKET = "/dev/socket/zygote"
-#: Where the PIDs of running apps stand, one file each.
+#: Folder with the PIDs of running apps, one file each.
 APPS = Path("/dev/app")
 PACKAGE = "org.nnlite.benchmark"
 CRASHED = "INSTRUMENTATION_RESULT: shortMsg=Process crashed.\nINSTRUMENTATION_CODE: 0\n"

@@ -506,9 +506,9 @@ CPU_LINES = st.lists(
 
 @given(CPU_LINES, st.none() | TEXT, st.none() | TEXT, st.none() | TEXT)
 def test_any_cpuinfo_gives_a_processor(text, online, machine, abi):
-    found = cpu(text, online=online, machine=machine, abi=abi)
+    result = cpu(text, online=online, machine=machine, abi=abi)
 
-    assert 0 <= found.cores <= 4096
+    assert 0 <= result.cores <= 4096
 
 
 @given(st.dictionaries(st.sampled_from([*CONTEXT_COMMANDS, *STATE_COMMANDS]), st.one_of(TEXT, CPU_LINES)))

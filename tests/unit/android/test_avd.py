@@ -17,11 +17,11 @@ def config(folder: Path) -> dict[str, str]:
 def test_an_avd_is_created_from_the_settings(tmp_path):
     settings = EmulatorSettings(api_level=34, memory_mb=4096, cores=4, data_partition_mb=8192)
     folder = avd.find_or_create("lab-1", tmp_path, settings)
-    made = config(folder)
-    assert made["image.sysdir.1"] == "system-images/android-34/google_apis/x86_64/"
-    assert (made["hw.ramSize"], made["hw.cpu.ncore"]) == ("4096", "4")
-    assert made["disk.dataPartition.size"] == "8192M"
-    assert (made["hw.lcd.width"], made["hw.lcd.height"], made["hw.lcd.density"]) == ("1080", "2280", "440")
+    ini = config(folder)
+    assert ini["image.sysdir.1"] == "system-images/android-34/google_apis/x86_64/"
+    assert (ini["hw.ramSize"], ini["hw.cpu.ncore"]) == ("4096", "4")
+    assert ini["disk.dataPartition.size"] == "8192M"
+    assert (ini["hw.lcd.width"], ini["hw.lcd.height"], ini["hw.lcd.density"]) == ("1080", "2280", "440")
     assert f"path={folder}" in (tmp_path / "lab-1.ini").read_text()
 
 

@@ -139,9 +139,9 @@ LOG = """\
 
 
 def test_delegated_nodes_are_parsed_from_the_log():
-    found = [(d.delegate, d.delegated_nodes, d.total_nodes, d.partitions) for d in delegations(LOG)]
+    counts = [(d.delegate, d.delegated_nodes, d.total_nodes, d.partitions) for d in delegations(LOG)]
 
-    assert found == [
+    assert counts == [
         ("TfLiteNnapiDelegate", 5, 64, 5),
         ("TfLiteXNNPackDelegate", 59, 62, 5),
         ("TfLiteQnnDelegate", 518, 518, None),
@@ -163,13 +163,13 @@ def counted(nodes):
 
 
 @pytest.mark.parametrize(
-    ("told", "logged", "agreed"),
+    ("reported", "logged", "agreed"),
     [(5, 5, 5), (5, 3, 3), (3, 5, 3), (None, 3, 3), (5, None, 5), (None, None, None)],
 )
-def test_the_smaller_of_two_counts_is_used(told, logged, agreed):
-    given = [None if nodes is None else counted(nodes) for nodes in (told, logged)]
-    found = agreed_delegation(*given)
-    assert (found and found.delegated_nodes) == agreed
+def test_the_smaller_of_two_counts_is_used(reported, logged, agreed):
+    counts = [None if nodes is None else counted(nodes) for nodes in (reported, logged)]
+    result = agreed_delegation(*counts)
+    assert (result and result.delegated_nodes) == agreed
 
 
 def test_several_lines_of_a_delegate_are_summed():
@@ -182,6 +182,6 @@ def test_several_lines_of_a_delegate_are_summed():
             (4, "TfLiteGpuDelegateV2", 2),
         ]
     )
-    found = logged_delegation(text, Backend.GPU)
-    assert (found.delegated_nodes, found.total_nodes, found.partitions) == (6, 9, 5)
+    result = logged_delegation(text, Backend.GPU)
+    assert (result.delegated_nodes, result.total_nodes, result.partitions) == (6, 9, 5)
     assert logged_delegation(text, Backend.NPU) is None

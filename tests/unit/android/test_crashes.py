@@ -49,10 +49,10 @@ def test_a_library_inside_a_package_is_found():
 
 
 def test_a_crash_of_the_nnapi_driver_process_blames_the_npu():
-    found = explain(crash("nnapi_driver_galaxy_s10"))
+    cause = explain(crash("nnapi_driver_galaxy_s10"))
 
-    assert found.blames is Backend.NPU
-    assert "android.hardware.neuralnetworks@1.1-service-qti crashed: SIGSEGV (SEGV_MAPERR)" in found.summary
+    assert cause.blames is Backend.NPU
+    assert "android.hardware.neuralnetworks@1.1-service-qti crashed: SIGSEGV (SEGV_MAPERR)" in cause.summary
 
 
 def test_the_apps_crash_after_its_drivers_counts():
@@ -110,9 +110,9 @@ def test_a_crash_of_a_rendering_thread_blames_no_delegate():
 
 
 def test_a_summary_has_signal_abort_message_and_libraries():
-    found = explain(of_app("/system/lib64/libc.so", "/system/lib64/libc.so", "/vendor/lib64/libOpenCL.so"))
+    cause = explain(of_app("/system/lib64/libc.so", "/system/lib64/libc.so", "/vendor/lib64/libOpenCL.so"))
 
-    assert found.summary == "SIGABRT (SI_QUEUE), abort message: ubsan: mul-overflow, in libc.so, libOpenCL.so"
+    assert cause.summary == "SIGABRT (SI_QUEUE), abort message: ubsan: mul-overflow, in libc.so, libOpenCL.so"
 
 
 def test_crashes_of_other_processes_and_earlier_runs_are_ignored():

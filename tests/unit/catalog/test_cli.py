@@ -68,14 +68,14 @@ def test_rows_are_filtered(arguments, expected, models):
     assert names(models("--json", *arguments)) == expected
 
 
-def test_people_get_a_table_and_a_summary_by_reason(models):
+def test_the_default_output_is_a_table_and_a_summary_by_reason(models):
     result = models()
     assert "ResNet" in result.stdout
     assert "4 of 4 models: 3 usable, 1 skipped" in result.stderr
     assert "1 task txt-generation" in result.stderr
 
 
-def test_a_cut_table_says_so(models):
+def test_a_truncated_table_is_marked_as_such(models):
     assert "1 shown, --limit 0 shows all; 4 of 4 models" in models("--limit", "1").stderr
 
 

@@ -63,7 +63,7 @@ def test_only_trials_that_pass_the_filter_compete():
     assert choose(trials, TrialFilter(transform="echo")).trials["net"].uid == "asked for"
 
 
-def test_a_model_whose_trials_were_all_filtered_out_is_known_as_such():
+def test_a_model_whose_trials_were_all_filtered_out_is_marked():
     choices = choose([a_trial("one"), a_trial("two", dataset="mnist")], TrialFilter(dataset="mnist"))
     assert choices.filtered_out == {"one"}
     assert set(choices.trials) == {"two"}

@@ -35,7 +35,7 @@ def left_in(settings) -> list[str]:
     return sorted(path.name for path in (settings.home / "sources").iterdir())
 
 
-def test_the_wheel_is_brought_once_and_found_from_then_on(lemur, make_settings, installer, tmp_path):
+def test_the_wheel_is_fetched_once_and_found_afterwards(lemur, make_settings, installer, tmp_path):
     log = tmp_path / "log"
     origin = lemur.trained("net", trial("a")).wheel(tmp_path / "origin.whl")
     installer("copying_installer.py", origin, WHEEL, log)
@@ -49,7 +49,7 @@ def test_the_wheel_is_brought_once_and_found_from_then_on(lemur, make_settings, 
     assert [model.name for model in LemurSource(make_settings(wheel)).models()] == ["net"]
 
 
-def test_a_wheel_that_was_cut_short_is_brought_again(lemur, make_settings, installer, tmp_path):
+def test_a_truncated_wheel_is_fetched_again(lemur, make_settings, installer, tmp_path):
     origin = lemur.trained("net", trial("a")).wheel(tmp_path / "origin.whl")
     installer("copying_installer.py", origin, WHEEL, tmp_path / "log")
     settings = make_settings(None)
@@ -58,7 +58,7 @@ def test_a_wheel_that_was_cut_short_is_brought_again(lemur, make_settings, insta
     assert fetch.is_lemur(fetch.fetch_lemur(settings), settings)
 
 
-def test_a_failing_installer_is_quoted(make_settings, installer):
+def test_the_error_quotes_a_failing_installer(make_settings, installer):
     installer("failing_installer.py")
     settings = make_settings(None)
     with pytest.raises(CatalogError, match=r"(?s)ended with 23:\nno route to any index\n.*NNLITE_LEMUR"):
@@ -95,7 +95,7 @@ def test_at_the_deadline_the_installer_and_its_children_are_ended(
     assert left_in(settings) == []
 
 
-def test_without_any_installer_the_way_out_is_named(monkeypatch, tmp_path):
+def test_without_an_installer_the_error_has_a_hint(monkeypatch, tmp_path):
     monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("UV", raising=False)

@@ -37,9 +37,9 @@ SHAPE = "1x3x8x8"
 
 
 def archive(file: Path, *names: str, content: bytes = b"x", compress: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(file, "w", compress) as made:
+    with zipfile.ZipFile(file, "w", compress) as target:
         for name in names:
-            made.writestr(f"{file.stem}/{name}", content)
+            target.writestr(f"{file.stem}/{name}", content)
     return file
 
 
@@ -59,7 +59,7 @@ def models(tmp_path, make_settings):
     return run
 
 
-def test_a_folder_is_searched_and_what_is_no_model_is_left_out_with_its_reason(tmp_path, models):
+def test_a_folder_is_searched_and_unusable_files_are_skipped_with_a_reason(tmp_path, models):
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets" / "small.py").write_text(NET)
     (tmp_path / "nets" / "__init__.py").write_text("")
@@ -69,27 +69,27 @@ def test_a_folder_is_searched_and_what_is_no_model_is_left_out_with_its_reason(t
     archive(tmp_path / "lost.pt", "data.pkl")
     (tmp_path / "ready.tflite").write_bytes(struct.pack("<I", 8) + b"TFL3" + bytes(8))
 
-    found = {model.name: model for model in models(".", input=(SHAPE,))}
+    by_name = {model.name: model for model in models(".", input=(SHAPE,))}
 
-    assert list(found) == ["lost.pt", "net.pt2", "nets/small.py", "ready.tflite", "tools.py"]
-    assert found["nets/small.py"].entry_point == "Small"
-    assert [found[name].model_format for name in ("nets/small.py", "net.pt2", "ready.tflite")] == [
+    assert list(by_name) == ["lost.pt", "net.pt2", "nets/small.py", "ready.tflite", "tools.py"]
+    assert by_name["nets/small.py"].entry_point == "Small"
+    assert [by_name[name].model_format for name in ("nets/small.py", "net.pt2", "ready.tflite")] == [
         ModelFormat.PYTHON,
         ModelFormat.EXPORTED,
         ModelFormat.PREBUILT,
     ]
-    assert found["net.pt2"].weights == file_sha256(tmp_path / "net.pt2")
-    assert found["net.pt2"].weights_suffix == ".pt2"
-    assert found["lost.pt"].skipped == "weights without code: no lost.py next to lost.pt"
-    assert found["tools.py"].skipped.startswith("no network: no class of tools.py derives")
-    assert [name for name, model in found.items() if model.skipped is None] == [
+    assert by_name["net.pt2"].weights == file_sha256(tmp_path / "net.pt2")
+    assert by_name["net.pt2"].weights_suffix == ".pt2"
+    assert by_name["lost.pt"].skipped == "weights without code: no lost.py next to lost.pt"
+    assert by_name["tools.py"].skipped.startswith("no network: no class of tools.py derives")
+    assert [name for name, model in by_name.items() if model.skipped is None] == [
         "net.pt2",
         "nets/small.py",
         "ready.tflite",
     ]
 
 
-def test_weights_of_the_same_name_belong_to_the_code_and_to_what_it_is(tmp_path, models):
+def test_weights_of_the_same_name_belong_to_the_code_and_change_its_identity(tmp_path, models):
     (tmp_path / "net.py").write_text(NET)
     (bare,) = models("net.py", input=(SHAPE,))
     safetensors(tmp_path / "net.safetensors")
@@ -103,7 +103,7 @@ def test_weights_of_the_same_name_belong_to_the_code_and_to_what_it_is(tmp_path,
     assert len({bare.identity, trained.identity}) == 2
 
 
-def test_a_toml_beside_a_file_describes_it_and_the_command_line_says_it_over(tmp_path, models):
+def test_a_toml_describes_a_file_and_the_command_line_overrides_it(tmp_path, models):
     (tmp_path / "net.py").write_text(NET)
     (tmp_path / "sub").mkdir()
     safetensors(tmp_path / "sub" / "w.safetensors")
@@ -118,28 +118,28 @@ def test_a_toml_beside_a_file_describes_it_and_the_command_line_says_it_over(tmp
     assert (model.entry_point, model.hyperparameters, model.layout) == ("make", {"width": 16}, Layout.AS_IS)
     assert (model.task, model.dataset, model.accuracy) == ("img-classification", "mine", 0.9)
     assert (model.weights_suffix, model.configuration_source) == (".safetensors", "net.toml")
-    (said,) = models("net.py:Small", input=("1x7",), layout="nhwc")
-    assert (said.inputs, said.entry_point, said.layout) == ((ModelInput(shape=(1, 7)),), "Small", Layout.NHWC)
-    assert said.name == "net.py:Small"
+    (net,) = models("net.py:Small", input=("1x7",), layout="nhwc")
+    assert (net.inputs, net.entry_point, net.layout) == ((ModelInput(shape=(1, 7)),), "Small", Layout.NHWC)
+    assert net.name == "net.py:Small"
 
 
-def test_parts_that_a_class_makes_by_a_function_are_no_networks_of_their_own(tmp_path, models):
+def test_classes_that_are_parts_of_a_network_are_not_listed(tmp_path, models):
     (tmp_path / "net.py").write_text(NET.replace("= Block()", "= part()") + "def part(): return Block()")
     assert models("net.py", input=(SHAPE,))[0].entry_point == "Small"
 
 
-def test_everything_that_makes_another_network_makes_another_identity(tmp_path, models):
+def test_whatever_changes_the_network_changes_the_identity(tmp_path, models):
     (tmp_path / "net.py").write_text(NET)
-    told = [
+    listings = [
         models("net.py", input=(SHAPE,)),
         models("net.py", input=("1x3x8x9",)),
         models("net.py", input=(SHAPE,), layout="as-is"),
         models("net.py:Block", input=(SHAPE,)),
     ]
-    assert len({model.identity for (model,) in told}) == len(told)
+    assert len({model.identity for (model,) in listings}) == len(listings)
 
 
-def test_a_lemur_models_identity_is_what_it_was_before_there_were_files():
+def test_defaults_of_new_fields_do_not_change_identities_of_lemur_models():
     model = CatalogModel(
         source="lemur",
         name="AlexNet",
@@ -191,7 +191,7 @@ def test_a_file_that_was_edited_after_its_listing_is_not_submitted(tmp_path, mak
         ("1x99999x99999", "elements; 1 to"),
     ],
 )
-def test_an_input_that_cannot_be_is_refused(text, reason):
+def test_an_invalid_input_is_refused(text, reason):
     with pytest.raises(CatalogError, match=reason):
         parse_input(text)
 
@@ -277,14 +277,14 @@ def toml(text: str):
         ),
     ],
 )
-def test_what_is_wrong_with_a_named_file_is_one_clear_line(tmp_path, models, lay, path, reason):
+def test_an_invalid_file_is_one_line_of_error(tmp_path, models, lay, path, reason):
     lay(tmp_path)
     with pytest.raises(CatalogError, match=reason) as error:
         models(path)
     assert "\n" not in str(error.value)
 
 
-def test_a_path_that_is_closed_is_one_clear_line_too(tmp_path, models):
+def test_an_unreadable_path_is_one_line_of_error(tmp_path, models):
     (tmp_path / "closed").mkdir(mode=0o000)
     nobody = 65534 if os.geteuid() == 0 else None  # nothing is closed to root
     with (
@@ -294,7 +294,7 @@ def test_a_path_that_is_closed_is_one_clear_line_too(tmp_path, models):
         models("closed/net.py")
 
 
-def test_two_models_of_one_name_are_told_apart_by_their_folder(tmp_path, models):
+def test_models_of_the_same_name_are_distinguished_by_their_folder(tmp_path, models):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "net.py").write_text(NET)
@@ -303,7 +303,7 @@ def test_two_models_of_one_name_are_told_apart_by_their_folder(tmp_path, models)
     assert [model.name for model in models(".", input=(SHAPE,))] == ["a/net.py", "b/net.py"]
 
 
-def test_a_file_above_the_limit_of_size_is_refused_and_says_how_to_raise_it(tmp_path, make_settings):
+def test_a_file_above_the_size_limit_is_refused_with_a_hint(tmp_path, make_settings):
     settings = make_settings(None)
     small = settings.model_copy(update={"catalog": settings.catalog.model_copy(update={"max_file_mb": 1})})
     with (tmp_path / "net.tflite").open("wb") as file:

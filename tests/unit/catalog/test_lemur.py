@@ -69,7 +69,9 @@ def test_a_model_without_trials_is_configured_like_its_siblings(lemur, make_sett
 
 
 @pytest.mark.parametrize("kind", ["folder", "wheel"])
-def test_mobile_results_say_what_a_model_without_trials_is_for(kind, lemur, make_settings, tmp_path):
+def test_task_and_dataset_of_a_model_without_trials_come_from_mobile_results(
+    kind, lemur, make_settings, tmp_path
+):
     lemur.untrained("unq-1").untrained("unq-2").trained("ResNet", trial("a"))
     lemur.runs["int8", "img-classification_cifar-100_acc_unq-1"] = "norm_64"
     lemur.runs["fp32", "img-classification_mnist_acc_ResNet"] = "norm_64"
@@ -101,7 +103,7 @@ def test_a_tree_of_mobile_results_alone_is_enough(lemur, make_settings, tmp_path
         ("lost", "transform missing: "),
     ],
 )
-def test_what_cannot_be_converted_is_a_row_with_its_reason(name, reason, lemur, make_settings, tmp_path):
+def test_an_unsupported_model_is_skipped_with_a_reason(name, reason, lemur, make_settings, tmp_path):
     lemur.trained("broken", trial("a"), code="class Net(:").trained("empty", trial("b"), code="")
     lemur.trained("stranger", trial("c"), on="holiday-photos").trained("lost", trial("d", transform="gone"))
     lemur.models["talker"] = MODEL
@@ -128,7 +130,7 @@ def test_limits_come_from_the_settings(limits, reason, lemur, make_settings, tmp
     assert only(LemurSource(make_settings(path, **limits)), "net").skipped.startswith(reason)
 
 
-def test_a_dataset_can_be_asked_for(lemur, make_settings, tmp_path):
+def test_a_dataset_can_be_selected(lemur, make_settings, tmp_path):
     lemur.trained("both", trial("a", duration=1)).trained("one", trial("c")).untrained("none")
     lemur.trials["img-classification_mnist_acc_both", 1] = [trial("b", duration=2)]
     settings = make_settings(lemur.folder(tmp_path / "tree"))
@@ -139,7 +141,7 @@ def test_a_dataset_can_be_asked_for(lemur, make_settings, tmp_path):
     assert only(LemurSource(settings), "both").configuration_source == "trial:a"
 
 
-def test_asking_for_an_unknown_transform_names_the_close_ones(lemur, make_settings, tmp_path):
+def test_the_error_for_an_unknown_transform_names_similar_ones(lemur, make_settings, tmp_path):
     settings = make_settings(lemur.trained("net", trial("a")).folder(tmp_path / "tree"))
     with pytest.raises(CatalogError, match="no transform norm64; did you mean norm_64"):
         LemurSource(settings, transform="norm64").models()
@@ -166,7 +168,7 @@ def test_nothing_of_lemur_is_imported(lemur, make_settings, tmp_path, monkeypatc
 
 
 @pytest.mark.process
-def test_without_lemur_the_error_says_which_command_brings_it(make_settings, tmp_path):
+def test_without_lemur_the_error_names_the_command_that_fetches_it(make_settings, tmp_path):
     program = Path(__file__).parent / "programs" / "list_without_lemur.py"
     result = subprocess.run(
         [sys.executable, program, tmp_path], capture_output=True, text=True, check=False, timeout=HANG_S
@@ -183,7 +185,7 @@ def test_without_lemur_the_error_says_which_command_brings_it(make_settings, tmp
         (b"SQLite format 3\0cut short", "not a LEMUR database"),
     ],
 )
-def test_what_is_no_lemur_is_named(content, message, make_settings, tmp_path):
+def test_a_path_that_is_not_lemur_is_named_in_the_error(content, message, make_settings, tmp_path):
     path = tmp_path / "lemur"
     if content is not None:
         path.write_bytes(content)
@@ -191,7 +193,7 @@ def test_what_is_no_lemur_is_named(content, message, make_settings, tmp_path):
         LemurSource(make_settings(path)).models()
 
 
-def test_a_folder_or_wheel_without_models_is_named(lemur, make_settings, tmp_path):
+def test_a_folder_or_wheel_without_models_is_named_in_the_error(lemur, make_settings, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CatalogError, match="it has no folder ab/nn/nn"):
         LemurSource(make_settings(tmp_path / "empty")).models()
@@ -200,7 +202,9 @@ def test_a_folder_or_wheel_without_models_is_named(lemur, make_settings, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["folder", "wheel"])
-def test_an_edited_model_is_listed_anew_and_its_old_row_gives_no_code(kind, lemur, make_settings, tmp_path):
+def test_an_edited_model_is_listed_again_and_its_old_listing_gives_no_code(
+    kind, lemur, make_settings, tmp_path
+):
     path = write(lemur.trained("net", trial("a")), kind, tmp_path)
     settings = make_settings(path)
     before = only(LemurSource(settings), "net")
@@ -214,7 +218,7 @@ def test_an_edited_model_is_listed_anew_and_its_old_row_gives_no_code(kind, lemu
     assert source.code(after).endswith("# edited\n")
 
 
-def test_new_trials_are_seen(lemur, make_settings, tmp_path):
+def test_new_trials_are_listed(lemur, make_settings, tmp_path):
     settings = make_settings(lemur.trained("net", trial("a")).folder(tmp_path / "tree"))
     LemurSource(settings).models()
     lemur.trained("net", trial("a"), trial("b", duration=1)).folder(tmp_path / "tree")
@@ -243,7 +247,7 @@ def test_a_second_listing_comes_from_the_cache(lemur, make_settings, tmp_path):
 @pytest.mark.parametrize(
     "damage", [lambda data: b"", lambda data: data[:-10], lambda data: data.replace(b"norm_64", b"norm_32")]
 )
-def test_a_damaged_cache_is_made_again(damage, lemur, make_settings, tmp_path):
+def test_a_damaged_cache_is_rebuilt(damage, lemur, make_settings, tmp_path):
     settings = make_settings(lemur.trained("net", trial("a")).folder(tmp_path / "tree"))
     first = LemurSource(settings).models()
     whole = the_cache(settings).read_bytes()
@@ -252,13 +256,13 @@ def test_a_damaged_cache_is_made_again(damage, lemur, make_settings, tmp_path):
     assert the_cache(settings).read_bytes() == whole
 
 
-def test_limits_do_not_outlive_their_settings_in_the_cache(lemur, make_settings, tmp_path):
+def test_limits_are_not_cached(lemur, make_settings, tmp_path):
     path = lemur.trained("net", trial("a")).folder(tmp_path / "tree")
     assert only(LemurSource(make_settings(path, exclude=("net",))), "net").skipped
     assert only(LemurSource(make_settings(path)), "net").skipped is None
 
 
-def test_a_cache_that_cannot_be_written_costs_no_listing(lemur, make_settings, tmp_path, caplog):
+def test_models_are_listed_although_the_cache_cannot_be_written(lemur, make_settings, tmp_path, caplog):
     settings = make_settings(lemur.trained("net", trial("a")).folder(tmp_path / "tree"))
     settings.home.write_text("a file where the folder should be")
     assert only(LemurSource(settings), "net").name == "net"

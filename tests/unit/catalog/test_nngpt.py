@@ -49,26 +49,26 @@ def test_an_evaluated_model_has_its_code_its_hyperparameters_and_its_accuracy(tr
 
 
 @pytest.mark.parametrize("part", ["", "out", "out/nngpt", "out/nngpt/llm/epoch"])
-def test_any_folder_on_the_way_may_be_named(part, tree, make_settings):
+def test_any_folder_of_the_tree_is_accepted_as_its_path(part, tree, make_settings):
     tree.model("A0_B0")
     source = NnGptSource(make_settings(None), path=[tree.root / part])
     assert [tag_of(model.name) for model in source.models()] == ["A0_B0"]
 
 
-def test_models_come_by_number_not_by_letter(tree, listed):
+def test_models_are_sorted_by_number_not_alphabetically(tree, listed):
     for tag in ("A10_B0", "A2_B11", "A2_B9"):
         tree.model(tag)
     assert list(listed()) == ["A2_B9", "A2_B11", "A10_B0"]
 
 
-def test_what_the_evaluation_noted_says_what_the_model_is_for(tree, listed):
+def test_task_and_dataset_come_from_the_evaluations_record(tree, listed):
     tree.generate("A0_B0")
     tree.evaluate("A0_B0", dataset="cifar-100", transform="norm_64")
     model = listed()["A0_B0"]
     assert (model.dataset, model.classes, model.input_shape) == ("cifar-100", 100, (1, 3, 64, 64))
 
 
-def test_a_transform_of_its_own_goes_with_the_model(tree, make_settings):
+def test_the_models_own_transform_is_used(tree, make_settings):
     tree.model("A0_B0")
     (tree.folder("A0_B0") / "tr.py").write_text(NORM_64)
     source = NnGptSource(make_settings(None), path=[tree.root])
@@ -87,7 +87,7 @@ def test_a_transform_of_its_own_goes_with_the_model(tree, make_settings):
         ({"eval_info.json": {"eval_results": {"epochs": [{"accuracy": 0.7}]}}}, 0.7),
     ],
 )
-def test_the_accuracy_is_taken_from_where_the_edge_scorer_takes_it(written, accuracy, tree, listed):
+def test_the_accuracy_is_the_one_that_the_edge_scorer_reads(written, accuracy, tree, listed):
     folder = tree.generate("A0_B0")
     for name, content in written.items():
         (folder / name).write_text(json.dumps(content))
@@ -145,7 +145,7 @@ def _pipe(tree: Tree) -> None:
         (_pipe, "broken: hp.txt is not a regular file"),
     ],
 )
-def test_what_cannot_be_used_is_a_row_with_its_reason_and_costs_no_other(write, reason, tree, listed):
+def test_an_unusable_model_is_skipped_with_a_reason_and_the_others_are_listed(write, reason, tree, listed):
     tree.model("A0_B0")
     write(tree)
     models = listed()
@@ -155,24 +155,24 @@ def test_what_cannot_be_used_is_a_row_with_its_reason_and_costs_no_other(write, 
 
 
 @pytest.mark.parametrize("accuracy", ["NaN", "-0.1", "87.5", '"much"', "true"])
-def test_an_accuracy_that_is_none_is_named(accuracy, tree, listed):
+def test_an_invalid_accuracy_is_reported(accuracy, tree, listed):
     (tree.generate("A0_B0") / "1.json").write_text(f'[{{"accuracy": {accuracy}}}]')
     assert listed()["A0_B0"].skipped.startswith("broken: ")
 
 
-def test_a_tree_without_models_says_where_it_looked(tree, make_settings):
+def test_the_error_for_a_tree_without_models_names_the_searched_folder(tree, make_settings):
     tree.epochs.mkdir(parents=True)
     with pytest.raises(CatalogError, match=r"no model of NN-GPT below .*epoch: .*--follow"):
         NnGptSource(make_settings(None), path=[tree.root]).models()
 
 
 @pytest.mark.parametrize("paths", [[], ["/a", "/b"]])
-def test_one_tree_has_to_be_named(paths, make_settings):
+def test_exactly_one_tree_is_required(paths, make_settings):
     with pytest.raises(CatalogError, match="--path FOLDER"):
         NnGptSource(make_settings(None), path=paths)
 
 
-def test_a_model_has_grown_when_its_evaluation_has_ended(growing, tree):
+def test_a_followed_model_appears_when_its_evaluation_has_ended(growing, tree):
     tree.generate("A0_B0")
     assert growing.grown() == ([], 1)
     tree.evaluate("A0_B0")
@@ -180,14 +180,14 @@ def test_a_model_has_grown_when_its_evaluation_has_ended(growing, tree):
     assert ([tag_of(model.name) for model in models], waiting) == (["A0_B0"], 0)
 
 
-def test_an_evaluation_that_is_being_written_is_waited_for(tree, make_settings):
+def test_a_half_written_evaluation_is_read_again_later(tree, make_settings):
     source = NnGptSource(make_settings(None, settle_s=3600), path=[tree.model("A0_B0").parents[2]])
     (tree.folder("A0_B0") / "eval_info.json").write_text('{"eval_results": {"accu')
     tree.reject("A0_B1")
     assert source.grown() == ([], 2)
 
 
-def test_the_code_of_a_model_outlives_its_folder(growing, tree):
+def test_code_is_kept_when_the_models_folder_is_removed(growing, tree):
     tree.model("A0_B0")
     ((model,), _) = growing.grown()
     shutil.rmtree(tree.epochs)
@@ -195,7 +195,7 @@ def test_the_code_of_a_model_outlives_its_folder(growing, tree):
     assert growing.code(model) == net("A0_B0")
 
 
-def test_a_folder_that_is_written_anew_is_another_model(growing, tree):
+def test_a_rewritten_folder_is_a_new_model(growing, tree):
     tree.model("A0_B0")
     ((first,), _) = growing.grown()
     shutil.rmtree(tree.epochs)
@@ -206,7 +206,7 @@ def test_a_folder_that_is_written_anew_is_another_model(growing, tree):
     assert first.identity != second.identity
 
 
-def test_ready_files_are_measured_as_they_are_with_the_accuracy_of_their_model(tree, make_settings):
+def test_prebuilt_files_are_measured_unchanged_with_the_accuracy_of_their_model(tree, make_settings):
     tree.model("A0_B10", accuracy=0.75)
     for tag in ("A0_B10", "A0_B9"):
         tree.ready(tag)
@@ -226,7 +226,7 @@ def test_ready_files_are_measured_as_they_are_with_the_accuracy_of_their_model(t
     assert broken.skipped.startswith("broken: ")
 
 
-def test_a_ready_file_is_the_same_model_whoever_brings_it(tree, make_settings):
+def test_a_prebuilt_file_has_the_same_identity_from_every_source(tree, make_settings):
     file = tree.ready("A0_B0")
     (mine,) = NnGptSource(make_settings(None), path=[file.parent]).models()
     (theirs,) = FilesSource(make_settings(None), path=(file,)).models()

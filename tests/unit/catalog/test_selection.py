@@ -35,21 +35,21 @@ def names(**arguments) -> list[str]:
     return [model.name for model in select(MODELS, **arguments)]
 
 
-def test_everything_is_meant_when_nothing_is_said_left_outs_included():
+def test_without_a_selection_all_models_are_selected_skipped_ones_included():
     assert names() == sorted(model.name for model in MODELS)
 
 
-def test_named_models_come_in_the_order_of_their_naming_and_once():
+def test_named_models_keep_their_order_and_are_not_repeated():
     assert names(names=["ga-007", "ResNet", "ga-007"]) == ["ga-007", "ResNet"]
 
 
-def test_a_left_out_model_that_is_named_is_kept():
+def test_a_skipped_model_that_is_named_is_selected():
     (talker,) = select(MODELS, names=["Talker"])
     assert talker.skipped == "task txt-generation"
     assert names(names=["Talker"], match="*", limit=2) == ["Talker", "ResNet"]
 
 
-def test_a_pattern_adds_to_the_names():
+def test_a_pattern_selects_models_in_addition_to_names():
     assert names(names=["ResNet"], match="ga-00[12]") == ["ResNet", "ga-001", "ga-002"]
 
 
@@ -58,7 +58,7 @@ def test_a_limit_takes_the_first_usable_ones():
     assert "Talker" not in names(limit=500)
 
 
-def test_a_seed_draws_the_same_sample_again_and_another_seed_another():
+def test_equal_seeds_draw_equal_samples_and_different_seeds_different_ones():
     drawn = names(limit=10, seed=7)
     assert drawn == names(limit=10, seed=7) == sorted(drawn)
     assert len(set(drawn)) == 10
@@ -84,7 +84,7 @@ def test_an_unknown_name_is_an_error_with_close_matches():
         names(names=["resnet", "ga-001"])
 
 
-def test_many_unknown_names_are_not_all_spelled_out():
+def test_a_long_list_of_unknown_names_is_shortened():
     with pytest.raises(CatalogError, match="and 15 more unknown names"):
         names(names=[f"unknown{n}" for n in range(20)])
 

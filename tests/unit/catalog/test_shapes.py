@@ -25,9 +25,9 @@ def transform(_):
 )
 def test_lemurs_own_transforms_are_known_by_their_text(code, dataset, shape):
     channels, height, width = shape
-    found = committed_table().look_up(text_sha256(code), dataset, variable_size=224)
-    assert found == InputShape(channels=channels, height=height, width=width)
-    assert found.batch_of_one == (1, *shape)
+    entry = committed_table().look_up(text_sha256(code), dataset, variable_size=224)
+    assert entry == InputShape(channels=channels, height=height, width=width)
+    assert entry.batch_of_one == (1, *shape)
 
 
 def test_an_edited_transform_is_unknown():
@@ -38,15 +38,15 @@ def test_an_unknown_dataset_is_unknown():
     assert committed_table().look_up(text_sha256(ECHO), "holiday-photos", 256) is None
 
 
-def test_complex_tensors_are_left_out():
+def test_complex_tensors_are_skipped():
     assert parse_entry("complex64 3x32x32", 256).reason.startswith("complex input: ")
 
 
-def test_what_gives_no_tensor_is_left_out_with_its_reason():
+def test_a_transform_without_a_tensor_is_skipped_with_a_reason():
     assert parse_entry("no tensor: it fails", 256) == NoShape(reason="no tensor: it fails")
 
 
-def test_a_pair_that_the_table_leaves_open_is_unknown():
+def test_a_pair_without_a_shape_in_the_table_is_unknown():
     row = {"shapes": {"*": "float32 3x8x8", "coco": None}, "transforms": {"crop": "0" * 16}}
     table = ShapeTable([row])
     assert table.look_up("0" * 64, "coco", 256) is None

@@ -26,12 +26,12 @@ def test_code_that_defines_a_net_is_usable(code):
 @pytest.mark.parametrize(
     "code", ["class Network: pass", "def make():\n    class Net: pass", "print(Net)", ""]
 )
-def test_code_without_a_net_says_so(code):
+def test_code_without_a_net_is_reported(code):
     assert why_unusable(code) == "no class Net"
 
 
 @pytest.mark.parametrize("code", ["class Net(:", "x = 1\0", "(" * 5000])
-def test_code_that_does_not_parse_says_so(code):
+def test_code_that_does_not_parse_is_reported(code):
     assert why_unusable(code).startswith("does not parse: ")
 
 
@@ -61,5 +61,5 @@ def test_code_is_not_executed(tmp_path):
         ("class Net: pass", USUAL_HYPERPARAMETERS),
     ],
 )
-def test_supported_hyperparameters_are_read_where_they_are_written_out(code, names):
+def test_supported_hyperparameters_are_read_if_they_are_literals(code, names):
     assert supported_hyperparameters(code) == names

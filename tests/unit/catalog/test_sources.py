@@ -85,12 +85,12 @@ def test_an_unknown_source_lists_the_known_ones(install, make_settings):
         load_source("lmur", make_settings(None))
 
 
-def test_overrides_reach_a_source_that_knows_them(install, make_settings):
+def test_options_reach_a_source_that_supports_them(install, make_settings):
     install(toy="toy_source:ToySource")
     assert load_source("toy", make_settings(None), dataset="mnist", transform=None).dataset == "mnist"
 
 
-def test_an_override_that_a_source_does_not_know_is_an_error(install, make_settings):
+def test_an_unsupported_option_of_a_source_is_an_error(install, make_settings):
     install(toy="toy_source:ToySource")
     with pytest.raises(CatalogError, match="source toy has no option transform"):
         load_source("toy", make_settings(None), transform="echo")

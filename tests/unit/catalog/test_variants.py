@@ -54,7 +54,7 @@ def net(body: str, forward: str = "False") -> str:
         "self.layer = nn.LSTM(8, 8, dropout=prm['dropout'])",
     ],
 )
-def test_what_only_training_reads_makes_no_other_network(body):
+def test_hyperparameters_that_only_training_reads_do_not_change_the_network(body):
     assert network_keys(net(body, "True")) == frozenset()
 
 
@@ -77,11 +77,11 @@ def test_what_only_training_reads_makes_no_other_network(body):
         ("self.layer = nn.Linear(int(prm['dropout'] * 100), 1)", {"dropout"}),
     ],
 )
-def test_what_building_the_network_reads_matters(body, keys):
+def test_hyperparameters_that_the_constructor_reads_change_the_network(body, keys):
     assert network_keys(net(body)) == keys
 
 
-def test_a_dropout_that_also_works_after_training_matters():
+def test_a_dropout_that_is_active_in_eval_mode_changes_the_network():
     code = net("self.rate = prm['dropout']", "True").replace("training=self.training", "training=True")
     assert network_keys(code) == {"dropout"}
 
@@ -103,7 +103,7 @@ def test_a_dropout_that_also_works_after_training_matters():
         "class Net(:",
     ],
 )
-def test_where_it_cannot_be_told_everything_matters(code):
+def test_every_hyperparameter_counts_if_the_code_cannot_be_analyzed(code):
     assert network_keys(code) is None
 
 
@@ -131,7 +131,7 @@ def listed(lemur: Lemur, make_settings, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "wheel", "sqlite"])
-def test_every_network_is_a_model_and_the_chosen_one_stays_what_it_was(kind, listed):
+def test_every_configuration_is_a_model_and_the_default_one_keeps_its_identity(kind, listed):
     chosen = listed("best", kind).models()
     models = listed("all", kind).models()
     assert models[0] == chosen[0]
@@ -144,11 +144,11 @@ def test_every_network_is_a_model_and_the_chosen_one_stays_what_it_was(kind, lis
     assert len({model.identity for model in models}) == 4
 
 
-def test_at_most_so_many_are_taken_in_the_order_of_the_choice(listed):
+def test_the_limit_keeps_the_first_configurations_in_ranking_order(listed):
     assert [model.name for model in listed("2").models()] == ["Wide", "Wide@width=16"]
 
 
-def test_the_name_of_an_architecture_means_all_its_configurations(listed):
+def test_an_architectures_name_selects_all_its_configurations(listed):
     models = listed().models()
     assert select(models, names=["Wide"]) == models
     assert select(models, match="Wid?") == sorted(models, key=lambda model: model.name)
@@ -162,15 +162,15 @@ def test_the_code_of_a_configuration_is_that_of_its_architecture(listed):
 
 
 @pytest.mark.parametrize("configs", ["0", "-1", "some", "1.5", ""])
-def test_another_number_of_configurations_is_refused(configs, make_settings):
+def test_an_invalid_number_of_configurations_is_refused(configs, make_settings):
     with pytest.raises(CatalogError, match="must be best, all or a number above 0"):
         LemurSource(make_settings(None), configs=configs)
 
 
-def test_names_of_configurations_are_unique_as_names_of_files_too():
+def test_names_of_configurations_are_unique_also_as_file_names():
     names = Names("ResNet")
     labels = ["svhn,norm_64", "svhn=norm_64", "svhn,norm_64", "width=" + "9" * 200, "width=" + "9" * 201, ""]
-    given = [names.of(label, str(number).encode()) for number, label in enumerate(labels)]
-    assert given[0] == "ResNet@svhn,norm_64"
-    assert len({file_name(name) for name in given}) == len(labels)
-    assert max(map(len, given)) <= len("ResNet@") + 48
+    unique_names = [names.of(label, str(number).encode()) for number, label in enumerate(labels)]
+    assert unique_names[0] == "ResNet@svhn,norm_64"
+    assert len({file_name(name) for name in unique_names}) == len(labels)
+    assert max(map(len, unique_names)) <= len("ResNet@") + 48

@@ -33,7 +33,7 @@ def test_every_usable_model_has_a_shape_and_classes_and_an_identity_of_its_own(m
     assert len({model.identity for model in usable}) > 0.99 * len(usable)
 
 
-def test_what_is_left_out_is_little_and_has_reasons(models):
+def test_few_models_are_skipped_and_each_has_a_reason(models):
     reasons = Counter(model.skipped.split(":")[0] for model in models if model.skipped)
     assert sum(reasons.values()) < 0.01 * len(models)
     assert {"complex input", "task obj-detection", "input too large"} <= set(reasons)

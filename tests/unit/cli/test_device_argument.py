@@ -19,7 +19,7 @@ def test_the_host_has_a_pool_of_its_own_and_may_have_another():
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "no such device"),
         ("pixel4", "no such device"),
@@ -37,8 +37,8 @@ def test_the_host_has_a_pool_of_its_own_and_may_have_another():
         ("tcp::5555", "not HOST:PORT"),
     ],
 )
-def test_anything_else_is_refused_with_the_forms_that_there_are(text, says):
-    with pytest.raises(DeviceArgumentError, match=rf"--device {text}: .*{says}.*; write avd:NAME"):
+def test_anything_else_is_refused_with_the_forms_that_there_are(text, message):
+    with pytest.raises(DeviceArgumentError, match=rf"--device {text}: .*{message}.*; write avd:NAME"):
         device_argument(text, "pixel4-api30")
 
 

@@ -106,7 +106,7 @@ def test_runtime_checks_have_a_column_where_there_are_any():
 
 
 def test_a_check_is_listed_unless_accepted_or_pending(capsys):
-    made = {
+    row = {
         "precision": "int8",
         "runtime_version": "2.16.2",
         "operator": "CONV_2D",
@@ -115,13 +115,13 @@ def test_a_check_is_listed_unless_accepted_or_pending(capsys):
     states = (("accepted", None), ("accepted", None), ("different", None), ("queued", None), ("refused", 99))
     print_checks(
         [
-            made | {"model": f"Model{number}", "runtime_check": state, "operator_version": version}
+            row | {"model": f"Model{number}", "runtime_check": state, "operator_version": version}
             for number, (state, version) in enumerate(states)
         ]
     )
-    said = capsys.readouterr()
-    assert "TensorFlow Lite 2.16.2: 2 accepted, 1 different, 1 queued, 1 refused" in said.err
-    shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.out.splitlines()]
+    output = capsys.readouterr()
+    assert "TensorFlow Lite 2.16.2: 2 accepted, 1 different, 1 queued, 1 refused" in output.err
+    shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.out.splitlines()]
     assert [cells for cells in shown if cells] == [
         ["Model2", "int8", "different", "CONV_2D", "old"],
         ["Model4", "int8", "refused", "CONV_2D v99", "old"],

@@ -17,9 +17,9 @@ def progress(**changes) -> Progress:
     return Progress(**(COUNTS | usual | changes))
 
 
-def rate_of(*seen: tuple[float, int]) -> Rate:
+def rate_of(*observations: tuple[float, int]) -> Rate:
     rate = Rate()
-    for now_s, finished in seen:
+    for now_s, finished in observations:
         rate.note(now_s, finished)
     return rate
 
@@ -30,9 +30,9 @@ def test_a_rate_is_models_per_hour_since_the_first_look():
     assert rate.left_s(10) == 600
 
 
-@pytest.mark.parametrize("seen", [[(100, 3)], [(100, 3), (200, 3)], [(100, 3), (100, 4)]])
-def test_there_is_no_rate_before_a_model_has_ended(seen):
-    rate = rate_of(*seen)
+@pytest.mark.parametrize("observations", [[(100, 3)], [(100, 3), (200, 3)], [(100, 3), (100, 4)]])
+def test_there_is_no_rate_before_a_model_has_ended(observations):
+    rate = rate_of(*observations)
     assert (rate.per_hour(), rate.left_s(5)) == (None, None)
 
 
@@ -57,12 +57,12 @@ def test_normal_values_are_not_shown():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0, "0 s"), (45.4, "45 s"), (89.4, "89 s"), (90, "2 min"), (1800, "30 min"), (5399, "1 h 30 min"),
      (7500, "2 h 05 min"), (360_000, "100 h 00 min")],
 )  # fmt: skip
-def test_durations_are_formatted_for_people(seconds, said):
-    assert duration(seconds) == said
+def test_durations_are_formatted_for_people(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_running_work_is_shown_with_device_backend_and_stage():

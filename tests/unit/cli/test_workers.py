@@ -24,10 +24,10 @@ def environment():
     files = []
 
     def make(**variables: str) -> dict[str, str]:
-        made = conversion_environment(dict(variables))
-        if "NNLITE_SECRETS_FILE" not in variables and "NNLITE_SECRETS_FILE" in made:
-            files.append(Path(made["NNLITE_SECRETS_FILE"]))
-        return made
+        env = conversion_environment(dict(variables))
+        if "NNLITE_SECRETS_FILE" not in variables and "NNLITE_SECRETS_FILE" in env:
+            files.append(Path(env["NNLITE_SECRETS_FILE"]))
+        return env
 
     yield make
     for file in files:
@@ -35,10 +35,10 @@ def environment():
 
 
 def test_nothing_of_a_credential_is_left_in_the_environment(environment):
-    made = environment(PATH="/bin", NNLITE_HOME="/data", **CREDENTIALS)
-    assert not set(CREDENTIALS) & set(made)
-    assert not any("secret" in value or "hush" in value for value in made.values())
-    assert (made["PATH"], made["NNLITE_HOME"]) == ("/bin", "/data")
+    env = environment(PATH="/bin", NNLITE_HOME="/data", **CREDENTIALS)
+    assert not set(CREDENTIALS) & set(env)
+    assert not any("secret" in value or "hush" in value for value in env.values())
+    assert (env["PATH"], env["NNLITE_HOME"]) == ("/bin", "/data")
 
 
 def test_credentials_are_in_a_file_that_only_its_owner_may_read(environment):
@@ -52,8 +52,8 @@ def test_the_worker_reads_the_same_credentials(environment, monkeypatch, tmp_pat
     for name in CREDENTIALS:
         monkeypatch.delenv(name, raising=False)
     url = f"postgresql://user:{password}@host/name"
-    made = environment(NNLITE_DATABASE_URL=url, NNLITE_BROKER_URL=CREDENTIALS["NNLITE_BROKER_URL"])
-    monkeypatch.setenv("NNLITE_SECRETS_FILE", made["NNLITE_SECRETS_FILE"])
+    env = environment(NNLITE_DATABASE_URL=url, NNLITE_BROKER_URL=CREDENTIALS["NNLITE_BROKER_URL"])
+    monkeypatch.setenv("NNLITE_SECRETS_FILE", env["NNLITE_SECRETS_FILE"])
     settings = load_settings()
     # A URL may spell a brace as %7B.
     assert settings.database_url.replace("%7B", "{") == url
@@ -62,19 +62,19 @@ def test_the_worker_reads_the_same_credentials(environment, monkeypatch, tmp_pat
 
 @pytest.mark.process
 def test_the_file_is_readable_after_exec_and_ends_with_the_process(environment):
-    made = environment(PATH=os.environ["PATH"], **CREDENTIALS)
-    descriptor = int(Path(made["NNLITE_SECRETS_FILE"]).name)
+    env = environment(PATH=os.environ["PATH"], **CREDENTIALS)
+    descriptor = int(Path(env["NNLITE_SECRETS_FILE"]).name)
     code = "import os; print(open(os.environ['NNLITE_SECRETS_FILE']).read())"
     read = subprocess.run(
         [sys.executable, "-c", code],
-        env=made,
+        env=env,
         pass_fds=[descriptor],
         capture_output=True,
         text=True,
         check=True,
     )
     assert "secret" in read.stdout and "hush" in read.stdout
-    assert str(Path(made["NNLITE_SECRETS_FILE"]).readlink()).endswith("(deleted)")
+    assert str(Path(env["NNLITE_SECRETS_FILE"]).readlink()).endswith("(deleted)")
 
 
 def test_without_credentials_there_is_no_file(environment):
@@ -94,8 +94,8 @@ def test_credentials_in_two_places_are_refused(environment):
 
 
 def test_a_worker_stops_softly_and_computes_with_one_thread(environment):
-    made = environment(OMP_NUM_THREADS="8")
-    assert (made["REMAP_SIGTERM"], made["OMP_NUM_THREADS"], made["HF_HUB_OFFLINE"]) == ("SIGQUIT", "1", "1")
+    env = environment(OMP_NUM_THREADS="8")
+    assert (env["REMAP_SIGTERM"], env["OMP_NUM_THREADS"], env["HF_HUB_OFFLINE"]) == ("SIGQUIT", "1", "1")
 
 
 @pytest.mark.process
@@ -107,9 +107,9 @@ def test_a_worker_imports_no_module_from_its_working_directory(monkeypatch, tmp_
     ((command, environment),) = became
 
     python = command[: command.index("-m")]
-    found = [*python, "-c", "import nnlite_benchmark"]
+    command = [*python, "-c", "import nnlite_benchmark"]
     done = subprocess.run(
-        found, cwd=tmp_path, env=environment, capture_output=True, timeout=HANG_S, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, timeout=HANG_S, check=False
     )
 
     assert done.returncode == 0, done.stderr

@@ -80,8 +80,8 @@ def test_user_pictures_of_any_mode_and_size_are_used(tmp_path):
             raw = io.BytesIO()
             Image.new(mode, (50, 20), 255 if mode != "RGBA" else (255, 255, 255, 0)).save(raw, "PNG")
             archive.writestr(f"{mode}.png", raw.getvalue())
-    found = samples(CalibrationKind.IMAGES, tmp_path / "packed")
-    assert [sample.shape for sample in found] == [(1, 32, 32, 3)] * 3
+    loaded = samples(CalibrationKind.IMAGES, tmp_path / "packed")
+    assert [sample.shape for sample in loaded] == [(1, 32, 32, 3)] * 3
 
 
 def saved(tmp_path, array):
@@ -92,17 +92,17 @@ def saved(tmp_path, array):
 @pytest.mark.parametrize("shape", [(5, 32, 32, 3), (5, 3, 32, 32)])
 def test_float_arrays_are_used_as_inputs_in_either_layout(tmp_path, shape):
     array = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
-    found = samples(CalibrationKind.ARRAYS, saved(tmp_path, array), count=9)
-    assert len(found) == 5 and found[0].dtype == np.float32
+    loaded = samples(CalibrationKind.ARRAYS, saved(tmp_path, array), count=9)
+    assert len(loaded) == 5 and loaded[0].dtype == np.float32
     wanted = array[0] if shape[-1] == 3 else array[0].transpose(1, 2, 0)
-    np.testing.assert_array_equal(found[0][0], wanted.astype(np.float32))
+    np.testing.assert_array_equal(loaded[0][0], wanted.astype(np.float32))
 
 
 @pytest.mark.parametrize("shape", [(2, 10, 12), (2, 10, 12, 1), (2, 10, 12, 3), (2, 3, 10, 12)])
 def test_uint8_arrays_are_used_as_pictures(tmp_path, shape):
-    found = samples(CalibrationKind.ARRAYS, saved(tmp_path, np.full(shape, 255, np.uint8)))
-    assert [sample.shape for sample in found] == [(1, 32, 32, 3)] * 2
-    assert found[0].min() == 1.0
+    loaded = samples(CalibrationKind.ARRAYS, saved(tmp_path, np.full(shape, 255, np.uint8)))
+    assert [sample.shape for sample in loaded] == [(1, 32, 32, 3)] * 2
+    assert loaded[0].min() == 1.0
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ COMPLEX = (
     ],
 )
 def test_the_shape_is_what_the_transform_gives(code, dataset, shape):
-    found = input_shape(code, "mine", dataset, variable_size=200)
-    assert (found.batch_of_one, found.dtype) == (shape, "float32")
+    result = input_shape(code, "mine", dataset, variable_size=200)
+    assert (result.batch_of_one, result.dtype) == (shape, "float32")
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_transforms_that_hang_or_die_do_not_keep_the_others_from_the_table(monke
         "hangs": "import time; time.sleep(3600)",
         "dies": "import os; os._exit(3)",
     }
-    made = make_table(transforms, timeout_s=HANG_S)
-    assert [list(row["transforms"]) for row in made["rows"]] == [["good"]]
-    assert ShapeTable(made["rows"]).look_up(made["rows"][0]["transforms"]["good"], "coco", 256).height == 64
+    table = make_table(transforms, timeout_s=HANG_S)
+    assert [list(row["transforms"]) for row in table["rows"]] == [["good"]]
+    assert ShapeTable(table["rows"]).look_up(table["rows"][0]["transforms"]["good"], "coco", 256).height == 64
     assert {line.split(":")[0] for line in capsys.readouterr().err.splitlines()} == {"hangs", "dies"}
 
 

@@ -157,14 +157,14 @@ def mark():
 def changed(program: Path, **records: bytes | None) -> Path:
     """Replace records of an archive, by the ends of their names; add those that it does not have."""
     target = program.with_name(f"hostile-{program.name}")
-    with zipfile.ZipFile(program) as source, zipfile.ZipFile(target, "w") as made:
+    with zipfile.ZipFile(program) as source, zipfile.ZipFile(target, "w") as altered:
         left = dict(records)
         folder = source.namelist()[0].partition("/")[0]
         for entry in source.infolist():
             name = next((name for name in left if entry.filename.endswith(name)), None)
-            made.writestr(entry.filename, source.read(entry) if name is None else left.pop(name))
+            altered.writestr(entry.filename, source.read(entry) if name is None else left.pop(name))
         for name, content in left.items():
-            made.writestr(f"{folder}/{name}", content)
+            altered.writestr(f"{folder}/{name}", content)
     return target
 
 

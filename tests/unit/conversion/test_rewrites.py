@@ -110,9 +110,9 @@ def test_every_rewrite_has_the_name_that_is_stored_with_artifacts():
 def test_tensors_are_found_in_nested_outputs_depth_first():
     a, b, c = (torch.full((1,), value) for value in (1.0, 2.0, 3.0))
 
-    found = lowering.tensors_of({"out": a, "aux": [b, None, (c,)]})
+    tensors = lowering.tensors_of({"out": a, "aux": [b, None, (c,)]})
 
-    assert [tensor.item() for tensor in found] == [1.0, 2.0, 3.0]
+    assert [tensor.item() for tensor in tensors] == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize(

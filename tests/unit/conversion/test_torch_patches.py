@@ -23,11 +23,11 @@ def test_operator_registered_later_is_found():
         library.define("twice(Tensor x) -> Tensor")
         library.impl("twice", lambda x: x * 2, "CompositeImplicitAutograd")
 
-        found = torch_patches.composite_operators() - before
+        operators = torch_patches.composite_operators() - before
     finally:
         library._destroy()
 
-    assert {operator.name() for operator in found} == {"nnlite_test_patches::twice"}
+    assert {operator.name() for operator in operators} == {"nnlite_test_patches::twice"}
 
 
 def test_py_impl_registers_a_kernel_once():

@@ -12,7 +12,7 @@ COMPOSE = (CHECKOUT / "docker-compose.yml").read_text()
 EXAMPLE = (CHECKOUT / "deploy" / "example.env").read_text()
 
 
-def test_the_example_has_everything_that_can_be_set_with_its_default():
+def test_the_example_lists_every_variable_with_its_default():
     defaults = dict(re.findall(r"\$\{(LAB_\w+):-([^}]*)\}", COMPOSE))
     shown = dict(re.findall(r"^#?(LAB_\w+)=(.*)$", EXAMPLE, re.MULTILINE))
 
@@ -22,11 +22,11 @@ def test_the_example_has_everything_that_can_be_set_with_its_default():
     }
 
 
-def test_what_it_sets_are_settings():
+def test_variables_of_services_are_settings():
     assert set(re.findall(r"(NNLITE_\w+):", COMPOSE)) <= set(setting_names())
 
 
-def test_a_worker_has_the_time_to_stop_in_order():
+def test_the_grace_period_is_long_enough_for_a_graceful_shutdown():
     process = yaml.safe_load(COMPOSE)["x-process"]
 
     assert (
@@ -34,7 +34,7 @@ def test_a_worker_has_the_time_to_stop_in_order():
     )
 
 
-def test_a_conversion_is_ended_before_its_container_is():
+def test_a_conversion_is_ended_before_its_container():
     memory_mb = re.search(r"LAB_CONVERSION_MEMORY_MB:-(\d+)", COMPOSE)[1]
     container_gb = re.search(r"LAB_CONVERT_MEMORY:-(\d+)g", COMPOSE)[1]
 

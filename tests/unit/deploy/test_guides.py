@@ -70,11 +70,11 @@ def spans(document):
 @cache
 def files():
     """Return every file of the checkout that tools do not make."""
-    found = []
+    paths = []
     for folder, folders, inside in os.walk(CHECKOUT):
         folders[:] = set(folders) - MADE
-        found += [Path(folder, file).relative_to(CHECKOUT).as_posix() for file in inside]
-    return found
+        paths += [Path(folder, file).relative_to(CHECKOUT).as_posix() for file in inside]
+    return paths
 
 
 @cache

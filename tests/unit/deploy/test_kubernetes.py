@@ -20,7 +20,7 @@ OURS = {name: pod for name, pod in PODS.items() if name not in {"postgres", "red
 BY_COMMAND = {"nnlite-passwords", "postgres", "redis"}
 
 
-def test_everything_is_applied_and_says_that_it_was_not_run():
+def test_every_manifest_is_applied_and_marked_as_not_run():
     applied = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
 
     assert sorted(applied) == [path.name for path in FILES]
@@ -28,7 +28,7 @@ def test_everything_is_applied_and_says_that_it_was_not_run():
 
 
 @pytest.mark.parametrize("name", PODS)
-def test_what_a_pod_mounts_and_reads_is_there(name):
+def test_volumes_and_secrets_of_pods_exist(name):
     pod = PODS[name]["spec"]
     claims = pod["volumes"]
     named = {
@@ -37,18 +37,18 @@ def test_what_a_pod_mounts_and_reads_is_there(name):
         or claim.get("persistentVolumeClaim", {}).get("claimName")
         for claim in claims
     } | {source["configMapRef"]["name"] for source in pod["containers"][0].get("envFrom", [])}
-    made = {
+    created = {
         thing["metadata"]["name"]
         for thing in OBJECTS
         if thing["kind"] in {"ConfigMap", "PersistentVolumeClaim"}
     }
     mounted = {mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
 
-    assert named - {None} <= made | BY_COMMAND
+    assert named - {None} <= created | BY_COMMAND
     assert mounted - {"data"} == {claim["name"] for claim in claims}
 
 
-def test_the_settings_are_settings():
+def test_variables_of_pods_are_settings():
     (settings,) = (thing["data"] for thing in OBJECTS if thing["kind"] == "ConfigMap")
 
     assert set(settings) <= set(setting_names())
@@ -57,7 +57,7 @@ def test_the_settings_are_settings():
 @pytest.mark.parametrize(
     "name", [name for name in OURS if "livenessProbe" in OURS[name]["spec"]["containers"][0]]
 )
-def test_a_worker_has_the_time_to_stop_in_order(name):
+def test_the_grace_period_is_long_enough_for_a_graceful_shutdown(name):
     assert (
         PODS[name]["spec"]["terminationGracePeriodSeconds"]
         >= 2 * Settings(_env_file=None).queue.stop_timeout_s

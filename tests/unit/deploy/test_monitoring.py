@@ -110,7 +110,7 @@ def test_panels_have_unique_ids_and_do_not_overlap():
     assert max(x for x, _ in cells) < 24
 
 
-def test_grafana_finds_the_data_and_the_dashboard_where_compose_puts_them():
+def test_compose_mounts_the_data_source_and_the_dashboard_where_grafana_looks():
     provisioning = MONITORING / "grafana" / "provisioning"
     (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
     (provider,) = yaml.safe_load((provisioning / "dashboards" / "nnlite.yml").read_text())["providers"]

@@ -15,13 +15,13 @@ COMMON = (UNITS / "nnlite-.service.d" / "common.conf").read_text()
 
 
 def value(text: str, key: str) -> str:
-    (found,) = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
-    return found
+    (value,) = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+    return value
 
 
 @pytest.mark.process
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd")
-def test_systemd_finds_nothing_to_say_about_them(tmp_path):
+def test_systemd_verifies_the_units_without_a_message(tmp_path):
     shutil.copytree(UNITS, tmp_path, dirs_exist_ok=True)
     units = [*sorted(tmp_path.glob("*.service")), tmp_path / "nnlite.target"]
     for unit in units:
@@ -39,19 +39,19 @@ def test_systemd_finds_nothing_to_say_about_them(tmp_path):
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_a_worker_has_the_time_to_stop_in_order():
+def test_the_stop_timeout_is_long_enough_for_a_graceful_shutdown():
     assert float(value(COMMON, "TimeoutStopSec")) >= 2 * Settings(_env_file=None).queue.stop_timeout_s
 
 
 @pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
-def test_what_they_set_are_settings(unit):
+def test_variables_of_the_units_are_settings(unit):
     named = set(re.findall(r"NNLITE_\w+(?==)", COMMON + unit.read_text()))
 
     assert named <= set(setting_names())
 
 
 @pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)
-def test_a_unit_sets_nothing_that_the_common_part_would_replace(unit):
+def test_no_unit_sets_an_option_that_the_common_drop_in_overrides(unit):
     # systemd reads the common part after the unit; these add to what is there.
     lists = {"Environment", "EnvironmentFile", "LoadCredential"}
     common, own = (set(re.findall(r"^(\w+)=", text, re.MULTILINE)) for text in (COMMON, unit.read_text()))

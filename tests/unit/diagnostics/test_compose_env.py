@@ -21,7 +21,7 @@ def machine(count: int, tmp_path) -> Cores:
     return choose_cores(available=range(count), topology=tmp_path)
 
 
-def test_a_large_machine_gets_cores_apart_that_both_sides_can_be_told(tmp_path):
+def test_a_large_machine_gets_separate_cores_which_the_settings_accept(tmp_path):
     values, _ = printed(machine(16, tmp_path), 64)
     assert values == {
         "LAB_CONVERT_CPUSET": "0-7",
@@ -31,13 +31,13 @@ def test_a_large_machine_gets_cores_apart_that_both_sides_can_be_told(tmp_path):
         "LAB_CONVERT_MEMORY": "49152m",
         "LAB_CONVERSION_MEMORY_MB": "6144",
     }
-    told = choose_cores(
+    cores = choose_cores(
         values["LAB_BENCHMARK_CPUSET"], values["LAB_CONVERT_CPUSET"], available=range(8), topology=tmp_path
     )
-    assert (told.mode, told.converting) == (QuietMode.PINNED_CORES, tuple(range(8)))
+    assert (cores.mode, cores.converting) == (QuietMode.PINNED_CORES, tuple(range(8)))
 
 
-def test_a_small_machine_takes_turns_and_says_so(tmp_path):
+def test_a_small_machine_is_time_sliced_and_the_output_says_so(tmp_path):
     values, comments = printed(machine(2, tmp_path), 16)
     assert not {"LAB_CONVERT_CPUSET", "LAB_BENCHMARK_CPUSET"} & set(values)
     assert any("take turns, by lock files" in line for line in comments)
@@ -45,7 +45,7 @@ def test_a_small_machine_takes_turns_and_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(("cores", "memory_gb"), [(1, 4), (2, 8), (8, 8), (64, 32), (128, 1024)])
-def test_what_is_given_never_exceeds_the_machine_and_holds_a_conversion(tmp_path, cores, memory_gb):
+def test_the_limits_fit_the_machine_and_hold_a_conversion(tmp_path, cores, memory_gb):
     values, _ = printed(machine(cores, tmp_path), memory_gb)
     memory_mb = int(values["LAB_CONVERT_MEMORY"].removesuffix("m"))
     assert 1 <= int(values["LAB_CONVERT_CPUS"]) <= cores

@@ -27,14 +27,14 @@ def check(monkeypatch, capfd, tmp_path):
         monkeypatch.setattr(sys, "argv", ["nnlite", "check", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        out, said = capfd.readouterr()
+        out, err = capfd.readouterr()
         assert out == ""
         if ended.value.code == 0:
-            assert said == "ok: no problems found\n"
+            assert err == "ok: no problems found\n"
             return []
         assert ended.value.code == 1
-        assert all(line.startswith("error: ") for line in said.splitlines())
-        return [line.removeprefix("error: ") for line in said.splitlines()]
+        assert all(line.startswith("error: ") for line in err.splitlines())
+        return [line.removeprefix("error: ") for line in err.splitlines()]
 
     return run
 
@@ -54,7 +54,7 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in folder.rglob("*")}
 
 
-def test_a_machine_with_nothing_in_the_way(check, tmp_path):
+def test_a_correct_configuration_has_no_problems(check, tmp_path):
     (tmp_path / "password").write_text("a long password\n")
     (tmp_path / "pg").mkdir()
     (tmp_path / "pg" / "PG_VERSION").write_text("17\n")
@@ -67,7 +67,7 @@ def test_a_machine_with_nothing_in_the_way(check, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (None, "LAB_PASSWORD (secret): No such file or directory; name a file that this account may read"),
         ("", "LAB_PASSWORD (secret) is empty; write the password into it"),
@@ -78,29 +78,29 @@ def test_a_machine_with_nothing_in_the_way(check, tmp_path):
         ("change-me-please", "LAB_PASSWORD (secret) is still the example's; write a password of your own"),
     ],
 )
-def test_a_secret_that_will_not_do(check, tmp_path, content, says):
+def test_an_unusable_secret_is_reported(check, tmp_path, content, message):
     if content is not None:
         (tmp_path / "secret").write_text(content)
     (line,) = check("--secret", "LAB_PASSWORD=secret", "--example", "change-me-please")
-    assert line.startswith(says)
+    assert line.startswith(message)
     assert not content or content not in line.split()
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "says"),
+    ("variable", "value", "message"),
     [
         ("NNLITE_CONVERSION__CORES", "0", "NNLITE_CONVERSION__CORES=0 needs NNLITE_MEASUREMENT__CORES"),
         ("NNLITE_LOG_LEVEL", "loud", "NNLITE_LOG_LEVEL=loud: not a level; write DEBUG"),
     ],
 )
-def test_what_would_end_every_worker_is_said_before(check, monkeypatch, variable, value, says):
+def test_a_setting_that_would_stop_every_worker_is_reported(check, monkeypatch, variable, value, message):
     monkeypatch.setenv(variable, value)
     (line,) = check()
-    assert line.startswith(says)
+    assert line.startswith(message)
 
 
 @needs_root
-def test_what_only_another_account_cannot_use_is_judged_for_it(check, open_folder):
+def test_access_is_checked_for_the_account_that_needs_it(check, open_folder):
     secret, data = open_folder / "secret", open_folder / "data"
     secret.write_text("a long password")
     secret.chmod(0o600)
@@ -118,7 +118,7 @@ def test_what_only_another_account_cannot_use_is_judged_for_it(check, open_folde
 
 
 @needs_root
-def test_a_volume_whose_files_are_anothers_is_said(check, open_folder):
+def test_a_volume_with_files_of_another_account_is_reported(check, open_folder):
     os.chown(open_folder, STRANGER, STRANGER)
     (open_folder / "appendonly.aof").write_text("")
     (line,) = check("--folder", f"{open_folder}:{STRANGER}")
@@ -127,7 +127,7 @@ def test_a_volume_whose_files_are_anothers_is_said(check, open_folder):
     )
 
 
-def test_volumes_that_are_not_mounted_or_have_no_room(check, tmp_path):
+def test_unmounted_and_full_volumes_are_reported(check, tmp_path):
     assert check("--folder", "gone", "--disk", "gone", "--postgres", "gone:17") == [
         "gone is no folder; mount the volume there",
         "gone: No such file or directory; mount the volume there",
@@ -138,7 +138,7 @@ def test_volumes_that_are_not_mounted_or_have_no_room(check, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["", "18/docker/"])
-def test_data_of_another_postgres(check, tmp_path, folder):
+def test_data_of_another_postgres_version_is_reported(check, tmp_path, folder):
     assert not check("--postgres", f"{tmp_path}:17"), "an empty volume is a fresh one"
     (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     (tmp_path / folder / "PG_VERSION").write_text("16\n")
@@ -149,7 +149,7 @@ def test_data_of_another_postgres(check, tmp_path, folder):
     assert not check("--postgres", f"{tmp_path}:16")
 
 
-def test_a_profile_that_there_is_none_of(check):
+def test_an_unknown_profile_is_reported(check):
     lines = check("--profiles", "gpus, printer", "--known-profiles", "emulator,gpu,phone")
     assert lines == [
         "COMPOSE_PROFILES has an unknown profile gpus; did you mean gpu?",
@@ -165,26 +165,26 @@ def test_emulators_need_kvm_and_others_do_not(check):
 
 
 @needs_root
-def test_kvm_of_a_group_that_the_account_is_not_in(open_folder):
+def test_kvm_of_another_group_is_reported(open_folder):
     device = open_folder / "kvm"
     device.touch()
     device.chmod(0o660)
     os.chown(device, 0, 108)
     with preflight.judging_for(STRANGER):
-        said = kvm_problem(device)
+        problem = kvm_problem(device)
     assert (
-        said
+        problem
         == f"{device} (mode 0660, group 108) is closed to account {STRANGER}; let it have group 108 as well"
     )
 
 
-def test_a_device_that_makes_no_virtual_machine():
-    said = kvm_problem(Path("/dev/null"))
-    assert said is not None
-    assert said.startswith("/dev/null makes no virtual machine (Inappropriate ioctl for device); run on")
+def test_a_device_that_cannot_create_a_virtual_machine_is_reported():
+    problem = kvm_problem(Path("/dev/null"))
+    assert problem is not None
+    assert problem.startswith("/dev/null makes no virtual machine (Inappropriate ioctl for device); run on")
 
 
-def test_a_setting_that_is_wrong_is_one_of_the_lines(check, monkeypatch):
+def test_an_invalid_setting_is_one_of_the_lines(check, monkeypatch):
     monkeypatch.setenv("NNLITE_BROKER_PASSWORD_FILE", "/gone")
     monkeypatch.setenv("NNLITE_BROKER_URL", "redis://redis/0")
     lines = check("--disk", "gone")
@@ -192,11 +192,11 @@ def test_a_setting_that_is_wrong_is_one_of_the_lines(check, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--folder", "x:postgres"], "x:postgres: postgres is not a number; write --folder FOLDER[:UID]"),
         (["--postgres", "x"], "--postgres x has no version; write --postgres FOLDER:MAJOR"),
     ],
 )
-def test_options_that_cannot_be_read(check, arguments, says):
-    assert check(*arguments) == [says]
+def test_invalid_options_are_reported(check, arguments, message):
+    assert check(*arguments) == [message]

@@ -88,7 +88,7 @@ def test_containers_that_share_the_cores_of_a_small_machine_are_time_sliced(mach
 
 
 @pytest.mark.parametrize(
-    ("measuring", "converting", "says"),
+    ("measuring", "converting", "message"),
     [
         ("", "0-1", "NNLITE_CONVERSION__CORES=0,1 needs NNLITE_MEASUREMENT__CORES as well; set both"),
         ("2-3", "0-2", "share the physical core of 2; give it to one of them"),
@@ -97,8 +97,8 @@ def test_containers_that_share_the_cores_of_a_small_machine_are_time_sliced(mach
         ("2", "x", "NNLITE_CONVERSION__CORES=x: write cores as 2,3 or 4-7"),
     ],
 )
-def test_overlapping_cores_are_refused(machine, measuring, converting, says):
-    with pytest.raises(SettingsError, match=says):
+def test_overlapping_cores_are_refused(machine, measuring, converting, message):
+    with pytest.raises(SettingsError, match=message):
         choose_cores(measuring, converting, **machine(8, threads=2))
 
 

@@ -74,7 +74,7 @@ def test_a_session_is_killed_even_when_its_leader_has_ended(family):
 def test_a_program_is_found_by_its_working_directory(tmp_path):
     with subprocess.Popen(["sleep", "600"], cwd=tmp_path) as process:
         name = Path(psutil.Process(process.pid).exe()).name
-        assert [found.pid for found in processes.running_in(tmp_path, name)] == [process.pid]
+        assert [entry.pid for entry in processes.running_in(tmp_path, name)] == [process.pid]
         assert not list(processes.running_in(tmp_path, "postgres"))
         assert not list(processes.running_in(tmp_path.parent, name))
         process.kill()

@@ -29,9 +29,9 @@ HOLDER = Path(__file__).parent / "programs" / "lock_holder.py"
 @pytest.fixture
 def locks(tmp_path):
     """Descriptors of both lock files, as another process has them."""
-    made = [FileLock(tmp_path / name) for name in ("request.lock", "activity.lock")]
-    yield made
-    for lock in made:
+    locks = [FileLock(tmp_path / name) for name in ("request.lock", "activity.lock")]
+    yield locks
+    for lock in locks:
         lock.close()
 
 

@@ -57,13 +57,13 @@ def test_limits_can_be_set():
 
 def test_the_second_device_failure_is_a_strike():
     strikes = device_failures = 0
-    seen = []
-    while not seen or seen[-1].state is WorkState.QUEUED:
+    decisions = []
+    while not decisions or decisions[-1].state is WorkState.QUEUED:
         counters = Counters(strikes=strikes, device_failures=device_failures)
-        seen.append(decide(FailureClass.DEVICE, counters, LIMITS))
-        strikes, device_failures = seen[-1].strikes, device_failures + 1
-    assert [decision.strikes for decision in seen] == [0, 1, 2, 3]
-    assert seen[-1].state is WorkState.QUARANTINED
+        decisions.append(decide(FailureClass.DEVICE, counters, LIMITS))
+        strikes, device_failures = decisions[-1].strikes, device_failures + 1
+    assert [decision.strikes for decision in decisions] == [0, 1, 2, 3]
+    assert decisions[-1].state is WorkState.QUARANTINED
 
 
 def test_infrastructure_failures_pause_up_to_a_minute_and_are_always_retried():
