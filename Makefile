@@ -126,7 +126,7 @@ test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no 
 test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
 	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
-	  test-end-to-end test-devices test-integration test-unit test-app
+	  test-end-to-end test-unit test-devices test-app test-integration
 
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
