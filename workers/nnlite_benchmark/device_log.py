@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from nnlite.db.engine import first_line, is_outage
 from nnlite.results import devices
 from nnlite.results.devices import DeviceRow
 from nnlite.vocabulary import DeviceStatus
@@ -106,8 +107,10 @@ class DeviceEventLog:
             try:
                 write(time.monotonic() - at_s)
             except DBAPIError as error:
-                _warn(error)
-                return False
+                if is_outage(error):
+                    _warn(error)
+                    return False
+                log.error("Postgres rejects an event of the device; it is dropped", error=first_line(error))
             self._unwritten.popleft()
         return True
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 import nnlite
 from nnlite.errors import NnliteError
@@ -74,6 +74,11 @@ def storable(value: Any) -> Any:
 def first_line(error: DBAPIError) -> str:
     """Return the first line of a driver's message, for logs and errors."""
     return str(error.orig).strip().partition("\n")[0]
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Return whether the same statement may succeed later: Postgres is away, busy or out of space."""
+    return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 
 def where(engine: Engine) -> str:

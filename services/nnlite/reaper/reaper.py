@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection, Engine, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
-from nnlite.db.engine import autocommit
+from nnlite.db.engine import autocommit, first_line
 from nnlite.host.health_file import touch_health_file
 from nnlite.queue import leases
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
@@ -83,7 +83,7 @@ class Reaper:
             except DBAPIError as error:
                 self._drop_connection()
                 self._grace.restart()
-                log.warning("Postgres cannot be reached; no lease is expired", error=str(error.orig).strip())
+                log.warning("Postgres failed; no lease is expired in this round", error=first_line(error))
             stop.wait(self._settings.queue.reaper_interval_s)
         self.close()
 

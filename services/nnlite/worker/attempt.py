@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from nnlite.db.engine import first_line
+from nnlite.db.engine import first_line, is_outage
 from nnlite.errors import Failure, FailureClass, Stopped, Unavailable
 from nnlite.host.backoff import Backoff
 from nnlite.queue import leases
@@ -45,7 +45,7 @@ class Outcome(StrEnum):
     DONE = "done"
     FAILED = "failed"  # with a failure class
     RELEASED = "released"
-    LEASE_LOST = "lease lost"  # cancelled, or expired and claimed by another
+    NOT_STORED = "not stored"  # the lease is lost, or Postgres was away until the deadline or the stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,7 @@ def run_attempt(
 
     Raises:
         PostgresUnreachableError: Postgres does not answer and nothing was claimed.
+        DBAPIError: Postgres rejects a statement of nnlite; the row is requeued when its lease expires.
     """
     if context.stopping():
         return Outcome.NOTHING
@@ -94,6 +95,8 @@ def run_attempt(
     except BusyError:
         return Outcome.BUSY
     except DBAPIError as error:
+        if not is_outage(error):
+            raise
         raise PostgresUnreachableError(f"Postgres cannot be reached: {first_line(error)}") from error
     if claim is None:
         return Outcome.NOTHING
@@ -104,7 +107,8 @@ def run_attempt(
         attempt=claim.attempt,
     ):
         end = _call(handler, claim)
-        return _outcome(_store_end(context, claim, end, started_s + deadline_s))
+        stored = _store_end(context, claim, end, started_s + deadline_s) if end else None
+        return _outcome(stored)
 
 
 def renew(context: WorkerContext, claim: Claim, stage: Stage, backend: Backend | None = None) -> None:
@@ -116,6 +120,8 @@ def renew(context: WorkerContext, claim: Claim, stage: Stage, backend: Backend |
     try:
         leases.heartbeat(context.engine, claim, context.settings.queue.lease_s, stage, backend)
     except DBAPIError as error:
+        if not is_outage(error):
+            raise
         # Whether the lease expired is known when Postgres answers again.
         log.warning("no heartbeat: Postgres cannot be reached", error=str(error.orig).strip())
 
@@ -173,49 +179,57 @@ def _call(handler: Handler, claim: Claim) -> Result | Failure | None:
     except Failure as failure:
         return failure
     except LeaseLostError:
+        log.info("lease lost")
         return None
     except Stopped:
         return Failure(FailureClass.RELEASED, Stage.CLAIM, "the worker stopped gracefully")
+    except (DataError, IntegrityError) as error:
+        return _refused_result(claim, error)
     except DBAPIError as error:
+        if not is_outage(error):
+            raise
         return Failure(FailureClass.INFRASTRUCTURE, Stage.CLAIM, f"Postgres: {first_line(error)}")
 
 
 def _store_end(
-    context: WorkerContext, claim: Claim, end: Result | Failure | None, deadline_s: float
+    context: WorkerContext, claim: Claim, end: Result | Failure, deadline_s: float
 ) -> Result | Failure | None:
-    """Store `end`, retrying while Postgres cannot be reached, until the deadline of the row.
+    """Store `end` and send its messages; tries again while Postgres is away, until the row's deadline.
 
     Returns:
-        What was stored; None: the lease was lost, and nothing was.
+        What was stored; None: nothing was.
     """
     tries = 0
-    while end is not None:
+    while True:
         try:
-            _store_once(context, claim, end)
-            return end
+            messages = _store_once(context, claim, end)
         except LeaseLostError:
-            break
+            log.info("lease lost; nothing was stored")
+            return None
         except (DataError, IntegrityError, ValueError) as error:
             if isinstance(end, Failure):
                 raise
             end = _refused_result(claim, error)
         except DBAPIError as error:
+            if not is_outage(error):
+                raise
             pause_s = _STORE_BACKOFF.pause_s(tries)
             if time.monotonic() + pause_s > deadline_s or context.stopping():
                 log.error("the outcome of an attempt could not be stored", error=first_line(error))
-                break
+                return None
             log.warning("Postgres cannot be reached; trying again", pause_s=pause_s, error=first_line(error))
             context.mark_progress()
             time.sleep(pause_s)
             tries += 1
-    log.info("lease lost; nothing was stored")
-    return None
+        else:
+            send(context.broker, messages)
+            return end
 
 
 def _outcome(end: Result | Failure | None) -> Outcome:
-    """Return the outcome of the message whose attempt ended with `end`."""
+    """Return the outcome of the message whose attempt was stored as `end`."""
     if end is None:
-        return Outcome.LEASE_LOST
+        return Outcome.NOT_STORED
     if isinstance(end, Result):
         return Outcome.DONE
     return Outcome.RELEASED if end.failure_class is FailureClass.RELEASED else Outcome.FAILED
@@ -223,36 +237,35 @@ def _outcome(end: Result | Failure | None) -> Outcome:
 
 def _refused_result(claim: Claim, error: DBAPIError | ValueError) -> Failure:
     """Return the failure for a result that Postgres cannot store; a retry would not help."""
-    why = first_line(error) if isinstance(error, DBAPIError) else str(error)
+    reason = first_line(error) if isinstance(error, DBAPIError) else str(error)
     failure_class = {
         WorkKind.CONVERSION: FailureClass.CONVERTER,
         WorkKind.BENCHMARK: FailureClass.DEVICE,
         WorkKind.RUNTIME_CHECK: FailureClass.DEVICE,
     }[claim.kind]
-    return Failure(failure_class, Stage.STORE, f"the result cannot be stored: {why}")
+    return Failure(failure_class, Stage.STORE, f"the result cannot be stored: {reason}")
 
 
-def _store_once(context: WorkerContext, claim: Claim, end: Result | Failure) -> None:
-    if isinstance(end, Failure):
-        decision = leases.fail(context.engine, claim, end, context.settings.queue)
-        log.info(
-            "attempt failed",
-            failure=end.failure_class,
-            stage=end.stage,
-            reason=end.reason,
-            then=decision.state,
+def _store_once(context: WorkerContext, claim: Claim, end: Result | Failure) -> list[Message]:
+    """Store `end` and return the messages to send."""
+    if isinstance(end, Result):
+        return leases.finish(
+            context.engine, claim, end.write, state=end.state, reason=end.reason, details=end.details
         )
-        if decision.state is WorkState.QUEUED:
-            # A second later, so that the message never arrives before the row is available.
-            countdown_s = decision.pause_s + 1 if decision.pause_s else 0.0
-            with context.engine.begin() as connection:
-                again = leases.build_messages(connection, claim.kind, [claim.id], countdown_s)
-            send(context.broker, again)
-        return
-    messages = leases.finish(
-        context.engine, claim, end.write, state=end.state, reason=end.reason, details=end.details
+    decision = leases.fail(context.engine, claim, end, context.settings.queue)
+    log.info(
+        "attempt failed",
+        failure=end.failure_class,
+        stage=end.stage,
+        reason=end.reason,
+        next_state=decision.state,
     )
-    send(context.broker, messages)
+    if decision.state is not WorkState.QUEUED:
+        return []
+    # A second later, so that the message never arrives before the row is available.
+    countdown_s = decision.pause_s + 1 if decision.pause_s else 0.0
+    with context.engine.begin() as connection:
+        return leases.build_messages(connection, claim.kind, [claim.id], countdown_s)
 
 
 def send(broker: BrokerClient, messages: list[Message]) -> bool:

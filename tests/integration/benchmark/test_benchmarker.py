@@ -230,7 +230,7 @@ def test_cancelling_a_campaign_ends_its_measurement(cluster, make_benchmarker, q
         if stage is Stage.RUN:
             control.cancel(cluster.engine, "night")
 
-    assert benchmark(make_benchmarker(ENDLESS, cancel), row) is Outcome.LEASE_LOST
+    assert benchmark(make_benchmarker(ENDLESS, cancel), row) is Outcome.NOT_STORED
     assert the(cluster, WorkKind.BENCHMARK)["state"] == "cancelled"
     assert queries.latencies(cluster.engine, "night") == []
 

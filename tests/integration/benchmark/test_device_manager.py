@@ -331,6 +331,14 @@ def test_events_during_an_outage_of_postgres_are_written_afterwards(cluster, the
     unavailable.dispose()
 
 
+def test_an_event_that_postgres_rejects_does_not_hold_up_the_next(cluster, the):
+    def write(_age_s: float) -> None:
+        cluster.change("SELECT 'x'::int")
+
+    the._events._add(write)
+    assert the._events.flush()
+
+
 def test_an_outage_of_postgres_at_start_does_not_skip_a_quarantine(cluster, the, device):
     record_device_state(
         cluster.engine, device.name, device.kind, device.pool, DeviceStatus.QUARANTINED, owner_node=None

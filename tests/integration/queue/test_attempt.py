@@ -8,6 +8,7 @@ from dataclasses import replace
 import psycopg2
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 
 from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.campaigns import control
@@ -184,7 +185,7 @@ def test_a_stopping_worker_claims_nothing(cluster, context, row):
 
 def test_an_attempt_that_lost_its_lease_stores_nothing(cluster, context, row):
     lost = raising(LeaseLostError("cancelled"))
-    assert run_attempt(context, CONVERSION, row, lost, DEADLINE_S) is Outcome.LEASE_LOST
+    assert run_attempt(context, CONVERSION, row, lost, DEADLINE_S) is Outcome.NOT_STORED
     assert (state(cluster), outcomes(cluster, row), cluster.ready()) == ("running", [None], 0)
 
 
@@ -193,7 +194,7 @@ def test_a_result_after_a_cancellation_is_not_stored(cluster, context, row):
         control.cancel(cluster.engine, "night")
         return Result(write=mark())
 
-    assert run_attempt(context, CONVERSION, row, handler, DEADLINE_S) is Outcome.LEASE_LOST
+    assert run_attempt(context, CONVERSION, row, handler, DEADLINE_S) is Outcome.NOT_STORED
     assert (state(cluster), marks(cluster), outcomes(cluster, row)) == ("cancelled", [], ["cancelled"])
 
 
@@ -204,7 +205,7 @@ def test_a_failure_after_the_lease_expired_is_not_stored(cluster, context, row):
         assert cluster.claim(row).attempt == 2
         raise Failure(FailureClass.MODEL, Stage.EXPORT, "too late to say")
 
-    assert run_attempt(context, CONVERSION, row, handler, DEADLINE_S) is Outcome.LEASE_LOST
+    assert run_attempt(context, CONVERSION, row, handler, DEADLINE_S) is Outcome.NOT_STORED
     assert (state(cluster), outcomes(cluster, row)) == ("running", ["lost", None])
 
 
@@ -250,6 +251,39 @@ def test_an_outage_of_postgres_during_an_attempt_is_an_infrastructure_failure(cl
 
     assert run_attempt(context, CONVERSION, row, handler, DEADLINE_S) is Outcome.FAILED
     assert outcomes(cluster, row) == ["infrastructure"]
+
+
+def executing(statement: str) -> Callable[[Connection], list[Message]]:
+    def write(connection: Connection) -> list[Message]:
+        connection.execute(text(statement))
+        return []
+
+    return write
+
+
+def test_data_that_postgres_refuses_are_a_failure_that_counts(cluster, context, row):
+    def handler(claim: Claim) -> Result:
+        with context.engine.begin() as connection:
+            executing("SELECT 'x'::int")(connection)
+        raise AssertionError("refused")
+
+    assert run_attempt(context, CONVERSION, row, handler, DEADLINE_S) is Outcome.FAILED
+    assert outcomes(cluster, row) == ["converter"]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_statement_that_postgres_rejects_is_no_outage(cluster, context, row, stored):
+    write = executing("SELECT column_of_another_version FROM attempt")
+
+    def handler(claim: Claim) -> Result:
+        if not stored:
+            with context.engine.begin() as connection:
+                write(connection)
+        return Result(write=write)
+
+    with pytest.raises(ProgrammingError, match="column_of_another_version"):
+        run_attempt(context, CONVERSION, row, handler, DEADLINE_S)
+    assert (state(cluster), outcomes(cluster, row)) == ("running", [None]), "until the lease expires"
 
 
 def test_a_connection_lost_while_a_result_is_stored_is_retried(cluster, context, row):
@@ -311,7 +345,7 @@ def test_a_result_that_cannot_be_stored_before_its_deadline_is_dropped(cluster, 
         postgres(False)
         return Result(write=mark())
 
-    assert run_attempt(context, CONVERSION, row, handler, 0.5) is Outcome.LEASE_LOST
+    assert run_attempt(context, CONVERSION, row, handler, 0.5) is Outcome.NOT_STORED
     postgres(True)
     assert (state(cluster), marks(cluster)) == ("running", []), "the reaper gives it back"
 
@@ -324,7 +358,7 @@ def test_a_stopping_worker_does_not_wait_for_postgres(cluster, context, row, pos
         return Result(write=mark())
 
     stopping = replace(context, stopping=lambda: next(looks))
-    assert run_attempt(stopping, CONVERSION, row, handler, DEADLINE_S) is Outcome.LEASE_LOST
+    assert run_attempt(stopping, CONVERSION, row, handler, DEADLINE_S) is Outcome.NOT_STORED
 
 
 def test_without_redis_a_result_is_stored(cluster, context, row):
