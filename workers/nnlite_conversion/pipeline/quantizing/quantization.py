@@ -19,6 +19,7 @@ from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 #: Time limit of calibration, seconds; samples that have not run by then are not used.
 MAX_CALIBRATION_S = 60.0
 
+_NOT_CALIBRATED = 0
 #: Takes the fp32 artifact, the path to write to and the data; returns how many samples it was calibrated on.
 Quantizer = Callable[[Path, Path, Data], int]
 
@@ -37,7 +38,8 @@ def _fp16(fp32: Path, target: Path, data: Data) -> int:
         ),
         algorithm_key=quantizer.algorithm_manager.AlgorithmName.FLOAT_CASTING,
     )
-    return _write(job, None, target)
+    _write(job, None, target)
+    return _NOT_CALIBRATED
 
 
 def _dynamic(fp32: Path, target: Path, data: Data) -> int:
@@ -49,7 +51,8 @@ def _dynamic(fp32: Path, target: Path, data: Data) -> int:
     # ("weights->type != input->type"), and every runtime refuses a matrix product whose first factor alone is
     # int8, as a constant one would be.
     _keep_as_floats(job, qtyping.TFLOperationName.CONV_2D_TRANSPOSE, qtyping.TFLOperationName.BATCH_MATMUL)
-    return _write(job, None, target)
+    _write(job, None, target)
+    return _NOT_CALIBRATED
 
 
 def _int8(fp32: Path, target: Path, data: Data) -> int:
@@ -107,11 +110,10 @@ def _keep_as_floats(job: Any, *operators: Any) -> None:
         )
 
 
-def _write(job: Any, ranges: dict[str, Any] | None, target: Path) -> int:
+def _write(job: Any, ranges: dict[str, Any] | None, target: Path) -> None:
     with _silence():
         result = job.quantize(ranges, enable_progress_report=False)
     target.write_bytes(result.quantized_model)
-    return 0
 
 
 @contextlib.contextmanager
