@@ -16,7 +16,7 @@ from nnlite.reports.schema import SCHEMA_FILE, RunReport
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Refusal, Stage
 from nnlite_benchmark.android.app.chunks import Chunk, ChunkAssembler
-from nnlite_benchmark.android.app.delegation import delegations
+from nnlite_benchmark.android.app.logcat_delegation import delegations
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.protocol.canary import MODEL_FILE
 from nnlite_benchmark.protocol.runs import Bounds

@@ -81,7 +81,7 @@ def _run(
     requeue_leftovers(context, WorkKind.BENCHMARK)
 
     def note(stage: Stage) -> None:
-        benchmarker.note(stage)
+        benchmarker.enter_stage(stage)
 
     argument = device_argument(arguments.device, arguments.pool)
     device = open_device(argument, settings, stop=stop, on_stage=note)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import text
@@ -28,18 +28,20 @@ from nnlite.results.recording import record_benchmark
 from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
-from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, InputSpec, RuntimeRefusal
+from nnlite_benchmark.device import (
+    BenchmarkJob,
+    Device,
+    DeviceFailure,
+    FaultOccurrence,
+    InputSpec,
+    RuntimeRefusal,
+)
 from nnlite_benchmark.protocol.stage_timer import StageTimer
 
 log = structlog.get_logger()
 
-
-@dataclass(frozen=True, kw_only=True)
-class Faulted:
-    """A fault of the device, and the benchmark during which it occurred; None: between benchmarks."""
-
-    failure: DeviceFailure
-    benchmark: uuid.UUID | None
+#: Poll interval of the heartbeat thread for a stop, seconds.
+_POLL_S: Final = 0.1
 
 
 @dataclass(kw_only=True)
@@ -58,7 +60,7 @@ class Benchmarker:
     #: Backend that is being measured; heartbeats write it.
     backend: Backend | None = field(default=None, init=False)
     #: Fault of the device; the worker takes no more work until it has recovered.
-    fault: Faulted | None = field(default=None, init=False)
+    fault: FaultOccurrence | None = field(default=None, init=False)
     #: Why the device must pause before it takes more work.
     pause_reason: str | None = field(default=None, init=False)
     _finished: bool = field(default=False, init=False)
@@ -73,20 +75,21 @@ class Benchmarker:
         """
         self.timer = StageTimer()
         self.backend = None
-        self.note(Stage.FETCH)
-        with self._heartbeats(claim) as ended:
+        self.enter_stage(Stage.FETCH)
+        with self._heartbeats(claim) as cancelled:
             job = self._job(claim.payload)
             try:
-                with self.device.loaded(job, ended):
+                with self.device.loaded(job, cancelled):
                     reports = tuple(
-                        self._measure(job, Backend(backend), ended) for backend in claim.payload["backends"]
+                        self._measure(job, Backend(backend), cancelled)
+                        for backend in claim.payload["backends"]
                     )
             except Stopped:
                 if self.stop.is_set():
                     raise
                 raise LeaseLostError(f"benchmark {claim.id}") from None
             except DeviceFailure as failure:
-                self.fault = Faulted(failure=failure, benchmark=claim.id)
+                self.fault = FaultOccurrence(failure=failure, benchmark_id=claim.id)
                 raise
             report = BenchmarkReport.of(
                 model_name=job.model_name,
@@ -115,21 +118,21 @@ class Benchmarker:
             try:
                 self.pause_reason = self.device.pause_reason()
             except DeviceFailure as failure:
-                self.fault = Faulted(failure=failure, benchmark=None)
+                self.fault = FaultOccurrence(failure=failure, benchmark_id=None)
             except Stopped:
                 return
         if self.fault is not None or self.pause_reason is not None:
             stop_consuming()
 
-    def note(self, stage: Stage) -> None:
+    def enter_stage(self, stage: Stage) -> None:
         """Set the attempt's stage; the next heartbeat writes it."""
         self.stage = stage
         self.timer.enter(stage)
 
-    def _measure(self, job: BenchmarkJob, backend: Backend, ended: threading.Event) -> MeasurementReport:
+    def _measure(self, job: BenchmarkJob, backend: Backend, cancelled: threading.Event) -> MeasurementReport:
         self.backend = backend
         try:
-            return self.device.run(job, backend, stop=ended)
+            return self.device.run(job, backend, stop=cancelled)
         except RuntimeRefusal as refusal:
             log.info("the runtime rejected the artifact", backend=backend, reason=refusal.reason)
             return refusal.report
@@ -141,7 +144,7 @@ class Benchmarker:
         a report would stay so.
         """
         self.backend = None
-        self.note(Stage.STORE)
+        self.enter_stage(Stage.STORE)
         name = f"{report.model_name}-{report.precision}-{report.device.pool}"
         content = report.model_dump_json(indent=1).encode()
         try:
@@ -151,55 +154,55 @@ class Benchmarker:
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 
-    def _job(self, work: Mapping[str, Any]) -> BenchmarkJob:
-        artifact = from_row(Artifact, work["artifact"])
+    def _job(self, payload: Mapping[str, Any]) -> BenchmarkJob:
+        artifact = from_row(Artifact, payload["artifact"])
         try:
-            file = self._fetch(work, artifact.path)
-            expected = tuple(self._fetch(work, path) for path in artifact.reference_outputs)
+            file = self._fetch(payload, artifact.path)
+            expected = tuple(self._fetch(payload, path) for path in artifact.reference_outputs)
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
-        return job_of(artifact, work["model"], file, expected)
+        return job_of(artifact, payload["model"], file, expected)
 
-    def _fetch(self, work: Mapping[str, Any], path: str) -> Path:
+    def _fetch(self, payload: Mapping[str, Any], path: str) -> Path:
         """Return a file of the store; requeue the conversion if the file is missing or damaged."""
         try:
             return self.store.fetch(path)
         except ArtifactGoneError as error:
             self.store.discard(path)
             with self.context.engine.begin() as connection:
-                connection.execute(_CONVERT_AGAIN, {"id": work["conversion_id"]})
-                state = connection.scalar(_CONVERSION_STATE, {"id": work["conversion_id"]})
+                connection.execute(_CONVERT_AGAIN, {"id": payload["conversion_id"]})
+                state = connection.scalar(_CONVERSION_STATE, {"id": payload["conversion_id"]})
                 if state in ENDED_STATES:
                     reason = f"{error}, and the conversion that made it ended as {state}"
                     raise Failure(FailureClass.MODEL, Stage.FETCH, reason) from error
-                messages = leases.build_messages(connection, WorkKind.CONVERSION, [work["conversion_id"]])
+                messages = leases.build_messages(connection, WorkKind.CONVERSION, [payload["conversion_id"]])
             send(self.context.broker, messages)
             reason = f"{error}; the model is converted again"
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
 
     @contextmanager
     def _heartbeats(self, claim: Claim) -> Iterator[threading.Event]:
-        """Renew the lease in a thread; yields the event that ends the run: stop, or lease lost."""
-        ended = threading.Event()
+        """Renew the lease in a thread; yields the event that cancels the run: stop, or lease lost."""
+        cancelled = threading.Event()
         done = threading.Event()
         thread = threading.Thread(
-            target=self._send_heartbeats, args=(claim, ended, done), name="heartbeat", daemon=True
+            target=self._send_heartbeats, args=(claim, cancelled, done), name="heartbeat", daemon=True
         )
         thread.start()
         try:
-            yield ended
+            yield cancelled
         finally:
             done.set()
             thread.join(self.context.settings.database_timeout_s)
 
-    def _send_heartbeats(self, claim: Claim, ended: threading.Event, done: threading.Event) -> None:
+    def _send_heartbeats(self, claim: Claim, cancelled: threading.Event, done: threading.Event) -> None:
         queue = self.context.settings.queue
         deadline_s = time.monotonic() + self.context.settings.benchmark_deadline_s
         next_s = time.monotonic() + queue.heartbeat_s
         while not done.wait(_POLL_S):
             self.context.mark_progress()
             if self.stop.is_set():
-                ended.set()
+                cancelled.set()
             now_s = time.monotonic()
             if now_s > deadline_s + queue.stop_timeout_s:
                 # A thread cannot be killed: a run that hangs beyond all its deadlines ends with the process.
@@ -211,11 +214,7 @@ class Benchmarker:
             try:
                 renew(self.context, claim, self.stage, self.backend)
             except LeaseLostError:
-                ended.set()
-
-
-#: Poll interval of the heartbeat thread for a stop, seconds.
-_POLL_S = 0.1
+                cancelled.set()
 
 
 def job_of(artifact: Artifact, model_name: str, file: Path, expected: tuple[Path, ...]) -> BenchmarkJob:

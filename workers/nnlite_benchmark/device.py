@@ -5,6 +5,7 @@ step and closes it; it depends on this interface only.
 """
 
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -67,6 +68,14 @@ class DeviceFailure(Failure):
         super().__init__(FailureClass.DEVICE, stage, reason, {"fault": fault.value, **(details or {})})
         #: Kind of the incident.
         self.fault = fault
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultOccurrence:
+    """A fault of the device, and the benchmark during which it occurred; None: between benchmarks."""
+
+    failure: DeviceFailure
+    benchmark_id: uuid.UUID | None
 
 
 @dataclass(frozen=True, kw_only=True)

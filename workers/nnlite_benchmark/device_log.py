@@ -18,8 +18,7 @@ from nnlite.db.engine import first_line, is_outage
 from nnlite.results import devices
 from nnlite.results.devices import DeviceRow
 from nnlite.vocabulary import DeviceStatus
-from nnlite_benchmark.benchmarker import Faulted
-from nnlite_benchmark.device import Device
+from nnlite_benchmark.device import Device, FaultOccurrence
 
 log = structlog.get_logger()
 
@@ -79,14 +78,14 @@ class DeviceEventLog:
 
         self._add(write)
 
-    def incident(self, fault: Faulted) -> None:
+    def incident(self, fault: FaultOccurrence) -> None:
         """Open an incident, or add to the open one."""
 
         def write(age_s: float) -> None:
             if (row := devices.device_row(self.engine, self.device.name)) is not None:
                 failure = fault.failure
                 devices.open_incident(
-                    self.engine, row.id, failure.fault, failure.reason, fault.benchmark, age_s=age_s
+                    self.engine, row.id, failure.fault, failure.reason, fault.benchmark_id, age_s=age_s
                 )
 
         self._add(write)

@@ -7,7 +7,7 @@ event log as they happen; an unavailable Postgres delays no recovery.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Never
 
 import structlog
 from sqlalchemy import Engine
@@ -16,8 +16,8 @@ from nnlite.errors import NnliteError, Stopped
 from nnlite.settings import Settings
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault
 from nnlite.worker.celery_worker import EXIT_FAULT
-from nnlite_benchmark.benchmarker import Benchmarker, Faulted
-from nnlite_benchmark.device import Device, DeviceFailure
+from nnlite_benchmark.benchmarker import Benchmarker
+from nnlite_benchmark.device import Device, DeviceFailure, FaultOccurrence
 from nnlite_benchmark.device_log import DeviceEventLog
 from nnlite_benchmark.recovery import RecoveryEscalation, failure_of
 
@@ -28,10 +28,8 @@ RESTART_WORKER: Final = "restart the worker"
 COOL_OFF: Final = "cool off"
 #: Poll interval of a quarantined device's row, and retry interval of an unavailable Postgres, seconds.
 _RELEASE_POLL_S: Final = 5.0
-
-
 #: Faults of a run that the artifact may have caused: recovery starts with the first step again.
-_OF_THE_RUN: Final = frozenset({Fault.APP_CRASHED, Fault.APP_HUNG, Fault.BAD_REPORT, Fault.PROCESS_DIED})
+_RUN_FAULTS: Final = frozenset({Fault.APP_CRASHED, Fault.APP_HUNG, Fault.BAD_REPORT, Fault.PROCESS_DIED})
 
 
 class RestartWorkerError(NnliteError):
@@ -73,7 +71,7 @@ class DeviceManager:
             RestartWorkerError: the process must be replaced.
         """
         try:
-            self._begin()
+            self._register_start()
             self._prepare()
             while True:
                 self._last_try = False
@@ -91,10 +89,10 @@ class DeviceManager:
         self._events.state(DeviceStatus.STOPPED, owned=False)
         return code
 
-    def _begin(self) -> None:
+    def _register_start(self) -> None:
         """Record that the worker runs, and wait until the device is not quarantined."""
         self._events.state(DeviceStatus.STARTING)
-        self._wait_written()
+        self._wait_until_events_are_stored()
         row = self._events.row()
         self._last_try = row is not None and row.recovery_step == RESTART_WORKER
         if row is not None and row.state is DeviceStatus.QUARANTINED:
@@ -102,7 +100,7 @@ class DeviceManager:
 
     def _prepare(self) -> None:
         if (failure := failure_of(self.device.prepare)) is not None:
-            self._recover(Faulted(failure=failure, benchmark=None))
+            self._recover(FaultOccurrence(failure=failure, benchmark_id=None))
         self._wait_while_paused(self._pause_reason())
 
     def _handle_interruption(self) -> None:
@@ -117,7 +115,7 @@ class DeviceManager:
         try:
             return self.device.pause_reason()
         except DeviceFailure as failure:
-            self._recover(Faulted(failure=failure, benchmark=None))
+            self._recover(FaultOccurrence(failure=failure, benchmark_id=None))
             return None
 
     def _wait_while_paused(self, reason: str | None) -> None:
@@ -128,15 +126,15 @@ class DeviceManager:
             self._sleep(self.settings.phone.gate_poll_s, reason)
             reason = self._pause_reason()
 
-    def _recover(self, fault: Faulted) -> None:
-        """Record an incident and recover the device: wait for its user, escalate, or give up."""
+    def _recover(self, fault: FaultOccurrence) -> None:
+        """Record an incident and recover the device: wait for its user, escalate, cool off, quarantine."""
         failure = fault.failure
         log.error(
             "the device is at fault", device=self.device.name, fault=failure.fault, reason=failure.reason
         )
         self._events.state(DeviceStatus.FAULTY, reason=failure.reason)
         self._events.incident(fault)
-        if self.benchmarker.take_finished() or failure.fault in _OF_THE_RUN:
+        if self.benchmarker.take_finished() or failure.fault in _RUN_FAULTS:
             self._recovery.reset()
         remaining = self._wait_for_user(failure)
         if remaining is not None and not self._last_try:
@@ -144,7 +142,7 @@ class DeviceManager:
         if remaining is None:
             log.info("the device is ready again", device=self.device.name)
             return
-        self._give_up(remaining)
+        self._cool_off_or_quarantine(remaining)
 
     def _wait_for_user(self, failure: DeviceFailure) -> DeviceFailure | None:
         """Wait for an unplugged or unauthorized phone. Returns the remaining failure, or None once ready."""
@@ -156,7 +154,7 @@ class DeviceManager:
             remaining = failure_of(self.device.prepare)
         return remaining
 
-    def _give_up(self, failure: DeviceFailure) -> None:
+    def _cool_off_or_quarantine(self, failure: DeviceFailure) -> Never:
         """Cool off and restart the worker process; quarantine the device if that was done already.
 
         Raises:
@@ -165,19 +163,26 @@ class DeviceManager:
         """
         if self.device.kind is DeviceKind.HOST:
             raise HostFaultError(f"{self.device.name}: {failure.reason}")
-        if not self._last_try:
-            cool_off_s = self.settings.android.cool_off_s
-            self._events.recovery_step(COOL_OFF)
-            self._events.state(DeviceStatus.COOLING_OFF, reason=failure.reason)
-            log.error("cooling off", device=self.device.name, seconds=cool_off_s)
-            self._sleep(cool_off_s, failure.reason)
-            self._events.recovery_step(RESTART_WORKER)
-            # The new process reads this row to know that it is the last try.
-            self._wait_written()
-            raise RestartWorkerError(f"{self.device.name}: {failure.reason}")
+        if self._last_try:
+            self._quarantine(failure)
+        self._restart_after_cool_off(failure)
+
+    def _restart_after_cool_off(self, failure: DeviceFailure) -> Never:
+        cool_off_s = self.settings.android.cool_off_s
+        self._events.recovery_step(COOL_OFF)
+        self._events.state(DeviceStatus.COOLING_OFF, reason=failure.reason)
+        log.error("cooling off", device=self.device.name, seconds=cool_off_s)
+        self._sleep(cool_off_s, failure.reason)
+        self._events.recovery_step(RESTART_WORKER)
+        # The new process reads this row to know that it is the last try.
+        self._wait_until_events_are_stored()
+        raise RestartWorkerError(f"{self.device.name}: {failure.reason}")
+
+    def _quarantine(self, failure: DeviceFailure) -> Never:
+        """Quarantine the device, and restart the worker process once it is released."""
         self._events.state(DeviceStatus.QUARANTINED, reason=failure.reason)
         self.device.close()
-        self._wait_written()
+        self._wait_until_events_are_stored()
         self._wait_for_release(failure.reason)
         raise RestartWorkerError(f"{self.device.name} was released")
 
@@ -195,7 +200,7 @@ class DeviceManager:
                 self._last_try = False
                 return
 
-    def _wait_written(self) -> None:
+    def _wait_until_events_are_stored(self) -> None:
         while not self._events.flush():
             self._sleep(_RELEASE_POLL_S, "for Postgres")
 

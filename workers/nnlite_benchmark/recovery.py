@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from nnlite.vocabulary import DeviceStatus
-from nnlite_benchmark.benchmarker import Faulted
-from nnlite_benchmark.device import Device, DeviceFailure
+from nnlite_benchmark.device import Device, DeviceFailure, FaultOccurrence
 from nnlite_benchmark.device_log import DeviceEventLog
 
 log = structlog.get_logger()
@@ -56,7 +55,7 @@ class RecoveryEscalation:
                 "not ready", device=self.device.name, recovery_step=step.name, reason=remaining.reason
             )
             if remaining.fault is not failure.fault:
-                self.events.incident(Faulted(failure=remaining, benchmark=None))
+                self.events.incident(FaultOccurrence(failure=remaining, benchmark_id=None))
             failure = remaining
         return failure
 

@@ -1,4 +1,4 @@
-"""Performs a claimed conversion: looks up the cache, converts in a child process, stores the artifacts.
+"""Runs a claimed conversion: looks up the cache, converts in a child process, stores the artifacts.
 
 A failed conversion raises `Failure`; `nnlite.queue.retry.decide` decides whether it is retried, and
 `nnlite.worker.attempt` writes that. A refused precision is stored and not tried again. What the child does is
@@ -37,7 +37,7 @@ from nnlite_conversion.plan import CacheLookup, ConversionPlan, plan_of, spec_of
 
 @dataclass(frozen=True, kw_only=True)
 class Converter:
-    """Performs conversions for one worker process."""
+    """Runs conversions for one worker process."""
 
     #: Returns this process's context.
     context: Callable[[], WorkerContext]
@@ -71,13 +71,13 @@ class Converter:
     def _look_up(self, context: WorkerContext, plan: ConversionPlan) -> CacheLookup:
         """Return the artifacts and refused precisions of earlier conversions of the same model."""
         keys = {*plan.distinct_keys, plan.fp32_key}
-        artifacts = [row for row in cached_artifacts(context.engine, list(keys)) if self._holds(row)]
+        artifacts = [row for row in cached_artifacts(context.engine, list(keys)) if self._is_stored(row)]
         return CacheLookup(
             artifacts={row.cache_key: row for row in artifacts},
             refused={row.cache_key: row for row in known_refusals(context.engine, list(keys))},
         )
 
-    def _holds(self, row: Artifact) -> bool:
+    def _is_stored(self, row: Artifact) -> bool:
         return self.store.holds(row.path, row.size_bytes) and all(
             map(self.store.holds, row.reference_outputs)
         )
@@ -88,12 +88,12 @@ class Converter:
         settings = context.settings
         job = ConversionJob(
             model=spec,
-            model_file=self._file(spec),
+            model_file=self._fetch_model_file(spec),
             precisions=cached.to_convert(plan),
             calibration=plan.calibration,
-            calibration_file=self._calibration_file(plan.calibration),
+            calibration_file=self._fetch_calibration(plan.calibration),
             int8_io=plan.int8_io,
-            fp32=self._fp32(cached.artifacts.get(plan.fp32_key)),
+            fp32=self._fetch_fp32(cached.artifacts.get(plan.fp32_key)),
             max_parameters=claim.payload["max_parameters"],
             variable_size=settings.catalog.variable_size,
             gpu=self.gpu,
@@ -123,7 +123,7 @@ class Converter:
             )
             return _result(claim, plan, cached, created, details=_details(outcome))
 
-    def _calibration_file(self, calibration: Calibration | None) -> Path | None:
+    def _fetch_calibration(self, calibration: Calibration | None) -> Path | None:
         """Fetch the user's calibration data, which `submit` has put into the store.
 
         Raises:
@@ -138,7 +138,7 @@ class Converter:
             reason = f"calibration data {calibration.name}: {error}; submit the same request again"
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
 
-    def _fp32(self, row: Artifact | None) -> KnownArtifact | None:
+    def _fetch_fp32(self, row: Artifact | None) -> KnownArtifact | None:
         """Fetch the cached fp32 artifact to quantize from; None: there is none, or its file is damaged."""
         if row is None:
             return None
@@ -147,7 +147,7 @@ class Converter:
         except ArtifactGoneError:
             return None
 
-    def _file(self, spec: ModelSpec) -> Path | None:
+    def _fetch_model_file(self, spec: ModelSpec) -> Path | None:
         """Fetch the model's own file, which `submit` has put into the store."""
         if spec.weights_suffix is None:
             return None

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Final
 
-from nnlite.host import processes, tether
+from nnlite.host import die_with_parent, processes
 from nnlite.host.files import write_atomically
 from nnlite.host.processes import ProcessIdentity
 
@@ -44,7 +44,7 @@ def start(
     stdin: int = subprocess.DEVNULL,
     stdout: int | None = None,
     cwd: Path | None = None,
-    tethered: bool = False,
+    dies_with_parent: bool = False,
     new_session: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program as the leader of a process group.
@@ -56,15 +56,17 @@ def start(
         stdin: nothing, or `subprocess.PIPE`.
         stdout: None or `subprocess.PIPE`.
         cwd: its working directory; None: ours.
-        tethered: the kernel sends it SIGTERM when the thread that started it ends.
+        dies_with_parent: the kernel sends it SIGTERM when the thread that started it ends.
         new_session: make it the leader of a process session as well.
 
     Raises:
         OSError: it cannot be started.
     """
-    tie = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid())] if tethered else []
+    wrapper = (
+        [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid())] if dies_with_parent else []
+    )
     return subprocess.Popen(
-        [*tie, *argv],
+        [*wrapper, *argv],
         stdin=stdin,
         stdout=log if stdout is None else stdout,
         stderr=log,
@@ -117,7 +119,7 @@ def tail(log: Path, max_bytes: int = _TAIL_BYTES) -> str:
 class OwnedProcess:
     """A program with a log and a state file; started and stopped any number of times.
 
-    It is tethered to the thread that starts it: use the main thread.
+    It dies with the thread that starts it: use the main thread.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -155,7 +157,7 @@ class OwnedProcess:
         self.stop(0)
         self.end_orphan()
         with self.log.open("wb") as log:
-            self._process = start(argv, log, environment=environment, tethered=True)
+            self._process = start(argv, log, environment=environment, dies_with_parent=True)
         if (identity := processes.identify(self._process.pid)) is not None:
             write_atomically(self._state_file, json.dumps(asdict(identity)))
 

@@ -213,6 +213,8 @@ class _Child:
         log = self._instance.logs / f"{self.worker.name}.log"
         logs.rotate(log, self._instance.limits.log_max_bytes)
         with self._instance.open_log(self.worker.name) as output:
-            self._process = child_process.start(self.worker.argv, output, tethered=True, new_session=True)
+            self._process = child_process.start(
+                self.worker.argv, output, dies_with_parent=True, new_session=True
+            )
         self.leader = processes.identify(self._process.pid)
         self._started_at = time.monotonic()

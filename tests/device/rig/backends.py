@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from nnlite_benchmark.host.delegation import DELEGATE, Node, count_delegated
+from nnlite_benchmark.host.graph_delegation import DELEGATE, Node, count_delegated
 
 _FILE = "backends.json"
 DELEGATES = {"cpu": "TfLiteXNNPackDelegate", "gpu": "TfLiteGpuDelegateV2", "npu": "TfLiteNnapiDelegate"}

@@ -52,7 +52,7 @@ def make_benchmarker(cluster: Cluster, store: ArtifactStore) -> Iterator[Callabl
         )
 
         def note(stage: Stage, _pid: int) -> None:
-            benchmarker.note(stage)
+            benchmarker.enter_stage(stage)
             on_stage(stage)
 
         device = HostDevice(settings, on_stage=note)

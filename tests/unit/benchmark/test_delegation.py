@@ -1,6 +1,6 @@
 """Delegated nodes are counted from the graph that LiteRT lists after delegation."""
 
-from nnlite_benchmark.host.delegation import DELEGATE, Count, Node, count_delegated
+from nnlite_benchmark.host.graph_delegation import DELEGATE, Count, Node, count_delegated
 
 
 def chain(*names):

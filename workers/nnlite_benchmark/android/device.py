@@ -34,7 +34,7 @@ from nnlite_benchmark.protocol.measuring import always_quiet, canary_ns, measure
 log = structlog.get_logger()
 
 #: Faults of a phone that only its user can end: the worker waits.
-_NEED_USER: Final = frozenset({Fault.DISCONNECTED, Fault.UNAUTHORIZED})
+_USER_FAULTS: Final = frozenset({Fault.DISCONNECTED, Fault.UNAUTHORIZED})
 
 
 class AndroidDevice:
@@ -141,7 +141,7 @@ class AndroidDevice:
 
     def needs_user(self, fault: Fault) -> bool:
         """Return whether a phone was unplugged or has not authorized this host: no recovery step helps."""
-        return self._transport.kind is DeviceKind.PHONE and fault in _NEED_USER
+        return self._transport.kind is DeviceKind.PHONE and fault in _USER_FAULTS
 
     def context(self) -> DeviceContext:
         """Return the properties that are constant until a reboot; read when the device became ready."""
@@ -226,7 +226,7 @@ class AndroidDevice:
             if self._stop.is_set():
                 raise Stopped(f"stopped while waiting for the adb server of {self.name}")
 
-        return self._server.client.watched_by(check_cancelled)
+        return self._server.client.polled_by(check_cancelled)
 
     def _read_context(self) -> DeviceContext:
         cores = self._cores

@@ -12,7 +12,7 @@ from typing import Final
 from nnlite.errors import Stopped
 from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.adb.client import ADB_ERRORS, Watchdog
+from nnlite_benchmark.android.adb.client import ADB_ERRORS, PollCallback
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import Shell
 from nnlite_benchmark.android.adb.states import fault_of_state, hint_for_state
@@ -35,7 +35,7 @@ class Readiness:
         *,
         announce: Callable[[], None],
         absent_hint: str,
-        check_alive: Watchdog,
+        check_alive: PollCallback,
         stop: threading.Event,
     ) -> None:
         """Configure the wait.

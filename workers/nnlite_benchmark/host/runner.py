@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TextIO, TypeVar
 
 from nnlite.vocabulary import Stage
-from nnlite_benchmark.host.delegation import Node, count_delegated
+from nnlite_benchmark.host.graph_delegation import Node, count_delegated
 from nnlite_benchmark.protocol.runs import Bounds, encode_samples, timed_runs, warm_up
 
 REPORT_FILE: Final = "report.json"

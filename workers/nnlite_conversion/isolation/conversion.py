@@ -24,7 +24,7 @@ from nnlite_conversion import explanations
 from nnlite_conversion.isolation import child, sandbox
 from nnlite_conversion.isolation.process_registry import job_dir, registered
 from nnlite_conversion.isolation.scratch import scratch_folder, with_files
-from nnlite_conversion.isolation.supervision import Watch
+from nnlite_conversion.isolation.supervision import ChildSupervision
 from nnlite_conversion.messages import Refusal, Report, artifact_name, output_name
 from nnlite_conversion.outcome import (
     ArtifactReport,
@@ -77,9 +77,11 @@ def convert(
                 isolation=isolation,
                 log=folder / "child.log",
             )
-            watch = Watch(child=started, log=folder / "child.log", settings=settings, waited_ns=waited_ns)
-            _supervise(watch, workdir, tick, tick_s)
-            outcome = _collect(_answer(watch), watch, scratch, folder)
+            supervision = ChildSupervision(
+                child=started, log=folder / "child.log", settings=settings, waited_ns=waited_ns
+            )
+            _supervise(supervision, workdir, tick, tick_s)
+            outcome = _collect(_answer(supervision), supervision, scratch, folder)
         yield outcome
 
 
@@ -90,20 +92,22 @@ def _run_pipeline(job: ConversionJob, settings: ConversionSettings, messages_fd:
     body.run(job, settings, messages_fd)
 
 
-def _supervise(watch: Watch, workdir: Path, tick: Callable[[Stage], bool], tick_s: float) -> None:
+def _supervise(
+    supervision: ChildSupervision, workdir: Path, tick: Callable[[Stage], bool], tick_s: float
+) -> None:
     """Wait until the child has ended by itself; it has also ended when an exception is raised."""
     try:
         try:
-            with registered(workdir, watch.child.group):
-                watch.run(tick, tick_s)
+            with registered(workdir, supervision.child.group):
+                supervision.run(tick, tick_s)
         finally:
-            watch.end()
+            supervision.kill_tree()
     except Failure as failure:
         # `tick` may have raised it; the evidence about the child is then merely additional.
-        failure.details.update(_evidence(watch))
+        failure.details.update(_evidence(supervision))
         raise
     finally:
-        watch.child.close()
+        supervision.child.close()
 
 
 def _wait_for_turn(settings: ConversionSettings, tick: Callable[[Stage], bool], tick_s: float) -> int:
@@ -120,57 +124,66 @@ def _wait_for_turn(settings: ConversionSettings, tick: Callable[[Stage], bool], 
     return time.monotonic_ns() - waited_from_ns if waited_from_ns else 0
 
 
-def _answer(watch: Watch) -> Report:
+def _answer(supervision: ChildSupervision) -> Report:
     """Return the child's report, or raise the failure that its messages and exit status mean."""
-    answer, exit_status = watch.inbox.answer, watch.exit_status
-    if watch.inbox.garbage is not None:
+    answer, exit_status = supervision.inbox.answer, supervision.exit_status
+    if supervision.inbox.garbage is not None:
         reason = "its result pipe carried an invalid message"
-        raise _failure(watch, reason, garbage=watch.inbox.garbage)
+        raise _failure(supervision, reason, garbage=supervision.inbox.garbage)
     if isinstance(answer, Refusal):
         raise Failure(
             answer.failure_class,
-            watch.inbox.stage,
+            supervision.inbox.stage,
             answer.reason,
-            {**answer.details, **_evidence(watch)},
+            {**answer.details, **_evidence(supervision)},
         )
     if exit_status is None:
-        raise _failure(watch, "the conversion's processes were killed from outside")
+        raise _failure(supervision, "the conversion's processes were killed from outside")
     if exit_status.signal is not None:
         hint = ", as the kernel does when memory runs out" if exit_status.signal == signal.SIGKILL else ""
-        raise _failure(watch, f"the child was killed by {signal_name(exit_status.signal)}{hint}")
+        raise _failure(supervision, f"the child was killed by {signal_name(exit_status.signal)}{hint}")
     if answer is None or exit_status.exit != 0:
-        raise _failure(watch, f"the child ended with exit status {exit_status.exit} and without a result")
+        raise _failure(
+            supervision, f"the child ended with exit status {exit_status.exit} and without a result"
+        )
     return answer
 
 
-def _failure(watch: Watch, reason: str, **details: Any) -> Failure:
-    return Failure(FailureClass.CONVERTER, watch.inbox.stage, reason, {**details, **_evidence(watch)})
+def _failure(supervision: ChildSupervision, reason: str, **details: Any) -> Failure:
+    return Failure(
+        FailureClass.CONVERTER, supervision.inbox.stage, reason, {**details, **_evidence(supervision)}
+    )
 
 
-def _evidence(watch: Watch) -> dict[str, Any]:
+def _evidence(supervision: ChildSupervision) -> dict[str, Any]:
     return {
-        "exit": watch.exit_status.exit if watch.exit_status else None,
-        "signal": watch.exit_status.signal if watch.exit_status else None,
-        "peak_rss_kb": watch.peak_rss_kb,
-        "timings_ns": {str(stage): ns for stage, ns in watch.timings_ns.items()},
-        "stderr_tail": watch.stderr_tail(),
+        "exit": supervision.exit_status.exit if supervision.exit_status else None,
+        "signal": supervision.exit_status.signal if supervision.exit_status else None,
+        "peak_rss_kb": supervision.peak_rss_kb,
+        "timings_ns": {str(stage): ns for stage, ns in supervision.timings_ns.items()},
+        "stderr_tail": supervision.stderr_tail(),
     }
 
 
-def _collect(report: Report, watch: Watch, scratch: Path, workdir: Path) -> ConversionOutcome:
+def _collect(
+    report: Report, supervision: ChildSupervision, scratch: Path, workdir: Path
+) -> ConversionOutcome:
     """Copy the files from the child's folder into the caller's, and compute their hashes and sizes."""
     try:
         artifacts = tuple(_collect_artifact(artifact, scratch, workdir) for artifact in report.artifacts)
     except _BadFile as error:
-        raise _failure(watch, str(error)) from error
+        raise _failure(supervision, str(error)) from error
     except OSError as error:
         if not explanations.is_full_disk(error):
             raise
         reason = f"no space left in {workdir}; free some and the work goes on"
-        raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, reason, _evidence(watch)) from error
+        raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, reason, _evidence(supervision)) from error
     reported = {each.name: getattr(report, each.name) for each in fields(ConversionReport)}
     return ConversionOutcome(
-        **reported, artifacts=artifacts, timings_ns=watch.timings_ns, peak_rss_kb=watch.peak_rss_kb
+        **reported,
+        artifacts=artifacts,
+        timings_ns=supervision.timings_ns,
+        peak_rss_kb=supervision.peak_rss_kb,
     )
 
 

@@ -1,7 +1,7 @@
 """Supervises a conversion child: enforces limits, pauses it for measurements, kills its process tree.
 
-One loop in the worker's only thread. However it is left, by a return or an exception, `Watch.end` then kills
-every process of the child's tree.
+One loop in the worker's only thread. After a return or an exception, `ChildSupervision.kill_tree` kills every
+process of the child's tree.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ from nnlite.host.processes import living
 from nnlite.settings import PREFIX
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
-from nnlite_conversion.isolation import process_tree as processes
+from nnlite_conversion.isolation import process_tree
 from nnlite_conversion.isolation.child import Child
 from nnlite_conversion.messages import Inbox
 
-#: Time that the tree has to end after each step of `Watch.end`, before the next, harsher one, seconds.
+#: Time that the tree has to end after each step of `ChildSupervision.kill_tree`, before the next, seconds.
 END_STEP_S = 2.0
 
 #: A child's log is truncated above this size; only its tail is ever read.
@@ -43,7 +43,7 @@ class ExitStatus(BaseModel):
 
 
 @dataclass(kw_only=True)
-class Watch:
+class ChildSupervision:
     """A child under supervision, and what is known of it after it has ended."""
 
     child: Child
@@ -67,6 +67,11 @@ class Watch:
     def run(self, tick: Callable[[Stage], bool], tick_s: float) -> None:
         """Wait until the child's tree has ended by itself.
 
+        Args:
+            tick: called with the current stage every `tick_s` seconds; returns whether the child may run now.
+                While it may not, the whole tree is paused.
+            tick_s: interval of the checks, seconds.
+
         Raises:
             Failure: a limit is exceeded, or the child sends an invalid message.
             BaseException: whatever `tick` raises.
@@ -81,10 +86,13 @@ class Watch:
                 return
             if time.monotonic() >= next_tick:
                 self._check()
-                self._hold(not tick(self.inbox.stage))
+                if tick(self.inbox.stage):
+                    self._resume()
+                else:
+                    self._pause()
                 next_tick = time.monotonic() + tick_s
 
-    def end(self) -> None:
+    def kill_tree(self) -> None:
         """Kill the processes of the tree that are alive, and read the last messages and the exit status."""
         # Stopped processes are killed by SIGKILL, but their parents must run to reap them.
         for victims in (self._model_code, self._init):
@@ -155,19 +163,19 @@ class Watch:
         counts each page once.
         """
         members = self._model_code()
-        memory_kb = sum(map(processes.rss_kb, members))
+        memory_kb = sum(map(process_tree.rss_kb, members))
         if len(members) > 1 and memory_kb > self.settings.memory_limit_mb * 1024:
-            memory_kb = sum(map(processes.pss_kb, members))
+            memory_kb = sum(map(process_tree.pss_kb, members))
         self.peak_rss_kb = max(self.peak_rss_kb, memory_kb)
         return memory_kb
 
-    def _hold(self, hold: bool) -> None:
-        if hold == (self._held_since_ns is not None):
-            return
-        if hold:
+    def _pause(self) -> None:
+        if self._held_since_ns is None:
             self._held_since_ns = time.monotonic_ns()
             self._signal_group(signal.SIGSTOP)
-        elif self._held_since_ns is not None:
+
+    def _resume(self) -> None:
+        if self._held_since_ns is not None:
             self._held_ns += time.monotonic_ns() - self._held_since_ns
             self._held_since_ns = None
             self._signal_group(signal.SIGCONT)
@@ -183,10 +191,10 @@ class Watch:
                     os.kill(pid, number)
 
     def _init(self) -> list[int]:
-        return processes.children_of(self.child.group)
+        return process_tree.children_of(self.child.group)
 
     def _model_code(self) -> list[int]:
-        return [pid for init in self._init() for pid in processes.tree_of(init)[1:]]
+        return [pid for init in self._init() for pid in process_tree.tree_of(init)[1:]]
 
     def _ended_within(self, seconds: float) -> bool:
         return bool(select.select([self.child.supervisor_fd], [], [], seconds)[0])

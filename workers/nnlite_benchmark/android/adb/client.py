@@ -2,7 +2,7 @@
 
 adbutils' own connection starts a daemon on the default port when a server does
 not answer, waits without a limit during transfers and knows no stop event. This
-one calls a watchdog ten times a second, wherever adbutils waits.
+one calls a callback ten times a second, wherever adbutils waits.
 """
 
 import select
@@ -22,23 +22,23 @@ from nnlite.host import adb_services
 #: What a call may raise when the server or the device fails; adbutils checks by `assert` too.
 ADB_ERRORS: Final = (OSError, AdbError, EOFError, ValueError, struct.error, AssertionError)
 _CONNECT_TIMEOUT_S: Final = 3.0
-#: How often a wait calls `watchdog`, milliseconds.
+#: How often a wait calls `on_poll`, milliseconds.
 _POLL_MS: Final = 100
 
 #: Called ten times a second while the client waits; cancels the wait by raising.
-Watchdog = Callable[[], None]
+PollCallback = Callable[[], None]
 
 
-class _WatchedSocket(socket.socket):
-    """Socket that calls the watchdog while it blocks; sends all or fails, as adbutils ignores short sends."""
+class _CancellableSocket(socket.socket):
+    """Socket that calls `on_poll` while it blocks; sends all or fails, as adbutils ignores short sends."""
 
-    watchdog: Watchdog
-    #: Longest time without data; None: only `watchdog` limits the wait.
+    on_poll: PollCallback
+    #: Longest time without data; None: only `on_poll` limits the wait.
     idle_timeout_s: float | None
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         while True:
-            self.watchdog()
+            self.on_poll()
             with suppress(BlockingIOError):
                 return super().recv(size, flags)
             self._wait_for(select.POLLIN)
@@ -46,7 +46,7 @@ class _WatchedSocket(socket.socket):
     def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
         unsent = memoryview(data)
         while unsent:
-            self.watchdog()
+            self.on_poll()
             with suppress(BlockingIOError):
                 unsent = unsent[super().send(unsent, flags) :]
                 continue
@@ -61,7 +61,7 @@ class _WatchedSocket(socket.socket):
         poll = select.poll()
         poll.register(self, event)
         while not poll.poll(_POLL_MS):
-            self.watchdog()
+            self.on_poll()
             if self.idle_timeout_s is not None and time.monotonic() - started_s > self.idle_timeout_s:
                 raise TimeoutError(f"silent for {self.idle_timeout_s:g} s")
 
@@ -69,18 +69,18 @@ class _WatchedSocket(socket.socket):
 class _Connection(AdbConnection):  # type: ignore[misc]
     """Connection that never starts a server; raises ConnectionError if none answers."""
 
-    def __init__(self, port: int, idle_timeout_s: float, watchdog: Watchdog) -> None:
+    def __init__(self, port: int, idle_timeout_s: float, on_poll: PollCallback) -> None:
         self._port = port
         self._idle_timeout_s = idle_timeout_s
-        self._watchdog = watchdog
+        self._on_poll = on_poll
         super().__init__("127.0.0.1", port)
 
     def disable_idle_timeout(self) -> None:
-        """Let only `watchdog` limit further waits."""
+        """Let only `on_poll` limit further waits."""
         self.conn.idle_timeout_s = None
 
     def _safe_connect(self) -> socket.socket:
-        connection = _WatchedSocket(socket.AF_INET, socket.SOCK_STREAM)
+        connection = _CancellableSocket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             connection.settimeout(min(self._idle_timeout_s, _CONNECT_TIMEOUT_S))
             connection.connect(("127.0.0.1", self._port))
@@ -88,7 +88,7 @@ class _Connection(AdbConnection):  # type: ignore[misc]
             connection.close()
             raise ConnectionError(f"no adb server answers on port {self._port}: {error}") from error
         connection.setblocking(False)
-        connection.watchdog, connection.idle_timeout_s = self._watchdog, self._idle_timeout_s
+        connection.on_poll, connection.idle_timeout_s = self._on_poll, self._idle_timeout_s
         return connection
 
 
@@ -109,20 +109,20 @@ class _Device(AdbDevice):  # type: ignore[misc]
 
 
 class AdbClient(adbutils.AdbClient):  # type: ignore[misc]
-    """Client of one adb server; calls raise one of `ADB_ERRORS`, or what `watchdog` raises."""
+    """Client of one adb server; calls raise one of `ADB_ERRORS`, or what `on_poll` raises."""
 
-    def __init__(self, port: int, timeout_s: float, watchdog: Watchdog = lambda: None) -> None:
+    def __init__(self, port: int, timeout_s: float, on_poll: PollCallback = lambda: None) -> None:
         """Configure the client; nothing is connected yet.
 
         Args:
             port: of the server; may change when the server is restarted.
             timeout_s: idle timeout of every connection.
-            watchdog: called ten times a second during waits; may raise.
+            on_poll: called ten times a second during waits; may raise.
         """
         super().__init__(host="127.0.0.1", port=5037)
         self.port: int = port
         self._idle_timeout_s = timeout_s
-        self._watchdog = watchdog
+        self._on_poll = on_poll
 
     @property
     def port(self) -> int:
@@ -133,9 +133,9 @@ class AdbClient(adbutils.AdbClient):  # type: ignore[misc]
     def port(self, port: int) -> None:
         self._own_port = port
 
-    def watched_by(self, watchdog: Watchdog) -> "AdbClient":
-        """Return a client of the same server whose waits `watchdog` may cancel."""
-        return AdbClient(self.port, self._idle_timeout_s, watchdog)
+    def polled_by(self, on_poll: PollCallback) -> "AdbClient":
+        """Return a client of the same server whose waits `on_poll` may cancel."""
+        return AdbClient(self.port, self._idle_timeout_s, on_poll)
 
     def device_of(self, serial: str) -> AdbDevice:
         """Return a handle of the device; only its first call shows whether it is connected."""
@@ -144,7 +144,7 @@ class AdbClient(adbutils.AdbClient):  # type: ignore[misc]
     def make_connection(self, timeout: float | None = None) -> AdbConnection:
         """Connect to the server, with an idle timeout."""
         return _Connection(
-            self.port, min(timeout or self._idle_timeout_s, self._idle_timeout_s), self._watchdog
+            self.port, min(timeout or self._idle_timeout_s, self._idle_timeout_s), self._on_poll
         )
 
     def is_answered(self) -> bool:

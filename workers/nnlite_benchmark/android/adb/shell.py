@@ -20,7 +20,7 @@ from adbutils.errors import AdbTimeout
 from nnlite.errors import Stopped
 from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage
-from nnlite_benchmark.android.adb.client import ADB_ERRORS, AdbClient, Watchdog
+from nnlite_benchmark.android.adb.client import ADB_ERRORS, AdbClient, PollCallback
 from nnlite_benchmark.android.adb.states import fault_of_state
 from nnlite_benchmark.android.properties.parsers import free_kb
 from nnlite_benchmark.device import DeviceFailure
@@ -97,7 +97,7 @@ class Shell:
         *,
         timeout_s: float | None = None,
         on_data: OnData | None = None,
-        on_poll: Watchdog = lambda: None,
+        on_poll: PollCallback = lambda: None,
     ) -> CommandResult:
         """Run a command line on the device and return its result.
 
@@ -112,14 +112,16 @@ class Shell:
             DeviceFailure: the device or the adb server failed, or the command timed out.
             Stopped: the stop event was set.
         """
-        check_cancelled = self._watchdog(command, None if on_data else timeout_s or self._command_timeout_s)
+        check_cancelled = self._cancel_check(
+            command, None if on_data else timeout_s or self._command_timeout_s
+        )
 
         def poll() -> None:
             check_cancelled()
             on_poll()
 
         try:
-            with self._client.watched_by(poll).device_of(self.serial).open_transport() as connection:
+            with self._client.polled_by(poll).device_of(self.serial).open_transport() as connection:
                 connection.send_command(f"shell,v2,raw:{command}")
                 connection.check_okay()
                 connection.disable_idle_timeout()
@@ -134,12 +136,10 @@ class Shell:
     def push(self, file: Path, remote: str, mode: int = 0o644) -> None:
         """Copy a file to the device; raises as `run` does, and `storage_full` if /data is full."""
         what = f"push {file.name} to {remote}"
-        check_cancelled = self._watchdog(what, self._settings.transfer_timeout_s)
+        check_cancelled = self._cancel_check(what, self._settings.transfer_timeout_s)
         with file.open("rb") as source:
             try:
-                self._client.watched_by(check_cancelled).device_of(self.serial).sync.push(
-                    source, remote, mode
-                )
+                self._client.polled_by(check_cancelled).device_of(self.serial).sync.push(source, remote, mode)
             except ADB_ERRORS as error:
                 raise self._device_failure(what, error, transfer=True) from error
 
@@ -163,10 +163,10 @@ class Shell:
 
     def _content(self, remote: str) -> Iterator[bytes]:
         what = f"pull {remote}"
-        check_cancelled = self._watchdog(what, self._settings.transfer_timeout_s)
+        check_cancelled = self._cancel_check(what, self._settings.transfer_timeout_s)
         try:
             yield from (
-                self._client.watched_by(check_cancelled).device_of(self.serial).sync.iter_content(remote)
+                self._client.polled_by(check_cancelled).device_of(self.serial).sync.iter_content(remote)
             )
         except ADB_ERRORS as error:
             failure = self._device_failure(what, error)
@@ -182,7 +182,7 @@ class Shell:
             DeviceFailure: `adb_server_gone`.
         """
         try:
-            return self._client.watched_by(self._check_cancelled).state_of(self.serial)
+            return self._client.polled_by(self._check_cancelled).state_of(self.serial)
         except ADB_ERRORS as error:
             raise self._server_gone(error) from error
 
@@ -198,10 +198,10 @@ class Shell:
             DeviceFailure: the reboot command failed, or the device does not go down.
             Stopped: the stop event was set.
         """
-        check_cancelled = self._watchdog("reboot", self._settings.connect_timeout_s)
+        check_cancelled = self._cancel_check("reboot", self._settings.connect_timeout_s)
         try:
             with (
-                self._client.watched_by(check_cancelled).device_of(self.serial).open_transport() as connection
+                self._client.polled_by(check_cancelled).device_of(self.serial).open_transport() as connection
             ):
                 connection.send_command("reboot:")
                 connection.check_okay()
@@ -237,8 +237,8 @@ class Shell:
         if self._stop.is_set():
             raise Stopped(f"stopped while waiting for the state of {self.serial}")
 
-    def _watchdog(self, what: str, limit_s: float | None) -> Watchdog:
-        """Return a watchdog that raises when the stop event is set or `limit_s` has passed."""
+    def _cancel_check(self, what: str, limit_s: float | None) -> PollCallback:
+        """Return a callback that raises when the stop event is set or `limit_s` has passed."""
         started_s = time.monotonic()
 
         def check_cancelled() -> None:

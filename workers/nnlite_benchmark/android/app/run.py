@@ -23,8 +23,8 @@ from nnlite_benchmark.android.adb.shell import PullRefused, Shell
 from nnlite_benchmark.android.app.app import App
 from nnlite_benchmark.android.app.chunks import ChunkAssembler, check_files, file_names
 from nnlite_benchmark.android.app.crashes import PACKAGE, explain
-from nnlite_benchmark.android.app.delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.android.app.instrumentation import AppError, Crashed, Garbled, NotStarted, Reported
+from nnlite_benchmark.android.app.logcat_delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.android.app.run_monitor import OnStage, RunMonitor, unreadable
 from nnlite_benchmark.android.properties.analytics import android_state

@@ -1,6 +1,6 @@
-"""Ties a program to its parent: asks the kernel for SIGTERM when the parent dies, then executes the program.
+"""Executes a program that dies with its parent: asks the kernel for SIGTERM when the parent dies.
 
-`python -I -S tether.py PARENT_PID PROGRAM [ARGUMENT...]`. It is a program of its own,
+`python -I -S die_with_parent.py PARENT_PID PROGRAM [ARGUMENT...]`. It is a program of its own,
 because Python code between fork and exec can deadlock in a process with threads. It
 imports nothing of nnlite. On macOS, which has no such signal, it only executes the program.
 """
@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Tie this process to its parent, then execute the program."""
+    """Ask for SIGTERM at the end of the parent, then execute the program."""
     parent, *command = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
