@@ -103,7 +103,7 @@ compose-test: $(INSTALLED) $(LEMUR) ## Build the lab server's images and try it 
 	  exit $${PIPESTATUS[0]}
 
 runtime-check: $(TFLITE) ## Make the environment that artifacts are checked in with the phones' runtime
-	@echo "nnlite checks with it from now on if told so: export NNLITE_RUNTIME_CHECK__ENVIRONMENT=$(TFLITE_ENV)"
+	@echo "To use it: export NNLITE_RUNTIME_CHECK__ENVIRONMENT=$(TFLITE_ENV)"
 
 runtime-match: $(INSTALLED) $(LEMUR) $(TFLITE) ## Run artifacts of 20 LEMUR models with the app's runtime, on the host
 	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m android_app.runtime_match $(MATCH)

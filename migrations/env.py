@@ -1,4 +1,4 @@
-"""Alembic's entry: always online, on the database that the caller names."""
+"""Runs migrations on the caller's database."""
 
 from alembic import context
 

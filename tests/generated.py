@@ -50,7 +50,7 @@ class Tree:
         folder = self.folder(tag)
         (folder / "new_nn.py").write_text(net(tag) if code is None else code)
         (folder / "hp.txt").write_text(json.dumps(hp or {"lr": 0.01, "batch": 16, "momentum": 0.9}))
-        # A pickle that would end whoever loads it.
+        # A pickle that would end the process that loads it.
         (folder / "dataframe.df").write_bytes(b"cos\n_exit\n(I1\ntR.")
         return folder
 

@@ -1,4 +1,4 @@
-"""Rebuilds the catalogue's table of input shapes from the LEMUR of the settings: `make shapes`.
+"""Rebuilds the catalog's table of input shapes from the LEMUR of the settings: `make shapes`.
 
 Every transform is applied in a forked process with a time limit, as it is other people's Python.
 """

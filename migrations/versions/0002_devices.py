@@ -1,7 +1,7 @@
-"""What a device does wrong and how it stands: rungs, canaries, reasons; the backend that is measured now
+"""Device faults: recovery steps (`rung`), incidents, canary and measured backend
 
-Until now only hosts were measured on, and what went wrong was told in words
-alone: those words become the reason, and the kind of the fault is read off them.
+Until now only hosts were measured on, and what went wrong was recorded as
+text alone: that text becomes the reason, and the kind of the fault is parsed from it.
 """
 
 import sqlalchemy as sa

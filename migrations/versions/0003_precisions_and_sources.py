@@ -1,4 +1,4 @@
-"""Every precision, every source, and what the phones' runtime says of an artifact"""
+"""Precisions, sources and runtime checks"""
 
 import sqlalchemy as sa
 from alembic import context, op

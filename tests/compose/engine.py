@@ -65,7 +65,7 @@ def make_base_image() -> None:
     for leftover in ("var/cache/apt/archives", "var/lib/apt/lists"):
         shutil.rmtree(root / leftover)
         (root / leftover / "partial").mkdir(parents=True)
-    # Programs that bring certificates of their own are told of the machine's.
+    # Programs that bring certificates of their own are given the machine's.
     names = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
     changes = [f"--change=ENV {name}={CERTIFICATES}" for name in names]
     archive = HOME / "root.tar"

@@ -18,7 +18,7 @@ class Case:
     incidents: set[str]
     #: Where the attempt was when it met the fault.
     stage: str
-    #: The recovery_steps that were climbed; the last one helped.
+    #: The recovery steps that were run; the last one helped.
     recovery_steps: tuple[str, ...] = ("reconnect",)
     times: int | None = 1
     until: Until | None = None

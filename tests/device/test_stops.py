@@ -26,9 +26,9 @@ NO_ABI = {"fault": Fault.INSTALL_FAILS, "reason": "INSTALL_FAILED_NO_MATCHING_AB
 WORKERS: dict[str, tuple[list[dict[str, Any]], dict[str, str]]] = {
     "boots": ([{"fault": Fault.NEVER_BOOTS}], {"ANDROID__BOOT_TIMEOUT_S": LONG_S}),
     # What helps nothing is tried until the restart, whose boot never ends.
-    "climbs": ([NO_ABI, {"fault": Fault.NEVER_BOOTS, "every": 2}], {"ANDROID__BOOT_TIMEOUT_S": LONG_S}),
+    "recovers": ([NO_ABI, {"fault": Fault.NEVER_BOOTS, "every": 2}], {"ANDROID__BOOT_TIMEOUT_S": LONG_S}),
     "cools": ([NO_ABI], {"ANDROID__COOL_OFF_S": LONG_S}),
-    "rests": ([NO_ABI], {"ANDROID__COOL_OFF_S": "0"}),
+    "fails": ([NO_ABI], {"ANDROID__COOL_OFF_S": "0"}),
     "stalls": ([], {"ANDROID__COMMAND_TIMEOUT_S": LONG_S, "ANDROID__TRANSFER_TIMEOUT_S": LONG_S}),
     "hurries": ([], {"ANDROID__COMMAND_TIMEOUT_S": LONG_S, "ANDROID__TRANSFER_TIMEOUT_S": LONG_S}),
     "waits": ([], {"MEASUREMENT__QUIET_TIMEOUT_S": LONG_S}),
@@ -73,7 +73,7 @@ def assert_stops(lab: Lab, worker: RunningWorker, processes: list[ProcessIdentit
 
 
 @pytest.mark.parametrize(
-    ("name", "state"), [("boots", "starting"), ("climbs", "recovering"), ("cools", "cooling_off")]
+    ("name", "state"), [("boots", "starting"), ("recovers", "recovering"), ("cools", "cooling_off")]
 )
 def test_stop_during_preparation_or_recovery(lab, workers, name, state):
     lab.wait_state(workers[name].device, state)
@@ -120,6 +120,6 @@ def test_a_second_signal_ends_the_worker_at_once(lab, workers):
 
 
 def test_stop_while_the_device_is_quarantined(lab, workers):
-    worker = workers["rests"]
+    worker = workers["fails"]
     lab.wait_state(worker.device, "quarantined")
     assert_stops(lab, worker, [], "quarantined")

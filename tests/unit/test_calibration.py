@@ -1,4 +1,4 @@
-"""A user's calibration data become one file that the same choice always gives; what is no data is said."""
+"""A user's calibration data become one file that the same choice always gives; invalid data are reported."""
 
 import io
 import pickle

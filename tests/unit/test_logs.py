@@ -1,4 +1,4 @@
-"""Logs: a level that is none is said; lines are JSON where nobody watches."""
+"""Logs: an unknown level is reported; lines are JSON where nobody watches."""
 
 import json
 import logging

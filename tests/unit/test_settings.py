@@ -1,4 +1,4 @@
-"""Settings come from the environment, .env and a private file; what is wrong in them is said."""
+"""Settings come from the environment, .env and a private file; what is wrong in them is reported."""
 
 import os
 from pathlib import Path

@@ -59,8 +59,8 @@ def device_argument(text: str, pool: str | None) -> DeviceArgument:
     Raises:
         DeviceArgumentError: the device has none of the known forms, or its pool is missing.
     """
-    if (trouble := _trouble(text)) is not None:
-        raise DeviceArgumentError(f"--device {text}: {trouble}; write {_FORMS}")
+    if (problem := _problem(text)) is not None:
+        raise DeviceArgumentError(f"--device {text}: {problem}; write {_FORMS}")
     if text == "host":
         return DeviceArgument(text=text, pool=pool or HOST_POOL)
     if not pool:
@@ -76,7 +76,7 @@ def device_argument(text: str, pool: str | None) -> DeviceArgument:
     return DeviceArgument(text=text, pool=pool)
 
 
-def _trouble(text: str) -> str | None:
+def _problem(text: str) -> str | None:
     scheme, separator, rest = text.partition(":")
     match scheme, separator:
         case "host", "":
@@ -87,6 +87,6 @@ def _trouble(text: str) -> str | None:
         case "usb", ":":
             return None if _SERIAL.fullmatch(rest) else "a serial is missing, or is none"
         case "tcp", ":":
-            found = _ADDRESS.fullmatch(rest)
-            return None if found and 0 < int(found["port"]) < 1 << 16 else "not HOST:PORT"
+            address = _ADDRESS.fullmatch(rest)
+            return None if address and 0 < int(address["port"]) < 1 << 16 else "not HOST:PORT"
     return "no such device"

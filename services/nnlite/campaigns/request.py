@@ -43,7 +43,7 @@ class Request:
     precisions: tuple[Precision, ...] = (Precision.FP32,)
     pools: tuple[str, ...] = (HOST_POOL,)
     backends: tuple[Backend, ...] = (Backend.CPU,)
-    #: Only trials with this transform, this dataset; None: the catalogue's choice.
+    #: Only trials with this transform, this dataset; None: the catalog's choice.
     transform: str | None = None
     dataset: str | None = None
     #: Absolute paths of the source's files; empty: the source's default, or none.

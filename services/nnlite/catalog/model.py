@@ -41,7 +41,7 @@ class ModelInput:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDefinition:
-    """Definition of a network: the fields that a catalogue row and a conversion job share."""
+    """Definition of a network: the fields that a catalog row and a conversion job share."""
 
     name: str
     #: Name of the transform; None where the source has none.
@@ -71,7 +71,7 @@ class ModelDefinition:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogModel(ModelDefinition):
-    """One architecture with one chosen configuration: a row of a catalogue.
+    """One architecture with one chosen configuration: a row of a catalog.
 
     Code stays with the source until a campaign takes the model; only its hash is here.
     """

@@ -1,4 +1,4 @@
-"""Selects models from a catalogue: by name, by pattern, or as a reproducible sample."""
+"""Selects models from a catalog: by name, by pattern, or as a reproducible sample."""
 
 import difflib
 import random
@@ -25,7 +25,7 @@ def select(
     taken even if they are skipped: they become rows with their reason.
 
     Args:
-        models: the whole catalogue.
+        models: the whole catalog.
         names: exact names.
         match: a glob pattern of names, such as `ga-*`.
         limit: at most this many models, named ones included; skipped models that are not named are then not

@@ -109,11 +109,11 @@ def status(name: options.OptionalCampaign = None, json: options.Json = False) ->
     with session() as cluster:
         if name:
             _find(cluster, name)
-        found = queries.campaigns(cluster.engine, name)
-        running = {progress.name: _running(cluster, progress) for progress in found} if json else {}
-    rows = [presentation.campaign_row(progress) for progress in found]
+        campaigns = queries.campaigns(cluster.engine, name)
+        running = {progress.name: _running(cluster, progress) for progress in campaigns} if json else {}
+    rows = [presentation.campaign_row(progress) for progress in campaigns]
     if json:
-        print_json([progress.as_dict() | {"running": running[progress.name]} for progress in found])
+        print_json([progress.as_dict() | {"running": running[progress.name]} for progress in campaigns])
     else:
         print_table(rows, presentation.CAMPAIGN_COLUMNS)
 
@@ -167,11 +167,11 @@ def print_results(rows: list[queries.Row], title: str | None = None) -> None:
 def print_checks(rows: list[queries.Row]) -> None:
     """Print how many artifacts the phones' runtime accepts, and a table of the others."""
     for version, checks in groupby(rows, key=lambda row: row["runtime_version"]):
-        found = list(checks)
-        counts = Counter(row["runtime_check"] for row in found)
+        of_version = list(checks)
+        counts = Counter(row["runtime_check"] for row in of_version)
         counts_text = ", ".join(f"{count} {check}" for check, count in sorted(counts.items()))
         err.print(f"TensorFlow Lite {version}: {counts_text}", highlight=False)
-        if shown := [presentation.check_row(row) for row in found if presentation.is_told(row)]:
+        if shown := [presentation.check_row(row) for row in of_version if presentation.is_told(row)]:
             print_table(shown, presentation.CHECK_COLUMNS, title=f"Not accepted by TensorFlow Lite {version}")
 
 

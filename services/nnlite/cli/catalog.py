@@ -75,16 +75,16 @@ def models(
             layout=layout,
             configs=configs,
         )
-        catalogue = selection.open_source(request, settings()).models()
+        catalog = selection.open_source(request, settings()).models()
     patterns = [*(names or ()), *([match] if match else ())]
-    rows = [model for model in catalogue if _wanted(model, patterns, task, usable)]
+    rows = [model for model in catalog if _wanted(model, patterns, task, usable)]
     shown = rows[: _row_count(limit, json) or None]
     if json:
         print_json(model.as_dict() | {"identity": model.identity} for model in shown)
     else:
         reasons = any(model.skipped for model in shown)
         print_table(map(_cells, shown), (*COLUMNS, "reason") if reasons else COLUMNS)
-    _print_summary(rows, len(shown), len(catalogue))
+    _print_summary(rows, len(shown), len(catalog))
 
 
 @app.command()

@@ -87,15 +87,15 @@ def check(
         yield from profile_problems(chosen, _listed(known_profiles)) if known_profiles else ()
 
     try:
-        found = list(problems())
+        all_problems = list(problems())
     except PermissionError as error:
         raise NnliteError(
             f"account {os.geteuid()} cannot judge for another; run the check as root"
         ) from error
-    for problem in found:
+    for problem in all_problems:
         err.print("error: ", style="bold red", end="")
         err.print(problem, highlight=False, soft_wrap=True)
-    if found:
+    if all_problems:
         raise typer.Exit(1)
     err.print("ok: no problems found", highlight=False)
 

@@ -18,17 +18,17 @@ app.add_typer(db, name="db")
 def upgrade_command() -> None:
     """Upgrade the schema of the database to this version; does nothing if it is current."""
     settings = load_settings()
-    with explained(), servers(settings) as found:
-        upgrade(found.database_url)
-        err.print(f"up to date: {where(engine_for(found.database_url))}", highlight=False)
+    with explained(), servers(settings) as endpoints:
+        upgrade(endpoints.database_url)
+        err.print(f"up to date: {where(engine_for(endpoints.database_url))}", highlight=False)
 
 
 @db.command()
 def url() -> None:
     """Print the URL of the database with its password; embedded servers must be running."""
     settings = load_settings()
-    with servers(settings) as found:
-        out.print(found.database_url, highlight=False, soft_wrap=True)
+    with servers(settings) as endpoints:
+        out.print(endpoints.database_url, highlight=False, soft_wrap=True)
 
 
 @db.command()

@@ -25,8 +25,8 @@ _INCIDENTS = 50
 def devices_command(context: typer.Context, json: options.Json = False) -> None:
     """List every device that a worker has ever owned, and the devices connected to this host.
 
-    A device stands on a recovery step while its worker brings it back; on the last one it is
-    quarantined, and takes no work before `nnlite devices release NAME`.
+    `recovery_step` is the step that a device's worker is running. If all fail, the device is quarantined:
+    it takes no work before `nnlite devices release NAME`.
 
     What is plugged in is read from an adb server that already runs (port 5037, or ANDROID_ADB_SERVER_PORT);
     none is started. Workers have adb servers of their own, which no other program sees.
@@ -38,10 +38,10 @@ def devices_command(context: typer.Context, json: options.Json = False) -> None:
     attached = _attached_here()
     rows = [row | _attachment(_holder(row["device"], attached or [])) for row in known]
     owned = {row["attached_serial"] for row in rows}
-    free = [found for found in attached or [] if found.serial not in owned]
+    free = [device for device in attached or [] if device.serial not in owned]
     if json:
         nothing = dict.fromkeys(rows[0] if rows else ("device",))
-        print_json([*rows, *(nothing | _attachment(found) for found in free)])
+        print_json([*rows, *(nothing | _attachment(device) for device in free)])
         return
     print_table([presentation.device_row(row) for row in rows], presentation.DEVICE_COLUMNS)
     if free:
@@ -87,27 +87,27 @@ def _attached_here() -> list[AttachedDevice] | None:
     if attached is None:
         err.print(
             f"no adb server answers on port {port}: what is plugged in and no worker's is not listed "
-            "(`adb start-server` starts one, but not beside workers that own phones)",
+            "(`adb start-server` starts one, but not next to workers that own phones)",
             highlight=False,
         )
     return attached
 
 
-def _holder(name: str, seen: Iterable[AttachedDevice]) -> AttachedDevice | None:
+def _holder(name: str, attached: Iterable[AttachedDevice]) -> AttachedDevice | None:
     """Return the connected device `name`, such as `usb:SERIAL` or `tcp:HOST:PORT`."""
     serial = name.partition(":")[2]
-    return next((found for found in seen if found.serial == serial), None)
+    return next((device for device in attached if device.serial == serial), None)
 
 
-def _attachment(found: AttachedDevice | None) -> dict[str, Any]:
+def _attachment(device: AttachedDevice | None) -> dict[str, Any]:
     return {
-        "attached_serial": found and found.serial,
-        "attached_state": found and found.state,
-        "attached_model": found and found.model,
+        "attached_serial": device and device.serial,
+        "attached_state": device and device.state,
+        "attached_model": device and device.model,
     }
 
 
-def _free_row(found: AttachedDevice) -> dict[str, Any]:
-    scheme = "tcp" if ":" in found.serial else "usb"
-    argument = None if found.serial.startswith("emulator-") else f"--device {scheme}:{found.serial}"
-    return {"serial": found.serial, "state": found.state, "model": found.model, "measure on it": argument}
+def _free_row(device: AttachedDevice) -> dict[str, Any]:
+    scheme = "tcp" if ":" in device.serial else "usb"
+    argument = None if device.serial.startswith("emulator-") else f"--device {scheme}:{device.serial}"
+    return {"serial": device.serial, "state": device.state, "model": device.model, "measure on it": argument}

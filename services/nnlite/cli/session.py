@@ -31,10 +31,10 @@ def session() -> Iterator[Session]:
         NnliteError: the settings are wrong, a server cannot be used, or Postgres went away meanwhile.
     """
     settings = load_settings()
-    with explained(), servers(settings) as found:
-        migrate_embedded(settings, found.database_url)
-        engine = engine_for(found.database_url, settings.database_timeout_s)
-        broker = BrokerClient(found.broker_url, settings.broker_timeout_s)
+    with explained(), servers(settings) as endpoints:
+        migrate_embedded(settings, endpoints.database_url)
+        engine = engine_for(endpoints.database_url, settings.database_timeout_s)
+        broker = BrokerClient(endpoints.broker_url, settings.broker_timeout_s)
         try:
             check_schema(engine)
             yield Session(settings=settings, engine=engine, broker=broker)

@@ -154,8 +154,8 @@ def flower(
     dashboard = Dashboard(
         address=address, port=port, user=user, password_file=password_file, state_file=state
     )
-    with health_file_of_process(settings.health_file), servers(settings) as found:
-        dashboard.serve(found.broker_url, settings)
+    with health_file_of_process(settings.health_file), servers(settings) as endpoints:
+        dashboard.serve(endpoints.broker_url, settings)
 
 
 def conversion_environment(environment: dict[str, str]) -> dict[str, str]:

@@ -90,7 +90,7 @@ def upgrade(database_url: str, revision: str = "head") -> None:
     """Upgrade the schema to `revision`.
 
     Raises:
-        DatabaseError: it is of a newer nnlite.
+        DatabaseError: it was created by a newer nnlite.
     """
     from alembic import command
     from alembic.util import CommandError
@@ -100,7 +100,7 @@ def upgrade(database_url: str, revision: str = "head") -> None:
     except CommandError as error:
         raise DatabaseError(
             f"the database {where(engine_for(database_url))} cannot be brought to this version: {error}; "
-            "it is of a newer nnlite: install that one"
+            "it was created by a newer nnlite; install that version"
         ) from error
 
 
@@ -142,7 +142,9 @@ def check_schema(engine: Engine) -> None:
         raise DatabaseError(f"the database {where(engine)} is not migrated; run `nnlite db upgrade`")
     if current != head:
         hint = (
-            "run `nnlite db upgrade`" if current in revisions else "it is of a newer nnlite: install that one"
+            "run `nnlite db upgrade`"
+            if current in revisions
+            else "it was created by a newer nnlite; install that version"
         )
         raise DatabaseError(
             f"the database {where(engine)} has schema {current}, this nnlite needs {head}; {hint}"

@@ -121,12 +121,14 @@ def _foreign_server() -> Finding:
         port = server_port()
     except ValueError as error:
         return Finding(subject="adb server", state="note", message=str(error))
-    seen = attached_devices(port)
-    if seen is None:
+    attached = attached_devices(port)
+    if attached is None:
         return Finding(
             subject="adb server", state="ok", message=f"none on port {port}: phones are the workers'"
         )
-    phones = [found.serial for found in seen if ":" not in found.serial and "emulator-" not in found.serial]
+    phones = [
+        device.serial for device in attached if ":" not in device.serial and "emulator-" not in device.serial
+    ]
     if not phones:
         return Finding(subject="adb server", state="ok", message=f"one on port {port} that holds no phone")
     message = (

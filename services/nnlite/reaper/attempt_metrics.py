@@ -1,6 +1,6 @@
 """Metrics of ended attempts, read from the `attempt` table: outcomes, seconds by stage, peak memory.
 
-Only attempts of campaigns count: runtime checks, which belong to none, would hide that those stand still.
+Only attempts of campaigns count: runtime checks, which belong to none, would hide that they make no progress.
 
 A scrape reads only what has ended since the last one: the totals of older attempts
 are kept in this process. So its counters never decrease, even when rows are deleted.

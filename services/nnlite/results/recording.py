@@ -25,15 +25,15 @@ from nnlite.vocabulary import WorkKind
 def known_refusals(engine: Engine, cache_keys: Sequence[str]) -> list[RefusedPrecision]:
     """Return the refused precisions of earlier conversions with `cache_keys`."""
     with autocommit(engine) as connection:
-        found = connection.execute(_REFUSED, {"keys": list(cache_keys)})
-        return [from_row(RefusedPrecision, dict(row)) for row in found.mappings()]
+        rows = connection.execute(_REFUSED, {"keys": list(cache_keys)})
+        return [from_row(RefusedPrecision, dict(row)) for row in rows.mappings()]
 
 
 def cached_artifacts(engine: Engine, cache_keys: Sequence[str]) -> list[Artifact]:
     """Return the artifacts with `cache_keys`."""
     with autocommit(engine) as connection:
-        found = connection.execute(_CACHED, {"keys": list(cache_keys)})
-        return [from_row(Artifact, dict(row)) for row in found.mappings()]
+        rows = connection.execute(_CACHED, {"keys": list(cache_keys)})
+        return [from_row(Artifact, dict(row)) for row in rows.mappings()]
 
 
 def record_conversion(

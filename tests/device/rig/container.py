@@ -15,7 +15,7 @@ _EVERY_ADDRESS = ""
 
 
 def main() -> None:
-    """Run the device until it is told to stop."""
+    """Run the device until it is asked to stop."""
     name, home = sys.argv[1], Path(sys.argv[2])
     hardware = Hardware(
         name=name,

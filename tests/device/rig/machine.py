@@ -18,7 +18,7 @@ from device.rig.wires import LOOPBACK, Wires
 
 
 class Machine:
-    """Runs one device until it is told to stop."""
+    """Runs one device until it is asked to stop."""
 
     def __init__(self, hardware: Hardware, *, adb_port: int, address: str = LOOPBACK) -> None:
         self.selector = selectors.DefaultSelector()

@@ -15,7 +15,7 @@ from device.rig.properties import phone_properties
 
 
 def main() -> None:
-    """Run the phone until it is told to stop or its parent ends."""
+    """Run the phone until it is asked to stop or its parent ends."""
     die_with_parent()
     control, port, name, home, faults, boot_s = sys.argv[1:]
     hardware = Hardware(

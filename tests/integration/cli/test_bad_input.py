@@ -1,4 +1,4 @@
-"""Whatever is wrong is said in a line on stderr, with the thing and the way out; nothing is half done."""
+"""Whatever is wrong is reported in a line on stderr, with the thing and a remedy; nothing is half done."""
 
 import subprocess
 from contextlib import closing

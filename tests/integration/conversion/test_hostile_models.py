@@ -229,7 +229,7 @@ class Net"""
     with run(job(CLASSIFIER.replace("class Net", top), max_parameters=1), PATIENT, place, tick) as outcome:
         assert outcome.skipped
         timings_ns = dict(outcome.timings_ns)
-        assert timings_ns.pop(Stage.QUIET) > 2 * HANG_S * 1e9, "the time on hold is told apart"
+        assert timings_ns.pop(Stage.QUIET) > 2 * HANG_S * 1e9, "the time on hold is counted apart"
         assert sum(timings_ns.values()) < HANG_S * 1e9
 
     assert states[-2:] == ["T", "T"]
@@ -271,7 +271,7 @@ def test_invalid_message_is_a_converter_failure(job, settings, place):
 
 
 def test_forged_failure_class_is_rejected(job, settings, place):
-    forged = json.dumps({"kind": "refusal", "failure_class": "released", "reason": "try me for ever"})
+    forged = json.dumps({"kind": "refusal", "failure_class": "released", "reason": "try me indefinitely"})
     top = f"{FIND_PIPE}\nos.write(pipe, {forged!r}.encode() + b'\\n')\nos._exit(0)"
 
     failure = failure_of(job(network("return x", top=top)), settings, place)

@@ -17,19 +17,19 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 
 def worker(home: Path, name: str, obeys: str = "yes", **more: object) -> Worker:
-    argv = [sys.executable, "-S", PROGRAMS / "journal_worker.py", str(home), name, obeys]
+    argv = [sys.executable, "-S", PROGRAMS / "event_log_worker.py", str(home), name, obeys]
     return Worker(name=name, argv=argv, **more)
 
 
-def journal(home: Path) -> list[str]:
-    path = home / "journal"
+def event_log(home: Path) -> list[str]:
+    path = home / "event_log"
     return path.read_text().splitlines() if path.exists() else []
 
 
 def pid_of(home: Path, what: str) -> int:
-    """Wait for the latest entry of the journal that begins so, and return the PID in it."""
-    wait_until(lambda: any(line.startswith(what) for line in journal(home)), f"the journal says: {what}")
-    return int([line for line in journal(home) if line.startswith(what)][-1].split()[-1])
+    """Wait for the latest entry of the event log that begins so, and return the PID in it."""
+    wait_until(lambda: any(line.startswith(what) for line in event_log(home)), f"the event log says: {what}")
+    return int([line for line in event_log(home) if line.startswith(what)][-1].split()[-1])
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_ranks_are_stopped_one_after_the_other(home):
     with Supervisor(patient, workers):
         for name in ("reaper", "convert", "benchmark"):
             pid_of(home, f"{name} runs")
-    ends = [line for line in journal(home) if line.endswith(("asked", "ended"))]
+    ends = [line for line in event_log(home) if line.endswith(("asked", "ended"))]
     assert set(ends[:2]) == {"convert asked", "benchmark asked"}
     assert set(ends[2:4]) == {"convert ended", "benchmark ended"}
     assert ends[4:] == ["reaper asked", "reaper ended"]
@@ -65,7 +65,7 @@ def test_a_worker_that_does_not_stop_is_killed_with_its_session(home):
     instance = local_instance(embedded_settings(home, stop_timeout_s=10))
     with Supervisor(instance, [worker(home, "stubborn", "no")]):
         pids = pid_of(home, "stubborn runs"), pid_of(home, "stubborn has a child")
-    assert "stubborn asked" in journal(home)
+    assert "stubborn asked" in event_log(home)
     assert not any(psutil.pid_exists(pid) and is_alive(psutil.Process(pid)) for pid in pids)
     assert not (home / "workers.json").exists()
 
@@ -103,7 +103,7 @@ def test_workers_end_soon_after_their_supervisor_is_killed(home):
         pid_of(home, "stubborn has a child")
         owner.kill()
     wait_until(lambda: not processes_of(home), "workers, servers and their daemon are gone")
-    assert {"orderly asked", "orderly ended", "stubborn asked"} <= set(journal(home))
+    assert {"orderly asked", "orderly ended", "stubborn asked"} <= set(event_log(home))
     assert not (home / "workers.json").exists()
 
 

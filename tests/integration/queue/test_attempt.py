@@ -171,7 +171,7 @@ def test_a_third_strike_is_not_sent_again(cluster, context, row):
 
 
 def test_a_stopping_worker_releases_its_row_at_once(cluster, context, row):
-    stopped = Stopped("the worker was told to stop")
+    stopped = Stopped("the worker was asked to stop")
     assert run_attempt(context, CONVERSION, row, raising(stopped), DEADLINE_S) is Outcome.RELEASED
     assert (state(cluster), cluster.ready(), outcomes(cluster, row)) == ("queued", 1, ["released"])
     assert cluster.claim(row).counters.strikes == 0

@@ -125,7 +125,7 @@ def test_a_live_process_of_the_same_name_keeps_its_rows(cluster: Cluster, row: u
     [
         ({"pid_namespace": 1}, False, True),  # an earlier life of this container
         ({"boot": "another"}, False, False),  # may be a namesake on another machine
-        ({"boot": "another"}, True, True),  # this machine was started anew, or nobody renews it
+        ({"boot": "another"}, True, True),  # this machine was started again, or nobody renews it
     ],
 )
 def test_rows_of_an_unseen_process_of_the_same_name_are_requeued_once_that_is_safe(

@@ -1,4 +1,4 @@
-"""How devices fail, climb, heal and rest, as their rows have it."""
+"""Device rows: faults, recovery steps, recovery, waiting."""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor

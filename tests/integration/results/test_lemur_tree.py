@@ -345,6 +345,6 @@ def test_models_that_share_a_benchmark_are_both_written(cluster, export, tmp_pat
 def test_progress_is_reported(cluster, measure, tmp_path):
     for name in ("one", "two"):
         measure(name, campaign=name)
-    told = []
-    export_lemur(cluster.engine, tmp_path, Choice(), lambda done, total: told.append((done, total)))
-    assert told == [(1, 2), (2, 2)]
+    progress = []
+    export_lemur(cluster.engine, tmp_path, Choice(), lambda done, total: progress.append((done, total)))
+    assert progress == [(1, 2), (2, 2)]

@@ -92,7 +92,7 @@ def test_a_database_that_is_not_migrated_raises(bare_database_url: str) -> None:
 
 @pytest.mark.parametrize(
     ("version", "hint"),
-    [("0001", "run `nnlite db upgrade`"), ("9999", "it is of a newer nnlite: install that one")],
+    [("0001", "run `nnlite db upgrade`"), ("9999", "it was created by a newer nnlite; install that version")],
 )
 def test_a_database_of_another_version_raises(database_url: str, version: str, hint: str) -> None:
     engine = engine_for(database_url)
@@ -107,7 +107,9 @@ def test_a_database_of_a_newer_version_is_not_brought_to_this_one(database_url: 
     engine = engine_for(database_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(DatabaseError, match=r"cannot be brought to this version: .*9999.*; it is of a newer"):
+    with pytest.raises(
+        DatabaseError, match=r"cannot be brought to this version: .*9999.*; it was created by a newer"
+    ):
         upgrade(database_url)
     engine.dispose()
 

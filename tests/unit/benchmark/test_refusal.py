@@ -1,4 +1,4 @@
-"""The operator that a runtime refuses is read from its words."""
+"""The operator that a runtime refuses is read from its error message."""
 
 import pytest
 

@@ -13,7 +13,7 @@ BOUNDS = Bounds.of(MeasurementSettings())
 
 
 class FakeDevice:
-    """A clock and an inference; each inference takes the next of the given seconds, the last for ever."""
+    """A clock and an inference; each inference takes the next of the given seconds, the last indefinitely."""
 
     def __init__(self, *seconds):
         self.now_ns = 1_000

@@ -1,4 +1,4 @@
-"""What the catalogue's tests share."""
+"""Fixtures of the catalog's tests."""
 
 from pathlib import Path
 from typing import Any

@@ -80,7 +80,7 @@ def test_task_and_dataset_of_a_model_without_trials_come_from_mobile_results(
     assert (model.dataset, model.classes, model.input_shape) == ("cifar-100", 100, (1, 3, 64, 64))
     assert model.configuration_source == "default"
     assert only(source, "ResNet").dataset == "cifar-10", "its own trials come first"
-    assert only(source, "unq-2").dataset == "cifar-10", "what is usual is told by trials"
+    assert only(source, "unq-2").dataset == "cifar-10", "what is usual is derived from trials"
 
 
 def test_a_tree_of_mobile_results_alone_is_enough(lemur, make_settings, tmp_path):

@@ -66,7 +66,7 @@ def test_equal_seeds_draw_equal_samples_and_different_seeds_different_ones():
     assert drawn != names(limit=10)
 
 
-def test_the_sample_does_not_depend_on_the_order_of_the_catalogue():
+def test_the_sample_does_not_depend_on_the_order_of_the_catalog():
     assert [m.name for m in select(MODELS[::-1], limit=10, seed=7)] == names(limit=10, seed=7)
 
 

@@ -1,4 +1,4 @@
-"""What is told of a model from its text alone."""
+"""Static checks of a model's source."""
 
 import pytest
 

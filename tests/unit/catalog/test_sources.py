@@ -1,4 +1,4 @@
-"""The seam for more sources: installing a distribution is all that it takes."""
+"""Plugin sources: installing a distribution is all that it takes."""
 
 import importlib
 from pathlib import Path

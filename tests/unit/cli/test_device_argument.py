@@ -1,4 +1,4 @@
-"""`--device` and `--pool`: what they may say, and what is said of the rest."""
+"""`--device` and `--pool`: what they may say, and what is reported of the rest."""
 
 import pytest
 

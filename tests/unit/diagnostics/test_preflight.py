@@ -1,4 +1,4 @@
-"""What would keep a cluster from starting is said in a line each, with the way out; nothing is changed."""
+"""What would keep a cluster from starting is reported in a line each, with a remedy; nothing is changed."""
 
 import os
 import sys

@@ -14,7 +14,7 @@ from nnlite.queue.owner import Instance
 
 @pytest.fixture
 def process():
-    """A process that runs until it is told to end."""
+    """A process that runs until it is asked to end."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     yield process
     process.kill()

@@ -21,8 +21,8 @@ def refused_operator(message: str) -> tuple[str | None, int | None]:
     An unknown operator has only a number: `builtin_code 207`.
     """
     for pattern in _NAMED:
-        if found := pattern.search(message):
-            named = found.groupdict()
+        if match := pattern.search(message):
+            named = match.groupdict()
             operator = " ".join(filter(None, (named["operator"], named.get("code"))))
             version = named.get("version")
             return operator, int(version) if version else None

@@ -60,12 +60,12 @@ def parse_input(text: str) -> ModelInput:
     Raises:
         CatalogError: the text is malformed, its type is not supported on phones, or it is too large.
     """
-    found = _INPUT.fullmatch(text.strip())
-    if found is None:
+    match = _INPUT.fullmatch(text.strip())
+    if match is None:
         raise CatalogError(
             f"input {text!r} is not written as SHAPE or SHAPE:TYPE, such as 1x3x224x224:float32"
         )
-    shape, dtype = tuple(map(int, found["shape"].split("x"))), found["dtype"] or "float32"
+    shape, dtype = tuple(map(int, match["shape"].split("x"))), match["dtype"] or "float32"
     if dtype not in DTYPES:
         raise CatalogError(f"input {text}: the type {dtype} is none of {', '.join(DTYPES)}")
     elements = 1

@@ -1,4 +1,4 @@
-"""Files as a source: a network's code with or without weights, exported programs, ready `.tflite` files.
+"""Files as a source: a network's code with or without weights, exported programs, pre-built `.tflite` files.
 
 The files are untrusted: nothing here imports, unpickles or executes one. Code is parsed, the directory of an
 archive is read, and the conversion child does everything else.
@@ -103,23 +103,25 @@ class FilesSource:
             raise CatalogError(f"{file} was edited since it was listed; submit again to take it as it is now")
         return file
 
-    def _model(self, found: _ModelFile) -> CatalogModel:
+    def _model(self, model_file: _ModelFile) -> CatalogModel:
         bare = CatalogModel(
             source=self.name,
-            name=found.name,
-            model_format=FORMS.get(found.file.suffix, ModelFormat.PYTHON),
+            name=model_file.name,
+            model_format=FORMS.get(model_file.file.suffix, ModelFormat.PYTHON),
         )
         try:
-            return self._described(found, bare)
+            return self._described(model_file, bare)
         except CatalogError as error:
-            if found.named:
+            if model_file.named:
                 raise
             return replace(bare, skipped=str(error))
 
-    def _described(self, found: _ModelFile, bare: CatalogModel) -> CatalogModel:
-        if found.file.suffix in WEIGHTS:
-            raise CatalogError(f"weights without code: no {found.file.stem}.py next to {found.file.name}")
-        description = describe(found.file) if found.file.exists() else Description()
+    def _described(self, model_file: _ModelFile, bare: CatalogModel) -> CatalogModel:
+        if model_file.file.suffix in WEIGHTS:
+            raise CatalogError(
+                f"weights without code: no {model_file.file.stem}.py next to {model_file.file.name}"
+            )
+        description = describe(model_file.file) if model_file.file.exists() else Description()
         model = replace(
             bare,
             task=description.task,
@@ -131,30 +133,32 @@ class FilesSource:
             layout=self._layout or description.layout or Layout.NHWC,
         )
         if model.model_format is ModelFormat.PYTHON:
-            return self._with_code(found, model, description)
-        self._check(found.file)
+            return self._with_code(model_file, model, description)
+        self._check(model_file.file)
         if model.model_format is ModelFormat.PREBUILT:
             model = replace(model, inputs=(), layout=Layout.AS_IS)
-        return self._with_file(model, found.file)
+        return self._with_file(model, model_file.file)
 
-    def _with_code(self, found: _ModelFile, model: CatalogModel, description: Description) -> CatalogModel:
-        entry = found.entry_point or description.entry_point
-        if found.file.exists():
-            code = file_checks.read_code(found.file)
-            entry = find_entry_point(code, found.file.name, entry)
+    def _with_code(
+        self, model_file: _ModelFile, model: CatalogModel, description: Description
+    ) -> CatalogModel:
+        entry = model_file.entry_point or description.entry_point
+        if model_file.file.exists():
+            code = file_checks.read_code(model_file.file)
+            entry = find_entry_point(code, model_file.file.name, entry)
         else:
-            code, entry = _import_of(found.file.name)
+            code, entry = _import_of(model_file.file.name)
         if not model.inputs:
             raise CatalogError(
-                f"no input shape: {found.name} declares none; give it with --input 1x3x224x224, or with "
-                f'inputs = ["1x3x224x224"] in {found.file.stem}.toml next to it'
+                f"no input shape: {model_file.name} declares none; give it with --input 1x3x224x224, or with "
+                f'inputs = ["1x3x224x224"] in {model_file.file.stem}.toml next to it'
             )
         sha256 = text_sha256(code)
         self._codes[sha256] = code
         model = replace(
             model, code_sha256=sha256, entry_point=entry, hyperparameters=dict(description.arguments)
         )
-        weights = _weights(found.file, description) if found.file.exists() else None
+        weights = _weights(model_file.file, description) if model_file.file.exists() else None
         if weights is None:
             return model
         self._check(weights)

@@ -1,4 +1,4 @@
-"""Cache of a catalogue's rows in the home folder, valid until a file that they were read from changes.
+"""Cache of a catalog's rows in the home folder, valid until a file that they were read from changes.
 
 A stale or damaged cache is rebuilt; one that cannot be written is skipped with a warning.
 """
@@ -47,6 +47,4 @@ def write_cache(path: Path, key: str, models: Sequence[CatalogModel]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content, private=True)
     except OSError as error:
-        logger.warning(
-            "the catalogue cannot be cached in %s (%s); it will be read again", path, error.strerror
-        )
+        logger.warning("the catalog cannot be cached in %s (%s); it will be read again", path, error.strerror)

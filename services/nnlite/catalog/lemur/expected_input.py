@@ -13,7 +13,7 @@ IMAGE_TASKS = frozenset({"img-classification", "img-segmentation"})
 #: Why models of other tasks are skipped.
 TASK_REASONS = {
     "obj-detection": "takes a list of images and gives a list of boxes",
-    "img-captioning": "takes a caption beside the image, and its vocabulary is not part of LEMUR",
+    "img-captioning": "takes a caption with the image, and its vocabulary is not part of LEMUR",
     "txt-image": "takes text, and its vocabulary is not part of LEMUR",
     "txt-generation": "takes text, and its vocabulary is not part of LEMUR",
 }
@@ -47,8 +47,8 @@ class ExpectedInputs:
 
     def _find(self, config: TrainingConfig) -> ExpectedInput:
         if config.task not in IMAGE_TASKS:
-            why = TASK_REASONS.get(config.task, "its input cannot be told from its training")
-            return ExpectedInput(None, f"task {config.task}: {why}")
+            reason = TASK_REASONS.get(config.task, "its input cannot be derived from its training records")
+            return ExpectedInput(None, f"task {config.task}: {reason}")
         if config.dataset not in DATASETS:
             reason = f"unknown dataset: classes and image size of {config.dataset} are not known"
             return ExpectedInput(None, reason)
@@ -56,10 +56,10 @@ class ExpectedInputs:
             reason = f"transform missing: {config.transform}.py is not in this copy of LEMUR"
             return ExpectedInput(None, reason)
         digits = self.transforms[config.transform]
-        found = committed_table().look_up(digits, config.dataset, self._variable_size)
-        if isinstance(found, NoShape):
-            return ExpectedInput(None, f"{found.reason} (transform {config.transform})")
-        return ExpectedInput(found, None)
+        expected = committed_table().look_up(digits, config.dataset, self._variable_size)
+        if isinstance(expected, NoShape):
+            return ExpectedInput(None, f"{expected.reason} (transform {config.transform})")
+        return ExpectedInput(expected, None)
 
 
 def classes_of(config: TrainingConfig) -> int:

@@ -1,4 +1,4 @@
-"""Several configurations of one architecture (`--configs`): which are different networks, and their names.
+"""Selects configurations of one architecture that are different networks (`--configs`), and names them.
 
 The chosen configuration keeps the architecture's name, and therefore its identity; the others append the
 difference: `ResNet@svhn,norm_64`.

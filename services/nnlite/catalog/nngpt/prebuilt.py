@@ -1,4 +1,4 @@
-"""Pre-converted files of NN-GPT, `out/edge/tflite/A<e>_B<i>.tflite`: int8, measured as they are."""
+"""Pre-built files of NN-GPT, `out/edge/tflite/A<e>_B<i>.tflite`: int8, measured as they are."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,7 @@ def lab_of(folder: Path) -> Path:
 def prebuilt_model(
     file: Path, generated: Generated, *, source: str, digits: int, max_mb: int
 ) -> CatalogModel:
-    """Return the catalogue row of a pre-converted file.
+    """Return the catalog row of a pre-built file.
 
     Args:
         generated: the folder of its model: accuracy and training config.

@@ -38,12 +38,12 @@ def supported_hyperparameters(code: str) -> tuple[str, ...]:
 
     A function that is absent or computes its answer gives the usual three.
     """
-    found = _FUNCTION.search(code)
-    if found is None:
+    match = _FUNCTION.search(code)
+    if match is None:
         return USUAL_HYPERPARAMETERS
     try:
         # The function alone: parsing whole files would take most of the time of a listing.
-        function = ast.parse(found.group()).body[0]
+        function = ast.parse(match.group()).body[0]
     except _UNPARSABLE:
         return USUAL_HYPERPARAMETERS
     names = _literal_names(function)

@@ -6,7 +6,7 @@ from pathlib import Path
 from nnlite.local import Supervisor, Worker, local_instance, servers
 from nnlite.settings import LocalSettings, Settings
 
-home, program = Path(sys.argv[1]), str(Path(__file__).with_name("journal_worker.py"))
+home, program = Path(sys.argv[1]), str(Path(__file__).with_name("event_log_worker.py"))
 local = LocalSettings(start_timeout_s=600, stop_timeout_s=10)
 settings = Settings(home=home, database_url=None, broker_url=None, local=local, _env_file=None)
 workers = [

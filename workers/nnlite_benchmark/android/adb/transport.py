@@ -1,4 +1,4 @@
-"""How a device is connected to this host: local emulator, USB or TCP.
+"""Device transports: connect, start and recover a local emulator or a phone on USB or TCP.
 
 A transport knows what to start, how the device is registered with the adb
 server, and which recovery steps it adds; everything else is the same for all.

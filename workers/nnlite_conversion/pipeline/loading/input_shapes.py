@@ -1,7 +1,7 @@
 """Determines the shape of a transform's output by applying it to a picture of the dataset's size and mode.
 
 For the conversion child, which may execute other people's Python, and for `tools/make_shapes.py`, which
-builds the catalogue's committed table.
+builds the catalog's committed table.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""A worker that writes a journal: `journal_worker.py HOME NAME OBEYS`, without site-packages.
+"""A worker that writes an event log: `event_log_worker.py HOME NAME OBEYS`, without site-packages.
 
 It writes when it starts and when it is asked to stop; then it ends ("yes"), or does not ("no"). It has a
 child that goes on; "together" has none, and ends when another one has been asked, too.
@@ -11,15 +11,15 @@ import sys
 import time
 
 home, name, obeys = sys.argv[1:]
-journal = os.open(pathlib.Path(home, "journal"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+event_log = os.open(pathlib.Path(home, "event_log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def asked(*_):
-    os.write(journal, f"{name} asked\n".encode())
-    while obeys == "together" and pathlib.Path(home, "journal").read_text().count(" asked") < 2:
+    os.write(event_log, f"{name} asked\n".encode())
+    while obeys == "together" and pathlib.Path(home, "event_log").read_text().count(" asked") < 2:
         time.sleep(0.01)
     if obeys != "no":
-        os.write(journal, f"{name} ended\n".encode())
+        os.write(event_log, f"{name} ended\n".encode())
         os._exit(0)
 
 
@@ -28,6 +28,6 @@ child = obeys == "together" or os.fork()
 if child == 0:
     os.setpgid(0, 0)  # as a conversion does
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-os.write(journal, f"{name} {'runs' if child else 'has a child'} {os.getpid()}\n".encode())
+os.write(event_log, f"{name} {'runs' if child else 'has a child'} {os.getpid()}\n".encode())
 while True:
     time.sleep(3600)
