@@ -28,6 +28,7 @@ from nnlite.local import Endpoints, servers
 from nnlite.queue.messages import BrokerClient
 from nnlite.results.queries import campaigns
 from nnlite.settings import Settings, load_settings
+from waiting import HANG_S
 
 # What an attempt took beside the stages of its child: claim, cache, fork, storing, writing.
 _OVERHEAD = text("""
@@ -142,7 +143,7 @@ def _ours(
             return _span_s(engine), _overhead_ms(engine)
         finally:
             worker.terminate()
-            worker.wait(60)
+            worker.wait(HANG_S)
             engine.dispose()
 
 

@@ -27,6 +27,7 @@ from nnlite.queue.messages import BrokerClient
 from nnlite.results.queries import campaigns
 from nnlite.settings import Settings
 from toys import Toys
+from waiting import HANG_S
 
 MODELS = 10_000
 #: As many as the processor has, less one for the servers.
@@ -105,7 +106,7 @@ def noop_workers(home: Path, endpoints: Endpoints) -> Iterator[list[subprocess.P
         for process in workers:
             process.terminate()
         for process in workers:
-            process.wait(30)
+            process.wait(HANG_S)
 
 
 def _cpu_s(home: Path) -> float:

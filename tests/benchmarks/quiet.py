@@ -27,6 +27,7 @@ from nnlite.vocabulary import Backend, Precision
 from nnlite_benchmark.device import BenchmarkJob, InputSpec
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.protocol import canary
+from waiting import HANG_S
 
 PAIRS = 7
 CONVERTERS = 2
@@ -90,7 +91,7 @@ def converting(home: Path, count: int) -> Iterator[None]:
         yield
     finally:
         for supervisor in supervisors:
-            supervisor.communicate(timeout=30)
+            supervisor.communicate(timeout=HANG_S)
 
 
 def supervise(home: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import HANG_S
+
 #: Nothing of these may be imported by the code that runs with a model, even indirectly.
 SERVERS = ("sqlalchemy", "psycopg2", "redis", "celery", "kombu", "nnlite.db", "nnlite.queue", "nnlite.worker")
 LIBRARIES = ("torch", "jax", "litert_torch", "ai_edge_litert", "nnlite_conversion.pipeline")
@@ -17,7 +19,7 @@ PROGRAM = Path(__file__).parent / "programs" / "import_packages.py"
 def imported_by(*names: str) -> list[str]:
     """Import modules, and all modules of packages, in a fresh interpreter; return what it imported."""
     run = subprocess.run(
-        [sys.executable, PROGRAM, *names], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, PROGRAM, *names], capture_output=True, text=True, timeout=HANG_S, check=True
     )
     return json.loads(run.stdout.splitlines()[-1])
 
