@@ -36,7 +36,7 @@ from waiting import HANG_S
 
 #: Its control flow depends on its data: no converter can take it, and the failures say so.
 INCONVERTIBLE = "MoEv3"
-#: Two cores shall do it in minutes: inputs up to this many pixels ...
+#: Chosen so that two cores take minutes: inputs up to this many pixels ...
 _SMALL_PIXELS = 64 * 64
 #: ... and families that are small for the most part; the size of a model is known only when it is loaded.
 _SMALL_FAMILIES = ("alt-", "rag-", "rl-", "FractalNet-")

@@ -171,7 +171,7 @@ def print_checks(rows: list[queries.Row]) -> None:
         counts = Counter(row["runtime_check"] for row in of_version)
         counts_text = ", ".join(f"{count} {check}" for check, count in sorted(counts.items()))
         err.print(f"TensorFlow Lite {version}: {counts_text}", highlight=False)
-        if shown := [presentation.check_row(row) for row in of_version if presentation.is_told(row)]:
+        if shown := [presentation.check_row(row) for row in of_version if presentation.is_listed(row)]:
             print_table(shown, presentation.CHECK_COLUMNS, title=f"Not accepted by TensorFlow Lite {version}")
 
 

@@ -81,7 +81,7 @@ def failure_row(row: Row) -> Row:
     return {**row, "reason": shorten(row["reason"] or "")}
 
 
-def is_told(check: Row) -> bool:
+def is_listed(check: Row) -> bool:
     """Whether a runtime check is listed and not only counted."""
     return check["runtime_check"] not in {RuntimeVerdict.ACCEPTED, WorkState.QUEUED, WorkState.RUNNING}
 
