@@ -27,12 +27,13 @@ from nnlite.vocabulary import Backend, Precision
 from nnlite_benchmark.device import BenchmarkJob, InputSpec
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.protocol import canary
-from waiting import HANG_S
 
 PAIRS = 7
 CONVERTERS = 2
 EXPECTED_RATIO = 1.10
 TICK_S = 0.1
+#: A supervisor that does not end within this hangs, seconds.
+_HANG_S = 900
 JOB = BenchmarkJob(
     artifact=canary.MODEL_FILE,
     artifact_sha256="0" * 64,
@@ -91,7 +92,7 @@ def converting(home: Path, count: int) -> Iterator[None]:
         yield
     finally:
         for supervisor in supervisors:
-            supervisor.communicate(timeout=HANG_S)
+            supervisor.communicate(timeout=_HANG_S)
 
 
 def supervise(home: Path) -> None:
