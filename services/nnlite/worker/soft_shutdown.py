@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from nnlite.db.engine import autocommit, engine_for
+from nnlite.db.engine import autocommit, engine_for, first_line
 from nnlite.queue import statements
 from nnlite.vocabulary import WorkKind
 
@@ -22,9 +22,8 @@ _POLL_S: Final = 0.25
 def wait_until_given_back(database_url: str, kind: WorkKind, node: str, timeout_s: float) -> None:
     """Wait until two looks find no running row of `node`, but at most `timeout_s`.
 
-    While Postgres cannot be reached, the wait is of `timeout_s`.
-
-    Opens a connection of its own: it runs in a signal handler, which may have interrupted a user of another.
+    Without Postgres it waits the whole `timeout_s`. It opens its own connection: it runs in a signal handler,
+    which may have interrupted code that uses another.
     """
     deadline = time.monotonic() + timeout_s
     idle_looks = 0
@@ -36,7 +35,7 @@ def wait_until_given_back(database_url: str, kind: WorkKind, node: str, timeout_
                 with autocommit(engine) as connection:
                     running = connection.execute(statements.node_rows(kind), {"node": node}).first()
             except DBAPIError as error:
-                log.warning("cannot see which work still runs: waiting", error=str(error.orig))
+                log.warning("cannot see which work still runs: waiting", error=first_line(error))
                 time.sleep(max(0.0, deadline - time.monotonic()))
                 return
             idle_looks = idle_looks + 1 if running is None else 0
