@@ -96,6 +96,13 @@ class Verdict(StrEnum):
     INVALID = "invalid"
 
 
+class RunPurpose(StrEnum):
+    """Why an artifact is measured, in this run of its benchmark."""
+
+    FIRST = "first"
+    NOISY = "noisy"  # the run before was noisy or throttled
+
+
 class Reason(StrEnum):
     """Why a measurement has its verdict, and what a reader must know about a valid one."""
 

@@ -16,6 +16,7 @@ from nnlite.reports.schema import BenchmarkReport, DeviceContext, Latency, Measu
 from nnlite.results.devices import record_device
 from nnlite.results.recording import ConvertedModel, record_benchmark, record_conversion
 from nnlite.settings import load_settings
+from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Precision, Stage, Verdict, WorkKind
 from nnlite.worker.attempt import Result
 from nnlite.worker.celery_worker import WorkerPlan, default_node, per_process_context, run_worker
@@ -43,6 +44,10 @@ def convert(claim: Claim) -> Result:
     )
 
 
+#: Settings of the measurement: the result is valid, so nothing is measured again.
+_SETTINGS = MeasurementSettings()
+
+
 def measure(claim: Claim, device_context: DeviceContext) -> Result:
     """Write what a benchmark writes."""
     latency = Latency(
@@ -57,7 +62,7 @@ def measure(claim: Claim, device_context: DeviceContext) -> Result:
     whole = BenchmarkReport.of(
         model_name="none", artifact_sha256="0" * 64, device=device_context, measurements=(report,)
     )
-    return Result(write=lambda connection: record_benchmark(connection, claim, whole))
+    return Result(write=lambda connection: record_benchmark(connection, claim, whole, _SETTINGS))
 
 
 def main() -> int:

@@ -60,6 +60,7 @@ QUICK = {
     "NNLITE_MEASUREMENT__WARMUP_MIN_S": "0.05",
     "NNLITE_MEASUREMENT__MAX_S": f"{HANG_S}",
     "NNLITE_MEASUREMENT__FEW_RUNS_MAX_S": f"{HANG_S}",
+    "NNLITE_MEASUREMENT__NOISY_REPEATS": "0",
     "NNLITE_QUEUE__MAX_STRIKES": "2",
     # A lease may miss many heartbeats; longer ones would keep what a killed worker had in hand waiting.
     "NNLITE_QUEUE__HEARTBEAT_S": "2",

@@ -18,6 +18,7 @@ from nnlite.results.recording import (
     record_benchmark,
     record_conversion,
 )
+from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import (
     Backend,
     DeviceKind,
@@ -31,6 +32,9 @@ from nnlite.vocabulary import (
 )
 from nnlite_benchmark.protocol import canary
 from waiting import HANG_S, NEVER_S
+
+#: Nothing is measured a second time.
+ONE_RUN = MeasurementSettings(noisy_repeats=0)
 
 CONTEXT = DeviceContext(
     name="lab-phone",
@@ -157,15 +161,24 @@ def refusal(backend: Backend = Backend.CPU, error: str = "unknown operator") -> 
     )
 
 
-def finish_benchmark(cluster: Cluster, row: uuid.UUID, *reports: MeasurementReport) -> Claim:
+def finish_benchmark(
+    cluster: Cluster,
+    row: uuid.UUID,
+    *reports: MeasurementReport,
+    settings: MeasurementSettings = ONE_RUN,
+) -> Claim:
     """Measure a queued row: nothing is measured, but everything is written."""
     record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
     claim = claimed(cluster, WorkKind.BENCHMARK, row)
-    leases.finish(cluster.engine, claim, lambda connection: written(connection, claim, *reports))
+    leases.finish(
+        cluster.engine, claim, lambda connection: written(connection, claim, *reports, settings=settings)
+    )
     return claim
 
 
-def written(connection: Any, claim: Claim, *reports: MeasurementReport) -> list[Message]:
+def written(
+    connection: Any, claim: Claim, *reports: MeasurementReport, settings: MeasurementSettings = ONE_RUN
+) -> list[Message]:
     """Write measurements in the caller's transaction."""
     report = BenchmarkReport.of(
         model_name=claim.payload["model"],
@@ -173,4 +186,4 @@ def written(connection: Any, claim: Claim, *reports: MeasurementReport) -> list[
         device=CONTEXT,
         measurements=reports or (measurement(),),
     )
-    return record_benchmark(connection, claim, report)
+    return record_benchmark(connection, claim, report, settings)

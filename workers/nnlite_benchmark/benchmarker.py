@@ -103,7 +103,10 @@ class Benchmarker:
             "timings_ns": self.timer.timings_ns(),
             "peak_rss_kb": max((measured.peak_rss_kb or 0 for measured in reports), default=0),
         }
-        return Result(write=lambda connection: record_benchmark(connection, claim, report), details=details)
+        settings = self.context.settings.measurement
+        return Result(
+            write=lambda connection: record_benchmark(connection, claim, report, settings), details=details
+        )
 
     def take_finished(self) -> bool:
         """Return whether a benchmark was finished since the last call."""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from nnlite.errors import NnliteError
 from nnlite.queue import leases, statements
 from nnlite.queue.messages import BrokerClient, Message
+from nnlite.results import repeats
 from nnlite.vocabulary import CAMPAIGN_KINDS, CampaignState, WorkKind, WorkState
 from nnlite.worker.attempt import send
 
@@ -120,12 +121,32 @@ def retry(
     return len(messages)
 
 
+def retry_noisy(engine: Engine, broker: BrokerClient, name: str) -> int:
+    """Measure every artifact again whose best result is noisy or throttled; return how many these are.
+
+    The results so far stay.
+
+    Raises:
+        CampaignError: no such campaign, or it is cancelled.
+    """
+    with engine.begin() as connection:
+        campaign, state = find(connection, name)
+        if state is CampaignState.CANCELLED:
+            raise CampaignError(_cancelled(name))
+        rows = repeats.retry_noisy(connection, campaign)
+        messages = leases.build_messages(connection, WorkKind.BENCHMARK, rows)
+    send(broker, messages)
+    return len(messages)
+
+
+def _cancelled(name: str) -> str:
+    return f"campaign {name!r} is cancelled; `nnlite retry {name} --cancelled` queues its work again"
+
+
 def _set_state(connection: Connection, name: str, state: CampaignState) -> uuid.UUID:
     campaign, current = find(connection, name)
     if current is CampaignState.CANCELLED:
-        raise CampaignError(
-            f"campaign {name!r} is cancelled; `nnlite retry {name} --cancelled` queues its work again"
-        )
+        raise CampaignError(_cancelled(name))
     connection.execute(
         text("UPDATE campaign SET state = :state WHERE id = :campaign"),
         {"state": state, "campaign": campaign},

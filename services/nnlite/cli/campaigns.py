@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from nnlite.campaigns import control
+from nnlite.campaigns.control import CampaignError
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import Submitted, submit
 from nnlite.cli import follow as following
@@ -97,7 +98,9 @@ def watch(name: options.Campaign) -> None:
     with interruptible(f"{name} goes on; watch it again: nnlite watch {name}"), session() as cluster:
         _find(cluster, name)
         progress = watching.watch(cluster.engine, name)
+        verdicts = queries.verdicts(cluster.engine, name)
     err.print(watching.summary(progress), highlight=False)
+    print_verdicts(verdicts, name)
 
 
 @app.command()
@@ -164,6 +167,12 @@ def print_results(rows: list[queries.Row], title: str | None = None) -> None:
     print_table(shown, presentation.result_columns(shown), title=title)
 
 
+def print_verdicts(rows: list[queries.Row], name: str) -> None:
+    """Print how many results have each verdict, and what would make more of them valid."""
+    for line in presentation.verdict_lines(rows, name):
+        err.print(line, highlight=False)
+
+
 def print_checks(rows: list[queries.Row]) -> None:
     """Print how many artifacts the phones' runtime accepts, and a table of the others."""
     for version, checks in groupby(rows, key=lambda row: row["runtime_version"]):
@@ -195,8 +204,19 @@ def retry(
     models: options.Models = None,
     failed: Annotated[bool, typer.Option("--failed", help="Also rows that failed for good.")] = False,
     cancelled: Annotated[bool, typer.Option("--cancelled", help="Also cancelled rows.")] = False,
+    noisy: Annotated[
+        bool,
+        typer.Option("--noisy", help="Only this: measure again what is noisy or throttled at its best."),
+    ] = False,
 ) -> None:
     """Queue quarantined work again with its counters at zero; history stays."""
+    if noisy:
+        if models or failed or cancelled:
+            raise CampaignError("--noisy measures results again; leave --failed, --cancelled and names out")
+        with session() as cluster:
+            count = control.retry_noisy(cluster.engine, cluster.broker, name)
+        err.print(f"measured again: {count}", highlight=False)
+        return
     states = [WorkState.QUARANTINED]
     states += [WorkState.FAILED] if failed or models else []
     states += [WorkState.CANCELLED] if cancelled else []

@@ -1,5 +1,6 @@
 """Formats results for a terminal: milliseconds, megabytes, one line per measurement or failure."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import orjson
 
 from nnlite.results.queries import Progress, Row
-from nnlite.vocabulary import RuntimeVerdict, WorkState
+from nnlite.results.repeats import DISTURBED
+from nnlite.vocabulary import RuntimeVerdict, Verdict, WorkState
 
 #: Always shown; other columns only where their values differ.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "p90 ms", "CV", "verdict")
@@ -111,6 +113,30 @@ def campaign_row(progress: Progress) -> Row:
         "skipped": progress.skipped,
         "waiting": progress.remaining,
     }
+
+
+def verdict_lines(rows: Sequence[Row], campaign: str) -> list[str]:
+    """Return how many results of a campaign have each verdict, and what would make more of them valid.
+
+    Args:
+        rows: of `queries.verdicts`.
+    """
+    counts = Counter[str]()
+    why: dict[str, list[str]] = {}
+    for row in rows:
+        counts[row["verdict"]] += row["measurements"]
+        if row["verdict"] != Verdict.VALID:
+            reasons = ", ".join(row["reasons"])
+            why.setdefault(row["verdict"], []).append(f"{row['measurements']} {reasons}")
+    parts = [
+        f"{counts[verdict]} {verdict}" + (f" ({'; '.join(why[verdict])})" if verdict in why else "")
+        for verdict in Verdict
+        if counts[verdict]
+    ]
+    lines = [f"results: {', '.join(parts)}"] if parts else []
+    if disturbed := sum(counts[verdict] for verdict in DISTURBED):
+        lines.append(f"to measure the {disturbed} disturbed again: nnlite retry {campaign} --noisy")
+    return lines
 
 
 def device_row(row: Row, now: datetime | None = None) -> Row:

@@ -9,7 +9,7 @@ import typer
 from nnlite.campaigns.request import Request
 from nnlite.cli import options, presentation, selection
 from nnlite.cli import watch as watching
-from nnlite.cli.campaigns import print_checks, print_results, submit_request
+from nnlite.cli.campaigns import print_checks, print_results, print_verdicts, submit_request
 from nnlite.cli.output import err, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.errors import NnliteError
@@ -111,6 +111,7 @@ def _show(cluster: Session, name: str) -> None:
         print_table(shown, presentation.failure_columns(shown), title="Without a result")
     settings = cluster.settings
     err.print(watching.summary(progress), highlight=False)
+    print_verdicts(queries.verdicts(cluster.engine, name), name)
     err.print(f"artifacts: {settings.artifacts}", highlight=False, soft_wrap=True)
     where = "NNLITE_DATABASE_URL" if settings.database_url else str(settings.home / "postgres")
     err.print(

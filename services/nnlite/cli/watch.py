@@ -112,6 +112,8 @@ def summary(progress: Progress, rate: Rate | None = None) -> str:
         f"{progress.measured} measured",
         f"{progress.failed} failed",
     ]
+    if progress.repeating:
+        parts.append(f"{progress.repeating} measured again")
     if progress.precisions_refused:
         parts.append(f"{progress.precisions_refused} precisions refused")
     if progress.skipped:

@@ -267,11 +267,11 @@ class Device(Base):
 
 
 class Benchmark(Work, Base):
-    """A unit of work: measuring one artifact on one device of a pool."""
+    """A unit of work: one run of measuring one artifact on one device of a pool."""
 
     __tablename__ = "benchmark"
     __table_args__ = (
-        UniqueConstraint("campaign_id", "artifact_id", "pool"),
+        UniqueConstraint("campaign_id", "artifact_id", "pool", "run"),
         Index(None, "campaign_id", "state"),
         Index(None, "conversion_id"),
         Index("ix_benchmark_queued", "priority", "sent_at", postgresql_where=text("state = 'queued'")),
@@ -281,6 +281,8 @@ class Benchmark(Work, Base):
     conversion_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("conversion.id", ondelete="CASCADE"))
     artifact_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("artifact.id"))
     pool: Mapped[str]
+    run: Mapped[int] = mapped_column(server_default="1")  # numbered for each artifact and pool of a campaign
+    purpose: Mapped[str] = mapped_column(server_default="first")  # why this run is made
     backend: Mapped[str | None]  # what is measured now
     report: Mapped[Json | None]  # the enriched report of all backends, samples left to the measurements
 

@@ -184,33 +184,36 @@ _WANTED = """
 """
 
 _COUNTS = text(f"""
-SELECT count(*) FILTER (WHERE b.report IS NULL) AS without_result,
+SELECT count(*) FILTER (WHERE b.report IS NULL AND b.run = 1) AS without_result,
        count(*) FILTER (WHERE b.report->'device'->>'kind' = 'host' AND NOT 'host' = ANY(:kinds)) AS hosts
 FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
 WHERE {_WANTED} AND cardinality(CAST(:devices AS text[])) = 0
 """)  # noqa: S608
 
-# The best result of each model, precision and device: a valid one before others, then the newest.
+# The best result of each model, precision and device: by the verdicts of its backends, then the newest.
 _CHOSEN = text(f"""
 WITH result AS (
     SELECT b.id, m.id AS model_id, a.precision, m.task, m.dataset, m.metric, m.name AS model,
            b.report->'device'->>'name' AS device, b.report->'device'->>'kind' AS kind,
-           x.valid, x.published, b.finished_at
+           x.valid, x.noisy, x.published, b.finished_at
     FROM benchmark b
     JOIN campaign c ON c.id = b.campaign_id
     JOIN artifact a ON a.id = b.artifact_id
     JOIN conversion v ON v.campaign_id = b.campaign_id AND v.identity = a.identity AND v.state <> 'skipped'
     JOIN model m ON m.id = v.model_id
     CROSS JOIN LATERAL (
-        SELECT coalesce(bool_or(verdict = 'valid'), false) AS valid,
-               coalesce(bool_or(verdict <> 'invalid'), false) AS published
+        SELECT count(*) FILTER (WHERE verdict = 'valid') AS valid,
+               count(*) FILTER (WHERE verdict = 'noisy') AS noisy,
+               count(*) FILTER (WHERE verdict <> 'invalid') AS published
         FROM measurement WHERE benchmark_id = b.id
     ) x
     -- Models of files need not have a task, which the tree's folders begin with.
     WHERE b.report IS NOT NULL AND m.task <> '' AND {_WANTED}
 ), wanted AS (
     SELECT *, count(*) OVER same AS alternatives,
-           row_number() OVER (same ORDER BY valid DESC, published DESC, finished_at DESC, id) AS rank
+           row_number() OVER (
+               same ORDER BY valid DESC, noisy DESC, published DESC, finished_at DESC, id
+           ) AS rank
     FROM result
     WHERE kind = ANY(:kinds) AND (cardinality(CAST(:devices AS text[])) = 0 OR device = ANY(:devices))
     WINDOW same AS (PARTITION BY precision, task, dataset, metric, model, device)

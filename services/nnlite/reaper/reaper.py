@@ -102,6 +102,7 @@ class Reaper:
         if self._grace.round(now_s):
             for kind in WorkKind:
                 self._expire(kind)
+        self._announce()
         self._resend()
         return True
 
@@ -123,6 +124,14 @@ class Reaper:
         if messages:
             log.warning("leases expired; their rows are queued again", work=kind.value, rows=len(messages))
             send(self._broker, messages)
+
+    def _announce(self) -> None:
+        """Send the messages of runs whose pause is over; until then nothing was sent for them."""
+        parameters = {"batch": self._settings.queue.resend_batch}
+        with self._engine.begin() as connection:
+            rows = connection.scalars(_DUE, parameters).all()
+            messages = leases.build_messages(connection, WorkKind.BENCHMARK, rows)
+        send(self._broker, messages)
 
     def _resend(self) -> None:
         for kind, queue, condition in self._queues():
@@ -163,6 +172,15 @@ class Reaper:
 
 
 _POOLS = text("SELECT DISTINCT pool FROM benchmark WHERE state = 'queued'")
+
+
+# A run that follows another is added with a pause: it is available later than its row says it was sent.
+_DUE = text("""
+SELECT w.id FROM benchmark w JOIN campaign c ON c.id = w.campaign_id
+WHERE w.state = 'queued' AND w.run > 1 AND w.attempt = 0 AND c.state = 'active'
+  AND w.available_at <= now() AND w.sent_at < w.available_at
+ORDER BY w.priority DESC, w.available_at LIMIT :batch
+""")
 
 
 def _unsent_statement(kind: WorkKind) -> TextClause:

@@ -14,7 +14,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Progress of a campaign: counts of its rows by state."""
+    """Progress of a campaign: counts of its models and artifacts by state.
+
+    An artifact counts once for each pool, however often it is measured there; those that are queued and
+    running are counted by runs.
+    """
 
     name: str
     state: str
@@ -38,6 +42,8 @@ class Progress:
     benchmarks_failed: int
     benchmarks_quarantined: int
     benchmarks_cancelled: int
+    #: Artifacts that have a result and are being measured again, or will be.
+    repeating: int
     #: Nothing is queued or running.
     ended: bool
 
@@ -79,7 +85,7 @@ WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY created_at DESC
 def latencies(
     engine: Engine, campaign: str | None = None, model: str | None = None, param_limit: int | None = None
 ) -> list[Row]:
-    """Return one row per measurement, by campaign and model.
+    """Return the best measurement of each artifact, pool and backend of a campaign, by campaign and model.
 
     Args:
         campaign: only this one.
@@ -100,6 +106,18 @@ ORDER BY campaign, model, precision, pool, backend
         for row in rows:
             row["param_gate_ok"] = None if row["parameters"] is None else row["parameters"] <= param_limit
     return rows
+
+
+def verdicts(engine: Engine, campaign: str) -> list[Row]:
+    """Return how many results of a campaign have each verdict, with the reasons: the most frequent first."""
+    return _rows(
+        engine,
+        """
+SELECT verdict, reasons, count(*) AS measurements FROM latency WHERE campaign = :campaign
+GROUP BY verdict, reasons ORDER BY measurements DESC, verdict, reasons
+""",
+        {"campaign": campaign},
+    )
 
 
 def runtime_checks(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
@@ -159,6 +177,10 @@ FROM (
     SELECT 'benchmark', b.id, b.conversion_id, f.precision, b.campaign_id, b.state, b.failure_class, b.stage,
            b.reason, b.attempt, b.strikes, b.losses, NULL
     FROM benchmark b JOIN artifact f ON f.id = b.artifact_id
+    WHERE NOT EXISTS (
+        SELECT FROM benchmark r WHERE r.campaign_id = b.campaign_id AND r.artifact_id = b.artifact_id
+                                  AND r.pool = b.pool AND r.state = 'done'
+    )
     UNION ALL
     SELECT 'conversion', v.id, v.id, p.precision, v.campaign_id, 'refused', 'model', p.stage,
            p.reason, v.attempt, v.strikes, v.losses, p.details

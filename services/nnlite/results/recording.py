@@ -19,6 +19,8 @@ from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, MeasurementReport
+from nnlite.results.repeats import plan_next_run, run_id
+from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import WorkKind
 
 
@@ -65,7 +67,7 @@ def record_conversion(
         connection.execute(_UPSERT_ARTIFACT, rows)
     first = artifacts[0]
     benchmarks = [
-        (row_id("benchmark", claim.campaign_id, artifact.id, pool), artifact.id, pool)
+        (run_id(claim.campaign_id, artifact.id, pool, 1), artifact.id, pool)
         for artifact in artifacts
         for pool in model.pools
     ]
@@ -115,8 +117,13 @@ def record_skipped(connection: Connection, claim: Claim, parameters: int | None)
     return []
 
 
-def record_benchmark(connection: Connection, claim: Claim, report: BenchmarkReport) -> list[Message]:
-    """Write the report of a benchmark and one measurement per backend; there are no messages to send."""
+def record_benchmark(
+    connection: Connection, claim: Claim, report: BenchmarkReport, settings: MeasurementSettings
+) -> list[Message]:
+    """Write the report of a benchmark and one measurement per backend, and add the run that follows, if any.
+
+    There are no messages to send.
+    """
     in_measurements = {"measurements": {"__all__": {"samples_ns"}}}
     whole = report.model_dump_json(exclude=in_measurements)
     connection.execute(_REPORTED, {"id": claim.id, "report": whole})
@@ -124,6 +131,7 @@ def record_benchmark(connection: Connection, claim: Claim, report: BenchmarkRepo
         _UPSERT_MEASUREMENT,
         [measurement_row(claim, report.device, measurement) for measurement in report.measurements],
     )
+    plan_next_run(connection, claim.id, [measured.verdict for measured in report.measurements], settings)
     return []
 
 

@@ -80,6 +80,10 @@ class MeasurementSettings(Group):
     max_thermal_status: int = Field(
         1, ge=0, le=6, description="throttled above this thermal status of Android; phones pause there"
     )
+    noisy_repeats: int = Field(2, ge=0, description="how often a noisy measurement is made again")
+    repeat_pause_s: float = Field(
+        60, ge=0, description="before a measurement is made again, up to twice as long, at random"
+    )
     initialize_timeout_s: float = Field(120, gt=0)
     grace_s: float = Field(
         10, gt=0, description="time beyond these limits after which a measuring process counts as hung"

@@ -185,7 +185,10 @@ def test_a_campaign_may_have_any_name(nnlite, name):
 def test_watching_an_ended_campaign_prints_its_result(nnlite):
     said = nnlite("watch", "night")
     assert (said.code, said.out) == (0, "")
-    assert said.err == "night: 4/4 models, 2 converted, 2 measured, 1 failed, 1 skipped\n"
+    assert said.err == (
+        "night: 4/4 models, 2 converted, 2 measured, 1 failed, 1 skipped\n"
+        "results: 1 valid, 1 invalid (1 runtime)\n"
+    )
 
 
 def test_ctrl_c_leaves_a_watched_campaign_running(nnlite, start, cluster):

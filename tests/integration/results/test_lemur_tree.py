@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from integration.canned import CONTEXT, claimed, finish_benchmark, finish_conversion, measurement, refusal
+from integration.canned import (
+    CONTEXT,
+    ONE_RUN,
+    claimed,
+    finish_benchmark,
+    finish_conversion,
+    measurement,
+    refusal,
+)
 from integration.conftest import Cluster
 from nnlite.exports.lemur_tree import Choice, Exported, ExportError, export_lemur
 from nnlite.queue import leases
@@ -110,7 +118,9 @@ def measure(cluster: Cluster) -> Measure:
             device=context,
             measurements=reports or (measurement(),),
         )
-        leases.finish(cluster.engine, claim, lambda connection: record_benchmark(connection, claim, report))
+        leases.finish(
+            cluster.engine, claim, lambda connection: record_benchmark(connection, claim, report, ONE_RUN)
+        )
 
     return run
 

@@ -45,6 +45,20 @@ def progress(**changes) -> Progress:
     return Progress(**(COUNTS | {"name": "night", "state": "active", "ended": False} | changes))
 
 
+def test_a_campaign_ends_with_its_verdicts_and_what_would_improve_them():
+    rows = [
+        {"verdict": "valid", "reasons": [], "measurements": 40},
+        {"verdict": "noisy", "reasons": ["spread", "drift"], "measurements": 3},
+        {"verdict": "noisy", "reasons": ["canary"], "measurements": 2},
+        {"verdict": "valid", "reasons": ["few_runs"], "measurements": 1},
+    ]
+    assert presentation.verdict_lines(rows, "night") == [
+        "results: 41 valid, 5 noisy (3 spread, drift; 2 canary)",
+        "to measure the 5 disturbed again: nnlite retry night --noisy",
+    ]
+    assert presentation.verdict_lines([], "night") == []
+
+
 def test_a_measurement_is_one_line_in_peoples_units():
     assert row() == {
         "campaign": "night",

@@ -1,0 +1,135 @@
+"""Benchmarks that are run again: what is added, when it may start, and which result counts."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from integration.canned import finish_benchmark, finish_conversion, measurement
+from integration.conftest import Cluster
+from nnlite.campaigns import control
+from nnlite.campaigns.control import CampaignError
+from nnlite.reaper.reaper import Reaper
+from nnlite.results import queries
+from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import Reason, Verdict
+
+SETTINGS = MeasurementSettings(noisy_repeats=2, repeat_pause_s=60)
+NOW = MeasurementSettings(noisy_repeats=2, repeat_pause_s=0)
+
+
+@pytest.fixture
+def benchmark(cluster: Cluster) -> uuid.UUID:
+    """The first run of the only artifact."""
+    conversion = cluster.conversion(cluster.submit("one", name="night", pools=("phones",)).id)["id"]
+    (message,) = finish_conversion(cluster, conversion)
+    cluster.empty_broker()
+    return message.row_id
+
+
+def noisy(median_ns: int = 2_000_000) -> Any:
+    return with_median(median_ns, verdict=Verdict.NOISY, reasons=(Reason.SPREAD,))
+
+
+def with_median(median_ns: int, **changes: Any) -> Any:
+    latency = measurement().latency
+    return measurement(latency=latency.model_copy(update={"median_ns": median_ns}), **changes)
+
+
+def runs(cluster: Cluster) -> list[dict[str, Any]]:
+    return cluster.rows("SELECT id, run, purpose, state FROM benchmark ORDER BY run")
+
+
+def last(cluster: Cluster) -> uuid.UUID:
+    return runs(cluster)[-1]["id"]
+
+
+def progress(cluster: Cluster) -> queries.Progress:
+    (row,) = queries.campaigns(cluster.engine, "night")
+    return row
+
+
+def test_a_noisy_result_is_measured_again_after_a_pause(cluster, benchmark):
+    finish_benchmark(cluster, benchmark, noisy(), settings=SETTINGS)
+    (_, again) = cluster.rows("""
+SELECT run, purpose, state, attempt, priority, extract(epoch FROM available_at - now())::float8 AS pause_s
+FROM benchmark ORDER BY run
+""")
+    pause_s = again.pop("pause_s")
+    assert again == {"run": 2, "purpose": "noisy", "state": "queued", "attempt": 0, "priority": 5}
+    assert 0 < pause_s < 2 * SETTINGS.repeat_pause_s
+    assert cluster.ready() == 0, "its message is not due yet"
+    now = progress(cluster)
+    assert (now.measured, now.benchmarks, now.benchmarks_queued, now.repeating) == (1, 1, 1, 1)
+    assert (now.ended, now.remaining, now.failed) == (False, 1, 0)
+
+
+def test_a_valid_result_is_not_measured_again(cluster, benchmark):
+    finish_benchmark(cluster, benchmark, measurement(), settings=SETTINGS)
+    assert len(runs(cluster)) == 1
+    assert progress(cluster).ended
+
+
+def test_noisy_results_are_measured_again_up_to_the_limit(cluster, benchmark):
+    for _ in range(3):
+        finish_benchmark(cluster, last(cluster), noisy(), settings=NOW)
+    assert [(row["run"], row["purpose"], row["state"]) for row in runs(cluster)] == [
+        (1, "first", "done"), (2, "noisy", "done"), (3, "noisy", "done"),
+    ]  # fmt: skip
+    assert progress(cluster).ended
+
+
+def test_the_reaper_announces_a_run_once_when_it_is_due(cluster, benchmark):
+    reaper = Reaper(cluster.engine, cluster.broker, cluster.settings)
+    finish_benchmark(cluster, benchmark, noisy(), settings=SETTINGS)
+    reaper.round(0)
+    assert cluster.ready(queue="benchmark.phones") == 0
+    cluster.rows("""
+UPDATE benchmark SET sent_at = now() - interval '2 min', available_at = now() - interval '1 s'
+WHERE run = 2 RETURNING id
+""")
+    reaper.round(10)
+    reaper.round(20)
+    assert cluster.ready(queue="benchmark.phones") == 1
+    assert reaper.resent == {}, "it was not lost"
+    reaper.close()
+
+
+def test_the_best_verdict_counts_then_the_newest_and_all_results_stay(cluster, benchmark):
+    finish_benchmark(cluster, benchmark, noisy(4_000_000), settings=NOW)
+    finish_benchmark(cluster, last(cluster), with_median(3_000_000), settings=NOW)
+    assert [(row["median_ns"], row["run"], row["purpose"]) for row in queries.latencies(cluster.engine)] == [
+        (3_000_000, 2, "noisy")
+    ]
+    every = cluster.rows("SELECT median_ns, verdict, best FROM measurement_run ORDER BY run")
+    assert [tuple(row.values()) for row in every] == [
+        (4_000_000, "noisy", False), (3_000_000, "valid", True),
+    ]  # fmt: skip
+    assert len(queries.reports(cluster.engine)) == 2
+
+
+def test_a_failed_repetition_is_no_failure_of_what_has_a_result(cluster, benchmark):
+    finish_benchmark(cluster, benchmark, noisy(), settings=NOW)
+    cluster.rows("UPDATE benchmark SET state = 'quarantined' WHERE run = 2 RETURNING id")
+    assert (progress(cluster).failed, progress(cluster).measured, progress(cluster).ended) == (0, 1, True)
+    assert queries.failures(cluster.engine) == []
+    assert cluster.rows("SELECT * FROM failure_summary") == []
+
+
+def test_retry_measures_again_what_is_noisy_at_its_best(cluster, benchmark):
+    finish_benchmark(cluster, benchmark, noisy())
+    assert control.retry_noisy(cluster.engine, cluster.broker, "night") == 1
+    assert control.retry_noisy(cluster.engine, cluster.broker, "night") == 0, "it is queued already"
+    assert cluster.ready(queue="benchmark.phones") == 1
+    finish_benchmark(cluster, last(cluster), measurement())
+    assert control.retry_noisy(cluster.engine, cluster.broker, "night") == 0
+    assert queries.verdicts(cluster.engine, "night") == [
+        {"verdict": "valid", "reasons": [], "measurements": 1}
+    ]
+
+
+def test_a_cancelled_campaign_measures_nothing_again(cluster, benchmark):
+    finish_benchmark(cluster, benchmark, noisy(), settings=NOW)
+    assert control.cancel(cluster.engine, "night") == 1
+    with pytest.raises(CampaignError, match="retry night --cancelled"):
+        control.retry_noisy(cluster.engine, cluster.broker, "night")
