@@ -110,6 +110,7 @@ class Reason(StrEnum):
     FEW_RUNS = "few_runs"  # fewer timed runs than normal; no p95 and p99
     PARTIAL_DELEGATION = "partial_delegation"  # the delegate took some nodes, not all
     ARTIFACT_PARITY = "artifact_parity"  # the artifact's outputs are off from PyTorch's
+    ARTIFACT_PARITY_UNKNOWN = "artifact_parity_unknown"  # they could not be compared with PyTorch's
     # noisy
     SPREAD = "spread"  # 1.4826 x MAD / median above the limit
     DRIFT = "drift"  # the medians of ten slices differ by more than the limit
@@ -123,6 +124,14 @@ class Reason(StrEnum):
     PARITY = "parity"  # the device's outputs are wrong
     NOT_DELEGATED = "not_delegated"  # the delegate took no node
     RUNTIME = "runtime"  # the runtime rejected the artifact
+
+
+class ParityState(StrEnum):
+    """Whether an artifact computes what its PyTorch model computes."""
+
+    OK = "ok"  # every output was compared and is within the limits
+    OFF = "off"  # an output, or a slice of one, is beyond them
+    UNKNOWN = "unknown"  # nothing, or not every output, could be compared
 
 
 class Refusal(StrEnum):

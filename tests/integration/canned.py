@@ -68,7 +68,7 @@ def artifact_row(identity: str, **changes: Any) -> Artifact:
         "outputs": {"tensors": []},
         "reference_outputs": [],
         "seed": canary.SEED,
-        "parity_ok": True,
+        "parity_state": "ok",
         "parity": {"relative": 1e-7},
         "parameters": 1234,
         "state_dict_sha256": "5" * 64,

@@ -76,7 +76,7 @@ def test_artifact_is_stored_with_all_attributes(cluster, store, converted):
     assert store.fetch(converted["path"]).stat().st_size == converted["size_bytes"]
     (reference,) = converted["reference_outputs"]
     assert store.fetch(reference).stat().st_size == 10 * 4
-    assert (converted["parity_ok"], converted["parity"]["reason"]) == (True, None)
+    assert (converted["parity_state"], converted["parity"]["reason"]) == ("ok", None)
     assert (converted["parameters"], converted["input_shape"]) == (8 * 8 * 3 * 10 + 10, [1, 3, 8, 8])
     (tensor,) = converted["inputs"]["tensors"]
     assert (tensor["shape"], tensor["dtype"], tensor["quantization"]) == ([1, 8, 8, 3], "float32", None)

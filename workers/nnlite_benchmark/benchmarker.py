@@ -25,7 +25,7 @@ from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
 from nnlite.reports.schema import BenchmarkReport, MeasurementReport
 from nnlite.results.recording import record_benchmark
-from nnlite.vocabulary import ENDED_STATES, Backend, Precision, Stage, WorkKind
+from nnlite.vocabulary import ENDED_STATES, Backend, ParityState, Precision, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
 from nnlite_benchmark.device import (
@@ -238,7 +238,7 @@ def job_of(artifact: Artifact, model_name: str, file: Path, expected: tuple[Path
         seed=artifact.seed,
         expected_outputs=expected or None,
         output_steps=tuple(tensor.get("step") for tensor in artifact.outputs["tensors"]),
-        artifact_parity_ok=artifact.parity_ok,
+        artifact_parity=ParityState(artifact.parity_state),
     )
 
 

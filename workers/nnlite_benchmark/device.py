@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.reports.schema import DeviceContext, MeasurementReport
-from nnlite.vocabulary import Backend, DeviceKind, Fault, Precision, Stage
+from nnlite.vocabulary import Backend, DeviceKind, Fault, ParityState, Precision, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,8 @@ class BenchmarkJob:
     expected_outputs: tuple[Path, ...] | None = None
     #: Quantization step of each output that is a dequantized integer; None: not quantized. Empty: unknown.
     output_steps: tuple[float | None, ...] = ()
-    #: False marks the measurements: the artifact's outputs are off from PyTorch's; None: not known.
-    artifact_parity_ok: bool | None = True
+    #: Whether the artifact's outputs are PyTorch's; anything but `ok` annotates the measurements.
+    artifact_parity: ParityState = ParityState.OK
 
 
 class RuntimeRefusal(Failure):

@@ -27,7 +27,7 @@ from nnlite.results.recording import (
     record_skipped,
 )
 from nnlite.settings import Settings
-from nnlite.vocabulary import ModelFormat, Stage, WorkState
+from nnlite.vocabulary import ModelFormat, ParityState, Stage, WorkState
 from nnlite.worker.attempt import Heartbeat, Result, WorkerContext
 from nnlite_conversion.cache_key import converter_tag, runtime_tag
 from nnlite_conversion.isolation.conversion import convert
@@ -177,7 +177,7 @@ class Converter:
         tensors = {
             "inputs": {"tensors": [to_row(tensor) for tensor in artifact.inputs]},
             "outputs": {"tensors": [to_row(tensor) for tensor in artifact.outputs]},
-            "parity_ok": artifact.parity.ok if artifact.parity else None,
+            "parity_state": artifact.parity.state if artifact.parity else ParityState.UNKNOWN,
         }
         # All other columns are fields of the outcome and of the artifact.
         return from_row(Artifact, {**to_row(outcome), **to_row(artifact), **tensors, **job_columns})

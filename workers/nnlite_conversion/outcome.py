@@ -9,7 +9,7 @@ from pydantic import Field
 
 from nnlite.artifacts.calibration import Calibration, Int8Io
 from nnlite.catalog.model import ModelSpec
-from nnlite.vocabulary import Precision, Stage
+from nnlite.vocabulary import ParityState, Precision, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,31 +87,57 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parity:
-    """Difference between an artifact's outputs and PyTorch's on the same input, over all outputs."""
+class Place:
+    """An output of a network, or a slice of it: what has one index along one axis, or is of one input."""
 
-    #: Whether the difference is within the limits of the artifact's precision.
-    ok: bool
-    #: Which limit is exceeded; None when `ok`.
+    output: int
+    #: None: the whole output, or one input.
+    axis: int | None = None
+    index: int | None = None
+    #: Number of the input that the slice belongs to; None: all inputs.
+    input: int | None = None
+
+    def __str__(self) -> str:
+        where = f"output {self.output}"
+        if self.input is not None:
+            return f"{where}, input {self.input}"
+        return where if self.axis is None else f"{where}, axis {self.axis} index {self.index}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Difference between an artifact's outputs and PyTorch's on the same inputs.
+
+    Every output is judged by itself, and within an output every slice whose scale is another; the measures
+    are those of the worst.
+    """
+
+    state: ParityState
+    #: Which limit is exceeded, or what could not be compared, and where; None when `ok`.
     reason: str | None = None
-    #: Largest absolute difference of two elements; None where nothing finite could be compared.
+    #: Where the measure that the precision has a limit for is worst; None where nothing was compared.
+    worst: Place | None = None
+    #: Largest absolute difference of two elements of the output or slice with the largest `relative`; None
+    #: where nothing finite could be compared.
     max_abs: float | None = None
-    #: Largest minus smallest element of the PyTorch output that `max_abs` was found in.
+    #: Largest minus smallest element of it in PyTorch, over all inputs.
     range: float | None = None
-    #: `max_abs / range` of an output, the largest of all outputs; `max_abs` where the range is 0.
+    #: `max_abs / range`; `max_abs` where the range is 0.
     relative: float | None = None
-    #: Signal-to-quantization-noise ratio: power of PyTorch's output over that of the difference, the smallest
-    #: of all outputs; None where an output is all zero. This and the next two are taken over the calibration
-    #: samples, or over the seeded input where there are none.
+    #: Smallest signal-to-quantization-noise ratio: power of PyTorch's output over that of the difference;
+    #: None where every output is all zero.
     sqnr_db: float | None = None
     #: Smallest cosine similarity of an output pair; None where one of them is all zero.
     cosine: float | None = None
-    #: Whether both rank the same class first; None where the first output is not one row of scores.
+    #: Whether both rank the same class first for the seeded input; None where the first output is not one row
+    #: of scores.
     top1_agrees: bool | None = None
-    #: Share of the samples for which they do.
+    #: Share of the calibration samples for which they do; of the seeded input where there are no samples.
     top1_agreement: float | None = None
-    #: Number of calibration samples compared; 0: only the seeded input.
+    #: Number of calibration samples compared.
     samples: int = 0
+    #: Number of inputs compared: calibration samples, the seeded input and drawn ones.
+    inputs: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import orjson
 
 from nnlite.results.queries import Progress, Row
 from nnlite.results.repeats import DISTURBED
-from nnlite.vocabulary import RuntimeVerdict, Verdict, WorkState
+from nnlite.vocabulary import Reason, RuntimeVerdict, Verdict, WorkState
 
 #: Always shown; other columns only where their values differ.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "p90 ms", "CV", "verdict")
@@ -239,10 +239,7 @@ def _score(row: Row) -> Row:
 
 def _parity(row: Row) -> str:
     relative = row["parity_relative"]
-    number = "" if relative is None else f"{relative:.0e} "
-    if row["parity_ok"] is None:
-        return "not known"
-    return f"{number}{'ok' if row['parity_ok'] else 'off'}"
+    return row["parity_state"] if relative is None else f"{relative:.0e} {row['parity_state']}"
 
 
 def _decibels(row: Row) -> str | None:
@@ -260,6 +257,9 @@ def _reasons(row: Row) -> str:
     if "partial_delegation" in reasons:
         taken = f"partial_delegation {row['delegated_nodes']}/{row['total_nodes']}"
         reasons[reasons.index("partial_delegation")] = taken
+    for reason in (Reason.ARTIFACT_PARITY, Reason.ARTIFACT_PARITY_UNKNOWN):
+        if reason in reasons and row["parity_reason"]:
+            reasons[reasons.index(reason)] = f"{reason}: {shorten(row['parity_reason'])}"
     if row["error"]:
         reasons.append(shorten(row["error"]))
     return ", ".join(reasons)

@@ -193,8 +193,8 @@ class Artifact(MappedAsDataclass, Base, kw_only=True):
     outputs: Mapped[Json]
     reference_outputs: Mapped[list[str]]  # paths of raw host outputs for the seeded input
     seed: Mapped[int]
-    parity_ok: Mapped[bool | None]  # None: unknown, no network to compare with
-    parity: Mapped[Json | None]
+    parity_state: Mapped[str]
+    parity: Mapped[Json | None]  # None: no network to compare with
     parameters: Mapped[int | None]
     state_dict_sha256: Mapped[str | None]
     input_shape: Mapped[list[int]]

@@ -65,7 +65,7 @@ def export_edge_tracker(
         refusals = _rows(connection, _REFUSALS, conversions=[row["id"] for row in models.values()])
     measured = _Measured(measurements, choice)
     conversions = _Conversions(
-        paths={row["identity"]: row["path"] for row in artifacts if row["precision"] == measured.precision},
+        artifacts={row["identity"]: row for row in artifacts if row["precision"] == measured.precision},
         refusals={
             row["conversion_id"]: row["reason"] for row in refusals if row["precision"] == measured.precision
         },
@@ -140,7 +140,7 @@ class _Conversions:
     """Conversion results in the exported precision."""
 
     #: By identity.
-    paths: Mapping[str, str]
+    artifacts: Mapping[str, Row]
     #: By conversion: why it has no artifact.
     refusals: Mapping[uuid.UUID, str]
     store_url: str
@@ -155,7 +155,7 @@ def _scored(
     if latency_ms is None and prebuilt is not None and measured.latency_ms(prebuilt["identity"]) is not None:
         identity = prebuilt["identity"]
         latency_ms = measured.latency_ms(identity)
-    path = conversions.paths.get(identity)
+    artifact = conversions.artifacts.get(identity)
     error, tflite_error = (None, None) if latency_ms is not None else _why_not(row)
     if latency_ms is None and error is tflite_error is None:
         tflite_error = conversions.refusals.get(row["id"])
@@ -168,7 +168,8 @@ def _scored(
         accuracy=row["accuracy"],
         parameters=row["parameters"],
         novel=False if (row["reason"] or "").startswith("rejected: ") else None,
-        tflite_path=f"{conversions.store_url}/{path}" if path else None,
+        tflite_path=f"{conversions.store_url}/{artifact['path']}" if artifact else None,
+        parity_state=artifact["parity_state"] if artifact else None,
         tflite_error=tflite_error,
         latency_ms=latency_ms,
         latency_source=measured.source if latency_ms is not None else None,
@@ -260,4 +261,4 @@ ORDER BY x.created_at DESC
 _REFUSALS = (
     "SELECT conversion_id, precision, reason FROM refused_precision WHERE conversion_id = ANY(:conversions)"
 )
-_ARTIFACTS = "SELECT identity, precision, path FROM artifact WHERE identity = ANY(:identities)"
+_ARTIFACTS = "SELECT identity, precision, path, parity_state FROM artifact WHERE identity = ANY(:identities)"

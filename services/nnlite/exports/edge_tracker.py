@@ -40,6 +40,8 @@ class Scored:
     #: Median of its valid measurements, and their device or pool.
     latency_ms: float | None = None
     latency_source: str | None = None
+    #: Whether the artifact's outputs are PyTorch's; None without an artifact.
+    parity_state: str | None = None
     #: Why it has no latency.
     error: str | None = None
 
@@ -97,6 +99,7 @@ def _model(model: Scored, param_limit: int, epoch_root: Path) -> Json:
         "tflite_ok": model.tflite_path is not None,
         "tflite_error": model.tflite_error,
         "tflite_path": model.tflite_path,
+        "tflite_parity": model.parity_state,
         "latency_ms": model.latency_ms,
         "latency_source": model.latency_source,
         "efficiency": score,

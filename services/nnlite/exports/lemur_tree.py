@@ -87,7 +87,11 @@ def export_lemur(
         rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(_CHOSEN, parameters)
         for row in rows.mappings():
             exported.superseded += row["alternatives"] - 1
-            artifact = {"artifact_parity": row["parity"], "calibration": row["calibration"]}
+            artifact = {
+                "artifact_parity_state": row["parity_state"],
+                "artifact_parity": row["parity"],
+                "calibration": row["calibration"],
+            }
             record = lemur_record(
                 row["model"], row["report"], _input_shape(row["inputs"]), row["campaign"], artifact
             )
@@ -219,7 +223,7 @@ WITH result AS (
     WINDOW same AS (PARTITION BY precision, task, dataset, metric, model, device)
 )
 SELECT w.precision, w.task, w.dataset, w.metric, w.model, w.device, w.kind, w.alternatives,
-       count(*) OVER () AS total, m.accuracy, m.transform, a.inputs, a.parity, a.calibration,
+       count(*) OVER () AS total, m.accuracy, m.transform, a.inputs, a.parity_state, a.parity, a.calibration,
        c.name AS campaign, b.report
 FROM wanted w
 JOIN benchmark b ON b.id = w.id

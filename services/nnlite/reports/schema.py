@@ -18,7 +18,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from nnlite.vocabulary import Backend, DeviceKind, Precision, QuietMode, Reason, Refusal, Stage, Verdict
+from nnlite.vocabulary import (
+    Backend,
+    DeviceKind,
+    ParityState,
+    Precision,
+    QuietMode,
+    Reason,
+    Refusal,
+    Stage,
+    Verdict,
+)
 
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 
@@ -230,6 +240,9 @@ class MeasurementReport(Part):
     in_front: bool | None = None
     canary: Canary | None = None
     parity: Parity | None = Field(None, description="null where no expected outputs were at hand")
+    artifact_parity: ParityState | None = Field(
+        None, description="the artifact's outputs against PyTorch's; null in reports of release 0.1"
+    )
     quiet: Quiet | None = None
     before: DeviceState | None = None
     after: DeviceState | None = None

@@ -110,11 +110,11 @@ def test_unknown_keys_are_not_in_the_cache(cluster, row):
 def test_a_reconverted_artifact_replaces_its_row(cluster, row):
     finish_conversion(cluster, row)
     cluster.change("UPDATE conversion SET state = 'queued'")
-    finish_conversion(cluster, row, sha256="e" * 64, path="ee/new.tflite", parity_ok=False)
-    assert one(cluster, "SELECT sha256, path, parity_ok FROM artifact") == {
+    finish_conversion(cluster, row, sha256="e" * 64, path="ee/new.tflite", parity_state="off")
+    assert one(cluster, "SELECT sha256, path, parity_state FROM artifact") == {
         "sha256": "e" * 64,
         "path": "ee/new.tflite",
-        "parity_ok": False,
+        "parity_state": "off",
     }
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Reason, Verdict
+from nnlite.vocabulary import ParityState, Reason, Verdict
 from nnlite_benchmark.protocol.verdict import Evidence, judge
 
 CLEAN = Evidence(
@@ -35,7 +35,8 @@ def test_clean_evidence_is_valid_without_reasons():
         ({"runs": 5}, Verdict.VALID, Reason.FEW_RUNS),
         ({"delegated_nodes": 9}, Verdict.VALID, Reason.PARTIAL_DELEGATION),
         ({"delegated_nodes": 0}, Verdict.VALID, Reason.PARTIAL_DELEGATION),
-        ({"artifact_parity_ok": False}, Verdict.VALID, Reason.ARTIFACT_PARITY),
+        ({"artifact_parity": ParityState.OFF}, Verdict.VALID, Reason.ARTIFACT_PARITY),
+        ({"artifact_parity": ParityState.UNKNOWN}, Verdict.VALID, Reason.ARTIFACT_PARITY_UNKNOWN),
         ({"mad_ratio": 0.11}, Verdict.NOISY, Reason.SPREAD),
         ({"slice_drift": 0.11}, Verdict.NOISY, Reason.DRIFT),
         ({"canary_drift": 0.11}, Verdict.NOISY, Reason.CANARY),

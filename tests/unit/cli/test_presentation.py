@@ -17,7 +17,8 @@ MEASUREMENT = {
     "parameters": 1_234_567,
     "size_bytes": 4_940_000,
     "parity_relative": 1.2e-7,
-    "parity_ok": True,
+    "parity_state": "ok",
+    "parity_reason": None,
     "sqnr_db": 126.2,
     "top1_agreement": 1.0,
     "parity_samples": 128,
@@ -92,8 +93,8 @@ def test_a_measurement_without_latency_has_empty_cells_and_shows_its_error():
 
 
 def test_failed_parity_is_shown():
-    assert row(parity_ok=False, parity_relative=0.31)["parity"] == "3e-01 off"
-    assert row(parity_ok=False, parity_relative=None)["parity"] == "off"
+    assert row(parity_state="off", parity_relative=0.31)["parity"] == "3e-01 off"
+    assert row(parity_state="off", parity_relative=None)["parity"] == "off"
 
 
 def test_partial_delegation_shows_its_counts():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nnlite.exports.edge_tracker import Scored, edge_tracker, efficiency
 
-#: As NN-GPT's EdgeScore.py writes them.
+#: As NN-GPT's EdgeScore.py writes them, and `tflite_parity`.
 FIELDS = (
     "timestamp dataset input_size param_limit epoch_root per_epoch per_model "
     "best_model best_efficiency best_epoch"
@@ -13,7 +13,7 @@ FIELDS = (
 EPOCH_FIELDS = "epoch models evaluated eligible best_efficiency best_model"
 MODEL_FIELDS = (
     "tag epoch model_id novel eligible nn_file accuracy params param_gate_ok param_limit tflite_ok "
-    "tflite_error tflite_path latency_ms latency_source efficiency error"
+    "tflite_error tflite_path tflite_parity latency_ms latency_source efficiency error"
 )
 
 

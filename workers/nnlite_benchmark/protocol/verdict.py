@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Reason, Verdict
+from nnlite.vocabulary import ParityState, Reason, Verdict
 
 #: Reasons that make a measurement invalid or noisy; all others only annotate it.
 INVALIDATING: Final = frozenset({Reason.RUNTIME, Reason.NOT_DELEGATED, Reason.PARITY, Reason.TOO_SLOW})
@@ -22,7 +22,7 @@ class Evidence:
     #: The runtime rejected the artifact.
     refused: bool = False
     parity_ok: bool | None = None
-    artifact_parity_ok: bool | None = True
+    artifact_parity: ParityState = ParityState.OK
     mad_ratio: float | None = None
     slice_drift: float | None = None
     canary_drift: float | None = None
@@ -64,7 +64,8 @@ def _reasons(evidence: Evidence, settings: MeasurementSettings) -> dict[Reason, 
         Reason.NOT_TOP_APP: measured and evidence.in_front is False,
         Reason.FEW_RUNS: measured and settings.few_runs <= evidence.runs < settings.min_runs,
         Reason.PARTIAL_DELEGATION: _is_partial(evidence),
-        Reason.ARTIFACT_PARITY: evidence.artifact_parity_ok is False,
+        Reason.ARTIFACT_PARITY: evidence.artifact_parity is ParityState.OFF,
+        Reason.ARTIFACT_PARITY_UNKNOWN: evidence.artifact_parity is ParityState.UNKNOWN,
     }
 
 

@@ -5,7 +5,7 @@ child only, in its private folder.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from nnlite.vocabulary import Precision, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Report, artifact_name, output_name
-from nnlite_conversion.outcome import ArtifactReport, ConversionJob, RefusedPrecision
+from nnlite_conversion.outcome import ArtifactReport, ConversionJob, RefusedPrecision, TensorSpec
 from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.loading.load import Loaded, ModelSkipped, load
 from nnlite_conversion.pipeline.lowering import lower as lowering
@@ -30,6 +30,7 @@ from nnlite_conversion.pipeline.quantizing import calibration
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData, Sample
 from nnlite_conversion.pipeline.quantizing.quantization import QUANTIZERS
 from nnlite_conversion.pipeline.verifying import flatbuffer, parity
+from nnlite_conversion.pipeline.verifying.drawn_inputs import drawn_inputs
 
 #: Reports to the worker that a stage begins.
 Enter = Callable[[Stage], None]
@@ -42,11 +43,16 @@ MAX_REFERENCE_BYTES = 256 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Calibration samples, and PyTorch's outputs for them."""
+    """Inputs that parity is judged on besides the seeded one, and PyTorch's outputs for them."""
 
+    #: Calibration samples.
     inputs: Sequence[Sample] = ()
-    #: Outputs for the first samples, as many as the limits allow.
+    #: Outputs for the first of them, as many as the limits allow.
     expected: Sequence[tuple[NDArray[Any], ...]] = ()
+    #: Drawn inputs with their outputs.
+    drawn: Sequence[tuple[Sample, tuple[NDArray[Any], ...]]] = ()
+    #: What is not known about integers beyond the drawn ones; None: nothing.
+    beyond: str | None = None
     #: Why there are no samples; None: there are.
     why_none: str | None = None
 
@@ -68,7 +74,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
     fp32, rewrites = fp32_file(job, loaded, enter)
     if job.calibration is not None:
         enter(Stage.CALIBRATE)
-    samples = calibration_samples(job, loaded)
+    samples = with_drawn(calibration_samples(job, loaded), loaded, job.seed)
     data = Data(
         samples=samples.inputs,
         why_none=samples.why_none,
@@ -112,6 +118,8 @@ def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> tuple[Path, t
         return job.fp32.path, job.fp32.rewrites
     enter(Stage.EXPORT)
     program, rewrites = export(loaded)
+    if lowering.has_integers(program):
+        _ = loaded.integer_ranges  # refuses 64 bits, which lowering would fail on or compute wrongly
     enter(Stage.LOWER)
     path = Path(artifact_name(Precision.FP32))
     lower(program, loaded, path)
@@ -136,8 +144,19 @@ def calibration_samples(job: ConversionJob, loaded: Loaded) -> Samples:
         return Samples(why_none=f"no calibration data: {reason}")
 
 
+def with_drawn(samples: Samples, loaded: Loaded, seed: int) -> Samples:
+    """Return the samples with drawn inputs; without where the network does not accept them."""
+    ranges = loaded.integer_ranges
+    inputs = drawn_inputs(loaded.samples, ranges.of_inputs, seed)
+    try:
+        outputs = _reference_outputs(loaded, inputs)
+    except Failure:
+        return samples
+    return replace(samples, drawn=list(zip(inputs, outputs, strict=False)), beyond=ranges.beyond)
+
+
 def _reference_outputs(loaded: Loaded, inputs: Sequence[Sample]) -> list[tuple[NDArray[Any], ...]]:
-    """Return the network's outputs for the samples, as many as the limits allow."""
+    """Return the network's outputs for the inputs, as many as the limits allow."""
     size = sum(tensor.nbytes for tensor in loaded.expected)
 
     def run_all(placed: torch.nn.Module, device: torch.device) -> list[tuple[NDArray[Any], ...]]:
@@ -195,13 +214,12 @@ def check(
         tensors = host.run(loaded.samples)
         verdict = parity.judge(
             precision,
-            loaded.expected,
-            host.reals(tensors),
-            (
-                (wanted, host.reals(host.run(sample)))
-                for sample, wanted in zip(samples.inputs, samples.expected, strict=False)
-            ),
+            (loaded.expected, host.reals(tensors)),
+            _pairs(host, zip(samples.inputs, samples.expected, strict=False)),
+            drawn=_pairs(host, samples.drawn),
+            steps=[_step(spec) for spec in host.outputs],
             trained=trained,
+            beyond=samples.beyond,
         )
     except (RuntimeError, ValueError) as error:
         raise explained(Stage.PARITY, error, "LiteRT refuses the artifact") from error
@@ -215,3 +233,15 @@ def check(
         parity=verdict,
         operators=flatbuffer.operators(path),
     )
+
+
+def _pairs(
+    host: parity.HostArtifact, references: Iterable[tuple[Sample, tuple[NDArray[Any], ...]]]
+) -> Iterator[parity.OutputPair]:
+    """Run the artifact on each input and yield PyTorch's outputs and its own."""
+    for sample, wanted in references:
+        yield wanted, host.reals(host.run(sample))
+
+
+def _step(spec: TensorSpec) -> float | None:
+    return spec.quantization.per_tensor[0] if spec.quantization else spec.step

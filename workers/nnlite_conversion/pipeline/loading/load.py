@@ -7,6 +7,7 @@ its private folder.
 import hashlib
 import random
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.loading import exported_program as exported
 from nnlite_conversion.pipeline.loading import networks
 from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.verifying.integers import IntegerRanges, integer_ranges
 
 #: Seed of the weights of a model without a weights file.
 WEIGHTS_SEED = 0
@@ -44,6 +46,15 @@ class Loaded:
     #: The network's outputs for them.
     expected: tuple[NDArray[Any], ...]
     state_dict_sha256: str
+
+    @cached_property
+    def integer_ranges(self) -> IntegerRanges:
+        """The values that its integer inputs accept.
+
+        Raises:
+            Needs64Bits: 32 bits do not hold what it computes.
+        """
+        return integer_ranges(self.module, self.samples)
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:

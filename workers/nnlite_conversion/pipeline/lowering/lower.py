@@ -87,6 +87,12 @@ def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> Export
     return core.export_torch_signature(_signature(module, samples), run_decompositions=False)
 
 
+def has_integers(program: ExportedProgram) -> bool:
+    """Whether the graph computes with 64-bit integers."""
+    values = (node.meta.get("val") for node in program.graph.nodes)
+    return any(isinstance(value, torch.Tensor) and value.dtype is torch.int64 for value in values)
+
+
 def decompose(program: ExportedProgram) -> ExportedProgram:
     """Decompose the graph to core ATen operators and those that litert-torch lowers directly."""
     program = fx_infra.graph_utils.reset_from_node_meta(program)

@@ -1,7 +1,7 @@
 """Quantizers: one function per precision other than fp32, which writes the artifact from the fp32 file.
 
 To add a precision: a member of `nnlite.vocabulary.Precision`, a function here with an entry in `QUANTIZERS`,
-and its limits in `verifying.parity`. CONTRIBUTING.md has the whole list.
+and its limits in `verifying.judging`. CONTRIBUTING.md has the whole list.
 """
 
 import contextlib

@@ -1,0 +1,181 @@
+"""Artifacts that are wrong, or of which nothing can be said, are never `ok`."""
+
+import textwrap
+
+import pytest
+
+from nnlite.artifacts.calibration import Calibration, CalibrationKind
+from nnlite.catalog.model import ModelInput, ModelSpec
+from nnlite.errors import Failure, FailureClass
+from nnlite.vocabulary import Layout, ModelFormat, Precision
+from nnlite_conversion.isolation.conversion import convert
+from nnlite_conversion.outcome import ConversionJob
+
+FP32, DYNAMIC, INT8 = Precision.FP32, Precision.DYNAMIC, Precision.INT8
+IMAGE, WORDS = ModelInput(shape=(1, 3, 16, 16)), ModelInput(shape=(1, 8), dtype="int64")
+#: The network's class without its name; `forward` follows `init`.
+_CODE = """
+import torch, torch.nn.functional as F
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+{init}
+
+    def forward(self, {inputs}):
+{forward}
+"""
+
+
+@pytest.fixture
+def parities(settings, place):
+    """Convert a network and return its parities by precision."""
+
+    def run(init, forward, *inputs, precisions=(FP32,)):
+        names = ", ".join("xyz"[: len(inputs)])
+        spec = ModelSpec(
+            name="case", model_format=ModelFormat.PYTHON, entry_point="Net",
+            code=_CODE.format(
+                init=textwrap.indent(textwrap.dedent(init), " " * 8),
+                inputs=names,
+                forward=textwrap.indent(textwrap.dedent(forward), " " * 8),
+            ),
+            transform_code=None, inputs=inputs, layout=Layout.NHWC,
+        )  # fmt: skip
+        job = ConversionJob(
+            model=spec,
+            precisions=precisions,
+            max_parameters=10**6,
+            calibration=Calibration(kind=CalibrationKind.NOISE, samples=8),
+        )
+        with convert(job, settings, workdir=place, tick=lambda stage: True, tick_s=0.02) as outcome:
+            assert outcome.refused == ()
+            return {artifact.precision: artifact.parity for artifact in outcome.artifacts}
+
+    return run
+
+
+BACKBONE = "self.c = nn.Conv2d(3, 16, 3, 2, 1); self.head = nn.Conv2d(16, {channels}, 1)"
+
+
+def test_scores_beside_boxes_in_pixels_are_off_in_int8(parities):
+    said = parities(
+        BACKBONE.format(channels=14),
+        """
+        y = self.head(F.silu(self.c(x))).flatten(2)
+        return torch.cat([y[:, :4].sigmoid() * 300, (y[:, 4:] - 2).sigmoid()], 1)
+        """,
+        IMAGE,
+        precisions=(FP32, DYNAMIC, INT8),
+    )
+    assert (said[FP32].state, said[DYNAMIC].state, said[INT8].state) == ("ok", "ok", "off")
+    assert said[INT8].worst.axis == 1 and said[INT8].worst.index >= 4
+    assert f"axis 1 index {said[INT8].worst.index}: signal to quantization noise" in said[INT8].reason
+
+
+def test_visibility_beside_landmarks_is_off_in_int8_and_anchors_may_come_first(parities):
+    said = parities(
+        BACKBONE.format(channels=3),
+        """
+        y = self.head(F.relu(self.c(x))).flatten(2).transpose(1, 2)
+        return torch.cat([y[..., :2].sigmoid() * 640, y[..., 2:].sigmoid()], 2)
+        """,
+        IMAGE,
+        precisions=(INT8,),
+    )
+    assert said[INT8].state == "off" and (said[INT8].worst.axis, said[INT8].worst.index) == (2, 2)
+
+
+def test_a_segmentation_with_a_nearly_constant_class_is_ok_in_int8(parities):
+    said = parities(
+        BACKBONE.format(channels=8)
+        + "\nwith torch.no_grad(): self.head.weight[3] *= 1e-3; self.head.bias[3] = 0.001",
+        "return F.interpolate(self.head(F.relu(self.c(x))), scale_factor=2, mode='bilinear')",
+        IMAGE,
+        precisions=(INT8,),
+    )
+    assert said[INT8].state == "ok", said[INT8].reason
+
+
+def test_an_output_that_is_always_zero_hides_no_other(parities):
+    said = parities(
+        "self.c = nn.Conv2d(3, 4, 3); self.gain = torch.tensor([1e4, 1, 1, 1]).view(1, 4, 1, 1)",
+        "y = self.c(x)\nreturn (-y.abs()).relu().mean((2, 3)), (y * self.gain)[:, 1:] * 3",
+        IMAGE,
+        precisions=(FP32, INT8),
+    )
+    assert said[FP32].state == "unknown" and said[INT8].state == "off"
+    assert said[FP32].reason == "output 0: it is the same for every input"
+    assert said[INT8].reason.startswith("output 1") and "output 0: it is the same" in said[INT8].reason
+
+
+def test_outputs_of_every_type_are_judged_by_themselves(parities):
+    said = parities(
+        "self.c = nn.Conv2d(3, 4, 3); self.e = nn.Embedding(50, 8); self.f = nn.Linear(8, 4)",
+        """
+        t = self.f(self.e(y.clamp(0, 49))).masked_fill(~z.unsqueeze(-1), float("-inf")).softmax(-1)
+        c = self.c(x)
+        return c > 0, t.nan_to_num(0), (y // 3) % 5, c.sum((2, 3))
+        """,
+        IMAGE,
+        WORDS,
+        ModelInput(shape=(1, 8), dtype="bool"),
+        precisions=(FP32, DYNAMIC),
+    )
+    assert {parity.state for parity in said.values()} == {"ok"}
+    assert said[DYNAMIC].sqnr_db > 20
+
+
+@pytest.mark.parametrize(
+    ("init", "forward", "reason"),
+    [
+        ("self.c = nn.Conv2d(3, 4, 3)", "y = self.c(x)\nreturn (y - y) / (y - y)", "no value is finite"),
+        (
+            "self.c = nn.Conv2d(3, 4, 3)\nwith torch.no_grad(): self.c.weight[2] = float('nan')",
+            "return self.c(x).mean((2, 3))",
+            "output 0, axis 1 index 2: every value is NaN",
+        ),
+        (
+            "self.p = nn.Parameter(torch.rand(1, 5))",
+            "return self.p + 0 * x.mean((1, 2, 3))",
+            "same for every",
+        ),
+        ("self.c = nn.Conv2d(3, 4, 3)", "return self.c(x), torch.arange(5.0)", "output 1: it is the same"),
+    ],
+)
+def test_what_cannot_be_compared_is_unknown(parities, init, forward, reason):
+    parity = parities(init, forward, IMAGE)[FP32]
+
+    assert parity.state == "unknown" and reason in parity.reason
+
+
+def test_every_row_of_an_embedding_is_reached(parities):
+    parity = parities("self.e = nn.Embedding(1000, 8)", "return self.e(x)", WORDS)[FP32]
+
+    assert (parity.state, parity.samples, parity.inputs) == ("ok", 8, 12)
+
+
+@pytest.mark.parametrize(
+    ("init", "forward", "reason"),
+    [
+        ("self.e = nn.Embedding(1000, 8)", "return self.e((x * 1500000001) % 1000)", "aten.mul.Tensor at"),
+        ("self.e = nn.Embedding(7, 8)", "return self.e((x + 5000000000) % 7)", "reaches 5000000000"),
+        ("self.e = nn.Embedding(97, 8)", "return self.e((x * 16777619).remainder(97))", "aten.mul.Tensor at"),
+        ("self.register_buffer('b', torch.tensor([1, 2**40]))", "return (x[:, :2] + self.b) % 3", "reaches"),
+        ("pass", "return x.clamp(max=2**35).float().mean(1)", "reaches 34359738368"),
+    ],
+)
+def test_integers_beyond_32_bits_are_refused(parities, init, forward, reason):
+    with pytest.raises(Failure) as failure:
+        parities(init, forward, WORDS)
+
+    assert failure.value.failure_class is FailureClass.MODEL
+    assert failure.value.reason.startswith("needs 64-bit integers") and reason in failure.value.reason
+    assert "nnlite_model.py:11" in failure.value.reason
+
+
+def test_integers_that_are_right_up_to_some_value_are_unknown_beyond(parities):
+    parity = parities("self.e = nn.Embedding(1000, 8)", "return self.e((x * 40503) % 1000)", WORDS)[FP32]
+
+    assert parity.state == "unknown" and parity.reason.startswith("32 bits hold integers up to 4095 only")
