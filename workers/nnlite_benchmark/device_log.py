@@ -68,15 +68,8 @@ class DeviceEventLog:
 
     def ready(self) -> None:
         """Write that the device is ready, with its properties, and close its incident."""
-        context, p25_ns = self.device.context(), self.device.canary_ns
-
-        def write(_age_s: float) -> None:
-            identifier = devices.record_device(self.engine, context, DeviceStatus.READY, self.node)
-            devices.heal_incidents(self.engine, identifier)
-            if p25_ns is not None:
-                devices.record_canary(self.engine, identifier, p25_ns)
-
-        self._add(write)
+        context, canary_ns = self.device.context(), self.device.canary_ns
+        self._add(lambda _age_s: devices.record_ready(self.engine, context, self.node, canary_ns))
 
     def incident(self, fault: FaultOccurrence) -> None:
         """Open an incident, or add to the open one."""

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, text
+from sqlalchemy import Connection, Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from nnlite.db.engine import storable
@@ -43,15 +43,25 @@ def record_device(
     engine: Engine, device: DeviceContext, status: DeviceStatus, owner_node: str | None
 ) -> uuid.UUID:
     """Write a device's properties and state, and return its id; as `record_device_state`."""
-    return _record(
-        engine,
-        name=device.name,
-        kind=device.kind,
-        pool=device.pool,
-        state=status,
-        owner=owner_node,
-        context=device.model_dump(mode="json"),
-    )
+    with engine.begin() as connection:
+        return _record_device(connection, device, status, owner_node)
+
+
+def record_ready(
+    engine: Engine, device: DeviceContext, owner_node: str | None, canary_ns: int | None = None
+) -> uuid.UUID:
+    """Write that a device is ready, and return its id; its open incident is closed in the same transaction.
+
+    Args:
+        owner_node: as for `record_device_state`.
+        canary_ns: duration of its last correct canary; None: the one that is stored stays.
+    """
+    with engine.begin() as connection:
+        identifier = _record_device(connection, device, DeviceStatus.READY, owner_node)
+        connection.execute(_HEALED, {"device": identifier})
+        if canary_ns is not None:
+            connection.execute(_CANARY, {"id": identifier, "ns": canary_ns})
+    return identifier
 
 
 def record_device_state(
@@ -75,16 +85,17 @@ def record_device_state(
         reason: of the state; None: removes an older reason.
         recovery_step: that is running; None: unchanged, but a ready device has none.
     """
-    return _record(
-        engine,
-        name=name,
-        kind=kind,
-        pool=pool,
-        state=status,
-        owner=owner_node,
-        reason=reason,
-        recovery_step=recovery_step,
-    )
+    with engine.begin() as connection:
+        return _record(
+            connection,
+            name=name,
+            kind=kind,
+            pool=pool,
+            state=status,
+            owner=owner_node,
+            reason=reason,
+            recovery_step=recovery_step,
+        )
 
 
 def device_row(engine: Engine, name: str) -> DeviceRow | None:
@@ -106,12 +117,6 @@ def require_device(engine: Engine, name: str) -> DeviceRow:
         known = connection.scalars(_NAMES).all()
     listed = f"the devices are {', '.join(known)}" if known else "no device was ever seen"
     raise DeviceError(f"no device {name!r}; {listed}")
-
-
-def record_canary(engine: Engine, device_id: uuid.UUID, p25_ns: int) -> None:
-    """Write the duration of the device's last correct canary."""
-    with engine.begin() as connection:
-        connection.execute(_CANARY, {"id": device_id, "ns": p25_ns})
 
 
 def release_device(engine: Engine, name: str) -> None:
@@ -167,17 +172,24 @@ def add_recovery_step(engine: Engine, device_id: uuid.UUID, recovery_step: str) 
         connection.execute(_STEP, {"device": device_id, "recovery_step": recovery_step})
 
 
-def heal_incidents(engine: Engine, device_id: uuid.UUID) -> None:
-    """Close a device's open incident with its duration, and clear the recovery step."""
-    with engine.begin() as connection:
-        connection.execute(_HEALED, {"device": device_id})
+def _record_device(
+    connection: Connection, device: DeviceContext, status: DeviceStatus, owner_node: str | None
+) -> uuid.UUID:
+    return _record(
+        connection,
+        name=device.name,
+        kind=device.kind,
+        pool=device.pool,
+        state=status,
+        owner=owner_node,
+        context=device.model_dump(mode="json"),
+    )
 
 
-def _record(engine: Engine, *, name: str, **columns: Any) -> uuid.UUID:
+def _record(connection: Connection, *, name: str, **columns: Any) -> uuid.UUID:
     row = {"context": None, "reason": None, "recovery_step": None, "name": name, **columns}
     identifier = row_id("device", name)
-    with engine.begin() as connection:
-        connection.execute(_UPSERT, storable(row) | {"id": identifier})
+    connection.execute(_UPSERT, storable(row) | {"id": identifier})
     return identifier
 
 

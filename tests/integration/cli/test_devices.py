@@ -10,11 +10,10 @@ from nnlite.cli import devices as module
 from nnlite.host.adb_services import AttachedDevice
 from nnlite.results.devices import (
     add_recovery_step,
-    heal_incidents,
     open_incident,
-    record_canary,
     record_device,
     record_device_state,
+    record_ready,
 )
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault
 
@@ -33,10 +32,9 @@ def no_adb_server(environment):
 @pytest.fixture
 def lab(cluster):
     """A phone that measures, and an emulator that nothing helped."""
-    phone = record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark-usb:R58@lab")
-    record_canary(cluster.engine, phone, 12_345_678)
+    phone = record_device(cluster.engine, CONTEXT, DeviceStatus.FAULTY, "benchmark-usb:R58@lab")
     open_incident(cluster.engine, phone, Fault.DISCONNECTED, "unplugged")
-    heal_incidents(cluster.engine, phone)
+    record_ready(cluster.engine, CONTEXT, "benchmark-usb:R58@lab", 12_345_678)
     emulator = record_device_state(
         cluster.engine, EMULATOR, DeviceKind.EMULATOR, "pixel4", DeviceStatus.QUARANTINED,
         owner_node="benchmark-avd:pixel4-1@lab", reason="nothing helped", recovery_step="wipe",

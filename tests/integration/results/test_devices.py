@@ -13,16 +13,16 @@ from nnlite.results.devices import (
     DeviceError,
     add_recovery_step,
     device_row,
-    heal_incidents,
     open_incident,
-    record_canary,
     record_device,
     record_device_state,
+    record_ready,
     release_device,
 )
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault
 
 NODE = "benchmark-avd:pixel4-1@lab"
+EMULATOR = CONTEXT.model_copy(update={"name": "avd:pixel4-1@lab"})
 
 
 def write(cluster: Cluster, status: DeviceStatus, name: str = "avd:pixel4-1@lab", **how: Any) -> uuid.UUID:
@@ -88,7 +88,7 @@ def test_an_incident_has_its_fault_its_rungs_and_how_long_it_took(cluster, devic
     assert incident["recovery_steps"] == ["reconnect", "restart the emulator"]
     assert (incident["healed"], incident["healed_after_ns"], incident["model"]) == (False, None, None)
     assert overview(cluster)["recovery_step"] == "restart the emulator"
-    heal_incidents(cluster.engine, device)
+    record_ready(cluster.engine, EMULATOR, NODE)
     (incident,) = queries.incidents(cluster.engine, "avd:pixel4-1@lab")
     assert incident["healed"] and incident["healed_after_ns"] > 0
     assert incident["healed_at"] > incident["created_at"]
@@ -125,7 +125,7 @@ def test_a_device_that_fails_for_ever_does_not_fill_the_database(cluster, device
 
 def test_after_healing_the_next_fault_is_an_incident_of_its_own(cluster, device):
     open_incident(cluster.engine, device, Fault.OFFLINE, "first")
-    heal_incidents(cluster.engine, device)
+    record_ready(cluster.engine, EMULATOR, NODE)
     open_incident(cluster.engine, device, Fault.APP_HUNG, "second")
     assert [row["reason"] for row in queries.incidents(cluster.engine)] == ["second", "first"]
     assert [row["reason"] for row in queries.incidents(cluster.engine, limit=1)] == ["second"]
@@ -159,7 +159,7 @@ def test_a_worker_cannot_end_a_quarantine(cluster, device, status):
     add_recovery_step(cluster.engine, device, "wipe")
     write(cluster, DeviceStatus.QUARANTINED, reason="nothing helped")
     write(cluster, status, reason="starts again", owner_node=None)
-    heal_incidents(cluster.engine, device)
+    record_ready(cluster.engine, EMULATOR, None)
     row = device_row(cluster.engine, "avd:pixel4-1@lab")
     assert (row.state, row.recovery_step, row.reason) == (DeviceStatus.QUARANTINED, "wipe", "nothing helped")
     assert row.owner_node is None
@@ -183,6 +183,6 @@ def test_only_quarantined_devices_can_be_released(cluster, device):
 
 def test_the_last_canary_is_stored_in_the_device(cluster, device):
     assert overview(cluster)["canary_at"] is None
-    record_canary(cluster.engine, device, 12_345_678)
+    record_ready(cluster.engine, EMULATOR, NODE, 12_345_678)
     assert overview(cluster)["canary_ns"] == 12_345_678
     assert overview(cluster)["canary_at"] is not None
