@@ -51,6 +51,7 @@ SETTINGS = {name: value for name, value in QUICK.items() if not name.startswith(
     "MEASUREMENT__MIN_S": "0.1",
     "MEASUREMENT__WARMUP_MIN_S": "0.02",
     "MEASUREMENT__GRACE_S": "300",
+    "MEASUREMENT__NOISY_REPEATS": "0",
 }
 
 

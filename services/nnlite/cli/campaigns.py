@@ -20,6 +20,7 @@ from nnlite.cli import options, presentation, selection
 from nnlite.cli import watch as watching
 from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.session import Session, interruptible, session
+from nnlite.cli.verdicts import verdict_lines
 from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
 from nnlite.vocabulary import HOST_POOL, WorkState
@@ -169,7 +170,7 @@ def print_results(rows: list[queries.Row], title: str | None = None) -> None:
 
 def print_verdicts(rows: list[queries.Row], name: str) -> None:
     """Print how many results have each verdict, and what would make more of them valid."""
-    for line in presentation.verdict_lines(rows, name):
+    for line in verdict_lines(rows, name):
         err.print(line, highlight=False)
 
 

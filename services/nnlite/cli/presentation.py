@@ -1,6 +1,5 @@
 """Formats results for a terminal: milliseconds, megabytes, one line per measurement or failure."""
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 import orjson
 
 from nnlite.results.queries import Progress, Row
-from nnlite.results.repeats import DISTURBED
-from nnlite.vocabulary import Reason, RuntimeVerdict, Verdict, WorkState
+from nnlite.vocabulary import Reason, RuntimeVerdict, WorkState
 
 #: Always shown; other columns only where their values differ.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "p90 ms", "CV", "verdict")
@@ -113,30 +111,6 @@ def campaign_row(progress: Progress) -> Row:
         "skipped": progress.skipped,
         "waiting": progress.remaining,
     }
-
-
-def verdict_lines(rows: Sequence[Row], campaign: str) -> list[str]:
-    """Return how many results of a campaign have each verdict, and what would make more of them valid.
-
-    Args:
-        rows: of `queries.verdicts`.
-    """
-    counts = Counter[str]()
-    why: dict[str, list[str]] = {}
-    for row in rows:
-        counts[row["verdict"]] += row["measurements"]
-        if row["verdict"] != Verdict.VALID:
-            reasons = ", ".join(row["reasons"])
-            why.setdefault(row["verdict"], []).append(f"{row['measurements']} {reasons}")
-    parts = [
-        f"{counts[verdict]} {verdict}" + (f" ({'; '.join(why[verdict])})" if verdict in why else "")
-        for verdict in Verdict
-        if counts[verdict]
-    ]
-    lines = [f"results: {', '.join(parts)}"] if parts else []
-    if disturbed := sum(counts[verdict] for verdict in DISTURBED):
-        lines.append(f"to measure the {disturbed} disturbed again: nnlite retry {campaign} --noisy")
-    return lines
 
 
 def device_row(row: Row, now: datetime | None = None) -> Row:
@@ -262,4 +236,4 @@ def _reasons(row: Row) -> str:
             reasons[reasons.index(reason)] = f"{reason}: {shorten(row['parity_reason'])}"
     if row["error"]:
         reasons.append(shorten(row["error"]))
-    return ", ".join(reasons)
+    return ": ".join(filter(None, (", ".join(reasons), row["noise_cause"])))

@@ -301,6 +301,7 @@ class Measurement(Base):
     kind: Mapped[str]  # kind of the device: emulator, phone, host
     verdict: Mapped[str]
     reasons: Mapped[list[str]]
+    noise_cause: Mapped[str | None]  # of a noisy or throttled one
     error: Mapped[str | None]
     runs: Mapped[int]
     init_ns: Mapped[int | None]
@@ -320,6 +321,7 @@ class Measurement(Base):
     delegated_nodes: Mapped[int | None]
     total_nodes: Mapped[int | None]
     samples_ns: Mapped[list[int]]
+    disturbance: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # as in the report
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

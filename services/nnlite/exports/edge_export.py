@@ -122,8 +122,8 @@ class _Measured:
         """Return why a model has no latency."""
         for row in self._others:
             if row["identity"] == identity:
-                words = f"{row['verdict']}: {', '.join(row['reasons'])}"
-                return f"{words}: {row['error']}" if row["error"] else words
+                reasons = ", ".join(row["reasons"])
+                return ": ".join(filter(None, (row["verdict"], reasons, row["noise_cause"], row["error"])))
         return f"no measurement on {self._selection}"
 
 
@@ -247,8 +247,8 @@ ORDER BY v.created_at DESC, m.name
 """  # noqa: S608
 
 _MEASUREMENTS = f"""
-SELECT a.identity, a.precision, b.pool, d.name AS device, d.kind, x.backend, x.verdict, x.reasons, x.error,
-       x.median_ns
+SELECT a.identity, a.precision, b.pool, d.name AS device, d.kind, x.backend, x.verdict, x.reasons,
+       x.noise_cause, x.error, x.median_ns
 FROM measurement x
 JOIN benchmark b ON b.id = x.benchmark_id
 JOIN campaign c ON c.id = b.campaign_id

@@ -87,8 +87,9 @@ def _complaint(measurement: Mapping[str, Any]) -> str | None:
     """Return why a measurement is not valid; None for a valid one."""
     if measurement["verdict"] == Verdict.VALID:
         return None
-    verdict = f"{measurement['verdict']}: {', '.join(measurement['reasons'])}"
-    return f"{verdict}: {measurement['error']}" if measurement["error"] else verdict
+    reasons = ", ".join(measurement["reasons"])
+    parts = (measurement["verdict"], reasons, measurement.get("noise_cause"), measurement["error"])
+    return ": ".join(filter(None, parts))
 
 
 def _analytics(
@@ -126,7 +127,7 @@ def _memory_kb(report: Mapping[str, Any]) -> Json:
 
 def _explanation(measurement: Mapping[str, Any]) -> Json:
     names = (
-        "verdict", "reasons", "runtime", "runtime_version", "threads", "runs", "init_ns",
+        "verdict", "reasons", "noise_cause", "runtime", "runtime_version", "threads", "runs", "init_ns",
         "first_inference_ns", "peak_rss_kb", "delegation", "precision_loss", "parity", "canary",
     )  # fmt: skip
     latency = _published(measurement)

@@ -126,6 +126,27 @@ class DeviceState(Part):
     cpuset: Word | None = Field(None, description="/proc/self/cpuset of the measuring process")
 
 
+class Disturbance(Part):
+    """What disturbed the timed runs, as the kernel counts it; null where it does not say."""
+
+    window_ns: Nanoseconds = Field(description="between the two readings, around the timed runs")
+    cores: Count = Field(description="that measure; the shares and loads below are theirs")
+    steal: Ratio | None = Field(None, description="share of their time that a hypervisor gave to others")
+    foreign_cores: Ratio | None = Field(None, description="mean number of them that other processes used")
+    cpu_pressure: Ratio | None = Field(
+        None, description="share of the time in which something on the machine waited for a core"
+    )
+    memory_pressure: Ratio | None = Field(None, description="the same for memory")
+    io_pressure: Ratio | None = Field(None, description="the same for input and output")
+    frequency_min_khz: Count | None = Field(None, description="of the fastest core, over the window")
+    frequency_max_khz: Count | None = None
+    migrations: Count | None = Field(None, description="of the measuring process's threads between cores")
+    voluntary_switches: Count | None = None
+    involuntary_switches: Count | None = None
+    minor_faults: Count | None = None
+    major_faults: Count | None = Field(None, description="page faults that read from a disk")
+
+
 class RunReport(Part):
     """Report of one measuring process: one artifact on one backend; untrusted until validated."""
 
@@ -167,6 +188,7 @@ class RunReport(Part):
     in_front: bool | None = Field(
         None, description="Android only: the app had the window focus from warm-up to end"
     )
+    disturbance: Disturbance | None = None
     before: DeviceState | None = Field(None, description="Android only: as the app saw it before the model")
     after: DeviceState | None = Field(None, description="Android only: as the app saw it after the runs")
     folder: Word | None = Field(
@@ -209,6 +231,7 @@ class MeasurementReport(Part):
     precision: Precision
     verdict: Verdict
     reasons: Annotated[tuple[Reason, ...], Field(max_length=16)] = ()
+    noise_cause: Word | None = Field(None, description="noisy or throttled only: why, as far as it was seen")
     started_at: AwareDatetime
     runtime: Word
     runtime_version: Word
@@ -244,6 +267,7 @@ class MeasurementReport(Part):
         None, description="the artifact's outputs against PyTorch's; null in reports of release 0.1"
     )
     quiet: Quiet | None = None
+    disturbance: Disturbance | None = None
     before: DeviceState | None = None
     after: DeviceState | None = None
     bounds: Annotated[dict[Word, Scalar], Field(max_length=64)] = Field(

@@ -109,12 +109,12 @@ ORDER BY campaign, model, precision, pool, backend
 
 
 def verdicts(engine: Engine, campaign: str) -> list[Row]:
-    """Return how many results of a campaign have each verdict, with the reasons: the most frequent first."""
+    """Return how many results of a campaign have each verdict, reasons and cause: the most frequent first."""
     return _rows(
         engine,
         """
-SELECT verdict, reasons, count(*) AS measurements FROM latency WHERE campaign = :campaign
-GROUP BY verdict, reasons ORDER BY measurements DESC, verdict, reasons
+SELECT verdict, reasons, noise_cause, count(*) AS measurements FROM latency WHERE campaign = :campaign
+GROUP BY verdict, reasons, noise_cause ORDER BY measurements DESC, verdict, reasons, noise_cause
 """,
         {"campaign": campaign},
     )

@@ -152,6 +152,7 @@ def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementRepo
         "reasons": [str(reason) for reason in report.reasons],
         "first_ns": report.first_inference_ns,
         "samples_ns": list(report.samples_ns),
+        "disturbance": report.disturbance and report.disturbance.model_dump(),
     }
 
 

@@ -28,6 +28,7 @@ MEASUREMENT = {
     "p90_ns": 123_456_789,
     "cv": 0.0312,
     "verdict": "valid",
+    "noise_cause": None,
     "reasons": [],
     "delegated_nodes": 26,
     "total_nodes": 26,
@@ -44,20 +45,6 @@ def row(**changes):
 
 def progress(**changes) -> Progress:
     return Progress(**(COUNTS | {"name": "night", "state": "active", "ended": False} | changes))
-
-
-def test_a_campaign_ends_with_its_verdicts_and_what_would_improve_them():
-    rows = [
-        {"verdict": "valid", "reasons": [], "measurements": 40},
-        {"verdict": "noisy", "reasons": ["spread", "drift"], "measurements": 3},
-        {"verdict": "noisy", "reasons": ["canary"], "measurements": 2},
-        {"verdict": "valid", "reasons": ["few_runs"], "measurements": 1},
-    ]
-    assert presentation.verdict_lines(rows, "night") == [
-        "results: 41 valid, 5 noisy (3 spread, drift; 2 canary)",
-        "to measure the 5 disturbed again: nnlite retry night --noisy",
-    ]
-    assert presentation.verdict_lines([], "night") == []
 
 
 def test_a_measurement_is_one_line_in_peoples_units():
@@ -209,3 +196,8 @@ def test_a_campaigns_counts_add_up():
 def test_a_spreadsheet_gets_lists_as_words():
     rows = presentation.csv_rows([{"reasons": ["few_runs", "spread"], "input_shape": [1, 3], "n": None}])
     assert rows == [{"reasons": "few_runs spread", "input_shape": "1 3", "n": None}]
+
+
+def test_the_cause_of_noise_follows_the_reasons():
+    noisy = row(verdict="noisy", reasons=["spread", "drift"], noise_cause="steal 14 %")
+    assert noisy["reasons"] == "spread, drift: steal 14 %"

@@ -6,6 +6,7 @@ device. An unknown value is None, never a guess.
 
 import os
 import platform
+import time
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,12 @@ import psutil
 
 from nnlite.host.cores import Cores
 from nnlite.host.processes import boot_id
-from nnlite.reports.schema import Cpu, DeviceContext, DeviceState
-from nnlite.vocabulary import DeviceKind
+from nnlite.reports.schema import Cpu, DeviceContext, DeviceState, Disturbance
+from nnlite.vocabulary import DeviceKind, Stage
 
 SYS: Final = Path("/sys")
 PROC: Final = Path("/proc")
+_FREQUENCY_INTERVAL_S: Final = 0.5
 
 
 def host_context(name: str, pool: str, cores: Cores) -> DeviceContext:
@@ -70,6 +72,30 @@ def host_state(cores: Collection[int]) -> DeviceState:
     )
 
 
+class FrequencyRange:
+    """Lowest and highest frequency during the timed runs, of the fastest of some cores at each moment."""
+
+    def __init__(self, cores: Collection[int]) -> None:
+        self._cores = cores or range(os.cpu_count() or 1)
+        self._khz: list[int] = []
+        self._next_s = 0.0
+
+    def note(self, stage: Stage) -> None:
+        """Read the frequency, at most twice a second, in the stage of the timed runs."""
+        now_s = time.monotonic()
+        if stage is Stage.RUN and now_s >= self._next_s:
+            self._next_s = now_s + _FREQUENCY_INTERVAL_S
+            if known := _frequencies_khz(self._cores):
+                self._khz.append(max(known))
+
+    def added_to(self, disturbance: Disturbance | None) -> Disturbance | None:
+        """Return `disturbance` with the range, if there is one."""
+        if disturbance is None or not self._khz:
+            return disturbance
+        update = {"frequency_min_khz": min(self._khz), "frequency_max_khz": max(self._khz)}
+        return disturbance.model_copy(update=update)
+
+
 def _os_version() -> str:
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
@@ -118,14 +144,18 @@ def _governor(cores: Collection[int]) -> str | None:
 
 
 def _frequency_khz(cores: Collection[int]) -> int | None:
-    paths = (SYS / f"devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq" for core in cores)
-    frequencies = [int(text) for path in paths if (text := _text(path)) and text.isdigit()]
-    if frequencies:
+    if frequencies := _frequencies_khz(cores):
         return sum(frequencies) // len(frequencies)
     try:
         return round(float(_cpuinfo()["cpu MHz"]) * 1000)
     except (KeyError, ValueError):
         return None
+
+
+def _frequencies_khz(cores: Collection[int]) -> list[int]:
+    """Return the frequencies of those cores that tell theirs; a virtual machine's usually do not."""
+    paths = (SYS / f"devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq" for core in cores)
+    return [int(text) for path in paths if (text := _text(path)) and text.isdigit()]
 
 
 def _temperatures() -> dict[str, float]:

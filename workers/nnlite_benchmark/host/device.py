@@ -24,7 +24,7 @@ from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
-from nnlite_benchmark.host.context import host_context, host_state
+from nnlite_benchmark.host.context import FrequencyRange, host_context, host_state
 from nnlite_benchmark.host.process import OnStage, run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol.measurement import Run, read_run
@@ -130,7 +130,12 @@ class HostDevice:
                 bounds=bounds,
                 parent_pid=os.getpid(),
             )
-            report = run_process(request, self._settings, stop=stop, on_stage=on_stage)
+            frequencies = FrequencyRange(self._cores.measuring)
+            report = run_process(
+                request, self._settings, stop=stop, on_stage=on_stage, on_poll=frequencies.note
+            )
+            disturbance = frequencies.added_to(report.disturbance)
+            report = report.model_copy(update={"disturbance": disturbance})
             after = host_state(self._cores.measuring)
             try:
                 return read_run(report, folder, started_at=started_at, before=before, after=after)

@@ -35,6 +35,8 @@ STDERR_TAIL_BYTES: Final = 8192
 
 #: Called at each stage with the PID of the measuring process.
 OnStage = Callable[[Stage, int], None]
+#: Called with the stage several times a second.
+OnPoll = Callable[[Stage], None]
 
 
 def run_process(
@@ -43,6 +45,7 @@ def run_process(
     *,
     stop: threading.Event,
     on_stage: OnStage = lambda stage, pid: None,
+    on_poll: OnPoll = lambda stage: None,
 ) -> RunReport:
     """Run one request in a new process and return its validated report.
 
@@ -66,7 +69,7 @@ def run_process(
         )
     watch = _Watch(process, limits, folder, on_stage)
     try:
-        watch.until_end(stop)
+        watch.until_end(stop, on_poll)
     finally:
         kill_group(process)
     return _report(folder, watch)
@@ -85,13 +88,14 @@ class _Watch:
         self._unread = b""
         self._enter(Stage.INITIALIZE, 0.0)
 
-    def until_end(self, stop: threading.Event) -> None:
+    def until_end(self, stop: threading.Event, on_poll: OnPoll) -> None:
         """Follow the process until it has closed its pipe and exited with status 0, else raise."""
         assert self._process.stdout is not None  # noqa: S101 -- a pipe was asked for
         pipe = self._process.stdout.fileno()
         while True:
             if stop.is_set():
                 raise Stopped("stopped while measuring on the host")
+            on_poll(self.stage)
             left_s = self._since_s + self._limit_s - time.monotonic()
             if left_s <= 0:
                 raise self.failure(f"did not finish {self.stage} within {self._limit_s:.0f} s and was killed")

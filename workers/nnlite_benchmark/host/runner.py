@@ -24,6 +24,7 @@ from typing import Any, Final, Self, TextIO, TypeVar
 
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.host.graph_delegation import Node, count_delegated
+from nnlite_benchmark.protocol.disturbance import between, snapshot
 from nnlite_benchmark.protocol.runs import Bounds, encode_samples, timed_runs, warm_up
 
 REPORT_FILE: Final = "report.json"
@@ -89,7 +90,10 @@ class Runner:
             self._enter(Stage.RUN)
             gc.collect()
             gc.disable()
+            cores = self.report["cores"]
+            before = snapshot(cores)
             samples, run_ns = _accepted(lambda: timed_runs(invoke, time.perf_counter_ns, bounds))
+            self.report["disturbance"] = between(before, snapshot(cores), len(cores))
             self.report |= {"samples": encode_samples(samples), "run_ns": run_ns}
             self.report["outputs"] = list(self._outputs(interpreter))
         except Refused as refusal:

@@ -22,6 +22,7 @@ from nnlite.reports.schema import (
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Reason, Refusal
 from nnlite_benchmark.device import BenchmarkJob
+from nnlite_benchmark.protocol.noise import noise_cause
 from nnlite_benchmark.protocol.parity import SHAPE_RULE, Tensor, device_parity
 from nnlite_benchmark.protocol.statistics import Samples, decode_samples, inflate_samples, summarize, thin
 from nnlite_benchmark.protocol.verdict import Evidence, judge
@@ -133,6 +134,7 @@ def measurement_report(
         precision=job.precision,
         verdict=verdict,
         reasons=reasons,
+        noise_cause=noise_cause(verdict, reasons, report.disturbance, _highest(before, after)),
         started_at=run.started_at,
         runs=int(runs),
         latency=latency if kept.size else None,

@@ -8,10 +8,12 @@ import android.os.Build;
 import android.os.Debug;
 import android.os.PowerManager;
 
+import org.nnlite.benchmark.core.Counters;
 import org.nnlite.benchmark.core.DeviceState;
 import org.nnlite.benchmark.core.ProcText;
 import org.nnlite.benchmark.core.Surroundings;
 
+import java.io.File;
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -26,6 +28,11 @@ import java.util.List;
 final class AndroidSurroundings implements Surroundings {
     private static final String CPU = "/sys/devices/system/cpu/";
     private static final String STATUS = "/proc/self/status";
+    private static final String TASKS = "/proc/self/task/";
+    /** Fields of /proc/self/stat; see proc(5). */
+    private static final int MINOR_FAULTS = 10;
+
+    private static final int MAJOR_FAULTS = 12;
     /** Resets the peak of the resident set; see proc(5). */
     private static final String FORGET_PEAK = "5";
 
@@ -58,6 +65,25 @@ final class AndroidSurroundings implements Surroundings {
     }
 
     @Override
+    public Counters counters() {
+        Counters counters = new Counters();
+        String[] threads = new File(TASKS).list();
+        for (String thread : threads == null ? new String[0] : threads) {
+            counters.addThread(read(TASKS + thread + "/status"), read(TASKS + thread + "/sched"));
+        }
+        String stat = read("/proc/self/stat");
+        counters.minorFaults = ProcText.statField(stat, MINOR_FAULTS);
+        counters.majorFaults = ProcText.statField(stat, MAJOR_FAULTS);
+        for (int core : cores()) {
+            Long khz = frequencyKhz(core);
+            if (khz != null && (counters.frequencyKhz == null || khz > counters.frequencyKhz)) {
+                counters.frequencyKhz = khz;
+            }
+        }
+        return counters;
+    }
+
+    @Override
     public Long rssKb() {
         return ProcText.fieldKb(read(STATUS), "VmRSS");
     }
@@ -86,7 +112,7 @@ final class AndroidSurroundings implements Surroundings {
         List<Integer> allowed = cores();
         List<Long> frequencies = new ArrayList<>();
         for (int core : ProcText.cores(read(CPU + "possible"))) {
-            frequencies.add(ProcText.number(read(CPU + "cpu" + core + "/cpufreq/scaling_cur_freq")));
+            frequencies.add(frequencyKhz(core));
         }
         state.frequenciesKhz = frequencies;
         state.frequencyKhz = ProcText.mean(frequencies, allowed);
@@ -95,6 +121,10 @@ final class AndroidSurroundings implements Surroundings {
             String governor = ProcText.word(read(CPU + "cpu" + core + "/cpufreq/scaling_governor"));
             state.governor = governor == null ? state.governor : governor;
         }
+    }
+
+    private static Long frequencyKhz(int core) {
+        return ProcText.number(read(CPU + "cpu" + core + "/cpufreq/scaling_cur_freq"));
     }
 
     private void addBattery(DeviceState state) {

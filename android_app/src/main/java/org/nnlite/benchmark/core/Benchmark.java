@@ -77,7 +77,11 @@ public final class Benchmark {
         // Read now: timed runs only repeat this work, and their samples would be counted too.
         report.peakRssKb = surroundings.peakRssKb();
         enter(Stage.RUN);
+        Counters before = surroundings.counters();
+        long beginNs = clock.nowNs();
         Protocol.Outcome timed = protocol.timedRuns(engine::invoke, state::ran);
+        long windowNs = clock.nowNs() - beginNs;
+        report.disturbance = surroundings.counters().since(before, windowNs, report.cores.size());
         report.inFront = state.keptFocus();
         report.after = surroundings.state();
         report.pssAfterKb = surroundings.pssKb();

@@ -68,6 +68,18 @@ public final class ProcText {
         return count == 0 ? null : Long.valueOf(sum / count);
     }
 
+    /** Returns a counter of a line such as {@code se.nr_migrations : 5}; its name is a regular expression. */
+    static Long counter(String text, String name) {
+        return number(text, "(?m)^" + name + "\\s*:\\s*(\\d{1,18})$");
+    }
+
+    /** Returns a field of /proc/self/stat by its number in proc(5), from 4 on. */
+    public static Long statField(String text, int field) {
+        int end = text == null ? -1 : text.lastIndexOf(')');
+        String[] words = end < 0 ? new String[0] : text.substring(end + 1).trim().split(" ");
+        return field - 3 < words.length ? number(words[field - 3]) : null;
+    }
+
     private static Long number(String text, String pattern) {
         Matcher match = Pattern.compile(pattern).matcher(text == null ? "" : text);
         return match.find() ? Long.valueOf(match.group(1)) : null;

@@ -33,6 +33,7 @@ public final class Report {
     public Integer nnapiErrno;
     public final Boolean precisionLoss;
     public Boolean inFront;
+    public Map<String, Object> disturbance;
     public DeviceState before;
     public DeviceState after;
 
@@ -119,6 +120,7 @@ public final class Report {
         json.put("nnapi_errno", nnapiErrno);
         json.put("precision_loss", precisionLoss);
         json.put("in_front", inFront);
+        json.put("disturbance", disturbance);
         json.put("before", before == null ? null : before.toJson());
         json.put("after", after == null ? null : after.toJson());
         json.put("folder", folder);

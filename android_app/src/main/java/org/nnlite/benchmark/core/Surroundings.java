@@ -9,6 +9,9 @@ public interface Surroundings {
     /** Returns the cores that the process may use. */
     List<Integer> cores();
 
+    /** Returns what the kernel has counted of the process so far. */
+    Counters counters();
+
     /** Returns VmRSS. */
     Long rssKb();
 

@@ -45,6 +45,12 @@ public final class BenchmarkTest {
         assertEquals("/top-app", report.getAsJsonObject("after").get("cpuset").getAsString());
         assertNotEquals(report.getAsJsonObject("before").get("at"), report.getAsJsonObject("after").get("at"));
         assertTrue(report.get("in_front").getAsBoolean());
+        JsonObject disturbance = report.getAsJsonObject("disturbance");
+        assertEquals(50 * 46 * Runs.MS, disturbance.get("window_ns").getAsLong());
+        assertEquals(1, disturbance.get("migrations").getAsInt());
+        assertEquals(4, disturbance.get("involuntary_switches").getAsInt());
+        assertEquals(100, disturbance.get("minor_faults").getAsInt());
+        assertEquals(1_420_800, disturbance.get("frequency_min_khz").getAsInt());
     }
 
     @Test

@@ -35,6 +35,25 @@ public final class ProcTextTest {
     }
 
     @Test
+    public void countersAreAddedUpOverTheThreads() {
+        Counters counters = new Counters();
+        counters.addThread("voluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t4\n", null);
+        counters.addThread("voluntary_ctxt_switches:\t5\n", "se.nr_migrations   :   7\nnuma_pages_migrated  :  9\n");
+        assertEquals(Long.valueOf(8), counters.voluntarySwitches);
+        assertEquals(Long.valueOf(4), counters.involuntarySwitches);
+        assertEquals(Long.valueOf(7), counters.migrations);
+    }
+
+    @Test
+    public void fieldsOfStatAreCountedBehindTheName() {
+        String stat = "123 (a ) b) R 1 2 3 4 5 6 777 8 9 10 11 12";
+        assertEquals(Long.valueOf(777), ProcText.statField(stat, 10));
+        assertEquals(Long.valueOf(9), ProcText.statField(stat, 12));
+        assertNull(ProcText.statField(stat, 40));
+        assertNull(ProcText.statField(null, 10));
+    }
+
+    @Test
     public void unreadableFilesAndGarbageAreNull() {
         for (String text : Arrays.asList(null, "", "Permission denied", "<unsupported>", "-1")) {
             assertNull(ProcText.fieldKb(text, "MemFree"));

@@ -114,6 +114,7 @@ final class Runs {
     static final class FakeSurroundings implements Surroundings {
         private final boolean tells;
         private int states;
+        private long readings;
 
         FakeSurroundings(boolean tells) {
             this.tells = tells;
@@ -142,6 +143,21 @@ final class Runs {
         @Override
         public List<Integer> cores() {
             return tells ? Arrays.asList(0, 1, 2) : Collections.<Integer>emptyList();
+        }
+
+        @Override
+        public Counters counters() {
+            Counters counters = new Counters();
+            if (tells) {
+                long times = ++readings;
+                counters.addThread(
+                        "voluntary_ctxt_switches:\t" + 3 * times + "\nnonvoluntary_ctxt_switches:\t" + 4 * times + "\n",
+                        "se.nr_migrations                             :            " + times + "\n");
+                counters.minorFaults = 100 * times;
+                counters.majorFaults = 0L;
+                counters.frequencyKhz = 2_841_600L / times;
+            }
+            return counters;
         }
 
         @Override
