@@ -29,6 +29,14 @@ class ModelFormat(StrEnum):
     PREBUILT = "prebuilt"  # an existing .tflite file, measured unchanged
 
 
+class StepState(StrEnum):
+    """State of an operator when its artifact is compared with PyTorch's graph operator by operator."""
+
+    RIGHT = "right"  # the artifact has its result, within the limit of the precision
+    DEPARTS = "departs"  # the artifact's result differs by more
+    FUSED = "fused"  # the artifact computes it together with a later operator
+
+
 class Layout(StrEnum):
     """Layout of an artifact's four-dimensional inputs, which are N, C, H, W in PyTorch."""
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
 from nnlite.vocabulary import Precision, Stage
-from nnlite_conversion.outcome import ArtifactReport, ConversionReport
+from nnlite_conversion.outcome import ArtifactReport, ConversionReport, ParityExplanation
 
 #: Most bytes that a child may send; the report of a segmentation network has a few kB.
 MAX_BYTES = 4 << 20
@@ -39,6 +39,14 @@ class Report(ConversionReport):
     artifacts: tuple[ArtifactReport, ...] = ()
 
 
+@with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
+class Explanation(ParityExplanation):
+    """The child has compared an artifact with its network, operator by operator."""
+
+    kind: Literal["explanation"] = "explanation"
+
+
 class Refusal(BaseModel):
     """The child has failed, in the stage that it entered last."""
 
@@ -50,7 +58,8 @@ class Refusal(BaseModel):
     details: dict[str, Any] = {}
 
 
-Message = StageStarted | Report | Refusal
+Answer = Report | Explanation | Refusal
+Message = StageStarted | Answer
 _messages: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 
@@ -83,7 +92,7 @@ class Inbox:
     descriptor: int
     #: Stage that the child entered last.
     stage: Stage = Stage.LOAD
-    answer: Report | Refusal | None = None
+    answer: Answer | None = None
     #: Why the first invalid line was rejected; None: all lines were messages.
     garbage: str | None = None
     _pending: bytes = b""

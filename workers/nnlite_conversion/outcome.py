@@ -9,7 +9,7 @@ from pydantic import Field
 
 from nnlite.artifacts.calibration import Calibration, Int8Io
 from nnlite.catalog.model import ModelSpec
-from nnlite.vocabulary import ParityState, Precision, Stage
+from nnlite.vocabulary import ParityState, Precision, Stage, StepState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,3 +215,45 @@ class ConversionOutcome(ConversionReport):
     timings_ns: Mapping[Stage, int] = field(default_factory=dict)
     #: Largest resident memory of the child and its descendants.
     peak_rss_kb: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedStep:
+    """One operator of a network's graph, compared with the artifact's result for the same input."""
+
+    #: Its place in the graph, from 0.
+    index: int
+    #: Name of its node, which is unique in the graph.
+    name: str
+    #: As PyTorch calls it, such as `aten.conv2d`.
+    operator: str
+    #: Path of the module that calls it; empty: the network itself.
+    module: str
+    #: File, line and source line of the model's code; None: it is not known.
+    line: str | None
+    state: StepState
+    #: Why the result departs, by the rules of parity; None: it does not.
+    reason: str | None = None
+    #: The artifact's operator that gives its result; None where it is fused.
+    artifact_operator: str | None = None
+    #: Name of that result's tensor.
+    tensor: str | None = None
+    #: Signal-to-quantization-noise ratio of its result, within +-200; None where it is fused.
+    sqnr_db: float | None = None
+    #: The ratio that it would have on exact inputs: what it loses by itself.
+    own_sqnr_db: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityExplanation:
+    """Where an artifact departs from its network."""
+
+    precision: Precision
+    #: In the order of the graph.
+    steps: tuple[ExplainedStep, ...]
+    #: Index of the first operator whose result departs; None: every result is right.
+    departs: int | None
+    #: Names of the rewrites that changed the graph.
+    rewrites: tuple[str, ...] = ()
+    #: What does not show in an operator, such as a rewrite that changes the result; None: nothing.
+    note: str | None = None

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "campaigns": ("submit", "watch", "status", "results", "failures", "retry", "cancel", "pause", "resume"),
     "export": ("export",),
     "catalog": ("models", "fetch"),
+    "explain_parity": ("explain-parity",),
     "devices": ("devices",),
     "workers": ("reaper", "flower", "worker"),
     "database": ("db",),

@@ -56,4 +56,8 @@ def _width(value: Any) -> int:
 def _is_number(value: Any) -> bool:
     if value is None or isinstance(value, int | float):
         return True
-    return isinstance(value, str) and value[:1].isdigit() and value.split(" ")[0].strip("%,. ")[-1:].isdigit()
+    return (
+        isinstance(value, str)
+        and value.lstrip("-")[:1].isdigit()
+        and value.split(" ")[0].strip("%,. ")[-1:].isdigit()
+    )

@@ -196,6 +196,22 @@ def _quoted(url: str) -> str:
     return url.replace("\\", "\\\\").replace("'", "\\'").replace("${", "$%7B")
 
 
+def check_installed(module: str, extra: str | None) -> None:
+    """Check that a worker's package and the main library of its extra are installed.
+
+    Raises:
+        NnliteError: one is missing.
+    """
+    from importlib.util import find_spec
+
+    libraries = {"convert": "litert_torch", "host": "ai_edge_litert", "benchmark": "adbutils"}
+    needed = libraries.get(extra or "", module)
+    if find_spec(module) is None or find_spec(needed) is None:
+        raise NnliteError(
+            f"{needed} is not installed here; install the worker: pip install 'nnlite[{extra}]'"
+        )
+
+
 def _become(
     module: str, arguments: list[str], environment: dict[str, str], *, extra: str | None = None
 ) -> NoReturn:
@@ -205,13 +221,5 @@ def _become(
         NnliteError: the worker is not installed.
     """
     load_settings()  # reports a wrong setting here, not in a log
-    from importlib.util import find_spec
-
-    needed = {"convert": "litert_torch", "host": "ai_edge_litert", "benchmark": "adbutils", None: module}[
-        extra
-    ]
-    if find_spec(module) is None or find_spec(needed) is None:
-        raise NnliteError(
-            f"{needed} is not installed here; install the worker: pip install 'nnlite[{extra}]'"
-        )
+    check_installed(module, extra)
     os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environment)

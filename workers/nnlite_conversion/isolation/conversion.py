@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.host.child_process import signal_name
@@ -25,7 +26,7 @@ from nnlite_conversion.isolation import child, sandbox
 from nnlite_conversion.isolation.process_registry import job_dir, registered
 from nnlite_conversion.isolation.scratch import scratch_folder, with_files
 from nnlite_conversion.isolation.supervision import ChildSupervision
-from nnlite_conversion.messages import Refusal, Report, artifact_name, output_name
+from nnlite_conversion.messages import Explanation, Refusal, Report, artifact_name, output_name
 from nnlite_conversion.outcome import (
     ArtifactReport,
     ConversionJob,
@@ -33,6 +34,8 @@ from nnlite_conversion.outcome import (
     ConversionReport,
     ConvertedArtifact,
 )
+
+AnswerType = TypeVar("AnswerType", Report, Explanation)
 
 
 @contextmanager
@@ -66,34 +69,72 @@ def convert(
             and `operator`.
     """
     waited_ns = _wait_for_turn(settings, tick, tick_s)
-    uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
     workdir.mkdir(parents=True, exist_ok=True)
     with job_dir(workdir) as folder:
-        with scratch_folder(folder, uid) as (scratch, owner):
-            job = with_files(job, scratch, owner)
-            isolation = child.Isolation(uid=owner, network=settings.network, scratch=scratch)
-            started = child.start(
-                lambda messages_fd: _run_pipeline(job, settings, messages_fd),
-                isolation=isolation,
-                log=folder / "child.log",
-            )
-            supervision = ChildSupervision(
-                child=started, log=folder / "child.log", settings=settings, waited_ns=waited_ns
-            )
-            _supervise(supervision, workdir, tick, tick_s)
-            outcome = _collect(_answer(supervision), supervision, scratch, folder)
+        supervise = partial(_supervise, workdir=workdir, tick=tick, tick_s=tick_s)
+        with _ended_child(
+            "convert", job, settings, folder=folder, supervise=supervise, waited_ns=waited_ns
+        ) as (supervision, scratch):
+            outcome = _collect(_answer(supervision, Report), supervision, scratch, folder)
         yield outcome
 
 
-def _run_pipeline(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
+def explain(job: ConversionJob, settings: ConversionSettings, *, workdir: Path) -> Explanation:
+    """Convert one model in a forked process and compare the artifact with it, operator by operator.
+
+    Args:
+        job: the model and the one precision to explain.
+        settings: limits and isolation.
+        workdir: as for `convert`.
+
+    Raises:
+        Failure: as `convert`.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    supervise = partial(_supervise, workdir=workdir, tick=lambda _: True, tick_s=0.1)
+    with (
+        job_dir(workdir) as folder,
+        _ended_child("explain", job, settings, folder=folder, supervise=supervise) as (ended, _),
+    ):
+        return _answer(ended, Explanation)
+
+
+@contextmanager
+def _ended_child(
+    task: Literal["convert", "explain"],
+    job: ConversionJob,
+    settings: ConversionSettings,
+    *,
+    folder: Path,
+    supervise: Callable[[ChildSupervision], None],
+    waited_ns: int = 0,
+) -> Iterator[tuple[ChildSupervision, Path]]:
+    """Run a task in a child to its end; yield its supervision, and its private folder while that exists."""
+    uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
+    with scratch_folder(folder, uid) as (scratch, owner):
+        job = with_files(job, scratch, owner)
+        log = folder / "child.log"
+        started = child.start(
+            lambda messages_fd: _run_pipeline(task, job, settings, messages_fd),
+            isolation=child.Isolation(uid=owner, network=settings.network, scratch=scratch),
+            log=log,
+        )
+        supervision = ChildSupervision(child=started, log=log, settings=settings, waited_ns=waited_ns)
+        supervise(supervision)
+        yield supervision, scratch
+
+
+def _run_pipeline(
+    task: Literal["convert", "explain"], job: ConversionJob, settings: ConversionSettings, messages_fd: int
+) -> None:
     """Run the pipeline, in the sandboxed child: the only place where isolation imports it, and torch."""
     from nnlite_conversion.pipeline import body
 
-    body.run(job, settings, messages_fd)
+    {"convert": body.convert, "explain": body.explain}[task](job, settings, messages_fd)
 
 
 def _supervise(
-    supervision: ChildSupervision, workdir: Path, tick: Callable[[Stage], bool], tick_s: float
+    supervision: ChildSupervision, *, workdir: Path, tick: Callable[[Stage], bool], tick_s: float
 ) -> None:
     """Wait until the child has ended by itself; it has also ended when an exception is raised."""
     try:
@@ -124,8 +165,8 @@ def _wait_for_turn(settings: ConversionSettings, tick: Callable[[Stage], bool], 
     return time.monotonic_ns() - waited_from_ns if waited_from_ns else 0
 
 
-def _answer(supervision: ChildSupervision) -> Report:
-    """Return the child's report, or raise the failure that its messages and exit status mean."""
+def _answer(supervision: ChildSupervision, expected: type[AnswerType]) -> AnswerType:
+    """Return the child's answer, or raise the failure that its messages and exit status mean."""
     answer, exit_status = supervision.inbox.answer, supervision.exit_status
     if supervision.inbox.garbage is not None:
         reason = "its result pipe carried an invalid message"
@@ -146,6 +187,8 @@ def _answer(supervision: ChildSupervision) -> Report:
         raise _failure(
             supervision, f"the child ended with exit status {exit_status.exit} and without a result"
         )
+    if not isinstance(answer, expected):
+        raise _failure(supervision, "its result pipe carried an invalid message", garbage=answer.kind)
     return answer
 
 

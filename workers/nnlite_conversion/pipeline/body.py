@@ -3,24 +3,42 @@
 Outermost frame of all model code. It runs in the sandboxed child, in its private folder.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import ModelFormat
+from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
-from nnlite_conversion.messages import Refusal, StageStarted, send
+from nnlite_conversion.messages import Explanation, Refusal, Report, StageStarted, send
 from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline.explaining.explain import explain_model
+from nnlite_conversion.pipeline.loading.load import ModelSkipped
 from nnlite_conversion.pipeline.prebuilt import check_prebuilt
 from nnlite_conversion.pipeline.stages import convert_model
 
 
-def run(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
+def convert(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
     """Convert in the current process and folder; every result, and every error, becomes a message."""
     pipeline = check_prebuilt if job.model.model_format is ModelFormat.PREBUILT else convert_model
+    _run(pipeline, job, settings, messages_fd)
+
+
+def explain(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
+    """Explain the parity of the job's only precision; every result, and every error, becomes a message."""
+    _run(explain_model, job, settings, messages_fd)
+
+
+def _run(
+    pipeline: Callable[[ConversionJob, ConversionSettings, Callable[[Stage], None]], Report | Explanation],
+    job: ConversionJob,
+    settings: ConversionSettings,
+    messages_fd: int,
+) -> None:
     try:
-        report = pipeline(job, settings, lambda stage: send(messages_fd, StageStarted(stage=stage)))
-        send(messages_fd, report)
+        send(messages_fd, pipeline(job, settings, lambda stage: send(messages_fd, StageStarted(stage=stage))))
+    except ModelSkipped as skipped:
+        send(messages_fd, Refusal(failure_class=FailureClass.MODEL, reason=skipped.reason))
     except Exception as error:  # noqa: BLE001  (the outermost frame: the worker must learn of every error)
         send(messages_fd, _refusal(error))
 

@@ -75,12 +75,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
     if job.calibration is not None:
         enter(Stage.CALIBRATE)
     samples = with_drawn(calibration_samples(job, loaded), loaded, job.seed)
-    data = Data(
-        samples=samples.inputs,
-        why_none=samples.why_none,
-        int8_io=job.int8_io,
-        threads=settings.threads,
-    )
+    data = data_of(job, samples, settings)
     trained = job.model.weights != SEEDED_WEIGHTS
     artifacts, refused = [], []
     for precision in job.precisions:
@@ -153,6 +148,13 @@ def with_drawn(samples: Samples, loaded: Loaded, seed: int) -> Samples:
     except Failure:
         return samples
     return replace(samples, drawn=list(zip(inputs, outputs, strict=False)), beyond=ranges.beyond)
+
+
+def data_of(job: ConversionJob, samples: Samples, settings: ConversionSettings) -> Data:
+    """Return what quantizers take."""
+    return Data(
+        samples=samples.inputs, why_none=samples.why_none, int8_io=job.int8_io, threads=settings.threads
+    )
 
 
 def _reference_outputs(loaded: Loaded, inputs: Sequence[Sample]) -> list[tuple[NDArray[Any], ...]]:

@@ -24,14 +24,14 @@ MIN_TOP1 = {Precision.FP32: 0.99, Precision.FP16: 0.99, Precision.DYNAMIC: 0.95,
 
 
 class HostArtifact:
-    """An artifact opened with LiteRT and XNNPACK on the host.
+    """An artifact opened on the host, with XNNPACK unless the interpreter's `options` say otherwise.
 
     Raises:
         RuntimeError, ValueError: the runtime refuses it, here or when it runs.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
-        self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    def __init__(self, path: Path, threads: int, **options: Any) -> None:
+        self._interpreter = Interpreter(model_path=str(path), num_threads=threads, **options)
         self._interpreter.allocate_tensors()
         names = _signature_names(self._interpreter)
         self.inputs = tuple(_spec(names, detail) for detail in self._interpreter.get_input_details())

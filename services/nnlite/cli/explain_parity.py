@@ -1,0 +1,127 @@
+"""`nnlite explain-parity`: shows the first operator at which an artifact departs from PyTorch."""
+
+from typing import Annotated, Any
+
+import typer
+
+from nnlite.artifacts.calibration import named
+from nnlite.campaigns.request import Request, RequestError
+from nnlite.catalog.lemur.configuration import BEST
+from nnlite.catalog.model import CatalogModel
+from nnlite.catalog.selection import select
+from nnlite.cli import options, selection
+from nnlite.cli.output import err, out, print_json, print_table
+from nnlite.cli.session import interruptible
+from nnlite.cli.workers import check_installed
+from nnlite.diagnostics.explain_parity import Explanation, explain_parity
+from nnlite.settings import load_settings
+from nnlite.vocabulary import Precision, StepState
+
+app = typer.Typer()
+
+COLUMNS = ("#", "operator", "module", "artifact", "SQNR dB", "own dB")
+#: Operators shown before and after the one that departs.
+AROUND = 3
+#: Operators shown that lose most by themselves.
+MOST_LOST = 10
+
+
+@app.command("explain-parity")
+def explain(
+    *,
+    model: Annotated[str, typer.Argument(help="Name of one model; `nnlite models` lists them.")],
+    precision: Annotated[Precision, typer.Option(help="Numeric format of the artifact.")] = Precision.FP32,
+    calibration: options.Calibration = None,
+    source: options.Source = "lemur",
+    path: options.Paths = None,
+    inputs: options.Inputs = None,
+    layout: options.LayoutOption = None,
+    transform: options.Transform = None,
+    dataset: options.Dataset = None,
+    configs: options.Configs = BEST,
+    every: Annotated[bool, typer.Option("--all", help="Show every operator of the network.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Everything, as a JSON array with one object.")
+    ] = False,
+) -> None:
+    """Show where an artifact departs from PyTorch: the first operator whose result is off.
+
+    The model is converted again, in the sandbox of a conversion, and both run on the same input, operator by
+    operator. "SQNR dB" compares the results (higher is better, 200: equal), "own dB" is what an operator
+    loses by itself, "fused" is computed together with a later operator.
+
+    Examples:
+
+    - `nnlite explain-parity MobileNetV3 --precision int8`
+    - `nnlite explain-parity net.py --source files --path net.py --input 1x3x224x224 --all`
+    """
+    check_installed("nnlite_conversion", "convert")
+    settings = load_settings()
+    request = Request(
+        source=source,
+        models=(model,),
+        transform=transform,
+        dataset=dataset,
+        path=selection.absolute(path),
+        inputs=tuple(inputs or ()),
+        layout=layout,
+        configs=configs,
+    )
+    data, data_source = None, None
+    if precision is not Precision.FP32:
+        name = calibration or (str(settings.calibration_dir) if settings.calibration_dir else None)
+        data, data_source = named(name, samples=settings.calibration_samples, seed=settings.calibration_seed)
+    elif calibration is not None:
+        raise RequestError("--calibration is for other precisions than fp32; add --precision int8")
+    with interruptible("stopped"), err.status(f"converting {model} to {precision}, operator by operator"):
+        opened = selection.open_source(request, settings)
+        chosen = _only(select(opened.models(), names=(model,)))
+        explanation = explain_parity(
+            chosen, opened, precision, settings, calibration=data, calibration_source=data_source
+        )
+    if json:
+        print_json([{"model": chosen.name, **explanation}])
+        return
+    _print(chosen.name, explanation, every=every)
+
+
+def _only(models: list[CatalogModel]) -> CatalogModel:
+    if len(models) > 1:
+        names = ", ".join(model.name for model in models[:3])
+        raise RequestError(f"{len(models)} configurations have this name; name one of {names}, ...")
+    return models[0]
+
+
+def _print(name: str, explanation: Explanation, *, every: bool) -> None:
+    steps, departs = explanation["steps"], explanation["departs"]
+    title = f"{name}, {explanation['precision']}"
+    if departs is None:
+        out.print(f"{title}: every operator is right", highlight=False)
+    else:
+        step = steps[departs]
+        out.print(f"{title}: departs at operator {departs}, {step['operator']}", highlight=False)
+        out.print(f"  line    {step['line'] or 'not known'}", highlight=False, soft_wrap=True)
+        out.print(f"  module  {step['module'] or 'the network itself'}", highlight=False)
+        out.print(f"  reason  {step['reason']}", highlight=False, soft_wrap=True)
+    if explanation["note"]:
+        out.print(f"note: {explanation['note']}", highlight=False, soft_wrap=True)
+    if every:
+        print_table(map(_row, steps), COLUMNS)
+        return
+    if departs is not None:
+        print_table(map(_row, steps[max(0, departs - AROUND) : departs + AROUND + 1]), COLUMNS, "around it")
+    if explanation["precision"] != Precision.FP32:
+        known = [step for step in steps if step["own_sqnr_db"] is not None]
+        most = sorted(known, key=lambda step: step["own_sqnr_db"])[:MOST_LOST]
+        print_table(map(_row, most), COLUMNS, "lose most by themselves")
+
+
+def _row(step: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "#": step["index"],
+        "operator": step["operator"],
+        "module": step["module"],
+        "artifact": step["artifact_operator"] or StepState.FUSED.value,
+        "SQNR dB": None if step["sqnr_db"] is None else f"{step['sqnr_db']:.1f}",
+        "own dB": None if step["own_sqnr_db"] is None else f"{step['own_sqnr_db']:.1f}",
+    }

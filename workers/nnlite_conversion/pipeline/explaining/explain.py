@@ -1,0 +1,100 @@
+"""Explains the parity of one artifact: runs it and PyTorch's graph side by side, operator by operator.
+
+Runs in the sandboxed child, in its private folder. The artifact is converted again, with tensors that are
+named after the graph's nodes; otherwise it is what a conversion makes.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from nnlite.settings.groups import ConversionSettings
+from nnlite.vocabulary import Precision, Stage
+from nnlite_conversion.explanations import explained
+from nnlite_conversion.messages import Explanation, artifact_name
+from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline import accelerator, stages
+from nnlite_conversion.pipeline.explaining import departure
+from nnlite_conversion.pipeline.explaining.artifact_trace import TracedArtifact
+from nnlite_conversion.pipeline.explaining.graph_trace import trace_graph
+from nnlite_conversion.pipeline.loading.load import Loaded, load
+from nnlite_conversion.pipeline.lowering.debug_names import tensors_named_after_nodes
+from nnlite_conversion.pipeline.verifying.parity import HostArtifact
+
+
+def explain_model(
+    job: ConversionJob, settings: ConversionSettings, enter: Callable[[Stage], None]
+) -> Explanation:
+    """Convert the model to the one precision of `job` and compare every operator on one input.
+
+    Of the inputs that parity is judged on it is the first for which the artifact is off, or else the first.
+
+    Raises:
+        Failure: class `model`; the reason names what cannot be done.
+        ModelSkipped: the model exceeds a limit.
+    """
+    (precision,) = job.precisions
+    torch.set_num_threads(settings.threads)
+    accelerator.use(job.gpu)
+    enter(Stage.LOAD)
+    loaded, _ = load(job, Path.cwd())
+    enter(Stage.EXPORT)
+    program, rewrites = stages.export(loaded)
+    enter(Stage.LOWER)
+    fp32 = path = Path(artifact_name(Precision.FP32))
+    with tensors_named_after_nodes():
+        stages.lower(program, loaded, fp32)
+    if job.calibration is not None:
+        enter(Stage.CALIBRATE)
+    samples = stages.with_drawn(stages.calibration_samples(job, loaded), loaded, job.seed)
+    if precision is not Precision.FP32:
+        enter(Stage.QUANTIZE)
+        path = Path(artifact_name(precision))
+        stages.quantize(precision, fp32, path, stages.data_of(job, samples, settings))
+    enter(Stage.PARITY)
+    try:
+        measured = HostArtifact(path, settings.threads)
+        inputs, expected, by_xnnpack = _input_to_explain(precision, measured, loaded, samples)
+        graph = trace_graph(program, inputs)
+        original = TracedArtifact(fp32, settings.threads)
+        results = original.reals(original.run(inputs))
+        steps = departure.compare(graph.steps, original.steps(graph.output_nodes))
+        if precision is not Precision.FP32:
+            artifact = TracedArtifact(path, settings.threads)
+            results = artifact.reals(artifact.run(inputs))
+            quantized = artifact.steps(graph.output_nodes)
+            steps = departure.compare_quantized(graph.steps, steps, quantized, precision)
+    except (RuntimeError, ValueError) as error:
+        raise explained(Stage.PARITY, error, "LiteRT refuses the artifact") from error
+    note = None
+    if not departure.agree(Precision.FP32, expected, graph.outputs):
+        note = "the rewrites change the network's result"
+    elif not departure.agree(precision, results, by_xnnpack):
+        note = "XNNPACK, which measurements use, gives another result than the kernels compared here"
+    return Explanation(
+        precision=precision,
+        steps=tuple(steps),
+        departs=departure.first_departure(steps),
+        rewrites=rewrites,
+        note=note,
+    )
+
+
+def _input_to_explain(
+    precision: Precision, artifact: HostArtifact, loaded: Loaded, samples: stages.Samples
+) -> tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]], Sequence[NDArray[Any]]]:
+    """Return an input with PyTorch's outputs and the artifact's for it."""
+    calibrated = list(zip(samples.inputs, samples.expected, strict=False))
+    drawn = [(loaded.samples, loaded.expected), *samples.drawn]
+    # What is calibrated on pictures cuts off the values of noise, in the first operator already.
+    judged = calibrated if precision is Precision.INT8 and calibrated else drawn
+    triples = ((inputs, expected, artifact.reals(artifact.run(inputs))) for inputs, expected in judged)
+    first = next(triples)
+    off = (
+        each for each in itertools.chain([first], triples) if not departure.agree(precision, each[1], each[2])
+    )
+    return next(off, first)
