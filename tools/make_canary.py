@@ -1,8 +1,8 @@
-"""Generates the canary's files: `python tools/make_canary.py`.
+"""Generates the canaries' files: `python tools/make_canary.py`.
 
-Writes `canary.tflite` and `canary_expected.f32`. The canary has much computation
-and few weights: it resizes a small input, applies 24 convolutions (3 x 3) that
-share their weights, and takes the mean over space. All operators have version 1,
+Writes `canary.tflite`, `canary_expected.f32` and `gate.tflite`. A canary has much
+computation and few weights: it resizes a small input, applies convolutions (3 x 3)
+that share their weights, and takes the mean over space. All operators have version 1,
 so that TFLite 2.16 on Android runs it as well as the host.
 """
 
@@ -16,9 +16,11 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from nnlite.artifacts.inputs import raw_bytes, seeded_input
-from nnlite_benchmark.protocol.canary import EXPECTED_FILE, INPUT_SHAPE, MODEL_FILE, SEED
+from nnlite_benchmark.protocol.canary import EXPECTED_FILE, GATE_FILE, INPUT_SHAPE, MODEL_FILE, SEED
 
 SIDE, LAYERS, GAIN = 144, 24, 1.4
+#: The gate's canary has a hundredth of the computation.
+GATE_SIDE, GATE_LAYERS = 36, 3
 CHANNELS = INPUT_SHAPE[-1]
 
 
@@ -86,18 +88,18 @@ def _convolution_options() -> Any:
     return options
 
 
-def build() -> bytes:
-    """Return the canary: resize, 24 convolutions with shared weights, mean over space."""
+def build(side: int = SIDE, layers: int = LAYERS) -> bytes:
+    """Return a canary: resize to `side`, `layers` convolutions with shared weights, mean over space."""
     random = np.random.default_rng(SEED)
     weights = GAIN * random.standard_normal((CHANNELS, 3, 3, CHANNELS)) / np.sqrt(9 * CHANNELS)
     graph = Graph()
     filters = graph.tensor(weights.shape, graph.buffer(weights.astype(np.float32)))
     bias = graph.tensor((CHANNELS,), graph.buffer(random.uniform(0, 0.5, CHANNELS).astype(np.float32)))
     integer = schema.TensorType.INT32
-    size = graph.tensor((2,), graph.buffer(np.array([SIDE, SIDE], np.int32)), integer)
+    size = graph.tensor((2,), graph.buffer(np.array([side, side], np.int32)), integer)
     axes = graph.tensor((2,), graph.buffer(np.array([1, 2], np.int32)), integer)
     first = graph.tensor(INPUT_SHAPE)
-    code, kind, full = schema.BuiltinOperator, schema.BuiltinOptions, (1, SIDE, SIDE, CHANNELS)
+    code, kind, full = schema.BuiltinOperator, schema.BuiltinOptions, (1, side, side, CHANNELS)
     now = graph.operator(
         code.RESIZE_BILINEAR,
         [first, size],
@@ -105,7 +107,7 @@ def build() -> bytes:
         kind.ResizeBilinearOptions,
         schema.ResizeBilinearOptionsT(),
     )
-    for _ in range(LAYERS):
+    for _ in range(layers):
         now = graph.operator(
             code.CONV_2D,
             [now, filters, bias],
@@ -133,4 +135,5 @@ if __name__ == "__main__":
     canary = build()
     MODEL_FILE.write_bytes(canary)
     EXPECTED_FILE.write_bytes(expected(canary))
-    sys.stdout.write(f"wrote {MODEL_FILE} ({len(canary)} bytes) and {EXPECTED_FILE}\n")
+    GATE_FILE.write_bytes(build(GATE_SIDE, GATE_LAYERS))
+    sys.stdout.write(f"wrote {MODEL_FILE} ({len(canary)} bytes), {EXPECTED_FILE} and {GATE_FILE}\n")

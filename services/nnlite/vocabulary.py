@@ -125,6 +125,7 @@ class Reason(StrEnum):
     CANARY = "canary"  # the canary's p25 before and after differ by more than the limit, twice
     NOT_QUIET = "not_quiet"  # conversions on the machine could not be paused
     NOT_TOP_APP = "not_top_app"  # the app was not in the foreground
+    SHARED_CORE = "shared_core"  # the core was too seldom fast: too few runs counted
     # throttled
     THERMAL = "thermal"  # the device reports thermal throttling
     # invalid

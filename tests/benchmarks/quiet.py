@@ -50,7 +50,9 @@ def run(number_of_pairs: int = PAIRS, *, converters: int = CONVERTERS, min_s: fl
     pairs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        device = HostDevice(Settings(home=home, measurement=MeasurementSettings(min_s=min_s)))
+        # Without the gate, which would hide a conversion that disturbs.
+        measurement = MeasurementSettings(min_s=min_s, gated=False)
+        device = HostDevice(Settings(home=home, measurement=measurement))
         for number in range(number_of_pairs):
             order = ("idle", "busy") if number % 2 == 0 else ("busy", "idle")
             pair = {}

@@ -61,6 +61,9 @@ QUICK = {
     "NNLITE_MEASUREMENT__MAX_S": f"{HANG_S}",
     "NNLITE_MEASUREMENT__FEW_RUNS_MAX_S": f"{HANG_S}",
     "NNLITE_MEASUREMENT__NOISY_REPEATS": "0",
+    # However busy the machine is, every slice counts.
+    "NNLITE_MEASUREMENT__GATE_LIMIT": "1e9",
+    "NNLITE_MEASUREMENT__GATE_LEARN_S": "0.1",
     "NNLITE_QUEUE__MAX_STRIKES": "2",
     # A lease may miss many heartbeats; longer ones would keep what a killed worker had in hand waiting.
     "NNLITE_QUEUE__HEARTBEAT_S": "2",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
 from nnlite.db.rows import from_row
@@ -23,7 +23,9 @@ from nnlite.db.tables import Artifact
 from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
+from nnlite.queue.messages import Message
 from nnlite.reports.schema import BenchmarkReport, MeasurementReport
+from nnlite.results.devices import record_fast_speeds
 from nnlite.results.recording import record_benchmark
 from nnlite.vocabulary import ENDED_STATES, Backend, ParityState, Precision, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
@@ -104,9 +106,13 @@ class Benchmarker:
             "peak_rss_kb": max((measured.peak_rss_kb or 0 for measured in reports), default=0),
         }
         settings = self.context.settings.measurement
-        return Result(
-            write=lambda connection: record_benchmark(connection, claim, report, settings), details=details
-        )
+
+        def write(connection: Connection) -> list[Message]:
+            if speeds := self.device.speeds.to_json():
+                record_fast_speeds(connection, self.device.name, speeds)
+            return record_benchmark(connection, claim, report, settings)
+
+        return Result(write=write, details=details)
 
     def take_finished(self) -> bool:
         """Return whether a benchmark was finished since the last call."""

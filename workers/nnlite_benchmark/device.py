@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from nnlite.errors import Failure, FailureClass
 from nnlite.reports.schema import DeviceContext, MeasurementReport
 from nnlite.vocabulary import Backend, DeviceKind, Fault, ParityState, Precision, Stage
+from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,10 @@ class Device(Protocol):
     @property
     def canary_ns(self) -> int | None:
         """Last duration of the canary, 25th percentile; None: it has not run."""
+
+    @property
+    def speeds(self) -> FastSpeeds:
+        """What is known of its fast speed; changes with every gated run."""
 
     def prepare(self) -> None:
         """Start the device's processes and wait until it is ready, including a correct canary.

@@ -95,6 +95,8 @@ class DeviceManager:
         self._wait_until_events_are_stored()
         row = self._events.row()
         self._last_try = row is not None and row.recovery_step == RESTART_WORKER
+        if row is not None:
+            self.device.speeds.load(row.fast_speeds)
         if row is not None and row.state is DeviceStatus.QUARANTINED:
             self._wait_for_release(row.reason or "")
 

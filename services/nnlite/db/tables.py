@@ -263,6 +263,7 @@ class Device(Base):
     reason: Mapped[str | None]  # why it is in its state
     canary_ns: Mapped[int | None]  # p25 of its last correct canary
     canary_at: Mapped[datetime | None]
+    fast_speeds: Mapped[Json | None]  # by CPU configuration; see `FastSpeeds`
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -322,6 +323,15 @@ class Measurement(Base):
     total_nodes: Mapped[int | None]
     samples_ns: Mapped[list[int]]
     disturbance: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # as in the report
+    # Gated sampling; None: every run counted, or there is no latency.
+    fast_ns: Mapped[int | None]  # the gate's canary on a fast core
+    counted_runs: Mapped[int | None]
+    counted_share: Mapped[float | None]  # of the time of all runs
+    all_median_ns: Mapped[int | None]  # of all runs, counted or not
+    all_min_ns: Mapped[int | None]
+    canaries_ns: Mapped[list[int] | None]  # before each slice, and after the last
+    slice_runs: Mapped[list[int] | None]  # number of samples of each slice
+    slice_first_ns: Mapped[list[int] | None]  # first run of each slice, which is no sample
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -48,7 +48,7 @@ def lemur_record(
         "os_version": report["os_version"],
         "valid": best is not None and measured[best]["verdict"] == Verdict.VALID,
         "emulator": report["emulator"],
-        "iterations": measured[best]["runs"] if best else None,
+        "iterations": _iterations(measured[best]) if best else None,
         "duration": measured[best]["latency"]["mean_ns"] if best else None,
         "unit": best.upper() if best else None,
     }
@@ -64,6 +64,13 @@ def lemur_record(
     if not record["valid"]:
         record["error_message"] = "; ".join(f"{backend}: {words}" for backend, words in complaints.items())
     return record | {f"{backend}_error": complaints[backend] for backend in Backend if backend in complaints}
+
+
+def _iterations(measurement: Mapping[str, Any]) -> int:
+    """Return the number of runs that the duration is of: those that passed the gate, where there was one."""
+    gating = measurement.get("gating")
+    runs: int = gating["counted_runs"] if gating and gating["enough"] else measurement["runs"]
+    return runs
 
 
 def _published(measurement: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -125,13 +132,23 @@ def _memory_kb(report: Mapping[str, Any]) -> Json:
     return {f"{name}_kb": memory[name] for name in ("total_ram", "free_ram", "available_ram", "cached")}
 
 
+#: Only of a gated measurement.
+_GATED = ("counted_runs", "counted_share", "fast_ns", "all_median_ns", "all_min_ns")
+
+
 def _explanation(measurement: Mapping[str, Any]) -> Json:
     names = (
         "verdict", "reasons", "noise_cause", "runtime", "runtime_version", "threads", "runs", "init_ns",
         "first_inference_ns", "peak_rss_kb", "delegation", "precision_loss", "parity", "canary",
     )  # fmt: skip
     latency = _published(measurement)
-    return {name: measurement.get(name) for name in names} | {
-        "median_ns": latency and latency["median_ns"],
-        "p90_ns": latency and latency["p90_ns"],
-    }
+    gating = measurement.get("gating")
+    gated = {name: gating[name] for name in _GATED} if gating else {}
+    return (
+        {name: measurement.get(name) for name in names}
+        | gated
+        | {
+            "median_ns": latency and latency["median_ns"],
+            "p90_ns": latency and latency["p90_ns"],
+        }
+    )

@@ -36,6 +36,8 @@ SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 MAX_SAMPLES = 100_000
 #: Longest compressed samples of a run report, characters of base64.
 MAX_SAMPLES_TEXT = 64 * 1024 * 1024
+#: Most slices of timed runs: two hours of them.
+MAX_SLICES = 200_000
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]
@@ -106,6 +108,39 @@ class Latency(Part):
     )
 
 
+Durations = Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_SLICES)]
+
+
+class Slices(Part):
+    """Timed runs in slices between canaries (gated sampling), in order of time, nanoseconds."""
+
+    canaries_ns: Durations = Field(
+        description="duration of the gate's canary before each slice, and after the last"
+    )
+    slice_runs: Annotated[tuple[Count, ...], Field(max_length=MAX_SLICES)] = Field(
+        description="number of samples of each slice"
+    )
+    slice_first_ns: Durations = Field(
+        description="first run of each slice, which is no sample; empty: it is one, of a slow model"
+    )
+    learning_ns: Durations = Field(
+        (), description="canaries before the first slice, where the device's fast speed was not known"
+    )
+
+
+class Gating(Slices):
+    """Which slices counted: those between two canaries of a fast core; `latency` is of their samples."""
+
+    fast_ns: Nanoseconds = Field(description="duration of the gate's canary on a fast core")
+    enough: bool = Field(description="false: too few counted, so `latency` is of all samples")
+    counted_runs: Count
+    counted_share: Ratio = Field(description="of the time of all timed runs")
+    slow_share: Ratio = Field(description="share of the canaries that were slower than the gate allows")
+    slow_ratio: Ratio | None = Field(description="median of those / fast_ns; null: there are none")
+    all_median_ns: Nanoseconds = Field(description="of all samples, counted or not")
+    all_min_ns: Nanoseconds
+
+
 class DeviceState(Part):
     """Changing state of a device; null where the device does not report it."""
 
@@ -172,6 +207,7 @@ class RunReport(Part):
         None, description="where `samples` would be large: its bytes before base64"
     )
     samples_complete: bool = Field(True, description="false: thinned evenly by the measuring process")
+    slices: Slices | None = Field(None, description="host only: gated sampling; null: every run counts")
     runs: Count | None = Field(None, description="timed runs; null: as many as there are samples")
     latency: Latency | None = Field(
         None, description="the measuring process's own statistics; used where its samples are thinned"
@@ -248,6 +284,9 @@ class MeasurementReport(Part):
     runs: Count = Field(0, description="timed runs, kept or not")
     run_ns: Nanoseconds = 0
     latency: Latency | None = Field(None, description="null with parity off or an error")
+    gating: Gating | None = Field(
+        None, description="null: every timed run counted, or there is no latency; slices are of kept samples"
+    )
     samples_ns: Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_SAMPLES)] = ()
     samples_kept: Literal["all", "uniform"] = Field(
         "all", description="uniform: a seeded uniform choice, in order of time; statistics used all"

@@ -5,6 +5,7 @@ of the work. Only a user can end a quarantine.
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,8 @@ class DeviceRow:
     #: Reason of the state.
     reason: str | None
     owner_node: str | None
+    #: As `FastSpeeds.to_json` returned them; None: nothing is known yet.
+    fast_speeds: dict[str, Any] | None = None
 
 
 def record_device(
@@ -117,6 +120,11 @@ def require_device(engine: Engine, name: str) -> DeviceRow:
         known = connection.scalars(_NAMES).all()
     listed = f"the devices are {', '.join(known)}" if known else "no device was ever seen"
     raise DeviceError(f"no device {name!r}; {listed}")
+
+
+def record_fast_speeds(connection: Connection, name: str, fast_speeds: Mapping[str, Any]) -> None:
+    """Write the fast speeds of the device `name`, in the transaction of the run that taught them."""
+    connection.execute(_SPEEDS, {"name": name, "speeds": fast_speeds})
 
 
 def release_device(engine: Engine, name: str) -> None:
@@ -209,9 +217,15 @@ ON CONFLICT (name) DO UPDATE SET
                        ELSE now() END
 """).bindparams(bindparam("context", type_=JSONB(none_as_null=True)))
 
-_ROW = text("SELECT id, name, state, recovery_step, reason, owner_node FROM device WHERE name = :name")
+_ROW = text("""
+SELECT id, name, state, recovery_step, reason, owner_node, fast_speeds FROM device WHERE name = :name
+""")
 
 _CANARY = text("UPDATE device SET canary_ns = :ns, canary_at = now(), seen_at = now() WHERE id = :id")
+
+_SPEEDS = text("UPDATE device SET fast_speeds = :speeds WHERE name = :name").bindparams(
+    bindparam("speeds", type_=JSONB)
+)
 
 _RELEASE = text("""
 UPDATE device SET state = 'starting', state_since = now(), reason = NULL, recovery_step = NULL

@@ -124,8 +124,7 @@ def record_benchmark(
 
     There are no messages to send.
     """
-    in_measurements = {"measurements": {"__all__": {"samples_ns"}}}
-    whole = report.model_dump_json(exclude=in_measurements)
+    whole = report.model_dump_json(exclude=_IN_MEASUREMENTS)
     connection.execute(_REPORTED, {"id": claim.id, "report": whole})
     connection.execute(
         _UPSERT_MEASUREMENT,
@@ -137,7 +136,7 @@ def record_benchmark(
 
 def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementReport) -> dict[str, Any]:
     """Return the columns of one measurement; most have the name of a field of its report."""
-    parts = [part for part in (report, report.latency, report.delegation) if part is not None]
+    parts = [part for part in (report, report.latency, report.delegation, report.gating) if part is not None]
     fields = {
         name: getattr(part, name) for part in parts for name in _MEASURED & type(part).model_fields.keys()
     }
@@ -156,6 +155,12 @@ def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementRepo
     }
 
 
+#: Fields of a report that are long, and columns of a measurement.
+_IN_MEASUREMENTS: dict[str, Any] = {
+    "measurements": {
+        "__all__": {"samples_ns": True, "gating": {"canaries_ns", "slice_runs", "slice_first_ns"}}
+    }
+}
 #: Columns of a measurement that this process writes.
 _MEASURED = {column.name for column in Measurement.__table__.columns if column.server_default is None}
 

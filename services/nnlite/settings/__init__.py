@@ -156,7 +156,8 @@ class Settings(BaseSettings):
         """Longest that one attempt at a benchmark may hold its row, all backends one after another."""
         m = self.measurement
         # Twice: a measurement whose canary drifts is repeated. Before it, conversions may run first.
-        tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + m.warmup_max_s + m.few_runs_max_s)
+        run_s = m.warmup_max_s + m.gate_learn_s + m.few_runs_max_s
+        tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + run_s)
         transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
         return len(Backend) * (tries_s + 2 * m.quiet_batch_s + transfers_s) + 120
 

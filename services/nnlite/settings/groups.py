@@ -77,6 +77,18 @@ class MeasurementSettings(Group):
     max_samples: int = Field(10_000, gt=0, description="samples kept; statistics use all")
     canary_runs: int = Field(20, ge=4)
     max_canary_drift: float = Field(0.10, gt=0)
+    gated: bool = Field(
+        True, description="on a host, count only runs while the core is as fast as it was ever seen"
+    )
+    gate_limit: float = Field(0.08, gt=0, description="a core counts as fast up to so much slower than that")
+    gate_slice_s: float = Field(0.04, gt=0, description="timed runs between two of the gate's canaries")
+    gate_canary_s: float = Field(0.004, gt=0, description="one of the gate's canaries, half of it untimed")
+    gate_learn_s: float = Field(
+        3, ge=0, description="canaries before the first run on a device whose speed is not known yet"
+    )
+    gate_reset_runs: int = Field(
+        10, ge=1, description="so many slower runs in a row are a new speed of the device"
+    )
     max_thermal_status: int = Field(
         1, ge=0, le=6, description="throttled above this thermal status of Android; phones pause there"
     )

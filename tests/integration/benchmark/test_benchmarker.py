@@ -13,7 +13,7 @@ from integration.conftest import Cluster, living_owner
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.campaigns import control
 from nnlite.results import queries
-from nnlite.results.devices import record_device
+from nnlite.results.devices import device_row, record_device
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings, QueueSettings
 from nnlite.vocabulary import Backend, DeviceStatus, Stage, WorkKind, WorkState
@@ -26,7 +26,7 @@ from waiting import HANG_S, wait_until
 # A noisy machine must not fail these tests: spread, drift and canary are never judged here.
 QUICK = MeasurementSettings(
     warmup_min_runs=1, warmup_min_s=0, min_runs=10, min_s=0, canary_runs=4,
-    max_mad_ratio=1e9, max_slice_drift=1e9, max_canary_drift=1e9,
+    max_mad_ratio=1e9, max_slice_drift=1e9, max_canary_drift=1e9, gate_limit=1e9, gate_learn_s=0,
 )  # fmt: skip
 ENDLESS = QUICK.model_copy(update={"min_runs": 10**9, "max_s": 3600})
 
@@ -103,9 +103,9 @@ def test_an_artifact_is_measured_on_the_host(cluster, make_benchmarker, queued):
     (measured,) = queries.latencies(cluster.engine, "night")
     assert (measured["model"], measured["kind"], measured["pool"]) == ("BagNet", "host", "host")
     assert (measured["verdict"], measured["reasons"], measured["error"]) == ("valid", [], None)
-    assert measured["runs"] == 10 and 0 < measured["min_ns"] <= measured["median_ns"] <= measured["max_ns"]
+    assert 0 < measured["min_ns"] <= measured["median_ns"] <= measured["max_ns"]
     (samples,) = cluster.rows("SELECT samples_ns FROM measurement")
-    assert len(samples["samples_ns"]) == 10
+    assert len(samples["samples_ns"]) == measured["runs"] >= 10
     (report,) = queries.reports(cluster.engine, "night")
     assert (report["valid"], report["emulator"], report["measurements"][0]["parity"]["ok"]) == (
         True,
@@ -118,6 +118,24 @@ def test_an_artifact_is_measured_on_the_host(cluster, make_benchmarker, queued):
         Stage.WARM_UP,
         Stage.RUN,
     ]
+
+
+@pytest.mark.usefixtures("steady_canary")
+def test_what_a_gated_run_counted_and_taught_is_stored(cluster, make_benchmarker, queued):
+    row = queued()
+    benchmarker = make_benchmarker()
+    benchmarker.device.speeds.load({"another CPU": [7]})
+    assert benchmark(benchmarker, row) is Outcome.DONE
+    (measured,) = queries.latencies(cluster.engine, "night")
+    assert (measured["counted_runs"], measured["counted_share"]) == (measured["runs"], 1)
+    assert (measured["all_median_ns"], measured["all_min_ns"]) == (measured["median_ns"], measured["min_ns"])
+    (slices,) = cluster.rows("SELECT canaries_ns, slice_runs, fast_ns FROM measurement")
+    assert sum(slices["slice_runs"]) == measured["runs"]
+    assert len(slices["canaries_ns"]) == len(slices["slice_runs"]) + 1
+    (report,) = queries.reports(cluster.engine, "night")
+    assert report["measurements"][0]["gating"]["fast_ns"] == measured["fast_ns"] == slices["fast_ns"] > 0
+    speeds = device_row(cluster.engine, benchmarker.device.name).fast_speeds
+    assert speeds == benchmarker.device.speeds.to_json() == {"another CPU": [7]} | speeds
 
 
 @pytest.mark.usefixtures("steady_canary")

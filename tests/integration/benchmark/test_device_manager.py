@@ -13,7 +13,13 @@ from integration.canned import CONTEXT, finish_conversion, stored_canary
 from integration.conftest import Cluster, living_owner
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.db.engine import engine_for
-from nnlite.results.devices import device_row, record_device_state, release_device
+from nnlite.results.devices import (
+    device_row,
+    record_device,
+    record_device_state,
+    record_fast_speeds,
+    release_device,
+)
 from nnlite.settings import Settings
 from nnlite.settings.groups import AndroidSettings, PhoneSettings
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault, Stage, WorkKind
@@ -24,6 +30,7 @@ from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.device import DeviceFailure, RecoveryStep
 from nnlite_benchmark.device_manager import DeviceManager, RestartWorkerError
 from nnlite_benchmark.protocol import canary
+from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 
 NODE = "benchmark@here"
 
@@ -44,6 +51,7 @@ class ToyDevice:
         self.pause_reasons: list[str | None] = []
         self.user_faults: frozenset[Fault] = frozenset()
         self.calls: list[str] = []
+        self.speeds = FastSpeeds()
 
     def prepare(self) -> None:
         self.check()
@@ -165,6 +173,15 @@ def test_a_fault_requeues_the_benchmark_and_recovery_ends_with_the_first_step_th
     assert (found.state, found.recovery_step, found.owner_node) == (DeviceStatus.STOPPED, None, None)
     (written,) = cluster.rows("SELECT canary_ns FROM device")
     assert written["canary_ns"] == device.canary_ns
+
+
+def test_a_worker_knows_the_fast_speeds_that_earlier_ones_learned(cluster, the, device, row):
+    speeds = {"LiteRT 2.3.0, threads 1, cores 0": [200_000, 201_000]}
+    record_device(cluster.engine, CONTEXT, DeviceStatus.STOPPED, NODE)
+    with cluster.engine.begin() as connection:
+        record_fast_speeds(connection, device.name, speeds)
+    the.run(consuming(the, row))
+    assert device.speeds.to_json() == speeds
 
 
 def test_a_fault_that_comes_back_at_once_continues_with_the_next_step(cluster, the, device, row):

@@ -31,7 +31,9 @@ from nnlite_benchmark.protocol.runs import Bounds
 from waiting import HANG_S, JumpingClock, end
 
 # A noisy machine must not fail these tests: spread, drift and canary are never judged here.
-LENIENT = {"max_mad_ratio": 1e9, "max_slice_drift": 1e9, "max_canary_drift": 1e9}
+LENIENT = {"max_mad_ratio": 1e9, "max_slice_drift": 1e9, "max_canary_drift": 1e9, "gated": False}
+#: However busy the machine is, every slice counts.
+GATED = {"gated": True, "gate_limit": 1e9, "gate_learn_s": 0.1}
 QUICK = {"warmup_min_runs": 1, "warmup_min_s": 0, "min_runs": 10, "min_s": 0, "canary_runs": 4, **LENIENT}
 ENDLESS = {**QUICK, "min_runs": 10**9, "max_s": 3600}
 NEVER = threading.Event()
@@ -106,8 +108,34 @@ def test_a_real_artifact_gives_a_valid_measurement(make_device, job):
     assert report.after.at > report.before.at
 
 
+def test_a_real_artifact_is_measured_in_slices_and_teaches_the_device_its_speed(make_device, job):
+    device = make_device(min_runs=30, **GATED)
+
+    first, second = (device.run(job, Backend.CPU, stop=NEVER) for _ in range(2))
+
+    assert (first.verdict, first.reasons) == (Verdict.VALID, ())
+    gating = first.gating
+    assert (gating.counted_runs, gating.counted_share, gating.slow_share) == (first.runs, 1, 0)
+    assert first.runs == sum(gating.slice_runs) == len(first.samples_ns) >= 30
+    assert len(gating.canaries_ns) == len(gating.slice_runs) + 1
+    assert gating.learning_ns
+    assert not second.gating.learning_ns
+    (seen_ns,) = device.speeds.to_json().values()
+    assert (len(seen_ns), second.gating.fast_ns) == (2, min(seen_ns))
+
+
+def test_the_canaries_drift_does_not_repeat_a_gated_measurement(make_device, job, monkeypatch):
+    slower_ns = itertools.count(1000, 500)
+    monkeypatch.setattr(measuring, "canary_ns", lambda *_, **__: next(slower_ns))
+
+    report = make_device(max_canary_drift=0.1, **GATED).run(job, Backend.CPU, stop=NEVER)
+
+    assert (report.canary.drift, report.canary.repeated) == (0.5, False)
+    assert (report.verdict, report.reasons) == (Verdict.VALID, ())
+
+
 def test_a_real_report_fits_the_committed_schema(make_device, job):
-    device = make_device()
+    device = make_device(**GATED)
     device.prepare()
 
     report = BenchmarkReport.of(

@@ -19,7 +19,7 @@ from integration.canned import (
 from integration.conftest import Cluster
 from nnlite.exports.lemur_tree import Choice, Exported, ExportError, export_lemur
 from nnlite.queue import leases
-from nnlite.reports.schema import BenchmarkReport, DeviceContext, Latency, MeasurementReport
+from nnlite.reports.schema import BenchmarkReport, DeviceContext, Gating, Latency, MeasurementReport
 from nnlite.results.devices import record_device
 from nnlite.results.recording import record_benchmark
 from nnlite.vocabulary import Backend, DeviceKind, DeviceStatus, Precision, Reason, Verdict, WorkKind
@@ -190,6 +190,39 @@ def test_a_noisy_number_is_never_without_its_verdict(measure, export, tmp_path):
     assert (said["duration"], said["valid"]) == (1_100_000, False)
     assert said["cpu_error"] == "noisy: spread, drift"
     assert said["error_message"] == "cpu: noisy: spread, drift"
+
+
+def gating(*, enough: bool) -> Gating:
+    """Two slices of a shared core, one of which counted."""
+    return Gating(
+        canaries_ns=(100, 100, 160), slice_runs=(1, 2), slice_first_ns=(), fast_ns=100, enough=enough,
+        counted_runs=1, counted_share=0.3, slow_share=0.33, slow_ratio=1.6, all_median_ns=9, all_min_ns=8,
+    )  # fmt: skip
+
+
+def test_iterations_of_a_gated_number_are_those_that_counted(measure, export, tmp_path):
+    measure("one", measurement(gating=gating(enough=True)))
+    export()
+    said = read(tmp_path)
+    assert said["iterations"] == 1
+    gated = said["device_analytics"]["nnlite"]["measurements"]["cpu"]
+    assert (gated["runs"], gated["counted_runs"], gated["all_median_ns"]) == (3, 1, 9)
+
+
+def test_a_number_of_a_shared_core_is_never_without_its_cause(measure, export, tmp_path):
+    cause = "shared core: 33 % of the time 1.6 times slower"
+    measure(
+        "one",
+        measurement(
+            verdict=Verdict.NOISY,
+            reasons=(Reason.SHARED_CORE,),
+            noise_cause=cause,
+            gating=gating(enough=False),
+        ),
+    )
+    export()
+    said = read(tmp_path)
+    assert (said["iterations"], said["cpu_error"]) == (3, f"noisy: shared_core: {cause}")
 
 
 def test_a_valid_number_goes_before_a_faster_one_that_is_not(measure, export, tmp_path):

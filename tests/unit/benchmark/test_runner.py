@@ -13,6 +13,7 @@ from nnlite.settings.groups import MeasurementSettings
 from nnlite_benchmark.host import runner as host
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol import canary
+from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.runs import Bounds
 from nnlite_benchmark.runtime_check import runner as runtime_check
 from waiting import HANG_S
@@ -52,12 +53,14 @@ def test_a_request_survives_serialization():
         threads=2,
         cores=(),
         bounds=Bounds.of(MeasurementSettings()),
+        gate=Gate.of(MeasurementSettings(), 200_000),
         parent_pid=7,
     )
 
     back = RunRequest.from_json(request.to_json())
 
     assert (back.artifact, back.bounds, back.parent_pid) == (request.artifact, request.bounds, 7)
+    assert back.gate == request.gate
     assert list(back.inputs) == ["/in/0.raw"]
 
 
@@ -65,5 +68,6 @@ def test_the_canary_is_small_and_its_expected_output_is_not_trivial():
     expected = np.frombuffer(canary.EXPECTED_FILE.read_bytes(), "<f4").reshape(canary.OUTPUT_SHAPE)
 
     assert canary.MODEL_FILE.stat().st_size < 10_000
+    assert canary.GATE_FILE.stat().st_size < 10_000
     assert np.isfinite(expected).all()
     assert np.ptp(expected) > 1

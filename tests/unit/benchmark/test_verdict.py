@@ -41,6 +41,8 @@ def test_clean_evidence_is_valid_without_reasons():
         ({"slice_drift": 0.11}, Verdict.NOISY, Reason.DRIFT),
         ({"canary_drift": 0.11}, Verdict.NOISY, Reason.CANARY),
         ({"quiet": False}, Verdict.NOISY, Reason.NOT_QUIET),
+        ({"counted_runs": 4, "gate_passed": False}, Verdict.NOISY, Reason.SHARED_CORE),
+        ({"counted_runs": 49, "gate_passed": True}, Verdict.VALID, Reason.FEW_RUNS),
         ({"runs": 4}, Verdict.INVALID, Reason.TOO_SLOW),
         ({"parity_ok": False}, Verdict.INVALID, Reason.PARITY),
         ({"refused": True, "runs": 0}, Verdict.INVALID, Reason.RUNTIME),
@@ -55,6 +57,13 @@ def test_each_problem_has_a_verdict_and_a_reason(changes, verdict, reason):
 )
 def test_a_value_at_its_limit_is_valid(limit):
     assert verdict_of(**limit) == (Verdict.VALID, ())
+
+
+def test_the_canarys_drift_is_not_judged_where_enough_runs_passed_the_gate():
+    passed = {"counted_runs": 50, "gate_passed": True}
+    assert verdict_of(canary_drift=0.6, **passed) == (Verdict.VALID, ())
+    reasons = (Reason.CANARY, Reason.SHARED_CORE)
+    assert verdict_of(canary_drift=0.6, counted_runs=4, gate_passed=False) == (Verdict.NOISY, reasons)
 
 
 def test_unknown_evidence_is_ignored():

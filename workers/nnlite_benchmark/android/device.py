@@ -29,6 +29,7 @@ from nnlite_benchmark.android.app.run_monitor import OnStage
 from nnlite_benchmark.android.properties.analytics import android_context, android_state
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
+from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.measuring import always_quiet, canary_ns, measure
 
 log = structlog.get_logger()
@@ -82,6 +83,8 @@ class AndroidDevice:
         )
         #: Last duration of the canary; see `Device`.
         self.canary_ns: int | None = None
+        #: See `Device`; the app does not gate its runs.
+        self.speeds: Final = FastSpeeds()
         self._context: DeviceContext | None = None
 
     @property

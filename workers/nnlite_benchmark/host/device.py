@@ -19,7 +19,7 @@ import numpy as np
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import measurement_lock
-from nnlite.reports.schema import DeviceContext, MeasurementReport, RunReport
+from nnlite.reports.schema import DeviceContext, Gating, MeasurementReport, RunReport
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
@@ -27,6 +27,8 @@ from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.host.context import FrequencyRange, host_context, host_state
 from nnlite_benchmark.host.process import OnStage, run_process
 from nnlite_benchmark.host.runner import RunRequest
+from nnlite_benchmark.protocol.fast_speed import FastSpeeds
+from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.measurement import Run, read_run
 from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, measure, refusal
 from nnlite_benchmark.protocol.runs import Bounds
@@ -59,6 +61,8 @@ class HostDevice:
         self._on_stage = on_stage
         #: Last duration of the canary; see `Device`.
         self.canary_ns: int | None = None
+        #: Fast speeds of this machine; see `Device`.
+        self.speeds: Final = FastSpeeds()
         self._cores = cores_of(settings)
         self._measurement_lock = measurement_lock(settings, self._cores)
 
@@ -102,7 +106,10 @@ class HostDevice:
             self._settings,
             device=self.name,
             quiet=self._measurement_lock.measuring(stop),
+            gate=self._gate(),
         )
+        if report.gating is not None:
+            self._learn(report.gating)
         if report.canary is not None:
             self.canary_ns = report.canary.after_p25_ns
         return report
@@ -111,13 +118,44 @@ class HostDevice:
         """Release the measurement lock; measuring processes never outlive `run`."""
         self._measurement_lock.close()
 
+    def _gate(self) -> Gate | None:
+        if not self._settings.gated:
+            return None
+        return Gate.of(self._settings, self.speeds.fast_ns(self._configuration))
+
+    def _learn(self, gating: Gating) -> None:
+        self.speeds.learn(
+            self._configuration,
+            [*gating.learning_ns, *gating.canaries_ns],
+            limit=self._settings.gate_limit,
+            reset_runs=self._settings.gate_reset_runs,
+        )
+
+    @property
+    def _configuration(self) -> str:
+        """The CPU configuration: what the speed of the gate's canary depends on."""
+        cores = ",".join(map(str, self._cores.measuring)) or "any"
+        return f"LiteRT {version('ai-edge-litert')}, threads {self._settings.threads}, cores {cores}"
+
     def _runner(self, stop: threading.Event) -> RunOnce:
-        def run(job: BenchmarkJob, backend: Backend, bounds: Bounds, *, stage: Stage | None) -> Run:
-            return self._run(job, bounds, stop, lambda entered, pid: self._on_stage(stage or entered, pid))
+        def run(
+            job: BenchmarkJob,
+            backend: Backend,
+            bounds: Bounds,
+            *,
+            stage: Stage | None,
+            gate: Gate | None = None,
+        ) -> Run:
+            def on_stage(entered: Stage, pid: int) -> None:
+                self._on_stage(stage or entered, pid)
+
+            return self._run(job, bounds, gate, stop, on_stage)
 
         return run
 
-    def _run(self, job: BenchmarkJob, bounds: Bounds, stop: threading.Event, on_stage: OnStage) -> Run:
+    def _run(
+        self, job: BenchmarkJob, bounds: Bounds, gate: Gate | None, stop: threading.Event, on_stage: OnStage
+    ) -> Run:
         before, started_at = host_state(self._cores.measuring), datetime.now(UTC)
         with tempfile.TemporaryDirectory(prefix="nnlite-run-") as name:
             folder = Path(name)
@@ -128,6 +166,7 @@ class HostDevice:
                 threads=self._settings.threads,
                 cores=self._cores.measuring,
                 bounds=bounds,
+                gate=gate,
                 parent_pid=os.getpid(),
             )
             frequencies = FrequencyRange(self._cores.measuring)
@@ -138,7 +177,7 @@ class HostDevice:
             report = report.model_copy(update={"disturbance": disturbance})
             after = host_state(self._cores.measuring)
             try:
-                return read_run(report, folder, started_at=started_at, before=before, after=after)
+                return read_run(report, folder, started_at=started_at, before=before, after=after, gate=gate)
             except (OSError, ValueError) as error:
                 reason = f"the measuring process wrote results that cannot be read: {error}"
                 raise DeviceFailure(Fault.PROCESS_DIED, report.stage, reason) from error

@@ -24,7 +24,9 @@ from typing import Any, Final, Self, TextIO, TypeVar
 
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.host.graph_delegation import Node, count_delegated
+from nnlite_benchmark.protocol.canary import GATE_FILE
 from nnlite_benchmark.protocol.disturbance import between, snapshot
+from nnlite_benchmark.protocol.gating import Gate, gated_runs
 from nnlite_benchmark.protocol.runs import Bounds, encode_samples, timed_runs, warm_up
 
 REPORT_FILE: Final = "report.json"
@@ -45,6 +47,8 @@ class RunRequest:
     #: CPU affinity; empty: any core.
     cores: tuple[int, ...]
     bounds: Bounds
+    #: None: every timed run counts.
+    gate: Gate | None = None
     parent_pid: int
 
     def to_json(self) -> str:
@@ -55,7 +59,8 @@ class RunRequest:
     def from_json(cls, text: str) -> Self:
         """Parse a request that `to_json` wrote."""
         fields = json.loads(text)
-        return cls(**{**fields, "bounds": Bounds(**fields["bounds"])})
+        gate = fields["gate"] and Gate(**fields["gate"])
+        return cls(**{**fields, "bounds": Bounds(**fields["bounds"]), "gate": gate})
 
 
 class Refused(Exception):
@@ -92,12 +97,33 @@ class Runner:
             gc.disable()
             cores = self.report["cores"]
             before = snapshot(cores)
-            samples, run_ns = _accepted(lambda: timed_runs(invoke, time.perf_counter_ns, bounds))
+            self._time_runs(invoke)
             self.report["disturbance"] = between(before, snapshot(cores), len(cores))
-            self.report |= {"samples": encode_samples(samples), "run_ns": run_ns}
             self.report["outputs"] = list(self._outputs(interpreter))
         except Refused as refusal:
             self.report["error"] = str(refusal)[:10_000]
+
+    def _time_runs(self, invoke: Callable[[], object]) -> None:
+        bounds, gate = self._request.bounds, self._request.gate
+        if gate is None:
+            samples, run_ns = _accepted(lambda: timed_runs(invoke, time.perf_counter_ns, bounds))
+            self.report |= {"samples": encode_samples(samples), "run_ns": run_ns}
+            return
+        canary = _gate_canary(self._request.threads)
+        typical_ns = self.report["warmup_ns"] // self.report["warmup_runs"]
+        runs = _accepted(
+            lambda: gated_runs(invoke, canary, time.perf_counter_ns, bounds, gate, typical_ns=typical_ns)
+        )
+        self.report |= {
+            "samples": encode_samples(runs.samples_ns),
+            "run_ns": runs.run_ns,
+            "slices": {
+                "canaries_ns": runs.canaries_ns,
+                "slice_runs": runs.slice_runs,
+                "slice_first_ns": runs.slice_first_ns,
+                "learning_ns": runs.learning_ns,
+            },
+        }
 
     def _enter(self, stage: Stage) -> None:
         self.report["stage"] = stage.value
@@ -162,6 +188,19 @@ class Runner:
                 "file": name,
                 "sha256": hashlib.sha256(raw).hexdigest(),
             }
+
+
+def _gate_canary(threads: int) -> Callable[[], object]:
+    """Return what runs the gate's canary once, in this thread, as the artifact runs."""
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(GATE_FILE), num_threads=threads)
+    interpreter.allocate_tensors()
+    (detail,) = interpreter.get_input_details()
+    interpreter.set_tensor(detail["index"], np.full(detail["shape"], 0.5, np.float32))
+    invoke: Callable[[], object] = interpreter.invoke
+    return invoke
 
 
 def _accepted(call: Callable[[], Result]) -> Result:

@@ -22,9 +22,11 @@ from nnlite.reports.schema import (
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Reason, Refusal
 from nnlite_benchmark.device import BenchmarkJob
+from nnlite_benchmark.protocol.counted import Counted, counted_runs, of_kept
+from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.noise import noise_cause
 from nnlite_benchmark.protocol.parity import SHAPE_RULE, Tensor, device_parity
-from nnlite_benchmark.protocol.statistics import Samples, decode_samples, inflate_samples, summarize, thin
+from nnlite_benchmark.protocol.statistics import Samples, decode_samples, inflate_samples, summarize, thinned
 from nnlite_benchmark.protocol.verdict import Evidence, judge
 
 #: Limit of samples per run: a minute of inferences of 2 microseconds.
@@ -43,6 +45,8 @@ class Run:
     started_at: datetime
     before: DeviceState | None = None
     after: DeviceState | None = None
+    #: What decided which runs count; None: all do.
+    gate: Gate | None = None
 
 
 def read_run(
@@ -52,6 +56,7 @@ def read_run(
     started_at: datetime,
     before: DeviceState | None = None,
     after: DeviceState | None = None,
+    gate: Gate | None = None,
 ) -> Run:
     """Read the samples and the output files of a run report.
 
@@ -61,6 +66,7 @@ def read_run(
         started_at: start of the run.
         before: state of the device before the run.
         after: state of the device after the run.
+        gate: of the run.
 
     Raises:
         ValueError: samples or outputs do not match the report.
@@ -76,6 +82,7 @@ def read_run(
         started_at=started_at,
         before=before,
         after=after,
+        gate=gate,
     )
 
 
@@ -102,12 +109,15 @@ def measurement_report(
     """Return the measurement of one backend with its verdict; a rejected artifact has no latency."""
     report = run.report
     parity = None if report.error is not None else parity_with_host(job, backend, run.outputs)
-    latency = _latency(run, settings)
+    counted = _counted(run, settings)
+    latency = _latency(run, counted, settings)
     runs = run.samples_ns.size if report.samples_complete or report.runs is None else report.runs
     before, after = _state(run.before, report.before), _state(run.after, report.after)
     verdict, reasons = judge(
         Evidence(
             runs=int(runs),
+            counted_runs=counted.gating.counted_runs if counted else None,
+            gate_passed=counted.gating.enough if counted and runs >= settings.few_runs else None,
             refused=report.error is not None,
             parity_ok=parity.ok if parity else None,
             artifact_parity=job.artifact_parity,
@@ -125,8 +135,8 @@ def measurement_report(
     )
     # Not the backend's own number: publish neither a latency nor samples to compute one from.
     withheld = bool({Reason.PARITY, Reason.NOT_DELEGATED} & set(reasons))
-    kept = run.samples_ns[:0] if withheld else run.samples_ns
-    samples = thin(kept, min(settings.max_samples, MAX_SAMPLES), job.seed)
+    samples = run.samples_ns[:0] if withheld else run.samples_ns
+    kept = thinned(samples.size, min(settings.max_samples, MAX_SAMPLES), job.seed)
     copied = {name: getattr(report, name) for name in _COPIED}
     return MeasurementReport(
         **copied,
@@ -134,12 +144,19 @@ def measurement_report(
         precision=job.precision,
         verdict=verdict,
         reasons=reasons,
-        noise_cause=noise_cause(verdict, reasons, report.disturbance, _highest(before, after)),
+        noise_cause=noise_cause(
+            verdict,
+            reasons,
+            report.disturbance,
+            _highest(before, after),
+            shared_core=counted.cause if counted else None,
+        ),
         started_at=run.started_at,
         runs=int(runs),
-        latency=latency if kept.size else None,
-        samples_ns=tuple(samples.tolist()),
-        samples_kept="all" if samples.size == kept.size and report.samples_complete else "uniform",
+        latency=latency if samples.size else None,
+        gating=of_kept(counted.gating, kept) if counted and samples.size else None,
+        samples_ns=tuple(samples[kept].tolist()),
+        samples_kept="all" if kept.size == samples.size and report.samples_complete else "uniform",
         samples_seed=job.seed,
         canary=canary,
         parity=parity,
@@ -165,12 +182,20 @@ def _samples(report: RunReport, folder: Path) -> Samples:
     return inflate_samples(raw, max_samples=MAX_RUN_SAMPLES)
 
 
-def _latency(run: Run, settings: MeasurementSettings) -> Latency | None:
+def _counted(run: Run, settings: MeasurementSettings) -> Counted | None:
+    """Return the runs that counted; None: the run was not gated, and all did."""
+    if run.gate is None or run.report.slices is None or not run.samples_ns.size:
+        return None
+    return counted_runs(run.samples_ns, run.report.slices, run.gate, settings)
+
+
+def _latency(run: Run, counted: Counted | None, settings: MeasurementSettings) -> Latency | None:
     if not run.samples_ns.size:
         return None
     if not run.report.samples_complete and run.report.latency is not None:
         return run.report.latency
-    return summarize(run.samples_ns, min_runs=settings.min_runs)
+    samples_ns = counted.samples_ns if counted else run.samples_ns
+    return summarize(samples_ns, min_runs=settings.min_runs)
 
 
 def _is_not_delegated(backend: Backend, report: RunReport) -> bool:

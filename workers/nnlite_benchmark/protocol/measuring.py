@@ -16,6 +16,7 @@ from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Fault, Precision, QuietMode, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, InputSpec, RuntimeRefusal
 from nnlite_benchmark.protocol import canary
+from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.measurement import Run, measurement_report
 from nnlite_benchmark.protocol.parity import device_parity
 from nnlite_benchmark.protocol.runs import Bounds, between_canaries
@@ -35,7 +36,15 @@ CANARY_JOB: Final = BenchmarkJob(
 class RunOnce(Protocol):
     """Runs one measuring process."""
 
-    def __call__(self, job: BenchmarkJob, backend: Backend, bounds: Bounds, *, stage: Stage | None) -> Run:
+    def __call__(
+        self,
+        job: BenchmarkJob,
+        backend: Backend,
+        bounds: Bounds,
+        *,
+        stage: Stage | None,
+        gate: Gate | None = None,
+    ) -> Run:
         """Run `job` and return its results, including a refusal by the runtime.
 
         Args:
@@ -43,6 +52,7 @@ class RunOnce(Protocol):
             backend: what executes it.
             bounds: of warm-up and timed runs.
             stage: reported instead of the actual stages; None: report those.
+            gate: of the timed runs; None, or a device that cannot: every run counts.
 
         Raises:
             DeviceFailure: the process or the device failed.
@@ -64,6 +74,7 @@ def measure(
     *,
     device: str,
     quiet: AbstractContextManager[QuietResult],
+    gate: Gate | None = None,
 ) -> MeasurementReport:
     """Measure between two canaries while conversions on this machine are paused.
 
@@ -76,8 +87,12 @@ def measure(
         with quiet as isolation:
             guarded = between_canaries(
                 lambda: canary_ns(run, settings, device=device),
-                lambda: _accepted(job, backend, run(job, backend, Bounds.of(settings), stage=None), settings),
+                lambda: _accepted(
+                    job, backend, run(job, backend, Bounds.of(settings), stage=None, gate=gate), settings
+                ),
                 settings.max_canary_drift,
+                # Of a gated run it says nothing; and what is noisy is better repeated later.
+                lambda result: result.report.slices is not None,
             )
         waited_ns = round(isolation.waited_s * 1e9)
         return measurement_report(

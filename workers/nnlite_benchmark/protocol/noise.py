@@ -25,10 +25,19 @@ def noise_cause(
     reasons: tuple[Reason, ...],
     disturbance: Disturbance | None,
     thermal_status: int | None = None,
+    *,
+    shared_core: str | None = None,
 ) -> str | None:
     """Return in words what made a measurement noisy or throttled; None for another verdict.
 
     Several causes are separated by commas.
+
+    Args:
+        verdict: of the measurement.
+        reasons: of the verdict.
+        disturbance: what the kernel counted.
+        thermal_status: the highest one seen.
+        shared_core: what the gate's canary saw, in words: how much slower the core was, whoever made it so.
     """
     if verdict is Verdict.THROTTLED:
         return f"thermal status {thermal_status}"
@@ -41,6 +50,8 @@ def noise_cause(
         causes.append("the app was not in front")
     if disturbance is not None:
         causes += list(_others(disturbance)) or list(_own(disturbance))
+    if shared_core is not None:
+        causes.append(shared_core)
     return ", ".join(causes) or UNKNOWN
 
 

@@ -108,7 +108,10 @@ class CanaryGuarded(Generic[Result]):
 
 
 def between_canaries(
-    canary: Callable[[], int], measure: Callable[[], Result], max_drift: float
+    canary: Callable[[], int],
+    measure: Callable[[], Result],
+    max_drift: float,
+    is_gated: Callable[[Result], bool] = lambda _: False,
 ) -> CanaryGuarded[Result]:
     """Measure between two canaries; repeat once if the canary drifted.
 
@@ -116,12 +119,13 @@ def between_canaries(
         canary: runs the canary; returns its 25th percentile in nanoseconds.
         measure: the measurement itself.
         max_drift: limit of |after - before| / before.
+        is_gated: whether a result has canaries of its own: it is not repeated.
 
     Returns:
         The last measurement; its drift may still exceed the limit.
     """
     guarded = _once(canary(), canary, measure, repeated=False)
-    if guarded.drift <= max_drift:
+    if guarded.drift <= max_drift or is_gated(guarded.result):
         return guarded
     return _once(guarded.after_ns, canary, measure, repeated=True)
 

@@ -56,12 +56,11 @@ def slice_drift(samples_ns: Samples) -> float:
     return (max(medians) - min(medians)) / median if median else 0.0
 
 
-def thin(samples_ns: Samples, limit: int, seed: int) -> Samples:
-    """Return at most `limit` samples, drawn uniformly with `seed`, in chronological order."""
-    if samples_ns.size <= limit:
-        return samples_ns
-    chosen = np.random.default_rng(seed).choice(samples_ns.size, limit, replace=False)
-    return samples_ns[np.sort(chosen)]
+def thinned(number: int, limit: int, seed: int) -> NDArray[np.int64]:
+    """Return the sorted indices of at most `limit` of `number` samples, drawn uniformly with `seed`."""
+    if number <= limit:
+        return np.arange(number)
+    return np.sort(np.random.default_rng(seed).choice(number, limit, replace=False))
 
 
 def decode_samples(text: str, *, max_samples: int) -> Samples:

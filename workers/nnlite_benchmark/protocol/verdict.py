@@ -9,7 +9,14 @@ from nnlite.vocabulary import ParityState, Reason, Verdict
 #: Reasons that make a measurement invalid or noisy; all others only annotate it.
 INVALIDATING: Final = frozenset({Reason.RUNTIME, Reason.NOT_DELEGATED, Reason.PARITY, Reason.TOO_SLOW})
 DISTURBING: Final = frozenset(
-    {Reason.SPREAD, Reason.DRIFT, Reason.CANARY, Reason.NOT_QUIET, Reason.NOT_TOP_APP}
+    {
+        Reason.SPREAD,
+        Reason.DRIFT,
+        Reason.CANARY,
+        Reason.NOT_QUIET,
+        Reason.NOT_TOP_APP,
+        Reason.SHARED_CORE,
+    }
 )
 
 
@@ -19,6 +26,10 @@ class Evidence:
 
     #: Timed runs; without an error at least 1.
     runs: int
+    #: Those that passed the gate; None: there was none, and all count.
+    counted_runs: int | None = None
+    #: Enough passed the gate: the machine's drift is then no drift of the measurement.
+    gate_passed: bool | None = None
     #: The runtime rejected the artifact.
     refused: bool = False
     parity_ok: bool | None = None
@@ -51,6 +62,7 @@ def judge(evidence: Evidence, settings: MeasurementSettings) -> tuple[Verdict, t
 
 def _reasons(evidence: Evidence, settings: MeasurementSettings) -> dict[Reason, bool]:
     measured = not evidence.refused
+    runs = evidence.counted_runs if evidence.gate_passed and evidence.counted_runs else evidence.runs
     return {
         Reason.NOT_DELEGATED: evidence.not_delegated,
         Reason.RUNTIME: evidence.refused and not evidence.not_delegated,
@@ -59,10 +71,11 @@ def _reasons(evidence: Evidence, settings: MeasurementSettings) -> dict[Reason, 
         Reason.THERMAL: _above(evidence.thermal_status, settings.max_thermal_status),
         Reason.SPREAD: _above(evidence.mad_ratio, settings.max_mad_ratio),
         Reason.DRIFT: _above(evidence.slice_drift, settings.max_slice_drift),
-        Reason.CANARY: _above(evidence.canary_drift, settings.max_canary_drift),
+        Reason.CANARY: not evidence.gate_passed and _above(evidence.canary_drift, settings.max_canary_drift),
         Reason.NOT_QUIET: measured and not evidence.quiet,
         Reason.NOT_TOP_APP: measured and evidence.in_front is False,
-        Reason.FEW_RUNS: measured and settings.few_runs <= evidence.runs < settings.min_runs,
+        Reason.SHARED_CORE: measured and evidence.gate_passed is False,
+        Reason.FEW_RUNS: measured and settings.few_runs <= runs < settings.min_runs,
         Reason.PARTIAL_DELEGATION: _is_partial(evidence),
         Reason.ARTIFACT_PARITY: evidence.artifact_parity is ParityState.OFF,
         Reason.ARTIFACT_PARITY_UNKNOWN: evidence.artifact_parity is ParityState.UNKNOWN,

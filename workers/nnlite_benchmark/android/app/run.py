@@ -29,6 +29,7 @@ from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_l
 from nnlite_benchmark.android.app.run_monitor import OnStage, RunMonitor, unreadable
 from nnlite_benchmark.android.properties.analytics import android_state
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure
+from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.measurement import Run, read_run
 from nnlite_benchmark.protocol.runs import Bounds
 
@@ -50,8 +51,16 @@ class AppRuns:
         self._on_stage = on_stage
         self._transfer = Transfer(settings.android.transfer)
 
-    def __call__(self, job: BenchmarkJob, backend: Backend, bounds: Bounds, *, stage: Stage | None) -> Run:
-        """Run `job` in a new process of the app; see `RunOnce`.
+    def __call__(
+        self,
+        job: BenchmarkJob,
+        backend: Backend,
+        bounds: Bounds,
+        *,
+        stage: Stage | None,
+        gate: Gate | None = None,
+    ) -> Run:
+        """Run `job` in a new process of the app; see `RunOnce`. The app has no gate: every run counts.
 
         If the device's shell may not read the app's files, this and later runs send them as chunks.
         """
