@@ -95,6 +95,14 @@ class Fault(StrEnum):
     WRONG_CANARY = "wrong_canary"  # its output for the canary is wrong
 
 
+class Mode(StrEnum):
+    """How long each artifact is measured; medians of different modes are not comparable in their spread."""
+
+    QUICK = "quick"  # 64 runs or 1 s
+    STANDARD = "standard"  # as the measurement settings say
+    FULL = "full"  # MLPerf's: 1,024 runs and 60 s
+
+
 class Verdict(StrEnum):
     """How far a measurement may be trusted; never published without it."""
 
@@ -115,7 +123,7 @@ class Reason(StrEnum):
     """Why a measurement has its verdict, and what a reader must know about a valid one."""
 
     # annotations of a measurement that may be valid
-    FEW_RUNS = "few_runs"  # fewer timed runs than normal; no p95 and p99
+    FEW_RUNS = "few_runs"  # fewer timed runs than the stop rule asks for
     PARTIAL_DELEGATION = "partial_delegation"  # the delegate took some nodes, not all
     ARTIFACT_PARITY = "artifact_parity"  # the artifact's outputs are off from PyTorch's
     ARTIFACT_PARITY_UNKNOWN = "artifact_parity_unknown"  # they could not be compared with PyTorch's
@@ -141,6 +149,15 @@ class ParityState(StrEnum):
     OK = "ok"  # every output was compared and is within the limits
     OFF = "off"  # an output, or a slice of one, is beyond them
     UNKNOWN = "unknown"  # nothing, or not every output, could be compared
+
+
+class Shape(StrEnum):
+    """How the latency develops during a run: its levels, and where it ends."""
+
+    STEADY = "steady"  # one level
+    WARMING = "warming"  # ends at its fastest level, after slower ones
+    SLOWING = "slowing"  # ends at a slower level than it had before
+    NO_STEADY_STATE = "no_steady_state"  # changes within its last quarter
 
 
 class Refusal(StrEnum):

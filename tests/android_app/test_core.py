@@ -39,21 +39,25 @@ def vectors() -> list[list[int]]:
     draw = np.random.default_rng(4)
     noisy = [
         np.round(draw.gamma(40, scale / 40, size)).astype(np.int64).tolist()
-        for size in (1, 2, 3, 4, 5, 9, 10, 11, 19, 49, 50, 51, 99, 100, 101, 1009, 20_000)
+        for size in (1, 2, 3, 4, 5, 9, 10, 11, 19, 49, 50, 51, 63, 64, 99, 100, 129, 130, 661, 662, 20_000)
         for scale in (80_000, 3_000_000_000)
     ]
     steady = [[7] * size for size in (1, 50, 64)]
     drifting = [list(range(1_000_000, 1_000_000 + 997 * 311, 311))]
     interrupted = [[*([1_000_000] * 60), 90_000_000, *([1_000_001] * 60)]]
-    return [*noisy, *steady, *drifting, *interrupted, [0] * 50]
+    stretches = [
+        np.repeat(draw.gamma(40, 2_000, 1 + size // 7), 7)[:size].astype(np.int64).tolist()
+        for size in (50, 101, 400, 5_000)
+    ]
+    return [*noisy, *steady, *drifting, *interrupted, *stretches, [0] * 50]
 
 
 def test_statistics_are_those_of_the_host(probe, tmp_path: Path):
     file = tmp_path / "vectors.txt"
-    file.write_text("".join(" ".join(map(str, [50, *vector])) + "\n" for vector in vectors()))
+    file.write_text("".join(" ".join(map(str, vector)) + "\n" for vector in vectors()))
 
     for vector, latency in zip(vectors(), probe("statistics", file), strict=True):
-        expected = summarize(np.array(vector, np.int64), min_runs=50).model_dump()
+        expected = summarize(np.array(vector, np.int64)).model_dump()
         # Sums of squares are added up in another order; the last digit may differ.
         assert latency.pop("std_ns") == pytest.approx(expected.pop("std_ns"), abs=1)
         ratios = {key: value for key, value in expected.items() if isinstance(value, float)}
@@ -73,7 +77,7 @@ def test_reports_of_the_core_are_those_of_the_schema_and_of_the_host(java):
     assert whole.stage is Stage.RUN and whole.error is None
     samples = decode_samples(whole.samples, max_samples=1000)
     assert whole.runs == samples.size
-    assert whole.latency == summarize(samples, min_runs=50)
+    assert whole.latency == summarize(samples)
     assert [output.dtype for output in whole.outputs] == ["float32", "int8"]
     assert silent.before is not None and silent.before.cpuset is None
     assert (refused.refusal, refused.error) == (Refusal.RUNTIME, "dlopen failed: ü")
@@ -106,7 +110,6 @@ def test_the_app_parses_the_arguments_that_the_host_sends(probe, tmp_path: Path)
         precision_loss=True,
         transfer=Transfer.STATUS,
         bounds=bounds,
-        min_normal_runs=41,
     )
     words = shlex.split(command_line(request))
     arguments = {words[at + 1]: words[at + 2] for at, word in enumerate(words) if word == "-e"}
@@ -124,7 +127,6 @@ def test_defaults_of_the_app_are_those_of_the_hosts_settings(probe, tmp_path: Pa
 
     settings = MeasurementSettings()
     assert understood["threads"] == settings.threads
-    assert understood["min_normal_runs"] == settings.min_runs
     assert {name: understood[name] for name in vars(Bounds.of(settings))} == vars(Bounds.of(settings))
 
 

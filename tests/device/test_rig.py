@@ -183,12 +183,13 @@ def instrument(
         "warmup_min_runs": "1",
         "warmup_min_s": "0",
         "warmup_max_s": "1",
+        "warmup_agreeing_runs": "0",
+        "warmup_tolerance": "0.04",
         "min_runs": "3",
         "min_s": "0",
         "max_s": "5",
         "few_runs": "1",
         "few_runs_max_s": "5",
-        "min_normal_runs": "3",
         **changes,
     }
     extras = " ".join(f"-e {name} {value}" for name, value in arguments.items())
@@ -254,10 +255,10 @@ def test_the_canary_gives_its_output_and_a_report_that_validates(with_app: Emula
 
 
 def test_statistics_of_a_report_are_those_of_its_samples(with_app: Emulator) -> None:
-    report = report_of(instrument(with_app.device, min_runs="12", min_normal_runs="12"))
+    report = report_of(instrument(with_app.device, min_runs="12"))
     samples = decode_samples(report.samples, max_samples=100)
     assert report.runs == samples.size == 12
-    expected = summarize(samples, min_runs=12)
+    expected = summarize(samples)
     assert isinstance(report.latency, Latency)
     assert report.latency.model_dump() == pytest.approx(expected.model_dump())
 
@@ -311,8 +312,9 @@ def test_without_the_app_instrument_fails_as_on_android(emulate: Callable[..., E
 def test_a_run_by_hand_leaves_its_report_in_a_file(with_app: Emulator) -> None:
     extras = f"--es run ff --es model {FOLDER}/canary.tflite --es inputs {FOLDER}/input.raw --es backend cpu"
     bounds = (
-        "--es warmup_min_runs 1 --es warmup_min_s 0 --es warmup_max_s 1 --es min_runs 1 --es min_s 0 "
-        "--es max_s 1 --es few_runs 1 --es few_runs_max_s 1 --es min_normal_runs 5"
+        "--es warmup_min_runs 1 --es warmup_min_s 0 --es warmup_max_s 1 "
+        "--es warmup_agreeing_runs 0 --es warmup_tolerance 0.04 --es min_runs 1 --es min_s 0 "
+        "--es max_s 1 --es few_runs 1 --es few_runs_max_s 1"
     )
     output = with_app.sh(f"am start -S -W -n {PACKAGE}/.BenchmarkActivity {extras} {bounds}")
     assert output.endswith("Complete")

@@ -34,7 +34,7 @@ preload()
 
 # A noisy machine must not fail these tests: spread, drift and canary are never judged here.
 QUICK = MeasurementSettings(
-    warmup_min_runs=1, warmup_min_s=0, min_runs=5, min_s=0, canary_runs=4,
+    warmup_min_runs=1, warmup_min_s=0, warmup_agreeing_runs=0, min_runs=5, min_s=0, canary_runs=4,
     max_mad_ratio=1e9, max_slice_drift=1e9, max_canary_drift=1e9, gate_limit=1e9, gate_learn_s=0,
 )  # fmt: skip
 

@@ -8,6 +8,8 @@ from redis.connection import parse_url
 from sqlalchemy import make_url
 
 from nnlite.settings import Settings, SettingsError, load_settings, setting_names
+from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import Mode
 
 
 @pytest.fixture(autouse=True)
@@ -189,6 +191,17 @@ def test_the_deadline_of_an_attempt_exceeds_its_own_limits(monkeypatch):
     assert settings.queue.visibility_timeout_s > max(
         settings.conversion_deadline_s, settings.benchmark_deadline_s
     )
+
+
+def test_a_mode_has_its_own_bounds_and_standard_those_that_are_set():
+    settings = MeasurementSettings(min_runs=20, max_s=30, few_runs_max_s=40, threads=3)
+    names = ("min_runs", "min_s", "max_s", "warmup_max_s")
+    bounds = {mode: tuple(getattr(settings.in_mode(mode), name) for name in names) for mode in Mode}
+    assert bounds == {
+        Mode.QUICK: (64, 0, 1, 1), Mode.STANDARD: (20, 2, 30, 10), Mode.FULL: (1024, 60, 180, 10)
+    }  # fmt: skip
+    assert settings.in_mode(Mode.FULL).threads == 3
+    assert Settings(measurement=settings, _env_file=None).benchmark_deadline_s > 2 * 180
 
 
 def test_settings_are_read_only():

@@ -27,7 +27,7 @@ from nnlite.queue.messages import Message
 from nnlite.reports.schema import BenchmarkReport, MeasurementReport
 from nnlite.results.devices import record_fast_speeds
 from nnlite.results.recording import record_benchmark
-from nnlite.vocabulary import ENDED_STATES, Backend, ParityState, Precision, Stage, WorkKind
+from nnlite.vocabulary import ENDED_STATES, Backend, Mode, ParityState, Precision, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
 from nnlite_benchmark.device import (
@@ -170,7 +170,7 @@ class Benchmarker:
             expected = tuple(self._fetch(payload, path) for path in artifact.reference_outputs)
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
-        return job_of(artifact, payload["model"], file, expected)
+        return job_of(artifact, payload["model"], file, expected, Mode(payload["mode"]))
 
     def _fetch(self, payload: Mapping[str, Any], path: str) -> Path:
         """Return a file of the store; requeue the conversion if the file is missing or damaged."""
@@ -226,7 +226,9 @@ class Benchmarker:
                 cancelled.set()
 
 
-def job_of(artifact: Artifact, model_name: str, file: Path, expected: tuple[Path, ...]) -> BenchmarkJob:
+def job_of(
+    artifact: Artifact, model_name: str, file: Path, expected: tuple[Path, ...], mode: Mode = Mode.STANDARD
+) -> BenchmarkJob:
     """Return the benchmark job of an artifact.
 
     Args:
@@ -234,6 +236,7 @@ def job_of(artifact: Artifact, model_name: str, file: Path, expected: tuple[Path
         model_name: for messages.
         file: the artifact's file, fetched from the store.
         expected: files with the host's outputs, fetched from the store; empty: there are none.
+        mode: of the campaign.
     """
     return BenchmarkJob(
         artifact=file,
@@ -245,6 +248,7 @@ def job_of(artifact: Artifact, model_name: str, file: Path, expected: tuple[Path
         expected_outputs=expected or None,
         output_steps=tuple(tensor.get("step") for tensor in artifact.outputs["tensors"]),
         artifact_parity=ParityState(artifact.parity_state),
+        mode=mode,
     )
 
 

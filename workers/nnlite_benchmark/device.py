@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.reports.schema import DeviceContext, MeasurementReport
-from nnlite.vocabulary import Backend, DeviceKind, Fault, ParityState, Precision, Stage
+from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, ParityState, Precision, Stage
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 
 
@@ -47,6 +47,8 @@ class BenchmarkJob:
     output_steps: tuple[float | None, ...] = ()
     #: Whether the artifact's outputs are PyTorch's; anything but `ok` annotates the measurements.
     artifact_parity: ParityState = ParityState.OK
+    #: Decides the bounds of warm-up and timed runs.
+    mode: Mode = Mode.STANDARD
 
 
 class RuntimeRefusal(Failure):

@@ -9,7 +9,7 @@ from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import canonical_json
 from nnlite.errors import NnliteError
 from nnlite.queue.app import DEFAULT_PRIORITY, PRIORITIES
-from nnlite.vocabulary import HOST_POOL, Backend, Precision
+from nnlite.vocabulary import HOST_POOL, Backend, Mode, Precision
 
 #: Fields added later, with their defaults. At its default such a field is omitted from the stored request,
 #: so that derived names and stored requests of earlier releases do not change.
@@ -20,6 +20,7 @@ _ADDED = {
     "configs": BEST,
     "calibration": None,
     "int8_io": Int8Io.FLOAT,
+    "mode": Mode.STANDARD,
 }
 
 
@@ -58,6 +59,8 @@ class Request:
     calibration: Calibration | None = None
     #: Type of inputs and outputs of int8 artifacts.
     int8_io: Int8Io = Int8Io.FLOAT
+    #: How long each artifact is measured.
+    mode: Mode = Mode.STANDARD
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

@@ -146,8 +146,8 @@ def _write_campaign(
     in_force = settings.model_dump(mode="json", include={"catalog", "conversion", "measurement", "queue"})
     inserted = connection.execute(
         text("""
-INSERT INTO campaign (id, name, state, priority, request, precisions, pools, backends, settings)
-VALUES (:id, :name, :state, :priority, :request, :precisions, :pools, :backends, :settings)
+INSERT INTO campaign (id, name, state, priority, request, precisions, pools, backends, mode, settings)
+VALUES (:id, :name, :state, :priority, :request, :precisions, :pools, :backends, :mode, :settings)
 ON CONFLICT DO NOTHING
 """),
         {
@@ -159,6 +159,7 @@ ON CONFLICT DO NOTHING
             "precisions": list(request.precisions),
             "pools": list(request.pools),
             "backends": list(request.backends),
+            "mode": request.mode,
             "settings": Json(in_force),
         },
     )

@@ -165,7 +165,10 @@ def results(
 def print_results(rows: list[queries.Row], title: str | None = None) -> None:
     """Print measurements as a table."""
     shown = [presentation.result_row(row) for row in rows]
-    print_table(shown, presentation.result_columns(shown), title=title)
+    print_table(shown, presentation.result_columns(shown), title=title, optional=presentation.OPTIONAL)
+    if len(modes := sorted({row["mode"] for row in rows})) > 1:
+        note = "compare rows of one mode: others ran for another time, and tails and intervals depend on it"
+        err.print(f"modes {', '.join(modes)}: {note}", highlight=False)
 
 
 def print_verdicts(rows: list[queries.Row], name: str) -> None:

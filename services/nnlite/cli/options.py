@@ -7,7 +7,7 @@ import typer
 
 from nnlite.artifacts.calibration import Int8Io
 from nnlite.queue.app import DEFAULT_PRIORITY
-from nnlite.vocabulary import Layout
+from nnlite.vocabulary import Layout, Mode
 
 Models = Annotated[list[str] | None, typer.Argument(help="Model names; none: all that the options select.")]
 Source = Annotated[
@@ -55,6 +55,10 @@ Calibration = Annotated[
 ]
 Int8IO = Annotated[
     Int8Io, typer.Option("--int8-io", help="What int8 artifacts take and return: floats, or scaled integers.")
+]
+ModeOption = Annotated[
+    Mode,
+    typer.Option("--mode", help="Timed runs: quick, 64 or 1 s; standard, as set; full, 1,024 and 60 s."),
 ]
 Name = Annotated[
     str | None, typer.Option(help="Name of the campaign; without one, the same request has the same name.")

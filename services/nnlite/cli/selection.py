@@ -18,7 +18,7 @@ from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
 from nnlite.cli import options
 from nnlite.settings import Settings, load_settings
-from nnlite.vocabulary import Backend, Precision
+from nnlite.vocabulary import Backend, Mode, Precision
 
 W = TypeVar("W", Backend, Precision)
 
@@ -54,6 +54,7 @@ def _request(
     precision: options.Precisions = ["fp32"],
     calibration: options.Calibration = None,
     int8_io: options.Int8IO = Int8Io.FLOAT,
+    mode: options.ModeOption = Mode.STANDARD,
     backend: options.Backends = ["cpu"],
     transform: options.Transform = None,
     dataset: options.Dataset = None,
@@ -72,6 +73,7 @@ def _request(
         precisions=precisions,
         calibration=chosen_calibration(calibration, precisions, load_settings()),
         int8_io=int8_io,
+        mode=mode,
         backends=parse_backends(backend),
         transform=transform,
         dataset=dataset,

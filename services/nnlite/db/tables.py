@@ -114,6 +114,7 @@ class Campaign(Base):
     precisions: Mapped[list[str]]
     pools: Mapped[list[str]]
     backends: Mapped[list[str]]
+    mode: Mapped[str] = mapped_column(server_default="standard")
     settings: Mapped[Json]  # limits and protocol in force at submit
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -303,12 +304,15 @@ class Measurement(Base):
     verdict: Mapped[str]
     reasons: Mapped[list[str]]
     noise_cause: Mapped[str | None]  # of a noisy or throttled one
+    shape: Mapped[str | None]  # levels of the run; None: too few samples
     error: Mapped[str | None]
     runs: Mapped[int]
     init_ns: Mapped[int | None]
     first_ns: Mapped[int | None]
     mean_ns: Mapped[int | None]
     median_ns: Mapped[int | None]
+    median_low_ns: Mapped[int | None]  # bounds of the median's 95 % interval; None: too few samples
+    median_high_ns: Mapped[int | None]
     p90_ns: Mapped[int | None]
     p95_ns: Mapped[int | None]
     p99_ns: Mapped[int | None]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 from nnlite.catalog.nngpt.source import NnGptSource, epoch_root, tag_of
 from nnlite.exports.edge_tracker import FILE, Scored, edge_tracker
 from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, ExportError, check_names, write_json
-from nnlite.vocabulary import Backend, DeviceKind, ModelFormat, Precision, Stage, Verdict, WorkState
+from nnlite.vocabulary import Backend, DeviceKind, Mode, ModelFormat, Precision, Stage, Verdict, WorkState
 
 Row = RowMapping
 
@@ -110,7 +110,10 @@ class _Measured:
         self._valid = [row for row in valid if (row["pool"], row["precision"]) == chosen]
         self._others = [row for row in fitting if (row["pool"], row["precision"]) == chosen]
         on = choice.device or "+".join(sorted({row["device"] for row in self._valid}))
-        self.source = f"{pool}/{on} {choice.backend} {self.precision}" if self._valid else None
+        # Other modes than the usual one are named.
+        modes = sorted({row["mode"] for row in self._valid} - {Mode.STANDARD})
+        words = (f"{pool}/{on}", choice.backend, self.precision, *modes)
+        self.source = " ".join(words) if self._valid else None
         self._selection = " ".join(filter(None, (choice.device or pool, choice.backend, self.precision)))
 
     def latency_ms(self, identity: str) -> float | None:
@@ -248,7 +251,7 @@ ORDER BY v.created_at DESC, m.name
 
 _MEASUREMENTS = f"""
 SELECT a.identity, a.precision, b.pool, d.name AS device, d.kind, x.backend, x.verdict, x.reasons,
-       x.noise_cause, x.error, x.median_ns
+       x.noise_cause, x.error, x.median_ns, c.mode
 FROM measurement x
 JOIN benchmark b ON b.id = x.benchmark_id
 JOIN campaign c ON c.id = b.campaign_id

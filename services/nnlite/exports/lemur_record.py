@@ -11,7 +11,7 @@ unit that `duration` belongs to: CPU, GPU or NPU.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlite.vocabulary import Backend, Verdict
+from nnlite.vocabulary import Backend, Mode, Verdict
 
 Json = dict[str, Any]
 
@@ -138,17 +138,18 @@ _GATED = ("counted_runs", "counted_share", "fast_ns", "all_median_ns", "all_min_
 
 def _explanation(measurement: Mapping[str, Any]) -> Json:
     names = (
-        "verdict", "reasons", "noise_cause", "runtime", "runtime_version", "threads", "runs", "init_ns",
-        "first_inference_ns", "peak_rss_kb", "delegation", "precision_loss", "parity", "canary",
+        "verdict", "reasons", "noise_cause", "shape", "runtime", "runtime_version", "threads", "runs",
+        "init_ns", "first_inference_ns", "peak_rss_kb", "delegation", "precision_loss", "parity", "canary",
     )  # fmt: skip
     latency = _published(measurement)
     gating = measurement.get("gating")
     gated = {name: gating[name] for name in _GATED} if gating else {}
     return (
-        {name: measurement.get(name) for name in names}
+        {"mode": measurement.get("mode", Mode.STANDARD)}
+        | {name: measurement.get(name) for name in names}
         | gated
         | {
-            "median_ns": latency and latency["median_ns"],
-            "p90_ns": latency and latency["p90_ns"],
+            name: latency and latency.get(name)
+            for name in ("median_ns", "median_low_ns", "median_high_ns", "min_ns", "p90_ns")
         }
     )

@@ -194,12 +194,14 @@ FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
 WHERE {_WANTED} AND cardinality(CAST(:devices AS text[])) = 0
 """)  # noqa: S608
 
-# The best result of each model, precision and device: by the verdicts of its backends, then the newest.
+# The best result of each model, precision and device: by the verdicts of its backends, then that of a longer
+# mode, then the newest.
 _CHOSEN = text(f"""
 WITH result AS (
     SELECT b.id, m.id AS model_id, a.precision, m.task, m.dataset, m.metric, m.name AS model,
            b.report->'device'->>'name' AS device, b.report->'device'->>'kind' AS kind,
-           x.valid, x.noisy, x.published, b.finished_at
+           x.valid, x.noisy, x.published, b.finished_at,
+           array_position(ARRAY['full', 'standard', 'quick'], c.mode) AS mode
     FROM benchmark b
     JOIN campaign c ON c.id = b.campaign_id
     JOIN artifact a ON a.id = b.artifact_id
@@ -216,7 +218,7 @@ WITH result AS (
 ), wanted AS (
     SELECT *, count(*) OVER same AS alternatives,
            row_number() OVER (
-               same ORDER BY valid DESC, noisy DESC, published DESC, finished_at DESC, id
+               same ORDER BY valid DESC, noisy DESC, published DESC, mode, finished_at DESC, id
            ) AS rank
     FROM result
     WHERE kind = ANY(:kinds) AND (cardinality(CAST(:devices AS text[])) = 0 OR device = ANY(:devices))

@@ -21,11 +21,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from nnlite.vocabulary import (
     Backend,
     DeviceKind,
+    Mode,
     ParityState,
     Precision,
     QuietMode,
     Reason,
     Refusal,
+    Shape,
     Stage,
     Verdict,
 )
@@ -91,20 +93,24 @@ class RunFile(Part):
 
 
 class Latency(Part):
-    """Statistics over all samples, nanoseconds; p95 and p99 only from a normal number of runs."""
+    """Statistics over all samples, nanoseconds; null: too few samples."""
 
     mean_ns: Nanoseconds
     median_ns: Nanoseconds
-    p90_ns: Nanoseconds
-    p95_ns: Nanoseconds | None
-    p99_ns: Nanoseconds | None
+    median_low_ns: Nanoseconds | None = Field(
+        None, description="lower bound of the median's 95 % interval, for samples that depend on each other"
+    )
+    median_high_ns: Nanoseconds | None = Field(None, description="its upper bound")
+    p90_ns: Nanoseconds | None = Field(description="from 64 samples on")
+    p95_ns: Nanoseconds | None = Field(description="from 130 samples on")
+    p99_ns: Nanoseconds | None = Field(description="from 662 samples on")
     min_ns: Nanoseconds
     max_ns: Nanoseconds
     std_ns: Nanoseconds = Field(description="population standard deviation")
     cv: Ratio = Field(description="std / mean; shown, never judged")
     mad_ratio: Ratio = Field(description="1.4826 x median absolute deviation / median")
     slice_drift: Ratio | None = Field(
-        description="(max - min) / median of ten slices' medians; null: few runs"
+        description="(max - min) / median of ten slices' medians; null: fewer than 50 samples"
     )
 
 
@@ -265,9 +271,11 @@ class MeasurementReport(Part):
     schema_version: Literal[1] = 1
     backend: Backend
     precision: Precision
+    mode: Mode = Field(Mode.STANDARD, description="decides the bounds of warm-up and timed runs")
     verdict: Verdict
     reasons: Annotated[tuple[Reason, ...], Field(max_length=16)] = ()
     noise_cause: Word | None = Field(None, description="noisy or throttled only: why, as far as it was seen")
+    shape: Shape | None = Field(None, description="levels of the timed runs; null: fewer than 50 samples")
     started_at: AwareDatetime
     runtime: Word
     runtime_version: Word

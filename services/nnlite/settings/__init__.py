@@ -34,7 +34,7 @@ from nnlite.settings.groups import (
     RuntimeCheckSettings,
 )
 from nnlite.settings.passwords import with_passwords
-from nnlite.vocabulary import Backend
+from nnlite.vocabulary import Backend, Mode
 
 PREFIX = "NNLITE_"
 
@@ -155,8 +155,10 @@ class Settings(BaseSettings):
     def benchmark_deadline_s(self) -> float:
         """Longest that one attempt at a benchmark may hold its row, all backends one after another."""
         m = self.measurement
+        modes = [m.in_mode(mode) for mode in Mode]
+        longest_s = max(mode.warmup_max_s + mode.few_runs_max_s for mode in modes)
         # Twice: a measurement whose canary drifts is repeated. Before it, conversions may run first.
-        run_s = m.warmup_max_s + m.gate_learn_s + m.few_runs_max_s
+        run_s = m.gate_learn_s + longest_s
         tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + run_s)
         transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
         return len(Backend) * (tries_s + 2 * m.quiet_batch_s + transfers_s) + 120

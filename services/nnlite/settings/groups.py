@@ -1,9 +1,11 @@
 """Groups of settings: one frozen class per subject, each a field of `Settings`."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nnlite.vocabulary import Mode
 
 
 class Group(BaseModel):
@@ -58,7 +60,10 @@ class ConversionSettings(Group):
 
 
 class MeasurementSettings(Group):
-    """The measurement protocol; the values in force are stored with each result."""
+    """The measurement protocol; the values in force are stored with each result.
+
+    Its bounds are those of the mode `standard`; `in_mode` has those of the others.
+    """
 
     threads: int = Field(1, gt=0, description="threads of the CPU backend")
     cores: str = Field(
@@ -67,6 +72,12 @@ class MeasurementSettings(Group):
     warmup_min_runs: int = Field(5, ge=1)
     warmup_min_s: float = Field(0.5, ge=0)
     warmup_max_s: float = Field(10, gt=0)
+    warmup_agreeing_runs: int = Field(
+        40, ge=0, description="warm-up ends after so many runs whose fast and slow running means agree"
+    )
+    warmup_tolerance: float = Field(
+        0.04, gt=0, le=1, description="they agree when they differ by less, relative to the slow one"
+    )
     min_runs: int = Field(50, ge=1, description="a normal measurement has at least this many timed runs")
     min_s: float = Field(2, ge=0)
     max_s: float = Field(60, gt=0)
@@ -74,6 +85,9 @@ class MeasurementSettings(Group):
     few_runs_max_s: float = Field(180, gt=0)
     max_mad_ratio: float = Field(0.10, gt=0, description="noisy above 1.4826 x MAD / median")
     max_slice_drift: float = Field(0.10, gt=0, description="noisy when medians of ten slices differ more")
+    shape_tolerance: float = Field(
+        0.05, gt=0, description="levels of a run that differ by less are one level"
+    )
     max_samples: int = Field(10_000, gt=0, description="samples kept; statistics use all")
     canary_runs: int = Field(20, ge=4)
     max_canary_drift: float = Field(0.10, gt=0)
@@ -102,6 +116,19 @@ class MeasurementSettings(Group):
     )
     quiet_timeout_s: float = Field(30, gt=0, description="wait for conversions to stop, then not_quiet")
     quiet_batch_s: float = Field(60, gt=0, description="longest measuring before conversions may run")
+
+    def in_mode(self, mode: Mode) -> Self:
+        """Return the settings with the bounds of `mode`; of `standard` they are these."""
+        return self.model_copy(update=_BOUNDS[mode])
+
+
+#: Bounds of warm-up and timed runs that a mode has whatever the settings say.
+_BOUNDS: Final[dict[Mode, dict[str, float]]] = {
+    Mode.QUICK: {"warmup_max_s": 1.0, "min_runs": 64, "min_s": 0.0, "max_s": 1.0},
+    Mode.STANDARD: {},
+    # Networks of 0.18 s and more have fewer runs, as in `standard`.
+    Mode.FULL: {"min_runs": 1024, "min_s": 60.0, "max_s": 180.0, "few_runs_max_s": 180.0},
+}
 
 
 class AndroidSettings(Group):

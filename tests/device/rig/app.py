@@ -25,11 +25,12 @@ from device.rig.arguments import Unusable, read_arguments
 from device.rig.backends import Mode, delegation_of, modes
 from device.rig.clock import SimulatedClock
 from device.rig.faults import Fault, FaultBox
-from device.rig.figures import device_state, latency, pss_kb, status_kb
+from device.rig.figures import device_state, pss_kb, status_kb
 from device.rig.logs import log
 from device.rig.zygote import CULPRIT
 from nnlite_benchmark.protocol.canary import MODEL_FILE
 from nnlite_benchmark.protocol.runs import timed_runs, warm_up
+from nnlite_benchmark.protocol.statistics import summarize
 
 MEDIA = Path("/storage/emulated/0/Android/media")
 #: Compressed samples up to this size are in the report itself, bytes.
@@ -200,7 +201,7 @@ class _App:
 
     def _keep_samples(self, samples: "array[int]") -> None:
         values = np.array(samples, dtype="<i8")
-        self._report |= {"runs": len(samples), "latency": latency(values, self._arguments.min_normal_runs)}
+        self._report |= {"runs": len(samples), "latency": summarize(values).model_dump()}
         packed, step = zlib.compress(values.tobytes()), 1
         while len(packed) > THINNED_BYTES:
             step *= 2

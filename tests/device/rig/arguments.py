@@ -25,8 +25,6 @@ class Arguments:
     precision_loss: bool
     #: Whether files are sent as chunks in status messages.
     by_status: bool
-    #: Fewer timed runs have no p95 and p99.
-    min_normal_runs: int
     bounds: Bounds
 
 
@@ -45,7 +43,6 @@ def read_arguments(extras: Mapping[str, str]) -> Arguments:
             threads=int(extras.get("threads", "1")),
             precision_loss=extras.get("precision_loss") == "true",
             by_status=extras.get("transfer") == "status",
-            min_normal_runs=int(extras["min_normal_runs"]),
             bounds=Bounds(**{name: kind(extras[name]) for name, kind in _bounds().items()}),
         )
     except KeyError as error:
@@ -63,4 +60,4 @@ def read_arguments(extras: Mapping[str, str]) -> Arguments:
 
 
 def _bounds() -> Mapping[str, type]:
-    return {field.name: float if field.name.endswith("_s") else int for field in fields(Bounds)}
+    return {field.name: int if field.name.endswith("_runs") else float for field in fields(Bounds)}

@@ -1,10 +1,8 @@
-"""Values of a run report that do not come from the runtime: statistics, memory, device state."""
+"""Values of a run report that do not come from the runtime: memory, device state."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from device.rig.faults import FaultBox
 from device.rig.guest_state import read_state
@@ -26,30 +24,6 @@ def device_state(faults: FaultBox) -> dict[str, Any]:
         "charging": state.charging,
         "thermal_status": state.thermal_status,
         "cpuset": "/top-app",
-    }
-
-
-def latency(samples_ns: Any, min_normal_runs: int) -> dict[str, Any]:
-    """Return the statistics of a run report, as the app computes them."""
-    normal = len(samples_ns) >= min_normal_runs
-    p90, p95, p99 = (round(float(value)) for value in np.percentile(samples_ns, (90, 95, 99)))
-    mean, std, median = (float(f(samples_ns)) for f in (np.mean, np.std, np.median))
-    drift = None
-    if normal and len(samples_ns) >= 10:
-        slices = [float(np.median(part)) for part in np.array_split(samples_ns, 10)]
-        drift = (max(slices) - min(slices)) / median if median else 0.0
-    return {
-        "mean_ns": round(mean),
-        "median_ns": round(median),
-        "p90_ns": p90,
-        "p95_ns": p95 if normal else None,
-        "p99_ns": p99 if normal else None,
-        "min_ns": int(samples_ns.min()),
-        "max_ns": int(samples_ns.max()),
-        "std_ns": round(std),
-        "cv": std / mean if mean else 0.0,
-        "mad_ratio": 1.4826 * float(np.median(np.abs(samples_ns - median))) / median if median else 0.0,
-        "slice_drift": drift,
     }
 
 

@@ -16,7 +16,7 @@ from nnlite.results import queries
 from nnlite.results.devices import device_row, record_device
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings, QueueSettings
-from nnlite.vocabulary import Backend, DeviceStatus, Stage, WorkKind, WorkState
+from nnlite.vocabulary import Backend, DeviceStatus, Mode, Stage, WorkKind, WorkState
 from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
@@ -25,7 +25,7 @@ from waiting import HANG_S, wait_until
 
 # A noisy machine must not fail these tests: spread, drift and canary are never judged here.
 QUICK = MeasurementSettings(
-    warmup_min_runs=1, warmup_min_s=0, min_runs=10, min_s=0, canary_runs=4,
+    warmup_min_runs=1, warmup_min_s=0, warmup_agreeing_runs=0, min_runs=10, min_s=0, canary_runs=4,
     max_mad_ratio=1e9, max_slice_drift=1e9, max_canary_drift=1e9, gate_limit=1e9, gate_learn_s=0,
 )  # fmt: skip
 ENDLESS = QUICK.model_copy(update={"min_runs": 10**9, "max_s": 3600})
@@ -94,6 +94,18 @@ def benchmark(benchmarker: Benchmarker, row: uuid.UUID) -> Outcome:
 def the(cluster: Cluster, kind: WorkKind) -> dict[str, object]:
     (row,) = cluster.rows(f"SELECT state, failure_class, stage, reason, strikes, losses FROM {kind}")
     return row
+
+
+def test_a_benchmark_has_the_mode_of_its_campaign(cluster, make_benchmarker, queued):
+    row = queued(mode=Mode.QUICK)
+    assert benchmark(make_benchmarker(), row) is Outcome.DONE
+    (measured,) = queries.latencies(cluster.engine, "night")
+    (report,) = queries.reports(cluster.engine, "night")
+    (said,) = report["measurements"]
+    assert (measured["mode"], said["mode"]) == ("quick", "quick")
+    assert (said["bounds"]["min_runs"], said["bounds"]["max_s"]) == (64, 1)
+    # A second of the canary, as far as the machine gets.
+    assert 5 <= measured["runs"] <= 64
 
 
 def test_an_artifact_is_measured_on_the_host(cluster, make_benchmarker, queued):

@@ -34,7 +34,15 @@ from waiting import HANG_S, JumpingClock, end
 LENIENT = {"max_mad_ratio": 1e9, "max_slice_drift": 1e9, "max_canary_drift": 1e9, "gated": False}
 #: However busy the machine is, every slice counts.
 GATED = {"gated": True, "gate_limit": 1e9, "gate_learn_s": 0.1}
-QUICK = {"warmup_min_runs": 1, "warmup_min_s": 0, "min_runs": 10, "min_s": 0, "canary_runs": 4, **LENIENT}
+QUICK = {
+    "warmup_min_runs": 1,
+    "warmup_min_s": 0,
+    "warmup_agreeing_runs": 0,
+    "min_runs": 10,
+    "min_s": 0,
+    "canary_runs": 4,
+    **LENIENT,
+}
 ENDLESS = {**QUICK, "min_runs": 10**9, "max_s": 3600}
 NEVER = threading.Event()
 

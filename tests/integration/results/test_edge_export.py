@@ -13,7 +13,7 @@ from nnlite.cli.presentation import result_columns, result_row
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
 from nnlite.exports.lemur_tree import ExportError
 from nnlite.results import queries
-from nnlite.vocabulary import Verdict
+from nnlite.vocabulary import Mode, Verdict
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def tree(tmp_path) -> Tree:
 def submitted(cluster, tree):
     """Submit the tree and return the conversion of each tag."""
 
-    def run(name="generation", folder=""):
+    def run(name="generation", folder="", mode=Mode.STANDARD):
         source = NnGptSource(cluster.settings, path=[tree.root / folder])
         submit(
             cluster.engine,
             cluster.broker,
-            Request(source="nngpt", path=(str(tree.root),)),
+            Request(source="nngpt", path=(str(tree.root),), mode=mode),
             models=source.models(),
             source=source,
             settings=cluster.settings,
@@ -83,6 +83,12 @@ def test_a_measured_model_has_the_latency_of_the_device(cluster, tree, submitted
     assert (written["best_model"], written["best_efficiency"], written["input_size"]) == ("A0_B0", 0.8, 8)
     assert written["epoch_root"] == str(tree.epochs)
     assert model["nn_file"] == str(tree.folder("A0_B0") / "new_nn.py")
+
+
+def test_a_latency_of_another_mode_says_so(cluster, tree, submitted, exported):
+    tree.model("A0_B0")
+    measure(cluster, submitted(mode=Mode.QUICK)["A0_B0"])
+    assert by_tag(exported())["A0_B0"]["latency_source"] == "host/lab-phone cpu fp32 quick"
 
 
 def test_a_model_without_measurement_has_a_reason(cluster, tree, submitted, exported):

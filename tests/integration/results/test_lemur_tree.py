@@ -22,7 +22,7 @@ from nnlite.queue import leases
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, Gating, Latency, MeasurementReport
 from nnlite.results.devices import record_device
 from nnlite.results.recording import record_benchmark
-from nnlite.vocabulary import Backend, DeviceKind, DeviceStatus, Precision, Reason, Verdict, WorkKind
+from nnlite.vocabulary import Backend, DeviceKind, DeviceStatus, Mode, Precision, Reason, Verdict, WorkKind
 
 #: What the importer takes of a record, beside `device_analytics`.
 FIELDS = [
@@ -101,10 +101,11 @@ def measure(cluster: Cluster) -> Measure:
         *reports: MeasurementReport,
         campaign: str = "night",
         device: dict[str, Any] | None = None,
+        mode: Mode = Mode.STANDARD,
         **artifact: Any,
     ) -> None:
         context = DeviceContext(**(CONTEXT.model_dump() | (device or {})))
-        submitted = cluster.submit(model, name=campaign, pools=(context.pool,))
+        submitted = cluster.submit(model, name=campaign, pools=(context.pool,), mode=mode)
         conversion = cluster.conversion(submitted.id)["id"]
         inputs = {
             "tensors": [{"name": "t0", "shape": [1, 32, 48, 3], "dtype": "float32", "quantization": None}]
@@ -244,6 +245,13 @@ def test_of_several_results_the_newest_valid_one_is_written(measure, export, tmp
     assert read(tmp_path)["duration"] == 200
     assert export(campaigns=["third"]).written == 1
     assert read(tmp_path)["duration"] == 300, "its own files are replaced"
+
+
+def test_a_longer_mode_comes_before_a_newer_result(measure, export, tmp_path):
+    measure("one", measurement(latency=latency(100)), campaign="first", mode=Mode.FULL)
+    measure("one", measurement(latency=latency(200)), campaign="second", mode=Mode.QUICK)
+    export()
+    assert read(tmp_path)["duration"] == 100
 
 
 def test_devices_have_files_of_their_own_with_safe_names(measure, export, tmp_path):

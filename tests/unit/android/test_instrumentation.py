@@ -28,6 +28,8 @@ BOUNDS = Bounds(
     warmup_min_runs=5,
     warmup_min_s=0.5,
     warmup_max_s=10.0,
+    warmup_agreeing_runs=40,
+    warmup_tolerance=0.04,
     min_runs=50,
     min_s=2.0,
     max_s=60.0,
@@ -42,7 +44,6 @@ REQUEST = RunRequest(
     threads=1,
     precision_loss=False,
     bounds=BOUNDS,
-    min_normal_runs=50,
 )
 REPORT = RunReport(runtime="TFLite", runtime_version="2.16.1", threads=1, stage=Stage.RUN, init_ns=12)
 
@@ -134,12 +135,13 @@ def test_the_command_line_carries_every_argument_as_a_string():
         "warmup_min_runs": "5",
         "warmup_min_s": "0.5",
         "warmup_max_s": "10",
+        "warmup_agreeing_runs": "40",
+        "warmup_tolerance": "0.04",
         "min_runs": "50",
         "min_s": "2",
         "max_s": "60",
         "few_runs": "5",
         "few_runs_max_s": "180",
-        "min_normal_runs": "50",
     }
 
 

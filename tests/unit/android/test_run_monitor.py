@@ -31,7 +31,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def run(clock):
-    return RunMonitor(SETTINGS, lambda _stage: None)
+    return RunMonitor(SETTINGS, MEASUREMENT, lambda _stage: None)
 
 
 def stage(name, first_ns=None):

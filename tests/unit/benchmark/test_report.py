@@ -19,7 +19,7 @@ from nnlite.reports.schema import (
     is_published,
 )
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, DeviceKind, Precision, Reason, Stage, Verdict
+from nnlite.vocabulary import Backend, DeviceKind, Mode, Precision, Reason, Shape, Stage, Verdict
 from nnlite_benchmark.device import BenchmarkJob, InputSpec
 from nnlite_benchmark.host.context import host_context, host_state
 from nnlite_benchmark.protocol.measurement import Run, measurement_report
@@ -33,7 +33,9 @@ RUN = RunReport(
 )
 
 
-def measurement(tmp_path, backend=Backend.CPU, *, parity=True, median_ns=1_000_000, error=None):
+def measurement(
+    tmp_path, backend=Backend.CPU, *, parity=True, median_ns=1_000_000, error=None, mode=Mode.STANDARD
+):
     expected = tmp_path / "expected.raw"
     expected.write_bytes(np.array([1, 2], "<f4").tobytes())
     job = BenchmarkJob(
@@ -44,6 +46,7 @@ def measurement(tmp_path, backend=Backend.CPU, *, parity=True, median_ns=1_000_0
         inputs=(InputSpec(name="x", shape=(1, 2), dtype="float32"),),
         seed=0,
         expected_outputs=(expected,),
+        mode=mode,
     )
     outputs = () if error else (np.array([1, 2 if parity else 3], np.float32),)
     samples = np.empty(0, np.int64) if error else np.full(100, median_ns)
@@ -92,6 +95,18 @@ def test_the_duration_is_that_of_the_first_published_backend(tmp_path):
 
     assert benchmark_report(gpu, cpu).duration == 2_000_000
     assert benchmark_report(gpu, measurement(tmp_path)).duration == 1_000_000
+
+
+def test_a_measurement_is_judged_by_the_bounds_of_its_mode(tmp_path):
+    full, quick = (measurement(tmp_path, mode=mode) for mode in (Mode.FULL, Mode.QUICK))
+
+    assert (full.mode, full.reasons, full.bounds["min_runs"]) == (Mode.FULL, (Reason.FEW_RUNS,), 1024)
+    assert (quick.mode, quick.reasons, quick.bounds["min_runs"]) == (Mode.QUICK, (), 64)
+
+
+def test_a_measurement_has_its_shape_unless_it_is_withheld(tmp_path):
+    assert measurement(tmp_path).shape is Shape.STEADY
+    assert measurement(tmp_path, parity=False).shape is None
 
 
 def test_failed_parity_gives_no_latency(tmp_path):

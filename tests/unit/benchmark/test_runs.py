@@ -30,20 +30,44 @@ class FakeDevice:
 
 @pytest.mark.parametrize(
     ("seconds", "runs"),
-    [(0.001, 500), (0.2, 5), (0.01, 50), (3, 4), (10, 1), (60, 1)],
+    [(0.001, 500), (0.01, 50), (0.2, 40), (0.3, 34), (3, 4), (10, 1), (60, 1)],
     ids=[
         "fast: half a second",
-        "slow: five runs",
         "half a second",
+        "forty runs that agree",
+        "no more than 10 s for them",
         "at 10 s",
         "exactly 10 s",
         "at least one",
     ],
 )
-def test_warm_up_ends_at_five_runs_and_half_a_second_or_at_ten_seconds(seconds, runs):
+def test_warm_up_of_a_steady_model_ends_within_its_bounds(seconds, runs):
     device = FakeDevice(seconds)
 
     assert warm_up(device.invoke, device.clock, BOUNDS) == (runs, round(runs * seconds * SECOND_NS))
+
+
+def test_warm_up_goes_on_until_a_model_that_becomes_faster_is_steady():
+    device = FakeDevice(*[0.004] * 100, 0.001)
+
+    runs, _ = warm_up(device.invoke, device.clock, BOUNDS)
+
+    # After 200 runs the slow mean covers 0.5 % of its distance from 1 ms with each run.
+    assert runs == 954
+
+
+def test_warm_up_of_a_model_that_never_is_steady_ends_at_ten_seconds():
+    device = FakeDevice(*[0.01, 0.01, 0.01, 0.02, 0.02, 0.02] * 200)
+
+    runs, elapsed_ns = warm_up(device.invoke, device.clock, BOUNDS)
+
+    assert elapsed_ns >= 10 * SECOND_NS > elapsed_ns - device.durations_ns[runs - 1]
+
+
+def test_without_agreeing_runs_warm_up_ends_by_count_and_time():
+    device = FakeDevice(0.2)
+
+    assert warm_up(device.invoke, device.clock, replace(BOUNDS, warmup_agreeing_runs=0))[0] == 5
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def samples():
 
 
 def test_every_statistic_equals_numpys(samples):
-    latency = summarize(samples, min_runs=50)
+    latency = summarize(samples)
 
     assert latency.mean_ns == round(samples.mean())
     assert latency.median_ns == round(np.median(samples))
@@ -29,24 +29,39 @@ def test_every_statistic_equals_numpys(samples):
     assert latency.cv == pytest.approx(samples.std() / samples.mean())
 
 
-def test_few_runs_have_no_p95_no_p99_and_no_slices(samples):
-    latency = summarize(samples[:49], min_runs=50)
+def test_few_runs_have_no_slices(samples):
+    assert summarize(samples[:49]).slice_drift is None
+    assert summarize(samples[:50]).slice_drift is not None
 
-    assert latency.p90_ns is not None
-    assert (latency.p95_ns, latency.p99_ns, latency.slice_drift) == (None, None, None)
+
+def fewest_samples(percent: int) -> int:
+    """Return the smallest n for which at most one sample above the percentile has 1 % probability."""
+    below, size = percent / 100, 1
+    while below**size + size * (1 - below) * below ** (size - 1) > 0.01:
+        size += 1
+    return size
+
+
+@pytest.mark.parametrize("percent", [90, 95, 99])
+def test_a_percentile_needs_mlperfs_number_of_samples(samples, percent):
+    fewest = fewest_samples(percent)
+
+    assert getattr(summarize(samples[: fewest - 1]), f"p{percent}_ns") is None
+    assert getattr(summarize(samples[:fewest]), f"p{percent}_ns") is not None
 
 
 def test_one_sample_is_enough_for_statistics():
-    latency = summarize(np.array([7_000_000]), min_runs=50)
+    latency = summarize(np.array([7_000_000]))
 
     assert (latency.median_ns, latency.std_ns, latency.mad_ratio) == (7_000_000, 0, 0.0)
+    assert (latency.median_low_ns, latency.median_high_ns, latency.p90_ns) == (None, None, None)
 
 
 def test_one_preemption_changes_the_cv_but_not_the_mad_ratio():
     steady = np.full(65_000, 30_000)
     steady[1234] = 60_000_000
 
-    latency = summarize(steady, min_runs=50)
+    latency = summarize(steady)
 
     assert latency.cv > 1
     assert latency.mad_ratio == 0.0

@@ -1,9 +1,10 @@
 """How results read: units, what is shown only where it tells rows apart, reasons beside verdicts."""
 
 import pytest
+from rich.console import Console
 
-from nnlite.cli import presentation
-from nnlite.cli.campaigns import print_checks
+from nnlite.cli import output, presentation
+from nnlite.cli.campaigns import print_checks, print_results
 from nnlite.results.queries import Progress
 
 MEASUREMENT = {
@@ -24,12 +25,16 @@ MEASUREMENT = {
     "parity_samples": 128,
     "device": "host-lab",
     "backend": "cpu",
+    "mode": "standard",
     "median_ns": 1_234_567,
+    "median_low_ns": 1_230_000,
+    "median_high_ns": 1_240_000,
+    "min_ns": 1_200_000,
     "p90_ns": 123_456_789,
-    "cv": 0.0312,
     "verdict": "valid",
     "noise_cause": None,
     "reasons": [],
+    "shape": "steady",
     "delegated_nodes": 26,
     "total_nodes": 26,
     "error": None,
@@ -59,9 +64,10 @@ def test_a_measurement_is_one_line_in_peoples_units():
         "top-1": None,
         "device": "host-lab",
         "backend": "cpu",
-        "median ms": "1.235",
+        "mode": "standard",
+        "median ms": "1.235 ± 0.4%",
+        "min ms": "1.200",
         "p90 ms": "123.5",
-        "CV": "3.1%",
         "verdict": "valid",
         "accuracy": None,
         "efficiency": None,
@@ -72,16 +78,33 @@ def test_a_measurement_is_one_line_in_peoples_units():
 
 def test_a_measurement_without_latency_has_empty_cells_and_shows_its_error():
     refused = row(
-        median_ns=None, p90_ns=None, cv=None, parameters=None, verdict="invalid", reasons=["runtime"],
-        error="unknown operator\nmore",
+        median_ns=None, median_low_ns=None, median_high_ns=None, min_ns=None, p90_ns=None, parameters=None,
+        verdict="invalid", reasons=["runtime"], error="unknown operator\nmore",
     )  # fmt: skip
-    assert (refused["median ms"], refused["p90 ms"], refused["CV"], refused["parameters"]) == (None,) * 4
+    assert [refused[name] for name in ("median ms", "min ms", "p90 ms", "parameters")] == [None] * 4
     assert (refused["verdict"], refused["reasons"]) == ("invalid", "runtime, unknown operator")
+
+
+def test_a_median_without_an_interval_stands_alone():
+    assert row(median_low_ns=None, median_high_ns=None)["median ms"] == "1.235"
+
+
+def test_a_narrow_terminal_shows_models_verdicts_and_intervals(monkeypatch, capsys):
+    monkeypatch.setattr(output, "out", Console(width=80))
+    print_results([MEASUREMENT | {"model": "VisionTransformer", "reasons": ["spread", "drift"]}])
+    header, cells = [line for line in capsys.readouterr().out.splitlines() if line[0] in "┃│"]
+    assert [word for word in ("model", "median ms", "min ms", "verdict") if word not in header] == []
+    assert "VisionTr" in cells and "1.235 ± 0.4%" in cells and "spread, drift" in cells
 
 
 def test_failed_parity_is_shown():
     assert row(parity_state="off", parity_relative=0.31)["parity"] == "3e-01 off"
     assert row(parity_state="off", parity_relative=None)["parity"] == "off"
+
+
+def test_a_run_that_is_not_steady_says_so():
+    assert row()["reasons"] == row(shape=None)["reasons"] == ""
+    assert row(shape="slowing", reasons=["drift"])["reasons"] == "drift, slowing"
 
 
 def test_partial_delegation_shows_its_counts():
@@ -93,6 +116,15 @@ def test_columns_that_are_equal_everywhere_are_not_shown():
     assert "device" not in presentation.result_columns([row(), row(model="DarkNet")])
     columns = presentation.result_columns([row(), row(device="pixel"), row(backend="gpu", campaign="day")])
     assert columns[:4] == ["model", "campaign", "device", "backend"]
+
+
+def test_rows_of_different_modes_are_said_not_to_compare(capsys):
+    print_results([MEASUREMENT, MEASUREMENT | {"mode": "quick"}])
+    said = capsys.readouterr()
+    assert " mode " in said.out and "modes quick, standard: compare rows of one mode" in said.err
+    print_results([MEASUREMENT] * 2)
+    said = capsys.readouterr()
+    assert " mode " not in said.out and not said.err
 
 
 def test_reasons_have_a_column_where_there_are_any():

@@ -170,9 +170,8 @@ class HostDevice:
                 parent_pid=os.getpid(),
             )
             frequencies = FrequencyRange(self._cores.measuring)
-            report = run_process(
-                request, self._settings, stop=stop, on_stage=on_stage, on_poll=frequencies.note
-            )
+            limits = self._settings.in_mode(job.mode)
+            report = run_process(request, limits, stop=stop, on_stage=on_stage, on_poll=frequencies.note)
             disturbance = frequencies.added_to(report.disturbance)
             report = report.model_copy(update={"disturbance": disturbance})
             after = host_state(self._cores.measuring)

@@ -26,6 +26,7 @@ from nnlite_benchmark.protocol.counted import Counted, counted_runs, of_kept
 from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.noise import noise_cause
 from nnlite_benchmark.protocol.parity import SHAPE_RULE, Tensor, device_parity
+from nnlite_benchmark.protocol.shape import shape_of
 from nnlite_benchmark.protocol.statistics import Samples, decode_samples, inflate_samples, summarize, thinned
 from nnlite_benchmark.protocol.verdict import Evidence, judge
 
@@ -107,10 +108,11 @@ def measurement_report(
     quiet: Quiet | None = None,
 ) -> MeasurementReport:
     """Return the measurement of one backend with its verdict; a rejected artifact has no latency."""
-    report = run.report
+    report, settings = run.report, settings.in_mode(job.mode)
     parity = None if report.error is not None else parity_with_host(job, backend, run.outputs)
     counted = _counted(run, settings)
-    latency = _latency(run, counted, settings)
+    judged = counted.samples_ns if counted else run.samples_ns
+    latency = _latency(run, judged)
     runs = run.samples_ns.size if report.samples_complete or report.runs is None else report.runs
     before, after = _state(run.before, report.before), _state(run.after, report.after)
     verdict, reasons = judge(
@@ -142,6 +144,7 @@ def measurement_report(
         **copied,
         backend=backend,
         precision=job.precision,
+        mode=job.mode,
         verdict=verdict,
         reasons=reasons,
         noise_cause=noise_cause(
@@ -151,6 +154,7 @@ def measurement_report(
             _highest(before, after),
             shared_core=counted.cause if counted else None,
         ),
+        shape=shape_of(judged, settings.shape_tolerance) if samples.size else None,
         started_at=run.started_at,
         runs=int(runs),
         latency=latency if samples.size else None,
@@ -189,13 +193,12 @@ def _counted(run: Run, settings: MeasurementSettings) -> Counted | None:
     return counted_runs(run.samples_ns, run.report.slices, run.gate, settings)
 
 
-def _latency(run: Run, counted: Counted | None, settings: MeasurementSettings) -> Latency | None:
+def _latency(run: Run, judged: Samples) -> Latency | None:
     if not run.samples_ns.size:
         return None
     if not run.report.samples_complete and run.report.latency is not None:
         return run.report.latency
-    samples_ns = counted.samples_ns if counted else run.samples_ns
-    return summarize(samples_ns, min_runs=settings.min_runs)
+    return summarize(judged)
 
 
 def _is_not_delegated(backend: Backend, report: RunReport) -> bool:

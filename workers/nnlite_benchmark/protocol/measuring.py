@@ -83,13 +83,12 @@ def measure(
         DeviceFailure: as `RunOnce`, or the canary is wrong, or the reported numbers are inconsistent.
         Stopped: the worker was asked to stop.
     """
+    bounds = Bounds.of(settings.in_mode(job.mode))
     try:
         with quiet as isolation:
             guarded = between_canaries(
                 lambda: canary_ns(run, settings, device=device),
-                lambda: _accepted(
-                    job, backend, run(job, backend, Bounds.of(settings), stage=None, gate=gate), settings
-                ),
+                lambda: _accepted(job, backend, run(job, backend, bounds, stage=None, gate=gate), settings),
                 settings.max_canary_drift,
                 # Of a gated run it says nothing; and what is noisy is better repeated later.
                 lambda result: result.report.slices is not None,
@@ -156,8 +155,8 @@ def canary_ns(run: RunOnce, settings: MeasurementSettings, *, device: str) -> in
 
 def _canary_bounds(settings: MeasurementSettings) -> Bounds:
     runs = settings.canary_runs
-    few = {"warmup_min_runs": 3, "warmup_min_s": 0, "min_runs": runs, "min_s": 0, "few_runs": runs}
-    return Bounds.of(settings.model_dump() | few)
+    warm_up = {"warmup_min_runs": 3, "warmup_min_s": 0, "warmup_agreeing_runs": 0}
+    return Bounds.of(settings.model_dump() | warm_up | {"min_runs": runs, "min_s": 0, "few_runs": runs})
 
 
 def _accepted(job: BenchmarkJob, backend: Backend, run: Run, settings: MeasurementSettings) -> Run:

@@ -28,6 +28,8 @@ class Bounds:
     warmup_min_runs: int
     warmup_min_s: float
     warmup_max_s: float
+    warmup_agreeing_runs: int
+    warmup_tolerance: float
     min_runs: int
     min_s: float
     max_s: float
@@ -41,20 +43,57 @@ class Bounds:
         return cls(**{field.name: get(field.name) for field in fields(cls)})
 
 
+class RunningMeans:
+    """A fast and a slow running mean of run times; they agree once the times no longer change.
+
+    The weights are androidx.benchmark's (its `WarmupManager`). Unlike there both begin as plain means, so
+    that one slow first run does not keep the slow mean apart for hundreds of runs.
+    """
+
+    _FAST: Final = 0.1
+    _SLOW: Final = 0.005
+
+    def __init__(self, tolerance: float) -> None:
+        self._tolerance = tolerance
+        self._runs = 0
+        self._fast = self._slow = 0.0
+        #: For how many runs they have agreed.
+        self.agreeing_runs = 0
+
+    def add(self, duration_ns: int) -> None:
+        """Add the next run."""
+        self._runs += 1
+        self._fast += max(self._FAST, 1 / self._runs) * (duration_ns - self._fast)
+        self._slow += max(self._SLOW, 1 / self._runs) * (duration_ns - self._slow)
+        agree = abs(self._fast - self._slow) <= self._tolerance * self._slow
+        self.agreeing_runs = self.agreeing_runs + 1 if agree else 0
+
+
 def warm_up(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple[int, int]:
-    """Invoke until (minimum runs and minimum seconds) or maximum seconds are reached; at least once.
+    """Invoke until the run times no longer change, within minimum and maximum; at least once.
+
+    Warm-up ends when `warmup_min_runs` and `warmup_min_s` are reached and the running means agree, or at
+    `warmup_max_s`.
 
     Returns:
         The number of runs and their total duration in nanoseconds.
     """
-    begin_ns, runs = clock(), 0
+    means, runs = RunningMeans(bounds.warmup_tolerance), 0
+    begin_ns = now_ns = clock()
     while True:
+        before_ns = now_ns
         invoke()
-        runs += 1
-        elapsed_ns = clock() - begin_ns
-        enough = runs >= bounds.warmup_min_runs and elapsed_ns >= bounds.warmup_min_s * SECOND_NS
-        if enough or elapsed_ns >= bounds.warmup_max_s * SECOND_NS:
-            return runs, elapsed_ns
+        now_ns, runs = clock(), runs + 1
+        means.add(now_ns - before_ns)
+        if warm_up_ends(runs, now_ns - begin_ns, means.agreeing_runs, bounds):
+            return runs, now_ns - begin_ns
+
+
+def warm_up_ends(runs: int, elapsed_ns: int, agreeing_runs: int, bounds: Bounds) -> bool:
+    """Return whether the warm-up ends after `runs` runs and `elapsed_ns`."""
+    enough = runs >= bounds.warmup_min_runs and elapsed_ns >= bounds.warmup_min_s * SECOND_NS
+    steady = agreeing_runs >= bounds.warmup_agreeing_runs
+    return (enough and steady) or elapsed_ns >= bounds.warmup_max_s * SECOND_NS
 
 
 def timed_runs(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple["array[int]", int]:

@@ -1,4 +1,7 @@
-"""Latency statistics over all samples of a measurement, and the encoding of samples."""
+"""Latency statistics over all samples of a measurement, and the encoding of samples.
+
+The app computes the same (`Statistics.java`); tests compare both.
+"""
 
 import base64
 import binascii
@@ -9,36 +12,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlite.reports.schema import Latency
+from nnlite_benchmark.protocol.interval import median_interval
 
 Samples = NDArray[np.int64]
 
 #: Makes the median absolute deviation of a normal distribution its standard deviation.
 MAD_SCALE: Final = 1.4826
 SLICES: Final = 10
+#: Fewest samples for the drift between slices.
+MIN_SLICED: Final = 50
+#: Fewest samples for each percentile: the smallest n for which at most one sample above the true percentile
+#: has a probability of 1 % or less (MLPerf's early stopping).
+MIN_SAMPLES: Final = {90: 64, 95: 130, 99: 662}
 
 
-def summarize(samples_ns: Samples, *, min_runs: int) -> Latency:
+def summarize(samples_ns: Samples) -> Latency:
     """Return the statistics of at least one sample, in nanoseconds rounded to integers.
 
-    With fewer than `min_runs` samples p95, p99 and the slice drift are not meaningful and None.
-    Percentiles interpolate linearly (NumPy's default).
+    What needs more samples is None. Percentiles interpolate linearly (NumPy's default).
     """
-    enough = samples_ns.size >= min_runs
-    p90, p95, p99 = (round(float(value)) for value in np.percentile(samples_ns, (90, 95, 99)))
+    low, high = median_interval(samples_ns) or (None, None)
+    p90, p95, p99 = (
+        round(float(np.percentile(samples_ns, percent))) if samples_ns.size >= least else None
+        for percent, least in MIN_SAMPLES.items()
+    )
     mean = float(samples_ns.mean())
     std = float(samples_ns.std())
     return Latency(
         mean_ns=round(mean),
         median_ns=round(float(np.median(samples_ns))),
+        median_low_ns=low,
+        median_high_ns=high,
         p90_ns=p90,
-        p95_ns=p95 if enough else None,
-        p99_ns=p99 if enough else None,
+        p95_ns=p95,
+        p99_ns=p99,
         min_ns=int(samples_ns.min()),
         max_ns=int(samples_ns.max()),
         std_ns=round(std),
         cv=std / mean if mean else 0.0,
         mad_ratio=mad_ratio(samples_ns),
-        slice_drift=slice_drift(samples_ns) if enough and samples_ns.size >= SLICES else None,
+        slice_drift=slice_drift(samples_ns) if samples_ns.size >= MIN_SLICED else None,
     )
 
 

@@ -36,8 +36,6 @@ class RunRequest:
     precision_loss: bool
     transfer: Transfer = Transfer.AUTO
     bounds: Bounds
-    #: With fewer timed runs there is no p95 and p99.
-    min_normal_runs: int
 
 
 def command_line(request: RunRequest) -> str:
@@ -60,7 +58,6 @@ def command_line(request: RunRequest) -> str:
         "precision_loss": "true" if request.precision_loss else "false",
         "transfer": request.transfer.value,
         **bounds,
-        "min_normal_runs": str(request.min_normal_runs),
     }
     words = ["am", "instrument", "-w", "-r", "--user", "0"]
     for key, value in arguments.items():

@@ -17,6 +17,7 @@ import structlog
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.reports.schema import RunReport
 from nnlite.settings import Settings
+from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Fault, Refusal, Stage
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import PullRefused, Shell
@@ -91,17 +92,24 @@ class AppRuns:
                     precision_loss=self._settings.android.gpu_fp16,
                     transfer=transfer,
                     bounds=bounds,
-                    min_normal_runs=self._settings.measurement.min_runs,
                 )
                 self._shell.run(_WAKE)
-                return self._run(request, folder, stage, leftovers)
+                limits = self._settings.measurement.in_mode(job.mode)
+                return self._run(request, limits, folder, stage, leftovers)
             finally:
                 self._files.try_removing(leftovers)
 
-    def _run(self, request: RunRequest, folder: Path, stage: Stage | None, leftovers: list[str]) -> Run:
+    def _run(
+        self,
+        request: RunRequest,
+        limits: MeasurementSettings,
+        folder: Path,
+        stage: Stage | None,
+        leftovers: list[str],
+    ) -> Run:
         """Run the app and read its results; appends the folder that it created to `leftovers`."""
         started_at, before = datetime.now(UTC), android_state(self._shell.shell_output)
-        monitor = RunMonitor(self._settings, lambda app_stage: self._enter(stage or app_stage))
+        monitor = RunMonitor(self._settings, limits, lambda app_stage: self._enter(stage or app_stage))
         try:
             self._shell.run(command_line(request), on_data=monitor.feed, on_poll=monitor.check)
         except BaseException:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nnlite.settings import Settings
+from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.android.app.chunks import Chunk, ChunkAssembler
 from nnlite_benchmark.android.app.instrumentation import (
@@ -30,9 +31,15 @@ _END_TIMEOUT_S: Final = 10.0
 class RunMonitor:
     """Tracks stage, PID, chunks and deadline of a run in progress."""
 
-    def __init__(self, settings: Settings, on_stage: OnStage) -> None:
-        """Start the deadline of a run that is about to begin; `on_stage` gets each stage of the app."""
-        self._measurement = settings.measurement
+    def __init__(self, settings: Settings, limits: MeasurementSettings, on_stage: OnStage) -> None:
+        """Start the deadline of a run that is about to begin.
+
+        Args:
+            settings: deadlines of the device.
+            limits: bounds of the run's stages.
+            on_stage: called with each stage of the app.
+        """
+        self._measurement = limits
         self._pull_grace_s = settings.android.pull_grace_s
         self._parser = InstrumentationParser()
         self._on_stage = on_stage

@@ -28,12 +28,13 @@ public final class Arguments {
                             "warmup_min_runs",
                             "warmup_min_s",
                             "warmup_max_s",
+                            "warmup_agreeing_runs",
+                            "warmup_tolerance",
                             "min_runs",
                             "min_s",
                             "max_s",
                             "few_runs",
-                            "few_runs_max_s",
-                            "min_normal_runs"));
+                            "few_runs_max_s"));
 
     /** How the outputs are transferred to the host. */
     public enum Transfer {
@@ -61,9 +62,6 @@ public final class Arguments {
     public final Transfer transfer;
     public final Bounds bounds;
 
-    /** With fewer timed runs there is no p95 and p99. */
-    public final int minNormalRuns;
-
     private Arguments(Values values) throws BadArguments {
         run = values.text("run", null);
         if (!run.matches("[0-9a-f]{1,64}")) {
@@ -80,12 +78,13 @@ public final class Arguments {
                         values.count("warmup_min_runs", 5),
                         values.seconds("warmup_min_s", 0.5),
                         values.seconds("warmup_max_s", 10),
+                        values.count("warmup_agreeing_runs", 40, 0),
+                        values.share("warmup_tolerance", 0.04),
                         values.count("min_runs", 50),
                         values.seconds("min_s", 2),
                         values.seconds("max_s", 60),
                         values.count("few_runs", 5),
                         values.seconds("few_runs_max_s", 180));
-        minNormalRuns = values.count("min_normal_runs", bounds.minRuns);
     }
 
     /**
@@ -189,29 +188,41 @@ public final class Arguments {
         }
 
         int count(String key, int otherwise) throws BadArguments {
+            return count(key, otherwise, 1);
+        }
+
+        int count(String key, int otherwise, int least) throws BadArguments {
             String text = text(key, String.valueOf(otherwise));
             try {
                 int value = Integer.parseInt(text);
-                if (value >= 1) {
+                if (value >= least) {
                     return value;
                 }
             } catch (NumberFormatException error) {
                 // Falls through to the same message.
             }
-            throw new BadArguments(key + " is " + text + ": give a whole number of at least 1");
+            throw new BadArguments(key + " is " + text + ": give a whole number of at least " + least);
         }
 
         double seconds(String key, double otherwise) throws BadArguments {
+            return number(key, otherwise, 1e6, "give seconds, at least 0");
+        }
+
+        double share(String key, double otherwise) throws BadArguments {
+            return number(key, otherwise, 1, "give a share from 0 to 1");
+        }
+
+        private double number(String key, double otherwise, double most, String hint) throws BadArguments {
             String text = text(key, String.valueOf(otherwise));
             try {
                 double value = Double.parseDouble(text);
-                if (value >= 0 && value < 1e6) {
+                if (value >= 0 && value <= most) {
                     return value;
                 }
             } catch (NumberFormatException error) {
                 // Falls through to the same message.
             }
-            throw new BadArguments(key + " is " + text + ": give seconds, at least 0");
+            throw new BadArguments(key + " is " + text + ": " + hint);
         }
     }
 }

@@ -5,6 +5,8 @@ public final class Bounds {
     public final int warmupMinRuns;
     public final double warmupMinS;
     public final double warmupMaxS;
+    public final int warmupAgreeingRuns;
+    public final double warmupTolerance;
     public final int minRuns;
     public final double minS;
     public final double maxS;
@@ -15,6 +17,8 @@ public final class Bounds {
             int warmupMinRuns,
             double warmupMinS,
             double warmupMaxS,
+            int warmupAgreeingRuns,
+            double warmupTolerance,
             int minRuns,
             double minS,
             double maxS,
@@ -23,6 +27,8 @@ public final class Bounds {
         this.warmupMinRuns = warmupMinRuns;
         this.warmupMinS = warmupMinS;
         this.warmupMaxS = warmupMaxS;
+        this.warmupAgreeingRuns = warmupAgreeingRuns;
+        this.warmupTolerance = warmupTolerance;
         this.minRuns = minRuns;
         this.minS = minS;
         this.maxS = maxS;

@@ -37,15 +37,21 @@ public final class Protocol {
         }
     }
 
-    /** Runs until (minimum runs and minimum seconds) or maximum seconds are reached; at least once. */
+    /**
+     * Runs until minimum runs and seconds are reached and the run times no longer change, or until maximum seconds; at
+     * least once.
+     */
     public Outcome warmUp(Inference inference, Progress progress) throws Refused {
         Samples samples = new Samples();
+        RunningMeans means = new RunningMeans(bounds.warmupTolerance);
         long beginNs = clock.nowNs();
         while (true) {
-            samples.add(inference.invoke());
+            long durationNs = inference.invoke();
+            samples.add(durationNs);
+            means.add(durationNs);
             long elapsedNs = clock.nowNs() - beginNs;
             progress.ran(samples.size());
-            if (warmUpEnds(samples.size(), elapsedNs)) {
+            if (warmUpEnds(samples.size(), elapsedNs, means.agreeingRuns())) {
                 return new Outcome(samples, elapsedNs);
             }
         }
@@ -68,9 +74,10 @@ public final class Protocol {
         }
     }
 
-    private boolean warmUpEnds(int runs, long elapsedNs) {
+    private boolean warmUpEnds(int runs, long elapsedNs, int agreeingRuns) {
         boolean enough = runs >= bounds.warmupMinRuns && elapsedNs >= bounds.warmupMinS * SECOND_NS;
-        return enough || elapsedNs >= bounds.warmupMaxS * SECOND_NS;
+        boolean steady = agreeingRuns >= bounds.warmupAgreeingRuns;
+        return (enough && steady) || elapsedNs >= bounds.warmupMaxS * SECOND_NS;
     }
 
     private boolean timedRunsEnd(int runs, long elapsedNs) {

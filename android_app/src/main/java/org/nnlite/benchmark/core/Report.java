@@ -40,7 +40,6 @@ public final class Report {
     /** Folder of the files on the device; null: sent as chunks in status messages. */
     public String folder;
 
-    private final int minNormalRuns;
     private String error;
     private Refused.By refusal;
     private long runNs;
@@ -54,7 +53,6 @@ public final class Report {
     public Report(Arguments arguments) {
         threads = arguments.threads;
         precisionLoss = arguments.backend == Backend.GPU ? arguments.precisionLoss : null;
-        minNormalRuns = arguments.minNormalRuns;
     }
 
     /** Ends the run in its current stage. */
@@ -68,7 +66,7 @@ public final class Report {
         long[] all = timed.samples.toArray();
         runNs = timed.elapsedNs;
         runs = all.length;
-        latency = Statistics.summarize(all, minNormalRuns);
+        latency = Statistics.summarize(all);
         SampleCodec.Encoded encoded = SampleCodec.encode(all, SampleCodec.LIMIT);
         samplesComplete = encoded.complete;
         if (encoded.bytes.length < SampleCodec.INLINE_LIMIT) {

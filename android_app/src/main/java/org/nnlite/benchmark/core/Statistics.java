@@ -15,6 +15,9 @@ public final class Statistics {
 
     private static final int SLICES = 10;
 
+    /** Fewest samples for the drift between slices. */
+    private static final int MIN_SLICED = 50;
+
     private final long[] samples;
     private final double[] sorted;
 
@@ -23,30 +26,29 @@ public final class Statistics {
         this.sorted = sorted(samples, 0, samples.length);
     }
 
-    /**
-     * Returns the statistics of at least one sample, as in reports.
-     *
-     * @param minNormalRuns with fewer samples p95, p99 and the slices are not meaningful and null
-     */
-    public static Map<String, Object> summarize(long[] samples, int minNormalRuns) {
-        return new Statistics(samples).summarize(samples.length >= minNormalRuns);
+    /** Returns the statistics of at least one sample, as in reports; null: too few samples. */
+    public static Map<String, Object> summarize(long[] samples) {
+        return new Statistics(samples).summarize();
     }
 
-    private Map<String, Object> summarize(boolean enough) {
+    private Map<String, Object> summarize() {
+        MedianInterval interval = MedianInterval.of(samples, sorted, median(sorted));
         double mean = mean();
         double std = std(mean);
         Map<String, Object> latency = new LinkedHashMap<>();
         latency.put("mean_ns", round(mean));
         latency.put("median_ns", round(median(sorted)));
-        latency.put("p90_ns", round(percentile(90)));
-        latency.put("p95_ns", enough ? round(percentile(95)) : null);
-        latency.put("p99_ns", enough ? round(percentile(99)) : null);
+        latency.put("median_low_ns", interval == null ? null : interval.lowNs);
+        latency.put("median_high_ns", interval == null ? null : interval.highNs);
+        latency.put("p90_ns", percentile(90, 64));
+        latency.put("p95_ns", percentile(95, 130));
+        latency.put("p99_ns", percentile(99, 662));
         latency.put("min_ns", round(sorted[0]));
         latency.put("max_ns", round(sorted[sorted.length - 1]));
         latency.put("std_ns", round(std));
         latency.put("cv", mean > 0 ? std / mean : 0.0);
         latency.put("mad_ratio", madRatio());
-        latency.put("slice_drift", enough && samples.length >= SLICES ? sliceDrift() : null);
+        latency.put("slice_drift", samples.length >= MIN_SLICED ? sliceDrift() : null);
         return latency;
     }
 
@@ -64,6 +66,11 @@ public final class Statistics {
             sum += (sample - mean) * (sample - mean);
         }
         return Math.sqrt(sum / samples.length);
+    }
+
+    /** Returns a percentile; null with fewer samples than {@code least}, MLPerf's number for it. */
+    private Long percentile(double percent, int least) {
+        return samples.length < least ? null : (Long) round(percentile(percent));
     }
 
     private double percentile(double percent) {

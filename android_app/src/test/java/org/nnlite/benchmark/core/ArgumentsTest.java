@@ -26,12 +26,13 @@ public final class ArgumentsTest {
         values.put("warmup_min_runs", "6");
         values.put("warmup_min_s", "0.25");
         values.put("warmup_max_s", "11");
+        values.put("warmup_agreeing_runs", "0");
+        values.put("warmup_tolerance", "0.05");
         values.put("min_runs", "51");
         values.put("min_s", "3");
         values.put("max_s", "61");
         values.put("few_runs", "7");
         values.put("few_runs_max_s", "181");
-        values.put("min_normal_runs", "40");
 
         Arguments arguments = Arguments.of(values);
 
@@ -45,12 +46,13 @@ public final class ArgumentsTest {
         assertEquals(6, arguments.bounds.warmupMinRuns);
         assertEquals(0.25, arguments.bounds.warmupMinS, 0);
         assertEquals(11, arguments.bounds.warmupMaxS, 0);
+        assertEquals(0, arguments.bounds.warmupAgreeingRuns);
+        assertEquals(0.05, arguments.bounds.warmupTolerance, 0);
         assertEquals(51, arguments.bounds.minRuns);
         assertEquals(3, arguments.bounds.minS, 0);
         assertEquals(61, arguments.bounds.maxS, 0);
         assertEquals(7, arguments.bounds.fewRuns);
         assertEquals(181, arguments.bounds.fewRunsMaxS, 0);
-        assertEquals(40, arguments.minNormalRuns);
     }
 
     @Test
@@ -59,7 +61,6 @@ public final class ArgumentsTest {
 
         assertFalse(arguments.precisionLoss);
         assertEquals(Arguments.Transfer.AUTO, arguments.transfer);
-        assertEquals(arguments.bounds.minRuns, arguments.minNormalRuns);
     }
 
     @Test

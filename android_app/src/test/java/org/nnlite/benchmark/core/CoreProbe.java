@@ -21,8 +21,7 @@ public final class CoreProbe {
         switch (words[0]) {
             case "statistics":
                 for (String line : Files.readAllLines(Paths.get(words[1]))) {
-                    String[] numbers = line.split(" ");
-                    System.out.println(Json.write(Statistics.summarize(samples(numbers), Integer.parseInt(numbers[0]))));
+                    System.out.println(Json.write(Statistics.summarize(samples(line.split(" ")))));
                 }
                 break;
             case "operators":
@@ -48,9 +47,9 @@ public final class CoreProbe {
     }
 
     private static long[] samples(String[] numbers) {
-        long[] samples = new long[numbers.length - 1];
+        long[] samples = new long[numbers.length];
         for (int index = 0; index < samples.length; index++) {
-            samples[index] = Long.parseLong(numbers[index + 1]);
+            samples[index] = Long.parseLong(numbers[index]);
         }
         return samples;
     }
@@ -77,12 +76,13 @@ public final class CoreProbe {
         json.put("warmup_min_runs", arguments.bounds.warmupMinRuns);
         json.put("warmup_min_s", arguments.bounds.warmupMinS);
         json.put("warmup_max_s", arguments.bounds.warmupMaxS);
+        json.put("warmup_agreeing_runs", arguments.bounds.warmupAgreeingRuns);
+        json.put("warmup_tolerance", arguments.bounds.warmupTolerance);
         json.put("min_runs", arguments.bounds.minRuns);
         json.put("min_s", arguments.bounds.minS);
         json.put("max_s", arguments.bounds.maxS);
         json.put("few_runs", arguments.bounds.fewRuns);
         json.put("few_runs_max_s", arguments.bounds.fewRunsMaxS);
-        json.put("min_normal_runs", arguments.minNormalRuns);
         return json;
     }
 

@@ -20,8 +20,21 @@ public final class ProtocolTest {
     }
 
     @Test
-    public void warmUpOfASlowModelLastsFiveRuns() throws Refused {
-        assertEquals(5, warmUpRuns(1_500 * Runs.MS));
+    public void warmUpOfASlowModelLastsFortyRunsThatAgree() throws Refused {
+        assertEquals(40, warmUpRuns(200 * Runs.MS));
+    }
+
+    /** As in the host's test. */
+    @Test
+    public void warmUpGoesOnUntilAModelThatBecomesFasterIsSteady() throws Refused {
+        int[] runs = {0};
+        Protocol.Outcome outcome = protocol.warmUp(() -> {
+            long durationNs = (runs[0]++ < 100 ? 4 : 1) * Runs.MS;
+            clock.nowNs += durationNs;
+            return durationNs;
+        }, ran -> {});
+
+        assertEquals(954, outcome.samples.size());
     }
 
     @Test
@@ -70,7 +83,7 @@ public final class ProtocolTest {
     public void everyRunIsReportedAsProgress() throws Refused {
         List<Integer> heard = new ArrayList<>();
 
-        protocol.warmUp(inference(200 * Runs.MS), heard::add);
+        protocol.warmUp(inference(2_000 * Runs.MS), heard::add);
 
         assertEquals(java.util.Arrays.asList(1, 2, 3, 4, 5), heard);
     }
