@@ -117,6 +117,8 @@ class RunPurpose(StrEnum):
 
     FIRST = "first"
     NOISY = "noisy"  # the run before was noisy or throttled
+    REPEAT = "repeat"  # the campaign asks for several runs
+    AUDIT = "audit"  # a random choice is measured again, to learn how much results differ between runs
 
 
 class Reason(StrEnum):

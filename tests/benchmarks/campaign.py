@@ -61,7 +61,11 @@ def run_in(home: Path, models: int) -> dict[str, Any]:
 def _campaign(home: Path, name: str, models: int) -> float:
     """Run a campaign and return its seconds, starting and stopping everything included."""
     # One run of each model, so that the rates of a quiet and a busy machine can be compared.
-    environment = dict(os.environ) | {"NNLITE_HOME": str(home), "NNLITE_MEASUREMENT__NOISY_REPEATS": "0"}
+    environment = dict(os.environ) | {
+        "NNLITE_HOME": str(home),
+        "NNLITE_MEASUREMENT__NOISY_REPEATS": "0",
+        "NNLITE_MEASUREMENT__AUDIT_SHARE": "0",
+    }
     command = [sys.executable, "-m", "nnlite.cli", "run", "--limit", str(models), "--seed", str(SEED)]
     started = time.monotonic()
     subprocess.run(

@@ -52,6 +52,7 @@ SETTINGS = {name: value for name, value in QUICK.items() if not name.startswith(
     "MEASUREMENT__WARMUP_MIN_S": "0.02",
     "MEASUREMENT__GRACE_S": "300",
     "MEASUREMENT__NOISY_REPEATS": "0",
+    "MEASUREMENT__AUDIT_SHARE": "0",
 }
 
 

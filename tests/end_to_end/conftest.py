@@ -61,6 +61,7 @@ QUICK = {
     "NNLITE_MEASUREMENT__MAX_S": f"{HANG_S}",
     "NNLITE_MEASUREMENT__FEW_RUNS_MAX_S": f"{HANG_S}",
     "NNLITE_MEASUREMENT__NOISY_REPEATS": "0",
+    "NNLITE_MEASUREMENT__AUDIT_SHARE": "0",
     # However busy the machine is, every slice counts.
     "NNLITE_MEASUREMENT__GATE_LIMIT": "1e9",
     "NNLITE_MEASUREMENT__GATE_LEARN_S": "0.1",

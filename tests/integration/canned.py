@@ -34,7 +34,7 @@ from nnlite_benchmark.protocol import canary
 from waiting import HANG_S, NEVER_S
 
 #: Nothing is measured a second time.
-ONE_RUN = MeasurementSettings(noisy_repeats=0)
+ONE_RUN = MeasurementSettings(noisy_repeats=0, audit_share=0)
 
 CONTEXT = DeviceContext(
     name="lab-phone",

@@ -21,6 +21,7 @@ _ADDED = {
     "calibration": None,
     "int8_io": Int8Io.FLOAT,
     "mode": Mode.STANDARD,
+    "repeat": 1,
 }
 
 
@@ -61,6 +62,8 @@ class Request:
     int8_io: Int8Io = Int8Io.FLOAT
     #: How long each artifact is measured.
     mode: Mode = Mode.STANDARD
+    #: How often each artifact is measured, each time in a process of its own and apart in time.
+    repeat: int = 1
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

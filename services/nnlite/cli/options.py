@@ -60,6 +60,12 @@ ModeOption = Annotated[
     Mode,
     typer.Option("--mode", help="Timed runs: quick, 64 or 1 s; standard, as set; full, 1,024 and 60 s."),
 ]
+Repeat = Annotated[
+    int,
+    typer.Option(
+        min=1, max=1000, help="Measure each artifact this often, apart in time and in random order."
+    ),
+]
 Name = Annotated[
     str | None, typer.Option(help="Name of the campaign; without one, the same request has the same name.")
 ]

@@ -62,6 +62,7 @@ def _request(
     inputs: options.Inputs = None,
     layout: options.LayoutOption = None,
     configs: options.Configs = BEST,
+    repeat: options.Repeat = 1,
 ) -> Request:
     precisions = parse_precisions(precision)
     return Request(
@@ -81,6 +82,7 @@ def _request(
         inputs=tuple(inputs or ()),
         layout=layout,
         configs=configs,
+        repeat=repeat,
     )
 
 

@@ -1,4 +1,4 @@
-"""Plans the next run of a benchmark: an artifact whose measurement is noisy is measured again.
+"""Plans the next run of a benchmark: because one was noisy, because several are asked for, or as an audit.
 
 Every run is a row of work of its own, and all results stay. The view `measurement_run` has them all, the view
 `latency` the best one of each artifact, pool and backend.
@@ -6,6 +6,7 @@ Every run is a row of work of its own, and all results stay. The view `measureme
 
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
@@ -15,21 +16,39 @@ from nnlite.vocabulary import RunPurpose, Verdict
 
 #: Verdicts of a measurement that another run may improve.
 DISTURBED = frozenset({Verdict.NOISY, Verdict.THROTTLED})
+_AUDIT_SHARE_OF_AGE = 0.1
+_MAX_AUDIT_PAUSE_S = 3600.0
 
 
-def next_purpose(
-    verdicts: Collection[Verdict], *, noisy_repeats: int, settings: MeasurementSettings
-) -> RunPurpose | None:
-    """Return why the artifact is measured again, or None.
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """The runs of an artifact on a pool in one campaign, up to a completed one."""
 
-    Args:
-        verdicts: of the run that is complete, one for each backend.
-        noisy_repeats: how many runs up to this one were made because the one before was noisy.
-        settings: the limits.
-    """
-    if DISTURBED & set(verdicts) and noisy_repeats < settings.noisy_repeats:
+    #: Verdicts of the completed one, one for each backend.
+    verdicts: Collection[Verdict]
+    #: How many runs up to this one were made because the one before was noisy.
+    noisy_repeats: int
+    #: Runs that the campaign asks for, and how many of these there are.
+    asked: int
+    planned: int
+    #: The artifact is among those that are measured again as a check, and has not been.
+    audit_due: bool
+
+
+def next_purpose(history: History, settings: MeasurementSettings) -> RunPurpose | None:
+    """Return why the artifact is measured again, or None."""
+    if DISTURBED & set(history.verdicts) and history.noisy_repeats < settings.noisy_repeats:
         return RunPurpose.NOISY
-    return None
+    if set(history.verdicts) <= {Verdict.INVALID}:
+        return None  # the next run would be invalid too
+    if history.planned < history.asked:
+        return RunPurpose.REPEAT
+    return RunPurpose.AUDIT if history.audit_due else None
+
+
+def is_audited(campaign: uuid.UUID, artifact: uuid.UUID, pool: str, share: float) -> bool:
+    """Whether an artifact is among the share that is audited: a choice by the row's natural key."""
+    return _fraction(row_id("audit", campaign, artifact, pool)) < share
 
 
 def plan_next_run(
@@ -42,14 +61,23 @@ def plan_next_run(
 
     Nothing is sent: the reaper announces the row when its pause is over.
     """
-    history = connection.execute(_HISTORY, {"id": benchmark}).one()
-    purpose = next_purpose(verdicts, noisy_repeats=history.noisy_repeats, settings=settings)
-    if purpose is None:
-        return
-    row = run_id(history.campaign_id, history.artifact_id, history.pool, history.run + 1)
-    connection.execute(
-        _ADD, {"id": row, "last": benchmark, "purpose": purpose, "pause": pause_s(row, settings)}
+    row = connection.execute(_HISTORY, {"id": benchmark}).one()
+    key = (row.campaign_id, row.artifact_id, row.pool)
+    history = History(
+        verdicts=verdicts,
+        noisy_repeats=row.noisy_repeats,
+        asked=row.asked,
+        planned=row.planned,
+        audit_due=row.audits == 0 and is_audited(*key, settings.audit_share),
     )
+    if (purpose := next_purpose(history, settings)) is None:
+        return
+    following = run_id(*key, row.run + 1)
+    pause = pause_s(following, settings)
+    if purpose is RunPurpose.AUDIT:
+        # Later in a long campaign, which it lengthens by no more than a tenth.
+        pause += _fraction(following) * min(_AUDIT_SHARE_OF_AGE * row.age_s, _MAX_AUDIT_PAUSE_S)
+    connection.execute(_ADD, {"id": following, "last": benchmark, "purpose": purpose, "pause": pause})
 
 
 def run_id(campaign: uuid.UUID | None, artifact: uuid.UUID, pool: str, run: int) -> uuid.UUID:
@@ -62,7 +90,12 @@ def pause_s(row: uuid.UUID, settings: MeasurementSettings) -> float:
 
     So runs come in another order than those before them, and in the same one wherever it is computed.
     """
-    return settings.repeat_pause_s * (1 + row.int % 2**32 / 2**32)
+    return settings.repeat_pause_s * (1 + _fraction(row))
+
+
+def _fraction(row: uuid.UUID) -> float:
+    """Return a number from 0 to below 1 that looks random and is always the same for the row."""
+    return row.int % 2**32 / 2**32
 
 
 def retry_noisy(connection: Connection, campaign: uuid.UUID) -> list[uuid.UUID]:
@@ -82,11 +115,18 @@ def retry_noisy(connection: Connection, campaign: uuid.UUID) -> list[uuid.UUID]:
 
 
 _HISTORY = text("""
-SELECT b.campaign_id, b.artifact_id, b.pool, b.run,
-       b.run - (SELECT max(run) FROM benchmark r
-                WHERE r.campaign_id = b.campaign_id AND r.artifact_id = b.artifact_id AND r.pool = b.pool
-                  AND r.run <= b.run AND r.purpose <> 'noisy') AS noisy_repeats
-FROM benchmark b WHERE b.id = :id
+SELECT b.campaign_id, b.artifact_id, b.pool, b.run, r.noisy_repeats, r.planned, r.audits,
+       coalesce((c.request->>'repeat')::bigint, 1) AS asked,
+       extract(epoch FROM now() - c.created_at)::float8 AS age_s
+FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
+CROSS JOIN LATERAL (
+    SELECT b.run - max(run) FILTER (WHERE purpose <> 'noisy') AS noisy_repeats,
+           count(*) FILTER (WHERE purpose IN ('first', 'repeat')) AS planned,
+           count(*) FILTER (WHERE purpose = 'audit') AS audits
+    FROM benchmark
+    WHERE campaign_id = b.campaign_id AND artifact_id = b.artifact_id AND pool = b.pool AND run <= b.run
+) r
+WHERE b.id = :id
 """)
 
 _ADD = text("""

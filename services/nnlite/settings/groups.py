@@ -107,6 +107,9 @@ class MeasurementSettings(Group):
         1, ge=0, le=6, description="throttled above this thermal status of Android; phones pause there"
     )
     noisy_repeats: int = Field(2, ge=0, description="how often a noisy measurement is made again")
+    audit_share: float = Field(
+        0.02, ge=0, le=1, description="share of the artifacts that are measured again as a check"
+    )
     repeat_pause_s: float = Field(
         60, ge=0, description="before a measurement is made again, up to twice as long, at random"
     )

@@ -5,17 +5,18 @@ from typing import Any
 
 import pytest
 
-from integration.canned import finish_benchmark, finish_conversion, measurement
+from integration.canned import finish_benchmark, finish_conversion, measurement, refusal
 from integration.conftest import Cluster
 from nnlite.campaigns import control
 from nnlite.campaigns.control import CampaignError
 from nnlite.reaper.reaper import Reaper
 from nnlite.results import queries
+from nnlite.results.repeats import is_audited
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Reason, Verdict
 
-SETTINGS = MeasurementSettings(noisy_repeats=2, repeat_pause_s=60)
-NOW = MeasurementSettings(noisy_repeats=2, repeat_pause_s=0)
+SETTINGS = MeasurementSettings(noisy_repeats=2, repeat_pause_s=60, audit_share=0)
+NOW = MeasurementSettings(noisy_repeats=2, repeat_pause_s=0, audit_share=0)
 
 
 @pytest.fixture
@@ -133,3 +134,44 @@ def test_a_cancelled_campaign_measures_nothing_again(cluster, benchmark):
     assert control.cancel(cluster.engine, "night") == 1
     with pytest.raises(CampaignError, match="retry night --cancelled"):
         control.retry_noisy(cluster.engine, cluster.broker, "night")
+
+
+def repeated(cluster: Cluster, times: int) -> uuid.UUID:
+    """The first run of the only artifact of a campaign that asks for several."""
+    submitted = cluster.submit("one", name="night", pools=("phones",), repeat=times)
+    (message,) = finish_conversion(cluster, cluster.conversion(submitted.id)["id"])
+    return message.row_id
+
+
+def test_a_campaign_can_ask_for_several_runs(cluster):
+    first = repeated(cluster, 3)
+    finish_benchmark(cluster, first, settings=NOW)
+    finish_benchmark(cluster, last(cluster), noisy(), settings=NOW)
+    finish_benchmark(cluster, last(cluster), settings=NOW)
+    finish_benchmark(cluster, last(cluster), settings=NOW)
+    assert [row["purpose"] for row in runs(cluster)] == ["first", "repeat", "noisy", "repeat"]
+    assert (progress(cluster).measured, progress(cluster).ended) == (1, True)
+
+
+def test_an_audited_artifact_is_measured_once_more(cluster, benchmark):
+    every = MeasurementSettings(audit_share=1, repeat_pause_s=0)
+    finish_benchmark(cluster, benchmark, settings=every)
+    # The campaign is new, so it waits for no more than a moment.
+    cluster.change("UPDATE benchmark SET available_at = now() WHERE run = 2")
+    finish_benchmark(cluster, last(cluster), settings=every)
+    assert [row["purpose"] for row in runs(cluster)] == ["first", "audit"]
+    assert progress(cluster).ended
+
+
+def test_an_invalid_result_is_neither_repeated_nor_audited(cluster):
+    first = repeated(cluster, 3)
+    finish_benchmark(cluster, first, refusal(), settings=MeasurementSettings(audit_share=1))
+    assert len(runs(cluster)) == 1
+
+
+def test_the_choice_of_audits_has_the_share_that_is_set_and_never_changes():
+    artifacts = [uuid.UUID(int=number) for number in range(10_000)]
+    campaign = uuid.UUID(int=1)
+    chosen = [is_audited(campaign, artifact, "host", 0.02) for artifact in artifacts]
+    assert 150 < sum(chosen) < 250
+    assert chosen == [is_audited(campaign, artifact, "host", 0.02) for artifact in artifacts]
