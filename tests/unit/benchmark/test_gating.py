@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +77,26 @@ def test_on_a_shared_core_only_the_runs_of_the_fast_core_count(model_s):
     assert len(counted) >= 50
     assert sum(counted) >= 2 * SECOND_NS
     assert max(runs.samples_ns) == pytest.approx(1.6 * model_s * SECOND_NS)
+
+
+def shared(seed):
+    """A minute of a core that is fast for a quarter of the time, a fraction of a second at a time."""
+    draw = np.random.default_rng(seed)
+    return [
+        phase for _ in range(60) for phase in ((draw.exponential(0.25), 1.0), (draw.exponential(0.75), 1.6))
+    ]
+
+
+@pytest.mark.parametrize("model_s", [0.0005, 0.01, 0.06])
+def test_measurements_of_a_core_that_changes_at_random_agree(model_s):
+    medians_ns, all_ns = [], []
+    for seed in range(4):
+        runs = run(Core(model_s, shared(seed)))
+        medians_ns.append(np.median(counted_ns(runs)))
+        all_ns.append(np.median(runs.samples_ns))
+
+    assert medians_ns == pytest.approx([model_s * SECOND_NS] * 4, rel=0.001)
+    assert max(all_ns) > 1.5 * model_s * SECOND_NS
 
 
 def test_the_first_run_of_a_slice_is_no_sample():
