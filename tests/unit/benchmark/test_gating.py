@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import Mode
 from nnlite_benchmark.protocol.gating import Gate, gated_runs, low_quantile, select
 from nnlite_benchmark.protocol.runs import SECOND_NS, Bounds
 
@@ -141,6 +142,12 @@ def test_a_run_on_a_slow_core_ends_after_a_quarter_of_the_time():
 
     assert counted_ns(runs) == []
     assert 15 <= runs.run_ns / SECOND_NS < 15.1
+
+
+def test_a_quick_run_on_a_slow_core_takes_all_its_time():
+    quick = Bounds.of(SETTINGS.in_mode(Mode.QUICK))
+
+    assert 1 <= run(Core(0.001, ((1.0, 1.6),)), bounds=quick).run_ns / SECOND_NS < 1.1
 
 
 def test_a_run_on_a_core_that_is_seldom_fast_ends_at_a_minute():

@@ -20,8 +20,9 @@ from nnlite_benchmark.protocol.runs import SECOND_NS, Bounds, Clock, Invoke
 
 #: Slices that must count for a latency: one or two may be luck.
 MIN_SLICES: Final = 3
-#: Slices that must count after a quarter of the time.
+#: Slices that must count after a quarter of the time, and the seconds for which a run goes on without.
 _HOPEFUL_SLICES: Final = 2
+_PATIENCE_S: Final = 10
 #: Fewest timed runs of a canary.
 _MIN_CANARY_RUNS: Final = 3
 #: The fast speed of a run is the third shortest of its canaries, from 60 on that at 5 %: no single minimum.
@@ -113,8 +114,9 @@ def gated_runs(
     """Time runs in slices until enough of them count, or until the most seconds of `bounds` have passed.
 
     Enough are `min_runs` and `min_s` of counted runs, from at least `MIN_SLICES` slices. A run of which fewer
-    than two slices count after a quarter of `max_s` ends there: it is better repeated later. With fewer than
-    `few_runs` timed runs, counted or not, it goes on beyond `max_s`, to `few_runs_max_s`.
+    than two slices count after a quarter of `max_s`, but at least ten seconds, ends there: it is better
+    repeated later. With fewer than `few_runs` timed runs, counted or not, it goes on beyond `max_s`, to
+    `few_runs_max_s`.
 
     Args:
         typical_ns: duration of an inference. Of a model that fills a slice with one, no run is dropped: what
@@ -189,5 +191,6 @@ def _has_ended(runs: GatedRuns, bounds: Bounds, gate: Gate) -> bool:
     counted_runs = sum(compress(runs.slice_runs, counted))
     counted_ns = sum(compress(runs.slice_ns, counted))
     enough = counted_runs >= bounds.min_runs and counted_ns >= bounds.min_s * SECOND_NS
-    hopeless = runs.run_ns >= bounds.max_s * SECOND_NS / 4 and sum(counted) < _HOPEFUL_SLICES
+    patience_s = max(bounds.max_s / 4, _PATIENCE_S)
+    hopeless = runs.run_ns >= patience_s * SECOND_NS and sum(counted) < _HOPEFUL_SLICES
     return hopeless or (enough and sum(counted) >= MIN_SLICES)
