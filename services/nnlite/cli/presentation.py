@@ -27,6 +27,7 @@ DEVICE_COLUMNS = (
     "reason",
     "owner",
     "canary ms",
+    "variation",
     "incidents",
     "last incident",
 )
@@ -128,6 +129,7 @@ def device_row(row: Row, now: datetime | None = None) -> Row:
         "reason": shorten(row["reason"] or ""),
         "owner": row["owner_node"],
         "canary ms": _canary(row, now),
+        "variation": _variation(row),
         "incidents": row["incidents"],
         "last incident": _last_incident(row, now),
     }
@@ -195,6 +197,14 @@ def _canary(row: Row, now: datetime) -> str | None:
     return f"{milliseconds(row['canary_ns'])} ({ago(row['canary_at'], now)})"
 
 
+def _variation(row: Row) -> str | None:
+    """Return how much results of a device differ between runs, and whether its duplicates disagree."""
+    known = None if row["between_runs"] is None else f"{row['between_runs']:.1%} between runs"
+    return (
+        ", ".join(filter(None, (known, "suspect: duplicates disagree" if row["suspect"] else None))) or None
+    )
+
+
 def _last_incident(row: Row, now: datetime) -> str | None:
     if row["last_fault"] is None:
         return None
@@ -206,7 +216,7 @@ def _last_incident(row: Row, now: datetime) -> str | None:
 
 def _median(row: Row) -> str | None:
     """Return the median with half the width of its 95 % interval, where it has one: 12.3 ± 0.4%."""
-    low_ns, high_ns = row["median_low_ns"], row["median_high_ns"]
+    low_ns, high_ns = row["interval_low_ns"], row["interval_high_ns"]
     if low_ns is None or high_ns is None or not row["median_ns"]:
         return milliseconds(row["median_ns"])
     return f"{milliseconds(row['median_ns'])} ± {(high_ns - low_ns) / 2 / row['median_ns']:.1%}"
@@ -247,6 +257,8 @@ def _reasons(row: Row) -> str:
             reasons[reasons.index(reason)] = f"{reason}: {shorten(row['parity_reason'])}"
     if row["shape"] not in {None, Shape.STEADY}:
         reasons.append(row["shape"])
+    if row["suspect"]:
+        reasons.append("suspect device")
     if row["error"]:
         reasons.append(shorten(row["error"]))
     return ": ".join(filter(None, (", ".join(reasons), row["noise_cause"])))

@@ -174,11 +174,11 @@ class Reaper:
 _POOLS = text("SELECT DISTINCT pool FROM benchmark WHERE state = 'queued'")
 
 
-# A run that follows another is added with a pause: it is available later than its row says it was sent.
+# A run that follows another is added with a pause: its row is available no earlier than it says it was sent.
 _DUE = text("""
 SELECT w.id FROM benchmark w JOIN campaign c ON c.id = w.campaign_id
 WHERE w.state = 'queued' AND w.run > 1 AND w.attempt = 0 AND c.state = 'active'
-  AND w.available_at <= now() AND w.sent_at < w.available_at
+  AND w.available_at <= now() AND w.sent_at <= w.available_at
 ORDER BY w.priority DESC, w.available_at LIMIT :batch
 """)
 

@@ -227,8 +227,20 @@ WHERE w.state = 'running' AND c.name = :campaign ORDER BY w.started_at
 
 
 def devices(engine: Engine) -> list[Row]:
-    """Return one row per known device: state, owner, last canary, last incident; by name."""
-    return _rows(engine, "SELECT * FROM device_overview ORDER BY device", {})
+    """Return one row per known device, by name: state, owner, last canary and incident, variation."""
+    return _rows(
+        engine,
+        """
+SELECT o.*, v.between_runs, v.between_days, coalesce(v.suspect, false) AS suspect
+FROM device_overview o LEFT JOIN (
+    SELECT device, max(between_runs) AS between_runs, max(between_days) AS between_days,
+           bool_or(suspect) AS suspect
+    FROM device_variation GROUP BY device
+) v USING (device)
+ORDER BY device
+""",
+        {},
+    )
 
 
 def incidents(engine: Engine, device: str | None = None, limit: int | None = None) -> list[Row]:

@@ -28,6 +28,10 @@ def test_views_can_be_queried(database_url: str) -> None:
             "op_support",
             "device_overview",
             "device_incident",
+            "measurement_run",
+            "device_duplicate",
+            "device_variation",
+            "suspect_span",
         ):
             assert connection.execute(text(f"SELECT * FROM {view}")).all() == []
     engine.dispose()

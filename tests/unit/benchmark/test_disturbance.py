@@ -115,6 +115,10 @@ def test_reasons_that_are_causes_come_first():
         "conversions on the machine were not paused, steal 50 %"
     )
     assert cause(Verdict.NOISY, Reason.NOT_TOP_APP) == "the app was not in front"
+    assert noise_cause(Verdict.NOISY, (Reason.SPREAD,), None, 1) == "thermal status 1", (
+        "warm, not yet throttled"
+    )
+    assert noise_cause(Verdict.NOISY, (Reason.SPREAD,), None, 0) == UNKNOWN
     assert noise_cause(Verdict.THROTTLED, (Reason.THERMAL,), None, 3) == "thermal status 3"
 
 

@@ -27,8 +27,9 @@ MEASUREMENT = {
     "backend": "cpu",
     "mode": "standard",
     "median_ns": 1_234_567,
-    "median_low_ns": 1_230_000,
-    "median_high_ns": 1_240_000,
+    "interval_low_ns": 1_230_000,
+    "interval_high_ns": 1_240_000,
+    "suspect": False,
     "min_ns": 1_200_000,
     "p90_ns": 123_456_789,
     "verdict": "valid",
@@ -78,15 +79,15 @@ def test_a_measurement_is_one_line_in_peoples_units():
 
 def test_a_measurement_without_latency_has_empty_cells_and_shows_its_error():
     refused = row(
-        median_ns=None, median_low_ns=None, median_high_ns=None, min_ns=None, p90_ns=None, parameters=None,
-        verdict="invalid", reasons=["runtime"], error="unknown operator\nmore",
+        median_ns=None, interval_low_ns=None, interval_high_ns=None, min_ns=None, p90_ns=None,
+        parameters=None, verdict="invalid", reasons=["runtime"], error="unknown operator\nmore",
     )  # fmt: skip
     assert [refused[name] for name in ("median ms", "min ms", "p90 ms", "parameters")] == [None] * 4
     assert (refused["verdict"], refused["reasons"]) == ("invalid", "runtime, unknown operator")
 
 
 def test_a_median_without_an_interval_stands_alone():
-    assert row(median_low_ns=None, median_high_ns=None)["median ms"] == "1.235"
+    assert row(interval_low_ns=None, interval_high_ns=None)["median ms"] == "1.235"
 
 
 def test_a_narrow_terminal_shows_models_verdicts_and_intervals(monkeypatch, capsys):
@@ -233,3 +234,7 @@ def test_a_spreadsheet_gets_lists_as_words():
 def test_the_cause_of_noise_follows_the_reasons():
     noisy = row(verdict="noisy", reasons=["spread", "drift"], noise_cause="steal 14 %")
     assert noisy["reasons"] == "spread, drift: steal 14 %"
+
+
+def test_a_result_of_a_suspect_device_says_so():
+    assert row(suspect=True, reasons=["few_runs"])["reasons"] == "few_runs, suspect device"

@@ -48,6 +48,8 @@ def noise_cause(
         causes.append("conversions on the machine were not paused")
     if Reason.NOT_TOP_APP in reasons:
         causes.append("the app was not in front")
+    if thermal_status:
+        causes.append(f"thermal status {thermal_status}")
     if disturbance is not None:
         causes += list(_others(disturbance)) or list(_own(disturbance))
     if shared_core is not None:

@@ -1,0 +1,99 @@
+"""Duplicates: how much a device's results vary, the intervals that include it, and suspect devices."""
+
+import math
+import uuid
+from typing import Any
+
+import pytest
+
+from integration.canned import finish_benchmark, finish_conversion, measurement
+from integration.conftest import Cluster
+from nnlite.results import queries
+from nnlite.settings.groups import MeasurementSettings
+
+REPEATED = MeasurementSettings(audit_share=0, repeat_pause_s=0)
+#: 1.4826 / sqrt(2): from the median difference of two runs to the standard deviation of one.
+TO_STD = 1.4826 / math.sqrt(2)
+
+
+def with_median(median_ns: float, half_width: float = 0.001) -> Any:
+    update = {
+        "median_ns": round(median_ns),
+        "median_low_ns": round(median_ns * (1 - half_width)),
+        "median_high_ns": round(median_ns * (1 + half_width)),
+    }
+    return measurement(latency=measurement().latency.model_copy(update=update))
+
+
+def measure(cluster: Cluster, model: str, *medians_ns: float) -> None:
+    """Measure a model of its own as often as there are medians."""
+    submitted = cluster.submit(model, pools=("phones",), repeat=len(medians_ns))
+    (message,) = finish_conversion(cluster, cluster.conversion(submitted.id)["id"])
+    row: uuid.UUID = message.row_id
+    for median_ns in medians_ns:
+        finish_benchmark(cluster, row, with_median(median_ns), settings=REPEATED)
+        (last,) = cluster.rows(
+            "SELECT id FROM benchmark WHERE campaign_id = :id ORDER BY run DESC LIMIT 1", id=submitted.id
+        )
+        row = last["id"]
+
+
+def variation(cluster: Cluster) -> dict[str, Any]:
+    (row,) = cluster.rows("SELECT * FROM device_variation")
+    return row
+
+
+def test_variation_is_known_from_five_pairs_on(cluster):
+    measure(cluster, "one", 1_000_000, 1_020_000, 1_000_000, 1_020_000, 1_000_000)
+    row = variation(cluster)
+    assert (row["device"], row["backend"], row["runs"], row["pairs"]) == ("lab-phone", "cpu", 5, 4)
+    assert (row["between_runs"], row["between_days"], row["suspect"]) == (None, None, False)
+    measure(cluster, "two", 5_000_000, 5_100_000)
+    row = variation(cluster)
+    assert row["between_runs"] == pytest.approx(TO_STD * math.log(1.02), rel=1e-3)
+    assert row["within_run"] == pytest.approx(0.001 / 1.96, rel=1e-2)
+
+
+def test_the_interval_includes_the_part_between_runs_where_it_is_known(cluster):
+    measure(cluster, "one", *[1_000_000, 1_020_000] * 3)
+    (row,) = queries.latencies(cluster.engine)
+    half_width = math.hypot(0.001, 1.96 * TO_STD * math.log(1.02))
+    assert row["run"] == 6
+    assert row["interval_high_ns"] == pytest.approx(1_020_000 * (1 + half_width), rel=1e-3)
+    assert row["interval_low_ns"] == pytest.approx(1_020_000 * (1 - half_width), rel=1e-3)
+    assert row["valid_runs"] == 6
+
+
+def test_the_interval_is_that_of_the_run_where_nothing_else_is_known(cluster):
+    measure(cluster, "one", 1_000_000)
+    (row,) = queries.latencies(cluster.engine)
+    assert (row["interval_low_ns"], row["interval_high_ns"]) == (999_000, 1_001_000)
+    assert row["suspect"] is False
+
+
+def test_duplicates_on_different_days_are_counted_apart(cluster):
+    measure(cluster, "one", 1_000_000, 1_030_000)
+    cluster.change(
+        "UPDATE measurement SET created_at = created_at - interval '1 day' WHERE median_ns = 1000000"
+    )
+    row = variation(cluster)
+    assert (row["pairs"], row["pairs_between_days"]) == (0, 1)
+    assert row["between_days"] == pytest.approx(TO_STD * math.log(1.03), rel=1e-3)
+
+
+def test_duplicates_that_disagree_make_the_device_and_its_rows_since_the_last_agreement_suspect(cluster):
+    measure(cluster, "agreeing", 1_000_000, 1_010_000)
+    measure(cluster, "between", 2_000_000)
+    measure(cluster, "disagreeing", 3_000_000, 3_900_000)
+    measure(cluster, "after", 4_000_000)
+    assert variation(cluster)["suspect"]
+    suspect = {row["model"]: row["suspect"] for row in queries.latencies(cluster.engine)}
+    assert suspect == {"agreeing": False, "between": True, "disagreeing": True, "after": True}
+    assert {row["suspect"] for row in queries.devices(cluster.engine)} == {True}
+
+    measure(cluster, "again", 5_000_000, 5_010_000)
+    assert not variation(cluster)["suspect"]
+    suspect = {row["model"]: row["suspect"] for row in queries.latencies(cluster.engine)}
+    assert suspect == {
+        "agreeing": False, "between": True, "disagreeing": True, "after": False, "again": False,
+    }  # fmt: skip
