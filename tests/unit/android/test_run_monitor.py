@@ -63,8 +63,8 @@ def test_each_stage_has_its_own_limit(run, clock):
     run.feed(stage("warm-up", first_ns=20 * 10**9))
     clock.now_s += 5
     run.feed(stage("run", first_ns=20 * 10**9))
-    longest_s = max(MEASUREMENT.max_s, MEASUREMENT.few_runs_max_s) + MEASUREMENT.grace_s + 20
-    failure = hangs_after(run, clock, longest_s + ANDROID.pull_grace_s)
+    run_s = MEASUREMENT.gate_learn_s + max(MEASUREMENT.max_s, MEASUREMENT.few_runs_max_s)
+    failure = hangs_after(run, clock, run_s + MEASUREMENT.grace_s + 20 + ANDROID.pull_grace_s)
     assert (failure.fault, failure.stage) == (Fault.APP_HUNG, Stage.RUN)
 
 
