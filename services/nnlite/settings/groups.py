@@ -73,10 +73,13 @@ class MeasurementSettings(Group):
     warmup_min_s: float = Field(0.5, ge=0)
     warmup_max_s: float = Field(10, gt=0)
     warmup_agreeing_runs: int = Field(
-        40, ge=0, description="warm-up ends after so many runs whose fast and slow running means agree"
+        40, ge=0, description="warm-up ends after so many runs that no longer become faster"
     )
     warmup_tolerance: float = Field(
-        0.04, gt=0, le=1, description="they agree when they differ by less, relative to the slow one"
+        0.04,
+        gt=0,
+        le=1,
+        description="runs become faster if their fast mean is below the slow one by more",
     )
     min_runs: int = Field(50, ge=1, description="a normal measurement has at least this many timed runs")
     min_s: float = Field(2, ge=0)

@@ -64,6 +64,12 @@ def test_warm_up_of_a_model_that_never_is_steady_ends_at_ten_seconds():
     assert elapsed_ns >= 10 * SECOND_NS > elapsed_ns - device.durations_ns[runs - 1]
 
 
+def test_warm_up_does_not_wait_for_a_model_that_becomes_slower():
+    device = FakeDevice(*[0.001] * 300, 0.002)
+
+    assert warm_up(device.invoke, device.clock, BOUNDS) == (400, SECOND_NS // 2)
+
+
 def test_without_agreeing_runs_warm_up_ends_by_count_and_time():
     device = FakeDevice(0.2)
 

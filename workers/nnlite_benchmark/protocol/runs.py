@@ -44,10 +44,11 @@ class Bounds:
 
 
 class RunningMeans:
-    """A fast and a slow running mean of run times; they agree once the times no longer change.
+    """A fast and a slow running mean of run times; they agree once runs no longer become faster.
 
     The weights are androidx.benchmark's (its `WarmupManager`). Unlike there both begin as plain means, so
-    that one slow first run does not keep the slow mean apart for hundreds of runs.
+    that one slow first run does not keep the slow mean apart for hundreds of runs; and runs that become
+    slower are no warm-up, so that a core of two speeds does not make each last until its maximum.
     """
 
     _FAST: Final = 0.1
@@ -65,12 +66,12 @@ class RunningMeans:
         self._runs += 1
         self._fast += max(self._FAST, 1 / self._runs) * (duration_ns - self._fast)
         self._slow += max(self._SLOW, 1 / self._runs) * (duration_ns - self._slow)
-        agree = abs(self._fast - self._slow) <= self._tolerance * self._slow
+        agree = self._fast >= (1 - self._tolerance) * self._slow
         self.agreeing_runs = self.agreeing_runs + 1 if agree else 0
 
 
 def warm_up(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple[int, int]:
-    """Invoke until the run times no longer change, within minimum and maximum; at least once.
+    """Invoke until runs no longer become faster, within minimum and maximum; at least once.
 
     Warm-up ends when `warmup_min_runs` and `warmup_min_s` are reached and the running means agree, or at
     `warmup_max_s`.

@@ -38,7 +38,7 @@ public final class Protocol {
     }
 
     /**
-     * Runs until minimum runs and seconds are reached and the run times no longer change, or until maximum seconds; at
+     * Runs until minimum runs and seconds are reached and runs no longer become faster, or until maximum seconds; at
      * least once.
      */
     public Outcome warmUp(Inference inference, Progress progress) throws Refused {

@@ -1,8 +1,8 @@
 package org.nnlite.benchmark.core;
 
 /**
- * A fast and a slow running mean of run times; they agree once the times no longer change. The same as the host's, {@code
- * workers/nnlite_benchmark/protocol/runs.py}; the weights are androidx.benchmark's.
+ * A fast and a slow running mean of run times; they agree once runs no longer become faster. The same as the host's,
+ * {@code workers/nnlite_benchmark/protocol/runs.py}; the weights are androidx.benchmark's.
  */
 final class RunningMeans {
     private static final double FAST = 0.1;
@@ -23,7 +23,7 @@ final class RunningMeans {
         runs++;
         fastNs += Math.max(FAST, 1.0 / runs) * (durationNs - fastNs);
         slowNs += Math.max(SLOW, 1.0 / runs) * (durationNs - slowNs);
-        agreeingRuns = Math.abs(fastNs - slowNs) <= tolerance * slowNs ? agreeingRuns + 1 : 0;
+        agreeingRuns = fastNs >= (1 - tolerance) * slowNs ? agreeingRuns + 1 : 0;
     }
 
     /** Returns for how many runs they have agreed. */
