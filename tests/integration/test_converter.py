@@ -26,13 +26,13 @@ from waiting import HANG_S
 # At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
 preload()
 
-from nnlite_conversion.pipeline import stages  # noqa: E402
+from nnlite_conversion.pipeline import references, stages  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let conversions use all samples, however long a slow machine takes for them."""
-    monkeypatch.setattr(stages, "MAX_REFERENCE_S", HANG_S)
+    monkeypatch.setattr(references, "MAX_REFERENCE_S", HANG_S)
 
 
 @pytest.fixture

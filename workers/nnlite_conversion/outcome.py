@@ -138,6 +138,9 @@ class Parity:
     samples: int = 0
     #: Number of inputs compared: calibration samples, the seeded input and drawn ones.
     inputs: int = 0
+    #: Parameters that make the outputs constant, as zero does, and were redrawn: all this is then of another
+    #: artifact, with the same operators. Empty: none.
+    redrawn: tuple[Annotated[str, Field(max_length=200)], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

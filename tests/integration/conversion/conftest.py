@@ -19,7 +19,7 @@ preload()
 @pytest.fixture(autouse=True)
 def every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let conversions use all samples, however long a slow machine takes for them."""
-    monkeypatch.setattr("nnlite_conversion.pipeline.stages.MAX_REFERENCE_S", HANG_S)
+    monkeypatch.setattr("nnlite_conversion.pipeline.references.MAX_REFERENCE_S", HANG_S)
     monkeypatch.setattr("nnlite_conversion.pipeline.quantizing.quantization.MAX_CALIBRATION_S", HANG_S)
 
 

@@ -179,3 +179,43 @@ def test_integers_that_are_right_up_to_some_value_are_unknown_beyond(parities):
     parity = parities("self.e = nn.Embedding(1000, 8)", "return self.e((x * 40503) % 1000)", WORDS)[FP32]
 
     assert parity.state == "unknown" and parity.reason.startswith("32 bits hold integers up to 4095 only")
+
+
+@pytest.mark.parametrize(
+    ("init", "forward", "names"),
+    [
+        (
+            BACKBONE.format(channels=8)
+            + "\nself.f = nn.Linear(8, 4); nn.init.zeros_(self.f.weight)\nnn.init.zeros_(self.f.bias)",
+            "return self.f(self.head(F.relu(self.c(x))).mean((2, 3)))",
+            ("f.weight",),
+        ),
+        (
+            BACKBONE.format(channels=8)
+            + "\nself.n = nn.LayerNorm(8); self.f = nn.Linear(8, 4); nn.init.constant_(self.f.weight, 0.1)",
+            "return self.f(self.n(self.head(F.relu(self.c(x))).mean((2, 3))))",
+            ("f.weight",),
+        ),
+    ],
+)
+def test_zero_initialized_parameters_are_redrawn_to_compare(parities, init, forward, names):
+    said = parities(init, forward, IMAGE, precisions=(FP32, DYNAMIC, INT8))
+
+    assert {parity.state for parity in said.values()} == {"ok"}, said
+    assert {parity.redrawn for parity in said.values()} == {names}
+    assert 0 < said[FP32].relative < 1e-5 and said[INT8].sqnr_db < 100
+
+
+def test_what_redrawing_does_not_reveal_stays_unknown(parities):
+    init = "self.p = nn.Parameter(torch.zeros(1, 5)); self.q = nn.Parameter(torch.zeros(1, 5))"
+    parity = parities(init, "return self.p + self.q + 0 * x.mean((1, 2, 3))", IMAGE)[FP32]
+
+    assert (parity.state, parity.redrawn) == ("unknown", ())
+
+
+def test_a_network_that_is_folded_away_stays_unknown(parities):
+    init = BACKBONE.format(channels=4) + "\nself.gamma = nn.Parameter(torch.zeros(4))"
+    parity = parities(init, "return self.head(F.relu(self.c(x))).mean((2, 3)) * self.gamma", IMAGE)[FP32]
+
+    assert (parity.state, parity.redrawn) == ("unknown", ())
+    assert parity.reason.endswith("with gamma redrawn, the artifact has other operators")

@@ -4,7 +4,6 @@ Each stage turns its errors into a `Failure` whose reason names the cause and th
 child only, in its private folder.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,46 +14,51 @@ from numpy.typing import NDArray
 
 from nnlite.artifacts.inputs import raw_bytes
 from nnlite.catalog.model import SEEDED_WEIGHTS
-from nnlite.errors import Failure, FailureClass, NnliteError
+from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import Precision, Stage
+from nnlite.vocabulary import ParityState, Precision, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Report, artifact_name, output_name
-from nnlite_conversion.outcome import ArtifactReport, ConversionJob, RefusedPrecision, TensorSpec
+from nnlite_conversion.outcome import ArtifactReport, ConversionJob, Parity, RefusedPrecision, TensorSpec
 from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.loading.load import Loaded, ModelSkipped, load
+from nnlite_conversion.pipeline.loading.redrawing import constant_outputs, redrawn
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
-from nnlite_conversion.pipeline.quantizing import calibration
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData, Sample
 from nnlite_conversion.pipeline.quantizing.quantization import QUANTIZERS
+from nnlite_conversion.pipeline.references import (
+    Samples,
+    calibration_samples,
+    data_of,
+    reference_outputs,
+    with_drawn,
+)
 from nnlite_conversion.pipeline.verifying import flatbuffer, parity
-from nnlite_conversion.pipeline.verifying.drawn_inputs import drawn_inputs
 
 #: Reports to the worker that a stage begins.
 Enter = Callable[[Stage], None]
 
-#: Limits of the network's reference outputs for the samples, in seconds and bytes. Samples beyond them have
-#: none, and parity is judged on the others.
-MAX_REFERENCE_S = 3.0
-MAX_REFERENCE_BYTES = 256 << 20
+#: Most names of redrawn parameters that are stored.
+MAX_NAMES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
-    """Inputs that parity is judged on besides the seeded one, and PyTorch's outputs for them."""
+class Reference:
+    """What an artifact is compared with."""
 
-    #: Calibration samples.
-    inputs: Sequence[Sample] = ()
-    #: Outputs for the first of them, as many as the limits allow.
-    expected: Sequence[tuple[NDArray[Any], ...]] = ()
-    #: Drawn inputs with their outputs.
-    drawn: Sequence[tuple[Sample, tuple[NDArray[Any], ...]]] = ()
-    #: What is not known about integers beyond the drawn ones; None: nothing.
-    beyond: str | None = None
-    #: Why there are no samples; None: there are.
-    why_none: str | None = None
+    loaded: Loaded
+    samples: Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandIn(Reference):
+    """The network with redrawn parameters, and its fp32 artifact."""
+
+    fp32: Path
+    #: Of the redrawn parameters.
+    names: tuple[str, ...]
 
 
 def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter) -> Report:
@@ -77,6 +81,8 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
     samples = with_drawn(calibration_samples(job, loaded), loaded, job.seed)
     data = data_of(job, samples, settings)
     trained = job.model.weights != SEEDED_WEIGHTS
+    enter(Stage.PARITY)
+    stand_in = None if trained else stand_in_for(loaded, samples)
     artifacts, refused = [], []
     for precision in job.precisions:
         path, calibrated_on = Path(artifact_name(precision)), 0
@@ -86,6 +92,8 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
                 calibrated_on = quantize(precision, fp32, path, data)
             enter(Stage.PARITY)
             report = check(precision, path, loaded, samples, trained=trained, threads=settings.threads)
+            if stand_in is not None:
+                report = replace(report, parity=_parity_by(stand_in, report, data))
         except Failure as failure:
             # Other precisions are unaffected, but all of them are made from the fp32 file.
             if precision is Precision.FP32:
@@ -121,61 +129,48 @@ def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> tuple[Path, t
     return path, rewrites
 
 
-def calibration_samples(job: ConversionJob, loaded: Loaded) -> Samples:
-    """Return the job's calibration samples and PyTorch's outputs; missing samples are not a failure here."""
-    if job.calibration is None:
-        return Samples(why_none="no calibration data: the campaign names none")
-    try:
-        inputs = calibration.load(job.calibration, job.calibration_file, job.model, loaded.samples)
-        return Samples(inputs=inputs, expected=_reference_outputs(loaded, inputs))
-    except Failure as failure:
-        return Samples(why_none=failure.reason)
-    except NnliteError as error:
-        return Samples(why_none=str(error))
-    except (Exception, SystemExit) as error:
-        if isinstance(error, MemoryError) or explanations.is_full_disk(error):
-            raise
-        reason = f"transform {job.model.transform} fails on a picture: {explanations.summary(error)}"
-        return Samples(why_none=f"no calibration data: {reason}")
+def stand_in_for(loaded: Loaded, samples: Samples) -> StandIn | None:
+    """Return a network that shows what `loaded` computes, converted; None where that is not needed or fails.
 
-
-def with_drawn(samples: Samples, loaded: Loaded, seed: int) -> Samples:
-    """Return the samples with drawn inputs; without where the network does not accept them."""
-    ranges = loaded.integer_ranges
-    inputs = drawn_inputs(loaded.samples, ranges.of_inputs, seed)
+    It is needed where zero-initialized parameters make an output constant.
+    """
+    inputs = [sample for sample, _ in samples.drawn]
+    outputs = [loaded.expected, *(outputs for _, outputs in samples.drawn), *samples.expected]
+    if not inputs or not constant_outputs(outputs):
+        return None
+    found = redrawn(loaded, inputs)
+    if found is None:
+        return None
+    network, names = found
+    path = Path("redrawn.tflite")
     try:
-        outputs = _reference_outputs(loaded, inputs)
+        program, _ = export(network)
+        lower(program, network, path)
+        expected = reference_outputs(network, samples.inputs)
+        drawn = list(zip(inputs, reference_outputs(network, inputs), strict=False))
     except Failure:
-        return samples
-    return replace(samples, drawn=list(zip(inputs, outputs, strict=False)), beyond=ranges.beyond)
+        return None
+    samples = replace(samples, expected=expected, drawn=drawn)
+    return StandIn(loaded=network, samples=samples, fp32=path, names=tuple(names[:MAX_NAMES]))
 
 
-def data_of(job: ConversionJob, samples: Samples, settings: ConversionSettings) -> Data:
-    """Return what quantizers take."""
-    return Data(
-        samples=samples.inputs, why_none=samples.why_none, int8_io=job.int8_io, threads=settings.threads
-    )
-
-
-def _reference_outputs(loaded: Loaded, inputs: Sequence[Sample]) -> list[tuple[NDArray[Any], ...]]:
-    """Return the network's outputs for the inputs, as many as the limits allow."""
-    size = sum(tensor.nbytes for tensor in loaded.expected)
-
-    def run_all(placed: torch.nn.Module, device: torch.device) -> list[tuple[NDArray[Any], ...]]:
-        results: list[tuple[NDArray[Any], ...]] = []
-        started_s = time.monotonic()
-        for sample in inputs:
-            outputs = lowering.tensors_of(placed(*(torch.from_numpy(value).to(device) for value in sample)))
-            results.append(tuple(output.cpu().numpy().copy() for output in outputs))
-            if time.monotonic() - started_s > MAX_REFERENCE_S or len(results) * size > MAX_REFERENCE_BYTES:
-                break
-        return results
-
+def _parity_by(stand_in: StandIn, report: ArtifactReport, data: Data) -> Parity | None:
+    """Return the stand-in's parity where that of `report` is unknown and both have the same operators."""
+    if report.parity is None or report.parity.state is not ParityState.UNKNOWN:
+        return report.parity
+    path = stand_in.fp32
     try:
-        with torch.no_grad():
-            return accelerator.run(loaded.module, run_all)
-    except (Exception, SystemExit) as error:
-        raise explained(Stage.CALIBRATE, error, "forward fails on a calibration sample") from error
+        if report.precision is not Precision.FP32:
+            path = Path(f"redrawn.{report.precision}.tflite")
+            quantize(report.precision, stand_in.fp32, path, data)
+        if flatbuffer.operators(path) != report.operators:
+            reason = f"with {stand_in.names[0]} redrawn, the artifact has other operators"
+            return replace(report.parity, reason=f"{report.parity.reason}; {reason}")
+        host = parity.HostArtifact(path, data.threads)
+        judged = _judged(report.precision, host, host.run(stand_in.loaded.samples), stand_in)
+    except (Failure, RuntimeError, ValueError):
+        return report.parity
+    return replace(judged, redrawn=stand_in.names)
 
 
 def export(loaded: Loaded) -> tuple[torch.export.ExportedProgram, tuple[str, ...]]:
@@ -214,14 +209,8 @@ def check(
     try:
         host = parity.HostArtifact(path, threads)
         tensors = host.run(loaded.samples)
-        verdict = parity.judge(
-            precision,
-            (loaded.expected, host.reals(tensors)),
-            _pairs(host, zip(samples.inputs, samples.expected, strict=False)),
-            drawn=_pairs(host, samples.drawn),
-            steps=[_step(spec) for spec in host.outputs],
-            trained=trained,
-            beyond=samples.beyond,
+        verdict = _judged(
+            precision, host, tensors, Reference(loaded=loaded, samples=samples), trained=trained
         )
     except (RuntimeError, ValueError) as error:
         raise explained(Stage.PARITY, error, "LiteRT refuses the artifact") from error
@@ -234,6 +223,27 @@ def check(
         outputs=host.outputs,
         parity=verdict,
         operators=flatbuffer.operators(path),
+    )
+
+
+def _judged(
+    precision: Precision,
+    host: parity.HostArtifact,
+    tensors: Sequence[NDArray[Any]],
+    reference: Reference,
+    *,
+    trained: bool = False,
+) -> Parity:
+    """Compare an artifact, whose outputs for the seeded input are `tensors`, with the reference."""
+    samples = reference.samples
+    return parity.judge(
+        precision,
+        (reference.loaded.expected, host.reals(tensors)),
+        _pairs(host, zip(samples.inputs, samples.expected, strict=False)),
+        drawn=_pairs(host, samples.drawn),
+        steps=[_step(spec) for spec in host.outputs],
+        trained=trained,
+        beyond=samples.beyond,
     )
 
 

@@ -17,7 +17,7 @@ from nnlite.vocabulary import Precision, Stage
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Explanation, artifact_name
 from nnlite_conversion.outcome import ConversionJob
-from nnlite_conversion.pipeline import accelerator, stages
+from nnlite_conversion.pipeline import accelerator, references, stages
 from nnlite_conversion.pipeline.explaining import departure
 from nnlite_conversion.pipeline.explaining.artifact_trace import TracedArtifact
 from nnlite_conversion.pipeline.explaining.graph_trace import trace_graph
@@ -50,11 +50,11 @@ def explain_model(
         stages.lower(program, loaded, fp32)
     if job.calibration is not None:
         enter(Stage.CALIBRATE)
-    samples = stages.with_drawn(stages.calibration_samples(job, loaded), loaded, job.seed)
+    samples = references.with_drawn(references.calibration_samples(job, loaded), loaded, job.seed)
     if precision is not Precision.FP32:
         enter(Stage.QUANTIZE)
         path = Path(artifact_name(precision))
-        stages.quantize(precision, fp32, path, stages.data_of(job, samples, settings))
+        stages.quantize(precision, fp32, path, references.data_of(job, samples, settings))
     enter(Stage.PARITY)
     try:
         measured = HostArtifact(path, settings.threads)
@@ -85,7 +85,7 @@ def explain_model(
 
 
 def _input_to_explain(
-    precision: Precision, artifact: HostArtifact, loaded: Loaded, samples: stages.Samples
+    precision: Precision, artifact: HostArtifact, loaded: Loaded, samples: references.Samples
 ) -> tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]], Sequence[NDArray[Any]]]:
     """Return an input with PyTorch's outputs and the artifact's for it."""
     calibrated = list(zip(samples.inputs, samples.expected, strict=False))

@@ -4,6 +4,7 @@ An error becomes a `Failure` whose reason names the cause and the remedy. Runs i
 its private folder.
 """
 
+import copy
 import hashlib
 import random
 from dataclasses import dataclass
@@ -54,7 +55,11 @@ class Loaded:
         Raises:
             Needs64Bits: 32 bits do not hold what it computes.
         """
-        return integer_ranges(self.module, self.samples)
+        try:
+            module = copy.deepcopy(self.module)  # a network may keep something of what it has seen
+        except Exception:  # noqa: BLE001  (it may hold anything)
+            module = self.module
+        return integer_ranges(module, self.samples)
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:

@@ -88,8 +88,8 @@ def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> Export
 
 
 def has_integers(program: ExportedProgram) -> bool:
-    """Whether the graph computes with 64-bit integers."""
-    values = (node.meta.get("val") for node in program.graph.nodes)
+    """Whether the graph computes 64-bit integers; as parameters, many networks have unused ones."""
+    values = (node.meta.get("val") for node in program.graph.nodes if node.op == "call_function")
     return any(isinstance(value, torch.Tensor) and value.dtype is torch.int64 for value in values)
 
 

@@ -153,7 +153,9 @@ class OutputComparison:
         self.inputs += 1
         self.rank = expected.ndim
         self.discrete = expected.dtype.kind in "iub"
-        self._note_change(expected)
+        if self._first is None:
+            self._first = expected
+        self.changes = self.changes or differs(self._first, expected)
         wanted, got = expected.astype(np.float64), actual.astype(np.float64)
         finite = np.isfinite(wanted)
         if not _equal_where_not_finite(wanted, got, finite):
@@ -172,21 +174,6 @@ class OutputComparison:
             self._sliced += wanted.size
             self._add_slices(elements)
 
-    def _note_change(self, expected: NDArray[Any]) -> None:
-        if self._first is None:
-            self._first = expected
-        elif not self.changes and not np.array_equal(
-            self._first, expected, equal_nan=expected.dtype.kind == "f"
-        ):
-            with np.errstate(invalid="ignore"):
-                first, now = self._first.astype(np.float64), expected.astype(np.float64)
-                finite = np.isfinite(first) & np.isfinite(now)
-                change = np.abs(first - now).max(initial=0.0, where=finite)
-                size = np.abs(now).max(initial=0.0, where=finite)
-            self.changes = bool(change > MIN_CHANGE * size) or not np.array_equal(
-                np.isfinite(first), np.isfinite(now)
-            )
-
     def _add_slices(self, elements: _Elements) -> None:
         for axis, length in enumerate(elements.values.shape):
             if 2 <= length <= MAX_SLICES:
@@ -201,6 +188,11 @@ class OutputComparison:
         for sums in self._whole[1:]:
             total = total.plus(sums)
         return total
+
+    @property
+    def constant(self) -> bool:
+        """Whether it is the same for every input, as far as there are several."""
+        return self.inputs > 1 and not self.changes
 
     @property
     def compared(self) -> bool:
@@ -218,6 +210,16 @@ class OutputComparison:
         """Cosine similarity; None where one of both is all zero."""
         norms = float(np.sqrt(self.whole.signal[0]) * np.sqrt(self._actual)) if self._whole else 0.0
         return self._dot / norms if norms > 0 and np.isfinite(norms) else None
+
+
+def differs(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two values of an output differ by more than rounding."""
+    first, second = one.astype(np.float64), other.astype(np.float64)
+    finite = np.isfinite(first)
+    if not _equal_where_not_finite(first, second, finite):
+        return True
+    change = np.abs(np.subtract(first, second, where=finite, out=np.zeros_like(first))).max(initial=0.0)
+    return bool(change > MIN_CHANGE * np.abs(second).max(initial=0.0, where=finite))
 
 
 def _decibels(signal: Floats, noise: Floats) -> Floats:

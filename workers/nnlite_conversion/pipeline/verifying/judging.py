@@ -72,7 +72,7 @@ class OutputJudge:
         if not self.output.discrete:
             for axis, sums in self.output.slices():
                 found += self._of_axis(axis, sums)
-        if not self.output.changes:
+        if self.output.constant:
             reason = "it is the same for every input"
             found.append(Finding(place=place, state=ParityState.UNKNOWN, reason=reason))
         return found
