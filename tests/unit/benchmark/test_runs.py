@@ -57,7 +57,7 @@ def test_warm_up_goes_on_until_a_model_that_becomes_faster_is_steady():
 
 
 def test_warm_up_of_a_model_that_never_is_steady_ends_at_ten_seconds():
-    device = FakeDevice(*[0.01, 0.01, 0.01, 0.02, 0.02, 0.02] * 200)
+    device = FakeDevice(*[*[0.01] * 10, *[0.02] * 10] * 50)
 
     runs, elapsed_ns = warm_up(device.invoke, device.clock, BOUNDS)
 
