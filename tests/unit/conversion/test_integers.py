@@ -94,6 +94,7 @@ def test_a_network_without_integer_inputs_is_watched_too():
     [
         lambda net, x: x[:, : 2**63 - 1],
         lambda net, x: x[:, 1:],
+        lambda net, x: torch.empty_like(x).copy_(x) + torch.empty(1, dtype=torch.int64).fill_(3),
         lambda net, x: x + 1,
         lambda net, x: net.embedding(x).sum(1),
         lambda net, x: net.table[:4].masked_fill(x[0, :, None] == 0, float("-inf")),

@@ -69,12 +69,15 @@ def with_drawn(samples: Samples, loaded: Loaded, seed: int) -> Samples:
     """Return the samples with drawn inputs; without where the network does not accept them."""
     integers = any(sample.dtype.kind == "i" for sample in loaded.samples)
     ranges = loaded.integer_ranges if integers else IntegerRanges(of_inputs=(None,) * len(loaded.samples))
-    inputs = drawn_inputs(loaded.samples, ranges.of_inputs, seed)
-    try:
-        outputs = reference_outputs(loaded, inputs)
-    except Failure:
-        return samples
-    return replace(samples, drawn=list(zip(inputs, outputs, strict=False)), beyond=ranges.beyond)
+    # Several integers may not be accepted together; then they are drawn as seeded ones are, 0 or 1.
+    for ends in (ranges.of_inputs, (None,) * len(loaded.samples)):
+        inputs = drawn_inputs(loaded.samples, ends, seed)
+        try:
+            outputs = reference_outputs(loaded, inputs)
+        except Failure:
+            continue
+        return replace(samples, drawn=list(zip(inputs, outputs, strict=False)), beyond=ranges.beyond)
+    return samples
 
 
 def data_of(job: ConversionJob, samples: Samples, settings: ConversionSettings) -> Data:

@@ -46,8 +46,10 @@ _INDEXING: dict[str, tuple[int, int | None]] = {
 #: Operators whose numbers are indices, shapes or options rather than values.
 _NO_VALUES = frozenset(
     {"slice", "select", "narrow", "view", "reshape", "expand", "permute", "transpose", "unsqueeze", "squeeze"}
-    | {"slice_scatter", "select_scatter", "as_strided", "empty", "new_empty", "roll", "split", "unfold"}
+    | {"slice_scatter", "select_scatter", "as_strided", "roll", "split", "unfold"}
 )
+#: Operators whose results have no values yet.
+_NOTHING_YET = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
 
 
 class Needs64Bits(Failure):
@@ -103,7 +105,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         self._note_indexing(name, args)
-        if self.overflow is None:
+        if self.overflow is None and name not in _NOTHING_YET:
             self._note_values(func, result, () if name in _NO_VALUES else args)
         if name not in _INDEXING and isinstance(result, torch.Tensor) and result.is_floating_point():
             self.floats |= any(_is_wide(each) and each.dim() > 0 for each in args[:2])

@@ -13,6 +13,8 @@ from nnlite_conversion.pipeline.verifying.comparison import Floats, OutputCompar
 # Measured on 49 random models of LEMUR with seeded weights (seed 7, 128 samples): fp32 at most 2.3e-6, fp16
 # at most 3.6e-4; dynamic 34.7 to 74.7 dB, median 47, and one NaN; int8 12.4 to 50.8 dB, median 35, and two
 # that LiteRT refused. An artifact beyond these limits is therefore wrong, not merely coarse.
+# On 16 others, over all inputs: fp32 at most 2.6e-6, fp16 2.7e-4; dynamic at least 35.5 dB, int8 13.7 dB; no
+# slice had a scale of its own, and no state differed from that by one ratio over the seeded input.
 #: Largest `max_abs / range` of an artifact that counts as equal to its model.
 MAX_RELATIVE = {Precision.FP32: 1e-3, Precision.FP16: 1e-2}
 #: Smallest signal-to-quantization-noise ratio of an artifact that is quantized to integers, dB.
