@@ -275,6 +275,7 @@ def test_booleans_are_judged_by_how_many_differ(flipped, state):
 
     assert parity.state is state
     assert state is OK or parity.reason == "output 0: 3.5% of the values differ, limit 3.2%"
+    assert (parity.relative is None) == (state is OK)
 
 
 def test_top1_agreement_has_a_limit_for_trained_weights_only():
