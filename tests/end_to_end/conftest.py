@@ -62,7 +62,8 @@ QUICK = {
     "NNLITE_MEASUREMENT__FEW_RUNS_MAX_S": f"{HANG_S}",
     "NNLITE_MEASUREMENT__NOISY_REPEATS": "0",
     "NNLITE_MEASUREMENT__AUDIT_SHARE": "0",
-    # However busy the machine is, every slice counts.
+    # Off by default; however busy the machine is, every slice counts.
+    "NNLITE_MEASUREMENT__GATED": "true",
     "NNLITE_MEASUREMENT__GATE_LIMIT": "1e9",
     "NNLITE_MEASUREMENT__GATE_LEARN_S": "0.1",
     "NNLITE_QUEUE__MAX_STRIKES": "2",

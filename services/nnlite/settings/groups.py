@@ -95,7 +95,7 @@ class MeasurementSettings(Group):
     canary_runs: int = Field(20, ge=4)
     max_canary_drift: float = Field(0.10, gt=0)
     gated: bool = Field(
-        True, description="on a host, count only runs while the core is as fast as it was ever seen"
+        False, description="on a host, count only runs while the core is as fast as it was ever seen"
     )
     gate_limit: float = Field(0.08, gt=0, description="a core counts as fast up to so much slower than that")
     gate_slice_s: float = Field(0.04, gt=0, description="timed runs between two of the gate's canaries")
@@ -114,7 +114,7 @@ class MeasurementSettings(Group):
         0.02, ge=0, le=1, description="share of the artifacts that are measured again as a check"
     )
     repeat_pause_s: float = Field(
-        60, ge=0, description="before a measurement is made again, up to twice as long, at random"
+        30, ge=0, description="before a measurement is made again, up to twice as long, at random"
     )
     initialize_timeout_s: float = Field(120, gt=0)
     grace_s: float = Field(
