@@ -135,7 +135,7 @@ def test_an_artifact_is_measured_on_the_host(cluster, make_benchmarker, queued):
 @pytest.mark.usefixtures("steady_canary")
 def test_what_a_gated_run_counted_and_taught_is_stored(cluster, make_benchmarker, queued):
     row = queued()
-    benchmarker = make_benchmarker()
+    benchmarker = make_benchmarker(QUICK.model_copy(update={"gated": True}))
     benchmarker.device.speeds.load({"another CPU": [7]})
     assert benchmark(benchmarker, row) is Outcome.DONE
     (measured,) = queries.latencies(cluster.engine, "night")
