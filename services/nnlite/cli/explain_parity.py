@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 import typer
 
-from nnlite.artifacts.calibration import named
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel
@@ -67,12 +66,7 @@ def explain(
         layout=layout,
         configs=configs,
     )
-    data, data_source = None, None
-    if precision is not Precision.FP32:
-        name = calibration or (str(settings.calibration_dir) if settings.calibration_dir else None)
-        data, data_source = named(name, samples=settings.calibration_samples, seed=settings.calibration_seed)
-    elif calibration is not None:
-        raise RequestError("--calibration is for other precisions than fp32; add --precision int8")
+    data, data_source = selection.named_calibration(calibration, (precision,), settings)
     with interruptible("stopped"), err.status(f"converting {model} to {precision}, operator by operator"):
         opened = selection.open_source(request, settings)
         chosen = _only(select(opened.models(), names=(model,)))

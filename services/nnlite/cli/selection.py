@@ -137,26 +137,37 @@ def chosen_calibration(
 ) -> Calibration | None:
     """Return the calibration of `precisions`; samples of the user's data are chosen and put into the store.
 
+    Raises:
+        RequestError, CalibrationError: as `named_calibration`.
+        StoreError: the store cannot take it.
+    """
+    wanted, source = named_calibration(name, precisions, settings)
+    if wanted is None or source is None:
+        return wanted
+    with tempfile.TemporaryDirectory(prefix="nnlite-calibration-") as folder:
+        packed = Path(folder, "samples.zip")
+        pack(wanted, source, packed)
+        return replace(wanted, path=open_store(settings).put(packed, ".zip"))
+
+
+def named_calibration(
+    name: str | None, precisions: tuple[Precision, ...], settings: Settings
+) -> tuple[Calibration | None, Path | None]:
+    """Return the calibration of `precisions`, None for fp32 alone, and the user's folder or file for it.
+
     Args:
         name: from the command line; None: from the settings.
 
     Raises:
         RequestError: calibration is named, but no precision needs it.
         CalibrationError: it cannot be used.
-        StoreError: the store cannot take it.
     """
     if set(precisions) == {Precision.FP32}:
         if name is not None:
             raise RequestError("--calibration is for other precisions than fp32; add --precision int8")
-        return None
+        return None, None
     name = name or (str(settings.calibration_dir) if settings.calibration_dir else None)
-    wanted, source = named(name, samples=settings.calibration_samples, seed=settings.calibration_seed)
-    if source is None:
-        return wanted
-    with tempfile.TemporaryDirectory(prefix="nnlite-calibration-") as folder:
-        packed = Path(folder, "samples.zip")
-        pack(wanted, source, packed)
-        return replace(wanted, path=open_store(settings).put(packed, ".zip"))
+    return named(name, samples=settings.calibration_samples, seed=settings.calibration_seed)
 
 
 def _split(values: list[str]) -> list[str]:

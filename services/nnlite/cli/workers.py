@@ -19,6 +19,7 @@ from nnlite.host.health_file import health_file_of_process
 from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import servers
 from nnlite.settings import PREFIX, load_settings
+from nnlite.settings.passwords import CREDENTIALS
 from nnlite.vocabulary import HOST_POOL
 
 if TYPE_CHECKING:  # what the workers' own modules import comes after exec
@@ -29,9 +30,6 @@ log = structlog.get_logger()
 app = typer.Typer()
 worker = typer.Typer(help="Run a worker of the cluster until it is stopped.", no_args_is_help=True)
 app.add_typer(worker, name="worker")
-
-#: Settings with credentials, which model code could read in /proc/<pid>/environ.
-_CREDENTIALS = ("DATABASE_URL", "BROKER_URL")
 
 
 @worker.command()
@@ -164,7 +162,7 @@ def conversion_environment(environment: dict[str, str]) -> dict[str, str]:
     Credentials go into a private file that NNLITE_SECRETS_FILE names; it lives as long as this process.
     """
     credentials = {
-        f"{PREFIX}{name}": value for name in _CREDENTIALS if (value := environment.get(f"{PREFIX}{name}"))
+        f"{PREFIX}{name}": value for name in CREDENTIALS if (value := environment.get(f"{PREFIX}{name}"))
     }
     if credentials:
         if f"{PREFIX}SECRETS_FILE" in environment:

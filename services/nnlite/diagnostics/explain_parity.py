@@ -14,12 +14,11 @@ from nnlite.artifacts.calibration import Calibration, pack
 from nnlite.catalog.model import CatalogModel, ModelDefinition, ModelSource
 from nnlite.errors import NnliteError
 from nnlite.settings import PREFIX, Settings
+from nnlite.settings.passwords import CREDENTIALS
 from nnlite.vocabulary import ModelFormat, Precision
 
 Explanation = dict[str, Any]
 
-#: Settings with credentials, which model code could read in /proc/<pid>/environ.
-_CREDENTIALS = ("DATABASE_URL", "BROKER_URL", "SECRETS_FILE")
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
@@ -83,7 +82,8 @@ def _definition(model: CatalogModel, source: ModelSource) -> dict[str, Any]:
 
 
 def _answer(job: bytes) -> Explanation:
-    hidden = {f"{PREFIX}{name}" for name in _CREDENTIALS}
+    hidden = {f"{PREFIX}{name}" for name in (*CREDENTIALS, "SECRETS_FILE")}
+    # No deadline here: the process applies those of a conversion.
     process = subprocess.run(
         [sys.executable, "-P", "-m", "nnlite_conversion.explain_parity"],
         input=job,

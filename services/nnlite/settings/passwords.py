@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+#: Settings with credentials, without their prefix; model code could read them in /proc/<pid>/environ.
+CREDENTIALS: Final = ("DATABASE_URL", "BROKER_URL")
 #: The URL, and the file with its password, as fields of the settings.
 _PAIRS: Final = {"database_url": "database_password_file", "broker_url": "broker_password_file"}
 

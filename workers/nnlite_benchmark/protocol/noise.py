@@ -37,7 +37,7 @@ def noise_cause(
         reasons: of the verdict.
         disturbance: what the kernel counted.
         thermal_status: the highest one seen.
-        shared_core: what the gate's canary saw, in words: how much slower the core was, whoever made it so.
+        shared_core: how much slower than its fast speed the gate's canary found the core, in words.
     """
     if verdict is Verdict.THROTTLED:
         return f"thermal status {thermal_status}"
