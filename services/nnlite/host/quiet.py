@@ -4,13 +4,14 @@ From four cores on, conversions and measurements are pinned to different cores.
 Below that, two `flock` files exclude each other's processes, also across
 containers; the kernel frees them when a holder dies. `request.lock` is held by
 the machine's only measurement; `activity.lock` is shared by running conversions
-and exclusive to a measurement. Both sides poll, so that no wait is without a
-deadline.
+and exclusive to a measurement, and its text says who had the measuring cores
+last. Both sides poll, so that no wait is without a deadline.
 """
 
 import json
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ class ConverterLock:
                 activity.release()
                 self._state = _State.WAITING
             case _State.WAITING if not requested and activity.try_shared():
+                activity.write("")  # the last measurement is no longer the last that ran
                 self._state = _State.RUNNING
             case _:
                 pass
@@ -94,6 +96,8 @@ class QuietResult:
     #: False: conversions may have run; the measurement is `not_quiet`.
     quiet: bool
     waited_s: float
+    #: Since this worker's last measurement nothing else of nnlite ran on the measuring cores.
+    undisturbed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +131,8 @@ class MeasurementLock:
         self._timeout_s = timeout_s
         self._batch_s = batch_s
         self._request, self._activity = _locks(folder)
+        #: What its last measurement wrote into `activity.lock`; None: that one had no lock, or is to come.
+        self._written: str | None = None
 
     @contextmanager
     def measuring(self, stop: threading.Event) -> Iterator[QuietResult]:
@@ -141,11 +147,17 @@ class MeasurementLock:
         started_s = time.monotonic()
         quiet = self._lock(stop)
         held_from_s = time.monotonic()
+        undisturbed = quiet and self._written is not None and self._activity.read() == self._written
+        self._written = None
         try:
-            yield QuietResult(mode=self._mode, quiet=quiet, waited_s=held_from_s - started_s)
+            yield QuietResult(
+                mode=self._mode, quiet=quiet, waited_s=held_from_s - started_s, undisturbed=undisturbed
+            )
         finally:
             if quiet:
                 self._record_usage(held_from_s)
+                self._written = uuid.uuid4().hex
+                self._activity.write(self._written)
             self._unlock()
 
     def close(self) -> None:

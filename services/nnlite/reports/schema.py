@@ -246,6 +246,9 @@ class Canary(Part):
     after_p25_ns: Nanoseconds
     drift: Ratio
     repeated: bool = Field(description="the first try drifted; this is the second")
+    reused: bool = Field(
+        False, description="the canary before is the one after the measurement before: nothing ran between"
+    )
 
 
 class Parity(Part):

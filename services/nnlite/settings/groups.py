@@ -94,6 +94,9 @@ class MeasurementSettings(Group):
     max_samples: int = Field(10_000, gt=0, description="samples kept; statistics use all")
     canary_runs: int = Field(20, ge=4)
     max_canary_drift: float = Field(0.10, gt=0)
+    canary_reuse_s: float = Field(
+        30, ge=0, description="the canary after a measurement is the one before the next within this time"
+    )
     gated: bool = Field(
         False, description="on a host, count only runs while the core is as fast as it was ever seen"
     )

@@ -123,14 +123,14 @@ def test_timed_runs_end_exactly_by_the_stop_rule(seconds):
     assert before_last_s < 180
 
 
-def guarded(*canaries_ns):
+def guarded(*canaries_ns, before_ns=None):
     canaries, measured = iter(canaries_ns), []
 
     def measure():
         measured.append(len(measured) + 1)
         return measured[-1]
 
-    return between_canaries(lambda: next(canaries), measure, max_drift=0.1)
+    return between_canaries(lambda: next(canaries), measure, max_drift=0.1, before_ns=before_ns)
 
 
 def test_a_steady_canary_gives_one_measurement():
@@ -152,6 +152,19 @@ def test_a_faster_canary_is_drift_too_and_the_second_drift_is_kept():
 
     assert (result.result, result.repeated) == (2, True)
     assert result.drift == pytest.approx(15 / 85)
+
+
+def test_a_known_canary_is_the_first_one():
+    result = guarded(109, before_ns=100)
+
+    assert (result.result, result.repeated, result.reused, result.before_ns) == (1, False, True, 100)
+
+
+def test_a_measurement_that_drifts_from_a_known_canary_is_repeated_between_two_of_its_own():
+    result = guarded(130, 131, before_ns=100)
+
+    assert (result.result, result.repeated, result.reused) == (2, True, False)
+    assert (result.before_ns, result.after_ns) == (130, 131)
 
 
 def test_bounds_come_from_the_settings_by_name():

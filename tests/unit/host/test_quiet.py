@@ -257,3 +257,41 @@ def test_with_pinned_cores_conversions_are_never_stopped(tmp_path, locks):
         assert conversion.tick()
         assert not locks[0].is_free(), "two measurements still exclude each other"
     measurement.close()
+
+
+def undisturbed(measurement):
+    with measurement.measuring(NEVER) as result:
+        return result.undisturbed
+
+
+def test_only_a_measurement_that_follows_one_of_the_same_worker_is_undisturbed(measurement, impatient):
+    assert [undisturbed(measurement), undisturbed(measurement)] == [False, True]
+    assert not undisturbed(impatient), "the first one of its worker"
+    assert not undisturbed(measurement), "another worker measured"
+
+
+def test_a_conversion_that_ran_between_two_measurements_disturbs_the_second(measurement, conversion):
+    undisturbed(measurement)
+    assert conversion.tick()
+    conversion.close()
+
+    assert not undisturbed(measurement)
+
+
+def test_a_measurement_without_the_lock_leaves_the_next_one_disturbed(conversion, impatient):
+    undisturbed(impatient)
+    conversion.tick()
+    undisturbed(impatient)
+    conversion.close()
+
+    assert not undisturbed(impatient)
+
+
+def test_conversions_on_other_cores_do_not_disturb(tmp_path):
+    measurement = MeasurementLock(tmp_path, APART, timeout_s=0, batch_s=0)
+    undisturbed(measurement)
+    with ConverterLock(tmp_path, APART) as conversion:
+        assert conversion.tick()
+
+    assert undisturbed(measurement)
+    measurement.close()

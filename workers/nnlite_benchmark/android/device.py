@@ -30,6 +30,7 @@ from nnlite_benchmark.android.properties.analytics import android_context, andro
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
+from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measuring import always_quiet, canary_ns, measure
 
 log = structlog.get_logger()
@@ -85,6 +86,7 @@ class AndroidDevice:
         self.canary_ns: int | None = None
         #: See `Device`; the app does not gate its runs.
         self.speeds: Final = FastSpeeds()
+        self._last_canary: Final = LastCanary()
         self._context: DeviceContext | None = None
 
     @property
@@ -102,6 +104,7 @@ class AndroidDevice:
 
     def check(self) -> None:
         """Wait until the device is ready: booted, app installed, canary output correct."""
+        self._last_canary.forget()
         self._shell.stage = Stage.PREPARE
         self._shell.serial = self._transport.serial
         Readiness(
@@ -177,6 +180,7 @@ class AndroidDevice:
                 self._settings.measurement,
                 device=self.name,
                 quiet=self._quiet(stop),
+                last=self._last_canary,
             )
         if report.canary is not None:
             self.canary_ns = report.canary.after_p25_ns

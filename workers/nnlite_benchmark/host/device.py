@@ -29,6 +29,7 @@ from nnlite_benchmark.host.process import OnStage, run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.gating import Gate
+from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measurement import Run, read_run
 from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, measure, refusal
 from nnlite_benchmark.protocol.runs import Bounds
@@ -63,6 +64,7 @@ class HostDevice:
         self.canary_ns: int | None = None
         #: Fast speeds of this machine; see `Device`.
         self.speeds: Final = FastSpeeds()
+        self._last_canary: Final = LastCanary()
         self._cores = cores_of(settings)
         self._measurement_lock = measurement_lock(settings, self._cores)
 
@@ -72,6 +74,7 @@ class HostDevice:
 
     def check(self) -> None:
         """Run the canary once; raises `DeviceFailure` if its output is wrong."""
+        self._last_canary.forget()
         self.canary_ns = canary_ns(self._runner(threading.Event()), self._settings, device=self.name)
 
     def recovery_steps(self) -> Sequence[RecoveryStep]:
@@ -106,6 +109,7 @@ class HostDevice:
             self._settings,
             device=self.name,
             quiet=self._measurement_lock.measuring(stop),
+            last=self._last_canary,
             gate=self._gate(),
         )
         if report.gating is not None:

@@ -17,6 +17,7 @@ from nnlite.vocabulary import Backend, Fault, Precision, QuietMode, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, InputSpec, RuntimeRefusal
 from nnlite_benchmark.protocol import canary
 from nnlite_benchmark.protocol.gating import Gate
+from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measurement import Run, measurement_report
 from nnlite_benchmark.protocol.parity import device_parity
 from nnlite_benchmark.protocol.runs import Bounds, between_canaries
@@ -63,7 +64,7 @@ class RunOnce(Protocol):
 @contextmanager
 def always_quiet() -> Iterator[QuietResult]:
     """Noise isolation of a phone, which runs no conversions: nothing to do."""
-    yield QuietResult(mode=QuietMode.OWN_MACHINE, quiet=True, waited_s=0.0)
+    yield QuietResult(mode=QuietMode.OWN_MACHINE, quiet=True, waited_s=0.0, undisturbed=True)
 
 
 def measure(
@@ -74,9 +75,21 @@ def measure(
     *,
     device: str,
     quiet: AbstractContextManager[QuietResult],
+    last: LastCanary,
     gate: Gate | None = None,
 ) -> MeasurementReport:
     """Measure between two canaries while conversions on this machine are paused.
+
+    Args:
+        job: the artifact and its inputs.
+        backend: what executes it.
+        run: runs one measuring process.
+        settings: of the protocol.
+        device: its name, for messages.
+        quiet: its noise isolation.
+        last: the device's last canary, which is the first of this measurement if nothing ran since; the
+            second one is stored there.
+        gate: of the timed runs.
 
     Raises:
         RuntimeRefusal: the runtime rejected the artifact.
@@ -86,15 +99,18 @@ def measure(
     bounds = Bounds.of(settings.in_mode(job.mode))
     try:
         with quiet as isolation:
+            # Taken in any case: what fails leaves none.
+            known_ns = last.take(settings.canary_reuse_s)
             guarded = between_canaries(
                 lambda: canary_ns(run, settings, device=device),
                 lambda: _accepted(job, backend, run(job, backend, bounds, stage=None, gate=gate), settings),
                 settings.max_canary_drift,
                 # Of a gated run it says nothing; and what is noisy is better repeated later.
                 lambda result: result.report.slices is not None,
+                before_ns=known_ns if isolation.undisturbed else None,
             )
         waited_ns = round(isolation.waited_s * 1e9)
-        return measurement_report(
+        report = measurement_report(
             job,
             backend,
             guarded.result,
@@ -104,9 +120,13 @@ def measure(
                 after_p25_ns=guarded.after_ns,
                 drift=guarded.drift,
                 repeated=guarded.repeated,
+                reused=guarded.reused,
             ),
             quiet=Quiet(mode=isolation.mode, quiet=isolation.quiet, waited_ns=waited_ns),
         )
+        if guarded.drift <= settings.max_canary_drift:
+            last.set(guarded.after_ns)
+        return report
     except (ValueError, TypeError) as error:
         # Each number is valid in a run report, but together they are inconsistent.
         reason = f"{device} reports inconsistent numbers: {error}"

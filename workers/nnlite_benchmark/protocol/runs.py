@@ -145,6 +145,8 @@ class CanaryGuarded(Generic[Result]):
     #: |after - before| / before.
     drift: float
     repeated: bool
+    #: The first canary is the last one of the measurement before.
+    reused: bool
 
 
 def between_canaries(
@@ -152,6 +154,8 @@ def between_canaries(
     measure: Callable[[], Result],
     max_drift: float,
     is_gated: Callable[[Result], bool] = lambda _: False,
+    *,
+    before_ns: int | None = None,
 ) -> CanaryGuarded[Result]:
     """Measure between two canaries; repeat once if the canary drifted.
 
@@ -160,21 +164,34 @@ def between_canaries(
         measure: the measurement itself.
         max_drift: limit of |after - before| / before.
         is_gated: whether a result has canaries of its own: it is not repeated.
+        before_ns: a canary that ended just now, used as the first; None: it is run.
 
     Returns:
         The last measurement; its drift may still exceed the limit.
     """
-    guarded = _once(canary(), canary, measure, repeated=False)
+    reused = before_ns is not None
+    first_ns = canary() if before_ns is None else before_ns
+    guarded = _once(first_ns, canary, measure, reused=reused)
     if guarded.drift <= max_drift or is_gated(guarded.result):
         return guarded
     return _once(guarded.after_ns, canary, measure, repeated=True)
 
 
 def _once(
-    before_ns: int, canary: Callable[[], int], measure: Callable[[], Result], *, repeated: bool
+    before_ns: int,
+    canary: Callable[[], int],
+    measure: Callable[[], Result],
+    *,
+    repeated: bool = False,
+    reused: bool = False,
 ) -> CanaryGuarded[Result]:
     result, after_ns = measure(), canary()
     drift = abs(after_ns - before_ns) / max(before_ns, 1)
     return CanaryGuarded(
-        result=result, before_ns=before_ns, after_ns=after_ns, drift=drift, repeated=repeated
+        result=result,
+        before_ns=before_ns,
+        after_ns=after_ns,
+        drift=drift,
+        repeated=repeated,
+        reused=reused,
     )
