@@ -1,4 +1,7 @@
-"""The tables and views of the first release"""
+"""The tables and views of the first release.
+
+More than 300 lines: one revision makes the whole first schema.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,7 @@
-"""Parts of the Android worker over a real adb server: server, client, shell, files, app, runs."""
+"""Parts of the Android worker over a real adb server: server, client, shell, files, app, runs.
+
+More than 300 lines: all tests share one booted device and the app installed on it.
+"""
 
 import json
 import multiprocessing

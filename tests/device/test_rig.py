@@ -1,4 +1,7 @@
-"""Tests of the rig: a virtual device behaves like a real one, and shows every fault as adb does."""
+"""Tests of the rig: a virtual device behaves like a real one, and shows every fault as adb does.
+
+More than 300 lines: one subject, whose fixtures start and stop the virtual devices.
+"""
 
 import itertools
 import os

@@ -1,4 +1,7 @@
-"""Artifacts are checked once each with the phones' runtime, whatever happens to those who check."""
+"""Artifacts are checked once each with the phones' runtime, whatever happens to those who check.
+
+More than 300 lines: all tests share the checker, its store and its toy runtime.
+"""
 
 import os
 import signal

@@ -1,4 +1,7 @@
-"""Lifecycle of a device: recovery steps, pauses, quarantine, and events while Postgres is unavailable."""
+"""Lifecycle of a device: recovery steps, pauses, quarantine, and events while Postgres is unavailable.
+
+More than 300 lines: all tests script the same toy device.
+"""
 
 import threading
 import uuid

@@ -1,4 +1,7 @@
-"""The host as a device, with real measuring processes and the canary's artifact."""
+"""The host as a device, with real measuring processes and the canary's artifact.
+
+More than 300 lines: all tests share one device, its job and its measuring process.
+"""
 
 import itertools
 import json

@@ -1,4 +1,7 @@
-"""Hostile models: crashes, limits, hangs, forged messages and daemons harm neither worker nor machine."""
+"""Hostile models: crashes, limits, hangs, forged messages and daemons harm neither worker nor machine.
+
+More than 300 lines: every model attacks the same parent, with and without namespaces.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Context and state from recorded output of real devices; missing or invalid output gives None."""
+"""Context and state from recorded output of real devices; missing or invalid output gives None.
+
+More than 300 lines: most lines are recorded output of devices.
+"""
 
 import subprocess
 from datetime import UTC, datetime

@@ -1,4 +1,7 @@
-"""Files and folders as a source: what is found, what it is called, and one clear line about what is wrong."""
+"""Files and folders as a source: what is found, what it is called, and one clear line about what is wrong.
+
+More than 300 lines: one test per kind of file, with the damaged ones it must name.
+"""
 
 import json
 import os
