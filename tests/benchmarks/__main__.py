@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-NAMES = ("catalogue", "queue_rate", "quiet", "gating", "conversions", "campaign")
+NAMES = ("catalogue", "queue_rate", "quiet", "gating", "overhead", "conversions", "campaign")
 RESULTS = Path("build/benchmarks.json")
 
 

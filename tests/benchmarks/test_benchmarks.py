@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import campaign, catalogue, conversions, gating, queue_rate, quiet
+from benchmarks import campaign, catalogue, conversions, gating, overhead, queue_rate, quiet
 from benchmarks.__main__ import NAMES, flat, main
 from conftest import embedded_settings, temporary_home
 from nnlite.db.engine import upgrade
@@ -40,6 +40,7 @@ SMALL = {
     "queue_rate": lambda: queue_rate.run(models=20),
     "quiet": lambda: quiet.run(number_of_pairs=1, converters=1, min_s=0.1),
     "gating": lambda: gating.run(rounds=2, jobs=[quiet.JOB], max_s=0.2),
+    "overhead": lambda: overhead.run(rounds=1, measurements=1, canary_runs=4),
     "conversions": small_conversions,
     "campaign": small_campaign,
 }

@@ -53,7 +53,7 @@ def start(
         argv: the program and its arguments.
         log: where stderr goes, and stdout unless it is a pipe.
         environment: all of its environment; None: ours.
-        stdin: nothing, or `subprocess.PIPE`.
+        stdin: nothing, `subprocess.PIPE`, or a descriptor.
         stdout: None or `subprocess.PIPE`.
         cwd: its working directory; None: ours.
         dies_with_parent: the kernel sends it SIGTERM when the thread that started it ends.

@@ -97,6 +97,9 @@ class MeasurementSettings(Group):
     canary_reuse_s: float = Field(
         30, ge=0, description="the canary after a measurement is the one before the next within this time"
     )
+    fork_server: bool = Field(
+        True, description="fork a host's measuring processes from one that has imported the runtime"
+    )
     gated: bool = Field(
         False, description="on a host, count only runs while the core is as fast as it was ever seen"
     )

@@ -25,6 +25,7 @@ from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.host.context import FrequencyRange, host_context, host_state
+from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import OnStage, run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
@@ -67,6 +68,7 @@ class HostDevice:
         self._last_canary: Final = LastCanary()
         self._cores = cores_of(settings)
         self._measurement_lock = measurement_lock(settings, self._cores)
+        self._fork_server = ForkServer() if settings.measurement.fork_server else None
 
     def prepare(self) -> None:
         """Run the canary once; a host has nothing to start."""
@@ -119,7 +121,9 @@ class HostDevice:
         return report
 
     def close(self) -> None:
-        """Release the measurement lock; measuring processes never outlive `run`."""
+        """End the fork server and release the measurement lock; measuring processes never outlive `run`."""
+        if self._fork_server is not None:
+            self._fork_server.close()
         self._measurement_lock.close()
 
     def _gate(self) -> Gate | None:
@@ -175,7 +179,14 @@ class HostDevice:
             )
             frequencies = FrequencyRange(self._cores.measuring)
             limits = self._settings.in_mode(job.mode)
-            report = run_process(request, limits, stop=stop, on_stage=on_stage, on_poll=frequencies.note)
+            report = run_process(
+                request,
+                limits,
+                stop=stop,
+                server=self._fork_server,
+                on_stage=on_stage,
+                on_poll=frequencies.note,
+            )
             disturbance = frequencies.added_to(report.disturbance)
             report = report.model_copy(update={"disturbance": disturbance})
             after = host_state(self._cores.measuring)

@@ -1,35 +1,37 @@
 """Runs and supervises the measuring process: deadline per stage, exit status, validated report.
 
 The process has its own process group, dies with its parent, and is killed in a
-`finally`. Each stage has a deadline, because nothing else ends an inference that
+`finally`; `launching` starts it. Each stage has a deadline, because nothing else ends an inference that
 hangs.
 """
 
 import os
 import select
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from pydantic import ValidationError
 
 from nnlite.errors import Stopped
-from nnlite.host import child_process
-from nnlite.host.child_process import how_it_ended, kill_group, minimal_environment, signal_name, tail
+from nnlite.host.child_process import how_it_ended, signal_name, tail
 from nnlite.reports.schema import RunReport
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.device import DeviceFailure
+from nnlite_benchmark.host.launching import (
+    LOOK_S,
+    ForkServer,
+    LaunchError,
+    MeasuringProcess,
+    SpawnedProcess,
+)
 from nnlite_benchmark.host.runner import REPORT_FILE, RunRequest
 from nnlite_benchmark.protocol.deadlines import stage_limit_s
 
-#: How often the stop event is looked at, seconds.
-LOOK_S: Final = 0.1
 MAX_REPORT_BYTES: Final = 100 * 1024 * 1024
 STDERR_TAIL_BYTES: Final = 8192
 
@@ -44,12 +46,21 @@ def run_process(
     limits: MeasurementSettings,
     *,
     stop: threading.Event,
+    server: ForkServer | None = None,
     on_stage: OnStage = lambda stage, pid: None,
     on_poll: OnPoll = lambda stage: None,
 ) -> RunReport:
     """Run one request in a new process and return its validated report.
 
     A refusal by the runtime is no exception: it is part of the report.
+
+    Args:
+        request: what to run.
+        limits: of each stage.
+        stop: set when the worker is asked to stop.
+        server: forks the process; None: it is a new Python.
+        on_stage: called at each stage.
+        on_poll: called several times a second.
 
     Raises:
         DeviceFailure: `process_died`: it died, outlasted a stage or wrote no usable report; the details have
@@ -60,26 +71,41 @@ def run_process(
     request_file = folder / "request.json"
     request_file.write_text(request.to_json(), encoding="utf-8")
     with (folder / "stderr").open("wb") as stderr:
-        process = child_process.start(
-            [sys.executable, "-P", "-m", "nnlite_benchmark.host.runner", str(request_file)],
-            stderr,
-            environment=minimal_environment("PYTHONPATH", "VIRTUAL_ENV"),
-            stdout=subprocess.PIPE,
-            cwd=folder,
-        )
+        process = _launched(request_file, stderr, limits, server, stop)
     watch = _Watch(process, limits, folder, on_stage)
     try:
         watch.until_end(stop, on_poll)
     finally:
-        kill_group(process)
+        process.end()
     return _report(folder, watch)
+
+
+def _launched(
+    request_file: Path,
+    stderr: IO[bytes],
+    limits: MeasurementSettings,
+    server: ForkServer | None,
+    stop: threading.Event,
+) -> MeasuringProcess:
+    if server is None:
+        return SpawnedProcess(request_file, stderr)
+    try:
+        return server.launch(request_file, stderr, limits.initialize_timeout_s, lambda: _check(stop))
+    except LaunchError as error:
+        reason = f"no measuring process could be started: {error}"
+        raise DeviceFailure(Fault.PROCESS_DIED, Stage.INITIALIZE, reason) from error
+
+
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise Stopped("stopped while measuring on the host")
 
 
 class _Watch:
     """Supervises the measuring process: its current stage, that stage's deadline, and its end."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", limits: MeasurementSettings, folder: Path, on_stage: OnStage
+        self, process: MeasuringProcess, limits: MeasurementSettings, folder: Path, on_stage: OnStage
     ) -> None:
         self._process = process
         self._limits = limits
@@ -90,11 +116,9 @@ class _Watch:
 
     def until_end(self, stop: threading.Event, on_poll: OnPoll) -> None:
         """Follow the process until it has closed its pipe and exited with status 0, else raise."""
-        assert self._process.stdout is not None  # noqa: S101 -- a pipe was asked for
-        pipe = self._process.stdout.fileno()
+        pipe = self._process.stages
         while True:
-            if stop.is_set():
-                raise Stopped("stopped while measuring on the host")
+            _check(stop)
             on_poll(self.stage)
             left_s = self._since_s + self._limit_s - time.monotonic()
             if left_s <= 0:
@@ -103,8 +127,8 @@ class _Watch:
             if readable and not self._read(os.read(pipe, 65536)):
                 break
         try:
-            status = self._process.wait(timeout=self._limits.grace_s)
-        except subprocess.TimeoutExpired:
+            status = self._process.wait(self._limits.grace_s)
+        except TimeoutError:
             raise self.failure(f"closed its pipe at {self.stage} but did not end; it was killed") from None
         if status:
             details = {"signal": signal_name(-status)} if status < 0 else {"exit_status": status}

@@ -1,10 +1,10 @@
 """The measuring process: runs one artifact once, writes a report and exits.
 
-`python -m nnlite_benchmark.host.runner REQUEST.json` writes the report and the
-outputs into the request's folder and prints a line at each stage. It imports
-only NumPy and LiteRT besides the standard library, so that it starts quickly and
-its memory is mostly the artifact's. It trusts its parent; its parent does not
-trust it.
+It is a fork of the fork server, or `python -m nnlite_benchmark.host.runner REQUEST.json`.
+It writes the report and the outputs into the request's folder and prints a line at
+each stage. It imports only NumPy and LiteRT besides the standard library, so that
+it starts quickly and its memory is mostly the artifact's. It trusts its parent;
+its parent does not trust it.
 """
 
 import ctypes
@@ -17,10 +17,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Self, TextIO, TypeVar
+from typing import Any, Final, Never, Self, TextIO, TypeVar
 
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.host.graph_delegation import Node, count_delegated
@@ -75,7 +75,7 @@ class Runner:
         self._channel = channel
         self.report: dict[str, Any] = {
             "runtime": "LiteRT",
-            "runtime_version": version("ai-edge-litert"),
+            "runtime_version": runtime_version(),
             "threads": request.threads,
             "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
         }
@@ -256,13 +256,24 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+@cache
+def runtime_version() -> str:
+    """Return the version of LiteRT."""
+    return version("ai-edge-litert")
+
+
 def main() -> None:
     """Run the request that the first argument names."""
+    request = RunRequest.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    die_with_parent(request.parent_pid)
+    run(request)
+
+
+def run(request: RunRequest) -> Never:
+    """Run a request in this process, which prints its stages to stdout, and end it."""
     # The runtime may print to stdout; only stage lines may go to the parent's pipe.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    request = RunRequest.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    die_with_parent(request.parent_pid)
     if request.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, request.cores)
     runner = Runner(request, channel)
