@@ -9,6 +9,8 @@ from typing import Final
 
 #: Name of the pool of hosts.
 HOST_POOL: Final = "host"
+#: Most numbers of threads that one campaign measures.
+MAX_THREAD_COUNTS: Final = 16
 
 
 class Precision(StrEnum):
@@ -143,6 +145,7 @@ class Reason(StrEnum):
     PARITY = "parity"  # the device's outputs are wrong
     NOT_DELEGATED = "not_delegated"  # the delegate took no node
     RUNTIME = "runtime"  # the runtime rejected the artifact
+    TOO_FEW_CORES = "too_few_cores"  # fewer cores than the threads that were asked for; not measured
 
 
 class ParityState(StrEnum):
@@ -167,6 +170,7 @@ class Refusal(StrEnum):
 
     RUNTIME = "runtime"  # the runtime or the delegate, with an error
     NOT_DELEGATED = "not_delegated"  # the delegate took no node of the graph
+    TOO_FEW_CORES = "too_few_cores"  # the device has fewer cores than threads were asked for
 
 
 class QuietMode(StrEnum):

@@ -1,16 +1,16 @@
 """Runs one benchmark attempt: from the claimed row to the rows of its result.
 
-Fetches the artifact and measures it on each backend of the worker's device,
-while a thread sends heartbeats.
+Fetches the artifact and measures it on each backend of the worker's device, the
+CPU with each number of threads, while a thread sends heartbeats.
 """
 
 import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,8 @@ from nnlite.queue.messages import Message
 from nnlite.reports.schema import BenchmarkReport, MeasurementReport
 from nnlite.results.devices import record_fast_speeds
 from nnlite.results.recording import record_benchmark
-from nnlite.vocabulary import ENDED_STATES, Backend, Mode, ParityState, Precision, Stage, WorkKind
+from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import ENDED_STATES, Backend, Mode, ParityState, Precision, Refusal, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
 from nnlite_benchmark.device import (
@@ -38,6 +39,7 @@ from nnlite_benchmark.device import (
     InputSpec,
     RuntimeRefusal,
 )
+from nnlite_benchmark.protocol.measuring import refusal, refused_run
 from nnlite_benchmark.protocol.stage_timer import StageTimer
 
 log = structlog.get_logger()
@@ -83,8 +85,9 @@ class Benchmarker:
             try:
                 with self.device.loaded(job, cancelled):
                     reports = tuple(
-                        self._measure(job, Backend(backend), cancelled)
-                        for backend in claim.payload["backends"]
+                        self._measure(each, backend, cancelled)
+                        for backend in map(Backend, claim.payload["backends"])
+                        for each in with_threads(job, backend, claim.payload["threads"])
                     )
             except Stopped:
                 if self.stop.is_set():
@@ -141,10 +144,11 @@ class Benchmarker:
     def _measure(self, job: BenchmarkJob, backend: Backend, cancelled: threading.Event) -> MeasurementReport:
         self.backend = backend
         try:
+            check_cores(job, self.device, self.context.settings.measurement)
             return self.device.run(job, backend, stop=cancelled)
-        except RuntimeRefusal as refusal:
-            log.info("the runtime rejected the artifact", backend=backend, reason=refusal.reason)
-            return refusal.report
+        except RuntimeRefusal as refused:
+            log.info("not measured", backend=backend, threads=job.threads, reason=refused.reason)
+            return refused.report
 
     def _store(self, report: BenchmarkReport, claim: Claim) -> None:
         """Store the whole report next to the artifacts, for readers without access to Postgres.
@@ -206,7 +210,7 @@ class Benchmarker:
 
     def _send_heartbeats(self, claim: Claim, cancelled: threading.Event, done: threading.Event) -> None:
         queue = self.context.settings.queue
-        deadline_s = time.monotonic() + self.context.settings.benchmark_deadline_s
+        deadline_s = time.monotonic() + claim.deadline_s
         next_s = time.monotonic() + queue.heartbeat_s
         while not done.wait(_POLL_S):
             self.context.mark_progress()
@@ -250,6 +254,26 @@ def job_of(
         artifact_parity=ParityState(artifact.parity_state),
         mode=mode,
     )
+
+
+def with_threads(job: BenchmarkJob, backend: Backend, threads: Sequence[int] | None) -> list[BenchmarkJob]:
+    """Return the job with each number of threads; unchanged without, and where the backend is not the CPU."""
+    if not threads or backend is not Backend.CPU:
+        return [job]
+    return [replace(job, threads=number) for number in threads]
+
+
+def check_cores(job: BenchmarkJob, device: Device, settings: MeasurementSettings) -> None:
+    """Check that the device has a core for each thread that the campaign asks for.
+
+    Raises:
+        RuntimeRefusal: it has not; its `report` is the measurement to record.
+    """
+    if job.threads is None or job.threads <= (cores := device.context().usable_cores):
+        return
+    error = f"{job.threads} threads were asked for, {device.name} measures on {cores} cores"
+    run = refused_run(error, threads=job.threads, by=Refusal.TOO_FEW_CORES)
+    raise refusal(job, Backend.CPU, run, settings)
 
 
 def _input(tensor: dict[str, Any]) -> InputSpec:

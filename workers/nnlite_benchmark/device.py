@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.reports.schema import DeviceContext, MeasurementReport
+from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, ParityState, Precision, Stage
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 
@@ -49,6 +50,12 @@ class BenchmarkJob:
     artifact_parity: ParityState = ParityState.OK
     #: Decides the bounds of warm-up and timed runs.
     mode: Mode = Mode.STANDARD
+    #: Threads of the CPU; None: as the worker is set.
+    threads: int | None = None
+
+    def in_force(self, settings: MeasurementSettings) -> MeasurementSettings:
+        """Return the settings with the bounds of the job's mode and its number of threads."""
+        return settings.in_mode(self.mode).model_copy(update={"threads": self.threads or settings.threads})
 
 
 class RuntimeRefusal(Failure):

@@ -1,4 +1,4 @@
-"""Requests of campaigns: the user's choice of models, precisions, pools and backends."""
+"""Requests of campaigns: the user's choice of models, precisions, pools, backends and threads."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -22,6 +22,7 @@ _ADDED = {
     "int8_io": Int8Io.FLOAT,
     "mode": Mode.STANDARD,
     "repeat": 1,
+    "threads": (),
 }
 
 
@@ -31,7 +32,7 @@ class RequestError(NnliteError):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """These models x these precisions x these pools x these backends.
+    """These models x these precisions x these pools x these backends, the CPU with these numbers of threads.
 
     The same name with the same request resumes; with another one it is an error.
     """
@@ -64,6 +65,8 @@ class Request:
     mode: Mode = Mode.STANDARD
     #: How often each artifact is measured, each time in a process of its own and apart in time.
     repeat: int = 1
+    #: Numbers of threads of the CPU backend, ascending; empty: the one that each worker is set to.
+    threads: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

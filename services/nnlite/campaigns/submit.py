@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from nnlite.artifacts.store import open_store
 from nnlite.campaigns.request import Request, RequestError, check_priority
+from nnlite.campaigns.thread_counts import check_threads
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.db.engine import DatabaseError, first_line, where
 from nnlite.db.rows import to_row
@@ -60,7 +61,7 @@ def submit(
         growing: the campaign may start empty; an existing one gets the models that it lacks.
 
     Raises:
-        RequestError: the name belongs to another request, or no model matches.
+        RequestError: the name belongs to another request, no model matches, or no device has the threads.
         DatabaseError: Postgres cannot be reached; nothing was submitted.
         StoreError: the models' files cannot be stored; nothing was submitted.
     """
@@ -74,6 +75,7 @@ def submit(
     campaign = row_id("campaign", name)
     try:
         with engine.begin() as connection:
+            check_threads(connection, request, settings)
             resumed = not _write_campaign(connection, name, request, priority=priority, settings=settings)
             if resumed:
                 _check_same(connection, campaign, name, request)

@@ -17,6 +17,10 @@ from nnlite.vocabulary import Backend, DeviceKind, Precision
 app = typer.Typer()
 export = typer.Typer(help="Write results as files for other programs.", no_args_is_help=True)
 app.add_typer(export, name="export")
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Latency of the CPU with this many threads [default: the fewest measured]."),
+]
 
 
 @export.command()
@@ -36,6 +40,7 @@ def lemur(
         list[DeviceKind] | None,
         typer.Option(help="Only of this kind of device; repeatable [default: emulator and phone]."),
     ] = None,
+    threads: Threads = None,
 ) -> None:
     """Write nn-dataset's tree of mobile results, in the format of its importer.
 
@@ -52,7 +57,13 @@ def lemur(
 
     Example: nnlite export lemur ~/nn-dataset --campaign night
     """
-    choice = Choice(campaigns=campaign or (), devices=device or (), pools=pool or (), kinds=tuple(kind or ()))
+    choice = Choice(
+        campaigns=campaign or (),
+        devices=device or (),
+        pools=pool or (),
+        kinds=tuple(kind or ()),
+        threads=threads,
+    )
     columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
     with session() as cluster, bar as progress:
@@ -63,6 +74,10 @@ def lemur(
 
         exported = export_lemur(cluster.engine, root, choice, show)
     err.print(summary(exported), highlight=False, soft_wrap=True)
+    if len(exported.threads) > 1:
+        numbers = " and ".join(map(str, sorted(exported.threads)))
+        note = f"results with {numbers} threads of the CPU were written; --threads chooses one number"
+        err.print(note, style="yellow", highlight=False, soft_wrap=True)
 
 
 @export.command()
@@ -83,18 +98,24 @@ def nngpt(
         Precision | None,
         typer.Option(help="Latency of this precision [default: int8 where measured, else fp32]."),
     ] = None,
+    threads: Threads = None,
     param_limit: options.ParamLimit = None,
 ) -> None:
     """Write NN-GPT's edge_tracker.json, with latencies of a device in place of its host's.
 
-    latency_ms is the median of a model's valid measurements on one pool, backend and precision, which
-    latency_source names; efficiency is accuracy / latency_ms. Models with more than --param-limit parameters
-    are not eligible. A model without a measurement has the reason as its error.
+    latency_ms is the median of a model's valid measurements on one pool, backend, precision and number of
+    threads, which latency_source names; efficiency is accuracy / latency_ms. Models with more than
+    --param-limit parameters are not eligible. A model without a measurement has the reason as its error.
 
     Example: nnlite export nngpt ~/nn-gpt/out/edge --pool phones --precision int8
     """
     choice = EdgeChoice(
-        campaigns=campaign or (), pool=pool, device=device, backend=backend, precision=precision
+        campaigns=campaign or (),
+        pool=pool,
+        device=device,
+        backend=backend,
+        precision=precision,
+        threads=threads,
     )
     with session() as cluster:
         limit = param_limit or cluster.settings.catalog.efficiency_max_parameters

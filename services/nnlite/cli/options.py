@@ -40,6 +40,15 @@ Seed = Annotated[int | None, typer.Option(help="With --limit: a random sample, t
 Backends = Annotated[
     list[str], typer.Option("--backend", help="What executes the artifact: cpu, gpu, npu; repeatable.")
 ]
+Threads = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--threads",
+        help="Numbers of threads of the backend cpu, each measured by itself, such as 1,2,4 "
+        "[default: as the worker is set].",
+        show_default=False,
+    ),
+]
 Precisions = Annotated[
     list[str],
     typer.Option("--precision", help="Numeric formats: fp32, fp16, dynamic, int8; with commas, or repeated."),

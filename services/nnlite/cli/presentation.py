@@ -15,7 +15,7 @@ _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "min ms
 OPTIONAL = ("size", "parameters", "p90 ms", "top-1", "SQNR dB")
 #: Shown if there are precisions other than fp32.
 _QUALITY_COLUMNS = ("SQNR dB", "top-1")
-_DISTINGUISHING = ("campaign", "precision", "device", "backend", "mode")
+_DISTINGUISHING = ("campaign", "precision", "device", "backend", "threads", "mode")
 _FAILURE_COLUMNS = ("model", "precision", "work", "state", "class", "stage", "reason")
 CAMPAIGN_COLUMNS = ("name", "state", "models", "converted", "measured", "failed", "skipped", "waiting")
 DEVICE_COLUMNS = (
@@ -60,6 +60,7 @@ def result_row(row: Row) -> Row:
         "top-1": _agreement(row),
         "device": row["device"],
         "backend": row["backend"],
+        "threads": row["threads"],
         "mode": row["mode"],
         "median ms": _median(row),
         "min ms": milliseconds(row["min_ns"]),

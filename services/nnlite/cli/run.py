@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from nnlite.campaigns.request import Request
+from nnlite.campaigns.thread_counts import check_cores
 from nnlite.cli import options, presentation, selection
 from nnlite.cli import watch as watching
 from nnlite.cli.campaigns import print_checks, print_results, print_verdicts, submit_request
 from nnlite.cli.output import err, print_table
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.errors import NnliteError
+from nnlite.host.cores import cores_of
 from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
 from nnlite.local import Supervisor, Worker, local_instance, workers_lock
 from nnlite.queue.app import DEFAULT_PRIORITY
@@ -44,6 +46,7 @@ def run(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
     settings = load_settings()
+    check_cores(request, len(cores_of(settings).measuring), "this machine")
     environment = runtime_environment(settings)
     with (
         interruptible("stopped; the same command resumes"),

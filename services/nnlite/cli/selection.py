@@ -18,9 +18,10 @@ from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
 from nnlite.cli import options
 from nnlite.settings import Settings, load_settings
-from nnlite.vocabulary import Backend, Mode, Precision
+from nnlite.vocabulary import MAX_THREAD_COUNTS, Backend, Mode, Precision
 
 W = TypeVar("W", Backend, Precision)
+_MAX_THREADS = 1024
 
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -56,6 +57,7 @@ def _request(
     int8_io: options.Int8IO = Int8Io.FLOAT,
     mode: options.ModeOption = Mode.STANDARD,
     backend: options.Backends = ["cpu"],
+    threads: options.Threads = None,
     transform: options.Transform = None,
     dataset: options.Dataset = None,
     path: options.Paths = None,
@@ -64,7 +66,7 @@ def _request(
     configs: options.Configs = BEST,
     repeat: options.Repeat = 1,
 ) -> Request:
-    precisions = parse_precisions(precision)
+    precisions, backends = parse_precisions(precision), parse_backends(backend)
     return Request(
         source=source,
         models=tuple(models or ()),
@@ -75,7 +77,7 @@ def _request(
         calibration=chosen_calibration(calibration, precisions, load_settings()),
         int8_io=int8_io,
         mode=mode,
-        backends=parse_backends(backend),
+        backends=backends,
         transform=transform,
         dataset=dataset,
         path=absolute(path),
@@ -83,6 +85,7 @@ def _request(
         layout=layout,
         configs=configs,
         repeat=repeat,
+        threads=parse_threads(threads or [], backends),
     )
 
 
@@ -125,6 +128,29 @@ def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:
 def parse_backends(values: list[str]) -> tuple[Backend, ...]:
     """Return the backends that `values` name, each one or several with commas."""
     return tuple(dict.fromkeys(_word(Backend, "backend", value) for value in _split(values)))
+
+
+def parse_threads(values: list[str], backends: Sequence[Backend]) -> tuple[int, ...]:
+    """Return the numbers of threads that `values` name, each one or several with commas, ascending.
+
+    Raises:
+        RequestError: one is no such number, there are too many, or no backend uses threads.
+    """
+    named = _split(values)
+    if invalid := next((word for word in named if not word.isascii() or not word.isdigit()), None):
+        raise RequestError(f"--threads {invalid} is no number of threads; write --threads 1,2,4")
+    threads = tuple(sorted(set(map(int, named))))
+    if threads and Backend.CPU not in backends:
+        raise RequestError("--threads is for the backend cpu; add --backend cpu")
+    if threads and not 1 <= threads[0] <= threads[-1] <= _MAX_THREADS:
+        outside = threads[0] if threads[0] < 1 else threads[-1]
+        raise RequestError(f"--threads {outside} is not within 1-{_MAX_THREADS}")
+    if len(threads) > MAX_THREAD_COUNTS:
+        raise RequestError(
+            f"--threads names {len(threads)} numbers, at most {MAX_THREAD_COUNTS} are measured; "
+            "submit the others as another campaign"
+        )
+    return threads
 
 
 def parse_precisions(values: list[str]) -> tuple[Precision, ...]:

@@ -286,20 +286,21 @@ class Benchmark(Work, Base):
     run: Mapped[int] = mapped_column(server_default="1")  # numbered for each artifact and pool of a campaign
     purpose: Mapped[str] = mapped_column(server_default="first")  # why this run is made
     backend: Mapped[str | None]  # what is measured now
-    report: Mapped[Json | None]  # the enriched report of all backends, samples left to the measurements
+    report: Mapped[Json | None]  # the enriched report of all measurements, their samples left out
 
 
 class Measurement(Base):
-    """The result for one backend: timings, memory, device context, verdict."""
+    """The result for one backend and number of threads: timings, memory, device context, verdict."""
 
     __tablename__ = "measurement"
-    __table_args__ = (UniqueConstraint("benchmark_id", "backend"),)
+    __table_args__ = (UniqueConstraint("benchmark_id", "backend", "threads"),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     benchmark_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("benchmark.id", ondelete="CASCADE"))
     device_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("device.id"))
     attempt: Mapped[int]
     backend: Mapped[str]
+    threads: Mapped[int]  # of the CPU, also where another backend leaves nodes to it
     kind: Mapped[str]  # kind of the device: emulator, phone, host
     verdict: Mapped[str]
     reasons: Mapped[list[str]]

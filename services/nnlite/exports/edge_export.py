@@ -32,6 +32,8 @@ class EdgeChoice:
     device: str | None = None
     backend: Backend = Backend.CPU
     precision: Precision | None = None
+    #: Of the CPU; None: the fewest that were measured.
+    threads: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,7 @@ class _Measured:
             and choice.pool in (None, row["pool"])
             and choice.device in (None, row["device"])
             and choice.precision in (None, row["precision"])
+            and (choice.backend is not Backend.CPU or choice.threads in (None, row["threads"]))
         ]
         valid = [row for row in fitting if row["verdict"] == Verdict.VALID and row["median_ns"]]
         candidates = valid or fitting
@@ -106,15 +109,21 @@ class _Measured:
         precisions = {row["precision"] for row in candidates if row["pool"] == pool}
         usual = next((precision for precision in _PRECISIONS if precision in precisions), _PRECISIONS[0])
         self.precision = choice.precision or usual
-        chosen = (pool, self.precision)
-        self._valid = [row for row in valid if (row["pool"], row["precision"]) == chosen]
-        self._others = [row for row in fitting if (row["pool"], row["precision"]) == chosen]
+        wanted = {"pool": pool, "precision": self.precision}
+        # Medians of different numbers of threads are never mixed.
+        fewest = min((row["threads"] for row in _with(candidates, wanted)), default=choice.threads or 1)
+        if choice.backend is Backend.CPU:
+            wanted["threads"] = fewest
+        self._valid, self._others = _with(valid, wanted), _with(fitting, wanted)
         on = choice.device or "+".join(sorted({row["device"] for row in self._valid}))
-        # Other modes than the usual one are named.
+        # Other modes and numbers of threads than the usual ones are named.
         modes = sorted({row["mode"] for row in self._valid} - {Mode.STANDARD})
-        words = (f"{pool}/{on}", choice.backend, self.precision, *modes)
+        several = [f"{fewest} threads"] if wanted.get("threads", 1) != 1 else []
+        words = (f"{pool}/{on}", choice.backend, self.precision, *several, *modes)
         self.source = " ".join(words) if self._valid else None
-        self._selection = " ".join(filter(None, (choice.device or pool, choice.backend, self.precision)))
+        self._selection = " ".join(
+            filter(None, (choice.device or pool, choice.backend, self.precision, *several))
+        )
 
     def latency_ms(self, identity: str) -> float | None:
         """Return the median of the valid measurements of a model."""
@@ -128,6 +137,11 @@ class _Measured:
                 reasons = ", ".join(row["reasons"])
                 return ": ".join(filter(None, (row["verdict"], reasons, row["noise_cause"], row["error"])))
         return f"no measurement on {self._selection}"
+
+
+def _with(rows: Sequence[Row], wanted: Mapping[str, Any]) -> list[Row]:
+    """Return the rows whose columns have the wanted values."""
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
 def _usual_pool(rows: Sequence[Row]) -> str | None:
@@ -250,7 +264,7 @@ ORDER BY v.created_at DESC, m.name
 """  # noqa: S608
 
 _MEASUREMENTS = f"""
-SELECT a.identity, a.precision, b.pool, d.name AS device, d.kind, x.backend, x.verdict, x.reasons,
+SELECT a.identity, a.precision, b.pool, d.name AS device, d.kind, x.backend, x.threads, x.verdict, x.reasons,
        x.noise_cause, x.error, x.median_ns, c.mode
 FROM measurement x
 JOIN benchmark b ON b.id = x.benchmark_id

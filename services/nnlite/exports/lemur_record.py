@@ -26,7 +26,13 @@ _INPUT_DIMENSIONS = 4
 
 
 def lemur_record(
-    model: str, report: Mapping[str, Any], input_shape: Sequence[int], campaign: str, artifact: Json
+    model: str,
+    report: Mapping[str, Any],
+    input_shape: Sequence[int],
+    campaign: str,
+    artifact: Json,
+    *,
+    threads: int | None = None,
 ) -> Json:
     """Return the record of one benchmark.
 
@@ -39,8 +45,9 @@ def lemur_record(
         report: a stored `BenchmarkReport`.
         input_shape: of the artifact, NHWC.
         artifact: its other attributes: parity and calibration.
+        threads: of the CPU's measurement; None: the fewest.
     """
-    measured = {Backend(one["backend"]): one for one in report["measurements"]}
+    measured = chosen_measurements(report, threads)
     best = _fastest(measured)
     record: Json = {
         "model_name": model,
@@ -64,6 +71,16 @@ def lemur_record(
     if not record["valid"]:
         record["error_message"] = "; ".join(f"{backend}: {words}" for backend, words in complaints.items())
     return record | {f"{backend}_error": complaints[backend] for backend in Backend if backend in complaints}
+
+
+def chosen_measurements(report: Mapping[str, Any], threads: int | None) -> dict[Backend, Mapping[str, Any]]:
+    """Return one measurement of each backend: of the CPU that with `threads`, None: with the fewest."""
+    measured: dict[Backend, Mapping[str, Any]] = {}
+    for one in sorted(report["measurements"], key=lambda one: one["threads"]):
+        backend = Backend(one["backend"])
+        if backend is not Backend.CPU or threads in (None, one["threads"]):
+            measured.setdefault(backend, one)
+    return measured
 
 
 def _iterations(measurement: Mapping[str, Any]) -> int:

@@ -17,9 +17,9 @@ from sqlalchemy import Engine, text
 
 from nnlite.artifacts.store import file_name
 from nnlite.errors import NnliteError
-from nnlite.exports.lemur_record import lemur_record
+from nnlite.exports.lemur_record import chosen_measurements, lemur_record
 from nnlite.host.files import write_atomically
-from nnlite.vocabulary import DeviceKind, Precision
+from nnlite.vocabulary import Backend, DeviceKind, Precision
 
 #: Path of the mobile results in a checkout.
 TREE = Path("ab", "nn", "stat", "run", "tflite")
@@ -42,6 +42,8 @@ class Choice:
     pools: Sequence[str] = ()
     #: Empty: emulators and phones; a named device may be of any kind.
     kinds: Sequence[DeviceKind] = ()
+    #: Of the CPU's measurements; None: those with the fewest threads of each benchmark.
+    threads: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -58,6 +60,8 @@ class Exported:
     hosts: int = 0
     #: Selected benchmarks without a result (yet).
     without_result: int = 0
+    #: Numbers of threads of the CPU's measurements that were written.
+    threads: set[int] = field(default_factory=set)
     catalogues: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
 
@@ -79,6 +83,7 @@ def export_lemur(
         "devices": list(choice.devices),
         "pools": list(choice.pools),
         "kinds": [str(kind) for kind in choice.kinds] or _usual_kinds(choice),
+        "threads": choice.threads,
     }
     with engine.connect() as connection:
         check_names(choice, connection.execute(KNOWN_NAMES).mappings().one())
@@ -93,8 +98,15 @@ def export_lemur(
                 "calibration": row["calibration"],
             }
             record = lemur_record(
-                row["model"], row["report"], _input_shape(row["inputs"]), row["campaign"], artifact
+                row["model"],
+                row["report"],
+                _input_shape(row["inputs"]),
+                row["campaign"],
+                artifact,
+                threads=choice.threads,
             )
+            if cpu := chosen_measurements(row["report"], choice.threads).get(Backend.CPU):
+                exported.threads.add(cpu["threads"])
             write_json(root / TREE / relative_path(row), record)
             exported.written += 1
             exported.not_valid += not record["valid"]
@@ -208,13 +220,17 @@ WITH result AS (
     JOIN conversion v ON v.campaign_id = b.campaign_id AND v.identity = a.identity AND v.state <> 'skipped'
     JOIN model m ON m.id = v.model_id
     CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE verdict = 'valid') AS valid,
+        SELECT count(*) AS measurements, count(*) FILTER (WHERE verdict = 'valid') AS valid,
                count(*) FILTER (WHERE verdict = 'noisy') AS noisy,
                count(*) FILTER (WHERE verdict <> 'invalid') AS published
-        FROM measurement WHERE benchmark_id = b.id
+        FROM (
+            SELECT DISTINCT ON (backend) verdict FROM measurement
+            WHERE benchmark_id = b.id AND (backend <> 'cpu' OR threads = coalesce(:threads, threads))
+            ORDER BY backend, threads
+        ) chosen
     ) x
     -- Models of files need not have a task, which the tree's folders begin with.
-    WHERE b.report IS NOT NULL AND m.task <> '' AND {_WANTED}
+    WHERE b.report IS NOT NULL AND m.task <> '' AND x.measurements > 0 AND {_WANTED}
 ), wanted AS (
     SELECT *, count(*) OVER same AS alternatives,
            row_number() OVER (

@@ -43,6 +43,7 @@ class Claim:
     #: Number of the attempt: the fencing token.
     attempt: int
     counters: Counters
+    deadline_s: float = field(default=0.0, compare=False)  # longest that it may hold the row, from the claim
     #: Columns of the claimed row and its joins, read by the claiming statement; not part of the lease.
     payload: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -60,16 +61,26 @@ class AttemptOutcome:
 
 
 def claim(
-    engine: Engine, kind: WorkKind, row: uuid.UUID, owner: Owner, *, lease_s: float, deadline_s: float
+    engine: Engine,
+    kind: WorkKind,
+    row: uuid.UUID,
+    owner: Owner,
+    *,
+    lease_s: float,
+    deadline_s: float,
+    further_s: float = 0.0,
 ) -> Claim | None:
     """Lease a queued row of an active campaign, or return None if it cannot be claimed.
+
+    Args:
+        further_s: added to the deadline of a benchmark for each number of threads beyond the first.
 
     Raises:
         BusyError: the same identity is being converted under another row.
     """
     parameters = {
         "id": row, "node": owner.node, "instance": str(owner.instance),
-        "lease": min(lease_s, deadline_s), "deadline": deadline_s,
+        "lease": min(lease_s, deadline_s), "deadline": deadline_s, "further": further_s,
     }  # fmt: skip
     try:
         with autocommit(engine) as connection:
@@ -80,11 +91,7 @@ def claim(
 
 
 def heartbeat(
-    engine: Engine,
-    claim: Claim,
-    lease_s: float,
-    stage: Stage | None = None,
-    backend: Backend | None = None,
+    engine: Engine, claim: Claim, lease_s: float, stage: Stage | None = None, backend: Backend | None = None
 ) -> None:
     """Renew the lease, never past the deadline, and store the attempt's progress.
 
@@ -287,5 +294,6 @@ def _claim_from(kind: WorkKind, row: RowMapping, payload: Mapping[str, Any] | No
             device_failures=row["device_failures"],
             infrastructure_failures=row["infrastructure_failures"],
         ),
+        deadline_s=row.get("deadline_s", 0.0),
         payload=payload or {},
     )

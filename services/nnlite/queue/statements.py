@@ -21,7 +21,8 @@ _PAYLOAD = {
 FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
 """,
     WorkKind.BENCHMARK: """
-    m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, c.mode, to_jsonb(a) AS artifact
+    m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, c.mode,
+    c.request->'threads' AS threads, to_jsonb(a) AS artifact
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
 """,
@@ -54,15 +55,17 @@ def _campaign_id(kind: WorkKind) -> str:
 
 @cache
 def claim_row(kind: WorkKind) -> TextClause:
-    table, active = "", ""
+    table, active, further = "", "", "0"
     if kind in CAMPAIGN_KINDS:
         table, active = "FROM campaign c", "AND c.id = w.campaign_id AND c.state = 'active'"
+    if kind is WorkKind.BENCHMARK:
+        further = "greatest(jsonb_array_length(c.request->'threads') - 1, 0)"
     return text(f"""
 WITH w AS (
     UPDATE {kind} w
     SET state = 'running', attempt = w.attempt + 1, owner_node = :node, owner_instance = :instance,
         lease_until = now() + make_interval(secs => :lease),
-        deadline = now() + make_interval(secs => :deadline),
+        deadline = now() + make_interval(secs => :deadline + :further * {further}),
         stage = 'claim', {cleared(kind)}failure_class = NULL, reason = NULL,
         started_at = now(), finished_at = NULL
     {table}
@@ -72,7 +75,8 @@ WITH w AS (
     INSERT INTO attempt (kind, work_id, campaign_id, number, owner_node, owner_instance)
     SELECT '{kind}', id, {_campaign_id(kind)}, attempt, :node, :instance FROM w
 )
-SELECT w.id, {_campaign_id(kind)} AS campaign_id, w.attempt, {_counters(kind)}, {_PAYLOAD[kind]}
+SELECT w.id, {_campaign_id(kind)} AS campaign_id, w.attempt, {_counters(kind)},
+    extract(epoch FROM w.deadline - now())::float8 AS deadline_s, {_PAYLOAD[kind]}
 """)  # noqa: S608  (kind is a word of an enum, here and below)
 
 

@@ -2,8 +2,8 @@
 
 `RunReport` is what one measuring process saw (the host's runner, later the
 Android app): other processes write it, so nothing in it is trusted before it
-was validated here. `MeasurementReport` is one backend with statistics and
-verdict, `BenchmarkReport` all backends of one benchmark; its top level holds
+was validated here. `MeasurementReport` is one backend, and of the CPU one
+number of threads, with statistics and verdict, `BenchmarkReport` all of one benchmark; its top level holds
 the enriched report of NN Lite, field for field. All durations are integer
 nanoseconds, all memory is kB (1024 bytes), all numbers are finite. The schema
 version is raised when a field changes its meaning or goes.
@@ -19,6 +19,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from nnlite.vocabulary import (
+    MAX_THREAD_COUNTS,
     Backend,
     DeviceKind,
     Mode,
@@ -40,6 +41,8 @@ MAX_SAMPLES = 100_000
 MAX_SAMPLES_TEXT = 64 * 1024 * 1024
 #: Most slices of timed runs: two hours of them.
 MAX_SLICES = 200_000
+#: Of one benchmark: the CPU with each number of threads, the other backends once.
+MAX_MEASUREMENTS = MAX_THREAD_COUNTS + len(Backend) - 1
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]
@@ -269,7 +272,7 @@ class Quiet(Part):
 
 
 class MeasurementReport(Part):
-    """The result for one backend: timings, memory, device state, verdict."""
+    """The result for one backend and number of threads: timings, memory, device state, verdict."""
 
     schema_version: Literal[1] = 1
     backend: Backend
@@ -358,6 +361,11 @@ class DeviceContext(Part):
     quiet_mode: QuietMode
     measuring_cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = ()
 
+    @property
+    def usable_cores(self) -> int:
+        """Number of cores to measure on: the device's, or those of its host that it is pinned to."""
+        return min(self.cpu.cores, len(self.measuring_cores) or self.cpu.cores)
+
 
 class AnalyticsMemory(Part):
     """The device's memory before the first measurement, kB."""
@@ -377,7 +385,7 @@ class DeviceAnalytics(Part):
 
 
 class BenchmarkReport(Part):
-    """One artifact on one device, all backends; its first fields are NN Lite's enriched report."""
+    """One artifact on one device, all backends and threads; its first fields are NN Lite's report."""
 
     schema_version: Literal[1] = 1
     model_name: Word
@@ -386,14 +394,15 @@ class BenchmarkReport(Part):
     valid: bool = Field(description="the measurement that gives `duration` has the verdict `valid`")
     emulator: bool
     duration: Nanoseconds | None = Field(
-        description="mean latency of the first of cpu, gpu, npu that has a published one; null: none has"
+        description="mean latency of the first of cpu, gpu, npu that has a published one, of the CPU with "
+        "the fewest threads; null: none has"
     )
     unit: Literal["ns"] = "ns"
     device_analytics: DeviceAnalytics
     precision: Precision
     artifact_sha256: Sha256
     device: DeviceContext
-    measurements: Annotated[tuple[MeasurementReport, ...], Field(min_length=1, max_length=len(Backend))]
+    measurements: Annotated[tuple[MeasurementReport, ...], Field(min_length=1, max_length=MAX_MEASUREMENTS)]
 
     @classmethod
     def of(
@@ -404,8 +413,8 @@ class BenchmarkReport(Part):
         device: DeviceContext,
         measurements: tuple[MeasurementReport, ...],
     ) -> Self:
-        """Return the report of one benchmark from the measurements of its backends."""
-        by_backend = sorted(measurements, key=lambda m: list(Backend).index(m.backend))
+        """Return the report of one benchmark from its measurements."""
+        by_backend = sorted(measurements, key=lambda m: (list(Backend).index(m.backend), m.threads))
         published = next(filter(is_published, by_backend), None)
         first = min(measurements, key=lambda m: m.started_at)
         state = first.before or DeviceState(at=first.started_at)

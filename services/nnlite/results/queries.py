@@ -85,7 +85,7 @@ WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY created_at DESC
 def latencies(
     engine: Engine, campaign: str | None = None, model: str | None = None, param_limit: int | None = None
 ) -> list[Row]:
-    """Return the best measurement of each artifact, pool and backend of a campaign, by campaign and model.
+    """Return the best measurement of each artifact, pool, backend and number of threads of a campaign.
 
     Args:
         campaign: only this one.
@@ -98,7 +98,7 @@ def latencies(
 SELECT * FROM latency
 WHERE (CAST(:campaign AS text) IS NULL OR campaign = :campaign)
   AND (CAST(:model AS text) IS NULL OR model LIKE :model)
-ORDER BY campaign, model, precision, pool, backend
+ORDER BY campaign, model, precision, pool, backend, threads
 """,
         {"campaign": campaign, "model": _like(model)},
     )

@@ -21,7 +21,7 @@ from nnlite.queue.messages import Message
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, MeasurementReport
 from nnlite.results.repeats import plan_next_run, run_id
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import WorkKind
+from nnlite.vocabulary import Backend, WorkKind
 
 
 def known_refusals(engine: Engine, cache_keys: Sequence[str]) -> list[RefusedPrecision]:
@@ -120,7 +120,7 @@ def record_skipped(connection: Connection, claim: Claim, parameters: int | None)
 def record_benchmark(
     connection: Connection, claim: Claim, report: BenchmarkReport, settings: MeasurementSettings
 ) -> list[Message]:
-    """Write the report of a benchmark and one measurement per backend, and add the run that follows, if any.
+    """Write the report of a benchmark and its measurements, and add the run that follows, if any.
 
     There are no messages to send.
     """
@@ -136,6 +136,8 @@ def record_benchmark(
 
 def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementReport) -> dict[str, Any]:
     """Return the columns of one measurement; most have the name of a field of its report."""
+    # A campaign without numbers of threads has one measurement of each backend.
+    asked = report.backend is Backend.CPU and claim.payload["threads"]
     parts = [part for part in (report, report.latency, report.delegation, report.gating) if part is not None]
     fields = {
         name: getattr(part, name) for part in parts for name in _MEASURED & type(part).model_fields.keys()
@@ -143,7 +145,7 @@ def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementRepo
     return {
         **dict.fromkeys(_MEASURED),
         **fields,
-        "id": row_id("measurement", claim.id, report.backend),
+        "id": row_id("measurement", claim.id, report.backend, *([report.threads] if asked else [])),
         "benchmark_id": claim.id,
         "device_id": row_id("device", device.name),
         "attempt": claim.attempt,
@@ -179,7 +181,7 @@ def _replacing(table: type[Artifact] | type[Measurement], key: Sequence[str]) ->
 # The row exists already if the file was missing from the store and the model is converted again.
 _UPSERT_ARTIFACT = _replacing(Artifact, ["cache_key"])
 # Only an earlier attempt at the same benchmark can have written it.
-_UPSERT_MEASUREMENT = _replacing(Measurement, ["benchmark_id", "backend"])
+_UPSERT_MEASUREMENT = _replacing(Measurement, ["id"])
 
 _CACHED = select(Artifact.__table__).where(Artifact.cache_key.in_(bindparam("keys", expanding=True)))
 

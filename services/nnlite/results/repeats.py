@@ -1,7 +1,7 @@
 """Plans the next run of a benchmark: because one was noisy, because several are asked for, or as an audit.
 
 Every run is a row of work of its own, and all results stay. The view `measurement_run` has them all, the view
-`latency` the best one of each artifact, pool and backend.
+`latency` the best one of each artifact, pool, backend and number of threads.
 """
 
 import uuid
@@ -24,7 +24,7 @@ _MAX_AUDIT_PAUSE_S = 3600.0
 class History:
     """The runs of an artifact on a pool in one campaign, up to a completed one."""
 
-    #: Verdicts of the completed one, one for each backend.
+    #: Verdicts of the completed one, one for each backend and number of threads.
     verdicts: Collection[Verdict]
     #: How many runs up to this one were made because the one before was noisy.
     noisy_repeats: int

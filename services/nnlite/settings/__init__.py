@@ -153,7 +153,15 @@ class Settings(BaseSettings):
 
     @property
     def benchmark_deadline_s(self) -> float:
-        """Longest that one attempt at a benchmark may hold its row, all backends one after another."""
+        """Longest that one attempt at a benchmark may hold its row, all backends one after another.
+
+        Each further number of threads adds `measurement_deadline_s`.
+        """
+        return len(Backend) * self.measurement_deadline_s + 120
+
+    @property
+    def measurement_deadline_s(self) -> float:
+        """Longest that one measurement may take: of one backend, with one number of threads."""
         m = self.measurement
         modes = [m.in_mode(mode) for mode in Mode]
         longest_s = max(mode.warmup_max_s + mode.few_runs_max_s for mode in modes)
@@ -161,7 +169,7 @@ class Settings(BaseSettings):
         run_s = m.gate_learn_s + longest_s
         tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + run_s)
         transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
-        return len(Backend) * (tries_s + 2 * m.quiet_batch_s + transfers_s) + 120
+        return tries_s + 2 * m.quiet_batch_s + transfers_s
 
     @property
     def runtime_check_deadline_s(self) -> float:

@@ -107,7 +107,7 @@ def run_attempt(
         attempt=claim.attempt,
     ):
         end = _call(handler, claim)
-        stored = _store_end(context, claim, end, started_s + deadline_s) if end else None
+        stored = _store_end(context, claim, end, started_s + claim.deadline_s) if end else None
         return _outcome(stored)
 
 
@@ -162,6 +162,7 @@ def _claim(context: WorkerContext, kind: WorkKind, row: uuid.UUID, deadline_s: f
             context.owner,
             lease_s=context.settings.queue.lease_s,
             deadline_s=deadline_s,
+            further_s=context.settings.measurement_deadline_s,
         )
 
     if (claim := take()) is not None:

@@ -15,6 +15,7 @@ from integration.canned import finish_conversion, stored_canary
 from integration.conftest import Cluster, living_owner
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.campaigns import control
+from nnlite.host.cores import cores_of
 from nnlite.results import queries
 from nnlite.results.devices import device_row, record_device
 from nnlite.settings import Settings
@@ -166,6 +167,28 @@ def test_a_missing_backend_is_a_measurement_with_an_error(cluster, make_benchmar
         None,
     )
     assert gpu["error"] == "host has no gpu backend"
+
+
+@pytest.mark.usefixtures("steady_canary")
+def test_each_number_of_threads_is_a_measurement(cluster, make_benchmarker, queued):
+    # Before the device is known: then it would be refused at submit.
+    cores = len(cores_of(cluster.settings).measuring)
+    row = queued(backends=(Backend.CPU, Backend.GPU), threads=(1, cores, cores + 1))
+    benchmarker = make_benchmarker()
+    assert benchmark(benchmarker, row) is Outcome.DONE
+    *measured, refused, gpu = queries.latencies(cluster.engine, "night")
+    assert [(each["threads"], each["verdict"]) for each in measured] == [
+        (threads, "valid") for threads in sorted({1, cores})
+    ]
+    assert (refused["threads"], refused["verdict"], refused["reasons"], refused["median_ns"]) == (
+        cores + 1, "invalid", ["too_few_cores"], None,
+    )  # fmt: skip
+    asked = f"{cores + 1} threads were asked for, {benchmarker.device.name} measures on {cores} cores"
+    assert refused["error"] == asked
+    assert (gpu["backend"], gpu["threads"]) == ("gpu", 1), "once, whatever the threads"
+    (report,) = queries.reports(cluster.engine, "night")
+    said = [each["threads"] for each in report["measurements"]]
+    assert said == [each["bounds"]["threads"] for each in report["measurements"]]
 
 
 @pytest.mark.usefixtures("steady_canary")

@@ -4,10 +4,14 @@ import re
 
 import pytest
 
-from integration.conftest import Cluster
+from integration.canned import CONTEXT, finish_conversion
+from integration.conftest import Cluster, living_owner
 from nnlite.campaigns.request import RequestError
 from nnlite.db.engine import DatabaseError, engine_for
+from nnlite.queue import leases
 from nnlite.queue.messages import BrokerClient
+from nnlite.results.devices import record_device
+from nnlite.vocabulary import DeviceStatus, WorkKind
 
 
 def test_one_conversion_and_one_message_per_model(cluster: Cluster) -> None:
@@ -29,6 +33,34 @@ def test_another_request_under_the_same_name_is_refused_with_the_difference(clus
     cluster.submit("a", name="night", limit=1)
     with pytest.raises(RequestError, match=re.escape("submitted with limit=1, now limit is 2")):
         cluster.submit("a", name="night", limit=2)
+
+
+def test_more_threads_than_any_known_device_of_the_pool_has_cores_are_refused(cluster: Cluster) -> None:
+    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
+    with pytest.raises(RequestError, match="--threads 9 needs as many cores, lab-phone of pool phones meas"):
+        cluster.submit("a", pools=("phones",), threads=(1, 9))
+    assert cluster.rows("SELECT * FROM campaign") == []
+    cluster.submit("a", pools=("phones",), threads=(1, 8))
+    cluster.submit("a", pools=("others",), threads=(1, 9))
+    record_device(cluster.engine, CONTEXT, DeviceStatus.STOPPED, None)
+    cluster.submit("a", pools=("phones",), threads=(1, 9))
+
+
+def test_threads_that_take_longer_than_the_broker_waits_are_refused(cluster: Cluster) -> None:
+    with pytest.raises(RequestError, match=r"--threads with 16 numbers may measure .* for \d+ s"):
+        cluster.submit("a", threads=tuple(range(1, 17)))
+
+
+def test_the_deadline_of_a_benchmark_grows_with_its_numbers_of_threads(cluster: Cluster) -> None:
+    for threads, deadline_s in (((), 100), ((1,), 100), ((1, 2, 4), 120)):
+        row = cluster.conversion(cluster.submit("a", threads=threads).id)["id"]
+        (message,) = finish_conversion(cluster, row)
+        claim = leases.claim(
+            cluster.engine, WorkKind.BENCHMARK, message.row_id, living_owner(),
+            lease_s=50, deadline_s=100, further_s=10,
+        )  # fmt: skip
+        assert claim is not None and claim.deadline_s == deadline_s
+        assert (claim.payload["threads"] or []) == list(threads)
 
 
 def test_a_skipped_model_has_a_row_with_a_reason_and_no_message(cluster: Cluster) -> None:

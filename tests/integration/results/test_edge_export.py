@@ -25,12 +25,12 @@ def tree(tmp_path) -> Tree:
 def submitted(cluster, tree):
     """Submit the tree and return the conversion of each tag."""
 
-    def run(name="generation", folder="", mode=Mode.STANDARD):
+    def run(name="generation", folder="", **request):
         source = NnGptSource(cluster.settings, path=[tree.root / folder])
         submit(
             cluster.engine,
             cluster.broker,
-            Request(source="nngpt", path=(str(tree.root),), mode=mode),
+            Request(source="nngpt", path=(str(tree.root),), **request),
             models=source.models(),
             source=source,
             settings=cluster.settings,
@@ -123,6 +123,20 @@ def test_the_median_of_several_valid_measurements_counts(cluster, tree, submitte
         )
     assert by_tag(exported())["A0_B0"]["latency_ms"] == 3.0
     assert by_tag(exported(campaigns=["three"]))["A0_B0"]["latency_ms"] == 5.0
+
+
+def test_the_latency_with_the_fewest_threads_counts_unless_others_are_asked_for(
+    cluster, tree, submitted, exported
+):
+    tree.model("A0_B0")
+    row = submitted(threads=(2, 4))["A0_B0"]
+    measure(cluster, row, *(measurement(threads=threads) for threads in (2, 4)))
+    cluster.change("UPDATE measurement SET median_ns = median_ns / threads")
+    model = by_tag(exported())["A0_B0"]
+    assert (model["latency_ms"], model["latency_source"]) == (0.5, "host/lab-phone cpu fp32 2 threads")
+    model = by_tag(exported(threads=4))["A0_B0"]
+    assert (model["latency_ms"], model["latency_source"]) == (0.25, "host/lab-phone cpu fp32 4 threads")
+    assert by_tag(exported(threads=3))["A0_B0"]["error"] == "no measurement on cpu int8 3 threads"
 
 
 def test_int8_is_the_default_precision(cluster, tree, submitted, exported):

@@ -105,10 +105,12 @@ def measure(cluster: Cluster) -> Measure:
         campaign: str = "night",
         device: dict[str, Any] | None = None,
         mode: Mode = Mode.STANDARD,
+        threads: tuple[int, ...] = (),
         **artifact: Any,
     ) -> None:
         context = DeviceContext(**(CONTEXT.model_dump() | (device or {})))
-        submitted = cluster.submit(model, name=campaign, pools=(context.pool,), mode=mode)
+        pools = (context.pool,)
+        submitted = cluster.submit(model, name=campaign, pools=pools, mode=mode, threads=threads)
         conversion = cluster.conversion(submitted.id)["id"]
         inputs = {
             "tensors": [{"name": "t0", "shape": [1, 32, 48, 3], "dtype": "float32", "quantization": None}]
@@ -237,6 +239,18 @@ def test_a_valid_number_goes_before_a_faster_one_that_is_not(measure, export, tm
     export()
     said = read(tmp_path)
     assert (said["duration"], said["unit"], said["valid"], said["gpu_duration"]) == (2000, "CPU", True, 10)
+
+
+def test_a_record_has_one_number_of_threads(measure, export, tmp_path):
+    four = measurement(threads=4, latency=latency(300), verdict=Verdict.NOISY)
+    measure("one", four, measurement(threads=2, latency=latency(500)), threads=(2, 4))
+    exported = export()
+    said = read(tmp_path)
+    assert (said["cpu_duration"], said["valid"], exported.threads) == (500, True, {2})
+    assert said["device_analytics"]["nnlite"]["measurements"]["cpu"]["threads"] == 2
+    assert export(threads=4).threads == {4}
+    assert (read(tmp_path)["cpu_duration"], read(tmp_path)["valid"]) == (300, False)
+    assert export(threads=3).written == 0
 
 
 def test_of_several_results_the_newest_valid_one_is_written(measure, export, tmp_path):

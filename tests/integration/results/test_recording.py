@@ -21,7 +21,7 @@ from integration.canned import (
 from integration.conftest import Cluster, living_owner
 from nnlite.campaigns import control
 from nnlite.db.rows import from_row
-from nnlite.db.tables import Artifact
+from nnlite.db.tables import Artifact, row_id
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import LeaseLostError
@@ -174,6 +174,20 @@ def test_a_benchmark_writes_one_measurement_per_backend(cluster, row):
         None,
         [],
     )
+
+
+def test_a_benchmark_writes_one_measurement_per_number_of_threads(cluster):
+    row = cluster.conversion(cluster.submit("one", pools=("phones",), threads=(1, 4)).id)["id"]
+    (message,) = finish_conversion(cluster, row)
+    finish_benchmark(cluster, message.row_id, measurement(), measurement(threads=4, init_ns=9))
+    measured = cluster.rows("SELECT threads, init_ns FROM latency ORDER BY threads")
+    assert [tuple(each.values()) for each in measured] == [(1, 5_000_000), (4, 9)]
+
+
+def test_the_id_of_a_measurement_without_asked_threads_is_that_of_earlier_releases(cluster, row):
+    (message,) = finish_conversion(cluster, row)
+    finish_benchmark(cluster, message.row_id, measurement(threads=3))
+    assert one(cluster, "SELECT id FROM measurement") == {"id": row_id("measurement", message.row_id, "cpu")}
 
 
 def test_the_whole_report_of_a_benchmark_can_be_had(cluster, row):

@@ -109,6 +109,17 @@ def test_the_best_verdict_counts_then_the_newest_and_all_results_stay(cluster, b
     assert len(queries.reports(cluster.engine)) == 2
 
 
+def test_the_best_result_is_chosen_for_each_number_of_threads(cluster):
+    submitted = cluster.submit("one", name="night", pools=("phones",), threads=(1, 2))
+    (message,) = finish_conversion(cluster, cluster.conversion(submitted.id)["id"])
+    first = [with_median(4_000_000), with_median(2_000_000, threads=2, verdict=Verdict.NOISY)]
+    second = [with_median(3_900_000, verdict=Verdict.NOISY), with_median(1_000_000, threads=2)]
+    finish_benchmark(cluster, message.row_id, *first, settings=NOW)
+    finish_benchmark(cluster, last(cluster), *second, settings=NOW)
+    best = [(row["threads"], row["median_ns"], row["run"]) for row in queries.latencies(cluster.engine)]
+    assert best == [(1, 4_000_000, 1), (2, 1_000_000, 2)]
+
+
 def test_a_failed_repetition_is_no_failure_of_what_has_a_result(cluster, benchmark):
     finish_benchmark(cluster, benchmark, noisy(), settings=NOW)
     cluster.rows("UPDATE benchmark SET state = 'quarantined' WHERE run = 2 RETURNING id")

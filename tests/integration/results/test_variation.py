@@ -81,6 +81,14 @@ def test_duplicates_on_different_days_are_counted_apart(cluster):
     assert row["between_days"] == pytest.approx(TO_STD * math.log(1.03), rel=1e-3)
 
 
+def test_numbers_of_threads_are_no_duplicates_of_one_another(cluster):
+    measure(cluster, "one", 1_000_000, 1_010_000)
+    cluster.change("UPDATE measurement SET threads = 2 WHERE median_ns = 1010000")
+    assert cluster.rows("SELECT * FROM device_duplicate") == []
+    rows = cluster.rows("SELECT threads, runs FROM device_variation ORDER BY threads")
+    assert [tuple(row.values()) for row in rows] == [(1, 1), (2, 1)]
+
+
 def test_duplicates_that_disagree_make_the_device_and_its_rows_since_the_last_agreement_suspect(cluster):
     measure(cluster, "agreeing", 1_000_000, 1_010_000)
     measure(cluster, "between", 2_000_000)

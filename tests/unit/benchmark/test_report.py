@@ -1,6 +1,7 @@
 """The report has nn-dataset's fields, matches its JSON Schema, and rejects invalid values."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import jsonschema
@@ -22,6 +23,7 @@ from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Mode, Precision, Reason, Shape, Stage, Verdict
 from nnlite_benchmark.device import BenchmarkJob, InputSpec
 from nnlite_benchmark.host.context import host_context, host_state
+from nnlite_benchmark.protocol import measuring
 from nnlite_benchmark.protocol.measurement import Run, measurement_report
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -102,6 +104,28 @@ def test_a_measurement_is_judged_by_the_bounds_of_its_mode(tmp_path):
 
     assert (full.mode, full.reasons, full.bounds["min_runs"]) == (Mode.FULL, (Reason.FEW_RUNS,), 1024)
     assert (quick.mode, quick.reasons, quick.bounds["min_runs"]) == (Mode.QUICK, (), 64)
+
+
+def test_the_duration_is_that_with_the_fewest_threads(tmp_path):
+    four, one = (
+        measurement(tmp_path, median_ns=median_ns).model_copy(update={"threads": threads})
+        for threads, median_ns in ((4, 400_000), (1, 1_000_000))
+    )
+
+    assert benchmark_report(four, one).duration == 1_000_000
+
+
+def test_settings_in_force_have_the_threads_of_the_job_or_the_workers(tmp_path):
+    settings = MeasurementSettings(threads=2)
+
+    assert measuring.CANARY_JOB.in_force(settings).threads == 2
+    assert replace(measuring.CANARY_JOB, threads=4).in_force(settings).threads == 4
+
+
+def test_a_device_measures_on_its_cores_or_on_those_it_is_pinned_to():
+    device = host_context("host-a", "host", choose_cores(available=range(8)))
+    assert device.usable_cores == min(device.cpu.cores, len(device.measuring_cores))
+    assert device.model_copy(update={"measuring_cores": ()}).usable_cores == device.cpu.cores
 
 
 def test_a_measurement_has_its_shape_unless_it_is_withheld(tmp_path):

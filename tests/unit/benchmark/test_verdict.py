@@ -46,6 +46,7 @@ def test_clean_evidence_is_valid_without_reasons():
         ({"runs": 4}, Verdict.INVALID, Reason.TOO_SLOW),
         ({"parity_ok": False}, Verdict.INVALID, Reason.PARITY),
         ({"refused": True, "runs": 0}, Verdict.INVALID, Reason.RUNTIME),
+        ({"refused": True, "too_few_cores": True, "runs": 0}, Verdict.INVALID, Reason.TOO_FEW_CORES),
     ],
 )
 def test_each_problem_has_a_verdict_and_a_reason(changes, verdict, reason):

@@ -25,6 +25,7 @@ MEASUREMENT = {
     "parity_samples": 128,
     "device": "host-lab",
     "backend": "cpu",
+    "threads": 1,
     "mode": "standard",
     "median_ns": 1_234_567,
     "interval_low_ns": 1_230_000,
@@ -65,6 +66,7 @@ def test_a_measurement_is_one_line_in_peoples_units():
         "top-1": None,
         "device": "host-lab",
         "backend": "cpu",
+        "threads": 1,
         "mode": "standard",
         "median ms": "1.235 ± 0.4%",
         "min ms": "1.200",
@@ -117,6 +119,7 @@ def test_columns_that_are_equal_everywhere_are_not_shown():
     assert "device" not in presentation.result_columns([row(), row(model="DarkNet")])
     columns = presentation.result_columns([row(), row(device="pixel"), row(backend="gpu", campaign="day")])
     assert columns[:4] == ["model", "campaign", "device", "backend"]
+    assert presentation.result_columns([row(), row(threads=4)])[:2] == ["model", "threads"]
 
 
 def test_rows_of_different_modes_are_said_not_to_compare(capsys):

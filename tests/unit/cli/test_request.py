@@ -32,6 +32,7 @@ def test_the_same_request_has_the_same_name():
         {"dataset": "mnist"},
         {"path": ("/models",)},
         {"configs": "all"},
+        {"threads": (1, 2)},
     ],
 )
 def test_another_request_has_another_name(change):
@@ -84,6 +85,27 @@ def test_backends_and_precisions_are_named_one_by_one_or_with_commas():
 def test_an_unknown_backend_is_refused_with_those_that_are(word):
     with pytest.raises(RequestError, match=f"backend '{word}' is none of cpu, gpu, npu"):
         selection.parse_backends(["cpu", word])
+
+
+def test_threads_are_named_one_by_one_or_with_commas_and_ordered():
+    assert selection.parse_threads(["4,1", "2", "1"], [Backend.CPU, Backend.GPU]) == (1, 2, 4)
+    assert selection.parse_threads([], [Backend.GPU]) == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "backends", "why"),
+    [
+        (["two"], [Backend.CPU], "--threads two is no number of threads; write --threads 1,2,4"),
+        (["-1"], [Backend.CPU], "--threads -1 is no number"),
+        (["0,1"], [Backend.CPU], "--threads 0 is not within 1-1024"),
+        (["1,1025"], [Backend.CPU], "--threads 1025 is not within 1-1024"),
+        (["2"], [Backend.GPU], "--threads is for the backend cpu; add --backend cpu"),
+        ([",".join(map(str, range(1, 18)))], [Backend.CPU], "names 17 numbers, at most 16 are measured"),
+    ],
+)
+def test_threads_that_cannot_be_measured_are_refused(values, backends, why):
+    with pytest.raises(RequestError, match=why):
+        selection.parse_threads(values, backends)
 
 
 @pytest.mark.parametrize("priority", [-1, 10, 100])

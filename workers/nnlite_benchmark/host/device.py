@@ -14,12 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import measurement_lock
-from nnlite.reports.schema import DeviceContext, Gating, MeasurementReport, RunReport
+from nnlite.reports.schema import DeviceContext, Gating, MeasurementReport
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
@@ -32,7 +30,7 @@ from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measurement import Run, read_run
-from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, measure, refusal
+from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, measure, refusal, refused_run
 from nnlite_benchmark.protocol.runs import Bounds
 
 DEFAULT_POOL: Final = "host"
@@ -101,7 +99,12 @@ class HostDevice:
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
         """Measure `job` between two canaries with noise isolation; raises as `Device.run`."""
         if backend is not Backend.CPU:
-            absent = _refused_run(f"host has no {backend} backend", self._settings)
+            absent = refused_run(
+                f"host has no {backend} backend",
+                threads=self._settings.threads,
+                runtime="LiteRT",
+                runtime_version=version("ai-edge-litert"),
+            )
             raise refusal(job, backend, absent, self._settings)
         self._on_stage(Stage.QUIET, os.getpid())
         report = measure(
@@ -112,10 +115,10 @@ class HostDevice:
             device=self.name,
             quiet=self._measurement_lock.measuring(stop),
             last=self._last_canary,
-            gate=self._gate(),
+            gate=self._gate(job),
         )
         if report.gating is not None:
-            self._learn(report.gating)
+            self._learn(job, report.gating)
         if report.canary is not None:
             self.canary_ns = report.canary.after_p25_ns
         return report
@@ -126,24 +129,24 @@ class HostDevice:
             self._fork_server.close()
         self._measurement_lock.close()
 
-    def _gate(self) -> Gate | None:
+    def _gate(self, job: BenchmarkJob) -> Gate | None:
         if not self._settings.gated:
             return None
-        return Gate.of(self._settings, self.speeds.fast_ns(self._configuration))
+        return Gate.of(self._settings, self.speeds.fast_ns(self._configuration(job)))
 
-    def _learn(self, gating: Gating) -> None:
+    def _learn(self, job: BenchmarkJob, gating: Gating) -> None:
         self.speeds.learn(
-            self._configuration,
+            self._configuration(job),
             [*gating.learning_ns, *gating.canaries_ns],
             limit=self._settings.gate_limit,
             reset_runs=self._settings.gate_reset_runs,
         )
 
-    @property
-    def _configuration(self) -> str:
-        """The CPU configuration: what the speed of the gate's canary depends on."""
+    def _configuration(self, job: BenchmarkJob) -> str:
+        """Return the CPU configuration: what the speed of the gate's canary depends on."""
         cores = ",".join(map(str, self._cores.measuring)) or "any"
-        return f"LiteRT {version('ai-edge-litert')}, threads {self._settings.threads}, cores {cores}"
+        threads = job.in_force(self._settings).threads
+        return f"LiteRT {version('ai-edge-litert')}, threads {threads}, cores {cores}"
 
     def _runner(self, stop: threading.Event) -> RunOnce:
         def run(
@@ -165,20 +168,20 @@ class HostDevice:
         self, job: BenchmarkJob, bounds: Bounds, gate: Gate | None, stop: threading.Event, on_stage: OnStage
     ) -> Run:
         before, started_at = host_state(self._cores.measuring), datetime.now(UTC)
+        limits = job.in_force(self._settings)
         with tempfile.TemporaryDirectory(prefix="nnlite-run-") as name:
             folder = Path(name)
             request = RunRequest(
                 artifact=str(job.artifact.resolve()),
                 inputs=_write_inputs(job, folder),
                 folder=name,
-                threads=self._settings.threads,
+                threads=limits.threads,
                 cores=self._cores.measuring,
                 bounds=bounds,
                 gate=gate,
                 parent_pid=os.getpid(),
             )
             frequencies = FrequencyRange(self._cores.measuring)
-            limits = self._settings.in_mode(job.mode)
             report = run_process(
                 request,
                 limits,
@@ -204,14 +207,3 @@ def _write_inputs(job: BenchmarkJob, folder: Path) -> tuple[str, ...]:
         what = f"cannot write the input to {error.filename or folder}: {error.strerror}"
         reason = f"{what}; free space there or set TMPDIR"
         raise DeviceFailure(Fault.STORAGE_FULL, Stage.INITIALIZE, reason) from error
-
-
-def _refused_run(error: str, settings: MeasurementSettings) -> Run:
-    report = RunReport(
-        runtime="LiteRT",
-        runtime_version=version("ai-edge-litert"),
-        threads=settings.threads,
-        stage=Stage.INITIALIZE,
-        error=error,
-    )
-    return Run(report=report, samples_ns=np.empty(0, np.int64), outputs=(), started_at=datetime.now(UTC))

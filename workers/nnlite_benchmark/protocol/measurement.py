@@ -108,7 +108,7 @@ def measurement_report(
     quiet: Quiet | None = None,
 ) -> MeasurementReport:
     """Return the measurement of one backend with its verdict; a rejected artifact has no latency."""
-    report, settings = run.report, settings.in_mode(job.mode)
+    report, settings = run.report, job.in_force(settings)
     parity = None if report.error is not None else parity_with_host(job, backend, run.outputs)
     counted = _counted(run, settings)
     judged = counted.samples_ns if counted else run.samples_ns
@@ -130,6 +130,7 @@ def measurement_report(
             delegated_nodes=report.delegation.delegated_nodes if report.delegation else None,
             total_nodes=report.delegation.total_nodes if report.delegation else None,
             not_delegated=_is_not_delegated(backend, report),
+            too_few_cores=report.refusal is Refusal.TOO_FEW_CORES,
             in_front=_is_in_front(report),
             thermal_status=_highest(before, after),
         ),

@@ -6,14 +6,15 @@ here and in `measurement`, so that the numbers of hosts and phones are comparabl
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import numpy as np
 
 from nnlite.host.quiet import QuietResult
-from nnlite.reports.schema import Canary, MeasurementReport, Quiet
+from nnlite.reports.schema import Canary, MeasurementReport, Quiet, RunReport
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, Fault, Precision, QuietMode, Stage
+from nnlite.vocabulary import Backend, Fault, Precision, QuietMode, Refusal, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, InputSpec, RuntimeRefusal
 from nnlite_benchmark.protocol import canary
 from nnlite_benchmark.protocol.gating import Gate
@@ -96,7 +97,7 @@ def measure(
         DeviceFailure: as `RunOnce`, or the canary is wrong, or the reported numbers are inconsistent.
         Stopped: the worker was asked to stop.
     """
-    bounds = Bounds.of(settings.in_mode(job.mode))
+    bounds = Bounds.of(job.in_force(settings))
     try:
         with quiet as isolation:
             # Taken in any case: what fails leaves none.
@@ -142,6 +143,25 @@ def refusal(job: BenchmarkJob, backend: Backend, run: Run, settings: Measurement
         report,
         {"backend": backend.value, "runtime": f"{report.runtime} {report.runtime_version}".strip()},
     )
+
+
+def refused_run(
+    error: str, *, threads: int, runtime: str = "", runtime_version: str = "", by: Refusal | None = None
+) -> Run:
+    """Return a run that was not tried, with the error that says why.
+
+    Args:
+        by: what refuses; None: the runtime.
+    """
+    report = RunReport(
+        runtime=runtime,
+        runtime_version=runtime_version,
+        threads=threads,
+        stage=Stage.INITIALIZE,
+        error=error,
+        refusal=by,
+    )
+    return Run(report=report, samples_ns=np.empty(0, np.int64), outputs=(), started_at=datetime.now(UTC))
 
 
 def canary_ns(run: RunOnce, settings: MeasurementSettings, *, device: str) -> int:

@@ -7,7 +7,9 @@ from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import ParityState, Reason, Verdict
 
 #: Reasons that make a measurement invalid or noisy; all others only annotate it.
-INVALIDATING: Final = frozenset({Reason.RUNTIME, Reason.NOT_DELEGATED, Reason.PARITY, Reason.TOO_SLOW})
+INVALIDATING: Final = frozenset(
+    {Reason.RUNTIME, Reason.NOT_DELEGATED, Reason.TOO_FEW_CORES, Reason.PARITY, Reason.TOO_SLOW}
+)
 DISTURBING: Final = frozenset(
     {
         Reason.SPREAD,
@@ -30,8 +32,10 @@ class Evidence:
     counted_runs: int | None = None
     #: Enough passed the gate: the machine's drift is then no drift of the measurement.
     gate_passed: bool | None = None
-    #: The runtime rejected the artifact.
+    #: It was not measured: the runtime rejected the artifact, or the device has too few cores.
     refused: bool = False
+    #: The device has fewer cores than threads were asked for.
+    too_few_cores: bool = False
     parity_ok: bool | None = None
     artifact_parity: ParityState = ParityState.OK
     mad_ratio: float | None = None
@@ -65,7 +69,8 @@ def _reasons(evidence: Evidence, settings: MeasurementSettings) -> dict[Reason, 
     runs = evidence.counted_runs if evidence.gate_passed and evidence.counted_runs else evidence.runs
     return {
         Reason.NOT_DELEGATED: evidence.not_delegated,
-        Reason.RUNTIME: evidence.refused and not evidence.not_delegated,
+        Reason.TOO_FEW_CORES: evidence.too_few_cores,
+        Reason.RUNTIME: evidence.refused and not (evidence.not_delegated or evidence.too_few_cores),
         Reason.PARITY: evidence.parity_ok is False,
         Reason.TOO_SLOW: measured and evidence.runs < settings.few_runs,
         Reason.THERMAL: _above(evidence.thermal_status, settings.max_thermal_status),

@@ -79,6 +79,7 @@ class AppRuns:
         self, job: BenchmarkJob, backend: Backend, bounds: Bounds, stage: Stage | None, transfer: Transfer
     ) -> Run:
         self._enter(stage or Stage.PUSH)
+        limits = job.in_force(self._settings.measurement)
         run_id = secrets.token_hex(8)
         leftovers = [self._files.path(f"{run_id}_input_{number}.raw") for number in range(len(job.inputs))]
         with _scratch_folder(self._shell.stage) as folder:
@@ -88,13 +89,12 @@ class AppRuns:
                     model=self._files.put(job.artifact, f"{job.artifact_sha256}.tflite", job.artifact_sha256),
                     inputs=self._push_inputs(job, run_id, folder),
                     backend=backend,
-                    threads=self._settings.measurement.threads,
+                    threads=limits.threads,
                     precision_loss=self._settings.android.gpu_fp16,
                     transfer=transfer,
                     bounds=bounds,
                 )
                 self._shell.run(_WAKE)
-                limits = self._settings.measurement.in_mode(job.mode)
                 return self._run(request, limits, folder, stage, leftovers)
             finally:
                 self._files.try_removing(leftovers)

@@ -1,0 +1,60 @@
+"""Checks a request's numbers of threads: against the devices that are known, and the time that they take."""
+
+from contextlib import suppress
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, text
+
+from nnlite.campaigns.request import Request, RequestError
+from nnlite.reports.schema import DeviceContext
+from nnlite.settings import Settings
+
+
+def check_threads(connection: Connection, request: Request, settings: Settings) -> None:
+    """Check that the known devices of each pool have the cores, and that the time suffices.
+
+    Raises:
+        RequestError: no device that is there can measure the largest number, or measuring all numbers may
+            take longer than Redis waits.
+    """
+    if not request.threads:
+        return
+    _check_time(request, settings)
+    most: dict[str, tuple[int, str]] = {}
+    for row in connection.execute(_DEVICES, {"pools": list(request.pools)}):
+        with suppress(ValidationError):  # as another release writes it: unknown
+            cores = DeviceContext.model_validate_json(row.context).usable_cores
+            most[row.pool] = max((cores, row.name), most.get(row.pool, (0, "")))
+    for pool, (cores, device) in most.items():
+        check_cores(request, cores, f"{device} of pool {pool}")
+
+
+def check_cores(request: Request, cores: int, device: str) -> None:
+    """Check that `cores` are enough for every number of threads of the request.
+
+    Raises:
+        RequestError: they are not; measured anyway, threads would wait for one another.
+    """
+    if request.threads and request.threads[-1] > cores:
+        raise RequestError(
+            f"--threads {request.threads[-1]} needs as many cores, {device} measures on {cores}; "
+            f"name at most {cores} threads"
+        )
+
+
+def _check_time(request: Request, settings: Settings) -> None:
+    further = len(request.threads) - 1
+    longest_s = settings.benchmark_deadline_s + further * settings.measurement_deadline_s
+    if longest_s >= settings.queue.visibility_timeout_s:
+        raise RequestError(
+            f"--threads with {len(request.threads)} numbers may measure an artifact for {longest_s:.0f} s, "
+            "after which Redis would deliver it again; name fewer, or raise "
+            f"NNLITE_QUEUE__VISIBILITY_TIMEOUT_S={settings.queue.visibility_timeout_s} everywhere"
+        )
+
+
+# Of one that is stopped or starting, cores may have been set anew since.
+_DEVICES = text("""
+SELECT name, pool, context::text AS context FROM device
+WHERE pool = ANY(:pools) AND context IS NOT NULL AND state NOT IN ('starting', 'stopped')
+""")
