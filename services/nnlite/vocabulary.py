@@ -120,6 +120,7 @@ class RunPurpose(StrEnum):
     FIRST = "first"
     NOISY = "noisy"  # the run before was noisy or throttled
     REPEAT = "repeat"  # the campaign asks for several runs
+    CANARY = "canary"  # the device changed its speed, and it is not known before or after which run
     AUDIT = "audit"  # a random choice is measured again, to learn how much results differ between runs
 
 

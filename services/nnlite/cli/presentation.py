@@ -195,7 +195,10 @@ def _cell(value: Any) -> Any:
 def _canary(row: Row, now: datetime) -> str | None:
     if row["canary_ns"] is None:
         return None
-    return f"{milliseconds(row['canary_ns'])} ({ago(row['canary_at'], now)})"
+    last = f"{milliseconds(row['canary_ns'])} ({ago(row['canary_at'], now)})"
+    if row["canary_changed_at"] is None:
+        return last
+    return f"{last}; {milliseconds(row['canary_before_ns'])} until {ago(row['canary_changed_at'], now)}"
 
 
 def _variation(row: Row) -> str | None:

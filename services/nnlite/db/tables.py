@@ -268,6 +268,36 @@ class Device(Base):
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class DeviceCanary(Base):
+    """One run of the canary around a measurement."""
+
+    __tablename__ = "device_canary"
+    __table_args__ = (Index(None, "device_id", "configuration", "id"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    device_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("device.id"))
+    configuration: Mapped[str]  # runtime, threads and cores: what its speed depends on
+    ns: Mapped[int]  # 25th percentile of its inferences
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CanaryChange(Base):
+    """A lasting change of the speed of a device's canary."""
+
+    __tablename__ = "canary_change"
+    __table_args__ = (Index(None, "device_id", "configuration", "canary_id"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    device_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("device.id"))
+    configuration: Mapped[str]
+    canary_id: Mapped[int]  # the last canary when it was noticed
+    before_ns: Mapped[int]  # median of the canaries before
+    after_ns: Mapped[int]  # and since
+    since: Mapped[datetime]  # the first canary of the new speed
+    reopened: Mapped[int]  # artifacts that are measured again for it
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class Benchmark(Work, Base):
     """A unit of work: one run of measuring one artifact on one device of a pool."""
 

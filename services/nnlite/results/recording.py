@@ -19,6 +19,7 @@ from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, MeasurementReport
+from nnlite.results.canaries import watch_canaries
 from nnlite.results.repeats import plan_next_run, run_id
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, WorkKind
@@ -122,7 +123,8 @@ def record_benchmark(
 ) -> list[Message]:
     """Write the report of a benchmark and its measurements, and add the run that follows, if any.
 
-    There are no messages to send.
+    If its canaries show that the device has changed, what was measured since gets another run too. There are
+    no messages to send.
     """
     whole = report.model_dump_json(exclude=_IN_MEASUREMENTS)
     connection.execute(_REPORTED, {"id": claim.id, "report": whole})
@@ -131,6 +133,7 @@ def record_benchmark(
         [measurement_row(claim, report.device, measurement) for measurement in report.measurements],
     )
     plan_next_run(connection, claim.id, [measured.verdict for measured in report.measurements], settings)
+    watch_canaries(connection, report, settings)
     return []
 
 

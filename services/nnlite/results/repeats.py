@@ -1,4 +1,4 @@
-"""Plans the next run of a benchmark: because one was noisy, because several are asked for, or as an audit.
+"""Plans the next run of a benchmark: one was noisy, several are asked for, an audit, or its device changed.
 
 Every run is a row of work of its own, and all results stay. The view `measurement_run` has them all, the view
 `latency` the best one of each artifact, pool, backend and number of threads.
@@ -7,6 +7,7 @@ Every run is a row of work of its own, and all results stay. The view `measureme
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
@@ -114,6 +115,19 @@ def retry_noisy(connection: Connection, campaign: uuid.UUID) -> list[uuid.UUID]:
     return rows
 
 
+def reopen(connection: Connection, device: uuid.UUID, since: datetime, settings: MeasurementSettings) -> int:
+    """Add a run for each artifact that was measured on a device since then; return how many.
+
+    Not for those that are to be measured again anyway, nor in cancelled campaigns.
+    """
+    last = connection.execute(_MEASURED_SINCE, {"device": device, "since": since}).all()
+    for each in last:
+        row = run_id(each.campaign_id, each.artifact_id, each.pool, each.run + 1)
+        pause = pause_s(row, settings)
+        connection.execute(_ADD, {"id": row, "last": each.id, "purpose": RunPurpose.CANARY, "pause": pause})
+    return len(last)
+
+
 _HISTORY = text("""
 SELECT b.campaign_id, b.artifact_id, b.pool, b.run, r.noisy_repeats, r.planned, r.audits,
        coalesce((c.request->>'repeat')::bigint, 1) AS asked,
@@ -149,4 +163,19 @@ WHERE state NOT IN ('queued', 'running') AND EXISTS (
     WHERE b.campaign_id = :campaign AND b.artifact_id = last.artifact_id AND b.pool = last.pool
       AND l.verdict = ANY(:disturbed)
 )
+""")
+
+_MEASURED_SINCE = text("""
+WITH last AS (
+    SELECT DISTINCT ON (b.campaign_id, b.artifact_id, b.pool)
+           b.id, b.campaign_id, b.artifact_id, b.pool, b.run, b.state
+    FROM benchmark b JOIN campaign c ON c.id = b.campaign_id AND c.state <> 'cancelled'
+    WHERE (b.campaign_id, b.artifact_id, b.pool) IN (
+        SELECT m.campaign_id, m.artifact_id, m.pool
+        FROM measurement x JOIN benchmark m ON m.id = x.benchmark_id
+        WHERE x.device_id = :device AND x.created_at >= :since AND x.verdict <> 'invalid'
+    )
+    ORDER BY b.campaign_id, b.artifact_id, b.pool, b.run DESC
+)
+SELECT * FROM last WHERE state NOT IN ('queued', 'running')
 """)

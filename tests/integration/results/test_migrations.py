@@ -32,6 +32,7 @@ def test_views_can_be_queried(database_url: str) -> None:
             "device_duplicate",
             "device_variation",
             "suspect_span",
+            "device_canary_change",
         ):
             assert connection.execute(text(f"SELECT * FROM {view}")).all() == []
     engine.dispose()
