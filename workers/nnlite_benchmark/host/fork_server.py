@@ -54,12 +54,13 @@ def serve_one(worker: socket.socket, pages: list[int]) -> bool:
     request, descriptors, _, _ = socket.recv_fds(worker, MAX_MESSAGE_BYTES, _DESCRIPTORS)
     if not request:
         return False
+    stages, stderr = descriptors
     server, pid = os.getpid(), os.fork()
     if pid == 0:
         worker.close()
-        _measure(server, Path(os.fsdecode(request)), *descriptors, pages)
-    for descriptor in descriptors:
-        os.close(descriptor)
+        _measure(server, Path(os.fsdecode(request)), stages, stderr, pages)
+    os.close(stages)
+    os.close(stderr)
     _lead_group(pid)
     worker.send(str(pid).encode())
     worker.send(str(_exit_status(pid)).encode())
