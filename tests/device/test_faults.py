@@ -28,8 +28,9 @@ class Case:
         return "-".join([self.fault.value, *map(str, self.parameters.values())])
 
 
-#: An app that hangs is ended after this and the few seconds that a run may last.
-WORKER = {"MEASUREMENT__GRACE_S": "10"}
+#: An app that hangs is ended after the first and the few seconds that a run may last. Each benchmark begins
+#: with a canary, however soon it follows another.
+WORKER = {"MEASUREMENT__GRACE_S": "10", "MEASUREMENT__CANARY_REUSE_S": "0"}
 ADB = ("reconnect", "restart the adb server")
 RESTART = "restart the emulator"
 WIPE = "wipe its data"
