@@ -109,7 +109,7 @@ class _Measured:
         precisions = {row["precision"] for row in candidates if row["pool"] == pool}
         usual = next((precision for precision in _PRECISIONS if precision in precisions), _PRECISIONS[0])
         self.precision = choice.precision or usual
-        wanted = {"pool": pool, "precision": self.precision}
+        wanted: dict[str, Any] = {"pool": pool, "precision": self.precision}
         # Medians of different numbers of threads are never mixed.
         fewest = min((row["threads"] for row in _with(candidates, wanted)), default=choice.threads or 1)
         if choice.backend is Backend.CPU:
