@@ -75,7 +75,8 @@ def watch_canaries(connection: Connection, report: BenchmarkReport, settings: Me
         report: of the benchmark.
         settings: of the worker.
     """
-    key = {"device": row_id("device", report.device.name), "configuration": _configuration(report, settings)}
+    device = row_id("device", report.device.name)
+    key = {"device": device, "configuration": _configuration(report, settings)}
     if not (ran_ns := list(_canaries_ns(report))):
         return
     connection.execute(_ADD, [{**key, "ns": ns} for ns in ran_ns])
@@ -86,7 +87,7 @@ def watch_canaries(connection: Connection, report: BenchmarkReport, settings: Me
     if change is None:
         return
     since = series[change.first].created_at
-    reopened = reopen(connection, key["device"], since, settings)
+    reopened = reopen(connection, device, since, settings)
     connection.execute(
         _CHANGED,
         {

@@ -73,9 +73,13 @@ class Heard(list):
 
 
 def test_runs_are_forks_of_one_server_and_leave_no_process(server, make_request):
-    parents = []
-    heard = Heard(Stage.RUN, lambda pid: parents.append(psutil.Process(pid).ppid()))
+    parents, threads = [], []
 
+    def look(pid):
+        parents.append(psutil.Process(pid).ppid())
+        threads.append(psutil.Process(parents[-1]).num_threads())
+
+    heard = Heard(Stage.RUN, look)
     reports = [
         run_process(make_request(), LIMITS, stop=NEVER, server=server, on_stage=heard) for _ in range(2)
     ]
@@ -83,6 +87,7 @@ def test_runs_are_forks_of_one_server_and_leave_no_process(server, make_request)
     assert [report.runtime for report in reports] == ["LiteRT", "LiteRT"]
     assert len(heard.pids) == 2
     assert parents[0] == parents[1] != os.getpid()
+    assert threads == [1, 1], "a fork would lose the others"
     assert not psutil.Process(parents[0]).children()
 
 
