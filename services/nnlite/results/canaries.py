@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import Connection, text
 
 from nnlite.db.tables import row_id
-from nnlite.reports.schema import BenchmarkReport
+from nnlite.reports.schema import BenchmarkReport, DeviceContext, MeasurementReport
 from nnlite.results.repeats import reopen
 from nnlite.settings.groups import MeasurementSettings
 
@@ -75,11 +75,13 @@ def watch_canaries(connection: Connection, report: BenchmarkReport, settings: Me
         report: of the benchmark.
         settings: of the worker.
     """
-    device = row_id("device", report.device.name)
-    key = {"device": device, "configuration": _configuration(report, settings)}
-    if not (ran_ns := list(_canaries_ns(report))):
+    # Others were refused: by the runtime, or before it was asked.
+    measured = [each for each in report.measurements if each.canary is not None]
+    if not measured:
         return
-    connection.execute(_ADD, [{**key, "ns": ns} for ns in ran_ns])
+    device = row_id("device", report.device.name)
+    key = {"device": device, "configuration": _configuration(report.device, measured[0], settings)}
+    connection.execute(_ADD, [{**key, "ns": ns} for ns in _canaries_ns(measured)])
     series = connection.execute(_SERIES, {**key, "memory": MEMORY}).all()[::-1]
     if series[-1].since_change < WINDOW:
         return  # these canaries are the evidence of the last change
@@ -115,19 +117,18 @@ def _first(changed: Sequence[bool]) -> int:
     return balance.index(max(balance)) + 1
 
 
-def _canaries_ns(report: BenchmarkReport) -> Iterator[int]:
+def _canaries_ns(measurements: Sequence[MeasurementReport]) -> Iterator[int]:
     """Yield the canaries that ran for a benchmark, each once, in order."""
-    for measured in report.measurements:
+    for measured in measurements:
         if (canary := measured.canary) is not None:
             if not canary.reused:
                 yield canary.before_p25_ns
             yield canary.after_p25_ns
 
 
-def _configuration(report: BenchmarkReport, settings: MeasurementSettings) -> str:
-    runtime = report.measurements[0]
-    cores = ",".join(map(str, report.device.measuring_cores)) or "any"
-    return f"{runtime.runtime} {runtime.runtime_version}, threads {settings.threads}, cores {cores}"
+def _configuration(device: DeviceContext, measured: MeasurementReport, settings: MeasurementSettings) -> str:
+    cores = ",".join(map(str, device.measuring_cores)) or "any"
+    return f"{measured.runtime} {measured.runtime_version}, threads {settings.threads}, cores {cores}"
 
 
 _ADD = text("INSERT INTO device_canary (device_id, configuration, ns) VALUES (:device, :configuration, :ns)")

@@ -100,12 +100,15 @@ class ForkServer:
         Raises:
             LaunchError: the server did not start, ended, or did not answer in time.
         """
-        if self._server is None or not self._server.alive or self._runs >= RUNS_OF_A_SERVER:
-            self.close()
-            self._server, self._runs = _Server(), 0
-        self._runs += 1
         try:
+            if self._server is None or not self._server.alive or self._runs >= RUNS_OF_A_SERVER:
+                self.close()
+                self._server, self._runs = _Server(), 0
+            self._runs += 1
             return self._server.launch(request_file, stderr, timeout_s, on_poll)
+        except OSError as error:
+            self.close()
+            raise LaunchError(f"the fork server cannot be started: {error}") from error
         except BaseException:
             self.close()
             raise
