@@ -122,6 +122,7 @@ class RunPurpose(StrEnum):
     REPEAT = "repeat"  # the campaign asks for several runs
     CANARY = "canary"  # the device changed its speed, and it is not known before or after which run
     AUDIT = "audit"  # a random choice is measured again, to learn how much results differ between runs
+    REPRODUCE = "reproduce"  # a user asks whether a result comes again; never the result that counts
 
 
 class Reason(StrEnum):

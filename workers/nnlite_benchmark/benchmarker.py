@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, text
 
-from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
+from nnlite.artifacts.store import OUTPUT_SUFFIX, ArtifactGoneError, ArtifactStore, StoreError
 from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact
 from nnlite.errors import Failure, FailureClass, Stopped
@@ -80,8 +81,8 @@ class Benchmarker:
         self.timer = StageTimer()
         self.backend = None
         self.enter_stage(Stage.FETCH)
-        with self._heartbeats(claim) as cancelled:
-            job = self._job(claim.payload)
+        with self._heartbeats(claim) as cancelled, TemporaryDirectory(prefix="nnlite-outputs-") as folder:
+            job = replace(self._job(claim.payload), outputs_folder=Path(folder))
             try:
                 with self.device.loaded(job, cancelled):
                     reports = tuple(
@@ -102,7 +103,7 @@ class Benchmarker:
                 device=self.device.context(),
                 measurements=reports,
             )
-            self._store(report, claim)
+            self._store(report, claim, Path(folder))
             self._finished = True
         details = {
             "timings_ns": self.timer.timings_ns(),
@@ -150,8 +151,8 @@ class Benchmarker:
             log.info("not measured", backend=backend, threads=job.threads, reason=refused.reason)
             return refused.report
 
-    def _store(self, report: BenchmarkReport, claim: Claim) -> None:
-        """Store the whole report next to the artifacts, for readers without access to Postgres.
+    def _store(self, report: BenchmarkReport, claim: Claim, outputs: Path) -> None:
+        """Store the device's outputs, and the whole report for readers without access to Postgres.
 
         Before the rows are written: a report without rows is replaced by the next attempt's, but rows without
         a report would stay so.
@@ -161,6 +162,8 @@ class Benchmarker:
         name = f"{report.model_name}-{report.precision}-{report.device.pool}"
         content = report.model_dump_json(indent=1).encode()
         try:
+            for file in outputs.iterdir():
+                self.store.put(file, OUTPUT_SUFFIX)
             self.store.put_report(
                 content, campaign=claim.payload["campaign"], name=name, benchmark_id=claim.id
             )

@@ -50,6 +50,8 @@ class BenchmarkJob:
     artifact_parity: ParityState = ParityState.OK
     #: Decides the bounds of warm-up and timed runs.
     mode: Mode = Mode.STANDARD
+    #: Where the device's outputs are written, for the caller to store; None: nowhere.
+    outputs_folder: Path | None = None
     #: Threads of the CPU; None: as the worker is set.
     threads: int | None = None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnlite.artifacts.calibration import Calibration
-from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError, content_path
+from nnlite.artifacts.store import OUTPUT_SUFFIX, ArtifactGoneError, ArtifactStore, StoreError, content_path
 from nnlite.catalog.model import ModelSpec
 from nnlite.db.rows import from_row, to_row
 from nnlite.db.tables import Artifact, RefusedPrecision
@@ -172,7 +172,7 @@ class Converter:
             "seed": job.seed,
             "calibration": _provenance(artifact, job),
             "path": self.store.put(artifact.path, ".tflite"),
-            "reference_outputs": [self.store.put(path, ".bin") for path in artifact.reference_outputs],
+            "reference_outputs": [self.store.put(path, OUTPUT_SUFFIX) for path in artifact.reference_outputs],
         }
         tensors = {
             "inputs": {"tensors": [to_row(tensor) for tensor in artifact.inputs]},

@@ -12,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -20,6 +20,9 @@ from fsspec.implementations.local import LocalFileSystem
 from nnlite.errors import NnliteError, Unavailable
 from nnlite.host.files import replacing
 from nnlite.settings import Settings
+
+#: Of the files with outputs of artifacts, the host's and other devices'.
+OUTPUT_SUFFIX: Final = ".bin"
 
 
 class StoreError(Unavailable):

@@ -7,7 +7,7 @@ claimed, and the worker of a cancelled row loses its lease at the next heartbeat
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, TextClause, text
 
 from nnlite.errors import NnliteError
 from nnlite.queue import leases, statements
@@ -80,11 +80,15 @@ def cancel(engine: Engine, name: str) -> int:
             text("UPDATE campaign SET state = 'cancelled' WHERE id = :campaign"), {"campaign": campaign}
         )
         return sum(
-            connection.execute(
-                text(_CANCEL.format(kind=kind, cleared=statements.cleared(kind))), {"campaign": campaign}
-            ).rowcount
+            connection.execute(_cancelling(kind, "campaign_id = :id"), {"id": campaign}).rowcount
             for kind in CAMPAIGN_KINDS
         )
+
+
+def cancel_benchmark(engine: Engine, benchmark: uuid.UUID) -> None:
+    """End one row as cancelled if it is queued or running."""
+    with engine.begin() as connection:
+        connection.execute(_cancelling(WorkKind.BENCHMARK, "id = :id"), {"id": benchmark})
 
 
 def retry(
@@ -139,6 +143,10 @@ def retry_noisy(engine: Engine, broker: BrokerClient, name: str) -> int:
     return len(messages)
 
 
+def _cancelling(kind: WorkKind, rows: str) -> TextClause:
+    return text(_CANCEL.format(kind=kind, cleared=statements.cleared(kind), rows=rows))
+
+
 def _cancelled(name: str) -> str:
     return f"campaign {name!r} is cancelled; `nnlite retry {name} --cancelled` queues its work again"
 
@@ -163,7 +171,7 @@ _CANCEL = """
 WITH ended AS (
     UPDATE {kind} SET state = 'cancelled', finished_at = now(), lease_until = NULL, deadline = NULL,
         owner_node = NULL, owner_instance = NULL, {cleared}reason = 'cancelled by the user'
-    WHERE campaign_id = :campaign AND state IN ('queued', 'running')
+    WHERE {rows} AND state IN ('queued', 'running')
     RETURNING id, attempt
 ), noted AS (
     UPDATE attempt SET ended_at = now(), outcome = 'cancelled', reason = 'cancelled by the user'

@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "export": ("export",),
     "catalog": ("models", "fetch"),
     "explain_parity": ("explain-parity",),
+    "verify": ("verify",),
+    "reproduce": ("reproduce",),
     "devices": ("devices",),
     "workers": ("reaper", "flower", "worker"),
     "database": ("db",),

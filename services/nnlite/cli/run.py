@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -58,7 +59,8 @@ def run(
             err.print("the workers of another `nnlite run` do the work", highlight=False)
             watching.watch(cluster.engine, submitted.name)
         elif not _ended(cluster, submitted.name, environment):
-            with _supervisor(cluster, converters, checks=environment is not None) as supervisor:
+            programs = _programs(converters, checks=environment is not None)
+            with supervised(cluster, programs) as supervisor:
                 _watch(cluster, submitted.name, environment, supervisor)
         _show(cluster, submitted.name)
 
@@ -74,20 +76,27 @@ def _watch(
 ) -> None:
     """Watch the campaign to its end, and then the checks of its artifacts, where these are made."""
     # Checks only inform: a worker of theirs that does not stay up ends no campaign.
-    progress = watching.watch(cluster.engine, name, lambda: _check(supervisor, cluster, but="check"))
+    progress = watching.watch(cluster.engine, name, lambda: check_workers(supervisor, cluster, but="check"))
     if environment is not None and progress.state != CampaignState.CANCELLED:
         version = environment.version
-        watching.watch_checks(cluster.engine, name, version, lambda: _check(supervisor, cluster))
+        watching.watch_checks(cluster.engine, name, version, lambda: check_workers(supervisor, cluster))
 
 
-def _supervisor(cluster: Session, converters: int, *, checks: bool) -> Supervisor:
-    nnlite = [sys.executable, "-m", "nnlite.cli"]
-    programs = {
+#: Arguments of the programs that measure on this machine, by name.
+MEASURING = {"benchmark": ["worker", "benchmark", "--device", "host"], "reaper": ["reaper"]}
+
+
+def _programs(converters: int, *, checks: bool) -> dict[str, list[str]]:
+    return {
         "convert": ["worker", "convert", "--concurrency", str(converters)],
-        "benchmark": ["worker", "benchmark", "--device", "host"],
-        "reaper": ["reaper"],
+        **MEASURING,
         **({"check": ["worker", "check"]} if checks else {}),
     }
+
+
+def supervised(cluster: Session, programs: Mapping[str, list[str]]) -> Supervisor:
+    """Return what keeps `programs` running on this machine: the command's arguments by name."""
+    nnlite = [sys.executable, "-m", "nnlite.cli"]
     workers = [
         Worker(name=name, argv=[*nnlite, *arguments], stop_rank=int(name == "reaper"))
         for name, arguments in programs.items()
@@ -95,7 +104,8 @@ def _supervisor(cluster: Session, converters: int, *, checks: bool) -> Superviso
     return Supervisor(local_instance(cluster.settings), workers)
 
 
-def _check(supervisor: Supervisor, cluster: Session, but: str | None = None) -> None:
+def check_workers(supervisor: Supervisor, cluster: Session, but: str | None = None) -> None:
+    """Raise NnliteError if a worker does not stay up, other than `but`."""
     for status in supervisor.status():
         if status.name != but and status.restarts >= _MAX_RESTARTS and status.pid is None:
             log = cluster.settings.home / "logs" / f"{status.name}.log"

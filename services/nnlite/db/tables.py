@@ -367,6 +367,7 @@ class Measurement(Base):
     canaries_ns: Mapped[list[int] | None]  # before each slice, and after the last
     slice_runs: Mapped[list[int] | None]  # number of samples of each slice
     slice_first_ns: Mapped[list[int] | None]  # first run of each slice, which is no sample
+    manifest: Mapped[str | None]  # canonical JSON; None: measured by a release that had none
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -271,6 +271,16 @@ class Quiet(Part):
     waited_ns: Nanoseconds
 
 
+class MeasuredOutput(Part):
+    """One output of the device; where it is kept, its bytes are in the artifact store under their hash."""
+
+    dtype: Word = Field(description="NumPy name")
+    shape: Annotated[tuple[Count, ...], Field(max_length=16)]
+    size_bytes: Count
+    sha256: Sha256 = Field(description="of its raw little-endian bytes")
+    kept: bool = Field(description="false: larger than the setting `max_output_mb` allows")
+
+
 class MeasurementReport(Part):
     """The result for one backend and number of threads: timings, memory, device state, verdict."""
 
@@ -316,6 +326,9 @@ class MeasurementReport(Part):
     in_front: bool | None = None
     canary: Canary | None = None
     parity: Parity | None = Field(None, description="null where no expected outputs were at hand")
+    outputs: Annotated[tuple[MeasuredOutput, ...], Field(max_length=256)] = Field(
+        (), description="that `parity` was judged by; empty in reports of release 0.1"
+    )
     artifact_parity: ParityState | None = Field(
         None, description="the artifact's outputs against PyTorch's; null in reports of release 0.1"
     )

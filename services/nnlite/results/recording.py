@@ -18,8 +18,16 @@ from nnlite.db.tables import Artifact, Measurement, RefusedPrecision, row_id
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
-from nnlite.reports.schema import BenchmarkReport, DeviceContext, MeasurementReport
+from nnlite.reports.schema import (
+    BenchmarkReport,
+    Delegation,
+    DeviceContext,
+    Gating,
+    Latency,
+    MeasurementReport,
+)
 from nnlite.results.canaries import watch_canaries
+from nnlite.results.manifest import store_manifests
 from nnlite.results.repeats import plan_next_run, run_id
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, WorkKind
@@ -121,7 +129,7 @@ def record_skipped(connection: Connection, claim: Claim, parameters: int | None)
 def record_benchmark(
     connection: Connection, claim: Claim, report: BenchmarkReport, settings: MeasurementSettings
 ) -> list[Message]:
-    """Write the report of a benchmark and its measurements, and add the run that follows, if any.
+    """Write the report of a benchmark, its measurements with manifests, and the run that follows, if any.
 
     If its canaries show that the device has changed, what was measured since gets another run too. There are
     no messages to send.
@@ -132,27 +140,36 @@ def record_benchmark(
         _UPSERT_MEASUREMENT,
         [measurement_row(claim, report.device, measurement) for measurement in report.measurements],
     )
+    store_manifests(connection, claim.id)
     plan_next_run(connection, claim.id, [measured.verdict for measured in report.measurements], settings)
     watch_canaries(connection, report, settings)
     return []
 
 
 def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementReport) -> dict[str, Any]:
-    """Return the columns of one measurement; most have the name of a field of its report."""
+    """Return the columns of one measurement."""
     # A campaign without numbers of threads has one measurement of each backend.
     asked = report.backend is Backend.CPU and claim.payload["threads"]
-    parts = [part for part in (report, report.latency, report.delegation, report.gating) if part is not None]
-    fields = {
-        name: getattr(part, name) for part in parts for name in _MEASURED & type(part).model_fields.keys()
-    }
     return {
         **dict.fromkeys(_MEASURED),
-        **fields,
+        **reported_columns(report),
         "id": row_id("measurement", claim.id, report.backend, *([report.threads] if asked else [])),
         "benchmark_id": claim.id,
         "device_id": row_id("device", device.name),
         "attempt": claim.attempt,
         "kind": device.kind,
+    }
+
+
+def reported_columns(report: MeasurementReport) -> dict[str, Any]:
+    """Return the columns that a measurement has from its report; most have the name of one of its fields."""
+    parts = [part for part in (report, report.latency, report.delegation, report.gating) if part is not None]
+    fields = {
+        name: getattr(part, name) for part in parts for name in _MEASURED & type(part).model_fields.keys()
+    }
+    return {
+        **dict.fromkeys(_FROM_REPORT),
+        **fields,
         "reasons": [str(reason) for reason in report.reasons],
         "first_ns": report.first_inference_ns,
         "samples_ns": list(report.samples_ns),
@@ -168,6 +185,10 @@ _IN_MEASUREMENTS: dict[str, Any] = {
 }
 #: Columns of a measurement that this process writes.
 _MEASURED = {column.name for column in Measurement.__table__.columns if column.server_default is None}
+#: Those of them that have the name of a field of a report or of one of its parts.
+_FROM_REPORT = {
+    name for part in (MeasurementReport, Latency, Delegation, Gating) for name in part.model_fields
+} & _MEASURED
 
 
 def _replacing(table: type[Artifact] | type[Measurement], key: Sequence[str]) -> Insert:

@@ -63,6 +63,8 @@ def plan_next_run(
     Nothing is sent: the reaper announces the row when its pause is over.
     """
     row = connection.execute(_HISTORY, {"id": benchmark}).one()
+    if row.purpose == RunPurpose.REPRODUCE:
+        return  # whatever it shows, the result stays as it is
     key = (row.campaign_id, row.artifact_id, row.pool)
     history = History(
         verdicts=verdicts,
@@ -128,8 +130,29 @@ def reopen(connection: Connection, device: uuid.UUID, since: datetime, settings:
     return len(last)
 
 
+def add_reproduction(connection: Connection, benchmark: uuid.UUID) -> uuid.UUID | None:
+    """Add a run, available now, that shows whether the result of `benchmark` comes again, and return its row.
+
+    None: the artifact is being measured on the pool, or waits for it.
+    """
+    last = connection.execute(_LAST, {"id": benchmark}).one()
+    if last.pending:
+        return None
+    row = run_id(last.campaign_id, last.artifact_id, last.pool, last.run + 1)
+    connection.execute(_ADD, {"id": row, "last": last.id, "purpose": RunPurpose.REPRODUCE, "pause": 0})
+    return row
+
+
+_LAST = text("""
+SELECT r.id, r.campaign_id, r.artifact_id, r.pool, r.run,
+       bool_or(r.state IN ('queued', 'running')) OVER () AS pending
+FROM benchmark b
+JOIN benchmark r ON r.campaign_id = b.campaign_id AND r.artifact_id = b.artifact_id AND r.pool = b.pool
+WHERE b.id = :id ORDER BY r.run DESC LIMIT 1
+""")
+
 _HISTORY = text("""
-SELECT b.campaign_id, b.artifact_id, b.pool, b.run, r.noisy_repeats, r.planned, r.audits,
+SELECT b.campaign_id, b.artifact_id, b.pool, b.run, b.purpose, r.noisy_repeats, r.planned, r.audits,
        coalesce((c.request->>'repeat')::bigint, 1) AS asked,
        extract(epoch FROM now() - c.created_at)::float8 AS age_s
 FROM benchmark b JOIN campaign c ON c.id = b.campaign_id

@@ -92,6 +92,9 @@ class MeasurementSettings(Group):
         0.05, gt=0, description="levels of a run that differ by less are one level"
     )
     max_samples: int = Field(10_000, gt=0, description="samples kept; statistics use all")
+    max_output_mb: float = Field(
+        16, ge=0, description="larger outputs of a device are not stored, only their hashes, MiB"
+    )
     canary_runs: int = Field(20, ge=4)
     max_canary_drift: float = Field(0.10, gt=0)
     canary_reuse_s: float = Field(

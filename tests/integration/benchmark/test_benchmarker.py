@@ -13,11 +13,14 @@ import pytest
 
 from integration.canned import finish_conversion, stored_canary
 from integration.conftest import Cluster, living_owner
-from nnlite.artifacts.store import ArtifactStore
+from nnlite.artifacts.store import OUTPUT_SUFFIX, ArtifactStore, content_path
 from nnlite.campaigns import control
+from nnlite.diagnostics.verify import Outcome as Verification
+from nnlite.diagnostics.verify import verify
 from nnlite.host.cores import cores_of
 from nnlite.results import queries
 from nnlite.results.devices import device_row, record_device
+from nnlite.results.verification import Selection
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings, QueueSettings
 from nnlite.vocabulary import Backend, DeviceStatus, Mode, Stage, WorkKind, WorkState
@@ -134,6 +137,22 @@ def test_an_artifact_is_measured_on_the_host(cluster, make_benchmarker, queued):
         Stage.WARM_UP,
         Stage.RUN,
     ]
+
+
+def test_the_outputs_of_the_device_are_stored_and_the_measurement_is_verified(
+    cluster, make_benchmarker, queued, store
+):
+    assert benchmark(make_benchmarker(), queued()) is Outcome.DONE
+    (report,) = queries.reports(cluster.engine, "night")
+    (output,) = report["measurements"][0]["outputs"]
+    assert (output["dtype"], tuple(output["shape"]), output["kept"]) == ("float32", canary.OUTPUT_SHAPE, True)
+    file = store.fetch(content_path(output["sha256"], OUTPUT_SUFFIX))
+    (row,) = verify(cluster.engine, store, Selection())
+    assert (row.outcome, row.differences, row.notes) == (Verification.VERIFIED, (), ())
+    file.write_bytes(b"other")
+    (row,) = verify(cluster.engine, store, Selection())
+    # Where it is byte for byte the host's it is one file.
+    assert {each.field for each in row.differences} & {"outputs[0]", "reference_outputs[0]"}
 
 
 @pytest.mark.usefixtures("steady_canary")

@@ -33,6 +33,7 @@ def test_views_can_be_queried(database_url: str) -> None:
             "device_variation",
             "suspect_span",
             "device_canary_change",
+            "campaign_digest",
         ):
             assert connection.execute(text(f"SELECT * FROM {view}")).all() == []
     engine.dispose()

@@ -24,11 +24,11 @@ from nnlite.vocabulary import Backend, Reason, Refusal
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.counted import Counted, counted_runs, of_kept
 from nnlite_benchmark.protocol.gating import Gate
-from nnlite_benchmark.protocol.noise import noise_cause
-from nnlite_benchmark.protocol.parity import SHAPE_RULE, Tensor, device_parity
+from nnlite_benchmark.protocol.judgement import judged_report
+from nnlite_benchmark.protocol.outputs import measured_outputs
+from nnlite_benchmark.protocol.parity import Tensor, parity_with_files
 from nnlite_benchmark.protocol.shape import shape_of
 from nnlite_benchmark.protocol.statistics import Samples, decode_samples, inflate_samples, summarize, thinned
-from nnlite_benchmark.protocol.verdict import Evidence, judge
 
 #: Limit of samples per run: a minute of inferences of 2 microseconds.
 MAX_RUN_SAMPLES = 32_000_000
@@ -115,29 +115,22 @@ def measurement_report(
     latency = _latency(run, judged)
     runs = run.samples_ns.size if report.samples_complete or report.runs is None else report.runs
     before, after = _state(run.before, report.before), _state(run.after, report.after)
-    verdict, reasons = judge(
-        Evidence(
-            runs=int(runs),
-            counted_runs=counted.gating.counted_runs if counted else None,
-            gate_passed=counted.gating.enough if counted and runs >= settings.few_runs else None,
-            refused=report.error is not None,
-            parity_ok=parity.ok if parity else None,
-            artifact_parity=job.artifact_parity,
-            mad_ratio=latency.mad_ratio if latency else None,
-            slice_drift=latency.slice_drift if latency else None,
-            canary_drift=canary.drift if canary else None,
-            quiet=quiet.quiet if quiet else True,
-            delegated_nodes=report.delegation.delegated_nodes if report.delegation else None,
-            total_nodes=report.delegation.total_nodes if report.delegation else None,
-            not_delegated=_is_not_delegated(backend, report),
-            too_few_cores=report.refusal is Refusal.TOO_FEW_CORES,
-            in_front=_is_in_front(report),
-            thermal_status=_highest(before, after),
-        ),
+    judgement = judged_report(
+        report,
         settings,
+        runs=int(runs),
+        counted=counted,
+        latency=latency,
+        parity=parity,
+        artifact_parity=job.artifact_parity,
+        canary=canary,
+        quiet=quiet,
+        states=(before, after),
+        not_delegated=_is_not_delegated(backend, report),
+        too_few_cores=report.refusal is Refusal.TOO_FEW_CORES,
     )
     # Not the backend's own number: publish neither a latency nor samples to compute one from.
-    withheld = bool({Reason.PARITY, Reason.NOT_DELEGATED} & set(reasons))
+    withheld = bool({Reason.PARITY, Reason.NOT_DELEGATED} & set(judgement.reasons))
     samples = run.samples_ns[:0] if withheld else run.samples_ns
     kept = thinned(samples.size, min(settings.max_samples, MAX_SAMPLES), job.seed)
     copied = {name: getattr(report, name) for name in _COPIED}
@@ -146,15 +139,9 @@ def measurement_report(
         backend=backend,
         precision=job.precision,
         mode=job.mode,
-        verdict=verdict,
-        reasons=reasons,
-        noise_cause=noise_cause(
-            verdict,
-            reasons,
-            report.disturbance,
-            _highest(before, after),
-            shared_core=counted.cause if counted else None,
-        ),
+        verdict=judgement.verdict,
+        reasons=judgement.reasons,
+        noise_cause=judgement.noise_cause,
         shape=shape_of(judged, settings.shape_tolerance) if samples.size else None,
         started_at=run.started_at,
         runs=int(runs),
@@ -165,6 +152,7 @@ def measurement_report(
         samples_seed=job.seed,
         canary=canary,
         parity=parity,
+        outputs=measured_outputs(run.outputs, settings.max_output_mb),
         artifact_parity=job.artifact_parity,
         quiet=quiet,
         before=before,
@@ -176,7 +164,7 @@ def measurement_report(
 #: Fields that a measurement copies from the run report.
 _COPIED = sorted(
     MeasurementReport.model_fields.keys()
-    & RunReport.model_fields.keys() - {"schema_version", "runs", "latency", "before", "after"}
+    & RunReport.model_fields.keys() - {"schema_version", "runs", "latency", "before", "after", "outputs"}
 )
 
 
@@ -211,18 +199,6 @@ def _is_not_delegated(backend: Backend, report: RunReport) -> bool:
     return report.delegation is None or report.delegation.delegated_nodes == 0
 
 
-def _is_in_front(report: RunReport) -> bool | None:
-    cpusets = [state.cpuset for state in (report.before, report.after) if state and state.cpuset]
-    if report.in_front is None:
-        return None
-    return report.in_front and all("top-app" in cpuset for cpuset in cpusets)
-
-
-def _highest(*states: DeviceState | None) -> int | None:
-    known = [state.thermal_status for state in states if state and state.thermal_status is not None]
-    return max(known, default=None)
-
-
 def _state(by_host: DeviceState | None, by_app: DeviceState | None) -> DeviceState | None:
     """Return the state as the host read it, with missing values taken from the app's."""
     if by_host is None or by_app is None:
@@ -235,12 +211,4 @@ def parity_with_host(job: BenchmarkJob, backend: Backend, outputs: Sequence[Tens
     """Compare outputs with the host's; None: the job has no expected outputs."""
     if job.expected_outputs is None:
         return None
-    if len(job.expected_outputs) != len(outputs):
-        return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
-    expected = []
-    for path, output in zip(job.expected_outputs, outputs, strict=True):
-        try:
-            expected.append(from_raw_bytes(path.read_bytes(), output.shape, output.dtype.name))
-        except ValueError:
-            return Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
-    return device_parity(expected, list(outputs), job.precision, backend, job.output_steps)
+    return parity_with_files(job.expected_outputs, outputs, job.precision, backend, job.output_steps)

@@ -20,6 +20,7 @@ from nnlite_benchmark.protocol import canary
 from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measurement import Run, measurement_report
+from nnlite_benchmark.protocol.outputs import write_outputs
 from nnlite_benchmark.protocol.parity import device_parity
 from nnlite_benchmark.protocol.runs import Bounds, between_canaries
 
@@ -95,6 +96,7 @@ def measure(
     Raises:
         RuntimeRefusal: the runtime rejected the artifact.
         DeviceFailure: as `RunOnce`, or the canary is wrong, or the reported numbers are inconsistent.
+        Failure: the outputs cannot be written.
         Stopped: the worker was asked to stop.
     """
     bounds = Bounds.of(job.in_force(settings))
@@ -127,6 +129,8 @@ def measure(
         )
         if guarded.drift <= settings.max_canary_drift:
             last.set(guarded.after_ns)
+        if job.outputs_folder is not None:
+            write_outputs(report.outputs, guarded.result.outputs, job.outputs_folder)
         return report
     except (ValueError, TypeError) as error:
         # Each number is valid in a run report, but together they are inconsistent.

@@ -6,11 +6,13 @@ wrong kernel; no latency is published of a device beyond them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnlite.artifacts.inputs import from_raw_bytes
 from nnlite.reports.schema import Parity
 from nnlite.vocabulary import Backend, Precision
 
@@ -80,6 +82,27 @@ def device_parity(
                 ok=error is not None and error <= rule.limit, rule=rule.name, worst=error, limit=rule.limit
             )
     return worst
+
+
+def parity_with_files(
+    expected: Sequence[Path],
+    outputs: Sequence[Tensor],
+    precision: Precision,
+    backend: Backend,
+    steps: Sequence[float | None] = (),
+) -> Parity:
+    """Compare outputs with the host's in raw files; arguments as for `device_parity`."""
+    mismatch = Parity(ok=False, rule=SHAPE_RULE, worst=None, limit=0.0)
+    if len(expected) != len(outputs):
+        return mismatch
+    try:
+        tensors = [
+            from_raw_bytes(path.read_bytes(), output.shape, output.dtype.name)
+            for path, output in zip(expected, outputs, strict=True)
+        ]
+    except ValueError:
+        return mismatch
+    return device_parity(tensors, list(outputs), precision, backend, steps)
 
 
 def _kind(tensor: Tensor) -> tuple[tuple[int, ...], str]:

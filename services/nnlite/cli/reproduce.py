@@ -1,0 +1,186 @@
+"""`nnlite reproduce`: measures a result again, and says whether it comes again."""
+
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from time import sleep
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy.exc import DBAPIError
+
+from nnlite.campaigns import reproduce as reproduction
+from nnlite.campaigns.control import cancel_benchmark
+from nnlite.campaigns.reproduce import Comparison, ReproductionError
+from nnlite.cli.output import err, out, print_json, print_table
+from nnlite.cli.run import MEASURING, check_workers, supervised
+from nnlite.cli.session import Session, interruptible, session
+from nnlite.local import workers_lock
+from nnlite.results.queries import Row
+from nnlite.results.verification import Selection, selected
+from nnlite.vocabulary import HOST_POOL, Precision, WorkState
+
+app = typer.Typer()
+
+COLUMNS = ("backend", "threads", "result", "run", "device", "verdict", "median ms", "from ms", "to ms")
+_INTERVAL_S = 1.0
+
+
+@app.command("reproduce")
+def reproduce(
+    row: Annotated[
+        str,
+        typer.Argument(
+            metavar="ROW|MODEL",
+            help="Id of a benchmark or measurement (its first six digits or more; `nnlite verify --json` and "
+            "`nnlite results --format json` list them), or the name of a model.",
+        ),
+    ],
+    precision: Annotated[
+        Precision, typer.Option(help="Of a model that is named: which artifact.")
+    ] = Precision.FP32,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON array: a comparison for each backend.")
+    ] = False,
+) -> None:
+    """Measure a result again, and say whether the new median lies within the interval of the old one.
+
+    Any device of the same pool does it; without servers of your own, this machine does. The interval includes
+    the variation between runs where it is known. The result that counts stays as it is. Exit code 0 if every
+    backend's median lies within, else 1. Ctrl-C cancels the new measurement.
+
+    Examples:
+
+    - `nnlite reproduce 3f2a91c0`
+    - `nnlite reproduce MobileNetV3 --precision int8`
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
+    with interruptible("stopped: the new measurement is cancelled"), session() as cluster:
+        old = reproduction.results_to_reproduce(cluster.engine, _selection(cluster, row, precision))
+        added = reproduction.start(cluster.engine, cluster.broker, old[0]["benchmark_id"])
+        try:
+            with _workers(cluster, old[0]["pool"]) as check:
+                ended = _wait(cluster, added, old[0]["pool"], check)
+        except BaseException:
+            cancel_benchmark(cluster.engine, added)
+            raise
+        if ended["state"] != WorkState.DONE:
+            raise ReproductionError(f"the new measurement ended as {ended['state']}: {ended['reason']}")
+        compared = reproduction.compare(cluster.engine, old, added)
+    if json:
+        print_json(asdict(each) | {"ratio": each.ratio, "inside": each.inside} for each in compared)
+    else:
+        _print(compared)
+    if not all(each.inside for each in compared):
+        raise typer.Exit(1)
+
+
+def _selection(cluster: Session, row: str, precision: Precision) -> Selection:
+    """Return what `row` names: a model, or an id.
+
+    Raises:
+        NnliteError: neither, or a campaign.
+    """
+    if (of_model := reproduction.result_of_model(cluster.engine, row, precision)) is not None:
+        return of_model
+    selection = selected(cluster.engine, row)
+    if selection.campaign is not None:
+        raise ReproductionError(f"{row} is a campaign; name one of its rows: nnlite verify {row} --json")
+    return selection
+
+
+@contextmanager
+def _workers(cluster: Session, pool: str) -> Iterator[Callable[[], None]]:
+    """Run a worker where this machine is the pool and no other command does; yields a check of it."""
+    if pool != HOST_POOL or cluster.settings.database_url is not None:
+        yield lambda: None
+        return
+    with workers_lock(cluster.settings) as mine:
+        if not mine:
+            yield lambda: None
+            return
+        with supervised(cluster, MEASURING) as supervisor:
+            yield lambda: check_workers(supervisor, cluster)
+
+
+def _wait(cluster: Session, added: uuid.UUID, pool: str, check: Callable[[], None]) -> Row:
+    """Wait until the run has ended, and return it."""
+    said = ""
+    row: Row | None
+    with err.status("") as status:
+        while True:
+            try:
+                row = reproduction.progress(cluster.engine, added)
+                line = _line(cluster, row, pool)
+            except DBAPIError:
+                row, line = None, "Postgres is away; waiting for it"
+            if row is not None and reproduction.has_ended(row):
+                return row
+            status.update(line)
+            if line != said and not err.is_terminal:
+                err.print(line, highlight=False)
+                said = line
+            check()
+            sleep(_INTERVAL_S)
+
+
+def _line(cluster: Session, row: Row, pool: str) -> str:
+    if row["state"] == WorkState.RUNNING:
+        return f"measured again by {row['worker']}: {row['backend'] or ''} {row['stage']}"
+    again = f", after: {row['reason']}" if row["reason"] else ""
+    if devices := reproduction.serving_devices(cluster.engine, pool):
+        return f"waiting for a device of pool {pool}: {', '.join(devices)}{again}"
+    start = f"nnlite worker benchmark --pool {pool} --device ..."
+    return f"no worker serves pool {pool}; waiting for one: {start}{again}"
+
+
+def _print(compared: list[Comparison]) -> None:
+    rows = [
+        _row(name, result)
+        for each in compared
+        for name, result in (("old", each.old), ("new", each.new))
+        if result is not None
+    ]
+    first = compared[0].old
+    print_table(rows, COLUMNS, title=f"{first['model']}, {first['precision']}, {first['pool']}")
+    for each in compared:
+        threads = f" ({each.old['threads']} threads)" if each.old["threads"] > 1 else ""
+        out.print(f"{each.old['backend']}{threads}: {_said(each)}", highlight=False, soft_wrap=True)
+
+
+def _row(name: str, result: Row) -> dict[str, Any]:
+    return {
+        "backend": result["backend"],
+        "threads": result["threads"],
+        "result": name,
+        "run": result["run"],
+        "device": result["device"],
+        "verdict": result["verdict"],
+        "median ms": _milliseconds(result["median_ns"]),
+        "from ms": _milliseconds(result["interval_low_ns"]),
+        "to ms": _milliseconds(result["interval_high_ns"]),
+    }
+
+
+def _milliseconds(nanoseconds: int | None) -> str | None:
+    return None if nanoseconds is None else f"{nanoseconds / 1e6:.3f}"
+
+
+def _said(compared: Comparison) -> str:
+    old, new = compared.old, compared.new
+    if new is None or compared.ratio is None:
+        why = ", ".join(new["reasons"]) if new else "nothing"
+        return f"not reproduced: the new measurement has no latency ({why})"
+    if compared.inside is None:
+        return (
+            f"cannot be said: the old result has too few runs for an interval; new / old {compared.ratio:.3f}"
+        )
+    known = "with" if old["between_runs"] else "without"
+    verb, where = ("reproduced", "within") if compared.inside else ("not reproduced", "outside of")
+    cause = f"; the new one is {new['verdict']}: {new['noise_cause']}" if new["noise_cause"] else ""
+    return (
+        f"{verb}: the new median is {where} the old one's interval ({known} the variation between runs), "
+        f"new / old {compared.ratio:.3f}{cause}"
+    )
