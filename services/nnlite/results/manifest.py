@@ -50,7 +50,7 @@ JOIN artifact a ON a.id = b.artifact_id
 def store_manifests(connection: Connection, benchmark: uuid.UUID) -> None:
     """Write the manifests of a benchmark's measurements, in the transaction that has just written them."""
     rows = connection.execute(_OF_BENCHMARK, {"benchmark": benchmark}).mappings()
-    manifests = [{"id": row["id"], "manifest": manifest_text(row)} for row in rows]
+    manifests = [{"id": row["id"], "manifest": manifest_text(dict(row))} for row in rows]
     connection.execute(_STORE, manifests)
 
 

@@ -79,7 +79,8 @@ def rows_to_verify(engine: Engine, selection: Selection) -> Iterator[Row]:
         "campaign": selection.campaign, "measurement": selection.measurement, "benchmark": selection.benchmark
     }  # fmt: skip
     with engine.connect().execution_options(yield_per=_BATCH) as connection:
-        yield from connection.execute(_ROWS, parameters).mappings()
+        for row in connection.execute(_ROWS, parameters).mappings():
+            yield dict(row)
 
 
 def digests(engine: Engine) -> dict[str, str | None]:
