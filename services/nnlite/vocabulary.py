@@ -246,4 +246,5 @@ class Stage(StrEnum):
     INITIALIZE = "initialize"
     WARM_UP = "warm-up"
     RUN = "run"
+    PROFILE = "profile"  # another pass with the runtime's profiler on
     PULL = "pull"  # outputs from the device

@@ -149,14 +149,19 @@ class Lab:
         return running
 
     def enqueue(
-        self, models: int = 1, *, pool: str = "rig", backends: tuple[Backend, ...] = (Backend.CPU,)
+        self,
+        models: int = 1,
+        *,
+        pool: str = "rig",
+        backends: tuple[Backend, ...] = (Backend.CPU,),
+        **request: Any,
     ) -> list[uuid.UUID]:
         """Queue benchmarks of one small artifact, under as many models' names; return their rows."""
         # A model of its own, not the canary: faults distinguish them by their hash.
         artifact = self.folder / "artifact.tflite"
         artifact.write_bytes(canary.MODEL_FILE.read_bytes() + bytes(16))
         names = [f"model-{uuid.uuid4().hex[:12]}" for _ in range(models)]
-        campaign = self.cluster.submit(*names, pools=(pool,), backends=backends)
+        campaign = self.cluster.submit(*names, pools=(pool,), backends=backends, **request)
         messages = []
         where = stored_canary(self.store, artifact)
         for row in self.cluster.rows("SELECT id FROM conversion WHERE campaign_id = :id", id=campaign.id):

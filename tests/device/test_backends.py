@@ -18,6 +18,20 @@ def test_backends_that_reject_are_measurements_with_an_error_and_no_fault(lab, w
     assert len(lab.incidents(worker.device)) == before
 
 
+def test_the_app_runs_with_each_number_of_threads_and_its_measurements_say_that_it_has_no_profiler(
+    lab, worker
+):
+    (row,) = lab.enqueue(backends=(Backend.CPU, Backend.GPU), threads=(1, 2), profile=True)
+    lab.wait_done([row])
+    measured = sorted(lab.measurements(row), key=lambda m: (m["backend"], m["threads"]))
+    assert [(m["backend"], m["threads"], m["verdict"]) for m in measured] == [
+        ("cpu", 1, "valid"), ("cpu", 2, "valid"), ("gpu", 1, "invalid"),
+    ]  # fmt: skip
+    assert [m["profile"] and m["profile"]["error"] for m in measured] == [
+        "TensorFlow Lite in the app has no profiler; profile on a host"
+    ] * 2 + [None]
+
+
 def test_a_crash_in_a_delegate_is_a_refusal_of_the_runtime(lab, worker, device):
     before = len(lab.incidents(worker.device))
     device.backends(gpu=Mode.WORKS)

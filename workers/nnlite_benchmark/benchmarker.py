@@ -146,10 +146,12 @@ class Benchmarker:
         self.backend = backend
         try:
             check_cores(job, self.device, self.context.settings.measurement)
-            return self.device.run(job, backend, stop=cancelled)
+            report = self.device.run(job, backend, stop=cancelled)
         except RuntimeRefusal as refused:
             log.info("not measured", backend=backend, threads=job.threads, reason=refused.reason)
             return refused.report
+        profile = self.device.profile(job, backend, stop=cancelled) if job.profile else None
+        return report.model_copy(update={"profile": profile})
 
     def _store(self, report: BenchmarkReport, claim: Claim, outputs: Path) -> None:
         """Store the device's outputs, and the whole report for readers without access to Postgres.
@@ -177,7 +179,8 @@ class Benchmarker:
             expected = tuple(self._fetch(payload, path) for path in artifact.reference_outputs)
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
-        return job_of(artifact, payload["model"], file, expected, Mode(payload["mode"]))
+        job = job_of(artifact, payload["model"], file, expected, Mode(payload["mode"]))
+        return replace(job, profile=payload["profile"])
 
     def _fetch(self, payload: Mapping[str, Any], path: str) -> Path:
         """Return a file of the store; requeue the conversion if the file is missing or damaged."""

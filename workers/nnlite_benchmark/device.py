@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nnlite.errors import Failure, FailureClass
-from nnlite.reports.schema import DeviceContext, MeasurementReport
+from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, ParityState, Precision, Stage
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
@@ -54,6 +54,8 @@ class BenchmarkJob:
     outputs_folder: Path | None = None
     #: Threads of the CPU; None: as the worker is set.
     threads: int | None = None
+    #: Measure the times of its operators too.
+    profile: bool = False
 
     def in_force(self, settings: MeasurementSettings) -> MeasurementSettings:
         """Return the settings with the bounds of the job's mode and its number of threads."""
@@ -156,6 +158,12 @@ class Device(Protocol):
             RuntimeRefusal: the runtime rejected the artifact; its `report` is the measurement to record.
             DeviceFailure: the measuring process or the device crashed, hung or sent invalid data.
             Stopped: `stop` was set; everything that this call started has ended.
+        """
+
+    def profile(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Profile:
+        """Run the artifact once more with the runtime's profiler on; call it inside `loaded`, after `run`.
+
+        What cannot be profiled is a profile with an error. Raises Stopped when `stop` is set.
         """
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ _ADDED = {
     "mode": Mode.STANDARD,
     "repeat": 1,
     "threads": (),
+    "profile": False,
 }
 
 
@@ -67,6 +68,8 @@ class Request:
     repeat: int = 1
     #: Numbers of threads of the CPU backend, ascending; empty: the one that each worker is set to.
     threads: tuple[int, ...] = ()
+    #: Measure the operators of each artifact too, in one more pass of its first run.
+    profile: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

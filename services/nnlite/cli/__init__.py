@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "export": ("export",),
     "catalog": ("models", "fetch"),
     "explain_parity": ("explain-parity",),
+    "profile": ("profile",),
     "verify": ("verify",),
     "reproduce": ("reproduce",),
     "devices": ("devices",),

@@ -12,6 +12,7 @@ from nnlite.cli.output import err
 from nnlite.cli.session import session
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
 from nnlite.exports.lemur_tree import Choice, Exported, export_lemur
+from nnlite.exports.model_explorer import export_node_data
 from nnlite.vocabulary import Backend, DeviceKind, Precision
 
 app = typer.Typer()
@@ -129,6 +130,27 @@ def nngpt(
         highlight=False,
         soft_wrap=True,
     )
+
+
+@export.command("model-explorer")
+def model_explorer(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="Folder to write to.")],
+    campaign: Annotated[str | None, typer.Option(help="Only profiles of this campaign.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only models like this; `*` stands for anything.")] = None,
+) -> None:
+    """Write the times of profiled operators as node data of Model Explorer, one file for each profile.
+
+    Open the artifact in Model Explorer and load the file as custom node data: each node shows its
+    milliseconds and is coloured by them. Nodes that were fused into others have none.
+
+    Example: nnlite run BagNet --profile --name layers && nnlite export model-explorer out --campaign layers
+    """
+    with session() as cluster:
+        exported = export_node_data(cluster.engine, folder, campaign, model)
+    text = f"{len(exported.files)} profiles written to {folder}"
+    if exported.unattributed:
+        text += f"; up to {exported.unattributed:.1%} of the time belongs to no node with certainty"
+    err.print(text, highlight=False, soft_wrap=True)
 
 
 def summary(exported: Exported) -> str:

@@ -49,6 +49,12 @@ Threads = Annotated[
         show_default=False,
     ),
 ]
+Profile = Annotated[
+    bool,
+    typer.Option(
+        "--profile", help="Measure each operator too, in one more pass; hosts only. See nnlite profile."
+    ),
+]
 Precisions = Annotated[
     list[str],
     typer.Option("--precision", help="Numeric formats: fp32, fp16, dynamic, int8; with commas, or repeated."),

@@ -65,6 +65,7 @@ def _request(
     layout: options.LayoutOption = None,
     configs: options.Configs = BEST,
     repeat: options.Repeat = 1,
+    profile: options.Profile = False,
 ) -> Request:
     precisions, backends = parse_precisions(precision), parse_backends(backend)
     return Request(
@@ -85,6 +86,7 @@ def _request(
         layout=layout,
         configs=configs,
         repeat=repeat,
+        profile=profile,
         threads=parse_threads(threads or [], backends),
     )
 

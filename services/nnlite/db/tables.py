@@ -358,6 +358,7 @@ class Measurement(Base):
     total_nodes: Mapped[int | None]
     samples_ns: Mapped[list[int]]
     disturbance: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # as in the report
+    profile: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # as there, without operators
     # Gated sampling; None: every run counted, or there is no latency.
     fast_ns: Mapped[int | None]  # the gate's canary on a fast core
     counted_runs: Mapped[int | None]
@@ -369,6 +370,24 @@ class Measurement(Base):
     slice_first_ns: Mapped[list[int] | None]  # first run of each slice, which is no sample
     manifest: Mapped[str | None]  # canonical JSON; None: measured by a release that had none
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class OperatorTime(Base):
+    """One operator of a profiled measurement, as the runtime executed it."""
+
+    __tablename__ = "operator_time"
+
+    measurement_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("measurement.id", ondelete="CASCADE"), primary_key=True
+    )
+    index: Mapped[int] = mapped_column(primary_key=True)  # in order of execution
+    name: Mapped[str]  # the runtime's
+    delegate: Mapped[str | None]  # None: a kernel of the runtime itself
+    node: Mapped[int | None]  # of the artifact; None: it cannot be told
+    type: Mapped[str | None]  # of that node
+    output: Mapped[str | None]  # name of that node's first output
+    time_ns: Mapped[int]
+    share: Mapped[float]  # of the sum of all operators
 
 
 class Attempt(Base):

@@ -22,7 +22,7 @@ FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
 """,
     WorkKind.BENCHMARK: """
     m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, c.mode,
-    c.request->'threads' AS threads, to_jsonb(a) AS artifact
+    c.request->'threads' AS threads, w.run = 1 AND c.request ? 'profile' AS profile, to_jsonb(a) AS artifact
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
 """,

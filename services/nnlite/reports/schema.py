@@ -41,6 +41,8 @@ MAX_SAMPLES = 100_000
 MAX_SAMPLES_TEXT = 64 * 1024 * 1024
 #: Most slices of timed runs: two hours of them.
 MAX_SLICES = 200_000
+#: Most operators of an artifact.
+MAX_OPERATORS = 100_000
 #: Of one benchmark: the CPU with each number of threads, the other backends once.
 MAX_MEASUREMENTS = MAX_THREAD_COUNTS + len(Backend) - 1
 
@@ -242,6 +244,28 @@ class RunReport(Part):
     outputs: Annotated[tuple[Output, ...], Field(max_length=256)] = ()
 
 
+class OperatorTime(Part):
+    """One operator as the runtime executes it, and the node of the artifact that it belongs to."""
+
+    index: Count = Field(description="in order of execution")
+    name: Word = Field(description="the runtime's, such as `Convolution (NHWC, F32) IGEMM`")
+    delegate: Word | None = Field(description="null: a kernel of the runtime itself")
+    node: Count | None = Field(description="in the artifact; null: it cannot be told")
+    type: Word | None = Field(description="of that node, such as CONV_2D")
+    output: Text | None = Field(description="name of that node's first output")
+    time_ns: Nanoseconds = Field(description="mean of an inference; the profiler counts whole microseconds")
+    share: Ratio = Field(description="of the sum of all operators")
+
+
+class Profile(Part):
+    """Times of an artifact's operators, from a pass of its own with the runtime's profiler on."""
+
+    error: Text | None = Field(None, description="why there is none")
+    runs: Count = Field(0, description="inferences whose means these are: the faster half of all")
+    inference_ns: Nanoseconds | None = Field(None, description="their mean, with the profiler on")
+    operators: Annotated[tuple[OperatorTime, ...], Field(max_length=MAX_OPERATORS)] = ()
+
+
 class Canary(Part):
     """The speed of the machine itself, before and after: 25th percentile of the canary's runs."""
 
@@ -324,6 +348,7 @@ class MeasurementReport(Part):
     nnapi_errno: int | None = None
     precision_loss: bool | None = None
     in_front: bool | None = None
+    profile: Profile | None = Field(None, description="null: the campaign asks for none")
     canary: Canary | None = None
     parity: Parity | None = Field(None, description="null where no expected outputs were at hand")
     outputs: Annotated[tuple[MeasuredOutput, ...], Field(max_length=256)] = Field(

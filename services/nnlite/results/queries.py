@@ -79,7 +79,7 @@ def campaigns(engine: Engine, name: str | None = None) -> list[Progress]:
 SELECT {columns} FROM campaign_progress
 WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY created_at DESC
 """)  # noqa: S608
-    return [Progress(**row) for row in _rows(engine, statement.text, {"name": name})]
+    return [Progress(**row) for row in rows_of(engine, statement.text, {"name": name})]
 
 
 def latencies(
@@ -92,7 +92,7 @@ def latencies(
         model: a pattern, where `*` matches anything.
         param_limit: most parameters for which efficiency counts; None: that of each campaign's settings.
     """
-    rows = _rows(
+    rows = rows_of(
         engine,
         """
 SELECT * FROM latency
@@ -100,7 +100,7 @@ WHERE (CAST(:campaign AS text) IS NULL OR campaign = :campaign)
   AND (CAST(:model AS text) IS NULL OR model LIKE :model)
 ORDER BY campaign, model, precision, pool, backend, threads
 """,
-        {"campaign": campaign, "model": _like(model)},
+        {"campaign": campaign, "model": like(model)},
     )
     if param_limit is not None:
         for row in rows:
@@ -110,7 +110,7 @@ ORDER BY campaign, model, precision, pool, backend, threads
 
 def verdicts(engine: Engine, campaign: str) -> list[Row]:
     """Return how many results of a campaign have each verdict, reasons and cause: the most frequent first."""
-    return _rows(
+    return rows_of(
         engine,
         """
 SELECT verdict, reasons, noise_cause, count(*) AS measurements FROM latency WHERE campaign = :campaign
@@ -125,7 +125,7 @@ def runtime_checks(engine: Engine, campaign: str | None = None, model: str | Non
 
     Arguments as for `latencies`.
     """
-    return _rows(
+    return rows_of(
         engine,
         """
 SELECT DISTINCT c.name AS campaign, m.name AS model, a.precision, k.runtime_version,
@@ -139,13 +139,13 @@ WHERE (CAST(:campaign AS text) IS NULL OR c.name = :campaign)
   AND (CAST(:model AS text) IS NULL OR m.name LIKE :model)
 ORDER BY runtime_version, campaign, model, precision
 """,
-        {"campaign": campaign, "model": _like(model)},
+        {"campaign": campaign, "model": like(model)},
     )
 
 
 def reports(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
     """Return the enriched report of every benchmark that has one; arguments as for `latencies`."""
-    rows = _rows(
+    rows = rows_of(
         engine,
         """
 SELECT b.report FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
@@ -154,7 +154,7 @@ WHERE b.report IS NOT NULL AND (CAST(:campaign AS text) IS NULL OR c.name = :cam
   AND (CAST(:model AS text) IS NULL OR m.name LIKE :model)
 ORDER BY c.name, m.name
 """,
-        {"campaign": campaign, "model": _like(model)},
+        {"campaign": campaign, "model": like(model)},
     )
     return [row["report"] for row in rows]
 
@@ -164,7 +164,7 @@ def failures(engine: Engine, campaign: str | None = None) -> list[Row]:
 
     Left-outs are included, and so are the precisions that a conversion could not make (`refused`).
     """
-    return _rows(
+    return rows_of(
         engine,
         """
 SELECT c.name AS campaign, m.name AS model, w.precision, w.work, w.state, w.failure_class AS class, w.stage,
@@ -200,7 +200,7 @@ ORDER BY c.name, w.state, w.failure_class, m.name, w.precision
 
 def running(engine: Engine, campaign: str) -> list[Row]:
     """Return running work: kind, model, device, backend, stage, worker and duration."""
-    return _rows(
+    return rows_of(
         engine,
         """
 SELECT w.work, m.name AS model, d.name AS device, w.backend, w.stage, w.owner_node AS worker, w.attempt,
@@ -228,7 +228,7 @@ WHERE w.state = 'running' AND c.name = :campaign ORDER BY w.started_at
 
 def devices(engine: Engine) -> list[Row]:
     """Return one row per known device, by name: state, owner, last canary, change and incident, variation."""
-    return _rows(
+    return rows_of(
         engine,
         """
 SELECT o.*, v.between_runs, v.between_days, coalesce(v.suspect, false) AS suspect,
@@ -248,7 +248,7 @@ ORDER BY o.device
 
 def incidents(engine: Engine, device: str | None = None, limit: int | None = None) -> list[Row]:
     """Return incidents and their recovery, newest first."""
-    return _rows(
+    return rows_of(
         engine,
         """
 SELECT * FROM device_incident WHERE CAST(:device AS text) IS NULL OR device = :device
@@ -258,12 +258,12 @@ ORDER BY created_at DESC, incident_id DESC LIMIT :limit
     )
 
 
-def _rows(engine: Engine, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+def rows_of(engine: Engine, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
 
 
-def _like(pattern: str | None) -> str | None:
+def like(pattern: str | None) -> str | None:
     if pattern is None:
         return None
     escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

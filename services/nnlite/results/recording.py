@@ -4,6 +4,7 @@ Every function writes in the transaction that completes the attempt, so that a w
 writes nothing.
 """
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 
 from nnlite.db.engine import autocommit, storable
 from nnlite.db.rows import from_row, to_row
-from nnlite.db.tables import Artifact, Measurement, RefusedPrecision, row_id
+from nnlite.db.tables import Artifact, Measurement, OperatorTime, RefusedPrecision, row_id
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
@@ -25,6 +26,7 @@ from nnlite.reports.schema import (
     Gating,
     Latency,
     MeasurementReport,
+    Profile,
 )
 from nnlite.results.canaries import watch_canaries
 from nnlite.results.manifest import store_manifests
@@ -136,10 +138,10 @@ def record_benchmark(
     """
     whole = report.model_dump_json(exclude=_IN_MEASUREMENTS)
     connection.execute(_REPORTED, {"id": claim.id, "report": whole})
-    connection.execute(
-        _UPSERT_MEASUREMENT,
-        [measurement_row(claim, report.device, measurement) for measurement in report.measurements],
-    )
+    rows = [measurement_row(claim, report.device, measurement) for measurement in report.measurements]
+    connection.execute(_UPSERT_MEASUREMENT, rows)
+    for row, measured in zip(rows, report.measurements, strict=True):
+        _record_operators(connection, row["id"], measured.profile)
     store_manifests(connection, claim.id)
     plan_next_run(connection, claim.id, [measured.verdict for measured in report.measurements], settings)
     watch_canaries(connection, report, settings)
@@ -174,13 +176,27 @@ def reported_columns(report: MeasurementReport) -> dict[str, Any]:
         "first_ns": report.first_inference_ns,
         "samples_ns": list(report.samples_ns),
         "disturbance": report.disturbance and report.disturbance.model_dump(),
+        "profile": report.profile and report.profile.model_dump(exclude={"operators"}),
     }
+
+
+def _record_operators(connection: Connection, measurement: uuid.UUID, profile: Profile | None) -> None:
+    """Write the operators of a profile; their columns have the names of its fields."""
+    if profile is None or not profile.operators:
+        return
+    connection.execute(_FORGET_OPERATORS, {"id": measurement})
+    rows = [{"measurement_id": measurement, **operator.model_dump()} for operator in profile.operators]
+    connection.execute(insert(OperatorTime), rows)
 
 
 #: Fields of a report that are long, and columns of a measurement.
 _IN_MEASUREMENTS: dict[str, Any] = {
     "measurements": {
-        "__all__": {"samples_ns": True, "gating": {"canaries_ns", "slice_runs", "slice_first_ns"}}
+        "__all__": {
+            "samples_ns": True,
+            "gating": {"canaries_ns", "slice_runs", "slice_first_ns"},
+            "profile": {"operators"},
+        }
     }
 }
 #: Columns of a measurement that this process writes.
@@ -233,6 +249,9 @@ FROM unnest(CAST(:rows AS uuid[]), CAST(:artifacts AS uuid[]), CAST(:pools AS te
      AS b (row, artifact, pool)
 ON CONFLICT (id) DO NOTHING
 """)
+
+# Those of an earlier attempt at the same benchmark.
+_FORGET_OPERATORS = text("DELETE FROM operator_time WHERE measurement_id = :id")
 
 _REPORTED = text("UPDATE benchmark SET report = CAST(:report AS jsonb) WHERE id = :id")
 

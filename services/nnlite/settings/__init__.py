@@ -169,7 +169,8 @@ class Settings(BaseSettings):
         run_s = m.gate_learn_s + longest_s
         tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + run_s)
         transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
-        return tries_s + 2 * m.quiet_batch_s + transfers_s
+        profile_s = m.quiet_timeout_s + m.initialize_timeout_s + longest_s
+        return tries_s + 2 * m.quiet_batch_s + transfers_s + profile_s
 
     @property
     def runtime_check_deadline_s(self) -> float:

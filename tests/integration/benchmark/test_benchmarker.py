@@ -18,7 +18,7 @@ from nnlite.campaigns import control
 from nnlite.diagnostics.verify import Outcome as Verification
 from nnlite.diagnostics.verify import verify
 from nnlite.host.cores import cores_of
-from nnlite.results import queries
+from nnlite.results import profiles, queries
 from nnlite.results.devices import device_row, record_device
 from nnlite.results.verification import Selection
 from nnlite.settings import Settings
@@ -208,6 +208,25 @@ def test_each_number_of_threads_is_a_measurement(cluster, make_benchmarker, queu
     (report,) = queries.reports(cluster.engine, "night")
     said = [each["threads"] for each in report["measurements"]]
     assert said == [each["bounds"]["threads"] for each in report["measurements"]]
+
+
+@pytest.mark.usefixtures("steady_canary")
+def test_the_first_run_of_an_artifact_is_profiled_where_the_campaign_asks_for_it(
+    cluster, make_benchmarker, queued
+):
+    benchmarker = make_benchmarker()
+    assert benchmark(benchmarker, queued(profile=True, repeat=2, backends=(Backend.CPU, Backend.GPU))) is (
+        Outcome.DONE
+    )
+    profiled = profiles.operators(cluster.engine, "night", by_type=True)
+    assert {row["type"]: row["operators"] for row in profiled} == {
+        "CONV_2D": 24, "MEAN": 1, "RESIZE_BILINEAR": 1,
+    }  # fmt: skip
+    cluster.change("UPDATE benchmark SET available_at = now() WHERE run = 2")
+    (again,) = cluster.rows("SELECT id FROM benchmark WHERE run = 2")
+    assert benchmark(benchmarker, again["id"]) is Outcome.DONE
+    (row,) = cluster.rows("SELECT count(*) AS n FROM measurement WHERE profile IS NOT NULL")
+    assert row == {"n": 1}
 
 
 @pytest.mark.usefixtures("steady_canary")

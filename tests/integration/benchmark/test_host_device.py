@@ -342,3 +342,33 @@ def test_a_measuring_process_dies_with_its_parent(make_request):
     end(parent)
 
     runner.wait(timeout=HANG_S)
+
+
+def test_a_profile_has_the_time_of_every_operator_of_the_artifact(make_device, job):
+    stages = []
+    device = make_device(lambda stage, pid: stages.append(stage))
+    profile = device.profile(replace(job, threads=1), Backend.CPU, stop=NEVER)
+
+    assert profile.error is None
+    assert profile.runs >= 3
+    assert [operator.index for operator in profile.operators] == list(range(len(profile.operators)))
+    assert {operator.type for operator in profile.operators} == {"RESIZE_BILINEAR", "CONV_2D", "MEAN"}
+    assert {operator.delegate for operator in profile.operators} == {"XNNPACK"}
+    assert sum(operator.share for operator in profile.operators) == pytest.approx(1)
+    # The profiler times operators within the inference.
+    assert 0 < sum(operator.time_ns for operator in profile.operators) <= profile.inference_ns
+    assert set(stages) == {Stage.PROFILE}
+
+
+def test_an_artifact_that_cannot_be_profiled_has_a_profile_with_the_reason(make_device, job, tmp_path):
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(canary.MODEL_FILE.read_bytes()[:4000])
+    profile = make_device().profile(replace(job, artifact=broken), Backend.CPU, stop=NEVER)
+    assert profile.error and not profile.operators
+
+
+def test_a_profile_can_be_stopped(make_device, job):
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(Stopped):
+        make_device().profile(job, Backend.CPU, stop=stopped)

@@ -6,6 +6,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from integration.canned import finish_benchmark, finish_conversion, measurement
+from integration.conftest import Cluster
 from nnlite.db import engine as engine_module
 from nnlite.db.engine import DatabaseError, check_schema, downgrade, engine_for, upgrade
 from nnlite.db.tables import Base
@@ -34,6 +36,8 @@ def test_views_can_be_queried(database_url: str) -> None:
             "suspect_span",
             "device_canary_change",
             "campaign_digest",
+            "operator_profile",
+            "operator_type_profile",
         ):
             assert connection.execute(text(f"SELECT * FROM {view}")).all() == []
     engine.dispose()
@@ -87,6 +91,20 @@ def test_a_downgrade_drops_data_that_the_first_release_cannot_store(bare_databas
     upgrade(bare_database_url)
     check_schema(engine)
     engine.dispose()
+
+
+def test_a_downgrade_keeps_the_measurement_with_the_fewest_threads(cluster: Cluster) -> None:
+    submitted = cluster.submit("one", pools=("phones",), threads=(2, 4))
+    (message,) = finish_conversion(cluster, cluster.conversion(submitted.id)["id"])
+    finish_benchmark(cluster, message.row_id, measurement(threads=2), measurement(threads=4))
+    url = str(cluster.settings.database_url)
+    downgrade(url, "0010")
+    (measured,) = cluster.rows("SELECT to_jsonb(x) AS columns FROM measurement x")
+    assert "threads" not in measured["columns"]
+    (stored,) = cluster.rows("SELECT report FROM benchmark")
+    assert [each["threads"] for each in stored["report"]["measurements"]] == [2]
+    upgrade(url)
+    assert cluster.rows("SELECT threads FROM measurement") == [{"threads": 2}], "as reported"
 
 
 def test_a_database_that_is_not_migrated_raises(bare_database_url: str) -> None:

@@ -33,6 +33,7 @@ def test_the_same_request_has_the_same_name():
         {"path": ("/models",)},
         {"configs": "all"},
         {"threads": (1, 2)},
+        {"profile": True},
     ],
 )
 def test_another_request_has_another_name(change):

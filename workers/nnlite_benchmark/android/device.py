@@ -15,7 +15,7 @@ import structlog
 from nnlite.errors import Stopped
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import QuietResult, measurement_lock
-from nnlite.reports.schema import DeviceContext, MeasurementReport
+from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, QuietMode, Stage
 from nnlite_benchmark.android.adb.client import ADB_ERRORS, AdbClient
@@ -185,6 +185,10 @@ class AndroidDevice:
         if report.canary is not None:
             self.canary_ns = report.canary.after_p25_ns
         return report
+
+    def profile(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Profile:
+        """Return why there is none: TensorFlow Lite's Java API, which the app uses, has no profiler."""
+        return Profile(error="TensorFlow Lite in the app has no profiler; profile on a host")
 
     def close(self) -> None:
         """Stop emulator and adb server and release the measurement lock; may be called again."""

@@ -7,8 +7,9 @@ import os
 import platform
 import tempfile
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,14 +18,14 @@ from typing import Final
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import measurement_lock
-from nnlite.reports.schema import DeviceContext, Gating, MeasurementReport
+from nnlite.reports.schema import DeviceContext, Gating, MeasurementReport, Profile
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, DeviceKind, Fault, Stage
+from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.host.context import FrequencyRange, host_context, host_state
 from nnlite_benchmark.host.launching import ForkServer
-from nnlite_benchmark.host.process import OnStage, run_process
+from nnlite_benchmark.host.process import OnStage, profile_process, run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.gating import Gate
@@ -123,6 +124,22 @@ class HostDevice:
             self.canary_ns = report.canary.after_p25_ns
         return report
 
+    def profile(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Profile:
+        """Run `job` in a process of its own with LiteRT's profiler on, with noise isolation; see `Device`."""
+        limits = job.in_force(self._settings).in_mode(Mode.QUICK)
+        self._last_canary.forget()  # it will not be what ran last
+
+        def on_stage(stage: Stage, pid: int) -> None:
+            self._on_stage(Stage.PROFILE, pid)
+
+        with self._measurement_lock.measuring(stop), _scratch_folder() as folder:
+            try:
+                request = self._request(job, limits, folder)
+                return profile_process(request, limits, stop=stop, on_stage=on_stage)
+            except DeviceFailure as failure:
+                # The artifact was measured; the device proves at its next canary whether it is well.
+                return Profile(error=failure.reason)
+
     def close(self) -> None:
         """End the fork server and release the measurement lock; measuring processes never outlive `run`."""
         if self._fork_server is not None:
@@ -169,18 +186,8 @@ class HostDevice:
     ) -> Run:
         before, started_at = host_state(self._cores.measuring), datetime.now(UTC)
         limits = job.in_force(self._settings)
-        with tempfile.TemporaryDirectory(prefix="nnlite-run-") as name:
-            folder = Path(name)
-            request = RunRequest(
-                artifact=str(job.artifact.resolve()),
-                inputs=_write_inputs(job, folder),
-                folder=name,
-                threads=limits.threads,
-                cores=self._cores.measuring,
-                bounds=bounds,
-                gate=gate,
-                parent_pid=os.getpid(),
-            )
+        with _scratch_folder() as folder:
+            request = replace(self._request(job, limits, folder), bounds=bounds, gate=gate)
             frequencies = FrequencyRange(self._cores.measuring)
             report = run_process(
                 request,
@@ -198,6 +205,23 @@ class HostDevice:
             except (OSError, ValueError) as error:
                 reason = f"the measuring process wrote results that cannot be read: {error}"
                 raise DeviceFailure(Fault.PROCESS_DIED, report.stage, reason) from error
+
+    def _request(self, job: BenchmarkJob, limits: MeasurementSettings, folder: Path) -> RunRequest:
+        return RunRequest(
+            artifact=str(job.artifact.resolve()),
+            inputs=_write_inputs(job, folder),
+            folder=str(folder),
+            threads=limits.threads,
+            cores=self._cores.measuring,
+            bounds=Bounds.of(limits),
+            parent_pid=os.getpid(),
+        )
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="nnlite-run-") as name:
+        yield Path(name)
 
 
 def _write_inputs(job: BenchmarkJob, folder: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Counts the delegated nodes of an interpreter's graph.
+"""Counts the delegated nodes of an interpreter's graph, and groups them.
 
 LiteRT logs `Replacing N out of M node(s) with delegate ...` only at a level that
 its Python package cannot enable (tried with 2.3.0). But after delegation the
@@ -36,16 +36,30 @@ class Count:
 def count_delegated(nodes: Iterable[Node]) -> Count:
     """Count the nodes between the inputs and outputs of every `DELEGATE` node."""
     nodes = list(nodes)
+    groups = delegated_groups(nodes)
+    return Count(
+        total=sum(node.name != DELEGATE for node in nodes),
+        delegated=sum(map(len, groups)),
+        groups=len(groups),
+    )
+
+
+def delegated_groups(nodes: Iterable[Node]) -> list[list[int]]:
+    """Return the indices of the original nodes that each `DELEGATE` node replaces, ascending."""
+    nodes = list(nodes)
     originals = [node for node in nodes if node.name != DELEGATE]
     producer = {tensor: index for index, node in enumerate(originals) for tensor in node.outputs}
     delegated: set[int] = set()
-    delegates = [node for node in nodes if node.name == DELEGATE]
-    for delegate in delegates:
+    groups = []
+    for delegate in (node for node in nodes if node.name == DELEGATE):
+        group: set[int] = set()
         group_inputs = set(delegate.inputs)
         open_tensors = list(delegate.outputs)
         while open_tensors:
             index = producer.get(open_tensors.pop())
             if index is not None and index not in delegated:
                 delegated.add(index)
+                group.add(index)
                 open_tensors += [tensor for tensor in originals[index].inputs if tensor not in group_inputs]
-    return Count(total=len(originals), delegated=len(delegated), groups=len(delegates))
+        groups.append(sorted(group))
+    return groups

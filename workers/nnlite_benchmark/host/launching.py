@@ -55,9 +55,9 @@ class MeasuringProcess(Protocol):
 class SpawnedProcess:
     """A measuring process that is a new Python."""
 
-    def __init__(self, request_file: Path, stderr: IO[bytes]) -> None:
+    def __init__(self, request_file: Path, stderr: IO[bytes], module: str = "runner") -> None:
         self._process = child_process.start(
-            [sys.executable, "-P", "-m", "nnlite_benchmark.host.runner", str(request_file)],
+            [sys.executable, "-P", "-m", f"nnlite_benchmark.host.{module}", str(request_file)],
             stderr,
             environment=_environment(),
             stdout=subprocess.PIPE,

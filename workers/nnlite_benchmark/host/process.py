@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from nnlite.errors import Stopped
 from nnlite.host.child_process import how_it_ended, signal_name, tail
-from nnlite.reports.schema import RunReport
+from nnlite.reports.schema import Profile, RunReport
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.device import DeviceFailure
@@ -34,6 +34,8 @@ from nnlite_benchmark.protocol.deadlines import stage_limit_s
 
 MAX_REPORT_BYTES: Final = 100 * 1024 * 1024
 STDERR_TAIL_BYTES: Final = 8192
+
+Report = TypeVar("Report", RunReport, Profile)
 
 #: Called at each stage with the PID of the measuring process.
 OnStage = Callable[[Stage, int], None]
@@ -67,17 +69,52 @@ def run_process(
             exit status or signal, and the end of its stderr.
         Stopped: `stop` was set.
     """
+
+    def launch(request_file: Path, stderr: IO[bytes]) -> MeasuringProcess:
+        return _launched(request_file, stderr, limits, server, stop)
+
+    watch = _watched(request, limits, launch, stop=stop, on_stage=on_stage, on_poll=on_poll)
+    return _read(RunReport, request, watch)
+
+
+def profile_process(
+    request: RunRequest,
+    limits: MeasurementSettings,
+    *,
+    stop: threading.Event,
+    on_stage: OnStage = lambda stage, pid: None,
+) -> Profile:
+    """Profile one request in a new process and return its validated profile; raises as `run_process`."""
+
+    def launch(request_file: Path, stderr: IO[bytes]) -> MeasuringProcess:
+        # A new Python: the fork server has imported another library of LiteRT.
+        return SpawnedProcess(request_file, stderr, "profiler")
+
+    watch = _watched(request, limits, launch, stop=stop, on_stage=on_stage)
+    return _read(Profile, request, watch)
+
+
+def _watched(
+    request: RunRequest,
+    limits: MeasurementSettings,
+    launch: Callable[[Path, IO[bytes]], MeasuringProcess],
+    *,
+    stop: threading.Event,
+    on_stage: OnStage,
+    on_poll: OnPoll = lambda stage: None,
+) -> "_Watch":
+    """Launch the process of a request and follow it until it has ended."""
     folder = Path(request.folder)
     request_file = folder / "request.json"
     request_file.write_text(request.to_json(), encoding="utf-8")
     with (folder / "stderr").open("wb") as stderr:
-        process = _launched(request_file, stderr, limits, server, stop)
+        process = launch(request_file, stderr)
     watch = _Watch(process, limits, folder, on_stage)
     try:
         watch.until_end(stop, on_poll)
     finally:
         process.end()
-    return _report(folder, watch)
+    return watch
 
 
 def _launched(
@@ -158,13 +195,13 @@ class _Watch:
         return DeviceFailure(Fault.PROCESS_DIED, self.stage, f"the measuring process {reason}", evidence)
 
 
-def _report(folder: Path, watch: _Watch) -> RunReport:
-    path = folder / REPORT_FILE
+def _read(kind: type[Report], request: RunRequest, watch: _Watch) -> Report:
+    path = Path(request.folder, REPORT_FILE)
     try:
         size = path.stat().st_size
         if size > MAX_REPORT_BYTES:
             raise watch.failure(f"wrote a report of {size} bytes; at most {MAX_REPORT_BYTES} are read")
-        return RunReport.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise watch.failure(f"ended without a report: {error.strerror}") from error
     except ValidationError as error:

@@ -269,14 +269,19 @@ def main() -> None:
     run(request)
 
 
-def run(request: RunRequest) -> Never:
-    """Run a request in this process, which prints its stages to stdout, and end it."""
+def start(request: RunRequest) -> TextIO:
+    """Pin this process to the cores of the request and return the channel of its stage lines."""
     # The runtime may print to stdout; only stage lines may go to the parent's pipe.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     if request.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, request.cores)
-    runner = Runner(request, channel)
+    return channel
+
+
+def run(request: RunRequest) -> Never:
+    """Run a request in this process, which prints its stages to stdout, and end it."""
+    runner = Runner(request, start(request))
     runner.run()
     report = Path(request.folder) / REPORT_FILE
     report.write_text(json.dumps(runner.report), encoding="utf-8")
