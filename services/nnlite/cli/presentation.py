@@ -41,7 +41,7 @@ def result_columns(rows: Sequence[Row]) -> list[str]:
     quality = [name for name in _QUALITY_COLUMNS if any(row[name] for row in rows)]
     telling = [name for name in _DISTINGUISHING if len({row[name] for row in rows}) > 1]
     score = ["accuracy", "efficiency"] if any(row["accuracy"] for row in rows) else []
-    last = [name for name in ("runtime", "reasons") if any(row[name] for row in rows)]
+    last = [name for name in ("mJ", "runtime", "reasons") if any(row[name] for row in rows)]
     first, *others = _RESULT_COLUMNS
     others[others.index("parity") + 1 : others.index("parity") + 1] = quality
     return [first, *telling, *others, *score, *last]
@@ -66,6 +66,7 @@ def result_row(row: Row) -> Row:
         "min ms": milliseconds(row["min_ns"]),
         "p90 ms": milliseconds(row["p90_ns"]),
         "verdict": row["verdict"],
+        "mJ": _energy(row),
         **_score(row),
         "runtime": row["runtime_version"] and f"{row['runtime_version']} {row['runtime_check']}",
         "reasons": _reasons(row),
@@ -224,6 +225,15 @@ def _median(row: Row) -> str | None:
     if low_ns is None or high_ns is None or not row["median_ns"]:
         return milliseconds(row["median_ns"])
     return f"{milliseconds(row['median_ns'])} ± {(high_ns - low_ns) / 2 / row['median_ns']:.1%}"
+
+
+def _energy(row: Row) -> str | None:
+    """Return the energy of an inference in millijoules, with half the width of its 95 % interval."""
+    energy_uj, low_uj, high_uj = row["energy_uj"], row["energy_low_uj"], row["energy_high_uj"]
+    if not energy_uj:
+        return None
+    width = "" if low_uj is None else f" ± {(high_uj - low_uj) / 2 / energy_uj:.1%}"
+    return f"{energy_uj / 1e3:.3g}{width}"
 
 
 def _score(row: Row) -> Row:

@@ -351,6 +351,9 @@ class Measurement(Base):
     max_ns: Mapped[int | None]
     std_ns: Mapped[int | None]
     cv: Mapped[float | None]
+    energy_uj: Mapped[float | None]  # of one inference; None: the machine has no counters, or hides them
+    energy_low_uj: Mapped[float | None]  # bounds of its 95 % interval
+    energy_high_uj: Mapped[float | None]
     peak_rss_kb: Mapped[int | None]
     baseline_rss_kb: Mapped[int | None]
     delegate: Mapped[str | None]

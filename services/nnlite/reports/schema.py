@@ -193,6 +193,19 @@ class Disturbance(Part):
     major_faults: Count | None = Field(None, description="page faults that read from a disk")
 
 
+class Energy(Part):
+    """Energy of an inference: the mean power of the processor packages times its mean duration."""
+
+    packages: Count = Field(
+        description="processor packages, each with all that runs on it, idle power included"
+    )
+    seconds: Ratio = Field(description="of the timed runs, from the first reading to the last")
+    power_w: Ratio = Field(description="mean of all packages together")
+    energy_uj: Ratio = Field(description="of one inference, microjoules")
+    energy_low_uj: Ratio | None = Field(description="bounds of its 95 % interval; null: too few readings")
+    energy_high_uj: Ratio | None
+
+
 class RunReport(Part):
     """Report of one measuring process: one artifact on one backend; untrusted until validated."""
 
@@ -236,6 +249,7 @@ class RunReport(Part):
         None, description="Android only: the app had the window focus from warm-up to end"
     )
     disturbance: Disturbance | None = None
+    energy: Energy | None = Field(None, description="host only, where RAPL's counters can be read")
     before: DeviceState | None = Field(None, description="Android only: as the app saw it before the model")
     after: DeviceState | None = Field(None, description="Android only: as the app saw it after the runs")
     folder: Word | None = Field(
@@ -359,6 +373,7 @@ class MeasurementReport(Part):
     )
     quiet: Quiet | None = None
     disturbance: Disturbance | None = None
+    energy: Energy | None = Field(None, description="host only, where RAPL's counters can be read")
     before: DeviceState | None = None
     after: DeviceState | None = None
     bounds: Annotated[dict[Word, Scalar], Field(max_length=64)] = Field(

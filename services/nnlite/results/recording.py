@@ -23,6 +23,7 @@ from nnlite.reports.schema import (
     BenchmarkReport,
     Delegation,
     DeviceContext,
+    Energy,
     Gating,
     Latency,
     MeasurementReport,
@@ -165,9 +166,12 @@ def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementRepo
 
 def reported_columns(report: MeasurementReport) -> dict[str, Any]:
     """Return the columns that a measurement has from its report; most have the name of one of its fields."""
-    parts = [part for part in (report, report.latency, report.delegation, report.gating) if part is not None]
+    parts = (report, report.latency, report.delegation, report.gating, report.energy)
     fields = {
-        name: getattr(part, name) for part in parts for name in _MEASURED & type(part).model_fields.keys()
+        name: getattr(part, name)
+        for part in parts
+        if part is not None
+        for name in _MEASURED & type(part).model_fields.keys()
     }
     return {
         **dict.fromkeys(_FROM_REPORT),
@@ -203,7 +207,7 @@ _IN_MEASUREMENTS: dict[str, Any] = {
 _MEASURED = {column.name for column in Measurement.__table__.columns if column.server_default is None}
 #: Those of them that have the name of a field of a report or of one of its parts.
 _FROM_REPORT = {
-    name for part in (MeasurementReport, Latency, Delegation, Gating) for name in part.model_fields
+    name for part in (MeasurementReport, Latency, Delegation, Gating, Energy) for name in part.model_fields
 } & _MEASURED
 
 

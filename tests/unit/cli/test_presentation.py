@@ -33,6 +33,9 @@ MEASUREMENT = {
     "suspect": False,
     "min_ns": 1_200_000,
     "p90_ns": 123_456_789,
+    "energy_uj": None,
+    "energy_low_uj": None,
+    "energy_high_uj": None,
     "verdict": "valid",
     "noise_cause": None,
     "reasons": [],
@@ -72,6 +75,7 @@ def test_a_measurement_is_one_line_in_peoples_units():
         "min ms": "1.200",
         "p90 ms": "123.5",
         "verdict": "valid",
+        "mJ": None,
         "accuracy": None,
         "efficiency": None,
         "runtime": None,
@@ -98,6 +102,14 @@ def test_a_narrow_terminal_shows_models_verdicts_and_intervals(monkeypatch, caps
     header, cells = [line for line in capsys.readouterr().out.splitlines() if line[0] in "┃│"]
     assert [word for word in ("model", "median ms", "min ms", "verdict") if word not in header] == []
     assert "VisionTr" in cells and "1.235 ± 0.4%" in cells and "spread, drift" in cells
+
+
+def test_energy_is_shown_where_it_is_known():
+    known = row(energy_uj=12_345.0, energy_low_uj=12_000.0, energy_high_uj=12_690.0)
+    assert known["mJ"] == "12.3 ± 2.8%"
+    assert row(energy_uj=12_345.0)["mJ"] == "12.3"
+    assert "mJ" in presentation.result_columns([row(), known])
+    assert "mJ" not in presentation.result_columns([row()])
 
 
 def test_failed_parity_is_shown():

@@ -24,6 +24,7 @@ from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.host.context import FrequencyRange, host_context, host_state
+from nnlite_benchmark.host.energy import PackageEnergy
 from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import OnStage, profile_process, run_process
 from nnlite_benchmark.host.runner import RunRequest
@@ -188,23 +189,29 @@ class HostDevice:
         limits = job.in_force(self._settings)
         with _scratch_folder() as folder:
             request = replace(self._request(job, limits, folder), bounds=bounds, gate=gate)
-            frequencies = FrequencyRange(self._cores.measuring)
+            frequencies, energy = FrequencyRange(self._cores.measuring), PackageEnergy()
+
+            def on_poll(polled: Stage) -> None:
+                frequencies.note(polled)
+                energy.note(polled)
+
             report = run_process(
                 request,
                 limits,
                 stop=stop,
                 server=self._fork_server,
                 on_stage=on_stage,
-                on_poll=frequencies.note,
+                on_poll=on_poll,
             )
             disturbance = frequencies.added_to(report.disturbance)
             report = report.model_copy(update={"disturbance": disturbance})
             after = host_state(self._cores.measuring)
             try:
-                return read_run(report, folder, started_at=started_at, before=before, after=after, gate=gate)
+                run = read_run(report, folder, started_at=started_at, before=before, after=after, gate=gate)
             except (OSError, ValueError) as error:
                 reason = f"the measuring process wrote results that cannot be read: {error}"
                 raise DeviceFailure(Fault.PROCESS_DIED, report.stage, reason) from error
+            return energy.added_to(run)
 
     def _request(self, job: BenchmarkJob, limits: MeasurementSettings, folder: Path) -> RunRequest:
         return RunRequest(
