@@ -61,7 +61,7 @@ def reproduce(
         old = reproduction.results_to_reproduce(cluster.engine, _selection(cluster, row, precision))
         added = reproduction.start(cluster.engine, cluster.broker, old[0]["benchmark_id"])
         try:
-            with _workers(cluster, old[0]["pool"]) as check:
+            with _worker(cluster, old[0]["pool"]) as check:
                 ended = _wait(cluster, added, old[0]["pool"], check)
         except BaseException:
             cancel_benchmark(cluster.engine, added)
@@ -92,28 +92,28 @@ def _selection(cluster: Session, row: str, precision: Precision) -> Selection:
 
 
 @contextmanager
-def _workers(cluster: Session, pool: str) -> Iterator[Callable[[], None]]:
-    """Run a worker where this machine is the pool and no other command does; yields a check of it."""
+def _worker(cluster: Session, pool: str) -> Iterator[Callable[[], None] | None]:
+    """Run a worker where this machine is the pool and no other command does; yields its check, or None."""
     if pool != HOST_POOL or cluster.settings.database_url is not None:
-        yield lambda: None
+        yield None
         return
     with workers_lock(cluster.settings) as mine:
         if not mine:
-            yield lambda: None
+            yield None
             return
         with supervised(cluster, MEASURING) as supervisor:
             yield lambda: check_workers(supervisor, cluster)
 
 
-def _wait(cluster: Session, added: uuid.UUID, pool: str, check: Callable[[], None]) -> Row:
-    """Wait until the run has ended, and return it."""
+def _wait(cluster: Session, added: uuid.UUID, pool: str, check: Callable[[], None] | None) -> Row:
+    """Wait until the run has ended, and return it; `check` is of this command's own worker, if it has one."""
     said = ""
     row: Row | None
     with err.status("") as status:
         while True:
             try:
                 row = reproduction.progress(cluster.engine, added)
-                line = _line(cluster, row, pool)
+                line = _line(cluster, row, pool, starting=check is not None)
             except DBAPIError:
                 row, line = None, "Postgres is away; waiting for it"
             if row is not None and reproduction.has_ended(row):
@@ -122,16 +122,19 @@ def _wait(cluster: Session, added: uuid.UUID, pool: str, check: Callable[[], Non
             if line != said and not err.is_terminal:
                 err.print(line, highlight=False)
                 said = line
-            check()
+            if check is not None:
+                check()
             sleep(_INTERVAL_S)
 
 
-def _line(cluster: Session, row: Row, pool: str) -> str:
+def _line(cluster: Session, row: Row, pool: str, *, starting: bool) -> str:
     if row["state"] == WorkState.RUNNING:
         return f"measured again by {row['worker']}: {row['backend'] or ''} {row['stage']}"
     again = f", after: {row['reason']}" if row["reason"] else ""
     if devices := reproduction.serving_devices(cluster.engine, pool):
         return f"waiting for a device of pool {pool}: {', '.join(devices)}{again}"
+    if starting:
+        return f"starting a worker for pool {pool} on this machine{again}"
     start = f"nnlite worker benchmark --pool {pool} --device ..."
     return f"no worker serves pool {pool}; waiting for one: {start}{again}"
 
@@ -145,8 +148,9 @@ def _print(compared: list[Comparison]) -> None:
     ]
     first = compared[0].old
     print_table(rows, COLUMNS, title=f"{first['model']}, {first['precision']}, {first['pool']}")
+    several = len({each.old["threads"] for each in compared}) > 1
     for each in compared:
-        threads = f" ({each.old['threads']} threads)" if each.old["threads"] > 1 else ""
+        threads = f", threads {each.old['threads']}" if several else ""
         out.print(f"{each.old['backend']}{threads}: {_said(each)}", highlight=False, soft_wrap=True)
 
 
