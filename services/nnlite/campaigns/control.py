@@ -41,6 +41,17 @@ def find(connection: Connection, name: str) -> tuple[uuid.UUID, CampaignState]:
     return row.id, CampaignState(row.state)
 
 
+def check_known(engine: Engine, name: str | None) -> None:
+    """Check that there is a campaign `name`; None is every campaign.
+
+    Raises:
+        CampaignError: as `find`.
+    """
+    if name is not None:
+        with engine.connect() as connection:
+            find(connection, name)
+
+
 def pause(engine: Engine, name: str) -> None:
     """Let running work end and claim nothing more.
 

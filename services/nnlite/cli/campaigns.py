@@ -97,7 +97,7 @@ def submit_request(cluster: Session, request: Request, name: str | None, priorit
 def watch(name: options.Campaign) -> None:
     """Show a campaign's progress until it has ended; Ctrl-C leaves it running."""
     with interruptible(f"{name} goes on; watch it again: nnlite watch {name}"), session() as cluster:
-        _find(cluster, name)
+        control.check_known(cluster.engine, name)
         progress = watching.watch(cluster.engine, name)
         verdicts = queries.verdicts(cluster.engine, name)
     err.print(watching.summary(progress), highlight=False)
@@ -111,8 +111,7 @@ def status(name: options.OptionalCampaign = None, json: options.Json = False) ->
     With --json, also what each of them is running now: model, device, backend, stage.
     """
     with session() as cluster:
-        if name:
-            _find(cluster, name)
+        control.check_known(cluster.engine, name)
         campaigns = queries.campaigns(cluster.engine, name)
         running = {progress.name: _running(cluster, progress) for progress in campaigns} if json else {}
     rows = [presentation.campaign_row(progress) for progress in campaigns]
@@ -143,8 +142,7 @@ def results(
     Example: nnlite results night --format csv > night.csv
     """
     with session() as cluster:
-        if name:
-            _find(cluster, name)
+        control.check_known(cluster.engine, name)
         if form is Format.REPORTS:
             rows = queries.reports(cluster.engine, name, model)
         else:
@@ -192,8 +190,7 @@ def print_checks(rows: list[queries.Row]) -> None:
 def failures(name: options.OptionalCampaign = None, json: options.Json = False) -> None:
     """List every model and every precision without a result: class, stage, reason; skipped ones included."""
     with session() as cluster:
-        if name:
-            _find(cluster, name)
+        control.check_known(cluster.engine, name)
         rows = queries.failures(cluster.engine, name)
     if json:
         print_json(rows)
@@ -256,8 +253,3 @@ def resume(name: options.Campaign) -> None:
 def _running(cluster: Session, progress: queries.Progress) -> list[queries.Row]:
     works = progress.converting + progress.measuring
     return queries.running(cluster.engine, progress.name) if works else []
-
-
-def _find(cluster: Session, name: str) -> None:
-    with cluster.engine.connect() as connection:
-        control.find(connection, name)

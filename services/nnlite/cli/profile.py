@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nnlite.campaigns.control import check_known
 from nnlite.cli import options
 from nnlite.cli.output import err, print_json, print_table
 from nnlite.cli.presentation import milliseconds
@@ -34,6 +35,7 @@ def profile(
     Example: nnlite run BagNet --profile --name layers && nnlite profile layers --by-type
     """
     with session() as cluster:
+        check_known(cluster.engine, name)
         rows = profiles.operators(cluster.engine, name, model, by_type=by_type)
         missing = profiles.missing(cluster.engine, name)
     if json:

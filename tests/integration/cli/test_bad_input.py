@@ -51,6 +51,8 @@ def nothing_written(database_url, broker_url):
         (["status", "nigth"], "error: no campaign is named 'nigth'; there is none yet; `nnlite submit`"),
         (["results", "nigth"], "error: no campaign is named 'nigth'"),
         (["failures", "nigth"], "error: no campaign is named 'nigth'"),
+        (["profile", "nigth"], "error: no campaign is named 'nigth'"),
+        (["export", "model-explorer", "out", "--campaign", "nigth"], "error: no campaign is named 'nigth'"),
         (["watch", "nigth"], "error: no campaign is named 'nigth'"),
         (["pause", "nigth"], "error: no campaign is named 'nigth'"),
         (["resume", "nigth"], "error: no campaign is named 'nigth'"),
