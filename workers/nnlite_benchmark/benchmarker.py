@@ -150,7 +150,9 @@ class Benchmarker:
         except RuntimeRefusal as refused:
             log.info("not measured", backend=backend, threads=job.threads, reason=refused.reason)
             return refused.report
-        profile = self.device.profile(job, backend, stop=cancelled) if job.profile else None
+        if not job.profile or report.latency is None:
+            return report  # Where the latency is withheld, a profile would tell it.
+        profile = self.device.profile(job, backend, stop=cancelled)
         return report.model_copy(update={"profile": profile})
 
     def _store(self, report: BenchmarkReport, claim: Claim, outputs: Path) -> None:

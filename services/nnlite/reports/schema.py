@@ -362,7 +362,7 @@ class MeasurementReport(Part):
     nnapi_errno: int | None = None
     precision_loss: bool | None = None
     in_front: bool | None = None
-    profile: Profile | None = Field(None, description="null: the campaign asks for none")
+    profile: Profile | None = Field(None, description="null: none was asked for, or there is no latency")
     canary: Canary | None = None
     parity: Parity | None = Field(None, description="null where no expected outputs were at hand")
     outputs: Annotated[tuple[MeasuredOutput, ...], Field(max_length=256)] = Field(

@@ -16,6 +16,7 @@ from nnlite.reports.schema import (
     BenchmarkReport,
     Delegation,
     DeviceState,
+    Energy,
     RunReport,
     is_published,
 )
@@ -30,9 +31,11 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DELEGATION = Delegation(
     delegate="TfLiteXNNPackDelegate", delegated_nodes=3, total_nodes=3, partitions=1, counted_from="log"
 )
+ENERGY = Energy(packages=1, seconds=1, power_w=10, energy_uj=10_000, energy_low_uj=None, energy_high_uj=None)
 RUN = RunReport(
-    runtime="LiteRT", runtime_version="2.3.0", threads=1, stage=Stage.RUN, init_ns=5, delegation=DELEGATION
-)
+    runtime="LiteRT", runtime_version="2.3.0", threads=1, stage=Stage.RUN, init_ns=5, delegation=DELEGATION,
+    energy=ENERGY,
+)  # fmt: skip
 
 
 def measurement(
@@ -137,7 +140,8 @@ def test_failed_parity_gives_no_latency(tmp_path):
     report = measurement(tmp_path, parity=False)
 
     assert (report.verdict, report.reasons) == (Verdict.INVALID, (Reason.PARITY,))
-    assert (report.latency, report.samples_ns) == (None, ())
+    assert (report.latency, report.samples_ns, report.energy) == (None, (), None)
+    assert measurement(tmp_path).energy == ENERGY
     assert report.runs == 100
     assert not is_published(report)
     assert (benchmark_report(report).duration, benchmark_report(report).valid) == (None, False)

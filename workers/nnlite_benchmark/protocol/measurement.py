@@ -129,7 +129,7 @@ def measurement_report(
         not_delegated=_is_not_delegated(backend, report),
         too_few_cores=report.refusal is Refusal.TOO_FEW_CORES,
     )
-    # Not the backend's own number: publish neither a latency nor samples to compute one from.
+    # Not the backend's own number: publish neither a latency nor samples or an energy to compute one from.
     withheld = bool({Reason.PARITY, Reason.NOT_DELEGATED} & set(judgement.reasons))
     samples = run.samples_ns[:0] if withheld else run.samples_ns
     kept = thinned(samples.size, min(settings.max_samples, MAX_SAMPLES), job.seed)
@@ -146,6 +146,7 @@ def measurement_report(
         started_at=run.started_at,
         runs=int(runs),
         latency=latency if samples.size else None,
+        energy=None if withheld else report.energy,
         gating=of_kept(counted.gating, kept) if counted and samples.size else None,
         samples_ns=tuple(samples[kept].tolist()),
         samples_kept="all" if kept.size == samples.size and report.samples_complete else "uniform",
@@ -164,7 +165,8 @@ def measurement_report(
 #: Fields that a measurement copies from the run report.
 _COPIED = sorted(
     MeasurementReport.model_fields.keys()
-    & RunReport.model_fields.keys() - {"schema_version", "runs", "latency", "before", "after", "outputs"}
+    & RunReport.model_fields.keys()
+    - {"schema_version", "runs", "latency", "energy", "before", "after", "outputs"}
 )
 
 
