@@ -37,7 +37,7 @@ def profile(
     with session() as cluster:
         check_known(cluster.engine, name)
         rows = profiles.operators(cluster.engine, name, model, by_type=by_type)
-        missing = profiles.missing(cluster.engine, name)
+        missing = profiles.missing(cluster.engine, name, model)
     if json:
         print_json(rows)
     else:

@@ -42,7 +42,9 @@ def export_node_data(
     files, unattributed = [], 0.0
     for key, group in groupby(operators(engine, campaign, model), key=itemgetter(*KEY)):
         rows = list(group)
-        path = folder / f"{file_name('-'.join(map(str, key)))}.json"
+        *names, measurement = map(str, key)
+        # First what differs between profiles: a long name is cut.
+        path = folder / f"{file_name('-'.join((measurement[:8], *names)))}.json"
         write_json(path, node_data(rows))
         files.append(path)
         unattributed = max(unattributed, sum(row["share"] for row in rows if not row["output"]))

@@ -4,8 +4,8 @@ from sqlalchemy import Engine
 
 from nnlite.results.queries import Row, like, rows_of
 
-#: Columns that name one profile.
-KEY = ("campaign", "model", "precision", "device", "backend", "threads")
+#: Columns that name one profile: a measurement has one, under the name of each model that shares it.
+KEY = ("campaign", "model", "precision", "device", "backend", "threads", "measurement_id")
 
 
 def operators(
@@ -31,15 +31,22 @@ ORDER BY {", ".join(KEY)}, {order}
     )
 
 
-def missing(engine: Engine, campaign: str | None = None) -> list[Row]:
-    """Return how many measurements could not be profiled, by reason, the most frequent first."""
+def missing(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
+    """Return how many measurements could not be profiled, by reason, the most frequent first.
+
+    Arguments as for `operators`.
+    """
     return rows_of(
         engine,
         """
-SELECT x.profile->>'error' AS error, count(*) AS measurements
+SELECT x.profile->>'error' AS error, count(DISTINCT x.id) AS measurements
 FROM measurement x JOIN benchmark b ON b.id = x.benchmark_id JOIN campaign c ON c.id = b.campaign_id
+JOIN artifact a ON a.id = b.artifact_id
+JOIN conversion v ON v.campaign_id = b.campaign_id AND v.identity = a.identity AND v.state <> 'skipped'
+JOIN model m ON m.id = v.model_id
 WHERE x.profile->>'error' IS NOT NULL AND (CAST(:campaign AS text) IS NULL OR c.name = :campaign)
+  AND (CAST(:model AS text) IS NULL OR m.name LIKE :model)
 GROUP BY x.profile->>'error' ORDER BY 2 DESC, 1
 """,
-        {"campaign": campaign},
+        {"campaign": campaign, "model": like(model)},
     )

@@ -185,10 +185,10 @@ def reported_columns(report: MeasurementReport) -> dict[str, Any]:
 
 
 def _record_operators(connection: Connection, measurement: uuid.UUID, profile: Profile | None) -> None:
-    """Write the operators of a profile; their columns have the names of its fields."""
+    """Write the operators of a profile, if any; their columns have the names of its fields."""
+    connection.execute(_FORGET_OPERATORS, {"id": measurement})
     if profile is None or not profile.operators:
         return
-    connection.execute(_FORGET_OPERATORS, {"id": measurement})
     rows = [{"measurement_id": measurement, **operator.model_dump()} for operator in profile.operators]
     connection.execute(insert(OperatorTime), rows)
 

@@ -73,20 +73,22 @@ def test_the_report_in_the_database_leaves_operators_to_their_table(cluster, pro
     assert report["measurements"][0]["profile"] == {"error": None, "runs": 32, "inference_ns": 1_100_000}
 
 
-def test_a_benchmark_that_is_measured_again_replaces_its_operators(cluster, profiled):
+@pytest.mark.parametrize("operators", [PROFILE.operators[:2], ()])
+def test_a_benchmark_that_is_measured_again_replaces_its_operators(cluster, profiled, operators):
     claim = profiled()
     cluster.change("UPDATE benchmark SET state = 'queued'")
-    shorter = PROFILE.model_copy(update={"operators": PROFILE.operators[:2]})
-    finish_benchmark(cluster, claim.id, measurement(profile=shorter))
-    assert len(profiles.operators(cluster.engine)) == 2
+    again = PROFILE.model_copy(update={"operators": operators})
+    finish_benchmark(cluster, claim.id, measurement(profile=again))
+    assert len(profiles.operators(cluster.engine)) == len(operators)
 
 
 def test_what_cannot_be_profiled_says_why(cluster, profiled):
     profiled(Profile(error="the app has no profiler"))
     assert profiles.operators(cluster.engine) == []
-    assert profiles.missing(cluster.engine, "layers") == [
+    assert profiles.missing(cluster.engine, "layers", "o*") == [
         {"error": "the app has no profiler", "measurements": 1}
     ]
+    assert profiles.missing(cluster.engine, "layers", "t*") == []
 
 
 def test_node_data_are_one_file_for_each_profile(cluster, profiled, tmp_path):
@@ -95,6 +97,7 @@ def test_node_data_are_one_file_for_each_profile(cluster, profiled, tmp_path):
     profiled()
     exported = export_node_data(cluster.engine, tmp_path, "layers")
     (file,) = exported.files
-    assert file.name == "layers-one-fp32-lab-phone-cpu-1.json"
+    (row,) = cluster.rows("SELECT id FROM measurement")
+    assert file.name == f"{str(row['id'])[:8]}-layers-one-fp32-lab-phone-cpu-1.json"
     assert json.loads(file.read_text())["results"]["tensor 1"] == {"value": 0.6}
     assert exported.unattributed == pytest.approx(0.05)
