@@ -227,14 +227,19 @@ WHERE w.state = 'running' AND c.name = :campaign ORDER BY w.started_at
 
 
 def devices(engine: Engine) -> list[Row]:
-    """Return one row per known device, by name: state, owner, last canary, change and incident, variation."""
+    """Return one row per known device, by name: state, owner, last canary, change and incident, variation.
+
+    The change is the last one of the configuration in which the device ran its last canary.
+    """
     return rows_of(
         engine,
         """
 SELECT o.*, v.between_runs, v.between_days, coalesce(v.suspect, false) AS suspect,
        h.before_ns AS canary_before_ns, h.since AS canary_changed_at, h.reopened AS canary_reopened
 FROM device_overview o LEFT JOIN LATERAL (
-    SELECT * FROM device_canary_change WHERE device = o.device ORDER BY change_id DESC LIMIT 1
+    SELECT * FROM device_canary_change c WHERE c.device = o.device AND c.configuration = (
+        SELECT configuration FROM device_canary WHERE device_id = c.device_id ORDER BY id DESC LIMIT 1
+    ) ORDER BY c.change_id DESC LIMIT 1
 ) h ON true LEFT JOIN (
     SELECT device, max(between_runs) AS between_runs, max(between_days) AS between_days,
            bool_or(suspect) AS suspect

@@ -96,3 +96,10 @@ def test_a_change_is_shown_with_the_device(cluster, device):
     assert (row["canary_before_ns"], row["canary_reopened"]) == (FAST_NS, 5)
     shown = presentation.device_row(row, row["canary_changed_at"])
     assert shown["canary ms"] == "36.0 (0 s ago); 25.0 until 0 s ago"
+    cluster.change(
+        "INSERT INTO device_canary (device_id, configuration, ns) VALUES (:device, 'LiteRT 2.4.0', :ns)",
+        device=device,
+        ns=FAST_NS,
+    )
+    (row,) = queries.devices(cluster.engine)
+    assert row["canary_before_ns"] is None, "the last canary is one of another runtime"
