@@ -18,7 +18,8 @@ from nnlite.vocabulary import Stage
 from nnlite_benchmark.protocol.measurement import Run
 
 POWERCAP: Final = Path("/sys/class/powercap")
-#: RAPL updates its counters every millisecond; readings of this distance are exact to two per cent.
+#: Least distance of two readings. RAPL updates its counters every millisecond, so that the time between two
+#: readings is exact to two per cent.
 _INTERVAL_S: Final = 0.05
 #: The interval of the mean power is that of the means of so many equal parts of the run, each of two readings
 #: or more, because readings close in time resemble each other.
@@ -42,7 +43,10 @@ class PackageEnergy:
         self._readings: list[tuple[float, int]] = []
 
     def note(self, stage: Stage) -> None:
-        """Read the counters, at most twenty times a second, in the stage of the timed runs."""
+        """Read the counters in the stage of the timed runs.
+
+        Called ten times a second, and when the measuring process enters a stage.
+        """
         now_s = self._clock()
         if stage is not Stage.RUN or not self._ranges_uj:
             return

@@ -20,13 +20,11 @@ _ENTRY_BYTES: Final = 8
 def resident_pages() -> list[int]:
     """Return the addresses of the pages of files that are resident in this process; empty: unknown."""
     try:
-        descriptor = os.open("/proc/self/pagemap", os.O_RDONLY)
+        with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
+            descriptor = pagemap.fileno()
+            return [page for begin, end in _mapped_files() for page in _present(descriptor, begin, end)]
     except OSError:
         return []
-    try:
-        return [page for begin, end in _mapped_files() for page in _present(descriptor, begin, end)]
-    finally:
-        os.close(descriptor)
 
 
 def touch(pages: list[int]) -> None:
