@@ -109,12 +109,11 @@ class Benchmarker:
             "timings_ns": self.timer.timings_ns(),
             "peak_rss_kb": max((measured.peak_rss_kb or 0 for measured in reports), default=0),
         }
-        settings = self.context.settings.measurement
 
         def write(connection: Connection) -> list[Message]:
             if speeds := self.device.speeds.to_json():
                 record_fast_speeds(connection, self.device.name, speeds)
-            return record_benchmark(connection, claim, report, settings)
+            return record_benchmark(connection, claim, report, self.context.settings.measurement)
 
         return Result(write=write, details=details)
 
@@ -150,9 +149,8 @@ class Benchmarker:
         except RuntimeRefusal as refused:
             log.info("not measured", backend=backend, threads=job.threads, reason=refused.reason)
             return refused.report
-        if not job.profile or report.latency is None:
-            return report  # Where the latency is withheld, a profile would tell it.
-        profile = self.device.profile(job, backend, stop=cancelled)
+        asked = job.profile and report.latency is not None  # A profile would tell a withheld latency.
+        profile = self.device.profile(job, backend, stop=cancelled) if asked else None
         return report.model_copy(update={"profile": profile})
 
     def _store(self, report: BenchmarkReport, claim: Claim, outputs: Path) -> None:
