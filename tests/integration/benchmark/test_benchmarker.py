@@ -230,6 +230,19 @@ def test_the_first_run_of_an_artifact_is_profiled_where_the_campaign_asks_for_it
 
 
 @pytest.mark.usefixtures("steady_canary")
+def test_where_parity_is_off_there_is_neither_a_latency_nor_a_profile(
+    cluster, make_benchmarker, queued, store, tmp_path
+):
+    row = queued(profile=True)
+    wrong = tmp_path / "wrong.bin"
+    wrong.write_bytes(bytes(canary.EXPECTED_FILE.stat().st_size))
+    cluster.change("UPDATE artifact SET reference_outputs = :paths", paths=[store.put(wrong, ".bin")])
+    assert benchmark(make_benchmarker(), row) is Outcome.DONE
+    (measured,) = cluster.rows("SELECT reasons, median_ns, profile FROM measurement")
+    assert measured == {"reasons": ["parity"], "median_ns": None, "profile": None}
+
+
+@pytest.mark.usefixtures("steady_canary")
 def test_an_artifact_that_the_runtime_rejects_is_a_measurement_with_an_error(
     cluster, make_benchmarker, queued, tmp_path
 ):

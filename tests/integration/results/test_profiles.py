@@ -1,6 +1,8 @@
 """Profiles in the database: operators by model and by type, and measurements that have none."""
 
 import json
+from itertools import groupby
+from operator import itemgetter
 
 import pytest
 
@@ -89,6 +91,16 @@ def test_what_cannot_be_profiled_says_why(cluster, profiled):
         {"error": "the app has no profiler", "measurements": 1}
     ]
     assert profiles.missing(cluster.engine, "layers", "t*") == []
+
+
+def test_profiles_of_measurements_that_share_all_names_stay_apart(cluster, tmp_path):
+    submitted = cluster.submit("one", name="n" * 150, pools=("phones", "others"), profile=True)
+    for message in finish_conversion(cluster, cluster.conversion(submitted.id)["id"]):
+        finish_benchmark(cluster, message.row_id, measurement(profile=PROFILE))
+    rows = profiles.operators(cluster.engine)
+    assert [len(list(group)) for _, group in groupby(rows, key=itemgetter(*profiles.KEY))] == [4, 4]
+    export_node_data(cluster.engine, tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 2
 
 
 def test_node_data_are_one_file_for_each_profile(cluster, profiled, tmp_path):
