@@ -205,6 +205,7 @@ _RETRY = {
     WorkKind.BENCHMARK: _AGAIN.format(
         kind="benchmark",
         source="conversion v JOIN model m ON m.id = v.model_id",
-        join="v.id = w.conversion_id",
+        # Nobody waits any more for a reproduction that has ended.
+        join="v.id = w.conversion_id AND w.purpose <> 'reproduce'",
     ),
 }

@@ -64,15 +64,20 @@ def results_to_reproduce(engine: Engine, selection: Selection) -> list[Row]:
 
 
 def result_of_model(engine: Engine, model: str, precision: str) -> Selection | None:
-    """Return the benchmark whose result counts for a model in one precision; None: there is none.
+    """Return the benchmark whose result counts for a model in one precision; None: no model has this name.
 
     Raises:
-        ReproductionError: there are several; the message lists their ids.
+        ReproductionError: the model has no latency, or several; the message lists their ids.
     """
     rows = _rows(engine, _OF_MODEL, {"model": model, "precision": precision})
     if len(rows) > 1:
-        ids = "; ".join(f"{row['benchmark_id']} ({row['campaign']}, {row['pool']})" for row in rows[:5])
+        ids = "; ".join(
+            f"{row['benchmark_id']} ({row['campaign']}, {row['pool']}, run {row['run']}: {row['measured']})"
+            for row in rows[:5]
+        )
         raise ReproductionError(f"{model} was measured in {precision} {len(rows)} times: name one of {ids}")
+    if not rows and _rows(engine, "SELECT 1 FROM model WHERE name = :model LIMIT 1", {"model": model}):
+        raise ReproductionError(f"{model} has no latency in {precision}")
     return Selection(benchmark=rows[0]["benchmark_id"]) if rows else None
 
 
@@ -129,21 +134,26 @@ def _rows(engine: Engine, statement: str, parameters: dict[str, Any]) -> list[Ro
         return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
 
 
+# By identity: models that are the same in all but their name share one measurement.
 _RESULTS = """
-SELECT x.id AS measurement_id, r.benchmark_id, r.campaign, r.model, r.precision, r.pool, r.backend, r.threads,
+SELECT DISTINCT ON (r.backend, r.threads)
+       x.id AS measurement_id, r.benchmark_id, r.campaign, r.model, r.precision, r.pool, r.backend, r.threads,
        r.device, r.run, r.mode, r.verdict, r.reasons, r.noise_cause, r.median_ns, r.interval_low_ns,
        r.interval_high_ns, r.between_runs, r.created_at
 FROM measurement_run r JOIN measurement x
     ON x.benchmark_id = r.benchmark_id AND x.backend = r.backend AND x.threads = r.threads
 WHERE (CAST(:benchmark AS uuid) IS NULL OR r.benchmark_id = :benchmark)
   AND (CAST(:measurement AS uuid) IS NULL OR x.id = :measurement)
-ORDER BY r.backend, r.threads
+ORDER BY r.backend, r.threads, x.id, r.model
 """
 
 _OF_MODEL = """
-SELECT DISTINCT benchmark_id, campaign, pool FROM latency
+SELECT benchmark_id, campaign, pool, run,
+       string_agg(DISTINCT backend || ' threads ' || threads, ', ') AS measured
+FROM latency
 WHERE model = :model AND precision = :precision AND median_ns IS NOT NULL
-ORDER BY campaign, pool
+GROUP BY benchmark_id, campaign, pool, run
+ORDER BY campaign, pool, run
 """
 
 _CAMPAIGN = text("""

@@ -11,7 +11,7 @@ from nnlite.campaigns.reproduce import ReproductionError
 from nnlite.results import queries
 from nnlite.results.verification import Selection, digests
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Reason, Verdict
+from nnlite.vocabulary import Reason, Verdict, WorkState
 
 AGAIN = MeasurementSettings(noisy_repeats=2, repeat_pause_s=0, audit_share=1)
 
@@ -108,15 +108,31 @@ def test_what_cannot_be_reproduced_is_an_error(cluster, benchmark):
 def test_a_model_names_its_result_if_it_has_one(cluster, measured):
     engine = cluster.engine
     assert reproduce.result_of_model(engine, "one", "fp32") == measured
-    assert reproduce.result_of_model(engine, "one", "int8") is None
+    assert reproduce.result_of_model(engine, "other", "fp32") is None
+    with pytest.raises(ReproductionError, match="one has no latency in int8"):
+        reproduce.result_of_model(engine, "one", "int8")
     conversion = cluster.conversion(cluster.submit("one", name="day", pools=("phones",)).id)["id"]
     (message,) = finish_conversion(cluster, conversion, cached=True)
     finish_benchmark(cluster, message.row_id)
-    with pytest.raises(ReproductionError, match=rf"2 times: name one of {message.row_id} \(day, phones\)"):
+    said = rf"2 times: name one of {message.row_id} \(day, phones, run 1: cpu threads 1\)"
+    with pytest.raises(ReproductionError, match=said):
         reproduce.result_of_model(engine, "one", "fp32")
 
 
-def test_a_run_that_nobody_waits_for_is_cancelled(cluster, measured):
+def test_models_that_share_a_measurement_have_one_comparison(cluster):
+    cluster.submit("one", "two", name="night", pools=("phones",))
+    (one,) = cluster.rows(
+        "SELECT v.id, v.identity FROM conversion v JOIN model m ON m.id = v.model_id WHERE m.name = 'one'"
+    )
+    (message,) = finish_conversion(cluster, one["id"])
+    finish_benchmark(cluster, message.row_id)
+    for table in ("model", "conversion"):
+        cluster.change(f"UPDATE {table} SET identity = :identity", identity=one["identity"])
+    (row,) = reproduce.results_to_reproduce(cluster.engine, Selection(benchmark=message.row_id))
+    assert row["model"] == "one"
+
+
+def test_a_run_that_nobody_waits_for_is_cancelled_for_good(cluster, measured):
     added = reproduce.start(cluster.engine, cluster.broker, measured.benchmark)
     assert reproduce.progress(cluster.engine, added)["state"] == "queued"
     assert reproduce.serving_devices(cluster.engine, "phones") == ["lab-phone (ready)"]
@@ -124,3 +140,4 @@ def test_a_run_that_nobody_waits_for_is_cancelled(cluster, measured):
     control.cancel_benchmark(cluster.engine, added)
     assert reproduce.progress(cluster.engine, added)["state"] == "cancelled"
     assert cluster.rows("SELECT state FROM benchmark WHERE run = 1") == [{"state": "done"}]
+    assert control.retry(cluster.engine, cluster.broker, "night", [WorkState.CANCELLED]) == 0
