@@ -37,6 +37,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # The views before count every run: without this a reproduction would replace a result.
+    op.execute("DELETE FROM benchmark WHERE purpose = 'reproduce'")
     _replace(_views_before())
     op.execute("DROP VIEW campaign_digest")
     op.drop_column("measurement", "manifest")

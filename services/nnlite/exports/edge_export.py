@@ -256,7 +256,8 @@ JOIN model m ON m.id = v.model_id
 JOIN campaign c ON c.id = v.campaign_id
 LEFT JOIN code k ON k.sha256 = m.code_sha256
 LEFT JOIN LATERAL (
-    SELECT reason FROM benchmark WHERE conversion_id = v.id AND state IN ('failed', 'quarantined') LIMIT 1
+    SELECT reason FROM benchmark
+    WHERE conversion_id = v.id AND state IN ('failed', 'quarantined') AND purpose <> 'reproduce' LIMIT 1
 ) b ON true
 LEFT JOIN LATERAL (SELECT input_shape FROM artifact WHERE identity = m.identity LIMIT 1) a ON true
 WHERE m.source = :source AND (coalesce(k.text, '') <> '' OR m.model_format = 'prebuilt') AND {_WANTED}
@@ -271,7 +272,7 @@ JOIN benchmark b ON b.id = x.benchmark_id
 JOIN campaign c ON c.id = b.campaign_id
 JOIN artifact a ON a.id = b.artifact_id
 JOIN device d ON d.id = x.device_id
-WHERE a.identity = ANY(:identities) AND {_WANTED}
+WHERE a.identity = ANY(:identities) AND b.purpose <> 'reproduce' AND {_WANTED}
 ORDER BY x.created_at DESC
 """  # noqa: S608
 

@@ -194,8 +194,10 @@ SELECT (SELECT array_agg(name ORDER BY name) FROM campaign) AS campaigns,
        (SELECT array_agg(DISTINCT pool ORDER BY pool) FROM benchmark) AS pools
 """)
 
+# A reproduction is a question about a result, not a result.
 _WANTED = """
-    (cardinality(CAST(:campaigns AS text[])) = 0 OR c.name = ANY(:campaigns))
+    b.purpose <> 'reproduce'
+    AND (cardinality(CAST(:campaigns AS text[])) = 0 OR c.name = ANY(:campaigns))
     AND (cardinality(CAST(:pools AS text[])) = 0 OR b.pool = ANY(:pools))
 """
 

@@ -6,6 +6,7 @@ import pytest
 
 from generated import Tree
 from integration.canned import finish_benchmark, finish_conversion, measurement, refusal
+from nnlite.campaigns import reproduce
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import submit
 from nnlite.catalog.nngpt.source import NnGptSource, tag_of
@@ -123,6 +124,15 @@ def test_the_median_of_several_valid_measurements_counts(cluster, tree, submitte
         )
     assert by_tag(exported())["A0_B0"]["latency_ms"] == 3.0
     assert by_tag(exported(campaigns=["three"]))["A0_B0"]["latency_ms"] == 5.0
+
+
+def test_a_reproduction_does_not_count(cluster, tree, submitted, exported):
+    tree.model("A0_B0")
+    first = measure(cluster, submitted()["A0_B0"])
+    again = reproduce.start(cluster.engine, cluster.broker, first.id)
+    finish_benchmark(cluster, again)
+    cluster.change("UPDATE measurement SET median_ns = 9 WHERE benchmark_id = :id", id=again)
+    assert by_tag(exported())["A0_B0"]["latency_ms"] == 1.0
 
 
 def test_the_latency_with_the_fewest_threads_counts_unless_others_are_asked_for(

@@ -20,6 +20,7 @@ from integration.canned import (
     refusal,
 )
 from integration.conftest import Cluster
+from nnlite.campaigns import reproduce
 from nnlite.exports.lemur_tree import Choice, Exported, ExportError, export_lemur
 from nnlite.queue import leases
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, Gating, Latency, MeasurementReport
@@ -262,6 +263,16 @@ def test_of_several_results_the_newest_valid_one_is_written(measure, export, tmp
     assert read(tmp_path)["duration"] == 200
     assert export(campaigns=["third"]).written == 1
     assert read(tmp_path)["duration"] == 300, "its own files are replaced"
+
+
+def test_a_reproduction_does_not_replace_the_result(cluster, measure, export, tmp_path):
+    measure("one", measurement(latency=latency(100)))
+    (first,) = cluster.rows("SELECT id FROM benchmark")
+    again = reproduce.start(cluster.engine, cluster.broker, first["id"])
+    finish_benchmark(cluster, again, measurement(latency=latency(200)))
+    assert (export().superseded, read(tmp_path)["duration"]) == (0, 100)
+    cluster.change("UPDATE benchmark SET report = jsonb_set(report, '{device,kind}', '\"host\"')")
+    assert export().hosts == 1
 
 
 def test_a_longer_mode_comes_before_a_newer_result(measure, export, tmp_path):

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from integration.canned import finish_benchmark, finish_conversion, measurement
 from integration.conftest import Cluster
+from nnlite.campaigns import reproduce
 from nnlite.db import engine as engine_module
 from nnlite.db.engine import DatabaseError, check_schema, downgrade, engine_for, upgrade
 from nnlite.db.tables import Base
@@ -105,6 +106,17 @@ def test_a_downgrade_keeps_the_measurement_with_the_fewest_threads(cluster: Clus
     assert [each["threads"] for each in stored["report"]["measurements"]] == [2]
     upgrade(url)
     assert cluster.rows("SELECT threads FROM measurement") == [{"threads": 2}], "as reported"
+
+
+def test_a_downgrade_drops_reproductions_which_would_count(cluster: Cluster) -> None:
+    submitted = cluster.submit("one", pools=("phones",))
+    (message,) = finish_conversion(cluster, cluster.conversion(submitted.id)["id"])
+    finish_benchmark(cluster, message.row_id)
+    finish_benchmark(cluster, reproduce.start(cluster.engine, cluster.broker, message.row_id))
+    url = str(cluster.settings.database_url)
+    downgrade(url, "0012")
+    assert cluster.rows("SELECT benchmark_id FROM measurement") == [{"benchmark_id": message.row_id}]
+    upgrade(url)
 
 
 def test_a_database_that_is_not_migrated_raises(bare_database_url: str) -> None:
