@@ -87,7 +87,11 @@ def verify(engine: Engine, store: ArtifactStore, selection: Selection) -> Iterat
             if row["manifest"] is None:
                 yield _verified(row, Outcome.NO_MANIFEST, (), (NO_MANIFEST,))
                 continue
-            found, notes = [*report_differences(row), *files.differences(row)], [OTHER_VERSION]
+            found = [*report_differences(row)]
+            if any(each.field == "report" for each in found):
+                yield _verified(row, Outcome.DIFFERENT, tuple(found), ())
+                continue
+            found, notes = [*found, *files.differences(row)], [OTHER_VERSION]
             if (version := manifest_version(row)) is None:
                 found.append(Difference(field="manifest.version", stored=None, derived=VERSION))
             elif version == VERSION:

@@ -78,16 +78,20 @@ def manifest_text(row: Mapping[str, Any]) -> str:
 
 
 def measured(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a benchmark's stored report has of one measurement; empty: nothing."""
-    every = (row["report"] or {}).get("measurements", ())
+    """Return what a benchmark's stored report has of one measurement; empty: nothing.
+
+    The report may be anything: it is also read in order to find what was changed in it.
+    """
+    every = row["report"].get("measurements") if isinstance(row["report"], dict) else None
     key = (row["backend"], row["threads"])
-    return next((report for report in every if (report["backend"], report["threads"]) == key), {})
+    reports = (each for each in every if isinstance(each, dict)) if isinstance(every, list) else iter(())
+    return next((report for report in reports if (report.get("backend"), report.get("threads")) == key), {})
 
 
 def whole_report(row: Mapping[str, Any]) -> bytes:
     """Return the `MeasurementReport` of a measurement as JSON: the stored part, with samples and slices."""
     report = measured(row) | {"samples_ns": row["samples_ns"]}
-    if report.get("gating"):
+    if isinstance(report.get("gating"), dict):
         slices = {name: row[name] for name in ("canaries_ns", "slice_runs", "slice_first_ns")}
         report["gating"] = report["gating"] | slices
     return orjson.dumps(report)

@@ -116,14 +116,18 @@ def _loaded(manifest: str) -> Any:
 
 
 def report_differences(row: Row) -> Iterator[Difference]:
-    """Yield the columns of a measurement that are not as the report of its benchmark says."""
+    """Yield the columns of a measurement that are not as the report of its benchmark says.
+
+    The one field `report`: it is no report, and nothing can be compared with it.
+    """
     try:
         report = MeasurementReport.model_validate_json(whole_report(row))
     except ValidationError as error:
         message = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         yield Difference(field="report", stored=message[:500], derived="a report")
         return
-    device = row["report"].get("device") or {}
+    device = row["report"].get("device")
+    device = device if isinstance(device, dict) else {}
     owner = {"device_id": row_id("device", device.get("name")), "kind": device.get("kind")}
     columns = orjson.loads(orjson.dumps(reported_columns(report) | owner, default=str))
     stored = orjson.loads(orjson.dumps({name: row[name] for name in columns}, default=str))

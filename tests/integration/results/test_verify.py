@@ -95,6 +95,13 @@ CHANGES = {
         "report = jsonb_set(t.report, '{duration}', '7')",
         {"manifest.benchmark.duration"},
     ),
+    "threads": ("benchmark", "report = t.report #- '{measurements,0,threads}'", {"report"}),
+    "output": (
+        "benchmark",
+        in_report("outputs", '[{"dtype": "f", "shape": [], "sha256": null}]'),
+        {"report"},
+    ),
+    "emptied": ("benchmark", "report = '[]'", {"report"}),
     "damaged": ("measurement", "runs = t.runs", {"artifact"}),
 }  # fmt: skip
 
