@@ -19,7 +19,8 @@ def small_campaign():
     """Run `nnlite run` twice beside workers that do nothing: starting the real ones takes long."""
     home = temporary_home()
     settings = embedded_settings(home)
-    with workers_lock(settings), servers(settings) as endpoints:
+    with workers_lock(settings) as try_lock, servers(settings) as endpoints:
+        assert try_lock()
         upgrade(endpoints.database_url)
         with queue_rate.noop_workers(home, endpoints):
             figures = campaign.run_in(home, models=1)

@@ -2,8 +2,7 @@
 
 import signal
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from time import sleep
 from typing import Annotated, Any
@@ -15,9 +14,8 @@ from nnlite.campaigns import reproduce as reproduction
 from nnlite.campaigns.control import cancel_benchmark
 from nnlite.campaigns.reproduce import Comparison, ReproductionError
 from nnlite.cli.output import err, out, print_json, print_table
-from nnlite.cli.run import MEASURING, check_workers, supervised
+from nnlite.cli.own_workers import MEASURING, OwnWorkers
 from nnlite.cli.session import Session, interruptible, session
-from nnlite.local import workers_lock
 from nnlite.results.queries import Row
 from nnlite.results.verification import Selection, selected
 from nnlite.vocabulary import HOST_POOL, Precision, WorkState
@@ -61,8 +59,8 @@ def reproduce(
         old = reproduction.results_to_reproduce(cluster.engine, _selection(cluster, row, precision))
         added = reproduction.start(cluster.engine, cluster.broker, old[0]["benchmark_id"])
         try:
-            with _worker(cluster, old[0]["pool"]) as check:
-                ended = _wait(cluster, added, old[0]["pool"], check)
+            with _worker(cluster, old[0]["pool"]) as worker:
+                ended = _wait(cluster, added, old[0]["pool"], worker)
         except BaseException:
             cancel_benchmark(cluster.engine, added)
             raise
@@ -91,29 +89,22 @@ def _selection(cluster: Session, row: str, precision: Precision) -> Selection:
     return selection
 
 
-@contextmanager
-def _worker(cluster: Session, pool: str) -> Iterator[Callable[[], None] | None]:
-    """Run a worker where this machine is the pool and no other command does; yields its check, or None."""
+def _worker(cluster: Session, pool: str) -> AbstractContextManager[OwnWorkers | None]:
+    """Return this command's own worker where this machine is the pool, else None."""
     if pool != HOST_POOL or cluster.settings.database_url is not None:
-        yield None
-        return
-    with workers_lock(cluster.settings) as mine:
-        if not mine:
-            yield None
-            return
-        with supervised(cluster, MEASURING) as supervisor:
-            yield lambda: check_workers(supervisor, cluster)
+        return nullcontext()
+    return OwnWorkers(cluster, MEASURING)
 
 
-def _wait(cluster: Session, added: uuid.UUID, pool: str, check: Callable[[], None] | None) -> Row:
-    """Wait until the run has ended, and return it; `check` is of this command's own worker, if it has one."""
+def _wait(cluster: Session, added: uuid.UUID, pool: str, worker: OwnWorkers | None) -> Row:
+    """Wait until the run has ended, and return it; `worker` is this command's own, if it has one."""
     said = ""
     row: Row | None
     with err.status("") as status:
         while True:
             try:
                 row = reproduction.progress(cluster.engine, added)
-                line = _line(cluster, row, pool, starting=check is not None)
+                line = _line(cluster, row, pool, starting=worker is not None and worker.started)
             except DBAPIError:
                 row, line = None, "Postgres is away; waiting for it"
             if row is not None and reproduction.has_ended(row):
@@ -122,8 +113,8 @@ def _wait(cluster: Session, added: uuid.UUID, pool: str, check: Callable[[], Non
             if line != said and not err.is_terminal:
                 err.print(line, highlight=False)
                 said = line
-            if check is not None:
-                check()
+            if worker is not None:
+                worker.check()
             sleep(_INTERVAL_S)
 
 

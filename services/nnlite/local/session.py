@@ -10,7 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -97,15 +97,15 @@ def psql_command(settings: "Settings") -> tuple[list[str], dict[str, str]]:
 
 
 @contextmanager
-def workers_lock(settings: "Settings") -> Iterator[bool]:
-    """Yield whether this process has the lock of the one that runs the home's workers.
+def workers_lock(settings: "Settings") -> Iterator[Callable[[], bool]]:
+    """Yield what tries to lock, until the end of the block: only the holder runs the home's workers.
 
     Raises:
         LocalError: the home cannot be created.
     """
     instance = local_instance(settings)
     with FileLock(instance.home / "workers.lock") as lock:
-        yield lock.try_exclusive()
+        yield lock.try_exclusive
 
 
 def local_instance(settings: "Settings") -> LocalInstance:

@@ -128,6 +128,6 @@ def test_the_next_supervisor_ends_orphans_when_there_is_no_server_daemon(home, i
 def test_one_process_runs_the_workers_of_a_home(home):
     settings = embedded_settings(home)
     with workers_lock(settings) as first, workers_lock(settings) as second:
-        assert (first, second) == (True, False)
+        assert (first(), second(), first()) == (True, False, True)
     with workers_lock(settings) as again:
-        assert again
+        assert again()
