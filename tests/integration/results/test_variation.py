@@ -105,3 +105,25 @@ def test_duplicates_that_disagree_make_the_device_and_its_rows_since_the_last_ag
     assert suspect == {
         "agreeing": False, "between": True, "disagreeing": True, "after": False, "again": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("disagreeing", [1, 2])
+def test_a_benchmark_of_which_one_number_of_threads_disagrees_is_a_disagreement(cluster, disagreeing):
+    measure(cluster, "agreeing", 1_000_000, 1_010_000)
+    submitted = cluster.submit("both", pools=("phones",), repeat=2, threads=(1, 2))
+    (message,) = finish_conversion(cluster, cluster.conversion(submitted.id)["id"])
+    row = message.row_id
+    for changed in (1.0, 1.3):
+        reports = [
+            with_median(2_000_000 * (changed if threads == disagreeing else 1)).model_copy(
+                update={"threads": threads}
+            )
+            for threads in (1, 2)
+        ]
+        finish_benchmark(cluster, row, *reports, settings=REPEATED)
+        (last,) = cluster.rows(
+            "SELECT id FROM benchmark WHERE campaign_id = :id AND run = 2", id=submitted.id
+        )
+        row = last["id"]
+    suspect = {(row["model"], row["suspect"]) for row in queries.latencies(cluster.engine)}
+    assert suspect == {("agreeing", False), ("both", True)}
