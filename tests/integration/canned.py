@@ -161,6 +161,22 @@ def refusal(backend: Backend = Backend.CPU, error: str = "unknown operator") -> 
     )
 
 
+def with_median(
+    median_ns: int, low_ns: int | None = None, high_ns: int | None = None, **changes: Any
+) -> MeasurementReport:
+    """Return a measurement with a median and its interval."""
+    update = {"median_ns": median_ns, "median_low_ns": low_ns, "median_high_ns": high_ns}
+    return measurement(latency=measurement().latency.model_copy(update=update), **changes)
+
+
+def queued_benchmark(cluster: Cluster) -> uuid.UUID:
+    """Convert the only model of the campaign `night`; return the first run of its artifact."""
+    conversion = cluster.conversion(cluster.submit("one", name="night", pools=("phones",)).id)["id"]
+    (message,) = finish_conversion(cluster, conversion)
+    cluster.empty_broker()
+    return message.row_id
+
+
 def finish_benchmark(
     cluster: Cluster,
     row: uuid.UUID,

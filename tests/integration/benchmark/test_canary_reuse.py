@@ -6,49 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from nnlite.settings import Settings
-from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, Precision
-from nnlite_benchmark.device import BenchmarkJob, InputSpec, RuntimeRefusal
-from nnlite_benchmark.host.device import HostDevice
-from nnlite_benchmark.protocol import canary, measuring
+from nnlite.vocabulary import Backend
+from nnlite_benchmark.device import RuntimeRefusal
+from nnlite_benchmark.protocol import measuring
 
 NEVER = threading.Event()
-QUICK = {
-    "warmup_min_runs": 1,
-    "warmup_min_s": 0,
-    "warmup_agreeing_runs": 0,
-    "min_runs": 10,
-    "min_s": 0,
-    "canary_runs": 4,
-    "gated": False,
-}
-
-
-@pytest.fixture
-def job():
-    return BenchmarkJob(
-        artifact=canary.MODEL_FILE,
-        artifact_sha256=canary.MODEL_SHA256,
-        model_name="Canary",
-        precision=Precision.FP32,
-        inputs=(InputSpec(name="input", shape=canary.INPUT_SHAPE, dtype="float32"),),
-        seed=canary.SEED,
-    )
-
-
-@pytest.fixture
-def make_device(tmp_path):
-    made = []
-
-    def make(**measurement):
-        settings = Settings(home=tmp_path / "home", measurement=MeasurementSettings(**(QUICK | measurement)))
-        made.append(HostDevice(settings))
-        return made[-1]
-
-    yield make
-    for device in made:
-        device.close()
 
 
 def test_the_canary_after_a_measurement_is_the_one_before_the_next(make_device, job, monkeypatch):

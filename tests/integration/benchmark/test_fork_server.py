@@ -7,7 +7,6 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
@@ -17,12 +16,8 @@ from nnlite.vocabulary import Stage
 from nnlite_benchmark.host import launching, process
 from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import run_process
-from nnlite_benchmark.host.runner import RunRequest
-from nnlite_benchmark.protocol import canary
-from nnlite_benchmark.protocol.runs import Bounds
 from waiting import HANG_S, JumpingClock, end
 
-QUICK = {"warmup_min_runs": 1, "warmup_min_s": 0, "warmup_agreeing_runs": 0, "min_runs": 5, "min_s": 0}
 LIMITS = MeasurementSettings(
     initialize_timeout_s=HANG_S, warmup_max_s=HANG_S, max_s=HANG_S, few_runs_max_s=HANG_S, grace_s=HANG_S
 )
@@ -36,24 +31,6 @@ def server():
     server = ForkServer()
     yield server
     server.close()
-
-
-@pytest.fixture
-def make_request(tmp_path):
-    def make(**bounds):
-        file = tmp_path / "input.raw"
-        file.write_bytes(np.zeros(canary.INPUT_SHAPE, "<f4").tobytes())
-        return RunRequest(
-            artifact=str(canary.MODEL_FILE),
-            inputs=(str(file),),
-            folder=str(tmp_path),
-            threads=1,
-            cores=(),
-            bounds=Bounds.of(MeasurementSettings(**QUICK).model_dump() | bounds),
-            parent_pid=os.getpid(),
-        )
-
-    return make
 
 
 class Heard(list):

@@ -21,81 +21,20 @@ import pytest
 from make_schema import json_schema
 from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.reports.schema import BenchmarkReport, RunReport
-from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, DeviceKind, Precision, Reason, Stage, Verdict
-from nnlite_benchmark.device import BenchmarkJob, InputSpec, RuntimeRefusal
+from nnlite.vocabulary import Backend, DeviceKind, Reason, Stage, Verdict
+from nnlite_benchmark.device import InputSpec, RuntimeRefusal
 from nnlite_benchmark.host import process
-from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.host.process import run_process
-from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol import canary, measuring
-from nnlite_benchmark.protocol.runs import Bounds
 from waiting import HANG_S, JumpingClock, end
 
-# A noisy machine must not fail these tests: spread, drift and canary are never judged here.
-LENIENT = {"max_mad_ratio": 1e9, "max_slice_drift": 1e9, "max_canary_drift": 1e9, "gated": False}
 #: However busy the machine is, every slice counts.
 GATED = {"gated": True, "gate_limit": 1e9, "gate_learn_s": 0.1}
-QUICK = {
-    "warmup_min_runs": 1,
-    "warmup_min_s": 0,
-    "warmup_agreeing_runs": 0,
-    "min_runs": 10,
-    "min_s": 0,
-    "canary_runs": 4,
-    **LENIENT,
-}
-ENDLESS = {**QUICK, "min_runs": 10**9, "max_s": 3600}
+ENDLESS = {"min_runs": 10**9, "max_s": 3600}
 NEVER = threading.Event()
 
 
-@pytest.fixture
-def make_device(tmp_path):
-    made = []
-
-    def make(on_stage=lambda stage, pid: None, **measurement):
-        settings = Settings(home=tmp_path / "home", measurement=MeasurementSettings(**(QUICK | measurement)))
-        made.append(HostDevice(settings, on_stage=on_stage))
-        return made[-1]
-
-    yield make
-    for device in made:
-        device.close()
-
-
-@pytest.fixture
-def job():
-    return BenchmarkJob(
-        artifact=canary.MODEL_FILE,
-        artifact_sha256="c" * 64,
-        model_name="Canary",
-        precision=Precision.FP32,
-        inputs=(InputSpec(name="t0", shape=canary.INPUT_SHAPE, dtype="float32"),),
-        seed=canary.SEED,
-        expected_outputs=(canary.EXPECTED_FILE,),
-    )
-
-
-@pytest.fixture
-def make_request(tmp_path, job):
-    def make(**bounds):
-        file = tmp_path / "input.raw"
-        file.write_bytes(np.zeros(canary.INPUT_SHAPE, "<f4").tobytes())
-        return RunRequest(
-            artifact=str(job.artifact),
-            inputs=(str(file),),
-            folder=str(tmp_path),
-            threads=1,
-            cores=(),
-            bounds=Bounds.of(QUICK_BOUNDS | bounds),
-            parent_pid=os.getpid(),
-        )
-
-    return make
-
-
-QUICK_BOUNDS = MeasurementSettings(**QUICK).model_dump()
 LIMITS = MeasurementSettings(
     initialize_timeout_s=HANG_S, warmup_max_s=HANG_S, max_s=HANG_S, few_runs_max_s=HANG_S, grace_s=HANG_S
 )

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from integration.canned import finish_benchmark, finish_conversion, measurement, refusal
+from integration.canned import finish_benchmark, finish_conversion, queued_benchmark, refusal, with_median
 from integration.conftest import Cluster
 from nnlite.campaigns import control, reproduce
 from nnlite.campaigns.reproduce import ReproductionError
@@ -16,18 +16,10 @@ from nnlite.vocabulary import Reason, Verdict, WorkState
 AGAIN = MeasurementSettings(noisy_repeats=2, repeat_pause_s=0, audit_share=1)
 
 
-def with_median(median_ns, low_ns=None, high_ns=None, **changes):
-    update = {"median_ns": median_ns, "median_low_ns": low_ns, "median_high_ns": high_ns}
-    return measurement(latency=measurement().latency.model_copy(update=update), **changes)
-
-
 @pytest.fixture
 def benchmark(cluster: Cluster) -> uuid.UUID:
     """A run that is still to be measured."""
-    conversion = cluster.conversion(cluster.submit("one", name="night", pools=("phones",)).id)["id"]
-    (message,) = finish_conversion(cluster, conversion)
-    cluster.empty_broker()
-    return message.row_id
+    return queued_benchmark(cluster)
 
 
 @pytest.fixture

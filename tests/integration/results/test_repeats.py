@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from integration.canned import finish_benchmark, finish_conversion, measurement, refusal
+from integration.canned import (
+    finish_benchmark,
+    finish_conversion,
+    measurement,
+    queued_benchmark,
+    refusal,
+    with_median,
+)
 from integration.conftest import Cluster
 from nnlite.campaigns import control
 from nnlite.campaigns.control import CampaignError
@@ -22,19 +29,11 @@ NOW = MeasurementSettings(noisy_repeats=2, repeat_pause_s=0, audit_share=0)
 @pytest.fixture
 def benchmark(cluster: Cluster) -> uuid.UUID:
     """The first run of the only artifact."""
-    conversion = cluster.conversion(cluster.submit("one", name="night", pools=("phones",)).id)["id"]
-    (message,) = finish_conversion(cluster, conversion)
-    cluster.empty_broker()
-    return message.row_id
+    return queued_benchmark(cluster)
 
 
 def noisy(median_ns: int = 2_000_000) -> Any:
     return with_median(median_ns, verdict=Verdict.NOISY, reasons=(Reason.SPREAD,))
-
-
-def with_median(median_ns: int, **changes: Any) -> Any:
-    latency = measurement().latency
-    return measurement(latency=latency.model_copy(update={"median_ns": median_ns}), **changes)
 
 
 def runs(cluster: Cluster) -> list[dict[str, Any]]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from integration.canned import finish_benchmark, finish_conversion, measurement
+from integration.canned import finish_benchmark, finish_conversion, with_median
 from integration.conftest import Cluster
+from nnlite.reports.schema import MeasurementReport
 from nnlite.results import queries
 from nnlite.settings.groups import MeasurementSettings
 
@@ -16,13 +17,10 @@ REPEATED = MeasurementSettings(audit_share=0, repeat_pause_s=0)
 TO_STD = 1.4826 / math.sqrt(2)
 
 
-def with_median(median_ns: float, half_width: float = 0.001) -> Any:
-    update = {
-        "median_ns": round(median_ns),
-        "median_low_ns": round(median_ns * (1 - half_width)),
-        "median_high_ns": round(median_ns * (1 + half_width)),
-    }
-    return measurement(latency=measurement().latency.model_copy(update=update))
+def exact(median_ns: float) -> MeasurementReport:
+    """Return a measurement whose median is known to a tenth of a per cent."""
+    low_ns, high_ns = (round(median_ns * share) for share in (0.999, 1.001))
+    return with_median(round(median_ns), low_ns, high_ns)
 
 
 def measure(cluster: Cluster, model: str, *medians_ns: float) -> None:
@@ -31,7 +29,7 @@ def measure(cluster: Cluster, model: str, *medians_ns: float) -> None:
     (message,) = finish_conversion(cluster, cluster.conversion(submitted.id)["id"])
     row: uuid.UUID = message.row_id
     for median_ns in medians_ns:
-        finish_benchmark(cluster, row, with_median(median_ns), settings=REPEATED)
+        finish_benchmark(cluster, row, exact(median_ns), settings=REPEATED)
         (last,) = cluster.rows(
             "SELECT id FROM benchmark WHERE campaign_id = :id ORDER BY run DESC LIMIT 1", id=submitted.id
         )
@@ -115,7 +113,7 @@ def test_a_benchmark_of_which_one_number_of_threads_disagrees_is_a_disagreement(
     row = message.row_id
     for changed in (1.0, 1.3):
         reports = [
-            with_median(2_000_000 * (changed if threads == disagreeing else 1)).model_copy(
+            exact(2_000_000 * (changed if threads == disagreeing else 1)).model_copy(
                 update={"threads": threads}
             )
             for threads in (1, 2)
