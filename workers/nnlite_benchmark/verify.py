@@ -35,9 +35,7 @@ def derivation_of(line: bytes) -> Derivation:
         question = Question.model_validate_json(line)
         return derive(question.report, question.files)
     except (ValueError, TypeError, OSError) as error:
-        message = " ".join(str(error).split())
-        unreadable = Difference(field="report", stored=message[:500], derived=None)
-        return Derivation(differences=(unreadable,))
+        return Derivation(differences=(Difference.unreadable("report", error),))
 
 
 if __name__ == "__main__":

@@ -29,8 +29,7 @@ def main() -> None:
             asked = Question.model_validate_json(line)
             found = [*contradictions(asked.precision, asked.parity_state, asked.parity)]
         except (ValueError, TypeError) as error:
-            message = " ".join(str(error).split())
-            found = [Difference(field="artifact.parity", stored=message[:500], derived=None)]
+            found = [Difference.unreadable("artifact.parity", error)]
         sys.stdout.buffer.write(answers.dump_json({"differences": found}) + b"\n")
         sys.stdout.buffer.flush()
 

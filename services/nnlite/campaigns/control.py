@@ -13,6 +13,7 @@ from nnlite.errors import NnliteError
 from nnlite.queue import leases, statements
 from nnlite.queue.messages import BrokerClient, Message
 from nnlite.results import repeats
+from nnlite.results.queries import newest_campaigns
 from nnlite.vocabulary import CAMPAIGN_KINDS, CampaignState, WorkKind, WorkState
 from nnlite.worker.attempt import send
 
@@ -31,7 +32,7 @@ def find(connection: Connection, name: str) -> tuple[uuid.UUID, CampaignState]:
         text("SELECT id, state FROM campaign WHERE name = :name"), {"name": name}
     ).first()
     if row is None:
-        newest = connection.scalars(text("SELECT name FROM campaign ORDER BY created_at DESC LIMIT 5")).all()
+        newest = newest_campaigns(connection)
         known = (
             f"the newest are {', '.join(newest)}"
             if newest

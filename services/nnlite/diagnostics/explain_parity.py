@@ -13,8 +13,8 @@ import orjson
 from nnlite.artifacts.calibration import Calibration, pack
 from nnlite.catalog.model import CatalogModel, ModelDefinition, ModelSource
 from nnlite.errors import NnliteError
-from nnlite.settings import PREFIX, Settings
-from nnlite.settings.passwords import CREDENTIALS
+from nnlite.settings import Settings
+from nnlite.settings.passwords import without_credentials
 from nnlite.vocabulary import ModelFormat, Precision
 
 Explanation = dict[str, Any]
@@ -82,13 +82,12 @@ def _definition(model: CatalogModel, source: ModelSource) -> dict[str, Any]:
 
 
 def _answer(job: bytes) -> Explanation:
-    hidden = {f"{PREFIX}{name}" for name in (*CREDENTIALS, "SECRETS_FILE")}
     # No deadline here: the process applies those of a conversion.
     process = subprocess.run(
         [sys.executable, "-P", "-m", "nnlite_conversion.explain_parity"],
         input=job,
         capture_output=True,
-        env={name: value for name, value in os.environ.items() if name not in hidden} | _ONE_THREAD,
+        env=without_credentials(os.environ) | _ONE_THREAD,
         check=False,
     )
     try:

@@ -26,9 +26,9 @@ from nnlite.results.verification import (
     manifest_version,
     report_differences,
     rows_to_verify,
+    unreadable_parts,
 )
-from nnlite.settings import PREFIX
-from nnlite.settings.passwords import CREDENTIALS
+from nnlite.settings.passwords import without_credentials
 
 NO_MANIFEST = "no manifest: measured by a release that wrote none"
 OTHER_VERSION = "measured by a release with another protocol: only rows, report and files are compared"
@@ -87,11 +87,10 @@ def verify(engine: Engine, store: ArtifactStore, selection: Selection) -> Iterat
             if row["manifest"] is None:
                 yield _verified(row, Outcome.NO_MANIFEST, (), (NO_MANIFEST,))
                 continue
-            found = [*report_differences(row)]
-            if any(each.field == "report" for each in found):
-                yield _verified(row, Outcome.DIFFERENT, tuple(found), ())
+            if unreadable := unreadable_parts(row):
+                yield _verified(row, Outcome.DIFFERENT, unreadable, ())
                 continue
-            found, notes = [*found, *files.differences(row)], [OTHER_VERSION]
+            found, notes = [*report_differences(row), *files.differences(row)], [OTHER_VERSION]
             if (version := manifest_version(row)) is None:
                 found.append(Difference(field="manifest.version", stored=None, derived=VERSION))
             elif version == VERSION:
@@ -126,8 +125,6 @@ def _verified(row: Row, outcome: Outcome, found: tuple[Difference, ...], notes: 
 @contextmanager
 def _program(module: str) -> Iterator[Ask]:
     """Run a program of a worker that answers each line of its input by one line; yields what asks it."""
-    hidden = {f"{PREFIX}{name}" for name in (*CREDENTIALS, "SECRETS_FILE")}
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
     with (
         TemporaryFile() as errors,
         subprocess.Popen(
@@ -135,14 +132,15 @@ def _program(module: str) -> Iterator[Ask]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=environment,
+            env=without_credentials(os.environ),
         ) as process,
     ):
         assert process.stdin is not None and process.stdout is not None  # noqa: S101  (for mypy)
         questions, answers = process.stdin, process.stdout
 
         def ask(question: bytes) -> dict[str, Any]:
-            # A question is read before it is answered, and answered before the next: no pipe fills up.
+            # A question is read before it is answered, and answered before the next: no pipe fills up. No
+            # deadline: an answer is arithmetic over one row.
             try:
                 questions.write(question + b"\n")
                 questions.flush()

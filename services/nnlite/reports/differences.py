@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 #: Relative difference of two floats up to which they are equal: sums are rounded differently by other CPUs.
 TOLERANCE: Final = 1e-9
+#: Characters.
+_LONGEST_MESSAGE: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,11 @@ class Difference:
     stored: Any
     #: None: it cannot be derived, or is not there.
     derived: Any
+
+    @classmethod
+    def unreadable(cls, field: str, why: object) -> Self:
+        """Return the difference of a stored value that cannot be read, for the reason given."""
+        return cls(field=field, stored=" ".join(str(why).split())[:_LONGEST_MESSAGE], derived=None)
 
 
 def differences(stored: Any, derived: Any, field: str = "") -> Iterator[Difference]:

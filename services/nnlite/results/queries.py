@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 Row = dict[str, Any]
 
@@ -70,6 +70,11 @@ class Progress:
     def as_dict(self) -> Row:
         """Return the counts, derived ones too."""
         return asdict(self) | {"finished": self.finished, "remaining": self.remaining, "failed": self.failed}
+
+
+def newest_campaigns(connection: Connection) -> list[str]:
+    """Return the names of the newest campaigns, for messages about a name that is not known."""
+    return [*connection.scalars(text("SELECT name FROM campaign ORDER BY created_at DESC LIMIT 5"))]
 
 
 def campaigns(engine: Engine, name: str | None = None) -> list[Progress]:

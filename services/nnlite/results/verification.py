@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import Engine, text
 
 from nnlite.artifacts.store import OUTPUT_SUFFIX, ArtifactGoneError, ArtifactStore, content_path
@@ -20,6 +20,7 @@ from nnlite.errors import NnliteError
 from nnlite.reports.differences import Difference, differences
 from nnlite.reports.schema import MeasurementReport
 from nnlite.results.manifest import COLUMNS, manifest_text, measured, text_hash, whole_report
+from nnlite.results.queries import newest_campaigns
 from nnlite.results.recording import reported_columns
 
 Row = Mapping[str, Any]
@@ -60,7 +61,7 @@ def selected(engine: Engine, target: str | None) -> Selection:
         found: Sequence[Any] = ()
         if _PREFIX.fullmatch(target.lower()):
             found = connection.execute(_WITH_PREFIX, {"prefix": f"{target.lower()}%"}).all()
-        newest = connection.scalars(_NEWEST_CAMPAIGNS).all()
+        newest = newest_campaigns(connection)
     if not found:
         hint = f"the newest campaigns are {', '.join(newest)}" if newest else "there is no campaign yet"
         raise UnknownRowError(
@@ -115,17 +116,38 @@ def _loaded(manifest: str) -> Any:
         return None
 
 
+class _OutputTensor(BaseModel):
+    step: float | None = None
+
+
+class _Outputs(BaseModel):
+    """The column `outputs` of an artifact, as far as it is used here."""
+
+    tensors: list[_OutputTensor]
+
+
+def unreadable_parts(row: Row) -> tuple[Difference, ...]:
+    """Return the parts of a row that are not what they should be at all, so that nothing can be compared."""
+    found = []
+    for field, read in (
+        ("report", lambda: MeasurementReport.model_validate_json(whole_report(row))),
+        ("artifact.outputs", lambda: _Outputs.model_validate(row["artifact"]["outputs"])),
+    ):
+        try:
+            read()
+        except ValidationError as error:
+            places = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+            found.append(Difference.unreadable(field, "; ".join(places)))
+    return tuple(found)
+
+
 def report_differences(row: Row) -> Iterator[Difference]:
     """Yield the columns of a measurement that are not as the report of its benchmark says.
 
-    The one field `report`: it is no report, and nothing can be compared with it.
+    Raises:
+        ValidationError: it is no report; `unreadable_parts` says so before.
     """
-    try:
-        report = MeasurementReport.model_validate_json(whole_report(row))
-    except ValidationError as error:
-        message = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        yield Difference(field="report", stored=message[:500], derived="a report")
-        return
+    report = MeasurementReport.model_validate_json(whole_report(row))
     device = row["report"].get("device")
     device = device if isinstance(device, dict) else {}
     owner = {"device_id": row_id("device", device.get("name")), "kind": device.get("kind")}
@@ -175,7 +197,7 @@ class StoredFiles:
         return {
             "expected": expected,
             "outputs": [None if isinstance(file, str) else file for file in outputs],
-            "steps": [tensor.get("step") for tensor in row["artifact"]["outputs"]["tensors"]],
+            "steps": [tensor.step for tensor in _Outputs.model_validate(row["artifact"]["outputs"]).tensors],
         }
 
     def _found(self, path: str) -> Path | str:
@@ -200,8 +222,6 @@ SELECT 'benchmark' AS kind, id FROM benchmark WHERE id::text LIKE :prefix
 UNION ALL SELECT 'measurement', id FROM measurement WHERE id::text LIKE :prefix
 ORDER BY id LIMIT 3
 """)
-
-_NEWEST_CAMPAIGNS = text("SELECT name FROM campaign ORDER BY created_at DESC LIMIT 5")
 
 _ROWS = text(f"""
 SELECT {COLUMNS}

@@ -29,6 +29,12 @@ def with_passwords(values: Mapping[str, Any]) -> dict[str, Any]:
     return complete
 
 
+def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment for a process that has no business with the servers."""
+    hidden = {_variable(name) for name in (*CREDENTIALS, "secrets_file")}
+    return {name: value for name, value in environment.items() if name not in hidden}
+
+
 def password_in(file: Path, named: str) -> str:
     """Return the one line that `file` holds.
 

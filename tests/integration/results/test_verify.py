@@ -101,6 +101,7 @@ CHANGES = {
         in_report("outputs", '[{"dtype": "f", "shape": [], "sha256": null}]'),
         {"report"},
     ),
+    "tensors": ("artifact", "outputs = '{\"tensors\": 7}'", {"artifact.outputs"}),
     "emptied": ("benchmark", "report = '[]'", {"report"}),
     "damaged": ("measurement", "runs = t.runs", {"artifact"}),
 }  # fmt: skip

@@ -20,6 +20,7 @@ from nnlite_benchmark.protocol.counted import Counted, counted_runs
 from nnlite_benchmark.protocol.gating import MIN_SLICES, Gate, select
 from nnlite_benchmark.protocol.judgement import judged_report
 from nnlite_benchmark.protocol.parity import parity_with_files
+from nnlite_benchmark.protocol.runs import canary_drift
 from nnlite_benchmark.protocol.shape import shape_of
 from nnlite_benchmark.protocol.statistics import Samples, summarize
 
@@ -123,7 +124,7 @@ def _counted_of_kept(
 def _canary(stored: Canary | None) -> Canary | None:
     if stored is None:
         return None
-    drift = abs(stored.after_p25_ns - stored.before_p25_ns) / max(stored.before_p25_ns, 1)
+    drift = canary_drift(stored.before_p25_ns, stored.after_p25_ns)
     return stored.model_copy(update={"drift": drift})
 
 

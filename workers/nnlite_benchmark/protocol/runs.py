@@ -177,6 +177,11 @@ def between_canaries(
     return _once(guarded.after_ns, canary, measure, repeated=True)
 
 
+def canary_drift(before_ns: int, after_ns: int) -> float:
+    """Return by how much the canary changed, relative to its first duration."""
+    return abs(after_ns - before_ns) / max(before_ns, 1)
+
+
 def _once(
     before_ns: int,
     canary: Callable[[], int],
@@ -186,12 +191,11 @@ def _once(
     reused: bool = False,
 ) -> CanaryGuarded[Result]:
     result, after_ns = measure(), canary()
-    drift = abs(after_ns - before_ns) / max(before_ns, 1)
     return CanaryGuarded(
         result=result,
         before_ns=before_ns,
         after_ns=after_ns,
-        drift=drift,
+        drift=canary_drift(before_ns, after_ns),
         repeated=repeated,
         reused=reused,
     )
