@@ -29,9 +29,9 @@ from nnlite.local import servers
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Verdict
-from nnlite_benchmark.benchmarker import job_of
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.host.device import HostDevice
+from nnlite_benchmark.jobs import job_of
 
 MODELS = 12
 ROUNDS = 2

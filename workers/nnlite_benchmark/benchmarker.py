@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,19 +28,11 @@ from nnlite.queue.messages import Message
 from nnlite.reports.schema import BenchmarkReport, MeasurementReport
 from nnlite.results.devices import record_fast_speeds
 from nnlite.results.recording import record_benchmark
-from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import ENDED_STATES, Backend, Mode, ParityState, Precision, Refusal, Stage, WorkKind
+from nnlite.vocabulary import ENDED_STATES, Backend, Mode, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
-from nnlite_benchmark.device import (
-    BenchmarkJob,
-    Device,
-    DeviceFailure,
-    FaultOccurrence,
-    InputSpec,
-    RuntimeRefusal,
-)
-from nnlite_benchmark.protocol.measuring import refusal, refused_run
+from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, FaultOccurrence, RuntimeRefusal
+from nnlite_benchmark.jobs import check_cores, job_of, with_threads
 from nnlite_benchmark.protocol.stage_timer import StageTimer
 
 log = structlog.get_logger()
@@ -149,8 +141,9 @@ class Benchmarker:
         except RuntimeRefusal as refused:
             log.info("not measured", backend=backend, threads=job.threads, reason=refused.reason)
             return refused.report
-        asked = job.profile and report.latency is not None  # A profile would tell a withheld latency.
-        profile = self.device.profile(job, backend, stop=cancelled) if asked else None
+        if not job.profile or report.latency is None:  # a profile would tell a withheld latency
+            return report
+        profile = self.device.profile(job, backend, stop=cancelled)
         return report.model_copy(update={"profile": profile})
 
     def _store(self, report: BenchmarkReport, claim: Claim, outputs: Path) -> None:
@@ -234,62 +227,6 @@ class Benchmarker:
                 renew(self.context, claim, self.stage, self.backend)
             except LeaseLostError:
                 cancelled.set()
-
-
-def job_of(
-    artifact: Artifact, model_name: str, file: Path, expected: tuple[Path, ...], mode: Mode = Mode.STANDARD
-) -> BenchmarkJob:
-    """Return the benchmark job of an artifact.
-
-    Args:
-        artifact: its row.
-        model_name: for messages.
-        file: the artifact's file, fetched from the store.
-        expected: files with the host's outputs, fetched from the store; empty: there are none.
-        mode: of the campaign.
-    """
-    return BenchmarkJob(
-        artifact=file,
-        artifact_sha256=artifact.sha256,
-        model_name=model_name,
-        precision=Precision(artifact.precision),
-        inputs=tuple(_input(tensor) for tensor in artifact.inputs["tensors"]),
-        seed=artifact.seed,
-        expected_outputs=expected or None,
-        output_steps=tuple(tensor.get("step") for tensor in artifact.outputs["tensors"]),
-        artifact_parity=ParityState(artifact.parity_state),
-        mode=mode,
-    )
-
-
-def with_threads(job: BenchmarkJob, backend: Backend, threads: Sequence[int] | None) -> list[BenchmarkJob]:
-    """Return the job with each number of threads; unchanged without, and where the backend is not the CPU."""
-    if not threads or backend is not Backend.CPU:
-        return [job]
-    return [replace(job, threads=number) for number in threads]
-
-
-def check_cores(job: BenchmarkJob, device: Device, settings: MeasurementSettings) -> None:
-    """Check that the device has a core for each thread that the campaign asks for.
-
-    Raises:
-        RuntimeRefusal: it has not; its `report` is the measurement to record.
-    """
-    if job.threads is None or job.threads <= (cores := device.context().usable_cores):
-        return
-    error = f"{job.threads} threads were asked for, {device.name} measures on {cores} cores"
-    run = refused_run(error, threads=job.threads, by=Refusal.TOO_FEW_CORES)
-    raise refusal(job, Backend.CPU, run, settings)
-
-
-def _input(tensor: dict[str, Any]) -> InputSpec:
-    quantization = tensor["quantization"]
-    return InputSpec(
-        name=tensor["name"],
-        shape=tuple(tensor["shape"]),
-        dtype=tensor["dtype"],
-        quantization=(quantization["scales"][0], quantization["zero_points"][0]) if quantization else None,
-    )
 
 
 _CONVERT_AGAIN = text("""

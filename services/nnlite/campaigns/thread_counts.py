@@ -53,7 +53,7 @@ def _check_time(request: Request, settings: Settings) -> None:
         )
 
 
-# Of one that is stopped or starting, cores may have been set anew since.
+# A device that is stopped or starting may get other cores (NNLITE_MEASUREMENT__CORES).
 _DEVICES = text("""
 SELECT name, pool, context::text AS context FROM device
 WHERE pool = ANY(:pools) AND context IS NOT NULL AND state NOT IN ('starting', 'stopped')

@@ -18,8 +18,8 @@ _MAX_RESTARTS = 5
 class OwnWorkers:
     """Keeps the programs of a command running from the first `check` at which no other command has its own.
 
-    One command at a time runs workers on a machine, and not all need the same ones: whoever waits for those
-    of another command must start its own when that has ended.
+    One command at a time runs workers on a machine, and commands need different ones: a command that uses
+    the workers of another starts its own when that one has ended.
     """
 
     def __init__(self, cluster: Session, programs: Mapping[str, list[str]]) -> None:

@@ -4,7 +4,7 @@ A machine that others use too has two speeds and changes between them all the ti
 the range in which almost all canaries of the device were before, and what most of the last ones agree on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median_low
@@ -14,7 +14,8 @@ import structlog
 from sqlalchemy import Connection, text
 
 from nnlite.db.tables import row_id
-from nnlite.reports.schema import BenchmarkReport, DeviceContext, MeasurementReport
+from nnlite.reports.schema import BenchmarkReport, Canary
+from nnlite.results.devices import cpu_configuration
 from nnlite.results.repeats import reopen
 from nnlite.settings.groups import MeasurementSettings
 
@@ -76,12 +77,14 @@ def watch_canaries(connection: Connection, report: BenchmarkReport, settings: Me
         settings: of the worker.
     """
     # Others were refused: by the runtime, or before it was asked.
-    measured = [each for each in report.measurements if each.canary is not None]
-    if not measured:
+    canaries = [(each, each.canary) for each in report.measurements if each.canary is not None]
+    if not canaries:
         return
-    device = row_id("device", report.device.name)
-    key = {"device": device, "configuration": _configuration(report.device, measured[0], settings)}
-    connection.execute(_ADD, [{**key, "ns": ns} for ns in _canaries_ns(measured)])
+    device, (first, _) = row_id("device", report.device.name), canaries[0]
+    runtime = f"{first.runtime} {first.runtime_version}"
+    configuration = cpu_configuration(runtime, settings.threads, report.device.measuring_cores)
+    key = {"device": device, "configuration": configuration}
+    connection.execute(_ADD, [{**key, "ns": ns} for _, canary in canaries for ns in _ran_ns(canary)])
     series = connection.execute(_SERIES, {**key, "memory": MEMORY}).all()[::-1]
     if series[-1].since_change < WINDOW:
         return  # these canaries are the evidence of the last change
@@ -117,18 +120,9 @@ def _first(changed: Sequence[bool]) -> int:
     return balance.index(max(balance)) + 1
 
 
-def _canaries_ns(measurements: Sequence[MeasurementReport]) -> Iterator[int]:
-    """Yield the canaries that ran for a benchmark, each once, in order."""
-    for measured in measurements:
-        if (canary := measured.canary) is not None:
-            if not canary.reused:
-                yield canary.before_p25_ns
-            yield canary.after_p25_ns
-
-
-def _configuration(device: DeviceContext, measured: MeasurementReport, settings: MeasurementSettings) -> str:
-    cores = ",".join(map(str, device.measuring_cores)) or "any"
-    return f"{measured.runtime} {measured.runtime_version}, threads {settings.threads}, cores {cores}"
+def _ran_ns(canary: Canary) -> list[int]:
+    """Return the canaries that ran around a measurement; one that was reused ran around the one before."""
+    return [canary.after_p25_ns] if canary.reused else [canary.before_p25_ns, canary.after_p25_ns]
 
 
 _ADD = text("INSERT INTO device_canary (device_id, configuration, ns) VALUES (:device, :configuration, :ns)")

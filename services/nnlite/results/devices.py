@@ -5,7 +5,7 @@ of the work. Only a user can end a quarantine.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,17 @@ def record_ready(
         if canary_ns is not None:
             connection.execute(_CANARY, {"id": identifier, "ns": canary_ns})
     return identifier
+
+
+def cpu_configuration(runtime: str, threads: int, cores: Sequence[int]) -> str:
+    """Return what the speed of a canary depends on besides its device, as one text.
+
+    Args:
+        runtime: with its version.
+        threads: of the canary.
+        cores: that it may run on; empty: any.
+    """
+    return f"{runtime}, threads {threads}, cores {','.join(map(str, cores)) or 'any'}"
 
 
 def record_device_state(

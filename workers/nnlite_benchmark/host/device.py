@@ -19,6 +19,7 @@ from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import measurement_lock
 from nnlite.reports.schema import DeviceContext, Gating, MeasurementReport, Profile
+from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, Stage
@@ -162,9 +163,8 @@ class HostDevice:
 
     def _configuration(self, job: BenchmarkJob) -> str:
         """Return the CPU configuration: what the speed of the gate's canary depends on."""
-        cores = ",".join(map(str, self._cores.measuring)) or "any"
-        threads = job.in_force(self._settings).threads
-        return f"LiteRT {version('ai-edge-litert')}, threads {threads}, cores {cores}"
+        runtime = f"LiteRT {version('ai-edge-litert')}"
+        return cpu_configuration(runtime, job.in_force(self._settings).threads, self._cores.measuring)
 
     def _runner(self, stop: threading.Event) -> RunOnce:
         def run(

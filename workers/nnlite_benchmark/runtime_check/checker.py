@@ -28,8 +28,8 @@ from nnlite.queue.messages import Message
 from nnlite.results.runtime_checks import CheckResult, next_check, record_check
 from nnlite.vocabulary import Backend, RuntimeVerdict, Stage, WorkKind
 from nnlite.worker.attempt import Heartbeat, PostgresUnreachableError, Result, WorkerContext, run_attempt
-from nnlite_benchmark.benchmarker import job_of
 from nnlite_benchmark.device import BenchmarkJob
+from nnlite_benchmark.jobs import job_of
 from nnlite_benchmark.protocol.measurement import parity_with_host
 from nnlite_benchmark.runtime_check.process import (
     TICK_S,

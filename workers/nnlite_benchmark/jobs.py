@@ -1,0 +1,68 @@
+"""Jobs of devices: one for an artifact and number of threads, within the cores of the device."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nnlite.db.tables import Artifact
+from nnlite.settings.groups import MeasurementSettings
+from nnlite.vocabulary import Backend, Mode, ParityState, Precision, Refusal
+from nnlite_benchmark.device import BenchmarkJob, Device, InputSpec
+from nnlite_benchmark.protocol.measuring import refusal, refused_run
+
+
+def job_of(
+    artifact: Artifact, model_name: str, file: Path, expected: tuple[Path, ...], mode: Mode = Mode.STANDARD
+) -> BenchmarkJob:
+    """Return the benchmark job of an artifact.
+
+    Args:
+        artifact: its row.
+        model_name: for messages.
+        file: the artifact's file, fetched from the store.
+        expected: files with the host's outputs, fetched from the store; empty: there are none.
+        mode: of the campaign.
+    """
+    return BenchmarkJob(
+        artifact=file,
+        artifact_sha256=artifact.sha256,
+        model_name=model_name,
+        precision=Precision(artifact.precision),
+        inputs=tuple(_input(tensor) for tensor in artifact.inputs["tensors"]),
+        seed=artifact.seed,
+        expected_outputs=expected or None,
+        output_steps=tuple(tensor.get("step") for tensor in artifact.outputs["tensors"]),
+        artifact_parity=ParityState(artifact.parity_state),
+        mode=mode,
+    )
+
+
+def with_threads(job: BenchmarkJob, backend: Backend, threads: Sequence[int] | None) -> list[BenchmarkJob]:
+    """Return the job with each number of threads; unchanged without, and where the backend is not the CPU."""
+    if not threads or backend is not Backend.CPU:
+        return [job]
+    return [replace(job, threads=number) for number in threads]
+
+
+def check_cores(job: BenchmarkJob, device: Device, settings: MeasurementSettings) -> None:
+    """Check that the device has a core for each thread that the campaign asks for.
+
+    Raises:
+        RuntimeRefusal: it has not; its `report` is the measurement to record.
+    """
+    if job.threads is None or job.threads <= (cores := device.context().usable_cores):
+        return
+    error = f"{job.threads} threads were asked for, {device.name} measures on {cores} cores"
+    run = refused_run(error, threads=job.threads, by=Refusal.TOO_FEW_CORES)
+    raise refusal(job, Backend.CPU, run, settings)
+
+
+def _input(tensor: dict[str, Any]) -> InputSpec:
+    quantization = tensor["quantization"]
+    return InputSpec(
+        name=tensor["name"],
+        shape=tuple(tensor["shape"]),
+        dtype=tensor["dtype"],
+        quantization=(quantization["scales"][0], quantization["zero_points"][0]) if quantization else None,
+    )
