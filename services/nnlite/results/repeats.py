@@ -197,6 +197,7 @@ WITH last AS (
         SELECT m.campaign_id, m.artifact_id, m.pool
         FROM measurement x JOIN benchmark m ON m.id = x.benchmark_id
         WHERE x.device_id = :device AND x.created_at >= :since AND x.verdict <> 'invalid'
+          AND m.purpose <> 'reproduce'
     )
     ORDER BY b.campaign_id, b.artifact_id, b.pool, b.run DESC
 )

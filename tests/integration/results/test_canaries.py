@@ -14,6 +14,7 @@ from nnlite.reports.schema import Canary
 from nnlite.results import queries
 from nnlite.results.canaries import WINDOW
 from nnlite.results.devices import record_device
+from nnlite.results.repeats import add_reproduction
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import DeviceStatus
 
@@ -86,6 +87,18 @@ def test_a_lasting_change_reopens_what_was_measured_since_once(cluster, device):
         finish(cluster, benchmark(cluster, f"later-{number}"), SLOW_NS, reused=True)
     assert len(changes(cluster)) == 1
     assert reopened(cluster) == []
+
+
+def test_a_result_that_was_only_reproduced_since_is_not_reopened(cluster, device):
+    before = benchmark(cluster, "before")
+    finish(cluster, before, FAST_NS)
+    with cluster.engine.begin() as connection:
+        reproduction = add_reproduction(connection, before)
+    finish(cluster, reproduction, SLOW_NS)
+    for model in "abcd":
+        finish(cluster, benchmark(cluster, model), SLOW_NS)
+    assert len(changes(cluster)) == 1
+    assert reopened(cluster) == [*"abcd"]
 
 
 def test_a_change_is_shown_with_the_device(cluster, device):
