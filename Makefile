@@ -34,7 +34,7 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig rig-campaign compose-test monitoring apk runtime-check runtime-match demo test test-fast test-unit coverage lint \
+.PHONY: help setup rig rig-campaign compose-test monitoring wheel apk runtime-check runtime-match demo test test-fast test-unit coverage lint \
   format bench kubernetes-check constraints shapes schema clean
 
 help: ## List the targets
@@ -96,6 +96,10 @@ $(TFLITE): $(TFLITE_CONSTRAINTS) | $(INSTALLED)
 	$(UV) venv --quiet --clear --python $(BIN)/python $(TFLITE_ENV)
 	$(UV) pip install --quiet --python $(TFLITE_ENV)/bin/python --constraint $< tensorflow-cpu
 	@touch $@
+
+wheel: $(UV) ## Build the wheel: dist/nnlite-VERSION-py3-none-any.whl
+	$(UV) build --quiet --wheel --out-dir dist
+	@ls dist/*.whl
 
 compose-test: $(INSTALLED) $(LEMUR) ## Build the lab server's images and try it whole; root where no Docker engine runs
 	@mkdir -p build

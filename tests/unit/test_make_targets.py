@@ -34,6 +34,7 @@ SMALL_RUNS = {
     "runtime-match": "tests/android_app/test_runtime_match.py",
     "schema": "tests/unit/benchmark/test_report.py",
     "shapes": "tests/unit/conversion/test_input_shapes.py",
+    "wheel": "tests/integration/release/test_wheel.py",
 }
 #: Run as they are, or only with a network; of these, as of all, the recipe is checked.
 OTHERS = {"constraints", "kubernetes-check", "lint", "setup"}

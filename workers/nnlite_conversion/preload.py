@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from nnlite.errors import NnliteError
+from nnlite.host.installation import install_hint
 
 #: Read by the libraries when they are imported.
 ENVIRONMENT = {
@@ -74,7 +75,7 @@ def preload(*, network: bool = False) -> None:
                 importlib.import_module(module)
             except ImportError as error:
                 raise NnliteError(
-                    f"a conversion worker needs {module}: {error}; install it: pip install 'nnlite[convert]'"
+                    f"a conversion worker needs {module}: {error}; install it: {install_hint('convert')}"
                 ) from error
         for module in LAZY_MODULES:
             with contextlib.suppress(ImportError):  # another version may not have it

@@ -16,6 +16,7 @@ from nnlite import logs
 from nnlite.campaigns.device_argument import device_argument
 from nnlite.errors import NnliteError
 from nnlite.host.health_file import health_file_of_process
+from nnlite.host.installation import install_hint
 from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import servers
 from nnlite.settings import PREFIX, load_settings
@@ -206,7 +207,7 @@ def check_installed(module: str, extra: str | None) -> None:
     needed = libraries.get(extra or "", module)
     if find_spec(module) is None or find_spec(needed) is None:
         raise NnliteError(
-            f"{needed} is not installed here; install the worker: pip install 'nnlite[{extra}]'"
+            f"{needed} is not installed here; install the worker: {install_hint(extra or 'all')}"
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nnlite.diagnostics.finding import Finding
 from nnlite.host.adb_services import attached_devices, server_port
+from nnlite.host.installation import install_hint
 from nnlite.settings import Settings
 from nnlite.settings.groups import EmulatorSettings
 
@@ -111,7 +112,7 @@ def _adb(settings: Settings) -> Finding:
     program = Path(spec.origin).parent / "binaries" / "adb" if spec and spec.origin else None
     if program is not None and program.is_file():
         return Finding(subject="adb", state="ok", message=f"{program} (of adbutils)")
-    message = "not found; for Android devices: pip install 'nnlite[benchmark]', or set NNLITE_ANDROID__ADB"
+    message = f"not found; for Android devices: {install_hint('benchmark')}, or set NNLITE_ANDROID__ADB"
     return Finding(subject="adb", state="note", message=message)
 
 

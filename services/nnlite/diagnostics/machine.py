@@ -20,6 +20,7 @@ from nnlite.diagnostics.preflight import kvm_problem
 from nnlite.errors import NnliteError
 from nnlite.host.cores import cores_of
 from nnlite.host.gpu import nvidia_gpus
+from nnlite.host.installation import install_hint
 from nnlite.host.tflite_environment import runtime_environment
 from nnlite.local import servers
 from nnlite.queue.app import CONVERT_QUEUE
@@ -73,7 +74,7 @@ def _libraries(_: Settings) -> Iterator[Finding]:
         yield Finding(
             subject=module,
             state="ok" if installed else "note",
-            message=use if installed else f"not installed; for {use}: pip install 'nnlite[{extra}]'",
+            message=use if installed else f"not installed; for {use}: {install_hint(extra)}",
         )
 
 

@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from nnlite.host.installation import install_hint
 from nnlite.local.home import LocalError, LocalInstance, hint_for
 
 #: Headers and static libraries, which a server does not need.
@@ -62,7 +63,7 @@ def _package(name: str, variable: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise LocalError(
-            f"the package {name} is not installed: pip install 'nnlite[local]',"
+            f"the package {name} is not installed: {install_hint('local')},"
             f" or set {variable} to a server of your own"
         )
     return Path(spec.submodule_search_locations[0])

@@ -12,7 +12,8 @@ import typer
 from nnlite.cli import app_for
 
 CHECKOUT = Path(__file__).parents[3]
-GUIDES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "deploy").rglob("*.md"))]
+README = CHECKOUT / "README.md"
+GUIDES = [README, *sorted((CHECKOUT / "deploy").rglob("*.md")), *sorted((CHECKOUT / "docs").rglob("*.md"))]
 DOCUMENTS = sorted(
     file
     for place in ("*.md", "docs/**/*.md", "deploy/**/*.md", "android_app/*.md", ".github/**/*.*")
@@ -84,6 +85,10 @@ def anchors(page):
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
         for heading in HEADING.findall(page.read_text())
     }
+
+
+def test_the_readme_is_read_in_five_minutes():
+    assert len(README.read_text().splitlines()) <= 150, "move detail into docs/"
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=name)

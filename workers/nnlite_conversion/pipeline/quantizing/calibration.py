@@ -188,7 +188,9 @@ def _crops(seed: int) -> Iterator[Image.Image]:
 def _sklearn_file(*names: str) -> Path:
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
-        raise NoCalibrationData("no calibration data: scikit-learn is missing; pip install 'nnlite[convert]'")
+        raise NoCalibrationData(
+            "no calibration data: scikit-learn is missing; install the extra `convert` on this worker"
+        )
     return Path(package.origin).parent.joinpath("datasets", *names)
 
 
