@@ -338,7 +338,9 @@ class Measurement(Base):
     shape: Mapped[str | None]  # levels of the run; None: too few samples
     error: Mapped[str | None]
     runs: Mapped[int]
-    init_ns: Mapped[int | None]
+    init_ns: Mapped[int | None]  # without a cache
+    init_cold_ns: Mapped[int | None]  # by a process that found no cache, and wrote one
+    init_warm_ns: Mapped[int | None]  # by the next one, which found it
     first_ns: Mapped[int | None]
     mean_ns: Mapped[int | None]
     median_ns: Mapped[int | None]
@@ -356,6 +358,7 @@ class Measurement(Base):
     energy_high_uj: Mapped[float | None]
     peak_rss_kb: Mapped[int | None]
     baseline_rss_kb: Mapped[int | None]
+    memory: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # by stage, as in the report
     delegate: Mapped[str | None]
     delegated_nodes: Mapped[int | None]
     total_nodes: Mapped[int | None]

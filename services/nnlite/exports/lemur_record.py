@@ -159,6 +159,8 @@ def _explanation(measurement: Mapping[str, Any]) -> Json:
         "init_ns", "first_inference_ns", "peak_rss_kb", "delegation", "precision_loss", "parity", "canary",
     )  # fmt: skip
     latency = _published(measurement)
+    if latency is None:
+        measurement = {**measurement, "first_inference_ns": None}
     gating = measurement.get("gating")
     gated = {name: gating[name] for name in _GATED} if gating else {}
     return (

@@ -46,6 +46,9 @@ MAX_OPERATORS = 100_000
 #: Of one benchmark: the CPU with each number of threads, the other backends once.
 MAX_MEASUREMENTS = MAX_THREAD_COUNTS + len(Backend) - 1
 
+#: Fields of a measurement that tell or bound its latency: null where that is withheld.
+TELLING_LATENCY = ("first_inference_ns", "warmup_ns", "run_ns")
+
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]
 Kilobytes = Annotated[int, Field(ge=0, le=2**42)]
@@ -206,6 +209,34 @@ class Energy(Part):
     energy_high_uj: Ratio | None
 
 
+class Initialization(Part):
+    """Initialization with a cache: by a process that found none and wrote it, and by the next one."""
+
+    cache: Word = Field(description="what is cached: XNNPACK's packed weights, the GPU delegate's programs")
+    init_cold_ns: Nanoseconds | None = Field(None, description="without the cache, writing it included")
+    init_warm_ns: Nanoseconds | None = Field(None, description="in a second process, which found the cache")
+    init_error: Text | None = Field(None, description="why one is missing")
+
+
+class StageMemory(Part):
+    """Memory of the measuring process at the end of a stage, a range; null where the kernel does not say."""
+
+    model_kb: Kilobytes | None = Field(
+        description="surely the model's: growth of memory that no file backs, and the artifact's mapped file"
+    )
+    process_kb: Kilobytes | None = Field(
+        description="what the process had: the peak of its resident memory so far, libraries and all"
+    )
+
+
+class Memory(Part):
+    """Host memory by stage; without GPU memory."""
+
+    load: StageMemory = Field(description="after the runtime's initialization")
+    first_run: StageMemory = Field(description="after the first inference")
+    steady: StageMemory | None = Field(None, description="at the end of the warm-up")
+
+
 class RunReport(Part):
     """Report of one measuring process: one artifact on one backend; untrusted until validated."""
 
@@ -217,7 +248,7 @@ class RunReport(Part):
     stage: Stage = Field(description="where it ended; `run` when it did all")
     error: Text | None = Field(None, description="what the runtime refused, in its own words")
     refusal: Refusal | None = Field(None, description="with an error: who refused; null: the runtime")
-    init_ns: Nanoseconds | None = Field(None, description="constructor to ready")
+    init_ns: Nanoseconds | None = Field(None, description="constructor to ready, without a cache")
     load_ns: Nanoseconds | None = Field(None, description="host only: the constructor")
     prepare_ns: Nanoseconds | None = Field(None, description="host only: allocating tensors")
     first_inference_ns: Nanoseconds | None = None
@@ -240,6 +271,7 @@ class RunReport(Part):
         None, description="VmHWM from before the model to the end of the warm-up; without GPU memory"
     )
     baseline_rss_kb: Kilobytes | None = Field(None, description="VmRSS before the model")
+    memory: Memory | None = None
     pss_before_kb: Kilobytes | None = None
     pss_after_kb: Kilobytes | None = None
     delegation: Delegation | None = None
@@ -250,6 +282,7 @@ class RunReport(Part):
     )
     disturbance: Disturbance | None = None
     energy: Energy | None = Field(None, description="host only, where RAPL's counters can be read")
+    initialization: Initialization | None = Field(None, description="of other processes; the worker adds it")
     before: DeviceState | None = Field(None, description="Android only: as the app saw it before the model")
     after: DeviceState | None = Field(None, description="Android only: as the app saw it after the runs")
     folder: Word | None = Field(
@@ -340,11 +373,14 @@ class MeasurementReport(Part):
     init_ns: Nanoseconds | None = None
     load_ns: Nanoseconds | None = None
     prepare_ns: Nanoseconds | None = None
-    first_inference_ns: Nanoseconds | None = None
+    initialization: Initialization | None = Field(
+        None, description="cold and warm; null: the runtime has no cache there, or it was not asked for"
+    )
+    first_inference_ns: Nanoseconds | None = Field(None, description="null with parity off")
     warmup_runs: Count = 0
-    warmup_ns: Nanoseconds = 0
+    warmup_ns: Nanoseconds | None = Field(0, description="null with parity off")
     runs: Count = Field(0, description="timed runs, kept or not")
-    run_ns: Nanoseconds = 0
+    run_ns: Nanoseconds | None = Field(0, description="null with parity off")
     latency: Latency | None = Field(None, description="null with parity off or an error")
     gating: Gating | None = Field(
         None, description="null: every timed run counted, or there is no latency; slices are of kept samples"
@@ -356,6 +392,7 @@ class MeasurementReport(Part):
     samples_seed: Count = 0
     peak_rss_kb: Kilobytes | None = Field(None, description="host memory only; GPU memory is not in it")
     baseline_rss_kb: Kilobytes | None = None
+    memory: Memory | None = Field(None, description="by stage, as a range")
     pss_before_kb: Kilobytes | None = None
     pss_after_kb: Kilobytes | None = None
     delegation: Delegation | None = None

@@ -1,9 +1,9 @@
 """Manifests of measurements: one canonical JSON text that names everything a result came from.
 
 A manifest has the hashes of code and weights, converter and rewrites, the artifact and its parity, the
-device, the report with protocol settings, canaries, statistics and verdict, and the hashes of raw samples. It
-is built from rows alone and written in the transaction that stores them, and `nnlite verify` finds what was
-changed in any of them later.
+device, the report with protocol settings, canaries, statistics and verdict, and the hashes of raw samples and
+of the times of operators. It is built from rows alone and written in the transaction that stores them, and
+`nnlite verify` finds what was changed in any of them later.
 
 Canonical JSON: UTF-8, no white space, keys sorted by code point, no fields without a value (null), floats in
 their shortest form (1e-7, 1e+22), no negative zero, integers beyond 2^53 as floats. The hash of a
@@ -23,7 +23,7 @@ from sqlalchemy import Connection, text
 from nnlite.catalog.model import canonical_json
 
 #: Of the manifest's format and of the protocol by which results are derived: raised when either changes.
-VERSION: Final = 1
+VERSION: Final = 2
 #: Of a benchmark's report, that have places of their own in a manifest.
 _PARTS: Final = frozenset({"device", "measurements"})
 _MAX_INTEGER: Final = 2**53
@@ -40,7 +40,10 @@ jsonb_build_object(
     'inputs', a.inputs, 'outputs', a.outputs, 'reference_outputs', a.reference_outputs, 'seed', a.seed,
     'parity_state', a.parity_state, 'parity', a.parity, 'state_dict_sha256', a.state_dict_sha256,
     'calibration', a.calibration
-) AS artifact, a.path AS artifact_path
+) AS artifact, a.path AS artifact_path, (
+    SELECT jsonb_agg(to_jsonb(o) - 'measurement_id' ORDER BY o.index)
+    FROM operator_time o WHERE o.measurement_id = x.id
+) AS operators
 FROM measurement x JOIN benchmark b ON b.id = x.benchmark_id JOIN campaign c ON c.id = b.campaign_id
 JOIN conversion v ON v.id = b.conversion_id JOIN model m ON m.id = v.model_id
 JOIN artifact a ON a.id = b.artifact_id
@@ -72,6 +75,7 @@ def manifest_text(row: Mapping[str, Any]) -> str:
         | {name: row[name] for name in ("pool", "run", "kind", "attempt")},
         "report": measured(row),
         "samples": {"count": len(row["samples_ns"]), "sha256": integers_sha256(row["samples_ns"])},
+        "operators_sha256": row["operators"] and _sha256(_canonical(row["operators"])),
         "slices_sha256": None if row["slice_runs"] is None else integers_sha256(*map(_known, slices)),
     }
     return canonical_json(_canonical(manifest)).decode()
@@ -103,6 +107,10 @@ def integers_sha256(*lists: Sequence[int]) -> str:
     for integers in lists:
         digest.update(struct.pack(f"<q{len(integers)}q", len(integers), *integers))
     return digest.hexdigest()
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def text_hash(manifest: str) -> str:

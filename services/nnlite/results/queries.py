@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from nnlite.reports.schema import TELLING_LATENCY
+
 Row = dict[str, Any]
 
 
@@ -161,7 +163,11 @@ ORDER BY c.name, m.name
 """,
         {"campaign": campaign, "model": like(model)},
     )
-    return [row["report"] for row in rows]
+    reports = [row["report"] for row in rows]
+    for measured in (one for report in reports for one in report["measurements"]):
+        if measured.get("latency") is None:  # those of older releases have the numbers
+            measured |= {name: None for name in TELLING_LATENCY if name in measured}
+    return reports
 
 
 def failures(engine: Engine, campaign: str | None = None) -> list[Row]:

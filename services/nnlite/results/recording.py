@@ -25,6 +25,7 @@ from nnlite.reports.schema import (
     DeviceContext,
     Energy,
     Gating,
+    Initialization,
     Latency,
     MeasurementReport,
     Profile,
@@ -166,7 +167,7 @@ def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementRepo
 
 def reported_columns(report: MeasurementReport) -> dict[str, Any]:
     """Return the columns that a measurement has from its report; most have the name of one of its fields."""
-    parts = (report, report.latency, report.delegation, report.gating, report.energy)
+    parts = (report, report.latency, report.delegation, report.gating, report.energy, report.initialization)
     fields = {
         name: getattr(part, name)
         for part in parts
@@ -180,6 +181,7 @@ def reported_columns(report: MeasurementReport) -> dict[str, Any]:
         "first_ns": report.first_inference_ns,
         "samples_ns": list(report.samples_ns),
         "disturbance": report.disturbance and report.disturbance.model_dump(),
+        "memory": report.memory and report.memory.model_dump(),
         "profile": report.profile and report.profile.model_dump(exclude={"operators"}),
     }
 
@@ -207,7 +209,9 @@ _IN_MEASUREMENTS: dict[str, Any] = {
 _MEASURED = {column.name for column in Measurement.__table__.columns if column.server_default is None}
 #: Those of them that have the name of a field of a report or of one of its parts.
 _FROM_REPORT = {
-    name for part in (MeasurementReport, Latency, Delegation, Gating, Energy) for name in part.model_fields
+    name
+    for part in (MeasurementReport, Latency, Delegation, Gating, Energy, Initialization)
+    for name in part.model_fields
 } & _MEASURED
 
 

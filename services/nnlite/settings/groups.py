@@ -103,6 +103,9 @@ class MeasurementSettings(Group):
     fork_server: bool = Field(
         True, description="fork a host's measuring processes from one that has imported the runtime"
     )
+    warm_init: bool = Field(
+        True, description="initialize twice more, to time it without and with the runtime's cache"
+    )
     gated: bool = Field(
         False, description="on a host, count only runs while the core is as fast as it was ever seen"
     )

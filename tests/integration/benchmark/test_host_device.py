@@ -54,6 +54,12 @@ def test_a_real_artifact_gives_a_valid_measurement(make_device, job):
     assert report.quiet.quiet
     assert report.delegation.delegated_nodes == report.delegation.total_nodes == 26
     assert report.peak_rss_kb > report.baseline_rss_kb > 0
+    assert report.initialization.init_error is None
+    assert min(report.initialization.init_cold_ns, report.initialization.init_warm_ns) > 0
+    stages = (report.memory.load, report.memory.first_run, report.memory.steady)
+    assert 0 < stages[0].model_kb < stages[0].process_kb
+    assert [stage.process_kb for stage in stages] == sorted(stage.process_kb for stage in stages)
+    assert stages[-1].process_kb == report.peak_rss_kb
     assert report.before.available_ram_kb
     assert report.after.at > report.before.at
 

@@ -25,6 +25,7 @@ from nnlite.db.tables import Artifact, row_id
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import LeaseLostError
+from nnlite.reports.schema import TELLING_LATENCY, Initialization, Memory, StageMemory
 from nnlite.results import queries
 from nnlite.results.devices import record_device
 from nnlite.results.recording import cached_artifacts, record_skipped
@@ -392,3 +393,33 @@ def _identity(cluster: Cluster) -> str:
 
 def _fail(cluster: Cluster, row: uuid.UUID, failure: Failure, kind: WorkKind = WorkKind.CONVERSION) -> None:
     leases.fail(cluster.engine, claimed(cluster, kind, row), failure, QueueSettings())
+
+
+def test_initialization_and_memory_by_stage_are_columns_of_the_result(cluster, row):
+    (message,) = finish_conversion(cluster, row)
+    names = ("load", "first_run", "steady")
+    stages = {name: StageMemory(model_kb=n, process_kb=100 * n) for n, name in enumerate(names, 1)}
+    initialization = Initialization(cache="weights", init_cold_ns=70, init_warm_ns=5)
+    report = measurement(initialization=initialization, memory=Memory(**stages))
+    finish_benchmark(cluster, message.row_id, report)
+
+    (result,) = queries.latencies(cluster.engine, "night")
+
+    assert (result["init_cold_ns"], result["init_warm_ns"]) == (70, 5)
+    assert [result[f"{name}_model_kb"] for name in names] == [1, 2, 3]
+    assert [result[f"{name}_process_kb"] for name in names] == [100, 200, 300]
+
+
+def test_nothing_that_tells_a_withheld_latency_is_shown(cluster, row):
+    (message,) = finish_conversion(cluster, row)
+    # As releases before wrote it.
+    report = measurement(
+        verdict=Verdict.INVALID, latency=None, samples_ns=(), first_inference_ns=7, run_ns=8, warmup_ns=9
+    )
+    finish_benchmark(cluster, message.row_id, report)
+
+    (result,) = queries.latencies(cluster.engine, "night")
+    (shown,) = queries.reports(cluster.engine, "night")[0]["measurements"]
+
+    assert result["first_ns"] is None
+    assert [shown[name] for name in TELLING_LATENCY] == [None] * 3

@@ -10,6 +10,7 @@ import pytest
 
 from integration.canned import finish_benchmark, finish_conversion, measurement, refusal, stored_canary
 from integration.conftest import Cluster
+from integration.results.test_profiles import PROFILE
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.diagnostics.verify import Outcome, Verified, verify
 from nnlite.results.manifest import text_hash
@@ -127,6 +128,16 @@ def test_every_change_is_found_and_named_and_nothing_else(cluster, store, measur
     (median,) = rows["median"].differences
     assert (median.stored, median.derived) == (7, REPORTS["valid"].latency.median_ns)
     assert digests(cluster.engine)["night"] != digest, "a manifest was changed"
+
+
+def test_a_changed_time_of_an_operator_is_found(cluster, store, measure):
+    measure(layers=REPORTS["valid"].model_copy(update={"profile": PROFILE}))
+    assert verified(cluster, store)["layers"].outcome is Outcome.VERIFIED
+
+    cluster.change("UPDATE operator_time SET time_ns = time_ns + 1 WHERE index = 2")
+
+    (difference,) = verified(cluster, store)["layers"].differences
+    assert difference.field == "manifest.operators_sha256"
 
 
 def test_a_clean_campaign_of_every_kind_is_verified(cluster, store, measure):

@@ -18,7 +18,7 @@ from typing import Final
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import measurement_lock
-from nnlite.reports.schema import DeviceContext, Gating, MeasurementReport, Profile
+from nnlite.reports.schema import DeviceContext, Gating, MeasurementReport, Profile, RunReport
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
@@ -26,11 +26,13 @@ from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.host.context import FrequencyRange, host_context, host_state
 from nnlite_benchmark.host.energy import PackageEnergy
+from nnlite_benchmark.host.initializer import CACHE_FILE
 from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import OnStage, profile_process, run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.gating import Gate
+from nnlite_benchmark.protocol.initialization import with_initialization
 from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measurement import Run, read_run
 from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, measure, refusal, refused_run
@@ -136,7 +138,7 @@ class HostDevice:
 
         with self._measurement_lock.measuring(stop), _scratch_folder() as folder:
             try:
-                request = self._request(job, limits, folder)
+                request = self._request(job, limits, folder, _write_inputs(job, folder))
                 return profile_process(request, limits, stop=stop, on_stage=on_stage)
             except DeviceFailure as failure:
                 # The artifact was measured; the device proves at its next canary whether it is well.
@@ -178,7 +180,11 @@ class HostDevice:
             def on_stage(entered: Stage, pid: int) -> None:
                 self._on_stage(stage or entered, pid)
 
-            return self._run(job, bounds, gate, stop, on_stage)
+            result = self._run(job, bounds, gate, stop, on_stage)
+            # The canary has a stage of its own.
+            if stage is not None or result.report.error is not None or not self._settings.warm_init:
+                return result
+            return self._with_initialization(result, job, stop)
 
         return run
 
@@ -188,7 +194,8 @@ class HostDevice:
         before, started_at = host_state(self._cores.measuring), datetime.now(UTC)
         limits = job.in_force(self._settings)
         with _scratch_folder() as folder:
-            request = replace(self._request(job, limits, folder), bounds=bounds, gate=gate)
+            request = self._request(job, limits, folder, _write_inputs(job, folder))
+            request = replace(request, bounds=bounds, gate=gate)
             frequencies, energy = FrequencyRange(self._cores.measuring), PackageEnergy()
 
             def on_poll(polled: Stage) -> None:
@@ -213,10 +220,22 @@ class HostDevice:
                 raise DeviceFailure(Fault.PROCESS_DIED, report.stage, reason) from error
             return energy.added_to(run)
 
-    def _request(self, job: BenchmarkJob, limits: MeasurementSettings, folder: Path) -> RunRequest:
+    def _with_initialization(self, run: Run, job: BenchmarkJob, stop: threading.Event) -> Run:
+        limits = job.in_force(self._settings)
+        with _scratch_folder() as folder:
+            request = replace(self._request(job, limits, folder, ()), weight_cache=str(folder / CACHE_FILE))
+
+            def initialize() -> RunReport:
+                return run_process(request, limits, stop=stop, server=self._fork_server)
+
+            return with_initialization(run, "XNNPACK's packed weights", initialize)
+
+    def _request(
+        self, job: BenchmarkJob, limits: MeasurementSettings, folder: Path, inputs: tuple[str, ...]
+    ) -> RunRequest:
         return RunRequest(
             artifact=str(job.artifact.resolve()),
-            inputs=_write_inputs(job, folder),
+            inputs=inputs,
             folder=str(folder),
             threads=limits.threads,
             cores=self._cores.measuring,

@@ -24,6 +24,8 @@ from typing import Any, Final, Never, Self, TextIO, TypeVar
 
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.host.graph_delegation import Node, count_delegated
+from nnlite_benchmark.host.initializer import initialize
+from nnlite_benchmark.host.memory import MemoryUse
 from nnlite_benchmark.protocol.canary import GATE_FILE
 from nnlite_benchmark.protocol.disturbance import between, snapshot
 from nnlite_benchmark.protocol.gating import Gate, gated_runs
@@ -49,6 +51,8 @@ class RunRequest:
     bounds: Bounds
     #: None: every timed run counts.
     gate: Gate | None = None
+    #: File of XNNPACK's weight cache: the artifact is only initialized, with that. None: it is measured.
+    weight_cache: str | None = None
     parent_pid: int
 
     def to_json(self) -> str:
@@ -91,7 +95,8 @@ class Runner:
             runs, elapsed_ns = _accepted(lambda: warm_up(invoke, time.perf_counter_ns, bounds))
             self.report |= {"warmup_runs": runs, "warmup_ns": elapsed_ns}
             # Read now: timed runs only repeat this work, and their samples would be counted too.
-            self.report["peak_rss_kb"] = _status_kb("VmHWM")
+            self.report["peak_rss_kb"] = self._memory.peak_rss_kb
+            self.report["memory"]["steady"] = self._memory.now()
             self._enter(Stage.RUN)
             gc.collect()
             gc.disable()
@@ -133,8 +138,8 @@ class Runner:
     def _initialized(self) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
-        self.report["baseline_rss_kb"] = _status_kb("VmRSS")
-        _reset_peak_rss()
+        self._memory = memory = MemoryUse(self._request.artifact)
+        self.report["baseline_rss_kb"] = memory.baseline_rss_kb
         begin_ns = time.perf_counter_ns()
         interpreter = _accepted(
             lambda: Interpreter(model_path=self._request.artifact, num_threads=self._request.threads)
@@ -142,11 +147,13 @@ class Runner:
         loaded_ns = time.perf_counter_ns()
         _accepted(interpreter.allocate_tensors)
         ready_ns = time.perf_counter_ns()
+        load = memory.now()
         self._fill_inputs(interpreter)
         first_ns = time.perf_counter_ns()
         _accepted(interpreter.invoke)
         self.report |= {
             "first_inference_ns": time.perf_counter_ns() - first_ns,
+            "memory": {"load": load, "first_run": memory.now()},
             "load_ns": loaded_ns - begin_ns,
             "prepare_ns": ready_ns - loaded_ns,
             "init_ns": ready_ns - begin_ns,
@@ -230,24 +237,6 @@ def _indices(tensors: Any) -> list[int]:
     return [int(index) for index in tensors]
 
 
-def _status_kb(field: str) -> int | None:
-    """Return a memory field of /proc/self/status, kB; None if there is no such file."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1])
-    except OSError:
-        return None
-    return None
-
-
-def _reset_peak_rss() -> None:
-    """Reset VmHWM to the memory in use now."""
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")
-
-
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when `parent` ends; end now if it has already (prctl(2))."""
     if sys.platform == "linux":
@@ -281,13 +270,23 @@ def start(request: RunRequest) -> TextIO:
 
 def run(request: RunRequest) -> Never:
     """Run a request in this process, which prints its stages to stdout, and end it."""
-    runner = Runner(request, start(request))
-    runner.run()
-    report = Path(request.folder) / REPORT_FILE
-    report.write_text(json.dumps(runner.report), encoding="utf-8")
+    report = _initialized(request) if request.weight_cache else _measured(request)
+    Path(request.folder, REPORT_FILE).write_text(json.dumps(report), encoding="utf-8")
     # Skips the interpreter's destructors: the report is written, nothing else is needed.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _measured(request: RunRequest) -> dict[str, Any]:
+    runner = Runner(request, start(request))
+    runner.run()
+    return runner.report
+
+
+def _initialized(request: RunRequest) -> dict[str, Any]:
+    start(request)
+    assert request.weight_cache is not None  # noqa: S101 -- for mypy
+    return initialize(request.artifact, request.threads, request.weight_cache, runtime_version())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from nnlite.artifacts.inputs import from_raw_bytes
 from nnlite.reports.schema import (
     MAX_SAMPLES,
+    TELLING_LATENCY,
     Canary,
     DeviceState,
     Latency,
@@ -134,6 +135,8 @@ def measurement_report(
     samples = run.samples_ns[:0] if withheld else run.samples_ns
     kept = thinned(samples.size, min(settings.max_samples, MAX_SAMPLES), job.seed)
     copied = {name: getattr(report, name) for name in _COPIED}
+    if withheld:
+        copied |= dict.fromkeys(TELLING_LATENCY)
     return MeasurementReport(
         **copied,
         backend=backend,

@@ -1,8 +1,8 @@
 """Print by how many kB the peak of this process's memory sinks when the measuring process resets it."""
 
-from nnlite_benchmark.host.runner import _reset_peak_rss, _status_kb
+import resource
+
+from nnlite_benchmark.host.memory import MemoryUse
 
 bytearray(200 << 20)
-before_kb = _status_kb("VmHWM")
-_reset_peak_rss()
-print(before_kb - _status_kb("VmHWM"))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - MemoryUse("/no.tflite").peak_rss_kb)
