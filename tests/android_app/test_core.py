@@ -88,7 +88,7 @@ def test_reports_of_the_core_are_those_of_the_schema_and_of_the_host(java):
 def test_every_field_of_the_report_is_written(java):
     """A field that the host's report gets later must not be forgotten here."""
     (whole, *_) = java("org.nnlite.benchmark.core.CoreProbe", "reports").splitlines()
-    host_only = {"energy", "initialization", "memory", "load_ns", "prepare_ns", "slices"}
+    host_only = {"energy", "initialization", "load_ns", "prepare_ns", "slices"}
 
     assert set(json.loads(whole)) == set(RunReport.model_fields) - host_only
 
@@ -108,6 +108,7 @@ def test_the_app_parses_the_arguments_that_the_host_sends(probe, tmp_path: Path)
         backend=Backend.NPU,
         threads=3,
         precision_loss=True,
+        programs="89ef",
         transfer=Transfer.STATUS,
         bounds=bounds,
     )

@@ -54,6 +54,15 @@ def test_partial_delegation_is_measured_and_annotated(lab, worker, device):
     assert 0 < npu["delegated_nodes"] < npu["total_nodes"]
 
 
+def test_the_gpu_is_initialized_again_with_its_programs_and_the_cpu_has_no_cache(lab, worker, device):
+    device.backends(gpu=Mode.WORKS)
+    (row,) = lab.enqueue(backends=(Backend.CPU, Backend.GPU))
+    lab.wait_done([row])
+    cpu, gpu = lab.measurements(row)
+    assert (cpu["init_cold_ns"], cpu["init_warm_ns"]) == (None, None)
+    assert min(gpu["init_cold_ns"], gpu["init_warm_ns"]) > 0
+
+
 def test_wrong_outputs_give_no_latency(lab, worker, device):
     device.fault(Fault.WRONG_OUTPUT, runs="benchmark", times=1)
     (row,) = lab.enqueue()

@@ -148,6 +148,12 @@ def test_the_command_line_carries_every_argument_as_a_string():
     }
 
 
+def test_a_name_for_the_gpus_programs_is_an_argument_where_they_are_kept():
+    words = shlex.split(command_line(RunRequest(**{**vars(REQUEST), "programs": "ab12"})))
+
+    assert words[words.index("programs") + 1] == "ab12"
+
+
 def test_precision_loss_is_an_argument():
     words = shlex.split(command_line(RunRequest(**{**vars(REQUEST), "precision_loss": True})))
 

@@ -37,6 +37,22 @@ class Bounds:
     few_runs_max_s: float
 
     @classmethod
+    def least(cls) -> Self:
+        """Return the bounds of a run whose inferences do not matter: one of warm-up, one timed."""
+        return cls(
+            warmup_min_runs=1,
+            warmup_min_s=0,
+            warmup_max_s=0,
+            warmup_agreeing_runs=0,
+            warmup_tolerance=1,
+            min_runs=1,
+            min_s=0,
+            max_s=0,
+            few_runs=1,
+            few_runs_max_s=0,
+        )
+
+    @classmethod
     def of(cls, values: Mapping[str, Any] | object) -> Self:
         """Return the bounds from a mapping or the settings; other entries are ignored."""
         get = values.__getitem__ if isinstance(values, Mapping) else lambda name: getattr(values, name)

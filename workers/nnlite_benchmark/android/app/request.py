@@ -34,6 +34,8 @@ class RunRequest:
     threads: int
     #: Whether the GPU may compute in fp16.
     precision_loss: bool
+    #: Hexadecimal; name under which the GPU delegate keeps its compiled programs. Empty: it keeps none.
+    programs: str = ""
     transfer: Transfer = Transfer.AUTO
     bounds: Bounds
 
@@ -59,6 +61,8 @@ def command_line(request: RunRequest) -> str:
         "transfer": request.transfer.value,
         **bounds,
     }
+    if request.programs:
+        arguments["programs"] = request.programs
     words = ["am", "instrument", "-w", "-r", "--user", "0"]
     for key, value in arguments.items():
         words += ["-e", key, value]

@@ -31,6 +31,7 @@ from nnlite_benchmark.android.app.run_monitor import OnStage, RunMonitor, unread
 from nnlite_benchmark.android.properties.analytics import android_state
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure
 from nnlite_benchmark.protocol.gating import Gate
+from nnlite_benchmark.protocol.initialization import with_initialization
 from nnlite_benchmark.protocol.measurement import Run, read_run
 from nnlite_benchmark.protocol.runs import Bounds
 
@@ -65,18 +66,40 @@ class AppRuns:
 
         If the device's shell may not read the app's files, this and later runs send them as chunks.
         """
+        run = self._transferred(job, backend, bounds, stage)
+        # The app's TensorFlow Lite has a cache for the GPU delegate only: none of XNNPACK's weights.
+        with_cache = stage is None and backend is Backend.GPU and self._settings.measurement.warm_init
+        if run.report.error is not None or not with_cache:
+            return run
+        programs = secrets.token_hex(8)
+
+        def initialize() -> RunReport:
+            return self._transferred(job, backend, Bounds.least(), Stage.INITIALIZE, programs).report
+
+        return with_initialization(run, "the GPU delegate's programs", initialize)
+
+    def _transferred(
+        self, job: BenchmarkJob, backend: Backend, bounds: Bounds, stage: Stage | None, programs: str = ""
+    ) -> Run:
         try:
-            return self._once(job, backend, bounds, stage, self._transfer)
+            return self._once(job, backend, bounds, stage, self._transfer, programs=programs)
         except PullRefused as refused:
             if self._transfer is Transfer.STATUS:
                 raise
             log.warning("the app's files cannot be pulled; the app will send them", reason=refused.reason)
-            run = self._once(job, backend, bounds, stage, Transfer.STATUS)
+            run = self._once(job, backend, bounds, stage, Transfer.STATUS, programs=programs)
             self._transfer = Transfer.STATUS
             return run
 
     def _once(
-        self, job: BenchmarkJob, backend: Backend, bounds: Bounds, stage: Stage | None, transfer: Transfer
+        self,
+        job: BenchmarkJob,
+        backend: Backend,
+        bounds: Bounds,
+        stage: Stage | None,
+        transfer: Transfer,
+        *,
+        programs: str,
     ) -> Run:
         self._enter(stage or Stage.PUSH)
         limits = job.in_force(self._settings.measurement)
@@ -91,6 +114,7 @@ class AppRuns:
                     backend=backend,
                     threads=limits.threads,
                     precision_loss=self._settings.android.gpu_fp16,
+                    programs=programs,
                     transfer=transfer,
                     bounds=bounds,
                 )

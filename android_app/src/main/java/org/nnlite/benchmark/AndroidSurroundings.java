@@ -94,6 +94,11 @@ final class AndroidSurroundings implements Surroundings {
     }
 
     @Override
+    public Long modelKb(String model) {
+        return ProcText.modelKb(read("/proc/self/smaps"), model);
+    }
+
+    @Override
     public void forgetPeak() {
         try (FileOutputStream file = new FileOutputStream("/proc/self/clear_refs")) {
             file.write(FORGET_PEAK.getBytes(StandardCharsets.US_ASCII));

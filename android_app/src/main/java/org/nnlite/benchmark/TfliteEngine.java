@@ -162,7 +162,31 @@ final class TfliteEngine implements Engine {
     private GpuDelegate gpu() {
         GpuDelegateFactory.Options options = new GpuDelegateFactory.Options();
         options.setPrecisionLossAllowed(arguments.precisionLoss);
+        if (!arguments.programs.isEmpty()) {
+            options.setSerializationParams(programsFolder().getPath(), arguments.programs);
+        }
         return new GpuDelegate(options);
+    }
+
+    /** Returns the folder of the delegate's programs, which it makes; removes those of other names. */
+    private File programsFolder() {
+        File all = new File(scratch, "gpu_programs");
+        File folder = new File(all, arguments.programs);
+        folder.mkdirs();
+        for (File other : files(all)) {
+            if (!other.equals(folder)) {
+                for (File file : files(other)) {
+                    file.delete();
+                }
+                other.delete();
+            }
+        }
+        return folder;
+    }
+
+    private static File[] files(File folder) {
+        File[] files = folder.listFiles();
+        return files == null ? new File[0] : files;
     }
 
     private static NnApiDelegate nnapi() throws Refused {

@@ -24,6 +24,7 @@ public final class Arguments {
                             "backend",
                             "threads",
                             "precision_loss",
+                            "programs",
                             "transfer",
                             "warmup_min_runs",
                             "warmup_min_s",
@@ -59,6 +60,9 @@ public final class Arguments {
     /** Whether the GPU may compute in fp16. */
     public final boolean precisionLoss;
 
+    /** Name under which the GPU delegate keeps its compiled programs for a later run; empty: it keeps none. */
+    public final String programs;
+
     public final Transfer transfer;
     public final Bounds bounds;
 
@@ -72,6 +76,10 @@ public final class Arguments {
         backend = values.backend();
         threads = values.count("threads", 1);
         precisionLoss = values.flag("precision_loss");
+        programs = values.text("programs", "");
+        if (!programs.matches("[0-9a-f]{0,64}")) {
+            throw new BadArguments("programs is " + programs + ": give up to 64 digits and letters a to f");
+        }
         transfer = values.transfer();
         bounds =
                 new Bounds(

@@ -9,6 +9,7 @@ public final class Benchmark {
     private final Clock clock;
     private final Listener listener;
     private final Report report;
+    private MemoryUse memory;
 
     /** Called at the beginning of each stage. */
     public interface Listener {
@@ -57,12 +58,16 @@ public final class Benchmark {
         report.runtimeVersion = engine.version();
         report.pssBeforeKb = surroundings.pssKb();
         report.baselineRssKb = surroundings.rssKb();
+        memory = new MemoryUse(surroundings, arguments.model);
         surroundings.forgetPeak();
         long beginNs = clock.nowNs();
         engine.open();
         report.initNs = clock.nowNs() - beginNs;
+        memory.afterLoad();
         engine.fill();
         report.firstInferenceNs = engine.invoke();
+        memory.afterFirstRun();
+        report.memory = memory.toJson();
         report.delegation = engine.delegation();
         DelegationCount.require(arguments.backend, report.delegation);
     }
@@ -76,6 +81,7 @@ public final class Benchmark {
         report.warmupNs = warmUp.elapsedNs;
         // Read now: timed runs only repeat this work, and their samples would be counted too.
         report.peakRssKb = surroundings.peakRssKb();
+        memory.afterWarmUp();
         enter(Stage.RUN);
         Counters before = surroundings.counters();
         long beginNs = clock.nowNs();

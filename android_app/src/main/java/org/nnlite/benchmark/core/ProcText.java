@@ -80,6 +80,31 @@ public final class ProcText {
         return field - 3 < words.length ? number(words[field - 3]) : null;
     }
 
+    /**
+     * Returns the memory of a process that is surely a model's or the process's own: what no file backs, without Java's
+     * heap, and what is resident of the artifact's mapped file, kB.
+     *
+     * @param smaps /proc/self/smaps
+     */
+    public static Long modelKb(String smaps, String artifact) {
+        if (smaps == null) {
+            return null;
+        }
+        long totalKb = 0;
+        String field = "";
+        for (String line : smaps.split("\n")) {
+            String[] words = line.trim().split("\\s+", 6);
+            if (!words[0].endsWith(":")) {
+                // The first line of a mapping: addresses, permissions, offset, device, inode, name.
+                String name = words.length > 5 ? words[5] : "";
+                field = name.equals(artifact) ? "Rss:" : name.contains("dalvik") ? "" : "Anonymous:";
+            } else if (words[0].equals(field)) {
+                totalKb += Long.parseLong(words[1]);
+            }
+        }
+        return totalKb;
+    }
+
     private static Long number(String text, String pattern) {
         Matcher match = Pattern.compile(pattern).matcher(text == null ? "" : text);
         return match.find() ? Long.valueOf(match.group(1)) : null;

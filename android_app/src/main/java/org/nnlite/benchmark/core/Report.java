@@ -27,6 +27,7 @@ public final class Report {
     public long warmupNs;
     public Long peakRssKb;
     public Long baselineRssKb;
+    public Map<String, Object> memory;
     public Long pssBeforeKb;
     public Long pssAfterKb;
     public Delegation delegation;
@@ -112,6 +113,7 @@ public final class Report {
         json.put("latency", latency);
         json.put("peak_rss_kb", peakRssKb);
         json.put("baseline_rss_kb", baselineRssKb);
+        json.put("memory", memory);
         json.put("pss_before_kb", pssBeforeKb);
         json.put("pss_after_kb", pssAfterKb);
         json.put("delegation", delegation == null ? null : delegation.toJson());

@@ -18,6 +18,9 @@ public interface Surroundings {
     /** Returns VmHWM. */
     Long peakRssKb();
 
+    /** Returns the resident memory that is neither of a file nor of Java, and that of the artifact's mapped file. */
+    Long modelKb(String model);
+
     /** Resets VmHWM to the memory in use now, if the kernel allows that. */
     void forgetPeak();
 

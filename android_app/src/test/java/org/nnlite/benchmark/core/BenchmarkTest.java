@@ -45,6 +45,13 @@ public final class BenchmarkTest {
         assertEquals("/top-app", report.getAsJsonObject("after").get("cpuset").getAsString());
         assertNotEquals(report.getAsJsonObject("before").get("at"), report.getAsJsonObject("after").get("at"));
         assertTrue(report.get("in_front").getAsBoolean());
+        JsonObject memory = report.getAsJsonObject("memory");
+        int grownKb = 0;
+        for (String stage : Arrays.asList("load", "first_run", "steady")) {
+            grownKb += 10_000;
+            assertEquals(grownKb, memory.getAsJsonObject(stage).get("model_kb").getAsInt());
+            assertEquals(120_000, memory.getAsJsonObject(stage).get("process_kb").getAsInt());
+        }
         JsonObject disturbance = report.getAsJsonObject("disturbance");
         assertEquals(50 * 46 * Runs.MS, disturbance.get("window_ns").getAsLong());
         assertEquals(1, disturbance.get("migrations").getAsInt());

@@ -72,6 +72,7 @@ public final class CoreProbe {
         json.put("backend", arguments.backend.word);
         json.put("threads", arguments.threads);
         json.put("precision_loss", arguments.precisionLoss);
+        json.put("programs", arguments.programs);
         json.put("transfer", arguments.transfer.name().toLowerCase(Locale.ROOT));
         json.put("warmup_min_runs", arguments.bounds.warmupMinRuns);
         json.put("warmup_min_s", arguments.bounds.warmupMinS);

@@ -65,4 +65,18 @@ public final class ProcTextTest {
         assertNull(ProcText.word(new String(new char[301]).replace('\0', 'x')));
         assertNull(ProcText.mean(Arrays.asList((Long) null), Arrays.asList(0)));
     }
+
+    @Test
+    public void memoryOfFilesAndOfJavaIsNotTheModels() {
+        String smaps =
+                "7000-8000 rw-p 00000000 00:00 0      [anon:scudo:primary]\nRss:  700 kB\nAnonymous:  600 kB\n"
+                        + "8000-9000 r--p 00000000 103:05 9   /data/local/tmp/nnlite/a b.tflite\nRss:  50 kB\n"
+                        + "Anonymous:  0 kB\n"
+                        + "9000-a000 r-xp 00000000 103:05 7   /system/lib64/libc.so\nRss:  900 kB\nAnonymous:  8 kB\n"
+                        + "a000-b000 rw-p 00000000 00:00 0    [anon:dalvik-main space]\nRss:  4000 kB\n"
+                        + "Anonymous:  4000 kB\n";
+
+        assertEquals(Long.valueOf(658), ProcText.modelKb(smaps, "/data/local/tmp/nnlite/a b.tflite"));
+        assertNull(ProcText.modelKb(null, "/a.tflite"));
+    }
 }

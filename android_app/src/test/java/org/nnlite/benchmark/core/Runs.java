@@ -115,6 +115,7 @@ final class Runs {
         private final boolean tells;
         private int states;
         private long readings;
+        private long memoryReadings;
 
         FakeSurroundings(boolean tells) {
             this.tells = tells;
@@ -168,6 +169,11 @@ final class Runs {
         @Override
         public Long peakRssKb() {
             return tells ? 120_000L : null;
+        }
+
+        @Override
+        public Long modelKb(String model) {
+            return tells ? Long.valueOf(10_000L * ++memoryReadings) : null;
         }
 
         @Override
