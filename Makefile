@@ -34,7 +34,7 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig rig-campaign compose-test monitoring wheel apk runtime-check runtime-match demo test test-fast test-unit coverage lint \
+.PHONY: help setup rig rig-campaign compose-test monitoring wheel docs apk runtime-check runtime-match demo test test-fast test-unit coverage lint \
   format bench kubernetes-check constraints shapes schema clean
 
 help: ## List the targets
@@ -69,9 +69,10 @@ $(PROMETHEUS): tests/monitoring/packages.lock | $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.fetch $< $(@D)
 	@touch $@
 
-monitoring: $(PROMETHEUS) ## Check Prometheus's configuration, and try the alerts, with its own tool
+monitoring: $(PROMETHEUS) ## Check Prometheus's and Alertmanager's configuration, and try the alerts, with their own tools
 	$(<D)/usr/bin/promtool check config deploy/monitoring/prometheus.yml
 	$(<D)/usr/bin/promtool test rules tests/monitoring/alerts_test.yml
+	$(<D)/usr/bin/amtool check-config deploy/monitoring/alertmanager.example.yml
 
 APK := build/nnlite-benchmark.apk
 ANDROID := $(TEST_HOME)/android
@@ -100,6 +101,22 @@ $(TFLITE): $(TFLITE_CONSTRAINTS) | $(INSTALLED)
 wheel: $(UV) ## Build the wheel: dist/nnlite-VERSION-py3-none-any.whl
 	$(UV) build --quiet --wheel --out-dir dist
 	@ls dist/*.whl
+
+# The script that draws the site's diagrams, so that a reader's browser needs no other host.
+MERMAID := $(TEST_HOME)/docs/mermaid.min.js
+MERMAID_VERSION := 11.6.0
+MERMAID_SHA256 := 3a93016a73dc82ba890d919f9bbb176f3da9d98341650c0b517f2595cc68fef8
+
+docs: $(INSTALLED) $(MERMAID) ## Build the documentation site: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=tools $(BIN)/mkdocs build --strict --quiet
+	@echo "built $(CURDIR)/build/site/index.html"
+
+$(MERMAID):
+	@mkdir -p $(@D)
+	cd $(@D) && npm pack --silent --ignore-scripts mermaid@$(MERMAID_VERSION) >/dev/null
+	tar -xzOf $(@D)/mermaid-$(MERMAID_VERSION).tgz package/dist/mermaid.min.js > $@.part
+	echo "$(MERMAID_SHA256)  $@.part" | sha256sum --check --quiet && mv $@.part $@
+	@rm $(@D)/mermaid-$(MERMAID_VERSION).tgz
 
 compose-test: $(INSTALLED) $(LEMUR) ## Build the lab server's images and try it whole; root where no Docker engine runs
 	@mkdir -p build

@@ -46,6 +46,9 @@ _QUERIED = {
         "When the device came into its state, Unix time",
     ),
 }
+_POSTGRES_UP = "1 if Postgres answers"
+_REDIS_UP = "1 if Redis answers"
+_QUEUE_MESSAGES = "Messages that no worker has taken yet"
 
 
 class ClusterCollector(Collector):
@@ -65,7 +68,7 @@ class ClusterCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the metrics as they are now."""
         samples, attempts = self._query_postgres()
-        yield _family("nnlite_postgres_up", (), "1 if Postgres answers", {(): samples is not None})
+        yield _family("nnlite_postgres_up", (), _POSTGRES_UP, {(): samples is not None})
         if samples is not None:
             for key, (name, labels, help_text) in _QUERIED.items():
                 yield _family(name, labels, help_text, samples[key])
@@ -73,17 +76,19 @@ class ClusterCollector(Collector):
         lengths = self._queue_lengths(
             [queue for (queue,) in samples["waiting"]] if samples else [CONVERT_QUEUE]
         )
-        yield _family("nnlite_redis_up", (), "1 if Redis answers", {(): lengths is not None})
+        yield _family("nnlite_redis_up", (), _REDIS_UP, {(): lengths is not None})
         if lengths is not None:
-            yield _family(
-                "nnlite_queue_messages", ("queue",), "Messages that no worker has taken yet", lengths
-            )
+            yield _family("nnlite_queue_messages", ("queue",), _QUEUE_MESSAGES, lengths)
 
     def describe(self) -> Iterable[Metric]:
         """Return the metrics without values."""
-        names = [("nnlite_postgres_up", ()), ("nnlite_redis_up", ()), ("nnlite_queue_messages", ("queue",))]
-        names += [(name, labels) for name, labels, _ in _QUERIED.values()]
-        return [*(_family(name, labels, "", {}) for name, labels in names), *attempt_families()]
+        described = [
+            ("nnlite_postgres_up", (), _POSTGRES_UP),
+            ("nnlite_redis_up", (), _REDIS_UP),
+            ("nnlite_queue_messages", ("queue",), _QUEUE_MESSAGES),
+            *_QUERIED.values(),
+        ]
+        return [*(_family(*metric, {}) for metric in described), *attempt_families()]
 
     def _query_postgres(self) -> tuple[dict[str, _Samples] | None, list[Metric]]:
         """Return the samples of `_QUERIED` and the metrics of attempts; None and none without an answer."""

@@ -1,1 +1,5 @@
-"""Results: recording, queries, devices and runtime checks."""
+"""Results: recording, queries, devices and runtime checks; `frame` returns them as a DataFrame."""
+
+from nnlite.results.frames import frame
+
+__all__ = ["frame"]

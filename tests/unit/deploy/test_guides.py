@@ -21,7 +21,11 @@ DOCUMENTS = sorted(
 )
 #: Files that examples introduce, or that are written elsewhere.
 EXAMPLES = {"net.py", "net.toml", "model.toml", "eval_info.json", "report.json"}
-EXAMPLES |= {"reports/CAMPAIGN/MODEL-PRECISION-POOL-ID.json", "android_avd_pixel4-1_lab.json"}
+EXAMPLES |= {
+    "deploy/monitoring/alertmanager.yml",
+    "reports/CAMPAIGN/MODEL-PRECISION-POOL-ID.json",
+    "android_avd_pixel4-1_lab.json",
+}
 #: A group of entry points, and a unit of systemd.
 NO_MODULES = {"nnlite.sources", "nnlite.target"}
 #: Folders that no document means, and that tools make.
@@ -89,6 +93,14 @@ def anchors(page):
 
 def test_the_readme_is_read_in_five_minutes():
     assert len(README.read_text().splitlines()) <= 150, "move detail into docs/"
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    # What is generated, or comes from elsewhere, fails the build of the site if it is not there.
+    navigation = (CHECKOUT / "mkdocs.yml").read_text().partition("\nnav:")[2]
+    docs = CHECKOUT / "docs"
+    pages = [page.relative_to(docs).as_posix() for page in docs.rglob("*.md") if page.parent != docs / "adr"]
+    assert [page for page in pages if page not in navigation] == []
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=name)

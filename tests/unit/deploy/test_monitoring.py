@@ -133,3 +133,14 @@ def test_prometheus_scrapes_the_reaper_of_compose():
     }
     assert sorted(discovery["names"]) == sorted(watched)
     assert set(watched.values()) == {discovery["port"]}
+
+
+def test_the_example_of_alertmanager_routes_what_there_is():
+    example = yaml.safe_load((MONITORING / "alertmanager.example.yml").read_text())
+    receivers = {receiver["name"] for receiver in example["receivers"]}
+    routes = [example["route"], *example["route"]["routes"]]
+    assert {route["receiver"] for route in routes} == receivers
+    named = re.findall(r"Nnlite\w+", str(example["inhibit_rules"]))
+    assert set(named) <= {rule["alert"] for rule in alerts()}
+    severities = {rule["labels"]["severity"] for rule in alerts()}
+    assert set(re.findall(r"severity = \"(\w+)\"", str(example))) <= severities
