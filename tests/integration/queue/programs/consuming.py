@@ -13,9 +13,13 @@ from nnlite.worker.celery_worker import WorkerPlan, run_worker, stop_consuming
 from nnlite.worker.watchdog import WorkerLiveness
 
 liveness, stop = WorkerLiveness(), threading.Event()
+#: Cleared while a task must not end.
+may_take = threading.Event()
+may_take.set()
 
 
 def take():
+    may_take.wait()
     # What a task asks for first: a message has come. It stays unacknowledged, to come again.
     stop_consuming()
     raise PostgresUnreachableError("toy")

