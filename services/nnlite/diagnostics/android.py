@@ -97,7 +97,9 @@ def _app(settings: Settings) -> Finding:
     if apk.is_file():
         return Finding(subject="benchmark app", state="ok", message=str(apk))
     state = "missing" if settings.android.apk else "note"
-    message = f"no {apk}; for Android devices: `make apk` makes it, NNLITE_ANDROID__APK names it"
+    message = (
+        f"no {apk}; for Android devices: `make apk` in a checkout makes it, NNLITE_ANDROID__APK names it"
+    )
     return Finding(subject="benchmark app", state=state, message=message)
 
 

@@ -61,12 +61,13 @@ def needed_environment(settings: Settings) -> RuntimeEnvironment:
     if environment is None:
         raise SettingsError(
             f"{PREFIX}RUNTIME_CHECK__ENVIRONMENT is not set; make an environment with `make runtime-check` "
-            "and name it there"
+            "in a checkout and name it there"
         )
     return environment
 
 
 def _unusable(folder: Path, why: str) -> SettingsError:
     return SettingsError(
-        f"{PREFIX}RUNTIME_CHECK__ENVIRONMENT={folder}: {why}; make one with `make runtime-check`, or set none"
+        f"{PREFIX}RUNTIME_CHECK__ENVIRONMENT={folder}: {why}; "
+        "make one with `make runtime-check` in a checkout, or set none"
     )

@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from nnlite.cli import app_for
+from nnlite.vocabulary import ParityState, Reason, Shape, Verdict
 
 CHECKOUT = Path(__file__).parents[3]
 README = CHECKOUT / "README.md"
@@ -93,6 +94,12 @@ def anchors(page):
 
 def test_the_readme_is_read_in_five_minutes():
     assert len(README.read_text().splitlines()) <= 150, "move detail into docs/"
+
+
+def test_every_word_of_a_verdict_is_explained():
+    guide = (CHECKOUT / "docs/guides/results.md").read_text()
+    words = {*Verdict, *Reason, *ParityState, *Shape} - {Shape.STEADY}
+    assert {word for word in words if not re.search(rf"`{word}`|\*\*{word}\*\*", guide)} == set()
 
 
 def test_every_page_is_in_the_navigation_of_the_site():

@@ -111,6 +111,7 @@ def find_apk(settings: AndroidSettings, home: Path) -> Path:
     apk = settings.apk or home / APK_NAME
     if not apk.is_file():
         raise SettingsError(
-            f"no benchmark app at {apk}: `make apk` builds it; copy it there or set NNLITE_ANDROID__APK"
+            f"no benchmark app at {apk}: `make apk` in a checkout builds it; "
+            "copy it there or set NNLITE_ANDROID__APK"
         )
     return apk
