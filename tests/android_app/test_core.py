@@ -19,6 +19,7 @@ from nnlite_benchmark.android.app.chunks import Chunk, ChunkAssembler
 from nnlite_benchmark.android.app.logcat_delegation import delegations
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.protocol.canary import MODEL_FILE
+from nnlite_benchmark.protocol.gating import Gate, gated_runs
 from nnlite_benchmark.protocol.runs import Bounds
 from nnlite_benchmark.protocol.statistics import decode_samples, summarize
 
@@ -88,7 +89,7 @@ def test_reports_of_the_core_are_those_of_the_schema_and_of_the_host(java):
 def test_every_field_of_the_report_is_written(java):
     """A field that the host's report gets later must not be forgotten here."""
     (whole, *_) = java("org.nnlite.benchmark.core.CoreProbe", "reports").splitlines()
-    host_only = {"energy", "initialization", "load_ns", "prepare_ns", "slices"}
+    host_only = {"energy", "initialization", "load_ns", "prepare_ns"}
 
     assert set(json.loads(whole)) == set(RunReport.model_fields) - host_only
 
@@ -111,14 +112,19 @@ def test_the_app_parses_the_arguments_that_the_host_sends(probe, tmp_path: Path)
         programs="89ef",
         transfer=Transfer.STATUS,
         bounds=bounds,
+        gate=Gate.of(MeasurementSettings(gate_limit=0.1), 200_001),
+        gate_model="/data/local/tmp/nnlite/gate.tflite",
     )
     words = shlex.split(command_line(request))
     arguments = {words[at + 1]: words[at + 2] for at, word in enumerate(words) if word == "-e"}
 
     (understood,) = probe("arguments", arguments_file(tmp_path, arguments))
 
-    asked = {name: value for name, value in vars(request).items() if name != "bounds"} | vars(bounds)
-    assert understood == asked | {"inputs": list(request.inputs)}
+    nested = {"bounds", "gate", "gate_model"}
+    asked = {name: value for name, value in vars(request).items() if name not in nested} | vars(bounds)
+    gate = vars(request.gate) | {"gate_model": request.gate_model, "gate_fast_ns": 200_001}
+    del gate["fast_ns"]
+    assert understood == asked | {"inputs": list(request.inputs), "gate": gate}
 
 
 def test_defaults_of_the_app_are_those_of_the_hosts_settings(probe, tmp_path: Path):
@@ -129,6 +135,64 @@ def test_defaults_of_the_app_are_those_of_the_hosts_settings(probe, tmp_path: Pa
     settings = MeasurementSettings()
     assert understood["threads"] == settings.threads
     assert {name: understood[name] for name in vars(Bounds.of(settings))} == vars(Bounds.of(settings))
+    assert understood["gate"] is None
+
+    gated = arguments_file(tmp_path, least | {"gate_model": "/gate.tflite"})
+    (understood,) = probe("arguments", gated)
+
+    unknown = {"gate_model": "/gate.tflite", "gate_fast_ns": 0}
+    expected = vars(Gate.of(settings, None))
+    assert understood["gate"] == {name: expected[name] for name in expected if name != "fast_ns"} | unknown
+
+
+class TwoSpeeds:
+    """A core that needs twice as long in its slow phase; the same as CoreProbe's."""
+
+    def __init__(self, model_ns, canary_ns, _fast_ns, fast_phase_ns, slow_phase_ns):
+        self.now_ns = 0
+        self.model_ns, self.canary_ns = model_ns, canary_ns
+        self.fast_phase_ns, self.all_ns = fast_phase_ns, fast_phase_ns + slow_phase_ns
+
+    def clock(self):
+        return self.now_ns
+
+    def invoke(self):
+        self._run(self.model_ns)
+
+    def canary(self):
+        self._run(self.canary_ns)
+
+    def _run(self, duration_ns):
+        self.now_ns += duration_ns if self.now_ns % self.all_ns < self.fast_phase_ns else 2 * duration_ns
+
+
+MS = 1_000_000
+#: Model, canary, known fast speed (0: unknown), fast and slow phase.
+CORES = [
+    (MS, MS // 5, 0, 1000 * MS, 0),
+    (MS, MS // 5, MS // 5, 300 * MS, 900 * MS),
+    (7 * MS, MS // 5, 0, 200 * MS, 300 * MS),
+    (300 * MS, MS // 5, MS // 5, 5000 * MS, 1000 * MS),  # longer than a slice
+    (MS // 10, MS // 5, MS // 10, 1000 * MS, 0),  # never as fast as it was once
+    (30_000 * MS, MS // 5, 0, 1000 * MS, 0),  # few runs
+]
+
+
+def test_gated_runs_are_those_of_the_host(probe, tmp_path: Path):
+    file = tmp_path / "cores.txt"
+    file.write_text("".join(" ".join(map(str, core)) + "\n" for core in CORES))
+    settings = MeasurementSettings()
+
+    for numbers, app in zip(CORES, probe("gated", file), strict=True):
+        core = TwoSpeeds(*numbers)
+        gate = Gate.of(settings, numbers[2] or None)
+        bounds = Bounds.of(settings)
+        runs = gated_runs(core.invoke, core.canary, core.clock, bounds, gate, typical_ns=numbers[0])
+        names = ("canaries_ns", "slice_runs", "slice_first_ns", "learning_ns", "run_ns")
+        assert app == {name: getattr(runs, name) for name in names} | {
+            "runs": len(runs.samples_ns),
+            "sum_ns": sum(runs.samples_ns),
+        }
 
 
 def test_the_host_assembles_the_chunks_that_the_app_sends(probe, tmp_path: Path):

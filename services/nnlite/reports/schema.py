@@ -180,6 +180,7 @@ class Disturbance(Part):
 
     window_ns: Nanoseconds = Field(description="between the two readings, around the timed runs")
     cores: Count = Field(description="that measure; the shares and loads below are theirs")
+    own_cores: Ratio | None = Field(None, description="mean number of cores that the measuring process used")
     steal: Ratio | None = Field(None, description="share of their time that a hypervisor gave to others")
     foreign_cores: Ratio | None = Field(None, description="mean number of them that other processes used")
     cpu_pressure: Ratio | None = Field(
@@ -262,7 +263,7 @@ class RunReport(Part):
         None, description="where `samples` would be large: its bytes before base64"
     )
     samples_complete: bool = Field(True, description="false: thinned evenly by the measuring process")
-    slices: Slices | None = Field(None, description="host only: gated sampling; null: every run counts")
+    slices: Slices | None = Field(None, description="gated sampling; null: every run counts")
     runs: Count | None = Field(None, description="timed runs; null: as many as there are samples")
     latency: Latency | None = Field(
         None, description="the measuring process's own statistics; used where its samples are thinned"

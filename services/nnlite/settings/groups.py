@@ -107,7 +107,7 @@ class MeasurementSettings(Group):
         True, description="initialize twice more, to time it without and with the runtime's cache"
     )
     gated: bool = Field(
-        False, description="on a host, count only runs while the core is as fast as it was ever seen"
+        False, description="on a CPU, count only runs while the core is as fast as it was ever seen"
     )
     gate_limit: float = Field(0.08, gt=0, description="a core counts as fast up to so much slower than that")
     gate_slice_s: float = Field(0.04, gt=0, description="timed runs between two of the gate's canaries")

@@ -16,6 +16,7 @@ from nnlite.errors import Stopped
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import QuietResult, measurement_lock
 from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile
+from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, QuietMode, Stage
 from nnlite_benchmark.android.adb.client import ADB_ERRORS, AdbClient
@@ -84,7 +85,7 @@ class AndroidDevice:
         )
         #: Last duration of the canary; see `Device`.
         self.canary_ns: int | None = None
-        #: See `Device`; the app does not gate its runs.
+        #: See `Device`; of the CPU: its canary says nothing of the speed of a GPU or NPU.
         self.speeds: Final = FastSpeeds()
         self._last_canary: Final = LastCanary()
         self._context: DeviceContext | None = None
@@ -171,17 +172,23 @@ class AndroidDevice:
 
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
         """Measure `job` between two canaries; raises as `Device.run`."""
+        settings = self._settings.measurement
+        threads = job.in_force(settings).threads
+        configuration = cpu_configuration(f"app {self._app.sha256[:16]}", threads, self._measuring_cores)
+        is_cpu = backend is Backend.CPU
         with self._shell.cancelled_by(stop), self._root_cause_raised():
             self._on_stage(Stage.QUIET)
             report = measure(
                 job,
                 backend,
                 self._runs,
-                self._settings.measurement,
+                settings,
                 device=self.name,
                 quiet=self._quiet(stop),
                 last=self._last_canary,
+                gate=self.speeds.gate(settings, configuration) if is_cpu else None,
             )
+        self.speeds.learn_from(report, settings, configuration)
         if report.canary is not None:
             self.canary_ns = report.canary.after_p25_ns
         return report
@@ -247,8 +254,13 @@ class AndroidDevice:
             kind=self._transport.kind,
             pool=self.pool,
             quiet_mode=cores.mode if self._measurement_lock else QuietMode.OWN_MACHINE,
-            measuring_cores=cores.measuring if self._measurement_lock else (),
+            measuring_cores=self._measuring_cores,
         )
+
+    @property
+    def _measuring_cores(self) -> tuple[int, ...]:
+        """Cores of this host that an emulator runs on; empty: a phone."""
+        return self._cores.measuring if self._measurement_lock else ()
 
     def _quiet(self, stop: threading.Event) -> AbstractContextManager[QuietResult]:
         return self._measurement_lock.measuring(stop) if self._measurement_lock else always_quiet()

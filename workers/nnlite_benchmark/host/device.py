@@ -18,7 +18,7 @@ from typing import Final
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import measurement_lock
-from nnlite.reports.schema import DeviceContext, Gating, MeasurementReport, Profile, RunReport
+from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, RunReport
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
@@ -120,10 +120,9 @@ class HostDevice:
             device=self.name,
             quiet=self._measurement_lock.measuring(stop),
             last=self._last_canary,
-            gate=self._gate(job),
+            gate=self.speeds.gate(self._settings, self._configuration(job)),
         )
-        if report.gating is not None:
-            self._learn(job, report.gating)
+        self.speeds.learn_from(report, self._settings, self._configuration(job))
         if report.canary is not None:
             self.canary_ns = report.canary.after_p25_ns
         return report
@@ -149,19 +148,6 @@ class HostDevice:
         if self._fork_server is not None:
             self._fork_server.close()
         self._measurement_lock.close()
-
-    def _gate(self, job: BenchmarkJob) -> Gate | None:
-        if not self._settings.gated:
-            return None
-        return Gate.of(self._settings, self.speeds.fast_ns(self._configuration(job)))
-
-    def _learn(self, job: BenchmarkJob, gating: Gating) -> None:
-        self.speeds.learn(
-            self._configuration(job),
-            [*gating.learning_ns, *gating.canaries_ns],
-            limit=self._settings.gate_limit,
-            reset_runs=self._settings.gate_reset_runs,
-        )
 
     def _configuration(self, job: BenchmarkJob) -> str:
         """Return the CPU configuration: what the speed of the gate's canary depends on."""

@@ -9,7 +9,7 @@ import os
 import re
 import resource
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +17,13 @@ from typing import Any, Final
 PROC: Final = Path("/proc")
 #: CPU times are counted in ticks: in a shorter window their rounding would show, seconds.
 MIN_WINDOW_S: Final = 0.5
-_RESOURCES: Final = ("cpu", "memory", "io")
+RESOURCES: Final = ("cpu", "memory", "io")
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 #: Columns of /proc/stat behind a core's name.
 _IDLE, _IOWAIT, _STEAL = 3, 4, 7
 _COUNTED: Final = 8  # guest time behind them is part of user time
+_CORE: Final = re.compile(r"^cpu(\d{1,4})((?: +\d{1,18}){8,12}) *$", re.MULTILINE | re.ASCII)
+_WAITED: Final = re.compile(r"^some .{0,200}\btotal=(\d{1,18})\b", re.MULTILINE | re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ def snapshot(cores: Collection[int], proc: Path = PROC) -> Snapshot:
         cores: those that measure.
         proc: where the files of the kernel are.
     """
-    busy_s, steal_s = _cpu_times_s(_text(proc / "stat"), cores)
+    busy_s, steal_s = cpu_times_s(_text(proc / "stat"), cores, _TICKS_PER_S)
     statuses = [_text(task / "status") for task in _tasks(proc)]
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return Snapshot(
@@ -59,7 +61,7 @@ def snapshot(cores: Collection[int], proc: Path = PROC) -> Snapshot:
         own_s=usage.ru_utime + usage.ru_stime,
         busy_s=busy_s,
         steal_s=steal_s,
-        waited_s=_waited_s(proc),
+        waited_s=waited_s({name: _text(proc / "pressure" / name) for name in RESOURCES}),
         migrations=_sum("nr_migrations", [_text(task / "sched") for task in _tasks(proc)]),
         voluntary_switches=_sum("voluntary_ctxt_switches", statuses),
         involuntary_switches=_sum("nonvoluntary_ctxt_switches", statuses),
@@ -84,13 +86,14 @@ def between(before: Snapshot, after: Snapshot, cores: int) -> dict[str, Any]:
     return {
         "window_ns": round(window_s * 1e9),
         "cores": cores,
+        "own_cores": own_s / window_s if times else None,
         "steal": None if steal_s is None or not times or not cores else steal_s / window_s / cores,
         "foreign_cores": foreign,
         **{
             f"{name}_pressure": (after.waited_s[name] - before.waited_s[name]) / window_s
             if window_s and name in before.waited_s and name in after.waited_s
             else None
-            for name in _RESOURCES
+            for name in RESOURCES
         },
         **{
             name: _difference(getattr(before, name), getattr(after, name))
@@ -101,29 +104,27 @@ def between(before: Snapshot, after: Snapshot, cores: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _cpu_times_s(stat: str | None, cores: Collection[int]) -> tuple[float | None, float | None]:
-    """Return busy and stolen time of `cores` in the text of /proc/stat."""
+def cpu_times_s(
+    stat: str | None, cores: Collection[int], ticks_per_s: int
+) -> tuple[float | None, float | None]:
+    """Return busy and stolen time of `cores` in the text of /proc/stat; None where it has not all of them."""
     busy = steal = 0
-    found = 0
-    for core, numbers in re.findall(r"^cpu(\d+) ([\d ]+)$", stat or "", re.MULTILINE):
+    found = set()
+    for core, numbers in _CORE.findall(stat or ""):
         if int(core) in cores:
             times = [int(number) for number in numbers.split()[:_COUNTED]]
-            if len(times) < _COUNTED:
-                return None, None
-            found += 1
+            found.add(int(core))
             steal += times[_STEAL]
             busy += sum(times) - times[_IDLE] - times[_IOWAIT] - times[_STEAL]
-    if found != len(set(cores)) or not found:
+    if found != set(cores) or not found:
         return None, None
-    return busy / _TICKS_PER_S, steal / _TICKS_PER_S
+    return busy / ticks_per_s, steal / ticks_per_s
 
 
-def _waited_s(proc: Path) -> dict[str, float]:
-    waited = {}
-    for name in _RESOURCES:
-        if match := re.search(r"^some .*\btotal=(\d+)", _text(proc / "pressure" / name) or "", re.MULTILINE):
-            waited[name] = int(match[1]) / 1e6
-    return waited
+def waited_s(pressure: Mapping[str, str | None]) -> dict[str, float]:
+    """Return for how long something waited for each resource, of the texts of /proc/pressure that tell."""
+    matches = {name: _WAITED.search(text or "") for name, text in pressure.items()}
+    return {name: int(match[1]) / 1e6 for name, match in matches.items() if match}
 
 
 def _tasks(proc: Path) -> list[Path]:

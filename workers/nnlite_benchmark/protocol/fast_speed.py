@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from nnlite_benchmark.protocol.gating import low_quantile
+from nnlite.reports.schema import MeasurementReport
+from nnlite.settings.groups import MeasurementSettings
+from nnlite_benchmark.protocol.gating import Gate, low_quantile
 
 #: Nothing is learned from a run with fewer canaries: a slow model has few.
 MIN_CANARIES: Final = 20
@@ -33,6 +35,22 @@ class FastSpeeds:
         """Return the duration of the canary on a fast core, nanoseconds; None: not known yet."""
         seen = self._seen_ns.get(configuration)
         return sorted(seen)[len(seen) // _ONE_IN] if seen else None
+
+    def gate(self, settings: MeasurementSettings, configuration: str) -> Gate | None:
+        """Return the gate of a run; None: the settings ask for none."""
+        return Gate.of(settings, self.fast_ns(configuration)) if settings.gated else None
+
+    def learn_from(
+        self, report: MeasurementReport, settings: MeasurementSettings, configuration: str
+    ) -> None:
+        """Add what a measurement saw, if it was gated."""
+        if report.gating is not None:
+            self.learn(
+                configuration,
+                [*report.gating.learning_ns, *report.gating.canaries_ns],
+                limit=settings.gate_limit,
+                reset_runs=settings.gate_reset_runs,
+            )
 
     def learn(self, configuration: str, canaries_ns: Sequence[int], *, limit: float, reset_runs: int) -> None:
         """Add what a run saw; after `reset_runs` runs in a row above the limit, what was before is forgotten.

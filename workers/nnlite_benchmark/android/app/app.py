@@ -33,7 +33,8 @@ class App:
         """Args: `apk` is the package to install, see `find_apk`."""
         self._shell = shell
         self._apk = apk
-        self._sha256 = file_sha256(apk)
+        #: Of the package: it has one version of the runtime.
+        self.sha256 = file_sha256(apk)
         self._settings = settings
         self._files = DeviceFiles(shell)
 
@@ -43,14 +44,14 @@ class App:
         Raises:
             DeviceFailure: `storage_full` or `install_failed`, with the device's message.
         """
-        if self._installed_sha256() == self._sha256:
+        if self._installed_sha256() == self.sha256:
             return
-        remote = self._files.put(self._apk, APK_NAME, self._sha256)
+        remote = self._files.put(self._apk, APK_NAME, self.sha256)
         try:
             self._install(remote)
         finally:
             self._files.try_removing([remote])
-        if (installed := self._installed_sha256()) != self._sha256:
+        if (installed := self._installed_sha256()) != self.sha256:
             raise self._failure(Fault.INSTALL_FAILED, f"installed, but its hash is {installed or 'unknown'}")
         log.info("app installed", serial=self._shell.serial)
 

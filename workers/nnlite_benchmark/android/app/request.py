@@ -8,6 +8,7 @@ from typing import Final
 
 from nnlite.vocabulary import Backend
 from nnlite_benchmark.android.app.crashes import PACKAGE
+from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.runs import Bounds
 
 INSTRUMENTATION: Final = f"{PACKAGE}/.BenchmarkInstrumentation"
@@ -38,6 +39,10 @@ class RunRequest:
     programs: str = ""
     transfer: Transfer = Transfer.AUTO
     bounds: Bounds
+    #: None: every timed run counts.
+    gate: Gate | None = None
+    #: Full path of the gate's canary on the device; with a gate.
+    gate_model: str = ""
 
 
 def command_line(request: RunRequest) -> str:
@@ -63,10 +68,17 @@ def command_line(request: RunRequest) -> str:
     }
     if request.programs:
         arguments["programs"] = request.programs
+    if request.gate is not None:
+        arguments |= {"gate_model": request.gate_model, **_gate(request.gate)}
     words = ["am", "instrument", "-w", "-r", "--user", "0"]
     for key, value in arguments.items():
         words += ["-e", key, value]
     return shlex.join([*words, INSTRUMENTATION])
+
+
+def _gate(gate: Gate) -> dict[str, str]:
+    numbers = {name: _number(value) for name, value in vars(gate).items() if name != "fast_ns"}
+    return numbers | {"gate_fast_ns": str(gate.fast_ns or 0)}
 
 
 def _number(value: float) -> str:

@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,9 @@ from nnlite_benchmark.android.app.logcat_delegation import agreed_delegation, lo
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.android.app.run_monitor import OnStage, RunMonitor, unreadable
 from nnlite_benchmark.android.properties.analytics import android_state
+from nnlite_benchmark.android.properties.counters import SystemCounters
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure
+from nnlite_benchmark.protocol.canary import GATE_FILE
 from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.initialization import with_initialization
 from nnlite_benchmark.protocol.measurement import Run, read_run
@@ -62,47 +65,41 @@ class AppRuns:
         stage: Stage | None,
         gate: Gate | None = None,
     ) -> Run:
-        """Run `job` in a new process of the app; see `RunOnce`. The app has no gate: every run counts.
+        """Run `job` in a new process of the app; see `RunOnce`.
 
         If the device's shell may not read the app's files, this and later runs send them as chunks.
         """
-        run = self._transferred(job, backend, bounds, stage)
+        start = _Start(job=job, backend=backend, bounds=bounds, stage=stage, gate=gate)
+        run = self._transferred(start)
         # The app's TensorFlow Lite has a cache for the GPU delegate only: none of XNNPACK's weights.
         with_cache = stage is None and backend is Backend.GPU and self._settings.measurement.warm_init
         if run.report.error is not None or not with_cache:
             return run
-        programs = secrets.token_hex(8)
+        again = _Start(
+            job=job,
+            backend=backend,
+            bounds=Bounds.least(),
+            stage=Stage.INITIALIZE,
+            programs=secrets.token_hex(8),
+        )
+        return with_initialization(
+            run, "the GPU delegate's programs", lambda: self._transferred(again).report
+        )
 
-        def initialize() -> RunReport:
-            return self._transferred(job, backend, Bounds.least(), Stage.INITIALIZE, programs).report
-
-        return with_initialization(run, "the GPU delegate's programs", initialize)
-
-    def _transferred(
-        self, job: BenchmarkJob, backend: Backend, bounds: Bounds, stage: Stage | None, programs: str = ""
-    ) -> Run:
+    def _transferred(self, start: "_Start") -> Run:
         try:
-            return self._once(job, backend, bounds, stage, self._transfer, programs=programs)
+            return self._once(start, self._transfer)
         except PullRefused as refused:
             if self._transfer is Transfer.STATUS:
                 raise
             log.warning("the app's files cannot be pulled; the app will send them", reason=refused.reason)
-            run = self._once(job, backend, bounds, stage, Transfer.STATUS, programs=programs)
+            run = self._once(start, Transfer.STATUS)
             self._transfer = Transfer.STATUS
             return run
 
-    def _once(
-        self,
-        job: BenchmarkJob,
-        backend: Backend,
-        bounds: Bounds,
-        stage: Stage | None,
-        transfer: Transfer,
-        *,
-        programs: str,
-    ) -> Run:
-        self._enter(stage or Stage.PUSH)
-        limits = job.in_force(self._settings.measurement)
+    def _once(self, start: "_Start", transfer: Transfer) -> Run:
+        self._enter(start.stage or Stage.PUSH)
+        job, limits = start.job, start.job.in_force(self._settings.measurement)
         run_id = secrets.token_hex(8)
         leftovers = [self._files.path(f"{run_id}_input_{number}.raw") for number in range(len(job.inputs))]
         with _scratch_folder(self._shell.stage) as folder:
@@ -111,15 +108,17 @@ class AppRuns:
                     run=run_id,
                     model=self._files.put(job.artifact, f"{job.artifact_sha256}.tflite", job.artifact_sha256),
                     inputs=self._push_inputs(job, run_id, folder),
-                    backend=backend,
+                    backend=start.backend,
                     threads=limits.threads,
                     precision_loss=self._settings.android.gpu_fp16,
-                    programs=programs,
+                    programs=start.programs,
                     transfer=transfer,
-                    bounds=bounds,
+                    bounds=start.bounds,
+                    gate=start.gate,
+                    gate_model=self._files.put(GATE_FILE, GATE_FILE.name) if start.gate else "",
                 )
                 self._shell.run(_WAKE)
-                return self._run(request, limits, folder, stage, leftovers)
+                return self._run(request, limits, folder, start.stage, leftovers)
             finally:
                 self._files.try_removing(leftovers)
 
@@ -134,8 +133,16 @@ class AppRuns:
         """Run the app and read its results; appends the folder that it created to `leftovers`."""
         started_at, before = datetime.now(UTC), android_state(self._shell.shell_output)
         monitor = RunMonitor(self._settings, limits, lambda app_stage: self._enter(stage or app_stage))
+        counters = SystemCounters(self._shell.shell_output)
+
+        def on_poll() -> None:
+            monitor.check()
+            # Canaries and initializations have a stage of their own, and nothing that could be noisy.
+            if stage is None and monitor.stage is Stage.RUN and not monitor.has_ended:
+                counters.note()
+
         try:
-            self._shell.run(command_line(request), on_data=monitor.feed, on_poll=monitor.check)
+            self._shell.run(command_line(request), on_data=monitor.feed, on_poll=on_poll)
         except BaseException:
             # Closing the adb connection does not end the run.
             self._app.try_force_stop()
@@ -147,11 +154,12 @@ class AppRuns:
                 leftovers.append(_checked_folder(report.folder, request.run))
             self._fetch(report, monitor.chunks, folder)
             return read_run(
-                self._with_delegation(report, request.backend, monitor.pid),
+                counters.added_to(self._with_delegation(report, request.backend, monitor.pid)),
                 folder,
                 started_at=started_at,
                 before=before,
                 after=android_state(self._shell.shell_output),
+                gate=request.gate,
             )
         except (ValueError, TypeError) as error:
             raise self._failure(
@@ -220,6 +228,20 @@ class AppRuns:
 
     def _failure(self, fault: Fault, reason: str) -> DeviceFailure:
         return DeviceFailure(fault, self._shell.stage, f"{self._shell.serial}: {reason}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """What a run of the app is started with, whatever way its files come back."""
+
+    job: BenchmarkJob
+    backend: Backend
+    bounds: Bounds
+    #: Reported instead of the app's own; None: report those.
+    stage: Stage | None
+    gate: Gate | None = None
+    #: As in `RunRequest`.
+    programs: str = ""
 
 
 def _checked_folder(folder: str, run: str) -> str:

@@ -45,7 +45,8 @@ class RunMonitor:
         self._on_stage = on_stage
         self._first_inference_s = 0.0
         self._begin(settings.android.app_start_timeout_s)
-        self._has_ended = False
+        #: The app has sent its result.
+        self.has_ended = False
         #: Why a chunk was invalid.
         self._chunk_error: str | None = None
         #: The app's stage; None: no output yet.
@@ -58,8 +59,8 @@ class RunMonitor:
     def feed(self, data: bytes) -> None:
         """Parse the app's output."""
         self._take(self._parser.feed(data))
-        if self._parser.ended and not self._has_ended:
-            self._has_ended = True
+        if self._parser.ended and not self.has_ended:
+            self.has_ended = True
             self._begin(_END_TIMEOUT_S)
 
     def check(self) -> None:
@@ -69,7 +70,7 @@ class RunMonitor:
             raise unreadable(where, self._parser.garbled)
         if time.monotonic() - self._since_s <= self._limit_s:
             return
-        if self._has_ended:
+        if self.has_ended:
             problem = "sent its result, but does not end"
         else:
             problem = f"does not finish {where}" if self.stage else "does not begin"

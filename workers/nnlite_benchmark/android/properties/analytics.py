@@ -122,7 +122,7 @@ def android_state(shell_output: ShellOutput) -> DeviceState:
     outputs = run_batch(shell_output, STATE_COMMANDS)
     memory = _memory_kb(outputs["meminfo"])
     charge = battery(outputs["battery"])
-    frequencies = _frequencies_khz(outputs["frequencies"])
+    frequencies = frequencies_khz(outputs["frequencies"])
     known = [frequency for frequency in frequencies if frequency is not None]
     temperatures = {} if charge.temperature_c is None else {"battery": charge.temperature_c}
     temperatures |= hal_temperatures(outputs["thermal"]) | zone_temperatures(outputs["zones"])
@@ -190,7 +190,7 @@ def _of_cores(text: str) -> dict[int, str]:
     return values
 
 
-def _frequencies_khz(text: str) -> tuple[int | None, ...]:
+def frequencies_khz(text: str) -> tuple[int | None, ...]:
     """Return each core's frequency up to the last core that has one; a core that is offline has no file."""
     values = _of_cores(text).items()
     parsed = {core: int(value) for core, value in values if re.fullmatch("[0-9]{1,8}", value)}

@@ -33,6 +33,8 @@ final class AndroidSurroundings implements Surroundings {
     private static final int MINOR_FAULTS = 10;
 
     private static final int MAJOR_FAULTS = 12;
+    private static final int USER_TIME = 14;
+    private static final int SYSTEM_TIME = 15;
     /** Resets the peak of the resident set; see proc(5). */
     private static final String FORGET_PEAK = "5";
 
@@ -74,6 +76,8 @@ final class AndroidSurroundings implements Surroundings {
         String stat = read("/proc/self/stat");
         counters.minorFaults = ProcText.statField(stat, MINOR_FAULTS);
         counters.majorFaults = ProcText.statField(stat, MAJOR_FAULTS);
+        counters.userTicks = ProcText.statField(stat, USER_TIME);
+        counters.systemTicks = ProcText.statField(stat, SYSTEM_TIME);
         for (int core : cores()) {
             Long khz = frequencyKhz(core);
             if (khz != null && (counters.frequencyKhz == null || khz > counters.frequencyKhz)) {

@@ -9,6 +9,7 @@ import org.nnlite.benchmark.core.DelegationLog;
 import org.nnlite.benchmark.core.Engine;
 import org.nnlite.benchmark.core.ModelFile;
 import org.nnlite.benchmark.core.Output;
+import org.nnlite.benchmark.core.Protocol;
 import org.nnlite.benchmark.core.Refused;
 import org.tensorflow.lite.Delegate;
 import org.tensorflow.lite.Interpreter;
@@ -23,6 +24,7 @@ import java.io.FileInputStream;
 import java.io.IOException;
 import java.lang.reflect.Method;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -35,6 +37,9 @@ import java.util.Map;
 final class TfliteEngine implements Engine {
     /** The first API level with NNAPI. */
     private static final int NNAPI_LEVEL = 27;
+
+    /** As on the host; any will do. */
+    private static final float CANARY_INPUT = 0.5f;
 
     /** Outputs are read from the tensors at the end, so that the runtime copies none after each run. */
     private static final Map<Integer, Object> NO_OUTPUTS = Collections.emptyMap();
@@ -89,6 +94,30 @@ final class TfliteEngine implements Engine {
         try {
             interpreter.runForMultipleInputsOutputs(inputs, NO_OUTPUTS);
             return interpreter.getLastNativeInferenceDurationNanoseconds();
+        } catch (RuntimeException error) {
+            throw new Refused(error);
+        }
+    }
+
+    @Override
+    public Protocol.Inference canary(String model) throws Refused {
+        Interpreter.Options options = new Interpreter.Options();
+        options.setNumThreads(arguments.threads);
+        options.setUseXNNPACK(true);
+        try {
+            Interpreter canary = new Interpreter(new File(model), options);
+            canary.allocateTensors();
+            int bytes = canary.getInputTensor(0).numBytes();
+            ByteBuffer input = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
+            while (input.hasRemaining()) {
+                input.putFloat(CANARY_INPUT);
+            }
+            Object[] inputs = {input};
+            return () -> {
+                input.rewind();
+                canary.runForMultipleInputsOutputs(inputs, NO_OUTPUTS);
+                return canary.getLastNativeInferenceDurationNanoseconds();
+            };
         } catch (RuntimeException error) {
             throw new Refused(error);
         }

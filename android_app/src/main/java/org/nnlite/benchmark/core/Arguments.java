@@ -25,6 +25,12 @@ public final class Arguments {
                             "threads",
                             "precision_loss",
                             "programs",
+                            "gate_model",
+                            "gate_slice_s",
+                            "gate_canary_s",
+                            "gate_learn_s",
+                            "gate_limit",
+                            "gate_fast_ns",
                             "transfer",
                             "warmup_min_runs",
                             "warmup_min_s",
@@ -66,6 +72,9 @@ public final class Arguments {
     public final Transfer transfer;
     public final Bounds bounds;
 
+    /** Null: every timed run counts. */
+    public final Gate gate;
+
     private Arguments(Values values) throws BadArguments {
         run = values.text("run", null);
         if (!run.matches("[0-9a-f]{1,64}")) {
@@ -93,6 +102,7 @@ public final class Arguments {
                         values.seconds("max_s", 60),
                         values.count("few_runs", 5),
                         values.seconds("few_runs_max_s", 180));
+        gate = values.gate();
     }
 
     /**
@@ -117,6 +127,9 @@ public final class Arguments {
     public void requireFiles() throws BadArguments {
         List<String> files = new ArrayList<>(inputs);
         files.add(0, model);
+        if (gate != null) {
+            files.add(gate.model);
+        }
         for (String file : files) {
             try (FileInputStream stream = new FileInputStream(file)) {
                 stream.read();
@@ -171,6 +184,21 @@ public final class Arguments {
                 }
             }
             throw new BadArguments("backend is " + word + ": give cpu, gpu or npu");
+        }
+
+        /** Returns the gate; null without an artifact for its canary. */
+        Gate gate() throws BadArguments {
+            String model = text("gate_model", "");
+            if (model.isEmpty()) {
+                return null;
+            }
+            return new Gate(
+                    path("gate_model", model),
+                    seconds("gate_slice_s", 0.04),
+                    seconds("gate_canary_s", 0.004),
+                    seconds("gate_learn_s", 3),
+                    number("gate_limit", 0.08, 1e9, "give a number, at least 0"),
+                    count("gate_fast_ns", 0, 0));
         }
 
         Transfer transfer() throws BadArguments {

@@ -83,15 +83,29 @@ public final class Benchmark {
         report.peakRssKb = surroundings.peakRssKb();
         memory.afterWarmUp();
         enter(Stage.RUN);
+        GatedRuns gated = gatedRuns();
         Counters before = surroundings.counters();
         long beginNs = clock.nowNs();
-        Protocol.Outcome timed = protocol.timedRuns(engine::invoke, state::ran);
+        Protocol.Outcome timed =
+                gated == null
+                        ? protocol.timedRuns(engine::invoke, state::ran)
+                        : gated.run(warmUp.elapsedNs / warmUp.samples.size());
         long windowNs = clock.nowNs() - beginNs;
         report.disturbance = surroundings.counters().since(before, windowNs, report.cores.size());
         report.inFront = state.keptFocus();
         report.after = surroundings.state();
         report.pssAfterKb = surroundings.pssKb();
-        report.complete(timed, engine.outputs());
+        report.complete(timed, gated == null ? null : gated.toJson(), engine.outputs());
+    }
+
+    /** Returns what times the runs between canaries; null: every run counts. */
+    private GatedRuns gatedRuns() throws Refused {
+        Gate gate = arguments.gate;
+        if (gate == null) {
+            return null;
+        }
+        Protocol.Inference canary = engine.canary(gate.model);
+        return new GatedRuns(engine::invoke, canary, state::ran, clock, arguments.bounds, gate);
     }
 
     private void enter(Stage stage) {

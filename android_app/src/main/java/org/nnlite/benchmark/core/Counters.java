@@ -5,11 +5,19 @@ import java.util.Map;
 
 /** What the kernel had counted of the process at one moment, all threads together; null: unknown. */
 public final class Counters {
+    private static final long LEAST_WINDOW_NS = 500_000_000L;
+    private static final double TICK_NS = 1e7;
+
     public Long migrations;
     public Long voluntarySwitches;
     public Long involuntarySwitches;
     public Long minorFaults;
     public Long majorFaults;
+
+    /** CPU time of the process, ticks of 10 ms: user's and system's. */
+    public Long userTicks;
+
+    public Long systemTicks;
 
     /** Now, of the fastest core that the process may use. */
     public Long frequencyKhz;
@@ -26,6 +34,7 @@ public final class Counters {
         Map<String, Object> json = new LinkedHashMap<>();
         json.put("window_ns", windowNs);
         json.put("cores", cores);
+        json.put("own_cores", ownCores(before, windowNs));
         boolean known = frequencyKhz != null && before.frequencyKhz != null;
         json.put("frequency_min_khz", known ? Long.valueOf(Math.min(before.frequencyKhz, frequencyKhz)) : null);
         json.put("frequency_max_khz", known ? Long.valueOf(Math.max(before.frequencyKhz, frequencyKhz)) : null);
@@ -35,6 +44,14 @@ public final class Counters {
         json.put("minor_faults", difference(before.minorFaults, minorFaults));
         json.put("major_faults", difference(before.majorFaults, majorFaults));
         return json;
+    }
+
+    /** Returns the mean number of cores that the process used; null in a window that is short for ticks. */
+    private Double ownCores(Counters before, long windowNs) {
+        Long user = difference(before.userTicks, userTicks);
+        Long system = difference(before.systemTicks, systemTicks);
+        boolean known = user != null && system != null && windowNs >= LEAST_WINDOW_NS;
+        return known ? Double.valueOf((user + system) * TICK_NS / windowNs) : null;
     }
 
     private static Long sum(Long one, Long other) {

@@ -13,6 +13,9 @@ public interface Engine {
     /** Runs once; returns the nanoseconds of the inference, without copies. */
     long invoke() throws Refused;
 
+    /** Loads the gate's canary, on the CPU as the artifact runs there; returns what runs it once. */
+    Protocol.Inference canary(String model) throws Refused;
+
     /** Returns the delegated nodes; null if unknown. */
     Delegation delegation();
 

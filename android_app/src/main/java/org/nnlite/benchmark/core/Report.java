@@ -48,6 +48,7 @@ public final class Report {
     private Map<String, Object> latency;
     private String samples = "";
     private RunFile samplesFile;
+    private Map<String, Object> slices;
     private boolean samplesComplete = true;
     private List<Output> outputs = Collections.emptyList();
 
@@ -62,14 +63,20 @@ public final class Report {
         refusal = refused.by;
     }
 
-    /** Stores the results of the timed runs. */
-    public void complete(Protocol.Outcome timed, List<Output> outputs) {
+    /**
+     * Stores the results of the timed runs.
+     *
+     * @param slices of gated sampling; null: every run counts
+     */
+    public void complete(Protocol.Outcome timed, Map<String, Object> slices, List<Output> outputs) {
         long[] all = timed.samples.toArray();
         runNs = timed.elapsedNs;
         runs = all.length;
         latency = Statistics.summarize(all);
         SampleCodec.Encoded encoded = SampleCodec.encode(all, SampleCodec.LIMIT);
         samplesComplete = encoded.complete;
+        // Slices tell samples apart by their number, so that they need all of them.
+        this.slices = encoded.complete ? slices : null;
         if (encoded.bytes.length < SampleCodec.INLINE_LIMIT) {
             samples = Base64.getEncoder().encodeToString(encoded.bytes);
         } else {
@@ -109,6 +116,7 @@ public final class Report {
         json.put("samples", samples);
         json.put("samples_file", samplesFile == null ? null : samplesFile.toJson());
         json.put("samples_complete", samplesComplete);
+        json.put("slices", slices);
         json.put("runs", runs);
         json.put("latency", latency);
         json.put("peak_rss_kb", peakRssKb);

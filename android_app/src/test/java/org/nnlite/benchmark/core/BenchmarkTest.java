@@ -57,6 +57,7 @@ public final class BenchmarkTest {
         assertEquals(1, disturbance.get("migrations").getAsInt());
         assertEquals(4, disturbance.get("involuntary_switches").getAsInt());
         assertEquals(100, disturbance.get("minor_faults").getAsInt());
+        assertEquals(1, disturbance.get("own_cores").getAsDouble(), 1e-9);
         assertEquals(1_420_800, disturbance.get("frequency_min_khz").getAsInt());
     }
 

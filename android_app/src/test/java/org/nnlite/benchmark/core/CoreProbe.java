@@ -38,6 +38,11 @@ public final class CoreProbe {
                 DelegationLog log = DelegationLog.read(Files.readAllLines(Paths.get(words[1])), "1a", Backend.GPU);
                 System.out.println(Json.write(log.delegation().toJson()));
                 break;
+            case "gated":
+                for (String line : Files.readAllLines(Paths.get(words[1]))) {
+                    System.out.println(Json.write(gated(samples(line.split(" ")))));
+                }
+                break;
             case "reports":
                 writeReports();
                 break;
@@ -73,6 +78,7 @@ public final class CoreProbe {
         json.put("threads", arguments.threads);
         json.put("precision_loss", arguments.precisionLoss);
         json.put("programs", arguments.programs);
+        json.put("gate", arguments.gate == null ? null : fields(arguments.gate));
         json.put("transfer", arguments.transfer.name().toLowerCase(Locale.ROOT));
         json.put("warmup_min_runs", arguments.bounds.warmupMinRuns);
         json.put("warmup_min_s", arguments.bounds.warmupMinS);
@@ -85,6 +91,57 @@ public final class CoreProbe {
         json.put("few_runs", arguments.bounds.fewRuns);
         json.put("few_runs_max_s", arguments.bounds.fewRunsMaxS);
         return json;
+    }
+
+    private static Map<String, Object> fields(Gate gate) {
+        Map<String, Object> json = new LinkedHashMap<>();
+        json.put("gate_model", gate.model);
+        json.put("gate_slice_s", gate.sliceS);
+        json.put("gate_canary_s", gate.canaryS);
+        json.put("gate_learn_s", gate.learnS);
+        json.put("gate_limit", gate.limit);
+        json.put("gate_fast_ns", gate.fastNs);
+        return json;
+    }
+
+    /**
+     * Times gated runs on a core of two speeds, with the defaults of the app.
+     *
+     * @param numbers durations of the model, of the canary and of the known fast speed, of the fast and the slow phase,
+     *     nanoseconds; a slow core needs twice as long
+     */
+    private static Map<String, Object> gated(long[] numbers) throws Exception {
+        HandClock clock = new HandClock();
+        clock.nowNs = 0;
+        Map<String, String> values = Runs.values("cpu");
+        values.put("gate_model", "/gate.tflite");
+        values.put("gate_fast_ns", String.valueOf(numbers[2]));
+        Arguments arguments = Arguments.of(values);
+        GatedRuns runs =
+                new GatedRuns(
+                        () -> ran(clock, numbers, 0),
+                        () -> ran(clock, numbers, 1),
+                        count -> {},
+                        clock,
+                        arguments.bounds,
+                        arguments.gate);
+        Protocol.Outcome outcome = runs.run(numbers[0]);
+        Map<String, Object> json = runs.toJson();
+        json.put("run_ns", outcome.elapsedNs);
+        json.put("runs", outcome.samples.size());
+        long sumNs = 0;
+        for (long sampleNs : outcome.samples.toArray()) {
+            sumNs += sampleNs;
+        }
+        json.put("sum_ns", sumNs);
+        return json;
+    }
+
+    private static long ran(HandClock clock, long[] numbers, int what) {
+        boolean fast = clock.nowNs % (numbers[3] + numbers[4]) < numbers[3];
+        long durationNs = fast ? numbers[what] : 2 * numbers[what];
+        clock.nowNs += durationNs;
+        return durationNs;
     }
 
     private static void print(String file, int piece, int pieces, String data) {

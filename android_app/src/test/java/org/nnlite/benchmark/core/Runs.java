@@ -83,6 +83,15 @@ final class Runs {
         }
 
         @Override
+        public Protocol.Inference canary(String model) {
+            calls.add("canary");
+            return () -> {
+                clock.nowNs += MS / 5;
+                return MS / 5;
+            };
+        }
+
+        @Override
         public Delegation delegation() {
             return delegation;
         }
@@ -156,6 +165,8 @@ final class Runs {
                         "se.nr_migrations                             :            " + times + "\n");
                 counters.minorFaults = 100 * times;
                 counters.majorFaults = 0L;
+                counters.userTicks = 200 * times;
+                counters.systemTicks = 30 * times;
                 counters.frequencyKhz = 2_841_600L / times;
             }
             return counters;
