@@ -13,7 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-NAMES = ("catalogue", "queue_rate", "quiet", "gating", "overhead", "conversions", "campaign")
+NAMES = (
+    "catalogue", "queue_rate", "quiet", "gating", "twice", "load", "overhead", "conversions", "campaign"
+)  # fmt: skip
 RESULTS = Path("build/benchmarks.json")
 
 

@@ -67,7 +67,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
         home = Path(folder)
         home.chmod(0o755)
-        jobs = jobs or _converted(home, models)
+        jobs = jobs or converted(home, models)
         results = _measured(home, jobs, rounds, max_s)
     figures = {name: _figures(of, len(jobs), rounds) for name, of in results.items()}
     return {
@@ -113,19 +113,19 @@ def _figures(results: Results, models: int, rounds: int) -> dict[str, Any]:
         "difference_largest": round(float(differences.max()), 4),
         "valid_difference_median": round(float(np.median(both)), 4) if both else None,
         "valid_difference_largest": round(float(max(both)), 4) if both else None,
-        "spearman_lowest": round(min(_spearman(a, b) for a, b in pairwise(medians)), 4),
+        "spearman_lowest": round(min(spearman(a, b) for a, b in pairwise(medians)), 4),
         "valid_share": round(sum(valid) / len(valid), 3),
         "seconds": round(sum(seconds for _, _, seconds in results.values()) / len(results), 2),
     }
 
 
-def _spearman(first: Any, second: Any) -> float:
+def spearman(first: Any, second: Any) -> float:
     """Return the rank correlation; 1 for a single model."""
     ranks = [np.argsort(np.argsort(values)) for values in (first, second)]
     return float(np.corrcoef(*ranks)[0, 1]) if len(first) > 1 else 1.0
 
 
-def _converted(home: Path, models: int) -> list[BenchmarkJob]:
+def converted(home: Path, models: int) -> list[BenchmarkJob]:
     """Convert random models and return their artifacts."""
     command = [sys.executable, "-m", "nnlite.cli", "run", "--limit", str(models), "--seed", str(SEED)]
     environment = dict(os.environ) | _QUICK | {"NNLITE_HOME": str(home)}

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import campaign, catalogue, conversions, gating, overhead, queue_rate, quiet
+from benchmarks import campaign, catalogue, conversions, gating, load, overhead, queue_rate, quiet, twice
 from benchmarks.__main__ import NAMES, flat, main
 from conftest import embedded_settings, temporary_home
+from integration.canned import with_median
 from nnlite.db.engine import upgrade
 from nnlite.local import servers, workers_lock
 from toys import LINEAR
@@ -35,12 +36,23 @@ def small_conversions():
     return conversions.run(models=1, worker=worker, start_method="fork" if forks else "spawn")
 
 
+#: A measurement of some tenths of a second, whose canary does not repeat it.
+SHORT = {
+    "warmup_min_s": 0,
+    "warmup_agreeing_runs": 0,
+    "min_runs": 10,
+    "min_s": 0,
+    "canary_runs": 4,
+    "max_canary_drift": 1e9,
+}
 #: A new benchmark needs an entry, which takes seconds.
 SMALL = {
     "catalogue": catalogue.run,
     "queue_rate": lambda: queue_rate.run(models=20),
     "quiet": lambda: quiet.run(number_of_pairs=1, converters=1, min_s=0.1),
     "gating": lambda: gating.run(rounds=2, jobs=[quiet.JOB], max_s=0.2),
+    "twice": lambda: twice.run(jobs=[quiet.JOB, overhead.JOB], **SHORT),
+    "load": lambda: load.run(1, lambda models: load.measured_directly(models, **SHORT)),
     "overhead": lambda: overhead.run(rounds=1, measurements=1, canary_runs=4),
     "conversions": small_conversions,
     "campaign": small_campaign,
@@ -67,3 +79,37 @@ def test_a_benchmark_gives_its_figures(name, small_lemur):
 def test_an_unknown_benchmark_is_refused(capsys):
     assert main(["nothing"]) == 2
     assert ", ".join(NAMES) in capsys.readouterr().err
+
+
+def result(model, run, verdict, cause=None, median_ns=1_000_000):
+    return load.Result(model=model, run=run, verdict=verdict, noise_cause=cause, median_ns=median_ns)
+
+
+def test_an_affected_result_is_noisy_with_its_cause_and_valid_after_the_load():
+    figures = load.run(
+        3,
+        lambda _: [
+            result("a", 1, "noisy", "other processes used 1.9 of 2 cores", median_ns=2_000_000),
+            result("a", 2, "noisy", "no cause visible"),
+            result("a", 3, "valid"),
+            result("b", 1, "noisy", "no cause visible"),
+            result("c", 1, "valid"),
+        ],
+    )
+
+    names = ("affected", "noisy", "cause_named", "repeats", "valid_after", "loaded_to_quiet_ratio")
+    assert [figures[name] for name in names] == [2, 2, 1, 2, 1, 2.0]
+
+
+def test_the_second_of_two_measurements_is_covered_by_an_interval_that_knows_the_variation():
+    def report(median_ns):
+        return with_median(median_ns, round(0.999 * median_ns), round(1.001 * median_ns))
+
+    first = [report(1000 * number) for number in range(100, 120)]
+    second = [report(1000 * number + 20 * number) for number in range(100, 120)]
+
+    figures = twice.figures(first, second)
+
+    assert (figures["difference_median"], figures["spearman"]) == (0.02, 1)
+    assert (figures["covered_by_run_share"], figures["covered_share"]) == (0, 1)
+    assert figures["second_to_first_ratio"] == 1.02
