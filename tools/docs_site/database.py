@@ -111,7 +111,7 @@ def _comments() -> dict[str, dict[str, str]]:
 def _of_views(comments: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Return the meanings of the columns of views: of results, and what `columns.toml` adds."""
     reported = {name: field.description or "" for name, field in MeasurementReport.model_fields.items()}
-    stored = [comments.get(class_, {}) for class_ in ("Device", "Model", "Artifact", "Measurement")]
+    stored = [dict(comments.get(class_, {})) for class_ in ("Device", "Model", "Artifact", "Measurement")]
     return dict(ChainMap(tomllib.loads(_ADDED.read_text(encoding="utf-8")), *reversed(stored), reported))
 
 
@@ -122,7 +122,7 @@ def _engine() -> Iterator[Engine]:
     with tempfile.TemporaryDirectory(prefix="nnlite-docs-") as home:
         Path(home).chmod(0o755)  # run by root, the servers have an account of their own
         if settings.database_url is None:
-            settings = Settings(home=Path(home), _env_file=None)  # type: ignore[call-arg]
+            settings = Settings(home=Path(home), _env_file=None)
         with servers(settings) as endpoints:
             migrate_embedded(settings, endpoints.database_url)
             engine = engine_for(endpoints.database_url, settings.database_timeout_s)

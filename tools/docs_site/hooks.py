@@ -1,5 +1,6 @@
 """Hooks of MkDocs (`mkdocs.yml`): add pages from elsewhere and generated ones, and mend links."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from docs_site.reports import reports_page
 from docs_site.repository import NOTEBOOK, NOTEBOOK_PAGE, PAGES, ROOT, with_links
 from docs_site.settings import settings_page
 
-GENERATED: Final = {
+GENERATED: Final[Mapping[str, Callable[[], str]]] = {
     "reference/commands.md": commands_page,
     "reference/settings.md": settings_page,
     "reference/database.md": database_page,
