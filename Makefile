@@ -136,7 +136,7 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite fetch
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
 
-# The groups of tests that run at once: most tests wait more than they compute.
+# The groups of tests that run at once: most tests wait more than they compute. Each group has servers of its own.
 JOBS ?= $(shell echo $$(($$(nproc) * 2)))
 # A test run on several cores: each process of pytest-xdist has servers of its own.
 ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
@@ -147,27 +147,33 @@ test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no 
 test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
 	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
-	  test-end-to-end test-unit test-devices test-app test-integration
+	  test-unit test-end-to-end test-integration test-devices test-app  # roughly the longest first
 
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
 
-# Each folder with servers of its own.
-INTEGRATION_TESTS := $(sort $(dir $(wildcard tests/integration/*/test_*.py))) $(wildcard tests/integration/test_*.py)
-test-integration: $(INTEGRATION_TESTS) ## Run the tests with real servers and processes only
-$(INTEGRATION_TESTS): $(INSTALLED) $(LEMUR) $(TFLITE)
-	$(WITH_LEMUR) $(BIN)/pytest $@
+# In two groups, because only conversions need PyTorch loaded.
+CONVERSION_TESTS := tests/integration/conversion
+.PHONY: tests/integration $(CONVERSION_TESTS)
+test-integration: tests/integration $(CONVERSION_TESTS) ## Run the tests with real servers and processes only
+tests/integration $(CONVERSION_TESTS): $(INSTALLED) $(LEMUR) $(TFLITE)
+	$(WITH_LEMUR) $(BIN)/pytest $@ $(if $(filter tests/integration,$@),--ignore=$(CONVERSION_TESTS))
 
 END_TO_END_TESTS := $(wildcard tests/end_to_end/test_*.py)
 
-# Each in a network of its own.
+# Each group in a network of its own.
 DEVICE_TESTS := $(wildcard tests/device/test_*.py)
 RIG_TESTS := tests/device/test_rig.py
-.PHONY: test-app test-integration test-devices test-end-to-end $(DEVICE_TESTS)
-.PHONY: $(INTEGRATION_TESTS) $(END_TO_END_TESTS)
-test-devices: $(DEVICE_TESTS) ## Run the tests on virtual devices only
-$(filter-out $(RIG_TESTS),$(DEVICE_TESTS)): $(INSTALLED) $(RIG)
-	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $@
+FAULT_TESTS := tests/device/test_faults.py tests/device/test_ends.py
+START_TESTS := tests/device/test_boot.py tests/device/test_stops.py
+DEVICE_GROUPS := device-faults device-starts device-others
+.PHONY: test-app test-integration test-devices test-end-to-end $(DEVICE_GROUPS) $(RIG_TESTS) $(END_TO_END_TESTS)
+test-devices: $(DEVICE_GROUPS) $(RIG_TESTS) ## Run the tests on virtual devices only
+device-faults: tests := $(FAULT_TESTS)
+device-starts: tests := $(START_TESTS)
+device-others: tests := $(filter-out $(RIG_TESTS) $(FAULT_TESTS) $(START_TESTS),$(DEVICE_TESTS))
+$(DEVICE_GROUPS): $(INSTALLED) $(RIG)
+	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $(tests)
 
 # The rig's own tests run only when the rig, or they, differ from what passed last here. RIG_PASSED= runs them always.
 RIG_PASSED ?= $(TEST_HOME)/rig/passed.sha256

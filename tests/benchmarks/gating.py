@@ -54,21 +54,21 @@ Results = dict[tuple[int, int], tuple[int, Verdict, float]]
 
 
 def run(
-    models: int = MODELS, rounds: int = ROUNDS, max_s: float = MAX_S, jobs: Sequence[BenchmarkJob] = ()
+    models: int = MODELS, rounds: int = ROUNDS, jobs: Sequence[BenchmarkJob] = (), **settings: Any
 ) -> dict[str, Any]:
     """Return the figures of both kinds of measurement.
 
     Args:
         models: number of random models.
         rounds: how often each is measured in each way.
-        max_s: most seconds of the timed runs of one measurement.
         jobs: what to measure instead of random models.
+        settings: of each measurement, in addition to at most `MAX_S` of timed runs.
     """
     with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
         home = Path(folder)
         home.chmod(0o755)
         jobs = jobs or converted(home, models)
-        results = _measured(home, jobs, rounds, max_s)
+        results = _measured(home, jobs, rounds, {"max_s": MAX_S, **settings})
     figures = {name: _figures(of, len(jobs), rounds) for name, of in results.items()}
     return {
         "models": len(jobs),
@@ -78,9 +78,11 @@ def run(
     }
 
 
-def _measured(home: Path, jobs: Sequence[BenchmarkJob], rounds: int, max_s: float) -> dict[str, Results]:
+def _measured(
+    home: Path, jobs: Sequence[BenchmarkJob], rounds: int, settings: dict[str, Any]
+) -> dict[str, Results]:
     devices = {
-        name: HostDevice(Settings(home=home, measurement=MeasurementSettings(max_s=max_s, gated=gated)))
+        name: HostDevice(Settings(home=home, measurement=MeasurementSettings(**settings, gated=gated)))
         for name, gated in (("ungated", False), ("gated", True))
     }
     results: dict[str, Results] = {name: {} for name in devices}

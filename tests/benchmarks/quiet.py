@@ -45,13 +45,13 @@ JOB = BenchmarkJob(
 )
 
 
-def run(number_of_pairs: int = PAIRS, *, converters: int = CONVERTERS, min_s: float = 1.0) -> dict[str, Any]:
+def run(number_of_pairs: int = PAIRS, *, converters: int = CONVERTERS, **settings: Any) -> dict[str, Any]:
     """Return the medians, nanoseconds, of all pairs and the median of their ratios, busy / idle."""
     pairs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         # Without the gate, which would hide a conversion that disturbs.
-        measurement = MeasurementSettings(min_s=min_s, gated=False)
+        measurement = MeasurementSettings(**{"min_s": 1, **settings, "gated": False})
         device = HostDevice(Settings(home=home, measurement=measurement))
         for number in range(number_of_pairs):
             order = ("idle", "busy") if number % 2 == 0 else ("busy", "idle")

@@ -36,21 +36,17 @@ def small_conversions():
     return conversions.run(models=1, worker=worker, start_method="fork" if forks else "spawn")
 
 
-#: A measurement of some tenths of a second, whose canary does not repeat it.
+#: A few runs, once: how the machine disturbs them does not matter.
 SHORT = {
-    "warmup_min_s": 0,
-    "warmup_agreeing_runs": 0,
-    "min_runs": 10,
-    "min_s": 0,
-    "canary_runs": 4,
-    "max_canary_drift": 1e9,
-}
+    "warmup_min_runs": 1, "warmup_min_s": 0, "warmup_agreeing_runs": 0, "min_runs": 5, "min_s": 0,
+    "canary_runs": 4, "max_canary_drift": 1e9, "gate_limit": 1e9, "gate_learn_s": 0.1,
+}  # fmt: skip
 #: A new benchmark needs an entry, which takes seconds.
 SMALL = {
     "catalogue": catalogue.run,
     "queue_rate": lambda: queue_rate.run(models=20),
-    "quiet": lambda: quiet.run(number_of_pairs=1, converters=1, min_s=0.1),
-    "gating": lambda: gating.run(rounds=2, jobs=[quiet.JOB], max_s=0.2),
+    "quiet": lambda: quiet.run(number_of_pairs=1, converters=1, **SHORT),
+    "gating": lambda: gating.run(rounds=2, jobs=[overhead.JOB], **SHORT),
     "twice": lambda: twice.run(jobs=[quiet.JOB, overhead.JOB], **SHORT),
     "load": lambda: load.run(1, lambda models: load.measured_directly(models, **SHORT)),
     "overhead": lambda: overhead.run(rounds=1, measurements=1, canary_runs=4),

@@ -32,7 +32,7 @@ from nnlite_conversion.isolation.process_registry import FOLDER
 from waiting import HANG_S, end_all, name_of, wait_until
 
 T = TypeVar("T")
-REAL = ("BagNet", "rl-init-2a44b82bd55bc4bb9787225ac8875838", "alt-138c6fd98788be69bfa0c94e9bf7b316")
+REAL = ("DPN68", "rl-init-2a44b82bd55bc4bb9787225ac8875838", "alt-138c6fd98788be69bfa0c94e9bf7b316")
 _HOSTILE = """
 import os, signal, time
 import torch

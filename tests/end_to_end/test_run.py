@@ -1,7 +1,5 @@
 """`nnlite run` as a user runs it: three real models and three hostile ones, through the real queue."""
 
-import csv
-import io
 import signal
 from typing import Any
 
@@ -13,12 +11,31 @@ QUICKLY_HOSTILE = tuple(name for name in HOSTILE if name != SLEEPER)
 ALL = (*REAL, *QUICKLY_HOSTILE)
 
 
-def test_hostile_models_end_in_their_class_and_the_others_are_measured(machine: Machine) -> None:
+def test_campaigns_on_one_machine(machine: Machine) -> None:
+    """In one test: each command that converts starts workers, which takes far longer than all else."""
+    _a_killed_run_leaves_nothing_running(machine)
+    _the_same_command_measures_every_model_but_the_hostile_ones(machine)
+    _run_again_starts_no_worker(machine)
+    _a_stopped_run_gives_back_what_it_has_in_hand(machine)
+    _the_same_command_measures_from_the_cache_and_ends_a_conversion_at_its_limit(machine)
+
+
+def _a_killed_run_leaves_nothing_running(machine: Machine) -> None:
+    run = machine.start("run", *ALL, "--name", "mixed")
+    machine.wait_for("a conversion runs", machine.children)
+    run.kill()
+    machine.wait_for("nothing is left", lambda: not machine.processes())
+
+
+def _the_same_command_measures_every_model_but_the_hostile_ones(machine: Machine) -> None:
     done = machine.run("run", *ALL, "--name", "mixed")
     assert done.returncode == 0, done.stderr + machine.logs()
+    assert "resumed campaign mixed" in done.stderr
     for model in ALL:
         assert model in done.stdout
     assert "5/5 models" in done.stderr
+    outcomes = machine.sql("SELECT DISTINCT outcome FROM attempt WHERE kind = 'conversion'")
+    assert set(outcomes) == {"lost", "done", "converter"}
 
     failures = _failures(machine, "mixed")
     assert set(failures) == set(QUICKLY_HOSTILE)
@@ -33,11 +50,6 @@ def test_hostile_models_end_in_their_class_and_the_others_are_measured(machine: 
         assert row["runs"] >= 50
         assert row["median_ns"] > 0
         assert (machine.home / "artifacts" / f"{row['artifact_sha256'][:2]}").is_dir()
-    table = machine.run("results", "mixed", "--format", "csv").stdout
-    assert len(list(csv.DictReader(io.StringIO(table)))) == 3
-
-    _run_again_starts_no_worker(machine)
-    _another_campaign_measures_from_the_cache_and_one_that_hangs_is_ended_at_its_limit(machine)
 
 
 def _failures(machine: Machine, campaign: str) -> dict[str, dict[str, Any]]:
@@ -57,36 +69,23 @@ def _run_again_starts_no_worker(machine: Machine) -> None:
     assert (machine.home / "logs" / "convert.log").read_text() == log
 
 
-def _another_campaign_measures_from_the_cache_and_one_that_hangs_is_ended_at_its_limit(
-    machine: Machine,
-) -> None:
-    """With models that need no conversion: to wait for a limit, it is too short for one on a slow machine."""
-    done = machine.run("run", SLEEPER, *REAL, "--name", "hanging", NNLITE_CONVERSION__TIMEOUT_S="5")
-    assert done.returncode == 0, done.stderr
-    failures = _failures(machine, "hanging")
-    assert set(failures) == {SLEEPER}
-    assert "5 s" in failures[SLEEPER]["reason"]
-    (status,) = machine.json("status", "hanging")
-    assert (status["from_cache"], status["measured"]) == (3, 3)
-
-
-def test_a_killed_or_stopped_run_leaves_nothing_behind_and_the_same_command_resumes(machine: Machine) -> None:
-    command = ("run", *REAL[1:], "--name", "night")
-    run = machine.start(*command)
-    machine.wait_for("a conversion runs", machine.children)
-    run.kill()
-    machine.wait_for("nothing is left", lambda: not machine.processes())
-
-    run = machine.start(*command)
-    machine.wait_for("a conversion runs", machine.children)
+def _a_stopped_run_gives_back_what_it_has_in_hand(machine: Machine) -> None:
+    run = machine.start("run", SLEEPER, *REAL, "--name", "hanging")
+    machine.wait_for("the endless conversion runs", machine.children)
     run.signal(signal.SIGINT)
     stopped = run.wait()
     assert stopped.returncode == 130, stopped.stderr
     assert "the same command resumes" in stopped.stderr
     assert machine.processes() == []
+    assert "released" in machine.sql("SELECT DISTINCT outcome FROM attempt")
 
-    done = machine.run(*command)
+
+def _the_same_command_measures_from_the_cache_and_ends_a_conversion_at_its_limit(machine: Machine) -> None:
+    """The limit is too short for a conversion on a slow machine: only one that hangs is left to do."""
+    command = ("run", SLEEPER, *REAL, "--name", "hanging")
+    done = machine.run(*command, NNLITE_CONVERSION__TIMEOUT_S="5")
     assert done.returncode == 0, done.stderr
-    (status,) = machine.json("status", "night")
-    assert (status["measured"], status["failed"]) == (2, 0)
-    assert {"released", "done"} <= set(machine.sql("SELECT DISTINCT outcome FROM attempt"))
+    assert "4/4 models, 3 converted (3 cached), 3 measured, 1 failed" in done.stderr
+    failures = _failures(machine, "hanging")
+    assert set(failures) == {SLEEPER}
+    assert "5 s" in failures[SLEEPER]["reason"]

@@ -22,8 +22,9 @@ them with their parameters. Other interventions are functions of
 `device.rig.rig`: `kill`, `frozen`, `taken`, `leave_stale_locks`.
 
 Real: adbd and its protocol, the shell, the file system, the app's process and
-its inference (LiteRT on the CPU), its death by a signal. Simulated: everything
-in `bin/`, in the format of API 30; the GPU and the NPU
+its first inference (LiteRT on the CPU), its death by a signal. Simulated:
+everything in `bin/`, in the format of API 30; further inferences, which only
+take time on a simulated clock; the GPU and the NPU
 (`device.backends(gpu=Mode.WORKS)` computes on the CPU and reports the GPU).
 A device identifies itself: `ro.product.model` is `rig`, a report's runtime
 `rig LiteRT`.

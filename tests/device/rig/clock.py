@@ -4,7 +4,6 @@ A busy machine changes nothing: the number of runs, their times and the verdict
 on them are the same each time.
 """
 
-from collections.abc import Callable
 from itertools import cycle
 from typing import Final
 
@@ -39,11 +38,6 @@ class SimulatedClock:
         """Advance by the duration of the first inference."""
         self._now_ns += _FIRST * self._usual_ns
 
-    def timed(self, invoke: Callable[[], object]) -> Callable[[], None]:
-        """Return an `invoke` that advances this clock."""
-
-        def timed_invoke() -> None:
-            invoke()
-            self._now_ns += self._usual_ns * next(self._spread) // 100
-
-        return timed_invoke
+    def inferred_again(self) -> None:
+        """Advance by the duration of an inference after the first."""
+        self._now_ns += self._usual_ns * next(self._spread) // 100

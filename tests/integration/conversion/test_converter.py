@@ -20,19 +20,7 @@ from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite_conversion import converter as module
 from nnlite_conversion.cache_key import cache_key, converter_tag
 from nnlite_conversion.converter import Converter
-from nnlite_conversion.preload import preload
-from waiting import HANG_S
-
-# At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
-preload()
-
-from nnlite_conversion.pipeline import references, stages  # noqa: E402
-
-
-@pytest.fixture(autouse=True)
-def every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let conversions use all samples, however long a slow machine takes for them."""
-    monkeypatch.setattr(references, "MAX_REFERENCE_S", HANG_S)
+from nnlite_conversion.pipeline import stages
 
 
 @pytest.fixture

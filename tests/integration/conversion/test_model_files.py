@@ -26,11 +26,7 @@ from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.protocol import canary
 from nnlite_conversion.converter import Converter
-from nnlite_conversion.preload import preload
 from unit.conversion.networks import TWO, exported
-
-# At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
-preload()
 
 # A noisy machine must not fail these tests: spread, drift and canary are never judged here.
 QUICK = MeasurementSettings(
