@@ -188,6 +188,9 @@ def test_the_deadline_of_an_attempt_exceeds_its_own_limits(monkeypatch):
     assert settings.conversion_deadline_s > 4000
     slowest = settings.measurement.initialize_timeout_s + settings.measurement.few_runs_max_s
     assert settings.benchmark_deadline_s > slowest
+    # Each try initializes three times.
+    monkeypatch.setenv("NNLITE_MEASUREMENT__INITIALIZE_TIMEOUT_S", "600")
+    assert load_settings().measurement_deadline_s > 2 * 3 * 600
     assert settings.queue.visibility_timeout_s > max(
         settings.conversion_deadline_s, settings.benchmark_deadline_s
     )
