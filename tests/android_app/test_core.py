@@ -4,6 +4,7 @@ import base64
 import json
 import shlex
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jsonschema
@@ -14,12 +15,15 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from android_app.conftest import JAVA_TESTS
 from nnlite.reports.schema import SCHEMA_FILE, RunReport
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, Refusal, Stage
+from nnlite.vocabulary import Backend, Precision, Refusal, Stage
 from nnlite_benchmark.android.app.chunks import Chunk, ChunkAssembler
 from nnlite_benchmark.android.app.logcat_delegation import delegations
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
+from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.canary import MODEL_FILE
+from nnlite_benchmark.protocol.derivation import derive
 from nnlite_benchmark.protocol.gating import Gate, gated_runs
+from nnlite_benchmark.protocol.measurement import measurement_report, read_run
 from nnlite_benchmark.protocol.runs import Bounds
 from nnlite_benchmark.protocol.statistics import decode_samples, summarize
 
@@ -73,7 +77,7 @@ def test_reports_of_the_core_are_those_of_the_schema_and_of_the_host(java):
 
     for line in lines:
         assert list(validator.iter_errors(json.loads(line))) == []
-    whole, silent, refused, idle = [RunReport.model_validate_json(line) for line in lines]
+    whole, silent, refused, idle, gated = [RunReport.model_validate_json(line) for line in lines]
 
     assert whole.stage is Stage.RUN and whole.error is None
     samples = decode_samples(whole.samples, max_samples=1000)
@@ -84,6 +88,24 @@ def test_reports_of_the_core_are_those_of_the_schema_and_of_the_host(java):
     assert (refused.refusal, refused.error) == (Refusal.RUNTIME, "dlopen failed: ü")
     assert idle.refusal is Refusal.NOT_DELEGATED and idle.delegation.delegated_nodes == 0
     assert not refused.samples and refused.latency is None and not idle.outputs
+    assert whole.slices is None and sum(gated.slices.slice_runs) == gated.runs
+
+
+def test_a_gated_run_of_the_app_is_counted_and_derived_again_as_one_of_the_host(java, tmp_path):
+    *_, line = java("org.nnlite.benchmark.core.CoreProbe", "reports").splitlines()
+    settings = MeasurementSettings(gated=True)
+    job = BenchmarkJob(
+        artifact=MODEL_FILE, artifact_sha256="0" * 64, model_name="net", precision=Precision.FP32,
+        inputs=(), seed=0,
+    )  # fmt: skip
+    report = RunReport.model_validate_json(line).model_copy(update={"outputs": ()})
+    run = read_run(report, tmp_path, started_at=datetime.now(UTC), gate=Gate.of(settings, None))
+
+    measured = measurement_report(job, Backend.CPU, run, settings)
+
+    assert measured.gating.enough
+    assert measured.gating.counted_runs == measured.runs == sum(measured.gating.slice_runs)
+    assert derive(measured).differences == ()
 
 
 def test_every_field_of_the_report_is_written(java):

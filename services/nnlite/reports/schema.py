@@ -47,7 +47,7 @@ MAX_OPERATORS = 100_000
 MAX_MEASUREMENTS = MAX_THREAD_COUNTS + len(Backend) - 1
 
 #: Fields of a measurement that tell or bound its latency: null where that is withheld.
-TELLING_LATENCY = ("first_inference_ns", "warmup_ns", "run_ns")
+TELLING_LATENCY = ("first_inference_ns", "warmup_ns", "run_ns", "disturbance")
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]
@@ -410,7 +410,9 @@ class MeasurementReport(Part):
         None, description="the artifact's outputs against PyTorch's; null in reports of release 0.1"
     )
     quiet: Quiet | None = None
-    disturbance: Disturbance | None = None
+    disturbance: Disturbance | None = Field(
+        None, description="null with parity off: its window is that of the runs"
+    )
     energy: Energy | None = Field(None, description="host only, where RAPL's counters can be read")
     before: DeviceState | None = None
     after: DeviceState | None = None

@@ -153,8 +153,8 @@ public final class CoreProbe {
         System.out.println(Json.write(json));
     }
 
-    /** A complete run, one on a device without readable state, and two refusals. */
-    private static void writeReports() throws IOException {
+    /** A complete run, one on a device without readable state, two refusals, and a gated run. */
+    private static void writeReports() throws IOException, BadArguments {
         FakeEngine whole = new FakeEngine(new HandClock());
         Report report = Runs.run(Runs.arguments("cpu"), whole, new FakeSurroundings(true));
         report.folder = "/storage/emulated/0/Android/media/org.nnlite.benchmark/0123abcd";
@@ -167,6 +167,9 @@ public final class CoreProbe {
         idle.delegation = new Delegation("TfLiteNnapiDelegate", 0, 34, null, Delegation.Source.LOG);
         idle.nnapiErrno = 0;
         print(Runs.run(Runs.arguments("npu"), idle, new FakeSurroundings(true)));
+        Map<String, String> values = Runs.values("cpu");
+        values.put("gate_model", "/gate.tflite");
+        print(Runs.run(Arguments.of(values), new FakeEngine(new HandClock()), new FakeSurroundings(true)));
     }
 
     private static void print(Report report) throws IOException {
