@@ -217,3 +217,10 @@ def test_a_visibility_timeout_below_the_longest_deadline_is_refused(monkeypatch,
     monkeypatch.setenv("NNLITE_QUEUE__VISIBILITY_TIMEOUT_S", "60")
     with pytest.raises(SettingsError, match=r"^NNLITE_QUEUE__VISIBILITY_TIMEOUT_S=60 must be above"):
         load_settings()
+
+
+@pytest.mark.parametrize("name", [name for name in setting_names() if "__" in name])
+def test_a_setting_of_a_group_says_what_it_means(name):
+    group, _, field = name.removeprefix("NNLITE_").lower().partition("__")
+    described = type(getattr(Settings(_env_file=None), group)).model_fields[field].description
+    assert described and described.strip() == described

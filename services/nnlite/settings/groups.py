@@ -69,9 +69,9 @@ class MeasurementSettings(Group):
     cores: str = Field(
         "", description="cores to measure on, such as 2,3 or 4-7; empty: chosen from the machine"
     )
-    warmup_min_runs: int = Field(5, ge=1)
-    warmup_min_s: float = Field(0.5, ge=0)
-    warmup_max_s: float = Field(10, gt=0)
+    warmup_min_runs: int = Field(5, ge=1, description="warm-up has at least this many runs")
+    warmup_min_s: float = Field(0.5, ge=0, description="and lasts at least this long")
+    warmup_max_s: float = Field(10, gt=0, description="and at most this long")
     warmup_agreeing_runs: int = Field(
         40, ge=0, description="warm-up ends after so many runs that no longer become faster"
     )
@@ -82,10 +82,12 @@ class MeasurementSettings(Group):
         description="runs become faster if their fast mean is below the slow one by more",
     )
     min_runs: int = Field(50, ge=1, description="a normal measurement has at least this many timed runs")
-    min_s: float = Field(2, ge=0)
-    max_s: float = Field(60, gt=0)
+    min_s: float = Field(2, ge=0, description="timed runs last at least this long")
+    max_s: float = Field(60, gt=0, description="and at most this long, once there are few_runs of them")
     few_runs: int = Field(5, ge=1, description="fewer timed runs than this give no latency")
-    few_runs_max_s: float = Field(180, gt=0)
+    few_runs_max_s: float = Field(
+        180, gt=0, description="networks with fewer runs by then go on until few_runs, at most this long"
+    )
     max_mad_ratio: float = Field(0.10, gt=0, description="noisy above 1.4826 x MAD / median")
     max_slice_drift: float = Field(0.10, gt=0, description="noisy when medians of ten slices differ more")
     shape_tolerance: float = Field(
@@ -95,8 +97,10 @@ class MeasurementSettings(Group):
     max_output_mb: float = Field(
         16, ge=0, description="larger outputs of a device are not stored, only their hashes, MiB"
     )
-    canary_runs: int = Field(20, ge=4)
-    max_canary_drift: float = Field(0.10, gt=0)
+    canary_runs: int = Field(20, ge=4, description="timed runs of the canary")
+    max_canary_drift: float = Field(
+        0.10, gt=0, description="noisy when the canary's p25 before and after differ more"
+    )
     canary_reuse_s: float = Field(
         30, ge=0, description="the canary after a measurement is the one before the next within this time"
     )
@@ -128,7 +132,9 @@ class MeasurementSettings(Group):
     repeat_pause_s: float = Field(
         30, ge=0, description="before a measurement is made again, up to twice as long, at random"
     )
-    initialize_timeout_s: float = Field(120, gt=0)
+    initialize_timeout_s: float = Field(
+        120, gt=0, description="loading an artifact and preparing the runtime"
+    )
     grace_s: float = Field(
         10, gt=0, description="time beyond these limits after which a measuring process counts as hung"
     )
@@ -180,12 +186,12 @@ class EmulatorSettings(Group):
     sdk: Path | None = Field(None, description="the Android SDK; empty: ANDROID_HOME, ANDROID_SDK_ROOT")
     avd_home: Path | None = Field(None, description="folder of the AVDs; empty: HOME/avd")
     profile: str = Field("pixel_4", description="hardware profile of new AVDs")
-    api_level: int = Field(30, ge=26)
+    api_level: int = Field(30, ge=26, description="API level of Android")
     image: str = Field("google_apis", description="tag of the system image")
-    abi: str = "x86_64"
-    memory_mb: int = Field(3072, ge=512)
-    cores: int = Field(2, ge=1)
-    data_partition_mb: int = Field(6144, ge=2048)
+    abi: str = Field("x86_64", description="ABI of the system image")
+    memory_mb: int = Field(3072, ge=512, description="memory of a virtual device, MiB")
+    cores: int = Field(2, ge=1, description="cores of a virtual device")
+    data_partition_mb: int = Field(6144, ge=2048, description="its data partition, MiB")
     gpu: str = Field("swiftshader_indirect", description="the emulator's -gpu mode")
     acceleration: bool = Field(True, description="refuse to start without hardware acceleration")
     first_port: int = Field(
@@ -199,7 +205,7 @@ class EmulatorSettings(Group):
 class PhoneSettings(Group):
     """When a phone may measure."""
 
-    min_battery_percent: float = Field(20, ge=0, le=100)
+    min_battery_percent: float = Field(20, ge=0, le=100, description="pauses below this charge")
     max_battery_c: float = Field(40, gt=0, description="pauses above this battery temperature")
     gate_poll_s: float = Field(10, gt=0, description="between two checks of a pausing or absent phone")
 
@@ -226,14 +232,20 @@ class MetricsSettings(Group):
 class QueueSettings(Group):
     """Leases, retries and the reaper."""
 
-    lease_s: float = Field(30, gt=0)
-    heartbeat_s: float = Field(10, gt=0)
-    max_strikes: int = Field(3, gt=0)
-    max_losses: int = Field(10, gt=0)
-    max_pause_s: float = Field(60, gt=0)
-    reaper_interval_s: float = Field(10, gt=0)
-    resend_after_s: float = Field(30, gt=0)
-    resend_batch: int = Field(1000, gt=0)
+    lease_s: float = Field(30, gt=0, description="a row whose owner gave no sign for so long is requeued")
+    heartbeat_s: float = Field(10, gt=0, description="between two signs of an owner")
+    max_strikes: int = Field(
+        3, gt=0, description="failed attempts that speak against the work, then it is quarantined"
+    )
+    max_losses: int = Field(10, gt=0, description="attempts whose worker died, then the work is quarantined")
+    max_pause_s: float = Field(60, gt=0, description="longest pause after a failure of the infrastructure")
+    reaper_interval_s: float = Field(10, gt=0, description="between two rounds of the reaper")
+    resend_after_s: float = Field(
+        30, gt=0, description="a row that waits so long without a message gets one again"
+    )
+    resend_batch: int = Field(
+        1000, gt=0, description="rows that get their message again in one round, at most"
+    )
     watchdog_idle_s: float = Field(300, gt=0, description="idle this long while its queue has work: exit")
     visibility_timeout_s: int = Field(6 * 3600, gt=0, description="Redis broker; above the longest deadline")
     stop_timeout_s: float = Field(20, gt=0, description="graceful stop of a worker")
