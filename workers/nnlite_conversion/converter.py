@@ -195,6 +195,7 @@ def _refusals(outcome: ConversionOutcome, plan: ConversionPlan) -> list[RefusedP
             precision=refused.precision.value,
             converter=converter_tag(),
             stage=refused.stage.value,
+            failure_class=refused.failure_class.value,
             reason=refused.reason,
             details=dict(refused.details),
         )

@@ -3,15 +3,20 @@
 import errno
 import re
 import socket
+import tempfile
 import traceback
 import urllib.error
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnlite.artifacts.refusal import refused_operator
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings import PREFIX
 from nnlite.vocabulary import ModelFormat, Stage
+from nnlite_conversion.culprit import Culprit, causes, culprit_of
+from nnlite_conversion.remedies import Explanation, refused_by_runtime, unsupported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 MAX_SUMMARY = 300
 
 #: Longest tail of a traceback that is kept, characters.
-MAX_TRACEBACK = 4000
+MAX_TRACEBACK = 14000
 
 _ATEN_OPERATOR = re.compile(r"\baten(?:\.|::)_*[a-z]\w*(?:\.\w+)?")
 _MLIR_OPERATOR = re.compile(r"'((?:tfl|stablehlo|chlo|mhlo|vhlo)\.\w+)'")
@@ -28,13 +33,45 @@ _DOWNLOAD_TEXT = re.compile(
     r"huggingface\.co|HF_HUB_OFFLINE|offline mode|Temporary failure in name resolution", re.I
 )
 _NETWORK_MODULES = ("huggingface_hub", "requests", "urllib3", "httpx")
+_DATA_DEPENDENT = re.compile(r"data-dependent|GuardOnDataDependent|unbacked", re.I)
+#: Errors of jax where a size or a branch depends on an input's values.
+_TRACER_ERRORS = frozenset(
+    {"ConcretizationTypeError", "TracerBoolConversionError", "TracerIntegerConversionError"}
+)
+_ADDRESS = re.compile(r"(?: at)? 0x[0-9a-f]{6,}")
 
 
-def explained(stage: Stage, error: BaseException, reason: str) -> Exception:
-    """Return the model's failure for `error`; an error of the machine is returned unchanged."""
+def explained(
+    stage: Stage,
+    error: BaseException,
+    reason: str | Explanation,
+    failure_class: FailureClass = FailureClass.MODEL,
+) -> Exception:
+    """Return the failure for `error`; an error of the machine is returned unchanged.
+
+    Args:
+        stage: in which it was raised.
+        error: its line, and the operator that it is about, are added.
+        reason: a text is followed by the error's own; an explanation replaces that.
+        failure_class: whose fault it is.
+    """
     if isinstance(error, MemoryError) or is_full_disk(error):
         return error  # type: ignore[return-value]
-    return Failure(FailureClass.MODEL, stage, f"{reason}: {summary(error)}", details(error))
+    culprit = culprit_of(error)
+    if isinstance(reason, str):
+        reason = Explanation(cause=f"{reason}: {summary(error)}")
+    kept = details(error) | {"cause": reason.cause}
+    if culprit.line is not None:
+        kept["line"] = str(culprit.line)
+    return Failure(failure_class, stage, sentence(reason, culprit), kept)
+
+
+def sentence(explanation: Explanation, culprit: Culprit) -> str:
+    """Return cause, call, file, line, source line and remedy as one sentence."""
+    called = f", called as {culprit.called}" if culprit.called else ""
+    where = f", at {culprit.line}" if culprit.line is not None else ""
+    remedy = f"; {explanation.remedy}" if explanation.remedy else ""
+    return f"{explanation.cause}{called}{where}{remedy}"
 
 
 def refused(reason: str) -> Failure:
@@ -47,7 +84,7 @@ def of_import(error: BaseException) -> str:
     if wants_download(error):
         return _download()
     if isinstance(error, SyntaxError):
-        return f"its code is not valid Python (line {error.lineno})"
+        return "its code is not valid Python"
     if isinstance(error, ModuleNotFoundError):
         return (
             f"its code needs the module {error.name!r}, which conversion workers do not have; "
@@ -79,25 +116,50 @@ def of_forward(samples: "Sequence[NDArray[Any]]") -> str:
     return f"forward fails on {'an input' if len(samples) == 1 else 'inputs'} {shapes} (images: N, H, W, C)"
 
 
-def of_export(error: BaseException) -> str:
-    """Return the reason why torch.export fails."""
+def of_export(error: BaseException, scripted: Sequence[str] = ()) -> str | Explanation:
+    """Return the reason why torch.export fails.
+
+    Args:
+        error: of torch.export.
+        scripted: paths of the network's layers that are TorchScript.
+    """
     if wants_download(error):
         return _download()
-    if re.search(r"data-dependent|GuardOnDataDependent|unbacked", f"{type(error).__name__} {error}", re.I):
-        return "its control flow depends on the input's values, which cannot be exported"
+    if _DATA_DEPENDENT.search(f"{type(error).__name__} {error}"):
+        return Explanation(
+            cause="its control flow depends on the input's values, which cannot be exported",
+            remedy="compute both branches and choose by torch.where, and make no Python number of a tensor",
+        )
+    if scripted:
+        return Explanation(
+            cause="it contains TorchScript, which torch.export cannot trace",
+            remedy=f"use the layer itself instead of torch.jit.script or torch.jit.trace for {scripted[0]}",
+        )
     return "torch.export cannot trace it"
 
 
-def of_lowering(error: BaseException) -> str:
+def of_lowering(error: BaseException) -> str | Explanation:
     """Return the reason why litert-torch fails."""
+    culprit = culprit_of(error)
+    if culprit.operator is not None:
+        return unsupported(culprit)
+    if any(type(cause).__name__ in _TRACER_ERRORS for cause in causes(error)):
+        return Explanation(cause="a size depends on the input's values, and an artifact's sizes are fixed")
     operator = unsupported_operator(error)
     return (
         f"operator {operator} cannot be lowered to LiteRT" if operator else "it cannot be lowered to LiteRT"
     )
 
 
+def of_runtime(error: BaseException) -> Explanation:
+    """Return the reason why LiteRT on this machine refuses an artifact."""
+    return refused_by_runtime(refused_operator(str(error))[0], summary(error))
+
+
 def unsupported_operator(error: BaseException) -> str | None:
-    """Return the operator that an error names, such as `aten.adaptive_max_pool2d.default`."""
+    """Return the operator that an error is about or names, such as `aten.adaptive_max_pool2d.default`."""
+    if operator := culprit_of(error).operator or refused_operator(str(error))[0]:
+        return operator
     for cause in causes(error):
         # The message names it first; a dump of the graph may follow, which names all others.
         head = str(cause).partition("\n\nWhile executing")[0]
@@ -122,29 +184,27 @@ def is_full_disk(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield `error` and its chain of causes, newest first."""
-    visited: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in visited:
-        visited.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
 def summary(error: BaseException) -> str:
     """Return type and first line of an error, shortened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    lines = [line.strip() for line in public(message).splitlines() if line.strip()]
     first = lines[0] if lines else "no message"
     text = f"{type(error).__name__}: {first}"
     return text if len(text) <= MAX_SUMMARY else f"{text[: MAX_SUMMARY - 3]}..."
+
+
+def public(text: str) -> str:
+    """Return `text` without addresses and folders of the sandbox, which differ in every attempt."""
+    for folder in {str(Path.cwd()), tempfile.gettempdir(), "/tmp"} - {"/"}:  # noqa: S108  (removed, not used)
+        text = re.sub(rf"{re.escape(folder)}(?:/[\w.-]+)*/(?=[\w.-])", "", text)
+    return _ADDRESS.sub("", text)
 
 
 def details(error: BaseException) -> dict[str, str]:
     """Return the details to store: type, tail of the traceback, and the operator if the error names one."""
     kept = {
         "error_type": f"{type(error).__module__}.{type(error).__qualname__}",
-        "traceback": "".join(traceback.format_exception(error))[-MAX_TRACEBACK:],
+        "traceback": public("".join(traceback.format_exception(error))[-MAX_TRACEBACK:]),
     }
     if operator := unsupported_operator(error):
         kept["operator"] = operator

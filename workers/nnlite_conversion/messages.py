@@ -53,7 +53,9 @@ class Refusal(BaseModel):
     model_config = _STRICT
 
     kind: Literal["refusal"] = "refusal"
-    failure_class: Literal[FailureClass.MODEL, FailureClass.CONVERTER, FailureClass.INFRASTRUCTURE]
+    failure_class: Literal[
+        FailureClass.MODEL, FailureClass.RUNTIME, FailureClass.CONVERTER, FailureClass.INFRASTRUCTURE
+    ]
     reason: str
     details: dict[str, Any] = {}
 

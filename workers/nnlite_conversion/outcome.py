@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from nnlite.artifacts.calibration import Calibration, Int8Io
 from nnlite.catalog.model import ModelSpec
+from nnlite.errors import FailureClass
 from nnlite.vocabulary import ParityState, Precision, Stage, StepState
 
 
@@ -190,6 +191,8 @@ class RefusedPrecision:
     precision: Precision
     stage: Stage
     reason: str
+    #: `model`, or `runtime` where the host's LiteRT refuses the file.
+    failure_class: Literal[FailureClass.MODEL, FailureClass.RUNTIME] = FailureClass.MODEL
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -222,6 +222,7 @@ class RefusedPrecision(MappedAsDataclass, Base, kw_only=True):
     precision: Mapped[str]
     converter: Mapped[str]  # libraries and versions
     stage: Mapped[str]
+    failure_class: Mapped[str] = mapped_column(server_default="model")
     reason: Mapped[str]
     details: Mapped[Json]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), init=False)

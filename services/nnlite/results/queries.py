@@ -193,7 +193,7 @@ FROM (
                                   AND r.pool = b.pool AND r.state = 'done'
     )
     UNION ALL
-    SELECT 'conversion', v.id, v.id, p.precision, v.campaign_id, 'refused', 'model', p.stage,
+    SELECT 'conversion', v.id, v.id, p.precision, v.campaign_id, 'refused', p.failure_class, p.stage,
            p.reason, v.attempt, v.strikes, v.losses, p.details
     FROM refused_precision p JOIN conversion v ON v.id = p.conversion_id
 ) w

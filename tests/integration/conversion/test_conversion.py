@@ -116,7 +116,15 @@ def test_operator_without_lowering_is_named(job, settings, place):
 
     assert (failure.failure_class, failure.stage) == (FailureClass.MODEL, Stage.LOWER)
     assert failure.details["operator"] == "aten.mode.default"
-    assert "aten.mode.default cannot be lowered" in failure.reason
+    assert failure.details["cause"] == "operator aten.mode.default cannot be lowered to LiteRT"
+    assert "called as torch.mode, at tiny.py:8: return torch.mode(x)[0]; " in failure.reason
+
+
+def test_what_the_hosts_runtime_refuses_is_not_the_models_fault(job, settings, place):
+    failure = failure_of(job(network("return torch.sort(x)[0]")), settings, place)
+
+    assert (failure.failure_class, failure.stage) == (FailureClass.RUNTIME, Stage.PARITY)
+    assert failure.details["operator"] == "STABLEHLO_SORT" and "LiteRT has no sorting" in failure.reason
 
 
 def test_failure_contains_traceback_and_stderr_of_the_model(job, settings, place):
@@ -125,7 +133,7 @@ def test_failure_contains_traceback_and_stderr_of_the_model(job, settings, place
     failure = failure_of(job(code), settings, place)
 
     assert (failure.failure_class, failure.stage) == (FailureClass.MODEL, Stage.LOAD)
-    assert "nnlite_model.py" in failure.details["traceback"]
+    assert "tiny.py" in failure.details["traceback"]
     assert "hello from the model" in failure.details["stderr_tail"]
     assert set(failure.details["timings_ns"]) == {"load"}
 

@@ -104,7 +104,7 @@ def test_crash_is_reported_with_signal_stage_and_traceback(job, settings, place)
 
     assert (failure.failure_class, failure.stage) == (FailureClass.CONVERTER, Stage.LOAD)
     assert failure.details["signal"] == signal.SIGABRT and "SIGABRT" in failure.reason
-    assert "nnlite_model.py" in failure.details["stderr_tail"], "the interpreter's own traceback"
+    assert "tiny.py" in failure.details["stderr_tail"], "the interpreter's own traceback"
     assert failure.details["peak_rss_kb"] > 0
 
 

@@ -159,9 +159,17 @@ def test_every_row_of_an_embedding_is_reached(parities):
 @pytest.mark.parametrize(
     ("init", "forward", "reason"),
     [
-        ("self.e = nn.Embedding(1000, 8)", "return self.e((x * 1500000001) % 1000)", "aten.mul.Tensor at"),
+        (
+            "self.e = nn.Embedding(1000, 8)",
+            "return self.e((x * 1500000001) % 1000)",
+            "mul.Tensor reaches",
+        ),
         ("self.e = nn.Embedding(7, 8)", "return self.e((x + 5000000000) % 7)", "reaches 5000000000"),
-        ("self.e = nn.Embedding(97, 8)", "return self.e((x * 16777619).remainder(97))", "aten.mul.Tensor at"),
+        (
+            "self.e = nn.Embedding(97, 8)",
+            "return self.e((x * 16777619).remainder(97))",
+            "mul.Tensor reaches",
+        ),
         ("self.register_buffer('b', torch.tensor([1, 2**40]))", "return (x[:, :2] + self.b) % 3", "reaches"),
         ("pass", "return x.clamp(max=2**35).float().mean(1)", "reaches 34359738368"),
     ],
@@ -172,7 +180,7 @@ def test_integers_beyond_32_bits_are_refused(parities, init, forward, reason):
 
     assert failure.value.failure_class is FailureClass.MODEL
     assert failure.value.reason.startswith("needs 64-bit integers") and reason in failure.value.reason
-    assert "nnlite_model.py:11" in failure.value.reason
+    assert "case.py:11" in failure.value.reason
 
 
 def test_integers_that_are_right_up_to_some_value_are_unknown_beyond(parities):

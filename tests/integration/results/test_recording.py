@@ -278,9 +278,11 @@ def test_latencies_are_filtered_by_campaign_and_by_a_literal_pattern(cluster):
 
 def test_every_model_without_a_result_is_listed_with_class_stage_reason_and_evidence(cluster):
     cluster.toys.add("huge", skipped="input 1024 x 1024 is above 512")
-    cluster.submit("huge", "broken", "crashing", "unlucky", "fine", name="night", pools=POOLS)
+    cluster.submit("huge", "broken", "wrong", "crashing", "unlucky", "fine", name="night", pools=POOLS)
     rows = conversions(cluster)
-    _fail(cluster, rows["broken"], Failure(FailureClass.MODEL, Stage.EXPORT, "no", {"operator": "sort"}))
+    for line, name in enumerate(("broken", "wrong")):
+        details = {"operator": "sort", "cause": "no sorting"}
+        _fail(cluster, rows[name], Failure(FailureClass.MODEL, Stage.EXPORT, f"no, at a.py:{line}", details))
     for _ in range(3):
         _fail(cluster, rows["crashing"], Failure(FailureClass.CONVERTER, Stage.LOWER, "killed by SIGABRT"))
     (message,) = finish_conversion(cluster, rows["unlucky"])
@@ -294,15 +296,18 @@ def test_every_model_without_a_result_is_listed_with_class_stage_reason_and_evid
         (row["model"], row["work"], row["state"], row["class"], row["stage"], row["reason"], row["attempts"])
         for row in listed
     ] == [
-        ("broken", "conversion", "failed", "model", "export", "no", 1),
+        ("broken", "conversion", "failed", "model", "export", "no, at a.py:0", 1),
+        ("wrong", "conversion", "failed", "model", "export", "no, at a.py:1", 1),
         ("crashing", "conversion", "quarantined", "converter", "lower", "killed by SIGABRT", 3),
         ("unlucky", "benchmark", "quarantined", "device", "initialize", "adb offline", 4),
         ("huge", "conversion", "skipped", None, None, "input 1024 x 1024 is above 512", 0),
     ]
-    assert listed[0]["details"] == {"operator": "sort"}
+    assert listed[0]["details"] == {"operator": "sort", "cause": "no sorting"}
+    summed = cluster.rows("SELECT reason, models FROM failure_summary WHERE failure_class = 'model'")
+    assert summed == [{"reason": "no sorting", "models": 2}], "equal causes at other lines are one row"
     assert queries.failures(cluster.engine, "day") == []
     (progress,) = queries.campaigns(cluster.engine, "night")
-    assert (progress.failed, progress.skipped, progress.remaining) == (3, 1, 1)
+    assert (progress.failed, progress.skipped, progress.remaining) == (4, 1, 1)
 
 
 def test_progress_counts_every_model_once(cluster):

@@ -92,6 +92,27 @@ def test_a_folder_is_searched_and_unusable_files_are_skipped_with_a_reason(tmp_p
     ]
 
 
+@pytest.mark.parametrize("name", ["net.pt", "net.pt2"])
+def test_torchscript_is_recognized_and_says_what_to_save_instead(tmp_path, models, name):
+    archive(
+        tmp_path / name, "data.pkl", "code/__torch__/net.py", "constants.pkl", compress=zipfile.ZIP_DEFLATED
+    )
+
+    with pytest.raises(CatalogError, match=r"net\.pt2? is TorchScript .*torch\.export\.save\("):
+        models(name)
+    (listed,) = models(".")
+    assert "TorchScript" in listed.skipped
+
+
+def test_weights_named_as_a_model_say_which_file_to_name(tmp_path, models):
+    archive(tmp_path / "net.pt", "data.pkl")
+    with pytest.raises(CatalogError, match=r"no net\.py next to net\.pt"):
+        models("net.pt")
+    (tmp_path / "net.py").write_text(NET)
+    with pytest.raises(CatalogError, match=r"net\.pt has weights only; name its code: .*net\.py"):
+        models("net.pt")
+
+
 def test_weights_of_the_same_name_belong_to_the_code_and_change_its_identity(tmp_path, models):
     (tmp_path / "net.py").write_text(NET)
     (bare,) = models("net.py", input=(SHAPE,))

@@ -6,7 +6,7 @@ import pytest
 from nnlite.vocabulary import Precision, StepState
 from nnlite_conversion.pipeline.explaining.artifact_trace import ArtifactStep
 from nnlite_conversion.pipeline.explaining.departure import compare, compare_quantized, first_departure
-from nnlite_conversion.pipeline.explaining.graph_trace import GraphStep, source_line
+from nnlite_conversion.pipeline.explaining.graph_trace import GraphStep
 from nnlite_conversion.pipeline.lowering.debug_names import node_names
 from nnlite_conversion.pipeline.verifying.comparison import MAX_SQNR_DB
 
@@ -110,14 +110,3 @@ def test_a_part_of_another_scale_is_judged_by_itself():
 )
 def test_a_tensor_name_lists_the_nodes_it_comes_from(name, nodes):
     assert node_names(name) == nodes
-
-
-def test_the_source_line_is_the_innermost_one_of_the_models_own_code():
-    trace = (
-        '  File "/tmp/x/model.py", line 7, in forward\n    return self.body(x)\n'
-        '  File "/tmp/x/model.py", line 12, in body\n    y = self.conv(x)\n'
-        '  File "/x/site-packages/torch/nn/conv.py", line 9, in forward\n    return 1\n'
-    )
-
-    assert source_line(trace) == "model.py:12: y = self.conv(x)"
-    assert source_line("") is None

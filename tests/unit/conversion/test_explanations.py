@@ -6,6 +6,8 @@ import urllib.error
 import pytest
 
 from nnlite.catalog.model import ModelSpec
+from nnlite.errors import FailureClass
+from nnlite.vocabulary import Stage
 from nnlite_conversion import explanations
 
 
@@ -71,10 +73,35 @@ def test_operator_is_extracted_from_an_error(message, operator):
     assert explanations.unsupported_operator(RuntimeError(message)) == operator
 
 
-def test_data_dependent_control_flow_is_explained():
-    assert "depends on the input's values" in explanations.of_export(
-        RuntimeError("data-dependent expression")
+def test_data_dependent_control_flow_is_one_sentence_without_the_internals():
+    explained = explanations.of_export(RuntimeError("Could not guard on data-dependent expression u0 > 0"))
+
+    assert explained.cause == "its control flow depends on the input's values, which cannot be exported"
+    assert "torch.where" in explained.remedy
+
+
+def test_a_runtime_refusal_names_the_operator_and_is_its_fault():
+    error = ValueError("Didn't find op for builtin opcode 'STABLEHLO_SORT' version '1'.")
+    failure = explanations.explained(
+        Stage.PARITY, error, explanations.of_runtime(error), FailureClass.RUNTIME
     )
+
+    assert (failure.failure_class, failure.details["operator"]) == (FailureClass.RUNTIME, "STABLEHLO_SORT")
+    assert "STABLEHLO_SORT" in failure.reason and "LiteRT has no sorting" in failure.reason
+
+
+def test_reasons_of_one_cause_are_equal_in_every_sandbox(tmp_path, monkeypatch):
+    reasons = set()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        error = TypeError(
+            f"<Net object at {hex(id(name))}> of {tmp_path / name / 'net.py'}, see /tmp/{name}/x.bin"
+        )
+        failure = explanations.explained(Stage.LOAD, error, "its code cannot be imported")
+        reasons.add((failure.reason, failure.details["cause"]))
+
+    assert reasons == {("its code cannot be imported: TypeError: <Net object> of net.py, see x.bin",) * 2}
 
 
 def test_full_disk_is_distinguished_from_other_os_errors():

@@ -96,6 +96,17 @@ def test_weights_file_is_loaded_into_the_network(load, tmp_path, suffix):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("wrappers", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_weights_of_a_wrapped_network_are_loaded_under_its_own_names(load, tmp_path, wrappers):
+    weights = {f"{wrappers}{name}": tensor + 1 for name, tensor in two().state_dict().items()}
+    torch.save(weights, tmp_path / "w.pt")
+
+    loaded = load(tmp_path / "w.pt", **from_code())
+
+    for name, tensor in loaded.module.network.state_dict().items():
+        assert torch.equal(tensor, weights[f"{wrappers}{name}"])
+
+
 def test_weights_that_do_not_match_are_named(load, tmp_path):
     state = two().state_dict()
     state["head.weight"] = state.pop("names.weight")

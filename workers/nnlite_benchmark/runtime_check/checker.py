@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from nnlite.artifacts.inputs import from_raw_bytes, write_inputs
+from nnlite.artifacts.refusal import refused_operator
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
 from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact
@@ -39,7 +40,6 @@ from nnlite_benchmark.runtime_check.process import (
     RuntimeUnusableError,
     Tick,
 )
-from nnlite_benchmark.runtime_check.refusal import refused_operator
 
 log = structlog.get_logger()
 

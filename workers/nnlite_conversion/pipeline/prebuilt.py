@@ -7,9 +7,10 @@ network to compare it with, so its parity is unknown; devices are compared with 
 from pathlib import Path
 
 from nnlite.artifacts.inputs import raw_bytes, seeded_inputs
+from nnlite.errors import FailureClass
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
-from nnlite_conversion.explanations import explained
+from nnlite_conversion.explanations import explained, of_runtime
 from nnlite_conversion.messages import Report, artifact_name, model_file_name, output_name
 from nnlite_conversion.outcome import ArtifactReport, ConversionJob
 from nnlite_conversion.pipeline.stages import Enter
@@ -20,7 +21,7 @@ def check_prebuilt(job: ConversionJob, settings: ConversionSettings, enter: Ente
     """Report on the pre-built file in the current folder, and write the host's outputs for the devices.
 
     Raises:
-        Failure: class `model`: it is no `.tflite` file, or the host's runtime refuses it.
+        Failure: class `model`: it is no `.tflite` file; `runtime`: the host's LiteRT refuses it.
         MemoryError, OSError: the machine's fault, not the file's.
     """
     file = Path(model_file_name(job.model))
@@ -36,7 +37,7 @@ def check_prebuilt(job: ConversionJob, settings: ConversionSettings, enter: Ente
         wanted = [(spec.shape, "float32" if spec.quantization else spec.dtype) for spec in host.inputs]
         outputs = host.run(seeded_inputs(wanted, job.seed))
     except (RuntimeError, ValueError) as error:
-        raise explained(Stage.PARITY, error, "LiteRT on the host refuses it") from error
+        raise explained(Stage.PARITY, error, of_runtime(error), FailureClass.RUNTIME) from error
     for index, tensor in enumerate(outputs):
         Path(output_name(precision, index)).write_bytes(raw_bytes(tensor))
     artifact = file.rename(artifact_name(precision))

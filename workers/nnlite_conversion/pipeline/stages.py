@@ -7,7 +7,7 @@ child only, in its private folder.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from numpy.typing import NDArray
@@ -100,7 +100,11 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
                 raise
             refused.append(
                 RefusedPrecision(
-                    precision=precision, stage=failure.stage, reason=failure.reason, details=failure.details
+                    precision=precision,
+                    stage=failure.stage,
+                    reason=failure.reason,
+                    failure_class=refusing_class(failure),
+                    details=failure.details,
                 )
             )
             continue
@@ -113,6 +117,11 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         state_dict_sha256=loaded.state_dict_sha256,
         accelerated=accelerator.accelerated(),
     )
+
+
+def refusing_class(failure: Failure) -> Literal[FailureClass.MODEL, FailureClass.RUNTIME]:
+    """Return the class of a precision that is refused because of `failure`."""
+    return FailureClass.RUNTIME if failure.failure_class is FailureClass.RUNTIME else FailureClass.MODEL
 
 
 def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> tuple[Path, tuple[str, ...]]:
@@ -180,7 +189,18 @@ def export(loaded: Loaded) -> tuple[torch.export.ExportedProgram, tuple[str, ...
             program = lowering.export(loaded.module, loaded.tensors)
             return program, apply_rewrites(program)
     except (Exception, SystemExit) as error:
-        raise explained(Stage.EXPORT, error, explanations.of_export(error)) from error
+        raise explained(
+            Stage.EXPORT, error, explanations.of_export(error, scripted(loaded.module))
+        ) from error
+
+
+def scripted(network: torch.nn.Module) -> list[str]:
+    """Return the paths of the network's layers that are TorchScript."""
+    return [
+        f"self.{name.removeprefix('network.')}"
+        for name, layer in network.named_modules()
+        if isinstance(layer, torch.jit.ScriptModule)
+    ]
 
 
 def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> None:
@@ -213,7 +233,8 @@ def check(
             precision, host, tensors, Reference(loaded=loaded, samples=samples), trained=trained
         )
     except (RuntimeError, ValueError) as error:
-        raise explained(Stage.PARITY, error, "LiteRT refuses the artifact") from error
+        reason = explanations.of_runtime(error)
+        raise explained(Stage.PARITY, error, reason, FailureClass.RUNTIME) from error
     for index, tensor in enumerate(tensors):
         Path(output_name(precision, index)).write_bytes(raw_bytes(tensor))
     return ArtifactReport(

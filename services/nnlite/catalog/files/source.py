@@ -118,9 +118,11 @@ class FilesSource:
 
     def _described(self, model_file: _ModelFile, bare: CatalogModel) -> CatalogModel:
         if model_file.file.suffix in WEIGHTS:
-            raise CatalogError(
-                f"weights without code: no {model_file.file.stem}.py next to {model_file.file.name}"
-            )
+            self._check(model_file.file)
+            code = model_file.file.with_suffix(".py")
+            if code.is_file():
+                raise CatalogError(f"{model_file.file.name} has weights only; name its code: {code}")
+            raise CatalogError(f"weights without code: no {code.name} next to {model_file.file.name}")
         description = describe(model_file.file) if model_file.file.exists() else Description()
         model = replace(
             bare,
@@ -183,7 +185,7 @@ def _model_files(path: Path) -> Iterator[_ModelFile]:
     if path.is_dir():
         yield from _in_folder(path)
     elif path.exists():
-        if path.suffix not in FORMS:
+        if path.suffix not in (*FORMS, *WEIGHTS):
             known = ", ".join(FORMS)
             raise CatalogError(f"{path} is not a model: a model is a folder or a file that ends in {known}")
         yield _ModelFile(file=path, name=path.name, named=True)

@@ -1,6 +1,7 @@
 """Checks that a model file is complete and of its format, without unpickling or executing any of it."""
 
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from nnlite.catalog.model import CatalogError
 
 #: Largest file of Python that is read, bytes.
 MAX_CODE_BYTES: Final = 4 << 20
+#: Code of TorchScript in its archive.
+_SCRIPT: Final = re.compile(r"[^/]+/code/.+\.py")
 _MAX_ENTRIES: Final = 100_000
 #: The format's own limit (https://github.com/huggingface/safetensors, "Format").
 _MAX_HEADER_BYTES: Final = 100_000_000
@@ -64,6 +67,12 @@ def _torch_archive(file: Path, size: int, inside: str, what: str) -> None:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise CatalogError(f"{file} is not {what}: truncated, or not a zip archive ({error})") from error
+    if any(_SCRIPT.fullmatch(entry.filename) for entry in entries):
+        raise CatalogError(
+            f"{file} is TorchScript (torch.jit.save), which cannot be exported; from the network itself save "
+            "its weights, torch.save(network.state_dict(), 'net.pt') next to net.py, or all of it, "
+            "torch.export.save(torch.export.export(network.eval(), (sample,)), 'net.pt2')"
+        )
     packed = sum(entry.compress_size for entry in entries)
     swells = any(
         entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from nnlite.errors import FailureClass
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Precision, Stage
-from nnlite_conversion.explanations import explained
+from nnlite_conversion.explanations import explained, of_runtime
 from nnlite_conversion.messages import Explanation, artifact_name
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline import accelerator, references, stages
@@ -69,7 +70,7 @@ def explain_model(
             quantized = artifact.steps(graph.output_nodes)
             steps = departure.compare_quantized(graph.steps, steps, quantized, precision)
     except (RuntimeError, ValueError) as error:
-        raise explained(Stage.PARITY, error, "LiteRT refuses the artifact") from error
+        raise explained(Stage.PARITY, error, of_runtime(error), FailureClass.RUNTIME) from error
     note = None
     if not departure.agree(Precision.FP32, expected, graph.outputs):
         note = "the rewrites change the network's result"

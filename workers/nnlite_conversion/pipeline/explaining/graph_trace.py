@@ -1,6 +1,5 @@
 """Runs an exported graph in PyTorch and keeps the result of every operator."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +11,11 @@ from torch.utils._pytree import tree_leaves
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
+from nnlite_conversion.culprit import code_line
 from nnlite_conversion.explanations import explained
 
 #: Most bytes of results that are kept.
 MAX_BYTES = 4 << 30
-
-_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]*(?:\n\s*(?P<source>[^\n]+))?')
-#: Code of libraries, and of nnlite itself, in which no model author looks for an error.
-_LIBRARIES = re.compile(r"/(?:site|dist)-packages/|/nnlite_conversion/|/lib/python3\.\d+/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +99,12 @@ def _array(tensor: torch.Tensor) -> NDArray[Any]:
 
 
 def _step(node: torch.fx.Node, value: NDArray[Any]) -> GraphStep:
+    line = code_line(node.meta.get("stack_trace") or "")
     return GraphStep(
         name=node.name,
         operator=_operator(node),
         module=_module(node).removeprefix("network").lstrip("."),
-        line=source_line(node.meta.get("stack_trace") or ""),
+        line=None if line is None else str(line),
         inputs=tuple(each.name for each in node.all_input_nodes),
         value=np.atleast_1d(value),
     )
@@ -122,13 +119,3 @@ def _module(node: torch.fx.Node) -> str:
 def _operator(node: torch.fx.Node) -> str:
     overload = node.target
     return str(getattr(overload, "overloadpacket", overload)) if callable(overload) else str(overload)
-
-
-def source_line(stack_trace: str) -> str | None:
-    """Return the innermost line of a stack trace that is the model's own: `model.py:12: x = x + 1`."""
-    frames = [match for match in _FRAME.finditer(stack_trace) if not _LIBRARIES.search(match["file"])]
-    if not frames:
-        return None
-    file = frames[-1]["file"].rpartition("/")[2]
-    source = f": {frames[-1]['source'].strip()}" if frames[-1]["source"] else ""
-    return f"{file}:{frames[-1]['line']}{source}"

@@ -154,7 +154,7 @@ def _network(job: ConversionJob, folder: Path) -> tuple[torch.nn.Module, tuple[M
         raise refused(f"weights {spec.weights!r} need a file; without one only {SEEDED_WEIGHTS} is known")
     inputs = spec.inputs or (_image(job),)
     seed_everything(WEIGHTS_SEED)
-    code = networks.importrefused(spec, folder)
+    code = networks.import_code(spec, folder)
     seed_everything(WEIGHTS_SEED)
     network = networks.build(code, spec, inputs[0].shape)
     if spec.weights_suffix is not None:

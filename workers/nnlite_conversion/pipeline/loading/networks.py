@@ -5,6 +5,7 @@ only with `weights_only=True`.
 """
 
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,17 +25,21 @@ MODEL_MODULE = "nnlite_model"
 
 #: Keys of the weights in a checkpoint that contains other things too.
 _NESTED = ("state_dict", "model_state_dict")
+#: Put before every name by torch.nn.DataParallel and torch.compile.
+_WRAPPERS = ("module.", "_orig_mod.")
+#: Longest name of a model's file, without its suffix, characters.
+_MAX_NAME = 100
 #: Most names of weights that a reason lists.
 _SHOWN = 5
 
 
-def importrefused(spec: ModelSpec, folder: Path) -> ModuleType:
-    """Import the model's code from a file in `folder`, so that tracebacks show its lines.
+def import_code(spec: ModelSpec, folder: Path) -> ModuleType:
+    """Import the model's code from a file in `folder`, so that tracebacks show its lines and its own name.
 
     Raises:
         Failure: it cannot be imported, or does not define the class or factory.
     """
-    path = folder / f"{MODEL_MODULE}.py"
+    path = folder / code_file_name(spec.name)
     path.write_text(spec.code or "", encoding="utf-8", errors="surrogatepass")
     import_spec = importlib.util.spec_from_file_location(MODEL_MODULE, path)
     if import_spec is None or import_spec.loader is None:
@@ -50,6 +55,12 @@ def importrefused(spec: ModelSpec, folder: Path) -> ModuleType:
     if spec.model_format is ModelFormat.PYTHON and not callable(getattr(module, str(spec.entry_point), None)):
         raise refused(f"its code defines no class and no factory {spec.entry_point}")
     return module
+
+
+def code_file_name(model: str) -> str:
+    """Return the name of the file with a model's code: `net.py` for the model `nets/net.py:make_small`."""
+    name = re.sub(r"[^\w.-]", "_", model.partition(":")[0].rpartition("/")[2].removesuffix(".py"))
+    return f"{name[:_MAX_NAME] or MODEL_MODULE}.py"
 
 
 def build(code: ModuleType, spec: ModelSpec, shape: tuple[int, ...]) -> torch.nn.Module:
@@ -78,6 +89,9 @@ def load_weights(network: torch.nn.Module, file: Path) -> None:
     """
     weights = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pt(file)
     own = network.state_dict()
+    for wrapper in _WRAPPERS:
+        if weights and all(name.startswith(wrapper) and name not in own for name in weights):
+            weights = {name.removeprefix(wrapper): tensor for name, tensor in weights.items()}
     missing, unexpected = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     if missing or unexpected:
         wrong = [("missing", missing), ("unexpected", unexpected)]

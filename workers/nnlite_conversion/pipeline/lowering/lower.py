@@ -14,6 +14,7 @@ from litert_torch import fx_infra, model
 from litert_torch._convert import core, litert_converter, signature
 from torch.export import ExportedProgram
 
+from nnlite_conversion.culprit import UnsupportedNode
 from nnlite_conversion.pipeline.lowering.fast_decomposition import fast_decompositions
 from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
 
@@ -110,10 +111,18 @@ def lower(
     signatures = [_signature(module, samples)]
     with patched_torch():
         program = decompose(program)
+        _require_no_effects(program)
         with fast_decompositions():
             program = core._run_convert_passes(program)
             exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
     model.LiteRTModel(exporter).export(str(path))
+
+
+def _require_no_effects(program: ExportedProgram) -> None:
+    """Raise for an operator with effects, as linalg has; later passes fail on it without its name."""
+    for node in program.graph.nodes:
+        if node.target is torch.ops.higher_order.with_effects:
+            raise UnsupportedNode(node)
 
 
 def _signature(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> signature.Signature:

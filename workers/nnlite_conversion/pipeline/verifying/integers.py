@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
+from nnlite_conversion.culprit import CodeLine, line_in
 
 INT32 = torch.iinfo(torch.int32)
 #: Largest magnitudes that are tried for inputs that accept every value, most first: 32 bits; what a float32
@@ -60,7 +60,11 @@ class Needs64Bits(Failure):
             FailureClass.MODEL,
             Stage.EXPORT,
             f"needs 64-bit integers, which the artifact does not have: {overflow}",
-            {"operator": overflow.operator},
+            {
+                "operator": overflow.operator,
+                "cause": f"needs 64-bit integers, which the artifact does not have: {overflow.operator}",
+                **({"line": str(overflow.line)} if overflow.line else {}),
+            },
         )
 
 
@@ -70,12 +74,12 @@ class Overflow:
 
     operator: str
     value: int
-    #: The line of the model's code, as `file.py:12`; None: unknown.
-    line: str | None
+    #: The line of the model's code; None: unknown.
+    line: CodeLine | None
 
     def __str__(self) -> str:
-        where = f" at {self.line}" if self.line else ""
-        return f"{self.operator}{where} reaches {self.value}"
+        where = f", at {self.line}" if self.line else ""
+        return f"{self.operator} reaches {self.value}{where}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +133,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]
             extremes += [each for each in args if type(each) is int]
         for extreme in extremes:
             if not INT32.min <= extreme <= INT32.max:
-                self.overflow = Overflow(str(func), extreme, _line())
+                self.overflow = Overflow(str(func), extreme, line_in(traceback.extract_stack()))
                 return
 
 
@@ -241,12 +245,3 @@ def _is_wide(value: Any) -> bool:
 
 def _is_int64(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dtype is torch.int64
-
-
-def _line() -> str | None:
-    """Return the innermost line that is no library's."""
-    for frame in reversed(traceback.extract_stack()):
-        path = Path(frame.filename)
-        if path.exists() and not {"site-packages", "nnlite_conversion"} & set(path.parts):
-            return f"{path.name}:{frame.lineno}"
-    return None

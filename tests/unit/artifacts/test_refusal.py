@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnlite_benchmark.runtime_check.refusal import refused_operator
+from nnlite.artifacts.refusal import refused_operator
 
 # As TensorFlow Lite 2.16.2 says them.
 NEWER = (
