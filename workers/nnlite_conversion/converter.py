@@ -243,5 +243,6 @@ def _details(outcome: ConversionOutcome) -> dict[str, Any]:
     return {
         "timings_ns": {stage.value: ns for stage, ns in outcome.timings_ns.items()},
         "peak_rss_kb": outcome.peak_rss_kb,
+        **({"absent_modules": list(outcome.absent_modules)} if outcome.absent_modules else {}),
         **({"accelerated": asdict(outcome.accelerated)} if outcome.accelerated else {}),
     }

@@ -79,26 +79,21 @@ def refused(reason: str) -> Failure:
     return Failure(FailureClass.MODEL, Stage.LOAD, reason)
 
 
-def of_import(error: BaseException) -> str:
+def of_import(error: BaseException) -> str | Explanation:
     """Return the reason why a model's code cannot be imported."""
-    if wants_download(error):
-        return _download()
+    if known := _environment(error):
+        return known
     if isinstance(error, SyntaxError):
         return "its code is not valid Python"
-    if isinstance(error, ModuleNotFoundError):
-        return (
-            f"its code needs the module {error.name!r}, which conversion workers do not have; "
-            "install it in nnlite's environment or exclude the model"
-        )
     if isinstance(error, SystemExit):
         return "its code exits the process while it is imported"
     return "its code cannot be imported"
 
 
-def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...]) -> str:
+def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...]) -> str | Explanation:
     """Return the reason why a network cannot be constructed."""
-    if wants_download(error):
-        return _download()
+    if known := _environment(error):
+        return known
     names = ", ".join(sorted(map(str, spec.hyperparameters))) or "none"
     if isinstance(error, KeyError) and error.args and error.args[0] not in spec.hyperparameters:
         return f"its constructor needs the hyperparameter {error.args[0]!r}; the model has: {names}"
@@ -110,8 +105,10 @@ def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...
     )
 
 
-def of_forward(samples: "Sequence[NDArray[Any]]") -> str:
+def of_forward(error: BaseException, samples: "Sequence[NDArray[Any]]") -> str | Explanation:
     """Return the reason why forward(...) fails, with its inputs."""
+    if known := _environment(error):
+        return known
     shapes = " and ".join(f"of shape {sample.shape}" for sample in samples)
     return f"forward fails on {'an input' if len(samples) == 1 else 'inputs'} {shapes} (images: N, H, W, C)"
 
@@ -123,8 +120,8 @@ def of_export(error: BaseException, scripted: Sequence[str] = ()) -> str | Expla
         error: of torch.export.
         scripted: paths of the network's layers that are TorchScript.
     """
-    if wants_download(error):
-        return _download()
+    if known := _environment(error):
+        return known
     if _DATA_DEPENDENT.search(f"{type(error).__name__} {error}"):
         return Explanation(
             cause="its control flow depends on the input's values, which cannot be exported",
@@ -211,7 +208,17 @@ def details(error: BaseException) -> dict[str, str]:
     return kept
 
 
-def _download() -> str:
+def _environment(error: BaseException) -> str | Explanation | None:
+    """Return what the model's code misses: a module, or the network; None: neither."""
+    for each in (error, error.__cause__):
+        if isinstance(each, ModuleNotFoundError):
+            used = f"; it uses {each.symbol}" if hasattr(each, "symbol") else ""
+            return Explanation(
+                cause=f"its code needs the module {each.name!r}, which conversion workers do not have{used}",
+                remedy="install it in nnlite's environment or exclude the model",
+            )
+    if not wants_download(error):
+        return None
     return (
         "it tries to download something, and conversions run without network; "
         f"choose a configuration without pretrained weights, or set {PREFIX}CONVERSION__NETWORK=true"

@@ -208,6 +208,8 @@ class ConversionReport:
     input_shape: tuple[int, ...]
     #: SHA-256 of the weights: provenance, never part of a key.
     state_dict_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    #: Modules that the model's code imports, that are not installed, and that it did not use.
+    absent_modules: tuple[Annotated[str, Field(max_length=200)], ...] = ()
     #: None: no GPU was used.
     accelerated: Accelerated | None = None
 

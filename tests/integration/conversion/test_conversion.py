@@ -117,7 +117,7 @@ def test_operator_without_lowering_is_named(job, settings, place):
     assert (failure.failure_class, failure.stage) == (FailureClass.MODEL, Stage.LOWER)
     assert failure.details["operator"] == "aten.mode.default"
     assert failure.details["cause"] == "operator aten.mode.default cannot be lowered to LiteRT"
-    assert "called as torch.mode, at tiny.py:8: return torch.mode(x)[0]; " in failure.reason
+    assert "called as torch.mode, at tiny.py:9: return torch.mode(x)[0]; " in failure.reason
 
 
 def test_what_the_hosts_runtime_refuses_is_not_the_models_fault(job, settings, place):

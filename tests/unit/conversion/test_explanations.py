@@ -40,7 +40,9 @@ def test_failing_constructor_is_reported_with_its_arguments():
 
 
 def test_a_missing_module_is_named():
-    assert "'timm'" in explanations.of_import(ModuleNotFoundError("No module named 'timm'", name="timm"))
+    explained = explanations.of_import(ModuleNotFoundError("No module named 'mmcv'", name="mmcv"))
+
+    assert "needs the module 'mmcv'" in explained.cause and "install it" in explained.remedy
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Report, artifact_name, output_name
 from nnlite_conversion.outcome import ArtifactReport, ConversionJob, Parity, RefusedPrecision, TensorSpec
 from nnlite_conversion.pipeline import accelerator
+from nnlite_conversion.pipeline.loading import absent_modules
 from nnlite_conversion.pipeline.loading.load import Loaded, ModelSkipped, load
 from nnlite_conversion.pipeline.loading.redrawing import constant_outputs, redrawn
 from nnlite_conversion.pipeline.lowering import lower as lowering
@@ -116,6 +117,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         input_shape=loaded.input_shape,
         state_dict_sha256=loaded.state_dict_sha256,
         accelerated=accelerator.accelerated(),
+        absent_modules=absent_modules.imported(),
     )
 
 

@@ -131,7 +131,7 @@ def forward(module: torch.nn.Module, samples: tuple[NDArray[Any], ...]) -> tuple
     except lowering.NotTensors as error:
         raise refused(str(error)) from error
     except (Exception, SystemExit) as error:
-        raise explained(Stage.LOAD, error, explanations.of_forward(samples)) from error
+        raise explained(Stage.LOAD, error, explanations.of_forward(error, samples)) from error
 
 
 def state_dict_sha256(network: torch.nn.Module) -> str:

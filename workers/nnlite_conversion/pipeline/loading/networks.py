@@ -19,6 +19,7 @@ from nnlite.catalog.model import ModelSpec
 from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained, refused
+from nnlite_conversion.pipeline.loading import absent_modules
 
 #: Module name that the model's code is imported as.
 MODEL_MODULE = "nnlite_model"
@@ -46,6 +47,7 @@ def import_code(spec: ModelSpec, folder: Path) -> ModuleType:
         raise ImportError(f"no loader for {path}")
     module = importlib.util.module_from_spec(import_spec)
     sys.modules[MODEL_MODULE] = module
+    absent_modules.enable(path, spec.code or "")
     try:
         import_spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
