@@ -34,8 +34,8 @@ def _the_same_command_measures_every_model_but_the_hostile_ones(machine: Machine
     for model in ALL:
         assert model in done.stdout
     assert "5/5 models" in done.stderr
-    outcomes = machine.sql("SELECT DISTINCT outcome FROM attempt WHERE kind = 'conversion'")
-    assert set(outcomes) == {"lost", "done", "converter"}
+    outcomes = set(machine.sql("SELECT DISTINCT outcome FROM attempt WHERE kind = 'conversion'"))
+    assert {"done", "converter"} < outcomes <= {"done", "converter", "lost", "released"}, "killed, then done"
 
     failures = _failures(machine, "mixed")
     assert set(failures) == set(QUICKLY_HOSTILE)
