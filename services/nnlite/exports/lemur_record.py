@@ -132,6 +132,8 @@ def _analytics(
             "vendor_id": cpu["vendor"],
             "model_name": cpu["model"],
             "features": " ".join(cpu["features"]),
+            "processors": [dict(fields) for fields in cpu.get("processors") or ()],
+            "arm_architecture": _arm_architecture(report),
         },
         "nnlite": {
             "campaign": campaign,
@@ -141,6 +143,20 @@ def _analytics(
             "device": {name: device.get(name) for name in known},
             "measurements": {backend.value: _explanation(one) for backend, one in measured.items()},
         },
+    }
+
+
+def _arm_architecture(report: Mapping[str, Any]) -> Json | None:
+    """Return the fields that NN Lite writes of an ARM processor; None of others, as there."""
+    cpu = report["device_analytics"]["cpu"]
+    arm = cpu.get("arm")
+    if arm is None:
+        return None
+    names = ("implementer", "architecture", "variant", "part", "revision")
+    return {
+        "hardware": arm["hardware"] or report["device"].get("soc"),
+        "features": " ".join(cpu["features"]),
+        **{f"cpu_{name}": arm[name] for name in names},
     }
 
 

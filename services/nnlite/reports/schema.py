@@ -421,6 +421,17 @@ class MeasurementReport(Part):
     )
 
 
+class ArmCore(Part):
+    """What an ARM core says of itself, as /proc/cpuinfo prints it; null: it does not."""
+
+    hardware: Word | None = Field(description="of the system on chip; kernels since about 4.14 print none")
+    implementer: Word | None
+    architecture: Word | None
+    variant: Word | None
+    part: Word | None
+    revision: Word | None
+
+
 class Cpu(Part):
     """The processor."""
 
@@ -429,6 +440,10 @@ class Cpu(Part):
     vendor: Word | None
     features: Annotated[tuple[Word, ...], Field(max_length=1024)]
     model: Word | None = None
+    arm: ArmCore | None = Field(None, description="Android only: the last core that describes itself")
+    processors: Annotated[
+        tuple[Annotated[dict[Word, Word], Field(max_length=64)], ...], Field(max_length=4096)
+    ] = Field((), description="Android only: fields of each core in /proc/cpuinfo, without its features")
 
 
 class DeviceContext(Part):

@@ -10,10 +10,16 @@ import re
 from collections import Counter
 from typing import Final
 
-from nnlite.reports.schema import Cpu
+from nnlite.reports.schema import ArmCore, Cpu
 from nnlite_benchmark.android.properties.parsers import MAX_CORES, numbers_of_cpu_list, word
 
 MAX_FEATURES: Final = 1024
+#: Most fields of a core that are kept.
+MAX_FIELDS: Final = 64
+#: What identifies an ARM core, in /proc/cpuinfo.
+_ARM_FIELDS: Final = ("cpu implementer", "cpu architecture", "cpu variant", "cpu part", "cpu revision")
+#: Long lists, which are kept once, as the processor's features.
+_FEATURES: Final = ("features", "flags")
 UNKNOWN: Final = "unknown"
 
 #: `uname -m` of a kernel for each ABI.
@@ -35,7 +41,10 @@ IMPLEMENTERS: Final = {
     0xC0: "Ampere",
 }
 _ARM: Final = 0x41
+_HISILICON: Final = 0x48
+_NVIDIA: Final = 0x4E
 _QUALCOMM: Final = 0x51
+_SAMSUNG: Final = 0x53
 PARTS: Final = {
     (_ARM, 0xC07): "Cortex-A7",
     (_ARM, 0xC09): "Cortex-A9",
@@ -69,10 +78,38 @@ PARTS: Final = {
     (_ARM, 0xD82): "Cortex-X4",
     (_ARM, 0xD85): "Cortex-X925",
     (_ARM, 0xD87): "Cortex-A725",
+    (_ARM, 0xD8A): "C1-Nano",
+    (_ARM, 0xD8B): "C1-Pro",
+    (_ARM, 0xD8C): "C1-Ultra",
+    (_ARM, 0xD8F): "Cortex-A320",
+    (_ARM, 0xD90): "C1-Premium",
+    (_HISILICON, 0xD01): "TaiShan-v110",
+    (_HISILICON, 0xD02): "TaiShan-v120",
+    (_HISILICON, 0xD40): "Cortex-A76",
+    (_HISILICON, 0xD41): "Cortex-A77",
+    (_NVIDIA, 0x000): "Denver",
+    (_NVIDIA, 0x003): "Denver 2",
+    (_NVIDIA, 0x004): "Carmel",
     (_QUALCOMM, 0x001): "Oryon",
+    (_QUALCOMM, 0x00F): "Scorpion",
+    (_QUALCOMM, 0x02D): "Scorpion",
+    (_QUALCOMM, 0x04D): "Krait",
+    (_QUALCOMM, 0x06F): "Krait",
     (_QUALCOMM, 0x201): "Kryo",
     (_QUALCOMM, 0x205): "Kryo",
     (_QUALCOMM, 0x211): "Kryo",
+    (_QUALCOMM, 0x800): "Falkor-V1/Kryo",
+    (_QUALCOMM, 0x801): "Kryo-V2",
+    (_QUALCOMM, 0x802): "Kryo-3XX-Gold",
+    (_QUALCOMM, 0x803): "Kryo-3XX-Silver",
+    (_QUALCOMM, 0x804): "Kryo-4XX-Gold",
+    (_QUALCOMM, 0x805): "Kryo-4XX-Silver",
+    (_QUALCOMM, 0xC00): "Falkor",
+    (_QUALCOMM, 0xC01): "Saphira",
+    (_SAMSUNG, 0x001): "exynos-m1",
+    (_SAMSUNG, 0x002): "exynos-m3",
+    (_SAMSUNG, 0x003): "exynos-m4",
+    (_SAMSUNG, 0x004): "exynos-m5",
 }
 
 Core = dict[str, str]
@@ -87,7 +124,7 @@ def cpu(cpuinfo: str, *, online: str | None, machine: str | None, abi: str | Non
         machine: output of `uname -m`.
         abi: the device's first ABI; gives the architecture if `machine` is missing.
     """
-    cores, shared = _cores(cpuinfo)
+    cores, shared = _with_shared(*_cores(cpuinfo))
     numbers = numbers_of_cpu_list(online)
     # Some kernels print the fields that all cores share once, at the end.
     lists = [core.get("flags") or core.get("features") for core in (*cores, shared)]
@@ -98,6 +135,8 @@ def cpu(cpuinfo: str, *, online: str | None, machine: str | None, abi: str | Non
         vendor=_vendor(cores, shared),
         features=tuple(kept for name in features[:MAX_FEATURES] if (kept := word(name))),
         model=_model(cores, shared),
+        arm=_arm(cores, shared),
+        processors=tuple(_fields(core, number) for number, core in enumerate(cores)),
     )
 
 
@@ -120,6 +159,41 @@ def _cores(cpuinfo: str) -> tuple[list[Core], Core]:
         elif colon and value:
             current.setdefault(key, value)
     return cores, shared
+
+
+def _with_shared(cores: list[Core], shared: Core) -> tuple[list[Core], Core]:
+    """Move what only the last of several cores has to the shared fields.
+
+    Kernels of 3.10 print all `processor` lines first, and then the features, implementer and part of the core
+    that read the file: they say nothing about the others.
+    """
+    if len(cores) < 2 or any("cpu part" in core for core in cores[:-1]) or "cpu part" not in cores[-1]:
+        return cores, shared
+    own = {name: value for name, value in cores[-1].items() if name in cores[0]}
+    return [*cores[:-1], own], cores[-1] | shared
+
+
+def _arm(cores: list[Core], shared: Core) -> ArmCore | None:
+    described = [core for core in (shared, *cores) if "cpu part" in core]
+    if not described:
+        return None
+    implementer, architecture, variant, part, revision = (
+        word(described[-1].get(name)) for name in _ARM_FIELDS
+    )
+    return ArmCore(
+        hardware=word(shared.get("hardware")),
+        implementer=implementer,
+        architecture=architecture,
+        variant=variant,
+        part=part,
+        revision=revision,
+    )
+
+
+def _fields(core: Core, number: int) -> dict[str, str]:
+    kept = [(word(name), word(value)) for name, value in core.items() if name not in _FEATURES]
+    fields = {"processor": str(number)} | {name: value for name, value in kept if name and value}
+    return dict(list(fields.items())[:MAX_FIELDS])
 
 
 def _architecture(machine: str | None, abi: str | None) -> str:

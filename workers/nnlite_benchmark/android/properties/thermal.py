@@ -13,7 +13,9 @@ from nnlite_benchmark.android.properties.parsers import word
 
 #: Upper limit of temperatures in a report.
 MAX_TEMPERATURES: Final = 64
-#: Plausible range for a working device, degrees Celsius.
+#: Zones of Qualcomm's power management that are no temperatures: per cent of charge, mV, mA, their limits.
+_NO_TEMPERATURE: Final = re.compile(r"socd?|.*(?:bcl|ibat|vbat|vph|trip).*", re.IGNORECASE)
+#: Plausible range for a working device, degrees Celsius; the coldest itself is what absent sensors report.
 COLDEST_C: Final = -40.0
 HOTTEST_C: Final = 150.0
 #: `PowerManager.THERMAL_STATUS_SHUTDOWN`, the highest:
@@ -75,7 +77,11 @@ def zone_temperatures(text: str) -> dict[str, float]:
             kinds.setdefault(zone, value)
         elif (number := _whole(value)) is not None and (celsius := zone_degrees(number)) is not None:
             degrees.setdefault(zone, celsius)
-    named = ((f"thermal_zone{zone} {kinds.get(zone, '')}", value) for zone, value in sorted(degrees.items()))
+    named = (
+        (f"thermal_zone{zone} {kinds.get(zone, '')}", value)
+        for zone, value in sorted(degrees.items())
+        if not _NO_TEMPERATURE.fullmatch(kinds.get(zone, ""))
+    )
     return {name: value for raw, value in named if (name := word(raw))}
 
 
@@ -113,7 +119,7 @@ def plausible(degrees: float | None) -> float | None:
 
     Exactly 0 is reported by sensors that are not fitted, such as a Samsung phone's second battery.
     """
-    if degrees is None or degrees == 0 or not COLDEST_C <= degrees <= HOTTEST_C:
+    if degrees is None or degrees == 0 or not COLDEST_C < degrees <= HOTTEST_C:
         return None
     return degrees
 
