@@ -95,6 +95,8 @@ class Fault(StrEnum):
     BAD_REPORT = "bad_report"  # the app's output is invalid or inconsistent
     PROCESS_DIED = "process_died"  # the host's measuring process died, hung or wrote an invalid report
     WRONG_CANARY = "wrong_canary"  # its output for the canary is wrong
+    NOT_IN_FRONT = "not_in_front"  # the app's window does not get the focus, or loses it, again and again
+    OWNER_NEEDED = "owner_needed"  # no fault: only a person can go on, at the phone
 
 
 class Mode(StrEnum):

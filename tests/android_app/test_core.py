@@ -142,7 +142,7 @@ def test_the_app_parses_the_arguments_that_the_host_sends(probe, tmp_path: Path)
 
     (understood,) = probe("arguments", arguments_file(tmp_path, arguments))
 
-    nested = {"bounds", "gate", "gate_model"}
+    nested = {"bounds", "gate", "gate_model", "user"}
     asked = {name: value for name, value in vars(request).items() if name not in nested} | vars(bounds)
     gate = vars(request.gate) | {"gate_model": request.gate_model, "gate_fast_ns": 200_001}
     del gate["fast_ns"]

@@ -77,6 +77,57 @@ def test_a_phone_pauses_while_it_is_warm_or_low_on_battery(lab, phone, worker, s
     lab.wait_done(rows)
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault.USER_RESTRICTED, "switch on 'Install via USB' in the phone's developer options"),
+        (Fault.LOCKED, "was not unlocked since it started: unlock its screen once"),
+    ],
+)
+def test_a_phone_that_needs_its_owner_is_waited_for_without_a_fault(lab, fault, reason):
+    phone = lab.rig.phone(f"owned-{fault}", port=5565 if fault is Fault.LOCKED else 5567)
+    phone.fault(fault)
+    worker = lab.worker(f"tcp:{phone.address}", pool=f"owned-{fault}", ANDROID__READY_TIMEOUT_S="2")
+    lab.wait_state(worker.device, "waiting")
+    assert reason in lab.device(worker.device)["reason"]
+    phone.heal()
+    lab.wait_state(worker.device, "ready")
+    assert lab.incidents(worker.device) == []
+
+
+def test_a_run_that_was_not_in_front_is_repeated(lab, phone, worker):
+    before = len(lab.incidents(worker.device))
+    phone.fault(Fault.NOT_IN_FRONT, runs="benchmark", times=1)
+    (row,) = lab.enqueue(pool="phones")
+    lab.wait_done([row])
+    (measurement,) = lab.benchmark(row)["report"]["measurements"]
+    assert measurement["in_front"] is True
+    assert len(lab.incidents(worker.device)) == before
+
+
+def test_an_app_that_never_comes_to_the_front_is_a_fault(lab, phone, worker):
+    before = len(lab.incidents(worker.device))
+    phone.fault(Fault.NOT_IN_FRONT, runs="benchmark", times=3)
+    (row,) = lab.enqueue(pool="phones")
+    lab.wait_done([row])
+    lab.wait_state(worker.device, "ready")
+    (incident,) = lab.incidents(worker.device)[before:]
+    assert incident["fault"] == "not_in_front"
+    assert "was not in front in 3 runs; now the focus is on mCurrentFocus=Window{" in incident["reason"]
+
+
+def test_an_activity_that_the_phone_blocks_is_started_by_the_shell(lab, phone, worker):
+    phone.fault(Fault.ACTIVITY_BLOCKED, times=1)
+    (row,) = lab.enqueue(pool="phones")
+    lab.wait_done([row])
+    assert lab.benchmark(row)["report"]["measurements"][0]["in_front"] is True
+
+
+def test_android_shows_no_more_error_dialogs_on_a_phone_that_is_ready(lab, phone, worker):
+    lab.wait_state(worker.device, "ready")
+    assert (phone.data / "system/settings/global/hide_error_dialogs").read_text() == "1\n"
+
+
 def test_a_phone_that_hangs_is_rebooted(lab, phone, worker):
     before = len(lab.incidents(worker.device))
     phone.fault(Fault.SHELL_HANGS, until=Until.RESTART)

@@ -162,7 +162,7 @@ def with_app(emulate: Callable[..., Emulator], apk: Path) -> Emulator:
     """A booted emulator with the app, the canary and its input."""
     emulator = emulate().booted()
     prepare(emulator.device, apk)
-    assert shell(emulator.device, f"pm install -r -d -g --user 0 {FOLDER}/app.apk").output == "Success\n"
+    assert shell(emulator.device, f"pm install -r -d --user 0 {FOLDER}/app.apk").output == "Success\n"
     return emulator
 
 
@@ -525,11 +525,12 @@ def test_a_boot_animation_can_be_stuck(emulate: Callable[..., Emulator], sdk: Sd
     assert emulate("one", "-wipe-data").booted().sh("getprop init.svc.bootanim") == "stopped"
 
 
-def test_a_dialog_is_closed_by_a_broadcast_or_by_a_restart_only(emulate: Callable[..., Emulator]) -> None:
+def test_a_dialog_is_closed_by_its_button_or_by_a_restart_only(emulate: Callable[..., Emulator]) -> None:
     emulator = emulate().booted()
-    close = "am broadcast -a android.intent.action.CLOSE_SYSTEM_DIALOGS > /dev/null; dumpsys window"
+    close = "input keyevent KEYCODE_DPAD_DOWN KEYCODE_DPAD_DOWN KEYCODE_ENTER; dumpsys window"
     emulator.rig.fault(Fault.NOT_RESPONDING)
-    assert "Application Not Responding: com.android.systemui}" in emulator.sh("dumpsys window")
+    broadcast = "am broadcast -a android.intent.action.CLOSE_SYSTEM_DIALOGS > /dev/null; dumpsys window"
+    assert "Application Not Responding: com.android.systemui}" in emulator.sh(broadcast)
     assert "Not Responding" not in emulator.sh(close)
     emulator.rig.fault(Fault.STAYS_NOT_RESPONDING)
     assert "Not Responding" in emulator.sh(close)
@@ -648,7 +649,7 @@ def test_results_can_be_cut_off_or_garbage_or_wrong(with_app: Emulator) -> None:
 )
 def test_an_installation_can_fail_for_a_reason(with_app: Emulator, reason: str) -> None:
     with_app.rig.fault(Fault.INSTALL_FAILS, reason=reason)
-    result = shell(with_app.device, f"pm install -r -d -g --user 0 {FOLDER}/app.apk")
+    result = shell(with_app.device, f"pm install -r -d --user 0 {FOLDER}/app.apk")
     assert result.returncode == 1 and result.output.startswith(f"Failure [{reason}")
 
 

@@ -143,7 +143,7 @@ class Device(Protocol):
         """Return why it should take no work now (such as a warm phone), or None."""
 
     def needs_user(self, fault: Fault) -> bool:
-        """Return whether only the user can end `fault` (an unplugged phone): wait instead of recovering."""
+        """Return whether only a person can end `fault` (an unplugged phone): wait instead of recovering."""
 
     def context(self) -> DeviceContext:
         """Return the properties that are constant until the device is restarted."""

@@ -131,14 +131,15 @@ class DeviceManager:
     def _recover(self, fault: FaultOccurrence) -> None:
         """Record an incident and recover the device: wait for its user, escalate, cool off, quarantine."""
         failure = fault.failure
-        log.error(
-            "the device is at fault", device=self.device.name, fault=failure.fault, reason=failure.reason
-        )
-        self._events.state(DeviceStatus.FAULTY, reason=failure.reason)
-        self._events.incident(fault)
+        # A device that waits for its owner is not at fault.
+        is_incident = failure.fault is not Fault.OWNER_NEEDED
+        if is_incident:
+            self._record(fault)
         if self.benchmarker.take_finished() or failure.fault in _RUN_FAULTS:
             self._recovery.reset()
         remaining = self._wait_for_user(failure)
+        if remaining is not None and not is_incident:
+            self._record(FaultOccurrence(failure=remaining, benchmark_id=None))
         if remaining is not None and not self._last_try:
             remaining = self._recovery.run(remaining)
         if remaining is None:
@@ -146,8 +147,19 @@ class DeviceManager:
             return
         self._cool_off_or_quarantine(remaining)
 
+    def _record(self, fault: FaultOccurrence) -> None:
+        failure = fault.failure
+        log.error(
+            "the device is at fault", device=self.device.name, fault=failure.fault, reason=failure.reason
+        )
+        self._events.state(DeviceStatus.FAULTY, reason=failure.reason)
+        self._events.incident(fault)
+
     def _wait_for_user(self, failure: DeviceFailure) -> DeviceFailure | None:
-        """Wait for an unplugged or unauthorized phone. Returns the remaining failure, or None once ready."""
+        """Wait while only a person can go on: for an unplugged phone, or a switch on it.
+
+        Returns the remaining failure, or None once the device is ready.
+        """
         remaining: DeviceFailure | None = failure
         while remaining is not None and self.device.needs_user(remaining.fault):
             log.warning("waiting for the device", device=self.device.name, reason=remaining.reason)

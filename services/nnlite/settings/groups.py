@@ -171,6 +171,9 @@ class AndroidSettings(Group):
     poll_s: float = Field(1, gt=0, description="between two checks of a device that is not ready")
     min_free_mb: int = Field(500, ge=0, description="free space that a device needs, MiB")
     app_start_timeout_s: float = Field(60, gt=0, description="until the app reports that it initializes")
+    front_tries: int = Field(
+        3, gt=0, description="runs of an artifact whose window was not in front, until the device is at fault"
+    )
     pull_grace_s: float = Field(30, gt=0, description="from the app's last run to its report")
     cool_off_s: float = Field(180, ge=0, description="pause before the worker is restarted")
     gpu_fp16: bool = Field(False, description="let the GPU compute in fp16")

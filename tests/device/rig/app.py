@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+import time
 import zlib
 from array import array
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ from nnlite_benchmark.protocol.canary import MODEL_FILE
 from nnlite_benchmark.protocol.runs import timed_runs, warm_up
 from nnlite_benchmark.protocol.statistics import summarize
 
+#: Left by `am start` of the activity alone.
+SHOWN = Path("/dev/app/.shown")
 MEDIA = Path("/storage/emulated/0/Android/media")
 #: Compressed samples up to this size are in the report itself, bytes.
 INLINE_BYTES = 32 * 1024
@@ -62,11 +65,13 @@ class _App:
         self._report: dict[str, Any] = {"schema_version": 1, "runtime": "rig LiteRT"}
 
     def run(self) -> None:
+        SHOWN.unlink(missing_ok=True)
         try:
             self._arguments = read_arguments(self._extras)
             model = self._arguments.model.read_bytes()
             self._kind = "canary" if hashlib.sha256(model).hexdigest() == CANARY_SHA256 else "benchmark"
             self._clock = SimulatedClock(len(model))
+            self._await_window()
             self._measure()
             self._finish()
         except Unusable as error:
@@ -94,11 +99,19 @@ class _App:
                 "run_ns": run_ns,
                 "pss_after_kb": pss_kb(),
                 "outputs": list(self._outputs(interpreter)),
-                "in_front": True,
+                "in_front": self._occurs(Fault.NOT_IN_FRONT) is None,
             }
         except Refused as refusal:
             report |= {"error": str(refusal.args[0]), "refusal": refusal.args[1]}
         report["after"] = device_state(self._faults)
+
+    def _await_window(self) -> None:
+        """Wait for the host to start the activity, if this phone lets no instrumentation do it."""
+        if self._occurs(Fault.ACTIVITY_BLOCKED) is None:
+            return
+        self._send("INSTRUMENTATION_STATUS_CODE: 3\n")
+        while not SHOWN.exists():
+            time.sleep(0.01)
 
     def _initialize(self) -> Any:
         report = self._report

@@ -27,8 +27,9 @@ class Fault(StrEnum):
     NEVER_BOOTS = "never_boots"  # sys.boot_completed stays empty
     BOOTS_SLOWLY = "boots_slowly"  # [seconds=5], or less where the test heals it
     BOOT_ANIMATION_STUCK = "boot_animation_stuck"  # booted, but init.svc.bootanim stays running
-    NOT_RESPONDING = "not_responding"  # a System UI dialog has the focus; CLOSE_SYSTEM_DIALOGS closes it
-    STAYS_NOT_RESPONDING = "stays_not_responding"  # the same dialog; no broadcast closes it
+    NOT_RESPONDING = "not_responding"  # a System UI dialog has the focus until its button is pressed
+    STAYS_NOT_RESPONDING = "stays_not_responding"  # the same dialog; no key closes it
+    LOCKED = "locked"  # not unlocked since the boot: the data of apps is encrypted
     # wires; an occurrence of the first two is a connection that met it and was given up by the host
     OFFLINE = "offline"  # accepts the connection, sends nothing
     UNAUTHORIZED = "unauthorized"  # always asks for a key
@@ -42,8 +43,11 @@ class Fault(StrEnum):
     RESULT_TRUNCATED = "result_truncated"  # the report's line is cut in half
     RESULT_GARBAGE = "result_garbage"  # a line of JSON that is no report
     WRONG_OUTPUT = "wrong_output"  # computes something else
+    ACTIVITY_BLOCKED = "activity_blocked"  # the window comes up only when the shell starts the activity
+    NOT_IN_FRONT = "not_in_front"  # another window takes the focus during the timed runs
     # installation
     INSTALL_FAILS = "install_fails"  # [reason="INSTALL_FAILED_...", message=""]
+    USER_RESTRICTED = "user_restricted"  # a phone on which "Install via USB" is off
     # the rest
     STORAGE_FULL = "storage_full"  # nothing can be written below /data/local/tmp; df says 0
     CLOCK_JUMPS = "clock_jumps"  # [seconds=-5 years]

@@ -107,6 +107,8 @@ class RigPhone(RigDevice):
     def __init__(self, name: str, home: Path, port: int, boot_s: float) -> None:
         super().__init__(name, home / "faults")
         self.port = port
+        #: Its /data, as long as it is not wiped.
+        self.data = home / "data"
         self._control = home / "control"
         command = [sys.executable, "-P", "-m", "device.rig.phone", str(self._control), str(port), name]
         self.process = subprocess.Popen(

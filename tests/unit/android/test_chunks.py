@@ -183,5 +183,6 @@ def test_several_lines_of_a_delegate_are_summed():
         ]
     )
     result = logged_delegation(text, Backend.GPU)
-    assert (result.delegated_nodes, result.total_nodes, result.partitions) == (6, 9, 5)
-    assert logged_delegation(text, Backend.NPU) is None
+    assert (result.delegated_nodes, result.total_nodes, result.partitions) == (6, 18, 5)
+    assert logged_delegation(line.format(9, "TfLiteXNNPackDelegate", 1), Backend.NPU) is None
+    assert logged_delegation(line.format(9, "LITERT_CL", 1), Backend.GPU).delegate == "LITERT_CL"

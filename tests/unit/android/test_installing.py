@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlite_benchmark.android.app.installing import Remedy, parse_install, remedy_for
+from nnlite_benchmark.android.app.installing import Remedy, advice_for, parse_install, remedy_for
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_success_has_no_reason(text):
         (
             "Failure [INSTALL_FAILED_USER_RESTRICTED: Install canceled by user]",
             "INSTALL_FAILED_USER_RESTRICTED",
-            Remedy.GIVE_UP,
+            Remedy.ASK_OWNER,
         ),
         (
             "Failure [INSTALL_PARSE_FAILED_NOT_APK: Failed to parse base.apk]",
@@ -152,3 +152,33 @@ def test_any_output_has_an_outcome(text):
 
     assert outcome.reason is None or remedy_for(outcome.reason) in Remedy
     assert len(outcome.text) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("Failure [INSTALL_FAILED_USER_RESTRICTED: Install canceled by user]", "'Install via USB'"),
+        ("Failure [INSTALL_FAILED_USER_RESTRICTED: Invalid apk]", "'Install via USB'"),
+        ("Failure [INSTALL_CANCELED_BY_USER]", "'Install via USB'"),
+        ("Failure [INSTALL_FAILED_ABORTED: User rejected permissions]", "'Install via USB'"),
+        ("Failure [INSTALL_FAILED_VERIFICATION_FAILURE]", "'Verify apps over USB'"),
+        (
+            "Security exception: You need the android.permission.INSTALL_GRANT_RUNTIME_PERMISSIONS\n\n"
+            "java.lang.SecurityException: You need the android.permission.INSTALL_GRANT_RUNTIME_PERMISSIONS\n"
+            "\tat com.android.server.pm.PackageInstallerService.createSessionInternal",
+            "'USB debugging (Security settings)'",
+        ),
+    ],
+)
+def test_what_only_the_phones_owner_can_allow_is_said_in_the_words_of_its_settings(text, advice):
+    reason = parse_install(text).reason
+
+    assert remedy_for(reason) is Remedy.ASK_OWNER
+    assert advice in advice_for(reason)
+
+
+def test_a_full_disk_is_no_matter_of_the_owner():
+    assert (
+        remedy_for(parse_install("Failure [INSTALL_FAILED_ABORTED: No space left on device]").reason)
+        is Remedy.CLEAN
+    )

@@ -359,3 +359,35 @@ def test_invalid_utf8_gives_an_end(raw):
     parser.feed(raw)
 
     assert isinstance(parser.finish()[1], Garbled | NotStarted)
+
+
+def test_errors_that_am_prints_to_stderr_say_why_the_app_does_not_start():
+    """`am` throws its own errors: AOSP's BaseCommand prints them, with their stack, to stderr."""
+    stderr = (
+        "android.util.AndroidException: INSTRUMENTATION_FAILED: "
+        "org.nnlite.benchmark/.BenchmarkInstrumentation\n"
+        "\tat com.android.commands.am.Instrument.run(Instrument.java:519)\n"
+    )
+    _, end = InstrumentationParser().finish(stderr=stderr, status=1)
+
+    assert isinstance(end, NotStarted)
+    assert end.message == (
+        "android.util.AndroidException: INSTRUMENTATION_FAILED: "
+        "org.nnlite.benchmark/.BenchmarkInstrumentation (am exited with 1)"
+    )
+
+
+def test_a_command_that_ends_without_a_word_shows_its_exit_status():
+    _, end = InstrumentationParser().finish(stderr="Killed\n", status=137)
+
+    assert isinstance(end, Garbled)
+    assert end.why.endswith("INSTRUMENTATION_CODE (am exited with 137) after 'Killed'")
+
+
+def test_stderr_after_a_report_changes_nothing():
+    parser = InstrumentationParser()
+    parser.feed(NORMAL)
+
+    assert parser.finish(stderr="Error: the process crashed while it ended\n", status=1)[1] == Reported(
+        report=REPORT
+    )

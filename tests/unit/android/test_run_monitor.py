@@ -4,12 +4,16 @@ import pytest
 
 from nnlite.settings import Settings
 from nnlite.vocabulary import Fault, Stage
+from nnlite_benchmark.android.adb.shell import CommandResult
 from nnlite_benchmark.android.app import run_monitor
 from nnlite_benchmark.android.app.run_monitor import RunMonitor
 from nnlite_benchmark.device import DeviceFailure
 
 SETTINGS = Settings(_env_file=None)
 MEASUREMENT, ANDROID = SETTINGS.measurement, SETTINGS.android
+
+
+ENDED = CommandResult(stdout="", stderr="", status=0)
 
 
 class Clock:
@@ -31,7 +35,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def run(clock):
-    return RunMonitor(SETTINGS, MEASUREMENT, lambda _stage: None)
+    return RunMonitor(SETTINGS, MEASUREMENT, lambda _stage: None, lambda: None)
 
 
 def stage(name, first_ns=None):
@@ -81,11 +85,20 @@ def test_an_invalid_chunk_makes_the_run_garbled(run):
     run.feed(b"INSTRUMENTATION_STATUS_CODE: 2\n")
     report = '{"runtime": "x", "runtime_version": "", "threads": 1, "stage": "run"}'
     run.feed(f"INSTRUMENTATION_RESULT: report={report}\nINSTRUMENTATION_CODE: -1\n".encode())
-    assert "'../x' is no plain name" in run.finish().why
+    assert "'../x' is no plain name" in run.finish(ENDED).why
 
 
 def test_a_hundred_thousand_empty_statuses_are_parsed(run):
     for _ in range(10):
         run.feed(b"INSTRUMENTATION_STATUS: x=y\nINSTRUMENTATION_STATUS_CODE: 5\n" * 10_000)
     run.check()
-    assert "ends without" in run.finish().why
+    assert "ends without" in run.finish(ENDED).why
+
+
+def test_a_window_that_does_not_come_up_is_passed_on_at_once(clock):
+    asked = []
+    run = RunMonitor(SETTINGS, MEASUREMENT, lambda _stage: None, lambda: asked.append("window"))
+
+    run.feed(b"INSTRUMENTATION_STATUS_CODE: 3\n")
+
+    assert asked == ["window"]

@@ -27,5 +27,19 @@ def test_missing_permissions_are_unauthorized_with_a_hint():
     assert "udev rules" in hint_for_state(state)
 
 
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [
+        ("recovery", "Reboot system now"),
+        ("sideload", "adb reboot"),
+        ("rescue", "Reboot system now"),
+        ("bootloader", "fastboot reboot"),
+        ("authorizing", "accept this host's key"),
+    ],
+)
+def test_a_phone_that_has_not_started_android_is_offline_with_a_way_out(state, hint):
+    assert hint in hint_for_state(state)
+
+
 def test_unknown_states_have_no_hint():
-    assert (hint_for_state("bootloader"), hint_for_state(None)) == (None, None)
+    assert (hint_for_state("host"), hint_for_state(None)) == (None, None)

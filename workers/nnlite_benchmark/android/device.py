@@ -108,14 +108,16 @@ class AndroidDevice:
         self._last_canary.forget()
         self._shell.stage = Stage.PREPARE
         self._shell.serial = self._transport.serial
-        Readiness(
+        readiness = Readiness(
             self._shell,
             self._settings.android,
             announce=lambda: self._transport.announce(self._adb_client()),
             absent_hint=self._transport.absent_hint,
             check_alive=self._check_alive,
             stop=self._stop,
-        ).wait()
+        )
+        readiness.wait()
+        self._app.user = readiness.user
         self._app.ensure_installed()
         self.canary_ns = canary_ns(self._runs, self._settings.measurement, device=self.name)
         self._shell.stage = Stage.PREPARE
@@ -147,8 +149,9 @@ class AndroidDevice:
         return None
 
     def needs_user(self, fault: Fault) -> bool:
-        """Return whether a phone was unplugged or has not authorized this host: no recovery step helps."""
-        return self._transport.kind is DeviceKind.PHONE and fault in _USER_FAULTS
+        """Return whether no recovery step helps: a phone was unplugged, or a person must allow something."""
+        is_phone = self._transport.kind is DeviceKind.PHONE
+        return fault is Fault.OWNER_NEEDED or (is_phone and fault in _USER_FAULTS)
 
     def context(self) -> DeviceContext:
         """Return the properties that are constant until a reboot; read when the device became ready."""

@@ -1,4 +1,4 @@
-"""Readiness checks of a device: connected, booted, no blocking dialog, enough free space.
+"""Readiness checks of a device: connected, booted, unlocked, no blocking dialog, enough free space.
 
 Each check is polled until it holds or its own deadline passes; then the last
 failure is raised.
@@ -17,10 +17,11 @@ from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import Shell
 from nnlite_benchmark.android.adb.states import fault_of_state, hint_for_state
 from nnlite_benchmark.android.properties.parsers import free_kb
+from nnlite_benchmark.android.screen import Screen
 from nnlite_benchmark.device import DeviceFailure
 
-#: In the name of the focused window while an "app not responding" dialog is shown.
-_DIALOG_WORDS: Final = ("Application Not Responding", "isn't responding", "Application Error")
+#: States of Android's `UserState` in which an app cannot start, because its data is still encrypted.
+_LOCKED: Final = ("BOOTING", "RUNNING_LOCKED", "RUNNING_UNLOCKING")
 #: Interval of announcing the device to an adb server that does not list it, seconds.
 _ANNOUNCE_S: Final = 1.0
 
@@ -54,6 +55,9 @@ class Readiness:
         self._absent_hint = absent_hint
         self._check_alive = check_alive
         self._stop = stop
+        self._screen = Screen(shell)
+        #: The user whose apps are on the screen; known after `wait`. User 0 of some devices has no screen.
+        self.user = 0
 
     def wait(self) -> None:
         """Return when the device is ready for the app and the canary.
@@ -67,12 +71,14 @@ class Readiness:
         self._until("sys.boot_completed=1", Fault.BOOT_TIMEOUT, settings.boot_timeout_s, self._has_booted)
         self._until("the end of the boot animation", Fault.BOOT_TIMEOUT, ready_s, self._has_animation_ended)
         self._until("the package manager", Fault.BOOT_TIMEOUT, ready_s, self._has_package_manager)
-        self._until(
-            "a window without a 'not responding' dialog", Fault.NOT_RESPONDING, ready_s, self._has_no_dialog
-        )
+        self.user = _user(self._shell.shell_output("am get-current-user"))
+        self._until("the first unlock", Fault.OWNER_NEEDED, ready_s, self._is_unlocked)
+        self._screen.prevent_dialogs()
+        window = "a window without a 'not responding' dialog"
+        self._until(window, Fault.NOT_RESPONDING, ready_s, self._screen.close_dialog)
         space = f"{settings.min_free_mb} MiB of free space in /data"
         self._until(space, Fault.STORAGE_FULL, ready_s, self._has_freed_space)
-        self._prepare_screen()
+        self._screen.prepare()
 
     def wait_connected(self) -> None:
         """Return when the adb server shows the device as `device`.
@@ -135,13 +141,17 @@ class Readiness:
     def _has_package_manager(self) -> bool:
         return self._shell.shell_output("pm path android").startswith("package:")
 
-    def _has_no_dialog(self) -> bool:
-        """Return whether no "not responding" dialog is shown; closes one if it is."""
-        focus = self._shell.shell_output("dumpsys window | grep mCurrentFocus")
-        if not any(words in focus for words in _DIALOG_WORDS):
+    def _is_unlocked(self) -> bool:
+        """Return whether the current user was unlocked since the boot; without a PIN that happens by itself.
+
+        Raises:
+            DeviceFailure: it was not.
+        """
+        state = self._shell.shell_output(f"am get-started-user-state {self.user}").strip()
+        if state not in _LOCKED:
             return True
-        self._shell.run("am broadcast -a android.intent.action.CLOSE_SYSTEM_DIALOGS")
-        return False
+        reason = f"{self._shell.serial} was not unlocked since it started: unlock its screen once"
+        raise DeviceFailure(Fault.OWNER_NEEDED, Stage.PREPARE, reason)
 
     def _has_freed_space(self) -> bool:
         """Return whether /data has enough free space; cleans up if not."""
@@ -154,11 +164,8 @@ class Readiness:
         free = free_kb(self._shell.shell_output("df -k /data"))
         return free is None or free >= self._settings.min_free_mb * 1024
 
-    def _prepare_screen(self) -> None:
-        """Turn the screen on, unlock it, disable animations: only a foreground app is scheduled as one."""
-        self._shell.run(
-            "svc power stayon true; input keyevent KEYCODE_WAKEUP; wm dismiss-keyguard; "
-            "settings put global window_animation_scale 0; "
-            "settings put global transition_animation_scale 0; "
-            "settings put global animator_duration_scale 0"
-        )
+
+def _user(text: str) -> int:
+    """Return the user of `am get-current-user`; 0 if it prints anything else."""
+    number = text.strip()
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0

@@ -16,6 +16,11 @@ _ADVICE: Final = {
     "unauthorized": "accept this host's key on its screen",
     "offline": "check its cable, or reboot it",
     "no permissions": "let this account use USB devices: udev rules, group plugdev",
+    "authorizing": "accept this host's key on its screen",
+    "recovery": "it is in recovery mode: choose 'Reboot system now' on it, or `adb reboot`",
+    "sideload": "it waits for a package by `adb sideload`: `adb reboot` ends that",
+    "rescue": "it is in rescue mode: choose 'Reboot system now' on it; its data may be damaged",
+    "bootloader": "it is in its bootloader: choose 'Start' on it, or `fastboot reboot`",
 }
 
 

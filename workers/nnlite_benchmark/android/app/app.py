@@ -17,7 +17,8 @@ from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import Shell
 from nnlite_benchmark.android.app.crashes import PACKAGE
-from nnlite_benchmark.android.app.installing import Remedy, parse_install, remedy_for
+from nnlite_benchmark.android.app.installing import Remedy, advice_for, parse_install, remedy_for
+from nnlite_benchmark.android.app.page_size import page_size, too_small
 from nnlite_benchmark.device import DeviceFailure
 
 log = structlog.get_logger()
@@ -37,13 +38,17 @@ class App:
         self.sha256 = file_sha256(apk)
         self._settings = settings
         self._files = DeviceFiles(shell)
+        #: The Android user that it is installed for and runs as.
+        self.user = 0
 
     def ensure_installed(self) -> None:
         """Install the app unless the same package (by hash) is installed.
 
         Raises:
-            DeviceFailure: `storage_full` or `install_failed`, with the device's message.
+            DeviceFailure: `storage_full` or `install_failed`, with the device's message; `owner_needed`, with
+                what to switch on.
         """
+        self._require_page_size()
         if self._installed_sha256() == self.sha256:
             return
         remote = self._files.put(self._apk, APK_NAME, self.sha256)
@@ -71,7 +76,7 @@ class App:
     def _install(self, remote: str) -> None:
         for attempt in range(1, _TRIES + 1):
             result = self._shell.run(
-                f"pm install -r -d -g --user 0 {shlex.quote(remote)}",
+                f"pm install -r -d --user {self.user} {shlex.quote(remote)}",
                 timeout_s=self._settings.install_timeout_s,
             )
             outcome = parse_install(result.text)
@@ -79,6 +84,10 @@ class App:
                 return
             remedy = remedy_for(outcome.reason)
             log.warning("the app is not installed", reason=outcome.reason, remedy=remedy, attempt=attempt)
+            if remedy is Remedy.ASK_OWNER:
+                raise self._failure(
+                    Fault.OWNER_NEEDED, f"{advice_for(outcome.reason)} ({outcome.reason}: {outcome.text})"
+                )
             if remedy is Remedy.GIVE_UP or attempt == _TRIES:
                 is_full = remedy is Remedy.CLEAN
                 fault = Fault.STORAGE_FULL if is_full else Fault.INSTALL_FAILED
@@ -93,8 +102,28 @@ class App:
         elif remedy is Remedy.CLEAN:
             self._files.clean(keep=APK_NAME)
 
+    def _require_page_size(self) -> None:
+        """Raise `owner_needed` if the device's memory pages are larger than the app's libraries allow."""
+        shown = self._shell.shell_output("getconf PAGE_SIZE; getprop ro.product.cpu.abi").splitlines()
+        page_bytes = page_size(shown[0]) if len(shown) == 2 else None
+        if page_bytes is None:
+            return
+        abi = shown[1].strip()
+        try:
+            libraries = too_small(self._apk, abi, page_bytes)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+        if libraries:
+            name, alignment = next(iter(libraries.items()))
+            raise self._failure(
+                Fault.OWNER_NEEDED,
+                f"it cannot run here: memory pages are {page_bytes // 1024} kB, and {name} ({abi}) is built "
+                f"for {alignment // 1024} kB; build the app with LiteRT (android_app/README.md) and set "
+                "NNLITE_ANDROID__APK",
+            )
+
     def _installed_sha256(self) -> str | None:
-        for line in self._shell.shell_output(f"pm path --user 0 {PACKAGE}").splitlines():
+        for line in self._shell.shell_output(f"pm path --user {self.user} {PACKAGE}").splitlines():
             if line.startswith("package:"):
                 return self._files.sha256_of(line.removeprefix("package:").strip())
         return None

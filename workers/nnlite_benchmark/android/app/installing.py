@@ -17,9 +17,17 @@ NO_ANSWER: Final = "NO_ANSWER"
 NOT_READY: Final = "PACKAGE_MANAGER_NOT_READY"
 INSUFFICIENT_STORAGE: Final = "INSTALL_FAILED_INSUFFICIENT_STORAGE"
 UNKNOWN: Final = "UNKNOWN"
+#: A phone that asked its user, who said no or did not answer.
+REFUSED_BY_USER: Final = "INSTALL_FAILED_USER_RESTRICTED"
+#: The shell lacks a permission that it has on other phones.
+SHELL_RESTRICTED: Final = "SHELL_RESTRICTED"
 
 _SUCCESS: Final = re.compile(r"^\s*Success\s*$", re.MULTILINE)
 _REASON: Final = re.compile(r"\b(INSTALL_(?:PARSE_)?FAILED_[A-Z0-9_]{1,80})\b")
+_BY_USER: Final = re.compile(
+    r"INSTALL_CANCELL?ED_BY_USER|(?:cancell?ed|rejected|denied) by (?:the )?user|user rejected", re.IGNORECASE
+)
+_RESTRICTED: Final = re.compile(r"SecurityException.*\bandroid\.permission\.", re.DOTALL)
 _NO_SPACE: Final = re.compile(r"not enough space|no space left|ENOSPC", re.IGNORECASE)
 _NOT_READY: Final = re.compile(
     r"can't find service: package|is the system running|broken pipe|failure calling service package|"
@@ -35,6 +43,7 @@ class Remedy(StrEnum):
     CLEAN = "clean"  # remove nnlite's files from the device
     UNINSTALL = "uninstall"  # uninstall the existing app
     RETRY = "retry"  # nothing: the error is temporary
+    ASK_OWNER = "ask_owner"  # the phone's owner must allow it; see `advice_for`
     GIVE_UP = "give_up"  # no further try: the device never accepts this package
 
 
@@ -81,12 +90,25 @@ _REMEDIES: Final = {
         "INSTALL_FAILED_VERIFICATION_TIMEOUT",
     ),
 }
-_BY_REASON: Final = {reason: remedy for remedy, reasons in _REMEDIES.items() for reason in reasons}
+#: What the owner of a phone has to switch, in the words of its settings.
+_ADVICE: Final = {
+    REFUSED_BY_USER: "switch on 'Install via USB' in the phone's developer options, and allow the "
+    "installation where the phone asks",
+    "INSTALL_FAILED_VERIFICATION_FAILURE": "switch off 'Verify apps over USB' in the phone's developer "
+    "options",
+    SHELL_RESTRICTED: "switch on 'USB debugging (Security settings)' (Xiaomi) or 'Disable permission "
+    "monitoring' (OPPO, realme, OnePlus, vivo) in the phone's developer options",
+}
+_BY_REASON: Final = {reason: remedy for remedy, reasons in _REMEDIES.items() for reason in reasons} | {
+    reason: Remedy.ASK_OWNER for reason in _ADVICE
+}
 
 
 def parse_install(text: str) -> InstallOutcome:
     """Parse the output of `pm install` or `adb install`, stdout and stderr."""
     shown = " ".join(text.split())[:MAX_TEXT_CHARS]
+    if _BY_USER.search(text):
+        return InstallOutcome(reason=REFUSED_BY_USER, text=shown)
     if match := _REASON.search(text):
         # The package manager reports a full disk with several constants.
         return InstallOutcome(reason=INSUFFICIENT_STORAGE if _NO_SPACE.search(text) else match[1], text=shown)
@@ -100,6 +122,11 @@ def remedy_for(reason: str) -> Remedy:
     return _BY_REASON.get(reason, Remedy.GIVE_UP)
 
 
+def advice_for(reason: str) -> str:
+    """Return what the phone's owner has to do about a reason whose remedy is ASK_OWNER."""
+    return _ADVICE[reason]
+
+
 def _other_reason(text: str) -> str:
     if not text.strip():
         return NO_ANSWER
@@ -107,5 +134,7 @@ def _other_reason(text: str) -> str:
         return INSUFFICIENT_STORAGE
     if _NOT_READY.search(text):
         return NOT_READY
+    if _RESTRICTED.search(text):
+        return SHELL_RESTRICTED
     match = _EXCEPTION.search(text)
     return match[1] if match else UNKNOWN

@@ -35,6 +35,7 @@ MAX_MESSAGE_CHARS: Final = 2000
 
 _STAGE_CODE: Final = "1"
 _CHUNK_CODE: Final = "2"
+_HIDDEN_CODE: Final = "3"
 _RESULT_OK: Final = "-1"
 _RESULT_CANCELED: Final = "0"
 
@@ -57,6 +58,11 @@ class StageEntered:
     pid: int
     #: None before warm-up.
     first_inference_ns: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowMissing:
+    """The app's window does not come to the front; the app waits a little longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +100,7 @@ class Garbled:
     why: str
 
 
-Event = StageEntered | Chunk
+Event = StageEntered | Chunk | WindowMissing
 RunEnd = Reported | AppError | Crashed | NotStarted | Garbled
 
 
@@ -112,6 +118,7 @@ class InstrumentationParser:
         self._failure: str | None = None
         self._aborted = False
         self._code: str | None = None
+        self._status = 0
         #: Why the output is invalid; None: it is valid so far.
         self.garbled: str | None = None
         self._stages: list[Stage] = []
@@ -137,11 +144,20 @@ class InstrumentationParser:
             self._mark_garbled(f"the output is longer than {MAX_STREAM_CHARS} characters")
         return events
 
-    def finish(self) -> tuple[list[Event], RunEnd]:
-        """Return the events of a last line without a line end, and how the run ended."""
+    def finish(self, *, stderr: str = "", status: int = 0) -> tuple[list[Event], RunEnd]:
+        """Return the events of a last line without a line end, and how the run ended.
+
+        Args:
+            stderr: of `am`, which prints its own errors there.
+            status: its exit status.
+        """
         events: list[Event] = []
         if not self.ended and self._unread:
             self._read(self._unread.removesuffix("\r"), events)
+        if not self.ended:
+            self._status = status
+            for line in stderr[-MAX_LOOSE_CHARS:].splitlines():
+                self._read_other_line(line)
         return events, self._end()
 
     def _read(self, line: str, events: list[Event]) -> None:
@@ -191,6 +207,8 @@ class InstrumentationParser:
                 events.append(self._stage_entered(values))
             elif code == _CHUNK_CODE:
                 events.append(_chunk(values))
+            elif code == _HIDDEN_CODE:
+                events.append(WindowMissing())
             elif "Error" in values:
                 self._failure = values["Error"]
         except ValueError as error:
@@ -226,10 +244,13 @@ class InstrumentationParser:
     def _without_code(self) -> RunEnd:
         if self._failure is None:
             printed = f" after {self._loose.strip()[-200:]!r}" if self._loose.strip() else ""
-            return Garbled(why=f"the output ends without INSTRUMENTATION_CODE{printed}")
+            return Garbled(why=f"the output ends without INSTRUMENTATION_CODE{self._exit()}{printed}")
         if self._aborted or self._stages:
-            return Crashed(message=_message(self._failure))
-        return NotStarted(message=_message(self._failure, self._loose))
+            return Crashed(message=_message(self._failure, self._loose))
+        return NotStarted(message=_message(self._failure, self._loose) + self._exit())
+
+    def _exit(self) -> str:
+        return f" (am exited with {self._status})" if self._status else ""
 
     def _mark_garbled(self, why: str) -> None:
         self.garbled = self.garbled or why

@@ -41,17 +41,22 @@ def delegations(text: str) -> tuple[Delegation, ...]:
 
 
 def logged_delegation(text: str, backend: Backend) -> Delegation | None:
-    """Return the total delegation of a backend's delegate in a `logcat` text; None: no such line."""
-    lines = [line for line in delegations(text) if line.delegate == DELEGATES[backend]]
+    """Return a backend's delegation over all subgraphs, each of which has a line; None: no such line."""
+    lines = [line for line in delegations(text) if _is_of(backend, line.delegate)]
     if not lines:
         return None
     return Delegation(
-        delegate=DELEGATES[backend],
+        delegate=lines[-1].delegate,
         delegated_nodes=sum(line.delegated_nodes for line in lines),
-        total_nodes=max(line.total_nodes for line in lines),
+        total_nodes=sum(line.total_nodes for line in lines),
         partitions=sum(line.partitions or 0 for line in lines),
         counted_from="log",
     )
+
+
+def _is_of(backend: Backend, delegate: str) -> bool:
+    """Return whether a delegate is the backend's: other runtimes name those of gpu and npu otherwise."""
+    return (delegate == DELEGATES[Backend.CPU]) == (backend is Backend.CPU)
 
 
 def agreed_delegation(reported: Delegation | None, logged: Delegation | None) -> Delegation | None:

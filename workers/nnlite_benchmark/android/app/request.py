@@ -12,6 +12,7 @@ from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.runs import Bounds
 
 INSTRUMENTATION: Final = f"{PACKAGE}/.BenchmarkInstrumentation"
+ACTIVITY: Final = f"{PACKAGE}/.BenchmarkActivity"
 
 
 class Transfer(StrEnum):
@@ -38,6 +39,8 @@ class RunRequest:
     #: Hexadecimal; name under which the GPU delegate keeps its compiled programs. Empty: it keeps none.
     programs: str = ""
     transfer: Transfer = Transfer.AUTO
+    #: The Android user that the app runs as.
+    user: int = 0
     bounds: Bounds
     #: None: every timed run counts.
     gate: Gate | None = None
@@ -70,7 +73,7 @@ def command_line(request: RunRequest) -> str:
         arguments["programs"] = request.programs
     if request.gate is not None:
         arguments |= {"gate_model": request.gate_model, **_gate(request.gate)}
-    words = ["am", "instrument", "-w", "-r", "--user", "0"]
+    words = ["am", "instrument", "-w", "-r", "--user", str(request.user)]
     for key, value in arguments.items():
         words += ["-e", key, value]
     return shlex.join([*words, INSTRUMENTATION])

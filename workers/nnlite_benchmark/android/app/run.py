@@ -21,7 +21,7 @@ from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Fault, Refusal, Stage
 from nnlite_benchmark.android.adb.files import DeviceFiles
-from nnlite_benchmark.android.adb.shell import PullRefused, Shell
+from nnlite_benchmark.android.adb.shell import CommandResult, PullRefused, Shell
 from nnlite_benchmark.android.app.app import App
 from nnlite_benchmark.android.app.chunks import ChunkAssembler, check_files, file_names
 from nnlite_benchmark.android.app.crashes import PACKAGE, explain
@@ -31,6 +31,7 @@ from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_l
 from nnlite_benchmark.android.app.run_monitor import OnStage, RunMonitor, unreadable
 from nnlite_benchmark.android.properties.analytics import android_state
 from nnlite_benchmark.android.properties.counters import SystemCounters
+from nnlite_benchmark.android.screen import Screen
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure
 from nnlite_benchmark.protocol.canary import GATE_FILE
 from nnlite_benchmark.protocol.gating import Gate
@@ -42,7 +43,6 @@ log = structlog.get_logger()
 
 #: Size limit of an output file.
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
-_WAKE: Final = "input keyevent KEYCODE_WAKEUP; wm dismiss-keyguard; logcat -c"
 
 
 class AppRuns:
@@ -52,6 +52,7 @@ class AppRuns:
         self._shell = shell
         self._app = app
         self._files = DeviceFiles(shell)
+        self._screen = Screen(shell)
         self._settings = settings
         self._on_stage = on_stage
         self._transfer = Transfer(settings.android.transfer)
@@ -65,12 +66,9 @@ class AppRuns:
         stage: Stage | None,
         gate: Gate | None = None,
     ) -> Run:
-        """Run `job` in a new process of the app; see `RunOnce`.
-
-        If the device's shell may not read the app's files, this and later runs send them as chunks.
-        """
+        """Run `job` in a new process of the app; see `RunOnce`."""
         start = _Start(job=job, backend=backend, bounds=bounds, stage=stage, gate=gate)
-        run = self._transferred(start)
+        run = self._in_front(start)
         # The app's TensorFlow Lite has a cache for the GPU delegate only: none of XNNPACK's weights.
         with_cache = stage is None and backend is Backend.GPU and self._settings.measurement.warm_init
         if run.report.error is not None or not with_cache:
@@ -86,7 +84,26 @@ class AppRuns:
             run, "the GPU delegate's programs", lambda: self._transferred(again).report
         )
 
+    def _in_front(self, start: "_Start") -> Run:
+        """Run until the window was in front: Android schedules others as background processes.
+
+        Raises:
+            DeviceFailure: `not_in_front` after `front_tries` runs.
+        """
+        tries = self._settings.android.front_tries
+        for attempt in range(1, tries + 1):
+            run = self._transferred(start)
+            if run.report.in_front is not False:
+                return run
+            focus = self._screen.focus()
+            log.warning("the app was not in front", serial=self._shell.serial, window=focus, attempt=attempt)
+            self._screen.close_dialog()
+        raise self._failure(
+            Fault.NOT_IN_FRONT, f"the app was not in front in {tries} runs; now the focus is on {focus}"
+        )
+
     def _transferred(self, start: "_Start") -> Run:
+        """Run once; if the shell may not read the app's files, this and later runs send them as chunks."""
         try:
             return self._once(start, self._transfer)
         except PullRefused as refused:
@@ -113,11 +130,13 @@ class AppRuns:
                     precision_loss=self._settings.android.gpu_fp16,
                     programs=start.programs,
                     transfer=transfer,
+                    user=self._app.user,
                     bounds=start.bounds,
                     gate=start.gate,
                     gate_model=self._files.put(GATE_FILE, GATE_FILE.name) if start.gate else "",
                 )
-                self._shell.run(_WAKE)
+                self._screen.wake()
+                self._shell.run("logcat -c")
                 return self._run(request, limits, folder, start.stage, leftovers)
             finally:
                 self._files.try_removing(leftovers)
@@ -132,7 +151,12 @@ class AppRuns:
     ) -> Run:
         """Run the app and read its results; appends the folder that it created to `leftovers`."""
         started_at, before = datetime.now(UTC), android_state(self._shell.shell_output)
-        monitor = RunMonitor(self._settings, limits, lambda app_stage: self._enter(stage or app_stage))
+        monitor = RunMonitor(
+            self._settings,
+            limits,
+            lambda app_stage: self._enter(stage or app_stage),
+            lambda: self._bring_up(request.user),
+        )
         counters = SystemCounters(self._shell.shell_output)
 
         def on_poll() -> None:
@@ -142,12 +166,12 @@ class AppRuns:
                 counters.note()
 
         try:
-            self._shell.run(command_line(request), on_data=monitor.feed, on_poll=on_poll)
+            result = self._shell.run(command_line(request), on_data=monitor.feed, on_poll=on_poll)
         except BaseException:
             # Closing the adb connection does not end the run.
             self._app.try_force_stop()
             raise
-        report = self._report(monitor, request)
+        report = self._report(monitor, result, request)
         self._enter(stage or Stage.PULL)
         try:
             if report.folder is not None:
@@ -166,9 +190,15 @@ class AppRuns:
                 Fault.BAD_REPORT, f"the app's files do not fit its report: {error}"
             ) from error
 
-    def _report(self, monitor: RunMonitor, request: RunRequest) -> RunReport:
+    def _bring_up(self, user: int) -> None:
+        log.info("the app's window is not in front; starting it from the shell", serial=self._shell.serial)
+        self._screen.close_dialog()
+        self._screen.wake()
+        self._screen.bring_up_app(user)
+
+    def _report(self, monitor: RunMonitor, result: CommandResult, request: RunRequest) -> RunReport:
         """Return the report; raise DeviceFailure for a run that ended without one."""
-        end = monitor.finish()
+        end = monitor.finish(result)
         match end:
             case Reported(report=report):
                 return report

@@ -11,13 +11,15 @@ from typing import Final
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Fault, Stage
+from nnlite_benchmark.android.adb.shell import CommandResult
 from nnlite_benchmark.android.app.chunks import Chunk, ChunkAssembler
 from nnlite_benchmark.android.app.instrumentation import (
+    Event,
     Garbled,
     InstrumentationParser,
     Reported,
     RunEnd,
-    StageEntered,
+    WindowMissing,
 )
 from nnlite_benchmark.device import DeviceFailure
 from nnlite_benchmark.protocol.deadlines import stage_limit_s
@@ -31,18 +33,26 @@ _END_TIMEOUT_S: Final = 10.0
 class RunMonitor:
     """Tracks stage, PID, chunks and deadline of a run in progress."""
 
-    def __init__(self, settings: Settings, limits: MeasurementSettings, on_stage: OnStage) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        limits: MeasurementSettings,
+        on_stage: OnStage,
+        on_window_missing: Callable[[], None],
+    ) -> None:
         """Start the deadline of a run that is about to begin.
 
         Args:
             settings: deadlines of the device.
             limits: bounds of the run's stages.
             on_stage: called with each stage of the app.
+            on_window_missing: called when the app's window does not come to the front.
         """
         self._measurement = limits
         self._pull_grace_s = settings.android.pull_grace_s
         self._parser = InstrumentationParser()
         self._on_stage = on_stage
+        self._on_window_missing = on_window_missing
         self._first_inference_s = 0.0
         self._begin(settings.android.app_start_timeout_s)
         #: The app has sent its result.
@@ -77,14 +87,17 @@ class RunMonitor:
         reason = f"the app {problem} within {self._limit_s:.0f} s; ended it"
         raise DeviceFailure(Fault.APP_HUNG, where, reason)
 
-    def finish(self) -> RunEnd:
-        """Return how the run ended."""
-        events, end = self._parser.finish()
+    def finish(self, result: CommandResult) -> RunEnd:
+        """Return how the run ended; `result` is that of `am instrument`."""
+        events, end = self._parser.finish(stderr=result.stderr, status=result.status)
         self._take(events)
         return Garbled(why=self._chunk_error) if self._chunk_error and isinstance(end, Reported) else end
 
-    def _take(self, events: list[StageEntered | Chunk]) -> None:
+    def _take(self, events: list[Event]) -> None:
         for event in events:
+            if isinstance(event, WindowMissing):
+                self._on_window_missing()
+                continue
             if isinstance(event, Chunk):
                 try:
                     self.chunks.add(event)

@@ -24,7 +24,8 @@ final class AppRun {
     static final RunState STATE = new RunState();
 
     private static final String REPORT_FILE = "report.json";
-    private static final long FOCUS_TIMEOUT_MS = 10_000;
+    /** Until the host is asked to start the activity, and from then on. */
+    private static final long FOCUS_TIMEOUT_MS = 5_000;
 
     private final Context context;
     private final Arguments arguments;
@@ -38,13 +39,24 @@ final class AppRun {
         arguments.requireFiles();
     }
 
-    /** Waits for the window, then measures on the calling thread; measures without it too, and reports that. */
-    Report measure(Benchmark.Listener listener) {
+    /**
+     * Waits for the window to get the focus; without it a run is measured too, and its report says so.
+     *
+     * @param missing called if it does not come; something else may start it then
+     */
+    void awaitWindow(Runnable missing) {
         try {
-            STATE.awaitFocus(FOCUS_TIMEOUT_MS);
+            if (!STATE.awaitFocus(FOCUS_TIMEOUT_MS)) {
+                missing.run();
+                STATE.awaitFocus(FOCUS_TIMEOUT_MS);
+            }
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
         }
+    }
+
+    /** Measures on the calling thread. */
+    Report measure(Benchmark.Listener listener) {
         TfliteEngine engine = new TfliteEngine(arguments, context.getCacheDir());
         return new Benchmark(
                         arguments, engine, new AndroidSurroundings(context), STATE, System::nanoTime, listener)

@@ -81,10 +81,13 @@ public final class BenchmarkActivity extends Activity {
     private void runByHand(Map<String, String> values) {
         try {
             AppRun run = new AppRun(getApplicationContext(), values);
+            run.awaitWindow(() -> OwnLog.writeError("the window is not in front"));
             String path = run.deliverByHand(run.measure((stage, firstInferenceNs) -> {}));
             OwnLog.write("report " + path);
         } catch (BadArguments | IOException error) {
             OwnLog.writeError("error " + error.getMessage());
+        } catch (Throwable error) {
+            OwnLog.writeError("error " + error, error);
         } finally {
             runOnUiThread(this::finishAndRemoveTask);
         }

@@ -2,6 +2,7 @@ package org.nnlite.benchmark;
 
 import android.app.Activity;
 import android.app.Instrumentation;
+import android.content.Context;
 import android.content.Intent;
 import android.os.Bundle;
 import android.os.Process;
@@ -20,6 +21,7 @@ import java.util.Map;
 public final class BenchmarkInstrumentation extends Instrumentation {
     private static final int STATUS_STAGE = 1;
     private static final int STATUS_PIECE = 2;
+    private static final int STATUS_WINDOW_MISSING = 3;
 
     private Bundle extras;
 
@@ -37,10 +39,8 @@ public final class BenchmarkInstrumentation extends Instrumentation {
         Bundle result = new Bundle();
         try {
             AppRun run = new AppRun(getTargetContext(), texts(extras));
-            getTargetContext()
-                    .startActivity(
-                            new Intent(getTargetContext(), BenchmarkActivity.class)
-                                    .addFlags(Intent.FLAG_ACTIVITY_NEW_TASK));
+            startActivity();
+            run.awaitWindow(() -> sendStatus(STATUS_WINDOW_MISSING, new Bundle()));
             Report report = run.measure(this::sendStage);
             run.deliver(report, this::sendPiece);
             result.putString("report", report.toJson());
@@ -48,10 +48,21 @@ public final class BenchmarkInstrumentation extends Instrumentation {
         } catch (BadArguments error) {
             result.putString("error", error.getMessage());
             finish(Activity.RESULT_CANCELED, result);
-        } catch (RuntimeException | OutOfMemoryError error) {
+        } catch (Throwable error) {
             OwnLog.writeError("the app failed", error);
             result.putString("error", error.toString());
             finish(Activity.RESULT_CANCELED, result);
+        }
+    }
+
+    /** Some phones block an activity that is not started from the screen; the host then starts it by the shell. */
+    private void startActivity() {
+        Context context = getTargetContext();
+        try {
+            context.startActivity(
+                    new Intent(context, BenchmarkActivity.class).addFlags(Intent.FLAG_ACTIVITY_NEW_TASK));
+        } catch (RuntimeException error) {
+            OwnLog.writeError("the activity is not started", error);
         }
     }
 

@@ -158,16 +158,6 @@ final class TfliteEngine implements Engine {
         return TensorFlowLite.runtimeVersion();
     }
 
-    @Override
-    public void close() {
-        if (interpreter != null) {
-            interpreter.close();
-        }
-        if (delegate != null) {
-            delegate.close();
-        }
-    }
-
     /** GPU and NPU run without XNNPACK: its nodes must not be counted as theirs. */
     private Interpreter.Options options() throws Refused {
         Interpreter.Options options = new Interpreter.Options();

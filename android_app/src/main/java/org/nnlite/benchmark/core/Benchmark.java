@@ -35,22 +35,36 @@ public final class Benchmark {
         this.report = new Report(arguments);
     }
 
-    /** Runs all stages on the calling thread; a refusal is part of the report. */
+    /**
+     * Runs all stages on the calling thread. A refusal is part of the report, and so is anything that is thrown, such
+     * as the LinkageError of a library that this device cannot load.
+     *
+     * <p>Nothing is closed: Android kills the process after its report, and closing a GPU delegate crashes some
+     * drivers.
+     */
     public Report run() {
         state.begin(arguments);
-        report.cores = surroundings.cores();
-        report.before = surroundings.state();
         try {
+            report.cores = surroundings.cores();
+            report.before = surroundings.state();
             initialize();
             measure();
         } catch (Refused refused) {
-            report.refuse(refused);
-            report.after = surroundings.state();
-        } finally {
-            report.nnapiErrno = engine.nnapiErrno();
-            engine.close();
+            refuse(refused);
+        } catch (Throwable thrown) {
+            refuse(new Refused(Refused.By.RUNTIME, thrown.toString()));
         }
         return report;
+    }
+
+    private void refuse(Refused refused) {
+        report.refuse(refused);
+        try {
+            report.nnapiErrno = engine.nnapiErrno();
+            report.after = surroundings.state();
+        } catch (Throwable thrown) {
+            // The report has the first error; these values stay unknown.
+        }
     }
 
     private void initialize() throws Refused {
@@ -95,6 +109,7 @@ public final class Benchmark {
         report.inFront = state.keptFocus();
         report.after = surroundings.state();
         report.pssAfterKb = surroundings.pssKb();
+        report.nnapiErrno = engine.nnapiErrno();
         report.complete(timed, gated == null ? null : gated.toJson(), engine.outputs());
     }
 

@@ -27,7 +27,4 @@ public interface Engine {
 
     /** Returns the runtime's version. */
     String version();
-
-    /** Frees everything; may be called after a refusal. */
-    void close();
 }

@@ -32,7 +32,7 @@ public final class BenchmarkTest {
         JsonObject report = run("cpu", true);
 
         assertEquals(Arrays.asList("initialize null", "warm-up 70000000", "run 70000000"), stages);
-        assertEquals(Arrays.asList("open", "fill", "close"), engine.calls);
+        assertEquals(Arrays.asList("open", "fill"), engine.calls);
         assertEquals("run", report.get("stage").getAsString());
         assertTrue(report.get("error").isJsonNull());
         assertEquals(150 * Runs.MS, report.get("init_ns").getAsLong());
@@ -80,7 +80,20 @@ public final class BenchmarkTest {
         assertEquals("runtime", report.get("refusal").getAsString());
         assertEquals("initialize", report.get("stage").getAsString());
         assertTrue(report.get("init_ns").isJsonNull());
-        assertEquals(Arrays.asList("open", "close"), engine.calls);
+        assertEquals(Arrays.asList("open"), engine.calls);
+    }
+
+    @Test
+    public void aLibraryThatCannotBeLoadedIsAReport() throws IOException {
+        engine.thrownAtVersion = new UnsatisfiedLinkError("dlopen failed: program alignment cannot be smaller than system page size");
+
+        JsonObject report = run("cpu", true);
+
+        assertEquals(
+                "java.lang.UnsatisfiedLinkError: dlopen failed: program alignment cannot be smaller than system page size",
+                report.get("error").getAsString());
+        assertEquals("runtime", report.get("refusal").getAsString());
+        assertEquals("initialize", report.get("stage").getAsString());
     }
 
     @Test

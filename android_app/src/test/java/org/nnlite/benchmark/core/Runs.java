@@ -48,6 +48,7 @@ final class Runs {
         Delegation delegation = new Delegation("TfLiteXNNPackDelegate", 34, 34, 1, Delegation.Source.LOG);
         Integer nnapiErrno;
         Refused atOpen;
+        Error thrownAtVersion;
         int refuseInvocation = -1;
         byte[] output = {0, 0, (byte) 0x80, 0x3f};
         private int invocations;
@@ -110,13 +111,12 @@ final class Runs {
 
         @Override
         public String version() {
+            if (thrownAtVersion != null) {
+                throw thrownAtVersion;
+            }
             return "2.16.1";
         }
 
-        @Override
-        public void close() {
-            calls.add("close");
-        }
     }
 
     /** A phone with all values readable, or none. */
