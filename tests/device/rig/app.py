@@ -25,7 +25,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from device.rig.arguments import Unusable, read_arguments
 from device.rig.backends import Mode, delegation_of, modes
 from device.rig.clock import SimulatedClock
-from device.rig.faults import Fault, FaultBox
+from device.rig.faults import Fault, FaultBox, end_by
 from device.rig.figures import device_state, pss_kb, status_kb
 from device.rig.logs import log
 from device.rig.zygote import CULPRIT
@@ -205,10 +205,10 @@ class _App:
         crash = self._occurs(Fault.APP_CRASHES)
         if crash is not None:
             CULPRIT.write_text(crash.get("library", "libnnlite.so"))
-            _end_by(signal.Signals[crash.get("signal", "SIGSEGV")])
+            end_by(signal.Signals[crash.get("signal", "SIGSEGV")])
         if self._occurs(Fault.DELEGATE_CRASHES) is not None:
             CULPRIT.write_text(GPU_LIBRARY)
-            _end_by(signal.SIGSEGV)
+            end_by(signal.SIGSEGV)
 
     def _occurs(self, fault: Fault) -> Mapping[str, Any] | None:
         return self._faults.occurs(fault, runs=self._kind, backend=self._arguments.backend)
@@ -295,9 +295,3 @@ class _App:
             self._caller.sendall(text.encode())
         except OSError:
             return  # the caller has ended; the run continues, as on Android
-
-
-def _end_by(number: signal.Signals) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    signal.pause()

@@ -9,6 +9,7 @@ imported here.
 import fcntl
 import json
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -188,3 +189,10 @@ def _fits(parameters: Mapping[str, Any], occasion: Mapping[str, str]) -> bool:
         if wanted not in {None, "", "any", value}:
             return False
     return True
+
+
+def end_by(number: signal.Signals) -> None:
+    """End this process by a signal."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    signal.pause()
