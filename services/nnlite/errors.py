@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from nnlite.vocabulary import Stage
 
@@ -21,6 +21,15 @@ class FailureClass(StrEnum):
 
 class NnliteError(Exception):
     """An error that nnlite can explain: the message names the thing, the value and what to do."""
+
+    #: Of a command that ends with it.
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(NnliteError):
+    """A command was given options or arguments that it cannot take."""
+
+    exit_code = 2
 
 
 class Unavailable(NnliteError):

@@ -9,6 +9,8 @@ from typing import Final
 
 #: Name of the pool of hosts.
 HOST_POOL: Final = "host"
+#: Of a campaign: 0-9, larger is sooner.
+DEFAULT_PRIORITY: Final = 5
 #: Most numbers of threads that one campaign measures.
 MAX_THREAD_COUNTS: Final = 16
 
@@ -20,6 +22,13 @@ class Precision(StrEnum):
     FP16 = "fp16"
     DYNAMIC = "dynamic"  # int8 weights, float activations
     INT8 = "int8"  # full integer, calibrated
+
+
+class Int8Io(StrEnum):
+    """Input and output types of an int8 artifact."""
+
+    FLOAT = "float"  # the artifact quantizes inputs and dequantizes outputs
+    INTEGER = "integer"  # scaled integers
 
 
 class ModelFormat(StrEnum):
@@ -114,6 +123,10 @@ class Verdict(StrEnum):
     NOISY = "noisy"
     THROTTLED = "throttled"
     INVALID = "invalid"
+
+
+#: Verdicts of a measurement that another run may improve.
+DISTURBED: Final = frozenset({Verdict.NOISY, Verdict.THROTTLED})
 
 
 class RunPurpose(StrEnum):

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from docs_site.markdown import code, table
-from nnlite.cli import app_for
+from nnlite.cli import command_line
 
 _INTRODUCTION = """# Commands
 
@@ -18,12 +18,13 @@ message explains, 2 wrong usage, 130 stopped by Ctrl-C.
 
 def commands_page() -> str:
     """Return the page: one section per command, with its arguments and options."""
-    root = typer.main.get_command(app_for())
+    root = typer.main.get_command(command_line())
     return "\n".join([_INTRODUCTION, *_sections(root, typer.Context(root, info_name="nnlite"))])
 
 
 def _sections(command: Any, context: typer.Context) -> Iterator[str]:
-    for name, child in getattr(command, "commands", {}).items():
+    for name in getattr(command, "commands", {}):
+        child = command.get_command(context, name)
         own = typer.Context(child, info_name=name, parent=context)
         if not child.hidden:
             yield _section(child, own)

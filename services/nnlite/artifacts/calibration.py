@@ -17,7 +17,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnlite.errors import NnliteError
+from nnlite.errors import UsageError
+from nnlite.vocabulary import Int8Io as Int8Io  # noqa: PLC0414 - exported
 
 # Imported late: NumPy starts threads on import, which a conversion worker must prevent first.
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ MAX_BYTES = 512 << 20
 _DIGITS = frozenset({"mnist", "svhn"})
 
 
-class CalibrationError(NnliteError):
+class CalibrationError(UsageError):
     """Calibration data cannot be used; the message names the file and has a hint."""
 
 
@@ -46,13 +47,6 @@ class CalibrationKind(StrEnum):
     NOISE = "noise"  # only on request
     IMAGES = "images"  # of the user
     ARRAYS = "arrays"  # of the user: images (uint8), or the network's inputs
-
-
-class Int8Io(StrEnum):
-    """Input and output types of an int8 artifact."""
-
-    FLOAT = "float"  # the artifact quantizes inputs and dequantizes outputs
-    INTEGER = "integer"  # scaled integers
 
 
 @dataclass(frozen=True, kw_only=True)

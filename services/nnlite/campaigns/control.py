@@ -9,17 +9,12 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine, TextClause, text
 
-from nnlite.errors import NnliteError
 from nnlite.queue import leases, statements
 from nnlite.queue.messages import BrokerClient, Message
 from nnlite.results import repeats
-from nnlite.results.queries import newest_campaigns
+from nnlite.results.queries import CampaignError, newest_campaigns, unknown_campaign
 from nnlite.vocabulary import CAMPAIGN_KINDS, CampaignState, WorkKind, WorkState
 from nnlite.worker.attempt import send
-
-
-class CampaignError(NnliteError):
-    """No campaign has this name, or its state does not allow the change."""
 
 
 def find(connection: Connection, name: str) -> tuple[uuid.UUID, CampaignState]:
@@ -32,25 +27,8 @@ def find(connection: Connection, name: str) -> tuple[uuid.UUID, CampaignState]:
         text("SELECT id, state FROM campaign WHERE name = :name"), {"name": name}
     ).first()
     if row is None:
-        newest = newest_campaigns(connection)
-        known = (
-            f"the newest are {', '.join(newest)}"
-            if newest
-            else "there is none yet; `nnlite submit` makes one"
-        )
-        raise CampaignError(f"no campaign is named {name!r}; {known}")
+        raise unknown_campaign(name, newest_campaigns(connection))
     return row.id, CampaignState(row.state)
-
-
-def check_known(engine: Engine, name: str | None) -> None:
-    """Check that there is a campaign `name`; None is every campaign.
-
-    Raises:
-        CampaignError: as `find`.
-    """
-    if name is not None:
-        with engine.connect() as connection:
-            find(connection, name)
 
 
 def pause(engine: Engine, name: str) -> None:

@@ -4,7 +4,7 @@ import re
 import socket
 from dataclasses import dataclass
 
-from nnlite.errors import NnliteError
+from nnlite.errors import UsageError
 from nnlite.vocabulary import HOST_POOL
 
 _FORMS = "avd:NAME (an emulator), usb:SERIAL or tcp:HOST:PORT (a phone), or host (this machine)"
@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"(?P<host>[^\s:/]+):(?P<port>[0-9]{1,5})")
 _UNSAFE_IN_NODE = re.compile(r"[^A-Za-z0-9._:-]")
 
 
-class DeviceArgumentError(NnliteError):
+class DeviceArgumentError(UsageError):
     """`--device` or `--pool` is not valid."""
 
 

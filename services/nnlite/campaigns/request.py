@@ -1,15 +1,16 @@
 """Requests of campaigns: the user's choice of models, precisions, pools, backends and threads."""
 
 import hashlib
+import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nnlite.artifacts.calibration import Calibration, Int8Io
+from nnlite.artifacts.calibration import Calibration
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import canonical_json
-from nnlite.errors import NnliteError
-from nnlite.queue.app import DEFAULT_PRIORITY, PRIORITIES
-from nnlite.vocabulary import HOST_POOL, Backend, Mode, Precision
+from nnlite.errors import UsageError
+from nnlite.queue.app import PRIORITIES
+from nnlite.vocabulary import DEFAULT_PRIORITY, HOST_POOL, Backend, Int8Io, Mode, Precision
 
 #: Fields added later, with their defaults. At its default such a field is omitted from the stored request,
 #: so that derived names and stored requests of earlier releases do not change.
@@ -27,8 +28,14 @@ _ADDED = {
 }
 
 
-class RequestError(NnliteError):
+class RequestError(UsageError):
     """An invalid request; the message names the value and what is allowed."""
+
+
+class RequestConflict(RequestError):
+    """A valid request that what is there does not allow: its name is taken, or no model matches it."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +86,55 @@ class Request:
             if key not in _ADDED or value != _ADDED[key]
         }
 
+    def differences(self, stored: dict[str, Any]) -> list[tuple[str, str]]:
+        """Return what this request asks for otherwise than the `stored` one, both as a user writes it."""
+        mine = self.as_dict()
+        return [
+            (
+                _written(name, stored.get(name, _ADDED.get(name))),
+                _written(name, mine.get(name, _ADDED.get(name))),
+            )
+            for name in sorted(stored | mine)
+            if stored.get(name) != mine.get(name)
+        ]
+
     def default_name(self) -> str:
         """Return a name derived from the request: equal requests, equal names."""
         digest = hashlib.sha256(canonical_json(self.as_dict())).hexdigest()[:8]
         return f"{self.source}-{self.limit}-{digest}" if self.limit else f"{self.source}-{digest}"
+
+
+#: Options that give a field, where they are not called as it.
+_OPTIONS = {
+    "models": "", "precisions": "precision", "pools": "pool", "backends": "backend", "inputs": "input",
+}  # fmt: skip
+
+
+def as_arguments(stored: dict[str, Any]) -> list[str]:
+    """Return the arguments of `nnlite submit` that make a stored request; without what is at its default."""
+    defaults = asdict(Request()) | _ADDED
+    return [
+        _written(name, value)
+        for name, value in stored.items()
+        if value not in (defaults.get(name), list(defaults.get(name) or ()) or None)
+    ]
+
+
+def _written(name: str, value: Any) -> str:
+    """Return a field as a user writes it: `--limit 20`, `without --limit`."""
+    option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+    if isinstance(value, dict):  # a calibration
+        value = value.get("name") or value["kind"]
+    if value is None or value is False or value in ((), []):
+        return "without names of models" if name == "models" else f"without {option}"
+    if name == "models":
+        return " ".join(value)
+    if value is True:
+        return option
+    if name in {"pools", "path", "inputs"}:  # not with commas
+        return " ".join(f"{option} {shlex.quote(str(each))}" for each in value)
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return f"{option} {shlex.quote(text)}"
 
 
 def check_priority(priority: int = DEFAULT_PRIORITY) -> int:

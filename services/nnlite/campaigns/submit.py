@@ -14,11 +14,12 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from nnlite.artifacts.store import open_store
-from nnlite.campaigns.request import Request, RequestError, check_priority
+from nnlite.campaigns.request import Request, RequestConflict, check_priority
 from nnlite.campaigns.thread_counts import check_threads
 from nnlite.catalog.model import CatalogModel, ModelSource
-from nnlite.db.engine import DatabaseError, first_line, where
+from nnlite.db.engine import first_line, where
 from nnlite.db.rows import to_row
+from nnlite.db.schema import DatabaseError
 from nnlite.db.tables import row_id
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import BrokerClient, Message
@@ -68,7 +69,7 @@ def submit(
     name = name or request.default_name()
     check_priority(priority)
     if not models and not growing:
-        raise RequestError(
+        raise RequestConflict(
             "no model matches the request; `nnlite models` lists all, and why some are skipped"
         )
     _store_files(models, source, settings)
@@ -116,7 +117,7 @@ def grow(
         row = connection.execute(_CAMPAIGN, {"name": name}).first()
         if row is None or row.state == CampaignState.CANCELLED:
             state = "gone" if row is None else row.state
-            raise RequestError(
+            raise RequestConflict(
                 f"campaign {name!r} is {state} and takes no more models; choose another --name"
             )
         written = _write_rows(connection, row.id, row.priority, models, source)
@@ -170,14 +171,18 @@ ON CONFLICT DO NOTHING
 
 def _check_same(connection: Connection, campaign: uuid.UUID, name: str, request: Request) -> None:
     stored = connection.scalar(text("SELECT request FROM campaign WHERE id = :id"), {"id": campaign})
-    requested = request.as_dict()
-    if stored != requested:
-        differing = sorted(key for key in stored | requested if stored.get(key) != requested.get(key))
-        first = differing[0]
-        raise RequestError(
-            f"campaign {name!r} was submitted with {first}={stored.get(first)!r}, now {first} is "
-            f"{requested.get(first)!r}; choose another --name, or repeat the first request to resume it"
+    if stored and (differences := request.differences(stored)):
+        before, now = differences[0]
+        raise RequestConflict(
+            f"campaign {name!r} was submitted {_with(before)}, this request is {_with(now)}; "
+            "choose another --name, or repeat the first request to resume it"
         )
+
+
+def _with(written: str) -> str:
+    if written.startswith("without"):
+        return written
+    return f"with {written}" if written.startswith("--") else f"with the models {written}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,12 @@ class CatalogError(NnliteError):
     """A source, or a model in it, cannot be found or read."""
 
 
+class SourceOptionError(CatalogError):
+    """There is no such source, or it does not take an option."""
+
+    exit_code = 2
+
+
 def canonical_json(value: Any) -> bytes:
     """Return the canonical JSON of `value`: sorted keys, no white space, UTF-8."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)

@@ -4,7 +4,7 @@ import inspect
 from importlib.metadata import entry_points
 from typing import Any
 
-from nnlite.catalog.model import CatalogError, ModelSource
+from nnlite.catalog.model import CatalogError, ModelSource, SourceOptionError
 from nnlite.settings import Settings
 
 #: The entry point group; each names a callable that takes the settings and returns a `ModelSource`.
@@ -30,7 +30,7 @@ def load_source(name: str, settings: Settings, **overrides: Any) -> ModelSource:
     entries = entry_points(group=GROUP, name=name)
     if not entries:
         known = ", ".join(source_names()) or "none is installed"
-        raise CatalogError(f"unknown source {name}; known: {known}")
+        raise SourceOptionError(f"unknown source {name}; known: {known}")
     entry = next(iter(entries))
     try:
         make = entry.load()
@@ -40,6 +40,6 @@ def load_source(name: str, settings: Settings, **overrides: Any) -> ModelSource:
     parameters = inspect.signature(make).parameters
     for option in options:
         if option not in parameters:
-            raise CatalogError(f"source {name} has no option {option}; omit --{option}")
+            raise SourceOptionError(f"source {name} has no option {option}; omit --{option}")
     source: ModelSource = make(settings, **options)
     return source

@@ -4,67 +4,82 @@ Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130
 stopped by Ctrl-C.
 """
 
+import os
 import sys
-from collections.abc import Sequence
-from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Final
 
 import typer
 
-from nnlite import logs
-from nnlite.cli.output import err, out
+from nnlite.cli.lazy_group import Entry, LazyGroup
+from nnlite.cli.output import out, print_error
 from nnlite.errors import NnliteError
 
-#: Commands by module, in the order of `nnlite --help`. A command imports its own module only: a worker starts
-#: in half of the time that all take.
+_START, _LOOK, _STEER, _DEVICES, _SERVE, _HERE = (
+    "Convert and measure", "Results", "Campaigns", "Devices", "Servers and workers", "This machine",
+)  # fmt: skip
+#: Commands in the order of `nnlite --help`.
 COMMANDS: Final = {
-    "run": ("run",),
-    "campaigns": ("submit", "watch", "status", "results", "failures", "retry", "cancel", "pause", "resume"),
-    "export": ("export",),
-    "catalog": ("models", "fetch"),
-    "explain_parity": ("explain-parity",),
-    "profile": ("profile",),
-    "verify": ("verify",),
-    "reproduce": ("reproduce",),
-    "devices": ("devices",),
-    "workers": ("reaper", "flower", "worker"),
-    "database": ("db",),
-    "check": ("check",),
-    "doctor": ("doctor",),
+    "run": Entry("run", _START, "Convert and measure models on this machine; show results."),
+    "submit": Entry("submit", _START, "Queue a campaign for the workers and return at once."),
+    "models": Entry("catalog", _START, "List the models of a source."),
+    "fetch": Entry("catalog", _START, "Download LEMUR (nn-dataset, 103 MB)."),
+    "status": Entry("campaigns", _LOOK, "List campaigns and how far they are."),
+    "watch": Entry("campaigns", _LOOK, "Show a campaign's progress until it has ended."),
+    "results": Entry("results", _LOOK, "Show measurements: latency, verdict, parity."),
+    "failures": Entry("results", _LOOK, "List what has no result, and why."),
+    "profile": Entry("profile", _LOOK, "Show the time of each operator."),
+    "export": Entry("export", _LOOK, "Write results for LEMUR, NN-GPT, Model Explorer."),
+    "verify": Entry("verify", _LOOK, "Derive results again from their raw samples."),
+    "reproduce": Entry("reproduce", _LOOK, "Measure a result again and compare."),
+    "explain-parity": Entry("explain_parity", _LOOK, "Show where an artifact departs from PyTorch."),
+    "pause": Entry("campaigns", _STEER, "Start no new work of a campaign."),
+    "resume": Entry("campaigns", _STEER, "Go on with a paused campaign."),
+    "cancel": Entry("campaigns", _STEER, "End a campaign; results stay."),
+    "retry": Entry("campaigns", _STEER, "Queue failed, cancelled or noisy work again."),
+    "devices": Entry("devices", _DEVICES, "List devices and incidents; end a quarantine."),
+    "worker": Entry("workers", _SERVE, "Run a worker: convert, benchmark, check."),
+    "reaper": Entry("workers", _SERVE, "Requeue lost work; serve metrics."),
+    "flower": Entry("workers", _SERVE, "Show workers and queues in a browser."),
+    "db": Entry("database", _SERVE, "The database: schema, address, psql."),
+    "doctor": Entry("doctor", _HERE, "Say what this machine can do and what is missing."),
+    "check": Entry("check", _HERE, "List what would keep a cluster from starting."),
 }
 
 
-def app_for(arguments: Sequence[str] = ()) -> typer.Typer:
-    """Return the command line with the module of the command in `arguments`, or with all modules."""
-    wanted = [module for module, commands in COMMANDS.items() if {*commands}.intersection(arguments[:1])]
+class _Commands(LazyGroup):
+    entries = COMMANDS
+
+
+def command_line() -> typer.Typer:
+    """Return the command line."""
     app = typer.Typer(
+        cls=_Commands,
         name="nnlite",
         help="Find out, unattended and for days, how fast thousands of PyTorch models really run.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for module in wanted or COMMANDS:
-        app.add_typer(import_module(f"nnlite.cli.{module}").app)
     return app
 
 
 def main() -> None:
     """Run the command line and exit with what it means."""
-    # To stderr: what goes to stdout is a command's answer. Workers and the reaper choose their own level.
-    logs.configure("WARNING")
+    # Pydantic's search for plugins reads the metadata of every installed distribution.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        app_for(sys.argv[1:])()
+        command_line()()
     except NnliteError as error:
-        err.print("error: ", style="bold red", end="")
-        err.print(str(error), highlight=False, soft_wrap=True)
-        sys.exit(1)
+        print_error(str(error))
+        sys.exit(error.exit_code)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         out.print(f"nnlite {version('nnlite')}", highlight=False)
         raise typer.Exit
 

@@ -28,7 +28,7 @@ def models(
     *,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="names or glob patterns; none: every model"),
+        typer.Argument(metavar="MODEL", help="names or glob patterns; none: every model"),
     ] = None,
     match: Annotated[
         str | None, typer.Option(metavar="GLOB", help="names that match, such as 'ga-*'")
@@ -83,7 +83,8 @@ def models(
         print_json(model.as_dict() | {"identity": model.identity} for model in shown)
     else:
         reasons = any(model.skipped for model in shown)
-        print_table(map(_cells, shown), (*COLUMNS, "reason") if reasons else COLUMNS)
+        columns = (*COLUMNS, "reason") if reasons else COLUMNS
+        print_table(map(_cells, shown), columns, optional=("configuration", "task", "transform"))
     _print_summary(rows, len(shown), len(catalog))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nnlite import logs
-from nnlite.cli.output import err
+from nnlite.cli.output import note, print_error
 from nnlite.diagnostics.preflight import (
     disk_problems,
     folder_problems,
@@ -18,7 +18,7 @@ from nnlite.diagnostics.preflight import (
     profile_problems,
     secret_problems,
 )
-from nnlite.errors import NnliteError
+from nnlite.errors import NnliteError, UsageError
 from nnlite.host.cores import cores_of
 from nnlite.settings import load_settings
 from nnlite.vocabulary import DeviceKind
@@ -82,7 +82,7 @@ def check(
         if postgres:
             path, major = _with_number(postgres, "--postgres FOLDER:MAJOR")
             if major is None:
-                raise NnliteError(f"--postgres {postgres} has no version; write --postgres FOLDER:MAJOR")
+                raise UsageError(f"--postgres {postgres} has no version; write --postgres FOLDER:MAJOR")
             yield from postgres_problems(path, major)
         yield from profile_problems(chosen, _listed(known_profiles)) if known_profiles else ()
 
@@ -93,11 +93,10 @@ def check(
             f"account {os.geteuid()} cannot judge for another; run the check as root"
         ) from error
     for problem in all_problems:
-        err.print("error: ", style="bold red", end="")
-        err.print(problem, highlight=False, soft_wrap=True)
+        print_error(problem)
     if all_problems:
         raise typer.Exit(1)
-    err.print("ok: no problems found", highlight=False)
+    note("ok: no problems found")
 
 
 def _settings_problems() -> Iterator[str]:
@@ -112,7 +111,7 @@ def _settings_problems() -> Iterator[str]:
 def _with_number(text: str, usage: str) -> tuple[Path, int | None]:
     folder, _, number = text.partition(":")
     if number and not number.isdecimal():
-        raise NnliteError(f"{text}: {number} is not a number; write {usage}")
+        raise UsageError(f"{text}: {number} is not a number; write {usage}")
     return Path(folder), int(number) if number else None
 
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from nnlite.cli import options, presentation
-from nnlite.cli.output import err, print_json, print_table
-from nnlite.cli.session import session
+from nnlite.cli.completion import complete_devices
+from nnlite.cli.output import note, paged, print_json, print_table
+from nnlite.cli.session import reading, session
 from nnlite.errors import NnliteError
 from nnlite.host.adb_services import AttachedDevice, attached_devices, server_port
 from nnlite.results import queries
-from nnlite.results.devices import release_device, require_device
 
 app = typer.Typer()
 devices = typer.Typer()
@@ -22,7 +22,7 @@ _INCIDENTS = 50
 
 
 @devices.callback(invoke_without_command=True)
-def devices_command(context: typer.Context, json: options.Json = False) -> None:
+def devices_command(context: typer.Context, wide: options.Wide = False, json: options.Json = False) -> None:
     """List every device that a worker has ever owned, and the devices connected to this host.
 
     `recovery_step` is the step that a device's worker is running. If all fail, the device is quarantined:
@@ -33,8 +33,8 @@ def devices_command(context: typer.Context, json: options.Json = False) -> None:
     """
     if context.invoked_subcommand:
         return
-    with session() as cluster:
-        known = queries.devices(cluster.engine)
+    with reading() as database:
+        known = queries.devices(database)
     attached = _attached_here()
     rows = [row | _attachment(_holder(row["device"], attached or [])) for row in known]
     owned = {row["attached_serial"] for row in rows}
@@ -43,39 +43,62 @@ def devices_command(context: typer.Context, json: options.Json = False) -> None:
         nothing = dict.fromkeys(rows[0] if rows else ("device",))
         print_json([*rows, *(nothing | _attachment(device) for device in free)])
         return
-    print_table([presentation.device_row(row) for row in rows], presentation.DEVICE_COLUMNS)
+    shown = [presentation.device_row(row) for row in rows]
+    if shown:
+        columns = presentation.telling(
+            presentation.DEVICE_COLUMNS, shown, "recovery_step", "reason", "variation", "last incident"
+        )
+        print_table(shown, columns, optional=presentation.OPTIONAL_OF_DEVICES, wide=wide)
+    else:
+        note("no worker has owned a device yet")
     if free:
         print_table(map(_free_row, free), ("serial", "state", "model", "measure on it"), title="No worker's")
 
 
 @devices.command()
 def release(
-    name: Annotated[str, typer.Argument(help="Name of a device in quarantine; `nnlite devices` lists them.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a device in quarantine; `nnlite devices` lists them.",
+            autocompletion=complete_devices,
+        ),
+    ],
 ) -> None:
     """End the quarantine of a device: its worker prepares it again, starting with the first recovery step."""
+    from nnlite.results.devices import release_device
+
     with session() as cluster:
         release_device(cluster.engine, name)
-    err.print(f"released {name}; its worker tries it again", highlight=False)
+    note(f"released {name}; its worker tries it again")
 
 
 @devices.command()
 def incidents(
-    name: Annotated[str | None, typer.Argument(help="Name of a device; default: all.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of a device; default: all.", autocompletion=complete_devices)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number, newest first.")] = _INCIDENTS,
+    wide: options.Wide = False,
     json: options.Json = False,
 ) -> None:
     """List the incidents of devices: fault, recovery steps, and the time until recovery.
 
     Example: nnlite devices incidents avd:pixel4-1@lab --json
     """
-    with session() as cluster:
+    with reading() as database:
         if name:
-            require_device(cluster.engine, name)
-        rows = queries.incidents(cluster.engine, name, limit)
+            queries.check_device(database, name)
+        rows = queries.incidents(database, name, limit)
     if json:
         print_json(rows)
+    elif rows:
+        with paged(wide=wide):
+            shown = [presentation.incident_row(row) for row in rows]
+            optional = ("model", "recovery_steps", "healed")
+            print_table(shown, presentation.INCIDENT_COLUMNS, optional=optional, wide=wide)
     else:
-        print_table([presentation.incident_row(row) for row in rows], presentation.INCIDENT_COLUMNS)
+        note("no incident")
 
 
 def _attached_here() -> list[AttachedDevice] | None:
@@ -85,10 +108,9 @@ def _attached_here() -> list[AttachedDevice] | None:
         raise NnliteError(str(error)) from error
     attached = attached_devices(port)
     if attached is None:
-        err.print(
+        note(
             f"no adb server answers on port {port}: what is plugged in and no worker's is not listed "
-            "(`adb start-server` starts one, but not next to workers that own phones)",
-            highlight=False,
+            "(`adb start-server` starts one, but not next to workers that own phones)"
         )
     return attached
 

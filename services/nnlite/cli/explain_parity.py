@@ -19,6 +19,7 @@ from nnlite.vocabulary import Precision, StepState
 app = typer.Typer()
 
 COLUMNS = ("#", "operator", "module", "artifact", "SQNR dB", "own dB")
+OPTIONAL = ("module",)
 #: Operators shown before and after the one that departs.
 AROUND = 3
 #: Operators shown that lose most by themselves.
@@ -100,14 +101,16 @@ def _print(name: str, explanation: Explanation, *, every: bool) -> None:
     if explanation["note"]:
         out.print(f"note: {explanation['note']}", highlight=False, soft_wrap=True)
     if every:
-        print_table(map(_row, steps), COLUMNS)
+        print_table(map(_row, steps), COLUMNS, optional=OPTIONAL)
         return
     if departs is not None:
-        print_table(map(_row, steps[max(0, departs - AROUND) : departs + AROUND + 1]), COLUMNS, "around it")
+        print_table(
+            map(_row, steps[max(0, departs - AROUND) : departs + AROUND + 1]), COLUMNS, "around it", OPTIONAL
+        )
     if explanation["precision"] != Precision.FP32:
         known = [step for step in steps if step["own_sqnr_db"] is not None]
         most = sorted(known, key=lambda step: step["own_sqnr_db"])[:MOST_LOST]
-        print_table(map(_row, most), COLUMNS, "lose most by themselves")
+        print_table(map(_row, most), COLUMNS, "lose most by themselves", OPTIONAL)
 
 
 def _row(step: dict[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nnlite.artifacts.store import open_store
-from nnlite.campaigns.control import check_known
 from nnlite.cli import options
 from nnlite.cli.output import err
 from nnlite.cli.session import session
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
 from nnlite.exports.lemur_tree import Choice, Exported, export_lemur
 from nnlite.exports.model_explorer import export_node_data
+from nnlite.results.queries import check_campaign
 from nnlite.vocabulary import Backend, DeviceKind, Precision
 
 app = typer.Typer()
@@ -147,7 +147,7 @@ def model_explorer(
     Example: nnlite run BagNet --profile --name layers && nnlite export model-explorer out --campaign layers
     """
     with session() as cluster:
-        check_known(cluster.engine, campaign)
+        check_campaign(cluster.engine, campaign)
         exported = export_node_data(cluster.engine, folder, campaign, model)
     text = f"{len(exported.files)} profiles written to {folder}"
     if exported.unattributed:

@@ -5,40 +5,80 @@ from typing import Annotated
 
 import typer
 
-from nnlite.artifacts.calibration import Int8Io
-from nnlite.queue.app import DEFAULT_PRIORITY
-from nnlite.vocabulary import Layout, Mode
+from nnlite.cli.completion import (
+    complete_backends,
+    complete_campaigns,
+    complete_precisions,
+    complete_source_models,
+)
+from nnlite.vocabulary import DEFAULT_PRIORITY, Int8Io, Layout, Mode
 
-Models = Annotated[list[str] | None, typer.Argument(help="Model names; none: all that the options select.")]
+#: Headings of options in the help.
+MODELS, CONVERTING, MEASURING, CAMPAIGN = "Models", "Conversion", "Measurement", "Campaign"
+
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="Model names; none: all that the options select.",
+        autocompletion=complete_source_models,
+    ),
+]
 Source = Annotated[
-    str, typer.Option(help="Source of the models: lemur, nngpt or files; `nnlite models` lists them.")
+    str,
+    typer.Option(
+        help="Source of the models: lemur, nngpt or files; `nnlite models` lists them.",
+        rich_help_panel=MODELS,
+    ),
 ]
 Paths = Annotated[
     list[Path] | None,
-    typer.Option("--path", help="Files or folders of the source, where it needs them; repeatable."),
+    typer.Option(
+        "--path",
+        help="Files or folders of the source, where it needs them; repeatable.",
+        rich_help_panel=MODELS,
+    ),
 ]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
         help="An input of a network as forward takes it, such as 1x3x224x224 or 1x128:int64; once for each.",
+        rich_help_panel=MODELS,
     ),
 ]
 LayoutOption = Annotated[
     Layout | None,
-    typer.Option("--layout", help="How artifacts take inputs of four dimensions; nhwc by default."),
+    typer.Option(
+        "--layout",
+        help="How artifacts take inputs of four dimensions; nhwc by default.",
+        rich_help_panel=CONVERTING,
+    ),
 ]
 Configs = Annotated[
     str,
     typer.Option(
-        help="Configurations of each architecture: best, all or a number; each makes another network."
+        help="Configurations of each architecture: best, all or a number; each makes another network.",
+        rich_help_panel=MODELS,
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most this many models.")]
-Match = Annotated[str | None, typer.Option(help="Only models whose name matches this glob, such as 'ga-*'.")]
-Seed = Annotated[int | None, typer.Option(help="With --limit: a random sample, the same for the same seed.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most this many models.", rich_help_panel=MODELS)]
+Match = Annotated[
+    str | None,
+    typer.Option(help="Only models whose name matches this glob, such as 'ga-*'.", rich_help_panel=MODELS),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(help="With --limit: a random sample, the same for the same seed.", rich_help_panel=MODELS),
+]
 Backends = Annotated[
-    list[str], typer.Option("--backend", help="What executes the artifact: cpu, gpu, npu; repeatable.")
+    list[str],
+    typer.Option(
+        "--backend",
+        help="What executes the artifact: cpu, gpu, npu; repeatable.",
+        rich_help_panel=MEASURING,
+        autocompletion=complete_backends,
+    ),
 ]
 Threads = Annotated[
     list[str] | None,
@@ -47,17 +87,25 @@ Threads = Annotated[
         help="Numbers of threads of the backend cpu, each measured by itself, such as 1,2,4 "
         "[default: as the worker is set].",
         show_default=False,
+        rich_help_panel=MEASURING,
     ),
 ]
 Profile = Annotated[
     bool,
     typer.Option(
-        "--profile", help="Measure each operator too, in one more pass; hosts only. See nnlite profile."
+        "--profile",
+        help="Measure each operator too, in one more pass; hosts only. See nnlite profile.",
+        rich_help_panel=MEASURING,
     ),
 ]
 Precisions = Annotated[
     list[str],
-    typer.Option("--precision", help="Numeric formats: fp32, fp16, dynamic, int8; with commas, or repeated."),
+    typer.Option(
+        "--precision",
+        help="Numeric formats: fp32, fp16, dynamic, int8; with commas, or repeated.",
+        rich_help_panel=CONVERTING,
+        autocompletion=complete_precisions,
+    ),
 ]
 Calibration = Annotated[
     str | None,
@@ -66,34 +114,78 @@ Calibration = Annotated[
         help="What int8 is calibrated on: a folder of images, or a .npy or .npz file "
         "[default: NNLITE_CALIBRATION_DIR, else scikit-learn's pictures].",
         show_default=False,
+        rich_help_panel=CONVERTING,
     ),
 ]
 Int8IO = Annotated[
-    Int8Io, typer.Option("--int8-io", help="What int8 artifacts take and return: floats, or scaled integers.")
+    Int8Io,
+    typer.Option(
+        "--int8-io",
+        help="What int8 artifacts take and return: floats, or scaled integers.",
+        rich_help_panel=CONVERTING,
+    ),
 ]
 ModeOption = Annotated[
     Mode,
-    typer.Option("--mode", help="Timed runs: quick, 64 or 1 s; standard, as set; full, 1,024 and 60 s."),
+    typer.Option(
+        "--mode",
+        help="Timed runs: quick, 64 or 1 s; standard, as set; full, 1,024 and 60 s.",
+        rich_help_panel=MEASURING,
+    ),
 ]
 Repeat = Annotated[
     int,
     typer.Option(
-        min=1, max=1000, help="Measure each artifact this often, apart in time and in random order."
+        min=1,
+        max=1000,
+        help="Measure each artifact this often, apart in time and in random order.",
+        rich_help_panel=MEASURING,
     ),
 ]
 Name = Annotated[
-    str | None, typer.Option(help="Name of the campaign; without one, the same request has the same name.")
+    str | None,
+    typer.Option(
+        help="Name of the campaign; without one, the same request has the same name.",
+        rich_help_panel=CAMPAIGN,
+    ),
 ]
-Transform = Annotated[str | None, typer.Option(help="Only configurations with this transform.")]
-Dataset = Annotated[str | None, typer.Option(help="Only configurations of this dataset.")]
-Priority = Annotated[int, typer.Option(help=f"0-9, larger is sooner; the default is {DEFAULT_PRIORITY}.")]
+Transform = Annotated[
+    str | None, typer.Option(help="Only configurations with this transform.", rich_help_panel=MODELS)
+]
+Dataset = Annotated[
+    str | None, typer.Option(help="Only configurations of this dataset.", rich_help_panel=MODELS)
+]
+Priority = Annotated[
+    int,
+    typer.Option(help=f"0-9, larger is sooner; the default is {DEFAULT_PRIORITY}.", rich_help_panel=CAMPAIGN),
+]
 ParamLimit = Annotated[
     int | None,
     typer.Option(
         min=1,
         help="Efficiency counts up to this many parameters [default: 6,000,000 or as set].",
+        rich_help_panel=CAMPAIGN,
     ),
 ]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="At most this many rows; 0: all [default: 50 in a terminal, else all].",
+        show_default=False,
+    ),
+]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="Every column, nothing wrapped; the pager scrolls sideways.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")]
-Campaign = Annotated[str, typer.Argument(help="Name of a campaign; `nnlite status` lists them.")]
-OptionalCampaign = Annotated[str | None, typer.Argument(help="Name of a campaign; none: all of them.")]
+Campaign = Annotated[
+    str,
+    typer.Argument(help="Name of a campaign; `nnlite status` lists them.", autocompletion=complete_campaigns),
+]
+OptionalCampaign = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="CAMPAIGN", help="Name of a campaign; none: all of them.", autocompletion=complete_campaigns
+    ),
+]

@@ -9,28 +9,30 @@ import orjson
 from nnlite.results.queries import Progress, Row
 from nnlite.vocabulary import Reason, RuntimeVerdict, Shape, WorkState
 
-#: Always shown; other columns only where their values differ.
+#: Always there; other columns only where their values differ.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "min ms", "p90 ms", "verdict")
-#: Not shown where the terminal is too narrow, the first one first.
-OPTIONAL = ("size", "parameters", "p90 ms", "top-1", "SQNR dB")
+#: Columns of results that give way in a narrow terminal, the least important first; model, median and verdict
+#: never do.
+OPTIONAL = (
+    "size", "parameters", "p90 ms", "top-1", "SQNR dB", "mJ", "runtime", "min ms", "accuracy", "efficiency",
+    "mode", "reasons", "parity", "threads", "campaign", "backend", "device", "precision",
+)  # fmt: skip
 #: Shown if there are precisions other than fp32.
 _QUALITY_COLUMNS = ("SQNR dB", "top-1")
 _DISTINGUISHING = ("campaign", "precision", "device", "backend", "threads", "mode")
 _FAILURE_COLUMNS = ("model", "precision", "work", "state", "class", "stage", "reason")
-CAMPAIGN_COLUMNS = ("name", "state", "models", "converted", "measured", "failed", "skipped", "waiting")
+#: Columns of failures that give way, as `OPTIONAL`.
+OPTIONAL_OF_FAILURES = ("work", "stage", "state", "class")
+CAMPAIGN_COLUMNS = (
+    "name", "state", "models", "converted", "measured", "failed", "refused", "skipped", "waiting",
+)  # fmt: skip
 DEVICE_COLUMNS = (
-    "device",
-    "pool",
-    "state",
-    "since",
-    "recovery_step",
-    "reason",
-    "owner",
-    "canary ms",
-    "variation",
-    "incidents",
-    "last incident",
-)
+    "device", "pool", "state", "since", "recovery_step", "reason", "owner", "canary ms", "variation",
+    "incidents", "last incident",
+)  # fmt: skip
+OPTIONAL_OF_DEVICES = (
+    "owner", "variation", "last incident", "recovery_step", "incidents", "canary ms", "since", "reason",
+)  # fmt: skip
 CHECK_COLUMNS = ("model", "precision", "check", "operator", "reason")
 INCIDENT_COLUMNS = ("device", "when", "fault", "reason", "recovery_steps", "healed", "model")
 _LONGEST_REASON = 160
@@ -71,6 +73,11 @@ def result_row(row: Row) -> Row:
         "runtime": row["runtime_version"] and f"{row['runtime_version']} {row['runtime_check']}",
         "reasons": _reasons(row),
     }
+
+
+def telling(columns: Sequence[str], rows: Sequence[Row], *hidden: str) -> list[str]:
+    """Return `columns` without those of `hidden` that are empty or 0 in every row."""
+    return [name for name in columns if name not in hidden or any(row[name] for row in rows)]
 
 
 def failure_columns(rows: Sequence[Row]) -> list[str]:
@@ -114,6 +121,7 @@ def campaign_row(progress: Progress) -> Row:
         "converted": progress.converted,
         "measured": progress.measured,
         "failed": progress.failed,
+        "refused": progress.precisions_refused,
         "skipped": progress.skipped,
         "waiting": progress.remaining,
     }

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from nnlite.campaigns.control import check_known
 from nnlite.cli import options
-from nnlite.cli.output import err, print_json, print_table
+from nnlite.cli.output import count, note, paged, print_json, print_table
 from nnlite.cli.presentation import milliseconds
-from nnlite.cli.session import session
+from nnlite.cli.session import reading
 from nnlite.results import profiles
-from nnlite.results.queries import Row
+from nnlite.results.queries import Row, check_campaign
 
 app = typer.Typer()
 _COLUMNS = ("index", "node", "type", "operator", "delegate", "ms", "share")
@@ -25,6 +24,7 @@ def profile(
     name: options.OptionalCampaign = None,
     model: Annotated[str | None, typer.Option(help="Only models like this; `*` stands for anything.")] = None,
     by_type: Annotated[bool, typer.Option("--by-type", help="Sums of each type of operator.")] = False,
+    wide: options.Wide = False,
     json: options.Json = False,
 ) -> None:
     """Show the time of each operator, for measurements made with --profile.
@@ -34,27 +34,33 @@ def profile(
 
     Example: nnlite run BagNet --profile --name layers && nnlite profile layers --by-type
     """
-    with session() as cluster:
-        check_known(cluster.engine, name)
-        rows = profiles.operators(cluster.engine, name, model, by_type=by_type)
-        missing = profiles.missing(cluster.engine, name, model)
+    with reading() as database:
+        check_campaign(database, name)
+        rows = profiles.operators(database, name, model, by_type=by_type)
+        missing = profiles.missing(database, name, model)
     if json:
         print_json(rows)
     else:
-        for _, group in groupby(rows, key=itemgetter(*profiles.KEY)):
-            of_profile = list(group)
-            shown = [profile_row(row) for row in of_profile]
-            print_table(shown, _TYPE_COLUMNS if by_type else _COLUMNS, title=title(of_profile))
+        with paged(wide=wide):
+            for _, group in groupby(rows, key=itemgetter(*profiles.KEY)):
+                of_profile = list(group)
+                print_table(
+                    [profile_row(row) for row in of_profile],
+                    _TYPE_COLUMNS if by_type else _COLUMNS,
+                    title=title(of_profile),
+                    optional=("node", "delegate", "index"),
+                    wide=wide,
+                )
     for row in missing:
-        err.print(f"{row['measurements']} not profiled: {row['error']}", highlight=False, soft_wrap=True)
+        note(f"{row['measurements']} not profiled: {row['error']}")
     if not rows and not missing:
-        err.print("no profile; nnlite run --profile and nnlite submit --profile make them", highlight=False)
+        note("no profile; nnlite run --profile and nnlite submit --profile make them")
 
 
 def title(rows: Sequence[Row]) -> str:
     """Return what a profile is of, its inference's time, and how much of it the operators are."""
     first = rows[0]
-    threads = f"{first['threads']} thread{'' if first['threads'] == 1 else 's'}"
+    threads = count(first["threads"], "thread")
     what = " ".join((first["model"], first["precision"], "on", first["device"], first["backend"], threads))
     share = sum(row["time_ns"] for row in rows) / first["inference_ns"] if first["inference_ns"] else 0
     return (

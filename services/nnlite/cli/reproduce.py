@@ -23,6 +23,7 @@ from nnlite.vocabulary import HOST_POOL, Precision, WorkState
 app = typer.Typer()
 
 COLUMNS = ("backend", "threads", "result", "run", "device", "verdict", "median ms", "from ms", "to ms")
+OPTIONAL = ("run", "threads", "backend", "device")
 _INTERVAL_S = 1.0
 
 
@@ -138,7 +139,9 @@ def _print(compared: list[Comparison]) -> None:
         if result is not None
     ]
     first = compared[0].old
-    print_table(rows, COLUMNS, title=f"{first['model']}, {first['precision']}, {first['pool']}")
+    print_table(
+        rows, COLUMNS, title=f"{first['model']}, {first['precision']}, {first['pool']}", optional=OPTIONAL
+    )
     several = len({each.old["threads"] for each in compared}) > 1
     for each in compared:
         threads = f", threads {each.old['threads']}" if several else ""

@@ -7,21 +7,24 @@ import typer
 
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.thread_counts import check_cores
-from nnlite.cli import options, presentation, selection
+from nnlite.cli import options, selection
 from nnlite.cli import watch as watching
-from nnlite.cli.campaigns import print_checks, print_results, print_verdicts, submit_request
-from nnlite.cli.output import err, print_table
+from nnlite.cli.output import err, note
 from nnlite.cli.own_workers import MEASURING, OwnWorkers
+from nnlite.cli.results import print_checks, print_failures, print_results, print_verdicts
 from nnlite.cli.session import Session, interruptible, session
+from nnlite.cli.submit import submit_request
 from nnlite.host.cores import cores_of
 from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
-from nnlite.queue.app import DEFAULT_PRIORITY
 from nnlite.results import queries
 from nnlite.results.runtime_checks import pending
 from nnlite.settings import load_settings
-from nnlite.vocabulary import CampaignState
+from nnlite.vocabulary import DEFAULT_PRIORITY, CampaignState
 
 app = typer.Typer()
+
+#: Rows of results and of failures that a run ends with; `nnlite results` has all.
+_SHOWN = 20
 
 
 @app.command()
@@ -81,17 +84,13 @@ def _programs(converters: int, *, checks: bool) -> dict[str, list[str]]:
 def _show(cluster: Session, name: str) -> None:
     """Print the table of results, below it every failure, and where everything is."""
     (progress,) = queries.campaigns(cluster.engine, name)
-    print_results(queries.latencies(cluster.engine, name), title="Results")
+    print_results(queries.latencies(cluster.engine, name), title="Results", top=_SHOWN)
     print_checks(queries.runtime_checks(cluster.engine, name))
-    if failed := queries.failures(cluster.engine, name):
-        shown = [presentation.failure_row(row) for row in failed]
-        print_table(shown, presentation.failure_columns(shown), title="Without a result")
+    print_failures(queries.failures(cluster.engine, name), title="Without a result", top=_SHOWN)
     settings = cluster.settings
-    err.print(watching.summary(progress), highlight=False)
+    note(watching.summary(progress))
     print_verdicts(queries.verdicts(cluster.engine, name), name)
-    err.print(f"artifacts: {settings.artifacts}", highlight=False, soft_wrap=True)
+    note(f"artifacts: {settings.artifacts}")
     where = "NNLITE_DATABASE_URL" if settings.database_url else str(settings.home / "postgres")
-    err.print(
-        f"database:  {where}; ask it: echo 'TABLE latency' | nnlite db psql", highlight=False, soft_wrap=True
-    )
-    err.print(f"again:     nnlite results {name} --format csv", highlight=False, soft_wrap=True)
+    note(f"database:  {where}; ask it: echo 'TABLE latency' | nnlite db psql")
+    note(f"again:     nnlite results {name} --format csv")

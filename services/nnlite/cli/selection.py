@@ -8,7 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nnlite.artifacts.calibration import Calibration, Int8Io, named, pack
+from nnlite.artifacts.calibration import Calibration, named, pack
 from nnlite.artifacts.store import open_store
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.catalog.files.source import is_module
@@ -18,7 +18,7 @@ from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
 from nnlite.cli import options
 from nnlite.settings import Settings, load_settings
-from nnlite.vocabulary import MAX_THREAD_COUNTS, Backend, Mode, Precision
+from nnlite.vocabulary import MAX_THREAD_COUNTS, Backend, Int8Io, Mode, Precision
 
 W = TypeVar("W", Backend, Precision)
 _MAX_THREADS = 1024

@@ -1,17 +1,25 @@
-"""Session of a command: the settings, and connections to the servers that they name."""
+"""Session of a command: the settings, and connections to the servers that they name.
+
+`session` is for commands that change something, `reading` for listings: it imports no Celery, Redis or
+SQLAlchemy, and never creates a database.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
-from sqlalchemy import Engine
 
-from nnlite.cli.output import err
-from nnlite.db.engine import check_schema, engine_for, explained, migrate_embedded
-from nnlite.local import servers
-from nnlite.queue.messages import BrokerClient
+from nnlite.cli.output import note
+from nnlite.local import database, servers
 from nnlite.settings import Settings, load_settings
+
+if TYPE_CHECKING:  # take longer to import than a listing takes
+    from sqlalchemy import Engine
+
+    from nnlite.queue.messages import BrokerClient
+    from nnlite.results.queries import Reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +27,8 @@ class Session:
     """One command's view of a cluster."""
 
     settings: Settings
-    engine: Engine
-    broker: BrokerClient
+    engine: "Engine"
+    broker: "BrokerClient"
 
 
 @contextmanager
@@ -30,6 +38,15 @@ def session() -> Iterator[Session]:
     Raises:
         NnliteError: the settings are wrong, a server cannot be used, or Postgres went away meanwhile.
     """
+    import structlog
+
+    from nnlite import logs
+    from nnlite.db.engine import check_schema, engine_for, explained, migrate_embedded
+    from nnlite.queue.messages import BrokerClient
+
+    if not structlog.is_configured():
+        # To stderr: what goes to stdout is a command's answer. Workers and the reaper choose their own level.
+        logs.configure("WARNING")
     settings = load_settings()
     with explained(), servers(settings) as endpoints:
         migrate_embedded(settings, endpoints.database_url)
@@ -44,10 +61,47 @@ def session() -> Iterator[Session]:
 
 
 @contextmanager
+def reading() -> Iterator["Reads"]:
+    """Open the database that the settings name, to read; an embedded one is started if it does not run.
+
+    A home without a database has no rows, which is said; nothing is created.
+
+    Raises:
+        NnliteError: the settings are wrong, or the database cannot be used.
+    """
+    from nnlite.db.reader import NoDatabase, Reader
+
+    settings = load_settings()
+    with database(settings) as url:
+        if url is None:
+            note(f"nothing is here yet: {settings.home} has no database; `nnlite run --limit 5` makes one")
+            yield NoDatabase()
+            return
+        if settings.database_url is None:
+            _migrate(settings, url)
+        with Reader(url, settings.database_timeout_s) as reader:
+            reader.check_schema()
+            yield reader
+
+
+def _migrate(settings: Settings, url: str) -> None:
+    """Upgrade an embedded database that has not the schema of this version."""
+    from nnlite.db.reader import Reader
+    from nnlite.db.schema import revisions
+
+    with Reader(url, settings.database_timeout_s) as reader:
+        current = reader.revision()
+    if current != revisions()[-1]:
+        from nnlite.db.engine import upgrade
+
+        upgrade(url)
+
+
+@contextmanager
 def interruptible(message: str) -> Iterator[None]:
     """Let Ctrl-C end the block gracefully, then print `message` and exit with 130."""
     try:
         yield
     except KeyboardInterrupt:
-        err.print(message, highlight=False)
+        note(message)
         raise typer.Exit(130) from None

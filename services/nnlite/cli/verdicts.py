@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from nnlite.results.queries import Row
-from nnlite.results.repeats import DISTURBED
-from nnlite.vocabulary import Verdict
+from nnlite.vocabulary import DISTURBED, Verdict
 
 #: Beginning of a cause, as `nnlite_benchmark.protocol.noise` writes it; its name; what helps.
 _CAUSES: Final = (
@@ -22,11 +21,12 @@ _CAUSES: Final = (
 )
 
 
-def verdict_lines(rows: Sequence[Row], campaign: str) -> list[str]:
+def verdict_lines(rows: Sequence[Row], campaign: str | None) -> list[str]:
     """Return the lines that a campaign ends with; none if it has no result.
 
     Args:
         rows: of `queries.verdicts`.
+        campaign: whose they are; None: of all campaigns.
     """
     counts, why = Counter[str](), {verdict: Counter[str]() for verdict in Verdict}
     for row in rows:
@@ -36,7 +36,7 @@ def verdict_lines(rows: Sequence[Row], campaign: str) -> list[str]:
             why[verdict][_why(row)] += row["measurements"]
     parts = [f"{counts[verdict]} {verdict}{_listed(why[verdict])}" for verdict in Verdict if counts[verdict]]
     lines = [f"results: {', '.join(parts)}"] if parts else []
-    if disturbed := sum(counts[verdict] for verdict in DISTURBED):
+    if campaign and (disturbed := sum(counts[verdict] for verdict in DISTURBED)):
         causes = why[Verdict.NOISY] + why[Verdict.THROTTLED]
         helps = dict.fromkeys(hint for _, name, hint in _CAUSES if causes[name])
         hint = f"what helps: {'; '.join(helps)}. " if helps else ""
@@ -49,7 +49,7 @@ def _why(row: Row) -> str:
     cause: str = row["noise_cause"] or ""
     known = (name for beginning, name, _ in _CAUSES if cause.startswith(beginning))
     first = cause.partition(",")[0].partition(":")[0]
-    return next(known, first) or ", ".join(row["reasons"])
+    return next(known, first) or ", ".join(row["reasons"]) or "reason not recorded"
 
 
 def _listed(causes: Counter[str]) -> str:

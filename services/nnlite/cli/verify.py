@@ -18,6 +18,7 @@ from nnlite.results.verification import digests, selected
 app = typer.Typer()
 
 COLUMNS = ("model", "precision", "pool", "backend", "threads", "run", "row", "field", "stored", "derived")
+OPTIONAL = ("threads", "run", "backend", "pool", "precision")
 #: Longest value in the table; JSON has it complete.
 _LONGEST = 40
 #: Digits of an id in the table, enough to name the row.
@@ -81,7 +82,7 @@ def _campaign(name: str, rows: list[Verified], digest: str | None) -> dict[str, 
 
 def _print(by_campaign: dict[str, list[Verified]], known: dict[str, str | None]) -> None:
     if different := list(_rows(row for rows in by_campaign.values() for row in rows)):
-        print_table(different, COLUMNS, title="Not as derived")
+        print_table(different, COLUMNS, title="Not as derived", optional=OPTIONAL)
     if not by_campaign:
         out.print("there is no measurement yet", highlight=False)
     for name, rows in by_campaign.items():

@@ -14,7 +14,7 @@ import typer
 
 from nnlite import logs
 from nnlite.campaigns.device_argument import device_argument
-from nnlite.errors import NnliteError
+from nnlite.errors import NnliteError, UsageError
 from nnlite.host.health_file import health_file_of_process
 from nnlite.host.installation import install_hint
 from nnlite.host.tflite_environment import needed_environment
@@ -145,7 +145,7 @@ def flower(
 ) -> None:
     """Show workers, queues and tasks in a browser (Flower, read-only)."""
     if password_file is None:
-        raise NnliteError("Flower needs a password: write one into a file and name it with --password-file")
+        raise UsageError("Flower needs a password: write one into a file and name it with --password-file")
     from nnlite.worker.flower import Dashboard
 
     settings = load_settings()

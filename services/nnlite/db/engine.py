@@ -3,22 +3,16 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
-import nnlite
-from nnlite.errors import NnliteError
+from nnlite.db.schema import DatabaseError, check_revision, migrations, revisions
 from nnlite.settings import Settings
 
 if TYPE_CHECKING:  # Alembic takes half a second to import, and a migrated database does not need it
     from alembic.config import Config
-
-
-class DatabaseError(NnliteError):
-    """The database cannot be used; the message says why and what to do."""
 
 
 def engine_for(database_url: str, timeout_s: float = 10) -> Engine:
@@ -121,7 +115,7 @@ def migrate_embedded(settings: Settings, database_url: str) -> None:
         with engine.connect() as connection:
             current = _current_revision(connection)
         engine.dispose()
-        if current != _revisions()[-1]:
+        if current != revisions()[-1]:
             upgrade(database_url)
 
 
@@ -131,24 +125,12 @@ def check_schema(engine: Engine) -> None:
     Raises:
         DatabaseError: unreachable, not migrated, or of another version.
     """
-    revisions = _revisions()
-    head = revisions[-1]
     try:
         with engine.connect() as connection:
             current = _current_revision(connection)
     except OperationalError as error:
         raise DatabaseError(f"Postgres at {where(engine)} cannot be reached: {first_line(error)}") from error
-    if current is None:
-        raise DatabaseError(f"the database {where(engine)} is not migrated; run `nnlite db upgrade`")
-    if current != head:
-        hint = (
-            "run `nnlite db upgrade`"
-            if current in revisions
-            else "it was created by a newer nnlite; install that version"
-        )
-        raise DatabaseError(
-            f"the database {where(engine)} has schema {current}, this nnlite needs {head}; {hint}"
-        )
+    check_revision(current, where(engine))
 
 
 def _current_revision(connection: Connection) -> str | None:
@@ -159,24 +141,13 @@ def _current_revision(connection: Connection) -> str | None:
     return revision
 
 
-def _revisions() -> list[str]:
-    """Return the revisions of this version, oldest first: the numbers that their files' names begin with."""
-    return sorted(file.name.partition("_")[0] for file in (_migrations() / "versions").glob("[0-9]*.py"))
-
-
 def _alembic_config(database_url: str) -> "Config":
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(_migrations()))
+    config.set_main_option("script_location", str(migrations()))
     config.attributes["database_url"] = database_url
     return config
-
-
-def _migrations() -> Path:
-    package = Path(nnlite.__file__).parent
-    installed = package / "migrations"
-    return installed if installed.is_dir() else package.parents[1] / "migrations"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from nnlite.local.home import LocalError
 from nnlite.local.session import (
     Endpoints,
     ServersNotRunning,
+    database,
     endpoints,
     local_instance,
     psql_command,
@@ -27,6 +28,7 @@ __all__ = [
     "Supervisor",
     "Worker",
     "WorkerStatus",
+    "database",
     "endpoints",
     "local_instance",
     "psql_command",

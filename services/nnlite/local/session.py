@@ -70,6 +70,40 @@ def servers(settings: "Settings") -> Iterator[Endpoints]:
             _leave(instance, users)
 
 
+@contextmanager
+def database(settings: "Settings") -> Iterator[str | None]:
+    """Use the Postgres that the settings name, or the embedded one of an existing home; yields its URL.
+
+    None if the home has no database: nothing is created. What does not run is started, and stopped as by
+    `servers`.
+
+    Raises:
+        LocalError, LockTimeout: as `servers`.
+    """
+    if settings.database_url:
+        yield settings.database_url
+        return
+    if not _has_database(settings):
+        yield None
+        return
+    instance = local_instance(settings)
+    with FileLock(instance.home / "servers.lock") as users:
+        try:
+            users.shared(instance.limits.start_timeout_s)
+            yield _started(instance, ["postgres"])["postgres"]
+        finally:
+            _leave(instance, users)
+
+
+def _has_database(settings: "Settings") -> bool:
+    """Whether the embedded Postgres was ever started in the home.
+
+    Raises:
+        RecordError: the home belongs to another account.
+    """
+    return "postgres" in read_record(settings.home.expanduser().resolve()).servers
+
+
 def endpoints(settings: "Settings") -> Endpoints:
     """Return the URLs of the servers; starts nothing.
 

@@ -5,16 +5,16 @@ register theirs by name.
 """
 
 from collections.abc import Iterable
-
-from celery import Celery
-from kombu import Exchange, Queue
+from typing import TYPE_CHECKING
 
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 
+if TYPE_CHECKING:  # takes longer to import than most commands take
+    from celery import Celery
+
 #: Priorities of rows: larger is sooner.
 PRIORITIES = range(10)
-DEFAULT_PRIORITY = 5
 #: Separates queue and priority in the names of Redis lists: kombu's default, so that Flower and the `celery`
 #: command, which do not have our settings, find them.
 SEPARATOR = "\x06\x16"
@@ -45,8 +45,11 @@ def task_name(kind: WorkKind) -> str:
 DISPLAY_ARGS = {WorkKind.CONVERSION: ("model",), WorkKind.BENCHMARK: ("model", "pool")}
 
 
-def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) -> Celery:
+def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) -> "Celery":
     """Return the Celery application on `broker_url`; a worker consumes `queues`."""
+    from celery import Celery
+    from kombu import Exchange, Queue
+
     queue = settings.queue
     timeout_s = settings.broker_timeout_s
     options = {

@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any, Final
 
 import orjson
-from celery import Celery
 from redis import Redis, RedisError
 from redis.connection import parse_url
 
@@ -161,6 +160,8 @@ class _Template:
 
 @cache
 def _template(kind: WorkKind) -> _Template:
+    from celery import Celery
+
     with Celery("nnlite", set_as_current=False) as app:
         task = app.amqp.as_task_v2("", task_name(kind), args=(), kwargs={}, ignore_result=True)
     _, kwargs, embed = task.body

@@ -1,15 +1,13 @@
 """Queries of profiles: the times of a model's operators, one by one or by type."""
 
-from sqlalchemy import Engine
-
-from nnlite.results.queries import Row, like, rows_of
+from nnlite.results.queries import Database, Row, like, rows_of
 
 #: Columns that name one profile: a measurement has one, under the name of each model that shares it.
 KEY = ("campaign", "model", "precision", "device", "backend", "threads", "measurement_id")
 
 
 def operators(
-    engine: Engine, campaign: str | None = None, model: str | None = None, *, by_type: bool = False
+    database: Database, campaign: str | None = None, model: str | None = None, *, by_type: bool = False
 ) -> list[Row]:
     """Return the operators of every profile in order of execution, or summed by type, the slowest first.
 
@@ -20,7 +18,7 @@ def operators(
     """
     view, order = ("operator_type_profile", "time_ns DESC") if by_type else ("operator_profile", "index")
     return rows_of(
-        engine,
+        database,
         f"""
 SELECT * FROM {view}
 WHERE (CAST(:campaign AS text) IS NULL OR campaign = :campaign)
@@ -31,13 +29,13 @@ ORDER BY {", ".join(KEY)}, {order}
     )
 
 
-def missing(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
+def missing(database: Database, campaign: str | None = None, model: str | None = None) -> list[Row]:
     """Return how many measurements could not be profiled, by reason, the most frequent first.
 
     Arguments as for `operators`.
     """
     return rows_of(
-        engine,
+        database,
         """
 SELECT x.profile->>'error' AS error, count(DISTINCT x.id) AS measurements
 FROM measurement x JOIN benchmark b ON b.id = x.benchmark_id JOIN campaign c ON c.id = b.campaign_id

@@ -3,15 +3,34 @@
 The views in the migrations hold the joins, so that people can ask the same in SQL.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from sqlalchemy import Connection, Engine, text
+from nnlite.errors import NnliteError
+
+if TYPE_CHECKING:  # takes longer to import than a listing takes
+    from sqlalchemy import Connection, Engine
 
 from nnlite.reports.schema import TELLING_LATENCY
 
 Row = dict[str, Any]
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A connection that only reads: `nnlite.db.reader.Reader`."""
+
+    def rows(self, statement: str, parameters: Mapping[str, Any], /) -> list[Row]:
+        """Return the rows of a statement whose parameters are written as `:name`."""
+        ...
+
+
+Database: TypeAlias = "Engine | Reads"
+
+
+class CampaignError(NnliteError):
+    """No campaign has this name, or its state does not allow the change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,23 +93,65 @@ class Progress:
         return asdict(self) | {"finished": self.finished, "remaining": self.remaining, "failed": self.failed}
 
 
-def newest_campaigns(connection: Connection) -> list[str]:
+_NEWEST = "SELECT name FROM campaign ORDER BY created_at DESC LIMIT 5"
+
+
+def newest_campaigns(connection: "Connection") -> list[str]:
     """Return the names of the newest campaigns, for messages about a name that is not known."""
-    return [*connection.scalars(text("SELECT name FROM campaign ORDER BY created_at DESC LIMIT 5"))]
+    return [name for (name,) in connection.exec_driver_sql(_NEWEST)]
 
 
-def campaigns(engine: Engine, name: str | None = None) -> list[Progress]:
+def unknown_campaign(name: str, newest: Sequence[str]) -> CampaignError:
+    """Return the error for a name that no campaign has."""
+    known = (
+        f"the newest are {', '.join(newest)}" if newest else "there is none yet; `nnlite submit` makes one"
+    )
+    return CampaignError(f"no campaign is named {name!r}; {known}")
+
+
+def check_campaign(database: Database, name: str | None) -> None:
+    """Check that there is a campaign `name`; None is every campaign.
+
+    Raises:
+        CampaignError: there is none; the message lists the newest ones.
+    """
+    if name is not None and not rows_of(
+        database, "SELECT name FROM campaign WHERE name = :name", {"name": name}
+    ):
+        raise unknown_campaign(name, [row["name"] for row in rows_of(database, _NEWEST, {})])
+
+
+def check_device(database: Database, name: str) -> None:
+    """Check that there is a device `name`.
+
+    Raises:
+        NnliteError: there is none; the message lists those that there are.
+    """
+    known = [row["name"] for row in rows_of(database, "SELECT name FROM device ORDER BY name", {})]
+    if name not in known:
+        listed = f"the devices are {', '.join(known)}" if known else "no device was ever seen"
+        raise NnliteError(f"no device {name!r}; {listed}")
+
+
+def campaigns(database: Database, name: str | None = None) -> list[Progress]:
     """Return the progress of every campaign, newest first, or of the named one."""
     columns = ", ".join(Progress.__dataclass_fields__)
-    statement = text(f"""
+    statement = f"""
 SELECT {columns} FROM campaign_progress
 WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY created_at DESC
-""")  # noqa: S608
-    return [Progress(**row) for row in rows_of(engine, statement.text, {"name": name})]
+"""  # noqa: S608
+    return [Progress(**row) for row in rows_of(database, statement, {"name": name})]
 
 
 def latencies(
-    engine: Engine, campaign: str | None = None, model: str | None = None, param_limit: int | None = None
+    database: Database,
+    campaign: str | None = None,
+    model: str | None = None,
+    param_limit: int | None = None,
+    *,
+    verdicts: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    pools: Sequence[str] = (),
 ) -> list[Row]:
     """Return the best measurement of each artifact, pool, backend and number of threads of a campaign.
 
@@ -98,16 +159,26 @@ def latencies(
         campaign: only this one.
         model: a pattern, where `*` matches anything.
         param_limit: most parameters for which efficiency counts; None: that of each campaign's settings.
+        verdicts, precisions, pools: only these; empty: all.
     """
     rows = rows_of(
-        engine,
+        database,
         """
 SELECT * FROM latency
 WHERE (CAST(:campaign AS text) IS NULL OR campaign = :campaign)
   AND (CAST(:model AS text) IS NULL OR model LIKE :model)
+  AND (CAST(:verdicts AS text[]) = '{}' OR verdict = ANY(CAST(:verdicts AS text[])))
+  AND (CAST(:precisions AS text[]) = '{}' OR precision = ANY(CAST(:precisions AS text[])))
+  AND (CAST(:pools AS text[]) = '{}' OR pool = ANY(CAST(:pools AS text[])))
 ORDER BY campaign, model, precision, pool, backend, threads
 """,
-        {"campaign": campaign, "model": like(model)},
+        {
+            "campaign": campaign,
+            "model": like(model),
+            "verdicts": [*verdicts],
+            "precisions": [*precisions],
+            "pools": [*pools],
+        },
     )
     if param_limit is not None:
         for row in rows:
@@ -115,10 +186,10 @@ ORDER BY campaign, model, precision, pool, backend, threads
     return rows
 
 
-def verdicts(engine: Engine, campaign: str) -> list[Row]:
+def verdicts(database: Database, campaign: str) -> list[Row]:
     """Return how many results of a campaign have each verdict, reasons and cause: the most frequent first."""
     return rows_of(
-        engine,
+        database,
         """
 SELECT verdict, reasons, noise_cause, count(*) AS measurements FROM latency WHERE campaign = :campaign
 GROUP BY verdict, reasons, noise_cause ORDER BY measurements DESC, verdict, reasons, noise_cause
@@ -127,13 +198,13 @@ GROUP BY verdict, reasons, noise_cause ORDER BY measurements DESC, verdict, reas
     )
 
 
-def runtime_checks(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
+def runtime_checks(database: Database, campaign: str | None = None, model: str | None = None) -> list[Row]:
     """Return one row per artifact and version of the phones' runtime that checked it.
 
     Arguments as for `latencies`.
     """
     return rows_of(
-        engine,
+        database,
         """
 SELECT DISTINCT c.name AS campaign, m.name AS model, a.precision, k.runtime_version,
        coalesce(k.verdict, k.state) AS runtime_check, k.operator, k.operator_version, k.reason, k.attempt
@@ -150,10 +221,10 @@ ORDER BY runtime_version, campaign, model, precision
     )
 
 
-def reports(engine: Engine, campaign: str | None = None, model: str | None = None) -> list[Row]:
+def reports(database: Database, campaign: str | None = None, model: str | None = None) -> list[Row]:
     """Return the enriched report of every benchmark that has one; arguments as for `latencies`."""
     rows = rows_of(
-        engine,
+        database,
         """
 SELECT b.report FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
 JOIN conversion v ON v.id = b.conversion_id JOIN model m ON m.id = v.model_id
@@ -170,13 +241,13 @@ ORDER BY c.name, m.name
     return reports
 
 
-def failures(engine: Engine, campaign: str | None = None) -> list[Row]:
+def failures(database: Database, campaign: str | None = None) -> list[Row]:
     """Return one row per model or precision that has no result, with class, stage and reason.
 
     Left-outs are included, and so are the precisions that a conversion could not make (`refused`).
     """
     return rows_of(
-        engine,
+        database,
         """
 SELECT c.name AS campaign, m.name AS model, w.precision, w.work, w.state, w.failure_class AS class, w.stage,
        w.reason, w.attempt AS attempts, w.strikes, w.losses, coalesce(w.details, a.details) AS details
@@ -209,10 +280,10 @@ ORDER BY c.name, w.state, w.failure_class, m.name, w.precision
     )
 
 
-def running(engine: Engine, campaign: str) -> list[Row]:
+def running(database: Database, campaign: str) -> list[Row]:
     """Return running work: kind, model, device, backend, stage, worker and duration."""
     return rows_of(
-        engine,
+        database,
         """
 SELECT w.work, m.name AS model, d.name AS device, w.backend, w.stage, w.owner_node AS worker, w.attempt,
        extract(epoch FROM now() - w.started_at)::float8 AS seconds
@@ -237,13 +308,13 @@ WHERE w.state = 'running' AND c.name = :campaign ORDER BY w.started_at
     )
 
 
-def devices(engine: Engine) -> list[Row]:
+def devices(database: Database) -> list[Row]:
     """Return one row per known device, by name: state, owner, last canary, change and incident, variation.
 
     The change is the last one of the configuration in which the device ran its last canary.
     """
     return rows_of(
-        engine,
+        database,
         """
 SELECT o.*, v.between_runs, v.between_days, coalesce(v.suspect, false) AS suspect,
        h.before_ns AS canary_before_ns, h.since AS canary_changed_at, h.reopened AS canary_reopened
@@ -262,10 +333,10 @@ ORDER BY o.device
     )
 
 
-def incidents(engine: Engine, device: str | None = None, limit: int | None = None) -> list[Row]:
+def incidents(database: Database, device: str | None = None, limit: int | None = None) -> list[Row]:
     """Return incidents and their recovery, newest first."""
     return rows_of(
-        engine,
+        database,
         """
 SELECT * FROM device_incident WHERE CAST(:device AS text) IS NULL OR device = :device
 ORDER BY created_at DESC, incident_id DESC LIMIT :limit
@@ -274,8 +345,13 @@ ORDER BY created_at DESC, incident_id DESC LIMIT :limit
     )
 
 
-def rows_of(engine: Engine, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
-    with engine.connect() as connection:
+def rows_of(database: Database, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of a statement whose parameters are written as `:name`."""
+    if isinstance(database, Reads):
+        return database.rows(statement, parameters)
+    from sqlalchemy import text
+
+    with database.connect() as connection:
         return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
 
 

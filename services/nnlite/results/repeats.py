@@ -13,10 +13,8 @@ from sqlalchemy import Connection, text
 
 from nnlite.db.tables import row_id
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import RunPurpose, Verdict
+from nnlite.vocabulary import DISTURBED, RunPurpose, Verdict
 
-#: Verdicts of a measurement that another run may improve.
-DISTURBED = frozenset({Verdict.NOISY, Verdict.THROTTLED})
 _AUDIT_SHARE_OF_AGE = 0.1
 _MAX_AUDIT_PAUSE_S = 3600.0
 

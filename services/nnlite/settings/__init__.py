@@ -7,19 +7,16 @@ in files of their own, so that they need not be in a process's environment.
 
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_origin
 
 import platformdirs
-import pydantic_settings
-from dotenv import dotenv_values
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings.sources import DotEnvSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
-from nnlite.errors import NnliteError
 from nnlite.settings.groups import (
     AndroidSettings,
     CatalogSettings,
@@ -34,13 +31,10 @@ from nnlite.settings.groups import (
     RuntimeCheckSettings,
 )
 from nnlite.settings.passwords import with_passwords
+from nnlite.settings.sources import ENVIRONMENT, json_value, set_variables, variables
+from nnlite.settings.sources import PREFIX as PREFIX
+from nnlite.settings.sources import SettingsError as SettingsError
 from nnlite.vocabulary import Backend, Mode
-
-PREFIX = "NNLITE_"
-
-
-class SettingsError(NnliteError):
-    """A setting is unknown or has a value that cannot be used."""
 
 
 def default_home() -> Path:
@@ -50,17 +44,14 @@ def default_home() -> Path:
     return Path(platformdirs.user_data_dir("nnlite"))
 
 
-class Settings(BaseSettings):
-    """All settings of nnlite. Frozen: processes read them once, at their start."""
+class Settings(BaseModel):
+    """All settings of nnlite. Frozen: processes read them once, at their start.
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        env_file=".env",
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
-    )
+    What the constructor is not given comes from the secrets file, the environment and `.env`, in this order;
+    empty variables do not count. pydantic-settings does the same, and takes longer to import than a listing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     home: Path = Field(default_factory=default_home, description="embedded servers, artifacts, caches")
     database_url: str | None = Field(None, description="postgresql://...; empty: the embedded server")
@@ -84,9 +75,9 @@ class Settings(BaseSettings):
     )
     calibration_samples: int = Field(128, gt=0, description="how many of them")
     calibration_seed: int = Field(0, ge=0, description="of the choice of samples, crops and noise")
-    database_timeout_s: float = Field(10, gt=0)
-    broker_timeout_s: float = Field(5, gt=0)
-    log_level: str = "INFO"
+    database_timeout_s: float = Field(10, gt=0, description="longest wait for Postgres, seconds")
+    broker_timeout_s: float = Field(5, gt=0, description="longest wait for Redis, seconds")
+    log_level: str = Field("INFO", description="of workers and reaper: DEBUG, INFO, WARNING or ERROR")
     health_file: Path | None = Field(
         None, description="touched every few seconds by workers and reaper while the process makes progress"
     )
@@ -100,6 +91,14 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     metrics: MetricsSettings = MetricsSettings()
     local: LocalSettings = LocalSettings()
+
+    def __init__(self, _env_file: str | None = ".env", **values: Any) -> None:
+        """Read the settings; `values` come before all sources."""
+        read = _nested({name: text for _, name, text in set_variables(_env_file)})
+        for name, value in values.items():
+            known = read.get(name)
+            read[name] = known | value if isinstance(known, dict) and isinstance(value, dict) else value
+        super().__init__(**read)
 
     @model_validator(mode="before")
     @classmethod
@@ -121,20 +120,6 @@ class Settings(BaseSettings):
     def _without_tilde(cls, path: Path | None) -> Path | None:
         # No shell expands a `.env` file.
         return path and path.expanduser()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        sources = [init_settings, env_settings, dotenv_settings]
-        if secrets := os.environ.get(f"{PREFIX}SECRETS_FILE"):
-            sources.insert(1, DotEnvSettingsSource(settings_cls, env_file=_checked_secrets(Path(secrets))))
-        return tuple(sources)
 
     @property
     def quiet(self) -> Path:
@@ -180,28 +165,45 @@ class Settings(BaseSettings):
         return self.runtime_check.timeout_s + 2 * self.benchmark_deadline_s + 120
 
 
-def _checked_secrets(path: Path) -> Path:
-    try:
-        mode = path.stat().st_mode & 0o777
-    except OSError as error:
-        raise SettingsError(f"{PREFIX}SECRETS_FILE={path}: {error.strerror}; name a readable file") from error
-    if mode & 0o077:
-        raise SettingsError(
-            f"{PREFIX}SECRETS_FILE={path} has mode {mode:04o}; make it private: chmod 600 {path}"
-        )
-    return path
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its variable, its place in `Settings`, and its field."""
+
+    variable: str
+    #: Names of the group, if it is in one, and of the field.
+    path: tuple[str, ...]
+    field: FieldInfo
+
+    def of(self, settings: Settings) -> Any:
+        """Return its value."""
+        value: Any = settings
+        for name in self.path:
+            value = getattr(value, name)
+        return value
 
 
-def setting_names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> list[str]:
-    """Return the environment variable of every setting, groups flattened."""
-    names: list[str] = []
-    for name, field in model.model_fields.items():
-        variable = f"{prefix}{name.upper()}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
-            names += setting_names(field.annotation, f"{variable}__")
-        else:
-            names.append(variable)
-    return names
+@cache
+def all_settings() -> dict[str, Setting]:
+    """Return every setting by its variable, groups flattened."""
+
+    def of_model(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[Setting]:
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+                yield from of_model(field.annotation, (*path, name))
+            else:
+                yield Setting(_variable((*path, name)), (*path, name), field)
+
+    return {setting.variable: setting for setting in of_model(Settings, ())}
+
+
+def setting_names() -> list[str]:
+    """Return the environment variable of every setting."""
+    return [*all_settings()]
+
+
+def origins() -> dict[str, str]:
+    """Return where each setting that is set comes from: `environment`, or a file."""
+    return {variable.upper(): where for where, variable, _ in set_variables(".env")}
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -210,35 +212,46 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: an unknown variable with our prefix, or a value that does not fit.
     """
-    known = setting_names()
-    groups = {name.split("__")[0] for name in known if "__" in name}
-    for variable, where in _variables():
+    known = all_settings()
+    groups = {name.partition("__")[0] for name in known if "__" in name}
+    for where, variable, _ in variables(".env"):
         if variable.startswith(PREFIX) and variable.upper() not in known and variable not in groups:
-            raise SettingsError(f"unknown setting {variable}{where}{_did_you_mean(variable, known)}")
+            place = "" if where == ENVIRONMENT else f" in {where}"
+            raise SettingsError(f"unknown setting {variable}{place}{_did_you_mean(variable, [*known])}")
     try:
         return Settings(**overrides)
-    except pydantic_settings.SettingsError as error:
-        field = str(error).partition('field "')[2].partition('"')[0]
-        set_ = [name for name, _ in _variables() if name.upper().startswith(f"{PREFIX}{field.upper()}")]
-        example = f"""{PREFIX}CATALOG__EXCLUDE='["ga-*"]'"""
-        raise SettingsError(f"{' or '.join(set_)} cannot be read; lists are JSON: {example}") from error
     except ValidationError as error:
         first = error.errors()[0]
         why = first["msg"].removeprefix("Value error, ")
         if not first["loc"]:  # a rule between groups names its variables itself
             raise SettingsError(why) from error
-        variable = PREFIX + "__".join(str(part).upper() for part in first["loc"])
-        raise SettingsError(f"{variable}={first.get('input')!r}: {why}") from error
+        variable = _variable(tuple(map(str, first["loc"])))
+        shown = first.get("input")
+        shown = str(shown) if isinstance(shown, Path) else shown
+        raise SettingsError(f"{variable}={shown!r}: {why}") from error
 
 
-def _variables() -> Iterator[tuple[str, str]]:
-    """Yield every variable that is set, and where unless that is the environment."""
-    yield from ((variable, "") for variable in os.environ)
-    if f"{PREFIX}SECRETS_FILE" in dotenv_values(".env"):
-        raise SettingsError(f"{PREFIX}SECRETS_FILE in .env is not read: set it in the environment")
-    secrets = os.environ.get(f"{PREFIX}SECRETS_FILE")
-    for file in (".env", *([str(_checked_secrets(Path(secrets)))] if secrets else [])):
-        yield from ((variable, f" in {file}") for variable in dotenv_values(file))
+def _variable(path: tuple[str, ...]) -> str:
+    return PREFIX + "__".join(path).upper()
+
+
+def _nested(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields that variables set, groups as dictionaries; lists and whole groups are JSON."""
+    known = all_settings()
+    fields: dict[str, Any] = {}
+    for variable, text in sorted(texts.items()):  # a group comes before its members
+        setting = known.get(variable)
+        if setting is None:
+            if (group := variable.removeprefix(PREFIX).lower()) in Settings.model_fields:
+                fields[group] = json_value(variable, text)
+            continue
+        value = json_value(variable, text) if get_origin(setting.field.annotation) is tuple else text
+        *groups, name = setting.path
+        place = fields
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[name] = value
+    return fields
 
 
 def _did_you_mean(variable: str, known: list[str]) -> str:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from integration.release.database import RECORDED, REVISION, load
 from nnlite import settings as settings_module
 from nnlite.cli import main
+from nnlite.db.engine import engine_for, upgrade
 from waiting import HANG_S, end
 
 
@@ -89,3 +91,23 @@ def start(environment: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.
     yield run
     for process in started:
         end(process)
+
+
+@pytest.fixture(scope="module")
+def recorded_database(make_database: Callable[..., str]) -> str:
+    """The recorded database, brought to this release."""
+    url = make_database(migrated=False)
+    upgrade(url, REVISION)
+    engine = engine_for(url)
+    load(engine, (RECORDED / "database.sql").read_text())
+    engine.dispose()
+    upgrade(url)
+    return url
+
+
+@pytest.fixture
+def released(environment: pytest.MonkeyPatch, recorded_database: str, broker_url: str) -> None:
+    """Settings that name the recorded database."""
+    environment.setenv("NNLITE_DATABASE_URL", recorded_database)
+    environment.setenv("NNLITE_BROKER_URL", broker_url)
+    environment.setenv("PGTZ", "UTC")  # times are shown in the session's time zone

@@ -34,20 +34,8 @@ def nothing_written(database_url, broker_url):
     [
         (["submit", "RestNet"], "error: unknown model RestNet; did you mean ResNet?"),
         (["submit", "--match", "zz-*"], "'zz-*'; `nnlite models` lists them"),
-        (["submit", "ResNet", "--backend", "tpu"], "error: backend 'tpu' is none of cpu, gpu, npu"),
-        (["submit", "ResNet", "--priority", "12"], "error: priority 12 is not within 0-9"),
         (["submit", "ResNet", "DarkNet", "--limit", "1"], "error: limit 1 is below the 2 models named"),
-        (["submit", "--source", "lemming"], "error: unknown source lemming; known: "),
         (["submit", "--transform", "nothing"], "nothing"),
-        (
-            ["submit", "ResNet", "--precision", "int4"],
-            "precision 'int4' is none of fp32, fp16, dynamic, int8",
-        ),
-        (
-            ["submit", "ResNet", "--precision", "int8", "--calibration", "photos"],
-            "data photos does not exist",
-        ),
-        (["submit", "ResNet", "--calibration", "noise"], "--calibration is for other precisions than fp32"),
         (["status", "nigth"], "error: no campaign is named 'nigth'; there is none yet; `nnlite submit`"),
         (["results", "nigth"], "error: no campaign is named 'nigth'"),
         (["failures", "nigth"], "error: no campaign is named 'nigth'"),
@@ -63,6 +51,37 @@ def nothing_written(database_url, broker_url):
 def test_invalid_requests_are_refused(nnlite, arguments, says):
     said = nnlite(*arguments)
     assert (said.code, said.out) == (1, "")
+    assert says in said.err and said.err.startswith("error: ")
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.usefixtures("servers", "nothing_written")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["submit", "ResNet", "--backend", "tpu"], "error: backend 'tpu' is none of cpu, gpu, npu"),
+        (["submit", "ResNet", "--priority", "12"], "error: priority 12 is not within 0-9"),
+        (["submit", "--source", "lemming"], "error: unknown source lemming; known: "),
+        (["submit", "--input", "1x3x8x8"], "error: source lemur has no option input; omit --input"),
+        (
+            ["submit", "ResNet", "--precision", "int4"],
+            "precision 'int4' is none of fp32, fp16, dynamic, int8",
+        ),
+        (
+            ["submit", "ResNet", "--precision", "int8", "--calibration", "photos"],
+            "data photos does not exist",
+        ),
+        (["submit", "ResNet", "--calibration", "noise"], "--calibration is for other precisions than fp32"),
+        (["submit", "ResNet", "--threads", "two"], "--threads two is no number of threads"),
+        (["results", "--verdict", "good"], "--verdict 'good' is none of valid, noisy, throttled, invalid"),
+        (["worker", "benchmark", "--device", "phone"], "--device phone: no such device"),
+        (["check", "--postgres", "/data"], "--postgres /data has no version"),
+        (["retry", "night", "--noisy", "--failed"], "--noisy measures results again"),
+    ],
+)
+def test_wrong_usage_is_said_with_exit_code_2(nnlite, arguments, says):
+    said = nnlite(*arguments)
+    assert (said.code, said.out) == (2, "")
     assert says in said.err and said.err.startswith("error: ")
     assert "Traceback" not in said.err
 
@@ -105,7 +124,8 @@ def test_wrong_usage_is_code_2(nnlite, arguments):
 @pytest.mark.usefixtures("servers")
 def test_every_command_reports_an_invalid_setting(nnlite, environment, variable, value, says):
     environment.setenv(variable, value)
-    for arguments in (["status"], ["submit", "ResNet"], ["watch", "night"]):
+    listings = [] if variable == "NNLITE_BROKER_URL" else [["status"]]  # they do not use it
+    for arguments in (*listings, ["submit", "ResNet"], ["watch", "night"]):
         said = nnlite(*arguments)
         assert said.code == 1
         assert says in said.err.splitlines()[0]
@@ -163,11 +183,12 @@ def test_one_name_for_two_requests_is_refused_with_the_difference(nnlite, databa
     said = nnlite("submit", "DarkNet", "--name", "night")
     assert said.code == 1
     assert said.err == (
-        "error: campaign 'night' was submitted with models=['ResNet'], now models is ['DarkNet']; "
+        "error: campaign 'night' was submitted with the models ResNet, this request is with the models "
+        "DarkNet; "
         "choose another --name, or repeat the first request to resume it\n"
     )
     assert query(database_url, "SELECT count(*) FROM conversion") == [(1,)]
-    assert "resumed campaign night: 1 models" in nnlite("submit", "ResNet", "--name", "night").err
+    assert "resumed campaign night: 1 model" in nnlite("submit", "ResNet", "--name", "night").err
 
 
 @pytest.mark.usefixtures("servers")
@@ -206,5 +227,5 @@ def test_flower_does_not_start_without_a_password(nnlite, tmp_path, content, opt
     if content is not None:
         (tmp_path / "password").write_text(content)
     said = nnlite("flower", *options)
-    assert (said.code, said.out) == (1, "")
+    assert (said.code, said.out) == (1 if options else 2, "")
     assert said.err.startswith(says) and said.err.count("\n") == 1

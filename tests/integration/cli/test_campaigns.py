@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import signal
 import uuid
 
@@ -93,8 +94,9 @@ def test_status_is_a_row_per_campaign(nnlite):
 def test_results_are_a_table_json_or_csv_of_the_same_measurements(nnlite):
     table = nnlite("results", "night").out
     (line,) = [line for line in table.splitlines() if "ResNet" in line]
-    cells = [cell.strip() for cell in line.strip("│").split("│")]
-    assert cells == ["ResNet", "1,234", "9 kB", "1e-07 ok", "1.000", "1.000", "1.300", "valid", ""]
+    assert re.split("  +", line.strip()) == [
+        "ResNet", "1,234", "9 kB", "1e-07 ok", "1.000", "1.000", "1.300", "valid",
+    ]  # fmt: skip
     assert "unknown operator" in table
 
     rows = nnlite("results", "night", "--format", "json").rows
@@ -175,7 +177,7 @@ def test_retry_queues_failed_work_again(nnlite, cluster):
 @pytest.mark.usefixtures("servers")
 @pytest.mark.parametrize("name", ["[red]", "[/x]", "a b", "ü:smile:", "%s'; --"])
 def test_a_campaign_may_have_any_name(nnlite, name):
-    assert f"submitted campaign {name}: 1 models\n" in nnlite("submit", "ga-1", "--name", name).err
+    assert f"submitted campaign {name}: 1 model\n" in nnlite("submit", "ga-1", "--name", name).err
     assert nnlite("pause", name).err == f"paused {name}; continue with: nnlite resume {name}\n"
     assert nnlite("status", name, "--json").rows[0]["name"] == name
     assert name in nnlite("status").out

@@ -12,33 +12,12 @@ from pathlib import Path
 import pytest
 
 from integration.cli.conftest import Said
-from integration.release.database import RECORDED, REVISION, load
-from nnlite.db.engine import engine_for, upgrade
+from integration.release.database import RECORDED
 from nnlite.reports.schema import BenchmarkReport
 
 OUTPUT = RECORDED / "output"
 #: Before the environment of the tests is emptied.
 RECORD = bool(os.environ.get("NNLITE_RECORD"))
-
-
-@pytest.fixture(scope="module")
-def recorded_database(make_database: Callable[..., str]) -> str:
-    """The recorded database, brought to this release."""
-    url = make_database(migrated=False)
-    upgrade(url, REVISION)
-    engine = engine_for(url)
-    load(engine, (RECORDED / "database.sql").read_text())
-    engine.dispose()
-    upgrade(url)
-    return url
-
-
-@pytest.fixture
-def released(environment: pytest.MonkeyPatch, recorded_database: str, broker_url: str) -> None:
-    """Settings that name the recorded database."""
-    environment.setenv("NNLITE_DATABASE_URL", recorded_database)
-    environment.setenv("NNLITE_BROKER_URL", broker_url)
-    environment.setenv("PGTZ", "UTC")  # times are shown in the session's time zone
 
 
 @pytest.fixture

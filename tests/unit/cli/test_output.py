@@ -1,8 +1,10 @@
 """Tables that people can read and programs can cut; values are shown as they are."""
 
+import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import uuid
@@ -25,8 +27,9 @@ def table(capsys):
     def printed(rows, columns, **arguments) -> list[list[str]]:
         print_table(rows, columns, **arguments)
         lines = capsys.readouterr().out.splitlines()
-        rows = [line.strip("│┃").split(line[0]) for line in lines if line[0] in "│┃"]
-        return [[cell.strip() for cell in row] for row in rows]
+        starts = [match.start() for match in re.finditer(r"(?<=  )\S|^\S", lines[0])]
+        ends = [*starts[1:], None]
+        return [[line[at:end].strip() for at, end in zip(starts, ends, strict=True)] for line in lines]
 
     return printed
 
@@ -64,17 +67,18 @@ def test_a_note_is_one_line_in_a_pipe(capsys):
 )
 def test_numbers_are_right_aligned(capsys, values):
     print_table([{"n": value} for value in values], ("n",))
-    ends = [line.rstrip("│ ") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    _, *lines = capsys.readouterr().out.splitlines()
+    ends = [line.rstrip() for line in lines]
     shown = [value for value in values if value is not None]
     assert len({len(end) for end in ends if end}) == 1, "they end in one column"
-    assert [end.strip("│ ") for end in ends if end] == [str(value) for value in shown]
+    assert [end.strip() for end in ends if end] == [str(value) for value in shown]
 
 
 @pytest.mark.parametrize("values", [["resnet", "1"], ["valid", "noisy, drift"], ["a1", "bb22"]])
 def test_words_are_left_aligned(capsys, values):
     print_table([{"w": value} for value in values], ("w",))
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
-    assert all(line.startswith(f"│ {value}") for line, value in zip(lines, values, strict=True))
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(value) for line, value in zip(lines, values, strict=True))
 
 
 def test_json_is_one_array_with_every_type_that_rows_have(capfdbinary):
@@ -91,11 +95,88 @@ def test_json_without_rows_is_an_empty_array(capfdbinary):
 
 
 @pytest.mark.process
-def test_in_a_terminal_names_are_cut_and_numbers_stay_whole():
+def test_in_a_terminal_names_wrap_and_numbers_stay_whole():
     shown = _in_dumb_terminal([sys.executable, Path(__file__).parent / "programs" / "print_row.py", LONG])
     assert "123.4 MB" in shown and "throttled" in shown
-    assert LONG not in shown and "…" in shown
+    assert LONG not in shown and "…" not in shown
+    assert "".join(line.split()[0] for line in shown.splitlines()[1:]) == LONG
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """A terminal of 40 columns and 10 lines, and what is printed there."""
+    written = io.StringIO()
+    console = output._PlainConsole(width=40, height=10, file=written, force_terminal=True, no_color=True)
+    monkeypatch.setattr(output, "out", console)
+    return lambda: re.sub(r"\x1b\[[0-9;]*m", "", written.getvalue())
+
+
+def test_the_least_important_columns_give_way_and_that_is_said(narrow, capsys):
+    row = {"model": "BagNet", "size": "1.5 MB", "p90 ms": "12.345678", "verdict": "valid", "reason": "x" * 30}
+    print_table([row], [*row], optional=("p90 ms", "size"))
+    header, *_ = narrow().splitlines()
+    assert header.split() == ["model", "verdict", "reason"]
+    assert "not shown in 40 columns: p90 ms, size" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_wide_shows_all_on_lines_of_their_length(narrow):
+    row = {"model": "BagNet", "size": "1.5 MB", "p90 ms": "12.345678", "verdict": "valid", "reason": "x" * 30}
+    print_table([row], [*row], optional=("p90 ms", "size"), wide=True)
+    _, cells = narrow().splitlines()
+    assert cells.split() == ["BagNet", "1.5", "MB", "12.345678", "valid", "x" * 30]
+
+
+@pytest.mark.process
+def test_a_long_listing_goes_through_the_pager(narrow, monkeypatch, tmp_path):
+    seen = tmp_path / "seen"
+    monkeypatch.setenv("PAGER", f"tee {seen}")
+    with output.paged():
+        print_table([{"n": number} for number in range(20)], ("n",))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", seen.read_text()).split() == ["n", *map(str, range(20))]
+    assert narrow() == ""
+    with output.paged():
+        print_table([{"n": 1}], ("n",))
+    assert narrow().split() == ["n", "1"], "a short one does not"
+
+
+@pytest.mark.parametrize("pager", ["", "no-such-pager"])
+def test_without_a_pager_a_long_listing_is_printed(pager, narrow, monkeypatch):
+    monkeypatch.setenv("PAGER", pager)
+    with output.paged():
+        print_table([{"n": number} for number in range(20)], ("n",))
+    assert narrow().split() == ["n", *map(str, range(20))]
+
+
+def test_a_terminal_shows_as_many_rows_as_people_read(narrow, capsys):
+    assert len(output.listed(range(1000), None)) == 50
+    assert "50 of 1,000 shown; --top 0 shows all" in capsys.readouterr().err
+    assert len(output.listed(range(1000), 3)) == 3
+    assert len(output.listed(range(1000), 0)) == 1000
+
+
+def test_a_pipe_has_all_rows(capsys):
+    assert len(output.listed(range(1000), None)) == 1000
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("\x1b[31mred", r"\x1b[31mred"), ("a\u202eb", r"a\u202eb"), ("a\rb", r"a\rb"), ("ä ± 1", "ä ± 1")],
+)
+def test_control_characters_are_written_out(text, shown, table, capsys):
+    assert table([{"model": text}], ("model",))[1] == [shown]
+    output.note(text)
+    assert capsys.readouterr().err == f"{shown}\n"
+
+
+def test_a_line_break_in_a_name_is_written_out(table):
+    assert table([{"model": "a\nb"}], ("model",))[1:] == [[r"a\nb"]]
+
+
+@pytest.mark.parametrize(("number", "text"), [(1, "1 model"), (0, "0 models"), (1234, "1,234 models")])
+def test_numbers_agree_with_their_nouns(number, text):
+    assert output.count(number, "model") == text
 
 
 def _in_dumb_terminal(command: list[object]) -> str:

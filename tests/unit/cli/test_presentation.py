@@ -1,10 +1,12 @@
 """How results read: units, what is shown only where it tells rows apart, reasons beside verdicts."""
 
+import re
+
 import pytest
 from rich.console import Console
 
 from nnlite.cli import output, presentation
-from nnlite.cli.campaigns import print_checks, print_results
+from nnlite.cli.results import print_checks, print_results
 from nnlite.results.queries import Progress
 
 MEASUREMENT = {
@@ -99,9 +101,9 @@ def test_a_median_without_an_interval_stands_alone():
 def test_a_narrow_terminal_shows_models_verdicts_and_intervals(monkeypatch, capsys):
     monkeypatch.setattr(output, "out", Console(width=80))
     print_results([MEASUREMENT | {"model": "VisionTransformer", "reasons": ["spread", "drift"]}])
-    header, cells = [line for line in capsys.readouterr().out.splitlines() if line[0] in "┃│"]
+    header, cells = capsys.readouterr().out.splitlines()
     assert [word for word in ("model", "median ms", "min ms", "verdict") if word not in header] == []
-    assert "VisionTr" in cells and "1.235 ± 0.4%" in cells and "spread, drift" in cells
+    assert "VisionTransformer" in cells and "1.235 ± 0.4%" in cells and "spread, drift" in cells
 
 
 def test_energy_is_shown_where_it_is_known():
@@ -171,8 +173,8 @@ def test_a_check_is_listed_unless_accepted_or_pending(capsys):
     )
     output = capsys.readouterr()
     assert "TensorFlow Lite 2.16.2: 2 accepted, 1 different, 1 queued, 1 refused" in output.err
-    shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.out.splitlines()]
-    assert [cells for cells in shown if cells] == [
+    shown = [re.split("  +", line.strip()) for line in output.out.splitlines()]
+    assert shown[2:] == [
         ["Model2", "int8", "different", "CONV_2D", "old"],
         ["Model4", "int8", "refused", "CONV_2D v99", "old"],
     ]

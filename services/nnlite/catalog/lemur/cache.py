@@ -39,6 +39,16 @@ def read_cache(path: Path, key: str) -> list[CatalogModel] | None:
         return None
 
 
+def known_names(home: Path) -> list[str]:
+    """Return the names of the models that the last listing of LEMUR read; none if there was no listing."""
+    files = sorted((home / "cache").glob("lemur-*.json"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        return []
+    _, _, payload = files[-1].read_bytes().partition(b"\n")
+    place = _FIELDS.index("name")
+    return [*dict.fromkeys(row[place] for row in orjson.loads(payload))]
+
+
 def write_cache(path: Path, key: str, models: Sequence[CatalogModel]) -> None:
     """Store the rows; log a warning where the file cannot be written."""
     payload = orjson.dumps([[getattr(model, name) for name in _FIELDS] for model in models])

@@ -1,0 +1,221 @@
+"""`nnlite results` and `nnlite failures`: measurements, and what has none."""
+
+import csv
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+from itertools import groupby
+from typing import Annotated
+
+import typer
+
+from nnlite.cli import options, presentation
+from nnlite.cli.completion import complete_models, complete_pools
+from nnlite.cli.output import listed, note, paged, print_json, print_table
+from nnlite.cli.result_choice import check_columns, chosen, columns_of, sorted_rows, words
+from nnlite.cli.session import reading
+from nnlite.cli.verdicts import verdict_lines
+from nnlite.results import queries
+from nnlite.vocabulary import Precision, Verdict
+
+app = typer.Typer()
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    REPORTS = "reports"
+
+
+_CHOICE, _SHOWN = "Which results", "How they are shown"
+
+
+@app.command()
+def results(
+    name: options.OptionalCampaign = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Only models like this; `*` stands for anything.",
+            rich_help_panel=_CHOICE,
+            autocompletion=complete_models,
+        ),
+    ] = None,
+    verdict: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these: valid, noisy, throttled, invalid.", rich_help_panel=_CHOICE),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these: fp32, fp16, dynamic, int8.", rich_help_panel=_CHOICE),
+    ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these pools.", rich_help_panel=_CHOICE, autocompletion=complete_pools),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            help="Column to sort by, such as median; -median is descending.",
+            rich_help_panel=_SHOWN,
+            metavar="[-]COLUMN",
+        ),
+    ] = None,
+    top: options.Top = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only these columns, such as model,median,verdict; columns of JSON too.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = None,
+    wide: options.Wide = False,
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="json and csv have every column; reports are the whole reports of benchmarks, as JSON.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = Format.TABLE,
+    param_limit: options.ParamLimit = None,
+    json: options.Json = False,
+) -> None:
+    """Show measurements: latency with verdict, parity and the context that explains them.
+
+    In a terminal the least important columns give way, and 50 rows are shown.
+    Efficiency is accuracy / latency in ms, for models within --param-limit.
+
+    Example: nnlite results night --verdict valid --sort median --top 10
+    """
+    named = words(columns or [])
+    verdicts, precisions = chosen(Verdict, "verdict", verdict), chosen(Precision, "precision", precision)
+    with reading() as database:
+        queries.check_campaign(database, name)
+        if form is Format.REPORTS:
+            print_json(queries.reports(database, name, model))
+            return
+        rows = queries.latencies(
+            database,
+            name,
+            model,
+            param_limit,
+            verdicts=verdicts,
+            precisions=precisions,
+            pools=words(pool or []),
+        )
+        checks = queries.runtime_checks(database, name, model) if form is Format.TABLE and not json else []
+    check_columns(named, sort, rows)
+    rows = sorted_rows(rows, sort)
+    if json or form is Format.JSON:
+        print_json(rows[:top] if top else rows)
+    elif form is Format.CSV:
+        _write_csv(rows[:top] if top else rows)
+    else:
+        with paged(wide=wide):
+            print_results(rows, top=top, columns=named, wide=wide)
+            print_checks(checks)
+        print_verdicts([{"measurements": 1} | row for row in rows], name)
+
+
+def _write_csv(rows: Sequence[queries.Row]) -> None:
+    if rows:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(presentation.csv_rows(rows))
+
+
+def print_results(
+    rows: Sequence[queries.Row],
+    title: str | None = None,
+    *,
+    top: int | None = None,
+    columns: Sequence[str] = (),
+    wide: bool = False,
+) -> None:
+    """Print measurements as a table.
+
+    Args:
+        top: how many; 0: all; None: as many as a person reads.
+        columns: of the table or of JSON; empty: those that tell the rows apart.
+    """
+    if not rows:
+        note("no measurement yet")
+        return
+    modes = sorted({row["mode"] for row in rows})
+    rows = listed(rows, top)
+    shown = [presentation.result_row(row) for row in rows]
+    if columns:
+        print_table(*columns_of(columns, rows, shown), title=title, wide=wide)
+    else:
+        names = presentation.result_columns(shown)
+        print_table(shown, names, title=title, optional=presentation.OPTIONAL, wide=wide)
+    if len(modes) > 1:
+        note(
+            f"modes {', '.join(modes)}: compare rows of one mode: "
+            "others ran for another time, and tails and intervals depend on it"
+        )
+
+
+def print_verdicts(rows: Sequence[queries.Row], campaign: str | None) -> None:
+    """Print how many results have each verdict, and what would make more of them valid.
+
+    Args:
+        rows: as of `queries.verdicts`.
+        campaign: whose they are; None: of all campaigns.
+    """
+    for line in verdict_lines(rows, campaign):
+        note(line)
+
+
+def print_checks(rows: Sequence[queries.Row]) -> None:
+    """Print how many artifacts the phones' runtime accepts, and a table of the others."""
+    for version, checks in groupby(rows, key=lambda row: row["runtime_version"]):
+        of_version = list(checks)
+        counts = Counter(row["runtime_check"] for row in of_version)
+        counts_text = ", ".join(f"{count} {check}" for check, count in sorted(counts.items()))
+        note(f"TensorFlow Lite {version}: {counts_text}")
+        if shown := [presentation.check_row(row) for row in of_version if presentation.is_listed(row)]:
+            print_table(
+                shown,
+                presentation.CHECK_COLUMNS,
+                title=f"Not accepted by TensorFlow Lite {version}",
+                optional=("operator",),
+            )
+
+
+@app.command()
+def failures(
+    name: options.OptionalCampaign = None,
+    top: options.Top = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
+) -> None:
+    """List every model and every precision without a result: class, stage, reason; skipped ones included.
+
+    Example: nnlite failures night --top 0
+    """
+    with reading() as database:
+        queries.check_campaign(database, name)
+        rows = queries.failures(database, name)
+    if json:
+        print_json(rows)
+        return
+    with paged(wide=wide):
+        print_failures(rows, top=top, wide=wide)
+    if not rows:
+        note("nothing failed")
+
+
+def print_failures(
+    rows: Sequence[queries.Row], title: str | None = None, *, top: int | None = None, wide: bool = False
+) -> None:
+    """Print failures as a table; nothing if there is none."""
+    if rows:
+        shown = [presentation.failure_row(row) for row in listed(rows, top)]
+        names = presentation.failure_columns(shown)
+        print_table(shown, names, title=title, optional=presentation.OPTIONAL_OF_FAILURES, wide=wide)

@@ -1,0 +1,72 @@
+"""What commands show in a terminal of 80 columns and 24 lines, of a database with fixed content.
+
+A change that is wanted is recorded with `NNLITE_RECORD=1`; then the difference is in the commit.
+"""
+
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from nnlite.cli import output, presentation
+
+#: Before the environment of the tests is emptied.
+RECORD = bool(os.environ.get("NNLITE_RECORD"))
+SCREENS = Path(__file__).parent / "recorded"
+
+COMMANDS = {
+    "status": ["status"],
+    "results": ["results"],
+    "results-campaign": ["results", "done"],
+    "results-sorted": ["results", "--verdict", "valid,noisy", "--sort", "-median", "--top", "3"],
+    "results-columns": ["results", "done", "--columns", "model,median,verdict,run", "--precision", "int8"],
+    "results-wide": ["results", "generation", "--wide"],
+    "failures": ["failures"],
+    "profile": ["profile"],
+    "incidents": ["devices", "incidents"],
+    "devices": ["devices"],
+    "models": ["models"],
+    "unknown-campaign": ["results", "nigt"],
+    "unknown-column": ["results", "--sort", "speed"],
+}
+
+
+class FixedClock(datetime):
+    """A clock that stands still after everything in the database."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime(2026, 12, 1, tzinfo=tz)
+
+
+@pytest.fixture
+def terminal(monkeypatch, released, nnlite):
+    """Run a command as in a terminal; what it prints to stdout and stderr, one after the other."""
+    monkeypatch.setenv("PAGER", "")
+    monkeypatch.setattr(presentation, "datetime", FixedClock)
+
+    def run(*arguments: str) -> str:
+        for console in (output.out, output.err):
+            monkeypatch.setattr(console, "_force_terminal", True)
+            monkeypatch.setattr(console, "no_color", True)
+            monkeypatch.setattr(console, "_color_system", None)
+            monkeypatch.setattr(console, "_width", 80)
+            monkeypatch.setattr(console, "_height", 24)
+        said = nnlite(*arguments)
+        return f"{said.out}{'-' * 80}\n{said.err}exit code {said.code}\n"
+
+    return run
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_terminal_of_80_columns_shows(name: str, terminal) -> None:
+    screen = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal(*COMMANDS[name]))
+    file = SCREENS / f"{name}.txt"
+    if RECORD:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(screen)
+    assert screen == file.read_text()
+    if "--wide" not in COMMANDS[name]:
+        assert max(map(len, screen.splitlines())) <= 80
