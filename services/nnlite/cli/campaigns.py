@@ -1,5 +1,6 @@
 """Campaign commands: watch, status, retry, cancel, pause, resume."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,12 +11,14 @@ from nnlite.cli.output import count, listed, note, paged, print_json, print_tabl
 from nnlite.cli.session import interruptible, reading, session
 from nnlite.errors import UsageError
 from nnlite.results import queries
-from nnlite.vocabulary import WorkState
+from nnlite.vocabulary import CampaignState, WorkState
 
 if TYPE_CHECKING:
     from nnlite.results.queries import Reads
 
 app = typer.Typer()
+#: Campaigns of which nothing runs that `status` explains.
+_MOST_STUCK = 3
 
 Models = Annotated[
     list[str] | None,
@@ -28,10 +31,11 @@ def watch(name: options.Campaign) -> None:
     """Show a campaign's progress until it has ended; Ctrl-C leaves it running."""
     from nnlite.cli import watch as watching
     from nnlite.cli.results import print_verdicts
+    from nnlite.cli.waiting import Explainer
 
     with interruptible(f"{name} goes on; watch it again: nnlite watch {name}"), session() as cluster:
         queries.check_campaign(cluster.engine, name)
-        progress = watching.watch(cluster.engine, name)
+        progress = watching.watch(cluster.engine, name, explain=Explainer(cluster.engine, cluster.broker))
         verdicts = queries.verdicts(cluster.engine, name)
     note(watching.summary(progress))
     print_verdicts(verdicts, name)
@@ -51,6 +55,7 @@ def status(
     with reading() as database:
         queries.check_campaign(database, name)
         campaigns = queries.campaigns(database, name)
+        stuck = [] if json else _stuck(database, campaigns)
         running = {progress.name: _running(database, progress) for progress in campaigns} if json else {}
     if json:
         print_json([progress.as_dict() | {"running": running[progress.name]} for progress in campaigns])
@@ -62,6 +67,8 @@ def status(
             print_table(rows, columns, optional=("skipped", "converted"), wide=wide)
     if not campaigns:
         note("no campaign yet")
+    for line in stuck:
+        note(line)
 
 
 @app.command()
@@ -121,6 +128,26 @@ def resume(name: options.Campaign) -> None:
     with session() as cluster:
         sent = control.resume(cluster.engine, cluster.broker, name)
     note(f"resumed {name}" + ("" if sent else "; work starts when the broker is back"))
+
+
+def _stuck(database: "Reads", campaigns: Sequence[queries.Progress]) -> list[str]:
+    """Return what campaigns wait for of which nothing is running; asks the workers only then."""
+    waiting = [each for each in campaigns if _waits(each)][:_MOST_STUCK]
+    if not waiting:
+        return []
+    from nnlite.campaigns.outlook import outlook
+    from nnlite.cli.session import served_queues
+    from nnlite.cli.waiting import lines
+
+    served = served_queues()
+    return [
+        f"{each.name}: {line}" for each in waiting for line in lines(outlook(database, each.name, served))
+    ]
+
+
+def _waits(progress: queries.Progress) -> bool:
+    idle = not progress.converting and not progress.measuring
+    return progress.state == CampaignState.ACTIVE and not progress.ended and idle
 
 
 def _running(database: "Reads", progress: queries.Progress) -> list[queries.Row]:

@@ -9,11 +9,12 @@ from nnlite.campaigns.request import Request
 from nnlite.campaigns.thread_counts import check_cores
 from nnlite.cli import options, selection
 from nnlite.cli import watch as watching
-from nnlite.cli.output import err, note
+from nnlite.cli.output import note
 from nnlite.cli.own_workers import MEASURING, OwnWorkers
 from nnlite.cli.results import print_checks, print_failures, print_results, print_verdicts
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.cli.submit import submit_request
+from nnlite.cli.waiting import Explainer, starting
 from nnlite.host.cores import cores_of
 from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
 from nnlite.results import queries
@@ -47,6 +48,9 @@ def run(
     settings = load_settings()
     check_cores(request, len(cores_of(settings).measuring), "this machine")
     environment = runtime_environment(settings)
+    note(
+        f"opening the servers: {'of the settings' if settings.database_url else f'embedded, {settings.home}'}"
+    )
     with interruptible("stopped; the same command resumes"), session() as cluster:
         submitted = submit_request(cluster, request, name, priority)
         if not _ended(cluster, submitted.name, environment):
@@ -65,9 +69,10 @@ def _ended(cluster: Session, name: str, environment: RuntimeEnvironment | None) 
 def _watch(cluster: Session, name: str, environment: RuntimeEnvironment | None, workers: OwnWorkers) -> None:
     """Watch the campaign to its end, and then the checks of its artifacts, where these are made."""
     if not workers.started:
-        err.print("the workers of another command do the work, as long as it runs", highlight=False)
+        note("the workers of another command do the work; if it ends, this one starts its own")
+    explain = starting(Explainer(cluster.engine, cluster.broker), lambda: workers.started)
     # Checks only inform: a worker of theirs that does not stay up ends no campaign.
-    progress = watching.watch(cluster.engine, name, lambda: workers.check(but="check"))
+    progress = watching.watch(cluster.engine, name, lambda: workers.check(but="check"), explain)
     if workers.started and environment is not None and progress.state != CampaignState.CANCELLED:
         version = environment.version
         watching.watch_checks(cluster.engine, name, version, workers.check)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nnlite.cli.output import note
-from nnlite.local import database, servers
+from nnlite.local import database, endpoints, servers
 from nnlite.settings import Settings, load_settings
 
 if TYPE_CHECKING:  # take longer to import than a listing takes
@@ -82,6 +82,19 @@ def reading() -> Iterator["Reads"]:
         with Reader(url, settings.database_timeout_s) as reader:
             reader.check_schema()
             yield reader
+
+
+def served_queues() -> frozenset[str]:
+    """Return the queues that living workers consume; none where the broker does not run or answer."""
+    from nnlite.errors import NnliteError
+    from nnlite.queue.messages import BrokerClient
+
+    settings = load_settings()
+    try:
+        url = settings.broker_url or endpoints(settings).broker_url
+        return BrokerClient(url, settings.broker_timeout_s).served_queues()
+    except NnliteError:
+        return frozenset()
 
 
 def _migrate(settings: Settings, url: str) -> None:

@@ -13,6 +13,7 @@ from nnlite.cli import options, selection
 from nnlite.cli.completion import complete_pools
 from nnlite.cli.output import count, note
 from nnlite.cli.session import Session, interruptible, session
+from nnlite.cli.waiting import explanation
 from nnlite.vocabulary import DEFAULT_PRIORITY, HOST_POOL
 
 app = typer.Typer()
@@ -58,6 +59,9 @@ def submit_command(
             following.follow(cluster, request, name, priority)
     with session() as cluster:
         submitted = submit_request(cluster, request, name, priority)
+        if submitted.sent:
+            for line in explanation(cluster.engine, cluster.broker, submitted.name):
+                note(line)
     note(f"watch it: nnlite watch {submitted.name}")
 
 

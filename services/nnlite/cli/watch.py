@@ -13,7 +13,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from nnlite.cli.output import err
+from nnlite.cli.output import err, note, visible
 from nnlite.cli.presentation import duration
 from nnlite.results.queries import Progress, Row, campaigns, running
 from nnlite.results.runtime_checks import pending
@@ -46,16 +46,23 @@ class Rate:
         return remaining / rate * 3600 if rate else None
 
 
-def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda: None) -> Progress:
+def watch(
+    engine: Engine,
+    name: str,
+    while_waiting: Callable[[], None] = lambda: None,
+    explain: Callable[[Progress], list[str]] = lambda _progress: [],
+) -> Progress:
     """Show the progress of campaign `name` until it has ended, and return its final progress.
 
     Waits for a paused campaign, and for Postgres; a cancelled campaign has ended. The caller prints how.
 
     Args:
         while_waiting: called once a second; may raise.
+        explain: returns what the campaign waits for, in lines; called while nothing of it is running.
     """
     rate = Rate()
     printed = ""
+    reasons: list[str] = []
     with Live(console=err, auto_refresh=False, transient=True) as live:
         while True:
             try:
@@ -69,11 +76,13 @@ def watch(engine: Engine, name: str, while_waiting: Callable[[], None] = lambda:
             else:
                 rate.note(time.monotonic(), progress.finished)
                 line, counts = summary(progress, rate), summary(progress)
+                reasons = [] if now or progress.ended else explain(progress)
+            shown = "\n".join([counts, *reasons])
             if err.is_terminal:
-                live.update(panel(line, progress, now), refresh=True)
-            elif counts != printed and not (progress and progress.ended):
-                err.print(line, highlight=False)
-                printed = counts
+                live.update(panel("\n".join([line, *reasons]), progress, now), refresh=True)
+            elif shown != printed and not (progress and progress.ended):
+                note("\n".join([line, *reasons]))
+                printed = shown
             if progress is not None and progress.ended:
                 return progress
             while_waiting()
@@ -97,7 +106,7 @@ def watch_checks(engine: Engine, name: str, runtime_version: str, while_waiting:
             line = f"{name}: {left or 'all'} artifacts to be tried with TensorFlow Lite {runtime_version}"
             status.update(line)
             if printed is None and not err.is_terminal:
-                err.print(line, highlight=False)
+                note(line)
                 printed = line
             while_waiting()
             time.sleep(_INTERVAL_S)
@@ -133,7 +142,7 @@ def panel(line: str, progress: Progress | None, now: list[Row]) -> RenderableTyp
     for row in now:
         table.add_row(
             row["work"],
-            Text(row["model"], overflow="ellipsis"),
+            Text(visible(row["model"], line_breaks=False), overflow="fold"),
             row["device"] or "",
             row["backend"] or "",
             row["stage"] or "",

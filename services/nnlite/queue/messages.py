@@ -102,6 +102,23 @@ class BrokerClient:
         except RedisError as error:
             raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
 
+    def served_queues(self, timeout_s: float = 1.0) -> frozenset[str]:
+        """Return the queues that living workers consume: those of the workers that answer in time.
+
+        Raises:
+            BrokerUnreachableError: Redis does not answer.
+        """
+        from celery import Celery
+        from kombu.exceptions import OperationalError
+
+        with Celery("nnlite", broker=self._url, set_as_current=False) as app:
+            app.conf.broker_connection_timeout = self._timeout_s
+            try:
+                answers = app.control.inspect(timeout=timeout_s).active_queues() or {}
+            except (OperationalError, RedisError) as error:
+                raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
+        return frozenset(queue["name"] for queues in answers.values() for queue in queues)
+
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
         if self._redis is not None:

@@ -1,0 +1,68 @@
+"""Says what a campaign waits for: workers that start, workers that are missing, models that come first."""
+
+import time
+from collections.abc import Callable
+
+from nnlite.campaigns.outlook import Outlook, outlook
+from nnlite.cli.output import count
+from nnlite.cli.presentation import duration
+from nnlite.errors import Unavailable
+from nnlite.queue.messages import BrokerClient
+from nnlite.results.queries import Database, Progress
+
+#: Between two questions to the workers, seconds.
+_INTERVAL_S = 10.0
+
+
+def lines(found: Outlook) -> list[str]:
+    """Return an outlook in lines."""
+    said = [f"waiting: {obstacle}" for obstacle in found.obstacles]
+    if found.ahead:
+        left = f"; about {duration(found.seconds)} until this one is converted" if found.seconds else ""
+        said.append(f"{count(found.ahead, 'model')} of other campaigns come first{left}")
+    return said
+
+
+def explanation(database: Database, broker: BrokerClient, name: str) -> list[str]:
+    """Return what a campaign waits for, in lines."""
+    try:
+        return lines(outlook(database, name, broker.served_queues()))
+    except Unavailable:
+        return ["waiting: Redis is away; work starts when it is back"]
+
+
+class Explainer:
+    """Explains why a campaign that is watched does not go on, asking the workers now and then only."""
+
+    def __init__(self, database: Database, broker: BrokerClient) -> None:
+        self._database = database
+        self._broker = broker
+        self._asked_at = -_INTERVAL_S
+        self._lines: list[str] = []
+
+    def __call__(self, progress: Progress) -> list[str]:
+        """Return what the campaign waits for, in lines."""
+        if time.monotonic() - self._asked_at >= _INTERVAL_S:
+            self._lines = explanation(self._database, self._broker, progress.name)
+            self._asked_at = time.monotonic()
+        return self._lines
+
+
+def starting(
+    explain: Callable[[Progress], list[str]], own: Callable[[], bool]
+) -> Callable[[Progress], list[str]]:
+    """Return an explanation for a command with workers of its own, which need a while until they take work.
+
+    Args:
+        explain: used where the workers of others do the work.
+        own: whether the command's own workers run.
+    """
+
+    def lines_of(progress: Progress) -> list[str]:
+        if not own():
+            return explain(progress)
+        if progress.finished == 0 and not progress.converted:
+            return ["waiting: the workers start and import PyTorch, which may take a minute"]
+        return []
+
+    return lines_of
