@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, TextClause, text
 from nnlite.queue import leases, statements
 from nnlite.queue.messages import BrokerClient, Message
 from nnlite.results import repeats
-from nnlite.results.queries import CampaignError, newest_campaigns, unknown_campaign
+from nnlite.results.reading import CampaignError, newest_campaigns, unknown_campaign
 from nnlite.vocabulary import CAMPAIGN_KINDS, CampaignState, WorkKind, WorkState
 from nnlite.worker.attempt import send
 

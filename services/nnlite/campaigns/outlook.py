@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
-from nnlite.results.queries import Database, Row, rows_of
+from nnlite.results.reading import Database, Row, rows_of
 from nnlite.vocabulary import CampaignState, DeviceStatus
 
 
@@ -68,8 +68,8 @@ def _without_worker(pool: str, devices: list[Row], known: list[str]) -> str:
     """Return why nothing is measured in `pool`, which no worker serves."""
     start = f"`nnlite worker benchmark --pool {pool} --device ...`"
     if not devices:
-        pools = f"pools of known devices: {', '.join(known)}" if known else "no device was ever seen"
-        return f"no worker serves pool {pool}, and no device of it was ever seen; {pools}; start one: {start}"
+        pools = f"; known pools are {', '.join(known)}" if known else ""
+        return f"no worker serves pool {pool}, which never had a device{pools}; start one: {start}"
     for device in devices:
         if device["state"] == DeviceStatus.QUARANTINED:
             name, reason = device["name"], f" ({device['reason']})" if device["reason"] else ""

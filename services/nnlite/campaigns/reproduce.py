@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from nnlite.errors import NnliteError
 from nnlite.queue import leases
 from nnlite.queue.messages import BrokerClient
-from nnlite.results.queries import Row
+from nnlite.results.reading import Row
 from nnlite.results.repeats import add_reproduction
 from nnlite.results.verification import Selection
 from nnlite.vocabulary import CampaignState, DeviceStatus, WorkKind, WorkState

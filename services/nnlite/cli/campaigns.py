@@ -11,10 +11,11 @@ from nnlite.cli.output import count, listed, note, paged, print_json, print_tabl
 from nnlite.cli.session import interruptible, reading, session
 from nnlite.errors import UsageError
 from nnlite.results import queries
+from nnlite.results.reading import Row, check_campaign
 from nnlite.vocabulary import CampaignState, WorkState
 
 if TYPE_CHECKING:
-    from nnlite.results.queries import Reads
+    from nnlite.results.reading import Reads
 
 app = typer.Typer()
 #: Campaigns of which nothing runs that `status` explains.
@@ -34,7 +35,7 @@ def watch(name: options.Campaign) -> None:
     from nnlite.cli.waiting import Explainer
 
     with interruptible(f"{name} goes on; watch it again: nnlite watch {name}"), session() as cluster:
-        queries.check_campaign(cluster.engine, name)
+        check_campaign(cluster.engine, name)
         progress = watching.watch(cluster.engine, name, explain=Explainer(cluster.engine, cluster.broker))
         verdicts = queries.verdicts(cluster.engine, name)
     note(watching.summary(progress))
@@ -53,7 +54,7 @@ def status(
     With --json, also what each of them is running now: model, device, backend, stage.
     """
     with reading() as database:
-        queries.check_campaign(database, name)
+        check_campaign(database, name)
         campaigns = queries.campaigns(database, name)
         stuck = [] if json else _stuck(database, campaigns)
         running = {progress.name: _running(database, progress) for progress in campaigns} if json else {}
@@ -150,6 +151,6 @@ def _waits(progress: queries.Progress) -> bool:
     return progress.state == CampaignState.ACTIVE and not progress.ended and idle
 
 
-def _running(database: "Reads", progress: queries.Progress) -> list[queries.Row]:
+def _running(database: "Reads", progress: queries.Progress) -> list[Row]:
     works = progress.converting + progress.measuring
     return queries.running(database, progress.name) if works else []

@@ -58,7 +58,7 @@ complete_backends = complete_words(Backend)
 
 
 def _names(statement: str, incomplete: str) -> list[str]:
-    from nnlite.results.queries import like
+    from nnlite.results.reading import like
 
     pattern = f"{like(incomplete.replace('*', ''))}%"
     return [str(row["name"]) for row in _rows(f"{statement} LIMIT {_MOST}", {"like": pattern})]

@@ -12,6 +12,7 @@ from nnlite.cli.session import reading, session
 from nnlite.errors import NnliteError
 from nnlite.host.adb_services import AttachedDevice, attached_devices, server_port
 from nnlite.results import queries
+from nnlite.results.reading import check_device
 
 app = typer.Typer()
 devices = typer.Typer()
@@ -88,7 +89,7 @@ def incidents(
     """
     with reading() as database:
         if name:
-            queries.check_device(database, name)
+            check_device(database, name)
         rows = queries.incidents(database, name, limit)
     if json:
         print_json(rows)

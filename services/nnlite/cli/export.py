@@ -13,7 +13,7 @@ from nnlite.cli.session import session
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
 from nnlite.exports.lemur_tree import Choice, Exported, export_lemur
 from nnlite.exports.model_explorer import export_node_data
-from nnlite.results.queries import check_campaign
+from nnlite.results.reading import check_campaign
 from nnlite.vocabulary import Backend, DeviceKind, Precision
 
 app = typer.Typer()

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from nnlite.results.queries import Progress, Row
+from nnlite.results.queries import Progress
+from nnlite.results.reading import Row
 from nnlite.vocabulary import Reason, RuntimeVerdict, Shape, WorkState
 
 #: Always there; other columns only where their values differ.

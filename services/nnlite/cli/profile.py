@@ -12,7 +12,7 @@ from nnlite.cli.output import count, note, paged, print_json, print_table
 from nnlite.cli.presentation import milliseconds
 from nnlite.cli.session import reading
 from nnlite.results import profiles
-from nnlite.results.queries import Row, check_campaign
+from nnlite.results.reading import Row, check_campaign
 
 app = typer.Typer()
 _COLUMNS = ("index", "node", "type", "operator", "delegate", "ms", "share")

@@ -16,7 +16,7 @@ from nnlite.campaigns.reproduce import Comparison, ReproductionError
 from nnlite.cli.output import err, out, print_json, print_table
 from nnlite.cli.own_workers import MEASURING, OwnWorkers
 from nnlite.cli.session import Session, interruptible, session
-from nnlite.results.queries import Row
+from nnlite.results.reading import Row
 from nnlite.results.verification import Selection, selected
 from nnlite.vocabulary import HOST_POOL, Precision, WorkState
 

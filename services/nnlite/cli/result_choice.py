@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from nnlite.cli import presentation
 from nnlite.errors import UsageError
-from nnlite.results.queries import Row
+from nnlite.results.reading import Row
 from nnlite.vocabulary import Verdict
 
 W = TypeVar("W", bound=StrEnum)

@@ -17,6 +17,7 @@ from nnlite.cli.result_choice import check_columns, chosen, columns_of, sorted_r
 from nnlite.cli.session import reading
 from nnlite.cli.verdicts import verdict_lines
 from nnlite.results import queries
+from nnlite.results.reading import Row, check_campaign
 from nnlite.vocabulary import Precision, Verdict
 
 app = typer.Typer()
@@ -95,7 +96,7 @@ def results(
     named = words(columns or [])
     verdicts, precisions = chosen(Verdict, "verdict", verdict), chosen(Precision, "precision", precision)
     with reading() as database:
-        queries.check_campaign(database, name)
+        check_campaign(database, name)
         if form is Format.REPORTS:
             print_json(queries.reports(database, name, model))
             return
@@ -122,7 +123,7 @@ def results(
         print_verdicts([{"measurements": 1} | row for row in rows], name)
 
 
-def _write_csv(rows: Sequence[queries.Row]) -> None:
+def _write_csv(rows: Sequence[Row]) -> None:
     if rows:
         writer = csv.DictWriter(sys.stdout, list(rows[0]))
         writer.writeheader()
@@ -130,7 +131,7 @@ def _write_csv(rows: Sequence[queries.Row]) -> None:
 
 
 def print_results(
-    rows: Sequence[queries.Row],
+    rows: Sequence[Row],
     title: str | None = None,
     *,
     top: int | None = None,
@@ -161,7 +162,7 @@ def print_results(
         )
 
 
-def print_verdicts(rows: Sequence[queries.Row], campaign: str | None) -> None:
+def print_verdicts(rows: Sequence[Row], campaign: str | None) -> None:
     """Print how many results have each verdict, and what would make more of them valid.
 
     Args:
@@ -172,7 +173,7 @@ def print_verdicts(rows: Sequence[queries.Row], campaign: str | None) -> None:
         note(line)
 
 
-def print_checks(rows: Sequence[queries.Row]) -> None:
+def print_checks(rows: Sequence[Row]) -> None:
     """Print how many artifacts the phones' runtime accepts, and a table of the others."""
     for version, checks in groupby(rows, key=lambda row: row["runtime_version"]):
         of_version = list(checks)
@@ -200,7 +201,7 @@ def failures(
     Example: nnlite failures night --top 0
     """
     with reading() as database:
-        queries.check_campaign(database, name)
+        check_campaign(database, name)
         rows = queries.failures(database, name)
     if json:
         print_json(rows)
@@ -212,7 +213,7 @@ def failures(
 
 
 def print_failures(
-    rows: Sequence[queries.Row], title: str | None = None, *, top: int | None = None, wide: bool = False
+    rows: Sequence[Row], title: str | None = None, *, top: int | None = None, wide: bool = False
 ) -> None:
     """Print failures as a table; nothing if there is none."""
     if rows:

@@ -48,9 +48,8 @@ def run(
     settings = load_settings()
     check_cores(request, len(cores_of(settings).measuring), "this machine")
     environment = runtime_environment(settings)
-    note(
-        f"opening the servers: {'of the settings' if settings.database_url else f'embedded, {settings.home}'}"
-    )
+    where = "those of the settings" if settings.database_url else f"embedded ones, in {settings.home}"
+    note(f"opening the servers: {where}")
     with interruptible("stopped; the same command resumes"), session() as cluster:
         submitted = submit_request(cluster, request, name, priority)
         if not _ended(cluster, submitted.name, environment):

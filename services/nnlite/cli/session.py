@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # take longer to import than a listing takes
     from sqlalchemy import Engine
 
     from nnlite.queue.messages import BrokerClient
-    from nnlite.results.queries import Reads
+    from nnlite.results.reading import Reads
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from nnlite.results.queries import Row
+from nnlite.results.reading import Row
 from nnlite.vocabulary import DISTURBED, Verdict
 
 #: Beginning of a cause, as `nnlite_benchmark.protocol.noise` writes it; its name; what helps.

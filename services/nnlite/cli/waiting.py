@@ -8,7 +8,8 @@ from nnlite.cli.output import count
 from nnlite.cli.presentation import duration
 from nnlite.errors import Unavailable
 from nnlite.queue.messages import BrokerClient
-from nnlite.results.queries import Database, Progress
+from nnlite.results.queries import Progress
+from nnlite.results.reading import Database
 
 #: Between two questions to the workers, seconds.
 _INTERVAL_S = 10.0
@@ -19,7 +20,8 @@ def lines(found: Outlook) -> list[str]:
     said = [f"waiting: {obstacle}" for obstacle in found.obstacles]
     if found.ahead:
         left = f"; about {duration(found.seconds)} until this one is converted" if found.seconds else ""
-        said.append(f"{count(found.ahead, 'model')} of other campaigns come first{left}")
+        verb = "comes" if found.ahead == 1 else "come"
+        said.append(f"{count(found.ahead, 'model')} of other campaigns {verb} first{left}")
     return said
 
 

@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from nnlite.cli.output import err, note, visible
 from nnlite.cli.presentation import duration
-from nnlite.results.queries import Progress, Row, campaigns, running
+from nnlite.results.queries import Progress, campaigns, running
+from nnlite.results.reading import Row
 from nnlite.results.runtime_checks import pending
 
 _INTERVAL_S = 1.0

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from nnlite.artifacts.store import file_name
 from nnlite.exports.lemur_tree import ExportError, write_json
 from nnlite.results.profiles import KEY, operators
-from nnlite.results.queries import Row
+from nnlite.results.reading import Row
 
 #: From the fastest node to the slowest.
 _GRADIENT = [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#e53935"}]

@@ -106,7 +106,7 @@ WHERE c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace GROUP BY c.rel
 def _check_campaign(connection: "Connection", campaign: str, view: str, columns: Sequence[str]) -> None:
     from sqlalchemy import text
 
-    from nnlite.results.queries import newest_campaigns
+    from nnlite.results.reading import newest_campaigns
 
     if "campaign" not in columns:
         raise FrameError(f"the view {view} is not of one campaign: leave the campaign out")

@@ -1,6 +1,6 @@
 """Queries of profiles: the times of a model's operators, one by one or by type."""
 
-from nnlite.results.queries import Database, Row, like, rows_of
+from nnlite.results.reading import Database, Row, like, rows_of
 
 #: Columns that name one profile: a measurement has one, under the name of each model that shares it.
 KEY = ("campaign", "model", "precision", "device", "backend", "threads", "measurement_id")

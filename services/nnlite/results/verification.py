@@ -20,7 +20,7 @@ from nnlite.errors import NnliteError
 from nnlite.reports.differences import Difference, differences
 from nnlite.reports.schema import MeasurementReport
 from nnlite.results.manifest import COLUMNS, manifest_text, measured, text_hash, whole_report
-from nnlite.results.queries import newest_campaigns
+from nnlite.results.reading import newest_campaigns
 from nnlite.results.recording import reported_columns
 
 Row = Mapping[str, Any]

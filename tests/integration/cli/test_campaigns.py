@@ -61,6 +61,9 @@ def test_submit_prints_counts_and_the_command_to_watch(nnlite, cluster):
     assert (said.code, said.out) == (0, "")
     assert said.err.splitlines() == [
         "submitted campaign night: 3 models, 1 of them skipped",
+        "waiting: no conversion worker runs: start one with `nnlite worker convert`",
+        "waiting: no worker serves pool host, which never had a device; "
+        "start one: `nnlite worker benchmark --pool host --device ...`",
         "watch it: nnlite watch night",
     ]
     assert states(cluster) == {"ga-1": "queued", "ga-2": "queued", "Talker": "skipped"}

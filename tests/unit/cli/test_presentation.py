@@ -174,7 +174,7 @@ def test_a_check_is_listed_unless_accepted_or_pending(capsys):
     output = capsys.readouterr()
     assert "TensorFlow Lite 2.16.2: 2 accepted, 1 different, 1 queued, 1 refused" in output.err
     shown = [re.split("  +", line.strip()) for line in output.out.splitlines()]
-    assert shown[2:] == [
+    assert shown[3:] == [
         ["Model2", "int8", "different", "CONV_2D", "old"],
         ["Model4", "int8", "refused", "CONV_2D v99", "old"],
     ]

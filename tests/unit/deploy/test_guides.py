@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from nnlite.cli import app_for
+from nnlite.cli import command_line
 from nnlite.vocabulary import ParityState, Reason, Shape, Verdict
 
 CHECKOUT = Path(__file__).parents[3]
@@ -48,9 +48,9 @@ def name(path):
 
 
 def check_command(line):
-    command, words = typer.main.get_command(app_for()), [word for word in line.split() if word != "..."]
+    command, words = typer.main.get_command(command_line()), [word for word in line.split() if word != "..."]
     while words and words[0] in getattr(command, "commands", {}):
-        command = command.commands[words.pop(0)]
+        command = command.get_command(typer.Context(command), words.pop(0))
     is_group = hasattr(command, "commands")
     assert not is_group or not words or words[0].startswith("--"), line
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}

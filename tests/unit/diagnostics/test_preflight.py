@@ -32,7 +32,7 @@ def check(monkeypatch, capfd, tmp_path):
         if ended.value.code == 0:
             assert err == "ok: no problems found\n"
             return []
-        assert ended.value.code == 1
+        assert ended.value.code == (2 if "; write --" in err else 1)
         assert all(line.startswith("error: ") for line in err.splitlines())
         return [line.removeprefix("error: ") for line in err.splitlines()]
 

@@ -3,7 +3,6 @@
 import pytest
 
 from nnlite.queue.app import (
-    DEFAULT_PRIORITY,
     PRIORITIES,
     SEPARATOR,
     benchmark_queue,
@@ -14,7 +13,7 @@ from nnlite.queue.app import (
 )
 from nnlite.settings import Settings
 from nnlite.settings.groups import QueueSettings
-from nnlite.vocabulary import CAMPAIGN_KINDS
+from nnlite.vocabulary import CAMPAIGN_KINDS, DEFAULT_PRIORITY
 
 
 @pytest.fixture

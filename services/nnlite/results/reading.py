@@ -1,0 +1,84 @@
+"""Reads rows for queries, through SQLAlchemy or a `Reader`; and says which names there are."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+from nnlite.errors import NnliteError
+
+if TYPE_CHECKING:  # takes longer to import than a listing takes
+    from sqlalchemy import Connection, Engine
+
+Row = dict[str, Any]
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A connection that only reads: `nnlite.db.reader.Reader`."""
+
+    def rows(self, statement: str, parameters: Mapping[str, Any], /) -> list[Row]:
+        """Return the rows of a statement whose parameters are written as `:name`."""
+        ...
+
+
+Database: TypeAlias = "Engine | Reads"
+
+
+class CampaignError(NnliteError):
+    """No campaign has this name, or its state does not allow the change."""
+
+
+def rows_of(database: Database, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of a statement whose parameters are written as `:name`."""
+    if isinstance(database, Reads):
+        return database.rows(statement, parameters)
+    from sqlalchemy import text
+
+    with database.connect() as connection:
+        return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
+
+
+def like(pattern: str | None) -> str | None:
+    if pattern is None:
+        return None
+    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%")
+
+
+_NEWEST = "SELECT name FROM campaign ORDER BY created_at DESC LIMIT 5"
+
+
+def newest_campaigns(connection: "Connection") -> list[str]:
+    """Return the names of the newest campaigns, for messages about a name that is not known."""
+    return [name for (name,) in connection.exec_driver_sql(_NEWEST)]
+
+
+def unknown_campaign(name: str, newest: Sequence[str]) -> CampaignError:
+    """Return the error for a name that no campaign has."""
+    known = (
+        f"the newest are {', '.join(newest)}" if newest else "there is none yet; `nnlite submit` makes one"
+    )
+    return CampaignError(f"no campaign is named {name!r}; {known}")
+
+
+def check_campaign(database: Database, name: str | None) -> None:
+    """Check that there is a campaign `name`; None is every campaign.
+
+    Raises:
+        CampaignError: there is none; the message lists the newest ones.
+    """
+    if name is not None and not rows_of(
+        database, "SELECT name FROM campaign WHERE name = :name", {"name": name}
+    ):
+        raise unknown_campaign(name, [row["name"] for row in rows_of(database, _NEWEST, {})])
+
+
+def check_device(database: Database, name: str) -> None:
+    """Check that there is a device `name`.
+
+    Raises:
+        NnliteError: there is none; the message lists those that there are.
+    """
+    known = [row["name"] for row in rows_of(database, "SELECT name FROM device ORDER BY name", {})]
+    if name not in known:
+        listed = f"the devices are {', '.join(known)}" if known else "no device was ever seen"
+        raise NnliteError(f"no device {name!r}; {listed}")

@@ -1,0 +1,74 @@
+"""Why a campaign does not go on: workers that are missing, devices that take no work, campaigns before it."""
+
+from integration.conftest import Cluster
+from nnlite.campaigns import control
+from nnlite.campaigns.outlook import outlook
+from nnlite.cli.waiting import lines
+from nnlite.results.devices import record_device_state
+from nnlite.vocabulary import HOST_POOL, DeviceKind, DeviceStatus
+
+SERVED = {"convert", "benchmark.host"}
+
+
+def obstacles(cluster: Cluster, served=SERVED) -> list[str]:
+    return list(outlook(cluster.engine, "night", served).obstacles)
+
+
+def device(cluster: Cluster, name: str, pool: str, state: DeviceStatus, reason: str | None = None) -> None:
+    record_device_state(cluster.engine, name, DeviceKind.HOST, pool, state, owner_node=None, reason=reason)
+
+
+def test_where_all_queues_are_served_nothing_is_in_the_way(cluster: Cluster) -> None:
+    cluster.submit("one", name="night", pools=(HOST_POOL,))
+    assert obstacles(cluster) == []
+
+
+def test_without_a_converter_that_is_said(cluster: Cluster) -> None:
+    cluster.submit("one", name="night", pools=(HOST_POOL,))
+    assert obstacles(cluster, {"benchmark.host"}) == [
+        "no conversion worker runs: start one with `nnlite worker convert`"
+    ]
+
+
+def test_an_unknown_pool_is_said_with_the_known_ones(cluster: Cluster) -> None:
+    device(cluster, "host-lab", HOST_POOL, DeviceStatus.READY)
+    cluster.submit("one", name="night", pools=("pixle6",))
+    assert obstacles(cluster) == [
+        "no worker serves pool pixle6, which never had a device; known pools are host; "
+        "start one: `nnlite worker benchmark --pool pixle6 --device ...`"
+    ]
+
+
+def test_a_quarantined_device_is_said_with_the_way_out(cluster: Cluster) -> None:
+    device(cluster, "usb:1", "pixel6", DeviceStatus.QUARANTINED, "does not boot")
+    cluster.submit("one", name="night", pools=("pixel6",))
+    assert obstacles(cluster) == [
+        "usb:1 of pool pixel6 is quarantined (does not boot); nnlite devices release usb:1"
+    ]
+
+
+def test_a_paused_campaign_is_said_and_a_cancelled_one_waits_for_nothing(cluster: Cluster) -> None:
+    cluster.submit("one", name="night")
+    control.pause(cluster.engine, "night")
+    assert obstacles(cluster, ()) == ["it is paused; nnlite resume night"]
+    control.resume(cluster.engine, cluster.broker, "night")
+    control.cancel(cluster.engine, "night")
+    assert obstacles(cluster, ()) == []
+
+
+def test_models_of_earlier_and_more_urgent_campaigns_come_first(cluster: Cluster) -> None:
+    cluster.submit("one", "two", name="before")
+    cluster.submit("three", name="night")
+    cluster.submit("four", name="later")
+    cluster.submit("five", name="urgent", priority=9)
+    assert outlook(cluster.engine, "night", SERVED).ahead == 3
+    assert lines(outlook(cluster.engine, "night", SERVED)) == ["3 models of other campaigns come first"]
+    cluster.change("UPDATE conversion SET state = 'done', finished_at = now() WHERE campaign_id IN "
+                   "(SELECT id FROM campaign WHERE name IN ('before', 'later'))")  # fmt: skip
+    known = outlook(cluster.engine, "night", SERVED)
+    assert (known.ahead, known.per_hour, known.seconds) == (1, 18, 400)
+    assert lines(known) == ["1 model of other campaigns comes first; about 7 min until this one is converted"]
+
+
+def test_no_worker_answers_where_none_runs(cluster: Cluster) -> None:
+    assert cluster.broker.served_queues(timeout_s=0.1) == frozenset()
