@@ -43,6 +43,32 @@ class ModelInput:
     shape: tuple[int, ...]
     #: NumPy name.
     dtype: str = "float32"
+    #: The keyword that `forward` takes it by; empty: by its position.
+    name: str = ""
+    #: One letter for each axis; empty: not named, and the first of several is the batch.
+    axes: str = ""
+
+    @property
+    def batched(self) -> bool:
+        """Whether the first axis is the batch."""
+        return self.axes[:1] in ("", "N")
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is (N, C, H, W), as far as is known."""
+        return len(self.shape) == 4 and self.axes in ("", "NCHW")
+
+    def hashed(self) -> "ModelInput | _UnnamedInput":
+        """Return what identities hash: without the fields of later releases where they are not set."""
+        return self if self.name or self.axes else _UnnamedInput(shape=self.shape, dtype=self.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _UnnamedInput:
+    """An input as the first release hashed it: in this order of fields, which JSON of a dataclass keeps."""
+
+    shape: tuple[int, ...]
+    dtype: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +150,7 @@ class CatalogModel(ModelDefinition):
         parts = {
             "form": (self.model_format, ModelFormat.LEMUR),
             "entry": (self.entry_point, None),
-            "inputs": (self.inputs, ()),
+            "inputs": (tuple(each.hashed() for each in self.inputs), ()),
             "layout": (self.layout, Layout.NHWC),
         }
         return {name: value for name, (value, default) in parts.items() if value != default}

@@ -43,7 +43,8 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
-        help="An input of a network as forward takes it, such as 1x3x224x224 or 1x128:int64; once for each.",
+        help="An input of a network as forward takes it, once for each: 1x3x224x224, 1x128:int64, by keyword "
+        "mask=1x16:bool, with named axes T16xF80 (N is the batch).",
         rich_help_panel=MODELS,
     ),
 ]

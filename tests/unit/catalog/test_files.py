@@ -208,7 +208,15 @@ def test_a_file_that_was_edited_after_its_listing_is_not_submitted(tmp_path, mak
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("3,224,224", "is not written as SHAPE or SHAPE:TYPE, such as 1x3x224x224:float32"),
+        ("3,224,224", "is not written as SHAPE, SHAPE:TYPE or NAME=SHAPE:TYPE, such as 1x3x224x224:float32"),
+        ("1x3x?x224", r"has the dynamic size \?; the sizes of an artifact are fixed: give a number"),
+        ("1x-1", "has the dynamic size -1;"),
+        ("ids=batchx16:int64", "has the dynamic size batch"),
+        ("1xNonex4", "has the dynamic size None"),
+        ("T16x80", "name every axis by a letter of its own"),
+        ("T16xT80", "name every axis by a letter of its own"),
+        ("N2xT16", "is a batch of 2"),
+        ("16x80", "if its first axis is no batch, name the axes by letters, as in T16xF80"),
         ("1x3:float64", "the type float64 is none of float32, int32, int64"),
         ("8x3x224x224", "is a batch of 8; phones run one at a time"),
         ("1x0", "has 0 elements"),
@@ -218,6 +226,40 @@ def test_a_file_that_was_edited_after_its_listing_is_not_submitted(tmp_path, mak
 def test_an_invalid_input_is_refused(text, reason):
     with pytest.raises(CatalogError, match=reason):
         parse_input(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "batched", "is_image"),
+    [
+        ("1x3x8x8", ModelInput(shape=(1, 3, 8, 8)), True, True),
+        ("N1xC3xH8xW8", ModelInput(shape=(1, 3, 8, 8), axes="NCHW"), True, True),
+        ("N1xH4xT8xD8", ModelInput(shape=(1, 4, 8, 8), axes="NHTD"), True, False),
+        ("T16xF80", ModelInput(shape=(16, 80), axes="TF"), False, False),
+        ("mask=1x16:bool", ModelInput(shape=(1, 16), dtype="bool", name="mask"), True, False),
+        ("x=X5:int64", ModelInput(shape=(5,), dtype="int64", name="x", axes="X"), False, False),
+    ],
+)
+def test_an_input_has_a_keyword_and_named_axes(text, expected, batched, is_image):
+    parsed = parse_input(text)
+
+    assert (parsed, parsed.batched, parsed.is_image) == (expected, batched, is_image)
+
+
+def test_inputs_by_keyword_come_last_and_once(tmp_path, models):
+    (tmp_path / "net.py").write_text(NET)
+    for wrong, reason in ((("a=1x2", "1x3"), "come after those"), (("a=1x2", "a=1x3"), "named twice: a, a")):
+        with pytest.raises(CatalogError, match=reason):
+            models("net.py", input=wrong)
+    (tmp_path / "net.toml").write_text('inputs = ["1x3x8x8", "mask=T16:bool"]')
+    (model,) = models("net.py")
+    assert model.inputs[1] == ModelInput(shape=(16,), dtype="bool", name="mask", axes="T")
+
+
+def test_keywords_and_axes_make_another_model(tmp_path, models):
+    (tmp_path / "net.py").write_text(NET)
+    texts = ("1x3x8x8", "x=1x3x8x8", "N1xC3xH8xW8")
+
+    assert len({models("net.py", input=(text,))[0].identity for text in texts}) == len(texts)
 
 
 def code(text: str):

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Layout, ModelFormat, Precision
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline.loading import load as loading
+from nnlite_conversion.pipeline.lowering import lower as lowering
 from unit.conversion.networks import IMAGE, NAMES, TWO, exported, two
 
 
@@ -81,6 +83,27 @@ def test_inputs_of_equal_shape_get_different_values(load):
     assert load(code=code, entry_point="Less", inputs=same).expected[0].any()
 
 
+def test_inputs_are_given_by_keyword_and_without_a_batch(load):
+    code = (
+        "import torch\nclass Masked(torch.nn.Module):\n"
+        "    def forward(self, x, scale=None, *, mask):\n"
+        "        assert scale is None and x.shape == (6, 4) and mask.shape == (1, 2, 3, 4)\n"
+        "        return x * 2, mask.sum(1)\n"
+    )
+    inputs = (
+        ModelInput(shape=(6, 4), axes="TF"),
+        ModelInput(shape=(1, 2, 3, 4), name="mask", axes="NHTD"),
+    )
+
+    loaded = load(code=code, entry_point="Masked", inputs=inputs)
+
+    assert [sample.shape for sample in loaded.samples] == [(6, 4), (1, 2, 3, 4)], "not taken for an image"
+    np.testing.assert_array_equal(loaded.expected[0], loaded.samples[0] * 2)
+    program = lowering.export(loaded.module, loaded.tensors)
+    outputs = program.module()(*loaded.tensors)
+    np.testing.assert_allclose(outputs[1], loaded.expected[1], rtol=1e-6)
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_weights_file_is_loaded_into_the_network(load, tmp_path, suffix):
     network, file = two().eval(), tmp_path / f"weights{suffix}"
@@ -132,6 +155,8 @@ def test_program_that_cannot_be_converted_is_refused_with_a_reason(load, tmp_pat
     eight = exported(tmp_path / "eight.pt2", two().eval(), 8)
     assert "it was exported for a batch of 8" in refused(load, **program(eight))
     one = exported(tmp_path / "one.pt2", two().eval())
+    by_name = (IMAGE, replace(NAMES, name="ids"))
+    assert "give --input without names" in refused(load, **program(one), inputs=by_name)
     reason = refused(load, **program(one), inputs=(ModelInput(shape=(1, 3, 9, 9)), NAMES))
     assert reason == "input 0 was exported as 1x3x8x8:float32, which 1x3x9x9:float32 does not fit"
     assert "it takes 2 inputs, but 1 are named" in refused(load, **program(one), inputs=(IMAGE,))

@@ -5,7 +5,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
@@ -27,7 +27,13 @@ from nnlite.vocabulary import Layout
 DTYPES: Final = ("float32", "int32", "int64", "int8", "uint8", "bool")
 MAX_BYTES: Final = 1 << 20
 _MAX_ELEMENTS: Final = 1 << 28
-_INPUT: Final = re.compile(r"(?P<shape>\d+(x\d+)*)(:(?P<dtype>\w+))?", re.ASCII)
+#: A size, after the letter of its axis where axes are named.
+_SIZE: Final = r"[A-Z]?\d+"
+_INPUT: Final = re.compile(
+    rf"((?P<name>[A-Za-z_]\w*)=)?(?P<shape>{_SIZE}(x{_SIZE})*)(:(?P<dtype>\w+))?", re.ASCII
+)
+#: Sizes that are not fixed, as other tools write them.
+_DYNAMIC: Final = re.compile(r"(?:^|[x=])(\?|-1|\*|None|[A-Za-z]\w*)(?=x|:|$)")
 #: For every file of its folder.
 _SHARED: Final = "model.toml"
 
@@ -52,20 +58,24 @@ class Description:
 
 
 def parse_input(text: str) -> ModelInput:
-    """Parse an input's shape and type, such as `1x3x224x224:float32`.
+    """Parse an input's keyword, shape and type: `1x3x224x224:float32`, `mask=1x16:bool`, `T16xF80`.
 
-    The shape is that of `forward`, batch first: images are N, C, H, W, whatever the artifact's layout.
-    The default type is float32.
+    The shape is that of `forward`, batch first: images are N, C, H, W, whatever the artifact's layout. Axes
+    that are named, each by one capital letter, have a batch only if the first is N. The default type is
+    float32.
 
     Raises:
-        CatalogError: the text is malformed, its type is not supported on phones, or it is too large.
+        CatalogError: the text is malformed, a size is not fixed, its type is not supported on phones, or it
+            is too large.
     """
     match = _INPUT.fullmatch(text.strip())
     if match is None:
-        raise CatalogError(
-            f"input {text!r} is not written as SHAPE or SHAPE:TYPE, such as 1x3x224x224:float32"
-        )
-    shape, dtype = tuple(map(int, match["shape"].split("x"))), match["dtype"] or "float32"
+        raise CatalogError(_malformed(text))
+    sizes = match["shape"].split("x")
+    axes = "".join(size[0] for size in sizes if size[0].isalpha())
+    if axes and (len(axes) < len(sizes) or len(set(axes)) < len(axes)):
+        raise CatalogError(f"input {text}: name every axis by a letter of its own, as in N1xT16xF80, or none")
+    shape, dtype = tuple(int(size.lstrip(axes)) for size in sizes), match["dtype"] or "float32"
     if dtype not in DTYPES:
         raise CatalogError(f"input {text}: the type {dtype} is none of {', '.join(DTYPES)}")
     elements = 1
@@ -73,9 +83,40 @@ def parse_input(text: str) -> ModelInput:
         elements *= size
     if not 0 < elements <= _MAX_ELEMENTS:
         raise CatalogError(f"input {text} has {elements:,} elements; 1 to {_MAX_ELEMENTS:,} are possible")
-    if len(shape) > 1 and shape[0] != 1:
-        raise CatalogError(f"input {text} is a batch of {shape[0]}; phones run one at a time: 1x...")
-    return ModelInput(shape=shape, dtype=dtype)
+    parsed = ModelInput(shape=shape, dtype=dtype, name=match["name"] or "", axes=axes)
+    if len(shape) > 1 and parsed.batched and shape[0] != 1:
+        raise CatalogError(
+            f"input {text} is a batch of {shape[0]}; phones run one at a time: 1x...; if its first axis is "
+            "no batch, name the axes by letters, as in T16xF80"
+        )
+    return parsed
+
+
+def parse_inputs(texts: Iterable[str]) -> tuple[ModelInput, ...]:
+    """Parse all inputs of a network: those by position, then those by keyword.
+
+    Raises:
+        CatalogError: as `parse_input`; the order is another, or a keyword occurs twice.
+    """
+    inputs = tuple(map(parse_input, texts))
+    names = [each.name for each in inputs if each.name]
+    if len(set(names)) < len(names):
+        raise CatalogError(f"an input is named twice: {', '.join(names)}")
+    if any(each.name for each in inputs[: len(inputs) - len(names)]):
+        raise CatalogError(f"inputs with a name ({', '.join(names)}) come after those without one")
+    return inputs
+
+
+def _malformed(text: str) -> str:
+    if dynamic := _DYNAMIC.search(text):
+        return (
+            f"input {text!r} has the dynamic size {dynamic[1]}; the sizes of an artifact are fixed: give a "
+            "number, such as 1x3x224x224, and one model for each size"
+        )
+    return (
+        f"input {text!r} is not written as SHAPE, SHAPE:TYPE or NAME=SHAPE:TYPE, such as "
+        "1x3x224x224:float32, mask=1x16:bool or, with named axes and no batch, T16xF80"
+    )
 
 
 def describe(model: Path) -> Description:
@@ -127,7 +168,7 @@ def _read(file: Path) -> Description:
         if file.stat().st_size > MAX_BYTES:
             raise CatalogError(f"{file} has {file.stat().st_size:,} bytes, too many for a manifest")
         manifest = _Toml.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-        inputs = tuple(map(parse_input, manifest.inputs))
+        inputs = parse_inputs(manifest.inputs)
     except OSError as error:
         raise CatalogError(f"{file} cannot be read: {error.strerror}") from error
     except ValidationError as error:

@@ -13,7 +13,7 @@ from typing import Final
 
 from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.files.entry_point import MODULE, find_entry_point
-from nnlite.catalog.files.model_toml import Description, describe, parse_input
+from nnlite.catalog.files.model_toml import Description, describe, parse_inputs
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
 from nnlite.catalog.untrusted import checks as file_checks
@@ -45,7 +45,7 @@ class FilesSource:
     Args:
         settings: limits.
         path: files, folders, `FILE.py:NAME` or `MODULE:NAME` for a class or a factory by name.
-        input: all inputs, of networks whose file or TOML declares none; see `model_toml.parse_input`.
+        input: all inputs, of networks whose file or TOML declares none; see `model_toml.parse_inputs`.
         layout: of networks whose TOML declares none.
     """
 
@@ -63,7 +63,7 @@ class FilesSource:
             raise CatalogError("source files needs a path: --path FILE or --path FOLDER")
         self._settings = settings
         self._paths = path
-        self._inputs = tuple(map(parse_input, input))
+        self._inputs = parse_inputs(input)
         self._layout = None if layout is None else _layout(layout)
         self._codes: dict[str, str] = {}
         self._files: dict[str, Path] = {}

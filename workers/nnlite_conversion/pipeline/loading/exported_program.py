@@ -177,9 +177,14 @@ def _inputs(program: ExportedProgram, requested: tuple[ModelInput, ...]) -> tupl
     if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
         raise refused("it takes arguments that are not tensors; export it with tensors as its only arguments")
     declared = [_DeclaredInput(tensor) for tensor in tensors]
+    if any(each.name for each in requested):
+        raise refused("its inputs are named by the program; give --input without names, in its order")
     batch = declared[0].sizes[0] if len(declared[0].sizes) > 1 else None
-    if batch not in (1, None):
-        raise refused(f"it was exported for a batch of {batch}; export it with a batch of 1 or a dynamic one")
+    if batch not in (1, None) and not (requested and not requested[0].batched):
+        raise refused(
+            f"it was exported for a batch of {batch}; export it with a batch of 1 or a dynamic one; if its "
+            "first axis is no batch, name the axes by letters: --input T16xF80"
+        )
     if requested and len(requested) != len(declared):
         raise refused(f"it takes {len(declared)} inputs, but {len(requested)} are named")
     if requested:

@@ -86,13 +86,14 @@ def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
         Failure: it cannot be imported, built or run.
     """
     network, inputs = _network(job, folder)
-    images = tuple(job.model.layout is Layout.NHWC and len(each.shape) == 4 for each in inputs)
+    images = tuple(job.model.layout is Layout.NHWC and each.is_image for each in inputs)
     tensors = [
         (_channels_last(each.shape) if image else each.shape, each.dtype)
         for each, image in zip(inputs, images, strict=True)
     ]
     samples = tuple(seeded_inputs(tensors, job.seed))
-    module = lowering.ChannelsLast(network, images)
+    names = tuple(each.name for each in inputs if each.name)
+    module = lowering.ChannelsLast(network, images, names)
     lazy = any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in network.parameters())
     expected = forward(module, samples) if lazy else ()
     parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -32,22 +32,28 @@ class ChannelsLast(torch.nn.Module):  # type: ignore[misc]
     Args:
         network: in eval mode; takes images as (N, C, H, W).
         images: for each input whether it is an image; others are passed unchanged.
+        names: keywords of the last inputs.
     """
 
-    def __init__(self, network: torch.nn.Module, images: tuple[bool, ...] = (True,)) -> None:
+    def __init__(
+        self, network: torch.nn.Module, images: tuple[bool, ...] = (True,), names: tuple[str, ...] = ()
+    ) -> None:
         super().__init__()
         self.network = network
         self.images = images
+        self.names = names
         # Not by eval(), which exported programs do not support.
         self.training = False
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Run the network on its inputs in its own layout."""
-        transposed = (
+        transposed = [
             tensor.permute(0, 3, 1, 2).contiguous() if is_image else tensor
             for tensor, is_image in zip(inputs, self.images, strict=True)
-        )
-        outputs = tensors_of(self.network(*transposed))
+        ]
+        positional = transposed[: len(transposed) - len(self.names)]
+        named = dict(zip(self.names, transposed[len(positional) :], strict=True))
+        outputs = tensors_of(self.network(*positional, **named))
         return outputs[0] if len(outputs) == 1 else outputs
 
 

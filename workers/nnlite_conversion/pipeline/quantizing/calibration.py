@@ -7,7 +7,7 @@ decodes untrusted images and executes the transform.
 import gzip
 import importlib.util
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,11 @@ def _samples(
         named = arrays(packed)
         first = next(iter(named.values()))
         if len(named) > 1 or first.dtype != np.uint8 or inputs[0].dtype == np.uint8:
-            return _input_arrays(named, inputs)
+            batched = [each.batched for each in spec.inputs] or [True] * len(inputs)
+            return _input_arrays(named, inputs, batched)
     shape = inputs[0].shape
-    channels = shape[-1 if spec.layout is Layout.NHWC else 1] if len(shape) == 4 else 0
+    is_image = spec.inputs[0].is_image if spec.inputs else len(shape) == 4
+    channels = shape[-1 if spec.layout is Layout.NHWC else 1] if is_image else 0
     if len(inputs) > 1 or channels not in {1, 3}:
         raise NoCalibrationData(f"no calibration data: {_described(inputs)} is no image")
     if calibration.kind is CalibrationKind.ARRAYS:
@@ -78,13 +80,15 @@ def _noise(seed: int, inputs: Sample) -> Iterator[Sample]:
         yield tuple(seeded_input(tensor.shape, tensor.dtype.name, number) for tensor in inputs)
 
 
-def _input_arrays(named: dict[str, NDArray[Any]], inputs: Sample) -> Iterator[Sample]:
+def _input_arrays(
+    named: dict[str, NDArray[Any]], inputs: Sample, batched: Sequence[bool]
+) -> Iterator[Sample]:
     """Yield samples from arrays of the network's inputs; images may be (C, H, W) as well."""
     if len(named) != len(inputs):
         raise NoCalibrationData(f"no calibration data: {len(named)} arrays for {len(inputs)} inputs")
     fitted = []
-    for (name, array), tensor in zip(named.items(), inputs, strict=True):
-        shape = tensor.shape[1:]
+    for (name, array), tensor, has_batch in zip(named.items(), inputs, batched, strict=True):
+        shape = tensor.shape[1:] if has_batch else tensor.shape
         if array.shape[1:] != shape and len(shape) == 3 and array.shape[1:] == (shape[2], *shape[:2]):
             array = array.transpose(0, 2, 3, 1)  # noqa: PLW2901
         if array.shape[1:] != shape:
@@ -94,7 +98,7 @@ def _input_arrays(named: dict[str, NDArray[Any]], inputs: Sample) -> Iterator[Sa
         fitted.append(array)
     for sample in zip(*fitted, strict=True):
         yield tuple(
-            np.ascontiguousarray(value[np.newaxis]).astype(tensor.dtype)
+            np.ascontiguousarray(value).reshape(tensor.shape).astype(tensor.dtype)
             for value, tensor in zip(sample, inputs, strict=True)
         )
 
