@@ -152,8 +152,8 @@ class Settings(BaseModel):
         longest_s = max(mode.warmup_max_s + mode.few_runs_max_s for mode in modes)
         # Twice: a measurement whose canary drifts is repeated. Before it, conversions may run first.
         run_s = m.gate_learn_s + longest_s
-        # Without and with a cache; in the app each has one inference of warm-up and a timed one.
-        again_s = 2 * (m.initialize_timeout_s + self.android.app_start_timeout_s + 2 * m.grace_s)
+        # Without and with a cache, in processes of their own.
+        again_s = 2 * (m.initialize_timeout_s + self.android.app_start_timeout_s)
         tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + run_s + m.warm_init * again_s)
         transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
         profile_s = m.quiet_timeout_s + m.initialize_timeout_s + longest_s
