@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from nnlite.errors import NnliteError
 from nnlite.settings.passwords import password_in
 
 _GB: Final = 1e9
@@ -29,15 +30,20 @@ def judging_for(uid: int | None) -> Iterator[None]:
     """Let what is looked at inside be judged for account `uid` and the group of the same number.
 
     Raises:
-        PermissionError: this process may not take another account.
+        NnliteError: this process may not take another account.
     """
     if uid is None or uid == os.geteuid():
         yield
         return
     gid, groups = os.getegid(), os.getgroups()
-    os.setgroups([group for group in groups if group != 0])
-    os.setegid(uid)
-    os.seteuid(uid)
+    try:
+        os.setgroups([group for group in groups if group != 0])
+        os.setegid(uid)
+        os.seteuid(uid)
+    except PermissionError as error:
+        raise NnliteError(
+            f"account {os.geteuid()} cannot judge for another; run the check as root"
+        ) from error
     try:
         yield
     finally:
