@@ -116,7 +116,7 @@ def as_arguments(stored: dict[str, Any]) -> list[str]:
     return [
         _written(name, value)
         for name, value in stored.items()
-        if value not in (defaults.get(name), list(defaults.get(name) or ()) or None)
+        if (tuple(value) if isinstance(value, list) else value) != defaults.get(name)
     ]
 
 

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130
 stopped by Ctrl-C.
 """
 
+import errno
 import os
 import sys
 from typing import Annotated, Final
@@ -32,11 +33,16 @@ COMMANDS: Final = {
     "verify": Entry("verify", _LOOK, "Derive results again from their raw samples."),
     "reproduce": Entry("reproduce", _LOOK, "Measure a result again and compare."),
     "explain-parity": Entry("explain_parity", _LOOK, "Show where an artifact departs from PyTorch."),
+    "describe": Entry("campaigns", _LOOK, "Show what a campaign was asked for."),
     "pause": Entry("campaigns", _STEER, "Start no new work of a campaign."),
     "resume": Entry("campaigns", _STEER, "Go on with a paused campaign."),
     "cancel": Entry("campaigns", _STEER, "End a campaign; results stay."),
     "retry": Entry("campaigns", _STEER, "Queue failed, cancelled or noisy work again."),
     "devices": Entry("devices", _DEVICES, "List devices and incidents; end a quarantine."),
+    "up": Entry("daemon", _SERVE, "Start servers and workers that stay until down."),
+    "down": Entry("daemon", _SERVE, "Stop what up started."),
+    "ps": Entry("daemon", _SERVE, "List servers and workers of this machine."),
+    "logs": Entry("daemon", _SERVE, "Print the log of a server or worker."),
     "worker": Entry("workers", _SERVE, "Run a worker: convert, benchmark, check."),
     "reaper": Entry("workers", _SERVE, "Requeue lost work; serve metrics."),
     "flower": Entry("workers", _SERVE, "Show workers and queues in a browser."),
@@ -74,6 +80,12 @@ def main() -> None:
     except NnliteError as error:
         print_error(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        place = f" while writing {error.filename}" if error.filename else ""
+        print_error(f"the disk is full{place}: free some space, then run the same command again")
+        sys.exit(1)
 
 
 def _print_version(wanted: bool) -> None:

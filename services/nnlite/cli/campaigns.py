@@ -73,6 +73,32 @@ def status(
 
 
 @app.command()
+def describe(name: options.Campaign, json: options.Json = False) -> None:
+    """Show what a campaign was asked for, as the command that submits the same; --json: settings too."""
+    from nnlite.campaigns.request import as_arguments
+
+    with reading() as database:
+        check_campaign(database, name)
+        row = queries.description(database, name)
+        (progress,) = queries.campaigns(database, name)
+    if json:
+        print_json([row])
+        return
+    arguments = [argument for argument in as_arguments(row["request"]) if argument]
+    print_table(
+        [
+            {"name": "campaign", "value": row["name"]},
+            {"name": "submitted", "value": f"{row['created_at']:%Y-%m-%d %H:%M:%S %Z}"},
+            {"name": "state", "value": presentation.campaign_row(progress)["state"]},
+            {"name": "models", "value": row["models"]},
+            {"name": "priority", "value": row["priority"]},
+            {"name": "the same again", "value": " ".join(["nnlite submit", *arguments])},
+        ],
+        ("name", "value"),
+    )
+
+
+@app.command()
 def retry(
     name: options.Campaign,
     models: Models = None,

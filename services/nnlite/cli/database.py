@@ -31,11 +31,15 @@ def url() -> None:
         out.print(endpoints.database_url, highlight=False, soft_wrap=True)
 
 
-@db.command()
-def psql() -> None:
-    """Open the database in psql; commands can be piped to it: echo 'TABLE latency' | nnlite db psql."""
+@db.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context) -> None:
+    """Open the database in psql; arguments go to psql, and commands can be piped to it.
+
+    Example: nnlite db psql -c 'TABLE latency' --csv
+    """
     settings = load_settings()
     with servers(settings):
         command, environment = psql_command(settings)
+        command += context.args
         status = os.spawnvpe(os.P_WAIT, command[0], command, dict(os.environ) | environment)
     raise typer.Exit(status)

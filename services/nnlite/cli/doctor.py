@@ -2,22 +2,25 @@
 
 from typing import Annotated
 
+import orjson
 import typer
 
 from nnlite.cli import options
-from nnlite.cli.output import out, print_json, print_table
+from nnlite.cli.output import out, paged, print_json, print_table
 from nnlite.diagnostics.compose_env import Machine, compose_env
 from nnlite.diagnostics.machine import all_findings
-from nnlite.settings import Settings, load_settings, setting_names
+from nnlite.settings import Settings, all_settings, load_settings, origins
 
 app = typer.Typer()
+_SETTING_COLUMNS = ("setting", "value", "default", "origin", "description")
 
 
 @app.command()
 def doctor(
     as_json: options.Json = False,
+    wide: options.Wide = False,
     settings_too: Annotated[
-        bool, typer.Option("--settings", help="List every setting with its value instead.")
+        bool, typer.Option("--settings", help="List every setting instead: value, default, origin, meaning.")
     ] = False,
     for_compose: Annotated[
         bool, typer.Option("--compose-env", help="Print what fits this machine as lines for compose's .env.")
@@ -26,8 +29,12 @@ def doctor(
     """Say what this machine can do and what is missing; exit code 1 if something needed is."""
     settings = load_settings()
     if settings_too:
-        rows = [{"setting": name, "value": _value(settings, name)} for name in setting_names()]
-        print_json(rows) if as_json else print_table(rows, ("setting", "value"))
+        rows = _setting_rows(settings)
+        if as_json:
+            print_json(rows)
+        else:
+            with paged(wide=wide):
+                print_table(rows, _SETTING_COLUMNS, optional=("default", "origin"), wide=wide)
         return
     if for_compose:
         for line in compose_env(Machine.this(settings)):
@@ -40,9 +47,24 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _value(settings: Settings, name: str) -> str:
-    value: object = settings
-    for part in name.removeprefix("NNLITE_").lower().split("__"):
-        value = getattr(value, part)
-    secret = value is not None and name in {"NNLITE_DATABASE_URL", "NNLITE_BROKER_URL"}
-    return "(set)" if secret else str(value)
+def _setting_rows(settings: Settings) -> list[dict[str, str]]:
+    places = origins()
+    return [
+        {
+            "setting": variable,
+            "value": _shown(variable, setting.of(settings)),
+            "default": _shown(variable, setting.field.get_default(call_default_factory=True)),
+            "origin": places.get(variable, "default"),
+            "description": setting.field.description or "",
+        }
+        for variable, setting in all_settings().items()
+    ]
+
+
+def _shown(variable: str, value: object) -> str:
+    """Return a setting's value as it is written in `.env`; never a credential."""
+    if value is None or value == ():
+        return ""
+    if variable in {"NNLITE_DATABASE_URL", "NNLITE_BROKER_URL"}:
+        return "(set)"
+    return orjson.dumps(value).decode() if isinstance(value, tuple | bool) else str(value)

@@ -11,6 +11,22 @@ from nnlite.local import Supervisor, Worker, local_instance, workers_lock
 
 #: Arguments of the programs that measure on this machine, by name.
 MEASURING = {"benchmark": ["worker", "benchmark", "--device", "host"], "reaper": ["reaper"]}
+
+
+def programs(converters: int, *, checks: bool) -> dict[str, list[str]]:
+    """Return the arguments of all programs of this machine, by name.
+
+    Args:
+        converters: conversions at a time.
+        checks: run the check worker too.
+    """
+    return {
+        "convert": ["worker", "convert", "--concurrency", str(converters)],
+        **MEASURING,
+        **({"check": ["worker", "check"]} if checks else {}),
+    }
+
+
 #: A worker that was restarted this often does not come up at all.
 _MAX_RESTARTS = 5
 

@@ -10,13 +10,14 @@ from nnlite.campaigns.thread_counts import check_cores
 from nnlite.cli import options, selection
 from nnlite.cli import watch as watching
 from nnlite.cli.output import note
-from nnlite.cli.own_workers import MEASURING, OwnWorkers
+from nnlite.cli.own_workers import OwnWorkers, programs
 from nnlite.cli.results import print_checks, print_failures, print_results, print_verdicts
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.cli.submit import submit_request
 from nnlite.cli.waiting import Explainer, starting
 from nnlite.host.cores import cores_of
 from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
+from nnlite.local.daemon import daemon_of
 from nnlite.results import queries
 from nnlite.results.runtime_checks import pending
 from nnlite.settings import load_settings
@@ -40,7 +41,7 @@ def run(
 
     Starts the servers and the workers, submits, shows progress until everything
     has ended, stops what it started. Ctrl-C stops it gracefully; the same command
-    resumes. While another command runs workers here, theirs do the work.
+    resumes. Workers of `nnlite up` or of another command do the work where they run.
 
     Example: nnlite run --limit 20 --seed 1
     """
@@ -53,8 +54,8 @@ def run(
     with interruptible("stopped; the same command resumes"), session() as cluster:
         submitted = submit_request(cluster, request, name, priority)
         if not _ended(cluster, submitted.name, environment):
-            programs = _programs(converters, checks=environment is not None)
-            with OwnWorkers(cluster, programs) as workers:
+            wanted = programs(converters, checks=environment is not None)
+            with OwnWorkers(cluster, wanted) as workers:
                 _watch(cluster, submitted.name, environment, workers)
         _show(cluster, submitted.name)
 
@@ -68,21 +69,14 @@ def _ended(cluster: Session, name: str, environment: RuntimeEnvironment | None) 
 def _watch(cluster: Session, name: str, environment: RuntimeEnvironment | None, workers: OwnWorkers) -> None:
     """Watch the campaign to its end, and then the checks of its artifacts, where these are made."""
     if not workers.started:
-        note("the workers of another command do the work; if it ends, this one starts its own")
+        others = "nnlite up" if daemon_of(cluster.settings.home) else "another command"
+        note(f"the workers of {others} do the work; if it ends, this command starts its own")
     explain = starting(Explainer(cluster.engine, cluster.broker), lambda: workers.started)
     # Checks only inform: a worker of theirs that does not stay up ends no campaign.
     progress = watching.watch(cluster.engine, name, lambda: workers.check(but="check"), explain)
     if workers.started and environment is not None and progress.state != CampaignState.CANCELLED:
         version = environment.version
         watching.watch_checks(cluster.engine, name, version, workers.check)
-
-
-def _programs(converters: int, *, checks: bool) -> dict[str, list[str]]:
-    return {
-        "convert": ["worker", "convert", "--concurrency", str(converters)],
-        **MEASURING,
-        **({"check": ["worker", "check"]} if checks else {}),
-    }
 
 
 def _show(cluster: Session, name: str) -> None:

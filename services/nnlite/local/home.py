@@ -154,6 +154,9 @@ def prepare_home(home: Path, limits: Limits) -> LocalInstance:
         LocalError: the account cannot enter `home`, or `home` belongs to another account.
     """
     home = home.expanduser().resolve()
+    existing = next(path for path in (home, *home.parents) if path.exists())
+    if not existing.is_dir():
+        raise LocalError(f"NNLITE_HOME={home}: {existing} is a file; set NNLITE_HOME to a folder of your own")
     _check_owner(home)
     account, prefix = _servers_account(home)
     if account:

@@ -46,7 +46,7 @@ def read_workers(home: Path) -> WorkersRecord | None:
             owner=ProcessIdentity(**document["owner"]),
             workers={name: ProcessIdentity(**worker) for name, worker in document["workers"].items()},
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
 
 

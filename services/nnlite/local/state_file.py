@@ -56,7 +56,7 @@ def read_record(home: Path) -> Record:
     path = record_path(home)
     try:
         document = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Record()
     except PermissionError as error:
         raise RecordError(

@@ -80,6 +80,20 @@ WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY created_at DESC
     return [Progress(**row) for row in rows_of(database, statement, {"name": name})]
 
 
+def description(database: Database, name: str) -> Row:
+    """Return what a campaign was asked for, and when."""
+    (row,) = rows_of(
+        database,
+        """
+SELECT c.name, c.state, c.priority, c.request, c.settings, c.created_at,
+       (SELECT count(*) FROM conversion v WHERE v.campaign_id = c.id) AS models
+FROM campaign c WHERE c.name = :name
+""",
+        {"name": name},
+    )
+    return row
+
+
 def latencies(
     database: Database,
     campaign: str | None = None,

@@ -41,7 +41,12 @@ def default_home() -> Path:
     """Where the embedded servers, the artifacts and the caches are stored by default."""
     if os.geteuid() == 0:
         return Path("/var/lib/nnlite")
-    return Path(platformdirs.user_data_dir("nnlite"))
+    try:
+        return Path(platformdirs.user_data_dir("nnlite")).expanduser()
+    except RuntimeError as error:  # no HOME, and no entry in /etc/passwd
+        raise SettingsError(
+            f"account {os.geteuid()} has no home folder; set NNLITE_HOME to a folder of its own"
+        ) from error
 
 
 class Settings(BaseModel):

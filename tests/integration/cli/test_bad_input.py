@@ -191,6 +191,23 @@ def test_one_name_for_two_requests_is_refused_with_the_difference(nnlite, databa
     assert "resumed campaign night: 1 model" in nnlite("submit", "ResNet", "--name", "night").err
 
 
+@pytest.mark.parametrize("command", [["run", "--limit", "1"], ["up"], ["down"], ["submit"], ["doctor"]])
+def test_a_home_below_a_file_is_said_without_a_traceback(nnlite, environment, tmp_path, command):
+    (tmp_path / "file").write_text("")
+    environment.setenv("NNLITE_HOME", str(tmp_path / "file" / "home"))
+    said = nnlite(*command)
+    assert said.code == 1
+    assert f"{tmp_path / 'file'} is a file" in (said.err + said.out).replace("\n", "")
+
+
+@pytest.mark.parametrize("command", [["status"], ["ps"], ["logs"]])
+def test_listings_of_a_home_below_a_file_are_empty(nnlite, environment, tmp_path, command):
+    (tmp_path / "file").write_text("")
+    environment.setenv("NNLITE_HOME", str(tmp_path / "file" / "home"))
+    said = nnlite(*command)
+    assert (said.code, said.out) == (0, "")
+
+
 @pytest.mark.usefixtures("servers")
 def test_commands_report_an_unknown_campaign_and_list_known_ones(nnlite):
     nnlite("submit", "ResNet", "--name", "night")

@@ -80,6 +80,20 @@ def test_the_same_request_without_a_name_is_the_same_campaign(nnlite):
     assert (campaign["models"], campaign["remaining"]) == (2, 2)
 
 
+@pytest.mark.usefixtures("servers")
+def test_describe_prints_the_command_that_submits_the_same(nnlite):
+    chosen = ["--match", "ga-*", "--limit", "2", "--seed", "7"]
+    nnlite("submit", *chosen, "--precision", "fp16", "--name", "half")
+    said = nnlite("describe", "half")
+    assert said.code == 0, said.err
+    again = said.out.partition("nnlite submit ")[2].strip()
+    assert set(re.findall(r"--\S+ \S+", again)) == {
+        "--match 'ga-*'", "--limit 2", "--seed 7", "--precision fp16", "--calibration sklearn",
+    }  # fmt: skip
+    (row,) = nnlite("describe", "half", "--json").rows
+    assert (row["models"], row["request"]["seed"]) == (2, 7)
+
+
 @pytest.mark.usefixtures("night")
 def test_status_is_a_row_per_campaign(nnlite):
     nnlite("submit", "ga-1", "--name", "later")

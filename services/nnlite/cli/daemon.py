@@ -1,0 +1,161 @@
+"""`nnlite up`, `down`, `ps` and `logs`: servers and workers of this machine that outlive a command."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from nnlite.cli import options
+from nnlite.cli.output import listed, note, out, print_json, print_table
+from nnlite.cli.presentation import duration
+from nnlite.errors import NnliteError
+from nnlite.local import LocalError, daemon, local_instance
+from nnlite.local.daemon import LocalProcess
+from nnlite.settings import Settings, load_settings
+
+app = typer.Typer()
+
+_MB = 1e6
+#: Between two looks at a log that is followed, seconds.
+_POLL_S = 0.5
+
+
+@app.command()
+def up(
+    converters: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay in the foreground, for a supervisor, until SIGTERM.")
+    ] = False,
+) -> None:
+    """Start servers and workers of this machine, which stay until `nnlite down`.
+
+    Commands use them, so that a small `nnlite run` takes seconds: the workers have imported PyTorch already.
+
+    Example: nnlite up && nnlite run --limit 5 --seed 1
+    """
+    settings = load_settings()
+    if foreground:
+        _serve(settings, converters)
+        return
+    instance = local_instance(settings)
+    if (known := daemon.daemon_of(instance.home)) is not None:
+        note(f"up already, as process {known.pid}; nnlite ps shows what runs, nnlite down stops it")
+        return
+    note(f"starting servers and workers in {instance.home}")
+    argv = daemon.command("up", "--foreground", "--converters", str(converters))
+    # Postgres, Valkey and migrations first.
+    started = daemon.start(instance, argv, 3 * instance.limits.start_timeout_s)
+    note(f"up, as process {started.pid}; workers import PyTorch meanwhile. nnlite ps, logs, down")
+
+
+@app.command()
+def down() -> None:
+    """Stop what `nnlite up` started; running work goes back to the queue."""
+    instance = local_instance(load_settings())
+    note("down" if daemon.stop(instance) else f"nothing is up in {instance.home}")
+
+
+@app.command()
+def ps(json: options.Json = False) -> None:
+    """List the servers and workers of this machine's home that run.
+
+    Workers of other hosts, and those that a supervisor of the system runs, are not here: see nnlite devices.
+    """
+    home = load_settings().home.expanduser().resolve()
+    rows = [row for each in daemon.running(home) if (row := _row(each)) is not None]
+    if json:
+        print_json(rows)
+    elif rows:
+        shown = [
+            row | {"memory": f"{row['memory'] / _MB:,.0f} MB", "since": _ago(row["since"])} for row in rows
+        ]
+        print_table(shown, ("name", "kind", "pid", "memory", "since"))
+    else:
+        note(f"nothing runs in {home}; nnlite up starts servers and workers")
+
+
+@app.command()
+def logs(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of a log; none: list them.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Print so many of its last lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print more as they come.")] = False,
+) -> None:
+    """Print the log of a server or worker of this machine.
+
+    Example: nnlite logs convert -f
+    """
+    folder = load_settings().home.expanduser().resolve() / "logs"
+    files = {file.stem: file for file in sorted(folder.glob("*.log"))}
+    if name is None:
+        rows = [
+            {"name": stem, "size": f"{file.stat().st_size / 1e3:,.0f} kB", "last": _ago(file.stat().st_mtime)}
+            for stem, file in files.items()
+        ]
+        print_table(listed(rows, None), ("name", "size", "last")) if rows else note(f"no log in {folder}")
+        return
+    if name not in files:
+        raise NnliteError(f"no log {name!r} in {folder}; there are {', '.join(files) or 'none'}")
+    try:
+        for text in _lines(files[name], lines, follow=follow):
+            out.print(text, highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _lines(file: Path, last: int, *, follow: bool) -> Iterator[str]:
+    with file.open(errors="replace") as stream:
+        everything = stream.read().splitlines()
+        yield from everything[len(everything) - last :] if last else ()
+        while follow:
+            if text := stream.readline():
+                yield text.rstrip("\n")
+            else:
+                time.sleep(_POLL_S)
+
+
+def _serve(settings: Settings, converters: int) -> None:
+    """Run servers and workers until SIGTERM or Ctrl-C."""
+    from nnlite.cli.own_workers import OwnWorkers, programs
+    from nnlite.cli.session import session
+    from nnlite.host.tflite_environment import runtime_environment
+
+    stopped = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    checks = runtime_environment(settings) is not None
+    with session() as cluster, OwnWorkers(cluster, programs(converters, checks=checks)) as workers:
+        if not workers.started:
+            raise LocalError(
+                f"another command runs workers in {settings.home} (nnlite ps); wait for its end, or stop it"
+            )
+        with daemon.recorded(settings.home.expanduser().resolve()):
+            stopped.wait()
+
+
+def _row(process: LocalProcess) -> dict[str, Any] | None:
+    try:
+        info = psutil.Process(process.identity.pid)
+        memory = sum(each.memory_info().rss for each in (info, *info.children(recursive=True)))
+        return {
+            "name": process.name,
+            "kind": process.kind,
+            "pid": process.identity.pid,
+            "memory": memory,
+            "since": info.create_time(),
+        }
+    except psutil.NoSuchProcess:  # it ended meanwhile
+        return None
+
+
+def _ago(moment_s: float) -> str:
+    return f"{duration(max(0.0, time.time() - moment_s))} ago"
