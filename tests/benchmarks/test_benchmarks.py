@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from benchmarks.__main__ import NAMES, flat, main
 from conftest import embedded_settings, temporary_home
 from integration.canned import with_median
 from nnlite.db.engine import upgrade
-from nnlite.local import servers, workers_lock
+from nnlite.local import Endpoints, servers, workers_lock
 from toys import LINEAR
 from unit.catalog.copies import Lemur, trial
 
@@ -62,10 +63,20 @@ def small_lemur(monkeypatch, tmp_path):
     monkeypatch.setenv("NNLITE_LEMUR", str(lemur.wheel(tmp_path / "lemur-0-py3-none-any.whl")))
 
 
+@pytest.fixture
+def these_servers(monkeypatch, database_url, broker_url):
+    """Let benchmarks use the servers of this test run instead of starting their own."""
+    endpoints = Endpoints(database_url=database_url, broker_url=broker_url)
+    for module in (queue_rate, conversions):
+        monkeypatch.setattr(module, "servers", lambda _: nullcontext(endpoints))
+        monkeypatch.setattr(module, "upgrade", lambda _: None)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+@pytest.mark.usefixtures("small_lemur", "these_servers")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_benchmark_gives_its_figures(name, small_lemur):
+def test_a_benchmark_gives_its_figures(name):
     assert name in SMALL, "a new benchmark: add how it runs in a small size to SMALL"
     ratios = [value for figure, value in flat(SMALL[name]()) if figure.endswith("ratio")]
     assert ratios

@@ -1,7 +1,8 @@
 """Starts app processes as forks of one with NumPy and LiteRT loaded, so that runs start at once.
 
-As on Android. It reports an app's end to the process that waits for it, and
-writes the tombstone of an app that a signal killed.
+As on Android, but for the first of a boot, which waits until they are loaded:
+many a boot ends without an app. The zygote reports an app's end to the process
+that waits for it, and writes the tombstone of an app that a signal killed.
 """
 
 import json
@@ -37,7 +38,7 @@ class _App:
 
 
 def start(faults: Path) -> None:
-    """Fork the zygote; it listens when this returns, and answers when its libraries are loaded."""
+    """Fork the zygote; it listens when this returns."""
     with suppress(FileNotFoundError):
         Path(SOCKET).unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -66,8 +67,6 @@ class _Zygote:
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(signalled.fileno())
-        from device.rig import app  # loads the libraries
-
         selector = selectors.DefaultSelector()
         selector.register(wakeup, selectors.EVENT_READ)
         selector.register(self._listener, selectors.EVENT_READ)
@@ -79,6 +78,8 @@ class _Zygote:
                     self._reap()
                 else:
                     caller, _ = self._listener.accept()
+                    from device.rig import app  # loads the libraries
+
                     self._launch(app.run, caller)
 
     def _launch(self, run: Any, caller: socket.socket) -> None:

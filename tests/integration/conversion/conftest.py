@@ -1,5 +1,6 @@
 """A process that has preloaded, and tiny models to convert in forks of it."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from waiting import HANG_S
 
 # At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
 preload()
+importlib.import_module("sklearn.datasets")  # or else every child that calibrates imports it
 
 
 @pytest.fixture(autouse=True)

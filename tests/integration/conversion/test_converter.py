@@ -188,7 +188,7 @@ def test_refused_precision_is_recorded_and_not_tried_again(cluster, convert, mon
             "dynamic",
             "quantize",
         )
-        assert failure["reason"] == "the quantizer fails: RuntimeError: no such scheme"
+        assert failure["reason"].startswith("the quantizer fails: RuntimeError: no such scheme, at ")
         (progress,) = queries.campaigns(cluster.engine, campaign)
         assert progress.precisions_refused == 1 and progress.failed == 0
         assert progress.benchmarks_queued == (campaign != "alone")
