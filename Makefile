@@ -26,6 +26,8 @@ INSTALLED := $(VENV)/.installed
 TEST_HOME := $(CURDIR)/.nnlite
 LEMUR := $(TEST_HOME)/sources/nn_dataset-2.1.2-py3-none-any.whl
 WITH_LEMUR := NNLITE_LEMUR=$(LEMUR)
+# A newer release, which has LEMUR's importer and transforms, but no models.
+UPSTREAM := $(TEST_HOME)/upstream/nn_dataset-2.2.11-py3-none-any.whl
 
 # Classifiers by people, one of grey images, a segmentation net, two vision transformers, generated ones,
 # and one whose control flow depends on its data, which cannot be converted.
@@ -132,6 +134,11 @@ runtime-match: $(INSTALLED) $(LEMUR) $(TFLITE) ## Run artifacts of 20 LEMUR mode
 $(LEMUR): | $(INSTALLED)
 	NNLITE_HOME=$(TEST_HOME) NNLITE_LEMUR= $(BIN)/nnlite fetch
 
+$(UPSTREAM): tests/upstream/requirements.txt | $(INSTALLED)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+	  --require-hashes --requirement $< --dest $(@D)
+	@touch $@
+
 demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite fetch
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
@@ -224,8 +231,8 @@ constraints: $(UV) ## Choose exact dependency versions (constraints.txt)
 	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --upgrade --no-header \
 	  --no-emit-index-url --no-annotate --output-file constraints.txt
 
-shapes: $(INSTALLED) $(LEMUR) ## Rebuild the table of input shapes
-	$(WITH_LEMUR) $(BIN)/python tools/make_shapes.py
+shapes: $(INSTALLED) $(LEMUR) $(UPSTREAM) ## Rebuild the table of input shapes
+	$(WITH_LEMUR) $(BIN)/python tools/make_shapes.py --also 2.2.11=$(UPSTREAM)
 
 schema: $(INSTALLED) ## Write the JSON Schema of reports
 	$(BIN)/python tools/make_schema.py

@@ -1,5 +1,6 @@
 """Rebuilds the catalog's table of input shapes from the LEMUR of the settings: `make shapes`.
 
+`--also VERSION=PATH` adds the transforms of a newer LEMUR, such as a wheel that has transforms but no models.
 Every transform is applied in a forked process with a time limit, as it is other people's Python.
 """
 
@@ -16,9 +17,10 @@ import orjson
 import torch
 import torchvision  # imported by transforms: preloaded, so that forks need not import it
 
+from nnlite.catalog.lemur.archive import WheelArchive
 from nnlite.catalog.lemur.datasets import DATASETS, ImageDataset
 from nnlite.catalog.lemur.location import find_lemur
-from nnlite.catalog.lemur.shapes import HASH_DIGITS, OTHERS, TABLE, VARIABLE
+from nnlite.catalog.lemur.shapes import HASH_DIGITS, OTHERS, TABLE, VARIABLE, VERSION_SEPARATOR
 from nnlite.catalog.model import text_sha256
 from nnlite.settings import load_settings
 from nnlite_conversion.pipeline.loading.input_shapes import apply, describe
@@ -67,6 +69,16 @@ def abbreviated(shapes: Mapping[str, str | None]) -> dict[str, str | None]:
     return {OTHERS: usual} | {dataset: entry for dataset, entry in shapes.items() if entry != usual}
 
 
+def merged(transforms: Mapping[str, str], newer: Mapping[str, str], version: str) -> dict[str, str]:
+    """Return the transforms of both; where `newer` has another code for a name, as name@version too."""
+    others = {
+        f"{name}{VERSION_SEPARATOR}{version}" if name in transforms else name: code
+        for name, code in newer.items()
+        if transforms.get(name) != code
+    }
+    return {**transforms, **others}
+
+
 def _entries_in_fork(name: str, code: str, timeout_s: float) -> dict[str, str | None] | None:
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe(duplex=False)
@@ -95,9 +107,14 @@ def main() -> None:
         "--output", type=Path, default=TABLE, help="file to write; default: the committed one"
     )
     parser.add_argument("--timeout-s", type=float, default=60.0, help="limit of each transform, seconds")
+    parser.add_argument("--also", action="append", default=[], metavar="VERSION=WHEEL", help="a newer LEMUR")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    table = make_table(find_lemur(load_settings()).transforms(), arguments.timeout_s)
+    transforms = find_lemur(load_settings()).transforms()
+    for also in arguments.also:
+        version, _, path = also.partition("=")
+        transforms = merged(transforms, WheelArchive(Path(path)).transforms(), version)
+    table = make_table(transforms, arguments.timeout_s)
     arguments.output.write_bytes(orjson.dumps(table, option=orjson.OPT_INDENT_2) + b"\n")
     print(f"{sum(len(row['transforms']) for row in table['rows'])} transforms in {arguments.output}")
 

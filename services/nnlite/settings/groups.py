@@ -18,10 +18,16 @@ class CatalogSettings(Group):
     """Limits on the models that are selected."""
 
     max_parameters: int = Field(100_000_000, gt=0, description="models with more parameters are skipped")
-    max_input_side: int = Field(512, gt=0, description="models with larger inputs are skipped, pixels")
+    max_input_side: int = Field(800, gt=0, description="models with larger inputs are skipped, pixels")
     exclude: tuple[str, ...] = Field((), description="glob patterns of model names to skip")
     variable_size: int = Field(
         256, gt=0, description="height and width where neither dataset nor transform fixes them, pixels"
+    )
+    vocabulary_words: int = Field(
+        30_000, gt=4, description="vocabulary of captions, which LEMUR does not record: all words of COCO's"
+    )
+    vocabulary_characters: int = Field(
+        1_000, gt=1, description="vocabulary of texts, which LEMUR does not record: characters of WikiText-2"
     )
     efficiency_max_parameters: int = Field(
         6_000_000, gt=0, description="accuracy / latency counts up to this many parameters: NN-GPT's gate"

@@ -16,7 +16,7 @@ def models(lemur, tmp_path, monkeypatch):
     """Run `nnlite models` on a small LEMUR; return its rows and what it says beside them."""
     lemur.trained("ResNet", trial("a")).trained("ga-1", trial("b"), on="mnist").untrained("ga-2")
     lemur.models["Talker"] = "class Net: pass"
-    lemur.trials["txt-generation_wikitext_ppl_Talker", 1] = [trial("c")]
+    lemur.trials["txt-image_coco_clip_Talker", 1] = [trial("c")]
     information = tmp_path / "site-packages" / "source-1.0.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: source\nVersion: 1.0\n")
@@ -46,7 +46,7 @@ def test_json_has_every_field_of_every_model(models):
     assert [row["name"] for row in rows] == ["ResNet", "Talker", "ga-1", "ga-2"]
     assert rows[0]["input_shape"] == [1, 3, 64, 64]
     assert len(rows[0]["identity"]) == 64
-    assert rows[1]["skipped"].startswith("task txt-generation")
+    assert rows[1]["skipped"].startswith("task txt-image")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_json_has_every_field_of_every_model(models):
         (["ga-*"], ["ga-1", "ga-2"]),
         (["ga-1", "R*"], ["ResNet", "ga-1"]),
         (["--match", "*-2"], ["ga-2"]),
-        (["--task", "txt-generation"], ["Talker"]),
+        (["--task", "txt-image"], ["Talker"]),
         (["--usable"], ["ResNet", "ga-1", "ga-2"]),
         (["--skipped"], ["Talker"]),
         (["--limit", "2"], ["ResNet", "Talker"]),
@@ -72,7 +72,7 @@ def test_the_default_output_is_a_table_and_a_summary_by_reason(models):
     result = models()
     assert "ResNet" in result.stdout
     assert "4 of 4 models: 3 usable, 1 skipped" in result.stderr
-    assert "1 task txt-generation" in result.stderr
+    assert "1 task txt-image" in result.stderr
 
 
 def test_a_truncated_table_is_marked_as_such(models):

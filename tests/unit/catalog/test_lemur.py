@@ -98,7 +98,7 @@ def test_a_tree_of_mobile_results_alone_is_enough(lemur, make_settings, tmp_path
     [
         ("broken", "does not parse: "),
         ("empty", "no class Net"),
-        ("talker", "task txt-generation: "),
+        ("talker", "task txt-image: "),
         ("stranger", "unknown dataset: "),
         ("lost", "transform missing: "),
     ],
@@ -107,7 +107,7 @@ def test_an_unsupported_model_is_skipped_with_a_reason(name, reason, lemur, make
     lemur.trained("broken", trial("a"), code="class Net(:").trained("empty", trial("b"), code="")
     lemur.trained("stranger", trial("c"), on="holiday-photos").trained("lost", trial("d", transform="gone"))
     lemur.models["talker"] = MODEL
-    lemur.trials["txt-generation_wikitext_ppl_talker", 1] = [trial("e")]
+    lemur.trials["txt-image_coco_clip_talker", 1] = [trial("e")]
     model = only(LemurSource(make_settings(lemur.folder(tmp_path / "tree"))), name)
     assert model.skipped.startswith(reason)
 

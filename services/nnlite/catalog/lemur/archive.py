@@ -1,14 +1,14 @@
 """Archives of LEMUR: read code, transforms and trials from a folder or directly from a wheel.
 
 Both hold the same tree: `ab/nn/nn/<model>.py`, `ab/nn/transform/<transform>.py`,
-`ab/nn/stat/train/<task>_<dataset>_<metric>_<model>/<epoch>.json`. Only `1.json` is read of the statistics:
-later epochs take longer, so no trial that could be chosen is missing from it. Newer trees also, or only, hold
-mobile results, `ab/nn/stat/run/tflite/<precision>/<task>_<dataset>_<metric>_<model>/`; for a model without
-trials they name its task and dataset.
+`ab/nn/stat/train/<task>_<dataset>_<metric>_<model>/<epoch>.json`; in some checkouts the folders of statistics
+are in others below `ab/nn/stat`, or directly in it. Only `1.json` is read of the statistics: later epochs
+take longer, so no trial that could be chosen is missing from it. Newer trees also, or only, hold mobile
+results, `ab/nn/stat/run/tflite/<precision>/<task>_<dataset>_<metric>_<model>/`; for a model without trials
+they name its task and dataset.
 """
 
 import hashlib
-import logging
 import os
 import zipfile
 import zlib
@@ -18,18 +18,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import orjson
-
 from nnlite.catalog.lemur.configuration import TrainingConfig, Trial, hyperparameters_of
+from nnlite.catalog.lemur.statistics import is_statistics, split_name, transforms_of, trials_of
 from nnlite.catalog.model import CatalogError
-
-logger = logging.getLogger(__name__)
 
 MODELS = "ab/nn/nn"
 TRANSFORMS = "ab/nn/transform"
-STATISTICS = "ab/nn/stat/train"
-#: Mobile results by precision, and the file of each precision that names the transforms.
-RUNS = ("ab/nn/stat/run/tflite/fp32", "ab/nn/stat/run/tflite/int8")
+STATISTICS = "ab/nn/stat"
+#: What is in that folder besides statistics of training: of runs, and of the networks' code.
+NO_STATISTICS = ("run", "nn")
+#: Deepest folder of statistics below it.
+_DEEPEST = 4
+#: Mobile results by precision, preferred first, and the file of each precision that names the transforms.
+RUNS = tuple(f"ab/nn/stat/run/tflite/{precision}" for precision in ("fp32", "int8", "mixed"))
 RUNS_FILE = "all_models.json"
 #: The epoch whose statistics are read.
 EPOCH_FILE = "1.json"
@@ -77,7 +78,7 @@ class FileArchive(Archive):
 
     @abstractmethod
     def _statistics(self) -> Iterable[str]:
-        """Return the names of the folders in the statistics, sorted."""
+        """Return the paths of the files of the first epoch, by folder."""
 
     @abstractmethod
     def _folders(self, folder: str) -> list[str]:
@@ -95,20 +96,19 @@ class FileArchive(Archive):
         return {name: self.transform_code(name) for name in self._modules(TRANSFORMS)}
 
     def trials(self) -> Iterator[Trial]:
-        for folder in self._statistics():
-            path = f"{STATISTICS}/{folder}/{EPOCH_FILE}"
+        for path in self._statistics():
             content = self._read(path)
-            if content is not None and folder.count("_") >= 3:
-                yield from _trials(folder, content, f"{self.path}: {path}")
+            if content is not None:
+                yield from trials_of(path.split("/")[-2], content, f"{self.path}: {path}")
 
     def runs(self) -> dict[str, TrainingConfig]:
         found: dict[str, TrainingConfig] = {}
         for folder in RUNS:
-            transforms = _transforms(
+            transforms = transforms_of(
                 self._read(f"{folder}/{RUNS_FILE}"), f"{self.path}: {folder}/{RUNS_FILE}"
             )
             for name in self._folders(folder) if transforms else ():
-                task, dataset, metric, model = (name.split("_", 3) + [""] * 4)[:4]
+                task, dataset, metric, model = split_name(name)
                 if model in transforms:
                     found.setdefault(model, TrainingConfig(task, dataset, metric, transforms[model]))
         return found
@@ -134,38 +134,6 @@ def text_of(content: bytes) -> str:
     return content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _transforms(content: bytes | None, where: str) -> dict[str, str]:
-    """Return the transform of each model from `{"<model>": {"transform": "<name>", ...}}`."""
-    try:
-        entries = orjson.loads(content) if content else {}
-        named = {name: entry.get("transform") for name, entry in entries.items()}
-    except (orjson.JSONDecodeError, AttributeError) as error:
-        logger.warning("%s does not name transforms (%s: %s); ignored", where, type(error).__name__, error)
-        return {}
-    return {name: transform for name, transform in named.items() if isinstance(transform, str)}
-
-
-def _trials(folder: str, content: bytes, where: str) -> Iterator[Trial]:
-    task, dataset, metric, name = folder.split("_", 3)
-    try:
-        for values in orjson.loads(content):
-            yield Trial(
-                name=name,
-                task=task,
-                dataset=dataset,
-                metric=metric,
-                transform=values["transform"],
-                uid=values["uid"],
-                batch=int(values["batch"]),
-                duration_ns=float(values["duration"]),
-                accuracy=values.get("accuracy"),
-                values=values,
-            )
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        # One broken file of twenty thousand costs its model a few trials, not the user the listing.
-        logger.warning("%s is not a list of trials (%s: %s); ignored", where, type(error).__name__, error)
-
-
 class FolderArchive(FileArchive):
     """An installed package (its site-packages folder) or a checkout."""
 
@@ -173,17 +141,13 @@ class FolderArchive(FileArchive):
         """Return a hash over name, size and time of every file that a listing reads."""
         digest = hashlib.sha256()
         for folder in (MODELS, TRANSFORMS):
-            with os.scandir(self.path / folder) as entries:
-                files = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py")]
+            files = [
+                (entry.name, entry.stat()) for entry in self._entries(folder) if entry.name.endswith(".py")
+            ]
             for name, status in sorted(files, key=lambda file: file[0]):
                 digest.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-        statistics = str(self.path / STATISTICS)
-        for name in self._statistics():
-            try:
-                status = os.stat(f"{statistics}/{name}/{EPOCH_FILE}")  # noqa: PTH116 (20,000 of them)
-            except OSError:
-                continue
-            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        for path, status in self._first_epochs(STATISTICS):
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
         for folder in RUNS:
             names = self._folders(folder)
             digest.update(" ".join([folder, *names]).encode())
@@ -192,15 +156,34 @@ class FolderArchive(FileArchive):
                 digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
-    def _modules(self, folder: str) -> list[str]:
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self.path / folder) as entries:
-                return _module_names(entry.name for entry in entries)
-        except FileNotFoundError:
+                return list(entries)
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def _statistics(self) -> list[str]:
-        return self._folders(STATISTICS)
+    def _first_epochs(self, folder: str, depth: int = 0) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield path and status of the file of the first epoch of every folder of statistics in `folder`."""
+        for name in self._folders(folder):
+            if depth == 0 and name in NO_STATISTICS:
+                continue
+            path = f"{folder}/{name}"
+            try:
+                if is_statistics(name):
+                    file = f"{path}/{EPOCH_FILE}"
+                    yield file, os.stat(f"{self.path}/{file}")  # noqa: PTH116 (20,000 of them)
+                    continue
+            except OSError:
+                pass
+            if depth < _DEEPEST and "." not in name:
+                yield from self._first_epochs(path, depth + 1)
+
+    def _modules(self, folder: str) -> list[str]:
+        return _module_names(entry.name for entry in self._entries(folder))
+
+    def _statistics(self) -> Iterator[str]:
+        return (path for path, _ in self._first_epochs(STATISTICS))
 
     def _folders(self, folder: str) -> list[str]:
         try:
@@ -243,8 +226,14 @@ class WheelArchive(FileArchive):
         return _module_names(name for name in self._below(folder) if "/" not in name)
 
     def _statistics(self) -> list[str]:
-        end = "/" + EPOCH_FILE
-        return sorted(name.removesuffix(end) for name in self._below(STATISTICS) if name.endswith(end))
+        others = tuple(f"{folder}/" for folder in NO_STATISTICS)
+        return sorted(
+            f"{STATISTICS}/{name}"
+            for name in self._below(STATISTICS)
+            if name.endswith(f"/{EPOCH_FILE}")
+            and not name.startswith(others)
+            and is_statistics(name.split("/")[-2])
+        )
 
     def _folders(self, folder: str) -> list[str]:
         return sorted({name.partition("/")[0] for name in self._below(folder)})

@@ -15,8 +15,16 @@ PREFERRED_BATCH = 32
 #: One configuration of each architecture: the chosen one.
 BEST = "best"
 
-#: Recorded fields of a trial that are not part of its configuration.
-NOT_CONFIGURATION = frozenset({"accuracy", "duration", "uid"})
+#: Recorded fields of a trial that are not part of its configuration: what was measured during training.
+#: Newer trials have most of them, on their own or in `train_stat` (TRAIN_STAT_DB_FIELDS in
+#: `ab/nn/util/db/Write.py` of nn-dataset 2.2.11, and what its statistics have besides).
+NOT_CONFIGURATION = frozenset({
+    "accuracy", "duration", "uid", "best_accuracy", "best_epoch", "epoch_max", "lr_now", "train_stat",
+    "train_loss", "test_loss", "train_accuracy", "gradient_norm", "samples_per_second",
+    "cpu_count", "cpu_type", "cpu_usage_percent", "total_ram_kb", "occupied_ram_kb", "ram_usage_percent",
+    "gpu_type", "gpu_memory_kb", "gpu_total_memory_kb", "occupied_gpu_memory_kb", "gpu_memory_usage_percent",
+    "fps", "gflops", "latency_ms", "parameters", "parameters_mb",
+})  # fmt: skip
 
 #: Values for a model without trials: the usual ones of PyTorch and torchvision. They decide training, or
 #: the probability of a dropout, which is off in a converted network; sizes and counts are not among them.
@@ -101,6 +109,8 @@ class Choices:
     filtered_out: frozenset[str]
     #: Most frequent training config among the chosen trials, by name prefix.
     usual_by_prefix: dict[str, TrainingConfig] = field(repr=False)
+    #: Most frequent training config among the chosen trials, by task.
+    usual_by_task: dict[str, TrainingConfig] = field(repr=False)
     #: Most frequent training config among all chosen trials; None without any.
     usual: TrainingConfig | None
 
@@ -133,12 +143,15 @@ def choose(trials: Iterable[Trial], only: TrialFilter) -> Choices:
             best[trial.name] = order, trial
     chosen = {name: trial for name, (_, trial) in best.items()}
     families: dict[str, Counter[TrainingConfig]] = {}
+    tasks: dict[str, Counter[TrainingConfig]] = {}
     for name, trial in chosen.items():
         families.setdefault(prefix(name), Counter())[training_config_of(trial)] += 1
+        tasks.setdefault(trial.task, Counter())[training_config_of(trial)] += 1
     return Choices(
         trials=chosen,
         filtered_out=frozenset(seen - chosen.keys()),
         usual_by_prefix={family: _most_frequent(counts) for family, counts in families.items()},
+        usual_by_task={task: _most_frequent(counts) for task, counts in tasks.items()},
         usual=_most_frequent(sum(families.values(), Counter())) if families else None,
     )
 
@@ -149,8 +162,12 @@ def training_config_of(trial: Trial) -> TrainingConfig:
 
 
 def hyperparameters_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyperparameters among the recorded values of a trial."""
-    return {name: value for name, value in values.items() if name not in NOT_CONFIGURATION}
+    """Return the hyperparameters among the recorded values of a trial; lists and objects are none."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in NOT_CONFIGURATION and not isinstance(value, dict | list)
+    }
 
 
 def default_hyperparameters(supported: Sequence[str], transform: str) -> dict[str, Any]:

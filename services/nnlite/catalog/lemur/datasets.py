@@ -1,6 +1,6 @@
-"""The image datasets that LEMUR's models were trained on: size, channels and classes.
+"""The image datasets that LEMUR's models were trained on: size, channels and outputs.
 
-Sources: `ab/nn/loader/*.py` of nn-dataset 2.1.2 and the datasets' own descriptions.
+Sources: `ab/nn/loader/*.py` of nn-dataset 2.1.2 and 2.2.11 and the datasets' own descriptions.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class ImageDataset:
     """Attributes of a dataset that decide the shapes of a model's input and output."""
 
-    #: Length of the output vector; for segmentation, classes per pixel.
+    #: Length of the output vector; for segmentation, classes per pixel; for restored pictures, channels.
     classes: int
     #: (width, height) of every picture, pixels; None where they differ.
     size: tuple[int, int] | None
@@ -19,6 +19,11 @@ class ImageDataset:
     #: Mean and deviation of each channel that transforms normalize with.
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     deviation: tuple[float, ...] = (0.229, 0.224, 0.225)
+    #: Output shape that the loader announces to a network; None: `(classes,)`.
+    out_shape: tuple[int, ...] | None = None
+    #: For pairs of a small and a large picture: the factor between them. The loader then applies only
+    #: transforms that take a pair of tensors.
+    scale: int | None = None
 
 
 DATASETS = {
@@ -39,4 +44,12 @@ DATASETS = {
         classes=6, size=None, mean=(104.01362025, 114.03422265, 119.9165958),
         deviation=(73.6027665, 69.89082075, 70.9150767),
     ),
+    "imagenet": ImageDataset(classes=1000, size=None),
+    "imagenet100": ImageDataset(classes=100, size=None),
+    "utkface": ImageDataset(classes=1, size=None),
+    "imdb_wiki": ImageDataset(classes=1, size=None),
+    "denoise": ImageDataset(classes=3, size=(256, 256), out_shape=(3, 256, 256)),
+    # Its pictures vary: this is the size of the patches that its loader trains on.
+    "div2k": ImageDataset(classes=3, size=(128, 128), out_shape=(3, 2160, 3840), scale=3),
+    "div2kv2": ImageDataset(classes=3, size=(128, 128), out_shape=(3, 2160, 3840), scale=3),
 }  # fmt: skip

@@ -1,29 +1,52 @@
 """Expected input of a model, from its task, dataset and transform: its shape, or why there is none."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from nnlite.catalog.lemur.configuration import TrainingConfig
 from nnlite.catalog.lemur.datasets import DATASETS
 from nnlite.catalog.lemur.shapes import InputShape, NoShape, committed_table
+from nnlite.catalog.lemur.tasks import (
+    CAPTIONING,
+    IMAGE_TASKS,
+    SUPPORTED_TASKS,
+    TEXT_DATASETS,
+    TEXT_GENERATION,
+    token_inputs,
+)
+from nnlite.catalog.model import ModelInput
+from nnlite.settings.groups import CatalogSettings
 
-#: Tasks whose networks take one image and nothing else.
-IMAGE_TASKS = frozenset({"img-classification", "img-segmentation"})
 
-#: Why models of other tasks are skipped.
-TASK_REASONS = {
-    "obj-detection": "takes a list of images and gives a list of boxes",
-    "img-captioning": "takes a caption with the image, and its vocabulary is not part of LEMUR",
-    "txt-image": "takes text, and its vocabulary is not part of LEMUR",
-    "txt-generation": "takes text, and its vocabulary is not part of LEMUR",
-}
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Sizes that LEMUR does not record, from the settings."""
+
+    #: Height and width where neither dataset nor transform fixes them, pixels.
+    variable: int
+    #: Vocabulary of captions.
+    words: int
+    #: Vocabulary of texts.
+    characters: int
+
+    @classmethod
+    def of(cls, settings: CatalogSettings) -> Self:
+        """Return the sizes in the settings."""
+        return cls(
+            variable=settings.variable_size,
+            words=settings.vocabulary_words,
+            characters=settings.vocabulary_characters,
+        )
 
 
 class ExpectedInput(NamedTuple):
-    """The input of a model: its shape, why it is skipped, or neither (only the conversion child can tell)."""
+    """The input of a model: its image, why it is skipped, or neither (only the conversion child can tell)."""
 
     shape: InputShape | None
     skipped: str | None
+    #: Every input where there are others than one image.
+    inputs: tuple[ModelInput, ...] = ()
 
 
 class ExpectedInputs:
@@ -31,12 +54,12 @@ class ExpectedInputs:
 
     Args:
         transforms: SHA-256 of each transform's code by name, or its first digits.
-        variable_size: height and width where neither dataset nor transform fixes them, pixels.
+        sizes: those that neither dataset nor transform fixes.
     """
 
-    def __init__(self, transforms: Mapping[str, str], variable_size: int) -> None:
+    def __init__(self, transforms: Mapping[str, str], sizes: Sizes) -> None:
         self.transforms = transforms
-        self._variable_size = variable_size
+        self._sizes = sizes
         self._known: dict[TrainingConfig, ExpectedInput] = {}
 
     def of(self, config: TrainingConfig) -> ExpectedInput:
@@ -45,24 +68,41 @@ class ExpectedInputs:
             self._known[config] = self._find(config)
         return self._known[config]
 
+    def classes(self, config: TrainingConfig) -> int:
+        """Return the number of outputs, per pixel for segmentation; 0 where it is not known."""
+        return classes_of(config, self._sizes)
+
     def _find(self, config: TrainingConfig) -> ExpectedInput:
-        if config.task not in IMAGE_TASKS:
-            reason = TASK_REASONS.get(config.task, "its input cannot be derived from its training records")
-            return ExpectedInput(None, f"task {config.task}: {reason}")
+        tokens = token_inputs(config.task)
+        if config.task not in SUPPORTED_TASKS:
+            return ExpectedInput(None, None)  # `tasks.why_unsupported` has the reason
+        if config.task == TEXT_GENERATION:
+            unknown = f"unknown dataset: the vocabulary of {config.dataset} is not known"
+            return ExpectedInput(None, None if config.dataset in TEXT_DATASETS else unknown, tokens)
+        shape, skipped = self._image(config)
+        if shape is None or not tokens:
+            return ExpectedInput(shape, skipped)
+        image = ModelInput(shape=shape.batch_of_one, dtype=shape.dtype)
+        return ExpectedInput(shape, None, (image, *tokens))
+
+    def _image(self, config: TrainingConfig) -> tuple[InputShape | None, str | None]:
+        """Return the shape of the image, or why there is none, or neither."""
         if config.dataset not in DATASETS:
-            reason = f"unknown dataset: classes and image size of {config.dataset} are not known"
-            return ExpectedInput(None, reason)
+            return None, f"unknown dataset: classes and image size of {config.dataset} are not known"
         if config.transform not in self.transforms:
-            reason = f"transform missing: {config.transform}.py is not in this copy of LEMUR"
-            return ExpectedInput(None, reason)
+            return None, f"transform missing: {config.transform}.py is not in this copy of LEMUR"
         digits = self.transforms[config.transform]
-        expected = committed_table().look_up(digits, config.dataset, self._variable_size)
+        expected = committed_table().look_up(digits, config.dataset, self._sizes.variable)
         if isinstance(expected, NoShape):
-            return ExpectedInput(None, f"{expected.reason} (transform {config.transform})")
-        return ExpectedInput(expected, None)
+            return None, f"{expected.reason} (transform {config.transform})"
+        return expected, None
 
 
-def classes_of(config: TrainingConfig) -> int:
+def classes_of(config: TrainingConfig, sizes: Sizes) -> int:
     """Return the number of outputs, per pixel for segmentation; 0 where it is not known."""
+    if config.task == CAPTIONING:
+        return sizes.words
+    if config.task == TEXT_GENERATION:
+        return sizes.characters
     dataset = DATASETS.get(config.dataset) if config.task in IMAGE_TASKS else None
     return dataset.classes if dataset else 0

@@ -12,6 +12,8 @@ from nnlite.settings import Settings
 #: The last release that carries its models; later ones fetch a database at first use.
 VERSION = "2.1.2"
 WHEEL = f"nn_dataset-{VERSION}-py3-none-any.whl"
+#: Where a checkout is found without being named: NN-GPT and its like expect it next to them.
+CHECKOUTS = (Path("nn-dataset"), Path("..", "nn-dataset"))
 
 
 def sources_folder(settings: Settings) -> Path:
@@ -20,7 +22,7 @@ def sources_folder(settings: Settings) -> Path:
 
 
 def find_lemur(settings: Settings) -> Archive:
-    """Return LEMUR from `settings.lemur`, else from the installed package, else from the fetched wheel.
+    """Return LEMUR from `settings.lemur`, the installed package, the fetched wheel, or a checkout nearby.
 
     Raises:
         CatalogError: LEMUR is not on this machine, or `settings.lemur` cannot be read.
@@ -32,9 +34,13 @@ def find_lemur(settings: Settings) -> Archive:
     fetched = sources_folder(settings) / WHEEL
     if fetched.exists():
         return WheelArchive(fetched)
+    for checkout in CHECKOUTS:
+        if (checkout / MODELS).is_dir():
+            return FolderArchive(checkout)
+    missing = ", ".join(f"no {place}" for place in (f"installed nn-dataset=={VERSION}", fetched, *CHECKOUTS))
     raise CatalogError(
-        f"LEMUR is not on this machine: no installed nn-dataset=={VERSION}, no {fetched}, and NNLITE_LEMUR "
-        "is not set. Download it (103 MB, files only, without its dependencies): nnlite fetch"
+        f"LEMUR is not on this machine: {missing}, and NNLITE_LEMUR is not set. Download it (103 MB, files "
+        "only, without its dependencies): nnlite fetch"
     )
 
 

@@ -1,8 +1,8 @@
 """The shape of a model's input, looked up in a committed table (transform, dataset) -> C, H, W, dtype.
 
-`make shapes` writes it: `tools/make_shapes.py` applies every transform to an image of every dataset. Services
-cannot: transforms import torchvision. The key is the hash of the transform's file, so an edited transform is
-unknown rather than wrong.
+`make shapes` writes it: `tools/make_shapes.py` applies every transform of nn-dataset 2.1.2 and 2.2.11 to an
+image of every dataset. Services cannot: transforms import torchvision. The key is the hash of the transform's
+file, so an edited transform is unknown rather than wrong.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ TABLE = Path(__file__).with_name("lemur_shapes.json")
 HASH_DIGITS = 16
 #: Stands for height and width where the transform keeps the picture's size and the dataset fixes none.
 VARIABLE = "S"
-
-
 #: Stands for every known dataset that a row of the table does not name.
 OTHERS = "*"
+#: Between the name of a transform and a newer version of LEMUR that has other code under that name.
+VERSION_SEPARATOR = "@"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nnlite.catalog.lemur.archive import Archive
+from nnlite.catalog.lemur.archive import TRANSFORMS, Archive
 from nnlite.catalog.lemur.cache import cache_key, read_cache, write_cache
 from nnlite.catalog.lemur.configuration import (
     BEST,
@@ -19,15 +19,20 @@ from nnlite.catalog.lemur.configuration import (
     training_config_of,
 )
 from nnlite.catalog.lemur.datasets import DATASETS
-from nnlite.catalog.lemur.expected_input import ExpectedInputs, classes_of
+from nnlite.catalog.lemur.expected_input import ExpectedInputs, Sizes
 from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.lemur.network_keys import network_keys
 from nnlite.catalog.lemur.shapes import table_version
+from nnlite.catalog.lemur.tasks import TEXT_DATASETS, task_of_code, why_unsupported
 from nnlite.catalog.lemur.variants import Names, architecture, fingerprint, label, parse_configs
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
 from nnlite.catalog.selection import did_you_mean
-from nnlite.catalog.untrusted.source_text import supported_hyperparameters, why_unusable
+from nnlite.catalog.untrusted.source_text import (
+    required_hyperparameters,
+    supported_hyperparameters,
+    why_unusable,
+)
 from nnlite.settings import Settings
 
 #: Used for models without training statistics.
@@ -84,34 +89,39 @@ class LemurSource:
         return _unchanged(code, model.transform_sha256, f"transform {model.transform}")
 
     def _unlimited(self) -> list[CatalogModel]:
-        archive, variable_size = self.archive, self._settings.catalog.variable_size
-        request = [str(archive.path.resolve()), str(self._only), str(variable_size), str(self._configs)]
+        archive, sizes = self.archive, Sizes.of(self._settings.catalog)
+        request = [str(archive.path.resolve()), str(self._only), str(sizes), str(self._configs)]
         key = cache_key(*request, archive.fingerprint(), table_version())
         # One file per request: a newer LEMUR takes the place of the older one's rows.
         name = f"lemur-{hashlib.sha256(' '.join(request).encode()).hexdigest()[:16]}.json"
         path = self._settings.home / "cache" / name
         models = read_cache(path, key)
         if models is None:
-            models = read_models(archive, self._only, variable_size, self._configs)
+            models = read_models(archive, self._only, sizes, self._configs)
             write_cache(path, key, models)
         return models
 
 
 def read_models(
-    archive: Archive, only: TrialFilter, variable_size: int, configs: int | None = 1
+    archive: Archive, only: TrialFilter, sizes: Sizes, configs: int | None = 1
 ) -> list[CatalogModel]:
     """Read every model and choose its configurations; no cache, no limits.
 
     Args:
         archive: the copy of LEMUR to read.
         only: which trials count.
-        variable_size: height and width where neither dataset nor transform fixes them, pixels.
+        sizes: those that LEMUR does not record.
         configs: at most this many of each architecture, all of them different networks; None: all.
 
     Raises:
         CatalogError: it holds no models, or cannot be read, or the filter names what does not exist.
     """
     transforms = {name: text_sha256(code) for name, code in archive.transforms().items()}
+    if not transforms:
+        raise CatalogError(
+            f"{archive.path} holds no transforms ({TRANSFORMS}), without which no model's input is known; "
+            "check LEMUR out whole, or name another copy"
+        )
     _check(only, transforms)
     trials: Iterable[Trial] = archive.trials()
     others: dict[str, list[Trial]] = {}
@@ -123,7 +133,7 @@ def read_models(
         archive=archive,
         choices=choose(trials, only),
         only=only,
-        inputs=ExpectedInputs(transforms, variable_size),
+        inputs=ExpectedInputs(transforms, sizes),
         runs=archive.runs(),
     )
     models = []
@@ -177,8 +187,11 @@ class _Listing:
         return sorted(others, key=lambda model: model.skipped is not None)
 
     def row(self, name: str, code: "_Code", trial: Trial | None) -> CatalogModel:
-        config = training_config_of(trial) if trial else self._untrained(name)
-        skipped = code.unusable or self._without_configuration(name, config)
+        task = None if trial else task_of_code(code.text)
+        config = training_config_of(trial) if trial else self._untrained(name, task)
+        skipped = code.unusable or self._without_configuration(name, config, task)
+        if config is not None and skipped is None:
+            skipped = why_unsupported(config.task, code.text)
         config = config or _NO_CONFIG
         known = self.inputs.of(config)
         skipped = skipped or known.skipped
@@ -191,42 +204,51 @@ class _Listing:
             metric=config.metric,
             transform=config.transform or None,
             transform_sha256=self.inputs.transforms.get(config.transform),
-            hyperparameters=self._hyperparameters(trial, code.text, config, skipped),
+            hyperparameters=self._hyperparameters(trial, code.text, config, skipped, task),
             configuration_source=f"trial:{trial.uid}" if trial else "default",
             input_shape=known.shape.batch_of_one if known.shape else None,
             input_dtype=known.shape.dtype if known.shape else "float32",
-            classes=classes_of(config),
+            inputs=known.inputs,
+            classes=self.inputs.classes(config),
             accuracy=trial.accuracy if trial else None,
             skipped=skipped,
         )
 
-    def _untrained(self, name: str) -> TrainingConfig | None:
+    def _untrained(self, name: str, task: str | None) -> TrainingConfig | None:
+        """Return the config of a model without trials; `task` is what its code shows, None: nothing."""
         config = self.runs.get(name)
         if config is not None and self.only.allows(config.transform, config.dataset):
             return config
-        return self.choices.default_config(name)
+        return self.choices.usual_by_task.get(task) if task else self.choices.default_config(name)
 
-    def _without_configuration(self, name: str, config: TrainingConfig | None) -> str | None:
+    def _without_configuration(
+        self, name: str, config: TrainingConfig | None, task: str | None
+    ) -> str | None:
         if name in self.choices.filtered_out:
             return f"no such trial: it was never trained with {self.only}"
+        if config is None and task:
+            return f"no statistics: its code is one for {task}, of which no model has a trial to go by"
         if config is None:
             return "no statistics: neither this model nor any other has a trial to go by"
         return None
 
     def _hyperparameters(
-        self, trial: Trial | None, code: str, config: TrainingConfig, skipped: str | None
+        self, trial: Trial | None, code: str, config: TrainingConfig, skipped: str | None, task: str | None
     ) -> dict[str, Any]:
         if trial:
             return self.archive.hyperparameters(trial)
         if skipped:
             return {}
-        return default_hyperparameters(supported_hyperparameters(code), config.transform)
+        names = supported_hyperparameters(code)
+        # Detectors and their like read more than they declare.
+        names = (*names, *required_hyperparameters(code)) if task else names
+        return default_hyperparameters(names, config.transform)
 
 
 def _check(only: TrialFilter, transforms: dict[str, str]) -> None:
     for kind, value, known in (
         ("transform", only.transform, list(transforms)),
-        ("dataset", only.dataset, list(DATASETS)),
+        ("dataset", only.dataset, [*DATASETS, *TEXT_DATASETS]),
     ):
         if value is not None and value not in known:
             raise CatalogError(f"LEMUR has no {kind} {value}{did_you_mean(value, known)}")

@@ -7,7 +7,8 @@ Schema: `ab/nn/util/db/Init.py` of nn-dataset 2.1.2.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _VALUES = "SELECT name, value FROM prm WHERE uid = ? ORDER BY rowid DESC"
 
 
 class SqliteArchive:
-    """A SQLite file, opened read-only for each query."""
+    """A SQLite file, opened once and read-only: it may have gigabytes, and a listing has 10,000 queries."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self.path = path
@@ -82,12 +83,15 @@ class SqliteArchive:
             raise CatalogError(f"{self.path} no longer has {table} {name}; run `nnlite models` again")
         return text_of(row[0].encode())
 
+    @cached_property
+    def _connection(self) -> sqlite3.Connection:
+        uri = f"{self.path.resolve().as_uri()}?mode=ro"
+        return sqlite3.connect(uri, uri=True, timeout=self._timeout_s, check_same_thread=False)
+
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        uri = f"{self.path.resolve().as_uri()}?mode=ro"
         try:
-            with closing(sqlite3.connect(uri, uri=True, timeout=self._timeout_s)) as connection:
-                yield connection
+            yield self._connection
         except sqlite3.Error as error:
             raise CatalogError(
                 f"{self.path} is not a LEMUR database built by nn-dataset: {error}; "

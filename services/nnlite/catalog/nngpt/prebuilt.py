@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 from nnlite.artifacts.store import file_sha256
-from nnlite.catalog.lemur.expected_input import classes_of
+from nnlite.catalog.lemur.expected_input import Sizes, classes_of
 from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel
 from nnlite.catalog.nngpt.folder import Generated
 from nnlite.catalog.untrusted import checks as file_checks
+from nnlite.settings.groups import CatalogSettings
 from nnlite.vocabulary import Layout, ModelFormat
 
 SUFFIX = ".tflite"
@@ -30,7 +31,7 @@ def lab_of(folder: Path) -> Path:
 
 
 def prebuilt_model(
-    file: Path, generated: Generated, *, source: str, digits: int, max_mb: int
+    file: Path, generated: Generated, *, source: str, digits: int, limits: CatalogSettings
 ) -> CatalogModel:
     """Return the catalog row of a pre-built file.
 
@@ -38,13 +39,13 @@ def prebuilt_model(
         generated: the folder of its model: accuracy and training config.
         source: name of the source.
         digits: how many of the file's hash its name has.
-        max_mb: larger files are skipped.
+        limits: larger files are skipped.
     """
     sha256, skipped = SEEDED_WEIGHTS, None
     try:
         if not file.resolve().is_relative_to(lab_of(file.parent)):
             raise CatalogError(f"{file.name} leads out of {lab_of(file.parent)}")
-        file_checks.check(file, max_mb)
+        file_checks.check(file, limits.max_file_mb)
         sha256 = file_sha256(file)
     except CatalogError as error:
         skipped = f"broken: {error}"
@@ -57,7 +58,7 @@ def prebuilt_model(
         **config._asdict(),
         layout=Layout.AS_IS,
         model_format=ModelFormat.PREBUILT,
-        classes=classes_of(config),
+        classes=classes_of(config, Sizes.of(limits)),
         weights=sha256,
         weights_suffix=None if skipped else SUFFIX,
         accuracy=generated.accuracy,

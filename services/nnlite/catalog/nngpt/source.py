@@ -12,9 +12,10 @@ from pathlib import Path
 
 from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.lemur.archive import Archive
-from nnlite.catalog.lemur.expected_input import ExpectedInput, ExpectedInputs, classes_of
+from nnlite.catalog.lemur.expected_input import ExpectedInput, ExpectedInputs, Sizes, classes_of
 from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.lemur.shapes import committed_transforms
+from nnlite.catalog.lemur.tasks import why_unsupported
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
 from nnlite.catalog.nngpt.folder import Generated, read_folder
@@ -136,8 +137,8 @@ class NnGptSource:
         epoch, number = file.stem.split("_")
         lab = lab_of(self.path)
         generated = read_folder(epoch_root(lab) / epoch / "synth_nn" / number, file.stem, lab)
-        max_mb = self._settings.catalog.max_file_mb
-        row = prebuilt_model(file, generated, source=self.name, digits=_DIGITS, max_mb=max_mb)
+        limits = self._settings.catalog
+        row = prebuilt_model(file, generated, source=self.name, digits=_DIGITS, limits=limits)
         self._files[row.weights] = file
         return row
 
@@ -155,22 +156,26 @@ class NnGptSource:
             configuration_source=generated.configuration_source,
             input_shape=expected.shape.batch_of_one if expected.shape else None,
             input_dtype=expected.shape.dtype if expected.shape else "float32",
-            classes=classes_of(config),
+            inputs=expected.inputs,
+            classes=classes_of(config, Sizes.of(self._settings.catalog)),
             accuracy=generated.accuracy,
             skipped=generated.skipped or expected.skipped,
         )
 
     def _input(self, generated: Generated) -> tuple[str | None, ExpectedInput]:
         """Return the hash of the transform's code, if available, and the resulting input."""
-        name, variable_size = generated.training_config.transform, self._settings.catalog.variable_size
+        config = generated.training_config
+        name, sizes = config.transform, Sizes.of(self._settings.catalog)
+        if (unsupported := why_unsupported(config.task, generated.code)) is not None:
+            return None, ExpectedInput(None, unsupported)
         if generated.transform_code is not None:
             sha256 = self._keep(generated.transform_code)
-            return sha256, ExpectedInputs({name: sha256}, variable_size).of(generated.training_config)
+            return sha256, ExpectedInputs({name: sha256}, sizes).of(config)
         digits = committed_transforms().get(name)
         if digits is None:
             missing = f"transform missing: {name} is none of LEMUR's, and there is no tr.py"
             return None, ExpectedInput(None, generated.skipped or missing)
-        expected = ExpectedInputs({name: digits}, variable_size).of(generated.training_config)
+        expected = ExpectedInputs({name: digits}, sizes).of(config)
         code = self._lemur_transforms.get(name)
         if code is not None and text_sha256(code).startswith(digits):
             return self._keep(code), expected

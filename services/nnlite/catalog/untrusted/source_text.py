@@ -14,6 +14,25 @@ _UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 #: The function from its first line up to the next line that is not indented.
 _FUNCTION = re.compile(r"^def supported_hyperparameters\(.*(?:\n(?:[ \t].*)?)*", re.MULTILINE)
 
+#: The parameters of the first method `forward` of the class `Net`.
+_FORWARD = re.compile(r"^class Net\b.*?^[ \t]+def forward\(([^)]*)\)", re.MULTILINE | re.DOTALL)
+#: A hyperparameter that has to be there: `prm["x"]`, or `prm.get("x")` without a default.
+_REQUIRED = re.compile(r"""\bprm(?:\[|\.get\()\s*["'](\w+)["']\s*[\])]""")
+
+
+def forward_parameters(code: str) -> tuple[str, ...]:
+    """Return the names of the parameters of `Net.forward`; empty where the text does not tell."""
+    match = _FORWARD.search(code)
+    parameters, nested = match[1] if match else "", 1
+    while nested:  # types have commas too
+        parameters, nested = re.subn(r"\[[^\[\]]*\]", "", parameters)
+    return tuple(re.findall(r"(?:^|,)\s*\**(\w+)", parameters))
+
+
+def required_hyperparameters(code: str) -> tuple[str, ...]:
+    """Return the hyperparameters that the code reads without a default, sorted."""
+    return tuple(sorted(set(_REQUIRED.findall(code))))
+
 
 def why_unusable(code: str) -> str | None:
     """Return why `code` defines no network, or None when it defines one.

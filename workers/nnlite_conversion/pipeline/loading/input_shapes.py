@@ -5,7 +5,6 @@ builds the catalog's committed table.
 """
 
 import random
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from PIL import Image
 from nnlite.catalog.lemur.datasets import DATASETS, ImageDataset
 from nnlite.catalog.lemur.shapes import InputShape, refusal
 from nnlite_conversion.explanations import refused
+from nnlite_conversion.pipeline.loading.transforms import transform_of
 
 
 def input_shape(transform_code: str, transform: str, dataset: str, *, variable_size: int) -> InputShape:
@@ -51,11 +51,9 @@ def apply(code: str, name: str, dataset: ImageDataset, size: tuple[int, int]) ->
     """
     random.seed(0)
     torch.manual_seed(0)
-    namespace: dict[str, Any] = {"__name__": f"transform {name}"}
-    exec(compile(code, f"{name}.py", "exec"), namespace)  # noqa: S102 (only in a child)
     # The number of means and deviations affects the shape, their values do not.
     norm = ((0.5,) * dataset.channels, (0.5,) * dataset.channels)
-    result = namespace["transform"](norm)(_picture(dataset.channels, size))
+    result = transform_of(code, name, dataset, norm)(_picture(dataset.channels, size))
     if not isinstance(result, torch.Tensor):
         raise TypeError(f"it gives a {type(result).__name__}, not a tensor")
     if result.ndim != 3:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from nnlite.artifacts.inputs import seeded_inputs
+from nnlite.catalog.lemur.tasks import token_inputs
 from nnlite.catalog.model import SEEDED_WEIGHTS, ModelInput
 from nnlite.settings import PREFIX
 from nnlite.vocabulary import Layout, ModelFormat, Stage
@@ -27,6 +28,7 @@ from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.loading import exported_program as exported
 from nnlite_conversion.pipeline.loading import networks
+from nnlite_conversion.pipeline.loading.adapters import adapted
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.verifying.integers import IntegerRanges, integer_ranges
 
@@ -153,14 +155,14 @@ def _network(job: ConversionJob, folder: Path) -> tuple[torch.nn.Module, tuple[M
         return exported.load(file, spec.inputs, folder)
     if spec.weights != SEEDED_WEIGHTS and spec.weights_suffix is None:
         raise refused(f"weights {spec.weights!r} need a file; without one only {SEEDED_WEIGHTS} is known")
-    inputs = spec.inputs or (_image(job),)
+    inputs = spec.inputs or (_image(job), *token_inputs(spec.task))
     seed_everything(WEIGHTS_SEED)
     code = networks.import_code(spec, folder)
     seed_everything(WEIGHTS_SEED)
     network = networks.build(code, spec, inputs[0].shape)
     if spec.weights_suffix is not None:
         networks.load_weights(network, file)
-    return network.eval(), inputs
+    return adapted(network.eval(), spec, inputs[0]), inputs
 
 
 def _image(job: ConversionJob) -> ModelInput:

@@ -15,11 +15,14 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from nnlite.catalog.lemur.datasets import DATASETS
+from nnlite.catalog.lemur.tasks import CAPTIONING
 from nnlite.catalog.model import ModelSpec
 from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained, refused
 from nnlite_conversion.pipeline.loading import absent_modules
+from nnlite_conversion.pipeline.loading.nn_dataset import provide_vocabulary, without_downloads
 
 #: Module name that the model's code is imported as.
 MODEL_MODULE = "nnlite_model"
@@ -40,6 +43,8 @@ def import_code(spec: ModelSpec, folder: Path) -> ModuleType:
     Raises:
         Failure: it cannot be imported, or does not define the class or factory.
     """
+    if spec.model_format is ModelFormat.LEMUR and spec.task == CAPTIONING:
+        provide_vocabulary(spec.classes)
     path = folder / code_file_name(spec.name)
     path.write_text(spec.code or "", encoding="utf-8", errors="surrogatepass")
     import_spec = importlib.util.spec_from_file_location(MODEL_MODULE, path)
@@ -71,7 +76,8 @@ def build(code: ModuleType, spec: ModelSpec, shape: tuple[int, ...]) -> torch.nn
     try:
         if spec.model_format is ModelFormat.LEMUR:
             constructor = "its class Net"
-            network = code.Net(shape, (spec.classes,), arguments, torch.device("cpu"))
+            with without_downloads():
+                network = code.Net(shape, _out_shape(spec), arguments, torch.device("cpu"))
         else:
             constructor = str(spec.entry_point)
             network = getattr(code, constructor)(**arguments)
@@ -81,6 +87,12 @@ def build(code: ModuleType, spec: ModelSpec, shape: tuple[int, ...]) -> torch.nn
     if not isinstance(network, torch.nn.Module):
         raise refused(f"{constructor} returns a {type(network).__name__}, not a torch.nn.Module")
     return network
+
+
+def _out_shape(spec: ModelSpec) -> tuple[int, ...]:
+    """Return the shape of the output as LEMUR's loaders announce it."""
+    dataset = DATASETS.get(spec.dataset)
+    return (dataset and dataset.out_shape) or (spec.classes,)
 
 
 def load_weights(network: torch.nn.Module, file: Path) -> None:

@@ -7,7 +7,7 @@ decodes untrusted images and executes the transform.
 import gzip
 import importlib.util
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from nnlite.artifacts.inputs import seeded_input
 from nnlite.catalog.lemur.datasets import DATASETS, ImageDataset
 from nnlite.catalog.model import ModelSpec
 from nnlite.vocabulary import Layout
+from nnlite_conversion.pipeline.loading.transforms import Transform, transform_of
 from nnlite_conversion.pipeline.quantizing.data import NoCalibrationData, Sample
 
 #: Most bytes of samples, which are kept in memory; there are fewer samples of large inputs.
@@ -128,14 +129,11 @@ def _transformed(chosen: Iterator[Image.Image], spec: ModelSpec, image: NDArray[
         yield (np.ascontiguousarray(image_like[np.newaxis]).astype(image.dtype),)
 
 
-def _transform(spec: ModelSpec, dataset: ImageDataset | None) -> Callable[[Image.Image], Any]:
+def _transform(spec: ModelSpec, dataset: ImageDataset | None) -> Transform:
     if spec.transform_code is None:
         return _plain
     norm = (dataset.mean, dataset.deviation) if dataset else ((0.5,) * 3, (0.5,) * 3)
-    namespace: dict[str, Any] = {"__name__": f"transform {spec.transform}"}
-    exec(compile(spec.transform_code, f"{spec.transform}.py", "exec"), namespace)  # noqa: S102 (only in the sandboxed child)
-    transform: Callable[[Image.Image], Any] = namespace["transform"](norm)
-    return transform
+    return transform_of(spec.transform_code, str(spec.transform), dataset, norm)
 
 
 def _plain(picture: Image.Image) -> torch.Tensor:
@@ -144,7 +142,7 @@ def _plain(picture: Image.Image) -> torch.Tensor:
     return torch.from_numpy(pixels.reshape(picture.height, picture.width, -1).transpose(2, 0, 1))
 
 
-def _applied(transform: Callable[[Image.Image], Any], picture: Image.Image, number: int) -> NDArray[Any]:
+def _applied(transform: Transform, picture: Image.Image, number: int) -> NDArray[Any]:
     random.seed(number)
     torch.manual_seed(number)
     values: NDArray[Any] = np.asarray(transform(picture))
