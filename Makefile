@@ -151,7 +151,7 @@ ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
 test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no download: seconds
 	$(BIN)/pytest -m fast $(ON_CORES) tests/unit
 
-test: $(INSTALLED) $(LEMUR) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
+test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
 	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
 	  test-unit test-end-to-end test-integration test-devices test-app  # roughly the longest first

@@ -1,5 +1,6 @@
 """`nnlite export`: writes results as files for other programs."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,11 @@ from nnlite.cli import options
 from nnlite.cli.output import err
 from nnlite.cli.session import session
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
-from nnlite.exports.lemur_tree import Choice, Exported, export_lemur
+from nnlite.exports.lemur_tree import Choice, Exported, TreeLayout, export_lemur
 from nnlite.exports.model_explorer import export_node_data
+from nnlite.exports.novelty import REFERENCE_THRESHOLD
 from nnlite.results.reading import check_campaign
-from nnlite.vocabulary import Backend, DeviceKind, Precision
+from nnlite.vocabulary import Backend, DeviceKind, Precision, Verdict
 
 app = typer.Typer()
 export = typer.Typer(help="Write results as files for other programs.", no_args_is_help=True)
@@ -43,6 +45,16 @@ def lemur(
         typer.Option(help="Only of this kind of device; repeatable [default: emulator and phone]."),
     ] = None,
     threads: Threads = None,
+    verdict: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="Only results with one of these verdicts: valid,noisy,... [default: all]."
+        ),
+    ] = None,
+    layout: Annotated[
+        TreeLayout,
+        typer.Option(help="Name files by device, or by the phone's model as upstream's own results are."),
+    ] = TreeLayout.DEVICE,
 ) -> None:
     """Write nn-dataset's tree of mobile results, in the format of its importer.
 
@@ -53,6 +65,8 @@ def lemur(
 
     all_models.json of each precision gets accuracy (fp32 only: that of training) and transform of models
     that it does not know yet. Other files are not touched, and none is removed.
+
+    Models of your own (--source files) are never written: they are none of LEMUR's.
 
     Measurements of hosts are no Android results: they are written (as linux_DEVICE.json) only for
     --kind host or --device NAME.
@@ -65,6 +79,8 @@ def lemur(
         pools=pool or (),
         kinds=tuple(kind or ()),
         threads=threads,
+        verdicts=parse_verdicts(verdict),
+        layout=layout,
     )
     columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
@@ -102,12 +118,23 @@ def nngpt(
     ] = None,
     threads: Threads = None,
     param_limit: options.ParamLimit = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True, help="Python file or folder of them: models that are no copies; repeatable."
+        ),
+    ] = None,
+    similarity_threshold: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="From this similarity to a --reference on a model is a copy of it."),
+    ] = REFERENCE_THRESHOLD,
 ) -> None:
     """Write NN-GPT's edge_tracker.json, with latencies of a device in place of its host's.
 
     latency_ms is the median of a model's valid measurements on one pool, backend, precision and number of
     threads, which latency_source names; efficiency is accuracy / latency_ms. Models with more than
-    --param-limit parameters are not eligible. A model without a measurement has the reason as its error.
+    --param-limit parameters are not eligible, nor are copies of --reference files or of earlier models. A
+    model without a measurement has the reason as its error.
 
     Example: nnlite export nngpt ~/nn-gpt/out/edge --pool phones --precision int8
     """
@@ -122,7 +149,15 @@ def nngpt(
     with session() as cluster:
         limit = param_limit or cluster.settings.catalog.efficiency_max_parameters
         store = open_store(cluster.settings)
-        exported = export_edge_tracker(cluster.engine, folder, choice, param_limit=limit, store_url=store.url)
+        exported = export_edge_tracker(
+            cluster.engine,
+            folder,
+            choice,
+            param_limit=limit,
+            store_url=store.url,
+            references=read_references(reference or ()),
+            similarity_threshold=similarity_threshold,
+        )
     source = exported.latency_source or "nothing that fits"
     best = f"; the best is {exported.best_model}" if exported.best_model else ""
     err.print(
@@ -155,6 +190,25 @@ def model_explorer(
     err.print(text, highlight=False, soft_wrap=True)
 
 
+def read_references(paths: Iterable[Path]) -> dict[str, str]:
+    """Return the code of Python files, and of those in folders, by their names."""
+    files = (file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path]))
+    return {file.stem: file.read_text(encoding="utf-8", errors="replace") for file in files}
+
+
+def parse_verdicts(text: str | None) -> tuple[Verdict, ...]:
+    """Parse `--verdict`: names of verdicts with commas between them; None: all.
+
+    Raises:
+        typer.BadParameter: one is no verdict.
+    """
+    names = [name.strip() for name in text.split(",")] if text else []
+    for name in names:
+        if name not in list(Verdict):
+            raise typer.BadParameter(f"{name!r} is no verdict; there are {', '.join(Verdict)}")
+    return tuple(map(Verdict, names))
+
+
 def summary(exported: Exported) -> str:
     """Return one line: files written, and results skipped with the reason."""
     parts = [f"{exported.written} results written to {exported.root}"]
@@ -163,6 +217,7 @@ def summary(exported: Exported) -> str:
     for count, why in (
         (exported.superseded, "skipped: a better or newer one of the same model and device was written"),
         (exported.hosts, "skipped: measured on a host (--kind host)"),
+        (exported.own, "skipped: of models of your own, which are none of LEMUR's"),
         (exported.without_result, "benchmarks without a result (nnlite failures)"),
     ):
         if count:

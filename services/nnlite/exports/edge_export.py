@@ -12,11 +12,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from nnlite.catalog.nngpt.source import NnGptSource, epoch_root, tag_of
+from nnlite.exports.edge_queries import ARTIFACTS, MEASUREMENTS, MODELS, REFUSALS
 from nnlite.exports.edge_tracker import FILE, Scored, edge_tracker
 from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, ExportError, check_names, write_json
+from nnlite.exports.novelty import REFERENCE_THRESHOLD, NoveltyFilter
 from nnlite.vocabulary import Backend, DeviceKind, Mode, ModelFormat, Precision, Stage, Verdict, WorkState
 
 Row = RowMapping
+
+#: How the reason of a model begins that NN-GPT rejected before its evaluation.
+_REJECTED = "rejected: "
 
 #: Defaults, preferred first: NN-GPT scores int8, and targets phones.
 _PRECISIONS = (Precision.INT8, Precision.FP32, Precision.FP16, Precision.DYNAMIC)
@@ -49,11 +54,22 @@ class EdgeExported:
 
 
 def export_edge_tracker(
-    engine: Engine, folder: Path, choice: EdgeChoice, *, param_limit: int, store_url: str
+    engine: Engine,
+    folder: Path,
+    choice: EdgeChoice,
+    *,
+    param_limit: int,
+    store_url: str,
+    references: Mapping[str, str] | None = None,
+    similarity_threshold: float = REFERENCE_THRESHOLD,
 ) -> EdgeExported:
     """Write the tracker of NN-GPT's models into `folder`, atomically.
 
     Of several models with one tag, from runs that used the same folders, the newest is scored.
+
+    Args:
+        references: code by name that generated models must not be copies of.
+        similarity_threshold: from which similarity to one of them on they are.
 
     Raises:
         ExportError: it cannot be written, a name is unknown, or there is no model of NN-GPT.
@@ -62,9 +78,9 @@ def export_edge_tracker(
         rows = _models(connection, choice)
         models, prebuilt = _newest(rows, prebuilt=False), _newest(rows, prebuilt=True)
         identities = [row["identity"] for row in (*models.values(), *prebuilt.values())]
-        measurements = _rows(connection, _MEASUREMENTS, identities=identities, campaigns=choice.campaigns)
-        artifacts = _rows(connection, _ARTIFACTS, identities=identities)
-        refusals = _rows(connection, _REFUSALS, conversions=[row["id"] for row in models.values()])
+        measurements = _rows(connection, MEASUREMENTS, identities=identities, campaigns=choice.campaigns)
+        artifacts = _rows(connection, ARTIFACTS, identities=identities)
+        refusals = _rows(connection, REFUSALS, conversions=[row["id"] for row in models.values()])
     measured = _Measured(measurements, choice)
     conversions = _Conversions(
         artifacts={row["identity"]: row for row in artifacts if row["precision"] == measured.precision},
@@ -72,13 +88,18 @@ def export_edge_tracker(
             row["conversion_id"]: row["reason"] for row in refusals if row["precision"] == measured.precision
         },
         store_url=store_url.rstrip("/"),
+        novelty=NoveltyFilter(references or {}, similarity_threshold),
     )
     scored = [
         _scored(tag, models.get(tag) or prebuilt[tag], prebuilt.get(tag), measured, conversions)
         for tag in sorted({*models, *prebuilt})
     ]
     tracker = edge_tracker(
-        scored, param_limit=param_limit, epoch_root=_epoch_root(rows), timestamp=datetime.now()
+        scored,
+        param_limit=param_limit,
+        epoch_root=_epoch_root(rows),
+        timestamp=datetime.now(),
+        similarity_threshold=similarity_threshold,
     )
     write_json(folder / FILE, tracker)
     return EdgeExported(
@@ -161,6 +182,8 @@ class _Conversions:
     #: By conversion: why it has no artifact.
     refusals: Mapping[uuid.UUID, str]
     store_url: str
+    #: Has judged all earlier models.
+    novelty: NoveltyFilter
 
 
 def _scored(
@@ -178,13 +201,21 @@ def _scored(
         tflite_error = conversions.refusals.get(row["id"])
         error = None if tflite_error else row["benchmark_reason"] or measured.why_missing(identity)
     size = row["artifact_shape"] or row["input_shape"]
+    name = f"A{tag[0]}_B{tag[1]}"
+    rejection = (row["reason"] or "").removeprefix(_REJECTED)
+    rejected = rejection != (row["reason"] or "")
+    # Later models are no copies of a rejected one; of a pre-built file there is no code.
+    judged = None if rejected or not row["code"] else conversions.novelty.judge(name, row["code"])
     return Scored(
-        tag=f"A{tag[0]}_B{tag[1]}",
+        tag=name,
         dataset=row["dataset"],
         input_size=size[2] if size and len(size) == 4 else None,
         accuracy=row["accuracy"],
         parameters=row["parameters"],
-        novel=False if (row["reason"] or "").startswith("rejected: ") else None,
+        novel=judged.novel if judged else not rejected,
+        max_similarity=judged.max_similarity if judged else None,
+        similar_to=judged.similar_to if judged else None,
+        rejection=rejection if rejected else None,
         tflite_path=f"{conversions.store_url}/{artifact['path']}" if artifact else None,
         parity_state=artifact["parity_state"] if artifact else None,
         tflite_error=tflite_error,
@@ -215,7 +246,7 @@ def _models(connection: Connection, choice: EdgeChoice) -> list[Row]:
         pools=[choice.pool] if choice.pool else (),
     )
     check_names(names, connection.execute(KNOWN_NAMES).mappings().one())
-    rows = _rows(connection, _MODELS, source=NnGptSource.name, campaigns=choice.campaigns)
+    rows = _rows(connection, MODELS, source=NnGptSource.name, campaigns=choice.campaigns)
     if not rows:
         raise ExportError("no model of NN-GPT was submitted: nnlite submit --source nngpt --path FOLDER")
     return rows
@@ -243,40 +274,3 @@ def _rows(connection: Connection, statement: str, **parameters: Any) -> list[Row
         for name, value in parameters.items()
     }
     return list(connection.execute(text(statement), values).mappings())
-
-
-_WANTED = "(cardinality(CAST(:campaigns AS text[])) = 0 OR c.name = ANY(:campaigns))"
-
-# A folder without code is not a model; NN-GPT does not count it either.
-_MODELS = f"""
-SELECT v.id, m.name AS model, m.model_format, m.identity, m.accuracy, m.parameters, m.dataset, m.input_shape,
-       v.state, v.stage, v.reason, c.request, b.reason AS benchmark_reason, a.input_shape AS artifact_shape
-FROM conversion v
-JOIN model m ON m.id = v.model_id
-JOIN campaign c ON c.id = v.campaign_id
-LEFT JOIN code k ON k.sha256 = m.code_sha256
-LEFT JOIN LATERAL (
-    SELECT reason FROM benchmark
-    WHERE conversion_id = v.id AND state IN ('failed', 'quarantined') AND purpose <> 'reproduce' LIMIT 1
-) b ON true
-LEFT JOIN LATERAL (SELECT input_shape FROM artifact WHERE identity = m.identity LIMIT 1) a ON true
-WHERE m.source = :source AND (coalesce(k.text, '') <> '' OR m.model_format = 'prebuilt') AND {_WANTED}
-ORDER BY v.created_at DESC, m.name
-"""  # noqa: S608
-
-_MEASUREMENTS = f"""
-SELECT a.identity, a.precision, b.pool, d.name AS device, d.kind, x.backend, x.threads, x.verdict, x.reasons,
-       x.noise_cause, x.error, x.median_ns, c.mode
-FROM measurement x
-JOIN benchmark b ON b.id = x.benchmark_id
-JOIN campaign c ON c.id = b.campaign_id
-JOIN artifact a ON a.id = b.artifact_id
-JOIN device d ON d.id = x.device_id
-WHERE a.identity = ANY(:identities) AND b.purpose <> 'reproduce' AND {_WANTED}
-ORDER BY x.created_at DESC
-"""  # noqa: S608
-
-_REFUSALS = (
-    "SELECT conversion_id, precision, reason FROM refused_precision WHERE conversion_id = ANY(:conversions)"
-)
-_ARTIFACTS = "SELECT identity, precision, path, parity_state FROM artifact WHERE identity = ANY(:identities)"

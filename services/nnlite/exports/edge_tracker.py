@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nnlite.catalog.nngpt.folder import CODE, DEFAULT_CONFIG
+from nnlite.exports.novelty import REFERENCE_THRESHOLD
 
 Json = dict[str, Any]
 T = TypeVar("T")
 
 FILE = "edge_tracker.json"
 _INPUT_SIZE = 256
+#: Of latencies in milliseconds.
+_LATENCY_DIGITS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +34,12 @@ class Scored:
     input_size: int | None
     accuracy: float | None
     parameters: int | None
-    #: Whether it passed NN-GPT's novelty filter; None: not recorded in its tree.
-    novel: bool | None = None
+    #: Whether it is none of the copies that NN-GPT's novelty filter finds, and what it resembles most.
+    novel: bool = True
+    max_similarity: float | None = None
+    similar_to: str | None = None
+    #: Why NN-GPT rejected it before its evaluation; None: it did not.
+    rejection: str | None = None
     #: Path of the artifact; None without one.
     tflite_path: str | None = None
     #: Why it has no artifact.
@@ -52,7 +59,12 @@ def efficiency(accuracy: float | None, latency_ms: float | None) -> float | None
 
 
 def edge_tracker(
-    models: Sequence[Scored], *, param_limit: int, epoch_root: Path, timestamp: datetime
+    models: Sequence[Scored],
+    *,
+    param_limit: int,
+    epoch_root: Path,
+    timestamp: datetime,
+    similarity_threshold: float = REFERENCE_THRESHOLD,
 ) -> Json:
     """Return the content of the file.
 
@@ -61,6 +73,7 @@ def edge_tracker(
         param_limit: models with more parameters are not eligible.
         epoch_root: the folder of NN-GPT's epochs.
         timestamp: of the tracker; NN-GPT writes local time without an offset.
+        similarity_threshold: that the models' novelty was judged with.
     """
     per_model = [_model(model, param_limit, epoch_root) for model in models]
     per_epoch: dict[str, Json] = {}
@@ -72,6 +85,7 @@ def edge_tracker(
         "dataset": _most_frequent([model.dataset for model in models], DEFAULT_CONFIG.dataset),
         "input_size": _most_frequent([model.input_size for model in models if model.input_size], _INPUT_SIZE),
         "param_limit": param_limit,
+        "similarity_threshold": similarity_threshold,
         "epoch_root": str(epoch_root),
         "per_epoch": sorted(per_epoch.values(), key=lambda epoch: int(epoch["epoch"])),
         "per_model": per_model,
@@ -83,6 +97,18 @@ def edge_tracker(
 
 def _model(model: Scored, param_limit: int, epoch_root: Path) -> Json:
     epoch, model_id = model.tag.split("_")
+    if model.rejection is not None:
+        return {
+            "tag": model.tag,
+            "epoch": epoch.removeprefix("A"),
+            "model_id": model_id,
+            "pre_eval_rejected": True,
+            "rejection_reason": model.rejection,
+            "novel": False,
+            "eligible": False,
+            "accuracy": None,
+            "efficiency": None,
+        }
     gate = None if model.parameters is None else model.parameters <= param_limit
     score = efficiency(model.accuracy, model.latency_ms)
     return {
@@ -90,8 +116,14 @@ def _model(model: Scored, param_limit: int, epoch_root: Path) -> Json:
         "epoch": epoch.removeprefix("A"),
         "model_id": model_id,
         "novel": model.novel,
-        "eligible": bool(gate and score is not None and model.novel is not False),
+        # NN-GPT's own check of the sequence of layers needs its database; it decides nothing.
+        "structurally_novel": None,
+        "max_similarity": model.max_similarity,
+        "similar_to": model.similar_to,
+        "eligible": bool(gate and score is not None and model.novel),
         "nn_file": str(epoch_root / epoch / "synth_nn" / model_id / CODE),
+        "dataset": model.dataset,
+        "input_size": model.input_size,
         "accuracy": model.accuracy,
         "params": model.parameters,
         "param_gate_ok": gate,
@@ -100,8 +132,11 @@ def _model(model: Scored, param_limit: int, epoch_root: Path) -> Json:
         "tflite_error": model.tflite_error,
         "tflite_path": model.tflite_path,
         "tflite_parity": model.parity_state,
-        "latency_ms": model.latency_ms,
+        "latency_ms": None if model.latency_ms is None else round(model.latency_ms, _LATENCY_DIGITS),
         "latency_source": model.latency_source,
+        # Of NN-GPT's host: nothing is measured with PyTorch here.
+        "torch_cpu_latency_ms": None,
+        "torch_num_threads": None,
         "efficiency": score,
         "error": model.error,
     }

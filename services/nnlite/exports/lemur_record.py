@@ -11,7 +11,7 @@ unit that `duration` belongs to: CPU, GPU or NPU.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlite.vocabulary import Backend, Mode, Verdict
+from nnlite.vocabulary import Backend, DeviceKind, Mode, Precision, Verdict
 
 Json = dict[str, Any]
 
@@ -32,6 +32,7 @@ def lemur_record(
     campaign: str,
     artifact: Json,
     *,
+    sizes: tuple[int | None, int] | None = None,
     threads: int | None = None,
 ) -> Json:
     """Return the record of one benchmark.
@@ -45,6 +46,7 @@ def lemur_record(
         report: a stored `BenchmarkReport`.
         input_shape: of the artifact, NHWC.
         artifact: its other attributes: parity and calibration.
+        sizes: of the model's fp32 artifact, None where there is none, and of this artifact, bytes.
         threads: of the CPU's measurement; None: the fewest.
     """
     measured = chosen_measurements(report, threads)
@@ -67,10 +69,28 @@ def lemur_record(
     for dimension in range(_INPUT_DIMENSIONS):
         record[f"in_dim_{dimension}"] = input_shape[dimension] if dimension < len(input_shape) else None
     record["device_analytics"] = _analytics(report, measured, campaign, artifact)
+    # Timed runs of each backend, 0 where it gave no duration.
+    for backend in Backend:
+        one = measured.get(backend)
+        record[f"{backend}_runs"] = _iterations(one) if one and _published(one) else 0
+    record |= _size_comparison(report, sizes)
     complaints = {backend: _complaint(one) for backend, one in measured.items() if _complaint(one)}
     if not record["valid"]:
         record["error_message"] = "; ".join(f"{backend}: {words}" for backend, words in complaints.items())
     return record | {f"{backend}_error": complaints[backend] for backend in Backend if backend in complaints}
+
+
+def _size_comparison(report: Mapping[str, Any], sizes: tuple[int | None, int] | None) -> Json:
+    """Return the sizes of a quantized artifact and of the original one; empty for fp32."""
+    original, quantized = sizes or (None, 0)
+    if original is None or not quantized or report["precision"] == Precision.FP32:
+        return {}
+    return {
+        "original_model_size_kib": round(original / 1024, 2),
+        "quantized_model_size_kib": round(quantized / 1024, 2),
+        "quantization_ratio": round(quantized / original, 4),
+        "size_reduction_x": round(original / quantized, 2),
+    }
 
 
 def chosen_measurements(report: Mapping[str, Any], threads: int | None) -> dict[Backend, Mapping[str, Any]]:
@@ -141,7 +161,9 @@ def _analytics(
             "artifact_sha256": report["artifact_sha256"],
             **artifact,
             "device": {name: device.get(name) for name in known},
-            "measurements": {backend.value: _explanation(one) for backend, one in measured.items()},
+            "measurements": {
+                backend.value: _how(device, backend) | _explanation(one) for backend, one in measured.items()
+            },
         },
     }
 
@@ -167,6 +189,15 @@ def _memory_kb(report: Mapping[str, Any]) -> Json:
 
 #: Only of a gated measurement.
 _GATED = ("counted_runs", "counted_share", "fast_ns", "all_median_ns", "all_min_ns")
+
+
+def _how(device: Mapping[str, Any], backend: Backend) -> Json:
+    """Return how the CPU's part was executed: with XNNPACK or not, and what started the runtime.
+
+    NN Lite's published results are of its command line tool in a shell, without XNNPACK.
+    """
+    process = "host" if device["kind"] == DeviceKind.HOST else "app"
+    return {"xnnpack": backend is Backend.CPU, "process": process}
 
 
 def _explanation(measurement: Mapping[str, Any]) -> Json:

@@ -1,14 +1,16 @@
 """Exports results as nn-dataset's tree of mobile results.
 
-`ROOT/ab/nn/stat/run/tflite/<precision>/<task>_<dataset>_<metric>_<model>/<system>_<device>.json`,
-and per precision `all_models.json`, where its importer looks accuracy and
-transform up (https://github.com/ABrain-One/nn-dataset, ab/nn/util/db/Write.py,
-json_run_tflite_to_db). Files are replaced whole; none is ever removed.
+`ROOT/ab/nn/stat/run/tflite/<precision>/<task>_<dataset>_<metric>_<model>/<system>_<device>.json`, or with the
+phone's model in place of the device, as nn-dataset's own results are named, and per precision
+`all_models.json`, where its importer looks accuracy and transform up
+(https://github.com/ABrain-One/nn-dataset, ab/nn/util/db/Write.py, json_run_tflite_to_db). Files are replaced
+whole; none is ever removed.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ import orjson
 from sqlalchemy import Engine, text
 
 from nnlite.artifacts.store import file_name
+from nnlite.catalog.files.source import FilesSource
 from nnlite.errors import NnliteError
 from nnlite.exports.lemur_record import chosen_measurements, lemur_record
 from nnlite.host.files import write_atomically
-from nnlite.vocabulary import Backend, DeviceKind, Precision
+from nnlite.vocabulary import Backend, DeviceKind, Precision, Verdict
 
 #: Path of the mobile results in a checkout.
 TREE = Path("ab", "nn", "stat", "run", "tflite")
@@ -27,6 +30,15 @@ CATALOGUE = "all_models.json"
 #: nn-dataset's metadata of artifacts: accuracy belongs to weights as they were trained.
 _AS_TRAINED = (Precision.FP32,)
 _ROWS_AT_A_TIME = 50
+
+
+class TreeLayout(StrEnum):
+    """What a result's file is named by."""
+
+    #: nnlite's name of the device: results of several phones of one model stay apart.
+    DEVICE = "device"
+    #: The phone's model, `android_<model>.json`, by which upstream's scripts join results of devices.
+    UPSTREAM = "upstream"
 
 
 class ExportError(NnliteError):
@@ -44,6 +56,9 @@ class Choice:
     kinds: Sequence[DeviceKind] = ()
     #: Of the CPU's measurements; None: those with the fewest threads of each benchmark.
     threads: int | None = None
+    #: Results whose best verdict is none of these are not written; empty: all are.
+    verdicts: Sequence[Verdict] = ()
+    layout: TreeLayout = TreeLayout.DEVICE
 
 
 @dataclass(kw_only=True)
@@ -58,6 +73,8 @@ class Exported:
     superseded: int = 0
     #: Skipped measurements of hosts.
     hosts: int = 0
+    #: Skipped results of models of files, which are none of LEMUR's.
+    own: int = 0
     #: Selected benchmarks without a result (yet).
     without_result: int = 0
     #: Numbers of threads of the CPU's measurements that were written.
@@ -84,11 +101,15 @@ def export_lemur(
         "pools": list(choice.pools),
         "kinds": [str(kind) for kind in choice.kinds] or _usual_kinds(choice),
         "threads": choice.threads,
+        "verdicts": [str(verdict) for verdict in choice.verdicts],
+        "by_model": choice.layout is TreeLayout.UPSTREAM,
+        "own": FilesSource.name,
     }
     with engine.connect() as connection:
         check_names(choice, connection.execute(KNOWN_NAMES).mappings().one())
         counts = connection.execute(_COUNTS, parameters).mappings().one()
         exported.hosts, exported.without_result = counts["hosts"], counts["without_result"]
+        exported.own = counts["own"]
         rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(_CHOSEN, parameters)
         for row in rows.mappings():
             exported.superseded += row["alternatives"] - 1
@@ -103,11 +124,12 @@ def export_lemur(
                 _input_shape(row["inputs"]),
                 row["campaign"],
                 artifact,
+                sizes=(row["original_bytes"], row["size_bytes"]),
                 threads=choice.threads,
             )
             if cpu := chosen_measurements(row["report"], choice.threads).get(Backend.CPU):
                 exported.threads.add(cpu["threads"])
-            write_json(root / TREE / relative_path(row), record)
+            write_json(root / TREE / relative_path(row, choice.layout), record)
             exported.written += 1
             exported.not_valid += not record["valid"]
             _note_model(exported, row)
@@ -117,11 +139,14 @@ def export_lemur(
     return exported
 
 
-def relative_path(row: Any) -> Path:
+def relative_path(row: Any, layout: TreeLayout = TreeLayout.DEVICE) -> Path:
     """Return a result's path in the tree: by precision, model and device, with safe names."""
     system = "linux" if row["kind"] == DeviceKind.HOST else "android"
     folder = "_".join(row[name] for name in ("task", "dataset", "metric", "model"))
-    return Path(row["precision"], file_name(folder), f"{system}_{file_name(row['device'])}.json")
+    device = row["device"]
+    if layout is TreeLayout.UPSTREAM:
+        device = row["report"]["device_type"].replace(" ", "_")
+    return Path(row["precision"], file_name(folder), f"{system}_{file_name(device)}.json")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -203,7 +228,11 @@ _WANTED = """
 
 _COUNTS = text(f"""
 SELECT count(*) FILTER (WHERE b.report IS NULL AND b.run = 1) AS without_result,
-       count(*) FILTER (WHERE b.report->'device'->>'kind' = 'host' AND NOT 'host' = ANY(:kinds)) AS hosts
+       count(*) FILTER (WHERE b.report->'device'->>'kind' = 'host' AND NOT 'host' = ANY(:kinds)) AS hosts,
+       count(*) FILTER (WHERE b.report IS NOT NULL AND b.run = 1 AND EXISTS (
+           SELECT FROM conversion v JOIN model m ON m.id = v.model_id
+           WHERE v.id = b.conversion_id AND m.source = :own
+       )) AS own
 FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
 WHERE {_WANTED} AND cardinality(CAST(:devices AS text[])) = 0
 """)  # noqa: S608
@@ -213,7 +242,9 @@ WHERE {_WANTED} AND cardinality(CAST(:devices AS text[])) = 0
 _CHOSEN = text(f"""
 WITH result AS (
     SELECT b.id, m.id AS model_id, a.precision, m.task, m.dataset, m.metric, m.name AS model,
-           b.report->'device'->>'name' AS device, b.report->'device'->>'kind' AS kind,
+           b.report->'device'->>'name' AS device,
+           CASE WHEN :by_model THEN b.report->>'device_type' ELSE b.report->'device'->>'name' END AS named,
+           b.report->'device'->>'kind' AS kind,
            x.valid, x.noisy, x.published, b.finished_at,
            array_position(ARRAY['full', 'standard', 'quick'], c.mode) AS mode
     FROM benchmark b
@@ -224,7 +255,8 @@ WITH result AS (
     CROSS JOIN LATERAL (
         SELECT count(*) AS measurements, count(*) FILTER (WHERE verdict = 'valid') AS valid,
                count(*) FILTER (WHERE verdict = 'noisy') AS noisy,
-               count(*) FILTER (WHERE verdict <> 'invalid') AS published
+               count(*) FILTER (WHERE verdict <> 'invalid') AS published,
+               array_agg(CAST(verdict AS text)) AS verdicts
         FROM (
             SELECT DISTINCT ON (backend) verdict FROM measurement
             WHERE benchmark_id = b.id AND (backend <> 'cpu' OR threads = coalesce(:threads, threads))
@@ -232,7 +264,9 @@ WITH result AS (
         ) chosen
     ) x
     -- Models of files need not have a task, which the tree's folders begin with.
-    WHERE b.report IS NOT NULL AND m.task <> '' AND x.measurements > 0 AND {_WANTED}
+    WHERE b.report IS NOT NULL AND m.task <> '' AND m.source <> :own AND x.measurements > 0
+        AND (cardinality(CAST(:verdicts AS text[])) = 0 OR x.verdicts && CAST(:verdicts AS text[]))
+        AND {_WANTED}
 ), wanted AS (
     SELECT *, count(*) OVER same AS alternatives,
            row_number() OVER (
@@ -240,10 +274,13 @@ WITH result AS (
            ) AS rank
     FROM result
     WHERE kind = ANY(:kinds) AND (cardinality(CAST(:devices AS text[])) = 0 OR device = ANY(:devices))
-    WINDOW same AS (PARTITION BY precision, task, dataset, metric, model, device)
+    WINDOW same AS (PARTITION BY precision, task, dataset, metric, model, named)
 )
 SELECT w.precision, w.task, w.dataset, w.metric, w.model, w.device, w.kind, w.alternatives,
        count(*) OVER () AS total, m.accuracy, m.transform, a.inputs, a.parity_state, a.parity, a.calibration,
+       a.size_bytes,
+       (SELECT max(o.size_bytes) FROM artifact o
+        WHERE o.identity = a.identity AND o.precision = 'fp32') AS original_bytes,
        c.name AS campaign, b.report
 FROM wanted w
 JOIN benchmark b ON b.id = w.id

@@ -107,8 +107,10 @@ def test_a_model_without_measurement_has_a_reason(cluster, tree, submitted, expo
     models = by_tag(exported())
     assert "unknown operator" in models["A0_B0"]["error"]
     assert models["A0_B1"]["error"].startswith("noisy")
-    assert models["A0_B2"]["error"].startswith("rejected: ")
-    assert (models["A0_B2"]["novel"], models["A0_B2"]["accuracy"]) == (False, None)
+    rejected = models.pop("A0_B2")
+    assert rejected["pre_eval_rejected"] is True
+    assert rejected["rejection_reason"]
+    assert (rejected["novel"], rejected["eligible"], rejected["accuracy"]) == (False, False, None)
     assert models["A0_B3"]["error"] == "not converted yet"
     assert (models["A0_B5"]["tflite_ok"], models["A0_B5"]["tflite_error"]) == (False, "no lowering")
     assert all(m["latency_ms"] is m["latency_source"] is m["efficiency"] is None for m in models.values())

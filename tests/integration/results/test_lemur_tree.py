@@ -21,7 +21,7 @@ from integration.canned import (
 )
 from integration.conftest import Cluster
 from nnlite.campaigns import reproduce
-from nnlite.exports.lemur_tree import Choice, Exported, ExportError, export_lemur
+from nnlite.exports.lemur_tree import Choice, Exported, ExportError, TreeLayout, export_lemur
 from nnlite.queue import leases
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, Gating, Latency, MeasurementReport
 from nnlite.results.devices import record_device
@@ -174,7 +174,7 @@ def test_a_result_is_read_with_all_its_numbers(measure, export, tmp_path):
 def test_fields_come_in_the_published_order(measure, export, tmp_path):
     measure("one", measurement(), refusal(Backend.GPU, "no OpenCL"))
     export()
-    assert list(read(tmp_path)) == [*PUBLISHED, "gpu_error"]
+    assert list(read(tmp_path)) == [*PUBLISHED, "cpu_runs", "gpu_runs", "npu_runs", "gpu_error"]
     assert read(tmp_path)["gpu_error"] == "invalid: runtime: no OpenCL"
     assert read(tmp_path)["valid"] is True
 
@@ -427,3 +427,39 @@ def test_progress_is_reported(cluster, measure, tmp_path):
     progress = []
     export_lemur(cluster.engine, tmp_path, Choice(), lambda done, total: progress.append((done, total)))
     assert progress == [(1, 2), (2, 2)]
+
+
+def test_a_record_says_how_the_cpu_was_measured_and_how_often(measure, export, tmp_path):
+    measure("one", measurement(), measurement(Backend.GPU, verdict=Verdict.INVALID))
+    export()
+    record = read(tmp_path)
+    how = record["device_analytics"]["nnlite"]["measurements"]["cpu"]
+    assert (how["xnnpack"], how["process"]) == (True, "app")
+    assert (record["cpu_runs"], record["gpu_runs"], record["npu_runs"]) == (record["iterations"], 0, 0)
+    assert "original_model_size_kib" not in record, "it is the original"
+
+
+def test_files_are_named_by_the_phones_model_in_upstreams_layout(measure, export, tmp_path):
+    measure("one", device={"device_type": "SM S911B", "name": "usb:ONE"})
+    measure("one", device={"device_type": "SM S911B", "name": "usb:TWO"}, campaign="later")
+    exported = export(layout=TreeLayout.UPSTREAM)
+    files = [file.name for file in (tmp_path / "ab/nn/stat/run/tflite" / FOLDER).iterdir()]
+    assert files == ["android_SM_S911B.json"]
+    assert (exported.written, exported.superseded) == (1, 1)
+
+
+def test_only_results_with_a_named_verdict_are_written(measure, export):
+    measure("good")
+    measure("loud", measurement(verdict=Verdict.NOISY), campaign="loud")
+    measure("bad", measurement(verdict=Verdict.INVALID), campaign="bad")
+    assert export(verdicts=[Verdict.VALID]).written == 1
+    assert export(verdicts=[Verdict.VALID, Verdict.NOISY]).written == 2
+    assert export().written == 3
+
+
+def test_models_of_files_are_never_written(measure, export, cluster):
+    measure("one")
+    measure("mine", campaign="own")
+    cluster.change("UPDATE model SET source = 'files' WHERE name = 'mine'")
+    exported = export()
+    assert (exported.written, exported.own) == (1, 1)

@@ -231,3 +231,46 @@ def test_a_prebuilt_file_has_the_same_identity_from_every_source(tree, make_sett
     (mine,) = NnGptSource(make_settings(None), path=[file.parent]).models()
     (theirs,) = FilesSource(make_settings(None), path=(file,)).models()
     assert mine.identity == theirs.identity
+
+
+def test_models_are_found_wherever_a_pipeline_writes_them(tree, make_settings):
+    whole = tree.model("A0_B0")
+    for place in (
+        "out/nngpt/llm/epoch/A0/synth_pr_only/PR_3",
+        "out/nngpt/llm/epoch/A12/synth_pr_only/PR_11",
+        "cycle_1/nneval/gen_2",
+        "out/nngpt/cycle_2/nneval/gen_10",
+        "out/rl/cycle_0/nneval/gen_0",
+    ):
+        shutil.copytree(whole, tree.root / place)
+    single = tree.root / "out" / "nngpt" / "generated_models"
+    single.mkdir()
+    (single / "model_iter_7.py").write_text(net("seven"))
+    (single / "model_iter_10.py").write_text("nothing = 0")
+    (single / "notes.py").write_text(net("none"))
+    models = {
+        m.name.rpartition("-")[0]: m for m in NnGptSource(make_settings(None), path=[tree.root]).models()
+    }
+    assert list(models) == [
+        "A0_B0", "A0_PR_3", "A12_PR_11", "cycle_1_gen_2", "cycle_2_gen_10", "cycle_0_gen_0",
+        "model_iter_7", "model_iter_10",
+    ]  # fmt: skip
+    assert models["cycle_1_gen_2"].accuracy == 0.5
+    assert models["model_iter_7"].skipped is None
+    assert models["model_iter_7"].input_shape == (1, 3, 256, 256)
+    assert models["model_iter_10"].skipped == "broken: model_iter_10.py no class Net"
+
+
+def test_single_files_are_followed(growing, tree):
+    folder = tree.root / "generated_models"
+    folder.mkdir()
+    (folder / "model_iter_0.py").write_text(net("zero"))
+    (model,), waiting = growing.grown()
+    assert (model.name.rpartition("-")[0], waiting) == ("model_iter_0", 0)
+
+
+@pytest.mark.parametrize("noted", [["A0_B0", 0.75, 1.5, 0.9], {"accuracy": 0.75}])
+def test_both_forms_of_the_evaluation_are_read(noted, tree, listed):
+    folder = tree.generate("A0_B0")
+    (folder / "eval_info.json").write_text(json.dumps(noted))
+    assert (listed()["A0_B0"].accuracy, listed()["A0_B0"].skipped) == (0.75, None)

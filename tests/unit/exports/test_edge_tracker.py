@@ -7,14 +7,16 @@ from nnlite.exports.edge_tracker import Scored, edge_tracker, efficiency
 
 #: As NN-GPT's EdgeScore.py writes them, and `tflite_parity`.
 FIELDS = (
-    "timestamp dataset input_size param_limit epoch_root per_epoch per_model "
+    "timestamp dataset input_size param_limit similarity_threshold epoch_root per_epoch per_model "
     "best_model best_efficiency best_epoch"
 )
 EPOCH_FIELDS = "epoch models evaluated eligible best_efficiency best_model"
 MODEL_FIELDS = (
-    "tag epoch model_id novel eligible nn_file accuracy params param_gate_ok param_limit tflite_ok "
-    "tflite_error tflite_path tflite_parity latency_ms latency_source efficiency error"
+    "tag epoch model_id novel structurally_novel max_similarity similar_to eligible nn_file dataset "
+    "input_size accuracy params param_gate_ok param_limit tflite_ok tflite_error tflite_path tflite_parity "
+    "latency_ms latency_source torch_cpu_latency_ms torch_num_threads efficiency error"
 )
+REJECTED_FIELDS = "tag epoch model_id pre_eval_rejected rejection_reason novel eligible accuracy efficiency"
 
 
 def scored(tag: str, **changes) -> Scored:
@@ -45,6 +47,17 @@ def test_the_fields_are_those_of_the_edge_scorer_in_their_order():
     assert (model["epoch"], model["model_id"]) == ("0", "B3")
     assert model["nn_file"] == "/out/epoch/A0/synth_nn/B3/new_nn.py"
     assert written["timestamp"] == "2026-11-23T12:00:00"
+
+
+def test_a_model_that_was_rejected_before_its_evaluation_has_the_fields_of_one():
+    (model,) = tracker(scored("A2_B0", rejection="similar to nn_1"))["per_model"]
+    assert list(model) == REJECTED_FIELDS.split()
+    assert (model["rejection_reason"], model["novel"], model["accuracy"]) == ("similar to nn_1", False, None)
+
+
+def test_latencies_have_four_places():
+    (model,) = tracker(scored("A0_B0", latency_ms=2.123456))["per_model"]
+    assert (model["latency_ms"], model["input_size"], model["dataset"]) == (2.1235, 256, "cifar-10")
 
 
 def test_efficiency_is_accuracy_by_milliseconds_to_six_places():

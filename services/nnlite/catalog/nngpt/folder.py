@@ -77,6 +77,23 @@ def read_folder(folder: Path, tag: str, root: Path) -> Generated:
         return Generated(tag=tag, skipped=f"broken: {broken}")
 
 
+def read_file(file: Path, tag: str, root: Path) -> Generated:
+    """Read a model that is one file, without a record of its evaluation; like `read_folder`."""
+    files = _Files(file.parent, root)
+    try:
+        code = files.text(file.name) or ""
+    except _Broken as broken:
+        return Generated(tag=tag, skipped=f"broken: {broken}")
+    why = why_unusable(code)
+    return Generated(
+        tag=tag,
+        code=code,
+        hyperparameters=dict(DEFAULT_HYPERPARAMETERS),
+        skipped=f"broken: {file.name} {why}" if why else None,
+        ended=True,
+    )
+
+
 def _without_code(files: "_Files", tag: str) -> Generated:
     rejected = files.text(f"{CODE}.rejected")
     if rejected is None:
@@ -161,7 +178,9 @@ def _accuracy(files: "_Files") -> float | None:
 
 def _recorded(payload: Any) -> Iterator[Any]:
     """Yield what a record calls accuracy: that of all trials, or from the first place of an object."""
-    if isinstance(payload, list):
+    if isinstance(payload, list) and len(payload) > 1 and isinstance(payload[1], int | float):
+        yield payload[1]  # the older form: name, accuracy, and what was derived from it
+    elif isinstance(payload, list):
         yield from (trial.get("accuracy") for trial in payload if isinstance(trial, dict))
     elif isinstance(payload, dict):
         results = payload.get("eval_results")

@@ -1,7 +1,9 @@
 """NN-GPT source: generated models, read from its output tree, also while it is being written.
 
-`out/nngpt/llm/epoch/A<e>/synth_nn/B<i>/`, one folder per model. NN-GPT clears the tree when its next run
-starts, so models that were read are kept in memory: a submitted model no longer needs its folder.
+`out/nngpt/llm/epoch/A<e>/synth_nn/B<i>/`, one folder per model, and the other places in which its pipelines
+write models: `A<e>/synth_pr_only/PR_<i>/`, `cycle_<c>/nneval/gen_<i>/` and
+`generated_models/model_iter_<i>.py`. NN-GPT clears the tree when its next run starts, so models that were
+read are kept in memory: a submitted model no longer needs its folder.
 """
 
 import re
@@ -18,12 +20,15 @@ from nnlite.catalog.lemur.shapes import committed_transforms
 from nnlite.catalog.lemur.tasks import why_unsupported
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
-from nnlite.catalog.nngpt.folder import Generated, read_folder
+from nnlite.catalog.nngpt.folder import Generated, read_file, read_folder
 from nnlite.catalog.nngpt.prebuilt import SUFFIX, lab_of, prebuilt_files, prebuilt_model
 from nnlite.settings import Settings
 
 #: Folder of the epochs, relative to the folder that NN-GPT runs in; a parent folder may be named too.
 EPOCHS = Path("out", "nngpt", "llm", "epoch")
+#: Folder of models that are one file each, and the names of the files.
+SINGLE_FILES = "generated_models"
+_SINGLE = re.compile(r"model_iter_([0-9]{1,9})\.py")
 #: Digits of a code's hash in a model's name, because the next run reuses the tags.
 _DIGITS = 8
 _NAME = re.compile(rf"(A[0-9]+_B[0-9]+)(?:{re.escape(SUFFIX)})?(?:-[0-9a-f]{{{_DIGITS}}})?")
@@ -82,9 +87,12 @@ class NnGptSource:
         """Return every model of the tree, skipped ones included, by epoch and number."""
         rows = [self._prebuilt_model(file) for file in prebuilt_files(self.path)]
         rows += [self._row(read_folder(folder, tag, self._root)) for tag, folder in self._folders()]
+        rows += [self._row(read_file(file, tag, self._root)) for tag, file in self._single_files()]
         if not rows:
             raise CatalogError(
-                f"no model of NN-GPT below {self.epochs}: no folder A<e>/synth_nn/B<i>; a run clears them "
+                f"no model of NN-GPT below {self.epochs}: no folder A<e>/synth_nn/B<i> or "
+                "A<e>/synth_pr_only/PR_<i>, no cycle_<c>/nneval/gen_<i> and no "
+                "generated_models/model_iter_<i>.py; a run clears them "
                 "when it starts. Name another --path, or submit models as they appear with --follow"
             )
         return apply_limits(rows, self._settings.catalog)
@@ -107,6 +115,11 @@ class NnGptSource:
                 waiting += 1
             else:
                 complete.append(self._row(generated))
+        for tag, file in self._single_files():
+            if self._settling.is_settled(file):
+                complete.append(self._row(read_file(file, tag, self._root)))
+            else:
+                waiting += 1
         return apply_limits(complete, self._settings.catalog), waiting
 
     def code(self, model: CatalogModel) -> str:
@@ -132,6 +145,26 @@ class NnGptSource:
         for epoch in _numbered(self.epochs, "A"):
             for model in _numbered(epoch / "synth_nn", "B"):
                 yield f"{epoch.name}_{model.name}", model
+            for model in _numbered(epoch / "synth_pr_only", "PR_"):
+                yield f"{epoch.name}_{model.name}", model
+        for base in self._bases():
+            for cycle in _numbered(base, "cycle_"):
+                for model in _numbered(cycle / "nneval", "gen_"):
+                    yield f"{cycle.name}_{model.name}", model
+
+    def _bases(self) -> list[Path]:
+        """Return the folders in which pipelines without epochs write: the one named, and NN-GPT's output."""
+        named = [self.path, *(self.path.joinpath(*EPOCHS.parts[:end]) for end in range(1, len(EPOCHS.parts)))]
+        below = [folder for base in named[:3] for folder in _subfolders(base)]
+        return list(dict.fromkeys([*named, *below]))
+
+    def _single_files(self) -> Iterator[tuple[str, Path]]:
+        """Yield the models that are one file each."""
+        bases = self._bases()
+        for folder in dict.fromkeys(b if b.name == SINGLE_FILES else b / SINGLE_FILES for b in bases):
+            numbers = [(match[1], file) for file in _files(folder) if (match := _SINGLE.fullmatch(file.name))]
+            for number, file in sorted(numbers, key=lambda each: int(each[0])):
+                yield f"model_iter_{number}", file
 
     def _prebuilt_model(self, file: Path) -> CatalogModel:
         epoch, number = file.stem.split("_")
@@ -229,11 +262,25 @@ def _signature(path: Path) -> _Signature:
     return tuple(files)
 
 
-def _numbered(folder: Path, letter: str) -> list[Path]:
-    """Return the folders `<letter><number>` in `folder` by number; empty if it does not exist."""
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.is_file()]
+    except OSError:
+        return []
+
+
+def _numbered(folder: Path, letters: str) -> list[Path]:
+    """Return the folders `<letters><number>` in `folder` by number; empty if it does not exist."""
     try:
         names = [path.name for path in folder.iterdir() if path.is_dir()]
     except OSError:
         return []
-    numbered = [name for name in names if re.fullmatch(rf"{letter}[0-9]{{1,9}}", name)]
-    return [folder / name for name in sorted(numbered, key=lambda name: (int(name[1:]), name))]
+    numbered = [name for name in names if re.fullmatch(rf"{letters}[0-9]{{1,9}}", name)]
+    return [folder / name for name in sorted(numbered, key=lambda name: (int(name[len(letters) :]), name))]
