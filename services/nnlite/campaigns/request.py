@@ -19,6 +19,7 @@ _ADDED = {
     "inputs": (),
     "layout": None,
     "configs": BEST,
+    "weights": None,
     "calibration": None,
     "int8_io": Int8Io.FLOAT,
     "mode": Mode.STANDARD,
@@ -65,6 +66,8 @@ class Request:
     layout: str | None = None
     #: How many configurations of each architecture: `best`, `all` or a number.
     configs: str = BEST
+    #: Absolute path of trained weights of LEMUR's models; None: weights are drawn.
+    weights: str | None = None
     #: Data for int8 calibration and parity; None: only fp32 was requested.
     calibration: Calibration | None = None
     #: Type of inputs and outputs of int8 artifacts.

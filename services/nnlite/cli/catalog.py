@@ -52,6 +52,7 @@ def models(
     inputs: options.Inputs = None,
     layout: options.LayoutOption = None,
     configs: options.Configs = BEST,
+    weights: options.Weights = None,
     json: Annotated[bool, typer.Option("--json", help="every field of every row, as a JSON array")] = False,
 ) -> None:
     """List the models of a source, each with the configuration that would be converted.
@@ -74,6 +75,7 @@ def models(
             inputs=tuple(inputs or ()),
             layout=layout,
             configs=configs,
+            weights=selection.absolute([weights])[0] if weights else None,
         )
         catalog = selection.open_source(request, settings()).models()
     patterns = [*(names or ()), *([match] if match else ())]

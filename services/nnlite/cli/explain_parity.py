@@ -39,6 +39,7 @@ def explain(
     transform: options.Transform = None,
     dataset: options.Dataset = None,
     configs: options.Configs = BEST,
+    weights: options.Weights = None,
     every: Annotated[bool, typer.Option("--all", help="Show every operator of the network.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Everything, as a JSON array with one object.")
@@ -66,6 +67,7 @@ def explain(
         inputs=tuple(inputs or ()),
         layout=layout,
         configs=configs,
+        weights=selection.absolute([weights])[0] if weights else None,
     )
     data, data_source = selection.named_calibration(calibration, (precision,), settings)
     with interruptible("stopped"), err.status(f"converting {model} to {precision}, operator by operator"):

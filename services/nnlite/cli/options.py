@@ -160,6 +160,13 @@ Priority = Annotated[
     int,
     typer.Option(help=f"0-9, larger is sooner; the default is {DEFAULT_PRIORITY}.", rich_help_panel=CAMPAIGN),
 ]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder or zip file of trained weights of LEMUR's models, NAME.pth; only these are taken.",
+        rich_help_panel=MODELS,
+    ),
+]
 ParamLimit = Annotated[
     int | None,
     typer.Option(

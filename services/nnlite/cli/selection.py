@@ -64,6 +64,7 @@ def _request(
     inputs: options.Inputs = None,
     layout: options.LayoutOption = None,
     configs: options.Configs = BEST,
+    weights: options.Weights = None,
     repeat: options.Repeat = 1,
     profile: options.Profile = False,
 ) -> Request:
@@ -85,6 +86,7 @@ def _request(
         inputs=tuple(inputs or ()),
         layout=layout,
         configs=configs,
+        weights=absolute([weights])[0] if weights else None,
         repeat=repeat,
         profile=profile,
         threads=parse_threads(threads or [], backends),
@@ -119,6 +121,7 @@ def open_source(request: Request, settings: Settings) -> ModelSource:
         input=request.inputs or None,
         layout=request.layout,
         configs=None if request.configs == BEST else request.configs,
+        weights=Path(request.weights) if request.weights else None,
     )
 
 

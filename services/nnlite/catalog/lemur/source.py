@@ -3,10 +3,13 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.lemur.archive import TRANSFORMS, Archive
 from nnlite.catalog.lemur.cache import cache_key, read_cache, write_cache
+from nnlite.catalog.lemur.checkpoints import SUFFIX, Checkpoints
 from nnlite.catalog.lemur.configuration import (
     BEST,
     Choices,
@@ -47,6 +50,7 @@ class LemurSource:
         transform: choose only trials with this transform; it also applies to models without trials.
         dataset: choose only trials on this dataset, likewise.
         configs: how many configurations of each architecture: `best`, `all` or a number.
+        weights: folder or zip file of trained weights, `NAME.pth`; only models that have some are listed.
     """
 
     name = "lemur"
@@ -58,11 +62,14 @@ class LemurSource:
         transform: str | None = None,
         dataset: str | None = None,
         configs: str = BEST,
+        weights: Path | None = None,
     ) -> None:
         self._settings = settings
         self._configs = parse_configs(configs)
         self._only = TrialFilter(transform=transform, dataset=dataset)
         self._archive: Archive | None = None
+        cache = settings.home / "cache" / "weights"
+        self._checkpoints = Checkpoints(weights.expanduser(), cache) if weights else None
 
     @property
     def archive(self) -> Archive:
@@ -73,7 +80,33 @@ class LemurSource:
 
     def models(self) -> list[CatalogModel]:
         """Return every model, skipped ones included, sorted by name."""
-        return apply_limits(self._unlimited(), self._settings.catalog)
+        models = self._unlimited()
+        if self._checkpoints is not None:
+            models = self._trained(models, self._checkpoints)
+        return apply_limits(models, self._settings.catalog)
+
+    def weights_file(self, model: CatalogModel) -> Path:
+        """Return the checkpoint of a model; CatalogError if it changed since it was listed."""
+        if self._checkpoints is None:
+            raise CatalogError(f"{model.name} has no weights file; --weights names a folder of them")
+        file = self._checkpoints.file(model.name)
+        if not file.is_file() or file_sha256(file) != model.weights:
+            raise CatalogError(f"{file} has changed since it was listed; submit again to take it")
+        return file
+
+    @staticmethod
+    def _trained(models: Iterable[CatalogModel], checkpoints: Checkpoints) -> list[CatalogModel]:
+        trained = [
+            replace(model, weights=checkpoints.sha256(model.name), weights_suffix=SUFFIX)
+            for model in models
+            if model.name in checkpoints.names
+        ]
+        if not trained:
+            raise CatalogError(
+                f"no file of {checkpoints.path} has the name of a model: {len(checkpoints.names)} files "
+                f"NAME{SUFFIX} were found; `nnlite models` lists the names"
+            )
+        return trained
 
     def code(self, model: CatalogModel) -> str:
         """Return the model's code; CatalogError when it is gone or was edited since it was listed."""
