@@ -121,6 +121,34 @@ def test_a_captioning_network_whose_image_only_the_child_knows_gets_words_too(lo
     assert len(loaded.samples) == 2
 
 
+DECODER = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, in_shape, out_shape, prm, device):
+        super().__init__()
+        self.words = torch.nn.Embedding(out_shape[0], 8)
+        layer = torch.nn.TransformerDecoderLayer(8, 2, 16, batch_first=True)
+        self.decoder = torch.nn.TransformerDecoder(layer, 1)
+
+    def forward(self, images, captions=None):
+        mask = torch.nn.Transformer.generate_square_subsequent_mask(captions.shape[1])
+        memory = images.mean((1, 2, 3)).reshape(1, 1, 1).expand(1, 1, 8)
+        return self.decoder(self.words(captions), memory, tgt_mask=mask)
+"""
+
+
+def test_a_decoder_that_looks_into_its_mask_is_exported(load):
+    loaded = load(DECODER, "img-captioning", "coco", classes=50, inputs=(IMAGE, CAPTION))
+    exported = torch.export.export(loaded.module, loaded.tensors, strict=False).module()
+    torch.testing.assert_close(exported(*loaded.tensors), torch.from_numpy(loaded.expected[0]))
+    plain = loaded.module.network.network
+    image, words = loaded.tensors
+    torch.testing.assert_close(
+        plain(image.permute(0, 3, 1, 2), words), torch.from_numpy(loaded.expected[0]), atol=1e-5, rtol=1e-5
+    )
+
+
 def test_weights_that_torchvision_would_download_stay_as_drawn(load):
     loaded = load(RESTORER, "img-denoising", "denoise", input_shape=IMAGE.shape, classes=3)
     again = load(RESTORER, "img-denoising", "denoise", input_shape=IMAGE.shape, classes=3)

@@ -5,9 +5,11 @@ input; a `.tflite` file has tensors of fixed shapes only.
 """
 
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.nn import functional
+from torch.nn.modules import transformer
 
 from nnlite.catalog.lemur.tasks import CAPTIONING, DETECTION
 from nnlite.catalog.model import ModelInput, ModelSpec
@@ -38,6 +40,11 @@ def adapted(network: torch.nn.Module, spec: ModelSpec, image: ModelInput) -> tor
     return network
 
 
+def _is_causal(mask: torch.Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
+    """Stands for PyTorch's look into a mask, which cannot be exported: the mask itself is applied then."""
+    return bool(is_causal)
+
+
 class FirstOutput(torch.nn.Module):  # type: ignore[misc]
     """Gives the first output only: the words' logits, not the captions that came in."""
 
@@ -47,7 +54,8 @@ class FirstOutput(torch.nn.Module):  # type: ignore[misc]
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         """Run the network."""
-        outputs = self.network(*inputs)
+        with mock.patch.object(transformer, "_detect_is_causal_mask", _is_causal):
+            outputs = self.network(*inputs)
         return outputs[0] if isinstance(outputs, tuple | list) else outputs
 
 
