@@ -159,6 +159,17 @@ test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE)
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
 
+PHONE ?= $(error say which phone: make first-phone PHONE=usb:SERIAL)
+
+first-phone: $(APK) $(INSTALLED) ## Try the phone PHONE=usb:SERIAL: what holds there, and what does not
+	$(BIN)/python tools/first_phone.py $(PHONE) --apk $(APK)
+
+ANDROID_LEVELS := 26 30 34 35
+
+test-android-all: $(INSTALLED) $(APK) $(ANDROID_TESTS) ## Run the app on the frameworks of Android 8, 11, 14 and 15
+	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --fetch --levels $(ANDROID_LEVELS)
+	NNLITE_ANDROID_LEVELS="$(ANDROID_LEVELS)" $(BIN)/pytest tests/android_app/test_on_android.py
+
 # In two groups, because only conversions need PyTorch loaded.
 CONVERSION_TESTS := tests/integration/conversion
 .PHONY: tests/integration $(CONVERSION_TESTS)
@@ -174,7 +185,7 @@ RIG_TESTS := tests/device/test_rig.py
 FAULT_TESTS := tests/device/test_faults.py tests/device/test_ends.py
 START_TESTS := tests/device/test_boot.py tests/device/test_stops.py
 DEVICE_GROUPS := device-faults device-starts device-others
-.PHONY: test-app test-integration test-devices test-end-to-end $(DEVICE_GROUPS) $(RIG_TESTS) $(END_TO_END_TESTS)
+.PHONY: test-app test-android-all first-phone test-integration test-devices test-end-to-end $(DEVICE_GROUPS) $(RIG_TESTS) $(END_TO_END_TESTS)
 test-devices: $(DEVICE_GROUPS) $(RIG_TESTS) ## Run the tests on virtual devices only
 device-faults: tests := $(FAULT_TESTS)
 device-starts: tests := $(START_TESTS)

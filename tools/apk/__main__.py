@@ -8,6 +8,7 @@ from pathlib import Path
 from apk import REPOSITORY, BuildError
 from apk.building import Toolchain, build_unsigned
 from apk.cache import Cache
+from apk.host import host_dependencies
 from apk.lock import Use, locked, properties
 from apk.signing import key_file, sign
 
@@ -20,6 +21,9 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=REPOSITORY / ".nnlite" / "android", help="downloads")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / NAME, help="the signed APK")
     parser.add_argument("--fetch", action="store_true", help="only fetch, also what the tests need")
+    parser.add_argument(
+        "--levels", type=int, nargs="*", default=[30], help="with --fetch: API levels to test on"
+    )
     parser.add_argument("--unsigned", type=Path, metavar="APK", help="only build, without a signature")
     arguments = parser.parse_args()
     try:
@@ -32,7 +36,8 @@ def main() -> int:
 
 def _run(cache: Cache, arguments: argparse.Namespace) -> None:
     if arguments.fetch:
-        cache.fill(locked())
+        built_with = locked(Use.APP, Use.PLATFORM, Use.TOOL, Use.TEST)
+        cache.fill([*built_with, *host_dependencies(arguments.levels)])
         return
     cache.fill(locked(Use.APP, Use.PLATFORM, Use.TOOL))
     tools = Toolchain(cache=cache)

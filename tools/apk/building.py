@@ -100,7 +100,7 @@ def build_unsigned(tools: Toolchain, folder: Path, apk: Path) -> None:
     tools.compile(SOURCES.rglob("*.java"), [tools.platform, *jars], classes)
     tools.dex([*sorted(classes.rglob("*.class")), *jars], words["minSdk"], dex)
     manifest = folder / "AndroidManifest.xml"
-    manifest.write_text(_completed(MANIFEST.read_text("utf-8"), words["applicationId"]), "utf-8")
+    manifest.write_text(completed_manifest(MANIFEST.read_text("utf-8"), words["applicationId"]), "utf-8")
     tools.link(manifest, words, folder / "linked.apk")
     with zipfile.ZipFile(folder / "linked.apk") as content:
         content.extractall(linked)
@@ -117,7 +117,7 @@ def build_unsigned(tools: Toolchain, folder: Path, apk: Path) -> None:
     )
 
 
-def _completed(manifest: str, package: str) -> str:
+def completed_manifest(manifest: str, package: str) -> str:
     """Return the manifest with the attributes that Gradle adds itself and rejects in the source."""
     named = re.sub(r"<manifest\b", f'<manifest package="{package}"', manifest, count=1)
     return re.sub(r"<application\b", '<application android:extractNativeLibs="false"', named, count=1)

@@ -27,6 +27,8 @@ class Use(StrEnum):
     PLATFORM = "platform"  # Android's platform classes, to compile against
     TOOL = "tool"
     TEST = "test"
+    HOST = "host"  # runs the app on this machine
+    FRAMEWORK = "framework"  # Android's framework of one version, for that
 
 
 @dataclass(frozen=True, kw_only=True)

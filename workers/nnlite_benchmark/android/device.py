@@ -22,7 +22,7 @@ from nnlite.vocabulary import Backend, DeviceKind, Fault, QuietMode, Stage
 from nnlite_benchmark.android.adb.client import ADB_ERRORS, AdbClient
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.server import AdbServer
-from nnlite_benchmark.android.adb.shell import Shell
+from nnlite_benchmark.android.adb.shell import CommandResult, Shell
 from nnlite_benchmark.android.adb.transport import DeviceTransport
 from nnlite_benchmark.android.app.app import App, find_apk
 from nnlite_benchmark.android.app.run import AppRuns
@@ -199,6 +199,11 @@ class AndroidDevice:
     def profile(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Profile:
         """Return why there is none: TensorFlow Lite's Java API, which the app uses, has no profiler."""
         return Profile(error="TensorFlow Lite in the app has no profiler; profile on a host")
+
+    def shell_result(self, command: str, stop: threading.Event) -> CommandResult:
+        """Run a command in the device's shell, for a diagnosis; raises DeviceFailure or Stopped."""
+        with self._shell.cancelled_by(stop), self._root_cause_raised():
+            return self._shell.run(command)
 
     def close(self) -> None:
         """Stop emulator and adb server and release the measurement lock; may be called again."""

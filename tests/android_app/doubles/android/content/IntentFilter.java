@@ -1,5 +1,0 @@
-package android.content;
-
-public final class IntentFilter {
-    public IntentFilter(String action) {}
-}

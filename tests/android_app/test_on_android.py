@@ -1,0 +1,198 @@
+"""The app's own instrumentation and activity on real framework Java, with the APK's own TensorFlow Lite.
+
+Read by the host's own parser. NNLITE_ANDROID_LEVELS has the API levels: 30; `make test-android-all` sets all.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from android_app.app_host import AppHost, levels
+from apk.building import Toolchain
+from apk.host import HostApp, build_host_app
+from nnlite.artifacts.inputs import write_inputs
+from nnlite.reports.schema import RunReport
+from nnlite.vocabulary import Refusal, Stage
+from nnlite_benchmark.android.app.chunks import Chunk
+from nnlite_benchmark.android.app.instrumentation import (
+    AppError,
+    InstrumentationParser,
+    Reported,
+    StageEntered,
+    WindowMissing,
+)
+from nnlite_benchmark.protocol import canary
+from nnlite_benchmark.protocol.measuring import CANARY_JOB
+from nnlite_benchmark.protocol.statistics import decode_samples, summarize
+
+RUNS = 12
+QUICK = {"warmup_min_runs": 1, "warmup_min_s": 0, "warmup_agreeing_runs": 0, "min_runs": RUNS, "min_s": 0}
+#: The canary has as many operators.
+OPERATORS = 26
+Run = Callable[..., tuple[list[object], object]]
+
+
+@pytest.fixture(scope="module")
+def host_app(tools: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> HostApp:
+    return build_host_app(tools, tmp_path_factory.mktemp("host"))
+
+
+@pytest.fixture(scope="module", params=levels(), ids=lambda level: f"api{level}")
+def android(
+    request: pytest.FixtureRequest, host_app: HostApp, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AppHost]:
+    """A warm process with the framework of one API level."""
+    with AppHost(host_app, request.param, tmp_path_factory.mktemp("android")) as host:
+        yield host
+
+
+@pytest.fixture
+def run(android: AppHost, tmp_path: Path) -> Run:
+    """Run the app as the host does: `run("cpu", focus="lost")`."""
+    canary_input = np.zeros(8 * 8 * 12, "<f4")
+    (tmp_path / "input.raw").write_bytes(canary_input.tobytes())
+
+    def start(backend: str, *, arguments=(), logcat: bool = True, **device):
+        asked = {
+            "run": "1a",
+            "model": canary.MODEL_FILE,
+            "inputs": tmp_path / "input.raw",
+            "backend": backend,
+        }
+        texts = {name: str(value) for name, value in (asked | QUICK | dict(arguments)).items()}
+        android.logcat(works=logcat)
+        parser = InstrumentationParser()
+        events = parser.feed(android.run({"arguments": texts, "focus": "gained"} | device))
+        left, ending = parser.finish()
+        return [*events, *left], ending
+
+    return start
+
+
+def report_of(ending: object) -> RunReport:
+    assert isinstance(ending, Reported), ending
+    return ending.report
+
+
+def stages(events: list[object]) -> list[Stage]:
+    return [event.stage for event in events if isinstance(event, StageEntered)]
+
+
+def test_a_whole_run_is_stages_files_and_a_report(run: Run, android: AppHost):
+    events, ending = run("cpu", thermal_status=1)
+
+    report = report_of(ending)
+    assert report.error is None
+    assert stages(events) == [Stage.INITIALIZE, Stage.WARM_UP, Stage.RUN]
+    assert (report.runtime, report.runtime_version) == ("TFLite", "2.16.1")
+    assert (report.delegation.delegate, report.delegation.counted_from) == ("TfLiteXNNPackDelegate", "log")
+    assert (report.delegation.delegated_nodes, report.delegation.total_nodes) == (OPERATORS, OPERATORS)
+    assert report.in_front is True
+    assert (report.after.battery_percent, report.after.charging) == (86.0, True)
+    assert report.after.temperatures_c == {"battery": 31.5}
+    assert report.after.thermal_status == (1 if android.level >= 29 else None)
+    assert report.peak_rss_kb > 1000
+    samples = decode_samples(report.samples, max_samples=1000)
+    assert report.runs == len(samples) == RUNS
+    assert report.latency.model_dump(exclude_none=True) == pytest.approx(
+        summarize(samples).model_dump(exclude_none=True), rel=1e-6
+    )
+
+
+def test_the_runtime_of_the_apk_computes_the_canary_as_the_host_does(run: Run, tmp_path: Path):
+    (file,) = write_inputs(CANARY_JOB.inputs, CANARY_JOB.seed, tmp_path)
+
+    report = report_of(run("cpu", arguments={"inputs": file})[1])
+
+    (output,) = report.outputs
+    assert report.folder.endswith("/org.nnlite.benchmark/1a") or "cache" in report.folder
+    computed = np.fromfile(Path(report.folder) / output.file, "<f4")
+    assert computed == pytest.approx(
+        np.frombuffer(canary.EXPECTED_FILE.read_bytes(), "<f4"), rel=1e-4, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("how", [{"storage": False}, {"arguments": {"transfer": "status"}}])
+def test_files_that_cannot_or_must_not_be_written_are_sent(run: Run, how):
+    events, ending = run("cpu", **how)
+
+    (chunk,) = [event for event in events if isinstance(event, Chunk)]
+    assert len(chunk.data) == report_of(ending).outputs[0].size_bytes
+    assert report_of(ending).folder is None
+
+
+def test_a_window_that_loses_the_focus_during_the_runs_is_reported(run: Run):
+    report = report_of(run("cpu", focus="lost", arguments={"min_runs": 40})[1])
+
+    assert (report.in_front, report.error) == (False, None)
+
+
+def test_an_activity_that_does_not_come_up_is_asked_for_and_then_measured(run: Run):
+    events, ending = run("cpu", focus="asked")
+
+    assert isinstance(events[0], WindowMissing)
+    assert report_of(ending).in_front is True
+
+
+def test_a_gpu_delegate_that_cannot_be_created_is_a_refusal_without_a_cpu_run(run: Run):
+    """The real GpuDelegate: its native library needs OpenGL ES."""
+    events, ending = run("gpu")
+
+    report = report_of(ending)
+    assert report.refusal is Refusal.RUNTIME
+    assert "Failed to load native GpuDelegate methods" in report.error
+    assert stages(events) == [Stage.INITIALIZE]
+    assert report.latency is None and report.outputs == ()
+
+
+def test_nnapi_without_a_driver_is_a_refusal(run: Run, android: AppHost):
+    """The real NnApiDelegate: there is no libneuralnetworks.so, as on a phone without NNAPI."""
+    report = report_of(run("npu")[1])
+
+    if android.level < 27:
+        assert (report.refusal, report.error) == (
+            Refusal.RUNTIME, f"NNAPI needs API level 27, this device has {android.level}",
+        )  # fmt: skip
+        return
+    assert report.refusal is Refusal.NOT_DELEGATED
+    assert report.error == f"TfLiteNnapiDelegate took none of the {OPERATORS} nodes"
+    assert report.delegation.delegated_nodes == 0
+    assert report.samples == ""
+
+
+def test_without_a_readable_log_nodes_are_counted_from_the_graph(run: Run):
+    report = report_of(run("cpu", logcat=False)[1])
+
+    assert report.delegation.counted_from == "graph"
+    assert report.delegation.delegated_nodes == report.delegation.total_nodes == OPERATORS
+
+
+def test_an_input_that_does_not_fit_is_refused_with_both_sizes(run: Run, tmp_path: Path):
+    (tmp_path / "short.raw").write_bytes(bytes(12))
+
+    report = report_of(run("cpu", arguments={"inputs": tmp_path / "short.raw"})[1])
+
+    assert report.error == "input t4 is float32 [1, 8, 8, 12], 3072 bytes; 12 were given"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"backend": "tpu"}, "backend is tpu: give cpu, gpu or npu"),
+        ({"model": "/nowhere/m.tflite"}, "/nowhere/m.tflite cannot be read"),
+    ],
+)
+def test_an_error_of_the_app_gives_no_report(run: Run, argument, message):
+    events, ending = run("cpu", arguments=argument)
+
+    assert stages(events) == []
+    assert isinstance(ending, AppError) and message in ending.text
+
+
+def test_an_app_that_is_killed_has_no_report(host_app: HostApp, tmp_path: Path):
+    """A crash by a signal: the process ends, as the host sees it end."""
+    with AppHost(host_app, levels()[0], tmp_path) as host:
+        host.kill()
+        assert host.process.wait() < 0

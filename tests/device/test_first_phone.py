@@ -1,0 +1,37 @@
+"""`make first-phone` on a virtual phone: a page that says what held and what did not."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from device.lab import QUICK
+from device.rig.fetch import CHECKOUT
+from device.rig.rig import Rig
+from waiting import HANG_S
+
+
+def test_a_phone_that_was_never_tried_gives_a_page(rig: Rig, tmp_path: Path):
+    phone, page, apk = rig.phone("first"), tmp_path / "page.md", tmp_path / "app.apk"
+    with zipfile.ZipFile(apk, "w") as package:
+        package.writestr("AndroidManifest.xml", "the rig takes any app")
+    program = [sys.executable, CHECKOUT / "tools" / "first_phone.py", f"tcp:{phone.address}"]
+    tried = subprocess.run(
+        [*program, "--apk", apk, "--output", page],
+        env={f"NNLITE_{name}": value for name, value in QUICK.items() if name.startswith("ANDROID__")},
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
+    )
+
+    assert page.exists(), tried.stdout + tried.stderr
+    assert tried.returncode == 1
+    text = page.read_text()
+    assert text.startswith("# nnlite on rig rig, Android 11")
+    assert "| the phone becomes ready and computes the canary rightly | yes |" in text
+    assert "| the app is in front (cpu) | yes | in_front: True |" in text
+    assert "| the canary is measured on the gpu | **no** | " in text
+    assert "| battery saver is off | yes | null |" in text
+    assert "| simpleperf is there | **no** |" in text
+    assert phone.address not in text
