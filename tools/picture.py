@@ -1,8 +1,8 @@
 """Draws a terminal's recorded output as SVG: `python tools/picture.py RECORDING PICTURE`.
 
 The recording is text with escape codes, as `script --quiet --command COMMAND RECORDING` writes it at 80
-columns; the picture loads no font from another host. docs/assets/demo.txt is of `make demo`, run again when
-everything was converted and measured.
+columns, with the command as its first line; the picture loads no font from another host.
+docs/assets/results.txt is of models of `make demo` on a machine that other programs were using.
 """
 
 import re
@@ -22,8 +22,9 @@ _FORMAT: Final = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, fl
 )
 
 
-def picture(recording: str, title: str) -> str:
-    """Return the SVG of a recording."""
+def picture(recording: str) -> str:
+    """Return the SVG of a recording; its title is the command."""
+    title = recording.partition("\n")[0].removeprefix("$ ")
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True, legacy_windows=False)
     for line in recording.replace("\r\n", "\n").rstrip().split("\n"):
         console.print(Text.from_ansi(line), soft_wrap=True)
@@ -32,4 +33,4 @@ def picture(recording: str, title: str) -> str:
 
 if __name__ == "__main__":
     source, target = map(Path, sys.argv[1:3])
-    target.write_text(picture(source.read_text(encoding="utf-8"), title=f"make {source.stem}") + "\n")
+    target.write_text(picture(source.read_text(encoding="utf-8")) + "\n", encoding="utf-8")

@@ -14,11 +14,11 @@ RECORDINGS = sorted(ASSETS.glob("*.txt"))
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem)
 def test_a_picture_is_that_of_its_recording(recording):
     text = recording.read_text()
-    assert picture(text, title=f"make {recording.stem}") + "\n" == recording.with_suffix(".svg").read_text()
+    assert picture(text) + "\n" == recording.with_suffix(".svg").read_text()
     assert max(Text.from_ansi(line).cell_len for line in text.splitlines()) <= COLUMNS
 
 
 def test_a_picture_loads_nothing():
-    shown = picture("\x1b[1mbold\x1b[0m\r\n", title="make nothing")
+    shown = picture("$ make nothing\n\x1b[1mbold\x1b[0m\n")
     assert "bold" in shown
     assert "url(" not in shown.replace("url(#terminal", "")

@@ -80,3 +80,8 @@ def test_the_notebook_runs(measured):
     printed = ["".join(output["text"]) for cell in cells if "outputs" in cell for output in cell["outputs"]]
     assert printed[0].startswith("1 results of 1 models")
     assert len(printed) == len([cell for cell in cells if cell["cell_type"] == "code"])
+
+
+def test_the_notebook_is_committed_with_its_outputs():
+    cells = [cell for cell in read(NOTEBOOK)["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] for cell in cells)
