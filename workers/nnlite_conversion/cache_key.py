@@ -1,8 +1,11 @@
 """Keys of the conversion cache: SHA-256 over everything that decides the bytes of an artifact."""
 
 import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from typing import Any
 
 from nnlite.artifacts.calibration import Calibration, Int8Io
@@ -11,17 +14,57 @@ from nnlite.vocabulary import Precision
 
 #: Increase when a change of the conversion itself changes artifacts.
 GENERATION = 1
-#: Names of the rewrites, whose functions `pipeline.lowering.rewrites` lists. They are repeated here so that
-#: the worker can compute keys without importing torch.
+#: Rewrites of the first release, which are in every key. A later one is not in keys as long as it serves what
+#: could not be converted before, because there are no artifacts that it changes.
 REWRITES = ("adaptive_max_pool2d", "high_rank_linear")
+#: Packages that register entry points in this group bring rewrites, and are in every key by their versions.
+PACKAGES_GROUP = "nnlite.rewrites"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """A rewrite that changes artifacts which were made before it, or by an earlier version of it."""
+
+    version: int
+    #: What the code of a model contains that may use the operator.
+    code: re.Pattern[str]
+
+
+#: By the names of rewrites, which `pipeline.lowering.rewrites` lists: importing them takes torch. They are in
+#: the keys of the models that they may change.
+REVISIONS: Mapping[str, Revision] = {
+    "nearest_by_index": Revision(
+        version=1, code=re.compile(r"interpolate|[Uu]psampl|torchvision\.(models|ops)|\btimm\b")
+    ),
+}
 _LIBRARIES = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer")
 
 
+def revised_rewrites(code: str | None) -> tuple[str, ...]:
+    """Return names and versions of the revised rewrites that may change a model.
+
+    Args:
+        code: of the model; None: it is not known.
+    """
+    return tuple(
+        f"{name}-{revision.version}"
+        for name, revision in sorted(REVISIONS.items())
+        if code is None or revision.code.search(code)
+    )
+
+
 @cache
-def converter_tag() -> str:
-    """Return the versions of the libraries and our rewrites: an artifact's column `converter`."""
+def converter_tag(revised: tuple[str, ...] = ()) -> str:
+    """Return the versions of the libraries and of the rewrites: an artifact's column `converter`."""
     libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
-    return ", ".join([*libraries, f"nnlite {GENERATION} ({' '.join(sorted(REWRITES))})"])
+    ours = f"nnlite {GENERATION} ({' '.join([*sorted(REWRITES), *revised])})"
+    return ", ".join([*libraries, ours, *packages_with_rewrites()])
+
+
+def packages_with_rewrites() -> tuple[str, ...]:
+    """Return names and versions of the installed packages that bring rewrites."""
+    distributions = {entry.dist for entry in entry_points(group=PACKAGES_GROUP) if entry.dist}
+    return tuple(sorted(f"{each.name} {each.version}" for each in distributions))
 
 
 @cache
@@ -40,14 +83,17 @@ def cache_key(
     precision: Precision,
     calibration: Calibration | None = None,
     int8_io: Int8Io = Int8Io.FLOAT,
+    revised: tuple[str, ...] = (),
 ) -> str:
     """Return the key of a model's artifact in one precision (SHA-256, hexadecimal).
 
     Args:
         calibration: affects int8 only.
         int8_io: affects int8 only.
+        revised: the model's `revised_rewrites`.
     """
-    parts: dict[str, Any] = {"identity": identity, "precision": precision, "converter": converter_tag()}
+    converter = converter_tag(revised)
+    parts: dict[str, Any] = {"identity": identity, "precision": precision, "converter": converter}
     if precision is Precision.INT8:
         parts |= {"calibration": calibration and calibration.key(), "int8_io": int8_io}
     return hashlib.sha256(canonical_json(parts)).hexdigest()

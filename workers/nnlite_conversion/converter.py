@@ -27,9 +27,8 @@ from nnlite.results.recording import (
     record_skipped,
 )
 from nnlite.settings import Settings
-from nnlite.vocabulary import ModelFormat, ParityState, Stage, WorkState
+from nnlite.vocabulary import ParityState, Stage, WorkState
 from nnlite.worker.attempt import Heartbeat, Result, WorkerContext
-from nnlite_conversion.cache_key import converter_tag, runtime_tag
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, Gpu, KnownArtifact
 from nnlite_conversion.plan import CacheLookup, ConversionPlan, plan_of, spec_of
@@ -55,12 +54,12 @@ class Converter:
             Stopped: the worker is stopping.
         """
         context = self.context()
-        plan = plan_of(claim.payload)
+        spec = spec_of(context.engine, claim)
+        plan = plan_of(claim.payload, spec.code)
         try:
             cached = self._look_up(context, plan)
             if not cached.to_convert(plan):
                 return _result(claim, plan, cached)
-            spec = spec_of(context.engine, claim)
             # A fork must not inherit connections: a child that exits would close them for this process too.
             context.engine.dispose()
             context.broker.close()
@@ -168,7 +167,7 @@ class Converter:
         job_columns = {
             "cache_key": plan.keys[artifact.precision],
             "identity": plan.identity,
-            "converter": runtime_tag() if job.model.model_format is ModelFormat.PREBUILT else converter_tag(),
+            "converter": plan.converter,
             "seed": job.seed,
             "calibration": _provenance(artifact, job),
             "path": self.store.put(artifact.path, ".tflite"),
@@ -193,7 +192,7 @@ def _refusals(outcome: ConversionOutcome, plan: ConversionPlan) -> list[RefusedP
         RefusedPrecision(
             cache_key=plan.keys[refused.precision],
             precision=refused.precision.value,
-            converter=converter_tag(),
+            converter=plan.converter,
             stage=refused.stage.value,
             failure_class=refused.failure_class.value,
             reason=refused.reason,

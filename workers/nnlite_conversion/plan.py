@@ -13,7 +13,13 @@ from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact, RefusedPrecision
 from nnlite.queue.leases import Claim
 from nnlite.vocabulary import ModelFormat, Precision
-from nnlite_conversion.cache_key import cache_key, prebuilt_key
+from nnlite_conversion.cache_key import (
+    cache_key,
+    converter_tag,
+    prebuilt_key,
+    revised_rewrites,
+    runtime_tag,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +31,8 @@ class ConversionPlan:
     keys: dict[Precision, str]
     #: Key of the artifact that every other precision is made from, wanted or not.
     fp32_key: str
+    #: Versions of libraries and rewrites: the column `converter` of its artifacts.
+    converter: str
     calibration: Calibration | None
     int8_io: Int8Io
 
@@ -47,20 +55,27 @@ class CacheLookup:
         return tuple(precision for precision, key in plan.keys.items() if key not in cached)
 
 
-def plan_of(work: Mapping[str, Any]) -> ConversionPlan:
-    """Return the plan for a claimed conversion from the columns of its claim."""
-    identity = work["identity"]
+def plan_of(work: Mapping[str, Any], code: str | None) -> ConversionPlan:
+    """Return the plan for a claimed conversion.
+
+    Args:
+        work: the columns of its claim.
+        code: of the model; None: it has none that could be searched.
+    """
+    identity, revised = work["identity"], revised_rewrites(code)
     calibration = Calibration.from_dict(work["calibration"]) if work["calibration"] else None
     int8_io = Int8Io(work["int8_io"])
     if ModelFormat(work["model_format"]) is ModelFormat.PREBUILT:
-        keys = dict.fromkeys(Precision, prebuilt_key(identity))
+        keys, converter = dict.fromkeys(Precision, prebuilt_key(identity)), runtime_tag()
     else:
         precisions = map(Precision, work["precisions"])
-        keys = {precision: cache_key(identity, precision, calibration, int8_io) for precision in precisions}
+        keys = {each: cache_key(identity, each, calibration, int8_io, revised) for each in precisions}
+        converter = converter_tag(revised)
     return ConversionPlan(
         identity=identity,
         keys=keys,
-        fp32_key=cache_key(identity, Precision.FP32),
+        fp32_key=cache_key(identity, Precision.FP32, revised=revised),
+        converter=converter,
         calibration=calibration,
         int8_io=int8_io,
     )

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from nnlite_conversion import cache_key
 from nnlite_conversion.pipeline.lowering import lower as lowering
-from nnlite_conversion.pipeline.lowering.rewrites import REWRITES, apply_rewrites
+from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS, REWRITES, apply_rewrites
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -102,9 +102,19 @@ def test_linear_on_up_to_three_dimensions_is_not_rewritten(shape):
     assert apply_rewrites(exported(Linear(shape), torch.randn(1, 3, 8, 9))) == ()
 
 
-def test_every_rewrite_has_the_name_that_is_stored_with_artifacts():
-    assert cache_key.REWRITES == ("adaptive_max_pool2d", "high_rank_linear")
-    assert tuple(rewrite.__name__ for rewrite in REWRITES) == cache_key.REWRITES
+def test_keys_name_rewrites_that_exist():
+    names = {rewrite.__name__ for rewrite in (*REWRITES, *OPERATORS.values())}
+    assert {*cache_key.REWRITES, *cache_key.REVISIONS} <= names
+
+
+def test_only_models_that_a_revised_rewrite_may_change_have_other_keys():
+    plain = cache_key.revised_rewrites("def forward(self, x): return self.layer(x)")
+    affected = cache_key.revised_rewrites("def forward(self, x): return F.interpolate(x, size=7)")
+
+    assert plain == () and affected == ("nearest_by_index-1",)
+    assert cache_key.revised_rewrites(None) == affected, "nobody knows what a file without code contains"
+    assert cache_key.cache_key("a", "fp32", revised=plain) == cache_key.cache_key("a", "fp32")
+    assert cache_key.cache_key("a", "fp32", revised=affected) != cache_key.cache_key("a", "fp32")
 
 
 def test_tensors_are_found_in_nested_outputs_depth_first():

@@ -27,6 +27,7 @@ from nnlite_conversion.pipeline.loading.load import Loaded, ModelSkipped, load
 from nnlite_conversion.pipeline.loading.redrawing import constant_outputs, redrawn
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
+from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData, Sample
 from nnlite_conversion.pipeline.quantizing.quantization import QUANTIZERS
 from nnlite_conversion.pipeline.references import (
@@ -136,8 +137,7 @@ def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> tuple[Path, t
         _ = loaded.integer_ranges  # refuses 64 bits, which lowering would fail on or compute wrongly
     enter(Stage.LOWER)
     path = Path(artifact_name(Precision.FP32))
-    lower(program, loaded, path)
-    return path, rewrites
+    return path, rewrites + lower(program, loaded, path)
 
 
 def stand_in_for(loaded: Loaded, samples: Samples) -> StandIn | None:
@@ -185,7 +185,8 @@ def _parity_by(stand_in: StandIn, report: ArtifactReport, data: Data) -> Parity 
 
 
 def export(loaded: Loaded) -> tuple[torch.export.ExportedProgram, tuple[str, ...]]:
-    """Trace the network and apply the rewrites; return the program and the names of those that changed it."""
+    """Trace the network and rewrite the graph; return the program and the names of what changed it."""
+    of_packages()  # fails with a reason of its own
     try:
         with torch.no_grad():
             program = lowering.export(loaded.module, loaded.tensors)
@@ -205,11 +206,11 @@ def scripted(network: torch.nn.Module) -> list[str]:
     ]
 
 
-def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> None:
-    """Write the fp32 artifact."""
+def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> tuple[str, ...]:
+    """Write the fp32 artifact; return the names of the operators' rewrites that applied."""
     try:
         with torch.no_grad():
-            lowering.lower(program, loaded.module, loaded.tensors, path)
+            return lowering.lower(program, loaded.module, loaded.tensors, path)
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
 

@@ -48,7 +48,7 @@ def explain_model(
     enter(Stage.LOWER)
     fp32 = path = Path(artifact_name(Precision.FP32))
     with tensors_named_after_nodes():
-        stages.lower(program, loaded, fp32)
+        rewrites += stages.lower(program, loaded, fp32)
     if job.calibration is not None:
         enter(Stage.CALIBRATE)
     samples = references.with_drawn(references.calibration_samples(job, loaded), loaded, job.seed)

@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from torch._export.passes.lift_constants_pass import ConstantAttrMap, lift_constants_pass
 from torch.export import ExportedProgram, exported_program
 from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -68,13 +69,25 @@ def retrace(program: ExportedProgram, table: Table) -> ExportedProgram:
         Exception: tracing fails, or its result is no valid program; there is no base class.
     """
     _require_plain(program.graph_signature)
-    module = program.graph_module
-    _require_allowed(module.graph)
-    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
+    _require_allowed(program.graph)
+    traced = traced_again(program, table, torch.fx.Interpreter(program.graph_module))
+    _require_allowed(traced.graph)
+    return traced
+
+
+def traced_again(
+    program: ExportedProgram, table: Table, interpreter: torch.fx.Interpreter
+) -> ExportedProgram:
+    """Return `program`, whose graph is functional, as `interpreter` runs it, with `table` applied.
+
+    Raises:
+        Exception: tracing fails, or its result is no valid program; there is no base class.
+    """
+    inputs = program.graph.find_nodes(op="placeholder")
     fakes = [node.meta["val"] for node in inputs]
 
     def run(*arguments: Any) -> Any:
-        return torch.fx.Interpreter(module).run(*arguments, enable_io_processing=False)
+        return interpreter.run(*arguments, enable_io_processing=False)
 
     # Composite operators that are not in the table are kept.
     composite, plain = exported_program._split_decomp_table_to_cia_and_python_decomp(dict(table))
@@ -85,12 +98,12 @@ def retrace(program: ExportedProgram, table: Table) -> ExportedProgram:
         exported_program._override_composite_implicit_decomp(composite),
     ):
         traced = make_fx(run, decomposition_table=plain)(*fakes)
-    _require_allowed(traced.graph)
     _keep_inputs(inputs, traced.graph)
     signature = _signature(program.graph_signature, traced.graph)
+    constants = _lifted_constants(traced, signature)
     traced.recompile()
     # Verifies the graph: one that is not functional raises.
-    return program._update(traced, signature)
+    return program._update(traced, signature, constants={**program.constants, **constants})
 
 
 def _require_plain(signature: ExportGraphSignature) -> None:
@@ -126,6 +139,13 @@ def _keep_inputs(old: list[torch.fx.Node], graph: torch.fx.Graph) -> None:
         after.meta = {**before.meta, **{key: after.meta[key] for key in ("val", "tensor_meta")}}
 
 
+def _lifted_constants(traced: torch.fx.GraphModule, signature: ExportGraphSignature) -> dict[str, Any]:
+    """Make the constants of rewrites inputs of the graph, as those of the network are."""
+    for node in traced.graph.find_nodes(op="get_attr"):
+        node.meta.setdefault("nn_module_stack", {})
+    return dict(lift_constants_pass(traced, signature, ConstantAttrMap()))
+
+
 def _signature(old: ExportGraphSignature, graph: torch.fx.Graph) -> ExportGraphSignature:
     """Return the old signature with the names of the traced graph's outputs."""
     output = graph.output_node()
@@ -135,4 +155,4 @@ def _signature(old: ExportGraphSignature, graph: torch.fx.Graph) -> ExportGraphS
         dataclasses.replace(spec, arg=dataclasses.replace(spec.arg, name=result.name))
         for spec, result in zip(old.output_specs, results, strict=True)
     ]
-    return ExportGraphSignature(input_specs=old.input_specs, output_specs=specs)
+    return ExportGraphSignature(input_specs=[*old.input_specs], output_specs=specs)

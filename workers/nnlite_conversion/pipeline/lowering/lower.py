@@ -16,6 +16,9 @@ from torch.export import ExportedProgram
 
 from nnlite_conversion.culprit import UnsupportedNode
 from nnlite_conversion.pipeline.lowering.fast_decomposition import fast_decompositions
+from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
+from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
+from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
 from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
 
 #: Name that LiteRT's tools expect for the only signature.
@@ -48,13 +51,25 @@ class ChannelsLast(torch.nn.Module):  # type: ignore[misc]
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Run the network on its inputs in its own layout."""
         transposed = [
-            tensor.permute(0, 3, 1, 2).contiguous() if is_image else tensor
+            _channels_first(tensor) if is_image else tensor
             for tensor, is_image in zip(inputs, self.images, strict=True)
         ]
         positional = transposed[: len(transposed) - len(self.names)]
         named = dict(zip(self.names, transposed[len(positional) :], strict=True))
         outputs = tensors_of(self.network(*positional, **named))
         return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _channels_first(image: torch.Tensor) -> torch.Tensor:
+    """Return a copy of an image as (N, C, H, W), with the strides of a tensor that was made so.
+
+    Of one channel, `contiguous()` copies nothing and the result keeps strides that look like channels last,
+    so that a convolution returns them and the network's own `view()` fails.
+    """
+    permuted = image.permute(0, 3, 1, 2)
+    if permuted.is_contiguous():
+        return permuted.clone(memory_format=torch.contiguous_format)
+    return permuted.contiguous()
 
 
 def tensors_of(output: Any) -> tuple[torch.Tensor, ...]:
@@ -106,10 +121,16 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     return fx_infra.safe_run_decompositions(program, fx_infra.decomp.pre_convert_decomp(), can_skip=False)
 
 
+def rewritten(program: ExportedProgram) -> tuple[ExportedProgram, tuple[str, ...]]:
+    """Return the decomposed `program` with rewritten operators, and the names of what applied."""
+    rewrites = {**OPERATORS, **of_packages().operators}
+    return rewrite_operators(program, rewrites, fx_infra.decomp.pre_convert_decomp())
+
+
 def lower(
     program: ExportedProgram, module: torch.nn.Module, samples: tuple[torch.Tensor, ...], path: Path
-) -> None:
-    """Write the exported `program` of `module` to `path` as a `.tflite` file.
+) -> tuple[str, ...]:
+    """Write the exported `program` of `module` to `path` as a `.tflite` file; return the applied rewrites.
 
     Raises:
         Exception: an operator cannot be lowered; RuntimeError and others without a base class.
@@ -118,10 +139,12 @@ def lower(
     with patched_torch():
         program = decompose(program)
         _require_no_effects(program)
+        program, rewrites = rewritten(program)
         with fast_decompositions():
             program = core._run_convert_passes(program)
             exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
     model.LiteRTModel(exporter).export(str(path))
+    return rewrites
 
 
 def _require_no_effects(program: ExportedProgram) -> None:

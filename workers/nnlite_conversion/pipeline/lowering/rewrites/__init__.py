@@ -1,8 +1,9 @@
-"""Rewrites of exported graphs, for operators that litert-torch does not lower.
+"""Rewrites of graphs, for operators that litert-torch does not lower, or lowers wrongly.
 
-A rewrite takes the ATen graph that `torch.export` returns, before decomposition, changes it in place, and
-returns whether it did; the graph computes the same numbers. To add one: a module here, an entry in
-`REWRITES`, its name in `cache_key.REWRITES`, a test.
+There are two kinds, both with results equal to PyTorch's. A rewrite of the graph takes the ATen graph that
+`torch.export` returns, before decomposition, changes it in place, and returns whether it did. A rewrite of an
+operator is a function that computes what the operator does (`operators.py`). To add one: a module here, an
+entry in `REWRITES` or `OPERATORS`, its name and version in `cache_key`, a test.
 """
 
 from collections.abc import Callable
@@ -10,18 +11,48 @@ from collections.abc import Callable
 import torch
 
 from nnlite_conversion.pipeline.lowering.rewrites.adaptive_max_pool import adaptive_max_pool2d
+from nnlite_conversion.pipeline.lowering.rewrites.arithmetic import scaled_difference, scaled_sum
+from nnlite_conversion.pipeline.lowering.rewrites.convolution import grouped_convolution3d
+from nnlite_conversion.pipeline.lowering.rewrites.expand import idle_expand
 from nnlite_conversion.pipeline.lowering.rewrites.linear import high_rank_linear
+from nnlite_conversion.pipeline.lowering.rewrites.nearest import nearest_by_index
+from nnlite_conversion.pipeline.lowering.rewrites.operators import OperatorRewrites
+from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
+from nnlite_conversion.pipeline.lowering.rewrites.scatter import (
+    index_put_by_comparison,
+    scatter_add_by_comparison,
+    scatter_reduce_by_comparison,
+)
 
 Rewrite = Callable[[torch.fx.Graph], bool]
 
-#: In the order in which they run. Their names are stored with the artifact; `cache_key` has all of them.
-REWRITES: tuple[Rewrite, ...] = (adaptive_max_pool2d, high_rank_linear)
+aten = torch.ops.aten
+
+#: Rewrites of the exported graph, in the order in which they run. The names of those that changed it are
+#: stored with the artifact.
+REWRITES: tuple[Rewrite, ...] = (adaptive_max_pool2d, high_rank_linear, idle_expand)
+
+#: Rewrites of operators of the decomposed graph. Halves and complex numbers are rewritten besides.
+OPERATORS: OperatorRewrites = {
+    aten.add.Tensor: scaled_sum,
+    aten.add.Scalar: scaled_sum,
+    aten.sub.Tensor: scaled_difference,
+    aten.sub.Scalar: scaled_difference,
+    aten.upsample_nearest2d.vec: nearest_by_index,
+    aten.convolution.default: grouped_convolution3d,
+    aten.scatter_add.default: scatter_add_by_comparison,
+    aten.scatter.reduce: scatter_reduce_by_comparison,
+    aten.scatter.value_reduce: scatter_reduce_by_comparison,
+    aten.scatter_reduce.two: scatter_reduce_by_comparison,
+    aten.index_put.default: index_put_by_comparison,
+}
 
 
 def apply_rewrites(program: torch.export.ExportedProgram) -> tuple[str, ...]:
-    """Run every rewrite on `program` in place; return the names of those that changed it."""
+    """Run every rewrite of the graph on `program` in place; return the names of those that changed it."""
     graph = program.graph_module.graph
-    changed = tuple(rewrite.__name__ for rewrite in REWRITES if rewrite(graph))
+    rewrites = (*REWRITES, *of_packages().graphs)
+    changed = tuple(rewrite.__name__ for rewrite in rewrites if rewrite(graph))
     if changed:
         graph.eliminate_dead_code()
         graph.lint()

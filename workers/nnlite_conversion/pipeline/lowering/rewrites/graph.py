@@ -1,7 +1,12 @@
-"""Functions on torch.fx graphs that rewrites share: the shape of a node, and new nodes with a shape."""
+"""Functions that rewrites share: the shape of a node, new nodes with a shape, and constants."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.fx.node import map_arg
+from torch.utils._python_dispatch import _disable_current_modes
 
 
 def shape_of(node: object) -> tuple[int, ...] | None:
@@ -17,3 +22,10 @@ def call(graph: torch.fx.Graph, operator: torch._ops.OpOverload, *arguments: obj
     node = graph.call_function(operator, arguments)
     node.meta["val"] = operator(*map_arg(arguments, lambda argument: argument.meta["val"]))
     return node
+
+
+def constant(values: NDArray[Any], like: torch.Tensor | None = None) -> torch.Tensor:
+    """Return a constant of the graph that is being traced; of the type of `like`, if given."""
+    with _disable_current_modes():
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        return tensor if like is None else tensor.to(like.dtype)

@@ -1,0 +1,322 @@
+"""Operators that LiteRT cannot compute are rewritten into equal ones. Nothing is lowered here."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS, apply_rewrites
+from nnlite_conversion.pipeline.lowering.rewrites.complex_numbers import NotReal
+from nnlite_conversion.pipeline.lowering.rewrites.fourier import TooLong
+from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.process]
+
+IMAGE = torch.randn(1, 4, 6, 7, generator=torch.Generator().manual_seed(0))
+VIDEO = torch.randn(1, 4, 4, 6, 6, generator=torch.Generator().manual_seed(1))
+ROWS = torch.tensor([0, 1, 2, 0, 1, 2]).view(1, 6, 1).expand(1, 6, 7)
+
+
+class Network(torch.nn.Module):
+    """A network that computes one function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def rewritten(function, x):
+    """Return PyTorch's outputs, those of the rewritten program, its operators, and the rewrites."""
+    network = Network(function).eval()
+    with torch.no_grad():
+        wanted = lowering.tensors_of(network(x.clone()))
+        program = torch.export.export(network, (x,), strict=False)
+        apply_rewrites(program)
+        program, names = lowering.rewritten(lowering.decompose(program))
+        results = lowering.tensors_of(program.module()(x))
+    return wanted, results, {node.target for node in program.graph.nodes}, names
+
+
+def assert_equal(function, x, rewrites, tolerance=2e-5):
+    wanted, results, operators, names = rewritten(function, x)
+    assert set(names) == set(rewrites)
+    for one, other in zip(wanted, results, strict=True):
+        assert one.shape == other.shape
+        torch.testing.assert_close(
+            other.float(), one.float(), atol=tolerance, rtol=tolerance, check_stride=False
+        )
+    return operators
+
+
+def sums(x):
+    return (
+        torch.add(x, x, alpha=2), torch.add(x, 1, alpha=0.5), torch.sub(x, x.relu(), alpha=3),
+        torch.sub(x, 2, alpha=3), torch.rsub(x, x * 2, alpha=3), torch.rsub(x, 2, alpha=0.1),
+        x.clone().add_(x, alpha=4), x.clone().sub_(x, alpha=0.4),
+        torch.add((x * 9).long(), (x * 5).long(), alpha=2).float(),
+    )  # fmt: skip
+
+
+def test_sums_and_differences_that_scale_one_side_are_products():
+    assert_equal(sums, IMAGE, ["scaled_sum", "scaled_difference"])
+
+
+def interpolations(x):
+    return (
+        F.interpolate(x, scale_factor=0.5), F.interpolate(x, scale_factor=1.5),
+        F.interpolate(x, scale_factor=(0.5, 2)), F.interpolate(x, scale_factor=2.3),
+        F.interpolate(x, scale_factor=1.7, recompute_scale_factor=True), F.interpolate(x, size=(9, 5)),
+        F.interpolate(x, size=(1, 1)), F.interpolate(x, size=(6, 10)),
+        F.interpolate(x, scale_factor=1.5, mode="nearest-exact"),
+        F.interpolate(x.flatten(2), scale_factor=1.5), F.interpolate(x[None], size=(2, 9, 5)),
+    )  # fmt: skip
+
+
+def test_interpolation_to_the_nearest_element_picks_what_pytorch_picks():
+    operators = assert_equal(interpolations, IMAGE, ["nearest_by_index"], 0)
+
+    assert torch.ops.aten.upsample_nearest2d.vec not in operators
+
+
+def test_whole_multiples_stay_an_interpolation():
+    def function(x):
+        return F.interpolate(x, scale_factor=2), F.interpolate(x, size=(12, 7))
+
+    assert torch.ops.aten.upsample_nearest2d.vec in assert_equal(function, IMAGE, [], 0)
+
+
+def transforms(x):
+    spectrum = torch.fft.rfft(x)
+    return (
+        torch.fft.rfft2(x).abs(), torch.fft.fft(x).real, torch.fft.fft(x, n=9, norm="forward").imag,
+        torch.fft.irfft(spectrum, n=7), torch.fft.irfft(spectrum, n=6, norm="ortho"),
+        torch.fft.rfft(x, n=10, dim=1).imag, torch.fft.ihfft(x).real, torch.fft.hfft(x),
+        torch.fft.irfftn(torch.fft.rfftn(x, norm="ortho"), s=(4, 6, 7), dim=(1, 2, 3), norm="ortho"),
+        torch.fft.ifft2(torch.fft.fft2(x, norm="ortho"), norm="forward").imag,
+        torch.view_as_real(torch.fft.fftshift(torch.fft.fftn(x), dim=(2, 3))),
+    )  # fmt: skip
+
+
+def test_fourier_transforms_are_products_with_constant_matrices():
+    operators = assert_equal(transforms, IMAGE, ["complex_numbers"], 1e-4)
+
+    assert not any("fft" in str(operator) for operator in operators)
+
+
+def spectrograms(x):
+    window = torch.hann_window(16)
+    spectrum = torch.stft(x.flatten(1), 16, 8, window=window, return_complex=True)
+    return spectrum.abs(), torch.view_as_real(spectrum), torch.istft(spectrum, 16, 8, window=window)
+
+
+def test_spectrograms_and_their_inverse_are_products_too():
+    assert_equal(spectrograms, IMAGE, ["complex_numbers", "index_put_by_comparison"])
+
+
+def test_a_transform_whose_matrix_would_not_fit_is_refused():
+    with pytest.raises(TooLong, match="65536 elements"):
+        rewritten(lambda x: torch.fft.rfft(x).abs(), torch.zeros(1, 65536))
+
+
+def arithmetic(x):
+    a, b = torch.complex(x, x * 2 + 1), torch.complex(x.flip(3) + 3, x)
+    results = (
+        a + b, a - 2 * b, a * b, a / b, a * (1 + 2j), a + 1j, 1 / b, a.conj() * b, torch.exp(a * 0.1),
+        a @ b.transpose(2, 3), torch.cat([a, b], 1)[:, 1:5], a.reshape(1, 4, -1).permute(0, 2, 1)[None],
+        a.mean((2, 3)), a.sum(), torch.where(x > 0, a, b), a**2, torch.stack([a, b]), a * x, x + a,
+        a / 3, a.unbind(1)[1], torch.log(b), torch.sqrt(b), torch.sgn(a), F.pad(a, (1, 1)), -a,
+        torch.einsum("bchw,bdhw->bcd", a, b), x.to(torch.complex64) * a, a.masked_fill(x > 0, 0.0),
+        x[:, :1] * a, a[:, :1] + x, torch.add(a, b, alpha=2),
+    )  # fmt: skip
+    real = a.abs(), b.angle(), a.real * a.imag
+    return *(torch.view_as_real(result.resolve_conj()) for result in results), *real
+
+
+def test_complex_numbers_inside_a_network_are_pairs_of_real_ones():
+    assert_equal(arithmetic, IMAGE, ["complex_numbers"], 1e-4)
+
+
+class Rotary(torch.nn.Module):
+    """Rotary position embeddings, with complex weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("turns", torch.polar(torch.ones(6, 7), torch.arange(42.0).view(6, 7)))
+        self.gain = torch.nn.Parameter(torch.randn(7, dtype=torch.complex64))
+
+    def forward(self, x):
+        pairs = torch.view_as_complex(torch.stack([x, x.flip(1)], -1))
+        return torch.view_as_real(pairs * self.turns * self.gain)
+
+
+def test_complex_weights_are_stored_as_real_ones():
+    assert_equal(Rotary(), IMAGE, ["complex_numbers"])
+
+
+def test_an_operator_without_a_form_for_complex_numbers_is_named():
+    with pytest.raises(NotReal, match="tanh"):
+        rewritten(lambda x: torch.tanh(torch.complex(x, x)).abs(), IMAGE)
+
+
+def scatters(x):
+    ones = torch.ones(1, 1, 6, 7, dtype=torch.int64)
+    few = torch.tensor([[[[1, 2], [0, 0]]]])
+    counts = torch.zeros(1, 3, 7, dtype=torch.int64)
+    return (
+        torch.zeros(1, 3, 7).scatter_add(1, ROWS, x[:, 0]), torch.scatter(x, -1, few, x, reduce="add"),
+        torch.scatter(x, 1, ones, 2.0, reduce="multiply"), counts.scatter_add(1, ROWS, x[:, 0].long()),
+    )  # fmt: skip
+
+
+def test_scatters_that_add_or_multiply_are_comparisons():
+    rewrites = ["scatter_add_by_comparison", "scatter_reduce_by_comparison"]
+    operators = assert_equal(scatters, IMAGE, rewrites)
+
+    assert not any("scatter" in str(operator) for operator in operators)
+
+
+def reductions(x):
+    few, ones = torch.tensor([[[[1, 2], [0, 0]]]]), torch.ones(1, 4, 7)
+    reduce = torch.scatter_reduce
+    return tuple(
+        result
+        for how in ("amax", "amin", "sum", "prod", "mean")
+        for result in (
+            reduce(ones, 1, ROWS, x[:, 0], how),
+            reduce(ones, 1, ROWS, x[:, 0], how, include_self=False),
+            reduce(x, 3, few, x, how, include_self=False),
+        )
+    )
+
+
+def test_scatters_reduce_with_and_without_what_was_there():
+    assert_equal(reductions, IMAGE, ["scatter_reduce_by_comparison"])
+
+
+def assignments(x):
+    z = torch.zeros_like(x)
+    z[x > 0] = 2.0
+    z[:, (x > 0)[0, :, 0, 0]] = 7.0
+    add, one = torch.ops.aten.index_put, torch.tensor(3.0)
+    return (
+        z, add(x, (None, torch.tensor([1, 1, -2])), x[:, :3], True),
+        add(x, (torch.tensor([0, 0]), torch.tensor([1, 1])), one, True),
+        add(x, (None, torch.tensor([1, 2]), None, torch.tensor([0, -1])), x[:, 0, :, 0], True),
+        add(x, (torch.tensor(0), torch.tensor([[1], [2]]), torch.tensor([[0, 2]])), x[0, :2, :2], True),
+        add((x * 9).long(), (None, torch.tensor([1, 1])), (x * 9).long()[:, :2], True),
+        x.index_add(1, torch.tensor([1, 2, 1]), x[:, :3], alpha=2), add(x, (x > 1,), one, True),
+    )  # fmt: skip
+
+
+def test_assignments_that_add_and_those_by_masks_are_comparisons():
+    operators = assert_equal(assignments, IMAGE, ["index_put_by_comparison"])
+
+    assert torch.ops.aten.index_put.default not in operators
+
+
+def test_assignments_that_overwrite_stay():
+    def function(x):
+        x = x.clone()
+        x[:, torch.tensor([1, 3])] = x[:, :2] * 2
+        return x
+
+    assert torch.ops.aten.index_put.default in assert_equal(function, IMAGE, [])
+
+
+class Convolutions(torch.nn.Module):
+    """Convolutions over three dimensions, with groups."""
+
+    def __init__(self):
+        super().__init__()
+        size, conv, transposed = (2, 3, 3), torch.nn.Conv3d, torch.nn.ConvTranspose3d
+        self.layers = torch.nn.ModuleList(
+            [
+                conv(4, 8, size, groups=4, padding=1),
+                conv(4, 8, size, groups=2, stride=(1, 2, 2), padding=(1, 0, 1), dilation=(2, 1, 1)),
+                conv(4, 8, size, groups=4, stride=2, padding="valid", bias=False),
+                conv(4, 8, size, groups=4, padding="same", padding_mode="replicate"),
+                transposed(4, 8, size, groups=2, stride=2, padding=1, output_padding=1),
+            ]
+        )
+
+    def forward(self, x):
+        return [*(layer(x) for layer in self.layers), self.layers[0](x[0])]
+
+
+def test_convolutions_over_three_dimensions_with_groups_are_sums_over_the_kernels_depth():
+    assert_equal(Convolutions(), VIDEO, ["grouped_convolution3d"])
+
+
+def test_a_convolution_without_groups_and_a_plain_sum_are_not_touched():
+    assert_equal(lambda x: F.conv3d(x, torch.ones(2, 4, 3, 3, 3)) + 1, VIDEO, [])
+
+
+class OtherPrecision(torch.nn.Module):
+    """Layers of another precision than float32."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.dtype = dtype
+        self.layers = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.BatchNorm2d(8)).to(dtype)
+        self.head = torch.nn.Linear(8, 3).double()
+
+    def forward(self, x):
+        y = self.layers(x.to(self.dtype)).relu() + torch.ones(1, dtype=self.dtype)
+        return self.head(y.double().mean((2, 3))).float(), y.mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float16, 2e-3), (torch.float64, 1e-5)]
+)
+def test_layers_of_other_precision_compute_in_single_precision(dtype, tolerance):
+    network = Network(OtherPrecision(dtype)).eval()
+    program = torch.export.export(network, (IMAGE,), strict=False)
+    program, names = lowering.rewritten(lowering.decompose(program))
+
+    assert names == ("single_precision",)
+    values = [node.meta.get("val") for node in program.graph.nodes]
+    assert {value.dtype for value in values if isinstance(value, torch.Tensor)} <= {
+        torch.float32,
+        torch.int64,
+    }
+    for result, wanted in zip(program.module()(IMAGE), network(IMAGE), strict=True):
+        torch.testing.assert_close(result, wanted.float(), atol=tolerance, rtol=tolerance)
+
+
+def test_an_expand_that_expands_nothing_is_dropped():
+    def function(x):
+        return x * x.expand_as(x), x.expand(-1, -1, -1, -1) + 1, x * x.mean((2, 3), True).expand_as(x)
+
+    program = torch.export.export(Network(function), (IMAGE,), strict=False)
+
+    assert apply_rewrites(program) == ("idle_expand",)
+    expands = [node for node in program.graph.nodes if "expand" in str(node.target)]
+    assert len(expands) == 1, "the one that does expand"
+    for result, wanted in zip(program.module()(IMAGE), function(IMAGE), strict=True):
+        assert torch.equal(result, wanted)
+
+
+def test_images_of_one_channel_get_the_strides_of_a_tensor_that_was_made_so():
+    image = torch.zeros(1, 5, 6, 1)
+    seen = []
+
+    lowering.ChannelsLast(Network(lambda x: seen.append(x.stride()) or x))(image)
+
+    assert seen == [torch.zeros(1, 1, 5, 6).stride()]
+
+
+def swish(x):
+    return x * torch.sigmoid(x)
+
+
+def test_a_package_can_rewrite_an_operator():
+    program = torch.export.export(Network(lambda x: F.silu(x) + 1), (IMAGE,), strict=False)
+    rewrites = {**OPERATORS, torch.ops.aten.relu.default: swish, torch.ops.aten.silu.default: swish}
+
+    program, names = rewrite_operators(program.run_decompositions({}), rewrites, {})
+
+    assert names == ("swish",)
+    torch.testing.assert_close(program.module()(IMAGE), F.silu(IMAGE) + 1)

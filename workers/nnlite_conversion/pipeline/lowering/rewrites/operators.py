@@ -1,0 +1,145 @@
+"""Rewrites of single operators: functions that compute what an operator computes, from others.
+
+Such a rewrite has the parameters of the operator that it replaces and returns the same tensors, or
+`NotImplemented` where the converter lowers the call as it is. It sees the graph after decomposition, in which
+operators have no variants that work in place. A graph is traced again only if a rewrite applies to it.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx.node import map_arg
+from torch.utils._pytree import tree_leaves, tree_map
+
+from nnlite_conversion.pipeline.lowering.fast_decomposition import Table, traced_again
+from nnlite_conversion.pipeline.lowering.rewrites import complex_numbers
+from nnlite_conversion.pipeline.lowering.rewrites.complex_numbers import Complex
+
+OperatorRewrite = Callable[..., Any]
+#: The operators that a package rewrites, such as `{torch.ops.aten.silu.default: silu_as_product}`.
+OperatorRewrites = Mapping[Any, OperatorRewrite]
+
+#: Types that are computed in single precision instead.
+HALVES = (torch.bfloat16, torch.float16)
+_OTHERS = (*HALVES, torch.float64)
+#: Operators that the converter refuses in double precision; all others it narrows itself.
+_PRODUCTS = frozenset(
+    getattr(torch.ops.aten, name).default
+    for name in ("mm", "bmm", "addmm", "baddbmm", "matmul", "linear", "convolution", "einsum")
+)
+_COMPLEX = (torch.complex32, torch.complex64, torch.complex128)
+
+
+def rewrite_operators(
+    program: ExportedProgram, rewrites: OperatorRewrites, table: Table
+) -> tuple[ExportedProgram, tuple[str, ...]]:
+    """Return the decomposed `program` with rewritten operators, and the names of the rewrites that applied.
+
+    Args:
+        rewrites: by operator.
+        table: the decompositions that the program was made with.
+
+    Raises:
+        complex_numbers.NotReal: it computes something with complex numbers that has no rewrite.
+        Exception: a rewrite fails; there is no base class.
+    """
+    types = _types(program)
+    other_floats = bool(types.intersection(HALVES)) or _multiplies_doubles(program)
+    if not other_floats and not types.intersection(_COMPLEX) and not _any_applies(program, rewrites):
+        return program, ()
+    rewriter = _Rewriter(program.graph_module, rewrites)
+    rewritten = traced_again(_with_real_weights(program), table, rewriter)
+    names = [*rewriter.applied]
+    names += [single_precision.__name__] if other_floats else []
+    names += [complex_numbers.__name__.rpartition(".")[2]] if types.intersection(_COMPLEX) else []
+    return rewritten, tuple(dict.fromkeys(names))
+
+
+def single_precision(value: Any) -> Any:
+    """Return a tensor or a type of other precision in single precision, everything else as it is."""
+    if isinstance(value, torch.Tensor) and value.dtype in _OTHERS:
+        return value.to(torch.float32)
+    return torch.float32 if isinstance(value, torch.dtype) and value in _OTHERS else value
+
+
+class _Rewriter(torch.fx.Interpreter):  # type: ignore[misc]
+    """Runs a graph with rewritten operators; complex numbers are pairs of tensors."""
+
+    def __init__(self, module: torch.fx.GraphModule, rewrites: OperatorRewrites) -> None:
+        super().__init__(module)
+        self.rewrites = rewrites
+        #: Names of the rewrites that applied.
+        self.applied: dict[str, None] = {}
+        inputs = module.graph.find_nodes(op="placeholder")
+        self._complex_inputs = {node.name for node in inputs if _is_complex(node)}
+
+    def run_node(self, node: torch.fx.Node) -> Any:
+        result = super().run_node(node)
+        if node.op == "placeholder":
+            if node.name in self._complex_inputs:
+                return Complex(result[..., 0], result[..., 1])
+            return single_precision(result)
+        if node.op == "output":
+            return tree_map(lambda value: value.stacked() if isinstance(value, Complex) else value, result)
+        return result
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        args, kwargs = tree_map(single_precision, (args, kwargs))
+        if complex_numbers.concerns(target, args, kwargs):
+            return complex_numbers.call(target, args, kwargs)
+        if rewrite := self.rewrites.get(target):
+            result = rewrite(*args, **kwargs)
+            if result is not NotImplemented:
+                self.applied[rewrite.__name__] = None
+                return result
+        return super().call_function(target, args, kwargs)
+
+
+def _types(program: ExportedProgram) -> set[torch.dtype]:
+    values = tree_leaves([node.meta.get("val") for node in program.graph.nodes])
+    return {value.dtype for value in values if isinstance(value, torch.Tensor)}
+
+
+def _multiplies_doubles(program: ExportedProgram) -> bool:
+    values = (node.meta["val"] for node in program.graph.nodes if node.target in _PRODUCTS)
+    return any(isinstance(value, torch.Tensor) and value.dtype is torch.float64 for value in values)
+
+
+def _is_complex(node: torch.fx.Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.is_complex()
+
+
+def _any_applies(program: ExportedProgram, rewrites: OperatorRewrites) -> bool:
+    """Whether a rewrite applies to any node; they are tried on tensors without values."""
+    for node in program.graph.nodes:
+        if node.op == "call_function" and node.target in rewrites:
+            args, kwargs = map_arg((node.args, node.kwargs), lambda argument: argument.meta["val"])
+            fake_mode = torch._guards.detect_fake_mode(tree_leaves((args, kwargs)))
+            with fake_mode or nullcontext(), torch.no_grad():
+                if rewrites[node.target](*args, **kwargs) is not NotImplemented:
+                    return True
+    return False
+
+
+def _with_real_weights(program: ExportedProgram) -> ExportedProgram:
+    """Store weights of other precision as floats, and complex ones as pairs of floats in a last dimension."""
+    for node, spec in zip(
+        program.graph.find_nodes(op="placeholder"), program.graph_signature.input_specs, strict=True
+    ):
+        if spec.kind is InputKind.USER_INPUT or spec.target is None:
+            continue
+        for store in (program.state_dict, program.constants):
+            value = store.get(spec.target)
+            if not isinstance(value, torch.Tensor) or value.dtype not in _OTHERS + _COMPLEX:
+                continue
+            real = torch.view_as_real(value.detach().resolve_conj()) if value.is_complex() else value.detach()
+            real = real.to(torch.float32).contiguous()
+            is_parameter = isinstance(value, torch.nn.Parameter)
+            store[spec.target] = torch.nn.Parameter(real, requires_grad=False) if is_parameter else real
+            node.meta["val"] = node.meta["val"].fake_mode.from_tensor(real, static_shapes=True)
+    return program
