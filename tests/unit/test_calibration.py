@@ -111,6 +111,16 @@ def test_a_truncated_picture_is_named(folder):
         decoded("late.png", whole.getvalue()[:900])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_array_that_is_not_finite_is_refused_with_its_first_sample(tmp_path, value):
+    values = np.zeros((4, 3), np.float32)
+    values[2, 1] = value
+    np.save(tmp_path / "x.npy", values)
+
+    with pytest.raises(CalibrationError, match=r"array input of .*x\.npy has NaN or infinite .* sample 2"):
+        pack(calibration(CalibrationKind.ARRAYS), tmp_path / "x.npy", tmp_path / "packed")
+
+
 def test_arrays_are_chosen_along_their_first_dimension(tmp_path):
     np.savez(tmp_path / "x.npz", pixels=np.arange(20).reshape(10, 2), mask=np.arange(10) > 4)
     pack(calibration(CalibrationKind.ARRAYS), tmp_path / "x.npz", tmp_path / "packed")

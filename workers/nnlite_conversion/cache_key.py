@@ -14,6 +14,8 @@ from nnlite.vocabulary import Precision
 
 #: Increase when a change of the conversion itself changes artifacts.
 GENERATION = 1
+#: Increase when a precision may be made now that was refused before: it is tried again then. Artifacts stay.
+QUANTIZING = 2
 #: Rewrites of the first release, which are in every key. A later one is not in keys as long as it serves what
 #: could not be converted before, because there are no artifacts that it changes.
 REWRITES = ("adaptive_max_pool2d", "high_rank_linear")

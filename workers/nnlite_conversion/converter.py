@@ -5,6 +5,7 @@ A failed conversion raises `Failure`; `nnlite.queue.retry.decide` decides whethe
 in `pipeline`.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,7 +74,11 @@ class Converter:
         artifacts = [row for row in cached_artifacts(context.engine, list(keys)) if self._is_stored(row)]
         return CacheLookup(
             artifacts={row.cache_key: row for row in artifacts},
-            refused={row.cache_key: row for row in known_refusals(context.engine, list(keys))},
+            refused={
+                row.cache_key: row
+                for row in known_refusals(context.engine, list(keys))
+                if row.converter == plan.refused_by
+            },
         )
 
     def _is_stored(self, row: Artifact) -> bool:
@@ -179,7 +184,9 @@ class Converter:
             "parity_state": artifact.parity.state if artifact.parity else ParityState.UNKNOWN,
         }
         # All other columns are fields of the outcome and of the artifact.
-        return from_row(Artifact, {**to_row(outcome), **to_row(artifact), **tensors, **job_columns})
+        columns = to_row(artifact)
+        del columns["kept_as_floats"]
+        return from_row(Artifact, {**to_row(outcome), **columns, **tensors, **job_columns})
 
 
 def conversions_dir(settings: Settings) -> Path:
@@ -192,7 +199,7 @@ def _refusals(outcome: ConversionOutcome, plan: ConversionPlan) -> list[RefusedP
         RefusedPrecision(
             cache_key=plan.keys[refused.precision],
             precision=refused.precision.value,
-            converter=plan.converter,
+            converter=plan.refused_by,
             stage=refused.stage.value,
             failure_class=refused.failure_class.value,
             reason=refused.reason,
@@ -210,6 +217,7 @@ def _provenance(artifact: ConvertedArtifact, job: ConversionJob) -> dict[str, An
         **job.calibration.as_dict(),
         "samples": artifact.calibrated_on,
         "provenance": job.calibration.provenance(job.model.dataset),
+        **({"kept_as_floats": dict(Counter(artifact.kept_as_floats))} if artifact.kept_as_floats else {}),
     }
 
 

@@ -172,6 +172,9 @@ class ArtifactReport:
     operators: Mapping[Annotated[str, Field(max_length=200)], Annotated[int, Field(gt=0)]]
     #: Number of samples that it was calibrated on; 0: it needs none.
     calibrated_on: Annotated[int, Field(ge=0)] = 0
+    #: Operators of an integer artifact that could not be quantized, one for each occurrence; stored with the
+    #: calibration.
+    kept_as_floats: tuple[Annotated[str, Field(max_length=100)], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from nnlite.db.tables import Artifact, RefusedPrecision
 from nnlite.queue.leases import Claim
 from nnlite.vocabulary import ModelFormat, Precision
 from nnlite_conversion.cache_key import (
+    QUANTIZING,
     cache_key,
     converter_tag,
     prebuilt_key,
@@ -35,6 +36,11 @@ class ConversionPlan:
     converter: str
     calibration: Calibration | None
     int8_io: Int8Io
+
+    @property
+    def refused_by(self) -> str:
+        """The column `converter` of refused precisions; those of another one are tried again."""
+        return f"{self.converter}, quantizing {QUANTIZING}"
 
     @property
     def distinct_keys(self) -> tuple[str, ...]:

@@ -234,6 +234,12 @@ def _pack_arrays(calibration: Calibration, file: Path, target: Path) -> None:
             f"arrays of {file} have {', '.join(map(str, sorted(lengths)))} samples; "
             "each needs as many along its first dimension, and at least one"
         )
+    for name, array in loaded.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            first = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise CalibrationError(
+                f"array {name} of {file} has NaN or infinite values, the first in sample {first}; remove them"
+            )
     (length,) = lengths
     chosen = sorted(random.Random(calibration.seed).sample(range(length), min(calibration.samples, length)))
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:

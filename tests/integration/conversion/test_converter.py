@@ -21,6 +21,7 @@ from nnlite_conversion import converter as module
 from nnlite_conversion.cache_key import cache_key, converter_tag
 from nnlite_conversion.converter import Converter
 from nnlite_conversion.pipeline import stages
+from nnlite_conversion.pipeline.quantizing.quantization import Quantized
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_cache_key_depends_on_model_precision_and_converter(monkeypatch):
     assert key == cache_key("a" * 64, Precision.FP32)
     assert len({key, cache_key("b" * 64, Precision.FP32), cache_key("a" * 64, Precision.INT8)}) == 3
     assert "litert-torch" in converter_tag() and "adaptive_max_pool2d" in converter_tag()
-    monkeypatch.setattr("nnlite_conversion.cache_key.converter_tag", lambda: "another one")
+    monkeypatch.setattr("nnlite_conversion.cache_key.converter_tag", lambda revised: "another one")
     assert cache_key("a" * 64, Precision.FP32) != key
 
 
@@ -168,7 +169,7 @@ def test_further_precisions_are_made_from_the_cached_fp32_artifact(cluster, conv
 
 
 def test_refused_precision_is_recorded_and_not_tried_again(cluster, convert, monkeypatch):
-    def fails(fp32: Path, target: Path, data: Any) -> int:
+    def fails(fp32: Path, target: Path, data: Any) -> Quantized:
         raise RuntimeError("no such scheme")
 
     broken = stages.QUANTIZERS | {Precision.DYNAMIC: fails}
@@ -195,6 +196,23 @@ def test_refused_precision_is_recorded_and_not_tried_again(cluster, convert, mon
     assert progress.ended, "of the last one nothing is left to do"
     (summed,) = cluster.rows("SELECT * FROM failure_summary WHERE campaign = 'day'")
     assert (summed["precision"], summed["models"]) == ("dynamic", 1)
+
+
+def test_a_precision_that_was_refused_by_another_quantizer_is_tried_again(cluster, convert, monkeypatch):
+    def fails(fp32: Path, target: Path, data: Any) -> Quantized:
+        raise RuntimeError("no such scheme")
+
+    wanted = {"precisions": (Precision.FP32, Precision.DYNAMIC), "calibration": CALIBRATED}
+    with monkeypatch.context() as broken:
+        broken.setattr(stages, "QUANTIZERS", stages.QUANTIZERS | {Precision.DYNAMIC: fails})
+        assert convert(cluster.submit("tiny", name="night", **wanted).id) is Outcome.DONE
+
+    monkeypatch.setattr("nnlite_conversion.plan.QUANTIZING", 10**6)
+    assert convert(cluster.submit("tiny", name="day", **wanted).id) is Outcome.DONE
+
+    assert queries.failures(cluster.engine, "day") == []
+    rows = cluster.rows("SELECT precision FROM artifact ORDER BY precision")
+    assert [row["precision"] for row in rows] == ["dynamic", "fp32"]
 
 
 def test_user_calibration_data_is_fetched_from_the_store(cluster, store, convert, tmp_path):

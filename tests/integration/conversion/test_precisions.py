@@ -146,7 +146,7 @@ def test_failed_precision_does_not_affect_the_others(four, settings, place, monk
 
     def empty(fp32, target, data):
         target.write_bytes(b"no flatbuffer")
-        return 0
+        return quantization.Quantized()
 
     monkeypatch.setattr(
         quantization,
@@ -162,6 +162,21 @@ def test_failed_precision_does_not_affect_the_others(four, settings, place, monk
     assert fp16.reason.startswith("the quantizer fails: RuntimeError: no such scheme, at test_precisions.py:")
     assert (dynamic.precision, dynamic.stage) == (Precision.DYNAMIC, Stage.PARITY)
     assert dynamic.reason.startswith("LiteRT on the host refuses the artifact: ")
+
+
+def test_int8_keeps_what_cannot_be_quantized_as_floats_and_takes_integers_of_64_bits(job, settings, place):
+    # Infinite padding has no scale, and the maximum over it none either.
+    code = network(
+        "y = F.pad(self.c(x), (1, 1, 1, 1), value=float('-inf')); "
+        "return self.h(F.max_pool2d(y, 2).mean((2, 3))) + self.e(x.mean((1, 2, 3)).long() + 1)",
+        "self.c, self.h = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(4, 4); self.e = torch.nn.Embedding(3, 4)",
+    )
+    wanted = job(code, precisions=(Precision.INT8,))
+    with run(
+        replace(wanted, calibration=Calibration(kind=CalibrationKind.SKLEARN, samples=4)), settings, place
+    ) as outcome:
+        (artifact,) = outcome.artifacts
+    assert "PADV2" in artifact.kept_as_floats and artifact.parity.state == "ok"
 
 
 def test_without_calibration_data_int8_is_refused_and_dynamic_keeps_matrix_products_as_floats(

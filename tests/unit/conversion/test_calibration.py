@@ -43,6 +43,15 @@ def samples(
     return [sample[0] for sample in load(calibration, packed, model, (np.zeros(shape, dtype),))]
 
 
+def of_inputs(kind, *tensors, ranges=None):
+    """Return samples of a network with several inputs."""
+    model = ModelSpec(
+        name="m", code="", transform_code=None, transform=None, task="", dataset="cifar-10",
+        hyperparameters={}, input_shape=None, input_dtype="float32", classes=10, weights="init:seed=0",
+    )  # fmt: skip
+    return load(Calibration(kind=kind, samples=4), None, model, tensors, ranges)
+
+
 def test_samples_are_reproducible_and_differ_from_each_other():
     first, again, other = samples(), samples(), samples(seed=1)
     np.testing.assert_array_equal(first, again)
@@ -126,6 +135,21 @@ def test_arrays_of_another_shape_are_refused_with_both_shapes(tmp_path):
 def test_noise_fits_every_network_and_differs_from_the_seeded_input():
     first, second = samples(CalibrationKind.NOISE, shape=(1, 16), dtype="int32", count=2)
     assert not np.array_equal(first, second) and set(np.unique(first)) == {0, 1}
+
+
+def test_noise_draws_integers_over_the_range_that_the_network_accepts():
+    tokens, image = np.zeros((1, 400), np.int64), np.zeros((1, 4), np.float32)
+    for sample, pixels in of_inputs(CalibrationKind.NOISE, tokens, image, ranges=((3, 40), None)):
+        assert sample.min() == 3 and sample.max() == 40 and len(np.unique(sample)) == 38
+        assert pixels.dtype == np.float32 and np.abs(pixels).max() > 0
+
+
+def test_each_of_several_images_gets_a_picture_of_its_own():
+    image = np.zeros((1, 32, 32, 3), np.float32)
+    found = of_inputs(CalibrationKind.SKLEARN, image, image)
+
+    assert len(found) == 4 and not np.array_equal(*found[0])
+    np.testing.assert_array_equal(found[0][1], found[1][0], err_msg="the next picture")
 
 
 def test_number_of_samples_is_limited_by_memory(monkeypatch):

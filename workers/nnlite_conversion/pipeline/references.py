@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.errors import Failure, NnliteError
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
@@ -52,8 +53,7 @@ def calibration_samples(job: ConversionJob, loaded: Loaded) -> Samples:
     if job.calibration is None:
         return Samples(why_none="no calibration data: the campaign names none")
     try:
-        inputs = calibration.load(job.calibration, job.calibration_file, job.model, loaded.samples)
-        return Samples(inputs=inputs, expected=reference_outputs(loaded, inputs))
+        return _calibrated(job, job.calibration, loaded, _noise_ranges(job.calibration, loaded))
     except Failure as failure:
         return Samples(why_none=failure.reason)
     except NnliteError as error:
@@ -63,6 +63,25 @@ def calibration_samples(job: ConversionJob, loaded: Loaded) -> Samples:
             raise
         reason = f"transform {job.model.transform} fails on a picture: {explanations.summary(error)}"
         return Samples(why_none=f"no calibration data: {reason}")
+
+
+def _noise_ranges(chosen: Calibration, loaded: Loaded) -> calibration.Ranges | None:
+    """Return the ranges that noise draws integers from; None: there are no integers."""
+    integers = any(sample.dtype.kind == "i" for sample in loaded.samples)
+    return loaded.integer_ranges.of_inputs if integers and chosen.kind is CalibrationKind.NOISE else None
+
+
+def _calibrated(
+    job: ConversionJob, chosen: Calibration, loaded: Loaded, ranges: calibration.Ranges | None
+) -> Samples:
+    inputs = calibration.load(chosen, job.calibration_file, job.model, loaded.samples, ranges)
+    try:
+        return Samples(inputs=inputs, expected=reference_outputs(loaded, inputs))
+    except Failure:
+        # Several integers may not be accepted together; then they are drawn as seeded ones are, 0 or 1.
+        if ranges is None:
+            raise
+        return _calibrated(job, chosen, loaded, None)
 
 
 def with_drawn(samples: Samples, loaded: Loaded, seed: int) -> Samples:

@@ -29,7 +29,7 @@ from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData, Sample
-from nnlite_conversion.pipeline.quantizing.quantization import QUANTIZERS
+from nnlite_conversion.pipeline.quantizing.quantization import QUANTIZERS, Quantized
 from nnlite_conversion.pipeline.references import (
     Samples,
     calibration_samples,
@@ -87,11 +87,11 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
     stand_in = None if trained else stand_in_for(loaded, samples)
     artifacts, refused = [], []
     for precision in job.precisions:
-        path, calibrated_on = Path(artifact_name(precision)), 0
+        path, quantized = Path(artifact_name(precision)), Quantized()
         try:
             if precision is not Precision.FP32:
                 enter(Stage.QUANTIZE)
-                calibrated_on = quantize(precision, fp32, path, data)
+                quantized = quantize(precision, fp32, path, data)
             enter(Stage.PARITY)
             report = check(precision, path, loaded, samples, trained=trained, threads=settings.threads)
             if stand_in is not None:
@@ -110,7 +110,14 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
                 )
             )
             continue
-        artifacts.append(replace(report, rewrites=rewrites, calibrated_on=calibrated_on))
+        artifacts.append(
+            replace(
+                report,
+                rewrites=rewrites,
+                calibrated_on=quantized.samples,
+                kept_as_floats=quantized.kept_as_floats,
+            )
+        )
     return Report(
         artifacts=tuple(artifacts),
         refused=tuple(refused),
@@ -215,8 +222,8 @@ def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> 
         raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
 
 
-def quantize(precision: Precision, fp32: Path, path: Path, data: Data) -> int:
-    """Write the artifact of `precision` from the fp32 file; return the number of calibration samples used."""
+def quantize(precision: Precision, fp32: Path, path: Path, data: Data) -> Quantized:
+    """Write the artifact of `precision` from the fp32 file; return how it was made."""
     try:
         return QUANTIZERS[precision](fp32, path, data)
     except NoCalibrationData as error:

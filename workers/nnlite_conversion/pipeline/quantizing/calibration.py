@@ -8,7 +8,7 @@ import gzip
 import importlib.util
 import random
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ from nnlite.catalog.model import ModelSpec
 from nnlite.vocabulary import Layout
 from nnlite_conversion.pipeline.loading.transforms import Transform, transform_of
 from nnlite_conversion.pipeline.quantizing.data import NoCalibrationData, Sample
+from nnlite_conversion.pipeline.verifying.drawn_inputs import integers
+
+#: Smallest and largest value of each input; None for other than integers.
+Ranges = Sequence[tuple[int, int] | None]
 
 #: Most bytes of samples, which are kept in memory; there are fewer samples of large inputs.
 MAX_BYTES = 256 << 20
@@ -31,7 +35,13 @@ MAX_BYTES = 256 << 20
 _SMALLEST_CROP = 0.4
 
 
-def load(calibration: Calibration, packed: Path | None, spec: ModelSpec, inputs: Sample) -> list[Sample]:
+def load(
+    calibration: Calibration,
+    packed: Path | None,
+    spec: ModelSpec,
+    inputs: Sample,
+    ranges: Ranges | None = None,
+) -> list[Sample]:
     """Return the samples for a model.
 
     Args:
@@ -39,6 +49,7 @@ def load(calibration: Calibration, packed: Path | None, spec: ModelSpec, inputs:
         packed: the user's data, packed by `nnlite.artifacts.calibration`; None where the kind needs none.
         spec: the model, whose transform is applied.
         inputs: the seeded inputs, for shapes and types.
+        ranges: smallest and largest value of each integer input, for noise; None: as the seeded input.
 
     Raises:
         NoCalibrationData: the data does not fit the model.
@@ -46,24 +57,23 @@ def load(calibration: Calibration, packed: Path | None, spec: ModelSpec, inputs:
     """
     size = sum(tensor.nbytes for tensor in inputs)
     most = max(1, min(calibration.samples, MAX_BYTES // max(size, 1)))
-    return list(islice(_samples(calibration, packed, spec, inputs), most))
+    return list(islice(_samples(calibration, packed, spec, inputs, ranges), most))
 
 
 def _samples(
-    calibration: Calibration, packed: Path | None, spec: ModelSpec, inputs: Sample
+    calibration: Calibration, packed: Path | None, spec: ModelSpec, inputs: Sample, ranges: Ranges | None
 ) -> Iterator[Sample]:
     if calibration.kind is CalibrationKind.NOISE:
-        return _noise(calibration.seed, inputs)
+        return _noise(calibration.seed, inputs, ranges or (None,) * len(inputs))
     if calibration.kind is CalibrationKind.ARRAYS and packed is not None:
         named = arrays(packed)
         first = next(iter(named.values()))
         if len(named) > 1 or first.dtype != np.uint8 or inputs[0].dtype == np.uint8:
             batched = [each.batched for each in spec.inputs] or [True] * len(inputs)
             return _input_arrays(named, inputs, batched)
-    shape = inputs[0].shape
-    is_image = spec.inputs[0].is_image if spec.inputs else len(shape) == 4
-    channels = shape[-1 if spec.layout is Layout.NHWC else 1] if is_image else 0
-    if len(inputs) > 1 or channels not in {1, 3}:
+    images = [each.is_image for each in spec.inputs] or [tensor.ndim == 4 for tensor in inputs]
+    channels = [tensor.shape[-1 if spec.layout is Layout.NHWC else 1 :][:1] for tensor in inputs]
+    if not all(images) or any(each not in {(1,), (3,)} for each in channels):
         raise NoCalibrationData(f"no calibration data: {_described(inputs)} is no image")
     if calibration.kind is CalibrationKind.ARRAYS:
         chosen: Iterator[Image.Image] = map(_picture, first)
@@ -71,14 +81,24 @@ def _samples(
         chosen = pictures(packed)
     else:
         chosen = _digits(calibration.seed) if has_digits(spec.dataset) else _crops(calibration.seed)
-    return _transformed(chosen, spec, inputs[0])
+    # Each of several inputs gets the picture after that of the one before.
+    of_inputs = [
+        _transformed(islice(each, number, None), spec, tensor)
+        for number, (each, tensor) in enumerate(zip(tee(chosen, len(inputs)), inputs, strict=True))
+    ]
+    return zip(*of_inputs, strict=False)
 
 
-def _noise(seed: int, inputs: Sample) -> Iterator[Sample]:
+def _noise(seed: int, inputs: Sample, ranges: Ranges) -> Iterator[Sample]:
     number = seed
     while True:
         number += 1  # seed 0 is the seeded input that parity is judged on
-        yield tuple(seeded_input(tensor.shape, tensor.dtype.name, number) for tensor in inputs)
+        yield tuple(
+            integers(tensor, *ends, number + index)
+            if ends is not None
+            else seeded_input(tensor.shape, tensor.dtype.name, number)
+            for index, (tensor, ends) in enumerate(zip(inputs, ranges, strict=True))
+        )
 
 
 def _input_arrays(
@@ -104,8 +124,10 @@ def _input_arrays(
         )
 
 
-def _transformed(chosen: Iterator[Image.Image], spec: ModelSpec, image: NDArray[Any]) -> Iterator[Sample]:
-    """Yield samples: pictures of the dataset's mode and size, through the model's transform."""
+def _transformed(
+    chosen: Iterator[Image.Image], spec: ModelSpec, image: NDArray[Any]
+) -> Iterator[NDArray[Any]]:
+    """Yield values of one input: pictures of the dataset's mode and size, through the model's transform."""
     nhwc = spec.layout is Layout.NHWC
     channels, height, width = (image.shape[-1], *image.shape[1:3]) if nhwc else image.shape[1:]
     dataset = DATASETS.get(spec.dataset)
@@ -126,7 +148,7 @@ def _transformed(chosen: Iterator[Image.Image], spec: ModelSpec, image: NDArray[
                 f"the input is {(channels, height, width)}"
             )
         image_like = tensor.transpose(1, 2, 0) if nhwc else tensor
-        yield (np.ascontiguousarray(image_like[np.newaxis]).astype(image.dtype),)
+        yield np.ascontiguousarray(image_like[np.newaxis]).astype(image.dtype)
 
 
 def _transform(spec: ModelSpec, dataset: ImageDataset | None) -> Transform:

@@ -9,22 +9,36 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nnlite.artifacts.calibration import Int8Io
 from nnlite.vocabulary import Precision
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
+from nnlite_conversion.pipeline.quantizing.fallback import floats_where_needed
 
 #: Time limit of calibration, seconds; samples that have not run by then are not used.
 MAX_CALIBRATION_S = 60.0
 
-_NOT_CALIBRATED = 0
-#: Takes the fp32 artifact, the path to write to and the data; returns how many samples it was calibrated on.
-Quantizer = Callable[[Path, Path, Data], int]
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """How an artifact was made."""
+
+    #: Number of samples that it was calibrated on; 0: it needs none.
+    samples: int = 0
+    #: Operators that could not be quantized, one for each occurrence.
+    kept_as_floats: tuple[str, ...] = ()
 
 
-def _fp16(fp32: Path, target: Path, data: Data) -> int:
+#: Takes the fp32 artifact, the path to write to and the data.
+Quantizer = Callable[[Path, Path, Data], Quantized]
+
+
+def _fp16(fp32: Path, target: Path, data: Data) -> Quantized:
     """Store the weights in half precision; the runtime chooses the precision that it computes in."""
     from ai_edge_quantizer import qtyping, quantizer
 
@@ -39,10 +53,10 @@ def _fp16(fp32: Path, target: Path, data: Data) -> int:
         algorithm_key=quantizer.algorithm_manager.AlgorithmName.FLOAT_CASTING,
     )
     _write(job, None, target)
-    return _NOT_CALIBRATED
+    return Quantized()
 
 
-def _dynamic(fp32: Path, target: Path, data: Data) -> int:
+def _dynamic(fp32: Path, target: Path, data: Data) -> Quantized:
     """Store the weights as int8; activations are quantized at run time."""
     from ai_edge_quantizer import qtyping, quantizer, recipe
 
@@ -52,11 +66,14 @@ def _dynamic(fp32: Path, target: Path, data: Data) -> int:
     # int8, as a constant one would be.
     _keep_as_floats(job, qtyping.TFLOperationName.CONV_2D_TRANSPOSE, qtyping.TFLOperationName.BATCH_MATMUL)
     _write(job, None, target)
-    return _NOT_CALIBRATED
+    return Quantized()
 
 
-def _int8(fp32: Path, target: Path, data: Data) -> int:
-    """Store weights and activations as int8; the calibration samples give the ranges of the activations."""
+def _int8(fp32: Path, target: Path, data: Data) -> Quantized:
+    """Store weights and activations as int8; the calibration samples give the ranges of the activations.
+
+    Operators that cannot be quantized stay in floats.
+    """
     from ai_edge_quantizer import qtyping, quantizer, recipe
 
     if not data.samples:
@@ -65,8 +82,9 @@ def _int8(fp32: Path, target: Path, data: Data) -> int:
     if data.int8_io is Int8Io.FLOAT:
         _keep_as_floats(job, qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
     ranges, used = _ranges(fp32, job, data)
-    _write(job, ranges, target)
-    return used
+    with floats_where_needed() as kept:
+        _write(job, ranges, target)
+    return Quantized(samples=used, kept_as_floats=tuple(kept))
 
 
 def _ranges(fp32: Path, job: Any, data: Data) -> tuple[dict[str, Any], int]:
@@ -78,10 +96,19 @@ def _ranges(fp32: Path, job: Any, data: Data) -> tuple[dict[str, Any], int]:
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import calibrator
 
-    (signature, names), *others = Interpreter(model_path=str(fp32)).get_signature_list().items()
+    interpreter = Interpreter(model_path=str(fp32))
+    (signature, names), *others = interpreter.get_signature_list().items()
     if others:
         raise ValueError("the fp32 artifact has several signatures")
-    feeds = [dict(zip(names["inputs"], sample, strict=True)) for sample in data.samples]
+    inputs = interpreter.get_signature_runner(signature).get_input_details()
+    feeds = [
+        {
+            # The converter narrows integers of 64 bits.
+            name: np.asarray(value, dtype=inputs[name]["dtype"])
+            for name, value in zip(names["inputs"], sample, strict=True)
+        }
+        for sample in data.samples
+    ]
     with _silence():
         first = job.calibrate({signature: feeds[:1]}, num_threads=data.threads)
         profiler = calibrator.Calibrator(

@@ -70,7 +70,7 @@ def _drawn(
         low, high = ends
         if distribution is _unit:
             low, high = max(low, 0), min(high, SMALL)
-        return _integers(like, low, high, seed)
+        return integers(like, low, high, seed)
     if like.dtype.kind != "f":
         return seeded_input(like.shape, like.dtype.name, seed)
     generator = np.random.PCG64(seed)
@@ -83,7 +83,7 @@ def _drawn(
     return distribution(numbers, math.prod(like.shape)).astype(like.dtype).reshape(like.shape)
 
 
-def _integers(like: NDArray[Any], low: int, high: int, seed: int) -> NDArray[Any]:
+def integers(like: NDArray[Any], low: int, high: int, seed: int) -> NDArray[Any]:
     """Return integers in [low, high] with both ends among them."""
     raw = np.asarray(np.random.PCG64(seed).random_raw(like.size), dtype=np.uint64)
     steps = (raw >> np.uint64(32)) * np.uint64(high - low + 1) >> np.uint64(32)

@@ -156,9 +156,9 @@ def _bilinear(operator: Any) -> Callable[..., Complex]:
 
     def product(a: Any, b: Any) -> Complex:
         if not isinstance(a, Complex):
-            return b.map(lambda part: operator(a, part))
+            return Complex(operator(a, b.re), operator(a, b.im))
         if not isinstance(b, Complex):
-            return a.map(lambda part: operator(part, b))
+            return Complex(operator(a.re, b), operator(a.im, b))
         return Complex(
             operator(a.re, b.re) - operator(a.im, b.im), operator(a.re, b.im) + operator(a.im, b.re)
         )

@@ -3,6 +3,7 @@
 LiteRT has a transform of real numbers only, which no delegate runs. Complex numbers are given by two tensors.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -95,4 +96,4 @@ def _product(parts: Sequence[torch.Tensor], matrix: NDArray[np.float64], dim: in
 
 
 def _factor(size: int, norm: int) -> float:
-    return {0: 1.0, 1: size**-0.5, 2: 1 / size}[norm]
+    return {0: 1.0, 1: 1 / math.sqrt(size), 2: 1 / size}[norm]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import torch
 
@@ -33,7 +34,8 @@ def of_packages() -> PackageRewrites:
     Raises:
         Failure: class `converter`: an entry point cannot be loaded, or is no rewrite.
     """
-    graphs, operators = [], {}
+    graphs: list[Callable[[torch.fx.Graph], bool]] = []
+    operators: dict[Any, Callable[..., Any]] = {}
     for entry in sorted(entry_points(group=PACKAGES_GROUP), key=lambda entry: entry.name):
         rewrites = _loaded(entry)
         if isinstance(rewrites, Mapping):
