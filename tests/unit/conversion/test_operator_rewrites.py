@@ -6,49 +6,13 @@ from torch.nn import functional as F
 
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS, apply_rewrites
-from nnlite_conversion.pipeline.lowering.rewrites.complex_numbers import NotReal
-from nnlite_conversion.pipeline.lowering.rewrites.fourier import TooLong
 from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
+from unit.conversion.rewriting import IMAGE, Network, assert_equal
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.process]
 
-IMAGE = torch.randn(1, 4, 6, 7, generator=torch.Generator().manual_seed(0))
 VIDEO = torch.randn(1, 4, 4, 6, 6, generator=torch.Generator().manual_seed(1))
 ROWS = torch.tensor([0, 1, 2, 0, 1, 2]).view(1, 6, 1).expand(1, 6, 7)
-
-
-class Network(torch.nn.Module):
-    """A network that computes one function."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-def rewritten(function, x):
-    """Return PyTorch's outputs, those of the rewritten program, its operators, and the rewrites."""
-    network = Network(function).eval()
-    with torch.no_grad():
-        wanted = lowering.tensors_of(network(x.clone()))
-        program = torch.export.export(network, (x,), strict=False)
-        apply_rewrites(program)
-        program, names = lowering.rewritten(lowering.decompose(program))
-        results = lowering.tensors_of(program.module()(x))
-    return wanted, results, {node.target for node in program.graph.nodes}, names
-
-
-def assert_equal(function, x, rewrites, tolerance=2e-5):
-    wanted, results, operators, names = rewritten(function, x)
-    assert set(names) == set(rewrites)
-    for one, other in zip(wanted, results, strict=True):
-        assert one.shape == other.shape
-        torch.testing.assert_close(
-            other.float(), one.float(), atol=tolerance, rtol=tolerance, check_stride=False
-        )
-    return operators
 
 
 def sums(x):
@@ -86,79 +50,6 @@ def test_whole_multiples_stay_an_interpolation():
         return F.interpolate(x, scale_factor=2), F.interpolate(x, size=(12, 7))
 
     assert torch.ops.aten.upsample_nearest2d.vec in assert_equal(function, IMAGE, [], 0)
-
-
-def transforms(x):
-    spectrum = torch.fft.rfft(x)
-    return (
-        torch.fft.rfft2(x).abs(), torch.fft.fft(x).real, torch.fft.fft(x, n=9, norm="forward").imag,
-        torch.fft.irfft(spectrum, n=7), torch.fft.irfft(spectrum, n=6, norm="ortho"),
-        torch.fft.rfft(x, n=10, dim=1).imag, torch.fft.ihfft(x).real, torch.fft.hfft(x),
-        torch.fft.irfftn(torch.fft.rfftn(x, norm="ortho"), s=(4, 6, 7), dim=(1, 2, 3), norm="ortho"),
-        torch.fft.ifft2(torch.fft.fft2(x, norm="ortho"), norm="forward").imag,
-        torch.view_as_real(torch.fft.fftshift(torch.fft.fftn(x), dim=(2, 3))),
-    )  # fmt: skip
-
-
-def test_fourier_transforms_are_products_with_constant_matrices():
-    operators = assert_equal(transforms, IMAGE, ["complex_numbers"], 1e-4)
-
-    assert not any("fft" in str(operator) for operator in operators)
-
-
-def spectrograms(x):
-    window = torch.hann_window(16)
-    spectrum = torch.stft(x.flatten(1), 16, 8, window=window, return_complex=True)
-    return spectrum.abs(), torch.view_as_real(spectrum), torch.istft(spectrum, 16, 8, window=window)
-
-
-def test_spectrograms_and_their_inverse_are_products_too():
-    assert_equal(spectrograms, IMAGE, ["complex_numbers", "index_put_by_comparison"])
-
-
-def test_a_transform_whose_matrix_would_not_fit_is_refused():
-    with pytest.raises(TooLong, match="65536 elements"):
-        rewritten(lambda x: torch.fft.rfft(x).abs(), torch.zeros(1, 65536))
-
-
-def arithmetic(x):
-    a, b = torch.complex(x, x * 2 + 1), torch.complex(x.flip(3) + 3, x)
-    results = (
-        a + b, a - 2 * b, a * b, a / b, a * (1 + 2j), a + 1j, 1 / b, a.conj() * b, torch.exp(a * 0.1),
-        a @ b.transpose(2, 3), torch.cat([a, b], 1)[:, 1:5], a.reshape(1, 4, -1).permute(0, 2, 1)[None],
-        a.mean((2, 3)), a.sum(), torch.where(x > 0, a, b), a**2, torch.stack([a, b]), a * x, x + a,
-        a / 3, a.unbind(1)[1], torch.log(b), torch.sqrt(b), torch.sgn(a), F.pad(a, (1, 1)), -a,
-        torch.einsum("bchw,bdhw->bcd", a, b), x.to(torch.complex64) * a, a.masked_fill(x > 0, 0.0),
-        x[:, :1] * a, a[:, :1] + x, torch.add(a, b, alpha=2),
-    )  # fmt: skip
-    real = a.abs(), b.angle(), a.real * a.imag
-    return *(torch.view_as_real(result.resolve_conj()) for result in results), *real
-
-
-def test_complex_numbers_inside_a_network_are_pairs_of_real_ones():
-    assert_equal(arithmetic, IMAGE, ["complex_numbers"], 1e-4)
-
-
-class Rotary(torch.nn.Module):
-    """Rotary position embeddings, with complex weights."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("turns", torch.polar(torch.ones(6, 7), torch.arange(42.0).view(6, 7)))
-        self.gain = torch.nn.Parameter(torch.randn(7, dtype=torch.complex64))
-
-    def forward(self, x):
-        pairs = torch.view_as_complex(torch.stack([x, x.flip(1)], -1))
-        return torch.view_as_real(pairs * self.turns * self.gain)
-
-
-def test_complex_weights_are_stored_as_real_ones():
-    assert_equal(Rotary(), IMAGE, ["complex_numbers"])
-
-
-def test_an_operator_without_a_form_for_complex_numbers_is_named():
-    with pytest.raises(NotReal, match="tanh"):
-        rewritten(lambda x: torch.tanh(torch.complex(x, x)).abs(), IMAGE)
 
 
 def scatters(x):
@@ -252,38 +143,6 @@ def test_convolutions_over_three_dimensions_with_groups_are_sums_over_the_kernel
 
 def test_a_convolution_without_groups_and_a_plain_sum_are_not_touched():
     assert_equal(lambda x: F.conv3d(x, torch.ones(2, 4, 3, 3, 3)) + 1, VIDEO, [])
-
-
-class OtherPrecision(torch.nn.Module):
-    """Layers of another precision than float32."""
-
-    def __init__(self, dtype):
-        super().__init__()
-        self.dtype = dtype
-        self.layers = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.BatchNorm2d(8)).to(dtype)
-        self.head = torch.nn.Linear(8, 3).double()
-
-    def forward(self, x):
-        y = self.layers(x.to(self.dtype)).relu() + torch.ones(1, dtype=self.dtype)
-        return self.head(y.double().mean((2, 3))).float(), y.mean((2, 3))
-
-
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float16, 2e-3), (torch.float64, 1e-5)]
-)
-def test_layers_of_other_precision_compute_in_single_precision(dtype, tolerance):
-    network = Network(OtherPrecision(dtype)).eval()
-    program = torch.export.export(network, (IMAGE,), strict=False)
-    program, names = lowering.rewritten(lowering.decompose(program))
-
-    assert names == ("single_precision",)
-    values = [node.meta.get("val") for node in program.graph.nodes]
-    assert {value.dtype for value in values if isinstance(value, torch.Tensor)} <= {
-        torch.float32,
-        torch.int64,
-    }
-    for result, wanted in zip(program.module()(IMAGE), network(IMAGE), strict=True):
-        torch.testing.assert_close(result, wanted.float(), atol=tolerance, rtol=tolerance)
 
 
 def test_an_expand_that_expands_nothing_is_dropped():

@@ -28,7 +28,7 @@ EXAMPLES |= {
     "android_avd_pixel4-1_lab.json",
 }
 #: A group of entry points, and a unit of systemd.
-NO_MODULES = {"nnlite.sources", "nnlite.target"}
+NO_MODULES = {"nnlite.rewrites", "nnlite.sources", "nnlite.target"}
 #: Folders that no document means, and that tools make.
 MADE = {".git", ".venv", ".nnlite", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__", "build"}
 
