@@ -60,7 +60,7 @@ def explained(
     culprit = culprit_of(error)
     if isinstance(reason, str):
         reason = Explanation(cause=f"{reason}: {summary(error)}")
-    kept = details(error) | {"cause": reason.cause}
+    kept = details(error) | {"cause": reason.cause, "remedy": reason.remedy}
     if culprit.line is not None:
         kept["line"] = str(culprit.line)
     return Failure(failure_class, stage, sentence(reason, culprit), kept)

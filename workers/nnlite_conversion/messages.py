@@ -14,6 +14,7 @@ from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
 from nnlite.vocabulary import Precision, Stage
 from nnlite_conversion.outcome import ArtifactReport, ConversionReport, ParityExplanation
+from nnlite_conversion.problems import PreflightReport
 
 #: Most bytes that a child may send; the report of a segmentation network has a few kB.
 MAX_BYTES = 4 << 20
@@ -47,6 +48,14 @@ class Explanation(ParityExplanation):
     kind: Literal["explanation"] = "explanation"
 
 
+@with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
+class Preflight(PreflightReport):
+    """The child has tried every operator of a network."""
+
+    kind: Literal["preflight"] = "preflight"
+
+
 class Refusal(BaseModel):
     """The child has failed, in the stage that it entered last."""
 
@@ -60,7 +69,7 @@ class Refusal(BaseModel):
     details: dict[str, Any] = {}
 
 
-Answer = Report | Explanation | Refusal
+Answer = Report | Explanation | Preflight | Refusal
 Message = StageStarted | Answer
 _messages: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "submit": Entry("submit", _START, "Queue a campaign for the workers and return at once."),
     "models": Entry("catalog", _START, "List the models of a source."),
     "fetch": Entry("catalog", _START, "Download LEMUR (nn-dataset, 103 MB)."),
+    "preflight": Entry("preflight", _START, "List operators that cannot be converted."),
     "status": Entry("campaigns", _LOOK, "List campaigns and how far they are."),
     "watch": Entry("campaigns", _LOOK, "Show a campaign's progress until it has ended."),
     "results": Entry("results", _LOOK, "Show measurements: latency, verdict, parity."),

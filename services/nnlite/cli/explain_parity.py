@@ -4,9 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nnlite.campaigns.request import Request, RequestError
+from nnlite.campaigns.request import Request
 from nnlite.catalog.lemur.configuration import BEST
-from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.selection import select
 from nnlite.cli import options, selection
 from nnlite.cli.output import err, out, print_json, print_table
@@ -72,7 +71,7 @@ def explain(
     data, data_source = selection.named_calibration(calibration, (precision,), settings)
     with interruptible("stopped"), err.status(f"converting {model} to {precision}, operator by operator"):
         opened = selection.open_source(request, settings)
-        chosen = _only(select(opened.models(), names=(model,)))
+        chosen = selection.only(select(opened.models(), names=(model,)))
         explanation = explain_parity(
             chosen, opened, precision, settings, calibration=data, calibration_source=data_source
         )
@@ -80,13 +79,6 @@ def explain(
         print_json([{"model": chosen.name, **explanation}])
         return
     _print(chosen.name, explanation, every=every)
-
-
-def _only(models: list[CatalogModel]) -> CatalogModel:
-    if len(models) > 1:
-        names = ", ".join(model.name for model in models[:3])
-        raise RequestError(f"{len(models)} configurations have this name; name one of {names}, ...")
-    return models[0]
 
 
 def _print(name: str, explanation: Explanation, *, every: bool) -> None:

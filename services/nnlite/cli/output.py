@@ -33,6 +33,7 @@ _FLEXIBLE: Final = {
     "owner": 12,
     "reason": 24,
     "reasons": 16,
+    "line": 20,
     "last incident": 16,
     "canary ms": 16,
     "variation": 14,

@@ -181,6 +181,18 @@ def chosen_calibration(
         return replace(wanted, path=open_store(settings).put(packed, ".zip"))
 
 
+def only(models: list[CatalogModel]) -> CatalogModel:
+    """Return the one model that a command works on.
+
+    Raises:
+        RequestError: several configurations have its name.
+    """
+    if len(models) > 1:
+        names = ", ".join(model.name for model in models[:3])
+        raise RequestError(f"{len(models)} configurations have this name; name one of {names}, ...")
+    return models[0]
+
+
 def named_calibration(
     name: str | None, precisions: tuple[Precision, ...], settings: Settings
 ) -> tuple[Calibration | None, Path | None]:

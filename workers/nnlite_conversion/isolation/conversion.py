@@ -26,7 +26,7 @@ from nnlite_conversion.isolation import child, sandbox
 from nnlite_conversion.isolation.process_registry import job_dir, registered
 from nnlite_conversion.isolation.scratch import scratch_folder, with_files
 from nnlite_conversion.isolation.supervision import ChildSupervision
-from nnlite_conversion.messages import Explanation, Refusal, Report, artifact_name, output_name
+from nnlite_conversion.messages import Explanation, Preflight, Refusal, Report, artifact_name, output_name
 from nnlite_conversion.outcome import (
     ArtifactReport,
     ConversionJob,
@@ -35,7 +35,9 @@ from nnlite_conversion.outcome import (
     ConvertedArtifact,
 )
 
-AnswerType = TypeVar("AnswerType", Report, Explanation)
+AnswerType = TypeVar("AnswerType", Report, Explanation, Preflight)
+#: What a child is forked for: a function of `pipeline.body`.
+Task = Literal["convert", "explain", "preflight"]
 
 
 @contextmanager
@@ -90,18 +92,43 @@ def explain(job: ConversionJob, settings: ConversionSettings, *, workdir: Path) 
     Raises:
         Failure: as `convert`.
     """
+    return _asked("explain", Explanation, job, settings, workdir)
+
+
+def preflight(job: ConversionJob, settings: ConversionSettings, *, workdir: Path) -> Preflight:
+    """Try every operator of one model in a forked process, without converting it.
+
+    Args:
+        job: the model; its precisions do not matter.
+        settings: limits and isolation.
+        workdir: as for `convert`.
+
+    Raises:
+        Failure: as `convert`.
+    """
+    return _asked("preflight", Preflight, job, settings, workdir)
+
+
+def _asked(
+    task: Task,
+    expected: type[AnswerType],
+    job: ConversionJob,
+    settings: ConversionSettings,
+    workdir: Path,
+) -> AnswerType:
+    """Run a task without files in a child, and return its answer."""
     workdir.mkdir(parents=True, exist_ok=True)
     supervise = partial(_supervise, workdir=workdir, tick=lambda _: True, tick_s=0.1)
     with (
         job_dir(workdir) as folder,
-        _ended_child("explain", job, settings, folder=folder, supervise=supervise) as (ended, _),
+        _ended_child(task, job, settings, folder=folder, supervise=supervise) as (ended, _),
     ):
-        return _answer(ended, Explanation)
+        return _answer(ended, expected)
 
 
 @contextmanager
 def _ended_child(
-    task: Literal["convert", "explain"],
+    task: Task,
     job: ConversionJob,
     settings: ConversionSettings,
     *,
@@ -124,13 +151,13 @@ def _ended_child(
         yield supervision, scratch
 
 
-def _run_pipeline(
-    task: Literal["convert", "explain"], job: ConversionJob, settings: ConversionSettings, messages_fd: int
-) -> None:
+def _run_pipeline(task: Task, job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
     """Run the pipeline, in the sandboxed child: the only place where isolation imports it, and torch."""
     from nnlite_conversion.pipeline import body
 
-    {"convert": body.convert, "explain": body.explain}[task](job, settings, messages_fd)
+    {"convert": body.convert, "explain": body.explain, "preflight": body.preflight}[task](
+        job, settings, messages_fd
+    )
 
 
 def _supervise(

@@ -10,11 +10,12 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
-from nnlite_conversion.messages import Explanation, Refusal, Report, StageStarted, send
+from nnlite_conversion.messages import Explanation, Preflight, Refusal, Report, StageStarted, send
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline.explaining.explain import explain_model
 from nnlite_conversion.pipeline.loading.load import ModelSkipped
 from nnlite_conversion.pipeline.prebuilt import check_prebuilt
+from nnlite_conversion.pipeline.preflight import preflight_model
 from nnlite_conversion.pipeline.stages import convert_model
 
 
@@ -29,8 +30,15 @@ def explain(job: ConversionJob, settings: ConversionSettings, messages_fd: int) 
     _run(explain_model, job, settings, messages_fd)
 
 
+def preflight(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
+    """Try every operator of the job's network; every result, and every error, becomes a message."""
+    _run(preflight_model, job, settings, messages_fd)
+
+
 def _run(
-    pipeline: Callable[[ConversionJob, ConversionSettings, Callable[[Stage], None]], Report | Explanation],
+    pipeline: Callable[
+        [ConversionJob, ConversionSettings, Callable[[Stage], None]], Report | Explanation | Preflight
+    ],
     job: ConversionJob,
     settings: ConversionSettings,
     messages_fd: int,

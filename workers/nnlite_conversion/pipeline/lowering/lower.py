@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from litert_torch import fx_infra, model
+from litert_torch import backend, fx_infra, model
 from litert_torch._convert import core, litert_converter, signature
 from torch.export import ExportedProgram
 
@@ -145,6 +145,24 @@ def lower(
             exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
     model.LiteRTModel(exporter).export(str(path))
     return rewrites
+
+
+def decomposed(program: ExportedProgram) -> ExportedProgram:
+    """Return `decompose(program)`, as quickly as a conversion does it."""
+    with patched_torch():
+        return decompose(program)
+
+
+def to_mlir(program: ExportedProgram) -> None:
+    """Lower a decomposed `program` to MLIR and no further.
+
+    Raises:
+        Exception: as `lower`.
+    """
+    with patched_torch():
+        _require_no_effects(program)
+        with fast_decompositions():
+            backend.export.exported_program_to_mlir(core._run_convert_passes(program))
 
 
 def _require_no_effects(program: ExportedProgram) -> None:

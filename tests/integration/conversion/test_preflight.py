@@ -1,0 +1,99 @@
+"""Pre-flight: every operator that cannot be converted is listed at once, with its line, by the command."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from integration.conversion.models import CLASSIFIER, network
+from nnlite.errors import Failure, FailureClass
+from nnlite.vocabulary import Stage
+from nnlite_conversion.isolation.conversion import preflight
+
+
+def found(job, settings, place, code):
+    report = preflight(job(code), settings, workdir=place)
+    return [(each.operator, each.stage, each.line.partition(": ")[2], each.count) for each in report.problems]
+
+
+def test_a_network_that_converts_has_no_problems(job, settings, place):
+    report = preflight(job(CLASSIFIER), settings, workdir=place)
+
+    assert report.problems == () and report.operators >= 4
+
+
+def test_all_operators_are_listed_with_their_lines(job, settings, place):
+    code = network(
+        """
+        y = torch.histc(x, 5, -1, 1).sum() + F.relu(x)
+        y = y + torch.histc(x, 5, -1, 1).sum() + torch.histc(x, 4, -1, 1).sum()
+        y = F.dropout(y, 0.5)
+        return torch.sort(y)[0], torch.mode(y)[0]
+        """
+    )
+
+    assert sorted(found(job, settings, place, code)) == [
+        ("aten.histc.default", Stage.LOWER, "y = torch.histc(x, 5, -1, 1).sum() + F.relu(x)", 1),
+        (
+            "aten.histc.default",
+            Stage.LOWER,
+            "y = y + torch.histc(x, 5, -1, 1).sum() + torch.histc(x, 4, -1, 1).sum()",
+            2,
+        ),
+        ("aten.mode.default", Stage.LOWER, "return torch.sort(y)[0], torch.mode(y)[0]", 1),
+        ("aten.rand_like.default", Stage.LOWER, "y = F.dropout(y, 0.5)", 1),
+        ("aten.sort.default", Stage.PARITY, "return torch.sort(y)[0], torch.mode(y)[0]", 1),
+    ]
+
+
+def test_what_follows_from_a_size_that_depends_on_values_is_not_listed(job, settings, place):
+    problems = found(job, settings, place, network("return (x > 0).nonzero()"))
+
+    assert [problem[0] for problem in problems] == ["aten.nonzero.default"]
+
+
+def test_operators_with_effects_do_not_hide_others(job, settings, place):
+    code = network("y = x @ x.transpose(2, 3)\nreturn torch.linalg.inv(y), torch.mode(y)[0]")
+
+    assert {problem[0] for problem in found(job, settings, place, code)} >= {
+        "aten._linalg_check_errors.default",
+        "aten.mode.default",
+    }
+
+
+def test_a_network_that_cannot_be_loaded_is_a_failure_of_the_model(job, settings, place):
+    with pytest.raises(Failure) as failure:
+        preflight(job(network("return x.view(7)")), settings, workdir=place)
+
+    assert (failure.value.failure_class, failure.value.stage) == (FailureClass.MODEL, Stage.LOAD)
+
+
+@pytest.mark.parametrize(
+    ("forward", "code", "operators"),
+    [
+        ("return x * 2", 0, []),
+        ("return torch.mode(x)[0]", 1, ["aten.mode.default"]),
+        ("return x.view(7)", 1, [None]),
+    ],
+)
+def test_the_command_exits_with_1_if_it_found_something(tmp_path, forward, code, operators):
+    text = f"import torch\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        {forward}\n"
+    (tmp_path / "net.py").write_text(text)
+    command = "preflight net.py --source files --path net.py --input 1x8 --json"
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "nnlite.cli", *command.split()],
+        cwd=tmp_path,
+        env=os.environ | {"NNLITE_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == code, ended.stderr
+    (report,) = json.loads(ended.stdout)
+    assert report["model"] == "net.py"
+    assert [problem["operator"] for problem in report["problems"]] == operators
+    assert all(problem["line"] == f"net.py:4: {forward}" for problem in report["problems"])

@@ -1,0 +1,86 @@
+"""Finds every operator of a network that cannot be lowered, or is random, without converting it.
+
+Runs in the forked child only, in its private folder.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from nnlite.settings.groups import ConversionSettings
+from nnlite.vocabulary import Stage
+from nnlite_conversion import explanations
+from nnlite_conversion.culprit import culprit_in_graph, operator_of
+from nnlite_conversion.explanations import explained
+from nnlite_conversion.messages import Preflight
+from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline import stages
+from nnlite_conversion.pipeline.loading.load import load
+from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.lowering.dry_run import unsupported_nodes
+from nnlite_conversion.problems import OperatorProblem, problem
+from nnlite_conversion.remedies import is_random, is_refused_by_runtime, refused_by_runtime, unsupported
+
+#: Operators that compute with sizes and check them.
+_SIZES = re.compile(r"operator\.|math\.|aten\.(_assert_scalar|sym_\w+)\.")
+
+
+def preflight_model(
+    job: ConversionJob, settings: ConversionSettings, enter: Callable[[Stage], None]
+) -> Preflight:
+    """Load and export the network, and try every operator by itself.
+
+    Raises:
+        Failure: class `model`: it cannot be loaded or exported, which no list of operators can follow.
+        ModelSkipped: it exceeds a limit.
+    """
+    torch.set_num_threads(settings.threads)
+    enter(Stage.LOAD)
+    loaded, _ = load(job, Path.cwd())
+    enter(Stage.EXPORT)
+    program, _ = stages.export(loaded)
+    enter(Stage.LOWER)
+    try:
+        with torch.no_grad():
+            program = lowering.decomposed(program)
+            nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+            failing = unsupported_nodes(program)
+    except (Exception, SystemExit) as error:
+        raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
+    failures = list(_failures(failing))
+    return Preflight(problems=tuple(_counted([*failures, *_known(nodes, failures)])), operators=len(nodes))
+
+
+def _failures(failing: list[torch.fx.Node]) -> Iterator[OperatorProblem]:
+    """Yield the problems of operators; those on sizes only follow from others, where there are others."""
+    of_tensors = [node for node in failing if not _SIZES.match(operator_of(node))]
+    for node in of_tensors or failing:
+        culprit = culprit_in_graph(node)
+        yield problem(culprit, unsupported(culprit), Stage.LOWER)
+
+
+def _known(nodes: Iterable[torch.fx.Node], failures: list[OperatorProblem]) -> Iterator[OperatorProblem]:
+    """Yield the problems of operators that can be lowered: random ones, and those that LiteRT refuses."""
+    listed = {each.operator for each in failures}
+    random_lines = {each.line for each in failures if is_random(str(each.operator))}
+    for node in nodes:
+        culprit = culprit_in_graph(node)
+        operator = operator_of(node)
+        if operator in listed:
+            continue
+        if is_random(operator):
+            found = problem(culprit, unsupported(culprit), Stage.PARITY)
+            if found.line not in random_lines:
+                yield found
+        elif is_refused_by_runtime(operator):
+            explanation = refused_by_runtime(operator, "it has no kernel for it")
+            yield problem(culprit, explanation, Stage.PARITY)
+
+
+def _counted(problems: Iterable[OperatorProblem]) -> Iterator[OperatorProblem]:
+    for each, count in Counter(problems).items():
+        yield replace(each, count=count)

@@ -1,0 +1,57 @@
+"""Runs one task for a command: `python -m nnlite_conversion.single_job TASK`, a job in JSON on stdin.
+
+`explain` writes a `ParityExplanation` to stdout, `preflight` a `PreflightReport`, as one line of JSON. An
+error is `{"error": reason}` and exit code 1.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from nnlite.errors import Failure, FailureClass
+from nnlite.settings import load_settings
+from nnlite.settings.groups import ConversionSettings
+from nnlite_conversion.isolation.conversion import explain, preflight
+from nnlite_conversion.messages import Explanation, Preflight
+from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.preload import preload
+from nnlite_conversion.problems import as_problem
+
+
+def main(task: str) -> int:
+    """Run the job on stdin; returns the exit code."""
+    # Libraries may print to stdout; only the answer may go to the command's pipe.
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    job = TypeAdapter(ConversionJob).validate_json(sys.stdin.buffer.read())
+    settings = load_settings().conversion
+    preload(network=settings.network)
+    with os.fdopen(answer, "wb") as pipe, tempfile.TemporaryDirectory(prefix="nnlite-job-") as folder:
+        try:
+            result = {"explain": _explanation, "preflight": _preflight}[task](job, settings, Path(folder))
+        except Failure as failure:
+            pipe.write(TypeAdapter(dict[str, str]).dump_json({"error": failure.reason}))
+            return 1
+        pipe.write(TypeAdapter(Explanation | Preflight).dump_json(result))
+    return 0
+
+
+def _explanation(job: ConversionJob, settings: ConversionSettings, folder: Path) -> Any:
+    return explain(job, settings, workdir=folder)
+
+
+def _preflight(job: ConversionJob, settings: ConversionSettings, folder: Path) -> Any:
+    try:
+        return preflight(job, settings, workdir=folder)
+    except Failure as failure:
+        if failure.failure_class is not FailureClass.MODEL:
+            raise
+        return Preflight(problems=(as_problem(failure),))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
