@@ -108,7 +108,7 @@ def small_lemur(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("ga-1", "ga-2"):
         lemur.untrained(name, code=f"# {name}\n{MODEL}")
     lemur.models["Talker"] = "class Net: pass"
-    lemur.trials["txt-generation_wikitext_ppl_Talker", 1] = [trial("t")]
+    lemur.trials["txt-image_coco_clip_Talker", 1] = [trial("t")]
     return lemur.folder(tmp_path_factory.mktemp("lemur"))
 
 
