@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -68,7 +69,9 @@ def ps(json: options.Json = False) -> None:
     Workers of other hosts, and those that a supervisor of the system runs, are not here: see nnlite devices.
     """
     home = load_settings().home.expanduser().resolve()
-    rows = [row for each in daemon.running(home) if (row := _row(each)) is not None]
+    running = list(daemon.running(home))
+    listed_pids = {each.identity.pid for each in running}
+    rows = [row for each in running if (row := _row(each, listed_pids)) is not None]
     if json:
         print_json(rows)
     elif rows:
@@ -142,19 +145,28 @@ def _serve(settings: Settings, converters: int) -> None:
             stopped.wait()
 
 
-def _row(process: LocalProcess) -> dict[str, Any] | None:
+def _row(process: LocalProcess, listed_pids: set[int]) -> dict[str, Any] | None:
     try:
         info = psutil.Process(process.identity.pid)
-        memory = sum(each.memory_info().rss for each in (info, *info.children(recursive=True)))
         return {
             "name": process.name,
             "kind": process.kind,
             "pid": process.identity.pid,
-            "memory": memory,
+            "memory": _memory(info, listed_pids),
             "since": info.create_time(),
         }
     except psutil.NoSuchProcess:  # it ended meanwhile
         return None
+
+
+def _memory(info: psutil.Process, listed_pids: set[int]) -> int:
+    """Return the resident memory of a process and of those children that have no row of their own, bytes."""
+    memory: int = info.memory_info().rss
+    for child in info.children():
+        if child.pid not in listed_pids:
+            with suppress(psutil.NoSuchProcess):
+                memory += _memory(child, listed_pids)
+    return memory
 
 
 def _ago(moment_s: float) -> str:
