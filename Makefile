@@ -159,8 +159,6 @@ test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE)
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
 
-PHONE ?= $(error say which phone: make first-phone PHONE=usb:SERIAL)
-
 first-phone: $(APK) $(INSTALLED) ## Try the phone PHONE=usb:SERIAL: what holds there, and what does not
 	$(BIN)/python tools/first_phone.py $(PHONE) --apk $(APK)
 

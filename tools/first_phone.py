@@ -144,7 +144,9 @@ def main() -> int:
     """Try the phone; exit code 1 if something did not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "device", help="usb:SERIAL or tcp:HOST:PORT, as `nnlite worker benchmark --device` takes it"
+        "device",
+        metavar="PHONE",
+        help="usb:SERIAL or tcp:HOST:PORT, as `nnlite worker benchmark --device` takes it",
     )
     parser.add_argument("--output", type=Path, default=Path("build/first-phone.md"), help="the page")
     parser.add_argument(

@@ -26,6 +26,7 @@ SMALL_RUNS = {
     "coverage": HERE,
     "docs": "tests/integration/release/test_site.py",
     "demo": "tests/end_to_end/test_run.py",
+    "first-phone": "tests/device/test_first_phone.py",
     "format": HERE,
     "help": HERE,
     "monitoring": HERE,

@@ -35,6 +35,9 @@ class Revision:
 #: By the names of rewrites, which `pipeline.lowering.rewrites` lists: importing them takes torch. They are in
 #: the keys of the models that they may change.
 REVISIONS: Mapping[str, Revision] = {
+    "needless_expand": Revision(
+        version=1, code=re.compile(r"\bexpand(_as)?\b|broadcast_to|torchvision\.(models|ops)|\btimm\b")
+    ),
     "nearest_by_index": Revision(
         version=1, code=re.compile(r"interpolate|[Uu]psampl|torchvision\.(models|ops)|\btimm\b")
     ),

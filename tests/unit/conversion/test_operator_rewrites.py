@@ -145,17 +145,26 @@ def test_a_convolution_without_groups_and_a_plain_sum_are_not_touched():
     assert_equal(lambda x: F.conv3d(x, torch.ones(2, 4, 3, 3, 3)) + 1, VIDEO, [])
 
 
-def test_an_expand_that_expands_nothing_is_dropped():
-    def function(x):
-        return x * x.expand_as(x), x.expand(-1, -1, -1, -1) + 1, x * x.mean((2, 3), True).expand_as(x)
+def test_an_expand_is_dropped_where_it_expands_nothing_or_its_user_broadcasts():
+    def dropped(x):
+        gate = x.mean((2, 3), True)
+        both = gate.expand(-1, -1, *x.shape[2:]) * x.mean(1, True).expand(-1, x.shape[1], -1, -1)
+        return (
+            *(x * x.expand_as(x), x.expand(-1, -1, -1, -1) + 1, x * gate.expand_as(x), x - gate.expand_as(x)),
+            *(torch.maximum(gate.broadcast_to(x.shape), x), x.clone().mul_(gate.expand_as(x)), both),
+        )
 
-    program = torch.export.export(Network(function), (IMAGE,), strict=False)
+    def kept(x):
+        gate = x.mean((2, 3), True)
+        used_twice = gate.expand_as(x)
+        return used_twice + x, torch.cat([x, used_twice]), gate.expand_as(x) + gate
 
-    assert apply_rewrites(program) == ("idle_expand",)
-    expands = [node for node in program.graph.nodes if "expand" in str(node.target)]
-    assert len(expands) == 1, "the one that does expand"
-    for result, wanted in zip(program.module()(IMAGE), function(IMAGE), strict=True):
-        assert torch.equal(result, wanted)
+    for function, names, expands in ((dropped, ("needless_expand",), 0), (kept, (), 2)):
+        program = torch.export.export(Network(function), (IMAGE,), strict=False)
+        assert apply_rewrites(program) == names
+        assert sum("expand" in str(node.target) for node in program.graph.nodes) == expands
+        for result, wanted in zip(program.module()(IMAGE), function(IMAGE), strict=True):
+            assert torch.equal(result, wanted)
 
 
 def test_images_of_one_channel_get_the_strides_of_a_tensor_that_was_made_so():

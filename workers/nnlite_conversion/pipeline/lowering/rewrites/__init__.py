@@ -13,7 +13,7 @@ import torch
 from nnlite_conversion.pipeline.lowering.rewrites.adaptive_max_pool import adaptive_max_pool2d
 from nnlite_conversion.pipeline.lowering.rewrites.arithmetic import scaled_difference, scaled_sum
 from nnlite_conversion.pipeline.lowering.rewrites.convolution import grouped_convolution3d
-from nnlite_conversion.pipeline.lowering.rewrites.expand import idle_expand
+from nnlite_conversion.pipeline.lowering.rewrites.expand import needless_expand
 from nnlite_conversion.pipeline.lowering.rewrites.linear import high_rank_linear
 from nnlite_conversion.pipeline.lowering.rewrites.nearest import nearest_by_index
 from nnlite_conversion.pipeline.lowering.rewrites.operators import OperatorRewrites
@@ -30,7 +30,7 @@ aten = torch.ops.aten
 
 #: Rewrites of the exported graph, in the order in which they run. The names of those that changed it are
 #: stored with the artifact.
-REWRITES: tuple[Rewrite, ...] = (adaptive_max_pool2d, high_rank_linear, idle_expand)
+REWRITES: tuple[Rewrite, ...] = (adaptive_max_pool2d, high_rank_linear, needless_expand)
 
 #: Rewrites of operators of the decomposed graph. Halves and complex numbers are rewritten besides.
 OPERATORS: OperatorRewrites = {

@@ -1,4 +1,6 @@
-"""Rewrites `expand` where it expands nothing."""
+"""Rewrites `expand` where it expands nothing, and where its users broadcast by themselves."""
+
+from typing import Final
 
 import torch
 
@@ -6,21 +8,39 @@ from nnlite_conversion.pipeline.lowering.rewrites.graph import shape_of
 
 aten = torch.ops.aten
 
+_EXPANDS: Final = frozenset({aten.expand.default, aten.expand_as.default, aten.broadcast_to.default})
+#: Operators of two tensors whose result has the shape to which both are broadcast.
+_BROADCASTING: Final = frozenset(
+    getattr(aten, name).Tensor for name in ("mul", "mul_", "add", "add_", "sub", "sub_", "div", "div_")
+) | {aten.maximum.default, aten.minimum.default}
 
-def idle_expand(graph: torch.fx.Graph) -> bool:
-    """Remove each `expand` and `expand_as` whose result has the shape of its input.
+
+def needless_expand(graph: torch.fx.Graph) -> bool:
+    """Remove each `expand` whose input does as well, such as a gate's in `x * gate.expand_as(x)`.
 
     The layout pass permutes what it takes and not the shape that it asks for, so that the converter finds a
     product of shapes that do not fit.
     """
     changed = False
     for node in list(graph.nodes):
-        if node.target not in (aten.expand.default, aten.expand_as.default):
-            continue
-        shape = shape_of(node)
-        if shape is None or shape != shape_of(node.args[0]):
-            continue
-        node.replace_all_uses_with(node.args[0])
-        graph.erase_node(node)
-        changed = True
+        if node.target in _EXPANDS and _needless(node):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+            changed = True
     return changed
+
+
+def _needless(expand: torch.fx.Node) -> bool:
+    shape = shape_of(expand.args[0])
+    if shape is None or shape_of(expand) is None:
+        return False
+    return shape == shape_of(expand) or all(_broadcasts(user, expand, shape) for user in expand.users)
+
+
+def _broadcasts(user: torch.fx.Node, expand: torch.fx.Node, shape: tuple[int, ...]) -> bool:
+    """Whether `user` has the same result with a tensor of `shape` instead of the expanded one."""
+    if user.target not in _BROADCASTING or len(user.args) != 2:
+        return False
+    left, right = user.args
+    other = shape_of(left if right is expand else right)
+    return other is not None and left is not right and torch.broadcast_shapes(other, shape) == shape_of(user)
