@@ -122,7 +122,7 @@ def test_model_above_the_campaigns_limit_is_skipped_with_its_parameter_count(clu
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        ("import nothing_of_that_name", "nothing_of_that_name"),
+        ("import no_such_module\nno_such_module.draw()", "no_such_module"),
         ("class Net:\n    def __init__(self, *_): raise ValueError('nul \\0 byte')", "nul"),
         ("def supported_hyperparameters():\n    return {'lr'}", "Net"),
     ],

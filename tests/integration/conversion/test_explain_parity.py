@@ -46,7 +46,7 @@ def test_the_operator_that_is_converted_wrongly_is_named(job, settings, place, m
         program = copy.deepcopy(program)
         for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten.relu.default):
             node.target = torch.ops.aten.neg.default
-        lower(program, module, samples, path)
+        return lower(program, module, samples, path)
 
     monkeypatch.setattr(lowering, "lower", lower_wrongly)
 

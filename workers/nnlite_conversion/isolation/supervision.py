@@ -6,6 +6,7 @@ process of the child's tree.
 
 import contextlib
 import os
+import re
 import select
 import signal
 import time
@@ -27,6 +28,10 @@ from nnlite_conversion.messages import Inbox
 
 #: Time that the tree has to end after each step of `ChildSupervision.kill_tree`, before the next, seconds.
 END_STEP_S = 2.0
+
+#: What the interpreter writes behind the traceback of a crash: some 300 names, which push the traceback out.
+_EXTENSION_MODULES = re.compile(r"^Extension modules: .*\n?", re.MULTILINE)
+_LIST_BYTES = 1 << 16
 
 #: A child's log is truncated above this size; only its tail is ever read.
 MAX_LOG_BYTES = 16 << 20
@@ -113,8 +118,9 @@ class ChildSupervision:
         self.peak_rss_kb = max(self.peak_rss_kb, self.exit_status.peak_rss_kb if self.exit_status else 0)
 
     def stderr_tail(self) -> str:
-        """Return the end of what the child wrote to stdout and stderr."""
-        return tail(self.log, self.settings.stderr_tail_bytes)
+        """Return the end of what the child wrote, without the interpreter's list of modules."""
+        kept = self.settings.stderr_tail_bytes
+        return _EXTENSION_MODULES.sub("", tail(self.log, kept + _LIST_BYTES))[-kept:]
 
     def _receive(self) -> None:
         stage = self.inbox.stage
