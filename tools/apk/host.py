@@ -108,6 +108,9 @@ def _config(tools: Toolchain, folder: Path) -> Path:
     words = properties()
     settings = folder / "com" / "android" / "tools" / "test_config.properties"
     settings.parent.mkdir(parents=True)
+    provider = folder / "META-INF" / "services" / "org.robolectric.pluginapi.SdkProvider"
+    provider.parent.mkdir(parents=True)
+    provider.write_text("org.nnlite.benchmark.OneFramework\n")
     linked, resources = folder / "linked.apk", folder / "resources.apk"
     plain = folder / "plain.xml"
     plain.write_text(completed_manifest(MANIFEST.read_text("utf-8"), words["applicationId"]), "utf-8")
