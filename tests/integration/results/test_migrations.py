@@ -11,6 +11,7 @@ from integration.conftest import Cluster
 from nnlite.campaigns import reproduce
 from nnlite.db import engine as engine_module
 from nnlite.db.engine import DatabaseError, check_schema, downgrade, engine_for, upgrade
+from nnlite.db.schema import revisions
 from nnlite.db.tables import Base
 
 
@@ -184,5 +185,5 @@ def _rows(connection: Connection, statement: str) -> list[dict[str, object]]:
 
 def test_revisions_are_those_that_alembic_knows():
     scripts = ScriptDirectory.from_config(engine_module._alembic_config("postgresql://"))
-    assert engine_module._revisions() == sorted(script.revision for script in scripts.walk_revisions())
-    assert engine_module._revisions()[-1] == scripts.get_current_head()
+    assert revisions() == sorted(script.revision for script in scripts.walk_revisions())
+    assert revisions()[-1] == scripts.get_current_head()
