@@ -48,6 +48,14 @@ def test_all_operators_are_listed_with_their_lines(job, settings, place):
     ]
 
 
+def test_operators_that_are_rewritten_are_not_listed_and_others_keep_their_lines(job, settings, place):
+    code = network("y = torch.add(x, F.relu(x), alpha=0.5)\nreturn y, torch.mode(y)[0]")
+
+    assert found(job, settings, place, code) == [
+        ("aten.mode.default", Stage.LOWER, "return y, torch.mode(y)[0]", 1)
+    ]
+
+
 def test_what_follows_from_a_size_that_depends_on_values_is_not_listed(job, settings, place):
     problems = found(job, settings, place, network("return (x > 0).nonzero()"))
 

@@ -148,9 +148,10 @@ def lower(
 
 
 def decomposed(program: ExportedProgram) -> ExportedProgram:
-    """Return `decompose(program)`, as quickly as a conversion does it."""
+    """Return the graph that `lower` lowers: decomposed, and rewritten unless operators have effects."""
     with patched_torch():
-        return decompose(program)
+        program = decompose(program)
+        return program if _with_effects(program) else rewritten(program)[0]
 
 
 def to_mlir(program: ExportedProgram) -> None:
@@ -167,9 +168,12 @@ def to_mlir(program: ExportedProgram) -> None:
 
 def _require_no_effects(program: ExportedProgram) -> None:
     """Raise for an operator with effects, as linalg has; later passes fail on it without its name."""
-    for node in program.graph.nodes:
-        if node.target is torch.ops.higher_order.with_effects:
-            raise UnsupportedNode(node)
+    if nodes := _with_effects(program):
+        raise UnsupportedNode(nodes[0])
+
+
+def _with_effects(program: ExportedProgram) -> list[torch.fx.Node]:
+    return program.graph.find_nodes(op="call_function", target=torch.ops.higher_order.with_effects)
 
 
 def _signature(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> signature.Signature:
