@@ -5,8 +5,6 @@ from typing import Annotated, Any
 import typer
 
 from nnlite.campaigns.request import Request
-from nnlite.catalog.lemur.configuration import BEST
-from nnlite.catalog.selection import select
 from nnlite.cli import options, selection
 from nnlite.cli.output import err, out, print_json, print_table
 from nnlite.cli.session import interruptible
@@ -26,19 +24,12 @@ MOST_LOST = 10
 
 
 @app.command("explain-parity")
+@selection.model_options
 def explain(
     *,
-    model: Annotated[str, typer.Argument(help="Name of one model; `nnlite models` lists them.")],
+    request: Request,
     precision: Annotated[Precision, typer.Option(help="Numeric format of the artifact.")] = Precision.FP32,
     calibration: options.Calibration = None,
-    source: options.Source = "lemur",
-    path: options.Paths = None,
-    inputs: options.Inputs = None,
-    layout: options.LayoutOption = None,
-    transform: options.Transform = None,
-    dataset: options.Dataset = None,
-    configs: options.Configs = BEST,
-    weights: options.Weights = None,
     every: Annotated[bool, typer.Option("--all", help="Show every operator of the network.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Everything, as a JSON array with one object.")
@@ -57,28 +48,19 @@ def explain(
     """
     check_installed("nnlite_conversion", "convert")
     settings = load_settings()
-    request = Request(
-        source=source,
-        models=(model,),
-        transform=transform,
-        dataset=dataset,
-        path=selection.absolute(path),
-        inputs=tuple(inputs or ()),
-        layout=layout,
-        configs=configs,
-        weights=selection.absolute([weights])[0] if weights else None,
-    )
     data, data_source = selection.named_calibration(calibration, (precision,), settings)
-    with interruptible("stopped"), err.status(f"converting {model} to {precision}, operator by operator"):
-        opened = selection.open_source(request, settings)
-        chosen = selection.only(select(opened.models(), names=(model,)))
+    with (
+        interruptible("stopped"),
+        err.status(f"converting {request.models[0]} to {precision}, operator by operator"),
+    ):
+        model, source = selection.resolve_one(request, settings)
         explanation = explain_parity(
-            chosen, opened, precision, settings, calibration=data, calibration_source=data_source
+            model, source, precision, settings, calibration=data, calibration_source=data_source
         )
     if json:
-        print_json([{"model": chosen.name, **explanation}])
+        print_json([{"model": model.name, **explanation}])
         return
-    _print(chosen.name, explanation, every=every)
+    _print(model.name, explanation, every=every)
 
 
 def _print(name: str, explanation: Explanation, *, every: bool) -> None:

@@ -85,6 +85,7 @@ _TYPES = {
     "<str>": "TEXT",
     "<list[str]>": "TEXT",
     "<Path>": "PATH",
+    "<path>": "PATH",
     "<list[Path]>": "PATH",
     "<int>": "N",
     "<int range>": "N",

@@ -160,6 +160,7 @@ Priority = Annotated[
     int,
     typer.Option(help=f"0-9, larger is sooner; the default is {DEFAULT_PRIORITY}.", rich_help_panel=CAMPAIGN),
 ]
+OneModel = Annotated[str, typer.Argument(help="Name of one model; `nnlite models` lists them.")]
 Weights = Annotated[
     Path | None,
     typer.Option(

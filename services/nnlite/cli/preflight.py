@@ -5,9 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from nnlite.campaigns.request import Request
-from nnlite.catalog.lemur.configuration import BEST
-from nnlite.catalog.selection import select
-from nnlite.cli import options, selection
+from nnlite.cli import selection
 from nnlite.cli.output import count, err, out, print_json, print_table
 from nnlite.cli.session import interruptible
 from nnlite.cli.workers import check_installed
@@ -21,16 +19,10 @@ COLUMNS = ("line", "operator", "reason")
 
 
 @app.command("preflight")
+@selection.model_options
 def preflight(
     *,
-    model: Annotated[str, typer.Argument(help="Name of one model; `nnlite models` lists them.")],
-    source: options.Source = "lemur",
-    path: options.Paths = None,
-    inputs: options.Inputs = None,
-    layout: options.LayoutOption = None,
-    transform: options.Transform = None,
-    dataset: options.Dataset = None,
-    configs: options.Configs = BEST,
+    request: Request,
     json: Annotated[bool, typer.Option("--json", help="A JSON array with one object.")] = False,
 ) -> None:
     """List, in seconds, every operator of a network that cannot be converted, with its line and a remedy.
@@ -46,24 +38,13 @@ def preflight(
     """
     check_installed("nnlite_conversion", "convert")
     settings = load_settings()
-    request = Request(
-        source=source,
-        models=(model,),
-        transform=transform,
-        dataset=dataset,
-        path=selection.absolute(path),
-        inputs=tuple(inputs or ()),
-        layout=layout,
-        configs=configs,
-    )
-    with interruptible("stopped"), err.status(f"trying the operators of {model}"):
-        opened = selection.open_source(request, settings)
-        chosen = selection.only(select(opened.models(), names=(model,)))
-        report = answer_of("preflight", job_of(chosen, opened, Precision.FP32, settings))
+    with interruptible("stopped"), err.status(f"trying the operators of {request.models[0]}"):
+        model, source = selection.resolve_one(request, settings)
+        report = answer_of("preflight", job_of(model, source, Precision.FP32, settings))
     if json:
-        print_json([{"model": chosen.name, **report}])
+        print_json([{"model": model.name, **report}])
     else:
-        _print(chosen.name, report)
+        _print(model.name, report)
     if report["problems"]:
         raise typer.Exit(1)
 

@@ -26,7 +26,16 @@ _MAX_THREADS = 1024
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of a request: it is called with `request` and its own options."""
-    shared = inspect.signature(_request, eval_str=True).parameters
+    return _with_request(_request, command)
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name one model: it is called with `request` and its own options."""
+    return _with_request(_request_of_one, command)
+
+
+def _with_request(make: Callable[..., Request], command: Callable[..., None]) -> Callable[..., None]:
+    shared = inspect.signature(make, eval_str=True).parameters
     own = [
         parameter
         for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
@@ -35,7 +44,7 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_request(**values: Any) -> None:
-        request = _request(**{name: values.pop(name) for name in shared})
+        request = make(**{name: values.pop(name) for name in shared})
         command(request=request, **values)
 
     # Typer reads both.
@@ -93,6 +102,31 @@ def _request(
     )
 
 
+def _request_of_one(
+    *,
+    model: options.OneModel,
+    source: options.Source = "lemur",
+    transform: options.Transform = None,
+    dataset: options.Dataset = None,
+    path: options.Paths = None,
+    inputs: options.Inputs = None,
+    layout: options.LayoutOption = None,
+    configs: options.Configs = BEST,
+    weights: options.Weights = None,
+) -> Request:
+    return Request(
+        source=source,
+        models=(model,),
+        transform=transform,
+        dataset=dataset,
+        path=absolute(path),
+        inputs=tuple(inputs or ()),
+        layout=layout,
+        configs=configs,
+        weights=absolute([weights])[0] if weights else None,
+    )
+
+
 def resolve(request: Request, settings: Settings) -> tuple[list[CatalogModel], ModelSource]:
     """Return the request's models and their source.
 
@@ -104,6 +138,20 @@ def resolve(request: Request, settings: Settings) -> tuple[list[CatalogModel], M
         source.models(), names=request.models, match=request.match, limit=request.limit, seed=request.seed
     )
     return models, source
+
+
+def resolve_one(request: Request, settings: Settings) -> tuple[CatalogModel, ModelSource]:
+    """Return the one model that a request names, and its source.
+
+    Raises:
+        CatalogError: as `resolve`.
+        RequestError: several configurations have its name.
+    """
+    models, source = resolve(request, settings)
+    if len(models) > 1:
+        names = ", ".join(model.name for model in models[:3])
+        raise RequestError(f"{len(models)} configurations have this name; name one of {names}, ...")
+    return models[0], source
 
 
 def open_source(request: Request, settings: Settings) -> ModelSource:
@@ -179,18 +227,6 @@ def chosen_calibration(
         packed = Path(folder, "samples.zip")
         pack(wanted, source, packed)
         return replace(wanted, path=open_store(settings).put(packed, ".zip"))
-
-
-def only(models: list[CatalogModel]) -> CatalogModel:
-    """Return the one model that a command works on.
-
-    Raises:
-        RequestError: several configurations have its name.
-    """
-    if len(models) > 1:
-        names = ", ".join(model.name for model in models[:3])
-        raise RequestError(f"{len(models)} configurations have this name; name one of {names}, ...")
-    return models[0]
 
 
 def named_calibration(
