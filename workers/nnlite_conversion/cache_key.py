@@ -8,9 +8,9 @@ from functools import cache
 from importlib.metadata import entry_points, version
 from typing import Any
 
-from nnlite.artifacts.calibration import Calibration, Int8Io
+from nnlite.artifacts.calibration import Calibration
 from nnlite.catalog.model import canonical_json
-from nnlite.vocabulary import Precision
+from nnlite.vocabulary import Int8Io, Precision
 
 #: Increase when a change of the conversion itself changes artifacts.
 GENERATION = 1

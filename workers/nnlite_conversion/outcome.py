@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from nnlite.artifacts.calibration import Calibration, Int8Io
+from nnlite.artifacts.calibration import Calibration
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
-from nnlite.vocabulary import ParityState, Precision, Stage, StepState
+from nnlite.vocabulary import Int8Io, ParityState, Precision, Stage, StepState
 
 
 @dataclass(frozen=True, kw_only=True)

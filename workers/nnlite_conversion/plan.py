@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from nnlite.artifacts.calibration import Calibration, Int8Io
+from nnlite.artifacts.calibration import Calibration
 from nnlite.catalog.model import ModelSpec
 from nnlite.db.engine import autocommit
 from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact, RefusedPrecision
 from nnlite.queue.leases import Claim
-from nnlite.vocabulary import ModelFormat, Precision
+from nnlite.vocabulary import Int8Io, ModelFormat, Precision
 from nnlite_conversion.cache_key import (
     QUANTIZING,
     cache_key,

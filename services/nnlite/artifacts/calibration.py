@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnlite.errors import UsageError
-from nnlite.vocabulary import Int8Io as Int8Io  # noqa: PLC0414 - exported
 
 # Imported late: NumPy starts threads on import, which a conversion worker must prevent first.
 if TYPE_CHECKING:

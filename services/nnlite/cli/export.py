@@ -11,6 +11,7 @@ from nnlite.artifacts.store import open_store
 from nnlite.cli import options
 from nnlite.cli.output import err
 from nnlite.cli.session import session
+from nnlite.cli.words import chosen
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
 from nnlite.exports.lemur_tree import Choice, Exported, TreeLayout, export_lemur
 from nnlite.exports.model_explorer import export_node_data
@@ -46,9 +47,10 @@ def lemur(
     ] = None,
     threads: Threads = None,
     verdict: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="LIST", help="Only results with one of these verdicts: valid,noisy,... [default: all]."
+            help="Only results with one of these verdicts: valid, noisy, throttled, invalid; with commas, or "
+            "repeated [default: all]."
         ),
     ] = None,
     layout: Annotated[
@@ -79,7 +81,7 @@ def lemur(
         pools=pool or (),
         kinds=tuple(kind or ()),
         threads=threads,
-        verdicts=parse_verdicts(verdict),
+        verdicts=chosen(Verdict, "--verdict", verdict),
         layout=layout,
     )
     columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -121,7 +123,9 @@ def nngpt(
     reference: Annotated[
         list[Path] | None,
         typer.Option(
-            exists=True, help="Python file or folder of them: models that are no copies; repeatable."
+            exists=True,
+            readable=True,
+            help="Python file or folder of them: models that are no copies; repeatable.",
         ),
     ] = None,
     similarity_threshold: Annotated[
@@ -194,19 +198,6 @@ def read_references(paths: Iterable[Path]) -> dict[str, str]:
     """Return the code of Python files, and of those in folders, by their names."""
     files = (file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path]))
     return {file.stem: file.read_text(encoding="utf-8", errors="replace") for file in files}
-
-
-def parse_verdicts(text: str | None) -> tuple[Verdict, ...]:
-    """Parse `--verdict`: names of verdicts with commas between them; None: all.
-
-    Raises:
-        typer.BadParameter: one is no verdict.
-    """
-    names = [name.strip() for name in text.split(",")] if text else []
-    for name in names:
-        if name not in list(Verdict):
-            raise typer.BadParameter(f"{name!r} is no verdict; there are {', '.join(Verdict)}")
-    return tuple(map(Verdict, names))
 
 
 def summary(exported: Exported) -> str:

@@ -1,15 +1,12 @@
 """Which results a listing shows, in which order and with which columns: parsed from `nnlite results`."""
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from nnlite.cli import presentation
 from nnlite.errors import UsageError
 from nnlite.results.reading import Row
 from nnlite.vocabulary import Verdict
-
-W = TypeVar("W", bound=StrEnum)
 
 #: Columns of the table by the words that name them, and the column of JSON that each is sorted by.
 _COLUMNS: Final = {
@@ -37,23 +34,6 @@ _COLUMNS: Final = {
 }
 _BY_HEADING: Final = {heading.lower(): word for word, (heading, _) in _COLUMNS.items()}
 _VERDICTS: Final = list(Verdict)
-
-
-def words(values: Sequence[str]) -> list[str]:
-    """Return what `values` name, each one or several with commas."""
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
-
-
-def chosen(known: type[W], what: str, values: Sequence[str] | None) -> tuple[W, ...]:
-    """Return the members that `values` name, each one or several with commas.
-
-    Raises:
-        UsageError: one is none.
-    """
-    named = words(values or [])
-    if unknown := next((value for value in named if value not in set(known)), None):
-        raise UsageError(f"--{what} {unknown!r} is none of {', '.join(known)}")
-    return tuple(dict.fromkeys(map(known, named)))
 
 
 def check_columns(columns: Sequence[str], sort: str | None, rows: Sequence[Row]) -> None:

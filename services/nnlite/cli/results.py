@@ -13,9 +13,11 @@ import typer
 from nnlite.cli import options, presentation
 from nnlite.cli.completion import complete_models, complete_pools
 from nnlite.cli.output import listed, note, paged, print_json, print_table
-from nnlite.cli.result_choice import check_columns, chosen, columns_of, sorted_rows, words
+from nnlite.cli.result_choice import check_columns, columns_of, sorted_rows
 from nnlite.cli.session import reading
 from nnlite.cli.verdicts import verdict_lines
+from nnlite.cli.words import chosen, words
+from nnlite.errors import UsageError
 from nnlite.results import queries
 from nnlite.results.reading import Row, check_campaign
 from nnlite.vocabulary import Precision, Verdict
@@ -93,8 +95,15 @@ def results(
 
     Example: nnlite results night --verdict valid --sort median --top 10
     """
-    named = words(columns or [])
-    verdicts, precisions = chosen(Verdict, "verdict", verdict), chosen(Precision, "precision", precision)
+    named, pools = words(columns), words(pool)
+    verdicts, precisions = chosen(Verdict, "--verdict", verdict), chosen(Precision, "--precision", precision)
+    if form is Format.REPORTS and (verdicts or precisions or pools or sort or top or named):
+        raise UsageError(
+            "--format reports has every report of a campaign; leave --verdict, --precision, --pool, --sort, "
+            "--top and --columns out"
+        )
+    if named and (json or form is not Format.TABLE):
+        raise UsageError("--columns is for tables; JSON and CSV have every column")
     with reading() as database:
         check_campaign(database, name)
         if form is Format.REPORTS:
@@ -107,7 +116,7 @@ def results(
             param_limit,
             verdicts=verdicts,
             precisions=precisions,
-            pools=words(pool or []),
+            pools=pools,
         )
         checks = queries.runtime_checks(database, name, model) if form is Format.TABLE and not json else []
     check_columns(named, sort, rows)

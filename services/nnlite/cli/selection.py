@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from nnlite.artifacts.calibration import Calibration, named, pack
 from nnlite.artifacts.store import open_store
@@ -17,10 +17,10 @@ from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
 from nnlite.cli import options
+from nnlite.cli.words import chosen, words
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import MAX_THREAD_COUNTS, Backend, Int8Io, Mode, Precision
 
-W = TypeVar("W", Backend, Precision)
 _MAX_THREADS = 1024
 
 
@@ -77,7 +77,8 @@ def _request(
     repeat: options.Repeat = 1,
     profile: options.Profile = False,
 ) -> Request:
-    precisions, backends = parse_precisions(precision), parse_backends(backend)
+    precisions = chosen(Precision, "--precision", precision)
+    backends = chosen(Backend, "--backend", backend)
     return Request(
         source=source,
         models=tuple(models or ()),
@@ -178,18 +179,13 @@ def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:
     return tuple(str(path if is_module(path) else path.expanduser().absolute()) for path in paths or ())
 
 
-def parse_backends(values: list[str]) -> tuple[Backend, ...]:
-    """Return the backends that `values` name, each one or several with commas."""
-    return tuple(dict.fromkeys(_word(Backend, "backend", value) for value in _split(values)))
-
-
 def parse_threads(values: list[str], backends: Sequence[Backend]) -> tuple[int, ...]:
     """Return the numbers of threads that `values` name, each one or several with commas, ascending.
 
     Raises:
         RequestError: one is no such number, there are too many, or no backend uses threads.
     """
-    named = _split(values)
+    named = words(values)
     if invalid := next((word for word in named if not word.isascii() or not word.isdigit()), None):
         raise RequestError(f"--threads {invalid} is no number of threads; write --threads 1,2,4")
     threads = tuple(sorted(set(map(int, named))))
@@ -204,11 +200,6 @@ def parse_threads(values: list[str], backends: Sequence[Backend]) -> tuple[int, 
             "submit the others as another campaign"
         )
     return threads
-
-
-def parse_precisions(values: list[str]) -> tuple[Precision, ...]:
-    """Return the precisions that `values` name, each one or several with commas."""
-    return tuple(dict.fromkeys(_word(Precision, "precision", value) for value in _split(values)))
 
 
 def chosen_calibration(
@@ -247,14 +238,3 @@ def named_calibration(
         return None, None
     name = name or (str(settings.calibration_dir) if settings.calibration_dir else None)
     return named(name, samples=settings.calibration_samples, seed=settings.calibration_seed)
-
-
-def _split(values: list[str]) -> list[str]:
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
-
-
-def _word(words: type[W], what: str, value: str) -> W:
-    try:
-        return words(value)
-    except ValueError as error:
-        raise RequestError(f"{what} {value!r} is none of {', '.join(words)}") from error

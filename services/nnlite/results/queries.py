@@ -195,7 +195,7 @@ ORDER BY c.name, m.name
 def failures(database: Database, campaign: str | None = None) -> list[Row]:
     """Return one row per model or precision that has no result, with class, stage and reason.
 
-    Left-outs are included, and so are the precisions that a conversion could not make (`refused`).
+    Skipped models are included, and so are the precisions that a conversion could not make (`refused`).
     """
     return rows_of(
         database,

@@ -38,6 +38,7 @@ def rows_of(database: Database, statement: str, parameters: Mapping[str, Any]) -
 
 
 def like(pattern: str | None) -> str | None:
+    """Return SQL's LIKE pattern for one in which `*` stands for anything; None for none."""
     if pattern is None:
         return None
     escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

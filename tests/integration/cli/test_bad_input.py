@@ -59,13 +59,13 @@ def test_invalid_requests_are_refused(nnlite, arguments, says):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["submit", "ResNet", "--backend", "tpu"], "error: backend 'tpu' is none of cpu, gpu, npu"),
+        (["submit", "ResNet", "--backend", "tpu"], "error: --backend 'tpu' is none of cpu, gpu, npu"),
         (["submit", "ResNet", "--priority", "12"], "error: priority 12 is not within 0-9"),
         (["submit", "--source", "lemming"], "error: unknown source lemming; known: "),
         (["submit", "--input", "1x3x8x8"], "error: source lemur has no option input; omit --input"),
         (
             ["submit", "ResNet", "--precision", "int4"],
-            "precision 'int4' is none of fp32, fp16, dynamic, int8",
+            "--precision 'int4' is none of fp32, fp16, dynamic, int8",
         ),
         (
             ["submit", "ResNet", "--precision", "int8", "--calibration", "photos"],
@@ -74,6 +74,12 @@ def test_invalid_requests_are_refused(nnlite, arguments, says):
         (["submit", "ResNet", "--calibration", "noise"], "--calibration is for other precisions than fp32"),
         (["submit", "ResNet", "--threads", "two"], "--threads two is no number of threads"),
         (["results", "--verdict", "good"], "--verdict 'good' is none of valid, noisy, throttled, invalid"),
+        (
+            ["results", "--format", "reports", "--top", "3"],
+            "leave --verdict, --precision, --pool, --sort, --top",
+        ),
+        (["results", "--json", "--columns", "model"], "--columns is for tables"),
+        (["export", "lemur", "out", "--verdict", "good"], "--verdict 'good' is none of valid, noisy"),
         (["worker", "benchmark", "--device", "phone"], "--device phone: no such device"),
         (["check", "--postgres", "/data"], "--postgres /data has no version"),
         (["retry", "night", "--noisy", "--failed"], "--noisy measures results again"),

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from integration.conftest import Cluster, living_owner
-from nnlite.artifacts.calibration import Calibration, CalibrationKind, Int8Io, pack
+from nnlite.artifacts.calibration import Calibration, CalibrationKind, pack
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.host.cores import choose_cores
 from nnlite.results import queries
 from nnlite.settings.groups import CatalogSettings
-from nnlite.vocabulary import Precision, WorkKind
+from nnlite.vocabulary import Int8Io, Precision, WorkKind
 from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite_conversion import converter as module
 from nnlite_conversion.cache_key import cache_key, converter_tag

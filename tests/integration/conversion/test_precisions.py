@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from integration.conversion.models import CLASSIFIER, network
-from nnlite.artifacts.calibration import Calibration, CalibrationKind, Int8Io, pack
+from nnlite.artifacts.calibration import Calibration, CalibrationKind, pack
 from nnlite.artifacts.inputs import artifact_inputs, from_raw_bytes
 from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.model import CatalogError, ModelSpec
 from nnlite.settings import load_settings
-from nnlite.vocabulary import Precision, Stage
+from nnlite.vocabulary import Int8Io, Precision, Stage
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline.quantizing import quantization

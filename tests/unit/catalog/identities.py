@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from nnlite.artifacts.calibration import Calibration, CalibrationKind, Int8Io
+from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.catalog.files.source import FilesSource
 from nnlite.catalog.lemur.source import LemurSource
 from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.nngpt.source import NnGptSource
 from nnlite.settings import Settings
 from nnlite.settings.groups import CatalogSettings
-from nnlite.vocabulary import Precision
+from nnlite.vocabulary import Int8Io, Precision
 from nnlite_conversion.cache_key import cache_key, converter_tag, prebuilt_key
 
 RECORDED = Path(__file__).with_name("recorded") / "identities.json"

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.artifacts.calibration import Calibration, CalibrationKind, Int8Io
+from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.campaigns.request import Request, RequestError, check_priority
 from nnlite.cli import selection
-from nnlite.vocabulary import Backend, Precision
+from nnlite.cli.words import chosen
+from nnlite.errors import UsageError
+from nnlite.vocabulary import Backend, Int8Io, Precision
 
 SAMPLE = Request(limit=20, seed=1)
 
@@ -78,14 +80,15 @@ def test_a_relative_path_is_stored_absolute(tmp_path, monkeypatch):
 
 
 def test_backends_and_precisions_are_named_one_by_one_or_with_commas():
-    assert selection.parse_backends(["gpu, cpu", "gpu"]) == (Backend.GPU, Backend.CPU)
-    assert selection.parse_precisions(["fp32", "int8"]) == (Precision.FP32, Precision.INT8)
+    assert chosen(Backend, "--backend", ["gpu, cpu", "gpu"]) == (Backend.GPU, Backend.CPU)
+    assert chosen(Precision, "--precision", ["fp32", "int8"]) == (Precision.FP32, Precision.INT8)
+    assert chosen(Backend, "--backend", None) == ()
 
 
 @pytest.mark.parametrize("word", ["tpu", "CPU", "cpu;gpu"])
 def test_an_unknown_backend_is_refused_with_those_that_are(word):
-    with pytest.raises(RequestError, match=f"backend '{word}' is none of cpu, gpu, npu"):
-        selection.parse_backends(["cpu", word])
+    with pytest.raises(UsageError, match=f"--backend '{word}' is none of cpu, gpu, npu"):
+        chosen(Backend, "--backend", ["cpu", word])
 
 
 def test_threads_are_named_one_by_one_or_with_commas_and_ordered():

@@ -173,7 +173,7 @@ def _require_no_effects(program: ExportedProgram) -> None:
 
 
 def _with_effects(program: ExportedProgram) -> list[torch.fx.Node]:
-    return program.graph.find_nodes(op="call_function", target=torch.ops.higher_order.with_effects)
+    return [*program.graph.find_nodes(op="call_function", target=torch.ops.higher_order.with_effects)]
 
 
 def _signature(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> signature.Signature:

@@ -6,8 +6,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from nnlite.artifacts.calibration import Int8Io
 from nnlite.errors import NnliteError
+from nnlite.vocabulary import Int8Io
 
 #: One value for each input of the artifact, in their order.
 Sample = tuple[NDArray[Any], ...]

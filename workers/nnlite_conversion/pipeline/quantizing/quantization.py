@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlite.artifacts.calibration import Int8Io
-from nnlite.vocabulary import Precision
+from nnlite.vocabulary import Int8Io, Precision
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 from nnlite_conversion.pipeline.quantizing.fallback import floats_where_needed
 
