@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nnlite.cli.output import note
-from nnlite.local import database, endpoints, servers
+from nnlite.local import endpoints, servers
 from nnlite.settings import Settings, load_settings
 
 if TYPE_CHECKING:  # take longer to import than a listing takes
@@ -69,19 +69,14 @@ def reading() -> Iterator["Reads"]:
     Raises:
         NnliteError: the settings are wrong, or the database cannot be used.
     """
-    from nnlite.db.reader import NoDatabase, Reader
+    from nnlite.db.reader import NoDatabase
+    from nnlite.results.reading import open_reader
 
     settings = load_settings()
-    with database(settings) as url:
-        if url is None:
+    with open_reader(settings) as reader:
+        if reader is None:
             note(f"nothing is here yet: {settings.home} has no database; `nnlite run --limit 5` makes one")
-            yield NoDatabase()
-            return
-        if settings.database_url is None:
-            _migrate(settings, url)
-        with Reader(url, settings.database_timeout_s) as reader:
-            reader.check_schema()
-            yield reader
+        yield reader or NoDatabase()
 
 
 def served_queues() -> frozenset[str]:
@@ -95,19 +90,6 @@ def served_queues() -> frozenset[str]:
         return BrokerClient(url, settings.broker_timeout_s).served_queues()
     except NnliteError:
         return frozenset()
-
-
-def _migrate(settings: Settings, url: str) -> None:
-    """Upgrade an embedded database that has not the schema of this version."""
-    from nnlite.db.reader import Reader
-    from nnlite.db.schema import revisions
-
-    with Reader(url, settings.database_timeout_s) as reader:
-        current = reader.revision()
-    if current != revisions()[-1]:
-        from nnlite.db.engine import upgrade
-
-        upgrade(url)
 
 
 @contextmanager

@@ -4,15 +4,15 @@ Heavy libraries are imported where they are needed: commands import this package
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from nnlite.errors import NnliteError
+from nnlite.results.reading import check_campaign, open_reader
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from nnlite.db.reader import Reader
 
 Library = Literal["pandas", "polars"]
 _LIBRARIES: Final[tuple[Library, ...]] = ("pandas", "polars")
@@ -38,15 +38,22 @@ def frame(campaign: str | None = None, *, view: str = "latency", library: Librar
     Raises:
         NnliteError: there is no such view, campaign or library, or the database cannot be used.
     """
+    from nnlite.settings import load_settings
+
     build = _builder(_chosen(library))
-    with _connection() as connection:
-        columns = _columns(connection, view)
+    settings = load_settings()
+    with open_reader(settings) as reader:
+        if reader is None:
+            raise FrameError(f"{settings.home} has no database; `nnlite run --limit 5` makes one")
+        columns = _columns(reader, view)
         if campaign is not None:
-            _check_campaign(connection, campaign, view, columns)
-        where = "WHERE campaign = %(campaign)s" if campaign is not None else ""
+            if "campaign" not in columns:
+                raise FrameError(f"the view {view} is not of one campaign: leave the campaign out")
+            check_campaign(reader, campaign)
+        where = "WHERE campaign = :campaign" if campaign is not None else ""
         # Only names of views get here.
-        answer = connection.exec_driver_sql(f'SELECT * FROM "{view}" {where}', {"campaign": campaign})  # noqa: S608
-        return build(columns, [tuple(row) for row in answer])
+        rows = reader.rows(f'SELECT * FROM "{view}" {where}', {"campaign": campaign})  # noqa: S608
+    return build(columns, [tuple(row[name] for name in columns) for row in rows])
 
 
 def _chosen(library: Library | None) -> Library:
@@ -89,57 +96,13 @@ def _plain(rows: list[tuple[Any, ...]], *, json: bool = False) -> list[tuple[Any
     return [tuple(map(plain, row)) for row in rows]
 
 
-def _columns(connection: "Connection", view: str) -> list[str]:
-    from sqlalchemy import text
-
+def _columns(reader: "Reader", view: str) -> list[str]:
     statement = """
-SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum)
+SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) AS columns
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 WHERE c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace GROUP BY c.relname ORDER BY c.relname
 """
-    views = {name: list(columns) for name, columns in connection.execute(text(statement))}
+    views: dict[str, list[str]] = {row["relname"]: row["columns"] for row in reader.rows(statement, {})}
     if view not in views:
         raise FrameError(f"no view is named {view!r}; there are {', '.join(views)}")
     return views[view]
-
-
-def _check_campaign(connection: "Connection", campaign: str, view: str, columns: Sequence[str]) -> None:
-    from sqlalchemy import text
-
-    from nnlite.results.reading import newest_campaigns
-
-    if "campaign" not in columns:
-        raise FrameError(f"the view {view} is not of one campaign: leave the campaign out")
-    if connection.scalar(text("SELECT 1 FROM campaign WHERE name = :name"), {"name": campaign}) is None:
-        newest = newest_campaigns(connection)
-        known = f"the newest are {', '.join(newest)}" if newest else "there is none yet"
-        raise FrameError(f"no campaign is named {campaign!r}; {known}")
-
-
-@contextmanager
-def _connection() -> "Iterator[Connection]":
-    """Yield a read-only transaction in the database that the settings name."""
-    from nnlite.db.engine import check_schema, engine_for, explained, migrate_embedded
-    from nnlite.local import servers
-    from nnlite.settings import load_settings
-
-    settings = load_settings()
-    with explained(), _database(settings.database_url, lambda: servers(settings)) as url:
-        migrate_embedded(settings, url)
-        engine = engine_for(url, settings.database_timeout_s)
-        try:
-            check_schema(engine)
-            with engine.connect().execution_options(postgresql_readonly=True) as connection:
-                yield connection
-        finally:
-            engine.dispose()
-
-
-@contextmanager
-def _database(url: str | None, embedded: Callable[[], Any]) -> Iterator[str]:
-    """Yield the URL of the database; a Redis is not needed, so only an embedded database is started."""
-    if url is not None:
-        yield url
-        return
-    with embedded() as endpoints:
-        yield endpoints.database_url

@@ -1,12 +1,17 @@
 """Reads rows for queries, through SQLAlchemy or a `Reader`; and says which names there are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from nnlite.errors import NnliteError
+from nnlite.local import database as database_of
+from nnlite.settings import Settings
 
 if TYPE_CHECKING:  # takes longer to import than a listing takes
     from sqlalchemy import Connection, Engine
+
+    from nnlite.db.reader import Reader
 
 Row = dict[str, Any]
 
@@ -21,6 +26,41 @@ class Reads(Protocol):
 
 
 Database: TypeAlias = "Engine | Reads"
+
+
+@contextmanager
+def open_reader(settings: Settings) -> Iterator["Reader | None"]:
+    """Open the database that the settings name, to read; an embedded one is started if it does not run.
+
+    None where the home has no database; nothing is created.
+
+    Raises:
+        NnliteError: the database cannot be used.
+    """
+    from nnlite.db.reader import Reader
+
+    with database_of(settings) as url:
+        if url is None:
+            yield None
+            return
+        if settings.database_url is None:
+            _migrate(url, settings.database_timeout_s)
+        with Reader(url, settings.database_timeout_s) as reader:
+            reader.check_schema()
+            yield reader
+
+
+def _migrate(url: str, timeout_s: float) -> None:
+    """Upgrade an embedded database that has not the schema of this version."""
+    from nnlite.db.reader import Reader
+    from nnlite.db.schema import revisions
+
+    with Reader(url, timeout_s) as reader:
+        current = reader.revision()
+    if current != revisions()[-1]:
+        from nnlite.db.engine import upgrade
+
+        upgrade(url)
 
 
 class CampaignError(NnliteError):

@@ -8,8 +8,11 @@ import pytest
 
 from docs_site.notebooks import executed, read
 from integration.canned import finish_benchmark, finish_conversion
+from nnlite.errors import NnliteError
 from nnlite.results import frame, frames, queries
 from nnlite.results.frames import FrameError
+from nnlite.results.reading import open_reader
+from nnlite.settings import load_settings
 
 NOTEBOOK = Path(__file__).parents[3] / "docs/guides/results.ipynb"
 
@@ -42,9 +45,17 @@ def test_a_frame_without_rows_has_the_columns(measured, library):
     assert "fault" in incidents.columns
 
 
-def test_a_frame_changes_nothing(measured):
-    with frames._connection() as connection, pytest.raises(Exception, match="read-only transaction"):
-        connection.exec_driver_sql("DELETE FROM measurement")
+def test_what_only_reads_can_change_nothing(measured):
+    with open_reader(load_settings()) as reader, pytest.raises(Exception, match="read-only transaction"):
+        reader.rows("DELETE FROM measurement", {})
+
+
+def test_a_home_without_a_database_stays_so(tmp_path, monkeypatch):
+    monkeypatch.delenv("NNLITE_DATABASE_URL", raising=False)
+    monkeypatch.setenv("NNLITE_HOME", str(tmp_path / "home"))
+    with pytest.raises(FrameError, match="has no database"):
+        frame()
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +68,7 @@ def test_a_frame_changes_nothing(measured):
     ],
 )
 def test_what_is_not_there_is_named(measured, arguments, message):
-    with pytest.raises(FrameError, match=message):
+    with pytest.raises(NnliteError, match=message):
         frame(**arguments)
 
 
