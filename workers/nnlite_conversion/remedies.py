@@ -28,16 +28,17 @@ class _Kind:
 _CANNOT = "operator {operator} cannot be lowered to LiteRT"
 _AFTER = "end the network before it and compute it from the network's outputs"
 
-_KINDS = (
-    _Kind(
-        re.compile(
-            r"(native_|alpha_|feature_|feature_alpha_)?dropout_?|rrelu\w*|bernoulli\w*|multinomial|poisson"
-            r"|(log_)?normal(_functional)?_?|(uniform|exponential|geometric|cauchy|random)_?"
-            r"|rand(n|int|perm)?(_like)?|rngprim\w*|philox\w*|binomial|standard_gamma"
-        ),
-        "the forward pass is random: operator {operator} draws numbers, and an artifact has no generator",
-        "draw them only if self.training, or take them as an input",
+_RANDOM = _Kind(
+    re.compile(
+        r"(native_|alpha_|feature_|feature_alpha_)?dropout_?|rrelu\w*|bernoulli\w*|multinomial|poisson"
+        r"|(log_)?normal(_functional)?_?|(uniform|exponential|geometric|cauchy|random)_?"
+        r"|rand(n|int|perm)?(_like)?|rngprim\w*|philox\w*|binomial|standard_gamma"
     ),
+    "the forward pass is random: operator {operator} draws numbers, and an artifact has no generator",
+    "draw them only if self.training, or take them as an input",
+)
+_KINDS = (
+    _RANDOM,
     _Kind(
         re.compile(r"local_scalar_dense|item|equal|is_nonzero|sym_constrain_range\w*|assert_\w*"),
         "a number of the code depends on the input's values (operator {operator}), and an artifact's sizes "
@@ -87,14 +88,14 @@ def unsupported(culprit: Culprit) -> Explanation:
     operator = str(culprit.operator)
     kind = _kind(operator)
     remedy = kind.remedy
-    if kind is _KINDS[0] and "dropout" in f"{culprit.called} {culprit.line}".lower():
+    if kind is _RANDOM and "dropout" in f"{culprit.called} {culprit.line}".lower():
         remedy = "pass training=self.training"
     return Explanation(cause=kind.cause.format(operator=operator), remedy=remedy)
 
 
 def is_random(operator: str) -> bool:
     """Whether an operator, such as `aten.rand_like.default`, draws random numbers."""
-    return _kind(operator) is _KINDS[0]
+    return _kind(operator) is _RANDOM
 
 
 def is_refused_by_runtime(operator: str) -> bool:

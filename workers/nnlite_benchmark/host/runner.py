@@ -270,7 +270,8 @@ def start(request: RunRequest) -> TextIO:
 
 def run(request: RunRequest) -> Never:
     """Run a request in this process, which prints its stages to stdout, and end it."""
-    report = _initialized(request) if request.weight_cache else _measured(request)
+    cache = request.weight_cache
+    report = _measured(request) if cache is None else _initialized(request, cache)
     Path(request.folder, REPORT_FILE).write_text(json.dumps(report), encoding="utf-8")
     # Skips the interpreter's destructors: the report is written, nothing else is needed.
     sys.stderr.flush()
@@ -283,10 +284,9 @@ def _measured(request: RunRequest) -> dict[str, Any]:
     return runner.report
 
 
-def _initialized(request: RunRequest) -> dict[str, Any]:
+def _initialized(request: RunRequest, cache: str) -> dict[str, Any]:
     start(request)
-    assert request.weight_cache is not None  # noqa: S101 -- for mypy
-    return initialize(request.artifact, request.threads, request.weight_cache, runtime_version())
+    return initialize(request.artifact, request.threads, cache, runtime_version())
 
 
 if __name__ == "__main__":
