@@ -36,11 +36,11 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig rig-campaign compose-test monitoring wheel docs apk runtime-check runtime-match demo test test-fast test-unit coverage lint \
+.PHONY: help setup rig rig-campaign compose-test monitoring wheel docs apk runtime-check runtime-check-tensorflow runtime-match demo test test-fast test-unit coverage lint \
   format bench kubernetes-check constraints shapes schema clean
 
 help: ## List the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
 
 setup: $(INSTALLED) ## Make the virtual environment with everything in it
 
@@ -79,17 +79,25 @@ monitoring: $(PROMETHEUS) ## Check Prometheus's and Alertmanager's configuration
 APK := build/nnlite-benchmark.apk
 ANDROID := $(TEST_HOME)/android
 ANDROID_TESTS := $(ANDROID)/.fetched
-# The runtime of the app, for the host: its old numpy and protobuf need an environment of their own.
+# The app's own TensorFlow Lite library, for the host.
+APP_RUNTIME_FOLDER := build/app-runtime
+APP_RUNTIME := $(APP_RUNTIME_FOLDER)/.built
+# TensorFlow of the same version, a second opinion: its old numpy and protobuf need an environment of their own.
 TFLITE_CONSTRAINTS := workers/nnlite_benchmark/runtime_check/constraints.txt
 TFLITE_ENV := $(TEST_HOME)/tflite-2.16
 TFLITE := $(TFLITE_ENV)/.installed
 
-apk: $(APK) ## Build the Android benchmark app (a JDK, Maven, Node and Debian's apt)
+apk: $(APK) $(APP_RUNTIME) ## Build the Android benchmark app (a JDK, gcc, Maven, Node and Debian's apt)
 	@echo "Workers take $(CURDIR)/$(APK) with NNLITE_ANDROID__APK, or as nnlite-benchmark.apk in NNLITE_HOME."
 
 $(APK): android_app/dependencies.toml android_app/gradle.properties \
   $(wildcard tools/apk/*.py) $(shell find android_app/src/main -type f)
 	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --output $@
+
+$(APP_RUNTIME): android_app/dependencies.toml android_app/gradle.properties \
+  $(wildcard tools/apk/*.py) $(wildcard android_app/src/host/shim/*)
+	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --runtime $(@D)
+	@touch $@
 
 $(ANDROID_TESTS): android_app/dependencies.toml android_app/gradle.properties
 	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --fetch
@@ -125,10 +133,13 @@ compose-test: $(INSTALLED) $(LEMUR) ## Build the lab server's images and try it 
 	PYTHONPATH=tests $(BIN)/python -m compose.campaign $(COMPOSE) 2>&1 | tee build/compose-test.log; \
 	  exit $${PIPESTATUS[0]}
 
-runtime-check: $(TFLITE) ## Make the environment that artifacts are checked in with the phones' runtime
-	@echo "To use it: export NNLITE_RUNTIME_CHECK__ENVIRONMENT=$(TFLITE_ENV)"
+runtime-check: $(APP_RUNTIME) ## Build the app's TensorFlow Lite for this host, which artifacts are checked with
+	@echo "To use it: export NNLITE_RUNTIME_CHECK__LIBRARY=$(CURDIR)/$(APP_RUNTIME_FOLDER)"
 
-runtime-match: $(INSTALLED) $(LEMUR) $(TFLITE) ## Run artifacts of 20 LEMUR models with the app's runtime, on the host
+runtime-check-tensorflow: $(TFLITE) ## Make an environment with TensorFlow of the app's version: a second opinion
+	@echo "To use it: export NNLITE_RUNTIME_CHECK__RUNTIME=tensorflow NNLITE_RUNTIME_CHECK__ENVIRONMENT=$(TFLITE_ENV)"
+
+runtime-match: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run artifacts of 20 LEMUR models with the app's runtime, on the host
 	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m android_app.runtime_match $(MATCH)
 
 $(LEMUR): | $(INSTALLED)
@@ -151,12 +162,12 @@ ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
 test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no download: seconds
 	$(BIN)/pytest -m fast $(ON_CORES) tests/unit
 
-test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
+test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
 	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
 	  test-unit test-end-to-end test-integration test-devices test-app  # roughly the longest first
 
-test-app: $(INSTALLED) $(LEMUR) $(APK) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
+test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
 
 first-phone: $(APK) $(INSTALLED) ## Try the phone PHONE=usb:SERIAL: what holds there, and what does not
@@ -172,7 +183,7 @@ test-android-all: $(INSTALLED) $(APK) $(ANDROID_TESTS) ## Run the app on the fra
 CONVERSION_TESTS := tests/integration/conversion
 .PHONY: tests/integration $(CONVERSION_TESTS)
 test-integration: tests/integration $(CONVERSION_TESTS) ## Run the tests with real servers and processes only
-tests/integration $(CONVERSION_TESTS): $(INSTALLED) $(LEMUR) $(TFLITE)
+tests/integration $(CONVERSION_TESTS): $(INSTALLED) $(LEMUR) $(APP_RUNTIME)
 	$(WITH_LEMUR) $(BIN)/pytest $@ $(if $(filter tests/integration,$@),--ignore=$(CONVERSION_TESTS))
 
 END_TO_END_TESTS := $(wildcard tests/end_to_end/test_*.py)
@@ -204,12 +215,12 @@ test-end-to-end: $(END_TO_END_TESTS) ## Run the tests of the whole chain on this
 $(END_TO_END_TESTS): $(INSTALLED) $(LEMUR)
 	$(WITH_LEMUR) $(BIN)/pytest $@
 
-test-unit: $(INSTALLED) $(LEMUR) ## Run the tests of single parts and of benchmarks only
+test-unit: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run the tests of single parts and of benchmarks only
 	$(WITH_LEMUR) $(BIN)/pytest tests/unit tests/benchmarks
 
 # Of all processes that the tests start, forks included; COVERAGE names other tests, such as COVERAGE='-m fast tests/unit'.
 COVERAGE := tests/unit tests/benchmarks tests/integration tests/end_to_end
-coverage: $(INSTALLED) $(LEMUR) $(TFLITE) ## Measure which lines the tests run, in every process; prints the total
+coverage: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Measure which lines the tests run, in every process; prints the total
 	rm -rf build/coverage && mkdir -p --mode=1777 build/coverage  # model code runs as an account of its own
 	$(WITH_LEMUR) $(BIN)/coverage run -m pytest $(COVERAGE)
 	$(if $(filter command line,$(origin COVERAGE)),,for tests in $(DEVICE_TESTS); do PYTHONPATH=tests \
@@ -227,7 +238,7 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(INSTALLED) $(LEMUR) ## Run every benchmark (about ten minutes); prints a table, writes build/benchmarks.json
+bench: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run every benchmark (about ten minutes); prints a table, writes build/benchmarks.json
 	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
 
 KUBERNETES := 1.33

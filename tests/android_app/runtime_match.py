@@ -1,9 +1,9 @@
 """Does the runtime in the app accept what the converter emits, and compute the same?
 
-Artifacts run with the host's LiteRT and with the app's version of TensorFlow
-Lite, on the same inputs; what is refused is reported operator by operator.
-`python -m android_app.runtime_match` (`make runtime-match`) does that with
-models of LEMUR; a test does it with a handful of small ones.
+Artifacts run with the host's LiteRT and with the app's own TensorFlow Lite library, on the same inputs; what
+is refused is reported operator by operator. `python -m android_app.runtime_match` (`make runtime-match`) does
+that with models of LEMUR, with `--runtime tensorflow` by TensorFlow of the same version; a test does it with
+a handful of small ones.
 """
 
 import argparse
@@ -30,7 +30,9 @@ from nnlite.vocabulary import Backend, Precision
 from nnlite_benchmark.protocol.parity import device_parity
 from nnlite_benchmark.runtime_check.process import CommandResult, RuntimeDiedError, RuntimeProcess
 
-ENVIRONMENT: Final = Path(__file__).resolve().parents[2] / ".nnlite" / "tflite-2.16"
+_CHECKOUT: Final = Path(__file__).resolve().parents[2]
+LIBRARY: Final = _CHECKOUT / "build" / "app-runtime"
+ENVIRONMENT: Final = _CHECKOUT / ".nnlite" / "tflite-2.16"
 SAMPLES: Final = Path(__file__).with_name("samples.py")
 #: For a sample of LEMUR; a handful of small models takes seconds.
 TIMEOUT_S: Final = 1800.0
@@ -62,26 +64,34 @@ class Match:
     parity: Parity | None
 
 
-def match(artifacts: Sequence[tuple[Path, Precision]], folder: Path) -> tuple[str, list[Match]]:
+def checks(runtime: str = "apk") -> RuntimeCheckSettings:
+    """Return the settings of checks with what `make` built: the app's library, or TensorFlow."""
+    return RuntimeCheckSettings(runtime=runtime, library=LIBRARY, environment=ENVIRONMENT)
+
+
+def match(
+    artifacts: Sequence[tuple[Path, Precision]], folder: Path, runtime: str = "apk"
+) -> tuple[str, list[Match]]:
     """Run every artifact in both runtimes.
 
     Args:
         artifacts: the files, and what precision they were made in.
         folder: an empty folder for inputs and outputs.
+        runtime: the app's: `apk`, or `tensorflow` for that of its version.
 
     Returns:
         The version of the app's runtime, and the matches in order.
     """
-    settings = Settings(runtime_check=RuntimeCheckSettings(environment=ENVIRONMENT), _env_file=None)
+    settings = Settings(runtime_check=checks(runtime), _env_file=None)
     environment = needed_environment(settings)
     matches = []
-    with RuntimeProcess(environment, folder / "log", settings.runtime_check) as runtime:
+    with RuntimeProcess(environment, folder / "log", settings.runtime_check) as process:
         for number, (artifact, precision) in enumerate(artifacts):
             place = folder / str(number)
             place.mkdir()
             inputs, expected = _on_host(artifact, place)
             try:
-                answer = runtime.run(artifact, inputs, place)
+                answer = process.run(artifact, inputs, place)
             except RuntimeDiedError as error:
                 answer = CommandResult(refusal=str(error))
             outputs = [
@@ -161,12 +171,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=20)
     parser.add_argument("--seed", type=int, default=16)
+    parser.add_argument("--runtime", choices=("apk", "tensorflow"), default="apk")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nnlite-match-") as folder:
         runs = Path(folder) / "runs"
         runs.mkdir()
         words = ("--lemur", str(arguments.models), "--seed", str(arguments.seed))
-        version, matches = match(make_artifacts(Path(folder) / "artifacts", *words), runs)
+        version, matches = match(make_artifacts(Path(folder) / "artifacts", *words), runs, arguments.runtime)
     print(report(version, matches))
     return int(any(one.refusal or one.parity is None or not one.parity.ok for one in matches))
 

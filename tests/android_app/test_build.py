@@ -39,7 +39,7 @@ def test_every_download_is_locked_with_its_exact_version_and_hash():
     assert "tensorflow-lite-2.16.1.aar" in {one.name for one in locked(Use.APP)}
 
 
-def test_the_environment_of_the_runtime_match_has_the_version_of_the_app():
+def test_the_tensorflow_of_runtime_checks_has_the_version_of_the_app():
     constraints = RUNNER.with_name("constraints.txt").read_text()
     major_minor = properties()["tflite"].rsplit(".", 1)[0]
 

@@ -30,12 +30,16 @@ def too_new(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Precision]:
     return artifact, Precision.FP32
 
 
-def test_artifacts_of_every_precision_run_in_the_runtime_of_the_app(artifacts, tmp_path):
-    version, matches = match(artifacts, tmp_path)
+@pytest.mark.parametrize("runtime", ["apk", "tensorflow"])
+def test_artifacts_of_every_precision_run_in_the_runtime_of_the_app(artifacts, tmp_path, runtime):
+    version, matches = match(artifacts, tmp_path, runtime)
     table = report(version, matches)
     print(table)
 
-    assert version.rsplit(".", 1)[0] == properties()["tflite"].rsplit(".", 1)[0]
+    if runtime == "apk":
+        assert version == f"{properties()['tflite']}+apk"
+    else:
+        assert version.rsplit(".", 1)[0] == properties()["tflite"].rsplit(".", 1)[0]
     assert len(matches) == 1 + len(SMALL) * len(Precision)
     assert [one.artifact.name for one in matches if one.refusal] == [], table
     assert [one.artifact.name for one in matches if not one.parity.ok] == [], table

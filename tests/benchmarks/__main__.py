@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 NAMES = (
-    "catalogue", "queue_rate", "quiet", "gating", "twice", "load", "overhead", "conversions", "campaign"
+    "catalogue", "queue_rate", "quiet", "gating", "twice", "load", "overhead", "conversions", "campaign",
+    "app_runtime",
 )  # fmt: skip
 RESULTS = Path("build/benchmarks.json")
 

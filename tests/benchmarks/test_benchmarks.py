@@ -7,12 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import campaign, catalogue, conversions, gating, load, overhead, queue_rate, quiet, twice
+from benchmarks import (
+    app_runtime,
+    campaign,
+    catalogue,
+    conversions,
+    gating,
+    load,
+    overhead,
+    queue_rate,
+    quiet,
+    twice,
+)
 from benchmarks.__main__ import NAMES, flat, main
 from conftest import embedded_settings, temporary_home
 from integration.canned import with_median
 from nnlite.db.engine import upgrade
 from nnlite.local import Endpoints, servers, workers_lock
+from nnlite.vocabulary import Precision
 from toys import LINEAR
 from unit.catalog.copies import Lemur, trial
 
@@ -53,6 +65,9 @@ SMALL = {
     "overhead": lambda: overhead.run(rounds=1, measurements=1, canary_runs=4),
     "conversions": small_conversions,
     "campaign": small_campaign,
+    "app_runtime": lambda: app_runtime.run(
+        artifacts=[(quiet.JOB.artifact, Precision.FP32)], turns=2, turn_s=0
+    ),
 }
 
 

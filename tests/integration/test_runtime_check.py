@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from android_app.runtime_match import ENVIRONMENT
+from android_app.runtime_match import checks
 from android_app.test_runtime_match import too_new
 from integration.canned import finish_benchmark, finish_conversion, stored_canary
 from integration.conftest import Cluster, dead_owner, living_owner
@@ -31,7 +31,7 @@ from nnlite.queue.messages import BrokerClient
 from nnlite.queue.owner import Owner
 from nnlite.reaper.reaper import Reaper
 from nnlite.results import queries, runtime_checks
-from nnlite.settings.groups import QueueSettings, RuntimeCheckSettings
+from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import QuietMode, WorkKind
 from nnlite.worker.attempt import WorkerContext
 from nnlite_benchmark.protocol import canary
@@ -143,7 +143,7 @@ def test_artifacts_are_accepted_refused_or_different(cluster, checker, add, too_
     copy = tmp_path / "copy.tflite"
     copy.write_bytes(canary.MODEL_FILE.read_bytes() + b"\0" * 16)
     add("wrong", copy, reference_outputs=[checker.store.put(wrong, ".bin")])
-    bounds = RuntimeCheckSettings(environment=ENVIRONMENT)
+    bounds = checks()
     settings = cluster.settings.model_copy(update={"runtime_check": bounds})
     checker.context = replace(checker.context, settings=settings)
     with RuntimeProcess(needed_environment(settings), tmp_path / "log", bounds) as runtime:

@@ -33,6 +33,7 @@ SMALL_RUNS = {
     "rig": "tests/device/test_rig.py",
     "rig-campaign": HERE,
     "runtime-check": "tests/integration/test_runtime_check.py",
+    "runtime-check-tensorflow": "tests/android_app/test_runtime_match.py",
     "runtime-match": "tests/android_app/test_runtime_match.py",
     "schema": "tests/unit/benchmark/test_report.py",
     "shapes": "tests/unit/conversion/test_input_shapes.py",
@@ -120,8 +121,8 @@ def test_coverage_measures_the_tests_that_are_named(checkout):
     for name in ("services", "workers", "migrations", "tests"):
         (checkout / name).symlink_to(CHECKOUT / name)
     lemur = f"--old-file={checkout}/.nnlite/sources/nn_dataset-2.1.2-py3-none-any.whl"
-    tflite = f"--old-file={checkout}/.nnlite/tflite-2.16/.installed"
-    report = make(checkout, INSTALLED, lemur, tflite, "coverage", "COVERAGE=tests/unit/host/test_backoff.py")
+    library = "--old-file=build/app-runtime/.built"
+    report = make(checkout, INSTALLED, lemur, library, "coverage", "COVERAGE=tests/unit/host/test_backoff.py")
     assert re.search(r"services/nnlite/host/backoff.py +\d+ +0 +100%$", report, re.MULTILINE), report
 
 

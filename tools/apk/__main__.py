@@ -8,7 +8,7 @@ from pathlib import Path
 from apk import REPOSITORY, BuildError
 from apk.building import Toolchain, build_unsigned
 from apk.cache import Cache
-from apk.host import host_dependencies
+from apk.host import build_runtime, host_dependencies
 from apk.lock import Use, locked, properties
 from apk.signing import key_file, sign
 
@@ -24,6 +24,9 @@ def main() -> int:
     parser.add_argument(
         "--levels", type=int, nargs="*", default=[30], help="with --fetch: API levels to test on"
     )
+    parser.add_argument(
+        "--runtime", type=Path, metavar="FOLDER", help="only build the app's TensorFlow Lite for this host"
+    )
     parser.add_argument("--unsigned", type=Path, metavar="APK", help="only build, without a signature")
     arguments = parser.parse_args()
     try:
@@ -38,6 +41,10 @@ def _run(cache: Cache, arguments: argparse.Namespace) -> None:
     if arguments.fetch:
         built_with = locked(Use.APP, Use.PLATFORM, Use.TOOL, Use.TEST)
         cache.fill([*built_with, *host_dependencies(arguments.levels)])
+        return
+    if arguments.runtime:
+        cache.fill(locked(Use.APP))
+        build_runtime(Toolchain(cache=cache), arguments.runtime)
         return
     cache.fill(locked(Use.APP, Use.PLATFORM, Use.TOOL))
     tools = Toolchain(cache=cache)

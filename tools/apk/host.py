@@ -22,6 +22,8 @@ MAIN: Final = "org.nnlite.benchmark.AppHost"
 LEVELS: Final = {26: "8.0.0", 30: "11-", 34: "14-", 35: "15-"}
 _ABI: Final = "x86_64"
 _LIBRARY: Final = "libtensorflowlite_jni.so"
+#: Folder of `HostApp` with the app's native library and the shim.
+_RUNTIME: Final = "runtime"
 #: What Robolectric reflects on.
 _OPEN: Final = ("java.lang", "java.util", "java.io", "java.net", "java.security", "java.text")
 
@@ -48,7 +50,7 @@ class HostApp:
             "-Drobolectric.conscryptMode=OFF",
             # Not shadowed: its native methods are real.
             "-Dorg.robolectric.packagesToNotAcquire=org.tensorflow.lite",
-            f"-Djava.library.path={self.folder / 'lib'}",
+            f"-Djava.library.path={self.folder / _RUNTIME}",
             "-cp",
             ":".join(map(str, self.class_path)),
             MAIN,
@@ -57,7 +59,7 @@ class HostApp:
     def environment(self, level: int, log: Path) -> Mapping[str, str]:
         """Return variables of the process: where the runtime logs, and what it takes for its Android."""
         return {
-            "LD_LIBRARY_PATH": str(self.folder / "shim"),
+            "LD_LIBRARY_PATH": str(self.folder / _RUNTIME),
             "NNLITE_ANDROID_LOG": str(log),
             "NNLITE_ANDROID_API": str(level),
         }
@@ -85,16 +87,20 @@ def build_host_app(tools: Toolchain, folder: Path) -> HostApp:
     tools.compile(SOURCES.rglob("*.java"), [tools.platform, *jars], app)
     tools.compile(HOST_SOURCES.rglob("*.java"), [app, *jars, *robolectric, *tests, tools.platform], host)
     config = _config(tools, folder / "config")
-    (library,) = (found for one in tools.libraries for found in (one / "jni" / _ABI).glob(_LIBRARY))
-    (folder / "lib").mkdir()
-    shutil.copy(library, folder / "lib" / _LIBRARY)
-    build_shim(library, folder / "shim")
+    build_runtime(tools, folder / _RUNTIME)
     return HostApp(
         cache_folder=tools.cache.folder,
         folder=folder,
         # The platform last: only for what is loaded outside Robolectric's own class loader.
         class_path=(config, host, app, *jars, *robolectric, *tests, tools.platform),
     )
+
+
+def build_runtime(tools: Toolchain, folder: Path) -> None:
+    """Write the app's unmodified TensorFlow Lite library for this host and its shim into `folder`."""
+    (library,) = (found for one in tools.libraries for found in (one / "jni" / _ABI).glob(_LIBRARY))
+    build_shim(library, folder)
+    shutil.copy(library, folder / _LIBRARY)
 
 
 def _classes(tools: Toolchain, dependency: Dependency) -> Path:

@@ -90,8 +90,10 @@ def check(
 ) -> None:
     """Run artifacts with the phones' version of TensorFlow Lite; measurements do not depend on the result.
 
-    NNLITE_RUNTIME_CHECK__ENVIRONMENT names the virtual environment that has it; `make runtime-check` makes
-    one. `nnlite run` starts this worker too where that is set.
+    NNLITE_RUNTIME_CHECK__LIBRARY names the folder of the app's own library for this host, which `make
+    runtime-check` builds. NNLITE_RUNTIME_CHECK__RUNTIME=tensorflow takes TensorFlow of the same version, in
+    the virtual environment of NNLITE_RUNTIME_CHECK__ENVIRONMENT (`make runtime-check-tensorflow`). `nnlite
+    run` starts this worker too where one of them is set.
 
     SIGTERM and Ctrl-C stop it gracefully.
     """

@@ -127,10 +127,10 @@ def _runtime_check(settings: Settings) -> Iterator[Finding]:
         yield Finding(subject="runtime check", state="missing", message=str(error))
         return
     if environment is None:
-        message = "off; NNLITE_RUNTIME_CHECK__ENVIRONMENT turns it on (in a checkout: make runtime-check)"
+        message = "off; NNLITE_RUNTIME_CHECK__LIBRARY turns it on (in a checkout: make runtime-check)"
         yield Finding(subject="runtime check", state="note", message=message)
     else:
-        message = f"TensorFlow Lite {environment.version} in {settings.runtime_check.environment}"
+        message = f"TensorFlow Lite {environment.version} in {environment.place}"
         yield Finding(subject="runtime check", state="ok", message=message)
 
 

@@ -220,13 +220,23 @@ class PhoneSettings(Group):
 
 
 class RuntimeCheckSettings(Group):
-    """Runtime checks: the environment of the phones' TensorFlow Lite, and limits of one artifact."""
+    """Runtime checks: the phones' TensorFlow Lite on this machine, and limits of one artifact."""
 
+    runtime: Literal["auto", "apk", "tensorflow"] = Field(
+        "auto",
+        description="apk: the app's own library; tensorflow: TensorFlow of its version, a second opinion; "
+        "auto: the first of them that is set below; no checks if none is",
+    )
+    library: Path | None = Field(
+        None, description="folder of the app's TensorFlow Lite for this host (make runtime-check)"
+    )
     environment: Path | None = Field(
-        None, description="a virtual environment with that TensorFlow (make runtime-check); empty: no checks"
+        None, description="a virtual environment with TensorFlow 2.16 (make runtime-check-tensorflow)"
     )
     timeout_s: float = Field(120, gt=0, description="one artifact, without the time stopped for measurements")
-    memory_limit_mb: int = Field(4096, gt=0, description="memory of one artifact on top of TensorFlow's, MiB")
+    memory_limit_mb: int = Field(
+        4096, gt=0, description="memory of one artifact on top of the runtime's, MiB"
+    )
     poll_s: float = Field(5, gt=0, description="between two polls for unchecked artifacts")
 
 

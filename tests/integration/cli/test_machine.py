@@ -31,7 +31,8 @@ def test_doctor_finds_servers_that_answer_a_store_and_models(nnlite, tmp_path):
         ("NNLITE_DATABASE_URL", "postgresql://a:secret@127.0.0.1:1/x", "Postgres at postgresql://a:***@"),
         ("NNLITE_BROKER_URL", "redis://:secret@127.0.0.1:1/0", "Redis cannot be reached"),
         ("NNLITE_ARTIFACTS_URL", "/dev/null/store", "the artifact store /dev/null/store cannot be used"),
-        ("NNLITE_RUNTIME_CHECK__ENVIRONMENT", "/nowhere", "make one with `make runtime-check` in a checkout"),
+        ("NNLITE_RUNTIME_CHECK__LIBRARY", "/nowhere", "build it with `make runtime-check` in a checkout"),
+        ("NNLITE_RUNTIME_CHECK__ENVIRONMENT", "/nowhere", "make one with `make runtime-check-tensorflow`"),
     ],
 )
 def test_doctor_reports_missing_parts_and_exits_1(nnlite, environment, variable, value, says):

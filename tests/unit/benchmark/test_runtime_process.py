@@ -5,10 +5,12 @@ import select
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nnlite.host.tflite_environment import RuntimeEnvironment, needed_environment, runtime_environment
+from nnlite.host.tflite_library import LIBRARY
 from nnlite.settings import Settings, SettingsError
 from nnlite.settings.groups import RuntimeCheckSettings
 from nnlite_benchmark.runtime_check import process
@@ -143,13 +145,52 @@ def test_an_environment_that_does_not_start_is_not_the_artifacts_fault(tmp_path)
 
 
 def test_a_setting_that_names_no_environment_is_one_clear_line(tmp_path):
-    assert runtime_environment(settings(None)) is None
-    with pytest.raises(SettingsError, match="is not set; make an environment with `make runtime-check`"):
-        needed_environment(settings(None))
+    assert runtime_environment(settings()) is None
+    with pytest.raises(SettingsError, match=r"LIBRARY is not set.*`make runtime-check` in a checkout"):
+        needed_environment(settings())
     with pytest.raises(SettingsError, match=rf"NNLITE_RUNTIME_CHECK__ENVIRONMENT={tmp_path}: .*does not run"):
-        runtime_environment(settings(tmp_path))
-    with pytest.raises(SettingsError, match="TensorFlow is not installed in it"):
-        runtime_environment(settings(Path(sys.prefix)))
+        runtime_environment(settings(environment=tmp_path))
+    with pytest.raises(SettingsError, match="TensorFlow is not installed in it; make one with"):
+        runtime_environment(settings(environment=Path(sys.prefix)))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "setting"), [("apk", "LIBRARY, the folder"), ("tensorflow", "ENVIRONMENT, an environment")]
+)
+def test_a_runtime_that_is_asked_for_needs_its_setting(runtime, setting):
+    with pytest.raises(SettingsError, match=f"RUNTIME={runtime} needs NNLITE_RUNTIME_CHECK__{setting}"):
+        runtime_environment(settings(runtime=runtime))
+
+
+def elf(machine: int) -> bytes:
+    """The beginning of a library for a machine; the rest is missing."""
+    return b"\x7fELF\2\1\1".ljust(18, b"\0") + machine.to_bytes(2, "little")
+
+
+OTHER, OTHER_NAME = (62, "x86-64") if os.uname().machine == "aarch64" else (183, "arm64")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file or directory: .*libtensorflowlite_jni.so; build it with `make runtime-check`"),
+        (b"PK", "is for no program, this machine is "),
+        (
+            elf(OTHER),
+            f"is for {OTHER_NAME}, this machine is .*; set NNLITE_RUNTIME_CHECK__RUNTIME=tensorflow",
+        ),
+        (
+            Path(sys.executable).read_bytes()[:64],
+            r"OSError: .*libc\.so: cannot open shared object file.*; build it with `make runtime-check`",
+        ),
+    ],
+    ids=["not built", "no library", "wrong architecture", "no shim"],
+)
+def test_a_library_that_cannot_be_used_is_one_clear_line(tmp_path, content, says):
+    if content is not None:
+        (tmp_path / LIBRARY).write_bytes(content)
+    with pytest.raises(SettingsError, match=rf"NNLITE_RUNTIME_CHECK__LIBRARY={tmp_path}: .*{says}"):
+        runtime_environment(settings(library=tmp_path, environment=Path(sys.prefix)))
 
 
 def noting(file: Path) -> str:
@@ -169,5 +210,5 @@ def is_gone(pid: str | None) -> bool:
     return bool(ended)
 
 
-def settings(environment: Path | None) -> Settings:
-    return Settings(runtime_check=RuntimeCheckSettings(environment=environment), _env_file=None)
+def settings(**checks: Any) -> Settings:
+    return Settings(runtime_check=RuntimeCheckSettings(**checks), _env_file=None)

@@ -1,7 +1,8 @@
 """Supervises the runtime's process: starts it on demand, stops and continues it, enforces limits, kills it.
 
-It imports TensorFlow, which takes seconds, once and for many artifacts. Its output is validated. When it
-does not answer in time, it is killed with everything that it started; the next artifact gets a new one.
+It loads the runtime once for many artifacts: the app's library, or TensorFlow, whose import takes seconds.
+Its output is validated. When it does not answer in time, it is killed with everything that it started; the
+next artifact gets a new one.
 """
 
 import json
@@ -25,7 +26,7 @@ from nnlite.settings.groups import RuntimeCheckSettings
 RUNNER: Final = Path(__file__).with_name("runner.py")
 #: Between two calls of `tick`, seconds.
 TICK_S: Final = 0.1
-#: Until TensorFlow is imported, seconds.
+#: Until the runtime is loaded, seconds: TensorFlow takes long.
 START_TIMEOUT_S: Final = 120.0
 MAX_LINE_BYTES: Final = 1 << 20
 LOG_TAIL_BYTES: Final = 2000
@@ -66,12 +67,12 @@ class CommandResult(BaseModel):
 
 
 class RuntimeProcess:
-    """TensorFlow Lite in its own environment; leaving the context ends the process.
+    """TensorFlow Lite in a process of its own; leaving the context ends the process.
 
     Args:
-        environment: its Python and version.
+        environment: its Python and version, and the app's library if it is that one.
         log: file of its stderr; truncated at each start.
-        bounds: limits of one artifact: time, without the time stopped, and memory on top of TensorFlow's.
+        bounds: limits of one artifact: time, without the time stopped, and memory on top of the runtime's.
     """
 
     def __init__(self, environment: RuntimeEnvironment, log: Path, bounds: RuntimeCheckSettings) -> None:
@@ -125,18 +126,19 @@ class RuntimeProcess:
         self.close()
 
     def _start(self, tick: Tick) -> None:
+        of_apk = [] if self._environment.library is None else [self._environment.library]
         try:
             with self._log.open("wb") as log:
                 self._process = child_process.start(
-                    [self._environment.python, "-I", "-B", RUNNER, str(os.getpid())],
+                    [self._environment.python, "-I", "-B", RUNNER, str(os.getpid()), *of_apk],
                     log,
                     environment=minimal_environment(),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                 )
-            self._answer(tick, START_TIMEOUT_S, "import TensorFlow")
+            self._answer(tick, START_TIMEOUT_S, "load TensorFlow Lite")
         except (OSError, RuntimeDiedError) as error:
-            raise RuntimeUnusableError(f"{self._environment.python} cannot be used: {error}") from error
+            raise RuntimeUnusableError(f"{self._environment.place} cannot be used: {error}") from error
 
     def _send(self, request: dict[str, Any]) -> None:
         assert self._process is not None and self._process.stdin is not None  # noqa: S101

@@ -1,23 +1,30 @@
-"""Runs artifacts with TensorFlow Lite, in a separate environment with the phones' version of it.
+"""Runs artifacts with the phones' TensorFlow Lite: the app's own library, or that of TensorFlow.
 
-A program for that environment's Python, with the standard library, numpy and TensorFlow: it reads requests,
-one JSON object a line, and answers each with a line; its first line says its version. Each artifact runs in
-a fork of its own within limits, so that a runtime that aborts takes one. The fork ends with this process, and
-this process with its parent. It trusts its parent; its parent does not trust it.
+`runner.py PARENT [FOLDER]`: with a folder, the app's library in it, and a program of nnlite's own Python.
+Without one, a program for the Python of a separate environment, with the standard library, numpy and
+TensorFlow. It reads requests, one JSON object a line, and answers each with a line; its first line says its
+version. Each artifact runs in a fork of its own within limits, so that a runtime that aborts takes one. The
+fork ends with this process, and this process with its parent. It trusts its parent; its parent does not trust
+it.
 """
 
 import ctypes
+import importlib
 import json
 import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 #: No file that a fork writes may be larger: flatbuffers end at 2 GiB, and outputs are smaller.
 _MAX_FILE_BYTES = 2 << 30
+
+#: What runs the artifact of a request and returns its answer.
+Run = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def main() -> None:
@@ -26,24 +33,17 @@ def main() -> None:
     # TensorFlow may print: what it prints goes to the log.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    os.environ |= {
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-    import tensorflow
-
-    answer: dict[str, Any] = {"version": tensorflow.__version__}
+    version, run = app_library(Path(sys.argv[2])) if sys.argv[2:] else tensorflow()
+    answer: dict[str, Any] = {"version": version}
     while True:
         answers.write(f"{json.dumps(answer)}\n")
         answers.flush()
         if not (line := sys.stdin.readline()):
             return
-        answer = run_apart(json.loads(line))
+        answer = run_apart(run, json.loads(line))
 
 
-def run_apart(request: dict[str, Any]) -> dict[str, Any]:
+def run_apart(run: Run, request: dict[str, Any]) -> dict[str, Any]:
     """Run one artifact in a fork; return its answer, or its exit code if it died."""
     here = os.getpid()
     reading, writing = os.pipe()
@@ -65,39 +65,76 @@ def run_apart(request: dict[str, Any]) -> dict[str, Any]:
     return json.loads(answer) if code == 0 else {"died": code}
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Run one artifact; return its outputs, or the runtime's error message."""
+def app_library(folder: Path) -> tuple[str, Run]:
+    """Load the app's library; return its version and what runs an artifact with it."""
+    from nnlite.host.tflite_library import RefusedError, TfliteInterpreter, TfliteLibrary
+
+    library = TfliteLibrary(folder)
+
+    def run(request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            interpreter = TfliteInterpreter(library, Path(request["artifact"]))
+            interpreter.fill([Path(file).read_bytes() for file in request["inputs"]])
+            interpreter.invoke()
+            tensors = interpreter.outputs()
+        except RefusedError as error:
+            return refusal(error, request["artifact"], "ai_edge_litert.schema_py_generated")
+        return written(request, [(tensor.dtype, tensor.shape, tensor.data) for tensor in tensors])
+
+    return library.version, run
+
+
+def tensorflow() -> tuple[str, Run]:
+    """Import TensorFlow; return its version and what runs an artifact with it."""
+    os.environ |= {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     import numpy as np
     import tensorflow
 
-    try:
-        interpreter = tensorflow.lite.Interpreter(model_path=request["artifact"], num_threads=1)
-        interpreter.allocate_tensors()
-        for detail, file in zip(interpreter.get_input_details(), request["inputs"], strict=True):
-            dtype = np.dtype(detail["dtype"])
-            values = np.frombuffer(Path(file).read_bytes(), dtype.newbyteorder("<"))
-            interpreter.set_tensor(detail["index"], values.astype(dtype).reshape(detail["shape"]))
-        interpreter.invoke()
-        tensors = [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
-    except (ValueError, RuntimeError) as error:
-        reason = str(error)[:10_000] or type(error).__name__
+    def run(request: dict[str, Any]) -> dict[str, Any]:
         try:
-            return {"refusal": reason, "operators": operators(request["artifact"])}
-        except Exception:  # noqa: BLE001  (an invalid file has no operators)
-            return {"refusal": reason}
+            interpreter = tensorflow.lite.Interpreter(model_path=request["artifact"], num_threads=1)
+            interpreter.allocate_tensors()
+            for detail, file in zip(interpreter.get_input_details(), request["inputs"], strict=True):
+                dtype = np.dtype(detail["dtype"])
+                values = np.frombuffer(Path(file).read_bytes(), dtype.newbyteorder("<"))
+                interpreter.set_tensor(detail["index"], values.astype(dtype).reshape(detail["shape"]))
+            interpreter.invoke()
+            tensors = [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+        except (ValueError, RuntimeError) as error:
+            return refusal(error, request["artifact"], "tensorflow.lite.python.schema_py_generated")
+        little = [tensor.astype(tensor.dtype.newbyteorder("<"), copy=False) for tensor in tensors]
+        return written(request, [(one.dtype.name, one.shape, one.tobytes()) for one in little])
+
+    return tensorflow.__version__, run
+
+
+def written(request: dict[str, Any], tensors: list[tuple[str, tuple[int, ...], bytes]]) -> dict[str, Any]:
+    """Write outputs (type, shape, little-endian data) into the request's folder and return the answer."""
     outputs = []
-    for number, tensor in enumerate(tensors):
+    for number, (dtype, shape, data) in enumerate(tensors):
         name = f"output_{number}.raw"
-        raw = tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes()
-        (Path(request["folder"]) / name).write_bytes(raw)
-        outputs.append({"file": name, "dtype": tensor.dtype.name, "shape": list(tensor.shape)})
+        (Path(request["folder"]) / name).write_bytes(data)
+        outputs.append({"file": name, "dtype": dtype, "shape": list(shape)})
     return {"outputs": outputs}
 
 
-def operators(artifact: str) -> dict[str, int]:
-    """Return the operators of a file, each with its highest version; few refusals name a version."""
-    from tensorflow.lite.python import schema_py_generated as schema
+def refusal(error: Exception, artifact: str, schema: str) -> dict[str, Any]:
+    """Return the answer for a refused artifact; `schema` is the module that reads its operators."""
+    reason = str(error)[:10_000] or type(error).__name__
+    try:
+        return {"refusal": reason, "operators": operators(artifact, schema)}
+    except Exception:  # noqa: BLE001  (an invalid file has no operators, and not everyone has the module)
+        return {"refusal": reason}
 
+
+def operators(artifact: str, module: str) -> dict[str, int]:
+    """Return the operators of a file, each with its highest version; few refusals name a version."""
+    schema = importlib.import_module(module)
     names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
     found: dict[str, int] = {}
     model = schema.Model.GetRootAs(Path(artifact).read_bytes(), 0)

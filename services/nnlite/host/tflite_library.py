@@ -1,0 +1,169 @@
+"""The app's own TensorFlow Lite library on a Linux host: its C API by ctypes.
+
+`make apk` puts the unmodified library of the APK into a folder with the shim that gives it Android's C
+library (`tools/apk/shim.py`). The functions are those of tensorflow/lite/core/c/c_api.h, 2.16.1, which the
+AAR brings. Imports the standard library only, so that the memory of a process that runs an artifact is the
+artifact's.
+"""
+
+import ctypes
+import os
+from collections.abc import Sequence
+from ctypes import CFUNCTYPE, c_char_p, c_int, c_int32, c_size_t, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+LIBRARY: Final = "libtensorflowlite_jni.so"
+#: What the library asks the loader for. It takes those that are loaded already.
+SHIM: Final = ("libc.so", "libm.so", "libdl.so", "liblog.so")
+#: NumPy's names of `TfLiteType` (c_api_types.h).
+_DTYPES: Final = {
+    1: "float32", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 8: "complex64", 9: "int8",
+    10: "float16", 11: "float64", 12: "complex128", 13: "uint64", 16: "uint32", 17: "uint16",
+}  # fmt: skip
+_OK: Final = 0
+_MAX_MESSAGE_BYTES: Final = 4096
+
+_REPORTER: Final = CFUNCTYPE(None, c_void_p, c_char_p, c_void_p)
+_SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
+    "TfLiteVersion": (c_char_p, ()),
+    "TfLiteModelCreateFromFileWithErrorReporter": (c_void_p, (c_char_p, _REPORTER, c_void_p)),
+    "TfLiteInterpreterOptionsCreate": (c_void_p, ()),
+    "TfLiteInterpreterOptionsSetNumThreads": (None, (c_void_p, c_int32)),
+    "TfLiteInterpreterOptionsSetErrorReporter": (None, (c_void_p, _REPORTER, c_void_p)),
+    "TfLiteXNNPackDelegateCreate": (c_void_p, (c_void_p,)),
+    "TfLiteInterpreterOptionsAddDelegate": (None, (c_void_p, c_void_p)),
+    "TfLiteInterpreterCreate": (c_void_p, (c_void_p, c_void_p)),
+    "TfLiteInterpreterAllocateTensors": (c_int, (c_void_p,)),
+    "TfLiteInterpreterInvoke": (c_int, (c_void_p,)),
+    "TfLiteInterpreterGetInputTensorCount": (c_int32, (c_void_p,)),
+    "TfLiteInterpreterGetInputTensor": (c_void_p, (c_void_p, c_int32)),
+    "TfLiteInterpreterGetOutputTensorCount": (c_int32, (c_void_p,)),
+    "TfLiteInterpreterGetOutputTensor": (c_void_p, (c_void_p, c_int32)),
+    "TfLiteTensorName": (c_char_p, (c_void_p,)),
+    "TfLiteTensorType": (c_int, (c_void_p,)),
+    "TfLiteTensorNumDims": (c_int32, (c_void_p,)),
+    "TfLiteTensorDim": (c_int32, (c_void_p, c_int32)),
+    "TfLiteTensorByteSize": (c_size_t, (c_void_p,)),
+    "TfLiteTensorCopyFromBuffer": (c_int, (c_void_p, c_char_p, c_size_t)),
+    "TfLiteTensorCopyToBuffer": (c_int, (c_void_p, c_void_p, c_size_t)),
+}
+
+
+class RefusedError(Exception):
+    """The library rejected an artifact or its inputs; the message is the library's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputTensor:
+    """An output after an inference."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    #: Little-endian.
+    data: bytes
+
+
+class TfliteLibrary:
+    """The library of a folder, loaded into this process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load it.
+
+        Raises:
+            OSError: a file is missing, or the loader cannot use it.
+        """
+        for name in SHIM:
+            ctypes.CDLL(str(folder / name))
+        self.functions = ctypes.CDLL(str(folder / LIBRARY))
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(self.functions, name)
+            function.restype, function.argtypes = result, arguments
+
+    @property
+    def version(self) -> str:
+        """Version of TensorFlow Lite."""
+        version: bytes = self.functions.TfLiteVersion()
+        return version.decode()
+
+
+class TfliteInterpreter:
+    """One artifact on the CPU with XNNPACK and one thread, as in the app; lives as long as the process."""
+
+    def __init__(self, library: TfliteLibrary, artifact: Path) -> None:
+        """Load the artifact and prepare it.
+
+        Raises:
+            RefusedError: the library does not accept it.
+        """
+        self._functions = api = library.functions
+        self._messages: list[str] = []
+        # The library calls it as long as the interpreter exists.
+        self._reporter = _REPORTER(self._note)
+        model = api.TfLiteModelCreateFromFileWithErrorReporter(os.fsencode(artifact), self._reporter, None)
+        if not model:
+            raise self._refusal("the file is no artifact")
+        options = api.TfLiteInterpreterOptionsCreate()
+        api.TfLiteInterpreterOptionsSetNumThreads(options, 1)
+        api.TfLiteInterpreterOptionsSetErrorReporter(options, self._reporter, None)
+        # Without options: those of one thread.
+        api.TfLiteInterpreterOptionsAddDelegate(options, api.TfLiteXNNPackDelegateCreate(None))
+        self._interpreter = api.TfLiteInterpreterCreate(model, options)
+        if not self._interpreter:
+            raise self._refusal("no interpreter can be created")
+        self._accept(
+            api.TfLiteInterpreterAllocateTensors(self._interpreter), "the tensors cannot be allocated"
+        )
+
+    def fill(self, inputs: Sequence[bytes]) -> None:
+        """Set the inputs: raw little-endian data in the artifact's order.
+
+        Raises:
+            RefusedError: they do not fit.
+        """
+        count = self._functions.TfLiteInterpreterGetInputTensorCount(self._interpreter)
+        if count != len(inputs):
+            raise RefusedError(f"the artifact has {count} inputs, {len(inputs)} were given")
+        for number, data in enumerate(inputs):
+            tensor = self._functions.TfLiteInterpreterGetInputTensor(self._interpreter, number)
+            size = self._functions.TfLiteTensorByteSize(tensor)
+            if size != len(data):
+                name = (self._functions.TfLiteTensorName(tensor) or b"").decode(errors="replace")
+                raise RefusedError(f"input {name} has {size} bytes; {len(data)} were given")
+            self._accept(
+                self._functions.TfLiteTensorCopyFromBuffer(tensor, data, size), "an input cannot be set"
+            )
+
+    def invoke(self) -> None:
+        """Run one inference; raises RefusedError if the library cannot."""
+        self._accept(self._functions.TfLiteInterpreterInvoke(self._interpreter), "the inference failed")
+
+    def outputs(self) -> list[OutputTensor]:
+        """Return the outputs of the last inference; raises RefusedError for one without numbers."""
+        count = self._functions.TfLiteInterpreterGetOutputTensorCount(self._interpreter)
+        return [self._output(number) for number in range(count)]
+
+    def _output(self, number: int) -> OutputTensor:
+        api = self._functions
+        tensor = api.TfLiteInterpreterGetOutputTensor(self._interpreter, number)
+        kind = api.TfLiteTensorType(tensor)
+        if kind not in _DTYPES:
+            raise RefusedError(f"output {number} has type {kind}, which is no number")
+        data = ctypes.create_string_buffer(api.TfLiteTensorByteSize(tensor))
+        self._accept(api.TfLiteTensorCopyToBuffer(tensor, data, len(data)), "an output cannot be read")
+        shape = tuple(api.TfLiteTensorDim(tensor, axis) for axis in range(api.TfLiteTensorNumDims(tensor)))
+        return OutputTensor(dtype=_DTYPES[kind], shape=shape, data=data.raw)
+
+    def _accept(self, status: int, otherwise: str) -> None:
+        if status != _OK:
+            raise self._refusal(otherwise)
+
+    def _refusal(self, otherwise: str) -> RefusedError:
+        return RefusedError("\n".join(self._messages) or otherwise)
+
+    def _note(self, _user: Any, template: bytes, values: int) -> None:
+        """Keep a message of the library; `values` is a `va_list`, which 64-bit ABIs pass by its address."""
+        text = ctypes.create_string_buffer(_MAX_MESSAGE_BYTES)
+        ctypes.CDLL(None).vsnprintf(text, c_size_t(len(text)), c_char_p(template), c_void_p(values))
+        self._messages.append(text.value.decode(errors="replace"))
