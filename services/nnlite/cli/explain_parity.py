@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nnlite.campaigns.calibration_choice import named_calibration
 from nnlite.campaigns.request import Request
 from nnlite.cli import options, selection
 from nnlite.cli.output import err, out, print_json, print_table
@@ -48,7 +49,7 @@ def explain(
     """
     check_installed("nnlite_conversion", "convert")
     settings = load_settings()
-    data, data_source = selection.named_calibration(calibration, (precision,), settings)
+    data, data_source = named_calibration(calibration, (precision,), settings)
     with (
         interruptible("stopped"),
         err.status(f"converting {request.models[0]} to {precision}, operator by operator"),

@@ -1,15 +1,12 @@
 """Requests from the command line: the options that describe one, and the models that it selects."""
 
 import inspect
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from nnlite.artifacts.calibration import Calibration, named, pack
-from nnlite.artifacts.store import open_store
+from nnlite.campaigns.calibration_choice import chosen_calibration
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.catalog.files.source import is_module
 from nnlite.catalog.lemur.configuration import BEST
@@ -200,41 +197,3 @@ def parse_threads(values: list[str], backends: Sequence[Backend]) -> tuple[int, 
             "submit the others as another campaign"
         )
     return threads
-
-
-def chosen_calibration(
-    name: str | None, precisions: tuple[Precision, ...], settings: Settings
-) -> Calibration | None:
-    """Return the calibration of `precisions`; samples of the user's data are chosen and put into the store.
-
-    Raises:
-        RequestError, CalibrationError: as `named_calibration`.
-        StoreError: the store cannot take it.
-    """
-    wanted, source = named_calibration(name, precisions, settings)
-    if wanted is None or source is None:
-        return wanted
-    with tempfile.TemporaryDirectory(prefix="nnlite-calibration-") as folder:
-        packed = Path(folder, "samples.zip")
-        pack(wanted, source, packed)
-        return replace(wanted, path=open_store(settings).put(packed, ".zip"))
-
-
-def named_calibration(
-    name: str | None, precisions: tuple[Precision, ...], settings: Settings
-) -> tuple[Calibration | None, Path | None]:
-    """Return the calibration of `precisions`, None for fp32 alone, and the user's folder or file for it.
-
-    Args:
-        name: from the command line; None: from the settings.
-
-    Raises:
-        RequestError: calibration is named, but no precision needs it.
-        CalibrationError: it cannot be used.
-    """
-    if set(precisions) == {Precision.FP32}:
-        if name is not None:
-            raise RequestError("--calibration is for other precisions than fp32; add --precision int8")
-        return None, None
-    name = name or (str(settings.calibration_dir) if settings.calibration_dir else None)
-    return named(name, samples=settings.calibration_samples, seed=settings.calibration_seed)

@@ -109,7 +109,7 @@ def _with_code(files: "_Files", tag: str, code: str) -> Generated:
     if not isinstance(given, dict | None):
         raise _Broken("hp.txt is not a JSON object")
     transform_code = files.text("tr.py")
-    if transform_code is not None and (why := _no_transform(transform_code)):
+    if transform_code is not None and (why := why_no_transform(transform_code)):
         raise _Broken(f"tr.py {why}")
     accuracy = _accuracy(files)
     skipped, unfinished = _unusable(files, code, accuracy)
@@ -203,7 +203,8 @@ def _number(value: Any, name: str) -> float:
     return number
 
 
-def _no_transform(code: str) -> str | None:
+def why_no_transform(code: str) -> str | None:
+    """Return why `code` defines no transform, or None when it defines one."""
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

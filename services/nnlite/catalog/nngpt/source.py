@@ -13,15 +13,11 @@ from functools import cached_property
 from pathlib import Path
 
 from nnlite.artifacts.store import file_sha256
-from nnlite.catalog.lemur.archive import Archive
-from nnlite.catalog.lemur.expected_input import ExpectedInput, ExpectedInputs, Sizes, classes_of
-from nnlite.catalog.lemur.location import find_lemur
-from nnlite.catalog.lemur.shapes import committed_transforms
-from nnlite.catalog.lemur.tasks import why_unsupported
 from nnlite.catalog.limits import apply_limits
-from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
-from nnlite.catalog.nngpt.folder import Generated, read_file, read_folder
+from nnlite.catalog.model import CatalogError, CatalogModel
+from nnlite.catalog.nngpt.folder import read_file, read_folder
 from nnlite.catalog.nngpt.prebuilt import SUFFIX, lab_of, prebuilt_files, prebuilt_model
+from nnlite.catalog.nngpt.rows import DIGITS, GeneratedRows
 from nnlite.settings import Settings
 
 #: Folder of the epochs, relative to the folder that NN-GPT runs in; a parent folder may be named too.
@@ -29,9 +25,7 @@ EPOCHS = Path("out", "nngpt", "llm", "epoch")
 #: Folder of models that are one file each, and the names of the files.
 SINGLE_FILES = "generated_models"
 _SINGLE = re.compile(r"model_iter_([0-9]{1,9})\.py")
-#: Digits of a code's hash in a model's name, because the next run reuses the tags.
-_DIGITS = 8
-_NAME = re.compile(rf"(A[0-9]+_B[0-9]+)(?:{re.escape(SUFFIX)})?(?:-[0-9a-f]{{{_DIGITS}}})?")
+_NAME = re.compile(rf"(A[0-9]+_B[0-9]+)(?:{re.escape(SUFFIX)})?(?:-[0-9a-f]{{{DIGITS}}})?")
 
 
 def tag_of(name: str) -> str | None:
@@ -74,7 +68,7 @@ class NnGptSource:
                 f"{self.path} is not a folder; name the one that contains NN-GPT's `out`: --path FOLDER"
             )
         self._settings = settings
-        self._texts: dict[str, str] = {}
+        self._rows = GeneratedRows(settings, self.name)
         self._files: dict[str, Path] = {}
         self._settling = _Settling(settings.catalog.settle_s)
 
@@ -86,8 +80,8 @@ class NnGptSource:
     def models(self) -> list[CatalogModel]:
         """Return every model of the tree, skipped ones included, by epoch and number."""
         rows = [self._prebuilt_model(file) for file in prebuilt_files(self.path)]
-        rows += [self._row(read_folder(folder, tag, self._root)) for tag, folder in self._folders()]
-        rows += [self._row(read_file(file, tag, self._root)) for tag, file in self._single_files()]
+        rows += [self._rows.row(read_folder(folder, tag, self._root)) for tag, folder in self._folders()]
+        rows += [self._rows.row(read_file(file, tag, self._root)) for tag, file in self._single_files()]
         if not rows:
             raise CatalogError(
                 f"no model of NN-GPT below {self.epochs}: no folder A<e>/synth_nn/B<i> or "
@@ -114,21 +108,21 @@ class NnGptSource:
             if generated.unfinished or not (generated.ended or self._settling.is_settled(folder)):
                 waiting += 1
             else:
-                complete.append(self._row(generated))
+                complete.append(self._rows.row(generated))
         for tag, file in self._single_files():
             if self._settling.is_settled(file):
-                complete.append(self._row(read_file(file, tag, self._root)))
+                complete.append(self._rows.row(read_file(file, tag, self._root)))
             else:
                 waiting += 1
         return apply_limits(complete, self._settings.catalog), waiting
 
     def code(self, model: CatalogModel) -> str:
         """Return the model's code as it was when it was listed."""
-        return self._texts[model.code_sha256] if model.code_sha256 else ""
+        return self._rows.text(model.code_sha256) or ""
 
     def transform_code(self, model: CatalogModel) -> str | None:
         """Return the code of the model's transform, or None where neither NN-GPT nor LEMUR has it here."""
-        return None if model.transform_sha256 is None else self._texts[model.transform_sha256]
+        return self._rows.text(model.transform_sha256)
 
     def weights_file(self, model: CatalogModel) -> Path:
         """Return a pre-built file; CatalogError if it changed or vanished since it was listed."""
@@ -171,62 +165,9 @@ class NnGptSource:
         lab = lab_of(self.path)
         generated = read_folder(epoch_root(lab) / epoch / "synth_nn" / number, file.stem, lab)
         limits = self._settings.catalog
-        row = prebuilt_model(file, generated, source=self.name, digits=_DIGITS, limits=limits)
+        row = prebuilt_model(file, generated, source=self.name, digits=DIGITS, limits=limits)
         self._files[row.weights] = file
         return row
-
-    def _row(self, generated: Generated) -> CatalogModel:
-        code_sha256 = self._keep(generated.code) if generated.code else None
-        transform_sha256, expected = self._input(generated)
-        config = generated.training_config
-        return CatalogModel(
-            source=self.name,
-            name=f"{generated.tag}-{code_sha256[:_DIGITS]}" if code_sha256 else generated.tag,
-            code_sha256=code_sha256,
-            **config._asdict(),
-            transform_sha256=transform_sha256,
-            hyperparameters=generated.hyperparameters,
-            configuration_source=generated.configuration_source,
-            input_shape=expected.shape.batch_of_one if expected.shape else None,
-            input_dtype=expected.shape.dtype if expected.shape else "float32",
-            inputs=expected.inputs,
-            classes=classes_of(config, Sizes.of(self._settings.catalog)),
-            accuracy=generated.accuracy,
-            skipped=generated.skipped or expected.skipped,
-        )
-
-    def _input(self, generated: Generated) -> tuple[str | None, ExpectedInput]:
-        """Return the hash of the transform's code, if available, and the resulting input."""
-        config = generated.training_config
-        name, sizes = config.transform, Sizes.of(self._settings.catalog)
-        if (unsupported := why_unsupported(config.task, generated.code)) is not None:
-            return None, ExpectedInput(None, unsupported)
-        if generated.transform_code is not None:
-            sha256 = self._keep(generated.transform_code)
-            return sha256, ExpectedInputs({name: sha256}, sizes).of(config)
-        digits = committed_transforms().get(name)
-        if digits is None:
-            missing = f"transform missing: {name} is none of LEMUR's, and there is no tr.py"
-            return None, ExpectedInput(None, generated.skipped or missing)
-        expected = ExpectedInputs({name: digits}, sizes).of(config)
-        code = self._lemur_transforms.get(name)
-        if code is not None and text_sha256(code).startswith(digits):
-            return self._keep(code), expected
-        return None, expected
-
-    @cached_property
-    def _lemur_transforms(self) -> dict[str, str]:
-        """LEMUR's transforms on this machine; without LEMUR, the committed table has their shapes."""
-        try:
-            archive: Archive = find_lemur(self._settings)
-            return archive.transforms()
-        except CatalogError:
-            return {}
-
-    def _keep(self, text: str) -> str:
-        sha256 = text_sha256(text)
-        self._texts[sha256] = text
-        return sha256
 
 
 #: Name, size and time of files.

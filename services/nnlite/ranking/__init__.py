@@ -1,0 +1,1 @@
+"""Ranks models for the programs that generate them: questions, the HTTP listener that answers, its client."""
