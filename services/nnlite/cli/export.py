@@ -14,6 +14,7 @@ from nnlite.cli.session import session
 from nnlite.cli.words import chosen
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
 from nnlite.exports.lemur_tree import Choice, Exported, TreeLayout, export_lemur
+from nnlite.exports.litert_board import MEASUREMENTS, export_litert_board
 from nnlite.exports.model_explorer import export_node_data
 from nnlite.exports.novelty import REFERENCE_THRESHOLD
 from nnlite.results.reading import check_campaign
@@ -192,6 +193,58 @@ def model_explorer(
     if exported.unattributed:
         text += f"; up to {exported.unattributed:.1%} of the time belongs to no node with certainty"
     err.print(text, highlight=False, soft_wrap=True)
+
+
+@export.command("litert-board")
+def litert_board(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", file_okay=False, help="The board's data folder, or a new one."),
+    ],
+    campaign: Annotated[
+        list[str] | None, typer.Option(help="Only results of this campaign; repeatable.")
+    ] = None,
+    device: Annotated[list[str] | None, typer.Option(help="Only of this device; repeatable.")] = None,
+    pool: Annotated[list[str] | None, typer.Option(help="Only of this pool; repeatable.")] = None,
+    kind: Annotated[
+        list[DeviceKind] | None,
+        typer.Option(help="Only of this kind of device; repeatable [default: phone]."),
+    ] = None,
+    threads: Threads = None,
+    verdict: Annotated[
+        list[str] | None,
+        typer.Option(help="Only results with one of these verdicts [default: valid]."),
+    ] = None,
+    owner: Annotated[
+        str | None,
+        typer.Option(help="What stands before / in names of models [default: the source, such as lemur]."),
+    ] = None,
+) -> None:
+    """Write results in the format of LiteRT's public performance board.
+
+    DIR/measurements.jsonl has one line for each model file, runtime version, device and accelerator; rows of
+    others that are there stay, rows of equal `row_id` are replaced. DIR/board.json is made from all of them,
+    and is what the board's page shows. Devices are named by their model, never by a serial number. What the
+    board has no field for (verdict, interval, threads, parity) is in `nnlite` of each row.
+
+    Example: nnlite export litert-board ~/litert-samples/benchmark/leaderboard/data --campaign night
+    """
+    choice = Choice(
+        campaigns=campaign or (),
+        devices=device or (),
+        pools=pool or (),
+        kinds=tuple(kind or ()),
+        threads=threads,
+        verdicts=chosen(Verdict, "--verdict", verdict),
+    )
+    with session() as cluster:
+        exported = export_litert_board(cluster.engine, folder, choice, owner=owner)
+    err.print(
+        f"{exported.rows} rows written to {exported.folder}; {exported.measurements} in {MEASUREMENTS}, "
+        f"{exported.on_board} of them on the board",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def read_references(paths: Iterable[Path]) -> dict[str, str]:

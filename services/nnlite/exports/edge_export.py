@@ -14,8 +14,9 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 from nnlite.catalog.nngpt.source import NnGptSource, epoch_root, tag_of
 from nnlite.exports.edge_queries import ARTIFACTS, MEASUREMENTS, MODELS, REFUSALS
 from nnlite.exports.edge_tracker import FILE, Scored, edge_tracker
-from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, ExportError, check_names, write_json
+from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, check_names
 from nnlite.exports.novelty import REFERENCE_THRESHOLD, NoveltyFilter
+from nnlite.exports.writing import ExportError, write_json
 from nnlite.vocabulary import Backend, DeviceKind, Mode, ModelFormat, Precision, Stage, Verdict, WorkState
 
 Row = RowMapping

@@ -14,14 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import orjson
 from sqlalchemy import Engine, text
 
 from nnlite.artifacts.store import file_name
 from nnlite.catalog.files.source import FilesSource
-from nnlite.errors import NnliteError
 from nnlite.exports.lemur_record import chosen_measurements, lemur_record
-from nnlite.host.files import write_atomically
+from nnlite.exports.writing import ExportError, write_json
 from nnlite.vocabulary import Backend, DeviceKind, Precision, Verdict
 
 #: Path of the mobile results in a checkout.
@@ -39,10 +37,6 @@ class TreeLayout(StrEnum):
     DEVICE = "device"
     #: The phone's model, `android_<model>.json`, by which upstream's scripts join results of devices.
     UPSTREAM = "upstream"
-
-
-class ExportError(NnliteError):
-    """The tree cannot be written, or a named campaign, device or pool does not exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,19 +141,6 @@ def relative_path(row: Any, layout: TreeLayout = TreeLayout.DEVICE) -> Path:
     if layout is TreeLayout.UPSTREAM:
         device = row["report"]["device_type"].replace(" ", "_")
     return Path(row["precision"], file_name(folder), f"{system}_{file_name(device)}.json")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path`, atomically.
-
-    Raises:
-        ExportError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
-    except OSError as error:
-        raise ExportError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _usual_kinds(choice: Choice) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from nnlite.artifacts.store import file_name
-from nnlite.exports.lemur_tree import ExportError, write_json
+from nnlite.exports.writing import ExportError, write_json
 from nnlite.results.profiles import KEY, operators
 from nnlite.results.reading import Row
 

@@ -12,7 +12,7 @@ from nnlite.campaigns.submit import submit
 from nnlite.catalog.nngpt.source import NnGptSource, tag_of
 from nnlite.cli.presentation import result_columns, result_row
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
-from nnlite.exports.lemur_tree import ExportError
+from nnlite.exports.writing import ExportError
 from nnlite.results import queries
 from nnlite.vocabulary import Mode, Verdict
 

@@ -21,7 +21,8 @@ from integration.canned import (
 )
 from integration.conftest import Cluster
 from nnlite.campaigns import reproduce
-from nnlite.exports.lemur_tree import Choice, Exported, ExportError, TreeLayout, export_lemur
+from nnlite.exports.lemur_tree import Choice, Exported, TreeLayout, export_lemur
+from nnlite.exports.writing import ExportError
 from nnlite.queue import leases
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, Gating, Latency, MeasurementReport
 from nnlite.results.devices import record_device

@@ -7,8 +7,8 @@ from operator import itemgetter
 import pytest
 
 from integration.canned import finish_benchmark, finish_conversion, measurement
-from nnlite.exports.lemur_tree import ExportError
 from nnlite.exports.model_explorer import export_node_data
+from nnlite.exports.writing import ExportError
 from nnlite.reports.schema import OperatorTime, Profile
 from nnlite.results import profiles, queries
 

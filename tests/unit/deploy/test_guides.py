@@ -24,6 +24,7 @@ DOCUMENTS = sorted(
 EXAMPLES = {"net.py", "net.toml", "model.toml", "eval_info.json", "report.json"}
 EXAMPLES |= {
     "deploy/monitoring/alertmanager.yml",
+    "board.json",
     "reports/CAMPAIGN/MODEL-PRECISION-POOL-ID.json",
     "android_avd_pixel4-1_lab.json",
 }
