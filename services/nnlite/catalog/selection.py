@@ -48,7 +48,7 @@ def select(
         return named + pool
     if limit < len(named):
         raise CatalogError(f"limit {limit} is below the {len(named)} models named; raise it or name fewer")
-    return named + _sample([model for model in pool if model.skipped is None], limit - len(named), seed)
+    return named + sample([model for model in pool if model.skipped is None], limit - len(named), seed)
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
@@ -69,7 +69,8 @@ def _matching(models: Sequence[CatalogModel], match: str | None, excluded: set[s
     return sorted((model for model in matching if model.name not in excluded), key=lambda model: model.name)
 
 
-def _sample(pool: list[CatalogModel], count: int, seed: int | None) -> list[CatalogModel]:
+def sample(pool: list[CatalogModel], count: int, seed: int | None) -> list[CatalogModel]:
+    """Return `count` models of a pool sorted by name: the first ones, or with a seed a random sample."""
     if seed is None or count >= len(pool):
         return pool[:count]
     return sorted(random.Random(seed).sample(pool, count), key=lambda model: model.name)

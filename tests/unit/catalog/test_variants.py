@@ -122,10 +122,10 @@ def listed(lemur: Lemur, make_settings, tmp_path):
     )
     lemur.trials["img-classification_mnist_acc_Wide", 1] = [trial("on mnist", duration=6, width=8)]
 
-    def look(configs="all", kind="folder"):
+    def look(configs="all", kind="folder", wanted=()):
         path = tmp_path / kind
         copy = path if path.exists() else getattr(lemur, kind)(path)
-        return LemurSource(make_settings(copy), configs=configs)
+        return LemurSource(make_settings(copy), configs=configs, wanted=wanted)
 
     return look
 
@@ -142,6 +142,20 @@ def test_every_configuration_is_a_model_and_the_default_one_keeps_its_identity(k
         ("Wide@mnist", "trial:on mnist"),
     ]
     assert len({model.identity for model in models}) == 4
+
+
+@pytest.mark.parametrize("kind", ["folder", "wheel", "sqlite"])
+@pytest.mark.parametrize("wanted", ["Wide", "Wi*", "Wide@mnist", "Wide@m*", "*mnist", "W[hi]de"])
+def test_configurations_of_one_model_are_those_of_the_whole_listing(kind, wanted, listed, lemur):
+    lemur.trained("Tall", trial("tall", width=8), code=net("self.layer = nn.Linear(prm['width'], 1)"))
+    lemur.trials["img-classification_mnist_acc_Tall", 1] = [trial("tall on mnist", width=9)]
+    everything = listed("all", kind).models()
+    some = listed("all", kind, wanted=(wanted,)).models()
+    assert [model for model in some if model.name.startswith("Wide")] == [
+        model for model in everything if model.name.startswith("Wide")
+    ]
+    others = ["Tall", "Tall@mnist,width=9"] if wanted == "*mnist" else ["Tall"]
+    assert [model.name for model in some if model.name.startswith("Tall")] == others
 
 
 def test_the_limit_keeps_the_first_configurations_in_ranking_order(listed):

@@ -13,7 +13,7 @@ import os
 import zipfile
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,8 +50,8 @@ class Archive(Protocol):
     def transforms(self) -> dict[str, str]:
         """Return the code of every transform by name."""
 
-    def trials(self) -> Iterator[Trial]:
-        """Yield the recorded trials of the first epoch."""
+    def trials(self, names: Collection[str] | None = None) -> Iterator[Trial]:
+        """Yield the recorded trials of the first epoch; of the models `names` alone, unless that is None."""
 
     def runs(self) -> dict[str, TrainingConfig]:
         """Return task, dataset, metric and transform of models, by name, as mobile results record them."""
@@ -95,8 +95,10 @@ class FileArchive(Archive):
     def transforms(self) -> dict[str, str]:
         return {name: self.transform_code(name) for name in self._modules(TRANSFORMS)}
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self, names: Collection[str] | None = None) -> Iterator[Trial]:
         for path in self._statistics():
+            if names is not None and split_name(path.split("/")[-2])[-1] not in names:
+                continue
             content = self._read(path)
             if content is not None:
                 yield from trials_of(path.split("/")[-2], content, f"{self.path}: {path}")

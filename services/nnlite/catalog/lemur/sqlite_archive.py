@@ -6,7 +6,7 @@ Schema: `ab/nn/util/db/Init.py` of nn-dataset 2.1.2.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -54,10 +54,11 @@ class SqliteArchive:
             rows = connection.execute("SELECT name, code FROM transform").fetchall()
         return {name: text_of(code.encode()) for name, code in rows}
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self, names: Collection[str] | None = None) -> Iterator[Trial]:
         with self._opened() as connection:
             for row in connection.execute(_TRIALS):
-                yield Trial._make((*row, {}))
+                if names is None or row[0] in names:
+                    yield Trial._make((*row, {}))
 
     def runs(self) -> dict[str, TrainingConfig]:
         """Return nothing: the table of mobile results has neither dataset nor transform."""
