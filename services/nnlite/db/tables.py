@@ -116,6 +116,8 @@ class Campaign(Base):
     backends: Mapped[list[str]]
     mode: Mapped[str] = mapped_column(server_default="standard")
     settings: Mapped[Json]  # limits and protocol in force at submit
+    hooks_run_at: Mapped[datetime | None]  # end-of-campaign hooks; None: it has not ended since they ran
+    hooks_problem: Mapped[str | None]  # which of them failed, and how
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

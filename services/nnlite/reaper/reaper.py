@@ -1,4 +1,4 @@
-"""Reaper: queues rows with an expired lease again, and resends messages that Redis has lost.
+"""Reaper: queues rows with an expired lease again, resends messages that Redis has lost, says what has ended.
 
 A loop in the process `nnlite reaper`, not a Celery task, which would wait behind
 the very work it must reap. Any number may run; an advisory lock makes one of them
@@ -20,6 +20,7 @@ from nnlite.host.health_file import touch_health_file
 from nnlite.queue import leases
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
+from nnlite.results import hooks
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
 from nnlite.worker.attempt import send
@@ -104,6 +105,7 @@ class Reaper:
                 self._expire(kind)
         self._announce()
         self._resend()
+        self._say_ends()
         return True
 
     def _acquire_lock(self) -> bool:
@@ -132,6 +134,21 @@ class Reaper:
             rows = connection.scalars(_DUE, parameters).all()
             messages = leases.build_messages(connection, WorkKind.BENCHMARK, rows)
         send(self._broker, messages)
+
+    def _say_ends(self) -> None:
+        """Run the hooks of campaigns that have ended, without waiting for them."""
+        for name in hooks.take_ended(self._engine, self._settings.hooks):
+            threading.Thread(target=self._run_hooks, args=(name,), name="hooks").start()
+
+    def _run_hooks(self, name: str) -> None:
+        try:
+            problem = hooks.run_hooks(self._engine, name, self._settings.hooks)
+        except DBAPIError as error:
+            problem = f"Postgres failed: {first_line(error)}"
+        if problem:
+            log.warning("hooks of an ended campaign failed", campaign=name, problem=problem)
+        else:
+            log.info("campaign ended", campaign=name)
 
     def _resend(self) -> None:
         for kind, queue, condition in self._queues():

@@ -85,7 +85,7 @@ def description(database: Database, name: str) -> Row:
     (row,) = rows_of(
         database,
         """
-SELECT c.name, c.state, c.priority, c.request, c.settings, c.created_at,
+SELECT c.name, c.state, c.priority, c.request, c.settings, c.created_at, c.hooks_run_at, c.hooks_problem,
        (SELECT count(*) FROM conversion v WHERE v.campaign_id = c.id) AS models
 FROM campaign c WHERE c.name = :name
 """,

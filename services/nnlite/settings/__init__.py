@@ -30,6 +30,7 @@ from nnlite.settings.groups import (
     QueueSettings,
     RuntimeCheckSettings,
 )
+from nnlite.settings.hooks import HookSettings
 from nnlite.settings.passwords import with_passwords
 from nnlite.settings.sources import ENVIRONMENT, json_value, set_variables, variables
 from nnlite.settings.sources import PREFIX as PREFIX
@@ -95,6 +96,7 @@ class Settings(BaseModel):
     runtime_check: RuntimeCheckSettings = RuntimeCheckSettings()
     queue: QueueSettings = QueueSettings()
     metrics: MetricsSettings = MetricsSettings()
+    hooks: HookSettings = HookSettings()
     local: LocalSettings = LocalSettings()
 
     def __init__(self, _env_file: str | None = ".env", **values: Any) -> None:
