@@ -7,10 +7,13 @@ atomically: a reader never sees a partial file. Only this module knows paths.
 
 import errno
 import hashlib
+import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +24,11 @@ from nnlite.errors import NnliteError, Unavailable
 from nnlite.host.files import replacing
 from nnlite.settings import Settings
 
+#: Paths of files that the methods below store, and what a killed process left of them.
+_OWN_FILE: Final = re.compile(
+    r"[0-9a-f]{2}/(?:[0-9a-f]{64}\.\w+|\.[0-9a-f]{32})"
+    r"|reports/[^/]+/(?:[^/]+-[0-9a-f]{8}\.json|\.[0-9a-f]{32})"
+)
 #: Of the files with outputs of artifacts, the host's and other devices'.
 OUTPUT_SUFFIX: Final = ".bin"
 
@@ -31,6 +39,16 @@ class StoreError(Unavailable):
 
 class ArtifactGoneError(NnliteError):
     """A referenced file is missing from the store, or its content no longer matches its hash."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the store."""
+
+    #: Relative to the store.
+    path: str
+    size_bytes: int
+    modified_at: datetime
 
 
 class ArtifactStore:
@@ -63,14 +81,20 @@ class ArtifactStore:
         Raises:
             StoreError: it could not be stored; no partial file is visible.
         """
-        sha256 = file_sha256(file)
-        path = content_path(sha256, suffix)
+        path = path_in_store(file, suffix)
         try:
-            if not self.holds(path, file.stat().st_size):
+            if self.holds(path, file.stat().st_size):
+                self._mark_used(path)
+            else:
                 self._place(path, lambda temporary: self._fs.put_file(str(file), temporary))
         except OSError as error:
             raise StoreError(self._explain(error)) from error
         return path
+
+    def _mark_used(self, path: str) -> None:
+        """Let a local file be as young as one just written, so that nothing deletes it as unknown."""
+        if self._local:
+            os.utime(f"{self._root}/{path}")
 
     def put_report(self, content: bytes, *, campaign: str, name: str, benchmark_id: uuid.UUID) -> str:
         """Store the report of a benchmark, replacing an earlier one, and return its path.
@@ -164,6 +188,37 @@ class ArtifactStore:
         except OSError as error:
             raise StoreError(self._explain(error)) from error
 
+    def discard_reports(self, campaign: str, benchmarks: Collection[uuid.UUID]) -> None:
+        """Remove the reports of `benchmarks` that were stored under the name `campaign`.
+
+        Raises:
+            StoreError: the store is unavailable.
+        """
+        folder = f"{self._root}/reports/{file_name(campaign)}"
+        endings = {f"{benchmark.hex[:8]}.json" for benchmark in benchmarks}
+        try:
+            found = self._fs.find(folder) if self._fs.exists(folder) else []
+        except OSError as error:
+            raise StoreError(self._explain(error)) from error
+        for path in found:
+            if path.rpartition("-")[2] in endings:
+                self.discard(path.removeprefix(f"{self._root}/"))
+
+    def files(self) -> Iterator[StoredFile]:
+        """Yield the files that nnlite has put into the store; others are not its own.
+
+        Raises:
+            StoreError: the store is unavailable.
+        """
+        try:
+            for path in self._fs.find(self._root) if self._fs.exists(self._root) else ():
+                name = path.removeprefix(f"{self._root}/")
+                if _OWN_FILE.fullmatch(name):
+                    modified_at = self._fs.modified(path)
+                    yield StoredFile(name, self._fs.size(path), _in_utc(modified_at))
+        except OSError as error:
+            raise StoreError(self._explain(error)) from error
+
     def check(self) -> None:
         """Check that the store is writable.
 
@@ -185,9 +240,19 @@ class ArtifactStore:
         return f"the artifact store {self.url} cannot be used: {error.strerror or error}"
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Return a time of a file system, which may have no time zone: then it is UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def content_path(sha256: str, suffix: str) -> str:
     """Return the path in a store of the content with this hash."""
     return f"{sha256[:2]}/{sha256}{suffix}"
+
+
+def path_in_store(file: Path, suffix: str) -> str:
+    """Return the path that a copy of `file` has in a store."""
+    return content_path(file_sha256(file), suffix)
 
 
 def file_name(text: str) -> str:

@@ -1,14 +1,18 @@
-"""Pauses, resumes, cancels and retries campaigns, by changing rows that workers check.
+"""Pauses, resumes, cancels, retries, renames and deletes campaigns, by changing rows that workers check.
 
 Nothing is revoked in Celery. A paused or cancelled campaign's rows cannot be
 claimed, and the worker of a cancelled row loses its lease at the next heartbeat.
 """
 
+import shlex
 import uuid
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy.exc import IntegrityError
 
+from nnlite.artifacts.store import ArtifactStore
+from nnlite.campaigns.request import check_name
 from nnlite.queue import leases, statements
 from nnlite.queue.messages import BrokerClient, Message
 from nnlite.results import repeats
@@ -17,14 +21,19 @@ from nnlite.vocabulary import CAMPAIGN_KINDS, CampaignState, WorkKind, WorkState
 from nnlite.worker.attempt import send
 
 
-def find(connection: Connection, name: str) -> tuple[uuid.UUID, CampaignState]:
+def find(connection: Connection, name: str, *, lock: bool = False) -> tuple[uuid.UUID, CampaignState]:
     """Return id and state of the campaign `name`.
+
+    Args:
+        lock: let no other transaction change it or add work to it until this one has ended.
 
     Raises:
         CampaignError: there is none; the message lists the newest ones.
     """
+    locking = "FOR UPDATE" if lock else ""
     row = connection.execute(
-        text("SELECT id, state FROM campaign WHERE name = :name"), {"name": name}
+        text(f"SELECT id, state FROM campaign WHERE name = :name {locking}"),  # noqa: S608
+        {"name": name},
     ).first()
     if row is None:
         raise unknown_campaign(name, newest_campaigns(connection))
@@ -75,6 +84,46 @@ def cancel(engine: Engine, name: str) -> int:
         )
 
 
+def rename(engine: Engine, name: str, new: str) -> None:
+    """Give a campaign another name; its rows and results stay as they are.
+
+    Raises:
+        CampaignError: no such campaign, or the new name is another one's.
+        RequestError: the new name is no name.
+    """
+    check_name(new)
+    with engine.begin() as connection:
+        campaign, _ = find(connection, name)
+        try:
+            connection.execute(
+                text("UPDATE campaign SET name = :new WHERE id = :campaign"),
+                {"campaign": campaign, "new": new},
+            )
+        except IntegrityError as error:
+            raise CampaignError(f"there is a campaign {new!r} already; choose another name") from error
+
+
+def delete(engine: Engine, store: ArtifactStore, name: str) -> None:
+    """Delete a campaign that has ended, with all its rows and reports; artifacts stay for other campaigns.
+
+    Raises:
+        CampaignError: no such campaign, or work of it is queued or running.
+        StoreError: its reports cannot be deleted; its rows are.
+    """
+    with engine.begin() as connection:
+        campaign, _ = find(connection, name, lock=True)
+        if pending := sum(connection.scalar(_pending(kind), {"id": campaign}) for kind in CAMPAIGN_KINDS):
+            raise CampaignError(
+                f"campaign {name!r} has not ended: {pending:,} conversions and benchmarks are queued or "
+                f"running; `nnlite cancel {shlex.quote(name)}` ends them, then delete it"
+            )
+        benchmarks = connection.scalars(
+            text("SELECT id FROM benchmark WHERE campaign_id = :id"), {"id": campaign}
+        ).all()
+        connection.execute(text("DELETE FROM campaign WHERE id = :id"), {"id": campaign})
+    store.discard_reports(name, benchmarks)
+
+
 def cancel_benchmark(engine: Engine, benchmark: uuid.UUID) -> None:
     """End one row as cancelled if it is queued or running."""
     with engine.begin() as connection:
@@ -93,11 +142,13 @@ def retry(
         models: only these models; empty: all.
 
     Raises:
-        CampaignError: no such campaign.
+        CampaignError: no such campaign, or it is cancelled and `states` has not `cancelled`.
     """
     messages: list[Message] = []
     with engine.begin() as connection:
-        campaign, _ = find(connection, name)
+        campaign, state = find(connection, name)
+        if state is CampaignState.CANCELLED and WorkState.CANCELLED not in states:
+            raise CampaignError(_cancelled(name))
         connection.execute(
             text("UPDATE campaign SET state = 'active' WHERE id = :campaign AND state = 'cancelled'"),
             {"campaign": campaign},
@@ -138,7 +189,8 @@ def _cancelling(kind: WorkKind, rows: str) -> TextClause:
 
 
 def _cancelled(name: str) -> str:
-    return f"campaign {name!r} is cancelled; `nnlite retry {name} --cancelled` queues its work again"
+    again = f"`nnlite retry {shlex.quote(name)} --cancelled` queues its work again"
+    return f"campaign {name!r} is cancelled; {again}"
 
 
 def _set_state(connection: Connection, name: str, state: CampaignState) -> uuid.UUID:
@@ -150,6 +202,12 @@ def _set_state(connection: Connection, name: str, state: CampaignState) -> uuid.
         {"state": state, "campaign": campaign},
     )
     return campaign
+
+
+def _pending(kind: WorkKind) -> TextClause:
+    return text(
+        f"SELECT count(*) FROM {kind} WHERE campaign_id = :id AND state IN ('queued', 'running')"  # noqa: S608
+    )
 
 
 def _queued(connection: Connection, kind: WorkKind, campaign: uuid.UUID) -> Sequence[uuid.UUID]:

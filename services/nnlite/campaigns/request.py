@@ -1,13 +1,15 @@
 """Requests of campaigns: the user's choice of models, precisions, pools, backends and threads."""
 
 import hashlib
+import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from nnlite.artifacts.calibration import Calibration
 from nnlite.catalog.lemur.configuration import BEST
-from nnlite.catalog.model import canonical_json
+from nnlite.catalog.model import CatalogModel, canonical_json
 from nnlite.errors import UsageError
 from nnlite.queue.app import PRIORITIES
 from nnlite.vocabulary import DEFAULT_PRIORITY, HOST_POOL, Backend, Int8Io, Mode, Precision
@@ -107,37 +109,111 @@ class Request:
         return f"{self.source}-{self.limit}-{digest}" if self.limit else f"{self.source}-{digest}"
 
 
+_LONGEST_NAME = 200
 #: Options that give a field, where they are not called as it.
 _OPTIONS = {
     "models": "", "precisions": "precision", "pools": "pool", "backends": "backend", "inputs": "input",
 }  # fmt: skip
 
 
+def as_toml(stored: dict[str, Any], *, name: str, priority: int = DEFAULT_PRIORITY) -> str:
+    """Return a campaign file that makes a stored request; without what is at its default."""
+    options = {"name": name, **_changed(stored)}
+    if priority != DEFAULT_PRIORITY:
+        options["priority"] = priority
+    lines = []
+    for field, value in options.items():
+        key = "models" if field == "models" else _option(field)
+        written = _calibration(value) if isinstance(value, dict) else value
+        # Of these values JSON is TOML, too.
+        lines.append(f"{key} = {json.dumps(written, ensure_ascii=False)}\n")
+    return "".join(lines)
+
+
 def as_arguments(stored: dict[str, Any]) -> list[str]:
     """Return the arguments of `nnlite submit` that make a stored request; without what is at its default."""
+    return [_written(name, value) for name, value in _changed(stored).items()]
+
+
+def _changed(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a stored request that are not at their default."""
     defaults = asdict(Request()) | _ADDED
-    return [
-        _written(name, value)
+    return {
+        name: value
         for name, value in stored.items()
         if (tuple(value) if isinstance(value, list) else value) != defaults.get(name)
-    ]
+    }
+
+
+def _option(field: str) -> str:
+    return _OPTIONS.get(field, field).replace("_", "-")
+
+
+def _calibration(stored: dict[str, Any]) -> str:
+    """Return a stored calibration as a user writes it."""
+    return str(stored.get("name") or stored["kind"])
 
 
 def _written(name: str, value: Any) -> str:
     """Return a field as a user writes it: `--limit 20`, `without --limit`."""
-    option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
-    if isinstance(value, dict):  # a calibration
-        value = value.get("name") or value["kind"]
+    option = f"--{_option(name)}"
+    if isinstance(value, dict):
+        value = _calibration(value)
     if value is None or value is False or value in ((), []):
         return "without names of models" if name == "models" else f"without {option}"
     if name == "models":
-        return " ".join(value)
+        return shlex.join(value)
     if value is True:
         return option
     if name in {"pools", "path", "inputs"}:  # not with commas
         return " ".join(f"{option} {shlex.quote(str(each))}" for each in value)
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return f"{option} {shlex.quote(text)}"
+
+
+def check_name(name: str) -> str:
+    """Return the name of a campaign if it is valid: text of one line that can be printed.
+
+    Raises:
+        RequestError: it is empty, too long, or has characters that a terminal would interpret.
+    """
+    if not name.strip() or len(name) > _LONGEST_NAME:
+        raise RequestError(f"a campaign's name has 1 to {_LONGEST_NAME} characters, {name!r} has {len(name)}")
+    if not name.isprintable():
+        raise RequestError(f"campaign name {name!r} has characters that cannot be printed; choose another")
+    return name
+
+
+def check_models(models: Sequence[CatalogModel]) -> None:
+    """Check that a request selects a model.
+
+    Raises:
+        RequestConflict: it selects none.
+    """
+    if not models:
+        raise RequestConflict(
+            "no model matches the request; `nnlite models` lists all, and why some are skipped"
+        )
+
+
+def check_same(name: str, request: Request, stored: dict[str, Any]) -> None:
+    """Check that the campaign `name` was submitted with the same request.
+
+    Raises:
+        RequestConflict: it was submitted with another one; the message has the first difference.
+    """
+    if differences := request.differences(stored):
+        before, now = differences[0]
+        raise RequestConflict(
+            f"campaign {name!r} was submitted {_with(before)}, this request is {_with(now)}; "
+            "choose another --name, or repeat the first request to resume it"
+        )
+
+
+def _with(written: str) -> str:
+    if written.startswith("without"):
+        return written
+    return f"with {written}" if written.startswith("--") else f"with the models {written}"
 
 
 def check_priority(priority: int = DEFAULT_PRIORITY) -> int:

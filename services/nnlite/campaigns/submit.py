@@ -4,6 +4,7 @@ Submitting twice creates nothing twice: ids derive from natural keys. If only th
 broker is down, the rows are committed and the reaper sends their messages later.
 """
 
+import shlex
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,14 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from nnlite.artifacts.store import open_store
-from nnlite.campaigns.request import Request, RequestConflict, check_priority
+from nnlite.campaigns.request import (
+    Request,
+    RequestConflict,
+    check_models,
+    check_name,
+    check_priority,
+    check_same,
+)
 from nnlite.campaigns.thread_counts import check_threads
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.db.engine import first_line, where
@@ -66,20 +74,17 @@ def submit(
         DatabaseError: Postgres cannot be reached; nothing was submitted.
         StoreError: the models' files cannot be stored; nothing was submitted.
     """
-    name = name or request.default_name()
+    name = check_name(request.default_name() if name is None else name)
     check_priority(priority)
-    if not models and not growing:
-        raise RequestConflict(
-            "no model matches the request; `nnlite models` lists all, and why some are skipped"
-        )
+    if not growing:
+        check_models(models)
     _store_files(models, source, settings)
-    campaign = row_id("campaign", name)
     try:
         with engine.begin() as connection:
             check_threads(connection, request, settings)
-            resumed = not _write_campaign(connection, name, request, priority=priority, settings=settings)
-            if resumed:
-                _check_same(connection, campaign, name, request)
+            campaign, resumed = _write_campaign(
+                connection, name, request, priority=priority, settings=settings
+            )
             written = _Written()
             if growing or not resumed:
                 written = _write_rows(connection, campaign, priority, models, source)
@@ -144,45 +149,47 @@ _SKIPPED = text("SELECT count(*) FROM conversion WHERE campaign_id = :id AND sta
 
 def _write_campaign(
     connection: Connection, name: str, request: Request, *, priority: int, settings: Settings
-) -> bool:
-    """Insert the campaign and return whether it is new."""
+) -> tuple[uuid.UUID, bool]:
+    """Return the id of the campaign, which is written if it is new, and whether it was there.
+
+    Raises:
+        RequestConflict: it was there with another request, or is cancelled.
+    """
     in_force = settings.model_dump(mode="json", include={"catalog", "conversion", "measurement", "queue"})
-    inserted = connection.execute(
-        text("""
+    columns = {
+        "name": name,
+        "state": CampaignState.ACTIVE,
+        "priority": priority,
+        "request": Json(request.as_dict()),
+        "precisions": list(request.precisions),
+        "pools": list(request.pools),
+        "backends": list(request.backends),
+        "mode": request.mode,
+        "settings": Json(in_force),
+    }
+    number = 0
+    while True:
+        number += 1
+        # A campaign keeps its id when it is renamed; another one may then get its first name.
+        new = row_id("campaign", name, *([number] if number > 1 else []))
+        if connection.execute(_INSERT_CAMPAIGN, columns | {"id": new}).rowcount:
+            return new, False
+        if (stored := connection.execute(_SAME_NAME, {"name": name}).one_or_none()) is not None:
+            check_same(name, request, stored.request)
+            if stored.state == CampaignState.CANCELLED:
+                raise RequestConflict(
+                    f"campaign {name!r} is cancelled; `nnlite retry {shlex.quote(name)} --cancelled` queues "
+                    "its work again, another --name submits the request anew"
+                )
+            return stored.id, True
+
+
+_INSERT_CAMPAIGN = text("""
 INSERT INTO campaign (id, name, state, priority, request, precisions, pools, backends, mode, settings)
 VALUES (:id, :name, :state, :priority, :request, :precisions, :pools, :backends, :mode, :settings)
 ON CONFLICT DO NOTHING
-"""),
-        {
-            "id": row_id("campaign", name),
-            "name": name,
-            "state": CampaignState.ACTIVE,
-            "priority": priority,
-            "request": Json(request.as_dict()),
-            "precisions": list(request.precisions),
-            "pools": list(request.pools),
-            "backends": list(request.backends),
-            "mode": request.mode,
-            "settings": Json(in_force),
-        },
-    )
-    return inserted.rowcount == 1
-
-
-def _check_same(connection: Connection, campaign: uuid.UUID, name: str, request: Request) -> None:
-    stored = connection.scalar(text("SELECT request FROM campaign WHERE id = :id"), {"id": campaign})
-    if stored and (differences := request.differences(stored)):
-        before, now = differences[0]
-        raise RequestConflict(
-            f"campaign {name!r} was submitted {_with(before)}, this request is {_with(now)}; "
-            "choose another --name, or repeat the first request to resume it"
-        )
-
-
-def _with(written: str) -> str:
-    if written.startswith("without"):
-        return written
-    return f"with {written}" if written.startswith("--") else f"with the models {written}"
+""")
+_SAME_NAME = text("SELECT id, state, request FROM campaign WHERE name = :name")
 
 
 @dataclass(frozen=True, kw_only=True)

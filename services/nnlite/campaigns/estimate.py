@@ -1,0 +1,148 @@
+"""Estimates what a campaign would take before it is submitted: models, artifacts, time and disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnlite.campaigns.request import Request
+from nnlite.catalog.model import CatalogModel
+from nnlite.results.reading import Database, Row, rows_of
+from nnlite.vocabulary import Mode, ModelFormat, Precision
+
+#: Fewer attempts than this are no basis for an estimate.
+_FEWEST = 3
+#: Where nothing was converted or measured yet: the slower machine of docs/performance.md, seconds.
+_CONVERSION_S = 12.0
+_MEASUREMENT_S = {Mode.QUICK: 4.0, Mode.STANDARD: 6.0, Mode.FULL: 65.0}
+#: Bytes of an artifact where there is none to go by, of docs/operate/housekeeping.md.
+_ARTIFACT_BYTES = {
+    Precision.FP32: 6_161_100,
+    Precision.FP16: 3_080_550,
+    Precision.DYNAMIC: 1_540_275,
+    Precision.INT8: 1_540_275,
+}
+#: Bytes of a model's rows, and of a measurement's rows and report: from there too.
+_MODEL_BYTES, _MEASUREMENT_BYTES = 6_100, 32_500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a campaign would take."""
+
+    #: Models that would be converted or are converted already.
+    models: int
+    skipped: int
+    #: One per model and precision.
+    artifacts: int
+    #: Of these, that are there from other campaigns.
+    converted: int
+    #: One per artifact, pool, backend, number of threads and repeat.
+    measurements: int
+    #: Of one converter.
+    conversion_s: float
+    #: Of one device that measures everything of one pool.
+    measurement_s: float
+    #: Artifacts, reports and rows that would be added.
+    size_bytes: int
+    #: Conversions and measurements of this installation that times are estimated from; 0: it has too few.
+    basis: int
+
+
+def estimate(database: Database, request: Request, models: Sequence[CatalogModel]) -> Estimate:
+    """Return the estimate for `request` and its models, from what `database` has of earlier campaigns.
+
+    An artifact counts as converted whichever versions of the libraries converted it.
+    """
+    usable = [model for model in models if model.skipped is None]
+    wanted = [(model, precision) for model in usable for precision in _precisions(model, request)]
+    known = _known(database, request, usable)
+    missing = [(model, precision) for model, precision in wanted if (model.identity, precision) not in known]
+    converting = {model.identity for model, _ in missing}
+    of_pool = len(wanted) * _kinds(request) * request.repeat
+    times = {row["kind"]: row for row in rows_of(database, _TIMES, {"mode": request.mode})}
+    conversion_s, conversions = _mean(times.get("conversion"), _CONVERSION_S)
+    measurement_s, measured = _mean(times.get("benchmark"), _MEASUREMENT_S[request.mode])
+    sizes = {row["precision"]: float(row["bytes"]) for row in rows_of(database, _SIZES, {})}
+    artifact_bytes = sum(
+        sizes.get(precision or Precision.FP32, _ARTIFACT_BYTES[precision or Precision.FP32])
+        for _, precision in missing
+    )
+    measurements = of_pool * len(request.pools)
+    return Estimate(
+        models=len(usable),
+        skipped=len(models) - len(usable),
+        artifacts=len(wanted),
+        converted=len(wanted) - len(missing),
+        measurements=measurements,
+        conversion_s=len(converting) * conversion_s,
+        measurement_s=of_pool * measurement_s,
+        size_bytes=round(artifact_bytes + len(usable) * _MODEL_BYTES + measurements * _MEASUREMENT_BYTES),
+        basis=min(conversions, measured),
+    )
+
+
+def _precisions(model: CatalogModel, request: Request) -> tuple[Precision | None, ...]:
+    """Return the precisions of a model's artifacts; None: that of a pre-built file, which is not known."""
+    return (None,) if model.model_format is ModelFormat.PREBUILT else request.precisions
+
+
+def _kinds(request: Request) -> int:
+    """Return how many measurements one run of an artifact has."""
+    return sum(max(1, len(request.threads)) if backend == "cpu" else 1 for backend in request.backends)
+
+
+def _known(
+    database: Database, request: Request, models: Sequence[CatalogModel]
+) -> set[tuple[str, Precision | None]]:
+    """Return identities and precisions of the models' artifacts that are there."""
+    prebuilt = {model.identity for model in models if model.model_format is ModelFormat.PREBUILT}
+    calibration = request.calibration
+    parameters = {
+        "identities": list({model.identity for model in models}),
+        "kind": calibration and calibration.kind,
+        "path": calibration and calibration.path,
+        "integers": request.int8_io == "integer",
+    }
+    return {
+        (row["identity"], None if row["identity"] in prebuilt else Precision(row["precision"]))
+        for row in rows_of(database, _ARTIFACTS, parameters)
+    }
+
+
+def _mean(times: Row | None, otherwise: float) -> tuple[float, int]:
+    """Return the mean of one unit, and the number of attempts that it is from; 0: it is assumed."""
+    if times is None or times["number"] < _FEWEST:
+        return otherwise, 0
+    return float(times["seconds"]), times["number"]
+
+
+# int8 depends on its calibration, and on the type of its inputs.
+_ARTIFACTS = """
+SELECT DISTINCT identity, precision FROM artifact
+WHERE identity = ANY(:identities) AND (
+    precision <> 'int8' OR calibration IS NULL
+    OR calibration->>'kind' = :kind AND calibration->>'path' IS NOT DISTINCT FROM CAST(:path AS text)
+       AND (inputs#>>'{tensors,0,dtype}' = 'int8') = :integers
+)
+"""
+# The last ones: a machine or a release may have become faster.
+_TIMES = """
+(SELECT 'conversion' AS kind, count(*) AS number, avg(seconds) AS seconds FROM (
+    SELECT extract(epoch FROM a.ended_at - a.started_at)::float8 AS seconds
+    FROM attempt a JOIN conversion v ON v.id = a.work_id
+    WHERE a.kind = 'conversion' AND a.outcome IN ('done', 'model', 'runtime') AND v.cached IS NOT TRUE
+    ORDER BY a.ended_at DESC LIMIT 500
+) conversions)
+UNION ALL
+(SELECT 'benchmark', count(*), sum(seconds) / nullif(sum(measurements), 0) FROM (
+    SELECT extract(epoch FROM a.ended_at - a.started_at)::float8 AS seconds,
+           (SELECT count(*) FROM measurement x WHERE x.benchmark_id = b.id) AS measurements
+    FROM attempt a JOIN benchmark b ON b.id = a.work_id JOIN campaign c ON c.id = b.campaign_id
+    WHERE a.kind = 'benchmark' AND a.outcome = 'done' AND c.mode = :mode
+    ORDER BY a.ended_at DESC LIMIT 500
+) benchmarks)
+"""
+_SIZES = """
+SELECT precision, avg(size_bytes)::float8 AS bytes FROM (
+    SELECT precision, size_bytes FROM artifact ORDER BY created_at DESC LIMIT 2000
+) newest GROUP BY precision
+"""

@@ -1,0 +1,49 @@
+"""What a campaign would take, from what was converted and measured before."""
+
+import pytest
+
+from integration.canned import finish_benchmark, finish_conversion
+from integration.conftest import Cluster
+from nnlite.campaigns.estimate import estimate
+from nnlite.campaigns.request import Request
+from nnlite.db.reader import NoDatabase
+from nnlite.vocabulary import Backend, Mode, Precision
+from toys import toy_model
+
+ONE = toy_model("one")
+
+
+def test_without_a_database_figures_of_the_documents_are_taken() -> None:
+    models = [ONE, toy_model("two"), toy_model("three", skipped="too large")]
+    found = estimate(NoDatabase(), Request(precisions=(Precision.FP32, Precision.FP16)), models)
+    assert (found.models, found.skipped, found.artifacts, found.converted) == (2, 1, 4, 0)
+    assert (found.measurements, found.conversion_s, found.measurement_s) == (4, 24, 24)
+    assert found.size_bytes == 2 * (6_161_100 + 3_080_550) + 2 * 6_100 + 4 * 32_500
+    assert found.basis == 0
+
+
+def test_each_pool_backend_thread_count_and_repeat_is_a_measurement() -> None:
+    request = Request(
+        pools=("host", "phones"),
+        backends=(Backend.CPU, Backend.GPU),
+        threads=(1, 2, 4),
+        repeat=2,
+        mode=Mode.FULL,
+    )
+    found = estimate(NoDatabase(), request, [ONE])
+    assert found.measurements == 2 * (3 + 1) * 2
+    assert found.measurement_s == (3 + 1) * 2 * 65
+
+
+def test_times_and_sizes_are_those_of_this_installation(cluster: Cluster) -> None:
+    campaign = cluster.submit("one", "two", "three", name="night", pools=("phones",)).id
+    for row in cluster.rows("SELECT id FROM conversion WHERE campaign_id = :id", id=campaign):
+        (message,) = finish_conversion(cluster, row["id"], size_bytes=2_000_000)
+        finish_benchmark(cluster, message.row_id)
+    cluster.change("UPDATE attempt SET started_at = ended_at - interval '30 s' WHERE kind = 'conversion'")
+    cluster.change("UPDATE attempt SET started_at = ended_at - interval '9 s' WHERE kind = 'benchmark'")
+
+    found = estimate(cluster.engine, Request(), [ONE, toy_model("four"), toy_model("five")])
+    assert (found.artifacts, found.converted, found.basis) == (3, 1, 3)
+    assert (found.conversion_s, found.measurement_s) == (pytest.approx(60), pytest.approx(27))
+    assert found.size_bytes == 2 * 2_000_000 + 3 * (6_100 + 32_500)
