@@ -20,11 +20,12 @@ from nnlite.diagnostics.preflight import kvm_problem
 from nnlite.errors import NnliteError
 from nnlite.host.cores import cores_of
 from nnlite.host.gpu import nvidia_gpus
-from nnlite.host.installation import install_hint
+from nnlite.host.installation import install_hint, why_model_code_is_root
 from nnlite.host.tflite_environment import runtime_environment
 from nnlite.local import servers
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import BrokerClient
+from nnlite.results import hooks
 from nnlite.settings import Settings
 
 _MIN_FREE_GB = 5
@@ -90,9 +91,11 @@ def _isolation(_: Settings) -> Iterator[Finding]:
     able = json.loads(tried.stdout)
     account = able["unprivileged_uid"]
     message = [
-        "model code runs as the worker's own account: protection against accidents, not against hostile code"
-        if account is None
-        else f"model code runs as account {account}",
+        f"model code runs as account {account}"
+        if account is not None
+        else why_model_code_is_root()
+        or "model code runs as the worker's own account: protection against accidents, not against hostile "
+        "code",
         "without network" if able["network_off"] else "with network",
         "nothing of it survives" if able["own_pid_namespace"] else "what it detaches may survive a kill",
     ]
@@ -155,6 +158,14 @@ def _cluster(settings: Settings) -> Iterator[Finding]:
         yield Finding(subject="artifacts", state="missing", message=str(error))
 
 
+def _hooks(settings: Settings) -> Iterator[Finding]:
+    """Whether end-of-campaign hooks can run here; with a reaper elsewhere they run there."""
+    if settings.hooks.any:
+        found = hooks.problems(settings.hooks)
+        message = "; ".join(found) or "can run here at the end of a campaign"
+        yield Finding(subject="hooks", state="missing" if found else "ok", message=message)
+
+
 def _models(settings: Settings) -> Iterator[Finding]:
     try:
         models = load_source("lemur", settings).models()
@@ -174,6 +185,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _runtime_check,
     android_findings,
     _cluster,
+    _hooks,
     _models,
 )
 

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import uuid
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import structlog
 from celery import Celery, Task, signals
+from celery.exceptions import SecurityWarning
 from celery.worker import state as celery_state
 from celery.worker.request import Request
 
@@ -260,6 +262,8 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
         liveness.ready()
         log.info("ready", node=plan.node, queue=plan.queue, concurrency=plan.concurrency)
 
+    # It advises --uid, an option of another command. What runs as root is nnlite's own matter.
+    warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_ready.connect(ready, weak=False)
     signals.heartbeat_sent.connect(touch, weak=False)
     try:
