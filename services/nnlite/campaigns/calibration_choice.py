@@ -5,16 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnlite.artifacts.calibration import Calibration, named, pack
-from nnlite.artifacts.store import open_store
+from nnlite.artifacts.store import open_store, path_in_store
 from nnlite.campaigns.request import RequestError
 from nnlite.settings import Settings
 from nnlite.vocabulary import Precision
 
 
 def chosen_calibration(
-    name: str | None, precisions: tuple[Precision, ...], settings: Settings
+    name: str | None, precisions: tuple[Precision, ...], settings: Settings, *, store: bool = True
 ) -> Calibration | None:
     """Return the calibration of `precisions`; samples of the user's data are chosen and put into the store.
+
+    Args:
+        store: put them there; False: return what would be the calibration.
 
     Raises:
         RequestError, CalibrationError: as `named_calibration`.
@@ -26,7 +29,8 @@ def chosen_calibration(
     with tempfile.TemporaryDirectory(prefix="nnlite-calibration-") as folder:
         packed = Path(folder, "samples.zip")
         pack(wanted, source, packed)
-        return replace(wanted, path=open_store(settings).put(packed, ".zip"))
+        path = open_store(settings).put(packed, ".zip") if store else path_in_store(packed, ".zip")
+        return replace(wanted, path=path)
 
 
 def named_calibration(

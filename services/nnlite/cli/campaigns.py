@@ -1,4 +1,4 @@
-"""Campaign commands: watch, status, retry, cancel, pause, resume."""
+"""Campaign commands: watch, status, describe, retry, cancel, rename, pause, resume."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +7,7 @@ import typer
 
 from nnlite.cli import options, presentation
 from nnlite.cli.completion import complete_models
-from nnlite.cli.output import count, listed, note, paged, print_json, print_table
+from nnlite.cli.output import count, listed, note, out, paged, print_json, print_table
 from nnlite.cli.session import interruptible, reading, session
 from nnlite.errors import UsageError
 from nnlite.results import queries
@@ -73,9 +73,16 @@ def status(
 
 
 @app.command()
-def describe(name: options.Campaign, json: options.Json = False) -> None:
-    """Show what a campaign was asked for, as the command that submits the same; --json: settings too."""
-    from nnlite.campaigns.request import as_arguments
+def describe(
+    name: options.Campaign,
+    json: options.Json = False,
+    toml: Annotated[bool, typer.Option("--toml", help="A campaign file that asks for the same.")] = False,
+) -> None:
+    """Show what a campaign was asked for, as the command that submits the same; --json: settings too.
+
+    Example: nnlite describe night --toml > night.toml && nnlite submit night.toml
+    """
+    from nnlite.campaigns.request import as_arguments, as_toml
 
     with reading() as database:
         check_campaign(database, name)
@@ -84,7 +91,11 @@ def describe(name: options.Campaign, json: options.Json = False) -> None:
     if json:
         print_json([row])
         return
-    arguments = [argument for argument in as_arguments(row["request"]) if argument]
+    if toml:
+        text = as_toml(row["request"], name=row["name"], priority=row["priority"])
+        out.print(text, end="", highlight=False, soft_wrap=True)
+        return
+    arguments = as_arguments(row["request"])
     print_table(
         [
             {"name": "campaign", "value": row["name"]},
@@ -92,10 +103,17 @@ def describe(name: options.Campaign, json: options.Json = False) -> None:
             {"name": "state", "value": presentation.campaign_row(progress)["state"]},
             {"name": "models", "value": row["models"]},
             {"name": "priority", "value": row["priority"]},
+            *_hooks(row),
             {"name": "the same again", "value": " ".join(["nnlite submit", *arguments])},
         ],
         ("name", "value"),
     )
+
+
+def _hooks(row: Row) -> list[Row]:
+    """Return a line about the hooks of a campaign's end, where one of them failed."""
+    problem = row["hooks_problem"]
+    return [{"name": "hooks", "value": f"failed: {problem}"}] if problem else []
 
 
 @app.command()
@@ -135,6 +153,24 @@ def cancel(name: options.Campaign) -> None:
     with session() as cluster:
         number = control.cancel(cluster.engine, name)
     note(f"cancelled {name}: {count(number, 'conversion or benchmark', 'conversions and benchmarks')}")
+
+
+@app.command()
+def rename(
+    name: options.Campaign,
+    new: Annotated[str, typer.Argument(help="Another name, which no campaign has.")],
+) -> None:
+    """Give a campaign another name.
+
+    Its request stays: submitted again without --name, it is a new campaign.
+
+    Example: nnlite rename lemur-20-15cbcbd4 first-look
+    """
+    from nnlite.campaigns import control
+
+    with session() as cluster:
+        control.rename(cluster.engine, name, new)
+    note(f"renamed {name} to {new}")
 
 
 @app.command()

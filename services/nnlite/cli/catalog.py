@@ -8,11 +8,12 @@ import typer
 
 from nnlite.campaigns.request import Request
 from nnlite.catalog.lemur.configuration import BEST
-from nnlite.catalog.lemur.fetch import fetch_lemur
 from nnlite.catalog.model import CatalogModel
-from nnlite.catalog.selection import matches
+from nnlite.catalog.selection import matches, sample
 from nnlite.cli import options, selection
+from nnlite.cli.download import download_lemur
 from nnlite.cli.output import err, print_json, print_table
+from nnlite.errors import UsageError
 from nnlite.settings import settings
 
 app = typer.Typer()
@@ -47,6 +48,10 @@ def models(
     limit: Annotated[
         int | None, typer.Option(min=0, help=f"rows shown; 0: all [default: {TABLE_ROWS}, all with --json]")
     ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="with --limit: the random sample that run and submit take with the same options"),
+    ] = None,
     source: Annotated[str, typer.Option(help="where models come from")] = "lemur",
     path: options.Paths = None,
     inputs: options.Inputs = None,
@@ -65,10 +70,17 @@ def models(
     - `nnlite models 'ResNet*' --usable`
     - `nnlite models --task img-segmentation --json`
     - `nnlite models --skipped --limit 0`
+    - `nnlite models --match 'ga-*' --limit 20 --seed 1`
     """
+    if seed is not None and not limit:
+        raise UsageError("--seed draws a sample of --limit models; add --limit 20")
+    if seed is not None and usable is False:
+        raise UsageError("--seed draws models that can be converted; leave --skipped out")
+    patterns = [*(names or ()), *([match] if match else ())]
     with err.status(f"reading {source}"):
         request = Request(
             source=source,
+            models=tuple(patterns),
             dataset=dataset,
             transform=transform,
             path=selection.absolute(path),
@@ -78,16 +90,19 @@ def models(
             weights=selection.absolute([weights])[0] if weights else None,
         )
         catalog = selection.open_source(request, settings()).models()
-    patterns = [*(names or ()), *([match] if match else ())]
     rows = [model for model in catalog if _wanted(model, patterns, task, usable)]
-    shown = rows[: _row_count(limit, json) or None]
+    if seed is None:
+        shown = rows[: _row_count(limit, json) or None]
+    else:
+        rows = sorted((model for model in rows if model.skipped is None), key=lambda model: model.name)
+        shown = sample(rows, limit or 0, seed)
     if json:
         print_json(model.as_dict() | {"identity": model.identity} for model in shown)
     else:
         reasons = any(model.skipped for model in shown)
         columns = (*COLUMNS, "reason") if reasons else COLUMNS
         print_table(map(_cells, shown), columns, optional=("configuration", "task", "transform"))
-    _print_summary(rows, len(shown), len(catalog))
+    _print_summary(rows, len(shown), len(catalog), sample=seed is not None)
 
 
 @app.command()
@@ -99,9 +114,7 @@ def fetch() -> None:
 
     Example: `nnlite fetch && nnlite models --usable`
     """
-    with err.status("downloading LEMUR"):
-        wheel = fetch_lemur(settings())
-    typer.echo(wheel)
+    typer.echo(download_lemur(settings()))
 
 
 def _wanted(model: CatalogModel, patterns: Sequence[str], task: str | None, usable: bool | None) -> bool:
@@ -137,11 +150,12 @@ def _input(model: CatalogModel) -> str | None:
     return "x".join(map(str, model.input_shape[1:])) if model.input_shape else None
 
 
-def _print_summary(rows: Iterable[CatalogModel], shown: int, known: int) -> None:
+def _print_summary(rows: Iterable[CatalogModel], shown: int, known: int, *, sample: bool) -> None:
     rows = list(rows)
     reasons = Counter(model.skipped.split(":")[0] for model in rows if model.skipped is not None)
     skipped = sum(reasons.values())
-    note = "" if shown == len(rows) else f"{shown:,} shown, --limit 0 shows all; "
+    whole = "a random sample" if sample else "--limit 0 shows all"
+    note = "" if shown == len(rows) else f"{shown:,} shown, {whole}; "
     err.print(
         f"{note}{len(rows):,} of {known:,} models: {len(rows) - skipped:,} usable, {skipped:,} skipped",
         highlight=False,

@@ -65,6 +65,6 @@ def _shown(variable: str, value: object) -> str:
     """Return a setting's value as it is written in `.env`; never a credential."""
     if value is None or value == ():
         return ""
-    if variable in {"NNLITE_DATABASE_URL", "NNLITE_BROKER_URL"}:
+    if variable in {"NNLITE_DATABASE_URL", "NNLITE_BROKER_URL", "NNLITE_HOOKS__WEBHOOK_URL"}:
         return "(set)"
     return orjson.dumps(value).decode() if isinstance(value, tuple | bool) else str(value)

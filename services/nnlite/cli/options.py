@@ -20,7 +20,7 @@ Models = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="MODEL",
-        help="Model names; none: all that the options select.",
+        help="Model names, or a campaign file (night.toml); none: all that the options select.",
         autocompletion=complete_source_models,
     ),
 ]
@@ -147,6 +147,14 @@ Name = Annotated[
     str | None,
     typer.Option(
         help="Name of the campaign; without one, the same request has the same name.",
+        rich_help_panel=CAMPAIGN,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say how many models, converted already or not, hours and GB; submit nothing.",
         rich_help_panel=CAMPAIGN,
     ),
 ]

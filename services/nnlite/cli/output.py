@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nnlite.errors import UsageError
+
 #: Piped, a table is as wide as its contents.
 _PIPED_WIDTH = 1000
 #: Rows that a listing prints unless it is asked for more.
@@ -95,6 +97,23 @@ def print_error(text: str) -> None:
     """Print what went wrong and what to do, to stderr."""
     message = Text.assemble(("error: ", "bold red"), visible(text))
     err.print(message, highlight=False, soft_wrap=not err.is_terminal)
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Return whether the user wants what `question` asks; asked only in a terminal.
+
+    Args:
+        yes: was said in advance.
+
+    Raises:
+        UsageError: it was not, and nobody can be asked.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody is here to answer; add --yes")
+    err.print(f"{question} [y/N] ", end="", highlight=False)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def count(number: int, thing: str, things: str | None = None) -> str:

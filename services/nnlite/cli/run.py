@@ -7,8 +7,11 @@ import typer
 
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.thread_counts import check_cores
+from nnlite.cli import dry_run as estimating
 from nnlite.cli import options, selection
 from nnlite.cli import watch as watching
+from nnlite.cli.campaign_file import CampaignFileCommand
+from nnlite.cli.download import download_if_missing
 from nnlite.cli.output import note
 from nnlite.cli.own_workers import OwnWorkers, programs
 from nnlite.cli.results import print_checks, print_failures, print_results, print_verdicts
@@ -16,9 +19,10 @@ from nnlite.cli.session import Session, interruptible, session
 from nnlite.cli.submit import submit_request
 from nnlite.cli.waiting import Explainer, starting
 from nnlite.host.cores import cores_of
+from nnlite.host.installation import why_model_code_is_root
 from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
 from nnlite.local.daemon import daemon_of
-from nnlite.results import queries
+from nnlite.results import hooks, queries
 from nnlite.results.runtime_checks import pending
 from nnlite.settings import load_settings
 from nnlite.vocabulary import DEFAULT_PRIORITY, CampaignState
@@ -29,13 +33,14 @@ app = typer.Typer()
 _SHOWN = 20
 
 
-@app.command()
+@app.command(cls=CampaignFileCommand)
 @selection.request_options
 def run(
     request: Request,
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
     converters: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Convert and measure models on this machine, and show the results.
 
@@ -43,11 +48,17 @@ def run(
     has ended, stops what it started. Ctrl-C stops it gracefully; the same command
     resumes. Workers of `nnlite up` or of another command do the work where they run.
 
-    Example: nnlite run --limit 20 --seed 1
+    Example: nnlite run --limit 20 --seed 1; or all options in a file: nnlite run night.toml
     """
+    if dry_run:
+        estimating.dry_run(request, name, converters)
+        return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
     settings = load_settings()
+    download_if_missing(request.source, settings)
     check_cores(request, len(cores_of(settings).measuring), "this machine")
+    if warning := why_model_code_is_root():
+        note(f"warning: {warning}")
     environment = runtime_environment(settings)
     where = "those of the settings" if settings.database_url else f"embedded ones, in {settings.home}"
     note(f"opening the servers: {where}")
@@ -58,6 +69,7 @@ def run(
             with OwnWorkers(cluster, wanted) as workers:
                 _watch(cluster, submitted.name, environment, workers)
         _show(cluster, submitted.name)
+        _say_end(cluster, submitted.name)
 
 
 def _ended(cluster: Session, name: str, environment: RuntimeEnvironment | None) -> bool:
@@ -77,6 +89,15 @@ def _watch(cluster: Session, name: str, environment: RuntimeEnvironment | None, 
     if workers.started and environment is not None and progress.state != CampaignState.CANCELLED:
         version = environment.version
         watching.watch_checks(cluster.engine, name, version, workers.check)
+
+
+def _say_end(cluster: Session, name: str) -> None:
+    """Run the hooks of the ended campaign, unless a reaper has, and print what failed."""
+    settings = cluster.settings.hooks
+    for ended in hooks.take_ended(cluster.engine, settings, name) if settings.any else ():
+        hooks.run_hooks(cluster.engine, ended, settings)
+    if problem := queries.description(cluster.engine, name)["hooks_problem"]:
+        note(f"hooks of the campaign's end failed: {problem}")
 
 
 def _show(cluster: Session, name: str) -> None:

@@ -41,11 +41,12 @@ def _with_request(make: Callable[..., Request], command: Callable[..., None]) ->
 
     @wraps(command)
     def with_request(**values: Any) -> None:
-        request = make(**{name: values.pop(name) for name in shared})
-        command(request=request, **values)
+        request = make(**{name: values[name] for name in shared})
+        command(request=request, **{parameter.name: values[parameter.name] for parameter in own})
 
     # Typer reads both.
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*shared.values(), *own)]
+    every = {each.name: each for each in (*shared.values(), *own)}
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in every.values()]
     with_request.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_request.__annotations__ = {each.name: each.annotation for each in parameters}
     return with_request
@@ -73,6 +74,7 @@ def _request(
     weights: options.Weights = None,
     repeat: options.Repeat = 1,
     profile: options.Profile = False,
+    dry_run: options.DryRun = False,
 ) -> Request:
     precisions = chosen(Precision, "--precision", precision)
     backends = chosen(Backend, "--backend", backend)
@@ -83,7 +85,7 @@ def _request(
         limit=limit,
         seed=seed,
         precisions=precisions,
-        calibration=chosen_calibration(calibration, precisions, load_settings()),
+        calibration=chosen_calibration(calibration, precisions, load_settings(), store=not dry_run),
         int8_io=int8_io,
         mode=mode,
         backends=backends,
@@ -167,8 +169,14 @@ def open_source(request: Request, settings: Settings) -> ModelSource:
         input=request.inputs or None,
         layout=request.layout,
         configs=None if request.configs == BEST else request.configs,
+        wanted=_wanted(request) if request.configs != BEST else None,
         weights=Path(request.weights) if request.weights else None,
     )
+
+
+def _wanted(request: Request) -> tuple[str, ...]:
+    """Return names and patterns of all models that a request may select; empty: any."""
+    return (*request.models, *([request.match] if request.match else ()))
 
 
 def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:

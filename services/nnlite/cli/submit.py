@@ -8,18 +8,21 @@ import typer
 
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import Submitted, submit
+from nnlite.cli import dry_run as estimating
 from nnlite.cli import follow as following
 from nnlite.cli import options, selection
+from nnlite.cli.campaign_file import CampaignFileCommand
 from nnlite.cli.completion import complete_pools
 from nnlite.cli.output import count, note
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.cli.waiting import explanation
+from nnlite.errors import UsageError
 from nnlite.vocabulary import DEFAULT_PRIORITY, HOST_POOL
 
 app = typer.Typer()
 
 
-@app.command("submit")
+@app.command("submit", cls=CampaignFileCommand)
 @selection.request_options
 def submit_command(
     request: Request,
@@ -41,6 +44,7 @@ def submit_command(
             rich_help_panel=options.CAMPAIGN,
         ),
     ] = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Enqueue one conversion per model and return at once.
 
@@ -52,6 +56,11 @@ def submit_command(
     Example: nnlite submit --match 'ga-*' --limit 100 --seed 1 --name night
     """
     request = replace(request, pools=tuple(pool))
+    if dry_run and follow:
+        raise UsageError("--dry-run estimates the models that are there; leave --follow out")
+    if dry_run:
+        estimating.dry_run(request, name)
+        return
     if follow:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
         stopped = "stopped; submitted work goes on, the same command resumes following"

@@ -179,7 +179,10 @@ def test_a_campaign_is_paused_resumed_cancelled_and_tried_again(nnlite, cluster)
     refused = nnlite("resume", "night")
     assert (refused.code, "`nnlite retry night --cancelled`" in refused.err) == (1, True)
 
-    assert nnlite("retry", "night").err == "queued again: 0\n"
+    for again in (["retry", "night", "--failed"], ["submit", "ga-1", "ga-2", "--name", "night"]):
+        refused = nnlite(*again)
+        assert (refused.code, "`nnlite retry night --cancelled`" in refused.err) == (1, True)
+    assert states(cluster) == {"ga-1": "cancelled", "ga-2": "cancelled"}
     assert nnlite("retry", "night", "ga-2", "--cancelled").err == "queued again: 1\n"
     assert states(cluster) == {"ga-1": "cancelled", "ga-2": "queued"}
 

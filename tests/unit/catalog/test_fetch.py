@@ -40,8 +40,10 @@ def test_the_wheel_is_fetched_once_and_found_afterwards(lemur, make_settings, in
     origin = lemur.trained("net", trial("a")).wheel(tmp_path / "origin.whl")
     installer("copying_installer.py", origin, WHEEL, log)
     settings = make_settings(None)
-    wheel = fetch.fetch_lemur(settings)
-    assert fetch.fetch_lemur(settings) == wheel
+    received = []
+    wheel = fetch.fetch_lemur(settings, received.append)
+    assert received[-1] == origin.stat().st_size
+    assert fetch.fetch_lemur(settings, lambda _: pytest.fail("downloaded twice")) == wheel
     (command,) = log.read_text().splitlines()
     assert command.startswith("download --no-deps ")
     assert command.endswith("nn-dataset==2.1.2")
@@ -100,6 +102,21 @@ def test_at_the_deadline_the_installer_and_its_children_are_ended(
     for pid in map(int, pids.read_text().split()):
         wait_until(lambda pid=pid: has_ended(pid), f"process {pid} has ended")
     assert left_in(settings) == []
+
+
+def test_what_arrives_is_watched(make_settings, installer, tmp_path, monkeypatch):
+    installer("partial_installer.py", tmp_path / "go on")
+    monkeypatch.setattr(fetch, "_POLL_S", 0.01)
+    seen = []
+
+    def watch(received: int) -> None:
+        seen.append(received)
+        if received == 1000:
+            (tmp_path / "go on").write_text("")
+
+    with pytest.raises(CatalogError, match="ended with 23"):
+        fetch.fetch_lemur(make_settings(None), watch)
+    assert max(seen) == 1000
 
 
 def test_without_an_installer_the_error_has_a_hint(monkeypatch, tmp_path):

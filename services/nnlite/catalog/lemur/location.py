@@ -16,6 +16,10 @@ WHEEL = f"nn_dataset-{VERSION}-py3-none-any.whl"
 CHECKOUTS = (Path("nn-dataset"), Path("..", "nn-dataset"))
 
 
+class LemurMissingError(CatalogError):
+    """LEMUR is not on this machine, and can be downloaded."""
+
+
 def sources_folder(settings: Settings) -> Path:
     """Return the folder of downloaded sources."""
     return settings.home / "sources"
@@ -25,7 +29,8 @@ def find_lemur(settings: Settings) -> Archive:
     """Return LEMUR from `settings.lemur`, the installed package, the fetched wheel, or a checkout nearby.
 
     Raises:
-        CatalogError: LEMUR is not on this machine, or `settings.lemur` cannot be read.
+        LemurMissingError: LEMUR is not on this machine.
+        CatalogError: `settings.lemur` cannot be read.
     """
     if settings.lemur is not None:
         return open_lemur(settings.lemur.expanduser(), settings.database_timeout_s)
@@ -38,7 +43,7 @@ def find_lemur(settings: Settings) -> Archive:
         if (checkout / MODELS).is_dir():
             return FolderArchive(checkout)
     missing = ", ".join(f"no {place}" for place in (f"installed nn-dataset=={VERSION}", fetched, *CHECKOUTS))
-    raise CatalogError(
+    raise LemurMissingError(
         f"LEMUR is not on this machine: {missing}, and NNLITE_LEMUR is not set. Download it (103 MB, files "
         "only, without its dependencies): nnlite fetch"
     )
