@@ -155,7 +155,7 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
 
 # The groups of tests that run at once: most tests wait more than they compute. Each group has servers of its own.
-JOBS ?= $(shell echo $$(($$(nproc) * 2)))
+JOBS ?= $(shell echo $$(($$(nproc) * 3)))
 # A test run on several cores: each process of pytest-xdist has servers of its own.
 ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
 
@@ -165,7 +165,7 @@ test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no 
 test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
 	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
-	  test-unit test-end-to-end test-integration test-devices test-app  # roughly the longest first
+	  test-devices test-end-to-end test-integration test-unit test-app  # first those that wait the longest
 
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
