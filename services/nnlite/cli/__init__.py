@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "failures": Entry("results", _LOOK, "List what has no result, and why."),
     "profile": Entry("profile", _LOOK, "Show the time of each operator."),
     "rank": Entry("rank", _LOOK, "Rank a campaign by accuracy and latency."),
+    "effects": Entry("effects", _LOOK, "Show which settings change the latency."),
     "export": Entry("export", _LOOK, "Write results for LEMUR, NN-GPT, Model Explorer."),
     "verify": Entry("verify", _LOOK, "Derive results again from their raw samples."),
     "reproduce": Entry("reproduce", _LOOK, "Measure a result again and compare."),

@@ -25,6 +25,7 @@ COMMANDS = {
     "results-wide": ["results", "generation", "--wide"],
     "failures": ["failures"],
     "profile": ["profile"],
+    "effects": ["effects", "--every"],
     "rank": ["rank", "done", "--verdict", "valid,noisy"],
     "incidents": ["devices", "incidents"],
     "devices": ["devices"],
