@@ -1,3 +1,4 @@
+#!/bin/bash
 # Makes the database at the first start, as the official image does, and becomes Postgres.
 set -euo pipefail
 secret=${POSTGRES_PASSWORD_FILE:?}

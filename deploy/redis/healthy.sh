@@ -1,4 +1,5 @@
 # Succeeds where Redis answers and has read its data.
 REDISCLI_AUTH="$(cat /run/secrets/redis_password)"
 export REDISCLI_AUTH
-[ "$(redis-cli ping)" = PONG ]
+[ ! -e /run/secrets/redis_key ] || set -- --tls --cacert /run/secrets/ca
+[ "$(redis-cli "$@" ping)" = PONG ]

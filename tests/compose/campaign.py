@@ -13,9 +13,9 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
-from compose import mistakes
+from compose import backup, isolation, mistakes
 from compose.engine import EngineError, engine, make_base_image
-from compose.lab import BUILD_TIMEOUT_S, Lab, LabError, await_
+from compose.lab import BUILD_TIMEOUT_S, Lab, LabError, await_, make_certificates
 from compose.screenshot import screenshot
 from device.rig.fetch import CHECKOUT
 
@@ -23,12 +23,12 @@ from device.rig.fetch import CHECKOUT
 MODELS = ("MobileNetV3", "DarkNet", "LRASPP", "ga-mut-113", "alt-138c6fd98788be69bfa0c94e9bf7b316", "MoEv3")
 POOLS = ("host", "rig")
 PROFILES = ("gpu", "emulator", "phone", "network-phone", "monitoring", "tools")
-OVERLAYS = ("debian", "gpus", "host", "nfs", "s3", "secret-files", "server")
+OVERLAYS = ("debian", "gpus", "gvisor", "host", "nfs", "s3", "secret-files", "server", "tls")
 CAMPAIGN = "lab"
 #: What can be started here, without KVM, GPU, USB or a registry; `check` and `migrate` come along.
 STARTED = (
     "postgres", "redis", "convert", "benchmark-host", "benchmark-network-phone", "reaper", "flower",
-    "prometheus", "device",
+    "prometheus", "device", "backup",
 )  # fmt: skip
 VARIABLES = {
     "COMPOSE_PROFILES": "network-phone,monitoring",
@@ -46,6 +46,7 @@ NOT_RUN = (
     "benchmark-phone (a phone on USB)",
     "grafana, and the official images of Postgres, Redis and Prometheus (a registry)",
     "deploy/compose.s3.yml (a store)",
+    "deploy/compose.gvisor.yml (the runtime runsc)",
 )
 END_TIMEOUT_S = 900
 
@@ -78,6 +79,7 @@ def main() -> int:
 def _run(lab: Lab, arguments: argparse.Namespace, say: Say) -> None:
     say("base image by debootstrap; Postgres, Redis and Prometheus from Debian's packages")
     make_base_image()
+    make_certificates(lab.folder / "tls")
     check_configurations(lab, say)
     for service in BUILT:
         started_s = time.monotonic()
@@ -109,6 +111,7 @@ def check_configurations(lab: Lab, say: Say) -> None:
         "LAB_S3_CREDENTIALS": "/dev/null",
         "LAB_SECRETS": "/dev/null",
         "LAB_SERVER": "127.0.0.1",
+        "LAB_TLS": "/dev/null",
         "LAB_SERVER_BIND": "127.0.0.1",
     }
     every_overlay = ((name,) for name in OVERLAYS)
@@ -117,7 +120,7 @@ def check_configurations(lab: Lab, say: Say) -> None:
         *(((), profiles) for profiles in ((), *every_profile)),
         *(
             (overlays, PROFILES)
-            for overlays in ((), *every_overlay, ("debian", "server", "secret-files", "s3"))
+            for overlays in ((), *every_overlay, ("debian", "server", "tls", "secret-files", "s3"))
         ),
     )
     for overlays, profiles in tried:
@@ -160,6 +163,8 @@ def campaign(lab: Lab, picture: Path | None, say: Say) -> None:
     check_results(lab, say)
     check_flower(lab, say)
     check_metrics(lab, say)
+    isolation.check(lab, say)
+    backup.check(lab, STARTED, say)
 
 
 def check_results(lab: Lab, say: Say) -> None:

@@ -21,6 +21,7 @@ from device.rig.fetch import CHECKOUT
 FILES = (
     "docker-compose.yml",
     "deploy/compose.debian.yml",
+    "deploy/compose.tls.yml",
     "tests/compose/lemur.yml",
     "tests/compose/device/compose.yml",
 )
@@ -42,6 +43,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def make_certificates(folder: Path) -> None:
+    """Make a certificate authority and the servers' certificates in `folder`, as the guide says."""
+    script = CHECKOUT / "deploy" / "tls" / "make-certificates.sh"
+    subprocess.run(["sh", script, folder], check=True, capture_output=True, timeout=COMMAND_TIMEOUT_S)
 
 
 @dataclass(kw_only=True)
@@ -72,6 +79,7 @@ class Lab:
             "LAB_GRAFANA_PASSWORD": secrets.token_hex(16),
             "LAB_FLOWER_PORT": str(self.flower_port),
             "LAB_PROMETHEUS_PORT": str(self.prometheus_port),
+            "LAB_TLS": str(self.folder / "tls"),
             **self.variables,
         }
         self._env_file = self.folder / f"{self.project}.env"

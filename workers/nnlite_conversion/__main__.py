@@ -28,6 +28,10 @@ from nnlite.worker.celery_worker import (
     run_worker,
 )
 from nnlite.worker.watchdog import WorkerLiveness
+from nnlite_conversion.converter import Converter, conversions_dir
+from nnlite_conversion.isolation.fork_server import ForkServer
+from nnlite_conversion.isolation.gpu import choose_gpu
+from nnlite_conversion.isolation.process_registry import kill_orphans, remove_orphaned_dirs
 
 
 def main() -> int:
@@ -36,21 +40,18 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, required=True)
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
-    return run_process(
-        lambda settings, endpoints: _run(
-            settings, endpoints, default_node(arguments.name), arguments.concurrency
+    # First of all: what this process holds later, such as passwords, model code must not find in its memory.
+    with ForkServer() as fork_server:
+        return run_process(
+            lambda settings, endpoints: _run(
+                settings, endpoints, default_node(arguments.name), arguments.concurrency, fork_server
+            )
         )
-    )
 
 
-def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) -> int:
-    visible_gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    from nnlite_conversion.converter import Converter, conversions_dir
-    from nnlite_conversion.isolation.gpu import choose_gpu
-    from nnlite_conversion.isolation.process_registry import kill_orphans, remove_orphaned_dirs
-    from nnlite_conversion.pipeline.accelerator import open_gpu
-    from nnlite_conversion.preload import preload
-
+def _run(
+    settings: Settings, endpoints: Endpoints, node: str, concurrency: int, fork_server: ForkServer
+) -> int:
     liveness = WorkerLiveness()
     context = per_process_context(endpoints, settings, node, liveness)
     workdir = conversions_dir(settings)
@@ -59,8 +60,8 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
     store = open_store(settings)
     store.check()
     requeue_leftovers(context(), WorkKind.CONVERSION)
-    preload(network=settings.conversion.network)
-    gpu = choose_gpu(settings, visible_gpus, open_gpu)
+    fork_server.preload(network=settings.conversion.network)
+    gpu = choose_gpu(settings, os.environ.get("CUDA_VISIBLE_DEVICES"), _open_gpu)
     touch_health_file(settings.health_file)
     cores = cores_of(settings)
     pin_to(cores.converting)
@@ -72,12 +73,19 @@ def _run(settings: Settings, endpoints: Endpoints, node: str, concurrency: int) 
         concurrency=concurrency,
         deadline_s=settings.conversion_deadline_s,
         context=context,
-        handler=Converter(context=context, store=store, cores=cores, gpu=gpu).run,
+        handler=Converter(context=context, store=store, cores=cores, fork=fork_server.fork, gpu=gpu).run,
     )
     context().engine.dispose()
     # When it is forked, not at its first task: an idle pool child must die with the worker as well.
     signals.worker_process_init.connect(lambda **_: context(), weak=False)
     return run_worker(plan, endpoints, settings, liveness)
+
+
+def _open_gpu(device: str) -> str:
+    """Open a GPU and return its name; in a forked child, which alone imports PyTorch for it."""
+    from nnlite_conversion.pipeline.accelerator import open_gpu
+
+    return open_gpu(device)
 
 
 if __name__ == "__main__":

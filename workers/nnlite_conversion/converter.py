@@ -30,6 +30,7 @@ from nnlite.results.recording import (
 from nnlite.settings import Settings
 from nnlite.vocabulary import ParityState, Stage, WorkState
 from nnlite.worker.attempt import Heartbeat, Result, WorkerContext
+from nnlite_conversion.isolation.child import Fork
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, Gpu, KnownArtifact
 from nnlite_conversion.plan import CacheLookup, ConversionPlan, plan_of, spec_of
@@ -43,6 +44,8 @@ class Converter:
     context: Callable[[], WorkerContext]
     store: ArtifactStore
     cores: Cores
+    #: Forks the processes of conversions; None: this process does.
+    fork: Fork | None = None
     #: GPU that children run reference passes on; None: the CPU.
     gpu: Gpu | None = None
 
@@ -61,9 +64,6 @@ class Converter:
             cached = self._look_up(context, plan)
             if not cached.to_convert(plan):
                 return _result(claim, plan, cached)
-            # A fork must not inherit connections: a child that exits would close them for this process too.
-            context.engine.dispose()
-            context.broker.close()
             return self._convert(context, claim, spec, plan, cached)
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
@@ -110,7 +110,9 @@ class Converter:
 
         with (
             ConverterLock(settings.quiet, self.cores) as lock,
-            convert(job, settings.conversion, workdir=conversions_dir(settings), tick=tick) as outcome,
+            convert(
+                job, settings.conversion, workdir=conversions_dir(settings), tick=tick, fork=self.fork
+            ) as outcome,
         ):
             if outcome.skipped is not None:
                 return Result(

@@ -53,7 +53,7 @@ COMMANDS: Final = {
     "reaper": Entry("workers", _SERVE, "Requeue lost work; serve metrics."),
     "flower": Entry("workers", _SERVE, "Show workers and queues in a browser."),
     "serve": Entry("rank", _SERVE, "Rank models for generators, over HTTP."),
-    "db": Entry("database", _SERVE, "The database: schema, address, psql."),
+    "db": Entry("database", _SERVE, "The database: schema, backups, address, psql."),
     "doctor": Entry("doctor", _HERE, "Say what this machine can do and what is missing."),
     "check": Entry("check", _HERE, "List what would keep a cluster from starting."),
 }

@@ -32,8 +32,11 @@ class Session:
 
 
 @contextmanager
-def session() -> Iterator[Session]:
+def session(*, waits_for_schema: bool = False) -> Iterator[Session]:
     """Open the cluster that the settings name; embedded servers are started if needed and migrated.
+
+    Args:
+        waits_for_schema: wait where the database has another schema; else that is an error.
 
     Raises:
         NnliteError: the settings are wrong, a server cannot be used, or Postgres went away meanwhile.
@@ -43,6 +46,7 @@ def session() -> Iterator[Session]:
     from nnlite import logs
     from nnlite.db.engine import check_schema, engine_for, explained, migrate_embedded
     from nnlite.queue.messages import BrokerClient
+    from nnlite.worker.schema_guard import await_schema
 
     if not structlog.is_configured():
         # To stderr: what goes to stdout is a command's answer. Workers and the reaper choose their own level.
@@ -53,6 +57,8 @@ def session() -> Iterator[Session]:
         engine = engine_for(endpoints.database_url, settings.database_timeout_s)
         broker = BrokerClient(endpoints.broker_url, settings.broker_timeout_s)
         try:
+            if waits_for_schema:
+                await_schema(engine, settings.health_file)
             check_schema(engine)
             yield Session(settings=settings, engine=engine, broker=broker)
         finally:

@@ -116,7 +116,7 @@ def reaper() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_now)
-    with health_file_of_process(settings.health_file), session() as cluster:
+    with health_file_of_process(settings.health_file), session(waits_for_schema=True) as cluster:
         reaper = Reaper(cluster.engine, cluster.broker, cluster.settings)
         with _exporting(cluster, reaper):
             log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)

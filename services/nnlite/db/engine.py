@@ -123,7 +123,8 @@ def check_schema(engine: Engine) -> None:
     """Make sure that the database answers and has the schema of this version.
 
     Raises:
-        DatabaseError: unreachable, not migrated, or of another version.
+        SchemaError: it is not migrated, or of another version.
+        DatabaseError: it is unreachable.
     """
     try:
         with engine.connect() as connection:

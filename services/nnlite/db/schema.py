@@ -10,6 +10,10 @@ class DatabaseError(NnliteError):
     """The database cannot be used; the message says why and what to do."""
 
 
+class SchemaError(DatabaseError):
+    """The database has another schema than this version needs."""
+
+
 def revisions() -> list[str]:
     """Return the revisions of this version, oldest first: the numbers that their files' names begin with."""
     return sorted(file.name.partition("_")[0] for file in (migrations() / "versions").glob("[0-9]*.py"))
@@ -30,17 +34,15 @@ def check_revision(current: str | None, named: str) -> None:
         named: host, port and name of the database, for messages.
 
     Raises:
-        DatabaseError: it has not.
+        SchemaError: it has not.
     """
     known = revisions()
     if current is None:
-        raise DatabaseError(f"the database {named} is not migrated; run `nnlite db upgrade`")
+        raise SchemaError(f"the database {named} is not migrated; run `nnlite db upgrade`")
     if current != known[-1]:
         hint = (
             "run `nnlite db upgrade`"
             if current in known
             else "it was created by a newer nnlite; install that version"
         )
-        raise DatabaseError(
-            f"the database {named} has schema {current}, this nnlite needs {known[-1]}; {hint}"
-        )
+        raise SchemaError(f"the database {named} has schema {current}, this nnlite needs {known[-1]}; {hint}")

@@ -127,7 +127,9 @@ def psql_command(settings: "Settings") -> tuple[list[str], dict[str, str]]:
     login = f"{url.username or ''}@" if url.username else ""
     address = url.netloc.rpartition("@")[2]
     plain = url._replace(scheme="postgresql", netloc=f"{login}{address}").geturl()
-    return [str(_psql(settings)), plain], {"PGPASSWORD": unquote(url.password)} if url.password else {}
+    return [str(client_programs(settings, "psql")[0]), plain], {
+        "PGPASSWORD": unquote(url.password)
+    } if url.password else {}
 
 
 @contextmanager
@@ -173,15 +175,21 @@ def _running_url(settings: "Settings", name: str) -> str:
     return kind.url(entry.port, entry.password)
 
 
-def _psql(settings: "Settings") -> Path:
-    """Return the wheel's psql, which fits the server, else the system's."""
+def client_programs(settings: "Settings", name: str) -> list[Path]:
+    """Return where a program of Postgres is: in the wheel, whose server it fits, then on the system.
+
+    Raises:
+        LocalError: there is none.
+    """
+    found = [Path(system)] if (system := shutil.which(name)) else []
     try:
-        return binaries.postgres_bin(LocalInstance(home=settings.home, limits=_limits(settings))) / "psql"
+        bundled = binaries.postgres_bin(LocalInstance(home=settings.home, limits=_limits(settings))) / name
+        return [bundled, *found]
     except LocalError as error:
-        if system := shutil.which("psql"):
-            return Path(system)
+        if found:
+            return found
         raise LocalError(
-            "there is no psql here: apt-get install postgresql-client, or run the one of Postgres's own"
+            f"there is no {name} here: apt-get install postgresql-client, or run the one of Postgres's own"
             " machine or container"
         ) from error
 

@@ -6,6 +6,7 @@ register theirs by name.
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
@@ -45,6 +46,13 @@ def task_name(kind: WorkKind) -> str:
 DISPLAY_ARGS = {WorkKind.CONVERSION: ("model",), WorkKind.BENCHMARK: ("model", "pool")}
 
 
+def tls_of(broker_url: str) -> dict[str, str]:
+    """Return how a `rediss://` URL says that its server is verified, in redis-py's words; else nothing."""
+    parts = urlsplit(broker_url)
+    named = {name: value for name, value in parse_qsl(parts.query) if name.startswith("ssl_")}
+    return {"ssl_cert_reqs": "required"} | named if parts.scheme == "rediss" else {}
+
+
 def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) -> "Celery":
     """Return the Celery application on `broker_url`; a worker consumes `queues`."""
     from celery import Celery
@@ -63,6 +71,7 @@ def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) 
     }
     app = Celery("nnlite", broker=broker_url, set_as_current=False)
     app.conf.update(
+        broker_use_ssl=tls_of(broker_url) or False,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,

@@ -7,6 +7,7 @@ does. An integration test compares them with what `apply_async` sends.
 """
 
 import base64
+import os
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,11 +20,15 @@ from redis import Redis, RedisError
 from redis.connection import parse_url
 
 from nnlite.errors import NnliteError, Unavailable
-from nnlite.queue.app import broker_priority, priority_lists, task_name
+from nnlite.queue.app import broker_priority, priority_lists, task_name, tls_of
 from nnlite.vocabulary import WorkKind
 
 #: Messages in one pipeline: about a megabyte.
 _BATCH: Final = 1000
+
+
+#: Parameters of a `rediss://` URL that name files.
+_TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
 class BrokerUnreachableError(Unavailable):
@@ -61,6 +66,10 @@ class BrokerClient:
             parse_url(broker_url)  # type: ignore[no-untyped-call]
         except ValueError as error:
             raise NnliteError(f"NNLITE_BROKER_URL: {error}; write redis://:PASSWORD@HOST:PORT/0") from error
+        for name, value in tls_of(broker_url).items():
+            if name in _TLS_FILES and not os.access(value, os.R_OK):
+                hint = "name a file that this account may read"
+                raise NnliteError(f"NNLITE_BROKER_URL: {name}={value} cannot be read; {hint}")
         self._url = broker_url
         self._timeout_s = timeout_s
         self._redis: Redis | None = None

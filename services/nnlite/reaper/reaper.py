@@ -15,7 +15,8 @@ import structlog
 from sqlalchemy import Connection, Engine, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
-from nnlite.db.engine import autocommit, first_line
+from nnlite.db.engine import autocommit, check_schema, first_line
+from nnlite.db.schema import DatabaseError, SchemaError
 from nnlite.host.health_file import touch_health_file
 from nnlite.queue import leases
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
@@ -76,15 +77,25 @@ class Reaper:
         return self._connection is not None and self._locked
 
     def run(self, stop: threading.Event) -> None:
-        """Make a round every `reaper_interval_s` until `stop` is set, touching the health file each time."""
+        """Make a round every `reaper_interval_s`, touching the health file each time.
+
+        Returns once `stop` is set, or when the schema is no longer this version's.
+        """
         while not stop.is_set():
             touch_health_file(self._settings.health_file)
             try:
+                check_schema(self._engine)
                 self.round(time.monotonic())
-            except DBAPIError as error:
+            except SchemaError as error:
+                log.warning(
+                    "the schema was changed; this reaper ends, to be started again", reason=str(error)
+                )
+                break
+            except (DatabaseError, DBAPIError) as error:
                 self._drop_connection()
                 self._grace.restart()
-                log.warning("Postgres failed; no lease is expired in this round", error=first_line(error))
+                why = first_line(error) if isinstance(error, DBAPIError) else str(error)
+                log.warning("Postgres failed; no lease is expired in this round", error=why)
             stop.wait(self._settings.queue.reaper_interval_s)
         self.close()
 

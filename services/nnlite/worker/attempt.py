@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from nnlite.db.engine import first_line, is_outage
+from nnlite.db.schema import DatabaseError
 from nnlite.errors import Failure, FailureClass, Stopped, Unavailable
 from nnlite.host.backoff import Backoff
 from nnlite.queue import leases
@@ -25,6 +26,7 @@ from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
 from nnlite.queue.owner import Owner
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
+from nnlite.worker.schema_guard import SchemaGuard
 
 log = structlog.get_logger()
 
@@ -68,6 +70,8 @@ class WorkerContext:
     broker: BrokerClient
     owner: Owner
     settings: Settings
+    #: Looks at the schema before a claim; None: nobody upgrades it meanwhile.
+    guard: SchemaGuard | None = None
     #: Whether the worker is stopping.
     stopping: Callable[[], bool]
     #: Tells the worker's watchdog that work goes on; called in every wait of an attempt.
@@ -85,15 +89,20 @@ def run_attempt(
 
     Raises:
         PostgresUnreachableError: Postgres does not answer and nothing was claimed.
+        SchemaChangedError: the schema is another version's and nothing was claimed.
         DBAPIError: Postgres rejects a statement of nnlite; the row is requeued when its lease expires.
     """
     if context.stopping():
         return Outcome.NOTHING
     started_s = time.monotonic()
     try:
+        if context.guard is not None:
+            context.guard.check()
         claim = _claim(context, kind, row, deadline_s)
     except BusyError:
         return Outcome.BUSY
+    except DatabaseError as error:
+        raise PostgresUnreachableError(str(error)) from error
     except DBAPIError as error:
         if not is_outage(error):
             raise

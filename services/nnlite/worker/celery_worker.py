@@ -22,8 +22,8 @@ from celery.worker import state as celery_state
 from celery.worker.request import Request
 
 from nnlite import logs
-from nnlite.db.engine import check_schema, engine_for, migrate_embedded
-from nnlite.errors import NnliteError
+from nnlite.db.engine import engine_for, migrate_embedded
+from nnlite.errors import NnliteError, Stopped
 from nnlite.host.backoff import Backoff
 from nnlite.host.fork import die_with_parent
 from nnlite.host.health_file import health_file_of_process, touch_health_file
@@ -43,6 +43,7 @@ from nnlite.worker.attempt import (
     run_attempt,
     send,
 )
+from nnlite.worker.schema_guard import SchemaChangedError, SchemaGuard, await_schema
 from nnlite.worker.soft_shutdown import wait_until_given_back
 from nnlite.worker.watchdog import Watchdog, WorkerLiveness
 
@@ -61,11 +62,16 @@ def default_node(name: str) -> str:
 
 
 def open_context(
-    endpoints: Endpoints, settings: Settings, node: str, liveness: WorkerLiveness
+    endpoints: Endpoints, settings: Settings, node: str, liveness: WorkerLiveness, worker: int | None = None
 ) -> WorkerContext:
-    """Return the context of this process; its connections are opened on first use."""
+    """Return the context of this process, whose connections are opened on first use.
+
+    `worker` is the PID of the worker that a pool process belongs to.
+    """
+    engine = engine_for(endpoints.database_url, settings.database_timeout_s)
     return WorkerContext(
-        engine=engine_for(endpoints.database_url, settings.database_timeout_s),
+        engine=engine,
+        guard=SchemaGuard(engine=engine, main_pid=worker or os.getpid()),
         broker=BrokerClient(endpoints.broker_url, settings.broker_timeout_s),
         owner=Owner(node=node, instance=Instance.current()),
         settings=settings,
@@ -85,6 +91,9 @@ def run_process(run: Callable[[Settings, Endpoints], int]) -> int:
         with health_file_of_process(settings.health_file), servers(settings) as endpoints:
             migrate_embedded(settings, endpoints.database_url)
             return run(settings, endpoints)
+    except Stopped as stopped:
+        log.info(str(stopped))
+        return os.EX_OK
     except NnliteError as error:
         log.error(str(error))
         return 1
@@ -103,18 +112,19 @@ def per_process_context(
     def context_of(pid: int) -> WorkerContext:
         if pid != worker:
             die_with_parent(lambda: os.getppid() != worker)
-        return open_context(endpoints, settings, node, liveness)
+        return open_context(endpoints, settings, node, liveness, worker)
 
     return lambda: context_of(os.getpid())
 
 
 def requeue_leftovers(context: WorkerContext, kind: WorkKind) -> None:
-    """Check the schema and requeue the rows that an earlier process of this worker left running.
+    """Wait for this version's schema; requeue the rows that an earlier process of this worker left running.
 
     Raises:
-        DatabaseError: Postgres cannot be reached or is not migrated.
+        DatabaseError: Postgres cannot be reached.
+        Stopped: the worker was stopped while it waited.
     """
-    check_schema(context.engine)
+    await_schema(context.engine, context.settings.health_file, context.stopping)
     messages = leases.requeue_of_node(context.engine, kind, context.owner, context.settings.queue)
     if messages:
         log.warning("rows of an earlier process are queued again", rows=len(messages))
@@ -161,7 +171,7 @@ def register_task(app: Celery, plan: WorkerPlan, liveness: WorkerLiveness) -> No
                 outcome = run_attempt(
                     plan.context(), plan.kind, uuid.UUID(row), plan.handler, plan.deadline_s
                 )
-        except PostgresUnreachableError as error:
+        except (PostgresUnreachableError, SchemaChangedError) as error:
             raise self.retry(exc=error, countdown=_RETRY.pause_s(self.request.retries)) from error
         finally:
             liveness.mark_progress()

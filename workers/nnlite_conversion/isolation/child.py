@@ -1,7 +1,7 @@
 """Forks the process tree of one conversion from a process that has preloaded.
 
-    worker (Celery's pool child)
-      supervisor   own process group; enters the namespaces; dies with the worker
+    parent (the fork server)
+      supervisor   own process group; enters the namespaces; dies with the parent
         init         PID 1 of the PID namespace; reaps; dies with the supervisor
           child        drops privileges, runs the model's code; dies with init
 
@@ -49,17 +49,25 @@ class Isolation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Child:
+class Forked:
+    """A forked process tree."""
+
+    #: PID of the supervisor, which is also the process group.
+    group: int
+    #: Becomes readable when the whole tree has ended.
+    supervisor_fd: int
+    #: Reaps the supervisor, which has ended; its PID may then become another process's.
+    reap: Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Child(Forked):
     """A started process tree, as the worker sees it."""
 
-    #: The supervisor's PID, which is also the process group.
-    group: int
     #: Read end of the pipe that the child, which is untrusted, writes messages to.
     messages_fd: int
     #: Read end of the pipe that init, which is trusted, writes the child's exit status to.
     exit_status_fd: int
-    #: Becomes readable when the whole tree has ended.
-    supervisor_fd: int
 
     def close(self) -> None:
         """Close the descriptors."""
@@ -67,44 +75,66 @@ class Child:
             os.close(number)
 
 
-def start(body: Callable[[int], None], *, isolation: Isolation, log: Path) -> Child:
+#: What the child runs; takes the descriptor to write messages to. It exits with status 1 when that raises.
+Body = Callable[[int], None]
+#: Descriptors that a tree writes to: its log, the child's messages, init's exit status.
+Outputs = tuple[int, int, int]
+#: Forks a tree: `fork_tree`, or the same done by the fork server.
+Fork = Callable[[Body, Isolation, Outputs], Forked]
+
+
+def start(body: Body, *, isolation: Isolation, log: Path, fork: Fork | None = None) -> Child:
     """Fork the tree and return at once.
 
     Args:
-        body: what the child runs; takes the descriptor to write messages to. The child exits with status 1
-            when it raises.
+        body: what the child runs.
         isolation: the child's sandbox.
         log: file that its stdout and stderr are appended to.
+        fork: None: the tree is forked from this process, and the child has a copy of its memory.
 
     The caller kills the group and reaps the supervisor.
     """
     messages_fd, child_messages_fd = os.pipe2(os.O_CLOEXEC)
     exit_status_fd, init_exit_status_fd = os.pipe2(os.O_CLOEXEC)
+    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    outputs = (log_fd, child_messages_fd, init_exit_status_fd)
+    try:
+        forked = (fork or fork_tree)(body, isolation, outputs)
+    except BaseException:
+        os.close(messages_fd)
+        os.close(exit_status_fd)
+        raise
+    finally:
+        for number in outputs:
+            os.close(number)
+    return Child(**vars(forked), messages_fd=messages_fd, exit_status_fd=exit_status_fd)
+
+
+def fork_tree(body: Body, isolation: Isolation, outputs: Outputs) -> Forked:
+    """Fork the tree of `body` from this process."""
+    log_fd, messages_fd, exit_status_fd = outputs
     plan = _Plan(
         body=body,
         isolation=isolation,
-        worker=os.getpid(),
-        log_fd=os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600),
-        messages_fd=child_messages_fd,
-        exit_status_fd=init_exit_status_fd,
+        parent=os.getpid(),
+        log_fd=log_fd,
+        messages_fd=messages_fd,
+        exit_status_fd=exit_status_fd,
     )
-    # A signal between fork and reset would run the worker's own handler in the child.
+    # A signal between fork and reset would run the parent's own handler in the child.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         supervisor = os.fork()
         if supervisor == 0:
-            _run_and_exit(lambda: _supervisor(plan))
+            run_and_exit(lambda: _supervisor(plan))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-        for number in (plan.log_fd, plan.messages_fd, plan.exit_status_fd):
-            os.close(number)
     with contextlib.suppress(OSError):  # the supervisor does the same; one of both is first
         os.setpgid(supervisor, supervisor)
-    return Child(
+    return Forked(
         group=supervisor,
-        messages_fd=messages_fd,
-        exit_status_fd=exit_status_fd,
         supervisor_fd=os.pidfd_open(supervisor),
+        reap=lambda: os.waitpid(supervisor, 0),
     )
 
 
@@ -112,22 +142,22 @@ def start(body: Callable[[int], None], *, isolation: Isolation, log: Path) -> Ch
 class _Plan:
     """Everything that the forked processes need."""
 
-    body: Callable[[int], None]
+    body: Body
     isolation: Isolation
-    worker: int
+    parent: int
     log_fd: int
     messages_fd: int
     exit_status_fd: int
 
 
-def _run_and_exit(run: Callable[[], None]) -> None:
-    """Run and exit, so that a forked process never returns into the worker's code."""
+def run_and_exit(run: Callable[[], None]) -> None:
+    """Run and exit, so that a forked process never returns into its parent's code."""
     status = 1
     try:
         run()
         status = 0
-    except BaseException as error:  # noqa: BLE001  (nothing may propagate into the worker's stack)
-        # Not by excepthook or logging: both are the worker's.
+    except BaseException as error:  # noqa: BLE001  (nothing may propagate into the parent's stack)
+        # Not by excepthook or logging: both are the parent's.
         with contextlib.suppress(OSError):
             os.write(2, "".join(traceback.format_exception(error)).encode(errors="replace"))
     finally:
@@ -139,12 +169,12 @@ def _supervisor(plan: _Plan) -> None:
     reset_signals()
     _redirect(plan.log_fd)
     sandbox.keep_only({plan.messages_fd, plan.exit_status_fd})
-    die_with_parent(lambda: os.getppid() != plan.worker)
+    die_with_parent(lambda: os.getppid() != plan.parent)
     first_of_namespace = sandbox.enter_namespaces(network=plan.isolation.network)
     own_fd = os.pidfd_open(os.getpid())
     init = os.fork()
     if init == 0:
-        _run_and_exit(lambda: _init(plan, own_fd, first_of_namespace=first_of_namespace))
+        run_and_exit(lambda: _init(plan, own_fd, first_of_namespace=first_of_namespace))
     os.close(plan.messages_fd)
     os.close(plan.exit_status_fd)
     os.waitpid(init, 0)
@@ -162,7 +192,7 @@ def _init(plan: _Plan, supervisor_fd: int, *, first_of_namespace: bool) -> None:
     child = os.fork()
     if child == 0:
         os.close(plan.exit_status_fd)
-        _run_and_exit(lambda: _child(plan, init))
+        run_and_exit(lambda: _child(plan, init))
     os.close(plan.messages_fd)
     _report_exit_status(child, plan.exit_status_fd)
     if not first_of_namespace:
@@ -176,6 +206,8 @@ def _child(plan: _Plan, init: int) -> None:
     # Before privileges are dropped: the account may not be allowed to traverse the parents.
     os.chdir(plan.isolation.scratch)
     sandbox.drop_privileges(plan.isolation.uid)
+    if not plan.isolation.network:
+        sandbox.leave_network()
     die_with_parent(lambda: os.getppid() != init)
     sandbox.volunteer_for_oom()
     sandbox.limit_resources(MAX_FILE_BYTES)

@@ -48,6 +48,7 @@ def convert(
     workdir: Path,
     tick: Callable[[Stage], bool],
     tick_s: float = 0.1,
+    fork: child.Fork | None = None,
 ) -> Iterator[ConversionOutcome]:
     """Convert one model in a forked process; a context manager, in which the artifacts' files exist.
 
@@ -63,6 +64,7 @@ def convert(
             False the whole tree is stopped, and the time counts only towards the absolute limit. An exception
             ends the child and is passed on.
         tick_s: seconds between two calls, and between two checks of time and memory.
+        fork: forks the child's tree; None: this process does, whose memory model code can then read.
 
     Raises:
         Failure: class `model` when the model cannot be converted, `converter` when the child crashed or
@@ -75,7 +77,7 @@ def convert(
     with job_dir(workdir) as folder:
         supervise = partial(_supervise, workdir=workdir, tick=tick, tick_s=tick_s)
         with _ended_child(
-            "convert", job, settings, folder=folder, supervise=supervise, waited_ns=waited_ns
+            "convert", job, settings, folder=folder, supervise=supervise, waited_ns=waited_ns, fork=fork
         ) as (supervision, scratch):
             outcome = _collect(_answer(supervision, Report), supervision, scratch, folder)
         yield outcome
@@ -135,6 +137,7 @@ def _ended_child(
     folder: Path,
     supervise: Callable[[ChildSupervision], None],
     waited_ns: int = 0,
+    fork: child.Fork | None = None,
 ) -> Iterator[tuple[ChildSupervision, Path]]:
     """Run a task in a child to its end; yield its supervision, and its private folder while that exists."""
     uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
@@ -142,9 +145,10 @@ def _ended_child(
         job = with_files(job, scratch, owner)
         log = folder / "child.log"
         started = child.start(
-            lambda messages_fd: _run_pipeline(task, job, settings, messages_fd),
+            partial(_run_pipeline, task, job, settings),
             isolation=child.Isolation(uid=owner, network=settings.network, scratch=scratch),
             log=log,
+            fork=fork,
         )
         supervision = ChildSupervision(child=started, log=log, settings=settings, waited_ns=waited_ns)
         supervise(supervision)

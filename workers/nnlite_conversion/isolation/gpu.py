@@ -93,4 +93,5 @@ def _opened_in_sandbox(device: str, uid: int | None, descriptor: int, open_gpu: 
     sandbox.keep_only({descriptor})
     sandbox.enter_namespaces(network=False)
     sandbox.drop_privileges(uid)
+    sandbox.leave_network()
     return f"+{open_gpu(device)}"

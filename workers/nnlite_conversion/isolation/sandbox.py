@@ -11,11 +11,15 @@ import json
 import os
 import pwd
 import resource
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+
+from nnlite_conversion.isolation import seccomp
 
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
@@ -132,6 +136,16 @@ def drop_privileges(uid: int | None) -> None:
     set_process_option(PR_SET_NO_NEW_PRIVS)
 
 
+def leave_network() -> None:
+    """Let this process and its children open no socket but local ones, where the OS permits it; irrevocable.
+
+    Needs no namespace and no privilege, so it holds in containers and for plain users. To be called when the
+    process can gain no privileges any more: after `drop_privileges`.
+    """
+    with suppress(OSError):
+        seccomp.forbid_network()
+
+
 def unprivileged_uid() -> int | None:
     """Return the account that model code can run as, or None where privileges cannot be dropped."""
     return _nobody() if can_drop_privileges() else None
@@ -151,7 +165,7 @@ def abilities() -> Abilities:
     """Return which restrictions this machine supports, by trying them in forked children."""
     return Abilities(
         unprivileged_uid=unprivileged_uid(),
-        network_off=_succeeds_in_child(lambda: _has_no_network(enter_namespaces(network=False))),
+        network_off=_succeeds_in_child(_loses_network),
         own_pid_namespace=_succeeds_in_child(lambda: enter_namespaces(network=False)),
     )
 
@@ -172,7 +186,14 @@ def _nobody() -> int:
         return 65534
 
 
-def _has_no_network(_: bool) -> bool:
+def _loses_network() -> bool:
+    enter_namespaces(network=False)
+    drop_privileges(None)
+    leave_network()
+    try:
+        socket.socket(socket.AF_INET).close()
+    except OSError:
+        return True
     # A fresh network namespace has a loopback interface and nothing else.
     interfaces = Path("/proc/self/net/dev").read_text().splitlines()[2:]
     return all(line.split(":")[0].strip() == "lo" for line in interfaces)

@@ -110,7 +110,7 @@ class ChildSupervision:
             self._ended_within(END_STEP_S)
         # Before the supervisor is reaped: until then the kernel cannot reuse the group's ID.
         self._signal_group(signal.SIGKILL)
-        os.waitpid(self.child.group, 0)
+        self.child.reap()
         self._receive()
         self._account_stage(self.inbox.stage)
         self._account_quiet()

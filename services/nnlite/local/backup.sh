@@ -1,0 +1,75 @@
+#!/bin/sh
+# Backs up and restores the database with Postgres's own tools: for `nnlite db`, compose and systemd alike.
+#   backup.sh backup FOLDER KEEP          write a dump into FOLDER, check it, and keep the KEEP newest ones
+#   backup.sh every HOURS FOLDER KEEP     the same now and again and again
+#   backup.sh restore FILE                replace the database by a dump; a dump that fails changes nothing
+# libpq's variables name the database (PGHOST, PGUSER, PGDATABASE, ...); PGPASSWORD_FILE may hold the password.
+set -eu
+umask 077
+
+say() { echo "$*" >&2; }
+
+back_up() {
+    folder=$1 keep=$2
+    name=nnlite-$(date -u +%Y%m%dT%H%M%SZ).dump
+    rm -f "$folder"/.nnlite-*.dump # what an interrupted run left
+    pg_dump --format=custom --file="$folder/.$name"
+    pg_restore --list "$folder/.$name" > /dev/null
+    sync "$folder/.$name"
+    mv "$folder/.$name" "$folder/$name"
+    # The names sort by time.
+    find "$folder" -maxdepth 1 -name 'nnlite-*.dump' | sort -r | tail -n "+$((keep + 1))" | while IFS= read -r old; do
+        rm -- "$old"
+    done
+    say "wrote $folder/$name; kept: $(find "$folder" -maxdepth 1 -name 'nnlite-*.dump' | wc -l)"
+}
+
+in_postgres() { psql --dbname=postgres --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 \
+    --set=name="$PGDATABASE" --set=new="${PGDATABASE}_restoring" --set=old="${PGDATABASE}_replaced"; }
+
+restore() {
+    file=$1
+    pg_restore --list "$file" > /dev/null || { say "$file is no backup: nothing was changed"; exit 1; }
+    users=$(echo "SELECT count(*) FROM pg_stat_activity WHERE datname = :'name';" | in_postgres)
+    if [ "$users" != 0 ]; then
+        say "$users connections use the database $PGDATABASE: stop workers, reaper and Flower, then restore again"
+        exit 1
+    fi
+    echo 'DROP DATABASE IF EXISTS :"new"; CREATE DATABASE :"new" TEMPLATE template0;' | in_postgres
+    if ! pg_restore --dbname="${PGDATABASE}_restoring" --no-owner --no-privileges --exit-on-error --single-transaction \
+        "$file"; then
+        echo 'DROP DATABASE :"new";' | in_postgres
+        say "$file cannot be restored: nothing was changed"
+        exit 1
+    fi
+    in_postgres << 'END'
+DROP DATABASE IF EXISTS :"old";
+SELECT EXISTS (SELECT FROM pg_database WHERE datname = :'name') AS there \gset
+BEGIN;
+\if :there
+ALTER DATABASE :"name" RENAME TO :"old";
+\endif
+ALTER DATABASE :"new" RENAME TO :"name";
+COMMIT;
+DROP DATABASE IF EXISTS :"old";
+END
+    say "restored $PGDATABASE from $file"
+}
+
+if [ -n "${PGPASSWORD_FILE:-}" ]; then
+    PGPASSWORD=$(cat "$PGPASSWORD_FILE")
+    export PGPASSWORD
+fi
+case "${1:-}" in
+    backup) back_up "$2" "$3" ;;
+    restore) restore "$2" ;;
+    every)
+        trap 'exit 0' TERM INT
+        while true; do
+            (back_up "$3" "$4") || say "no backup was written; the next one is tried in $2 h"
+            sleep "$(($2 * 3600))" &
+            wait $!
+        done
+        ;;
+    *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
