@@ -252,6 +252,7 @@ class Stage(StrEnum):
     CALIBRATE = "calibrate"  # load the samples and compute PyTorch's outputs
     QUANTIZE = "quantize"
     PARITY = "parity"  # the artifact's outputs against PyTorch's
+    EVALUATE = "evaluate"  # accuracy on labelled samples
     STORE = "store"
     FETCH = "fetch"  # the artifact from the store
     QUIET = "quiet"  # wait until conversions on the machine are paused

@@ -10,16 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nnlite.artifacts.calibration import (
-    Calibration,
-    CalibrationError,
-    CalibrationKind,
-    arrays,
-    decoded,
-    named,
-    pack,
-    pictures,
-)
+from nnlite.artifacts.calibration import Calibration, CalibrationKind, named, pack
+from nnlite.artifacts.samples import SamplesError, arrays, decoded, pictures
 
 
 def calibration(kind=CalibrationKind.IMAGES, samples=3, seed=0):
@@ -67,14 +59,14 @@ def test_the_argument_is_a_folder_an_array_file_or_a_keyword(folder, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 3)))
     kinds = [named(str(name), samples=1, seed=0)[0].kind for name in (folder, tmp_path / "x.npy", "noise")]
     assert kinds == [CalibrationKind.IMAGES, CalibrationKind.ARRAYS, CalibrationKind.NOISE]
-    with pytest.raises(CalibrationError, match="photos does not exist; name one, or sklearn, or noise"):
+    with pytest.raises(SamplesError, match="photos does not exist; name one, or sklearn, or noise"):
         named("photos", samples=1, seed=0)
-    with pytest.raises(CalibrationError, match=r"notes\.txt is neither a folder of images nor a \.npy"):
+    with pytest.raises(SamplesError, match=r"notes\.txt is neither a folder of images nor a \.npy"):
         named(str(folder / "notes.txt"), samples=1, seed=0)
 
 
 def test_a_folder_without_pictures_is_refused_with_the_accepted_types(tmp_path):
-    with pytest.raises(CalibrationError, match=r"has no images \(\.bmp, \.jpeg"):
+    with pytest.raises(SamplesError, match=r"has no images \(\.bmp, \.jpeg"):
         pack(calibration(), tmp_path, tmp_path / "packed")
 
 
@@ -100,14 +92,14 @@ def png_of(side: int) -> bytes:
 )
 def test_an_unusable_picture_is_named_without_being_decoded(folder, tmp_path, raw, message):
     (folder / "a.png").write_bytes(raw)
-    with pytest.raises(CalibrationError, match=rf"image .*a\.png .*{message}"):
+    with pytest.raises(SamplesError, match=rf"image .*a\.png .*{message}"):
         pack(calibration(samples=9), folder, tmp_path / "packed")
 
 
 def test_a_truncated_picture_is_named(folder):
     whole = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(whole, "PNG")
-    with pytest.raises(CalibrationError, match=r"image late\.png is broken: .*; remove it"):
+    with pytest.raises(SamplesError, match=r"image late\.png is broken: .*; remove it"):
         decoded("late.png", whole.getvalue()[:900])
 
 
@@ -117,7 +109,7 @@ def test_an_array_that_is_not_finite_is_refused_with_its_first_sample(tmp_path, 
     values[2, 1] = value
     np.save(tmp_path / "x.npy", values)
 
-    with pytest.raises(CalibrationError, match=r"array input of .*x\.npy has NaN or infinite .* sample 2"):
+    with pytest.raises(SamplesError, match=r"array input of .*x\.npy has NaN or infinite .* sample 2"):
         pack(calibration(CalibrationKind.ARRAYS), tmp_path / "x.npy", tmp_path / "packed")
 
 
@@ -165,6 +157,6 @@ def test_arrays_are_never_unpickled_nor_larger_than_declared(tmp_path, capsys, c
     else:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("x.npy", member.getvalue())
-    with pytest.raises(CalibrationError, match=message) as refused:
+    with pytest.raises(SamplesError, match=message) as refused:
         pack(calibration(CalibrationKind.ARRAYS), file, tmp_path / "packed")
     assert file.name in str(refused.value) and "executed" not in capsys.readouterr().out

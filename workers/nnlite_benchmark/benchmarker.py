@@ -32,7 +32,7 @@ from nnlite.vocabulary import ENDED_STATES, Backend, Mode, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, FaultOccurrence, RuntimeRefusal
-from nnlite_benchmark.jobs import check_cores, job_of, with_threads
+from nnlite_benchmark.jobs import accuracy_of, check_cores, job_of, with_threads
 from nnlite_benchmark.protocol.stage_timer import StageTimer
 
 log = structlog.get_logger()
@@ -94,6 +94,7 @@ class Benchmarker:
                 artifact_sha256=job.artifact_sha256,
                 device=self.device.context(),
                 measurements=reports,
+                accuracy=accuracy_of(claim.payload),
             )
             self._store(report, claim, Path(folder))
             self._finished = True

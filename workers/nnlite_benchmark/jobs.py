@@ -1,11 +1,12 @@
 """Jobs of devices: one for an artifact and number of threads, within the cores of the device."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nnlite.db.tables import Artifact
+from nnlite.reports.schema import Accuracy
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Mode, ParityState, Precision, Refusal
 from nnlite_benchmark.device import BenchmarkJob, Device, InputSpec
@@ -36,6 +37,15 @@ def job_of(
         artifact_parity=ParityState(artifact.parity_state),
         mode=mode,
     )
+
+
+def accuracy_of(payload: Mapping[str, Any]) -> Accuracy | None:
+    """Return the artifact's accuracy from a claim's payload; None: it was not measured."""
+    row = payload["evaluation"]
+    if row is None or row["samples"] is None:
+        return None
+    of_row = {name: row[name] for name in Accuracy.model_fields if name in row}
+    return Accuracy(**(of_row | {"data": row["name"]}))
 
 
 def with_threads(job: BenchmarkJob, backend: Backend, threads: Sequence[int] | None) -> list[BenchmarkJob]:

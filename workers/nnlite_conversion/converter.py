@@ -6,8 +6,9 @@ in `pipeline`.
 """
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,16 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.host.cores import Cores
 from nnlite.host.quiet import ConverterLock
 from nnlite.queue.leases import Claim
-from nnlite.results.recording import (
-    ConvertedModel,
-    cached_artifacts,
-    known_refusals,
-    record_conversion,
-    record_skipped,
-)
+from nnlite.results.recording import cached_artifacts, known_refusals, record_skipped
 from nnlite.settings import Settings
 from nnlite.vocabulary import ParityState, Stage, WorkState
 from nnlite.worker.attempt import Heartbeat, Result, WorkerContext
+from nnlite_conversion.evaluation import evaluations_of, to_evaluate
 from nnlite_conversion.isolation.child import Fork
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, Gpu, KnownArtifact
 from nnlite_conversion.plan import CacheLookup, ConversionPlan, plan_of, spec_of
+from nnlite_conversion.result import ModelResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +59,11 @@ class Converter:
         plan = plan_of(claim.payload, spec.code)
         try:
             cached = self._look_up(context, plan)
-            if not cached.to_convert(plan):
-                return _result(claim, plan, cached)
-            return self._convert(context, claim, spec, plan, cached)
+            result = ModelResult(claim, plan, cached)
+            if cached.to_convert(plan) and (skipped := self._convert(context, result, spec)) is not None:
+                return skipped
+            self._evaluate(context, result, spec)
+            return result.as_result()
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, str(error)) from error
 
@@ -86,32 +85,37 @@ class Converter:
             map(self.store.holds, row.reference_outputs)
         )
 
-    def _convert(
-        self, context: WorkerContext, claim: Claim, spec: ModelSpec, plan: ConversionPlan, cached: CacheLookup
-    ) -> Result:
-        settings = context.settings
-        job = ConversionJob(
+    def _job(self, context: WorkerContext, claim: Claim, spec: ModelSpec) -> ConversionJob:
+        """Return the job of a model, with nothing to do yet."""
+        return ConversionJob(
             model=spec,
             model_file=self._fetch_model_file(spec),
+            precisions=(),
+            max_parameters=claim.payload["max_parameters"],
+            variable_size=context.settings.catalog.variable_size,
+            gpu=self.gpu,
+        )
+
+    def _convert(self, context: WorkerContext, result: ModelResult, spec: ModelSpec) -> Result | None:
+        """Convert what is not in the cache, and store it; return a result if the model is skipped."""
+        claim, plan, cached = result.claim, result.plan, result.cached
+        job = replace(
+            self._job(context, claim, spec),
             precisions=cached.to_convert(plan),
             calibration=plan.calibration,
             calibration_file=self._fetch_calibration(plan.calibration),
             int8_io=plan.int8_io,
             fp32=self._fetch_fp32(cached.artifacts.get(plan.fp32_key)),
-            max_parameters=claim.payload["max_parameters"],
-            variable_size=settings.catalog.variable_size,
-            gpu=self.gpu,
         )
         heartbeat = Heartbeat(context, claim)
-
-        def tick(stage: Stage) -> bool:
-            heartbeat.tick(stage)
-            return lock.tick()
-
         with (
-            ConverterLock(settings.quiet, self.cores) as lock,
+            self._ticking(context, heartbeat) as tick,
             convert(
-                job, settings.conversion, workdir=conversions_dir(settings), tick=tick, fork=self.fork
+                job,
+                context.settings.conversion,
+                workdir=conversions_dir(context.settings),
+                tick=tick,
+                fork=self.fork,
             ) as outcome,
         ):
             if outcome.skipped is not None:
@@ -123,11 +127,42 @@ class Converter:
                 )
             heartbeat.send(Stage.STORE)  # so that storing has a whole lease
             rows = [self._store(artifact, outcome, plan, job) for artifact in outcome.artifacts]
-            created = CacheLookup(
+            result.created = CacheLookup(
                 artifacts={row.cache_key: row for row in rows},
                 refused={row.cache_key: row for row in _refusals(outcome, plan)},
             )
-            return _result(claim, plan, cached, created, details=_details(outcome))
+            result.details = _details(outcome)
+        return None
+
+    def _evaluate(self, context: WorkerContext, result: ModelResult, spec: ModelSpec) -> None:
+        """Measure the accuracy of the model's artifacts, if it is wanted and not known."""
+        data = result.plan.evaluation
+        artifacts = to_evaluate(context.engine, data, result.artifacts)
+        if data is None or not artifacts:
+            return
+        job = self._job(context, result.claim, spec)
+        with self._ticking(context, Heartbeat(context, result.claim)) as tick:
+            result.evaluations = evaluations_of(
+                job,
+                data,
+                artifacts,
+                store=self.store,
+                settings=context.settings.conversion,
+                workdir=conversions_dir(context.settings),
+                tick=tick,
+                fork=self.fork,
+            )
+
+    @contextmanager
+    def _ticking(self, context: WorkerContext, heartbeat: Heartbeat) -> Iterator[Callable[[Stage], bool]]:
+        """Yield the tick of a child: it renews the lease, and returns whether the child may run now."""
+        with ConverterLock(context.settings.quiet, self.cores) as lock:
+
+            def tick(stage: Stage) -> bool:
+                heartbeat.tick(stage)
+                return lock.tick()
+
+            yield tick
 
     def _fetch_calibration(self, calibration: Calibration | None) -> Path | None:
         """Fetch the user's calibration data, which `submit` has put into the store.
@@ -221,31 +256,6 @@ def _provenance(artifact: ConvertedArtifact, job: ConversionJob) -> dict[str, An
         "provenance": job.calibration.provenance(job.model.dataset),
         **({"kept_as_floats": dict(Counter(artifact.kept_as_floats))} if artifact.kept_as_floats else {}),
     }
-
-
-def _result(
-    claim: Claim,
-    plan: ConversionPlan,
-    cached: CacheLookup,
-    created: CacheLookup | None = None,
-    *,
-    details: dict[str, Any] | None = None,
-) -> Result:
-    """Return the result of a conversion: the rows created by this attempt, then the cached ones."""
-    keys = plan.distinct_keys
-    parts = [part for part in (created, cached) if part is not None]
-    rows = [part.artifacts[key] for part in parts for key in keys if key in part.artifacts]
-    refused = [part.refused[key] for part in parts for key in keys if key in part.refused]
-    model = ConvertedModel(
-        name=claim.payload["model"],
-        priority=claim.payload["priority"],
-        pools=claim.payload["pools"],
-        cached=created is None,
-    )
-    return Result(
-        write=lambda connection: record_conversion(connection, claim, model, rows, refused),
-        details=details or {},
-    )
 
 
 def _details(outcome: ConversionOutcome) -> dict[str, Any]:

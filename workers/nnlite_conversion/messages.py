@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
 from nnlite.vocabulary import Precision, Stage
+from nnlite_conversion.accuracy import EvaluationReport
 from nnlite_conversion.outcome import ArtifactReport, ConversionReport, ParityExplanation
 from nnlite_conversion.problems import PreflightReport
 
@@ -56,6 +57,14 @@ class Preflight(PreflightReport):
     kind: Literal["preflight"] = "preflight"
 
 
+@with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
+class Evaluated(EvaluationReport):
+    """The child has measured the accuracy of artifacts."""
+
+    kind: Literal["evaluation"] = "evaluation"
+
+
 class Refusal(BaseModel):
     """The child has failed, in the stage that it entered last."""
 
@@ -69,7 +78,7 @@ class Refusal(BaseModel):
     details: dict[str, Any] = {}
 
 
-Answer = Report | Explanation | Preflight | Refusal
+Answer = Report | Explanation | Preflight | Evaluated | Refusal
 Message = StageStarted | Answer
 _messages: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from nnlite.artifacts.calibration import Calibration
+from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
 from nnlite.vocabulary import Int8Io, ParityState, Precision, Stage, StepState
@@ -37,6 +37,18 @@ class ConversionJob:
     variable_size: int = 256
     #: GPU that the network's reference passes run on; None: the CPU.
     gpu: "Gpu | None" = None
+    #: What accuracy is measured on, and of which files; None: it is not measured.
+    evaluation: "EvaluationInput | None" = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationInput:
+    """Labelled samples, and the artifacts to run on them."""
+
+    kind: CalibrationKind
+    #: Packed by `nnlite.artifacts.evaluation`.
+    file: Path
+    artifacts: Mapping[Precision, Path]
 
 
 @dataclass(frozen=True, kw_only=True)

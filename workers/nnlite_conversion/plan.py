@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from nnlite.artifacts.calibration import Calibration
+from nnlite.artifacts.evaluation import EvaluationData
 from nnlite.catalog.model import ModelSpec
 from nnlite.db.engine import autocommit
 from nnlite.db.rows import from_row
@@ -36,6 +37,8 @@ class ConversionPlan:
     converter: str
     calibration: Calibration | None
     int8_io: Int8Io
+    #: What the artifacts' accuracy is measured on; None: it is not.
+    evaluation: EvaluationData | None
 
     @property
     def refused_by(self) -> str:
@@ -84,6 +87,7 @@ def plan_of(work: Mapping[str, Any], code: str | None) -> ConversionPlan:
         converter=converter,
         calibration=calibration,
         int8_io=int8_io,
+        evaluation=from_row(EvaluationData, work["evaluation"]) if work["evaluation"] else None,
     )
 
 

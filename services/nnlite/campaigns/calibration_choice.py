@@ -20,7 +20,7 @@ def chosen_calibration(
         store: put them there; False: return what would be the calibration.
 
     Raises:
-        RequestError, CalibrationError: as `named_calibration`.
+        RequestError, SamplesError: as `named_calibration`.
         StoreError: the store cannot take it.
     """
     wanted, source = named_calibration(name, precisions, settings)
@@ -43,7 +43,7 @@ def named_calibration(
 
     Raises:
         RequestError: calibration is named, but no precision needs it.
-        CalibrationError: it cannot be used.
+        SamplesError: it cannot be used.
     """
     if set(precisions) == {Precision.FP32}:
         if name is not None:

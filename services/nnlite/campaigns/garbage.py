@@ -158,6 +158,7 @@ SELECT split_part(split_part(path, '/', 2), '.', 1) AS name FROM artifact
 UNION SELECT split_part(split_part(unnest(reference_outputs), '/', 2), '.', 1) FROM artifact
 UNION SELECT m.weights FROM conversion v JOIN model m ON m.id = v.model_id
 UNION SELECT split_part(split_part(request#>>'{calibration,path}', '/', 2), '.', 1) FROM campaign
+UNION SELECT split_part(split_part(request#>>'{evaluation,path}', '/', 2), '.', 1) FROM campaign
 UNION SELECT left(id::text, 8) FROM benchmark
 UNION SELECT found[1] FROM benchmark, regexp_matches(report::text, '[0-9a-f]{64}', 'g') AS found
 """

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nnlite.artifacts.calibration import Calibration
+from nnlite.artifacts.evaluation import EvaluationData
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel, canonical_json
 from nnlite.errors import UsageError
@@ -28,6 +29,7 @@ _ADDED = {
     "repeat": 1,
     "threads": (),
     "profile": False,
+    "evaluation": None,
 }
 
 
@@ -82,6 +84,8 @@ class Request:
     threads: tuple[int, ...] = ()
     #: Measure the operators of each artifact too, in one more pass of its first run.
     profile: bool = False
+    #: Labelled samples that the accuracy of each artifact is measured on; None: it is not measured.
+    evaluation: EvaluationData | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -113,6 +117,7 @@ _LONGEST_NAME = 200
 #: Options that give a field, where they are not called as it.
 _OPTIONS = {
     "models": "", "precisions": "precision", "pools": "pool", "backends": "backend", "inputs": "input",
+    "evaluation": "evaluate",
 }  # fmt: skip
 
 
@@ -124,7 +129,7 @@ def as_toml(stored: dict[str, Any], *, name: str, priority: int = DEFAULT_PRIORI
     lines = []
     for field, value in options.items():
         key = "models" if field == "models" else _option(field)
-        written = _calibration(value) if isinstance(value, dict) else value
+        written = _samples(value) if isinstance(value, dict) else value
         # Of these values JSON is TOML, too.
         lines.append(f"{key} = {json.dumps(written, ensure_ascii=False)}\n")
     return "".join(lines)
@@ -149,8 +154,8 @@ def _option(field: str) -> str:
     return _OPTIONS.get(field, field).replace("_", "-")
 
 
-def _calibration(stored: dict[str, Any]) -> str:
-    """Return a stored calibration as a user writes it."""
+def _samples(stored: dict[str, Any]) -> str:
+    """Return a stored calibration or evaluation as a user writes it."""
     return str(stored.get("name") or stored["kind"])
 
 
@@ -158,7 +163,7 @@ def _written(name: str, value: Any) -> str:
     """Return a field as a user writes it: `--limit 20`, `without --limit`."""
     option = f"--{_option(name)}"
     if isinstance(value, dict):
-        value = _calibration(value)
+        value = _samples(value)
     if value is None or value is False or value in ((), []):
         return "without names of models" if name == "models" else f"without {option}"
     if name == "models":

@@ -118,6 +118,14 @@ Calibration = Annotated[
         rich_help_panel=CONVERTING,
     ),
 ]
+Evaluate = Annotated[
+    Path | None,
+    typer.Option(
+        help="Measure the accuracy of each artifact and of PyTorch: a folder with a sub-folder of images for "
+        "each class, or a .npz file with x and y. LEMUR's models need --weights.",
+        rich_help_panel=CONVERTING,
+    ),
+]
 Int8IO = Annotated[
     Int8Io,
     typer.Option(

@@ -15,11 +15,14 @@ _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "min ms
 #: Columns of results that give way in a narrow terminal, the least important first; model, median and verdict
 #: never do.
 OPTIONAL = (
-    "size", "parameters", "p90 ms", "top-1", "SQNR dB", "mJ", "runtime", "min ms", "accuracy", "efficiency",
-    "mode", "reasons", "parity", "threads", "campaign", "backend", "device", "precision",
+    "size", "acc@5", "parameters", "p90 ms", "top-1", "SQNR dB", "mJ", "runtime", "min ms", "accuracy",
+    "efficiency", "no worse", "torch acc@1", "mode", "reasons", "parity", "threads", "campaign", "backend",
+    "device", "precision", "acc@1",
 )  # fmt: skip
 #: Shown if there are precisions other than fp32.
 _QUALITY_COLUMNS = ("SQNR dB", "top-1")
+#: Shown where accuracy was measured.
+_ACCURACY = {"acc@1": "top1", "acc@5": "top5", "torch acc@1": "torch_top1", "no worse": "no_worse"}
 _DISTINGUISHING = ("campaign", "precision", "device", "backend", "threads", "mode")
 _FAILURE_COLUMNS = ("model", "precision", "work", "state", "class", "stage", "reason")
 #: Columns of failures that give way, as `OPTIONAL`.
@@ -45,6 +48,7 @@ def result_columns(rows: Sequence[Row]) -> list[str]:
     telling = [name for name in _DISTINGUISHING if len({row[name] for row in rows}) > 1]
     score = ["accuracy", "efficiency"] if any(row["accuracy"] for row in rows) else []
     last = [name for name in ("mJ", "runtime", "reasons") if any(row[name] for row in rows)]
+    score += [name for name in _ACCURACY if any(row[name] for row in rows)]
     first, *others = _RESULT_COLUMNS
     others[others.index("parity") + 1 : others.index("parity") + 1] = quality
     return [first, *telling, *others, *score, *last]
@@ -71,6 +75,7 @@ def result_row(row: Row) -> Row:
         "verdict": row["verdict"],
         "mJ": _energy(row),
         **_score(row),
+        **{name: _share(row[column]) for name, column in _ACCURACY.items()},
         "runtime": row["runtime_version"] and f"{row['runtime_version']} {row['runtime_check']}",
         "reasons": _reasons(row),
     }
@@ -255,6 +260,10 @@ def _score(row: Row) -> Row:
     }
 
 
+def _share(share: float | None) -> str | None:
+    return None if share is None else f"{share:.1%}"
+
+
 def _parity(row: Row) -> str:
     relative = row["parity_relative"]
     return row["parity_state"] if relative is None else f"{relative:.0e} {row['parity_state']}"
@@ -278,6 +287,8 @@ def _reasons(row: Row) -> str:
     for reason in (Reason.ARTIFACT_PARITY, Reason.ARTIFACT_PARITY_UNKNOWN):
         if reason in reasons and row["parity_reason"]:
             reasons[reasons.index(reason)] = f"{reason}: {shorten(row['parity_reason'])}"
+    if row["evaluation_reason"]:
+        reasons.append(f"no accuracy: {shorten(row['evaluation_reason'])}")
     if row["shape"] not in {None, Shape.STEADY}:
         reasons.append(row["shape"])
     if row["suspect"]:

@@ -29,6 +29,9 @@ _COLUMNS: Final = {
     "energy": ("mJ", "energy_uj"),
     "accuracy": ("accuracy", "accuracy"),
     "efficiency": ("efficiency", "efficiency"),
+    "acc@1": ("acc@1", "top1"),
+    "acc@5": ("acc@5", "top5"),
+    "no-worse": ("no worse", "no_worse"),
     "runtime": ("runtime", "runtime_check"),
     "reasons": ("reasons", "reasons"),
 }

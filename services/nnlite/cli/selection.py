@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nnlite.campaigns.calibration_choice import chosen_calibration
+from nnlite.campaigns.evaluation_choice import chosen_evaluation
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.catalog.files.source import is_module
 from nnlite.catalog.lemur.configuration import BEST
@@ -61,6 +62,7 @@ def _request(
     seed: options.Seed = None,
     precision: options.Precisions = ["fp32"],
     calibration: options.Calibration = None,
+    evaluate: options.Evaluate = None,
     int8_io: options.Int8IO = Int8Io.FLOAT,
     mode: options.ModeOption = Mode.STANDARD,
     backend: options.Backends = ["cpu"],
@@ -98,6 +100,7 @@ def _request(
         weights=absolute([weights])[0] if weights else None,
         repeat=repeat,
         profile=profile,
+        evaluation=chosen_evaluation(evaluate, source, weights, load_settings(), store=not dry_run),
         threads=parse_threads(threads or [], backends),
     )
 

@@ -210,6 +210,27 @@ class Artifact(MappedAsDataclass, Base, kw_only=True):
         self.id = row_id("artifact", self.cache_key)
 
 
+class Evaluation(MappedAsDataclass, Base, kw_only=True):
+    """Accuracy of an artifact and its network on labelled samples, or why there is none. Also its record."""
+
+    __tablename__ = "evaluation"
+    __table_args__ = (UniqueConstraint("artifact_id", "data"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True, init=False)
+    artifact_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("artifact.id", ondelete="CASCADE"))
+    data: Mapped[str]  # path of the packed samples in the artifact store, which names their hash
+    name: Mapped[str]  # of the user's folder or file
+    seed: Mapped[int]  # of the choice of samples
+    samples: Mapped[int | None] = mapped_column(default=None)  # how many were run
+    top1: Mapped[float | None] = mapped_column(default=None)  # shares of them
+    top5: Mapped[float | None] = mapped_column(default=None)  # None: there are no more than five classes
+    torch_top1: Mapped[float | None] = mapped_column(default=None)  # None: a pre-built file has no network
+    torch_top5: Mapped[float | None] = mapped_column(default=None)
+    no_worse: Mapped[float | None] = mapped_column(default=None)  # right, or PyTorch is wrong
+    reason: Mapped[str | None] = mapped_column(default=None)  # why there is no accuracy
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), init=False)
+
+
 class RefusedPrecision(MappedAsDataclass, Base, kw_only=True):
     """A precision that failed to convert; its cache key is not tried again. Also its record in memory."""
 

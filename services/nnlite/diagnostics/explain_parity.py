@@ -37,7 +37,7 @@ def explain_parity(
 
     Raises:
         JobError: the model is skipped, has no network, or cannot be converted.
-        CalibrationError: the user's data cannot be used.
+        SamplesError: the user's data cannot be used.
     """
     job = job_of(model, source, precision, settings)
     with tempfile.TemporaryDirectory(prefix="nnlite-calibration-") as folder:

@@ -111,6 +111,7 @@ def export_lemur(
                 "artifact_parity_state": row["parity_state"],
                 "artifact_parity": row["parity"],
                 "calibration": row["calibration"],
+                **({"accuracy": row["report"]["accuracy"]} if row["report"].get("accuracy") else {}),
             }
             record = lemur_record(
                 row["model"],

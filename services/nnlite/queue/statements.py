@@ -16,15 +16,17 @@ _PAYLOAD = {
     WorkKind.CONVERSION: """
     m.name AS model, w.priority, m.model_format, w.identity, c.precisions, c.pools,
     c.request->'calibration' AS calibration,
-    coalesce(c.request->>'int8_io', 'float') AS int8_io,
+    coalesce(c.request->>'int8_io', 'float') AS int8_io, c.request->'evaluation' AS evaluation,
     (c.settings #>> '{catalog,max_parameters}')::bigint AS max_parameters
 FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
 """,
     WorkKind.BENCHMARK: """
     m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, c.mode,
-    c.request->'threads' AS threads, w.run = 1 AND c.request ? 'profile' AS profile, to_jsonb(a) AS artifact
+    c.request->'threads' AS threads, w.run = 1 AND c.request ? 'profile' AS profile, to_jsonb(a) AS artifact,
+    to_jsonb(e) AS evaluation
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
+LEFT JOIN evaluation e ON e.artifact_id = a.id AND e.data = c.request #>> '{evaluation,path}'
 """,
     WorkKind.RUNTIME_CHECK: """
     w.artifact_sha256, to_jsonb(a) AS artifact
@@ -58,6 +60,8 @@ def claim_row(kind: WorkKind) -> TextClause:
     table, active, further = "", "", "0"
     if kind in CAMPAIGN_KINDS:
         table, active = "FROM campaign c", "AND c.id = w.campaign_id AND c.state = 'active'"
+    if kind is WorkKind.CONVERSION:
+        further = "CASE WHEN c.request ? 'evaluation' THEN 1 ELSE 0 END"
     if kind is WorkKind.BENCHMARK:
         further = "greatest(jsonb_array_length(c.request->'threads') - 1, 0)"
     return text(f"""

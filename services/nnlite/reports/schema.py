@@ -53,6 +53,7 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]
 Kilobytes = Annotated[int, Field(ge=0, le=2**42)]
 Ratio = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Word = Annotated[str, StringConstraints(max_length=300)]
 Text = Annotated[str, StringConstraints(max_length=20_000)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -492,6 +493,19 @@ class DeviceAnalytics(Part):
     cpu: Cpu
 
 
+class Accuracy(Part):
+    """Accuracy of the artifact on the host, and of its network in PyTorch, on the same labelled samples."""
+
+    data: Word = Field(description="name of the user's folder or file")
+    samples: Count
+    seed: Count = Field(description="of their choice")
+    top1: Share
+    top5: Share | None = Field(description="null: there are no more than five classes")
+    torch_top1: Share | None = Field(description="null: a pre-built file has no network")
+    torch_top5: Share | None
+    no_worse: Share | None = Field(description="share of samples that it has right, or PyTorch wrong")
+
+
 class BenchmarkReport(Part):
     """One artifact on one device, all backends and threads; its first fields are NN Lite's report."""
 
@@ -509,6 +523,7 @@ class BenchmarkReport(Part):
     device_analytics: DeviceAnalytics
     precision: Precision
     artifact_sha256: Sha256
+    accuracy: Accuracy | None = Field(None, description="null: the campaign names no labelled samples")
     device: DeviceContext
     measurements: Annotated[tuple[MeasurementReport, ...], Field(min_length=1, max_length=MAX_MEASUREMENTS)]
 
@@ -520,6 +535,7 @@ class BenchmarkReport(Part):
         artifact_sha256: str,
         device: DeviceContext,
         measurements: tuple[MeasurementReport, ...],
+        accuracy: Accuracy | None = None,
     ) -> Self:
         """Return the report of one benchmark from its measurements."""
         by_backend = sorted(measurements, key=lambda m: (list(Backend).index(m.backend), m.threads))
@@ -542,6 +558,7 @@ class BenchmarkReport(Part):
             device_analytics=DeviceAnalytics(timestamp=state.at.timestamp(), memory=memory, cpu=device.cpu),
             precision=first.precision,
             artifact_sha256=artifact_sha256,
+            accuracy=accuracy,
             device=device,
             measurements=measurements,
         )

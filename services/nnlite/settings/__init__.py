@@ -35,7 +35,7 @@ from nnlite.settings.passwords import with_passwords
 from nnlite.settings.sources import ENVIRONMENT, json_value, set_variables, variables
 from nnlite.settings.sources import PREFIX as PREFIX
 from nnlite.settings.sources import SettingsError as SettingsError
-from nnlite.vocabulary import Backend, Mode
+from nnlite.vocabulary import Backend, Mode, WorkKind
 
 
 def default_home() -> Path:
@@ -81,6 +81,8 @@ class Settings(BaseModel):
     )
     calibration_samples: int = Field(128, gt=0, description="how many of them")
     calibration_seed: int = Field(0, ge=0, description="of the choice of samples, crops and noise")
+    evaluation_samples: int = Field(500, gt=0, description="labelled samples of an evaluation, at most")
+    evaluation_seed: int = Field(0, ge=0, description="of their choice")
     database_timeout_s: float = Field(10, gt=0, description="longest wait for Postgres, seconds")
     broker_timeout_s: float = Field(5, gt=0, description="longest wait for Redis, seconds")
     log_level: str = Field("INFO", description="of workers and reaper: DEBUG, INFO, WARNING or ERROR")
@@ -165,6 +167,11 @@ class Settings(BaseModel):
         transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
         profile_s = m.quiet_timeout_s + m.initialize_timeout_s + longest_s
         return tries_s + 2 * m.quiet_batch_s + transfers_s + profile_s
+
+    def further_deadline_s(self, kind: WorkKind) -> float:
+        """Time that an evaluation, or a further number of threads, adds to the deadline of a row."""
+        conversion = kind is WorkKind.CONVERSION
+        return self.conversion_deadline_s if conversion else self.measurement_deadline_s
 
     @property
     def runtime_check_deadline_s(self) -> float:

@@ -48,6 +48,9 @@ class ConversionSettings(Group):
     timeout_s: float = Field(600, gt=0, description="wall clock, without stops for measurements, seconds")
     absolute_timeout_s: float = Field(1800, gt=0, description="wall clock in all, seconds")
     memory_limit_mb: int = Field(8192, gt=0, description="resident memory of the process group, MiB")
+    evaluation_max_s: float = Field(
+        300, gt=0, description="accuracy is measured on the samples that were run until then"
+    )
     threads: int = Field(1, gt=0, description="threads of one conversion")
     cores: str = Field(
         "", description="cores to convert on, with measurement.cores; empty: all that do not measure"

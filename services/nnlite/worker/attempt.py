@@ -171,7 +171,7 @@ def _claim(context: WorkerContext, kind: WorkKind, row: uuid.UUID, deadline_s: f
             context.owner,
             lease_s=context.settings.queue.lease_s,
             deadline_s=deadline_s,
-            further_s=context.settings.measurement_deadline_s,
+            further_s=context.settings.further_deadline_s(kind),
         )
 
     if (claim := take()) is not None:

@@ -25,6 +25,11 @@ MEASUREMENT = {
     "sqnr_db": 126.2,
     "top1_agreement": 1.0,
     "parity_samples": 128,
+    "top1": None,
+    "top5": None,
+    "torch_top1": None,
+    "no_worse": None,
+    "evaluation_reason": None,
     "device": "host-lab",
     "backend": "cpu",
     "threads": 1,
@@ -80,6 +85,10 @@ def test_a_measurement_is_one_line_in_peoples_units():
         "mJ": None,
         "accuracy": None,
         "efficiency": None,
+        "acc@1": None,
+        "acc@5": None,
+        "torch acc@1": None,
+        "no worse": None,
         "runtime": None,
         "reasons": "",
     }
@@ -225,6 +234,17 @@ def test_quantized_artifacts_show_sqnr_and_top1_with_their_parity():
     columns = presentation.result_columns(rows)
     assert columns[columns.index("parity") + 1 :][:2] == ["SQNR dB", "top-1"]
     assert not {"SQNR dB", "top-1"} & set(presentation.result_columns(rows[:1]))
+
+
+def test_accuracy_has_columns_where_it_was_measured():
+    measured = row(top1=0.905, top5=None, torch_top1=0.91, no_worse=0.985)
+    columns = presentation.result_columns([measured, row(evaluation_reason="load: no class Net")])
+    assert [name for name in columns if name in measured and ("acc@" in name or name == "no worse")] == [
+        "acc@1", "torch acc@1", "no worse",
+    ]  # fmt: skip
+    assert (measured["acc@1"], measured["torch acc@1"], measured["no worse"]) == ("90.5%", "91.0%", "98.5%")
+    assert row(evaluation_reason="load: no class Net")["reasons"] == "no accuracy: load: no class Net"
+    assert "acc@1" not in presentation.result_columns([row()])
 
 
 def test_a_campaign_ends_when_nothing_is_left_and_keeps_what_its_user_made_of_it():

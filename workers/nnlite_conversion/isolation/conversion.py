@@ -5,10 +5,7 @@ does not succeed. The calling process must have preloaded, have one thread, and 
 would share.
 """
 
-import hashlib
-import os
 import signal
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,21 +20,30 @@ from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.isolation import child, sandbox
+from nnlite_conversion.isolation.collecting import BadFile, collect_artifact
 from nnlite_conversion.isolation.process_registry import job_dir, registered
 from nnlite_conversion.isolation.scratch import scratch_folder, with_files
 from nnlite_conversion.isolation.supervision import ChildSupervision
-from nnlite_conversion.messages import Explanation, Preflight, Refusal, Report, artifact_name, output_name
+from nnlite_conversion.messages import (
+    Evaluated,
+    Explanation,
+    Preflight,
+    Refusal,
+    Report,
+)
 from nnlite_conversion.outcome import (
-    ArtifactReport,
     ConversionJob,
     ConversionOutcome,
     ConversionReport,
-    ConvertedArtifact,
 )
 
-AnswerType = TypeVar("AnswerType", Report, Explanation, Preflight)
+AnswerType = TypeVar("AnswerType", Report, Explanation, Preflight, Evaluated)
 #: What a child is forked for: a function of `pipeline.body`.
-Task = Literal["convert", "explain", "preflight"]
+Task = Literal["convert", "explain", "preflight", "evaluate"]
+
+
+#: Between two ticks, seconds.
+TICK_S = 0.1
 
 
 @contextmanager
@@ -47,7 +53,7 @@ def convert(
     *,
     workdir: Path,
     tick: Callable[[Stage], bool],
-    tick_s: float = 0.1,
+    tick_s: float = TICK_S,
     fork: child.Fork | None = None,
 ) -> Iterator[ConversionOutcome]:
     """Convert one model in a forked process; a context manager, in which the artifacts' files exist.
@@ -94,7 +100,7 @@ def explain(job: ConversionJob, settings: ConversionSettings, *, workdir: Path) 
     Raises:
         Failure: as `convert`.
     """
-    return _asked("explain", Explanation, job, settings, workdir)
+    return _asked("explain", Explanation, job, settings, workdir=workdir)
 
 
 def preflight(job: ConversionJob, settings: ConversionSettings, *, workdir: Path) -> Preflight:
@@ -108,7 +114,28 @@ def preflight(job: ConversionJob, settings: ConversionSettings, *, workdir: Path
     Raises:
         Failure: as `convert`.
     """
-    return _asked("preflight", Preflight, job, settings, workdir)
+    return _asked("preflight", Preflight, job, settings, workdir=workdir)
+
+
+def evaluate(
+    job: ConversionJob,
+    settings: ConversionSettings,
+    *,
+    workdir: Path,
+    tick: Callable[[Stage], bool],
+    fork: child.Fork | None = None,
+) -> Evaluated:
+    """Run artifacts and their network on labelled samples in a forked process.
+
+    Args:
+        job: the model, and in `evaluation` the samples and artifacts.
+        settings: limits and isolation.
+        workdir, tick, fork: as for `convert`.
+
+    Raises:
+        Failure: as `convert`.
+    """
+    return _asked("evaluate", Evaluated, job, settings, workdir=workdir, tick=tick, fork=fork)
 
 
 def _asked(
@@ -116,14 +143,20 @@ def _asked(
     expected: type[AnswerType],
     job: ConversionJob,
     settings: ConversionSettings,
+    *,
     workdir: Path,
+    tick: Callable[[Stage], bool] = lambda _: True,
+    fork: child.Fork | None = None,
 ) -> AnswerType:
     """Run a task without files in a child, and return its answer."""
+    waited_ns = _wait_for_turn(settings, tick, TICK_S)
     workdir.mkdir(parents=True, exist_ok=True)
-    supervise = partial(_supervise, workdir=workdir, tick=lambda _: True, tick_s=0.1)
+    supervise = partial(_supervise, workdir=workdir, tick=tick, tick_s=TICK_S)
     with (
         job_dir(workdir) as folder,
-        _ended_child(task, job, settings, folder=folder, supervise=supervise) as (ended, _),
+        _ended_child(
+            task, job, settings, folder=folder, supervise=supervise, waited_ns=waited_ns, fork=fork
+        ) as (ended, _),
     ):
         return _answer(ended, expected)
 
@@ -159,9 +192,7 @@ def _run_pipeline(task: Task, job: ConversionJob, settings: ConversionSettings, 
     """Run the pipeline, in the sandboxed child: the only place where isolation imports it, and torch."""
     from nnlite_conversion.pipeline import body
 
-    {"convert": body.convert, "explain": body.explain, "preflight": body.preflight}[task](
-        job, settings, messages_fd
-    )
+    getattr(body, task)(job, settings, messages_fd)
 
 
 def _supervise(
@@ -244,8 +275,8 @@ def _collect(
 ) -> ConversionOutcome:
     """Copy the files from the child's folder into the caller's, and compute their hashes and sizes."""
     try:
-        artifacts = tuple(_collect_artifact(artifact, scratch, workdir) for artifact in report.artifacts)
-    except _BadFile as error:
+        artifacts = tuple(collect_artifact(artifact, scratch, workdir) for artifact in report.artifacts)
+    except BadFile as error:
         raise _failure(supervision, str(error)) from error
     except OSError as error:
         if not explanations.is_full_disk(error):
@@ -259,42 +290,3 @@ def _collect(
         timings_ns=supervision.timings_ns,
         peak_rss_kb=supervision.peak_rss_kb,
     )
-
-
-class _BadFile(Exception):
-    """A file that the child left differs from its report."""
-
-
-def _collect_artifact(artifact: ArtifactReport, scratch: Path, workdir: Path) -> ConvertedArtifact:
-    name = artifact_name(artifact.precision)
-    sha256, size_bytes = _copy(scratch / name, workdir / name)
-    if size_bytes != artifact.size_bytes:
-        raise _BadFile(f"{name} has {size_bytes} bytes, but the child wrote {artifact.size_bytes}: truncated")
-    outputs = []
-    for index in range(len(artifact.outputs)):
-        output = output_name(artifact.precision, index)
-        _copy(scratch / output, workdir / output)
-        outputs.append(workdir / output)
-    return ConvertedArtifact(
-        **vars(artifact), path=workdir / name, sha256=sha256, reference_outputs=tuple(outputs)
-    )
-
-
-def _copy(source: Path, target: Path) -> tuple[str, int]:
-    """Copy a file that untrusted code wrote; return its SHA-256 and its size.
-
-    The copy belongs to the caller and cannot be a link.
-    """
-    digest, size_bytes = hashlib.sha256(), 0
-    try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise _BadFile(f"{source.name} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as original, target.open("wb") as copy:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _BadFile(f"{source.name} is not a regular file")
-        while chunk := original.read(1 << 20):
-            digest.update(chunk)
-            size_bytes += len(chunk)
-            copy.write(chunk)
-    return digest.hexdigest(), size_bytes

@@ -13,7 +13,7 @@ from nnlite.vocabulary import Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.isolation import sandbox
 from nnlite_conversion.isolation.process_registry import job_dir
-from nnlite_conversion.messages import model_file_name
+from nnlite_conversion.messages import artifact_name, model_file_name
 from nnlite_conversion.outcome import ConversionJob
 
 
@@ -46,6 +46,13 @@ def with_files(job: ConversionJob, scratch: Path, uid: int | None) -> Conversion
     if job.fp32 is not None:
         fp32 = _copy(job.fp32.path, scratch / "known.tflite", uid)
         job = replace(job, fp32=replace(job.fp32, path=fp32))
+    if job.evaluation is not None:
+        files = {
+            precision: _copy(file, scratch / artifact_name(precision), uid)
+            for precision, file in job.evaluation.artifacts.items()
+        }
+        samples = _copy(job.evaluation.file, scratch / "evaluation.zip", uid)
+        job = replace(job, evaluation=replace(job.evaluation, file=samples, artifacts=files))
     return job
 
 

@@ -10,8 +10,17 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
-from nnlite_conversion.messages import Explanation, Preflight, Refusal, Report, StageStarted, send
+from nnlite_conversion.messages import (
+    Evaluated,
+    Explanation,
+    Preflight,
+    Refusal,
+    Report,
+    StageStarted,
+    send,
+)
 from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline.evaluate import evaluate_model
 from nnlite_conversion.pipeline.explaining.explain import explain_model
 from nnlite_conversion.pipeline.loading.load import ModelSkipped
 from nnlite_conversion.pipeline.prebuilt import check_prebuilt
@@ -35,9 +44,15 @@ def preflight(job: ConversionJob, settings: ConversionSettings, messages_fd: int
     _run(preflight_model, job, settings, messages_fd)
 
 
+def evaluate(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
+    """Measure the accuracy of the job's artifacts; every result, and every error, becomes a message."""
+    _run(evaluate_model, job, settings, messages_fd)
+
+
 def _run(
     pipeline: Callable[
-        [ConversionJob, ConversionSettings, Callable[[Stage], None]], Report | Explanation | Preflight
+        [ConversionJob, ConversionSettings, Callable[[Stage], None]],
+        Report | Explanation | Preflight | Evaluated,
     ],
     job: ConversionJob,
     settings: ConversionSettings,

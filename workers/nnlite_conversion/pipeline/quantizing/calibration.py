@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from nnlite.artifacts.calibration import Calibration, CalibrationKind, arrays, has_digits, pictures
+from nnlite.artifacts.calibration import Calibration, CalibrationKind, has_digits
 from nnlite.artifacts.inputs import seeded_input
+from nnlite.artifacts.samples import arrays, pictures
 from nnlite.catalog.lemur.datasets import DATASETS, ImageDataset
 from nnlite.catalog.model import ModelSpec
 from nnlite.vocabulary import Layout
@@ -53,11 +54,16 @@ def load(
 
     Raises:
         NoCalibrationData: the data does not fit the model.
-        CalibrationError: the user's data cannot be read.
+        SamplesError: the user's data cannot be read.
     """
     size = sum(tensor.nbytes for tensor in inputs)
     most = max(1, min(calibration.samples, MAX_BYTES // max(size, 1)))
     return list(islice(_samples(calibration, packed, spec, inputs, ranges), most))
+
+
+def given(kind: CalibrationKind, packed: Path, spec: ModelSpec, inputs: Sample) -> Iterator[Sample]:
+    """Yield all samples that a user gave, in their order; arguments and errors as of `load`."""
+    return _samples(Calibration(kind=kind), packed, spec, inputs, None)
 
 
 def _samples(

@@ -1,0 +1,90 @@
+"""Measures the accuracy of a conversion's artifacts: the worker's side, which never imports torch.
+
+An evaluation never fails its conversion: what cannot be evaluated has a reason.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from nnlite.artifacts.evaluation import EvaluationData
+from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore
+from nnlite.db.tables import Artifact, Evaluation
+from nnlite.errors import Failure, FailureClass
+from nnlite.results.evaluations import evaluated_artifacts
+from nnlite.settings.groups import ConversionSettings
+from nnlite.vocabulary import Precision, Stage
+from nnlite_conversion.isolation.child import Fork
+from nnlite_conversion.isolation.conversion import evaluate
+from nnlite_conversion.outcome import ConversionJob, EvaluationInput
+
+
+def to_evaluate(engine: Engine, data: EvaluationData | None, artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Return the artifacts whose accuracy on `data` is not known yet; none without data."""
+    if data is None or not artifacts:
+        return []
+    known = evaluated_artifacts(engine, [artifact.id for artifact in artifacts], data.path)
+    return [artifact for artifact in artifacts if artifact.id not in known]
+
+
+def evaluations_of(
+    job: ConversionJob,
+    data: EvaluationData,
+    artifacts: Sequence[Artifact],
+    *,
+    store: ArtifactStore,
+    settings: ConversionSettings,
+    workdir: Path,
+    tick: Callable[[Stage], bool],
+    fork: Fork | None = None,
+) -> list[Evaluation]:
+    """Return the evaluation of each artifact, in a child of its own.
+
+    Args:
+        job: the model of the artifacts.
+        data: the labelled samples, which `submit` has put into the store.
+        store: of the samples and the artifacts.
+        settings, workdir, tick, fork: as for `isolation.conversion.convert`.
+
+    Raises:
+        Failure: class `infrastructure`.
+        StoreError: the store is unavailable.
+    """
+    made = [
+        Evaluation(artifact_id=each.id, data=data.path, name=data.name, seed=data.seed) for each in artifacts
+    ]
+    try:
+        found = EvaluationInput(
+            kind=data.kind,
+            file=_fetch(store, data.path, f"evaluation data {data.name}"),
+            artifacts={
+                Precision(each.precision): _fetch(store, each.path, "artifact to evaluate")
+                for each in artifacts
+            },
+        )
+        report = evaluate(replace(job, evaluation=found), settings, workdir=workdir, tick=tick, fork=fork)
+    except Failure as failure:
+        if failure.failure_class is FailureClass.INFRASTRUCTURE:
+            raise
+        for each in made:
+            each.reason = f"{failure.stage}: {failure.reason}"
+        return made
+    accuracies = {each.precision: each for each in report.artifacts}
+    for each, artifact in zip(made, artifacts, strict=True):
+        accuracy = accuracies[Precision(artifact.precision)]
+        each.samples = report.samples
+        each.top1, each.top5, each.no_worse = accuracy.top1, accuracy.top5, accuracy.no_worse
+        if report.torch is not None:
+            each.torch_top1, each.torch_top5 = report.torch.top1, report.torch.top5
+    return made
+
+
+def _fetch(store: ArtifactStore, path: str, what: str) -> Path:
+    try:
+        return store.fetch(path)
+    except ArtifactGoneError as error:
+        store.discard(path)
+        reason = f"{what}: {error}; submit the same request again"
+        raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
