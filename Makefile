@@ -71,10 +71,11 @@ $(PROMETHEUS): tests/monitoring/packages.lock | $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.fetch $< $(@D)
 	@touch $@
 
-monitoring: $(PROMETHEUS) ## Check Prometheus's and Alertmanager's configuration, and try the alerts, with their own tools
+monitoring: $(PROMETHEUS) ## Check Prometheus's and Alertmanager's configuration, try the alerts and send some
 	$(<D)/usr/bin/promtool check config deploy/monitoring/prometheus.yml
 	$(<D)/usr/bin/promtool test rules tests/monitoring/alerts_test.yml
 	$(<D)/usr/bin/amtool check-config deploy/monitoring/alertmanager.example.yml
+	PYTHONPATH=tests $(BIN)/python -m monitoring.delivery $(<D)
 
 APK := build/nnlite-benchmark.apk
 ANDROID := $(TEST_HOME)/android

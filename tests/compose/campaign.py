@@ -22,7 +22,7 @@ from device.rig.fetch import CHECKOUT
 #: Small and large ones, and one whose control flow depends on its data, which cannot be converted.
 MODELS = ("MobileNetV3", "DarkNet", "LRASPP", "ga-mut-113", "alt-138c6fd98788be69bfa0c94e9bf7b316", "MoEv3")
 POOLS = ("host", "rig")
-PROFILES = ("gpu", "emulator", "phone", "network-phone", "monitoring", "tools")
+PROFILES = ("gpu", "runtime-check", "emulator", "phone", "network-phone", "monitoring", "alerts", "tools")
 OVERLAYS = ("debian", "gpus", "gvisor", "host", "nfs", "s3", "secret-files", "server", "tls")
 CAMPAIGN = "lab"
 #: What can be started here, without KVM, GPU, USB or a registry; `check` and `migrate` come along.

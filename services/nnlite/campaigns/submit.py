@@ -25,7 +25,7 @@ from nnlite.campaigns.request import (
 )
 from nnlite.campaigns.thread_counts import check_threads
 from nnlite.catalog.model import CatalogModel, ModelSource
-from nnlite.db.engine import first_line, where
+from nnlite.db.engine import first_line, storable, where
 from nnlite.db.rows import to_row
 from nnlite.db.schema import DatabaseError
 from nnlite.db.tables import row_id
@@ -166,6 +166,7 @@ def _write_campaign(
         "backends": list(request.backends),
         "mode": request.mode,
         "settings": Json(in_force),
+        "submitted_by": storable(settings.submitter),
     }
     number = 0
     while True:
@@ -185,8 +186,10 @@ def _write_campaign(
 
 
 _INSERT_CAMPAIGN = text("""
-INSERT INTO campaign (id, name, state, priority, request, precisions, pools, backends, mode, settings)
-VALUES (:id, :name, :state, :priority, :request, :precisions, :pools, :backends, :mode, :settings)
+INSERT INTO campaign
+    (id, name, state, priority, request, precisions, pools, backends, mode, settings, submitted_by)
+VALUES
+    (:id, :name, :state, :priority, :request, :precisions, :pools, :backends, :mode, :settings, :submitted_by)
 ON CONFLICT DO NOTHING
 """)
 _SAME_NAME = text("SELECT id, state, request FROM campaign WHERE name = :name")

@@ -64,6 +64,8 @@ def status(
     with paged(wide=wide):
         rows = [presentation.campaign_row(progress) for progress in listed(campaigns, top)]
         columns = presentation.telling(presentation.CAMPAIGN_COLUMNS, rows, "refused", "skipped")
+        if len({row["by"] for row in rows}) < 2:
+            columns.remove("by")
         if rows:
             print_table(rows, columns, optional=("skipped", "converted"), wide=wide)
     if not campaigns:
@@ -99,7 +101,7 @@ def describe(
     print_table(
         [
             {"name": "campaign", "value": row["name"]},
-            {"name": "submitted", "value": f"{row['created_at']:%Y-%m-%d %H:%M:%S %Z}"},
+            {"name": "submitted", "value": f"{row['created_at']:%Y-%m-%d %H:%M:%S %Z}{_by(row)}"},
             {"name": "state", "value": presentation.campaign_row(progress)["state"]},
             {"name": "models", "value": row["models"]},
             {"name": "priority", "value": row["priority"]},
@@ -108,6 +110,10 @@ def describe(
         ],
         ("name", "value"),
     )
+
+
+def _by(row: Row) -> str:
+    return f" by {row['submitted_by']}" if row["submitted_by"] else ""
 
 
 def _hooks(row: Row) -> list[Row]:

@@ -28,7 +28,7 @@ _FAILURE_COLUMNS = ("model", "precision", "work", "state", "class", "stage", "re
 #: Columns of failures that give way, as `OPTIONAL`.
 OPTIONAL_OF_FAILURES = ("work", "stage", "state", "class")
 CAMPAIGN_COLUMNS = (
-    "name", "state", "models", "converted", "measured", "failed", "refused", "skipped", "waiting",
+    "name", "by", "state", "models", "converted", "measured", "failed", "refused", "skipped", "waiting",
 )  # fmt: skip
 DEVICE_COLUMNS = (
     "device", "pool", "state", "since", "recovery_step", "reason", "owner", "canary ms", "variation",
@@ -122,6 +122,7 @@ def campaign_row(progress: Progress) -> Row:
     state = "ended" if progress.ended and progress.state == "active" else progress.state
     return {
         "name": progress.name,
+        "by": progress.submitted_by or "",
         "state": state,
         "models": progress.models,
         "converted": progress.converted,

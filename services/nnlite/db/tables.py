@@ -118,6 +118,7 @@ class Campaign(Base):
     settings: Mapped[Json]  # limits and protocol in force at submit
     hooks_run_at: Mapped[datetime | None]  # end-of-campaign hooks; None: it has not ended since they ran
     hooks_problem: Mapped[str | None]  # which of them failed, and how
+    submitted_by: Mapped[str | None]  # NNLITE_USER, or an account; None: by an earlier release
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -1,12 +1,13 @@
 """Prometheus exporter of the reaper: serves the cluster's metrics over HTTP, from a thread."""
 
+import hmac
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client import CollectorRegistry, Metric, make_wsgi_app, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
@@ -18,6 +19,7 @@ from nnlite.reaper.cluster_metrics import ClusterCollector, ReaperCollector
 from nnlite.reaper.reaper import Reaper
 from nnlite.settings import PREFIX, Settings
 from nnlite.settings.groups import MetricsSettings
+from nnlite.settings.passwords import password_in
 
 #: A client that sends nothing for so long is disconnected, seconds.
 _CLIENT_TIMEOUT_S: Final = 5.0
@@ -81,8 +83,15 @@ def serving(registry: CollectorRegistry, settings: MetricsSettings) -> Iterator[
     """Answer with the metrics of `registry` while the block runs.
 
     Raises:
-        MetricsError: the address is not of this machine, or its port is taken.
+        MetricsError: the address is not of this machine, its port is taken, or the token cannot be read.
     """
+    app = make_wsgi_app(registry)
+    if settings.token_file is not None:
+        named = f"{PREFIX}METRICS__TOKEN_FILE={settings.token_file}"
+        try:
+            app = _with_token(app, password_in(settings.token_file, named))
+        except ValueError as error:
+            raise MetricsError(str(error)) from error
     try:
         server, thread = start_http_server(settings.port, settings.address, registry)
     except OSError as error:
@@ -91,6 +100,7 @@ def serving(registry: CollectorRegistry, settings: MetricsSettings) -> Iterator[
             f"{PREFIX}METRICS__PORT={settings.port} on {PREFIX}METRICS__ADDRESS={settings.address}: {why}; "
             "name an address of this machine and a port that is free"
         ) from error
+    server.set_app(app)  # nobody is answered before: the thread handles one connection after the other
     setattr(server.RequestHandlerClass, "timeout", _CLIENT_TIMEOUT_S)  # noqa: B010
     try:
         yield
@@ -98,6 +108,20 @@ def serving(registry: CollectorRegistry, settings: MetricsSettings) -> Iterator[
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _with_token(app: Callable[..., Any], token: str) -> Callable[..., Any]:
+    """Return a WSGI application that answers only requests with `Authorization: Bearer TOKEN`."""
+    expected = f"Bearer {token}".encode()
+
+    def guarded(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if hmac.compare_digest(str(environ.get("HTTP_AUTHORIZATION", "")).encode(), expected):
+            answer: Iterable[bytes] = app(environ, start_response)
+            return answer
+        start_response("401 Unauthorized", [("WWW-Authenticate", "Bearer"), ("Content-Type", "text/plain")])
+        return [b"a token is needed: NNLITE_METRICS__TOKEN_FILE of the reaper names it\n"]
+
+    return guarded
 
 
 def disks(settings: Settings) -> dict[str, Path]:

@@ -44,6 +44,8 @@ class Progress:
     repeating: int
     #: Nothing is queued or running.
     ended: bool
+    #: Who submitted it; None: unknown.
+    submitted_by: str | None = None
 
     @property
     def remaining(self) -> int:
@@ -74,7 +76,7 @@ def campaigns(database: Database, name: str | None = None) -> list[Progress]:
     """Return the progress of every campaign, newest first, or of the named one."""
     columns = ", ".join(Progress.__dataclass_fields__)
     statement = f"""
-SELECT {columns} FROM campaign_progress
+SELECT {columns} FROM campaign_progress JOIN (SELECT id, submitted_by FROM campaign) c USING (id)
 WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY created_at DESC
 """  # noqa: S608
     return [Progress(**row) for row in rows_of(database, statement, {"name": name})]
@@ -85,7 +87,8 @@ def description(database: Database, name: str) -> Row:
     (row,) = rows_of(
         database,
         """
-SELECT c.name, c.state, c.priority, c.request, c.settings, c.created_at, c.hooks_run_at, c.hooks_problem,
+SELECT c.name, c.state, c.priority, c.request, c.settings, c.created_at, c.submitted_by,
+       c.hooks_run_at, c.hooks_problem,
        (SELECT count(*) FROM conversion v WHERE v.campaign_id = c.id) AS models
 FROM campaign c WHERE c.name = :name
 """,

@@ -6,6 +6,7 @@ in files of their own, so that they need not be in a process's environment.
 """
 
 import difflib
+import getpass
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -68,6 +69,9 @@ class Settings(BaseModel):
     quiet_folder: Path | None = Field(
         None, description="where measurements and conversions of one machine take turns; empty: HOME/quiet"
     )
+    user: str | None = Field(
+        None, description="who submits campaigns, a name for people; empty: the account", max_length=100
+    )
     secrets_file: Path | None = Field(None, description="a .env file of mode 0600 with credentials")
     lemur: Path | None = Field(
         None, description="LEMUR: a checkout, site-packages folder, wheel or SQLite file; empty: searched"
@@ -129,6 +133,14 @@ class Settings(BaseModel):
     def _without_tilde(cls, path: Path | None) -> Path | None:
         # No shell expands a `.env` file.
         return path and path.expanduser()
+
+    @property
+    def submitter(self) -> str:
+        """Name that campaigns of this process are submitted under."""
+        try:
+            return self.user or getpass.getuser()
+        except (KeyError, OSError):  # an account without a name, as in containers
+            return str(os.geteuid())
 
     @property
     def quiet(self) -> Path:

@@ -248,6 +248,9 @@ class MetricsSettings(Group):
 
     port: int = Field(0, ge=0, le=65535, description="of the reaper; 0: it serves no metrics")
     address: str = Field("127.0.0.1", description="to bind to; 0.0.0.0: all of this machine")
+    token_file: Path | None = Field(
+        None, description="file with the token that a scrape has to bring, as Bearer; empty: none"
+    )
     timeout_s: float = Field(4, gt=0, description="longest statement in Postgres for a scrape")
 
 

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 PLACES = ("/private", "/run/secrets", "/artifacts", "/quiet")
 
 
@@ -60,14 +62,13 @@ def reached() -> str:
     return ", ".join(sorted(found)) or "nothing"
 
 
+class Net(torch.nn.Module):
+    """The model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        raise RuntimeError(f"reached {reached()}")
+
+
 if __name__ == "__main__":
     print(f"reached {reached()}")
-else:
-    import torch
-
-    class Net(torch.nn.Module):
-        """The model."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            raise RuntimeError(f"reached {reached()}")

@@ -40,6 +40,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_lemur: Pa
             monkeypatch.delenv(name)
     monkeypatch.setenv("NNLITE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NNLITE_LEMUR", str(small_lemur))
+    monkeypatch.setenv("NNLITE_USER", "Anna")
     monkeypatch.setenv("NNLITE_BROKER_TIMEOUT_S", f"{HANG_S}")
     monkeypatch.chdir(tmp_path)
     return monkeypatch

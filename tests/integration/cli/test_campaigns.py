@@ -56,6 +56,22 @@ def night(nnlite, cluster) -> None:
     leases.fail(cluster.engine, claim, crash, QueueSettings())
 
 
+def test_who_submitted_a_campaign_is_shown_where_several_did(nnlite, cluster, environment):
+    for user, name in (("Anna", "night"), ("Ben", "day")):
+        environment.setenv("NNLITE_USER", user)
+        assert nnlite("submit", "ResNet", "--name", name).code == 0
+
+    listed = [line.split()[:2] for line in nnlite("status").out.splitlines()]
+    described = nnlite("describe", "night").out
+
+    assert [row for row in listed if row[0] in {"day", "night"}] == [["day", "Ben"], ["night", "Anna"]]
+    assert " by Anna" in described
+    assert {row["submitted_by"] for row in cluster.rows("SELECT submitted_by FROM campaign")} == {
+        "Anna",
+        "Ben",
+    }
+
+
 def test_submit_prints_counts_and_the_command_to_watch(nnlite, cluster):
     said = nnlite("submit", "--match", "ga-*", "Talker", "--name", "night", "--priority", "9")
     assert (said.code, said.out) == (0, "")

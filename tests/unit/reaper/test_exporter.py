@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -37,6 +38,23 @@ def test_metrics_are_served_while_the_block_runs(registry, port):
     assert 'nnlite_disk_free_bytes{folder="artifacts"}' not in samples
     with pytest.raises(OSError, match="refused"):
         scrape(port)
+
+
+def test_with_a_token_nobody_else_is_answered(registry, port, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("correct horse\n")
+    with serving(registry, MetricsSettings(port=port, token_file=file)):
+        for token in (None, "wrong", "correct horse\u00e9"):
+            with pytest.raises(HTTPError, match="401"):
+                scrape(port, token)
+        assert 'nnlite_disk_size_bytes{folder="home"}' in scrape(port, "correct horse")
+
+
+def test_a_token_that_cannot_be_read_is_named(registry, port, tmp_path):
+    missing = tmp_path / "missing"
+    refused = pytest.raises(MetricsError, match=f"NNLITE_METRICS__TOKEN_FILE={missing}: No such file")
+    with refused, serving(registry, MetricsSettings(port=port, token_file=missing)):
+        pass
 
 
 def test_a_silent_client_is_disconnected_and_delays_nobody(registry, port, monkeypatch):
