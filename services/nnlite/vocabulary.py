@@ -14,6 +14,9 @@ DEFAULT_PRIORITY: Final = 5
 #: Most numbers of threads that one campaign measures.
 MAX_THREAD_COUNTS: Final = 16
 
+#: Fields of a measurement's report that tell or bound its latency: null where that is withheld.
+TELLING_LATENCY: Final = ("first_inference_ns", "warmup_ns", "run_ns", "disturbance")
+
 
 class Precision(StrEnum):
     """The numeric format of an artifact."""

@@ -1,36 +1,16 @@
 """`nnlite run`: the whole chain on this machine, attached."""
 
-import signal
 from typing import Annotated
 
 import typer
 
 from nnlite.campaigns.request import Request
-from nnlite.campaigns.thread_counts import check_cores
-from nnlite.cli import dry_run as estimating
 from nnlite.cli import options, selection
-from nnlite.cli import watch as watching
 from nnlite.cli.campaign_file import CampaignFileCommand
-from nnlite.cli.download import download_if_missing
-from nnlite.cli.output import note
-from nnlite.cli.own_workers import OwnWorkers, programs
-from nnlite.cli.results import print_checks, print_failures, print_results, print_verdicts
-from nnlite.cli.session import Session, interruptible, session
-from nnlite.cli.submit import submit_request
-from nnlite.cli.waiting import Explainer, starting
-from nnlite.host.cores import cores_of
-from nnlite.host.installation import why_model_code_is_root
-from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
-from nnlite.local.daemon import daemon_of
-from nnlite.results import hooks, queries
-from nnlite.results.runtime_checks import pending
-from nnlite.settings import load_settings
-from nnlite.vocabulary import DEFAULT_PRIORITY, CampaignState
+from nnlite.cli.dry_run import dry_run as print_estimate
+from nnlite.vocabulary import DEFAULT_PRIORITY
 
 app = typer.Typer()
-
-#: Rows of results and of failures that a run ends with; `nnlite results` has all.
-_SHOWN = 20
 
 
 @app.command(cls=CampaignFileCommand)
@@ -51,65 +31,8 @@ def run(
     Example: nnlite run --limit 20 --seed 1; or all options in a file: nnlite run night.toml
     """
     if dry_run:
-        estimating.dry_run(request, name, converters)
+        print_estimate(request, name, converters)
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
-    settings = load_settings()
-    download_if_missing(request.source, settings)
-    check_cores(request, len(cores_of(settings).measuring), "this machine")
-    if warning := why_model_code_is_root():
-        note(f"warning: {warning}")
-    environment = runtime_environment(settings)
-    where = "those of the settings" if settings.database_url else f"embedded ones, in {settings.home}"
-    note(f"opening the servers: {where}")
-    with interruptible("stopped; the same command resumes"), session() as cluster:
-        submitted = submit_request(cluster, request, name, priority)
-        if not _ended(cluster, submitted.name, environment):
-            wanted = programs(converters, checks=environment is not None)
-            with OwnWorkers(cluster, wanted) as workers:
-                _watch(cluster, submitted.name, environment, workers)
-        _show(cluster, submitted.name)
-        _say_end(cluster, submitted.name)
+    from nnlite.cli.running import run_here
 
-
-def _ended(cluster: Session, name: str, environment: RuntimeEnvironment | None) -> bool:
-    (progress,) = queries.campaigns(cluster.engine, name)
-    checked = environment is None or not pending(cluster.engine, name, environment.version)
-    return progress.ended and checked
-
-
-def _watch(cluster: Session, name: str, environment: RuntimeEnvironment | None, workers: OwnWorkers) -> None:
-    """Watch the campaign to its end, and then the checks of its artifacts, where these are made."""
-    if not workers.started:
-        others = "nnlite up" if daemon_of(cluster.settings.home) else "another command"
-        note(f"the workers of {others} do the work; if it ends, this command starts its own")
-    explain = starting(Explainer(cluster.engine, cluster.broker), lambda: workers.started)
-    # Checks only inform: a worker of theirs that does not stay up ends no campaign.
-    progress = watching.watch(cluster.engine, name, lambda: workers.check(but="check"), explain)
-    if workers.started and environment is not None and progress.state != CampaignState.CANCELLED:
-        version = environment.version
-        watching.watch_checks(cluster.engine, name, version, workers.check)
-
-
-def _say_end(cluster: Session, name: str) -> None:
-    """Run the hooks of the ended campaign, unless a reaper has, and print what failed."""
-    settings = cluster.settings.hooks
-    for ended in hooks.take_ended(cluster.engine, settings, name) if settings.any else ():
-        hooks.run_hooks(cluster.engine, ended, settings)
-    if problem := queries.description(cluster.engine, name)["hooks_problem"]:
-        note(f"hooks of the campaign's end failed: {problem}")
-
-
-def _show(cluster: Session, name: str) -> None:
-    """Print the table of results, below it every failure, and where everything is."""
-    (progress,) = queries.campaigns(cluster.engine, name)
-    print_results(queries.latencies(cluster.engine, name), title="Results", top=_SHOWN)
-    print_checks(queries.runtime_checks(cluster.engine, name))
-    print_failures(queries.failures(cluster.engine, name), title="Without a result", top=_SHOWN)
-    settings = cluster.settings
-    note(watching.summary(progress))
-    print_verdicts(queries.verdicts(cluster.engine, name), name)
-    note(f"artifacts: {settings.artifacts}")
-    where = "NNLITE_DATABASE_URL" if settings.database_url else str(settings.home / "postgres")
-    note(f"database:  {where}; ask it: echo 'TABLE latency' | nnlite db psql")
-    note(f"again:     nnlite results {name} --format csv")
+    run_here(request, name, priority, converters)

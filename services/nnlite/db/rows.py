@@ -11,8 +11,6 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from nnlite.db.tables import Base
-
 Record = TypeVar("Record")
 
 
@@ -28,7 +26,7 @@ def from_row(record: type[Record], row: Mapping[str, Any]) -> Record:
         pydantic.ValidationError: a column is missing or does not fit its field's type.
         KeyError: a column of a table is missing; its types are the database's, and are not validated again.
     """
-    if issubclass(record, Base):
+    if hasattr(record, "__table__"):  # mapped; importing `tables` takes longer than a listing takes
         names = [field.name for field in fields(cast(Any, record)) if field.init]
         return record(**{name: row[name] for name in names})
     adapter: TypeAdapter[Record] = _adapter(record)  # type: ignore[arg-type]  # mypy: classes have a hash

@@ -46,9 +46,6 @@ MAX_OPERATORS = 100_000
 #: Of one benchmark: the CPU with each number of threads, the other backends once.
 MAX_MEASUREMENTS = MAX_THREAD_COUNTS + len(Backend) - 1
 
-#: Fields of a measurement that tell or bound its latency: null where that is withheld.
-TELLING_LATENCY = ("first_inference_ns", "warmup_ns", "run_ns", "disturbance")
-
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]
 Kilobytes = Annotated[int, Field(ge=0, le=2**42)]

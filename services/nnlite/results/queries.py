@@ -6,8 +6,8 @@ The views in the migrations hold the joins, so that people can ask the same in S
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from nnlite.reports.schema import TELLING_LATENCY
 from nnlite.results.reading import Database, Row, like, rows_of
+from nnlite.vocabulary import TELLING_LATENCY
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,12 +25,12 @@ from nnlite.db.tables import Artifact, row_id
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import LeaseLostError
-from nnlite.reports.schema import TELLING_LATENCY, Disturbance, Initialization, Memory, StageMemory
+from nnlite.reports.schema import Disturbance, Initialization, Memory, StageMemory
 from nnlite.results import queries
 from nnlite.results.devices import record_device
 from nnlite.results.recording import cached_artifacts, record_skipped
 from nnlite.settings.groups import QueueSettings
-from nnlite.vocabulary import Backend, DeviceStatus, Stage, Verdict, WorkKind, WorkState
+from nnlite.vocabulary import TELLING_LATENCY, Backend, DeviceStatus, Stage, Verdict, WorkKind, WorkState
 
 POOLS = ("phones",)
 

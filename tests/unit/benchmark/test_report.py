@@ -13,7 +13,6 @@ from make_schema import json_schema, schema_text
 from nnlite.host.cores import choose_cores
 from nnlite.reports.schema import (
     SCHEMA_FILE,
-    TELLING_LATENCY,
     BenchmarkReport,
     Delegation,
     DeviceState,
@@ -23,7 +22,17 @@ from nnlite.reports.schema import (
     is_published,
 )
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, DeviceKind, Mode, Precision, Reason, Shape, Stage, Verdict
+from nnlite.vocabulary import (
+    TELLING_LATENCY,
+    Backend,
+    DeviceKind,
+    Mode,
+    Precision,
+    Reason,
+    Shape,
+    Stage,
+    Verdict,
+)
 from nnlite_benchmark.device import BenchmarkJob, InputSpec
 from nnlite_benchmark.host.context import host_context, host_state
 from nnlite_benchmark.protocol import measuring

@@ -18,7 +18,7 @@ def requested(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Ca
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NNLITE_HOME", str(tmp_path / "home"))
     seen = []
-    monkeypatch.setattr(submitting.estimating, "dry_run", lambda *request: seen.append(request))
+    monkeypatch.setattr(submitting, "print_estimate", lambda *request: seen.append(request))
 
     def run(*arguments: str):
         monkeypatch.setattr(sys, "argv", ["nnlite", "submit", *arguments, "--dry-run"])

@@ -11,7 +11,6 @@ from pathlib import Path
 from nnlite.artifacts.inputs import from_raw_bytes
 from nnlite.reports.schema import (
     MAX_SAMPLES,
-    TELLING_LATENCY,
     Canary,
     DeviceState,
     Latency,
@@ -21,7 +20,7 @@ from nnlite.reports.schema import (
     RunReport,
 )
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, Reason, Refusal
+from nnlite.vocabulary import TELLING_LATENCY, Backend, Reason, Refusal
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.counted import Counted, counted_runs, of_kept
 from nnlite_benchmark.protocol.gating import Gate

@@ -1,0 +1,96 @@
+"""Runs a request on this machine: starts servers and workers, shows progress and results, stops them."""
+
+import signal
+
+from nnlite.campaigns.request import Request
+from nnlite.campaigns.thread_counts import check_cores
+from nnlite.cli import watch as watching
+from nnlite.cli.download import download_if_missing
+from nnlite.cli.output import note
+from nnlite.cli.own_workers import OwnWorkers, programs
+from nnlite.cli.results import print_checks, print_failures, print_results, print_verdicts
+from nnlite.cli.session import Session, interruptible, session
+from nnlite.cli.submitting import submit_request
+from nnlite.cli.waiting import Explainer, starting
+from nnlite.host.cores import cores_of
+from nnlite.host.installation import why_model_code_is_root
+from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
+from nnlite.local.daemon import daemon_of
+from nnlite.results import hooks, queries
+from nnlite.results.runtime_checks import pending
+from nnlite.settings import load_settings
+from nnlite.vocabulary import CampaignState
+
+#: Rows of results and of failures that a run ends with; `nnlite results` has all.
+_SHOWN = 20
+
+
+def run_here(request: Request, name: str | None, priority: int, converters: int) -> None:
+    """Submit a request, let workers of this machine do it, and print its results.
+
+    Args:
+        converters: conversions at a time, if no other command's workers run.
+
+    Raises:
+        NnliteError: it cannot be submitted, or workers do not stay up.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
+    settings = load_settings()
+    download_if_missing(request.source, settings)
+    check_cores(request, len(cores_of(settings).measuring), "this machine")
+    if warning := why_model_code_is_root():
+        note(f"warning: {warning}")
+    environment = runtime_environment(settings)
+    where = "those of the settings" if settings.database_url else f"embedded ones, in {settings.home}"
+    note(f"opening the servers: {where}")
+    with interruptible("stopped; the same command resumes"), session() as cluster:
+        submitted = submit_request(cluster, request, name, priority)
+        if not _ended(cluster, submitted.name, environment):
+            wanted = programs(converters, checks=environment is not None)
+            with OwnWorkers(cluster, wanted) as workers:
+                _watch(cluster, submitted.name, environment, workers)
+        _show(cluster, submitted.name)
+        _say_end(cluster, submitted.name)
+
+
+def _ended(cluster: Session, name: str, environment: RuntimeEnvironment | None) -> bool:
+    (progress,) = queries.campaigns(cluster.engine, name)
+    checked = environment is None or not pending(cluster.engine, name, environment.version)
+    return progress.ended and checked
+
+
+def _watch(cluster: Session, name: str, environment: RuntimeEnvironment | None, workers: OwnWorkers) -> None:
+    """Watch the campaign to its end, and then the checks of its artifacts, where these are made."""
+    if not workers.started:
+        others = "nnlite up" if daemon_of(cluster.settings.home) else "another command"
+        note(f"the workers of {others} do the work; if it ends, this command starts its own")
+    explain = starting(Explainer(cluster.engine, cluster.broker), lambda: workers.started)
+    # Checks only inform: a worker of theirs that does not stay up ends no campaign.
+    progress = watching.watch(cluster.engine, name, lambda: workers.check(but="check"), explain)
+    if workers.started and environment is not None and progress.state != CampaignState.CANCELLED:
+        version = environment.version
+        watching.watch_checks(cluster.engine, name, version, workers.check)
+
+
+def _say_end(cluster: Session, name: str) -> None:
+    """Run the hooks of the ended campaign, unless a reaper has, and print what failed."""
+    settings = cluster.settings.hooks
+    for ended in hooks.take_ended(cluster.engine, settings, name) if settings.any else ():
+        hooks.run_hooks(cluster.engine, ended, settings)
+    if problem := queries.description(cluster.engine, name)["hooks_problem"]:
+        note(f"hooks of the campaign's end failed: {problem}")
+
+
+def _show(cluster: Session, name: str) -> None:
+    """Print the table of results, below it every failure, and where everything is."""
+    (progress,) = queries.campaigns(cluster.engine, name)
+    print_results(queries.latencies(cluster.engine, name), title="Results", top=_SHOWN)
+    print_checks(queries.runtime_checks(cluster.engine, name))
+    print_failures(queries.failures(cluster.engine, name), title="Without a result", top=_SHOWN)
+    settings = cluster.settings
+    note(watching.summary(progress))
+    print_verdicts(queries.verdicts(cluster.engine, name), name)
+    note(f"artifacts: {settings.artifacts}")
+    where = "NNLITE_DATABASE_URL" if settings.database_url else str(settings.home / "postgres")
+    note(f"database:  {where}; ask it: echo 'TABLE latency' | nnlite db psql")
+    note(f"again:     nnlite results {name} --format csv")
