@@ -114,8 +114,8 @@ def delete(engine: Engine, store: ArtifactStore, name: str) -> None:
         campaign, _ = find(connection, name, lock=True)
         if pending := sum(connection.scalar(_pending(kind), {"id": campaign}) for kind in CAMPAIGN_KINDS):
             raise CampaignError(
-                f"campaign {name!r} has not ended: {pending:,} conversions and benchmarks are queued or "
-                f"running; `nnlite cancel {shlex.quote(name)}` ends them, then delete it"
+                f"campaign {name!r} has not ended, conversions or benchmarks queued or running: {pending:,}; "
+                f"`nnlite cancel {shlex.quote(name)}` ends them, then delete it"
             )
         benchmarks = connection.scalars(
             text("SELECT id FROM benchmark WHERE campaign_id = :id"), {"id": campaign}

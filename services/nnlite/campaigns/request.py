@@ -114,6 +114,8 @@ class Request:
 
 
 _LONGEST_NAME = 200
+#: Of one field in an error, characters: a request may name thousands of models.
+_LONGEST_DIFFERENCE = 120
 #: Options that give a field, where they are not called as it.
 _OPTIONS = {
     "models": "", "precisions": "precision", "pools": "pool", "backends": "backend", "inputs": "input",
@@ -205,12 +207,12 @@ def check_same(name: str, request: Request, stored: dict[str, Any]) -> None:
     """Check that the campaign `name` was submitted with the same request.
 
     Raises:
-        RequestConflict: it was submitted with another one; the message has the first difference.
+        RequestConflict: it was submitted with another one; the message has the differences.
     """
     if differences := request.differences(stored):
-        before, now = differences[0]
+        before, now = (", ".join(map(_with, written)) for written in zip(*differences, strict=True))
         raise RequestConflict(
-            f"campaign {name!r} was submitted {_with(before)}, this request is {_with(now)}; "
+            f"campaign {name!r} was submitted {before}; this request is {now}; "
             "choose another --name, or repeat the first request to resume it"
         )
 
@@ -218,7 +220,8 @@ def check_same(name: str, request: Request, stored: dict[str, Any]) -> None:
 def _with(written: str) -> str:
     if written.startswith("without"):
         return written
-    return f"with {written}" if written.startswith("--") else f"with the models {written}"
+    what = written if written.startswith("--") else f"the models {written}"
+    return f"with {what if len(what) <= _LONGEST_DIFFERENCE else what[: _LONGEST_DIFFERENCE - 1] + '…'}"
 
 
 def check_priority(priority: int = DEFAULT_PRIORITY) -> int:

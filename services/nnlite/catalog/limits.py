@@ -24,10 +24,17 @@ def too_large(parameters: int, limits: CatalogSettings) -> str | None:
 
 
 def _limited(model: CatalogModel, limits: CatalogSettings) -> CatalogModel:
-    reason = model.skipped or _excluded(model, limits) or _too_wide(model, limits)
+    reason = model.skipped or _unprintable(model) or _excluded(model, limits) or _too_wide(model, limits)
     if reason is None and model.parameters is not None:
         reason = too_large(model.parameters, limits)
     return model if reason == model.skipped else replace(model, skipped=reason)
+
+
+def _unprintable(model: CatalogModel) -> str | None:
+    # It would be in tables, logs, and the names of files.
+    if model.name.isprintable():
+        return None
+    return f"name: {model.name!r} has characters that cannot be printed; rename the file"
 
 
 def _excluded(model: CatalogModel, limits: CatalogSettings) -> str | None:

@@ -88,11 +88,23 @@ def main() -> None:
         print_error(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            place = f" while writing {error.filename}" if error.filename else ""
+            print_error(f"the disk is full{place}: free some space, then run the same command again")
+        elif error.filename:
+            print_error(f"{error.filename}: {error.strerror}")
+        else:
             raise
-        place = f" while writing {error.filename}" if error.filename else ""
-        print_error(f"the disk is full{place}: free some space, then run the same command again")
         sys.exit(1)
+    except RuntimeError as error:
+        if str(error) != _NO_HOME:
+            raise
+        print_error("a path begins with ~, but that account has no home folder here; write the whole path")
+        sys.exit(1)
+
+
+#: What `Path.expanduser` says.
+_NO_HOME: Final = "Could not determine home directory."
 
 
 def _print_version(wanted: bool) -> None:

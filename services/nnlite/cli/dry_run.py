@@ -73,4 +73,4 @@ def _measurement(found: Estimate, request: Request) -> str:
 def _basis(found: Estimate) -> str:
     if found.basis:
         return f"{found.basis:,} conversions and measurements of this installation"
-    return "figures of docs/performance.md: too little was measured here to tell"
+    return "figures of nnlite's documents: too little was measured here to tell"

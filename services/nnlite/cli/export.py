@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nnlite.artifacts.store import open_store
 from nnlite.cli import options
-from nnlite.cli.output import err
+from nnlite.cli.output import count, err
 from nnlite.cli.session import session
 from nnlite.cli.words import chosen
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
@@ -166,8 +166,8 @@ def nngpt(
     source = exported.latency_source or "nothing that fits"
     best = f"; the best is {exported.best_model}" if exported.best_model else ""
     err.print(
-        f"{exported.models} models written to {exported.path}, {exported.measured} of them measured on "
-        f"{source}{best}",
+        f"{count(exported.models, 'model')} written to {exported.path}, {exported.measured} of them measured "
+        f"on {source}{best}",
         highlight=False,
         soft_wrap=True,
     )
@@ -240,8 +240,8 @@ def litert_board(
     with session() as cluster:
         exported = export_litert_board(cluster.engine, folder, choice, owner=owner)
     err.print(
-        f"{exported.rows} rows written to {exported.folder}; {exported.measurements} in {MEASUREMENTS}, "
-        f"{exported.on_board} of them on the board",
+        f"{count(exported.rows, 'row')} written to {exported.folder}; {exported.measurements} in "
+        f"{MEASUREMENTS}, {exported.on_board} of them on the board",
         highlight=False,
         soft_wrap=True,
     )
@@ -255,15 +255,15 @@ def read_references(paths: Iterable[Path]) -> dict[str, str]:
 
 def summary(exported: Exported) -> str:
     """Return one line: files written, and results skipped with the reason."""
-    parts = [f"{exported.written} results written to {exported.root}"]
+    parts = [f"{count(exported.written, 'result')} written to {exported.root}"]
     if exported.not_valid:
         parts.append(f"{exported.not_valid} of them not valid")
-    for count, why in (
+    for number, why in (
         (exported.superseded, "skipped: a better or newer one of the same model and device was written"),
         (exported.hosts, "skipped: measured on a host (--kind host)"),
         (exported.own, "skipped: of models of your own, which are none of LEMUR's"),
-        (exported.without_result, "benchmarks without a result (nnlite failures)"),
+        (exported.without_result, "without a result (nnlite failures)"),
     ):
-        if count:
-            parts.append(f"{count} {why}")
+        if number:
+            parts.append(f"{number} {why}")
     return "; ".join(parts)

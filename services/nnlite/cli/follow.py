@@ -13,7 +13,7 @@ from nnlite.campaigns.request import Request, RequestError
 from nnlite.campaigns.submit import grow, submit
 from nnlite.catalog.model import CatalogError, CatalogModel, FollowableSource
 from nnlite.cli import selection
-from nnlite.cli.output import err
+from nnlite.cli.output import count, err
 from nnlite.cli.session import Session
 
 
@@ -91,7 +91,7 @@ def _summary(added: list[CatalogModel], offered: int, waiting: int) -> str:
     if added:
         skipped = sum(model.skipped is not None for model in added)
         parts.append(f"{len(added)} submitted" + (f", {skipped} of them skipped" if skipped else ""))
-    parts.append(f"{offered} models so far")
+    parts.append(f"{count(offered, 'model')} so far")
     if waiting:
         parts.append(f"{waiting} being written")
     return "; ".join(parts)

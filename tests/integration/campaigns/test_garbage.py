@@ -108,7 +108,9 @@ def test_an_artifact_is_kept_for_a_conversion_that_may_be_about_to_use_it(cluste
 def test_a_campaign_with_work_is_not_deleted_before_it_is_cancelled(cluster, store) -> None:
     row = cluster.conversion(cluster.submit("one", name="night").id)["id"]
     claim = cluster.claim(row)
-    with pytest.raises(CampaignError, match="1 conversions and benchmarks are queued or running; `nnlite ca"):
+    with pytest.raises(
+        CampaignError, match="conversions or benchmarks queued or running: 1; `nnlite cancel night`"
+    ):
         control.delete(cluster.engine, store, "night")
     control.cancel(cluster.engine, "night")
     control.delete(cluster.engine, store, "night")

@@ -29,7 +29,7 @@ def test_the_same_request_under_the_same_name_resumes(cluster: Cluster) -> None:
 
 def test_another_request_under_the_same_name_is_refused_with_the_difference(cluster: Cluster) -> None:
     cluster.submit("a", name="night", limit=1)
-    with pytest.raises(RequestError, match="with --limit 1, this request is with --limit 2"):
+    with pytest.raises(RequestError, match="with --limit 1; this request is with --limit 2"):
         cluster.submit("a", name="night", limit=2)
 
 

@@ -189,7 +189,7 @@ def test_one_name_for_two_requests_is_refused_with_the_difference(nnlite, databa
     said = nnlite("submit", "DarkNet", "--name", "night")
     assert said.code == 1
     assert said.err == (
-        "error: campaign 'night' was submitted with the models ResNet, this request is with the models "
+        "error: campaign 'night' was submitted with the models ResNet; this request is with the models "
         "DarkNet; "
         "choose another --name, or repeat the first request to resume it\n"
     )

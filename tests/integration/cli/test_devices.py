@@ -124,7 +124,7 @@ def test_export_writes_results_and_reports_skipped_ones(nnlite, cluster, tmp_pat
     said = nnlite("export", "lemur", str(tmp_path / "tree"), "--campaign", "night")
     assert (said.code, said.out) == (0, "")
     assert said.err.splitlines()[-1] == (
-        f"1 results written to {tmp_path}/tree; 1 benchmarks without a result (nnlite failures)"
+        f"1 result written to {tmp_path}/tree; 1 without a result (nnlite failures)"
     )
     (file,) = (tmp_path / "tree").rglob("android_*.json")
     assert json.loads(file.read_text())["unit"] == "CPU"

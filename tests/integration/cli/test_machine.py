@@ -2,6 +2,7 @@
 
 import json
 import signal
+from importlib.metadata import version
 
 import pytest
 
@@ -22,6 +23,9 @@ def test_doctor_finds_servers_that_answer_a_store_and_models(nnlite, tmp_path):
     (lemur,) = [row for row in said.rows if row["subject"] == "LEMUR"]
     assert lemur["message"] == "6 models, 5 of them usable"
     assert (tmp_path / "home" / "artifacts").is_dir()
+    versions = {row["subject"]: row["message"] for row in said.rows}
+    assert versions["nnlite"].startswith(f"{version('nnlite')}, Python 3.")
+    assert versions["torch"] == f"{version('torch')}, for conversion workers"
 
 
 @pytest.mark.usefixtures("servers")

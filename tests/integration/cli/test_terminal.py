@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nnlite.cli import output, presentation
+from nnlite.diagnostics.finding import Finding
 
 #: Before the environment of the tests is emptied.
 RECORD = bool(os.environ.get("NNLITE_RECORD"))
@@ -41,6 +42,14 @@ COMMANDS = {
     "rename-unprintable": ["rename", "done", "a\x1b[31m\nb"],
     "retry-cancelled": ["retry", "cancelled", "--failed"],
     "models-sample": ["models", "--limit", "2", "--seed", "1"],
+    "watch-ended": ["watch", "done"],
+    "verify": ["verify", "generation"],
+    "submit-conflict": ["submit", "ga-1", "--name", "done"],
+    "export-unknown": ["export", "lemur", "out", "--campaign", "nigth"],
+    "release-unknown": ["devices", "release", "usb:none"],
+    "profile-unknown": ["profile", "--model", "Nobody"],
+    "doctor": ["doctor"],
+    "worker-usage": ["worker", "benchmark", "--device", "phone"],
     "unknown-campaign": ["results", "nigt"],
     "unknown-column": ["results", "--sort", "speed"],
 }
@@ -54,11 +63,26 @@ class FixedClock(datetime):
         return datetime(2026, 12, 1, tzinfo=tz)
 
 
+#: What doctor finds on another machine.
+FINDINGS = (
+    Finding(subject="nnlite", state="ok", message="0.1.0, Python 3.11.2 in /opt/nnlite"),
+    Finding(subject="torch", state="ok", message="2.13.0, for conversion workers"),
+    Finding(
+        subject="isolation",
+        state="note",
+        message="model code runs as root: only root may read /root, where nnlite's Python is; install it "
+        "where every account may read: /usr/bin/python3 -m venv /opt/nnlite; without network",
+    ),
+    Finding(subject="hooks", state="missing", message="command: no program /usr/local/bin/notify"),
+)
+
+
 @pytest.fixture
 def terminal(monkeypatch, released, nnlite):
     """Run a command as in a terminal; what it prints to stdout and stderr, one after the other."""
     monkeypatch.setenv("PAGER", "")
     monkeypatch.setattr(presentation, "datetime", FixedClock)
+    monkeypatch.setattr("nnlite.cli.doctor.all_findings", lambda settings: iter(FINDINGS))
 
     def run(*arguments: str) -> str:
         for console in (output.out, output.err):

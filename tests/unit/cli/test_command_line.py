@@ -63,6 +63,23 @@ def test_the_version_is_printed(said) -> None:
     assert out.startswith("nnlite 0.")
 
 
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/net.py", "~nobody-of-this-name"])
+def test_the_home_of_an_account_that_is_not_there_is_said_without_a_traceback(path: str, said) -> None:
+    code, _, err = said("submit", "--source", "files", "--path", path, "--dry-run")
+    assert code == 1
+    assert " ".join(err.split()) == (
+        "error: a path begins with ~, but that account has no home folder here; write the whole path"
+    )
+
+
+def test_a_file_that_cannot_be_used_is_said_without_a_traceback(said, monkeypatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/srv/home/state.json")
+
+    monkeypatch.setattr("nnlite.cli.daemon.load_settings", denied)
+    assert said("ps") == (1, "", "error: /srv/home/state.json: Permission denied\n")
+
+
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Run the command in a terminal of 80 columns; return its exit code and what it printed."""
@@ -84,7 +101,8 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     "arguments",
     [
         ["--help"], ["--version"], ["status"], ["status", "--json"], ["results"], ["failures"], ["devices"],
-        ["devices", "incidents"], ["profile"],
+        ["devices", "incidents"], ["profile"], ["ps"], ["logs"], ["run", "--help"], ["submit", "--help"],
+        ["results", "--help"], ["models", "--help"],
     ],
     ids=" ".join,
 )  # fmt: skip
