@@ -64,6 +64,23 @@ class Backend(StrEnum):
     CPU = "cpu"  # XNNPACK
     GPU = "gpu"  # GPU delegate
     NPU = "npu"  # NNAPI
+    ONNXRUNTIME = "onnxruntime"  # ONNX Runtime's own kernels on the CPU; hosts only
+
+
+#: Backends that compute on the CPU alone, with as many threads as a campaign asks for.
+CPU_BACKENDS: Final = frozenset({Backend.CPU, Backend.ONNXRUNTIME})
+
+
+class ArtifactFormat(StrEnum):
+    """The file format of an artifact, which is also the suffix of its name in the store."""
+
+    TFLITE = "tflite"
+    ONNX = "onnx"
+
+    @classmethod
+    def of(cls, backend: Backend) -> "ArtifactFormat":
+        """Return the format that a backend executes."""
+        return cls.ONNX if backend is Backend.ONNXRUNTIME else cls.TFLITE
 
 
 class DeviceKind(StrEnum):

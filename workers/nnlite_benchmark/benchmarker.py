@@ -32,7 +32,7 @@ from nnlite.vocabulary import ENDED_STATES, Backend, Mode, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, FaultOccurrence, RuntimeRefusal
-from nnlite_benchmark.jobs import accuracy_of, check_cores, job_of, with_threads
+from nnlite_benchmark.jobs import accuracy_of, backends_of, check_cores, job_of, with_threads
 from nnlite_benchmark.protocol.stage_timer import StageTimer
 
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ class Benchmarker:
                 with self.device.loaded(job, cancelled):
                     reports = tuple(
                         self._measure(each, backend, cancelled)
-                        for backend in map(Backend, claim.payload["backends"])
+                        for backend in backends_of(claim.payload)
                         for each in with_threads(job, backend, claim.payload["threads"])
                     )
             except Stopped:
@@ -137,7 +137,7 @@ class Benchmarker:
     def _measure(self, job: BenchmarkJob, backend: Backend, cancelled: threading.Event) -> MeasurementReport:
         self.backend = backend
         try:
-            check_cores(job, self.device, self.context.settings.measurement)
+            check_cores(job, backend, self.device, self.context.settings.measurement)
             report = self.device.run(job, backend, stop=cancelled)
         except RuntimeRefusal as refused:
             log.info("not measured", backend=backend, threads=job.threads, reason=refused.reason)

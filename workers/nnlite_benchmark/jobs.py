@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact
 from nnlite.reports.schema import Accuracy
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, Mode, ParityState, Precision, Refusal
+from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, Backend, Mode, ParityState, Precision, Refusal
 from nnlite_benchmark.device import BenchmarkJob, Device, InputSpec
 from nnlite_benchmark.protocol.measuring import refusal, refused_run
 
@@ -48,14 +49,21 @@ def accuracy_of(payload: Mapping[str, Any]) -> Accuracy | None:
     return Accuracy(**(of_row | {"data": row["name"]}))
 
 
+def backends_of(payload: Mapping[str, Any]) -> list[Backend]:
+    """Return those of the campaign's backends that execute the claimed artifact's format."""
+    artifact_format = from_row(Artifact, payload["artifact"]).format
+    backends = map(Backend, payload["backends"])
+    return [backend for backend in backends if ArtifactFormat.of(backend) is artifact_format]
+
+
 def with_threads(job: BenchmarkJob, backend: Backend, threads: Sequence[int] | None) -> list[BenchmarkJob]:
     """Return the job with each number of threads; unchanged without, and where the backend is not the CPU."""
-    if not threads or backend is not Backend.CPU:
+    if not threads or backend not in CPU_BACKENDS:
         return [job]
     return [replace(job, threads=number) for number in threads]
 
 
-def check_cores(job: BenchmarkJob, device: Device, settings: MeasurementSettings) -> None:
+def check_cores(job: BenchmarkJob, backend: Backend, device: Device, settings: MeasurementSettings) -> None:
     """Check that the device has a core for each thread that the campaign asks for.
 
     Raises:
@@ -65,7 +73,7 @@ def check_cores(job: BenchmarkJob, device: Device, settings: MeasurementSettings
         return
     error = f"{job.threads} threads were asked for, {device.name} measures on {cores} cores"
     run = refused_run(error, threads=job.threads, by=Refusal.TOO_FEW_CORES)
-    raise refusal(job, Backend.CPU, run, settings)
+    raise refusal(job, backend, run, settings)
 
 
 def _input(tensor: dict[str, Any]) -> InputSpec:

@@ -5,12 +5,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points, version
+from importlib.metadata import distributions, entry_points, version
 from typing import Any
 
 from nnlite.artifacts.calibration import Calibration
 from nnlite.catalog.model import canonical_json
-from nnlite.vocabulary import Int8Io, Precision
+from nnlite.vocabulary import ArtifactFormat, Int8Io, Precision
 
 #: Increase when a change of the conversion itself changes artifacts.
 GENERATION = 1
@@ -70,6 +70,32 @@ def packages_with_rewrites() -> tuple[str, ...]:
     """Return names and versions of the installed packages that bring rewrites."""
     distributions = {entry.dist for entry in entry_points(group=PACKAGES_GROUP) if entry.dist}
     return tuple(sorted(f"{each.name} {each.version}" for each in distributions))
+
+
+#: What makes an ONNX file and checks it, each a distribution of its own: the extra `onnx`.
+ONNX_LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
+#: Increase when a change of the export itself changes ONNX files.
+ONNX_GENERATION = 1
+
+
+def onnx_missing() -> tuple[str, ...]:
+    """Return which libraries for ONNX are not installed."""
+    return tuple(name for name in ONNX_LIBRARIES if not any(distributions(name=name)))
+
+
+@cache
+def onnx_tag() -> str:
+    """Return the versions of the libraries that make ONNX files: their column `converter`."""
+    if missing := onnx_missing():
+        return f"none; {', '.join(missing)} not installed"
+    libraries = [f"{name} {version(name)}" for name in ("torch", *ONNX_LIBRARIES)]
+    return ", ".join([*libraries, f"nnlite {ONNX_GENERATION}"])
+
+
+def onnx_key(identity: str) -> str:
+    """Return the key of a model's ONNX file (SHA-256, hexadecimal)."""
+    parts = {"identity": identity, "format": ArtifactFormat.ONNX, "converter": onnx_tag()}
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
 @cache

@@ -23,12 +23,14 @@ from nnlite.host.quiet import ConverterLock
 from nnlite.queue.leases import Claim
 from nnlite.results.recording import cached_artifacts, known_refusals, record_skipped
 from nnlite.settings import Settings
-from nnlite.vocabulary import ParityState, Stage, WorkState
+from nnlite.vocabulary import ArtifactFormat, ParityState, Stage, WorkState
 from nnlite.worker.attempt import Heartbeat, Result, WorkerContext
+from nnlite_conversion.cache_key import onnx_tag
 from nnlite_conversion.evaluation import evaluations_of, to_evaluate
 from nnlite_conversion.isolation.child import Fork
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, Gpu, KnownArtifact
+from nnlite_conversion.outcome import RefusedPrecision as Refused
 from nnlite_conversion.plan import CacheLookup, ConversionPlan, plan_of, spec_of
 from nnlite_conversion.result import ModelResult
 
@@ -60,7 +62,8 @@ class Converter:
         try:
             cached = self._look_up(context, plan)
             result = ModelResult(claim, plan, cached)
-            if cached.to_convert(plan) and (skipped := self._convert(context, result, spec)) is not None:
+            missing = cached.to_convert(plan) or cached.needs_onnx(plan)
+            if missing and (skipped := self._convert(context, result, spec)) is not None:
                 return skipped
             self._evaluate(context, result, spec)
             return result.as_result()
@@ -76,7 +79,7 @@ class Converter:
             refused={
                 row.cache_key: row
                 for row in known_refusals(context.engine, list(keys))
-                if row.converter == plan.refused_by
+                if row.converter in {plan.refused_by, onnx_tag()}
             },
         )
 
@@ -102,6 +105,7 @@ class Converter:
         job = replace(
             self._job(context, claim, spec),
             precisions=cached.to_convert(plan),
+            onnx=cached.needs_onnx(plan),
             calibration=plan.calibration,
             calibration_file=self._fetch_calibration(plan.calibration),
             int8_io=plan.int8_io,
@@ -207,12 +211,12 @@ class Converter:
     ) -> Artifact:
         """Put the artifact's files into the store and return its row."""
         job_columns = {
-            "cache_key": plan.keys[artifact.precision],
+            "cache_key": plan.key_of(artifact.precision, artifact.format),
             "identity": plan.identity,
-            "converter": plan.converter,
+            "converter": onnx_tag() if _is_onnx(artifact) else plan.converter,
             "seed": job.seed,
             "calibration": _provenance(artifact, job),
-            "path": self.store.put(artifact.path, ".tflite"),
+            "path": self.store.put(artifact.path, f".{artifact.format}"),
             "reference_outputs": [self.store.put(path, OUTPUT_SUFFIX) for path in artifact.reference_outputs],
         }
         tensors = {
@@ -222,7 +226,7 @@ class Converter:
         }
         # All other columns are fields of the outcome and of the artifact.
         columns = to_row(artifact)
-        del columns["kept_as_floats"]
+        del columns["kept_as_floats"], columns["format"]
         return from_row(Artifact, {**to_row(outcome), **columns, **tensors, **job_columns})
 
 
@@ -234,9 +238,10 @@ def conversions_dir(settings: Settings) -> Path:
 def _refusals(outcome: ConversionOutcome, plan: ConversionPlan) -> list[RefusedPrecision]:
     return [
         RefusedPrecision(
-            cache_key=plan.keys[refused.precision],
-            precision=refused.precision.value,
-            converter=plan.refused_by,
+            cache_key=plan.key_of(refused.precision, refused.format),
+            # There is one ONNX file, whatever the precisions are.
+            precision=refused.format.value if _is_onnx(refused) else refused.precision.value,
+            converter=onnx_tag() if _is_onnx(refused) else plan.refused_by,
             stage=refused.stage.value,
             failure_class=refused.failure_class.value,
             reason=refused.reason,
@@ -244,6 +249,10 @@ def _refusals(outcome: ConversionOutcome, plan: ConversionPlan) -> list[RefusedP
         )
         for refused in outcome.refused
     ]
+
+
+def _is_onnx(made: ConvertedArtifact | Refused) -> bool:
+    return made.format is ArtifactFormat.ONNX
 
 
 def _provenance(artifact: ConvertedArtifact, job: ConversionJob) -> dict[str, Any] | None:

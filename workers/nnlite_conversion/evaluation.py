@@ -15,14 +15,15 @@ from nnlite.db.tables import Artifact, Evaluation
 from nnlite.errors import Failure, FailureClass
 from nnlite.results.evaluations import evaluated_artifacts
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import Precision, Stage
+from nnlite.vocabulary import ArtifactFormat, Precision, Stage
 from nnlite_conversion.isolation.child import Fork
 from nnlite_conversion.isolation.conversion import evaluate
 from nnlite_conversion.outcome import ConversionJob, EvaluationInput
 
 
 def to_evaluate(engine: Engine, data: EvaluationData | None, artifacts: Sequence[Artifact]) -> list[Artifact]:
-    """Return the artifacts whose accuracy on `data` is not known yet; none without data."""
+    """Return the `.tflite` artifacts whose accuracy on `data` is not known yet; none without data."""
+    artifacts = [artifact for artifact in artifacts if artifact.format is ArtifactFormat.TFLITE]
     if data is None or not artifacts:
         return []
     known = evaluated_artifacts(engine, [artifact.id for artifact in artifacts], data.path)

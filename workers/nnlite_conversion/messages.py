@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
-from nnlite.vocabulary import Precision, Stage
+from nnlite.vocabulary import ArtifactFormat, Precision, Stage
 from nnlite_conversion.accuracy import EvaluationReport
 from nnlite_conversion.outcome import ArtifactReport, ConversionReport, ParityExplanation
 from nnlite_conversion.problems import PreflightReport
@@ -95,14 +95,16 @@ def model_file_name(model: ModelSpec) -> str:
     return f"model{model.weights_suffix or ''}"
 
 
-def artifact_name(precision: Precision) -> str:
+def artifact_name(precision: Precision, artifact_format: ArtifactFormat = ArtifactFormat.TFLITE) -> str:
     """Return the name of an artifact's file, in the child's folder and in the worker's."""
-    return f"{precision}.tflite"
+    return f"{precision}.{artifact_format}"
 
 
-def output_name(precision: Precision, index: int) -> str:
+def output_name(
+    precision: Precision, index: int, artifact_format: ArtifactFormat = ArtifactFormat.TFLITE
+) -> str:
     """Return the name of the file with the host's output number `index` for the seeded input."""
-    return f"{precision}.output_{index}.bin"
+    return f"{artifact_name(precision, artifact_format)}.output_{index}.bin"
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,7 @@ from pydantic import Field
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
-from nnlite.vocabulary import Int8Io, ParityState, Precision, Stage, StepState
+from nnlite.vocabulary import ArtifactFormat, Int8Io, ParityState, Precision, Stage, StepState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class ConversionJob:
     #: The file with the model's weights, or with the whole model; None: it has no file.
     model_file: Path | None = None
     precisions: tuple[Precision, ...]
+    #: Make the network's ONNX file too.
+    onnx: bool = False
     #: Above this many parameters the model is skipped.
     max_parameters: int
     #: Seed of the input that parity is judged on.
@@ -173,6 +175,7 @@ class ArtifactReport:
     """
 
     precision: Precision
+    format: ArtifactFormat = ArtifactFormat.TFLITE
     size_bytes: Annotated[int, Field(gt=0)]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -201,9 +204,10 @@ class ConvertedArtifact(ArtifactReport):
 
 @dataclass(frozen=True, kw_only=True)
 class RefusedPrecision:
-    """A precision that failed to convert; other precisions of the model are unaffected."""
+    """A precision or format that failed to convert; others of the model are unaffected."""
 
     precision: Precision
+    format: ArtifactFormat = ArtifactFormat.TFLITE
     stage: Stage
     reason: str
     #: `model`, or `runtime` where the host's LiteRT refuses the file.

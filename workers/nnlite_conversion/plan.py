@@ -13,11 +13,12 @@ from nnlite.db.engine import autocommit
 from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact, RefusedPrecision
 from nnlite.queue.leases import Claim
-from nnlite.vocabulary import Int8Io, ModelFormat, Precision
+from nnlite.vocabulary import ArtifactFormat, Backend, Int8Io, ModelFormat, Precision
 from nnlite_conversion.cache_key import (
     QUANTIZING,
     cache_key,
     converter_tag,
+    onnx_key,
     prebuilt_key,
     revised_rewrites,
     runtime_tag,
@@ -31,6 +32,8 @@ class ConversionPlan:
     identity: str
     #: The precision of a pre-built file is unknown until it is read, so every precision has its key.
     keys: dict[Precision, str]
+    #: Key of the ONNX file; None: no backend of the campaign executes one.
+    onnx_key: str | None = None
     #: Key of the artifact that every other precision is made from, wanted or not.
     fp32_key: str
     #: Versions of libraries and rewrites: the column `converter` of its artifacts.
@@ -42,13 +45,25 @@ class ConversionPlan:
 
     @property
     def refused_by(self) -> str:
-        """The column `converter` of refused precisions; those of another one are tried again."""
+        """The column `converter` of refused precisions; those of another one are tried again.
+
+        That of ONNX files is `onnx_tag()`.
+        """
         return f"{self.converter}, quantizing {QUANTIZING}"
 
     @property
     def distinct_keys(self) -> tuple[str, ...]:
         """The keys without repetition, in order."""
-        return tuple(dict.fromkeys(self.keys.values()))
+        onnx = [] if self.onnx_key is None else [self.onnx_key]
+        return tuple(dict.fromkeys([*self.keys.values(), *onnx]))
+
+    def key_of(self, precision: Precision, artifact_format: ArtifactFormat) -> str:
+        """Return the key of an artifact that the plan wants; KeyError: it wants no such artifact."""
+        if artifact_format is ArtifactFormat.TFLITE:
+            return self.keys[precision]
+        if self.onnx_key is None:
+            raise KeyError(artifact_format)
+        return self.onnx_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +75,14 @@ class CacheLookup:
 
     def to_convert(self, plan: ConversionPlan) -> tuple[Precision, ...]:
         """Return the precisions of `plan` that are not in the cache, neither as artifact nor as refused."""
-        cached = self.artifacts.keys() | self.refused.keys()
-        return tuple(precision for precision, key in plan.keys.items() if key not in cached)
+        return tuple(precision for precision, key in plan.keys.items() if not self._knows(key))
+
+    def needs_onnx(self, plan: ConversionPlan) -> bool:
+        """Return whether an ONNX file is wanted that is not in the cache, neither made nor refused."""
+        return plan.onnx_key is not None and not self._knows(plan.onnx_key)
+
+    def _knows(self, key: str) -> bool:
+        return key in self.artifacts or key in self.refused
 
 
 def plan_of(work: Mapping[str, Any], code: str | None) -> ConversionPlan:
@@ -74,15 +95,19 @@ def plan_of(work: Mapping[str, Any], code: str | None) -> ConversionPlan:
     identity, revised = work["identity"], revised_rewrites(code)
     calibration = Calibration.from_dict(work["calibration"]) if work["calibration"] else None
     int8_io = Int8Io(work["int8_io"])
+    onnx = None
     if ModelFormat(work["model_format"]) is ModelFormat.PREBUILT:
         keys, converter = dict.fromkeys(Precision, prebuilt_key(identity)), runtime_tag()
     else:
+        if any(ArtifactFormat.of(Backend(each)) is ArtifactFormat.ONNX for each in work["backends"]):
+            onnx = onnx_key(identity)
         precisions = map(Precision, work["precisions"])
         keys = {each: cache_key(identity, each, calibration, int8_io, revised) for each in precisions}
         converter = converter_tag(revised)
     return ConversionPlan(
         identity=identity,
         keys=keys,
+        onnx_key=onnx,
         fp32_key=cache_key(identity, Precision.FP32, revised=revised),
         converter=converter,
         calibration=calibration,

@@ -10,6 +10,7 @@ from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
 from nnlite.results.evaluations import record_evaluations
 from nnlite.results.recording import ConvertedModel, record_conversion
+from nnlite.vocabulary import Backend
 from nnlite.worker.attempt import Result
 from nnlite_conversion.plan import CacheLookup, ConversionPlan
 
@@ -52,6 +53,7 @@ class ModelResult:
             name=self.claim.payload["model"],
             priority=self.claim.payload["priority"],
             pools=self.claim.payload["pools"],
+            backends=tuple(map(Backend, self.claim.payload["backends"])),
             cached=self.created is None,
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nnlite.campaigns.request import Request
 from nnlite.catalog.model import CatalogModel
 from nnlite.results.reading import Database, Row, rows_of
-from nnlite.vocabulary import Mode, ModelFormat, Precision
+from nnlite.vocabulary import CPU_BACKENDS, Mode, ModelFormat, Precision
 
 #: Fewer attempts than this are no basis for an estimate.
 _FEWEST = 3
@@ -87,7 +87,7 @@ def _precisions(model: CatalogModel, request: Request) -> tuple[Precision | None
 
 def _kinds(request: Request) -> int:
     """Return how many measurements one run of an artifact has."""
-    return sum(max(1, len(request.threads)) if backend == "cpu" else 1 for backend in request.backends)
+    return sum(max(1, len(request.threads)) if backend in CPU_BACKENDS else 1 for backend in request.backends)
 
 
 def _known(

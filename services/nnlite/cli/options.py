@@ -76,7 +76,7 @@ Backends = Annotated[
     list[str],
     typer.Option(
         "--backend",
-        help="What executes the artifact: cpu, gpu, npu; repeatable.",
+        help="What executes the artifact: cpu, gpu, npu; on hosts onnxruntime too; repeatable.",
         rich_help_panel=MEASURING,
         autocompletion=complete_backends,
     ),

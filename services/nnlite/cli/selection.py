@@ -17,7 +17,7 @@ from nnlite.catalog.sources import load_source
 from nnlite.cli import options
 from nnlite.cli.words import chosen, words
 from nnlite.settings import Settings, load_settings
-from nnlite.vocabulary import MAX_THREAD_COUNTS, Backend, Int8Io, Mode, Precision
+from nnlite.vocabulary import CPU_BACKENDS, MAX_THREAD_COUNTS, Backend, Int8Io, Mode, Precision
 
 _MAX_THREADS = 1024
 
@@ -197,7 +197,7 @@ def parse_threads(values: list[str], backends: Sequence[Backend]) -> tuple[int, 
     if invalid := next((word for word in named if not word.isascii() or not word.isdigit()), None):
         raise RequestError(f"--threads {invalid} is no number of threads; write --threads 1,2,4")
     threads = tuple(sorted(set(map(int, named))))
-    if threads and Backend.CPU not in backends:
+    if threads and CPU_BACKENDS.isdisjoint(backends):
         raise RequestError("--threads is for the backend cpu; add --backend cpu")
     if threads and not 1 <= threads[0] <= threads[-1] <= _MAX_THREADS:
         outside = threads[0] if threads[0] < 1 else threads[-1]

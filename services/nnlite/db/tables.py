@@ -26,6 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, UUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, declared_attr, mapped_column
 
+from nnlite.vocabulary import ArtifactFormat
+
 #: Row ids are UUIDv5 of their natural key in this namespace.
 NAMESPACE = uuid.UUID("6f1d8a52-51cf-5f0e-9d0a-6c1b8d0f7a11")
 
@@ -209,6 +211,11 @@ class Artifact(MappedAsDataclass, Base, kw_only=True):
 
     def __post_init__(self) -> None:
         self.id = row_id("artifact", self.cache_key)
+
+    @property
+    def format(self) -> ArtifactFormat:
+        """The format of its file."""
+        return ArtifactFormat(self.path.rpartition(".")[2])
 
 
 class Evaluation(MappedAsDataclass, Base, kw_only=True):

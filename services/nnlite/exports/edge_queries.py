@@ -35,4 +35,7 @@ ORDER BY x.created_at DESC
 REFUSALS = (
     "SELECT conversion_id, precision, reason FROM refused_precision WHERE conversion_id = ANY(:conversions)"
 )
-ARTIFACTS = "SELECT identity, precision, path, parity_state FROM artifact WHERE identity = ANY(:identities)"
+ARTIFACTS = """
+SELECT identity, precision, path, parity_state FROM artifact
+WHERE identity = ANY(:identities) AND path LIKE '%.tflite'
+"""

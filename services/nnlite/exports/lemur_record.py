@@ -15,6 +15,8 @@ from nnlite.vocabulary import Backend, DeviceKind, Mode, Precision, Verdict
 
 Json = dict[str, Any]
 
+#: Those of nn-dataset's records.
+_BACKENDS = (Backend.CPU, Backend.GPU, Backend.NPU)
 #: `<backend>_<name>` and the statistic that it is.
 _STATISTICS = {
     "duration": "mean_ns",
@@ -61,7 +63,7 @@ def lemur_record(
         "duration": measured[best]["latency"]["mean_ns"] if best else None,
         "unit": best.upper() if best else None,
     }
-    for backend in Backend:
+    for backend in _BACKENDS:
         latency = _published(measured.get(backend))
         for name, statistic in _STATISTICS.items():
             record[f"{backend}_{name}"] = latency and latency[statistic]
@@ -70,14 +72,16 @@ def lemur_record(
         record[f"in_dim_{dimension}"] = input_shape[dimension] if dimension < len(input_shape) else None
     record["device_analytics"] = _analytics(report, measured, campaign, artifact)
     # Timed runs of each backend, 0 where it gave no duration.
-    for backend in Backend:
+    for backend in _BACKENDS:
         one = measured.get(backend)
         record[f"{backend}_runs"] = _iterations(one) if one and _published(one) else 0
     record |= _size_comparison(report, sizes)
     complaints = {backend: _complaint(one) for backend, one in measured.items() if _complaint(one)}
     if not record["valid"]:
         record["error_message"] = "; ".join(f"{backend}: {words}" for backend, words in complaints.items())
-    return record | {f"{backend}_error": complaints[backend] for backend in Backend if backend in complaints}
+    return record | {
+        f"{backend}_error": complaints[backend] for backend in _BACKENDS if backend in complaints
+    }
 
 
 def _size_comparison(report: Mapping[str, Any], sizes: tuple[int | None, int] | None) -> Json:

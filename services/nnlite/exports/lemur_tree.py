@@ -246,7 +246,8 @@ WITH result AS (
         ) chosen
     ) x
     -- Models of files need not have a task, which the tree's folders begin with.
-    WHERE b.report IS NOT NULL AND m.task <> '' AND m.source <> :own AND x.measurements > 0
+    WHERE b.report IS NOT NULL AND a.path LIKE '%.tflite' AND m.task <> '' AND m.source <> :own
+        AND x.measurements > 0
         AND (cardinality(CAST(:verdicts AS text[])) = 0 OR x.verdicts && CAST(:verdicts AS text[]))
         AND {_WANTED}
 ), wanted AS (
@@ -262,7 +263,8 @@ SELECT w.precision, w.task, w.dataset, w.metric, w.model, w.device, w.kind, w.al
        count(*) OVER () AS total, m.accuracy, m.transform, a.inputs, a.parity_state, a.parity, a.calibration,
        a.size_bytes,
        (SELECT max(o.size_bytes) FROM artifact o
-        WHERE o.identity = a.identity AND o.precision = 'fp32') AS original_bytes,
+        WHERE o.identity = a.identity AND o.precision = 'fp32'
+          AND o.path LIKE '%.tflite') AS original_bytes,
        c.name AS campaign, b.report
 FROM wanted w
 JOIN benchmark b ON b.id = w.id

@@ -166,7 +166,7 @@ JOIN campaign c ON c.id = b.campaign_id
 JOIN artifact a ON a.id = b.artifact_id
 JOIN conversion v ON v.campaign_id = b.campaign_id AND v.identity = a.identity AND v.state <> 'skipped'
 JOIN model m ON m.id = v.model_id
-WHERE b.report IS NOT NULL AND b.purpose <> 'reproduce'
+WHERE b.report IS NOT NULL AND b.purpose <> 'reproduce' AND a.path LIKE '%.tflite'
   AND (cardinality(CAST(:campaigns AS text[])) = 0 OR c.name = ANY(:campaigns))
   AND (cardinality(CAST(:pools AS text[])) = 0 OR b.pool = ANY(:pools))
   AND (cardinality(CAST(:devices AS text[])) = 0 OR b.report->'device'->>'name' = ANY(:devices))

@@ -14,7 +14,7 @@ from nnlite.vocabulary import CAMPAIGN_KINDS, WorkKind
 #: Payload of a claim: columns and the joins that they come from.
 _PAYLOAD = {
     WorkKind.CONVERSION: """
-    m.name AS model, w.priority, m.model_format, w.identity, c.precisions, c.pools,
+    m.name AS model, w.priority, m.model_format, w.identity, c.precisions, c.pools, c.backends,
     c.request->'calibration' AS calibration,
     coalesce(c.request->>'int8_io', 'float') AS int8_io, c.request->'evaluation' AS evaluation,
     (c.settings #>> '{catalog,max_parameters}')::bigint AS max_parameters

@@ -27,6 +27,7 @@ from nnlite.catalog.untrusted.text import MAX_BYTES, Unreadable, parse_json
 from nnlite.errors import UsageError
 from nnlite.settings import Settings
 from nnlite.vocabulary import (
+    CPU_BACKENDS,
     DEFAULT_PRIORITY,
     HOST_POOL,
     MAX_THREAD_COUNTS,
@@ -107,7 +108,7 @@ class Question(_Strict):
             raise ValueError(f"two models are called {twice}; names are unique in a question")
         if len({bool(model.inputs) for model in self.models}) > 1:
             raise ValueError("models with inputs and models of LEMUR's form are two campaigns; ask twice")
-        if self.threads and Backend.CPU not in self.backends:
+        if self.threads and CPU_BACKENDS.isdisjoint(self.backends):
             raise ValueError("threads are for the backend cpu; add it to backends")
         return self
 

@@ -44,7 +44,7 @@ MAX_SLICES = 200_000
 #: Most operators of an artifact.
 MAX_OPERATORS = 100_000
 #: Of one benchmark: the CPU with each number of threads, the other backends once.
-MAX_MEASUREMENTS = MAX_THREAD_COUNTS + len(Backend) - 1
+MAX_MEASUREMENTS = MAX_THREAD_COUNTS + len(Backend) - 2
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]

@@ -34,7 +34,7 @@ from nnlite.results.canaries import watch_canaries
 from nnlite.results.manifest import store_manifests
 from nnlite.results.repeats import plan_next_run, run_id
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, WorkKind
+from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, Backend, WorkKind
 
 
 def known_refusals(engine: Engine, cache_keys: Sequence[str]) -> list[RefusedPrecision]:
@@ -79,10 +79,12 @@ def record_conversion(
         rows = [{"id": artifact.id, **to_row(artifact)} for artifact in artifacts]
         connection.execute(_UPSERT_ARTIFACT, rows)
     first = artifacts[0]
+    formats = set(map(ArtifactFormat.of, model.backends))
     benchmarks = [
         (run_id(claim.campaign_id, artifact.id, pool, 1), artifact.id, pool)
         for artifact in artifacts
         for pool in model.pools
+        if artifact.format in formats
     ]
     connection.execute(
         _CONVERTED,
@@ -120,6 +122,7 @@ class ConvertedModel:
     name: str
     priority: int
     pools: Sequence[str]
+    backends: Sequence[Backend] = (Backend.CPU,)
     #: Every artifact was in the cache.
     cached: bool
 
@@ -153,7 +156,7 @@ def record_benchmark(
 def measurement_row(claim: Claim, device: DeviceContext, report: MeasurementReport) -> dict[str, Any]:
     """Return the columns of one measurement."""
     # A campaign without numbers of threads has one measurement of each backend.
-    asked = report.backend is Backend.CPU and claim.payload["threads"]
+    asked = report.backend in CPU_BACKENDS and claim.payload["threads"]
     return {
         **dict.fromkeys(_MEASURED),
         **reported_columns(report),

@@ -66,7 +66,7 @@ WITH newest AS (
     SELECT a.sha256, k.id
     FROM artifact a
     LEFT JOIN runtime_check k ON k.artifact_sha256 = a.sha256 AND k.runtime_version = :version
-    WHERE {_CLAIMABLE}
+    WHERE a.path LIKE '%.tflite' AND {_CLAIMABLE}
     ORDER BY a.created_at DESC LIMIT 1
 ), created AS (
     INSERT INTO runtime_check (artifact_sha256, runtime_version, state)
@@ -87,5 +87,5 @@ _PENDING = text(f"""
 SELECT count(DISTINCT a.sha256)
 FROM benchmark b JOIN campaign c ON c.id = b.campaign_id JOIN artifact a ON a.id = b.artifact_id
 LEFT JOIN runtime_check k ON k.artifact_sha256 = a.sha256 AND k.runtime_version = :version
-WHERE c.name = :campaign AND ({_CLAIMABLE} OR k.state = 'running')
+WHERE c.name = :campaign AND a.path LIKE '%.tflite' AND ({_CLAIMABLE} OR k.state = 'running')
 """)  # noqa: S608

@@ -32,7 +32,7 @@ from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.last_canary import LastCanary
-from nnlite_benchmark.protocol.measuring import always_quiet, canary_ns, measure
+from nnlite_benchmark.protocol.measuring import always_quiet, canary_ns, measure, refusal, refused_run
 
 log = structlog.get_logger()
 
@@ -179,6 +179,9 @@ class AndroidDevice:
         threads = job.in_force(settings).threads
         configuration = cpu_configuration(f"app {self._app.sha256[:16]}", threads, self._measuring_cores)
         is_cpu = backend is Backend.CPU
+        if backend is Backend.ONNXRUNTIME:
+            absent = refused_run(f"the app has no {backend}; hosts have", threads=threads)
+            raise refusal(job, backend, absent, settings)
         with self._shell.cancelled_by(stop), self._root_cause_raised():
             self._on_stage(Stage.QUIET)
             report = measure(

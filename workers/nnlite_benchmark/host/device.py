@@ -1,5 +1,8 @@
 """The host as a `Device`: measures in a separate process, between two canaries.
 
+Its backend `cpu` is LiteRT with XNNPACK, `onnxruntime` another runtime, by the same protocol. Canaries run in
+LiteRT whatever is measured: they tell the speed of the machine.
+
 Its measurements have `kind = host` and do not predict a phone's latency.
 """
 
@@ -30,6 +33,7 @@ from nnlite_benchmark.host.initializer import CACHE_FILE
 from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import OnStage, profile_process, run_process
 from nnlite_benchmark.host.runner import RunRequest
+from nnlite_benchmark.host.sessions import LITERT, ONNX_RUNTIME
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.initialization import with_initialization
@@ -39,10 +43,12 @@ from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, measure, ref
 from nnlite_benchmark.protocol.runs import Bounds
 
 DEFAULT_POOL: Final = "host"
+#: What executes an artifact on each backend of a host.
+RUNTIMES: Final = {Backend.CPU: LITERT, Backend.ONNXRUNTIME: ONNX_RUNTIME}
 
 
 class HostDevice:
-    """This machine's CPU with LiteRT and XNNPACK; see `Device`."""
+    """This machine's CPU with LiteRT, and with ONNX Runtime; see `Device`."""
 
     kind: Final = DeviceKind.HOST
 
@@ -103,7 +109,7 @@ class HostDevice:
 
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
         """Measure `job` between two canaries with noise isolation; raises as `Device.run`."""
-        if backend is not Backend.CPU:
+        if backend not in RUNTIMES:
             absent = refused_run(
                 f"host has no {backend} backend",
                 threads=self._settings.threads,
@@ -122,6 +128,7 @@ class HostDevice:
             last=self._last_canary,
             gate=self.speeds.gate(self._settings, self._configuration(job)),
         )
+        # The gate's canary is run by LiteRT, whatever runtime is measured.
         self.speeds.learn_from(report, self._settings, self._configuration(job))
         if report.canary is not None:
             self.canary_ns = report.canary.after_p25_ns
@@ -129,6 +136,8 @@ class HostDevice:
 
     def profile(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Profile:
         """Run `job` in a process of its own with LiteRT's profiler on, with noise isolation; see `Device`."""
+        if backend is not Backend.CPU:
+            return Profile(error=f"{RUNTIMES[backend]} is not profiled; the backend cpu is")
         limits = job.in_force(self._settings).in_mode(Mode.QUICK)
         self._last_canary.forget()  # it will not be what ran last
 
@@ -166,22 +175,30 @@ class HostDevice:
             def on_stage(entered: Stage, pid: int) -> None:
                 self._on_stage(stage or entered, pid)
 
-            result = self._run(job, bounds, gate, stop, on_stage)
-            # The canary has a stage of its own.
-            if stage is not None or result.report.error is not None or not self._settings.warm_init:
+            result = self._run(job, backend, bounds, gate=gate, stop=stop, on_stage=on_stage)
+            # The canary has a stage of its own; and ONNX Runtime has no such cache.
+            cached = stage is None and backend is Backend.CPU and self._settings.warm_init
+            if not cached or result.report.error is not None:
                 return result
             return self._with_initialization(result, job, stop)
 
         return run
 
     def _run(
-        self, job: BenchmarkJob, bounds: Bounds, gate: Gate | None, stop: threading.Event, on_stage: OnStage
+        self,
+        job: BenchmarkJob,
+        backend: Backend,
+        bounds: Bounds,
+        *,
+        gate: Gate | None,
+        stop: threading.Event,
+        on_stage: OnStage,
     ) -> Run:
         before, started_at = host_state(self._cores.measuring), datetime.now(UTC)
         limits = job.in_force(self._settings)
         with _scratch_folder() as folder:
             request = self._request(job, limits, folder, _write_inputs(job, folder))
-            request = replace(request, bounds=bounds, gate=gate)
+            request = replace(request, runtime=RUNTIMES[backend], bounds=bounds, gate=gate)
             frequencies, energy = FrequencyRange(self._cores.measuring), PackageEnergy()
 
             def on_poll(polled: Stage) -> None:

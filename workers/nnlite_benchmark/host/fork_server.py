@@ -44,7 +44,8 @@ def main() -> None:
 def import_runtime() -> None:
     """Import what a measuring process needs; neither starts a thread, which a fork would lose."""
     import numpy  # noqa: F401
-    from ai_edge_litert.interpreter import Interpreter  # noqa: F401
+
+    import nnlite_benchmark.host.litert_session  # noqa: F401
 
     runner.runtime_version()
 

@@ -2,7 +2,7 @@
 
 It is a fork of the fork server, or `python -m nnlite_benchmark.host.runner REQUEST.json`.
 It writes the report and the outputs into the request's folder and prints a line at
-each stage. It imports only NumPy and LiteRT besides the standard library, so that
+each stage. It imports only NumPy and the runtime besides the standard library, so that
 it starts quickly and its memory is mostly the artifact's. It trusts its parent;
 its parent does not trust it.
 """
@@ -15,17 +15,24 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cache, partial
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Never, Self, TextIO, TypeVar
+from typing import Any, Final, Never, Self, TextIO
 
 from nnlite.vocabulary import Stage
-from nnlite_benchmark.host.graph_delegation import Node, count_delegated
 from nnlite_benchmark.host.initializer import initialize
 from nnlite_benchmark.host.memory import MemoryUse
+from nnlite_benchmark.host.sessions import (
+    DISTRIBUTIONS,
+    LITERT,
+    Refused,
+    Session,
+    accepted,
+    open_session,
+)
 from nnlite_benchmark.protocol.canary import GATE_FILE
 from nnlite_benchmark.protocol.disturbance import between, snapshot
 from nnlite_benchmark.protocol.gating import Gate, gated_runs
@@ -33,7 +40,6 @@ from nnlite_benchmark.protocol.runs import Bounds, encode_samples, timed_runs, w
 
 REPORT_FILE: Final = "report.json"
 _PR_SET_PDEATHSIG: Final = 1
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,9 @@ class RunRequest:
     """The request of the parent process; passed as JSON."""
 
     artifact: str
-    #: One raw little-endian file for each input, in the interpreter's order.
+    #: What executes it, as `sessions` names it.
+    runtime: str = LITERT
+    #: One raw little-endian file for each input, in the artifact's order.
     inputs: tuple[str, ...]
     #: Where the report and the outputs go.
     folder: str
@@ -67,10 +75,6 @@ class RunRequest:
         return cls(**{**fields, "bounds": Bounds(**fields["bounds"]), "gate": gate})
 
 
-class Refused(Exception):
-    """The runtime rejected the artifact or its inputs."""
-
-
 class Runner:
     """Runs the stages and collects the report."""
 
@@ -78,8 +82,8 @@ class Runner:
         self._request = request
         self._channel = channel
         self.report: dict[str, Any] = {
-            "runtime": "LiteRT",
-            "runtime_version": runtime_version(),
+            "runtime": request.runtime,
+            "runtime_version": runtime_version(request.runtime),
             "threads": request.threads,
             "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
         }
@@ -88,11 +92,11 @@ class Runner:
         """Run every stage; a refusal ends the run and is part of the report."""
         try:
             self._enter(Stage.INITIALIZE)
-            interpreter = self._initialized()
+            session = self._initialized()
             bounds = self._request.bounds
             self._enter(Stage.WARM_UP)
-            invoke = interpreter.invoke
-            runs, elapsed_ns = _accepted(lambda: warm_up(invoke, time.perf_counter_ns, bounds))
+            invoke = session.invoke
+            runs, elapsed_ns = accepted(lambda: warm_up(invoke, time.perf_counter_ns, bounds))
             self.report |= {"warmup_runs": runs, "warmup_ns": elapsed_ns}
             # Read now: timed runs only repeat this work, and their samples would be counted too.
             self.report["peak_rss_kb"] = self._memory.peak_rss_kb
@@ -104,19 +108,19 @@ class Runner:
             before = snapshot(cores)
             self._time_runs(invoke)
             self.report["disturbance"] = between(before, snapshot(cores), len(cores))
-            self.report["outputs"] = list(self._outputs(interpreter))
+            self.report["outputs"] = list(self._outputs(session))
         except Refused as refusal:
             self.report["error"] = str(refusal)[:10_000]
 
     def _time_runs(self, invoke: Callable[[], object]) -> None:
         bounds, gate = self._request.bounds, self._request.gate
         if gate is None:
-            samples, run_ns = _accepted(lambda: timed_runs(invoke, time.perf_counter_ns, bounds))
+            samples, run_ns = accepted(lambda: timed_runs(invoke, time.perf_counter_ns, bounds))
             self.report |= {"samples": encode_samples(samples), "run_ns": run_ns}
             return
         canary = _gate_canary(self._request.threads)
         typical_ns = self.report["warmup_ns"] // self.report["warmup_runs"]
-        runs = _accepted(
+        runs = accepted(
             lambda: gated_runs(invoke, canary, time.perf_counter_ns, bounds, gate, typical_ns=typical_ns)
         )
         self.report |= {
@@ -135,63 +139,42 @@ class Runner:
         self._channel.write(f"{stage.value} {self.report.get('first_inference_ns', 0)}\n")
         self._channel.flush()
 
-    def _initialized(self) -> Any:
-        from ai_edge_litert.interpreter import Interpreter
-
+    def _initialized(self) -> Session:
+        session = open_session(self._request.runtime, self._request.artifact, self._request.threads)
         self._memory = memory = MemoryUse(self._request.artifact)
         self.report["baseline_rss_kb"] = memory.baseline_rss_kb
         begin_ns = time.perf_counter_ns()
-        interpreter = _accepted(
-            lambda: Interpreter(model_path=self._request.artifact, num_threads=self._request.threads)
-        )
+        session.load()
         loaded_ns = time.perf_counter_ns()
-        _accepted(interpreter.allocate_tensors)
+        session.prepare()
         ready_ns = time.perf_counter_ns()
         load = memory.now()
-        self._fill_inputs(interpreter)
+        session.fill(self._request.inputs)
+        invoke = session.invoke
         first_ns = time.perf_counter_ns()
-        _accepted(interpreter.invoke)
+        accepted(invoke)
         self.report |= {
             "first_inference_ns": time.perf_counter_ns() - first_ns,
             "memory": {"load": load, "first_run": memory.now()},
             "load_ns": loaded_ns - begin_ns,
             "prepare_ns": ready_ns - loaded_ns,
             "init_ns": ready_ns - begin_ns,
-            "delegation": _delegation(interpreter),
+            "delegation": session.delegation(),
         }
-        return interpreter
+        return session
 
-    def _fill_inputs(self, interpreter: Any) -> None:
-        import numpy as np
-
-        details = interpreter.get_input_details()
-        if len(details) != len(self._request.inputs):
-            raise Refused(f"the artifact has {len(details)} inputs, {len(self._request.inputs)} were given")
-        for detail, file in zip(details, self._request.inputs, strict=True):
-            raw = Path(file).read_bytes()
-            dtype = np.dtype(detail["dtype"]).newbyteorder("<")
-            shape = tuple(int(size) for size in detail["shape"])
-            expected = int(np.prod(shape)) * dtype.itemsize
-            if len(raw) != expected:
-                raise Refused(
-                    f"input {detail['name']} is {dtype.name} {shape}, {expected} bytes; {len(raw)} were given"
-                )
-            values = np.frombuffer(raw, dtype).reshape(shape).astype(detail["dtype"])
-            _accepted(partial(interpreter.set_tensor, detail["index"], values))
-
-    def _outputs(self, interpreter: Any) -> Any:
-        for number, detail in enumerate(interpreter.get_output_details()):
-            tensor = _accepted(partial(interpreter.get_tensor, detail["index"]))
+    def _outputs(self, session: Session) -> Iterator[dict[str, Any]]:
+        for number, output in enumerate(session.outputs()):
+            tensor = output.value
             raw = tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes()
             name = f"output_{number}.raw"
             (Path(self._request.folder) / name).write_bytes(raw)
-            scale, zero_point = detail["quantization"]
             yield {
-                "name": detail["name"],
+                "name": output.name,
                 "dtype": tensor.dtype.name,
                 "shape": list(tensor.shape),
-                "scale": float(scale) if scale else None,
-                "zero_point": int(zero_point) if scale else None,
+                "scale": output.scale,
+                "zero_point": output.zero_point,
                 "file": name,
                 "sha256": hashlib.sha256(raw).hexdigest(),
             }
@@ -210,33 +193,6 @@ def _gate_canary(threads: int) -> Callable[[], object]:
     return invoke
 
 
-def _accepted(call: Callable[[], Result]) -> Result:
-    """Call the runtime; LiteRT rejects by ValueError and RuntimeError."""
-    try:
-        return call()
-    except (ValueError, RuntimeError) as error:
-        raise Refused(str(error) or type(error).__name__) from error
-
-
-def _delegation(interpreter: Any) -> dict[str, Any]:
-    nodes = (
-        Node(name=op["op_name"], inputs=_indices(op["inputs"]), outputs=_indices(op["outputs"]))
-        for op in interpreter._get_ops_details()
-    )
-    count = count_delegated(nodes)
-    return {
-        "delegate": "TfLiteXNNPackDelegate",
-        "delegated_nodes": count.delegated,
-        "total_nodes": count.total,
-        "partitions": count.groups if count.delegated == count.total else None,
-        "counted_from": "graph",
-    }
-
-
-def _indices(tensors: Any) -> list[int]:
-    return [int(index) for index in tensors]
-
-
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when `parent` ends; end now if it has already (prctl(2))."""
     if sys.platform == "linux":
@@ -246,9 +202,12 @@ def die_with_parent(parent: int) -> None:
 
 
 @cache
-def runtime_version() -> str:
-    """Return the version of LiteRT."""
-    return version("ai-edge-litert")
+def runtime_version(runtime: str = LITERT) -> str:
+    """Return the version of a runtime; empty: it is not installed."""
+    try:
+        return version(DISTRIBUTIONS[runtime])
+    except (KeyError, PackageNotFoundError):
+        return ""
 
 
 def main() -> None:

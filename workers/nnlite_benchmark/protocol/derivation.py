@@ -15,7 +15,7 @@ from nnlite.artifacts.inputs import from_raw_bytes
 from nnlite.reports.differences import Difference, differences
 from nnlite.reports.schema import Canary, Gating, Latency, MeasurementReport, Parity, Slices
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, ParityState, Reason
+from nnlite.vocabulary import CPU_BACKENDS, ParityState, Reason
 from nnlite_benchmark.protocol.counted import Counted, counted_runs
 from nnlite_benchmark.protocol.gating import MIN_SLICES, Gate, select
 from nnlite_benchmark.protocol.judgement import judged_report
@@ -174,7 +174,7 @@ def _judged(
 
 def _is_not_delegated(stored: MeasurementReport) -> bool:
     """Return whether the delegate took no node."""
-    if stored.backend is Backend.CPU:
+    if stored.backend in CPU_BACKENDS:
         return False
     if stored.error is not None:
         return Reason.NOT_DELEGATED in stored.reasons

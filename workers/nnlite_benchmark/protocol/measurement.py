@@ -20,7 +20,7 @@ from nnlite.reports.schema import (
     RunReport,
 )
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import TELLING_LATENCY, Backend, Reason, Refusal
+from nnlite.vocabulary import CPU_BACKENDS, TELLING_LATENCY, Backend, Reason, Refusal
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.counted import Counted, counted_runs, of_kept
 from nnlite_benchmark.protocol.gating import Gate
@@ -196,7 +196,7 @@ def _latency(run: Run, judged: Samples) -> Latency | None:
 
 def _is_not_delegated(backend: Backend, report: RunReport) -> bool:
     """Return whether the backend's delegate took no node; on the CPU that is allowed."""
-    if backend is Backend.CPU:
+    if backend in CPU_BACKENDS:
         return False
     if report.error is not None:
         return report.refusal is Refusal.NOT_DELEGATED

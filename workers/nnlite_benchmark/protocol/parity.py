@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nnlite.artifacts.inputs import from_raw_bytes
 from nnlite.reports.schema import Parity
-from nnlite.vocabulary import Backend, Precision
+from nnlite.vocabulary import CPU_BACKENDS, Backend, Precision
 
 Tensor = NDArray[np.generic]
 
@@ -45,7 +45,7 @@ def rule_for(
         return Rule(name=STEPS_RULE, limit=0.01)
     if precision is not Precision.FP32:
         return Rule(name=RANGE_RULE, limit=2e-2)
-    return Rule(name=RANGE_RULE, limit=1e-4 if backend is Backend.CPU else 1e-3)
+    return Rule(name=RANGE_RULE, limit=1e-4 if backend in CPU_BACKENDS else 1e-3)
 
 
 def device_parity(

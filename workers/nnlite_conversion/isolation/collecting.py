@@ -20,13 +20,13 @@ def collect_artifact(artifact: ArtifactReport, scratch: Path, workdir: Path) -> 
         BadFile: a file is missing, no regular file, or not as the child reported it.
         OSError: a copy cannot be written.
     """
-    name = artifact_name(artifact.precision)
+    name = artifact_name(artifact.precision, artifact.format)
     sha256, size_bytes = _copy(scratch / name, workdir / name)
     if size_bytes != artifact.size_bytes:
         raise BadFile(f"{name} has {size_bytes} bytes, but the child wrote {artifact.size_bytes}: truncated")
     outputs = []
     for index in range(len(artifact.outputs)):
-        output = output_name(artifact.precision, index)
+        output = output_name(artifact.precision, index, artifact.format)
         _copy(scratch / output, workdir / output)
         outputs.append(workdir / output)
     return ConvertedArtifact(

@@ -4,31 +4,30 @@ Each stage turns its errors into a `Failure` whose reason names the cause and th
 child only, in its private folder.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from numpy.typing import NDArray
 
-from nnlite.artifacts.inputs import raw_bytes
 from nnlite.catalog.model import SEEDED_WEIGHTS
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import ParityState, Precision, Stage
+from nnlite.vocabulary import ArtifactFormat, ParityState, Precision, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
-from nnlite_conversion.messages import Report, artifact_name, output_name
-from nnlite_conversion.outcome import ArtifactReport, ConversionJob, Parity, RefusedPrecision, TensorSpec
+from nnlite_conversion.messages import Report, artifact_name
+from nnlite_conversion.outcome import ArtifactReport, ConversionJob, Parity, RefusedPrecision
 from nnlite_conversion.pipeline import accelerator
+from nnlite_conversion.pipeline.checking import Reference, check, judged
 from nnlite_conversion.pipeline.loading import absent_modules
 from nnlite_conversion.pipeline.loading.load import Loaded, ModelSkipped, load
 from nnlite_conversion.pipeline.loading.redrawing import constant_outputs, redrawn
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
-from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData, Sample
+from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 from nnlite_conversion.pipeline.quantizing.quantization import QUANTIZERS, Quantized
 from nnlite_conversion.pipeline.references import (
     Samples,
@@ -37,21 +36,13 @@ from nnlite_conversion.pipeline.references import (
     reference_outputs,
     with_drawn,
 )
-from nnlite_conversion.pipeline.verifying import flatbuffer, parity
+from nnlite_conversion.pipeline.verifying import flatbuffer, onnx, parity
 
 #: Reports to the worker that a stage begins.
 Enter = Callable[[Stage], None]
 
 #: Most names of redrawn parameters that are stored.
 MAX_NAMES = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reference:
-    """What an artifact is compared with."""
-
-    loaded: Loaded
-    samples: Samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +68,11 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         loaded, parameters = load(job, Path.cwd())
     except ModelSkipped as skipped:
         return Report(skipped=skipped.reason, parameters=skipped.parameters, input_shape=skipped.input_shape)
-    fp32, rewrites = fp32_file(job, loaded, enter)
+    fp32, rewrites = fp32_file(job, loaded, enter) if job.precisions else (Path(), ())
     if job.calibration is not None:
         enter(Stage.CALIBRATE)
     samples = with_drawn(calibration_samples(job, loaded), loaded, job.seed)
+    reference = Reference(loaded=loaded, samples=samples)
     data = data_of(job, samples, settings)
     trained = job.model.weights != SEEDED_WEIGHTS
     enter(Stage.PARITY)
@@ -93,22 +85,14 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
                 enter(Stage.QUANTIZE)
                 quantized = quantize(precision, fp32, path, data)
             enter(Stage.PARITY)
-            report = check(precision, path, loaded, samples, trained=trained, threads=settings.threads)
+            report = check(precision, path, reference, trained=trained, threads=settings.threads)
             if stand_in is not None:
                 report = replace(report, parity=_parity_by(stand_in, report, data))
         except Failure as failure:
             # Other precisions are unaffected, but all of them are made from the fp32 file.
             if precision is Precision.FP32:
                 raise
-            refused.append(
-                RefusedPrecision(
-                    precision=precision,
-                    stage=failure.stage,
-                    reason=failure.reason,
-                    failure_class=refusing_class(failure),
-                    details=failure.details,
-                )
-            )
+            refused.append(refused_precision(precision, failure))
             continue
         artifacts.append(
             replace(
@@ -118,6 +102,15 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
                 kept_as_floats=quantized.kept_as_floats,
             )
         )
+    if job.onnx:
+        try:
+            path = onnx_file(loaded, enter)
+            enter(Stage.PARITY)
+            artifacts.append(
+                check(Precision.FP32, path, reference, trained=trained, threads=settings.threads)
+            )
+        except Failure as failure:
+            refused.append(refused_precision(Precision.FP32, failure, ArtifactFormat.ONNX))
     return Report(
         artifacts=tuple(artifacts),
         refused=tuple(refused),
@@ -126,6 +119,34 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         state_dict_sha256=loaded.state_dict_sha256,
         accelerated=accelerator.accelerated(),
         absent_modules=absent_modules.imported(),
+    )
+
+
+def onnx_file(loaded: Loaded, enter: Enter) -> Path:
+    """Return the network as an ONNX file, from a graph without rewrites."""
+    enter(Stage.EXPORT)
+    path = Path(artifact_name(Precision.FP32, ArtifactFormat.ONNX))
+    try:
+        with torch.no_grad():
+            program = lowering.export(loaded.module, loaded.tensors)
+    except (Exception, SystemExit) as error:
+        reason = explanations.of_export(error, scripted(loaded.module))
+        raise explained(Stage.EXPORT, error, reason) from error
+    onnx.export(program, loaded, path)
+    return path
+
+
+def refused_precision(
+    precision: Precision, failure: Failure, artifact_format: ArtifactFormat = ArtifactFormat.TFLITE
+) -> RefusedPrecision:
+    """Return the record of a precision or format that failed."""
+    return RefusedPrecision(
+        precision=precision,
+        format=artifact_format,
+        stage=failure.stage,
+        reason=failure.reason,
+        failure_class=refusing_class(failure),
+        details=failure.details,
     )
 
 
@@ -185,10 +206,10 @@ def _parity_by(stand_in: StandIn, report: ArtifactReport, data: Data) -> Parity 
             reason = f"with {stand_in.names[0]} redrawn, the artifact has other operators"
             return replace(report.parity, reason=f"{report.parity.reason}; {reason}")
         host = parity.HostArtifact(path, data.threads)
-        judged = _judged(report.precision, host, host.run(stand_in.loaded.samples), stand_in)
+        found = judged(report.precision, host, host.run(stand_in.loaded.samples), stand_in)
     except (Failure, RuntimeError, ValueError):
         return report.parity
-    return replace(judged, redrawn=stand_in.names)
+    return replace(found, redrawn=stand_in.names)
 
 
 def export(loaded: Loaded) -> tuple[torch.export.ExportedProgram, tuple[str, ...]]:
@@ -230,61 +251,3 @@ def quantize(precision: Precision, fp32: Path, path: Path, data: Data) -> Quanti
         raise Failure(FailureClass.MODEL, Stage.QUANTIZE, str(error)) from error
     except (Exception, SystemExit) as error:
         raise explained(Stage.QUANTIZE, error, "the quantizer fails") from error
-
-
-def check(
-    precision: Precision, path: Path, loaded: Loaded, samples: Samples, *, trained: bool, threads: int
-) -> ArtifactReport:
-    """Run the artifact, compare it with PyTorch, and write its outputs for the devices."""
-    try:
-        host = parity.HostArtifact(path, threads)
-        tensors = host.run(loaded.samples)
-        verdict = _judged(
-            precision, host, tensors, Reference(loaded=loaded, samples=samples), trained=trained
-        )
-    except (RuntimeError, ValueError) as error:
-        reason = explanations.of_runtime(error)
-        raise explained(Stage.PARITY, error, reason, FailureClass.RUNTIME) from error
-    for index, tensor in enumerate(tensors):
-        Path(output_name(precision, index)).write_bytes(raw_bytes(tensor))
-    return ArtifactReport(
-        precision=precision,
-        size_bytes=path.stat().st_size,
-        inputs=host.inputs,
-        outputs=host.outputs,
-        parity=verdict,
-        operators=flatbuffer.operators(path),
-    )
-
-
-def _judged(
-    precision: Precision,
-    host: parity.HostArtifact,
-    tensors: Sequence[NDArray[Any]],
-    reference: Reference,
-    *,
-    trained: bool = False,
-) -> Parity:
-    """Compare an artifact, whose outputs for the seeded input are `tensors`, with the reference."""
-    samples = reference.samples
-    return parity.judge(
-        precision,
-        (reference.loaded.expected, host.reals(tensors)),
-        _pairs(host, zip(samples.inputs, samples.expected, strict=False)),
-        drawn=_pairs(host, samples.drawn),
-        steps=[_step(spec) for spec in host.outputs],
-        trained=trained,
-        beyond=samples.beyond,
-    )
-
-
-def _pairs(
-    host: parity.HostArtifact, references: Iterable[tuple[Sample, tuple[NDArray[Any], ...]]]
-) -> Iterator[parity.OutputPair]:
-    """Run the artifact on each input and yield PyTorch's outputs and its own."""
-    for sample, wanted in references:
-        yield wanted, host.reals(host.run(sample))
-
-
-def _step(spec: TensorSpec) -> float | None:
-    return spec.quantization.per_tensor[0] if spec.quantization else spec.step

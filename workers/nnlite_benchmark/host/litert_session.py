@@ -1,0 +1,71 @@
+"""LiteRT on a host's CPU, with XNNPACK: a `Session`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from ai_edge_litert.interpreter import Interpreter
+
+from nnlite_benchmark.host.graph_delegation import Node, count_delegated
+from nnlite_benchmark.host.sessions import OutputTensor, Refused, accepted, read_input
+
+
+class LiteRtSession:
+    """A `.tflite` file in LiteRT."""
+
+    def __init__(self, artifact: str, threads: int) -> None:
+        self._artifact, self._threads = artifact, threads
+        self._interpreter: Any = None
+
+    def load(self) -> None:
+        """See `Session`."""
+        self._interpreter = accepted(
+            lambda: Interpreter(model_path=self._artifact, num_threads=self._threads)
+        )
+
+    def prepare(self) -> None:
+        """See `Session`."""
+        accepted(self._interpreter.allocate_tensors)
+
+    def fill(self, inputs: Sequence[str]) -> None:
+        """See `Session`."""
+        details = self._interpreter.get_input_details()
+        if len(details) != len(inputs):
+            raise Refused(f"the artifact has {len(details)} inputs, {len(inputs)} were given")
+        for detail, file in zip(details, inputs, strict=True):
+            shape = tuple(int(size) for size in detail["shape"])
+            value = read_input(detail["name"], file, detail["dtype"], shape)
+            accepted(partial(self._interpreter.set_tensor, detail["index"], value))
+
+    @property
+    def invoke(self) -> Callable[[], object]:
+        """See `Session`."""
+        invoke: Callable[[], object] = self._interpreter.invoke
+        return invoke
+
+    def delegation(self) -> dict[str, Any]:
+        """See `Session`."""
+        nodes = (
+            Node(name=op["op_name"], inputs=_indices(op["inputs"]), outputs=_indices(op["outputs"]))
+            for op in self._interpreter._get_ops_details()
+        )
+        count = count_delegated(nodes)
+        return {
+            "delegate": "TfLiteXNNPackDelegate",
+            "delegated_nodes": count.delegated,
+            "total_nodes": count.total,
+            "partitions": count.groups if count.delegated == count.total else None,
+            "counted_from": "graph",
+        }
+
+    def outputs(self) -> Iterator[OutputTensor]:
+        """See `Session`."""
+        for detail in self._interpreter.get_output_details():
+            value = accepted(partial(self._interpreter.get_tensor, detail["index"]))
+            scale, zero_point = detail["quantization"]
+            quantized = (float(scale), int(zero_point)) if scale else (None, None)
+            yield OutputTensor(detail["name"], value, *quantized)
+
+
+def _indices(tensors: Any) -> list[int]:
+    return [int(index) for index in tensors]

@@ -1,0 +1,92 @@
+"""ONNX Runtime on a host's CPU: a `Session`.
+
+Inputs and outputs are bound to memory once, so that a run copies nothing, as with LiteRT.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from nnlite_benchmark.host.sessions import REJECTING, OutputTensor, Refused, accepted, read_input
+
+#: By which the runtime rejects an artifact: classes of its own that derive from Exception alone.
+_ERRORS: Final[tuple[type[Exception], ...]] = (
+    *REJECTING,
+    *(each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception)),
+)
+#: ONNX's types of tensors that artifacts have, and NumPy's.
+_DTYPES: Final = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+
+
+class OnnxSession:
+    """An `.onnx` file in ONNX Runtime, on its CPU provider."""
+
+    def __init__(self, artifact: str, threads: int) -> None:
+        self._artifact, self._threads = artifact, threads
+        self._session: Any = None
+        self._binding: Any = None
+
+    def load(self) -> None:
+        """See `Session`."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = accepted(
+            lambda: onnxruntime.InferenceSession(self._artifact, options, providers=["CPUExecutionProvider"]),
+            _ERRORS,
+        )
+
+    def prepare(self) -> None:
+        """See `Session`."""
+        self._binding = self._session.io_binding()
+        for output in self._session.get_outputs():
+            self._binding.bind_output(output.name)
+
+    def fill(self, inputs: Sequence[str]) -> None:
+        """See `Session`."""
+        wanted = self._session.get_inputs()
+        if len(wanted) != len(inputs):
+            raise Refused(f"the artifact has {len(wanted)} inputs, {len(inputs)} were given")
+        for each, file in zip(wanted, inputs, strict=True):
+            value = read_input(each.name, file, _dtype(each.type), each.shape)
+            accepted(partial(self._binding.bind_cpu_input, each.name, value), _ERRORS)
+
+    @property
+    def invoke(self) -> Callable[[], object]:
+        """See `Session`."""
+        return partial(self._run, self._session.run_with_iobinding, self._binding)
+
+    @staticmethod
+    def _run(run: Callable[[Any], None], binding: Any) -> None:
+        try:
+            run(binding)
+        except _ERRORS as error:
+            raise RuntimeError(str(error)) from error
+
+    def delegation(self) -> None:
+        """Return None: its CPU provider executes every node."""
+
+    def outputs(self) -> Iterator[OutputTensor]:
+        """See `Session`."""
+        values = accepted(self._binding.copy_outputs_to_cpu, _ERRORS)
+        for output, value in zip(self._session.get_outputs(), values, strict=True):
+            yield OutputTensor(output.name, value)
+
+
+def _dtype(name: str) -> str:
+    if name not in _DTYPES:
+        raise Refused(f"inputs of type {name} are not supported")
+    return _DTYPES[name]

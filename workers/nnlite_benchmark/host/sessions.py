@@ -1,0 +1,112 @@
+"""Runtimes of a host: what a measuring process needs of one, and which there are.
+
+It imports the standard library only; a runtime is imported where it is used.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Result = TypeVar("Result")
+
+LITERT: Final = "LiteRT"
+ONNX_RUNTIME: Final = "ONNX Runtime"
+#: What installs each.
+DISTRIBUTIONS: Final = {LITERT: "ai-edge-litert", ONNX_RUNTIME: "onnxruntime"}
+
+
+#: By which runtimes reject an artifact.
+REJECTING: Final[tuple[type[Exception], ...]] = (ValueError, RuntimeError)
+
+
+class Refused(Exception):
+    """The runtime rejected the artifact or its inputs."""
+
+
+class OutputTensor(NamedTuple):
+    """An output of an artifact, as the runtime returns it."""
+
+    name: str
+    value: "NDArray[Any]"
+    #: Quantization; None: it is not quantized.
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class Session(Protocol):
+    """One artifact in one runtime; the calls come in this order. Each raises `Refused`."""
+
+    def load(self) -> None:
+        """Read the artifact."""
+
+    def prepare(self) -> None:
+        """Allocate its tensors; after this it is ready."""
+
+    def fill(self, inputs: Sequence[str]) -> None:
+        """Set the inputs from raw little-endian files, one for each."""
+
+    @property
+    def invoke(self) -> Callable[[], object]:
+        """What runs one inference on these inputs, and copies nothing."""
+
+    def delegation(self) -> dict[str, Any] | None:
+        """Return the fields of a report's `Delegation`; None: the runtime has no delegates."""
+
+    def outputs(self) -> Iterator[OutputTensor]:
+        """Yield the outputs of the last inference."""
+
+
+def open_session(runtime: str, artifact: str, threads: int) -> Session:
+    """Import a runtime and return its session for an artifact; nothing is read yet.
+
+    Raises:
+        Refused: the runtime is not installed, or unknown.
+    """
+    if runtime == LITERT:
+        from nnlite_benchmark.host.litert_session import LiteRtSession
+
+        return LiteRtSession(artifact, threads)
+    if runtime == ONNX_RUNTIME:
+        try:
+            from nnlite_benchmark.host.onnx_session import OnnxSession
+        except ImportError as error:
+            raise Refused(f"ONNX Runtime cannot be imported here: {error}; install the extra onnx") from error
+        return OnnxSession(artifact, threads)
+    raise Refused(f"no runtime of hosts is called {runtime!r}")
+
+
+def accepted(call: Callable[[], Result], errors: tuple[type[Exception], ...] = REJECTING) -> Result:
+    """Call the runtime, and return what it returns.
+
+    Args:
+        call: into the runtime.
+        errors: by which it rejects.
+
+    Raises:
+        Refused: it rejects.
+    """
+    try:
+        return call()
+    except errors as error:
+        raise Refused(str(error) or type(error).__name__) from error
+
+
+def read_input(name: str, file: str, dtype: str, shape: Sequence[int]) -> "NDArray[Any]":
+    """Return the value of an input from its raw little-endian file.
+
+    Raises:
+        Refused: the file has another size.
+    """
+    import numpy as np
+
+    raw = Path(file).read_bytes()
+    stored = np.dtype(dtype).newbyteorder("<")
+    expected = int(np.prod(shape)) * stored.itemsize
+    if len(raw) != expected:
+        raise Refused(
+            f"input {name} is {stored.name} {tuple(shape)}, {expected} bytes; {len(raw)} were given"
+        )
+    return np.frombuffer(raw, stored).reshape(shape).astype(dtype)
