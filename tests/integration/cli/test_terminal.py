@@ -77,12 +77,40 @@ FINDINGS = (
 )
 
 
+#: From the first command about a campaign to the last one.
+LIFE = (
+    ["status"],
+    ["submit", "ga-1", "Talker", "--name", "night"],
+    ["status"],
+    ["pause", "night"],
+    ["status", "night"],
+    ["resume", "night"],
+    ["cancel", "night"],
+    ["submit", "ga-1", "Talker", "--name", "night"],
+    ["retry", "night"],
+    ["retry", "night", "--cancelled"],
+    ["describe", "night"],
+    ["failures", "night"],
+    ["results", "night"],
+    ["delete", "night", "--yes"],
+    ["cancel", "night"],
+    ["rename", "night", "a\x1b[31m\nb"],
+    ["delete", "night", "--yes"],
+)
+#: Of a home in which nothing is yet.
+EMPTY = (
+    ["status"], ["results"], ["failures"], ["profile"], ["devices"], ["devices", "incidents"], ["ps"],
+    ["logs"], ["describe", "night"], ["results", "night"],
+)  # fmt: skip
+
+
 @pytest.fixture
-def terminal(monkeypatch, released, nnlite):
+def screen(monkeypatch, nnlite):
     """Run a command as in a terminal; what it prints to stdout and stderr, one after the other."""
     monkeypatch.setenv("PAGER", "")
     monkeypatch.setattr(presentation, "datetime", FixedClock)
     monkeypatch.setattr("nnlite.cli.doctor.all_findings", lambda settings: iter(FINDINGS))
+    monkeypatch.setattr("nnlite.cli.devices.attached_devices", lambda port: None)
 
     def run(*arguments: str) -> str:
         for console in (output.out, output.err):
@@ -92,18 +120,41 @@ def terminal(monkeypatch, released, nnlite):
             monkeypatch.setattr(console, "_width", 80)
             monkeypatch.setattr(console, "_height", 24)
         said = nnlite(*arguments)
-        return f"{said.out}{'-' * 80}\n{said.err}exit code {said.code}\n"
+        shown = f"{said.out}{'-' * 80}\n{said.err}exit code {said.code}\n"
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
 
     return run
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_terminal_of_80_columns_shows(name: str, terminal) -> None:
-    screen = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal(*COMMANDS[name]))
+def check(name: str, shown: str, *, wide: bool = False) -> None:
+    """Compare what a terminal shows with the recorded file `name`."""
     file = SCREENS / f"{name}.txt"
     if RECORD:
         file.parent.mkdir(exist_ok=True)
-        file.write_text(screen)
-    assert screen == file.read_text()
-    if "--wide" not in COMMANDS[name]:
-        assert max(map(len, screen.splitlines())) <= 80
+        file.write_text(shown)
+    assert shown == file.read_text()
+    assert wide or max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.usefixtures("released")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_terminal_of_80_columns_shows(name: str, screen) -> None:
+    check(name, screen(*COMMANDS[name]), wide="--wide" in COMMANDS[name])
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_terminal_shows_the_life_of_a_campaign(screen, environment) -> None:
+    environment.setenv("PGTZ", "UTC")
+    shown = "".join(f"$ nnlite {' '.join(map(visible, each))}\n{screen(*each)}" for each in LIFE)
+    undated = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "2026-12-01 00:00:00", shown)
+    check("life-of-a-campaign", undated)
+
+
+def test_a_terminal_shows_that_a_home_is_empty(screen, environment) -> None:
+    environment.setenv("NNLITE_HOME", "/nowhere/nnlite")
+    shown = "".join(f"$ nnlite {' '.join(each)}\n{screen(*each)}" for each in EMPTY)
+    check("empty-home", shown)
+
+
+def visible(argument: str) -> str:
+    return argument if argument.isprintable() else repr(argument)
