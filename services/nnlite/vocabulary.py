@@ -64,11 +64,12 @@ class Backend(StrEnum):
     CPU = "cpu"  # XNNPACK
     GPU = "gpu"  # GPU delegate
     NPU = "npu"  # NNAPI
+    CPU_PLAIN = "cpu-plain"  # the runtime's own kernels, without XNNPACK
     ONNXRUNTIME = "onnxruntime"  # ONNX Runtime's own kernels on the CPU; hosts only
 
 
 #: Backends that compute on the CPU alone, with as many threads as a campaign asks for.
-CPU_BACKENDS: Final = frozenset({Backend.CPU, Backend.ONNXRUNTIME})
+CPU_BACKENDS: Final = frozenset({Backend.CPU, Backend.CPU_PLAIN, Backend.ONNXRUNTIME})
 
 
 class ArtifactFormat(StrEnum):

@@ -114,6 +114,12 @@ def test_the_runtime_of_the_apk_computes_the_canary_as_the_host_does(run: Run, t
     )
 
 
+def test_the_plain_cpu_runs_without_xnnpack(run: Run):
+    report = report_of(run("cpu-plain")[1])
+
+    assert (report.error, report.delegation, report.runs) == (None, None, RUNS)
+
+
 @pytest.mark.parametrize("how", [{"storage": False}, {"arguments": {"transfer": "status"}}])
 def test_files_that_cannot_or_must_not_be_written_are_sent(run: Run, android: AppHost, how):
     if "storage" in how and android.level < 29:
@@ -182,7 +188,7 @@ def test_an_input_that_does_not_fit_is_refused_with_both_sizes(run: Run, tmp_pat
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"backend": "tpu"}, "backend is tpu: give cpu, gpu or npu"),
+        ({"backend": "tpu"}, "backend is tpu: give cpu, gpu, npu or cpu-plain"),
         ({"model": "/nowhere/m.tflite"}, "/nowhere/m.tflite cannot be read"),
     ],
 )

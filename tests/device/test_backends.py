@@ -32,6 +32,16 @@ def test_the_app_runs_with_each_number_of_threads_and_its_measurements_say_that_
     ] * 2 + [None]
 
 
+def test_the_cpu_is_measured_without_xnnpack_too(lab, worker, device):
+    (row,) = lab.enqueue(backends=(Backend.CPU, Backend.CPU_PLAIN))
+    lab.wait_done([row])
+    cpu, plain = lab.measurements(row)
+    assert (cpu["verdict"], plain["verdict"], plain["reasons"]) == ("valid", "valid", [])
+    assert (cpu["delegate"], plain["delegate"], plain["backend"]) == (
+        "TfLiteXNNPackDelegate", None, "cpu-plain",
+    )  # fmt: skip
+
+
 def test_a_crash_in_a_delegate_is_a_refusal_of_the_runtime(lab, worker, device):
     before = len(lab.incidents(worker.device))
     device.backends(gpu=Mode.WORKS)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.reports.schema import DeviceContext
 from nnlite.settings import Settings
+from nnlite.vocabulary import CPU_BACKENDS
 
 
 def check_threads(connection: Connection, request: Request, settings: Settings) -> None:
@@ -43,7 +44,7 @@ def check_cores(request: Request, cores: int, device: str) -> None:
 
 
 def _check_time(request: Request, settings: Settings) -> None:
-    further = len(request.threads) - 1
+    further = (len(request.threads) - 1) * len(CPU_BACKENDS & set(request.backends))
     longest_s = settings.benchmark_deadline_s + further * settings.measurement_deadline_s
     if longest_s >= settings.queue.visibility_timeout_s:
         raise RequestError(

@@ -1,6 +1,7 @@
 """`nnlite export`: writes results as files for other programs."""
 
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,15 @@ from nnlite.vocabulary import Backend, DeviceKind, Precision, Verdict
 app = typer.Typer()
 export = typer.Typer(help="Write results as files for other programs.", no_args_is_help=True)
 app.add_typer(export, name="export")
+
+
+class CpuBackend(StrEnum):
+    """Backends that execute everything on the CPU."""
+
+    CPU = Backend.CPU
+    CPU_PLAIN = Backend.CPU_PLAIN
+
+
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Latency of the CPU with this many threads [default: the fewest measured]."),
@@ -58,6 +68,12 @@ def lemur(
         TreeLayout,
         typer.Option(help="Name files by device, or by the phone's model as upstream's own results are."),
     ] = TreeLayout.DEVICE,
+    cpu: Annotated[
+        CpuBackend,
+        typer.Option(
+            help="Backend of the CPU's fields: cpu-plain, without XNNPACK, compares with upstream's."
+        ),
+    ] = CpuBackend.CPU,
 ) -> None:
     """Write nn-dataset's tree of mobile results, in the format of its importer.
 
@@ -84,6 +100,7 @@ def lemur(
         threads=threads,
         verdicts=chosen(Verdict, "--verdict", verdict),
         layout=layout,
+        cpu=Backend(cpu),
     )
     columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)

@@ -76,7 +76,8 @@ Backends = Annotated[
     list[str],
     typer.Option(
         "--backend",
-        help="What executes the artifact: cpu, gpu, npu; on hosts onnxruntime too; repeatable.",
+        help="What executes the artifact: cpu (XNNPACK), gpu, npu, cpu-plain (no XNNPACK); on hosts "
+        "onnxruntime too; repeatable.",
         rich_help_panel=MEASURING,
         autocompletion=complete_backends,
     ),
@@ -85,7 +86,7 @@ Threads = Annotated[
     list[str] | None,
     typer.Option(
         "--threads",
-        help="Numbers of threads of the backend cpu, each measured by itself, such as 1,2,4 "
+        help="Numbers of threads of the backends cpu and cpu-plain, each measured by itself, such as 1,2,4 "
         "[default: as the worker is set].",
         show_default=False,
         rich_help_panel=MEASURING,

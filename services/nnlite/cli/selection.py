@@ -198,7 +198,7 @@ def parse_threads(values: list[str], backends: Sequence[Backend]) -> tuple[int, 
         raise RequestError(f"--threads {invalid} is no number of threads; write --threads 1,2,4")
     threads = tuple(sorted(set(map(int, named))))
     if threads and CPU_BACKENDS.isdisjoint(backends):
-        raise RequestError("--threads is for the backend cpu; add --backend cpu")
+        raise RequestError("--threads is for the backends cpu and cpu-plain; add --backend cpu")
     if threads and not 1 <= threads[0] <= threads[-1] <= _MAX_THREADS:
         outside = threads[0] if threads[0] < 1 else threads[-1]
         raise RequestError(f"--threads {outside} is not within 1-{_MAX_THREADS}")

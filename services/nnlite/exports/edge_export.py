@@ -17,7 +17,17 @@ from nnlite.exports.edge_tracker import FILE, Scored, edge_tracker
 from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, check_names
 from nnlite.exports.novelty import REFERENCE_THRESHOLD, NoveltyFilter
 from nnlite.exports.writing import ExportError, write_json
-from nnlite.vocabulary import Backend, DeviceKind, Mode, ModelFormat, Precision, Stage, Verdict, WorkState
+from nnlite.vocabulary import (
+    CPU_BACKENDS,
+    Backend,
+    DeviceKind,
+    Mode,
+    ModelFormat,
+    Precision,
+    Stage,
+    Verdict,
+    WorkState,
+)
 
 Row = RowMapping
 
@@ -123,7 +133,7 @@ class _Measured:
             and choice.pool in (None, row["pool"])
             and choice.device in (None, row["device"])
             and choice.precision in (None, row["precision"])
-            and (choice.backend is not Backend.CPU or choice.threads in (None, row["threads"]))
+            and (choice.backend not in CPU_BACKENDS or choice.threads in (None, row["threads"]))
         ]
         valid = [row for row in fitting if row["verdict"] == Verdict.VALID and row["median_ns"]]
         candidates = valid or fitting
@@ -134,7 +144,7 @@ class _Measured:
         wanted: dict[str, Any] = {"pool": pool, "precision": self.precision}
         # Medians of different numbers of threads are never mixed.
         fewest = min((row["threads"] for row in _with(candidates, wanted)), default=choice.threads or 1)
-        if choice.backend is Backend.CPU:
+        if choice.backend in CPU_BACKENDS:
             wanted["threads"] = fewest
         self._valid, self._others = _with(valid, wanted), _with(fitting, wanted)
         on = choice.device or "+".join(sorted({row["device"] for row in self._valid}))

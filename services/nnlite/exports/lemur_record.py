@@ -11,12 +11,10 @@ unit that `duration` belongs to: CPU, GPU or NPU.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlite.vocabulary import Backend, DeviceKind, Mode, Precision, Verdict
+from nnlite.vocabulary import CPU_BACKENDS, Backend, DeviceKind, Mode, Precision, Verdict
 
 Json = dict[str, Any]
 
-#: Those of nn-dataset's records.
-_BACKENDS = (Backend.CPU, Backend.GPU, Backend.NPU)
 #: `<backend>_<name>` and the statistic that it is.
 _STATISTICS = {
     "duration": "mean_ns",
@@ -25,6 +23,10 @@ _STATISTICS = {
     "std_dev": "std_ns",
 }
 _INPUT_DIMENSIONS = 4
+#: The processing units of nn-dataset's records.
+UNITS = (Backend.CPU, Backend.GPU, Backend.NPU)
+#: What the unit CPU may have been measured with.
+_CPUS = (Backend.CPU, Backend.CPU_PLAIN)
 
 
 def lemur_record(
@@ -36,6 +38,7 @@ def lemur_record(
     *,
     sizes: tuple[int | None, int] | None = None,
     threads: int | None = None,
+    cpu: Backend = Backend.CPU,
 ) -> Json:
     """Return the record of one benchmark.
 
@@ -50,8 +53,10 @@ def lemur_record(
         artifact: its other attributes: parity, calibration and measured accuracy.
         sizes: of the model's fp32 artifact, None where there is none, and of this artifact, bytes.
         threads: of the CPU's measurement; None: the fewest.
+        cpu: the backend that the fields of the CPU are of; the other one where it was not measured.
     """
-    measured = chosen_measurements(report, threads)
+    every = chosen_measurements(report, threads)
+    measured = _by_unit(every, cpu)
     best = _fastest(measured)
     record: Json = {
         "model_name": model,
@@ -63,25 +68,30 @@ def lemur_record(
         "duration": measured[best]["latency"]["mean_ns"] if best else None,
         "unit": best.upper() if best else None,
     }
-    for backend in _BACKENDS:
-        latency = _published(measured.get(backend))
+    for unit in UNITS:
+        latency = _published(measured.get(unit))
         for name, statistic in _STATISTICS.items():
-            record[f"{backend}_{name}"] = latency and latency[statistic]
+            record[f"{unit}_{name}"] = latency and latency[statistic]
     record |= _memory_kb(report)
     for dimension in range(_INPUT_DIMENSIONS):
         record[f"in_dim_{dimension}"] = input_shape[dimension] if dimension < len(input_shape) else None
-    record["device_analytics"] = _analytics(report, measured, campaign, artifact)
+    record["device_analytics"] = _analytics(report, every, campaign, artifact)
     # Timed runs of each backend, 0 where it gave no duration.
-    for backend in _BACKENDS:
-        one = measured.get(backend)
-        record[f"{backend}_runs"] = _iterations(one) if one and _published(one) else 0
+    for unit in UNITS:
+        one = measured.get(unit)
+        record[f"{unit}_runs"] = _iterations(one) if one and _published(one) else 0
     record |= _size_comparison(report, sizes)
-    complaints = {backend: _complaint(one) for backend, one in measured.items() if _complaint(one)}
+    complaints = {unit: _complaint(one) for unit, one in measured.items() if _complaint(one)}
     if not record["valid"]:
-        record["error_message"] = "; ".join(f"{backend}: {words}" for backend, words in complaints.items())
-    return record | {
-        f"{backend}_error": complaints[backend] for backend in _BACKENDS if backend in complaints
-    }
+        record["error_message"] = "; ".join(f"{unit}: {words}" for unit, words in complaints.items())
+    return record | {f"{unit}_error": complaints[unit] for unit in UNITS if unit in complaints}
+
+
+def _by_unit(measured: Mapping[Backend, Mapping[str, Any]], cpu: Backend) -> dict[Backend, Mapping[str, Any]]:
+    """Return the measurements by processing unit; that of the CPU is of the backend `cpu` if there is one."""
+    of_cpu = measured.get(cpu) or next((measured[each] for each in _CPUS if each in measured), None)
+    units = {unit: measured[unit] for unit in UNITS if unit in measured and unit is not Backend.CPU}
+    return ({Backend.CPU: of_cpu} if of_cpu else {}) | units
 
 
 def _size_comparison(report: Mapping[str, Any], sizes: tuple[int | None, int] | None) -> Json:
@@ -98,11 +108,11 @@ def _size_comparison(report: Mapping[str, Any], sizes: tuple[int | None, int] | 
 
 
 def chosen_measurements(report: Mapping[str, Any], threads: int | None) -> dict[Backend, Mapping[str, Any]]:
-    """Return one measurement of each backend: of the CPU that with `threads`, None: with the fewest."""
+    """Return one measurement of each backend: of the CPU's those with `threads`, None: with the fewest."""
     measured: dict[Backend, Mapping[str, Any]] = {}
     for one in sorted(report["measurements"], key=lambda one: one["threads"]):
         backend = Backend(one["backend"])
-        if backend is not Backend.CPU or threads in (None, one["threads"]):
+        if backend not in CPU_BACKENDS or threads in (None, one["threads"]):
             measured.setdefault(backend, one)
     return measured
 

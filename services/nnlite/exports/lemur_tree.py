@@ -20,7 +20,7 @@ from nnlite.artifacts.store import file_name
 from nnlite.catalog.files.source import FilesSource
 from nnlite.exports.lemur_record import chosen_measurements, lemur_record
 from nnlite.exports.writing import ExportError, write_json
-from nnlite.vocabulary import Backend, DeviceKind, Precision, Verdict
+from nnlite.vocabulary import CPU_BACKENDS, Backend, DeviceKind, Precision, Verdict
 
 #: Path of the mobile results in a checkout.
 TREE = Path("ab", "nn", "stat", "run", "tflite")
@@ -50,6 +50,8 @@ class Choice:
     kinds: Sequence[DeviceKind] = ()
     #: Of the CPU's measurements; None: those with the fewest threads of each benchmark.
     threads: int | None = None
+    #: The backend that the fields of the CPU are of, where it was measured.
+    cpu: Backend = Backend.CPU
     #: Results whose best verdict is none of these are not written; empty: all are.
     verdicts: Sequence[Verdict] = ()
     layout: TreeLayout = TreeLayout.DEVICE
@@ -97,6 +99,7 @@ def export_lemur(
         "threads": choice.threads,
         "verdicts": [str(verdict) for verdict in choice.verdicts],
         "by_model": choice.layout is TreeLayout.UPSTREAM,
+        "plain": choice.cpu is Backend.CPU_PLAIN,
         "own": FilesSource.name,
     }
     with engine.connect() as connection:
@@ -121,9 +124,10 @@ def export_lemur(
                 artifact,
                 sizes=(row["original_bytes"], row["size_bytes"]),
                 threads=choice.threads,
+                cpu=choice.cpu,
             )
-            if cpu := chosen_measurements(row["report"], choice.threads).get(Backend.CPU):
-                exported.threads.add(cpu["threads"])
+            measured = chosen_measurements(row["report"], choice.threads)
+            exported.threads |= {measured[cpu]["threads"] for cpu in CPU_BACKENDS & measured.keys()}
             write_json(root / TREE / relative_path(row, choice.layout), record)
             exported.written += 1
             exported.not_valid += not record["valid"]
@@ -227,7 +231,7 @@ WITH result AS (
            b.report->'device'->>'name' AS device,
            CASE WHEN :by_model THEN b.report->>'device_type' ELSE b.report->'device'->>'name' END AS named,
            b.report->'device'->>'kind' AS kind,
-           x.valid, x.noisy, x.published, b.finished_at,
+           x.valid, x.noisy, x.published, x.only_plain, b.finished_at,
            array_position(ARRAY['full', 'standard', 'quick'], c.mode) AS mode
     FROM benchmark b
     JOIN campaign c ON c.id = b.campaign_id
@@ -238,22 +242,26 @@ WITH result AS (
         SELECT count(*) AS measurements, count(*) FILTER (WHERE verdict = 'valid') AS valid,
                count(*) FILTER (WHERE verdict = 'noisy') AS noisy,
                count(*) FILTER (WHERE verdict <> 'invalid') AS published,
+               count(*) FILTER (WHERE backend = 'cpu-plain') AS plain,
+               bool_and(backend = 'cpu-plain') AS only_plain,
                array_agg(CAST(verdict AS text)) AS verdicts
         FROM (
-            SELECT DISTINCT ON (backend) verdict FROM measurement
-            WHERE benchmark_id = b.id AND (backend <> 'cpu' OR threads = coalesce(:threads, threads))
+            SELECT DISTINCT ON (backend) backend, verdict FROM measurement
+            WHERE benchmark_id = b.id
+              AND (backend NOT IN ('cpu', 'cpu-plain') OR threads = coalesce(:threads, threads))
             ORDER BY backend, threads
         ) chosen
     ) x
     -- Models of files need not have a task, which the tree's folders begin with.
     WHERE b.report IS NOT NULL AND a.path LIKE '%.tflite' AND m.task <> '' AND m.source <> :own
-        AND x.measurements > 0
+        AND x.measurements > 0 AND (x.plain > 0 OR NOT :plain)
         AND (cardinality(CAST(:verdicts AS text[])) = 0 OR x.verdicts && CAST(:verdicts AS text[]))
         AND {_WANTED}
 ), wanted AS (
     SELECT *, count(*) OVER same AS alternatives,
            row_number() OVER (
-               same ORDER BY valid DESC, noisy DESC, published DESC, mode, finished_at DESC, id
+               same ORDER BY only_plain AND NOT :plain, valid DESC, noisy DESC, published DESC, mode,
+                             finished_at DESC, id
            ) AS rank
     FROM result
     WHERE kind = ANY(:kinds) AND (cardinality(CAST(:devices AS text[])) = 0 OR device = ANY(:devices))

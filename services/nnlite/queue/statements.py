@@ -63,7 +63,9 @@ def claim_row(kind: WorkKind) -> TextClause:
     if kind is WorkKind.CONVERSION:
         further = "CASE WHEN c.request ? 'evaluation' THEN 1 ELSE 0 END"
     if kind is WorkKind.BENCHMARK:
-        further = "greatest(jsonb_array_length(c.request->'threads') - 1, 0)"
+        # With and without XNNPACK.
+        twice = "(CASE WHEN c.backends @> '{cpu,cpu-plain}' THEN 2 ELSE 1 END)"
+        further = f"greatest(jsonb_array_length(c.request->'threads') - 1, 0) * {twice}"
     return text(f"""
 WITH w AS (
     UPDATE {kind} w

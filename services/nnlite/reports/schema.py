@@ -43,8 +43,8 @@ MAX_SAMPLES_TEXT = 64 * 1024 * 1024
 MAX_SLICES = 200_000
 #: Most operators of an artifact.
 MAX_OPERATORS = 100_000
-#: Of one benchmark: the CPU with each number of threads, the other backends once.
-MAX_MEASUREMENTS = MAX_THREAD_COUNTS + len(Backend) - 2
+#: Of one benchmark: the CPU with each number of threads, with and without XNNPACK; the other backends once.
+MAX_MEASUREMENTS = 2 * MAX_THREAD_COUNTS + 2
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]
@@ -513,8 +513,8 @@ class BenchmarkReport(Part):
     valid: bool = Field(description="the measurement that gives `duration` has the verdict `valid`")
     emulator: bool
     duration: Nanoseconds | None = Field(
-        description="mean latency of the first of cpu, gpu, npu that has a published one, of the CPU with "
-        "the fewest threads; null: none has"
+        description="mean latency of the first of cpu, gpu, npu, cpu-plain that has a published one, of the "
+        "CPU with the fewest threads; null: none has"
     )
     unit: Literal["ns"] = "ns"
     device_analytics: DeviceAnalytics

@@ -154,6 +154,8 @@ class _App:
         return interpreter
 
     def _count(self, interpreter: Any, mode: Mode) -> None:
+        if self._arguments.backend == "cpu-plain":
+            return
         if self._arguments.backend == "npu":
             self._report["nnapi_errno"] = 0
         delegation = delegation_of(interpreter, self._arguments.backend, mode)

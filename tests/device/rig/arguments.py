@@ -49,8 +49,8 @@ def read_arguments(extras: Mapping[str, str]) -> Arguments:
         raise Unusable(f"argument {error.args[0]} is missing") from error
     except ValueError as error:
         raise Unusable(f"an argument is no number: {error}") from error
-    if arguments.backend not in {"cpu", "gpu", "npu"}:
-        raise Unusable(f"backend {arguments.backend} is none of cpu, gpu, npu")
+    if arguments.backend not in {"cpu", "gpu", "npu", "cpu-plain"}:
+        raise Unusable(f"backend {arguments.backend} is none of cpu, gpu, npu, cpu-plain")
     if not arguments.run or not set(arguments.run) <= set("0123456789abcdef"):
         raise Unusable(f"run {arguments.run} is not a hex id")
     for path in (arguments.model, *arguments.inputs):

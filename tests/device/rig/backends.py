@@ -29,7 +29,7 @@ def set_modes(folder: Path, **chosen: Mode) -> None:
 
 def modes(folder: Path) -> Mapping[str, Mode]:
     """Return the mode of each backend."""
-    chosen = {"cpu": Mode.WORKS, "gpu": Mode.REFUSES, "npu": Mode.TAKES_NOTHING}
+    chosen = {"cpu": Mode.WORKS, "gpu": Mode.REFUSES, "npu": Mode.TAKES_NOTHING, "cpu-plain": Mode.WORKS}
     file = folder / _FILE
     if file.exists():
         chosen |= {name: Mode(mode) for name, mode in json.loads(file.read_text()).items()}

@@ -64,6 +64,17 @@ def test_a_real_artifact_gives_a_valid_measurement(make_device, job):
     assert report.after.at > report.before.at
 
 
+def test_the_plain_cpu_runs_without_xnnpack_and_has_neither_its_cache_nor_a_profile(make_device, job):
+    device = make_device(min_runs=5)
+
+    report = device.run(job, Backend.CPU_PLAIN, stop=NEVER)
+
+    assert (report.verdict, report.runs >= 5) == (Verdict.VALID, True)
+    assert report.parity.ok, "the canary's outputs are XNNPACK's"
+    assert (report.backend, report.delegation, report.initialization) == (Backend.CPU_PLAIN, None, None)
+    assert "is not profiled" in device.profile(job, Backend.CPU_PLAIN, stop=NEVER).error
+
+
 def test_a_real_artifact_is_measured_in_slices_and_teaches_the_device_its_speed(make_device, job):
     device = make_device(min_runs=30, **GATED)
 

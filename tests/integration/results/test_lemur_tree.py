@@ -440,6 +440,29 @@ def test_a_record_says_how_the_cpu_was_measured_and_how_often(measure, export, t
     assert "original_model_size_kib" not in record, "it is the original"
 
 
+def test_the_cpus_fields_are_of_xnnpack_or_without_it_as_chosen(measure, export, tmp_path):
+    measure("one", measurement(), measurement(Backend.CPU_PLAIN, latency=latency(9_000_000)))
+    export()
+    with_xnnpack = read(tmp_path)
+    export(cpu=Backend.CPU_PLAIN)
+    plain = read(tmp_path)
+    assert (with_xnnpack["cpu_duration"], plain["cpu_duration"]) == (1_100_000, 9_000_000)
+    assert (plain["unit"], plain["duration"], plain["valid"]) == ("CPU", 9_000_000, True)
+    how = plain["device_analytics"]["nnlite"]["measurements"]
+    assert {name: one["xnnpack"] for name, one in how.items()} == {"cpu": True, "cpu-plain": False}
+    assert with_xnnpack["device_analytics"]["nnlite"]["measurements"] == how
+    assert not [name for name in plain if "plain" in name], "its fields are those of nn-dataset"
+
+
+def test_a_result_without_xnnpack_never_stands_for_one_with_it(measure, export, tmp_path):
+    measure("one", measurement(verdict=Verdict.NOISY), campaign="night")
+    measure("one", measurement(Backend.CPU_PLAIN, latency=latency(9_000_000)), campaign="plain")
+    export()
+    assert read(tmp_path)["cpu_duration"] == 1_100_000
+    assert export(cpu=Backend.CPU_PLAIN).written == 1
+    assert read(tmp_path)["cpu_duration"] == 9_000_000
+
+
 def test_files_are_named_by_the_phones_model_in_upstreams_layout(measure, export, tmp_path):
     measure("one", device={"device_type": "SM S911B", "name": "usb:ONE"})
     measure("one", device={"device_type": "SM S911B", "name": "usb:TWO"}, campaign="later")

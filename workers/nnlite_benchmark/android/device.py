@@ -18,7 +18,7 @@ from nnlite.host.quiet import QuietResult, measurement_lock
 from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
-from nnlite.vocabulary import Backend, DeviceKind, Fault, QuietMode, Stage
+from nnlite.vocabulary import CPU_BACKENDS, Backend, DeviceKind, Fault, QuietMode, Stage
 from nnlite_benchmark.android.adb.client import ADB_ERRORS, AdbClient
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.server import AdbServer
@@ -178,7 +178,7 @@ class AndroidDevice:
         settings = self._settings.measurement
         threads = job.in_force(settings).threads
         configuration = cpu_configuration(f"app {self._app.sha256[:16]}", threads, self._measuring_cores)
-        is_cpu = backend is Backend.CPU
+        is_cpu = backend in CPU_BACKENDS
         if backend is Backend.ONNXRUNTIME:
             absent = refused_run(f"the app has no {backend}; hosts have", threads=threads)
             raise refusal(job, backend, absent, settings)

@@ -1,7 +1,7 @@
 """The host as a `Device`: measures in a separate process, between two canaries.
 
-Its backend `cpu` is LiteRT with XNNPACK, `onnxruntime` another runtime, by the same protocol. Canaries run in
-LiteRT whatever is measured: they tell the speed of the machine.
+Its backend `cpu` is LiteRT with XNNPACK, `cpu-plain` LiteRT without it, `onnxruntime` another runtime, by the
+same protocol. Canaries run in LiteRT with XNNPACK whatever is measured: they tell the speed of the machine.
 
 Its measurements have `kind = host` and do not predict a phone's latency.
 """
@@ -44,11 +44,11 @@ from nnlite_benchmark.protocol.runs import Bounds
 
 DEFAULT_POOL: Final = "host"
 #: What executes an artifact on each backend of a host.
-RUNTIMES: Final = {Backend.CPU: LITERT, Backend.ONNXRUNTIME: ONNX_RUNTIME}
+RUNTIMES: Final = {Backend.CPU: LITERT, Backend.CPU_PLAIN: LITERT, Backend.ONNXRUNTIME: ONNX_RUNTIME}
 
 
 class HostDevice:
-    """This machine's CPU with LiteRT, and with ONNX Runtime; see `Device`."""
+    """This machine's CPU with LiteRT, with and without XNNPACK, and with ONNX Runtime; see `Device`."""
 
     kind: Final = DeviceKind.HOST
 
@@ -137,7 +137,8 @@ class HostDevice:
     def profile(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Profile:
         """Run `job` in a process of its own with LiteRT's profiler on, with noise isolation; see `Device`."""
         if backend is not Backend.CPU:
-            return Profile(error=f"{RUNTIMES[backend]} is not profiled; the backend cpu is")
+            what = "LiteRT without XNNPACK" if backend is Backend.CPU_PLAIN else RUNTIMES[backend]
+            return Profile(error=f"{what} is not profiled; the backend cpu is")
         limits = job.in_force(self._settings).in_mode(Mode.QUICK)
         self._last_canary.forget()  # it will not be what ran last
 
@@ -176,7 +177,7 @@ class HostDevice:
                 self._on_stage(stage or entered, pid)
 
             result = self._run(job, backend, bounds, gate=gate, stop=stop, on_stage=on_stage)
-            # The canary has a stage of its own; and ONNX Runtime has no such cache.
+            # The canary has a stage of its own; and of these only XNNPACK has a cache.
             cached = stage is None and backend is Backend.CPU and self._settings.warm_init
             if not cached or result.report.error is not None:
                 return result
@@ -198,7 +199,13 @@ class HostDevice:
         limits = job.in_force(self._settings)
         with _scratch_folder() as folder:
             request = self._request(job, limits, folder, _write_inputs(job, folder))
-            request = replace(request, runtime=RUNTIMES[backend], bounds=bounds, gate=gate)
+            request = replace(
+                request,
+                runtime=RUNTIMES[backend],
+                xnnpack=backend is not Backend.CPU_PLAIN,
+                bounds=bounds,
+                gate=gate,
+            )
             frequencies, energy = FrequencyRange(self._cores.measuring), PackageEnergy()
 
             def on_poll(polled: Stage) -> None:

@@ -1,10 +1,10 @@
-"""LiteRT on a host's CPU, with XNNPACK: a `Session`."""
+"""LiteRT on a host's CPU, with XNNPACK or without: a `Session`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from nnlite_benchmark.host.graph_delegation import Node, count_delegated
 from nnlite_benchmark.host.sessions import OutputTensor, Refused, accepted, read_input
@@ -13,14 +13,17 @@ from nnlite_benchmark.host.sessions import OutputTensor, Refused, accepted, read
 class LiteRtSession:
     """A `.tflite` file in LiteRT."""
 
-    def __init__(self, artifact: str, threads: int) -> None:
-        self._artifact, self._threads = artifact, threads
+    def __init__(self, artifact: str, threads: int, *, xnnpack: bool = True) -> None:
+        self._artifact, self._threads, self._xnnpack = artifact, threads, xnnpack
         self._interpreter: Any = None
 
     def load(self) -> None:
         """See `Session`."""
+        kernels = OpResolverType.AUTO if self._xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self._interpreter = accepted(
-            lambda: Interpreter(model_path=self._artifact, num_threads=self._threads)
+            lambda: Interpreter(
+                model_path=self._artifact, num_threads=self._threads, experimental_op_resolver_type=kernels
+            )
         )
 
     def prepare(self) -> None:
@@ -43,8 +46,10 @@ class LiteRtSession:
         invoke: Callable[[], object] = self._interpreter.invoke
         return invoke
 
-    def delegation(self) -> dict[str, Any]:
+    def delegation(self) -> dict[str, Any] | None:
         """See `Session`."""
+        if not self._xnnpack:
+            return None
         nodes = (
             Node(name=op["op_name"], inputs=_indices(op["inputs"]), outputs=_indices(op["outputs"]))
             for op in self._interpreter._get_ops_details()

@@ -59,6 +59,8 @@ class RunRequest:
     bounds: Bounds
     #: None: every timed run counts.
     gate: Gate | None = None
+    #: Whether XNNPACK runs the artifact; the gate's canary always has it.
+    xnnpack: bool = True
     #: File of XNNPACK's weight cache: the artifact is only initialized, with that. None: it is measured.
     weight_cache: str | None = None
     parent_pid: int
@@ -140,7 +142,8 @@ class Runner:
         self._channel.flush()
 
     def _initialized(self) -> Session:
-        session = open_session(self._request.runtime, self._request.artifact, self._request.threads)
+        asked = self._request
+        session = open_session(asked.runtime, asked.artifact, asked.threads, xnnpack=asked.xnnpack)
         self._memory = memory = MemoryUse(self._request.artifact)
         self.report["baseline_rss_kb"] = memory.baseline_rss_kb
         begin_ns = time.perf_counter_ns()

@@ -59,8 +59,11 @@ class Session(Protocol):
         """Yield the outputs of the last inference."""
 
 
-def open_session(runtime: str, artifact: str, threads: int) -> Session:
+def open_session(runtime: str, artifact: str, threads: int, *, xnnpack: bool = True) -> Session:
     """Import a runtime and return its session for an artifact; nothing is read yet.
+
+    Args:
+        xnnpack: of LiteRT: whether XNNPACK executes what it can.
 
     Raises:
         Refused: the runtime is not installed, or unknown.
@@ -68,7 +71,7 @@ def open_session(runtime: str, artifact: str, threads: int) -> Session:
     if runtime == LITERT:
         from nnlite_benchmark.host.litert_session import LiteRtSession
 
-        return LiteRtSession(artifact, threads)
+        return LiteRtSession(artifact, threads, xnnpack=xnnpack)
     if runtime == ONNX_RUNTIME:
         try:
             from nnlite_benchmark.host.onnx_session import OnnxSession

@@ -19,7 +19,7 @@ from nnlite.artifacts.inputs import write_inputs
 from nnlite.reports.schema import RunReport
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, Fault, Refusal, Stage
+from nnlite.vocabulary import CPU_BACKENDS, Backend, Fault, Refusal, Stage
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import CommandResult, PullRefused, Shell
 from nnlite_benchmark.android.app.app import App
@@ -217,7 +217,7 @@ class AppRuns:
         """Return a refusal if the delegate's library crashed; raise `app_crashed` otherwise."""
         crash = explain(self._shell.shell_output("logcat -b crash -d -t 400"), pid=monitor.pid)
         reason = f"the app crashed: {crash.summary or message}"
-        if crash.blames is not request.backend or request.backend is Backend.CPU:
+        if crash.blames is not request.backend or request.backend in CPU_BACKENDS:
             raise self._failure(Fault.APP_CRASHED, reason)
         return RunReport(
             runtime="TFLite",
@@ -240,7 +240,7 @@ class AppRuns:
 
     def _with_delegation(self, report: RunReport, backend: Backend, pid: int | None) -> RunReport:
         """Verify the app's count of delegated nodes against its log."""
-        if pid is None or report.error is not None:
+        if pid is None or report.error is not None or backend is Backend.CPU_PLAIN:
             return report
         logged = logged_delegation(self._shell.shell_output(f"logcat -d -v threadtime --pid={pid}"), backend)
         agreed = agreed_delegation(report.delegation, logged)

@@ -3,6 +3,7 @@ package org.nnlite.benchmark;
 import android.os.Build;
 
 import org.nnlite.benchmark.core.Arguments;
+import org.nnlite.benchmark.core.Backend;
 import org.nnlite.benchmark.core.Delegation;
 import org.nnlite.benchmark.core.DelegationCount;
 import org.nnlite.benchmark.core.DelegationLog;
@@ -158,11 +159,11 @@ final class TfliteEngine implements Engine {
         return TensorFlowLite.runtimeVersion();
     }
 
-    /** GPU and NPU run without XNNPACK: its nodes must not be counted as theirs. */
+    /** Only the backend cpu runs with XNNPACK: its nodes must not be counted as those of GPU and NPU. */
     private Interpreter.Options options() throws Refused {
         Interpreter.Options options = new Interpreter.Options();
         options.setNumThreads(arguments.threads);
-        options.setUseXNNPACK(!arguments.backend.needsDelegation());
+        options.setUseXNNPACK(arguments.backend == Backend.CPU);
         switch (arguments.backend) {
             case GPU:
                 delegate = gpu();

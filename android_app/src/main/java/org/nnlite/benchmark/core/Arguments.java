@@ -183,7 +183,7 @@ public final class Arguments {
                     return backend;
                 }
             }
-            throw new BadArguments("backend is " + word + ": give cpu, gpu or npu");
+            throw new BadArguments("backend is " + word + ": give cpu, gpu, npu or cpu-plain");
         }
 
         /** Returns the gate; null without an artifact for its canary. */

@@ -8,7 +8,7 @@ public final class DelegationCount {
     private DelegationCount() {}
 
     /**
-     * Returns the best available count, or null.
+     * Returns the best available count, or null; of a backend without a delegate there is none.
      *
      * @param operators operators of the artifact's main graph; null: the file could not be parsed
      * @param planLength nodes of the graph that the runtime executes; null: unknown
@@ -17,7 +17,7 @@ public final class DelegationCount {
         if (log.delegation() != null) {
             return log.delegation();
         }
-        if (operators == null) {
+        if (operators == null || backend.delegate.isEmpty()) {
             return null;
         }
         if (log.isComplete()) {

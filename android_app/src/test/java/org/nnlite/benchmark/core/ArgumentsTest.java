@@ -76,7 +76,7 @@ public final class ArgumentsTest {
         refused("run", "../x", "run is ../x");
         refused("model", "m.tflite", "model is m.tflite: give the full path");
         refused("inputs", "/a,", "inputs is ");
-        refused("backend", "tpu", "backend is tpu: give cpu, gpu or npu");
+        refused("backend", "tpu", "backend is tpu: give cpu, gpu, npu or cpu-plain");
         refused("threads", "0", "threads is 0");
         refused("threads", "two", "threads is two");
         refused("precision_loss", "yes", "precision_loss is yes: give true or false");

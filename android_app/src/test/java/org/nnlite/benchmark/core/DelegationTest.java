@@ -110,6 +110,12 @@ public final class DelegationTest {
     }
 
     @Test
+    public void theCpuWithoutXnnpackHasNoDelegateToCount() throws Refused {
+        assertNull(DelegationCount.of(Backend.CPU_PLAIN, log(Backend.CPU_PLAIN), 36, 36));
+        DelegationCount.require(Backend.CPU_PLAIN, null);
+    }
+
+    @Test
     public void theCpuIsItselfWhateverXnnpackTakes() throws Refused {
         DelegationCount.require(Backend.CPU, new Delegation("x", 0, 36, null, Delegation.Source.LOG));
         DelegationCount.require(Backend.CPU, null);
