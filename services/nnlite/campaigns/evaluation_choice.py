@@ -11,13 +11,14 @@ from nnlite.settings import Settings
 
 
 def chosen_evaluation(
-    path: Path | None, source: str, weights: Path | None, settings: Settings, *, store: bool = True
+    path: Path | None, source: str, trained: Path | None, settings: Settings, *, store: bool = True
 ) -> EvaluationData | None:
     """Return the labelled samples at `path`, chosen and put into the store; None: there are none.
 
     Args:
         path: of the user's folder or file.
-        source, weights: of the models.
+        source: of the models.
+        trained: weights or ready files of LEMUR's models; None: weights are drawn.
         store: put them there; False: return what would be evaluated.
 
     Raises:
@@ -27,9 +28,10 @@ def chosen_evaluation(
     """
     if path is None:
         return None
-    if source == LemurSource.name and weights is None:
+    if source == LemurSource.name and trained is None:
         raise RequestError(
-            "--evaluate measures trained models, and LEMUR's have weights that are drawn; add --weights DIR"
+            "--evaluate measures trained models, and LEMUR's have weights that are drawn; add --weights DIR "
+            "or --prebuilt DIR"
         )
     path, seed = path.expanduser(), settings.evaluation_seed
     with tempfile.TemporaryDirectory(prefix="nnlite-evaluation-") as folder:

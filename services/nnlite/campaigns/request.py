@@ -30,6 +30,7 @@ _ADDED = {
     "threads": (),
     "profile": False,
     "evaluation": None,
+    "prebuilt": None,
 }
 
 
@@ -86,6 +87,8 @@ class Request:
     profile: bool = False
     #: Labelled samples that the accuracy of each artifact is measured on; None: it is not measured.
     evaluation: EvaluationData | None = None
+    #: Absolute path of ready `.tflite` files of LEMUR's models; None: they are converted.
+    prebuilt: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

@@ -18,7 +18,7 @@ SUFFIX = ".toml"
 #: The argument, which is no option.
 _MODELS = "models"
 #: Options that may name a file; one next to the campaign file is meant before one of the working folder.
-_PATHS = frozenset({"path", "weights", "calibration", "evaluate"})
+_PATHS = frozenset({"path", "weights", "calibration", "evaluate", "prebuilt"})
 
 
 class CampaignFileCommand(TyperCommand):

@@ -58,6 +58,7 @@ def models(
     layout: options.LayoutOption = None,
     configs: options.Configs = BEST,
     weights: options.Weights = None,
+    prebuilt: options.Prebuilt = None,
     json: Annotated[bool, typer.Option("--json", help="every field of every row, as a JSON array")] = False,
 ) -> None:
     """List the models of a source, each with the configuration that would be converted.
@@ -88,6 +89,7 @@ def models(
             layout=layout,
             configs=configs,
             weights=selection.absolute([weights])[0] if weights else None,
+            prebuilt=selection.absolute([prebuilt])[0] if prebuilt else None,
         )
         catalog = selection.open_source(request, settings()).models()
     rows = [model for model in catalog if _wanted(model, patterns, task, usable)]

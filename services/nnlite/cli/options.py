@@ -185,6 +185,14 @@ Weights = Annotated[
         rich_help_panel=MODELS,
     ),
 ]
+Prebuilt = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of ready .tflite files of LEMUR's models, fp32/NAME.tflite and so on; only these are "
+        "taken, and nothing is converted.",
+        rich_help_panel=MODELS,
+    ),
+]
 ParamLimit = Annotated[
     int | None,
     typer.Option(

@@ -74,6 +74,7 @@ def _request(
     layout: options.LayoutOption = None,
     configs: options.Configs = BEST,
     weights: options.Weights = None,
+    prebuilt: options.Prebuilt = None,
     repeat: options.Repeat = 1,
     profile: options.Profile = False,
     dry_run: options.DryRun = False,
@@ -98,9 +99,12 @@ def _request(
         layout=layout,
         configs=configs,
         weights=absolute([weights])[0] if weights else None,
+        prebuilt=absolute([prebuilt])[0] if prebuilt else None,
         repeat=repeat,
         profile=profile,
-        evaluation=chosen_evaluation(evaluate, source, weights, load_settings(), store=not dry_run),
+        evaluation=chosen_evaluation(
+            evaluate, source, weights or prebuilt, load_settings(), store=not dry_run
+        ),
         threads=parse_threads(threads or [], backends),
     )
 
@@ -174,6 +178,7 @@ def open_source(request: Request, settings: Settings) -> ModelSource:
         configs=None if request.configs == BEST else request.configs,
         wanted=_wanted(request) if request.configs != BEST else None,
         weights=Path(request.weights) if request.weights else None,
+        prebuilt=Path(request.prebuilt) if request.prebuilt else None,
     )
 
 

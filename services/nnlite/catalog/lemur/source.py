@@ -14,6 +14,7 @@ from nnlite.catalog.lemur.configuration import BEST, TrialFilter
 from nnlite.catalog.lemur.expected_input import Sizes
 from nnlite.catalog.lemur.listing import SOURCE, read_models, read_variants
 from nnlite.catalog.lemur.location import find_lemur
+from nnlite.catalog.lemur.prebuilt import PrebuiltTree
 from nnlite.catalog.lemur.shapes import table_version
 from nnlite.catalog.lemur.variants import SEPARATOR, architecture, parse_configs
 from nnlite.catalog.limits import apply_limits
@@ -30,6 +31,7 @@ class LemurSource:
         dataset: choose only trials on this dataset, likewise.
         configs: how many configurations of each architecture: `best`, `all` or a number.
         weights: folder or zip file of trained weights, `NAME.pth`; only models that have some are listed.
+        prebuilt: folder of ready `.tflite` files of models; only these are listed, each as it is.
         wanted: names and patterns of the architectures whose further configurations are looked for; empty:
             all.
     """
@@ -44,6 +46,7 @@ class LemurSource:
         dataset: str | None = None,
         configs: str = BEST,
         weights: Path | None = None,
+        prebuilt: Path | None = None,
         wanted: tuple[str, ...] = (),
     ) -> None:
         self._settings = settings
@@ -53,6 +56,7 @@ class LemurSource:
         self._archive: Archive | None = None
         cache = settings.home / "cache" / "weights"
         self._checkpoints = Checkpoints(weights.expanduser(), cache) if weights else None
+        self._prebuilt = PrebuiltTree(prebuilt.expanduser(), settings.catalog) if prebuilt else None
 
     @property
     def archive(self) -> Archive:
@@ -66,10 +70,14 @@ class LemurSource:
         models = self._unlimited()
         if self._checkpoints is not None:
             models = self._trained(models, self._checkpoints)
+        if self._prebuilt is not None:
+            models = self._prebuilt.models(models)
         return apply_limits(models, self._settings.catalog)
 
     def weights_file(self, model: CatalogModel) -> Path:
-        """Return the checkpoint of a model; CatalogError if it changed since it was listed."""
+        """Return the checkpoint or ready file of a model; CatalogError if it changed since it was listed."""
+        if self._prebuilt is not None:
+            return self._prebuilt.file(model)
         if self._checkpoints is None:
             raise CatalogError(f"{model.name} has no weights file; --weights names a folder of them")
         file = self._checkpoints.file(model.name)
