@@ -1,20 +1,26 @@
 """Time and memory of listing all of LEMUR, with our cache empty and with it, each in a fresh process.
 
-Bounds: 10 s with the cache empty, 2 s with it, 300 MB; from a wheel and from an installed tree alike.
+Bounds: 10 s with the cache empty, 2 s with it, 300 MB; from a wheel, from an installed tree and from a SQLite
+file of nn-dataset's size alike.
 """
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import zipfile
+from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from nnlite.catalog.lemur.archive import EPOCH_FILE, MODELS, STATISTICS, TRANSFORMS
 from nnlite.catalog.lemur.fetch import fetch_lemur
+from nnlite.catalog.lemur.location import find_lemur
 from nnlite.settings import load_settings
+from unit.catalog.copies import SCHEMA
 
 #: One listing may take this long before it counts as hung.
 TIMEOUT_S = 300
@@ -22,10 +28,13 @@ TIMEOUT_S = 300
 _LISTING = Path(__file__).parent / "programs" / "list_models.py"
 
 
-def run() -> dict[str, Any]:
+def run(sqlite_mb: int = 1200) -> dict[str, Any]:
     """Return, for each kind of copy, models, seconds (imports included) and peak RSS, cold and warm.
 
     The wheel is the one that `nnlite fetch` brings, or the one that NNLITE_LEMUR names.
+
+    Args:
+        sqlite_mb: size of the SQLite file, which has the wheel's trials and as many more epochs as it takes.
     """
     settings = load_settings()
     named = settings.lemur
@@ -33,9 +42,10 @@ def run() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nnlite-bench-") as folder:
         tree = Path(folder) / "tree"
         unpack(wheel, tree)
+        database = write_sqlite(tree, Path(folder) / "lemur.db", sqlite_mb)
         return {
             kind: _cold_and_warm(copy, Path(folder) / f"home-{kind}")
-            for kind, copy in (("wheel", wheel), ("tree", tree))
+            for kind, copy in (("wheel", wheel), ("tree", tree), ("sqlite", database))
         }
 
 
@@ -67,6 +77,49 @@ def unpack(wheel: Path, tree: Path) -> None:
                 or (name.startswith(STATISTICS) and name.endswith(f"/{EPOCH_FILE}"))
             ],
         )
+
+
+def write_sqlite(tree: Path, file: Path, size_mb: int) -> Path:
+    """Write a copy of LEMUR as nn-dataset's database: the trials of the first epoch, and of further ones.
+
+    Args:
+        tree: the copy.
+        file: where to.
+        size_mb: at least this large; epochs are added until it is.
+    """
+    archive = find_lemur(load_settings().model_copy(update={"lemur": tree}))
+    trials = [(trial, archive.hyperparameters(trial)) for trial in archive.trials()]
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(f"PRAGMA synchronous = OFF; {SCHEMA}")
+        database.executemany("INSERT INTO nn VALUES (?, ?, ?)", ((n, c, n) for n, c in archive.models()))
+        database.executemany(
+            "INSERT INTO transform VALUES (?, ?, ?)", ((n, c, n) for n, c in archive.transforms().items())
+        )
+        database.executemany(
+            "INSERT INTO prm VALUES (?, ?, ?)",
+            (
+                (trial.uid, name, value)
+                for trial, values in trials
+                for name, value in (values | {"batch": trial.batch}).items()
+                if isinstance(value, str | int | float)
+            ),
+        )
+        for epoch in count(1):
+            database.executemany(
+                "INSERT OR IGNORE INTO stat VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (
+                        f"{trial.task}_{trial.dataset}_{trial.metric}_{trial.name}/{epoch}/{trial.uid}",
+                        trial.accuracy, epoch, trial.duration_ns, trial.task, trial.dataset, trial.name,
+                        trial.transform, trial.metric, trial.uid,
+                    )
+                    for trial, _ in trials
+                ),
+            )  # fmt: skip
+            database.commit()
+            if file.stat().st_size >= size_mb * 1_000_000:
+                return file
+    raise AssertionError("epochs never end")
 
 
 if __name__ == "__main__":
