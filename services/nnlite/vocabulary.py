@@ -15,7 +15,7 @@ DEFAULT_PRIORITY: Final = 5
 MAX_THREAD_COUNTS: Final = 16
 
 #: Fields of a measurement's report that tell or bound its latency: null where that is withheld.
-TELLING_LATENCY: Final = ("first_inference_ns", "warmup_ns", "run_ns", "disturbance")
+TELLING_LATENCY: Final = ("first_inference_ns", "warmup_ns", "run_ns", "disturbance", "thermal")
 
 
 class Precision(StrEnum):
@@ -184,6 +184,25 @@ class Reason(StrEnum):
     NOT_DELEGATED = "not_delegated"  # the delegate took no node
     RUNTIME = "runtime"  # the runtime rejected the artifact
     TOO_FEW_CORES = "too_few_cores"  # fewer cores than the threads that were asked for; not measured
+
+
+class ClockPolicy(StrEnum):
+    """What holds a phone's clocks while it measures."""
+
+    FIXED = "fixed"  # Android's fixed performance mode: a level that the device can hold (API 30)
+    SUSTAINED = "sustained"  # the window asks for a sustained performance level
+    FREE = "free"  # nothing: they follow load and temperature
+    LOCKED = "locked"  # a person with root: lowest and highest frequency are equal
+
+
+class Condition(StrEnum):
+    """What spoils a phone's number without making it noisy; a row names what was seen."""
+
+    POWER_SAVER = "power_saver"  # the battery saver was on
+    DEBUG_BUILD = "debug_build"  # a debuggable or engineering build of Android
+    MIRRORED = "mirrored"  # the screen was recorded or shown elsewhere
+    CHARGING = "charging"  # the battery was charged, which heats
+    LOW_BATTERY = "low_battery"  # below the charge at which phones pause
 
 
 class ParityState(StrEnum):

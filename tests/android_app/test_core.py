@@ -111,7 +111,7 @@ def test_a_gated_run_of_the_app_is_counted_and_derived_again_as_one_of_the_host(
 def test_every_field_of_the_report_is_written(java):
     """A field that the host's report gets later must not be forgotten here."""
     (whole, *_) = java("org.nnlite.benchmark.core.CoreProbe", "reports").splitlines()
-    host_only = {"energy", "initialization", "load_ns", "prepare_ns"}
+    host_only = {"delegate_refusals", "energy", "initialization", "load_ns", "prepare_ns"}
 
     assert set(json.loads(whole)) == set(RunReport.model_fields) - host_only
 
@@ -132,6 +132,9 @@ def test_the_app_parses_the_arguments_that_the_host_sends(probe, tmp_path: Path)
         threads=3,
         precision_loss=True,
         programs="89ef",
+        sustained=True,
+        max_headroom=0.65,
+        cool_s=45.0,
         transfer=Transfer.STATUS,
         bounds=bounds,
         gate=Gate.of(MeasurementSettings(gate_limit=0.1), 200_001),

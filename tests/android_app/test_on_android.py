@@ -101,6 +101,44 @@ def test_a_whole_run_is_stages_files_and_a_report(run: Run, android: AppHost):
     )
 
 
+def test_the_thermal_status_is_followed_and_the_headroom_asked_once_a_second(run: Run, android: AppHost):
+    slow = {"min_runs": 1, "min_s": 2.5}
+    report = report_of(run("cpu", thermal_status_during=2, headroom=0.5, arguments=slow)[1])
+
+    if android.level < 29:
+        assert report.thermal is None
+        return
+    assert (report.thermal.status[0], max(report.thermal.status)) == (0, 2)
+    told = [headroom for headroom in report.thermal.headroom if headroom is not None]
+    if android.level < 30:
+        assert told == []
+        return
+    assert told and set(told) == {0.5}
+    seconds = (report.warmup_ns + report.run_ns) / 1e9
+    assert len(told) <= seconds + 1
+    assert list(report.thermal.at_ns) == sorted(report.thermal.at_ns)
+
+
+@pytest.mark.parametrize("warm", [{"thermal_status": 1}, {"headroom": 0.8}])
+def test_a_run_on_a_warm_device_waits_but_not_for_ever(run: Run, android: AppHost, warm):
+    wait_s = 1.0
+    report = report_of(run("cpu", arguments={"cool_s": wait_s, "max_headroom": 0.7}, **warm)[1])
+
+    tells = android.level >= (30 if "headroom" in warm else 29)
+    assert (report.cooled_ns >= wait_s * 1e9) is tells
+    assert report.error is None, "it is measured, and its verdict says the rest"
+    cool = report_of(run("cpu", arguments={"cool_s": 3600}, headroom=0.3)[1])
+    assert cool.error is None
+
+
+def test_the_battery_saver_and_sustained_performance_are_in_the_report(run: Run):
+    report = report_of(run("cpu", power_saver=True, arguments={"sustained": "true"})[1])
+
+    assert report.after.power_saver is True
+    assert report.sustained_performance is False, "the framework's own configuration: no phone is configured"
+    assert report_of(run("cpu")[1]).sustained_performance is None
+
+
 def test_the_runtime_of_the_apk_computes_the_canary_as_the_host_does(run: Run, tmp_path: Path):
     (file,) = write_inputs(CANARY_JOB.inputs, CANARY_JOB.seed, tmp_path)
 
@@ -168,6 +206,7 @@ def test_nnapi_without_a_driver_is_a_refusal(run: Run, android: AppHost):
     assert report.error == f"TfLiteNnapiDelegate took none of the {OPERATORS} nodes"
     assert report.delegation.delegated_nodes == 0
     assert report.samples == ""
+    assert report.delegate_messages == "", "the real runtime's messages were read, and there are none"
 
 
 def test_without_a_readable_log_nodes_are_counted_from_the_graph(run: Run):

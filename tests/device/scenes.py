@@ -11,7 +11,7 @@ from device.rig.rig import RigDevice, kill
 
 #: An adb connection that breaks is noticed in one of these ways, by milliseconds.
 _BROKEN = frozenset({"offline", "disconnected", "command_failed"})
-#: Android's thermal status "severe"; measurements above "light" are throttled.
+#: Android's thermal status "severe"; measurements from "light" on are throttled.
 _HOT, _COOL = 3, 0
 
 

@@ -40,6 +40,7 @@ VIEWS: Final[Mapping[str, str]] = {
     "device_canary_change": "Lasting changes of the canary of a device.",
     "campaign_digest": "One hash over the manifests of each campaign.",
     "operator_profile": "Every operator of every profile: type, node, delegate, time, share.",
+    "delegate_refusals": "Operators that a delegate left to another kernel, of every measurement.",
     "operator_type_profile": "The times of each profile, added up by type of operator.",
     "suspect_span": "When results of a device were suspect: between duplicates that disagree.",
 }

@@ -8,7 +8,7 @@ import orjson
 
 from nnlite.results.queries import Progress
 from nnlite.results.reading import Row
-from nnlite.vocabulary import Reason, RuntimeVerdict, Shape, WorkState
+from nnlite.vocabulary import Condition, Reason, RuntimeVerdict, Shape, WorkState
 
 #: Always there; other columns only where their values differ.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "min ms", "p90 ms", "verdict")
@@ -292,6 +292,7 @@ def _reasons(row: Row) -> str:
         reasons.append(f"no accuracy: {shorten(row['evaluation_reason'])}")
     if row["shape"] not in {None, Shape.STEADY}:
         reasons.append(row["shape"])
+    reasons += [condition for condition in row["conditions"] or () if condition != Condition.CHARGING]
     if row["suspect"]:
         reasons.append("suspect device")
     if row["error"]:

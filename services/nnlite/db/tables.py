@@ -367,6 +367,8 @@ class Measurement(Base):
     verdict: Mapped[str]
     reasons: Mapped[list[str]]
     noise_cause: Mapped[str | None]  # of a noisy or throttled one
+    clocks: Mapped[str | None]  # clock policy in force on a phone
+    conditions: Mapped[list[str] | None]  # what spoils a phone's number; None: no phone, or not asked
     shape: Mapped[str | None]  # levels of the run; None: too few samples
     error: Mapped[str | None]
     runs: Mapped[int]
@@ -394,6 +396,8 @@ class Measurement(Base):
     delegate: Mapped[str | None]
     delegated_nodes: Mapped[int | None]
     total_nodes: Mapped[int | None]
+    # Operators that it refused, as in the report; None: none, or measured by a release that did not ask.
+    delegate_refusals: Mapped[list[Json] | None] = mapped_column(JSONB(none_as_null=True))
     samples_ns: Mapped[list[int]]
     disturbance: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # as in the report
     profile: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # as there, without operators

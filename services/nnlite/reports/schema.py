@@ -16,11 +16,13 @@ More than 300 lines: one JSON Schema is generated from these classes, and the ap
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from nnlite.vocabulary import (
     MAX_THREAD_COUNTS,
     Backend,
+    ClockPolicy,
+    Condition,
     DeviceKind,
     Mode,
     ParityState,
@@ -43,6 +45,10 @@ MAX_SAMPLES_TEXT = 64 * 1024 * 1024
 MAX_SLICES = 200_000
 #: Most operators of an artifact.
 MAX_OPERATORS = 100_000
+#: Most operators that a delegate refuses.
+MAX_REFUSALS = 256
+#: Most entries of a thermal series: more than an hour.
+MAX_THERMAL = 4096
 #: Of one benchmark: the CPU with each number of threads, with and without XNNPACK; the other backends once.
 MAX_MEASUREMENTS = 2 * MAX_THREAD_COUNTS + 2
 
@@ -77,6 +83,14 @@ class Delegation(Part):
     )
 
 
+class DelegateRefusal(Part):
+    """An operator that the delegate left to another kernel."""
+
+    operator: Word = Field(description="type of the node, such as CAST")
+    nodes: Count | None = Field(None, description="how many; null: the delegate names operators only")
+    reason: Text | None = Field(None, description="in the delegate's own words; null: it gives none")
+
+
 class Output(Part):
     """One output tensor; its bytes are in a file next to the run report."""
 
@@ -96,6 +110,9 @@ class RunFile(Part):
     file: Word = Field(description="file name without folder")
     size_bytes: Count
     sha256: Sha256
+
+
+Refusals = Annotated[tuple[DelegateRefusal, ...], Field(max_length=MAX_REFUSALS)]
 
 
 class Latency(Part):
@@ -170,6 +187,13 @@ class DeviceState(Part):
     battery_percent: Ratio | None = None
     charging: bool | None = None
     thermal_status: Count | None = Field(None, description="Android's PowerManager.THERMAL_STATUS_*")
+    power_saver: bool | None = Field(None, description="Android's battery saver is on")
+    mirrored: bool | None = Field(
+        None, description="the screen is recorded or shown elsewhere, by what is seen"
+    )
+    clocks_locked: bool | None = Field(
+        None, description="each core's lowest and highest frequency are equal: a person with root locked them"
+    )
     cpuset: Word | None = Field(None, description="/proc/self/cpuset of the measuring process")
 
 
@@ -193,6 +217,34 @@ class Disturbance(Part):
     involuntary_switches: Count | None = None
     minor_faults: Count | None = None
     major_faults: Count | None = Field(None, description="page faults that read from a disk")
+
+
+class ThermalSeries(Part):
+    """Android's temperature during warm-up and timed runs: once a second, and at each new status."""
+
+    at_ns: Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_THERMAL)] = Field(
+        description="since the beginning of the warm-up"
+    )
+    status: Annotated[tuple[Count | None, ...], Field(max_length=MAX_THERMAL)] = Field(
+        description="PowerManager.THERMAL_STATUS_*"
+    )
+    headroom: Annotated[tuple[float | None, ...], Field(max_length=MAX_THERMAL)] = Field(
+        description="1 is where severe throttling begins; from API 30 on; null: not told"
+    )
+
+    @model_validator(mode="after")
+    def _equally_long(self) -> Self:
+        if not len(self.at_ns) == len(self.status) == len(self.headroom):
+            raise ValueError("at_ns, status and headroom differ in length")
+        return self
+
+
+class Clocks(Part):
+    """Clock policy of an Android phone during a measurement."""
+
+    policy: ClockPolicy = Field(description="in force")
+    asked: ClockPolicy = Field(description="by the setting `android.clocks`")
+    note: Word | None = Field(None, description="why another policy than that is in force")
 
 
 class Energy(Part):
@@ -274,12 +326,24 @@ class RunReport(Part):
     pss_before_kb: Kilobytes | None = None
     pss_after_kb: Kilobytes | None = None
     delegation: Delegation | None = None
+    delegate_messages: Text | None = Field(
+        None, description="Android only: what the delegate wrote, at most 512 bytes; null: unknown"
+    )
+    delegate_refusals: Refusals = Field((), description="on Android the worker reads them from the messages")
     nnapi_errno: int | None = Field(None, description="npu only: NNAPI's last error code; 0: none")
     precision_loss: bool | None = Field(None, description="gpu only: may compute in fp16")
     in_front: bool | None = Field(
         None, description="Android only: the app had the window focus from warm-up to end"
     )
     disturbance: Disturbance | None = None
+    sustained_performance: bool | None = Field(
+        None,
+        description="Android only: the window asked for sustained performance, and the device has it or not",
+    )
+    cooled_ns: Nanoseconds | None = Field(
+        None, description="Android only: wait for a cool device before the initialization"
+    )
+    thermal: ThermalSeries | None = Field(None, description="Android only, from API 29 on")
     energy: Energy | None = Field(None, description="host only, where RAPL's counters can be read")
     initialization: Initialization | None = Field(None, description="of other processes; the worker adds it")
     before: DeviceState | None = Field(None, description="Android only: as the app saw it before the model")
@@ -395,6 +459,7 @@ class MeasurementReport(Part):
     pss_before_kb: Kilobytes | None = None
     pss_after_kb: Kilobytes | None = None
     delegation: Delegation | None = None
+    delegate_refusals: Refusals = ()
     nnapi_errno: int | None = None
     precision_loss: bool | None = None
     in_front: bool | None = None
@@ -411,6 +476,13 @@ class MeasurementReport(Part):
     disturbance: Disturbance | None = Field(
         None, description="null with parity off: its window is that of the runs"
     )
+    clocks: Clocks | None = Field(None, description="phones only")
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = Field(
+        (), description="phones only: what spoils the number without making it noisy"
+    )
+    sustained_performance: bool | None = None
+    cooled_ns: Nanoseconds | None = Field(None, description="Android only: wait for a cool device")
+    thermal: ThermalSeries | None = Field(None, description="Android only, from API 29 on")
     energy: Energy | None = Field(None, description="host only, where RAPL's counters can be read")
     before: DeviceState | None = None
     after: DeviceState | None = None
@@ -464,6 +536,9 @@ class DeviceContext(Part):
     abi: Word | None = None
     api_level: Count | None = None
     build_fingerprint: Word | None = None
+    debuggable: bool | None = Field(
+        None, description="Android only: a debug or engineering build of the system"
+    )
     quiet_mode: QuietMode
     measuring_cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = ()
 

@@ -175,7 +175,7 @@ class Settings(BaseModel):
         # Twice: a measurement whose canary drifts is repeated. Before it, conversions may run first.
         run_s = m.gate_learn_s + longest_s
         # Without and with a cache, in processes of their own.
-        again_s = 2 * (m.initialize_timeout_s + self.android.app_start_timeout_s)
+        again_s = 2 * (m.initialize_timeout_s + self.phone.cool_s + self.android.app_start_timeout_s)
         tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + run_s + m.warm_init * again_s)
         transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
         profile_s = m.quiet_timeout_s + m.initialize_timeout_s + longest_s

@@ -132,7 +132,7 @@ class MeasurementSettings(Group):
         10, ge=1, description="so many slower runs in a row are a new speed of the device"
     )
     max_thermal_status: int = Field(
-        1, ge=0, le=6, description="throttled above this thermal status of Android; phones pause there"
+        0, ge=0, le=6, description="throttled above this thermal status of Android; phones pause there"
     )
     noisy_repeats: int = Field(2, ge=0, description="how often a noisy measurement is made again")
     audit_share: float = Field(
@@ -185,6 +185,11 @@ class AndroidSettings(Group):
     )
     pull_grace_s: float = Field(30, gt=0, description="from the app's last run to its report")
     cool_off_s: float = Field(180, ge=0, description="pause before the worker is restarted")
+    clocks: Literal["fixed", "sustained", "free"] = Field(
+        "fixed",
+        description="of phones while they measure: fixed performance mode (API 30, where the phone has it), "
+        "a window that asks for sustained performance, or nothing",
+    )
     gpu_fp16: bool = Field(False, description="let the GPU compute in fp16")
     transfer: Literal["auto", "status"] = Field(
         "auto",
@@ -219,6 +224,13 @@ class PhoneSettings(Group):
 
     min_battery_percent: float = Field(20, ge=0, le=100, description="pauses below this charge")
     max_battery_c: float = Field(40, gt=0, description="pauses above this battery temperature")
+    max_headroom: float = Field(
+        0.7,
+        gt=0,
+        le=10,
+        description="a run begins below this thermal headroom (API 30); 1: severe throttling",
+    )
+    cool_s: float = Field(60, ge=0, description="longest wait for that before a run; 0: none")
     gate_poll_s: float = Field(10, gt=0, description="between two checks of a pausing or absent phone")
 
 

@@ -40,6 +40,7 @@ def test_views_can_be_queried(database_url: str) -> None:
             "campaign_digest",
             "operator_profile",
             "operator_type_profile",
+            "delegate_refusals",
         ):
             assert connection.execute(text(f"SELECT * FROM {view}")).all() == []
     engine.dispose()

@@ -25,12 +25,29 @@ from nnlite.db.tables import Artifact, row_id
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import LeaseLostError
-from nnlite.reports.schema import Disturbance, Initialization, Memory, StageMemory
+from nnlite.reports.schema import (
+    Clocks,
+    DelegateRefusal,
+    Disturbance,
+    Initialization,
+    Memory,
+    StageMemory,
+)
 from nnlite.results import queries
 from nnlite.results.devices import record_device
 from nnlite.results.recording import cached_artifacts, record_skipped
 from nnlite.settings.groups import QueueSettings
-from nnlite.vocabulary import TELLING_LATENCY, Backend, DeviceStatus, Stage, Verdict, WorkKind, WorkState
+from nnlite.vocabulary import (
+    TELLING_LATENCY,
+    Backend,
+    ClockPolicy,
+    Condition,
+    DeviceStatus,
+    Stage,
+    Verdict,
+    WorkKind,
+    WorkState,
+)
 
 POOLS = ("phones",)
 
@@ -413,6 +430,31 @@ def test_initialization_and_memory_by_stage_are_columns_of_the_result(cluster, r
     assert (result["init_cold_ns"], result["init_warm_ns"]) == (70, 5)
     assert [result[f"{name}_model_kb"] for name in names] == [1, 2, 3]
     assert [result[f"{name}_process_kb"] for name in names] == [100, 200, 300]
+
+
+def test_what_a_phones_number_depends_on_and_what_a_delegate_refused_are_rows(cluster, row):
+    (message,) = finish_conversion(cluster, row)
+    asked, gpu = ClockPolicy.FIXED, Backend.GPU
+    refused = DelegateRefusal(operator="CAST", reason="Operation is not supported.")
+    finish_benchmark(
+        cluster,
+        message.row_id,
+        measurement(
+            clocks=Clocks(policy=ClockPolicy.FREE, asked=asked, note="no power HAL"),
+            conditions=(Condition.CHARGING,),
+        ),
+        measurement(gpu, clocks=Clocks(policy=asked, asked=asked), delegate_refusals=(refused,)),
+    )
+
+    cpu, of_gpu = sorted(queries.latencies(cluster.engine, "night"), key=lambda result: result["backend"])
+    (refusal_row,) = cluster.rows("SELECT * FROM delegate_refusals")
+
+    assert (cpu["clocks"], cpu["conditions"]) == ("free", ["charging"])
+    assert (of_gpu["clocks"], of_gpu["conditions"]) == ("fixed", [])
+    names = ("campaign", "model", "backend", "operator", "nodes", "reason")
+    assert tuple(refusal_row[name] for name in names) == (
+        "night", "one", "gpu", "CAST", None, "Operation is not supported.",
+    )  # fmt: skip
 
 
 def test_nothing_that_tells_a_withheld_latency_is_shown(cluster, row):

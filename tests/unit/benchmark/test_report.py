@@ -19,6 +19,7 @@ from nnlite.reports.schema import (
     Disturbance,
     Energy,
     RunReport,
+    ThermalSeries,
     is_published,
 )
 from nnlite.settings.groups import MeasurementSettings
@@ -72,6 +73,7 @@ def measurement(
         "warmup_ns": 50_000_000,
         "run_ns": 100 * median_ns,
         "disturbance": window,
+        "thermal": ThermalSeries(at_ns=(0,), status=(0,), headroom=(0.5,)),
     }
     report = RUN.model_copy(update={"error": error, **timed})
     before = DeviceState(at=NOW, available_ram_kb=77, cached_kb=33)

@@ -43,6 +43,7 @@ def test_clean_evidence_is_valid_without_reasons():
         ({"quiet": False}, Verdict.NOISY, Reason.NOT_QUIET),
         ({"counted_runs": 4, "gate_passed": False}, Verdict.NOISY, Reason.SHARED_CORE),
         ({"counted_runs": 49, "gate_passed": True}, Verdict.VALID, Reason.FEW_RUNS),
+        ({"thermal_status": 1}, Verdict.THROTTLED, Reason.THERMAL),
         ({"runs": 4}, Verdict.INVALID, Reason.TOO_SLOW),
         ({"parity_ok": False}, Verdict.INVALID, Reason.PARITY),
         ({"refused": True, "runs": 0}, Verdict.INVALID, Reason.RUNTIME),

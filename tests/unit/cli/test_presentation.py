@@ -52,6 +52,7 @@ MEASUREMENT = {
     "error": None,
     "runtime_version": None,
     "runtime_check": None,
+    "conditions": None,
 }
 COUNTS = dict.fromkeys(Progress.__dataclass_fields__, 0)
 
@@ -271,6 +272,12 @@ def test_a_spreadsheet_gets_lists_as_words():
 def test_the_cause_of_noise_follows_the_reasons():
     noisy = row(verdict="noisy", reasons=["spread", "drift"], noise_cause="steal 14 %")
     assert noisy["reasons"] == "spread, drift: steal 14 %"
+
+
+def test_what_spoils_a_phones_number_is_named_but_not_that_it_hangs_on_a_cable():
+    assert row(conditions=["power_saver", "charging"], reasons=["few_runs"])["reasons"] == (
+        "few_runs, power_saver"
+    )
 
 
 def test_a_result_of_a_suspect_device_says_so():

@@ -18,7 +18,7 @@ from nnlite.host.quiet import QuietResult, measurement_lock
 from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
-from nnlite.vocabulary import CPU_BACKENDS, Backend, DeviceKind, Fault, QuietMode, Stage
+from nnlite.vocabulary import CPU_BACKENDS, Backend, ClockPolicy, DeviceKind, Fault, QuietMode, Stage
 from nnlite_benchmark.android.adb.client import ADB_ERRORS, AdbClient
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.server import AdbServer
@@ -27,6 +27,8 @@ from nnlite_benchmark.android.adb.transport import DeviceTransport
 from nnlite_benchmark.android.app.app import App, find_apk
 from nnlite_benchmark.android.app.run import AppRuns
 from nnlite_benchmark.android.app.run_monitor import OnStage
+from nnlite_benchmark.android.clocks import ClockControl, clocks_of
+from nnlite_benchmark.android.conditions import conditions_of
 from nnlite_benchmark.android.properties.analytics import android_context, android_state
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
@@ -79,6 +81,7 @@ class AndroidDevice:
         self._app = App(self._shell, find_apk(settings.android, settings.home), settings.android)
         self._files = DeviceFiles(self._shell)
         self._runs = AppRuns(self._shell, self._app, settings, on_stage)
+        self._clocks = ClockControl(self._shell, ClockPolicy(settings.android.clocks))
         self._cores = cores_of(settings)
         self._measurement_lock = (
             measurement_lock(settings, self._cores) if transport.uses_host_cores else None
@@ -142,6 +145,8 @@ class AndroidDevice:
         if state.battery_percent is not None and state.battery_percent < gates.min_battery_percent:
             return f"battery at {state.battery_percent:g} %, below {gates.min_battery_percent:g} %"
         battery_c = state.temperatures_c.get("battery")
+        if state.power_saver:
+            return "its battery saver is on: switch it off"
         if battery_c is not None and battery_c > gates.max_battery_c:
             return f"battery at {battery_c:g} degrees, above {gates.max_battery_c:g}"
         if state.thermal_status is not None and state.thermal_status > limit:
@@ -182,8 +187,10 @@ class AndroidDevice:
         if backend is Backend.ONNXRUNTIME:
             absent = refused_run(f"the app has no {backend}; hosts have", threads=threads)
             raise refusal(job, backend, absent, settings)
+        is_phone = self.kind is DeviceKind.PHONE
         with self._shell.cancelled_by(stop), self._root_cause_raised():
             self._on_stage(Stage.QUIET)
+            free_because = self._clocks.hold(self.context().api_level) if is_phone else None
             report = measure(
                 job,
                 backend,
@@ -194,6 +201,10 @@ class AndroidDevice:
                 last=self._last_canary,
                 gate=self.speeds.gate(settings, configuration) if is_cpu else None,
             )
+        if is_phone:
+            clocks = clocks_of(self._clocks.asked, free_because, report)
+            conditions = conditions_of(report, self.context(), self._settings.phone)
+            report = report.model_copy(update={"clocks": clocks, "conditions": conditions})
         self.speeds.learn_from(report, settings, configuration)
         if report.canary is not None:
             self.canary_ns = report.canary.after_p25_ns
@@ -211,12 +222,20 @@ class AndroidDevice:
     def close(self) -> None:
         """Stop emulator and adb server and release the measurement lock; may be called again."""
         try:
+            self._release_clocks()
             self._transport.stop()
         finally:
             self._server.stop()
         if self._measurement_lock is not None:
             self._measurement_lock.close()
             self._measurement_lock = None
+
+    def _release_clocks(self) -> None:
+        try:
+            with self._shell.cleanup_mode():
+                self._clocks.release()
+        except DeviceFailure as failure:
+            log.info("the clocks stay fixed until the next boot", device=self.name, reason=failure.reason)
 
     def _check_alive(self) -> None:
         """Raise DeviceFailure if the emulator or the adb server has ended."""

@@ -7,6 +7,7 @@ replaced group with the group's inputs and outputs: the nodes in between are
 delegated.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -42,6 +43,14 @@ def count_delegated(nodes: Iterable[Node]) -> Count:
         delegated=sum(map(len, groups)),
         groups=len(groups),
     )
+
+
+def undelegated(nodes: Iterable[Node]) -> Counter[str]:
+    """Return the names of the original nodes that no delegate took, with their numbers."""
+    nodes = list(nodes)
+    taken = {index for group in delegated_groups(nodes) for index in group}
+    originals = [node for node in nodes if node.name != DELEGATE]
+    return Counter(node.name for index, node in enumerate(originals) if index not in taken)
 
 
 def delegated_groups(nodes: Iterable[Node]) -> list[list[int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from nnlite_benchmark.host.graph_delegation import Node, count_delegated
+from nnlite_benchmark.host.graph_delegation import Node, count_delegated, undelegated
 from nnlite_benchmark.host.sessions import OutputTensor, Refused, accepted, read_input
 
 
@@ -50,11 +50,7 @@ class LiteRtSession:
         """See `Session`."""
         if not self._xnnpack:
             return None
-        nodes = (
-            Node(name=op["op_name"], inputs=_indices(op["inputs"]), outputs=_indices(op["outputs"]))
-            for op in self._interpreter._get_ops_details()
-        )
-        count = count_delegated(nodes)
+        count = count_delegated(self._nodes())
         return {
             "delegate": "TfLiteXNNPackDelegate",
             "delegated_nodes": count.delegated,
@@ -63,6 +59,11 @@ class LiteRtSession:
             "counted_from": "graph",
         }
 
+    def refusals(self) -> list[dict[str, Any]]:
+        """See `Session`; XNNPACK does not say why."""
+        left = undelegated(self._nodes()) if self._xnnpack else {}
+        return [{"operator": name, "nodes": number} for name, number in sorted(left.items())]
+
     def outputs(self) -> Iterator[OutputTensor]:
         """See `Session`."""
         for detail in self._interpreter.get_output_details():
@@ -70,6 +71,10 @@ class LiteRtSession:
             scale, zero_point = detail["quantization"]
             quantized = (float(scale), int(zero_point)) if scale else (None, None)
             yield OutputTensor(detail["name"], value, *quantized)
+
+    def _nodes(self) -> Iterator[Node]:
+        for op in self._interpreter._get_ops_details():
+            yield Node(name=op["op_name"], inputs=_indices(op["inputs"]), outputs=_indices(op["outputs"]))
 
 
 def _indices(tensors: Any) -> list[int]:

@@ -79,6 +79,10 @@ class OnnxSession:
     def delegation(self) -> None:
         """Return None: its CPU provider executes every node."""
 
+    def refusals(self) -> list[dict[str, Any]]:
+        """Return none: there is no delegate."""
+        return []
+
     def outputs(self) -> Iterator[OutputTensor]:
         """See `Session`."""
         values = accepted(self._binding.copy_outputs_to_cpu, _ERRORS)

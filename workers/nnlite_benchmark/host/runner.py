@@ -163,6 +163,7 @@ class Runner:
             "prepare_ns": ready_ns - loaded_ns,
             "init_ns": ready_ns - begin_ns,
             "delegation": session.delegation(),
+            "delegate_refusals": session.refusals(),
         }
         return session
 

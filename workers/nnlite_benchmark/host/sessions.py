@@ -55,6 +55,9 @@ class Session(Protocol):
     def delegation(self) -> dict[str, Any] | None:
         """Return the fields of a report's `Delegation`; None: the runtime has no delegates."""
 
+    def refusals(self) -> list[dict[str, Any]]:
+        """Return the fields of a report's `DelegateRefusal` for each operator that the delegate left."""
+
     def outputs(self) -> Iterator[OutputTensor]:
         """Yield the outputs of the last inference."""
 

@@ -13,6 +13,7 @@ from nnlite.reports.schema import (
     Parity,
     Quiet,
     RunReport,
+    ThermalSeries,
 )
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import ParityState, Reason, Verdict
@@ -46,7 +47,7 @@ def judged_report(
     too_few_cores: bool,
 ) -> Judgement:
     """Judge a run by its report, or once more by the measurement that was made of it."""
-    thermal_status = _highest(*states)
+    thermal_status = _highest(*states, series=report.thermal)
     verdict, reasons = judge(
         Evidence(
             runs=runs,
@@ -85,6 +86,8 @@ def _is_in_front(report: RunReport | MeasurementReport) -> bool | None:
     return report.in_front and all("top-app" in cpuset for cpuset in cpusets)
 
 
-def _highest(*states: DeviceState | None) -> int | None:
-    known = [state.thermal_status for state in states if state and state.thermal_status is not None]
-    return max(known, default=None)
+def _highest(*states: DeviceState | None, series: ThermalSeries | None) -> int | None:
+    """Return the highest thermal status before, during and after the runs; None: unknown."""
+    statuses = [state.thermal_status for state in states if state]
+    statuses += series.status if series else ()
+    return max((status for status in statuses if status is not None), default=None)

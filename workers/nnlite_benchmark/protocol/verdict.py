@@ -48,7 +48,7 @@ class Evidence:
     not_delegated: bool = False
     #: The app was in the foreground and scheduled as such; None: no app.
     in_front: bool | None = None
-    #: The highest thermal status before and after; None: unknown.
+    #: The highest thermal status before, during and after the runs; None: unknown.
     thermal_status: int | None = None
 
 

@@ -38,6 +38,11 @@ class RunRequest:
     precision_loss: bool
     #: Hexadecimal; name under which the GPU delegate keeps its compiled programs. Empty: it keeps none.
     programs: str = ""
+    #: Whether the window asks for sustained performance.
+    sustained: bool = False
+    #: The app waits for a thermal headroom below this before it begins, at most `cool_s`; 0: it does not.
+    max_headroom: float = 0.7
+    cool_s: float = 0.0
     transfer: Transfer = Transfer.AUTO
     #: The Android user that the app runs as.
     user: int = 0
@@ -71,6 +76,10 @@ def command_line(request: RunRequest) -> str:
     }
     if request.programs:
         arguments["programs"] = request.programs
+    if request.sustained:
+        arguments["sustained"] = "true"
+    if request.cool_s > 0:
+        arguments |= {"max_headroom": _number(request.max_headroom), "cool_s": _number(request.cool_s)}
     if request.gate is not None:
         arguments |= {"gate_model": request.gate_model, **_gate(request.gate)}
     words = ["am", "instrument", "-w", "-r", "--user", str(request.user)]

@@ -19,12 +19,13 @@ from nnlite.artifacts.inputs import write_inputs
 from nnlite.reports.schema import RunReport
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import CPU_BACKENDS, Backend, Fault, Refusal, Stage
+from nnlite.vocabulary import CPU_BACKENDS, Backend, ClockPolicy, Fault, Refusal, Stage
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import CommandResult, PullRefused, Shell
 from nnlite_benchmark.android.app.app import App
 from nnlite_benchmark.android.app.chunks import ChunkAssembler, check_files, file_names
 from nnlite_benchmark.android.app.crashes import PACKAGE, explain
+from nnlite_benchmark.android.app.delegate_messages import delegate_refusals
 from nnlite_benchmark.android.app.instrumentation import AppError, Crashed, Garbled, NotStarted, Reported
 from nnlite_benchmark.android.app.logcat_delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
@@ -129,6 +130,9 @@ class AppRuns:
                     threads=limits.threads,
                     precision_loss=self._settings.android.gpu_fp16,
                     programs=start.programs,
+                    sustained=self._settings.android.clocks == ClockPolicy.SUSTAINED.value,
+                    max_headroom=self._settings.phone.max_headroom,
+                    cool_s=self._settings.phone.cool_s,
                     transfer=transfer,
                     user=self._app.user,
                     bounds=start.bounds,
@@ -240,6 +244,7 @@ class AppRuns:
 
     def _with_delegation(self, report: RunReport, backend: Backend, pid: int | None) -> RunReport:
         """Verify the app's count of delegated nodes against its log."""
+        report = report.model_copy(update={"delegate_refusals": delegate_refusals(report.delegate_messages)})
         if pid is None or report.error is not None or backend is Backend.CPU_PLAIN:
             return report
         logged = logged_delegation(self._shell.shell_output(f"logcat -d -v threadtime --pid={pid}"), backend)

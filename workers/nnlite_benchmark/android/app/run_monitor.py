@@ -49,7 +49,11 @@ class RunMonitor:
             on_window_missing: called when the app's window does not come to the front.
         """
         self._measurement = limits
-        self._pull_grace_s = settings.android.pull_grace_s
+        #: Longest wait beyond a stage's own limit: for a cool device, and for the report.
+        self._wait_s = {
+            Stage.INITIALIZE: settings.phone.cool_s,
+            Stage.RUN: settings.android.pull_grace_s,
+        }
         self._parser = InstrumentationParser()
         self._on_stage = on_stage
         self._on_window_missing = on_window_missing
@@ -110,7 +114,7 @@ class RunMonitor:
                 first_s = (event.first_inference_ns or 0) / 1e9
                 self._first_inference_s = min(first_s, time.monotonic() - self._since_s)
             limit_s = stage_limit_s(self._measurement, event.stage, self._first_inference_s)
-            self._begin(limit_s + self._pull_grace_s if event.stage is Stage.RUN else limit_s)
+            self._begin(limit_s + self._wait_s.get(event.stage, 0.0))
             self._on_stage(event.stage)
 
     def _begin(self, limit_s: float) -> None:

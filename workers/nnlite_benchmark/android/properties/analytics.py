@@ -11,8 +11,17 @@ from typing import Final
 
 from nnlite.reports.schema import DeviceContext, DeviceState
 from nnlite.vocabulary import DeviceKind, QuietMode
+from nnlite_benchmark.android.properties.clock_limits import are_locked
 from nnlite_benchmark.android.properties.cpuinfo import UNKNOWN, cpu
-from nnlite_benchmark.android.properties.parsers import MAX_CORES, ShellOutput, one_line, run_batch, word
+from nnlite_benchmark.android.properties.displays import is_mirrored
+from nnlite_benchmark.android.properties.parsers import (
+    MAX_CORES,
+    ShellOutput,
+    flag,
+    one_line,
+    run_batch,
+    word,
+)
 from nnlite_benchmark.android.properties.thermal import (
     MAX_TEMPERATURES,
     battery,
@@ -41,8 +50,13 @@ STATE_COMMANDS: Final = {
     "frequencies": f"{_READ_EACH} {CPUS}/cpu[0-9]*/cpufreq/scaling_cur_freq /dev/null",
     "governors": f"{_READ_EACH} {CPUS}/cpu[0-9]*/cpufreq/scaling_governor /dev/null",
     "zones": f"{_READ_EACH} {ZONES}/type {ZONES}/temp /dev/null",
+    "frequency_limits": f"{_READ_EACH} {CPUS}/cpu[0-9]*/cpufreq/scaling_min_freq "
+    f"{CPUS}/cpu[0-9]*/cpufreq/scaling_max_freq /dev/null",
     "battery": "dumpsys battery",
     "thermal": "dumpsys thermalservice",
+    "power_saver": "settings get global low_power",
+    "projection": "dumpsys media_projection",
+    "displays": """dumpsys display | grep -oE 'DisplayDeviceInfo[{]"[^"]*"|, type [A-Z]+'""",
 }
 
 #: Above any core's frequency, kHz.
@@ -107,6 +121,7 @@ def android_context(
         abi=abi,
         api_level=int(api_level) if re.fullmatch(r"[0-9]{1,4}", api_level) else None,
         build_fingerprint=_first(properties, "ro.build.fingerprint", "ro.system.build.fingerprint"),
+        debuggable=_is_debuggable(properties),
         quiet_mode=quiet_mode,
         measuring_cores=measuring_cores,
     )
@@ -139,6 +154,9 @@ def android_state(shell_output: ShellOutput) -> DeviceState:
         battery_percent=charge.percent,
         charging=charge.charging,
         thermal_status=thermal_status(outputs["thermal"]),
+        power_saver=flag(outputs["power_saver"]),
+        mirrored=is_mirrored(outputs["displays"], outputs["projection"]),
+        clocks_locked=are_locked(outputs["frequency_limits"]),
     )
 
 
@@ -146,6 +164,13 @@ def _first(properties: dict[str, str], *names: str) -> str | None:
     """Return the first of the properties that has a value; Android's own placeholder is `unknown`."""
     values = (word(properties.get(name)) for name in names)
     return next((value for value in values if value and value != UNKNOWN), None)
+
+
+def _is_debuggable(properties: dict[str, str]) -> bool | None:
+    """Return whether the system is a debuggable or an engineering build, which checks more and is slower."""
+    build = _first(properties, "ro.build.type", "ro.system.build.type")
+    debuggable = flag(properties.get("ro.debuggable", ""))
+    return debuggable if build is None else build == "eng" or debuggable is True
 
 
 def _os_version(properties: dict[str, str]) -> str:

@@ -55,6 +55,11 @@ def one_line(output: str) -> str | None:
     return word(lines[0])
 
 
+def flag(output: str) -> bool | None:
+    """Return the value of a setting or property that is 0 or 1; `null`: it was never set. None: neither."""
+    return {"1": True, "0": False, "null": False}.get(output.strip())
+
+
 def free_kb(df_output: str) -> int | None:
     """Return the free space in the output of `df -k PATH`; None if it cannot be parsed."""
     words = df_output.strip().rpartition("\n")[2].split()

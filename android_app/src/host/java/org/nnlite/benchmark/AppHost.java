@@ -30,6 +30,7 @@ import org.robolectric.android.controller.ActivityController;
 import org.robolectric.annotation.Config;
 import org.robolectric.shadows.ShadowEnvironment;
 import org.robolectric.shadows.ShadowLog;
+import org.robolectric.shadows.ShadowPowerManager;
 import org.robolectric.shadows.ShadowProcess;
 
 import java.io.BufferedReader;
@@ -47,10 +48,11 @@ import java.util.Map;
  *
  * <p>A request has {@code arguments} (texts) and what the device does: {@code focus} ({@code gained}, {@code never},
  * {@code lost}, {@code asked}: only after the app has asked for it), {@code storage} (false: none), {@code
- * thermal_status}, {@code by_hand}.
+ * thermal_status}, {@code thermal_status_during} (from the timed runs on), {@code headroom}, {@code power_saver}, {@code
+ * by_hand}.
  */
 @RunWith(RobolectricTestRunner.class)
-@Config(sdk = Config.ALL_SDKS, shadows = FinishesItself.class)
+@Config(sdk = Config.ALL_SDKS, shadows = {FinishesItself.class, WarmPower.class})
 public final class AppHost {
     /** Not System.out, which libraries print to. */
     private static final PrintStream OUT = new PrintStream(new FileOutputStream(FileDescriptor.out));
@@ -94,7 +96,7 @@ public final class AppHost {
         if (request.has("by_hand")) {
             byHand(extras(request));
         } else {
-            instrument(request.get("focus").getAsString(), extras(request));
+            instrument(request, extras(request));
         }
         if (activity != null) {
             activity.pause().stop().destroy();
@@ -116,13 +118,22 @@ public final class AppHost {
                         .putExtra(BatteryManager.EXTRA_SCALE, 50)
                         .putExtra(BatteryManager.EXTRA_STATUS, BatteryManager.BATTERY_STATUS_FULL)
                         .putExtra(BatteryManager.EXTRA_TEMPERATURE, 315));
-        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q && request.has("thermal_status")) {
+        ShadowPowerManager power = shadowOf(context.getSystemService(PowerManager.class));
+        power.setIsPowerSaveMode(request.has("power_saver") && request.get("power_saver").getAsBoolean());
+        WarmPower.headroom = request.has("headroom") ? request.get("headroom").getAsFloat() : Float.NaN;
+        beWarm(request, "thermal_status");
+    }
+
+    private void beWarm(JsonObject request, String name) {
+        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) {
             shadowOf(context.getSystemService(PowerManager.class))
-                    .setCurrentThermalStatus(request.get("thermal_status").getAsInt());
+                    .setCurrentThermalStatus(request.has(name) ? request.get(name).getAsInt() : 0);
         }
     }
 
-    private void instrument(String focus, Bundle extras) throws Exception {
+    private void instrument(JsonObject request, Bundle extras) throws Exception {
+        String focus = request.get("focus").getAsString();
+        boolean warms = request.has("thermal_status_during");
         AmInstrument am = new AmInstrument(OUT);
         Instrumentation instrumentation = new BenchmarkInstrumentation();
         am.attach(instrumentation, context);
@@ -139,6 +150,10 @@ public final class AppHost {
             }
             if (focus.equals("lost") && am.isTimed()) {
                 focused(false);
+            }
+            if (warms && am.isTimed()) {
+                beWarm(request, "thermal_status_during");
+                warms = false;
             }
             Thread.sleep(POLL_MS);
         }

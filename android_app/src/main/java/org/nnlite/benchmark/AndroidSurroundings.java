@@ -4,7 +4,6 @@ import android.content.Context;
 import android.content.Intent;
 import android.content.IntentFilter;
 import android.os.BatteryManager;
-import android.os.Build;
 import android.os.Debug;
 import android.os.PowerManager;
 
@@ -12,6 +11,7 @@ import org.nnlite.benchmark.core.Counters;
 import org.nnlite.benchmark.core.DeviceState;
 import org.nnlite.benchmark.core.ProcText;
 import org.nnlite.benchmark.core.Surroundings;
+import org.nnlite.benchmark.core.ThermalSeries;
 
 import java.io.File;
 import java.io.FileOutputStream;
@@ -39,9 +39,13 @@ final class AndroidSurroundings implements Surroundings {
     private static final String FORGET_PEAK = "5";
 
     private final Context context;
+    private final PowerManager power;
+    private final AndroidThermal thermal;
 
     AndroidSurroundings(Context context) {
         this.context = context;
+        this.power = context.getSystemService(PowerManager.class);
+        this.thermal = new AndroidThermal(power);
     }
 
     @Override
@@ -55,9 +59,8 @@ final class AndroidSurroundings implements Surroundings {
         state.cpuset = ProcText.word(read("/proc/self/cpuset"));
         addFrequencies(state);
         addBattery(state);
-        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) {
-            state.thermalStatus = context.getSystemService(PowerManager.class).getCurrentThermalStatus();
-        }
+        state.thermalStatus = thermal.status();
+        state.powerSaver = power.isPowerSaveMode();
         return state;
     }
 
@@ -115,6 +118,21 @@ final class AndroidSurroundings implements Surroundings {
     @Override
     public Long pssKb() {
         return Debug.getPss();
+    }
+
+    @Override
+    public boolean sustainsPerformance() {
+        return power.isSustainedPerformanceModeSupported();
+    }
+
+    @Override
+    public void cool(double maxHeadroom, double maxS) throws InterruptedException {
+        thermal.cool(maxHeadroom, maxS);
+    }
+
+    @Override
+    public Watch watchThermal(ThermalSeries series) {
+        return thermal.watch(series);
     }
 
     private void addFrequencies(DeviceState state) {

@@ -23,6 +23,9 @@ final class AppRun {
     /** State of the run, for the screen; a process has one run. */
     static final RunState STATE = new RunState();
 
+    /** Whether the window asks for a performance level that the device sustains. */
+    static volatile boolean sustained;
+
     private static final String REPORT_FILE = "report.json";
     /** Until the host is asked to start the activity, and from then on. */
     private static final long FOCUS_TIMEOUT_MS = 5_000;
@@ -36,6 +39,7 @@ final class AppRun {
     AppRun(Context context, Map<String, String> values) throws BadArguments {
         this.context = context;
         this.arguments = Arguments.of(values);
+        sustained = arguments.sustained;
         arguments.requireFiles();
     }
 

@@ -70,6 +70,7 @@ public final class BenchmarkActivity extends Activity {
     @Override
     public void onWindowFocusChanged(boolean hasFocus) {
         super.onWindowFocusChanged(hasFocus);
+        getWindow().setSustainedPerformanceMode(AppRun.sustained);
         AppRun.STATE.focus(hasFocus);
     }
 

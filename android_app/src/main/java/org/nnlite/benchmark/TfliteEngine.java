@@ -12,6 +12,7 @@ import org.nnlite.benchmark.core.ModelFile;
 import org.nnlite.benchmark.core.Output;
 import org.nnlite.benchmark.core.Protocol;
 import org.nnlite.benchmark.core.Refused;
+import org.nnlite.benchmark.core.RuntimeMessages;
 import org.tensorflow.lite.Delegate;
 import org.tensorflow.lite.Interpreter;
 import org.tensorflow.lite.Tensor;
@@ -134,6 +135,26 @@ final class TfliteEngine implements Engine {
         }
         DelegationLog log = OwnLog.read(arguments.run, arguments.backend, scratch);
         return DelegationCount.of(arguments.backend, log, operators, planLength());
+    }
+
+    /**
+     * The runtime keeps 512 bytes of messages, which only the text of an exception has: one is provoked, by a size that
+     * the first input cannot have. It changes nothing.
+     */
+    @Override
+    public String messages() {
+        boolean hasInput = interpreter.getInputTensorCount() > 0;
+        int[] size = hasInput ? interpreter.getInputTensor(0).shapeSignature() : new int[0];
+        if (size.length == 0 || Arrays.stream(size).anyMatch(length -> length < 0)) {
+            return null;
+        }
+        size[0]++;
+        try {
+            interpreter.resizeInput(0, size, true);
+            return null;
+        } catch (RuntimeException error) {
+            return RuntimeMessages.ofInitialization(error.getMessage());
+        }
     }
 
     @Override

@@ -31,6 +31,9 @@ public final class Arguments {
                             "gate_learn_s",
                             "gate_limit",
                             "gate_fast_ns",
+                            "sustained",
+                            "max_headroom",
+                            "cool_s",
                             "transfer",
                             "warmup_min_runs",
                             "warmup_min_s",
@@ -69,6 +72,15 @@ public final class Arguments {
     /** Name under which the GPU delegate keeps its compiled programs for a later run; empty: it keeps none. */
     public final String programs;
 
+    /** Whether the window asks for a performance level that the device sustains. */
+    public final boolean sustained;
+
+    /** Of the device's thermal headroom at the beginning of a run. */
+    public final double maxHeadroom;
+
+    /** The longest wait for that; 0: none. */
+    public final double coolS;
+
     public final Transfer transfer;
     public final Bounds bounds;
 
@@ -89,6 +101,9 @@ public final class Arguments {
         if (!programs.matches("[0-9a-f]{0,64}")) {
             throw new BadArguments("programs is " + programs + ": give up to 64 digits and letters a to f");
         }
+        sustained = values.flag("sustained");
+        maxHeadroom = values.number("max_headroom", 0.7, 10, "give a number, at least 0");
+        coolS = values.seconds("cool_s", 0);
         transfer = values.transfer();
         bounds =
                 new Bounds(

@@ -46,6 +46,9 @@ public final class Benchmark {
         state.begin(arguments);
         try {
             report.cores = surroundings.cores();
+            report.sustainedPerformance = arguments.sustained ? surroundings.sustainsPerformance() : null;
+            enter(Stage.INITIALIZE);
+            cool();
             report.before = surroundings.state();
             initialize();
             measure();
@@ -67,8 +70,13 @@ public final class Benchmark {
         }
     }
 
+    private void cool() throws InterruptedException {
+        long beginNs = clock.nowNs();
+        surroundings.cool(arguments.maxHeadroom, arguments.coolS);
+        report.cooledNs = clock.nowNs() - beginNs;
+    }
+
     private void initialize() throws Refused {
-        enter(Stage.INITIALIZE);
         report.runtimeVersion = engine.version();
         report.pssBeforeKb = surroundings.pssKb();
         report.baselineRssKb = surroundings.rssKb();
@@ -83,10 +91,22 @@ public final class Benchmark {
         memory.afterFirstRun();
         report.memory = memory.toJson();
         report.delegation = engine.delegation();
+        report.delegateMessages = arguments.backend.needsDelegation() ? engine.messages() : null;
         DelegationCount.require(arguments.backend, report.delegation);
     }
 
     private void measure() throws Refused {
+        ThermalSeries series = new ThermalSeries(clock);
+        Surroundings.Watch watch = surroundings.watchThermal(series);
+        try {
+            timeRuns();
+        } finally {
+            watch.close();
+            report.thermal = series.toJson();
+        }
+    }
+
+    private void timeRuns() throws Refused {
         Protocol protocol = new Protocol(clock, arguments.bounds);
         state.watchFocus();
         enter(Stage.WARM_UP);

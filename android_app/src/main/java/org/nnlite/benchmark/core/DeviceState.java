@@ -29,6 +29,9 @@ public final class DeviceState {
     /** PowerManager.THERMAL_STATUS_*. */
     public Integer thermalStatus;
 
+    /** Android's battery saver is on. */
+    public Boolean powerSaver;
+
     /** /proc/self/cpuset. */
     public String cpuset;
 
@@ -50,6 +53,7 @@ public final class DeviceState {
         json.put("battery_percent", batteryPercent);
         json.put("charging", charging);
         json.put("thermal_status", thermalStatus);
+        json.put("power_saver", powerSaver);
         json.put("cpuset", cpuset);
         return json;
     }

@@ -19,6 +19,12 @@ public interface Engine {
     /** Returns the delegated nodes; null if unknown. */
     Delegation delegation();
 
+    /**
+     * Returns what the runtime and the delegate wrote during the initialization, as far as it is kept; empty: nothing;
+     * null: unknown.
+     */
+    String messages();
+
     /** Returns NNAPI's last error code; null if NNAPI was not used. */
     Integer nnapiErrno();
 

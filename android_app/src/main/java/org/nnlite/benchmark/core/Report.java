@@ -31,10 +31,22 @@ public final class Report {
     public Long pssBeforeKb;
     public Long pssAfterKb;
     public Delegation delegation;
+
+    /** What the delegate wrote during the initialization; null: unknown. */
+    public String delegateMessages;
+
     public Integer nnapiErrno;
     public final Boolean precisionLoss;
     public Boolean inFront;
     public Map<String, Object> disturbance;
+
+    /** The device holds a sustained performance level for the window; null: not asked for. */
+    public Boolean sustainedPerformance;
+
+    /** Spent on waiting for a cool device before the run. */
+    public Long cooledNs;
+
+    public Map<String, Object> thermal;
     public DeviceState before;
     public DeviceState after;
 
@@ -125,10 +137,14 @@ public final class Report {
         json.put("pss_before_kb", pssBeforeKb);
         json.put("pss_after_kb", pssAfterKb);
         json.put("delegation", delegation == null ? null : delegation.toJson());
+        json.put("delegate_messages", delegateMessages);
         json.put("nnapi_errno", nnapiErrno);
         json.put("precision_loss", precisionLoss);
         json.put("in_front", inFront);
         json.put("disturbance", disturbance);
+        json.put("sustained_performance", sustainedPerformance);
+        json.put("cooled_ns", cooledNs);
+        json.put("thermal", thermal);
         json.put("before", before == null ? null : before.toJson());
         json.put("after", after == null ? null : after.toJson());
         json.put("folder", folder);

@@ -26,4 +26,19 @@ public interface Surroundings {
 
     /** Returns the process's proportional set size; slow. */
     Long pssKb();
+
+    /** Returns whether the device can hold a performance level that it sustains, for a window that asks. */
+    boolean sustainsPerformance();
+
+    /** Waits until the device is not throttled and its thermal headroom is below a limit, at most so long. */
+    void cool(double maxHeadroom, double maxS) throws InterruptedException;
+
+    /** Adds what the device says of its temperature to a series until the watch is closed. */
+    Watch watchThermal(ThermalSeries series);
+
+    /** Something that goes on until it is closed. */
+    interface Watch extends AutoCloseable {
+        @Override
+        void close();
+    }
 }

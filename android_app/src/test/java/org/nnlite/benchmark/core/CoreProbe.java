@@ -79,6 +79,9 @@ public final class CoreProbe {
         json.put("precision_loss", arguments.precisionLoss);
         json.put("programs", arguments.programs);
         json.put("gate", arguments.gate == null ? null : fields(arguments.gate));
+        json.put("sustained", arguments.sustained);
+        json.put("max_headroom", arguments.maxHeadroom);
+        json.put("cool_s", arguments.coolS);
         json.put("transfer", arguments.transfer.name().toLowerCase(Locale.ROOT));
         json.put("warmup_min_runs", arguments.bounds.warmupMinRuns);
         json.put("warmup_min_s", arguments.bounds.warmupMinS);

@@ -98,6 +98,11 @@ final class Runs {
         }
 
         @Override
+        public String messages() {
+            return "CAST: Operation is not supported.";
+        }
+
+        @Override
         public Integer nnapiErrno() {
             return nnapiErrno;
         }
@@ -145,9 +150,27 @@ final class Runs {
                 state.batteryPercent = 87.0;
                 state.charging = true;
                 state.thermalStatus = 0;
+                state.powerSaver = false;
                 state.cpuset = "/top-app";
             }
             return state;
+        }
+
+        @Override
+        public boolean sustainsPerformance() {
+            return tells;
+        }
+
+        @Override
+        public void cool(double maxHeadroom, double maxS) {}
+
+        @Override
+        public Watch watchThermal(ThermalSeries series) {
+            if (tells) {
+                series.add(1, Float.NaN);
+                series.add(null, 0.5f);
+            }
+            return () -> {};
         }
 
         @Override
