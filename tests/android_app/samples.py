@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from integration.conversion.models import network
@@ -96,8 +96,8 @@ def lemur_models(count: int, seed: int) -> Iterator[ModelSpec]:
         )
 
 
-def make(models: Iterator[ModelSpec], folder: Path) -> dict[str, Precision]:
-    """Convert each model to every precision; those that cannot be converted are named and left out."""
+def make(models: Iterator[ModelSpec], folder: Path, wanted: Sequence[Precision]) -> dict[str, Precision]:
+    """Convert each model to the precisions; those that cannot be converted are named and left out."""
     precisions: dict[str, Precision] = {}
     with tempfile.TemporaryDirectory(prefix="nnlite-samples-") as scratch:
         place = Path(scratch)
@@ -106,7 +106,7 @@ def make(models: Iterator[ModelSpec], folder: Path) -> dict[str, Precision]:
         for model in models:
             job = ConversionJob(
                 model=model,
-                precisions=tuple(Precision),
+                precisions=tuple(wanted),
                 max_parameters=200_000_000,
                 calibration=CALIBRATION,
             )
@@ -128,12 +128,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lemur", type=int, default=0, help="so many models of LEMUR; 0: the small ones")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", type=Precision, action="append", help="again for several; all if none")
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     preload()
     models = lemur_models(arguments.lemur, arguments.seed) if arguments.lemur else small_models()
-    print(json.dumps(make(models, arguments.folder)))
+    print(json.dumps(make(models, arguments.folder, arguments.precision or tuple(Precision))))
 
 
 if __name__ == "__main__":

@@ -44,9 +44,8 @@ def run(
         turn_s: how long a turn takes at least, seconds.
     """
     with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
-        artifacts = artifacts or make_artifacts(
-            Path(folder) / "artifacts", "--lemur", str(models), "--seed", str(SEED)
-        )
+        words = ("--lemur", str(models), "--seed", str(SEED), "--precision", Precision.FP32)
+        artifacts = artifacts or make_artifacts(Path(folder) / "artifacts", *words)
         each = [
             _compared(artifact, precision, turns, turn_s, Path(folder) / "log")
             for artifact, precision in artifacts
