@@ -109,6 +109,9 @@ def test_the_thermal_status_is_followed_and_the_headroom_asked_once_a_second(run
         assert report.thermal is None
         return
     assert (report.thermal.status[0], max(report.thermal.status)) == (0, 2)
+    assert set(map(int, report.slice_cores)) <= set(report.cores)
+    # As many slices of 40 ms as there is time for.
+    assert 1 <= sum(report.slice_cores.values()) <= report.run_ns / 40e6
     told = [headroom for headroom in report.thermal.headroom if headroom is not None]
     if android.level < 30:
         assert told == []

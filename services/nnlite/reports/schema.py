@@ -112,6 +112,7 @@ class RunFile(Part):
     sha256: Sha256
 
 
+SliceCores = Annotated[dict[Word, Count], Field(max_length=4096)]
 Refusals = Annotated[tuple[DelegateRefusal, ...], Field(max_length=MAX_REFUSALS)]
 
 
@@ -344,6 +345,9 @@ class RunReport(Part):
         None, description="Android only: wait for a cool device before the initialization"
     )
     thermal: ThermalSeries | None = Field(None, description="Android only, from API 29 on")
+    slice_cores: SliceCores | None = Field(
+        None, description="Android only: slices of 40 ms of the timed runs, by the core each ended on"
+    )
     energy: Energy | None = Field(None, description="host only, where RAPL's counters can be read")
     initialization: Initialization | None = Field(None, description="of other processes; the worker adds it")
     before: DeviceState | None = Field(None, description="Android only: as the app saw it before the model")
@@ -483,6 +487,9 @@ class MeasurementReport(Part):
     sustained_performance: bool | None = None
     cooled_ns: Nanoseconds | None = Field(None, description="Android only: wait for a cool device")
     thermal: ThermalSeries | None = Field(None, description="Android only, from API 29 on")
+    slice_cores: SliceCores | None = Field(
+        None, description="Android only: slices of 40 ms of the timed runs, by the core each ended on"
+    )
     energy: Energy | None = Field(None, description="host only, where RAPL's counters can be read")
     before: DeviceState | None = None
     after: DeviceState | None = None

@@ -1,6 +1,6 @@
 """Delegated nodes are counted from the graph that LiteRT lists after delegation."""
 
-from nnlite_benchmark.host.graph_delegation import DELEGATE, Count, Node, count_delegated
+from nnlite_benchmark.host.graph_delegation import DELEGATE, Count, Node, count_delegated, undelegated
 
 
 def chain(*names):
@@ -9,6 +9,7 @@ def chain(*names):
 
 
 def test_nothing_is_delegated_without_a_delegate_node():
+    assert undelegated(chain("CONV_2D", "MEAN", "MEAN")) == {"CONV_2D": 1, "MEAN": 2}
     assert count_delegated(chain("CONV_2D", "MEAN")) == Count(total=2, delegated=0, groups=0)
 
 
@@ -26,6 +27,7 @@ def test_nodes_between_two_groups_are_not_delegated():
     ]
 
     assert count_delegated(nodes) == Count(total=4, delegated=3, groups=2)
+    assert undelegated(nodes) == {"CUMSUM": 1}
 
 
 def test_branches_inside_a_group_are_counted_once():

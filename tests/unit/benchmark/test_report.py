@@ -73,6 +73,7 @@ def measurement(
         "warmup_ns": 50_000_000,
         "run_ns": 100 * median_ns,
         "disturbance": window,
+        "slice_cores": {"4": 9},
         "thermal": ThermalSeries(at_ns=(0,), status=(0,), headroom=(0.5,)),
     }
     report = RUN.model_copy(update={"error": error, **timed})

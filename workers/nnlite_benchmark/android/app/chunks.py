@@ -13,6 +13,7 @@ from typing import Final
 
 from nnlite.artifacts.store import file_sha256
 from nnlite.reports.schema import RunReport
+from nnlite_benchmark.android.app.crashes import PACKAGE
 from nnlite_benchmark.protocol.measurement import plain_name
 
 #: Total size limit of the chunks of one run.
@@ -131,3 +132,15 @@ def _check(folder: Path, file: str, size_bytes: int | None, sha256: str) -> None
 def _write(path: Path, parts: dict[int, bytes]) -> Path:
     path.write_bytes(b"".join(parts[number] for number in sorted(parts)))
     return path
+
+
+def checked_folder(folder: str, run: str) -> str:
+    """Return the app's folder of this run after validation, because it will be removed.
+
+    Raises:
+        ValueError: it does not belong to the app, or to this run.
+    """
+    parts = folder.split("/")
+    if not folder.startswith("/") or parts[-1] != run or PACKAGE not in parts or ".." in parts:
+        raise ValueError(f"folder {folder!r} is not the app's folder of run {run}")
+    return folder

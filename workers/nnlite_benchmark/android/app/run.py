@@ -23,8 +23,8 @@ from nnlite.vocabulary import CPU_BACKENDS, Backend, ClockPolicy, Fault, Refusal
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import CommandResult, PullRefused, Shell
 from nnlite_benchmark.android.app.app import App
-from nnlite_benchmark.android.app.chunks import ChunkAssembler, check_files, file_names
-from nnlite_benchmark.android.app.crashes import PACKAGE, explain
+from nnlite_benchmark.android.app.chunks import ChunkAssembler, check_files, checked_folder, file_names
+from nnlite_benchmark.android.app.crashes import explain
 from nnlite_benchmark.android.app.delegate_messages import delegate_refusals
 from nnlite_benchmark.android.app.instrumentation import AppError, Crashed, Garbled, NotStarted, Reported
 from nnlite_benchmark.android.app.logcat_delegation import agreed_delegation, logged_delegation
@@ -179,7 +179,7 @@ class AppRuns:
         self._enter(stage or Stage.PULL)
         try:
             if report.folder is not None:
-                leftovers.append(_checked_folder(report.folder, request.run))
+                leftovers.append(checked_folder(report.folder, request.run))
             self._fetch(report, monitor.chunks, folder)
             return read_run(
                 counters.added_to(self._with_delegation(report, request.backend, monitor.pid)),
@@ -277,18 +277,6 @@ class _Start:
     gate: Gate | None = None
     #: As in `RunRequest`.
     programs: str = ""
-
-
-def _checked_folder(folder: str, run: str) -> str:
-    """Return the app's folder of this run after validation, because it will be removed.
-
-    Raises:
-        ValueError: it does not belong to the app, or to this run.
-    """
-    parts = folder.split("/")
-    if not folder.startswith("/") or parts[-1] != run or PACKAGE not in parts or ".." in parts:
-        raise ValueError(f"folder {folder!r} is not the app's folder of run {run}")
-    return folder
 
 
 @contextmanager

@@ -35,6 +35,7 @@ final class AndroidSurroundings implements Surroundings {
     private static final int MAJOR_FAULTS = 12;
     private static final int USER_TIME = 14;
     private static final int SYSTEM_TIME = 15;
+    private static final int PROCESSOR = 39;
     /** Resets the peak of the resident set; see proc(5). */
     private static final String FORGET_PEAK = "5";
 
@@ -67,6 +68,11 @@ final class AndroidSurroundings implements Surroundings {
     @Override
     public List<Integer> cores() {
         return ProcText.allowedCores(read(STATUS));
+    }
+
+    @Override
+    public Long core() {
+        return ProcText.statField(read("/proc/thread-self/stat"), PROCESSOR);
     }
 
     @Override

@@ -117,15 +117,17 @@ public final class Benchmark {
         report.peakRssKb = surroundings.peakRssKb();
         memory.afterWarmUp();
         enter(Stage.RUN);
-        GatedRuns gated = gatedRuns();
+        CoreCount cores = new CoreCount(clock, surroundings::core, state::ran);
+        GatedRuns gated = gatedRuns(cores);
         Counters before = surroundings.counters();
         long beginNs = clock.nowNs();
         Protocol.Outcome timed =
                 gated == null
-                        ? protocol.timedRuns(engine::invoke, state::ran)
+                        ? protocol.timedRuns(engine::invoke, cores)
                         : gated.run(warmUp.elapsedNs / warmUp.samples.size());
         long windowNs = clock.nowNs() - beginNs;
         report.disturbance = surroundings.counters().since(before, windowNs, report.cores.size());
+        report.sliceCores = cores.toJson();
         report.inFront = state.keptFocus();
         report.after = surroundings.state();
         report.pssAfterKb = surroundings.pssKb();
@@ -134,13 +136,13 @@ public final class Benchmark {
     }
 
     /** Returns what times the runs between canaries; null: every run counts. */
-    private GatedRuns gatedRuns() throws Refused {
+    private GatedRuns gatedRuns(Protocol.Progress progress) throws Refused {
         Gate gate = arguments.gate;
         if (gate == null) {
             return null;
         }
         Protocol.Inference canary = engine.canary(gate.model);
-        return new GatedRuns(engine::invoke, canary, state::ran, clock, arguments.bounds, gate);
+        return new GatedRuns(engine::invoke, canary, progress, clock, arguments.bounds, gate);
     }
 
     private void enter(Stage stage) {

@@ -47,6 +47,9 @@ public final class Report {
     public Long cooledNs;
 
     public Map<String, Object> thermal;
+
+    /** Slices of the timed runs, by core. */
+    public Map<String, Integer> sliceCores;
     public DeviceState before;
     public DeviceState after;
 
@@ -145,6 +148,7 @@ public final class Report {
         json.put("sustained_performance", sustainedPerformance);
         json.put("cooled_ns", cooledNs);
         json.put("thermal", thermal);
+        json.put("slice_cores", sliceCores);
         json.put("before", before == null ? null : before.toJson());
         json.put("after", after == null ? null : after.toJson());
         json.put("folder", folder);

@@ -9,6 +9,9 @@ public interface Surroundings {
     /** Returns the cores that the process may use. */
     List<Integer> cores();
 
+    /** Returns the core that the calling thread runs on. */
+    Long core();
+
     /** Returns what the kernel has counted of the process so far. */
     Counters counters();
 

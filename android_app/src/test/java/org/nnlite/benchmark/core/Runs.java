@@ -157,6 +157,11 @@ final class Runs {
         }
 
         @Override
+        public Long core() {
+            return tells ? 2L : null;
+        }
+
+        @Override
         public boolean sustainsPerformance() {
             return tells;
         }
