@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
-from compose import backup, isolation, mistakes
+from compose import backup, isolation, mistakes, people
 from compose.engine import EngineError, engine, make_base_image
 from compose.lab import BUILD_TIMEOUT_S, Lab, LabError, await_, make_certificates
 from compose.screenshot import screenshot
@@ -164,6 +164,7 @@ def campaign(lab: Lab, picture: Path | None, say: Say) -> None:
     check_flower(lab, say)
     check_metrics(lab, say)
     isolation.check(lab, say)
+    people.check(lab, say)
     backup.check(lab, STARTED, say)
 
 

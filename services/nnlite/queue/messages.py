@@ -122,6 +122,7 @@ class BrokerClient:
 
         with Celery("nnlite", broker=self._url, set_as_current=False) as app:
             app.conf.broker_connection_timeout = self._timeout_s
+            app.conf.broker_use_ssl = tls_of(self._url) or False
             try:
                 answers = app.control.inspect(timeout=timeout_s).active_queues() or {}
             except (OperationalError, RedisError) as error:

@@ -1,7 +1,4 @@
-"""A model that tries to reach what model code must not, and fails with the list of what it reached.
-
-As a program it does the same for the account that runs it, and prints the list.
-"""
+"""A model that tries to reach what model code must not, and fails with the list of what it reached."""
 
 import os
 import socket
@@ -24,24 +21,23 @@ def servers() -> Iterator[str]:
 
 
 def files() -> Iterator[str]:
-    """Read passwords and what other services share."""
+    """Read passwords and what other services share; a certificate authority is public."""
     for place in map(Path, PLACES):
         for folder, _, names in os.walk(place):
-            yield from (f"file {folder}/{name}" for name in names if os.access(f"{folder}/{name}", os.R_OK))
+            paths = (f"{folder}/{name}" for name in names if name != "ca")
+            yield from (f"file {path}" for path in paths if os.access(path, os.R_OK))
 
 
 def processes() -> Iterator[str]:
-    """Read environment and memory of the processes above this one."""
-    pid = os.getppid()
-    while pid:
+    """Read environment and memory of other processes."""
+    for folder in Path("/proc").glob("[0-9]*"):
         for name in ("environ", "mem"):
             try:
-                Path(f"/proc/{pid}/{name}").open("rb").close()
-                yield f"{name} of a process above"
+                if int(folder.name) != os.getpid():
+                    (folder / name).open("rb").close()
+                    yield f"{name} of another process"
             except OSError:
                 continue
-        status = Path(f"/proc/{pid}/status").read_text()
-        pid = int(status.partition("PPid:")[2].split()[0])
 
 
 def privileges() -> Iterator[str]:
@@ -68,7 +64,3 @@ class Net(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         raise RuntimeError(f"reached {reached()}")
-
-
-if __name__ == "__main__":
-    print(f"reached {reached()}")

@@ -9,6 +9,19 @@ from nnlite.settings import Settings, setting_names
 
 CHECKOUT = Path(__file__).parents[3]
 COMPOSE = (CHECKOUT / "docker-compose.yml").read_text()
+
+
+class Overlay(yaml.SafeLoader):
+    """Reads compose's own tags: `!reset` and `!override` stand before ordinary values."""
+
+
+def _plain(loader: Overlay, _suffix: str, node: yaml.Node) -> object:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    return loader.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else None
+
+
+Overlay.add_multi_constructor("!", _plain)
 EXAMPLE = (CHECKOUT / "deploy" / "example.env").read_text()
 
 
@@ -32,6 +45,29 @@ def test_the_grace_period_is_long_enough_for_a_graceful_shutdown():
     assert (
         float(process["stop_grace_period"].removesuffix("s")) > Settings(_env_file=None).queue.stop_timeout_s
     )
+
+
+def test_what_a_converter_holds_is_out_of_reach_of_model_code():
+    """Below /private, which only root and its group enter; a certificate authority is public."""
+    for file in (CHECKOUT / "docker-compose.yml", *(CHECKOUT / "deploy").glob("compose.*.yml")):
+        document = yaml.load(file.read_text(), Loader=Overlay)
+        for name in ("convert", "convert-gpu"):
+            service = document.get("services", {}).get(name, {})
+            secrets = [each for each in service.get("secrets", []) if each != "ca"]
+            volumes = service.get("volumes", [])
+            assert all(secret["target"].startswith("/private/secrets/") for secret in secrets), file
+            assert all(volume.split(":")[1].startswith("/private/") for volume in volumes), file
+            paths = [value for value in service.get("environment", {}).values() if "/run/secrets" in value]
+            assert all(path.endswith("=/run/secrets/ca") for path in paths), file
+
+
+def test_a_converter_has_no_capability_beyond_what_switching_accounts_needs():
+    convert = yaml.load(COMPOSE, Loader=Overlay)["services"]["convert"]
+
+    assert convert["cap_drop"] == ["ALL"] and "no-new-privileges:true" in convert["security_opt"]
+    assert convert["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"]
+    assert convert["networks"] == ["cluster"]
+    assert yaml.load(COMPOSE, Loader=Overlay)["networks"]["cluster"] == {"internal": True}
 
 
 def test_a_conversion_is_ended_before_its_container():

@@ -23,7 +23,7 @@ def value(text: str, key: str) -> str:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd")
 def test_systemd_verifies_the_units_without_a_message(tmp_path):
     shutil.copytree(UNITS, tmp_path, dirs_exist_ok=True)
-    units = [*sorted(tmp_path.glob("*.service")), tmp_path / "nnlite.target"]
+    units = [*sorted(tmp_path.glob("*.service")), *tmp_path.glob("*.timer"), tmp_path / "nnlite.target"]
     for unit in units:
         unit.write_text(unit.read_text().replace("/opt/nnlite/bin/nnlite", "/bin/true"))
 

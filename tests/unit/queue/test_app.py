@@ -2,6 +2,7 @@
 
 import pytest
 
+from nnlite.errors import NnliteError
 from nnlite.queue.app import (
     PRIORITIES,
     SEPARATOR,
@@ -11,6 +12,7 @@ from nnlite.queue.app import (
     priority_lists,
     task_name,
 )
+from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings
 from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import CAMPAIGN_KINDS, DEFAULT_PRIORITY
@@ -51,6 +53,29 @@ def test_a_message_is_redelivered_when_its_worker_dies_and_not_before_its_deadli
     assert conf.result_backend_transport_options["visibility_timeout"] == 12345
     assert conf.visibility_timeout == 12345
     assert conf.broker_connection_max_retries is None
+
+
+def test_a_broker_with_tls_is_verified_by_celery_and_flower_too():
+    settings = Settings(_env_file=None)
+    for query, expected in {
+        "": {"ssl_cert_reqs": "required"},
+        "?ssl_ca_certs=/etc/ca.crt&ssl_cert_reqs=none": {
+            "ssl_cert_reqs": "none",
+            "ssl_ca_certs": "/etc/ca.crt",
+        },
+    }.items():
+        app = create_app(f"rediss://127.0.0.1:1/0{query}", settings)
+        assert app.conf.broker_use_ssl == expected
+        app.close()
+
+
+def test_a_broker_without_tls_is_asked_for_none(app):
+    assert app.conf.broker_use_ssl is False
+
+
+def test_a_certificate_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(NnliteError, match=f"ssl_ca_certs={tmp_path}/ca.crt cannot be read"):
+        BrokerClient(f"rediss://127.0.0.1:1/0?ssl_ca_certs={tmp_path}/ca.crt", timeout_s=1)
 
 
 def test_only_json_is_accepted_and_celery_stores_no_results(app):

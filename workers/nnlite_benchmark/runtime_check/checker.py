@@ -29,6 +29,7 @@ from nnlite.queue.messages import Message
 from nnlite.results.runtime_checks import CheckResult, next_check, record_check
 from nnlite.vocabulary import Backend, RuntimeVerdict, Stage, WorkKind
 from nnlite.worker.attempt import Heartbeat, PostgresUnreachableError, Result, WorkerContext, run_attempt
+from nnlite.worker.schema_guard import SchemaChangedError
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.jobs import job_of
 from nnlite_benchmark.protocol.measurement import parity_with_host
@@ -81,7 +82,7 @@ class Checker:
         deadline_s = self.context.settings.runtime_check_deadline_s
         try:
             run_attempt(self.context, WorkKind.RUNTIME_CHECK, row, self.check, deadline_s)
-        except PostgresUnreachableError as error:
+        except (PostgresUnreachableError, SchemaChangedError) as error:
             log.warning(str(error))
             return False
         return True
