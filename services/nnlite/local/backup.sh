@@ -24,7 +24,7 @@ back_up() {
     say "wrote $folder/$name; kept: $(find "$folder" -maxdepth 1 -name 'nnlite-*.dump' | wc -l)"
 }
 
-in_postgres() { psql --dbname=postgres --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 \
+in_postgres() { PGOPTIONS='-c client_min_messages=warning' psql --dbname=postgres --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 \
     --set=name="$PGDATABASE" --set=new="${PGDATABASE}_restoring" --set=old="${PGDATABASE}_replaced"; }
 
 restore() {
