@@ -54,7 +54,8 @@ def rank(
 
     Compared are results of one task, dataset, pool, precision, backend and number of threads. Front 1 is the
     Pareto front: no model is as accurate and faster. A model's contribution is the share of the area between
-    accuracy 0 and the reference latency that it alone dominates. Accuracy is that of training.
+    accuracy 0 and the reference latency that it alone dominates. Accuracy is that of --evaluate where every
+    artifact was evaluated on the same samples, else that of training.
 
     `nnlite serve` answers the same to programs.
 

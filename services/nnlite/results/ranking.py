@@ -1,7 +1,8 @@
 """Ranks the models of a campaign by accuracy and latency, as far as there are results.
 
 Compared are only results of one task, dataset, pool, precision, backend and number of threads. Accuracy is
-that of training, so that it says nothing about what a precision costs.
+that of the artifacts on labelled samples where all of them were evaluated on the same ones, else that of
+training, which says nothing about what a precision costs.
 """
 
 import hashlib
@@ -84,6 +85,9 @@ def _order(row: Row) -> tuple[Any, ...]:
 
 
 def _group(rows: Sequence[Row], campaign: str, options: RankOptions) -> Row:
+    evaluated = _evaluated(rows)
+    if evaluated:
+        rows = [row | {"accuracy": row["top1"]} for row in rows]
     ranked = [row for row in rows if _is_ranked(row, options)]
     points = [Point(row["median_ns"], row["accuracy"]) for row in ranked]
     slowest_ns = max((point.latency_ns for point in points), default=0)
@@ -101,10 +105,17 @@ def _group(rows: Sequence[Row], campaign: str, options: RankOptions) -> Row:
         if row["campaign"] == campaign and not _is_ranked(row, options)
     ]
     return {
+        "accuracy_of": "evaluation" if evaluated else "training",
         "reference_ms": reference_ns / 1e6 if points else options.reference_ms,
         "hypervolume": hypervolume(points, reference_ns),
         "results": [row | {"rank": rank} for rank, row in enumerate(scored, 1)] + others,
     }
+
+
+def _evaluated(rows: Sequence[Row]) -> bool:
+    """Return whether the artifacts of all results were evaluated, on the same samples."""
+    samples = {(row["evaluation_data"], row["evaluation_seed"], row["evaluated_samples"]) for row in rows}
+    return len(samples) == 1 and all(row["top1"] is not None for row in rows)
 
 
 def _is_ranked(row: Row, options: RankOptions) -> bool:
@@ -129,7 +140,8 @@ def _milliseconds(duration_ns: float | None) -> float | None:
 
 _RESULTS = """
 SELECT campaign, model, task, dataset, pool, precision, backend, threads, verdict, reasons, noise_cause,
-       error, accuracy, parameters, parity_state, median_ns, interval_low_ns, interval_high_ns
+       error, accuracy, top1, evaluation_data, evaluation_seed, evaluated_samples, parameters,
+       parity_state, median_ns, interval_low_ns, interval_high_ns
 FROM latency WHERE campaign = ANY(CAST(:names AS text[]))
 """
 _WAITING = """

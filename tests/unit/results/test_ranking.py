@@ -11,6 +11,7 @@ def result(model, median_ms=None, accuracy=None, **changes):
         "campaign": "now", "model": model, "task": "img-classification", "dataset": "cifar-10",
         "pool": "phones", "precision": "fp32", "backend": "cpu", "threads": 1, "verdict": "valid",
         "reasons": [], "noise_cause": None, "error": None, "accuracy": accuracy, "parameters": 1000,
+        "top1": None, "evaluation_data": None, "evaluation_seed": None, "evaluated_samples": None,
         "parity_state": "ok", "median_ns": median_ms and round(median_ms * 1e6),
         "interval_low_ns": median_ms and round(median_ms * 0.9e6),
         "interval_high_ns": median_ms and round(median_ms * 1.1e6),
@@ -91,3 +92,15 @@ def test_the_reference_is_a_tenth_above_the_slowest_unless_one_is_named():
 def test_a_group_without_ranked_results_has_no_reference():
     (group,) = ranked([result("untrained", 1)])
     assert (group["reference_ms"], group["hypervolume"]) == (None, 0.0)
+
+
+def test_measured_accuracy_counts_where_all_were_evaluated_on_the_same_samples():
+    digits = {"evaluation_data": "digits", "evaluation_seed": 0, "evaluated_samples": 360}
+    rows = [result("a", 1, 0.5, top1=0.8, **digits), result("b", 2, 0.9, top1=0.7, **digits)]
+    (group,) = ranked(rows)
+    assert (group["accuracy_of"], ranks(group)) == ("evaluation", {"a": (1, True), "b": (2, False)})
+    assert group["results"][0]["accuracy"] == 0.8
+    for other in ({"top1": None}, {"evaluation_data": "others"}):
+        (group,) = ranked([rows[0], rows[1] | other])
+        accuracies = {row["model"]: row["accuracy"] for row in group["results"]}
+        assert (group["accuracy_of"], accuracies) == ("training", {"a": 0.5, "b": 0.9})
