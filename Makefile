@@ -36,7 +36,7 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig rig-campaign compose-test monitoring wheel docs apk runtime-check runtime-check-tensorflow runtime-match demo test test-fast test-unit coverage lint \
+.PHONY: help setup rig host-app rig-campaign compose-test monitoring wheel docs apk runtime-check runtime-check-tensorflow runtime-match demo test test-fast test-unit coverage lint \
   format bench kubernetes-check constraints shapes schema clean
 
 help: ## List the targets
@@ -62,7 +62,7 @@ $(RIG): tests/device/rig/packages.lock | $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.fetch
 	@touch $@
 
-rig-campaign: $(INSTALLED) $(LEMUR) $(RIG) ## Measure 20 models of LEMUR on two virtual devices that misbehave
+rig-campaign: $(INSTALLED) $(LEMUR) $(RIG) host-app ## Measure 20 models of LEMUR on three virtual devices that misbehave
 	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/python -m device.campaign $(CAMPAIGN)
 
 PROMETHEUS := $(TEST_HOME)/prometheus/packages.lock
@@ -104,6 +104,14 @@ $(ANDROID_TESTS): android_app/dependencies.toml android_app/gradle.properties
 	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --fetch
 	@touch $@
 
+# The app for this host, with the framework of one version of Android: its tests and the virtual devices run it.
+HOST_APP := build/host-app/class_path
+
+host-app: $(HOST_APP) ## Build the Android app for this Linux host, as tests run it (gcc besides)
+
+$(HOST_APP): $(ANDROID_TESTS) $(wildcard tools/apk/*.py) $(shell find android_app/src/main android_app/src/host -type f)
+	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --host-app $(@D)
+
 $(TFLITE): $(TFLITE_CONSTRAINTS) | $(INSTALLED)
 	$(UV) venv --quiet --clear --python $(BIN)/python $(TFLITE_ENV)
 	$(UV) pip install --quiet --python $(TFLITE_ENV)/bin/python --constraint $< tensorflow-cpu
@@ -129,7 +137,7 @@ $(MERMAID):
 	echo "$(MERMAID_SHA256)  $@.part" | sha256sum --check --quiet && mv $@.part $@
 	@rm $(@D)/mermaid-$(MERMAID_VERSION).tgz
 
-compose-test: $(INSTALLED) $(LEMUR) ## Build the lab server's images and try it whole; root where no Docker engine runs
+compose-test: $(INSTALLED) $(LEMUR) host-app ## Build the lab server's images and try it whole; root where no Docker engine runs
 	@mkdir -p build
 	PYTHONPATH=tests $(BIN)/python -m compose.campaign $(COMPOSE) 2>&1 | tee build/compose-test.log; \
 	  exit $${PIPESTATUS[0]}
@@ -163,12 +171,12 @@ ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
 test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no download: seconds
 	$(BIN)/pytest -m fast $(ON_CORES) tests/unit
 
-test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(ANDROID_TESTS) $(TFLITE) ## Run all tests
+test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(HOST_APP) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
 	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
 	  test-devices test-end-to-end test-integration test-unit test-app  # first those that wait the longest
 
-test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(ANDROID_TESTS) $(TFLITE) ## Run the tests of the Android app only
+test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(HOST_APP) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
 
 first-phone: $(APK) $(INSTALLED) ## Try the phone PHONE=usb:SERIAL: what holds there, and what does not
@@ -176,8 +184,8 @@ first-phone: $(APK) $(INSTALLED) ## Try the phone PHONE=usb:SERIAL: what holds t
 
 ANDROID_LEVELS := 26 30 34 35
 
-test-android-all: $(INSTALLED) $(APK) $(ANDROID_TESTS) ## Run the app on the frameworks of Android 8, 11, 14 and 15
-	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --fetch --levels $(ANDROID_LEVELS)
+test-android-all: $(INSTALLED) $(ANDROID_TESTS) ## Run the app on the frameworks of Android 8, 11, 14 and 15
+	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --host-app $(dir $(HOST_APP)) --levels $(ANDROID_LEVELS)
 	NNLITE_ANDROID_LEVELS="$(ANDROID_LEVELS)" $(BIN)/pytest tests/android_app/test_on_android.py
 
 # In two groups, because only conversions need PyTorch loaded.
@@ -200,13 +208,13 @@ test-devices: $(DEVICE_GROUPS) $(RIG_TESTS) ## Run the tests on virtual devices 
 device-faults: tests := $(FAULT_TESTS)
 device-starts: tests := $(START_TESTS)
 device-others: tests := $(filter-out $(RIG_TESTS) $(FAULT_TESTS) $(START_TESTS),$(DEVICE_TESTS))
-$(DEVICE_GROUPS): $(INSTALLED) $(RIG)
+$(DEVICE_GROUPS): $(INSTALLED) $(RIG) $(HOST_APP)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $(tests)
 
 # The rig's own tests run only when the rig, or they, differ from what passed last here. RIG_PASSED= runs them always.
 RIG_PASSED ?= $(TEST_HOME)/rig/passed.sha256
-$(RIG_TESTS): $(INSTALLED) $(RIG)
-	@hash=$$(find $@ tests/device/rig -type f ! -name '*.pyc' | sort | xargs sha256sum | sha256sum); \
+$(RIG_TESTS): $(INSTALLED) $(RIG) $(HOST_APP)
+	@hash=$$(find $@ tests/device/rig tests/app_host.py android_app/src -type f ! -name '*.pyc' | sort | xargs sha256sum | sha256sum); \
 	if [ -f "$(RIG_PASSED)" ] && [ "$$(cat "$(RIG_PASSED)")" = "$$hash" ]; then \
 	  echo "$@: the rig is as it was when these passed"; exit; fi; \
 	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $@ || exit; \
@@ -221,7 +229,7 @@ test-unit: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run the tests of single parts
 
 # Of all processes that the tests start, forks included; COVERAGE names other tests, such as COVERAGE='-m fast tests/unit'.
 COVERAGE := tests/unit tests/benchmarks tests/integration tests/end_to_end
-coverage: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Measure which lines the tests run, in every process; prints the total
+coverage: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) $(HOST_APP) ## Measure which lines the tests run, in every process; prints the total
 	rm -rf build/coverage && mkdir -p --mode=1777 build/coverage  # model code runs as an account of its own
 	$(WITH_LEMUR) $(BIN)/coverage run -m pytest $(COVERAGE)
 	$(if $(filter command line,$(origin COVERAGE)),,for tests in $(DEVICE_TESTS); do PYTHONPATH=tests \

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import struct
 import subprocess
 import sys
 import tomllib
@@ -17,6 +18,8 @@ from apk.cache import Cache
 from apk.commands import run
 from apk.lock import LOCK, Dependency, Registry, Use, locked, properties
 from apk.packing import pack
+from apk.virtual import DEVICE, redirected
+from app_host import HOST_APP
 from nnlite_benchmark.runtime_check.process import RUNNER
 
 
@@ -157,3 +160,22 @@ def test_the_key_lies_with_the_users_configuration(monkeypatch, tmp_path):
 def test_a_program_that_hangs_is_ended(tmp_path):
     with pytest.raises(BuildError, match=r"sleep took more than 0\.1 s"):
         run(["sleep", "60"], timeout_s=0.1)
+
+
+def test_only_calls_that_are_there_can_be_redirected():
+    state = (HOST_APP.folder / "app/org/nnlite/benchmark/AndroidSurroundings.class").read_bytes()
+
+    with pytest.raises(BuildError, match=r"does not call \('java/lang/System', 'nanoTime'"):
+        redirected(state, frozenset({("java/lang/System", "nanoTime")}))
+    with pytest.raises(BuildError, match="not a Java class file"):
+        redirected(b"PK\3\4 of a jar", frozenset())
+
+
+def test_a_redirected_class_has_the_same_code():
+    original = HOST_APP.folder / "app/org/nnlite/benchmark/AppRun.class"
+    changed = HOST_APP.folder / "virtual/org/nnlite/benchmark/AppRun.class"
+
+    # Of the constant pool's header two bytes differ, and one reference; two constants are new.
+    new = struct.pack(">BH", 1, len(DEVICE)) + DEVICE.encode() + bytes([7])
+    assert len(changed.read_bytes()) == len(original.read_bytes()) + len(new) + 2
+    assert new in changed.read_bytes() and new not in original.read_bytes()

@@ -3,15 +3,14 @@
 Read by the host's own parser. NNLITE_ANDROID_LEVELS has the API levels: 30; `make test-android-all` sets all.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from android_app.app_host import AppHost, levels
-from apk.building import Toolchain
-from apk.host import HostApp, build_host_app
+from app_host import AppHost
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.reports.schema import RunReport
 from nnlite.vocabulary import Refusal, Stage
@@ -34,17 +33,13 @@ OPERATORS = 26
 Run = Callable[..., tuple[list[object], object]]
 
 
-@pytest.fixture(scope="module")
-def host_app(tools: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> HostApp:
-    return build_host_app(tools, tmp_path_factory.mktemp("host"))
+LEVELS = [int(level) for level in os.environ.get("NNLITE_ANDROID_LEVELS", "30").split()]
 
 
-@pytest.fixture(scope="module", params=levels(), ids=lambda level: f"api{level}")
-def android(
-    request: pytest.FixtureRequest, host_app: HostApp, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[AppHost]:
+@pytest.fixture(scope="module", params=LEVELS, ids=lambda level: f"api{level}")
+def android(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppHost]:
     """A warm process with the framework of one API level."""
-    with AppHost(host_app, request.param, tmp_path_factory.mktemp("android")) as host:
+    with AppHost(request.param, tmp_path_factory.mktemp("android")) as host:
         yield host
 
 
@@ -64,7 +59,7 @@ def run(android: AppHost, tmp_path: Path) -> Run:
         texts = {name: str(value) for name, value in (asked | QUICK | dict(arguments)).items()}
         android.logcat(works=logcat)
         parser = InstrumentationParser()
-        events = parser.feed(android.run({"arguments": texts, "focus": "gained"} | device))
+        events = parser.feed(android.run({"arguments": texts} | device))
         left, ending = parser.finish()
         return [*events, *left], ending
 
@@ -179,7 +174,7 @@ def test_a_window_that_loses_the_focus_during_the_runs_is_reported(run: Run):
 
 
 def test_an_activity_that_does_not_come_up_is_asked_for_and_then_measured(run: Run):
-    events, ending = run("cpu", focus="asked")
+    events, ending = run("cpu", focus="blocked")
 
     assert isinstance(events[0], WindowMissing)
     assert report_of(ending).in_front is True
@@ -239,10 +234,3 @@ def test_an_error_of_the_app_gives_no_report(run: Run, argument, message):
 
     assert stages(events) == []
     assert isinstance(ending, AppError) and message in ending.text
-
-
-def test_an_app_that_is_killed_has_no_report(host_app: HostApp, tmp_path: Path):
-    """A crash by a signal: the process ends, as the host sees it end."""
-    with AppHost(host_app, levels()[0], tmp_path) as host:
-        host.kill()
-        assert host.process.wait() < 0

@@ -1,4 +1,4 @@
-"""Demonstration campaign: measures 20 models of LEMUR on two virtual devices with injected faults.
+"""Demonstration campaign: measures 20 models of LEMUR on three virtual devices with injected faults.
 
 `make rig-campaign`. A lab in small, through the commands that its people would
 use: embedded servers, `nnlite reaper`, conversion and benchmark workers, two
@@ -26,6 +26,7 @@ from device.lab import QUICK, Lab, neighbours
 from device.rig.fetch import fetched
 from device.rig.isolation import isolated
 from device.rig.rig import Rig
+from device.rig.runtimes_process import shared
 from device.scenes import Scene, run_due, scenes
 from integration.conftest import Cluster
 from nnlite.db.engine import engine_for, migrate_embedded
@@ -45,8 +46,8 @@ FIRST, SECOND = "night", "delegates"
 _ON_ALL_BACKENDS = 5
 #: Timeout of a campaign, seconds.
 _CAMPAIGN_S = 3600.0
-#: Deadlines as in the tests of devices. Measurements are shorter than in earnest, on the clock of the rig's
-#: app: who runs this has conversions, servers and two devices on the same few cores.
+#: Deadlines as in the tests of devices. Measurements are shorter than in earnest, on the devices' own clock:
+#: who runs this has conversions, servers and three devices on the same few cores.
 SETTINGS = {name: value for name, value in QUICK.items() if not name.startswith("MEASUREMENT__")} | {
     "MEASUREMENT__MIN_S": "0.1",
     "MEASUREMENT__WARMUP_MIN_S": "0.02",
@@ -68,12 +69,14 @@ class Demonstration:
         lab = self._lab
         models = self._choose(count, seed)
         devices = [lab.sdk.avd(f"rig-{number}") for number in range(2)]
-        wrongs = scenes(lab, *devices)
+        phone = lab.rig.phone()
+        wrongs = scenes(lab, *devices, phone)
         self._play(wrongs)
-        self._say("starting nnlite reaper, a conversion worker, and a benchmark worker for each emulator")
+        self._say("starting nnlite reaper, a conversion worker, and a benchmark worker for each device")
         lab.start("reaper", "reaper")
         lab.start("convert", "worker", "convert", "--concurrency", "2")
         workers = [lab.worker(f"avd:{device.name}") for device in devices]
+        workers.append(lab.worker(f"tcp:{phone.address}"))
         self._campaign(FIRST, ["--backend", "cpu", *models], wrongs)
         self._campaign(SECOND, ["--backend", "cpu,gpu,npu", *self._measured()[:_ON_ALL_BACKENDS]], wrongs)
         for worker in workers:
@@ -196,6 +199,7 @@ def lab_in(home: Path, lemur: Path) -> Iterator[Lab]:
         finally:
             lab.close()
             rig.close()
+            shared().close()
             broker.close()
             engine.dispose()
 

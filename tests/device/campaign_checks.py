@@ -112,7 +112,8 @@ JOIN model m ON m.id = v.model_id
 
 def _wrong(record: dict[str, Any], means: set[int | None]) -> list[str]:
     problems = []
-    if record["device_type"] != "rig" or record["emulator"] is not True:
+    emulated = record["device_analytics"]["nnlite"]["device"]["name"].startswith("avd:")
+    if record["device_type"] != "rig" or record["emulator"] is not emulated:
         problems.append("does not say that it comes from the rig")
     if record["duration"] not in means:
         problems.append(f"its duration {record['duration']} was never measured")

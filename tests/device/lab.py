@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 import psutil
 
 from device.rig.rig import Rig, Sdk
+from device.rig.runtimes_process import shared
 from integration.canned import finish_conversion, stored_canary
 from integration.conftest import Cluster
+from make_canary import expected
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.host.processes import ProcessIdentity
 from nnlite.vocabulary import Backend
@@ -42,7 +44,10 @@ QUICK = {
     "EMULATOR__START_STAGGER_S": "0.1",
     "EMULATOR__STOP_TIMEOUT_S": "10",
     "PHONE__GATE_POLL_S": "0.2",
-    # On the rig app's own clock. A run that hangs goes on until a test ends it, unless that is the test.
+    # Devices wait for each other: they share a JVM, and measure one at a time.
+    "ANDROID__APP_START_TIMEOUT_S": f"{HANG_S}",
+    "MEASUREMENT__QUIET_TIMEOUT_S": f"{HANG_S}",
+    # On the devices' own clock. A run that hangs goes on until a test ends it, unless that is the test.
     "MEASUREMENT__WARMUP_MIN_RUNS": "1",
     "MEASUREMENT__WARMUP_MIN_S": "0",
     "MEASUREMENT__MIN_RUNS": "10",
@@ -110,6 +115,7 @@ class Lab:
         with zipfile.ZipFile(apk, "w") as package:
             package.writestr("AndroidManifest.xml", "only the rig takes this for an app")
         sdk = rig.make_sdk(folder / "sdk")
+        shared().warm_up()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
         environment |= {f"NNLITE_{name}": value for name, value in settings.items()}
         environment |= {"NNLITE_HOME": str(folder), "NNLITE_EMULATOR__SDK": str(sdk.path)}
@@ -157,13 +163,15 @@ class Lab:
         **request: Any,
     ) -> list[uuid.UUID]:
         """Queue benchmarks of one small artifact, under as many models' names; return their rows."""
-        # A model of its own, not the canary: faults distinguish them by their hash.
-        artifact = self.folder / "artifact.tflite"
-        artifact.write_bytes(canary.MODEL_FILE.read_bytes() + bytes(16))
+        artifact, output = self.folder / "artifact.tflite", self.folder / "output.f32"
+        if not artifact.exists():
+            # The canary's network, with a hundredth of its computation.
+            artifact.write_bytes(canary.GATE_FILE.read_bytes() + bytes(16))
+            output.write_bytes(expected(artifact.read_bytes()))
         names = [f"model-{uuid.uuid4().hex[:12]}" for _ in range(models)]
         campaign = self.cluster.submit(*names, pools=(pool,), backends=backends, **request)
         messages = []
-        where = stored_canary(self.store, artifact)
+        where = stored_canary(self.store, artifact, output)
         for row in self.cluster.rows("SELECT id FROM conversion WHERE campaign_id = :id", id=campaign.id):
             messages += finish_conversion(self.cluster, row["id"], **where)
         send(self.cluster.broker, messages)

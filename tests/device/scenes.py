@@ -54,13 +54,13 @@ def run_due(all_scenes: Iterable[Scene], measured: int, reasons: AbstractSet[str
     return due
 
 
-def scenes(lab: Lab, zero: RigDevice, one: RigDevice) -> list[Scene]:
-    """Return everything that goes wrong with two emulators."""
+def scenes(lab: Lab, zero: RigDevice, one: RigDevice, phone: RigDevice) -> list[Scene]:
+    """Return everything that goes wrong with two emulators and a phone."""
     first, second = (lab.device_name(f"avd:{device.name}") for device in (zero, one))
 
     def backends() -> None:
-        zero.backends(gpu=Mode.WORKS, npu=Mode.TAKES_NOTHING)
-        one.backends(gpu=Mode.REFUSES, npu=Mode.PARTIAL)
+        zero.backends(gpu=Mode.WORKS)
+        one.backends(npu=Mode.PARTIAL)
 
     return [
         Scene(
@@ -79,6 +79,10 @@ def scenes(lab: Lab, zero: RigDevice, one: RigDevice) -> list[Scene]:
             act=lambda: zero.fault(Fault.APP_CRASHES, every=5, runs="benchmark"),
             device=first,
             faults=frozenset({"app_crashed"}),
+        ),
+        Scene(
+            description=f"on {phone.name} another window takes the focus from the app, once",
+            act=lambda: phone.fault(Fault.NOT_IN_FRONT, runs="benchmark", times=1),
         ),
         Scene(
             description=f"a shell command on {one.name} hangs",

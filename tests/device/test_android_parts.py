@@ -20,6 +20,7 @@ import pytest
 
 from device.rig.faults import Fault
 from device.rig.rig import Rig, RigDevice, frozen
+from device.rig.runtimes_process import shared
 from nnlite.errors import Stopped
 from nnlite.settings import Settings
 from nnlite.settings.groups import AndroidSettings, EmulatorSettings
@@ -103,9 +104,10 @@ class Bench:
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("bench")
     sdk = Rig(folder).make_sdk()
+    shared().warm_up()
     settings = Settings(
         home=folder / "home",
-        android=AndroidSettings(poll_s=0.05),
+        android=AndroidSettings(poll_s=0.05, app_start_timeout_s=300),
         emulator=EmulatorSettings(sdk=sdk.path, start_stagger_s=0),
         _env_file=None,
     )

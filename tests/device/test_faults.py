@@ -30,7 +30,7 @@ class Case:
 
 #: An app that hangs is ended after the first and the few seconds that a run may last. Each benchmark begins
 #: with a canary, however soon it follows another.
-WORKER = {"MEASUREMENT__GRACE_S": "10", "MEASUREMENT__CANARY_REUSE_S": "0"}
+WORKER = {"MEASUREMENT__GRACE_S": "30", "MEASUREMENT__CANARY_REUSE_S": "0"}
 ADB = ("reconnect", "restart the adb server")
 RESTART = "restart the emulator"
 WIPE = "wipe its data"

@@ -8,10 +8,12 @@ from pathlib import Path
 from device.lab import QUICK
 from device.rig.fetch import CHECKOUT
 from device.rig.rig import Rig
+from device.rig.runtimes_process import shared
 from waiting import HANG_S
 
 
 def test_a_phone_that_was_never_tried_gives_a_page(rig: Rig, tmp_path: Path):
+    shared().warm_up()
     phone, page, apk = rig.phone("first"), tmp_path / "page.md", tmp_path / "app.apk"
     with zipfile.ZipFile(apk, "w") as package:
         package.writestr("AndroidManifest.xml", "the rig takes any app")

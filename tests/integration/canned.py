@@ -80,13 +80,15 @@ def artifact_row(identity: str, **changes: Any) -> Artifact:
     return Artifact(**(values | changes))
 
 
-def stored_canary(store: ArtifactStore, file: Path = canary.MODEL_FILE) -> dict[str, Any]:
+def stored_canary(
+    store: ArtifactStore, file: Path = canary.MODEL_FILE, output: Path = canary.EXPECTED_FILE
+) -> dict[str, Any]:
     """Put an artifact and its reference output into a store; return the columns that say where."""
     return {
         "path": store.put(file, ".tflite"),
         "sha256": file_sha256(file),
         "size_bytes": file.stat().st_size,
-        "reference_outputs": [store.put(canary.EXPECTED_FILE, ".bin")],
+        "reference_outputs": [store.put(output, ".bin")],
     }
 
 

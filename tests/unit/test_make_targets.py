@@ -29,6 +29,7 @@ SMALL_RUNS = {
     "first-phone": "tests/device/test_first_phone.py",
     "format": HERE,
     "help": HERE,
+    "host-app": "tests/android_app/test_on_android.py",
     "monitoring": HERE,
     "rig": "tests/device/test_rig.py",
     "rig-campaign": HERE,
@@ -121,8 +122,8 @@ def test_coverage_measures_the_tests_that_are_named(checkout):
     for name in ("services", "workers", "migrations", "tests"):
         (checkout / name).symlink_to(CHECKOUT / name)
     lemur = f"--old-file={checkout}/.nnlite/sources/nn_dataset-2.1.2-py3-none-any.whl"
-    library = "--old-file=build/app-runtime/.built"
-    report = make(checkout, INSTALLED, lemur, library, "coverage", "COVERAGE=tests/unit/host/test_backoff.py")
+    built = [f"--old-file=build/{file}" for file in ("app-runtime/.built", "host-app/class_path")]
+    report = make(checkout, INSTALLED, lemur, *built, "coverage", "COVERAGE=tests/unit/host/test_backoff.py")
     assert re.search(r"services/nnlite/host/backoff.py +\d+ +0 +100%$", report, re.MULTILINE), report
 
 

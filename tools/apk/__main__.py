@@ -1,6 +1,7 @@
 """`python -m apk`: build the benchmark app; `make apk` runs it."""
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from apk import REPOSITORY, BuildError
 from apk.building import Toolchain, build_unsigned
 from apk.cache import Cache
-from apk.host import build_runtime, host_dependencies
+from apk.host import build_host_app, build_runtime, host_dependencies
 from apk.lock import Use, locked, properties
 from apk.signing import key_file, sign
 
@@ -22,7 +23,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / NAME, help="the signed APK")
     parser.add_argument("--fetch", action="store_true", help="only fetch, also what the tests need")
     parser.add_argument(
-        "--levels", type=int, nargs="*", default=[30], help="with --fetch: API levels to test on"
+        "--host-app", type=Path, metavar="FOLDER", help="build the app for this Linux host instead"
+    )
+    parser.add_argument(
+        "--levels", type=int, nargs="*", default=[30], help="with --fetch, --host-app: API levels to test on"
     )
     parser.add_argument(
         "--runtime", type=Path, metavar="FOLDER", help="only build the app's TensorFlow Lite for this host"
@@ -38,9 +42,10 @@ def main() -> int:
 
 
 def _run(cache: Cache, arguments: argparse.Namespace) -> None:
-    if arguments.fetch:
+    if arguments.fetch or arguments.host_app:
         built_with = locked(Use.APP, Use.PLATFORM, Use.TOOL, Use.TEST)
         cache.fill([*built_with, *host_dependencies(arguments.levels)])
+    if arguments.fetch:
         return
     if arguments.runtime:
         cache.fill(locked(Use.APP))
@@ -48,6 +53,10 @@ def _run(cache: Cache, arguments: argparse.Namespace) -> None:
         return
     cache.fill(locked(Use.APP, Use.PLATFORM, Use.TOOL))
     tools = Toolchain(cache=cache)
+    if arguments.host_app:
+        shutil.rmtree(arguments.host_app, ignore_errors=True)
+        build_host_app(tools, arguments.host_app, arguments.levels)
+        return
     with tempfile.TemporaryDirectory(prefix="nnlite-apk-") as folder:
         if arguments.unsigned:
             build_unsigned(tools, Path(folder) / "work", arguments.unsigned)

@@ -15,6 +15,7 @@ from apk import APP, BuildError
 from apk.building import MANIFEST, SOURCES, Toolchain, completed_manifest
 from apk.lock import Dependency, Use, locked, properties
 from apk.shim import build_shim
+from apk.virtual import write_virtual
 
 HOST_SOURCES: Final = APP / "src" / "host" / "java"
 MAIN: Final = "org.nnlite.benchmark.AppHost"
@@ -22,37 +23,52 @@ MAIN: Final = "org.nnlite.benchmark.AppHost"
 LEVELS: Final = {26: "8.0.0", 30: "11-", 34: "14-", 35: "15-"}
 _ABI: Final = "x86_64"
 _LIBRARY: Final = "libtensorflowlite_jni.so"
-#: Folder of `HostApp` with the app's native library and the shim.
-_RUNTIME: Final = "runtime"
+#: What the folder of a built app contains; the first, written last, lists its class path.
+_CLASS_PATH, _CONFIG, _JARS = "class_path", "config", "jars"
+_VIRTUAL, _RUNTIME, _FRAMEWORKS = "virtual", "runtime", "frameworks"
 #: What Robolectric reflects on.
 _OPEN: Final = ("java.lang", "java.util", "java.io", "java.net", "java.security", "java.text")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class HostApp:
-    """The app, compiled for this host; needs `LD_LIBRARY_PATH` and the variables of `environment`."""
+    """The app, compiled for this host: a folder with all that it needs but Java itself, which can be moved.
 
-    cache_folder: Path
+    Its processes run in that folder.
+    """
+
     folder: Path
-    class_path: tuple[Path, ...]
 
-    def command(self, level: int) -> list[str]:
-        """Return the command line that serves runs on the framework of an API level."""
+    @property
+    def is_built(self) -> bool:
+        """Whether it is there, whole."""
+        return (self.folder / _CLASS_PATH).exists()
+
+    def command(self, level: int, *, virtual: bool = False) -> list[str]:
+        """Return the command line that serves runs on the framework of an API level.
+
+        Args:
+            level: of Android.
+            virtual: with clocks and files of a virtual device instead of this machine's; see `virtual`.
+        """
+        class_path = (self.folder / _CLASS_PATH).read_text("utf-8").split()
         return [
             "java",
             *(word for name in _OPEN for word in ("--add-opens", f"java.base/{name}=ALL-UNNAMED")),
-            # The simplest compiler: most of the time is the start.
+            # The simplest compiler and collector: most of the time is the start.
             "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            "-Xmx512m",
             "-Drobolectric.offline=true",
-            f"-Drobolectric.dependency.dir={self.cache_folder}",
+            f"-Drobolectric.dependency.dir={self.folder / _FRAMEWORKS}",
             f"-Drobolectric.enabledSdks={level}",
             *(f"-Drobolectric.{name}Mode=LEGACY" for name in ("graphics", "sqlite")),
             "-Drobolectric.conscryptMode=OFF",
-            # Not shadowed: its native methods are real.
-            "-Dorg.robolectric.packagesToNotAcquire=org.tensorflow.lite",
+            # Not shadowed: the runtime's native methods are real, and both see one device.
+            "-Dorg.robolectric.packagesToNotAcquire=org.tensorflow.lite,org.nnlite.host",
             f"-Djava.library.path={self.folder / _RUNTIME}",
             "-cp",
-            ":".join(map(str, self.class_path)),
+            ":".join([_VIRTUAL, *class_path] if virtual else class_path),
             MAIN,
         ]  # fmt: skip
 
@@ -73,27 +89,42 @@ def host_dependencies(levels: Iterable[int]) -> list[Dependency]:
     """
     if unknown := sorted(set(levels) - LEVELS.keys()):
         raise BuildError(f"no framework of API {unknown[0]}: choose among {', '.join(map(str, LEVELS))}")
+    return [*locked(Use.HOST), *_frameworks(levels)]
+
+
+def _frameworks(levels: Iterable[int]) -> list[Dependency]:
     versions = tuple(LEVELS[level] for level in levels)
-    frameworks = [one for one in locked(Use.FRAMEWORK) if one.coordinate.split(":")[2].startswith(versions)]
-    return [*locked(Use.HOST), *frameworks]
+    return [one for one in locked(Use.FRAMEWORK) if one.coordinate.split(":")[2].startswith(versions)]
 
 
-def build_host_app(tools: Toolchain, folder: Path) -> HostApp:
-    """Compile the app and what serves it into an empty folder; the cache has its dependencies."""
+def build_host_app(tools: Toolchain, folder: Path, levels: Iterable[int]) -> None:
+    """Build `HostApp` with the frameworks of these levels into an empty folder, from a filled cache."""
     jars = [library / "classes.jar" for library in tools.libraries]
     robolectric = [_classes(tools, dependency) for dependency in locked(Use.HOST)]
     tests = tools.cache.files(Use.TEST)
     app, host = folder / "app", folder / "host"
     tools.compile(SOURCES.rglob("*.java"), [tools.platform, *jars], app)
     tools.compile(HOST_SOURCES.rglob("*.java"), [app, *jars, *robolectric, *tests, tools.platform], host)
-    config = _config(tools, folder / "config")
+    write_virtual([app, *jars], folder / _VIRTUAL)
+    _write_config(tools, folder)
     build_runtime(tools, folder / _RUNTIME)
-    return HostApp(
-        cache_folder=tools.cache.folder,
-        folder=folder,
-        # The platform last: only for what is loaded outside Robolectric's own class loader.
-        class_path=(config, host, app, *jars, *robolectric, *tests, tools.platform),
-    )
+    for dependency in _frameworks(levels):
+        _copy(tools.cache.file(dependency), folder / _FRAMEWORKS / dependency.name)
+    # The platform last: only for what is loaded outside Robolectric's own class loader.
+    class_path = [_CONFIG, host.name, app.name]
+    for number, jar in enumerate([*jars, *robolectric, *tests, tools.platform]):
+        class_path.append(f"{_JARS}/{number}.jar")
+        _copy(jar, folder / class_path[-1])
+    (folder / _CLASS_PATH).write_text("\n".join(class_path), "utf-8")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file; on the same file system without a second one of some hundred megabytes."""
+    target.parent.mkdir(exist_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def build_runtime(tools: Toolchain, folder: Path) -> None:
@@ -109,9 +140,10 @@ def _classes(tools: Toolchain, dependency: Dependency) -> Path:
     return tools.cache.file(dependency)
 
 
-def _config(tools: Toolchain, folder: Path) -> Path:
+def _write_config(tools: Toolchain, home: Path) -> None:
     """Write what Robolectric reads about the app: its merged manifest, and its resources."""
     words = properties()
+    folder = home / _CONFIG
     settings = folder / "com" / "android" / "tools" / "test_config.properties"
     settings.parent.mkdir(parents=True)
     provider = folder / "META-INF" / "services" / "org.robolectric.pluginapi.SdkProvider"
@@ -132,8 +164,8 @@ def _config(tools: Toolchain, folder: Path) -> Path:
         plain.read_text("utf-8").replace("<application", f"{levels}\n<application", 1), "utf-8"
     )
     settings.write_text(
-        f"android_merged_manifest={manifest}\nandroid_resource_apk={resources}\n"
+        f"android_merged_manifest={manifest.relative_to(home)}\n"
+        f"android_resource_apk={resources.relative_to(home)}\n"
         f"android_custom_package={words['applicationId']}\n",
         "utf-8",
     )
-    return folder

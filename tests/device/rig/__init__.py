@@ -1,6 +1,6 @@
 """Virtual Android devices for tests, with AOSP's own adbd.
 
-Set up once by `make rig`; used inside a network namespace of its own
+Set up once by `make rig host-app`; used inside a network namespace of its own
 (`python -m device.rig.isolation COMMAND`), which `make test` does.
 
 Emulators: `Rig(folder).make_sdk()` makes an SDK folder whose
@@ -21,13 +21,17 @@ by `until=Until.RESTART` or `Until.WIPE`, or by `device.heal()`. `Fault` lists
 them with their parameters. Other interventions are functions of
 `device.rig.rig`: `kill`, `frozen`, `taken`, `leave_stale_locks`.
 
-Real: adbd and its protocol, the shell, the file system, the app's process and
-its first inference (LiteRT on the CPU), its death by a signal. Simulated:
-everything in `bin/`, in the format of API 30; further inferences, which only
-take time on a simulated clock; the GPU and the NPU
-(`device.backends(gpu=Mode.WORKS)` computes on the CPU and reports the GPU).
-A device identifies itself: `ro.product.model` is `rig`, a report's runtime
-`rig LiteRT`.
+Real: adbd and its protocol, the shell, the file system, and the app, from
+`am instrument` or `am start` on: its own classes and the APK's TensorFlow Lite
+on Android's framework (`runtimes`: a JVM per API level, which all devices of a
+test process share, started when the first of them runs its app; a run that is
+equal to one before gets the answer of that, see `replays`). Simulated:
+everything in `bin/`, in the format of API 30; the app's clock, so that a busy
+machine changes no count and no verdict; battery and heat; a GPU or an NPU that
+works (`device.backends(gpu=Mode.WORKS)`: the CPU computes, the report names the
+GPU). A fault of the app kills its process on the device, with `runtime=True` its
+JVM too, holds the JVM, or changes its answer on the way. A device identifies
+itself: `ro.product.model` is `rig`.
 
 A device serves one adb host at a time; others connect and get no answer until
 the first has disconnected, as with the real emulator.

@@ -10,6 +10,7 @@ from pathlib import Path
 from device.rig.guest import ADBD_PORT, Hardware
 from device.rig.machine import Machine
 from device.rig.properties import emulator_properties
+from device.rig.runtimes_process import Runtimes
 
 _EVERY_ADDRESS = ""
 
@@ -17,10 +18,12 @@ _EVERY_ADDRESS = ""
 def main() -> None:
     """Run the device until it is asked to stop."""
     name, home = sys.argv[1], Path(sys.argv[2])
+    runtimes = Runtimes()
     hardware = Hardware(
         name=name,
         home=home,
         faults=home / "faults",
+        runtimes=runtimes.folder,
         properties=emulator_properties(name),
         boot_s=0.3,
         memory_mb=2048,

@@ -30,12 +30,18 @@ LOCKS: Final = ("hardware-qemu.ini.lock", "multiinstance.lock")
 LOCK_WAIT_S: Final = 2.0
 
 
-def main(sdk: Path, faults: Path) -> None:
-    """Run the program; `faults` is where the rig keeps the faults of its AVDs, by name."""
+def main(sdk: Path, faults: Path, runtimes: Path) -> None:
+    """Run the program.
+
+    Args:
+        sdk: folder of the SDK.
+        faults: where the rig keeps the faults of its AVDs, by name.
+        runtimes: as in `Hardware`.
+    """
     try:
         arguments = sys.argv[1:]
         if not _answered(arguments, faults):
-            _Emulator(sdk, faults, parse(arguments)).run()
+            _Emulator(sdk, faults, runtimes, parse(arguments)).run()
     except Exit as problem:
         sys.stdout.flush()
         sys.stderr.write(f"{problem}\n")
@@ -72,12 +78,13 @@ def read_ini(file: Path) -> dict[str, str]:
 
 
 class _Emulator:
-    def __init__(self, sdk: Path, faults: Path, options: Options) -> None:
+    def __init__(self, sdk: Path, faults: Path, runtimes: Path, options: Options) -> None:
         self._options = options
         self._name = options.values.get("avd", "")
         self._sdk = sdk
         self._avd, self._config = self._find_avd()
         self._faults = faults / self._name
+        self._runtimes = runtimes
         self._port = options.console_port
         if options.acceleration != "off" and (faults / NO_KVM).exists():
             raise Exit(
@@ -149,6 +156,7 @@ class _Emulator:
             name=self._name,
             home=self._avd / "userdata-rig",
             faults=self._faults,
+            runtimes=self._runtimes,
             properties=emulator_properties(self._name),
             boot_s=float(os.environ.get("RIG_BOOT_S", "0.3")),
             memory_mb=_number(values.get("memory", config.get("hw.ramSize", "2048")), default_unit="M")

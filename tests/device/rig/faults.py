@@ -38,7 +38,7 @@ class Fault(StrEnum):
     DIES_MID_RUN = "dies_mid_run"  # adbd is killed when the app's timed runs begin
     SHELL_HANGS = "shell_hangs"  # shell commands start and never end [command="": those that contain it]
     # app; also [runs="any"|"benchmark"|"canary", backend="": all]
-    APP_CRASHES = "app_crashes"  # [signal="SIGSEGV", library="libnnlite.so"]
+    APP_CRASHES = "app_crashes"  # [signal="SIGSEGV", library="libnnlite.so", runtime=False: its JVM too]
     DELEGATE_CRASHES = "delegate_crashes"  # SIGSEGV within libtensorflowlite_gpu_jni.so
     APP_HANGS = "app_hangs"  # [stage="run"]
     RESULT_TRUNCATED = "result_truncated"  # the report's line is cut in half

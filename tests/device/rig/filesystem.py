@@ -30,7 +30,14 @@ _DATA_FOLDERS = (
 
 
 def build_root(
-    home: Path, *, faults: Path, data_kb: int, memory_mb: int, sensors: bool, boot_id: str
+    home: Path,
+    *,
+    faults: Path,
+    runtimes: Path,
+    data_kb: int,
+    memory_mb: int,
+    sensors: bool,
+    boot_id: str,
 ) -> None:
     """Mount the root of a device on `home/root`; the caller enters it."""
     root = home / "root"
@@ -48,6 +55,9 @@ def build_root(
     bind(Path(__file__).with_name("bin"), rig / "bin", read_only=True)
     bind(UNPACKED, rig / "adbd", read_only=True)
     bind(faults, rig / "faults")
+    bind(runtimes, rig / "runtimes")
+    (rig / "home").write_text(str(home))
+    _files_of_the_app(home / "files", with_clocks=sensors)
     (rig / "python").symlink_to(os.path.realpath(sys.executable))
     (rig / "data_kb").write_text(f"{data_kb}\n")
     (rig / "memory_mb").write_text(f"{memory_mb}\n")
@@ -153,8 +163,17 @@ def _sensors(sys_folder: Path, *, with_clocks: bool) -> None:
             (zone / "temp").write_text(f"{temperature}\n")
 
 
+def _files_of_the_app(root: Path, *, with_clocks: bool) -> None:
+    """Write what the app, which runs outside, reads of the device instead of this machine."""
+    (root / "proc/self").mkdir(parents=True, exist_ok=True)
+    (root / "proc/self/cpuset").write_text("/top-app\n")
+    if with_clocks:
+        for cpu in Path("/sys/devices/system/cpu").glob("cpu[0-9]*"):
+            _clock(root / str(cpu).lstrip("/") / "cpufreq")
+
+
 def _clock(folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
     values = {
         "scaling_governor": "schedutil",
         "scaling_cur_freq": "1804800",

@@ -48,6 +48,8 @@ class Hardware:
     home: Path
     #: Folder of its faults.
     faults: Path
+    #: Folder in which the JVMs that run its app listen; see `device.rig.runtimes`.
+    runtimes: Path
     #: Device properties in addition to those that all devices have.
     properties: dict[str, str]
     #: Without faults, seconds from the start to sys.boot_completed.
@@ -150,6 +152,7 @@ class Init:
         build_root(
             hardware.home,
             faults=hardware.faults,
+            runtimes=hardware.runtimes,
             data_kb=hardware.data_kb,
             memory_mb=hardware.memory_mb,
             sensors=hardware.sensors,

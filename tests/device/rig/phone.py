@@ -1,6 +1,6 @@
 """A virtual phone: a device without an emulator, on a TCP port, in a separate process.
 
-`python -m device.rig.phone CONTROL_SOCKET PORT NAME HOME FAULTS BOOT_S`; on
+`python -m device.rig.phone CONTROL_SOCKET PORT NAME HOME FAULTS BOOT_S RUNTIMES`; on
 the control socket, a line `plug`, `unplug` or `stop` is answered by `OK`.
 """
 
@@ -17,11 +17,12 @@ from device.rig.properties import phone_properties
 def main() -> None:
     """Run the phone until it is asked to stop or its parent ends."""
     die_with_parent()
-    control, port, name, home, faults, boot_s = sys.argv[1:]
+    control, port, name, home, faults, boot_s, runtimes = sys.argv[1:]
     hardware = Hardware(
         name=name,
         home=Path(home),
         faults=Path(faults),
+        runtimes=Path(runtimes),
         properties=phone_properties(name),
         boot_s=float(boot_s),
         memory_mb=6144,

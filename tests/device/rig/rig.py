@@ -11,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from app_host import HOST_APP
 from device.rig.backends import Mode, set_modes
 from device.rig.emulator import LOCKS, NO_KVM
 from device.rig.faults import Fault, FaultBox, Until
 from device.rig.fetch import CHECKOUT, fetched
 from device.rig.guest_state import read_state, write_state
 from device.rig.isolation import isolated
+from device.rig.runtimes_process import shared
 from device.rig.wires import listen
 from waiting import HANG_S
 
@@ -104,7 +106,7 @@ class Sdk:
 class RigPhone(RigDevice):
     """A running phone on a TCP port."""
 
-    def __init__(self, name: str, home: Path, port: int, boot_s: float) -> None:
+    def __init__(self, name: str, home: Path, port: int, boot_s: float, runtimes: Path) -> None:
         super().__init__(name, home / "faults")
         self.port = port
         #: Its /data, as long as it is not wiped.
@@ -112,7 +114,7 @@ class RigPhone(RigDevice):
         self._control = home / "control"
         command = [sys.executable, "-P", "-m", "device.rig.phone", str(self._control), str(port), name]
         self.process = subprocess.Popen(
-            [*command, str(home), str(home / "faults"), str(boot_s)],
+            [*command, str(home), str(home / "faults"), str(boot_s), str(runtimes)],
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(CHECKOUT / "tests")},
             process_group=0,
@@ -157,6 +159,8 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         if not fetched():
             raise RuntimeError("adbd is not there: run `make rig` first")
+        if not HOST_APP.is_built:
+            raise RuntimeError("the app for this host is not there: run `make host-app` first")
         if not isolated():
             raise RuntimeError(
                 "the rig must be isolated: PYTHONPATH=tests .venv/bin/python -m device.rig.isolation COMMAND"
@@ -175,7 +179,7 @@ class Rig:
             "import sys\nfrom pathlib import Path\n"
             f"sys.path.insert(0, {str(CHECKOUT / 'tests')!r})\n"
             "from device.rig.emulator import main\n"
-            f"main(Path({str(path)!r}), Path({str(path / 'rig')!r}))\n"
+            f"main(Path({str(path)!r}), Path({str(path / 'rig')!r}), Path({str(shared().folder)!r}))\n"
         )
         program.chmod(0o755)
         (path / "emulator" / "source.properties").write_text("Pkg.Revision=31.3.10\nPkg.Path=emulator\n")
@@ -192,7 +196,7 @@ class Rig:
         home = self._folder / name
         home.mkdir(exist_ok=True)
         (home / "control").unlink(missing_ok=True)
-        phone = RigPhone(name, home, port, boot_s)
+        phone = RigPhone(name, home, port, boot_s, shared().folder)
         self._phones.append(phone)
         return phone
 

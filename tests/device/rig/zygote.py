@@ -1,8 +1,7 @@
-"""Starts app processes as forks of one with NumPy and LiteRT loaded, so that runs start at once.
+"""Starts app processes, as on Android by forking.
 
-As on Android, but for the first of a boot, which waits until they are loaded:
-many a boot ends without an app. The zygote reports an app's end to the process
-that waits for it, and writes the tombstone of an app that a signal killed.
+The zygote reports an app's end to the process that waits for it, and writes the
+tombstone of an app that a signal killed.
 """
 
 import json
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device.rig import app
 from device.rig.faults import FaultBox
 from device.rig.logs import log, now_s
 from device.rig.properties import FOLDER as PROPERTIES
@@ -27,8 +27,6 @@ SOCKET = "/dev/socket/zygote"
 APPS = Path("/dev/app")
 PACKAGE = "org.nnlite.benchmark"
 CRASHED = "INSTRUMENTATION_RESULT: shortMsg=Process crashed.\nINSTRUMENTATION_CODE: 0\n"
-#: What `raise_signal` of an app leaves for its tombstone.
-CULPRIT = APPS / ".culprit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +59,6 @@ class _Zygote:
 
     def run(self) -> None:
         _only_descriptors({0, 1, 2, self._listener.fileno()})
-        os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         wakeup, signalled = socket.socketpair()
         for end in (wakeup, signalled):
             end.setblocking(False)
@@ -78,11 +75,9 @@ class _Zygote:
                     self._reap()
                 else:
                     caller, _ = self._listener.accept()
-                    from device.rig import app  # loads the libraries
+                    self._launch(caller)
 
-                    self._launch(app.run, caller)
-
-    def _launch(self, run: Any, caller: socket.socket) -> None:
+    def _launch(self, caller: socket.socket) -> None:
         request = json.loads(caller.makefile("r").readline())
         package = request["package"]
         reading, writing = os.pipe()
@@ -90,13 +85,13 @@ class _Zygote:
         if pid == 0:
             os.close(writing)
             os.read(reading, 1)  # until its PID can be found
-            self._become_app(run, request, caller)
+            self._become_app(request, caller)
         (APPS / package).write_text(f"{pid}\n")
         self._apps[pid] = _App(package=package, caller=caller)
         os.close(reading)
         os.close(writing)
 
-    def _become_app(self, run: Any, request: dict[str, Any], caller: socket.socket) -> None:
+    def _become_app(self, request: dict[str, Any], caller: socket.socket) -> None:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -104,7 +99,7 @@ class _Zygote:
             self._listener.close()
             for other in self._apps.values():
                 other.caller.close()
-            run(request, caller, self._faults)
+            app.run(request, caller, self._faults)
             code = 0
         except BaseException:  # noqa: BLE001 - a fork never returns into the code of its parent
             log("crash", "E", "AndroidRuntime", traceback.format_exc(), faults=self._faults)
@@ -119,24 +114,24 @@ class _Zygote:
                 return
             if pid == 0:
                 return
-            app = self._apps.pop(pid, None)
-            if app is None:
+            ended = self._apps.pop(pid, None)
+            if ended is None:
                 continue
             if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
-                self._tombstone(app.package, pid, signal.Signals(os.WTERMSIG(status)))
+                self._tombstone(ended.package, pid, signal.Signals(os.WTERMSIG(status)))
             with suppress(OSError):
-                if (APPS / app.package).read_text().strip() == str(pid):
-                    (APPS / app.package).unlink()
+                if (APPS / ended.package).read_text().strip() == str(pid):
+                    (APPS / ended.package).unlink()
             with suppress(OSError):
                 if status != 0:
-                    app.caller.sendall(CRASHED.encode())
-                app.caller.shutdown(socket.SHUT_RDWR)
-            app.caller.close()
+                    ended.caller.sendall(CRASHED.encode())
+                ended.caller.shutdown(socket.SHUT_RDWR)
+            ended.caller.close()
 
     def _tombstone(self, package: str, pid: int, number: signal.Signals) -> None:
         """Log a native crash as Android 11 does (source.android.com/docs/core/tests/debug/native-crash)."""
-        library = CULPRIT.read_text() if CULPRIT.exists() else "libnnlite.so"
-        CULPRIT.unlink(missing_ok=True)
+        library = app.CULPRIT.read_text() if app.CULPRIT.exists() else "libnnlite.so"
+        app.CULPRIT.unlink(missing_ok=True)
         thread = package[-15:]
         what = f"signal {number.value} ({number.name}), code 1 (SEGV_MAPERR), fault addr 0x0"
         if number is not signal.SIGSEGV:

@@ -17,11 +17,8 @@ import java.util.TreeSet;
 
 /** Receives what an instrumentation reports, and prints it as AOSP's {@code am instrument -w -r} does. */
 final class AmInstrument extends IInstrumentationWatcher.Stub {
-    private static final int STATUS_WINDOW_MISSING = 3;
-
     private final PrintStream out;
     private volatile boolean finished;
-    private volatile boolean askedForWindow;
     private volatile boolean timed;
 
     AmInstrument(PrintStream out) {
@@ -47,10 +44,6 @@ final class AmInstrument extends IInstrumentationWatcher.Stub {
         return finished;
     }
 
-    boolean hasAskedForWindow() {
-        return askedForWindow;
-    }
-
     boolean isTimed() {
         return timed;
     }
@@ -60,7 +53,6 @@ final class AmInstrument extends IInstrumentationWatcher.Stub {
         print("STATUS", values);
         out.println("INSTRUMENTATION_STATUS_CODE: " + code);
         out.flush();
-        askedForWindow |= code == STATUS_WINDOW_MISSING;
         timed |= "run".equals(values.getString("stage"));
     }
 

@@ -23,6 +23,7 @@ import org.junit.runner.Request;
 import org.junit.runner.Result;
 import org.junit.runner.RunWith;
 import org.junit.runner.notification.Failure;
+import org.nnlite.host.VirtualDevice;
 import org.robolectric.Robolectric;
 import org.robolectric.RobolectricTestRunner;
 import org.robolectric.RuntimeEnvironment;
@@ -37,6 +38,7 @@ import java.io.BufferedReader;
 import java.io.File;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -44,12 +46,15 @@ import java.util.Map;
 
 /**
  * Runs the app's own instrumentation and activity on the framework of one Android version, with the APK's TensorFlow
- * Lite. Reads one request per line, JSON, and prints what {@code am instrument -w -r} prints, then a line {@code DONE}.
+ * Lite. Prints a line {@code DONE} when it is ready. Reads one request per line, JSON, and prints what {@code am
+ * instrument -w -r} prints, then {@code DONE}.
  *
- * <p>A request has {@code arguments} (texts) and what the device does: {@code focus} ({@code gained}, {@code never},
- * {@code lost}, {@code asked}: only after the app has asked for it), {@code storage} (false: none), {@code
- * thermal_status}, {@code thermal_status_during} (from the timed runs on), {@code headroom}, {@code power_saver}, {@code
- * by_hand}.
+ * <p>A request has {@code arguments} (texts) and, where it differs from the usual, what the device does: {@code focus}
+ * ({@code gained}, {@code lost} during the timed runs, {@code blocked}: gained after a further line, {@code show}),
+ * {@code storage} (path of the external storage; false: none), {@code battery_percent}, {@code battery_tenths_c},
+ * {@code charging}, {@code power_saver}, {@code thermal_status}, {@code thermal_status_during} (from the timed runs on),
+ * {@code headroom}, {@code by_hand}; of a virtual device also {@code pid}, {@code step_ns},
+ * {@code offset_s} and {@code root}, see {@link VirtualDevice}.
  */
 @RunWith(RobolectricTestRunner.class)
 @Config(sdk = Config.ALL_SDKS, shadows = {FinishesItself.class, WarmPower.class})
@@ -57,9 +62,11 @@ public final class AppHost {
     /** Not System.out, which libraries print to. */
     private static final PrintStream OUT = new PrintStream(new FileOutputStream(FileDescriptor.out));
 
-    private static final long POLL_MS = 2;
+    private static final long POLL_MS = 10;
 
     private final Application context = RuntimeEnvironment.getApplication();
+    private final BufferedReader requests =
+            new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     private ActivityController<BenchmarkActivity> activity;
 
     /** Serves standard input until it ends; {@code robolectric.enabledSdks} selects the version. */
@@ -74,17 +81,20 @@ public final class AppHost {
 
     @Test
     public void serve() throws Exception {
-        ShadowProcess.setPid(Integer.parseInt(new File("/proc/self").getCanonicalFile().getName()));
         ShadowLog.stream = new PrintStream(new FileOutputStream(log(), true), true, "UTF-8");
-        BufferedReader requests = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         // The first activity of a process takes long: the app would wait for its window in vain.
         Robolectric.buildActivity(BenchmarkActivity.class).setup().pause().stop().destroy();
+        done();
         String line;
         while ((line = requests.readLine()) != null) {
             run(JsonParser.parseString(line).getAsJsonObject());
-            OUT.println("DONE");
-            OUT.flush();
+            done();
         }
+    }
+
+    private static void done() {
+        OUT.println("DONE");
+        OUT.flush();
     }
 
     private void run(JsonObject request) throws Exception {
@@ -104,35 +114,49 @@ public final class AppHost {
     }
 
     /** Makes the device as requested. */
-    @SuppressWarnings("deprecation") // Only sticky broadcasts tell of a battery.
-    private void be(JsonObject request) {
-        boolean storage = !request.has("storage") || request.get("storage").getAsBoolean();
+    private void be(JsonObject request) throws IOException {
+        int own = Integer.parseInt(new File("/proc/self").getCanonicalFile().getName());
+        ShadowProcess.setPid(number(request, "pid", own));
+        VirtualDevice.begin(
+                number(request, "step_ns", 1_000_000),
+                number(request, "offset_s", 0),
+                text(request, "root", "/nowhere"));
+        String storage = text(request, "storage", "storage");
         ShadowEnvironment.reset();
-        ShadowEnvironment.setExternalStorageState(storage ? Environment.MEDIA_MOUNTED : Environment.MEDIA_REMOVED);
-        if (storage) {
-            ShadowEnvironment.addExternalDir("storage");
+        if (storage.equals("false")) {
+            ShadowEnvironment.setExternalStorageState(Environment.MEDIA_REMOVED);
+        } else {
+            ShadowEnvironment.setExternalStorageState(Environment.MEDIA_MOUNTED);
+            ShadowEnvironment.addExternalDir(storage);
         }
+        power(request);
+    }
+
+    @SuppressWarnings("deprecation") // Only sticky broadcasts tell of a battery.
+    private void power(JsonObject request) {
+        boolean charging = text(request, "charging", "true").equals("true");
+        int status = charging ? BatteryManager.BATTERY_STATUS_FULL : BatteryManager.BATTERY_STATUS_DISCHARGING;
         context.sendStickyBroadcast(
                 new Intent(Intent.ACTION_BATTERY_CHANGED)
-                        .putExtra(BatteryManager.EXTRA_LEVEL, 43)
-                        .putExtra(BatteryManager.EXTRA_SCALE, 50)
-                        .putExtra(BatteryManager.EXTRA_STATUS, BatteryManager.BATTERY_STATUS_FULL)
-                        .putExtra(BatteryManager.EXTRA_TEMPERATURE, 315));
+                        .putExtra(BatteryManager.EXTRA_LEVEL, 2 * number(request, "battery_percent", 86))
+                        .putExtra(BatteryManager.EXTRA_SCALE, 200)
+                        .putExtra(BatteryManager.EXTRA_STATUS, status)
+                        .putExtra(BatteryManager.EXTRA_TEMPERATURE, number(request, "battery_tenths_c", 315)));
         ShadowPowerManager power = shadowOf(context.getSystemService(PowerManager.class));
-        power.setIsPowerSaveMode(request.has("power_saver") && request.get("power_saver").getAsBoolean());
-        WarmPower.headroom = request.has("headroom") ? request.get("headroom").getAsFloat() : Float.NaN;
+        power.setIsPowerSaveMode(text(request, "power_saver", "false").equals("true"));
+        WarmPower.headroom = Float.parseFloat(text(request, "headroom", "NaN"));
         beWarm(request, "thermal_status");
     }
 
     private void beWarm(JsonObject request, String name) {
         if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) {
             shadowOf(context.getSystemService(PowerManager.class))
-                    .setCurrentThermalStatus(request.has(name) ? request.get(name).getAsInt() : 0);
+                    .setCurrentThermalStatus(number(request, name, 0));
         }
     }
 
     private void instrument(JsonObject request, Bundle extras) throws Exception {
-        String focus = request.get("focus").getAsString();
+        String focus = text(request, "focus", "gained");
         boolean warms = request.has("thermal_status_during");
         AmInstrument am = new AmInstrument(OUT);
         Instrumentation instrumentation = new BenchmarkInstrumentation();
@@ -143,9 +167,10 @@ public final class AppHost {
             Intent started = shadowOf(context).getNextStartedActivity();
             if (started != null) {
                 activity = Robolectric.buildActivity(BenchmarkActivity.class, started).setup();
-                focused(focus.equals("gained") || focus.equals("lost"));
+                focused(!focus.equals("blocked"));
             }
-            if (focus.equals("asked") && am.hasAskedForWindow()) {
+            if (requests.ready()) {
+                requests.readLine();
                 focused(true);
             }
             if (focus.equals("lost") && am.isTimed()) {
@@ -180,6 +205,14 @@ public final class AppHost {
             extras.putString(argument.getKey(), argument.getValue().getAsString());
         }
         return extras;
+    }
+
+    private static String text(JsonObject request, String name, String usual) {
+        return request.has(name) ? request.get(name).getAsString() : usual;
+    }
+
+    private static int number(JsonObject request, String name, int usual) {
+        return request.has(name) ? request.get(name).getAsInt() : usual;
     }
 
     private static String log() {
