@@ -52,6 +52,12 @@ class ModelFormat(StrEnum):
     PREBUILT = "prebuilt"  # an existing .tflite file, measured unchanged
 
 
+class Shortcut(StrEnum):
+    """Part of lowering that nnlite does itself, in less time and with the same result as the libraries."""
+
+    DECOMPOSITION = "decomposition"  # each signature of an operator is decomposed once
+
+
 class StepState(StrEnum):
     """State of an operator when its artifact is compared with PyTorch's graph operator by operator."""
 

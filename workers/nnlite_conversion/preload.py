@@ -7,6 +7,7 @@ model hang in jax's thread pool.
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import warnings
 from functools import cache
@@ -93,11 +94,14 @@ def preload(*, network: bool = False) -> None:
 
 
 def _export_once() -> None:
-    """Export and decompose a tiny network: torch only, no lowering, no jax."""
+    """Export a tiny network and prepare its lowering: torch only, no MLIR, no jax."""
     import torch
 
+    from nnlite_conversion.pipeline.lowering import fast_lowering
     from nnlite_conversion.pipeline.lowering import lower as lowering
 
+    if reason := fast_lowering.not_fitting():
+        logging.getLogger(__name__).warning("%s", reason)
     # torch shows a progress bar of decompositions, whose monitor would be a second thread.
     importlib.import_module("tqdm").tqdm.monitor_interval = 0
     torch.set_num_threads(1)
@@ -109,4 +113,4 @@ def _export_once() -> None:
         torch.nn.Flatten(),
         torch.nn.Linear(4, 2),
     ).eval()
-    lowering.decompose(lowering.export(lowering.ChannelsLast(network), (torch.zeros(1, 8, 8, 3),)))
+    lowering.prepared(lowering.export(lowering.ChannelsLast(network), (torch.zeros(1, 8, 8, 3),)))

@@ -8,7 +8,7 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nnlite.vocabulary import Mode
+from nnlite.vocabulary import Mode, Shortcut
 
 
 class Group(BaseModel):
@@ -55,6 +55,9 @@ class ConversionSettings(Group):
         300, gt=0, description="accuracy is measured on the samples that were run until then"
     )
     threads: int = Field(1, gt=0, description="threads of one conversion")
+    shortcuts: tuple[Shortcut, ...] = Field(
+        tuple(Shortcut), description="parts of lowering that nnlite does itself, faster, with equal results"
+    )
     cores: str = Field(
         "", description="cores to convert on, with measurement.cores; empty: all that do not measure"
     )

@@ -23,6 +23,7 @@ from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline.evaluate import evaluate_model
 from nnlite_conversion.pipeline.explaining.explain import explain_model
 from nnlite_conversion.pipeline.loading.load import ModelSkipped
+from nnlite_conversion.pipeline.lowering import fast_lowering
 from nnlite_conversion.pipeline.prebuilt import check_prebuilt
 from nnlite_conversion.pipeline.preflight import preflight_model
 from nnlite_conversion.pipeline.stages import convert_model
@@ -58,6 +59,7 @@ def _run(
     settings: ConversionSettings,
     messages_fd: int,
 ) -> None:
+    fast_lowering.use(settings.shortcuts)
     try:
         send(messages_fd, pipeline(job, settings, lambda stage: send(messages_fd, StageStarted(stage=stage))))
     except ModelSkipped as skipped:

@@ -1,158 +1,277 @@
-"""Decomposes a graph by retracing it, where that is known to give the same graph as torch's decomposition.
+"""Decomposes the operators of a graph one by one, each signature once.
 
 litert-torch decomposes an exported program three or four times, and each time torch runs its whole
-ahead-of-time machinery, which takes most of a conversion. After the first decomposition the graph is
-functional, and retracing it with the decomposition table gives the same operators in less time. This was
-verified for the operators in `ALLOWED`; a graph with any other operator, before or after, is decomposed by
-torch.
+ahead-of-time machinery over every node, which takes most of a conversion. What an operator becomes depends on
+the operator, its arguments, and the shapes, strides and types of its tensors, and most nodes of a network
+have the signature of another. So each signature is traced once, by the same dispatch as torch's, and its
+nodes are copied for every other node; an operator that nothing decomposes is copied without that.
+
+Operators that work in place are replaced first, where the memory that they change is known to be shared with
+nothing. A graph that this does not cover, or with an operator that is not in `VERIFIED`, is left to torch.
 """
 
+import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import operator
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import mock
 
 import torch
-from torch._export.passes.lift_constants_pass import ConstantAttrMap, lift_constants_pass
-from torch.export import ExportedProgram, exported_program
+from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.traceback import preserve_node_meta
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.experimental import proxy_tensor
+from torch.fx.proxy import _COPY_META_FIELDS
 
-#: torch.ops.aten.x.y -> its decomposition.
-Table = Mapping[Any, Callable[..., Any]]
+from nnlite_conversion.pipeline.lowering.decomposition_tables import PreparedTable, prepared_table
+from nnlite_conversion.pipeline.lowering.in_place import without_in_place
+from nnlite_conversion.pipeline.lowering.retracing import Table
+from nnlite_conversion.pipeline.lowering.structures import mapped
+from nnlite_conversion.pipeline.lowering.templates import Reference, Step, Template, signature_of
+from nnlite_conversion.pipeline.lowering.verified_operators import require_verified
 
-_NAMES = """
-    _adaptive_avg_pool2d _to_copy add addmm arange cat clone constant_pad_nd conv2d convolution div
-    hardtanh index max_pool2d max_pool2d_with_indices mean mm mul permute relu sigmoid split_with_sizes
-    sqrt sub unsqueeze view
-"""
+aten = torch.ops.aten
 
-#: ATen operators whose graphs are the same after retracing. Not among them: resampling, which litert-torch
-#: keeps whole between markers, and operators that draw random numbers or write to their inputs.
-ALLOWED = frozenset(_NAMES.split())
+#: What a node's replacements inherit from it.
+_INHERITED = ("stack_trace", *_COPY_META_FIELDS)
+_PLAIN_INPUTS = {InputKind.USER_INPUT, InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
 
 
-class CannotRetrace(Exception):
+class CannotExpand(Exception):
     """The graph has to be decomposed by torch."""
 
 
 @contextmanager
 def fast_decompositions() -> Iterator[None]:
-    """Patch `ExportedProgram.run_decompositions` to retrace where possible, inside the context.
-
-    The programs must have been decomposed once, so that they are functional.
-    """
-    original = ExportedProgram.run_decompositions
+    """Patch `ExportedProgram.run_decompositions` inside the context; no graph gets Python code there."""
+    original, recompile = ExportedProgram.run_decompositions, GraphModule.recompile
+    templates: dict[Hashable, dict[Hashable, Template]] = {}
 
     def run_decompositions(
-        program: ExportedProgram, decomp_table: Table | None = None, **options: Any
+        program: ExportedProgram, table: Table | None = None, **options: Any
     ) -> ExportedProgram:
-        if decomp_table is None or options:
-            return original(program, decomp_table, **options)
-        try:
-            return retrace(program, decomp_table)
-        except Exception:  # noqa: BLE001  (torch's decomposition decides whether it is an error)
-            return original(program, decomp_table)
+        if table is not None and not options:
+            with suppress(Exception):  # torch's decomposition decides whether it is an error
+                return Expander(program, prepared_table(table), templates).expanded()
+        with mock.patch.object(GraphModule, "recompile", recompile):
+            program.graph_module.recompile()
+            return original(program, table, **options)
 
-    with mock.patch.object(ExportedProgram, "run_decompositions", run_decompositions):
+    with (
+        mock.patch.object(ExportedProgram, "run_decompositions", run_decompositions),
+        mock.patch.object(GraphModule, "recompile", lambda module: None),
+    ):
         yield
 
 
-def retrace(program: ExportedProgram, table: Table) -> ExportedProgram:
-    """Return `program`, whose graph is functional, with the operators in `table` decomposed.
+class Expander:
+    """Decomposes one program."""
 
-    Raises:
-        CannotRetrace: an operator is not in `ALLOWED`, or the program has inputs or outputs other than
-            tensors, parameters and buffers.
-        Exception: tracing fails, or its result is no valid program; there is no base class.
-    """
-    _require_plain(program.graph_signature)
-    _require_allowed(program.graph)
-    traced = traced_again(program, table, torch.fx.Interpreter(program.graph_module))
-    _require_allowed(traced.graph)
-    return traced
+    def __init__(
+        self,
+        program: ExportedProgram,
+        prepared: PreparedTable,
+        templates: dict[Hashable, dict[Hashable, Template]],
+    ) -> None:
+        self.program = program
+        self.prepared = prepared
+        self.templates = templates.setdefault(prepared.key, {})
+        self.graph = Graph()
+        self.keys: dict[int, Hashable] = {}
+        self.tracer: Any = None
+
+    def expanded(self) -> ExportedProgram:
+        """Return the decomposed program.
+
+        Raises:
+            CannotExpand, CannotReplace: torch has to do it.
+            Exception: tracing an operator fails; there is no base class.
+        """
+        _require_plain(self.program.graph_signature)
+        without_in_place(self.program.graph, self._key)
+        inputs = self.program.graph.find_nodes(op="placeholder")
+        fake_mode = torch._guards.detect_fake_mode([node.meta["val"] for node in inputs])
+        if fake_mode is None:
+            raise CannotExpand("no inputs")
+
+        def copy_graph() -> tuple[()]:
+            self._copy()
+            return ()
+
+        # The tracer records what unknown signatures become; its own graph is not used.
+        with torch.no_grad(), fake_mode, self.prepared.active(), enable_python_dispatcher():
+            proxy_tensor.make_fx(
+                copy_graph, self.prepared.decompositions, _disable_torch_fn_metadata_mode=True
+            )()
+        return self._program()
+
+    def _copy(self) -> None:
+        """Create the decomposed graph."""
+        mode = proxy_tensor.get_proxy_mode()
+        self.tracer = mode.tracer if mode else None
+        values: dict[Node, Any] = {}
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder":
+                values[node] = self.graph.placeholder(node.target)
+                values[node].meta = dict(node.meta)
+            elif node.op == "output":
+                results = mapped(node.args[0], Node, values.__getitem__)
+                output = self.graph.output(
+                    tuple(results) if isinstance(results, tuple | list) else (results,)
+                )
+                output.meta = dict(node.meta)
+            elif node.op != "call_function":
+                raise CannotExpand(f"{node.name} is a {node.op}")
+            elif node.target is operator.getitem and not isinstance(values[node.args[0]], Node):
+                values[node] = values[node.args[0]][node.args[1]]
+            else:
+                values[node] = self._replacement(node, values)
+
+    def _replacement(self, node: Node, values: dict[Node, Any]) -> Any:
+        """Return the node, or nested nodes, whose results are those of `node`."""
+        require_verified(node.target)
+        args = mapped(node.args, Node, values.__getitem__)
+        kwargs = mapped(node.kwargs, Node, values.__getitem__)
+        inputs: list[Node] = []
+        signature = (signature_of(node.target), self._signature((args, kwargs), inputs))
+        inherited = {field: node.meta[field] for field in _INHERITED if field in node.meta}
+        if self._stays(node, inputs):
+            same = self.graph.create_node("call_function", node.target, args, kwargs, name=node.name)
+            same.meta = inherited | {
+                field: node.meta[field] for field in ("val", "tensor_meta") if field in node.meta
+            }
+            return same
+        template = self.templates.get(signature) if signature[0] else None
+        if template is None:
+            template = self._trace(node.target, args, kwargs)
+            if signature[0] and not any(step.target is _MARK for step in template.steps):
+                self.templates[signature] = template
+        created: list[Node] = []
+
+        def node_of(reference: Reference) -> Node:
+            number = reference.number
+            return created[number] if number >= 0 else inputs[-1 - number]
+
+        for step in template.steps:
+            created.append(
+                self.graph.create_node(
+                    "call_function",
+                    step.target,
+                    mapped(step.args, Reference, node_of),
+                    mapped(step.kwargs, Reference, node_of),
+                    name=step.name,
+                )
+            )
+            created[-1].meta = inherited | step.meta
+        return mapped(template.output, Reference, node_of)
+
+    def _stays(self, node: Node, inputs: list[Node]) -> bool:
+        """Whether nothing decomposes the node, and its inputs are what they were."""
+        target = node.target
+        return (
+            isinstance(target, torch._ops.OpOverload)
+            and target not in self.prepared.decompositions
+            and not target.py_kernels
+            and not target._can_decompose()
+            and isinstance(node.meta.get("val"), FakeTensor)
+            and [self._key(each) for each in node.all_input_nodes]
+            == [self._key(each) for each in dict.fromkeys(inputs)]
+        )
+
+    def _trace(self, target: Any, args: Any, kwargs: Any) -> Template:
+        tracer = self.tracer
+        numbers: dict[Node, int] = {}
+        inputs = 0
+
+        def tracked(node: Node) -> torch.Tensor:
+            """Return a tensor of its own for each input, even where two have the same value."""
+            nonlocal inputs
+            inputs += 1
+            tensor = proxy_tensor.snapshot_fake(node.meta["val"])
+            proxy = tracer.create_proxy("call_function", _input, (), {})
+            proxy_tensor.track_tensor(tensor, proxy, constant=None, tracer=tracer)
+            numbers[proxy.node] = -inputs
+            return tensor
+
+        fake_args, fake_kwargs = mapped(args, Node, tracked), mapped(kwargs, Node, tracked)
+        known = len(tracer.graph.nodes)
+        result = target(*fake_args, **fake_kwargs)
+        steps: list[Step] = []
+
+        def reference(node: Node) -> Reference:
+            return Reference(numbers[node])
+
+        for node in list(tracer.graph.nodes)[known:]:
+            if node.op != "call_function":
+                raise CannotExpand(f"{target} makes a {node.op}")
+            require_verified(node.target)
+            numbers[node] = len(steps)
+            steps.append(
+                Step(
+                    target=node.target,
+                    args=mapped(node.args, Node, reference),
+                    kwargs=mapped(node.kwargs, Node, reference),
+                    name=node.name,
+                    meta={field: node.meta[field] for field in ("val", "tensor_meta") if field in node.meta},
+                )
+            )
+
+        def of_tensor(tensor: torch.Tensor) -> Reference:
+            return reference(proxy_tensor.get_proxy_slot(tensor, tracer).proxy.node)
+
+        return Template(steps, mapped(result, torch.Tensor, of_tensor))
+
+    def _signature(self, structure: Any, inputs: list[Node]) -> Hashable:
+        """Return what a template depends on of nested arguments; their nodes are added to `inputs`."""
+        if isinstance(structure, Node):
+            inputs.append(structure)
+            return self._key(structure)
+        if isinstance(structure, tuple | list):
+            return tuple(self._signature(each, inputs) for each in structure)
+        if isinstance(structure, dict):
+            return tuple((name, self._signature(each, inputs)) for name, each in structure.items())
+        return type(structure), structure
+
+    def _key(self, node: Node) -> Hashable:
+        """Return shape, strides, type and device of a node's value."""
+        value = node.meta["val"]
+        if id(value) not in self.keys:
+            if not isinstance(value, FakeTensor) or not all(isinstance(size, int) for size in value.shape):
+                raise CannotExpand(f"{node.name} is no tensor of known size")
+            self.keys[id(value)] = (
+                tuple(value.shape), value.stride(), value.storage_offset(), value.dtype, value.device,
+            )  # fmt: skip
+        return self.keys[id(value)]
+
+    def _program(self) -> ExportedProgram:
+        """Return the program with the new graph."""
+        old = self.program.graph_signature
+        outputs = self.graph.output_node().args[0]
+        specs = [
+            dataclasses.replace(spec, arg=dataclasses.replace(spec.arg, name=result.name))
+            for spec, result in zip(old.output_specs, outputs, strict=True)
+        ]
+        self.graph.eliminate_dead_code()
+        module = GraphModule(self.program.graph_module, self.graph)
+        module.meta.update(self.program.graph_module.meta)
+        program = copy.copy(self.program)
+        program._graph_module = module
+        program._graph_signature = ExportGraphSignature([*old.input_specs], specs)
+        return program
 
 
-def traced_again(
-    program: ExportedProgram, table: Table, interpreter: torch.fx.Interpreter
-) -> ExportedProgram:
-    """Return `program`, whose graph is functional, as `interpreter` runs it, with `table` applied.
+_MARK = torch.ops.litert_torch.mark_tensor.default
 
-    Raises:
-        Exception: tracing fails, or its result is no valid program; there is no base class.
-    """
-    inputs = program.graph.find_nodes(op="placeholder")
-    fakes = [node.meta["val"] for node in inputs]
 
-    def run(*arguments: Any) -> Any:
-        return interpreter.run(*arguments, enable_io_processing=False)
-
-    # Composite operators that are not in the table are kept.
-    composite, plain = exported_program._split_decomp_table_to_cia_and_python_decomp(dict(table))
-    with (
-        torch.no_grad(),
-        preserve_node_meta(),
-        torch._guards.detect_fake_mode(fakes),
-        exported_program._override_composite_implicit_decomp(composite),
-    ):
-        traced = make_fx(run, decomposition_table=plain)(*fakes)
-    _keep_inputs(inputs, traced.graph)
-    signature = _signature(program.graph_signature, traced.graph)
-    constants = _lifted_constants(traced, signature)
-    traced.recompile()
-    # Verifies the graph: one that is not functional raises.
-    return program._update(traced, signature, constants={**program.constants, **constants})
+def _input() -> None:
+    """Stand in for an input of a template in the tracer's graph."""
 
 
 def _require_plain(signature: ExportGraphSignature) -> None:
     kinds = {spec.kind for spec in (*signature.input_specs, *signature.output_specs)}
-    plain = {InputKind.USER_INPUT, InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
-    if unknown := kinds - plain - {OutputKind.USER_OUTPUT}:
-        raise CannotRetrace(f"inputs or outputs of kinds {unknown}")
-
-
-def _require_allowed(graph: torch.fx.Graph) -> None:
-    for node in graph.nodes:
-        if node.op not in ("placeholder", "output", "call_function"):
-            raise CannotRetrace(f"{node.name} is a {node.op}")
-        operator = node.target
-        # Python functions are rewrites of litert-torch; their operators appear in the traced graph.
-        if isinstance(operator, torch._ops.OperatorBase) and not is_allowed(operator):
-            raise CannotRetrace(f"{operator} is not among the operators that are retraced")
-
-
-def is_allowed(operator: Any) -> bool:
-    """Return whether a graph with `operator` is the same after retracing."""
-    return (
-        isinstance(operator, torch._ops.OpOverload)
-        and operator.namespace == "aten"
-        and operator._schema.name.removeprefix("aten::") in ALLOWED
-    )
-
-
-def _keep_inputs(old: list[torch.fx.Node], graph: torch.fx.Graph) -> None:
-    """Give the inputs of a traced graph the names that signature and state dict use."""
-    for before, after in zip(old, [n for n in graph.nodes if n.op == "placeholder"], strict=True):
-        after.name, after.target = before.name, before.target
-        after.meta = {**before.meta, **{key: after.meta[key] for key in ("val", "tensor_meta")}}
-
-
-def _lifted_constants(traced: torch.fx.GraphModule, signature: ExportGraphSignature) -> dict[str, Any]:
-    """Make the constants of rewrites inputs of the graph, as those of the network are."""
-    for node in traced.graph.find_nodes(op="get_attr"):
-        node.meta.setdefault("nn_module_stack", {})
-    return dict(lift_constants_pass(traced, signature, ConstantAttrMap()))
-
-
-def _signature(old: ExportGraphSignature, graph: torch.fx.Graph) -> ExportGraphSignature:
-    """Return the old signature with the names of the traced graph's outputs."""
-    output = graph.output_node()
-    results = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)
-    output.args = (tuple(results),)
-    specs = [
-        dataclasses.replace(spec, arg=dataclasses.replace(spec.arg, name=result.name))
-        for spec, result in zip(old.output_specs, results, strict=True)
-    ]
-    return ExportGraphSignature(input_specs=[*old.input_specs], output_specs=specs)
+    if unknown := kinds - _PLAIN_INPUTS - {OutputKind.USER_OUTPUT}:
+        raise CannotExpand(f"inputs or outputs of kinds {unknown}")

@@ -15,11 +15,10 @@ from litert_torch._convert import core, litert_converter, signature
 from torch.export import ExportedProgram
 
 from nnlite_conversion.culprit import UnsupportedNode
-from nnlite_conversion.pipeline.lowering.fast_decomposition import fast_decompositions
+from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
 from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
-from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
 
 #: Name that LiteRT's tools expect for the only signature.
 SIGNATURE = model.DEFAULT_SIGNATURE_NAME
@@ -136,20 +135,19 @@ def lower(
         Exception: an operator cannot be lowered; RuntimeError and others without a base class.
     """
     signatures = [_signature(module, samples)]
-    with patched_torch():
+    with fast_lowering():
         program = decompose(program)
         _require_no_effects(program)
         program, rewrites = rewritten(program)
-        with fast_decompositions():
-            program = core._run_convert_passes(program)
-            exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
+        program = core._run_convert_passes(program)
+        exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
     model.LiteRTModel(exporter).export(str(path))
     return rewrites
 
 
 def decomposed(program: ExportedProgram) -> ExportedProgram:
     """Return the graph that `lower` lowers: decomposed, and rewritten unless operators have effects."""
-    with patched_torch():
+    with fast_lowering():
         program = decompose(program)
         return program if _with_effects(program) else rewritten(program)[0]
 
@@ -160,10 +158,19 @@ def to_mlir(program: ExportedProgram) -> None:
     Raises:
         Exception: as `lower`.
     """
-    with patched_torch():
+    with fast_lowering():
         _require_no_effects(program)
-        with fast_decompositions():
-            backend.export.exported_program_to_mlir(core._run_convert_passes(program))
+        backend.export.exported_program_to_mlir(core._run_convert_passes(program))
+
+
+def prepared(program: ExportedProgram) -> ExportedProgram:
+    """Return the program that is lowered to MLIR: what `lower` does without MLIR and jax.
+
+    What torch and the shortcuts set up at first use is then there for the forks of this process.
+    """
+    with fast_lowering():
+        program = core._run_convert_passes(rewritten(decompose(program))[0])
+        return fx_infra.safe_run_decompositions(program, fx_infra.decomp.pre_lower_decomp(), can_skip=False)
 
 
 def _require_no_effects(program: ExportedProgram) -> None:

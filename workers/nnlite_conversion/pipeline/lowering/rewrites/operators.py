@@ -15,7 +15,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves, tree_map
 
-from nnlite_conversion.pipeline.lowering.fast_decomposition import Table, traced_again
+from nnlite_conversion.pipeline.lowering.retracing import Table, traced_again
 from nnlite_conversion.pipeline.lowering.rewrites import complex_numbers
 from nnlite_conversion.pipeline.lowering.rewrites.complex_numbers import Complex
 

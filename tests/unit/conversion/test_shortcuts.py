@@ -1,0 +1,97 @@
+"""The shortcuts of lowering give what the libraries give, or leave it to them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch.fx import Node
+from torch.utils._pytree import tree_map
+
+from nnlite.vocabulary import Shortcut
+from nnlite_conversion.pipeline.lowering import fast_decomposition, fast_lowering, verified_operators
+from nnlite_conversion.pipeline.lowering import lower as lowering
+from unit.conversion.operator_cases import CASES, Case
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+
+#: What memory that is changed in place is shared with a view.
+LEFT_TO_TORCH = ("view_changed_in_place", "input_of_view_changed")
+
+
+@pytest.fixture
+def graph_of():
+    """Return a function from a case to its graph before lowering to MLIR, made with the named shortcuts."""
+
+    def make(case: Case, shortcuts: Sequence[Shortcut]) -> list[Any]:
+        sample = torch.rand(case.shape, generator=torch.Generator().manual_seed(1))
+        fast_lowering.use(shortcuts)
+        with torch.no_grad():
+            return described(lowering.prepared(lowering.export(case.network(), (sample,))).graph)
+
+    yield make
+    fast_lowering.use(Shortcut)
+
+
+def described(graph: torch.fx.Graph) -> list[Any]:
+    """Return the operators of a graph with their arguments, the types of their results and their modules."""
+    numbers: dict[Node, str] = {}
+    lines = []
+    for node in graph.nodes:
+        numbers[node] = f"%{len(numbers)}"
+        args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda each: numbers[each])
+        if node.target is torch.ops.litert_torch.mark_tensor.default:
+            args = (*args[:3], *args[4:])  # without the random name of what it marks
+        value = tree_map(kind_of, node.meta.get("val")) if node.op == "call_function" else None
+        modules = [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
+        target = node.op if node.op != "call_function" else str(node.target)
+        lines.append((target, str(args), str(kwargs), str(value), modules))
+    return lines
+
+
+def kind_of(value: Any) -> Any:
+    return (value.shape, value.stride(), value.dtype) if isinstance(value, torch.Tensor) else value
+
+
+@pytest.fixture
+def left_to_torch(monkeypatch):
+    """Return a list of the reasons for which graphs are left to torch."""
+    reasons: list[str] = []
+    expanded = fast_decomposition.Expander.expanded
+
+    def noting(self: fast_decomposition.Expander) -> Any:
+        try:
+            return expanded(self)
+        except Exception as error:
+            reasons.append(f"{type(error).__name__}: {error}")
+            raise
+
+    monkeypatch.setattr(fast_decomposition.Expander, "expanded", noting)
+    return reasons
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_operators_are_decomposed_as_torch_does(case, graph_of, left_to_torch):
+    fast = graph_of(case, [Shortcut.DECOMPOSITION])
+    reasons = [*left_to_torch]
+
+    assert fast == graph_of(case, [])
+    assert bool(reasons) == (case.name in LEFT_TO_TORCH), reasons
+
+
+def test_operator_that_was_not_compared_is_left_to_torch(graph_of, left_to_torch, monkeypatch):
+    case = next(case for case in CASES if case.name == "relu")
+    monkeypatch.setattr(verified_operators, "VERIFIED", verified_operators.VERIFIED - {"relu"})
+
+    assert graph_of(case, [Shortcut.DECOMPOSITION]) == graph_of(case, [])
+    assert "relu" in left_to_torch[0]
+
+
+@pytest.mark.parametrize("name", fast_lowering.VERSIONS)
+def test_other_versions_of_the_libraries_are_used_as_they_are(name, graph_of, left_to_torch, monkeypatch):
+    monkeypatch.setitem(fast_lowering.VERSIONS, name, "1.0")
+    decompose: Callable[..., Any] = torch.export.ExportedProgram.run_decompositions
+
+    assert name in str(fast_lowering.not_fitting())
+    with fast_lowering.fast_lowering():
+        assert torch.export.ExportedProgram.run_decompositions is decompose

@@ -1,0 +1,61 @@
+"""Decomposition tables as torch applies them, set up once for all programs."""
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from torch._subclasses import fake_impls
+from torch.export import exported_program
+
+from nnlite_conversion.pipeline.lowering.retracing import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedTable:
+    """A decomposition table, split as torch does, with the composite operators' kernels under it."""
+
+    #: Keeps the table's objects alive, whose addresses are the key.
+    table: Table
+    key: Hashable
+    decompositions: Table
+    kernels: dict[Any, dict[Any, Any]]
+    fake_kernels: dict[Any, Any]
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Let composite operators behave as the table says, as torch's own context does, but at once."""
+        before = {each: each.py_kernels for each in self.kernels}
+        with mock.patch.dict(fake_impls.op_implementations_dict, self.fake_kernels):
+            try:
+                for each, kernels in self.kernels.items():
+                    each.py_kernels = kernels
+                    each._dispatch_cache.clear()
+                yield
+            finally:
+                for each, kernels in before.items():
+                    each.py_kernels = kernels
+                    each._dispatch_cache.clear()
+
+
+_tables: dict[Hashable, PreparedTable] = {}
+
+
+def prepared_table(table: Table) -> PreparedTable:
+    """Return `table`, prepared when it was first used."""
+    key = tuple((id(each), id(function)) for each, function in table.items())
+    if key not in _tables:
+        composite, plain = exported_program._split_decomp_table_to_cia_and_python_decomp(dict(table))
+        known = dict(fake_impls.op_implementations_dict)
+        with exported_program._override_composite_implicit_decomp(composite):
+            kernels = {each: dict(each.py_kernels) for each in composite}
+            added = {
+                each: kernel
+                for each, kernel in fake_impls.op_implementations_dict.items()
+                if known.get(each) is not kernel
+            }
+        _tables[key] = PreparedTable(
+            table=table, key=key, decompositions=plain, kernels=kernels, fake_kernels=added
+        )
+    return _tables[key]

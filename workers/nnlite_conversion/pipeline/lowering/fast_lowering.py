@@ -1,0 +1,46 @@
+"""Switches the shortcuts of lowering on: each gives the same file in less time.
+
+They replace parts of torch and litert-torch and depend on their inner layout. With other versions than those
+that they were compared with, everything is lowered as the libraries do it.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+
+from nnlite.vocabulary import Shortcut
+from nnlite_conversion.pipeline.lowering.fast_decomposition import fast_decompositions
+from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
+
+#: Versions of the libraries that the shortcuts give the same files with.
+VERSIONS = {"torch": "2.13.0", "litert-torch": "0.10.0"}
+
+_CONTEXTS = {Shortcut.DECOMPOSITION: fast_decompositions}
+_used = set(Shortcut)
+
+
+def use(shortcuts: Iterable[Shortcut]) -> None:
+    """Use these shortcuts from now on in this process, and no others."""
+    _used.clear()
+    _used.update(shortcuts)
+
+
+def not_fitting() -> str | None:
+    """Return why no shortcut is used with the installed libraries; None: they are the known ones."""
+    others = [
+        f"{name} {installed} instead of {known}"
+        for name, known in VERSIONS.items()
+        if (installed := version(name)).partition("+")[0] != known
+    ]
+    return f"conversions are slower: {', '.join(others)}" if others else None
+
+
+@contextmanager
+def fast_lowering() -> Iterator[None]:
+    """Use the shortcuts inside the context, where the libraries are the known ones."""
+    with ExitStack() as stack:
+        stack.enter_context(patched_torch())
+        if not_fitting() is None:
+            for shortcut in sorted(_used):
+                stack.enter_context(_CONTEXTS[shortcut]())
+        yield

@@ -1,0 +1,45 @@
+"""Templates: the nodes that operators of one signature become when a graph is decomposed."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A node of a template; a negative number is the input -1 - number."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One node that an operator becomes; its arguments contain references."""
+
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    name: str
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What the operators of one signature become."""
+
+    steps: list[Step]
+    output: Any
+
+
+def signature_of(target: Any) -> Hashable:
+    """Return what identifies an operator or a Python function; None: it holds something of its own."""
+    if isinstance(target, torch._ops.OpOverload):
+        return (target,)
+    contents = [cell.cell_contents for cell in getattr(target, "__closure__", None) or ()]
+    if not hasattr(target, "__code__") or not all(
+        isinstance(each, torch._ops.OpOverload) for each in contents
+    ):
+        return None
+    return (target.__code__, target.__defaults__, *contents)

@@ -1,0 +1,34 @@
+"""The operators whose decompositions were compared with torch's: those of the cases of the tests."""
+
+from typing import Any
+
+import torch
+
+_NAMES = """
+    _adaptive_avg_pool2d _native_batch_norm_legit_no_training _softmax _to_copy abs adaptive_avg_pool2d
+    add add_ addmm arange as_strided avg_pool2d batch_norm bmm cat chunk clamp clone constant_pad_nd
+    contiguous conv2d conv_transpose2d convolution div dropout elu empty exp expand flatten gelu
+    group_norm gt hardsigmoid hardswish hardtanh index instance_norm layer_norm leaky_relu linear log1p
+    matmul max_pool2d max_pool2d_with_indices mean mish mm mul native_batch_norm native_layer_norm neg
+    pad permute pixel_shuffle prelu reflection_pad2d relu relu6 repeat reshape rsqrt
+    scaled_dot_product_attention select sigmoid silu slice softmax softplus split_with_sizes sqrt
+    squeeze sub tanh transpose unflatten unsqueeze upsample_bilinear2d upsample_nearest2d var_mean view
+    where
+"""
+#: Operators whose decompositions were compared with torch's.
+VERIFIED = frozenset(_NAMES.split())
+
+
+class NotVerified(Exception):
+    """A graph has an operator whose decomposition was not compared."""
+
+
+def require_verified(target: Any) -> None:
+    """Raise for an operator whose decomposition was not compared with torch's; Python functions call them."""
+    if (
+        isinstance(target, torch._ops.OperatorBase)
+        and target is not torch.ops.litert_torch.mark_tensor.default
+    ):
+        name = target._schema.name.removeprefix("aten::") if isinstance(target, torch._ops.OpOverload) else ""
+        if name not in VERIFIED:
+            raise NotVerified(f"{target} was not compared with torch's decomposition")
