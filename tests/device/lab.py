@@ -45,7 +45,7 @@ QUICK = {
     "EMULATOR__STOP_TIMEOUT_S": "10",
     "PHONE__GATE_POLL_S": "0.2",
     # Devices wait for each other: they share a JVM, and measure one at a time.
-    "ANDROID__APP_START_TIMEOUT_S": f"{HANG_S}",
+    "ANDROID__APP_START_TIMEOUT_S": "300",
     "MEASUREMENT__QUIET_TIMEOUT_S": f"{HANG_S}",
     # On the devices' own clock. A run that hangs goes on until a test ends it, unless that is the test.
     "MEASUREMENT__WARMUP_MIN_RUNS": "1",
