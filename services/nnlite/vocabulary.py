@@ -34,6 +34,11 @@ class Precision(StrEnum):
     FP16 = "fp16"
     DYNAMIC = "dynamic"  # int8 weights, float activations
     INT8 = "int8"  # full integer, calibrated
+    MIXED = "mixed"  # int8, but floats where integers are not precise enough
+
+
+#: Precisions with integer activations, whose ranges come from calibration samples.
+CALIBRATED: Final = frozenset({Precision.INT8, Precision.MIXED})
 
 
 class Int8Io(StrEnum):

@@ -60,6 +60,7 @@ def artifact_row(identity: str, **changes: Any) -> Artifact:
         "converter": "litert-torch 0.10.0",
         "rewrites": ["high_rank_linear"],
         "operators": {"CONV_2D": 26},
+        "graph_operators": {"aten.conv2d": 26},
         "inputs": {
             "tensors": [
                 {"name": "t0", "shape": list(canary.INPUT_SHAPE), "dtype": "float32", "quantization": None}

@@ -32,7 +32,7 @@ VIEWS: Final[Mapping[str, str]] = {
     "measurement_run": "All results: one row per measurement, `best` where it is the one that counts.",
     "campaign_progress": "One row per campaign: its models and artifacts by state.",
     "failure_summary": "How many rows of each campaign have no result, by class, stage and reason.",
-    "op_support": "Operators: how many artifacts have each, and how many attempts failed at it.",
+    "op_support": "Operators of networks: how many models have each, by precision and parity.",
     "device_overview": "One row per device: state, owner, last canary, last incident.",
     "device_incident": "One row per incident: fault, recovery steps, seconds until recovered.",
     "device_variation": "How much a device's results differ within a run, between runs and between days.",

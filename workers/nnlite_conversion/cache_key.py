@@ -8,14 +8,17 @@ from functools import cache
 from importlib.metadata import distributions, entry_points, version
 from typing import Any
 
-from nnlite.artifacts.calibration import Calibration
+from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.catalog.model import canonical_json
-from nnlite.vocabulary import ArtifactFormat, Int8Io, Precision
+from nnlite.vocabulary import CALIBRATED, ArtifactFormat, Int8Io, Precision
 
 #: Increase when a change of the conversion itself changes artifacts.
 GENERATION = 1
 #: Increase when a precision may be made now that was refused before: it is tried again then. Artifacts stay.
-QUANTIZING = 2
+QUANTIZING = 3
+#: Increase when noise differs that networks with several inputs of floats are calibrated on. 2: each input
+#: has numbers of its own.
+NOISE = 2
 #: Rewrites of the first release, which are in every key. A later one is not in keys as long as it serves what
 #: could not be converted before, because there are no artifacts that it changes.
 REWRITES = ("adaptive_max_pool2d", "high_rank_linear")
@@ -115,16 +118,23 @@ def cache_key(
     calibration: Calibration | None = None,
     int8_io: Int8Io = Int8Io.FLOAT,
     revised: tuple[str, ...] = (),
+    *,
+    float_inputs: int = 1,
 ) -> str:
     """Return the key of a model's artifact in one precision (SHA-256, hexadecimal).
 
     Args:
-        calibration: affects int8 only.
+        calibration: affects int8 and mixed only.
         int8_io: affects int8 only.
         revised: the model's `revised_rewrites`.
+        float_inputs: number of the network's inputs that are floats, as far as its source names them.
     """
     converter = converter_tag(revised)
     parts: dict[str, Any] = {"identity": identity, "precision": precision, "converter": converter}
+    if precision in CALIBRATED:
+        parts |= {"calibration": calibration and calibration.key()}
+        if calibration and calibration.kind is CalibrationKind.NOISE and float_inputs > 1:
+            parts |= {"noise": NOISE}
     if precision is Precision.INT8:
-        parts |= {"calibration": calibration and calibration.key(), "int8_io": int8_io}
+        parts |= {"int8_io": int8_io}
     return hashlib.sha256(canonical_json(parts)).hexdigest()

@@ -58,7 +58,7 @@ class Converter:
         """
         context = self.context()
         spec = spec_of(context.engine, claim)
-        plan = plan_of(claim.payload, spec.code)
+        plan = plan_of(claim.payload, spec)
         try:
             cached = self._look_up(context, plan)
             result = ModelResult(claim, plan, cached)
@@ -79,7 +79,9 @@ class Converter:
             refused={
                 row.cache_key: row
                 for row in known_refusals(context.engine, list(keys))
+                # A crash of the quantizer, or a limit exceeded, may be the machine's: it is tried again.
                 if row.converter in {plan.refused_by, onnx_tag()}
+                and row.failure_class != FailureClass.CONVERTER
             },
         )
 
@@ -188,7 +190,11 @@ class Converter:
         if row is None:
             return None
         try:
-            return KnownArtifact(path=self.store.fetch(row.path), rewrites=tuple(row.rewrites))
+            return KnownArtifact(
+                path=self.store.fetch(row.path),
+                rewrites=tuple(row.rewrites),
+                graph_operators=row.graph_operators,
+            )
         except ArtifactGoneError:
             return None
 

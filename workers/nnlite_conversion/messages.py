@@ -14,7 +14,7 @@ from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
 from nnlite.vocabulary import ArtifactFormat, Precision, Stage
 from nnlite_conversion.accuracy import EvaluationReport
-from nnlite_conversion.outcome import ArtifactReport, ConversionReport, ParityExplanation
+from nnlite_conversion.outcome import ArtifactReport, ConversionReport, Counts, ParityExplanation
 from nnlite_conversion.problems import PreflightReport
 
 #: Most bytes that a child may send; the report of a segmentation network has a few kB.
@@ -39,6 +39,24 @@ class Report(ConversionReport):
 
     kind: Literal["report"] = "report"
     artifacts: tuple[ArtifactReport, ...] = ()
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, kw_only=True)
+class PrecisionBegun:
+    """The child begins one precision of an fp32 file, or runs a pre-built file.
+
+    If it ends in that, `done` is its report of the precisions before.
+    """
+
+    kind: Literal["precision"] = "precision"
+    precision: Precision
+    format: ArtifactFormat = ArtifactFormat.TFLITE
+    done: Report
+    #: Names of the rewrites of the fp32 file.
+    rewrites: tuple[Annotated[str, Field(max_length=100)], ...] = ()
+    #: As of `ArtifactReport`.
+    graph_operators: Counts | None = None
 
 
 @with_config(_STRICT)
@@ -79,7 +97,7 @@ class Refusal(BaseModel):
 
 
 Answer = Report | Explanation | Preflight | Evaluated | Refusal
-Message = StageStarted | Answer
+Message = StageStarted | PrecisionBegun | Answer
 _messages: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 
@@ -115,6 +133,8 @@ class Inbox:
     #: Stage that the child entered last.
     stage: Stage = Stage.LOAD
     answer: Answer | None = None
+    #: The precision that the child began last; None: none yet.
+    begun: PrecisionBegun | None = None
     #: Why the first invalid line was rejected; None: all lines were messages.
     garbage: str | None = None
     _pending: bytes = b""
@@ -154,5 +174,7 @@ class Inbox:
             return
         if isinstance(message, StageStarted):
             self.stage = message.stage
+        elif isinstance(message, PrecisionBegun):
+            self.begun = message
         elif self.answer is None:
             self.answer = message

@@ -59,6 +59,8 @@ class KnownArtifact:
 
     path: Path
     rewrites: tuple[str, ...]
+    #: As of `ArtifactReport`.
+    graph_operators: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +169,10 @@ class Accelerated:
     note: str | None
 
 
+#: Numbers of occurrences by name.
+Counts = Mapping[Annotated[str, Field(max_length=200)], Annotated[int, Field(gt=0)]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArtifactReport:
     """What a child reports of an artifact; an attribute that a conversion determines is declared here, once.
@@ -184,7 +190,10 @@ class ArtifactReport:
     #: Names of the rewrites that changed the graph, in the order in which they ran.
     rewrites: tuple[Annotated[str, Field(max_length=100)], ...] = ()
     #: Number of times that each operator occurs in the flatbuffer.
-    operators: Mapping[Annotated[str, Field(max_length=200)], Annotated[int, Field(gt=0)]]
+    operators: Counts
+    #: Number of times that each operator occurs in the network's exported graph, such as `aten.conv2d`;
+    #: None: not known, as of a pre-built file.
+    graph_operators: Counts | None = None
     #: Number of samples that it was calibrated on; 0: it needs none.
     calibrated_on: Annotated[int, Field(ge=0)] = 0
     #: Operators of an integer artifact that could not be quantized, one for each occurrence; stored with the
@@ -202,6 +211,10 @@ class ConvertedArtifact(ArtifactReport):
     reference_outputs: tuple[Path, ...]
 
 
+#: Failure classes of a precision alone.
+RefusingClass = Literal[FailureClass.MODEL, FailureClass.RUNTIME, FailureClass.CONVERTER]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RefusedPrecision:
     """A precision or format that failed to convert; others of the model are unaffected."""
@@ -210,8 +223,9 @@ class RefusedPrecision:
     format: ArtifactFormat = ArtifactFormat.TFLITE
     stage: Stage
     reason: str
-    #: `model`, or `runtime` where the host's LiteRT refuses the file.
-    failure_class: Literal[FailureClass.MODEL, FailureClass.RUNTIME] = FailureClass.MODEL
+    #: `runtime` where the host's LiteRT refuses the file or crashes on it, `converter` where the quantizer
+    #: crashes or a limit of time or memory is exceeded: then a later campaign tries it again.
+    failure_class: RefusingClass = FailureClass.MODEL
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

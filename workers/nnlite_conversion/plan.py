@@ -85,14 +85,15 @@ class CacheLookup:
         return key in self.artifacts or key in self.refused
 
 
-def plan_of(work: Mapping[str, Any], code: str | None) -> ConversionPlan:
+def plan_of(work: Mapping[str, Any], spec: ModelSpec) -> ConversionPlan:
     """Return the plan for a claimed conversion.
 
     Args:
         work: the columns of its claim.
-        code: of the model; None: it has none that could be searched.
+        spec: of its model; code that it lacks cannot be searched.
     """
-    identity, revised = work["identity"], revised_rewrites(code)
+    identity, revised = work["identity"], revised_rewrites(spec.code)
+    floats = sum(each.dtype.startswith("float") for each in spec.inputs)
     calibration = Calibration.from_dict(work["calibration"]) if work["calibration"] else None
     int8_io = Int8Io(work["int8_io"])
     onnx = None
@@ -102,7 +103,10 @@ def plan_of(work: Mapping[str, Any], code: str | None) -> ConversionPlan:
         if any(ArtifactFormat.of(Backend(each)) is ArtifactFormat.ONNX for each in work["backends"]):
             onnx = onnx_key(identity)
         precisions = map(Precision, work["precisions"])
-        keys = {each: cache_key(identity, each, calibration, int8_io, revised) for each in precisions}
+        keys = {
+            each: cache_key(identity, each, calibration, int8_io, revised, float_inputs=floats)
+            for each in precisions
+        }
         converter = converter_tag(revised)
     return ConversionPlan(
         identity=identity,

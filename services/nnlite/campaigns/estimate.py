@@ -115,13 +115,13 @@ def _mean(times: Row | None, otherwise: float) -> tuple[float, int]:
     return float(times["seconds"]), times["number"]
 
 
-# int8 depends on its calibration, and on the type of its inputs.
+# int8 and mixed depend on their calibration, int8 on the type of its inputs too.
 _ARTIFACTS = """
 SELECT DISTINCT identity, precision FROM artifact
 WHERE identity = ANY(:identities) AND (
-    precision <> 'int8' OR calibration IS NULL
+    precision NOT IN ('int8', 'mixed') OR calibration IS NULL
     OR calibration->>'kind' = :kind AND calibration->>'path' IS NOT DISTINCT FROM CAST(:path AS text)
-       AND (inputs#>>'{tensors,0,dtype}' = 'int8') = :integers
+       AND (precision = 'mixed' OR (inputs#>>'{tensors,0,dtype}' = 'int8') = :integers)
 )
 """
 # The last ones: a machine or a release may have become faster.

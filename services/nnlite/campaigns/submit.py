@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from nnlite.artifacts.store import open_store
+from nnlite.campaigns.calibration_fit import check_fit
 from nnlite.campaigns.request import (
     Request,
     RequestConflict,
@@ -78,6 +79,8 @@ def submit(
     check_priority(priority)
     if not growing:
         check_models(models)
+    if request.calibration is not None:
+        check_fit(request.calibration, models, open_store(settings))
     _store_files(models, source, settings)
     try:
         with engine.begin() as connection:

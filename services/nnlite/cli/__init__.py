@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "watch": Entry("campaigns", _LOOK, "Show a campaign's progress until it has ended."),
     "results": Entry("results", _LOOK, "Show measurements: latency, verdict, parity."),
     "failures": Entry("results", _LOOK, "List what has no result, and why."),
+    "atlas": Entry("atlas", _LOOK, "Show which operators are converted, by precision."),
     "profile": Entry("profile", _LOOK, "Show the time of each operator."),
     "rank": Entry("rank", _LOOK, "Rank a campaign by accuracy and latency."),
     "effects": Entry("effects", _LOOK, "Show which settings change the latency."),

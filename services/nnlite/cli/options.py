@@ -104,7 +104,7 @@ Precisions = Annotated[
     list[str],
     typer.Option(
         "--precision",
-        help="Numeric formats: fp32, fp16, dynamic, int8; with commas, or repeated.",
+        help="Numeric formats: fp32, fp16, dynamic, int8, mixed; with commas, or repeated.",
         rich_help_panel=CONVERTING,
         autocompletion=complete_precisions,
     ),
@@ -113,7 +113,7 @@ Calibration = Annotated[
     str | None,
     typer.Option(
         metavar="PATH|sklearn|noise",
-        help="What int8 is calibrated on: a folder of images, or a .npy or .npz file "
+        help="What int8 and mixed are calibrated on: a folder of images, or a .npy or .npz file "
         "[default: NNLITE_CALIBRATION_DIR, else scikit-learn's pictures].",
         show_default=False,
         rich_help_panel=CONVERTING,

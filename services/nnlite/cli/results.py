@@ -54,7 +54,7 @@ def results(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="Only these: fp32, fp16, dynamic, int8.", rich_help_panel=_CHOICE),
+        typer.Option(help="Only these: fp32, fp16, dynamic, int8, mixed.", rich_help_panel=_CHOICE),
     ] = None,
     pool: Annotated[
         list[str] | None,

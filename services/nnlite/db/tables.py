@@ -195,6 +195,7 @@ class Artifact(MappedAsDataclass, Base, kw_only=True):
     converter: Mapped[str]  # libraries and versions
     rewrites: Mapped[list[str]]
     operators: Mapped[Json]  # operator name -> count
+    graph_operators: Mapped[Json | None]  # the same of the network's graph; None: not known
     inputs: Mapped[Json]  # {"tensors": [{name, shape, dtype, quantization}]}
     outputs: Mapped[Json]
     reference_outputs: Mapped[list[str]]  # paths of raw host outputs for the seeded input

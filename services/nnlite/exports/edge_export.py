@@ -35,7 +35,7 @@ Row = RowMapping
 _REJECTED = "rejected: "
 
 #: Defaults, preferred first: NN-GPT scores int8, and targets phones.
-_PRECISIONS = (Precision.INT8, Precision.FP32, Precision.FP16, Precision.DYNAMIC)
+_PRECISIONS = (Precision.INT8, Precision.MIXED, Precision.FP32, Precision.FP16, Precision.DYNAMIC)
 _KINDS = (DeviceKind.PHONE, DeviceKind.EMULATOR, DeviceKind.HOST)
 
 

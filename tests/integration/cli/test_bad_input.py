@@ -65,7 +65,7 @@ def test_invalid_requests_are_refused(nnlite, arguments, says):
         (["submit", "--input", "1x3x8x8"], "error: source lemur has no option input; omit --input"),
         (
             ["submit", "ResNet", "--precision", "int4"],
-            "--precision 'int4' is none of fp32, fp16, dynamic, int8",
+            "--precision 'int4' is none of fp32, fp16, dynamic, int8, mixed",
         ),
         (
             ["submit", "ResNet", "--precision", "int8", "--calibration", "photos"],

@@ -1,5 +1,7 @@
 """Conversions through the real queue tables: stored rows and files, the cache, failures."""
 
+import os
+import signal
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -70,6 +72,10 @@ def test_artifact_is_stored_with_all_attributes(cluster, store, converted):
     (tensor,) = converted["inputs"]["tensors"]
     assert (tensor["shape"], tensor["dtype"], tensor["quantization"]) == ([1, 8, 8, 3], "float32", None)
     assert converted["operators"]["FULLY_CONNECTED"] == 1
+    assert converted["graph_operators"]["aten.linear"] == 1
+    assert {"operator": "aten.linear", "precision": "fp32", "state": "ok", "models": 1} in cluster.rows(
+        "SELECT * FROM op_support"
+    )
     (conversion,) = cluster.rows("SELECT state, cached, timings_ns FROM conversion")
     assert (conversion["state"], conversion["cached"]) == ("done", False)
     assert set(conversion["timings_ns"]) == {"load", "export", "lower", "parity"}
@@ -147,7 +153,7 @@ def test_cache_key_depends_on_model_precision_and_converter(monkeypatch):
 
 
 CALIBRATED = Calibration(kind=CalibrationKind.SKLEARN, samples=2)
-FOUR = tuple(Precision)
+FOUR = (Precision.FP32, Precision.FP16, Precision.DYNAMIC, Precision.INT8)
 
 
 def test_further_precisions_are_made_from_the_cached_fp32_artifact(cluster, convert, converted):
@@ -213,6 +219,23 @@ def test_a_precision_that_was_refused_by_another_quantizer_is_tried_again(cluste
     assert queries.failures(cluster.engine, "day") == []
     rows = cluster.rows("SELECT precision FROM artifact ORDER BY precision")
     assert [row["precision"] for row in rows] == ["dynamic", "fp32"]
+
+
+def test_a_precision_that_crashed_is_tried_again_by_the_next_campaign(cluster, convert, monkeypatch):
+    def crashes(fp32: Path, target: Path, data: Any) -> Quantized:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        raise AssertionError("not reached")
+
+    wanted = {"precisions": (Precision.FP32, Precision.DYNAMIC), "calibration": CALIBRATED}
+    with monkeypatch.context() as broken:
+        broken.setattr(stages, "QUANTIZERS", stages.QUANTIZERS | {Precision.DYNAMIC: crashes})
+        assert convert(cluster.submit("tiny", name="night", **wanted).id) is Outcome.DONE
+    (failure,) = queries.failures(cluster.engine, "night")
+    assert (failure["state"], failure["precision"], failure["class"]) == ("refused", "dynamic", "converter")
+    assert cluster.rows("SELECT precision FROM artifact") == [{"precision": "fp32"}]
+
+    assert convert(cluster.submit("tiny", name="day", **wanted).id) is Outcome.DONE
+    assert queries.failures(cluster.engine, "day") == []
 
 
 def test_user_calibration_data_is_fetched_from_the_store(cluster, store, convert, tmp_path):

@@ -193,3 +193,41 @@ def test_without_calibration_data_int8_is_refused_and_dynamic_keeps_matrix_produ
     assert artifact.precision is Precision.DYNAMIC and artifact.parity.samples == 0
     assert artifact.operators["BATCH_MATMUL"] == 1
     assert refused.precision is Precision.INT8 and refused.reason.startswith("no calibration data")
+
+
+def test_mixed_is_int8_where_that_is_right(four, settings, place):
+    wanted = four(precisions=(Precision.INT8, Precision.MIXED), int8_io=Int8Io.FLOAT)
+    with run(wanted, settings, place) as outcome:
+        int8, mixed = outcome.artifacts
+    assert (int8.sha256, int8.kept_as_floats) == (mixed.sha256, mixed.kept_as_floats)
+    assert mixed.precision is Precision.MIXED and mixed.calibrated_on == 4
+
+
+#: Boxes in pixels share the output with scores, and what follows them with both.
+DETECTOR = network(
+    "y = self.c(x); return torch.cat([y[:, :4].sigmoid() * 640, y[:, 4:].sigmoid()], 1).flatten(2)",
+    "self.c = torch.nn.Conv2d(3, 9, 3)",
+)
+#: Its result is small beside what it is computed from: no product follows.
+CANCELLING = network(
+    "y, s = self.c(x), 1000 * x.sum(1, True); return self.h(F.relu((y + s) - s).mean((2, 3)))",
+    "self.c, self.h = torch.nn.Conv2d(3, 8, 1), torch.nn.Linear(8, 4, bias=False)",
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [
+        pytest.param(DETECTOR, "CONCATENATION", id="in what follows the last products"),
+        pytest.param(CANCELLING, "SUB", id="everywhere but in products"),
+    ],
+)
+def test_mixed_falls_back_to_floats_where_int8_is_off(job, settings, place, code, kept):
+    wanted = job(code, precisions=(Precision.INT8, Precision.MIXED))
+    calibrated = replace(wanted, calibration=Calibration(kind=CalibrationKind.NOISE, samples=8))
+    with run(calibrated, settings, place) as outcome:
+        int8, mixed = outcome.artifacts
+    assert int8.parity.state == "off" and mixed.parity.state == "ok"
+    assert kept in mixed.kept_as_floats and kept not in int8.kept_as_floats
+    assert "CONV_2D" not in mixed.kept_as_floats
+    assert mixed.size_bytes < 2 * int8.size_bytes

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS, apply_rewrites
 from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
-from unit.conversion.rewriting import IMAGE, Network, assert_equal
+from unit.conversion.rewriting import IMAGE, Network, assert_equal, rewritten
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.process]
 
@@ -43,6 +43,21 @@ def test_interpolation_to_the_nearest_element_picks_what_pytorch_picks():
     operators = assert_equal(interpolations, IMAGE, ["nearest_by_index"], 0)
 
     assert torch.ops.aten.upsample_nearest2d.vec not in operators
+
+
+def antialiased(x):
+    return tuple(
+        F.interpolate(x, mode=mode, antialias=True, align_corners=aligned, **size)
+        for mode in ("bilinear", "bicubic")
+        for aligned in (False, True)
+        for size in ({"scale_factor": 0.5}, {"size": (3, 9)}, {"size": (1, 4)})
+    )
+
+
+def test_interpolation_with_antialiasing_is_two_products():
+    operators = assert_equal(antialiased, IMAGE, ["antialiased_bilinear", "antialiased_bicubic"], 1e-6)
+
+    assert not any("upsample" in str(operator) for operator in operators)
 
 
 def test_whole_multiples_stay_an_interpolation():
@@ -139,6 +154,67 @@ class Convolutions(torch.nn.Module):
 
 def test_convolutions_over_three_dimensions_with_groups_are_sums_over_the_kernels_depth():
     assert_equal(Convolutions(), VIDEO, ["grouped_convolution3d"])
+
+
+ZEROS = torch.tensor([0.0, -0.0, 1.5, -1.5, float("nan"), float("inf"), float("-inf")])
+
+
+def elementary(x):
+    y = torch.where(x > 1, ZEROS, x.flip(-1))
+    whole = (x * 3).round().long()
+    return (
+        torch.exp2(x), torch.erfc(x), torch.fmax(x, y), torch.fmin(x, y), torch.hypot(x, x * 2),
+        torch.copysign(x, torch.where(y.isnan(), x, y)), torch.signbit(torch.where(y.isnan(), x, y)),
+        torch.signbit(whole), torch.logical_xor(x > 0, y > 0), torch.logical_xor(whole, whole - 1),
+        torch.dist(x, x * 2), torch.dist(x, x * 2, p=1), F.rrelu(x),
+    )  # fmt: skip
+
+
+def test_elementary_operators_are_made_of_others():
+    names = {
+        "power_of_two", "complementary_error", "larger_number", "smaller_number", "hypotenuse", "sign_bit",
+        "with_sign_of", "exclusive_or", "distance", "leaky_relu_of_mean_slope",
+    }  # fmt: skip
+    wanted, results, _, applied = rewritten(elementary, IMAGE)
+
+    assert set(applied) == names
+    for one, other in zip(wanted, results, strict=True):
+        torch.testing.assert_close(other, one, atol=2e-5, rtol=2e-5, equal_nan=True, check_stride=False)
+
+
+class NamedPadding(torch.nn.Module):
+    """Convolutions over one and three dimensions that keep the size, with odd and even kernels."""
+
+    def __init__(self):
+        super().__init__()
+        signals, volumes = torch.nn.Conv1d, torch.nn.Conv3d
+        self.of_signals = torch.nn.ModuleList(
+            [
+                signals(4, 8, 3, padding="same"),
+                signals(4, 8, 4, padding="same", dilation=3, bias=False),
+                signals(4, 8, 5, padding="same", groups=4),
+                signals(4, 8, 3, padding="valid", stride=2),
+            ]
+        )
+        self.of_volumes = torch.nn.ModuleList(
+            [
+                volumes(4, 8, 3, padding="same"),
+                volumes(4, 8, (2, 3, 4), padding="same", dilation=(1, 2, 1)),
+                volumes(4, 8, (2, 3, 3), padding="same", groups=2),
+            ]
+        )
+
+    def forward(self, x):
+        return [
+            *(layer(x.flatten(2)) for layer in self.of_signals),
+            *(layer(x) for layer in self.of_volumes),
+        ]
+
+
+def test_the_widths_of_padding_with_a_name_are_known():
+    operators = assert_equal(NamedPadding(), VIDEO, ["grouped_convolution3d"])
+
+    assert not any("padding" in str(operator) for operator in operators)
 
 
 def test_a_convolution_without_groups_and_a_plain_sum_are_not_touched():

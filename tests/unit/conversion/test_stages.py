@@ -139,9 +139,10 @@ def test_control_flow_on_values_is_refused_at_export(tmp_path):
 def test_export_returns_the_names_of_used_rewrites(tmp_path):
     code = network("return torch.nn.functional.adaptive_max_pool2d(x, 2)")
 
-    _, rewrites = stages.export(loading.load(job(code), tmp_path)[0])
+    exported = stages.export(loading.load(job(code), tmp_path)[0])
 
-    assert rewrites == ("adaptive_max_pool2d",)
+    assert exported.rewrites == ("adaptive_max_pool2d",)
+    assert exported.operators["aten.adaptive_max_pool2d"] == 1
 
 
 def test_seed_everything_seeds_random_numpy_and_torch():

@@ -1,43 +1,75 @@
-"""Copies the files of a conversion child, which untrusted code wrote, into the worker's own folder."""
+"""Collects what a child has left in its folder: copies of its files that belong to the worker."""
 
 import hashlib
 import os
 import stat
+from dataclasses import fields
 from pathlib import Path
 
-from nnlite_conversion.messages import artifact_name, output_name
-from nnlite_conversion.outcome import ArtifactReport, ConvertedArtifact
+from nnlite.errors import Failure, FailureClass
+from nnlite.vocabulary import Stage
+from nnlite_conversion import explanations
+from nnlite_conversion.isolation.answer import evidence, failure_of
+from nnlite_conversion.isolation.supervision import ChildSupervision
+from nnlite_conversion.messages import Report, artifact_name, output_name
+from nnlite_conversion.outcome import (
+    ArtifactReport,
+    ConversionOutcome,
+    ConversionReport,
+    ConvertedArtifact,
+)
+
+
+def collect(report: Report, supervision: ChildSupervision, scratch: Path, workdir: Path) -> ConversionOutcome:
+    """Copy the files of `report` from the child's folder into the caller's; compute their hashes and sizes.
+
+    Raises:
+        Failure: class `converter`: a file differs from the report; `infrastructure`: the disk is full.
+    """
+    try:
+        artifacts = tuple(_collect_artifact(artifact, scratch, workdir) for artifact in report.artifacts)
+    except BadFile as error:
+        raise failure_of(supervision, str(error)) from error
+    except OSError as error:
+        if not explanations.is_full_disk(error):
+            raise
+        reason = f"no space left in {workdir}; free some and the work goes on"
+        raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, reason, evidence(supervision)) from error
+    reported = {each.name: getattr(report, each.name) for each in fields(ConversionReport)}
+    return ConversionOutcome(
+        **reported,
+        artifacts=artifacts,
+        timings_ns=supervision.timings_ns,
+        peak_rss_kb=supervision.peak_rss_kb,
+    )
 
 
 class BadFile(Exception):
-    """A file that the child left differs from its report."""
+    """A file that the child left is missing, or differs from its report."""
 
 
-def collect_artifact(artifact: ArtifactReport, scratch: Path, workdir: Path) -> ConvertedArtifact:
-    """Copy the files of an artifact from the child's folder, and compute their hashes and sizes.
-
-    Raises:
-        BadFile: a file is missing, no regular file, or not as the child reported it.
-        OSError: a copy cannot be written.
-    """
+def _collect_artifact(artifact: ArtifactReport, scratch: Path, workdir: Path) -> ConvertedArtifact:
     name = artifact_name(artifact.precision, artifact.format)
-    sha256, size_bytes = _copy(scratch / name, workdir / name)
+    sha256, size_bytes = copy_file(scratch / name, workdir / name)
     if size_bytes != artifact.size_bytes:
         raise BadFile(f"{name} has {size_bytes} bytes, but the child wrote {artifact.size_bytes}: truncated")
     outputs = []
     for index in range(len(artifact.outputs)):
         output = output_name(artifact.precision, index, artifact.format)
-        _copy(scratch / output, workdir / output)
+        copy_file(scratch / output, workdir / output)
         outputs.append(workdir / output)
     return ConvertedArtifact(
         **vars(artifact), path=workdir / name, sha256=sha256, reference_outputs=tuple(outputs)
     )
 
 
-def _copy(source: Path, target: Path) -> tuple[str, int]:
+def copy_file(source: Path, target: Path) -> tuple[str, int]:
     """Copy a file that untrusted code wrote; return its SHA-256 and its size.
 
     The copy belongs to the caller and cannot be a link.
+
+    Raises:
+        BadFile: it cannot be read, or is no regular file.
     """
     digest, size_bytes = hashlib.sha256(), 0
     try:

@@ -5,39 +5,25 @@ does not succeed. The calling process must have preloaded, have one thread, and 
 would share.
 """
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from nnlite.errors import Failure, FailureClass
-from nnlite.host.child_process import signal_name
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
-from nnlite_conversion import explanations
 from nnlite_conversion.isolation import child, sandbox
-from nnlite_conversion.isolation.collecting import BadFile, collect_artifact
+from nnlite_conversion.isolation.answer import AnswerType, answer_of, evidence
+from nnlite_conversion.isolation.precisions import combined, finished_part
 from nnlite_conversion.isolation.process_registry import job_dir, registered
 from nnlite_conversion.isolation.scratch import scratch_folder, with_files
-from nnlite_conversion.isolation.supervision import ChildSupervision
-from nnlite_conversion.messages import (
-    Evaluated,
-    Explanation,
-    Preflight,
-    Refusal,
-    Report,
-)
-from nnlite_conversion.outcome import (
-    ConversionJob,
-    ConversionOutcome,
-    ConversionReport,
-)
+from nnlite_conversion.isolation.supervision import ChildSupervision, LimitExceeded
+from nnlite_conversion.messages import Evaluated, Explanation, Preflight
+from nnlite_conversion.outcome import ConversionJob, ConversionOutcome
 
-AnswerType = TypeVar("AnswerType", Report, Explanation, Preflight, Evaluated)
 #: What a child is forked for: a function of `pipeline.body`.
 Task = Literal["convert", "explain", "preflight", "evaluate"]
 
@@ -58,7 +44,8 @@ def convert(
 ) -> Iterator[ConversionOutcome]:
     """Convert one model in a forked process; a context manager, in which the artifacts' files exist.
 
-    No process of the child's tree is alive when the context is entered or an error is raised.
+    No process of the child's tree is alive when the context is entered or an error is raised. A precision
+    that ends the child is refused; another child makes the precisions after it, from the same fp32 file.
 
     Args:
         job: the model and the precisions to convert it to.
@@ -73,20 +60,26 @@ def convert(
         fork: forks the child's tree; None: this process does, whose memory model code can then read.
 
     Raises:
-        Failure: class `model` when the model cannot be converted, `converter` when the child crashed or
-            exceeded a limit, `infrastructure` when the disk is full. Details: `exit`, `signal`, `limit`,
-            `peak_rss_kb`, `timings_ns`, `stderr_tail`, and, from the child itself, `error_type`, `traceback`
-            and `operator`.
+        Failure: class `model` when the model cannot be converted, `runtime` when LiteRT refuses its fp32 file
+            and nothing else could be made, `converter` when the child crashed or exceeded a limit before
+            there was an fp32 file, `infrastructure` when the disk is full. Details: `exit`, `signal`,
+            `limit`, `peak_rss_kb`, `timings_ns`, `stderr_tail`, and, from the child itself, `error_type`,
+            `traceback` and `operator`.
     """
     waited_ns = _wait_for_turn(settings, tick, tick_s)
     workdir.mkdir(parents=True, exist_ok=True)
     with job_dir(workdir) as folder:
         supervise = partial(_supervise, workdir=workdir, tick=tick, tick_s=tick_s)
-        with _ended_child(
-            "convert", job, settings, folder=folder, supervise=supervise, waited_ns=waited_ns, fork=fork
-        ) as (supervision, scratch):
-            outcome = _collect(_answer(supervision, Report), supervision, scratch, folder)
-        yield outcome
+        run_child = partial(_ended_child, "convert", folder=folder, supervise=supervise, fork=fork)
+        left: ConversionJob | None = job
+        parts: list[ConversionOutcome] = []
+        begun_ns = time.monotonic_ns()
+        while left is not None:
+            with run_child(left, settings, waited_ns=waited_ns, begun_ns=begun_ns) as (ended, scratch):
+                part, left = finished_part(left, ended, scratch, folder)
+            parts.append(part)
+            waited_ns = 0
+        yield combined(job, parts)
 
 
 def explain(job: ConversionJob, settings: ConversionSettings, *, workdir: Path) -> Explanation:
@@ -158,7 +151,7 @@ def _asked(
             task, job, settings, folder=folder, supervise=supervise, waited_ns=waited_ns, fork=fork
         ) as (ended, _),
     ):
-        return _answer(ended, expected)
+        return answer_of(ended, expected)
 
 
 @contextmanager
@@ -170,9 +163,15 @@ def _ended_child(
     folder: Path,
     supervise: Callable[[ChildSupervision], None],
     waited_ns: int = 0,
+    begun_ns: int | None = None,
     fork: child.Fork | None = None,
 ) -> Iterator[tuple[ChildSupervision, Path]]:
-    """Run a task in a child to its end; yield its supervision, and its private folder while that exists."""
+    """Run a task in a child to its end; yield its supervision, and its private folder while that exists.
+
+    Args:
+        waited_ns: for how long it had to wait for its start.
+        begun_ns: from when on the absolute limit counts; None: from its start.
+    """
     uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
     with scratch_folder(folder, uid) as (scratch, owner):
         job = with_files(job, scratch, owner)
@@ -183,7 +182,9 @@ def _ended_child(
             log=log,
             fork=fork,
         )
-        supervision = ChildSupervision(child=started, log=log, settings=settings, waited_ns=waited_ns)
+        supervision = ChildSupervision(
+            child=started, log=log, settings=settings, waited_ns=waited_ns, absolute_from_ns=begun_ns
+        )
         supervise(supervision)
         yield supervision, scratch
 
@@ -205,9 +206,11 @@ def _supervise(
                 supervision.run(tick, tick_s)
         finally:
             supervision.kill_tree()
+    except LimitExceeded as exceeded:
+        supervision.exceeded = exceeded
     except Failure as failure:
         # `tick` may have raised it; the evidence about the child is then merely additional.
-        failure.details.update(_evidence(supervision))
+        failure.details.update(evidence(supervision))
         raise
     finally:
         supervision.child.close()
@@ -225,68 +228,3 @@ def _wait_for_turn(settings: ConversionSettings, tick: Callable[[Stage], bool], 
             raise Failure(FailureClass.CONVERTER, Stage.LOAD, reason, details)
         time.sleep(tick_s)
     return time.monotonic_ns() - waited_from_ns if waited_from_ns else 0
-
-
-def _answer(supervision: ChildSupervision, expected: type[AnswerType]) -> AnswerType:
-    """Return the child's answer, or raise the failure that its messages and exit status mean."""
-    answer, exit_status = supervision.inbox.answer, supervision.exit_status
-    if supervision.inbox.garbage is not None:
-        reason = "its result pipe carried an invalid message"
-        raise _failure(supervision, reason, garbage=supervision.inbox.garbage)
-    if isinstance(answer, Refusal):
-        raise Failure(
-            answer.failure_class,
-            supervision.inbox.stage,
-            answer.reason,
-            {**answer.details, **_evidence(supervision)},
-        )
-    if exit_status is None:
-        raise _failure(supervision, "the conversion's processes were killed from outside")
-    if exit_status.signal is not None:
-        hint = ", as the kernel does when memory runs out" if exit_status.signal == signal.SIGKILL else ""
-        raise _failure(supervision, f"the child was killed by {signal_name(exit_status.signal)}{hint}")
-    if answer is None or exit_status.exit != 0:
-        raise _failure(
-            supervision, f"the child ended with exit status {exit_status.exit} and without a result"
-        )
-    if not isinstance(answer, expected):
-        raise _failure(supervision, "its result pipe carried an invalid message", garbage=answer.kind)
-    return answer
-
-
-def _failure(supervision: ChildSupervision, reason: str, **details: Any) -> Failure:
-    return Failure(
-        FailureClass.CONVERTER, supervision.inbox.stage, reason, {**details, **_evidence(supervision)}
-    )
-
-
-def _evidence(supervision: ChildSupervision) -> dict[str, Any]:
-    return {
-        "exit": supervision.exit_status.exit if supervision.exit_status else None,
-        "signal": supervision.exit_status.signal if supervision.exit_status else None,
-        "peak_rss_kb": supervision.peak_rss_kb,
-        "timings_ns": {str(stage): ns for stage, ns in supervision.timings_ns.items()},
-        "stderr_tail": supervision.stderr_tail(),
-    }
-
-
-def _collect(
-    report: Report, supervision: ChildSupervision, scratch: Path, workdir: Path
-) -> ConversionOutcome:
-    """Copy the files from the child's folder into the caller's, and compute their hashes and sizes."""
-    try:
-        artifacts = tuple(collect_artifact(artifact, scratch, workdir) for artifact in report.artifacts)
-    except BadFile as error:
-        raise _failure(supervision, str(error)) from error
-    except OSError as error:
-        if not explanations.is_full_disk(error):
-            raise
-        reason = f"no space left in {workdir}; free some and the work goes on"
-        raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, reason, _evidence(supervision)) from error
-    reported = {each.name: getattr(report, each.name) for each in fields(ConversionReport)}
-    return ConversionOutcome(
-        **reported,
-        artifacts=artifacts,
-        timings_ns=supervision.timings_ns,
-        peak_rss_kb=supervision.peak_rss_kb,
-    )

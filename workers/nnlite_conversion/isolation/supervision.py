@@ -37,6 +37,10 @@ _LIST_BYTES = 1 << 16
 MAX_LOG_BYTES = 16 << 20
 
 
+class LimitExceeded(Failure):
+    """A child was killed because it exceeded a limit of time or memory."""
+
+
 class ExitStatus(BaseModel):
     """Exit status of the child; written by init, which runs none of the model's code."""
 
@@ -60,14 +64,18 @@ class ChildSupervision:
     exit_status: ExitStatus | None = None
     #: Time that the child waited for a measurement to end before it was started.
     waited_ns: int = 0
-    started_ns: int = field(default_factory=time.monotonic_ns)
+    started_ns: int = field(init=False)
+    #: From when on the absolute limit counts; None: from the start.
+    absolute_from_ns: int | None = None
+    #: The limit for which it was killed; None: it ended by itself, or was killed from outside.
+    exceeded: LimitExceeded | None = None
     _stage_since_ns: int = 0
     _held_ns: int = 0
     _held_since_ns: int | None = None
 
     def __post_init__(self) -> None:
         self.inbox = Inbox(descriptor=self.child.messages_fd)
-        self._stage_since_ns = self.started_ns
+        self.started_ns = self._stage_since_ns = time.monotonic_ns()
 
     def run(self, tick: Callable[[Stage], bool], tick_s: float) -> None:
         """Wait until the child's tree has ended by itself.
@@ -78,7 +86,8 @@ class ChildSupervision:
             tick_s: interval of the checks, seconds.
 
         Raises:
-            Failure: a limit is exceeded, or the child sends an invalid message.
+            LimitExceeded: a limit of time or memory is exceeded.
+            Failure: the child sends an invalid message.
             BaseException: whatever `tick` raises.
         """
         next_tick = time.monotonic()
@@ -149,7 +158,8 @@ class ChildSupervision:
         if self.inbox.garbage is not None:
             raise self._failure("its result pipe carried an invalid message", {"garbage": self.inbox.garbage})
         settings = self.settings
-        worked_s, all_s = self._worked_ns() / 1e9, (time.monotonic_ns() - self.started_ns) / 1e9
+        begun_ns = self.started_ns if self.absolute_from_ns is None else self.absolute_from_ns
+        worked_s, all_s = self._worked_ns() / 1e9, (time.monotonic_ns() - begun_ns) / 1e9
         if worked_s > settings.timeout_s:
             raise self._limit("timeout_s", f"{settings.timeout_s:g} s")
         if all_s > settings.absolute_timeout_s:
@@ -212,9 +222,9 @@ class ChildSupervision:
         except (BlockingIOError, ValidationError):
             return None  # init was killed with the others
 
-    def _limit(self, name: str, value: str) -> Failure:
-        variable = f"{PREFIX}CONVERSION__{name.upper()}"
-        return self._failure(f"the conversion exceeded its limit of {value} ({variable})", {"limit": name})
+    def _limit(self, name: str, value: str) -> LimitExceeded:
+        reason = f"the conversion exceeded its limit of {value} ({PREFIX}CONVERSION__{name.upper()})"
+        return LimitExceeded(FailureClass.CONVERTER, self.inbox.stage, reason, {"limit": name})
 
     def _failure(self, reason: str, details: dict[str, object]) -> Failure:
         return Failure(FailureClass.CONVERTER, self.inbox.stage, reason, details)

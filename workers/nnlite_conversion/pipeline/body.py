@@ -4,6 +4,7 @@ Outermost frame of all model code. It runs in the sandboxed child, in its privat
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from nnlite.errors import Failure, FailureClass
@@ -32,7 +33,7 @@ from nnlite_conversion.pipeline.stages import convert_model
 def convert(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
     """Convert in the current process and folder; every result, and every error, becomes a message."""
     pipeline = check_prebuilt if job.model.model_format is ModelFormat.PREBUILT else convert_model
-    _run(pipeline, job, settings, messages_fd)
+    _run(partial(pipeline, begin=lambda begun: send(messages_fd, begun)), job, settings, messages_fd)
 
 
 def explain(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:

@@ -11,13 +11,13 @@ from nnlite.errors import FailureClass
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion.explanations import explained, of_runtime
-from nnlite_conversion.messages import Report, artifact_name, model_file_name, output_name
+from nnlite_conversion.messages import PrecisionBegun, Report, artifact_name, model_file_name, output_name
 from nnlite_conversion.outcome import ArtifactReport, ConversionJob
-from nnlite_conversion.pipeline.stages import Enter
+from nnlite_conversion.pipeline.stages import Begin, Enter
 from nnlite_conversion.pipeline.verifying import flatbuffer, parity
 
 
-def check_prebuilt(job: ConversionJob, settings: ConversionSettings, enter: Enter) -> Report:
+def check_prebuilt(job: ConversionJob, settings: ConversionSettings, enter: Enter, *, begin: Begin) -> Report:
     """Report on the pre-built file in the current folder, and write the host's outputs for the devices.
 
     Raises:
@@ -31,6 +31,7 @@ def check_prebuilt(job: ConversionJob, settings: ConversionSettings, enter: Ente
     except Exception as error:  # a hostile file makes the flatbuffer's accessors raise anything
         raise explained(Stage.LOAD, error, "it cannot be read as a .tflite file") from error
     enter(Stage.PARITY)
+    begin(PrecisionBegun(precision=precision, done=Report(input_shape=())))
     try:
         host = parity.HostArtifact(file, settings.threads)
         # A quantized input gets the quantized values of the floats that a float input would get.

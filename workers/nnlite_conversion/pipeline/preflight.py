@@ -42,7 +42,7 @@ def preflight_model(
     enter(Stage.LOAD)
     loaded, _ = load(job, Path.cwd())
     enter(Stage.EXPORT)
-    program, _ = stages.export(loaded)
+    program = stages.export(loaded).program
     enter(Stage.LOWER)
     try:
         with torch.no_grad():

@@ -4,10 +4,10 @@ Each stage turns its errors into a `Failure` whose reason names the cause and th
 child only, in its private folder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 
@@ -17,8 +17,14 @@ from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ArtifactFormat, ParityState, Precision, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
-from nnlite_conversion.messages import Report, artifact_name
-from nnlite_conversion.outcome import ArtifactReport, ConversionJob, Parity, RefusedPrecision
+from nnlite_conversion.messages import PrecisionBegun, Report, artifact_name
+from nnlite_conversion.outcome import (
+    ArtifactReport,
+    ConversionJob,
+    KnownArtifact,
+    Parity,
+    RefusedPrecision,
+)
 from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.checking import Reference, check, judged
 from nnlite_conversion.pipeline.loading import absent_modules
@@ -28,7 +34,7 @@ from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
-from nnlite_conversion.pipeline.quantizing.quantization import QUANTIZERS, Quantized
+from nnlite_conversion.pipeline.quantizing.quantization import FALLBACKS, QUANTIZERS, Quantized, Quantizer
 from nnlite_conversion.pipeline.references import (
     Samples,
     calibration_samples,
@@ -40,6 +46,9 @@ from nnlite_conversion.pipeline.verifying import flatbuffer, onnx, parity
 
 #: Reports to the worker that a stage begins.
 Enter = Callable[[Stage], None]
+
+#: Reports to the worker that a precision begins.
+Begin = Callable[[PrecisionBegun], None]
 
 #: Most names of redrawn parameters that are stored.
 MAX_NAMES = 20
@@ -54,8 +63,10 @@ class StandIn(Reference):
     names: tuple[str, ...]
 
 
-def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter) -> Report:
+def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter, *, begin: Begin) -> Report:
     """Write every artifact of `job` into the current folder and return the report.
+
+    A precision that cannot be made or run is refused, fp32 as well; the others are made from the fp32 file.
 
     Raises:
         Failure: class `model`; the reason names what cannot be done.
@@ -68,41 +79,48 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         loaded, parameters = load(job, Path.cwd())
     except ModelSkipped as skipped:
         return Report(skipped=skipped.reason, parameters=skipped.parameters, input_shape=skipped.input_shape)
-    fp32, rewrites = fp32_file(job, loaded, enter) if job.precisions else (Path(), ())
+    fp32 = fp32_file(job, loaded, enter) if job.precisions else KnownArtifact(path=Path(), rewrites=())
     if job.calibration is not None:
         enter(Stage.CALIBRATE)
     samples = with_drawn(calibration_samples(job, loaded), loaded, job.seed)
-    reference = Reference(loaded=loaded, samples=samples)
     data = data_of(job, samples, settings)
     trained = job.model.weights != SEEDED_WEIGHTS
     enter(Stage.PARITY)
+    reference = Reference(loaded=loaded, samples=samples)
     stand_in = None if trained else stand_in_for(loaded, samples)
-    artifacts, refused = [], []
+    artifacts: list[ArtifactReport] = []
+    refused: list[RefusedPrecision] = []
+
+    def report() -> Report:
+        return Report(
+            artifacts=tuple(artifacts),
+            refused=tuple(refused),
+            parameters=parameters,
+            input_shape=loaded.input_shape,
+            state_dict_sha256=loaded.state_dict_sha256,
+            accelerated=accelerator.accelerated(),
+            absent_modules=absent_modules.imported(),
+        )
+
     for precision in job.precisions:
-        path, quantized = Path(artifact_name(precision)), Quantized()
-        try:
-            if precision is not Precision.FP32:
-                enter(Stage.QUANTIZE)
-                quantized = quantize(precision, fp32, path, data)
-            enter(Stage.PARITY)
-            report = check(precision, path, reference, trained=trained, threads=settings.threads)
-            if stand_in is not None:
-                report = replace(report, parity=_parity_by(stand_in, report, data))
-        except Failure as failure:
-            # Other precisions are unaffected, but all of them are made from the fp32 file.
-            if precision is Precision.FP32:
-                raise
-            refused.append(refused_precision(precision, failure))
-            continue
-        artifacts.append(
-            replace(
-                report,
-                rewrites=rewrites,
-                calibrated_on=quantized.samples,
-                kept_as_floats=quantized.kept_as_floats,
+        begin(
+            PrecisionBegun(
+                precision=precision,
+                done=report(),
+                rewrites=fp32.rewrites,
+                graph_operators=fp32.graph_operators,
             )
         )
+        try:
+            artifact = made(precision, fp32.path, data, reference, enter, trained=trained)
+            if stand_in is not None:
+                artifact = replace(artifact, parity=_parity_by(stand_in, artifact, data))
+        except Failure as failure:
+            refused.append(refused_precision(precision, failure))
+            continue
+        artifacts.append(replace(artifact, rewrites=fp32.rewrites, graph_operators=fp32.graph_operators))
     if job.onnx:
+        begin(PrecisionBegun(precision=Precision.FP32, format=ArtifactFormat.ONNX, done=report()))
         try:
             path = onnx_file(loaded, enter)
             enter(Stage.PARITY)
@@ -111,15 +129,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             )
         except Failure as failure:
             refused.append(refused_precision(Precision.FP32, failure, ArtifactFormat.ONNX))
-    return Report(
-        artifacts=tuple(artifacts),
-        refused=tuple(refused),
-        parameters=parameters,
-        input_shape=loaded.input_shape,
-        state_dict_sha256=loaded.state_dict_sha256,
-        accelerated=accelerator.accelerated(),
-        absent_modules=absent_modules.imported(),
-    )
+    return report()
 
 
 def onnx_file(loaded: Loaded, enter: Enter) -> Path:
@@ -140,32 +150,53 @@ def refused_precision(
     precision: Precision, failure: Failure, artifact_format: ArtifactFormat = ArtifactFormat.TFLITE
 ) -> RefusedPrecision:
     """Return the record of a precision or format that failed."""
+    by_runtime = failure.failure_class is FailureClass.RUNTIME
     return RefusedPrecision(
         precision=precision,
         format=artifact_format,
         stage=failure.stage,
         reason=failure.reason,
-        failure_class=refusing_class(failure),
+        failure_class=FailureClass.RUNTIME if by_runtime else FailureClass.MODEL,
         details=failure.details,
     )
 
 
-def refusing_class(failure: Failure) -> Literal[FailureClass.MODEL, FailureClass.RUNTIME]:
-    """Return the class of a precision that is refused because of `failure`."""
-    return FailureClass.RUNTIME if failure.failure_class is FailureClass.RUNTIME else FailureClass.MODEL
+def made(
+    precision: Precision, fp32: Path, data: Data, reference: Reference, enter: Enter, *, trained: bool = False
+) -> ArtifactReport:
+    """Write and check the artifact of one precision; of several ways to make it, the first that is right."""
+    path = Path(artifact_name(precision))
+    if precision is Precision.FP32:
+        enter(Stage.PARITY)
+        return check(precision, path, reference, trained=trained, threads=data.threads)
+    *others, last = ways(precision)
+    for way in (*others, last):
+        enter(Stage.QUANTIZE)
+        quantized = quantize(way, fp32, path, data)
+        enter(Stage.PARITY)
+        try:
+            artifact = check(precision, path, reference, trained=trained, threads=data.threads)
+        except Failure:
+            if way is last:
+                raise
+            continue
+        if way is last or (artifact.parity and artifact.parity.state is ParityState.OK):
+            break
+    return replace(artifact, calibrated_on=quantized.samples, kept_as_floats=quantized.kept_as_floats)
 
 
-def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> tuple[Path, tuple[str, ...]]:
-    """Return the fp32 file that every precision is made from, and the names of its rewrites."""
+def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> KnownArtifact:
+    """Return the fp32 file that every precision is made from."""
     if job.fp32 is not None:
-        return job.fp32.path, job.fp32.rewrites
+        return job.fp32
     enter(Stage.EXPORT)
-    program, rewrites = export(loaded)
+    program, rewrites, operators = export(loaded)
     if lowering.has_integers(program):
         _ = loaded.integer_ranges  # refuses 64 bits, which lowering would fail on or compute wrongly
     enter(Stage.LOWER)
     path = Path(artifact_name(Precision.FP32))
-    return path, rewrites + lower(program, loaded, path)
+    rewrites += lower(program, loaded, path)
+    return KnownArtifact(path=path, rewrites=rewrites, graph_operators=operators)
 
 
 def stand_in_for(loaded: Loaded, samples: Samples) -> StandIn | None:
@@ -183,7 +214,7 @@ def stand_in_for(loaded: Loaded, samples: Samples) -> StandIn | None:
     network, names = found
     path = Path("redrawn.tflite")
     try:
-        program, _ = export(network)
+        program = export(network).program
         lower(program, network, path)
         expected = reference_outputs(network, samples.inputs)
         drawn = list(zip(inputs, reference_outputs(network, inputs), strict=False))
@@ -201,24 +232,35 @@ def _parity_by(stand_in: StandIn, report: ArtifactReport, data: Data) -> Parity 
     try:
         if report.precision is not Precision.FP32:
             path = Path(f"redrawn.{report.precision}.tflite")
-            quantize(report.precision, stand_in.fp32, path, data)
+            quantize(QUANTIZERS[report.precision], stand_in.fp32, path, data)
         if flatbuffer.operators(path) != report.operators:
             reason = f"with {stand_in.names[0]} redrawn, the artifact has other operators"
             return replace(report.parity, reason=f"{report.parity.reason}; {reason}")
         host = parity.HostArtifact(path, data.threads)
-        found = judged(report.precision, host, host.run(stand_in.loaded.samples), stand_in)
+        of_stand_in = judged(report.precision, host, host.run(stand_in.loaded.samples), stand_in)
     except (Failure, RuntimeError, ValueError):
         return report.parity
-    return replace(found, redrawn=stand_in.names)
+    return replace(of_stand_in, redrawn=stand_in.names)
 
 
-def export(loaded: Loaded) -> tuple[torch.export.ExportedProgram, tuple[str, ...]]:
-    """Trace the network and rewrite the graph; return the program and the names of what changed it."""
+class Exported(NamedTuple):
+    """A network's graph, before it is decomposed."""
+
+    program: torch.export.ExportedProgram
+    #: Names of the rewrites that changed it.
+    rewrites: tuple[str, ...]
+    #: How often the network uses each operator, such as `aten.conv2d`; before the rewrites.
+    operators: Mapping[str, int]
+
+
+def export(loaded: Loaded) -> Exported:
+    """Trace the network and rewrite the graph."""
     of_packages()  # fails with a reason of its own
     try:
         with torch.no_grad():
             program = lowering.export(loaded.module, loaded.tensors)
-            return program, apply_rewrites(program)
+            operators = lowering.operators(program)
+            return Exported(program, apply_rewrites(program), operators)
     except (Exception, SystemExit) as error:
         raise explained(
             Stage.EXPORT, error, explanations.of_export(error, scripted(loaded.module))
@@ -243,10 +285,15 @@ def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> 
         raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
 
 
-def quantize(precision: Precision, fp32: Path, path: Path, data: Data) -> Quantized:
-    """Write the artifact of `precision` from the fp32 file; return how it was made."""
+def ways(precision: Precision) -> tuple[Quantizer, ...]:
+    """Return the quantizers of a precision, in the order in which they are tried."""
+    return (QUANTIZERS[precision], *FALLBACKS.get(precision, ()))
+
+
+def quantize(way: Quantizer, fp32: Path, path: Path, data: Data) -> Quantized:
+    """Write an artifact from the fp32 file; return how it was made."""
     try:
-        return QUANTIZERS[precision](fp32, path, data)
+        return way(fp32, path, data)
     except NoCalibrationData as error:
         raise Failure(FailureClass.MODEL, Stage.QUANTIZE, str(error)) from error
     except (Exception, SystemExit) as error:

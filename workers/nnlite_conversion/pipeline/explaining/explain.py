@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from nnlite.errors import FailureClass
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import Precision, Stage
+from nnlite.vocabulary import CALIBRATED, Precision, Stage
 from nnlite_conversion.explanations import explained, of_runtime
 from nnlite_conversion.messages import Explanation, artifact_name
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline import accelerator, references, stages
+from nnlite_conversion.pipeline.checking import Reference
 from nnlite_conversion.pipeline.explaining import departure
 from nnlite_conversion.pipeline.explaining.artifact_trace import TracedArtifact
 from nnlite_conversion.pipeline.explaining.graph_trace import trace_graph
@@ -44,7 +45,7 @@ def explain_model(
     enter(Stage.LOAD)
     loaded, _ = load(job, Path.cwd())
     enter(Stage.EXPORT)
-    program, rewrites = stages.export(loaded)
+    program, rewrites, _ = stages.export(loaded)
     enter(Stage.LOWER)
     fp32 = path = Path(artifact_name(Precision.FP32))
     with tensors_named_after_nodes():
@@ -53,9 +54,9 @@ def explain_model(
         enter(Stage.CALIBRATE)
     samples = references.with_drawn(references.calibration_samples(job, loaded), loaded, job.seed)
     if precision is not Precision.FP32:
-        enter(Stage.QUANTIZE)
         path = Path(artifact_name(precision))
-        stages.quantize(precision, fp32, path, references.data_of(job, samples, settings))
+        reference = Reference(loaded=loaded, samples=samples)
+        stages.made(precision, fp32, references.data_of(job, samples, settings), reference, enter)
     enter(Stage.PARITY)
     try:
         measured = HostArtifact(path, settings.threads)
@@ -92,7 +93,7 @@ def _input_to_explain(
     calibrated = list(zip(samples.inputs, samples.expected, strict=False))
     drawn = [(loaded.samples, loaded.expected), *samples.drawn]
     # What is calibrated on pictures cuts off the values of noise, in the first operator already.
-    judged = calibrated if precision is Precision.INT8 and calibrated else drawn
+    judged = calibrated if precision in CALIBRATED and calibrated else drawn
     triples = ((inputs, expected, artifact.reals(artifact.run(inputs))) for inputs, expected in judged)
     first = next(triples)
     off = (

@@ -5,6 +5,7 @@ Only this module depends on the library's internal layout, for which pyproject.t
 version.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,16 @@ def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> Export
         Exception: torch.export cannot trace it; its errors have no base class.
     """
     return core.export_torch_signature(_signature(module, samples), run_decompositions=False)
+
+
+def operators(program: ExportedProgram) -> dict[str, int]:
+    """Count the operators of a graph that compute something, such as `aten.conv2d`."""
+    targets = (
+        node.target
+        for node in program.graph.nodes
+        if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.returns
+    )
+    return dict(sorted(Counter(target._schema.name.replace("::", ".") for target in targets).items()))
 
 
 def has_integers(program: ExportedProgram) -> bool:

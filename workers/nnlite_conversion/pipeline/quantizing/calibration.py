@@ -32,6 +32,8 @@ Ranges = Sequence[tuple[int, int] | None]
 
 #: Most bytes of samples, which are kept in memory; there are fewer samples of large inputs.
 MAX_BYTES = 256 << 20
+#: Distance of the seeds of two inputs of a sample, beyond the number of samples.
+_SEED_STEP = 1_000_003
 #: Smallest side of a crop, as a share of the photo's shorter side.
 _SMALLEST_CROP = 0.4
 
@@ -102,7 +104,7 @@ def _noise(seed: int, inputs: Sample, ranges: Ranges) -> Iterator[Sample]:
         yield tuple(
             integers(tensor, *ends, number + index)
             if ends is not None
-            else seeded_input(tensor.shape, tensor.dtype.name, number)
+            else seeded_input(tensor.shape, tensor.dtype.name, number + _SEED_STEP * index)
             for index, (tensor, ends) in enumerate(zip(inputs, ranges, strict=True))
         )
 

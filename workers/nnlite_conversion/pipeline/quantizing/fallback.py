@@ -12,11 +12,20 @@ class InfiniteScale(ValueError):
     """A tensor whose range is infinite, as that of a mask with infinite constants."""
 
 
+#: Whether an operator stays in floats: takes its name, such as `CONV_2D`, and that of its first result.
+InFloats = Callable[[str, str], bool]
+
+
 @contextmanager
-def floats_where_needed() -> Iterator[list[str]]:
+def floats_where_needed(
+    in_floats: InFloats = lambda operator, result: False,
+) -> Iterator[list[str]]:
     """Keep each operator that fails to be quantized inside the context in floats; yield the list of them.
 
     What the quantizer can do is done as without it.
+
+    Args:
+        in_floats: whether an operator stays in floats although it can be quantized.
     """
     from ai_edge_quantizer import algorithm_manager, params_generator, qtyping
 
@@ -29,17 +38,20 @@ def floats_where_needed() -> Iterator[list[str]]:
             return function  # type: ignore[no-any-return]
 
         def materialize(op_info: Any, graph_info: Any, *args: Any, **kwargs: Any) -> Any:
+            name, tensors = str(op_info.op_name.value), graph_info.subgraph_tensors
+            is_virtual = op_info.subgraph_op_index < 0  # of an input or an output
             try:
-                results = function(op_info, graph_info, *args, **kwargs)
-                _require_finite(results)
+                if is_virtual or not in_floats(name, tensors[op_info.op.outputs[0]].name.decode()):
+                    results = function(op_info, graph_info, *args, **kwargs)
+                    _require_finite(results)
+                    return results
             except Exception as error:
-                if isinstance(error, MemoryError) or op_info.subgraph_op_index < 0:
+                if isinstance(error, MemoryError) or is_virtual:
                     raise
-                kept.append(str(op_info.op_name.value))
-                return params_generator.ParamsGenerator._get_params_for_no_quant_op(
-                    None, op_info.subgraph_op_index, op_info.op, graph_info.subgraph_tensors
-                )
-            return results
+            kept.append(name)
+            return params_generator.ParamsGenerator._get_params_for_no_quant_op(
+                None, op_info.subgraph_op_index, op_info.op, tensors
+            )
 
         return materialize
 

@@ -7,6 +7,7 @@ and its limits in `verifying.judging`. CONTRIBUTING.md has the whole list.
 import contextlib
 import io
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,14 @@ import numpy as np
 
 from nnlite.vocabulary import Int8Io, Precision
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
-from nnlite_conversion.pipeline.quantizing.fallback import floats_where_needed
+from nnlite_conversion.pipeline.quantizing.fallback import InFloats, floats_where_needed
+from nnlite_conversion.pipeline.verifying import flatbuffer
 
+#: Operators that are worth integers more than any others.
+PRODUCTS = frozenset(
+    # The quantizer has a name of its own for TRANSPOSE_CONV.
+    {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL"}
+)
 #: Time limit of calibration, seconds; samples that have not run by then are not used.
 MAX_CALIBRATION_S = 60.0
 
@@ -73,15 +80,42 @@ def _int8(fp32: Path, target: Path, data: Data) -> Quantized:
 
     Operators that cannot be quantized stay in floats.
     """
+    return _integers(fp32, target, data, data.int8_io, _none)
+
+
+def _mixed(fp32: Path, target: Path, data: Data) -> Quantized:
+    """As int8, with inputs and outputs in floats."""
+    return _integers(fp32, target, data, Int8Io.FLOAT, _none)
+
+
+def _mixed_before_head(fp32: Path, target: Path, data: Data) -> Quantized:
+    """Keep what follows the last products in floats: boxes and scores of a detector have different scales."""
+    head = flatbuffer.after_last_products(fp32, PRODUCTS)
+    return _integers(fp32, target, data, Int8Io.FLOAT, lambda operator, result: result in head)
+
+
+def _mixed_products(fp32: Path, target: Path, data: Data) -> Quantized:
+    """Compute convolutions and matrix products as int8, everything else in floats."""
+    return _integers(fp32, target, data, Int8Io.FLOAT, lambda operator, result: operator not in PRODUCTS)
+
+
+def _none(operator: str, result: str) -> bool:
+    return False
+
+
+def _integers(fp32: Path, target: Path, data: Data, io: Int8Io, in_floats: InFloats) -> Quantized:
     from ai_edge_quantizer import qtyping, quantizer, recipe
 
     if not data.samples:
         raise NoCalibrationData(data.why_none or "no calibration data")
     job = quantizer.Quantizer(str(fp32), recipe.static_wi8_ai8())
-    if data.int8_io is Int8Io.FLOAT:
+    if io is Int8Io.FLOAT:
         _keep_as_floats(job, qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
     ranges, used = _ranges(fp32, job, data)
-    with floats_where_needed() as kept:
+    if not ranges:  # a network of integers and booleans alone has nothing to quantize
+        shutil.copyfile(fp32, target)
+        return Quantized(samples=used)
+    with floats_where_needed(in_floats) as kept:
         _write(job, ranges, target)
     return Quantized(samples=used, kept_as_floats=tuple(kept))
 
@@ -159,4 +193,9 @@ QUANTIZERS: Mapping[Precision, Quantizer] = {
     Precision.FP16: _fp16,
     Precision.DYNAMIC: _dynamic,
     Precision.INT8: _int8,
+    Precision.MIXED: _mixed,
+}
+#: Further ways to make a precision, in the order in which they are tried while the artifact is not right.
+FALLBACKS: Mapping[Precision, tuple[Quantizer, ...]] = {
+    Precision.MIXED: (_mixed_before_head, _mixed_products),
 }

@@ -1,6 +1,7 @@
 """Reads operators, precision and quantization steps from a `.tflite` file, without running it."""
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,27 @@ def operators(path: Path) -> dict[str, int]:
             names[subgraph.Operators(index).OpcodeIndex()] for index in range(subgraph.OperatorsLength())
         )
     return dict(sorted(counts.items()))
+
+
+def after_last_products(path: Path, products: Collection[str]) -> frozenset[str]:
+    """Return the names of the tensors that are computed after the last products on the way to the outputs.
+
+    Args:
+        products: names of operators, as `operators` returns them.
+    """
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    names = [_name(model.OperatorCodes(index)) for index in range(model.OperatorCodesLength())]
+    subgraph = model.Subgraphs(0)
+    before: set[int] = set()  # tensors that a later product reads, directly or not
+    after = []
+    for operator in map(subgraph.Operators, reversed(range(subgraph.OperatorsLength()))):
+        outputs = operator.OutputsAsNumpy()
+        is_product = names[operator.OpcodeIndex()] in products
+        if is_product or not before.isdisjoint(outputs):
+            before.update(operator.InputsAsNumpy())
+        if not is_product and before.isdisjoint(outputs):
+            after += [subgraph.Tensors(index).Name().decode() for index in outputs]
+    return frozenset(after)
 
 
 def output_steps(path: Path) -> list[float | None]:

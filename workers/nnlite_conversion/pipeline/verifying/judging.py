@@ -18,7 +18,7 @@ from nnlite_conversion.pipeline.verifying.comparison import Floats, OutputCompar
 #: Largest `max_abs / range` of an artifact that counts as equal to its model.
 MAX_RELATIVE = {Precision.FP32: 1e-3, Precision.FP16: 1e-2}
 #: Smallest signal-to-quantization-noise ratio of an artifact that is quantized to integers, dB.
-MIN_SQNR_DB = {Precision.DYNAMIC: 20.0, Precision.INT8: 10.0}
+MIN_SQNR_DB = {Precision.DYNAMIC: 20.0, Precision.INT8: 10.0, Precision.MIXED: 10.0}
 #: Largest share of the elements of a boolean or integer output that may differ: so many values change sides
 #: of a threshold when noise at the limits above is added to them.
 MAX_DIFFERENT = {
@@ -26,6 +26,7 @@ MAX_DIFFERENT = {
     Precision.FP16: 1e-2,
     Precision.DYNAMIC: 0.032,
     Precision.INT8: 0.1,
+    Precision.MIXED: 0.1,
 }
 #: Largest difference of an output of integer precisions that is always zero in PyTorch.
 MAX_OF_ZERO = 1e-2

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from nnlite.artifacts.inputs import dequantized, quantized
-from nnlite.vocabulary import ParityState, Precision
+from nnlite.vocabulary import CALIBRATED, ParityState, Precision
 from nnlite_conversion.outcome import Parity, Quantization, TensorSpec
 from nnlite_conversion.pipeline.verifying import flatbuffer
 from nnlite_conversion.pipeline.verifying.comparison import OutputComparison
@@ -20,7 +20,13 @@ from nnlite_conversion.pipeline.verifying.judging import OutputJudge, combined
 #: PyTorch's outputs for one input, and the artifact's.
 OutputPair = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]
 #: Smallest share of samples for which an artifact with trained weights ranks the same class first.
-MIN_TOP1 = {Precision.FP32: 0.99, Precision.FP16: 0.99, Precision.DYNAMIC: 0.95, Precision.INT8: 0.95}
+MIN_TOP1 = {
+    Precision.FP32: 0.99,
+    Precision.FP16: 0.99,
+    Precision.DYNAMIC: 0.95,
+    Precision.INT8: 0.95,
+    Precision.MIXED: 0.95,
+}
 
 
 class HostArtifact:
@@ -98,7 +104,7 @@ def judge(
     for count, sample in enumerate(samples, start=1):  # noqa: B007
         agreed.append(_top1_agrees(sample[0][0], sample[1][0]))
         _add(outputs, sample)
-    if precision is not Precision.INT8 or not count:
+    if precision not in CALIBRATED or not count:
         for pair in (seeded, *drawn):
             _add(outputs, pair)
     findings = [

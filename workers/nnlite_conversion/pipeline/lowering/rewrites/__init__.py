@@ -10,9 +10,17 @@ from collections.abc import Callable
 
 import torch
 
+from nnlite_conversion.pipeline.lowering.rewrites import elementary
 from nnlite_conversion.pipeline.lowering.rewrites.adaptive_max_pool import adaptive_max_pool2d
+from nnlite_conversion.pipeline.lowering.rewrites.antialiasing import (
+    antialiased_bicubic,
+    antialiased_bilinear,
+)
 from nnlite_conversion.pipeline.lowering.rewrites.arithmetic import scaled_difference, scaled_sum
-from nnlite_conversion.pipeline.lowering.rewrites.convolution import grouped_convolution3d
+from nnlite_conversion.pipeline.lowering.rewrites.convolution import (
+    grouped_convolution3d,
+    named_padding,
+)
 from nnlite_conversion.pipeline.lowering.rewrites.expand import needless_expand
 from nnlite_conversion.pipeline.lowering.rewrites.linear import high_rank_linear
 from nnlite_conversion.pipeline.lowering.rewrites.nearest import nearest_by_index
@@ -30,7 +38,7 @@ aten = torch.ops.aten
 
 #: Rewrites of the exported graph, in the order in which they run. The names of those that changed it are
 #: stored with the artifact.
-REWRITES: tuple[Rewrite, ...] = (adaptive_max_pool2d, high_rank_linear, needless_expand)
+REWRITES: tuple[Rewrite, ...] = (adaptive_max_pool2d, high_rank_linear, needless_expand, named_padding)
 
 #: Rewrites of operators of the decomposed graph. Halves and complex numbers are rewritten besides.
 OPERATORS: OperatorRewrites = {
@@ -38,7 +46,19 @@ OPERATORS: OperatorRewrites = {
     aten.add.Scalar: scaled_sum,
     aten.sub.Tensor: scaled_difference,
     aten.sub.Scalar: scaled_difference,
+    aten.exp2.default: elementary.power_of_two,
+    aten.erfc.default: elementary.complementary_error,
+    aten.fmax.default: elementary.larger_number,
+    aten.fmin.default: elementary.smaller_number,
+    aten.hypot.default: elementary.hypotenuse,
+    aten.signbit.default: elementary.sign_bit,
+    aten.copysign.Tensor: elementary.with_sign_of,
+    aten.logical_xor.default: elementary.exclusive_or,
+    aten.dist.default: elementary.distance,
+    aten.rrelu_with_noise_functional.default: elementary.leaky_relu_of_mean_slope,
     aten.upsample_nearest2d.vec: nearest_by_index,
+    aten._upsample_bilinear2d_aa.default: antialiased_bilinear,
+    aten._upsample_bicubic2d_aa.default: antialiased_bicubic,
     aten.convolution.default: grouped_convolution3d,
     aten.scatter_add.default: scatter_add_by_comparison,
     aten.scatter.reduce: scatter_reduce_by_comparison,

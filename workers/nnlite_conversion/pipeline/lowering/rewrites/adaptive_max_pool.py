@@ -1,4 +1,4 @@
-"""Rewrites `adaptive_max_pool2d` and `adaptive_max_pool1d`, which litert-torch does not lower."""
+"""Rewrites adaptive max pooling over one to three dimensions, which litert-torch does not lower."""
 
 import math
 import operator
@@ -9,9 +9,15 @@ from nnlite_conversion.pipeline.lowering.rewrites.graph import call, shape_of
 
 aten = torch.ops.aten
 
+_POOLS = (
+    aten.adaptive_max_pool1d.default,
+    aten.adaptive_max_pool2d.default,
+    aten.adaptive_max_pool3d.default,
+)
+
 
 def adaptive_max_pool2d(graph: torch.fx.Graph) -> bool:
-    """Replace adaptive max pooling over one or two dimensions by operators that can be lowered.
+    """Replace adaptive max pooling over one to three dimensions by operators that can be lowered.
 
     Where the output size divides the input size it becomes `max_pool2d`. Otherwise the windows differ in
     size, floor(i * n / m) to ceil((i + 1) * n / m) for output i of m over n elements, and each dimension in
@@ -20,7 +26,7 @@ def adaptive_max_pool2d(graph: torch.fx.Graph) -> bool:
     """
     changed = False
     for node in list(graph.nodes):
-        if node.target not in (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool1d.default):
+        if node.target not in _POOLS:
             continue
         shape, sizes = shape_of(node.args[0]), _sizes(node.args[1])
         if shape is None or not _only_values_used(node):

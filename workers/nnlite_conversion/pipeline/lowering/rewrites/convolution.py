@@ -1,11 +1,53 @@
-"""Rewrites convolutions over three dimensions with groups, on which the converter crashes."""
+"""Rewrites convolutions: those with groups over three dimensions, and those whose padding has a name."""
 
 import functools
 from collections.abc import Sequence
+from itertools import chain
+from typing import Any
 
 import torch
 
+from nnlite_conversion.pipeline.lowering.rewrites.graph import call, shape_of
+
 aten = torch.ops.aten
+
+#: Of `aten.conv1d.padding` behind input and weight: bias, stride, padding, dilation, groups.
+_DEFAULTS: tuple[Any, ...] = (None, None, None, [1], "valid", [1], 1)
+#: Where a node comes from, for messages.
+_PLACE = ("stack_trace", "nn_module_stack")
+
+
+_OF_NAMED_PADDING = {aten.conv1d.padding: aten.conv1d.default, aten.conv3d.padding: aten.conv3d.default}
+
+
+def named_padding(graph: torch.fx.Graph) -> bool:
+    """Give convolutions with padding `same` or `valid` the widths, which litert-torch takes for letters."""
+    changed = False
+    for node in list(graph.nodes):
+        if node.target not in _OF_NAMED_PADDING:
+            continue
+        x, weight, bias, stride, padding, dilation, groups = chain(node.args, _DEFAULTS[len(node.args) :])
+        shape = shape_of(weight)
+        if shape is None or node.kwargs:
+            continue
+        kernel = shape[2:]
+        dilations = list(dilation) * (len(kernel) if len(dilation) == 1 else 1)
+        widths = [0] * len(kernel)
+        if padding == "same":
+            widths = [step * (size - 1) for step, size in zip(dilations, kernel, strict=True)]
+        with graph.inserting_before(node):
+            if any(width % 2 for width in widths):
+                # The last dimension comes first; what is odd is at the end, as in PyTorch.
+                sides = [side for width in reversed(widths) for side in (width // 2, width - width // 2)]
+                x, widths = call(graph, aten.constant_pad_nd.default, x, sides), [0] * len(kernel)
+            both = [width // 2 for width in widths]
+            convolution = _OF_NAMED_PADDING[node.target]
+            result = call(graph, convolution, x, weight, bias, stride, both, dilation, groups)
+        result.meta.update({key: node.meta[key] for key in _PLACE if key in node.meta})
+        node.replace_all_uses_with(result)
+        graph.erase_node(node)
+        changed = True
+    return changed
 
 
 def grouped_convolution3d(  # noqa: PLR0917  (the parameters of aten.convolution)

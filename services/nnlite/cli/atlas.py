@@ -1,0 +1,74 @@
+"""`nnlite atlas`: which operators are converted, in which precision."""
+
+from fnmatch import fnmatchcase
+from typing import Annotated
+
+import typer
+
+from nnlite.cli import options
+from nnlite.cli.output import listed, note, print_json, print_table
+from nnlite.cli.session import reading
+from nnlite.results import operators
+from nnlite.results.operators import STATES
+from nnlite.results.reading import Row
+from nnlite.vocabulary import Precision
+
+app = typer.Typer()
+_OPERATORS = ("operator", "precision", "suite", "models")
+_CASES = ("operator", "variant", "precision", "state", "reason")
+
+
+@app.command()
+def atlas(
+    operator: Annotated[
+        str | None, typer.Argument(help="Only operators like this, such as `conv*` or `aten.conv2d`.")
+    ] = None,
+    precision: Annotated[list[Precision] | None, typer.Option(help="Only these.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help=f"Only these: {', '.join(STATES)}.")] = None,
+    cases: Annotated[
+        bool, typer.Option("--cases", help="Each case of the suite, with the reason why it is not ok.")
+    ] = False,
+    top: options.Top = None,
+    json: options.Json = False,
+) -> None:
+    """Show which operators are converted, by precision.
+
+    "suite" counts networks of this operator alone, in many ranks, strides, modes and types, which were
+    converted when nnlite was made; "models" counts everything converted here. A model that cannot be
+    converted counts for the operator that is to blame, as refused; one whose parity is off for each of its
+    operators.
+
+    Examples:
+
+    - `nnlite atlas 'upsample*'`
+    - `nnlite atlas --state refused --cases`
+    """
+    tried = [row for row in operators.cases() if _wanted(row, operator, precision, state)]
+    if cases:
+        rows = tried
+    else:
+        with reading() as database:
+            converted = [
+                row for row in operators.support(database) if _wanted(row, operator, precision, state)
+            ]
+        rows = operators.atlas(tried, converted)
+    if json:
+        print_json(rows)
+        return
+    if cases:
+        print_table(listed(rows, top), _CASES, optional=("variant",))
+    else:
+        print_table(listed(operators.table(rows), top), _OPERATORS)
+    if not rows:
+        note("no operator like this was tried or converted; without arguments all are listed")
+
+
+def _wanted(
+    row: Row, operator: str | None, precisions: list[Precision] | None, states: list[str] | None
+) -> bool:
+    name = row["operator"]
+    return (
+        (operator is None or fnmatchcase(name, operator) or fnmatchcase(name.rpartition(".")[2], operator))
+        and (not precisions or row["precision"] in precisions)
+        and (not states or row["state"] in states)
+    )

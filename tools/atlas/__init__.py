@@ -1,0 +1,1 @@
+"""The operator suite: networks of one operator, converted in every precision and compared with PyTorch."""
