@@ -50,6 +50,8 @@ def restore_command(
     """Replace the database by a dump; workers must be stopped. A dump that fails changes nothing.
 
     A dump of an older version is upgraded by `nnlite db upgrade`, an embedded database by the next command.
+
+    Example: nnlite down && nnlite db restore /var/backups/nnlite/nnlite-DATE.dump
     """
     if not yes:
         if not sys.stdin.isatty():

@@ -40,7 +40,10 @@ def effects_command(
     configurations that differ in one setting alone tell its effect; a + b differ only together. factor is how
     much slower the slower value is, changed for how many of the pairs the intervals do not overlap.
 
-    Example: nnlite run VisionTransformer --configs 5 --name heads && nnlite effects heads
+    Examples:
+
+    - `nnlite run VisionTransformer --configs 5 --name heads`
+    - `nnlite effects heads`
     """
     verdicts = chosen(Verdict, "--verdict", verdict) or (Verdict.VALID,)
     with reading() as database:
