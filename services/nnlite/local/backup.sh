@@ -66,7 +66,8 @@ case "${1:-}" in
     every)
         trap 'exit 0' TERM INT
         while true; do
-            (back_up "$3" "$4") || say "no backup was written; the next one is tried in $2 h"
+            # A process of its own: in a function before `||` the shell would go on after an error.
+            sh "$0" backup "$3" "$4" || say "no backup was written; the next one is tried in $2 h"
             sleep "$(($2 * 3600))" &
             wait $!
         done
