@@ -136,9 +136,14 @@ _DELETE_CHECKS = text("""
 DELETE FROM runtime_check WHERE artifact_sha256 = ANY(:hashes)
   AND artifact_sha256 NOT IN (SELECT sha256 FROM artifact)
 """)
+# The artifact of a pre-built file is the model's own file.
 _UNNAMED = text("""
 SELECT unnest(CAST(:paths AS text[]))
-EXCEPT (SELECT path FROM artifact UNION ALL SELECT unnest(reference_outputs) FROM artifact)
+EXCEPT (
+    SELECT path FROM artifact UNION ALL SELECT unnest(reference_outputs) FROM artifact
+    UNION ALL SELECT left(m.weights, 2) || '/' || m.weights || m.weights_suffix
+    FROM conversion v JOIN model m ON m.id = v.model_id
+)
 """)
 #: Of a model `m`.
 _WITHOUT_CAMPAIGN = "NOT EXISTS (SELECT FROM conversion v WHERE v.model_id = m.id)"

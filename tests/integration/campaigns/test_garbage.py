@@ -93,6 +93,18 @@ def test_a_file_that_another_artifact_has_too_stays(cluster, store, artifact) ->
     assert store.holds(kept["path"])
 
 
+def test_a_pre_built_file_of_a_cancelled_campaign_stays_for_its_retry(cluster, store, artifact) -> None:
+    measured(cluster, store, "one", "night", artifact("one"))
+    (row,) = cluster.rows("SELECT sha256, path FROM artifact")
+    cluster.change("UPDATE model SET weights = :sha256, weights_suffix = '.tflite'", sha256=row["sha256"])
+    cluster.submit("one", name="day")
+    control.cancel(cluster.engine, "day")
+    control.delete(cluster.engine, store, "night")
+
+    assert delete_garbage(cluster.engine, store, find_garbage(cluster.engine)) == 1
+    assert store.holds(row["path"])
+
+
 def test_an_artifact_is_kept_for_a_conversion_that_may_be_about_to_use_it(cluster, store, artifact) -> None:
     measured(cluster, store, "one", "night", artifact("one"))
     control.delete(cluster.engine, store, "night")
