@@ -19,6 +19,7 @@ _ARTIFACT_BYTES = {
     Precision.FP16: 3_080_550,
     Precision.DYNAMIC: 1_540_275,
     Precision.INT8: 1_540_275,
+    Precision.MIXED: 1_540_275,
 }
 #: Bytes of a model's rows, and of a measurement's rows and report: from there too.
 _MODEL_BYTES, _MEASUREMENT_BYTES = 6_100, 32_500
@@ -118,7 +119,7 @@ def _mean(times: Row | None, otherwise: float) -> tuple[float, int]:
 # int8 and mixed depend on their calibration, int8 on the type of its inputs too.
 _ARTIFACTS = """
 SELECT DISTINCT identity, precision FROM artifact
-WHERE identity = ANY(:identities) AND (
+WHERE identity = ANY(:identities) AND path LIKE '%.tflite' AND (
     precision NOT IN ('int8', 'mixed') OR calibration IS NULL
     OR calibration->>'kind' = :kind AND calibration->>'path' IS NOT DISTINCT FROM CAST(:path AS text)
        AND (precision = 'mixed' OR (inputs#>>'{tensors,0,dtype}' = 'int8') = :integers)
@@ -143,6 +144,6 @@ UNION ALL
 """
 _SIZES = """
 SELECT precision, avg(size_bytes)::float8 AS bytes FROM (
-    SELECT precision, size_bytes FROM artifact ORDER BY created_at DESC LIMIT 2000
+    SELECT precision, size_bytes FROM artifact WHERE path LIKE '%.tflite' ORDER BY created_at DESC LIMIT 2000
 ) newest GROUP BY precision
 """

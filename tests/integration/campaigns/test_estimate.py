@@ -22,6 +22,13 @@ def test_without_a_database_figures_of_the_documents_are_taken() -> None:
     assert found.basis == 0
 
 
+def test_every_precision_has_a_size_before_anything_was_converted() -> None:
+    sizes = {
+        each: estimate(NoDatabase(), Request(precisions=(each,)), [ONE]).size_bytes for each in Precision
+    }
+    assert sizes[Precision.MIXED] == sizes[Precision.INT8] < sizes[Precision.FP32]
+
+
 def test_each_pool_backend_thread_count_and_repeat_is_a_measurement() -> None:
     request = Request(
         pools=("host", "phones"),
