@@ -25,6 +25,7 @@ WITH converted AS (
     UNION ALL
     SELECT v.identity, p.precision, p.details->>'operator'
     FROM refused_precision p JOIN conversion v ON v.id = p.conversion_id
+    WHERE p.precision <> 'onnx'
 )
 SELECT operator, precision, parity_state AS state, count(*) AS models
 FROM converted, jsonb_object_keys(graph_operators) AS operator
@@ -35,7 +36,8 @@ FROM blamed b,
      -- Without the overload, as graphs count them.
      regexp_replace(b.operator, '^(\\w+\\.\\w+)\\.\\w+$', '\\1') AS o (operator)
 WHERE o.operator IS NOT NULL AND NOT EXISTS (
-    SELECT FROM artifact a WHERE a.identity = b.identity AND a.precision = b.precision
+    SELECT FROM artifact a
+    WHERE a.identity = b.identity AND a.precision = b.precision AND a.path LIKE '%.tflite'
 )
 GROUP BY o.operator, b.precision
 """
