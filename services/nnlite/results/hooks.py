@@ -5,6 +5,7 @@ new models) is unmarked, and its next end is said too. What a hook does changes 
 failure is stored with the mark and logged.
 """
 
+import http.client
 import json
 import os
 import shlex
@@ -53,7 +54,10 @@ def take_ended(engine: Engine, settings: HookSettings, name: str | None = None) 
 
 def run_hooks(engine: Engine, name: str, settings: HookSettings) -> str | None:
     """Run the hooks that are set for a campaign; return and store what failed, None: nothing did."""
-    (progress,) = queries.campaigns(engine, name)
+    found = queries.campaigns(engine, name)
+    if not found:
+        return "it was deleted or renamed before they ran"
+    (progress,) = found
     failed = []
     for hook, argument, run in _hooks(settings):
         try:
@@ -106,6 +110,8 @@ def _post(url: str, progress: Progress, timeout_s: float) -> None:
         raise HookError(f"{host} answered {error.code} {error.reason}") from error
     except (OSError, ValueError) as error:
         raise HookError(f"{host}: {getattr(error, 'reason', None) or error}") from error
+    except http.client.HTTPException as error:  # its text may have the path
+        raise HookError(f"{host} does not speak HTTP: {type(error).__name__}") from error
 
 
 def _send_mail(addresses: tuple[str, ...], progress: Progress, timeout_s: float) -> None:

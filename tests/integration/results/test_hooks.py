@@ -29,11 +29,14 @@ def ended(cluster: Cluster) -> Cluster:
 
 @pytest.fixture
 def web() -> Iterator[HTTPServer]:
-    """A server that keeps what is posted to it in `posted`; it refuses /refuse."""
+    """A server that keeps what is posted to it in `posted`; it refuses /refuse, and /garbage is not HTTP."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.server.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            if self.path == "/garbage":
+                self.wfile.write(b"garbage\r\n")
+                return
             self.send_response(403 if self.path == "/refuse" else 200)
             self.end_headers()
 
@@ -97,6 +100,16 @@ def test_a_webhook_is_posted_to(ended: Cluster, web: HTTPServer) -> None:
     assert run_hooks(ended.engine, "night", settings) is None
     (posted,) = web.posted
     assert posted["text"].startswith("nnlite: campaign night has ended")
+
+
+def test_a_webhook_that_does_not_speak_http_is_told(ended: Cluster, web: HTTPServer) -> None:
+    settings = HookSettings(webhook_url=f"http://127.0.0.1:{web.server_port}/garbage")
+    problem = run_hooks(ended.engine, "night", settings)
+    assert problem == "webhook: 127.0.0.1 does not speak HTTP: BadStatusLine"
+
+
+def test_a_campaign_that_is_gone_meanwhile_costs_nothing(ended: Cluster) -> None:
+    assert run_hooks(ended.engine, "gone", ANY) == "it was deleted or renamed before they ran"
 
 
 def test_mail_is_given_to_sendmail(ended: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
