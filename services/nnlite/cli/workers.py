@@ -171,7 +171,9 @@ def conversion_environment(environment: dict[str, str]) -> dict[str, str]:
         if f"{PREFIX}SECRETS_FILE" in environment:
             raise NnliteError(f"set {' and '.join(credentials)} in {PREFIX}SECRETS_FILE alone, not in both")
         environment[f"{PREFIX}SECRETS_FILE"] = str(_private_file(credentials))
-    kept = {name: value for name, value in environment.items() if name not in credentials}
+    # Hooks are the reaper's: their URL or command may be a credential too.
+    hidden = (*credentials, f"{PREFIX}HOOKS__")
+    kept = {name: value for name, value in environment.items() if not name.startswith(hidden)}
     return kept | {
         # Read by billiard and numerical libraries when they are imported.
         "REMAP_SIGTERM": "SIGQUIT",

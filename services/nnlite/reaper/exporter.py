@@ -93,14 +93,15 @@ def serving(registry: CollectorRegistry, settings: MetricsSettings) -> Iterator[
         except ValueError as error:
             raise MetricsError(str(error)) from error
     try:
-        server, thread = start_http_server(settings.port, settings.address, registry)
+        # The server answers at once: with nothing, until it has the application that asks for the token.
+        server, thread = start_http_server(settings.port, settings.address, CollectorRegistry())
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (")[0].lower()
         raise MetricsError(
             f"{PREFIX}METRICS__PORT={settings.port} on {PREFIX}METRICS__ADDRESS={settings.address}: {why}; "
             "name an address of this machine and a port that is free"
         ) from error
-    server.set_app(app)  # nobody is answered before: the thread handles one connection after the other
+    server.set_app(app)
     setattr(server.RequestHandlerClass, "timeout", _CLIENT_TIMEOUT_S)  # noqa: B010
     try:
         yield

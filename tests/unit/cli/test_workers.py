@@ -35,8 +35,9 @@ def environment():
 
 
 def test_nothing_of_a_credential_is_left_in_the_environment(environment):
-    env = environment(PATH="/bin", NNLITE_HOME="/data", **CREDENTIALS)
-    assert not set(CREDENTIALS) & set(env)
+    hook = {"NNLITE_HOOKS__WEBHOOK_URL": "https://chat.example/secret"}
+    env = environment(PATH="/bin", NNLITE_HOME="/data", **CREDENTIALS, **hook)
+    assert not {*CREDENTIALS, *hook} & set(env)
     assert not any("secret" in value or "hush" in value for value in env.values())
     assert (env["PATH"], env["NNLITE_HOME"]) == ("/bin", "/data")
 
