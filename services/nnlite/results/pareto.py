@@ -47,9 +47,12 @@ def hypervolume(points: Sequence[Point], reference_ns: float) -> float:
 def contributions(points: Sequence[Point], reference_ns: float) -> list[float]:
     """Return by how much the hypervolume would shrink without each point; 0 for one that has its equal."""
     whole, copies = hypervolume(points, reference_ns), Counter(points)
+    numbers = dict(zip(points, fronts(points), strict=True))
+    # Without a point of the first front, points of the second dominate what nothing else does.
+    near = [point for point, number in numbers.items() if number <= 2]
     alone = {
-        point: whole - hypervolume([other for other in points if other != point], reference_ns)
-        for point, number in zip(points, fronts(points), strict=True)
-        if number == 1 and copies[point] == 1
+        point: whole - hypervolume([other for other in near if other != point], reference_ns)
+        for point in near
+        if numbers[point] == 1 and copies[point] == 1
     }
     return [alone.get(point, 0.0) for point in points]
