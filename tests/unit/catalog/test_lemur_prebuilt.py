@@ -86,3 +86,8 @@ def test_what_has_no_ready_files_is_an_error_that_names_it(settings, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CatalogError, match=r"has the name of a model: 0 files \*\.tflite"):
         LemurSource(settings, prebuilt=tmp_path / "empty").models()
+
+
+def test_ready_files_and_weights_exclude_each_other(settings, ready):
+    with pytest.raises(CatalogError, match="omit --weights or --prebuilt"):
+        LemurSource(settings, prebuilt=ready, weights=ready)

@@ -18,7 +18,7 @@ from nnlite.catalog.lemur.prebuilt import PrebuiltTree
 from nnlite.catalog.lemur.shapes import table_version
 from nnlite.catalog.lemur.variants import SEPARATOR, architecture, parse_configs
 from nnlite.catalog.limits import apply_limits
-from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
+from nnlite.catalog.model import CatalogError, CatalogModel, SourceOptionError, text_sha256
 from nnlite.settings import Settings
 
 
@@ -49,6 +49,8 @@ class LemurSource:
         prebuilt: Path | None = None,
         wanted: tuple[str, ...] = (),
     ) -> None:
+        if weights and prebuilt:
+            raise SourceOptionError("ready files have weights of their own: omit --weights or --prebuilt")
         self._settings = settings
         self._wanted = wanted
         self._configs = parse_configs(configs)
