@@ -16,6 +16,7 @@ from android_app.conftest import REPOSITORY, TIMEOUT_S
 from apk import BuildError, signing
 from apk.cache import Cache
 from apk.commands import run
+from apk.host import remove_host_app
 from apk.lock import LOCK, Dependency, Registry, Use, locked, properties
 from apk.packing import pack
 from apk.virtual import DEVICE, redirected
@@ -179,3 +180,15 @@ def test_a_redirected_class_has_the_same_code():
     new = struct.pack(">BH", 1, len(DEVICE)) + DEVICE.encode() + bytes([7])
     assert len(changed.read_bytes()) == len(original.read_bytes()) + len(new) + 2
     assert new in changed.read_bytes() and new not in original.read_bytes()
+
+
+def test_a_folder_of_other_files_is_not_replaced_by_a_built_app(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+
+    with pytest.raises(BuildError, match=r"thesis\.txt and is no built app"):
+        remove_host_app(tmp_path)
+
+    assert (tmp_path / "thesis.txt").exists()
+    (tmp_path / "app").mkdir()
+    remove_host_app(tmp_path)
+    assert not tmp_path.exists()

@@ -1,7 +1,6 @@
 """`python -m apk`: build the benchmark app; `make apk` runs it."""
 
 import argparse
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from apk import REPOSITORY, BuildError
 from apk.building import Toolchain, build_unsigned
 from apk.cache import Cache
-from apk.host import build_host_app, build_runtime, host_dependencies
+from apk.host import build_host_app, build_runtime, host_dependencies, remove_host_app
 from apk.lock import Use, locked, properties
 from apk.signing import key_file, sign
 
@@ -54,7 +53,7 @@ def _run(cache: Cache, arguments: argparse.Namespace) -> None:
     cache.fill(locked(Use.APP, Use.PLATFORM, Use.TOOL))
     tools = Toolchain(cache=cache)
     if arguments.host_app:
-        shutil.rmtree(arguments.host_app, ignore_errors=True)
+        remove_host_app(arguments.host_app)
         build_host_app(tools, arguments.host_app, arguments.levels)
         return
     with tempfile.TemporaryDirectory(prefix="nnlite-apk-") as folder:

@@ -25,7 +25,7 @@ _ABI: Final = "x86_64"
 _LIBRARY: Final = "libtensorflowlite_jni.so"
 #: What the folder of a built app contains; the first, written last, lists its class path.
 _CLASS_PATH, _CONFIG, _JARS = "class_path", "config", "jars"
-_VIRTUAL, _RUNTIME, _FRAMEWORKS = "virtual", "runtime", "frameworks"
+_APP, _VIRTUAL, _RUNTIME, _FRAMEWORKS = "app", "virtual", "runtime", "frameworks"
 #: What Robolectric reflects on.
 _OPEN: Final = ("java.lang", "java.util", "java.io", "java.net", "java.security", "java.text")
 
@@ -97,12 +97,24 @@ def _frameworks(levels: Iterable[int]) -> list[Dependency]:
     return [one for one in locked(Use.FRAMEWORK) if one.coordinate.split(":")[2].startswith(versions)]
 
 
+def remove_host_app(folder: Path) -> None:
+    """Remove a built app, whole or not.
+
+    Raises:
+        BuildError: the folder has files, and none of a built app.
+    """
+    found = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+    if found and not found & {_APP, _CLASS_PATH}:
+        raise BuildError(f"{folder} has {min(found)} and is no built app: name an empty or a new folder")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def build_host_app(tools: Toolchain, folder: Path, levels: Iterable[int]) -> None:
     """Build `HostApp` with the frameworks of these levels into an empty folder, from a filled cache."""
     jars = [library / "classes.jar" for library in tools.libraries]
     robolectric = [_classes(tools, dependency) for dependency in locked(Use.HOST)]
     tests = tools.cache.files(Use.TEST)
-    app, host = folder / "app", folder / "host"
+    app, host = folder / _APP, folder / "host"
     tools.compile(SOURCES.rglob("*.java"), [tools.platform, *jars], app)
     tools.compile(HOST_SOURCES.rglob("*.java"), [app, *jars, *robolectric, *tests, tools.platform], host)
     write_virtual([app, *jars], folder / _VIRTUAL)

@@ -66,7 +66,7 @@ def main() -> int:
             print(f"{len(done)}/{len(todo)} {result['case']}: {states}", file=sys.stderr, flush=True)
 
         done: list[Result] = []
-        run_suite(todo, PRECISIONS, jobs=arguments.jobs, on_result=keep)
+        run_suite(todo, PRECISIONS, jobs=max(1, arguments.jobs), on_result=keep)
     if not arguments.patterns:
         write([results[name] for name in CASES if name in results], len(CASES), converter_tag())
         print(f"wrote {FILE} and {PAGE}")

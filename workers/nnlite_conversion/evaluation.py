@@ -73,6 +73,10 @@ def evaluations_of(
             each.reason = f"{failure.stage}: {failure.reason}"
         return made
     accuracies = {each.precision: each for each in report.artifacts}
+    if accuracies.keys() != found.artifacts.keys():  # model code can forge a report
+        for each in made:
+            each.reason = f"{Stage.EVALUATE}: the evaluation reported other precisions than it was asked for"
+        return made
     for each, artifact in zip(made, artifacts, strict=True):
         accuracy = accuracies[Precision(artifact.precision)]
         each.samples = report.samples

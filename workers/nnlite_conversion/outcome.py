@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
-from nnlite.catalog.model import ModelSpec
+from nnlite.catalog.model import SEEDED_WEIGHTS, ModelSpec
 from nnlite.errors import FailureClass
 from nnlite.vocabulary import ArtifactFormat, Int8Io, ParityState, Precision, Stage, StepState
 
@@ -41,6 +41,11 @@ class ConversionJob:
     gpu: "Gpu | None" = None
     #: What accuracy is measured on, and of which files; None: it is not measured.
     evaluation: "EvaluationInput | None" = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the model has weights of its own, and not drawn ones."""
+        return self.model.weights != SEEDED_WEIGHTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,8 +201,8 @@ class ArtifactReport:
     graph_operators: Counts | None = None
     #: Number of samples that it was calibrated on; 0: it needs none.
     calibrated_on: Annotated[int, Field(ge=0)] = 0
-    #: Operators of an integer artifact that could not be quantized, one for each occurrence; stored with the
-    #: calibration.
+    #: Operators of an integer artifact that stay in floats, because they cannot be quantized or the precision
+    #: keeps them, one for each occurrence; stored with the calibration.
     kept_as_floats: tuple[Annotated[str, Field(max_length=100)], ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""Imports everything that a conversion needs into the worker, so that its forked children start at once.
+"""Imports everything that a conversion needs into a process, so that its forked children start at once.
 
 The process that preloads must keep one thread and must never convert: forks of a process that has lowered a
 model hang in jax's thread pool.

@@ -61,7 +61,7 @@ class OnnxSession:
         if len(wanted) != len(inputs):
             raise Refused(f"the artifact has {len(wanted)} inputs, {len(inputs)} were given")
         for each, file in zip(wanted, inputs, strict=True):
-            value = read_input(each.name, file, _dtype(each.type), each.shape)
+            value = read_input(each.name, file, _dtype(each.type), _sizes(each.name, each.shape))
             accepted(partial(self._binding.bind_cpu_input, each.name, value), _ERRORS)
 
     @property
@@ -88,6 +88,14 @@ class OnnxSession:
         values = accepted(self._binding.copy_outputs_to_cpu, _ERRORS)
         for output, value in zip(self._session.get_outputs(), values, strict=True):
             yield OutputTensor(output.name, value)
+
+
+def _sizes(name: str, shape: Sequence[object]) -> tuple[int, ...]:
+    """Return the sizes of an input; one that the file leaves open is a name or None."""
+    sizes = tuple(size for size in shape if isinstance(size, int))
+    if len(sizes) != len(shape):
+        raise Refused(f"input {name} has no fixed shape: {list(shape)}; export it with fixed sizes")
+    return sizes
 
 
 def _dtype(name: str) -> str:

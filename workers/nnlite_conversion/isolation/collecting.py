@@ -3,6 +3,8 @@
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -26,15 +28,8 @@ def collect(report: Report, supervision: ChildSupervision, scratch: Path, workdi
     Raises:
         Failure: class `converter`: a file differs from the report; `infrastructure`: the disk is full.
     """
-    try:
+    with as_failures(supervision, workdir):
         artifacts = tuple(_collect_artifact(artifact, scratch, workdir) for artifact in report.artifacts)
-    except BadFile as error:
-        raise failure_of(supervision, str(error)) from error
-    except OSError as error:
-        if not explanations.is_full_disk(error):
-            raise
-        reason = f"no space left in {workdir}; free some and the work goes on"
-        raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, reason, evidence(supervision)) from error
     reported = {each.name: getattr(report, each.name) for each in fields(ConversionReport)}
     return ConversionOutcome(
         **reported,
@@ -42,6 +37,20 @@ def collect(report: Report, supervision: ChildSupervision, scratch: Path, workdi
         timings_ns=supervision.timings_ns,
         peak_rss_kb=supervision.peak_rss_kb,
     )
+
+
+@contextmanager
+def as_failures(supervision: ChildSupervision, workdir: Path) -> Iterator[None]:
+    """Raise a `BadFile`, or that the disk of `workdir` is full, as the `Failure` that it is."""
+    try:
+        yield
+    except BadFile as error:
+        raise failure_of(supervision, str(error)) from error
+    except OSError as error:
+        if not explanations.is_full_disk(error):
+            raise
+        reason = f"no space left in {workdir}; free some and the work goes on"
+        raise Failure(FailureClass.INFRASTRUCTURE, Stage.STORE, reason, evidence(supervision)) from error
 
 
 class BadFile(Exception):

@@ -1,8 +1,8 @@
 """Runs one conversion in a sandboxed child process: the worker's side, which never imports torch.
 
 `convert` forks the child, supervises it, collects its files, and raises `Failure` with the evidence when it
-does not succeed. The calling process must have preloaded, have one thread, and hold no connection that a fork
-would share.
+does not succeed. Where no fork server forks the child, the calling process must have preloaded, have one
+thread, and hold no connection that a fork would share.
 """
 
 import time
@@ -176,6 +176,7 @@ def _ended_child(
     with scratch_folder(folder, uid) as (scratch, owner):
         job = with_files(job, scratch, owner)
         log = folder / "child.log"
+        log.unlink(missing_ok=True)  # of the child before: its crash is not this one's
         started = child.start(
             partial(_run_pipeline, task, job, settings),
             isolation=child.Isolation(uid=owner, network=settings.network, scratch=scratch),

@@ -76,7 +76,9 @@ class ForkServer:
         self._socket.send(_WITH_NETWORK if network else _WITHOUT_NETWORK)
         answer = self._socket.recv(_MAX_MESSAGE_BYTES)
         if answer != _READY:
-            raise NnliteError(answer.decode() or "the process that imports PyTorch ended; its log says why")
+            raise NnliteError(
+                answer.decode(errors="replace") or "the process that imports PyTorch ended; its log says why"
+            )
 
     def fork(self, body: Body, isolation: Isolation, outputs: Outputs) -> Forked:
         """Have the server fork the tree of `body`, which must be picklable.

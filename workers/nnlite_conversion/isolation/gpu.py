@@ -1,7 +1,7 @@
 """Chooses the GPU that conversion children use, by opening it in a forked child.
 
 A process that has touched CUDA cannot be forked (torch's notes on multiprocessing, "poison fork"), so the
-worker hides every GPU from itself (`preload`) and never opens one.
+worker opens no GPU itself, and the process that forks conversions hides them all from itself (`preload`).
 """
 
 import os

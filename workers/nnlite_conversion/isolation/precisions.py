@@ -14,10 +14,11 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.host.child_process import signal_name
 from nnlite.vocabulary import ArtifactFormat, ModelFormat, Precision, Stage
 from nnlite_conversion.isolation.answer import answer_of, failure_of
-from nnlite_conversion.isolation.collecting import BadFile, collect, copy_file
+from nnlite_conversion.isolation.collecting import as_failures, collect, copy_file
 from nnlite_conversion.isolation.supervision import ChildSupervision
 from nnlite_conversion.messages import PrecisionBegun, Report, artifact_name
 from nnlite_conversion.outcome import (
+    ArtifactReport,
     ConversionJob,
     ConversionOutcome,
     KnownArtifact,
@@ -44,18 +45,17 @@ def finished_part(
         report, left = answer_of(ended, Report), None
     except Failure as failure:
         begun = ended.inbox.begun
-        if (
-            begun is None
-            or (begun.precision not in job.precisions and not _is_onnx(begun))
-            or not _is_of_precision(failure, ended)
-        ):
+        if begun is None or not _is_asked(begun, job) or not _is_of_precision(failure, ended):
             raise
         refused, left = _refused(begun, failure, ended), _job_left(job, begun, ended, scratch, folder)
         report = replace(begun.done, refused=(*begun.done.refused, refused))
         if left is not None and failure.details.get("limit") == "absolute_timeout_s":
             # The time is over for the others too.
-            others = (replace(refused, precision=precision) for precision in left.precisions)
+            others = [replace(refused, precision=precision) for precision in left.precisions]
+            if left.onnx:
+                others.append(replace(refused, precision=Precision.FP32, format=ArtifactFormat.ONNX))
             report, left = replace(report, refused=(*report.refused, *others)), None
+    _require_asked(report, job, ended)
     return collect(report, ended, scratch, folder), left
 
 
@@ -91,6 +91,23 @@ def combined(job: ConversionJob, parts: Sequence[ConversionOutcome]) -> Conversi
 
 def _is_onnx(each: PrecisionBegun | RefusedPrecision) -> bool:
     return each.format is ArtifactFormat.ONNX
+
+
+def _is_asked(each: PrecisionBegun | RefusedPrecision | ArtifactReport, job: ConversionJob) -> bool:
+    if each.format is ArtifactFormat.ONNX:
+        return job.onnx
+    # The precision of a pre-built file is not known before it is read.
+    return job.model.model_format is ModelFormat.PREBUILT or each.precision in job.precisions
+
+
+def _require_asked(report: Report, job: ConversionJob, ended: ChildSupervision) -> None:
+    """Raise for a report, which model code can forge, of what the job does not ask for."""
+    reported: list[ArtifactReport | RefusedPrecision] = [*report.artifacts, *report.refused]
+    for each in reported:
+        if not _is_asked(each, job):
+            reason = "its result pipe carried an invalid message"
+            garbage = f"{each.precision} as {each.format} was not asked for"
+            raise failure_of(ended, reason, garbage=garbage)
 
 
 def _is_of_precision(failure: Failure, ended: ChildSupervision) -> bool:
@@ -131,9 +148,7 @@ def _job_left(
     if job.fp32 is not None or not left:
         return replace(job, precisions=left)
     fp32 = folder / "fp32_for_others.tflite"
-    try:
+    with as_failures(ended, folder):
         copy_file(scratch / artifact_name(Precision.FP32), fp32)
-    except BadFile as error:
-        raise failure_of(ended, str(error)) from error
     known = KnownArtifact(path=fp32, rewrites=begun.rewrites, graph_operators=begun.graph_operators)
     return replace(job, precisions=left, fp32=known)

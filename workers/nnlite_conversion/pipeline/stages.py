@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 
-from nnlite.catalog.model import SEEDED_WEIGHTS
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ArtifactFormat, ParityState, Precision, Stage
@@ -84,10 +83,9 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         enter(Stage.CALIBRATE)
     samples = with_drawn(calibration_samples(job, loaded), loaded, job.seed)
     data = data_of(job, samples, settings)
-    trained = job.model.weights != SEEDED_WEIGHTS
     enter(Stage.PARITY)
     reference = Reference(loaded=loaded, samples=samples)
-    stand_in = None if trained else stand_in_for(loaded, samples)
+    stand_in = None if job.trained else stand_in_for(loaded, samples)
     artifacts: list[ArtifactReport] = []
     refused: list[RefusedPrecision] = []
 
@@ -112,7 +110,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             )
         )
         try:
-            artifact = made(precision, fp32.path, data, reference, enter, trained=trained)
+            artifact = made(precision, fp32.path, data, reference, enter, trained=job.trained)
             if stand_in is not None:
                 artifact = replace(artifact, parity=_parity_by(stand_in, artifact, data))
         except Failure as failure:
@@ -125,7 +123,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             path = onnx_file(loaded, enter)
             enter(Stage.PARITY)
             artifacts.append(
-                check(Precision.FP32, path, reference, trained=trained, threads=settings.threads)
+                check(Precision.FP32, path, reference, trained=job.trained, threads=settings.threads)
             )
         except Failure as failure:
             refused.append(refused_precision(Precision.FP32, failure, ArtifactFormat.ONNX))
@@ -162,7 +160,7 @@ def refused_precision(
 
 
 def made(
-    precision: Precision, fp32: Path, data: Data, reference: Reference, enter: Enter, *, trained: bool = False
+    precision: Precision, fp32: Path, data: Data, reference: Reference, enter: Enter, *, trained: bool
 ) -> ArtifactReport:
     """Write and check the artifact of one precision; of several ways to make it, the first that is right."""
     path = Path(artifact_name(precision))
@@ -172,9 +170,9 @@ def made(
     *others, last = ways(precision)
     for way in (*others, last):
         enter(Stage.QUANTIZE)
-        quantized = quantize(way, fp32, path, data)
-        enter(Stage.PARITY)
         try:
+            quantized = quantize(way, fp32, path, data)
+            enter(Stage.PARITY)
             artifact = check(precision, path, reference, trained=trained, threads=data.threads)
         except Failure:
             if way is last:
@@ -228,12 +226,9 @@ def _parity_by(stand_in: StandIn, report: ArtifactReport, data: Data) -> Parity 
     """Return the stand-in's parity where that of `report` is unknown and both have the same operators."""
     if report.parity is None or report.parity.state is not ParityState.UNKNOWN:
         return report.parity
-    path = stand_in.fp32
     try:
-        if report.precision is not Precision.FP32:
-            path = Path(f"redrawn.{report.precision}.tflite")
-            quantize(QUANTIZERS[report.precision], stand_in.fp32, path, data)
-        if flatbuffer.operators(path) != report.operators:
+        path = _stand_in_file(stand_in, report, data)
+        if path is None:
             reason = f"with {stand_in.names[0]} redrawn, the artifact has other operators"
             return replace(report.parity, reason=f"{report.parity.reason}; {reason}")
         host = parity.HostArtifact(path, data.threads)
@@ -241,6 +236,18 @@ def _parity_by(stand_in: StandIn, report: ArtifactReport, data: Data) -> Parity 
     except (Failure, RuntimeError, ValueError):
         return report.parity
     return replace(of_stand_in, redrawn=stand_in.names)
+
+
+def _stand_in_file(stand_in: StandIn, report: ArtifactReport, data: Data) -> Path | None:
+    """Return the stand-in's artifact, made as that of `report` was; None: it has other operators."""
+    if report.precision is Precision.FP32:
+        return stand_in.fp32 if flatbuffer.operators(stand_in.fp32) == report.operators else None
+    path = Path(f"redrawn.{report.precision}.tflite")
+    for way in ways(report.precision):
+        quantize(way, stand_in.fp32, path, data)
+        if flatbuffer.operators(path) == report.operators:
+            return path
+    return None
 
 
 class Exported(NamedTuple):

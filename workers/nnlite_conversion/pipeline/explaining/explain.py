@@ -56,7 +56,8 @@ def explain_model(
     if precision is not Precision.FP32:
         path = Path(artifact_name(precision))
         reference = Reference(loaded=loaded, samples=samples)
-        stages.made(precision, fp32, references.data_of(job, samples, settings), reference, enter)
+        data = references.data_of(job, samples, settings)
+        stages.made(precision, fp32, data, reference, enter, trained=job.trained)
     enter(Stage.PARITY)
     try:
         measured = HostArtifact(path, settings.threads)

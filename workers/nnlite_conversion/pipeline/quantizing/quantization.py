@@ -36,7 +36,7 @@ class Quantized:
 
     #: Number of samples that it was calibrated on; 0: it needs none.
     samples: int = 0
-    #: Operators that could not be quantized, one for each occurrence.
+    #: Operators of an integer artifact that stay in floats, one for each occurrence.
     kept_as_floats: tuple[str, ...] = ()
 
 
