@@ -1,13 +1,17 @@
 """`nnlite atlas`: which operators are converted, in which precision."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
 
 from nnlite.cli import options
+from nnlite.cli.completion import complete_precisions
 from nnlite.cli.output import listed, note, print_json, print_table
 from nnlite.cli.session import reading
+from nnlite.cli.words import chosen, words
+from nnlite.errors import UsageError
 from nnlite.results import operators
 from nnlite.results.operators import STATES
 from nnlite.results.reading import Row
@@ -23,8 +27,16 @@ def atlas(
     operator: Annotated[
         str | None, typer.Argument(help="Only operators like this, such as `conv*` or `aten.conv2d`.")
     ] = None,
-    precision: Annotated[list[Precision] | None, typer.Option(help="Only these.")] = None,
-    state: Annotated[list[str] | None, typer.Option(help=f"Only these: {', '.join(STATES)}.")] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only these precisions; with commas, or repeated.", autocompletion=complete_precisions
+        ),
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Only these states, likewise: {', '.join(STATES)}."),
+    ] = None,
     cases: Annotated[
         bool, typer.Option("--cases", help="Each case of the suite, with the reason why it is not ok.")
     ] = False,
@@ -43,13 +55,16 @@ def atlas(
     - `nnlite atlas 'upsample*'`
     - `nnlite atlas --state refused --cases`
     """
-    tried = [row for row in operators.cases() if _wanted(row, operator, precision, state)]
+    precisions, states = chosen(Precision, "--precision", precision), words(state)
+    if unknown := next((word for word in states if word not in STATES), None):
+        raise UsageError(f"--state {unknown!r} is none of {', '.join(STATES)}")
+    tried = [row for row in operators.cases() if _wanted(row, operator, precisions, states)]
     if cases:
         rows = tried
     else:
         with reading() as database:
             converted = [
-                row for row in operators.support(database) if _wanted(row, operator, precision, state)
+                row for row in operators.support(database) if _wanted(row, operator, precisions, states)
             ]
         rows = operators.atlas(tried, converted)
     if json:
@@ -63,9 +78,7 @@ def atlas(
         note("no operator like this was tried or converted; without arguments all are listed")
 
 
-def _wanted(
-    row: Row, operator: str | None, precisions: list[Precision] | None, states: list[str] | None
-) -> bool:
+def _wanted(row: Row, operator: str | None, precisions: Sequence[Precision], states: Sequence[str]) -> bool:
     name = row["operator"]
     return (
         (operator is None or fnmatchcase(name, operator) or fnmatchcase(name.rpartition(".")[2], operator))

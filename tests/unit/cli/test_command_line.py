@@ -57,6 +57,13 @@ def test_the_help_of_a_command_fits_80_columns_and_flags_have_no_type(name: str,
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(("option", "known"), [("--state", "ok, off"), ("--precision", "fp32, fp16")])
+def test_a_word_that_the_atlas_does_not_know_is_wrong_usage(option: str, known: str, said) -> None:
+    code, _, err = said("atlas", option, "okay,int")
+    assert code == 2
+    assert f"{option} 'okay' is none of {known}" in " ".join(err.split())
+
+
 def test_the_version_is_printed(said) -> None:
     code, out, _ = said("--version")
     assert code == 0
