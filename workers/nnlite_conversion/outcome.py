@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
-from nnlite.catalog.model import SEEDED_WEIGHTS, ModelSpec
+from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
 from nnlite.vocabulary import ArtifactFormat, Int8Io, ParityState, Precision, Stage, StepState
 
@@ -41,11 +41,6 @@ class ConversionJob:
     gpu: "Gpu | None" = None
     #: What accuracy is measured on, and of which files; None: it is not measured.
     evaluation: "EvaluationInput | None" = None
-
-    @property
-    def trained(self) -> bool:
-        """Whether the model has weights of its own, and not drawn ones."""
-        return self.model.weights != SEEDED_WEIGHTS
 
 
 @dataclass(frozen=True, kw_only=True)

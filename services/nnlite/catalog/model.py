@@ -100,6 +100,11 @@ class ModelDefinition:
     #: Name of the class or factory in the code, for the format `python`.
     entry_point: str | None = None
 
+    @property
+    def trained(self) -> bool:
+        """Whether it has weights of its own, and not drawn ones."""
+        return self.weights != SEEDED_WEIGHTS
+
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogModel(ModelDefinition):

@@ -85,7 +85,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
     data = data_of(job, samples, settings)
     enter(Stage.PARITY)
     reference = Reference(loaded=loaded, samples=samples)
-    stand_in = None if job.trained else stand_in_for(loaded, samples)
+    stand_in = None if job.model.trained else stand_in_for(loaded, samples)
     artifacts: list[ArtifactReport] = []
     refused: list[RefusedPrecision] = []
 
@@ -110,7 +110,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             )
         )
         try:
-            artifact = made(precision, fp32.path, data, reference, enter, trained=job.trained)
+            artifact = made(precision, fp32.path, data, reference, enter, trained=job.model.trained)
             if stand_in is not None:
                 artifact = replace(artifact, parity=_parity_by(stand_in, artifact, data))
         except Failure as failure:
@@ -123,7 +123,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             path = onnx_file(loaded, enter)
             enter(Stage.PARITY)
             artifacts.append(
-                check(Precision.FP32, path, reference, trained=job.trained, threads=settings.threads)
+                check(Precision.FP32, path, reference, trained=job.model.trained, threads=settings.threads)
             )
         except Failure as failure:
             refused.append(refused_precision(Precision.FP32, failure, ArtifactFormat.ONNX))
@@ -138,7 +138,7 @@ def onnx_file(loaded: Loaded, enter: Enter) -> Path:
         with torch.no_grad():
             program = lowering.export(loaded.module, loaded.tensors)
     except (Exception, SystemExit) as error:
-        reason = explanations.of_export(error, scripted(loaded.module))
+        reason = explanations.of_export(error, lowering.scripted(loaded.module))
         raise explained(Stage.EXPORT, error, reason) from error
     onnx.export(program, loaded, path)
     return path
@@ -270,17 +270,8 @@ def export(loaded: Loaded) -> Exported:
             return Exported(program, apply_rewrites(program), operators)
     except (Exception, SystemExit) as error:
         raise explained(
-            Stage.EXPORT, error, explanations.of_export(error, scripted(loaded.module))
+            Stage.EXPORT, error, explanations.of_export(error, lowering.scripted(loaded.module))
         ) from error
-
-
-def scripted(network: torch.nn.Module) -> list[str]:
-    """Return the paths of the network's layers that are TorchScript."""
-    return [
-        f"self.{name.removeprefix('network.')}"
-        for name, layer in network.named_modules()
-        if isinstance(layer, torch.jit.ScriptModule)
-    ]
 
 
 def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> tuple[str, ...]:

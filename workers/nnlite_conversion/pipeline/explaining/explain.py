@@ -57,7 +57,7 @@ def explain_model(
         path = Path(artifact_name(precision))
         reference = Reference(loaded=loaded, samples=samples)
         data = references.data_of(job, samples, settings)
-        stages.made(precision, fp32, data, reference, enter, trained=job.trained)
+        stages.made(precision, fp32, data, reference, enter, trained=job.model.trained)
     enter(Stage.PARITY)
     try:
         measured = HostArtifact(path, settings.threads)

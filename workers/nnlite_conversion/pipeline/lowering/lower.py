@@ -100,6 +100,15 @@ def _leaves(output: Any) -> list[torch.Tensor]:
     )
 
 
+def scripted(network: torch.nn.Module) -> list[str]:
+    """Return the paths of the network's layers that are TorchScript."""
+    return [
+        f"self.{name.removeprefix('network.')}"
+        for name, layer in network.named_modules()
+        if isinstance(layer, torch.jit.ScriptModule)
+    ]
+
+
 def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> ExportedProgram:
     """Trace `module` on `samples`, one for each input, to a graph of ATen operators.
 
