@@ -287,7 +287,7 @@ def test_watching_checks_ends_after_the_last_one(cluster, checker, runtime, add,
     add("one")
     watching.watch_checks(cluster.engine, "one", VERSION, checker.check_next)
     assert runtime.asked == 1
-    assert "one: 1 artifacts to be tried with TensorFlow Lite 2.16.2" in capsys.readouterr().err
+    assert "one: 1 artifact to be tried with TensorFlow Lite 2.16.2" in capsys.readouterr().err
 
 
 def test_measurements_show_the_result_of_the_check(cluster, checker, runtime, add):

@@ -188,13 +188,13 @@ class ArtifactStore:
         except OSError as error:
             raise StoreError(self._explain(error)) from error
 
-    def discard_reports(self, campaign: str, benchmarks: Collection[uuid.UUID]) -> None:
-        """Remove the reports of `benchmarks` that were stored under the name `campaign`.
+    def discard_reports(self, benchmarks: Collection[uuid.UUID]) -> None:
+        """Remove the reports of `benchmarks`, under whatever names of their campaign they were stored.
 
         Raises:
             StoreError: the store is unavailable.
         """
-        folder = f"{self._root}/reports/{file_name(campaign)}"
+        folder = f"{self._root}/reports"
         endings = {f"{benchmark.hex[:8]}.json" for benchmark in benchmarks}
         try:
             found = self._fs.find(folder) if self._fs.exists(folder) else []

@@ -121,7 +121,7 @@ def delete(engine: Engine, store: ArtifactStore, name: str) -> None:
             text("SELECT id FROM benchmark WHERE campaign_id = :id"), {"id": campaign}
         ).all()
         connection.execute(text("DELETE FROM campaign WHERE id = :id"), {"id": campaign})
-    store.discard_reports(name, benchmarks)
+    store.discard_reports(benchmarks)
 
 
 def cancel_benchmark(engine: Engine, benchmark: uuid.UUID) -> None:

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 #: Longest question, bytes.
 MAX_BODY: Final = 32 << 20
+#: So much of a refused one is read, bytes: whoever sends more may miss the answer.
+MAX_DISCARDED: Final = 1 << 20
 #: Longest wait for a ranking that one request may ask for, seconds.
 MAX_WAIT_S: Final = 300.0
 #: Requests that are answered at a time, those that wait included.
@@ -213,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _discard_body(self) -> None:
         """Read what a refused client sends: a connection closed before that loses the answer."""
-        unread = min(self._length() or 0, MAX_BODY) if self._unread is None else self._unread
+        unread = min(self._length() or 0, MAX_DISCARDED) if self._unread is None else self._unread
         while unread and (some := self.rfile.read(min(unread, 1 << 16))):
             unread -= len(some)
 

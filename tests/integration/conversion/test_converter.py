@@ -250,8 +250,8 @@ def test_user_calibration_data_is_fetched_from_the_store(cluster, store, convert
     assert artifact["precision"] == "int8", "fp32, which nobody asked for, is made and not kept"
     assert artifact["calibration"]["provenance"] == "arrays of x.npy"
 
-    store.discard(calibration.path)
     other = cluster.submit("other", name="day", **wanted).id
+    store.discard(calibration.path)
     assert convert(other) is Outcome.FAILED
     waiting = cluster.conversion(other)
     assert (waiting["state"], waiting["failure_class"]) == ("queued", "infrastructure")

@@ -14,11 +14,12 @@ from sqlalchemy import text
 
 from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.campaigns import control
+from nnlite.campaigns.request import RequestConflict
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
 from nnlite.settings.groups import QueueSettings
-from nnlite.vocabulary import Stage, WorkKind, WorkState
+from nnlite.vocabulary import CampaignState, Stage, WorkKind, WorkState
 
 LIMITS = QueueSettings(max_strikes=3, max_losses=4)
 KIND = WorkKind.CONVERSION
@@ -109,7 +110,11 @@ class OneRow(RuleBasedStateMachine):
 
     @rule()
     def submit_again(self) -> None:
-        self.cluster.submit("one", name=self.name)
+        if self._campaign_state() != CampaignState.CANCELLED:
+            self.cluster.submit("one", name=self.name)
+            return
+        with pytest.raises(RequestConflict, match="is cancelled"):
+            self.cluster.submit("one", name=self.name)
 
     @rule()
     def cancel(self) -> None:
@@ -150,6 +155,10 @@ class OneRow(RuleBasedStateMachine):
 
     def _state(self) -> str:
         (row,) = self.cluster.rows("SELECT state FROM conversion WHERE id = :id", id=self.row)
+        return row["state"]
+
+    def _campaign_state(self) -> str:
+        (row,) = self.cluster.rows("SELECT state FROM campaign WHERE name = :name", name=self.name)
         return row["state"]
 
     def _as_holder(self, claim: Claim, act: object) -> bool:

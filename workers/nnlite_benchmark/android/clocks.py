@@ -35,8 +35,8 @@ class ClockControl:
         if api_level is not None and api_level < _FIRST_LEVEL:
             return f"fixed performance mode needs API level {_FIRST_LEVEL}, this device has {api_level}"
         result = self._shell.run(f"{_FIX} true")
-        self._holds = result.status == 0 and not result.text
-        if self._holds:
+        if result.status == 0 and not result.text:
+            self._holds = True
             return None
         return word(f"no fixed performance mode: {result.text or f'exit status {result.status}'}")
 
@@ -59,9 +59,9 @@ def clocks_of(asked: ClockPolicy, refusal: str | None, report: MeasurementReport
     if any(state.clocks_locked for state in states):
         return Clocks(policy=ClockPolicy.LOCKED, asked=asked, note="lowest and highest frequency are equal")
     if asked is ClockPolicy.SUSTAINED and not report.sustained_performance:
-        return Clocks(
-            policy=ClockPolicy.FREE, asked=asked, note="the device has no sustained performance mode"
-        )
+        told = report.sustained_performance is not None
+        note = "the device has no sustained performance mode" if told else "the app did not say that it is on"
+        return Clocks(policy=ClockPolicy.FREE, asked=asked, note=note)
     if refusal is not None:
         return Clocks(policy=ClockPolicy.FREE, asked=asked, note=refusal)
     return Clocks(policy=asked, asked=asked)

@@ -101,8 +101,8 @@ class Runner:
             runs, elapsed_ns = accepted(lambda: warm_up(invoke, time.perf_counter_ns, bounds))
             self.report |= {"warmup_runs": runs, "warmup_ns": elapsed_ns}
             # Read now: timed runs only repeat this work, and their samples would be counted too.
-            self.report["peak_rss_kb"] = self._memory.peak_rss_kb
-            self.report["memory"]["steady"] = self._memory.now()
+            steady = self.report["memory"]["steady"] = self._memory.now()
+            self.report["peak_rss_kb"] = steady["process_kb"]
             self._enter(Stage.RUN)
             gc.collect()
             gc.disable()

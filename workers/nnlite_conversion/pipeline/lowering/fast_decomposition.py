@@ -163,7 +163,8 @@ class Expander:
                     step.target,
                     mapped(step.args, Reference, node_of),
                     mapped(step.kwargs, Reference, node_of),
-                    name=step.name,
+                    # An operator that stays one keeps its name, by which an explanation finds it.
+                    name=node.name if len(template.steps) == 1 else step.name,
                 )
             )
             created[-1].meta = inherited | step.meta
