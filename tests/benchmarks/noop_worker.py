@@ -30,7 +30,7 @@ def convert(claim: Claim) -> Result:
     artifact = Artifact(
         cache_key=request["identity"], identity=request["identity"], precision="fp32",
         sha256=request["identity"], size_bytes=1000, path="00/none.tflite", converter="none", rewrites=[],
-        operators={"CONV_2D": 10},
+        operators={"CONV_2D": 10}, graph_operators={"aten.conv2d": 10},
         inputs={"tensors": []}, outputs={"tensors": []}, reference_outputs=[], seed=0, parity_state="ok",
         parity={"relative": 0.0}, parameters=1000, state_dict_sha256=None, input_shape=[1, 3, 32, 32],
         timings_ns={"lower": 1}, peak_rss_kb=1, calibration=None,
