@@ -173,7 +173,7 @@ def test_without_lemur_the_error_names_the_command_that_fetches_it(make_settings
     result = subprocess.run(
         [sys.executable, program, tmp_path], capture_output=True, text=True, check=False, timeout=HANG_S
     )
-    assert "CatalogError: LEMUR is not on this machine" in result.stderr
+    assert "LemurMissingError: LEMUR is not on this machine" in result.stderr
     assert "nnlite fetch" in result.stderr
 
 

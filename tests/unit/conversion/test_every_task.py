@@ -90,7 +90,7 @@ def test_a_network_of_the_task_is_listed_loaded_and_exported(task, tmp_path):
 
     job = ConversionJob(model=spec, precisions=(Precision.FP32,), max_parameters=10**6)
     loaded, _ = load(job, tmp_path)
-    program, _ = stages.export(loaded)
+    program, *_ = stages.export(loaded)
 
     assert [sample.shape for sample in loaded.samples] == inputs
     if outputs is not None:  # a detector's heads are those of its image, which it resizes
