@@ -183,7 +183,7 @@ def _write_campaign(
             if stored.state == CampaignState.CANCELLED:
                 raise RequestConflict(
                     f"campaign {name!r} is cancelled; `nnlite retry {shlex.quote(name)} --cancelled` queues "
-                    "its work again, another --name submits the request anew"
+                    "its work again; choose another --name for a new campaign"
                 )
             return stored.id, True
 

@@ -69,7 +69,7 @@ class RankClient:
         return self._answer("/v1/rank", json.dumps(question).encode())
 
     def rank(self, campaign: str, **options: Any) -> Ranking:
-        """Return the ranking of a campaign as it is now, whoever submitted it.
+        """Return the ranking of a campaign as it is now; any user may have submitted it.
 
         Args:
             campaign: its name.

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 #: Longest question, bytes.
 MAX_BODY: Final = 32 << 20
-#: So much of a refused one is read, bytes: whoever sends more may miss the answer.
+#: Bytes of a refused question that are read; a client that sends more may miss the answer.
 MAX_DISCARDED: Final = 1 << 20
 #: Longest wait for a ranking that one request may ask for, seconds.
 MAX_WAIT_S: Final = 300.0

@@ -39,7 +39,7 @@ class Runtimes:
         atexit.register(self.close)
 
     def warm_up(self, level: int = 30) -> None:
-        """Wait until a JVM is ready to run an app at once; whoever times a run need not wait for it then."""
+        """Wait until a JVM is ready to run an app at once, so that a timed run does not include its start."""
         with socket.socket(socket.AF_UNIX) as runtimes:
             runtimes.connect(str(self.folder / SOCKET))
             runtimes.sendall(json.dumps({"level": level}).encode() + b"\n")
