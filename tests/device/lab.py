@@ -62,7 +62,7 @@ QUICK = {
     "QUEUE__LEASE_S": "60",
     "QUEUE__REAPER_INTERVAL_S": "1",
     "QUEUE__STOP_TIMEOUT_S": f"{HANG_S / 2}",
-    "QUEUE__VISIBILITY_TIMEOUT_S": f"{24 * 3600}",
+    "QUEUE__VISIBILITY_TIMEOUT_S": f"{48 * 3600}",
 }
 #: The emulator that the tests of a module meet in turn.
 AVD = "avd:lab-0"

@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 
 from nnlite.settings import Settings, SettingsError, load_settings, setting_names
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Mode
+from nnlite.vocabulary import Mode, WorkKind
 
 
 @pytest.fixture(autouse=True)
@@ -188,12 +188,29 @@ def test_the_deadline_of_an_attempt_exceeds_its_own_limits(monkeypatch):
     assert settings.conversion_deadline_s > 4000
     slowest = settings.measurement.initialize_timeout_s + settings.measurement.few_runs_max_s
     assert settings.benchmark_deadline_s > slowest
-    # Each try initializes three times.
-    monkeypatch.setenv("NNLITE_MEASUREMENT__INITIALIZE_TIMEOUT_S", "600")
-    assert load_settings().measurement_deadline_s > 2 * 3 * 600
-    assert settings.queue.visibility_timeout_s > max(
-        settings.conversion_deadline_s, settings.benchmark_deadline_s
-    )
+
+
+@pytest.mark.parametrize(
+    "limit", ["PHONE__COOL_S", "ANDROID__APP_START_TIMEOUT_S", "MEASUREMENT__INITIALIZE_TIMEOUT_S"]
+)
+@pytest.mark.parametrize(("warm_init", "initializations"), [(False, 0), (True, 4)])
+def test_the_deadline_of_a_measurement_has_the_start_of_each_of_its_runs(
+    monkeypatch, limit, warm_init, initializations
+):
+    monkeypatch.setenv("NNLITE_MEASUREMENT__WARM_INIT", str(warm_init))
+    monkeypatch.setenv("NNLITE_ANDROID__FRONT_TRIES", "3")
+    monkeypatch.setenv(f"NNLITE_{limit}", "100")
+    before_s = load_settings().measurement_deadline_s
+    monkeypatch.setenv(f"NNLITE_{limit}", "101")
+    # Three canaries and two runs, while the window is not in front; a host's profile initializes once more.
+    starts = 3 * 5 + initializations + (limit == "MEASUREMENT__INITIALIZE_TIMEOUT_S")
+    assert load_settings().measurement_deadline_s - before_s == starts
+
+
+def test_the_default_visibility_timeout_suffices_for_nine_numbers_of_threads():
+    settings = load_settings()
+    further_s = 8 * settings.further_deadline_s(WorkKind.BENCHMARK)
+    assert settings.queue.visibility_timeout_s > settings.benchmark_deadline_s + further_s
 
 
 def test_a_mode_has_its_own_bounds_and_standard_those_that_are_set():
@@ -210,6 +227,15 @@ def test_a_mode_has_its_own_bounds_and_standard_those_that_are_set():
 def test_settings_are_read_only():
     with pytest.raises(ValueError, match="frozen"):
         Settings(_env_file=None).log_level = "DEBUG"
+
+
+def test_a_visibility_timeout_has_room_for_the_evaluation_of_a_conversion(monkeypatch):
+    monkeypatch.setenv("NNLITE_CONVERSION__ABSOLUTE_TIMEOUT_S", "40000")
+    monkeypatch.setenv("NNLITE_QUEUE__VISIBILITY_TIMEOUT_S", "80240")  # twice 40,000 s and 120 s
+    with pytest.raises(SettingsError, match="longest deadline, 80240 s"):
+        load_settings()
+    monkeypatch.setenv("NNLITE_QUEUE__VISIBILITY_TIMEOUT_S", "80241")
+    load_settings()
 
 
 def test_a_visibility_timeout_below_the_longest_deadline_is_refused(monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """Checks a request's numbers of threads: against the devices that are known, and the time that they take."""
 
+from collections import Counter
 from contextlib import suppress
 
 from pydantic import ValidationError
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, text
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.reports.schema import DeviceContext
 from nnlite.settings import Settings
-from nnlite.vocabulary import CPU_BACKENDS
+from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat
 
 
 def check_threads(connection: Connection, request: Request, settings: Settings) -> None:
@@ -44,7 +45,8 @@ def check_cores(request: Request, cores: int, device: str) -> None:
 
 
 def _check_time(request: Request, settings: Settings) -> None:
-    further = (len(request.threads) - 1) * len(CPU_BACKENDS & set(request.backends))
+    formats = Counter(ArtifactFormat.of(backend) for backend in CPU_BACKENDS & set(request.backends))
+    further = (len(request.threads) - 1) * max(formats.values())
     longest_s = settings.benchmark_deadline_s + further * settings.measurement_deadline_s
     if longest_s >= settings.queue.visibility_timeout_s:
         raise RequestError(

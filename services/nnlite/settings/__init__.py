@@ -120,7 +120,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _messages_outlive_work(self) -> Self:
-        longest_s = max(self.conversion_deadline_s, self.benchmark_deadline_s)
+        evaluated_s = self.conversion_deadline_s + self.further_deadline_s(WorkKind.CONVERSION)
+        longest_s = max(evaluated_s, self.benchmark_deadline_s)
         if self.queue.visibility_timeout_s <= longest_s:
             raise ValueError(
                 f"{PREFIX}QUEUE__VISIBILITY_TIMEOUT_S={self.queue.visibility_timeout_s} must be above the "
@@ -169,17 +170,19 @@ class Settings(BaseModel):
     @property
     def measurement_deadline_s(self) -> float:
         """Longest that one measurement may take: of one backend, with one number of threads."""
-        m = self.measurement
+        m, android = self.measurement, self.android
         modes = [m.in_mode(mode) for mode in Mode]
         longest_s = max(mode.warmup_max_s + mode.few_runs_max_s for mode in modes)
-        # Twice: a measurement whose canary drifts is repeated. Before it, conversions may run first.
-        run_s = m.gate_learn_s + longest_s
-        # Without and with a cache, in processes of their own.
-        again_s = 2 * (m.initialize_timeout_s + self.phone.cool_s + self.android.app_start_timeout_s)
-        tries_s = 2 * (m.quiet_timeout_s + m.initialize_timeout_s + run_s + m.warm_init * again_s)
-        transfers_s = 2 * (self.android.transfer_timeout_s + self.android.app_start_timeout_s)
+        # Of every run of a phone's app, canaries too: it waits for a cool device before it initializes.
+        start_s = android.app_start_timeout_s + self.phone.cool_s + m.initialize_timeout_s
+        # Canary, run, canary; after a drift run and canary again. All while the window is not in front.
+        runs_s = android.front_tries * (5 * start_s + 2 * (m.gate_learn_s + longest_s))
+        # After both runs, without and with a cache, in processes of their own.
+        warm_init_s = m.warm_init * 2 * 2 * start_s
+        # Before each of both runs, conversions may be waited for and may run first.
+        quiet_s = 2 * (m.quiet_timeout_s + m.quiet_batch_s)
         profile_s = m.quiet_timeout_s + m.initialize_timeout_s + longest_s
-        return tries_s + 2 * m.quiet_batch_s + transfers_s + profile_s
+        return runs_s + warm_init_s + quiet_s + 2 * android.transfer_timeout_s + profile_s
 
     def further_deadline_s(self, kind: WorkKind) -> float:
         """Time that an evaluation, or a further number of threads, adds to the deadline of a row."""

@@ -290,7 +290,7 @@ class QueueSettings(Group):
         1000, gt=0, description="rows that get their message again in one round, at most"
     )
     watchdog_idle_s: float = Field(300, gt=0, description="idle this long while its queue has work: exit")
-    visibility_timeout_s: int = Field(8 * 3600, gt=0, description="Redis broker; above the longest deadline")
+    visibility_timeout_s: int = Field(24 * 3600, gt=0, description="Redis broker; above the longest deadline")
     stop_timeout_s: float = Field(20, gt=0, description="graceful stop of a worker")
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from nnlite.db.engine import DatabaseError, engine_for
 from nnlite.queue import leases
 from nnlite.queue.messages import BrokerClient
 from nnlite.results.devices import record_device
-from nnlite.vocabulary import DeviceStatus, WorkKind
+from nnlite.vocabulary import Backend, DeviceStatus, WorkKind
 
 
 def test_one_conversion_and_one_message_per_model(cluster: Cluster) -> None:
@@ -47,6 +47,10 @@ def test_more_threads_than_any_known_device_of_the_pool_has_cores_are_refused(cl
 def test_threads_that_take_longer_than_the_broker_waits_are_refused(cluster: Cluster) -> None:
     with pytest.raises(RequestError, match=r"--threads with 16 numbers may measure .* for \d+ s"):
         cluster.submit("a", threads=tuple(range(1, 17)))
+    nine = tuple(range(1, 10))
+    cluster.submit("a", threads=nine, backends=(Backend.CPU, Backend.ONNXRUNTIME))  # of one artifact each
+    with pytest.raises(RequestError, match="--threads with 9 numbers may measure"):
+        cluster.submit("a", threads=nine, backends=(Backend.CPU, Backend.CPU_PLAIN))
 
 
 def test_the_deadline_of_a_benchmark_grows_with_its_numbers_of_threads(cluster: Cluster) -> None:

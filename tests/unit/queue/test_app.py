@@ -20,7 +20,7 @@ from nnlite.vocabulary import CAMPAIGN_KINDS, DEFAULT_PRIORITY
 
 @pytest.fixture
 def app():
-    settings = Settings(queue=QueueSettings(visibility_timeout_s=12345), broker_timeout_s=3, _env_file=None)
+    settings = Settings(queue=QueueSettings(visibility_timeout_s=123456), broker_timeout_s=3, _env_file=None)
     app = create_app("redis://127.0.0.1:1/0", settings, ["convert"])
     yield app
     app.close()
@@ -49,9 +49,9 @@ def test_a_message_is_redelivered_when_its_worker_dies_and_not_before_its_deadli
     conf = app.conf
     assert conf.task_acks_late and conf.task_reject_on_worker_lost
     assert conf.worker_prefetch_multiplier == 1
-    assert conf.broker_transport_options["visibility_timeout"] == 12345
-    assert conf.result_backend_transport_options["visibility_timeout"] == 12345
-    assert conf.visibility_timeout == 12345
+    assert conf.broker_transport_options["visibility_timeout"] == 123456
+    assert conf.result_backend_transport_options["visibility_timeout"] == 123456
+    assert conf.visibility_timeout == 123456
     assert conf.broker_connection_max_retries is None
 
 
