@@ -1,12 +1,12 @@
 """Parity of artifacts as a state: ok, off or unknown, and where it is worst"""
 
-from alembic import context, op
+from alembic import op
+
+from nnlite.db.replacing_views import RESULTS, changed, result_views
 
 revision = "0006"
 down_revision = "0005"
 
-#: The second selects from the first.
-VIEWS = ("measurement_run", "latency")
 #: Column of the view before, columns after.
 STATE = ("a.parity_ok,", "a.parity_state,")
 PLACE = (
@@ -30,7 +30,7 @@ WHERE parity_state = 'ok' AND (
 
 
 def upgrade() -> None:
-    for name in reversed(VIEWS):
+    for name in reversed(RESULTS):
         op.execute(f"DROP VIEW {name}")
     op.execute(
         "ALTER TABLE artifact ALTER parity_ok TYPE text USING CASE parity_ok "
@@ -46,7 +46,7 @@ UPDATE artifact SET parity = parity - 'ok' || jsonb_build_object('state', parity
 
 
 def downgrade() -> None:
-    for name in reversed(VIEWS):
+    for name in reversed(RESULTS):
         op.execute(f"DROP VIEW {name}")
     op.execute("""
 UPDATE artifact SET parity = parity || '{"reason": null}'
@@ -63,15 +63,10 @@ WHERE parity ? 'state'
         "WHEN parity_ok = 'unknown' AND coalesce(parity, 'null') = 'null' THEN NULL "
         "ELSE parity_ok <> 'off' END"
     )
-    for statement in _views_before().values():
+    for statement in result_views(down_revision).values():
         op.execute(statement)
 
 
 def views() -> dict[str, str]:
     """Return the views of this revision that replace those of the same names before, in order of creation."""
-    return {name: statement.replace(*STATE).replace(*PLACE) for name, statement in _views_before().items()}
-
-
-def _views_before() -> dict[str, str]:
-    before: dict[str, str] = context.script.get_revision("0005").module.views()
-    return {name: before[name] for name in VIEWS}
+    return changed(result_views(down_revision), STATE, PLACE)

@@ -1,8 +1,10 @@
 """Store what disturbed a measurement, and the cause of its noise"""
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 from sqlalchemy.dialects import postgresql
+
+from nnlite.db.replacing_views import changed, replace_views, result_views
 
 revision = "0007"
 down_revision = "0006"
@@ -21,29 +23,16 @@ COLUMNS = (
 
 def views() -> dict[str, str]:
     """Return the views of results as of this revision, in order of creation."""
-    views = _views_before()
-    for before, after in COLUMNS:
-        views["measurement_run"] = views["measurement_run"].replace(before, after)
-    return views
+    return changed(result_views(down_revision), *COLUMNS)
 
 
 def upgrade() -> None:
     op.add_column("measurement", sa.Column("noise_cause", sa.Text(), nullable=True))
     op.add_column("measurement", sa.Column("disturbance", postgresql.JSONB(), nullable=True))
-    op.execute("DROP VIEW latency")
-    op.execute("DROP VIEW measurement_run")
-    op.execute(views()["measurement_run"])
-    op.execute(views()["latency"])
+    replace_views(views())
 
 
 def downgrade() -> None:
-    op.execute("DROP VIEW latency")
-    op.execute("DROP VIEW measurement_run")
+    replace_views(result_views(down_revision))
     op.drop_column("measurement", "disturbance")
     op.drop_column("measurement", "noise_cause")
-    op.execute(_views_before()["measurement_run"])
-    op.execute(_views_before()["latency"])
-
-
-def _views_before() -> dict[str, str]:
-    return dict(context.script.get_revision("0006").module.views())

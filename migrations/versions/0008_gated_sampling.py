@@ -1,8 +1,10 @@
 """Store which runs of a measurement counted, and a device's fast speed"""
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 from sqlalchemy.dialects import postgresql
+
+from nnlite.db.replacing_views import add_columns, changed, drop_columns, replace_views, result_views
 
 revision = "0008"
 down_revision = "0007"
@@ -22,38 +24,20 @@ RUN = (
     ("x.runs,", "x.runs, x.counted_runs, x.counted_share,"),
     ("x.max_ns,", "x.max_ns, x.all_median_ns, x.all_min_ns, x.fast_ns,"),
 )
-VIEWS = ("measurement_run", "latency")
 
 
 def views() -> dict[str, str]:
     """Return the views of this revision that replace those of the same names before, in order of creation."""
-    views = _views_before()
-    for before, after in RUN:
-        views["measurement_run"] = views["measurement_run"].replace(before, after)
-    return views
+    return changed(result_views(down_revision), *RUN)
 
 
 def upgrade() -> None:
-    for name, kind in COLUMNS.items():
-        op.add_column("measurement", sa.Column(name, kind, nullable=True))
+    add_columns("measurement", COLUMNS)
     op.add_column("device", sa.Column("fast_speeds", postgresql.JSONB(), nullable=True))
-    _replace(views())
+    replace_views(views())
 
 
 def downgrade() -> None:
-    _replace(_views_before())
+    replace_views(result_views(down_revision))
     op.drop_column("device", "fast_speeds")
-    for name in COLUMNS:
-        op.drop_column("measurement", name)
-
-
-def _replace(views: dict[str, str]) -> None:
-    for name in reversed(VIEWS):
-        op.execute(f"DROP VIEW {name}")
-    for name in VIEWS:
-        op.execute(views[name])
-
-
-def _views_before() -> dict[str, str]:
-    views: dict[str, str] = context.script.get_revision(down_revision).module.views()
-    return views
+    drop_columns("measurement", COLUMNS)

@@ -1,7 +1,9 @@
 """Store manifests of measurements, show digests of campaigns; a reproduction is no result that counts"""
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
+
+from nnlite.db.replacing_views import changed, replace_views, result_views
 
 revision = "0013"
 down_revision = "0012"
@@ -25,31 +27,18 @@ BEST = ("ORDER BY array_position(", "ORDER BY b.purpose = 'reproduce', array_pos
 
 def views() -> dict[str, str]:
     """Return the views of results as of this revision, in order of creation."""
-    views = _views_before()
-    views["measurement_run"] = views["measurement_run"].replace(*BEST)
-    return views
+    return changed(result_views(VIEWS_OF), BEST)
 
 
 def upgrade() -> None:
     op.add_column("measurement", sa.Column("manifest", sa.Text(), nullable=True))
     op.execute(CAMPAIGN_DIGEST)
-    _replace(views())
+    replace_views(views())
 
 
 def downgrade() -> None:
     # The views before count every run: without this a reproduction would replace a result.
     op.execute("DELETE FROM benchmark WHERE purpose = 'reproduce'")
-    _replace(_views_before())
+    replace_views(result_views(VIEWS_OF))
     op.execute("DROP VIEW campaign_digest")
     op.drop_column("measurement", "manifest")
-
-
-def _replace(views: dict[str, str]) -> None:
-    for name in ("latency", "measurement_run"):
-        op.execute(f"DROP VIEW {name}")
-    for name in ("measurement_run", "latency"):
-        op.execute(views[name])
-
-
-def _views_before() -> dict[str, str]:
-    return dict(context.script.get_revision(VIEWS_OF).module.views())

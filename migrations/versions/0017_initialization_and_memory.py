@@ -1,8 +1,9 @@
 """Store initialization with a cache, cold and warm, and memory by stage; withhold what tells a latency"""
 
 import sqlalchemy as sa
-from alembic import context, op
 from sqlalchemy.dialects import postgresql
+
+from nnlite.db.replacing_views import add_columns, changed, drop_columns, replace_views, result_views
 
 revision = "0017"
 down_revision = "0016"
@@ -10,7 +11,7 @@ down_revision = "0016"
 #: The last revision before this one that changed the views of results.
 VIEWS_OF = "0015"
 
-COLUMNS = ("init_cold_ns", "init_warm_ns")
+COLUMNS = {"init_cold_ns": sa.BigInteger(), "init_warm_ns": sa.BigInteger(), "memory": postgresql.JSONB()}
 #: Of the view `measurement_run`, which `latency` selects from: before, after.
 FIRST = "x.first_ns,"
 WITHHELD_FIRST = """x.init_cold_ns, x.init_warm_ns,
@@ -21,37 +22,19 @@ BY_STAGE = ", ".join(
     for stage in ("load", "first_run", "steady")
     for part in ("model_kb", "process_kb")
 )
-VIEWS = ("measurement_run", "latency")
 
 
 def views() -> dict[str, str]:
     """Return the views of this revision that replace those of the same names before, in order of creation."""
-    return {
-        name: statement.replace(FIRST, WITHHELD_FIRST).replace(BASELINE, f"{BASELINE} {BY_STAGE},")
-        for name, statement in _views_before().items()
-    }
+    before = result_views(VIEWS_OF)
+    return changed(before, (FIRST, WITHHELD_FIRST), (BASELINE, f"{BASELINE} {BY_STAGE},"))
 
 
 def upgrade() -> None:
-    for name in COLUMNS:
-        op.add_column("measurement", sa.Column(name, sa.BigInteger(), nullable=True))
-    op.add_column("measurement", sa.Column("memory", postgresql.JSONB(), nullable=True))
-    _replace(views())
+    add_columns("measurement", COLUMNS)
+    replace_views(views())
 
 
 def downgrade() -> None:
-    _replace(_views_before())
-    for name in (*COLUMNS, "memory"):
-        op.drop_column("measurement", name)
-
-
-def _replace(views: dict[str, str]) -> None:
-    for name in reversed(VIEWS):
-        op.execute(f"DROP VIEW {name}")
-    for name in VIEWS:
-        op.execute(views[name])
-
-
-def _views_before() -> dict[str, str]:
-    views: dict[str, str] = context.script.get_revision(VIEWS_OF).module.views()
-    return {name: views[name] for name in VIEWS}
+    replace_views(result_views(VIEWS_OF))
+    drop_columns("measurement", COLUMNS)

@@ -1,8 +1,10 @@
 """Store the accuracy of artifacts on labelled samples; show it and how the CPU was measured with results"""
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 from sqlalchemy.dialects import postgresql
+
+from nnlite.db.replacing_views import changed, replace_views, result_views
 
 revision = "0020"
 down_revision = "0019"
@@ -30,15 +32,11 @@ SOURCE = (
 LEFT JOIN evaluation e ON e.artifact_id = a.id AND e.data = c.request #>> '{evaluation,path}'
 """,
 )
-VIEWS = ("measurement_run", "latency")
 
 
 def views() -> dict[str, str]:
     """Return the views of this revision that replace those of the same names before, in order of creation."""
-    return {
-        name: statement.replace(*COLUMNS).replace(*SOURCE).replace(*HOW)
-        for name, statement in _views_before().items()
-    }
+    return changed(result_views(VIEWS_OF), COLUMNS, SOURCE, HOW)
 
 
 def upgrade() -> None:
@@ -61,21 +59,9 @@ def upgrade() -> None:
         ),
         sa.UniqueConstraint("artifact_id", "data", name="uq_evaluation_artifact_id_data"),
     )
-    _replace(views())
+    replace_views(views())
 
 
 def downgrade() -> None:
-    _replace(_views_before())
+    replace_views(result_views(VIEWS_OF))
     op.drop_table("evaluation")
-
-
-def _replace(views: dict[str, str]) -> None:
-    for name in reversed(VIEWS):
-        op.execute(f"DROP VIEW {name}")
-    for name in VIEWS:
-        op.execute(views[name])
-
-
-def _views_before() -> dict[str, str]:
-    views: dict[str, str] = context.script.get_revision(VIEWS_OF).module.views()
-    return {name: views[name] for name in VIEWS}

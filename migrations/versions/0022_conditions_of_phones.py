@@ -1,8 +1,10 @@
 """Store a phone's clock policy and conditions, and what a delegate refused; show that by operator"""
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 from sqlalchemy.dialects import postgresql
+
+from nnlite.db.replacing_views import add_columns, changed, drop_columns, replace_views, result_views
 
 revision = "0022"
 down_revision = "0021"
@@ -17,7 +19,6 @@ COLUMNS = {
 }
 #: Of the view `measurement_run`, which `latency` selects from: before, after.
 RUN = ("x.noise_cause,", "x.noise_cause, x.clocks, x.conditions,")
-VIEWS = ("measurement_run", "latency")
 
 #: Does not select from `latency`, which other migrations replace.
 DELEGATE_REFUSALS = """
@@ -39,30 +40,16 @@ JOIN device d ON d.id = x.device_id
 
 def views() -> dict[str, str]:
     """Return the views of this revision that replace those of the same names before, in order of creation."""
-    return {name: statement.replace(*RUN) for name, statement in _views_before().items()}
+    return changed(result_views(VIEWS_OF), RUN)
 
 
 def upgrade() -> None:
-    for name, kind in COLUMNS.items():
-        op.add_column("measurement", sa.Column(name, kind, nullable=True))
-    _replace(views())
+    add_columns("measurement", COLUMNS)
+    replace_views(views())
     op.execute(DELEGATE_REFUSALS)
 
 
 def downgrade() -> None:
     op.execute("DROP VIEW delegate_refusals")
-    _replace(_views_before())
-    for name in COLUMNS:
-        op.drop_column("measurement", name)
-
-
-def _replace(views: dict[str, str]) -> None:
-    for name in reversed(VIEWS):
-        op.execute(f"DROP VIEW {name}")
-    for name in VIEWS:
-        op.execute(views[name])
-
-
-def _views_before() -> dict[str, str]:
-    views: dict[str, str] = context.script.get_revision(VIEWS_OF).module.views()
-    return {name: views[name] for name in VIEWS}
+    replace_views(result_views(VIEWS_OF))
+    drop_columns("measurement", COLUMNS)
