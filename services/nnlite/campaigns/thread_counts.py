@@ -46,7 +46,7 @@ def check_cores(request: Request, cores: int, device: str) -> None:
 
 def _check_time(request: Request, settings: Settings) -> None:
     formats = Counter(ArtifactFormat.of(backend) for backend in CPU_BACKENDS & set(request.backends))
-    further = (len(request.threads) - 1) * max(formats.values())
+    further = (len(request.threads) - 1) * max(formats.values(), default=0)
     longest_s = settings.benchmark_deadline_s + further * settings.measurement_deadline_s
     if longest_s >= settings.queue.visibility_timeout_s:
         raise RequestError(

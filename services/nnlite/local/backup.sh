@@ -1,7 +1,7 @@
 #!/bin/sh
 # Backs up and restores the database with Postgres's own tools: for `nnlite db`, compose and systemd alike.
 #   backup.sh backup FOLDER KEEP          write a dump into FOLDER, check it, and keep the KEEP newest ones
-#   backup.sh every HOURS FOLDER KEEP     the same now and again and again
+#   backup.sh every HOURS FOLDER KEEP     the same again and again, first once the newest dump is HOURS old
 #   backup.sh restore FILE                replace the database by a dump; a dump that fails changes nothing
 # libpq's variables name the database (PGHOST, PGUSER, PGDATABASE, ...); PGPASSWORD_FILE may hold the password.
 set -eu
@@ -22,6 +22,18 @@ back_up() {
         rm -- "$old"
     done
     say "wrote $folder/$name; kept: $(find "$folder" -maxdepth 1 -name 'nnlite-*.dump' | wc -l)"
+}
+
+# Seconds until the newest dump is HOURS old: restarts must not push older dumps out.
+until_due() {
+    newest=$(find "$2" -maxdepth 1 -name 'nnlite-*.dump' | sort | tail -n 1)
+    due_s=0
+    if [ -n "$newest" ]; then
+        age_s=$(($(date +%s) - $(stat -c %Y "$newest")))
+        # A dump of the future, by another clock, says nothing.
+        if [ "$age_s" -ge 0 ] && [ "$age_s" -lt "$(($1 * 3600))" ]; then due_s=$(($1 * 3600 - age_s)); fi
+    fi
+    echo "$due_s"
 }
 
 in_postgres() { PGOPTIONS='-c client_min_messages=warning' psql --dbname=postgres --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 \
@@ -65,6 +77,12 @@ case "${1:-}" in
     restore) restore "$2" ;;
     every)
         trap 'exit 0' TERM INT
+        due_s=$(until_due "$2" "$3")
+        if [ "$due_s" -gt 0 ]; then
+            say "the newest dump is younger than $2 h; the next one is written in $((due_s / 60)) min"
+            sleep "$due_s" &
+            wait $!
+        fi
         while true; do
             # A process of its own: in a function before `||` the shell would go on after an error.
             sh "$0" backup "$3" "$4" || say "no backup was written; the next one is tried in $2 h"
