@@ -56,7 +56,8 @@ class ConversionSettings(Group):
     )
     threads: int = Field(1, gt=0, description="threads of one conversion")
     shortcuts: tuple[Shortcut, ...] = Field(
-        tuple(Shortcut), description="parts of lowering that nnlite does itself, faster, with equal results"
+        tuple(Shortcut),
+        description="parts of lowering that nnlite does itself, faster; names of tensors may differ",
     )
     cores: str = Field(
         "", description="cores to convert on, with measurement.cores; empty: all that do not measure"

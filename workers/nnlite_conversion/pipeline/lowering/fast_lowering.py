@@ -1,4 +1,4 @@
-"""Switches the shortcuts of lowering on: each gives the same file in less time.
+"""Switches the shortcuts of lowering on: each gives the same operators and outputs in less time.
 
 They replace parts of torch and litert-torch and depend on their inner layout. With other versions than those
 that they were compared with, everything is lowered as the libraries do it.
@@ -12,7 +12,7 @@ from nnlite.vocabulary import Shortcut
 from nnlite_conversion.pipeline.lowering.fast_decomposition import fast_decompositions
 from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
 
-#: Versions of the libraries that the shortcuts give the same files with.
+#: Versions of the libraries that the shortcuts were compared with.
 VERSIONS = {"torch": "2.13.0", "litert-torch": "0.10.0"}
 
 _CONTEXTS = {Shortcut.DECOMPOSITION: fast_decompositions}
