@@ -9,7 +9,7 @@ import hmac
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nnlite.campaigns.request import RequestConflict
 from nnlite.errors import NnliteError, UsageError
 from nnlite.ranking.question import QuestionError, parse_question
+from nnlite.ranking.request_reader import request_file
 from nnlite.ranking.service import RankService
 from nnlite.results.ranking import RankOptions
 from nnlite.results.reading import CampaignError, Row
@@ -42,6 +43,8 @@ MAX_WAIT_S: Final = 300.0
 MAX_CONNECTIONS: Final = 64
 #: A client that sends nothing for so long is disconnected, seconds.
 CLIENT_TIMEOUT_S: Final = 30.0
+#: From the connection to the last byte of a request, seconds: who sends slowly must not keep others out.
+REQUEST_TIMEOUT_S: Final = 120.0
 _RANK: Final = "/v1/rank"
 
 
@@ -115,11 +118,9 @@ class _Server(ThreadingHTTPServer):
 def _refuse(request: socket) -> None:
     body = orjson.dumps({"error": f"{MAX_CONNECTIONS} requests are being answered; try again later"})
     head = f"HTTP/1.0 503 Service Unavailable\r\nContent-Length: {len(body)}\r\n\r\n"
-    try:
+    with suppress(OSError):  # it is gone
         request.settimeout(1.0)
         request.sendall(head.encode() + body)
-    except OSError:
-        pass  # it is gone
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -129,6 +130,11 @@ class _Handler(BaseHTTPRequestHandler):
     _unread: int | None = None
     server_version, sys_version = "nnlite", ""
     timeout = CLIENT_TIMEOUT_S
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = request_file(self.connection, silence_s=self.timeout, request_s=REQUEST_TIMEOUT_S)
 
     def do_GET(self) -> None:
         self._answer(self._get)
@@ -201,8 +207,13 @@ class _Handler(BaseHTTPRequestHandler):
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"the question has {length:,} bytes, above the limit of {MAX_BODY:,}; ask for fewer models",
             )
-        body = self.rfile.read(length)
         self._unread = 0
+        try:
+            body = self.rfile.read(length)
+        except TimeoutError as error:
+            limits = f"{CLIENT_TIMEOUT_S:g} s of silence, {REQUEST_TIMEOUT_S:g} s in all"
+            reason = f"the question does not arrive in time, {limits}; ask for fewer models"
+            raise _Refused(HTTPStatus.REQUEST_TIMEOUT, reason) from error
         if len(body) < length:
             raise _Refused(
                 HTTPStatus.BAD_REQUEST, f"the question ended after {len(body):,} of {length:,} bytes"

@@ -12,9 +12,10 @@ import pytest
 from generated import NET
 from nnlite.campaigns.request import RequestConflict
 from nnlite.errors import Unavailable
-from nnlite.ranking import listener
+from nnlite.ranking import listener, request_reader
 from nnlite.ranking.client import RankClient, RankError
 from nnlite.ranking.listener import ListenerError, listening
+from nnlite.ranking.request_reader import request_file
 from nnlite.results.ranking import RankOptions
 from nnlite.results.reading import CampaignError
 from nnlite.vocabulary import Verdict
@@ -171,15 +172,22 @@ def test_a_question_that_is_too_long_is_refused_before_it_is_kept(service, port,
     assert "1,001 bytes, above the limit of 1,000" in answer["error"]
 
 
-def test_a_question_without_a_length_is_refused(port):
-    status, _ = request(port, "POST", "/v1/rank", iter([b"{}"]))  # chunked
-    assert status == 411
-
-
 @contextmanager
 def silent(port) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as connection:
         yield connection
+
+
+def answer_to_head(port, *lines) -> bytes:
+    """Return the answer to a question of which no byte follows its head."""
+    head = ("POST /v1/rank HTTP/1.0", f"Authorization: Bearer {TOKEN}", *lines, "", "")
+    with silent(port) as connection:
+        connection.sendall("\r\n".join(head).encode())
+        return connection.makefile("rb").read()
+
+
+def test_a_question_without_a_length_is_refused(port):
+    assert answer_to_head(port, "Transfer-Encoding: chunked").startswith(b"HTTP/1.0 411")
 
 
 def test_a_silent_client_is_disconnected_and_delays_nobody(service, monkeypatch):
@@ -187,6 +195,30 @@ def test_a_silent_client_is_disconnected_and_delays_nobody(service, monkeypatch)
     with listening(service, TOKEN, "127.0.0.1", 0) as port, silent(port) as connection:
         assert request(port, "GET", "/v1/health")[0] == 200
         assert connection.recv(1) == b""
+
+
+def test_a_question_that_does_not_arrive_in_its_time_is_refused(service, port, monkeypatch):
+    read = request_reader._RequestReader.readinto
+
+    def read_until_late(reader, buffer):
+        size = read(reader, buffer)
+        reader._until_s = 0.0
+        return size
+
+    monkeypatch.setattr(request_reader._RequestReader, "readinto", read_until_late)
+    answer = answer_to_head(port, "Content-Length: 9")
+    assert answer.startswith(b"HTTP/1.0 408") and b"does not arrive in time" in answer
+    assert service.asked == []
+
+
+def test_each_byte_of_a_slow_client_does_not_prolong_its_time():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"a")
+        with pytest.raises(TimeoutError):
+            request_file(ours, silence_s=HANG_S, request_s=0).read(1)
+        assert request_file(ours, silence_s=HANG_S, request_s=HANG_S).read(1) == b"a"
+        assert ours.gettimeout() == HANG_S, "for the answer"
 
 
 def test_connections_beyond_the_limit_are_told_so(service, monkeypatch):
