@@ -10,6 +10,7 @@ from typing import Any, Final
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from nnlite.artifacts.onnx_types import NUMPY_TYPES
 from nnlite_benchmark.host.sessions import REJECTING, OutputTensor, Refused, accepted, read_input
 
 #: By which the runtime rejects an artifact: classes of its own that derive from Exception alone.
@@ -17,17 +18,6 @@ _ERRORS: Final[tuple[type[Exception], ...]] = (
     *REJECTING,
     *(each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception)),
 )
-#: ONNX's types of tensors that artifacts have, and NumPy's.
-_DTYPES: Final = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(float16)": "float16",
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(int8)": "int8",
-    "tensor(uint8)": "uint8",
-    "tensor(bool)": "bool",
-}
 
 
 class OnnxSession:
@@ -99,6 +89,6 @@ def _sizes(name: str, shape: Sequence[object]) -> tuple[int, ...]:
 
 
 def _dtype(name: str) -> str:
-    if name not in _DTYPES:
+    if name not in NUMPY_TYPES:
         raise Refused(f"inputs of type {name} are not supported")
-    return _DTYPES[name]
+    return NUMPY_TYPES[name]

@@ -8,30 +8,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nnlite.artifacts.onnx_types import NUMPY_TYPES
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
 from nnlite_conversion.cache_key import onnx_missing
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.outcome import TensorSpec
 from nnlite_conversion.pipeline.loading.load import Loaded
-
-#: ONNX's types of tensors that networks take and return, and NumPy's.
-_DTYPES: Final = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(float16)": "float16",
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(int8)": "int8",
-    "tensor(uint8)": "uint8",
-    "tensor(bool)": "bool",
-}
 
 
 def export(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> None:
@@ -105,9 +94,9 @@ def operators(path: Path) -> dict[str, int]:
 
 
 def _spec(tensor: Any) -> TensorSpec:
-    if tensor.type not in _DTYPES:
+    if tensor.type not in NUMPY_TYPES:
         raise RuntimeError(f"{tensor.name} is a {tensor.type}, which no input or output may be")
-    return TensorSpec(name=tensor.name, shape=tuple(map(int, tensor.shape)), dtype=_DTYPES[tensor.type])
+    return TensorSpec(name=tensor.name, shape=tuple(map(int, tensor.shape)), dtype=NUMPY_TYPES[tensor.type])
 
 
 @contextmanager
