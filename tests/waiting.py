@@ -57,6 +57,10 @@ class JumpingClock:
         """As of `time`, later by what it has jumped."""
         return time.monotonic() + self._jumped_s
 
+    def sleep(self, seconds: float) -> None:
+        """As of `time`."""
+        time.sleep(seconds)
+
     def monotonic_ns(self) -> int:
         """As of `time`, later by what it has jumped."""
         return time.monotonic_ns() + round(self._jumped_s * 1e9)

@@ -49,7 +49,9 @@ class ConversionSettings(Group):
     """Limits of one conversion."""
 
     timeout_s: float = Field(600, gt=0, description="wall clock, without stops for measurements, seconds")
-    absolute_timeout_s: float = Field(1800, gt=0, description="wall clock in all, seconds")
+    absolute_timeout_s: float = Field(
+        1800, gt=0, description="wall clock in all, waits for measurements included, seconds"
+    )
     memory_limit_mb: int = Field(8192, gt=0, description="resident memory of the process group, MiB")
     evaluation_max_s: float = Field(
         300, gt=0, description="accuracy is measured on the samples that were run until then"

@@ -18,7 +18,7 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.host.processes import living
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
-from nnlite_conversion.isolation import process_tree, sandbox, supervision
+from nnlite_conversion.isolation import conversion, process_tree, sandbox, supervision
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.isolation.process_registry import FOLDER, kill_orphans, registered
 from waiting import HANG_S, JumpingClock, end, wait_until
@@ -260,6 +260,24 @@ def test_child_is_not_started_before_tick_allows_it(job, place):
     failure = failure_of(job(CLASSIFIER), settings, place, lambda stage: False)
 
     assert failure.details["limit"] == "absolute_timeout_s" and "before its start" in failure.reason
+
+
+def test_the_wait_for_its_turn_counts_towards_the_absolute_limit(job, place, name, clock, monkeypatch):
+    monkeypatch.setattr(conversion, "time", clock)
+    limits = PATIENT.model_copy(update={"timeout_s": PATIENT.absolute_timeout_s})
+    asked = []
+
+    def tick(stage: Stage) -> bool:
+        asked.append(stage)
+        if len(asked) == 2:
+            clock.jump(9 * HANG_S)
+        elif named(name):
+            clock.jump(2 * HANG_S)
+        return len(asked) > 1
+
+    code = network("while True: pass", top=CALLED.format(name=name))
+
+    assert failure_of(job(code), limits, place, tick).details["limit"] == "absolute_timeout_s"
 
 
 FIND_PIPE = "pipe = max(int(n) for n in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{n}'))"

@@ -54,8 +54,8 @@ def convert(
             files are copies that belong to the caller: no process of the child's can change them any more.
             Children are registered here too, for `process_registry.kill_orphans`.
         tick: called with the current stage before the start and then about every `tick_s`. While it returns
-            False the whole tree is stopped, and the time counts only towards the absolute limit. An exception
-            ends the child and is passed on.
+            False no child starts and the whole tree is stopped, and the time counts only towards the absolute
+            limit. An exception ends the child and is passed on.
         tick_s: seconds between two calls, and between two checks of time and memory.
         fork: forks the child's tree; None: this process does, whose memory model code can then read.
 
@@ -66,6 +66,7 @@ def convert(
             `limit`, `peak_rss_kb`, `timings_ns`, `stderr_tail`, and, from the child itself, `error_type`,
             `traceback` and `operator`.
     """
+    begun_ns = time.monotonic_ns()
     waited_ns = _wait_for_turn(settings, tick, tick_s)
     workdir.mkdir(parents=True, exist_ok=True)
     with job_dir(workdir) as folder:
@@ -73,7 +74,6 @@ def convert(
         run_child = partial(_ended_child, "convert", folder=folder, supervise=supervise, fork=fork)
         left: ConversionJob | None = job
         parts: list[ConversionOutcome] = []
-        begun_ns = time.monotonic_ns()
         while left is not None:
             with run_child(left, settings, waited_ns=waited_ns, begun_ns=begun_ns) as (ended, scratch):
                 part, left = finished_part(left, ended, scratch, folder)
@@ -142,16 +142,14 @@ def _asked(
     fork: child.Fork | None = None,
 ) -> AnswerType:
     """Run a task without files in a child, and return its answer."""
+    begun_ns = time.monotonic_ns()
     waited_ns = _wait_for_turn(settings, tick, TICK_S)
     workdir.mkdir(parents=True, exist_ok=True)
     supervise = partial(_supervise, workdir=workdir, tick=tick, tick_s=TICK_S)
-    with (
-        job_dir(workdir) as folder,
-        _ended_child(
-            task, job, settings, folder=folder, supervise=supervise, waited_ns=waited_ns, fork=fork
-        ) as (ended, _),
-    ):
-        return answer_of(ended, expected)
+    with job_dir(workdir) as folder:
+        run_child = partial(_ended_child, task, job, settings, folder=folder, supervise=supervise, fork=fork)
+        with run_child(waited_ns=waited_ns, begun_ns=begun_ns) as (ended, _):
+            return answer_of(ended, expected)
 
 
 @contextmanager
@@ -162,15 +160,15 @@ def _ended_child(
     *,
     folder: Path,
     supervise: Callable[[ChildSupervision], None],
-    waited_ns: int = 0,
-    begun_ns: int | None = None,
-    fork: child.Fork | None = None,
+    waited_ns: int,
+    begun_ns: int,
+    fork: child.Fork | None,
 ) -> Iterator[tuple[ChildSupervision, Path]]:
     """Run a task in a child to its end; yield its supervision, and its private folder while that exists.
 
     Args:
         waited_ns: for how long it had to wait for its start.
-        begun_ns: from when on the absolute limit counts; None: from its start.
+        begun_ns: from when on the absolute limit counts: since before that wait, and earlier children.
     """
     uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
     with scratch_folder(folder, uid) as (scratch, owner):

@@ -64,9 +64,9 @@ class ChildSupervision:
     exit_status: ExitStatus | None = None
     #: Time that the child waited for a measurement to end before it was started.
     waited_ns: int = 0
+    #: From when on the absolute limit counts: before that wait.
+    absolute_from_ns: int
     started_ns: int = field(init=False)
-    #: From when on the absolute limit counts; None: from the start.
-    absolute_from_ns: int | None = None
     #: The limit for which it was killed; None: it ended by itself, or was killed from outside.
     exceeded: LimitExceeded | None = None
     _stage_since_ns: int = 0
@@ -158,8 +158,7 @@ class ChildSupervision:
         if self.inbox.garbage is not None:
             raise self._failure("its result pipe carried an invalid message", {"garbage": self.inbox.garbage})
         settings = self.settings
-        begun_ns = self.started_ns if self.absolute_from_ns is None else self.absolute_from_ns
-        worked_s, all_s = self._worked_ns() / 1e9, (time.monotonic_ns() - begun_ns) / 1e9
+        worked_s, all_s = self._worked_ns() / 1e9, (time.monotonic_ns() - self.absolute_from_ns) / 1e9
         if worked_s > settings.timeout_s:
             raise self._limit("timeout_s", f"{settings.timeout_s:g} s")
         if all_s > settings.absolute_timeout_s:
