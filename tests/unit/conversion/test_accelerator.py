@@ -5,6 +5,7 @@ There is no GPU here: torch's `meta` device is used instead, to which networks a
 
 import os
 import re
+import signal
 import threading
 from types import SimpleNamespace
 
@@ -164,8 +165,15 @@ def test_gpu_that_does_not_open_in_the_sandbox_is_not_used(monkeypatch):
 
 def test_probe_that_crashes_does_not_affect_the_worker(monkeypatch):
     monkeypatch.setattr(gpu_choice, "_DEVICE_NODES", ("/dev/null",))
-    with pytest.raises(AcceleratorError, match="did not open GPU 0 within"):
+    with pytest.raises(AcceleratorError, match="opens GPU 0 was ended by SIGABRT"):
         choose_gpu(settings("cuda"), None, lambda _device: os.abort())
+
+
+def test_probe_that_hangs_is_ended_and_nobody_is_blamed(monkeypatch):
+    monkeypatch.setattr(gpu_choice, "_DEVICE_NODES", ("/dev/null",))
+    monkeypatch.setattr(gpu_choice, "PROBE_TIMEOUT_S", 0.1)
+    with pytest.raises(AcceleratorError, match=r"importing PyTorch and opening GPU 0 took more than 0\.1 s"):
+        choose_gpu(settings("cuda"), None, lambda _device: signal.pause())
 
 
 def test_first_visible_gpu_is_chosen(monkeypatch):

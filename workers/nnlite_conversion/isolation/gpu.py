@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from nnlite.errors import NnliteError
+from nnlite.host.child_process import how_it_ended
 from nnlite.settings import PREFIX, Settings
 from nnlite_conversion import explanations
 from nnlite_conversion.isolation import sandbox
@@ -20,8 +21,8 @@ from nnlite_conversion.outcome import Gpu
 
 log = structlog.get_logger()
 
-#: Longest time that the driver may take to open a GPU, seconds.
-PROBE_TIMEOUT_S: Final = 60.0
+#: Longest time to import PyTorch in the child, on a machine that may be busy, and to open a GPU, seconds.
+PROBE_TIMEOUT_S: Final = 150.0
 _DEVICE_NODES: Final = ("/dev/nvidiactl", "/dev/dxg")
 
 
@@ -82,11 +83,14 @@ def _probe(device: str, uid: int | None, open_gpu: Callable[[str], str]) -> tupl
     finally:
         os.close(reading)
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    if answer.startswith("+"):
-        return Gpu(device=device, name=answer[1:]), None
-    timed_out = f"the driver did not open GPU {device} within {PROBE_TIMEOUT_S:g} s, or crashed"
-    return None, answer[1:] or timed_out
+        _, status = os.waitpid(child, 0)
+    if answer:
+        opened, rest = answer.startswith("+"), answer[1:]
+        return (Gpu(device=device, name=rest), None) if opened else (None, rest)
+    if readable:
+        how = how_it_ended(os.waitstatus_to_exitcode(status))
+        return None, f"the process that imports PyTorch and opens GPU {device} {how}"
+    return None, f"importing PyTorch and opening GPU {device} took more than {PROBE_TIMEOUT_S:g} s"
 
 
 def _opened_in_sandbox(device: str, uid: int | None, descriptor: int, open_gpu: Callable[[str], str]) -> str:
