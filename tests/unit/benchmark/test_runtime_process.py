@@ -56,7 +56,7 @@ def run(environment, tmp_path):
         yield one
 
 
-def test_an_artifact_that_kills_its_fork_leaves_the_process_to_the_next(run):
+def test_an_artifact_that_kills_its_fork_leaves_the_process_to_the_next(run, tmp_path):
     pid = run("raise ValueError(str(os.getppid()))").refusal
     for code, end in (
         ("os.abort()", "was ended by SIGABRT"),
@@ -66,6 +66,7 @@ def test_an_artifact_that_kills_its_fork_leaves_the_process_to_the_next(run):
     ):
         with pytest.raises(RuntimeDiedError, match=end):
             run(code)
+    assert "KeyError: 'not the runtime speaking'\n" in (tmp_path / "log").read_text()
     assert run("raise ValueError(str(os.getppid()))").refusal == pid != str(os.getpid())
 
 

@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def run_apart(run: Run, request: dict[str, Any]) -> dict[str, Any]:
             limit(request["memory_limit_mb"])
             os.write(writing, json.dumps(run(request)).encode())
             status = 0
+        except BaseException:  # noqa: BLE001  (the fork ends here: nobody else would print it)
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(writing)
