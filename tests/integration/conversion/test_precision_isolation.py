@@ -4,6 +4,7 @@ import mmap
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -70,7 +71,6 @@ def number(request, monkeypatch) -> signal.Signals:
 
 
 def test_a_quantizer_that_dies_costs_its_precision_only(job, settings, place, lowered, number):
-
     with run(job(CLASSIFIER, precisions=SOME), settings, place) as outcome:
         made = {artifact.precision: artifact for artifact in outcome.artifacts}
         assert all(artifact.path.stat().st_size == artifact.size_bytes for artifact in made.values())
@@ -92,7 +92,9 @@ def test_the_last_precision_may_be_the_one_that_dies(job, settings, place, monke
     assert outcome.refused[0].reason == "the quantizer crashes (SIGSEGV)"
 
 
-def test_a_quantizer_that_hangs_costs_its_precision_only(job, settings, place, monkeypatch, lowered):
+@pytest.fixture
+def expires_after(monkeypatch) -> Callable[[float], Callable[[Stage], bool]]:
+    """The quantizer of `dynamic` hangs; makes a `tick` for which so many seconds pass as soon as it does."""
     hanging, clock = SharedCounter(), JumpingClock()
 
     def hangs(fp32, target, data):
@@ -100,14 +102,23 @@ def test_a_quantizer_that_hangs_costs_its_precision_only(job, settings, place, m
         while True:
             time.sleep(60)
 
-    def tick(stage):
-        if hanging.count == 1:
-            hanging.add()
-            clock.jump(settings.timeout_s)
-        return True
-
     monkeypatch.setattr(supervision, "time", clock)
     monkeypatch.setattr(stages, "QUANTIZERS", stages.QUANTIZERS | {Precision.DYNAMIC: hangs})
+
+    def tick_that_jumps(seconds: float) -> Callable[[Stage], bool]:
+        def tick(stage: Stage) -> bool:
+            if hanging.count == 1:
+                hanging.add()
+                clock.jump(seconds)
+            return True
+
+        return tick
+
+    return tick_that_jumps
+
+
+def test_a_quantizer_that_hangs_costs_its_precision_only(job, settings, place, lowered, expires_after):
+    tick = expires_after(settings.timeout_s)
 
     with run(job(CLASSIFIER, precisions=SOME), settings, place, tick) as outcome:
         assert [artifact.precision for artifact in outcome.artifacts] == [Precision.FP32, Precision.FP16]
@@ -116,23 +127,9 @@ def test_a_quantizer_that_hangs_costs_its_precision_only(job, settings, place, m
     assert "NNLITE_CONVERSION__TIMEOUT_S" in outcome.refused[0].reason
 
 
-def test_what_is_done_is_kept_when_the_whole_time_is_over(job, settings, place, monkeypatch):
-    hanging, clock = SharedCounter(), JumpingClock()
-
-    def hangs(fp32, target, data):
-        hanging.add()
-        while True:
-            time.sleep(60)
-
-    def tick(stage):
-        if hanging.count == 1:
-            hanging.add()
-            clock.jump(settings.absolute_timeout_s)
-        return True
-
-    monkeypatch.setattr(supervision, "time", clock)
-    monkeypatch.setattr(stages, "QUANTIZERS", stages.QUANTIZERS | {Precision.DYNAMIC: hangs})
+def test_what_is_done_is_kept_when_the_whole_time_is_over(job, settings, place, expires_after):
     limits = settings.model_copy(update={"timeout_s": HANG_S, "absolute_timeout_s": HANG_S})
+    tick = expires_after(HANG_S)
 
     with run(job(CLASSIFIER, precisions=SOME), limits, place, tick) as outcome:
         assert [artifact.precision for artifact in outcome.artifacts] == [Precision.FP32]
