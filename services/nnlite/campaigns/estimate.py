@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nnlite.campaigns.request import Request
 from nnlite.catalog.model import CatalogModel
 from nnlite.results.reading import Database, Row, rows_of
-from nnlite.vocabulary import CPU_BACKENDS, Mode, ModelFormat, Precision
+from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, Mode, ModelFormat, Precision
 
 #: Fewer attempts than this are no basis for an estimate.
 _FEWEST = 3
 #: Where nothing was converted or measured yet: the slower machine of docs/performance.md, seconds.
 _CONVERSION_S = 12.0
 _MEASUREMENT_S = {Mode.QUICK: 4.0, Mode.STANDARD: 6.0, Mode.FULL: 65.0}
-#: Bytes of an artifact where there is none to go by, of docs/operate/housekeeping.md.
+#: Bytes of an artifact where there is none to go by, of docs/operate/housekeeping.md; an ONNX file: as fp32.
 _ARTIFACT_BYTES = {
     Precision.FP32: 6_161_100,
     Precision.FP16: 3_080_550,
@@ -32,11 +33,11 @@ class Estimate:
     #: Models that would be converted or are converted already.
     models: int
     skipped: int
-    #: One per model and precision.
+    #: One per model and precision, and an ONNX file where a backend executes it.
     artifacts: int
     #: Of these, that are there from other campaigns.
     converted: int
-    #: One per artifact, pool, backend, number of threads and repeat.
+    #: One per artifact, pool, backend that executes it, number of threads and repeat.
     measurements: int
     #: Of one converter.
     conversion_s: float
@@ -48,25 +49,32 @@ class Estimate:
     basis: int
 
 
+class _Artifact(NamedTuple):
+    identity: str
+    #: None: that of a pre-built file, which is not known.
+    precision: Precision | None
+    format: ArtifactFormat
+
+
 def estimate(database: Database, request: Request, models: Sequence[CatalogModel]) -> Estimate:
     """Return the estimate for `request` and its models, from what `database` has of earlier campaigns.
 
     An artifact counts as converted whichever versions of the libraries converted it.
     """
     usable = [model for model in models if model.skipped is None]
-    wanted = [(model, precision) for model in usable for precision in _precisions(model, request)]
+    wanted = [artifact for model in usable for artifact in _artifacts(model, request)]
     known = _known(database, request, usable)
-    missing = [(model, precision) for model, precision in wanted if (model.identity, precision) not in known]
-    converting = {model.identity for model, _ in missing}
-    of_pool = len(wanted) * _kinds(request) * request.repeat
+    missing = [artifact for artifact in wanted if artifact not in known]
+    converting = {artifact.identity for artifact in missing}
+    of_pool = request.repeat * sum(_kinds(request, artifact.format) for artifact in wanted)
     times = {row["kind"]: row for row in rows_of(database, _TIMES, {"mode": request.mode})}
     conversion_s, conversions = _mean(times.get("conversion"), _CONVERSION_S)
     measurement_s, measured = _mean(times.get("benchmark"), _MEASUREMENT_S[request.mode])
-    sizes = {row["precision"]: float(row["bytes"]) for row in rows_of(database, _SIZES, {})}
-    artifact_bytes = sum(
-        sizes.get(precision or Precision.FP32, _ARTIFACT_BYTES[precision or Precision.FP32])
-        for _, precision in missing
-    )
+    sizes = {(row["precision"], row["format"]): float(row["bytes"]) for row in rows_of(database, _SIZES, {})}
+    artifact_bytes = 0.0
+    for _, known_precision, artifact_format in missing:
+        precision = known_precision or Precision.FP32
+        artifact_bytes += sizes.get((precision, artifact_format), _ARTIFACT_BYTES[precision])
     measurements = of_pool * len(request.pools)
     return Estimate(
         models=len(usable),
@@ -81,20 +89,24 @@ def estimate(database: Database, request: Request, models: Sequence[CatalogModel
     )
 
 
-def _precisions(model: CatalogModel, request: Request) -> tuple[Precision | None, ...]:
-    """Return the precisions of a model's artifacts; None: that of a pre-built file, which is not known."""
-    return (None,) if model.model_format is ModelFormat.PREBUILT else request.precisions
+def _artifacts(model: CatalogModel, request: Request) -> list[_Artifact]:
+    """Return the artifacts that a request makes of a model."""
+    if model.model_format is ModelFormat.PREBUILT:
+        return [_Artifact(model.identity, None, ArtifactFormat.TFLITE)]
+    made = [_Artifact(model.identity, each, ArtifactFormat.TFLITE) for each in request.precisions]
+    if ArtifactFormat.ONNX in map(ArtifactFormat.of, request.backends):
+        made.append(_Artifact(model.identity, Precision.FP32, ArtifactFormat.ONNX))
+    return made
 
 
-def _kinds(request: Request) -> int:
-    """Return how many measurements one run of an artifact has."""
-    return sum(max(1, len(request.threads)) if backend in CPU_BACKENDS else 1 for backend in request.backends)
+def _kinds(request: Request, artifact_format: ArtifactFormat) -> int:
+    """Return how many measurements one run of an artifact of this format has."""
+    executing = [each for each in request.backends if ArtifactFormat.of(each) is artifact_format]
+    return sum(max(1, len(request.threads)) if each in CPU_BACKENDS else 1 for each in executing)
 
 
-def _known(
-    database: Database, request: Request, models: Sequence[CatalogModel]
-) -> set[tuple[str, Precision | None]]:
-    """Return identities and precisions of the models' artifacts that are there."""
+def _known(database: Database, request: Request, models: Sequence[CatalogModel]) -> set[_Artifact]:
+    """Return those of the models' artifacts that are there."""
     prebuilt = {model.identity for model in models if model.model_format is ModelFormat.PREBUILT}
     calibration = request.calibration
     parameters = {
@@ -104,7 +116,11 @@ def _known(
         "integers": request.int8_io == "integer",
     }
     return {
-        (row["identity"], None if row["identity"] in prebuilt else Precision(row["precision"]))
+        _Artifact(
+            row["identity"],
+            None if row["identity"] in prebuilt else Precision(row["precision"]),
+            ArtifactFormat(row["format"]),
+        )
         for row in rows_of(database, _ARTIFACTS, parameters)
     }
 
@@ -118,8 +134,8 @@ def _mean(times: Row | None, otherwise: float) -> tuple[float, int]:
 
 # int8 and mixed depend on their calibration, int8 on the type of its inputs too.
 _ARTIFACTS = """
-SELECT DISTINCT identity, precision FROM artifact
-WHERE identity = ANY(:identities) AND path LIKE '%.tflite' AND (
+SELECT DISTINCT identity, precision, substring(path FROM '[^.]*$') AS format FROM artifact
+WHERE identity = ANY(:identities) AND (
     precision NOT IN ('int8', 'mixed') OR calibration IS NULL
     OR calibration->>'kind' = :kind AND calibration->>'path' IS NOT DISTINCT FROM CAST(:path AS text)
        AND (precision = 'mixed' OR (inputs#>>'{tensors,0,dtype}' = 'int8') = :integers)
@@ -143,7 +159,8 @@ UNION ALL
 ) benchmarks)
 """
 _SIZES = """
-SELECT precision, avg(size_bytes)::float8 AS bytes FROM (
-    SELECT precision, size_bytes FROM artifact WHERE path LIKE '%.tflite' ORDER BY created_at DESC LIMIT 2000
-) newest GROUP BY precision
+SELECT precision, format, avg(size_bytes)::float8 AS bytes FROM (
+    SELECT precision, substring(path FROM '[^.]*$') AS format, size_bytes
+    FROM artifact ORDER BY created_at DESC LIMIT 2000
+) newest GROUP BY precision, format
 """

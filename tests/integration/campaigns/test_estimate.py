@@ -7,7 +7,7 @@ from integration.conftest import Cluster
 from nnlite.campaigns.estimate import estimate
 from nnlite.campaigns.request import Request
 from nnlite.db.reader import NoDatabase
-from nnlite.vocabulary import Backend, Mode, Precision
+from nnlite.vocabulary import Backend, Mode, ModelFormat, Precision
 from toys import toy_model
 
 ONE = toy_model("one")
@@ -40,6 +40,30 @@ def test_each_pool_backend_thread_count_and_repeat_is_a_measurement() -> None:
     found = estimate(NoDatabase(), request, [ONE])
     assert found.measurements == 2 * (3 + 1) * 2
     assert found.measurement_s == (3 + 1) * 2 * 65
+
+
+def test_a_model_has_one_onnx_file_whatever_its_precisions_and_a_prebuilt_one_none() -> None:
+    request = Request(
+        precisions=(Precision.FP32, Precision.FP16, Precision.INT8),
+        backends=(Backend.CPU, Backend.CPU_PLAIN, Backend.ONNXRUNTIME),
+        threads=(1, 2),
+    )
+    found = estimate(NoDatabase(), request, [ONE])
+    assert (found.artifacts, found.measurements) == (3 + 1, 3 * 2 * 2 + 2)
+    ready = estimate(NoDatabase(), request, [toy_model("ready", model_format=ModelFormat.PREBUILT)])
+    assert (ready.artifacts, ready.measurements) == (1, 2 * 2)
+
+
+def test_an_artifact_in_another_format_is_not_converted_already(cluster: Cluster) -> None:
+    finish_conversion(cluster, cluster.conversion(cluster.submit("one").id)["id"], size_bytes=1_000)
+    both = Request(backends=(Backend.CPU, Backend.ONNXRUNTIME))
+    found = estimate(cluster.engine, both, [ONE])
+    assert (found.artifacts, found.converted, found.conversion_s) == (2, 1, 12)
+    cluster.change("UPDATE artifact SET path = replace(path, '.tflite', '.onnx')")
+    assert estimate(cluster.engine, Request(), [ONE]).converted == 0
+    found = estimate(cluster.engine, both, [ONE, toy_model("two")])
+    assert found.converted == 1
+    assert found.size_bytes == 2 * (6_161_100 + 6_100 + 2 * 32_500) + 1_000
 
 
 def test_times_and_sizes_are_those_of_this_installation(cluster: Cluster) -> None:
