@@ -207,7 +207,7 @@ class Reason(StrEnum):
 
 
 class ClockPolicy(StrEnum):
-    """What holds a phone's clocks while it measures."""
+    """Clock policy: what holds a phone's clocks while it measures."""
 
     FIXED = "fixed"  # Android's fixed performance mode: a level that the device can hold (API 30)
     SUSTAINED = "sustained"  # the window asks for a sustained performance level
@@ -216,7 +216,7 @@ class ClockPolicy(StrEnum):
 
 
 class Condition(StrEnum):
-    """What spoils a phone's number without making it noisy; a row names what was seen."""
+    """Condition that spoils a phone's number without making it noisy; a row names those that were seen."""
 
     POWER_SAVER = "power_saver"  # the battery saver was on
     DEBUG_BUILD = "debug_build"  # a debuggable or engineering build of Android

@@ -41,7 +41,7 @@ class HostApp:
 
     @property
     def is_built(self) -> bool:
-        """Whether it is there, whole."""
+        """Whether the app was built, to the end."""
         return (self.folder / _CLASS_PATH).exists()
 
     def command(self, level: int, *, virtual: bool = False) -> list[str]:

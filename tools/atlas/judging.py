@@ -32,7 +32,7 @@ Tensors = Sequence[NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What became of one precision of a case."""
+    """Result of one precision of a case."""
 
     #: A state of parity; `refused`: it was not made; `wrong`: parity is `ok`, further inputs differ.
     state: str

@@ -92,7 +92,7 @@ class ArtifactStore:
         return path
 
     def _mark_used(self, path: str) -> None:
-        """Let a local file be as young as one just written, so that nothing deletes it as unknown."""
+        """Give a local file the present time, so that nothing deletes it as old and unknown."""
         if self._local:
             os.utime(f"{self._root}/{path}")
 

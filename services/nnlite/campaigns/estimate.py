@@ -28,7 +28,7 @@ _MODEL_BYTES, _MEASUREMENT_BYTES = 6_100, 32_500
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a campaign would take."""
+    """An estimate of a campaign: models, artifacts, measurements, time and disk."""
 
     #: Models that would be converted or are converted already.
     models: int

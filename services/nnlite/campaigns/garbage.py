@@ -25,7 +25,7 @@ _YOUNG = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Garbage:
-    """What no campaign needs."""
+    """Garbage: artifacts, models and files that no campaign needs."""
 
     #: Rows with id and path.
     artifacts: Sequence[Row]
@@ -42,7 +42,7 @@ class Garbage:
         return sum(file.size_bytes for file in self.files)
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether anything was found."""
         return bool(self.artifacts or self.models or self.files)
 
 

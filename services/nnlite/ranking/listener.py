@@ -53,7 +53,7 @@ class ListenerError(NnliteError):
 
 
 class _Refused(Exception):
-    """A request that is not answered, with the status and the reason."""
+    """A request that is refused, with the status and the reason."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)

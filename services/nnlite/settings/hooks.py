@@ -8,7 +8,7 @@ from nnlite.settings.groups import Group
 
 
 class HookSettings(Group):
-    """What says that a campaign has ended; run once by the reaper, or by `nnlite run`."""
+    """End-of-campaign hooks: a command, a webhook and a mail; run once by the reaper, or by `nnlite run`."""
 
     command: str | None = Field(None, description="program and arguments, no shell; gets JSON as its input")
     webhook_url: str | None = Field(None, description="http(s) URL that JSON is posted to; a credential")
@@ -17,7 +17,7 @@ class HookSettings(Group):
 
     @property
     def any(self) -> bool:
-        """Whether one is set."""
+        """Whether a hook is set."""
         return bool(self.command or self.webhook_url or self.mail_to)
 
     @field_validator("command")

@@ -50,7 +50,7 @@ class Session(Protocol):
 
     @property
     def invoke(self) -> Callable[[], object]:
-        """What runs one inference on these inputs, and copies nothing."""
+        """A function that runs one inference on these inputs, and copies nothing."""
 
     def delegation(self) -> dict[str, Any] | None:
         """Return the fields of a report's `Delegation`; None: the runtime has no delegates."""

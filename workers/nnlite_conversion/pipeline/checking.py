@@ -25,7 +25,7 @@ Host = parity.HostArtifact | onnx.OnnxArtifact
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What an artifact is compared with."""
+    """Reference of a check: what an artifact is compared with."""
 
     loaded: Loaded
     samples: Samples

@@ -129,7 +129,7 @@ class _Code:
 
 @dataclass(frozen=True, kw_only=True)
 class _Listing:
-    """Everything that the rows of one listing are made from."""
+    """Inputs of one listing: everything that its rows are made from."""
 
     archive: Archive
     choices: Choices
