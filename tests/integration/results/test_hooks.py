@@ -15,7 +15,7 @@ from nnlite.campaigns import control
 from nnlite.reaper.reaper import Reaper
 from nnlite.results.hooks import run_hooks, take_ended
 from nnlite.settings.hooks import HookSettings
-from waiting import wait_until
+from waiting import HANG_S, wait_until
 
 RECORDER = f"{sys.executable} {Path(__file__).parent / 'programs' / 'record_input.py'}"
 
@@ -60,6 +60,11 @@ def problem_of(cluster: Cluster, name: str = "night") -> str | None:
 ANY = HookSettings(command="true")
 
 
+def recording(folder: Path) -> HookSettings:
+    """A command that writes its input into the file `said` of a folder."""
+    return HookSettings(command=f"{RECORDER} {folder / 'said'}", timeout_s=HANG_S)
+
+
 def test_an_ended_campaign_is_taken_once_and_one_with_work_is_not(ended: Cluster) -> None:
     ended.submit("two", name="day")
     ended.submit("three", name="paused")
@@ -85,7 +90,7 @@ def test_what_ended_before_a_hook_was_set_is_no_news(ended: Cluster) -> None:
 
 def test_a_command_gets_the_campaign_as_its_input(ended: Cluster, tmp_path: Path) -> None:
     (name,) = take_ended(ended.engine, ANY)
-    assert run_hooks(ended.engine, name, HookSettings(command=f"{RECORDER} {tmp_path / 'said'}")) is None
+    assert run_hooks(ended.engine, name, recording(tmp_path)) is None
     said = json.loads((tmp_path / "said").read_text())
     assert (said["name"], said["models"], said["measured"], said["failed"]) == ("night", 1, 1, 0)
     assert said["text"] == (
@@ -117,7 +122,9 @@ def test_mail_is_given_to_sendmail(ended: Cluster, tmp_path: Path, monkeypatch: 
     sendmail.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/arguments\ncat >{tmp_path}/mail\n')
     sendmail.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert run_hooks(ended.engine, "night", HookSettings(mail_to=("a@lab", "b@lab"))) is None
+    assert (
+        run_hooks(ended.engine, "night", HookSettings(mail_to=("a@lab", "b@lab"), timeout_s=HANG_S)) is None
+    )
     assert (tmp_path / "arguments").read_text().split() == ["-i", "--", "a@lab", "b@lab"]
     mail = (tmp_path / "mail").read_text()
     assert "Subject: nnlite: campaign night has ended" in mail and '"measured": 1' in mail
@@ -146,15 +153,14 @@ def test_all_hooks_that_fail_are_told_without_secrets_and_the_others_run(
 
 
 def test_a_command_that_fails_is_told_with_its_output_and_one_that_hangs_is_ended(ended: Cluster) -> None:
-    failing = HookSettings(command="sh -c 'echo no route; exit 3'")
+    failing = HookSettings(command="sh -c 'echo no route; exit 3'", timeout_s=HANG_S)
     assert run_hooks(ended.engine, "night", failing) == "command: sh exited with status 3: no route"
     hanging = HookSettings(command="sleep 1000", timeout_s=0.1)
     assert run_hooks(ended.engine, "night", hanging) == "command: sleep did not end within 0.1 s"
 
 
 def test_the_reaper_says_the_end(ended: Cluster, tmp_path: Path) -> None:
-    hooks = HookSettings(command=f"{RECORDER} {tmp_path / 'said'}")
-    settings = ended.settings.model_copy(update={"hooks": hooks})
+    settings = ended.settings.model_copy(update={"hooks": recording(tmp_path)})
     reaper = Reaper(ended.engine, ended.broker, settings)
     assert reaper.round(0)
     wait_until(lambda: problem_of(ended) is None, "the hook has ended")

@@ -1,4 +1,4 @@
-"""The listener's door: who is let in, what is refused and how, and the client that talks to it."""
+"""The listener of `nnlite serve`: who is answered, what is refused and how; and its client."""
 
 import json
 import socket
@@ -190,10 +190,14 @@ def test_a_question_without_a_length_is_refused(port):
     assert answer_to_head(port, "Transfer-Encoding: chunked").startswith(b"HTTP/1.0 411")
 
 
-def test_a_silent_client_is_disconnected_and_delays_nobody(service, monkeypatch):
-    monkeypatch.setattr(listener._Handler, "timeout", 0.2)
-    with listening(service, TOKEN, "127.0.0.1", 0) as port, silent(port) as connection:
+def test_a_silent_client_delays_nobody(port):
+    with silent(port):
         assert request(port, "GET", "/v1/health")[0] == 200
+
+
+def test_a_silent_client_is_disconnected(port, monkeypatch):
+    monkeypatch.setattr(listener._Handler, "timeout", 0.2)
+    with silent(port) as connection:
         assert connection.recv(1) == b""
 
 
@@ -235,7 +239,7 @@ def test_a_taken_port_is_said_with_the_options(port):
     assert str(raised.value) == f"127.0.0.1:{port}: address already in use; choose --address and --port"
 
 
-def test_a_listener_that_is_not_there_is_said(port):
+def test_a_listener_that_is_not_there_is_said():
     gone = RankClient("http://127.0.0.1:1", token=TOKEN)
     with pytest.raises(RankError, match=r"cannot be reached: .*; is nnlite serve running there\?") as raised:
         gone.rank("g")

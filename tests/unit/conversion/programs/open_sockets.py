@@ -1,8 +1,8 @@
 """Give up the network, and print what still opens: here, in a program that is started, and past `socket`."""
 
 import ctypes
+import errno
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from nnlite_conversion.isolation import sandbox
 IO_URING_SETUP = 425
 #: The call `getpid` of x86_64's second ABI; on other architectures a number that no call has.
 FOREIGN_GETPID = 0x40000000 + 39
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def opened() -> list[str]:
@@ -26,6 +27,13 @@ def opened() -> list[str]:
     return found
 
 
+def refusal(*call: int) -> str:
+    """Make a system call and return the name of its error; empty: none."""
+    ctypes.set_errno(0)
+    _libc.syscall(*call)
+    return errno.errorcode.get(ctypes.get_errno(), "")
+
+
 def main() -> None:
     """Print the answers as JSON."""
     if sys.argv[1:]:
@@ -35,13 +43,12 @@ def main() -> None:
     sandbox.drop_privileges(None)
     sandbox.leave_network()
     again = [sys.executable, __file__, "again"]
-    libc = ctypes.CDLL(None, use_errno=True)
     answers = {
         "before": before,
         "opened": opened(),
         "opened by a program": json.loads(subprocess.run(again, capture_output=True, check=True).stdout),
-        "io_uring": libc.syscall(IO_URING_SETUP, 8, 0),
-        "foreign ABI": libc.syscall(FOREIGN_GETPID) == os.getpid(),
+        "io_uring": refusal(IO_URING_SETUP, 8, 0),
+        "foreign ABI": refusal(FOREIGN_GETPID),
     }
     print(json.dumps(answers))
 
