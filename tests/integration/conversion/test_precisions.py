@@ -231,3 +231,13 @@ def test_mixed_falls_back_to_floats_where_int8_is_off(job, settings, place, code
     assert kept in mixed.kept_as_floats and kept not in int8.kept_as_floats
     assert "CONV_2D" not in mixed.kept_as_floats
     assert mixed.size_bytes < 2 * int8.size_bytes
+
+
+def test_mixed_is_int8_where_parity_cannot_be_judged(job, settings, place):
+    code = network("return (self.c(x).abs() + 1).sign().mean((2, 3))", "self.c = torch.nn.Conv2d(3, 4, 3)")
+    wanted = job(code, precisions=(Precision.INT8, Precision.MIXED))
+    calibrated = replace(wanted, calibration=Calibration(kind=CalibrationKind.NOISE, samples=8))
+    with run(calibrated, settings, place) as outcome:
+        int8, mixed = outcome.artifacts
+    assert int8.parity.state == mixed.parity.state == "unknown"
+    assert (int8.sha256, int8.kept_as_floats) == (mixed.sha256, mixed.kept_as_floats)

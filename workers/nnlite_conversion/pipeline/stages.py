@@ -162,7 +162,7 @@ def refused_precision(
 def made(
     precision: Precision, fp32: Path, data: Data, reference: Reference, enter: Enter, *, trained: bool
 ) -> ArtifactReport:
-    """Write and check the artifact of one precision; of several ways to make it, the first that is right."""
+    """Write and check the artifact of one precision; of several ways, the first that is not `off`."""
     path = Path(artifact_name(precision))
     if precision is Precision.FP32:
         enter(Stage.PARITY)
@@ -178,7 +178,7 @@ def made(
             if way is last:
                 raise
             continue
-        if way is last or (artifact.parity and artifact.parity.state is ParityState.OK):
+        if way is last or artifact.parity is None or artifact.parity.state is not ParityState.OFF:
             break
     return replace(artifact, calibrated_on=quantized.samples, kept_as_floats=quantized.kept_as_floats)
 
