@@ -51,6 +51,7 @@ def run(
             for artifact, precision in artifacts
         ]
     ran = [one for one in each if "ratio" in one]
+    fp32 = [one["ratio"] for one in ran if one["precision"] == Precision.FP32]
     return {
         "artifacts": len(each),
         "refused": len(each) - len(ran),
@@ -59,7 +60,7 @@ def run(
             for precision in Precision
             if (of := [one for one in ran if one["precision"] == precision])
         },
-        "app_to_host_ratio": median(one["ratio"] for one in ran if one["precision"] == Precision.FP32),
+        "app_to_host_ratio": median(fp32) if fp32 else None,
         "each": each,
     }
 

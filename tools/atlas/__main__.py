@@ -33,6 +33,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="run nothing: write what there is")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
     arguments = parser.parse_args()
+    if arguments.bad and not arguments.again:
+        parser.error("--bad chooses among what has a result: add --again")
     KEPT.parent.mkdir(parents=True, exist_ok=True)
     results = {result["case"]: result for result in kept_results(KEPT)}
     cases = [
