@@ -16,6 +16,9 @@ DEFAULT_PRIORITY: Final = 5
 #: Most numbers of threads that one campaign measures.
 MAX_THREAD_COUNTS: Final = 16
 
+#: Longest pass of continuous inference, seconds.
+MAX_PASS_S: Final = 3600
+
 #: Fields of a measurement's report that tell or bound its latency: null where that is withheld.
 TELLING_LATENCY: Final = (
     "first_inference_ns",
@@ -323,4 +326,5 @@ class Stage(StrEnum):
     WARM_UP = "warm-up"
     RUN = "run"
     PROFILE = "profile"  # another pass with the runtime's profiler on
+    SUSTAINED = "sustained"  # another pass, of continuous inference
     PULL = "pull"  # outputs from the device

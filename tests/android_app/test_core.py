@@ -5,6 +5,7 @@ import json
 import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 
 import jsonschema
@@ -13,7 +14,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from android_app.conftest import JAVA_TESTS
-from nnlite.reports.schema import SCHEMA_FILE, RunReport
+from nnlite.reports.schema import SCHEMA_FILE, Bins, RunReport
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Precision, Refusal, Stage
 from nnlite_benchmark.android.app.chunks import Chunk, ChunkAssembler
@@ -21,6 +22,7 @@ from nnlite_benchmark.android.app.logcat_delegation import delegations
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.canary import MODEL_FILE
+from nnlite_benchmark.protocol.continuous import continuous_runs
 from nnlite_benchmark.protocol.derivation import derive
 from nnlite_benchmark.protocol.gating import Gate, gated_runs
 from nnlite_benchmark.protocol.measurement import measurement_report, read_run
@@ -132,6 +134,7 @@ def test_the_app_parses_the_arguments_that_the_host_sends(probe, tmp_path: Path)
         threads=3,
         precision_loss=True,
         programs="89ef",
+        continuous_s=0.5,
         sustained=True,
         max_headroom=0.65,
         cool_s=45.0,
@@ -218,6 +221,30 @@ def test_gated_runs_are_those_of_the_host(probe, tmp_path: Path):
             "runs": len(runs.samples_ns),
             "sum_ns": sum(runs.samples_ns),
         }
+
+
+#: Milliseconds of the pass, and durations of inferences, which repeat.
+PASSES = [
+    (2_500, 150 * MS, 200 * MS, 180 * MS),
+    (10_000, 3 * MS, 2 * MS, 9 * MS, 3 * MS),
+    (3_000, 1_000 * MS),  # each is a bin
+    (3_000, 1_700 * MS),  # longer than a bin
+    (200, 900 * MS),  # one
+]
+
+
+def test_continuous_runs_are_those_of_the_host(probe, tmp_path: Path):
+    file = tmp_path / "passes.txt"
+    file.write_text("".join(" ".join(map(str, each)) + "\n" for each in PASSES))
+
+    for (length_ms, *durations), app in zip(PASSES, probe("continuous", file), strict=True):
+        now_ns, next_ns = [7], cycle(durations)
+        invoke = lambda: now_ns.append(now_ns.pop() + next(next_ns))  # noqa: B023, E731
+        runs = continuous_runs(invoke, lambda: now_ns[0], length_ms / 1e3)  # noqa: B023
+        assert app == vars(runs)
+        assert (
+            Bins(**{name: tuple(values) for name, values in vars(runs).items()}).end_ns[-1] >= length_ms * MS
+        )
 
 
 def test_the_host_assembles_the_chunks_that_the_app_sends(probe, tmp_path: Path):

@@ -156,6 +156,17 @@ def test_the_plain_cpu_runs_without_xnnpack(run: Run):
     assert (report.error, report.delegation, report.runs) == (None, None, RUNS)
 
 
+def test_continuous_runs_are_reported_in_bins_of_a_second(run: Run, android: AppHost):
+    report = report_of(run("cpu", arguments={"continuous_s": 2.5})[1])
+
+    assert (report.error, report.samples, report.latency, report.outputs) == (None, "", None, ())
+    assert len(report.bins.runs) in (2, 3) and min(report.bins.runs) >= 1
+    assert report.run_ns == report.bins.end_ns[-1] >= 2.5e9
+    assert sum(n * median for n, median in zip(report.bins.runs, report.bins.median_ns, strict=True)) > 0
+    assert report.disturbance.window_ns >= report.run_ns
+    assert report.thermal is None if android.level < 29 else report.thermal.status
+
+
 @pytest.mark.parametrize("how", [{"storage": False}, {"arguments": {"transfer": "status"}}])
 def test_files_that_cannot_or_must_not_be_written_are_sent(run: Run, android: AppHost, how):
     if "storage" in how and android.level < 29:

@@ -32,6 +32,24 @@ def test_the_app_runs_with_each_number_of_threads_and_its_measurements_say_that_
     ] * 2 + [None]
 
 
+def test_a_pass_of_continuous_inference_follows_the_measurement_on_its_first_run(lab, worker):
+    (row,) = lab.enqueue(backends=(Backend.CPU, Backend.GPU), sustained=4)
+    lab.wait_done([row])
+    measured = {m["backend"]: m for m in lab.measurements(row)}
+    sustained = measured["cpu"]["sustained"]
+    bins = sustained["bins"]
+    assert (measured["cpu"]["verdict"], measured["cpu"]["runs"]) == ("valid", 10)
+    assert (sustained["error"], sustained["seconds"], len(bins["runs"])) == (None, 4, 4)
+    assert bins["end_ns"][-1] >= 4e9 and sustained["first_level_ns"] == sustained["plateau_ns"] > 0
+    assert measured["gpu"]["sustained"] is None, "no latency, no pass"
+    (shown,) = lab.cluster.rows("SELECT * FROM sustained")
+    assert (shown["seconds"], shown["plateau_ns"]) == (4, sustained["plateau_ns"])
+    series = lab.cluster.rows("SELECT * FROM sustained_series ORDER BY bin")
+    assert [(each["end_ns"], each["runs"]) for each in series] == [
+        *zip(bins["end_ns"], bins["runs"], strict=True)
+    ]
+
+
 def test_the_cpu_is_measured_without_xnnpack_too(lab, worker, device):
     (row,) = lab.enqueue(backends=(Backend.CPU, Backend.CPU_PLAIN))
     lab.wait_done([row])

@@ -42,6 +42,8 @@ VIEWS: Final[Mapping[str, str]] = {
     "operator_profile": "Every operator of every profile: type, node, delegate, time, share.",
     "delegate_refusals": "Operators that a delegate left to another kernel, of every measurement.",
     "operator_type_profile": "The times of each profile, added up by type of operator.",
+    "sustained": "Every pass of continuous inference: latency at first, plateau, time between.",
+    "sustained_series": "The latency of each second of these passes.",
     "suspect_span": "When results of a device were suspect: between duplicates that disagree.",
 }
 

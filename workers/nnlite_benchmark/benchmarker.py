@@ -142,10 +142,14 @@ class Benchmarker:
         except RuntimeRefusal as refused:
             log.info("not measured", backend=backend, threads=job.threads, reason=refused.reason)
             return refused.report
-        if not job.profile or report.latency is None:  # a profile would tell a withheld latency
+        if report.latency is None:  # further passes would tell a withheld one
             return report
-        profile = self.device.profile(job, backend, stop=cancelled)
-        return report.model_copy(update={"profile": profile})
+        passes: dict[str, object] = {}
+        if job.profile:
+            passes["profile"] = self.device.profile(job, backend, stop=cancelled)
+        if job.sustained_s:
+            passes["sustained"] = self.device.sustained(job, backend, stop=cancelled)
+        return report.model_copy(update=passes)
 
     def _store(self, report: BenchmarkReport, claim: Claim, outputs: Path) -> None:
         """Store the device's outputs, and the whole report for readers without access to Postgres.
@@ -174,7 +178,7 @@ class Benchmarker:
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
         job = job_of(artifact, payload["model"], file, expected, Mode(payload["mode"]))
-        return replace(job, profile=payload["profile"])
+        return replace(job, profile=payload["profile"], sustained_s=payload["sustained_s"])
 
     def _fetch(self, payload: Mapping[str, Any], path: str) -> Path:
         """Return a file of the store; requeue the conversion if the file is missing or damaged."""

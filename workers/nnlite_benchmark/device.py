@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nnlite.errors import Failure, FailureClass
-from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile
+from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, Sustained
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, ParityState, Precision, Stage
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
@@ -56,6 +56,8 @@ class BenchmarkJob:
     threads: int | None = None
     #: Measure the times of its operators too.
     profile: bool = False
+    #: Seconds of continuous inference in a pass of its own; 0: none.
+    sustained_s: int = 0
 
     def in_force(self, settings: MeasurementSettings) -> MeasurementSettings:
         """Return the settings with the bounds of the job's mode and its number of threads."""
@@ -164,6 +166,12 @@ class Device(Protocol):
         """Run the artifact once more with the runtime's profiler on; call it inside `loaded`, after `run`.
 
         What cannot be profiled is a profile with an error. Raises Stopped when `stop` is set.
+        """
+
+    def sustained(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Sustained:
+        """Run the artifact for `job.sustained_s` without pauses; call it inside `loaded`, after `run`.
+
+        What fails is part of the result. Raises Stopped when `stop` is set.
         """
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ def estimate(database: Database, request: Request, models: Sequence[CatalogModel
         converted=len(wanted) - len(missing),
         measurements=measurements,
         conversion_s=len(converting) * conversion_s,
-        measurement_s=of_pool * measurement_s,
+        measurement_s=of_pool * measurement_s + of_pool // request.repeat * _passes_s(request, measurement_s),
         size_bytes=round(artifact_bytes + len(usable) * _MODEL_BYTES + measurements * _MEASUREMENT_BYTES),
         basis=min(conversions, measured),
     )
@@ -103,6 +103,11 @@ def _kinds(request: Request, artifact_format: ArtifactFormat) -> int:
     """Return how many measurements one run of an artifact of this format has."""
     executing = [each for each in request.backends if ArtifactFormat.of(each) is artifact_format]
     return sum(max(1, len(request.threads)) if each in CPU_BACKENDS else 1 for each in executing)
+
+
+def _passes_s(request: Request, measurement_s: float) -> float:
+    """Return the time of the passes after a first run; one takes a measurement's time besides its seconds."""
+    return request.sustained + measurement_s if request.sustained else 0.0
 
 
 def _known(database: Database, request: Request, models: Sequence[CatalogModel]) -> set[_Artifact]:
@@ -154,7 +159,7 @@ UNION ALL
     SELECT extract(epoch FROM a.ended_at - a.started_at)::float8 AS seconds,
            (SELECT count(*) FROM measurement x WHERE x.benchmark_id = b.id) AS measurements
     FROM attempt a JOIN benchmark b ON b.id = a.work_id JOIN campaign c ON c.id = b.campaign_id
-    WHERE a.kind = 'benchmark' AND a.outcome = 'done' AND c.mode = :mode
+    WHERE a.kind = 'benchmark' AND a.outcome = 'done' AND c.mode = :mode AND NOT c.request ? 'sustained'
     ORDER BY a.ended_at DESC LIMIT 500
 ) benchmarks)
 """

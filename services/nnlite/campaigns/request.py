@@ -29,6 +29,7 @@ _ADDED = {
     "repeat": 1,
     "threads": (),
     "profile": False,
+    "sustained": 0,
     "evaluation": None,
     "prebuilt": None,
 }
@@ -85,6 +86,8 @@ class Request:
     threads: tuple[int, ...] = ()
     #: Measure the operators of each artifact too, in one more pass of its first run.
     profile: bool = False
+    #: Seconds of continuous inference of each artifact, in one more pass of its first run; 0: none.
+    sustained: int = 0
     #: Labelled samples that the accuracy of each artifact is measured on; None: it is not measured.
     evaluation: EvaluationData | None = None
     #: Absolute path of ready `.tflite` files of LEMUR's models; None: they are converted.

@@ -19,9 +19,10 @@ def check_threads(connection: Connection, request: Request, settings: Settings) 
         RequestError: no device that is there can measure the largest number, or measuring all numbers may
             take longer than Redis waits.
     """
+    if request.threads or request.sustained:
+        _check_time(request, settings)
     if not request.threads:
         return
-    _check_time(request, settings)
     most: dict[str, tuple[int, str]] = {}
     for row in connection.execute(_DEVICES, {"pools": list(request.pools)}):
         with suppress(ValidationError):  # as another release writes it: unknown
@@ -46,12 +47,17 @@ def check_cores(request: Request, cores: int, device: str) -> None:
 
 def _check_time(request: Request, settings: Settings) -> None:
     formats = Counter(ArtifactFormat.of(backend) for backend in CPU_BACKENDS & set(request.backends))
-    further = (len(request.threads) - 1) * max(formats.values(), default=0)
+    further = max(len(request.threads) - 1, 0) * max(formats.values(), default=0)
     longest_s = settings.benchmark_deadline_s + further * settings.measurement_deadline_s
+    if request.sustained:
+        pass_s = settings.measurement_deadline_s + request.sustained
+        longest_s += (len(request.backends) + further) * pass_s
     if longest_s >= settings.queue.visibility_timeout_s:
+        asked = [f"--threads with {len(request.threads)} numbers"] if request.threads else []
+        asked += [f"--sustained {request.sustained}"] if request.sustained else []
         raise RequestError(
-            f"--threads with {len(request.threads)} numbers may measure an artifact for {longest_s:.0f} s, "
-            "after which Redis would deliver it again; name fewer, or raise "
+            f"{' and '.join(asked)} may measure an artifact for {longest_s:.0f} s, "
+            "after which Redis would deliver it again; ask for less, or raise "
             f"NNLITE_QUEUE__VISIBILITY_TIMEOUT_S={settings.queue.visibility_timeout_s} everywhere"
         )
 

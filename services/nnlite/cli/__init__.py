@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "failures": Entry("results", _LOOK, "List what has no result, and why."),
     "atlas": Entry("atlas", _LOOK, "Show which operators are converted, by precision."),
     "profile": Entry("profile", _LOOK, "Show the time of each operator."),
+    "sustained": Entry("sustained", _LOOK, "Show the latency over time of --sustained."),
     "rank": Entry("rank", _LOOK, "Rank a campaign by accuracy and latency."),
     "effects": Entry("effects", _LOOK, "Show which settings change the latency."),
     "export": Entry("export", _LOOK, "Write results for LEMUR, NN-GPT, Model Explorer."),

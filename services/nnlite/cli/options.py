@@ -11,7 +11,7 @@ from nnlite.cli.completion import (
     complete_precisions,
     complete_source_models,
 )
-from nnlite.vocabulary import DEFAULT_PRIORITY, Int8Io, Layout, Mode
+from nnlite.vocabulary import DEFAULT_PRIORITY, MAX_PASS_S, Int8Io, Layout, Mode
 
 #: Headings of options in the help.
 MODELS, CONVERTING, MEASURING, CAMPAIGN = "Models", "Conversion", "Measurement", "Campaign"
@@ -97,6 +97,19 @@ Profile = Annotated[
     typer.Option(
         "--profile",
         help="Measure each operator too, in one more pass; hosts only. See nnlite profile.",
+        rich_help_panel=MEASURING,
+    ),
+]
+Sustained = Annotated[
+    int,
+    typer.Option(
+        "--sustained",
+        min=0,
+        max=MAX_PASS_S,
+        metavar="SECONDS",
+        help="Run each artifact so long without pauses too, in one more pass: its latency over time. See "
+        "nnlite sustained.",
+        show_default=False,
         rich_help_panel=MEASURING,
     ),
 ]

@@ -77,6 +77,7 @@ def _request(
     prebuilt: options.Prebuilt = None,
     repeat: options.Repeat = 1,
     profile: options.Profile = False,
+    sustained: options.Sustained = 0,
     dry_run: options.DryRun = False,
 ) -> Request:
     precisions = chosen(Precision, "--precision", precision)
@@ -102,6 +103,7 @@ def _request(
         prebuilt=absolute([prebuilt])[0] if prebuilt else None,
         repeat=repeat,
         profile=profile,
+        sustained=sustained,
         evaluation=chosen_evaluation(
             evaluate, source, weights or prebuilt, load_settings(), store=not dry_run
         ),

@@ -22,8 +22,9 @@ FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
 """,
     WorkKind.BENCHMARK: """
     m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, c.mode,
-    c.request->'threads' AS threads, w.run = 1 AND c.request ? 'profile' AS profile, to_jsonb(a) AS artifact,
-    to_jsonb(e) AS evaluation
+    c.request->'threads' AS threads, w.run = 1 AND c.request ? 'profile' AS profile,
+    CASE w.run WHEN 1 THEN coalesce((c.request->>'sustained')::integer, 0) ELSE 0 END AS sustained_s,
+    to_jsonb(a) AS artifact, to_jsonb(e) AS evaluation
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
 LEFT JOIN evaluation e ON e.artifact_id = a.id AND e.data = c.request #>> '{evaluation,path}'
@@ -57,7 +58,7 @@ def _campaign_id(kind: WorkKind) -> str:
 
 @cache
 def claim_row(kind: WorkKind) -> TextClause:
-    table, active, further = "", "", "0"
+    table, active, further, passes_s = "", "", "0", "0"
     if kind in CAMPAIGN_KINDS:
         table, active = "FROM campaign c", "AND c.id = w.campaign_id AND c.state = 'active'"
     if kind is WorkKind.CONVERSION:
@@ -65,13 +66,18 @@ def claim_row(kind: WorkKind) -> TextClause:
     if kind is WorkKind.BENCHMARK:
         # With and without XNNPACK.
         twice = "(CASE WHEN c.backends @> '{cpu,cpu-plain}' THEN 2 ELSE 1 END)"
-        further = f"greatest(jsonb_array_length(c.request->'threads') - 1, 0) * {twice}"
+        further = f"coalesce(greatest(jsonb_array_length(c.request->'threads') - 1, 0) * {twice}, 0)"
+        # A pass takes its seconds, and at most as long as a measurement besides.
+        passes_s = (
+            f"(cardinality(c.backends) + {further}) * CASE WHEN c.request ? 'sustained' "
+            "THEN (c.request->>'sustained')::integer + :further ELSE 0 END"
+        )
     return text(f"""
 WITH w AS (
     UPDATE {kind} w
     SET state = 'running', attempt = w.attempt + 1, owner_node = :node, owner_instance = :instance,
         lease_until = now() + make_interval(secs => :lease),
-        deadline = now() + make_interval(secs => :deadline + :further * {further}),
+        deadline = now() + make_interval(secs => :deadline + :further * {further} + {passes_s}),
         stage = 'claim', {cleared(kind)}failure_class = NULL, reason = NULL,
         started_at = now(), finished_at = NULL
     {table}

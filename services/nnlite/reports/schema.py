@@ -13,6 +13,7 @@ version is raised when a field changes its meaning or goes.
 More than 300 lines: one JSON Schema is generated from these classes, and the app's tests use it too.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -47,8 +48,9 @@ MAX_SLICES = 200_000
 MAX_OPERATORS = 100_000
 #: Most operators that a delegate refuses.
 MAX_REFUSALS = 256
-#: Most entries of a thermal series: more than an hour.
+#: Most entries of a thermal series, and most bins of continuous inference: more than an hour.
 MAX_THERMAL = 4096
+MAX_BINS = 4096
 #: Of one benchmark: the CPU with each number of threads, with and without XNNPACK; the other backends once.
 MAX_MEASUREMENTS = 2 * MAX_THREAD_COUNTS + 2
 
@@ -240,6 +242,45 @@ class ThermalSeries(Part):
         return self
 
 
+class Bins(Part):
+    """Continuous inference in bins of about a second, in order of time; a longer inference is a bin too."""
+
+    end_ns: Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_BINS)] = Field(
+        description="since the beginning of the first inference"
+    )
+    runs: Annotated[tuple[Count, ...], Field(max_length=MAX_BINS)] = Field(
+        description="inferences that ended in each"
+    )
+    median_ns: Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_BINS)] = Field(
+        description="of the inferences of each"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not 0 < len(self.end_ns) == len(self.runs) == len(self.median_ns):
+            raise ValueError("end_ns, runs and median_ns are empty or differ in length")
+        if any(first >= last for first, last in pairwise(self.end_ns)) or 0 in self.runs:
+            raise ValueError("bins are not in order of time, or one has no inference")
+        return self
+
+
+class Sustained(Part):
+    """Latency over time of continuous inference, from another pass; a level is a stretch of equal bins."""
+
+    error: Text | None = Field(None, description="why there is no latency")
+    seconds: Count = Field(description="that were asked for")
+    first_level_ns: Nanoseconds | None = Field(None, description="median of the bins of the first level")
+    plateau_ns: Nanoseconds | None = Field(None, description="median of the bins of the last level")
+    slower_after_ns: Nanoseconds | None = Field(
+        None,
+        description="until the first level that is slower than the first one by more than the setting "
+        "`shape_tolerance`; null: there is none",
+    )
+    shape: Shape | None = Field(None, description="of the bins; null: fewer than ten")
+    bins: Bins | None = None
+    thermal: ThermalSeries | None = Field(None, description="Android only, from API 29 on")
+
+
 class Clocks(Part):
     """Clock policy of an Android phone during a measurement."""
 
@@ -315,6 +356,9 @@ class RunReport(Part):
     )
     samples_complete: bool = Field(True, description="false: thinned evenly by the measuring process")
     slices: Slices | None = Field(None, description="gated sampling; null: every run counts")
+    bins: Bins | None = Field(
+        None, description="of a pass of continuous inference, which has no samples; null: it is none"
+    )
     runs: Count | None = Field(None, description="timed runs; null: as many as there are samples")
     latency: Latency | None = Field(
         None, description="the measuring process's own statistics; used where its samples are thinned"
@@ -468,6 +512,9 @@ class MeasurementReport(Part):
     precision_loss: bool | None = None
     in_front: bool | None = None
     profile: Profile | None = Field(None, description="null: none was asked for, or there is no latency")
+    sustained: Sustained | None = Field(
+        None, description="null: it was not asked for, or there is no latency"
+    )
     canary: Canary | None = None
     parity: Parity | None = Field(None, description="null where no expected outputs were at hand")
     outputs: Annotated[tuple[MeasuredOutput, ...], Field(max_length=256)] = Field(

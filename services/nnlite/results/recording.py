@@ -188,6 +188,7 @@ def reported_columns(report: MeasurementReport) -> dict[str, Any]:
         "samples_ns": list(report.samples_ns),
         "disturbance": report.disturbance and report.disturbance.model_dump(),
         "memory": report.memory and report.memory.model_dump(),
+        "sustained": report.sustained and report.sustained.model_dump(mode="json"),
         "profile": report.profile and report.profile.model_dump(exclude={"operators"}),
     }
 
@@ -208,6 +209,7 @@ _IN_MEASUREMENTS: dict[str, Any] = {
             "samples_ns": True,
             "gating": {"canaries_ns", "slice_runs", "slice_first_ns"},
             "profile": {"operators"},
+            "sustained": {"bins", "thermal"},
         }
     }
 }

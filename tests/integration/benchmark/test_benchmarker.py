@@ -230,6 +230,20 @@ def test_the_first_run_of_an_artifact_is_profiled_where_the_campaign_asks_for_it
 
 
 @pytest.mark.usefixtures("steady_canary")
+def test_a_pass_of_continuous_inference_is_made_in_the_first_run_only(cluster, make_benchmarker, queued):
+    benchmarker = make_benchmarker()
+    row = queued(sustained=1, repeat=2)
+    assert benchmark(benchmarker, row) is Outcome.DONE
+    cluster.change("UPDATE benchmark SET available_at = now() WHERE run = 2")
+    (again,) = cluster.rows("SELECT id FROM benchmark WHERE run = 2")
+    assert benchmark(benchmarker, again["id"]) is Outcome.DONE
+    (row,) = cluster.rows("SELECT seconds, error, median_ns IS NOT NULL AS measured FROM sustained")
+    assert row == {"seconds": 1, "error": None, "measured": True}
+    (report, _) = queries.reports(cluster.engine, "night")
+    assert "bins" not in report["measurements"][0]["sustained"], "the series has a column of its own"
+
+
+@pytest.mark.usefixtures("steady_canary")
 def test_where_parity_is_off_there_is_neither_a_latency_nor_a_profile(
     cluster, make_benchmarker, queued, store, tmp_path
 ):

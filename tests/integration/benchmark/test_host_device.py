@@ -323,6 +323,24 @@ def test_an_artifact_that_cannot_be_profiled_has_a_profile_with_the_reason(make_
     assert profile.error and not profile.operators
 
 
+def test_a_pass_of_continuous_inference_has_the_latency_of_each_second(make_device, job):
+    stages = []
+    device = make_device(lambda stage, pid: stages.append(stage))
+    sustained = device.sustained(replace(job, sustained_s=2), Backend.CPU, stop=NEVER)
+
+    assert sustained.error is None
+    assert sustained.seconds == 2 and sustained.bins.end_ns[-1] >= 2e9
+    assert sustained.first_level_ns > 0 and sustained.plateau_ns > 0
+    assert set(stages) == {Stage.SUSTAINED}
+
+
+def test_a_pass_of_an_artifact_that_cannot_run_has_the_reason(make_device, job, tmp_path):
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(canary.MODEL_FILE.read_bytes()[:4000])
+    sustained = make_device().sustained(replace(job, artifact=broken, sustained_s=2), Backend.CPU, stop=NEVER)
+    assert sustained.error and sustained.bins is None
+
+
 def test_a_profile_can_be_stopped(make_device, job):
     stopped = threading.Event()
     stopped.set()

@@ -42,6 +42,12 @@ def test_each_pool_backend_thread_count_and_repeat_is_a_measurement() -> None:
     assert found.measurement_s == (3 + 1) * 2 * 65
 
 
+def test_a_pass_takes_its_seconds_and_a_measurement_of_each_first_run() -> None:
+    asked = Request(backends=(Backend.CPU, Backend.GPU), repeat=3, sustained=300)
+    found = estimate(NoDatabase(), asked, [ONE])
+    assert (found.measurements, found.measurement_s) == (6, 6 * 6 + 2 * (300 + 6))
+
+
 def test_a_model_has_one_onnx_file_whatever_its_precisions_and_a_prebuilt_one_none() -> None:
     request = Request(
         precisions=(Precision.FP32, Precision.FP16, Precision.INT8),

@@ -65,6 +65,20 @@ def test_the_deadline_of_a_benchmark_grows_with_its_numbers_of_threads(cluster: 
         assert (claim.payload["threads"] or []) == list(threads)
 
 
+def test_the_deadline_of_a_benchmark_grows_with_its_passes_of_each_measurement(cluster: Cluster) -> None:
+    threads = (1, 2)
+    row = cluster.conversion(cluster.submit("a", threads=threads, sustained=300).id)["id"]
+    (message,) = finish_conversion(cluster, row)
+    claim = leases.claim(
+        cluster.engine, WorkKind.BENCHMARK, message.row_id, living_owner(),
+        lease_s=50, deadline_s=100, further_s=10,
+    )  # fmt: skip
+    assert claim is not None and claim.deadline_s == 100 + 10 + 2 * (300 + 10)
+    assert claim.payload["sustained_s"] == 300
+    with pytest.raises(RequestError, match="--threads with 9 numbers and --sustained 3600 may measure"):
+        cluster.submit("a", threads=tuple(range(1, 10)), sustained=3600)
+
+
 def test_a_skipped_model_has_a_row_with_a_reason_and_no_message(cluster: Cluster) -> None:
     cluster.toys.add("huge", skipped="input 1024 x 1024 is above 512")
     submitted = cluster.submit("huge", "small")

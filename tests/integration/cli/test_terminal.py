@@ -99,8 +99,8 @@ LIFE = (
 )
 #: Of a home in which nothing is yet.
 EMPTY = (
-    ["status"], ["results"], ["failures"], ["profile"], ["devices"], ["devices", "incidents"], ["ps"],
-    ["logs"], ["describe", "night"], ["results", "night"],
+    ["status"], ["results"], ["failures"], ["profile"], ["sustained"], ["devices"],
+    ["devices", "incidents"], ["ps"], ["logs"], ["describe", "night"], ["results", "night"],
 )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ def test_views_can_be_queried(database_url: str) -> None:
             "operator_profile",
             "operator_type_profile",
             "delegate_refusals",
+            "sustained",
+            "sustained_series",
         ):
             assert connection.execute(text(f"SELECT * FROM {view}")).all() == []
     engine.dispose()

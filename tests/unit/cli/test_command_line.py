@@ -108,8 +108,8 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     "arguments",
     [
         ["--help"], ["--version"], ["status"], ["status", "--json"], ["results"], ["failures"], ["devices"],
-        ["devices", "incidents"], ["profile"], ["ps"], ["logs"], ["run", "--help"], ["submit", "--help"],
-        ["results", "--help"], ["models", "--help"],
+        ["devices", "incidents"], ["profile"], ["sustained"], ["ps"], ["logs"], ["run", "--help"],
+        ["submit", "--help"], ["results", "--help"], ["models", "--help"],
     ],
     ids=" ".join,
 )  # fmt: skip

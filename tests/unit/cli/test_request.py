@@ -36,6 +36,7 @@ def test_the_same_request_has_the_same_name():
         {"configs": "all"},
         {"threads": (1, 2)},
         {"profile": True},
+        {"sustained": 300},
     ],
 )
 def test_another_request_has_another_name(change):

@@ -15,7 +15,7 @@ import structlog
 from nnlite.errors import Stopped
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import QuietResult, measurement_lock
-from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile
+from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, Sustained
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.vocabulary import CPU_BACKENDS, Backend, ClockPolicy, DeviceKind, Fault, QuietMode, Stage
@@ -28,13 +28,14 @@ from nnlite_benchmark.android.app.app import App, find_apk
 from nnlite_benchmark.android.app.run import AppRuns
 from nnlite_benchmark.android.app.run_monitor import OnStage
 from nnlite_benchmark.android.clocks import ClockControl, clocks_of
-from nnlite_benchmark.android.conditions import conditions_of
+from nnlite_benchmark.android.conditions import conditions_of, reason_to_pause
 from nnlite_benchmark.android.properties.analytics import android_context, android_state
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measuring import always_quiet, canary_ns, measure, refusal, refused_run
+from nnlite_benchmark.protocol.sustained import sustained_pass
 
 log = structlog.get_logger()
 
@@ -140,18 +141,8 @@ class AndroidDevice:
         """Return why a phone should take no work now: low battery or too warm."""
         if self._transport.kind is not DeviceKind.PHONE:
             return None
-        state, gates = android_state(self._shell.shell_output), self._settings.phone
-        limit = self._settings.measurement.max_thermal_status
-        if state.battery_percent is not None and state.battery_percent < gates.min_battery_percent:
-            return f"battery at {state.battery_percent:g} %, below {gates.min_battery_percent:g} %"
-        battery_c = state.temperatures_c.get("battery")
-        if state.power_saver:
-            return "its battery saver is on: switch it off"
-        if battery_c is not None and battery_c > gates.max_battery_c:
-            return f"battery at {battery_c:g} degrees, above {gates.max_battery_c:g}"
-        if state.thermal_status is not None and state.thermal_status > limit:
-            return f"thermal status {state.thermal_status}, above {limit}"
-        return None
+        state = android_state(self._shell.shell_output)
+        return reason_to_pause(state, self._settings.phone, self._settings.measurement.max_thermal_status)
 
     def needs_user(self, fault: Fault) -> bool:
         """Return whether no recovery step helps: a phone was unplugged, or a person must allow something."""
@@ -213,6 +204,13 @@ class AndroidDevice:
     def profile(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Profile:
         """Return why there is none: TensorFlow Lite's Java API, which the app uses, has no profiler."""
         return Profile(error="TensorFlow Lite in the app has no profiler; profile on a host")
+
+    def sustained(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Sustained:
+        """Run the app without pauses once more; see `Device`."""
+        self._last_canary.forget()  # it will not be what ran last
+        with self._shell.cancelled_by(stop):
+            settings = self._settings.measurement
+            return sustained_pass(job, backend, self._runs, settings, self._quiet(stop))
 
     def shell_result(self, command: str, stop: threading.Event) -> CommandResult:
         """Run a command in the device's shell, for a diagnosis; raises DeviceFailure or Stopped."""

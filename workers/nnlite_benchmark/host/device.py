@@ -21,7 +21,7 @@ from typing import Final
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import measurement_lock
-from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, RunReport
+from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, RunReport, Sustained
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
@@ -41,6 +41,7 @@ from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measurement import Run, read_run
 from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, measure, refusal, refused_run
 from nnlite_benchmark.protocol.runs import Bounds
+from nnlite_benchmark.protocol.sustained import pass_limits, sustained_pass
 
 DEFAULT_POOL: Final = "host"
 #: What executes an artifact on each backend of a host.
@@ -153,6 +154,12 @@ class HostDevice:
                 # The artifact was measured; the device proves at its next canary whether it is well.
                 return Profile(error=failure.reason)
 
+    def sustained(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Sustained:
+        """Run `job` without pauses in a process of its own, with noise isolation; see `Device`."""
+        self._last_canary.forget()  # it will not be what ran last
+        quiet = self._measurement_lock.measuring(stop)
+        return sustained_pass(job, backend, self._runner(stop), self._settings, quiet)
+
     def close(self) -> None:
         """End the fork server and release the measurement lock; measuring processes never outlive `run`."""
         if self._fork_server is not None:
@@ -172,11 +179,14 @@ class HostDevice:
             *,
             stage: Stage | None,
             gate: Gate | None = None,
+            continuous_s: float = 0.0,
         ) -> Run:
             def on_stage(entered: Stage, pid: int) -> None:
                 self._on_stage(stage or entered, pid)
 
-            result = self._run(job, backend, bounds, gate=gate, stop=stop, on_stage=on_stage)
+            result = self._run(
+                job, backend, bounds, gate=gate, continuous_s=continuous_s, stop=stop, on_stage=on_stage
+            )
             # The canary has a stage of its own; and of these only XNNPACK has a cache.
             cached = stage is None and backend is Backend.CPU and self._settings.warm_init
             if not cached or result.report.error is not None:
@@ -192,11 +202,14 @@ class HostDevice:
         bounds: Bounds,
         *,
         gate: Gate | None,
+        continuous_s: float,
         stop: threading.Event,
         on_stage: OnStage,
     ) -> Run:
         before, started_at = host_state(self._cores.measuring), datetime.now(UTC)
         limits = job.in_force(self._settings)
+        if continuous_s:
+            limits = pass_limits(job, self._settings, continuous_s)
         with _scratch_folder() as folder:
             request = self._request(job, limits, folder, _write_inputs(job, folder))
             request = replace(
@@ -205,6 +218,7 @@ class HostDevice:
                 xnnpack=backend is not Backend.CPU_PLAIN,
                 bounds=bounds,
                 gate=gate,
+                continuous_s=continuous_s,
             )
             frequencies, energy = FrequencyRange(self._cores.measuring), PackageEnergy()
 

@@ -34,6 +34,7 @@ from nnlite_benchmark.host.sessions import (
     open_session,
 )
 from nnlite_benchmark.protocol.canary import GATE_FILE
+from nnlite_benchmark.protocol.continuous import continuous_runs
 from nnlite_benchmark.protocol.disturbance import between, snapshot
 from nnlite_benchmark.protocol.gating import Gate, gated_runs
 from nnlite_benchmark.protocol.runs import Bounds, encode_samples, timed_runs, warm_up
@@ -59,6 +60,8 @@ class RunRequest:
     bounds: Bounds
     #: None: every timed run counts.
     gate: Gate | None = None
+    #: Seconds of runs without pauses, which are reported in bins; 0: timed runs.
+    continuous_s: float = 0.0
     #: Whether XNNPACK runs the artifact; the gate's canary always has it.
     xnnpack: bool = True
     #: File of XNNPACK's weight cache: the artifact is only initialized, with that. None: it is measured.
@@ -115,7 +118,11 @@ class Runner:
             self.report["error"] = str(refusal)[:10_000]
 
     def _time_runs(self, invoke: Callable[[], object]) -> None:
-        bounds, gate = self._request.bounds, self._request.gate
+        bounds, gate, seconds = self._request.bounds, self._request.gate, self._request.continuous_s
+        if seconds:
+            bins = accepted(lambda: continuous_runs(invoke, time.perf_counter_ns, seconds))
+            self.report |= {"bins": asdict(bins), "run_ns": bins.end_ns[-1]}
+            return
         if gate is None:
             samples, run_ns = accepted(lambda: timed_runs(invoke, time.perf_counter_ns, bounds))
             self.report |= {"samples": encode_samples(samples), "run_ns": run_ns}

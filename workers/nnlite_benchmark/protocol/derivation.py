@@ -23,6 +23,7 @@ from nnlite_benchmark.protocol.parity import parity_with_files
 from nnlite_benchmark.protocol.runs import canary_drift
 from nnlite_benchmark.protocol.shape import shape_of
 from nnlite_benchmark.protocol.statistics import Samples, summarize
+from nnlite_benchmark.protocol.sustained import sustained_of
 
 #: Reasons that follow from the samples; the second ones do if runs are gated.
 _OF_SAMPLES: Final = frozenset({Reason.SPREAD, Reason.DRIFT})
@@ -70,6 +71,10 @@ def derive(stored: MeasurementReport, files: OutputFiles | None = None) -> Deriv
     settings = MeasurementSettings.model_validate(stored.bounds)
     samples = np.array(stored.samples_ns, np.int64)
     update: dict[str, Any] = {"canary": _canary(stored.canary), "parity": _parity(stored, files)}
+    if stored.sustained is not None and stored.sustained.bins is not None:
+        update["sustained"] = sustained_of(
+            stored.sustained, stored.sustained.seconds, settings.shape_tolerance
+        )
     notes = [NO_OUTPUTS] if stored.parity and not _has_outputs(files) else []
     counted = None
     if not samples.size:

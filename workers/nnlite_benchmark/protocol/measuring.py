@@ -47,6 +47,7 @@ class RunOnce(Protocol):
         *,
         stage: Stage | None,
         gate: Gate | None = None,
+        continuous_s: float = 0.0,
     ) -> Run:
         """Run `job` and return its results, including a refusal by the runtime.
 
@@ -56,6 +57,7 @@ class RunOnce(Protocol):
             bounds: of warm-up and timed runs.
             stage: reported instead of the actual stages; None: report those.
             gate: of the timed runs; None, or a device that cannot: every run counts.
+            continuous_s: seconds of runs without pauses, which are reported in bins; 0: timed runs.
 
         Raises:
             DeviceFailure: the process or the device failed.

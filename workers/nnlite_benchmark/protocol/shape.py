@@ -41,7 +41,26 @@ def shape_of(samples_ns: NDArray[np.int64], tolerance: float) -> Shape | None:
     if count < _MIN_BLOCKS:
         return None
     blocks = np.array([float(np.median(part)) for part in np.array_split(samples_ns, count)])
-    segments = _merged([blocks[begin:end] for begin, end in _segments(blocks, tolerance)], tolerance)
+    return shape_of_levels(levels_of(blocks, tolerance), tolerance)
+
+
+def levels_of(blocks: NDArray[np.float64], tolerance: float) -> list[NDArray[np.float64]]:
+    """Return the blocks of each level, in order; with fewer than ten blocks they are one level.
+
+    Args:
+        blocks: medians of consecutive runs.
+        tolerance: as in `shape_of`.
+    """
+    if blocks.size < _MIN_BLOCKS:
+        return [blocks]
+    return _merged([blocks[begin:end] for begin, end in _segments(blocks, tolerance)], tolerance)
+
+
+def shape_of_levels(segments: Sequence[NDArray[np.float64]], tolerance: float) -> Shape | None:
+    """Return the shape of a run from the blocks of its levels; None: fewer than ten blocks."""
+    count = sum(segment.size for segment in segments)
+    if count < _MIN_BLOCKS:
+        return None
     levels = [float(np.median(segment)) for segment in segments]
     if len(levels) == 1:
         return Shape.STEADY

@@ -38,6 +38,8 @@ class RunRequest:
     precision_loss: bool
     #: Hexadecimal; name under which the GPU delegate keeps its compiled programs. Empty: it keeps none.
     programs: str = ""
+    #: Seconds of runs without pauses, which are reported in bins; 0: timed runs.
+    continuous_s: float = 0.0
     #: Whether the window asks for sustained performance.
     sustained: bool = False
     #: The app waits for a thermal headroom below this before it begins, at most `cool_s`; 0: it does not.
@@ -76,6 +78,8 @@ def command_line(request: RunRequest) -> str:
     }
     if request.programs:
         arguments["programs"] = request.programs
+    if request.continuous_s:
+        arguments["continuous_s"] = _number(request.continuous_s)
     if request.sustained:
         arguments["sustained"] = "true"
     if request.cool_s > 0:

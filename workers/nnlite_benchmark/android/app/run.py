@@ -8,7 +8,6 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -30,6 +29,7 @@ from nnlite_benchmark.android.app.instrumentation import AppError, Crashed, Garb
 from nnlite_benchmark.android.app.logcat_delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.android.app.run_monitor import OnStage, RunMonitor, unreadable
+from nnlite_benchmark.android.app.start import Start
 from nnlite_benchmark.android.properties.analytics import android_state
 from nnlite_benchmark.android.properties.counters import SystemCounters
 from nnlite_benchmark.android.screen import Screen
@@ -66,15 +66,18 @@ class AppRuns:
         *,
         stage: Stage | None,
         gate: Gate | None = None,
+        continuous_s: float = 0.0,
     ) -> Run:
         """Run `job` in a new process of the app; see `RunOnce`."""
-        start = _Start(job=job, backend=backend, bounds=bounds, stage=stage, gate=gate)
+        start = Start(
+            job=job, backend=backend, bounds=bounds, stage=stage, gate=gate, continuous_s=continuous_s
+        )
         run = self._in_front(start)
         # The app's TensorFlow Lite has a cache for the GPU delegate only: none of XNNPACK's weights.
         with_cache = stage is None and backend is Backend.GPU and self._settings.measurement.warm_init
         if run.report.error is not None or not with_cache:
             return run
-        again = _Start(
+        again = Start(
             job=job,
             backend=backend,
             bounds=Bounds.least(),
@@ -85,7 +88,7 @@ class AppRuns:
             run, "the GPU delegate's programs", lambda: self._transferred(again).report
         )
 
-    def _in_front(self, start: "_Start") -> Run:
+    def _in_front(self, start: Start) -> Run:
         """Run until the window was in front: Android schedules others as background processes.
 
         Raises:
@@ -103,7 +106,7 @@ class AppRuns:
             Fault.NOT_IN_FRONT, f"the app was not in front in {tries} runs; now the focus is on {focus}"
         )
 
-    def _transferred(self, start: "_Start") -> Run:
+    def _transferred(self, start: Start) -> Run:
         """Run once; if the shell may not read the app's files, this and later runs send them as chunks."""
         try:
             return self._once(start, self._transfer)
@@ -115,9 +118,9 @@ class AppRuns:
             self._transfer = Transfer.STATUS
             return run
 
-    def _once(self, start: "_Start", transfer: Transfer) -> Run:
+    def _once(self, start: Start, transfer: Transfer) -> Run:
         self._enter(start.stage or Stage.PUSH)
-        job, limits = start.job, start.job.in_force(self._settings.measurement)
+        job, limits = start.job, start.limits(self._settings.measurement)
         run_id = secrets.token_hex(8)
         leftovers = [self._files.path(f"{run_id}_input_{number}.raw") for number in range(len(job.inputs))]
         with _scratch_folder(self._shell.stage) as folder:
@@ -137,6 +140,7 @@ class AppRuns:
                     user=self._app.user,
                     bounds=start.bounds,
                     gate=start.gate,
+                    continuous_s=start.continuous_s,
                     gate_model=self._files.put(GATE_FILE, GATE_FILE.name) if start.gate else "",
                 )
                 self._screen.wake()
@@ -263,20 +267,6 @@ class AppRuns:
 
     def _failure(self, fault: Fault, reason: str) -> DeviceFailure:
         return DeviceFailure(fault, self._shell.stage, f"{self._shell.serial}: {reason}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Start:
-    """What a run of the app is started with, whatever way its files come back."""
-
-    job: BenchmarkJob
-    backend: Backend
-    bounds: Bounds
-    #: Reported instead of the app's own; None: report those.
-    stage: Stage | None
-    gate: Gate | None = None
-    #: As in `RunRequest`.
-    programs: str = ""
 
 
 @contextmanager

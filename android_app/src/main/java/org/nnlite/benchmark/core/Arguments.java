@@ -31,6 +31,7 @@ public final class Arguments {
                             "gate_learn_s",
                             "gate_limit",
                             "gate_fast_ns",
+                            "continuous_s",
                             "sustained",
                             "max_headroom",
                             "cool_s",
@@ -72,6 +73,9 @@ public final class Arguments {
     /** Name under which the GPU delegate keeps its compiled programs for a later run; empty: it keeps none. */
     public final String programs;
 
+    /** Seconds of runs without pauses, which are reported in bins; 0: timed runs. */
+    public final double continuousS;
+
     /** Whether the window asks for a performance level that the device sustains. */
     public final boolean sustained;
 
@@ -101,6 +105,7 @@ public final class Arguments {
         if (!programs.matches("[0-9a-f]{0,64}")) {
             throw new BadArguments("programs is " + programs + ": give up to 64 digits and letters a to f");
         }
+        continuousS = values.seconds("continuous_s", 0);
         sustained = values.flag("sustained");
         maxHeadroom = values.number("max_headroom", 0.7, 10, "give a number, at least 0");
         coolS = values.seconds("cool_s", 0);

@@ -121,10 +121,16 @@ public final class Benchmark {
         GatedRuns gated = gatedRuns(cores);
         Counters before = surroundings.counters();
         long beginNs = clock.nowNs();
-        Protocol.Outcome timed =
-                gated == null
-                        ? protocol.timedRuns(engine::invoke, cores)
-                        : gated.run(warmUp.elapsedNs / warmUp.samples.size());
+        Protocol.Outcome timed = null;
+        if (arguments.continuousS > 0) {
+            ContinuousRuns runs = new ContinuousRuns();
+            report.runNs = runs.run(engine::invoke, cores, clock, arguments.continuousS);
+            report.bins = runs.toJson();
+        } else if (gated == null) {
+            timed = protocol.timedRuns(engine::invoke, cores);
+        } else {
+            timed = gated.run(warmUp.elapsedNs / warmUp.samples.size());
+        }
         long windowNs = clock.nowNs() - beginNs;
         report.disturbance = surroundings.counters().since(before, windowNs, report.cores.size());
         report.sliceCores = cores.toJson();
@@ -132,7 +138,9 @@ public final class Benchmark {
         report.after = surroundings.state();
         report.pssAfterKb = surroundings.pssKb();
         report.nnapiErrno = engine.nnapiErrno();
-        report.complete(timed, gated == null ? null : gated.toJson(), engine.outputs());
+        if (timed != null) {
+            report.complete(timed, gated == null ? null : gated.toJson(), engine.outputs());
+        }
     }
 
     /** Returns what times the runs between canaries; null: every run counts. */

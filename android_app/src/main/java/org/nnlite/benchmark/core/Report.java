@@ -48,6 +48,12 @@ public final class Report {
 
     public Map<String, Object> thermal;
 
+    /** From the first timed run's start to the last one's end. */
+    public long runNs;
+
+    /** Of runs without pauses; null: they were timed one by one. */
+    public Map<String, Object> bins;
+
     /** Slices of the timed runs, by core. */
     public Map<String, Integer> sliceCores;
     public DeviceState before;
@@ -58,7 +64,6 @@ public final class Report {
 
     private String error;
     private Refused.By refusal;
-    private long runNs;
     private Integer runs;
     private Map<String, Object> latency;
     private String samples = "";
@@ -132,6 +137,7 @@ public final class Report {
         json.put("samples_file", samplesFile == null ? null : samplesFile.toJson());
         json.put("samples_complete", samplesComplete);
         json.put("slices", slices);
+        json.put("bins", bins);
         json.put("runs", runs);
         json.put("latency", latency);
         json.put("peak_rss_kb", peakRssKb);

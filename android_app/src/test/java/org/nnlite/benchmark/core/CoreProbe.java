@@ -43,6 +43,11 @@ public final class CoreProbe {
                     System.out.println(Json.write(gated(samples(line.split(" ")))));
                 }
                 break;
+            case "continuous":
+                for (String line : Files.readAllLines(Paths.get(words[1]))) {
+                    System.out.println(Json.write(continuous(samples(line.split(" ")))));
+                }
+                break;
             case "reports":
                 writeReports();
                 break;
@@ -79,6 +84,7 @@ public final class CoreProbe {
         json.put("precision_loss", arguments.precisionLoss);
         json.put("programs", arguments.programs);
         json.put("gate", arguments.gate == null ? null : fields(arguments.gate));
+        json.put("continuous_s", arguments.continuousS);
         json.put("sustained", arguments.sustained);
         json.put("max_headroom", arguments.maxHeadroom);
         json.put("cool_s", arguments.coolS);
@@ -138,6 +144,25 @@ public final class CoreProbe {
         }
         json.put("sum_ns", sumNs);
         return json;
+    }
+
+    /**
+     * Runs without pauses.
+     *
+     * @param numbers milliseconds of the pass, then durations of the inferences, which repeat, nanoseconds
+     */
+    private static Map<String, Object> continuous(long[] numbers) throws Refused {
+        HandClock clock = new HandClock();
+        int[] next = {0};
+        ContinuousRuns runs = new ContinuousRuns();
+        Protocol.Inference inference =
+                () -> {
+                    long durationNs = numbers[1 + next[0]++ % (numbers.length - 1)];
+                    clock.nowNs += durationNs;
+                    return durationNs;
+                };
+        runs.run(inference, count -> {}, clock, numbers[0] / 1e3);
+        return runs.toJson();
     }
 
     private static long ran(HandClock clock, long[] numbers, int what) {

@@ -1,0 +1,58 @@
+"""`nnlite sustained`: latency over time of continuous inference."""
+
+from typing import Annotated
+
+import typer
+
+from nnlite.cli import options
+from nnlite.cli.output import note, paged, print_json, print_table
+from nnlite.cli.presentation import milliseconds, shorten, telling
+from nnlite.cli.session import reading
+from nnlite.results import sustained as queries
+from nnlite.results.reading import Row, check_campaign
+
+app = typer.Typer()
+_COLUMNS = (
+    "model", "precision", "device", "backend", "threads", "s", "first ms", "plateau ms", "change",
+    "slower after s", "shape", "error",
+)  # fmt: skip
+_OPTIONAL = ("shape", "threads", "precision", "backend", "device", "s")
+
+
+@app.command()
+def sustained(
+    name: options.OptionalCampaign = None,
+    model: Annotated[str | None, typer.Option(help="Only models like this; `*` stands for anything.")] = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
+) -> None:
+    """Show first level and plateau of the latency, for measurements made with --sustained.
+
+    SQL: the views sustained, and sustained_series with the latency of each second.
+
+    Example: nnlite run BagNet --sustained 300 --name hot && nnlite sustained hot
+    """
+    with reading() as database:
+        check_campaign(database, name)
+        rows = queries.passes(database, name, model)
+    if json:
+        print_json(rows)
+    else:
+        with paged(wide=wide):
+            columns = telling(_COLUMNS, rows, "error")
+            print_table([sustained_row(row) for row in rows], columns, optional=_OPTIONAL, wide=wide)
+    if not rows:
+        note("no pass of continuous inference; nnlite run --sustained SECONDS and nnlite submit make them")
+
+
+def sustained_row(row: Row) -> Row:
+    """Format one pass for people."""
+    first_ns, plateau_ns, slower_ns = row["first_level_ns"], row["plateau_ns"], row["slower_after_ns"]
+    return row | {
+        "s": row["seconds"],
+        "first ms": milliseconds(first_ns),
+        "plateau ms": milliseconds(plateau_ns),
+        "change": None if not first_ns else f"{plateau_ns / first_ns - 1:+.0%}",
+        "slower after s": None if slower_ns is None else round(slower_ns / 1e9),
+        "error": shorten(row["error"] or ""),
+    }
