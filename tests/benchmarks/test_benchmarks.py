@@ -17,6 +17,7 @@ from benchmarks import (
     overhead,
     queue_rate,
     quiet,
+    start_up,
     twice,
 )
 from benchmarks.__main__ import NAMES, flat, main
@@ -68,6 +69,7 @@ SMALL = {
     "app_runtime": lambda: app_runtime.run(
         artifacts=[(quiet.JOB.artifact, Precision.FP32)], turns=2, turn_s=0
     ),
+    "start_up": lambda: start_up.run(("status", "--help"), starts=1),
 }
 
 
@@ -82,7 +84,7 @@ def small_lemur(monkeypatch, tmp_path):
 def these_servers(monkeypatch, database_url, broker_url):
     """Let benchmarks use the servers of this test run instead of starting their own."""
     endpoints = Endpoints(database_url=database_url, broker_url=broker_url)
-    for module in (queue_rate, conversions):
+    for module in (queue_rate, conversions, start_up):
         monkeypatch.setattr(module, "servers", lambda _: nullcontext(endpoints))
         monkeypatch.setattr(module, "upgrade", lambda _: None)
 

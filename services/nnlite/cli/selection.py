@@ -6,14 +6,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from nnlite.campaigns.calibration_choice import chosen_calibration
-from nnlite.campaigns.evaluation_choice import chosen_evaluation
 from nnlite.campaigns.request import Request, RequestError
-from nnlite.catalog.files.source import is_module
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.catalog.selection import select
-from nnlite.catalog.sources import load_source
 from nnlite.cli import options
 from nnlite.cli.words import chosen, words
 from nnlite.settings import Settings, load_settings
@@ -80,6 +76,10 @@ def _request(
     sustained: options.Sustained = 0,
     dry_run: options.DryRun = False,
 ) -> Request:
+    # The store that they know takes longer to import than the help takes to print.
+    from nnlite.campaigns.calibration_choice import chosen_calibration
+    from nnlite.campaigns.evaluation_choice import chosen_evaluation
+
     precisions = chosen(Precision, "--precision", precision)
     backends = chosen(Backend, "--backend", backend)
     return Request(
@@ -169,6 +169,8 @@ def open_source(request: Request, settings: Settings) -> ModelSource:
     Raises:
         CatalogError: there is no such source, or it does not know an option.
     """
+    from nnlite.catalog.sources import load_source
+
     return load_source(
         request.source,
         settings,
@@ -191,6 +193,8 @@ def _wanted(request: Request) -> tuple[str, ...]:
 
 def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:
     """Return paths as a request keeps them: absolute, so that a repeated request means the same files."""
+    from nnlite.catalog.files.source import is_module
+
     return tuple(str(path if is_module(path) else path.expanduser().absolute()) for path in paths or ())
 
 

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from nnlite.errors import NnliteError
-from nnlite.local import database as database_of
 from nnlite.settings import Settings
 
 if TYPE_CHECKING:  # takes longer to import than a listing takes
@@ -38,6 +37,7 @@ def open_reader(settings: Settings) -> Iterator["Reader | None"]:
         NnliteError: the database cannot be used.
     """
     from nnlite.db.reader import Reader
+    from nnlite.local import database as database_of
 
     with database_of(settings) as url:
         if url is None:

@@ -13,7 +13,9 @@ from nnlite.cli import COMMANDS, command_line, main
 from waiting import HANG_S
 
 #: What only commands that work with the queue or convert need.
-HEAVY = ("alembic", "celery", "kombu", "pydantic_settings", "redis", "sqlalchemy", "structlog", "torch")
+HEAVY = (
+    "alembic", "celery", "fsspec", "kombu", "pydantic_settings", "redis", "sqlalchemy", "structlog", "torch",
+)  # fmt: skip
 
 
 def group():
