@@ -102,7 +102,7 @@ def describe(
         [
             {"name": "campaign", "value": row["name"]},
             {"name": "submitted", "value": f"{row['created_at']:%Y-%m-%d %H:%M:%S %Z}{_by(row)}"},
-            {"name": "state", "value": presentation.campaign_row(progress)["state"]},
+            {"name": "state", "value": progress.state},
             {"name": "models", "value": row["models"]},
             {"name": "priority", "value": row["priority"]},
             *_hooks(row),
@@ -216,7 +216,7 @@ def _stuck(database: "Reads", campaigns: Sequence[queries.Progress]) -> list[str
 
 def _waits(progress: queries.Progress) -> bool:
     idle = not progress.converting and not progress.measuring
-    return progress.state == CampaignState.ACTIVE and not progress.ended and idle
+    return progress.state == CampaignState.ACTIVE and idle
 
 
 def _running(database: "Reads", progress: queries.Progress) -> list[Row]:

@@ -119,11 +119,10 @@ def check_row(row: Row) -> Row:
 
 def campaign_row(progress: Progress) -> Row:
     """Format one campaign for people."""
-    state = "ended" if progress.ended and progress.state == "active" else progress.state
     return {
         "name": progress.name,
         "by": progress.submitted_by or "",
-        "state": state,
+        "state": progress.state,
         "models": progress.models,
         "converted": progress.converted,
         "measured": progress.measured,

@@ -18,6 +18,7 @@ from nnlite.cli.presentation import duration
 from nnlite.results.queries import Progress, campaigns, running
 from nnlite.results.reading import Row
 from nnlite.results.runtime_checks import pending
+from nnlite.vocabulary import CampaignState
 
 _INTERVAL_S = 1.0
 #: Window of the rate, seconds.
@@ -129,7 +130,7 @@ def summary(progress: Progress, rate: Rate | None = None) -> str:
         parts.append(f"{count(progress.precisions_refused, 'precision')} refused")
     if progress.skipped:
         parts.append(f"{progress.skipped} skipped")
-    if progress.state != "active":
+    if progress.state in {CampaignState.PAUSED, CampaignState.CANCELLED}:
         parts.append(progress.state)
     if rate and (per_hour := rate.per_hour()):
         parts.append(f"{per_hour:.0f} models/h")

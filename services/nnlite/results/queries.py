@@ -19,6 +19,7 @@ class Progress:
     """
 
     name: str
+    #: `active`, `paused`, `cancelled` (`CampaignState`), or `ended`: active, and nothing is left to do.
     state: str
     models: int
     converted: int

@@ -56,6 +56,17 @@ def night(nnlite, cluster) -> None:
     leases.fail(cluster.engine, claim, crash, QueueSettings())
 
 
+@pytest.mark.usefixtures("night")
+def test_the_state_of_a_campaign_has_the_same_words_in_sql_and_in_status(nnlite, cluster):
+    for name, end in (("day", None), ("later", "pause"), ("off", "cancel")):
+        assert nnlite("submit", "ResNet", "--name", name, "--pool", "phones").code == 0
+        assert end is None or nnlite(end, name).code == 0
+    views = {row["name"]: row["state"] for row in cluster.rows("SELECT name, state FROM campaign_progress")}
+    assert views == {"night": "ended", "day": "active", "later": "paused", "off": "cancelled"}
+    assert {row["name"]: row["state"] for row in nnlite("status", "--json").rows} == views
+    assert dict(line.split()[:2] for line in nnlite("status").out.splitlines()[1:]) == views
+
+
 def test_who_submitted_a_campaign_is_shown_where_several_did(nnlite, cluster, environment):
     for user, name in (("Anna", "night"), ("Ben", "day")):
         environment.setenv("NNLITE_USER", user)

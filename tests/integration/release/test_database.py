@@ -56,9 +56,9 @@ def test_campaigns_are_as_far_as_they_were(engine: Engine) -> None:
         "running": ("active", 5, 1, 0, 1, 0, 5, 0),
         "cancelled": ("cancelled", 2, 0, 0, 0, 0, 0, 0),
         "paused": ("paused", 2, 1, 0, 0, 0, 2, 0),
-        "prebuilt": ("active", 1, 1, 0, 1, 0, 0, 0),
-        "generation": ("active", 4, 2, 1, 2, 1, 0, 0),
-        "done": ("active", 8, 4, 2, 5, 7, 0, 1),
+        "prebuilt": ("ended", 1, 1, 0, 1, 0, 0, 0),
+        "generation": ("ended", 4, 2, 1, 2, 1, 0, 0),
+        "done": ("ended", 8, 4, 2, 5, 7, 0, 1),
     }
 
 

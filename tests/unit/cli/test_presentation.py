@@ -248,12 +248,6 @@ def test_accuracy_has_columns_where_it_was_measured():
     assert "acc@1" not in presentation.result_columns([row()])
 
 
-def test_a_campaign_ends_when_nothing_is_left_and_keeps_what_its_user_made_of_it():
-    assert presentation.campaign_row(progress())["state"] == "active"
-    assert presentation.campaign_row(progress(ended=True))["state"] == "ended"
-    assert presentation.campaign_row(progress(ended=True, state="cancelled"))["state"] == "cancelled"
-
-
 def test_a_campaigns_counts_add_up():
     shown = presentation.campaign_row(
         progress(
