@@ -1,6 +1,8 @@
 """What the tests of benchmarks on this machine share."""
 
 import os
+from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Precision
 from nnlite_benchmark.device import BenchmarkJob, InputSpec
+from nnlite_benchmark.host import device as host_device
 from nnlite_benchmark.host.device import HostDevice
+from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol import canary, measuring
 from nnlite_benchmark.protocol.runs import Bounds
@@ -26,6 +30,21 @@ QUICK = {
     **LENIENT,
 }
 QUICK_BOUNDS = MeasurementSettings(**QUICK).model_dump()
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """A fork server whose runs are those of many tests: its start takes many times as long as a run."""
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def one_fork_server(fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let devices leave the fork server to the next test."""
+    shared = SimpleNamespace(launch=fork_server.launch, close=lambda: None)
+    monkeypatch.setattr(host_device, "ForkServer", lambda: shared)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -105,41 +106,57 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     return run
 
 
-@pytest.mark.process
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"], ["--version"], ["status"], ["status", "--json"], ["results"], ["failures"], ["devices"],
-        ["devices", "incidents"], ["profile"], ["sustained"], ["ps"], ["logs"], ["run", "--help"],
-        ["submit", "--help"], ["results", "--help"], ["models", "--help"],
-    ],
-    ids=" ".join,
+LISTINGS = (
+    "--help", "--version", "status", "status --json", "results", "failures", "devices", "devices incidents",
+    "profile", "sustained", "ps", "logs", "run --help", "submit --help", "results --help", "models --help",
 )  # fmt: skip
-def test_a_listing_imports_nothing_heavy_and_creates_nothing(arguments: list[str], tmp_path: Path) -> None:
-    run = _run(arguments, tmp_path, {})
-    assert run["code"] == 0
-    assert run["heavy"] == []
-    assert list(tmp_path.iterdir()) == []
+TYPED = ("nnlite sta", "nnlite results ni", "nnlite results --pool p")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended, what it printed, which heavy modules it imported, and the home that it had."""
+
+    code: int
+    heavy: list[str]
+    out: str
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+    """Every listing and completion by what is typed, run without settings in an empty home."""
+    commands = [(listing.split(), {}) for listing in LISTINGS]
+    for typed in TYPED:
+        shell = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+        commands.append(([], shell | {"_NNLITE_COMPLETE": "complete_bash"}))
+    homes = [tmp_path_factory.mktemp("home") for _ in commands]
+    program = Path(__file__).parent / "programs" / "imports_of_command.py"
+    ended = subprocess.run(
+        [sys.executable, program, ",".join(HEAVY)],
+        input=json.dumps([[str(home), *command] for home, command in zip(homes, commands, strict=True)]),
+        env={name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")},
+        stdout=subprocess.PIPE, text=True, timeout=HANG_S, check=True,
+    )  # fmt: skip
+    return {
+        typed: Ran(code, heavy, home.with_name(f"{home.name}.out").read_text(), home)
+        for typed, home, (code, heavy) in zip(
+            (*LISTINGS, *TYPED), homes, json.loads(ended.stdout), strict=True
+        )
+    }
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("typed", ["nnlite sta", "nnlite results ni", "nnlite results --pool p"])
-def test_completion_imports_nothing_heavy_and_creates_nothing(typed: str, tmp_path: Path) -> None:
-    shell = {"_NNLITE_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
-    run = _run([], tmp_path, shell)
-    assert run["heavy"] == []
-    assert list(tmp_path.iterdir()) == []
-    assert ("status" in run["out"]) == (typed == "nnlite sta")
+@pytest.mark.parametrize("listing", LISTINGS)
+def test_a_listing_imports_nothing_heavy_and_creates_nothing(listing: str, ran: dict[str, Ran]) -> None:
+    assert ran[listing].code == 0
+    assert ran[listing].heavy == []
+    assert list(ran[listing].home.iterdir()) == []
 
 
-def _run(arguments: list[str], home: Path, environment: dict[str, str]) -> dict:
-    """Run the command in a process of its own; return its exit code and heavy modules."""
-    program = Path(__file__).parent / "programs" / "imports_of_command.py"
-    settings = {"NNLITE_HOME": str(home)}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
-    ended = subprocess.run(
-        [sys.executable, program, ",".join(HEAVY), *arguments],
-        env=clean | settings | environment, capture_output=True, text=True, timeout=HANG_S, cwd=home,
-    )  # fmt: skip
-    code, heavy = json.loads(ended.stderr.splitlines()[-1])
-    return {"code": code, "heavy": heavy, "out": ended.stdout}
+@pytest.mark.process
+@pytest.mark.parametrize("typed", TYPED)
+def test_completion_imports_nothing_heavy_and_creates_nothing(typed: str, ran: dict[str, Ran]) -> None:
+    assert ran[typed].heavy == []
+    assert list(ran[typed].home.iterdir()) == []
+    assert ("status" in ran[typed].out) == (typed == "nnlite sta")
