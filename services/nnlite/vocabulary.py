@@ -51,6 +51,13 @@ class Int8Io(StrEnum):
     INTEGER = "integer"  # scaled integers
 
 
+class EvaluateOn(StrEnum):
+    """Where the accuracy of artifacts is measured."""
+
+    HOST = "host"
+    DEVICE = "device"  # on the host, and on each device with each backend
+
+
 class ModelFormat(StrEnum):
     """How a model is built from its code and files."""
 

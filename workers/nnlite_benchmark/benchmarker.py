@@ -31,6 +31,7 @@ from nnlite.results.recording import record_benchmark
 from nnlite.vocabulary import ENDED_STATES, Backend, Mode, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
+from nnlite_benchmark.accuracy import DeviceEvaluator
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, FaultOccurrence, RuntimeRefusal
 from nnlite_benchmark.jobs import accuracy_of, backends_of, check_cores, job_of, with_threads
 from nnlite_benchmark.protocol.stage_timer import StageTimer
@@ -78,9 +79,9 @@ class Benchmarker:
             try:
                 with self.device.loaded(job, cancelled):
                     reports = tuple(
-                        self._measure(each, backend, cancelled)
+                        report
                         for backend in backends_of(claim.payload)
-                        for each in with_threads(job, backend, claim.payload["threads"])
+                        for report in self._measured(job, backend, claim.payload, cancelled)
                     )
             except Stopped:
                 if self.stop.is_set():
@@ -133,6 +134,29 @@ class Benchmarker:
         """Set the attempt's stage; the next heartbeat writes it."""
         self.stage = stage
         self.timer.enter(stage)
+
+    def _measured(
+        self, job: BenchmarkJob, backend: Backend, payload: Mapping[str, Any], cancelled: threading.Event
+    ) -> list[MeasurementReport]:
+        """Measure with each number of threads, and the accuracy with the first."""
+        reports = [
+            self._measure(each, backend, cancelled) for each in with_threads(job, backend, payload["threads"])
+        ]
+        evaluate = DeviceEvaluator(
+            payload,
+            self.device,
+            store=self.store,
+            engine=self.context.engine,
+            max_s=self.context.settings.evaluation_device_max_s,
+        )
+        if not evaluate.wanted or reports[0].error is not None:
+            return reports
+        self.enter_stage(Stage.EVALUATE)
+        try:
+            accuracy = evaluate(replace(job, threads=reports[0].threads), reports[0], cancelled)
+        except StoreError as error:
+            raise Failure(FailureClass.INFRASTRUCTURE, Stage.EVALUATE, str(error)) from error
+        return [reports[0].model_copy(update={"accuracy": accuracy}), *reports[1:]]
 
     def _measure(self, job: BenchmarkJob, backend: Backend, cancelled: threading.Event) -> MeasurementReport:
         self.backend = backend

@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, Sustained
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, ParityState, Precision, Stage
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,8 @@ class BenchmarkJob:
     profile: bool = False
     #: Seconds of continuous inference in a pass of its own; 0: none.
     sustained_s: int = 0
+    #: For each input: samples in place of the seeded one, (samples, *shape); empty: that one is run.
+    samples: "tuple[NDArray[Any], ...]" = ()
 
     def in_force(self, settings: MeasurementSettings) -> MeasurementSettings:
         """Return the settings with the bounds of the job's mode and its number of threads."""
@@ -172,6 +177,13 @@ class Device(Protocol):
         """Run the artifact for `job.sustained_s` without pauses; call it inside `loaded`, after `run`.
 
         What fails is part of the result. Raises Stopped when `stop` is set.
+        """
+
+    def classify(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> "NDArray[Any]":
+        """Run each of the job's samples once, untimed; call it inside `loaded`; raises as `run`.
+
+        Returns:
+            Their first outputs, in the artifact's own type: (samples, *shape).
         """
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from nnlite.host.quiet import ConverterLock
 from nnlite.queue.leases import Claim
 from nnlite.results.recording import cached_artifacts, known_refusals, record_skipped
 from nnlite.settings import Settings
-from nnlite.vocabulary import ArtifactFormat, ParityState, Stage, WorkState
+from nnlite.vocabulary import ArtifactFormat, EvaluateOn, ParityState, Stage, WorkState
 from nnlite.worker.attempt import Heartbeat, Result, WorkerContext
 from nnlite_conversion.cache_key import onnx_tag
 from nnlite_conversion.evaluation import evaluations_of, to_evaluate
@@ -143,7 +143,8 @@ class Converter:
     def _evaluate(self, context: WorkerContext, result: ModelResult, spec: ModelSpec) -> None:
         """Measure the accuracy of the model's artifacts, if it is wanted and not known."""
         data = result.plan.evaluation
-        artifacts = to_evaluate(context.engine, data, result.artifacts)
+        place = result.plan.evaluate_on
+        artifacts = to_evaluate(context.engine, data, result.artifacts, place)
         if data is None or not artifacts:
             return
         job = self._job(context, result.claim, spec)
@@ -157,6 +158,7 @@ class Converter:
                 workdir=conversions_dir(context.settings),
                 tick=tick,
                 fork=self.fork,
+                kept_mb=context.settings.evaluation_device_mb if place is EvaluateOn.DEVICE else 0,
             )
 
     @contextmanager

@@ -5,7 +5,9 @@ An evaluation never fails its conversion: what cannot be evaluated has a reason.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import Engine
 
@@ -15,18 +17,24 @@ from nnlite.db.tables import Artifact, Evaluation
 from nnlite.errors import Failure, FailureClass
 from nnlite.results.evaluations import evaluated_artifacts
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import ArtifactFormat, Precision, Stage
+from nnlite.vocabulary import ArtifactFormat, EvaluateOn, Precision, Stage
 from nnlite_conversion.isolation.child import Fork
 from nnlite_conversion.isolation.conversion import evaluate
+from nnlite_conversion.messages import DEVICE_SAMPLES
 from nnlite_conversion.outcome import ConversionJob, EvaluationInput
 
 
-def to_evaluate(engine: Engine, data: EvaluationData | None, artifacts: Sequence[Artifact]) -> list[Artifact]:
-    """Return the `.tflite` artifacts whose accuracy on `data` is not known yet; none without data."""
+def to_evaluate(
+    engine: Engine, data: EvaluationData | None, artifacts: Sequence[Artifact], place: EvaluateOn
+) -> list[Artifact]:
+    """Return the `.tflite` artifacts whose accuracy on `data` is not known yet; none without data.
+
+    For devices, those whose samples are not in the store too.
+    """
     artifacts = [artifact for artifact in artifacts if artifact.format is ArtifactFormat.TFLITE]
     if data is None or not artifacts:
         return []
-    known = evaluated_artifacts(engine, [artifact.id for artifact in artifacts], data.path)
+    known = evaluated_artifacts(engine, [artifact.id for artifact in artifacts], data.path, place)
     return [artifact for artifact in artifacts if artifact.id not in known]
 
 
@@ -40,6 +48,7 @@ def evaluations_of(
     workdir: Path,
     tick: Callable[[Stage], bool],
     fork: Fork | None = None,
+    kept_mb: int = 0,
 ) -> list[Evaluation]:
     """Return the evaluation of each artifact, in a child of its own.
 
@@ -48,6 +57,7 @@ def evaluations_of(
         data: the labelled samples, which `submit` has put into the store.
         store: of the samples and the artifacts.
         settings, workdir, tick, fork: as for `isolation.conversion.convert`.
+        kept_mb: samples that are put into the store for devices, MiB; 0: none.
 
     Raises:
         Failure: class `infrastructure`.
@@ -64,8 +74,15 @@ def evaluations_of(
                 Precision(each.precision): _fetch(store, each.path, "artifact to evaluate")
                 for each in artifacts
             },
+            kept_mb=kept_mb,
         )
-        report = evaluate(replace(job, evaluation=found), settings, workdir=workdir, tick=tick, fork=fork)
+        run = partial(
+            evaluate, replace(job, evaluation=found), settings, workdir=workdir, tick=tick, fork=fork
+        )
+        with TemporaryDirectory(prefix="nnlite-samples-") as folder:
+            samples = Path(folder, DEVICE_SAMPLES) if kept_mb else None
+            report = run(samples=samples)
+            inputs = store.put(samples, samples.suffix) if samples else None
     except Failure as failure:
         if failure.failure_class is FailureClass.INFRASTRUCTURE:
             raise
@@ -79,7 +96,7 @@ def evaluations_of(
         return made
     for each, artifact in zip(made, artifacts, strict=True):
         accuracy = accuracies[Precision(artifact.precision)]
-        each.samples = report.samples
+        each.samples, each.inputs = report.samples, inputs
         each.top1, each.top5, each.no_worse = accuracy.top1, accuracy.top5, accuracy.no_worse
         if report.torch is not None:
             each.torch_top1, each.torch_top5 = report.torch.top1, report.torch.top5

@@ -17,6 +17,8 @@ from nnlite_conversion.accuracy import EvaluationReport
 from nnlite_conversion.outcome import ArtifactReport, ConversionReport, Counts, ParityExplanation
 from nnlite_conversion.problems import PreflightReport
 
+#: Name of the file of an evaluation's samples for devices.
+DEVICE_SAMPLES = "device_samples.npz"
 #: Most bytes that a child may send; the report of a segmentation network has a few kB.
 MAX_BYTES = 4 << 20
 

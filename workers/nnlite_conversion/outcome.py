@@ -1,4 +1,7 @@
-"""Input and output of a conversion: the child's job, its report, and the outcome that the worker collects."""
+"""Input and output of a conversion: the child's job, its report, and the outcome that the worker collects.
+
+More than 300 lines: a class for each part of them, and a comment for each field.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,6 +54,8 @@ class EvaluationInput:
     #: Packed by `nnlite.artifacts.evaluation`.
     file: Path
     artifacts: Mapping[Precision, Path]
+    #: Samples that are kept for devices, MiB; 0: none.
+    kept_mb: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

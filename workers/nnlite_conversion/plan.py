@@ -13,7 +13,7 @@ from nnlite.db.engine import autocommit
 from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact, RefusedPrecision
 from nnlite.queue.leases import Claim
-from nnlite.vocabulary import ArtifactFormat, Backend, Int8Io, ModelFormat, Precision
+from nnlite.vocabulary import ArtifactFormat, Backend, EvaluateOn, Int8Io, ModelFormat, Precision
 from nnlite_conversion.cache_key import (
     QUANTIZING,
     cache_key,
@@ -42,6 +42,8 @@ class ConversionPlan:
     int8_io: Int8Io
     #: What the artifacts' accuracy is measured on; None: it is not.
     evaluation: EvaluationData | None
+    #: Devices need the samples too.
+    evaluate_on: EvaluateOn
 
     @property
     def refused_by(self) -> str:
@@ -117,6 +119,7 @@ def plan_of(work: Mapping[str, Any], spec: ModelSpec) -> ConversionPlan:
         calibration=calibration,
         int8_io=int8_io,
         evaluation=from_row(EvaluationData, work["evaluation"]) if work["evaluation"] else None,
+        evaluate_on=EvaluateOn(work["evaluate_on"]),
     )
 
 

@@ -8,7 +8,7 @@ distributions, whose stability it does not.
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,10 +86,42 @@ def artifact_inputs(tensors: Iterable[ArtifactInput], seed: int) -> list[NDArray
     ]
 
 
-def write_inputs(tensors: Iterable[ArtifactInput], seed: int, folder: Path) -> list[Path]:
-    """Write each of the `artifact_inputs` to a raw file in `folder`, and return the files in their order."""
+def sample_inputs(
+    tensors: Sequence[ArtifactInput], samples: Sequence[NDArray[Any]]
+) -> list[NDArray[np.generic]]:
+    """Return samples in the artifact's types: those of its floats quantized where it takes integers.
+
+    Args:
+        tensors: the artifact's inputs.
+        samples: for each input: (samples, *shape).
+
+    Raises:
+        ValueError: the samples are not of these inputs.
+    """
+    shapes = [each.shape[1:] for each in samples], [tuple(tensor.shape) for tensor in tensors]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"samples have the shapes {shapes[0]}, the artifact's inputs {shapes[1]}")
+    return [
+        quantized(values, tensor.dtype, *tensor.quantization)
+        if tensor.quantization is not None and values.dtype.kind == "f"
+        else values.astype(tensor.dtype)
+        for tensor, values in zip(tensors, samples, strict=True)
+    ]
+
+
+def write_inputs(
+    tensors: Sequence[ArtifactInput],
+    seed: int,
+    folder: Path,
+    samples: Sequence[NDArray[Any]] = (),
+) -> list[Path]:
+    """Write each input to a raw file in `folder`, and return the files in their order.
+
+    They are the `artifact_inputs`, or the `sample_inputs` of all `samples`, one behind the other.
+    """
     files = []
-    for number, tensor in enumerate(artifact_inputs(tensors, seed)):
+    made = sample_inputs(tensors, samples) if samples else artifact_inputs(tensors, seed)
+    for number, tensor in enumerate(made):
         file = folder / f"input_{number}.raw"
         file.write_bytes(raw_bytes(tensor))
         files.append(file)

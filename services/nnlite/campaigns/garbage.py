@@ -164,6 +164,7 @@ UNION SELECT split_part(split_part(unnest(reference_outputs), '/', 2), '.', 1) F
 UNION SELECT m.weights FROM conversion v JOIN model m ON m.id = v.model_id
 UNION SELECT split_part(split_part(request#>>'{calibration,path}', '/', 2), '.', 1) FROM campaign
 UNION SELECT split_part(split_part(request#>>'{evaluation,path}', '/', 2), '.', 1) FROM campaign
+UNION SELECT split_part(split_part(inputs, '/', 2), '.', 1) FROM evaluation
 UNION SELECT left(id::text, 8) FROM benchmark
 UNION SELECT found[1] FROM benchmark, regexp_matches(report::text, '[0-9a-f]{64}', 'g') AS found
 """

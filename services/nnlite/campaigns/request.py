@@ -13,7 +13,7 @@ from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel, canonical_json
 from nnlite.errors import UsageError
 from nnlite.queue.app import PRIORITIES
-from nnlite.vocabulary import DEFAULT_PRIORITY, HOST_POOL, Backend, Int8Io, Mode, Precision
+from nnlite.vocabulary import DEFAULT_PRIORITY, HOST_POOL, Backend, EvaluateOn, Int8Io, Mode, Precision
 
 #: Fields added later, with their defaults. At its default such a field is omitted from the stored request,
 #: so that derived names and stored requests of earlier releases do not change.
@@ -31,6 +31,7 @@ _ADDED = {
     "profile": False,
     "sustained": 0,
     "evaluation": None,
+    "evaluate_on": EvaluateOn.HOST,
     "prebuilt": None,
 }
 
@@ -90,6 +91,8 @@ class Request:
     sustained: int = 0
     #: Labelled samples that the accuracy of each artifact is measured on; None: it is not measured.
     evaluation: EvaluationData | None = None
+    #: Where it is measured.
+    evaluate_on: EvaluateOn = EvaluateOn.HOST
     #: Absolute path of ready `.tflite` files of LEMUR's models; None: they are converted.
     prebuilt: str | None = None
 

@@ -11,7 +11,7 @@ from nnlite.cli.completion import (
     complete_precisions,
     complete_source_models,
 )
-from nnlite.vocabulary import DEFAULT_PRIORITY, MAX_PASS_S, Int8Io, Layout, Mode
+from nnlite.vocabulary import DEFAULT_PRIORITY, MAX_PASS_S, EvaluateOn, Int8Io, Layout, Mode
 
 #: Headings of options in the help.
 MODELS, CONVERTING, MEASURING, CAMPAIGN = "Models", "Conversion", "Measurement", "Campaign"
@@ -136,7 +136,15 @@ Evaluate = Annotated[
     Path | None,
     typer.Option(
         help="Measure the accuracy of each artifact and of PyTorch: a folder with a sub-folder of images for "
-        "each class, or a .npz file with x and y. LEMUR's models need --weights.",
+        "each class, or a .npz file with x and y. LEMUR's models need --weights or --prebuilt.",
+        rich_help_panel=CONVERTING,
+    ),
+]
+EvaluateOnOption = Annotated[
+    EvaluateOn,
+    typer.Option(
+        "--evaluate-on",
+        help="With --evaluate: host; device: on each device and backend too.",
         rich_help_panel=CONVERTING,
     ),
 ]

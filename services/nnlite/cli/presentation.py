@@ -1,4 +1,7 @@
-"""Formats results for a terminal: milliseconds, megabytes, one line per measurement or failure."""
+"""Formats results for a terminal: milliseconds, megabytes, one line per measurement or failure.
+
+More than 300 lines: a function for each kind of row, and the columns of each listing.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,12 +20,15 @@ _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "min ms
 OPTIONAL = (
     "size", "acc@5", "parameters", "p90 ms", "top-1", "SQNR dB", "mJ", "runtime", "min ms", "accuracy",
     "efficiency", "no worse", "torch acc@1", "mode", "reasons", "parity", "threads", "campaign", "backend",
-    "device", "precision", "acc@1",
+    "device", "precision", "acc@1", "device acc@1",
 )  # fmt: skip
 #: Shown if there are precisions other than fp32.
 _QUALITY_COLUMNS = ("SQNR dB", "top-1")
 #: Shown where accuracy was measured.
-_ACCURACY = {"acc@1": "top1", "acc@5": "top5", "torch acc@1": "torch_top1", "no worse": "no_worse"}
+_ACCURACY = {
+    "acc@1": "top1", "acc@5": "top5", "torch acc@1": "torch_top1", "no worse": "no_worse",
+    "device acc@1": "device_top1",
+}  # fmt: skip
 _DISTINGUISHING = ("campaign", "precision", "device", "backend", "threads", "mode")
 _FAILURE_COLUMNS = ("model", "precision", "work", "state", "class", "stage", "reason")
 #: Columns of failures that give way, as `OPTIONAL`.
@@ -289,6 +295,8 @@ def _reasons(row: Row) -> str:
             reasons[reasons.index(reason)] = f"{reason}: {shorten(row['parity_reason'])}"
     if row["evaluation_reason"]:
         reasons.append(f"no accuracy: {shorten(row['evaluation_reason'])}")
+    elif row["device_evaluation_reason"]:
+        reasons.append(f"no accuracy on the device: {shorten(row['device_evaluation_reason'])}")
     if row["shape"] not in {None, Shape.STEADY}:
         reasons.append(row["shape"])
     reasons += [condition for condition in row["conditions"] or () if condition != Condition.CHARGING]

@@ -31,6 +31,7 @@ _COLUMNS: Final = {
     "efficiency": ("efficiency", "efficiency"),
     "acc@1": ("acc@1", "top1"),
     "acc@5": ("acc@5", "top5"),
+    "device-acc@1": ("device acc@1", "device_top1"),
     "no-worse": ("no worse", "no_worse"),
     "runtime": ("runtime", "runtime_check"),
     "reasons": ("reasons", "reasons"),

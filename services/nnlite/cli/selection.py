@@ -13,7 +13,7 @@ from nnlite.catalog.selection import select
 from nnlite.cli import options
 from nnlite.cli.words import chosen, words
 from nnlite.settings import Settings, load_settings
-from nnlite.vocabulary import CPU_BACKENDS, MAX_THREAD_COUNTS, Backend, Int8Io, Mode, Precision
+from nnlite.vocabulary import CPU_BACKENDS, MAX_THREAD_COUNTS, Backend, EvaluateOn, Int8Io, Mode, Precision
 
 _MAX_THREADS = 1024
 
@@ -59,6 +59,7 @@ def _request(
     precision: options.Precisions = ["fp32"],
     calibration: options.Calibration = None,
     evaluate: options.Evaluate = None,
+    evaluate_on: options.EvaluateOnOption = EvaluateOn.HOST,
     int8_io: options.Int8IO = Int8Io.FLOAT,
     mode: options.ModeOption = Mode.STANDARD,
     backend: options.Backends = ["cpu"],
@@ -82,6 +83,8 @@ def _request(
 
     precisions = chosen(Precision, "--precision", precision)
     backends = chosen(Backend, "--backend", backend)
+    if evaluate is None and evaluate_on is not EvaluateOn.HOST:
+        raise RequestError(f"--evaluate-on {evaluate_on} needs labelled samples; add --evaluate PATH")
     return Request(
         source=source,
         models=tuple(models or ()),
@@ -107,6 +110,7 @@ def _request(
         evaluation=chosen_evaluation(
             evaluate, source, weights or prebuilt, load_settings(), store=not dry_run
         ),
+        evaluate_on=evaluate_on,
         threads=parse_threads(threads or [], backends),
     )
 

@@ -237,6 +237,30 @@ class Evaluation(MappedAsDataclass, Base, kw_only=True):
     torch_top5: Mapped[float | None] = mapped_column(default=None)
     no_worse: Mapped[float | None] = mapped_column(default=None)  # right, or PyTorch is wrong
     reason: Mapped[str | None] = mapped_column(default=None)  # why there is no accuracy
+    inputs: Mapped[str | None] = mapped_column(default=None)  # path of its samples for devices, in the store
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), init=False)
+
+
+class DeviceEvaluation(MappedAsDataclass, Base, kw_only=True):
+    """Accuracy of an artifact on labelled samples, on a device and backend. Also its record."""
+
+    __tablename__ = "device_evaluation"
+    __table_args__ = (
+        UniqueConstraint("artifact_id", "data", "device_id", "backend"),
+        Index(None, "device_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True, init=False)
+    artifact_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("artifact.id", ondelete="CASCADE"))
+    data: Mapped[str]  # as of `evaluation`
+    device_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"))
+    backend: Mapped[str]
+    runtime: Mapped[str]  # name and version
+    samples: Mapped[int | None] = mapped_column(default=None)  # the first so many of the host's
+    top1: Mapped[float | None] = mapped_column(default=None)
+    top5: Mapped[float | None] = mapped_column(default=None)
+    no_worse: Mapped[float | None] = mapped_column(default=None)
+    reason: Mapped[str | None] = mapped_column(default=None)  # why there is no accuracy
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), init=False)
 
 

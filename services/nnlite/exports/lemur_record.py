@@ -201,9 +201,9 @@ def _memory_kb(report: Mapping[str, Any]) -> Json:
     return {f"{name}_kb": memory[name] for name in ("total_ram", "free_ram", "available_ram", "cached")}
 
 
+#: Fields of a measurement that are written where it has them.
+_WHERE_KNOWN = ("accuracy", "clocks", "conditions")
 #: Only of a gated measurement.
-#: Fields of a phone's measurement that are written where it has them.
-_OF_PHONES = ("clocks", "conditions")
 _GATED = ("counted_runs", "counted_share", "fast_ns", "all_median_ns", "all_min_ns")
 
 
@@ -229,7 +229,7 @@ def _explanation(measurement: Mapping[str, Any]) -> Json:
     return (
         {"mode": measurement.get("mode", Mode.STANDARD)}
         | {name: measurement.get(name) for name in names}
-        | {name: value for name in _OF_PHONES if (value := measurement.get(name))}
+        | {name: value for name in _WHERE_KNOWN if (value := measurement.get(name))}
         | gated
         | {
             name: latency and latency.get(name)

@@ -17,6 +17,7 @@ _PAYLOAD = {
     m.name AS model, w.priority, m.model_format, w.identity, c.precisions, c.pools, c.backends,
     c.request->'calibration' AS calibration,
     coalesce(c.request->>'int8_io', 'float') AS int8_io, c.request->'evaluation' AS evaluation,
+    coalesce(c.request->>'evaluate_on', 'host') AS evaluate_on,
     (c.settings #>> '{catalog,max_parameters}')::bigint AS max_parameters
 FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
 """,
@@ -24,7 +25,8 @@ FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
     m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, c.mode,
     c.request->'threads' AS threads, w.run = 1 AND c.request ? 'profile' AS profile,
     CASE w.run WHEN 1 THEN coalesce((c.request->>'sustained')::integer, 0) ELSE 0 END AS sustained_s,
-    to_jsonb(a) AS artifact, to_jsonb(e) AS evaluation
+    to_jsonb(a) AS artifact, to_jsonb(e) AS evaluation,
+    coalesce(c.request->>'evaluate_on', 'host') AS evaluate_on
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
 LEFT JOIN evaluation e ON e.artifact_id = a.id AND e.data = c.request #>> '{evaluation,path}'
@@ -72,12 +74,14 @@ def claim_row(kind: WorkKind) -> TextClause:
             f"(cardinality(c.backends) + {further}) * CASE WHEN c.request ? 'sustained' "
             "THEN (c.request->>'sustained')::integer + :further ELSE 0 END"
         )
+        # The accuracy of each backend.
+        further += " + CASE WHEN c.request ? 'evaluate_on' THEN cardinality(c.backends) ELSE 0 END"
     return text(f"""
 WITH w AS (
     UPDATE {kind} w
     SET state = 'running', attempt = w.attempt + 1, owner_node = :node, owner_instance = :instance,
         lease_until = now() + make_interval(secs => :lease),
-        deadline = now() + make_interval(secs => :deadline + :further * {further} + {passes_s}),
+        deadline = now() + make_interval(secs => :deadline + :further * ({further}) + {passes_s}),
         stage = 'claim', {cleared(kind)}failure_class = NULL, reason = NULL,
         started_at = now(), finished_at = NULL
     {table}

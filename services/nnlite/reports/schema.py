@@ -463,6 +463,16 @@ class MeasuredOutput(Part):
     kept: bool = Field(description="false: larger than the setting `max_output_mb` allows")
 
 
+class DeviceAccuracy(Part):
+    """Accuracy of an artifact on the device, on the first of the samples that the host evaluated."""
+
+    samples: Count | None = None
+    top1: Share | None = None
+    top5: Share | None = Field(None, description="null: there are no more than five classes")
+    no_worse: Share | None = Field(None, description="share of samples that it has right, or PyTorch wrong")
+    reason: Text | None = Field(None, description="why there is no accuracy; null: there is")
+
+
 class MeasurementReport(Part):
     """The result for one backend and number of threads: timings, memory, device state, verdict."""
 
@@ -515,6 +525,9 @@ class MeasurementReport(Part):
     sustained: Sustained | None = Field(
         None, description="null: it was not asked for, or there is no latency"
     )
+    accuracy: DeviceAccuracy | None = Field(
+        None, description="of the first number of threads; null: not asked for, or an error"
+    )
     canary: Canary | None = None
     parity: Parity | None = Field(None, description="null where no expected outputs were at hand")
     outputs: Annotated[tuple[MeasuredOutput, ...], Field(max_length=256)] = Field(
@@ -543,6 +556,11 @@ class MeasurementReport(Part):
     bounds: Annotated[dict[Word, Scalar], Field(max_length=64)] = Field(
         default={}, description="the measurement settings in force"
     )
+
+    @property
+    def executed_by(self) -> str:
+        """What executed the artifact: the runtime and its version."""
+        return f"{self.runtime} {self.runtime_version}".strip()
 
 
 class ArmCore(Part):

@@ -1,35 +1,74 @@
-"""Rows of evaluations: the accuracy of artifacts on labelled samples."""
+"""Rows of evaluations: the accuracy of artifacts on labelled samples, on the host and on devices."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from nnlite.db.engine import autocommit, storable
-from nnlite.db.rows import to_row
-from nnlite.db.tables import Evaluation
+from nnlite.db.rows import from_row, to_row
+from nnlite.db.tables import DeviceEvaluation, Evaluation
+from nnlite.vocabulary import EvaluateOn
 
 _KEY = ("artifact_id", "data")
+#: Columns that name an evaluation on a device.
+DEVICE_KEY = ("artifact_id", "data", "device_id", "backend")
 
 
-def evaluated_artifacts(engine: Engine, artifacts: Sequence[uuid.UUID], data: str) -> set[uuid.UUID]:
-    """Return those of `artifacts` whose accuracy on the samples at `data` is known."""
+def evaluated_artifacts(
+    engine: Engine, artifacts: Sequence[uuid.UUID], data: str, place: EvaluateOn = EvaluateOn.HOST
+) -> set[uuid.UUID]:
+    """Return those of `artifacts` whose accuracy on the samples at `data` is known.
+
+    For devices, those whose samples are in the store too.
+    """
+    values = {"artifacts": list(artifacts), "data": data, "kept": place is EvaluateOn.DEVICE}
     with autocommit(engine) as connection:
-        return set(connection.scalars(_EVALUATED, {"artifacts": list(artifacts), "data": data}))
+        return set(connection.scalars(_EVALUATED, values))
 
 
 def record_evaluations(connection: Connection, evaluations: Sequence[Evaluation]) -> None:
     """Write evaluations; a later one of the same artifact and samples replaces the earlier."""
+    _record(connection, evaluations, Evaluation, _KEY)
+
+
+def device_evaluation(engine: Engine, key: Mapping[str, Any], runtime: str) -> DeviceEvaluation | None:
+    """Return the accuracy on a device that is known; None: it is not, or of another version of the runtime.
+
+    Args:
+        key: the columns `DEVICE_KEY`.
+        runtime: its name and version.
+    """
+    wanted = select(DeviceEvaluation.__table__).filter_by(**key, runtime=runtime, reason=None)
+    with autocommit(engine) as connection:
+        row = connection.execute(wanted).mappings().one_or_none()
+        return None if row is None else from_row(DeviceEvaluation, dict(row))
+
+
+def record_device_evaluations(connection: Connection, evaluations: Sequence[DeviceEvaluation]) -> None:
+    """Write evaluations on a device, as `record_evaluations`."""
+    _record(connection, evaluations, DeviceEvaluation, DEVICE_KEY)
+
+
+def _record(
+    connection: Connection,
+    evaluations: Sequence[Evaluation] | Sequence[DeviceEvaluation],
+    table: type[Evaluation] | type[DeviceEvaluation],
+    key: Sequence[str],
+) -> None:
     if not evaluations:
         return
-    rows = [storable(to_row(each)) | {"artifact_id": each.artifact_id} for each in evaluations]
-    statement = insert(Evaluation)
-    replaced = {name: statement.excluded[name] for name in rows[0] if name not in _KEY}
-    connection.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=replaced), rows)
+    ids = [name for name in key if name.endswith("_id")]
+    rows = [storable(to_row(each)) | {name: getattr(each, name) for name in ids} for each in evaluations]
+    statement = insert(table)
+    replaced = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=replaced), rows)
 
 
 _EVALUATED = text("""
 SELECT artifact_id FROM evaluation
 WHERE artifact_id = ANY(CAST(:artifacts AS uuid[])) AND data = :data AND reason IS NULL
+  AND (inputs IS NOT NULL OR NOT :kept)
 """)

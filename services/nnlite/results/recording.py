@@ -5,7 +5,7 @@ writes nothing.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 
 from nnlite.db.engine import autocommit, storable
 from nnlite.db.rows import from_row, to_row
-from nnlite.db.tables import Artifact, Measurement, OperatorTime, RefusedPrecision, row_id
+from nnlite.db.tables import Artifact, DeviceEvaluation, Measurement, OperatorTime, RefusedPrecision, row_id
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
@@ -31,6 +31,7 @@ from nnlite.reports.schema import (
     Profile,
 )
 from nnlite.results.canaries import watch_canaries
+from nnlite.results.evaluations import record_device_evaluations
 from nnlite.results.manifest import store_manifests
 from nnlite.results.repeats import plan_next_run, run_id
 from nnlite.settings.groups import MeasurementSettings
@@ -147,6 +148,7 @@ def record_benchmark(
     connection.execute(_UPSERT_MEASUREMENT, rows)
     for row, measured in zip(rows, report.measurements, strict=True):
         _record_operators(connection, row["id"], measured.profile)
+    record_device_evaluations(connection, list(_device_evaluations(claim, report)))
     store_manifests(connection, claim.id)
     plan_next_run(connection, claim.id, [measured.verdict for measured in report.measurements], settings)
     watch_canaries(connection, report, settings)
@@ -191,6 +193,20 @@ def reported_columns(report: MeasurementReport) -> dict[str, Any]:
         "sustained": report.sustained and report.sustained.model_dump(mode="json"),
         "profile": report.profile and report.profile.model_dump(exclude={"operators"}),
     }
+
+
+def _device_evaluations(claim: Claim, report: BenchmarkReport) -> Iterator[DeviceEvaluation]:
+    """Yield a row for each accuracy that a benchmark has measured on its device."""
+    for measured in report.measurements:
+        if measured.accuracy is not None:
+            yield DeviceEvaluation(
+                **measured.accuracy.model_dump(),
+                artifact_id=uuid.UUID(claim.payload["evaluation"]["artifact_id"]),
+                data=claim.payload["evaluation"]["data"],
+                device_id=row_id("device", report.device.name),
+                backend=measured.backend.value,
+                runtime=measured.executed_by,
+            )
 
 
 def _record_operators(connection: Connection, measurement: uuid.UUID, profile: Profile | None) -> None:

@@ -3,6 +3,8 @@
 Nested groups use two underscores: NNLITE_MEASUREMENT__MIN_RUNS=20. Credentials
 may stand in a file of mode 0600 that NNLITE_SECRETS_FILE names, passwords alone
 in files of their own, so that they need not be in a process's environment.
+
+More than 300 lines: it has the settings without a group, and how all of them are found.
 """
 
 import difflib
@@ -87,6 +89,12 @@ class Settings(BaseModel):
     calibration_seed: int = Field(0, ge=0, description="of the choice of samples, crops and noise")
     evaluation_samples: int = Field(500, gt=0, description="labelled samples of an evaluation, at most")
     evaluation_seed: int = Field(0, ge=0, description="of their choice")
+    evaluation_device_mb: int = Field(
+        256, gt=0, le=384, description="of their inputs, at most so much is run on devices, MiB"
+    )
+    evaluation_device_max_s: float = Field(
+        300, gt=0, description="accuracy on a device is that of the samples that were run until then"
+    )
     database_timeout_s: float = Field(10, gt=0, description="longest wait for Postgres, seconds")
     broker_timeout_s: float = Field(5, gt=0, description="longest wait for Redis, seconds")
     log_level: str = Field("INFO", description="of workers and reaper: DEBUG, INFO, WARNING or ERROR")
@@ -162,7 +170,8 @@ class Settings(BaseModel):
     def benchmark_deadline_s(self) -> float:
         """Longest that one attempt at a benchmark may hold its row, all backends one after another.
 
-        Each further number of threads adds `measurement_deadline_s`.
+        Each further number of threads, and each backend that accuracy is measured on, adds
+        `further_deadline_s`.
         """
         # No artifact is executed by ONNX Runtime and by others.
         return (len(Backend) - 1) * self.measurement_deadline_s + 120
@@ -187,7 +196,8 @@ class Settings(BaseModel):
     def further_deadline_s(self, kind: WorkKind) -> float:
         """Time that an evaluation, or a further number of threads, adds to the deadline of a row."""
         conversion = kind is WorkKind.CONVERSION
-        return self.conversion_deadline_s if conversion else self.measurement_deadline_s
+        measured_s = self.measurement_deadline_s + self.evaluation_device_max_s
+        return self.conversion_deadline_s if conversion else measured_s
 
     @property
     def runtime_check_deadline_s(self) -> float:

@@ -1,71 +1,33 @@
 """Accuracy of trained models on labelled samples: of PyTorch and of every artifact, as stored rows."""
 
-import multiprocessing
+import threading
 import uuid
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from digits import digits, save_folder
+from digits import save_folder
 from integration.canned import finish_benchmark
 from integration.conftest import Cluster, living_owner
-from nnlite.artifacts import evaluation
-from nnlite.artifacts.calibration import Calibration, CalibrationKind, pack
 from nnlite.artifacts.evaluation import EvaluationData
 from nnlite.artifacts.store import ArtifactStore, open_store
-from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import submit
 from nnlite.catalog.lemur.source import LemurSource
 from nnlite.host.cores import choose_cores
 from nnlite.results import queries
-from nnlite.settings.groups import CatalogSettings
-from nnlite.vocabulary import Precision, WorkKind
+from nnlite.results.devices import record_device
+from nnlite.settings.groups import CatalogSettings, MeasurementSettings
+from nnlite.vocabulary import Backend, DeviceStatus, EvaluateOn, Fault, Precision, Stage, WorkKind
 from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
+from nnlite_benchmark.benchmarker import Benchmarker
+from nnlite_benchmark.device import DeviceFailure
+from nnlite_benchmark.host.device import HostDevice
 from nnlite_conversion import converter as module
 from nnlite_conversion.converter import Converter
 from toys import LINEAR
-from unit.catalog.copies import NORM_64, Lemur, trial
+from trained_digits import TrainedDigits, labelled_samples
 from waiting import HANG_S
-
-DIGITS = """
-import torch
-
-def supported_hyperparameters():
-    return {"lr", "momentum"}
-
-class Net(torch.nn.Module):
-    def __init__(self, in_shape, out_shape, prm, device):
-        super().__init__()
-        self.hidden, self.head = torch.nn.Linear(256, 48), torch.nn.Linear(48, out_shape[0])
-
-    def forward(self, x):
-        pixels = torch.nn.functional.avg_pool2d(x, 4).flatten(1)
-        return self.head(torch.relu(self.hidden(pixels)))
-"""
-
-
-def train(file: Path) -> None:
-    """Train on other digits than those that are evaluated; in a process of its own: it starts threads."""
-    from PIL import Image
-
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    code: dict = {"__name__": "model"}
-    exec(compile(DIGITS, "model.py", "exec"), code)
-    exec(compile(NORM_64, "transform.py", "exec"), code)
-    network = code["Net"]((1, 1, 64, 64), (10,), {}, torch.device("cpu"))
-    transform = code["transform"](((0.1307,), (0.3081,)))
-    pictures, labels = digits(600, seed=1)
-    images = torch.stack([transform(Image.fromarray(picture)) for picture in pictures])
-    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-    for _ in range(80):
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(network(images), torch.from_numpy(labels)).backward()
-        optimizer.step()
-    torch.save(network.state_dict(), file)
 
 
 @pytest.fixture
@@ -97,36 +59,18 @@ def labelled(store: ArtifactStore, tmp_path: Path):
     """Pack labelled samples as `--evaluate` does."""
 
     def make(source: Path, samples: int = 200) -> EvaluationData:
-        packed = tmp_path / "packed.zip"
-        count = evaluation.pack(source, packed, samples=samples, seed=3)
-        kind, path = evaluation.kind_of(source), store.put(packed, ".zip")
-        return EvaluationData(kind=kind, samples=count, seed=3, name=source.name, path=path)
+        return labelled_samples(store, source, tmp_path, samples)
 
     return make
 
 
-def test_a_digits_model_is_evaluated_in_every_precision(cluster, store, convert, labelled, tmp_path):
-    lemur = Lemur().trained("Digits", trial("t"), code=DIGITS, on="mnist").folder(tmp_path / "lemur")
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    training = multiprocessing.get_context("fork").Process(target=train, args=(weights / "Digits.pth",))
-    training.start()
-    training.join(HANG_S)
-    assert training.exitcode == 0
-    pictures = save_folder(tmp_path / "digits", 300, seed=2)
-    calibration = Calibration(kind=CalibrationKind.IMAGES, name="digits")
-    pack(calibration, pictures, tmp_path / "samples.zip")
-    settings = cluster.settings.model_copy(update={"lemur": lemur, "catalog": CatalogSettings()})
-    source = LemurSource(settings, weights=weights)
-    request = Request(
-        precisions=tuple(Precision),
-        calibration=replace(calibration, path=store.put(tmp_path / "samples.zip", ".zip")),
-        evaluation=labelled(pictures),
-        weights=str(weights),
-    )
+def test_a_digits_model_is_evaluated_in_every_precision(cluster, store, convert, tmp_path):
+    trained = TrainedDigits.make(tmp_path, store)
+    settings = cluster.settings.model_copy(update={"lemur": trained.lemur, "catalog": CatalogSettings()})
+    source = LemurSource(settings, weights=trained.weights)
     campaign = submit(
-        cluster.engine, cluster.broker, request, models=source.models(), source=source, settings=settings,
-        name="night", priority=5,
+        cluster.engine, cluster.broker, trained.request, models=source.models(), source=source,
+        settings=settings, name="night", priority=5,
     ).id  # fmt: skip
 
     assert convert(campaign) is Outcome.DONE
@@ -169,6 +113,11 @@ def five_of_eight(tmp_path: Path) -> Path:
     return tmp_path / "scores.npz"
 
 
+@pytest.fixture
+def scored(labelled, five_of_eight: Path) -> EvaluationData:
+    return labelled(five_of_eight)
+
+
 SCORES = """
 import torch
 
@@ -182,7 +131,7 @@ class Net(torch.nn.Module):
 """
 
 
-def of_scores(cluster: Cluster, data: EvaluationData, name: str):
+def of_scores(cluster: Cluster, data: EvaluationData, name: str, **request: object):
     from nnlite.catalog.model import ModelInput
     from nnlite.vocabulary import ModelFormat
 
@@ -190,7 +139,7 @@ def of_scores(cluster: Cluster, data: EvaluationData, name: str):
         "scores", SCORES, inputs=(ModelInput(shape=(1, 10)),), input_shape=None,
         model_format=ModelFormat.PYTHON, entry_point="Net", hyperparameters={},
     ) if not cluster.toys.models() else cluster.toys.models()[0]  # fmt: skip
-    return cluster.submit(model.name, name=name, evaluation=data).id
+    return cluster.submit(model.name, name=name, evaluation=data, **request).id
 
 
 def test_accuracy_is_the_share_of_samples_that_are_right_and_known_accuracy_is_not_measured_again(
@@ -205,6 +154,77 @@ def test_accuracy_is_the_share_of_samples_that_are_right_and_known_accuracy_is_n
     monkeypatch.setattr(module, "evaluations_of", None)
     assert convert(of_scores(cluster, data, "day")) is Outcome.DONE
     assert len(cluster.rows("SELECT * FROM evaluation")) == 1
+
+
+@pytest.fixture
+def measure(cluster: Cluster, store: ArtifactStore):
+    """Measure the queued benchmarks of a campaign on this host."""
+    measurement = MeasurementSettings(
+        warmup_min_runs=1, warmup_min_s=0, warmup_agreeing_runs=0, min_runs=5, min_s=0, canary_runs=4,
+        max_mad_ratio=1e9, max_slice_drift=1e9, max_canary_drift=1e9, warm_init=False,
+    )  # fmt: skip
+    settings = cluster.settings.model_copy(update={"measurement": measurement})
+    device = HostDevice(settings)
+
+    def run(campaign: uuid.UUID) -> None:
+        context = WorkerContext(
+            engine=cluster.engine,
+            broker=cluster.broker,
+            owner=living_owner("benchmark@here"),
+            settings=settings,
+            stopping=lambda: False,
+        )
+        benchmarker = Benchmarker(context=context, store=store, device=device, stop=threading.Event())
+        record_device(cluster.engine, device.context(), DeviceStatus.READY, "benchmark@here")
+        queued = "SELECT id FROM benchmark WHERE campaign_id = :id AND state = 'queued'"
+        for row in cluster.rows(queued, id=campaign):
+            ended = run_attempt(context, WorkKind.BENCHMARK, row["id"], benchmarker.run, 2 * HANG_S)
+            assert ended is Outcome.DONE
+
+    yield run
+    device.close()
+
+
+def test_an_artifact_is_evaluated_with_each_backend_of_a_device_once(
+    cluster, convert, scored, measure, monkeypatch
+):
+    asked = {"evaluate_on": EvaluateOn.DEVICE, "backends": (Backend.CPU, Backend.CPU_PLAIN)}
+    # Known of the host alone: devices have no samples yet.
+    assert convert(of_scores(cluster, scored, "host")) is Outcome.DONE
+    night = of_scores(cluster, scored, "night", **asked)
+    assert convert(night) is Outcome.DONE
+    measure(night)
+
+    shown = queries.latencies(cluster.engine, "night")
+    assert [row["backend"] for row in shown] == ["cpu", "cpu-plain"]
+    for row in shown:
+        assert (row["device_samples"], row["device_top1"], row["device_top5"]) == (8, 5 / 8, 6 / 8)
+        assert (row["device_no_worse"], row["device_evaluation_reason"]) == (1, None)
+        assert (row["top1"], row["evaluated_samples"]) == (5 / 8, 8)
+    (stored,) = cluster.rows("SELECT report FROM benchmark WHERE report IS NOT NULL")
+    assert [one["accuracy"]["top1"] for one in stored["report"]["measurements"]] == [5 / 8, 5 / 8]
+
+    monkeypatch.setattr(HostDevice, "classify", None)
+    again = of_scores(cluster, scored, "again", **asked)
+    assert convert(again) is Outcome.DONE
+    measure(again)
+    assert [row["device_top1"] for row in queries.latencies(cluster.engine, "again")] == [5 / 8, 5 / 8]
+
+
+def test_a_device_that_fails_with_the_samples_has_its_latency_and_the_reason(
+    cluster, convert, scored, measure, monkeypatch
+):
+    campaign = of_scores(cluster, scored, "night", evaluate_on=EvaluateOn.DEVICE)
+    assert convert(campaign) is Outcome.DONE
+
+    def fail(*_: object, **__: object) -> None:
+        raise DeviceFailure(Fault.APP_CRASHED, Stage.EVALUATE, "it crashed")
+
+    monkeypatch.setattr(HostDevice, "classify", fail)
+    measure(campaign)
+    (row,) = queries.latencies(cluster.engine, "night")
+    assert row["median_ns"] > 0
+    assert (row["device_top1"], row["device_evaluation_reason"]) == (None, "it crashed")
 
 
 def test_samples_that_do_not_fit_the_network_are_a_reason_and_the_model_is_measured(

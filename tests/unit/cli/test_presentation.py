@@ -30,6 +30,8 @@ MEASUREMENT = {
     "torch_top1": None,
     "no_worse": None,
     "evaluation_reason": None,
+    "device_top1": None,
+    "device_evaluation_reason": None,
     "device": "host-lab",
     "backend": "cpu",
     "threads": 1,
@@ -90,6 +92,7 @@ def test_a_measurement_is_one_line_in_peoples_units():
         "acc@5": None,
         "torch acc@1": None,
         "no worse": None,
+        "device acc@1": None,
         "runtime": None,
         "reasons": "",
     }

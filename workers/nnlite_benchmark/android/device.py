@@ -2,13 +2,15 @@
 
 Combines the transport, the worker's own adb server, the shell and the app. Each
 worker process has one device; a file lock excludes a second worker.
+
+More than 300 lines: it is one class, whose methods are those of `Device`.
 """
 
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -34,8 +36,18 @@ from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.last_canary import LastCanary
-from nnlite_benchmark.protocol.measuring import always_quiet, canary_ns, measure, refusal, refused_run
+from nnlite_benchmark.protocol.measuring import (
+    always_quiet,
+    canary_ns,
+    classified,
+    measure,
+    refusal,
+    refused_run,
+)
 from nnlite_benchmark.protocol.sustained import sustained_pass
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 log = structlog.get_logger()
 
@@ -211,6 +223,12 @@ class AndroidDevice:
         with self._shell.cancelled_by(stop):
             settings = self._settings.measurement
             return sustained_pass(job, backend, self._runs, settings, self._quiet(stop))
+
+    def classify(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> "NDArray[Any]":
+        """Run the job's samples in the app; see `Device`."""
+        self._last_canary.forget()  # it will not be what ran last
+        with self._shell.cancelled_by(stop), self._root_cause_raised():
+            return classified(job, backend, self._runs, self._settings.measurement)
 
     def shell_result(self, command: str, stop: threading.Event) -> CommandResult:
         """Run a command in the device's shell, for a diagnosis; raises DeviceFailure or Stopped."""

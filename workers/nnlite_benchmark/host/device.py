@@ -16,7 +16,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
@@ -39,7 +41,7 @@ from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.initialization import with_initialization
 from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measurement import Run, read_run
-from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, measure, refusal, refused_run
+from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, classified, measure, refusal, refused_run
 from nnlite_benchmark.protocol.runs import Bounds
 from nnlite_benchmark.protocol.sustained import pass_limits, sustained_pass
 
@@ -160,6 +162,11 @@ class HostDevice:
         quiet = self._measurement_lock.measuring(stop)
         return sustained_pass(job, backend, self._runner(stop), self._settings, quiet)
 
+    def classify(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> NDArray[Any]:
+        """Run the job's samples in a process of their own; see `Device`."""
+        self._last_canary.forget()  # it will not be what ran last
+        return classified(job, backend, self._runner(stop), self._settings)
+
     def close(self) -> None:
         """End the fork server and release the measurement lock; measuring processes never outlive `run`."""
         if self._fork_server is not None:
@@ -219,6 +226,7 @@ class HostDevice:
                 bounds=bounds,
                 gate=gate,
                 continuous_s=continuous_s,
+                samples=len(job.samples[0]) if job.samples else 0,
             )
             frequencies, energy = FrequencyRange(self._cores.measuring), PackageEnergy()
 
@@ -276,7 +284,7 @@ def _scratch_folder() -> Iterator[Path]:
 
 def _write_inputs(job: BenchmarkJob, folder: Path) -> tuple[str, ...]:
     try:
-        return tuple(map(str, write_inputs(job.inputs, job.seed, folder)))
+        return tuple(map(str, write_inputs(job.inputs, job.seed, folder, job.samples)))
     except OSError as error:
         what = f"cannot write the input to {error.filename or folder}: {error.strerror}"
         reason = f"{what}; free space there or set TMPDIR"

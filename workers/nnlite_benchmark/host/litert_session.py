@@ -30,14 +30,14 @@ class LiteRtSession:
         """See `Session`."""
         accepted(self._interpreter.allocate_tensors)
 
-    def fill(self, inputs: Sequence[str]) -> None:
+    def fill(self, inputs: Sequence[str], sample: int = 0, samples: int = 1) -> None:
         """See `Session`."""
         details = self._interpreter.get_input_details()
         if len(details) != len(inputs):
             raise Refused(f"the artifact has {len(details)} inputs, {len(inputs)} were given")
         for detail, file in zip(details, inputs, strict=True):
             shape = tuple(int(size) for size in detail["shape"])
-            value = read_input(detail["name"], file, detail["dtype"], shape)
+            value = read_input(detail["name"], file, detail["dtype"], shape, sample=sample, samples=samples)
             accepted(partial(self._interpreter.set_tensor, detail["index"], value))
 
     @property

@@ -45,13 +45,14 @@ class OnnxSession:
         for output in self._session.get_outputs():
             self._binding.bind_output(output.name)
 
-    def fill(self, inputs: Sequence[str]) -> None:
+    def fill(self, inputs: Sequence[str], sample: int = 0, samples: int = 1) -> None:
         """See `Session`."""
         wanted = self._session.get_inputs()
         if len(wanted) != len(inputs):
             raise Refused(f"the artifact has {len(wanted)} inputs, {len(inputs)} were given")
         for each, file in zip(wanted, inputs, strict=True):
-            value = read_input(each.name, file, _dtype(each.type), _sizes(each.name, each.shape))
+            sizes = _sizes(each.name, each.shape)
+            value = read_input(each.name, file, _dtype(each.type), sizes, sample=sample, samples=samples)
             accepted(partial(self._binding.bind_cpu_input, each.name, value), _ERRORS)
 
     @property

@@ -28,6 +28,7 @@ from nnlite_benchmark.host.memory import MemoryUse
 from nnlite_benchmark.host.sessions import (
     DISTRIBUTIONS,
     LITERT,
+    OutputTensor,
     Refused,
     Session,
     accepted,
@@ -52,6 +53,9 @@ class RunRequest:
     runtime: str = LITERT
     #: One raw little-endian file for each input, in the artifact's order.
     inputs: tuple[str, ...]
+    #: How many samples each has, one behind the other: all are run, untimed, and their first outputs are one
+    #: output. 0: the input of timed runs.
+    samples: int = 0
     #: Where the report and the outputs go.
     folder: str
     threads: int
@@ -159,7 +163,7 @@ class Runner:
         session.prepare()
         ready_ns = time.perf_counter_ns()
         load = memory.now()
-        session.fill(self._request.inputs)
+        session.fill(self._request.inputs, 0, max(asked.samples, 1))
         invoke = session.invoke
         first_ns = time.perf_counter_ns()
         accepted(invoke)
@@ -175,7 +179,8 @@ class Runner:
         return session
 
     def _outputs(self, session: Session) -> Iterator[dict[str, Any]]:
-        for number, output in enumerate(session.outputs()):
+        outputs = [self._first_outputs(session)] if self._request.samples else session.outputs()
+        for number, output in enumerate(outputs):
             tensor = output.value
             raw = tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes()
             name = f"output_{number}.raw"
@@ -189,6 +194,18 @@ class Runner:
                 "file": name,
                 "sha256": hashlib.sha256(raw).hexdigest(),
             }
+
+    def _first_outputs(self, session: Session) -> OutputTensor:
+        """Run every sample; return their first outputs as one, with the samples as its first dimension."""
+        import numpy as np
+
+        inputs, samples = self._request.inputs, self._request.samples
+        outputs = []
+        for sample in range(samples):
+            session.fill(inputs, sample, samples)
+            accepted(session.invoke)
+            outputs.append(next(iter(session.outputs())))
+        return outputs[0]._replace(value=np.stack([output.value for output in outputs]))
 
 
 def _gate_canary(threads: int) -> Callable[[], object]:

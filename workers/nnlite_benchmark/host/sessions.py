@@ -45,8 +45,8 @@ class Session(Protocol):
     def prepare(self) -> None:
         """Allocate its tensors; after this it is ready."""
 
-    def fill(self, inputs: Sequence[str]) -> None:
-        """Set the inputs from raw little-endian files, one for each."""
+    def fill(self, inputs: Sequence[str], sample: int = 0, samples: int = 1) -> None:
+        """Set the inputs to one of the samples in raw little-endian files, one file for each input."""
 
     @property
     def invoke(self) -> Callable[[], object]:
@@ -100,19 +100,23 @@ def accepted(call: Callable[[], Result], errors: tuple[type[Exception], ...] = R
         raise Refused(str(error) or type(error).__name__) from error
 
 
-def read_input(name: str, file: str, dtype: str, shape: Sequence[int]) -> "NDArray[Any]":
-    """Return the value of an input from its raw little-endian file.
+def read_input(
+    name: str, file: str, dtype: str, shape: Sequence[int], *, sample: int = 0, samples: int = 1
+) -> "NDArray[Any]":
+    """Return the value of an input from its raw little-endian file, which has as many samples.
 
     Raises:
         Refused: the file has another size.
     """
     import numpy as np
 
-    raw = Path(file).read_bytes()
     stored = np.dtype(dtype).newbyteorder("<")
     expected = int(np.prod(shape)) * stored.itemsize
-    if len(raw) != expected:
+    if (given := Path(file).stat().st_size) != expected * samples:
         raise Refused(
-            f"input {name} is {stored.name} {tuple(shape)}, {expected} bytes; {len(raw)} were given"
+            f"input {name} is {stored.name} {tuple(shape)}, {expected * samples} bytes; {given} were given"
         )
+    with Path(file).open("rb") as stream:
+        stream.seek(sample * expected)
+        raw = stream.read(expected)
     return np.frombuffer(raw, stored).reshape(shape).astype(dtype)

@@ -7,9 +7,10 @@ here and in `measurement`, so that the numbers of hosts and phones are comparabl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnlite.host.quiet import QuietResult
 from nnlite.reports.schema import Canary, MeasurementReport, Quiet, RunReport
@@ -140,6 +141,25 @@ def measure(
         raise DeviceFailure(Fault.BAD_REPORT, Stage.RUN, reason) from error
 
 
+def classified(
+    job: BenchmarkJob, backend: Backend, run: RunOnce, settings: MeasurementSettings
+) -> NDArray[Any]:
+    """Return the first outputs of the job's samples, (samples, *shape); no number of time is taken.
+
+    Raises:
+        RuntimeRefusal: the runtime rejected the artifact or the samples.
+        DeviceFailure: as `RunOnce`, or the outputs are of another number of samples.
+        Stopped: the worker was asked to stop.
+    """
+    result = _accepted(job, backend, run(job, backend, Bounds.least(), stage=Stage.EVALUATE), settings)
+    wanted = len(job.samples[0])
+    if len(result.outputs) != 1 or result.outputs[0].shape[:1] != (wanted,):
+        shapes = [tensor.shape for tensor in result.outputs]
+        reason = f"{wanted} samples were run, and the outputs are {shapes}"
+        raise DeviceFailure(Fault.BAD_REPORT, Stage.EVALUATE, reason)
+    return result.outputs[0]
+
+
 def refusal(job: BenchmarkJob, backend: Backend, run: Run, settings: MeasurementSettings) -> RuntimeRefusal:
     """Return the RuntimeRefusal for a run whose report has an error."""
     report = measurement_report(job, backend, run, settings)
@@ -147,7 +167,7 @@ def refusal(job: BenchmarkJob, backend: Backend, run: Run, settings: Measurement
         run.report.stage,
         run.report.error or "refused",
         report,
-        {"backend": backend.value, "runtime": f"{report.runtime} {report.runtime_version}".strip()},
+        {"backend": backend.value, "runtime": report.executed_by},
     )
 
 

@@ -6,10 +6,11 @@ thread, and hold no connection that a fork would share.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from nnlite.errors import Failure, FailureClass
@@ -17,11 +18,12 @@ from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion.isolation import child, sandbox
 from nnlite_conversion.isolation.answer import AnswerType, answer_of, evidence
+from nnlite_conversion.isolation.collecting import as_failures, copy_file
 from nnlite_conversion.isolation.precisions import combined, finished_part
 from nnlite_conversion.isolation.process_registry import job_dir, registered
 from nnlite_conversion.isolation.scratch import scratch_folder, with_files
 from nnlite_conversion.isolation.supervision import ChildSupervision, LimitExceeded
-from nnlite_conversion.messages import Evaluated, Explanation, Preflight
+from nnlite_conversion.messages import DEVICE_SAMPLES, Evaluated, Explanation, Preflight
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome
 
 #: What a child is forked for: a function of `pipeline.body`.
@@ -117,6 +119,7 @@ def evaluate(
     workdir: Path,
     tick: Callable[[Stage], bool],
     fork: child.Fork | None = None,
+    samples: Path | None = None,
 ) -> Evaluated:
     """Run artifacts and their network on labelled samples in a forked process.
 
@@ -124,11 +127,13 @@ def evaluate(
         job: the model, and in `evaluation` the samples and artifacts.
         settings: limits and isolation.
         workdir, tick, fork: as for `convert`.
+        samples: where the samples that the job keeps for devices are copied to; None: nowhere.
 
     Raises:
         Failure: as `convert`.
     """
-    return _asked("evaluate", Evaluated, job, settings, workdir=workdir, tick=tick, fork=fork)
+    kept = {} if samples is None else {DEVICE_SAMPLES: samples}
+    return _asked("evaluate", Evaluated, job, settings, workdir=workdir, tick=tick, fork=fork, files=kept)
 
 
 def _asked(
@@ -140,16 +145,21 @@ def _asked(
     workdir: Path,
     tick: Callable[[Stage], bool] = lambda _: True,
     fork: child.Fork | None = None,
+    files: Mapping[str, Path] = MappingProxyType({}),
 ) -> AnswerType:
-    """Run a task without files in a child, and return its answer."""
+    """Run a task in a child, and return its answer; `files` are copied: name there, and target."""
     begun_ns = time.monotonic_ns()
     waited_ns = _wait_for_turn(settings, tick, TICK_S)
     workdir.mkdir(parents=True, exist_ok=True)
     supervise = partial(_supervise, workdir=workdir, tick=tick, tick_s=TICK_S)
     with job_dir(workdir) as folder:
         run_child = partial(_ended_child, task, job, settings, folder=folder, supervise=supervise, fork=fork)
-        with run_child(waited_ns=waited_ns, begun_ns=begun_ns) as (ended, _):
-            return answer_of(ended, expected)
+        with run_child(waited_ns=waited_ns, begun_ns=begun_ns) as (ended, scratch):
+            answer = answer_of(ended, expected)
+            with as_failures(ended, workdir):
+                for name, target in files.items():
+                    copy_file(scratch / name, target)
+            return answer
 
 
 @contextmanager

@@ -11,14 +11,17 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from nnlite.artifacts.device_samples import SampleKeeper
 from nnlite.artifacts.evaluation import Labels, labels
 from nnlite.artifacts.inputs import seeded_inputs
+from nnlite.artifacts.ranks import Ranks, UnfitSamples
 from nnlite.errors import Failure, FailureClass, NnliteError
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ModelFormat, Precision, Stage
 from nnlite_conversion import explanations
+from nnlite_conversion.accuracy import Accuracy, ArtifactAccuracy
 from nnlite_conversion.explanations import explained
-from nnlite_conversion.messages import Evaluated
+from nnlite_conversion.messages import DEVICE_SAMPLES, Evaluated
 from nnlite_conversion.outcome import ConversionJob, EvaluationInput
 from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.loading.load import load
@@ -27,11 +30,6 @@ from nnlite_conversion.pipeline.quantizing import calibration
 from nnlite_conversion.pipeline.quantizing.data import Sample
 from nnlite_conversion.pipeline.stages import Enter
 from nnlite_conversion.pipeline.verifying.parity import HostArtifact
-from nnlite_conversion.pipeline.verifying.ranks import Ranks
-
-
-class UnfitSamples(NnliteError):
-    """The labelled samples cannot be classified by the network."""
 
 
 def evaluate_model(job: ConversionJob, settings: ConversionSettings, enter: Enter) -> Evaluated:
@@ -90,23 +88,33 @@ class _Run:
     def __call__(self, inputs: Sample, network: torch.nn.Module | None, device: torch.device) -> Evaluated:
         of_network = Ranks() if network is not None else None
         of_artifacts = {precision: Ranks() for precision in self._hosts}
+        keeper = SampleKeeper(max_bytes=self._data.kept_mb << 20)
         deadline = time.monotonic() + self._max_s
         count = 0
         for count, (sample, label) in enumerate(self._samples(inputs), start=1):  # noqa: B007
             if network is not None and of_network is not None:
                 outputs = network(*(torch.from_numpy(value).to(device) for value in sample))
                 first = lowering.tensors_of(outputs)[0].cpu().numpy()
-                of_network.add(_scores(first, label, self._labels), label)
+                _check_classes(first, self._labels)
+                of_network.add(first, label)
             for precision, host in self._hosts.items():
                 output = host.reals(host.run(sample))[0]
-                of_artifacts[precision].add(_scores(output, label, self._labels), label)
+                _check_classes(output, self._labels)
+                of_artifacts[precision].add(output, label)
+            keeper.add(sample, label)
             if time.monotonic() > deadline:
                 break
+        right = of_network.right if of_network else None
+        if self._data.kept_mb:
+            keeper.write(Path(DEVICE_SAMPLES), right)
         return Evaluated(
             samples=count,
-            torch=of_network.accuracy if of_network else None,
+            torch=Accuracy(top1=of_network.top1, top5=of_network.top5) if of_network else None,
             artifacts=tuple(
-                ranks.as_artifact(precision, of_network) for precision, ranks in of_artifacts.items()
+                ArtifactAccuracy(
+                    precision=precision, top1=ranks.top1, top5=ranks.top5, no_worse=ranks.no_worse(right)
+                )
+                for precision, ranks in of_artifacts.items()
             ),
         )
 
@@ -116,22 +124,11 @@ class _Run:
         return zip(given, self._labels.labels, strict=True)
 
 
-def _scores(output: NDArray[Any], label: int, known: Labels) -> NDArray[Any]:
-    """Return the first output as one score for each class.
-
-    Raises:
-        UnfitSamples: it is none, or has other classes than the samples.
-    """
-    classes = max(output.shape, default=0)
-    if classes < 2 or output.size != classes:
-        raise UnfitSamples(
-            f"output 0 is {tuple(output.shape)}, not a score for each class: accuracy is that of classifiers"
-        )
-    if known.classes is not None and len(known.classes) != classes:
+def _check_classes(output: NDArray[Any], known: Labels) -> None:
+    """Raise UnfitSamples if the sub-folders of the samples are not as many as there are scores."""
+    classes = output.size
+    if known.classes is not None and len(known.classes) != classes == max(output.shape, default=0):
         raise UnfitSamples(
             f"there are sub-folders of {len(known.classes)} classes, the network has {classes}; "
             f"name the sub-folders by the network's classes, 0 to {classes - 1}"
         )
-    if label >= classes:
-        raise UnfitSamples(f"a sample has class {label}, the network has classes 0 to {classes - 1}")
-    return output.reshape(-1)

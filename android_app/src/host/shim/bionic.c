@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -51,6 +52,20 @@ int own_fprintf(void *of, const char *format, ...) {
     return written;
 }
 AS(own_fprintf, fprintf);
+
+/*
+ * XNNPACK's AVX-512 kernels load the parameters of an operator as if they were aligned to 64 bytes, and its build for
+ * Android asks for less: whether quantizing crashes depends on the allocator's luck. Phones have no AVX-512.
+ */
+enum { AVX512_BYTES = 64 };
+void *own_memalign(size_t alignment, size_t size) {
+    return memalign(alignment < AVX512_BYTES ? AVX512_BYTES : alignment, size);
+}
+AS(own_memalign, memalign);
+int own_posix_memalign(void **memory, size_t alignment, size_t size) {
+    return posix_memalign(memory, alignment < AVX512_BYTES ? AVX512_BYTES : alignment, size);
+}
+AS(own_posix_memalign, posix_memalign);
 
 int *own_errno(void) { return &errno; }
 AS(own_errno, __errno);

@@ -32,6 +32,9 @@ class RunRequest:
     model: str
     #: Full paths on the device, in the artifact's order.
     inputs: tuple[str, ...]
+    #: How many samples each has, one behind the other: all are run, untimed, and their first outputs are one
+    #: output. 0: the input of timed runs.
+    samples: int = 0
     backend: Backend
     threads: int
     #: Whether the GPU may compute in fp16.
@@ -76,6 +79,8 @@ def command_line(request: RunRequest) -> str:
         "transfer": request.transfer.value,
         **bounds,
     }
+    if request.samples:
+        arguments["samples"] = str(request.samples)
     if request.programs:
         arguments["programs"] = request.programs
     if request.continuous_s:

@@ -129,6 +129,7 @@ class AppRuns:
                     run=run_id,
                     model=self._files.put(job.artifact, f"{job.artifact_sha256}.tflite", job.artifact_sha256),
                     inputs=self._push_inputs(job, run_id, folder),
+                    samples=len(job.samples[0]) if job.samples else 0,
                     backend=start.backend,
                     threads=limits.threads,
                     precision_loss=self._settings.android.gpu_fp16,
@@ -258,7 +259,7 @@ class AppRuns:
         return report.model_copy(update={"delegation": agreed})
 
     def _push_inputs(self, job: BenchmarkJob, run_id: str, folder: Path) -> tuple[str, ...]:
-        files = write_inputs(job.inputs, job.seed, folder)
+        files = write_inputs(job.inputs, job.seed, folder, job.samples)
         return tuple(self._files.put(file, f"{run_id}_{file.name}") for file in files)
 
     def _enter(self, stage: Stage) -> None:

@@ -51,6 +51,9 @@ final class TfliteEngine implements Engine {
     private Interpreter interpreter;
     private Delegate delegate;
     private NnApiDelegate nnapi;
+    /** The input files, each with one sample or several. */
+    private ByteBuffer[] given;
+    /** The sample of each that is run. */
     private ByteBuffer[] inputs;
 
     /**
@@ -82,9 +85,23 @@ final class TfliteEngine implements Engine {
                     Refused.By.RUNTIME,
                     "the artifact has " + wanted + " inputs, " + arguments.inputs.size() + " were given");
         }
+        given = new ByteBuffer[wanted];
         inputs = new ByteBuffer[wanted];
         for (int number = 0; number < wanted; number++) {
-            inputs[number] = input(interpreter.getInputTensor(number), arguments.inputs.get(number));
+            given[number] = read(interpreter.getInputTensor(number), arguments.inputs.get(number));
+        }
+        choose(0);
+    }
+
+    /** Has the next runs take this sample of each input file. */
+    private void choose(int sample) {
+        for (int number = 0; number < given.length; number++) {
+            int bytes = interpreter.getInputTensor(number).numBytes();
+            ByteBuffer file = given[number].duplicate();
+            file.limit((sample + 1) * bytes);
+            file.position(sample * bytes);
+            // The runtime takes buffers of exactly a tensor's size.
+            inputs[number] = file.slice();
         }
     }
 
@@ -164,15 +181,34 @@ final class TfliteEngine implements Engine {
 
     @Override
     public List<Output> outputs() throws Refused {
+        if (arguments.samples > 0) {
+            return Collections.singletonList(firstOutputs());
+        }
         try {
             List<Output> outputs = new ArrayList<>();
             for (int number = 0; number < interpreter.getOutputTensorCount(); number++) {
-                outputs.add(output(number, interpreter.getOutputTensor(number)));
+                Tensor tensor = interpreter.getOutputTensor(number);
+                outputs.add(output(number, tensor, tensor.shape(), bytes(tensor)));
             }
             return outputs;
         } catch (RuntimeException error) {
             throw new Refused(error);
         }
+    }
+
+    /** Runs every sample; returns their first outputs as one, with the samples as its first dimension. */
+    private Output firstOutputs() throws Refused {
+        Tensor tensor = interpreter.getOutputTensor(0);
+        ByteBuffer all = ByteBuffer.allocate(Math.multiplyExact(arguments.samples, tensor.numBytes()));
+        for (int sample = 0; sample < arguments.samples; sample++) {
+            choose(sample);
+            invoke();
+            all.put(bytes(tensor));
+        }
+        int[] shape = new int[tensor.shape().length + 1];
+        shape[0] = arguments.samples;
+        System.arraycopy(tensor.shape(), 0, shape, 1, shape.length - 1);
+        return output(0, tensor, shape, all.array());
     }
 
     @Override
@@ -242,16 +278,17 @@ final class TfliteEngine implements Engine {
         return new NnApiDelegate(options);
     }
 
-    private static ByteBuffer input(Tensor tensor, String file) throws Refused {
+    private ByteBuffer read(Tensor tensor, String file) throws Refused {
+        long wanted = (long) tensor.numBytes() * Math.max(arguments.samples, 1);
         try (FileInputStream stream = new FileInputStream(file)) {
             FileChannel channel = stream.getChannel();
-            if (channel.size() != tensor.numBytes()) {
+            if (channel.size() != wanted) {
                 throw new Refused(
                         Refused.By.RUNTIME,
                         "input " + tensor.name() + " is " + dtype(tensor) + " " + Arrays.toString(tensor.shape())
-                                + ", " + tensor.numBytes() + " bytes; " + channel.size() + " were given");
+                                + ", " + wanted + " bytes; " + channel.size() + " were given");
             }
-            ByteBuffer bytes = ByteBuffer.allocateDirect(tensor.numBytes());
+            ByteBuffer bytes = ByteBuffer.allocateDirect(Math.toIntExact(wanted));
             while (bytes.hasRemaining() && channel.read(bytes) >= 0) {
                 // Continue: one call may not read everything.
             }
@@ -261,17 +298,21 @@ final class TfliteEngine implements Engine {
         }
     }
 
-    private static Output output(int number, Tensor tensor) {
+    private static byte[] bytes(Tensor tensor) {
         ByteBuffer view = tensor.asReadOnlyBuffer();
         view.rewind();
         byte[] bytes = new byte[tensor.numBytes()];
         view.get(bytes);
+        return bytes;
+    }
+
+    private static Output output(int number, Tensor tensor, int[] shape, byte[] bytes) {
         Tensor.QuantizationParams quantization = tensor.quantizationParams();
         return new Output(
                 number,
                 tensor.name(),
                 dtype(tensor),
-                tensor.shape(),
+                shape,
                 quantization.getScale(),
                 quantization.getZeroPoint(),
                 bytes);

@@ -21,6 +21,7 @@ public final class Arguments {
                             "run",
                             "model",
                             "inputs",
+                            "samples",
                             "backend",
                             "threads",
                             "precision_loss",
@@ -64,6 +65,9 @@ public final class Arguments {
     /** One raw little-endian file for each input, in the artifact's order. */
     public final List<String> inputs;
 
+    /** How many samples each input file has, one behind the other; 0: one, whose run is timed. */
+    public final int samples;
+
     public final Backend backend;
     public final int threads;
 
@@ -98,6 +102,7 @@ public final class Arguments {
         }
         model = values.path("model", values.text("model", null));
         inputs = values.paths("inputs");
+        samples = values.count("samples", 0, 0);
         backend = values.backend();
         threads = values.count("threads", 1);
         precisionLoss = values.flag("precision_loss");

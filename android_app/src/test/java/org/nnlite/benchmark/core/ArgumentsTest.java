@@ -20,6 +20,7 @@ public final class ArgumentsTest {
     public void everyArgumentOfTheHostIsRead() throws Exception {
         Map<String, String> values = Runs.values("gpu");
         values.put("inputs", "/data/local/tmp/nnlite/a_input_0.raw,/data/local/tmp/nnlite/a_input_1.raw");
+        values.put("samples", "3");
         values.put("threads", "4");
         values.put("precision_loss", "true");
         values.put("transfer", "status");
@@ -40,6 +41,7 @@ public final class ArgumentsTest {
                 Arrays.asList("/data/local/tmp/nnlite/a_input_0.raw", "/data/local/tmp/nnlite/a_input_1.raw"),
                 arguments.inputs);
         assertEquals(Backend.GPU, arguments.backend);
+        assertEquals(3, arguments.samples);
         assertEquals(4, arguments.threads);
         assertTrue(arguments.precisionLoss);
         assertEquals(Arguments.Transfer.STATUS, arguments.transfer);

@@ -1,0 +1,120 @@
+"""Accuracy of an artifact on a device: the samples that its conversion kept, run in chunks and ranked."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import Engine
+
+from nnlite.artifacts.device_samples import DeviceSamples, read_device_samples
+from nnlite.artifacts.ranks import Ranks, UnfitSamples
+from nnlite.artifacts.samples import SamplesError
+from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore
+from nnlite.db.tables import row_id
+from nnlite.reports.schema import DeviceAccuracy, MeasurementReport
+from nnlite.results.evaluations import device_evaluation
+from nnlite.vocabulary import EvaluateOn
+from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, RuntimeRefusal
+
+#: Of the inputs of one run, bytes: they are pushed, and read into memory there.
+_CHUNK_BYTES: Final = 32 << 20
+#: The first run has so many samples; it shows how long one takes.
+_FIRST_SAMPLES: Final = 8
+#: Of one run after it, seconds; far below the limit of a run.
+_CHUNK_S: Final = 60.0
+
+
+class DeviceEvaluator:
+    """Measures the accuracy of one claimed artifact on a device, once for each backend."""
+
+    def __init__(
+        self,
+        payload: Mapping[str, Any],
+        device: Device,
+        *,
+        store: ArtifactStore,
+        engine: Engine,
+        max_s: float,
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            payload: of the benchmark's claim.
+            device: the artifact is loaded there.
+            store: has the samples.
+            engine: knows what was evaluated before.
+            max_s: samples that do not begin within it are not run.
+        """
+        self._payload, self._device = payload, device
+        self._store, self._engine, self._max_s = store, engine, max_s
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the campaign asks for accuracy on devices, and the host has evaluated the artifact."""
+        return self._payload["evaluate_on"] == EvaluateOn.DEVICE and self._payload["evaluation"] is not None
+
+    def __call__(self, job: BenchmarkJob, report: MeasurementReport, stop: threading.Event) -> DeviceAccuracy:
+        """Return the accuracy on the backend of `report`, or why there is none.
+
+        Raises:
+            StoreError: the store is unavailable.
+            Stopped: `stop` was set.
+        """
+        evaluation = self._payload["evaluation"]
+        key = {
+            "artifact_id": evaluation["artifact_id"],
+            "data": evaluation["data"],
+            "device_id": row_id("device", self._device.name),
+            "backend": report.backend.value,
+        }
+        known = device_evaluation(self._engine, key, report.executed_by)
+        if known is not None:
+            return DeviceAccuracy(
+                samples=known.samples, top1=known.top1, top5=known.top5, no_worse=known.no_worse
+            )
+        if evaluation["inputs"] is None:
+            return DeviceAccuracy(reason=f"the host has none: {evaluation['reason']}")
+        try:
+            samples = read_device_samples(self._store.fetch(evaluation["inputs"]))
+
+            def classify(begin: int, end: int) -> Any:
+                chunk = tuple(values[begin:end] for values in samples.inputs)
+                return self._device.classify(replace(job, samples=chunk), report.backend, stop=stop)
+
+            return accuracy(samples, classify, max_s=self._max_s)
+        except (RuntimeRefusal, DeviceFailure) as failure:
+            # The artifact was measured; the device proves at its next canary whether it is well.
+            return DeviceAccuracy(reason=failure.reason)
+        except (SamplesError, ArtifactGoneError, UnfitSamples, ValueError) as error:
+            return DeviceAccuracy(reason=str(error))
+
+
+def accuracy(
+    samples: DeviceSamples,
+    classify: Callable[[int, int], Any],
+    *,
+    max_s: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> DeviceAccuracy:
+    """Rank the outputs of `classify` for samples from one number to another, until `max_s` are over.
+
+    Integer outputs rank as the numbers that they stand for.
+    """
+    ranks, begin, total = Ranks(), 0, len(samples.labels)
+    of_sample = sum(values.nbytes for values in samples.inputs) / total
+    most = max(1, int(_CHUNK_BYTES / max(of_sample, 1)))
+    size, begun_s = min(_FIRST_SAMPLES, most), clock()
+    while begin < total:
+        end, before_s = min(begin + size, total), clock()
+        for output, label in zip(classify(begin, end), samples.labels[begin:end], strict=True):
+            ranks.add(output, label)
+        sample_s = (clock() - before_s) / (end - begin)
+        begin = end
+        left_s = begun_s + max_s - clock()
+        size = min(most, int(min(left_s, _CHUNK_S) / max(sample_s, 1e-6)))
+        if size < 1:
+            break
+    right = None if samples.right is None else samples.right[:begin]
+    return DeviceAccuracy(samples=begin, top1=ranks.top1, top5=ranks.top5, no_worse=ranks.no_worse(right))
