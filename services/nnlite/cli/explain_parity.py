@@ -7,7 +7,7 @@ import typer
 from nnlite.campaigns.calibration_choice import named_calibration
 from nnlite.campaigns.request import Request
 from nnlite.cli import options, selection
-from nnlite.cli.output import err, out, print_json, print_table
+from nnlite.cli.output import err, print_json, print_table, say
 from nnlite.cli.session import interruptible
 from nnlite.cli.workers import check_installed
 from nnlite.diagnostics.explain_parity import Explanation, explain_parity
@@ -68,15 +68,15 @@ def _print(name: str, explanation: Explanation, *, every: bool) -> None:
     steps, departs = explanation["steps"], explanation["departs"]
     title = f"{name}, {explanation['precision']}"
     if departs is None:
-        out.print(f"{title}: every operator is right", highlight=False)
+        say(f"{title}: every operator is right")
     else:
         step = steps[departs]
-        out.print(f"{title}: departs at operator {departs}, {step['operator']}", highlight=False)
-        out.print(f"  line    {step['line'] or 'not known'}", highlight=False, soft_wrap=True)
-        out.print(f"  module  {step['module'] or 'the network itself'}", highlight=False)
-        out.print(f"  reason  {step['reason']}", highlight=False, soft_wrap=True)
+        say(f"{title}: departs at operator {departs}, {step['operator']}")
+        say(f"  line    {step['line'] or 'not known'}")
+        say(f"  module  {step['module'] or 'the network itself'}")
+        say(f"  reason  {step['reason']}")
     if explanation["note"]:
-        out.print(f"note: {explanation['note']}", highlight=False, soft_wrap=True)
+        say(f"note: {explanation['note']}")
     if every:
         print_table(map(_row, steps), COLUMNS, optional=OPTIONAL)
         return

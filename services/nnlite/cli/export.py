@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nnlite.artifacts.store import open_store
 from nnlite.cli import options
-from nnlite.cli.output import count, err
+from nnlite.cli.output import count, err, note
 from nnlite.cli.session import session
 from nnlite.cli.words import chosen
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
@@ -111,11 +111,10 @@ def lemur(
             progress.update(task, completed=done, total=total)
 
         exported = export_lemur(cluster.engine, root, choice, show)
-    err.print(summary(exported), highlight=False, soft_wrap=True)
+    note(summary(exported))
     if len(exported.threads) > 1:
         numbers = " and ".join(map(str, sorted(exported.threads)))
-        note = f"results with {numbers} threads of the CPU were written; --threads chooses one number"
-        err.print(note, style="yellow", highlight=False, soft_wrap=True)
+        note(f"results with {numbers} threads of the CPU were written; --threads chooses one number")
 
 
 @export.command()
@@ -182,11 +181,9 @@ def nngpt(
         )
     source = exported.latency_source or "nothing that fits"
     best = f"; the best is {exported.best_model}" if exported.best_model else ""
-    err.print(
+    note(
         f"{count(exported.models, 'model')} written to {exported.path}, {exported.measured} of them measured "
-        f"on {source}{best}",
-        highlight=False,
-        soft_wrap=True,
+        f"on {source}{best}"
     )
 
 
@@ -209,7 +206,7 @@ def model_explorer(
     text = f"{len(exported.files)} profiles written to {folder}"
     if exported.unattributed:
         text += f"; up to {exported.unattributed:.1%} of the time belongs to no node with certainty"
-    err.print(text, highlight=False, soft_wrap=True)
+    note(text)
 
 
 @export.command("litert-board")
@@ -256,11 +253,9 @@ def litert_board(
     )
     with session() as cluster:
         exported = export_litert_board(cluster.engine, folder, choice, owner=owner)
-    err.print(
+    note(
         f"{count(exported.rows, 'row')} written to {exported.folder}; {exported.measurements} in "
-        f"{MEASUREMENTS}, {exported.on_board} of them on the board",
-        highlight=False,
-        soft_wrap=True,
+        f"{MEASUREMENTS}, {exported.on_board} of them on the board"
     )
 
 

@@ -88,6 +88,11 @@ err = _PlainConsole(
 )
 
 
+def say(text: str) -> None:
+    """Print a sentence of a result to stdout; long ones wrap in a terminal only."""
+    out.print(text, highlight=False, soft_wrap=not out.is_terminal)
+
+
 def note(text: str) -> None:
     """Print a line about what a command did to stderr; long ones wrap in a terminal only."""
     err.print(text, highlight=False, soft_wrap=not err.is_terminal)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from nnlite.campaigns import reproduce as reproduction
 from nnlite.campaigns.control import cancel_benchmark
 from nnlite.campaigns.reproduce import Comparison, ReproductionError
-from nnlite.cli.output import err, out, print_json, print_table
+from nnlite.cli.output import err, print_json, print_table, say
 from nnlite.cli.own_workers import MEASURING, OwnWorkers
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.results.reading import Row
@@ -145,7 +145,7 @@ def _print(compared: list[Comparison]) -> None:
     several = len({each.old["threads"] for each in compared}) > 1
     for each in compared:
         threads = f", threads {each.old['threads']}" if several else ""
-        out.print(f"{each.old['backend']}{threads}: {_said(each)}", highlight=False, soft_wrap=True)
+        say(f"{each.old['backend']}{threads}: {_said(each)}")
 
 
 def _row(name: str, result: Row) -> dict[str, Any]:

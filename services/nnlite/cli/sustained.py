@@ -37,7 +37,7 @@ def sustained(
         rows = queries.passes(database, name, model)
     if json:
         print_json(rows)
-    else:
+    elif rows:
         with paged(wide=wide):
             columns = telling(_COLUMNS, rows, "error")
             print_table([sustained_row(row) for row in rows], columns, optional=_OPTIONAL, wide=wide)

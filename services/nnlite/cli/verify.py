@@ -9,7 +9,7 @@ import typer
 
 from nnlite.artifacts.store import open_store
 from nnlite.cli import options
-from nnlite.cli.output import err, out, print_json, print_table
+from nnlite.cli.output import err, out, print_json, print_table, say
 from nnlite.cli.session import session
 from nnlite.diagnostics.verify import Outcome, Verified
 from nnlite.diagnostics.verify import verify as verify_rows
@@ -88,9 +88,9 @@ def _print(by_campaign: dict[str, list[Verified]], known: dict[str, str | None])
     for name, rows in by_campaign.items():
         counts = Counter(row.outcome for row in rows)
         parts = [f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome]]
-        out.print(f"{name}: {', '.join(parts) or 'no measurement yet'}", highlight=False, soft_wrap=True)
+        say(f"{name}: {', '.join(parts) or 'no measurement yet'}")
         for note, count in Counter(note for row in rows for note in row.notes).items():
-            out.print(f"  {count} {note}", highlight=False, soft_wrap=True)
+            say(f"  {count} {note}")
         if digest := known.get(name):
             out.print(f"  digest {digest}", highlight=False, soft_wrap=True)
 

@@ -1,17 +1,20 @@
 """What commands show in a terminal of 80 columns and 24 lines, of a database with fixed content.
 
-A change that is wanted is recorded with `NNLITE_RECORD=1`; then the difference is in the commit.
+Every command has its screen here; what depends on the machine has a stand-in in `stand_ins.py`. A change that
+is wanted is recorded with `NNLITE_RECORD=1`; then the difference is in the commit.
 """
 
 import os
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+import typer
 
-from nnlite.cli import output, presentation
-from nnlite.diagnostics.finding import Finding
+from integration.cli import stand_ins
+from nnlite.cli import command_line, output, presentation
 
 #: Before the environment of the tests is emptied.
 RECORD = bool(os.environ.get("NNLITE_RECORD"))
@@ -49,6 +52,41 @@ COMMANDS = {
     "release-unknown": ["devices", "release", "usb:none"],
     "profile-unknown": ["profile", "--model", "Nobody"],
     "doctor": ["doctor"],
+    "sustained": ["sustained"],
+    "atlas": ["atlas"],
+    "atlas-cases": ["atlas", "--cases", "--state", "refused"],
+    "fetch": ["fetch"],
+    "preflight": ["preflight", "ga-1"],
+    "explain-parity": ["explain-parity", "ga-1", "--precision", "int8"],
+    "reproduce": ["reproduce", "UNet2D"],
+    "reproduce-unknown": ["reproduce", "Nobody"],
+    "export-lemur": ["export", "lemur", "lemur"],
+    "export-nngpt": ["export", "nngpt", "edge"],
+    "export-model-explorer": ["export", "model-explorer", "overlays"],
+    "export-litert-board": ["export", "litert-board", "board.json"],
+    "up": ["up"],
+    "down": ["down"],
+    "ps": ["ps"],
+    "logs": ["logs", "convert", "-n", "2"],
+    "worker-convert": ["worker", "convert", "--concurrency", "0"],
+    "worker-check": ["worker", "check"],
+    "reaper": ["reaper", "now"],
+    "flower": ["flower"],
+    "serve": ["serve", "--token-file", "/nowhere/token"],
+    "db-upgrade": ["db", "upgrade"],
+    "db-url": ["db", "url"],
+    "db-psql": ["db", "psql", "-c", "SELECT name, state, models FROM campaign_progress ORDER BY name"],
+    "db-backup": ["db", "backup", "/nowhere/backups"],
+    "db-restore": ["db", "restore", "night.dump"],
+    "check": [
+        "check",
+        "--secret",
+        "LAB_REDIS_PASSWORD=/nowhere/secret",
+        "--profiles",
+        "emulators",
+        "--known-profiles",
+        "emulator,phone",
+    ],
     "worker-usage": ["worker", "benchmark", "--device", "phone"],
     "unknown-campaign": ["results", "nigt"],
     "unknown-column": ["results", "--sort", "speed"],
@@ -61,20 +99,6 @@ class FixedClock(datetime):
     @classmethod
     def now(cls, tz=None):
         return datetime(2026, 12, 1, tzinfo=tz)
-
-
-#: What doctor finds on another machine.
-FINDINGS = (
-    Finding(subject="nnlite", state="ok", message="0.1.0, Python 3.11.2 in /opt/nnlite"),
-    Finding(subject="torch", state="ok", message="2.13.0, for conversion workers"),
-    Finding(
-        subject="isolation",
-        state="note",
-        message="model code runs as root: only root may read /root, where nnlite's Python is; install it "
-        "where every account may read: /usr/bin/python3 -m venv /opt/nnlite; without network",
-    ),
-    Finding(subject="hooks", state="missing", message="command: no program /usr/local/bin/notify"),
-)
 
 
 #: From the first command about a campaign to the last one.
@@ -109,8 +133,7 @@ def screen(monkeypatch, nnlite):
     """Run a command as in a terminal; what it prints to stdout and stderr, one after the other."""
     monkeypatch.setenv("PAGER", "")
     monkeypatch.setattr(presentation, "datetime", FixedClock)
-    monkeypatch.setattr("nnlite.cli.doctor.all_findings", lambda settings: iter(FINDINGS))
-    monkeypatch.setattr("nnlite.cli.devices.attached_devices", lambda port: None)
+    without_run = stand_ins.place(monkeypatch)
 
     def run(*arguments: str) -> str:
         for console in (output.out, output.err):
@@ -121,7 +144,7 @@ def screen(monkeypatch, nnlite):
             monkeypatch.setattr(console, "_height", 24)
         said = nnlite(*arguments)
         shown = f"{said.out}{'-' * 80}\n{said.err}exit code {said.code}\n"
-        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+        return without_run(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown))
 
     return run
 
@@ -134,6 +157,22 @@ def check(name: str, shown: str, *, wide: bool = False) -> None:
         file.write_text(shown)
     assert shown == file.read_text()
     assert wide or max(map(len, shown.splitlines())) <= 80
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command, such as ("db", "url")."""
+    group = typer.main.get_command(command_line())
+    for name in group.commands:
+        command = group.get_command(typer.Context(group), name)
+        yield from ((name, each) for each in command.commands) if hasattr(command, "commands") else [(name,)]
+
+
+def test_every_command_has_a_recorded_screen() -> None:
+    recorded = [*COMMANDS.values(), *LIFE]
+    missing = {
+        words for words in commands() if not any(tuple(each[: len(words)]) == words for each in recorded)
+    }
+    assert missing == set(), "add them to COMMANDS"
 
 
 @pytest.mark.usefixtures("released")
