@@ -31,7 +31,9 @@ def upgrade_command() -> None:
 @db.command()
 def backup(
     folder: Annotated[Path, typer.Argument(help="Where dumps are kept; created if it is missing.")],
-    keep: Annotated[int, typer.Option(min=1, help="Dumps kept there; older ones are deleted.")] = 14,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Days whose last dump is kept, of today all; older ones are deleted.")
+    ] = 14,
 ) -> None:
     """Dump the database into a folder while everything runs; the artifact store is not in it.
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Backs up and restores the database with Postgres's own tools: for `nnlite db`, compose and systemd alike.
-#   backup.sh backup FOLDER KEEP          write a dump into FOLDER, check it, and keep the KEEP newest ones
+#   backup.sh backup FOLDER KEEP          write a dump into FOLDER, check it, and keep those of the KEEP newest days: all of
+#                                         today, and the last one of each earlier day
 #   backup.sh every HOURS FOLDER KEEP     the same again and again, first once the newest dump is HOURS old
 #   backup.sh restore FILE                replace the database by a dump; a dump that fails changes nothing
 # libpq's variables name the database (PGHOST, PGUSER, PGDATABASE, ...); PGPASSWORD_FILE may hold the password.
@@ -17,11 +18,21 @@ back_up() {
     pg_restore --list "$folder/.$name" > /dev/null
     sync "$folder/.$name"
     mv "$folder/.$name" "$folder/$name"
-    # The names sort by time.
-    find "$folder" -maxdepth 1 -name 'nnlite-*.dump' | sort -r | tail -n "+$((keep + 1))" | while IFS= read -r old; do
+    surplus "$folder" "$keep" "$(date -u +%Y%m%d)" | while IFS= read -r old; do
         rm -- "$old"
     done
     say "wrote $folder/$name; kept: $(find "$folder" -maxdepth 1 -name 'nnlite-*.dump' | wc -l)"
+}
+
+# Dumps that are not kept. Days count, not dumps: many of one day must not push out those of earlier days.
+surplus() {
+    # The names sort by time.
+    find "$1" -maxdepth 1 -name 'nnlite-*.dump' | sort -r | awk -v keep="$2" -v today="$3" '{
+        day = substr($0, length($0) - 20, 8)
+        earlier = (day == last)
+        if (!earlier) { last = day; days++ }
+        if (days > keep || (earlier && day != today)) print
+    }'
 }
 
 # Seconds until the newest dump is HOURS old: restarts must not push older dumps out.
@@ -90,5 +101,5 @@ case "${1:-}" in
             wait $!
         done
         ;;
-    *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 #: Key of the advisory lock that the active reaper holds.
 ADVISORY_LOCK = 7202119
+#: Campaigns whose hooks run at once; the others wait.
+_HOOKS_AT_A_TIME = 4
 
 
 @dataclass
@@ -68,6 +70,8 @@ class Reaper:
         self._grace = GracePeriod(settings.queue.lease_s)
         self._connection: Connection | None = None
         self._locked = False
+        #: Threads that run hooks.
+        self._saying: list[threading.Thread] = []
         #: Messages that Redis had lost, since the start.
         self.resent: Counter[WorkKind] = Counter()
 
@@ -147,9 +151,13 @@ class Reaper:
         send(self._broker, messages)
 
     def _say_ends(self) -> None:
-        """Run the hooks of campaigns that have ended, without waiting for them."""
-        for name in hooks.take_ended(self._engine, self._settings.hooks):
-            threading.Thread(target=self._run_hooks, args=(name,), name="hooks").start()
+        """Run the hooks of campaigns that have ended, without waiting for them, of a few at a time."""
+        self._saying = [each for each in self._saying if each.is_alive()]
+        if (most := _HOOKS_AT_A_TIME - len(self._saying)) <= 0:
+            return
+        for name in hooks.take_ended(self._engine, self._settings.hooks, most=most):
+            self._saying.append(threading.Thread(target=self._run_hooks, args=(name,), name="hooks"))
+            self._saying[-1].start()
 
     def _run_hooks(self, name: str) -> None:
         try:

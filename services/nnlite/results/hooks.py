@@ -36,11 +36,14 @@ class HookError(Exception):
     """A hook failed; the message says how."""
 
 
-def take_ended(engine: Engine, settings: HookSettings, name: str | None = None) -> list[str]:
+def take_ended(
+    engine: Engine, settings: HookSettings, name: str | None = None, *, most: int | None = None
+) -> list[str]:
     """Mark campaigns that have ended since the last call, in any process.
 
     Args:
         name: only this one; None: all.
+        most: how many are taken, of those that have hooks; the others wait for the next call. None: all.
 
     Returns:
         The names of those whose hooks the caller runs; none where no hook is set.
@@ -48,7 +51,8 @@ def take_ended(engine: Engine, settings: HookSettings, name: str | None = None) 
     with engine.begin() as connection:
         connection.execute(_UNMARK, {"name": name})
         problem = "the process that ran them was killed" if settings.any else None
-        names = connection.scalars(_MARK, {"name": name, "problem": problem}).all()
+        limit = most if settings.any else None
+        names = connection.scalars(_MARK, {"name": name, "problem": problem, "most": limit}).all()
     return list(names) if settings.any else []
 
 
@@ -196,7 +200,7 @@ WHERE id IN (
       AND NOT EXISTS (
           SELECT FROM benchmark b WHERE b.campaign_id = c.id AND b.state IN ('queued', 'running')
       )
-    FOR UPDATE SKIP LOCKED
+    LIMIT :most FOR UPDATE SKIP LOCKED
 )
 RETURNING name
 """)

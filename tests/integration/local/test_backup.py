@@ -48,15 +48,17 @@ def test_a_restored_database_is_what_it_was_at_the_backup(cluster, campaigns, tm
     assert state["n"] == 2
 
 
-def test_the_newest_dumps_are_kept(cluster, tmp_path):
-    old = ["nnlite-20260101T000000Z.dump", "nnlite-20260102T000000Z.dump", "nnlite-20260103T000000Z.dump"]
+def test_the_last_dump_of_each_of_the_newest_days_is_kept(cluster, tmp_path):
+    old = [f"nnlite-202601{day}.dump" for day in ("01T000000Z", "02T000000Z", "03T000000Z", "03T120000Z")]
     for name in (*old, "notes.txt", ".nnlite-20260104T000000Z.dump"):
         (tmp_path / name).touch()
 
-    back_up(cluster.settings, url(cluster), tmp_path, keep=2)
+    for _ in range(2):  # seconds name them: it may be one
+        back_up(cluster.settings, url(cluster), tmp_path, keep=3)
 
     left = [name for name in dumps(tmp_path) if name.endswith(".dump")]
-    assert left[0] == old[-1] and len(left) == 2, "the new one, and the newest of the old ones"
+    assert left[:2] == [old[1], old[3]], "two earlier days, the last dump of each"
+    assert all(name > "nnlite-2026011" for name in left[2:]) and len(left) in {3, 4}, "and all of today"
     assert "notes.txt" in dumps(tmp_path)
 
 

@@ -166,3 +166,24 @@ def test_the_reaper_says_the_end(ended: Cluster, tmp_path: Path) -> None:
     wait_until(lambda: problem_of(ended) is None, "the hook has ended")
     assert json.loads((tmp_path / "said").read_text())["name"] == "night"
     reaper.close()
+
+
+def test_the_reaper_runs_the_hooks_of_few_campaigns_at_once(
+    ended: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("second", "third"):
+        ended.submit(name, name=name)
+    ended.change("UPDATE conversion SET state = 'failed' WHERE state = 'queued'")
+    monkeypatch.setattr("nnlite.reaper.reaper._HOOKS_AT_A_TIME", 2)
+    said, go = tmp_path / "said", tmp_path / "go"
+    command = f"sh -c 'echo x >> {said}; until [ -e {go} ]; do sleep 0.05; done'"
+    hook = HookSettings(command=command, timeout_s=HANG_S)
+    reaper = Reaper(ended.engine, ended.broker, ended.settings.model_copy(update={"hooks": hook}))
+    taken = "SELECT count(*) AS n FROM campaign WHERE hooks_run_at IS NOT NULL"
+    for _ in range(3):
+        reaper.round(0)
+        assert ended.rows(taken) == [{"n": 2}]
+    go.touch()
+    wait_until(lambda: reaper.round(0) and ended.rows(taken) == [{"n": 3}], "there is room for the third")
+    wait_until(lambda: said.read_text() == "x\nx\nx\n", "its hook has run")
+    reaper.close()
