@@ -232,6 +232,7 @@ class Condition(StrEnum):
     DEBUG_BUILD = "debug_build"  # a debuggable or engineering build of Android
     MIRRORED = "mirrored"  # the screen was recorded or shown elsewhere
     CHARGING = "charging"  # the battery was charged, which heats
+    NOT_BOUND = "not_bound"  # the app could not bind its thread to the cores that were asked for
     LOW_BATTERY = "low_battery"  # below the charge at which phones pause
 
 

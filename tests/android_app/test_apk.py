@@ -10,12 +10,14 @@ import pytest
 
 from android_app.binaries import data_offsets, dex_classes, segment_alignments
 from android_app.conftest import REPOSITORY, TIMEOUT_S
+from apk.assembling import LIBRARY
 from apk.building import ABIS
 from apk.lock import properties
 
 RUNTIME = "libtensorflowlite_jni.so"
 GPU = "libtensorflowlite_gpu_jni.so"
 PAGE = 4096
+LARGE_PAGE = 16384
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +105,9 @@ def test_its_native_libraries_can_be_mapped_from_the_apk(apk, manifest):
         libraries = {info.filename: info for info in archive.infolist() if info.filename.startswith("lib/")}
     offsets = data_offsets(apk)
 
-    assert set(libraries) == {f"lib/{abi}/{library}" for abi in ABIS for library in (RUNTIME, GPU)}
+    assert set(libraries) == {f"lib/{abi}/{library}" for abi in ABIS for library in (RUNTIME, GPU, LIBRARY)}
     assert {info.compress_type for info in libraries.values()} == {zipfile.ZIP_STORED}
-    assert {offsets[name] % PAGE for name in libraries} == {0}
+    assert {offsets[name] % LARGE_PAGE for name in libraries} == {0}
     assert "extractNativeLibs(0x010104ea)=false" in manifest
 
 
@@ -121,11 +123,24 @@ def test_its_native_libraries_have_4_kb_segments_as_the_readme_says(apk):
         alignments = {
             alignment
             for name in archive.namelist()
-            if name.startswith("lib/")
+            if name.startswith("lib/") and not name.endswith(LIBRARY)
             for alignment in segment_alignments(archive.read(name))
         }
 
     assert alignments == {PAGE}
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_its_own_library_needs_no_other_and_has_16_kb_segments(apk, abi, tmp_path):
+    with zipfile.ZipFile(apk) as archive:
+        library = archive.read(f"lib/{abi}/{LIBRARY}")
+    (tmp_path / LIBRARY).write_bytes(library)
+
+    dynamic = _output(["readelf", "--wide", "--dynamic", "--dyn-syms", tmp_path / LIBRARY])
+
+    assert segment_alignments(library) == {LARGE_PAGE}
+    assert "NEEDED" not in dynamic and "TEXTREL" not in dynamic
+    assert re.search(r"FUNC +GLOBAL +DEFAULT +\d+ Java_org_nnlite_benchmark_Affinity_set$", dynamic, re.M)
 
 
 @pytest.mark.parametrize("abi", ABIS)

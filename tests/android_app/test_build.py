@@ -125,7 +125,7 @@ def test_entries_are_sorted_stored_dated_and_aligned(tmp_path):
 
     offsets = data_offsets(tmp_path / "one.apk")
     assert list(offsets) == ["b", "lib/x/lib.so", "z"]
-    assert offsets["lib/x/lib.so"] % 4096 == 0
+    assert offsets["lib/x/lib.so"] % 16384 == 0
     assert [offset % 4 for offset in offsets.values()] == [0, 0, 0]
     with zipfile.ZipFile(tmp_path / "one.apk") as archive:
         assert archive.testzip() is None

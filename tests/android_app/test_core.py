@@ -132,6 +132,7 @@ def test_the_app_parses_the_arguments_that_the_host_sends(probe, tmp_path: Path)
         inputs=("/data/local/tmp/nnlite/0_input_0.raw", "/data/local/tmp/nnlite/0_input_1.raw"),
         backend=Backend.NPU,
         threads=3,
+        cores=(4, 5),
         precision_loss=True,
         programs="89ef",
         continuous_s=0.5,
@@ -152,7 +153,7 @@ def test_the_app_parses_the_arguments_that_the_host_sends(probe, tmp_path: Path)
     asked = {name: value for name, value in vars(request).items() if name not in nested} | vars(bounds)
     gate = vars(request.gate) | {"gate_model": request.gate_model, "gate_fast_ns": 200_001}
     del gate["fast_ns"]
-    assert understood == asked | {"inputs": list(request.inputs), "gate": gate}
+    assert understood == asked | {"inputs": list(request.inputs), "cores": [4, 5], "gate": gate}
 
 
 def test_defaults_of_the_app_are_those_of_the_hosts_settings(probe, tmp_path: Path):

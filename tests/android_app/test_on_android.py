@@ -156,6 +156,32 @@ def test_the_plain_cpu_runs_without_xnnpack(run: Run):
     assert (report.error, report.delegation, report.runs) == (None, None, RUNS)
 
 
+def test_the_measuring_thread_is_bound_to_the_cores_that_are_asked_for(run: Run):
+    everywhere = report_of(run("cpu")[1])
+    last = max(everywhere.cores)
+
+    bound = report_of(run("cpu", arguments={"cores": last, "min_s": 0.1})[1])
+
+    assert (bound.cores, bound.cores_error, bound.error) == ((last,), None, None)
+    assert set(bound.slice_cores or {}) <= {str(last)}
+    assert report_of(run("cpu")[1]).cores == everywhere.cores, "of this run's thread alone"
+
+
+@pytest.mark.parametrize(
+    ("cores", "why"),
+    [
+        ("63", "sched_setaffinity of cores [63] fails with errno 22"),
+        ("0,64", "core 64 is beyond the 64 of the app's mask"),
+    ],
+)
+def test_a_thread_that_cannot_be_bound_is_measured_and_the_report_says_why(run: Run, cores, why):
+    everywhere = report_of(run("cpu")[1])
+
+    report = report_of(run("cpu", arguments={"cores": cores})[1])
+
+    assert (report.cores_error, report.cores, report.error) == (why, everywhere.cores, None)
+
+
 def test_continuous_runs_are_reported_in_bins_of_a_second(run: Run, android: AppHost):
     report = report_of(run("cpu", arguments={"continuous_s": 2.5})[1])
 
@@ -236,6 +262,7 @@ def test_an_input_that_does_not_fit_is_refused_with_both_sizes(run: Run, tmp_pat
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
+        ({"cores": "4-7"}, "cores is 4-7: give their numbers, such as 4,5"),
         ({"backend": "tpu"}, "backend is tpu: give cpu, gpu, npu or cpu-plain"),
         ({"model": "/nowhere/m.tflite"}, "/nowhere/m.tflite cannot be read"),
     ],

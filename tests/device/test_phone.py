@@ -1,5 +1,6 @@
 """Phones: waited for when unplugged, paused when warm, rebooted when they hang, never started."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -41,6 +42,16 @@ def test_a_phone_is_measured_without_noise_isolation(lab, worker):
     assert (report["emulator"], report["device"]["kind"], report["device_type"]) == (False, "phone", "rig")
     assert report["measurements"][0]["quiet"]["mode"] == "own_machine"
     assert report["measurements"][0]["before"]["frequencies_khz"]
+
+
+def test_a_phone_measures_on_its_fast_cores_where_that_is_asked_for(lab, worker):
+    (row,) = lab.enqueue(pool="phones", cores="fast", sustained=2)
+    lab.wait_done([row])
+    (measured,) = lab.measurements(row)
+    last = max(os.sched_getaffinity(0))
+    assert (measured["asked_cores"], measured["cores"], measured["verdict"]) == ("fast", [last], "valid")
+    assert "not_bound" not in measured["conditions"]
+    assert measured["sustained"]["error"] is None
 
 
 def test_an_unplugged_phone_is_waited_for(lab, phone, worker):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from apk import APP
+from apk.assembling import LIBRARY, assemble
 from apk.cache import Cache
 from apk.commands import run
 from apk.lock import Registry, Use, locked, properties
@@ -112,7 +113,8 @@ def build_unsigned(tools: Toolchain, folder: Path, apk: Path) -> None:
             for library in libraries
             for abi in ABIS
             for path in sorted((library / "jni" / abi).glob("*.so"))
-        },
+        }
+        | {f"lib/{abi}/{LIBRARY}": assemble(tools.cache, abi, folder / abi) for abi in ABIS},
         apk,
     )
 

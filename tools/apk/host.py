@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from apk import APP, BuildError
+from apk.assembling import assemble
 from apk.building import MANIFEST, SOURCES, Toolchain, completed_manifest
 from apk.lock import Dependency, Use, locked, properties
 from apk.shim import build_shim
@@ -120,6 +121,7 @@ def build_host_app(tools: Toolchain, folder: Path, levels: Iterable[int]) -> Non
     write_virtual([app, *jars], folder / _VIRTUAL)
     _write_config(tools, folder)
     build_runtime(tools, folder / _RUNTIME)
+    assemble(tools.cache, _ABI, folder / _RUNTIME)
     for dependency in _frameworks(levels):
         _copy(tools.cache.file(dependency), folder / _FRAMEWORKS / dependency.name)
     # The platform last: only for what is loaded outside Robolectric's own class loader.

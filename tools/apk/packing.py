@@ -1,7 +1,7 @@
 """Writes the APK's zip reproducibly: uncompressed, and aligned so that Android can map it.
 
-Equivalent to `zipalign -p 4`: native libraries begin at a page, everything else
-at four bytes. `apksigner` preserves the alignment.
+Equivalent to `zipalign -P 16 4`: native libraries begin at a page, of the larger size that Android has,
+everything else at four bytes. `apksigner` preserves the alignment.
 """
 
 import struct
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 ALIGNMENT: Final = 4
-PAGE: Final = 4096
+PAGE: Final = 16384
 #: The extra field for an entry's alignment; its data is the alignment, then zeros.
 #: https://cs.android.com/android/platform/superproject/+/main:tools/apksig/src/main/java/com/android/apksig/ApkSigner.java
 ALIGNMENT_FIELD: Final = 0xD935

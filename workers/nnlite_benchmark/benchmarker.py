@@ -33,7 +33,7 @@ from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
 from nnlite_benchmark.accuracy import DeviceEvaluator
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, FaultOccurrence, RuntimeRefusal
-from nnlite_benchmark.jobs import accuracy_of, backends_of, check_cores, job_of, with_threads
+from nnlite_benchmark.jobs import accuracy_of, backends_of, check_cores, job_of, with_cores, with_threads
 from nnlite_benchmark.protocol.stage_timer import StageTimer
 
 log = structlog.get_logger()
@@ -161,6 +161,7 @@ class Benchmarker:
     def _measure(self, job: BenchmarkJob, backend: Backend, cancelled: threading.Event) -> MeasurementReport:
         self.backend = backend
         try:
+            job = with_cores(job, backend, self.device, self.context.settings.measurement, cancelled)
             check_cores(job, backend, self.device, self.context.settings.measurement)
             report = self.device.run(job, backend, stop=cancelled)
         except RuntimeRefusal as refused:
@@ -202,7 +203,12 @@ class Benchmarker:
         except StoreError as error:
             raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, str(error)) from error
         job = job_of(artifact, payload["model"], file, expected, Mode(payload["mode"]))
-        return replace(job, profile=payload["profile"], sustained_s=payload["sustained_s"])
+        return replace(
+            job,
+            profile=payload["profile"],
+            sustained_s=payload["sustained_s"],
+            asked_cores=payload["cores"] or "",
+        )
 
     def _fetch(self, payload: Mapping[str, Any], path: str) -> Path:
         """Return a file of the store; requeue the conversion if the file is missing or damaged."""

@@ -59,6 +59,10 @@ class BenchmarkJob:
     threads: int | None = None
     #: Measure the times of its operators too.
     profile: bool = False
+    #: Choice of cores that the campaign asks for, canonical; empty: as the scheduler likes.
+    asked_cores: str = ""
+    #: What it means on the device that measures; empty: any that it measures on.
+    cores: tuple[int, ...] = ()
     #: Seconds of continuous inference in a pass of its own; 0: none.
     sustained_s: int = 0
     #: For each input: samples in place of the seeded one, (samples, *shape); empty: that one is run.
@@ -151,6 +155,9 @@ class Device(Protocol):
 
     def needs_user(self, fault: Fault) -> bool:
         """Return whether only a person can end `fault` (an unplugged phone): wait instead of recovering."""
+
+    def highest_khz(self, stop: threading.Event) -> Mapping[int, int | None]:
+        """Return the highest frequency of each core that may measure; None: unknown. Raises as `run`."""
 
     def context(self) -> DeviceContext:
         """Return the properties that are constant until the device is restarted."""

@@ -1,5 +1,6 @@
 """Jobs of devices: one for an artifact and number of threads, within the cores of the device."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact
+from nnlite.host.cores import chosen_cores
 from nnlite.reports.schema import Accuracy
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, Backend, Mode, ParityState, Precision, Refusal
@@ -63,13 +65,35 @@ def with_threads(job: BenchmarkJob, backend: Backend, threads: Sequence[int] | N
     return [replace(job, threads=number) for number in threads]
 
 
+def with_cores(
+    job: BenchmarkJob, backend: Backend, device: Device, settings: MeasurementSettings, stop: threading.Event
+) -> BenchmarkJob:
+    """Return the job with the cores of the device that it asks for.
+
+    Raises:
+        RuntimeRefusal: the device has none of them; its `report` is the measurement to record.
+        DeviceFailure, Stopped: as `Device.run`.
+    """
+    if not job.asked_cores:
+        return job
+    try:
+        return replace(job, cores=chosen_cores(job.asked_cores, device.highest_khz(stop)))
+    except ValueError as problem:
+        error = f"--cores {job.asked_cores} on {device.name}: {problem}"
+        run = refused_run(error, threads=job.in_force(settings).threads, by=Refusal.TOO_FEW_CORES)
+        raise refusal(job, backend, run, settings) from problem
+
+
 def check_cores(job: BenchmarkJob, backend: Backend, device: Device, settings: MeasurementSettings) -> None:
     """Check that the device has a core for each thread that the campaign asks for.
 
     Raises:
         RuntimeRefusal: it has not; its `report` is the measurement to record.
     """
-    if job.threads is None or job.threads <= (cores := device.context().usable_cores):
+    if job.threads is None:
+        return
+    cores = min(device.context().usable_cores, len(job.cores) or job.threads)
+    if job.threads <= cores:
         return
     error = f"{job.threads} threads were asked for, {device.name} measures on {cores} cores"
     run = refused_run(error, threads=job.threads, by=Refusal.TOO_FEW_CORES)

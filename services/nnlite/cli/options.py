@@ -100,6 +100,16 @@ Profile = Annotated[
         rich_help_panel=MEASURING,
     ),
 ]
+Cores = Annotated[
+    str,
+    typer.Option(
+        metavar="fast|all|MASK",
+        help="Bind the measuring thread to cores: those of the highest clock, all, 4-7 or 2,3, or a mask as "
+        "0xf0; of a host those that it measures on [default: as the scheduler likes].",
+        show_default=False,
+        rich_help_panel=MEASURING,
+    ),
+]
 Sustained = Annotated[
     int,
     typer.Option(

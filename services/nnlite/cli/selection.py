@@ -12,6 +12,7 @@ from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.catalog.selection import select
 from nnlite.cli import options
 from nnlite.cli.words import chosen, words
+from nnlite.host.cores import canonical_choice
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import CPU_BACKENDS, MAX_THREAD_COUNTS, Backend, EvaluateOn, Int8Io, Mode, Precision
 
@@ -74,6 +75,7 @@ def _request(
     prebuilt: options.Prebuilt = None,
     repeat: options.Repeat = 1,
     profile: options.Profile = False,
+    cores: options.Cores = "",
     sustained: options.Sustained = 0,
     dry_run: options.DryRun = False,
 ) -> Request:
@@ -106,6 +108,7 @@ def _request(
         prebuilt=absolute([prebuilt])[0] if prebuilt else None,
         repeat=repeat,
         profile=profile,
+        cores=parse_cores(cores),
         sustained=sustained,
         evaluation=chosen_evaluation(
             evaluate, source, weights or prebuilt, load_settings(), store=not dry_run
@@ -200,6 +203,18 @@ def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:
     from nnlite.catalog.files.source import is_module
 
     return tuple(str(path if is_module(path) else path.expanduser().absolute()) for path in paths or ())
+
+
+def parse_cores(choice: str) -> str:
+    """Return a choice of cores as a request keeps it; empty: none.
+
+    Raises:
+        RequestError: it names none.
+    """
+    try:
+        return canonical_choice(choice) if choice else ""
+    except ValueError as error:
+        raise RequestError(f"--cores {error}") from error
 
 
 def parse_threads(values: list[str], backends: Sequence[Backend]) -> tuple[int, ...]:

@@ -392,6 +392,8 @@ class Measurement(Base):
     verdict: Mapped[str]
     reasons: Mapped[list[str]]
     noise_cause: Mapped[str | None]  # of a noisy or throttled one
+    asked_cores: Mapped[str | None]  # by --cores: fast, all or numbers; None: as the scheduler likes
+    cores: Mapped[list[int] | None]  # that the measuring thread could run on; None: not known
     clocks: Mapped[str | None]  # clock policy in force on a phone
     conditions: Mapped[list[str] | None]  # what spoils a phone's number; None: no phone, or not asked
     shape: Mapped[str | None]  # levels of the run; None: too few samples

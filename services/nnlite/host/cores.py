@@ -1,7 +1,8 @@
 """Assigns logical processors to measurements and conversions, identically in every process of a machine."""
 
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -84,6 +85,59 @@ def _configured_cores(
     if not set(measuring) <= set(usable) and not set(converting) <= set(usable):
         raise SettingsError(f"{named}: this process has neither, only {_listed(usable)}")
     return Cores(mode=QuietMode.PINNED_CORES, measuring=tuple(measuring), converting=tuple(converting))
+
+
+#: Choices of cores besides numbers.
+FAST, ALL = "fast", "all"
+
+
+def canonical_choice(choice: str) -> str:
+    """Return a choice of cores to measure on in one form: `fast`, `all`, or numbers such as `4,5,6,7`.
+
+    Args:
+        choice: one of the words, numbers such as `4-7` or `2,3`, or a mask such as `0xf0`.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if choice in {FAST, ALL}:
+        return choice
+    numbers: list[int] = []
+    if re.fullmatch(r"0x[0-9a-fA-F]{1,16}", choice):
+        numbers = [bit for bit in range(64) if int(choice, 16) >> bit & 1]
+    elif re.fullmatch(r"\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*", choice, re.ASCII):
+        numbers = _parsed(MEASURING, choice)
+    if not numbers:
+        raise ValueError(
+            f"{choice} names no cores; write fast, all, numbers as 4-7 or 2,3, or a mask as 0xf0"
+        )
+    return _listed(numbers)
+
+
+def chosen_cores(choice: str, highest_khz: Mapping[int, int | None]) -> tuple[int, ...]:
+    """Return the cores that a choice in its canonical form means on a device, ascending.
+
+    Args:
+        choice: as `canonical_choice` returns it.
+        highest_khz: of each core that may measure; None: not known.
+
+    Raises:
+        ValueError: the device has not all of them, or does not tell which ones are fast.
+    """
+    usable = sorted(highest_khz)
+    if choice == ALL:
+        return tuple(usable)
+    if choice == FAST:
+        known = [khz for khz in highest_khz.values() if khz is not None]
+        if len(known) < len(usable) or not known:
+            raise ValueError(
+                f"which of the cores {_listed(usable)} are fast is not known; name them by number"
+            )
+        return tuple(core for core in usable if highest_khz[core] == max(known))
+    asked = _parsed(MEASURING, choice)
+    if missing := [core for core in asked if core not in highest_khz]:
+        raise ValueError(f"there is no core {missing[0]} to measure on, only {_listed(usable)}")
+    return tuple(asked)
 
 
 def pin_to(cores: Collection[int]) -> None:

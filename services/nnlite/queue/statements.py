@@ -25,7 +25,7 @@ FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
     m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, c.mode,
     c.request->'threads' AS threads, w.run = 1 AND c.request ? 'profile' AS profile,
     CASE w.run WHEN 1 THEN coalesce((c.request->>'sustained')::integer, 0) ELSE 0 END AS sustained_s,
-    to_jsonb(a) AS artifact, to_jsonb(e) AS evaluation,
+    c.request->>'cores' AS cores, to_jsonb(a) AS artifact, to_jsonb(e) AS evaluation,
     coalesce(c.request->>'evaluate_on', 'host') AS evaluate_on
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id

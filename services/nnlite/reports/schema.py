@@ -337,7 +337,12 @@ class RunReport(Part):
     runtime: Word
     runtime_version: Word
     threads: Count
-    cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = ()
+    cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = Field(
+        (), description="that the measuring thread may run on"
+    )
+    cores_error: Text | None = Field(
+        None, description="Android only: why they are not those that were asked for"
+    )
     stage: Stage = Field(description="where it ended; `run` when it did all")
     error: Text | None = Field(None, description="what the runtime refused, in its own words")
     refusal: Refusal | None = Field(None, description="with an error: who refused; null: the runtime")
@@ -488,7 +493,13 @@ class MeasurementReport(Part):
     runtime: Word
     runtime_version: Word
     threads: Count
-    cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = ()
+    cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = Field(
+        (), description="that the measuring thread could run on"
+    )
+    asked_cores: Word | None = Field(
+        None, description="by the option --cores: fast, all or numbers; null: as the scheduler likes"
+    )
+    cores_error: Text | None = Field(None, description="why they are not those that were asked for")
     stage: Stage
     error: Text | None = None
     init_ns: Nanoseconds | None = None

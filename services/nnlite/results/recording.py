@@ -183,6 +183,7 @@ def reported_columns(report: MeasurementReport) -> dict[str, Any]:
         **dict.fromkeys(_FROM_REPORT),
         **fields,
         "reasons": [str(reason) for reason in report.reasons],
+        "cores": list(report.cores) or None,
         "clocks": report.clocks and report.clocks.policy,
         "conditions": [str(condition) for condition in report.conditions] if report.clocks else None,
         "delegate_refusals": [one.model_dump() for one in report.delegate_refusals] or None,

@@ -176,10 +176,11 @@ def _clock(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     values = {
         "scaling_governor": "schedutil",
+        # The core of the highest number is the fast one.
+        "cpuinfo_max_freq": f"{2_000_000 + 100_000 * int(folder.parent.name.removeprefix('cpu'))}",
         "scaling_cur_freq": "1804800",
         "scaling_min_freq": "300000",
         "scaling_max_freq": "1804800",
-        "cpuinfo_max_freq": "1804800",
     }
     for name, value in values.items():
         (folder / name).write_text(f"{value}\n")

@@ -230,6 +230,24 @@ def test_the_first_run_of_an_artifact_is_profiled_where_the_campaign_asks_for_it
 
 
 @pytest.mark.usefixtures("steady_canary")
+def test_a_campaign_measures_on_the_cores_that_it_names_and_what_is_not_there_is_refused(
+    cluster, make_benchmarker, queued
+):
+    benchmarker = make_benchmarker()
+    core = max(benchmarker.device.highest_khz(benchmarker.stop))
+    assert benchmark(benchmarker, queued(cores=str(core))) is Outcome.DONE
+    (measured,) = queries.latencies(cluster.engine, "night")
+    assert (measured["asked_cores"], measured["cores"], measured["verdict"]) == (str(core), [core], "valid")
+    cluster.change('UPDATE campaign SET request = request || \'{"cores": "999"}\'')
+    cluster.change("UPDATE benchmark SET state = 'queued'")
+    (row,) = cluster.rows("SELECT id FROM benchmark")
+    assert benchmark(benchmarker, row["id"]) is Outcome.DONE
+    (refused,) = queries.latencies(cluster.engine, "night")
+    assert (refused["verdict"], refused["reasons"]) == ("invalid", ["too_few_cores"])
+    assert f"--cores 999 on {benchmarker.device.name}: there is no core 999" in refused["error"]
+
+
+@pytest.mark.usefixtures("steady_canary")
 def test_a_pass_of_continuous_inference_is_made_in_the_first_run_only(cluster, make_benchmarker, queued):
     benchmarker = make_benchmarker()
     row = queued(sustained=1, repeat=2)

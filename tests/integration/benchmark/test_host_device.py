@@ -323,6 +323,13 @@ def test_an_artifact_that_cannot_be_profiled_has_a_profile_with_the_reason(make_
     assert profile.error and not profile.operators
 
 
+def test_a_measurement_is_bound_to_the_cores_of_its_job(make_device, job):
+    device = make_device()
+    core = max(device.highest_khz(NEVER))
+    report = device.run(replace(job, asked_cores=str(core), cores=(core,)), Backend.CPU, stop=NEVER)
+    assert (report.asked_cores, report.cores, report.disturbance.cores) == (str(core), (core,), 1)
+
+
 def test_a_pass_of_continuous_inference_has_the_latency_of_each_second(make_device, job):
     stages = []
     device = make_device(lambda stage, pid: stages.append(stage))

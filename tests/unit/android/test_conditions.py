@@ -197,6 +197,7 @@ def test_every_condition_is_named_that_was_seen_before_or_after():
     report = measured(
         state(charging=True, battery_percent=80.0),
         after=state(power_saver=True, mirrored=True, battery_percent=19.0),
+        cores_error="sched_setaffinity of cores [4] fails with errno 22",
     )
 
     assert conditions_of(report, phone, PhoneSettings()) == tuple(
@@ -205,6 +206,7 @@ def test_every_condition_is_named_that_was_seen_before_or_after():
             Condition.DEBUG_BUILD,
             Condition.MIRRORED,
             Condition.CHARGING,
+            Condition.NOT_BOUND,
             Condition.LOW_BATTERY,
         ]
     )

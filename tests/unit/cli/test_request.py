@@ -37,6 +37,7 @@ def test_the_same_request_has_the_same_name():
         {"threads": (1, 2)},
         {"profile": True},
         {"sustained": 300},
+        {"cores": "fast"},
     ],
 )
 def test_another_request_has_another_name(change):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnlite.host.cores import choose_cores, pin_to
+from nnlite.host.cores import canonical_choice, choose_cores, chosen_cores, pin_to
 from nnlite.settings import SettingsError
 from nnlite.vocabulary import QuietMode
 
@@ -105,3 +105,50 @@ def test_overlapping_cores_are_refused(machine, measuring, converting, message):
 def test_a_process_is_pinned_to_cores_that_it_may_use():
     with pytest.raises(SettingsError, match=r"cores 1023 cannot be used here, only .*: see NNLITE_MEASURE"):
         pin_to((1023,))
+
+
+@pytest.mark.parametrize(
+    ("choice", "canonical"),
+    [
+        ("fast", "fast"), ("all", "all"), ("4-7", "4,5,6,7"), ("3,2", "2,3"), ("0,4-5", "0,4,5"), ("7", "7"),
+        ("0xf0", "4,5,6,7"), ("0x1", "0"), ("0x8000000000000001", "0,63"),
+    ],
+)  # fmt: skip
+def test_a_choice_of_cores_has_one_form(choice, canonical):
+    assert canonical_choice(choice) == canonical == canonical_choice(canonical)
+
+
+@pytest.mark.parametrize(
+    "choice", ["", "FAST", "f0", "0x", "0x0", "4-", "7-4", "1,,2", "-1", "0x1ffffffffffffffff", "1 2"]
+)
+def test_what_names_no_cores_is_refused_with_what_does(choice):
+    with pytest.raises(ValueError, match="write fast, all, numbers as 4-7 or 2,3, or a mask as 0xf0"):
+        canonical_choice(choice)
+
+
+PHONE = {0: 1_800_000, 1: 1_800_000, 4: 2_400_000, 5: 2_400_000, 7: 2_900_000}
+
+
+@pytest.mark.parametrize(
+    ("choice", "cores"), [("fast", (7,)), ("all", (0, 1, 4, 5, 7)), ("4,5", (4, 5)), ("7", (7,))]
+)
+def test_a_choice_means_cores_of_a_device(choice, cores):
+    assert chosen_cores(choice, PHONE) == cores
+
+
+def test_equal_cores_are_all_fast():
+    assert chosen_cores("fast", {2: 3_000_000, 3: 3_000_000}) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("choice", "khz", "message"),
+    [
+        ("6,7", PHONE, "there is no core 6 to measure on, only 0,1,4,5,7"),
+        ("fast", {0: None, 1: None}, "which of the cores 0,1 are fast is not known; name them by number"),
+        ("fast", {0: 1_800_000, 1: None}, "is not known"),
+        ("fast", {}, "is not known"),
+    ],
+)
+def test_cores_that_a_device_has_not_or_does_not_tell_are_refused(choice, khz, message):
+    with pytest.raises(ValueError, match=message):
+        chosen_cores(choice, khz)

@@ -16,6 +16,7 @@ def conditions_of(
         Condition.DEBUG_BUILD: context.debuggable is True,
         Condition.MIRRORED: any(state.mirrored for state in states),
         Condition.CHARGING: any(state.charging for state in states),
+        Condition.NOT_BOUND: report.cores_error is not None,
         Condition.LOW_BATTERY: bool(charges) and min(charges) < gates.min_battery_percent,
     }
     return tuple(condition for condition, holds in seen.items() if holds)

@@ -7,7 +7,7 @@ More than 300 lines: it is one class, whose methods are those of `Device`.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +32,7 @@ from nnlite_benchmark.android.app.run_monitor import OnStage
 from nnlite_benchmark.android.clocks import ClockControl, clocks_of
 from nnlite_benchmark.android.conditions import conditions_of, reason_to_pause
 from nnlite_benchmark.android.properties.analytics import android_context, android_state
+from nnlite_benchmark.android.properties.core_speeds import highest_khz
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
@@ -161,6 +162,11 @@ class AndroidDevice:
         is_phone = self._transport.kind is DeviceKind.PHONE
         return fault is Fault.OWNER_NEEDED or (is_phone and fault in _USER_FAULTS)
 
+    def highest_khz(self, stop: threading.Event) -> Mapping[int, int | None]:
+        """Return the cores and the highest frequency of each; see `Device`."""
+        with self._shell.cancelled_by(stop), self._root_cause_raised():
+            return highest_khz(self._shell.shell_output)
+
     def context(self) -> DeviceContext:
         """Return the properties that are constant until a reboot; read when the device became ready."""
         if self._context is None:
@@ -185,7 +191,9 @@ class AndroidDevice:
         """Measure `job` between two canaries; raises as `Device.run`."""
         settings = self._settings.measurement
         threads = job.in_force(settings).threads
-        configuration = cpu_configuration(f"app {self._app.sha256[:16]}", threads, self._measuring_cores)
+        configuration = cpu_configuration(
+            f"app {self._app.sha256[:16]}", threads, job.cores or self._measuring_cores
+        )
         is_cpu = backend in CPU_BACKENDS
         if backend is Backend.ONNXRUNTIME:
             absent = refused_run(f"the app has no {backend}; hosts have", threads=threads)

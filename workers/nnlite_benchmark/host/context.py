@@ -96,6 +96,12 @@ class FrequencyRange:
         return disturbance.model_copy(update=update)
 
 
+def highest_khz(cores: Collection[int]) -> dict[int, int | None]:
+    """Return the highest frequency of each of some cores; None: it is not told, as in virtual machines."""
+    texts = {core: _text(SYS / f"devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq") for core in cores}
+    return {core: int(text) if text and text.isdigit() else None for core, text in texts.items()}
+
+
 def _os_version() -> str:
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"]

@@ -10,7 +10,7 @@ import os
 import platform
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
-from nnlite_benchmark.host.context import FrequencyRange, host_context, host_state
+from nnlite_benchmark.host.context import FrequencyRange, highest_khz, host_context, host_state
 from nnlite_benchmark.host.energy import PackageEnergy
 from nnlite_benchmark.host.initializer import CACHE_FILE
 from nnlite_benchmark.host.launching import ForkServer
@@ -101,6 +101,10 @@ class HostDevice:
     def needs_user(self, fault: Fault) -> bool:
         """Return False: a host is never unplugged."""
         return False
+
+    def highest_khz(self, stop: threading.Event) -> Mapping[int, int | None]:
+        """Return the cores that measure and the highest frequency of each; see `Device`."""
+        return highest_khz(self._cores.measuring)
 
     def context(self) -> DeviceContext:
         """Return the properties that are constant until this machine reboots."""
@@ -176,7 +180,10 @@ class HostDevice:
     def _configuration(self, job: BenchmarkJob) -> str:
         """Return the CPU configuration: what the speed of the gate's canary depends on."""
         runtime = f"LiteRT {version('ai-edge-litert')}"
-        return cpu_configuration(runtime, job.in_force(self._settings).threads, self._cores.measuring)
+        return cpu_configuration(runtime, job.in_force(self._settings).threads, self._cores_of(job))
+
+    def _cores_of(self, job: BenchmarkJob) -> tuple[int, ...]:
+        return job.cores or self._cores.measuring
 
     def _runner(self, stop: threading.Event) -> RunOnce:
         def run(
@@ -213,7 +220,8 @@ class HostDevice:
         stop: threading.Event,
         on_stage: OnStage,
     ) -> Run:
-        before, started_at = host_state(self._cores.measuring), datetime.now(UTC)
+        cores = self._cores_of(job)
+        before, started_at = host_state(cores), datetime.now(UTC)
         limits = job.in_force(self._settings)
         if continuous_s:
             limits = pass_limits(job, self._settings, continuous_s)
@@ -228,7 +236,7 @@ class HostDevice:
                 continuous_s=continuous_s,
                 samples=len(job.samples[0]) if job.samples else 0,
             )
-            frequencies, energy = FrequencyRange(self._cores.measuring), PackageEnergy()
+            frequencies, energy = FrequencyRange(cores), PackageEnergy()
 
             def on_poll(polled: Stage) -> None:
                 frequencies.note(polled)
@@ -244,7 +252,7 @@ class HostDevice:
             )
             disturbance = frequencies.added_to(report.disturbance)
             report = report.model_copy(update={"disturbance": disturbance})
-            after = host_state(self._cores.measuring)
+            after = host_state(cores)
             try:
                 run = read_run(report, folder, started_at=started_at, before=before, after=after, gate=gate)
             except (OSError, ValueError) as error:
@@ -270,7 +278,7 @@ class HostDevice:
             inputs=inputs,
             folder=str(folder),
             threads=limits.threads,
-            cores=self._cores.measuring,
+            cores=self._cores_of(job),
             bounds=Bounds.of(limits),
             parent_pid=os.getpid(),
         )

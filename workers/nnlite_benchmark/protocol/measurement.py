@@ -141,6 +141,7 @@ def measurement_report(
         backend=backend,
         precision=job.precision,
         mode=job.mode,
+        asked_cores=job.asked_cores or None,
         verdict=judgement.verdict,
         reasons=judgement.reasons,
         noise_cause=judgement.noise_cause,

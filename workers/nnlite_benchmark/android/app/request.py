@@ -37,6 +37,8 @@ class RunRequest:
     samples: int = 0
     backend: Backend
     threads: int
+    #: Cores that the measuring thread is bound to; empty: as the scheduler likes.
+    cores: tuple[int, ...] = ()
     #: Whether the GPU may compute in fp16.
     precision_loss: bool
     #: Hexadecimal; name under which the GPU delegate keeps its compiled programs. Empty: it keeps none.
@@ -81,6 +83,8 @@ def command_line(request: RunRequest) -> str:
     }
     if request.samples:
         arguments["samples"] = str(request.samples)
+    if request.cores:
+        arguments["cores"] = ",".join(map(str, request.cores))
     if request.programs:
         arguments["programs"] = request.programs
     if request.continuous_s:

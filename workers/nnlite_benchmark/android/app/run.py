@@ -132,6 +132,7 @@ class AppRuns:
                     samples=len(job.samples[0]) if job.samples else 0,
                     backend=start.backend,
                     threads=limits.threads,
+                    cores=job.cores,
                     precision_loss=self._settings.android.gpu_fp16,
                     programs=start.programs,
                     sustained=self._settings.android.clocks == ClockPolicy.SUSTAINED.value,

@@ -6,6 +6,7 @@ import android.content.IntentFilter;
 import android.os.BatteryManager;
 import android.os.Debug;
 import android.os.PowerManager;
+import android.os.Process;
 
 import org.nnlite.benchmark.core.Counters;
 import org.nnlite.benchmark.core.DeviceState;
@@ -67,7 +68,12 @@ final class AndroidSurroundings implements Surroundings {
 
     @Override
     public List<Integer> cores() {
-        return ProcText.allowedCores(read(STATUS));
+        return ProcText.allowedCores(threadStatus());
+    }
+
+    @Override
+    public String bind(List<Integer> cores) {
+        return Affinity.bind(cores);
     }
 
     @Override
@@ -179,6 +185,13 @@ final class AndroidSurroundings implements Surroundings {
         if (tenthsC != Integer.MIN_VALUE) {
             state.temperaturesC.put("battery", tenthsC / 10.0);
         }
+    }
+
+    /** Returns the status of the calling thread; kernels of 3.10 know it by its number only. */
+    private static String threadStatus() {
+        String status = read("/proc/thread-self/status");
+        status = status == null ? read(TASKS + Process.myTid() + "/status") : status;
+        return status == null ? read(STATUS) : status;
     }
 
     /** Returns a small file's text; null if it cannot be read. */

@@ -24,6 +24,7 @@ public final class Arguments {
                             "samples",
                             "backend",
                             "threads",
+                            "cores",
                             "precision_loss",
                             "programs",
                             "gate_model",
@@ -71,6 +72,9 @@ public final class Arguments {
     public final Backend backend;
     public final int threads;
 
+    /** Cores that the measuring thread is bound to; empty: as the scheduler likes. */
+    public final List<Integer> cores;
+
     /** Whether the GPU may compute in fp16. */
     public final boolean precisionLoss;
 
@@ -105,6 +109,7 @@ public final class Arguments {
         samples = values.count("samples", 0, 0);
         backend = values.backend();
         threads = values.count("threads", 1);
+        cores = values.cores();
         precisionLoss = values.flag("precision_loss");
         programs = values.text("programs", "");
         if (!programs.matches("[0-9a-f]{0,64}")) {
@@ -199,6 +204,14 @@ public final class Arguments {
                 }
             }
             return Collections.unmodifiableList(paths);
+        }
+
+        List<Integer> cores() throws BadArguments {
+            String text = text("cores", "");
+            if (!text.matches("(\\d{1,4}(,\\d{1,4})*)?")) {
+                throw new BadArguments("cores is " + text + ": give their numbers, such as 4,5");
+            }
+            return Collections.unmodifiableList(ProcText.cores(text));
         }
 
         Backend backend() throws BadArguments {

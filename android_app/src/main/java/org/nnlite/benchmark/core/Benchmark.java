@@ -45,6 +45,9 @@ public final class Benchmark {
     public Report run() {
         state.begin(arguments);
         try {
+            if (!arguments.cores.isEmpty()) {
+                report.coresError = surroundings.bind(arguments.cores);
+            }
             report.cores = surroundings.cores();
             report.sustainedPerformance = arguments.sustained ? surroundings.sustainsPerformance() : null;
             enter(Stage.INITIALIZE);

@@ -20,6 +20,10 @@ public final class Report {
     public String runtimeVersion = "unknown";
     public final int threads;
     public List<Integer> cores = Collections.emptyList();
+
+    /** Why they are not those that were asked for; null: they are, or none were. */
+    public String coresError;
+
     public Stage stage = Stage.INITIALIZE;
     public Long initNs;
     public Long firstInferenceNs;
@@ -125,6 +129,7 @@ public final class Report {
         json.put("runtime_version", cut(runtimeVersion, MOST_WORD_LENGTH));
         json.put("threads", threads);
         json.put("cores", cores);
+        json.put("cores_error", coresError == null ? null : cut(coresError, MOST_ERROR_LENGTH));
         json.put("stage", stage.word);
         json.put("error", error);
         json.put("refusal", refusal == null ? null : refusal.word);

@@ -6,8 +6,14 @@ import java.util.List;
 public interface Surroundings {
     DeviceState state();
 
-    /** Returns the cores that the process may use. */
+    /** Returns the cores that the calling thread may use. */
     List<Integer> cores();
+
+    /**
+     * Binds the calling thread to cores, and with it the threads that it starts from now on; returns why that is not
+     * possible, or null.
+     */
+    String bind(List<Integer> cores);
 
     /** Returns the core that the calling thread runs on. */
     Long core();

@@ -79,8 +79,10 @@ public final class CoreProbe {
         json.put("run", arguments.run);
         json.put("model", arguments.model);
         json.put("inputs", arguments.inputs);
+        json.put("samples", arguments.samples);
         json.put("backend", arguments.backend.word);
         json.put("threads", arguments.threads);
+        json.put("cores", arguments.cores);
         json.put("precision_loss", arguments.precisionLoss);
         json.put("programs", arguments.programs);
         json.put("gate", arguments.gate == null ? null : fields(arguments.gate));

@@ -130,6 +130,7 @@ final class Runs {
         private int states;
         private long readings;
         private long memoryReadings;
+        private List<Integer> bound;
 
         FakeSurroundings(boolean tells) {
             this.tells = tells;
@@ -180,7 +181,14 @@ final class Runs {
 
         @Override
         public List<Integer> cores() {
-            return tells ? Arrays.asList(0, 1, 2) : Collections.<Integer>emptyList();
+            List<Integer> allowed = bound == null ? Arrays.asList(0, 1, 2) : bound;
+            return tells ? allowed : Collections.<Integer>emptyList();
+        }
+
+        @Override
+        public String bind(List<Integer> cores) {
+            bound = tells ? cores : null;
+            return tells ? null : "there is no libnnlite_affinity.so";
         }
 
         @Override
