@@ -36,7 +36,9 @@ def watch(name: options.Campaign) -> None:
 
     with interruptible(f"{name} goes on; watch it again: nnlite watch {name}"), session() as cluster:
         check_campaign(cluster.engine, name)
-        progress = watching.watch(cluster.engine, name, explain=Explainer(cluster.engine, cluster.broker))
+        progress = watching.watch(
+            cluster.engine, name, explain=Explainer(cluster.engine, cluster.broker, cluster.settings.home)
+        )
         verdicts = queries.verdicts(cluster.engine, name)
     note(watching.summary(progress))
     print_verdicts(verdicts, name)
@@ -204,13 +206,13 @@ def _stuck(database: "Reads", campaigns: Sequence[queries.Progress]) -> list[str
     waiting = [each for each in campaigns if _waits(each)][:_MOST_STUCK]
     if not waiting:
         return []
-    from nnlite.campaigns.outlook import outlook
     from nnlite.cli.session import served_queues
-    from nnlite.cli.waiting import lines
+    from nnlite.cli.waiting import lines_for
+    from nnlite.settings import load_settings
 
-    served = served_queues()
+    served, home = served_queues(), load_settings().home
     return [
-        f"{each.name}: {line}" for each in waiting for line in lines(outlook(database, each.name, served))
+        f"{each.name}: {line}" for each in waiting for line in lines_for(database, each.name, served, home)
     ]
 
 

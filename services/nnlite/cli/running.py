@@ -64,7 +64,9 @@ def _watch(cluster: Session, name: str, environment: RuntimeEnvironment | None, 
     if not workers.started:
         others = "nnlite up" if daemon_of(cluster.settings.home) else "another command"
         note(f"the workers of {others} do the work; if it ends, this command starts its own")
-    explain = starting(Explainer(cluster.engine, cluster.broker), lambda: workers.started)
+    explain = starting(
+        Explainer(cluster.engine, cluster.broker, cluster.settings.home), lambda: workers.started
+    )
     # Checks only inform: a worker of theirs that does not stay up ends no campaign.
     progress = watching.watch(cluster.engine, name, lambda: workers.check(but="check"), explain)
     if workers.started and environment is not None and progress.state != CampaignState.CANCELLED:

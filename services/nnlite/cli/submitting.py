@@ -21,7 +21,7 @@ def submit(request: Request, name: str | None, priority: int) -> None:
     with session() as cluster:
         submitted = submit_request(cluster, request, name, priority)
         if submitted.sent:
-            for line in explanation(cluster.engine, cluster.broker, submitted.name):
+            for line in explanation(cluster.engine, cluster.broker, submitted.name, cluster.settings.home):
                 note(line)
     note(f"watch it: nnlite watch {shlex.quote(submitted.name)}")
 

@@ -1,18 +1,22 @@
 """Says what a campaign waits for: workers that start, workers that are missing, models that come first."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 from nnlite.campaigns.outlook import Outlook, outlook
 from nnlite.cli.output import count
 from nnlite.cli.presentation import duration
 from nnlite.errors import Unavailable
+from nnlite.local import daemon
+from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import BrokerClient
 from nnlite.results.queries import Progress
 from nnlite.results.reading import Database
 
 #: Between two questions to the workers, seconds.
 _INTERVAL_S = 10.0
+_STARTING = "waiting: the workers start and import PyTorch, which may take a minute"
 
 
 def lines(found: Outlook) -> list[str]:
@@ -25,10 +29,29 @@ def lines(found: Outlook) -> list[str]:
     return said
 
 
-def explanation(database: Database, broker: BrokerClient, name: str) -> list[str]:
-    """Return what a campaign waits for, in lines."""
+def lines_for(database: Database, name: str, served: Collection[str], home: Path) -> list[str]:
+    """Return what a campaign waits for, in lines.
+
+    Args:
+        served: names of the queues that living workers consume.
+        home: whose workers may be starting.
+    """
+    found = outlook(database, name, served)
+    if found.obstacles and CONVERT_QUEUE not in served and _converters_of(home):
+        return [_STARTING]
+    return lines(found)
+
+
+def _converters_of(home: Path) -> bool:
+    """Whether `nnlite up`, or another command, has started conversion workers in this home."""
+    running = daemon.running(home.expanduser().resolve())
+    return any(each.kind == "worker" and each.name.startswith("convert") for each in running)
+
+
+def explanation(database: Database, broker: BrokerClient, name: str, home: Path) -> list[str]:
+    """Return what a campaign waits for, in lines; `home` as for `lines_for`."""
     try:
-        return lines(outlook(database, name, broker.served_queues()))
+        return lines_for(database, name, broker.served_queues(), home)
     except Unavailable:
         return ["waiting: Redis is away; work starts when it is back"]
 
@@ -36,16 +59,17 @@ def explanation(database: Database, broker: BrokerClient, name: str) -> list[str
 class Explainer:
     """Explains why a campaign that is watched does not go on, asking the workers now and then only."""
 
-    def __init__(self, database: Database, broker: BrokerClient) -> None:
+    def __init__(self, database: Database, broker: BrokerClient, home: Path) -> None:
         self._database = database
         self._broker = broker
+        self._home = home
         self._asked_at = -_INTERVAL_S
         self._lines: list[str] = []
 
     def __call__(self, progress: Progress) -> list[str]:
         """Return what the campaign waits for, in lines."""
         if time.monotonic() - self._asked_at >= _INTERVAL_S:
-            self._lines = explanation(self._database, self._broker, progress.name)
+            self._lines = explanation(self._database, self._broker, progress.name, self._home)
             self._asked_at = time.monotonic()
         return self._lines
 
@@ -64,7 +88,7 @@ def starting(
         if not own():
             return explain(progress)
         if progress.finished == 0 and not progress.converted:
-            return ["waiting: the workers start and import PyTorch, which may take a minute"]
+            return [_STARTING]
         return []
 
     return lines_of

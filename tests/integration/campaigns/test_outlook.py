@@ -3,7 +3,9 @@
 from integration.conftest import Cluster
 from nnlite.campaigns import control
 from nnlite.campaigns.outlook import outlook
-from nnlite.cli.waiting import lines
+from nnlite.cli.waiting import lines, lines_for
+from nnlite.host.processes import ProcessIdentity
+from nnlite.local.daemon import LocalProcess
 from nnlite.results.devices import record_device_state
 from nnlite.vocabulary import HOST_POOL, DeviceKind, DeviceStatus
 
@@ -72,3 +74,14 @@ def test_models_of_earlier_and_more_urgent_campaigns_come_first(cluster: Cluster
 
 def test_no_worker_answers_where_none_runs(cluster: Cluster) -> None:
     assert cluster.broker.served_queues(timeout_s=0.1) == frozenset()
+
+
+def test_workers_of_the_home_that_start_are_no_missing_workers(cluster, tmp_path, monkeypatch):
+    cluster.submit("one", name="night")
+    assert "no conversion worker runs" in lines_for(cluster.engine, "night", (), tmp_path)[0]
+    convert = LocalProcess(name="convert", kind="worker", identity=ProcessIdentity(pid=1, started=""))
+    monkeypatch.setattr("nnlite.local.daemon.running", lambda home: [convert])
+    (line,) = lines_for(cluster.engine, "night", (), tmp_path)
+    assert line.startswith("waiting: the workers start")
+    (line,) = lines_for(cluster.engine, "night", ("convert",), tmp_path)
+    assert "no worker serves pool" in line

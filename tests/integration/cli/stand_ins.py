@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -126,7 +127,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
         "daemon.daemon.daemon_of": lambda home: None,
         "daemon.daemon.start": lambda *_: ProcessIdentity(pid=4100, started=""),
         "daemon.daemon.stop": lambda instance: True,
-        "daemon.daemon.running": lambda home: [] if home.parts[1] == "nowhere" else _MEMORY,
+        "daemon.daemon.running": _running,
         "daemon._row": _row,
         "daemon._ago": lambda moment_s: "3 h ago",
         "database.back_up": lambda *_: "wrote /nowhere/backups/nnlite-20261201T031500Z.dump; kept: 14",
@@ -150,6 +151,11 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
 def _downloaded(settings: Settings, show: Callable[[int], None]) -> Path:
     show(103_000_000)
     return Path("/home/anna/.local/share/nnlite/sources/nn_dataset-2.1.2-py3-none-any.whl")
+
+
+def _running(home: Path) -> list[LocalProcess]:
+    """Return what runs: other commands than `nnlite ps` ask whether workers start, and none does."""
+    return [*_MEMORY] if sys.argv[1] == "ps" and home.parts[1] != "nowhere" else []
 
 
 def _row(process: LocalProcess, _listed: set[int]) -> dict[str, Any]:
