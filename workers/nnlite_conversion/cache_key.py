@@ -44,6 +44,9 @@ REVISIONS: Mapping[str, Revision] = {
     "nearest_by_index": Revision(
         version=1, code=re.compile(r"interpolate|[Uu]psampl|torchvision\.(models|ops)|\btimm\b")
     ),
+    "product_with_matrix": Revision(version=1, code=re.compile("einsum")),
+    "remainder_of_truncated_quotient": Revision(version=1, code=re.compile("fmod")),
+    "rounded_quotient": Revision(version=1, code=re.compile("rounding_mode")),
 }
 _LIBRARIES = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer")
 

@@ -78,8 +78,6 @@ _KINDS = (
     ),
     _Kind(re.compile(r"nms|\w*roi_\w+|deform_conv2d"), _CANNOT, _AFTER),
 )
-#: Operators that are lowered to STABLEHLO_SORT.
-_REFUSED = ("aten.sort.", "aten.argsort.", "aten.msort.")
 _OTHER = _Kind(re.compile(r".*"), _CANNOT, f"write it with other operators, or {_AFTER}")
 
 
@@ -96,11 +94,6 @@ def unsupported(culprit: Culprit) -> Explanation:
 def is_random(operator: str) -> bool:
     """Whether an operator, such as `aten.rand_like.default`, draws random numbers."""
     return _kind(operator) is _RANDOM
-
-
-def is_refused_by_runtime(operator: str) -> bool:
-    """Whether LiteRT has no kernel for what an operator, such as `aten.sort.default`, is lowered to."""
-    return operator.startswith(_REFUSED)
 
 
 def refused_by_runtime(operator: str | None, message: str) -> Explanation:

@@ -23,7 +23,7 @@ from nnlite_conversion.pipeline.loading.load import load
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.dry_run import unsupported_nodes
 from nnlite_conversion.problems import OperatorProblem, problem
-from nnlite_conversion.remedies import is_random, is_refused_by_runtime, refused_by_runtime, unsupported
+from nnlite_conversion.remedies import is_random, unsupported
 
 #: Operators that compute with sizes and check them.
 _SIZES = re.compile(r"operator\.|math\.|aten\.(_assert_scalar|sym_\w+)\.")
@@ -52,7 +52,7 @@ def preflight_model(
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
     failures = list(_failures(failing))
-    return Preflight(problems=tuple(_counted([*failures, *_known(nodes, failures)])), operators=len(nodes))
+    return Preflight(problems=tuple(_counted([*failures, *_random(nodes, failures)])), operators=len(nodes))
 
 
 def _failures(failing: list[torch.fx.Node]) -> Iterator[OperatorProblem]:
@@ -63,22 +63,18 @@ def _failures(failing: list[torch.fx.Node]) -> Iterator[OperatorProblem]:
         yield problem(culprit, unsupported(culprit), Stage.LOWER)
 
 
-def _known(nodes: Iterable[torch.fx.Node], failures: list[OperatorProblem]) -> Iterator[OperatorProblem]:
-    """Yield the problems of operators that can be lowered: random ones, and those that LiteRT refuses."""
+def _random(nodes: Iterable[torch.fx.Node], failures: list[OperatorProblem]) -> Iterator[OperatorProblem]:
+    """Yield the random operators that could be lowered, one for a line."""
     listed = {each.operator for each in failures}
-    random_lines = {each.line for each in failures if is_random(str(each.operator))}
+    lines = {each.line for each in failures if is_random(str(each.operator))}
     for node in nodes:
-        culprit = culprit_in_graph(node)
         operator = operator_of(node)
-        if operator in listed:
+        if operator in listed or not is_random(operator):
             continue
-        if is_random(operator):
-            found = problem(culprit, unsupported(culprit), Stage.PARITY)
-            if found.line not in random_lines:
-                yield found
-        elif is_refused_by_runtime(operator):
-            explanation = refused_by_runtime(operator, "it has no kernel for it")
-            yield problem(culprit, explanation, Stage.PARITY)
+        culprit = culprit_in_graph(node)
+        found = problem(culprit, unsupported(culprit), Stage.LOWER)
+        if found.line not in lines:
+            yield found
 
 
 def _counted(problems: Iterable[OperatorProblem]) -> Iterator[OperatorProblem]:

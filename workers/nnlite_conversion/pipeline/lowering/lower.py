@@ -15,11 +15,12 @@ from litert_torch import backend, fx_infra, model
 from litert_torch._convert import core, litert_converter, signature
 from torch.export import ExportedProgram
 
-from nnlite_conversion.culprit import UnsupportedNode
+from nnlite_conversion.culprit import UnsupportedNode, operator_of
 from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
 from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
+from nnlite_conversion.remedies import is_random
 
 #: Name that LiteRT's tools expect for the only signature.
 SIGNATURE = model.DEFAULT_SIGNATURE_NAME
@@ -159,6 +160,7 @@ def lower(
         program = decompose(program)
         _require_no_effects(program)
         program, rewrites = rewritten(program)
+        _require_not_random(program)
         program = core._run_convert_passes(program)
         exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
     model.LiteRTModel(exporter).export(str(path))
@@ -197,6 +199,13 @@ def _require_no_effects(program: ExportedProgram) -> None:
     """Raise for an operator with effects, as linalg has; later passes fail on it without its name."""
     if nodes := _with_effects(program):
         raise UnsupportedNode(nodes[0])
+
+
+def _require_not_random(program: ExportedProgram) -> None:
+    """Raise for an operator that draws numbers: the converter would draw them once, for all inputs."""
+    for node in program.graph.nodes:
+        if node.op == "call_function" and node.users and is_random(operator_of(node)):
+            raise UnsupportedNode(node)
 
 
 def _with_effects(program: ExportedProgram) -> list[torch.fx.Node]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from nnlite_conversion.pipeline.lowering.rewrites import elementary
+from nnlite_conversion.pipeline.lowering.rewrites import elementary, integers, ordering
 from nnlite_conversion.pipeline.lowering.rewrites.adaptive_max_pool import adaptive_max_pool2d
 from nnlite_conversion.pipeline.lowering.rewrites.antialiasing import (
     antialiased_bicubic,
@@ -18,16 +18,25 @@ from nnlite_conversion.pipeline.lowering.rewrites.antialiasing import (
 )
 from nnlite_conversion.pipeline.lowering.rewrites.arithmetic import scaled_difference, scaled_sum
 from nnlite_conversion.pipeline.lowering.rewrites.convolution import (
-    grouped_convolution3d,
     named_padding,
+    unsupported_convolution,
+)
+from nnlite_conversion.pipeline.lowering.rewrites.embedding import (
+    embedding_bag_by_comparison,
+    rows_of_limited_norm,
 )
 from nnlite_conversion.pipeline.lowering.rewrites.expand import needless_expand
-from nnlite_conversion.pipeline.lowering.rewrites.linear import high_rank_linear
+from nnlite_conversion.pipeline.lowering.rewrites.linear import (
+    high_rank_linear,
+    product_with_matrix,
+    trilinear_product,
+)
 from nnlite_conversion.pipeline.lowering.rewrites.nearest import nearest_by_index
 from nnlite_conversion.pipeline.lowering.rewrites.operators import OperatorRewrites
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
 from nnlite_conversion.pipeline.lowering.rewrites.scatter import (
     index_put_by_comparison,
+    masked_scatter_by_index,
     scatter_add_by_comparison,
     scatter_reduce_by_comparison,
 )
@@ -54,17 +63,48 @@ OPERATORS: OperatorRewrites = {
     aten.signbit.default: elementary.sign_bit,
     aten.copysign.Tensor: elementary.with_sign_of,
     aten.logical_xor.default: elementary.exclusive_or,
+    aten.bitwise_xor.Tensor: elementary.exclusive_or_of_booleans,
     aten.dist.default: elementary.distance,
     aten.rrelu_with_noise_functional.default: elementary.leaky_relu_of_mean_slope,
     aten.upsample_nearest2d.vec: nearest_by_index,
     aten._upsample_bilinear2d_aa.default: antialiased_bilinear,
     aten._upsample_bicubic2d_aa.default: antialiased_bicubic,
-    aten.convolution.default: grouped_convolution3d,
+    aten.convolution.default: unsupported_convolution,
     aten.scatter_add.default: scatter_add_by_comparison,
     aten.scatter.reduce: scatter_reduce_by_comparison,
     aten.scatter.value_reduce: scatter_reduce_by_comparison,
     aten.scatter_reduce.two: scatter_reduce_by_comparison,
     aten.index_put.default: index_put_by_comparison,
+    aten.masked_scatter.default: masked_scatter_by_index,
+    aten.sort.default: ordering.sort_by_comparison,
+    aten.sort.stable: ordering.stable_sort_by_comparison,
+    aten.topk.default: ordering.topk_by_comparison,
+    aten.kthvalue.default: ordering.kthvalue_by_comparison,
+    aten.median.dim: ordering.median_by_comparison,
+    aten.median.default: ordering.median_of_all_by_comparison,
+    aten.mode.default: ordering.mode_by_comparison,
+    aten.cummax.default: ordering.cummax_by_comparison,
+    aten.cummin.default: ordering.cummin_by_comparison,
+    aten.cumprod.default: ordering.cumprod_of_all_before,
+    aten.logcumsumexp.default: ordering.logcumsumexp_of_all_before,
+    aten.bucketize.Tensor: ordering.bucketize_by_comparison,
+    aten.searchsorted.Tensor: ordering.searchsorted_by_comparison,
+    aten.erfinv.default: elementary.inverse_error,
+    aten.abs.default: integers.absolute_of_integers,
+    aten.sign.default: integers.sign_of_integers,
+    aten.pow.Tensor_Scalar: integers.power_of_integers,
+    aten.__lshift__.Scalar: integers.left_shift_as_product,
+    aten.__rshift__.Scalar: integers.right_shift_as_quotient,
+    aten.div.Tensor_mode: integers.rounded_quotient,
+    aten.div.Scalar_mode: integers.rounded_quotient,
+    aten.fmod.Tensor: integers.remainder_of_truncated_quotient,
+    aten.fmod.Scalar: integers.remainder_of_truncated_quotient,
+    aten._assert_async.msg: elementary.without_assertion,
+    aten.embedding_renorm.default: rows_of_limited_norm,
+    aten._embedding_bag.default: embedding_bag_by_comparison,
+    aten._embedding_bag_forward_only.default: embedding_bag_by_comparison,
+    aten._trilinear.default: trilinear_product,
+    aten.einsum.default: product_with_matrix,
 }
 
 

@@ -1,6 +1,7 @@
-"""Rewrites convolutions: those with groups over three dimensions, and those whose padding has a name."""
+"""Rewrites convolutions that litert-torch does not lower, and those whose padding has a name."""
 
 import functools
+import math
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -31,7 +32,10 @@ def named_padding(graph: torch.fx.Graph) -> bool:
         if shape is None or node.kwargs:
             continue
         kernel = shape[2:]
-        dilations = list(dilation) * (len(kernel) if len(dilation) == 1 else 1)
+        # Defaults are one number for all dimensions, which only PyTorch understands.
+        stride, dilations = (
+            list(each) * (len(kernel) if len(each) == 1 else 1) for each in (stride, dilation)
+        )
         widths = [0] * len(kernel)
         if padding == "same":
             widths = [step * (size - 1) for step, size in zip(dilations, kernel, strict=True)]
@@ -42,7 +46,7 @@ def named_padding(graph: torch.fx.Graph) -> bool:
                 x, widths = call(graph, aten.constant_pad_nd.default, x, sides), [0] * len(kernel)
             both = [width // 2 for width in widths]
             convolution = _OF_NAMED_PADDING[node.target]
-            result = call(graph, convolution, x, weight, bias, stride, both, dilation, groups)
+            result = call(graph, convolution, x, weight, bias, stride, both, dilations, groups)
         result.meta.update({key: node.meta[key] for key in _PLACE if key in node.meta})
         node.replace_all_uses_with(result)
         graph.erase_node(node)
@@ -50,7 +54,7 @@ def named_padding(graph: torch.fx.Graph) -> bool:
     return changed
 
 
-def grouped_convolution3d(  # noqa: PLR0917  (the parameters of aten.convolution)
+def unsupported_convolution(  # noqa: PLR0917  (the parameters of aten.convolution)
     x: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
@@ -61,24 +65,115 @@ def grouped_convolution3d(  # noqa: PLR0917  (the parameters of aten.convolution
     output_padding: Sequence[int],
     groups: int,
 ) -> torch.Tensor:
+    """Compute a convolution that litert-torch does not lower, or lowers to what LiteRT does not run.
+
+    These are transposed ones that are padded at the end of the output, or have a stride over three
+    dimensions, and those with groups over three dimensions.
+    """
+    rank = x.dim() - 2
+    stride, padding, dilation, output_padding = (
+        [*each] * rank if len(each) == 1 else [*each] for each in (stride, padding, dilation, output_padding)
+    )
+    if transposed:
+        if rank == 3 and (groups > 1 or any(each > 1 for each in stride)):
+            parts = [
+                _spread_convolution(part, kernel, stride, padding, dilation, output_padding)
+                for part, kernel in zip(_parts(x, groups, 1), _parts(weight, groups, 0), strict=True)
+            ]
+            return _with_bias(torch.cat(parts, 1) if groups > 1 else parts[0], bias)
+        if any(output_padding):
+            return _cropped_convolution(x, weight, bias, stride, padding, dilation, output_padding, groups)
+        return NotImplemented
+    if rank == 3 and groups > 1:
+        return _convolution_of_frames(x, weight, bias, stride, padding, dilation, groups)
+    return NotImplemented
+
+
+def _cropped_convolution(  # noqa: PLR0917
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    output_padding: list[int],
+    groups: int,
+) -> torch.Tensor:
+    """Compute a transposed convolution without paddings, and cut its result to size."""
+    none = [0] * len(stride)
+    result = aten.convolution.default(x, weight, None, stride, none, dilation, True, none, groups)
+    # The last dimension comes first; a negative width cuts.
+    widths = [
+        width
+        for before, more in zip(reversed(padding), reversed(output_padding), strict=True)
+        for width in (-before, more - before)
+    ]
+    return _with_bias(aten.constant_pad_nd(result, widths), bias)
+
+
+def _spread_convolution(  # noqa: PLR0917
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    output_padding: list[int],
+) -> torch.Tensor:
+    """Compute a transposed convolution as a plain one of the elements with zeros between them."""
+    for dim, step in enumerate(stride, 2):
+        x = _spread(x, dim, step)
+    widths: list[int] = []
+    for size, step, before, more in zip(
+        reversed(weight.shape[2:]),
+        reversed(dilation),
+        reversed(padding),
+        reversed(output_padding),
+        strict=True,
+    ):
+        reach = step * (size - 1)
+        widths += [reach - before, reach - before + more]
+    dims = range(2, weight.dim())
+    kernel = weight.transpose(0, 1).flip(list(dims))
+    return aten.convolution.default(
+        aten.constant_pad_nd(x, widths), kernel, None, [1] * len(stride), [0] * len(stride), dilation, False,
+        [0] * len(stride), 1,
+    )  # fmt: skip
+
+
+def _spread(x: torch.Tensor, dim: int, step: int) -> torch.Tensor:
+    """Return `x` with `step` - 1 zeros between the elements of a dimension."""
+    if step == 1:
+        return x
+    before, length, after = x.shape[:dim], x.shape[dim], x.shape[dim + 1 :]
+    flat = x.reshape(math.prod(before), length, 1, math.prod(after))
+    flat = aten.constant_pad_nd(flat, [0, 0, 0, step - 1])
+    return flat.reshape(*before, length * step, *after).narrow(dim, 0, (length - 1) * step + 1)
+
+
+def _parts(x: torch.Tensor, number: int, dim: int) -> Sequence[torch.Tensor]:
+    """Return equal parts of `x`; litert-torch does not lower the operator that returns only one."""
+    return x.chunk(number, dim) if number > 1 else (x,)
+
+
+def _with_bias(x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return x if bias is None else x + bias.view(-1, *[1] * (x.dim() - 2))
+
+
+def _convolution_of_frames(  # noqa: PLR0917
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+) -> torch.Tensor:
     """Compute a convolution with groups over depth, height and width.
 
     Each slice of the kernel's depth becomes a convolution of all frames, which are a batch then, with the
     same groups, and the results are added: LiteRT has fast ones for two dimensions, depthwise ones among
-    them. A transposed one is split by groups.
+    them.
     """
-    if x.dim() != 5 or groups == 1:
-        return NotImplemented
-    stride, padding, dilation = (
-        [*each] * 3 if len(each) == 1 else each for each in (stride, padding, dilation)
-    )
-    if transposed:
-        parts = [
-            aten.convolution.default(part, kernel, None, stride, padding, dilation, True, output_padding, 1)
-            for part, kernel in zip(x.chunk(groups, 1), weight.chunk(groups, 0), strict=True)
-        ]
-        joined = torch.cat(parts, 1)
-        return joined if bias is None else joined + bias.view(-1, 1, 1, 1)
     batch, channels, depth, *_ = x.shape
     frames = x.permute(0, 2, 1, 3, 4)
     if padding[0]:

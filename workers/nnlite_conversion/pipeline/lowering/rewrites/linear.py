@@ -1,6 +1,8 @@
-"""Rewrites `linear` on tensors of more than three dimensions."""
+"""Rewrites `linear` on tensors of more than three dimensions, and products of three tensors."""
 
 import math
+from collections.abc import Sequence
+from functools import reduce
 
 import torch
 
@@ -43,3 +45,43 @@ def _convolution(
     image = call(graph, aten.conv2d.default, image, kernel, *node.args[2:])
     image = call(graph, aten.permute.default, image, [0, 2, 3, 1])
     return call(graph, aten.reshape.default, image, [*shape[:-1], weight[0]])
+
+
+def trilinear_product(  # noqa: PLR0917  (the parameters of the operator)
+    a: torch.Tensor,
+    b: torch.Tensor,
+    c: torch.Tensor,
+    expand_a: Sequence[int],
+    expand_b: Sequence[int],
+    expand_c: Sequence[int],
+    summed: Sequence[int],
+    unroll: int = 1,
+) -> torch.Tensor:
+    """Compute `_trilinear`, which bilinear layers are made of: the product of three, summed."""
+    factors = (
+        reduce(torch.unsqueeze, sorted(dims), factor)
+        for factor, dims in ((a, expand_a), (b, expand_b), (c, expand_c))
+    )
+    return reduce(torch.mul, factors).sum(list(summed))
+
+
+def product_with_matrix(equation: str, tensors: Sequence[torch.Tensor], **_: object) -> torch.Tensor:
+    """Compute an `einsum` that multiplies a dimension other than the last by a matrix.
+
+    `bchw,cd->bdhw` is lowered to a fully connected layer whose input is not transposed.
+    """
+    inputs, _arrow, output = equation.replace(" ", "").partition("->")
+    left, _comma, right = inputs.partition(",")
+    shared = set(left) & set(right)
+    if len(right) != 2 or len(set(left + right)) != len(left) + 1 or len(shared) != 1 or "." in equation:
+        return NotImplemented
+    (summed,) = shared
+    kept = right.replace(summed, "")
+    if left[-1] == summed or sorted(output) != sorted(left.replace(summed, kept)):
+        return NotImplemented
+    x, matrix = tensors
+    if right[0] != summed:
+        matrix = matrix.t()
+    letters = left.replace(summed, "") + kept
+    product = x.movedim(left.index(summed), -1) @ matrix
+    return product.permute([letters.index(letter) for letter in output])

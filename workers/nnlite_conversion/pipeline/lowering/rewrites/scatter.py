@@ -11,14 +11,9 @@ from typing import Any
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
+from nnlite_conversion.pipeline.lowering.rewrites.comparisons import require_few
+
 aten = torch.ops.aten
-
-#: Most comparisons of an index with a place, and so elements of one tensor.
-MAX_COMPARISONS = 1 << 26
-
-
-class TooLarge(NotImplementedError):
-    """A scatter of more elements than can be compared."""
 
 
 def scatter_add_by_comparison(
@@ -86,6 +81,14 @@ def index_put_by_comparison(
     return result.reshape([x.shape[dim] for dim in (*dims, *others)]).permute(back)
 
 
+def masked_scatter_by_index(x: torch.Tensor, mask: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """Compute `masked_scatter`: the n-th true element of the mask takes the n-th element of the source."""
+    x, mask = torch.broadcast_tensors(x, mask)
+    number = mask.reshape(-1).to(torch.int32).cumsum(0, dtype=torch.int32) - 1
+    taken = source.reshape(-1)[number.clamp(min=0)].reshape(x.shape)
+    return torch.where(mask, taken, x)
+
+
 def _product(hits: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
     """Return for each place the sum of the sources that hit it."""
     if sources.is_floating_point():
@@ -151,8 +154,4 @@ def _placed(
 
 
 def _limit(comparisons: int) -> None:
-    if comparisons > MAX_COMPARISONS:
-        raise TooLarge(
-            f"a scatter that compares {comparisons:,} indices (at most {MAX_COMPARISONS:,}); "
-            "scatter into fewer places"
-        )
+    require_few(comparisons, "a scatter", "scatter into fewer places")
