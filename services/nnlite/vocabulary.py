@@ -225,6 +225,14 @@ class ClockPolicy(StrEnum):
     LOCKED = "locked"  # a person with root: lowest and highest frequency are equal
 
 
+class EnergyMethod(StrEnum):
+    """What counted the energy of an inference; numbers of different methods are not comparable."""
+
+    RAPL = "rapl"  # a host's processor packages, with all that runs on them
+    RAILS = "rails"  # a phone's power rails, all of them together
+    BATTERY = "battery"  # a phone's charge counter times its voltage, unplugged
+
+
 class Condition(StrEnum):
     """Condition that spoils a phone's number without making it noisy; a row names those that were seen."""
 
@@ -335,4 +343,5 @@ class Stage(StrEnum):
     RUN = "run"
     PROFILE = "profile"  # another pass with the runtime's profiler on
     SUSTAINED = "sustained"  # another pass, of continuous inference
+    ENERGY = "energy"  # the same, between readings of meters
     PULL = "pull"  # outputs from the device

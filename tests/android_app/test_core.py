@@ -79,7 +79,7 @@ def test_reports_of_the_core_are_those_of_the_schema_and_of_the_host(java):
 
     for line in lines:
         assert list(validator.iter_errors(json.loads(line))) == []
-    whole, silent, refused, idle, gated = [RunReport.model_validate_json(line) for line in lines]
+    whole, silent, refused, idle, continuous, gated = [RunReport.model_validate_json(line) for line in lines]
 
     assert whole.stage is Stage.RUN and whole.error is None
     samples = decode_samples(whole.samples, max_samples=1000)
@@ -90,6 +90,8 @@ def test_reports_of_the_core_are_those_of_the_schema_and_of_the_host(java):
     assert (refused.refusal, refused.error) == (Refusal.RUNTIME, "dlopen failed: ü")
     assert idle.refusal is Refusal.NOT_DELEGATED and idle.delegation.delegated_nodes == 0
     assert not refused.samples and refused.latency is None and not idle.outputs
+    assert continuous.runs is continuous.latency is None and len(continuous.bins.runs) == 4
+    assert set(continuous.battery.charge_uah) == {2_900_000}
     assert whole.slices is None and sum(gated.slices.slice_runs) == gated.runs
 
 
@@ -113,7 +115,7 @@ def test_a_gated_run_of_the_app_is_counted_and_derived_again_as_one_of_the_host(
 def test_every_field_of_the_report_is_written(java):
     """A field that the host's report gets later must not be forgotten here."""
     (whole, *_) = java("org.nnlite.benchmark.core.CoreProbe", "reports").splitlines()
-    host_only = {"delegate_refusals", "energy", "initialization", "load_ns", "prepare_ns"}
+    host_only = {"delegate_refusals", "energy", "energy_error", "initialization", "load_ns", "prepare_ns"}
 
     assert set(json.loads(whole)) == set(RunReport.model_fields) - host_only
 

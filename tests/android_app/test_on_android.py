@@ -156,6 +156,14 @@ def test_the_plain_cpu_runs_without_xnnpack(run: Run):
     assert (report.error, report.delegation, report.runs) == (None, None, RUNS)
 
 
+def test_an_unplugged_battery_and_one_without_a_counter_are_told_apart(run: Run):
+    pass_of = {"continuous_s": 0.1}
+    battery = report_of(run("cpu", arguments=pass_of, charging=False, charge_uah=0)[1]).battery
+
+    assert (battery.plugged, battery.charge_uah) == ((False, False), (None, None))
+    assert report_of(run("cpu")[1]).battery is None
+
+
 def test_the_measuring_thread_is_bound_to_the_cores_that_are_asked_for(run: Run):
     everywhere = report_of(run("cpu")[1])
     last = max(everywhere.cores)
@@ -190,6 +198,8 @@ def test_continuous_runs_are_reported_in_bins_of_a_second(run: Run, android: App
     assert report.run_ns == report.bins.end_ns[-1] >= 2.5e9
     assert sum(n * median for n, median in zip(report.bins.runs, report.bins.median_ns, strict=True)) > 0
     assert report.disturbance.window_ns >= report.run_ns
+    assert (report.battery.charge_uah, report.battery.voltage_mv) == ((3_000_000,) * 2, (3_900,) * 2)
+    assert report.battery.plugged == (True, True)
     assert report.thermal is None if android.level < 29 else report.thermal.status
 
 

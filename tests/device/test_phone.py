@@ -45,13 +45,16 @@ def test_a_phone_is_measured_without_noise_isolation(lab, worker):
 
 
 def test_a_phone_measures_on_its_fast_cores_where_that_is_asked_for(lab, worker):
-    (row,) = lab.enqueue(pool="phones", cores="fast", sustained=2)
+    (row,) = lab.enqueue(pool="phones", cores="fast", sustained=2, energy=2)
     lab.wait_done([row])
     (measured,) = lab.measurements(row)
     last = max(os.sched_getaffinity(0))
     assert (measured["asked_cores"], measured["cores"], measured["verdict"]) == ("fast", [last], "valid")
     assert "not_bound" not in measured["conditions"]
     assert measured["sustained"]["error"] is None
+    (report,) = lab.benchmark(row)["report"]["measurements"]
+    assert measured["energy_method"] is report["energy"] is None
+    assert report["energy_error"].startswith("the phone has no power rails, and its battery was plugged in")
 
 
 def test_an_unplugged_phone_is_waited_for(lab, phone, worker):

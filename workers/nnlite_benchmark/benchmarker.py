@@ -174,6 +174,8 @@ class Benchmarker:
             passes["profile"] = self.device.profile(job, backend, stop=cancelled)
         if job.sustained_s:
             passes["sustained"] = self.device.sustained(job, backend, stop=cancelled)
+        if job.energy_s:
+            passes |= self.device.energy(job, backend, stop=cancelled)
         return report.model_copy(update=passes)
 
     def _store(self, report: BenchmarkReport, claim: Claim, outputs: Path) -> None:
@@ -207,6 +209,7 @@ class Benchmarker:
             job,
             profile=payload["profile"],
             sustained_s=payload["sustained_s"],
+            energy_s=payload["energy_s"],
             asked_cores=payload["cores"] or "",
         )
 

@@ -65,6 +65,8 @@ class BenchmarkJob:
     cores: tuple[int, ...] = ()
     #: Seconds of continuous inference in a pass of its own; 0: none.
     sustained_s: int = 0
+    #: The same between readings of meters; 0: none.
+    energy_s: int = 0
     #: For each input: samples in place of the seeded one, (samples, *shape); empty: that one is run.
     samples: "tuple[NDArray[Any], ...]" = ()
 
@@ -191,6 +193,13 @@ class Device(Protocol):
 
         Returns:
             Their first outputs, in the artifact's own type: (samples, *shape).
+        """
+
+    def energy(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> dict[str, Any]:
+        """Run the artifact for `job.energy_s` without pauses, between readings of meters; as `sustained`.
+
+        Returns:
+            Fields of the measurement's report: `energy`, or `energy_error`.
         """
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ def estimate(database: Database, request: Request, models: Sequence[CatalogModel
         converted=len(wanted) - len(missing),
         measurements=measurements,
         conversion_s=len(converting) * conversion_s,
-        measurement_s=of_pool * measurement_s + of_pool // request.repeat * _passes_s(request, measurement_s),
+        measurement_s=_seconds(request, of_pool, measurement_s),
         size_bytes=round(artifact_bytes + len(usable) * _MODEL_BYTES + measurements * _MEASUREMENT_BYTES),
         basis=min(conversions, measured),
     )
@@ -105,9 +105,14 @@ def _kinds(request: Request, artifact_format: ArtifactFormat) -> int:
     return sum(max(1, len(request.threads)) if each in CPU_BACKENDS else 1 for each in executing)
 
 
-def _passes_s(request: Request, measurement_s: float) -> float:
-    """Return the time of the passes after a first run; one takes a measurement's time besides its seconds."""
-    return request.sustained + measurement_s if request.sustained else 0.0
+def _seconds(request: Request, measurements: int, measurement_s: float) -> float:
+    """Return the time of so many measurements and their passes, which take as long besides their seconds."""
+    seconds = measurements * measurement_s
+    if request.sustained:  # of first runs
+        seconds += measurements // request.repeat * (request.sustained + measurement_s)
+    if request.energy:
+        seconds += measurements * (request.energy + measurement_s)
+    return seconds
 
 
 def _known(database: Database, request: Request, models: Sequence[CatalogModel]) -> set[_Artifact]:
@@ -159,7 +164,8 @@ UNION ALL
     SELECT extract(epoch FROM a.ended_at - a.started_at)::float8 AS seconds,
            (SELECT count(*) FROM measurement x WHERE x.benchmark_id = b.id) AS measurements
     FROM attempt a JOIN benchmark b ON b.id = a.work_id JOIN campaign c ON c.id = b.campaign_id
-    WHERE a.kind = 'benchmark' AND a.outcome = 'done' AND c.mode = :mode AND NOT c.request ? 'sustained'
+    WHERE a.kind = 'benchmark' AND a.outcome = 'done' AND c.mode = :mode
+      AND NOT c.request ?| ARRAY['sustained', 'energy']
     ORDER BY a.ended_at DESC LIMIT 500
 ) benchmarks)
 """

@@ -30,6 +30,7 @@ _ADDED = {
     "threads": (),
     "profile": False,
     "sustained": 0,
+    "energy": 0,
     "cores": "",
     "evaluation": None,
     "evaluate_on": EvaluateOn.HOST,
@@ -90,6 +91,8 @@ class Request:
     profile: bool = False
     #: Seconds of continuous inference of each artifact, in one more pass of its first run; 0: none.
     sustained: int = 0
+    #: Seconds of continuous inference between readings of meters, in one more pass; 0: none.
+    energy: int = 0
     #: Cores that measure: `fast`, `all` or numbers such as `4,5`; empty: as the scheduler likes.
     cores: str = ""
     #: Labelled samples that the accuracy of each artifact is measured on; None: it is not measured.

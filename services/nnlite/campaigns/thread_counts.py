@@ -19,7 +19,7 @@ def check_threads(connection: Connection, request: Request, settings: Settings) 
         RequestError: no device that is there can measure the largest number, or measuring all numbers may
             take longer than Redis waits.
     """
-    if request.threads or request.sustained:
+    if request.threads or request.sustained or request.energy:
         _check_time(request, settings)
     if not request.threads:
         return
@@ -49,12 +49,12 @@ def _check_time(request: Request, settings: Settings) -> None:
     formats = Counter(ArtifactFormat.of(backend) for backend in CPU_BACKENDS & set(request.backends))
     further = max(len(request.threads) - 1, 0) * max(formats.values(), default=0)
     longest_s = settings.benchmark_deadline_s + further * settings.measurement_deadline_s
-    if request.sustained:
-        pass_s = settings.measurement_deadline_s + request.sustained
-        longest_s += (len(request.backends) + further) * pass_s
+    passes = {"--sustained": request.sustained, "--energy": request.energy}
+    for seconds in filter(None, passes.values()):
+        longest_s += (len(request.backends) + further) * (settings.measurement_deadline_s + seconds)
     if longest_s >= settings.queue.visibility_timeout_s:
         asked = [f"--threads with {len(request.threads)} numbers"] if request.threads else []
-        asked += [f"--sustained {request.sustained}"] if request.sustained else []
+        asked += [f"{option} {seconds}" for option, seconds in passes.items() if seconds]
         raise RequestError(
             f"{' and '.join(asked)} may measure an artifact for {longest_s:.0f} s, "
             "after which Redis would deliver it again; ask for less, or raise "

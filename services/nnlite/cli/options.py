@@ -123,6 +123,19 @@ Sustained = Annotated[
         rich_help_panel=MEASURING,
     ),
 ]
+Energy = Annotated[
+    int,
+    typer.Option(
+        "--energy",
+        min=0,
+        max=MAX_PASS_S,
+        metavar="SECONDS",
+        help="Energy of an inference, from a pass of so long without pauses: of phones with power rails, of "
+        "unplugged ones, of hosts whose RAPL counters can be read.",
+        show_default=False,
+        rich_help_panel=MEASURING,
+    ),
+]
 Precisions = Annotated[
     list[str],
     typer.Option(

@@ -11,7 +11,7 @@ import orjson
 
 from nnlite.results.queries import Progress
 from nnlite.results.reading import Row
-from nnlite.vocabulary import Condition, Reason, RuntimeVerdict, Shape, WorkState
+from nnlite.vocabulary import Condition, EnergyMethod, Reason, RuntimeVerdict, Shape, WorkState
 
 #: Always there; other columns only where their values differ.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "min ms", "p90 ms", "verdict")
@@ -253,7 +253,8 @@ def _energy(row: Row) -> str | None:
     if not energy_uj:
         return None
     width = "" if low_uj is None else f" ± {(high_uj - low_uj) / 2 / energy_uj:.1%}"
-    return f"{energy_uj / 1e3:.3g}{width}"
+    method = "" if row["energy_method"] in {None, EnergyMethod.RAPL} else f" {row['energy_method']}"
+    return f"{energy_uj / 1e3:.3g}{width}{method}"
 
 
 def _score(row: Row) -> Row:

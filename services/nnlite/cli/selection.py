@@ -77,6 +77,7 @@ def _request(
     profile: options.Profile = False,
     cores: options.Cores = "",
     sustained: options.Sustained = 0,
+    energy: options.Energy = 0,
     dry_run: options.DryRun = False,
 ) -> Request:
     # The store that they know takes longer to import than the help takes to print.
@@ -110,6 +111,7 @@ def _request(
         profile=profile,
         cores=parse_cores(cores),
         sustained=sustained,
+        energy=energy,
         evaluation=chosen_evaluation(
             evaluate, source, weights or prebuilt, load_settings(), store=not dry_run
         ),

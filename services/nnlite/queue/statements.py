@@ -25,7 +25,8 @@ FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
     m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, c.mode,
     c.request->'threads' AS threads, w.run = 1 AND c.request ? 'profile' AS profile,
     CASE w.run WHEN 1 THEN coalesce((c.request->>'sustained')::integer, 0) ELSE 0 END AS sustained_s,
-    c.request->>'cores' AS cores, to_jsonb(a) AS artifact, to_jsonb(e) AS evaluation,
+    coalesce((c.request->>'energy')::integer, 0) AS energy_s, c.request->>'cores' AS cores,
+    to_jsonb(a) AS artifact, to_jsonb(e) AS evaluation,
     coalesce(c.request->>'evaluate_on', 'host') AS evaluate_on
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
@@ -70,10 +71,11 @@ def claim_row(kind: WorkKind) -> TextClause:
         twice = "(CASE WHEN c.backends @> '{cpu,cpu-plain}' THEN 2 ELSE 1 END)"
         further = f"coalesce(greatest(jsonb_array_length(c.request->'threads') - 1, 0) * {twice}, 0)"
         # A pass takes its seconds, and at most as long as a measurement besides.
-        passes_s = (
-            f"(cardinality(c.backends) + {further}) * CASE WHEN c.request ? 'sustained' "
-            "THEN (c.request->>'sustained')::integer + :further ELSE 0 END"
+        each_s = " + ".join(
+            f"CASE WHEN c.request ? '{name}' THEN (c.request->>'{name}')::integer + :further ELSE 0 END"
+            for name in ("sustained", "energy")
         )
+        passes_s = f"(cardinality(c.backends) + {further}) * ({each_s})"
         # The accuracy of each backend.
         further += " + CASE WHEN c.request ? 'evaluate_on' THEN cardinality(c.backends) ELSE 0 END"
     return text(f"""

@@ -25,6 +25,7 @@ from nnlite.vocabulary import (
     ClockPolicy,
     Condition,
     DeviceKind,
+    EnergyMethod,
     Mode,
     ParityState,
     Precision,
@@ -289,14 +290,37 @@ class Clocks(Part):
     note: Word | None = Field(None, description="why another policy than that is in force")
 
 
-class Energy(Part):
-    """Energy of an inference: the mean power of the processor packages times its mean duration."""
+class BatterySeries(Part):
+    """Charge and voltage of a phone's battery during continuous inference, in order of time."""
 
-    packages: Count = Field(
-        description="processor packages, each with all that runs on it, idle power included"
+    at_ns: Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_BINS)]
+    charge_uah: Annotated[tuple[Count | None, ...], Field(max_length=MAX_BINS)] = Field(
+        description="what is left, microampere-hours; null: it has no counter"
     )
-    seconds: Ratio = Field(description="of the timed runs, from the first reading to the last")
-    power_w: Ratio = Field(description="mean of all packages together")
+    voltage_mv: Annotated[tuple[Count | None, ...], Field(max_length=MAX_BINS)]
+    plugged: Annotated[tuple[bool | None, ...], Field(max_length=MAX_BINS)] = Field(
+        description="a charger or a computer feeds the phone; null: unknown"
+    )
+
+    @model_validator(mode="after")
+    def _equally_long(self) -> Self:
+        if not len(self.at_ns) == len(self.charge_uah) == len(self.voltage_mv) == len(self.plugged):
+            raise ValueError("at_ns, charge_uah, voltage_mv and plugged differ in length")
+        return self
+
+
+class Energy(Part):
+    """Energy of an inference: the mean power of what the method counts, times its mean duration."""
+
+    method: EnergyMethod = EnergyMethod.RAPL
+    packages: Count | None = Field(
+        None, description="of a host: processor packages, each with all that runs on it, idle power included"
+    )
+    seconds: Ratio = Field(description="from the first reading to the last, while the artifact ran")
+    power_w: Ratio = Field(description="mean of all packages or rails together, or of the battery")
+    rails_w: Annotated[dict[Word, Ratio], Field(max_length=256)] = Field(
+        {}, description="of a phone: mean of each power rail"
+    )
     energy_uj: Ratio = Field(description="of one inference, microjoules")
     energy_low_uj: Ratio | None = Field(description="bounds of its 95 % interval; null: too few readings")
     energy_high_uj: Ratio | None
@@ -397,7 +421,9 @@ class RunReport(Part):
     slice_cores: SliceCores | None = Field(
         None, description="Android only: slices of 40 ms of the timed runs, by the core each ended on"
     )
-    energy: Energy | None = Field(None, description="host only, where RAPL's counters can be read")
+    battery: BatterySeries | None = Field(None, description="Android only: of continuous inference")
+    energy: Energy | None = Field(None, description="the worker adds it, where there is a meter")
+    energy_error: Text | None = Field(None, description="why a pass for it has none")
     initialization: Initialization | None = Field(None, description="of other processes; the worker adds it")
     before: DeviceState | None = Field(None, description="Android only: as the app saw it before the model")
     after: DeviceState | None = Field(None, description="Android only: as the app saw it after the runs")
@@ -561,7 +587,10 @@ class MeasurementReport(Part):
     slice_cores: SliceCores | None = Field(
         None, description="Android only: slices of 40 ms of the timed runs, by the core each ended on"
     )
-    energy: Energy | None = Field(None, description="host only, where RAPL's counters can be read")
+    energy: Energy | None = Field(
+        None, description="of the timed runs of hosts, or of the pass that --energy asks for"
+    )
+    energy_error: Text | None = Field(None, description="why the pass that --energy asks for has none")
     before: DeviceState | None = None
     after: DeviceState | None = None
     bounds: Annotated[dict[Word, Scalar], Field(max_length=64)] = Field(

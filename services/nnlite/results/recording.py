@@ -187,6 +187,7 @@ def reported_columns(report: MeasurementReport) -> dict[str, Any]:
         "clocks": report.clocks and report.clocks.policy,
         "conditions": [str(condition) for condition in report.conditions] if report.clocks else None,
         "delegate_refusals": [one.model_dump() for one in report.delegate_refusals] or None,
+        "energy_method": report.energy and report.energy.method,
         "first_ns": report.first_inference_ns,
         "samples_ns": list(report.samples_ns),
         "disturbance": report.disturbance and report.disturbance.model_dump(),

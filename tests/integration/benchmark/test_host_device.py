@@ -24,7 +24,9 @@ from nnlite.reports.schema import BenchmarkReport, RunReport
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Reason, Stage, Verdict
 from nnlite_benchmark.device import InputSpec, RuntimeRefusal
+from nnlite_benchmark.host import device as host_device
 from nnlite_benchmark.host import process
+from nnlite_benchmark.host.energy import PackageEnergy
 from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.protocol import canary, measuring
 from waiting import HANG_S, JumpingClock, end
@@ -339,6 +341,22 @@ def test_a_pass_of_continuous_inference_has_the_latency_of_each_second(make_devi
     assert sustained.seconds == 2 and sustained.bins.end_ns[-1] >= 2e9
     assert sustained.first_level_ns > 0 and sustained.plateau_ns > 0
     assert set(stages) == {Stage.SUSTAINED}
+
+
+def test_energy_of_a_host_is_that_of_rapl_or_says_why_it_is_not(make_device, job, monkeypatch, tmp_path):
+    zone = tmp_path / "intel-rapl:0"
+    zone.mkdir()
+    for name, text in (("name", "package-0"), ("max_energy_range_uj", "10000000000"), ("energy_uj", "7")):
+        (zone / name).write_text(text)
+    device = make_device()
+    asked = replace(job, energy_s=1)
+    monkeypatch.setattr(host_device, "PackageEnergy", lambda: PackageEnergy(tmp_path))
+    counted = device.energy(asked, Backend.CPU, stop=NEVER)["energy"]
+    assert (counted.method, counted.packages, counted.energy_uj) == ("rapl", 1, 0)
+
+    (zone / "energy_uj").unlink()
+    why = device.energy(asked, Backend.CPU, stop=NEVER)["energy_error"]
+    assert "no counters of a processor package can be read" in why
 
 
 def test_a_pass_of_an_artifact_that_cannot_run_has_the_reason(make_device, job, tmp_path):

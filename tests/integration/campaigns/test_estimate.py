@@ -1,5 +1,7 @@
 """What a campaign would take, from what was converted and measured before."""
 
+from dataclasses import replace
+
 import pytest
 
 from integration.canned import finish_benchmark, finish_conversion
@@ -46,6 +48,8 @@ def test_a_pass_takes_its_seconds_and_a_measurement_of_each_first_run() -> None:
     asked = Request(backends=(Backend.CPU, Backend.GPU), repeat=3, sustained=300)
     found = estimate(NoDatabase(), asked, [ONE])
     assert (found.measurements, found.measurement_s) == (6, 6 * 6 + 2 * (300 + 6))
+    found = estimate(NoDatabase(), replace(asked, sustained=0, energy=60), [ONE])
+    assert found.measurement_s == 6 * 6 + 6 * (60 + 6)
 
 
 def test_a_model_has_one_onnx_file_whatever_its_precisions_and_a_prebuilt_one_none() -> None:

@@ -67,14 +67,14 @@ def test_the_deadline_of_a_benchmark_grows_with_its_numbers_of_threads(cluster: 
 
 def test_the_deadline_of_a_benchmark_grows_with_its_passes_of_each_measurement(cluster: Cluster) -> None:
     threads = (1, 2)
-    row = cluster.conversion(cluster.submit("a", threads=threads, sustained=300).id)["id"]
+    row = cluster.conversion(cluster.submit("a", threads=threads, sustained=300, energy=60).id)["id"]
     (message,) = finish_conversion(cluster, row)
     claim = leases.claim(
         cluster.engine, WorkKind.BENCHMARK, message.row_id, living_owner(),
         lease_s=50, deadline_s=100, further_s=10,
     )  # fmt: skip
-    assert claim is not None and claim.deadline_s == 100 + 10 + 2 * (300 + 10)
-    assert claim.payload["sustained_s"] == 300
+    assert claim is not None and claim.deadline_s == 100 + 10 + 2 * (300 + 10) + 2 * (60 + 10)
+    assert (claim.payload["sustained_s"], claim.payload["energy_s"]) == (300, 60)
     with pytest.raises(RequestError, match="--threads with 9 numbers and --sustained 3600 may measure"):
         cluster.submit("a", threads=tuple(range(1, 10)), sustained=3600)
 

@@ -42,6 +42,7 @@ MEASUREMENT = {
     "suspect": False,
     "min_ns": 1_200_000,
     "p90_ns": 123_456_789,
+    "energy_method": None,
     "energy_uj": None,
     "energy_low_uj": None,
     "energy_high_uj": None,
@@ -123,6 +124,8 @@ def test_energy_is_shown_where_it_is_known():
     known = row(energy_uj=12_345.0, energy_low_uj=12_000.0, energy_high_uj=12_690.0)
     assert known["mJ"] == "12.3 ± 2.8%"
     assert row(energy_uj=12_345.0)["mJ"] == "12.3"
+    assert row(energy_uj=12_345.0, energy_method="rapl")["mJ"] == "12.3"
+    assert row(energy_uj=12_345.0, energy_method="battery")["mJ"] == "12.3 battery"
     assert "mJ" in presentation.result_columns([row(), known])
     assert "mJ" not in presentation.result_columns([row()])
 

@@ -38,6 +38,7 @@ def test_the_same_request_has_the_same_name():
         {"profile": True},
         {"sustained": 300},
         {"cores": "fast"},
+        {"energy": 60},
     ],
 )
 def test_another_request_has_another_name(change):

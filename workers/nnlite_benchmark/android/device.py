@@ -35,6 +35,7 @@ from nnlite_benchmark.android.properties.analytics import android_context, andro
 from nnlite_benchmark.android.properties.core_speeds import highest_khz
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
+from nnlite_benchmark.protocol.energy import energy_pass
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measuring import (
@@ -237,6 +238,13 @@ class AndroidDevice:
         self._last_canary.forget()  # it will not be what ran last
         with self._shell.cancelled_by(stop), self._root_cause_raised():
             return classified(job, backend, self._runs, self._settings.measurement)
+
+    def energy(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> dict[str, Any]:
+        """Run the app without pauses between readings of meters; see `Device`."""
+        self._last_canary.forget()
+        with self._shell.cancelled_by(stop):
+            settings = self._settings.measurement
+            return energy_pass(job, backend, self._runs, settings, self._quiet(stop))
 
     def shell_result(self, command: str, stop: threading.Event) -> CommandResult:
         """Run a command in the device's shell, for a diagnosis; raises DeviceFailure or Stopped."""

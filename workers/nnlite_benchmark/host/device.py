@@ -4,6 +4,8 @@ Its backend `cpu` is LiteRT with XNNPACK, `cpu-plain` LiteRT without it, `onnxru
 same protocol. Canaries run in LiteRT with XNNPACK whatever is measured: they tell the speed of the machine.
 
 Its measurements have `kind = host` and do not predict a phone's latency.
+
+More than 300 lines: one class has all methods of the protocol `Device`; what they do is in its parts.
 """
 
 import os
@@ -36,6 +38,7 @@ from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import OnStage, profile_process, run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.host.sessions import LITERT, ONNX_RUNTIME
+from nnlite_benchmark.protocol.energy import energy_pass
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.initialization import with_initialization
@@ -170,6 +173,12 @@ class HostDevice:
         """Run the job's samples in a process of their own; see `Device`."""
         self._last_canary.forget()  # it will not be what ran last
         return classified(job, backend, self._runner(stop), self._settings)
+
+    def energy(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> dict[str, Any]:
+        """Run `job` without pauses between readings of RAPL's counters; see `Device`."""
+        self._last_canary.forget()
+        quiet = self._measurement_lock.measuring(stop)
+        return energy_pass(job, backend, self._runner(stop), self._settings, quiet)
 
     def close(self) -> None:
         """End the fork server and release the measurement lock; measuring processes never outlive `run`."""

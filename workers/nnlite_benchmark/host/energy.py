@@ -4,28 +4,22 @@ Read by the parent process a few times a second, so that the timed runs do nothi
 that of everything on it: other processes, and what it uses when idle. Most systems let only root read it.
 """
 
-import statistics
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from nnlite.reports.schema import Energy
-from nnlite.vocabulary import Stage
+from nnlite.vocabulary import EnergyMethod, Stage
+from nnlite_benchmark.protocol.energy import continuous_inference_ns, energy_of
 from nnlite_benchmark.protocol.measurement import Run
 
 POWERCAP: Final = Path("/sys/class/powercap")
 #: Least distance of two readings. RAPL updates its counters every millisecond, so that the time between two
 #: readings is exact to two per cent.
 _INTERVAL_S: Final = 0.05
-#: The interval of the mean power is that of the means of so many equal parts of the run, each of two readings
-#: or more, because readings close in time resemble each other.
-_BLOCKS: Final = 5
-#: Student's t for 95 % with one degree of freedom less than blocks.
-_T: Final = 2.776
 
 
 class PackageEnergy:
@@ -34,6 +28,7 @@ class PackageEnergy:
     def __init__(self, root: Path = POWERCAP, clock: Callable[[], float] = time.monotonic) -> None:
         """Find the packages; there are none where the counters are missing or may not be read."""
         self._clock = clock
+        self._root = root
         self._ranges_uj = {
             zone: size for zone in _packages(root) if (size := _number(zone / "max_energy_range_uj"))
         }
@@ -65,41 +60,21 @@ class PackageEnergy:
 
     def added_to(self, run: Run) -> Run:
         """Return `run` with the energy of an inference in its report, if it is known."""
-        if not run.samples_ns.size or (energy := self.summary(float(run.samples_ns.mean()))) is None:
-            return run
-        return replace(run, report=run.report.model_copy(update={"energy": energy}))
+        inference_ns = continuous_inference_ns(run.report)
+        if inference_ns is None and run.samples_ns.size:
+            inference_ns = float(run.samples_ns.mean())
+        energy = None if inference_ns is None else self.summary(inference_ns)
+        update = {"energy": energy} if energy else {"energy_error": self._error()} if run.report.bins else {}
+        return replace(run, report=run.report.model_copy(update=update)) if update else run
+
+    def _error(self) -> str:
+        if not self._ranges_uj:
+            return f"no counters of a processor package can be read in {self._root}: see nnlite doctor"
+        return "the counters were read once only"
 
     def summary(self, inference_ns: float) -> Energy | None:
         """Return the energy of one inference of `inference_ns`, or None with fewer than two readings."""
-        if len(self._readings) < 2:
-            return None
-        power_w = _power_w(self._readings[0], self._readings[-1])
-        uj_per_w = inference_ns / 1e3
-        low_uj = high_uj = None
-        if (half_width_w := self._half_width_w()) is not None:
-            low_uj = max(0.0, power_w - half_width_w) * uj_per_w
-            high_uj = (power_w + half_width_w) * uj_per_w
-        return Energy(
-            packages=len(self._ranges_uj),
-            seconds=self._readings[-1][0] - self._readings[0][0],
-            power_w=power_w,
-            energy_uj=power_w * uj_per_w,
-            energy_low_uj=low_uj,
-            energy_high_uj=high_uj,
-        )
-
-    def _half_width_w(self) -> float | None:
-        """Return half the width of the 95 % interval of the mean power, or None with too few readings."""
-        size = (len(self._readings) - 1) // _BLOCKS
-        if size < 2:
-            return None
-        ends = [self._readings[block * size] for block in range(_BLOCKS + 1)]
-        powers_w = [_power_w(first, last) for first, last in pairwise(ends)]
-        return _T * statistics.stdev(powers_w) / _BLOCKS**0.5
-
-
-def _power_w(first: tuple[float, int], last: tuple[float, int]) -> float:
-    return (last[1] - first[1]) / 1e6 / (last[0] - first[0])
+        return energy_of(EnergyMethod.RAPL, self._readings, inference_ns, packages=len(self._ranges_uj))
 
 
 def _packages(root: Path) -> list[Path]:

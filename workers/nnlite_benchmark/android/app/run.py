@@ -25,6 +25,7 @@ from nnlite_benchmark.android.app.app import App
 from nnlite_benchmark.android.app.chunks import ChunkAssembler, check_files, checked_folder, file_names
 from nnlite_benchmark.android.app.crashes import explain
 from nnlite_benchmark.android.app.delegate_messages import delegate_refusals
+from nnlite_benchmark.android.app.energy import PhoneEnergy
 from nnlite_benchmark.android.app.instrumentation import AppError, Crashed, Garbled, NotStarted, Reported
 from nnlite_benchmark.android.app.logcat_delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
@@ -168,12 +169,15 @@ class AppRuns:
             lambda: self._bring_up(request.user),
         )
         counters = SystemCounters(self._shell.shell_output)
+        energy = PhoneEnergy(self._shell.shell_output, request.continuous_s)
 
         def on_poll() -> None:
             monitor.check()
             # Canaries and initializations have a stage of their own, and nothing that could be noisy.
             if stage is None and monitor.stage is Stage.RUN and not monitor.has_ended:
                 counters.note()
+            if stage is Stage.ENERGY and monitor.stage is Stage.RUN and not monitor.has_ended:
+                energy.note()
 
         try:
             result = self._shell.run(command_line(request), on_data=monitor.feed, on_poll=on_poll)
@@ -181,7 +185,7 @@ class AppRuns:
             # Closing the adb connection does not end the run.
             self._app.try_force_stop()
             raise
-        report = self._report(monitor, result, request)
+        report = energy.added_to(self._report(monitor, result, request))
         self._enter(stage or Stage.PULL)
         try:
             if report.folder is not None:

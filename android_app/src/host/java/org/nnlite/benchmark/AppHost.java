@@ -52,7 +52,7 @@ import java.util.Map;
  * <p>A request has {@code arguments} (texts) and, where it differs from the usual, what the device does: {@code focus}
  * ({@code gained}, {@code lost} during the timed runs, {@code blocked}: gained after a further line, {@code show}),
  * {@code storage} (path of the external storage; false: none), {@code battery_percent}, {@code battery_tenths_c},
- * {@code charging}, {@code power_saver}, {@code thermal_status}, {@code thermal_status_during} (from the timed runs on),
+ * {@code charging}, {@code voltage_mv}, {@code charge_uah}, {@code power_saver}, {@code thermal_status}, {@code thermal_status_during} (from the timed runs on),
  * {@code headroom}, {@code by_hand}; of a virtual device also {@code pid}, {@code step_ns},
  * {@code offset_s} and {@code root}, see {@link VirtualDevice}.
  */
@@ -141,7 +141,12 @@ public final class AppHost {
                         .putExtra(BatteryManager.EXTRA_LEVEL, 2 * number(request, "battery_percent", 86))
                         .putExtra(BatteryManager.EXTRA_SCALE, 200)
                         .putExtra(BatteryManager.EXTRA_STATUS, status)
+                        .putExtra(BatteryManager.EXTRA_PLUGGED, charging ? BatteryManager.BATTERY_PLUGGED_USB : 0)
+                        .putExtra(BatteryManager.EXTRA_VOLTAGE, number(request, "voltage_mv", 3_900))
                         .putExtra(BatteryManager.EXTRA_TEMPERATURE, number(request, "battery_tenths_c", 315)));
+        shadowOf(context.getSystemService(BatteryManager.class))
+                .setIntProperty(
+                        BatteryManager.BATTERY_PROPERTY_CHARGE_COUNTER, number(request, "charge_uah", 3_000_000));
         ShadowPowerManager power = shadowOf(context.getSystemService(PowerManager.class));
         power.setIsPowerSaveMode(text(request, "power_saver", "false").equals("true"));
         WarmPower.headroom = Float.parseFloat(text(request, "headroom", "NaN"));

@@ -8,6 +8,7 @@ import android.os.Debug;
 import android.os.PowerManager;
 import android.os.Process;
 
+import org.nnlite.benchmark.core.BatterySeries;
 import org.nnlite.benchmark.core.Counters;
 import org.nnlite.benchmark.core.DeviceState;
 import org.nnlite.benchmark.core.ProcText;
@@ -166,8 +167,32 @@ final class AndroidSurroundings implements Surroundings {
         return ProcText.number(read(CPU + "cpu" + core + "/cpufreq/scaling_cur_freq"));
     }
 
+    /** The counter is read now; voltage and plug are those of the last broadcast. */
+    @Override
+    public BatterySeries.Reading battery() {
+        BatterySeries.Reading reading = new BatterySeries.Reading();
+        BatteryManager manager = context.getSystemService(BatteryManager.class);
+        int chargeUah = manager.getIntProperty(BatteryManager.BATTERY_PROPERTY_CHARGE_COUNTER);
+        // Without a counter it is 0, or the least number from API 28 on.
+        reading.chargeUah = chargeUah > 0 ? Long.valueOf(chargeUah) : null;
+        Intent battery = batteryChanged();
+        if (battery != null) {
+            int voltageMv = battery.getIntExtra(BatteryManager.EXTRA_VOLTAGE, 0);
+            reading.voltageMv = voltageMv > 0 ? Integer.valueOf(voltageMv) : null;
+            reading.plugged =
+                    battery.hasExtra(BatteryManager.EXTRA_PLUGGED)
+                            ? Boolean.valueOf(battery.getIntExtra(BatteryManager.EXTRA_PLUGGED, 0) != 0)
+                            : null;
+        }
+        return reading;
+    }
+
+    private Intent batteryChanged() {
+        return context.registerReceiver(null, new IntentFilter(Intent.ACTION_BATTERY_CHANGED));
+    }
+
     private void addBattery(DeviceState state) {
-        Intent battery = context.registerReceiver(null, new IntentFilter(Intent.ACTION_BATTERY_CHANGED));
+        Intent battery = batteryChanged();
         if (battery == null) {
             return;
         }

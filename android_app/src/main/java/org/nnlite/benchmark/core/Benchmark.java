@@ -127,8 +127,12 @@ public final class Benchmark {
         Protocol.Outcome timed = null;
         if (arguments.continuousS > 0) {
             ContinuousRuns runs = new ContinuousRuns();
-            report.runNs = runs.run(engine::invoke, cores, clock, arguments.continuousS);
+            BatterySeries battery = new BatterySeries(clock, surroundings::battery);
+            battery.read();
+            report.runNs = runs.run(engine::invoke, cores, battery::readIfDue, clock, arguments.continuousS);
+            battery.read();
             report.bins = runs.toJson();
+            report.battery = battery.toJson();
         } else if (gated == null) {
             timed = protocol.timedRuns(engine::invoke, cores);
         } else {

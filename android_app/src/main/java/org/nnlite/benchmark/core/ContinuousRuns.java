@@ -17,8 +17,14 @@ final class ContinuousRuns {
     private final List<Integer> runs = new ArrayList<>();
     private final List<Long> medianNs = new ArrayList<>();
 
-    /** Runs for so many seconds, at least once; returns the time from the first run's start to the last one's end. */
-    long run(Protocol.Inference inference, Protocol.Progress progress, Clock clock, double seconds) throws Refused {
+    /**
+     * Runs for so many seconds, at least once; returns the time from the first run's start to the last one's end.
+     *
+     * @param betweenBins called after each bin but the last
+     */
+    long run(
+            Protocol.Inference inference, Protocol.Progress progress, Runnable betweenBins, Clock clock, double seconds)
+            throws Refused {
         long beginNs = clock.nowNs();
         long binNs = beginNs;
         Samples bin = new Samples();
@@ -35,6 +41,7 @@ final class ContinuousRuns {
             if (ended) {
                 return nowNs - beginNs;
             }
+            betweenBins.run();
             bin = new Samples();
             binNs = nowNs;
         }

@@ -58,6 +58,9 @@ public final class Report {
     /** Of runs without pauses; null: they were timed one by one. */
     public Map<String, Object> bins;
 
+    /** Of the battery, with them. */
+    public Map<String, Object> battery;
+
     /** Slices of the timed runs, by core. */
     public Map<String, Integer> sliceCores;
     public DeviceState before;
@@ -143,6 +146,7 @@ public final class Report {
         json.put("samples_complete", samplesComplete);
         json.put("slices", slices);
         json.put("bins", bins);
+        json.put("battery", battery);
         json.put("runs", runs);
         json.put("latency", latency);
         json.put("peak_rss_kb", peakRssKb);

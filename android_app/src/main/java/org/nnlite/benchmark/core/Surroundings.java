@@ -36,6 +36,9 @@ public interface Surroundings {
     /** Returns the process's proportional set size; slow. */
     Long pssKb();
 
+    /** Returns what the battery says of itself now. */
+    BatterySeries.Reading battery();
+
     /** Returns whether the device can hold a performance level that it sustains, for a window that asks. */
     boolean sustainsPerformance();
 

@@ -163,7 +163,7 @@ public final class CoreProbe {
                     clock.nowNs += durationNs;
                     return durationNs;
                 };
-        runs.run(inference, count -> {}, clock, numbers[0] / 1e3);
+        runs.run(inference, count -> {}, () -> {}, clock, numbers[0] / 1e3);
         return runs.toJson();
     }
 
@@ -183,7 +183,7 @@ public final class CoreProbe {
         System.out.println(Json.write(json));
     }
 
-    /** A complete run, one on a device without readable state, two refusals, and a gated run. */
+    /** A complete run, one on a device without readable state, two refusals, a pass of continuous runs, and a gated run. */
     private static void writeReports() throws IOException, BadArguments {
         FakeEngine whole = new FakeEngine(new HandClock());
         Report report = Runs.run(Runs.arguments("cpu"), whole, new FakeSurroundings(true));
@@ -198,6 +198,9 @@ public final class CoreProbe {
         idle.nnapiErrno = 0;
         print(Runs.run(Runs.arguments("npu"), idle, new FakeSurroundings(true)));
         Map<String, String> values = Runs.values("cpu");
+        values.put("continuous_s", "3.5");
+        print(Runs.run(Arguments.of(values), new FakeEngine(new HandClock()), new FakeSurroundings(true)));
+        values = Runs.values("cpu");
         values.put("gate_model", "/gate.tflite");
         print(Runs.run(Arguments.of(values), new FakeEngine(new HandClock()), new FakeSurroundings(true)));
     }

@@ -163,6 +163,17 @@ final class Runs {
         }
 
         @Override
+        public BatterySeries.Reading battery() {
+            BatterySeries.Reading reading = new BatterySeries.Reading();
+            if (tells) {
+                reading.chargeUah = 2_900_000L;
+                reading.voltageMv = 3_900;
+                reading.plugged = false;
+            }
+            return reading;
+        }
+
+        @Override
         public boolean sustainsPerformance() {
             return tells;
         }

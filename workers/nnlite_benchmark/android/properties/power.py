@@ -1,0 +1,73 @@
+"""Parses what meters of an Android phone say: power rails, and the battery's charge.
+
+`dumpsys powerstats` lists channels without their energy; the services of the power stats HAL print it:
+version 2.0 (AIDL, from API 31 on) by `dumpsys`, version 1.0 (HIDL, API 29 and 30) by `lshal debug`. The
+formats are those of AOSP's hardware/google/pixel/powerstats; androidx.benchmark asks the same way. Most
+phones have neither.
+"""
+
+import re
+from itertools import pairwise
+from typing import Final
+
+from nnlite.reports.schema import BatterySeries
+from nnlite_benchmark.android.properties.parsers import word
+
+#: Of each version: the command; without the table of states, which is long.
+RAIL_COMMANDS: Final = {
+    "hal2": "dumpsys android.hardware.power.stats.IPowerStats/default | grep -E 'energy meter|mWs'",
+    "hal1": "lshal debug android.hardware.power.stats@1.0::IPowerStats/default | grep -E 'rail energy|mWs'",
+}
+MAX_RAILS: Final = 256
+#: A table of the cumulative energy of each rail, since the boot.
+_TABLE: Final = re.compile(
+    r"=+ PowerStats HAL (?:2\.0 energy meter|1\.0 rail energy data) =+\n(.*?)=+ End of PowerStats HAL",
+    re.DOTALL,
+)
+_RAIL: Final = re.compile(r"\s*(\S.{0,300}?)\s+(\d{1,15}\.\d\d) mWs\s*", re.ASCII)
+#: Energies are printed from floats of 24 bits, with two decimals of a millijoule.
+_RELATIVE: Final = 2.0**-24
+_LEAST_UJ: Final = 10.0
+
+
+def rails_uj(text: str) -> dict[str, float]:
+    """Return the energy of each power rail since the boot, microjoules; empty: the phone has no meter."""
+    table = _TABLE.search(text.replace("\r\n", "\n"))
+    rails: dict[str, float] = {}
+    for line in table[1].splitlines() if table else ():
+        match = _RAIL.fullmatch(line)
+        name = word(" ".join(match[1].split())) if match else None
+        if match and name and len(rails) < MAX_RAILS:
+            rails.setdefault(name, float(match[2]) * 1e3)
+    return rails
+
+
+def resolution_uj(rails: dict[str, float]) -> float:
+    """Return how far the sum of these energies may be off by how they are printed."""
+    return sum(max(_LEAST_UJ, energy_uj * _RELATIVE) for energy_uj in rails.values())
+
+
+def battery_readings(series: BatterySeries) -> tuple[list[tuple[float, float]], float]:
+    """Return time and energy at each reading since the first, seconds and microjoules, and their resolution.
+
+    Raises:
+        ValueError: the battery does not say what was taken from it; the message has the reason.
+    """
+    if any(plugged is not False for plugged in series.plugged):
+        raise ValueError(
+            "its battery was plugged in: energy by the charge counter needs adb over the network"
+        )
+    charges = [charge for charge in series.charge_uah if charge is not None]
+    volts = [voltage / 1e3 for voltage in series.voltage_mv if voltage is not None]
+    if len(charges) < len(series.at_ns) or len(volts) < len(series.at_ns) or len(charges) < 2:
+        raise ValueError("its battery has no charge counter")
+    steps = [before - after for before, after in pairwise(charges)]
+    moved = [abs(step) for step in steps if step]
+    seconds = (series.at_ns[-1] - series.at_ns[0]) / 1e9
+    if charges[-1] >= charges[0] or not seconds:
+        raise ValueError(f"its charge counter did not fall within {seconds:.0f} s; ask for more")
+    used_uj, readings = 0.0, [(series.at_ns[0] / 1e9, 0.0)]
+    for step, low_v, high_v, at_ns in zip(steps, volts, volts[1:], series.at_ns[1:], strict=False):
+        used_uj += step * 3600 * (low_v + high_v) / 2  # 1 uAh is 3600 uC
+        readings.append((at_ns / 1e9, used_uj))
+    return readings, min(moved) * 3600 * max(volts)
