@@ -137,6 +137,7 @@ def test_the_app_parses_the_arguments_that_the_host_sends(probe, tmp_path: Path)
         cores=(4, 5),
         precision_loss=True,
         programs="89ef",
+        samples=8,
         continuous_s=0.5,
         sustained=True,
         max_headroom=0.65,

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nnlite.artifacts.calibration import Calibration
@@ -17,7 +17,7 @@ from nnlite.vocabulary import DEFAULT_PRIORITY, HOST_POOL, Backend, EvaluateOn, 
 
 #: Fields added later, with their defaults. At its default such a field is omitted from the stored request,
 #: so that derived names and stored requests of earlier releases do not change.
-_ADDED = {
+_ADDED: dict[str, Any] = {
     "path": (),
     "inputs": (),
     "layout": None,
@@ -34,6 +34,7 @@ _ADDED = {
     "cores": "",
     "evaluation": None,
     "evaluate_on": EvaluateOn.HOST,
+    "sample_paths": {},
     "prebuilt": None,
 }
 
@@ -99,6 +100,9 @@ class Request:
     evaluation: EvaluationData | None = None
     #: Where it is measured.
     evaluate_on: EvaluateOn = EvaluateOn.HOST
+    #: Absolute paths of the user's samples, by field (calibration, evaluation), for campaign files. No part
+    #: of what is asked: samples are known by their content.
+    sample_paths: Mapping[str, str] = field(default_factory=dict, compare=False)
     #: Absolute path of ready `.tflite` files of LEMUR's models; None: they are converted.
     prebuilt: str | None = None
 
@@ -112,7 +116,7 @@ class Request:
 
     def differences(self, stored: dict[str, Any]) -> list[tuple[str, str]]:
         """Return what this request asks for otherwise than the `stored` one, both as a user writes it."""
-        mine = self.as_dict()
+        mine, stored = _asked(self.as_dict()), _asked(stored)
         return [
             (
                 _written(name, stored.get(name, _ADDED.get(name))),
@@ -124,8 +128,13 @@ class Request:
 
     def default_name(self) -> str:
         """Return a name derived from the request: equal requests, equal names."""
-        digest = hashlib.sha256(canonical_json(self.as_dict())).hexdigest()[:8]
+        digest = hashlib.sha256(canonical_json(_asked(self.as_dict()))).hexdigest()[:8]
         return f"{self.source}-{self.limit}-{digest}" if self.limit else f"{self.source}-{digest}"
+
+
+def _asked(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that say what is asked for."""
+    return {name: value for name, value in fields.items() if name != "sample_paths"}
 
 
 _LONGEST_NAME = 200
@@ -140,13 +149,13 @@ _OPTIONS = {
 
 def as_toml(stored: dict[str, Any], *, name: str, priority: int = DEFAULT_PRIORITY) -> str:
     """Return a campaign file that makes a stored request; without what is at its default."""
-    options = {"name": name, **_changed(stored)}
+    options, paths = {"name": name, **_changed(stored)}, stored.get("sample_paths", {})
     if priority != DEFAULT_PRIORITY:
         options["priority"] = priority
     lines = []
-    for field, value in options.items():
-        key = "models" if field == "models" else _option(field)
-        written = _samples(value) if isinstance(value, dict) else value
+    for name_of, value in options.items():
+        key = "models" if name_of == "models" else _option(name_of)
+        written = _samples(value, paths.get(name_of)) if isinstance(value, dict) else value
         # Of these values JSON is TOML, too.
         lines.append(f"{key} = {json.dumps(written, ensure_ascii=False)}\n")
     return "".join(lines)
@@ -154,7 +163,11 @@ def as_toml(stored: dict[str, Any], *, name: str, priority: int = DEFAULT_PRIORI
 
 def as_arguments(stored: dict[str, Any]) -> list[str]:
     """Return the arguments of `nnlite submit` that make a stored request; without what is at its default."""
-    return [_written(name, value) for name, value in _changed(stored).items()]
+    paths = stored.get("sample_paths", {})
+    return [
+        _written(name, _samples(value, paths.get(name)) if isinstance(value, dict) else value)
+        for name, value in _changed(stored).items()
+    ]
 
 
 def _changed(stored: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +175,7 @@ def _changed(stored: dict[str, Any]) -> dict[str, Any]:
     defaults = asdict(Request()) | _ADDED
     return {
         name: value
-        for name, value in stored.items()
+        for name, value in _asked(stored).items()
         if (tuple(value) if isinstance(value, list) else value) != defaults.get(name)
     }
 
@@ -171,9 +184,9 @@ def _option(field: str) -> str:
     return _OPTIONS.get(field, field).replace("_", "-")
 
 
-def _samples(stored: dict[str, Any]) -> str:
-    """Return a stored calibration or evaluation as a user writes it."""
-    return str(stored.get("name") or stored["kind"])
+def _samples(stored: dict[str, Any], path: str | None = None) -> str:
+    """Return a stored calibration or evaluation as a user writes it; by name where its path is unknown."""
+    return path or str(stored.get("name") or stored["kind"])
 
 
 def _written(name: str, value: Any) -> str:

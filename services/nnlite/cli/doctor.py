@@ -9,7 +9,8 @@ from nnlite.cli import options
 from nnlite.cli.output import out, paged, print_json, print_table
 from nnlite.diagnostics.compose_env import Machine, compose_env
 from nnlite.diagnostics.machine import all_findings
-from nnlite.settings import Settings, all_settings, load_settings, origins
+from nnlite.settings import PREFIX, Settings, all_settings, load_settings, origins
+from nnlite.settings.passwords import SECRET
 
 app = typer.Typer()
 _SETTING_COLUMNS = ("setting", "value", "default", "origin", "description")
@@ -65,6 +66,6 @@ def _shown(variable: str, value: object) -> str:
     """Return a setting's value as it is written in `.env`; never a credential."""
     if value is None or value == ():
         return ""
-    if variable in {"NNLITE_DATABASE_URL", "NNLITE_BROKER_URL", "NNLITE_HOOKS__WEBHOOK_URL"}:
+    if variable.removeprefix(PREFIX) in SECRET:
         return "(set)"
     return orjson.dumps(value).decode() if isinstance(value, tuple | bool) else str(value)

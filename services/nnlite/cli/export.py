@@ -37,6 +37,9 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Latency of the CPU with this many threads [default: the fewest measured]."),
 ]
+Campaigns = Annotated[list[str] | None, typer.Option(help="Only results of this campaign; repeatable.")]
+Devices = Annotated[list[str] | None, typer.Option(help="Only of this device; repeatable.")]
+Pools = Annotated[list[str] | None, typer.Option(help="Only of this pool; repeatable.")]
 
 
 @export.command()
@@ -47,11 +50,9 @@ def lemur(
             metavar="DIR", file_okay=False, help="Parent folder of `ab/`, such as a checkout of nn-dataset."
         ),
     ],
-    campaign: Annotated[
-        list[str] | None, typer.Option(help="Only results of this campaign; repeatable.")
-    ] = None,
-    device: Annotated[list[str] | None, typer.Option(help="Only of this device; repeatable.")] = None,
-    pool: Annotated[list[str] | None, typer.Option(help="Only of this pool; repeatable.")] = None,
+    campaign: Campaigns = None,
+    device: Devices = None,
+    pool: Pools = None,
     kind: Annotated[
         list[DeviceKind] | None,
         typer.Option(help="Only of this kind of device; repeatable [default: emulator and phone]."),
@@ -122,9 +123,7 @@ def nngpt(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", file_okay=False, help="Folder to write to, such as out/edge.")
     ],
-    campaign: Annotated[
-        list[str] | None, typer.Option(help="Only models of this campaign; repeatable.")
-    ] = None,
+    campaign: Campaigns = None,
     pool: Annotated[
         str | None,
         typer.Option(help="Latency on this pool [default: phones, else emulators, else the host]."),
@@ -215,11 +214,9 @@ def litert_board(
         Path,
         typer.Argument(metavar="DIR", file_okay=False, help="The board's data folder, or a new one."),
     ],
-    campaign: Annotated[
-        list[str] | None, typer.Option(help="Only results of this campaign; repeatable.")
-    ] = None,
-    device: Annotated[list[str] | None, typer.Option(help="Only of this device; repeatable.")] = None,
-    pool: Annotated[list[str] | None, typer.Option(help="Only of this pool; repeatable.")] = None,
+    campaign: Campaigns = None,
+    device: Devices = None,
+    pool: Pools = None,
     kind: Annotated[
         list[DeviceKind] | None,
         typer.Option(help="Only of this kind of device; repeatable [default: phone]."),

@@ -86,7 +86,7 @@ Threads = Annotated[
     list[str] | None,
     typer.Option(
         "--threads",
-        help="Numbers of threads of the backends cpu and cpu-plain, each measured by itself, such as 1,2,4 "
+        help="Numbers of threads of cpu, cpu-plain and onnxruntime, each measured by itself, such as 1,2,4 "
         "[default: as the worker is set].",
         show_default=False,
         rich_help_panel=MEASURING,

@@ -1,5 +1,6 @@
 """`nnlite rank` and `nnlite serve`: models ranked by accuracy and latency, for people and for generators."""
 
+import os
 import secrets
 import signal
 import threading
@@ -152,6 +153,12 @@ def serve(
                 touch_health_file(settings.health_file)
 
 
+def _is_provided(file: Path) -> bool:
+    """Return whether a container engine or systemd provides a file to this process, whatever its mode is."""
+    folders = ("/run/secrets", os.environ.get("CREDENTIALS_DIRECTORY"))
+    return any(folder and file.is_relative_to(folder) for folder in folders)
+
+
 def read_token(file: Path, *, make: bool) -> str:
     """Return the token in a file.
 
@@ -168,7 +175,7 @@ def read_token(file: Path, *, make: bool) -> str:
         if make and not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, secrets.token_urlsafe(32) + "\n", private=True)
-        if file.stat().st_mode & 0o077:
+        if file.stat().st_mode & 0o077 and not _is_provided(file):
             raise NnliteError(f"--token-file {file}: others may read it; chmod 600 {file}")
         return password_in(file, f"--token-file {file}")
     except OSError as error:

@@ -1,7 +1,7 @@
 """Requests from the command line: the options that describe one, and the models that it selects."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,31 @@ from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import CPU_BACKENDS, MAX_THREAD_COUNTS, Backend, EvaluateOn, Int8Io, Mode, Precision
 
 _MAX_THREADS = 1024
+#: Options of a request that name one model.
+_OF_ONE = ("source", "transform", "dataset", "path", "inputs", "layout", "configs", "weights")
 
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of a request: it is called with `request` and its own options."""
-    return _with_request(_request, command)
+    return _with_request(_request, inspect.signature(_request, eval_str=True).parameters.values(), command)
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that name one model: it is called with `request` and its own options."""
-    return _with_request(_request_of_one, command)
+
+    def request_of_one(model: str, **values: Any) -> Request:
+        return _request(models=[model], **values)
+
+    every = inspect.signature(_request, eval_str=True).parameters
+    model = inspect.Parameter("model", inspect.Parameter.KEYWORD_ONLY, annotation=options.OneModel)
+    return _with_request(request_of_one, [model, *(every[name] for name in _OF_ONE)], command)
 
 
-def _with_request(make: Callable[..., Request], command: Callable[..., None]) -> Callable[..., None]:
-    shared = inspect.signature(make, eval_str=True).parameters
+def _with_request(
+    make: Callable[..., Request], shared: Iterable[inspect.Parameter], command: Callable[..., None]
+) -> Callable[..., None]:
+    """Give a command the parameters `shared`, of which `make` makes its request."""
+    shared = list(shared)
     own = [
         parameter
         for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
@@ -39,11 +50,11 @@ def _with_request(make: Callable[..., Request], command: Callable[..., None]) ->
 
     @wraps(command)
     def with_request(**values: Any) -> None:
-        request = make(**{name: values[name] for name in shared})
+        request = make(**{each.name: values[each.name] for each in shared})
         command(request=request, **{parameter.name: values[parameter.name] for parameter in own})
 
     # Typer reads both.
-    every = {each.name: each for each in (*shared.values(), *own)}
+    every = {each.name: each for each in (*shared, *own)}
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in every.values()]
     with_request.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_request.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -88,6 +99,11 @@ def _request(
     backends = chosen(Backend, "--backend", backend)
     if evaluate is None and evaluate_on is not EvaluateOn.HOST:
         raise RequestError(f"--evaluate-on {evaluate_on} needs labelled samples; add --evaluate PATH")
+    samples = chosen_calibration(calibration, precisions, load_settings(), store=not dry_run)
+    own = {
+        "calibration": calibration if samples and samples.path else None,
+        "evaluation": evaluate,
+    }
     return Request(
         source=source,
         models=tuple(models or ()),
@@ -95,7 +111,7 @@ def _request(
         limit=limit,
         seed=seed,
         precisions=precisions,
-        calibration=chosen_calibration(calibration, precisions, load_settings(), store=not dry_run),
+        calibration=samples,
         int8_io=int8_io,
         mode=mode,
         backends=backends,
@@ -116,32 +132,8 @@ def _request(
             evaluate, source, weights or prebuilt, load_settings(), store=not dry_run
         ),
         evaluate_on=evaluate_on,
+        sample_paths={name: absolute([Path(path)])[0] for name, path in own.items() if path is not None},
         threads=parse_threads(threads or [], backends),
-    )
-
-
-def _request_of_one(
-    *,
-    model: options.OneModel,
-    source: options.Source = "lemur",
-    transform: options.Transform = None,
-    dataset: options.Dataset = None,
-    path: options.Paths = None,
-    inputs: options.Inputs = None,
-    layout: options.LayoutOption = None,
-    configs: options.Configs = BEST,
-    weights: options.Weights = None,
-) -> Request:
-    return Request(
-        source=source,
-        models=(model,),
-        transform=transform,
-        dataset=dataset,
-        path=absolute(path),
-        inputs=tuple(inputs or ()),
-        layout=layout,
-        configs=configs,
-        weights=absolute([weights])[0] if weights else None,
     )
 
 
@@ -230,7 +222,8 @@ def parse_threads(values: list[str], backends: Sequence[Backend]) -> tuple[int, 
         raise RequestError(f"--threads {invalid} is no number of threads; write --threads 1,2,4")
     threads = tuple(sorted(set(map(int, named))))
     if threads and CPU_BACKENDS.isdisjoint(backends):
-        raise RequestError("--threads is for the backends cpu and cpu-plain; add --backend cpu")
+        allowed = ", ".join(backend for backend in Backend if backend in CPU_BACKENDS)
+        raise RequestError(f"--threads is for backends on the CPU ({allowed}); add --backend cpu")
     if threads and not 1 <= threads[0] <= threads[-1] <= _MAX_THREADS:
         outside = threads[0] if threads[0] < 1 else threads[-1]
         raise RequestError(f"--threads {outside} is not within 1-{_MAX_THREADS}")

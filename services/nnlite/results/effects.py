@@ -75,8 +75,21 @@ def _effects(configurations: Sequence[_Configuration]) -> list[Row]:
     pairs: dict[tuple[str, ...], list[tuple[_Configuration, _Configuration]]] = defaultdict(list)
     for one, other in combinations(configurations, 2):
         pairs[_differing(one.settings, other.settings)].append((one, other))
-    telling = [names for names in pairs if not any(set(less) < set(names) for less in pairs)]
-    return [_effect(names, pairs[names]) for names in telling]
+    telling = _smallest(pairs)
+    return [_effect(names, of_names) for names, of_names in pairs.items() if names in telling]
+
+
+def _smallest(changes: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """Return those that contain no other one; each is compared with smaller ones alone, as bits."""
+    bits: dict[str, int] = defaultdict(lambda: 1 << len(bits))
+    smallest: set[tuple[str, ...]] = set()
+    found: list[int] = []
+    for _, of_size in groupby(sorted(changes, key=len), key=len):
+        kept = {names: sum(bits[name] for name in names) for names in of_size}
+        kept = {names: mask for names, mask in kept.items() if not any(less & mask == less for less in found)}
+        smallest |= kept.keys()
+        found += kept.values()
+    return smallest
 
 
 def _differing(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, ...]:

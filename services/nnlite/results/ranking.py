@@ -152,7 +152,7 @@ WHERE c.name = :name AND (v.state IN ('queued', 'running') OR EXISTS (
     WHERE b.campaign_id = c.id AND a.identity = v.identity AND b.state IN ('queued', 'running')
 )) ORDER BY m.name
 """
-# Rows are never removed, and each change of a result adds a row or changes a state.
+# Each change of a result adds a row or changes a state; rows that are deleted change a number, too.
 _STATES = """
 SELECT 'conversion' AS work, v.state, count(*) AS rows, sum(v.attempt)::bigint AS attempts,
        count(m.accuracy) AS accuracies

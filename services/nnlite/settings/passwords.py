@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-#: Settings with credentials, without their prefix; model code could read them in /proc/<pid>/environ.
+#: Settings of servers with credentials, without their prefix; model code could read them in
+#: /proc/<pid>/environ.
 CREDENTIALS: Final = ("DATABASE_URL", "BROKER_URL")
+#: All settings with credentials, likewise.
+SECRET: Final = frozenset({*CREDENTIALS, "HOOKS__WEBHOOK_URL"})
 #: The URL, and the file with its password, as fields of the settings.
 _PAIRS: Final = {"database_url": "database_password_file", "broker_url": "broker_password_file"}
 

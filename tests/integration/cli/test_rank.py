@@ -54,3 +54,11 @@ def test_a_token_file_that_cannot_be_used_is_said(content, mode, said, tmp_path:
         read_token(file, make=False)
     assert said in str(raised.value)
     assert f"--token-file {file}" in str(raised.value)
+
+
+def test_a_token_that_systemd_provides_may_have_any_mode(tmp_path, monkeypatch):
+    # Its access list shows as the rights of a group.
+    (tmp_path / "rank_token").write_text("secret\n")
+    (tmp_path / "rank_token").chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_token(tmp_path / "rank_token", make=False) == "secret"

@@ -2,11 +2,13 @@
 
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nnlite.campaigns.request import Request, as_toml
+from nnlite.campaigns.request import Request, as_arguments, as_toml
 from nnlite.cli import main
 from nnlite.cli import submit as submitting
 from nnlite.vocabulary import Backend, Precision
@@ -97,6 +99,29 @@ def test_files_next_to_a_campaign_file_are_meant(requested, tmp_path, file) -> N
     file('source = "files"\npath = ["net.py", "elsewhere.py"]\ninput = "1x3x8x8"\n', "lab/night.toml")
     request, _ = requested("lab/night.toml")
     assert request.path == (str(tmp_path / "lab" / "net.py"), str(tmp_path / "elsewhere.py"))
+
+
+def test_calibration_and_labelled_samples_are_printed_by_their_paths(requested, tmp_path) -> None:
+    for name, arrays in {"some.npy": None, "labelled.npz": {"y": np.arange(4)}}.items():
+        values = np.zeros((4, 8, 8, 3), np.uint8)
+        np.save(tmp_path / name, values) if arrays is None else np.savez(tmp_path / name, x=values, **arrays)
+    (tmp_path / "net.py").write_text("")
+    arguments = (
+        "--source", "files", "--path", "net.py", "--input", "1x3x8x8", "--precision", "int8", "--calibration",
+        "some.npy", "--evaluate", "labelled.npz", "--evaluate-on", "device",
+    )  # fmt: skip
+    request, _ = requested(*arguments)
+    stored = tomllib.loads(as_toml(request.as_dict(), name="night"))
+    assert (stored["calibration"], stored["evaluate"], stored["evaluate-on"]) == (
+        str(tmp_path / "some.npy"), str(tmp_path / "labelled.npz"), "device",
+    )  # fmt: skip
+    assert f"--evaluate {tmp_path / 'labelled.npz'}" in as_arguments(request.as_dict())
+
+    # They are known by their content: the same ones elsewhere are the same request.
+    (tmp_path / "labelled.npz").rename(tmp_path / "moved.npz")
+    moved = replace(request, sample_paths={"evaluation": str(tmp_path / "moved.npz")})
+    assert moved == request and not moved.differences(request.as_dict())
+    assert moved.default_name() == request.default_name()
 
 
 def test_a_request_is_printed_as_a_file_that_makes_it(requested, file, tmp_path) -> None:

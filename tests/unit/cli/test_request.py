@@ -106,7 +106,11 @@ def test_threads_are_named_one_by_one_or_with_commas_and_ordered():
         (["-1"], [Backend.CPU], "--threads -1 is no number"),
         (["0,1"], [Backend.CPU], "--threads 0 is not within 1-1024"),
         (["1,1025"], [Backend.CPU], "--threads 1025 is not within 1-1024"),
-        (["2"], [Backend.GPU], "--threads is for the backends cpu and cpu-plain; add --backend cpu"),
+        (
+            ["2"],
+            [Backend.GPU],
+            r"--threads is for backends on the CPU \(cpu, cpu-plain, onnxruntime\); add",
+        ),
         ([",".join(map(str, range(1, 18)))], [Backend.CPU], "names 17 numbers, at most 16 are measured"),
     ],
 )

@@ -1,5 +1,8 @@
 """Which settings change the latency: what is compared with what, and when two latencies differ."""
 
+import random
+
+from nnlite.results import effects
 from nnlite.results.effects import compared
 
 CODE = """
@@ -65,3 +68,12 @@ def test_without_an_interval_nothing_is_said_to_change():
 def test_the_largest_effects_come_first():
     rows = compared([result(1.0), result(5.0, width=32), result(2.0, depth=9)])
     assert [row["setting"] for row in rows] == ["width", "depth"]
+
+
+def test_of_many_random_settings_only_the_smallest_differences_are_named():
+    chance = random.Random(0)
+    names = [f"setting{number}" for number in range(12)]
+    changes = {tuple(sorted(chance.sample(names, chance.randint(2, 8)))) for _ in range(300)}
+    assert effects._smallest(changes) == {
+        each for each in changes if not any(set(less) < set(each) for less in changes)
+    }

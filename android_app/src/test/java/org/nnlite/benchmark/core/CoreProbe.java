@@ -85,6 +85,7 @@ public final class CoreProbe {
         json.put("cores", arguments.cores);
         json.put("precision_loss", arguments.precisionLoss);
         json.put("programs", arguments.programs);
+        json.put("samples", arguments.samples);
         json.put("gate", arguments.gate == null ? null : fields(arguments.gate));
         json.put("continuous_s", arguments.continuousS);
         json.put("sustained", arguments.sustained);
