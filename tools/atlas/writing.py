@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "operators.md"
 _HEAD = """\
 # Which operators are converted
 
-Made by `make atlas` of {tried:,} of the suite's {total:,} networks of one operator each, in the ranks,
+Made by `make atlas`: {tried:,} of the suite's {total:,} networks of one operator each, in the ranks,
 strides, modes and types that networks of vision, audio, text and detection use, with {libraries}.
 Each artifact is compared with PyTorch as that of a model is, and once more on inputs that this
 comparison has not seen. `nnlite atlas` shows the same, with the number of your own models that have each
