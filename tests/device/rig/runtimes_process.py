@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from device.rig.fetch import CHECKOUT
+from waiting import HANG_S
 
 #: Name of the socket in the folder of the runtimes.
 SOCKET: Final = "socket"
@@ -34,13 +36,16 @@ class Runtimes:
             process_group=0,
         )
         assert self._process.stdout is not None
-        if self._process.stdout.readline() != b"ready\n":
+        is_heard, _, _ = select.select([self._process.stdout], [], [], HANG_S)
+        if not is_heard or self._process.stdout.readline() != b"ready\n":
+            self._process.kill()
             raise RuntimeError("the runtimes of the rig did not start; see their stderr")
         atexit.register(self.close)
 
     def warm_up(self, level: int = 30) -> None:
         """Wait until a JVM is ready to run an app at once, so that a timed run does not include its start."""
         with socket.socket(socket.AF_UNIX) as runtimes:
+            runtimes.settimeout(HANG_S)
             runtimes.connect(str(self.folder / SOCKET))
             runtimes.sendall(json.dumps({"level": level}).encode() + b"\n")
             if b"done" not in runtimes.recv(64):
@@ -51,9 +56,13 @@ class Runtimes:
         atexit.unregister(self.close)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            self._process.wait(HANG_S)
+        finally:
+            self._process.kill()
+            self._process.wait(HANG_S)
+            self._process.stdout.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @cache
