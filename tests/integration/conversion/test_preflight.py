@@ -1,16 +1,26 @@
 """Pre-flight: every operator that cannot be converted is listed at once, with its line, by the command."""
 
 import json
-import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
+from pydantic import TypeAdapter
 
 from integration.conversion.models import CLASSIFIER, network
+from nnlite.cli import main
 from nnlite.errors import Failure, FailureClass
+from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
+from nnlite_conversion import single_job
 from nnlite_conversion.isolation.conversion import preflight
+from nnlite_conversion.messages import Preflight
+from nnlite_conversion.outcome import ConversionJob
+from waiting import HANG_S
 
 
 def found(job, settings, place, code):
@@ -78,30 +88,61 @@ def test_a_network_that_cannot_be_loaded_is_a_failure_of_the_model(job, settings
     assert (failure.value.failure_class, failure.value.stage) == (FailureClass.MODEL, Stage.LOAD)
 
 
-@pytest.mark.parametrize(
-    ("forward", "code", "operators"),
-    [
-        ("return x * 2", 0, []),
-        ("return torch.lgamma(x)", 1, ["aten.lgamma.default"]),
-        ("return x.view(7)", 1, [None]),
-    ],
-)
-def test_the_command_exits_with_1_if_it_found_something(tmp_path, forward, code, operators):
-    text = f"import torch\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        {forward}\n"
-    (tmp_path / "net.py").write_text(text)
-    command = "preflight net.py --source files --path net.py --input 1x8 --json"
+COMMAND = "preflight net.py --source files --path net.py --input 1x8 --json"
 
-    ended = subprocess.run(
-        [sys.executable, "-m", "nnlite.cli", *command.split()],
-        cwd=tmp_path,
-        env=os.environ | {"NNLITE_HOME": str(tmp_path / "home")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
-    assert ended.returncode == code, ended.stderr
-    (report,) = json.loads(ended.stdout)
+@pytest.fixture
+def net(tmp_path, monkeypatch):
+    """Return a function that writes the file of a network with this forward, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NNLITE_HOME", str(tmp_path / "home"))
+
+    def write(forward: str) -> None:
+        text = f"import torch\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        {forward}\n"
+        (tmp_path / "net.py").write_text(text)
+
+    return write
+
+
+def assert_reported(printed: str, operators: list[str | None], forward: str) -> None:
+    (report,) = json.loads(printed)
     assert report["model"] == "net.py"
     assert [problem["operator"] for problem in report["problems"]] == operators
     assert all(problem["line"] == f"net.py:4: {forward}" for problem in report["problems"])
+
+
+def test_the_command_prints_what_it_found_and_exits_with_1(net):
+    net(forward := "return torch.lgamma(x)")
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "nnlite.cli", *COMMAND.split()],
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr
+    assert_reported(ended.stdout, ["aten.lgamma.default"], forward)
+
+
+def answer_here(task: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Do what a process of the conversion worker does, which takes long to start, in this process."""
+    assert task == "preflight"
+    parsed = TypeAdapter(ConversionJob).validate_json(orjson.dumps(fields, default=str))
+    with tempfile.TemporaryDirectory() as folder:
+        report = single_job._preflight(parsed, ConversionSettings(), Path(folder))
+    return orjson.loads(TypeAdapter(Preflight).dump_json(report))
+
+
+@pytest.mark.parametrize(("forward", "operators"), [("return x * 2", []), ("return x.view(7)", [None])])
+def test_the_command_exits_with_1_if_it_found_something(net, monkeypatch, capfd, forward, operators):
+    net(forward)
+    monkeypatch.setattr("nnlite.cli.preflight.answer_of", answer_here)
+    monkeypatch.setattr(sys, "argv", ["nnlite", *COMMAND.split()])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert (ended.value.code or 0) == (1 if operators else 0)
+    assert_reported(capfd.readouterr().out, operators, forward)
