@@ -53,7 +53,7 @@ def small_conversions():
 #: A few runs, once: how the machine disturbs them does not matter.
 SHORT = {
     "warmup_min_runs": 1, "warmup_min_s": 0, "warmup_agreeing_runs": 0, "min_runs": 5, "min_s": 0,
-    "canary_runs": 4, "max_canary_drift": 1e9, "gate_limit": 1e9, "gate_learn_s": 0.1,
+    "canary_runs": 4, "max_canary_drift": 1e9, "gate_limit": 1e9, "gate_learn_s": 0.1, "warm_init": False,
 }  # fmt: skip
 #: A new benchmark needs an entry, which takes seconds.
 SMALL = {
@@ -63,7 +63,7 @@ SMALL = {
     "gating": lambda: gating.run(rounds=2, jobs=[overhead.JOB], **SHORT),
     "twice": lambda: twice.run(jobs=[quiet.JOB, overhead.JOB], **SHORT),
     "load": lambda: load.run(1, lambda models: load.measured_directly(models, **SHORT)),
-    "overhead": lambda: overhead.run(rounds=1, measurements=1, canary_runs=4),
+    "overhead": lambda: overhead.run(rounds=1, measurements=1, **SHORT),
     "conversions": small_conversions,
     "campaign": small_campaign,
     "app_runtime": lambda: app_runtime.run(
