@@ -13,7 +13,7 @@ def check(lab: Lab, services: Sequence[str], say: Callable[[str], None]) -> None
     Raises:
         LabError: it is not what it was.
     """
-    lab.compose("stop", "convert", "benchmark-host", "benchmark-network-phone", "reaper")
+    lab.compose("stop", "convert", "benchmark-host", "benchmark-network-phone", "runtime-check", "reaper")
     before = _rows(lab)
     lab.compose("run", "--rm", "backup", "backup", "/backups", "14")
     dump = lab.compose("run", "--rm", "--entrypoint", "ls", "backup", "/backups").split()[-1]

@@ -27,24 +27,24 @@ OVERLAYS = ("debian", "gpus", "gvisor", "host", "nfs", "s3", "secret-files", "se
 CAMPAIGN = "lab"
 #: What can be started here, without KVM, GPU, USB or a registry; `check` and `migrate` come along.
 STARTED = (
-    "postgres", "redis", "convert", "benchmark-host", "benchmark-network-phone", "reaper", "flower",
-    "prometheus", "device", "backup",
+    "postgres", "redis", "convert", "benchmark-host", "benchmark-network-phone", "runtime-check", "reaper",
+    "flower", "prometheus", "alertmanager", "device", "backup",
 )  # fmt: skip
 VARIABLES = {
-    "COMPOSE_PROFILES": "network-phone,monitoring",
+    "COMPOSE_PROFILES": "network-phone,runtime-check,monitoring,alerts",
     "LAB_PHONE_ADDRESS": "device:5555",
     "LAB_PHONE_POOL": "rig",
     "LAB_MIN_FREE_GB": "1",
 }
 BUILT = (
-    "check", "convert", "benchmark-host", "benchmark-network-phone", "device", "postgres", "redis",
-    "prometheus",
+    "check", "convert", "benchmark-host", "benchmark-network-phone", "runtime-check", "device", "postgres",
+    "redis", "prometheus", "alertmanager",
 )  # fmt: skip
 NOT_RUN = (
     "benchmark-emulator (KVM, and the download of the SDK)",
     "convert-gpu and deploy/compose.gpus.yml (a GPU)",
     "benchmark-phone (a phone on USB)",
-    "grafana, and the official images of Postgres, Redis and Prometheus (a registry)",
+    "grafana, and the official images of Postgres, Redis, Prometheus and Alertmanager (a registry)",
     "deploy/compose.s3.yml (a store)",
     "deploy/compose.gvisor.yml (the runtime runsc)",
 )
@@ -77,7 +77,7 @@ def main() -> int:
 
 
 def _run(lab: Lab, arguments: argparse.Namespace, say: Say) -> None:
-    say("base image by debootstrap; Postgres, Redis and Prometheus from Debian's packages")
+    say("base image by debootstrap; Postgres, Redis, Prometheus and Alertmanager from Debian's packages")
     make_base_image()
     make_certificates(lab.folder / "tls")
     check_configurations(lab, say)
@@ -163,6 +163,8 @@ def campaign(lab: Lab, picture: Path | None, say: Say) -> None:
     check_results(lab, say)
     check_flower(lab, say)
     check_metrics(lab, say)
+    check_alerts(lab, say)
+    check_runtime(lab, say)
     isolation.check(lab, say)
     people.check(lab, say)
     backup.check(lab, STARTED, say)
@@ -220,6 +222,37 @@ def check_metrics(lab: Lab, say: Say) -> None:
     _, body = lab.http(lab.prometheus_port, "/api/v1/rules")
     _expect('"health":"err"' not in body and '"type":"alerting"' in body, f"rules: {body[:400]}")
     say("Prometheus scrapes the reaper and has read the alerts")
+
+
+def check_alerts(lab: Lab, say: Say) -> None:
+    """Raise unless Prometheus has found Alertmanager, which takes an alert."""
+
+    def found() -> bool:
+        _, body = lab.http(lab.prometheus_port, "/api/v1/alertmanagers")
+        return ":9093/" in body.partition("droppedAlertmanagers")[0]
+
+    await_("Prometheus finds Alertmanager", found, timeout_s=120)
+    add = ("alert", "add", "Trial", "severity=critical")
+    lab.compose(
+        "exec", "--no-TTY", "alertmanager", "amtool", "--alertmanager.url=http://127.0.0.1:9093", *add
+    )
+    _, body = lab.http(lab.alertmanager_port, "/api/v2/alerts")
+    _expect("Trial" in body and "at-once" in body, f"Alertmanager has no such alert: {body[:400]}")
+    say("Prometheus has found Alertmanager, which takes a critical alert for those who are called at once")
+
+
+def check_runtime(lab: Lab, say: Say) -> None:
+    """Raise unless every artifact was tried with the phones' TensorFlow Lite, and some are accepted."""
+    untried = """
+SELECT count(*) AS n FROM artifact a WHERE NOT EXISTS (
+    SELECT FROM runtime_check k WHERE k.artifact_sha256 = a.sha256 AND k.verdict IS NOT NULL)"""
+    await_(
+        "every artifact is tried", lambda: lab.healthy("postgres") and not lab.count(untried), timeout_s=300
+    )
+    checks = lab.query("SELECT verdict, count(*) AS n FROM runtime_check GROUP BY verdict ORDER BY verdict")
+    _expect(any(row["verdict"] == "accepted" for row in checks), f"no artifact is accepted: {checks}")
+    said = ", ".join(f"{row['n']} {row['verdict']}" for row in checks)
+    say(f"the phones' TensorFlow Lite on artifacts: {said}")
 
 
 def _task(lab: Lab) -> dict[str, str] | None:

@@ -69,6 +69,7 @@ class Lab:
     flower_password: str = field(default_factory=lambda: secrets.token_hex(16))
     flower_port: int = field(default_factory=free_port)
     prometheus_port: int = field(default_factory=free_port)
+    alertmanager_port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
         chosen = {
@@ -79,6 +80,8 @@ class Lab:
             "LAB_GRAFANA_PASSWORD": secrets.token_hex(16),
             "LAB_FLOWER_PORT": str(self.flower_port),
             "LAB_PROMETHEUS_PORT": str(self.prometheus_port),
+            "LAB_ALERTMANAGER_PORT": str(self.alertmanager_port),
+            "LAB_SMTP_PASSWORD": secrets.token_hex(16),
             "LAB_TLS": str(self.folder / "tls"),
             **self.variables,
         }

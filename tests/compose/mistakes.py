@@ -4,6 +4,7 @@ All are made by a project of their own, in whose volumes and containers nothing
 is lost when they fail.
 """
 
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -44,7 +45,8 @@ def check(folder: Path, say: Callable[[str], None]) -> None:
             if mistake.around:
                 stack.enter_context(contextmanager(mistake.around)(lab))
             done = lab.try_compose("up", "--no-color", "--abort-on-container-exit", *mistake.services)
-        lines = [line for line in done.stdout.splitlines() if all(part in line for part in mistake.expected)]
+        printed = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", done.stdout)
+        lines = [line for line in printed.splitlines() if all(part in line for part in mistake.expected)]
         if done.returncode == 0 or not lines:
             raise LabError(f"{mistake.what} is not said: {done.returncode}\n{done.stdout}")
         say(f"{mistake.what}: {lines[0].strip()}")
