@@ -6,6 +6,7 @@ server that does not answer has a metric that says so; its other metrics are mis
 
 from collections import defaultdict
 from collections.abc import Iterable
+from importlib.metadata import version
 
 import structlog
 from prometheus_client import Metric
@@ -117,6 +118,12 @@ class ReaperCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the metrics as they are now."""
         reaper = self._reaper
+        yield _family(
+            "nnlite_build_info",
+            ("version",),
+            "1; the label is the reaper's version",
+            {(version("nnlite"),): 1},
+        )
         yield _family("nnlite_reaper_active", (), "1 for the active reaper", {(): reaper.active})
         yield _family(
             "nnlite_messages_resent_total",

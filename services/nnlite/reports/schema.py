@@ -13,6 +13,7 @@ version is raised when a field changes its meaning or goes.
 More than 300 lines: one JSON Schema is generated from these classes, and the app's tests use it too.
 """
 
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -708,6 +709,7 @@ class BenchmarkReport(Part):
     precision: Precision
     artifact_sha256: Sha256
     accuracy: Accuracy | None = Field(None, description="null: the campaign names no labelled samples")
+    nnlite_version: Word | None = Field(None, description="of the worker that wrote it; null: an earlier one")
     device: DeviceContext
     measurements: Annotated[tuple[MeasurementReport, ...], Field(min_length=1, max_length=MAX_MEASUREMENTS)]
 
@@ -743,6 +745,7 @@ class BenchmarkReport(Part):
             precision=first.precision,
             artifact_sha256=artifact_sha256,
             accuracy=accuracy,
+            nnlite_version=version("nnlite"),
             device=device,
             measurements=measurements,
         )

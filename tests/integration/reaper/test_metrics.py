@@ -277,5 +277,6 @@ def test_the_reaper_program_answers_scrapes_and_stops_on_sigterm(cluster, reaper
     samples = scrape(port)
     assert samples["nnlite_postgres_up"] == samples['nnlite_work_waiting{queue="convert"}'] == 1
     assert samples['nnlite_messages_resent_total{kind="conversion"}'] == 0
+    assert any(name.startswith("nnlite_build_info{version=") for name in samples)
     reaper.send_signal(signal.SIGTERM)
     assert reaper.wait(HANG_S) == 0
