@@ -344,4 +344,5 @@ class Stage(StrEnum):
     PROFILE = "profile"  # another pass with the runtime's profiler on
     SUSTAINED = "sustained"  # another pass, of continuous inference
     ENERGY = "energy"  # the same, between readings of meters
+    COUNTERS = "counters"  # the same, while simpleperf counts
     PULL = "pull"  # outputs from the device

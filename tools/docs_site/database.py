@@ -44,6 +44,7 @@ VIEWS: Final[Mapping[str, str]] = {
     "operator_type_profile": "The times of each profile, added up by type of operator.",
     "sustained": "Every pass of continuous inference: latency at first, plateau, time between.",
     "sustained_series": "The latency of each second of these passes.",
+    "hardware_counters": "What phones' processors counted of an inference, by event.",
     "suspect_span": "When results of a device were suspect: between duplicates that disagree.",
 }
 

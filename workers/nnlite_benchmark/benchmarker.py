@@ -176,6 +176,8 @@ class Benchmarker:
             passes["sustained"] = self.device.sustained(job, backend, stop=cancelled)
         if job.energy_s:
             passes |= self.device.energy(job, backend, stop=cancelled)
+        if job.counters_s:
+            passes["counters"] = self.device.counters(job, backend, stop=cancelled)
         return report.model_copy(update=passes)
 
     def _store(self, report: BenchmarkReport, claim: Claim, outputs: Path) -> None:
@@ -210,6 +212,7 @@ class Benchmarker:
             profile=payload["profile"],
             sustained_s=payload["sustained_s"],
             energy_s=payload["energy_s"],
+            counters_s=payload["counters_s"],
             asked_cores=payload["cores"] or "",
         )
 

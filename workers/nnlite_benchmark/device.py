@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nnlite.errors import Failure, FailureClass
-from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, Sustained
+from nnlite.reports.schema import DeviceContext, HardwareCounters, MeasurementReport, Profile, Sustained
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, ParityState, Precision, Stage
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
@@ -67,6 +67,8 @@ class BenchmarkJob:
     sustained_s: int = 0
     #: The same between readings of meters; 0: none.
     energy_s: int = 0
+    #: The same while the processor's events are counted; 0: none.
+    counters_s: int = 0
     #: For each input: samples in place of the seeded one, (samples, *shape); empty: that one is run.
     samples: "tuple[NDArray[Any], ...]" = ()
 
@@ -201,6 +203,9 @@ class Device(Protocol):
         Returns:
             Fields of the measurement's report: `energy`, or `energy_error`.
         """
+
+    def counters(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> HardwareCounters:
+        """Run the artifact for `job.counters_s` while the processor's events are counted; as `sustained`."""
 
     def close(self) -> None:
         """Stop everything that was started; the object cannot be used afterwards."""

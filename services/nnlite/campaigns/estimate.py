@@ -108,8 +108,8 @@ def _kinds(request: Request, artifact_format: ArtifactFormat) -> int:
 def _seconds(request: Request, measurements: int, measurement_s: float) -> float:
     """Return the time of so many measurements and their passes, which take as long besides their seconds."""
     seconds = measurements * measurement_s
-    if request.sustained:  # of first runs
-        seconds += measurements // request.repeat * (request.sustained + measurement_s)
+    for of_first_runs in filter(None, (request.sustained, request.counters)):
+        seconds += measurements // request.repeat * (of_first_runs + measurement_s)
     if request.energy:
         seconds += measurements * (request.energy + measurement_s)
     return seconds
@@ -165,7 +165,7 @@ UNION ALL
            (SELECT count(*) FROM measurement x WHERE x.benchmark_id = b.id) AS measurements
     FROM attempt a JOIN benchmark b ON b.id = a.work_id JOIN campaign c ON c.id = b.campaign_id
     WHERE a.kind = 'benchmark' AND a.outcome = 'done' AND c.mode = :mode
-      AND NOT c.request ?| ARRAY['sustained', 'energy']
+      AND NOT c.request ?| ARRAY['sustained', 'energy', 'counters']
     ORDER BY a.ended_at DESC LIMIT 500
 ) benchmarks)
 """

@@ -31,6 +31,7 @@ _ADDED: dict[str, Any] = {
     "profile": False,
     "sustained": 0,
     "energy": 0,
+    "counters": 0,
     "cores": "",
     "evaluation": None,
     "evaluate_on": EvaluateOn.HOST,
@@ -94,6 +95,8 @@ class Request:
     sustained: int = 0
     #: Seconds of continuous inference between readings of meters, in one more pass; 0: none.
     energy: int = 0
+    #: The same while a phone counts its processor's events, in one more pass of its first run; 0: none.
+    counters: int = 0
     #: Cores that measure: `fast`, `all` or numbers such as `4,5`; empty: as the scheduler likes.
     cores: str = ""
     #: Labelled samples that the accuracy of each artifact is measured on; None: it is not measured.

@@ -19,7 +19,7 @@ def check_threads(connection: Connection, request: Request, settings: Settings) 
         RequestError: no device that is there can measure the largest number, or measuring all numbers may
             take longer than Redis waits.
     """
-    if request.threads or request.sustained or request.energy:
+    if request.threads or any(_passes(request).values()):
         _check_time(request, settings)
     if not request.threads:
         return
@@ -49,7 +49,7 @@ def _check_time(request: Request, settings: Settings) -> None:
     formats = Counter(ArtifactFormat.of(backend) for backend in CPU_BACKENDS & set(request.backends))
     further = max(len(request.threads) - 1, 0) * max(formats.values(), default=0)
     longest_s = settings.benchmark_deadline_s + further * settings.measurement_deadline_s
-    passes = {"--sustained": request.sustained, "--energy": request.energy}
+    passes = _passes(request)
     for seconds in filter(None, passes.values()):
         longest_s += (len(request.backends) + further) * (settings.measurement_deadline_s + seconds)
     if longest_s >= settings.queue.visibility_timeout_s:
@@ -60,6 +60,14 @@ def _check_time(request: Request, settings: Settings) -> None:
             "after which Redis would deliver it again; ask for less, or raise "
             f"NNLITE_QUEUE__VISIBILITY_TIMEOUT_S={settings.queue.visibility_timeout_s} everywhere"
         )
+
+
+def _passes(request: Request) -> dict[str, int]:
+    return {
+        "--sustained": request.sustained,
+        "--energy": request.energy,
+        "--counters": request.counters,
+    }
 
 
 # A device that is stopped or starting may get other cores (NNLITE_MEASUREMENT__CORES).

@@ -136,6 +136,19 @@ Energy = Annotated[
         rich_help_panel=MEASURING,
     ),
 ]
+Counters = Annotated[
+    int,
+    typer.Option(
+        "--counters",
+        min=0,
+        max=MAX_PASS_S,
+        metavar="SECONDS",
+        help="Cycles, instructions and cache misses of an inference, from a pass of so long without pauses; "
+        "phones with simpleperf only.",
+        show_default=False,
+        rich_help_panel=MEASURING,
+    ),
+]
 Precisions = Annotated[
     list[str],
     typer.Option(

@@ -89,6 +89,7 @@ def _request(
     cores: options.Cores = "",
     sustained: options.Sustained = 0,
     energy: options.Energy = 0,
+    counters: options.Counters = 0,
     dry_run: options.DryRun = False,
 ) -> Request:
     # The store that they know takes longer to import than the help takes to print.
@@ -128,6 +129,7 @@ def _request(
         cores=parse_cores(cores),
         sustained=sustained,
         energy=energy,
+        counters=counters,
         evaluation=chosen_evaluation(
             evaluate, source, weights or prebuilt, load_settings(), store=not dry_run
         ),

@@ -429,6 +429,7 @@ class Measurement(Base):
     samples_ns: Mapped[list[int]]
     disturbance: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # as in the report
     profile: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # as there, without operators
+    counters: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # of the processor, as there
     sustained: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # as there, with its series
     # Gated sampling; None: every run counted, or there is no latency.
     fast_ns: Mapped[int | None]  # the gate's canary on a fast core

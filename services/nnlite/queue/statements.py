@@ -25,6 +25,7 @@ FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
     m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, c.mode,
     c.request->'threads' AS threads, w.run = 1 AND c.request ? 'profile' AS profile,
     CASE w.run WHEN 1 THEN coalesce((c.request->>'sustained')::integer, 0) ELSE 0 END AS sustained_s,
+    CASE w.run WHEN 1 THEN coalesce((c.request->>'counters')::integer, 0) ELSE 0 END AS counters_s,
     coalesce((c.request->>'energy')::integer, 0) AS energy_s, c.request->>'cores' AS cores,
     to_jsonb(a) AS artifact, to_jsonb(e) AS evaluation,
     coalesce(c.request->>'evaluate_on', 'host') AS evaluate_on
@@ -73,7 +74,7 @@ def claim_row(kind: WorkKind) -> TextClause:
         # A pass takes its seconds, and at most as long as a measurement besides.
         each_s = " + ".join(
             f"CASE WHEN c.request ? '{name}' THEN (c.request->>'{name}')::integer + :further ELSE 0 END"
-            for name in ("sustained", "energy")
+            for name in ("sustained", "energy", "counters")
         )
         passes_s = f"(cardinality(c.backends) + {further}) * ({each_s})"
         # The accuracy of each backend.

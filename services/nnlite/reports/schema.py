@@ -283,6 +283,16 @@ class Sustained(Part):
     thermal: ThermalSeries | None = Field(None, description="Android only, from API 29 on")
 
 
+class HardwareCounters(Part):
+    """What a phone's processor counted of an inference, all threads of the app, from a pass of its own."""
+
+    error: Text | None = Field(None, description="why there is none")
+    seconds: Ratio | None = Field(None, description="that were counted")
+    per_inference: Annotated[dict[Word, Ratio], Field(max_length=16)] = Field(
+        {}, description="simpleperf's events, such as cpu-cycles, instructions, cache-misses"
+    )
+
+
 class Clocks(Part):
     """Clock policy of an Android phone during a measurement."""
 
@@ -425,6 +435,7 @@ class RunReport(Part):
     battery: BatterySeries | None = Field(None, description="Android only: of continuous inference")
     energy: Energy | None = Field(None, description="the worker adds it, where there is a meter")
     energy_error: Text | None = Field(None, description="why a pass for it has none")
+    counters: HardwareCounters | None = Field(None, description="of a pass for it; the worker adds it")
     initialization: Initialization | None = Field(None, description="of other processes; the worker adds it")
     before: DeviceState | None = Field(None, description="Android only: as the app saw it before the model")
     after: DeviceState | None = Field(None, description="Android only: as the app saw it after the runs")
@@ -592,6 +603,9 @@ class MeasurementReport(Part):
         None, description="of the timed runs of hosts, or of the pass that --energy asks for"
     )
     energy_error: Text | None = Field(None, description="why the pass that --energy asks for has none")
+    counters: HardwareCounters | None = Field(
+        None, description="null: it was not asked for, or there is no latency"
+    )
     before: DeviceState | None = None
     after: DeviceState | None = None
     bounds: Annotated[dict[Word, Scalar], Field(max_length=64)] = Field(

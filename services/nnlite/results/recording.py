@@ -192,6 +192,7 @@ def reported_columns(report: MeasurementReport) -> dict[str, Any]:
         "samples_ns": list(report.samples_ns),
         "disturbance": report.disturbance and report.disturbance.model_dump(),
         "memory": report.memory and report.memory.model_dump(),
+        "counters": report.counters and report.counters.model_dump(),
         "sustained": report.sustained and report.sustained.model_dump(mode="json"),
         "profile": report.profile and report.profile.model_dump(exclude={"operators"}),
     }

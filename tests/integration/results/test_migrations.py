@@ -43,6 +43,7 @@ def test_views_can_be_queried(database_url: str) -> None:
             "delegate_refusals",
             "sustained",
             "sustained_series",
+            "hardware_counters",
         ):
             assert connection.execute(text(f"SELECT * FROM {view}")).all() == []
     engine.dispose()

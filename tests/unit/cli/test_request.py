@@ -39,6 +39,7 @@ def test_the_same_request_has_the_same_name():
         {"sustained": 300},
         {"cores": "fast"},
         {"energy": 60},
+        {"counters": 20},
     ],
 )
 def test_another_request_has_another_name(change):

@@ -17,7 +17,7 @@ import structlog
 from nnlite.errors import Stopped
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import QuietResult, measurement_lock
-from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, Sustained
+from nnlite.reports.schema import DeviceContext, HardwareCounters, MeasurementReport, Profile, Sustained
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.vocabulary import CPU_BACKENDS, Backend, ClockPolicy, DeviceKind, Fault, QuietMode, Stage
@@ -35,6 +35,7 @@ from nnlite_benchmark.android.properties.analytics import android_context, andro
 from nnlite_benchmark.android.properties.core_speeds import highest_khz
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
+from nnlite_benchmark.protocol.counters import counters_pass
 from nnlite_benchmark.protocol.energy import energy_pass
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.last_canary import LastCanary
@@ -245,6 +246,13 @@ class AndroidDevice:
         with self._shell.cancelled_by(stop):
             settings = self._settings.measurement
             return energy_pass(job, backend, self._runs, settings, self._quiet(stop))
+
+    def counters(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> HardwareCounters:
+        """Run the app without pauses while simpleperf counts; see `Device`."""
+        self._last_canary.forget()
+        with self._shell.cancelled_by(stop):
+            settings = self._settings.measurement
+            return counters_pass(job, backend, self._runs, settings, self._quiet(stop))
 
     def shell_result(self, command: str, stop: threading.Event) -> CommandResult:
         """Run a command in the device's shell, for a diagnosis; raises DeviceFailure or Stopped."""

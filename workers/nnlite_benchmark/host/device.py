@@ -25,7 +25,14 @@ from numpy.typing import NDArray
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import measurement_lock
-from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, RunReport, Sustained
+from nnlite.reports.schema import (
+    DeviceContext,
+    HardwareCounters,
+    MeasurementReport,
+    Profile,
+    RunReport,
+    Sustained,
+)
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
@@ -179,6 +186,10 @@ class HostDevice:
         self._last_canary.forget()
         quiet = self._measurement_lock.measuring(stop)
         return energy_pass(job, backend, self._runner(stop), self._settings, quiet)
+
+    def counters(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> HardwareCounters:
+        """Return why there are none: hosts have no simpleperf."""
+        return HardwareCounters(error="a host's events are not counted; simpleperf is Android's")
 
     def close(self) -> None:
         """End the fork server and release the measurement lock; measuring processes never outlive `run`."""

@@ -26,6 +26,7 @@ from nnlite_benchmark.android.app.chunks import ChunkAssembler, check_files, che
 from nnlite_benchmark.android.app.crashes import explain
 from nnlite_benchmark.android.app.delegate_messages import delegate_refusals
 from nnlite_benchmark.android.app.energy import PhoneEnergy
+from nnlite_benchmark.android.app.hardware_counters import AppCounters
 from nnlite_benchmark.android.app.instrumentation import AppError, Crashed, Garbled, NotStarted, Reported
 from nnlite_benchmark.android.app.logcat_delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
@@ -170,6 +171,7 @@ class AppRuns:
         )
         counters = SystemCounters(self._shell.shell_output)
         energy = PhoneEnergy(self._shell.shell_output, request.continuous_s)
+        events = AppCounters(self._shell, request.continuous_s)
 
         def on_poll() -> None:
             monitor.check()
@@ -178,6 +180,8 @@ class AppRuns:
                 counters.note()
             if stage is Stage.ENERGY and monitor.stage is Stage.RUN and not monitor.has_ended:
                 energy.note()
+            if stage is Stage.COUNTERS and monitor.stage is Stage.RUN and not monitor.has_ended:
+                events.note()
 
         try:
             result = self._shell.run(command_line(request), on_data=monitor.feed, on_poll=on_poll)
@@ -185,7 +189,11 @@ class AppRuns:
             # Closing the adb connection does not end the run.
             self._app.try_force_stop()
             raise
-        report = energy.added_to(self._report(monitor, result, request))
+        report = self._report(monitor, result, request)
+        if stage is Stage.ENERGY:
+            report = energy.added_to(report)
+        elif stage is Stage.COUNTERS:
+            report = events.added_to(report)
         self._enter(stage or Stage.PULL)
         try:
             if report.folder is not None:
