@@ -20,10 +20,12 @@ from nnlite.catalog.lemur.archive import EPOCH_FILE, MODELS, STATISTICS, TRANSFO
 from nnlite.catalog.lemur.fetch import fetch_lemur
 from nnlite.catalog.lemur.location import find_lemur
 from nnlite.settings import load_settings
-from unit.catalog.copies import SCHEMA
+from unit.catalog.copies import INDEXES, TABLES
 
 #: One listing may take this long before it counts as hung.
 TIMEOUT_S = 300
+#: Share of a SQLite file that is none of its indexes.
+_WITHOUT_INDEXES = 0.6
 
 _LISTING = Path(__file__).parent / "programs" / "list_models.py"
 
@@ -85,26 +87,25 @@ def write_sqlite(tree: Path, file: Path, size_mb: int) -> Path:
     Args:
         tree: the copy.
         file: where to.
-        size_mb: at least this large; epochs are added until it is.
+        size_mb: about this large; epochs are added until it is.
     """
     archive = find_lemur(load_settings().model_copy(update={"lemur": tree}))
     trials = [(trial, archive.hyperparameters(trial)) for trial in archive.trials()]
     with closing(sqlite3.connect(file)) as database:
-        database.executescript(f"PRAGMA synchronous = OFF; {SCHEMA}")
+        database.executescript(f"PRAGMA synchronous = OFF; {TABLES}")
         database.executemany("INSERT INTO nn VALUES (?, ?, ?)", ((n, c, n) for n, c in archive.models()))
         database.executemany(
             "INSERT INTO transform VALUES (?, ?, ?)", ((n, c, n) for n, c in archive.transforms().items())
         )
-        database.executemany(
-            "INSERT INTO prm VALUES (?, ?, ?)",
-            (
-                (trial.uid, name, value)
-                for trial, values in trials
-                for name, value in (values | {"batch": trial.batch}).items()
-                if isinstance(value, str | int | float)
-            ),
-        )
+        values = [
+            (trial.uid, name, value)
+            for trial, values in trials
+            for name, value in (values | {"batch": trial.batch}).items()
+            if isinstance(value, str | int | float)
+        ]
         for epoch in count(1):
+            # nn-dataset adds them with each epoch: nothing in its table is unique.
+            database.executemany("INSERT INTO prm VALUES (?, ?, ?)", values)
             database.executemany(
                 "INSERT OR IGNORE INTO stat VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -117,7 +118,8 @@ def write_sqlite(tree: Path, file: Path, size_mb: int) -> Path:
                 ),
             )  # fmt: skip
             database.commit()
-            if file.stat().st_size >= size_mb * 1_000_000:
+            if file.stat().st_size >= size_mb * 1_000_000 * _WITHOUT_INDEXES:
+                database.executescript(INDEXES)
                 return file
     raise AssertionError("epochs never end")
 

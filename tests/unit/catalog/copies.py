@@ -28,13 +28,12 @@ def transform(norm):
         transforms.ToTensor(),
         transforms.Normalize(*norm)])"""
 
-#: The statements of nn-dataset 2.1.2, `ab/nn/util/db/Init.py`, with its names filled in.
-SCHEMA = """
+#: The statements of nn-dataset 2.2.11, `ab/nn/util/db/Init.py`, with its names filled in.
+TABLES = """
 CREATE TABLE nn (name TEXT PRIMARY KEY, code TEXT NOT NULL, id TEXT NOT NULL);
 CREATE TABLE transform (name TEXT PRIMARY KEY, code TEXT NOT NULL, id TEXT NOT NULL);
 CREATE TABLE metric (name TEXT PRIMARY KEY, code TEXT NOT NULL, id TEXT NOT NULL);
 CREATE TABLE prm (uid TEXT NOT NULL, name TEXT NOT NULL, value OBJECT NOT NULL);
-CREATE INDEX idx_prm_uid ON prm(uid, name, value);
 CREATE TABLE stat (
     id TEXT PRIMARY KEY, accuracy REAL, epoch INTEGER, duration INTEGER,
     task, dataset, nn, transform, metric, prm,
@@ -43,6 +42,17 @@ CREATE TABLE stat (
     FOREIGN KEY (metric) REFERENCES metric (name) ON DELETE CASCADE,
     FOREIGN KEY (prm) REFERENCES prm (uid) ON DELETE CASCADE);
 """
+INDEXES = """
+CREATE INDEX idx_prm_uid ON prm(uid, name, value);
+CREATE INDEX idx_accuracy_desc ON stat (accuracy DESC);
+CREATE INDEX idx_task ON stat (task);
+CREATE INDEX idx_dataset ON stat (dataset);
+CREATE INDEX idx_nn ON stat (nn);
+CREATE INDEX idx_transform ON stat (transform);
+CREATE INDEX idx_metric ON stat (metric);
+CREATE INDEX idx_prm ON stat (prm);
+"""
+SCHEMA = TABLES + INDEXES
 
 
 def trial(uid: str, **values: Any) -> dict[str, Any]:

@@ -19,13 +19,15 @@ from nnlite.catalog.model import CatalogError
 #: The first bytes of every SQLite file.
 MAGIC = b"SQLite format 3\0"
 
+# `stat` has no index with the epoch: one pass over each table. A query of `prm` for each trial takes three
+# times as long, a join a hundred times: SQLite has no statistics of the file to plan it with.
 _TRIALS = """
-SELECT nn, task, dataset, metric, transform, prm,
-       (SELECT value FROM prm WHERE uid = stat.prm AND name = 'batch' ORDER BY rowid LIMIT 1) AS batch,
-       duration, accuracy
-FROM stat WHERE epoch = 1 AND batch IS NOT NULL AND duration IS NOT NULL ORDER BY rowid
+SELECT nn, task, dataset, metric, transform, prm, duration, accuracy
+FROM stat WHERE epoch = 1 AND duration IS NOT NULL ORDER BY rowid
 """
-_VALUES = "SELECT name, value FROM prm WHERE uid = ? ORDER BY rowid DESC"
+_BATCHES = "SELECT uid, value, min(rowid) FROM prm WHERE name = 'batch' GROUP BY uid"
+# nn-dataset adds the values of a trial with each epoch, and trials share a uid: up to thousands of rows.
+_VALUES = "SELECT name, value, min(rowid) FROM prm WHERE uid = ? GROUP BY name"
 
 
 class SqliteArchive:
@@ -34,6 +36,7 @@ class SqliteArchive:
     def __init__(self, path: Path, timeout_s: float) -> None:
         self.path = path
         self._timeout_s = timeout_s
+        self._known_values: dict[str, dict[str, Any]] = {}
 
     def fingerprint(self) -> str:
         """Return path, size and time of the file and of its write-ahead log."""
@@ -56,20 +59,28 @@ class SqliteArchive:
 
     def trials(self, names: Collection[str] | None = None) -> Iterator[Trial]:
         with self._opened() as connection:
+            batches = {uid: batch for uid, batch, _ in connection.execute(_BATCHES)}
             for row in connection.execute(_TRIALS):
-                if names is None or row[0] in names:
-                    yield Trial._make((*row, {}))
+                name, uid = row[0], row[5]
+                if uid in batches and (names is None or name in names):
+                    yield Trial._make((*row[:6], batches[uid], *row[6:], {}))
 
     def runs(self) -> dict[str, TrainingConfig]:
         """Return nothing: the table of mobile results has neither dataset nor transform."""
         return {}
 
     def hyperparameters(self, trial: Trial) -> dict[str, Any]:
-        with self._opened() as connection:
-            values = dict(connection.execute(_VALUES, (trial.uid,)).fetchall())
-        return {name: _as_recorded(name, value) for name, value in hyperparameters_of(values).items()} | {
-            "transform": trial.transform
-        }
+        return self._values(trial.uid) | {"transform": trial.transform}
+
+    def _values(self, uid: str) -> dict[str, Any]:
+        """Return the hyperparameters that are stored under a uid; read once, because trials share one."""
+        if uid not in self._known_values:
+            with self._opened() as connection:
+                values = {name: value for name, value, _ in connection.execute(_VALUES, (uid,))}
+            self._known_values[uid] = {
+                name: _as_recorded(name, value) for name, value in hyperparameters_of(values).items()
+            }
+        return self._known_values[uid]
 
     def model_code(self, name: str) -> str:
         return self._code("nn", name)
