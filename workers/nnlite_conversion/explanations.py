@@ -38,6 +38,8 @@ _DATA_DEPENDENT = re.compile(r"data-dependent|GuardOnDataDependent|unbacked", re
 _TRACER_ERRORS = frozenset(
     {"ConcretizationTypeError", "TracerBoolConversionError", "TracerIntegerConversionError"}
 )
+#: Of one number, which Python refuses.
+_SMALLEST_OF_ONE = re.compile(r"\b(?:min|max)\(-?[\d.]+\)")
 _ADDRESS = re.compile(r"(?: at)? 0x[0-9a-f]{6,}")
 
 
@@ -97,6 +99,12 @@ def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...
     names = ", ".join(sorted(map(str, spec.hyperparameters))) or "none"
     if isinstance(error, KeyError) and error.args and error.args[0] not in spec.hyperparameters:
         return f"its constructor needs the hyperparameter {error.args[0]!r}; the model has: {names}"
+    line = culprit_of(error).line
+    if isinstance(error, TypeError) and line and (call := _SMALLEST_OF_ONE.search(str(line))):
+        return Explanation(
+            cause=f"its constructor fails whatever it is given: {call[0]} is of one number, {summary(error)}",
+            remedy="correct that line of its code",
+        )
     if spec.model_format is ModelFormat.PYTHON:
         return f"{spec.entry_point} cannot be called with the arguments {spec.hyperparameters}"
     return (

@@ -93,6 +93,11 @@ def test_model_above_the_parameter_limit_is_skipped(tmp_path):
             "needs the hyperparameter 'depth'; the model has: scale",
         ),
         (GOOD.replace("out_shape[0])", "-1)"), "Net cannot be built for input"),
+        (
+            GOOD.replace("out_shape[0])", "min(300))"),
+            r"its constructor fails whatever it is given: min\(300\) is of one number, TypeError: .* not "
+            r"iterable, at m\.py:\d+: .*; correct that line of its code",
+        ),
         (network("return 'a label'"), "returns a str"),
         (network("return x @ x.T @ torch.ones(3)"), r"forward fails on an input of shape \(1, 8, 6, 3\)"),
         (
