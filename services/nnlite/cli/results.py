@@ -157,6 +157,7 @@ def print_results(
         note("no measurement yet")
         return
     modes = sorted({row["mode"] for row in rows})
+    without_energy = Counter(row["energy_error"] for row in rows if row["energy_error"])
     rows = listed(rows, top)
     shown = [presentation.result_row(row) for row in rows]
     if columns:
@@ -169,6 +170,8 @@ def print_results(
             f"modes {', '.join(modes)}: compare rows of one mode: "
             "others ran for another time, and tails and intervals depend on it"
         )
+    for reason, number in without_energy.most_common():
+        note(f"{number} without energy: {reason}")
 
 
 def print_verdicts(rows: Sequence[Row], campaign: str | None) -> None:

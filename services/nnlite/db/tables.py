@@ -418,6 +418,7 @@ class Measurement(Base):
     energy_uj: Mapped[float | None]  # of one inference; None: the machine has no counters, or hides them
     energy_low_uj: Mapped[float | None]  # bounds of its 95 % interval
     energy_high_uj: Mapped[float | None]
+    energy_error: Mapped[str | None]  # why the pass that --energy asks for has none
     peak_rss_kb: Mapped[int | None]
     baseline_rss_kb: Mapped[int | None]
     memory: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # by stage, as in the report

@@ -43,6 +43,7 @@ MEASUREMENT = {
     "min_ns": 1_200_000,
     "p90_ns": 123_456_789,
     "energy_method": None,
+    "energy_error": None,
     "energy_uj": None,
     "energy_low_uj": None,
     "energy_high_uj": None,
@@ -118,6 +119,13 @@ def test_a_narrow_terminal_shows_models_verdicts_and_intervals(monkeypatch, caps
     header, cells = capsys.readouterr().out.splitlines()
     assert [word for word in ("model", "median ms", "min ms", "verdict") if word not in header] == []
     assert "VisionTransformer" in cells and "1.235 ± 0.4%" in cells and "spread, drift" in cells
+
+
+def test_a_pass_for_energy_that_has_none_is_told_with_the_number_of_its_rows(capsys):
+    print_results([MEASUREMENT, *[MEASUREMENT | {"energy_error": "the phone was plugged in"}] * 2])
+    assert "2 without energy: the phone was plugged in" in capsys.readouterr().err
+    print_results([MEASUREMENT])
+    assert "without energy" not in capsys.readouterr().err
 
 
 def test_energy_is_shown_where_it_is_known():
