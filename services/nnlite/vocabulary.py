@@ -71,6 +71,7 @@ class Shortcut(StrEnum):
     """Part of lowering that nnlite does itself, in less time and with the same result as the libraries."""
 
     DECOMPOSITION = "decomposition"  # each signature of an operator is decomposed once
+    OPERATORS = "operators"  # common operators are lowered to StableHLO without jax
 
 
 class StepState(StrEnum):

@@ -1,8 +1,9 @@
-"""Conversions per hour: our worker with two processes against a plain warm loop, on the same models.
+"""Conversions per hour: our worker against a plain warm loop, on the same models.
 
 The loop is what a script does: import once, then `litert_torch.convert` one
 model after another. Models that the plain loop cannot convert are left to
-neither side. No benchmarks run beside either.
+neither side. No benchmarks run beside either. The worker runs with two
+processes, with one, and with one that lacks shortcuts of lowering.
 """
 
 import json
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from nnlite.local import Endpoints, servers
 from nnlite.queue.messages import BrokerClient
 from nnlite.results.queries import campaigns
 from nnlite.settings import Settings, load_settings
+from nnlite.vocabulary import Shortcut
 from waiting import HANG_S
 
 # What an attempt took beside the stages of its child: claim, cache, fork, storing, writing.
@@ -41,21 +44,39 @@ SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY overhead_s) * 1000 AS median_
 """)
 MODELS = 20
 SEED = 11
-PROCESSES = 2
 _TIMEOUT_S = 1800
 
 
-#: The command of the conversion worker.
-WORKER = (sys.executable, "-m", "nnlite.cli", "worker", "convert", "--concurrency", str(PROCESSES))
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """How the worker runs."""
+
+    processes: int = 1
+    shortcuts: tuple[Shortcut, ...] = tuple(Shortcut)
+
+
+#: The first is the one that the plain loop is compared with.
+SETUPS = {
+    "ours": Setup(processes=2),
+    "one_process": Setup(),
+    **{
+        f"without_{left}": Setup(shortcuts=tuple(each for each in Shortcut if each is not left))
+        for left in Shortcut
+    },
+    "without_shortcuts": Setup(shortcuts=()),
+}
+
+#: The command of the conversion worker, but for the number of processes.
+WORKER = (sys.executable, "-m", "nnlite.cli", "worker", "convert", "--concurrency")
 
 
 def run(
     models: int = MODELS, *, worker: Sequence[str] = WORKER, start_method: str = "spawn"
 ) -> dict[str, Any]:
-    """Return both rates, their ratio, and what a conversion costs beside its stages.
+    """Return the rates, their ratios to the loop's, and what a conversion costs beside its stages.
 
     Args:
-        worker: the command of the conversion worker.
+        worker: the command of the conversion worker, but for the number of processes.
         start_method: how the process of the plain loop is started: it imports the converter unless forked.
     """
     with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
@@ -72,18 +93,27 @@ def run(
         with multiprocessing.get_context(start_method).Pool(1) as pool:
             plain = pool.apply(plain_loop, ([model.as_dict() for model in candidates], codes, models))
         chosen = [model for model in candidates if model.name in plain]
-        ours_s, overhead_ms = _ours(settings, chosen, source, worker)
-    plain_s = sum(plain.values())
-    return {
-        "models": len(chosen),
-        "plain_seconds": round(plain_s, 1),
-        "plain_per_hour": round(len(chosen) / plain_s * 3600),
-        "ours_seconds": round(ours_s, 1),
-        "ours_per_hour": round(len(chosen) / ours_s * 3600),
-        "processes": PROCESSES,
-        "ratio": round(plain_s / ours_s, 2),
-        "overhead_ms_per_conversion": round(overhead_ms, 1),
-    }
+        plain_s = sum(plain.values())
+        figures: dict[str, Any] = {
+            "models": len(chosen),
+            "plain_seconds": round(plain_s, 1),
+            "plain_per_hour": round(len(chosen) / plain_s * 3600),
+        }
+        for name, setup in SETUPS.items():
+            # A home of its own, in which nothing is converted.
+            own = settings.model_copy(update={"home": home / name})
+            ours_s, overhead_ms = _ours(own, chosen, source, worker, name=name, setup=setup)
+            figures |= {
+                f"{name}_seconds": round(ours_s, 1),
+                f"{name}_per_hour": round(len(chosen) / ours_s * 3600),
+                "ratio" if name == "ours" else f"{name}_ratio": round(plain_s / ours_s, 2),
+            }
+            if name == "ours":
+                figures |= {
+                    "processes": setup.processes,
+                    "overhead_ms_per_conversion": round(overhead_ms, 1),
+                }
+    return figures
 
 
 def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> dict[str, float]:
@@ -123,19 +153,25 @@ def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> d
 
 
 def _ours(
-    settings: Settings, models: list[CatalogModel], source: Any, command: Sequence[str]
+    settings: Settings,
+    models: list[CatalogModel],
+    source: Any,
+    command: Sequence[str],
+    *,
+    name: str,
+    setup: Setup,
 ) -> tuple[float, float]:
     with servers(settings) as endpoints:
         upgrade(endpoints.database_url)
         engine = engine_for(endpoints.database_url)
-        worker = _worker(command, settings, endpoints)
+        worker = _worker((*command, str(setup.processes)), settings, endpoints, setup.shortcuts)
         try:
             submit(
                 engine, BrokerClient(endpoints.broker_url, 10), Request(limit=len(models), pools=()),
-                models=models, source=source, settings=settings, name="conversions", priority=5,
+                models=models, source=source, settings=settings, name=name, priority=5,
             )  # fmt: skip
             deadline = time.monotonic() + _TIMEOUT_S
-            while not (progress := campaigns(engine, "conversions")[0]).ended:
+            while not (progress := campaigns(engine, name)[0]).ended:
                 if time.monotonic() > deadline or worker.poll() is not None:
                     raise RuntimeError(f"not converted: {progress}, worker {worker.returncode}")
                 time.sleep(0.2)
@@ -147,10 +183,13 @@ def _ours(
             engine.dispose()
 
 
-def _worker(command: Sequence[str], settings: Settings, endpoints: Endpoints) -> subprocess.Popen[bytes]:
+def _worker(
+    command: Sequence[str], settings: Settings, endpoints: Endpoints, shortcuts: Sequence[Shortcut]
+) -> subprocess.Popen[bytes]:
     environment = dict(os.environ) | {
         "NNLITE_HOME": str(settings.home), "NNLITE_DATABASE_URL": endpoints.database_url,
         "NNLITE_BROKER_URL": endpoints.broker_url, "NNLITE_LOG_LEVEL": "WARNING",
+        "NNLITE_CONVERSION__SHORTCUTS": json.dumps(shortcuts),
     }  # fmt: skip
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 

@@ -45,7 +45,7 @@ def small_campaign():
 
 def small_conversions():
     """Convert one model in the plain loop and none in the worker; import nothing if a fork can do it."""
-    worker = (*queue_rate.NOOP_WORKER, "conversion", "1")
+    worker = (*queue_rate.NOOP_WORKER, "conversion")
     forks = "litert_torch" in sys.modules and len(list(Path("/proc/self/task").iterdir())) == 1
     return conversions.run(models=1, worker=worker, start_method="fork" if forks else "spawn")
 

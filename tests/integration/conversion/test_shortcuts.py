@@ -1,10 +1,20 @@
 """Artifacts are the same, byte for byte, with and without the shortcuts of lowering."""
 
-import pytest
+import multiprocessing
+import warnings
+from pathlib import Path
 
+import pytest
+import torch
+
+from atlas.case import Case
+from atlas.cases import CASES
 from integration.conversion.models import network
 from nnlite.vocabulary import Shortcut
 from nnlite_conversion.isolation.conversion import convert
+from nnlite_conversion.pipeline.lowering import fast_lowering
+from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 
 #: Common operators of images.
 OPERATORS = network(
@@ -35,6 +45,10 @@ LAYERS = network(
 )
 
 
+#: Some cases of the operator suite.
+SUITE = [*CASES][::60]
+
+
 @pytest.fixture
 def converted(job, settings, place):
     """Return a function from code and shortcuts to the hash of the artifact."""
@@ -54,3 +68,41 @@ def converted(job, settings, place):
 @pytest.mark.parametrize("code", [OPERATORS, LAYERS], ids=["operators", "layers"])
 def test_artifact_is_the_same_with_shortcuts_and_without(code, converted):
     assert converted(code, *Shortcut) == converted(code)
+
+
+def files_of_suite(folder: Path) -> dict[str, tuple[bytes | None, bytes | None]]:
+    """Return the files of the cases, operators lowered directly and by jax; None: it cannot be lowered."""
+    warnings.simplefilter("ignore")
+    return {
+        name: (lowered(CASES[name], folder, Shortcut.OPERATORS), lowered(CASES[name], folder))
+        for name in SUITE
+    }
+
+
+def lowered(case: Case, folder: Path, *shortcuts: Shortcut) -> bytes | None:
+    fast_lowering.use(shortcuts)
+    namespace = {"__name__": "net"}
+    exec(compile(case.code, "net.py", "exec"), namespace)
+    torch.manual_seed(0)
+    samples = tuple(
+        torch.ones(each.shape, dtype=getattr(torch, each.dtype or "float32")) for each in case.inputs
+    )
+    module = lowering.ChannelsLast(namespace["Net"]().eval(), (False,) * len(samples)).eval()
+    path = folder / "net.tflite"
+    try:
+        with torch.no_grad():
+            program = lowering.export(module, samples)
+            apply_rewrites(program)
+            lowering.lower(program, module, samples, path)
+    except Exception:  # noqa: BLE001  (libraries raise what they like)
+        return None
+    return path.read_bytes()
+
+
+def test_cases_of_the_operator_suite_are_the_same_lowered_directly_and_by_jax(tmp_path):
+    # In a process of its own: one that used jax must not fork.
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        files = pool.apply(files_of_suite, (tmp_path,))
+
+    assert [name for name, (direct, by_jax) in files.items() if direct != by_jax] == []
+    assert sum(direct is not None for direct, _ in files.values()) > len(SUITE) // 2

@@ -123,6 +123,17 @@ _FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "pad_reflect": lambda x: functional.pad(x, (1, 1, 1, 1), mode="reflect"),
     "matmul": lambda x: x @ x.transpose(2, 3),
     "pixel_shuffle": lambda x: functional.pixel_shuffle(x, 2),
+    "same_type": lambda x: torch.stack([x, x * 2]).to(x.dtype).mean(0),
+    "to_integers": lambda x: x.to(torch.int32),
+    "amax": lambda x: x.amax((2, 3), keepdim=True) - x.amin(1, keepdim=True),
+    "max_of_dim": lambda x: x.max(1)[0] + x.min(1)[0],
+    "sums": lambda x: x.sum(1, keepdim=True) + x.sum(),
+    "elementwise": lambda x: torch.sin(x) + torch.cos(x) - torch.floor(x) * torch.ceil(x),
+    "minimum": lambda x: torch.minimum(x, x * x) + torch.maximum(x, -x),
+    "power": lambda x: x**2 + (x + 1) ** 0.5,
+    "compared": lambda x: torch.where((x >= 0.5) | (x == 1), x, x * 2) * ((x < 0.2) | (x != 0) | (x <= 1)),
+    "pad_edges": lambda x: functional.pad(x, (1, 1, 1, 1), mode="replicate"),
+    "elu_in_place": lambda x: functional.leaky_relu_(functional.elu_(x + 1), 0.1),
     "view_changed_in_place": lambda x: (y := x + 1, y.view(-1).relu_(), y)[2],
     "input_of_view_changed": lambda x: (y := x + 1, z := y.view(-1), y.sub_(0.5), z * 2)[3],
 }
@@ -139,6 +150,7 @@ _MODULES: dict[str, Callable[[], nn.Module]] = {
 _ROWS: dict[str, Callable[[], nn.Module]] = {"mlp": Mlp, "tied": Tied}
 _WORDS: dict[str, Callable[[], nn.Module]] = {
     "layer_norm": lambda: nn.LayerNorm(8),
+    "convolution_of_words": lambda: nn.Conv1d(5, 4, 3, padding=1),
     "linear_of_words": lambda: nn.Linear(8, 4),
     "attention": Attention,
 }

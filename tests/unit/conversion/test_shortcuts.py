@@ -17,8 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 
 #: What memory that is changed in place is shared with a view.
 LEFT_TO_TORCH = ("view_changed_in_place", "input_of_view_changed")
-#: Cases with graphs of their own: these, and one that works in place, after which torch splits up more.
-_ALONE = (*LEFT_TO_TORCH, "block")
+#: Cases with graphs of their own: these, and those that work in place, after which torch splits up more.
+_ALONE = (*LEFT_TO_TORCH, "block", "elu_in_place")
 #: The other cases of one shape share graphs: to prepare a graph takes longer than its operators.
 _IN_A_GRAPH = 10
 _BY_SHAPE = [

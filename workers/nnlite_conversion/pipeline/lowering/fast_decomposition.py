@@ -25,6 +25,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental import proxy_tensor
+from torch.fx.passes.shape_prop import _extract_tensor_metadata
 from torch.fx.proxy import _COPY_META_FIELDS
 
 from nnlite_conversion.pipeline.lowering.decomposition_tables import PreparedTable, prepared_table
@@ -138,11 +139,15 @@ class Expander:
         kwargs = mapped(node.kwargs, Node, values.__getitem__)
         inputs: list[Node] = []
         signature = (signature_of(node.target), self._signature((args, kwargs), inputs))
-        inherited = {field: node.meta[field] for field in _INHERITED if field in node.meta}
+        # Without modules, litert-torch gives tensors other names.
+        inherited = {"nn_module_stack": {}} | {
+            field: node.meta[field] for field in _INHERITED if field in node.meta
+        }
         if self._stays(node, inputs):
             same = self.graph.create_node("call_function", node.target, args, kwargs, name=node.name)
             same.meta = inherited | {
-                field: node.meta[field] for field in ("val", "tensor_meta") if field in node.meta
+                "val": node.meta["val"],
+                "tensor_meta": node.meta.get("tensor_meta") or _extract_tensor_metadata(node.meta["val"]),
             }
             return same
         template = self.templates.get(signature) if signature[0] else None
@@ -176,9 +181,12 @@ class Expander:
         return (
             isinstance(target, torch._ops.OpOverload)
             and target not in self.prepared.decompositions
-            and not target.py_kernels
+            # A kernel for `Meta` computes shapes; others may decompose.
+            and target.py_kernels.keys() <= {torch._C.DispatchKey.Meta}
             and not target._can_decompose()
             and isinstance(node.meta.get("val"), FakeTensor)
+            # Passes of litert-torch add nodes without values.
+            and all("val" in each.meta for each in node.all_input_nodes)
             and [self._key(each) for each in node.all_input_nodes]
             == [self._key(each) for each in dict.fromkeys(inputs)]
         )

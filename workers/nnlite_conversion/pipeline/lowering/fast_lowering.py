@@ -9,13 +9,14 @@ from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 
 from nnlite.vocabulary import Shortcut
+from nnlite_conversion.pipeline.lowering.direct_lowering import direct_lowerings
 from nnlite_conversion.pipeline.lowering.fast_decomposition import fast_decompositions
 from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
 
 #: Versions of the libraries that the shortcuts were compared with.
-VERSIONS = {"torch": "2.13.0", "litert-torch": "0.10.0"}
+VERSIONS = {"torch": "2.13.0", "litert-torch": "0.10.0", "jax": "0.10.2"}
 
-_CONTEXTS = {Shortcut.DECOMPOSITION: fast_decompositions}
+_CONTEXTS = {Shortcut.DECOMPOSITION: fast_decompositions, Shortcut.OPERATORS: direct_lowerings}
 _used = set(Shortcut)
 
 

@@ -5,15 +5,16 @@ from typing import Any
 import torch
 
 _NAMES = """
-    _adaptive_avg_pool2d _native_batch_norm_legit_no_training _softmax _to_copy abs adaptive_avg_pool2d
-    add add_ addmm arange as_strided avg_pool2d batch_norm bmm cat chunk clamp clone constant_pad_nd
-    contiguous conv2d conv_transpose2d convolution div dropout elu empty exp expand flatten gelu
-    group_norm gt hardsigmoid hardswish hardtanh index instance_norm layer_norm leaky_relu linear log1p
-    matmul max_pool2d max_pool2d_with_indices mean mish mm mul native_batch_norm native_layer_norm neg
-    pad permute pixel_shuffle prelu reflection_pad2d relu relu6 repeat reshape rsqrt
-    scaled_dot_product_attention select sigmoid silu slice softmax softplus split_with_sizes sqrt
-    squeeze sub tanh transpose unflatten unsqueeze upsample_bilinear2d upsample_nearest2d var_mean view
-    where
+    __or__ _adaptive_avg_pool2d _native_batch_norm_legit _native_batch_norm_legit_no_training _softmax
+    _to_copy abs adaptive_avg_pool2d add add_ addmm amax amin arange as_strided avg_pool2d batch_norm
+    bitwise_or bmm cat ceil chunk clamp clone constant_pad_nd contiguous conv1d conv2d conv_transpose2d
+    convolution copy_ cos div dropout elu elu_ empty eq exp expand flatten floor ge gelu group_norm gt
+    hardsigmoid hardswish hardtanh index instance_norm layer_norm le leaky_relu leaky_relu_ linear log1p
+    lt matmul max max_pool2d max_pool2d_with_indices maximum mean min minimum mish mm mul
+    native_batch_norm native_layer_norm ne neg pad permute pixel_shuffle pow prelu reflection_pad2d relu
+    relu6 relu_ repeat replication_pad2d reshape rsqrt scaled_dot_product_attention select sigmoid silu
+    sin slice softmax softplus split_with_sizes sqrt squeeze stack sub sum tanh to transpose unflatten
+    unsqueeze upsample_bilinear2d upsample_nearest2d var_mean view where
 """
 #: Operators whose decompositions were compared with torch's.
 VERIFIED = frozenset(_NAMES.split())

@@ -1,0 +1,170 @@
+"""Calls of ATen operators, whose StableHLO is compared with what litert-torch builds by jax."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+END = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Of:
+    """An argument that is a tensor."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+    def __repr__(self) -> str:
+        return f"{str(self.dtype).removeprefix('torch.')}{list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of an operator; its arguments contain tensors."""
+
+    operator: Any
+    args: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        """Operator and arguments: unique."""
+        return f"{self.operator}{self.args}"
+
+
+def f32(*shape: int) -> Of:
+    """Return a tensor of floats."""
+    return Of(shape)
+
+
+def i32(*shape: int) -> Of:
+    """Return a tensor of integers; of a number in the code without a shape."""
+    return Of(shape, torch.int32)
+
+
+def mask(*shape: int) -> Of:
+    """Return a tensor of truth values."""
+    return Of(shape, torch.bool)
+
+
+IMAGE = f32(1, 4, 6, 6)
+WIDE = f32(2, 3, 7, 9)
+
+
+def _elementwise() -> Iterator[tuple[Any, ...]]:
+    for name in ("tanh", "exp", "log", "log1p", "sqrt", "rsqrt", "sin", "cos"):
+        yield getattr(aten, name).default, IMAGE
+    for name in ("relu", "neg", "reciprocal", "sigmoid", "silu"):
+        yield getattr(aten, name).default, IMAGE
+        yield getattr(aten, name).default, f32()
+    for low, high in ((0.0, 6.0), (0, 6), (0, None), (None, 1.5)):
+        yield aten.clamp.default, IMAGE, low, high
+    for bounds in ((), (-2.0, 2.0), (0, 6)):
+        yield aten.hardtanh.default, IMAGE, *bounds
+    for slope in ((), (0.1,), (1,)):
+        yield aten.leaky_relu.default, IMAGE, *slope
+    yield aten.elu.default, IMAGE
+    for exponent in (2, 0.5, -1):
+        yield aten.pow.Tensor_Scalar, IMAGE, exponent
+    pairs = (
+        (IMAGE, IMAGE), (IMAGE, f32()), (f32(), IMAGE), (IMAGE, f32(4, 1, 1)), (IMAGE, f32(1, 4, 1, 1)),
+        (f32(1, 8), f32(8)), (f32(3, 1), f32(1, 4)), (IMAGE, i32()), (i32(), IMAGE), (f32(), f32()),
+    )  # fmt: skip
+    for pair in pairs:
+        yield aten.add.Tensor, *pair
+    for name in ("sub", "mul", "div", "gt", "ge", "lt", "le", "eq", "ne"):
+        for pair in (pairs[3], pairs[7]):
+            yield getattr(aten, name).Tensor, *pair
+    for name in ("add", "sub", "mul", "div", "gt", "ge", "lt", "le", "eq", "ne"):
+        yield getattr(aten, name).Scalar, IMAGE, 2.5
+    yield aten.add.Scalar, IMAGE, 1
+    yield aten.maximum.default, IMAGE, f32(6)
+    yield aten.minimum.default, IMAGE, IMAGE
+    image_mask = mask(1, 4, 6, 6)
+    for condition, x, y in (
+        (image_mask, IMAGE, f32()),
+        (mask(6, 6), IMAGE, f32()),
+        (image_mask, f32(), f32()),
+    ):
+        yield aten.where.self, condition, x, y
+    for left, right in (((2, 3), (3, 5)), ((1, 3), (3, 1))):
+        yield aten.mm.default, f32(*left), f32(*right)
+    yield aten.bmm.default, f32(2, 3, 4), f32(2, 4, 5)
+
+
+def _shapes() -> Iterator[tuple[Any, ...]]:
+    for shape in ([1, -1], [1, 4, 6, 6], [-1], [1, 4, 1, 6, 6]):
+        yield aten.view.default, IMAGE, shape
+    yield aten._unsafe_view.default, i32(1, 4), [4]
+    yield aten.reshape.default, f32(1), []
+    for dims in ([0, 2, 3, 1], [0, 1, 2, 3], [0, -1, 1, 2]):
+        yield aten.permute.default, IMAGE, dims
+    yield aten.clone.default, IMAGE
+    for x, sizes in (
+        (f32(1, 4, 1, 1), [1, 4, 6, 6]), (f32(4), [1, 6, 4]), (IMAGE, [-1, -1, -1, -1]), (mask(1), [3]),
+        (f32(4, 1, 1), [2, 4, 6, 6]),
+    ):  # fmt: skip
+        yield aten.expand.default, x, sizes
+    for dim in (0, -1, 4):
+        yield aten.unsqueeze.default, IMAGE, dim
+    for dim in (-1, 1):
+        yield aten.squeeze.dim, f32(1, 4, 1, 1), dim
+    for dims in ([2, 3], [1], [0, -1]):
+        yield aten.squeeze.dims, f32(1, 4, 1, 1), dims
+    for part in ((1, 0, 2), (1, 0, END), (1, -2, END), (2, 1, END, 2), (-1, 2, 4), (1, 0, 100), (0,)):
+        yield aten.slice.Tensor, IMAGE, *part
+    for dim, index in ((1, 0), (1, -1), (0, 0), (-1, 2)):
+        yield aten.select.int, IMAGE, dim, index
+    for split_sizes, dim in (([1, 3], 1), ([4], 1), ([3, 3], -1)):
+        yield aten.split_with_sizes.default, IMAGE, split_sizes, dim
+    for pad in (([1, 1, 0, 2], 0.0), ([1, 1],), ([0, 0, 1, 1], -1.5), ([1, 0, 0, 0, 1, 0, 0, 2], 1)):
+        yield aten.constant_pad_nd.default, IMAGE, *pad
+
+
+def _reductions() -> Iterator[tuple[Any, ...]]:
+    for dims, keep in (([-1, -2], True), ([2, 3], False), ([1], True), ([3, 1], False)):
+        yield aten.mean.dim, IMAGE, dims, keep
+        yield aten.sum.dim_IntList, IMAGE, dims, keep
+    yield aten.sum.dim_IntList, f32(3), [0]
+    for operator in (aten.amax.default, aten.amin.default):
+        yield operator, IMAGE, [1], True
+    for x, dim in ((IMAGE, 1), (f32(2, 8), -1), (f32(3), 0), (f32(2, 1), 1)):
+        yield aten._softmax.default, x, dim, False
+    for pool in (
+        ([2, 2],), ([3, 3], [2, 2], [1, 1]), ([3, 3], [1, 1], [1, 1]), ([3, 2], [2, 1], [1, 0]),
+        ([3, 3], [2, 2], [1, 1], [2, 2]), ([2, 2], [2, 2], [0, 0], [1, 1], True), ([3, 3], []),
+        ([2, 2], [3, 3], [0, 0], [1, 1], True),
+    ):  # fmt: skip
+        yield aten.max_pool2d_with_indices.default, WIDE, *pool
+    for pool in (
+        ([2, 2],), ([3, 3], [2, 2], [1, 1]), ([3, 3], [1, 1], [1, 1], False, False),
+        ([2, 3], [1, 2], [0, 1], False, False), ([3, 3], [2, 2], [1, 1], True, False),
+    ):  # fmt: skip
+        yield aten.avg_pool2d.default, WIDE, *pool
+    yield aten.avg_pool2d.default, IMAGE, [2, 2], [2, 2], [0, 0], True
+
+
+def _calls(*groups: Iterator[tuple[Any, ...]]) -> tuple[Call, ...]:
+    return tuple(Call(operator, tuple(args)) for group in groups for operator, *args in group)
+
+
+COVERED = _calls(_elementwise(), _shapes(), _reductions())
+#: Signatures that are left to litert-torch.
+LEFT = _calls(
+    iter(
+        [
+            (aten.relu.default, Of((2, 3), torch.int32)),
+            (aten.elu.default, IMAGE, 0.5),
+            (aten.add.Tensor, i32(2, 2), i32()),
+            (aten.bmm.default, f32(1, 3, 4), f32(1, 4, 5)),
+            (aten.where.self, mask(), IMAGE, IMAGE),
+            (aten.constant_pad_nd.default, IMAGE, [-1, 1]),
+            (aten.mean.dim, f32(3), [0]),
+            (aten.max_pool2d_with_indices.default, f32(4, 6, 6), [2, 2]),
+            (aten.avg_pool2d.default, WIDE, [2, 2], [2, 2], [0, 0], True),
+            (aten.avg_pool2d.default, IMAGE, [2, 2], [2, 2], [0, 0], False, True, 3),
+        ]
+    )
+)

@@ -1,0 +1,84 @@
+"""Operators that are lowered directly become the StableHLO that litert-torch builds for them by jax."""
+
+import multiprocessing
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from litert_converter.mlir import ir
+from litert_converter.mlir.dialects import func
+from litert_torch.backend import export_utils, lowerings
+
+from nnlite_conversion.pipeline.lowering import direct_lowering
+from nnlite_conversion.pipeline.lowering.direct_lowering import direct_lowerings
+from nnlite_conversion.pipeline.lowering.stablehlo import FUNCTIONS
+from unit.conversion.stablehlo_calls import COVERED, LEFT, Call, Of
+
+
+def lowered(call: Call) -> str:
+    """Return the module of one call, without the names of its functions."""
+    context = export_utils.create_ir_context()
+    with context, ir.Location.unknown():
+        module = ir.Module.create()
+        types = [
+            ir.RankedTensorType.get(each.shape, export_utils.torch_dtype_to_ir_element_type(each.dtype))
+            for each in call.args
+            if isinstance(each, Of)
+        ]
+        caller = func.FuncOp(
+            "caller", ir.FunctionType.get(types, []), ip=ir.InsertionPoint.at_block_begin(module.body)
+        )
+        with ir.InsertionPoint(caller.add_entry_block()):
+            parameters = iter(caller.arguments)
+            args = [next(parameters) if isinstance(each, Of) else each for each in call.args]
+            lowerings.lookup(call.operator)(lowerings.context.LoweringContext(context, module), *args)
+        text = str(module.operation.get_asm())
+    # What litert-torch's own names depend on, and an attribute of jax that nothing reads.
+    return re.sub(r', res_attrs = \[.*?\](?=, sym)|sym_name = "\w+"|callee = @\w+', "", text)
+
+
+def compared(name: str) -> tuple[str, str, bool]:
+    """Return the module by litert-torch and the direct one, and whether it was built directly."""
+    call = next(each for each in (*COVERED, *LEFT) if each.name == name)
+    by_library = lowered(call)
+    direct = []
+    build = direct_lowering._built
+    direct_lowering._built = lambda *args: direct.append(build(*args)) or direct[-1]
+    with direct_lowerings():
+        return by_library, lowered(call), direct[0] is not None
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[Any]:
+    """Return a function that compares a call, in a process of its own: one that used jax must not fork."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        yield lambda call: pool.apply(compared, (call.name,))
+
+
+@pytest.mark.parametrize("call", COVERED, ids=lambda call: call.name)
+def test_function_is_that_of_litert_torch(call, modules):
+    by_library, direct, covered = modules(call)
+
+    assert covered
+    assert direct == by_library
+
+
+@pytest.mark.parametrize("call", LEFT, ids=lambda call: call.name)
+def test_signature_that_is_not_covered_is_left_to_litert_torch(call, modules):
+    by_library, direct, covered = modules(call)
+
+    assert not covered
+    assert direct == by_library
+
+
+def test_every_operator_is_compared():
+    assert {call.operator for call in COVERED} == set(FUNCTIONS)
+
+
+def test_lowerings_are_those_of_litert_torch_outside_the_context():
+    before = dict(lowerings.registry.global_registry.registered_ops)
+    with direct_lowerings():
+        assert lowerings.registry.global_registry.registered_ops != before
+
+    assert lowerings.registry.global_registry.registered_ops == before

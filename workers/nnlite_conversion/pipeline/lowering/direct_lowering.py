@@ -1,0 +1,156 @@
+"""Lowers common operators to StableHLO directly, where litert-torch has jax do it.
+
+litert-torch lowers most operators by jax: for each signature it traces a function, prints its MLIR, parses it
+and copies it into the module, which is most of what happens between decomposition and the converter's own
+passes. Here the same function is built at once, operation by operation, so that the converter gets the same
+module but for the functions' names. A signature that is not covered is left to litert-torch.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import torch
+from litert_converter.mlir import ir
+from litert_converter.mlir.dialects import func, stablehlo
+from litert_torch.backend import export_utils
+from litert_torch.backend.lowerings import context, registry
+
+from nnlite_conversion.pipeline.lowering.stablehlo import FUNCTIONS
+
+#: Lowers a node: takes litert-torch's context and the node's arguments, with MLIR values for tensors.
+Lowering = Callable[..., Any]
+
+
+@contextmanager
+def direct_lowerings() -> Iterator[None]:
+    """Lower the operators of `FUNCTIONS` directly inside the context."""
+    with mock.patch.dict(registry.global_registry.registered_ops, _lowerings()):
+        yield
+
+
+def _lowerings() -> Mapping[Any, Lowering]:
+    known = registry.global_registry.registered_ops
+    return {
+        operator: _lowering(function, known[operator])
+        for operator, function in FUNCTIONS.items()
+        if operator in known
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """A function of the module, as its callers need it."""
+
+    name: str
+    results: tuple[ir.Type, ...]
+
+
+@dataclass
+class _Functions(context.LoweringContextPlugin):  # type: ignore[misc]
+    """The functions of one module by signature; None: litert-torch lowers the signature."""
+
+    known: dict[Hashable, _Function | None] = field(default_factory=dict)
+
+
+def _lowering(function: Callable[..., Any], of_library: Lowering) -> Lowering:
+    """Return a lowering by `function`, which leaves what that does not cover to the library."""
+
+    def lowering(lctx: context.LoweringContext, *args: Any, **kwargs: Any) -> Any:
+        inputs: list[ir.Value] = []
+        signature = (function, _signature(args, inputs), _signature(kwargs, inputs))
+        if not lctx.has_plugin(_Functions):
+            lctx.add_plugin(_Functions())
+        known = lctx.get_plugin(_Functions).known
+        if signature not in known:
+            name = f"{function.__name__}_{len(known)}"
+            known[signature] = _built(lctx.ir_module, name, inputs, partial(_body, function, args, kwargs))
+        built = known[signature]
+        if built is None:
+            return of_library(lctx, *args, **kwargs)
+        results = func.CallOp(built.results, ir.FlatSymbolRefAttr.get(built.name), inputs).results
+        return _of_types(results, lctx.node)
+
+    return lowering
+
+
+def _signature(structure: Any, inputs: list[ir.Value]) -> Hashable:
+    """Return what a function depends on of nested arguments; their values are added to `inputs`."""
+    if isinstance(structure, ir.Value):
+        inputs.append(structure)
+        kind: Hashable = structure.type
+        return kind
+    if isinstance(structure, tuple | list):
+        return tuple(_signature(each, inputs) for each in structure)
+    if isinstance(structure, dict):
+        return tuple((name, _signature(each, inputs)) for name, each in structure.items())
+    constant: Hashable = structure
+    return constant
+
+
+def _built(
+    module: ir.Module, name: str, inputs: Sequence[ir.Value], body: Callable[[Iterator[ir.Value]], Any]
+) -> _Function | None:
+    """Add a function to the module, in front as litert-torch does; None: the signature is not covered.
+
+    Args:
+        inputs: its arguments.
+        body: returns the results, one or several; takes the function's parameters.
+    """
+    types = [each.type for each in inputs]
+    with ir.Location.unknown(), ir.InsertionPoint.at_block_begin(module.body):
+        operation = func.FuncOp(name, ir.FunctionType.get(types, []), visibility="private")
+    block = operation.add_entry_block()
+    try:
+        with ir.Location.unknown(), ir.InsertionPoint(block):
+            built = body(iter(block.arguments))
+            results = list(built) if isinstance(built, tuple | list) else [built]
+            func.ReturnOp(results)
+    except Exception:  # noqa: BLE001  (not covered, or an error, which is the library's to raise)
+        operation.erase()
+        return None
+    result_types = tuple(result.type for result in results)
+    operation.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(types, result_types))
+    return _Function(name, result_types)
+
+
+def _body(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    parameters: Iterator[ir.Value],
+) -> Any:
+    return function(*_with(args, parameters), **_with(kwargs, parameters))
+
+
+def _with(structure: Any, parameters: Iterator[ir.Value]) -> Any:
+    """Return nested arguments with the function's own parameters instead of its caller's values."""
+    if isinstance(structure, ir.Value):
+        return next(parameters)
+    if isinstance(structure, tuple | list):
+        return [_with(each, parameters) for each in structure]
+    if isinstance(structure, dict):
+        return {name: _with(each, parameters) for name, each in structure.items()}
+    return structure
+
+
+def _of_types(results: Sequence[ir.Value], node: torch.fx.Node | None) -> Any:
+    """Return the results, converted to the types of the node where they have others."""
+    types = node and (node.meta.get("tensor_meta") or node.meta.get("val"))
+    if types is None:
+        return results[0] if len(results) == 1 else results
+    if len(results) == 1:
+        return _of_type(results[0], types)
+    return [_of_type(result, of) for result, of in zip(results, types, strict=False)]
+
+
+def _of_type(result: ir.Value, of: Any) -> ir.Value:
+    if of is None:
+        return result
+    element = export_utils.torch_dtype_to_ir_element_type(of.dtype)
+    if result.type.element_type == element:
+        return result
+    return stablehlo.convert(ir.RankedTensorType.get(result.type.shape, element), result)
