@@ -174,7 +174,7 @@ test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no 
 test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(HOST_APP) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
 	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
-	  test-devices test-end-to-end test-integration test-unit test-app  # first those that wait the longest
+	  test-integration test-unit test-devices test-end-to-end test-app  # first those that take the longest
 
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(HOST_APP) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
