@@ -60,6 +60,7 @@ QUICK = {
     "NNLITE_MEASUREMENT__WARMUP_MIN_S": "0.05",
     "NNLITE_MEASUREMENT__MAX_S": f"{HANG_S}",
     "NNLITE_MEASUREMENT__FEW_RUNS_MAX_S": f"{HANG_S}",
+    "NNLITE_MEASUREMENT__CANARY_RUNS": "4",
     "NNLITE_MEASUREMENT__NOISY_REPEATS": "0",
     "NNLITE_MEASUREMENT__AUDIT_SHARE": "0",
     # Off by default; however busy the machine is, every slice counts.

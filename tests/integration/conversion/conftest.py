@@ -1,14 +1,19 @@
 """A process that has preloaded, and tiny models to convert in forks of it."""
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
 from nnlite.catalog.model import ModelSpec
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Precision
+from nnlite_conversion import single_job
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.preload import preload
 from waiting import HANG_S
@@ -37,6 +42,27 @@ def place(tmp_path: Path) -> Path:
     yield folder
     left = [path for path in folder.rglob("*") if path.is_file()]
     assert left == [], "a conversion left files behind"
+
+
+@pytest.fixture
+def jobs_in_forks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let commands have their jobs done by forks of this process, not by one that imports PyTorch first."""
+    job, answer = tmp_path / "job.json", tmp_path / "answer.json"
+
+    def answer_of(task: str, fields: dict[str, Any]) -> dict[str, Any]:
+        job.write_bytes(orjson.dumps(fields, default=str))
+        if (pid := os.fork()) == 0:
+            try:
+                sys.stdin = job.open()
+                os.dup2(os.open(answer, os.O_WRONLY | os.O_CREAT), 1)
+                single_job.main(task)
+            finally:
+                os._exit(1)
+        os.waitpid(pid, 0)
+        return orjson.loads(answer.read_bytes())
+
+    monkeypatch.setattr("nnlite.cli.preflight.answer_of", answer_of)
+    monkeypatch.setattr("nnlite.diagnostics.explain_parity.answer_of", answer_of)
 
 
 @pytest.fixture

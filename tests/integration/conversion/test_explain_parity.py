@@ -2,8 +2,6 @@
 
 import copy
 import json
-import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +11,11 @@ import torch
 
 from integration.conversion.models import network
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
+from nnlite.cli import main
 from nnlite.errors import Failure
 from nnlite.vocabulary import Precision, StepState
 from nnlite_conversion.isolation.conversion import explain
 from nnlite_conversion.pipeline.lowering import lower as lowering
-from waiting import HANG_S
 
 TWO_LAYERS = network(
     """
@@ -75,23 +73,20 @@ def test_a_network_that_cannot_be_converted_says_why(job, settings, place):
         explain(job(network("return x + missing")), settings, workdir=place)
 
 
-def test_the_command_prints_the_same_as_json(tmp_path: Path):
+@pytest.mark.usefixtures("jobs_in_forks")
+def test_the_command_prints_the_same_as_json(tmp_path: Path, monkeypatch, capfd):
     (tmp_path / "net.py").write_text(
         "import torch\nclass Half(torch.nn.Module):\n    def forward(self, x):\n        return x.sin() / 2\n"
     )
     command = "explain-parity net.py --source files --path net.py --input 1x8 --json"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NNLITE_")}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NNLITE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys, "argv", ["nnlite", *command.split()])
 
-    done = subprocess.run(
-        [sys.executable, "-m", "nnlite.cli", *command.split()],
-        cwd=tmp_path,
-        env=environment | {"NNLITE_HOME": str(tmp_path / "home")},
-        capture_output=True,
-        text=True,
-        timeout=HANG_S,
-    )
+    with pytest.raises(SystemExit) as ended:
+        main()
 
-    assert done.returncode == 0, done.stderr
-    (explanation,) = json.loads(done.stdout)
+    assert not ended.value.code
+    (explanation,) = json.loads(capfd.readouterr().out)
     assert [step["operator"] for step in explanation["steps"]] == ["aten.sin", "aten.div"]
     assert explanation["departs"] is None and explanation["model"] == "net.py"

@@ -3,23 +3,14 @@
 import json
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
-from pydantic import TypeAdapter
 
 from integration.conversion.models import CLASSIFIER, network
 from nnlite.cli import main
 from nnlite.errors import Failure, FailureClass
-from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
-from nnlite_conversion import single_job
 from nnlite_conversion.isolation.conversion import preflight
-from nnlite_conversion.messages import Preflight
-from nnlite_conversion.outcome import ConversionJob
 from waiting import HANG_S
 
 
@@ -126,19 +117,10 @@ def test_the_command_prints_what_it_found_and_exits_with_1(net):
     assert_reported(ended.stdout, ["aten.lgamma.default"], forward)
 
 
-def answer_here(task: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """Do what a process of the conversion worker does, which takes long to start, in this process."""
-    assert task == "preflight"
-    parsed = TypeAdapter(ConversionJob).validate_json(orjson.dumps(fields, default=str))
-    with tempfile.TemporaryDirectory() as folder:
-        report = single_job._preflight(parsed, ConversionSettings(), Path(folder))
-    return orjson.loads(TypeAdapter(Preflight).dump_json(report))
-
-
 @pytest.mark.parametrize(("forward", "operators"), [("return x * 2", []), ("return x.view(7)", [None])])
+@pytest.mark.usefixtures("jobs_in_forks")
 def test_the_command_exits_with_1_if_it_found_something(net, monkeypatch, capfd, forward, operators):
     net(forward)
-    monkeypatch.setattr("nnlite.cli.preflight.answer_of", answer_here)
     monkeypatch.setattr(sys, "argv", ["nnlite", *COMMAND.split()])
 
     with pytest.raises(SystemExit) as ended:
