@@ -154,7 +154,7 @@ def test_memory_error_is_a_converter_failure(job, settings, place):
 
 
 def test_endless_loop_is_killed_at_the_time_limit(job, place):
-    settings = ConversionSettings(timeout_s=0.5, absolute_timeout_s=60)
+    settings = ConversionSettings(timeout_s=0.5, absolute_timeout_s=HANG_S)
 
     failure = failure_of(job(network("while True: pass")), settings, place)
 

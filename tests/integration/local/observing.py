@@ -67,7 +67,7 @@ def processes_of(home: Path) -> list[psutil.Process]:
 def answer(endpoints: Endpoints) -> bool:
     """Whether both servers serve."""
     try:
-        psycopg2.connect(endpoints.database_url, connect_timeout=10).close()
+        psycopg2.connect(endpoints.database_url, connect_timeout=int(HANG_S)).close()
         with closing(redis.Redis.from_url(endpoints.broker_url)) as client:
             return bool(client.ping())
     except (psycopg2.OperationalError, redis.RedisError):
