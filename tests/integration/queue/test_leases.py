@@ -14,6 +14,7 @@ from nnlite.queue import leases
 from nnlite.queue.leases import BusyError, LeaseLostError
 from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import Stage, WorkKind
+from waiting import HANG_S
 
 CONVERSION = WorkKind.CONVERSION
 
@@ -45,12 +46,12 @@ def test_a_pausing_row_is_not_claimed(cluster: Cluster, row: uuid.UUID) -> None:
 
 
 def test_a_heartbeat_renews_the_lease_but_never_past_the_deadline(cluster: Cluster, row: uuid.UUID) -> None:
-    claim = cluster.claim(row, lease_s=10, deadline_s=60)
-    leases.heartbeat(cluster.engine, claim, 30, Stage.EXPORT)
+    claim = cluster.claim(row, lease_s=HANG_S, deadline_s=3 * HANG_S)
+    leases.heartbeat(cluster.engine, claim, 2 * HANG_S, Stage.EXPORT)
     (renewed,) = cluster.rows("SELECT lease_until - now() AS left, stage FROM conversion")
-    assert timedelta(seconds=20) < renewed["left"] <= timedelta(seconds=30)
+    assert timedelta(seconds=HANG_S) < renewed["left"] <= timedelta(seconds=2 * HANG_S)
     assert renewed["stage"] == "export"
-    leases.heartbeat(cluster.engine, claim, 3600)
+    leases.heartbeat(cluster.engine, claim, 4 * HANG_S)
     (capped,) = cluster.rows("SELECT lease_until = deadline AS at_deadline, stage FROM conversion")
     assert capped == {"at_deadline": True, "stage": "export"}
 
