@@ -69,6 +69,8 @@ def main() -> int:
 
         done: list[Result] = []
         run_suite(todo, PRECISIONS, jobs=max(1, arguments.jobs), on_result=keep)
+    if not arguments.patterns and not results:
+        parser.error(f"no results in {KEPT}: run the suite before its results are written")
     if not arguments.patterns:
         write([results[name] for name in CASES if name in results], len(CASES), converter_tag())
         print(f"wrote {FILE} and {PAGE}")
