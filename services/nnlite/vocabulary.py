@@ -72,6 +72,7 @@ class Shortcut(StrEnum):
 
     DECOMPOSITION = "decomposition"  # each signature of an operator is decomposed once
     OPERATORS = "operators"  # common operators are lowered to StableHLO without jax
+    LINEAR_LAYERS = "linear_layers"  # the converter does not transpose their weights back and forth
 
 
 class StepState(StrEnum):

@@ -3,9 +3,13 @@
 import multiprocessing
 import warnings
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 
 from atlas.case import Case
 from atlas.cases import CASES
@@ -67,7 +71,52 @@ def converted(job, settings, place):
 
 @pytest.mark.parametrize("code", [OPERATORS, LAYERS], ids=["operators", "layers"])
 def test_artifact_is_the_same_with_shortcuts_and_without(code, converted):
-    assert converted(code, *Shortcut) == converted(code)
+    # Linear layers give constants another order.
+    assert converted(code, Shortcut.DECOMPOSITION, Shortcut.OPERATORS) == converted(code)
+
+
+def outputs_and_operators(folder: Path, *shortcuts: Shortcut) -> tuple[list[bytes], list[Any]]:
+    """Return the outputs of layers on some rows, and each operator with its options and constants."""
+    warnings.simplefilter("ignore")
+    content = lowered(CASES["MultiheadAttention self"], folder, *shortcuts)
+    assert content is not None
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    for each in interpreter.get_input_details():
+        rows = np.random.default_rng(0).random(each["shape"], dtype=np.float32)
+        interpreter.set_tensor(each["index"], rows)
+    interpreter.invoke()
+    outputs = [interpreter.get_tensor(each["index"]).tobytes() for each in interpreter.get_output_details()]
+    return outputs, described(content)
+
+
+def described(content: bytes) -> list[Any]:
+    """Return each operator with its options and inputs: constants by content, others by what made them."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    (graph,) = model.subgraphs
+    values: dict[int, Any] = {number: "input" for number in graph.inputs}
+    for number, tensor in enumerate(graph.tensors):
+        data = model.buffers[tensor.buffer].data
+        if data is not None:
+            values[number] = (str(tensor.shape), tensor.type, bytes(data))
+    operators = []
+    for number, operator in enumerate(graph.operators):
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        inputs = [values.get(each) for each in operator.inputs]
+        operators.append(
+            (code, inputs, str(vars(operator.builtinOptions)) if operator.builtinOptions else "")
+        )
+        values.update({each: (number, place) for place, each in enumerate(operator.outputs)})
+    return operators
+
+
+def test_linear_layers_have_the_same_operators_and_outputs_when_lowered_directly(tmp_path):
+    # In a process of its own, as below.
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        direct = pool.apply(outputs_and_operators, (tmp_path, Shortcut.LINEAR_LAYERS))
+        plain = pool.apply(outputs_and_operators, (tmp_path,))
+
+    assert direct == plain
 
 
 def files_of_suite(folder: Path) -> dict[str, tuple[bytes | None, bytes | None]]:

@@ -110,6 +110,7 @@ _FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "avg_pool_padded": lambda x: functional.avg_pool2d(x, 3, 2, 1),
     "adaptive_avg_pool": lambda x: functional.adaptive_avg_pool2d(x, 1).flatten(1),
     "adaptive_avg_pool_larger": lambda x: functional.adaptive_avg_pool2d(x, (4, 5)),
+    "adaptive_avg_pool_uneven": lambda x: functional.adaptive_avg_pool2d(x[:, :, 1:, 1:], 3),
     "bilinear": lambda x: functional.interpolate(x, scale_factor=2, mode="bilinear"),
     "nearest": lambda x: functional.interpolate(x, scale_factor=2),
     "cat": lambda x: torch.cat([x, x * 2], 1),

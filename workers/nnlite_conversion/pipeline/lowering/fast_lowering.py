@@ -11,12 +11,18 @@ from importlib.metadata import version
 from nnlite.vocabulary import Shortcut
 from nnlite_conversion.pipeline.lowering.direct_lowering import direct_lowerings
 from nnlite_conversion.pipeline.lowering.fast_decomposition import fast_decompositions
+from nnlite_conversion.pipeline.lowering.linear_layers import direct_linear_layers
 from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
 
 #: Versions of the libraries that the shortcuts were compared with.
 VERSIONS = {"torch": "2.13.0", "litert-torch": "0.10.0", "jax": "0.10.2"}
 
-_CONTEXTS = {Shortcut.DECOMPOSITION: fast_decompositions, Shortcut.OPERATORS: direct_lowerings}
+#: In the order in which they are entered: the last one leaves to those before it what it does not cover.
+_CONTEXTS = {
+    Shortcut.DECOMPOSITION: fast_decompositions,
+    Shortcut.OPERATORS: direct_lowerings,
+    Shortcut.LINEAR_LAYERS: direct_linear_layers,
+}
 _used = set(Shortcut)
 
 
@@ -42,6 +48,7 @@ def fast_lowering() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patched_torch())
         if not_fitting() is None:
-            for shortcut in sorted(_used):
-                stack.enter_context(_CONTEXTS[shortcut]())
+            for shortcut, entered in _CONTEXTS.items():
+                if shortcut in _used:
+                    stack.enter_context(entered())
         yield

@@ -12,9 +12,9 @@ _NAMES = """
     hardsigmoid hardswish hardtanh index instance_norm layer_norm le leaky_relu leaky_relu_ linear log1p
     lt matmul max max_pool2d max_pool2d_with_indices maximum mean min minimum mish mm mul
     native_batch_norm native_layer_norm ne neg pad permute pixel_shuffle pow prelu reflection_pad2d relu
-    relu6 relu_ repeat replication_pad2d reshape rsqrt scaled_dot_product_attention select sigmoid silu
-    sin slice softmax softplus split_with_sizes sqrt squeeze stack sub sum tanh to transpose unflatten
-    unsqueeze upsample_bilinear2d upsample_nearest2d var_mean view where
+    relu6 relu_ repeat replication_pad2d reshape rsqrt scalar_tensor scaled_dot_product_attention select
+    sigmoid silu sin slice softmax softplus split_with_sizes sqrt squeeze stack sub sum tanh to
+    transpose unflatten unsqueeze upsample_bilinear2d upsample_nearest2d var_mean view where
 """
 #: Operators whose decompositions were compared with torch's.
 VERIFIED = frozenset(_NAMES.split())
