@@ -5,6 +5,7 @@ form only: it carries no paths, and sizes and hashes are read from the files aga
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,9 @@ from nnlite.vocabulary import ArtifactFormat, Precision, Stage
 from nnlite_conversion.accuracy import EvaluationReport
 from nnlite_conversion.outcome import ArtifactReport, ConversionReport, Counts, ParityExplanation
 from nnlite_conversion.problems import PreflightReport
+
+#: Reports to the worker that a stage begins.
+Enter = Callable[[Stage], None]
 
 #: Name of the file of an evaluation's samples for devices.
 DEVICE_SAMPLES = "device_samples.npz"

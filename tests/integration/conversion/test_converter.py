@@ -22,7 +22,7 @@ from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite_conversion import converter as module
 from nnlite_conversion.cache_key import cache_key, converter_tag
 from nnlite_conversion.converter import Converter
-from nnlite_conversion.pipeline import stages
+from nnlite_conversion.pipeline import making
 from nnlite_conversion.pipeline.quantizing.quantization import Quantized
 
 
@@ -178,8 +178,8 @@ def test_refused_precision_is_recorded_and_not_tried_again(cluster, convert, mon
     def fails(fp32: Path, target: Path, data: Any) -> Quantized:
         raise RuntimeError("no such scheme")
 
-    broken = stages.QUANTIZERS | {Precision.DYNAMIC: fails}
-    monkeypatch.setattr(stages, "QUANTIZERS", broken)
+    broken = making.QUANTIZERS | {Precision.DYNAMIC: fails}
+    monkeypatch.setattr(making, "QUANTIZERS", broken)
     wanted = {"precisions": (Precision.FP32, Precision.DYNAMIC), "calibration": CALIBRATED}
     assert convert(cluster.submit("tiny", name="night", **wanted).id) is Outcome.DONE
 
@@ -210,7 +210,7 @@ def test_a_precision_that_was_refused_by_another_quantizer_is_tried_again(cluste
 
     wanted = {"precisions": (Precision.FP32, Precision.DYNAMIC), "calibration": CALIBRATED}
     with monkeypatch.context() as broken:
-        broken.setattr(stages, "QUANTIZERS", stages.QUANTIZERS | {Precision.DYNAMIC: fails})
+        broken.setattr(making, "QUANTIZERS", making.QUANTIZERS | {Precision.DYNAMIC: fails})
         assert convert(cluster.submit("tiny", name="night", **wanted).id) is Outcome.DONE
 
     monkeypatch.setattr("nnlite_conversion.plan.QUANTIZING", 10**6)
@@ -228,7 +228,7 @@ def test_a_precision_that_crashed_is_tried_again_by_the_next_campaign(cluster, c
 
     wanted = {"precisions": (Precision.FP32, Precision.DYNAMIC), "calibration": CALIBRATED}
     with monkeypatch.context() as broken:
-        broken.setattr(stages, "QUANTIZERS", stages.QUANTIZERS | {Precision.DYNAMIC: crashes})
+        broken.setattr(making, "QUANTIZERS", making.QUANTIZERS | {Precision.DYNAMIC: crashes})
         assert convert(cluster.submit("tiny", name="night", **wanted).id) is Outcome.DONE
     (failure,) = queries.failures(cluster.engine, "night")
     assert (failure["state"], failure["precision"], failure["class"]) == ("refused", "dynamic", "converter")

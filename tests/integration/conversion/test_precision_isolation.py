@@ -15,7 +15,7 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Precision, Stage
 from nnlite_conversion.isolation import supervision
 from nnlite_conversion.isolation.conversion import convert
-from nnlite_conversion.pipeline import stages
+from nnlite_conversion.pipeline import making, stages
 from nnlite_conversion.pipeline.verifying import parity
 from waiting import HANG_S, JumpingClock
 
@@ -66,7 +66,7 @@ def run(job, settings, place, tick=lambda stage: True):
 def number(request, monkeypatch) -> signal.Signals:
     """The signal that the quantizer of `dynamic` dies of."""
     dying = {Precision.DYNAMIC: killed(request.param)}
-    monkeypatch.setattr(stages, "QUANTIZERS", stages.QUANTIZERS | dying)
+    monkeypatch.setattr(making, "QUANTIZERS", making.QUANTIZERS | dying)
     return request.param
 
 
@@ -85,7 +85,7 @@ def test_a_quantizer_that_dies_costs_its_precision_only(job, settings, place, lo
 
 
 def test_the_last_precision_may_be_the_one_that_dies(job, settings, place, monkeypatch):
-    monkeypatch.setattr(stages, "QUANTIZERS", stages.QUANTIZERS | {Precision.FP16: killed(signal.SIGSEGV)})
+    monkeypatch.setattr(making, "QUANTIZERS", making.QUANTIZERS | {Precision.FP16: killed(signal.SIGSEGV)})
 
     with run(job(CLASSIFIER, precisions=SOME), settings, place) as outcome:
         assert [artifact.precision for artifact in outcome.artifacts] == [Precision.FP32, Precision.DYNAMIC]
@@ -103,7 +103,7 @@ def expires_after(monkeypatch) -> Callable[[float], Callable[[Stage], bool]]:
             time.sleep(60)
 
     monkeypatch.setattr(supervision, "time", clock)
-    monkeypatch.setattr(stages, "QUANTIZERS", stages.QUANTIZERS | {Precision.DYNAMIC: hangs})
+    monkeypatch.setattr(making, "QUANTIZERS", making.QUANTIZERS | {Precision.DYNAMIC: hangs})
 
     def tick_that_jumps(seconds: float) -> Callable[[Stage], bool]:
         def tick(stage: Stage) -> bool:
@@ -170,7 +170,7 @@ def test_int8_is_made_after_a_crash_from_the_same_samples(job, settings, place, 
     with run(wanted, settings, place) as outcome:
         untroubled = {artifact.precision: artifact.sha256 for artifact in outcome.artifacts}
 
-    monkeypatch.setattr(stages, "QUANTIZERS", stages.QUANTIZERS | {Precision.FP16: killed(signal.SIGSEGV)})
+    monkeypatch.setattr(making, "QUANTIZERS", making.QUANTIZERS | {Precision.FP16: killed(signal.SIGSEGV)})
     with run(wanted, settings, place) as outcome:
         (artifact,) = outcome.artifacts
     assert artifact.sha256 == untroubled[Precision.INT8]

@@ -153,7 +153,7 @@ def test_failed_precision_does_not_affect_the_others(four, settings, place, monk
         "QUANTIZERS",
         quantization.QUANTIZERS | {Precision.FP16: fails, Precision.DYNAMIC: empty},
     )
-    monkeypatch.setattr("nnlite_conversion.pipeline.stages.QUANTIZERS", quantization.QUANTIZERS)
+    monkeypatch.setattr("nnlite_conversion.pipeline.making.QUANTIZERS", quantization.QUANTIZERS)
 
     with run(four(), settings, place) as outcome:
         assert [artifact.precision for artifact in outcome.artifacts] == [Precision.FP32, Precision.INT8]
@@ -177,6 +177,22 @@ def test_int8_keeps_what_cannot_be_quantized_as_floats_and_takes_integers_of_64_
     ) as outcome:
         (artifact,) = outcome.artifacts
     assert "PADV2" in artifact.kept_as_floats and artifact.parity.state == "ok"
+
+
+def test_int8_keeps_what_litert_refuses_in_integers_as_floats(job, settings, place):
+    # Near zero the divisor's integer is that of zero.
+    code = network(
+        "y = self.c(x); return self.h((y / (y.abs() + 1e-4)).mean((2, 3)))",
+        "self.c, self.h = torch.nn.Conv2d(3, 8, 3), torch.nn.Linear(8, 4)",
+    )
+    wanted = replace(
+        job(code, precisions=(Precision.INT8,)),
+        calibration=Calibration(kind=CalibrationKind.SKLEARN, samples=4),
+    )
+    with run(wanted, settings, place) as outcome:
+        assert outcome.refused == ()
+        (artifact,) = outcome.artifacts
+    assert artifact.kept_as_floats == ("DIV",) and artifact.operators["CONV_2D"] == 1
 
 
 def test_without_calibration_data_int8_is_refused_and_dynamic_keeps_matrix_products_as_floats(

@@ -21,14 +21,13 @@ from nnlite.vocabulary import ModelFormat, Precision, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.accuracy import Accuracy, ArtifactAccuracy
 from nnlite_conversion.explanations import explained
-from nnlite_conversion.messages import DEVICE_SAMPLES, Evaluated
+from nnlite_conversion.messages import DEVICE_SAMPLES, Enter, Evaluated
 from nnlite_conversion.outcome import ConversionJob, EvaluationInput
 from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.loading.load import load
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.quantizing import calibration
 from nnlite_conversion.pipeline.quantizing.data import Sample
-from nnlite_conversion.pipeline.stages import Enter
 from nnlite_conversion.pipeline.verifying.parity import HostArtifact
 
 

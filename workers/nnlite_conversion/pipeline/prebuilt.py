@@ -11,9 +11,16 @@ from nnlite.errors import FailureClass
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion.explanations import explained, of_runtime
-from nnlite_conversion.messages import PrecisionBegun, Report, artifact_name, model_file_name, output_name
+from nnlite_conversion.messages import (
+    Enter,
+    PrecisionBegun,
+    Report,
+    artifact_name,
+    model_file_name,
+    output_name,
+)
 from nnlite_conversion.outcome import ArtifactReport, ConversionJob
-from nnlite_conversion.pipeline.stages import Begin, Enter
+from nnlite_conversion.pipeline.stages import Begin
 from nnlite_conversion.pipeline.verifying import flatbuffer, parity
 
 

@@ -16,7 +16,7 @@ from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ArtifactFormat, ParityState, Precision, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
-from nnlite_conversion.messages import PrecisionBegun, Report, artifact_name
+from nnlite_conversion.messages import Enter, PrecisionBegun, Report, artifact_name
 from nnlite_conversion.outcome import (
     ArtifactReport,
     ConversionJob,
@@ -32,8 +32,8 @@ from nnlite_conversion.pipeline.loading.redrawing import constant_outputs, redra
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
-from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
-from nnlite_conversion.pipeline.quantizing.quantization import FALLBACKS, QUANTIZERS, Quantized, Quantizer
+from nnlite_conversion.pipeline.making import made, quantize, ways
+from nnlite_conversion.pipeline.quantizing.data import Data
 from nnlite_conversion.pipeline.references import (
     Samples,
     calibration_samples,
@@ -42,9 +42,6 @@ from nnlite_conversion.pipeline.references import (
     with_drawn,
 )
 from nnlite_conversion.pipeline.verifying import flatbuffer, onnx, parity
-
-#: Reports to the worker that a stage begins.
-Enter = Callable[[Stage], None]
 
 #: Reports to the worker that a precision begins.
 Begin = Callable[[PrecisionBegun], None]
@@ -159,30 +156,6 @@ def refused_precision(
     )
 
 
-def made(
-    precision: Precision, fp32: Path, data: Data, reference: Reference, enter: Enter, *, trained: bool
-) -> ArtifactReport:
-    """Write and check the artifact of one precision; of several ways, the first that is not `off`."""
-    path = Path(artifact_name(precision))
-    if precision is Precision.FP32:
-        enter(Stage.PARITY)
-        return check(precision, path, reference, trained=trained, threads=data.threads)
-    *others, last = ways(precision)
-    for way in (*others, last):
-        enter(Stage.QUANTIZE)
-        try:
-            quantized = quantize(way, fp32, path, data)
-            enter(Stage.PARITY)
-            artifact = check(precision, path, reference, trained=trained, threads=data.threads)
-        except Failure:
-            if way is last:
-                raise
-            continue
-        if way is last or artifact.parity is None or artifact.parity.state is not ParityState.OFF:
-            break
-    return replace(artifact, calibrated_on=quantized.samples, kept_as_floats=quantized.kept_as_floats)
-
-
 def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> KnownArtifact:
     """Return the fp32 file that every precision is made from."""
     if job.fp32 is not None:
@@ -281,18 +254,3 @@ def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> 
             return lowering.lower(program, loaded.module, loaded.tensors, path)
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
-
-
-def ways(precision: Precision) -> tuple[Quantizer, ...]:
-    """Return the quantizers of a precision, in the order in which they are tried."""
-    return (QUANTIZERS[precision], *FALLBACKS.get(precision, ()))
-
-
-def quantize(way: Quantizer, fp32: Path, path: Path, data: Data) -> Quantized:
-    """Write an artifact from the fp32 file; return how it was made."""
-    try:
-        return way(fp32, path, data)
-    except NoCalibrationData as error:
-        raise Failure(FailureClass.MODEL, Stage.QUANTIZE, str(error)) from error
-    except (Exception, SystemExit) as error:
-        raise explained(Stage.QUANTIZE, error, "the quantizer fails") from error

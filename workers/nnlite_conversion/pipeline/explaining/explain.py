@@ -18,7 +18,7 @@ from nnlite.vocabulary import CALIBRATED, Precision, Stage
 from nnlite_conversion.explanations import explained, of_runtime
 from nnlite_conversion.messages import Explanation, artifact_name
 from nnlite_conversion.outcome import ConversionJob
-from nnlite_conversion.pipeline import accelerator, references, stages
+from nnlite_conversion.pipeline import accelerator, making, references, stages
 from nnlite_conversion.pipeline.checking import Reference
 from nnlite_conversion.pipeline.explaining import departure
 from nnlite_conversion.pipeline.explaining.artifact_trace import TracedArtifact
@@ -57,7 +57,7 @@ def explain_model(
         path = Path(artifact_name(precision))
         reference = Reference(loaded=loaded, samples=samples)
         data = references.data_of(job, samples, settings)
-        stages.made(precision, fp32, data, reference, enter, trained=job.model.trained)
+        making.made(precision, fp32, data, reference, enter, trained=job.model.trained)
     enter(Stage.PARITY)
     try:
         measured = HostArtifact(path, settings.threads)

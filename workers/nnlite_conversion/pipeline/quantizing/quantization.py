@@ -83,6 +83,15 @@ def _int8(fp32: Path, target: Path, data: Data) -> Quantized:
     return _integers(fp32, target, data, data.int8_io, _none)
 
 
+def int8_but(operators: frozenset[str]) -> Quantizer:
+    """Return a quantizer as that of int8 which keeps `operators`, such as `DIV`, in floats too."""
+
+    def int8(fp32: Path, target: Path, data: Data) -> Quantized:
+        return _integers(fp32, target, data, data.int8_io, lambda operator, result: operator in operators)
+
+    return int8
+
+
 def _mixed(fp32: Path, target: Path, data: Data) -> Quantized:
     """As int8, with inputs and outputs in floats."""
     return _integers(fp32, target, data, Int8Io.FLOAT, _none)

@@ -1,0 +1,73 @@
+"""Makes the artifact of one precision from the fp32 file, checked; of several ways the first that is right.
+
+Runs in the forked child only.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from nnlite.errors import Failure, FailureClass
+from nnlite.vocabulary import ParityState, Precision, Stage
+from nnlite_conversion.explanations import explained
+from nnlite_conversion.messages import Enter, artifact_name
+from nnlite_conversion.outcome import ArtifactReport
+from nnlite_conversion.pipeline.checking import Reference, check
+from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
+from nnlite_conversion.pipeline.quantizing.quantization import (
+    FALLBACKS,
+    QUANTIZERS,
+    Quantized,
+    Quantizer,
+    int8_but,
+)
+
+
+def made(
+    precision: Precision, fp32: Path, data: Data, reference: Reference, enter: Enter, *, trained: bool
+) -> ArtifactReport:
+    """Write and check the artifact of one precision; of several ways, the first that is not `off`."""
+    path = Path(artifact_name(precision))
+    if precision is Precision.FP32:
+        enter(Stage.PARITY)
+        return check(precision, path, reference, trained=trained, threads=data.threads)
+    left = list(ways(precision))
+    in_floats: frozenset[str] = frozenset()
+    while left:
+        way = left.pop(0)
+        enter(Stage.QUANTIZE)
+        try:
+            quantized = quantize(way, fp32, path, data)
+            enter(Stage.PARITY)
+            artifact = check(precision, path, reference, trained=trained, threads=data.threads)
+        except Failure as failure:
+            refused = _refused_in_integers(failure) if precision is Precision.INT8 else None
+            if refused is not None and refused not in in_floats:
+                in_floats |= {refused}
+                left.append(int8_but(in_floats))
+            if not left:
+                raise
+            continue
+        if artifact.parity is None or artifact.parity.state is not ParityState.OFF:
+            break
+    return replace(artifact, calibrated_on=quantized.samples, kept_as_floats=quantized.kept_as_floats)
+
+
+def _refused_in_integers(failure: Failure) -> str | None:
+    """Return the operator that LiteRT refuses, such as `DIV` by an integer zero; None: another failure."""
+    operator = failure.details.get("operator")
+    return operator if failure.failure_class is FailureClass.RUNTIME and isinstance(operator, str) else None
+
+
+def ways(precision: Precision) -> tuple[Quantizer, ...]:
+    """Return the quantizers of a precision, in the order in which they are tried."""
+    return (QUANTIZERS[precision], *FALLBACKS.get(precision, ()))
+
+
+def quantize(way: Quantizer, fp32: Path, path: Path, data: Data) -> Quantized:
+    """Write an artifact from the fp32 file; return how it was made."""
+    try:
+        return way(fp32, path, data)
+    except NoCalibrationData as error:
+        raise Failure(FailureClass.MODEL, Stage.QUANTIZE, str(error)) from error
+    except (Exception, SystemExit) as error:
+        raise explained(Stage.QUANTIZE, error, "the quantizer fails") from error
