@@ -3,7 +3,9 @@
 import multiprocessing
 import re
 from collections.abc import Iterator
+from multiprocessing.pool import Pool
 from typing import Any
+from unittest import mock
 
 import pytest
 from litert_converter.mlir import ir
@@ -13,26 +15,28 @@ from litert_torch.backend import export_utils, lowerings
 from nnlite_conversion.pipeline.lowering import direct_lowering
 from nnlite_conversion.pipeline.lowering.direct_lowering import direct_lowerings
 from nnlite_conversion.pipeline.lowering.stablehlo import FUNCTIONS
-from unit.conversion.stablehlo_calls import COVERED, LEFT, Call, Of
+from unit.conversion.stablehlo_calls import COVERED, IMAGE, LEFT, Call, Of, aten
 
 
-def lowered(call: Call) -> str:
-    """Return the module of one call, without the names of its functions."""
+def lowered(*calls: Call) -> str:
+    """Return the module of calls with the same tensors, without the names of its functions."""
     context = export_utils.create_ir_context()
     with context, ir.Location.unknown():
         module = ir.Module.create()
         types = [
             ir.RankedTensorType.get(each.shape, export_utils.torch_dtype_to_ir_element_type(each.dtype))
-            for each in call.args
+            for each in calls[0].args
             if isinstance(each, Of)
         ]
         caller = func.FuncOp(
             "caller", ir.FunctionType.get(types, []), ip=ir.InsertionPoint.at_block_begin(module.body)
         )
         with ir.InsertionPoint(caller.add_entry_block()):
-            parameters = iter(caller.arguments)
-            args = [next(parameters) if isinstance(each, Of) else each for each in call.args]
-            lowerings.lookup(call.operator)(lowerings.context.LoweringContext(context, module), *args)
+            lowering = lowerings.context.LoweringContext(context, module)
+            for call in calls:
+                parameters = iter(caller.arguments)
+                args = [next(parameters) if isinstance(each, Of) else each for each in call.args]
+                lowerings.lookup(call.operator)(lowering, *args)
         text = str(module.operation.get_asm())
     # What litert-torch's own names depend on, and an attribute of jax that nothing reads.
     return re.sub(r', res_attrs = \[.*?\](?=, sym)|sym_name = "\w+"|callee = @\w+', "", text)
@@ -44,32 +48,49 @@ def compared(name: str) -> tuple[str, str, bool]:
     by_library = lowered(call)
     direct = []
     build = direct_lowering._built
-    direct_lowering._built = lambda *args: direct.append(build(*args)) or direct[-1]
-    with direct_lowerings():
+    noted = mock.patch.object(
+        direct_lowering, "_built", lambda *args: direct.append(build(*args)) or direct[-1]
+    )
+    with noted, direct_lowerings():
         return by_library, lowered(call), direct[0] is not None
 
 
+def functions_of(exponents: list[Any]) -> list[str]:
+    """Return the constants of the functions that powers of one tensor have in one module."""
+    with direct_lowerings():
+        module = lowered(*(Call(aten.pow.Tensor_Scalar, (IMAGE, each)) for each in exponents))
+    return sorted(re.findall(r"dense<(\S+)> : tensor<f32>", module))
+
+
 @pytest.fixture(scope="module")
-def modules() -> Iterator[Any]:
-    """Return a function that compares a call, in a process of its own: one that used jax must not fork."""
+def other_process() -> Iterator[Pool]:
+    """A process of their own for calls: one that used jax must not fork."""
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        yield lambda call: pool.apply(compared, (call.name,))
+        yield pool
 
 
 @pytest.mark.parametrize("call", COVERED, ids=lambda call: call.name)
-def test_function_is_that_of_litert_torch(call, modules):
-    by_library, direct, covered = modules(call)
+def test_function_is_that_of_litert_torch(call, other_process):
+    by_library, direct, covered = other_process.apply(compared, (call.name,))
 
     assert covered
     assert direct == by_library
 
 
 @pytest.mark.parametrize("call", LEFT, ids=lambda call: call.name)
-def test_signature_that_is_not_covered_is_left_to_litert_torch(call, modules):
-    by_library, direct, covered = modules(call)
+def test_signature_that_is_not_covered_is_left_to_litert_torch(call, other_process):
+    by_library, direct, covered = other_process.apply(compared, (call.name,))
 
     assert not covered
     assert direct == by_library
+
+
+def test_numbers_that_python_takes_for_equal_have_functions_of_their_own(other_process):
+    constants = other_process.apply(functions_of, ([0.0, -0.0, 2.5, 2.5],))
+
+    assert constants == ["-0.000000e+00", "0.000000e+00", "2.500000e+00"]
+    signatures = {direct_lowering._signature(each, []) for each in (1, 1.0, True, 0, 0.0, -0.0, False)}
+    assert len(signatures) == 7
 
 
 def test_every_operator_is_compared():

@@ -78,7 +78,10 @@ def _lowering(function: Callable[..., Any], of_library: Lowering) -> Lowering:
 
 
 def _signature(structure: Any, inputs: list[ir.Value]) -> Hashable:
-    """Return what a function depends on of nested arguments; their values are added to `inputs`."""
+    """Return what a function depends on of nested arguments; their values are added to `inputs`.
+
+    Numbers are told apart that Python takes for equal: 0.0 and -0.0; 1, 1.0 and True.
+    """
     if isinstance(structure, ir.Value):
         inputs.append(structure)
         kind: Hashable = structure.type
@@ -87,6 +90,8 @@ def _signature(structure: Any, inputs: list[ir.Value]) -> Hashable:
         return tuple(_signature(each, inputs) for each in structure)
     if isinstance(structure, dict):
         return tuple((name, _signature(each, inputs)) for name, each in structure.items())
+    if isinstance(structure, int | float | complex):
+        return type(structure), repr(structure)
     constant: Hashable = structure
     return constant
 
