@@ -64,10 +64,14 @@ def read_device_samples(file: Path) -> DeviceSamples:
     lengths = {0 if each is None or not each.ndim else len(each) for each in (labels, *inputs)}
     if right is not None:
         lengths.add(right.size)
-    if labels is None or labels.ndim != 1 or labels.dtype.kind != "i" or len(lengths) > 1 or 0 in lengths:
+    if labels is None or not _are_labels(labels) or not inputs or len(lengths) > 1 or 0 in lengths:
         raise SamplesError(f"{file.name} has no samples for devices; submit the campaign again")
     return DeviceSamples(
         inputs=tuple(each for each in inputs if each is not None),
         labels=tuple(map(int, labels)),
         right=None if right is None else tuple(map(bool, right.reshape(-1))),
     )
+
+
+def _are_labels(array: NDArray[Any]) -> bool:
+    return array.ndim == 1 and array.dtype.kind == "i" and bool(array.min(initial=0) >= 0)

@@ -67,8 +67,18 @@ def test_the_first_samples_are_kept_up_to_the_limit(tmp_path):
     assert kept.inputs[0].tolist() == [[0, 0], [1, 1], [2, 2]]
 
 
-def test_a_file_without_samples_is_refused(tmp_path):
-    np.savez(tmp_path / "forged.npz", labels=np.arange(3), input_0=np.zeros((2, 1), np.float32))
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"labels": np.arange(3), "input_0": np.zeros((2, 1), np.float32)},
+        {"labels": np.arange(3)},
+        {"labels": np.array([0, -1]), "input_0": np.zeros((2, 1), np.float32)},
+        {"labels": np.zeros(0, np.int64), "input_0": np.zeros((0, 1), np.float32)},
+        {"input_0": np.zeros((2, 1), np.float32)},
+    ],
+)
+def test_a_file_without_samples_is_refused(arrays, tmp_path):
+    np.savez(tmp_path / "forged.npz", **arrays)
     with pytest.raises(SamplesError, match=r"forged\.npz has no samples for devices"):
         read_device_samples(tmp_path / "forged.npz")
 
