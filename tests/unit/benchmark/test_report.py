@@ -152,6 +152,25 @@ def test_a_device_measures_on_its_cores_or_on_those_it_is_pinned_to():
     assert device.model_copy(update={"measuring_cores": ()}).usable_cores == device.cpu.cores
 
 
+@pytest.mark.parametrize(
+    ("asked", "bound", "why"),
+    [
+        ((4, 5), (4, 5), None),
+        ((4, 7), (4,), "of the cores (4, 7) the process may not use [7]"),
+        ((4, 5), (), None),
+        ((), (0, 1), None),
+    ],
+)
+def test_a_thread_that_is_bound_to_some_of_the_cores_only_says_so(tmp_path, asked, bound, why):
+    job = BenchmarkJob(
+        artifact=tmp_path, artifact_sha256="a" * 64, model_name="ResNet", precision=Precision.FP32, inputs=(),
+        seed=0, cores=asked,
+    )  # fmt: skip
+    report = RUN.model_copy(update={"cores": bound})
+    run = Run(report=report, samples_ns=np.full(100, 1_000_000), outputs=(), started_at=NOW)
+    assert measurement_report(job, Backend.CPU, run, MeasurementSettings()).cores_error == why
+
+
 def test_a_measurement_has_its_shape_unless_it_is_withheld(tmp_path):
     assert measurement(tmp_path).shape is Shape.STEADY
     assert measurement(tmp_path, parity=False).shape is None

@@ -133,7 +133,7 @@ def measurement_report(
     withheld = bool({Reason.PARITY, Reason.NOT_DELEGATED} & set(judgement.reasons))
     samples = run.samples_ns[:0] if withheld else run.samples_ns
     kept = thinned(samples.size, min(settings.max_samples, MAX_SAMPLES), job.seed)
-    copied = {name: getattr(report, name) for name in _COPIED}
+    copied = {name: getattr(report, name) for name in _COPIED} | {"cores_error": _cores_error(job, report)}
     if withheld:
         copied |= dict.fromkeys(TELLING_LATENCY)
     return MeasurementReport(
@@ -171,6 +171,17 @@ _COPIED = sorted(
     & RunReport.model_fields.keys()
     - {"schema_version", "runs", "latency", "energy", "before", "after", "outputs"}
 )
+
+
+def _cores_error(job: BenchmarkJob, report: RunReport) -> str | None:
+    """Return why the measuring thread was not bound to the job's cores; None: it was, or none were asked for.
+
+    Linux binds to those of them that the process may use, without an error: Android keeps some for others.
+    """
+    if report.cores_error is not None or not job.cores or not report.cores:
+        return report.cores_error
+    missing = [core for core in job.cores if core not in report.cores]
+    return f"of the cores {job.cores} the process may not use {missing}" if missing else None
 
 
 def _samples(report: RunReport, folder: Path) -> Samples:
