@@ -1,4 +1,4 @@
-"""Checks a request's numbers of threads: against the devices that are known, and the time that they take."""
+"""Checks a request's numbers of threads against the known devices, and the time that its benchmarks take."""
 
 from collections import Counter
 from contextlib import suppress
@@ -9,17 +9,17 @@ from sqlalchemy import Connection, text
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.reports.schema import DeviceContext
 from nnlite.settings import Settings
-from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat
+from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, EvaluateOn, WorkKind
 
 
 def check_threads(connection: Connection, request: Request, settings: Settings) -> None:
     """Check that the known devices of each pool have the cores, and that the time suffices.
 
     Raises:
-        RequestError: no device that is there can measure the largest number, or measuring all numbers may
-            take longer than Redis waits.
+        RequestError: no device that is there can measure the largest number, or measuring an artifact, with
+            all numbers, passes and samples, may take longer than Redis waits.
     """
-    if request.threads or any(_passes(request).values()):
+    if request.threads or any(_passes(request).values()) or request.evaluate_on is EvaluateOn.DEVICE:
         _check_time(request, settings)
     if not request.threads:
         return
@@ -46,15 +46,20 @@ def check_cores(request: Request, cores: int, device: str) -> None:
 
 
 def _check_time(request: Request, settings: Settings) -> None:
+    """Check that Redis waits longer than the deadline that `statements.claim_row` sets."""
+    further_s = settings.further_deadline_s(WorkKind.BENCHMARK)
     formats = Counter(ArtifactFormat.of(backend) for backend in CPU_BACKENDS & set(request.backends))
     further = max(len(request.threads) - 1, 0) * max(formats.values(), default=0)
-    longest_s = settings.benchmark_deadline_s + further * settings.measurement_deadline_s
+    longest_s = settings.benchmark_deadline_s + further * further_s
     passes = _passes(request)
     for seconds in filter(None, passes.values()):
-        longest_s += (len(request.backends) + further) * (settings.measurement_deadline_s + seconds)
+        longest_s += (len(request.backends) + further) * (further_s + seconds)
+    on_device = request.evaluate_on is EvaluateOn.DEVICE
+    longest_s += on_device * len(request.backends) * further_s
     if longest_s >= settings.queue.visibility_timeout_s:
         asked = [f"--threads with {len(request.threads)} numbers"] if request.threads else []
         asked += [f"{option} {seconds}" for option, seconds in passes.items() if seconds]
+        asked += ["--evaluate-on device"] * on_device
         raise RequestError(
             f"{' and '.join(asked)} may measure an artifact for {longest_s:.0f} s, "
             "after which Redis would deliver it again; ask for less, or raise "

@@ -73,8 +73,9 @@ def claim(
     """Lease a queued row of an active campaign, or return None if it cannot be claimed.
 
     Args:
-        further_s: added to the deadline of a benchmark for each number of threads beyond the first, and to
-            that of a conversion with an evaluation.
+        further_s: added to the deadline of a benchmark for each number of threads beyond the first, for each
+            pass of a measurement (with its own seconds) and each backend that accuracy is measured on, and
+            to that of a conversion with an evaluation.
 
     Raises:
         BusyError: the same identity is being converted under another row.

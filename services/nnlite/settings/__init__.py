@@ -170,8 +170,8 @@ class Settings(BaseModel):
     def benchmark_deadline_s(self) -> float:
         """Longest that one attempt at a benchmark may hold its row, all backends one after another.
 
-        Each further number of threads, and each backend that accuracy is measured on, adds
-        `further_deadline_s`.
+        Each further number of threads, each pass of a measurement, and each backend that accuracy is measured
+        on adds `further_deadline_s`, a pass also its seconds.
         """
         # No artifact is executed by ONNX Runtime and by others.
         return (len(Backend) - 1) * self.measurement_deadline_s + 120
@@ -194,7 +194,7 @@ class Settings(BaseModel):
         return runs_s + warm_init_s + quiet_s + 2 * android.transfer_timeout_s + profile_s
 
     def further_deadline_s(self, kind: WorkKind) -> float:
-        """Time that an evaluation, or a further number of threads, adds to the deadline of a row."""
+        """Time that an evaluation, a pass or a further number of threads adds to the deadline of a row."""
         conversion = kind is WorkKind.CONVERSION
         measured_s = self.measurement_deadline_s + self.evaluation_device_max_s
         return self.conversion_deadline_s if conversion else measured_s

@@ -9,7 +9,7 @@ from nnlite.db.engine import DatabaseError, engine_for
 from nnlite.queue import leases
 from nnlite.queue.messages import BrokerClient
 from nnlite.results.devices import record_device
-from nnlite.vocabulary import Backend, DeviceStatus, WorkKind
+from nnlite.vocabulary import Backend, DeviceStatus, EvaluateOn, WorkKind
 
 
 def test_one_conversion_and_one_message_per_model(cluster: Cluster) -> None:
@@ -77,6 +77,22 @@ def test_the_deadline_of_a_benchmark_grows_with_its_passes_of_each_measurement(c
     assert (claim.payload["sustained_s"], claim.payload["energy_s"]) == (300, 60)
     with pytest.raises(RequestError, match="--threads with 9 numbers and --sustained 3600 may measure"):
         cluster.submit("a", threads=tuple(range(1, 10)), sustained=3600)
+
+
+def test_a_benchmark_that_may_take_longer_than_redis_waits_is_refused(cluster: Cluster) -> None:
+    backends = (Backend.CPU, Backend.CPU_PLAIN, Backend.GPU, Backend.NPU)
+    row = cluster.conversion(cluster.submit("a", backends=backends, sustained=60, energy=60).id)["id"]
+    (message,) = finish_conversion(cluster, row)
+    settings = cluster.settings
+    claim = leases.claim(
+        cluster.engine, WorkKind.BENCHMARK, message.row_id, living_owner(), lease_s=50,
+        deadline_s=settings.benchmark_deadline_s, further_s=settings.further_deadline_s(WorkKind.BENCHMARK),
+    )  # fmt: skip
+    assert claim is not None and claim.deadline_s < settings.queue.visibility_timeout_s
+    with pytest.raises(RequestError, match="--sustained 60 and --energy 60 and --evaluate-on device may"):
+        cluster.submit(
+            "a", backends=backends, sustained=60, energy=60, evaluate_on=EvaluateOn.DEVICE, name="more"
+        )
 
 
 def test_a_skipped_model_has_a_row_with_a_reason_and_no_message(cluster: Cluster) -> None:
