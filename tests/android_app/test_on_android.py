@@ -194,9 +194,9 @@ def test_continuous_runs_are_reported_in_bins_of_a_second(run: Run, android: App
     report = report_of(run("cpu", arguments={"continuous_s": 2.5})[1])
 
     assert (report.error, report.samples, report.latency, report.outputs) == (None, "", None, ())
-    assert len(report.bins.runs) in (2, 3) and min(report.bins.runs) >= 1
+    assert len(report.bins.runs) <= 3 and min(report.bins.runs) >= 1, "one, if the machine stands still"
     assert report.run_ns == report.bins.end_ns[-1] >= 2.5e9
-    assert sum(n * median for n, median in zip(report.bins.runs, report.bins.median_ns, strict=True)) > 0
+    assert 0 < min(report.bins.median_ns) <= max(report.bins.median_ns) <= report.run_ns
     assert report.disturbance.window_ns >= report.run_ns
     assert (report.battery.charge_uah, report.battery.voltage_mv) == ((3_000_000,) * 2, (3_900,) * 2)
     assert report.battery.plugged == (True, True)
