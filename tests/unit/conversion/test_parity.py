@@ -297,3 +297,15 @@ def test_first_class_and_cosine_are_recorded():
     assert agreeing.top1_agrees is True and flipped.top1_agrees is False
     assert agreeing.cosine == pytest.approx(1, abs=1e-3)
     assert judged(Precision.FP32, pair(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)))).top1_agrees is None
+
+
+def test_rounding_next_to_a_large_bias_is_no_error_of_single_precision():
+    # The level of two classes is small next to the others', and they hardly change.
+    level = row(3e-2, -2e-2, 2e-8, 3e-8)
+
+    def state(precision, difference):
+        outputs = [level * np.float32(change) for change in (1.0, 1.1, 1.2)]
+        return judged(precision, *(pair(each, each + row(0, 0, difference, 0)) for each in outputs)).state
+
+    assert (state(Precision.FP32, 1e-9), state(Precision.FP32, 1e-7)) == (OK, OFF)
+    assert state(Precision.FP16, 1e-9) is OFF
