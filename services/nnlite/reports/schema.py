@@ -261,8 +261,8 @@ class Bins(Part):
     def _in_order(self) -> Self:
         if not 0 < len(self.end_ns) == len(self.runs) == len(self.median_ns):
             raise ValueError("end_ns, runs and median_ns are empty or differ in length")
-        if any(first >= last for first, last in pairwise(self.end_ns)) or 0 in self.runs:
-            raise ValueError("bins are not in order of time, or one has no inference")
+        if any(first >= last for first, last in pairwise((0, *self.end_ns))) or 0 in self.runs:
+            raise ValueError("bins are not in order of time, or one has no length or no inference")
         return self
 
 

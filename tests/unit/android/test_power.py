@@ -99,6 +99,9 @@ def test_charge_times_voltage_is_energy():
         (series([3, 3, 3]), "did not fall within 20 s; ask for more"),
         (series([3, 4]), "did not fall within 10 s"),
         (series([3, 2], step_s=0), "did not fall within 0 s"),
+        (series([3, 2]).model_copy(update={"at_ns": (S, 0)}), "contradict each other"),
+        (series([3, 2, 1]).model_copy(update={"at_ns": (0, S, S)}), "contradict each other"),
+        (series([9, 1, 8]).model_copy(update={"voltage_mv": (1, 1, 9_000)}), "contradict each other"),
     ],
 )
 def test_a_battery_that_does_not_tell_has_no_energy(told, why):

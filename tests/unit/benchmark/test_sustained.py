@@ -89,7 +89,10 @@ def test_a_device_that_fails_in_a_pass_and_a_refusal_are_the_result():
     assert sustained_of(refused, 60, TOLERANCE).error == "no memory"
 
 
-@pytest.mark.parametrize("invalid", [{"end_ns": ()}, {"runs": (1,)}, {"runs": (1, 0)}, {"end_ns": (5, 5)}])
+@pytest.mark.parametrize(
+    "invalid",
+    [{"end_ns": ()}, {"runs": (1,)}, {"runs": (1, 0)}, {"end_ns": (5, 5)}, {"end_ns": (0, 5)}],
+)
 def test_a_series_that_cannot_be_is_rejected(invalid):
     with pytest.raises(ValueError, match="Bins"):
         Bins(**{"end_ns": (1, 2), "runs": (1, 1), "median_ns": (1, 1)} | invalid)

@@ -70,4 +70,6 @@ def battery_readings(series: BatterySeries) -> tuple[list[tuple[float, float]], 
     for step, low_v, high_v, at_ns in zip(steps, volts, volts[1:], series.at_ns[1:], strict=False):
         used_uj += step * 3600 * (low_v + high_v) / 2  # 1 uAh is 3600 uC
         readings.append((at_ns / 1e9, used_uj))
+    if used_uj <= 0 or any(first[0] >= last[0] for first, last in pairwise(readings)):
+        raise ValueError("the readings of its charge counter contradict each other")
     return readings, min(moved) * 3600 * max(volts)
