@@ -35,9 +35,9 @@ from nnlite_benchmark.android.properties.analytics import android_context, andro
 from nnlite_benchmark.android.properties.core_speeds import highest_khz
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
-from nnlite_benchmark.protocol.counters import counters_pass
 from nnlite_benchmark.protocol.energy import energy_pass
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
+from nnlite_benchmark.protocol.hardware_counters import counters_pass
 from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measuring import (
     always_quiet,
