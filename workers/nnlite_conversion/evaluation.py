@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sqlalchemy import Engine
 
@@ -20,6 +19,7 @@ from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ArtifactFormat, EvaluateOn, Precision, Stage
 from nnlite_conversion.isolation.child import Fork
 from nnlite_conversion.isolation.conversion import evaluate
+from nnlite_conversion.isolation.process_registry import job_dir
 from nnlite_conversion.messages import DEVICE_SAMPLES
 from nnlite_conversion.outcome import ConversionJob, EvaluationInput
 
@@ -79,8 +79,9 @@ def evaluations_of(
         run = partial(
             evaluate, replace(job, evaluation=found), settings, workdir=workdir, tick=tick, fork=fork
         )
-        with TemporaryDirectory(prefix="nnlite-samples-") as folder:
-            samples = Path(folder, DEVICE_SAMPLES) if kept_mb else None
+        workdir.mkdir(parents=True, exist_ok=True)
+        with job_dir(workdir) as folder:  # removed even if this worker is killed
+            samples = folder / DEVICE_SAMPLES if kept_mb else None
             report = run(samples=samples)
             inputs = store.put(samples, samples.suffix) if samples else None
     except Failure as failure:
