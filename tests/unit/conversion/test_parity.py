@@ -309,3 +309,10 @@ def test_rounding_next_to_a_large_bias_is_no_error_of_single_precision():
 
     assert (state(Precision.FP32, 1e-9), state(Precision.FP32, 1e-7)) == (OK, OFF)
     assert state(Precision.FP16, 1e-9) is OFF
+
+
+@pytest.mark.parametrize("mask", [-1e9, -3e38])
+def test_a_mask_among_the_scores_excuses_no_difference_of_the_others(mask):
+    scores = [row(mask * change, 2 * change, change, -change) for change in (0.8, 0.9, 1.0)]
+    assert judged(Precision.FP32, *(pair(each, each) for each in scores)).state is OK
+    assert judged(Precision.FP32, *(pair(each, each + row(0, 0, 0.1, 0)) for each in scores)).state is OFF

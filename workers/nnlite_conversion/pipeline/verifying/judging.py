@@ -20,6 +20,9 @@ MAX_RELATIVE = {Precision.FP32: 1e-3, Precision.FP16: 1e-2}
 #: A difference below this share of an output's largest magnitude is rounding in single precision, however
 #: little a slice changes.
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
+#: Larger magnitudes are masks, such as -1e9 for what cannot be chosen. No other value is computed with them:
+#: they excuse no difference.
+MAX_ROUNDED = 1e4
 #: Smallest signal-to-quantization-noise ratio of an artifact that is quantized to integers, dB.
 MIN_SQNR_DB = {Precision.DYNAMIC: 20.0, Precision.INT8: 10.0, Precision.MIXED: 10.0}
 #: Largest share of the elements of a boolean or integer output that may differ: so many values change sides
@@ -117,7 +120,7 @@ class OutputJudge:
         reason = _exceeded_limit(self.precision, finding)
         if reason is not None and self.precision is Precision.FP32:
             largest = float(self.output.whole.magnitude[0])
-            if float(sums.max_abs[index]) <= ROUNDING * largest:
+            if float(sums.max_abs[index]) <= ROUNDING * largest <= ROUNDING * MAX_ROUNDED:
                 return Finding(place=place, state=ParityState.OK)
         if reason is not None and self.output.discrete:
             share, limit = self.output.different / float(sums.count[index]), MAX_DIFFERENT[self.precision]
