@@ -43,7 +43,7 @@ def take_ended(
 
     Args:
         name: only this one; None: all.
-        most: how many are taken, of those that have hooks; the others wait for the next call. None: all.
+        most: how many are taken where hooks are set, the oldest first; the others wait. None: all.
 
     Returns:
         The names of those whose hooks the caller runs; none where no hook is set.
@@ -187,10 +187,9 @@ WHERE hooks_run_at IS NOT NULL AND (CAST(:name AS text) IS NULL OR name = :name)
     OR EXISTS (SELECT FROM benchmark b WHERE b.campaign_id = c.id AND b.state IN ('queued', 'running'))
 )
 """)
-# The problem is replaced when the hooks have run.
+# The problem is replaced when the hooks have run. Materialized: a join may run a subquery with a limit again.
 _MARK = text("""
-UPDATE campaign SET hooks_run_at = now(), hooks_problem = :problem
-WHERE id IN (
+WITH ended AS MATERIALIZED (
     SELECT id FROM campaign c
     WHERE hooks_run_at IS NULL AND state = 'active' AND (CAST(:name AS text) IS NULL OR name = :name)
       AND EXISTS (SELECT FROM conversion v WHERE v.campaign_id = c.id)
@@ -200,8 +199,10 @@ WHERE id IN (
       AND NOT EXISTS (
           SELECT FROM benchmark b WHERE b.campaign_id = c.id AND b.state IN ('queued', 'running')
       )
-    LIMIT :most FOR UPDATE SKIP LOCKED
+    ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED
 )
+UPDATE campaign SET hooks_run_at = now(), hooks_problem = :problem
+WHERE id IN (SELECT id FROM ended)
 RETURNING name
 """)
 _STORE = text("UPDATE campaign SET hooks_problem = :problem WHERE name = :name")
