@@ -15,14 +15,16 @@ from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore
 from nnlite.db.tables import row_id
 from nnlite.reports.schema import DeviceAccuracy, MeasurementReport
 from nnlite.results.evaluations import device_evaluation
-from nnlite.vocabulary import EvaluateOn
+from nnlite.settings import Settings
+from nnlite.vocabulary import EvaluateOn, Stage
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, RuntimeRefusal
+from nnlite_benchmark.protocol.deadlines import stage_limit_s
 
 #: Of the inputs of one run, bytes: they are pushed, and read into memory there.
 _CHUNK_BYTES: Final = 32 << 20
 #: The first run has so many samples; it shows how long one takes.
 _FIRST_SAMPLES: Final = 8
-#: Of one run after it, seconds; far below the limit of a run.
+#: Of one run after it, seconds; at most half of the limit of a run.
 _CHUNK_S: Final = 60.0
 
 
@@ -36,7 +38,7 @@ class DeviceEvaluator:
         *,
         store: ArtifactStore,
         engine: Engine,
-        max_s: float,
+        settings: Settings,
     ) -> None:
         """Read nothing yet.
 
@@ -45,10 +47,10 @@ class DeviceEvaluator:
             device: the artifact is loaded there.
             store: has the samples.
             engine: knows what was evaluated before.
-            max_s: samples that do not begin within it are not run.
+            settings: with the limits of runs and of the whole.
         """
         self._payload, self._device = payload, device
-        self._store, self._engine, self._max_s = store, engine, max_s
+        self._store, self._engine, self._settings = store, engine, settings
 
     @property
     def wanted(self) -> bool:
@@ -83,7 +85,9 @@ class DeviceEvaluator:
                 chunk = tuple(values[begin:end] for values in samples.inputs)
                 return self._device.classify(replace(job, samples=chunk), report.backend, stop=stop)
 
-            return accuracy(samples, classify, max_s=self._max_s)
+            limit_s = stage_limit_s(job.in_force(self._settings.measurement), Stage.RUN, 0.0)
+            chunk_s = min(_CHUNK_S, limit_s / 2)
+            return accuracy(samples, classify, max_s=self._settings.evaluation_device_max_s, chunk_s=chunk_s)
         except (RuntimeRefusal, DeviceFailure) as failure:
             # The artifact was measured; the device proves at its next canary whether it is well.
             return DeviceAccuracy(reason=failure.reason)
@@ -96,11 +100,19 @@ def accuracy(
     classify: Callable[[int, int], Any],
     *,
     max_s: float,
+    chunk_s: float = _CHUNK_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> DeviceAccuracy:
-    """Rank the outputs of `classify` for samples from one number to another, until `max_s` are over.
+    """Return the accuracy of what `classify` returns for the samples from one number to another.
 
     Integer outputs rank as the numbers that they stand for.
+
+    Args:
+        samples: in the order in which they are run.
+        classify: runs them; returns their outputs.
+        max_s: samples that do not begin within it are not run.
+        chunk_s: of one call but the first, about.
+        clock: in seconds.
     """
     ranks, begin, total = Ranks(), 0, len(samples.labels)
     of_sample = sum(values.nbytes for values in samples.inputs) / total
@@ -113,7 +125,7 @@ def accuracy(
         sample_s = (clock() - before_s) / (end - begin)
         begin = end
         left_s = begun_s + max_s - clock()
-        size = min(most, int(min(left_s, _CHUNK_S) / max(sample_s, 1e-6)))
+        size = min(most, int(min(left_s, chunk_s) / max(sample_s, 1e-6)))
         if size < 1:
             break
     right = None if samples.right is None else samples.right[:begin]

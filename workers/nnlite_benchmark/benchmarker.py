@@ -147,7 +147,7 @@ class Benchmarker:
             self.device,
             store=self.store,
             engine=self.context.engine,
-            max_s=self.context.settings.evaluation_device_max_s,
+            settings=self.context.settings,
         )
         if not evaluate.wanted or reports[0].error is not None:
             return reports

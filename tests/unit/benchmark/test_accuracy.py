@@ -34,8 +34,8 @@ class Runs:
         outputs[:, 0, 1] = np.arange(begin, end) >= self.right
         return outputs
 
-    def measured(self, samples: DeviceSamples, max_s: float = 1e6):
-        return accuracy(samples, self.classify, max_s=max_s, clock=lambda: self.now_s)
+    def measured(self, samples: DeviceSamples, max_s: float = 1e6, **limits: float):
+        return accuracy(samples, self.classify, max_s=max_s, clock=lambda: self.now_s, **limits)
 
 
 def test_all_samples_are_run_in_chunks_of_a_minute():
@@ -50,6 +50,12 @@ def test_chunks_are_no_larger_than_what_a_device_takes():
     runs = Runs(right=5)
     runs.measured(samples(5, values=3 << 20))
     assert runs.sizes == [2, 2, 1]
+
+
+def test_chunks_are_no_longer_than_a_device_may_run():
+    runs = Runs(right=5)
+    runs.measured(samples(30), chunk_s=10)
+    assert runs.sizes[:2] == [8, 8]
 
 
 def test_what_does_not_fit_into_the_time_is_not_run():
