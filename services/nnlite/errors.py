@@ -65,3 +65,9 @@ class Failure(NnliteError):
 
     def __str__(self) -> str:
         return f"{self.failure_class} failure at {self.stage}: {self.reason}"
+
+
+def plain(message: str) -> str:
+    """Return a message of pydantic as those read it who write JSON, TOML or a variable: without tuples."""
+    message = message.removeprefix("Value error, ")
+    return message.replace("valid tuple", "valid list").replace("Tuple should", "List should")

@@ -92,6 +92,9 @@ def models(
             prebuilt=selection.absolute([prebuilt])[0] if prebuilt else None,
         )
         catalog = selection.open_source(request, settings()).models()
+    tasks = {model.task for model in catalog}
+    if task is not None and tasks and task not in tasks:
+        raise UsageError(f"--task {task!r} is none of {', '.join(sorted(tasks))}")
     rows = [model for model in catalog if _wanted(model, patterns, task, usable)]
     if seed is None:
         shown = rows[: _row_count(limit, json) or None]

@@ -66,7 +66,10 @@ Configs = Annotated[
 Limit = Annotated[int | None, typer.Option(min=1, help="At most this many models.", rich_help_panel=MODELS)]
 Match = Annotated[
     str | None,
-    typer.Option(help="Only models whose name matches this glob, such as 'ga-*'.", rich_help_panel=MODELS),
+    typer.Option(
+        help="Only models whose name matches this glob, such as 'ga-*', and those that are named.",
+        rich_help_panel=MODELS,
+    ),
 ]
 Seed = Annotated[
     int | None,

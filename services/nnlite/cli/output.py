@@ -30,7 +30,7 @@ LISTED = 50
 _FLEXIBLE: Final = {
     "model": 20,
     "name": 20,
-    "campaign": 12,
+    "campaign": 14,
     "device": 16,
     "owner": 12,
     "reason": 24,

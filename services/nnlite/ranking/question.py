@@ -24,7 +24,7 @@ from nnlite.catalog.nngpt.rows import GeneratedRows
 from nnlite.catalog.nngpt.source import NnGptSource
 from nnlite.catalog.untrusted.source_text import why_unusable
 from nnlite.catalog.untrusted.text import MAX_BYTES, Unreadable, parse_json
-from nnlite.errors import UsageError
+from nnlite.errors import UsageError, plain
 from nnlite.settings import Settings
 from nnlite.vocabulary import (
     CPU_BACKENDS,
@@ -141,7 +141,7 @@ def parse_question(body: bytes) -> Question:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the question"
-        raise QuestionError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise QuestionError(f"{place}: {plain(first['msg'])}") from error
 
 
 class Candidates:

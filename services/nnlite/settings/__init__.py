@@ -20,6 +20,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from nnlite.errors import plain
 from nnlite.settings.groups import (
     AndroidSettings,
     CatalogSettings,
@@ -262,7 +263,7 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
-        why = first["msg"].removeprefix("Value error, ")
+        why = plain(first["msg"])
         if not first["loc"]:  # a rule between groups names its variables itself
             raise SettingsError(why) from error
         variable = _variable(tuple(map(str, first["loc"])))

@@ -66,7 +66,9 @@ def test_hashes_are_kept(settings, tmp_path, monkeypatch):
 
 
 def test_what_has_no_weights_is_an_error_that_names_it(settings, tmp_path):
-    with pytest.raises(CatalogError, match=r"--weights .*gone is neither a folder nor a zip file"):
+    with pytest.raises(
+        CatalogError, match=r"--weights .*gone is neither a folder nor a zip file: No such file or directory$"
+    ):
         LemurSource(settings, weights=tmp_path / "gone")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CatalogError, match="has the name of a model: 0 files"):

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from nnlite import settings as settings_module
 from nnlite.catalog.model import CatalogError
 from nnlite.cli.catalog import app
+from nnlite.errors import UsageError
 from unit.catalog.copies import trial
 
 
@@ -66,6 +67,11 @@ def test_json_has_every_field_of_every_model(models):
 )
 def test_rows_are_filtered(arguments, expected, models):
     assert names(models("--json", *arguments)) == expected
+
+
+def test_an_unknown_task_is_an_error_that_names_the_known_ones(models):
+    with pytest.raises(UsageError, match="'img-clasification' is none of img-classification, txt-image"):
+        models("--task", "img-clasification")
 
 
 def test_the_default_output_is_a_table_and_a_summary_by_reason(models):

@@ -296,7 +296,7 @@ def toml(text: str):
             "several networks: net.py has Block, Small",
         ),
         (code(NET), "net.py", "no input shape: net.py declares none; give it with --input 1x3x224x224, or"),
-        (toml('inputs = "1x3"'), "net.py", "net.toml: inputs: Input should be a valid tuple"),
+        (toml('inputs = "1x3"'), "net.py", "net.toml: inputs: Input should be a valid list"),
         (toml('inputs = ["1x3:complex64"]'), "net.py", "net.toml: input 1x3:complex64: the type complex64"),
         (toml("shape = [1]"), "net.py", "net.toml: shape: Extra inputs are not permitted"),
         (toml("inputs ="), "net.py", "net.toml: Invalid value"),

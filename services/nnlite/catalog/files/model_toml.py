@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from nnlite.catalog.model import CatalogError, ModelInput
+from nnlite.errors import plain
 from nnlite.vocabulary import Layout
 
 #: Types of a network's inputs: those of `.tflite`, and 64-bit indices, which become 32-bit.
@@ -174,7 +175,7 @@ def _read(file: Path) -> Description:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise CatalogError(f"{file}: {place + ': ' if place else ''}{first['msg']}") from error
+        raise CatalogError(f"{file}: {place + ': ' if place else ''}{plain(first['msg'])}") from error
     except (CatalogError, ValueError) as error:  # invalid TOML or UTF-8
         raise CatalogError(f"{file}: {error}") from error
     return Description(

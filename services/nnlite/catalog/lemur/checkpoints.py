@@ -40,7 +40,8 @@ class Checkpoints:
         try:
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
-            raise CatalogError(f"--weights {path} is neither a folder nor a zip file: {error}") from error
+            why = getattr(error, "strerror", None) or error
+            raise CatalogError(f"--weights {path} is neither a folder nor a zip file: {why}") from error
 
     @cached_property
     def names(self) -> dict[str, str]:
