@@ -1,8 +1,7 @@
 """Row leases with fencing tokens: claim, renew and complete an attempt.
 
-Every function is one short transaction on Postgres, whose `now()` is the only
-clock. A write names row, state and attempt number; with a stale number it finds no
-row, writes nothing and raises `LeaseLostError`.
+Every function is one short transaction on Postgres, whose `now()` is the only clock. A write names row, state
+and attempt number; with a stale number it finds no row, writes nothing and raises `LeaseLostError`.
 """
 
 import uuid

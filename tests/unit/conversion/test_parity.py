@@ -1,4 +1,7 @@
-"""Parity: outputs and slices of another scale are judged by themselves; limits; what is unknown."""
+"""Parity: outputs and slices of another scale are judged by themselves; limits; what is unknown.
+
+More than 300 lines: one rule after the other of one function, whose helpers they share.
+"""
 
 import numpy as np
 import pytest
