@@ -37,7 +37,7 @@ DEMO_MODELS := \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
 .PHONY: help setup rig host-app rig-campaign compose-test monitoring wheel docs apk runtime-check runtime-check-tensorflow runtime-match demo test test-fast test-unit coverage lint \
-  format bench kubernetes-check constraints shapes atlas schema clean
+  format bench kubernetes-check constraints shapes atlas architectures schema clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
@@ -265,6 +265,9 @@ shapes: $(INSTALLED) $(LEMUR) $(UPSTREAM) ## Rebuild the table of input shapes
 
 atlas: $(INSTALLED) ## Convert 900 networks of one operator each (about 20 minutes a core); writes docs/operators.md
 	NNLITE_HOME=$(TEST_HOME) PYTHONPATH=tools $(BIN)/python -W ignore -m atlas $(ATLAS)
+
+architectures: $(INSTALLED) ## Convert 86 public architectures (about 20 minutes); writes docs/architectures.md
+	NNLITE_HOME=$(TEST_HOME) PYTHONPATH=tools $(BIN)/python -W ignore -m architectures
 
 schema: $(INSTALLED) ## Write the JSON Schema of reports
 	$(BIN)/python tools/make_schema.py

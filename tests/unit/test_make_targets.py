@@ -19,6 +19,7 @@ MAKEFILE = (CHECKOUT / "Makefile").read_text()
 HERE = "tests/unit/test_make_targets.py"
 #: The file of tests that runs what a target runs, in a small size.
 SMALL_RUNS = {
+    "architectures": "tests/integration/conversion/test_architectures.py",
     "atlas": "tests/integration/conversion/test_operator_suite.py",
     "apk": "tests/android_app/test_apk.py",
     "bench": "tests/benchmarks/test_benchmarks.py",
