@@ -54,8 +54,9 @@ def made(
 
 def _refused_in_integers(failure: Failure) -> str | None:
     """Return the operator that LiteRT refuses, such as `DIV` by an integer zero; None: another failure."""
-    operator = failure.details.get("operator")
-    return operator if failure.failure_class is FailureClass.RUNTIME and isinstance(operator, str) else None
+    operator = str(failure.details.get("operator"))
+    # A delegate, such as `TfLiteXNNPackDelegate`, stands for operators that are not known.
+    return operator if failure.failure_class is FailureClass.RUNTIME and operator.isupper() else None
 
 
 def ways(precision: Precision) -> tuple[Quantizer, ...]:
