@@ -124,6 +124,15 @@ class DeviceKind(StrEnum):
     HOST = "host"
 
 
+_ANDROID_BACKENDS: Final = frozenset({Backend.CPU, Backend.GPU, Backend.NPU, Backend.CPU_PLAIN})
+#: Backends that devices of a kind may have; the others refuse every artifact there.
+BACKENDS: Final = {
+    DeviceKind.EMULATOR: _ANDROID_BACKENDS,
+    DeviceKind.PHONE: _ANDROID_BACKENDS,
+    DeviceKind.HOST: frozenset({Backend.CPU, Backend.CPU_PLAIN, Backend.ONNXRUNTIME}),
+}
+
+
 class DeviceStatus(StrEnum):
     """State of a device, as its worker wrote it last."""
 

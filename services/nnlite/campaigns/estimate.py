@@ -7,13 +7,16 @@ from typing import NamedTuple
 from nnlite.campaigns.request import Request
 from nnlite.catalog.model import CatalogModel
 from nnlite.results.reading import Database, Row, rows_of
-from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, Mode, ModelFormat, Precision
+from nnlite.settings import Settings
+from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, EvaluateOn, Mode, ModelFormat, Precision
 
 #: Fewer attempts than this are no basis for an estimate.
 _FEWEST = 3
 #: Where nothing was converted or measured yet: the slower machine of docs/performance.md, seconds.
 _CONVERSION_S = 12.0
 _MEASUREMENT_S = {Mode.QUICK: 4.0, Mode.STANDARD: 6.0, Mode.FULL: 65.0}
+#: Of one sample of an evaluation where nothing was measured yet, seconds: a guess.
+_INFERENCE_S = 0.02
 #: Bytes of an artifact where there is none to go by, of docs/operate/housekeeping.md; an ONNX file: as fp32.
 _ARTIFACT_BYTES = {
     Precision.FP32: 6_161_100,
@@ -39,9 +42,11 @@ class Estimate:
     converted: int
     #: One per artifact, pool, backend that executes it, number of threads and repeat.
     measurements: int
+    #: Of accuracy on devices: one per artifact, pool and backend that executes it.
+    evaluations: int
     #: Of one converter.
     conversion_s: float
-    #: Of one device that measures everything of one pool.
+    #: Of one device that measures and evaluates everything of one pool.
     measurement_s: float
     #: Artifacts, reports and rows that would be added.
     size_bytes: int
@@ -56,7 +61,9 @@ class _Artifact(NamedTuple):
     format: ArtifactFormat
 
 
-def estimate(database: Database, request: Request, models: Sequence[CatalogModel]) -> Estimate:
+def estimate(
+    database: Database, request: Request, models: Sequence[CatalogModel], settings: Settings
+) -> Estimate:
     """Return the estimate for `request` and its models, from what `database` has of earlier campaigns.
 
     An artifact counts as converted whichever versions of the libraries converted it.
@@ -70,6 +77,8 @@ def estimate(database: Database, request: Request, models: Sequence[CatalogModel
     times = {row["kind"]: row for row in rows_of(database, _TIMES, {"mode": request.mode})}
     conversion_s, conversions = _mean(times.get("conversion"), _CONVERSION_S)
     measurement_s, measured = _mean(times.get("benchmark"), _MEASUREMENT_S[request.mode])
+    evaluations = _evaluations(request, wanted)
+    evaluation_s = _evaluation_s(database, request, settings) if evaluations else 0.0
     sizes = {(row["precision"], row["format"]): float(row["bytes"]) for row in rows_of(database, _SIZES, {})}
     artifact_bytes = 0.0
     for _, known_precision, artifact_format in missing:
@@ -82,8 +91,9 @@ def estimate(database: Database, request: Request, models: Sequence[CatalogModel
         artifacts=len(wanted),
         converted=len(wanted) - len(missing),
         measurements=measurements,
+        evaluations=evaluations * len(request.pools),
         conversion_s=len(converting) * conversion_s,
-        measurement_s=_seconds(request, of_pool, measurement_s),
+        measurement_s=_seconds(request, of_pool, measurement_s) + evaluations * evaluation_s,
         size_bytes=round(artifact_bytes + len(usable) * _MODEL_BYTES + measurements * _MEASUREMENT_BYTES),
         basis=min(conversions, measured),
     )
@@ -113,6 +123,21 @@ def _seconds(request: Request, measurements: int, measurement_s: float) -> float
     if request.energy:
         seconds += measurements * (request.energy + measurement_s)
     return seconds
+
+
+def _evaluations(request: Request, artifacts: Sequence[_Artifact]) -> int:
+    """Return how many evaluations the devices of one pool make; ONNX files are not evaluated."""
+    if request.evaluate_on is not EvaluateOn.DEVICE:
+        return 0
+    executing = [each for each in request.backends if ArtifactFormat.of(each) is ArtifactFormat.TFLITE]
+    return len(executing) * sum(artifact.format is ArtifactFormat.TFLITE for artifact in artifacts)
+
+
+def _evaluation_s(database: Database, request: Request, settings: Settings) -> float:
+    """Return the time of one evaluation, as its samples take the median latency of what was measured."""
+    assert request.evaluation is not None  # noqa: S101 - where accuracy is wanted are samples
+    sample_s, _ = _mean(next(iter(rows_of(database, _INFERENCE, {})), None), _INFERENCE_S)
+    return min(settings.evaluation_device_max_s, request.evaluation.samples * sample_s)
 
 
 def _known(database: Database, request: Request, models: Sequence[CatalogModel]) -> set[_Artifact]:
@@ -165,9 +190,14 @@ UNION ALL
            (SELECT count(*) FROM measurement x WHERE x.benchmark_id = b.id) AS measurements
     FROM attempt a JOIN benchmark b ON b.id = a.work_id JOIN campaign c ON c.id = b.campaign_id
     WHERE a.kind = 'benchmark' AND a.outcome = 'done' AND c.mode = :mode
-      AND NOT c.request ?| ARRAY['sustained', 'energy', 'counters']
+      AND NOT c.request ?| ARRAY['sustained', 'energy', 'counters', 'evaluate_on']
     ORDER BY a.ended_at DESC LIMIT 500
 ) benchmarks)
+"""
+_INFERENCE = """
+SELECT count(*) AS number, avg(median_ns)::float8 / 1e9 AS seconds FROM (
+    SELECT median_ns FROM measurement WHERE median_ns IS NOT NULL ORDER BY created_at DESC LIMIT 500
+) newest
 """
 _SIZES = """
 SELECT precision, format, avg(size_bytes)::float8 AS bytes FROM (

@@ -16,7 +16,8 @@ class Outlook:
     obstacles: tuple[str, ...]
     #: Models of other campaigns that are converted first.
     ahead: int
-    #: Models that all campaigns finished within the last ten minutes, per hour; None: too few to tell.
+    #: Models that all campaigns finished within the last ten minutes, per hour; None: too few to tell, or
+    #: no conversion worker runs any more.
     per_hour: float | None
     #: Models of the campaign that wait.
     remaining: int
@@ -35,10 +36,11 @@ def outlook(database: Database, name: str, served: Collection[str]) -> Outlook:
     """
     (campaign,) = rows_of(database, _CAMPAIGN, {"name": name})
     (rate,) = rows_of(database, _RATE, {})
+    known = rate["models"] >= _FEWEST and CONVERT_QUEUE in served
     return Outlook(
         obstacles=tuple(_obstacles(database, campaign, served)),
         ahead=campaign["ahead"],
-        per_hour=rate["models"] * 6.0 if rate["models"] >= _FEWEST else None,
+        per_hour=rate["models"] * 6.0 if known else None,
         remaining=campaign["converting"],
     )
 

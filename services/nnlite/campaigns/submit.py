@@ -15,15 +15,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from nnlite.artifacts.store import open_store
-from nnlite.campaigns.calibration_fit import check_fit
-from nnlite.campaigns.request import (
-    Request,
-    RequestConflict,
-    check_models,
-    check_name,
-    check_priority,
-    check_same,
-)
+from nnlite.campaigns.checks import check_request
+from nnlite.campaigns.request import Request, RequestConflict, check_same
 from nnlite.campaigns.thread_counts import check_threads
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.db.engine import first_line, storable, where
@@ -71,16 +64,12 @@ def submit(
         growing: the campaign may start empty; an existing one gets the models that it lacks.
 
     Raises:
-        RequestError: the name belongs to another request, no model matches, or no device has the threads.
+        RequestError: as `check_request`; the name belongs to another request, or no device has the threads.
+        SamplesError: as `check_request`.
         DatabaseError: Postgres cannot be reached; nothing was submitted.
         StoreError: the models' files cannot be stored; nothing was submitted.
     """
-    name = check_name(request.default_name() if name is None else name)
-    check_priority(priority)
-    if not growing:
-        check_models(models)
-    if request.calibration is not None:
-        check_fit(request.calibration, models, open_store(settings))
+    name = check_request(request, models, name=name, priority=priority, settings=settings, growing=growing)
     _store_files(models, source, settings)
     try:
         with engine.begin() as connection:

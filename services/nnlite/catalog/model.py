@@ -175,17 +175,6 @@ class ModelSpec(ModelDefinition):
     transform_code: str | None
 
 
-@runtime_checkable
-class FollowableSource(Protocol):
-    """Optional protocol of a source that gains models over time (`--follow`)."""
-
-    def grown(self) -> tuple[list[CatalogModel], int]:
-        """Return the complete models, skipped ones included, and the number of incomplete ones.
-
-        A tree that is missing, empty or half written raises nothing.
-        """
-
-
 class ModelSource(Protocol):
     """A source of models. An entry point of the group `nnlite.sources` names a callable that returns it.
 
@@ -210,3 +199,14 @@ class ModelSource(Protocol):
 
     def weights_file(self, model: CatalogModel) -> Path:
         """Return the file whose SHA-256 is `model.weights`; called only for models with `weights_suffix`."""
+
+
+@runtime_checkable
+class FollowableSource(ModelSource, Protocol):
+    """Optional protocol of a source that gains models over time (`--follow`)."""
+
+    def grown(self) -> tuple[list[CatalogModel], int]:
+        """Return the complete models, skipped ones included, and the number of incomplete ones.
+
+        A tree that is missing, empty or half written raises nothing.
+        """

@@ -15,6 +15,22 @@ from nnlite.catalog.model import CatalogError, CatalogModel, FollowableSource
 from nnlite.cli import selection
 from nnlite.cli.output import count, err
 from nnlite.cli.session import Session
+from nnlite.settings import Settings
+
+
+def source_of(request: Request, settings: Settings) -> FollowableSource:
+    """Return the source of a request that is to be followed.
+
+    Raises:
+        RequestError: the source cannot be followed, or the request chooses models that must be there.
+        CatalogError: there is no such source, or it cannot be read.
+    """
+    source = selection.open_source(request, settings)
+    if not isinstance(source, FollowableSource):
+        raise RequestError(f"source {source.name} does not grow while it is read; leave --follow out")
+    if request.models or request.limit is not None:
+        raise RequestError("--follow takes whatever comes; choose with --match, not with names or --limit")
+    return source
 
 
 def follow(
@@ -32,13 +48,9 @@ def follow(
         wait: called between two looks with the seconds to wait.
 
     Raises:
-        RequestError: the source cannot be followed, or the campaign takes no more models.
+        RequestError: as `source_of`, or the campaign takes no more models.
     """
-    source = selection.open_source(request, cluster.settings)
-    if not isinstance(source, FollowableSource):
-        raise RequestError(f"source {source.name} does not grow while it is read; leave --follow out")
-    if request.models or request.limit is not None:
-        raise RequestError("--follow takes whatever comes; choose with --match, not with names or --limit")
+    source = source_of(request, cluster.settings)
     submitted = submit(
         cluster.engine,
         cluster.broker,

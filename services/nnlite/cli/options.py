@@ -227,6 +227,15 @@ DryRun = Annotated[
         rich_help_panel=CAMPAIGN,
     ),
 ]
+YesToAll = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        "-y",
+        help="Take all models without asking, where nothing chooses some.",
+        rich_help_panel=MODELS,
+    ),
+]
 Transform = Annotated[
     str | None, typer.Option(help="Only configurations with this transform.", rich_help_panel=MODELS)
 ]

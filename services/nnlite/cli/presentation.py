@@ -192,8 +192,10 @@ def milliseconds(duration_ns: int | None) -> str | None:
 
 
 def size(size_bytes: int) -> str:
-    """Return a file size in kB or MB (powers of ten)."""
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+    """Return a size in kB, MB or GB (powers of ten)."""
+    if size_bytes < 1e6:
+        return f"{size_bytes / 1e3:.0f} kB"
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:.1f} GB"
 
 
 def shorten(reason: str) -> str:

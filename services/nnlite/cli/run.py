@@ -20,6 +20,7 @@ def run(
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
     converters: Annotated[int, typer.Option(min=1, help="Conversions at a time.")] = 2,
+    yes: options.YesToAll = False,
     dry_run: options.DryRun = False,
 ) -> None:
     """Convert and measure models on this machine, and show the results.
@@ -31,8 +32,8 @@ def run(
     Example: nnlite run --limit 20 --seed 1; or all options in a file: nnlite run night.toml
     """
     if dry_run:
-        print_estimate(request, name, converters)
+        print_estimate(request, name, priority, converters)
         return
     from nnlite.cli.running import run_here
 
-    run_here(request, name, priority, converters)
+    run_here(request, name, priority, converters, yes=yes)

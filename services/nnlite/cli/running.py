@@ -11,7 +11,7 @@ from nnlite.cli.output import note
 from nnlite.cli.own_workers import OwnWorkers, programs
 from nnlite.cli.results import print_checks, print_failures, print_results, print_verdicts
 from nnlite.cli.session import Session, interruptible, session
-from nnlite.cli.submitting import submit_request
+from nnlite.cli.submitting import prepare, submit_prepared
 from nnlite.cli.waiting import Explainer, starting
 from nnlite.errors import NnliteError
 from nnlite.host.cores import cores_of
@@ -27,11 +27,12 @@ from nnlite.vocabulary import CampaignState
 _SHOWN = 20
 
 
-def run_here(request: Request, name: str | None, priority: int, converters: int) -> None:
+def run_here(request: Request, name: str | None, priority: int, converters: int, *, yes: bool) -> None:
     """Submit a request, let workers of this machine do it, and print its results.
 
     Args:
         converters: conversions at a time, if no other command's workers run.
+        yes: take all models of the source without asking, if the request chooses none.
 
     Raises:
         NnliteError: something that it needs is not installed, it cannot be submitted, or workers do not stay
@@ -44,11 +45,13 @@ def run_here(request: Request, name: str | None, priority: int, converters: int)
     check_cores(request, len(cores_of(settings).measuring), "this machine")
     if warning := why_model_code_is_root():
         note(f"warning: {warning}")
+    with interruptible("stopped; nothing was submitted"):
+        prepared = prepare(request, name, priority, settings, yes=yes, converters=converters)
     environment = runtime_environment(settings)
     where = "those of the settings" if settings.database_url else f"embedded ones, in {settings.home}"
     note(f"opening the servers: {where}")
     with interruptible("stopped; the same command resumes"), session() as cluster:
-        submitted = submit_request(cluster, request, name, priority)
+        submitted = submit_prepared(cluster, prepared)
         if not _ended(cluster, submitted.name, environment):
             wanted = programs(converters, checks=environment is not None)
             with OwnWorkers(cluster, wanted) as workers:

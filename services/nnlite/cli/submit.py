@@ -38,6 +38,7 @@ def submit_command(
             rich_help_panel=options.CAMPAIGN,
         ),
     ] = False,
+    yes: options.YesToAll = False,
     dry_run: options.DryRun = False,
 ) -> None:
     """Enqueue one conversion per model and return at once.
@@ -53,8 +54,11 @@ def submit_command(
     if dry_run and follow:
         raise UsageError("--dry-run estimates the models that are there; leave --follow out")
     if dry_run:
-        print_estimate(request, name)
+        print_estimate(request, name, priority)
         return
     from nnlite.cli import submitting
 
-    (submitting.follow if follow else submitting.submit)(request, name, priority)
+    if follow:
+        submitting.follow(request, name, priority)
+    else:
+        submitting.submit(request, name, priority, yes=yes)

@@ -2,12 +2,14 @@
 
 from integration.conftest import Cluster
 from nnlite.campaigns import control
+from nnlite.campaigns.checks import absent_backends
 from nnlite.campaigns.outlook import outlook
+from nnlite.campaigns.request import Request
 from nnlite.cli.waiting import lines, lines_for
 from nnlite.host.processes import ProcessIdentity
 from nnlite.local.daemon import LocalProcess
 from nnlite.results.devices import record_device_state
-from nnlite.vocabulary import HOST_POOL, DeviceKind, DeviceStatus
+from nnlite.vocabulary import HOST_POOL, Backend, DeviceKind, DeviceStatus
 
 SERVED = {"convert", "benchmark.host"}
 
@@ -70,6 +72,11 @@ def test_models_of_earlier_and_more_urgent_campaigns_come_first(cluster: Cluster
     known = outlook(cluster.engine, "night", SERVED)
     assert (known.ahead, known.per_hour, known.seconds) == (1, 18, 400)
     assert lines(known) == ["1 model of other campaigns comes first; about 7 min until this one is converted"]
+    # Whatever workers did that have ended since.
+    assert lines(outlook(cluster.engine, "night", ["benchmark.host"])) == [
+        "waiting: no conversion worker runs: start one with `nnlite worker convert`",
+        "1 model of other campaigns comes first",
+    ]
 
 
 def test_no_worker_answers_where_none_runs(cluster: Cluster) -> None:
@@ -85,3 +92,14 @@ def test_workers_of_the_home_that_start_are_no_missing_workers(cluster, tmp_path
     assert line.startswith("waiting: the workers start")
     (line,) = lines_for(cluster.engine, "night", ("convert",), tmp_path)
     assert "no worker serves pool" in line
+
+
+def test_a_backend_that_no_known_device_of_a_pool_has_is_a_warning(cluster: Cluster) -> None:
+    request = Request(pools=(HOST_POOL, "lab"), backends=(Backend.CPU, Backend.NPU))
+    of_hosts = "pool host has no device for --backend npu: results there will be invalid"
+    assert absent_backends(cluster.engine, request) == [of_hosts], "nothing is known of the other pool"
+    device(cluster, "host-lab", "lab", DeviceStatus.READY)
+    of_lab = "pool lab has no device for --backend npu: results there will be invalid"
+    assert absent_backends(cluster.engine, request) == [of_hosts, f"{of_lab}, unless another device joins it"]
+    record_device_state(cluster.engine, "usb:1", DeviceKind.PHONE, "lab", DeviceStatus.READY, owner_node=None)
+    assert absent_backends(cluster.engine, request) == [of_hosts]

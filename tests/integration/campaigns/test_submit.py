@@ -81,7 +81,8 @@ def test_the_deadline_of_a_benchmark_grows_with_its_passes_of_each_measurement(c
 
 def test_a_benchmark_that_may_take_longer_than_redis_waits_is_refused(cluster: Cluster) -> None:
     backends = (Backend.CPU, Backend.CPU_PLAIN, Backend.GPU, Backend.NPU)
-    row = cluster.conversion(cluster.submit("a", backends=backends, sustained=60, energy=60).id)["id"]
+    asked = {"backends": backends, "pools": ("phones",), "sustained": 60, "energy": 60}
+    row = cluster.conversion(cluster.submit("a", **asked).id)["id"]
     (message,) = finish_conversion(cluster, row)
     settings = cluster.settings
     claim = leases.claim(
@@ -90,9 +91,7 @@ def test_a_benchmark_that_may_take_longer_than_redis_waits_is_refused(cluster: C
     )  # fmt: skip
     assert claim is not None and claim.deadline_s < settings.queue.visibility_timeout_s
     with pytest.raises(RequestError, match="--sustained 60 and --energy 60 and --evaluate-on device may"):
-        cluster.submit(
-            "a", backends=backends, sustained=60, energy=60, evaluate_on=EvaluateOn.DEVICE, name="more"
-        )
+        cluster.submit("a", **asked, evaluate_on=EvaluateOn.DEVICE, name="more")
 
 
 def test_a_skipped_model_has_a_row_with_a_reason_and_no_message(cluster: Cluster) -> None:

@@ -72,6 +72,13 @@ def test_invalid_requests_are_refused(nnlite, arguments, says):
             "data photos does not exist",
         ),
         (["submit", "ResNet", "--calibration", "noise"], "--calibration is for other precisions than fp32"),
+        (["submit", "ResNet", "--backend", "cpu,npu"], "--backend npu: no machine has it, and pool host is"),
+        (
+            ["run", "ResNet", "--backend", "gpu", "--dry-run"],
+            "of cpu, cpu-plain, onnxruntime, or name",
+        ),
+        (["submit"], "all 5 of lemur are taken: conversion about "),
+        (["submit", "--dataset", "cifar-10"], "Take all? Nobody is here to answer; add --yes"),
         (["submit", "ResNet", "--threads", "two"], "--threads two is no number of threads"),
         (["results", "--verdict", "good"], "--verdict 'good' is none of valid, noisy, throttled, invalid"),
         (
@@ -170,6 +177,30 @@ def test_without_the_database_nothing_is_submitted(nnlite, environment, broker_u
         assert redis.dbsize() == 0
 
 
+@pytest.mark.parametrize("command", ["run", "submit"])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--weights", "gone"], "gone"),
+        (["--prebuilt", "gone"], "gone"),
+        (["--source", "files", "--path", "gone.py"], "gone.py"),
+        (["--source", "nngpt", "--path", "gone"], "gone is not a folder"),
+        (["--source", "gone"], "unknown source gone"),
+        (["--precision", "int8", "--calibration", "gone"], "data gone does not exist"),
+        (["--weights", ".", "--evaluate", "gone"], "gone"),
+        (["ResNet", "--name", ""], "a campaign's name has 1 to 200 characters"),
+        (["ResNet", "--backend", "npu"], "--backend npu: no machine has it"),
+        (["ResNett"], "unknown model ResNett"),
+    ],
+)
+def test_local_arguments_are_checked_before_servers(nnlite, environment, command, arguments, says):
+    environment.setenv("NNLITE_DATABASE_URL", NOWHERE)
+    environment.setenv("NNLITE_BROKER_URL", "redis://127.0.0.1:1/0")
+    said = nnlite(command, *arguments)
+    assert said.code in {1, 2}
+    assert says in said.err and "Postgres" not in said.err and "Traceback" not in said.err
+
+
 def test_submit_without_the_broker_reports_when_work_starts(nnlite, environment, database_url):
     environment.setenv("NNLITE_DATABASE_URL", database_url)
     environment.setenv("NNLITE_BROKER_URL", "redis://127.0.0.1:1/0")
@@ -197,7 +228,9 @@ def test_one_name_for_two_requests_is_refused_with_the_difference(nnlite, databa
     assert "resumed campaign night: 1 model" in nnlite("submit", "ResNet", "--name", "night").err
 
 
-@pytest.mark.parametrize("command", [["run", "--limit", "1"], ["up"], ["down"], ["submit"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command", [["run", "--limit", "1"], ["up"], ["down"], ["submit", "ResNet"], ["doctor"]]
+)
 def test_a_home_below_a_file_is_said_without_a_traceback(nnlite, environment, tmp_path, command):
     (tmp_path / "file").write_text("")
     environment.setenv("NNLITE_HOME", str(tmp_path / "file" / "home"))

@@ -47,6 +47,8 @@ COMMANDS = {
     "models-sample": ["models", "--limit", "2", "--seed", "1"],
     "watch-ended": ["watch", "done"],
     "verify": ["verify", "generation"],
+    "submit-everything": ["submit", "--name", "everything"],
+    "submit-npu": ["submit", "ga-1", "--backend", "npu,cpu"],
     "submit-conflict": ["submit", "ga-1", "--name", "done"],
     "export-unknown": ["export", "lemur", "out", "--campaign", "nigth"],
     "release-unknown": ["devices", "release", "usb:none"],

@@ -20,7 +20,7 @@ def requested(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Ca
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NNLITE_HOME", str(tmp_path / "home"))
     seen = []
-    monkeypatch.setattr(submitting, "print_estimate", lambda *request: seen.append(request))
+    monkeypatch.setattr(submitting, "print_estimate", lambda request, name, *_: seen.append((request, name)))
 
     def run(*arguments: str):
         monkeypatch.setattr(sys, "argv", ["nnlite", "submit", *arguments, "--dry-run"])

@@ -20,7 +20,16 @@ from nnlite.host.quiet import QuietResult, measurement_lock
 from nnlite.reports.schema import DeviceContext, HardwareCounters, MeasurementReport, Profile, Sustained
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
-from nnlite.vocabulary import CPU_BACKENDS, Backend, ClockPolicy, DeviceKind, Fault, QuietMode, Stage
+from nnlite.vocabulary import (
+    BACKENDS,
+    CPU_BACKENDS,
+    Backend,
+    ClockPolicy,
+    DeviceKind,
+    Fault,
+    QuietMode,
+    Stage,
+)
 from nnlite_benchmark.android.adb.client import ADB_ERRORS, AdbClient
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.server import AdbServer
@@ -197,7 +206,7 @@ class AndroidDevice:
             f"app {self._app.sha256[:16]}", threads, job.cores or self._measuring_cores
         )
         is_cpu = backend in CPU_BACKENDS
-        if backend is Backend.ONNXRUNTIME:
+        if backend not in BACKENDS[self.kind]:
             absent = refused_run(f"the app has no {backend}; hosts have", threads=threads)
             raise refusal(job, backend, absent, settings)
         is_phone = self.kind is DeviceKind.PHONE

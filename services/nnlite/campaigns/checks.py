@@ -1,0 +1,74 @@
+"""Checks of a request that need no server: they are made before anything is started or stored."""
+
+from collections.abc import Sequence
+
+from nnlite.artifacts.store import open_store
+from nnlite.campaigns.calibration_fit import check_fit
+from nnlite.campaigns.request import Request, RequestError, check_models, check_name, check_priority
+from nnlite.catalog.model import CatalogModel
+from nnlite.results.reading import Database, rows_of
+from nnlite.settings import Settings
+from nnlite.vocabulary import BACKENDS, HOST_POOL, Backend, DeviceKind
+
+
+def check_request(
+    request: Request,
+    models: Sequence[CatalogModel],
+    *,
+    name: str | None,
+    priority: int,
+    settings: Settings,
+    growing: bool = False,
+) -> str:
+    """Return the name that the campaign gets, if its request can be submitted.
+
+    Args:
+        name: of the campaign; None: one that is derived from the request.
+        growing: the campaign may start without models.
+
+    Raises:
+        RequestError: the name or the priority is none, no model matches, or no device has a backend.
+        SamplesError: the calibration data fits no model.
+        StoreError: it cannot be read.
+    """
+    name = check_name(request.default_name() if name is None else name)
+    check_priority(priority)
+    check_backends(request)
+    if not growing:
+        check_models(models)
+    if request.calibration is not None:
+        check_fit(request.calibration, models, open_store(settings))
+    return name
+
+
+def check_backends(request: Request) -> None:
+    """Check that a machine has the backends, where nothing but machines measures.
+
+    Raises:
+        RequestError: none has one of them.
+    """
+    known = BACKENDS[DeviceKind.HOST]
+    absent = [each for each in request.backends if each not in known]
+    if absent and set(request.pools) == {HOST_POOL}:
+        raise RequestError(
+            f"--backend {','.join(absent)}: no machine has it, and pool {HOST_POOL} is that of machines; "
+            f"choose of {', '.join(each for each in Backend if each in known)}, or name a pool of phones or "
+            "emulators: --pool NAME"
+        )
+
+
+def absent_backends(database: Database, request: Request) -> list[str]:
+    """Return sentences about backends that no known device of a pool has; others may join the pool."""
+    found = []
+    for pool in request.pools:
+        kinds = [DeviceKind(row["kind"]) for row in rows_of(database, _KINDS, {"pool": pool})]
+        kinds = [DeviceKind.HOST] if pool == HOST_POOL else kinds
+        absent = [each for each in request.backends if not any(each in BACKENDS[kind] for kind in kinds)]
+        if kinds and absent:
+            unless = "" if pool == HOST_POOL else ", unless another device joins it"
+            what = f"pool {pool} has no device for --backend {','.join(absent)}"
+            found.append(f"{what}: results there will be invalid{unless}")
+    return found
+
+
+_KINDS = "SELECT DISTINCT kind FROM device WHERE pool = :pool ORDER BY kind"
