@@ -34,6 +34,7 @@ from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
 from nnlite_benchmark.accuracy import DeviceEvaluator
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure, FaultOccurrence, RuntimeRefusal
 from nnlite_benchmark.jobs import accuracy_of, backends_of, check_cores, job_of, with_cores, with_threads
+from nnlite_benchmark.protocol.passes import passes_of
 from nnlite_benchmark.protocol.stage_timer import StageTimer
 
 log = structlog.get_logger()
@@ -169,16 +170,10 @@ class Benchmarker:
             return refused.report
         if report.latency is None:  # further passes would tell a withheld one
             return report
-        passes: dict[str, object] = {}
-        if job.profile:
-            passes["profile"] = self.device.profile(job, backend, stop=cancelled)
-        if job.sustained_s:
-            passes["sustained"] = self.device.sustained(job, backend, stop=cancelled)
-        if job.energy_s:
-            passes |= self.device.energy(job, backend, stop=cancelled)
-        if job.counters_s:
-            passes["counters"] = self.device.counters(job, backend, stop=cancelled)
-        return report.model_copy(update=passes)
+        profile = self.device.profile(job, backend, stop=cancelled) if job.profile else None
+        tolerance = self.context.settings.measurement.shape_tolerance
+        passes = passes_of(self.device, job, backend, tolerance, cancelled)
+        return report.model_copy(update={"profile": profile, **passes})
 
     def _store(self, report: BenchmarkReport, claim: Claim, outputs: Path) -> None:
         """Store the device's outputs, and the whole report for readers without access to Postgres.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nnlite.errors import Failure, FailureClass
-from nnlite.reports.schema import DeviceContext, HardwareCounters, MeasurementReport, Profile, Sustained
+from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, RunReport
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, ParityState, Precision, Stage
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
@@ -184,10 +184,17 @@ class Device(Protocol):
         What cannot be profiled is a profile with an error. Raises Stopped when `stop` is set.
         """
 
-    def sustained(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Sustained:
-        """Run the artifact for `job.sustained_s` without pauses; call it inside `loaded`, after `run`.
+    def continuous(
+        self, job: BenchmarkJob, backend: Backend, stage: Stage, seconds: int, *, stop: threading.Event
+    ) -> RunReport:
+        """Run the artifact without pauses, with noise isolation; call it inside `loaded`, after `run`.
 
-        What fails is part of the result. Raises Stopped when `stop` is set.
+        Args:
+            stage: what it is for: `sustained`, `energy` (with a meter) or `counters` (of the processor).
+            seconds: that it lasts.
+
+        Returns:
+            What was measured, or the error with which the device failed. Raises Stopped when `stop` is set.
         """
 
     def classify(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> "NDArray[Any]":
@@ -196,16 +203,6 @@ class Device(Protocol):
         Returns:
             Their first outputs, in the artifact's own type: (samples, *shape).
         """
-
-    def energy(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> dict[str, Any]:
-        """Run the artifact for `job.energy_s` without pauses, between readings of meters; as `sustained`.
-
-        Returns:
-            Fields of the measurement's report: `energy`, or `energy_error`.
-        """
-
-    def counters(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> HardwareCounters:
-        """Run the artifact for `job.counters_s` while the processor's events are counted; as `sustained`."""
 
     def close(self) -> None:
         """Stop everything that was started; the object cannot be used afterwards."""

@@ -29,6 +29,7 @@ from nnlite_benchmark.host import process
 from nnlite_benchmark.host.energy import PackageEnergy
 from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.protocol import canary, measuring
+from nnlite_benchmark.protocol.passes import passes_of
 from waiting import HANG_S, JumpingClock, end
 
 #: However busy the machine is, every slice counts.
@@ -335,7 +336,8 @@ def test_a_measurement_is_bound_to_the_cores_of_its_job(make_device, job):
 def test_a_pass_of_continuous_inference_has_the_latency_of_each_second(make_device, job):
     stages = []
     device = make_device(lambda stage, pid: stages.append(stage))
-    sustained = device.sustained(replace(job, sustained_s=2), Backend.CPU, stop=NEVER)
+    asked = replace(job, sustained_s=2)
+    sustained = passes_of(device, asked, Backend.CPU, 0.1, NEVER)["sustained"]
 
     assert sustained.error is None
     assert sustained.seconds == 2 and sustained.bins.end_ns[-1] >= 2e9
@@ -351,18 +353,19 @@ def test_energy_of_a_host_is_that_of_rapl_or_says_why_it_is_not(make_device, job
     device = make_device()
     asked = replace(job, energy_s=1)
     monkeypatch.setattr(host_device, "PackageEnergy", lambda: PackageEnergy(tmp_path))
-    counted = device.energy(asked, Backend.CPU, stop=NEVER)["energy"]
+    counted = passes_of(device, asked, Backend.CPU, 0.1, NEVER)["energy"]
     assert (counted.method, counted.packages, counted.energy_uj) == ("rapl", 1, 0)
 
     (zone / "energy_uj").unlink()
-    why = device.energy(asked, Backend.CPU, stop=NEVER)["energy_error"]
+    why = passes_of(device, asked, Backend.CPU, 0.1, NEVER)["energy_error"]
     assert "no counters of a processor package can be read" in why
 
 
 def test_a_pass_of_an_artifact_that_cannot_run_has_the_reason(make_device, job, tmp_path):
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(canary.MODEL_FILE.read_bytes()[:4000])
-    sustained = make_device().sustained(replace(job, artifact=broken, sustained_s=2), Backend.CPU, stop=NEVER)
+    asked = replace(job, artifact=broken, sustained_s=2)
+    sustained = passes_of(make_device(), asked, Backend.CPU, 0.1, NEVER)["sustained"]
     assert sustained.error and sustained.bins is None
 
 

@@ -1,6 +1,8 @@
 """What a series of continuous inference says: first level, plateau, time until it is slower."""
 
+import threading
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -11,12 +13,25 @@ from nnlite.vocabulary import Backend, Fault, QuietMode, Shape, Stage
 from nnlite_benchmark.device import DeviceFailure
 from nnlite_benchmark.protocol.continuous import continuous_runs
 from nnlite_benchmark.protocol.measuring import CANARY_JOB
-from nnlite_benchmark.protocol.sustained import pass_limits, sustained_of, sustained_pass
+from nnlite_benchmark.protocol.passes import continuous_report, pass_limits, passes_of
+from nnlite_benchmark.protocol.sustained import sustained_of
 
 MS = 1_000_000
 S = 1_000 * MS
-TOLERANCE = MeasurementSettings().shape_tolerance
+SETTINGS = MeasurementSettings()
+TOLERANCE = SETTINGS.shape_tolerance
 QUIET = nullcontext(QuietResult(mode=QuietMode.OWN_MACHINE, quiet=True, waited_s=0.0, undisturbed=True))
+
+
+def made(run, **passes):
+    """The fields of the passes that a job asks for, on a device that runs it by `run`."""
+
+    class OneDevice:
+        def continuous(self, job, backend, stage, seconds, *, stop):
+            return continuous_report(job, backend, run, SETTINGS, QUIET, stage=stage, seconds=seconds)
+
+    job = replace(CANARY_JOB, **passes)
+    return passes_of(OneDevice(), job, Backend.CPU, TOLERANCE, threading.Event())
 
 
 def report_of(*levels: tuple[int, float]) -> RunReport:
@@ -69,22 +84,21 @@ def test_a_pass_is_one_run_with_a_short_warm_up_and_its_own_deadline():
         asked.update(options, bounds=bounds)
         return type("Run", (), {"report": report_of((30, 20))})
 
-    settings = MeasurementSettings()
-    job = CANARY_JOB.__class__(**vars(CANARY_JOB) | {"sustained_s": 900})
-    sustained = sustained_pass(job, Backend.CPU, run, settings, QUIET)
+    sustained = made(run, sustained_s=900)["sustained"]
 
     assert sustained.seconds == 900 and sustained.bins.runs == (10,) * 30
     assert asked["continuous_s"] == 900 and asked["stage"] is Stage.SUSTAINED
     assert asked["bounds"].warmup_max_s == 1.0
-    assert pass_limits(job, settings, 900).max_s == 900
+    assert pass_limits(CANARY_JOB, SETTINGS, 900).max_s == 900
 
 
 def test_a_device_that_fails_in_a_pass_and_a_refusal_are_the_result():
     def failing(job, backend, bounds, **options):
         raise DeviceFailure(Fault.APP_CRASHED, Stage.RUN, "the app crashed: hot")
 
-    settings = MeasurementSettings()
-    assert sustained_pass(CANARY_JOB, Backend.CPU, failing, settings, QUIET).error == "the app crashed: hot"
+    fields = made(failing, sustained_s=60, energy_s=30, counters_s=10)
+    reasons = fields["sustained"].error, fields["energy_error"], fields["counters"].error
+    assert reasons == ("the app crashed: hot",) * 3
     refused = report_of((1, 20)).model_copy(update={"bins": None, "error": "no memory"})
     assert sustained_of(refused, 60, TOLERANCE).error == "no memory"
 

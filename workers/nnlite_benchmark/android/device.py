@@ -17,7 +17,7 @@ import structlog
 from nnlite.errors import Stopped
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import QuietResult, measurement_lock
-from nnlite.reports.schema import DeviceContext, HardwareCounters, MeasurementReport, Profile, Sustained
+from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, RunReport
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.vocabulary import (
@@ -44,9 +44,7 @@ from nnlite_benchmark.android.properties.analytics import android_context, andro
 from nnlite_benchmark.android.properties.core_speeds import highest_khz
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
-from nnlite_benchmark.protocol.energy import energy_pass
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
-from nnlite_benchmark.protocol.hardware_counters import counters_pass
 from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measuring import (
     always_quiet,
@@ -56,7 +54,7 @@ from nnlite_benchmark.protocol.measuring import (
     refusal,
     refused_run,
 )
-from nnlite_benchmark.protocol.sustained import sustained_pass
+from nnlite_benchmark.protocol.passes import continuous_report
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -236,32 +234,20 @@ class AndroidDevice:
         """Return why there is none: TensorFlow Lite's Java API, which the app uses, has no profiler."""
         return Profile(error="TensorFlow Lite in the app has no profiler; profile on a host")
 
-    def sustained(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Sustained:
+    def continuous(
+        self, job: BenchmarkJob, backend: Backend, stage: Stage, seconds: int, *, stop: threading.Event
+    ) -> RunReport:
         """Run the app without pauses once more; see `Device`."""
         self._last_canary.forget()  # it will not be what ran last
+        settings, quiet = self._settings.measurement, self._quiet(stop)
         with self._shell.cancelled_by(stop):
-            settings = self._settings.measurement
-            return sustained_pass(job, backend, self._runs, settings, self._quiet(stop))
+            return continuous_report(job, backend, self._runs, settings, quiet, stage=stage, seconds=seconds)
 
     def classify(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> "NDArray[Any]":
         """Run the job's samples in the app; see `Device`."""
         self._last_canary.forget()  # it will not be what ran last
         with self._shell.cancelled_by(stop), self._root_cause_raised():
             return classified(job, backend, self._runs, self._settings.measurement)
-
-    def energy(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> dict[str, Any]:
-        """Run the app without pauses between readings of meters; see `Device`."""
-        self._last_canary.forget()
-        with self._shell.cancelled_by(stop):
-            settings = self._settings.measurement
-            return energy_pass(job, backend, self._runs, settings, self._quiet(stop))
-
-    def counters(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> HardwareCounters:
-        """Run the app without pauses while simpleperf counts; see `Device`."""
-        self._last_canary.forget()
-        with self._shell.cancelled_by(stop):
-            settings = self._settings.measurement
-            return counters_pass(job, backend, self._runs, settings, self._quiet(stop))
 
     def shell_result(self, command: str, stop: threading.Event) -> CommandResult:
         """Run a command in the device's shell, for a diagnosis; raises DeviceFailure or Stopped."""

@@ -25,14 +25,7 @@ from numpy.typing import NDArray
 from nnlite.artifacts.inputs import write_inputs
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import measurement_lock
-from nnlite.reports.schema import (
-    DeviceContext,
-    HardwareCounters,
-    MeasurementReport,
-    Profile,
-    RunReport,
-    Sustained,
-)
+from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, RunReport
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
@@ -45,15 +38,14 @@ from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import OnStage, profile_process, run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.host.sessions import LITERT, ONNX_RUNTIME
-from nnlite_benchmark.protocol.energy import energy_pass
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.initialization import with_initialization
 from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measurement import Run, read_run
 from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, classified, measure, refusal, refused_run
+from nnlite_benchmark.protocol.passes import continuous_report, pass_limits
 from nnlite_benchmark.protocol.runs import Bounds
-from nnlite_benchmark.protocol.sustained import pass_limits, sustained_pass
 
 DEFAULT_POOL: Final = "host"
 #: What executes an artifact on each backend of a host.
@@ -170,26 +162,21 @@ class HostDevice:
                 # The artifact was measured; the device proves at its next canary whether it is well.
                 return Profile(error=failure.reason)
 
-    def sustained(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Sustained:
+    def continuous(
+        self, job: BenchmarkJob, backend: Backend, stage: Stage, seconds: int, *, stop: threading.Event
+    ) -> RunReport:
         """Run `job` without pauses in a process of its own, with noise isolation; see `Device`."""
+        if stage is Stage.COUNTERS:
+            why = "a host's events are not counted; simpleperf is Android's"
+            return refused_run(why, threads=job.in_force(self._settings).threads).report
         self._last_canary.forget()  # it will not be what ran last
-        quiet = self._measurement_lock.measuring(stop)
-        return sustained_pass(job, backend, self._runner(stop), self._settings, quiet)
+        run, quiet = self._runner(stop), self._measurement_lock.measuring(stop)
+        return continuous_report(job, backend, run, self._settings, quiet, stage=stage, seconds=seconds)
 
     def classify(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> NDArray[Any]:
         """Run the job's samples in a process of their own; see `Device`."""
         self._last_canary.forget()  # it will not be what ran last
         return classified(job, backend, self._runner(stop), self._settings)
-
-    def energy(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> dict[str, Any]:
-        """Run `job` without pauses between readings of RAPL's counters; see `Device`."""
-        self._last_canary.forget()
-        quiet = self._measurement_lock.measuring(stop)
-        return energy_pass(job, backend, self._runner(stop), self._settings, quiet)
-
-    def counters(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> HardwareCounters:
-        """Return why there are none: hosts have no simpleperf."""
-        return HardwareCounters(error="a host's events are not counted; simpleperf is Android's")
 
     def close(self) -> None:
         """End the fork server and release the measurement lock; measuring processes never outlive `run`."""

@@ -1,22 +1,15 @@
-"""Energy of an inference: mean power between readings of a meter, times the mean duration; a pass for it.
+"""Energy of an inference: mean power between readings of a meter, times the mean duration.
 
 The same for every method, so that their intervals mean the same; their numbers do not.
 """
 
 import statistics
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any, Final
 
-from nnlite.host.quiet import QuietResult
 from nnlite.reports.schema import Energy, RunReport
-from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, EnergyMethod, Stage
-from nnlite_benchmark.device import BenchmarkJob, DeviceFailure
-from nnlite_benchmark.protocol.measuring import RunOnce
-from nnlite_benchmark.protocol.runs import Bounds
-from nnlite_benchmark.protocol.sustained import pass_limits
+from nnlite.vocabulary import EnergyMethod
 
 #: Time in seconds, and energy since the first reading in microjoules.
 Reading = tuple[float, float]
@@ -64,31 +57,6 @@ def energy_of(
         energy_high_uj=high_uj,
         **parts,
     )
-
-
-def energy_pass(
-    job: BenchmarkJob,
-    backend: Backend,
-    run: RunOnce,
-    settings: MeasurementSettings,
-    quiet: AbstractContextManager[QuietResult],
-) -> dict[str, Any]:
-    """Run an artifact without pauses for `job.energy_s`; return the fields of its measurement's report.
-
-    As `sustained_pass`, a device that fails in it is no failure of the measurement.
-
-    Raises:
-        Stopped: the worker was asked to stop.
-    """
-    bounds = Bounds.of(pass_limits(job, settings, job.energy_s))
-    try:
-        with quiet:
-            report = run(job, backend, bounds, stage=Stage.ENERGY, continuous_s=job.energy_s).report
-    except DeviceFailure as failure:
-        return {"energy_error": failure.reason}
-    if report.energy is None:
-        return {"energy_error": report.error or report.energy_error or "the device has no meter"}
-    return {"energy": report.energy}
 
 
 def continuous_inference_ns(report: RunReport) -> float | None:

@@ -6,8 +6,8 @@ from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Stage
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.gating import Gate
+from nnlite_benchmark.protocol.passes import pass_limits
 from nnlite_benchmark.protocol.runs import Bounds
-from nnlite_benchmark.protocol.sustained import pass_limits
 
 
 @dataclass(frozen=True, kw_only=True)
