@@ -1,12 +1,10 @@
 """`nnlite up`, `down`, `ps` and `logs`: servers and workers of this machine that outlive a command."""
 
-import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import psutil
@@ -126,15 +124,11 @@ def _serve(settings: Settings, converters: int) -> None:
     """Run servers and workers until SIGTERM or Ctrl-C."""
     from nnlite.cli.own_workers import OwnWorkers, programs
     from nnlite.cli.session import session
+    from nnlite.host.signals import on_stop
     from nnlite.host.tflite_environment import runtime_environment
 
     stopped = threading.Event()
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    on_stop(stopped.set)
     checks = runtime_environment(settings) is not None
     with session() as cluster, OwnWorkers(cluster, programs(converters, checks=checks)) as workers:
         if not workers.started:

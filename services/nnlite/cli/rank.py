@@ -2,10 +2,8 @@
 
 import os
 import secrets
-import signal
 import threading
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import structlog
@@ -129,18 +127,14 @@ def serve(
     from nnlite import logs
     from nnlite.cli.session import session
     from nnlite.host.health_file import TOUCH_EVERY_S, health_file_of_process, touch_health_file
+    from nnlite.host.signals import on_stop
     from nnlite.ranking.listener import listening
     from nnlite.ranking.service import RankService
 
     settings = load_settings()
     logs.configure(settings.log_level)
     stop = threading.Event()
-
-    def stop_now(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop_now)
+    on_stop(stop.set)
     with health_file_of_process(settings.health_file), session() as cluster:
         file = token_file or settings.home.expanduser() / TOKEN_FILE
         token = read_token(file, make=token_file is None)

@@ -1,12 +1,10 @@
 """Commands that run processes of the cluster: workers, reaper and Flower."""
 
 import os
-import signal
 import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import structlog
@@ -17,6 +15,7 @@ from nnlite.campaigns.device_argument import device_argument
 from nnlite.errors import NnliteError, UsageError
 from nnlite.host.health_file import health_file_of_process
 from nnlite.host.installation import install_hint
+from nnlite.host.signals import on_stop
 from nnlite.host.tflite_environment import needed_environment
 from nnlite.local import servers
 from nnlite.settings import PREFIX, load_settings
@@ -110,12 +109,7 @@ def reaper() -> None:
     settings = load_settings()
     logs.configure(settings.log_level)
     stop = threading.Event()
-
-    def stop_now(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop_now)
+    on_stop(stop.set)
     with health_file_of_process(settings.health_file), session(waits_for_schema=True) as cluster:
         reaper = Reaper(cluster.engine, cluster.broker, cluster.settings)
         with _exporting(cluster, reaper):

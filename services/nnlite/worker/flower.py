@@ -6,10 +6,8 @@ disabled: the state is in Postgres, and `nnlite` acts on it.
 """
 
 import logging
-import signal
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import structlog
@@ -21,6 +19,7 @@ from tornado.ioloop import IOLoop, PeriodicCallback
 
 from nnlite.errors import NnliteError
 from nnlite.host.health_file import TOUCH_EVERY_S, touch_health_file
+from nnlite.host.signals import on_stop
 from nnlite.queue.app import create_app
 from nnlite.settings import Settings
 from nnlite.settings.passwords import password_in
@@ -69,7 +68,7 @@ class Dashboard:
             raise NnliteError(
                 f"{self.address}:{self.port}: {error.strerror}; choose --address and --port"
             ) from error
-        _stop_on_signals(flower)
+        on_stop(lambda: IOLoop.current().add_callback_from_signal(flower.stop))
         # From Flower's own loop: when that stalls, the health file gets old.
         PeriodicCallback(lambda: touch_health_file(settings.health_file), TOUCH_EVERY_S * 1000).start()
         log.info("ready", url=f"http://{self.address}:{port}", user=self.user)
@@ -94,11 +93,3 @@ def _check_writable(file: Path) -> None:
         file.with_name(f"{file.name}.tmp").touch()
     except OSError as error:
         raise NnliteError(f"--state {file}: {error.strerror}; name a file that can be written") from error
-
-
-def _stop_on_signals(flower: Flower) -> None:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        IOLoop.current().add_callback_from_signal(flower.stop)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)

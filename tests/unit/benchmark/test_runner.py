@@ -1,6 +1,5 @@
 """The measuring process imports little, and the canary's files are as documented."""
 
-import inspect
 import json
 import subprocess
 import sys
@@ -10,12 +9,10 @@ import numpy as np
 import pytest
 
 from nnlite.settings.groups import MeasurementSettings
-from nnlite_benchmark.host import runner as host
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol import canary
 from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.runs import Bounds
-from nnlite_benchmark.runtime_check import runner as runtime_check
 from waiting import HANG_S
 
 HEAVY = ("pydantic", "sqlalchemy", "celery", "torch", "numpy", "orjson", "psutil", "nnlite.settings")
@@ -28,10 +25,6 @@ def test_the_measuring_process_imports_nothing_heavy():
     loaded = json.loads(subprocess.check_output([sys.executable, "-c", script], timeout=HANG_S))
 
     assert not set(HEAVY) & set(loaded)
-
-
-def test_both_runners_have_the_same_copy_of_what_ties_them_to_their_parent():
-    assert inspect.getsource(runtime_check.die_with_parent) == inspect.getsource(host.die_with_parent)
 
 
 FORGETFUL = Path(__file__).parent / "programs" / "forget_peak.py"

@@ -21,6 +21,7 @@ import traceback
 from pathlib import Path
 from typing import Final, Never
 
+from nnlite.host.fork import die_with_parent
 from nnlite_benchmark.host import runner
 from nnlite_benchmark.host.resident_pages import resident_pages, touch
 
@@ -30,7 +31,8 @@ _DESCRIPTORS: Final = 2
 
 def main() -> None:
     """Serve the worker whose PID is the first argument until it closes the socket."""
-    runner.die_with_parent(int(sys.argv[1]))
+    parent = int(sys.argv[1])
+    die_with_parent(lambda: os.getppid() != parent)
     import_runtime()
     pages = resident_pages()
     # A collection in a fork would write to, and so copy, every page with an object.
@@ -85,7 +87,7 @@ def _measure(server: int, request_file: Path, stages: int, stderr: int, pages: l
     """Run a request in this process, a fork, and end it."""
     try:
         _lead_group(0)
-        runner.die_with_parent(server)
+        die_with_parent(lambda: os.getppid() != server)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(stages, 1)
         os.dup2(stderr, 2)

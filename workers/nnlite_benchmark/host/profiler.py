@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from nnlite.host.fork import die_with_parent
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.host.graph_delegation import DELEGATE, Node
 from nnlite_benchmark.host.litert_profiler import ProfiledModel
 from nnlite_benchmark.host.operators import Inference, ProfileError, inference_of, with_nodes
-from nnlite_benchmark.host.runner import REPORT_FILE, RunRequest, die_with_parent, start
+from nnlite_benchmark.host.runner import REPORT_FILE, RunRequest, start
 from nnlite_benchmark.protocol.runs import timed_runs, warm_up
 
 
@@ -122,7 +123,7 @@ def _numbers(tensors: Any) -> list[int]:
 def main() -> None:
     """Profile the request that the first argument names."""
     request = RunRequest.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    die_with_parent(request.parent_pid)
+    die_with_parent(lambda: os.getppid() != request.parent_pid)
     content = profile(request, start(request))
     Path(request.folder, REPORT_FILE).write_text(json.dumps(content), encoding="utf-8")
     sys.stderr.flush()

@@ -7,12 +7,10 @@ it starts quickly and its memory is mostly the artifact's. It trusts its parent;
 its parent does not trust it.
 """
 
-import ctypes
 import gc
 import hashlib
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Never, Self, TextIO
 
+from nnlite.host.fork import die_with_parent
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.host.initializer import initialize
 from nnlite_benchmark.host.memory import MemoryUse
@@ -41,7 +40,6 @@ from nnlite_benchmark.protocol.gating import Gate, gated_runs
 from nnlite_benchmark.protocol.runs import Bounds, encode_samples, timed_runs, warm_up
 
 REPORT_FILE: Final = "report.json"
-_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,14 +219,6 @@ def _gate_canary(threads: int) -> Callable[[], object]:
     return invoke
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when `parent` ends; end now if it has already (prctl(2))."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
 @cache
 def runtime_version(runtime: str = LITERT) -> str:
     """Return the version of a runtime; empty: it is not installed."""
@@ -241,7 +231,7 @@ def runtime_version(runtime: str = LITERT) -> str:
 def main() -> None:
     """Run the request that the first argument names."""
     request = RunRequest.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    die_with_parent(request.parent_pid)
+    die_with_parent(lambda: os.getppid() != request.parent_pid)
     run(request)
 
 
