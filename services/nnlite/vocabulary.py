@@ -357,3 +357,8 @@ class Stage(StrEnum):
     ENERGY = "energy"  # the same, between readings of meters
     COUNTERS = "counters"  # the same, while simpleperf counts
     PULL = "pull"  # outputs from the device
+
+
+#: Passes of continuous inference after a measurement, in their order, each called as the field of a request
+#: that asks for its seconds; and whether only the first run of an artifact has it.
+PASSES: Final = {Stage.SUSTAINED: True, Stage.ENERGY: False, Stage.COUNTERS: True}

@@ -28,7 +28,7 @@ from nnlite.queue.messages import Message
 from nnlite.reports.schema import BenchmarkReport, MeasurementReport
 from nnlite.results.devices import record_fast_speeds
 from nnlite.results.recording import record_benchmark
-from nnlite.vocabulary import ENDED_STATES, Backend, Mode, Stage, WorkKind
+from nnlite.vocabulary import ENDED_STATES, PASSES, Backend, Mode, Stage, WorkKind
 from nnlite.worker.attempt import Result, WorkerContext, renew, send
 from nnlite.worker.celery_worker import EXIT_FAULT, stop_consuming
 from nnlite_benchmark.accuracy import DeviceEvaluator
@@ -205,9 +205,7 @@ class Benchmarker:
         return replace(
             job,
             profile=payload["profile"],
-            sustained_s=payload["sustained_s"],
-            energy_s=payload["energy_s"],
-            counters_s=payload["counters_s"],
+            passes={stage: payload["passes"][stage] for stage in PASSES if stage in payload["passes"]},
             asked_cores=payload["cores"] or "",
         )
 

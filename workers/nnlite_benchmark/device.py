@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -63,12 +63,8 @@ class BenchmarkJob:
     asked_cores: str = ""
     #: What it means on the device that measures; empty: any that it measures on.
     cores: tuple[int, ...] = ()
-    #: Seconds of continuous inference in a pass of its own; 0: none.
-    sustained_s: int = 0
-    #: The same between readings of meters; 0: none.
-    energy_s: int = 0
-    #: The same while the processor's events are counted; 0: none.
-    counters_s: int = 0
+    #: Passes after the measurement, and their seconds of continuous inference.
+    passes: Mapping[Stage, int] = field(default_factory=dict)
     #: For each input: samples in place of the seeded one, (samples, *shape); empty: that one is run.
     samples: "tuple[NDArray[Any], ...]" = ()
 

@@ -8,7 +8,7 @@ from nnlite.campaigns.request import Request
 from nnlite.catalog.model import CatalogModel
 from nnlite.results.reading import Database, Row, rows_of
 from nnlite.settings import Settings
-from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, EvaluateOn, Mode, ModelFormat, Precision
+from nnlite.vocabulary import CPU_BACKENDS, PASSES, ArtifactFormat, EvaluateOn, Mode, ModelFormat, Precision
 
 #: Fewer attempts than this are no basis for an estimate.
 _FEWEST = 3
@@ -74,7 +74,8 @@ def estimate(
     missing = [artifact for artifact in wanted if artifact not in known]
     converting = {artifact.identity for artifact in missing}
     of_pool = request.repeat * sum(_kinds(request, artifact.format) for artifact in wanted)
-    times = {row["kind"]: row for row in rows_of(database, _TIMES, {"mode": request.mode})}
+    of_times = {"mode": request.mode, "longer": [*PASSES, "evaluate_on"]}
+    times = {row["kind"]: row for row in rows_of(database, _TIMES, of_times)}
     conversion_s, conversions = _mean(times.get("conversion"), _CONVERSION_S)
     measurement_s, measured = _mean(times.get("benchmark"), _MEASUREMENT_S[request.mode])
     evaluations = _evaluations(request, wanted)
@@ -118,10 +119,8 @@ def _kinds(request: Request, artifact_format: ArtifactFormat) -> int:
 def _seconds(request: Request, measurements: int, measurement_s: float) -> float:
     """Return the time of so many measurements and their passes, which take as long besides their seconds."""
     seconds = measurements * measurement_s
-    for of_first_runs in filter(None, (request.sustained, request.counters)):
-        seconds += measurements // request.repeat * (of_first_runs + measurement_s)
-    if request.energy:
-        seconds += measurements * (request.energy + measurement_s)
+    for stage, pass_s in request.passes.items():
+        seconds += measurements // (request.repeat if PASSES[stage] else 1) * (pass_s + measurement_s)
     return seconds
 
 
@@ -190,7 +189,7 @@ UNION ALL
            (SELECT count(*) FROM measurement x WHERE x.benchmark_id = b.id) AS measurements
     FROM attempt a JOIN benchmark b ON b.id = a.work_id JOIN campaign c ON c.id = b.campaign_id
     WHERE a.kind = 'benchmark' AND a.outcome = 'done' AND c.mode = :mode
-      AND NOT c.request ?| ARRAY['sustained', 'energy', 'counters', 'evaluate_on']
+      AND NOT c.request ?| CAST(:longer AS text[])
     ORDER BY a.ended_at DESC LIMIT 500
 ) benchmarks)
 """

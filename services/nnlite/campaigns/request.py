@@ -13,31 +13,23 @@ from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel, canonical_json
 from nnlite.errors import UsageError
 from nnlite.queue.app import PRIORITIES
-from nnlite.vocabulary import DEFAULT_PRIORITY, HOST_POOL, Backend, EvaluateOn, Int8Io, Mode, Precision
+from nnlite.vocabulary import (
+    DEFAULT_PRIORITY,
+    HOST_POOL,
+    PASSES,
+    Backend,
+    EvaluateOn,
+    Int8Io,
+    Mode,
+    Precision,
+    Stage,
+)
 
-#: Fields added later, with their defaults. At its default such a field is omitted from the stored request,
-#: so that derived names and stored requests of earlier releases do not change.
-_ADDED: dict[str, Any] = {
-    "path": (),
-    "inputs": (),
-    "layout": None,
-    "configs": BEST,
-    "weights": None,
-    "calibration": None,
-    "int8_io": Int8Io.FLOAT,
-    "mode": Mode.STANDARD,
-    "repeat": 1,
-    "threads": (),
-    "profile": False,
-    "sustained": 0,
-    "energy": 0,
-    "counters": 0,
-    "cores": "",
-    "evaluation": None,
-    "evaluate_on": EvaluateOn.HOST,
-    "sample_paths": {},
-    "prebuilt": None,
-}
+#: Fields that are always stored. Any other is omitted at its default, so that derived names and stored
+#: requests of earlier releases do not change.
+_ALWAYS = {
+    "source", "models", "match", "limit", "seed", "precisions", "pools", "backends", "transform", "dataset",
+}  # fmt: skip
 
 
 class RequestError(UsageError):
@@ -109,12 +101,17 @@ class Request:
     #: Absolute path of ready `.tflite` files of LEMUR's models; None: they are converted.
     prebuilt: str | None = None
 
+    @property
+    def passes(self) -> dict[Stage, int]:
+        """The seconds of each pass that is asked for."""
+        return {stage: seconds for stage in PASSES if (seconds := getattr(self, stage))}
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
-            if key not in _ADDED or value != _ADDED[key]
+            if key in _ALWAYS or value != _DEFAULTS[key]
         }
 
     def differences(self, stored: dict[str, Any]) -> list[tuple[str, str]]:
@@ -122,8 +119,8 @@ class Request:
         mine, stored = _asked(self.as_dict()), _asked(stored)
         return [
             (
-                _written(name, stored.get(name, _ADDED.get(name))),
-                _written(name, mine.get(name, _ADDED.get(name))),
+                _written(name, stored.get(name, _DEFAULTS.get(name))),
+                _written(name, mine.get(name, _DEFAULTS.get(name))),
             )
             for name in sorted(stored | mine)
             if stored.get(name) != mine.get(name)
@@ -133,6 +130,9 @@ class Request:
         """Return a name derived from the request: equal requests, equal names."""
         digest = hashlib.sha256(canonical_json(_asked(self.as_dict()))).hexdigest()[:8]
         return f"{self.source}-{self.limit}-{digest}" if self.limit else f"{self.source}-{digest}"
+
+
+_DEFAULTS = asdict(Request())
 
 
 def _asked(fields: dict[str, Any]) -> dict[str, Any]:
@@ -175,11 +175,10 @@ def as_arguments(stored: dict[str, Any]) -> list[str]:
 
 def _changed(stored: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a stored request that are not at their default."""
-    defaults = asdict(Request()) | _ADDED
     return {
         name: value
         for name, value in _asked(stored).items()
-        if (tuple(value) if isinstance(value, list) else value) != defaults.get(name)
+        if (tuple(value) if isinstance(value, list) else value) != _DEFAULTS.get(name)
     }
 
 

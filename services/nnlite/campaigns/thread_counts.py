@@ -19,7 +19,7 @@ def check_threads(connection: Connection, request: Request, settings: Settings) 
         RequestError: no device that is there can measure the largest number, or measuring an artifact, with
             all numbers, passes and samples, may take longer than Redis waits.
     """
-    if request.threads or any(_passes(request).values()) or request.evaluate_on is EvaluateOn.DEVICE:
+    if request.threads or request.passes or request.evaluate_on is EvaluateOn.DEVICE:
         _check_time(request, settings)
     if not request.threads:
         return
@@ -51,28 +51,19 @@ def _check_time(request: Request, settings: Settings) -> None:
     formats = Counter(ArtifactFormat.of(backend) for backend in CPU_BACKENDS & set(request.backends))
     further = max(len(request.threads) - 1, 0) * max(formats.values(), default=0)
     longest_s = settings.benchmark_deadline_s + further * further_s
-    passes = _passes(request)
-    for seconds in filter(None, passes.values()):
+    for seconds in request.passes.values():
         longest_s += (len(request.backends) + further) * (further_s + seconds)
     on_device = request.evaluate_on is EvaluateOn.DEVICE
     longest_s += on_device * len(request.backends) * further_s
     if longest_s >= settings.queue.visibility_timeout_s:
         asked = [f"--threads with {len(request.threads)} numbers"] if request.threads else []
-        asked += [f"{option} {seconds}" for option, seconds in passes.items() if seconds]
+        asked += [f"--{stage} {seconds}" for stage, seconds in request.passes.items()]
         asked += ["--evaluate-on device"] * on_device
         raise RequestError(
             f"{' and '.join(asked)} may measure an artifact for {longest_s:.0f} s, "
             "after which Redis would deliver it again; ask for less, or raise "
             f"NNLITE_QUEUE__VISIBILITY_TIMEOUT_S={settings.queue.visibility_timeout_s} everywhere"
         )
-
-
-def _passes(request: Request) -> dict[str, int]:
-    return {
-        "--sustained": request.sustained,
-        "--energy": request.energy,
-        "--counters": request.counters,
-    }
 
 
 # A device that is stopped or starting may get other cores (NNLITE_MEASUREMENT__CORES).

@@ -9,8 +9,13 @@ from functools import cache
 from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from nnlite.vocabulary import CAMPAIGN_KINDS, WorkKind
+from nnlite.vocabulary import CAMPAIGN_KINDS, PASSES, WorkKind
 
+#: The seconds of each pass of a benchmark; null: it is not made.
+_PASSES_S = ", ".join(
+    f"'{name}', CASE WHEN {'w.run = 1' if first_only else 'true'} THEN c.request->'{name}' END"
+    for name, first_only in PASSES.items()
+)
 #: Payload of a claim: columns and the joins that they come from.
 _PAYLOAD = {
     WorkKind.CONVERSION: """
@@ -21,17 +26,15 @@ _PAYLOAD = {
     (c.settings #>> '{catalog,max_parameters}')::bigint AS max_parameters
 FROM w JOIN model m ON m.id = w.model_id JOIN campaign c ON c.id = w.campaign_id
 """,
-    WorkKind.BENCHMARK: """
+    WorkKind.BENCHMARK: f"""
     m.name AS model, c.name AS campaign, w.conversion_id, w.pool, c.backends, c.mode,
     c.request->'threads' AS threads, w.run = 1 AND c.request ? 'profile' AS profile,
-    CASE w.run WHEN 1 THEN coalesce((c.request->>'sustained')::integer, 0) ELSE 0 END AS sustained_s,
-    CASE w.run WHEN 1 THEN coalesce((c.request->>'counters')::integer, 0) ELSE 0 END AS counters_s,
-    coalesce((c.request->>'energy')::integer, 0) AS energy_s, c.request->>'cores' AS cores,
+    jsonb_strip_nulls(jsonb_build_object({_PASSES_S})) AS passes, c.request->>'cores' AS cores,
     to_jsonb(a) AS artifact, to_jsonb(e) AS evaluation,
     coalesce(c.request->>'evaluate_on', 'host') AS evaluate_on
 FROM w JOIN campaign c ON c.id = w.campaign_id JOIN artifact a ON a.id = w.artifact_id
 JOIN conversion v ON v.id = w.conversion_id JOIN model m ON m.id = v.model_id
-LEFT JOIN evaluation e ON e.artifact_id = a.id AND e.data = c.request #>> '{evaluation,path}'
+LEFT JOIN evaluation e ON e.artifact_id = a.id AND e.data = c.request #>> '{{evaluation,path}}'
 """,
     WorkKind.RUNTIME_CHECK: """
     w.artifact_sha256, to_jsonb(a) AS artifact
@@ -74,7 +77,7 @@ def claim_row(kind: WorkKind) -> TextClause:
         # A pass takes its seconds, and at most as long as a measurement besides.
         each_s = " + ".join(
             f"CASE WHEN c.request ? '{name}' THEN (c.request->>'{name}')::integer + :further ELSE 0 END"
-            for name in ("sustained", "energy", "counters")
+            for name in PASSES
         )
         passes_s = f"(cardinality(c.backends) + {further}) * ({each_s})"
         # The accuracy of each backend.

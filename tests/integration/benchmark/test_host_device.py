@@ -336,7 +336,7 @@ def test_a_measurement_is_bound_to_the_cores_of_its_job(make_device, job):
 def test_a_pass_of_continuous_inference_has_the_latency_of_each_second(make_device, job):
     stages = []
     device = make_device(lambda stage, pid: stages.append(stage))
-    asked = replace(job, sustained_s=2)
+    asked = replace(job, passes={Stage.SUSTAINED: 2})
     sustained = passes_of(device, asked, Backend.CPU, 0.1, NEVER)["sustained"]
 
     assert sustained.error is None
@@ -351,7 +351,7 @@ def test_energy_of_a_host_is_that_of_rapl_or_says_why_it_is_not(make_device, job
     for name, text in (("name", "package-0"), ("max_energy_range_uj", "10000000000"), ("energy_uj", "7")):
         (zone / name).write_text(text)
     device = make_device()
-    asked = replace(job, energy_s=1)
+    asked = replace(job, passes={Stage.ENERGY: 1})
     monkeypatch.setattr(host_device, "PackageEnergy", lambda: PackageEnergy(tmp_path))
     counted = passes_of(device, asked, Backend.CPU, 0.1, NEVER)["energy"]
     assert (counted.method, counted.packages, counted.energy_uj) == ("rapl", 1, 0)
@@ -364,7 +364,7 @@ def test_energy_of_a_host_is_that_of_rapl_or_says_why_it_is_not(make_device, job
 def test_a_pass_of_an_artifact_that_cannot_run_has_the_reason(make_device, job, tmp_path):
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(canary.MODEL_FILE.read_bytes()[:4000])
-    asked = replace(job, artifact=broken, sustained_s=2)
+    asked = replace(job, artifact=broken, passes={Stage.SUSTAINED: 2})
     sustained = passes_of(make_device(), asked, Backend.CPU, 0.1, NEVER)["sustained"]
     assert sustained.error and sustained.bins is None
 

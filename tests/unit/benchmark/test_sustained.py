@@ -30,7 +30,7 @@ def made(run, **passes):
         def continuous(self, job, backend, stage, seconds, *, stop):
             return continuous_report(job, backend, run, SETTINGS, QUIET, stage=stage, seconds=seconds)
 
-    job = replace(CANARY_JOB, **passes)
+    job = replace(CANARY_JOB, passes={Stage(name): seconds for name, seconds in passes.items()})
     return passes_of(OneDevice(), job, Backend.CPU, TOLERANCE, threading.Event())
 
 
@@ -84,7 +84,7 @@ def test_a_pass_is_one_run_with_a_short_warm_up_and_its_own_deadline():
         asked.update(options, bounds=bounds)
         return type("Run", (), {"report": report_of((30, 20))})
 
-    sustained = made(run, sustained_s=900)["sustained"]
+    sustained = made(run, sustained=900)["sustained"]
 
     assert sustained.seconds == 900 and sustained.bins.runs == (10,) * 30
     assert asked["continuous_s"] == 900 and asked["stage"] is Stage.SUSTAINED
@@ -96,7 +96,7 @@ def test_a_device_that_fails_in_a_pass_and_a_refusal_are_the_result():
     def failing(job, backend, bounds, **options):
         raise DeviceFailure(Fault.APP_CRASHED, Stage.RUN, "the app crashed: hot")
 
-    fields = made(failing, sustained_s=60, energy_s=30, counters_s=10)
+    fields = made(failing, sustained=60, energy=30, counters=10)
     reasons = fields["sustained"].error, fields["energy_error"], fields["counters"].error
     assert reasons == ("the app crashed: hot",) * 3
     refused = report_of((1, 20)).model_copy(update={"bins": None, "error": "no memory"})

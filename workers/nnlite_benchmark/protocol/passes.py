@@ -29,23 +29,23 @@ def passes_of(
     Raises:
         Stopped: the worker was asked to stop.
     """
-
-    def report(stage: Stage, seconds: int) -> RunReport:
-        return device.continuous(job, backend, stage, seconds, stop=stop)
-
     fields: dict[str, Any] = {}
-    if job.sustained_s:
-        series = report(Stage.SUSTAINED, job.sustained_s)
-        fields["sustained"] = sustained_of(series, job.sustained_s, tolerance)
-    if job.energy_s:
-        metered = report(Stage.ENERGY, job.energy_s)
-        why = metered.error or metered.energy_error or "the device has no meter"
-        fields |= {"energy_error": why} if metered.energy is None else {"energy": metered.energy}
-    if job.counters_s:
-        counted = report(Stage.COUNTERS, job.counters_s)
-        why = counted.error or "the device counts nothing"
-        fields["counters"] = counted.counters or HardwareCounters(error=why)
+    for stage, seconds in job.passes.items():
+        report = device.continuous(job, backend, stage, seconds, stop=stop)
+        fields |= _fields(stage, report, seconds, tolerance)
     return fields
+
+
+def _fields(stage: Stage, report: RunReport, seconds: int, tolerance: float) -> dict[str, Any]:
+    """Return what the report of a pass says, as fields of a measurement's report."""
+    if stage is Stage.SUSTAINED:
+        return {"sustained": sustained_of(report, seconds, tolerance)}
+    if stage is Stage.COUNTERS:
+        why = report.error or "the device counts nothing"
+        return {"counters": report.counters or HardwareCounters(error=why)}
+    if report.energy is not None:
+        return {"energy": report.energy}
+    return {"energy_error": report.error or report.energy_error or "the device has no meter"}
 
 
 def continuous_report(
