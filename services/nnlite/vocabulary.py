@@ -100,20 +100,11 @@ class Backend(StrEnum):
     ONNXRUNTIME = "onnxruntime"  # ONNX Runtime's own kernels on the CPU; hosts only
 
 
-#: Backends that compute on the CPU alone, with as many threads as a campaign asks for.
-CPU_BACKENDS: Final = frozenset({Backend.CPU, Backend.CPU_PLAIN, Backend.ONNXRUNTIME})
-
-
 class ArtifactFormat(StrEnum):
     """The file format of an artifact, which is also the suffix of its name in the store."""
 
     TFLITE = "tflite"
     ONNX = "onnx"
-
-    @classmethod
-    def of(cls, backend: Backend) -> "ArtifactFormat":
-        """Return the format that a backend executes."""
-        return cls.ONNX if backend is Backend.ONNXRUNTIME else cls.TFLITE
 
 
 class DeviceKind(StrEnum):
@@ -122,15 +113,6 @@ class DeviceKind(StrEnum):
     EMULATOR = "emulator"
     PHONE = "phone"
     HOST = "host"
-
-
-_ANDROID_BACKENDS: Final = frozenset({Backend.CPU, Backend.GPU, Backend.NPU, Backend.CPU_PLAIN})
-#: Backends that devices of a kind may have; the others refuse every artifact there.
-BACKENDS: Final = {
-    DeviceKind.EMULATOR: _ANDROID_BACKENDS,
-    DeviceKind.PHONE: _ANDROID_BACKENDS,
-    DeviceKind.HOST: frozenset({Backend.CPU, Backend.CPU_PLAIN, Backend.ONNXRUNTIME}),
-}
 
 
 class DeviceStatus(StrEnum):

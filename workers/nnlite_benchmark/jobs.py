@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nnlite.backends import CPU_BACKENDS, format_of
 from nnlite.db.rows import from_row
 from nnlite.db.tables import Artifact
 from nnlite.host.cores import chosen_cores
 from nnlite.reports.schema import Accuracy
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, Backend, Mode, ParityState, Precision, Refusal
+from nnlite.vocabulary import Backend, Mode, ParityState, Precision, Refusal
 from nnlite_benchmark.device import BenchmarkJob, Device, InputSpec
 from nnlite_benchmark.protocol.measuring import refusal, refused_run
 
@@ -55,7 +56,7 @@ def backends_of(payload: Mapping[str, Any]) -> list[Backend]:
     """Return those of the campaign's backends that execute the claimed artifact's format."""
     artifact_format = from_row(Artifact, payload["artifact"]).format
     backends = map(Backend, payload["backends"])
-    return [backend for backend in backends if ArtifactFormat.of(backend) is artifact_format]
+    return [backend for backend in backends if format_of(backend) is artifact_format]
 
 
 def with_threads(job: BenchmarkJob, backend: Backend, threads: Sequence[int] | None) -> list[BenchmarkJob]:

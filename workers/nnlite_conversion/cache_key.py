@@ -9,6 +9,7 @@ from importlib.metadata import distributions, entry_points, version
 from typing import Any
 
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
+from nnlite.backends import RUNTIME_OF_FORMAT
 from nnlite.catalog.model import canonical_json
 from nnlite.vocabulary import CALIBRATED, ArtifactFormat, Int8Io, Precision
 
@@ -78,29 +79,25 @@ def packages_with_rewrites() -> tuple[str, ...]:
     return tuple(sorted(f"{each.name} {each.version}" for each in distributions))
 
 
-#: What makes an ONNX file and checks it, each a distribution of its own: the extra `onnx`.
-ONNX_LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
-#: Increase when a change of the export itself changes ONNX files.
-ONNX_GENERATION = 1
-
-
-def onnx_missing() -> tuple[str, ...]:
-    """Return which libraries for ONNX are not installed."""
-    return tuple(name for name in ONNX_LIBRARIES if not any(distributions(name=name)))
+def missing_exporters(artifact_format: ArtifactFormat) -> tuple[str, ...]:
+    """Return which distributions that make files of a format, not `.tflite`, are not installed."""
+    exporters = RUNTIME_OF_FORMAT[artifact_format].exporters
+    return tuple(name for name in exporters if not any(distributions(name=name)))
 
 
 @cache
-def onnx_tag() -> str:
-    """Return the versions of the libraries that make ONNX files: their column `converter`."""
-    if missing := onnx_missing():
+def format_tag(artifact_format: ArtifactFormat) -> str:
+    """Return the versions of what makes files of a format, not `.tflite`: their column `converter`."""
+    if missing := missing_exporters(artifact_format):
         return f"none; {', '.join(missing)} not installed"
-    libraries = [f"{name} {version(name)}" for name in ("torch", *ONNX_LIBRARIES)]
-    return ", ".join([*libraries, f"nnlite {ONNX_GENERATION}"])
+    runtime = RUNTIME_OF_FORMAT[artifact_format]
+    libraries = [f"{name} {version(name)}" for name in runtime.exporters]
+    return ", ".join([*libraries, f"nnlite {runtime.generation}"])
 
 
-def onnx_key(identity: str) -> str:
-    """Return the key of a model's ONNX file (SHA-256, hexadecimal)."""
-    parts = {"identity": identity, "format": ArtifactFormat.ONNX, "converter": onnx_tag()}
+def format_key(identity: str, artifact_format: ArtifactFormat) -> str:
+    """Return the key of a model's file in a format, not `.tflite` (SHA-256, hexadecimal)."""
+    parts = {"identity": identity, "format": artifact_format, "converter": format_tag(artifact_format)}
     return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 

@@ -25,12 +25,11 @@ from nnlite.results.recording import cached_artifacts, known_refusals, record_sk
 from nnlite.settings import Settings
 from nnlite.vocabulary import ArtifactFormat, EvaluateOn, ParityState, Stage, WorkState
 from nnlite.worker.attempt import Heartbeat, Result, WorkerContext
-from nnlite_conversion.cache_key import onnx_tag
+from nnlite_conversion.cache_key import format_tag
 from nnlite_conversion.evaluation import evaluations_of, to_evaluate
 from nnlite_conversion.isolation.child import Fork
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, Gpu, KnownArtifact
-from nnlite_conversion.outcome import RefusedPrecision as Refused
 from nnlite_conversion.plan import CacheLookup, ConversionPlan, plan_of, spec_of
 from nnlite_conversion.result import ModelResult
 
@@ -62,7 +61,7 @@ class Converter:
         try:
             cached = self._look_up(context, plan)
             result = ModelResult(claim, plan, cached)
-            missing = cached.to_convert(plan) or cached.needs_onnx(plan)
+            missing = cached.to_convert(plan) or cached.formats_to_convert(plan)
             if missing and (skipped := self._convert(context, result, spec)) is not None:
                 return skipped
             self._evaluate(context, result, spec)
@@ -80,7 +79,7 @@ class Converter:
                 row.cache_key: row
                 for row in known_refusals(context.engine, list(keys))
                 # A crash of the quantizer, or a limit exceeded, may be the machine's: it is tried again.
-                if row.converter in {plan.refused_by, onnx_tag()}
+                if row.converter in {plan.refused_by, *map(format_tag, plan.format_keys)}
                 and row.failure_class != FailureClass.CONVERTER
             },
         )
@@ -107,7 +106,7 @@ class Converter:
         job = replace(
             self._job(context, claim, spec),
             precisions=cached.to_convert(plan),
-            onnx=cached.needs_onnx(plan),
+            formats=cached.formats_to_convert(plan),
             calibration=plan.calibration,
             calibration_file=self._fetch_calibration(plan.calibration),
             int8_io=plan.int8_io,
@@ -221,7 +220,7 @@ class Converter:
         job_columns = {
             "cache_key": plan.key_of(artifact.precision, artifact.format),
             "identity": plan.identity,
-            "converter": onnx_tag() if _is_onnx(artifact) else plan.converter,
+            "converter": _tag(artifact.format) or plan.converter,
             "seed": job.seed,
             "calibration": _provenance(artifact, job),
             "path": self.store.put(artifact.path, f".{artifact.format}"),
@@ -247,9 +246,9 @@ def _refusals(outcome: ConversionOutcome, plan: ConversionPlan) -> list[RefusedP
     return [
         RefusedPrecision(
             cache_key=plan.key_of(refused.precision, refused.format),
-            # There is one ONNX file, whatever the precisions are.
-            precision=refused.format.value if _is_onnx(refused) else refused.precision.value,
-            converter=onnx_tag() if _is_onnx(refused) else plan.refused_by,
+            # Of another format there is one file, whatever the precisions are.
+            precision=(refused.format if _tag(refused.format) else refused.precision).value,
+            converter=_tag(refused.format) or plan.refused_by,
             stage=refused.stage.value,
             failure_class=refused.failure_class.value,
             reason=refused.reason,
@@ -259,8 +258,9 @@ def _refusals(outcome: ConversionOutcome, plan: ConversionPlan) -> list[RefusedP
     ]
 
 
-def _is_onnx(made: ConvertedArtifact | Refused) -> bool:
-    return made.format is ArtifactFormat.ONNX
+def _tag(artifact_format: ArtifactFormat) -> str | None:
+    """Return the column `converter` of a format's files; None: that of `.tflite` files is the plan's."""
+    return None if artifact_format is ArtifactFormat.TFLITE else format_tag(artifact_format)
 
 
 def _provenance(artifact: ConvertedArtifact, job: ConversionJob) -> dict[str, Any] | None:

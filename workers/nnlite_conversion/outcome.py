@@ -24,8 +24,8 @@ class ConversionJob:
     #: The file with the model's weights, or with the whole model; None: it has no file.
     model_file: Path | None = None
     precisions: tuple[Precision, ...]
-    #: Make the network's ONNX file too.
-    onnx: bool = False
+    #: Formats besides `.tflite` to make the network's file in too.
+    formats: tuple[ArtifactFormat, ...] = ()
     #: Above this many parameters the model is skipped.
     max_parameters: int
     #: Seed of the input that parity is judged on.

@@ -1,13 +1,14 @@
 """Plans a conversion: the precisions wanted of a model, their cache keys, and which are in the cache."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Engine, text
 
 from nnlite.artifacts.calibration import Calibration
 from nnlite.artifacts.evaluation import EvaluationData
+from nnlite.backends import further_formats
 from nnlite.catalog.model import ModelSpec
 from nnlite.db.engine import autocommit
 from nnlite.db.rows import from_row
@@ -18,7 +19,7 @@ from nnlite_conversion.cache_key import (
     QUANTIZING,
     cache_key,
     converter_tag,
-    onnx_key,
+    format_key,
     prebuilt_key,
     revised_rewrites,
     runtime_tag,
@@ -32,8 +33,8 @@ class ConversionPlan:
     identity: str
     #: The precision of a pre-built file is unknown until it is read, so every precision has its key.
     keys: dict[Precision, str]
-    #: Key of the ONNX file; None: no backend of the campaign executes one.
-    onnx_key: str | None = None
+    #: Keys of the files in other formats than `.tflite` that backends of the campaign execute.
+    format_keys: Mapping[ArtifactFormat, str] = field(default_factory=dict)
     #: Key of the artifact that every other precision is made from, wanted or not.
     fp32_key: str
     #: Versions of libraries and rewrites: the column `converter` of its artifacts.
@@ -49,23 +50,20 @@ class ConversionPlan:
     def refused_by(self) -> str:
         """The column `converter` of refused precisions; those of another one are tried again.
 
-        That of ONNX files is `onnx_tag()`.
+        That of other formats than `.tflite` is their `format_tag`.
         """
         return f"{self.converter}, quantizing {QUANTIZING}"
 
     @property
     def distinct_keys(self) -> tuple[str, ...]:
         """The keys without repetition, in order."""
-        onnx = [] if self.onnx_key is None else [self.onnx_key]
-        return tuple(dict.fromkeys([*self.keys.values(), *onnx]))
+        return tuple(dict.fromkeys([*self.keys.values(), *self.format_keys.values()]))
 
     def key_of(self, precision: Precision, artifact_format: ArtifactFormat) -> str:
         """Return the key of an artifact that the plan wants; KeyError: it wants no such artifact."""
         if artifact_format is ArtifactFormat.TFLITE:
             return self.keys[precision]
-        if self.onnx_key is None:
-            raise KeyError(artifact_format)
-        return self.onnx_key
+        return self.format_keys[artifact_format]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +77,9 @@ class CacheLookup:
         """Return the precisions of `plan` that are not in the cache, neither as artifact nor as refused."""
         return tuple(precision for precision, key in plan.keys.items() if not self._knows(key))
 
-    def needs_onnx(self, plan: ConversionPlan) -> bool:
-        """Return whether an ONNX file is wanted that is not in the cache, neither made nor refused."""
-        return plan.onnx_key is not None and not self._knows(plan.onnx_key)
+    def formats_to_convert(self, plan: ConversionPlan) -> tuple[ArtifactFormat, ...]:
+        """Return the formats of `plan` that are not in the cache, neither as artifact nor as refused."""
+        return tuple(each for each, key in plan.format_keys.items() if not self._knows(key))
 
     def _knows(self, key: str) -> bool:
         return key in self.artifacts or key in self.refused
@@ -98,12 +96,12 @@ def plan_of(work: Mapping[str, Any], spec: ModelSpec) -> ConversionPlan:
     floats = sum(each.dtype.startswith("float") for each in spec.inputs)
     calibration = Calibration.from_dict(work["calibration"]) if work["calibration"] else None
     int8_io = Int8Io(work["int8_io"])
-    onnx = None
+    format_keys = {}
     if ModelFormat(work["model_format"]) is ModelFormat.PREBUILT:
         keys, converter = dict.fromkeys(Precision, prebuilt_key(identity)), runtime_tag()
     else:
-        if any(ArtifactFormat.of(Backend(each)) is ArtifactFormat.ONNX for each in work["backends"]):
-            onnx = onnx_key(identity)
+        formats = further_formats(map(Backend, work["backends"]))
+        format_keys = {each: format_key(identity, each) for each in formats}
         precisions = map(Precision, work["precisions"])
         keys = {
             each: cache_key(identity, each, calibration, int8_io, revised, float_inputs=floats)
@@ -113,7 +111,7 @@ def plan_of(work: Mapping[str, Any], spec: ModelSpec) -> ConversionPlan:
     return ConversionPlan(
         identity=identity,
         keys=keys,
-        onnx_key=onnx,
+        format_keys=format_keys,
         fp32_key=cache_key(identity, Precision.FP32, revised=revised),
         converter=converter,
         calibration=calibration,

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from nnlite.artifacts.store import open_store
+from nnlite.backends import BACKENDS
 from nnlite.campaigns.calibration_fit import check_fit
 from nnlite.campaigns.request import Request, RequestError, check_models, check_name, check_priority
 from nnlite.catalog.model import CatalogModel
 from nnlite.results.reading import Database, rows_of
 from nnlite.settings import Settings
-from nnlite.vocabulary import BACKENDS, HOST_POOL, Backend, DeviceKind
+from nnlite.vocabulary import HOST_POOL, Backend, DeviceKind
 
 
 def check_request(

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from nnlite.backends import CPU_BACKENDS, format_of, further_formats
 from nnlite.campaigns.request import Request
 from nnlite.catalog.model import CatalogModel
 from nnlite.results.reading import Database, Row, rows_of
 from nnlite.settings import Settings
-from nnlite.vocabulary import CPU_BACKENDS, PASSES, ArtifactFormat, EvaluateOn, Mode, ModelFormat, Precision
+from nnlite.vocabulary import PASSES, ArtifactFormat, EvaluateOn, Mode, ModelFormat, Precision
 
 #: Fewer attempts than this are no basis for an estimate.
 _FEWEST = 3
@@ -17,7 +18,7 @@ _CONVERSION_S = 12.0
 _MEASUREMENT_S = {Mode.QUICK: 4.0, Mode.STANDARD: 6.0, Mode.FULL: 65.0}
 #: Of one sample of an evaluation where nothing was measured yet, seconds: a guess.
 _INFERENCE_S = 0.02
-#: Bytes of an artifact where there is none to go by, of docs/operate/housekeeping.md; an ONNX file: as fp32.
+#: Bytes of an artifact where there is none to go by, of docs/operate/housekeeping.md; other formats: as fp32.
 _ARTIFACT_BYTES = {
     Precision.FP32: 6_161_100,
     Precision.FP16: 3_080_550,
@@ -36,7 +37,7 @@ class Estimate:
     #: Models that would be converted or are converted already.
     models: int
     skipped: int
-    #: One per model and precision, and an ONNX file where a backend executes it.
+    #: One per model and precision, and one for each other format that a backend executes.
     artifacts: int
     #: Of these, that are there from other campaigns.
     converted: int
@@ -105,14 +106,13 @@ def _artifacts(model: CatalogModel, request: Request) -> list[_Artifact]:
     if model.model_format is ModelFormat.PREBUILT:
         return [_Artifact(model.identity, None, ArtifactFormat.TFLITE)]
     made = [_Artifact(model.identity, each, ArtifactFormat.TFLITE) for each in request.precisions]
-    if ArtifactFormat.ONNX in map(ArtifactFormat.of, request.backends):
-        made.append(_Artifact(model.identity, Precision.FP32, ArtifactFormat.ONNX))
-    return made
+    further = further_formats(request.backends)
+    return made + [_Artifact(model.identity, Precision.FP32, each) for each in further]
 
 
 def _kinds(request: Request, artifact_format: ArtifactFormat) -> int:
     """Return how many measurements one run of an artifact of this format has."""
-    executing = [each for each in request.backends if ArtifactFormat.of(each) is artifact_format]
+    executing = [each for each in request.backends if format_of(each) is artifact_format]
     return sum(max(1, len(request.threads)) if each in CPU_BACKENDS else 1 for each in executing)
 
 
@@ -128,7 +128,7 @@ def _evaluations(request: Request, artifacts: Sequence[_Artifact]) -> int:
     """Return how many evaluations the devices of one pool make; ONNX files are not evaluated."""
     if request.evaluate_on is not EvaluateOn.DEVICE:
         return 0
-    executing = [each for each in request.backends if ArtifactFormat.of(each) is ArtifactFormat.TFLITE]
+    executing = [each for each in request.backends if format_of(each) is ArtifactFormat.TFLITE]
     return len(executing) * sum(artifact.format is ArtifactFormat.TFLITE for artifact in artifacts)
 
 

@@ -6,10 +6,11 @@ from contextlib import suppress
 from pydantic import ValidationError
 from sqlalchemy import Connection, text
 
+from nnlite.backends import CPU_BACKENDS, format_of
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.reports.schema import DeviceContext
 from nnlite.settings import Settings
-from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, EvaluateOn, WorkKind
+from nnlite.vocabulary import EvaluateOn, WorkKind
 
 
 def check_threads(connection: Connection, request: Request, settings: Settings) -> None:
@@ -48,7 +49,7 @@ def check_cores(request: Request, cores: int, device: str) -> None:
 def _check_time(request: Request, settings: Settings) -> None:
     """Check that Redis waits longer than the deadline that `statements.claim_row` sets."""
     further_s = settings.further_deadline_s(WorkKind.BENCHMARK)
-    formats = Counter(ArtifactFormat.of(backend) for backend in CPU_BACKENDS & set(request.backends))
+    formats = Counter(format_of(backend) for backend in CPU_BACKENDS & set(request.backends))
     further = max(len(request.threads) - 1, 0) * max(formats.values(), default=0)
     longest_s = settings.benchmark_deadline_s + further * further_s
     for seconds in request.passes.values():

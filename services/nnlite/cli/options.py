@@ -5,16 +5,18 @@ from typing import Annotated
 
 import typer
 
+from nnlite.backends import BACKENDS, HOST_RUNTIMES
 from nnlite.cli.completion import (
     complete_backends,
     complete_campaigns,
     complete_precisions,
     complete_source_models,
 )
-from nnlite.vocabulary import DEFAULT_PRIORITY, MAX_PASS_S, EvaluateOn, Int8Io, Layout, Mode
+from nnlite.vocabulary import DEFAULT_PRIORITY, MAX_PASS_S, DeviceKind, EvaluateOn, Int8Io, Layout, Mode
 
 #: Headings of options in the help.
 MODELS, CONVERTING, MEASURING, CAMPAIGN = "Models", "Conversion", "Measurement", "Campaign"
+_OF_HOSTS = ", ".join(backend for backend in HOST_RUNTIMES if backend not in BACKENDS[DeviceKind.PHONE])
 
 Models = Annotated[
     list[str] | None,
@@ -80,7 +82,7 @@ Backends = Annotated[
     typer.Option(
         "--backend",
         help="What executes the artifact: cpu (XNNPACK), gpu, npu, cpu-plain (no XNNPACK); on hosts "
-        "onnxruntime too; repeatable.",
+        f"{_OF_HOSTS} too; repeatable.",
         rich_help_panel=MEASURING,
         autocompletion=complete_backends,
     ),
@@ -89,7 +91,7 @@ Threads = Annotated[
     list[str] | None,
     typer.Option(
         "--threads",
-        help="Numbers of threads of cpu, cpu-plain and onnxruntime, each measured by itself, such as 1,2,4 "
+        help="Numbers of threads of backends on the CPU, each measured by itself, such as 1,2,4 "
         "[default: as the worker is set].",
         show_default=False,
         rich_help_panel=MEASURING,

@@ -6,6 +6,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from nnlite.backends import CPU_BACKENDS
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel, ModelSource
@@ -14,7 +15,7 @@ from nnlite.cli import options
 from nnlite.cli.words import chosen, words
 from nnlite.host.cores import canonical_choice
 from nnlite.settings import Settings, load_settings
-from nnlite.vocabulary import CPU_BACKENDS, MAX_THREAD_COUNTS, Backend, EvaluateOn, Int8Io, Mode, Precision
+from nnlite.vocabulary import MAX_THREAD_COUNTS, Backend, EvaluateOn, Int8Io, Mode, Precision
 
 _MAX_THREADS = 1024
 #: Options of a request that name one model.

@@ -11,23 +11,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
+from nnlite.backends import CPU_BACKENDS
 from nnlite.catalog.nngpt.source import NnGptSource, epoch_root, tag_of
 from nnlite.exports.edge_queries import ARTIFACTS, MEASUREMENTS, MODELS, REFUSALS
 from nnlite.exports.edge_tracker import FILE, Scored, edge_tracker
 from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, check_names
 from nnlite.exports.novelty import REFERENCE_THRESHOLD, NoveltyFilter
 from nnlite.exports.writing import ExportError, write_json
-from nnlite.vocabulary import (
-    CPU_BACKENDS,
-    Backend,
-    DeviceKind,
-    Mode,
-    ModelFormat,
-    Precision,
-    Stage,
-    Verdict,
-    WorkState,
-)
+from nnlite.vocabulary import Backend, DeviceKind, Mode, ModelFormat, Precision, Stage, Verdict, WorkState
 
 Row = RowMapping
 

@@ -11,7 +11,8 @@ unit that `duration` belongs to: CPU, GPU or NPU.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlite.vocabulary import CPU_BACKENDS, Backend, DeviceKind, Mode, Precision, Verdict
+from nnlite.backends import CPU_BACKENDS
+from nnlite.vocabulary import Backend, DeviceKind, Mode, Precision, Verdict
 
 Json = dict[str, Any]
 

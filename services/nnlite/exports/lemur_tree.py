@@ -17,10 +17,11 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from nnlite.artifacts.store import file_name
+from nnlite.backends import CPU_BACKENDS
 from nnlite.catalog.files.source import FilesSource
 from nnlite.exports.lemur_record import chosen_measurements, lemur_record
 from nnlite.exports.writing import ExportError, write_json
-from nnlite.vocabulary import CPU_BACKENDS, Backend, DeviceKind, Precision, Verdict
+from nnlite.vocabulary import Backend, DeviceKind, Precision, Verdict
 
 #: Path of the mobile results in a checkout.
 TREE = Path("ab", "nn", "stat", "run", "tflite")

@@ -9,7 +9,8 @@ from functools import cache
 from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from nnlite.vocabulary import CAMPAIGN_KINDS, PASSES, WorkKind
+from nnlite.backends import CPU_BACKENDS, format_of
+from nnlite.vocabulary import CAMPAIGN_KINDS, PASSES, ArtifactFormat, WorkKind
 
 #: The seconds of each pass of a benchmark; null: it is not made.
 _PASSES_S = ", ".join(
@@ -71,9 +72,11 @@ def claim_row(kind: WorkKind) -> TextClause:
     if kind is WorkKind.CONVERSION:
         further = "CASE WHEN c.request ? 'evaluation' THEN 1 ELSE 0 END"
     if kind is WorkKind.BENCHMARK:
-        # With and without XNNPACK.
-        twice = "(CASE WHEN c.backends @> '{cpu,cpu-plain}' THEN 2 ELSE 1 END)"
-        further = f"coalesce(greatest(jsonb_array_length(c.request->'threads') - 1, 0) * {twice}, 0)"
+        # Each number of threads on each of them.
+        shared = ",".join(sorted(each for each in CPU_BACKENDS if format_of(each) is ArtifactFormat.TFLITE))
+        of_file = f"SELECT unnest(c.backends) INTERSECT SELECT unnest(CAST('{{{shared}}}' AS text[]))"
+        number = f"greatest(cardinality(ARRAY({of_file})), 1)"
+        further = f"coalesce(greatest(jsonb_array_length(c.request->'threads') - 1, 0) * {number}, 0)"
         # A pass takes its seconds, and at most as long as a measurement besides.
         each_s = " + ".join(
             f"CASE WHEN c.request ? '{name}' THEN (c.request->>'{name}')::integer + :further ELSE 0 END"

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from nnlite.backends import CPU_BACKENDS
 from nnlite.catalog.files.entry_point import find_entry_point
 from nnlite.catalog.files.model_toml import parse_inputs
 from nnlite.catalog.files.source import FilesSource
@@ -27,7 +28,6 @@ from nnlite.catalog.untrusted.text import MAX_BYTES, Unreadable, parse_json
 from nnlite.errors import UsageError, plain
 from nnlite.settings import Settings
 from nnlite.vocabulary import (
-    CPU_BACKENDS,
     DEFAULT_PRIORITY,
     HOST_POOL,
     MAX_THREAD_COUNTS,

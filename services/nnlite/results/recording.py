@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import Connection, Engine, bindparam, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 
+from nnlite.backends import CPU_BACKENDS, format_of
 from nnlite.db.engine import autocommit, storable
 from nnlite.db.rows import from_row, to_row
 from nnlite.db.tables import Artifact, DeviceEvaluation, Measurement, OperatorTime, RefusedPrecision, row_id
@@ -35,7 +36,7 @@ from nnlite.results.evaluations import record_device_evaluations
 from nnlite.results.manifest import store_manifests
 from nnlite.results.repeats import plan_next_run, run_id
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import CPU_BACKENDS, ArtifactFormat, Backend, WorkKind
+from nnlite.vocabulary import Backend, WorkKind
 
 
 def known_refusals(engine: Engine, cache_keys: Sequence[str]) -> list[RefusedPrecision]:
@@ -80,7 +81,7 @@ def record_conversion(
         rows = [{"id": artifact.id, **to_row(artifact)} for artifact in artifacts]
         connection.execute(_UPSERT_ARTIFACT, rows)
     first = artifacts[0]
-    formats = set(map(ArtifactFormat.of, model.backends))
+    formats = set(map(format_of, model.backends))
     benchmarks = [
         (run_id(claim.campaign_id, artifact.id, pool, 1), artifact.id, pool)
         for artifact in artifacts

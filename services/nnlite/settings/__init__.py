@@ -20,6 +20,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from nnlite.backends import BACKENDS
 from nnlite.errors import plain
 from nnlite.settings.groups import (
     AndroidSettings,
@@ -39,7 +40,7 @@ from nnlite.settings.passwords import with_passwords
 from nnlite.settings.sources import ENVIRONMENT, json_value, set_variables, variables
 from nnlite.settings.sources import PREFIX as PREFIX
 from nnlite.settings.sources import SettingsError as SettingsError
-from nnlite.vocabulary import Backend, Mode, WorkKind
+from nnlite.vocabulary import DeviceKind, Mode, WorkKind
 
 
 def default_home() -> Path:
@@ -174,8 +175,8 @@ class Settings(BaseModel):
         Each further number of threads, each pass of a measurement, and each backend that accuracy is measured
         on adds `further_deadline_s`, a pass also its seconds.
         """
-        # No artifact is executed by ONNX Runtime and by others.
-        return (len(Backend) - 1) * self.measurement_deadline_s + 120
+        # On a host fewer execute the same artifact; others refuse it at once.
+        return len(BACKENDS[DeviceKind.PHONE]) * self.measurement_deadline_s + 120
 
     @property
     def measurement_deadline_s(self) -> float:

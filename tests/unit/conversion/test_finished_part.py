@@ -20,8 +20,8 @@ SPEC = ModelSpec(name="net.py", code="", transform_code=None)
 INT8 = PrecisionBegun(precision=Precision.INT8, done=Report(input_shape=(1, 3, 8, 8)))
 
 
-def job(*wanted: Precision, onnx: bool = False) -> ConversionJob:
-    return ConversionJob(model=SPEC, precisions=wanted, onnx=onnx, max_parameters=1)
+def job(*wanted: Precision, formats: tuple[ArtifactFormat, ...] = ()) -> ConversionJob:
+    return ConversionJob(model=SPEC, precisions=wanted, formats=formats, max_parameters=1)
 
 
 def ended(**known: Any) -> Any:
@@ -32,13 +32,14 @@ def ended(**known: Any) -> Any:
     return SimpleNamespace(inbox=SimpleNamespace(**inbox), stderr_tail=lambda: "", **(child | known))
 
 
-def test_the_end_of_all_time_refuses_the_onnx_file_too(tmp_path):
+def test_the_end_of_all_time_refuses_other_formats_too(tmp_path):
     limit = LimitExceeded(FailureClass.CONVERTER, Stage.QUANTIZE, "too long", {"limit": "absolute_timeout_s"})
     child = ended(begun=INT8, exceeded=limit, exit_status=None)
     (tmp_path / "fp32.tflite").write_bytes(b"made before")
     (folder := tmp_path / "worker").mkdir()
 
-    outcome, left = finished_part(job(Precision.INT8, Precision.FP16, onnx=True), child, tmp_path, folder)
+    asked = job(Precision.INT8, Precision.FP16, formats=(ArtifactFormat.ONNX,))
+    outcome, left = finished_part(asked, child, tmp_path, folder)
 
     assert left is None
     assert [(each.precision, each.format) for each in outcome.refused] == [

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from nnlite.backends import BACKENDS, CPU_BACKENDS
 from nnlite.errors import Stopped
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import QuietResult, measurement_lock
@@ -21,8 +22,6 @@ from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, Run
 from nnlite.results.devices import cpu_configuration
 from nnlite.settings import Settings
 from nnlite.vocabulary import (
-    BACKENDS,
-    CPU_BACKENDS,
     Backend,
     ClockPolicy,
     DeviceKind,

@@ -1,7 +1,7 @@
 """The host as a `Device`: measures in a separate process, between two canaries.
 
-Its backend `cpu` is LiteRT with XNNPACK, `cpu-plain` LiteRT without it, `onnxruntime` another runtime, by the
-same protocol. Canaries run in LiteRT with XNNPACK whatever is measured: they tell the speed of the machine.
+Its backends are the `HOST_RUNTIMES`, measured by the same protocol. Canaries run in LiteRT with XNNPACK
+whatever is measured: they tell the speed of the machine.
 
 Its measurements have `kind = host` and do not predict a phone's latency.
 
@@ -23,6 +23,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from nnlite.artifacts.inputs import write_inputs
+from nnlite.backends import HOST_RUNTIMES
 from nnlite.host.cores import cores_of
 from nnlite.host.quiet import measurement_lock
 from nnlite.reports.schema import DeviceContext, MeasurementReport, Profile, RunReport
@@ -37,7 +38,6 @@ from nnlite_benchmark.host.initializer import CACHE_FILE
 from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import OnStage, profile_process, run_process
 from nnlite_benchmark.host.runner import RunRequest
-from nnlite_benchmark.host.sessions import LITERT, ONNX_RUNTIME
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.initialization import with_initialization
@@ -48,12 +48,10 @@ from nnlite_benchmark.protocol.passes import continuous_report, pass_limits
 from nnlite_benchmark.protocol.runs import Bounds
 
 DEFAULT_POOL: Final = "host"
-#: What executes an artifact on each backend of a host.
-RUNTIMES: Final = {Backend.CPU: LITERT, Backend.CPU_PLAIN: LITERT, Backend.ONNXRUNTIME: ONNX_RUNTIME}
 
 
 class HostDevice:
-    """This machine's CPU with LiteRT, with and without XNNPACK, and with ONNX Runtime; see `Device`."""
+    """This machine's CPU, with LiteRT and other runtimes; see `Device`."""
 
     kind: Final = DeviceKind.HOST
 
@@ -118,7 +116,7 @@ class HostDevice:
 
     def run(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> MeasurementReport:
         """Measure `job` between two canaries with noise isolation; raises as `Device.run`."""
-        if backend not in RUNTIMES:
+        if backend not in HOST_RUNTIMES:
             absent = refused_run(
                 f"host has no {backend} backend",
                 threads=self._settings.threads,
@@ -146,7 +144,8 @@ class HostDevice:
     def profile(self, job: BenchmarkJob, backend: Backend, *, stop: threading.Event) -> Profile:
         """Run `job` in a process of its own with LiteRT's profiler on, with noise isolation; see `Device`."""
         if backend is not Backend.CPU:
-            what = "LiteRT without XNNPACK" if backend is Backend.CPU_PLAIN else RUNTIMES[backend]
+            name = HOST_RUNTIMES[backend].name
+            what = f"{name} without XNNPACK" if backend is Backend.CPU_PLAIN else name
             return Profile(error=f"{what} is not profiled; the backend cpu is")
         limits = job.in_force(self._settings).in_mode(Mode.QUICK)
         self._last_canary.forget()  # it will not be what ran last
@@ -236,8 +235,7 @@ class HostDevice:
             request = self._request(job, limits, folder, _write_inputs(job, folder))
             request = replace(
                 request,
-                runtime=RUNTIMES[backend],
-                xnnpack=backend is not Backend.CPU_PLAIN,
+                backend=backend,
                 bounds=bounds,
                 gate=gate,
                 continuous_s=continuous_s,

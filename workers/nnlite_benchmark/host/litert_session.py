@@ -6,8 +6,14 @@ from typing import Any
 
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from nnlite.vocabulary import Backend
 from nnlite_benchmark.host.graph_delegation import Node, count_delegated, undelegated
-from nnlite_benchmark.host.sessions import OutputTensor, Refused, accepted, read_input
+from nnlite_benchmark.host.sessions import OutputTensor, Refused, SessionRequest, accepted, read_input
+
+
+def open_session(asked: SessionRequest) -> "LiteRtSession":
+    """Return the session for an artifact; nothing is read yet."""
+    return LiteRtSession(asked.artifact, asked.threads, xnnpack=asked.backend is Backend.CPU)
 
 
 class LiteRtSession:

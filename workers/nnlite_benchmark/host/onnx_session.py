@@ -11,13 +11,25 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from nnlite.artifacts.onnx_types import NUMPY_TYPES
-from nnlite_benchmark.host.sessions import REJECTING, OutputTensor, Refused, accepted, read_input
+from nnlite_benchmark.host.sessions import (
+    REJECTING,
+    OutputTensor,
+    Refused,
+    SessionRequest,
+    accepted,
+    read_input,
+)
 
 #: By which the runtime rejects an artifact: classes of its own that derive from Exception alone.
 _ERRORS: Final[tuple[type[Exception], ...]] = (
     *REJECTING,
     *(each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception)),
 )
+
+
+def open_session(asked: SessionRequest) -> "OnnxSession":
+    """Return the session for an artifact; nothing is read yet."""
+    return OnnxSession(asked.artifact, asked.threads)
 
 
 class OnnxSession:

@@ -20,16 +20,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Never, Self, TextIO
 
+from nnlite.backends import HOST_RUNTIMES
 from nnlite.host.fork import die_with_parent
-from nnlite.vocabulary import Stage
+from nnlite.vocabulary import Backend, Stage
 from nnlite_benchmark.host.initializer import initialize
 from nnlite_benchmark.host.memory import MemoryUse
 from nnlite_benchmark.host.sessions import (
-    DISTRIBUTIONS,
-    LITERT,
     OutputTensor,
     Refused,
     Session,
+    SessionRequest,
     accepted,
     open_session,
 )
@@ -47,8 +47,8 @@ class RunRequest:
     """The request of the parent process; passed as JSON."""
 
     artifact: str
-    #: What executes it, as `sessions` names it.
-    runtime: str = LITERT
+    #: What executes it; the gate's canary is executed by LiteRT with XNNPACK.
+    backend: Backend = Backend.CPU
     #: One raw little-endian file for each input, in the artifact's order.
     inputs: tuple[str, ...]
     #: How many samples each has, one behind the other: all are run, untimed, and their first outputs are one
@@ -64,8 +64,6 @@ class RunRequest:
     gate: Gate | None = None
     #: Seconds of runs without pauses, which are reported in bins; 0: timed runs.
     continuous_s: float = 0.0
-    #: Whether XNNPACK runs the artifact; the gate's canary always has it.
-    xnnpack: bool = True
     #: File of XNNPACK's weight cache: the artifact is only initialized, with that. None: it is measured.
     weight_cache: str | None = None
     parent_pid: int
@@ -79,7 +77,8 @@ class RunRequest:
         """Parse a request that `to_json` wrote."""
         fields = json.loads(text)
         gate = fields["gate"] and Gate(**fields["gate"])
-        return cls(**{**fields, "bounds": Bounds(**fields["bounds"]), "gate": gate})
+        bounds, backend = Bounds(**fields["bounds"]), Backend(fields["backend"])
+        return cls(**{**fields, "bounds": bounds, "backend": backend, "gate": gate})
 
 
 class Runner:
@@ -89,8 +88,8 @@ class Runner:
         self._request = request
         self._channel = channel
         self.report: dict[str, Any] = {
-            "runtime": request.runtime,
-            "runtime_version": runtime_version(request.runtime),
+            "runtime": HOST_RUNTIMES[request.backend].name,
+            "runtime_version": runtime_version(request.backend),
             "threads": request.threads,
             "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
         }
@@ -152,7 +151,7 @@ class Runner:
 
     def _initialized(self) -> Session:
         asked = self._request
-        session = open_session(asked.runtime, asked.artifact, asked.threads, xnnpack=asked.xnnpack)
+        session = open_session(SessionRequest(asked.backend, asked.artifact, asked.threads))
         self._memory = memory = MemoryUse(self._request.artifact)
         self.report["baseline_rss_kb"] = memory.baseline_rss_kb
         begin_ns = time.perf_counter_ns()
@@ -220,11 +219,11 @@ def _gate_canary(threads: int) -> Callable[[], object]:
 
 
 @cache
-def runtime_version(runtime: str = LITERT) -> str:
-    """Return the version of a runtime; empty: it is not installed."""
+def runtime_version(backend: Backend = Backend.CPU) -> str:
+    """Return the version of a backend's runtime; empty: it is not installed."""
     try:
-        return version(DISTRIBUTIONS[runtime])
-    except (KeyError, PackageNotFoundError):
+        return version(HOST_RUNTIMES[backend].distribution)
+    except PackageNotFoundError:
         return ""
 
 

@@ -1,22 +1,20 @@
-"""Runtimes of a host: what a measuring process needs of one, and which there are.
+"""What a measuring process needs of a runtime of hosts; `nnlite.backends` lists them.
 
 It imports the standard library only; a runtime is imported where it is used.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
+
+from nnlite.backends import HOST_RUNTIMES
+from nnlite.vocabulary import Backend
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Result = TypeVar("Result")
-
-LITERT: Final = "LiteRT"
-ONNX_RUNTIME: Final = "ONNX Runtime"
-#: What installs each.
-DISTRIBUTIONS: Final = {LITERT: "ai-edge-litert", ONNX_RUNTIME: "onnxruntime"}
-
 
 #: By which runtimes reject an artifact.
 REJECTING: Final[tuple[type[Exception], ...]] = (ValueError, RuntimeError)
@@ -34,6 +32,14 @@ class OutputTensor(NamedTuple):
     #: Quantization; None: it is not quantized.
     scale: float | None = None
     zero_point: int | None = None
+
+
+class SessionRequest(NamedTuple):
+    """What a session executes, and how."""
+
+    backend: Backend
+    artifact: str
+    threads: int
 
 
 class Session(Protocol):
@@ -62,26 +68,20 @@ class Session(Protocol):
         """Yield the outputs of the last inference."""
 
 
-def open_session(runtime: str, artifact: str, threads: int, *, xnnpack: bool = True) -> Session:
-    """Import a runtime and return its session for an artifact; nothing is read yet.
-
-    Args:
-        xnnpack: of LiteRT: whether XNNPACK executes what it can.
+def open_session(asked: SessionRequest) -> Session:
+    """Import a backend's runtime and return its session for an artifact; nothing is read yet.
 
     Raises:
-        Refused: the runtime is not installed, or unknown.
+        Refused: the runtime cannot be used here; the reason says how to install it.
     """
-    if runtime == LITERT:
-        from nnlite_benchmark.host.litert_session import LiteRtSession
-
-        return LiteRtSession(artifact, threads, xnnpack=xnnpack)
-    if runtime == ONNX_RUNTIME:
-        try:
-            from nnlite_benchmark.host.onnx_session import OnnxSession
-        except ImportError as error:
-            raise Refused(f"ONNX Runtime cannot be imported here: {error}; install the extra onnx") from error
-        return OnnxSession(artifact, threads)
-    raise Refused(f"no runtime of hosts is called {runtime!r}")
+    runtime = HOST_RUNTIMES[asked.backend]
+    try:
+        module = import_module(f"nnlite_benchmark.host.{runtime.session}")
+    except ImportError as error:
+        hint = f"install the extra {runtime.extra}"
+        raise Refused(f"{runtime.name} cannot be imported here: {error}; {hint}") from error
+    session: Session = module.open_session(asked)
+    return session
 
 
 def accepted(call: Callable[[], Result], errors: tuple[type[Exception], ...] = REJECTING) -> Result:

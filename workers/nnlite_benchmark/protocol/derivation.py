@@ -12,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 
 from nnlite.artifacts.inputs import from_raw_bytes
+from nnlite.backends import CPU_BACKENDS
 from nnlite.reports.differences import Difference, differences
 from nnlite.reports.schema import Canary, Gating, Latency, MeasurementReport, Parity, Slices
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import CPU_BACKENDS, ParityState, Reason
+from nnlite.vocabulary import ParityState, Reason
 from nnlite_benchmark.protocol.counted import Counted, counted_runs
 from nnlite_benchmark.protocol.gating import MIN_SLICES, Gate, select
 from nnlite_benchmark.protocol.judgement import judged_report

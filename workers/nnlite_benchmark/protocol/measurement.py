@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from nnlite.artifacts.inputs import from_raw_bytes
+from nnlite.backends import CPU_BACKENDS
 from nnlite.reports.schema import (
     MAX_SAMPLES,
     Canary,
@@ -20,7 +21,7 @@ from nnlite.reports.schema import (
     RunReport,
 )
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import CPU_BACKENDS, TELLING_LATENCY, Backend, Reason, Refusal
+from nnlite.vocabulary import TELLING_LATENCY, Backend, Reason, Refusal
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.counted import Counted, counted_runs, of_kept
 from nnlite_benchmark.protocol.gating import Gate

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlite.artifacts.inputs import from_raw_bytes
+from nnlite.backends import CPU_BACKENDS
 from nnlite.reports.schema import Parity
-from nnlite.vocabulary import CPU_BACKENDS, Backend, Precision
+from nnlite.vocabulary import Backend, Precision
 
 Tensor = NDArray[np.generic]
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nnlite.backends import HOST_RUNTIMES, RUNTIME_OF_FORMAT
 from nnlite.errors import Failure, FailureClass
 from nnlite.host.child_process import signal_name
-from nnlite.vocabulary import ArtifactFormat, ModelFormat, Precision, Stage
+from nnlite.vocabulary import ArtifactFormat, Backend, ModelFormat, Precision, Stage
 from nnlite_conversion.isolation.answer import answer_of, failure_of
 from nnlite_conversion.isolation.collecting import as_failures, collect, copy_file
 from nnlite_conversion.isolation.supervision import ChildSupervision
@@ -51,9 +52,10 @@ def finished_part(
         report = replace(begun.done, refused=(*begun.done.refused, refused))
         if left is not None and failure.details.get("limit") == "absolute_timeout_s":
             # The time is over for the others too.
-            others = [replace(refused, precision=precision) for precision in left.precisions]
-            if left.onnx:
-                others.append(replace(refused, precision=Precision.FP32, format=ArtifactFormat.ONNX))
+            others = [
+                *(replace(refused, precision=each) for each in left.precisions),
+                *(replace(refused, precision=Precision.FP32, format=each) for each in left.formats),
+            ]
             report, left = replace(report, refused=(*report.refused, *others)), None
     _require_asked(report, job, ended)
     return collect(report, ended, scratch, folder), left
@@ -78,9 +80,8 @@ def combined(job: ConversionJob, parts: Sequence[ConversionOutcome]) -> Conversi
     )
     if not outcome.artifacts:
         for each in refused:
-            if (
-                each.precision is Precision.FP32 and not _is_onnx(each)
-            ) or job.model.model_format is ModelFormat.PREBUILT:
+            of_all = each.precision is Precision.FP32 and each.format is ArtifactFormat.TFLITE
+            if of_all or job.model.model_format is ModelFormat.PREBUILT:
                 measured = {
                     "peak_rss_kb": outcome.peak_rss_kb,
                     "timings_ns": {str(stage): ns for stage, ns in outcome.timings_ns.items()},
@@ -89,13 +90,9 @@ def combined(job: ConversionJob, parts: Sequence[ConversionOutcome]) -> Conversi
     return outcome
 
 
-def _is_onnx(each: PrecisionBegun | RefusedPrecision) -> bool:
-    return each.format is ArtifactFormat.ONNX
-
-
 def _is_asked(each: PrecisionBegun | RefusedPrecision | ArtifactReport, job: ConversionJob) -> bool:
-    if each.format is ArtifactFormat.ONNX:
-        return job.onnx
+    if each.format is not ArtifactFormat.TFLITE:
+        return each.format in job.formats
     # The precision of a pre-built file is not known before it is read.
     return job.model.model_format is ModelFormat.PREBUILT or each.precision in job.precisions
 
@@ -123,9 +120,12 @@ def _refused(begun: PrecisionBegun, failure: Failure, ended: ChildSupervision) -
     if number is not None and number != signal.SIGKILL:
         if failure.stage is Stage.PARITY:
             failure_class = FailureClass.RUNTIME
-            reason = f"LiteRT on the host crashes on the artifact ({signal_name(number)})"
+            runtime = RUNTIME_OF_FORMAT.get(begun.format, HOST_RUNTIMES[Backend.CPU])
+            reason = f"{runtime.name} on the host crashes on the artifact ({signal_name(number)})"
         else:
-            reason = f"the quantizer crashes ({signal_name(number)})"
+            tflite = begun.format is ArtifactFormat.TFLITE
+            what = "quantizer" if tflite else f"export to .{begun.format}"
+            reason = f"the {what} crashes ({signal_name(number)})"
     return RefusedPrecision(
         precision=begun.precision,
         format=begun.format,
@@ -139,11 +139,14 @@ def _refused(begun: PrecisionBegun, failure: Failure, ended: ChildSupervision) -
 def _job_left(
     job: ConversionJob, begun: PrecisionBegun, ended: ChildSupervision, scratch: Path, folder: Path
 ) -> ConversionJob | None:
-    """Return the job of the precisions after the one that ended the child; None: there are none."""
-    if _is_onnx(begun) or job.model.model_format is ModelFormat.PREBUILT:
+    """Return the job of what comes after that which ended the child; None: there is nothing."""
+    if job.model.model_format is ModelFormat.PREBUILT:
         return None
+    if begun.format is not ArtifactFormat.TFLITE:
+        formats = job.formats[job.formats.index(begun.format) + 1 :]
+        return replace(job, precisions=(), formats=formats) if formats else None
     left = job.precisions[job.precisions.index(begun.precision) + 1 :]
-    if not left and not job.onnx:
+    if not left and not job.formats:
         return None
     if job.fp32 is not None or not left:
         return replace(job, precisions=left)

@@ -14,13 +14,11 @@ from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import output_name
 from nnlite_conversion.outcome import ArtifactReport, Parity, TensorSpec
+from nnlite_conversion.pipeline.formats import FORMATS, Artifact
 from nnlite_conversion.pipeline.loading.load import Loaded
 from nnlite_conversion.pipeline.quantizing.data import Sample
 from nnlite_conversion.pipeline.references import Samples
-from nnlite_conversion.pipeline.verifying import flatbuffer, onnx, parity
-
-#: An artifact opened in the runtime of its format.
-Host = parity.HostArtifact | onnx.OnnxArtifact
+from nnlite_conversion.pipeline.verifying import flatbuffer, parity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +38,9 @@ def check(
         Failure: class `runtime`: the host's runtime refuses it.
     """
     artifact_format = ArtifactFormat(path.suffix.removeprefix("."))
-    is_onnx = artifact_format is ArtifactFormat.ONNX
+    further = FORMATS.get(artifact_format)
     try:
-        host = onnx.OnnxArtifact(path, threads) if is_onnx else parity.HostArtifact(path, threads)
+        host: Artifact = further.opened(path, threads) if further else parity.HostArtifact(path, threads)
         tensors = host.run(reference.loaded.samples)
         verdict = judged(precision, host, tensors, reference, trained=trained)
     except (RuntimeError, ValueError) as error:
@@ -57,13 +55,13 @@ def check(
         inputs=host.inputs,
         outputs=host.outputs,
         parity=verdict,
-        operators=(onnx if is_onnx else flatbuffer).operators(path),
+        operators=(further or flatbuffer).operators(path),
     )
 
 
 def judged(
     precision: Precision,
-    host: Host,
+    host: Artifact,
     tensors: Sequence[NDArray[Any]],
     reference: Reference,
     *,
@@ -83,7 +81,7 @@ def judged(
 
 
 def _pairs(
-    host: Host, references: Iterable[tuple[Sample, tuple[NDArray[Any], ...]]]
+    host: Artifact, references: Iterable[tuple[Sample, tuple[NDArray[Any], ...]]]
 ) -> Iterator[parity.OutputPair]:
     """Run the artifact on each input and yield PyTorch's outputs and its own."""
     for sample, wanted in references:

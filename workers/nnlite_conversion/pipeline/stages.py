@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import torch
 
+from nnlite.backends import RUNTIME_OF_FORMAT
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ArtifactFormat, ParityState, Precision, Stage
 from nnlite_conversion import explanations
+from nnlite_conversion.cache_key import missing_exporters
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Enter, PrecisionBegun, Report, artifact_name
 from nnlite_conversion.outcome import (
@@ -26,6 +28,7 @@ from nnlite_conversion.outcome import (
 )
 from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.checking import Reference, check, judged
+from nnlite_conversion.pipeline.formats import FORMATS
 from nnlite_conversion.pipeline.loading import absent_modules
 from nnlite_conversion.pipeline.loading.load import Loaded, ModelSkipped, load
 from nnlite_conversion.pipeline.loading.redrawing import constant_outputs, redrawn
@@ -41,7 +44,7 @@ from nnlite_conversion.pipeline.references import (
     reference_outputs,
     with_drawn,
 )
-from nnlite_conversion.pipeline.verifying import flatbuffer, onnx, parity
+from nnlite_conversion.pipeline.verifying import flatbuffer, parity
 
 #: Reports to the worker that a precision begins.
 Begin = Callable[[PrecisionBegun], None]
@@ -114,30 +117,34 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             refused.append(refused_precision(precision, failure))
             continue
         artifacts.append(replace(artifact, rewrites=fp32.rewrites, graph_operators=fp32.graph_operators))
-    if job.onnx:
-        begin(PrecisionBegun(precision=Precision.FP32, format=ArtifactFormat.ONNX, done=report()))
+    for artifact_format in job.formats:
+        begin(PrecisionBegun(precision=Precision.FP32, format=artifact_format, done=report()))
         try:
-            path = onnx_file(loaded, enter)
+            path = exported_file(artifact_format, loaded, enter)
             enter(Stage.PARITY)
             artifacts.append(
                 check(Precision.FP32, path, reference, trained=job.model.trained, threads=settings.threads)
             )
         except Failure as failure:
-            refused.append(refused_precision(Precision.FP32, failure, ArtifactFormat.ONNX))
+            refused.append(refused_precision(Precision.FP32, failure, artifact_format))
     return report()
 
 
-def onnx_file(loaded: Loaded, enter: Enter) -> Path:
-    """Return the network as an ONNX file, from a graph without rewrites."""
+def exported_file(artifact_format: ArtifactFormat, loaded: Loaded, enter: Enter) -> Path:
+    """Return the network as a file of a format, not `.tflite`, from a graph without rewrites."""
     enter(Stage.EXPORT)
-    path = Path(artifact_name(Precision.FP32, ArtifactFormat.ONNX))
+    if missing := missing_exporters(artifact_format):
+        extra = RUNTIME_OF_FORMAT[artifact_format].extra
+        absent = f"{', '.join(missing)} not installed with the conversion worker; install the extra {extra}"
+        raise Failure(FailureClass.MODEL, Stage.EXPORT, absent)
+    path = Path(artifact_name(Precision.FP32, artifact_format))
     try:
         with torch.no_grad():
             program = lowering.export(loaded.module, loaded.tensors)
     except (Exception, SystemExit) as error:
         reason = explanations.of_export(error, lowering.scripted(loaded.module))
         raise explained(Stage.EXPORT, error, reason) from error
-    onnx.export(program, loaded, path)
+    FORMATS[artifact_format].export(program, loaded, path)
     return path
 
 

@@ -15,10 +15,11 @@ from typing import Final
 import structlog
 
 from nnlite.artifacts.inputs import write_inputs
+from nnlite.backends import CPU_BACKENDS
 from nnlite.reports.schema import RunReport
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import CPU_BACKENDS, Backend, ClockPolicy, Fault, Refusal, Stage
+from nnlite.vocabulary import Backend, ClockPolicy, Fault, Refusal, Stage
 from nnlite_benchmark.android.adb.files import DeviceFiles
 from nnlite_benchmark.android.adb.shell import CommandResult, PullRefused, Shell
 from nnlite_benchmark.android.app.app import App

@@ -1,7 +1,6 @@
-"""ONNX as a further format of a network: exports it, and runs the file in ONNX Runtime.
+"""ONNX: exports a network, and runs the file in ONNX Runtime; a `Format`.
 
-The file takes the same inputs and returns the same outputs as the fp32 `.tflite` file, in the same layout, so
-that both are judged and measured alike. No rewrite is needed: PyTorch's exporter knows ATen's operators.
+No rewrite is needed: PyTorch's exporter knows ATen's operators.
 """
 
 from collections import Counter
@@ -15,28 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from nnlite.artifacts.onnx_types import NUMPY_TYPES
-from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
-from nnlite_conversion.cache_key import onnx_missing
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.outcome import TensorSpec
 from nnlite_conversion.pipeline.loading.load import Loaded
 
 
 def export(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> None:
-    """Write the network as an ONNX file with its weights in it.
-
-    Args:
-        program: the network's exported graph, without rewrites.
-        loaded: the network, for names of inputs and outputs.
-        path: of the file.
-
-    Raises:
-        Failure: class `model`: the exporter is not installed, or cannot export an operator.
-    """
-    if missing := onnx_missing():
-        reason = f"{', '.join(missing)} not installed with the conversion worker; install the extra onnx"
-        raise Failure(FailureClass.MODEL, Stage.EXPORT, reason)
+    """Write the network as an ONNX file; see `Format`."""
     try:
         with torch.no_grad():
             exported = torch.onnx.export(
@@ -54,7 +39,7 @@ def export(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) ->
 
 
 class OnnxArtifact:
-    """An ONNX file opened in ONNX Runtime; as `parity.HostArtifact`.
+    """An ONNX file opened in ONNX Runtime.
 
     Raises:
         RuntimeError: the runtime refuses it, here or when it runs.
@@ -83,6 +68,11 @@ class OnnxArtifact:
     def reals(tensors: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
         """Return outputs as they are: nothing is quantized."""
         return tuple(tensors)
+
+
+def opened(path: Path, threads: int) -> OnnxArtifact:
+    """Open a file in ONNX Runtime; see `Format`."""
+    return OnnxArtifact(path, threads)
 
 
 def operators(path: Path) -> dict[str, int]:

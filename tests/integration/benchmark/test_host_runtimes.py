@@ -1,4 +1,4 @@
-"""ONNX Runtime on a host: the same protocol, with real measuring processes and a small ONNX file."""
+"""Other runtimes on a host: the same protocol, with real measuring processes and small files."""
 
 import sys
 import threading
@@ -10,7 +10,7 @@ import pytest
 from nnlite.artifacts.inputs import raw_bytes, seeded_input
 from nnlite.vocabulary import Backend, Reason, Verdict
 from nnlite_benchmark.device import InputSpec, RuntimeRefusal
-from nnlite_benchmark.host.sessions import ONNX_RUNTIME, Refused, open_session
+from nnlite_benchmark.host.sessions import Refused, SessionRequest, open_session
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -79,7 +79,7 @@ def test_operators_of_onnx_runtime_are_not_profiled(make_device, onnx_job):
     ("sizes", "said"), [((), "the artifact has 1 inputs, 0 were given"), ((60,), "64 bytes; 60 were given")]
 )
 def test_inputs_that_do_not_fit_are_refused(sizes, said, onnx_job, tmp_path):
-    session = open_session(ONNX_RUNTIME, str(onnx_job.artifact), 1)
+    session = open_session(SessionRequest(Backend.ONNXRUNTIME, str(onnx_job.artifact), 1))
     session.load()
     session.prepare()
     files = []
@@ -94,4 +94,4 @@ def test_a_runtime_that_is_not_installed_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "nnlite_benchmark.host.onnx_session", raising=False)
     with pytest.raises(Refused, match="install the extra onnx"):
-        open_session(ONNX_RUNTIME, "file.onnx", 1)
+        open_session(SessionRequest(Backend.ONNXRUNTIME, "file.onnx", 1))

@@ -1,4 +1,4 @@
-"""ONNX as a further format: a network's file, its parity, the cache, and what is measured of it."""
+"""Formats besides `.tflite`: a network's file, its parity, the cache, and what is measured of it."""
 
 from dataclasses import replace
 
@@ -9,6 +9,7 @@ from integration.conversion.models import CLASSIFIER
 from integration.conversion.test_conversion import run
 from integration.conversion.test_converter import convert, store
 from nnlite.artifacts.inputs import from_raw_bytes, seeded_input
+from nnlite.backends import HOST_RUNTIMES
 from nnlite.results import queries
 from nnlite.vocabulary import ArtifactFormat, Backend
 from nnlite.worker.attempt import Outcome
@@ -26,7 +27,9 @@ BOTH = (Backend.CPU, Backend.ONNXRUNTIME)
 
 
 def test_a_network_becomes_an_onnx_file_with_the_inputs_of_its_tflite_file(job, settings, place):
-    with run(replace(job(CLASSIFIER), precisions=(), onnx=True), settings, place) as outcome:
+    with run(
+        replace(job(CLASSIFIER), precisions=(), formats=(ArtifactFormat.ONNX,)), settings, place
+    ) as outcome:
         (artifact,) = outcome.artifacts
         assert (artifact.format, artifact.path.name) == (ArtifactFormat.ONNX, "fp32.onnx")
         assert [(t.name, t.shape, t.dtype) for t in artifact.inputs] == [("args_0", (1, 8, 8, 3), "float32")]
@@ -44,7 +47,7 @@ def test_both_files_are_stored_and_each_is_measured_on_its_backends(cluster, sto
     artifacts = {row["path"].rpartition(".")[2]: row for row in cluster.rows("SELECT * FROM artifact")}
     assert set(artifacts) == {"tflite", "onnx"}
     assert store.fetch(artifacts["onnx"]["path"]).stat().st_size == artifacts["onnx"]["size_bytes"]
-    assert artifacts["onnx"]["converter"] == cache_key.onnx_tag()
+    assert artifacts["onnx"]["converter"] == cache_key.format_tag(ArtifactFormat.ONNX)
     assert artifacts["onnx"]["parity_state"] == "ok"
     rows = cluster.rows(
         "SELECT to_jsonb(a) AS artifact FROM benchmark b JOIN artifact a ON a.id = artifact_id"
@@ -62,10 +65,11 @@ def test_both_files_are_stored_and_each_is_measured_on_its_backends(cluster, sto
 
 
 def test_without_the_extra_onnx_is_refused_and_tried_again_once_it_is_there(cluster, convert, monkeypatch):
-    known = cache_key.onnx_tag()
-    monkeypatch.setattr(cache_key, "ONNX_LIBRARIES", ("onnx-that-nobody-has",))
-    cache_key.onnx_tag.cache_clear()
-    assert cache_key.onnx_tag() == "none; onnx-that-nobody-has not installed"
+    known = cache_key.format_tag(ArtifactFormat.ONNX)
+    without = replace(HOST_RUNTIMES[Backend.ONNXRUNTIME], exporters=("torch", "onnx-that-nobody-has"))
+    monkeypatch.setitem(cache_key.RUNTIME_OF_FORMAT, ArtifactFormat.ONNX, without)
+    cache_key.format_tag.cache_clear()
+    assert cache_key.format_tag(ArtifactFormat.ONNX) == "none; onnx-that-nobody-has not installed"
     campaign = cluster.submit("tiny", name="night", backends=BOTH).id
     assert convert(campaign) is Outcome.DONE
     (failure,) = queries.failures(cluster.engine, "night")
@@ -73,6 +77,6 @@ def test_without_the_extra_onnx_is_refused_and_tried_again_once_it_is_there(clus
     assert "install the extra onnx" in failure["reason"]
     (row,) = cluster.rows("SELECT converter FROM refused_precision")
     monkeypatch.undo()
-    cache_key.onnx_tag.cache_clear()
-    assert cache_key.onnx_tag() == known != row["converter"]
+    cache_key.format_tag.cache_clear()
+    assert cache_key.format_tag(ArtifactFormat.ONNX) == known != row["converter"]
     assert len(cluster.rows("SELECT FROM benchmark")) == 1
