@@ -41,6 +41,7 @@ from nnlite_benchmark.android.emulator.emulator import Emulator
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import DeviceFailure
 from nnlite_benchmark.protocol.measuring import CANARY_JOB
+from nnlite_benchmark.protocol.run_plan import RunPlan
 from nnlite_benchmark.protocol.runs import Bounds
 from waiting import HANG_S, NEVER_S, end, wait_until
 
@@ -97,7 +98,7 @@ class Bench:
         return AppRuns(shell, self.app(shell), settings, on_stage)
 
     def run(self, runs: AppRuns, backend: Backend = Backend.CPU):
-        return runs(CANARY_JOB, backend, BOUNDS, stage=None)
+        return runs(RunPlan(job=CANARY_JOB, backend=backend, bounds=BOUNDS))
 
 
 @pytest.fixture(scope="module")

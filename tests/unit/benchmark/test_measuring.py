@@ -20,7 +20,7 @@ from nnlite_benchmark.protocol.measuring import CANARY_JOB, always_quiet, measur
 SETTINGS = MeasurementSettings()
 
 
-def run(job, backend, bounds, *, stage, gate=None, error=None):
+def run(plan, error=None):
     report = RunReport(runtime="none", runtime_version="0", threads=1, stage=Stage.RUN, error=error)
     return Run(
         report=report,
@@ -30,8 +30,8 @@ def run(job, backend, bounds, *, stage, gate=None, error=None):
     )
 
 
-def refused(job, backend, bounds, *, stage, gate=None):
-    return run(job, backend, bounds, stage=stage, error="unknown operator")
+def refused(plan):
+    return run(plan, error="unknown operator")
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from nnlite.vocabulary import Backend, Fault, QuietMode, Shape, Stage
 from nnlite_benchmark.device import DeviceFailure
 from nnlite_benchmark.protocol.continuous import continuous_runs
 from nnlite_benchmark.protocol.measuring import CANARY_JOB
-from nnlite_benchmark.protocol.passes import continuous_report, pass_limits, passes_of
+from nnlite_benchmark.protocol.passes import continuous_report, passes_of
+from nnlite_benchmark.protocol.run_plan import pass_limits
 from nnlite_benchmark.protocol.sustained import sustained_of
 
 MS = 1_000_000
@@ -78,22 +79,23 @@ def test_a_series_has_a_first_level_and_a_plateau(levels, first_ms, plateau_ms, 
 
 
 def test_a_pass_is_one_run_with_a_short_warm_up_and_its_own_deadline():
-    asked = {}
+    asked = []
 
-    def run(job, backend, bounds, **options):
-        asked.update(options, bounds=bounds)
+    def run(plan):
+        asked.append(plan)
         return type("Run", (), {"report": report_of((30, 20))})
 
     sustained = made(run, sustained=900)["sustained"]
 
     assert sustained.seconds == 900 and sustained.bins.runs == (10,) * 30
-    assert asked["continuous_s"] == 900 and asked["stage"] is Stage.SUSTAINED
-    assert asked["bounds"].warmup_max_s == 1.0
+    (plan,) = asked
+    assert plan.continuous_s == 900 and plan.stage is Stage.SUSTAINED
+    assert plan.bounds.warmup_max_s == 1.0
     assert pass_limits(CANARY_JOB, SETTINGS, 900).max_s == 900
 
 
 def test_a_device_that_fails_in_a_pass_and_a_refusal_are_the_result():
-    def failing(job, backend, bounds, **options):
+    def failing(plan):
         raise DeviceFailure(Fault.APP_CRASHED, Stage.RUN, "the app crashed: hot")
 
     fields = made(failing, sustained=60, energy=30, counters=10)

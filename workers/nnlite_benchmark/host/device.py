@@ -39,12 +39,12 @@ from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import OnStage, profile_process, run_process
 from nnlite_benchmark.host.runner import RunRequest
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
-from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.initialization import with_initialization
 from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measurement import Run, read_run
-from nnlite_benchmark.protocol.measuring import RunOnce, canary_ns, classified, measure, refusal, refused_run
-from nnlite_benchmark.protocol.passes import continuous_report, pass_limits
+from nnlite_benchmark.protocol.measuring import canary_ns, classified, measure, refusal, refused_run
+from nnlite_benchmark.protocol.passes import continuous_report
+from nnlite_benchmark.protocol.run_plan import RunOnce, RunPlan
 from nnlite_benchmark.protocol.runs import Bounds
 
 DEFAULT_POOL: Final = "host"
@@ -192,53 +192,31 @@ class HostDevice:
         return job.cores or self._cores.measuring
 
     def _runner(self, stop: threading.Event) -> RunOnce:
-        def run(
-            job: BenchmarkJob,
-            backend: Backend,
-            bounds: Bounds,
-            *,
-            stage: Stage | None,
-            gate: Gate | None = None,
-            continuous_s: float = 0.0,
-        ) -> Run:
+        def run(plan: RunPlan) -> Run:
             def on_stage(entered: Stage, pid: int) -> None:
-                self._on_stage(stage or entered, pid)
+                self._on_stage(plan.stage or entered, pid)
 
-            result = self._run(
-                job, backend, bounds, gate=gate, continuous_s=continuous_s, stop=stop, on_stage=on_stage
-            )
+            result = self._run(plan, stop, on_stage)
             # The canary has a stage of its own; and of these only XNNPACK has a cache.
-            cached = stage is None and backend is Backend.CPU and self._settings.warm_init
+            cached = plan.stage is None and plan.backend is Backend.CPU and self._settings.warm_init
             if not cached or result.report.error is not None:
                 return result
-            return self._with_initialization(result, job, stop)
+            return self._with_initialization(result, plan.job, stop)
 
         return run
 
-    def _run(
-        self,
-        job: BenchmarkJob,
-        backend: Backend,
-        bounds: Bounds,
-        *,
-        gate: Gate | None,
-        continuous_s: float,
-        stop: threading.Event,
-        on_stage: OnStage,
-    ) -> Run:
+    def _run(self, plan: RunPlan, stop: threading.Event, on_stage: OnStage) -> Run:
+        job, limits = plan.job, plan.limits(self._settings)
         cores = self._cores_of(job)
         before, started_at = host_state(cores), datetime.now(UTC)
-        limits = job.in_force(self._settings)
-        if continuous_s:
-            limits = pass_limits(job, self._settings, continuous_s)
         with _scratch_folder() as folder:
             request = self._request(job, limits, folder, _write_inputs(job, folder))
             request = replace(
                 request,
-                backend=backend,
-                bounds=bounds,
-                gate=gate,
-                continuous_s=continuous_s,
+                backend=plan.backend,
+                bounds=plan.bounds,
+                gate=plan.gate,
+                continuous_s=plan.continuous_s,
                 samples=len(job.samples[0]) if job.samples else 0,
             )
             frequencies, energy = FrequencyRange(cores), PackageEnergy()
@@ -259,7 +237,9 @@ class HostDevice:
             report = report.model_copy(update={"disturbance": disturbance})
             after = host_state(cores)
             try:
-                run = read_run(report, folder, started_at=started_at, before=before, after=after, gate=gate)
+                run = read_run(
+                    report, folder, started_at=started_at, before=before, after=after, gate=plan.gate
+                )
             except (OSError, ValueError) as error:
                 reason = f"the measuring process wrote results that cannot be read: {error}"
                 raise DeviceFailure(Fault.PROCESS_DIED, report.stage, reason) from error

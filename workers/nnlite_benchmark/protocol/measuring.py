@@ -7,7 +7,7 @@ here and in `measurement`, so that the numbers of hosts and phones are comparabl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from nnlite_benchmark.protocol.last_canary import LastCanary
 from nnlite_benchmark.protocol.measurement import Run, measurement_report
 from nnlite_benchmark.protocol.outputs import write_outputs
 from nnlite_benchmark.protocol.parity import device_parity
+from nnlite_benchmark.protocol.run_plan import RunOnce, RunPlan
 from nnlite_benchmark.protocol.runs import Bounds, between_canaries
 
 CANARY_PERCENTILE: Final = 25
@@ -35,35 +36,6 @@ CANARY_JOB: Final = BenchmarkJob(
     inputs=(InputSpec(name="input", shape=canary.INPUT_SHAPE, dtype="float32"),),
     seed=canary.SEED,
 )
-
-
-class RunOnce(Protocol):
-    """Runs one measuring process."""
-
-    def __call__(
-        self,
-        job: BenchmarkJob,
-        backend: Backend,
-        bounds: Bounds,
-        *,
-        stage: Stage | None,
-        gate: Gate | None = None,
-        continuous_s: float = 0.0,
-    ) -> Run:
-        """Run `job` and return its results, including a refusal by the runtime.
-
-        Args:
-            job: the artifact and its inputs.
-            backend: what executes it.
-            bounds: of warm-up and timed runs.
-            stage: reported instead of the actual stages; None: report those.
-            gate: of the timed runs; None, or a device that cannot: every run counts.
-            continuous_s: seconds of runs without pauses, which are reported in bins; 0: timed runs.
-
-        Raises:
-            DeviceFailure: the process or the device failed.
-            Stopped: the worker was asked to stop.
-        """
 
 
 @contextmanager
@@ -102,14 +74,14 @@ def measure(
         Failure: the outputs cannot be written.
         Stopped: the worker was asked to stop.
     """
-    bounds = Bounds.of(job.in_force(settings))
+    plan = RunPlan(job=job, backend=backend, bounds=Bounds.of(job.in_force(settings)), gate=gate)
     try:
         with quiet as isolation:
             # Taken in any case: what fails leaves none.
             known_ns = last.take(settings.canary_reuse_s)
             guarded = between_canaries(
                 lambda: canary_ns(run, settings, device=device),
-                lambda: _accepted(job, backend, run(job, backend, bounds, stage=None, gate=gate), settings),
+                lambda: _accepted(run, plan, settings),
                 settings.max_canary_drift,
                 # Of a gated run it says nothing; and what is noisy is better repeated later.
                 lambda result: result.report.slices is not None,
@@ -151,7 +123,8 @@ def classified(
         DeviceFailure: as `RunOnce`, or the outputs are of another number of samples.
         Stopped: the worker was asked to stop.
     """
-    result = _accepted(job, backend, run(job, backend, Bounds.least(), stage=Stage.EVALUATE), settings)
+    plan = RunPlan(job=job, backend=backend, bounds=Bounds.least(), stage=Stage.EVALUATE)
+    result = _accepted(run, plan, settings)
     wanted = len(job.samples[0])
     if len(result.outputs) != 1 or result.outputs[0].shape[:1] != (wanted,):
         shapes = [tensor.shape for tensor in result.outputs]
@@ -197,8 +170,9 @@ def canary_ns(run: RunOnce, settings: MeasurementSettings, *, device: str) -> in
         DeviceFailure: `wrong_canary`: its output is wrong, or it does not run.
         Stopped: the worker was asked to stop.
     """
+    bounds = _canary_bounds(settings)
     try:
-        result = run(CANARY_JOB, Backend.CPU, _canary_bounds(settings), stage=Stage.CANARY)
+        result = run(RunPlan(job=CANARY_JOB, backend=Backend.CPU, bounds=bounds, stage=Stage.CANARY))
     except DeviceFailure as failure:
         reason = f"the canary on {device}: {failure.reason}"
         raise DeviceFailure(failure.fault, Stage.CANARY, reason, failure.details) from failure
@@ -226,9 +200,10 @@ def _canary_bounds(settings: MeasurementSettings) -> Bounds:
     return Bounds.of(settings.model_dump() | warm_up | {"min_runs": runs, "min_s": 0, "few_runs": runs})
 
 
-def _accepted(job: BenchmarkJob, backend: Backend, run: Run, settings: MeasurementSettings) -> Run:
-    if run.report.error is not None:
-        raise refusal(job, backend, run, settings)
-    if run.samples_ns.size and not np.median(run.samples_ns):
+def _accepted(run: RunOnce, plan: RunPlan, settings: MeasurementSettings) -> Run:
+    result = run(plan)
+    if result.report.error is not None:
+        raise refusal(plan.job, plan.backend, result, settings)
+    if result.samples_ns.size and not np.median(result.samples_ns):
         raise ValueError("half of the samples are 0 ns")
-    return run
+    return result

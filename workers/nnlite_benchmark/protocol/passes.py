@@ -11,9 +11,10 @@ from typing import Any
 from nnlite.host.quiet import QuietResult
 from nnlite.reports.schema import HardwareCounters, RunReport
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import Backend, Mode, Stage
+from nnlite.vocabulary import Backend, Stage
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure
-from nnlite_benchmark.protocol.measuring import RunOnce, refused_run
+from nnlite_benchmark.protocol.measuring import refused_run
+from nnlite_benchmark.protocol.run_plan import RunOnce, RunPlan, pass_limits
 from nnlite_benchmark.protocol.runs import Bounds
 from nnlite_benchmark.protocol.sustained import sustained_of
 
@@ -60,13 +61,10 @@ def continuous_report(
 ) -> RunReport:
     """Run an artifact without pauses and return its report; see `Device.continuous`."""
     limits = pass_limits(job, settings, seconds)
+    bounds = Bounds.of(limits)
+    plan = RunPlan(job=job, backend=backend, bounds=bounds, stage=stage, continuous_s=seconds)
     try:
         with quiet:
-            return run(job, backend, Bounds.of(limits), stage=stage, continuous_s=seconds).report
+            return run(plan).report
     except DeviceFailure as failure:
         return refused_run(failure.reason, threads=limits.threads).report
-
-
-def pass_limits(job: BenchmarkJob, settings: MeasurementSettings, seconds: float) -> MeasurementSettings:
-    """Return the settings of a pass of continuous inference, with at most a second of warm-up."""
-    return job.in_force(settings).in_mode(Mode.QUICK).model_copy(update={"max_s": max(seconds, 1.0)})

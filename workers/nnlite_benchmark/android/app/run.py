@@ -32,15 +32,14 @@ from nnlite_benchmark.android.app.instrumentation import AppError, Crashed, Garb
 from nnlite_benchmark.android.app.logcat_delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.android.app.run_monitor import OnStage, RunMonitor, unreadable
-from nnlite_benchmark.android.app.start import Start
 from nnlite_benchmark.android.properties.analytics import android_state
 from nnlite_benchmark.android.properties.counters import SystemCounters
 from nnlite_benchmark.android.screen import Screen
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure
 from nnlite_benchmark.protocol.canary import GATE_FILE
-from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.initialization import with_initialization
 from nnlite_benchmark.protocol.measurement import Run, read_run
+from nnlite_benchmark.protocol.run_plan import RunPlan
 from nnlite_benchmark.protocol.runs import Bounds
 
 log = structlog.get_logger()
@@ -61,28 +60,16 @@ class AppRuns:
         self._on_stage = on_stage
         self._transfer = Transfer(settings.android.transfer)
 
-    def __call__(
-        self,
-        job: BenchmarkJob,
-        backend: Backend,
-        bounds: Bounds,
-        *,
-        stage: Stage | None,
-        gate: Gate | None = None,
-        continuous_s: float = 0.0,
-    ) -> Run:
-        """Run `job` in a new process of the app; see `RunOnce`."""
-        start = Start(
-            job=job, backend=backend, bounds=bounds, stage=stage, gate=gate, continuous_s=continuous_s
-        )
-        run = self._in_front(start)
+    def __call__(self, plan: RunPlan) -> Run:
+        """Run the plan in a new process of the app; see `RunOnce`."""
+        run = self._in_front(plan)
         # The app's TensorFlow Lite has a cache for the GPU delegate only: none of XNNPACK's weights.
-        with_cache = stage is None and backend is Backend.GPU and self._settings.measurement.warm_init
-        if run.report.error is not None or not with_cache:
+        with_cache = self._settings.measurement.warm_init and plan.backend is Backend.GPU
+        if run.report.error is not None or plan.stage is not None or not with_cache:
             return run
-        again = Start(
-            job=job,
-            backend=backend,
+        again = RunPlan(
+            job=plan.job,
+            backend=plan.backend,
             bounds=Bounds.least(),
             stage=Stage.INITIALIZE,
             programs=secrets.token_hex(8),
@@ -91,7 +78,7 @@ class AppRuns:
             run, "the GPU delegate's programs", lambda: self._transferred(again).report
         )
 
-    def _in_front(self, start: Start) -> Run:
+    def _in_front(self, plan: RunPlan) -> Run:
         """Run until the window was in front: Android schedules others as background processes.
 
         Raises:
@@ -99,7 +86,7 @@ class AppRuns:
         """
         tries = self._settings.android.front_tries
         for attempt in range(1, tries + 1):
-            run = self._transferred(start)
+            run = self._transferred(plan)
             if run.report.in_front is not False:
                 return run
             focus = self._screen.focus()
@@ -109,21 +96,21 @@ class AppRuns:
             Fault.NOT_IN_FRONT, f"the app was not in front in {tries} runs; now the focus is on {focus}"
         )
 
-    def _transferred(self, start: Start) -> Run:
+    def _transferred(self, plan: RunPlan) -> Run:
         """Run once; if the shell may not read the app's files, this and later runs send them as chunks."""
         try:
-            return self._once(start, self._transfer)
+            return self._once(plan, self._transfer)
         except PullRefused as refused:
             if self._transfer is Transfer.STATUS:
                 raise
             log.warning("the app's files cannot be pulled; the app will send them", reason=refused.reason)
-            run = self._once(start, Transfer.STATUS)
+            run = self._once(plan, Transfer.STATUS)
             self._transfer = Transfer.STATUS
             return run
 
-    def _once(self, start: Start, transfer: Transfer) -> Run:
-        self._enter(start.stage or Stage.PUSH)
-        job, limits = start.job, start.limits(self._settings.measurement)
+    def _once(self, plan: RunPlan, transfer: Transfer) -> Run:
+        self._enter(plan.stage or Stage.PUSH)
+        job, limits = plan.job, plan.limits(self._settings.measurement)
         run_id = secrets.token_hex(8)
         leftovers = [self._files.path(f"{run_id}_input_{number}.raw") for number in range(len(job.inputs))]
         with _scratch_folder(self._shell.stage) as folder:
@@ -133,24 +120,24 @@ class AppRuns:
                     model=self._files.put(job.artifact, f"{job.artifact_sha256}.tflite", job.artifact_sha256),
                     inputs=self._push_inputs(job, run_id, folder),
                     samples=len(job.samples[0]) if job.samples else 0,
-                    backend=start.backend,
+                    backend=plan.backend,
                     threads=limits.threads,
                     cores=job.cores,
                     precision_loss=self._settings.android.gpu_fp16,
-                    programs=start.programs,
+                    programs=plan.programs,
                     sustained=self._settings.android.clocks == ClockPolicy.SUSTAINED.value,
                     max_headroom=self._settings.phone.max_headroom,
                     cool_s=self._settings.phone.cool_s,
                     transfer=transfer,
                     user=self._app.user,
-                    bounds=start.bounds,
-                    gate=start.gate,
-                    continuous_s=start.continuous_s,
-                    gate_model=self._files.put(GATE_FILE, GATE_FILE.name) if start.gate else "",
+                    bounds=plan.bounds,
+                    gate=plan.gate,
+                    continuous_s=plan.continuous_s,
+                    gate_model=self._files.put(GATE_FILE, GATE_FILE.name) if plan.gate else "",
                 )
                 self._screen.wake()
                 self._shell.run("logcat -c")
-                return self._run(request, limits, folder, start.stage, leftovers)
+                return self._run(request, limits, folder, plan.stage, leftovers)
             finally:
                 self._files.try_removing(leftovers)
 
