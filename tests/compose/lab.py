@@ -58,7 +58,7 @@ class Lab:
     Args:
         folder: where its `.env` is written.
         project: name of the compose project.
-        variables: of `.env`, beside those that every lab needs.
+        variables: of `.env`, besides those that every lab needs.
         files: compose files, below the checkout.
     """
 

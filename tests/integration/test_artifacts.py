@@ -104,7 +104,7 @@ def test_a_remote_file_is_copied_once(tmp_path, file):
     assert first == tmp_path / "cache" / path
     before = first.stat().st_mtime_ns
     assert store.fetch(path).stat().st_mtime_ns == before
-    assert [kept.name for kept in first.parent.iterdir()] == [first.name], "no half a copy beside it"
+    assert [kept.name for kept in first.parent.iterdir()] == [first.name], "no half a copy next to it"
 
 
 def test_a_remote_file_that_was_copied_badly_is_copied_anew(tmp_path, file):
@@ -167,7 +167,7 @@ def test_a_full_disk_is_said_with_the_store_and_the_way_out(tmp_path, file):
         pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
     said, kept, clean = done.stdout.splitlines()
     assert said == f"the artifact store {disk} is full (0 MiB free): free some space there"
-    assert (kept, clean) == ("b'small'", "True"), "what was there stays, and nothing beside it"
+    assert (kept, clean) == ("b'small'", "True"), "what was there stays, and nothing is added"
 
 
 def test_a_full_remote_store_is_said_too(tmp_path, file, monkeypatch):

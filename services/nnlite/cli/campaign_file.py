@@ -113,8 +113,8 @@ def _texts(file: Path, key: str, value: Any) -> list[str]:
 
 
 def _next_to(file: Path, text: str) -> str:
-    beside = file.parent / Path(text).expanduser()
-    return str(beside) if beside.exists() else text
+    in_folder = file.parent / Path(text).expanduser()
+    return str(in_folder) if in_folder.exists() else text
 
 
 def _written(value: Any) -> str:

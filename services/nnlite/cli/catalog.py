@@ -29,42 +29,37 @@ def models(
     *,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="MODEL", help="names or glob patterns; none: every model"),
+        typer.Argument(metavar="MODEL", help="Names or glob patterns; none: every model."),
     ] = None,
     match: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="names that match, such as 'ga-*'")
+        str | None, typer.Option(metavar="GLOB", help="Only models whose name matches, such as 'ga-*'.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="only this task, such as img-segmentation")] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="choose among trials on this dataset, such as cifar-10")
-    ] = None,
-    transform: Annotated[
-        str | None, typer.Option(help="choose among trials with this transform, such as norm_256")
-    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task, such as img-segmentation.")] = None,
+    dataset: options.Dataset = None,
+    transform: options.Transform = None,
     usable: Annotated[
         bool | None,
-        typer.Option("--usable/--skipped", help="only what can be converted, or only what cannot"),
+        typer.Option("--usable/--skipped", help="Only what can be converted, or only what cannot."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=0, help=f"rows shown; 0: all [default: {TABLE_ROWS}, all with --json]")
-    ] = None,
-    seed: Annotated[
         int | None,
-        typer.Option(help="with --limit: the random sample that run and submit take with the same options"),
+        typer.Option(min=0, help=f"At most this many; 0: all [default: {TABLE_ROWS}, all with --json]."),
     ] = None,
-    source: Annotated[str, typer.Option(help="where models come from")] = "lemur",
+    seed: options.Seed = None,
+    source: options.Source = "lemur",
     path: options.Paths = None,
     inputs: options.Inputs = None,
     layout: options.LayoutOption = None,
     configs: options.Configs = BEST,
     weights: options.Weights = None,
     prebuilt: options.Prebuilt = None,
-    json: Annotated[bool, typer.Option("--json", help="every field of every row, as a JSON array")] = False,
+    json: options.Json = False,
 ) -> None:
     """List the models of a source, each with the configuration that would be converted.
 
     A model that will not be converted is a row too, with the reason. The first listing reads the whole
-    source, which takes some seconds; later ones take one.
+    source, which takes some seconds; later ones take one. With --limit and --seed: the random sample that run
+    and submit take with the same options.
 
     Examples:
 

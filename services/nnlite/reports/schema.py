@@ -1,12 +1,10 @@
 """Schema of benchmark reports (versioned), and validation of the reports of devices.
 
-`RunReport` is what one measuring process saw (the host's runner, later the
-Android app): other processes write it, so nothing in it is trusted before it
-was validated here. `MeasurementReport` is one backend, and of the CPU one
-number of threads, with statistics and verdict, `BenchmarkReport` all of one benchmark; its top level holds
-the enriched report of NN Lite, field for field. All durations are integer
-nanoseconds, all memory is kB (1024 bytes), all numbers are finite. The schema
-version is raised when a field changes its meaning or goes.
+`RunReport` is what one measuring process (the host's runner, the Android app) has seen: nothing in it is
+trusted before it was validated here. `MeasurementReport` is one backend, and of the CPU one number of
+threads, with statistics and verdict; `BenchmarkReport` is all of one benchmark, and its top level holds the
+enriched report of NN Lite, field for field. Durations are integer nanoseconds, memory is kB (1024 bytes),
+numbers are finite. The schema version is raised when a field changes its meaning or is removed.
 
 `make schema` (`tools/make_schema.py`) writes `report.schema.json`.
 
@@ -234,7 +232,7 @@ class ThermalSeries(Part):
         description="PowerManager.THERMAL_STATUS_*"
     )
     headroom: Annotated[tuple[float | None, ...], Field(max_length=MAX_THERMAL)] = Field(
-        description="1 is where severe throttling begins; from API 30 on; null: not told"
+        description="1 is where severe throttling begins; from API 30 on; null: not reported"
     )
 
     @model_validator(mode="after")

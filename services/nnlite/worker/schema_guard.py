@@ -1,7 +1,8 @@
 """Version handshake with the database: a process works only on the schema of its own version.
 
-A process that starts beside another schema waits for its own and says so. One that runs while the schema is
-upgraded takes no more work and ends gracefully; its supervisor starts it again, perhaps of the new version.
+A process that finds another schema at its start waits for its own and says so. One that runs while the schema
+is upgraded takes no more work and ends gracefully; its supervisor starts it again, perhaps of the new
+version.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Explaining parity: a converted network beside its graph, in the sandbox and by the command."""
+"""Explaining parity: a converted network next to its graph, in the sandbox and by the command."""
 
 import copy
 import json

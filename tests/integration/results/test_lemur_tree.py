@@ -29,7 +29,7 @@ from nnlite.results.devices import record_device
 from nnlite.results.recording import record_benchmark
 from nnlite.vocabulary import Backend, DeviceKind, DeviceStatus, Mode, Precision, Reason, Verdict, WorkKind
 
-#: What the importer takes of a record, beside `device_analytics`.
+#: What the importer takes of a record, besides `device_analytics`.
 FIELDS = [
     "model_name", "device_type", "os_version", "valid", "emulator", "error_message", "duration", "iterations",
     "unit",

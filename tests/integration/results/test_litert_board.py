@@ -1,4 +1,4 @@
-"""`nnlite export litert-board`: results of the database beside rows that others have published."""
+"""`nnlite export litert-board`: results of the database next to rows that others have published."""
 
 import json
 

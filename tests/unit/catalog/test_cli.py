@@ -14,7 +14,7 @@ from unit.catalog.copies import trial
 
 @pytest.fixture
 def models(lemur, tmp_path, monkeypatch):
-    """Run `nnlite models` on a small LEMUR; return its rows and what it says beside them."""
+    """Run `nnlite models` on a small LEMUR; return its rows and its messages."""
     lemur.trained("ResNet", trial("a")).trained("ga-1", trial("b"), on="mnist").untrained("ga-2")
     lemur.models["Talker"] = "class Net: pass"
     lemur.trials["txt-image_coco_clip_Talker", 1] = [trial("c")]

@@ -266,8 +266,8 @@ def code(text: str):
     return lambda folder: (folder / "net.py").write_text(text)
 
 
-def beside(lay):
-    """Lay a file beside code whose TOML gives its input."""
+def next_to_code(lay):
+    """Lay a file next to code whose TOML gives its input."""
     return lambda folder: (toml('inputs = ["1x3"]')(folder), lay(folder))
 
 
@@ -322,22 +322,22 @@ def toml(text: str):
             "is not a .tflite file",
         ),
         (
-            beside(lambda folder: safetensors(folder / "net.safetensors", 7)),
+            next_to_code(lambda folder: safetensors(folder / "net.safetensors", 7)),
             "net.py",
             "net.safetensors is truncated: 8 bytes of weights are announced",
         ),
         (
-            beside(lambda folder: (folder / "net.safetensors").write_bytes(b"\xff" * 9)),
+            next_to_code(lambda folder: (folder / "net.safetensors").write_bytes(b"\xff" * 9)),
             "net.py",
             "its header cannot be read",
         ),
         (
-            beside(lambda folder: (folder / "net.pt").write_bytes(b"\x80\2}.")),
+            next_to_code(lambda folder: (folder / "net.pt").write_bytes(b"\x80\2}.")),
             "net.py",
             "net.pt is not a file of torch.save",
         ),
         (
-            beside(lambda folder: ((folder / "net.pt").touch(), (folder / "net.safetensors").touch())),
+            next_to_code(lambda folder: ((folder / "net.pt").touch(), (folder / "net.safetensors").touch())),
             "net.py",
             "several weights: net.safetensors, net.pt are next to net.py; name one in net.toml",
         ),

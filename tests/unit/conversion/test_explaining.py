@@ -87,7 +87,7 @@ def test_nan_in_the_artifact_alone_departs():
 
 
 def test_a_part_of_another_scale_is_judged_by_itself():
-    """Scores beside boxes in pixels, as parity judges them."""
+    """Scores next to boxes in pixels, as parity judges them."""
     boxes, scores = np.linspace(0, 640, 80).reshape(4, 20), np.linspace(0, 1, 40).reshape(2, 20)
     together = np.concatenate([boxes, scores]).astype(np.float32)
     lost = np.concatenate([boxes, np.zeros_like(scores)]).astype(np.float32)

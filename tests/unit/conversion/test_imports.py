@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).parent / "programs" / "import_packages.py"
 
 
 def imported_by(*names: str) -> list[list[str]]:
-    """Import what `import_packages.py` is told to, in a fresh interpreter; return all modules after each."""
+    """Import what `import_packages.py` is given, in a fresh interpreter; return all modules after each."""
     run = subprocess.run(
         [sys.executable, PROGRAM, *names], capture_output=True, text=True, timeout=HANG_S, check=True
     )

@@ -1,8 +1,9 @@
 """Comparison of one output of an artifact with PyTorch's over many inputs: as a whole and slice by slice.
 
 A slice is what has one index along one axis, such as a channel, an anchor or a class; the inputs are an axis
-too. One ratio over things of different scale says nothing about the small ones: beside boxes in pixels nobody
-sees that every score is lost. Slices whose scale is another than that of the whole are judged by themselves.
+too. One ratio over things of different scale says nothing about the small ones: next to boxes in pixels
+nobody sees that every score is lost. Slices whose scale is another than that of the whole are judged by
+themselves.
 """
 
 from collections.abc import Iterator
