@@ -166,7 +166,7 @@ def cancel(name: options.Campaign) -> None:
 @app.command()
 def rename(
     name: options.Campaign,
-    new: Annotated[str, typer.Argument(help="Another name, which no campaign has.")],
+    new: Annotated[str, typer.Argument(metavar="NAME", help="Another name, which no campaign has.")],
 ) -> None:
     """Give a campaign another name.
 

@@ -30,7 +30,9 @@ def upgrade_command() -> None:
 
 @db.command()
 def backup(
-    folder: Annotated[Path, typer.Argument(help="Where dumps are kept; created if it is missing.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where dumps are kept; created if it is missing.")
+    ],
     keep: Annotated[
         int, typer.Option(min=1, help="Days whose last dump is kept, of today all; older ones are deleted.")
     ] = 14,
@@ -46,7 +48,9 @@ def backup(
 
 @db.command("restore")
 def restore_command(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `backup` has written.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="What `backup` has written.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Replace the database by a dump; workers must be stopped. A dump that fails changes nothing.

@@ -248,7 +248,9 @@ Priority = Annotated[
     int,
     typer.Option(help=f"0-9, larger is sooner; the default is {DEFAULT_PRIORITY}.", rich_help_panel=CAMPAIGN),
 ]
-OneModel = Annotated[str, typer.Argument(help="Name of one model; `nnlite models` lists them.")]
+OneModel = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Name of one model; `nnlite models` lists them.")
+]
 Weights = Annotated[
     Path | None,
     typer.Option(
@@ -286,7 +288,11 @@ Wide = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")]
 Campaign = Annotated[
     str,
-    typer.Argument(help="Name of a campaign; `nnlite status` lists them.", autocompletion=complete_campaigns),
+    typer.Argument(
+        metavar="CAMPAIGN",
+        help="Name of a campaign; `nnlite status` lists them.",
+        autocompletion=complete_campaigns,
+    ),
 ]
 OptionalCampaign = Annotated[
     str | None,
