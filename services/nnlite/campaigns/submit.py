@@ -205,12 +205,15 @@ def _write_rows(
 ) -> _Written:
     """Insert code, models and conversions; existing ones stay, except skipped ones that no longer are."""
     cursor = connection.connection.cursor()
+    hashes = {each for model in models for each in (model.code_sha256, model.transform_sha256) if each}
+    # Reading a source, such as an archive of 100,000 files, takes longer than asking for what is there.
+    known = set(connection.scalars(_KNOWN_CODES, {"hashes": list(hashes)}))
     codes: dict[str, str] = {}
     for model in models:
-        if model.code_sha256 and model.code_sha256 not in codes:
-            codes[model.code_sha256] = source.code(model)
-        if model.transform_sha256 and model.transform_sha256 not in codes:
-            codes[model.transform_sha256] = source.transform_code(model) or ""
+        if (sha256 := model.code_sha256) and sha256 not in known and sha256 not in codes:
+            codes[sha256] = source.code(model)
+        if (sha256 := model.transform_sha256) and sha256 not in known and sha256 not in codes:
+            codes[sha256] = source.transform_code(model) or ""
     # Postgres's text cannot contain NUL, and neither can Python code.
     rows = [(sha256, code.replace("\0", "\ufffd")) for sha256, code in codes.items()]
     execute_values(
@@ -261,6 +264,7 @@ def _write_rows(
     )
 
 
+_KNOWN_CODES = text("SELECT sha256 FROM code WHERE sha256 = ANY(:hashes) FOR KEY SHARE")
 # A model may be stored before it is evaluated.
 _WITH_ACCURACY = """
 ON CONFLICT (id) DO UPDATE SET accuracy = EXCLUDED.accuracy

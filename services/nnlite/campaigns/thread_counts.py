@@ -8,7 +8,6 @@ from sqlalchemy import Connection, text
 
 from nnlite.backends import CPU_BACKENDS, format_of
 from nnlite.campaigns.request import Request, RequestError
-from nnlite.reports.schema import DeviceContext
 from nnlite.settings import Settings
 from nnlite.vocabulary import EvaluateOn, WorkKind
 
@@ -24,6 +23,8 @@ def check_threads(connection: Connection, request: Request, settings: Settings) 
         _check_time(request, settings)
     if not request.threads:
         return
+    from nnlite.reports.schema import DeviceContext  # takes longer to import than to submit
+
     most: dict[str, tuple[int, str]] = {}
     for row in connection.execute(_DEVICES, {"pools": list(request.pools)}):
         with suppress(ValidationError):  # as another release writes it: unknown

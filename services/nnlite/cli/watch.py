@@ -20,7 +20,8 @@ from nnlite.results.reading import Row
 from nnlite.results.runtime_checks import pending
 from nnlite.vocabulary import CampaignState
 
-_INTERVAL_S = 1.0
+#: Between two looks, seconds: short ones first, as workers that run do a small campaign in seconds.
+_FIRST_INTERVAL_S, _INTERVAL_S, _GROWTH = 0.2, 1.0, 1.25
 #: Window of the rate, seconds.
 _RATE_WINDOW_S = 600.0
 
@@ -59,12 +60,14 @@ def watch(
     Waits for a paused campaign, and for Postgres; a cancelled campaign has ended. The caller prints how.
 
     Args:
-        while_waiting: called once a second; may raise.
-        explain: returns what the campaign waits for, in lines; called while nothing of it is running.
+        while_waiting: called once a second or more often; may raise.
+        explain: returns what the campaign waits for, in lines; called while nothing of it is running, but
+            not at the first look, when workers have not had the time to begin.
     """
     rate = Rate()
     printed = ""
     reasons: list[str] = []
+    interval_s = _FIRST_INTERVAL_S
     with Live(console=err, auto_refresh=False, transient=True) as live:
         while True:
             try:
@@ -78,7 +81,8 @@ def watch(
             else:
                 rate.note(time.monotonic(), progress.finished)
                 line, counts = summary(progress, rate), summary(progress)
-                reasons = [] if now or progress.ended else explain(progress)
+                begun = now or progress.ended or interval_s == _FIRST_INTERVAL_S
+                reasons = [] if begun else explain(progress)
             shown = "\n".join([counts, *reasons])
             if err.is_terminal:
                 live.update(panel("\n".join([line, *reasons]), progress, now), refresh=True)
@@ -88,7 +92,8 @@ def watch(
             if progress is not None and progress.ended:
                 return progress
             while_waiting()
-            time.sleep(_INTERVAL_S)
+            time.sleep(interval_s)
+            interval_s = min(_INTERVAL_S, interval_s * _GROWTH)
 
 
 def watch_checks(engine: Engine, name: str, runtime_version: str, while_waiting: Callable[[], None]) -> None:

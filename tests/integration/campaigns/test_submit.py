@@ -94,6 +94,16 @@ def test_a_benchmark_that_may_take_longer_than_redis_waits_is_refused(cluster: C
         cluster.submit("a", **asked, evaluate_on=EvaluateOn.DEVICE, name="more")
 
 
+def test_code_that_is_there_is_not_read_again(cluster: Cluster) -> None:
+    cluster.submit("a", name="first")
+    read = []
+    code = cluster.toys.code
+    cluster.toys.code = lambda model: read.append(model.name) or code(model)
+    cluster.submit("a", "b", name="second")
+    assert read == ["b"]
+    assert len(cluster.rows("SELECT sha256 FROM code")) == 2
+
+
 def test_a_skipped_model_has_a_row_with_a_reason_and_no_message(cluster: Cluster) -> None:
     cluster.toys.add("huge", skipped="input 1024 x 1024 is above 512")
     submitted = cluster.submit("huge", "small")

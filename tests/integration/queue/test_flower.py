@@ -103,6 +103,7 @@ def test_flower_shows_tasks_with_model_and_device_behind_a_password(
     site.shows("/workers?json=1", lambda found: any(row["hostname"] == NODE for row in found["data"]))
     row = uuid.uuid4()
     with closing(BrokerClient(broker_url, 5)) as broker:
+        wait_until(lambda: broker.served_queues() == {QUEUE}, "the queues of workers are known")
         label = ("MobileNetV3", "pixel4-api30")
         broker.send(
             [Message(kind=WorkKind.BENCHMARK, row_id=row, display_args=label, queue=QUEUE, priority=5)]
