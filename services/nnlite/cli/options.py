@@ -1,4 +1,7 @@
-"""Command-line arguments and options that several commands share, with their help texts."""
+"""Command-line arguments and options that several commands share, with their help texts.
+
+More than 300 lines: an option is stated once, with its help, whichever commands have it.
+"""
 
 from pathlib import Path
 from typing import Annotated

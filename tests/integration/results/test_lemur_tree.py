@@ -87,6 +87,24 @@ def imported(root: Path) -> Import:
     return runs, models
 
 
+def candidates(root: Path) -> dict[str, list[bool]]:
+    """Read int8's tree as the index of candidates of NN-GPT's mobile pipeline: model -> `valid` of each file.
+
+    After https://github.com/ABrain-One/nn-gpt, ab/gpt/act/edge/iterative_finetune.py
+    (_build_mobile_candidate_index), which looks for the tree at `analytics/int8`, and takes what follows the
+    prefix of a folder's name for the name that LEMUR's code has.
+    """
+    prefix = "img-classification_cifar-10_acc_"
+    return {
+        folder.name.replace(prefix, "", 1): [
+            json.loads(file.read_text("utf-8")).get("valid", False)
+            for file in sorted(folder.glob("android_*.json"))
+        ]
+        for folder in (root / "ab/nn/stat/run/tflite/int8").glob(f"{prefix}*")
+        if folder.is_dir()
+    }
+
+
 def latency(mean_ns: int) -> Latency:
     return Latency(
         mean_ns=mean_ns, median_ns=mean_ns, p90_ns=mean_ns, p95_ns=None, p99_ns=None, min_ns=mean_ns - 10,
@@ -470,6 +488,20 @@ def test_files_are_named_by_the_phones_model_in_upstreams_layout(measure, export
     files = [file.name for file in (tmp_path / "ab/nn/stat/run/tflite" / FOLDER).iterdir()]
     assert files == ["android_SM_S911B.json"]
     assert (exported.written, exported.superseded) == (1, 1)
+
+
+@pytest.mark.parametrize("layout", TreeLayout)
+def test_nn_gpts_index_of_candidates_finds_every_model_by_its_name(measure, export, tmp_path, layout):
+    int8 = measurement(precision=Precision.INT8)
+    refused = measurement(precision=Precision.INT8, verdict=Verdict.INVALID, latency=None)
+    measure("ga-alexnet-1_v2", int8, cache_key="a", precision="int8")
+    for serial in ("one", "two"):
+        device = {"device_type": f"phone {serial}", "name": f"usb:{serial}"}
+        measure("one", int8, campaign=serial, cache_key="b", precision="int8", device=device)
+    measure("lost", refused, campaign="bad", cache_key="c", precision="int8")
+    measure("floats", campaign="other")
+    export(layout=layout)
+    assert candidates(tmp_path) == {"ga-alexnet-1_v2": [True], "one": [True, True], "lost": [False]}
 
 
 def test_only_results_with_a_named_verdict_are_written(measure, export):
