@@ -21,10 +21,10 @@ class HostRuntime:
     backend: Backend
     #: As reports call it.
     name: str
-    #: The extra that installs it.
-    extra: str
-    #: The distribution whose version is the runtime's.
-    distribution: str
+    #: The extra that installs it; None: `NNLITE_RUNTIME_CHECK__LIBRARY` names its folder.
+    extra: str | None
+    #: The distribution whose version is the runtime's; None: it says its version.
+    distribution: str | None
     #: Module of `nnlite_benchmark.host` whose `open_session` runs artifacts in it.
     session: str
     artifact_format: ArtifactFormat = ArtifactFormat.TFLITE
@@ -32,6 +32,16 @@ class HostRuntime:
     exporters: tuple[str, ...] = ()
     #: Increase when a change of the export itself changes its files.
     generation: int = 1
+
+    @property
+    def hint(self) -> str:
+        """What to do where it is missing."""
+        if self.extra is not None:
+            return f"install the extra {self.extra}"
+        return (
+            "build it with `make runtime-check` in a checkout and name its folder in "
+            "NNLITE_RUNTIME_CHECK__LIBRARY"
+        )
 
 
 HOST_RUNTIMES: Final[Mapping[Backend, HostRuntime]] = {
@@ -52,6 +62,13 @@ HOST_RUNTIMES: Final[Mapping[Backend, HostRuntime]] = {
             session="litert_session",
         ),
         HostRuntime(
+            backend=Backend.TFLITE_APP,
+            name="TensorFlow Lite",
+            extra=None,
+            distribution=None,
+            session="tflite_app_session",
+        ),
+        HostRuntime(
             backend=Backend.ONNXRUNTIME,
             name="ONNX Runtime",
             extra="onnx",
@@ -69,6 +86,8 @@ BACKENDS: Final = {
     DeviceKind.PHONE: _ANDROID_BACKENDS,
     DeviceKind.HOST: frozenset(HOST_RUNTIMES),
 }
+#: Those that only hosts have.
+HOST_ONLY: Final = tuple(backend for backend in HOST_RUNTIMES if backend not in _ANDROID_BACKENDS)
 #: Backends that compute on the CPU alone, with as many threads as a campaign asks for.
 CPU_BACKENDS: Final = frozenset(HOST_RUNTIMES)
 #: The runtime of each format but `.tflite`, which one runtime executes.

@@ -97,6 +97,7 @@ class Backend(StrEnum):
     GPU = "gpu"  # GPU delegate
     NPU = "npu"  # NNAPI
     CPU_PLAIN = "cpu-plain"  # the runtime's own kernels, without XNNPACK
+    TFLITE_APP = "tflite-app"  # the app's own TensorFlow Lite with XNNPACK; hosts only
     ONNXRUNTIME = "onnxruntime"  # ONNX Runtime's own kernels on the CPU; hosts only
 
 

@@ -23,11 +23,14 @@ def library() -> TfliteLibrary:
 
 def test_the_library_computes_what_the_host_computes(library):
     interpreter = TfliteInterpreter(library, canary.MODEL_FILE)
+    interpreter.allocate()
     interpreter.fill([INPUT])
     interpreter.invoke()
 
     (output,) = interpreter.outputs()
+    (expects,) = interpreter.inputs()
 
+    assert (expects.dtype, expects.shape, expects.scale) == ("float32", canary.INPUT_SHAPE, 0.0)
     assert library.version == properties()["tflite"]
     assert (output.dtype, output.shape) == ("float32", canary.OUTPUT_SHAPE)
     expected = np.frombuffer(canary.EXPECTED_FILE.read_bytes(), "<f4")
@@ -55,5 +58,7 @@ def test_a_file_that_is_no_artifact_is_refused(library, tmp_path):
     ],
 )
 def test_inputs_that_do_not_fit_are_refused_with_both_sizes(library, inputs, says):
+    interpreter = TfliteInterpreter(library, canary.MODEL_FILE)
+    interpreter.allocate()
     with pytest.raises(RefusedError, match=says):
-        TfliteInterpreter(library, canary.MODEL_FILE).fill(inputs)
+        interpreter.fill(inputs)

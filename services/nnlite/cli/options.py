@@ -8,18 +8,17 @@ from typing import Annotated
 
 import typer
 
-from nnlite.backends import BACKENDS, HOST_RUNTIMES
+from nnlite.backends import HOST_ONLY
 from nnlite.cli.completion import (
     complete_backends,
     complete_campaigns,
     complete_precisions,
     complete_source_models,
 )
-from nnlite.vocabulary import DEFAULT_PRIORITY, MAX_PASS_S, DeviceKind, EvaluateOn, Int8Io, Layout, Mode
+from nnlite.vocabulary import DEFAULT_PRIORITY, MAX_PASS_S, EvaluateOn, Int8Io, Layout, Mode
 
 #: Headings of options in the help.
 MODELS, CONVERTING, MEASURING, CAMPAIGN = "Models", "Conversion", "Measurement", "Campaign"
-_OF_HOSTS = ", ".join(backend for backend in HOST_RUNTIMES if backend not in BACKENDS[DeviceKind.PHONE])
 
 Models = Annotated[
     list[str] | None,
@@ -85,7 +84,7 @@ Backends = Annotated[
     typer.Option(
         "--backend",
         help="What executes the artifact: cpu (XNNPACK), gpu, npu, cpu-plain (no XNNPACK); on hosts "
-        f"{_OF_HOSTS} too; repeatable.",
+        f"{', '.join(HOST_ONLY)} too; repeatable.",
         rich_help_panel=MEASURING,
         autocompletion=complete_backends,
     ),

@@ -3,6 +3,7 @@
 import signal
 from importlib.util import find_spec
 
+from nnlite.backends import HOST_RUNTIMES
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.thread_counts import check_cores
 from nnlite.cli import watch as watching
@@ -16,6 +17,7 @@ from nnlite.cli.waiting import Explainer, starting
 from nnlite.errors import NnliteError
 from nnlite.host.cores import cores_of
 from nnlite.host.installation import install_hint, why_model_code_is_root
+from nnlite.host.runtimes import missing
 from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
 from nnlite.local.daemon import daemon_of
 from nnlite.results import hooks, queries
@@ -41,6 +43,7 @@ def run_here(request: Request, name: str | None, priority: int, converters: int,
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
     settings = load_settings()
     _check_installed(settings)  # before anything is downloaded
+    _check_runtimes(request, settings)
     download_if_missing(request.source, settings)
     check_cores(request, len(cores_of(settings).measuring), "this machine")
     if warning := why_model_code_is_root():
@@ -72,6 +75,14 @@ def _check_installed(settings: Settings) -> None:
             f"nnlite run needs {', '.join(missing)}: {install_hint('all')}; "
             "or, for workers elsewhere, nnlite submit"
         )
+
+
+def _check_runtimes(request: Request, settings: Settings) -> None:
+    """Check that this machine has the runtimes of the request's backends, and what makes their artifacts."""
+    for backend in request.backends:
+        runtime = HOST_RUNTIMES.get(backend)
+        if runtime is not None and (problem := missing(runtime, settings)):
+            raise NnliteError(f"--backend {backend}: {problem}; or, for workers elsewhere, nnlite submit")
 
 
 def _ended(cluster: Session, name: str, environment: RuntimeEnvironment | None) -> bool:

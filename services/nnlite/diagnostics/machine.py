@@ -13,6 +13,7 @@ from importlib.util import find_spec
 import psutil
 
 from nnlite.artifacts.store import open_store
+from nnlite.backends import HOST_ONLY, HOST_RUNTIMES
 from nnlite.catalog.sources import load_source
 from nnlite.db.engine import check_schema, engine_for
 from nnlite.diagnostics.android import android_findings
@@ -22,6 +23,7 @@ from nnlite.errors import NnliteError
 from nnlite.host.cores import cores_of
 from nnlite.host.gpu import nvidia_gpus
 from nnlite.host.installation import install_hint, why_model_code_is_root
+from nnlite.host.runtimes import found, missing
 from nnlite.host.tflite_environment import runtime_environment
 from nnlite.local import servers
 from nnlite.queue.app import CONVERT_QUEUE
@@ -84,6 +86,15 @@ def _libraries(_: Settings) -> Iterator[Finding]:
         except PackageNotFoundError:
             hint = f"not installed; for {use}: {install_hint(extra)}"
             yield Finding(subject=name, state="note", message=hint)
+
+
+def _runtimes(settings: Settings) -> Iterator[Finding]:
+    """Which backends this machine has besides LiteRT's."""
+    for backend in HOST_ONLY:
+        runtime = HOST_RUNTIMES[backend]
+        problem = missing(runtime, settings)
+        message = f"{runtime.name}: {problem}" if problem else found(runtime, settings)
+        yield Finding(subject=f"backend {backend}", state="note" if problem else "ok", message=message)
 
 
 def _isolation(_: Settings) -> Iterator[Finding]:
@@ -188,6 +199,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _machine,
     _disk,
     _libraries,
+    _runtimes,
     _isolation,
     _accelerators,
     _runtime_check,

@@ -11,7 +11,7 @@ unit that `duration` belongs to: CPU, GPU or NPU.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlite.backends import CPU_BACKENDS
+from nnlite.backends import BACKENDS, CPU_BACKENDS
 from nnlite.vocabulary import Backend, DeviceKind, Mode, Precision, Verdict
 
 Json = dict[str, Any]
@@ -109,10 +109,15 @@ def _size_comparison(report: Mapping[str, Any], sizes: tuple[int | None, int] | 
 
 
 def chosen_measurements(report: Mapping[str, Any], threads: int | None) -> dict[Backend, Mapping[str, Any]]:
-    """Return one measurement of each backend: of the CPU's those with `threads`, None: with the fewest."""
+    """Return one measurement of each backend that phones have.
+
+    Of the CPU's those with `threads`, None: with the fewest.
+    """
     measured: dict[Backend, Mapping[str, Any]] = {}
     for one in sorted(report["measurements"], key=lambda one: one["threads"]):
         backend = Backend(one["backend"])
+        if backend not in BACKENDS[DeviceKind.PHONE]:
+            continue
         if backend not in CPU_BACKENDS or threads in (None, one["threads"]):
             measured.setdefault(backend, one)
     return measured

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from nnlite.artifacts.store import file_name
-from nnlite.backends import CPU_BACKENDS
+from nnlite.backends import BACKENDS, CPU_BACKENDS
 from nnlite.catalog.files.source import FilesSource
 from nnlite.exports.lemur_record import chosen_measurements, lemur_record
 from nnlite.exports.writing import ExportError, write_json
@@ -98,6 +98,8 @@ def export_lemur(
         "pools": list(choice.pools),
         "kinds": [str(kind) for kind in choice.kinds] or _usual_kinds(choice),
         "threads": choice.threads,
+        # Other runtimes of hosts have no place in LEMUR's records.
+        "backends": sorted(BACKENDS[DeviceKind.PHONE]),
         "verdicts": [str(verdict) for verdict in choice.verdicts],
         "by_model": choice.layout is TreeLayout.UPSTREAM,
         "plain": choice.cpu is Backend.CPU_PLAIN,
@@ -248,7 +250,7 @@ WITH result AS (
                array_agg(CAST(verdict AS text)) AS verdicts
         FROM (
             SELECT DISTINCT ON (backend) backend, verdict FROM measurement
-            WHERE benchmark_id = b.id
+            WHERE benchmark_id = b.id AND backend = ANY(:backends)
               AND (backend NOT IN ('cpu', 'cpu-plain') OR threads = coalesce(:threads, threads))
             ORDER BY backend, threads
         ) chosen

@@ -9,7 +9,7 @@ artifact's.
 import ctypes
 import os
 from collections.abc import Sequence
-from ctypes import CFUNCTYPE, c_char_p, c_int, c_int32, c_size_t, c_void_p
+from ctypes import CFUNCTYPE, POINTER, c_char_p, c_float, c_int, c_int32, c_size_t, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,13 +26,28 @@ _OK: Final = 0
 _MAX_MESSAGE_BYTES: Final = 4096
 
 _REPORTER: Final = CFUNCTYPE(None, c_void_p, c_char_p, c_void_p)
+
+
+class _XnnpackOptions(ctypes.Structure):
+    """`TfLiteXNNPackDelegateOptions` (xnnpack_delegate.h): its first field, and room for the others."""
+
+    _fields_ = (("num_threads", c_int32), ("rest", c_int32 * 31))
+
+
+class _QuantizationParams(ctypes.Structure):
+    """`TfLiteQuantizationParams` (c_api_types.h)."""
+
+    _fields_ = (("scale", c_float), ("zero_point", c_int32))
+
+
 _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "TfLiteVersion": (c_char_p, ()),
     "TfLiteModelCreateFromFileWithErrorReporter": (c_void_p, (c_char_p, _REPORTER, c_void_p)),
     "TfLiteInterpreterOptionsCreate": (c_void_p, ()),
     "TfLiteInterpreterOptionsSetNumThreads": (None, (c_void_p, c_int32)),
     "TfLiteInterpreterOptionsSetErrorReporter": (None, (c_void_p, _REPORTER, c_void_p)),
-    "TfLiteXNNPackDelegateCreate": (c_void_p, (c_void_p,)),
+    "TfLiteXNNPackDelegateOptionsDefault": (_XnnpackOptions, ()),
+    "TfLiteXNNPackDelegateCreate": (c_void_p, (POINTER(_XnnpackOptions),)),
     "TfLiteInterpreterOptionsAddDelegate": (None, (c_void_p, c_void_p)),
     "TfLiteInterpreterCreate": (c_void_p, (c_void_p, c_void_p)),
     "TfLiteInterpreterAllocateTensors": (c_int, (c_void_p,)),
@@ -46,21 +61,33 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "TfLiteTensorNumDims": (c_int32, (c_void_p,)),
     "TfLiteTensorDim": (c_int32, (c_void_p, c_int32)),
     "TfLiteTensorByteSize": (c_size_t, (c_void_p,)),
+    "TfLiteTensorQuantizationParams": (_QuantizationParams, (c_void_p,)),
     "TfLiteTensorCopyFromBuffer": (c_int, (c_void_p, c_char_p, c_size_t)),
     "TfLiteTensorCopyToBuffer": (c_int, (c_void_p, c_void_p, c_size_t)),
 }
 
 
-class RefusedError(Exception):
+class RefusedError(RuntimeError):
     """The library rejected an artifact or its inputs; the message is the library's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputTensor:
-    """An output after an inference."""
+class TensorInfo:
+    """An input or an output of an artifact."""
 
+    name: str
+    #: NumPy's name.
     dtype: str
     shape: tuple[int, ...]
+    #: Quantization: value = scale x (integer - zero_point); 0: it is not quantized.
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputTensor(TensorInfo):
+    """An output after an inference."""
+
     #: Little-endian.
     data: bytes
 
@@ -89,10 +116,10 @@ class TfliteLibrary:
 
 
 class TfliteInterpreter:
-    """One artifact on the CPU with XNNPACK and one thread, as in the app; lives as long as the process."""
+    """One artifact on the CPU with XNNPACK, as in the app; lives as long as the process."""
 
-    def __init__(self, library: TfliteLibrary, artifact: Path) -> None:
-        """Load the artifact and prepare it.
+    def __init__(self, library: TfliteLibrary, artifact: Path, threads: int = 1) -> None:
+        """Load the artifact; `allocate` makes it ready.
 
         Raises:
             RefusedError: the library does not accept it.
@@ -105,16 +132,28 @@ class TfliteInterpreter:
         if not model:
             raise self._refusal("the file is no artifact")
         options = api.TfLiteInterpreterOptionsCreate()
-        api.TfLiteInterpreterOptionsSetNumThreads(options, 1)
+        api.TfLiteInterpreterOptionsSetNumThreads(options, threads)
         api.TfLiteInterpreterOptionsSetErrorReporter(options, self._reporter, None)
-        # Without options: those of one thread.
-        api.TfLiteInterpreterOptionsAddDelegate(options, api.TfLiteXNNPackDelegateCreate(None))
+        xnnpack = api.TfLiteXNNPackDelegateOptionsDefault()
+        xnnpack.num_threads = threads
+        api.TfLiteInterpreterOptionsAddDelegate(options, api.TfLiteXNNPackDelegateCreate(xnnpack))
         self._interpreter = api.TfLiteInterpreterCreate(model, options)
         if not self._interpreter:
             raise self._refusal("no interpreter can be created")
-        self._accept(
-            api.TfLiteInterpreterAllocateTensors(self._interpreter), "the tensors cannot be allocated"
-        )
+
+    def allocate(self) -> None:
+        """Allocate the tensors, which other calls need; raises RefusedError if the library cannot."""
+        status = self._functions.TfLiteInterpreterAllocateTensors(self._interpreter)
+        self._accept(status, "the tensors cannot be allocated")
+
+    def inputs(self) -> list[TensorInfo]:
+        """Return the inputs, in order; raises RefusedError for one without numbers."""
+        count = self._functions.TfLiteInterpreterGetInputTensorCount(self._interpreter)
+        get = self._functions.TfLiteInterpreterGetInputTensor
+        return [
+            TensorInfo(**self._fields(f"input {number}", get(self._interpreter, number)))
+            for number in range(count)
+        ]
 
     def fill(self, inputs: Sequence[bytes]) -> None:
         """Set the inputs: raw little-endian data in the artifact's order.
@@ -147,13 +186,27 @@ class TfliteInterpreter:
     def _output(self, number: int) -> OutputTensor:
         api = self._functions
         tensor = api.TfLiteInterpreterGetOutputTensor(self._interpreter, number)
-        kind = api.TfLiteTensorType(tensor)
-        if kind not in _DTYPES:
-            raise RefusedError(f"output {number} has type {kind}, which is no number")
+        fields = self._fields(f"output {number}", tensor)
         data = ctypes.create_string_buffer(api.TfLiteTensorByteSize(tensor))
         self._accept(api.TfLiteTensorCopyToBuffer(tensor, data, len(data)), "an output cannot be read")
-        shape = tuple(api.TfLiteTensorDim(tensor, axis) for axis in range(api.TfLiteTensorNumDims(tensor)))
-        return OutputTensor(dtype=_DTYPES[kind], shape=shape, data=data.raw)
+        return OutputTensor(**fields, data=data.raw)
+
+    def _fields(self, what: str, tensor: int) -> dict[str, Any]:
+        """Return the fields of a `TensorInfo`."""
+        api = self._functions
+        kind = api.TfLiteTensorType(tensor)
+        if kind not in _DTYPES:
+            raise RefusedError(f"{what} has type {kind}, which is no number")
+        quantization = api.TfLiteTensorQuantizationParams(tensor)
+        return {
+            "name": (api.TfLiteTensorName(tensor) or b"").decode(errors="replace"),
+            "dtype": _DTYPES[kind],
+            "shape": tuple(
+                api.TfLiteTensorDim(tensor, axis) for axis in range(api.TfLiteTensorNumDims(tensor))
+            ),
+            "scale": quantization.scale,
+            "zero_point": quantization.zero_point,
+        }
 
     def _accept(self, status: int, otherwise: str) -> None:
         if status != _OK:

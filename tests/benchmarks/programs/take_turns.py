@@ -29,6 +29,7 @@ def main() -> None:
     host = Interpreter(artifact, num_threads=1)
     host.allocate_tensors()
     app = TfliteInterpreter(TfliteLibrary(Path(library)), Path(artifact))
+    app.allocate()
     inputs = []
     for number, detail in enumerate(host.get_input_details()):
         tensor = seeded_input(detail["shape"].tolist(), np.dtype(detail["dtype"]).name, seed=number)

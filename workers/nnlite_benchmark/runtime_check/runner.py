@@ -77,6 +77,7 @@ def app_library(folder: Path) -> tuple[str, Run]:
     def run(request: dict[str, Any]) -> dict[str, Any]:
         try:
             interpreter = TfliteInterpreter(library, Path(request["artifact"]))
+            interpreter.allocate()
             interpreter.fill([Path(file).read_bytes() for file in request["inputs"]])
             interpreter.invoke()
             tensors = interpreter.outputs()
