@@ -7,24 +7,17 @@ arrive, so that the same command goes on where it was stopped, and written to do
 import argparse
 import os
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import orjson
-
+from networks import MAX_PARAMETERS, PRECISIONS, Result, cell, convert_all
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.catalog.model import ModelInput, ModelSpec
-from nnlite.errors import Failure
-from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import ModelFormat, Precision
+from nnlite.vocabulary import ModelFormat
 from nnlite_conversion.cache_key import converter_tag
-from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob
-from nnlite_conversion.preload import preload
 
 KEPT = Path(os.environ.get("NNLITE_HOME", ".nnlite"), "architectures.jsonl")
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
@@ -78,8 +71,6 @@ same output for every input, which eight bits cannot tell apart: then int8 is `o
 """
 STATES = ("ok", "off", "unknown", "refused")
 
-Result = dict[str, Any]
-
 
 def spec_of(network: str) -> ModelSpec:
     """Return a network as a conversion takes it."""
@@ -96,26 +87,14 @@ def spec_of(network: str) -> ModelSpec:
     )
 
 
-def converted(network: str, place: Path) -> Result:
-    """Convert one network in the folder `place`; return its state and reason for each precision."""
-    precisions = (Precision.FP32, Precision.INT8)
-    job = ConversionJob(
+def job_of(network: str) -> ConversionJob:
+    """Return the conversion of a network."""
+    return ConversionJob(
         model=spec_of(network),
-        precisions=precisions,
-        max_parameters=200_000_000,
+        precisions=PRECISIONS,
+        max_parameters=MAX_PARAMETERS,
         calibration=Calibration(kind=CalibrationKind.NOISE, samples=4),
     )
-    try:
-        with convert(job, ConversionSettings(), workdir=place, tick=lambda stage: True) as outcome:
-            states = {
-                artifact.precision.value: [artifact.parity.state.value, artifact.parity.reason or ""]
-                for artifact in outcome.artifacts
-                if artifact.parity
-            }
-            states |= {each.precision.value: ["refused", each.reason] for each in outcome.refused}
-    except Failure as failure:
-        states = {each.value: ["refused", failure.reason] for each in precisions}
-    return {"network": network, "states": states}
 
 
 def page(results: Sequence[Result]) -> str:
@@ -134,15 +113,9 @@ def page(results: Sequence[Result]) -> str:
 
 def _line(result: Result) -> str:
     states = result["states"]
-    reasons = dict.fromkeys(reason.replace("|", "\\|") for _, reason in states.values() if reason)
+    reasons = dict.fromkeys(cell(reason) for _, reason in states.values() if reason)
     cells = (result["network"], states["fp32"][0], states["int8"][0], "; ".join(reasons))
     return f"| {' | '.join(cells)} |\n"
-
-
-def _kept(names: Iterable[str]) -> dict[str, Result]:
-    lines = KEPT.read_bytes().splitlines() if KEPT.exists() else []
-    known = {result["network"]: result for result in map(orjson.loads, lines)}
-    return {name: known[name] for name in names if name in known}
 
 
 def main() -> int:
@@ -154,23 +127,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := sorted({*arguments.networks} - {*NETWORKS}):
         parser.error(f"unknown networks: {', '.join(unknown)}")
-    names = arguments.networks or NETWORKS
-    KEPT.parent.mkdir(parents=True, exist_ok=True)
-    results = _kept(names)
-    left = [name for name in names if name not in results]
-    if left:
-        preload()
-    with tempfile.TemporaryDirectory(prefix="nnlite-architectures-") as folder, KEPT.open("ab") as file:
-        place = Path(folder)
-        place.chmod(0o755)  # model code runs as an account of its own
-        for number, name in enumerate(left, 1):
-            results[name] = converted(name, place)
-            file.write(orjson.dumps(results[name]) + b"\n")
-            file.flush()
-            states = " ".join(state for state, _ in results[name]["states"].values())
-            print(f"{number}/{len(left)} {name}: {states}", file=sys.stderr, flush=True)
+    results = convert_all(arguments.networks or NETWORKS, job_of, KEPT)
     if not arguments.networks:
-        PAGE.write_text(page([results[name] for name in NETWORKS]))
+        PAGE.write_text(page(list(results.values())))
         print(f"wrote {PAGE}")
     return 0
 

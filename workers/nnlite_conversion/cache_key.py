@@ -16,7 +16,7 @@ from nnlite.vocabulary import CALIBRATED, ArtifactFormat, Int8Io, Precision
 #: Increase when a change of the conversion itself changes artifacts.
 GENERATION = 1
 #: Increase when a precision may be made now that was refused before: it is tried again then. Artifacts stay.
-QUANTIZING = 4
+QUANTIZING = 5
 #: Increase when noise differs that networks with several inputs of floats are calibrated on. 2: each input
 #: has numbers of its own.
 NOISE = 2
@@ -39,6 +39,9 @@ class Revision:
 #: By the names of rewrites, which `pipeline.lowering.rewrites` lists: importing them takes torch. They are in
 #: the keys of the models that they may change.
 REVISIONS: Mapping[str, Revision] = {
+    "average_within_volume": Revision(version=1, code=re.compile(r"[Aa]vg_?[Pp]ool3d")),
+    "compared_bytes": Revision(version=1, code=re.compile("int8")),
+    "indices_of_max_pool": Revision(version=1, code=re.compile("return_indices|_with_indices")),
     "needless_expand": Revision(
         version=1, code=re.compile(r"\bexpand(_as)?\b|broadcast_to|torchvision\.(models|ops)|\btimm\b")
     ),
@@ -47,7 +50,7 @@ REVISIONS: Mapping[str, Revision] = {
     ),
     "product_with_matrix": Revision(version=1, code=re.compile("einsum")),
     "remainder_of_truncated_quotient": Revision(version=1, code=re.compile("fmod")),
-    "rounded_quotient": Revision(version=1, code=re.compile("rounding_mode")),
+    "rounded_quotient": Revision(version=1, code=re.compile("rounding_mode|floor_?div|(?<!:)//")),
 }
 _LIBRARIES = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer")
 

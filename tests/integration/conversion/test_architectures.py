@@ -10,7 +10,7 @@ def test_results_are_kept_and_written_to_a_page(tmp_path, place, monkeypatch, ca
     monkeypatch.setattr(architectures, "NETWORKS", ["torchvision squeezenet1_1", "timm no_such_network"])
     monkeypatch.setattr(architectures, "KEPT", tmp_path / "kept.jsonl")
     monkeypatch.setattr(architectures, "PAGE", tmp_path / "page.md")
-    monkeypatch.setattr(architectures, "preload", lambda: None)  # the tests' process has
+    monkeypatch.setattr("networks.preload", lambda: None)  # the tests' process has
     monkeypatch.setattr("sys.argv", ["architectures"])
 
     assert architectures.main() == 0

@@ -115,3 +115,22 @@ def test_layers_of_other_precision_compute_in_single_precision(dtype, tolerance)
     }
     for result, wanted in zip(program.module()(IMAGE), network(IMAGE), strict=True):
         torch.testing.assert_close(result, wanted.float(), atol=tolerance, rtol=tolerance)
+
+
+def test_what_the_converter_refuses_in_doubles_computes_in_single_precision():
+    def function(x):
+        steps = torch.sin(torch.arange(7).double() * 0.1)
+        return x + steps.float(), x.double().softmax(-1).float(), (x.double() > 0.5).float()
+
+    wanted, results, _, names = rewritten(function, IMAGE)
+
+    assert names == ("single_precision",)
+    for result, other in zip(results, wanted, strict=True):
+        torch.testing.assert_close(result, other)
+
+
+def test_doubles_that_the_converter_narrows_itself_stay():
+    def function(x):
+        return (x.double() * 2 + torch.linspace(0, 1, 7, dtype=torch.float64)).float().relu()
+
+    assert rewritten(function, IMAGE)[3] == ()

@@ -62,6 +62,23 @@ def functions_of(exponents: list[Any]) -> list[str]:
     return sorted(re.findall(r"dense<(\S+)> : tensor<f32>", module))
 
 
+def lowered_with_a_bug() -> tuple[int, bool]:
+    """Return how often a function that raises is logged in two modules, and whether jax lowered them."""
+    call = Call(aten.relu.default, (IMAGE,))
+
+    def broken(*_: Any) -> None:
+        raise IndexError("a bug")
+
+    by_library = lowered(call)
+    with (
+        mock.patch.dict(FUNCTIONS, {call.operator: broken}),
+        mock.patch.object(direct_lowering._logger, "warning") as warning,
+        direct_lowerings(),
+    ):
+        same = lowered(call) == by_library and lowered(call) == by_library
+    return warning.call_count, same
+
+
 @pytest.fixture(scope="module")
 def other_process() -> Iterator[Pool]:
     """A process of their own for calls: one that used jax must not fork."""
@@ -83,6 +100,10 @@ def test_signature_that_is_not_covered_is_left_to_litert_torch(call, other_proce
 
     assert not covered
     assert direct == by_library
+
+
+def test_an_error_of_a_function_is_logged_once_and_the_operator_left_to_litert_torch(other_process):
+    assert other_process.apply(lowered_with_a_bug) == (1, True)
 
 
 def test_numbers_that_python_takes_for_equal_have_functions_of_their_own(other_process):

@@ -82,7 +82,7 @@ def integers(x):
     ]  # fmt: skip
     return (
         *quotients, long.abs(), long.int().abs(), torch.sign(long), long**3, long.int() ** 2,
-        long << 2, long >> 2, long.int() >> 1,
+        long << 2, long >> 2, long.int() >> 1, ~long, long & 7, long.int() & 1,
     )  # fmt: skip
 
 
@@ -90,6 +90,7 @@ def test_operators_of_integers_are_made_of_those_that_litert_has():
     names = [
         "absolute_of_integers", "sign_of_integers", "power_of_integers", "left_shift_as_product",
         "right_shift_as_quotient", "rounded_quotient", "remainder_of_truncated_quotient",
+        "complement", "lowest_bits",
     ]  # fmt: skip
 
     assert_equal(integers, ROWS, names, 0)
@@ -97,3 +98,22 @@ def test_operators_of_integers_are_made_of_those_that_litert_has():
 
 def test_other_powers_and_remainders_stay():
     assert_equal(lambda x: (x**2, torch.fmod(x, 0.7), x.abs(), torch.sign(x)), IMAGE, [], 0)
+
+
+def bytes_of(x):
+    small = (x * 9).to(torch.int8)
+    few = (x.abs() * 9).to(torch.uint8)
+    return (
+        small == 3, small != small.flip(0), small < few.to(torch.int8), few >= 2, few > few.flip(0),
+        small <= -1, torch.eye(4), torch.eye(2, 5, dtype=torch.int64), ~small,
+    )  # fmt: skip
+
+
+def test_bytes_are_compared_as_integers_of_32_bits():
+    operators = assert_equal(bytes_of, ROWS, ["compared_bytes", "arange_of_bytes", "complement"], 0)
+
+    assert torch.ops.aten.bitwise_not.default not in operators
+
+
+def test_other_comparisons_and_masks_stay():
+    assert_equal(lambda x: (x > 1, x.int() == 2, x.long() & 5, torch.arange(8) + x), ROWS, [], 0)

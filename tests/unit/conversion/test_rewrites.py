@@ -113,6 +113,9 @@ def test_only_models_that_a_revised_rewrite_may_change_have_other_keys():
     gated = cache_key.revised_rewrites("def forward(self, x): return x * self.gate(x).expand_as(x)")
 
     assert plain == () and affected == ("nearest_by_index-1",) and gated == ("needless_expand-1",)
+    quotient = cache_key.revised_rewrites("return x // self.step  # as https://example.org")
+    comment = cache_key.revised_rewrites("return x / self.step  # as https://example.org")
+    assert quotient == ("rounded_quotient-1",) and comment == ()
     every = tuple(f"{name}-1" for name in sorted(cache_key.REVISIONS))
     assert cache_key.revised_rewrites(None) == every, "nobody knows what a file without code contains"
     assert cache_key.cache_key("a", "fp32", revised=plain) == cache_key.cache_key("a", "fp32")

@@ -214,5 +214,11 @@ def _types() -> Iterator[Case]:
             yield case("to", call.format(dtype), ROWS, init=init.format(dtype))
         init = f"self.layer = nn.Conv2d(4, 4, 3).to(torch.{dtype})"
         yield case("conv2d", f"self.layer(x.to(torch.{dtype})).float()", IMAGE, init=init, variant=dtype)
+    yield case("to", "x + torch.sin(torch.arange(8).double() * 0.1).float()", ROWS)
+    for target in ("int8", "uint8"):
+        for comparison in ("== 1", "<= 2", "> (4 * y.abs()).to(torch.{0})"):
+            call = f"((4 * x.abs()).to(torch.{target}) {comparison.format(target)}).float()"
+            inputs = (ROWS, ROWS) if "y" in comparison else (ROWS,)
+            yield case("integers", call, *inputs, variant=f"{comparison.format(target)}, {target}")
     for target in ("int32", "int64", "int8", "uint8", "bool"):
         yield case("to", f"(x.abs() * 4).to(torch.{target})", ROWS)

@@ -91,11 +91,26 @@ def _pools() -> Iterator[Case]:
                 yield case(f"adaptive_{kind}_pool{rank}d", call, shape, variant=f"to {size}")
     yield case("adaptive_avg_pool2d", "F.adaptive_avg_pool2d(x, (None, 1))", SPACE[2])
     yield case("avg_pool2d", "F.avg_pool2d(x, 2, divisor_override=3)", SPACE[2])
+    beyond = "4, stride=3, padding=1, ceil_mode=True, count_include_pad=False"
+    yield case("avg_pool3d", f"F.avg_pool3d(x, {beyond})", SPACE[3], variant=beyond)
     yield case("lp_pool2d", "F.lp_pool2d(x.abs() + 0.1, 2, 2)", SPACE[2])
-    yield case("max_pool2d_with_indices", "F.max_pool2d(x, 2, return_indices=True)[1]", SPACE[2])
-    forward = "p, i = F.max_pool2d(x, 2, return_indices=True)\nreturn F.max_unpool2d(p, i, 2)"
-    yield case("max_unpool2d", forward, SPACE[2])
+    yield from _indices()
     yield case("fractional_max_pool2d", "F.fractional_max_pool2d(x, 2, output_size=3)", SPACE[2])
+
+
+def _indices() -> Iterator[Case]:
+    yield case("max_pool2d_with_indices", "F.max_pool2d(x, 2, return_indices=True)[1]", SPACE[2])
+    padded = "3, stride=2, padding=1"
+    for rank, shape in SPACE.items():
+        call = f"F.max_pool{rank}d(x, {padded}, return_indices=True)[1]"
+        yield case(f"max_pool{rank}d_with_indices", call, shape, variant=padded)
+        forward = f"p, i = F.max_pool{rank}d(x, 2, return_indices=True)\nreturn F.max_unpool{rank}d(p, i, 2)"
+        yield case(f"max_unpool{rank}d", forward, shape, variant="" if rank == 2 else "2")
+    forward = (
+        "p, i = F.max_pool2d(x, 3, ceil_mode=True, return_indices=True)\n"
+        "return F.max_unpool2d(p, i, 3, output_size=x.shape[2:])"
+    )
+    yield case("max_unpool2d", forward, SPACE[2], variant="3, ceil_mode=True")
 
 
 def _norms() -> Iterator[Case]:
@@ -159,6 +174,10 @@ def _resizing() -> Iterator[Case]:
             # The grid is no image: three dimensions, so that it is not taken for one.
             forward = f"y = y.reshape({grid})\nreturn {call}"
             yield case("grid_sampler", forward, SPACE[2], (1, 30, 2), variant=f"{mode}, {padding}")
+        call = f"F.grid_sample(x, 3 * y, mode='{mode}', padding_mode='reflection', align_corners=True)"
+        forward = f"y = y.reshape({grid})\nreturn {call}"
+        variant = f"{mode}, reflection, aligned, far beyond"
+        yield case("grid_sampler", forward, SPACE[2], (1, 30, 2), variant=variant)
     forward = "F.grid_sample(x, F.affine_grid(y, (1, 4, 5, 6), align_corners=True), align_corners=True)"
     yield case("affine_grid_generator", forward, SPACE[2], (1, 2, 3))
 

@@ -6,10 +6,11 @@ passes. Here the same function is built at once, operation by operation, so that
 module but for the functions' names. A signature that is not covered is left to litert-torch.
 """
 
+import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from unittest import mock
 
@@ -19,7 +20,9 @@ from litert_converter.mlir.dialects import func, stablehlo
 from litert_torch.backend import export_utils
 from litert_torch.backend.lowerings import context, registry
 
-from nnlite_conversion.pipeline.lowering.stablehlo import FUNCTIONS
+from nnlite_conversion.pipeline.lowering.stablehlo import FUNCTIONS, NotCovered
+
+_logger = logging.getLogger(__name__)
 
 #: Lowers a node: takes litert-torch's context and the node's arguments, with MLIR values for tensors.
 Lowering = Callable[..., Any]
@@ -114,12 +117,24 @@ def _built(
             built = body(iter(block.arguments))
             results = list(built) if isinstance(built, tuple | list) else [built]
             func.ReturnOp(results)
-    except Exception:  # noqa: BLE001  (not covered, or an error, which is the library's to raise)
+    except NotCovered:
+        operation.erase()
+        return None
+    except Exception:  # noqa: BLE001  (MLIR's errors have no base class, and the library may lower it)
+        _log_once(name.rpartition("_")[0])
         operation.erase()
         return None
     result_types = tuple(result.type for result in results)
     operation.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(types, result_types))
     return _Function(name, result_types)
+
+
+@cache
+def _log_once(function: str) -> None:
+    """Log the error that is being handled, the first one of each function in this process."""
+    _logger.warning(
+        "the direct lowering %s failed; litert-torch lowers the operator", function, exc_info=True
+    )
 
 
 def _body(

@@ -34,6 +34,12 @@ from nnlite_conversion.pipeline.lowering.rewrites.linear import (
 from nnlite_conversion.pipeline.lowering.rewrites.nearest import nearest_by_index
 from nnlite_conversion.pipeline.lowering.rewrites.operators import OperatorRewrites
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
+from nnlite_conversion.pipeline.lowering.rewrites.pooling import (
+    average_within_volume,
+    indices_of_max_pool,
+    max_unpool_of_pool,
+)
+from nnlite_conversion.pipeline.lowering.rewrites.sampling import sampled_within_reflections
 from nnlite_conversion.pipeline.lowering.rewrites.scatter import (
     index_put_by_comparison,
     masked_scatter_by_index,
@@ -47,7 +53,14 @@ aten = torch.ops.aten
 
 #: Rewrites of the exported graph, in the order in which they run. The names of those that changed it are
 #: stored with the artifact.
-REWRITES: tuple[Rewrite, ...] = (adaptive_max_pool2d, high_rank_linear, needless_expand, named_padding)
+REWRITES: tuple[Rewrite, ...] = (
+    adaptive_max_pool2d,
+    high_rank_linear,
+    needless_expand,
+    named_padding,
+    max_unpool_of_pool,
+    indices_of_max_pool,
+)
 
 #: Rewrites of operators of the decomposed graph. Halves and complex numbers are rewritten besides.
 OPERATORS: OperatorRewrites = {
@@ -69,6 +82,7 @@ OPERATORS: OperatorRewrites = {
     aten.upsample_nearest2d.vec: nearest_by_index,
     aten._upsample_bilinear2d_aa.default: antialiased_bilinear,
     aten._upsample_bicubic2d_aa.default: antialiased_bicubic,
+    aten.avg_pool3d.default: average_within_volume,
     aten.convolution.default: unsupported_convolution,
     aten.scatter_add.default: scatter_add_by_comparison,
     aten.scatter.reduce: scatter_reduce_by_comparison,
@@ -90,6 +104,16 @@ OPERATORS: OperatorRewrites = {
     aten.bucketize.Tensor: ordering.bucketize_by_comparison,
     aten.searchsorted.Tensor: ordering.searchsorted_by_comparison,
     aten.erfinv.default: elementary.inverse_error,
+    aten.arange.start_step: integers.arange_of_bytes,
+    **{
+        getattr(getattr(aten, name), overload): integers.comparison_of_bytes(function)
+        for name, function in integers.COMPARISONS.items()
+        for overload in ("Tensor", "Scalar")
+    },
+    aten.bitwise_not.default: integers.complement,
+    aten.bitwise_and.Scalar: integers.lowest_bits,
+    aten.bitwise_and.Tensor: integers.lowest_bits,
+    aten.grid_sampler_2d.default: sampled_within_reflections,
     aten.abs.default: integers.absolute_of_integers,
     aten.sign.default: integers.sign_of_integers,
     aten.pow.Tensor_Scalar: integers.power_of_integers,

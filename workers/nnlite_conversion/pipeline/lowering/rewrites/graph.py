@@ -1,10 +1,12 @@
 """Functions that rewrites share: the shape of a node, new nodes with a shape, and constants."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -22,6 +24,21 @@ def call(graph: torch.fx.Graph, operator: torch._ops.OpOverload, *arguments: obj
     node = graph.call_function(operator, arguments)
     node.meta["val"] = operator(*map_arg(arguments, lambda argument: argument.meta["val"]))
     return node
+
+
+def inline(
+    graph: torch.fx.Graph, function: Callable[..., torch.Tensor], *arguments: torch.fx.Node
+) -> torch.fx.Node:
+    """Insert the operators of a function of tensors; return its result. It makes no constants."""
+
+    def run(*tensors: torch.Tensor) -> torch.Tensor:
+        return function(*tensors)
+
+    fakes = [argument.meta["val"] for argument in arguments]
+    with torch.no_grad(), torch._guards.detect_fake_mode(fakes):
+        traced = make_fx(run)(*fakes).graph
+    inputs = dict(zip(traced.find_nodes(op="placeholder"), arguments, strict=True))
+    return graph.graph_copy(traced, inputs)
 
 
 def constant(values: NDArray[Any], like: torch.Tensor | None = None) -> torch.Tensor:

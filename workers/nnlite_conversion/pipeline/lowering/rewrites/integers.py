@@ -1,5 +1,6 @@
 """Rewrites operators of integers that litert-torch does not lower for their type, or lowers wrongly."""
 
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -9,6 +10,9 @@ from nnlite_conversion.pipeline.lowering.rewrites.elementary import exclusive_or
 
 #: Largest exponent of a power that becomes products.
 _MAX_EXPONENT = 8
+_BYTES = (torch.int8, torch.uint8)
+#: Comparisons by the names of their operators.
+COMPARISONS = {each.__name__: each for each in (torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge)}
 
 
 def absolute_of_integers(x: torch.Tensor) -> torch.Tensor:
@@ -36,6 +40,39 @@ def left_shift_as_product(x: torch.Tensor, bits: int) -> torch.Tensor:
 def right_shift_as_quotient(x: torch.Tensor, bits: int) -> torch.Tensor:
     """Compute `>>` by a constant, which rounds down."""
     return _floored(x, 1 << bits) if _are_integers(x) else NotImplemented
+
+
+def arange_of_bytes(
+    start: float, end: float, step: float = 1, *, dtype: torch.dtype | None = None, **options: Any
+) -> torch.Tensor:
+    """Compute `arange` of 8-bit integers, of which `eye` is made."""
+    if dtype not in _BYTES:
+        return NotImplemented
+    return torch.arange(start, end, step, dtype=torch.int32, **options).to(dtype)
+
+
+def comparison_of_bytes(compare: Callable[[Any, Any], torch.Tensor]) -> Callable[[Any, Any], torch.Tensor]:
+    """Return the rewrite of a comparison: 8-bit integers are compared as 32-bit ones."""
+
+    def compared_bytes(a: torch.Tensor, b: Any) -> torch.Tensor:
+        tensors = [each for each in (a, b) if isinstance(each, torch.Tensor)]
+        if isinstance(b, float) or not all(each.dtype in _BYTES for each in tensors):
+            return NotImplemented
+        return compare(*(each.int() if isinstance(each, torch.Tensor) else each for each in (a, b)))
+
+    return compared_bytes
+
+
+def complement(x: torch.Tensor) -> torch.Tensor:
+    """Compute `bitwise_not` of integers other than 32-bit ones."""
+    return -1 - x if x.dtype in {torch.int64, torch.int16, torch.int8} else NotImplemented
+
+
+def lowest_bits(x: torch.Tensor, mask: int) -> torch.Tensor:
+    """Compute `bitwise_and` with a constant whose bits are the lowest ones, as a remainder."""
+    if not _are_integers(x) or mask < 0 or mask & (mask + 1):
+        return NotImplemented
+    return x - _floored(x, mask + 1) * (mask + 1)
 
 
 def rounded_quotient(a: Any, b: Any, *, rounding_mode: str | None = None) -> torch.Tensor:

@@ -26,11 +26,12 @@ OperatorRewrites = Mapping[Any, OperatorRewrite]
 #: Types that are computed in single precision instead.
 HALVES = (torch.bfloat16, torch.float16)
 _OTHERS = (*HALVES, torch.float64)
-#: Operators that the converter refuses in double precision; all others it narrows itself.
-_PRODUCTS = frozenset(
-    getattr(torch.ops.aten, name).default
-    for name in ("mm", "bmm", "addmm", "baddbmm", "matmul", "linear", "convolution", "einsum")
-)
+#: Operators that the converter narrows to single precision itself; it refuses the others in double precision.
+_NARROWED = """
+    add sub mul div where masked_fill full full_like arange scalar_tensor zeros zeros_like ones ones_like view
+    _unsafe_view reshape unsqueeze squeeze expand clone alias detach lift_fresh_copy to _to_copy
+"""
+_NARROWING = frozenset(f"aten::{name}" for name in _NARROWED.split())
 _COMPLEX = (torch.complex32, torch.complex64, torch.complex128)
 
 
@@ -48,7 +49,7 @@ def rewrite_operators(
         Exception: a rewrite fails; there is no base class.
     """
     types = _types(program)
-    other_floats = bool(types.intersection(HALVES)) or _multiplies_doubles(program)
+    other_floats = bool(types.intersection(HALVES)) or _computes_in_doubles(program)
     if not other_floats and not types.intersection(_COMPLEX) and not _any_applies(program, rewrites):
         return program, ()
     rewriter = _Rewriter(program.graph_module, rewrites)
@@ -104,9 +105,15 @@ def _types(program: ExportedProgram) -> set[torch.dtype]:
     return {value.dtype for value in values if isinstance(value, torch.Tensor)}
 
 
-def _multiplies_doubles(program: ExportedProgram) -> bool:
-    values = (node.meta["val"] for node in program.graph.nodes if node.target in _PRODUCTS)
-    return any(isinstance(value, torch.Tensor) and value.dtype is torch.float64 for value in values)
+def _computes_in_doubles(program: ExportedProgram) -> bool:
+    """Whether the graph computes something in double precision that the converter refuses."""
+    return any(
+        isinstance(value, torch.Tensor) and value.dtype is torch.float64
+        for node in program.graph.nodes
+        if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.name not in _NARROWING
+        for each in (node, *node.all_input_nodes)
+        for value in tree_leaves(each.meta.get("val"))
+    )
 
 
 def _is_complex(node: torch.fx.Node) -> bool:
