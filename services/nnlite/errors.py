@@ -1,6 +1,7 @@
 """Exceptions that nnlite can explain, and the closed list of failure classes."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -71,3 +72,14 @@ def plain(message: str) -> str:
     """Return a message of pydantic as those read it who write JSON, TOML or a variable: without tuples."""
     message = message.removeprefix("Value error, ")
     return message.replace("valid tuple", "valid list").replace("Tuple should", "List should")
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Return the end of an error message about an unknown name: close matches, or nothing."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def is_pattern(word: str) -> bool:
+    """Return whether a word is a glob pattern rather than a name."""
+    return any(character in word for character in "*?[")

@@ -13,10 +13,11 @@ from sqlalchemy.exc import IntegrityError
 
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.campaigns.request import check_name
+from nnlite.errors import did_you_mean
 from nnlite.queue import leases, statements
 from nnlite.queue.messages import BrokerClient, Message
 from nnlite.results import repeats
-from nnlite.results.reading import CampaignError, newest_campaigns, unknown_campaign
+from nnlite.results.reading import CampaignError, campaign_names, unknown_campaign
 from nnlite.vocabulary import CAMPAIGN_KINDS, CampaignState, WorkKind, WorkState
 from nnlite.worker.attempt import send
 
@@ -36,7 +37,7 @@ def find(connection: Connection, name: str, *, lock: bool = False) -> tuple[uuid
         {"name": name},
     ).first()
     if row is None:
-        raise unknown_campaign(name, newest_campaigns(connection))
+        raise unknown_campaign(name, campaign_names(connection))
     return row.id, CampaignState(row.state)
 
 
@@ -142,13 +143,14 @@ def retry(
         models: only these models; empty: all.
 
     Raises:
-        CampaignError: no such campaign, or it is cancelled and `states` has not `cancelled`.
+        CampaignError: no such campaign or model, or it is cancelled and `states` has not `cancelled`.
     """
     messages: list[Message] = []
     with engine.begin() as connection:
         campaign, state = find(connection, name)
         if state is CampaignState.CANCELLED and WorkState.CANCELLED not in states:
             raise CampaignError(_cancelled(name))
+        _check_models(connection, campaign, name, models)
         connection.execute(
             text("UPDATE campaign SET state = 'active' WHERE id = :campaign AND state = 'cancelled'"),
             {"campaign": campaign},
@@ -184,6 +186,13 @@ def retry_noisy(engine: Engine, broker: BrokerClient, name: str) -> int:
     return len(messages)
 
 
+def _check_models(connection: Connection, campaign: uuid.UUID, name: str, models: Sequence[str]) -> None:
+    known = list(connection.scalars(_MODELS, {"campaign": campaign})) if models else []
+    for model in models:
+        if model not in known:
+            raise CampaignError(f"campaign {name!r} has no model {model!r}{did_you_mean(model, known)}")
+
+
 def _cancelling(kind: WorkKind, rows: str) -> TextClause:
     return text(_CANCEL.format(kind=kind, cleared=statements.cleared(kind), rows=rows))
 
@@ -214,6 +223,10 @@ def _queued(connection: Connection, kind: WorkKind, campaign: uuid.UUID) -> Sequ
     statement = f"SELECT id FROM {kind} WHERE campaign_id = :campaign AND state = 'queued'"  # noqa: S608
     return connection.scalars(text(statement), {"campaign": campaign}).all()
 
+
+_MODELS = text("""
+SELECT m.name FROM conversion v JOIN model m ON m.id = v.model_id WHERE v.campaign_id = :campaign
+""")
 
 _CANCEL = """
 WITH ended AS (

@@ -1,12 +1,12 @@
 """Selects models from a catalog: by name, by pattern, or as a reproducible sample."""
 
-import difflib
 import random
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from nnlite.catalog.lemur.variants import architecture
 from nnlite.catalog.model import CatalogError, CatalogModel
+from nnlite.errors import did_you_mean, is_pattern
 
 #: Unknown names that an error spells out; searching close matches of thousands would take minutes.
 MAX_EXPLAINED = 5
@@ -51,10 +51,17 @@ def select(
     return named + sample([model for model in pool if model.skipped is None], limit - len(named), seed)
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return the end of an error message about an unknown name: close matches, or nothing."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+def check_names(models: Sequence[CatalogModel], words: Sequence[str]) -> list[str]:
+    """Check that words that are no glob patterns are names of models; return the patterns that match none.
+
+    Raises:
+        CatalogError: a name is unknown.
+    """
+    known = {name: None for model in models for name in (model.name, architecture(model.name))}
+    absent = [word for word in words if not any(fnmatchcase(name, word) or name == word for name in known)]
+    if unknown := [word for word in absent if not is_pattern(word)]:
+        raise CatalogError(_unknown(unknown, list(known)))
+    return absent
 
 
 def matches(name: str, pattern: str) -> bool:

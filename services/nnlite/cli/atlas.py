@@ -1,6 +1,6 @@
 """`nnlite atlas`: which operators are converted, in which precision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from nnlite.cli.completion import complete_precisions
 from nnlite.cli.output import listed, note, print_json, print_table
 from nnlite.cli.session import reading
 from nnlite.cli.words import chosen, words
-from nnlite.errors import UsageError
+from nnlite.errors import NnliteError, UsageError, did_you_mean, is_pattern
 from nnlite.results import operators
 from nnlite.results.operators import STATES
 from nnlite.results.reading import Row
@@ -59,23 +59,30 @@ def atlas(
     if unknown := next((word for word in states if word not in STATES), None):
         raise UsageError(f"--state {unknown!r} is none of {', '.join(STATES)}")
     tried = [row for row in operators.cases() if _wanted(row, operator, precisions, states)]
+    converted: list[Row] = []
     if cases:
         rows = tried
     else:
         with reading() as database:
-            converted = [
-                row for row in operators.support(database) if _wanted(row, operator, precisions, states)
-            ]
-        rows = operators.atlas(tried, converted)
+            converted = operators.support(database)
+        wanted = [row for row in converted if _wanted(row, operator, precisions, states)]
+        rows = operators.atlas(tried, wanted)
+    if not rows:
+        _check_operator(operator, [row["operator"] for row in [*operators.cases(), *converted]])
+        note("no operator like this was tried or converted; without arguments all are listed")
     if json:
         print_json(rows)
-        return
-    if cases:
+    elif rows and cases:
         print_table(listed(rows, top), _CASES, optional=("variant",))
-    else:
+    elif rows:
         print_table(listed(operators.table(rows), top), _OPERATORS)
-    if not rows:
-        note("no operator like this was tried or converted; without arguments all are listed")
+
+
+def _check_operator(operator: str | None, known: Iterable[str]) -> None:
+    """Check that an operator that is named, not a pattern, was tried or converted."""
+    names = sorted({name for each in known for name in (each, each.rpartition(".")[2])})
+    if operator is not None and operator not in names and not is_pattern(operator):
+        raise NnliteError(f"no operator {operator!r} was tried or converted{did_you_mean(operator, names)}")
 
 
 def _wanted(row: Row, operator: str | None, precisions: Sequence[Precision], states: Sequence[str]) -> bool:

@@ -11,8 +11,7 @@ from typing import Any
 from typer import BadParameter
 from typer.core import TyperCommand, TyperOption
 
-from nnlite.catalog.selection import did_you_mean
-from nnlite.errors import UsageError
+from nnlite.errors import UsageError, did_you_mean
 
 SUFFIX = ".toml"
 #: The argument, which is no option.

@@ -9,10 +9,10 @@ import typer
 from nnlite.campaigns.request import Request
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel
-from nnlite.catalog.selection import matches, sample
+from nnlite.catalog.selection import check_names, matches, sample
 from nnlite.cli import options, selection
 from nnlite.cli.download import download_lemur
-from nnlite.cli.output import err, print_json, print_table
+from nnlite.cli.output import err, note, print_json, print_table
 from nnlite.errors import UsageError
 from nnlite.settings import settings
 
@@ -87,6 +87,7 @@ def models(
             prebuilt=selection.absolute([prebuilt])[0] if prebuilt else None,
         )
         catalog = selection.open_source(request, settings()).models()
+    absent = check_names(catalog, patterns)
     tasks = {model.task for model in catalog}
     if task is not None and tasks and task not in tasks:
         raise UsageError(f"--task {task!r} is none of {', '.join(sorted(tasks))}")
@@ -98,10 +99,12 @@ def models(
         shown = sample(rows, limit or 0, seed)
     if json:
         print_json(model.as_dict() | {"identity": model.identity} for model in shown)
-    else:
+    elif shown:
         reasons = any(model.skipped for model in shown)
         columns = (*COLUMNS, "reason") if reasons else COLUMNS
         print_table(map(_cells, shown), columns, optional=("configuration", "task", "transform"))
+    for pattern in absent:
+        note(f"none of {len(catalog):,} names matches {pattern!r}")
     _print_summary(rows, len(shown), len(catalog), sample=seed is not None)
 
 
@@ -155,9 +158,9 @@ def _print_summary(rows: Iterable[CatalogModel], shown: int, known: int, *, samp
     reasons = Counter(model.skipped.split(":")[0] for model in rows if model.skipped is not None)
     skipped = sum(reasons.values())
     whole = "a random sample" if sample else "--limit 0 shows all"
-    note = "" if shown == len(rows) else f"{shown:,} shown, {whole}; "
+    of_all = "" if shown == len(rows) else f"{shown:,} shown, {whole}; "
     err.print(
-        f"{note}{len(rows):,} of {known:,} models: {len(rows) - skipped:,} usable, {skipped:,} skipped",
+        f"{of_all}{len(rows):,} of {known:,} models: {len(rows) - skipped:,} usable, {skipped:,} skipped",
         highlight=False,
     )
     for reason, count in reasons.most_common():

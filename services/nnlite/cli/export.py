@@ -13,12 +13,13 @@ from nnlite.cli import options
 from nnlite.cli.output import count, err, note
 from nnlite.cli.session import session
 from nnlite.cli.words import chosen
+from nnlite.errors import NnliteError
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
 from nnlite.exports.lemur_tree import Choice, Exported, TreeLayout, export_lemur
 from nnlite.exports.litert_board import MEASUREMENTS, export_litert_board
 from nnlite.exports.model_explorer import export_node_data
 from nnlite.exports.novelty import REFERENCE_THRESHOLD
-from nnlite.results.reading import check_campaign
+from nnlite.results.reading import check_campaign, check_models
 from nnlite.vocabulary import Backend, DeviceKind, Precision, Verdict
 
 app = typer.Typer()
@@ -113,6 +114,8 @@ def lemur(
 
         exported = export_lemur(cluster.engine, root, choice, show)
     note(summary(exported))
+    if exported.hosts and not exported.written:
+        note("only results of hosts are there, of which nn-dataset's table has none: --kind host writes them")
     if len(exported.threads) > 1:
         numbers = " and ".join(map(str, sorted(exported.threads)))
         note(f"results with {numbers} threads of the CPU were written; --threads chooses one number")
@@ -201,6 +204,8 @@ def model_explorer(
     """
     with session() as cluster:
         check_campaign(cluster.engine, campaign)
+        if no_model := check_models(cluster.engine, model, campaign):
+            raise NnliteError(no_model)
         exported = export_node_data(cluster.engine, folder, campaign, model)
     text = f"{len(exported.files)} profiles written to {folder}"
     if exported.unattributed:

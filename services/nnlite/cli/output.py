@@ -1,7 +1,7 @@
 """Output of commands: tables and notes for people, JSON of the same rows for programs.
 
 In a terminal a table has the terminal's width: names and messages wrap and are never cut, and the least
-important columns give way. Piped, a table is as wide as its contents.
+important columns give way. Piped, each line is as long as its contents: nothing wraps, and nothing is padded.
 """
 
 import os
@@ -21,7 +21,7 @@ from rich.text import Text
 
 from nnlite.errors import UsageError
 
-#: Piped, a table is as wide as its contents.
+#: Width of what is no table where it is piped.
 _PIPED_WIDTH = 1000
 #: Rows that a listing prints unless it is asked for more.
 LISTED = 50
@@ -164,7 +164,8 @@ def print_table(
     rows = [{column: _cell(column, row.get(column)) for column in columns} for row in rows]
     natural = {column: max(map(_width, [column, *(row[column] for row in rows)])) for column in columns}
     least = {column: min(natural[column], _FLEXIBLE.get(column, natural[column])) for column in columns}
-    room = sum(natural.values()) + _GAP * len(columns) if wide else out.width
+    unbounded = wide or not out.is_terminal
+    room = sum(natural.values()) + _GAP * len(columns) if unbounded else out.width
     shown, hidden = _fitting(least, optional, room)
     widths = _widths(natural, least, shown, room)
     table = Table(
@@ -182,7 +183,13 @@ def print_table(
     if title:
         out.print()
     with _width_of(room):
-        out.print(table, highlight=False, crop=False)
+        if out.is_terminal:
+            out.print(table, highlight=False, crop=False)
+        else:
+            with out.capture() as captured:
+                out.print(table, highlight=False, crop=False)
+            for line in captured.get().splitlines():
+                out.file.write(f"{line.rstrip()}\n")
     if hidden:
         note(f"not shown in {out.width} columns: {', '.join(hidden)}; wider, --wide or --json shows them")
 

@@ -12,7 +12,7 @@ from nnlite.cli.output import count, note, paged, print_json, print_table
 from nnlite.cli.presentation import milliseconds
 from nnlite.cli.session import reading
 from nnlite.results import profiles
-from nnlite.results.reading import Row, check_campaign
+from nnlite.results.reading import Row, check_campaign, check_models
 
 app = typer.Typer()
 _COLUMNS = ("index", "node", "type", "operator", "delegate", "ms", "share")
@@ -36,6 +36,7 @@ def profile(
     """
     with reading() as database:
         check_campaign(database, name)
+        no_model = check_models(database, model, name)
         rows = profiles.operators(database, name, model, by_type=by_type)
         missing = profiles.missing(database, name, model)
     if json:
@@ -54,7 +55,7 @@ def profile(
     for row in missing:
         note(f"{row['measurements']} not profiled: {row['error']}")
     if not rows and not missing:
-        note("no profile; nnlite run --profile and nnlite submit --profile make them")
+        note(no_model or "no profile; nnlite run --profile and nnlite submit --profile make them")
 
 
 def title(rows: Sequence[Row]) -> str:

@@ -19,7 +19,7 @@ from nnlite.cli.verdicts import verdict_lines
 from nnlite.cli.words import chosen, words
 from nnlite.errors import UsageError
 from nnlite.results import queries
-from nnlite.results.reading import Row, check_campaign
+from nnlite.results.reading import Row, check_campaign, check_models, check_pools
 from nnlite.vocabulary import Precision, Verdict
 
 app = typer.Typer()
@@ -106,6 +106,9 @@ def results(
         raise UsageError("--columns is for tables; JSON and CSV have every column")
     with reading() as database:
         check_campaign(database, name)
+        check_pools(database, pools)
+        if no_model := check_models(database, model, name):
+            note(no_model)
         if form is Format.REPORTS:
             print_json(queries.reports(database, name, model))
             return

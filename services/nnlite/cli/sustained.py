@@ -9,7 +9,7 @@ from nnlite.cli.output import note, paged, print_json, print_table
 from nnlite.cli.presentation import milliseconds, shorten, telling
 from nnlite.cli.session import reading
 from nnlite.results import sustained as queries
-from nnlite.results.reading import Row, check_campaign
+from nnlite.results.reading import Row, check_campaign, check_models
 
 app = typer.Typer()
 _COLUMNS = (
@@ -34,6 +34,7 @@ def sustained(
     """
     with reading() as database:
         check_campaign(database, name)
+        no_model = check_models(database, model, name)
         rows = queries.passes(database, name, model)
     if json:
         print_json(rows)
@@ -42,7 +43,8 @@ def sustained(
             columns = telling(_COLUMNS, rows, "error")
             print_table([sustained_row(row) for row in rows], columns, optional=_OPTIONAL, wide=wide)
     if not rows:
-        note("no pass of continuous inference; nnlite run --sustained SECONDS and nnlite submit make them")
+        made_by = "nnlite run --sustained SECONDS and nnlite submit make them"
+        note(no_model or f"no pass of continuous inference; {made_by}")
 
 
 def sustained_row(row: Row) -> Row:

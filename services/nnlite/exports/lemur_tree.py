@@ -19,6 +19,7 @@ from sqlalchemy import Engine, text
 from nnlite.artifacts.store import file_name
 from nnlite.backends import BACKENDS, CPU_BACKENDS
 from nnlite.catalog.files.source import FilesSource
+from nnlite.errors import did_you_mean
 from nnlite.exports.lemur_record import chosen_measurements, lemur_record
 from nnlite.exports.writing import ExportError, write_json
 from nnlite.vocabulary import Backend, DeviceKind, Precision, Verdict
@@ -169,8 +170,9 @@ def check_names(choice: Choice, known: Any) -> None:
     ):
         for name in asked:
             if name not in (found or ()):
-                listed = f"there are {', '.join(found)}" if found else "there is none"
-                raise ExportError(f"no {what} {name!r} has results to export; {listed}")
+                listed = f"; there are {', '.join(found)}" if found else "; there is none"
+                close = did_you_mean(name, found or ())
+                raise ExportError(f"no {what} {name!r} has results to export{close or listed}")
 
 
 def _input_shape(inputs: Any) -> list[int]:

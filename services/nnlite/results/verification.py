@@ -16,11 +16,11 @@ from sqlalchemy import Engine, text
 
 from nnlite.artifacts.store import OUTPUT_SUFFIX, ArtifactGoneError, ArtifactStore, content_path
 from nnlite.db.tables import row_id
-from nnlite.errors import NnliteError
+from nnlite.errors import NnliteError, did_you_mean
 from nnlite.reports.differences import Difference, differences
 from nnlite.reports.schema import MeasurementReport
 from nnlite.results.manifest import COLUMNS, manifest_text, measured, text_hash, whole_report
-from nnlite.results.reading import newest_campaigns
+from nnlite.results.reading import campaign_names
 from nnlite.results.recording import reported_columns
 
 Row = Mapping[str, Any]
@@ -61,12 +61,13 @@ def selected(engine: Engine, target: str | None) -> Selection:
         found: Sequence[Any] = ()
         if _PREFIX.fullmatch(target.lower()):
             found = connection.execute(_WITH_PREFIX, {"prefix": f"{target.lower()}%"}).all()
-        newest = newest_campaigns(connection)
+        names = campaign_names(connection)
     if not found:
-        hint = f"the newest campaigns are {', '.join(newest)}" if newest else "there is no campaign yet"
+        known = f"the newest campaigns are {', '.join(names[:5])}" if names else "there is no campaign yet"
+        hint = did_you_mean(target, names) or f"; {known}"
         raise UnknownRowError(
             f"{target!r} is neither a campaign nor the id of a benchmark or measurement (its first "
-            f"{_MIN_PREFIX} digits or more); {hint}, and `nnlite verify --json` lists ids"
+            f"{_MIN_PREFIX} digits or more); `nnlite verify --json` lists ids{hint}"
         )
     if len(found) > 1:
         ids = ", ".join(f"{row.id} ({row.kind})" for row in found)

@@ -52,5 +52,5 @@ def test_retry_starts_counting_anew_and_keeps_the_history(cluster: Cluster) -> N
 
 def test_an_unknown_campaign_raises_and_lists_existing_ones(cluster: Cluster) -> None:
     cluster.submit("one", name="night")
-    with pytest.raises(CampaignError, match="no campaign is named 'nigth'; the newest are night"):
+    with pytest.raises(CampaignError, match="no campaign is named 'nigth'; did you mean night"):
         control.pause(cluster.engine, "nigth")

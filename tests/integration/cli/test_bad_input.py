@@ -250,7 +250,69 @@ def test_listings_of_a_home_below_a_file_are_empty(nnlite, environment, tmp_path
 @pytest.mark.usefixtures("servers")
 def test_commands_report_an_unknown_campaign_and_list_known_ones(nnlite):
     nnlite("submit", "ResNet", "--name", "night")
-    assert nnlite("watch", "nigth").err == "error: no campaign is named 'nigth'; the newest are night\n"
+    assert nnlite("watch", "nigth").err == "error: no campaign is named 'nigth'; did you mean night?\n"
+    assert nnlite("watch", "day").err == "error: no campaign is named 'day'; the newest are night\n"
+
+
+@pytest.mark.usefixtures("released")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["results", "--model", "Unet2D"],
+            "no model of any campaign is named 'Unet2D'; did you mean UNet2D?",
+        ),
+        (["results", "done", "--model", "Nobody"], "no model of campaign done is named 'Nobody'"),
+        (["results", "--pool", "phone"], "no pool 'phone'"),
+        (["profile", "--model", "Nobody"], "no model of any campaign is named 'Nobody'"),
+        (["sustained", "--model", "Nobody"], "no model of any campaign is named 'Nobody'"),
+        (
+            ["export", "model-explorer", "out", "--model", "Nobody"],
+            "no model of any campaign is named 'Nobody'",
+        ),
+        (["export", "model-explorer", "out", "--model", "No*"], "no model of any campaign matches 'No*'"),
+        (
+            ["export", "lemur", "out", "--campaign", "don"],
+            "no campaign 'don' has results to export; did you mean",
+        ),
+        (["describe", "generatoin"], "no campaign is named 'generatoin'; did you mean generation?"),
+        (["failures", "generatoin"], "did you mean generation?"),
+        (["effects", "generatoin"], "did you mean generation?"),
+        (["rank", "generatoin"], "did you mean generation?"),
+        (["verify", "generatoin"], "did you mean generation?"),
+        (["cancel", "generatoin"], "did you mean generation?"),
+        (["delete", "generatoin"], "did you mean generation?"),
+        (["retry", "done", "Nobody"], "campaign 'done' has no model 'Nobody'"),
+        (["devices", "incidents", "host-lib"], "no device 'host-lib'; did you mean host-lab?"),
+        (["atlas", "con2d"], "no operator 'con2d' was tried or converted; did you mean "),
+        (["models", "RestNet"], "unknown model RestNet; did you mean ResNet?"),
+        (["models", "ga-*", "RestNet", "--json"], "unknown model RestNet"),
+        (["preflight", "RestNet"], "unknown model RestNet; did you mean ResNet?"),
+        (["explain-parity", "RestNet"], "unknown model RestNet; did you mean ResNet?"),
+    ],
+)
+def test_a_name_that_nothing_has_is_an_error_with_close_ones(nnlite, arguments, says):
+    said = nnlite(*arguments)
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("error: ") and says in said.err
+
+
+@pytest.mark.usefixtures("released")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["results", "done", "--model", "No*"], "no model of campaign done matches 'No*'"),
+        (["profile", "--model", "No*"], "no model of any campaign matches 'No*'"),
+        (["sustained", "--model", "No*"], "no model of any campaign matches 'No*'"),
+        (["atlas", "nothing*"], "no operator like this was tried or converted"),
+        (["models", "zz-*"], "names matches 'zz-*'"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_a_message(nnlite, arguments, says):
+    said = nnlite(*arguments)
+    assert (said.code, said.out) == (0, "")
+    assert says in said.err
+    assert nnlite(*arguments, "--json").rows == []
 
 
 def test_a_missing_lemur_is_reported(nnlite, environment, tmp_path):

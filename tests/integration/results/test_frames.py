@@ -61,7 +61,7 @@ def test_a_home_without_a_database_stays_so(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"campaign": "nigth"}, "no campaign is named 'nigth'; the newest are night"),
+        ({"campaign": "nigth"}, "no campaign is named 'nigth'; did you mean night"),
         ({"view": "latencies"}, "no view is named 'latencies'; there are campaign_digest"),
         ({"campaign": "night", "view": "device_overview"}, "not of one campaign"),
         ({"library": "numpy"}, "pandas or polars"),

@@ -343,7 +343,7 @@ def test_results_are_chosen_by_campaign_device_and_pool(measure, export):
 @pytest.mark.parametrize(
     ("choice", "says"),
     [
-        ({"campaigns": ["nigth"]}, "no campaign 'nigth' has results to export; there are night"),
+        ({"campaigns": ["nigth"]}, "no campaign 'nigth' has results to export; did you mean night"),
         ({"devices": ["pixel"]}, "no device 'pixel' has results to export; there are lab-phone"),
         ({"pools": ["x"]}, "no pool 'x' has results to export; there are phones"),
     ],

@@ -40,6 +40,14 @@ def test_a_piped_table_has_every_character_of_every_value(table):
     assert rows == [["model", "reason"], [LONG, reason.strip()]]
 
 
+def test_a_piped_table_is_not_padded_and_does_not_wrap(capsys):
+    reason = "word " * 300
+    print_table([{"model": "a", "reason": reason}, {"model": "b", "reason": "short"}], ("model", "reason"))
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert (header, second) == ("model  reason", "b      short")
+    assert first == f"a      {reason.strip()}"
+
+
 def test_none_is_an_empty_cell_and_a_missing_column_too(table):
     assert table([{"a": None}], ("a", "b"))[1] == ["", ""]
 

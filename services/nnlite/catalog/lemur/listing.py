@@ -21,12 +21,12 @@ from nnlite.catalog.lemur.network_keys import network_keys
 from nnlite.catalog.lemur.tasks import TEXT_DATASETS, task_of_code, why_unsupported
 from nnlite.catalog.lemur.variants import Names, fingerprint, label
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
-from nnlite.catalog.selection import did_you_mean
 from nnlite.catalog.untrusted.source_text import (
     required_hyperparameters,
     supported_hyperparameters,
     why_unusable,
 )
+from nnlite.errors import did_you_mean
 
 #: Used for models without training statistics.
 _NO_CONFIG = TrainingConfig("", "", "", "")
