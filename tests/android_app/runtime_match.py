@@ -27,7 +27,7 @@ from nnlite.reports.schema import Parity
 from nnlite.settings import Settings
 from nnlite.settings.groups import RuntimeCheckSettings
 from nnlite.vocabulary import Backend, Precision
-from nnlite_benchmark.protocol.parity import device_parity
+from nnlite_benchmark.protocol.analysis.parity import device_parity
 from nnlite_benchmark.runtime_check.process import CommandResult, RuntimeDiedError, RuntimeProcess
 
 _CHECKOUT: Final = Path(__file__).resolve().parents[2]

@@ -21,13 +21,13 @@ from nnlite_benchmark.android.app.chunks import Chunk, ChunkAssembler
 from nnlite_benchmark.android.app.logcat_delegation import delegations
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.device import BenchmarkJob
+from nnlite_benchmark.protocol.analysis.derivation import derive
+from nnlite_benchmark.protocol.analysis.measurement import measurement_report, read_run
+from nnlite_benchmark.protocol.analysis.statistics import decode_samples, summarize
 from nnlite_benchmark.protocol.canary import MODEL_FILE
 from nnlite_benchmark.protocol.continuous import continuous_runs
-from nnlite_benchmark.protocol.derivation import derive
 from nnlite_benchmark.protocol.gating import Gate, gated_runs
-from nnlite_benchmark.protocol.measurement import measurement_report, read_run
 from nnlite_benchmark.protocol.runs import Bounds
-from nnlite_benchmark.protocol.statistics import decode_samples, summarize
 
 JAVA_TEST_CLASSES = sorted(
     ".".join(path.relative_to(JAVA_TESTS).with_suffix("").parts) for path in JAVA_TESTS.rglob("*Test.java")

@@ -23,8 +23,8 @@ from nnlite_benchmark.android.app.instrumentation import (
     WindowMissing,
 )
 from nnlite_benchmark.protocol import canary
+from nnlite_benchmark.protocol.analysis.statistics import decode_samples, summarize
 from nnlite_benchmark.protocol.measuring import CANARY_JOB
-from nnlite_benchmark.protocol.statistics import decode_samples, summarize
 
 RUNS = 12
 QUICK = {"warmup_min_runs": 1, "warmup_min_s": 0, "warmup_agreeing_runs": 0, "min_runs": RUNS, "min_s": 0}

@@ -29,8 +29,8 @@ from device.rig.runtimes_process import Runtimes
 from nnlite.artifacts.inputs import raw_bytes, seeded_input
 from nnlite.reports.schema import Latency, RunReport
 from nnlite.vocabulary import Refusal
+from nnlite_benchmark.protocol.analysis.statistics import decode_samples, summarize
 from nnlite_benchmark.protocol.canary import EXPECTED_FILE, INPUT_SHAPE, MODEL_FILE, SEED
-from nnlite_benchmark.protocol.statistics import decode_samples, summarize
 from waiting import HANG_S, NEVER_S, wait_until
 
 PACKAGE = "org.nnlite.benchmark"

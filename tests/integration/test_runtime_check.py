@@ -21,7 +21,7 @@ from android_app.test_runtime_match import too_new
 from integration.canned import finish_benchmark, finish_conversion, stored_canary
 from integration.conftest import Cluster, dead_owner, living_owner
 from nnlite.artifacts.store import ArtifactStore
-from nnlite.cli import watch as watching
+from nnlite.cli.presenting import watch as watching
 from nnlite.host.cores import Cores
 from nnlite.host.processes import start_ticks
 from nnlite.host.tflite_environment import needed_environment

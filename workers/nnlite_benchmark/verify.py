@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from nnlite.reports.differences import Difference
 from nnlite.reports.schema import MeasurementReport
-from nnlite_benchmark.protocol.derivation import Derivation, OutputFiles, derive
+from nnlite_benchmark.protocol.analysis.derivation import Derivation, OutputFiles, derive
 
 
 class Question(BaseModel):

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import typer
 
 from nnlite.cli.lazy_group import Entry, LazyGroup
-from nnlite.cli.output import out, print_error
+from nnlite.cli.presenting.output import out, print_error
 from nnlite.errors import NnliteError
 
 _START, _LOOK, _STEER, _DEVICES, _SERVE, _HERE = (

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from nnlite.cli import options
-from nnlite.cli.completion import complete_precisions
-from nnlite.cli.output import listed, note, print_json, print_table
-from nnlite.cli.session import reading
-from nnlite.cli.words import chosen, words
+from nnlite.cli.actions.session import reading
+from nnlite.cli.parsing import options
+from nnlite.cli.parsing.completion import complete_precisions
+from nnlite.cli.parsing.words import chosen, words
+from nnlite.cli.presenting.output import listed, note, print_json, print_table
 from nnlite.errors import NnliteError, UsageError, did_you_mean, is_pattern
 from nnlite.results import operators
 from nnlite.results.operators import STATES

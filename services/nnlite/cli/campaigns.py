@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nnlite.cli import options, presentation
-from nnlite.cli.completion import complete_models
-from nnlite.cli.output import count, listed, note, out, paged, print_json, print_table
-from nnlite.cli.session import interruptible, reading, session
+from nnlite.cli.actions.session import interruptible, reading, session
+from nnlite.cli.parsing import options
+from nnlite.cli.parsing.completion import complete_models
+from nnlite.cli.presenting import presentation
+from nnlite.cli.presenting.output import count, listed, note, out, paged, print_json, print_table
 from nnlite.errors import UsageError
 from nnlite.results import queries
 from nnlite.results.reading import Row, check_campaign
@@ -30,9 +31,9 @@ Models = Annotated[
 @app.command()
 def watch(name: options.Campaign) -> None:
     """Show a campaign's progress until it has ended; Ctrl-C leaves it running."""
-    from nnlite.cli import watch as watching
+    from nnlite.cli.presenting import watch as watching
+    from nnlite.cli.presenting.waiting import Explainer
     from nnlite.cli.results import print_verdicts
-    from nnlite.cli.waiting import Explainer
 
     with interruptible(f"{name} goes on; watch it again: nnlite watch {name}"), session() as cluster:
         check_campaign(cluster.engine, name)
@@ -206,8 +207,8 @@ def _stuck(database: "Reads", campaigns: Sequence[queries.Progress]) -> list[str
     waiting = [each for each in campaigns if _waits(each)][:_MOST_STUCK]
     if not waiting:
         return []
-    from nnlite.cli.session import served_queues
-    from nnlite.cli.waiting import lines_for
+    from nnlite.cli.actions.session import served_queues
+    from nnlite.cli.presenting.waiting import lines_for
     from nnlite.settings import load_settings
 
     served, home = served_queues(), load_settings().home

@@ -10,9 +10,9 @@ from nnlite.campaigns.request import Request
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.selection import check_names, matches, sample
-from nnlite.cli import options, selection
-from nnlite.cli.download import download_lemur
-from nnlite.cli.output import err, note, print_json, print_table
+from nnlite.cli.actions.download import download_lemur
+from nnlite.cli.parsing import options, selection
+from nnlite.cli.presenting.output import err, note, print_json, print_table
 from nnlite.errors import UsageError
 from nnlite.settings import settings
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nnlite import logs
-from nnlite.cli.output import note, print_error
+from nnlite.cli.presenting.output import note, print_error
 from nnlite.diagnostics.preflight import (
     disk_problems,
     folder_problems,

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from nnlite.cli import options
-from nnlite.cli.output import confirmed, count, note, print_table
-from nnlite.cli.presentation import size
-from nnlite.cli.session import session
+from nnlite.cli.actions.session import session
+from nnlite.cli.parsing import options
+from nnlite.cli.presenting.output import confirmed, count, note, print_table
+from nnlite.cli.presenting.presentation import size
 from nnlite.results import queries
 from nnlite.results.reading import check_campaign
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import psutil
 import typer
 
-from nnlite.cli import options
-from nnlite.cli.output import listed, note, out, print_json, print_table
-from nnlite.cli.presentation import duration
+from nnlite.cli.parsing import options
+from nnlite.cli.presenting.output import listed, note, out, print_json, print_table
+from nnlite.cli.presenting.presentation import duration
 from nnlite.errors import NnliteError
 from nnlite.local import LocalError, daemon, local_instance
 from nnlite.local.daemon import LocalProcess
@@ -122,8 +122,8 @@ def _lines(file: Path, last: int, *, follow: bool) -> Iterator[str]:
 
 def _serve(settings: Settings, converters: int) -> None:
     """Run servers and workers until SIGTERM or Ctrl-C."""
-    from nnlite.cli.own_workers import OwnWorkers, programs
-    from nnlite.cli.session import session
+    from nnlite.cli.actions.own_workers import OwnWorkers, programs
+    from nnlite.cli.actions.session import session
     from nnlite.host.signals import on_stop
     from nnlite.host.tflite_environment import runtime_environment
 

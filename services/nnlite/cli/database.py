@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nnlite.cli.output import err, note, out
+from nnlite.cli.presenting.output import err, note, out
 from nnlite.db.engine import engine_for, explained, upgrade, where
 from nnlite.errors import UsageError
 from nnlite.local import psql_command, servers

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from nnlite.cli import options, presentation
-from nnlite.cli.completion import complete_devices
-from nnlite.cli.output import note, paged, print_json, print_table
-from nnlite.cli.session import reading, session
+from nnlite.cli.actions.session import reading, session
+from nnlite.cli.parsing import options
+from nnlite.cli.parsing.completion import complete_devices
+from nnlite.cli.presenting import presentation
+from nnlite.cli.presenting.output import note, paged, print_json, print_table
 from nnlite.errors import NnliteError
 from nnlite.host.adb_services import AttachedDevice, attached_devices, server_port
 from nnlite.results import queries

@@ -5,8 +5,8 @@ from typing import Annotated
 import orjson
 import typer
 
-from nnlite.cli import options
-from nnlite.cli.output import out, paged, print_json, print_table
+from nnlite.cli.parsing import options
+from nnlite.cli.presenting.output import out, paged, print_json, print_table
 from nnlite.diagnostics.compose_env import Machine, compose_env
 from nnlite.diagnostics.machine import all_findings
 from nnlite.settings import PREFIX, Settings, all_settings, load_settings, origins

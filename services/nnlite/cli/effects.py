@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from nnlite.cli import options
-from nnlite.cli.output import listed, note, paged, print_json, print_table
-from nnlite.cli.presentation import milliseconds
-from nnlite.cli.session import reading
-from nnlite.cli.words import chosen
+from nnlite.cli.actions.session import reading
+from nnlite.cli.parsing import options
+from nnlite.cli.parsing.words import chosen
+from nnlite.cli.presenting.output import listed, note, paged, print_json, print_table
+from nnlite.cli.presenting.presentation import milliseconds
 from nnlite.results.effects import KEY, effects
 from nnlite.results.reading import Row, check_campaign
 from nnlite.vocabulary import Verdict

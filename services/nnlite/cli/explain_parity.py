@@ -6,9 +6,9 @@ import typer
 
 from nnlite.campaigns.calibration_choice import named_calibration
 from nnlite.campaigns.request import Request
-from nnlite.cli import options, selection
-from nnlite.cli.output import err, print_json, print_table, say
-from nnlite.cli.session import interruptible
+from nnlite.cli.actions.session import interruptible
+from nnlite.cli.parsing import options, selection
+from nnlite.cli.presenting.output import err, print_json, print_table, say
 from nnlite.cli.workers import check_installed
 from nnlite.diagnostics.explain_parity import Explanation, explain_parity
 from nnlite.settings import load_settings

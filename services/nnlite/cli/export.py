@@ -9,10 +9,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nnlite.artifacts.store import open_store
-from nnlite.cli import options
-from nnlite.cli.output import count, err, note
-from nnlite.cli.session import session
-from nnlite.cli.words import chosen
+from nnlite.cli.actions.session import session
+from nnlite.cli.parsing import options
+from nnlite.cli.parsing.words import chosen
+from nnlite.cli.presenting.output import count, err, note
 from nnlite.errors import NnliteError
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
 from nnlite.exports.lemur_tree import Choice, Exported, TreeLayout, export_lemur

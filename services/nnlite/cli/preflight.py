@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from nnlite.campaigns.request import Request
-from nnlite.cli import selection
-from nnlite.cli.output import count, err, out, print_json, print_table
-from nnlite.cli.session import interruptible
+from nnlite.cli.actions.session import interruptible
+from nnlite.cli.parsing import selection
+from nnlite.cli.presenting.output import count, err, out, print_json, print_table
 from nnlite.cli.workers import check_installed
 from nnlite.diagnostics.single_job import answer_of, job_of
 from nnlite.settings import load_settings

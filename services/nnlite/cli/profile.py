@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from nnlite.cli import options
-from nnlite.cli.output import count, note, paged, print_json, print_table
-from nnlite.cli.presentation import milliseconds
-from nnlite.cli.session import reading
+from nnlite.cli.actions.session import reading
+from nnlite.cli.parsing import options
+from nnlite.cli.presenting.output import count, note, paged, print_json, print_table
+from nnlite.cli.presenting.presentation import milliseconds
 from nnlite.results import profiles
 from nnlite.results.reading import Row, check_campaign, check_models
 

@@ -9,11 +9,11 @@ from typing import Annotated
 import structlog
 import typer
 
-from nnlite.cli import options
-from nnlite.cli.output import listed, note, paged, print_json, print_table
-from nnlite.cli.presentation import milliseconds
-from nnlite.cli.session import reading
-from nnlite.cli.words import chosen
+from nnlite.cli.actions.session import reading
+from nnlite.cli.parsing import options
+from nnlite.cli.parsing.words import chosen
+from nnlite.cli.presenting.output import listed, note, paged, print_json, print_table
+from nnlite.cli.presenting.presentation import milliseconds
 from nnlite.errors import NnliteError
 from nnlite.results.ranking import RankOptions, ranking
 from nnlite.results.reading import Row
@@ -125,7 +125,7 @@ def serve(
     Example: nnlite up && nnlite serve
     """
     from nnlite import logs
-    from nnlite.cli.session import session
+    from nnlite.cli.actions.session import session
     from nnlite.host.health_file import TOUCH_EVERY_S, health_file_of_process, touch_health_file
     from nnlite.host.signals import on_stop
     from nnlite.ranking.listener import listening

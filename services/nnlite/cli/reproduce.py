@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from nnlite.campaigns import reproduce as reproduction
 from nnlite.campaigns.control import cancel_benchmark
 from nnlite.campaigns.reproduce import Comparison, ReproductionError
-from nnlite.cli.output import err, print_json, print_table, say
-from nnlite.cli.own_workers import MEASURING, OwnWorkers
-from nnlite.cli.session import Session, interruptible, session
+from nnlite.cli.actions.own_workers import MEASURING, OwnWorkers
+from nnlite.cli.actions.session import Session, interruptible, session
+from nnlite.cli.presenting.output import err, print_json, print_table, say
 from nnlite.results.reading import Row
 from nnlite.results.verification import Selection, selected
 from nnlite.vocabulary import HOST_POOL, Precision, WorkState

@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from nnlite.cli import options, presentation
-from nnlite.cli.completion import complete_models, complete_pools
-from nnlite.cli.output import listed, note, paged, print_json, print_table
-from nnlite.cli.result_choice import check_columns, columns_of, sorted_rows
-from nnlite.cli.session import reading
-from nnlite.cli.verdicts import verdict_lines
-from nnlite.cli.words import chosen, words
+from nnlite.cli.actions.session import reading
+from nnlite.cli.parsing import options
+from nnlite.cli.parsing.completion import complete_models, complete_pools
+from nnlite.cli.parsing.result_choice import check_columns, columns_of, sorted_rows
+from nnlite.cli.parsing.words import chosen, words
+from nnlite.cli.presenting import presentation
+from nnlite.cli.presenting.output import listed, note, paged, print_json, print_table
+from nnlite.cli.presenting.verdicts import verdict_lines
 from nnlite.errors import UsageError
 from nnlite.results import queries
 from nnlite.results.reading import Row, check_campaign, check_models, check_pools

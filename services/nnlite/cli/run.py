@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from nnlite.campaigns.request import Request
-from nnlite.cli import options, selection
-from nnlite.cli.campaign_file import CampaignFileCommand
-from nnlite.cli.dry_run import dry_run as print_estimate
+from nnlite.cli.actions.dry_run import dry_run as print_estimate
+from nnlite.cli.parsing import options, selection
+from nnlite.cli.parsing.campaign_file import CampaignFileCommand
 from nnlite.vocabulary import DEFAULT_PRIORITY
 
 app = typer.Typer()
@@ -34,6 +34,6 @@ def run(
     if dry_run:
         print_estimate(request, name, priority, converters)
         return
-    from nnlite.cli.running import run_here
+    from nnlite.cli.actions.running import run_here
 
     run_here(request, name, priority, converters, yes=yes)

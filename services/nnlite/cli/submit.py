@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from nnlite.campaigns.request import Request
-from nnlite.cli import options, selection
-from nnlite.cli.campaign_file import CampaignFileCommand
-from nnlite.cli.completion import complete_pools
-from nnlite.cli.dry_run import dry_run as print_estimate
+from nnlite.cli.actions.dry_run import dry_run as print_estimate
+from nnlite.cli.parsing import options, selection
+from nnlite.cli.parsing.campaign_file import CampaignFileCommand
+from nnlite.cli.parsing.completion import complete_pools
 from nnlite.errors import UsageError
 from nnlite.vocabulary import DEFAULT_PRIORITY, HOST_POOL
 
@@ -56,7 +56,7 @@ def submit_command(
     if dry_run:
         print_estimate(request, name, priority)
         return
-    from nnlite.cli import submitting
+    from nnlite.cli.actions import submitting
 
     if follow:
         submitting.follow(request, name, priority)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from nnlite.cli import options
-from nnlite.cli.output import note, paged, print_json, print_table
-from nnlite.cli.presentation import milliseconds, shorten, telling
-from nnlite.cli.session import reading
+from nnlite.cli.actions.session import reading
+from nnlite.cli.parsing import options
+from nnlite.cli.presenting.output import note, paged, print_json, print_table
+from nnlite.cli.presenting.presentation import milliseconds, shorten, telling
 from nnlite.results import sustained as queries
 from nnlite.results.reading import Row, check_campaign, check_models
 

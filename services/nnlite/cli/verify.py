@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from nnlite.artifacts.store import open_store
-from nnlite.cli import options
-from nnlite.cli.output import err, out, print_json, print_table, say
-from nnlite.cli.session import session
+from nnlite.cli.actions.session import session
+from nnlite.cli.parsing import options
+from nnlite.cli.presenting.output import err, out, print_json, print_table, say
 from nnlite.diagnostics.verify import Outcome, Verified
 from nnlite.diagnostics.verify import verify as verify_rows
 from nnlite.results.verification import digests, selected

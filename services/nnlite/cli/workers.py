@@ -23,7 +23,7 @@ from nnlite.settings.passwords import CREDENTIALS
 from nnlite.vocabulary import HOST_POOL
 
 if TYPE_CHECKING:  # what the workers' own modules import comes after exec
-    from nnlite.cli.session import Session
+    from nnlite.cli.actions.session import Session
     from nnlite.reaper.reaper import Reaper
 
 log = structlog.get_logger()
@@ -103,7 +103,7 @@ def check(
 @app.command()
 def reaper() -> None:
     """Expire leases, resend lost messages, serve metrics. Several may run; one is active."""
-    from nnlite.cli.session import session
+    from nnlite.cli.actions.session import session
     from nnlite.reaper.reaper import Reaper
 
     settings = load_settings()

@@ -5,7 +5,7 @@ from nnlite.campaigns import control
 from nnlite.campaigns.checks import absent_backends
 from nnlite.campaigns.outlook import outlook
 from nnlite.campaigns.request import Request
-from nnlite.cli.waiting import lines, lines_for
+from nnlite.cli.presenting.waiting import lines, lines_for
 from nnlite.host.processes import ProcessIdentity
 from nnlite.local.daemon import LocalProcess
 from nnlite.results.devices import record_device_state

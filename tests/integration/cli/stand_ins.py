@@ -113,8 +113,8 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
         "preflight.answer_of": lambda *_: PREFLIGHT,
         "explain_parity.check_installed": lambda *_: None,
         "explain_parity.explain_parity": lambda *_, **__: EXPLANATION,
-        "download.fetch_lemur": _downloaded,
-        "download.time": SimpleNamespace(monotonic=iter((0.0, 20.0, 50.0)).__next__),
+        "actions.download.fetch_lemur": _downloaded,
+        "actions.download.time": SimpleNamespace(monotonic=iter((0.0, 20.0, 50.0)).__next__),
         "atlas.operators.cases": lambda: CASES,
         "reproduce.reproduction.start": lambda *_: uuid.UUID(int=1),
         "reproduce.reproduction.compare": lambda engine, old, _: [

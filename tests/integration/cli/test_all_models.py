@@ -5,7 +5,7 @@ import io
 import pytest
 
 from nnlite.campaigns.request import Request
-from nnlite.cli.selection import takes_all
+from nnlite.cli.parsing.selection import takes_all
 
 
 class Terminal(io.StringIO):

@@ -13,8 +13,8 @@ from nnlite.campaigns.control import cancel
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.campaigns.submit import submit
 from nnlite.catalog.nngpt.source import NnGptSource, tag_of
-from nnlite.cli.follow import follow
-from nnlite.cli.session import Session
+from nnlite.cli.actions.follow import follow
+from nnlite.cli.actions.session import Session
 from waiting import HANG_S
 
 

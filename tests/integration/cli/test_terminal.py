@@ -14,7 +14,8 @@ import pytest
 import typer
 
 from integration.cli import stand_ins
-from nnlite.cli import command_line, output, presentation
+from nnlite.cli import command_line
+from nnlite.cli.presenting import output, presentation
 
 #: Before the environment of the tests is emptied.
 RECORD = bool(os.environ.get("NNLITE_RECORD"))

@@ -3,14 +3,14 @@
 from unittest.mock import MagicMock
 
 from conftest import embedded_settings
-from nnlite.cli.own_workers import MEASURING, OwnWorkers
-from nnlite.cli.session import Session
+from nnlite.cli.actions.own_workers import MEASURING, OwnWorkers
+from nnlite.cli.actions.session import Session
 from nnlite.local import workers_lock
 
 
 def test_own_workers_start_when_another_command_has_ended(bare_home, monkeypatch):
     supervisor = MagicMock()
-    monkeypatch.setattr("nnlite.cli.own_workers.Supervisor", supervisor)
+    monkeypatch.setattr("nnlite.cli.actions.own_workers.Supervisor", supervisor)
     settings = embedded_settings(bare_home)
     cluster = Session(settings=settings, engine=MagicMock(), broker=MagicMock())
     with workers_lock(settings) as another:

@@ -8,7 +8,7 @@ import pytest
 from integration.canned import CONTEXT, finish_benchmark, finish_conversion, measurement
 from integration.conftest import Cluster
 from nnlite.campaigns import control
-from nnlite.cli import presentation
+from nnlite.cli.presenting import presentation
 from nnlite.db.tables import row_id
 from nnlite.reports.schema import Canary
 from nnlite.results import queries

@@ -10,7 +10,7 @@ from nnlite.campaigns import reproduce
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import submit
 from nnlite.catalog.nngpt.source import NnGptSource, tag_of
-from nnlite.cli.presentation import result_columns, result_row
+from nnlite.cli.presenting.presentation import result_columns, result_row
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
 from nnlite.exports.writing import ExportError
 from nnlite.results import queries

@@ -5,7 +5,7 @@ import pytest
 from nnlite.reports.schema import Disturbance, RunReport
 from nnlite.vocabulary import Reason, Stage, Verdict
 from nnlite_benchmark.android.properties.counters import SystemCounters
-from nnlite_benchmark.protocol.noise import noise_cause
+from nnlite_benchmark.protocol.analysis.noise import noise_cause
 
 
 class Phone:

@@ -10,8 +10,8 @@ from nnlite.reports.schema import RunReport, Slices
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Precision, Reason, Stage, Verdict
 from nnlite_benchmark.device import BenchmarkJob
+from nnlite_benchmark.protocol.analysis.measurement import Run, measurement_report
 from nnlite_benchmark.protocol.gating import Gate
-from nnlite_benchmark.protocol.measurement import Run, measurement_report
 
 SETTINGS = MeasurementSettings()
 GATE = Gate.of(SETTINGS, 100)

@@ -12,9 +12,9 @@ from nnlite.reports.schema import Canary, DeviceState, Latency, MeasurementRepor
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Mode, Precision, QuietMode, Reason, Refusal, Shape, Stage, Verdict
 from nnlite_benchmark.device import BenchmarkJob
-from nnlite_benchmark.protocol.derivation import NO_OUTPUTS, THINNED, WITHHELD, OutputFiles, derive
+from nnlite_benchmark.protocol.analysis.derivation import NO_OUTPUTS, THINNED, WITHHELD, OutputFiles, derive
+from nnlite_benchmark.protocol.analysis.measurement import Run, measurement_report
 from nnlite_benchmark.protocol.gating import Gate
-from nnlite_benchmark.protocol.measurement import Run, measurement_report
 
 SETTINGS = MeasurementSettings()
 JOB = BenchmarkJob(

@@ -10,8 +10,8 @@ import pytest
 
 from nnlite.reports.schema import Disturbance
 from nnlite.vocabulary import Reason, Verdict
-from nnlite_benchmark.protocol.disturbance import MIN_WINDOW_S, Snapshot, between, snapshot
-from nnlite_benchmark.protocol.noise import UNKNOWN, noise_cause
+from nnlite_benchmark.protocol.analysis.disturbance import MIN_WINDOW_S, Snapshot, between, snapshot
+from nnlite_benchmark.protocol.analysis.noise import UNKNOWN, noise_cause
 from waiting import HANG_S
 
 #: user, nice, system, idle, iowait, irq, softirq, steal, guest, guest nice: in ticks of 10 ms.

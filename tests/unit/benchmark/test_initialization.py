@@ -8,8 +8,8 @@ import pytest
 from nnlite.reports.schema import Initialization, RunReport
 from nnlite.vocabulary import Fault, Stage
 from nnlite_benchmark.device import DeviceFailure
+from nnlite_benchmark.protocol.analysis.measurement import Run
 from nnlite_benchmark.protocol.initialization import with_initialization
-from nnlite_benchmark.protocol.measurement import Run
 
 CACHE = "XNNPACK's packed weights"
 

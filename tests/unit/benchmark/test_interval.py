@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from nnlite_benchmark.protocol.interval import median_interval
+from nnlite_benchmark.protocol.analysis.interval import median_interval
 
 Noise = Callable[[np.random.Generator], np.ndarray]
 RUNS = 600

@@ -13,8 +13,8 @@ from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, QuietMode, Stage
 from nnlite_benchmark.device import RuntimeRefusal
 from nnlite_benchmark.protocol import measuring
+from nnlite_benchmark.protocol.analysis.measurement import Run
 from nnlite_benchmark.protocol.last_canary import LastCanary
-from nnlite_benchmark.protocol.measurement import Run
 from nnlite_benchmark.protocol.measuring import CANARY_JOB, always_quiet, measure
 
 SETTINGS = MeasurementSettings()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nnlite.vocabulary import Backend, Precision
-from nnlite_benchmark.protocol.parity import SHAPE_RULE, device_parity
+from nnlite_benchmark.protocol.analysis.parity import SHAPE_RULE, device_parity
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from nnlite.vocabulary import (
 from nnlite_benchmark.device import BenchmarkJob, InputSpec
 from nnlite_benchmark.host.context import host_context, host_state
 from nnlite_benchmark.protocol import measuring
-from nnlite_benchmark.protocol.measurement import Run, measurement_report
+from nnlite_benchmark.protocol.analysis.measurement import Run, measurement_report
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DELEGATION = Delegation(

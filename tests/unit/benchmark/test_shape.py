@@ -5,7 +5,7 @@ import pytest
 
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Shape
-from nnlite_benchmark.protocol.shape import shape_of
+from nnlite_benchmark.protocol.analysis.shape import shape_of
 
 TOLERANCE = MeasurementSettings().shape_tolerance
 

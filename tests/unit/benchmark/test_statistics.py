@@ -7,8 +7,14 @@ from array import array
 import numpy as np
 import pytest
 
+from nnlite_benchmark.protocol.analysis.statistics import (
+    decode_samples,
+    mad_ratio,
+    slice_drift,
+    summarize,
+    thinned,
+)
 from nnlite_benchmark.protocol.runs import encode_samples
-from nnlite_benchmark.protocol.statistics import decode_samples, mad_ratio, slice_drift, summarize, thinned
 
 
 @pytest.fixture

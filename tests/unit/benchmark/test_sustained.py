@@ -11,11 +11,11 @@ from nnlite.reports.schema import Bins, RunReport, ThermalSeries
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Fault, QuietMode, Shape, Stage
 from nnlite_benchmark.device import DeviceFailure
+from nnlite_benchmark.protocol.analysis.sustained import sustained_of
 from nnlite_benchmark.protocol.continuous import continuous_runs
 from nnlite_benchmark.protocol.measuring import CANARY_JOB
 from nnlite_benchmark.protocol.passes import continuous_report, passes_of
 from nnlite_benchmark.protocol.run_plan import pass_limits
-from nnlite_benchmark.protocol.sustained import sustained_of
 
 MS = 1_000_000
 S = 1_000 * MS

@@ -6,7 +6,7 @@ import pytest
 
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import ParityState, Reason, Verdict
-from nnlite_benchmark.protocol.verdict import Evidence, judge
+from nnlite_benchmark.protocol.analysis.verdict import Evidence, judge
 
 CLEAN = Evidence(
     runs=200,

@@ -16,7 +16,7 @@ from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.files.model_toml import parse_input
 from nnlite.catalog.files.source import FilesSource, is_module
 from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel, ModelInput
-from nnlite.cli.selection import absolute
+from nnlite.cli.parsing.selection import absolute
 from nnlite.diagnostics.preflight import judging_for
 from nnlite.vocabulary import Layout, ModelFormat
 

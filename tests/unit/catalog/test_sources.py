@@ -8,7 +8,7 @@ import pytest
 from nnlite.campaigns.request import Request
 from nnlite.catalog.model import CatalogError
 from nnlite.catalog.sources import load_source, source_names
-from nnlite.cli import selection
+from nnlite.cli.parsing import selection
 
 TOY = """
 from nnlite.catalog.model import CatalogModel, text_sha256

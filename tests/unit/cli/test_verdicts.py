@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nnlite.cli.verdicts import verdict_lines
+from nnlite.cli.presenting.verdicts import verdict_lines
 
 
 def row(verdict: str, measurements: int, cause: str | None = None, *reasons: str) -> dict[str, Any]:

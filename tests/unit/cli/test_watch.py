@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from nnlite.cli.presentation import duration
-from nnlite.cli.watch import Rate, panel, summary
+from nnlite.cli.presenting.presentation import duration
+from nnlite.cli.presenting.watch import Rate, panel, summary
 from nnlite.results.queries import Progress
 
 COUNTS = dict.fromkeys(Progress.__dataclass_fields__, 0)

@@ -38,10 +38,10 @@ from nnlite_benchmark.host.initializer import CACHE_FILE
 from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import OnStage, profile_process, run_process
 from nnlite_benchmark.host.runner import RunRequest
+from nnlite_benchmark.protocol.analysis.measurement import Run, read_run
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.initialization import with_initialization
 from nnlite_benchmark.protocol.last_canary import LastCanary
-from nnlite_benchmark.protocol.measurement import Run, read_run
 from nnlite_benchmark.protocol.measuring import canary_ns, classified, measure, refusal, refused_run
 from nnlite_benchmark.protocol.passes import continuous_report
 from nnlite_benchmark.protocol.run_plan import RunOnce, RunPlan

@@ -13,8 +13,8 @@ from typing import Final
 
 from nnlite.reports.schema import Energy
 from nnlite.vocabulary import EnergyMethod, Stage
-from nnlite_benchmark.protocol.energy import continuous_inference_ns, energy_of
-from nnlite_benchmark.protocol.measurement import Run
+from nnlite_benchmark.protocol.analysis.energy import continuous_inference_ns, energy_of
+from nnlite_benchmark.protocol.analysis.measurement import Run
 
 POWERCAP: Final = Path("/sys/class/powercap")
 #: Least distance of two readings. RAPL updates its counters every millisecond, so that the time between two

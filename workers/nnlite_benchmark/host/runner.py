@@ -33,9 +33,9 @@ from nnlite_benchmark.host.sessions import (
     accepted,
     open_session,
 )
+from nnlite_benchmark.protocol.analysis.disturbance import between, snapshot
 from nnlite_benchmark.protocol.canary import GATE_FILE
 from nnlite_benchmark.protocol.continuous import continuous_runs
-from nnlite_benchmark.protocol.disturbance import between, snapshot
 from nnlite_benchmark.protocol.gating import Gate, gated_runs
 from nnlite_benchmark.protocol.runs import Bounds, encode_samples, timed_runs, warm_up
 

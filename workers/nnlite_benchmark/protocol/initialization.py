@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from nnlite.reports.schema import Initialization, RunReport
 from nnlite_benchmark.device import DeviceFailure
-from nnlite_benchmark.protocol.measurement import Run
+from nnlite_benchmark.protocol.analysis.measurement import Run
 
 
 def with_initialization(run: Run, cache: str, initialize: Callable[[], RunReport]) -> Run:

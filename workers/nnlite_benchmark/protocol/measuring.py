@@ -18,11 +18,11 @@ from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Fault, Precision, QuietMode, Refusal, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, InputSpec, RuntimeRefusal
 from nnlite_benchmark.protocol import canary
+from nnlite_benchmark.protocol.analysis.measurement import Run, measurement_report
+from nnlite_benchmark.protocol.analysis.parity import device_parity
 from nnlite_benchmark.protocol.gating import Gate
 from nnlite_benchmark.protocol.last_canary import LastCanary
-from nnlite_benchmark.protocol.measurement import Run, measurement_report
 from nnlite_benchmark.protocol.outputs import write_outputs
-from nnlite_benchmark.protocol.parity import device_parity
 from nnlite_benchmark.protocol.run_plan import RunOnce, RunPlan
 from nnlite_benchmark.protocol.runs import Bounds, between_canaries
 

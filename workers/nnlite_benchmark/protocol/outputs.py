@@ -11,7 +11,7 @@ from nnlite.artifacts.inputs import raw_bytes
 from nnlite.errors import Failure, FailureClass
 from nnlite.reports.schema import MeasuredOutput
 from nnlite.vocabulary import Stage
-from nnlite_benchmark.protocol.parity import Tensor
+from nnlite_benchmark.protocol.analysis.parity import Tensor
 
 
 def measured_outputs(tensors: Sequence[Tensor], max_output_mb: float) -> tuple[MeasuredOutput, ...]:

@@ -13,10 +13,10 @@ from nnlite.reports.schema import HardwareCounters, RunReport
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Stage
 from nnlite_benchmark.device import BenchmarkJob, Device, DeviceFailure
+from nnlite_benchmark.protocol.analysis.sustained import sustained_of
 from nnlite_benchmark.protocol.measuring import refused_run
 from nnlite_benchmark.protocol.run_plan import RunOnce, RunPlan, pass_limits
 from nnlite_benchmark.protocol.runs import Bounds
-from nnlite_benchmark.protocol.sustained import sustained_of
 
 
 def passes_of(

@@ -6,8 +6,8 @@ from typing import Protocol
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Mode, Stage
 from nnlite_benchmark.device import BenchmarkJob
+from nnlite_benchmark.protocol.analysis.measurement import Run
 from nnlite_benchmark.protocol.gating import Gate
-from nnlite_benchmark.protocol.measurement import Run
 from nnlite_benchmark.protocol.runs import Bounds
 
 

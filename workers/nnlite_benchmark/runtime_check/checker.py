@@ -32,7 +32,7 @@ from nnlite.worker.attempt import Heartbeat, PostgresUnreachableError, Result, W
 from nnlite.worker.schema_guard import SchemaChangedError
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.jobs import job_of
-from nnlite_benchmark.protocol.measurement import parity_with_host
+from nnlite_benchmark.protocol.analysis.measurement import parity_with_host
 from nnlite_benchmark.runtime_check.process import (
     TICK_S,
     CommandResult,

@@ -2,7 +2,7 @@
 
 import sys
 
-from nnlite.cli.output import print_table
+from nnlite.cli.presenting.output import print_table
 
 row = {"model": sys.argv[1], "size": "123.4 MB", "verdict": "throttled"}
 print_table([row], ("model", "size", "verdict"))

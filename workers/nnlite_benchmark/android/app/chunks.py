@@ -14,7 +14,7 @@ from typing import Final
 from nnlite.artifacts.store import file_sha256
 from nnlite.reports.schema import RunReport
 from nnlite_benchmark.android.app.crashes import PACKAGE
-from nnlite_benchmark.protocol.measurement import plain_name
+from nnlite_benchmark.protocol.analysis.measurement import plain_name
 
 #: Total size limit of the chunks of one run.
 MAX_CHUNKS_BYTES: Final = 64 * 1024 * 1024

@@ -13,7 +13,7 @@ from nnlite_benchmark.android.properties.power import (
     rails_uj,
     resolution_uj,
 )
-from nnlite_benchmark.protocol.energy import continuous_inference_ns, energy_of
+from nnlite_benchmark.protocol.analysis.energy import continuous_inference_ns, energy_of
 
 #: Readings of the rails in a pass, at most: reading takes some hundredths of a second of a core.
 _READINGS: Final = 15

@@ -13,7 +13,7 @@ from nnlite_benchmark.android.properties.simpleperf import (
     events_of,
     stat_command,
 )
-from nnlite_benchmark.protocol.energy import continuous_inference_ns
+from nnlite_benchmark.protocol.analysis.energy import continuous_inference_ns
 
 #: simpleperf counts for this share of a pass, which it must neither precede nor outlast; at most so long.
 _SHARE: Final = 0.5

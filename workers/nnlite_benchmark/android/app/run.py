@@ -36,9 +36,9 @@ from nnlite_benchmark.android.properties.analytics import android_state
 from nnlite_benchmark.android.properties.counters import SystemCounters
 from nnlite_benchmark.android.screen import Screen
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure
+from nnlite_benchmark.protocol.analysis.measurement import Run, read_run
 from nnlite_benchmark.protocol.canary import GATE_FILE
 from nnlite_benchmark.protocol.initialization import with_initialization
-from nnlite_benchmark.protocol.measurement import Run, read_run
 from nnlite_benchmark.protocol.run_plan import RunPlan
 from nnlite_benchmark.protocol.runs import Bounds
 

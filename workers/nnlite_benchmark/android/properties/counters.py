@@ -10,7 +10,7 @@ from typing import Final
 from nnlite.reports.schema import RunReport
 from nnlite_benchmark.android.properties.analytics import STATE_COMMANDS, frequencies_khz
 from nnlite_benchmark.android.properties.parsers import ShellOutput, run_batch
-from nnlite_benchmark.protocol.disturbance import RESOURCES, Snapshot, between, cpu_times_s, waited_s
+from nnlite_benchmark.protocol.analysis.disturbance import RESOURCES, Snapshot, between, cpu_times_s, waited_s
 
 COMMANDS: Final = {
     "stat": "cat /proc/stat",

@@ -2,7 +2,7 @@ package org.nnlite.benchmark.core;
 
 /**
  * 95 % interval of the median of samples that depend on each other in time; the same steps in the same order as the
- * host's, {@code workers/nnlite_benchmark/protocol/interval.py}, which explains them.
+ * host's, {@code workers/nnlite_benchmark/protocol/analysis/interval.py}, which explains them.
  */
 final class MedianInterval {
     private static final double Z = 1.96;

@@ -6,7 +6,7 @@ import java.util.Map;
 
 /**
  * Statistics over all samples of a run, nanoseconds rounded to integers, halves to even. They equal the host's ({@code
- * workers/nnlite_benchmark/protocol/statistics.py}): percentiles interpolate linearly as in NumPy, slices are those of
+ * workers/nnlite_benchmark/protocol/analysis/statistics.py}): percentiles interpolate linearly as in NumPy, slices are those of
  * {@code numpy.array_split}.
  */
 public final class Statistics {

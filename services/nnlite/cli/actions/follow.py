@@ -12,9 +12,9 @@ from nnlite.artifacts.store import StoreError
 from nnlite.campaigns.request import Request, RequestError
 from nnlite.campaigns.submit import grow, submit
 from nnlite.catalog.model import CatalogError, CatalogModel, FollowableSource
-from nnlite.cli import selection
-from nnlite.cli.output import count, err
-from nnlite.cli.session import Session
+from nnlite.cli.actions.session import Session
+from nnlite.cli.parsing import selection
+from nnlite.cli.presenting.output import count, err
 from nnlite.settings import Settings
 
 

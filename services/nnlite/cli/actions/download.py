@@ -6,8 +6,8 @@ from pathlib import Path
 from nnlite.catalog.lemur.fetch import SIZE_BYTES, fetch_lemur
 from nnlite.catalog.lemur.listing import SOURCE
 from nnlite.catalog.lemur.location import LemurMissingError, find_lemur, sources_folder
-from nnlite.cli.output import err, note
-from nnlite.cli.presentation import duration, size
+from nnlite.cli.presenting.output import err, note
+from nnlite.cli.presenting.presentation import duration, size
 from nnlite.settings import Settings
 
 

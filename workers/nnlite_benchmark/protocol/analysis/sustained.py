@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from nnlite.reports.schema import RunReport, Sustained
-from nnlite_benchmark.protocol.shape import levels_of, shape_of_levels
+from nnlite_benchmark.protocol.analysis.shape import levels_of, shape_of_levels
 
 
 def sustained_of(report: RunReport | Sustained, seconds: int, tolerance: float) -> Sustained:

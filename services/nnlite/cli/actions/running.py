@@ -6,14 +6,14 @@ from importlib.util import find_spec
 from nnlite.backends import HOST_RUNTIMES
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.thread_counts import check_cores
-from nnlite.cli import watch as watching
-from nnlite.cli.download import download_if_missing
-from nnlite.cli.output import note
-from nnlite.cli.own_workers import OwnWorkers, programs
+from nnlite.cli.actions.download import download_if_missing
+from nnlite.cli.actions.own_workers import OwnWorkers, programs
+from nnlite.cli.actions.session import Session, interruptible, session
+from nnlite.cli.actions.submitting import prepare, submit_prepared
+from nnlite.cli.presenting import watch as watching
+from nnlite.cli.presenting.output import note
+from nnlite.cli.presenting.waiting import Explainer, starting
 from nnlite.cli.results import print_checks, print_failures, print_results, print_verdicts
-from nnlite.cli.session import Session, interruptible, session
-from nnlite.cli.submitting import prepare, submit_prepared
-from nnlite.cli.waiting import Explainer, starting
 from nnlite.errors import NnliteError
 from nnlite.host.cores import cores_of
 from nnlite.host.installation import install_hint, why_model_code_is_root

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Self
 
-from nnlite.cli.session import Session
+from nnlite.cli.actions.session import Session
 from nnlite.errors import NnliteError
 from nnlite.local import Supervisor, Worker, local_instance, workers_lock
 

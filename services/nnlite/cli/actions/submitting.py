@@ -10,11 +10,12 @@ from nnlite.campaigns import submit as campaigns
 from nnlite.campaigns.checks import absent_backends, check_request
 from nnlite.campaigns.request import Request
 from nnlite.catalog.model import CatalogModel, ModelSource
-from nnlite.cli import dry_run, selection
-from nnlite.cli import follow as following
-from nnlite.cli.output import count, note
-from nnlite.cli.session import Session, interruptible, session
-from nnlite.cli.waiting import explanation
+from nnlite.cli.actions import dry_run
+from nnlite.cli.actions import follow as following
+from nnlite.cli.actions.session import Session, interruptible, session
+from nnlite.cli.parsing import selection
+from nnlite.cli.presenting.output import count, note
+from nnlite.cli.presenting.waiting import explanation
 from nnlite.settings import Settings, load_settings
 
 

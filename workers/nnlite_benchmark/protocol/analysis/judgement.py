@@ -17,9 +17,9 @@ from nnlite.reports.schema import (
 )
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import ParityState, Reason, Verdict
-from nnlite_benchmark.protocol.counted import Counted
-from nnlite_benchmark.protocol.noise import noise_cause
-from nnlite_benchmark.protocol.verdict import Evidence, judge
+from nnlite_benchmark.protocol.analysis.counted import Counted
+from nnlite_benchmark.protocol.analysis.noise import noise_cause
+from nnlite_benchmark.protocol.analysis.verdict import Evidence, judge
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nnlite.backends import HOST_ONLY
-from nnlite.cli.completion import (
+from nnlite.cli.parsing.completion import (
     complete_backends,
     complete_campaigns,
     complete_precisions,

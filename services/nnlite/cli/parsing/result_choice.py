@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from nnlite.cli import presentation
+from nnlite.cli.presenting import presentation
 from nnlite.errors import UsageError
 from nnlite.results.reading import Row
 from nnlite.vocabulary import Verdict

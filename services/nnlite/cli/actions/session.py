@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nnlite.cli.output import note
+from nnlite.cli.presenting.output import note
 from nnlite.local import endpoints, servers
 from nnlite.settings import Settings, load_settings
 

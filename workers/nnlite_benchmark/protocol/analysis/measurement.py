@@ -23,13 +23,19 @@ from nnlite.reports.schema import (
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import TELLING_LATENCY, Backend, Reason, Refusal
 from nnlite_benchmark.device import BenchmarkJob
-from nnlite_benchmark.protocol.counted import Counted, counted_runs, of_kept
+from nnlite_benchmark.protocol.analysis.counted import Counted, counted_runs, of_kept
+from nnlite_benchmark.protocol.analysis.judgement import judged_report
+from nnlite_benchmark.protocol.analysis.parity import Tensor, parity_with_files
+from nnlite_benchmark.protocol.analysis.shape import shape_of
+from nnlite_benchmark.protocol.analysis.statistics import (
+    Samples,
+    decode_samples,
+    inflate_samples,
+    summarize,
+    thinned,
+)
 from nnlite_benchmark.protocol.gating import Gate
-from nnlite_benchmark.protocol.judgement import judged_report
 from nnlite_benchmark.protocol.outputs import measured_outputs
-from nnlite_benchmark.protocol.parity import Tensor, parity_with_files
-from nnlite_benchmark.protocol.shape import shape_of
-from nnlite_benchmark.protocol.statistics import Samples, decode_samples, inflate_samples, summarize, thinned
 
 #: Limit of samples per run: a minute of inferences of 2 microseconds.
 MAX_RUN_SAMPLES = 32_000_000

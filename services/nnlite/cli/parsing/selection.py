@@ -11,8 +11,8 @@ from nnlite.campaigns.request import Request, RequestError
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.catalog.selection import select
-from nnlite.cli import options
-from nnlite.cli.words import chosen, words
+from nnlite.cli.parsing import options
+from nnlite.cli.parsing.words import chosen, words
 from nnlite.host.cores import canonical_choice
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import MAX_THREAD_COUNTS, Backend, EvaluateOn, Int8Io, Mode, Precision

@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from nnlite.campaigns.outlook import Outlook, outlook
-from nnlite.cli.output import count
-from nnlite.cli.presentation import duration
+from nnlite.cli.presenting.output import count
+from nnlite.cli.presenting.presentation import duration
 from nnlite.errors import Unavailable
 from nnlite.local import daemon
 from nnlite.queue.app import CONVERT_QUEUE

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from nnlite.reports.schema import Gating, Slices
 from nnlite.settings.groups import MeasurementSettings
+from nnlite_benchmark.protocol.analysis.statistics import Samples
 from nnlite_benchmark.protocol.gating import MIN_SLICES, Gate, Selection, select
-from nnlite_benchmark.protocol.statistics import Samples
 
 #: Share of slow canaries from which the machine is named as the cause of a noisy measurement.
 _BUSY_SHARE: Final = 0.1

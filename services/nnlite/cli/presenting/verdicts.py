@@ -7,7 +7,7 @@ from typing import Final
 from nnlite.results.reading import Row
 from nnlite.vocabulary import DISTURBED, Verdict
 
-#: Beginning of a cause, as `nnlite_benchmark.protocol.noise` writes it; its name; what helps.
+#: Beginning of a cause, as `nnlite_benchmark.protocol.analysis.noise` writes it; its name; what helps.
 _CAUSES: Final = (
     ("steal", "steal", "a machine whose cores are not shared with others"),
     ("shared core", "shared core", "a machine whose cores are not shared with others"),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlite.reports.schema import Latency
-from nnlite_benchmark.protocol.interval import median_interval
+from nnlite_benchmark.protocol.analysis.interval import median_interval
 
 Samples = NDArray[np.int64]
 

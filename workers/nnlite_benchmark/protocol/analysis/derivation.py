@@ -17,14 +17,14 @@ from nnlite.reports.differences import Difference, differences
 from nnlite.reports.schema import Canary, Gating, Latency, MeasurementReport, Parity, Slices
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import ParityState, Reason
-from nnlite_benchmark.protocol.counted import Counted, counted_runs
+from nnlite_benchmark.protocol.analysis.counted import Counted, counted_runs
+from nnlite_benchmark.protocol.analysis.judgement import judged_report
+from nnlite_benchmark.protocol.analysis.parity import parity_with_files
+from nnlite_benchmark.protocol.analysis.shape import shape_of
+from nnlite_benchmark.protocol.analysis.statistics import Samples, summarize
+from nnlite_benchmark.protocol.analysis.sustained import sustained_of
 from nnlite_benchmark.protocol.gating import MIN_SLICES, Gate, select
-from nnlite_benchmark.protocol.judgement import judged_report
-from nnlite_benchmark.protocol.parity import parity_with_files
 from nnlite_benchmark.protocol.runs import canary_drift
-from nnlite_benchmark.protocol.shape import shape_of
-from nnlite_benchmark.protocol.statistics import Samples, summarize
-from nnlite_benchmark.protocol.sustained import sustained_of
 
 #: Reasons that follow from the samples; the second ones do if runs are gated.
 _OF_SAMPLES: Final = frozenset({Reason.SPREAD, Reason.DRIFT})

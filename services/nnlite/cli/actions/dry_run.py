@@ -9,9 +9,9 @@ from dataclasses import replace
 from nnlite.campaigns.estimate import Estimate, estimate
 from nnlite.campaigns.request import Request, check_same
 from nnlite.catalog.model import CatalogModel
-from nnlite.cli import selection
-from nnlite.cli.output import confirmed, count, note, print_table
-from nnlite.cli.presentation import duration, size
+from nnlite.cli.parsing import selection
+from nnlite.cli.presenting.output import confirmed, count, note, print_table
+from nnlite.cli.presenting.presentation import duration, size
 from nnlite.results import queries
 from nnlite.results.reading import Database, open_reader, rows_of
 from nnlite.settings import Settings, load_settings

@@ -13,8 +13,8 @@ from rich.text import Text
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from nnlite.cli.output import count, err, note, visible
-from nnlite.cli.presentation import duration
+from nnlite.cli.presenting.output import count, err, note, visible
+from nnlite.cli.presenting.presentation import duration
 from nnlite.results.queries import Progress, campaigns, running
 from nnlite.results.reading import Row
 from nnlite.results.runtime_checks import pending

@@ -1,0 +1,1 @@
+"""What commands print: tables, notes, JSON, progress, and what a campaign waits for."""
