@@ -1,4 +1,7 @@
-"""Whatever is wrong is reported in a line on stderr, with the thing and a remedy; nothing is half done."""
+"""Whatever is wrong is reported in a line on stderr, with the thing and a remedy; nothing is half done.
+
+More than 300 lines: one mistake after the other, each with the line that it is answered with.
+"""
 
 import subprocess
 from contextlib import closing
