@@ -26,7 +26,7 @@ from nnlite.settings import Settings
 from nnlite.vocabulary import ArtifactFormat, EvaluateOn, ParityState, Stage, WorkState
 from nnlite.worker.attempt import Heartbeat, Result, WorkerContext
 from nnlite_conversion.cache_key import format_tag
-from nnlite_conversion.evaluation import evaluations_of, to_evaluate
+from nnlite_conversion.evaluation import evaluations_of, fetch_submitted, to_evaluate
 from nnlite_conversion.isolation.child import Fork
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, Gpu, KnownArtifact
@@ -179,12 +179,7 @@ class Converter:
         """
         if calibration is None or calibration.path is None:
             return None
-        try:
-            return self.store.fetch(calibration.path)
-        except ArtifactGoneError as error:
-            self.store.discard(calibration.path)
-            reason = f"calibration data {calibration.name}: {error}; submit the same request again"
-            raise Failure(FailureClass.INFRASTRUCTURE, Stage.FETCH, reason) from error
+        return fetch_submitted(self.store, calibration.path, f"calibration data {calibration.name}")
 
     def _fetch_fp32(self, row: Artifact | None) -> KnownArtifact | None:
         """Fetch the cached fp32 artifact to quantize from; None: there is none, or its file is damaged."""

@@ -69,9 +69,9 @@ def evaluations_of(
     try:
         found = EvaluationInput(
             kind=data.kind,
-            file=_fetch(store, data.path, f"evaluation data {data.name}"),
+            file=fetch_submitted(store, data.path, f"evaluation data {data.name}"),
             artifacts={
-                Precision(each.precision): _fetch(store, each.path, "artifact to evaluate")
+                Precision(each.precision): fetch_submitted(store, each.path, "artifact to evaluate")
                 for each in artifacts
             },
             kept_mb=kept_mb,
@@ -104,7 +104,13 @@ def evaluations_of(
     return made
 
 
-def _fetch(store: ArtifactStore, path: str, what: str) -> Path:
+def fetch_submitted(store: ArtifactStore, path: str, what: str) -> Path:
+    """Return a file of the store that submitting the request again restores.
+
+    Raises:
+        Failure: class `infrastructure`: it is missing or damaged.
+        StoreError: the store is unavailable.
+    """
     try:
         return store.fetch(path)
     except ArtifactGoneError as error:
