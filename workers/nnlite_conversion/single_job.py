@@ -32,7 +32,7 @@ def main(task: str) -> int:
     preload(network=settings.network)
     with os.fdopen(answer, "wb") as pipe, tempfile.TemporaryDirectory(prefix="nnlite-job-") as folder:
         try:
-            result = {"explain": _explanation, "preflight": _preflight}[task](job, settings, Path(folder))
+            result = {"explain": explain, "preflight": _preflight}[task](job, settings, workdir=Path(folder))
         except Failure as failure:
             pipe.write(TypeAdapter(dict[str, str]).dump_json({"error": failure.reason}))
             return 1
@@ -40,13 +40,9 @@ def main(task: str) -> int:
     return 0
 
 
-def _explanation(job: ConversionJob, settings: ConversionSettings, folder: Path) -> Any:
-    return explain(job, settings, workdir=folder)
-
-
-def _preflight(job: ConversionJob, settings: ConversionSettings, folder: Path) -> Any:
+def _preflight(job: ConversionJob, settings: ConversionSettings, *, workdir: Path) -> Any:
     try:
-        return preflight(job, settings, workdir=folder)
+        return preflight(job, settings, workdir=workdir)
     except Failure as failure:
         if failure.failure_class is not FailureClass.MODEL:
             raise

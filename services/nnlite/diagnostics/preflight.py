@@ -4,7 +4,6 @@ Every function yields problems, each a line that names the thing and the remedy.
 Run as root, it checks permissions for the workers' account.
 """
 
-import difflib
 import errno
 import fcntl
 import os
@@ -15,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from nnlite.errors import NnliteError
+from nnlite.errors import NnliteError, did_you_mean
 from nnlite.settings.passwords import password_in
 
 _GB: Final = 1e9
@@ -124,9 +123,8 @@ def profile_problems(chosen: Collection[str], known: Collection[str]) -> Iterato
     """Yield every chosen profile that compose does not have."""
     for profile in chosen:
         if profile not in known:
-            close = difflib.get_close_matches(profile, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
-            yield f"COMPOSE_PROFILES has an unknown profile {profile}; {hint}"
+            hint = did_you_mean(profile, sorted(known)) or f"; there are {', '.join(sorted(known))}"
+            yield f"COMPOSE_PROFILES has an unknown profile {profile}{hint}"
 
 
 def kvm_problem(device: Path = Path("/dev/kvm")) -> str | None:
