@@ -62,7 +62,7 @@ $(RIG): tests/device/rig/packages.lock | $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m device.rig.fetch
 	@touch $@
 
-rig-campaign: $(INSTALLED) $(LEMUR) $(RIG) host-app ## Measure 20 models of LEMUR on three virtual devices that misbehave
+rig-campaign: $(INSTALLED) $(LEMUR) $(RIG) host-app ## Measure 20 models of LEMUR on three virtual devices with injected faults
 	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/python -m device.campaign $(CAMPAIGN)
 
 PROMETHEUS := $(TEST_HOME)/prometheus/packages.lock
@@ -83,7 +83,7 @@ ANDROID_TESTS := $(ANDROID)/.fetched
 # The app's own TensorFlow Lite library, for the host.
 APP_RUNTIME_FOLDER := build/app-runtime
 APP_RUNTIME := $(APP_RUNTIME_FOLDER)/.built
-# TensorFlow of the same version, a second opinion: its old numpy and protobuf need an environment of their own.
+# TensorFlow of the same version, to compare with: its old numpy and protobuf need an environment of their own.
 TFLITE_CONSTRAINTS := workers/nnlite_benchmark/runtime_check/constraints.txt
 TFLITE_ENV := $(TEST_HOME)/tflite-2.16
 TFLITE := $(TFLITE_ENV)/.installed
@@ -145,7 +145,7 @@ compose-test: $(INSTALLED) $(LEMUR) host-app ## Build the lab server's images an
 runtime-check: $(APP_RUNTIME) ## Build the app's TensorFlow Lite for this host, which artifacts are checked with
 	@echo "To use it: export NNLITE_RUNTIME_CHECK__LIBRARY=$(CURDIR)/$(APP_RUNTIME_FOLDER)"
 
-runtime-check-tensorflow: $(TFLITE) ## Make an environment with TensorFlow of the app's version: a second opinion
+runtime-check-tensorflow: $(TFLITE) ## Make an environment with TensorFlow of the app's version, to compare
 	@echo "To use it: export NNLITE_RUNTIME_CHECK__RUNTIME=tensorflow NNLITE_RUNTIME_CHECK__ENVIRONMENT=$(TFLITE_ENV)"
 
 runtime-match: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run artifacts of 20 LEMUR models with the app's runtime, on the host
@@ -179,7 +179,7 @@ test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(HOST_APP)
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(HOST_APP) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
 
-first-phone: $(APK) $(INSTALLED) ## Try the phone PHONE=usb:SERIAL: what holds there, and what does not
+first-phone: $(APK) $(INSTALLED) ## Try a phone, PHONE=usb:SERIAL, and write what works on it
 	$(BIN)/python tools/first_phone.py $(PHONE) --apk $(APK)
 
 ANDROID_LEVELS := 26 30 34 35

@@ -37,7 +37,7 @@ from nnlite.worker.attempt import WorkerContext
 from nnlite_benchmark.protocol import canary
 from nnlite_benchmark.runtime_check.checker import Checker
 from nnlite_benchmark.runtime_check.process import (
-    CommandResult,
+    ArtifactAnswer,
     RuntimeDiedError,
     RuntimeProcess,
     RuntimeUnusableError,
@@ -54,11 +54,11 @@ class ToyRuntime:
     """Answers what the test wants."""
 
     def __init__(self) -> None:
-        self.answer: CommandResult | BaseException = CommandResult(refusal="no")
+        self.answer: ArtifactAnswer | BaseException = ArtifactAnswer(refusal="no")
         self.asked = 0
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def run(self, _artifact: Path, _inputs: Any, _folder: Path, tick: Callable[[], bool]) -> CommandResult:
+    def run(self, _artifact: Path, _inputs: Any, _folder: Path, tick: Callable[[], bool]) -> ArtifactAnswer:
         self.asked += 1
         self.meanwhile()
         tick()
@@ -277,7 +277,7 @@ def test_the_operator_version_is_read_from_the_file_if_the_runtime_does_not_name
     refusal = (
         "weights->type != input->type (INT8 != FLOAT32)Node number 3 (TRANSPOSE_CONV) failed to prepare."
     )
-    runtime.answer = CommandResult(refusal=refusal, operators={"CONV_2D": 1, "TRANSPOSE_CONV": 3})
+    runtime.answer = ArtifactAnswer(refusal=refusal, operators={"CONV_2D": 1, "TRANSPOSE_CONV": 3})
     check_all(checker)
     (row,) = rows(cluster)
     assert (row["operator"], row["operator_version"]) == ("TRANSPOSE_CONV", 3)
@@ -292,7 +292,7 @@ def test_watching_checks_ends_after_the_last_one(cluster, checker, runtime, add,
 
 def test_measurements_show_the_result_of_the_check(cluster, checker, runtime, add):
     add("one")
-    runtime.answer = CommandResult(refusal="Encountered unresolved custom op: Foo.")
+    runtime.answer = ArtifactAnswer(refusal="Encountered unresolved custom op: Foo.")
     (benchmark,) = cluster.rows("SELECT id FROM benchmark")
     finish_benchmark(cluster, benchmark["id"])
     before, *_ = queries.latencies(cluster.engine)

@@ -15,7 +15,7 @@ from nnlite.vocabulary import Verdict
 
 app = typer.Typer()
 _COLUMNS = ("architecture", *KEY, "setting", "faster", "slower", "ms", "slower ms", "factor", "changed")
-#: What gives way in a narrow terminal, and what is shown only where it differs.
+#: What a narrow terminal hides, and what is shown only where it differs.
 _OPTIONAL = ("pool", "precision", "threads", "backend", "device", "changed")
 
 

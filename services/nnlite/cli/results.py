@@ -91,7 +91,7 @@ def results(
 ) -> None:
     """Show measurements: latency with verdict, parity and the context that explains them.
 
-    In a terminal the least important columns give way, and 50 rows are shown.
+    A narrow terminal hides the least important columns, and a terminal shows 50 rows.
     Efficiency is accuracy / latency in ms, for models within --param-limit.
 
     Example: nnlite results night --verdict valid --sort median --top 10

@@ -248,7 +248,7 @@ class RuntimeCheckSettings(Group):
 
     runtime: Literal["auto", "apk", "tensorflow"] = Field(
         "auto",
-        description="apk: the app's own library; tensorflow: TensorFlow of its version, a second opinion; "
+        description="apk: the app's own library; tensorflow: TensorFlow of its version, to compare; "
         "auto: the first of them that is set below; no checks if none is",
     )
     library: Path | None = Field(

@@ -31,7 +31,10 @@ FORGETFUL = Path(__file__).parent / "programs" / "forget_peak.py"
 
 
 @pytest.mark.process
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells peaks")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(),
+    reason="no /proc/self/clear_refs, which resets the peak of memory",
+)
 def test_a_peak_from_before_the_model_is_not_counted():
     forgotten_kb = int(subprocess.check_output([sys.executable, FORGETFUL], timeout=HANG_S))
 

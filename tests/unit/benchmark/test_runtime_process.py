@@ -15,7 +15,7 @@ from nnlite.settings import Settings, SettingsError
 from nnlite.settings.groups import RuntimeCheckSettings
 from nnlite_benchmark.runtime_check import process
 from nnlite_benchmark.runtime_check.process import (
-    CommandResult,
+    ArtifactAnswer,
     RuntimeDiedError,
     RuntimeProcess,
     RuntimeUnusableError,
@@ -47,7 +47,7 @@ def run(environment, tmp_path):
     bounds = RuntimeCheckSettings(timeout_s=HANG_S, memory_limit_mb=64)
     with RuntimeProcess(environment, tmp_path / "log", bounds) as runtime:
 
-        def one(code: str, bounds: RuntimeCheckSettings = bounds, tick=lambda: True) -> CommandResult:
+        def one(code: str, bounds: RuntimeCheckSettings = bounds, tick=lambda: True) -> ArtifactAnswer:
             runtime._bounds = bounds
             artifact = tmp_path / "artifact"
             artifact.write_text(code)

@@ -35,7 +35,7 @@ from nnlite_benchmark.jobs import job_of
 from nnlite_benchmark.protocol.analysis.measurement import parity_with_host
 from nnlite_benchmark.runtime_check.process import (
     TICK_S,
-    CommandResult,
+    ArtifactAnswer,
     RuntimeDiedError,
     RuntimeProcess,
     RuntimeUnusableError,
@@ -132,7 +132,7 @@ class Checker:
         return _check_result(job, answer, folder)
 
 
-def _check_result(job: BenchmarkJob, answer: CommandResult, folder: Path) -> CheckResult:
+def _check_result(job: BenchmarkJob, answer: ArtifactAnswer, folder: Path) -> CheckResult:
     """Return the verdict on an artifact: refused, the same outputs as on the host, or different ones.
 
     Raises:

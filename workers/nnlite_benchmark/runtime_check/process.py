@@ -53,7 +53,7 @@ class Output(BaseModel):
     shape: tuple[int, ...]
 
 
-class CommandResult(BaseModel):
+class ArtifactAnswer(BaseModel):
     """Result of one artifact: outputs, a refusal, or the fork's exit code (negative: a signal)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,7 +83,7 @@ class RuntimeProcess:
 
     def run(
         self, artifact: Path, inputs: Sequence[Path], folder: Path, tick: Tick = lambda: True
-    ) -> CommandResult:
+    ) -> ArtifactAnswer:
         """Run one artifact; `folder` gets its outputs.
 
         Args:
@@ -148,7 +148,7 @@ class RuntimeProcess:
         except OSError as error:
             raise self._dead() from error
 
-    def _answer(self, tick: Tick, timeout_s: float, task: str) -> CommandResult:
+    def _answer(self, tick: Tick, timeout_s: float, task: str) -> ArtifactAnswer:
         """Return the next line; time on hold does not count."""
         assert self._process is not None and self._process.stdout is not None  # noqa: S101
         pipe = self._process.stdout.fileno()
@@ -170,9 +170,9 @@ class RuntimeProcess:
             elif left_s <= 0:
                 raise RuntimeDiedError(f"the runtime did not {task} within {timeout_s:g} s{self._log_tail()}")
         try:
-            return CommandResult.model_validate_json(line)
+            return ArtifactAnswer.model_validate_json(line)
         except ValidationError as error:
-            raise RuntimeDiedError(f"the runtime's process writes nonsense: {line[:80]!r}") from error
+            raise RuntimeDiedError(f"the runtime's process wrote invalid output: {line[:80]!r}") from error
 
     def _dead(self) -> RuntimeDiedError:
         assert self._process is not None  # noqa: S101

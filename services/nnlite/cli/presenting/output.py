@@ -1,7 +1,8 @@
 """Output of commands: tables and notes for people, JSON of the same rows for programs.
 
 In a terminal a table has the terminal's width: names and messages wrap and are never cut, and the least
-important columns give way. Piped, each line is as long as its contents: nothing wraps, and nothing is padded.
+important columns are hidden. Piped, each line is as long as its contents: nothing wraps, and nothing is
+padded.
 """
 
 import os
@@ -239,7 +240,7 @@ def _page(pager: Sequence[str], text: str, *, wide: bool) -> None:
 
 
 def _fitting(least: Mapping[str, int], optional: Sequence[str], room: int) -> tuple[list[str], list[str]]:
-    """Return the columns that fit into `room`, and the others; `optional` gives way, its first one first."""
+    """Return the columns that fit into `room`, and those to hide: of `optional`, the first one first."""
     shown = [name for name in least if name not in optional]
     left = room + _GAP - sum(least[name] + _GAP for name in shown)
     needed = sum(least[name] + _GAP for name in least if name in optional)

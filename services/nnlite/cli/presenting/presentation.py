@@ -15,7 +15,7 @@ from nnlite.vocabulary import Condition, EnergyMethod, Reason, RuntimeVerdict, S
 
 #: Always there; other columns only where their values differ.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "min ms", "p90 ms", "verdict")
-#: Columns of results that give way in a narrow terminal, the least important first; model, median and verdict
+#: Columns of results that a narrow terminal hides, the least important first; model, median and verdict
 #: never do.
 OPTIONAL = (
     "size", "acc@5", "parameters", "p90 ms", "top-1", "SQNR dB", "mJ", "runtime", "min ms", "accuracy",
@@ -31,7 +31,7 @@ _ACCURACY = {
 }  # fmt: skip
 _DISTINGUISHING = ("campaign", "precision", "device", "backend", "threads", "mode")
 _FAILURE_COLUMNS = ("model", "precision", "work", "state", "class", "stage", "reason")
-#: Columns of failures that give way, as `OPTIONAL`.
+#: Columns of failures that it hides, as `OPTIONAL`.
 OPTIONAL_OF_FAILURES = ("work", "stage", "state", "class")
 CAMPAIGN_COLUMNS = (
     "name", "by", "state", "models", "converted", "measured", "failed", "refused", "skipped", "waiting",
