@@ -28,7 +28,7 @@ from nnlite.settings import Settings
 from nnlite.settings.groups import RuntimeCheckSettings
 from nnlite.vocabulary import Backend, Precision
 from nnlite_benchmark.protocol.analysis.parity import device_parity
-from nnlite_benchmark.runtime_check.process import CommandResult, RuntimeDiedError, RuntimeProcess
+from nnlite_benchmark.runtime_check.process import ArtifactAnswer, RuntimeDiedError, RuntimeProcess
 
 _CHECKOUT: Final = Path(__file__).resolve().parents[2]
 LIBRARY: Final = _CHECKOUT / "build" / "app-runtime"
@@ -93,7 +93,7 @@ def match(
             try:
                 answer = process.run(artifact, inputs, place)
             except RuntimeDiedError as error:
-                answer = CommandResult(refusal=str(error))
+                answer = ArtifactAnswer(refusal=str(error))
             outputs = [
                 from_raw_bytes((place / output.file).read_bytes(), output.shape, output.dtype)
                 for output in answer.outputs
