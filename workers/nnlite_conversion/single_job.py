@@ -16,6 +16,7 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.settings import load_settings
 from nnlite.settings.groups import ConversionSettings
 from nnlite_conversion.isolation.conversion import explain, preflight
+from nnlite_conversion.isolation.process_registry import job_dir
 from nnlite_conversion.messages import Explanation, Preflight
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.preload import preload
@@ -30,9 +31,10 @@ def main(task: str) -> int:
     job = TypeAdapter(ConversionJob).validate_json(sys.stdin.buffer.read())
     settings = load_settings().conversion
     preload(network=settings.network)
-    with os.fdopen(answer, "wb") as pipe, tempfile.TemporaryDirectory(prefix="nnlite-job-") as folder:
+    # A folder of this name that nobody has locked is removed by the next worker that starts.
+    with os.fdopen(answer, "wb") as pipe, job_dir(Path(tempfile.gettempdir())) as folder:
         try:
-            result = {"explain": explain, "preflight": _preflight}[task](job, settings, workdir=Path(folder))
+            result = {"explain": explain, "preflight": _preflight}[task](job, settings, workdir=folder)
         except Failure as failure:
             pipe.write(TypeAdapter(dict[str, str]).dump_json({"error": failure.reason}))
             return 1

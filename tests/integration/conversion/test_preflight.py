@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -10,7 +11,9 @@ from integration.conversion.models import CLASSIFIER, network
 from nnlite.cli import main
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
+from nnlite_conversion import single_job
 from nnlite_conversion.isolation.conversion import preflight
+from nnlite_conversion.isolation.process_registry import remove_orphaned_dirs
 from waiting import HANG_S
 
 
@@ -128,3 +131,22 @@ def test_the_command_exits_with_1_if_it_found_something(net, monkeypatch, capfd,
 
     assert (ended.value.code or 0) == (1 if operators else 0)
     assert_reported(capfd.readouterr().out, operators, forward)
+
+
+@pytest.mark.usefixtures("jobs_in_forks")
+def test_a_worker_that_starts_meanwhile_leaves_the_folder_of_a_command(net, monkeypatch, tmp_path, capfd):
+    net("return x * 2")
+    monkeypatch.setattr(sys, "argv", ["nnlite", *COMMAND.split()])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def meanwhile(job, settings, workdir):
+        removed = remove_orphaned_dirs(tmp_path)
+        assert (removed, workdir.parent, workdir.is_dir()) == ([], tmp_path, True)
+        return preflight(job, settings, workdir=workdir)
+
+    monkeypatch.setattr(single_job, "_preflight", meanwhile)
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert not ended.value.code, capfd.readouterr().err
+    assert list(tmp_path.glob("nnlite-job-*")) == []

@@ -169,10 +169,7 @@ def print_table(
     room = sum(natural.values()) + _GAP * len(columns) if unbounded else out.width
     shown, hidden = _fitting(least, optional, room)
     widths = _widths(natural, least, shown, room)
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, padding=(0, _GAP, 0, 0),
-        pad_edge=False, header_style="bold",
-    )  # fmt: skip
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in shown:
         numbers = all(_is_number(row[column]) for row in rows)
         table.add_column(
@@ -182,7 +179,9 @@ def print_table(
     for row in rows:
         table.add_row(*(row[column] for column in shown))
     if title:
+        # By itself: a table would wrap it at its own width.
         out.print()
+        out.print(Text(title, style="bold"), soft_wrap=not out.is_terminal)
     with _width_of(room):
         if out.is_terminal:
             out.print(table, highlight=False, crop=False)
