@@ -20,7 +20,7 @@ else
 unexport PYTHONDONTWRITEBYTECODE
 export UV_COMPILE_BYTECODE := 1
 endif
-EXTRAS := convert,host,onnx,benchmark,local,dev
+EXTRAS := convert,host,onnx,executorch,benchmark,local,dev
 INSTALLED := $(VENV)/.installed
 # Data of tests and benchmarks; the demo uses the user's own home, as `nnlite run` does.
 TEST_HOME := $(CURDIR)/.nnlite

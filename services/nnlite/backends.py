@@ -77,6 +77,15 @@ HOST_RUNTIMES: Final[Mapping[Backend, HostRuntime]] = {
             artifact_format=ArtifactFormat.ONNX,
             exporters=("torch", "onnx", "onnxscript", "onnxruntime"),
         ),
+        HostRuntime(
+            backend=Backend.EXECUTORCH,
+            name="ExecuTorch",
+            extra="executorch",
+            distribution="executorch",
+            session="executorch_session",
+            artifact_format=ArtifactFormat.PTE,
+            exporters=("torch", "executorch"),
+        ),
     )
 }
 _ANDROID_BACKENDS: Final = frozenset({Backend.CPU, Backend.GPU, Backend.NPU, Backend.CPU_PLAIN})

@@ -99,6 +99,7 @@ class Backend(StrEnum):
     CPU_PLAIN = "cpu-plain"  # the runtime's own kernels, without XNNPACK
     TFLITE_APP = "tflite-app"  # the app's own TensorFlow Lite with XNNPACK; hosts only
     ONNXRUNTIME = "onnxruntime"  # ONNX Runtime's own kernels on the CPU; hosts only
+    EXECUTORCH = "executorch"  # ExecuTorch with XNNPACK; hosts only
 
 
 class ArtifactFormat(StrEnum):
@@ -106,6 +107,7 @@ class ArtifactFormat(StrEnum):
 
     TFLITE = "tflite"
     ONNX = "onnx"
+    PTE = "pte"
 
 
 class DeviceKind(StrEnum):

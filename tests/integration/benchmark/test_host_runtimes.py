@@ -2,8 +2,10 @@
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,33 @@ def of_onnx_runtime(tmp_path: Path, job: BenchmarkJob) -> Case:
     return Case(Backend.ONNXRUNTIME, doubling(tmp_path, job, tmp_path / "double.onnx"), 64, 64)
 
 
+def of_executorch(tmp_path: Path, job: BenchmarkJob) -> Case:
+    """A product."""
+    pytest.importorskip("executorch.exir", reason="the extra executorch is not installed")
+    (tmp_path / "double.pte").write_bytes(exported_by_executorch())
+    return Case(Backend.EXECUTORCH, doubling(tmp_path, job, tmp_path / "double.pte"), 64, 64)
+
+
+@cache
+def exported_by_executorch(*, planned_input: bool = False) -> bytes:
+    """A network that doubles its input."""
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+    from executorch.exir.passes import MemoryPlanningPass
+
+    class Double(torch.nn.Module):
+        def forward(self, x):
+            return x * 2
+
+    planning = MemoryPlanningPass(alloc_graph_input=planned_input)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(Double(), (torch.zeros(SHAPE),))
+        edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        return edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer
+
+
 def of_the_app(tmp_path: Path, job: BenchmarkJob) -> Case:
     """The canary, which LiteRT measures too; copied, because tests change it."""
     (expected,) = job.expected_outputs
@@ -84,6 +113,7 @@ def of_the_app(tmp_path: Path, job: BenchmarkJob) -> Case:
 
 CASES: dict[Backend, Callable[[Path, BenchmarkJob], Case]] = {
     Backend.ONNXRUNTIME: of_onnx_runtime,
+    Backend.EXECUTORCH: of_executorch,
     Backend.TFLITE_APP: of_the_app,
 }
 
@@ -145,6 +175,16 @@ def test_an_extra_that_is_not_installed_is_said(monkeypatch):
     monkeypatch.delitem(sys.modules, "nnlite_benchmark.host.onnx_session", raising=False)
     with pytest.raises(Refused, match="install the extra onnx"):
         open_session(SessionRequest(Backend.ONNXRUNTIME, "file.onnx", 1))
+
+
+def test_a_file_whose_runs_overwrite_its_input_is_refused(tmp_path, job):
+    case = of_executorch(tmp_path, job)
+    case.job.artifact.write_bytes(exported_by_executorch(planned_input=True))
+    session = case.session()
+    session.load()
+    session.prepare()
+    with pytest.raises(Refused, match="a run overwrites input 0"):
+        session.fill(["input"])
 
 
 @pytest.mark.parametrize(

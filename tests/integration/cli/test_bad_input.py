@@ -78,7 +78,7 @@ def test_invalid_requests_are_refused(nnlite, arguments, says):
         (["submit", "ResNet", "--backend", "cpu,npu"], "--backend npu: no machine has it, and pool host is"),
         (
             ["run", "ResNet", "--backend", "gpu", "--dry-run"],
-            "of cpu, cpu-plain, tflite-app, onnxruntime, or",
+            "of cpu, cpu-plain, tflite-app, onnxruntime, executorch,",
         ),
         (["submit"], "all 5 of lemur are taken: conversion about "),
         (["submit", "--dataset", "cifar-10"], "Take all? Nobody is here to answer; add --yes"),

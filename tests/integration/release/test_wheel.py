@@ -71,7 +71,7 @@ def test_the_wheel_has_every_file_of_the_packages(wheel):
 
 def test_the_metadata_name_developers_extras_and_pythons(metadata):
     assert metadata["Author"] == "the nnlite developers"
-    extras = {"all", "convert", "host", "benchmark", "local", "onnx", "s3"}
+    extras = {"all", "convert", "host", "benchmark", "executorch", "local", "onnx", "s3"}
     assert extras <= set(metadata.get_all("Provides-Extra"))
     assert metadata.get_all("Project-URL")
     named = {line.rpartition(" ")[2] for line in metadata.get_all("Classifier") if "Python :: 3." in line}

@@ -110,7 +110,7 @@ def test_threads_are_named_one_by_one_or_with_commas_and_ordered():
         (
             ["2"],
             [Backend.GPU],
-            r"--threads is for backends on the CPU \(cpu, cpu-plain, tflite-app, onnxruntime\); add",
+            r"--threads is for backends on the CPU \(cpu, cpu-plain, .*executorch\); add",
         ),
         ([",".join(map(str, range(1, 18)))], [Backend.CPU], "names 17 numbers, at most 16 are measured"),
     ],

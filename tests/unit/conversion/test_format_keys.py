@@ -12,6 +12,10 @@ KEYS = {
         "torch 1, onnx 1, onnxscript 1, onnxruntime 1, nnlite 1",
         "1e4d2896bee1312f71f91ecffd17f79582f0206ab4efd8787f2f262e803faf10",
     ),
+    ArtifactFormat.PTE: (
+        "torch 1, executorch 1, nnlite 1",
+        "91a86562925280ac2234a3e6eea18e2710a3015030f13cfaf7f37a55a18b989e",
+    ),
 }
 
 

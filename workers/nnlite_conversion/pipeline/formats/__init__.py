@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nnlite.vocabulary import ArtifactFormat
 from nnlite_conversion.outcome import TensorSpec
-from nnlite_conversion.pipeline.formats import onnx
+from nnlite_conversion.pipeline.formats import executorch, onnx
 from nnlite_conversion.pipeline.loading.load import Loaded
 
 
@@ -58,4 +58,4 @@ class Format(Protocol):
         """Count the operators of a file by name."""
 
 
-FORMATS: Final[Mapping[ArtifactFormat, Format]] = {ArtifactFormat.ONNX: onnx}
+FORMATS: Final[Mapping[ArtifactFormat, Format]] = {ArtifactFormat.ONNX: onnx, ArtifactFormat.PTE: executorch}
