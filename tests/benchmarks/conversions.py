@@ -2,7 +2,7 @@
 
 The loop is what a script does: import once, then `litert_torch.convert` one
 model after another. Models that the plain loop cannot convert are left to
-neither side. No benchmarks run beside either. The worker runs with two
+neither side. No benchmarks run with either. The worker runs with two
 processes, with one, and with one that lacks shortcuts of lowering.
 """
 
@@ -33,7 +33,7 @@ from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import Shortcut
 from waiting import HANG_S
 
-# What an attempt took beside the stages of its child: claim, cache, fork, storing, writing.
+# What an attempt took besides the stages of its child: claim, cache, fork, storing, writing.
 _OVERHEAD = text("""
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY overhead_s) * 1000 AS median_ms FROM (
     SELECT extract(epoch FROM a.ended_at - a.started_at)
@@ -73,7 +73,7 @@ WORKER = (sys.executable, "-m", "nnlite.cli", "worker", "convert", "--concurrenc
 def run(
     models: int = MODELS, *, worker: Sequence[str] = WORKER, start_method: str = "spawn"
 ) -> dict[str, Any]:
-    """Return the rates, their ratios to the loop's, and what a conversion costs beside its stages.
+    """Return the rates, their ratios to the loop's, and what a conversion costs besides its stages.
 
     Args:
         worker: the command of the conversion worker, but for the number of processes.

@@ -1,7 +1,7 @@
 """Models per second through the real Celery, Redis and Postgres path, with work that is nothing.
 
 A model is two tasks with their claims, writes and messages. Also: the time to
-submit them all, beside the time of as many `apply_async` calls one after another.
+submit them all, next to the time of as many `apply_async` calls one after another.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Busy against idle: a campaign that converts on the same machine must not change a latency.
 
 Interleaved pairs of measurements through the host device, one of each pair
-beside two supervisors whose children burn a core each and obey
+next to two supervisors whose children burn a core each and obey
 `ConverterLock`. `python tests/benchmarks/quiet.py` prints the ratio.
 """
 

@@ -31,7 +31,7 @@ from unit.catalog.copies import Lemur, trial
 
 
 def small_campaign():
-    """Run `nnlite run` twice beside workers that do nothing: starting the real ones takes long."""
+    """Run `nnlite run` twice with workers that do nothing: starting the real ones takes long."""
     home = temporary_home()
     settings = embedded_settings(home)
     with workers_lock(settings) as try_lock, servers(settings) as endpoints:

@@ -224,7 +224,7 @@ DETECTOR = network(
     "y = self.c(x); return torch.cat([y[:, :4].sigmoid() * 640, y[:, 4:].sigmoid()], 1).flatten(2)",
     "self.c = torch.nn.Conv2d(3, 9, 3)",
 )
-#: Its result is small beside what it is computed from: no product follows.
+#: Its result is small next to what it is computed from: no product follows.
 CANCELLING = network(
     "y, s = self.c(x), 1000 * x.sum(1, True); return self.h(F.relu((y + s) - s).mean((2, 3)))",
     "self.c, self.h = torch.nn.Conv2d(3, 8, 1), torch.nn.Linear(8, 4, bias=False)",

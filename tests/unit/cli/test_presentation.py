@@ -1,4 +1,4 @@
-"""How results read: units, what is shown only where it tells rows apart, reasons beside verdicts."""
+"""How results read: units, what is shown only where it tells rows apart, reasons with verdicts."""
 
 import re
 
