@@ -66,8 +66,9 @@ class Phone:
     def __init__(self, listed=LISTED, counts=COUNTED, stderr=""):
         self.listed, self.counts, self.stderr, self.commands = listed, counts, stderr, []
 
-    def run(self, command):
+    def run(self, command, *, lasts_s=0.0):
         self.commands.append(command)
+        self.lasts_s = lasts_s
         stdout = self.listed if command == "simpleperf list hw" else self.counts
         return CommandResult(stdout=stdout, stderr=self.stderr, status=0)
 
@@ -88,7 +89,7 @@ def test_counts_are_those_of_one_inference():
     assert counters.per_inference == {"cpu-cycles": 2e7, "instructions": 3e7, "cache-misses": 400}
     assert (counters.seconds, counters.error) == (10, None)
     assert len(phone.commands) == 2, "once"
-    assert phone.commands[1].endswith("--csv --duration 10.0")
+    assert phone.commands[1].endswith("--csv --duration 10.0") and phone.lasts_s == 10
     assert "org.nnlite.benchmark -e cpu-cycles,instructions,cache-misses,branch-misses" in phone.commands[1]
 
 

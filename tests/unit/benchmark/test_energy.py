@@ -1,9 +1,13 @@
 """Energy from RAPL's counters, read from a tree of files as Linux's powercap has them."""
 
+from dataclasses import replace
+
 import pytest
 
+from nnlite.reports.schema import Bins
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.host.energy import PackageEnergy
+from nnlite_benchmark.protocol.measuring import refused_run
 
 RANGE_UJ = 262_143_328_850
 
@@ -52,6 +56,18 @@ def test_energy_of_an_inference_is_mean_power_times_its_duration(machine):
     assert energy.energy_uj == pytest.approx(60_000)
     # Each part of the run has both powers.
     assert (energy.energy_low_uj, energy.energy_high_uj) == (pytest.approx(60_000), pytest.approx(60_000))
+
+
+def test_a_pass_that_was_read_once_is_read_again_when_it_has_ended(machine):
+    machine.zone("intel-rapl:0", "package-0")
+    meter = machine.meter()
+    run(machine, meter, [])
+    machine.use("intel-rapl:0", 30_000_000)
+    machine.now_s += 2
+    bins = Bins(end_ns=(2_000_000_000,), runs=(500,), median_ns=(4_000_000,))
+    report = refused_run("", threads=1).report.model_copy(update={"bins": bins})
+    measured = meter.added_to(replace(refused_run("", threads=1), report=report))
+    assert measured.report.energy.energy_uj == pytest.approx(60_000)
 
 
 def test_the_interval_is_as_wide_as_the_power_varies(machine):

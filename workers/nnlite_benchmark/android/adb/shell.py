@@ -96,6 +96,7 @@ class Shell:
         command: str,
         *,
         timeout_s: float | None = None,
+        lasts_s: float = 0.0,
         on_data: OnData | None = None,
         on_poll: PollCallback = lambda: None,
     ) -> CommandResult:
@@ -104,6 +105,7 @@ class Shell:
         Args:
             command: for the device's `sh`.
             timeout_s: for the whole command; default `command_timeout_s`; ignored with `on_data`.
+            lasts_s: how long the command waits or works by itself, in addition to that.
             on_data: receives stdout as it arrives; then only `on_poll` limits the time, and the result has
                 no stdout.
             on_poll: called ten times a second while the command runs; may raise.
@@ -113,7 +115,7 @@ class Shell:
             Stopped: the stop event was set.
         """
         check_cancelled = self._cancel_check(
-            command, None if on_data else timeout_s or self._command_timeout_s
+            command, None if on_data else (timeout_s or self._command_timeout_s) + lasts_s
         )
 
         def poll() -> None:

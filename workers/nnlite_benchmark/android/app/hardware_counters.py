@@ -42,7 +42,8 @@ class AppCounters:
         if not events:
             self._error = f"the phone has no simpleperf that counts: {_said(listed)}"
             return
-        result = self._shell.run(stat_command(PACKAGE, events, self._seconds))
+        command = stat_command(PACKAGE, events, self._seconds)
+        result = self._shell.run(command, lasts_s=self._seconds)
         try:
             self._counted = counted(result.stdout)
         except ValueError as error:
