@@ -15,7 +15,7 @@ from rich.table import Table
 
 NAMES = (
     "catalogue", "queue_rate", "quiet", "gating", "twice", "load", "overhead", "conversions", "campaign",
-    "app_runtime", "start_up",
+    "app_runtime", "start_up", "cores",
 )  # fmt: skip
 RESULTS = Path("build/benchmarks.json")
 
@@ -27,7 +27,7 @@ def main(names: list[str]) -> int:
         return 2
     results: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.platform()}",
+        "machine": f"{processor()}, {os.cpu_count()} cores, {platform.platform()}",
     }
     table = Table("benchmark", "figure", "value", title=f"{results['at']} on {results['machine']}")
     for name in names or NAMES:
@@ -44,7 +44,7 @@ def main(names: list[str]) -> int:
     return 0
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the processor's name, or its architecture where the kernel names none."""
     names = re.findall(r"^model name\s*: (.+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return names[0] if names else platform.machine()

@@ -12,6 +12,7 @@ from benchmarks import (
     campaign,
     catalogue,
     conversions,
+    cores,
     gating,
     load,
     overhead,
@@ -69,6 +70,7 @@ SMALL = {
     "app_runtime": lambda: app_runtime.run(
         artifacts=[(quiet.JOB.artifact, Precision.FP32)], turns=2, turn_s=0
     ),
+    "cores": lambda: cores.run(rounds=2, jobs=[overhead.JOB], **SHORT),
     "start_up": lambda: start_up.run(("status", "--help"), starts=1),
 }
 
