@@ -36,11 +36,11 @@ DEMO_MODELS := \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
-.PHONY: help setup rig host-app rig-campaign compose-test monitoring wheel docs apk runtime-check runtime-check-tensorflow runtime-match demo test test-fast test-unit coverage lint \
+.PHONY: help setup rig host-app rig-campaign compose-test monitoring wheel docs apk runtime-check runtime-check-arm64 runtime-check-tensorflow runtime-match demo test test-fast test-unit coverage lint \
   format bench kubernetes-check constraints shapes atlas architectures schema clean
 
 help: ## List the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
 
 setup: $(INSTALLED) ## Make the virtual environment with everything in it
 
@@ -63,7 +63,7 @@ $(RIG): tests/device/rig/packages.lock | $(INSTALLED)
 	@touch $@
 
 rig-campaign: $(INSTALLED) $(LEMUR) $(RIG) host-app ## Measure 20 models of LEMUR on three virtual devices with injected faults
-	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/python -m device.campaign $(CAMPAIGN)
+	$(WITH_LEMUR) PYTHONPATH=tests:tools $(BIN)/python -m device.rig.isolation $(BIN)/python -m device.campaign $(CAMPAIGN)
 
 PROMETHEUS := $(TEST_HOME)/prometheus/packages.lock
 
@@ -98,6 +98,13 @@ $(APK): android_app/dependencies.toml android_app/gradle.properties \
 $(APP_RUNTIME): android_app/dependencies.toml android_app/gradle.properties \
   $(wildcard tools/apk/*.py) $(wildcard android_app/src/host/shim/*)
 	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --runtime $(@D)
+	@touch $@
+
+APP_RUNTIME_ARM64 := $(APP_RUNTIME_FOLDER)-arm64/.built
+
+$(APP_RUNTIME_ARM64): android_app/dependencies.toml android_app/gradle.properties \
+  $(wildcard tools/apk/*.py) $(wildcard android_app/src/host/shim/* android_app/src/host/arm64/*)
+	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --runtime $(@D) --abi arm64-v8a
 	@touch $@
 
 $(ANDROID_TESTS): android_app/dependencies.toml android_app/gradle.properties
@@ -144,6 +151,9 @@ compose-test: $(INSTALLED) $(LEMUR) host-app ## Build the lab server's images an
 
 runtime-check: $(APP_RUNTIME) ## Build the app's TensorFlow Lite for this host, which artifacts are checked with
 	@echo "To use it: export NNLITE_RUNTIME_CHECK__LIBRARY=$(CURDIR)/$(APP_RUNTIME_FOLDER)"
+
+runtime-check-arm64: $(APP_RUNTIME_ARM64) ## The same with the library of phones, under qemu-user (Debian's gcc-aarch64-linux-gnu)
+	@echo "To use it: export NNLITE_RUNTIME_CHECK__LIBRARY=$(CURDIR)/$(dir $(APP_RUNTIME_ARM64))"
 
 runtime-check-tensorflow: $(TFLITE) ## Make an environment with TensorFlow of the app's version, to compare
 	@echo "To use it: export NNLITE_RUNTIME_CHECK__RUNTIME=tensorflow NNLITE_RUNTIME_CHECK__ENVIRONMENT=$(TFLITE_ENV)"
@@ -201,15 +211,15 @@ END_TO_END_TESTS := $(wildcard tests/end_to_end/test_*.py)
 DEVICE_TESTS := $(wildcard tests/device/test_*.py)
 RIG_TESTS := tests/device/test_rig.py
 FAULT_TESTS := tests/device/test_faults.py tests/device/test_ends.py
-START_TESTS := tests/device/test_boot.py tests/device/test_stops.py
+START_TESTS := tests/device/test_boot.py tests/device/test_snapshots.py tests/device/test_stops.py
 DEVICE_GROUPS := device-faults device-starts device-others
 .PHONY: test-app test-android-all first-phone test-integration test-devices test-end-to-end $(DEVICE_GROUPS) $(RIG_TESTS) $(END_TO_END_TESTS)
 test-devices: $(DEVICE_GROUPS) $(RIG_TESTS) ## Run the tests on virtual devices only
 device-faults: tests := $(FAULT_TESTS)
 device-starts: tests := $(START_TESTS)
 device-others: tests := $(filter-out $(RIG_TESTS) $(FAULT_TESTS) $(START_TESTS),$(DEVICE_TESTS))
-$(DEVICE_GROUPS): $(INSTALLED) $(RIG) $(HOST_APP)
-	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $(tests)
+$(DEVICE_GROUPS): $(INSTALLED) $(LEMUR) $(RIG) $(HOST_APP)
+	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $(tests)
 
 # The rig's own tests run only when the rig, or they, differ from what passed last here. RIG_PASSED= runs them always.
 RIG_PASSED ?= $(TEST_HOME)/rig/passed.sha256

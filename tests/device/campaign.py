@@ -2,7 +2,8 @@
 
 `make rig-campaign`. A lab in small, through the commands that its people would
 use: embedded servers, `nnlite reaper`, conversion and benchmark workers, two
-campaigns, and what came of them: results, failures, devices, incidents, export.
+campaigns, and what came of them: results, failures, devices, incidents, export, and
+a page (build/rig-campaign.md): verdicts, what went wrong and what helped, boots.
 Exits with 1 if anything is lost, doubled or not healed.
 """
 
@@ -16,12 +17,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from device.campaign_checks import exported_files, objections, unseen, wrongly_exported
+from device.campaign_page import page
 from device.lab import QUICK, Lab, neighbours
 from device.rig.fetch import fetched
 from device.rig.isolation import isolated
@@ -64,13 +66,18 @@ class Demonstration:
         self._lab = lab
         self._began_s = time.monotonic()
 
-    def run(self, count: int, seed: int) -> list[str]:
-        """Run both campaigns, show what came of them, and return what is wrong with it."""
+    def run(self, models: list[str], output: Path, *, small: bool = False) -> list[str]:
+        """Run both campaigns, show what came of them, and return what is wrong with it.
+
+        Args:
+            models: their names.
+            output: the page.
+            small: only with what goes wrong at the start.
+        """
         lab = self._lab
-        models = self._choose(count, seed)
         devices = [lab.sdk.avd(f"rig-{number}") for number in range(2)]
         phone = lab.rig.phone()
-        wrongs = scenes(lab, *devices, phone)
+        wrongs = [scene for scene in scenes(lab, *devices, phone) if scene.small or not small]
         self._play(wrongs)
         self._say("starting nnlite reaper, a conversion worker, and a benchmark worker for each device")
         lab.start("reaper", "reaper")
@@ -83,6 +90,9 @@ class Demonstration:
             lab.wait_state(worker.device, "ready")
         tree = lab.folder / "nn-dataset"
         self._present(tree)
+        output.parent.mkdir(exist_ok=True)
+        output.write_text(page(lab.cluster, lab.workers, wrongs, self.summary()) + "\n")
+        print(f"\n{output.read_text()}")
         cluster = lab.cluster
         wrong = objections(cluster) + unseen(cluster, wrongs) + wrongly_exported(cluster, tree)
         ended = [worker for worker in lab.workers if worker.process.poll() is not None]
@@ -100,7 +110,7 @@ SELECT (SELECT count(*) FROM artifact) AS artifacts, (SELECT count(*) FROM measu
             f"in {time.monotonic() - self._began_s:.0f} s"
         )
 
-    def _choose(self, count: int, seed: int) -> list[str]:
+    def choose(self, count: int, seed: int) -> list[str]:
         """Return a seeded choice of small models, and one that cannot be converted."""
         listed = self._lab.nnlite("models", "--usable", "--json")
         if listed.returncode:
@@ -123,7 +133,8 @@ SELECT (SELECT count(*) FROM artifact) AS artifacts, (SELECT count(*) FROM measu
             stderr=subprocess.STDOUT,
             text=True,
         )
-        reader = threading.Thread(target=self._repeat, args=(watch,))
+        assert watch.stdout is not None
+        reader = threading.Thread(target=self._repeat, args=(watch.stdout,))
         reader.start()
         deadline_s = time.monotonic() + _CAMPAIGN_S
         try:
@@ -136,10 +147,10 @@ SELECT (SELECT count(*) FROM artifact) AS artifacts, (SELECT count(*) FROM measu
             watch.kill()
             watch.wait()
             reader.join()
+            watch.stdout.close()
 
-    def _repeat(self, watch: "subprocess.Popen[str]") -> None:
-        assert watch.stdout is not None
-        for line in watch.stdout:
+    def _repeat(self, output: Iterable[str]) -> None:
+        for line in output:
             self._say(line.rstrip())
 
     def _play(self, wrongs: list[Scene]) -> None:
@@ -183,8 +194,23 @@ def _is_small(model: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def lab_in(home: Path, lemur: Path) -> Iterator[Lab]:
-    """A lab with embedded servers in `home`; everything that it started has ended afterwards."""
+def home_folder(*, keep: bool = False) -> Iterator[Path]:
+    """Yield an empty folder, removed afterwards unless it is kept."""
+    home = Path(tempfile.mkdtemp(prefix="nnlite-rig-campaign-"))
+    # Run by root, servers and model code are accounts without rights, which must be able to enter.
+    home.chmod(0o755)
+    try:
+        yield home
+    finally:
+        if keep:
+            print(f"kept: {home}")
+        else:
+            shutil.rmtree(home)
+
+
+@contextmanager
+def lab_in(home: Path, lemur: str) -> Iterator[Lab]:
+    """A lab with embedded servers in `home`; all but the shared JVM has ended afterwards."""
     settings = Settings(home=home, database_url=None, broker_url=None, _env_file=None)
     (home / "rig").mkdir()
     rig = Rig(home / "rig")
@@ -193,13 +219,12 @@ def lab_in(home: Path, lemur: Path) -> Iterator[Lab]:
         engine = engine_for(endpoints.database_url)
         broker = BrokerClient(endpoints.broker_url, settings.broker_timeout_s)
         lab = Lab.make(Cluster(engine, broker, settings), rig, home, SETTINGS)
-        lab.environment["NNLITE_LEMUR"] = str(lemur)
+        lab.environment["NNLITE_LEMUR"] = lemur
         try:
             yield lab
         finally:
             lab.close()
             rig.close()
-            shared().close()
             broker.close()
             engine.dispose()
 
@@ -217,28 +242,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make rig-campaign CAMPAIGN='...'", description=__doc__)
     parser.add_argument("--models", type=int, default=20, help="below 16 not everything comes to go wrong")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of models")
+    parser.add_argument("--output", type=Path, default=Path("build/rig-campaign.md"), help="the page")
     parser.add_argument("--keep", action="store_true", help="leave the home with its logs and data there")
     arguments = parser.parse_args()
     lemur = os.environ.get("NNLITE_LEMUR")
     if not (isolated() and fetched() and lemur):
         parser.error("run it by `make rig-campaign`: it needs the rig, its isolation, and LEMUR")
-    home = Path(tempfile.mkdtemp(prefix="nnlite-rig-campaign-"))
-    # Run by root, servers and model code are accounts without rights, which must be able to enter.
-    home.chmod(0o755)
     try:
-        with lab_in(home, Path(lemur)) as lab:
+        with home_folder(keep=arguments.keep) as home, lab_in(home, lemur) as lab:
             show = Demonstration(lab)
-            wrong = show.run(arguments.models, arguments.seed)
+            models = show.choose(arguments.models, arguments.seed)
+            wrong = show.run(models, arguments.output)
             print(show.summary())
-        wrong += still_there()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     finally:
-        if arguments.keep:
-            print(f"kept: {home}")
-        else:
-            shutil.rmtree(home)
+        shared().close()
+    wrong += still_there()
     for line in wrong:
         print(f"WRONG: {line}")
     print(

@@ -41,7 +41,7 @@ QUICK = {
     "ANDROID__READY_TIMEOUT_S": "15",
     "ANDROID__PULL_GRACE_S": "10",
     "ANDROID__COOL_OFF_S": "0.5",
-    "EMULATOR__START_STAGGER_S": "0.1",
+    "EMULATOR__BOOTS_AT_ONCE": "20",
     "EMULATOR__STOP_TIMEOUT_S": "10",
     "PHONE__GATE_POLL_S": "0.2",
     # Devices wait for each other: they share a JVM, and measure one at a time.

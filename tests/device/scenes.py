@@ -32,6 +32,8 @@ class Scene:
     faults: frozenset[str] = frozenset()
     #: The reason that a measurement must have; None: none needs one.
     reason: str | None = None
+    #: Whether it happens in a small run too.
+    small: bool = False
     done: bool = field(default=False, init=False)
 
     def due(self, measured: int, reasons: AbstractSet[str]) -> bool:
@@ -67,12 +69,14 @@ def scenes(lab: Lab, zero: RigDevice, one: RigDevice, phone: RigDevice) -> list[
             description=f"the GPU of {zero.name} works, its NPU takes nothing; "
             f"{one.name} refuses its GPU, and its NPU leaves a node of each model out",
             act=backends,
+            small=True,
         ),
         Scene(
             description=f"the first boot of {zero.name} never completes",
             act=lambda: zero.fault(Fault.NEVER_BOOTS, times=1),
             device=first,
             faults=frozenset({"boot_timeout"}),
+            small=True,
         ),
         Scene(
             description=f"on {zero.name} every fifth run of a model crashes the app",
@@ -83,6 +87,7 @@ def scenes(lab: Lab, zero: RigDevice, one: RigDevice, phone: RigDevice) -> list[
         Scene(
             description=f"on {phone.name} another window takes the focus from the app, once",
             act=lambda: phone.fault(Fault.NOT_IN_FRONT, runs="benchmark", times=1),
+            small=True,
         ),
         Scene(
             description=f"a shell command on {one.name} hangs",

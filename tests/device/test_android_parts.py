@@ -109,7 +109,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     settings = Settings(
         home=folder / "home",
         android=AndroidSettings(poll_s=0.05, app_start_timeout_s=300),
-        emulator=EmulatorSettings(sdk=sdk.path, start_stagger_s=0),
+        emulator=EmulatorSettings(sdk=sdk.path),
         _env_file=None,
     )
     own = folder / "own"
@@ -266,9 +266,8 @@ def command_line(emulator: Emulator) -> list[str]:
     return process.cmdline()
 
 
-def test_a_recovery_restart_is_cold_even_with_snapshot_boot(bench: Bench, tmp_path: Path) -> None:
-    settings = bench.settings.emulator.model_copy(update={"snapshot_boot": True})
-    emulator = Emulator("snappy", settings, bench.settings.home, tmp_path)
+def test_a_restart_is_cold_without_a_snapshot_and_wipes_data_at_last(bench: Bench, tmp_path: Path) -> None:
+    emulator = Emulator("snappy", bench.settings.emulator, bench.settings.home, tmp_path)
     try:
         emulator.start(bench.server.port, NEVER)
         commands = [command_line(emulator)]
@@ -278,11 +277,11 @@ def test_a_recovery_restart_is_cold_even_with_snapshot_boot(bench: Bench, tmp_pa
         environment = psutil.Process(emulator.pid).environ()
     finally:
         emulator.stop()
-    flags = ("-no-snapshot", "-no-snapshot-save", "-wipe-data")
+    flags = ("-no-snapshot-load", "-no-snapshot-save", "-wipe-data")
     assert [[flag for flag in flags if flag in command] for command in commands] == [
-        ["-no-snapshot-save"],
-        ["-no-snapshot"],
-        ["-no-snapshot", "-wipe-data"],
+        ["-no-snapshot-load", "-no-snapshot-save"],
+        ["-no-snapshot-load", "-no-snapshot-save"],
+        ["-no-snapshot-load", "-no-snapshot-save", "-wipe-data"],
     ]
     assert environment["ANDROID_ADB_SERVER_PORT"] == "7777", "of the time of the recovery step"
 

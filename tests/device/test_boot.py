@@ -59,7 +59,6 @@ def workers(lab: Lab) -> Iterator[dict[str, RunningWorker]]:
                 f"avd:{name}",
                 pool=name,
                 ANDROID__INSTALL_PAUSE_S="0.2",
-                EMULATOR__START_STAGGER_S="0.5",
             )
             for name in (*FAULTS, SLOW)
         }

@@ -34,8 +34,9 @@ SMALL_RUNS = {
     "host-app": "tests/android_app/test_on_android.py",
     "monitoring": HERE,
     "rig": "tests/device/test_rig.py",
-    "rig-campaign": HERE,
+    "rig-campaign": "tests/device/test_campaign.py",
     "runtime-check": "tests/integration/test_runtime_check.py",
+    "runtime-check-arm64": "tests/android_app/test_runtime_match.py",
     "runtime-check-tensorflow": "tests/android_app/test_runtime_match.py",
     "runtime-match": "tests/android_app/test_runtime_match.py",
     "schema": "tests/unit/benchmark/test_report.py",
@@ -44,7 +45,7 @@ SMALL_RUNS = {
 }
 #: Run as they are, or only with a network; of these, as of all, the recipe is checked.
 OTHERS = {"constraints", "kubernetes-check", "lint", "setup"}
-TARGETS = sorted(set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)))
+TARGETS = sorted(set(re.findall(r"^([a-z0-9-]+):.*## ", MAKEFILE, re.MULTILINE)))
 #: Programs with arguments of their own, which run long.
 PROGRAMS = ("android_app.runtime_match", "compose.campaign", "device.campaign")
 
@@ -93,7 +94,7 @@ def test_recipes_name_what_exists():
 
 def test_help_lists_the_targets(checkout):
     assert re.findall(r"^  make (\S+) +\S", make(checkout, "help"), re.MULTILINE) == [
-        line.partition(":")[0] for line in MAKEFILE.splitlines() if re.match(r"[a-z-]+:.*## ", line)
+        line.partition(":")[0] for line in MAKEFILE.splitlines() if re.match(r"[a-z0-9-]+:.*## ", line)
     ]
 
 

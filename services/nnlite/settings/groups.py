@@ -223,8 +223,11 @@ class EmulatorSettings(Group):
     first_port: int = Field(
         5586, ge=5586, le=5680, multiple_of=2, description="console ports are taken from here to 5682"
     )
-    snapshot_boot: bool = Field(False, description="boot from the AVD's quick-boot snapshot where it has one")
-    start_stagger_s: float = Field(15, ge=0, description="between the starts of two emulators of one host")
+    snapshot_boot: bool = Field(
+        True,
+        description="save the device when it is first ready, and boot from that (emulator 34.2.14)",
+    )
+    boots_at_once: int = Field(1, ge=1, description="emulators of one host that boot at the same time")
     stop_timeout_s: float = Field(15, gt=0, description="graceful stop of an emulator, then SIGKILL")
 
 

@@ -11,11 +11,12 @@ from typing import Final
 _VALUES: Final = frozenset(
     ("avd", "port", "ports", "gpu", "memory", "cores", "accel", "partition-size", "netdelay",
     "netspeed", "dns-server", "timezone", "prop", "sysdir", "datadir", "data", "cache", "skin",
-    "camera-back", "camera-front", "engine", "grpc", "feature", "qemu-args",)
+    "camera-back", "camera-front", "engine", "grpc", "feature", "qemu-args", "snapshot",)
 )
 _FLAGS: Final = frozenset(
     ("no-window", "no-audio", "noaudio", "no-boot-anim", "no-snapshot", "no-snapshot-save",
-    "no-snapshot-load", "no-snapstorage", "wipe-data", "no-accel", "no-metrics", "no-cache",
+    "no-snapshot-load", "force-snapshot-load", "no-snapstorage", "wipe-data", "no-accel",
+    "no-metrics", "no-cache",
     "no-sim", "no-passive-gps", "no-location-ui", "verbose", "show-kernel", "read-only",
     "delay-adb", "no-direct-adb", "no-jni", "nojni", "qt-hide-window", "no-qt",)
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from device.rig.machine import LineServer
+from device.rig.snapshots import Snapshots
 
 CONSOLE_HELP: Final = (
     "Android console commands:\r\n"
@@ -19,10 +20,11 @@ CONSOLE_HELP: Final = (
 class Console:
     """Answers the lines of the console's clients."""
 
-    def __init__(self, name: str, home: Path, *, kill: Callable[[], None]) -> None:
+    def __init__(self, name: str, home: Path, *, kill: Callable[[], None], snapshots: Snapshots) -> None:
         self._name = name
         self._token_file = home / ".emulator_console_auth_token"
         self._kill = kill
+        self._snapshots = snapshots
 
     def greeting(self) -> str:
         """Return the text that a client gets first."""
@@ -55,6 +57,8 @@ class Console:
             return "KO: authentication token does not match ~/.emulator_console_auth_token\r\n"
         if command == "kill" and client.authorized:
             self._kill()
+        if line.startswith("avd snapshot ") and client.authorized:
+            return self._snapshots.answer(line.removeprefix("avd snapshot "))
         allowed = client.authorized or line in {"help", "avd name"}
         known = answers.get("auth" if command == "auth" else line)
         return known if allowed and known else "KO: unknown command, try 'help'\r\n"

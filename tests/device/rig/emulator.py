@@ -17,14 +17,17 @@ from device.rig.console import Console
 from device.rig.guest import Hardware
 from device.rig.machine import LineServer, Machine
 from device.rig.properties import emulator_properties
+from device.rig.snapshots import Snapshots
 from device.rig.wires import listen
 
-VERSION: Final = "31.3.10.0"
-BUILD: Final = "8807927"
+VERSION: Final = "35.1.4.0"
+BUILD: Final = "11672324"
 #: File in the folder of faults: the machine has no KVM.
 NO_KVM: Final = "no-kvm"
 KVM_STATUS: Final = "KVM (version 12) is installed and usable."
 NO_KVM_STATUS: Final = "/dev/kvm is not found: VT disabled in BIOS or KVM kernel module not loaded"
+#: Folder of the data in an AVD.
+DATA: Final = "userdata-rig"
 LOCKS: Final = ("hardware-qemu.ini.lock", "multiinstance.lock")
 #: Wait for a lock that another emulator holds, seconds; as the real one does.
 LOCK_WAIT_S: Final = 2.0
@@ -101,17 +104,44 @@ class _Emulator:
         locks.take()
         try:
             listener, machine = self._open_ports()
-            console = Console(self._name, Path(os.environ.get("HOME", "/")), kill=machine.stop)
+            home = Path(os.environ.get("HOME", "/"))
+            snapshots = self._snapshots()
+            console = Console(self._name, home, kill=machine.stop, snapshots=snapshots)
             LineServer(listener, machine.selector, greeting=console.greeting, answer=console.answer)
             print(
                 f"INFO    | emulator: console listening on port {self._port}, ADB on port {self._port + 1}\n"
                 "INFO    | boot completed is awaited by adb",
                 flush=True,
             )
-            machine.run(wipe="wipe-data" in self._options.flags)
+            is_loaded = self._load(snapshots)
+            machine.run(wipe="wipe-data" in self._options.flags, resumed=is_loaded)
             print(f"INFO    | Wait for emulator (pid {os.getpid()}) to shutdown gracefully", flush=True)
         finally:
             locks.release()
+
+    def _snapshots(self) -> Snapshots:
+        values = self._options.values
+        hardware = [
+            (self._sdk / "emulator" / "source.properties").read_text(),
+            *(f"{name}={values.get(name)}" for name in ("memory", "cores", "gpu")),
+        ]
+        return Snapshots(self._avd, self._avd / DATA / "data", hardware)
+
+    def _load(self, snapshots: Snapshots) -> bool:
+        """Load the snapshot that the command line names; without one, or if that fails, the boot is cold."""
+        name, flags = self._options.values.get("snapshot", "default_boot"), self._options.flags
+        if flags & {"no-snapshot", "no-snapshot-load", "wipe-data"}:
+            return False
+        print(f"INFO    | Loading snapshot '{name}'...", flush=True)
+        if snapshots.load(name):
+            print(f"INFO    | Successfully loaded snapshot '{name}'", flush=True)
+            return True
+        print(f"WARNING | Failed to load snapshot '{name}'", flush=True)
+        if "force-snapshot-load" in flags:
+            snapshots.delete(name)
+            raise Exit(f"FATAL   | Snapshot '{name}' cannot be loaded, and -force-snapshot-load was given")
+        print("WARNING | Cold boot: snapshot failed to load", flush=True)
+        return False
 
     def _find_avd(self) -> tuple[Path, Mapping[str, str]]:
         if not self._name:
@@ -154,7 +184,7 @@ class _Emulator:
         values, config = self._options.values, self._config
         return Hardware(
             name=self._name,
-            home=self._avd / "userdata-rig",
+            home=self._avd / DATA,
             faults=self._faults,
             runtimes=self._runtimes,
             properties=emulator_properties(self._name),

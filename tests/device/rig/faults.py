@@ -62,6 +62,7 @@ class Until(StrEnum):
 
     CLEARED = "cleared"  # only the test
     RESTART = "restart"  # the next boot
+    COLD_BOOT = "cold_boot"  # the next boot that loads no snapshot
     WIPE = "wipe"  # the next boot with wiped data
 
 
@@ -146,11 +147,15 @@ class FaultBox:
         fcntl.flock(file, fcntl.LOCK_EX)
         return file
 
-    def boot(self, *, wiped: bool = False) -> None:
+    def boot(self, *, wiped: bool = False, resumed: bool = False) -> None:
         """Count a boot, and switch off every fault that it heals."""
         boot = self._boots() + 1
         (self.folder / _BOOTS).write_text(f"{boot}")
-        events = {Until.RESTART, Until.WIPE} if wiped else {Until.RESTART}
+        events = {Until.RESTART}
+        if not resumed:
+            events.add(Until.COLD_BOOT)
+        if wiped:
+            events.add(Until.WIPE)
         for fault in Fault:
             command = self.command(fault)
             if command is not None and command.until in events and boot > command.boot:

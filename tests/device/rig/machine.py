@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from device.rig.faults import FaultBox
 from device.rig.guest import TICK_S, Guest, Hardware
@@ -50,14 +51,19 @@ class Machine:
             self.wires.close()
             self.wires = None
 
-    def run(self, *, wipe: bool = False) -> None:
-        """Boot and serve until `stop` or a signal; everything has ended when this returns."""
+    def run(self, *, wipe: bool = False, resumed: bool = False) -> None:
+        """Boot and serve until `stop` or a signal; everything has ended when this returns.
+
+        Args:
+            wipe: without its data.
+            resumed: its data is that of a snapshot, of a device that had booted.
+        """
         self._end_on_signals()
         running = self._faults.hold()
-        self._faults.boot(wiped=wipe)
+        self._faults.boot(wiped=wipe, resumed=resumed)
         if wipe:
             shutil.rmtree(self._hardware.home / "data", ignore_errors=True)
-        self._start()
+        self._start(resumed=resumed)
         while not self._ended:
             for key, events in self.selector.select(TICK_S):
                 key.data(events)
@@ -83,8 +89,8 @@ class Machine:
         self._signalled = signalled
         self.selector.register(wakeup, selectors.EVENT_READ, lambda _: wakeup.recv(64))
 
-    def _start(self) -> None:
-        self._guest = Guest(self._hardware)
+    def _start(self, *, resumed: bool = False) -> None:
+        self._guest = Guest(replace(self._hardware, boot_s=0.0) if resumed else self._hardware)
         self.selector.register(self._guest.messages, selectors.EVENT_READ, self._receive)
 
     def _stop(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from app_host import HOST_APP
 from device.rig.backends import Mode, set_modes
-from device.rig.emulator import LOCKS, NO_KVM
+from device.rig.emulator import LOCKS, NO_KVM, VERSION
 from device.rig.faults import Fault, FaultBox, Until
 from device.rig.fetch import CHECKOUT, fetched
 from device.rig.guest_state import read_state, write_state
@@ -182,7 +182,8 @@ class Rig:
             f"main(Path({str(path)!r}), Path({str(path / 'rig')!r}), Path({str(shared().folder)!r}))\n"
         )
         program.chmod(0o755)
-        (path / "emulator" / "source.properties").write_text("Pkg.Revision=31.3.10\nPkg.Path=emulator\n")
+        revision = f"Pkg.Revision={VERSION.removesuffix('.0')}\n"
+        (path / "emulator" / "source.properties").write_text(f"{revision}Pkg.Path=emulator\n")
         for name in ("system.img", "vendor.img", "ramdisk.img", "kernel-ranchu-64", "userdata.img"):
             (path / IMAGE / name).write_bytes(b"a placeholder of the rig\n")
         (path / IMAGE / "source.properties").write_text(

@@ -1,12 +1,13 @@
-"""Port pairs of emulators are exclusive, and their starts are staggered."""
+"""Port pairs of emulators are exclusive, and so many emulators boot at once as may."""
 
 import socket
-import time
+import threading
 
 import pytest
 
+from nnlite.errors import Stopped
 from nnlite.settings.groups import EmulatorSettings
-from nnlite_benchmark.android.emulator.ports import FIRST_PORT, PortPair, stagger
+from nnlite_benchmark.android.emulator.ports import FIRST_PORT, BootSlot, PortPair
 
 
 def test_workers_get_different_pairs_and_a_released_one_is_reused(tmp_path):
@@ -35,15 +36,22 @@ def test_the_error_without_a_free_pair_names_the_range(tmp_path):
         PortPair.take(tmp_path, taken.console, taken.console)
 
 
-def test_starts_are_staggered(tmp_path):
-    waits = [stagger(tmp_path / "last", 15) for _ in range(3)]
-    assert waits[0] == 0
-    assert waits[1:] == pytest.approx([15, 30], abs=1)
+def test_no_more_emulators_boot_at_once_than_the_settings_say(tmp_path):
+    booting, next_one, stop = BootSlot(tmp_path, 2), BootSlot(tmp_path, 2), threading.Event()
+    other = BootSlot(tmp_path, 2)
+    booting.take(stop)
+    other.take(stop)
+    stop.set()
+    with pytest.raises(Stopped):
+        next_one.take(stop)
+    booting.release()
+    next_one.take(stop)
 
 
-@pytest.mark.parametrize(
-    "written", ["", "nonsense", str(time.monotonic() + 1e9)], ids=["empty", "nonsense", "far future"]
-)
-def test_an_invalid_start_time_is_ignored(tmp_path, written):
-    (tmp_path / "last").write_text(written)
-    assert stagger(tmp_path / "last", 15) == 0
+def test_a_slot_is_taken_and_released_once(tmp_path):
+    slot, stop = BootSlot(tmp_path, 1), threading.Event()
+    for _ in range(2):
+        slot.take(stop)
+    for _ in range(2):
+        slot.release()
+    BootSlot(tmp_path, 1).take(stop)

@@ -130,6 +130,17 @@ class AndroidDevice:
 
     def check(self) -> None:
         """Wait until the device is ready: booted, app installed, canary output correct."""
+        try:
+            is_changed = self._become_ready()
+        except DeviceFailure as failure:
+            if not self._transport.boot_cold_instead(failure.reason, self._server.port, self._stop):
+                raise
+            is_changed = self._become_ready()
+        self._transport.ready(self._stop, changed=is_changed)
+        self._context = self._read_context()
+
+    def _become_ready(self) -> bool:
+        """Return whether the app was installed."""
         self._last_canary.forget()
         self._shell.stage = Stage.PREPARE
         self._shell.serial = self._transport.serial
@@ -141,12 +152,15 @@ class AndroidDevice:
             check_alive=self._check_alive,
             stop=self._stop,
         )
-        readiness.wait()
+        try:
+            readiness.wait()
+        finally:
+            self._transport.boot_over()
         self._app.user = readiness.user
-        self._app.ensure_installed()
+        is_changed = self._app.ensure_installed()
         self.canary_ns = canary_ns(self._runs, self._settings.measurement, device=self.name)
         self._shell.stage = Stage.PREPARE
-        self._context = self._read_context()
+        return is_changed
 
     def recovery_steps(self) -> Sequence[RecoveryStep]:
         """Return: reconnect; restart the adb server; the transport's steps; reinstall the app (phones)."""

@@ -48,6 +48,29 @@ class DeviceTransport(Protocol):
     def start(self, server_port: int, stop: threading.Event) -> None:
         """Start the emulator unless it runs; raises DeviceFailure or Stopped."""
 
+    def boot_over(self) -> None:
+        """Note that the device has booted, or has failed to."""
+
+    def boot_cold_instead(self, reason: str, server_port: int, stop: threading.Event) -> bool:
+        """Start the device in the slower way if it was started in a faster one and was not ready since.
+
+        Args:
+            reason: why it is not ready.
+            server_port: of the adb server.
+            stop: cancels the wait.
+
+        Returns:
+            Whether it was started again.
+        """
+
+    def ready(self, stop: threading.Event, *, changed: bool) -> None:
+        """Note that the device is ready.
+
+        Args:
+            stop: cancels what is done then.
+            changed: whether the app was installed on it since it was started.
+        """
+
     def announce(self, client: AdbClient) -> None:
         """Register the device with the adb server; raises one of `ADB_ERRORS`."""
 
@@ -83,6 +106,16 @@ class Phone:
 
     def start(self, server_port: int, stop: threading.Event) -> None:
         """Nothing to start."""
+
+    def boot_over(self) -> None:
+        """Nothing was started."""
+
+    def boot_cold_instead(self, reason: str, server_port: int, stop: threading.Event) -> bool:
+        """Return False: there is one way."""
+        return False
+
+    def ready(self, stop: threading.Event, *, changed: bool) -> None:
+        """Nothing to keep."""
 
     def announce(self, client: AdbClient) -> None:
         """Connect to a phone on TCP; the adb server finds USB phones itself."""

@@ -41,8 +41,8 @@ class App:
         #: The Android user that it is installed for and runs as.
         self.user = 0
 
-    def ensure_installed(self) -> None:
-        """Install the app unless the same package (by hash) is installed.
+    def ensure_installed(self) -> bool:
+        """Install the app unless the same package (by hash) is installed; return whether it was installed.
 
         Raises:
             DeviceFailure: `storage_full` or `install_failed`, with the device's message; `owner_needed`, with
@@ -50,7 +50,7 @@ class App:
         """
         self._require_page_size()
         if self._installed_sha256() == self.sha256:
-            return
+            return False
         remote = self._files.put(self._apk, APK_NAME, self.sha256)
         try:
             self._install(remote)
@@ -59,6 +59,7 @@ class App:
         if (installed := self._installed_sha256()) != self.sha256:
             raise self._failure(Fault.INSTALL_FAILED, f"installed, but its hash is {installed or 'unknown'}")
         log.info("app installed", serial=self._shell.serial)
+        return True
 
     def uninstall(self) -> None:
         """Uninstall the app and remove nnlite's files, so that the next check installs it again."""

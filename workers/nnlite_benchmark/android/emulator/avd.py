@@ -116,7 +116,7 @@ def _config(name: str, profile: Profile, settings: EmulatorSettings) -> dict[str
         "avd.ini.displayname": name,
         "avd.ini.encoding": "UTF-8",
         "disk.dataPartition.size": f"{settings.data_partition_mb}M",
-        "fastboot.forceColdBoot": "no" if settings.snapshot_boot else "yes",
+        "fastboot.forceColdBoot": "no",  # each start says how to boot
         "hw.accelerometer": "no",
         "hw.audioInput": "no",
         "hw.audioOutput": "no",

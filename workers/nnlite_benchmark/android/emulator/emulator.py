@@ -7,6 +7,7 @@ is ended by PID, with its whole process group.
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +15,7 @@ from typing import Final
 
 import structlog
 
-from nnlite.errors import Stopped
 from nnlite.host.child_process import OwnedProcess, environment_without_settings
-from nnlite.host.locks import LockTimeout
 from nnlite.settings import SettingsError
 from nnlite.settings.groups import EmulatorSettings
 from nnlite.vocabulary import DeviceKind, Fault
@@ -24,7 +23,8 @@ from nnlite_benchmark.android.adb.client import AdbClient
 from nnlite_benchmark.android.adb.shell import Shell
 from nnlite_benchmark.android.adb.transport import emulator_failure
 from nnlite_benchmark.android.emulator import avd
-from nnlite_benchmark.android.emulator.ports import PortPair, stagger
+from nnlite_benchmark.android.emulator.ports import BootSlot, PortPair
+from nnlite_benchmark.android.emulator.snapshot import GoldenSnapshot
 from nnlite_benchmark.device import RecoveryStep
 
 log = structlog.get_logger()
@@ -32,6 +32,7 @@ log = structlog.get_logger()
 _CHECK_TIMEOUT_S: Final = 30.0
 #: Share of the 20 s within which a worker must stop, seconds.
 _LAST_STOP_TIMEOUT_S: Final = 8.0
+_COLD: Final = ("-no-snapshot-load", "-no-snapshot-save")
 
 
 class Emulator:
@@ -70,6 +71,14 @@ class Emulator:
         self._process = OwnedProcess("emulator", folder)
         self._process.end_orphan()
         self._ports: PortPair | None = None
+        self._slot = BootSlot(home / "ports", settings.boots_at_once)
+        image = self._sdk / avd.image_folder(settings)
+        self._snapshot = GoldenSnapshot(
+            self._avd, self._sdk, image, self._options, wanted=settings.snapshot_boot
+        )
+        self._started_s = 0.0
+        #: How it was booted, until it is ready: "cold" or "snapshot"; then None.
+        self._boot: str | None = None
 
     @property
     def serial(self) -> str:
@@ -82,27 +91,52 @@ class Emulator:
         return self._process.pid
 
     def start(self, server_port: int, stop: threading.Event) -> None:
-        """Start it unless it runs, staggered with others of this host; raises `emulator_failed`, Stopped."""
+        """Start it unless it runs, in turn with those of this host; raises `emulator_failed`, Stopped."""
         if not self._process.alive:
-            from_snapshot = self._settings.snapshot_boot
-            self._start(server_port, stop, "-no-snapshot-save" if from_snapshot else "-no-snapshot")
+            self._start(server_port, stop)
 
-    def _start(self, server_port: int, stop: threading.Event, *boot: str) -> None:
+    def _start(self, server_port: int, stop: threading.Event, *options: str) -> None:
+        """Start it: from the snapshot if there is one and no other `options` are given."""
         self._end(self._settings.stop_timeout_s)
         if removed := avd.remove_stale_locks(self._avd):
             log.info("stale locks of the AVD are removed", avd=self.name, locks=removed)
+        is_cold = bool(options) or not self._snapshot.is_loadable
+        load = ("-snapshot", self._snapshot.name, "-force-snapshot-load", "-no-snapshot-save")
+        boot = (*(_COLD if is_cold else load), *options)
         try:
-            wait_s = stagger(self._home / "ports" / "last-start", self._settings.start_stagger_s)
-            if stop.wait(wait_s):
-                raise Stopped("stopped before the emulator was started")
+            self._slot.take(stop)
             self._ports = PortPair.take(self._home / "ports", self._settings.first_port)
             self._process.start(self._command_line(self._ports, *boot), self._environment(server_port))
-        except (OSError, LockTimeout) as error:
+        except OSError as error:
+            self._slot.release()
             raise emulator_failure(
                 Fault.EMULATOR_FAILED, f"the emulator of {self.name} cannot be started: {error}", ""
             ) from error
         self._pin_to_cores()
-        log.info("emulator started", avd=self.name, port=self._ports.console, pid=self.pid, boot=boot)
+        self._boot, self._started_s = ("cold" if is_cold else "snapshot"), time.monotonic()
+        log.info("emulator started", avd=self.name, port=self._ports.console, pid=self.pid, boot=self._boot)
+
+    def boot_over(self) -> None:
+        """Let another emulator of this host boot."""
+        self._slot.release()
+
+    def boot_cold_instead(self, reason: str, server_port: int, stop: threading.Event) -> bool:
+        """If it booted from a snapshot and was not ready since, drop that and boot cold; return whether."""
+        if self._boot != "snapshot":
+            return False
+        self._snapshot.drop(reason)
+        self._start(server_port, stop)
+        return True
+
+    def ready(self, stop: threading.Event, *, changed: bool) -> None:
+        """Save the device as a snapshot if it has just booted and is not what a snapshot holds."""
+        boot, self._boot = self._boot, None
+        if boot is None or self._ports is None:
+            return
+        seconds = round(time.monotonic() - self._started_s, 1)
+        log.info("emulator ready", avd=self.name, boot=boot, seconds=seconds)
+        if boot == "cold" or changed:
+            self._snapshot.save(self._ports.console, self._folder, stop)
 
     def announce(self, client: AdbClient) -> None:
         """Register the emulator's adbd port with the adb server, which does not scan for emulators."""
@@ -121,14 +155,15 @@ class Emulator:
     def recovery_steps(
         self, shell: Shell, server_port: Callable[[], int], stop: threading.Event
     ) -> Sequence[RecoveryStep]:
-        """Return: cold restart, whatever the settings say about snapshots; restart with wiped data."""
+        """Return: restart, from the snapshot if there is one; restart with wiped data."""
 
-        def restart(*boot: str) -> None:
-            self._start(server_port(), stop, "-no-snapshot", *boot)
+        def wipe() -> None:
+            self._snapshot.forget()
+            self._start(server_port(), stop, "-wipe-data")
 
         return (
-            RecoveryStep(name="restart the emulator", run=restart),
-            RecoveryStep(name="wipe its data", run=lambda: restart("-wipe-data")),
+            RecoveryStep(name="restart the emulator", run=lambda: self._start(server_port(), stop)),
+            RecoveryStep(name="wipe its data", run=wipe),
         )
 
     def stop(self) -> None:
@@ -143,22 +178,30 @@ class Emulator:
             raise emulator_failure(
                 Fault.EMULATOR_FAILED, f"the emulator of {self.name}: {error}", ""
             ) from error
+        self._slot.release()
         if self._ports is not None:
             self._ports.release()
             self._ports = None
 
-    def _command_line(self, ports: PortPair, *boot: str) -> list[str]:
+    @property
+    def _options(self) -> tuple[str, ...]:
+        """Options that determine the virtual hardware."""
         settings = self._settings
+        return (
+            *("-gpu", settings.gpu),
+            *("-memory", str(settings.memory_mb)),
+            *("-cores", str(settings.cores)),
+            *(() if settings.acceleration else ("-accel", "off")),
+        )
+
+    def _command_line(self, ports: PortPair, *boot: str) -> list[str]:
         return [
             str(avd.emulator_program(self._sdk)),
             *("-avd", self.name),
             *("-port", str(ports.console)),
             *("-no-window", "-no-audio", "-no-boot-anim"),
             *boot,
-            *("-gpu", settings.gpu),
-            *("-memory", str(settings.memory_mb)),
-            *("-cores", str(settings.cores)),
-            *(() if settings.acceleration else ("-accel", "off")),
+            *self._options,
         ]
 
     def _environment(self, server_port: int) -> dict[str, str]:

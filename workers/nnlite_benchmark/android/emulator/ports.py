@@ -1,21 +1,25 @@
-"""Allocates console and adb port pairs to the emulators of this host, and staggers their starts.
+"""Shares out what the emulators of this host must share: console and adb ports, and turns to boot.
 
 Even console ports from 5586 on: adb servers scan 5555 to 5585 for emulators, so
 other adb servers do not find nnlite's.
 """
 
 import socket
-import time
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
+import structlog
+
+from nnlite.errors import Stopped
 from nnlite.host.locks import FileLock
+
+log = structlog.get_logger()
 
 FIRST_PORT: Final = 5586
 LAST_PORT: Final = 5682
-#: The note of the last start is locked for two small writes; longer, and a process hangs.
-_LOCK_TIMEOUT_S: Final = 10.0
+_SLOT_POLL_S: Final = 0.5
 
 
 class PortPair:
@@ -52,27 +56,46 @@ class PortPair:
             self._lock.close()
 
 
-def stagger(file: Path, pause_s: float) -> float:
-    """Reserve the next start time of an emulator on this host; return the seconds to wait until then.
+class BootSlot:
+    """One of the slots for emulators of this host that boot at the same time: a boot takes every core."""
 
-    Starts are at least `pause_s` apart.
+    def __init__(self, folder: Path, count: int) -> None:
+        """Nothing is taken yet.
 
-    Raises:
-        LockTimeout: another process holds the file's lock for too long.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file, mode=0o660) as lock:
-        lock.exclusive(_LOCK_TIMEOUT_S)
-        now_s = time.monotonic()
-        try:
-            last_s = float(lock.read())
-        except ValueError:
-            last_s = 0.0
-        # A time far ahead of the monotonic clock was written before a reboot.
-        plausible = 0 < last_s <= now_s + 100 * pause_s
-        start_s = max(now_s, last_s + pause_s) if plausible else now_s
-        lock.write(str(start_s))
-        return start_s - now_s
+        Args:
+            folder: of the lock files, shared by all workers of one host.
+            count: emulators that may boot at once.
+        """
+        self._files = [folder / f"boot-{number}.lock" for number in range(count)]
+        self._lock: FileLock | None = None
+
+    def take(self, stop: threading.Event) -> None:
+        """Wait for a free slot and hold it until `release` or the end of this process; raises Stopped."""
+        if self._lock is not None:
+            return
+        self._files[0].parent.mkdir(parents=True, exist_ok=True)
+        is_waiting = False
+        while not self._has_taken():
+            if not is_waiting:
+                log.info("waiting until another emulator of this host has booted", at_once=len(self._files))
+                is_waiting = True
+            if stop.wait(_SLOT_POLL_S):
+                raise Stopped("stopped before the emulator was started")
+
+    def release(self) -> None:
+        """Release the slot; harmless when none is held."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _has_taken(self) -> bool:
+        for file in self._files:
+            lock = FileLock(file, mode=0o660)
+            if lock.try_exclusive():
+                self._lock = lock
+                return True
+            lock.close()
+        return False
 
 
 def _is_free(port: int) -> bool:

@@ -118,7 +118,7 @@ public final class AppHost {
         int own = Integer.parseInt(new File("/proc/self").getCanonicalFile().getName());
         ShadowProcess.setPid(number(request, "pid", own));
         VirtualDevice.begin(
-                number(request, "step_ns", 1_000_000),
+                request.has("step_ns") ? request.get("step_ns").getAsLong() : 1_000_000,
                 number(request, "offset_s", 0),
                 text(request, "root", "/nowhere"));
         String storage = text(request, "storage", "storage");

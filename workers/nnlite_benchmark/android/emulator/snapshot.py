@@ -1,0 +1,141 @@
+"""The golden snapshot of an AVD: the device as it was when it first became ready, for each later boot.
+
+It is made once, after a cold boot, with the app installed and the canary's output correct, and has a name
+that depends on the emulator's version, the system image, the AVD's configuration and the emulator's options:
+if one of them changes, it is not loaded, and another is made. One that cannot be loaded, or whose device does
+not become ready, is dropped; after the second time no more are made of these parts.
+"""
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from nnlite.host.files import write_atomically
+from nnlite_benchmark.android.emulator.console import ConsoleError, command
+
+log = structlog.get_logger()
+
+#: The first emulator with `-force-snapshot-load`, which ends instead of a silent cold boot.
+FIRST_VERSION: Final = (34, 2, 14)
+#: Snapshots of these parts that were dropped before no more are made.
+MAX_DROPPED: Final = 2
+#: Memory of some GB is written to the disk.
+_SAVE_TIMEOUT_S: Final = 300.0
+_NOTE: Final = "nnlite-snapshot.json"
+_PREFIX: Final = "nnlite-"
+#: What of an AVD's `config.ini` makes another device; an emulator may add to the file.
+_HARDWARE: Final = (
+    "abi.type",
+    "disk.dataPartition.size",
+    "hw.cpu.ncore",
+    "hw.device.name",
+    "hw.gpu.mode",
+    "hw.lcd.density",
+    "hw.lcd.height",
+    "hw.lcd.width",
+    "hw.ramSize",
+    "image.sysdir.1",
+)
+_REVISION: Final = re.compile(r"^Pkg\.Revision\s*=\s*(\d+)\.(\d+)\.(\d+)", re.MULTILINE)
+
+
+class GoldenSnapshot:
+    """The golden snapshot of one AVD, whether it is made yet or not."""
+
+    def __init__(self, avd: Path, sdk: Path, image: Path, options: Sequence[str], *, wanted: bool) -> None:
+        """Find out what there is.
+
+        Args:
+            avd: folder of the AVD.
+            sdk: the Android SDK's folder.
+            image: folder of the system image.
+            options: of the emulator, which determine the virtual hardware.
+            wanted: whether the settings ask for snapshots.
+        """
+        self._avd = avd
+        emulator = _text(sdk / "emulator" / "source.properties")
+        hardware = [line for line in _lines(avd / "config.ini") if line.partition("=")[0] in _HARDWARE]
+        parts = [emulator, _text(image / "source.properties"), *hardware, *options]
+        self.name: Final = _PREFIX + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+        self._wanted = wanted and self._is_possible(emulator)
+
+    @property
+    def is_loadable(self) -> bool:
+        """Whether the next boot may load it."""
+        return self._wanted and bool(self._note().get("saved")) and (self._folder / self.name).is_dir()
+
+    def save(self, port: int, home: Path, stop: threading.Event) -> None:
+        """Make it of the running device, which is ready, and delete those of other parts.
+
+        A failure is logged: the next boot is a cold one. For the arguments see `console.command`.
+        """
+        if not self._wanted:
+            return
+        given_up = self._dropped >= MAX_DROPPED
+        try:
+            if not given_up:
+                self._write(saved=False, dropped=self._dropped)
+                command(port, home, f"avd snapshot save {self.name}", timeout_s=_SAVE_TIMEOUT_S, stop=stop)
+                self._write(saved=True, dropped=self._dropped)
+                log.info("the ready device is saved as a snapshot", avd=self._avd.stem, snapshot=self.name)
+            for other in sorted(path.name for path in self._folder.glob(f"{_PREFIX}*")):
+                if given_up or other != self.name:
+                    command(port, home, f"avd snapshot delete {other}", timeout_s=_SAVE_TIMEOUT_S, stop=stop)
+        except ConsoleError as error:
+            log.warning("no snapshot of the ready device", avd=self._avd.stem, reason=str(error))
+
+    def drop(self, reason: str) -> None:
+        """Never load it again: it cannot be loaded, or its device does not become ready."""
+        dropped = self._dropped + 1
+        log.warning("the snapshot is dropped", avd=self._avd.stem, snapshot=self.name, reason=reason)
+        if dropped == MAX_DROPPED:
+            log.warning("no more snapshots of this AVD are made", avd=self._avd.stem, snapshot=self.name)
+        self._write(saved=False, dropped=dropped)
+
+    def forget(self) -> None:
+        """Do not load it again: its device is wiped."""
+        self._write(saved=False, dropped=self._dropped)
+
+    @property
+    def _folder(self) -> Path:
+        return self._avd / "snapshots"
+
+    @property
+    def _dropped(self) -> int:
+        return int(self._note().get("dropped", 0))
+
+    def _is_possible(self, emulator: str) -> bool:
+        if "fastboot.forceColdBoot=yes" in _lines(self._avd / "config.ini"):
+            log.info("boots are cold: fastboot.forceColdBoot in its config.ini", avd=self._avd.stem)
+            return False
+        match = _REVISION.search(emulator)
+        if match is None or tuple(map(int, match.groups())) < FIRST_VERSION:
+            log.info("boots are cold: snapshots need a newer emulator", oldest=FIRST_VERSION)
+            return False
+        return True
+
+    def _note(self) -> dict[str, Any]:
+        """Return what is known of the snapshot of this name."""
+        try:
+            note = json.loads(_text(self._avd / _NOTE))
+        except ValueError:
+            return {}
+        return note if isinstance(note, dict) and note.get("name") == self.name else {}
+
+    def _write(self, **values: int) -> None:
+        write_atomically(self._avd / _NOTE, json.dumps({"name": self.name, **values}))
+
+
+def _lines(ini: Path) -> list[str]:
+    """Return the lines of an `.ini` file, sorted and without blanks."""
+    return sorted(line.replace(" ", "") for line in _text(ini).splitlines())
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
