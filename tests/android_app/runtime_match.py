@@ -32,6 +32,7 @@ from nnlite_benchmark.runtime_check.process import ArtifactAnswer, RuntimeDiedEr
 
 _CHECKOUT: Final = Path(__file__).resolve().parents[2]
 LIBRARY: Final = _CHECKOUT / "build" / "app-runtime"
+LIBRARY_OF_PHONES: Final = _CHECKOUT / "build" / "app-runtime-arm64"
 ENVIRONMENT: Final = _CHECKOUT / ".nnlite" / "tflite-2.16"
 SAMPLES: Final = Path(__file__).with_name("samples.py")
 #: For a sample of LEMUR; a handful of small models takes seconds.
@@ -66,6 +67,8 @@ class Match:
 
 def checks(runtime: str = "apk") -> RuntimeCheckSettings:
     """Return the settings of checks with what `make` built: the app's library, or TensorFlow."""
+    if runtime == "apk-arm64":
+        return RuntimeCheckSettings(runtime="apk", library=LIBRARY_OF_PHONES, timeout_s=TIMEOUT_S)
     return RuntimeCheckSettings(runtime=runtime, library=LIBRARY, environment=ENVIRONMENT)
 
 
@@ -77,7 +80,7 @@ def match(
     Args:
         artifacts: the files, and what precision they were made in.
         folder: an empty folder for inputs and outputs.
-        runtime: the app's: `apk`, or `tensorflow` for that of its version.
+        runtime: the app's: `apk`, `apk-arm64` for phones' own processors, or `tensorflow` of its version.
 
     Returns:
         The version of the app's runtime, and the matches in order.
@@ -171,7 +174,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=20)
     parser.add_argument("--seed", type=int, default=16)
-    parser.add_argument("--runtime", choices=("apk", "tensorflow"), default="apk")
+    parser.add_argument("--runtime", choices=("apk", "apk-arm64", "tensorflow"), default="apk")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nnlite-match-") as folder:
         runs = Path(folder) / "runs"

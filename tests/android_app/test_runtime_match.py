@@ -6,7 +6,15 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import Builder
 
-from android_app.runtime_match import Match, Operator, make_artifacts, match, operators, report
+from android_app.runtime_match import (
+    LIBRARY_OF_PHONES,
+    Match,
+    Operator,
+    make_artifacts,
+    match,
+    operators,
+    report,
+)
 from android_app.samples import SMALL
 from apk.lock import properties
 from nnlite.vocabulary import Precision
@@ -44,6 +52,21 @@ def test_artifacts_of_every_precision_run_in_the_runtime_of_the_app(artifacts, t
     assert [one.artifact.name for one in matches if one.refusal] == [], table
     assert [one.artifact.name for one in matches if not one.parity.ok] == [], table
     assert len({operator.name for one in matches for operator in one.operators}) > 20, table
+
+
+def test_artifacts_run_in_the_runtime_of_phones_but_for_one_kind(artifacts, tmp_path):
+    if not (LIBRARY_OF_PHONES / ".built").exists():
+        pytest.skip(
+            f"{LIBRARY_OF_PHONES} is not there: `make runtime-check-arm64` builds it, with Debian's gcc"
+        )
+    version, matches = match(artifacts, tmp_path, "apk-arm64")
+    table = report(version, matches)
+    print(table)
+    assert version == f"{properties()['tflite']}+apk-arm64"
+    assert [one.artifact.name for one in matches if one.refusal] == [], table
+    # TensorFlow Lite's kernel for arm64 leaves out the scale of each channel; see android_app/README.md.
+    wrong = {f"{name}.dynamic.tflite" for name in ("attention", "recurrent", "residual")}
+    assert {one.artifact.name for one in matches if not one.parity.ok} == wrong, table
 
 
 def test_a_refused_artifact_is_named_with_its_operator_and_the_others_run(too_new, tmp_path, monkeypatch):

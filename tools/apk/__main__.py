@@ -10,6 +10,7 @@ from apk.building import Toolchain, build_unsigned
 from apk.cache import Cache
 from apk.host import build_host_app, build_runtime, host_dependencies, remove_host_app
 from apk.lock import Use, locked, properties
+from apk.shim import MACHINES
 from apk.signing import key_file, sign
 
 NAME = "nnlite-benchmark.apk"
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument(
         "--runtime", type=Path, metavar="FOLDER", help="only build the app's TensorFlow Lite for this host"
     )
+    parser.add_argument("--abi", choices=tuple(MACHINES), default="x86_64", help="with --runtime")
     parser.add_argument("--unsigned", type=Path, metavar="APK", help="only build, without a signature")
     arguments = parser.parse_args()
     try:
@@ -48,7 +50,7 @@ def _run(cache: Cache, arguments: argparse.Namespace) -> None:
         return
     if arguments.runtime:
         cache.fill(locked(Use.APP))
-        build_runtime(Toolchain(cache=cache), arguments.runtime)
+        build_runtime(Toolchain(cache=cache), arguments.runtime, arguments.abi)
         return
     cache.fill(locked(Use.APP, Use.PLATFORM, Use.TOOL))
     tools = Toolchain(cache=cache)

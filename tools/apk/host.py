@@ -15,7 +15,7 @@ from apk import APP, BuildError
 from apk.assembling import assemble
 from apk.building import MANIFEST, SOURCES, Toolchain, completed_manifest
 from apk.lock import Dependency, Use, locked, properties
-from apk.shim import build_shim
+from apk.shim import build_shim, compile_for
 from apk.virtual import write_virtual
 
 HOST_SOURCES: Final = APP / "src" / "host" / "java"
@@ -24,6 +24,8 @@ MAIN: Final = "org.nnlite.benchmark.AppHost"
 LEVELS: Final = {26: "8.0.0", 30: "11-", 34: "14-", 35: "15-"}
 _ABI: Final = "x86_64"
 _LIBRARY: Final = "libtensorflowlite_jni.so"
+#: Runs an artifact with the library for arm64.
+RUNNER: Final = "run_artifact"
 #: What the folder of a built app contains; the first, written last, lists its class path.
 _CLASS_PATH, _CONFIG, _JARS = "class_path", "config", "jars"
 _APP, _VIRTUAL, _RUNTIME, _FRAMEWORKS = "app", "virtual", "runtime", "frameworks"
@@ -39,6 +41,8 @@ class HostApp:
     """
 
     folder: Path
+    #: Folder of the native libraries; None: those that were built with it.
+    runtime: Path | None = None
 
     @property
     def is_built(self) -> bool:
@@ -67,7 +71,7 @@ class HostApp:
             "-Drobolectric.conscryptMode=OFF",
             # Not shadowed: the runtime's native methods are real, and both see one device.
             "-Dorg.robolectric.packagesToNotAcquire=org.tensorflow.lite,org.nnlite.host",
-            f"-Djava.library.path={self.folder / _RUNTIME}",
+            f"-Djava.library.path={self._libraries}",
             "-cp",
             ":".join([_VIRTUAL, *class_path] if virtual else class_path),
             MAIN,
@@ -76,10 +80,16 @@ class HostApp:
     def environment(self, level: int, log: Path) -> Mapping[str, str]:
         """Return variables of the process: where the runtime logs, and what it takes for its Android."""
         return {
-            "LD_LIBRARY_PATH": str(self.folder / _RUNTIME),
+            "LD_LIBRARY_PATH": str(self._libraries),
             "NNLITE_ANDROID_LOG": str(log),
             "NNLITE_ANDROID_API": str(level),
+            # If there is a GPU's library, Mesa's needs no display.
+            "EGL_PLATFORM": "surfaceless",
         }
+
+    @property
+    def _libraries(self) -> Path:
+        return self.runtime or self.folder / _RUNTIME
 
 
 def host_dependencies(levels: Iterable[int]) -> list[Dependency]:
@@ -141,11 +151,26 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def build_runtime(tools: Toolchain, folder: Path) -> None:
-    """Write the app's unmodified TensorFlow Lite library for this host and its shim into `folder`."""
-    (library,) = (found for one in tools.libraries for found in (one / "jni" / _ABI).glob(_LIBRARY))
-    build_shim(library, folder)
+def build_runtime(tools: Toolchain, folder: Path, abi: str = _ABI) -> None:
+    """Write the app's unmodified TensorFlow Lite library of an ABI and its shim into `folder`.
+
+    For phones' own ABI, arm64-v8a, there is also a program that runs an artifact with it, and the C library
+    of both, for qemu-user.
+
+    Raises:
+        BuildError: a compiler is missing or fails.
+    """
+    (library,) = (found for one in tools.libraries for found in (one / "jni" / abi).glob(_LIBRARY))
+    build_shim([library], folder, abi)
     shutil.copy(library, folder / _LIBRARY)
+    if abi == _ABI:
+        return
+    (folder / "lib").mkdir(exist_ok=True)
+    for name in ("ld-linux-aarch64.so.1", "libc.so.6", "libm.so.6", "libdl.so.2"):
+        of_compiler = compile_for(abi, [f"-print-file-name={name}"]).strip()
+        shutil.copy(of_compiler, folder / "lib" / name)
+    source = APP / "src" / "host" / "arm64" / f"{RUNNER}.c"
+    compile_for(abi, ["-O2", "-Wall", "-Werror", "-o", folder / RUNNER, source])
 
 
 def _classes(tools: Toolchain, dependency: Dependency) -> Path:

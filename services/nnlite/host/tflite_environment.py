@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from nnlite.host.tflite_arm64 import RUN_ARTIFACT, emulated
 from nnlite.host.tflite_library import LIBRARY
 from nnlite.settings import PREFIX, Settings, SettingsError
 
@@ -33,6 +34,8 @@ print(TfliteLibrary(Path(sys.argv[1])).version)
 """
 #: Marks checks by the APK's library: TensorFlow of the same version is another build.
 APK_SUFFIX: Final = "+apk"
+#: Marks those by its library for phones' own processors, which have other kernels.
+ARM64_SUFFIX: Final = "+apk-arm64"
 #: Architectures by their number in an ELF header (elf.h).
 _MACHINES: Final = {3: "x86", 40: "arm", 62: "x86-64", 183: "arm64", 243: "riscv"}
 _ELF_MACHINE: Final = slice(18, 20)
@@ -45,7 +48,7 @@ class RuntimeEnvironment:
     """A Python with the phones' TensorFlow Lite."""
 
     python: Path
-    #: Of TensorFlow, and so of its TensorFlow Lite; of the APK's library with `APK_SUFFIX`.
+    #: Of TensorFlow, and so of its TensorFlow Lite; of the APK's library with `APK_SUFFIX` or `ARM64_SUFFIX`.
     version: str
     #: Folder of the APK's library and its shim; None: TensorFlow's own.
     library: Path | None = None
@@ -95,6 +98,13 @@ def _of_apk(named: Path | None) -> RuntimeEnvironment:
         of_library, of_python = _machine(folder / LIBRARY), _machine(Path("/proc/self/exe"))
     except OSError as error:
         raise _unusable("LIBRARY", named, f"{error.strerror}: {error.filename}", _MAKE_LIBRARY) from error
+    if of_library == "arm64" != of_python and (folder / RUN_ARTIFACT).exists():
+        try:
+            command = emulated(folder)
+        except FileNotFoundError as error:
+            raise _unusable("LIBRARY", named, str(error), "install Debian's qemu-user") from error
+        printed = _printed([*command, folder], "LIBRARY", named, _MAKE_LIBRARY)
+        return RuntimeEnvironment(python=Path(sys.executable), version=printed + ARM64_SUFFIX, library=folder)
     if of_library != of_python:
         raise _unusable(
             "LIBRARY",

@@ -18,7 +18,7 @@ LIBRARY: Final = "libtensorflowlite_jni.so"
 #: What the library asks the loader for. It takes those that are loaded already.
 SHIM: Final = ("libc.so", "libm.so", "libdl.so", "liblog.so")
 #: NumPy's names of `TfLiteType` (c_api_types.h).
-_DTYPES: Final = {
+DTYPES: Final = {
     1: "float32", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 8: "complex64", 9: "int8",
     10: "float16", 11: "float64", 12: "complex128", 13: "uint64", 16: "uint32", 17: "uint16",
 }  # fmt: skip
@@ -195,12 +195,12 @@ class TfliteInterpreter:
         """Return the fields of a `TensorInfo`."""
         api = self._functions
         kind = api.TfLiteTensorType(tensor)
-        if kind not in _DTYPES:
+        if kind not in DTYPES:
             raise RefusedError(f"{what} has type {kind}, which is no number")
         quantization = api.TfLiteTensorQuantizationParams(tensor)
         return {
             "name": (api.TfLiteTensorName(tensor) or b"").decode(errors="replace"),
-            "dtype": _DTYPES[kind],
+            "dtype": DTYPES[kind],
             "shape": tuple(
                 api.TfLiteTensorDim(tensor, axis) for axis in range(api.TfLiteTensorNumDims(tensor))
             ),

@@ -1,6 +1,7 @@
 """Runs artifacts with the phones' TensorFlow Lite: the app's own library, or that of TensorFlow.
 
-`runner.py PARENT [FOLDER]`: with a folder, the app's library in it, and a program of nnlite's own Python.
+`runner.py PARENT [FOLDER]`: with a folder, the app's library in it, and a program of nnlite's own Python
+(for another processor by an emulator).
 Without one, a program for the Python of a separate environment, with the standard library, numpy and
 TensorFlow. It reads requests, one JSON object a line, and answers each with a line; its first line says its
 version. Each artifact runs in a fork of its own within limits, so that a runtime that aborts takes one. The
@@ -26,6 +27,8 @@ _MAX_FILE_BYTES = 2 << 30
 
 #: What runs the artifact of a request and returns its answer.
 Run = Callable[[dict[str, Any]], dict[str, Any]]
+#: An output: type, shape, little-endian data.
+Tensor = tuple[str, tuple[int, ...], bytes]
 
 
 def main() -> None:
@@ -34,7 +37,7 @@ def main() -> None:
     # TensorFlow may print: what it prints goes to the log.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    version, run = app_library(Path(sys.argv[2])) if sys.argv[2:] else tensorflow()
+    version, run = of_apk(Path(sys.argv[2])) if sys.argv[2:] else tensorflow()
     answer: dict[str, Any] = {"version": version}
     while True:
         answers.write(f"{json.dumps(answer)}\n")
@@ -68,24 +71,30 @@ def run_apart(run: Run, request: dict[str, Any]) -> dict[str, Any]:
     return json.loads(answer) if code == 0 else {"died": code}
 
 
-def app_library(folder: Path) -> tuple[str, Run]:
+def of_apk(folder: Path) -> tuple[str, Run]:
     """Load the app's library; return its version and what runs an artifact with it."""
+    from nnlite.host.tflite_arm64 import RUN_ARTIFACT, run_emulated
     from nnlite.host.tflite_library import RefusedError, TfliteInterpreter, TfliteLibrary
 
-    library = TfliteLibrary(folder)
+    is_emulated = (folder / RUN_ARTIFACT).exists()
+    library = None if is_emulated else TfliteLibrary(folder)
+
+    def outputs(request: dict[str, Any]) -> list[Tensor]:
+        if library is None:
+            return run_emulated(folder, request["artifact"], request["inputs"], Path(request["folder"]))
+        interpreter = TfliteInterpreter(library, Path(request["artifact"]))
+        interpreter.allocate()
+        interpreter.fill([Path(file).read_bytes() for file in request["inputs"]])
+        interpreter.invoke()
+        return [(tensor.dtype, tensor.shape, tensor.data) for tensor in interpreter.outputs()]
 
     def run(request: dict[str, Any]) -> dict[str, Any]:
         try:
-            interpreter = TfliteInterpreter(library, Path(request["artifact"]))
-            interpreter.allocate()
-            interpreter.fill([Path(file).read_bytes() for file in request["inputs"]])
-            interpreter.invoke()
-            tensors = interpreter.outputs()
+            return written(request, outputs(request))
         except RefusedError as error:
             return refusal(error, request["artifact"], "ai_edge_litert.schema_py_generated")
-        return written(request, [(tensor.dtype, tensor.shape, tensor.data) for tensor in tensors])
 
-    return library.version, run
+    return "" if library is None else library.version, run
 
 
 def tensorflow() -> tuple[str, Run]:
@@ -117,8 +126,8 @@ def tensorflow() -> tuple[str, Run]:
     return tensorflow.__version__, run
 
 
-def written(request: dict[str, Any], tensors: list[tuple[str, tuple[int, ...], bytes]]) -> dict[str, Any]:
-    """Write outputs (type, shape, little-endian data) into the request's folder and return the answer."""
+def written(request: dict[str, Any], tensors: list[Tensor]) -> dict[str, Any]:
+    """Write outputs into the request's folder and return the answer."""
     outputs = []
     for number, (dtype, shape, data) in enumerate(tensors):
         name = f"output_{number}.raw"
