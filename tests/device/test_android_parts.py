@@ -124,6 +124,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         bench = Bench(settings, sdk.avd("wires"), server, emulator, folder)
         shell = bench.shell()
         readiness(shell, settings, emulator, server.client).wait()
+        emulator.boot_over()
         bench.app(shell).ensure_installed()
         yield bench
     finally:
