@@ -18,6 +18,8 @@ RUN_ARTIFACT: Final = "run_artifact"
 _QEMU: Final = ("qemu-aarch64", "qemu-aarch64-static")
 #: Its exit status if the library refuses the artifact.
 _REFUSED: Final = 3
+#: Type, shape and little-endian data.
+Output = tuple[str, tuple[int, ...], bytes]
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 
 
@@ -33,7 +35,9 @@ def emulated(folder: Path) -> tuple[str | Path, ...]:
     return (qemu, "-L", folder, folder / RUN_ARTIFACT)
 
 
-def run_emulated(folder: Path, artifact: str, inputs: Sequence[str], place: Path) -> list[tuple[str, tuple[int, ...], bytes]]:
+def run_emulated(
+    folder: Path, artifact: str, inputs: Sequence[str], place: Path
+) -> list[tuple[str, tuple[int, ...], bytes]]:
     """Run one artifact once; return type, shape and little-endian data of each output.
 
     Args:
@@ -56,7 +60,7 @@ def run_emulated(folder: Path, artifact: str, inputs: Sequence[str], place: Path
     return [_output(place, number, line) for number, line in enumerate(done.stdout.splitlines())]
 
 
-def _output(place: Path, number: int, line: str) -> tuple[str, tuple[int, ...], bytes]:
+def _output(place: Path, number: int, line: str) -> Output:
     kind, *shape = map(int, line.split())
     if kind not in DTYPES:
         raise RefusedError(f"output {number} has type {kind}, which is no number")
