@@ -16,8 +16,8 @@ from nnlite.campaigns.reproduce import Comparison, ReproductionError
 from nnlite.cli.actions.own_workers import MEASURING, OwnWorkers
 from nnlite.cli.actions.session import Session, interruptible, session
 from nnlite.cli.presenting.output import err, print_json, print_table, say
-from nnlite.results.reading import Row
-from nnlite.results.verification import Selection, selected
+from nnlite.results.reading import Row, check_models
+from nnlite.results.verification import Selection, UnknownRowError, is_id, selected
 from nnlite.vocabulary import HOST_POOL, Precision, WorkState
 
 app = typer.Typer()
@@ -84,7 +84,12 @@ def _selection(cluster: Session, row: str, precision: Precision) -> Selection:
     """
     if (of_model := reproduction.result_of_model(cluster.engine, row, precision)) is not None:
         return of_model
-    selection = selected(cluster.engine, row)
+    try:
+        selection = selected(cluster.engine, row)
+    except UnknownRowError:
+        if not is_id(row):
+            check_models(cluster.engine, row)
+        raise
     if selection.campaign is not None:
         raise ReproductionError(f"{row} is a campaign; name one of its rows: nnlite verify {row} --json")
     return selection

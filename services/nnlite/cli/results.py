@@ -129,7 +129,7 @@ def results(
         print_json(rows[:top] if top else rows)
     elif form is Format.CSV:
         _write_csv(rows[:top] if top else rows)
-    else:
+    elif not no_model:
         with paged(wide=wide):
             print_results(rows, top=top, columns=named, wide=wide)
             print_checks(checks)

@@ -16,6 +16,7 @@ from nnlite.db.engine import storable
 from nnlite.db.tables import row_id
 from nnlite.errors import NnliteError
 from nnlite.reports.schema import DeviceContext
+from nnlite.results.reading import unknown
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault
 
 #: An incident's reason gets a line for each further fault, up to about this many characters.
@@ -123,14 +124,13 @@ def require_device(engine: Engine, name: str) -> DeviceRow:
     """Return the row of the device `name`.
 
     Raises:
-        DeviceError: no such device; the message lists the existing ones.
+        DeviceError: no such device; the message has close names, or all.
     """
     if (device := device_row(engine, name)) is not None:
         return device
     with engine.connect() as connection:
         known = connection.scalars(_NAMES).all()
-    listed = f"the devices are {', '.join(known)}" if known else "no device was ever seen"
-    raise DeviceError(f"no device {name!r}; {listed}")
+    raise DeviceError(unknown("device", name, known))
 
 
 def record_fast_speeds(connection: Connection, name: str, fast_speeds: Mapping[str, Any]) -> None:

@@ -157,7 +157,7 @@ def check_pools(database: Database, pools: Sequence[str]) -> None:
     known = _names(database, _POOLS) if pools else []
     for pool in pools:
         if pool not in known:
-            raise _unknown("pool", pool, known)
+            raise NnliteError(unknown("pool", pool, known))
 
 
 def check_device(database: Database, name: str) -> None:
@@ -168,12 +168,13 @@ def check_device(database: Database, name: str) -> None:
     """
     known = _names(database, "SELECT name FROM device ORDER BY name")
     if name not in known:
-        raise _unknown("device", name, known)
+        raise NnliteError(unknown("device", name, known))
 
 
-def _unknown(kind: str, name: str, known: Sequence[str]) -> NnliteError:
+def unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    """Return the message about a name that is not among those `known` of a kind: device or pool."""
     listed = f"; the {kind}s are {', '.join(known)}" if known else f"; no {kind} was ever seen"
-    return NnliteError(f"no {kind} {name!r}{did_you_mean(name, known) or listed}")
+    return f"no {kind} {name!r}{did_you_mean(name, known) or listed}"
 
 
 def _names(database: Database, statement: str, **parameters: Any) -> list[str]:

@@ -59,7 +59,7 @@ def selected(engine: Engine, target: str | None) -> Selection:
         if connection.scalar(text("SELECT count(*) FROM campaign WHERE name = :name"), {"name": target}):
             return Selection(campaign=target)
         found: Sequence[Any] = ()
-        if _PREFIX.fullmatch(target.lower()):
+        if is_id(target):
             found = connection.execute(_WITH_PREFIX, {"prefix": f"{target.lower()}%"}).all()
         names = campaign_names(connection)
     if not found:
@@ -73,6 +73,11 @@ def selected(engine: Engine, target: str | None) -> Selection:
         ids = ", ".join(f"{row.id} ({row.kind})" for row in found)
         raise UnknownRowError(f"several ids begin with {target}: {ids}, ...; write more digits")
     return Selection(**{found[0].kind: found[0].id})
+
+
+def is_id(target: str) -> bool:
+    """Whether `target` is written as the id of a row, or as its beginning."""
+    return _PREFIX.fullmatch(target.lower()) is not None
 
 
 def rows_to_verify(engine: Engine, selection: Selection) -> Iterator[Row]:

@@ -67,6 +67,7 @@ COMMANDS = {
     "export-lemur-hosts": ["export", "lemur", "lemur", "--pool", "host"],
     "models-unknown": ["models", "DarkNat"],
     "models-nothing": ["models", "zz-*"],
+    "results-nothing": ["results", "--model", "mobile*"],
     "results-unknown": ["results", "--model", "UNet2d"],
     "export-nngpt": ["export", "nngpt", "edge"],
     "export-model-explorer": ["export", "model-explorer", "overlays"],
