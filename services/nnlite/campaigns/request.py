@@ -32,6 +32,10 @@ _ALWAYS = {
 }  # fmt: skip
 
 
+#: Fields that choose models; without one a request takes all of its source.
+_CHOICES = ("models", "match", "limit", "path", "weights", "prebuilt")
+
+
 class RequestError(UsageError):
     """An invalid request; the message names the value and what is allowed."""
 
@@ -106,6 +110,11 @@ class Request:
         """The seconds of each pass that is asked for."""
         return {stage: seconds for stage in PASSES if (seconds := getattr(self, stage))}
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether it chooses no model: neither by name or pattern, nor a number, nor by its files."""
+        return _takes_all(asdict(self))
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return {
@@ -135,6 +144,10 @@ class Request:
 _DEFAULTS = asdict(Request())
 
 
+def _takes_all(fields: Mapping[str, Any]) -> bool:
+    return not any(fields.get(name) for name in _CHOICES)
+
+
 def _asked(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields that say what is asked for."""
     return {name: value for name, value in fields.items() if name != "sample_paths"}
@@ -155,6 +168,8 @@ def as_toml(stored: dict[str, Any], *, name: str, priority: int = DEFAULT_PRIORI
     options, paths = {"name": name, **_changed(stored)}, stored.get("sample_paths", {})
     if priority != DEFAULT_PRIORITY:
         options["priority"] = priority
+    if _takes_all(stored):
+        options["yes"] = True
     lines = []
     for name_of, value in options.items():
         key = "models" if name_of == "models" else _option(name_of)
@@ -167,10 +182,11 @@ def as_toml(stored: dict[str, Any], *, name: str, priority: int = DEFAULT_PRIORI
 def as_arguments(stored: dict[str, Any]) -> list[str]:
     """Return the arguments of `nnlite submit` that make a stored request; without what is at its default."""
     paths = stored.get("sample_paths", {})
-    return [
+    arguments = [
         _written(name, _samples(value, paths.get(name)) if isinstance(value, dict) else value)
         for name, value in _changed(stored).items()
     ]
+    return [*arguments, "--yes"] if _takes_all(stored) else arguments
 
 
 def _changed(stored: dict[str, Any]) -> dict[str, Any]:

@@ -142,6 +142,8 @@ def hint_for(message: str) -> str:
         "No space left on device": "the disk is full: free some space, then run the same command again",
         "Permission denied": "a file or folder has the wrong owner or mode: see the path above",
         "shared memory": "the machine is out of shared memory: see /dev/shm and `ipcs -m`",
+        "user does not exist": "Postgres needs an account with an entry in /etc/passwd: add one, or set "
+        "NNLITE_DATABASE_URL",
         "Cannot allocate memory": "the machine is out of memory",
     }
     return next((f"\n{hint}" for phrase, hint in hints.items() if phrase in message), "")

@@ -5,7 +5,6 @@ import io
 import pytest
 
 from nnlite.campaigns.request import Request
-from nnlite.cli.parsing.selection import takes_all
 
 
 class Terminal(io.StringIO):
@@ -38,8 +37,10 @@ def test_without_a_terminal_it_must_have_been_said(nnlite, said_before) -> None:
 
 @pytest.mark.usefixtures("servers")
 def test_a_campaign_that_is_there_is_resumed_without_a_question(nnlite) -> None:
-    assert nnlite("submit", "--yes").code == 0
-    assert "resumed campaign lemur-" in nnlite("submit").err
+    assert nnlite("submit", "--yes", "--name", "everything").code == 0
+    assert "resumed campaign everything" in nnlite("submit", "--name", "everything").err
+    assert "nnlite submit --yes" in nnlite("describe", "everything").out
+    assert "yes = true\n" in nnlite("describe", "everything", "--toml").out
 
 
 @pytest.mark.usefixtures("servers")
@@ -52,5 +53,5 @@ def test_a_campaign_file_says_it_too(nnlite, tmp_path) -> None:
     "chosen", [{"models": ("a",)}, {"match": "a*"}, {"limit": 3}, {"path": ("/a",)}, {"weights": "/a"}]
 )
 def test_files_names_patterns_and_a_limit_choose(chosen) -> None:
-    assert not takes_all(Request(**chosen))
-    assert takes_all(Request(dataset="cifar-10", transform="norm_256", seed=1))
+    assert not Request(**chosen).takes_all
+    assert Request(dataset="cifar-10", transform="norm_256", seed=1).takes_all

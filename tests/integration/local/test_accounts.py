@@ -14,7 +14,7 @@ import pytest
 from conftest import embedded_settings
 from integration.local.observing import answer, processes_of
 from nnlite.local import LocalError, RecordError, endpoints, servers
-from waiting import is_alive
+from waiting import HANG_S, is_alive
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another account")
@@ -63,6 +63,20 @@ def test_a_plain_user_starts_and_stops_them(bare_home, start_user):
     assert not list((home / "postgres").glob("pgserver-*")), "the wheel's files serve in place"
     user.leave()
     assert not processes_of(home)
+
+
+@as_nobody
+def test_an_account_without_an_entry_is_said_with_what_to_do(bare_home):
+    nameless = 54321
+    os.chown(bare_home, nameless, nameless)
+    ended = subprocess.run(
+        [sys.executable, "-m", "nnlite.cli", "submit", "--source", "nngpt", "--path", "/", "--follow"],
+        user=nameless, group=nameless, extra_groups=[], cwd="/", capture_output=True, text=True,
+        env={"NNLITE_HOME": str(bare_home), "HOME": str(bare_home)}, timeout=HANG_S, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "needs an account with an entry in /etc/passwd" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @as_nobody

@@ -56,7 +56,7 @@ def prepare(
     models, source = selection.resolve(request, settings)
     name = check_request(request, models, name=name, priority=priority, settings=settings)
     if (
-        selection.takes_all(request)
+        request.takes_all
         and not yes
         and not dry_run.confirmed_all(request, models, name, settings, converters)
     ):

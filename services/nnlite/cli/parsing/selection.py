@@ -167,19 +167,6 @@ def resolve_one(request: Request, settings: Settings) -> tuple[CatalogModel, Mod
     return models[0], source
 
 
-def takes_all(request: Request) -> bool:
-    """Whether a request chooses no model: neither by name or pattern, nor a number, nor by its files."""
-    chosen_by = (
-        request.models,
-        request.match,
-        request.limit,
-        request.path,
-        request.weights,
-        request.prebuilt,
-    )
-    return not any(chosen_by)
-
-
 def open_source(request: Request, settings: Settings) -> ModelSource:
     """Return the source that the request names, with its options.
 
