@@ -37,6 +37,10 @@ QUICK = MeasurementSettings(
 )  # fmt: skip
 ENDLESS = QUICK.model_copy(update={"min_runs": 10**9, "max_s": 3600})
 
+#: A pool may have phones too, so that a host meets backends that it lacks.
+MIXED = ("mixed",)
+CPU_AND_GPU = (Backend.CPU, Backend.GPU)
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> ArtifactStore:
@@ -175,7 +179,7 @@ def test_what_a_gated_run_counted_and_taught_is_stored(cluster, make_benchmarker
 
 @pytest.mark.usefixtures("steady_canary")
 def test_a_missing_backend_is_a_measurement_with_an_error(cluster, make_benchmarker, queued):
-    row = queued(backends=(Backend.CPU, Backend.GPU))
+    row = queued(backends=CPU_AND_GPU, pools=MIXED)
     assert benchmark(make_benchmarker(), row) is Outcome.DONE
     cpu, gpu = queries.latencies(cluster.engine, "night")
     assert (cpu["backend"], cpu["verdict"]) == ("cpu", "valid")
@@ -192,7 +196,7 @@ def test_a_missing_backend_is_a_measurement_with_an_error(cluster, make_benchmar
 def test_each_number_of_threads_is_a_measurement(cluster, make_benchmarker, queued):
     # Before the device is known: then it would be refused at submit.
     cores = len(cores_of(cluster.settings).measuring)
-    row = queued(backends=(Backend.CPU, Backend.GPU), threads=(1, cores, cores + 1))
+    row = queued(backends=CPU_AND_GPU, pools=MIXED, threads=(1, cores, cores + 1))
     benchmarker = make_benchmarker()
     assert benchmark(benchmarker, row) is Outcome.DONE
     *measured, refused, gpu = queries.latencies(cluster.engine, "night")
@@ -215,7 +219,7 @@ def test_the_first_run_of_an_artifact_is_profiled_where_the_campaign_asks_for_it
     cluster, make_benchmarker, queued
 ):
     benchmarker = make_benchmarker()
-    assert benchmark(benchmarker, queued(profile=True, repeat=2, backends=(Backend.CPU, Backend.GPU))) is (
+    assert benchmark(benchmarker, queued(profile=True, repeat=2, backends=CPU_AND_GPU, pools=MIXED)) is (
         Outcome.DONE
     )
     profiled = profiles.operators(cluster.engine, "night", by_type=True)
