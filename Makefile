@@ -37,7 +37,7 @@ DEMO_MODELS := \
   alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
 
 .PHONY: help setup rig host-app rig-campaign compose-test monitoring wheel docs apk runtime-check runtime-check-arm64 runtime-check-tensorflow runtime-match demo test test-fast test-unit coverage lint \
-  format bench kubernetes-check constraints shapes atlas architectures schema clean
+  format bench kubernetes-check constraints shapes atlas architectures lemur-coverage schema clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
@@ -278,6 +278,9 @@ atlas: $(INSTALLED) ## Convert 917 networks of one operator each (about 20 minut
 
 architectures: $(INSTALLED) ## Convert 86 public architectures (about 20 minutes); writes docs/architectures.md
 	NNLITE_HOME=$(TEST_HOME) PYTHONPATH=tools $(BIN)/python -W ignore -m architectures
+
+lemur-coverage: $(INSTALLED) $(LEMUR) ## Convert 430 models of LEMUR (about 90 minutes); writes docs/lemur-coverage.md
+	$(WITH_LEMUR) NNLITE_HOME=$(TEST_HOME) PYTHONPATH=tools $(BIN)/python -W ignore -m lemur_coverage
 
 schema: $(INSTALLED) ## Write the JSON Schema of reports
 	$(BIN)/python tools/make_schema.py

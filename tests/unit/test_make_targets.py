@@ -31,6 +31,7 @@ SMALL_RUNS = {
     "first-phone": "tests/device/test_first_phone.py",
     "format": HERE,
     "help": HERE,
+    "lemur-coverage": "tests/integration/conversion/test_lemur_coverage.py",
     "host-app": "tests/android_app/test_on_android.py",
     "monitoring": HERE,
     "rig": "tests/device/test_rig.py",

@@ -5,11 +5,17 @@ from typing import Any
 
 import pytest
 import torch
+from litert_torch import fx_infra
 from torch.fx import Node
 from torch.utils._pytree import tree_map
 
 from nnlite.vocabulary import Shortcut
-from nnlite_conversion.pipeline.lowering import fast_decomposition, fast_lowering, verified_operators
+from nnlite_conversion.pipeline.lowering import (
+    decomposition_tables,
+    fast_decomposition,
+    fast_lowering,
+    verified_operators,
+)
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from unit.conversion.operator_cases import CASES, Case
 
@@ -122,3 +128,14 @@ def test_other_versions_of_the_libraries_are_used_as_they_are(name, graph_of, le
     assert name in str(fast_lowering.not_fitting())
     with fast_lowering.fast_lowering():
         assert torch.export.ExportedProgram.run_decompositions is decompose
+
+
+@pytest.mark.parametrize("table", ["pre_convert_decomp", "pre_lower_decomp"])
+def test_a_decomposition_table_is_prepared_once(table):
+    tables = [getattr(fx_infra.decomp, table)() for _ in range(2)]
+    first = decomposition_tables.prepared_table(tables[0])
+
+    assert any(one is not tables[1][operator] for operator, one in tables[0].items())
+    assert decomposition_tables.prepared_table(tables[1]) is first
+    other = tables[1] | {torch.ops.aten.relu.default: torch.ops.aten.sigmoid.default}
+    assert decomposition_tables.prepared_table(other) is not first

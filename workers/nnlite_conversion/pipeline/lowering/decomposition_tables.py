@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -44,7 +45,7 @@ _tables: dict[Hashable, PreparedTable] = {}
 
 def prepared_table(table: Table) -> PreparedTable:
     """Return `table`, prepared when it was first used."""
-    key = tuple((id(each), id(function)) for each, function in table.items())
+    key = tuple((id(each), _identity(each, function)) for each, function in table.items())
     if key not in _tables:
         composite, plain = exported_program._split_decomp_table_to_cia_and_python_decomp(dict(table))
         known = dict(fake_impls.op_implementations_dict)
@@ -59,3 +60,14 @@ def prepared_table(table: Table) -> PreparedTable:
             table=table, key=key, decompositions=plain, kernels=kernels, fake_kernels=added
         )
     return _tables[key]
+
+
+def _identity(operator: Any, function: Any) -> int:
+    """Return a number that only the same decomposition has.
+
+    For some composite operators torch makes a function of the same code each time it is asked for a table.
+    """
+    if isinstance(function, partial) and not function.args and function.keywords == {"kernel": operator}:
+        code = function.func.__code__
+        return id(function) if function.func.__closure__ else id(code)
+    return id(function)

@@ -6,7 +6,7 @@ version.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,16 @@ def prepared(program: ExportedProgram) -> ExportedProgram:
     """
     with fast_lowering():
         program = core._run_convert_passes(rewritten(decompose(program))[0])
-        return fx_infra.safe_run_decompositions(program, fx_infra.decomp.pre_lower_decomp(), can_skip=False)
+        for table in _lowering_tables():
+            program = fx_infra.safe_run_decompositions(program, table, can_skip=False)
+        return program
+
+
+def _lowering_tables() -> Iterator[Mapping[Any, Any]]:
+    """Yield the tables by which `exported_program_to_mlir` decomposes, one after the other."""
+    yield fx_infra.decomp.pre_lower_decomp()
+    multinomial = torch.ops.aten.multinomial.default
+    yield fx_infra.decomp.pre_lower_decomp() | {multinomial: backend.export.torch_tfl.decomps[multinomial]}
 
 
 def _require_no_effects(program: ExportedProgram) -> None:
