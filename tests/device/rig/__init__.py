@@ -8,7 +8,9 @@ Emulators: `Rig(folder).make_sdk()` makes an SDK folder whose
 exits. The code under test starts it; `sdk.avd(NAME)` is the device behind the
 AVD of that name, whether the AVD exists yet or not. Its data is in the
 AVD's folder, and `-wipe-data` deletes it. `RIG_BOOT_S` in the emulator's
-environment is the duration of a boot (0.3 s).
+environment is the duration of a boot (0.3 s). A snapshot (`snapshots`) is a
+copy of its data: what boots from it has booted at once, but nothing of its
+memory is kept.
 
 Phones: `rig.phone("phone", port=5555)` switches one on, for
 `adb connect 127.0.0.1:5555`; `unplug`, `plug`, `stop`.
