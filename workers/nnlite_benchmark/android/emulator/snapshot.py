@@ -11,6 +11,7 @@ import json
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,26 +78,34 @@ class GoldenSnapshot:
         """
         if not self._wanted:
             return
-        given_up = self._dropped >= MAX_DROPPED
+
+        def tell(verb: str, name: str) -> None:
+            command(port, home, f"avd snapshot {verb} {name}", timeout_s=_SAVE_TIMEOUT_S, stop=stop)
+
         try:
-            if not given_up:
+            if is_made := self._dropped < MAX_DROPPED:
                 self._write(saved=False, dropped=self._dropped)
-                command(port, home, f"avd snapshot save {self.name}", timeout_s=_SAVE_TIMEOUT_S, stop=stop)
+                tell("save", self.name)
                 self._write(saved=True, dropped=self._dropped)
                 log.info("the ready device is saved as a snapshot", avd=self._avd.stem, snapshot=self.name)
+        except (ConsoleError, OSError) as error:
+            self.drop(str(error))
+            return
+        try:
             for other in sorted(path.name for path in self._folder.glob(f"{_PREFIX}*")):
-                if given_up or other != self.name:
-                    command(port, home, f"avd snapshot delete {other}", timeout_s=_SAVE_TIMEOUT_S, stop=stop)
+                if not (is_made and other == self.name):
+                    tell("delete", other)
         except ConsoleError as error:
-            log.warning("no snapshot of the ready device", avd=self._avd.stem, reason=str(error))
+            log.warning("an old snapshot is left", avd=self._avd.stem, reason=str(error))
 
     def drop(self, reason: str) -> None:
-        """Never load it again: it cannot be loaded, or its device does not become ready."""
+        """Never load it again: it cannot be made or loaded, or its device does not become ready."""
         dropped = self._dropped + 1
         log.warning("the snapshot is dropped", avd=self._avd.stem, snapshot=self.name, reason=reason)
         if dropped == MAX_DROPPED:
             log.warning("no more snapshots of this AVD are made", avd=self._avd.stem, snapshot=self.name)
-        self._write(saved=False, dropped=dropped)
+        with suppress(OSError):  # a full disk: the next boot tries once more
+            self._write(saved=False, dropped=dropped)
 
     def forget(self) -> None:
         """Do not load it again: its device is wiped."""
