@@ -255,7 +255,9 @@ class RuntimeCheckSettings(Group):
         "auto: the first of them that is set below; no checks if none is",
     )
     library: Path | None = Field(
-        None, description="folder of the app's TensorFlow Lite for this host (make runtime-check)"
+        None,
+        description="folder of the app's TensorFlow Lite for this host (make runtime-check), which the "
+        "backend tflite-app needs too",
     )
     environment: Path | None = Field(
         None, description="a virtual environment with TensorFlow 2.16 (make runtime-check-tensorflow)"

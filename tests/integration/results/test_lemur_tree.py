@@ -472,6 +472,19 @@ def test_the_cpus_fields_are_of_xnnpack_or_without_it_as_chosen(measure, export,
     assert not [name for name in plain if "plain" in name], "its fields are those of nn-dataset"
 
 
+def test_other_runtimes_of_hosts_have_no_place_in_records(cluster, measure, export, tmp_path):
+    measure("one", measurement(), measurement(Backend.TFLITE_APP, latency=latency(9_000)))
+    measure("one", measurement(Backend.TFLITE_APP, latency=latency(9_000)), campaign="later")
+    assert export().written == 1
+    record = read(tmp_path)
+    assert (record["duration"], [*record["device_analytics"]["nnlite"]["measurements"]]) == (
+        1_100_000,
+        ["cpu"],
+    )
+    shown = cluster.rows("SELECT backend, xnnpack FROM latency WHERE campaign = 'night' ORDER BY backend")
+    assert [tuple(row.values()) for row in shown] == [("cpu", True), ("tflite-app", True)]
+
+
 def test_a_result_without_xnnpack_never_stands_for_one_with_it(measure, export, tmp_path):
     measure("one", measurement(verdict=Verdict.NOISY), campaign="night")
     measure("one", measurement(Backend.CPU_PLAIN, latency=latency(9_000_000)), campaign="plain")
