@@ -55,6 +55,9 @@ _CAUSES: Mapping[str, Cause] = {
     "forward returns a": Cause("returns no tensor", "the model's", possible=False),
     "the forward pass is random": Cause("draws numbers", "the model's", possible=False),
     "constructor fails": Cause("cannot be built, whatever it is given", "the model's", possible=False),
+    "NNLITE_CATALOG__MAX_PARAMETERS": Cause(
+        "has more parameters than the limit", "a setting's", possible=False
+    ),
     "control flow depends": Cause("branches on the values of its input", "the model's"),
     "depends on the input's values": Cause("has sizes that depend on values", "the model's"),
     "no calibration data": Cause("needs calibration data of its user", "the model's: its data"),
@@ -78,7 +81,7 @@ of the other group: no random ones.
 Converted is what gives PyTorch's outputs within the limits of its precision, and what cannot be judged
 because fresh weights give one output for all inputs. No artifact can run models that take complex numbers,
 return no tensor, draw numbers, crop regions that depend on the image, or need a text encoder or weights from
-the network, nor those that cannot be built.
+the network, nor those that cannot be built; models of more than {parameters:,} parameters are left out, too.
 
 | models | tried | fp32 | fp32, of what an artifact can run | int8, of what an artifact can run |
 |---|---|---|---|---|
@@ -127,7 +130,14 @@ def page(groups: Mapping[str, Sequence[str]], results: Mapping[str, Result], all
     tried = {group: [results[name] for name in names if name in results] for group, names in groups.items()}
     totals = "\n".join(_totals(group, len(groups[group]), found) for group, found in tried.items())
     libraries = ", ".join(converter_tag().split(", ")[:4])
-    head = _HEAD.format(libraries=libraries, all=all_models, seed=SEED, samples=SAMPLES, totals=totals)
+    head = _HEAD.format(
+        libraries=libraries,
+        all=all_models,
+        seed=SEED,
+        samples=SAMPLES,
+        totals=totals,
+        parameters=MAX_PARAMETERS,
+    )
     different = {result["network"]: result for found in tried.values() for result in found}
     return head + "".join(_failures(different.values()))
 
