@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnlite.artifacts.refusal import refused_operator
+from nnlite.backends import RUNTIME_OF_FORMAT
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings import PREFIX
-from nnlite.vocabulary import ModelFormat, Stage
+from nnlite.vocabulary import ArtifactFormat, ModelFormat, Stage
 from nnlite_conversion.culprit import Culprit, causes, culprit_of
 from nnlite_conversion.remedies import Explanation, refused_by_runtime, unsupported
 
@@ -156,8 +157,10 @@ def of_lowering(error: BaseException) -> str | Explanation:
     )
 
 
-def of_runtime(error: BaseException) -> Explanation:
-    """Return the reason why LiteRT on this machine refuses an artifact."""
+def of_runtime(error: BaseException, artifact_format: ArtifactFormat = ArtifactFormat.TFLITE) -> Explanation:
+    """Return the reason why this machine's runtime of a format refuses an artifact."""
+    if (runtime := RUNTIME_OF_FORMAT.get(artifact_format)) is not None:
+        return Explanation(cause=f"{runtime.name} on the host refuses the artifact: {summary(error)}")
     return refused_by_runtime(refused_operator(str(error))[0], summary(error))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
-from nnlite.vocabulary import Stage
+from nnlite.vocabulary import ArtifactFormat, Stage
 from nnlite_conversion import explanations
 
 
@@ -90,6 +90,20 @@ def test_a_runtime_refusal_names_the_operator_and_is_its_fault():
 
     assert (failure.failure_class, failure.details["operator"]) == (FailureClass.RUNTIME, "STABLEHLO_SORT")
     assert "STABLEHLO_SORT" in failure.reason and "LiteRT has no sorting" in failure.reason
+
+
+@pytest.mark.parametrize(
+    ("artifact_format", "runtime"),
+    [
+        (ArtifactFormat.TFLITE, "LiteRT"),
+        (ArtifactFormat.ONNX, "ONNX Runtime"),
+        (ArtifactFormat.PTE, "ExecuTorch"),
+    ],
+)
+def test_a_refusal_names_the_runtime_of_the_format(artifact_format, runtime):
+    reason = explanations.of_runtime(RuntimeError("no kernel"), artifact_format)
+
+    assert reason.cause == f"{runtime} on the host refuses the artifact: RuntimeError: no kernel"
 
 
 def test_reasons_of_one_cause_are_equal_in_every_sandbox(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def check(
         tensors = host.run(reference.loaded.samples)
         verdict = judged(precision, host, tensors, reference, trained=trained)
     except (RuntimeError, ValueError) as error:
-        reason = explanations.of_runtime(error)
+        reason = explanations.of_runtime(error, artifact_format)
         raise explained(Stage.PARITY, error, reason, FailureClass.RUNTIME) from error
     for index, tensor in enumerate(tensors):
         Path(output_name(precision, index, artifact_format)).write_bytes(raw_bytes(tensor))
