@@ -20,7 +20,7 @@ T = TypeVar("T")
 FILE = "edge_tracker.json"
 _INPUT_SIZE = 256
 #: Of latencies in milliseconds.
-_LATENCY_DIGITS = 4
+_LATENCY_DIGITS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,8 @@ def _model(model: Scored, param_limit: int, epoch_root: Path) -> Json:
             "efficiency": None,
         }
     gate = None if model.parameters is None else model.parameters <= param_limit
-    score = efficiency(model.accuracy, model.latency_ms)
+    latency_ms = None if model.latency_ms is None else round(model.latency_ms, _LATENCY_DIGITS)
+    score = efficiency(model.accuracy, latency_ms)
     return {
         "tag": model.tag,
         "epoch": epoch.removeprefix("A"),
@@ -128,17 +129,17 @@ def _model(model: Scored, param_limit: int, epoch_root: Path) -> Json:
         "params": model.parameters,
         "param_gate_ok": gate,
         "param_limit": param_limit,
+        # Of NN-GPT's host: nothing is measured with PyTorch here.
+        "torch_cpu_latency_ms": None,
         "tflite_ok": model.tflite_path is not None,
         "tflite_error": model.tflite_error,
         "tflite_path": model.tflite_path,
         "tflite_parity": model.parity_state,
-        "latency_ms": None if model.latency_ms is None else round(model.latency_ms, _LATENCY_DIGITS),
+        "latency_ms": latency_ms,
         "latency_source": model.latency_source,
-        # Of NN-GPT's host: nothing is measured with PyTorch here.
-        "torch_cpu_latency_ms": None,
-        "torch_num_threads": None,
         "efficiency": score,
         "error": model.error,
+        "torch_num_threads": None,
     }
 
 

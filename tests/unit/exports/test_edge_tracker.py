@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nnlite.exports.edge_tracker import Scored, edge_tracker, efficiency
 
-#: As NN-GPT's EdgeScore.py writes them, and `tflite_parity`.
+#: As NN-GPT's EdgeScore.py and EdgeBench.py write them, and `tflite_parity`.
 FIELDS = (
     "timestamp dataset input_size param_limit similarity_threshold epoch_root per_epoch per_model "
     "best_model best_efficiency best_epoch"
@@ -13,8 +13,8 @@ FIELDS = (
 EPOCH_FIELDS = "epoch models evaluated eligible best_efficiency best_model"
 MODEL_FIELDS = (
     "tag epoch model_id novel structurally_novel max_similarity similar_to eligible nn_file dataset "
-    "input_size accuracy params param_gate_ok param_limit tflite_ok tflite_error tflite_path tflite_parity "
-    "latency_ms latency_source torch_cpu_latency_ms torch_num_threads efficiency error"
+    "input_size accuracy params param_gate_ok param_limit torch_cpu_latency_ms tflite_ok tflite_error "
+    "tflite_path tflite_parity latency_ms latency_source efficiency error torch_num_threads"
 )
 REJECTED_FIELDS = "tag epoch model_id pre_eval_rejected rejection_reason novel eligible accuracy efficiency"
 
@@ -55,9 +55,10 @@ def test_a_model_that_was_rejected_before_its_evaluation_has_the_fields_of_one()
     assert (model["rejection_reason"], model["novel"], model["accuracy"]) == ("similar to nn_1", False, None)
 
 
-def test_latencies_have_four_places():
-    (model,) = tracker(scored("A0_B0", latency_ms=2.123456))["per_model"]
-    assert (model["latency_ms"], model["input_size"], model["dataset"]) == (2.1235, 256, "cifar-10")
+def test_latencies_have_three_places_and_efficiency_is_of_these():
+    (model,) = tracker(scored("A0_B0", latency_ms=0.123456))["per_model"]
+    assert (model["latency_ms"], model["input_size"], model["dataset"]) == (0.123, 256, "cifar-10")
+    assert model["efficiency"] == round(0.5 / 0.123, 6)
 
 
 def test_efficiency_is_accuracy_by_milliseconds_to_six_places():
