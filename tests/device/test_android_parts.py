@@ -287,6 +287,26 @@ def test_a_restart_is_cold_without_a_snapshot_and_wipes_data_at_last(bench: Benc
     assert environment["ANDROID_ADB_SERVER_PORT"] == "7777", "of the time of the recovery step"
 
 
+def test_an_avd_that_another_emulator_runs_is_left_alone(bench: Bench, tmp_path: Path) -> None:
+    settings = bench.settings.emulator.model_copy(update={"avd_home": tmp_path})
+    homes = [tmp_path / "one", tmp_path / "two"]
+    for home in homes:
+        home.mkdir()
+    first, second = (Emulator("shared", settings, home, home) for home in homes)
+    try:
+        first.start(bench.server.port, NEVER)
+        lock = tmp_path / "shared.avd" / "hardware-qemu.ini.lock"
+        wait_until(lambda: lock.is_file() and lock.read_text(), "the AVD is locked")
+        with pytest.raises(DeviceFailure, match=f"process {first.pid}, runs the AVD shared") as failure:
+            second.start(bench.server.port, NEVER)
+        assert failure.value.fault is Incident.EMULATOR_FAILED
+        first.check()
+        assert lock.is_file()
+    finally:
+        first.stop()
+        second.stop()
+
+
 # a device that is not there
 
 

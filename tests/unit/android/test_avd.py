@@ -1,5 +1,7 @@
 """AVDs are found or created from the settings, and stale locks are removed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,21 @@ def test_locks_of_a_dead_emulator_are_removed(tmp_path):
     (tmp_path / "userdata.img").write_text("data")
     assert avd.remove_stale_locks(tmp_path) == ["hardware-qemu.ini.lock", "multiinstance.lock"]
     assert [path.name for path in tmp_path.iterdir()] == ["userdata.img"]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("options", [("-avd", "one"), ("@one",)])
+def test_the_emulator_that_runs_an_avd_is_known_by_its_locks(tmp_path, options):
+    lock = tmp_path / "hardware-qemu.ini.lock"
+    (tmp_path / "multiinstance.lock").write_text("")
+    program = [sys.executable, "-c", "print(flush=True); input()", *options]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as emulator:
+        assert emulator.stdout is not None and emulator.stdout.readline()
+        lock.write_text(f"{emulator.pid}\n")
+        assert avd.emulator_of("one", tmp_path) == emulator.pid
+        assert avd.emulator_of("two", tmp_path) is None, "another process has the PID"
+        emulator.communicate(b"\n")
+        assert avd.emulator_of("one", tmp_path) is None
 
 
 @pytest.fixture

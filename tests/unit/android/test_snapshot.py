@@ -101,6 +101,22 @@ def test_a_snapshot_that_cannot_be_saved_twice_is_given_up(golden, home):
     golden().save(0, home, NEVER)
 
 
+def test_only_snapshots_that_are_dropped_in_a_row_are_given_up(golden, home):
+    for _ in range(3):
+        golden().drop("it cannot be loaded")
+        with console({}) as (port, asked):
+            golden().save(port, home, NEVER)
+        assert len(asked) == 2
+        golden().helped()
+
+
+def test_without_the_consoles_token_the_next_boot_is_cold(golden, home):
+    (home / ".emulator_console_auth_token").unlink()
+    with console({}) as (port, asked):
+        golden().save(port, home, NEVER)
+    assert asked == [] and not golden().is_loadable
+
+
 @pytest.mark.parametrize("other", [{"revision": "34.2.13"}, {"more": "fastboot.forceColdBoot=yes\n"}])
 def test_where_none_can_be_loaded_none_is_saved(golden, home, other):
     golden(**other).save(0, home, NEVER)

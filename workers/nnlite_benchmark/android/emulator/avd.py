@@ -1,4 +1,4 @@
-"""Android virtual devices (AVDs) on disk: find or create one, remove a dead emulator's lock files.
+"""Android virtual devices (AVDs) on disk: find or create one, see who runs it, remove stale lock files.
 
 An AVD is a folder with a `config.ini`, and an `.ini` file next to it with its
 path; both are written here, so that creating one needs no Java. Format:
@@ -9,8 +9,11 @@ https://developer.android.com/studio/run/managing-avds and the emulator's
 import os
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from nnlite.settings import SettingsError
 from nnlite.settings.groups import EmulatorSettings
@@ -93,6 +96,23 @@ def find_or_create(name: str, avd_home: Path, settings: EmulatorSettings) -> Pat
     target = {"avd.ini.encoding": "UTF-8", "path": str(folder), "target": f"android-{settings.api_level}"}
     _write_ini(pointer, target)
     return folder
+
+
+def emulator_of(name: str, folder: Path) -> int | None:
+    """Return the PID of the emulator that runs the AVD `name` by its lock files; None: there is none."""
+    files = [lock / "pid" if lock.is_dir() else lock for pattern in _LOCKS for lock in folder.glob(pattern)]
+    for file in sorted(files):
+        text = file.read_text(errors="replace").strip() if file.is_file() else ""
+        if not re.fullmatch("[0-9]{1,9}", text):
+            continue
+        try:
+            words = psutil.Process(int(text)).cmdline()
+        except psutil.Error:
+            continue
+        # Another process may have the PID of one that was killed.
+        if f"@{name}" in words or ("-avd", name) in pairwise(words):
+            return int(text)
+    return None
 
 
 def remove_stale_locks(folder: Path) -> list[str]:

@@ -98,6 +98,12 @@ class Emulator:
     def _start(self, server_port: int, stop: threading.Event, *options: str) -> None:
         """Start it: from the snapshot if there is one and no other `options` are given."""
         self._end(self._settings.stop_timeout_s)
+        if (other := avd.emulator_of(self.name, self._avd)) is not None:
+            raise emulator_failure(
+                Fault.EMULATOR_FAILED,
+                f"another emulator, process {other}, runs the AVD {self.name}: stop it, or use another AVD",
+                "",
+            )
         if removed := avd.remove_stale_locks(self._avd):
             log.info("stale locks of the AVD are removed", avd=self.name, locks=removed)
         is_cold = bool(options) or not self._snapshot.is_loadable
@@ -137,6 +143,8 @@ class Emulator:
         log.info("emulator ready", avd=self.name, boot=boot, seconds=seconds)
         if boot == "cold" or changed:
             self._snapshot.save(self._ports.console, self._folder, stop)
+        else:
+            self._snapshot.helped()
 
     def announce(self, client: AdbClient) -> None:
         """Register the emulator's adbd port with the adb server, which does not scan for emulators."""

@@ -3,7 +3,7 @@
 It is made once, after a cold boot, with the app installed and the canary's output correct, and has a name
 that depends on the emulator's version, the system image, the AVD's configuration and the emulator's options:
 if one of them changes, it is not loaded, and another is made. One that cannot be loaded, or whose device does
-not become ready, is dropped; after the second time no more are made of these parts.
+not become ready, is dropped; after the second time in a row no more are made of these parts.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 #: The first emulator with `-force-snapshot-load`, which ends instead of a silent cold boot.
 FIRST_VERSION: Final = (34, 2, 14)
-#: Snapshots of these parts that were dropped before no more are made.
+#: Snapshots of these parts that are dropped in a row before no more are made.
 MAX_DROPPED: Final = 2
 #: Memory of some GB is written to the disk.
 _SAVE_TIMEOUT_S: Final = 300.0
@@ -106,6 +106,12 @@ class GoldenSnapshot:
             log.warning("no more snapshots of this AVD are made", avd=self._avd.stem, snapshot=self.name)
         with suppress(OSError):  # a full disk: the next boot tries once more
             self._write(saved=False, dropped=dropped)
+
+    def helped(self) -> None:
+        """Note that its device became ready: what was dropped before no longer counts."""
+        if self._dropped:
+            with suppress(OSError):  # a full disk: the next boot tries once more
+                self._write(saved=True, dropped=0)
 
     def forget(self) -> None:
         """Do not load it again: its device is wiped."""
