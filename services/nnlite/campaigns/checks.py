@@ -3,13 +3,21 @@
 from collections.abc import Sequence
 
 from nnlite.artifacts.store import open_store
-from nnlite.backends import BACKENDS
+from nnlite.backends import BACKENDS, format_of
 from nnlite.campaigns.calibration_fit import check_fit
 from nnlite.campaigns.request import Request, RequestError, check_models, check_name, check_priority
 from nnlite.catalog.model import CatalogModel
 from nnlite.results.reading import Database, rows_of
 from nnlite.settings import Settings
-from nnlite.vocabulary import HOST_POOL, Backend, DeviceKind
+from nnlite.vocabulary import (
+    HOST_POOL,
+    ArtifactFormat,
+    Backend,
+    DeviceKind,
+    EvaluateOn,
+    ModelFormat,
+    Precision,
+)
 
 
 def check_request(
@@ -28,13 +36,15 @@ def check_request(
         growing: the campaign may start without models.
 
     Raises:
-        RequestError: the name or the priority is none, no model matches, or no device has a backend.
+        RequestError: the name or the priority is none, no model matches, no device has a backend, or none
+            executes what is asked for.
         SamplesError: the calibration data fits no model.
         StoreError: it cannot be read.
     """
     name = check_name(request.default_name() if name is None else name)
     check_priority(priority)
     check_backends(request)
+    check_formats(request, models)
     if not growing:
         check_models(models)
     if request.calibration is not None:
@@ -55,6 +65,26 @@ def check_backends(request: Request) -> None:
             f"--backend {','.join(absent)}: no machine has it, and pool {HOST_POOL} is that of machines; "
             f"choose of {', '.join(each for each in Backend if each in known)}, or name a pool of phones or "
             "emulators: --pool NAME"
+        )
+
+
+def check_formats(request: Request, models: Sequence[CatalogModel]) -> None:
+    """Check that a backend executes `.tflite` files, where the request asks for what only they have.
+
+    Raises:
+        RequestError: none does.
+    """
+    if ArtifactFormat.TFLITE in map(format_of, request.backends):
+        return
+    others = ",".join(each for each in request.precisions if each is not Precision.FP32)
+    ready = [model.name for model in models if model.model_format is ModelFormat.PREBUILT]
+    asked = [f"--precision {others}"] if others else []
+    asked += ["--evaluate-on device"] if request.evaluate_on is EvaluateOn.DEVICE else []
+    asked += [f"the ready file {ready[0]}"] if ready else []
+    if asked:
+        raise RequestError(
+            f"--backend {','.join(request.backends)} executes no .tflite files, needed for "
+            f"{' and '.join(asked)}; add --backend {Backend.CPU}"
         )
 
 

@@ -125,7 +125,7 @@ def _seconds(request: Request, measurements: int, measurement_s: float) -> float
 
 
 def _evaluations(request: Request, artifacts: Sequence[_Artifact]) -> int:
-    """Return how many evaluations the devices of one pool make; ONNX files are not evaluated."""
+    """Return how many evaluations the devices of one pool make; files of other formats are not evaluated."""
     if request.evaluate_on is not EvaluateOn.DEVICE:
         return 0
     executing = [each for each in request.backends if format_of(each) is ArtifactFormat.TFLITE]

@@ -80,6 +80,10 @@ def test_invalid_requests_are_refused(nnlite, arguments, says):
             ["run", "ResNet", "--backend", "gpu", "--dry-run"],
             "of cpu, cpu-plain, tflite-app, onnxruntime, executorch,",
         ),
+        (
+            ["submit", "ResNet", "--backend", "executorch", "--precision", "fp32,int8"],
+            "executes no .tflite files, needed for --precision int8; add --backend cpu",
+        ),
         (["submit"], "all 5 of lemur are taken: conversion about "),
         (["submit", "--dataset", "cifar-10"], "Take all? Nobody is here to answer; add --yes"),
         (["submit", "ResNet", "--threads", "two"], "--threads two is no number of threads"),
