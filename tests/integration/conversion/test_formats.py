@@ -82,6 +82,14 @@ def test_a_file_computes_the_same_in_every_run(runtime, job, settings, place, tm
     np.testing.assert_array_equal(results[0], results[2])
 
 
+def test_a_scalar_output_stays_one(runtime, job, settings, place):
+    asked = replace(job(network("return x.sum()")), precisions=(), formats=(runtime.artifact_format,))
+    with run(asked, settings, place) as outcome:
+        (artifact,) = outcome.artifacts
+    assert [tensor.shape for tensor in artifact.outputs] == [()]
+    assert artifact.parity.state == "ok"
+
+
 def test_all_files_are_stored_and_each_is_measured_on_its_backends(cluster, store, convert, monkeypatch):
     assert convert(cluster.submit("tiny", name="night", backends=ALL).id) is Outcome.DONE
     artifacts = {row["path"].rpartition(".")[2]: row for row in cluster.rows("SELECT * FROM artifact")}

@@ -73,7 +73,8 @@ class ExecutorchArtifact:
         ]
         self._method.set_inputs(tensors)
         self._method.execute()
-        return tuple(np.ascontiguousarray(output) for output in self._method.get_outputs(clone_outputs=True))
+        # NumPy would give a scalar an axis.
+        return tuple(output.contiguous().numpy() for output in self._method.get_outputs(clone_outputs=True))
 
     @staticmethod
     def reals(tensors: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
