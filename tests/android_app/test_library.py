@@ -1,5 +1,6 @@
 """The APK's own TensorFlow Lite library on this host: what it computes, and how it refuses."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from android_app.runtime_match import LIBRARY
 from android_app.test_runtime_match import too_new
 from apk.lock import properties
 from nnlite.artifacts.inputs import raw_bytes, seeded_input
-from nnlite.host.tflite_library import RefusedError, TfliteInterpreter, TfliteLibrary
+from nnlite.host.tflite_library import LIBRARY as TFLITE
+from nnlite.host.tflite_library import SHIM, RefusedError, TfliteInterpreter, TfliteLibrary
 from nnlite_benchmark.protocol import canary
 
 __all__ = ["too_new"]
@@ -40,6 +42,15 @@ def test_the_library_computes_what_the_host_computes(library):
 def test_an_operator_that_it_does_not_know_is_refused_in_its_own_words(library, too_new):
     with pytest.raises(RefusedError, match="for builtin opcode 'RESIZE_BILINEAR' version '99'"):
         TfliteInterpreter(library, too_new[0])
+
+
+def test_a_library_without_its_functions_cannot_be_loaded(tmp_path):
+    """Of another version, or another file of its name."""
+    for name in SHIM:
+        shutil.copy(LIBRARY / name, tmp_path)
+    shutil.copy(LIBRARY / "liblog.so", tmp_path / TFLITE)
+    with pytest.raises(OSError, match="undefined symbol: TfLiteVersion"):
+        TfliteLibrary(tmp_path)
 
 
 def test_a_file_that_is_no_artifact_is_refused(library, tmp_path):

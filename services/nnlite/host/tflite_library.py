@@ -99,13 +99,16 @@ class TfliteLibrary:
         """Load it.
 
         Raises:
-            OSError: a file is missing, or the loader cannot use it.
+            OSError: a file is missing, the loader cannot use it, or the library lacks a function.
         """
         for name in SHIM:
             ctypes.CDLL(str(folder / name))
         self.functions = ctypes.CDLL(str(folder / LIBRARY))
         for name, (result, arguments) in _SIGNATURES.items():
-            function = getattr(self.functions, name)
+            try:
+                function = getattr(self.functions, name)
+            except AttributeError as error:  # of another version, or built for another purpose
+                raise OSError(str(error)) from error
             function.restype, function.argtypes = result, arguments
 
     @property
