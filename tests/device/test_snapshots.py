@@ -86,6 +86,8 @@ def test_a_snapshot_that_cannot_be_loaded_is_replaced_after_a_cold_boot(avd):
     assert avd.options() == COLD
     assert avd.note == {"name": name, "saved": True, "dropped": 1}
     assert (avd.folder / "snapshots" / name / "ram.bin").exists()
+    avd.crash()
+    assert avd.note == {"name": name, "saved": True, "dropped": 0}, "it has helped"
 
 
 def test_no_more_are_made_when_two_did_not_become_ready(avd):
