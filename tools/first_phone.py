@@ -15,12 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from nnlite.backends import BACKENDS
 from nnlite.campaigns.device_argument import DeviceArgument, device_argument
 from nnlite.errors import NnliteError
 from nnlite.reports.schema import MeasurementReport
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import Backend, Reason
 from nnlite_benchmark.android.device import AndroidDevice
+from nnlite_benchmark.android.properties.power import RAIL_COMMANDS
 from nnlite_benchmark.device import DeviceFailure, RuntimeRefusal
 from nnlite_benchmark.device_factory import open_device
 from nnlite_benchmark.protocol.measuring import CANARY_JOB
@@ -37,7 +39,7 @@ QUESTIONS: Final = (
     ("cores tell their frequency", "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", r"\d+\s*"),
     ("thermal zones can be read", "cat /sys/class/thermal/thermal_zone0/temp", r"-?\d+\s*"),
     ("simpleperf is there", "simpleperf --version", r"(?s).*\d.*"),
-    ("power rails are known", "dumpsys powerstats", r"(?s).*(?i:channel|rail).*"),
+    ("power rails tell their energy", "; ".join(RAIL_COMMANDS.values()), r"(?s).*\d mWs.*"),
 )  # fmt: skip
 _MAX_EVIDENCE_CHARS: Final = 300
 
@@ -75,7 +77,7 @@ def try_phone(argument: DeviceArgument, settings: Settings) -> Page:
             _describe(device, page)
             _ask(device, page, stop)
             with device.loaded(CANARY_JOB, stop):
-                for backend in Backend:
+                for backend in (each for each in Backend if each in BACKENDS[device.kind]):
                     _measure(device, backend, page, stop)
     finally:
         device.close()
@@ -128,6 +130,12 @@ def _measure(device: AndroidDevice, backend: Backend, page: Page, stop: threadin
     page.add(
         f"it is scheduled as the top app ({backend})", top_app, str(report.after and report.after.cpuset)
     )
+    if report.clocks is not None:
+        clocks = report.clocks
+        evidence = f"{clocks.policy}: {clocks.note or 'no objection'}"
+        page.add(f"the clocks are {clocks.asked} ({backend})", clocks.policy is clocks.asked, evidence)
+    if backend is Backend.CPU_PLAIN:  # nothing is delegated
+        return
     counted = report.delegation
     page.add(
         f"delegated nodes are counted from the log ({backend})",

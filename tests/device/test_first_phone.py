@@ -1,5 +1,6 @@
 """`make first-phone` on a virtual phone: a page that says what held and what did not."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -9,6 +10,8 @@ from device.lab import QUICK
 from device.rig.fetch import CHECKOUT
 from device.rig.rig import Rig
 from device.rig.runtimes_process import shared
+from nnlite.backends import BACKENDS
+from nnlite.vocabulary import DeviceKind
 from waiting import HANG_S
 
 
@@ -37,4 +40,9 @@ def test_a_phone_that_was_never_tried_gives_a_page(rig: Rig, tmp_path: Path):
     assert "| the canary is measured on the gpu | **no** | " in text
     assert "| battery saver is off | yes | null |" in text
     assert "| simpleperf is there | **no** |" in text
+    assert "| power rails tell their energy | **no** |" in text
+    assert "| the clocks are fixed (cpu) | " in text
+    measured = set(re.findall(r"the canary is measured on the (\S+) ", text))
+    assert measured == set(BACKENDS[DeviceKind.PHONE])
+    assert "counted from the log (cpu-plain)" not in text
     assert phone.address not in text
