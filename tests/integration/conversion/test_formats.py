@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from integration.conversion.models import CLASSIFIER, network
 from integration.conversion.test_conversion import run
@@ -88,6 +89,24 @@ def test_a_scalar_output_stays_one(runtime, job, settings, place):
         (artifact,) = outcome.artifacts
     assert [tensor.shape for tensor in artifact.outputs] == [()]
     assert artifact.parity.state == "ok"
+
+
+class Returning(torch.nn.Module):
+    """Returns its inputs, one of them twice."""
+
+    def forward(self, x, y):
+        return x * 2, x, y, x
+
+
+def test_executorch_returns_inputs_as_they_are(tmp_path):
+    program = torch.export.export(Returning(), (torch.zeros(1, 4), torch.zeros(2)))
+    pte, path = formats.FORMATS[ArtifactFormat.PTE], tmp_path / "fp32.pte"
+    pte.export(program, None, path)
+    x, y = np.arange(4, dtype="float32")[None], np.ones(2, "float32")
+    artifact = pte.opened(path, 1)
+    for _ in range(2):
+        for made, wanted in zip(artifact.run((x, y)), (x * 2, x, y, x), strict=True):
+            np.testing.assert_array_equal(made, wanted)
 
 
 def test_all_files_are_stored_and_each_is_measured_on_its_backends(cluster, store, convert, monkeypatch):

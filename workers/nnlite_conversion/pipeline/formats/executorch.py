@@ -30,6 +30,7 @@ def export(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) ->
     # An input in planned memory is overwritten by a run, so that the next one would compute something else.
     planning = MemoryPlanningPass(alloc_graph_input=False)
     try:
+        _copy_returned_inputs(program)
         with torch.no_grad():
             edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
             made = edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))
@@ -101,6 +102,20 @@ def operators(path: Path) -> dict[str, int]:
         elif isinstance(call, DelegateCall):
             found[plan.delegates[call.delegate_index].id] += 1
     return dict(sorted(found.items()))
+
+
+def _copy_returned_inputs(program: torch.export.ExportedProgram) -> None:
+    """Return copies of inputs that the network returns: an output's memory would take the input's place."""
+    graph, signature = program.graph, program.graph_signature
+    output = graph.output_node()
+    for node in output.all_input_nodes:
+        if node.name in signature.user_inputs:
+            with graph.inserting_before(output):
+                copy = graph.call_function(torch.ops.aten.clone.default, (node,))
+            copy.meta = dict(node.meta)
+            output.replace_input_with(node, copy)
+            signature.replace_all_uses(node.name, copy.name)
+    program.graph_module.recompile()
 
 
 def _runtime() -> Any:
