@@ -265,10 +265,10 @@ def _write_rows(
 
 
 _KNOWN_CODES = text("SELECT sha256 FROM code WHERE sha256 = ANY(:hashes) FOR KEY SHARE")
-# A model may be stored before it is evaluated.
+# A model may be stored before it is evaluated, and trained further later.
 _WITH_ACCURACY = """
 ON CONFLICT (id) DO UPDATE SET accuracy = EXCLUDED.accuracy
-WHERE model.accuracy IS NULL AND EXCLUDED.accuracy IS NOT NULL
+WHERE model.accuracy IS DISTINCT FROM EXCLUDED.accuracy AND EXCLUDED.accuracy IS NOT NULL
 """
 # One that a worker skipped stays skipped: the next attempt would end the same.
 _INSERT_CONVERSIONS = """

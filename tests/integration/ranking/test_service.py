@@ -81,6 +81,14 @@ def test_an_accuracy_that_comes_later_is_taken(service, cluster):
     assert after["version"] != before["version"]
 
 
+def test_the_last_accuracy_stated_counts(service, cluster):
+    service.rank_these(question(a=0.5))
+    measure(cluster, "a", 1_000_000)
+    for accuracy, expected in ((0.7, 0.7), (None, 0.7), (0.6, 0.6)):
+        (group,) = service.rank_these(question(a=accuracy))["groups"]
+        assert [row["accuracy"] for row in group["results"]] == [expected]
+
+
 def test_one_that_waits_gets_the_ranking_when_a_result_arrives(service, cluster):
     seen = service.rank_these(question(a=0.5, b=0.6))["version"]
     with ThreadPoolExecutor(1) as thread:
