@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ai_edge_litert.interpreter import Interpreter
 
 from integration.conversion.models import CLASSIFIER, network
@@ -15,6 +16,7 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Precision, Stage
 from nnlite_conversion.isolation import sandbox
 from nnlite_conversion.isolation.conversion import convert
+from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
 
 
 def run(job, settings, place, tick=lambda stage: True):
@@ -124,7 +126,9 @@ def test_operator_without_lowering_is_named(job, settings, place):
     assert "called as torch.lgamma, at tiny.py:9: return torch.lgamma(x); " in failure.reason
 
 
-def test_what_the_hosts_runtime_refuses_is_not_the_models_fault(job, settings, place):
+def test_what_the_hosts_runtime_refuses_is_not_the_models_fault(job, settings, place, monkeypatch):
+    # `arange` of 8-bit integers, of which `eye` is made, as it is without its rewrite.
+    monkeypatch.delitem(OPERATORS, torch.ops.aten.arange.start_step)
     failure = failure_of(job(network("return x + torch.eye(x.shape[2], x.shape[3])")), settings, place)
 
     assert (failure.failure_class, failure.stage) == (FailureClass.RUNTIME, Stage.PARITY)
