@@ -1,5 +1,6 @@
 """Other runtimes on a host: the same protocol, with real measuring processes and small files."""
 
+import os
 import sys
 import threading
 import warnings
@@ -160,6 +161,7 @@ def test_its_operators_are_not_profiled(make_device, case):
 
 
 def test_inputs_that_do_not_fit_are_refused(case, tmp_path):
+    environment = dict(os.environ)
     session = case.session()
     session.load()
     session.prepare()
@@ -168,6 +170,7 @@ def test_inputs_that_do_not_fit_are_refused(case, tmp_path):
     (tmp_path / "input").write_bytes(bytes(case.input_bytes - 4))
     with pytest.raises(Refused, match=f"{case.input_bytes} bytes; {case.input_bytes - 4} were given"):
         session.fill([str(tmp_path / "input")])
+    assert dict(os.environ) == environment, "a worker takes unknown variables for settings"
 
 
 def test_an_extra_that_is_not_installed_is_said(monkeypatch):

@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,23 @@ class TfliteAppSession:
 
     def load(self) -> None:
         """See `Session`."""
-        os.environ[_LOG_VARIABLE] = f"/proc/self/fd/{self._log}"
-        self._interpreter = accepted(lambda: TfliteInterpreter(self._library, self._artifact, self._threads))
+        with self._logged():
+            self._interpreter = accepted(
+                lambda: TfliteInterpreter(self._library, self._artifact, self._threads)
+            )
 
     def prepare(self) -> None:
         """See `Session`."""
-        accepted(self._interpreter.allocate)
+        with self._logged():
+            accepted(self._interpreter.allocate)
+
+    @contextmanager
+    def _logged(self) -> Iterator[None]:
+        os.environ[_LOG_VARIABLE] = f"/proc/self/fd/{self._log}"
+        try:
+            yield
+        finally:
+            del os.environ[_LOG_VARIABLE]  # processes that are started later would take it for a setting
 
     def fill(self, inputs: Sequence[str], sample: int = 0, samples: int = 1) -> None:
         """See `Session`."""
