@@ -185,7 +185,7 @@ SELECT b.report FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
 JOIN conversion v ON v.id = b.conversion_id JOIN model m ON m.id = v.model_id
 WHERE b.report IS NOT NULL AND (CAST(:campaign AS text) IS NULL OR c.name = :campaign)
   AND (CAST(:model AS text) IS NULL OR m.name LIKE :model)
-ORDER BY c.name, m.name
+ORDER BY c.name, m.name, b.run, b.id
 """,
         {"campaign": campaign, "model": like(model)},
     )
