@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnlite.artifacts import executorch
 from nnlite.artifacts.refusal import refused_operator
 from nnlite.backends import RUNTIME_OF_FORMAT
 from nnlite.catalog.model import ModelSpec
@@ -160,7 +161,9 @@ def of_lowering(error: BaseException) -> str | Explanation:
 def of_runtime(error: BaseException, artifact_format: ArtifactFormat = ArtifactFormat.TFLITE) -> Explanation:
     """Return the reason why this machine's runtime of a format refuses an artifact."""
     if (runtime := RUNTIME_OF_FORMAT.get(artifact_format)) is not None:
-        return Explanation(cause=f"{runtime.name} on the host refuses the artifact: {summary(error)}")
+        said = summary(error)
+        said = executorch.in_words(said) if artifact_format is ArtifactFormat.PTE else said
+        return Explanation(cause=f"{runtime.name} on the host refuses the artifact: {said}")
     return refused_by_runtime(refused_operator(str(error))[0], summary(error))
 
 

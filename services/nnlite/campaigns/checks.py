@@ -7,7 +7,7 @@ from nnlite.backends import BACKENDS, format_of
 from nnlite.campaigns.calibration_fit import check_fit
 from nnlite.campaigns.request import Request, RequestError, check_models, check_name, check_priority
 from nnlite.catalog.model import CatalogModel
-from nnlite.results.reading import Database, rows_of
+from nnlite.results.reading import Database, rows_of, unknown
 from nnlite.settings import Settings
 from nnlite.vocabulary import (
     HOST_POOL,
@@ -74,7 +74,7 @@ def check_formats(request: Request, models: Sequence[CatalogModel]) -> None:
     Raises:
         RequestError: none does.
     """
-    if ArtifactFormat.TFLITE in map(format_of, request.backends):
+    if executes_tflite(request):
         return
     others = ",".join(each for each in request.precisions if each is not Precision.FP32)
     ready = [model.name for model in models if model.model_format is ModelFormat.PREBUILT]
@@ -86,6 +86,11 @@ def check_formats(request: Request, models: Sequence[CatalogModel]) -> None:
             f"--backend {','.join(request.backends)} executes no .tflite files, needed for "
             f"{' and '.join(asked)}; add --backend {Backend.CPU}"
         )
+
+
+def executes_tflite(request: Request) -> bool:
+    """Return whether any backend of a request executes `.tflite` files, such as ready ones."""
+    return ArtifactFormat.TFLITE in map(format_of, request.backends)
 
 
 def absent_backends(database: Database, request: Request) -> list[str]:
@@ -102,4 +107,15 @@ def absent_backends(database: Database, request: Request) -> list[str]:
     return found
 
 
+def absent_pools(database: Database, request: Request) -> list[str]:
+    """Return sentences about pools in which no device was ever seen; one may join them."""
+    known = [row["pool"] for row in rows_of(database, _POOLS, {})]
+    absent = [unknown("pool", pool, known) for pool in request.pools if pool not in {*known, HOST_POOL}]
+    return [
+        f"{each if each.endswith('?') else f'{each}.'} Until a device joins it, nothing is measured there"
+        for each in absent
+    ]
+
+
+_POOLS = "SELECT DISTINCT pool FROM device ORDER BY pool"
 _KINDS = "SELECT DISTINCT kind FROM device WHERE pool = :pool ORDER BY kind"

@@ -1,5 +1,6 @@
 """Estimates what a campaign would take before it is submitted: models, artifacts, time and disk."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -45,7 +46,9 @@ class Estimate:
     measurements: int
     #: Of accuracy on devices: one per artifact, pool and backend that executes it.
     evaluations: int
-    #: Of one converter.
+    #: Of accuracy on hosts, which converters make: one per artifact.
+    host_evaluations: int
+    #: Of one converter, these evaluations included.
     conversion_s: float
     #: Of one device that measures and evaluates everything of one pool.
     measurement_s: float
@@ -80,7 +83,9 @@ def estimate(
     conversion_s, conversions = _mean(times.get("conversion"), _CONVERSION_S)
     measurement_s, measured = _mean(times.get("benchmark"), _MEASUREMENT_S[request.mode])
     evaluations = _evaluations(request, wanted)
-    evaluation_s = _evaluation_s(database, request, settings) if evaluations else 0.0
+    samples_s = _samples_s(database, request)
+    evaluation_s = min(settings.evaluation_device_max_s, samples_s)
+    on_host = _evaluated_on_host(database, request, wanted)
     sizes = {(row["precision"], row["format"]): float(row["bytes"]) for row in rows_of(database, _SIZES, {})}
     artifact_bytes = 0.0
     for _, known_precision, artifact_format in missing:
@@ -94,7 +99,10 @@ def estimate(
         converted=len(wanted) - len(missing),
         measurements=measurements,
         evaluations=evaluations * len(request.pools),
-        conversion_s=len(converting) * conversion_s,
+        host_evaluations=on_host.total(),
+        conversion_s=len(converting) * conversion_s
+        # Of each model also PyTorch's own accuracy.
+        + sum(min(settings.conversion.evaluation_max_s, (each + 1) * samples_s) for each in on_host.values()),
         measurement_s=_seconds(request, of_pool, measurement_s) + evaluations * evaluation_s,
         size_bytes=round(artifact_bytes + len(usable) * _MODEL_BYTES + measurements * _MEASUREMENT_BYTES),
         basis=min(conversions, measured),
@@ -132,11 +140,31 @@ def _evaluations(request: Request, artifacts: Sequence[_Artifact]) -> int:
     return len(executing) * sum(artifact.format is ArtifactFormat.TFLITE for artifact in artifacts)
 
 
-def _evaluation_s(database: Database, request: Request, settings: Settings) -> float:
+def _samples_s(database: Database, request: Request) -> float:
     """Return the time of one evaluation, as its samples take the median latency of what was measured."""
-    assert request.evaluation is not None  # noqa: S101 - where accuracy is wanted are samples
+    if request.evaluation is None:
+        return 0.0
     sample_s, _ = _mean(next(iter(rows_of(database, _INFERENCE, {})), None), _INFERENCE_S)
-    return min(settings.evaluation_device_max_s, request.evaluation.samples * sample_s)
+    return request.evaluation.samples * sample_s
+
+
+def _evaluated_on_host(database: Database, request: Request, artifacts: Sequence[_Artifact]) -> Counter[str]:
+    """Return how many artifacts of each model converters evaluate: those whose accuracy is not known yet."""
+    if request.evaluation is None:
+        return Counter()
+    wanted = {each for each in artifacts if each.format is ArtifactFormat.TFLITE}
+    identities = list({each.identity for each in wanted})
+    parameters = {"identities": identities, "data": request.evaluation.path}
+    known = {(row["identity"], row["precision"]) for row in rows_of(database, _EVALUATED, parameters)}
+    # The precision of a pre-built file is not known: any is its own.
+    ready = {identity for identity, _ in known}
+    return Counter(
+        each.identity
+        for each in wanted
+        if not (
+            each.identity in ready if each.precision is None else (each.identity, each.precision) in known
+        )
+    )
 
 
 def _known(database: Database, request: Request, models: Sequence[CatalogModel]) -> set[_Artifact]:
@@ -197,6 +225,10 @@ _INFERENCE = """
 SELECT count(*) AS number, avg(median_ns)::float8 / 1e9 AS seconds FROM (
     SELECT median_ns FROM measurement WHERE median_ns IS NOT NULL ORDER BY created_at DESC LIMIT 500
 ) newest
+"""
+_EVALUATED = """
+SELECT DISTINCT a.identity, a.precision FROM artifact a JOIN evaluation e ON e.artifact_id = a.id
+WHERE a.identity = ANY(:identities) AND e.data = :data AND e.reason IS NULL
 """
 _SIZES = """
 SELECT precision, format, avg(size_bytes)::float8 AS bytes FROM (

@@ -70,16 +70,16 @@ def submit(
         StoreError: the models' files cannot be stored; nothing was submitted.
     """
     name = check_request(request, models, name=name, priority=priority, settings=settings, growing=growing)
-    _store_files(models, source, settings)
+    store_files(models, source, settings)
     try:
         with engine.begin() as connection:
             check_threads(connection, request, settings)
             campaign, resumed = _write_campaign(
                 connection, name, request, priority=priority, settings=settings
             )
-            written = _Written()
+            written = Written()
             if growing or not resumed:
-                written = _write_rows(connection, campaign, priority, models, source)
+                written = write_rows(connection, campaign, priority, models, source)
             skipped = connection.scalar(_SKIPPED, {"id": campaign}) or 0
     except OperationalError as error:
         reason = f"Postgres at {where(engine)} cannot be reached: {first_line(error)}"
@@ -94,39 +94,7 @@ def submit(
     )
 
 
-def grow(
-    engine: Engine,
-    broker: BrokerClient,
-    name: str,
-    *,
-    models: Sequence[CatalogModel],
-    source: ModelSource,
-    settings: Settings,
-) -> list[CatalogModel]:
-    """Add `models` to the campaign `name`, send their messages, and return the new ones.
-
-    Raises:
-        RequestError: the campaign no longer exists, or is cancelled.
-        StoreError: the models' files cannot be stored; nothing was added.
-    """
-    _store_files(models, source, settings)
-    with engine.begin() as connection:
-        row = connection.execute(_CAMPAIGN, {"name": name}).first()
-        if row is None or row.state == CampaignState.CANCELLED:
-            state = "gone" if row is None else row.state
-            raise RequestConflict(
-                f"campaign {name!r} is {state} and takes no more models; choose another --name"
-            )
-        written = _write_rows(connection, row.id, row.priority, models, source)
-    send(broker, written.messages)
-    return written.added
-
-
-# Locked, so that it cannot be cancelled before the rows are written.
-_CAMPAIGN = text("SELECT id, state, priority FROM campaign WHERE name = :name FOR SHARE")
-
-
-def _store_files(models: Sequence[CatalogModel], source: ModelSource, settings: Settings) -> None:
+def store_files(models: Sequence[CatalogModel], source: ModelSource, settings: Settings) -> None:
     """Store the models' files under their hashes, before any row refers to them."""
     by_hash = {model.weights: model for model in models if model.weights_suffix and model.skipped is None}
     if not by_hash:
@@ -188,7 +156,7 @@ _SAME_NAME = text("SELECT id, state, request FROM campaign WHERE name = :name")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Written:
+class Written:
     """Models that are new to a campaign."""
 
     added: list[CatalogModel] = field(default_factory=list)
@@ -196,13 +164,13 @@ class _Written:
     messages: list[Message] = field(default_factory=list)
 
 
-def _write_rows(
+def write_rows(
     connection: Connection,
     campaign: uuid.UUID,
     priority: int,
     models: Sequence[CatalogModel],
     source: ModelSource,
-) -> _Written:
+) -> Written:
     """Insert code, models and conversions; existing ones stay, except skipped ones that no longer are."""
     cursor = connection.connection.cursor()
     hashes = {each for model in models for each in (model.code_sha256, model.transform_sha256) if each}
@@ -248,7 +216,7 @@ def _write_rows(
         fetch=True,
     )
     new = {row: conversions[row][1] for row in (uuid.UUID(str(row)) for (row,) in inserted)}
-    return _Written(
+    return Written(
         added=list(new.values()),
         messages=[
             Message(

@@ -23,7 +23,7 @@ from nnlite.errors import NnliteError
 from nnlite.host.cores import cores_of
 from nnlite.host.gpu import nvidia_gpus
 from nnlite.host.installation import install_hint, why_model_code_is_root
-from nnlite.host.runtimes import found, missing
+from nnlite.host.runtimes import found, import_problem, missing
 from nnlite.host.tflite_environment import runtime_environment
 from nnlite.local import servers
 from nnlite.queue.app import CONVERT_QUEUE
@@ -92,7 +92,7 @@ def _runtimes(settings: Settings) -> Iterator[Finding]:
     """Which backends this machine has besides LiteRT's."""
     for backend in HOST_ONLY:
         runtime = HOST_RUNTIMES[backend]
-        problem = missing(runtime, settings)
+        problem = missing(runtime, settings) or import_problem(runtime, _CHECK_TIMEOUT_S)
         message = f"{runtime.name}: {problem}" if problem else found(runtime, settings)
         yield Finding(subject=f"backend {backend}", state="note" if problem else "ok", message=message)
 

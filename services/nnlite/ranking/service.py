@@ -8,9 +8,9 @@ from typing import Final
 from sqlalchemy import Engine
 
 from nnlite.campaigns.calibration_choice import chosen_calibration
+from nnlite.campaigns.growing import GrowingCampaign
 from nnlite.campaigns.outlook import outlook
 from nnlite.campaigns.request import Request
-from nnlite.campaigns.submit import grow, submit
 from nnlite.errors import Unavailable
 from nnlite.queue.messages import BrokerClient
 from nnlite.ranking.question import Candidates, Question
@@ -50,30 +50,21 @@ class RankService:
             threads=tuple(sorted(set(question.threads))),
             calibration=chosen_calibration(None, question.precisions, self.settings),
         )
-        submitted = submit(
+        campaign = GrowingCampaign.open(
             self.engine,
             self.broker,
             request,
-            models=(),
             source=source,
             settings=self.settings,
             name=question.name,
             priority=question.priority,
-            growing=True,
         )
-        grow(
-            self.engine,
-            self.broker,
-            submitted.name,
-            models=models,
-            source=source,
-            settings=self.settings,
-        )
+        campaign.add(models)
         named = [
             {"name": candidate.name, "model": model.name, "skipped": model.skipped}
             for candidate, model in zip(question.models, models, strict=True)
         ]
-        return {"asked": named} | self.rank(submitted.name)
+        return {"asked": named} | self.rank(campaign.name)
 
     def rank(self, campaign: str, options: RankOptions | None = None) -> Row:
         """Return the ranking of a campaign as it is now, and what keeps the rest from being measured.

@@ -11,6 +11,8 @@ from nnlite.artifacts.evaluation import EvaluationData
 from nnlite.campaigns.estimate import Estimate, estimate
 from nnlite.campaigns.request import Request
 from nnlite.db.reader import NoDatabase
+from nnlite.db.tables import Evaluation
+from nnlite.results.evaluations import record_evaluations
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, EvaluateOn, Mode, ModelFormat, Precision
 from toys import toy_model
@@ -79,6 +81,25 @@ def test_accuracy_on_a_device_takes_the_time_of_its_samples(cluster: Cluster) ->
         cluster.change(f"UPDATE measurement SET median_ns = {median_ms} * 1000000")
         found = estimated(cluster.engine, asked, [ONE])
         assert found.measurement_s - measured_s == pytest.approx(evaluation_s)
+
+
+def test_accuracy_on_the_host_takes_time_of_converters_where_it_is_not_known(cluster: Cluster) -> None:
+    samples = EvaluationData(kind=CalibrationKind.ARRAYS, samples=500, seed=0, name="x", path="x.zip")
+    both = Request(precisions=(Precision.FP32, Precision.INT8), backends=(Backend.CPU, Backend.ONNXRUNTIME))
+    asked = replace(both, evaluation=samples)
+    without, found = (estimated(NoDatabase(), each, [ONE, toy_model("two")]) for each in (both, asked))
+    assert (without.host_evaluations, found.host_evaluations) == (0, 4), ".onnx files never"
+    assert found.conversion_s - without.conversion_s == pytest.approx(2 * 3 * 500 * 0.02), "PyTorch's too"
+    many = replace(asked, evaluation=replace(samples, samples=100_000))
+    assert estimated(NoDatabase(), many, [ONE]).conversion_s == 12 + 300, "at most what the settings allow"
+
+    finish_conversion(cluster, cluster.conversion(cluster.submit("one").id)["id"])
+    (artifact,) = cluster.rows("SELECT id FROM artifact")
+    known = Evaluation(artifact_id=artifact["id"], data="x.zip", name="x", seed=0, top1=0.5, samples=500)
+    with cluster.engine.begin() as connection:
+        record_evaluations(connection, [known])
+    found = estimated(cluster.engine, asked, [ONE, toy_model("two")])
+    assert found.host_evaluations == 3
 
 
 def test_a_model_has_one_onnx_file_whatever_its_precisions_and_a_prebuilt_one_none() -> None:

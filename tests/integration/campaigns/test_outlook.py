@@ -2,7 +2,7 @@
 
 from integration.conftest import Cluster
 from nnlite.campaigns import control
-from nnlite.campaigns.checks import absent_backends
+from nnlite.campaigns.checks import absent_backends, absent_pools
 from nnlite.campaigns.outlook import outlook
 from nnlite.campaigns.request import Request
 from nnlite.cli.presenting.waiting import lines, lines_for
@@ -103,3 +103,12 @@ def test_a_backend_that_no_known_device_of_a_pool_has_is_a_warning(cluster: Clus
     assert absent_backends(cluster.engine, request) == [of_hosts, f"{of_lab}, unless another device joins it"]
     record_device_state(cluster.engine, "usb:1", DeviceKind.PHONE, "lab", DeviceStatus.READY, owner_node=None)
     assert absent_backends(cluster.engine, request) == [of_hosts]
+
+
+def test_a_pool_without_devices_is_named_with_the_pools_that_have_some(cluster: Cluster) -> None:
+    waits = "Until a device joins it, nothing is measured there"
+    request = Request(pools=("host", "pixl6"))
+    assert absent_pools(cluster.engine, request) == [f"no pool 'pixl6'; no pool was ever seen. {waits}"]
+    device(cluster, "pixel6-a", "pixel6", DeviceStatus.READY)
+    assert absent_pools(cluster.engine, request) == [f"no pool 'pixl6'; did you mean pixel6? {waits}"]
+    assert absent_pools(cluster.engine, Request(pools=("pixel6", "host"))) == []

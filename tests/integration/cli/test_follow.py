@@ -15,6 +15,7 @@ from nnlite.campaigns.submit import submit
 from nnlite.catalog.nngpt.source import NnGptSource, tag_of
 from nnlite.cli.actions.follow import follow
 from nnlite.cli.actions.session import Session
+from nnlite.vocabulary import Backend
 from waiting import HANG_S
 
 
@@ -126,6 +127,22 @@ def test_only_matching_models_are_submitted(following, cluster, tree):
     tree.model("A1_B0")
     following(match="A1_*")
     assert states(cluster) == {"A1_B0": "queued"}
+
+
+@pytest.mark.parametrize(
+    ("backends", "submitted", "said"),
+    [
+        ((Backend.ONNXRUNTIME,), {}, "1 ready .tflite file left out, which --backend onnxruntime does not"),
+        ((Backend.ONNXRUNTIME, Backend.CPU), {"A0_B0": "queued"}, "1 submitted; 1 model so far"),
+    ],
+)
+def test_ready_files_that_no_backend_executes_are_left_out(
+    backends, submitted, said, *, following, cluster, tree, capfd
+):
+    folder = tree.ready("A0_B0").parent
+    following(path=(str(folder),), backends=backends)
+    assert states(cluster) == submitted
+    assert said in capfd.readouterr().err
 
 
 def test_a_cancelled_campaign_accepts_no_models(following, cluster, tree):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from executorch.extension.pybindings import _C as runtime
 
-from nnlite.artifacts.executorch_types import NUMPY_TYPES
+from nnlite.artifacts.executorch import NUMPY_TYPES
 from nnlite_benchmark.host.sessions import OutputTensor, Refused, SessionRequest, accepted, read_input
 
 

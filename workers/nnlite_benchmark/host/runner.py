@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Never, Self, TextIO
 
+from nnlite.artifacts import executorch
 from nnlite.backends import HOST_RUNTIMES
 from nnlite.host.fork import die_with_parent
 from nnlite.vocabulary import Backend, Stage
@@ -118,7 +119,7 @@ class Runner:
             self.report["disturbance"] = between(before, snapshot(cores), len(cores))
             self.report["outputs"] = list(self._outputs(session))
         except Refused as refusal:
-            self.report["error"] = str(refusal)[:10_000]
+            self.report["error"] = _in_words(str(refusal), self._request.backend)[:10_000]
 
     def _time_runs(self, invoke: Callable[[], object]) -> None:
         bounds, gate, seconds = self._request.bounds, self._request.gate, self._request.continuous_s
@@ -206,6 +207,10 @@ class Runner:
             accepted(session.invoke)
             outputs.append(next(iter(session.outputs())))
         return outputs[0]._replace(value=np.stack([output.value for output in outputs]))
+
+
+def _in_words(refusal: str, backend: Backend) -> str:
+    return executorch.in_words(refusal) if backend is Backend.EXECUTORCH else refusal
 
 
 def _gate_canary(threads: int) -> Callable[[], object]:

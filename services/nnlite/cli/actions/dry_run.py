@@ -30,7 +30,7 @@ def dry_run(request: Request, name: str | None, priority: int, converters: int =
         NnliteError: the request would be refused.
     """
     # The store that they know takes longer to import than the help of a command takes to print.
-    from nnlite.campaigns.checks import absent_backends, check_request
+    from nnlite.campaigns.checks import absent_backends, absent_pools, check_request
     from nnlite.db.reader import NoDatabase
 
     settings = load_settings()
@@ -44,7 +44,7 @@ def dry_run(request: Request, name: str | None, priority: int, converters: int =
         database = reader or NoDatabase()
         known = _known(database, name, request)
         found = estimate(database, request, models, settings)
-        warnings = absent_backends(database, request)
+        warnings = [*absent_pools(database, request), *absent_backends(database, request)]
     print_table(
         [
             {"name": "campaign", "value": known},
@@ -104,7 +104,8 @@ def _models(found: Estimate) -> str:
 
 
 def _conversion(found: Estimate, converters: int) -> str:
-    return f"about {duration(found.conversion_s / converters)} by {count(converters, 'converter')}"
+    evaluated = f" with {count(found.host_evaluations, 'evaluation')}" if found.host_evaluations else ""
+    return f"about {duration(found.conversion_s / converters)} by {count(converters, 'converter')}{evaluated}"
 
 
 def _measurement(found: Estimate, request: Request) -> str:

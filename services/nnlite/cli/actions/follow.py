@@ -1,7 +1,7 @@
 """Implements `--follow`: submits a source's models to one campaign as they are completed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import NoReturn
 
@@ -9,13 +9,15 @@ import psycopg2
 from sqlalchemy.exc import DBAPIError
 
 from nnlite.artifacts.store import StoreError
+from nnlite.campaigns.checks import executes_tflite
+from nnlite.campaigns.growing import GrowingCampaign
 from nnlite.campaigns.request import Request, RequestError
-from nnlite.campaigns.submit import grow, submit
 from nnlite.catalog.model import CatalogError, CatalogModel, FollowableSource
 from nnlite.cli.actions.session import Session
 from nnlite.cli.parsing import selection
 from nnlite.cli.presenting.output import count, err
 from nnlite.settings import Settings
+from nnlite.vocabulary import ModelFormat
 
 
 def source_of(request: Request, settings: Settings) -> FollowableSource:
@@ -51,32 +53,24 @@ def follow(
         RequestError: as `source_of`, or the campaign takes no more models.
     """
     source = source_of(request, cluster.settings)
-    submitted = submit(
+    campaign = GrowingCampaign.open(
         cluster.engine,
         cluster.broker,
         request,
-        models=(),
         source=source,
         settings=cluster.settings,
         name=name,
         priority=priority,
-        growing=True,
     )
-    err.print(f"following into campaign {submitted.name}; Ctrl-C stops", highlight=False)
+    err.print(f"following into campaign {campaign.name}; Ctrl-C stops", highlight=False)
     offered: set[tuple[str, str]] = set()
     shown = ""
     while True:
-        models, waiting = source.grown()
-        new = [model for model in models if _key(model) not in offered and _matches(model, request)]
+        grown, waiting = source.grown()
+        models, unmeasured = _chosen(grown, request)
+        new = [model for model in models if _key(model) not in offered]
         try:
-            added = grow(
-                cluster.engine,
-                cluster.broker,
-                submitted.name,
-                models=new,
-                source=source,
-                settings=cluster.settings,
-            )
+            added = campaign.add(new)
         except (DBAPIError, psycopg2.OperationalError, psycopg2.InterfaceError):
             message = "Postgres is away; waiting for it"
         except (StoreError, CatalogError) as error:
@@ -84,6 +78,8 @@ def follow(
         else:
             offered.update(map(_key, new))
             message = _summary(added, len(offered), waiting)
+            if unmeasured:
+                message += f"; {_unmeasured(unmeasured, request)}"
         if message != shown:
             err.print(message, highlight=False)
             shown = message
@@ -94,8 +90,18 @@ def _key(model: CatalogModel) -> tuple[str, str]:
     return model.name, model.identity
 
 
-def _matches(model: CatalogModel, request: Request) -> bool:
-    return request.match is None or fnmatchcase(model.name, request.match)
+def _chosen(models: Sequence[CatalogModel], request: Request) -> tuple[list[CatalogModel], int]:
+    """Return the models that a request takes, and how many ready files none of its backends executes."""
+    matching = [each for each in models if request.match is None or fnmatchcase(each.name, request.match)]
+    if executes_tflite(request):
+        return matching, 0
+    taken = [each for each in matching if each.model_format is not ModelFormat.PREBUILT]
+    return taken, len(matching) - len(taken)
+
+
+def _unmeasured(number: int, request: Request) -> str:
+    files = count(number, "ready .tflite file")
+    return f"{files} left out, which --backend {','.join(request.backends)} does not execute"
 
 
 def _summary(added: list[CatalogModel], offered: int, waiting: int) -> str:

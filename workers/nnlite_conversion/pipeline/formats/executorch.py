@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nnlite.artifacts.executorch_types import NUMPY_TYPES
+from nnlite.artifacts.executorch import NUMPY_TYPES
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
 from nnlite_conversion.explanations import explained
