@@ -51,6 +51,8 @@ REVISIONS: Mapping[str, Revision] = {
     "product_with_matrix": Revision(version=1, code=re.compile("einsum")),
     "remainder_of_truncated_quotient": Revision(version=1, code=re.compile("fmod")),
     "rounded_quotient": Revision(version=1, code=re.compile("rounding_mode|floor_?div|(?<!:)//")),
+    # Of what it replaces, products with an empty slice were converted before.
+    "without_empty_tensors": Revision(version=1, code=re.compile(r"\[[^\[\]]*:\s*-?0\s*[,\]]")),
 }
 _LIBRARIES = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer")
 

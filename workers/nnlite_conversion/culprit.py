@@ -59,6 +59,10 @@ class UnsupportedNode(Exception):
         self.node = node
 
 
+class EmptyTensorNode(UnsupportedNode):
+    """A node that computes something of a tensor without elements, and of others."""
+
+
 def culprit_of(error: BaseException) -> Culprit:
     """Return what `error`, or one of its causes, is about."""
     chain = list(causes(error))

@@ -17,7 +17,7 @@ from nnlite.catalog.model import ModelSpec
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings import PREFIX
 from nnlite.vocabulary import ArtifactFormat, ModelFormat, Stage
-from nnlite_conversion.culprit import Culprit, causes, culprit_of
+from nnlite_conversion.culprit import Culprit, EmptyTensorNode, causes, culprit_of
 from nnlite_conversion.remedies import Explanation, refused_by_runtime, unsupported
 
 if TYPE_CHECKING:
@@ -132,6 +132,11 @@ def of_export(error: BaseException, scripted: Sequence[str] = ()) -> str | Expla
     """
     if known := _environment(error):
         return known
+    if isinstance(error, EmptyTensorNode):
+        return Explanation(
+            cause=f"operator {culprit_of(error).operator} takes a tensor without elements",
+            remedy="leave out the layer without channels or the empty slice that gives it",
+        )
     if _DATA_DEPENDENT.search(f"{type(error).__name__} {error}"):
         return Explanation(
             cause="its control flow depends on the input's values, which cannot be exported",

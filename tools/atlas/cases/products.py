@@ -14,6 +14,7 @@ def cases() -> Iterator[Case]:
     yield from _recurrent()
     yield from _reductions()
     yield from _cumulative()
+    yield from _over_nothing()
 
 
 def _matrices() -> Iterator[Case]:
@@ -188,3 +189,27 @@ def _cumulative() -> Iterator[Case]:
     yield from each("cummax", "torch.cummax(x, dim=-1)[0]", inputs=(ROWS,))
     yield from each("cummin", "torch.cummin(x, dim=-1)[0]", inputs=(ROWS,))
     yield from each("diff", "torch.diff(x)", inputs=(ROWS,))
+
+
+def _over_nothing() -> Iterator[Case]:
+    """Yield layers without channels, as `Linear(3, 3 // 16)`, and empty slices."""
+    for shape in ((3, 8), (1, 5, 8), (1, 4, 6, 8)):
+        for bias in (True, False):
+            layers = f"nn.Linear(8, 0, bias={bias}), nn.ReLU(), nn.Linear(0, 8, bias={bias})"
+            init = f"self.layers = nn.Sequential({layers})"
+            variant = f"without channels, rank {len(shape)}, {bias=}"
+            yield case("linear", "x * self.layers(x).sigmoid()", shape, init=init, variant=variant)
+    yield from each("matmul", "x + x[:, :0] @ x[:0]", inputs=((8, 8),))
+    yield from each("bmm", "x + torch.bmm(x[..., :0], x[:, :0])", inputs=((2, 8, 8),))
+    yield from each("addmm", "torch.addmm(x, x[:, :0], x[:0])", inputs=((8, 8),))
+    yield from each("einsum", "x + torch.einsum('bij,bjk->bik', x[..., :0], x[:, :0])", inputs=((2, 8, 8),))
+    yield from each("sum", "x + x[:, :0].sum(1, keepdim=True)", inputs=(ROWS,))
+    yield from each("prod", "x * x[:, :0].prod(1, keepdim=True)", inputs=(ROWS,))
+    yield from each("cat", "torch.cat([x[:, :0].softmax(1), x, x[:, 8:]], 1) * 2", inputs=(ROWS,))
+    yield case(
+        "embedding",
+        "torch.cat([x, self.table(torch.zeros(0, dtype=torch.int64))])",
+        ROWS,
+        init="self.table = nn.Embedding(5, 8)",
+        variant="of no index",
+    )

@@ -25,6 +25,7 @@ from nnlite_conversion.pipeline.lowering.rewrites.embedding import (
     embedding_bag_by_comparison,
     rows_of_limited_norm,
 )
+from nnlite_conversion.pipeline.lowering.rewrites.empty_tensors import without_empty_tensors
 from nnlite_conversion.pipeline.lowering.rewrites.expand import needless_expand
 from nnlite_conversion.pipeline.lowering.rewrites.linear import (
     high_rank_linear,
@@ -54,6 +55,7 @@ aten = torch.ops.aten
 #: Rewrites of the exported graph, in the order in which they run. The names of those that changed it are
 #: stored with the artifact.
 REWRITES: tuple[Rewrite, ...] = (
+    without_empty_tensors,
     adaptive_max_pool2d,
     high_rank_linear,
     needless_expand,
