@@ -2,8 +2,8 @@
 
 One small file for each fault, written by the test process and read by the
 device: its presence is the fault, its content the remaining occurrences.
-Scripts of the device read it too, so nothing but the standard library is
-imported here.
+Scripts of the device read it too, so nothing but the standard library and the
+rig is imported here.
 """
 
 import fcntl
@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TextIO
+
+from device.rig.files import replace_text
 
 _RUNNING: Final = ".running"
 _BOOTS: Final = ".boots"
@@ -150,7 +152,7 @@ class FaultBox:
     def boot(self, *, wiped: bool = False, resumed: bool = False) -> None:
         """Count a boot, and switch off every fault that it heals."""
         boot = self._boots() + 1
-        (self.folder / _BOOTS).write_text(f"{boot}")
+        replace_text(self.folder / _BOOTS, f"{boot}")
         events = {Until.RESTART}
         if not resumed:
             events.add(Until.COLD_BOOT)
@@ -177,9 +179,7 @@ class FaultBox:
         return self.folder / fault.value
 
     def _write(self, fault: Fault, command: Command) -> None:
-        new = self.folder / f".{fault.value}.{os.getpid()}"
-        new.write_text(json.dumps(asdict(command)))
-        new.replace(self._file(fault))
+        replace_text(self._file(fault), json.dumps(asdict(command)))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -6,6 +6,8 @@ The file is one that the device's shell scripts can source.
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from device.rig.files import replace_text
+
 _FILE = "state"
 #: Where the device itself finds it.
 _FOLDER = Path("/rig/faults")
@@ -42,6 +44,4 @@ def write_state(folder: Path, state: State) -> None:
     values = asdict(state)
     values["battery_tenths_c"] = round(values.pop("battery_c") * 10)
     values["charging"] = "true" if state.charging else "false"
-    new = folder / f".{_FILE}"
-    new.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
-    new.replace(folder / _FILE)
+    replace_text(folder / _FILE, "".join(f"{name}={value}\n" for name, value in values.items()))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from device.rig.files import replace_text
+
 FOLDER = Path("/dev/__properties__")
 #: Folder of properties that are kept across boots.
 PERSISTENT = Path("/data/property")
@@ -20,9 +22,7 @@ def reset(device: Mapping[str, str]) -> None:
 
 def put(name: str, value: str) -> None:
     """Set a property."""
-    new = FOLDER / f".{name}"
-    new.write_text(value)
-    new.replace(FOLDER / name)
+    replace_text(FOLDER / name, value)
 
 
 def emulator_properties(name: str) -> dict[str, str]:
