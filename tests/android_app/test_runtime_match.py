@@ -6,6 +6,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import Builder
 
+from android_app.outside import weights_outside
 from android_app.runtime_match import (
     LIBRARY_OF_PHONES,
     Match,
@@ -23,7 +24,9 @@ from nnlite_benchmark.protocol.canary import MODEL_FILE
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Precision]]:
-    return [(MODEL_FILE, Precision.FP32), *make_artifacts(tmp_path_factory.mktemp("artifacts"))]
+    folder = tmp_path_factory.mktemp("artifacts")
+    outside = weights_outside(MODEL_FILE, tmp_path_factory.mktemp("outside") / "outside.tflite")
+    return [(MODEL_FILE, Precision.FP32), (outside, Precision.FP32), *make_artifacts(folder)]
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +51,13 @@ def test_artifacts_of_every_precision_run_in_the_runtime_of_the_app(artifacts, t
         assert version == f"{properties()['tflite']}+apk"
     else:
         assert version.rsplit(".", 1)[0] == properties()["tflite"].rsplit(".", 1)[0]
-    assert len(matches) == 1 + len(SMALL) * len(Precision)
+    assert len(matches) == 2 + len(SMALL) * len(Precision)
     assert [one.artifact.name for one in matches if one.refusal] == [], table
     assert [one.artifact.name for one in matches if not one.parity.ok] == [], table
     assert len({operator.name for one in matches for operator in one.operators}) > 20, table
 
 
-def test_artifacts_run_in_the_runtime_of_phones_but_for_one_kind(artifacts, tmp_path):
+def test_artifacts_run_in_the_runtime_of_phones(artifacts, tmp_path):
     if not (LIBRARY_OF_PHONES / ".built").exists():
         pytest.skip(
             f"{LIBRARY_OF_PHONES} is not there: `make runtime-check-arm64` builds it, with Debian's gcc"
@@ -64,9 +67,7 @@ def test_artifacts_run_in_the_runtime_of_phones_but_for_one_kind(artifacts, tmp_
     print(table)
     assert version == f"{properties()['tflite']}+apk-arm64"
     assert [one.artifact.name for one in matches if one.refusal] == [], table
-    # TensorFlow Lite's kernel for arm64 leaves out the scale of each channel; see android_app/README.md.
-    wrong = {f"{name}.dynamic.tflite" for name in ("attention", "recurrent", "residual")}
-    assert {one.artifact.name for one in matches if not one.parity.ok} == wrong, table
+    assert [one.artifact.name for one in matches if not one.parity.ok] == [], table
 
 
 def test_a_refused_artifact_is_named_with_its_operator_and_the_others_run(too_new, tmp_path, monkeypatch):

@@ -20,6 +20,9 @@ QUANTIZING = 5
 #: Increase when noise differs that networks with several inputs of floats are calibrated on. 2: each input
 #: has numbers of its own.
 NOISE = 2
+#: Increase when artifacts of the precision `dynamic` change. 2: linear layers quantize their inputs with a
+#: zero point.
+DYNAMIC = 2
 #: Rewrites of the first release, which are in every key. A later one is not in keys as long as it serves what
 #: could not be converted before, because there are no artifacts that it changes.
 REWRITES = ("adaptive_max_pool2d", "high_rank_linear")
@@ -140,6 +143,8 @@ def cache_key(
         parts |= {"calibration": calibration and calibration.key()}
         if calibration and calibration.kind is CalibrationKind.NOISE and float_inputs > 1:
             parts |= {"noise": NOISE}
+    if precision is Precision.DYNAMIC:
+        parts |= {"dynamic": DYNAMIC}
     if precision is Precision.INT8:
         parts |= {"int8_io": int8_io}
     return hashlib.sha256(canonical_json(parts)).hexdigest()

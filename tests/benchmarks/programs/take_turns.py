@@ -6,6 +6,7 @@
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from nnlite.artifacts.inputs import raw_bytes, seeded_input
 from nnlite.host.tflite_library import TfliteInterpreter, TfliteLibrary
+from nnlite.host.tflite_weights import weights_inside
 
 #: Of each turn: the other runtime's weights are in the cache at first.
 UNTIMED = 1
@@ -28,7 +30,9 @@ def main() -> None:
     os.environ["NNLITE_ANDROID_LOG"] = log
     host = Interpreter(artifact, num_threads=1)
     host.allocate_tensors()
-    app = TfliteInterpreter(TfliteLibrary(Path(library)), Path(artifact))
+    with tempfile.TemporaryDirectory() as folder:
+        readable = weights_inside(Path(artifact), Path(folder) / "weights_inside.tflite")
+        app = TfliteInterpreter(TfliteLibrary(Path(library)), readable)
     app.allocate()
     inputs = []
     for number, detail in enumerate(host.get_input_details()):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from android_app.outside import weights_outside
 from android_app.runtime_match import LIBRARY
 from apk.lock import properties
 from nnlite.artifacts.inputs import raw_bytes, seeded_input
@@ -200,6 +201,13 @@ def test_a_file_whose_runs_overwrite_its_input_is_refused(tmp_path, job):
 def test_where_the_library_of_the_app_is_missing_is_said(library, said):
     with pytest.raises(Refused, match=said):
         open_session(SessionRequest(Backend.TFLITE_APP, "file.tflite", 1, library))
+
+
+def test_weights_after_the_flatbuffer_are_read_by_the_library_of_the_app(make_device, job, tmp_path):
+    """The library's C API alone says "Input tensor 18 lacks data"."""
+    artifact = weights_outside(job.artifact, tmp_path / "outside.tflite")
+    report = make_device().run(replace(job, artifact=artifact), Backend.TFLITE_APP, stop=NEVER)
+    assert report.error is None and report.parity.ok
 
 
 def test_the_app_runs_with_its_own_xnnpack_and_as_many_threads(make_device, steady_canary, job):

