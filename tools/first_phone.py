@@ -22,6 +22,7 @@ from nnlite.reports.schema import MeasurementReport
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import Backend, Reason
 from nnlite_benchmark.android.device import AndroidDevice
+from nnlite_benchmark.android.properties.perfetto import PERFETTO_COMMAND, traced_rails
 from nnlite_benchmark.android.properties.power import RAIL_COMMANDS
 from nnlite_benchmark.device import DeviceFailure, RuntimeRefusal
 from nnlite_benchmark.device_factory import open_device
@@ -108,6 +109,9 @@ def _ask(device: AndroidDevice, page: Page, stop: threading.Event) -> None:
     for expected, command, pattern in QUESTIONS:
         result = device.shell_result(command, stop)
         page.add(expected, re.fullmatch(pattern, result.stdout) is not None, result.text)
+    (traced,) = PERFETTO_COMMAND.values()
+    _, rails = traced_rails(device.shell_result(traced, stop).stdout)
+    page.add("perfetto traces power rails", bool(rails), ", ".join(rails))
 
 
 def _measure(device: AndroidDevice, backend: Backend, page: Page, stop: threading.Event) -> None:

@@ -226,6 +226,7 @@ class EnergyMethod(StrEnum):
 
     RAPL = "rapl"  # a host's processor packages, with all that runs on them
     RAILS = "rails"  # a phone's power rails, all of them together
+    PERFETTO = "perfetto"  # its rails as perfetto traces them, 32 at most
     BATTERY = "battery"  # a phone's charge counter times its voltage, unplugged
 
 

@@ -41,6 +41,7 @@ def test_a_phone_that_was_never_tried_gives_a_page(rig: Rig, tmp_path: Path):
     assert "| battery saver is off | yes | null |" in text
     assert "| simpleperf is there | **no** |" in text
     assert "| power rails tell their energy | **no** |" in text
+    assert "| perfetto traces power rails | **no** |" in text
     assert "| the clocks are fixed (cpu) | " in text
     measured = set(re.findall(r"the canary is measured on the (\S+) ", text))
     assert measured == set(BACKENDS[DeviceKind.PHONE])

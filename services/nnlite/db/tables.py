@@ -414,7 +414,7 @@ class Measurement(Base):
     max_ns: Mapped[int | None]
     std_ns: Mapped[int | None]
     cv: Mapped[float | None]
-    energy_method: Mapped[str | None]  # rapl, rails or battery: never compare two of them
+    energy_method: Mapped[str | None]  # rapl, rails, perfetto or battery: never compare two of them
     energy_uj: Mapped[float | None]  # of one inference; None: the machine has no counters, or hides them
     energy_low_uj: Mapped[float | None]  # bounds of its 95 % interval
     energy_high_uj: Mapped[float | None]

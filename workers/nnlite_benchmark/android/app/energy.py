@@ -7,6 +7,7 @@ from typing import Final
 from nnlite.reports.schema import RunReport
 from nnlite.vocabulary import EnergyMethod
 from nnlite_benchmark.android.properties.parsers import ShellOutput, run_batch
+from nnlite_benchmark.android.properties.perfetto import PERFETTO_COMMAND, traced_rails
 from nnlite_benchmark.android.properties.power import (
     RAIL_COMMANDS,
     battery_readings,
@@ -30,6 +31,9 @@ class PhoneEnergy:
         self._clock_s = clock_s
         self._interval_s = max(_LEAST_INTERVAL_S, seconds / _READINGS)
         self._commands = RAIL_COMMANDS
+        self._method = EnergyMethod.RAILS
+        self._next_s = 0.0
+        #: Seconds of one clock, and the energy of each rail.
         self._readings: list[tuple[float, dict[str, float]]] = []
 
     def note(self) -> None:
@@ -39,14 +43,30 @@ class PhoneEnergy:
             Failure: whatever `shell_output` raises.
         """
         begin_s = self._clock_s()
-        if not self._commands or (self._readings and begin_s < self._readings[-1][0] + self._interval_s):
+        if not self._commands or (self._readings and begin_s < self._next_s):
             return
+        if not self._read() and not self._readings:
+            # perfetto takes a third of a second; a pass is read in one way only.
+            self._commands, self._method = PERFETTO_COMMAND, EnergyMethod.PERFETTO
+            self._read()
+        self._next_s = (begin_s + self._clock_s()) / 2 + self._interval_s
+
+    def _read(self) -> bool:
+        """Read the rails; the first command that tells them is the one from now on, else there is none."""
+        begin_s = self._clock_s()
         outputs = run_batch(self._shell_output, self._commands)
-        # The first version that tells is the one that is asked from now on; none: no further question.
-        self._commands = {name: self._commands[name] for name in outputs if rails_uj(outputs[name])}
-        for name in list(self._commands)[:1]:
-            self._commands = {name: self._commands[name]}
-            self._readings.append(((begin_s + self._clock_s()) / 2, rails_uj(outputs[name])))
+        at_s = (begin_s + self._clock_s()) / 2
+        for name, output in outputs.items():
+            if name in PERFETTO_COMMAND:
+                at_s, rails = traced_rails(output)
+            else:
+                rails = rails_uj(output)
+            if rails:
+                self._commands = {name: self._commands[name]}
+                self._readings.append((at_s, rails))
+                return True
+        self._commands = {}
+        return False
 
     def added_to(self, report: RunReport) -> RunReport:
         """Return the report of a pass with the energy of an inference, or the reason why there is none."""
@@ -79,11 +99,13 @@ class PhoneEnergy:
         readings = [
             (at_s, sum(energy[name] - first[name] for name in rails)) for at_s, energy in self._readings
         ]
+        is_printed = self._method is EnergyMethod.RAILS
         energy = energy_of(
-            EnergyMethod.RAILS,
+            self._method,
             readings,
             inference_ns,
-            resolution_uj=resolution_uj({name: last[name] for name in rails}),
+            # perfetto's are whole microjoules.
+            resolution_uj=resolution_uj({name: last[name] for name in rails}) if is_printed else len(rails),
             rails_w={name: (last[name] - first[name]) / 1e6 / (last_s - first_s) for name in rails},
         )
         return report.model_copy(update={"energy": energy})
