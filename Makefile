@@ -102,6 +102,9 @@ $(APP_RUNTIME): android_app/dependencies.toml android_app/gradle.properties \
 
 APP_RUNTIME_ARM64 := $(APP_RUNTIME_FOLDER)-arm64/.built
 
+# Its tests run where Debian's cross compiler and emulator are, and are skipped elsewhere.
+APP_RUNTIME_ARM64_IF_BUILT := $(if $(shell command -v aarch64-linux-gnu-gcc && command -v qemu-aarch64),$(APP_RUNTIME_ARM64))
+
 $(APP_RUNTIME_ARM64): android_app/dependencies.toml android_app/gradle.properties \
   $(wildcard tools/apk/*.py) $(wildcard android_app/src/host/shim/* android_app/src/host/arm64/*)
 	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --runtime $(@D) --abi arm64-v8a
@@ -181,12 +184,12 @@ ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
 test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no download: seconds
 	$(BIN)/pytest -m fast $(ON_CORES) tests/unit
 
-test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(HOST_APP) $(TFLITE) ## Run all tests
+test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(APP_RUNTIME_ARM64_IF_BUILT) $(HOST_APP) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
 	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
 	  test-integration test-unit test-devices test-end-to-end test-app  # first those that take the longest
 
-test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(HOST_APP) $(TFLITE) ## Run the tests of the Android app only
+test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(APP_RUNTIME_ARM64_IF_BUILT) $(HOST_APP) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
 
 first-phone: $(APK) $(INSTALLED) ## Try a phone, PHONE=usb:SERIAL, and write what works on it

@@ -47,7 +47,7 @@ def _path_of(library: str) -> str:
         ctypes.CDLL("libEGL_mesa.so.0")
         ctypes.CDLL(library)
     except OSError as error:
-        pytest.skip(f"no software GPU: install Debian's libegl1, libegl-mesa0 and libgles2 ({error})")
+        pytest.skip(f"no software GPU: install Debian's libegl1, libgl1-mesa-dri and libgles2 ({error})")
     maps = Path("/proc/self/maps").read_text().splitlines()
     return next(path for line in maps if Path(path := line.split()[-1]).name.startswith(library))
 

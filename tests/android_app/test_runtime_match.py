@@ -60,7 +60,8 @@ def test_artifacts_of_every_precision_run_in_the_runtime_of_the_app(artifacts, t
 def test_artifacts_run_in_the_runtime_of_phones(artifacts, tmp_path):
     if not (LIBRARY_OF_PHONES / ".built").exists():
         pytest.skip(
-            f"{LIBRARY_OF_PHONES} is not there: `make runtime-check-arm64` builds it, with Debian's gcc"
+            f"{LIBRARY_OF_PHONES} is not there: install Debian's gcc-aarch64-linux-gnu, "
+            "libc6-dev-arm64-cross and qemu-user, and `make runtime-check-arm64` builds it"
         )
     version, matches = match(artifacts, tmp_path, "apk-arm64")
     table = report(version, matches)
