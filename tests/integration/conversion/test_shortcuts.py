@@ -11,7 +11,7 @@ import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from atlas.case import Case
+from atlas.case import Case, case
 from atlas.cases import CASES
 from integration.conversion.models import network
 from nnlite.vocabulary import Shortcut
@@ -75,10 +75,22 @@ def test_artifact_is_the_same_with_shortcuts_and_without(code, converted):
     assert converted(code, Shortcut.DECOMPOSITION, Shortcut.OPERATORS) == converted(code)
 
 
-def outputs_and_operators(folder: Path, *shortcuts: Shortcut) -> tuple[list[bytes], list[Any]]:
+#: Networks with linear layers, one of them behind a mean, whose shape follows from what takes it.
+WITH_LINEAR_LAYERS = {
+    "attention": CASES["MultiheadAttention self"],
+    "mean": case(
+        "linear",
+        "self.last(F.relu(self.first(F.adaptive_avg_pool2d(x, 1).flatten(1)))).softmax(1)",
+        (1, 4, 6, 8),
+        init="self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3, bias=False)",
+    ),
+}
+
+
+def outputs_and_operators(name: str, folder: Path, *shortcuts: Shortcut) -> tuple[list[bytes], list[Any]]:
     """Return the outputs of layers on some rows, and each operator with its options and constants."""
     warnings.simplefilter("ignore")
-    content = lowered(CASES["MultiheadAttention self"], folder, *shortcuts)
+    content = lowered(WITH_LINEAR_LAYERS[name], folder, *shortcuts)
     assert content is not None
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
@@ -110,11 +122,12 @@ def described(content: bytes) -> list[Any]:
     return operators
 
 
-def test_linear_layers_have_the_same_operators_and_outputs_when_lowered_directly(tmp_path):
+@pytest.mark.parametrize("name", WITH_LINEAR_LAYERS)
+def test_linear_layers_have_the_same_operators_and_outputs_when_lowered_directly(name, tmp_path):
     # In a process of its own, as below.
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        direct = pool.apply(outputs_and_operators, (tmp_path, Shortcut.LINEAR_LAYERS))
-        plain = pool.apply(outputs_and_operators, (tmp_path,))
+        direct = pool.apply(outputs_and_operators, (name, tmp_path, Shortcut.LINEAR_LAYERS))
+        plain = pool.apply(outputs_and_operators, (name, tmp_path))
 
     assert direct == plain
 
