@@ -53,6 +53,25 @@ def test_a_file_lies_under_its_content_and_comes_back_the_same(store, file):
     assert file.read_bytes() == CONTENT, "a copy was stored"
 
 
+def test_a_file_of_this_process_is_linked_where_the_store_is_on_its_file_system(store, file):
+    sha256 = file_sha256(file)
+    path = store.put(file, ".tflite", own_sha256=sha256)
+    assert store.put(file, ".tflite", own_sha256=sha256) == path == f"{sha256[:2]}/{sha256}.tflite"
+    assert file.stat().st_nlink == 1 + (not store.url.startswith("memory:"))
+    file.unlink()
+    assert store.fetch(path).read_bytes() == CONTENT
+
+
+def test_a_file_of_another_file_system_is_copied(tmp_path, file, monkeypatch):
+    def refused(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refused)
+    store = ArtifactStore(str(tmp_path / "artifacts"), tmp_path / "cache")
+    path = store.put(file, ".tflite", own_sha256=file_sha256(file))
+    assert file.stat().st_nlink == 1 and store.fetch(path).read_bytes() == CONTENT
+
+
 def test_the_same_content_is_stored_once(store, file, tmp_path):
     twin = tmp_path / "twin.tflite"
     twin.write_bytes(CONTENT)

@@ -218,7 +218,7 @@ class Converter:
             "converter": _tag(artifact.format) or plan.converter,
             "seed": job.seed,
             "calibration": _provenance(artifact, job),
-            "path": self.store.put(artifact.path, f".{artifact.format}"),
+            "path": self.store.put(artifact.path, f".{artifact.format}", own_sha256=artifact.sha256),
             "reference_outputs": [self.store.put(path, OUTPUT_SUFFIX) for path in artifact.reference_outputs],
         }
         tensors = {

@@ -5,6 +5,7 @@ is harmless. Reports are stored next to them, one per benchmark, and replaced
 atomically: a reader never sees a partial file. Only this module knows paths.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -72,24 +73,35 @@ class ArtifactStore:
         self._scratch = scratch
         self.url = url
 
-    def put(self, file: Path, suffix: str) -> str:
-        """Store a copy of `file` and return its path in the store.
+    def put(self, file: Path, suffix: str, *, own_sha256: str | None = None) -> str:
+        """Store `file` and return its path in the store.
 
         Args:
             suffix: of the name, such as `.tflite`.
+            own_sha256: its hash, where this process made the file and nothing changes it any more: on the
+                file system of the store it is linked. None: a copy is stored.
 
         Raises:
             StoreError: it could not be stored; no partial file is visible.
         """
-        path = path_in_store(file, suffix)
+        path = content_path(own_sha256, suffix) if own_sha256 else path_in_store(file, suffix)
         try:
             if self.holds(path, file.stat().st_size):
                 self._mark_used(path)
             else:
-                self._place(path, lambda temporary: self._fs.put_file(str(file), temporary))
+                self._place(path, lambda temporary: self._fill(temporary, file, link=own_sha256 is not None))
         except OSError as error:
             raise StoreError(self._explain(error)) from error
         return path
+
+    def _fill(self, temporary: str, file: Path, *, link: bool) -> None:
+        """Make `temporary` a link to `file` or a copy of it."""
+        # A copy has the group that people may have chosen for the store.
+        if link and self._local and Path(temporary).parent.stat().st_gid == file.stat().st_gid:
+            with contextlib.suppress(OSError):  # another file system, or one without links
+                os.link(file, temporary)
+                return
+        self._fs.put_file(str(file), temporary)
 
     def _mark_used(self, path: str) -> None:
         """Give a local file the present time, so that nothing deletes it as old and unknown."""
