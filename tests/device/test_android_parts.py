@@ -307,6 +307,25 @@ def test_an_avd_that_another_emulator_runs_is_left_alone(bench: Bench, tmp_path:
         second.stop()
 
 
+def test_emulators_of_containers_boot_in_turn(bench: Bench, tmp_path: Path) -> None:
+    """Each container has a home of its own; the folder of noise isolation is one."""
+    names, stopping = ("one", "two"), threading.Event()
+    for name in names:
+        (tmp_path / name).mkdir()
+    first, second = (
+        Emulator(name, bench.settings.emulator, tmp_path / name, tmp_path / name, turns=tmp_path / "quiet")
+        for name in names
+    )
+    stopping.set()
+    try:
+        first.start(bench.server.port, NEVER)
+        with pytest.raises(Stopped, match="before the emulator was started"):
+            second.start(bench.server.port, stopping)
+    finally:
+        first.stop()
+        second.stop()
+
+
 # a device that is not there
 
 

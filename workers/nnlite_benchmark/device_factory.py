@@ -47,7 +47,10 @@ def _android(
     if argument.scheme == "avd":
         cores = cores_of(settings)
         pinned = cores.measuring if cores.mode is QuietMode.PINNED_CORES else ()
-        transport = Emulator(argument.target, settings.emulator, settings.home, folder, pinned)
+        # Containers of one machine have homes of their own, and one folder for noise isolation.
+        transport = Emulator(
+            argument.target, settings.emulator, settings.home, folder, pinned, turns=settings.quiet
+        )
     else:
         transport = Phone(argument.target, usb=argument.scheme == "usb")
     return AndroidDevice(

@@ -44,7 +44,14 @@ class Emulator:
     absent_hint = "its log lies in the device's folder: emulator.log"
 
     def __init__(
-        self, name: str, settings: EmulatorSettings, home: Path, folder: Path, cores: Collection[int] = ()
+        self,
+        name: str,
+        settings: EmulatorSettings,
+        home: Path,
+        folder: Path,
+        cores: Collection[int] = (),
+        *,
+        turns: Path | None = None,
     ) -> None:
         """Find or create the AVD; nothing is started yet.
 
@@ -54,6 +61,7 @@ class Emulator:
             home: NNLITE_HOME, with the port locks and, unless the settings say otherwise, the AVDs.
             folder: of this device; becomes the emulator's HOME.
             cores: the logical processors that it may use; empty: all.
+            turns: folder of the locks by which emulators of a machine boot in turn; None: that of the ports.
 
         Raises:
             SettingsError: no SDK, no system image, or no hardware acceleration.
@@ -71,7 +79,7 @@ class Emulator:
         self._process = OwnedProcess("emulator", folder)
         self._process.end_orphan()
         self._ports: PortPair | None = None
-        self._slot = BootSlot(home / "ports", settings.boots_at_once)
+        self._slot = BootSlot(turns or home / "ports", settings.boots_at_once)
         image = self._sdk / avd.image_folder(settings)
         self._snapshot = GoldenSnapshot(
             self._avd, self._sdk, image, self._options, wanted=settings.snapshot_boot
