@@ -12,7 +12,7 @@ from nnlite.artifacts.device_samples import DeviceSamples, read_device_samples
 from nnlite.artifacts.ranks import Ranks, UnfitSamples
 from nnlite.artifacts.samples import SamplesError
 from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore
-from nnlite.db.tables import row_id
+from nnlite.db.rows import row_id
 from nnlite.reports.schema import DeviceAccuracy, MeasurementReport
 from nnlite.results.evaluations import device_evaluation
 from nnlite.settings import Settings

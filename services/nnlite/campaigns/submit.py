@@ -20,9 +20,8 @@ from nnlite.campaigns.request import Request, RequestConflict, check_same
 from nnlite.campaigns.thread_counts import check_threads
 from nnlite.catalog.model import CatalogModel, ModelSource
 from nnlite.db.engine import first_line, storable, where
-from nnlite.db.rows import to_row
+from nnlite.db.rows import row_id, to_row
 from nnlite.db.schema import DatabaseError
-from nnlite.db.tables import row_id
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import BrokerClient, Message
 from nnlite.settings import Settings

@@ -1,6 +1,7 @@
 """Campaign commands: watch, status, describe, retry, cancel, rename, pause, resume."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,12 +35,13 @@ def watch(name: options.Campaign) -> None:
     from nnlite.cli.presenting import watch as watching
     from nnlite.cli.presenting.waiting import Explainer
     from nnlite.cli.results import print_verdicts
+    from nnlite.queue.messages import EndedAttempts
 
     with interruptible(f"{name} goes on; watch it again: nnlite watch {name}"), session() as cluster:
         check_campaign(cluster.engine, name)
-        progress = watching.watch(
-            cluster.engine, name, explain=Explainer(cluster.engine, cluster.broker, cluster.settings.home)
-        )
+        explain = Explainer(cluster.engine, cluster.broker, cluster.settings.home)
+        with closing(EndedAttempts(cluster.broker)) as ended:
+            progress = watching.watch(cluster.engine, name, explain=explain, wait=ended.wait)
         verdicts = queries.verdicts(cluster.engine, name)
     note(watching.summary(progress))
     print_verdicts(verdicts, name)

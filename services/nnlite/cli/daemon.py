@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,8 +67,8 @@ def ps(json: options.Json = False) -> None:
     """
     home = load_settings().home.expanduser().resolve()
     running = list(daemon.running(home))
-    listed_pids = {each.identity.pid for each in running}
-    rows = [row for each in running if (row := _row(each, listed_pids)) is not None]
+    memory = _memory({each.identity.pid for each in running})
+    rows = [row for each in running if (row := _row(each, memory)) is not None]
     if json:
         print_json(rows)
     elif rows:
@@ -139,27 +138,31 @@ def _serve(settings: Settings, converters: int) -> None:
             stopped.wait()
 
 
-def _row(process: LocalProcess, listed_pids: set[int]) -> dict[str, Any] | None:
+def _row(process: LocalProcess, memory: Mapping[int, int]) -> dict[str, Any] | None:
+    pid = process.identity.pid
     try:
-        info = psutil.Process(process.identity.pid)
-        return {
-            "name": process.name,
-            "kind": process.kind,
-            "pid": process.identity.pid,
-            "memory": _memory(info, listed_pids),
-            "since": info.create_time(),
-        }
+        since = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:  # it ended meanwhile
         return None
+    return {
+        "name": process.name,
+        "kind": process.kind,
+        "pid": pid,
+        "memory": memory.get(pid, 0),
+        "since": since,
+    }
 
 
-def _memory(info: psutil.Process, listed_pids: set[int]) -> int:
-    """Return the resident memory of a process and of those children that have no row of their own, bytes."""
-    memory: int = info.memory_info().rss
-    for child in info.children():
-        if child.pid not in listed_pids:
-            with suppress(psutil.NoSuchProcess):
-                memory += _memory(child, listed_pids)
+def _memory(pids: Collection[int]) -> dict[int, int]:
+    """Return the resident memory of processes and of those below them that are none of these, bytes."""
+    seen = {each.pid: each.info for each in psutil.process_iter(["ppid", "memory_info"])}
+    memory = dict.fromkeys(pids, 0)
+    for pid, info in seen.items():
+        above: int | None = pid
+        while above and above not in memory:
+            above = seen[above]["ppid"] if above in seen else None
+        if above and info["memory_info"] is not None:
+            memory[above] += info["memory_info"].rss
     return memory
 
 

@@ -7,8 +7,6 @@ import typer
 
 from nnlite.cli.parsing import options
 from nnlite.cli.presenting.output import out, paged, print_json, print_table
-from nnlite.diagnostics.compose_env import Machine, compose_env
-from nnlite.diagnostics.machine import all_findings
 from nnlite.settings import PREFIX, Settings, all_settings, load_settings, origins
 from nnlite.settings.passwords import SECRET
 
@@ -38,9 +36,13 @@ def doctor(
                 print_table(rows, _SETTING_COLUMNS, optional=("default", "origin"), wide=wide)
         return
     if for_compose:
+        from nnlite.diagnostics.compose_env import Machine, compose_env
+
         for line in compose_env(Machine.this(settings)):
             out.print(line, highlight=False, soft_wrap=True)
         return
+    from nnlite.diagnostics.machine import all_findings
+
     findings = list(all_findings(settings))
     rows = [vars(finding) for finding in findings]
     print_json(rows) if as_json else print_table(rows, ("subject", "state", "message"))

@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from nnlite.cli.actions.session import reading
@@ -20,7 +19,6 @@ from nnlite.results.reading import Row
 from nnlite.settings import load_settings
 from nnlite.vocabulary import Verdict
 
-log = structlog.get_logger()
 app = typer.Typer()
 _COLUMNS = ("rank", "model", "front", "accuracy", "median ms", "contribution", "verdict", "reasons")
 _OPTIONAL = ("reasons", "front")
@@ -124,6 +122,8 @@ def serve(
 
     Example: nnlite up && nnlite serve
     """
+    import structlog
+
     from nnlite import logs
     from nnlite.cli.actions.session import session
     from nnlite.host.health_file import TOUCH_EVERY_S, health_file_of_process, touch_health_file
@@ -142,7 +142,7 @@ def serve(
             settings=cluster.settings, engine=cluster.engine, broker=cluster.broker, stopping=stop
         )
         with listening(service, token, address, port) as bound:
-            log.info("ready", url=f"http://{address}:{bound}", token_file=str(file))
+            structlog.get_logger().info("ready", url=f"http://{address}:{bound}", token_file=str(file))
             while not stop.wait(TOUCH_EVERY_S):
                 touch_health_file(settings.health_file)
 

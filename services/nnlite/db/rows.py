@@ -1,17 +1,25 @@
-"""Rows and records: column values from a dataclass, and a dataclass from a row, field by field.
+"""Rows and records: ids, column values from a dataclass, and a dataclass from a row, field by field.
 
 A record is a plain dataclass, or a table that is mapped as a dataclass, such as `tables.Artifact`.
 """
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import TypeAdapter
 
 Record = TypeVar("Record")
+#: Row ids are UUIDv5 of their natural key in this namespace.
+_NAMESPACE: Final = uuid.UUID("6f1d8a52-51cf-5f0e-9d0a-6c1b8d0f7a11")
+
+
+def row_id(*key: object) -> uuid.UUID:
+    """Return the id of the row whose natural key is `key`: equal keys, equal ids."""
+    return uuid.uuid5(_NAMESPACE, "\x1f".join(str(part) for part in key))
 
 
 def to_row(record: Any) -> dict[str, Any]:

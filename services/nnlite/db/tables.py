@@ -26,17 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, UUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, declared_attr, mapped_column
 
+from nnlite.db.rows import row_id
 from nnlite.vocabulary import ArtifactFormat
 
-#: Row ids are UUIDv5 of their natural key in this namespace.
-NAMESPACE = uuid.UUID("6f1d8a52-51cf-5f0e-9d0a-6c1b8d0f7a11")
-
 Json = dict[str, Any]
-
-
-def row_id(*key: object) -> uuid.UUID:
-    """Return the id of the row whose natural key is `key`: equal keys, equal ids."""
-    return uuid.uuid5(NAMESPACE, "\x1f".join(str(part) for part in key))
 
 
 class Base(DeclarativeBase):

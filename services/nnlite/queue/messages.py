@@ -1,28 +1,32 @@
 """Broker client: sends one Celery message per queued row, thousands in one round trip.
 
-`Task.apply_async` costs a round trip and 1.6 ms for each message. So a message is
-made once by `app.amqp.as_task_v2`, as a template; ids and arguments are filled in
-per row, and all are pushed in one pipeline, laid out as kombu's Redis transport
+`Task.apply_async` costs a round trip and 1.6 ms for each message. So messages are
+made here, and all are pushed in one pipeline, laid out as kombu's Redis transport
 does. An integration test compares them with what `apply_async` sends.
 """
 
 import base64
 import os
+import socket
+import time
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any, Final
 
 import orjson
 from redis import Redis, RedisError
+from redis.client import PubSub
 from redis.connection import parse_url
 
 from nnlite.errors import NnliteError, Unavailable
 from nnlite.queue.app import broker_priority, priority_lists, task_name, tls_of
 from nnlite.vocabulary import WorkKind
 
+#: Channel of the ends of attempts.
+_ENDS: Final = "nnlite.ends"
 #: Messages in one pipeline: about a megabyte.
 _BATCH: Final = 1000
 
@@ -126,12 +130,20 @@ class BrokerClient:
         tls = tls_of(self._url) or False
         try:
             with Connection(self._url, connect_timeout=self._timeout_s, ssl=tls) as connection:
-                answers = mailbox(connection).multi_call("active_queues", timeout=timeout_s) or []
+                # The workers that have listened there; when all of them have answered, no other will.
+                known = connection.default_channel.get_table("celery.pidbox")
+                ask = mailbox(connection).multi_call
+                answers = ask("active_queues", timeout=timeout_s, limit=len(known)) if known else []
         except (OperationalError, RedisError) as error:
             raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
         return frozenset(
-            queue["name"] for answer in answers for queues in answer.values() for queue in queues
+            queue["name"] for answer in answers or () for queues in answer.values() for queue in queues
         )
+
+    def announce_end(self) -> None:
+        """Wake those who wait for the ends of attempts; nobody depends on it."""
+        with suppress(RedisError):
+            self.redis.publish(_ENDS, b"")
 
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
@@ -147,20 +159,61 @@ class BrokerClient:
         pipeline.execute()
 
 
+class EndedAttempts:
+    """Waits for the end of any attempt, as workers announce it: to look again soon, not often."""
+
+    def __init__(self, broker: BrokerClient) -> None:
+        """Connect at the first wait, and never again once Redis was lost."""
+        self._broker = broker
+        self._subscription: PubSub | None = None
+        self._lost = False
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until an attempt ends, but at most `timeout_s`; return whether one has ended."""
+        deadline_s = time.monotonic() + timeout_s
+        try:
+            while not self._lost and (left_s := deadline_s - time.monotonic()) > 0:
+                if self._heard(left_s):
+                    while self._heard(0):  # of several that ended one is enough
+                        pass
+                    return True
+        except RedisError:
+            self._lost = True
+            self.close()
+        time.sleep(max(0.0, deadline_s - time.monotonic()))
+        return False
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+
+    def _heard(self, timeout_s: float) -> bool:
+        if self._subscription is None:
+            self._subscription = self._broker.redis.pubsub(  # type: ignore[no-untyped-call]
+                ignore_subscribe_messages=True
+            )
+            self._subscription.subscribe(_ENDS)
+        return self._subscription.get_message(timeout=timeout_s) is not None
+
+
 def _encode(message: Message) -> bytes:
     """Return `message` as kombu's Redis transport stores a task."""
-    template = _template(message.kind)
     task_id = str(uuid.uuid4())
     args = (str(message.row_id), *message.display_args)
     eta = datetime.now(UTC) + timedelta(seconds=message.countdown_s) if message.countdown_s else None
-    headers = template.headers | {
+    headers = _HEADERS | {
+        "task": task_name(message.kind),
         "id": task_id,
         "root_id": task_id,
         "argsrepr": repr(args),
         "eta": eta.isoformat() if eta else None,
+        "origin": f"gen{os.getpid()}@{socket.gethostname()}",
     }
-    properties = template.properties | {
+    properties = {
         "correlation_id": task_id,
+        "reply_to": "",
         "delivery_mode": 2,
         "delivery_info": {"exchange": "", "routing_key": message.queue},
         "priority": broker_priority(message.priority),
@@ -169,7 +222,7 @@ def _encode(message: Message) -> bytes:
     }
     return orjson.dumps(
         {
-            "body": base64.b64encode(orjson.dumps([args, template.kwargs, template.embed])).decode(),
+            "body": base64.b64encode(orjson.dumps([args, {}, _EMBED])).decode(),
             "content-encoding": "utf-8",
             "content-type": "application/json",
             "headers": headers,
@@ -178,22 +231,11 @@ def _encode(message: Message) -> bytes:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Template:
-    """Celery's message of a task, without ids and arguments."""
-
-    headers: dict[str, Any]
-    properties: dict[str, Any]
-    kwargs: dict[str, Any]
-    #: Callbacks and the like: none.
-    embed: dict[str, Any]
-
-
-@cache
-def _template(kind: WorkKind) -> _Template:
-    from celery import Celery
-
-    with Celery("nnlite", set_as_current=False) as app:
-        task = app.amqp.as_task_v2("", task_name(kind), args=(), kwargs={}, ignore_result=True)
-    _, kwargs, embed = task.body
-    return _Template(headers=task.headers, properties=task.properties, kwargs=kwargs, embed=embed)
+#: Of Celery's message of a task (its protocol 2) what does not depend on the row: importing Celery to make it
+#: would take longer than all else of a submission.
+_HEADERS: Final[dict[str, Any]] = {
+    "lang": "py", "shadow": None, "expires": None, "group": None, "group_index": None, "retries": 0,
+    "timelimit": [None, None], "parent_id": None, "kwargsrepr": "{}", "ignore_result": True,
+    "replaced_task_nesting": 0, "stamped_headers": None, "stamps": {},
+}  # fmt: skip
+_EMBED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

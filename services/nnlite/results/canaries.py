@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection, text
 
-from nnlite.db.tables import row_id
+from nnlite.db.rows import row_id
 from nnlite.reports.schema import BenchmarkReport, Canary
 from nnlite.results.devices import cpu_configuration
 from nnlite.results.repeats import reopen

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from nnlite.db.engine import storable
-from nnlite.db.tables import row_id
+from nnlite.db.rows import row_id
 from nnlite.errors import NnliteError
 from nnlite.reports.schema import DeviceContext
 from nnlite.results.reading import unknown

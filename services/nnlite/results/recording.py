@@ -15,8 +15,8 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 
 from nnlite.backends import CPU_BACKENDS, format_of
 from nnlite.db.engine import autocommit, storable
-from nnlite.db.rows import from_row, to_row
-from nnlite.db.tables import Artifact, DeviceEvaluation, Measurement, OperatorTime, RefusedPrecision, row_id
+from nnlite.db.rows import from_row, row_id, to_row
+from nnlite.db.tables import Artifact, DeviceEvaluation, Measurement, OperatorTime, RefusedPrecision
 from nnlite.queue.app import benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from nnlite.db.tables import row_id
+from nnlite.db.rows import row_id
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import DISTURBED, RunPurpose, Verdict
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Engine, text
 
 from nnlite.artifacts.store import OUTPUT_SUFFIX, ArtifactGoneError, ArtifactStore, content_path
-from nnlite.db.tables import row_id
+from nnlite.db.rows import row_id
 from nnlite.errors import NnliteError, did_you_mean
 from nnlite.reports.differences import Difference, differences
 from nnlite.reports.schema import MeasurementReport

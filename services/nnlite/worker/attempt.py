@@ -232,7 +232,8 @@ def _store_end(
             time.sleep(pause_s)
             tries += 1
         else:
-            send(context.broker, messages)
+            if send(context.broker, messages):
+                context.broker.announce_end()
             return end
 
 

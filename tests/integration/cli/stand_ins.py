@@ -106,7 +106,6 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     Returns what takes the addresses and folders of this test run out of a screen.
     """
     in_cli = {
-        "doctor.all_findings": lambda settings: iter(FINDINGS),
         "devices.attached_devices": lambda port: None,
         "preflight.check_installed": lambda *_: None,
         "preflight.job_of": lambda *_: None,
@@ -132,6 +131,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
         "daemon._ago": lambda moment_s: "3 h ago",
         "database.back_up": lambda *_: "wrote /nowhere/backups/nnlite-20261201T031500Z.dump; kept: 14",
     }
+    monkeypatch.setattr("nnlite.diagnostics.machine.all_findings", lambda settings: iter(FINDINGS))
     for name, stand_in in in_cli.items():
         monkeypatch.setattr(f"nnlite.cli.{name}", stand_in)
     logs = Path(os.environ["NNLITE_HOME"], "logs")

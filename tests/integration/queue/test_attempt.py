@@ -20,7 +20,7 @@ from nnlite.errors import Failure, FailureClass, Stopped
 from nnlite.local import Endpoints
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim, LeaseLostError
-from nnlite.queue.messages import BrokerClient, Message
+from nnlite.queue.messages import BrokerClient, EndedAttempts, Message
 from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import Stage, WorkKind, WorkState
 from nnlite.worker.attempt import (
@@ -31,7 +31,7 @@ from nnlite.worker.attempt import (
     WorkerContext,
     run_attempt,
 )
-from waiting import HANG_S, NEVER_S
+from waiting import HANG_S, NEVER_S, wait_until
 
 CONVERSION = WorkKind.CONVERSION
 DEADLINE_S = NEVER_S
@@ -362,6 +362,20 @@ def test_a_stopping_worker_does_not_wait_for_postgres(cluster, context, row, pos
 
     stopping = replace(context, stopping=lambda: next(looks))
     assert run_attempt(stopping, CONVERSION, row, handler, DEADLINE_S) is Outcome.NOT_STORED
+
+
+def test_who_waits_for_the_end_of_attempts_is_woken(cluster, context, row):
+    with closing(EndedAttempts(cluster.broker)) as ended:
+        assert not ended.wait(0.01), "nothing has ended; now it listens"
+        wait_until(lambda: cluster.broker.redis.pubsub_numsub("nnlite.ends")[0][1] == 1, "it is subscribed")
+        run_attempt(context, CONVERSION, row, lambda claim: Result(write=mark()), DEADLINE_S)
+        assert ended.wait(HANG_S)
+        assert not ended.wait(0.01), "each end wakes once"
+
+
+def test_without_redis_the_wait_for_the_end_of_attempts_is_a_pause():
+    with closing(EndedAttempts(BrokerClient("redis://127.0.0.1:1/0", 0.2))) as ended:
+        assert [ended.wait(0.01), ended.wait(0.01)] == [False, False]
 
 
 def test_without_redis_a_result_is_stored(cluster, context, row):

@@ -9,7 +9,7 @@ from integration.canned import CONTEXT, finish_benchmark, finish_conversion, mea
 from integration.conftest import Cluster
 from nnlite.campaigns import control
 from nnlite.cli.presenting import presentation
-from nnlite.db.tables import row_id
+from nnlite.db.rows import row_id
 from nnlite.reports.schema import Canary
 from nnlite.results import queries
 from nnlite.results.canaries import WINDOW

@@ -20,8 +20,8 @@ from integration.canned import (
 )
 from integration.conftest import Cluster, living_owner
 from nnlite.campaigns import control
-from nnlite.db.rows import from_row
-from nnlite.db.tables import Artifact, row_id
+from nnlite.db.rows import from_row, row_id
+from nnlite.db.tables import Artifact
 from nnlite.errors import Failure, FailureClass
 from nnlite.queue import leases
 from nnlite.queue.leases import LeaseLostError

@@ -1,6 +1,7 @@
 """Runs a request on this machine: starts servers and workers, shows progress and results, stops them."""
 
 import signal
+from contextlib import closing
 from importlib.util import find_spec
 
 from nnlite.backends import HOST_RUNTIMES
@@ -20,6 +21,7 @@ from nnlite.host.installation import install_hint, why_model_code_is_root
 from nnlite.host.runtimes import missing
 from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
 from nnlite.local.daemon import daemon_of
+from nnlite.queue.messages import EndedAttempts
 from nnlite.results import hooks, queries
 from nnlite.results.runtime_checks import pending
 from nnlite.settings import Settings, load_settings
@@ -100,7 +102,10 @@ def _watch(cluster: Session, name: str, environment: RuntimeEnvironment | None, 
         Explainer(cluster.engine, cluster.broker, cluster.settings.home), lambda: workers.started
     )
     # Checks only inform: a worker of theirs that does not stay up ends no campaign.
-    progress = watching.watch(cluster.engine, name, lambda: workers.check(but="check"), explain)
+    with closing(EndedAttempts(cluster.broker)) as ended:
+        progress = watching.watch(
+            cluster.engine, name, lambda: workers.check(but="check"), explain, ended.wait
+        )
     if workers.started and environment is not None and progress.state != CampaignState.CANCELLED:
         version = environment.version
         watching.watch_checks(cluster.engine, name, version, workers.check)

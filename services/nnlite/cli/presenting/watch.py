@@ -22,6 +22,8 @@ from nnlite.vocabulary import CampaignState
 
 #: Between two looks, seconds: short ones first, as workers that run do a small campaign in seconds.
 _FIRST_INTERVAL_S, _INTERVAL_S, _GROWTH = 0.2, 1.0, 1.25
+#: A look is followed by a pause of at least so many times its own time, however much ends meanwhile.
+_PAUSE_RATIO = 5
 #: Window of the rate, seconds.
 _RATE_WINDOW_S = 600.0
 
@@ -54,6 +56,7 @@ def watch(
     name: str,
     while_waiting: Callable[[], None] = lambda: None,
     explain: Callable[[Progress], list[str]] = lambda _progress: [],
+    wait: Callable[[float], object] = time.sleep,
 ) -> Progress:
     """Show the progress of campaign `name` until it has ended, and return its final progress.
 
@@ -63,6 +66,7 @@ def watch(
         while_waiting: called once a second or more often; may raise.
         explain: returns what the campaign waits for, in lines; called while nothing of it is running, but
             not at the first look, when workers have not had the time to begin.
+        wait: called between two looks with the seconds that it may take; it returns earlier if work ended.
     """
     rate = Rate()
     printed = ""
@@ -70,6 +74,7 @@ def watch(
     interval_s = _FIRST_INTERVAL_S
     with Live(console=err, auto_refresh=False, transient=True) as live:
         while True:
+            began_s = time.monotonic()
             try:
                 (progress,) = campaigns(engine, name)
                 now = running(engine, name)
@@ -92,7 +97,9 @@ def watch(
             if progress is not None and progress.ended:
                 return progress
             while_waiting()
-            time.sleep(interval_s)
+            pause_s = min(interval_s, _PAUSE_RATIO * (time.monotonic() - began_s))
+            time.sleep(pause_s)
+            wait(interval_s - pause_s)
             interval_s = min(_INTERVAL_S, interval_s * _GROWTH)
 
 
