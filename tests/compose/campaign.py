@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
-from compose import backup, isolation, mistakes, people
+from compose import backup, configurations, isolation, mistakes, people, runtimes
 from compose.engine import EngineError, engine, make_base_image
 from compose.lab import BUILD_TIMEOUT_S, Lab, LabError, await_, make_certificates
 from compose.screenshot import screenshot
@@ -22,16 +22,14 @@ from device.rig.fetch import CHECKOUT
 #: Small and large ones, and one whose control flow depends on its data, which cannot be converted.
 MODELS = ("MobileNetV3", "DarkNet", "LRASPP", "ga-mut-113", "alt-138c6fd98788be69bfa0c94e9bf7b316", "MoEv3")
 POOLS = ("host", "rig")
-PROFILES = ("gpu", "runtime-check", "emulator", "phone", "network-phone", "monitoring", "alerts", "tools")
-OVERLAYS = ("debian", "gpus", "gvisor", "host", "nfs", "s3", "secret-files", "server", "tls")
 CAMPAIGN = "lab"
 #: What can be started here, without KVM, GPU, USB or a registry; `check` and `migrate` come along.
 STARTED = (
     "postgres", "redis", "convert", "benchmark-host", "benchmark-network-phone", "runtime-check", "reaper",
-    "flower", "prometheus", "alertmanager", "device", "backup",
+    "flower", "serve", "prometheus", "alertmanager", "device", "backup",
 )  # fmt: skip
 VARIABLES = {
-    "COMPOSE_PROFILES": "network-phone,runtime-check,monitoring,alerts",
+    "COMPOSE_PROFILES": "network-phone,runtime-check,rank,monitoring,alerts",
     "LAB_PHONE_ADDRESS": "device:5555",
     "LAB_PHONE_POOL": "rig",
     "LAB_MIN_FREE_GB": "1",
@@ -80,7 +78,8 @@ def _run(lab: Lab, arguments: argparse.Namespace, say: Say) -> None:
     say("base image by debootstrap; Postgres, Redis, Prometheus and Alertmanager from Debian's packages")
     make_base_image()
     make_certificates(lab.folder / "tls")
-    check_configurations(lab, say)
+    configurations.check(lab.folder)
+    say("docker compose config is clean for every profile and every overlay")
     for service in BUILT:
         started_s = time.monotonic()
         lab.compose("build", service, timeout_s=BUILD_TIMEOUT_S)
@@ -99,35 +98,6 @@ def _run(lab: Lab, arguments: argparse.Namespace, say: Say) -> None:
     finally:
         if not arguments.keep:
             lab.compose("down", "--volumes", "--remove-orphans")
-
-
-def check_configurations(lab: Lab, say: Say) -> None:
-    """Let compose read every profile, and every overlay with all of them."""
-    needed = {
-        "LAB_ARTIFACTS_URL": "s3://bucket/lab",
-        "LAB_HOST": "second",
-        "LAB_NFS_OPTIONS": "addr=127.0.0.1,rw",
-        "LAB_NFS_PATH": "/export",
-        "LAB_S3_CREDENTIALS": "/dev/null",
-        "LAB_SECRETS": "/dev/null",
-        "LAB_SERVER": "127.0.0.1",
-        "LAB_TLS": "/dev/null",
-        "LAB_SERVER_BIND": "127.0.0.1",
-    }
-    every_overlay = ((name,) for name in OVERLAYS)
-    every_profile = ((profile,) for profile in PROFILES)
-    tried = (
-        *(((), profiles) for profiles in ((), *every_profile)),
-        *(
-            (overlays, PROFILES)
-            for overlays in ((), *every_overlay, ("debian", "server", "tls", "secret-files", "s3"))
-        ),
-    )
-    for overlays, profiles in tried:
-        files = ("docker-compose.yml", *(f"deploy/compose.{name}.yml" for name in overlays))
-        configured = Lab(folder=lab.folder, project="nnlite-config", variables=needed, files=files)
-        configured.compose(*(f"--profile={profile}" for profile in profiles), "config", "--quiet")
-    say("docker compose config is clean for every profile and every overlay")
 
 
 def campaign(lab: Lab, picture: Path | None, say: Say) -> None:
@@ -165,6 +135,8 @@ def campaign(lab: Lab, picture: Path | None, say: Say) -> None:
     check_metrics(lab, say)
     check_alerts(lab, say)
     check_runtime(lab, say)
+    check_rank(lab, say)
+    runtimes.check(lab, say)
     isolation.check(lab, say)
     people.check(lab, say)
     backup.check(lab, STARTED, say)
@@ -253,6 +225,16 @@ SELECT count(*) AS n FROM artifact a WHERE NOT EXISTS (
     _expect(any(row["verdict"] == "accepted" for row in checks), f"no artifact is accepted: {checks}")
     said = ", ".join(f"{row['n']} {row['verdict']}" for row in checks)
     say(f"the phones' TensorFlow Lite on artifacts: {said}")
+
+
+def check_rank(lab: Lab, say: Say) -> None:
+    """Raise unless rankings are answered to the token alone."""
+    path = f"/v1/rank/{CAMPAIGN}"
+    stranger, _ = lab.http(lab.rank_port, path)
+    status, body = lab.http(lab.rank_port, path, authorization=f"Bearer {lab.rank_token}")
+    _expect(stranger == 401, f"rankings answer {stranger} to a stranger")
+    _expect(status == 200 and "MobileNetV3" in body, f"rankings answer {status}: {body[:400]}")
+    say("rankings are answered to the token alone")
 
 
 def _task(lab: Lab) -> dict[str, str] | None:

@@ -70,6 +70,8 @@ class Lab:
     flower_port: int = field(default_factory=free_port)
     prometheus_port: int = field(default_factory=free_port)
     alertmanager_port: int = field(default_factory=free_port)
+    rank_port: int = field(default_factory=free_port)
+    rank_token: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def __post_init__(self) -> None:
         chosen = {
@@ -81,6 +83,8 @@ class Lab:
             "LAB_FLOWER_PORT": str(self.flower_port),
             "LAB_PROMETHEUS_PORT": str(self.prometheus_port),
             "LAB_ALERTMANAGER_PORT": str(self.alertmanager_port),
+            "LAB_RANK_PORT": str(self.rank_port),
+            "LAB_RANK_TOKEN": self.rank_token,
             "LAB_SMTP_PASSWORD": secrets.token_hex(16),
             "LAB_TLS": str(self.folder / "tls"),
             **self.variables,
@@ -127,10 +131,16 @@ class Lab:
         return self.compose("run", "--rm", "nnlite", *arguments)
 
     def query(self, statement: str) -> list[dict[str, Any]]:
-        """Return the rows of an SQL statement; none where Postgres does not answer."""
+        """Return the rows of an SQL statement; none where Postgres does not answer.
+
+        Raises:
+            LabError: the statement is wrong.
+        """
         wrapped = f"SELECT coalesce(json_agg(r), '[]') FROM ({statement}) r"
         psql = ("psql", "--username=nnlite", "--dbname=nnlite", "--no-align", "--tuples-only")
         done = self.try_compose("exec", "--no-TTY", "postgres", *psql, "--command", wrapped)
+        if "ERROR:" in done.stdout:
+            raise LabError(f"Postgres refuses {statement}: {done.stdout}")
         if done.returncode != 0:
             return []
         rows: list[dict[str, Any]] = json.loads(done.stdout)
@@ -170,12 +180,11 @@ class Lab:
         """Whether the engine calls a service healthy."""
         return self._inspect(self.container(service), "{{.State.Health.Status}}") == "healthy"
 
-    def http(self, port: int, path: str, *, user: str | None = None) -> tuple[int, str]:
+    def http(self, port: int, path: str, *, authorization: str | None = None) -> tuple[int, str]:
         """Return status and body of what a port of the lab answers to GET `path`."""
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
-        if user:
-            token = base64.b64encode(f"{user}:{self.flower_password}".encode()).decode()
-            request.add_header("Authorization", f"Basic {token}")
+        if authorization:
+            request.add_header("Authorization", authorization)
         try:
             with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S) as answer:
                 return answer.status, answer.read().decode()
@@ -190,7 +199,8 @@ class Lab:
         Raises:
             LabError: it refuses.
         """
-        status, body = self.http(self.flower_port, path, user="nnlite")
+        token = base64.b64encode(f"nnlite:{self.flower_password}".encode()).decode()
+        status, body = self.http(self.flower_port, path, authorization=f"Basic {token}")
         if status != 200:
             raise LabError(f"Flower answers {status} to {path}: {body[:200]}")
         return json.loads(body)

@@ -24,7 +24,7 @@ SMALL_RUNS = {
     "apk": "tests/android_app/test_apk.py",
     "bench": "tests/benchmarks/test_benchmarks.py",
     "clean": HERE,
-    "compose-test": HERE,
+    "compose-test": "tests/integration/test_compose_lab.py",
     "coverage": HERE,
     "docs": "tests/integration/release/test_site.py",
     "demo": "tests/end_to_end/test_run.py",
@@ -48,7 +48,7 @@ SMALL_RUNS = {
 OTHERS = {"constraints", "kubernetes-check", "lint", "setup"}
 TARGETS = sorted(set(re.findall(r"^([a-z0-9-]+):.*## ", MAKEFILE, re.MULTILINE)))
 #: Programs with arguments of their own, which run long.
-PROGRAMS = ("android_app.runtime_match", "compose.campaign", "device.campaign")
+PROGRAMS = ("android_app.runtime_match", "device.campaign")
 
 _OURS = "services|workers|migrations|tests|tools|android_app|deploy|docs"
 _FILE = re.compile(rf"(?<![\w./-])(?:{_OURS}|\.venv/bin)/[\w./-]*\w")

@@ -1,0 +1,101 @@
+"""What of `make compose-test` runs without an engine: its statements, and compose's reading of all files."""
+
+import ast
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from compose import backup, campaign, configurations
+from compose.engine import PLUGINS
+from compose.lab import FILES
+from nnlite.db.engine import engine_for
+from waiting import HANG_S
+
+CHECKOUT = Path(__file__).parents[2]
+PROGRAMS = sorted((CHECKOUT / "tests" / "compose").glob("*.py"))
+PLUGIN = PLUGINS / "usr/libexec/docker/cli-plugins/docker-compose"
+#: What the programs put into their statements.
+VALUES = {
+    "table": "benchmark",
+    "state": "running",
+    "condition": "pool = 'host'",
+    "CAMPAIGN": "lab",
+    "statement": "SELECT 1",
+}
+
+
+class Statements(ast.NodeVisitor):
+    """Collects a program's statements that select, by their lines."""
+
+    def __init__(self):
+        self.found = {}
+
+    def visit_Constant(self, node):
+        if isinstance(node.value, str):
+            self._keep(node.lineno, node.value)
+
+    def visit_JoinedStr(self, node):
+        parts = (
+            part.value if isinstance(part, ast.Constant) else VALUES.get(ast.unparse(part.value), "?")
+            for part in node.values
+        )
+        self._keep(node.lineno, "".join(parts))
+
+    def _keep(self, line, string):
+        if string.lstrip().startswith("SELECT"):
+            self.found[line] = string
+
+
+def statements():
+    for program in PROGRAMS:
+        visitor = Statements()
+        visitor.visit(ast.parse(program.read_text()))
+        for line, statement in visitor.found.items():
+            yield pytest.param(statement, id=f"{program.stem}:{line}")
+
+
+@pytest.mark.parametrize("statement", [*statements()])
+def test_statements_of_the_test_are_for_this_schema(database_url, statement):
+    engine = engine_for(database_url)
+    with engine.connect() as connection:
+        connection.execute(text(statement.replace(":", r"\:")))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("table", backup.TABLES)
+def test_tables_that_the_backup_is_compared_by_are_there(database_url, table):
+    engine = engine_for(database_url)
+    with engine.connect() as connection:
+        assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
+    engine.dispose()
+
+
+@pytest.fixture
+def compose(tmp_path, monkeypatch):
+    """The command `docker compose`, of this machine or as `make compose-test` fetched it."""
+    answered = shutil.which("docker") and subprocess.run(
+        ["docker", "compose", "version"], capture_output=True, timeout=HANG_S, check=False
+    )
+    if answered and answered.returncode == 0:
+        return
+    if not PLUGIN.is_file():
+        pytest.skip("this machine has no compose, and `make compose-test` has fetched none")
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\nshift\nexec "{PLUGIN}" "$@"\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+
+def test_compose_reads_every_profile_and_every_overlay(compose, tmp_path):
+    configurations.check(tmp_path)
+
+
+def test_the_test_starts_and_builds_services_that_are_there(compose, tmp_path):
+    lab = campaign.Lab(folder=tmp_path, project="nnlite-test", variables=campaign.VARIABLES, files=FILES)
+    services = set(lab.compose("config", "--services").split())
+
+    assert {*campaign.STARTED, *campaign.BUILT} <= services
