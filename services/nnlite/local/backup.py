@@ -32,7 +32,7 @@ class BackupError(NnliteError):
 
 
 def back_up(settings: Settings, database_url: str, folder: Path, keep: int) -> str:
-    """Write a dump into `folder`, delete all but the `keep` newest, and return what was done.
+    """Write a dump into `folder`, delete those of all but the `keep` newest days, and return what was done.
 
     Raises:
         BackupError: it failed; earlier dumps stay.

@@ -58,7 +58,10 @@ restore() {
         say "$users connections use the database $PGDATABASE: stop workers, reaper and Flower, then restore again"
         exit 1
     fi
-    echo 'DROP DATABASE IF EXISTS :"new"; CREATE DATABASE :"new" TEMPLATE template0;' | in_postgres
+    if ! echo 'DROP DATABASE IF EXISTS :"new"; CREATE DATABASE :"new" TEMPLATE template0;' | in_postgres; then
+        say "nothing was changed; a role that may not create databases needs: ALTER ROLE \"${PGUSER:-nnlite}\" CREATEDB"
+        exit 1
+    fi
     if ! pg_restore --dbname="${PGDATABASE}_restoring" --no-owner --no-privileges --exit-on-error --single-transaction \
         "$file"; then
         echo 'DROP DATABASE :"new";' | in_postgres

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url, text
 
 from integration.conftest import Cluster
 from nnlite.local.backup import BackupError, back_up, restore
@@ -84,6 +85,29 @@ def test_a_damaged_dump_changes_nothing(cluster, campaigns, tmp_path, damage):
         restore(cluster.settings, url(cluster), dump)
 
     assert names(cluster) == campaigns
+
+
+@pytest.fixture
+def plain_url(cluster):
+    """The database as a role that may not create others."""
+    with cluster.engine.begin() as connection:
+        connection.execute(text("CREATE ROLE plain LOGIN PASSWORD 'of a test'"))
+    yield (
+        make_url(url(cluster))
+        .set(username="plain", password="of a test")
+        .render_as_string(hide_password=False)
+    )
+    with cluster.engine.begin() as connection:
+        connection.execute(text("DROP ROLE plain"))
+
+
+def test_a_role_that_may_not_create_databases_says_what_it_needs(cluster, plain_url, tmp_path):
+    back_up(cluster.settings, url(cluster), tmp_path, keep=1)
+    (dump,) = tmp_path.iterdir()
+    cluster.engine.dispose()
+
+    with pytest.raises(BackupError, match=r'nothing was changed.*ALTER ROLE "plain" CREATEDB'):
+        restore(cluster.settings, plain_url, dump)
 
 
 def test_a_folder_that_cannot_be_written_is_named(cluster, tmp_path):
