@@ -1,7 +1,8 @@
 """A Docker engine with compose: the one that runs, or one of our own from Debian's packages.
 
 Ours keeps its images below `.nnlite/docker`, listens on a socket of its own,
-and ends with the block. It needs root on Debian 12. Its base image is made by
+and ends with the block, with what it changed in this machine's network. It
+needs root on Debian 12. Its base image is made by
 debootstrap, because a machine that has no engine seldom has a registry either.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from compose.host_network import network_restored
 from device.rig.fetch import CHECKOUT, debian_mirror, fetch, fetched
 
 HOME = CHECKOUT / ".nnlite" / "docker"
@@ -22,7 +24,7 @@ LOCK = Path(__file__).with_name("packages.lock")
 #: Not below the checkout: a socket's path may have 107 characters.
 RUN = Path("/run/nnlite-docker")
 SOCKET = RUN / "docker.sock"
-PACKAGES = ("docker.io", "debootstrap", "iptables", "ca-certificates")
+PACKAGES = ("docker.io", "debootstrap", "iptables", "iproute2", "ca-certificates")
 BASE_IMAGE = "nnlite-debian:12"
 RELEASE = "bookworm"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -88,6 +90,11 @@ def _running_engine() -> Iterator[None]:
     RUN.mkdir(mode=0o700, exist_ok=True)
     HOME.mkdir(parents=True, exist_ok=True)
     os.environ["DOCKER_HOST"] = f"unix://{SOCKET}"
+    with network_restored():
+        yield from _own_engine()
+
+
+def _own_engine() -> Iterator[None]:
     with (HOME / "dockerd.log").open("ab") as log:
         daemon = subprocess.Popen(
             ["dockerd", f"--host=unix://{SOCKET}", f"--data-root={HOME / 'data'}",
@@ -104,6 +111,7 @@ def _running_engine() -> Iterator[None]:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
+        shutil.rmtree(RUN, ignore_errors=True)
 
 
 def _await_answer(daemon: subprocess.Popen[bytes]) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from compose import backup, campaign, configurations
 from compose.engine import PLUGINS
+from compose.host_network import without_docker
 from compose.lab import FILES
 from nnlite.db.engine import engine_for
 from waiting import HANG_S
@@ -99,3 +100,37 @@ def test_the_test_starts_and_builds_services_that_are_there(compose, tmp_path):
     services = set(lab.compose("config", "--services").split())
 
     assert {*campaign.STARTED, *campaign.BUILT} <= services
+
+
+RULES = """*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:DOCKER - [0:0]
+-A INPUT -p tcp --dport 22 -j ACCEPT
+-A FORWARD -j DOCKER-USER
+-A FORWARD -i docker0 ! -o docker0 -j ACCEPT
+COMMIT
+*nat
+:POSTROUTING ACCEPT [0:0]
+-A POSTROUTING -s 172.18.0.0/16 ! -o br-0123456789ab -j MASQUERADE
+COMMIT
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "policy"),
+    [("", "ACCEPT"), ("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n", "ACCEPT"), (RULES, "DROP")],
+)
+def test_an_engine_that_ended_leaves_no_rules(before, policy):
+    assert (
+        without_docker(RULES, before=before)
+        == f"""*filter
+:INPUT ACCEPT [0:0]
+:FORWARD {policy} [0:0]
+-A INPUT -p tcp --dport 22 -j ACCEPT
+COMMIT
+*nat
+:POSTROUTING ACCEPT [0:0]
+COMMIT
+"""
+    )
