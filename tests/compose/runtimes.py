@@ -36,5 +36,5 @@ SELECT x.backend, x.verdict, x.reasons, x.error
 FROM measurement x JOIN benchmark b ON b.id = x.benchmark_id JOIN conversion c ON c.id = b.conversion_id
 JOIN campaign g ON g.id = c.campaign_id
 WHERE g.name = '{CAMPAIGN}'
-  AND NOT EXISTS (SELECT FROM benchmark WHERE state IN ('queued', 'running'))
+  AND NOT EXISTS (SELECT FROM benchmark WHERE run = 1 AND state IN ('queued', 'running'))
   AND NOT EXISTS (SELECT FROM conversion WHERE state IN ('queued', 'running'))""")

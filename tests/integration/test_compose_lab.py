@@ -2,8 +2,10 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,28 @@ def test_the_test_starts_and_builds_services_that_are_there(compose, tmp_path):
     services = set(lab.compose("config", "--services").split())
 
     assert {*campaign.STARTED, *campaign.BUILT} <= services
+
+
+def test_the_image_of_the_virtual_device_has_what_it_imports(tmp_path):
+    """It has Python alone, and what its Dockerfile copies."""
+    dockerfile = (CHECKOUT / "tests/compose/device/Dockerfile").read_text()
+    for line in re.findall(r"^COPY (.*)$", dockerfile, re.MULTILINE):
+        *sources, target = line.split()
+        for source in map(Path, sources):
+            if source.is_relative_to("build"):  # by `make host-app`; nothing there is imported
+                continue
+            into = tmp_path / target
+            if (CHECKOUT / source).is_dir():
+                shutil.copytree(CHECKOUT / source, into, dirs_exist_ok=True)
+            else:
+                into.mkdir(parents=True, exist_ok=True)
+                shutil.copy(CHECKOUT / source, into)
+    started = subprocess.run(
+        [sys.executable, "-S", "-c", "import device.rig.container, device.rig.runtimes"],
+        env={"PYTHONPATH": f"{tmp_path}/tests:{tmp_path}/tools"},
+        capture_output=True, text=True, timeout=HANG_S, check=False,
+    )  # fmt: skip
+    assert started.returncode == 0, started.stderr
 
 
 RULES = """*filter

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from device.rig.fetch import CHECKOUT
-from waiting import HANG_S
 
 #: Name of the socket in the folder of the runtimes.
 SOCKET: Final = "socket"
+#: As of `waiting`, which needs packages that the device's image (tests/compose/device) has not.
+HANG_S: Final = 900.0
 
 
 class Runtimes:
