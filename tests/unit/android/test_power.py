@@ -101,6 +101,7 @@ def test_charge_times_voltage_is_energy():
         (series([3, 2], step_s=0), "did not fall within 0 s"),
         (series([3, 2]).model_copy(update={"at_ns": (S, 0)}), "contradict each other"),
         (series([3, 2, 1]).model_copy(update={"at_ns": (0, S, S)}), "contradict each other"),
+        (series([4274, 4273, 4270]), "would mean 0.003 W, too little for a phone: it may count in mAh"),
         (series([9, 1, 8]).model_copy(update={"voltage_mv": (1, 1, 9_000)}), "contradict each other"),
     ],
 )

@@ -28,6 +28,8 @@ _RAIL: Final = re.compile(r"\s*(\S.{0,300}?)\s+(\d{1,15}\.\d\d) mWs\s*", re.ASCI
 #: Energies are printed from floats of 24 bits, with two decimals of a millijoule.
 _RELATIVE: Final = 2.0**-24
 _LEAST_UJ: Final = 10.0
+#: Less than any phone takes with its screen on.
+_LEAST_POWER_W: Final = 0.05
 
 
 def rails_uj(text: str) -> dict[str, float]:
@@ -72,4 +74,9 @@ def battery_readings(series: BatterySeries) -> tuple[list[tuple[float, float]], 
         readings.append((at_ns / 1e9, used_uj))
     if used_uj <= 0 or any(first[0] >= last[0] for first, last in pairwise(readings)):
         raise ValueError("the readings of its charge counter contradict each other")
+    power_w = used_uj / 1e6 / seconds
+    if power_w < _LEAST_POWER_W:  # as on a Redmi Note 14 with HyperOS 3: 4274 at 80 % of its charge
+        raise ValueError(
+            f"its charge counter would mean {power_w:.1g} W, too little for a phone: it may count in mAh"
+        )
     return readings, min(moved) * 3600 * max(volts)
