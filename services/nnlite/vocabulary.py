@@ -68,11 +68,12 @@ class ModelFormat(StrEnum):
 
 
 class Shortcut(StrEnum):
-    """Part of lowering that nnlite does itself, in less time and with the same result as the libraries."""
+    """Part of a conversion that nnlite does itself, in less time and with the libraries' result."""
 
     DECOMPOSITION = "decomposition"  # each signature of an operator is decomposed once
     OPERATORS = "operators"  # common operators are lowered to StableHLO without jax
-    LINEAR_LAYERS = "linear_layers"  # the converter does not transpose their weights back and forth
+    LINEAR_LAYERS = "linear_layers"  # the converter neither copies their weights nor transposes them
+    MEMORY = "memory"  # what a conversion frees is used again, not returned to the system and cleared
 
 
 class StepState(StrEnum):

@@ -15,7 +15,7 @@ from rich.table import Table
 
 NAMES = (
     "catalogue", "queue_rate", "quiet", "gating", "twice", "load", "overhead", "conversions", "campaign",
-    "app_runtime", "start_up", "cores",
+    "app_runtime", "start_up", "cores", "memory",
 )  # fmt: skip
 RESULTS = Path("build/benchmarks.json")
 

@@ -15,6 +15,7 @@ from benchmarks import (
     cores,
     gating,
     load,
+    memory,
     overhead,
     queue_rate,
     quiet,
@@ -71,6 +72,7 @@ SMALL = {
         artifacts=[(quiet.JOB.artifact, Precision.FP32)], turns=2, turn_s=0
     ),
     "cores": lambda: cores.run(rounds=2, jobs=[overhead.JOB], **SHORT),
+    "memory": lambda: memory.run(1, match="*", worker=(*queue_rate.NOOP_WORKER, "conversion")),
     "start_up": lambda: start_up.run(("status", "--help"), starts=1),
 }
 
@@ -106,6 +108,14 @@ def test_a_benchmark_gives_its_figures(name):
 def test_an_unknown_benchmark_is_refused(capsys):
     assert main(["nothing"]) == 2
     assert ", ".join(NAMES) in capsys.readouterr().err
+
+
+def test_memory_is_that_of_the_processes_that_stay():
+    samples = [(0, {1: 9}), (1, {1: 1024, 2: 500}), (2, {1: 1024, 3: 700}), (10, {1: 2048})]
+
+    assert memory.figures(samples, 10) == {
+        "conversions": 10, "processes": 1, "first_mb": 1.0, "last_mb": 2.0, "last_to_first_ratio": 2.0,
+    }  # fmt: skip
 
 
 def result(model, run, verdict, cause=None, median_ns=1_000_000):

@@ -84,6 +84,23 @@ WITH_LINEAR_LAYERS = {
         (1, 4, 6, 8),
         init="self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3, bias=False)",
     ),
+    # Of weights that are not copied, and of some that something else uses, too.
+    "large": case(
+        "linear",
+        "self.last(F.relu(self.first(x)))",
+        (3, 600),
+        init="self.first, self.last = nn.Linear(600, 500), nn.Linear(500, 600, bias=False)",
+    ),
+    "tied": case(
+        "linear",
+        "self.last(self.first(x)) + self.table(torch.arange(3)) @ self.table.weight",
+        (3, 600),
+        init=(
+            "self.table, self.first = nn.Embedding(600, 600), nn.Linear(600, 600)\n"
+            "self.last = nn.Linear(600, 600, bias=False)\n"
+            "self.first.weight = self.table.weight"
+        ),
+    ),
 }
 
 
