@@ -1,13 +1,21 @@
 """The wheel has everything that the command needs, and works in an environment of its own."""
 
 import email
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+import wheelhouse
+from conftest import temporary_home
 from nnlite.db.engine import check_schema, engine_for
 from waiting import HANG_S
 
@@ -116,3 +124,84 @@ def test_the_installed_command_makes_the_schema(environment, bare_database_url, 
     engine = engine_for(bare_database_url)
     check_schema(engine)
     engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def public(wheel, metadata) -> Iterator[Path]:
+    """A folder that all accounts may read: uv, the wheel, and in `wheels` what `wheel[local]` needs."""
+    with removed_at_the_end() as folder:
+        shutil.copy(wheel, folder)
+        (folder / "wheels").mkdir()
+        required = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
+        wanted = [each for each in required if not each.marker or each.marker.evaluate({"extra": "local"})]
+        wheelhouse.fill(folder / "wheels", *(f"{each.name}[{','.join(each.extras)}]" for each in wanted))
+        shutil.copy(Path(sys.executable).with_name("uv"), folder)
+        yield folder
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account with a home of its own, which runs programs as it would: with none of our environment."""
+
+    home: Path
+    uid: int
+
+    def run(self, *command) -> str:
+        account = {"user": self.uid, "group": self.uid, "extra_groups": []} if os.geteuid() == 0 else {}
+        environment = {"HOME": str(self.home), "NNLITE_HOME": str(self.home / "data"), "PATH": os.defpath}
+        return run(*command, cwd=self.home, env=environment, **account)
+
+
+@contextmanager
+def removed_at_the_end() -> Iterator[Path]:
+    folder = temporary_home()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def root() -> Iterator[Person]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be root")
+    with removed_at_the_end() as home:
+        yield Person(home, 0)
+
+
+@pytest.fixture
+def user() -> Iterator[Person]:
+    with removed_at_the_end() as home:
+        uid = os.geteuid() or NOBODY
+        os.chown(home, uid, uid)
+        yield Person(home, uid)
+
+
+NOBODY = 65534
+#: The Python that environments are made of, which every account may run.
+PYTHON = Path(sys.base_prefix, "bin", "python3")
+
+
+def check_that_it_works(person: Person, program: Path) -> None:
+    """The installed command has its servers, makes a database as its account, and reads it."""
+    assert person.run(program, "--version").startswith("nnlite 0.")
+    person.run(program, "db", "upgrade")
+    assert person.run(program, "db", "psql", "-Atc", "SELECT count(*) FROM campaign_progress").strip() == "0"
+    assert person.run(program, "status", "--json").strip() == "[]"
+
+
+@pytest.mark.parametrize("account", ["root", "user"])
+def test_pip_installs_the_wheel_with_all_that_it_needs(account, request, public, wheel):
+    person = request.getfixturevalue(account)
+    person.run(PYTHON, "-m", "venv", "nnlite")
+    python = person.home / "nnlite" / "bin" / "python"
+    person.run(python, "-m", "pip", "--isolated", "install", "--no-index", "--no-compile",
+               "--find-links", public / "wheels", f"{public / wheel.name}[local]")  # fmt: skip
+    assert "No broken requirements" in person.run(python, "-m", "pip", "check")
+    check_that_it_works(person, python.with_name("nnlite"))
+
+
+def test_uv_installs_the_wheel_as_a_tool(user, public, wheel):
+    user.run(public / "uv", "tool", "install", "--no-config", "--offline", "--no-index", "--python", PYTHON,
+             "--find-links", public / "wheels", f"{public / wheel.name}[local]")  # fmt: skip
+    check_that_it_works(user, user.home / ".local" / "bin" / "nnlite")
