@@ -13,7 +13,7 @@ from nnlite.cli.parsing import options
 from nnlite.cli.presenting.output import listed, note, out, print_json, print_table
 from nnlite.cli.presenting.presentation import duration
 from nnlite.errors import NnliteError
-from nnlite.local import LocalError, daemon, local_instance
+from nnlite.local import LocalError, absolute_home, daemon, local_instance
 from nnlite.local.daemon import LocalProcess
 from nnlite.settings import Settings, load_settings
 
@@ -65,7 +65,7 @@ def ps(json: options.Json = False) -> None:
 
     Workers of other hosts, and those that a supervisor of the system runs, are not here: see nnlite devices.
     """
-    home = load_settings().home.expanduser().resolve()
+    home = absolute_home(load_settings().home)
     running = list(daemon.running(home))
     memory = _memory({each.identity.pid for each in running})
     rows = [row for each in running if (row := _row(each, memory)) is not None]
@@ -90,7 +90,7 @@ def logs(
 
     Example: nnlite logs convert -f
     """
-    folder = load_settings().home.expanduser().resolve() / "logs"
+    folder = absolute_home(load_settings().home) / "logs"
     files = {file.stem: file for file in sorted(folder.glob("*.log"))}
     if name is None:
         rows = [

@@ -5,7 +5,7 @@ long as servers run, so nothing heavy may be imported here.
 """
 
 from nnlite.host.locks import LockTimeout
-from nnlite.local.home import LocalError
+from nnlite.local.home import LocalError, absolute_home
 from nnlite.local.session import (
     Endpoints,
     ServersNotRunning,
@@ -28,6 +28,7 @@ __all__ = [
     "Supervisor",
     "Worker",
     "WorkerStatus",
+    "absolute_home",
     "database",
     "endpoints",
     "local_instance",

@@ -149,16 +149,26 @@ def hint_for(message: str) -> str:
     return next((f"\n{hint}" for phrase, hint in hints.items() if phrase in message), "")
 
 
+def absolute_home(home: Path) -> Path:
+    """Return the path of a home, which need not exist.
+
+    Raises:
+        LocalError: it is a file, or below one.
+    """
+    home = home.expanduser().resolve()
+    existing = next(path for path in (home, *home.parents) if path.exists())
+    if not existing.is_dir():
+        raise LocalError(f"NNLITE_HOME={home}: {existing} is a file; set NNLITE_HOME to a folder of your own")
+    return home
+
+
 def prepare_home(home: Path, limits: Limits) -> LocalInstance:
     """Choose the account of the servers of `home`, check that it can enter it, and create its folders.
 
     Raises:
         LocalError: the account cannot enter `home`, or `home` belongs to another account.
     """
-    home = home.expanduser().resolve()
-    existing = next(path for path in (home, *home.parents) if path.exists())
-    if not existing.is_dir():
-        raise LocalError(f"NNLITE_HOME={home}: {existing} is a file; set NNLITE_HOME to a folder of your own")
+    home = absolute_home(home)
     _check_owner(home)
     account, prefix = _servers_account(home)
     if account:
@@ -166,9 +176,10 @@ def prepare_home(home: Path, limits: Limits) -> LocalInstance:
     try:
         _make_folders(home / "logs")
     except OSError as error:
+        more = "" if isinstance(error, PermissionError) else hint_for(error.strerror or "")
         raise LocalError(
             f"cannot make {error.filename or home}: {error.strerror}; set NNLITE_HOME to a folder of your own"
-            f"{hint_for(error.strerror or '')}"
+            f"{more}"
         ) from error
     return LocalInstance(home=home, limits=limits, account=account, prefix=prefix)
 

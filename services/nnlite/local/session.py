@@ -23,7 +23,7 @@ from nnlite.host import processes
 from nnlite.host.child_process import environment_without_settings
 from nnlite.host.locks import FileLock
 from nnlite.local import binaries, logs, server_control
-from nnlite.local.home import Limits, LocalError, LocalInstance, prepare_home
+from nnlite.local.home import Limits, LocalError, LocalInstance, absolute_home, prepare_home
 from nnlite.local.state_file import read_record, write_record
 
 if TYPE_CHECKING:
@@ -99,9 +99,10 @@ def _has_database(settings: "Settings") -> bool:
     """Whether the embedded Postgres was ever started in the home.
 
     Raises:
-        RecordError: the home belongs to another account.
+        LocalError: the home is a file, or below one.
+        RecordError: it belongs to another account.
     """
-    return "postgres" in read_record(settings.home.expanduser().resolve()).servers
+    return "postgres" in read_record(absolute_home(settings.home)).servers
 
 
 def endpoints(settings: "Settings") -> Endpoints:

@@ -236,22 +236,18 @@ def test_one_name_for_two_requests_is_refused_with_the_difference(nnlite, databa
 
 
 @pytest.mark.parametrize(
-    "command", [["run", "--limit", "1"], ["up"], ["down"], ["submit", "ResNet"], ["doctor"]]
-)
+    "command",
+    [
+        ["run", "--limit", "1"], ["up"], ["down"], ["submit", "ResNet"], ["doctor"], ["status"], ["results"],
+        ["ps"], ["logs"],
+    ],
+)  # fmt: skip
 def test_a_home_below_a_file_is_said_without_a_traceback(nnlite, environment, tmp_path, command):
     (tmp_path / "file").write_text("")
     environment.setenv("NNLITE_HOME", str(tmp_path / "file" / "home"))
     said = nnlite(*command)
     assert said.code == 1
     assert f"{tmp_path / 'file'} is a file" in (said.err + said.out).replace("\n", "")
-
-
-@pytest.mark.parametrize("command", [["status"], ["ps"], ["logs"]])
-def test_listings_of_a_home_below_a_file_are_empty(nnlite, environment, tmp_path, command):
-    (tmp_path / "file").write_text("")
-    environment.setenv("NNLITE_HOME", str(tmp_path / "file" / "home"))
-    said = nnlite(*command)
-    assert (said.code, said.out) == (0, "")
 
 
 @pytest.mark.usefixtures("servers")

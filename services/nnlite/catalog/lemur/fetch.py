@@ -54,7 +54,8 @@ def fetch_lemur(settings: Settings, on_progress: Callable[[int], None] = lambda 
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise
-        raise CatalogError(f"cannot store LEMUR in {folder}: {error.strerror}") from error
+        hint = "set NNLITE_HOME to a folder of your own"
+        raise CatalogError(f"cannot store LEMUR in {folder}: {error.strerror}; {hint}") from error
     return wheel
 
 

@@ -20,6 +20,7 @@ from nnlite.host.cores import cores_of
 from nnlite.host.installation import install_hint, why_model_code_is_root
 from nnlite.host.runtimes import missing
 from nnlite.host.tflite_environment import RuntimeEnvironment, runtime_environment
+from nnlite.local import absolute_home
 from nnlite.local.daemon import daemon_of
 from nnlite.queue.messages import EndedAttempts
 from nnlite.results import hooks, queries
@@ -44,6 +45,7 @@ def run_here(request: Request, name: str | None, priority: int, converters: int,
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
     settings = load_settings()
+    absolute_home(settings.home)
     _check_installed(settings)  # before anything is downloaded
     _check_runtimes(request, settings)
     download_if_missing(request.source, settings)
