@@ -261,7 +261,7 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix
 
 bench: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run every benchmark (about ten minutes); prints a table, writes build/benchmarks.json
-	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
+	$(WITH_LEMUR) PYTHONPATH=tests:tools $(BIN)/python -m benchmarks $(BENCH)
 
 KUBERNETES := 1.33
 

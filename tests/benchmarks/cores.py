@@ -1,26 +1,32 @@
 """How far medians of a model are apart, by the cores that it runs on: `--cores fast`, all, one, or free.
 
-Random LEMUR models, each measured some times on each choice, in random order, as campaigns would.
+Random LEMUR models, each measured some times on each choice, in random order, as campaigns would: on the host
+and, where `make host-app` has built it, in the app itself, whose own library binds its measuring thread.
 """
 
 import json
+import os
 import random
 import sys
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from app_host import HOST_APP, AppHost
 from benchmarks.gating import converted
+from nnlite.artifacts.inputs import write_inputs
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend
+from nnlite_benchmark.android.app.instrumentation import InstrumentationParser, Reported
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.host.device import HostDevice
 from nnlite_benchmark.jobs import with_cores
@@ -29,6 +35,11 @@ MODELS = 8
 ROUNDS = 5
 SEED = 14
 FREE = "free"
+API_LEVEL = 30
+#: Arguments of the app, which are named as the settings of a measurement.
+_OF_APP = {"warmup_min_runs", "warmup_min_s", "warmup_agreeing_runs", "min_runs", "min_s"}
+#: Returns the median of a job on cores, nanoseconds; None: it has none.
+Measure = Callable[[BenchmarkJob, str], int | None]
 
 
 def run(
@@ -44,6 +55,9 @@ def run(
         rounds: measurements of each model on each choice.
         jobs: what to measure instead of random models.
         settings: of the measurement.
+
+    Returns:
+        Figures of the host; under `app` those of the app.
     """
     with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
         home = Path(folder)
@@ -53,32 +67,69 @@ def run(
         khz = device.highest_khz(threading.Event())
         fast = ("fast",) if all(khz.values()) else ()
         choices = (FREE, *fast, "all", str(max(khz)))
-        medians = _measured(device, jobs, choices, rounds)
+        on_host = _figures_of(partial(_on_host, device), jobs, choices, rounds)
         device.close()
+        in_app = {}
+        if HOST_APP.is_built:
+            with AppHost(API_LEVEL, home) as host:
+                asked = {name: value for name, value in settings.items() if name in _OF_APP}
+                measure = partial(_in_app, host, home, asked)
+                in_app = {
+                    "app": _figures_of(measure, jobs, [each for each in choices if each != "fast"], rounds)
+                }
+    return {"models": len(jobs), "rounds": rounds, **on_host, **in_app}
+
+
+def _figures_of(
+    measure: Measure, jobs: Sequence[BenchmarkJob], choices: Sequence[str], rounds: int
+) -> dict[str, Any]:
+    medians = _measured(measure, jobs, choices, rounds)
     spreads = {
         choice: [_spread(medians[choice, model]) for model in range(len(jobs)) if medians[choice, model]]
         for choice in choices
     }
-    return {
-        "models": len(jobs),
-        "rounds": rounds,
-        **{choice: _figures(spreads[choice], spreads[FREE]) for choice in choices},
-    }
+    return {choice: _figures(spreads[choice], spreads[FREE]) for choice in choices}
 
 
 def _measured(
-    device: HostDevice, jobs: Sequence[BenchmarkJob], choices: Sequence[str], rounds: int
+    measure: Measure, jobs: Sequence[BenchmarkJob], choices: Sequence[str], rounds: int
 ) -> dict[tuple[str, int], list[int]]:
     order = [(choice, model) for choice in choices for model in range(len(jobs)) for _ in range(rounds)]
     random.Random(SEED).shuffle(order)
     medians: dict[tuple[str, int], list[int]] = defaultdict(list)
     for choice, model in order:
-        asked = replace(jobs[model], asked_cores="" if choice == FREE else choice)
-        job = with_cores(asked, Backend.CPU, device, MeasurementSettings(), threading.Event())
-        report = device.run(job, Backend.CPU, stop=threading.Event())
-        if report.latency is not None:
-            medians[choice, model].append(report.latency.median_ns)
+        median_ns = measure(jobs[model], choice)
+        if median_ns is not None:
+            medians[choice, model].append(median_ns)
     return medians
+
+
+def _on_host(device: HostDevice, job: BenchmarkJob, choice: str) -> int | None:
+    asked = replace(job, asked_cores="" if choice == FREE else choice)
+    job = with_cores(asked, Backend.CPU, device, MeasurementSettings(), threading.Event())
+    report = device.run(job, Backend.CPU, stop=threading.Event())
+    return report.latency and report.latency.median_ns
+
+
+def _in_app(
+    host: AppHost,
+    folder: Path,
+    settings: Mapping[str, Any],
+    job: BenchmarkJob,
+    choice: str,
+) -> int | None:
+    inputs = write_inputs(job.inputs, job.seed, folder)
+    asked = {"run": "1a", "model": job.artifact, "inputs": ",".join(map(str, inputs)), "backend": "cpu"}
+    if choice != FREE:
+        everywhere = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+        asked["cores"] = everywhere if choice == "all" else choice
+    arguments = {name: str(value) for name, value in (asked | dict(settings)).items()}
+    parser = InstrumentationParser()
+    list(parser.feed(host.run({"arguments": arguments, "storage": str(folder)})))
+    _, ending = parser.finish()
+    if not isinstance(ending, Reported) or ending.report.cores_error:
+        raise RuntimeError(f"the app did not measure on cores {choice}: {ending}")
+    return ending.report.latency and ending.report.latency.median_ns
 
 
 def _spread(values: Sequence[int]) -> float:
