@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import psutil
 import typer
 
+from nnlite.cli.actions.session import interruptible, session
 from nnlite.cli.parsing import options
 from nnlite.cli.presenting.output import listed, note, out, print_json, print_table
 from nnlite.cli.presenting.presentation import duration
@@ -47,8 +48,9 @@ def up(
         return
     note(f"starting servers and workers in {instance.home}")
     argv = daemon.command("up", "--foreground", "--converters", str(converters))
-    # Postgres, Valkey and migrations first.
-    started = daemon.start(instance, argv, 3 * instance.limits.start_timeout_s)
+    with interruptible("stopped; nothing stays up"):
+        # Postgres, Valkey and migrations first.
+        started = daemon.start(instance, argv, 3 * instance.limits.start_timeout_s)
     note(f"up, as process {started.pid}; workers import PyTorch meanwhile. nnlite ps, logs, down")
 
 
@@ -122,7 +124,6 @@ def _lines(file: Path, last: int, *, follow: bool) -> Iterator[str]:
 def _serve(settings: Settings, converters: int) -> None:
     """Run servers and workers until SIGTERM or Ctrl-C."""
     from nnlite.cli.actions.own_workers import OwnWorkers, programs
-    from nnlite.cli.actions.session import session
     from nnlite.host.signals import on_stop
     from nnlite.host.tflite_environment import runtime_environment
 

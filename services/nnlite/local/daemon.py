@@ -74,13 +74,19 @@ def start(instance: LocalInstance, argv: Sequence[str], timeout_s: float) -> Pro
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
     deadline = time.monotonic() + timeout_s
-    while (daemon := daemon_of(instance.home)) is None:
-        if child.poll() is not None or time.monotonic() > deadline:
+    daemon = None
+    try:
+        while (daemon := daemon_of(instance.home)) is None:
+            if child.poll() is not None or time.monotonic() > deadline:
+                said = logs.tail(log, since=already_logged)
+                raise LocalError(f"the daemon did not start; {log} says:\n{said or '(nothing)'}")
+            time.sleep(processes.POLL_S)
+    finally:
+        # Interrupted, or another command's daemon was first: this one would take over when that one ends.
+        if daemon is None or daemon.pid != child.pid:
             child.terminate()
-            said = logs.tail(log, since=already_logged)
-            raise LocalError(f"the daemon did not start; {log} says:\n{said or '(nothing)'}")
-        time.sleep(processes.POLL_S)
-    processes.disown(child)
+        if child.returncode is None:
+            processes.disown(child)
     return daemon
 
 

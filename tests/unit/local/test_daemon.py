@@ -1,14 +1,16 @@
 """The local daemon is found by its record while it lives, and is started and stopped by it."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nnlite.local import LocalError, daemon
 from nnlite.local.home import Limits, LocalInstance
-from waiting import HANG_S
+from waiting import HANG_S, wait_until
 
 STANDING = [sys.executable, str(Path(__file__).parent / "programs" / "standing_daemon.py")]
 
@@ -51,3 +53,32 @@ def test_a_daemon_is_started_and_stopped(instance) -> None:
 def test_a_daemon_that_ends_at_once_is_an_error_with_its_log(instance) -> None:
     with pytest.raises(LocalError, match=r"(?s)the daemon did not start; .*daemon.log says:\n.*No such file"):
         daemon.start(instance, [sys.executable, "/no/such/program.py"], HANG_S)
+
+
+def is_over(child: psutil.Process) -> bool:
+    return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.process
+def test_a_daemon_that_comes_second_ends_and_does_not_wait_for_the_first(instance) -> None:
+    with daemon.recorded(instance.home):
+        before = set(psutil.Process().children())
+        first = daemon.start(instance, [sys.executable, "-c", "import time; time.sleep(10000)"], HANG_S)
+        assert first.pid == os.getpid()
+        (second,) = set(psutil.Process().children()) - before
+        wait_until(lambda: is_over(second), "it has ended")
+
+
+@pytest.mark.process
+def test_an_interrupted_start_leaves_no_daemon(instance, monkeypatch) -> None:
+    started = []
+
+    def interrupted(seconds: float) -> None:
+        started.extend(psutil.Process().children())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnlite.local.daemon.time.sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        daemon.start(instance, [sys.executable, "-c", "import time; time.sleep(10000)"], HANG_S)
+    monkeypatch.undo()
+    wait_until(lambda: all(map(is_over, started)), "it has ended")

@@ -69,7 +69,7 @@ def watch(
         wait: called between two looks with the seconds that it may take; it returns earlier if work ended.
     """
     rate = Rate()
-    printed = ""
+    printed: tuple[str, list[str]] = ("", [])
     reasons: list[str] = []
     interval_s = _FIRST_INTERVAL_S
     with Live(console=err, auto_refresh=False, transient=True) as live:
@@ -88,12 +88,12 @@ def watch(
                 line, counts = summary(progress, rate), summary(progress)
                 begun = now or progress.ended or interval_s == _FIRST_INTERVAL_S
                 reasons = [] if begun else explain(progress)
-            shown = "\n".join([counts, *reasons])
             if err.is_terminal:
                 live.update(panel("\n".join([line, *reasons]), progress, now), refresh=True)
-            elif shown != printed and not (progress and progress.ended):
-                note("\n".join([line, *reasons]))
-                printed = shown
+            elif (counts, reasons) != printed and not (progress and progress.ended):
+                lines = reasons if counts == printed[0] else [line, *reasons]
+                note("\n".join(lines)) if lines else None
+                printed = counts, reasons
             if progress is not None and progress.ended:
                 return progress
             while_waiting()
