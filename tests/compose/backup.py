@@ -21,9 +21,11 @@ def check(lab: Lab, services: Sequence[str], say: Callable[[str], None]) -> None
     lab.compose(*psql, "DROP SCHEMA public CASCADE")
     lab.compose("stop")
     lab.compose("run", "--rm", "backup", "restore", f"/backups/{dump}")
-    lab.compose("up", "--detach", "--wait", "--wait-timeout", "300", *services)
+    # Without workers, who would go on with what is left.
+    lab.compose("up", "--detach", "--wait", "--wait-timeout", "300", "postgres")
     if (after := _rows(lab)) != before or not before["measurement"]:
         raise LabError(f"{dump} was restored and has {after}, before there were {before}")
+    lab.compose("up", "--detach", "--wait", "--wait-timeout", "300", *services)
     say(f"restored {dump}: {after['measurement']} measurements")
 
 
