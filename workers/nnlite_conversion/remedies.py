@@ -96,6 +96,14 @@ def is_random(operator: str) -> bool:
     return _kind(operator) is _RANDOM
 
 
+def in_bfloat16(operator: str) -> Explanation:
+    """Explain an operator that computes in bfloat16, for which LiteRT has no kernels."""
+    return Explanation(
+        cause=f"operator {operator} computes in bfloat16, and artifacts in 32 bits: outputs differ",
+        remedy="build the network in float32, or call .float() on it",
+    )
+
+
 def refused_by_runtime(operator: str | None, message: str) -> Explanation:
     """Explain why LiteRT refuses an artifact; `operator` is the artifact's, such as `STABLEHLO_SORT`."""
     if operator is None:

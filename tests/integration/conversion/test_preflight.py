@@ -60,6 +60,14 @@ def test_operators_that_are_rewritten_are_not_listed_and_others_keep_their_lines
     ]
 
 
+def test_operators_in_bfloat16_whose_results_differ_are_listed_once_a_line(job, settings, place):
+    code = network("y = (x.bfloat16() * 2 + 1).sigmoid()\nreturn y.float() * 2")
+
+    assert found(job, settings, place, code) == [
+        ("aten.mul.Tensor", Stage.LOWER, "y = (x.bfloat16() * 2 + 1).sigmoid()", 1)
+    ]
+
+
 def test_what_follows_from_a_size_that_depends_on_values_is_not_listed(job, settings, place):
     problems = found(job, settings, place, network("return (x > 0).nonzero()"))
 

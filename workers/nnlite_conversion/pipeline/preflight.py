@@ -1,4 +1,4 @@
-"""Finds every operator of a network that cannot be lowered, or is random, without converting it.
+"""Finds every operator of a network that is not lowered, random or comes out wrong, without converting it.
 
 Runs in the forked child only, in its private folder.
 """
@@ -23,8 +23,10 @@ from nnlite_conversion.pipeline.loading.load import load
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.dry_run import unsupported_nodes
 from nnlite_conversion.problems import OperatorProblem, problem
-from nnlite_conversion.remedies import is_random, unsupported
+from nnlite_conversion.remedies import in_bfloat16, is_random, unsupported
 
+#: Operators that only change the type.
+_CASTS = re.compile(r"aten\.(_?to|_to_copy|type_as)\.")
 #: Operators that compute with sizes and check them.
 _SIZES = re.compile(r"operator\.|math\.|aten\.(_assert_scalar|sym_\w+)\.")
 
@@ -43,6 +45,7 @@ def preflight_model(
     loaded, _ = load(job, Path.cwd())
     enter(Stage.EXPORT)
     program = stages.export(loaded).program
+    rounded = list(_rounded(program.graph.nodes))
     enter(Stage.LOWER)
     try:
         with torch.no_grad():
@@ -52,7 +55,8 @@ def preflight_model(
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
     failures = list(_failures(failing))
-    return Preflight(problems=tuple(_counted([*failures, *_random(nodes, failures)])), operators=len(nodes))
+    problems = [*failures, *_random(nodes, failures), *rounded]
+    return Preflight(problems=tuple(_counted(problems)), operators=len(nodes))
 
 
 def _failures(failing: list[torch.fx.Node]) -> Iterator[OperatorProblem]:
@@ -74,6 +78,21 @@ def _random(nodes: Iterable[torch.fx.Node], failures: list[OperatorProblem]) -> 
         culprit = culprit_in_graph(node)
         found = problem(culprit, unsupported(culprit), Stage.LOWER)
         if found.line not in lines:
+            yield found
+
+
+def _rounded(nodes: Iterable[torch.fx.Node]) -> Iterator[OperatorProblem]:
+    """Yield the first operator of each line that computes in bfloat16, as whose artifact parity is off."""
+    lines = set()
+    for node in nodes:
+        value = node.meta.get("val")
+        is_rounded = isinstance(value, torch.Tensor) and value.dtype is torch.bfloat16
+        if node.op != "call_function" or not is_rounded or _CASTS.match(operator_of(node)):
+            continue
+        culprit = culprit_in_graph(node)
+        found = problem(culprit, in_bfloat16(str(culprit.operator)), Stage.LOWER)
+        if found.line not in lines:
+            lines.add(found.line)
             yield found
 
 
