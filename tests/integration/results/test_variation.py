@@ -55,11 +55,23 @@ def test_variation_is_known_from_five_pairs_on(cluster):
 def test_the_interval_includes_the_part_between_runs_where_it_is_known(cluster):
     measure(cluster, "one", *[1_000_000, 1_020_000] * 3)
     (row,) = queries.latencies(cluster.engine)
-    half_width = math.hypot(0.001, 1.96 * TO_STD * math.log(1.02))
+    half_width = math.hypot(0.001, math.sqrt(2) * 1.96 * TO_STD * math.log(1.02))
     assert row["run"] == 6
     assert row["interval_high_ns"] == pytest.approx(1_020_000 * (1 + half_width), rel=1e-3)
     assert row["interval_low_ns"] == pytest.approx(1_020_000 * (1 - half_width), rel=1e-3)
     assert row["valid_runs"] == 6
+
+
+def test_a_few_large_differences_widen_the_interval_and_not_the_variation(cluster):
+    for number in range(8):
+        measure(cluster, f"calm {number}", 1_000_000, 1_010_000)
+    for number in range(2):
+        measure(cluster, f"jumping {number}", 1_000_000, 1_040_000)
+    assert variation(cluster)["between_runs"] == pytest.approx(TO_STD * math.log(1.01), rel=1e-3)
+    row = queries.latencies(cluster.engine)[0]
+    # Of ten differences the 90th percentile is the ninth, but for a tenth of the way to the tenth.
+    half_width = math.hypot(0.001, 1.96 / 1.6449 * math.log(1.04))
+    assert row["interval_high_ns"] == pytest.approx(row["median_ns"] * (1 + half_width), rel=1e-3)
 
 
 def test_the_interval_is_that_of_the_run_where_nothing_else_is_known(cluster):
