@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,17 @@ SETUPS = {
 WORKER = (sys.executable, "-m", "nnlite.cli", "worker", "convert", "--concurrency")
 
 
+@contextmanager
+def own_settings() -> Iterator[Settings]:
+    """Settings with LEMUR's files and an empty home, which is removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)  # model code runs as an account of its own
+        yield Settings(
+            home=home, lemur=load_settings().lemur, database_url=None, broker_url=None, _env_file=None
+        )
+
+
 def run(
     models: int = MODELS, *, worker: Sequence[str] = WORKER, start_method: str = "spawn"
 ) -> dict[str, Any]:
@@ -79,12 +91,7 @@ def run(
         worker: the command of the conversion worker, but for the number of processes.
         start_method: how the process of the plain loop is started: it imports the converter unless forked.
     """
-    with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        settings = Settings(
-            home=home, lemur=load_settings().lemur, database_url=None, broker_url=None, _env_file=None
-        )
+    with own_settings() as settings:
         source = load_source("lemur", settings)
         # Some more, because the plain loop cannot convert every one.
         candidates = select(source.models(), limit=models + models // 2, seed=SEED)
@@ -101,7 +108,7 @@ def run(
         }
         for name, setup in SETUPS.items():
             # A home of its own, in which nothing is converted.
-            own = settings.model_copy(update={"home": home / name})
+            own = settings.model_copy(update={"home": settings.home / name})
             ours_s, overhead_ms, done = converted(own, chosen, source, worker, name=name, setup=setup)
             assert done == len(chosen), f"{done} of {len(chosen)} models were converted"
             figures |= {

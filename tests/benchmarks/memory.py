@@ -7,16 +7,13 @@ the process that forks the children. Small models, because the size of a model i
 
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.conversions import SEED, WORKER, Setup, converted
+from benchmarks.conversions import SEED, WORKER, Setup, converted, own_settings
 from nnlite.catalog.selection import select
 from nnlite.catalog.sources import load_source
-from nnlite.settings import Settings, load_settings
 from nnlite_conversion.isolation.process_tree import rss_kb, tree_of
 
 CONVERSIONS = 500
@@ -38,12 +35,7 @@ def run(
     def note(pid: int, done: int) -> None:
         samples.append((done, {each: rss_kb(each) for each in tree_of(pid)}))
 
-    with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        settings = Settings(
-            home=home, lemur=load_settings().lemur, database_url=None, broker_url=None, _env_file=None
-        )
+    with own_settings() as settings:
         source = load_source("lemur", settings)
         models = select(source.models(), match=match, limit=conversions, seed=SEED)
         converted(settings, models, source, worker, name="memory", setup=Setup(), on_poll=note)
