@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
-from compose import backup, configurations, isolation, mistakes, people, runtimes
+from compose import backup, configurations, gvisor, isolation, mistakes, people, runtimes
 from compose.engine import EngineError, engine, make_base_image
 from compose.lab import BUILD_TIMEOUT_S, Lab, LabError, await_, make_certificates
 from compose.screenshot import screenshot
@@ -44,7 +44,6 @@ NOT_RUN = (
     "benchmark-phone (a phone on USB)",
     "grafana, and the official images of Postgres, Redis, Prometheus and Alertmanager (a registry)",
     "deploy/compose.s3.yml (a store)",
-    "deploy/compose.gvisor.yml (the runtime runsc)",
 )
 END_TIMEOUT_S = 900
 
@@ -90,7 +89,8 @@ def _run(lab: Lab, arguments: argparse.Namespace, say: Say) -> None:
     try:
         mistakes.check(lab.folder, say)
         campaign(lab, arguments.screenshot, say)
-        for what in NOT_RUN:
+        without_gvisor = () if gvisor.available() else ("deploy/compose.gvisor.yml (the runtime runsc)",)
+        for what in (*NOT_RUN, *without_gvisor):
             say(f"not run: {what}")
     except LabError:
         print(lab.try_compose("logs", "--no-color", "--tail", "40").stdout)
@@ -140,6 +140,8 @@ def campaign(lab: Lab, picture: Path | None, say: Say) -> None:
     isolation.check(lab, say)
     people.check(lab, say)
     backup.check(lab, STARTED, say)
+    if gvisor.available():
+        gvisor.check(lab, say)
 
 
 def check_results(lab: Lab, say: Say) -> None:

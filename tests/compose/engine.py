@@ -96,9 +96,12 @@ def _running_engine() -> Iterator[None]:
 
 def _own_engine() -> Iterator[None]:
     with (HOME / "dockerd.log").open("ab") as log:
+        # For the overlay of gVisor, where this machine has that.
+        runsc = shutil.which("runsc")
         daemon = subprocess.Popen(
             ["dockerd", f"--host=unix://{SOCKET}", f"--data-root={HOME / 'data'}",
-             f"--exec-root={RUN / 'exec'}", f"--pidfile={RUN / 'docker.pid'}"],
+             f"--exec-root={RUN / 'exec'}", f"--pidfile={RUN / 'docker.pid'}",
+             *([f"--add-runtime=runsc={runsc}"] if runsc else [])],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:

@@ -27,6 +27,7 @@ VALUES = {
     "state": "running",
     "condition": "pool = 'host'",
     "CAMPAIGN": "lab",
+    "campaign": "spy",
     "statement": "SELECT 1",
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from celery import signals
 
 from nnlite.artifacts.store import open_store
+from nnlite.errors import NnliteError
 from nnlite.host.cores import cores_of, pin_to
 from nnlite.host.health_file import touch_health_file
 from nnlite.local import Endpoints
@@ -29,6 +30,7 @@ from nnlite.worker.celery_worker import (
 )
 from nnlite.worker.watchdog import WorkerLiveness
 from nnlite_conversion.converter import Converter, conversions_dir
+from nnlite_conversion.isolation import sandbox
 from nnlite_conversion.isolation.fork_server import ForkServer
 from nnlite_conversion.isolation.gpu import choose_gpu
 from nnlite_conversion.isolation.process_registry import kill_orphans, remove_orphaned_dirs
@@ -52,6 +54,12 @@ def main() -> int:
 def _run(
     settings: Settings, endpoints: Endpoints, node: str, concurrency: int, fork_server: ForkServer
 ) -> int:
+    # Every conversion tries it as well; here, before one of them is claimed.
+    isolation = settings.conversion
+    if not isolation.network and (
+        problem := sandbox.network_problem(filter_required=isolation.network_filter)
+    ):
+        raise NnliteError(problem)
     liveness = WorkerLiveness()
     context = per_process_context(endpoints, settings, node, liveness)
     workdir = conversions_dir(settings)

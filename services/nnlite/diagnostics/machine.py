@@ -97,24 +97,29 @@ def _runtimes(settings: Settings) -> Iterator[Finding]:
         yield Finding(subject=f"backend {backend}", state="note" if problem else "ok", message=message)
 
 
-def _isolation(_: Settings) -> Iterator[Finding]:
+def _isolation(settings: Settings) -> Iterator[Finding]:
     """What a conversion worker of this machine can keep model code from, tried by the worker's own code."""
     if find_spec("nnlite_conversion") is None:
         return
+    conversion = settings.conversion
     command = [sys.executable, "-P", "-m", "nnlite_conversion.isolation.sandbox"]
+    command += [] if conversion.network_filter else ["--no-filter"]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S, check=False)
     if tried.returncode != 0:
         yield Finding(subject="isolation", state="note", message=f"cannot be tried: {tried.stderr.strip()}")
         return
     able = json.loads(tried.stdout)
-    account = able["unprivileged_uid"]
+    account, problem = able["unprivileged_uid"], able["network_problem"]
+    if problem and not conversion.network:
+        yield Finding(subject="isolation", state="missing", message=problem)
+        return
     message = [
         f"model code runs as account {account}"
         if account is not None
         else why_model_code_is_root()
         or "model code runs as the worker's own account: protection against accidents, not against hostile "
         "code",
-        "without network" if able["network_off"] else "with network",
+        "with network" if conversion.network else "without network",
         "nothing of it survives" if able["own_pid_namespace"] else "what it detaches may survive a kill",
     ]
     yield Finding(subject="isolation", state="ok" if account else "note", message="; ".join(message))

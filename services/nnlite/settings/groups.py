@@ -65,6 +65,11 @@ class ConversionSettings(Group):
         "", description="cores to convert on, with measurement.cores; empty: all that do not measure"
     )
     network: bool = Field(False, description="may model code reach the network")
+    network_filter: bool = Field(
+        True,
+        description="convert only where the kernel holds the filter that takes the network from model code; "
+        "false: no network interface but loopback is enough",
+    )
     drop_privileges: bool = Field(
         True, description="run model code as an unprivileged account where possible"
     )

@@ -2,12 +2,15 @@
 
 import json
 import signal
+import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
 
 from nnlite.db.engine import autocommit, engine_for
 from nnlite.reaper.reaper import ADVISORY_LOCK
+from unit.conversion.test_seccomp import OTHER_KERNEL
 from waiting import HANG_S, wait_until
 
 
@@ -46,6 +49,18 @@ def test_doctor_reports_missing_parts_and_exits_1(nnlite, environment, variable,
     (finding,) = [row for row in json.loads(said.out) if row["state"] == "missing"]
     assert says in finding["message"]
     assert "secret" not in said.out + said.err
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.parametrize("command", ["doctor", "worker convert"])
+def test_a_kernel_that_does_not_keep_model_code_from_the_network_is_named(command):
+    program = [sys.executable, OTHER_KERNEL, "ignores", "-m", "nnlite.cli", *command.split()]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=HANG_S, check=False)
+
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 1, said
+    assert "the kernel does not hold the seccomp filter and permits socket(AF_INET)" in said
+    assert "NNLITE_CONVERSION__NETWORK_FILTER=false" in said
 
 
 @pytest.mark.usefixtures("servers")

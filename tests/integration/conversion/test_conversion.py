@@ -173,7 +173,7 @@ def test_model_code_has_no_network_settings_or_privileges(job, settings, place, 
     found = json.loads(failure.details["stderr_tail"].splitlines()[0])
     abilities = sandbox.abilities()
     assert found["uid"] == (abilities.unprivileged_uid or os.getuid())
-    assert abilities.network_off
+    assert abilities.network_problem is None
     assert found["sockets"] == [errno.EAFNOSUPPORT, errno.EAFNOSUPPORT, None]
     assert (found["offline"], found["ours"], found["home"], found["writable"]) == ("1", [], True, True)
     assert len(found["descriptors"]) == 4, "standard three and the result pipe"

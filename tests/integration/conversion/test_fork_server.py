@@ -94,7 +94,7 @@ def test_conversions_go_on_one_after_another_and_leave_no_process(job, settings,
 
 def test_a_tree_ends_with_the_conversation_that_asked_for_it(server, outputs, tmp_path):
     reading, descriptors = outputs
-    isolation = Isolation(uid=None, network=False, scratch=tmp_path)
+    isolation = Isolation(uid=None, network=False, network_filter=True, scratch=tmp_path)
     first, second = (server.fork(sleeping, isolation, descriptors) for _ in range(2))
     assert os.read(reading, 4) == b"here"
 
@@ -107,7 +107,7 @@ def test_a_tree_ends_with_the_conversation_that_asked_for_it(server, outputs, tm
 
 def test_trees_end_with_the_server_and_the_worker_is_stopped_at_the_next_conversion(outputs, tmp_path):
     _, descriptors = outputs
-    isolation = Isolation(uid=None, network=False, scratch=tmp_path)
+    isolation = Isolation(uid=None, network=False, network_filter=True, scratch=tmp_path)
     stopped = []
     before = signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     try:

@@ -18,7 +18,7 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.host.processes import living
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
-from nnlite_conversion.isolation import conversion, process_tree, sandbox, supervision
+from nnlite_conversion.isolation import conversion, process_tree, sandbox, seccomp, supervision
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.isolation.process_registry import FOLDER, kill_orphans, registered
 from waiting import HANG_S, JumpingClock, end, wait_until
@@ -97,6 +97,41 @@ def hangs(clock, name):
 def name(request) -> str:
     """Return a process name that only this test uses."""
     return f"nn{abs(hash(request.node.name)) % 10**8}-{os.getpid() % 10**4}"
+
+
+@pytest.fixture
+def no_filter(monkeypatch) -> None:
+    """A kernel that takes the seccomp filter and does not hold it."""
+    monkeypatch.setattr(seccomp, "forbid_network", lambda: None)
+
+
+@pytest.mark.usefixtures("no_filter")
+def test_nothing_of_a_model_runs_where_the_network_filter_does_not_hold(job, settings, place):
+    failure = failure_of(job(network("return x", top="os.abort()")), settings, place)
+
+    assert (failure.failure_class, failure.stage) == (FailureClass.INFRASTRUCTURE, Stage.LOAD)
+    assert "does not hold the seccomp filter and permits socket(AF_INET), " in failure.reason
+    assert "NNLITE_CONVERSION__NETWORK_FILTER=false" in failure.reason
+    assert (failure.details["exit"], failure.details["signal"]) == (0, None)
+
+
+@pytest.mark.usefixtures("no_filter")
+def test_without_the_filter_a_namespace_without_interfaces_is_enough_if_it_is_permitted(
+    job, settings, place, monkeypatch
+):
+    permitted = settings.model_copy(update={"network_filter": False})
+    if sandbox.network_problem(filter_required=False) is None:
+        with run(job(DOUBLING), permitted, place) as outcome:
+            assert len(outcome.artifacts) == 1
+
+    monkeypatch.setattr(sandbox, "enter_namespaces", lambda *, network: False)
+    monkeypatch.setattr(sandbox, "_network_interfaces", lambda: ["eth0"])
+    failure = failure_of(job(network("return x", top="os.abort()")), permitted, place)
+
+    assert failure.failure_class is FailureClass.INFRASTRUCTURE
+    assert failure.reason.endswith(
+        "needs: eth0; NNLITE_CONVERSION__NETWORK=true lets model code reach the network"
+    )
 
 
 def test_crash_is_reported_with_signal_stage_and_traceback(job, settings, place):

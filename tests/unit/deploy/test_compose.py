@@ -118,6 +118,15 @@ def test_a_converter_has_no_capability_beyond_what_switching_accounts_needs():
     assert yaml.load(COMPOSE, Loader=Overlay)["networks"]["cluster"] == {"internal": True}
 
 
+def test_only_a_kernel_of_its_own_gives_a_converter_more():
+    """A capability there is one of gVisor's kernel; without that runtime it would be the machine's."""
+    for name, file in OVERLAYS.items():
+        for service in ("convert", "convert-gpu"):
+            overlaid = yaml.load(file.read_text(), Loader=Overlay).get("services", {}).get(service, {})
+            if more := overlaid.get("cap_add"):
+                assert (name, overlaid["runtime"], more) == ("gvisor", "runsc", ["SYS_ADMIN"])
+
+
 def test_a_conversion_is_ended_before_its_container():
     memory_mb = re.search(r"LAB_CONVERSION_MEMORY_MB:-(\d+)", COMPOSE)[1]
     container_gb = re.search(r"LAB_CONVERT_MEMORY:-(\d+)g", COMPOSE)[1]

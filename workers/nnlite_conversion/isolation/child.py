@@ -25,9 +25,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnlite.errors import FailureClass
 from nnlite.host.fork import die_with_parent, reset_signals
 from nnlite_conversion.isolation import sandbox
 from nnlite_conversion.isolation.process_tree import children_of
+from nnlite_conversion.messages import Refusal, send
 
 #: Largest file that a child may write; flatbuffers end at 2 GiB.
 MAX_FILE_BYTES = 4 << 30
@@ -44,6 +46,8 @@ class Isolation:
     uid: int | None
     #: Whether model code can use the machine's network.
     network: bool
+    #: Whether it must be the seccomp filter that takes the network, as `sandbox.leave_network` says.
+    network_filter: bool
     #: The child's home, temporary and current folder, owned by `uid`.
     scratch: Path
 
@@ -206,11 +210,15 @@ def _child(plan: _Plan, init: int) -> None:
     # Before privileges are dropped: the account may not be allowed to traverse the parents.
     os.chdir(plan.isolation.scratch)
     sandbox.drop_privileges(plan.isolation.uid)
-    if not plan.isolation.network:
-        sandbox.leave_network()
     die_with_parent(lambda: os.getppid() != init)
     sandbox.volunteer_for_oom()
     sandbox.limit_resources(MAX_FILE_BYTES)
+    if not plan.isolation.network:
+        try:
+            sandbox.leave_network(filter_required=plan.isolation.network_filter)
+        except sandbox.NetworkOpenError as error:
+            send(plan.messages_fd, Refusal(failure_class=FailureClass.INFRASTRUCTURE, reason=str(error)))
+            return
     _private_environment(plan.isolation)
     # The tail of the log should show why the child ended, not warnings.
     warnings.simplefilter("ignore")

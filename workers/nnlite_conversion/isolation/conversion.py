@@ -64,9 +64,9 @@ def convert(
     Raises:
         Failure: class `model` when the model cannot be converted, `runtime` when LiteRT refuses its fp32 file
             and nothing else could be made, `converter` when the child crashed or exceeded a limit before
-            there was an fp32 file, `infrastructure` when the disk is full. Details: `exit`, `signal`,
-            `limit`, `peak_rss_kb`, `timings_ns`, `stderr_tail`, and, from the child itself, `error_type`,
-            `traceback` and `operator`.
+            there was an fp32 file, `infrastructure` when the disk is full, or model code would reach the
+            network. Details: `exit`, `signal`, `limit`, `peak_rss_kb`, `timings_ns`, `stderr_tail`, and, from
+            the child itself, `error_type`, `traceback` and `operator`.
     """
     begun_ns = time.monotonic_ns()
     waited_ns = _wait_for_turn(settings, tick, tick_s)
@@ -187,7 +187,12 @@ def _ended_child(
         log.unlink(missing_ok=True)  # of the child before: its crash is not this one's
         started = child.start(
             partial(_run_pipeline, task, job, settings),
-            isolation=child.Isolation(uid=owner, network=settings.network, scratch=scratch),
+            isolation=child.Isolation(
+                uid=owner,
+                network=settings.network,
+                network_filter=settings.network_filter,
+                scratch=scratch,
+            ),
             log=log,
             fork=fork,
         )

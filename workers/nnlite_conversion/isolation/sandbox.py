@@ -2,7 +2,7 @@
 
 Each function changes the calling process only. It is meant for a freshly forked process that has not run
 anything else. Restrictions that the OS refuses are skipped and reported by `abilities`, which `nnlite doctor`
-shows.
+shows, but for the network: `leave_network` tries what it forbids, and raises where that does not hold.
 """
 
 import ctypes
@@ -11,14 +11,14 @@ import json
 import os
 import pwd
 import resource
-import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from nnlite.errors import NnliteError
+from nnlite.settings import PREFIX
 from nnlite_conversion.isolation import seccomp
 
 PR_SET_DUMPABLE = 4
@@ -44,10 +44,14 @@ class Abilities:
 
     #: The account that model code runs as; None: the worker's own.
     unprivileged_uid: int | None
-    #: Model code cannot reach the network.
-    network_off: bool
+    #: Why no conversion may start, because model code would reach the network; None: it would not.
+    network_problem: str | None
     #: No process that model code starts can outlive its conversion.
     own_pid_namespace: bool
+
+
+class NetworkOpenError(NnliteError):
+    """Model code would reach the network: its filter does not hold here."""
 
 
 def _call(name: str, *arguments: object) -> None:
@@ -136,14 +140,61 @@ def drop_privileges(uid: int | None) -> None:
     set_process_option(PR_SET_NO_NEW_PRIVS)
 
 
-def leave_network() -> None:
-    """Let this process and its children open no socket but local ones, where the OS permits it; irrevocable.
+def leave_network(*, filter_required: bool) -> None:
+    """Let this process and its children open no socket but local ones, and try that; irrevocable.
 
     Needs no namespace and no privilege, so it holds in containers and for plain users. To be called when the
     process can gain no privileges any more: after `drop_privileges`.
+
+    Args:
+        filter_required: False: where the kernel does not hold the filter, it is enough that the process has
+            no network interface but loopback.
+
+    Raises:
+        NetworkOpenError: this process can still open sockets of the network.
     """
-    with suppress(OSError):
+    reason = ""
+    try:
         seccomp.forbid_network()
+    except OSError as error:
+        reason = f" ({error.strerror})"
+    permitted = seccomp.permitted_calls()
+    if not permitted:
+        return
+    interfaces = _network_interfaces()
+    if not filter_required and not interfaces:
+        return
+    without = f"{PREFIX}CONVERSION__NETWORK_FILTER=false"
+    remedy = (
+        f"set {without} where conversions have no network interface"
+        if filter_required
+        else f"take away the network interfaces, as {without} needs: {', '.join(interfaces)}"
+    )
+    raise NetworkOpenError(
+        "model code would reach the network, so nothing is converted: the kernel does not hold the seccomp "
+        f"filter{reason} and permits {', '.join(permitted)}; use a kernel with CONFIG_SECCOMP_FILTER on "
+        f"x86-64 or arm64, or {remedy}; {PREFIX}CONVERSION__NETWORK=true lets model code reach the network"
+    )
+
+
+def network_problem(*, filter_required: bool) -> str | None:
+    """Return why model code would reach the network here, tried in a forked child; None: it would not."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+
+    def attempt() -> bool:
+        try:
+            enter_namespaces(network=False)
+            drop_privileges(None)
+            leave_network(filter_required=filter_required)
+        except (OSError, NetworkOpenError) as error:
+            os.write(writing, str(error).encode())
+            return False
+        return True
+
+    with os.fdopen(reading) as pipe:
+        tried = _succeeds_in_child(attempt)
+        os.close(writing)
+        return None if tried else pipe.read() or "the network cannot be taken from a process of this host"
 
 
 def unprivileged_uid() -> int | None:
@@ -161,11 +212,11 @@ def can_drop_privileges() -> bool:
 
 
 @cache
-def abilities() -> Abilities:
+def abilities(*, filter_required: bool = True) -> Abilities:
     """Return which restrictions this machine supports, by trying them in forked children."""
     return Abilities(
         unprivileged_uid=unprivileged_uid(),
-        network_off=_succeeds_in_child(_loses_network),
+        network_problem=network_problem(filter_required=filter_required),
         own_pid_namespace=_succeeds_in_child(lambda: enter_namespaces(network=False)),
     )
 
@@ -186,17 +237,10 @@ def _nobody() -> int:
         return 65534
 
 
-def _loses_network() -> bool:
-    enter_namespaces(network=False)
-    drop_privileges(None)
-    leave_network()
-    try:
-        socket.socket(socket.AF_INET).close()
-    except OSError:
-        return True
-    # A fresh network namespace has a loopback interface and nothing else.
-    interfaces = Path("/proc/self/net/dev").read_text().splitlines()[2:]
-    return all(line.split(":")[0].strip() == "lo" for line in interfaces)
+def _network_interfaces() -> list[str]:
+    """Return the interfaces of this process's network namespace but loopback, which a fresh one has alone."""
+    lines = Path("/proc/self/net/dev").read_text().splitlines()[2:]
+    return [name for name in (line.split(":")[0].strip() for line in lines) if name != "lo"]
 
 
 def _read_installation_unprivileged() -> bool:
@@ -224,4 +268,5 @@ def _succeeds_in_child(attempt: Callable[[], bool]) -> bool:
 
 if __name__ == "__main__":
     # For `nnlite doctor`: services never import workers.
-    sys.stdout.write(json.dumps(asdict(abilities())) + "\n")
+    found = abilities(filter_required="--no-filter" not in sys.argv)
+    sys.stdout.write(json.dumps(asdict(found)) + "\n")

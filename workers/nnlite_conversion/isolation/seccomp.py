@@ -1,25 +1,36 @@
 """A seccomp filter that takes the network from a process and all that it starts; needs no privilege.
 
 It refuses every socket that is not local (`AF_UNIX`), io_uring, which opens sockets without that call, and
-calls of foreign ABIs, which have other numbers.
+calls of foreign ABIs, which have other numbers. `permitted_calls` tries whether it does.
 """
 
 import ctypes
 import errno
 import os
 import platform
+import signal
+import socket
 import struct
 from dataclasses import dataclass
 from typing import Final
 
 _SET_MODE_FILTER: Final = 1
-#: The kernel's speculation barriers stay as they are; older kernels would slow the process down.
+#: The kernel's speculation barriers stay as they are; older kernels would slow the process down. gVisor, and
+#: Linux before 4.17, refuse the flag as unknown.
 _SPEC_ALLOW: Final = 1 << 2
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _AF_UNIX: Final = 1
 _IO_URING_SETUP: Final = 425
 #: Numbers of x86_64's second ABI begin here; no call of other architectures has so large a number.
 _X32: Final = 0x40000000
+_REFUSAL: Final = errno.EAFNOSUPPORT
+
+# What `permitted_calls` tries.
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET, socket.AF_VSOCK)
+_PAST_SOCKET: Final = {
+    "io_uring_setup": (_IO_URING_SETUP, 1, 0),
+    "socket of a foreign ABI": (_X32 + 41, socket.AF_INET, socket.SOCK_STREAM, 0),
+}
 
 # struct seccomp_data: nr, arch, instruction_pointer, args[6]; the lower half of the first argument.
 _NR, _ARCH, _FIRST_ARGUMENT = 0, 4, 16
@@ -60,15 +71,48 @@ def forbid_network() -> None:
     code = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog: the number of instructions, and where they are.
     described = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-    result = _libc.syscall(abi.seccomp, _SET_MODE_FILTER, ctypes.c_ulong(_SPEC_ALLOW), described)
-    if result != 0:
-        number = ctypes.get_errno()
+    number = errno.EINVAL
+    for flags in (_SPEC_ALLOW, 0):
+        if number == errno.EINVAL:
+            result = _libc.syscall(abi.seccomp, _SET_MODE_FILTER, ctypes.c_ulong(flags), described)
+            number = ctypes.get_errno() if result != 0 else 0
+    if number != 0:
         raise OSError(number, f"seccomp: {os.strerror(number)}")
+
+
+def permitted_calls() -> tuple[str, ...]:
+    """Return which of the calls that `forbid_network` forbids this process can make; empty: the filter holds.
+
+    Every call is made, those past socket(2) in a process of their own: other filters, such as systemd's of
+    architectures, kill for them. The calling process must have one thread.
+    """
+    permitted = [f"socket({family.name})" for family in _FAMILIES if not _refuses_socket(family)]
+    child = os.fork()
+    if child == 0:
+        os._exit(sum(1 << index for index, call in enumerate(_PAST_SOCKET.values()) if not _refuses(*call)))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status != -signal.SIGSYS:
+        permitted += [name for index, name in enumerate(_PAST_SOCKET) if status < 0 or status & 1 << index]
+    return tuple(permitted)
+
+
+def _refuses_socket(family: socket.AddressFamily) -> bool:
+    try:
+        socket.socket(family, socket.SOCK_DGRAM).close()
+    except OSError as error:
+        return error.errno == _REFUSAL
+    return False
+
+
+def _refuses(*call: int) -> bool:
+    ctypes.set_errno(0)
+    _libc.syscall(*call)
+    return ctypes.get_errno() == _REFUSAL
 
 
 def _program(abi: _Abi) -> bytes:
     """Return the filter; a comparison skips so many instructions where it holds, so many where not."""
-    refuse = _ERRNO | errno.EAFNOSUPPORT
+    refuse = _ERRNO | _REFUSAL
     instructions = (
         (_LOAD, 0, 0, _ARCH),
         (_IF_EQUAL, 0, 6, abi.audit_arch),

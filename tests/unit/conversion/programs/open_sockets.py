@@ -41,7 +41,7 @@ def main() -> None:
         return
     before = opened()
     sandbox.drop_privileges(None)
-    sandbox.leave_network()
+    sandbox.leave_network(filter_required=True)
     again = [sys.executable, __file__, "again"]
     answers = {
         "before": before,
