@@ -1,10 +1,12 @@
 """Every benchmark runs in a small size, on a LEMUR of one small model."""
 
+import math
 import shutil
 import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import (
@@ -148,5 +150,22 @@ def test_the_second_of_two_measurements_is_covered_by_an_interval_that_knows_the
     figures = twice.figures(first, second)
 
     assert (figures["difference_median"], figures["spearman"]) == (0.02, 1)
-    assert (figures["covered_by_run_share"], figures["covered_share"]) == (0, 1)
+    names = ("covered_by_run_share", "covered_by_one_pair_share", "covered_by_assumption_share")
+    assert [figures[name] for name in names] == [0, 1, 1]
+    # Equal differences are not quite equal numbers.
+    assert figures["covered_share"] >= 0.95
     assert figures["second_to_first_ratio"] == 1.02
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([], 3.182 * 0.06),
+        ([0.01], 2.776 * math.sqrt((3 * 0.06**2 + 0.01**2) / 4)),
+        ([0.01] * 18, 2.080 * math.sqrt((3 * 0.06**2 + 18 * 0.01**2) / 21)),
+        ([0.01 * number for number in range(1, 20)], 0.19),
+        ([0.01 * number for number in range(1, 40)], 0.38),
+    ],
+)
+def test_what_the_next_pair_may_differ_by_is_as_in_the_views(pairs, expected):
+    assert twice.expected_difference(np.array(pairs)) == pytest.approx(expected)

@@ -5,16 +5,18 @@ Random LEMUR models, each measured in two rounds in random order, as two campaig
 """
 
 import json
+import math
 import random
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.gating import converted, spearman
 from nnlite.reports.schema import MeasurementReport
@@ -26,9 +28,15 @@ from nnlite_benchmark.host.device import HostDevice
 
 MODELS = 50
 SEED = 12
-#: Median and 90th percentile of |ln(ratio)| of pairs / standard deviation of one run, as in the views.
-_PAIR, _PAIR_P90 = 0.9539, 2.3262
-_NORMAL_95 = 1.96
+#: Median of |ln(ratio)| of pairs / standard deviation of one run, as in the views.
+_PAIR = 0.9539
+#: As in the views: from how many pairs on a device's own are enough, what is assumed of it before (pairs, and
+#: their difference), and the 97.5th percentile of Student's t for 3, 4, ... degrees of freedom.
+_ENOUGH, _ASSUMED, _ASSUMED_DIFFERENCE = 19, 3, 0.06
+_STUDENT = (
+    3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179,
+    2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080,
+)  # fmt: skip
 
 
 def run(models: int = MODELS, jobs: Sequence[BenchmarkJob] = (), **settings: Any) -> dict[str, Any]:
@@ -51,28 +59,53 @@ def figures(first: Sequence[MeasurementReport], second: Sequence[MeasurementRepo
     """Return the figures of two rounds; models without a latency in one of them are left out.
 
     `covered_share` is the share of models whose second median is within the interval that nnlite shows for
-    the first: that of the run, widened by the variation between runs, which these pairs tell, for both.
-    `covered_by_run_share` is that of the run's interval alone.
+    the first where the other models' pairs are the device's duplicates, `covered_by_one_pair_share` where one
+    of them is, `covered_by_assumption_share` where none is. `covered_by_run_share` is that of the interval of
+    the run alone, which is not shown.
     """
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a.latency and b.latency]
     medians = np.array([[a.latency.median_ns, b.latency.median_ns] for a, b in pairs], float).T  # type: ignore[union-attr]
     ratios = medians[1] / medians[0]
     differences = np.abs(np.log(ratios))
-    between = float(np.median(differences)) / _PAIR
-    spread = max(between, float(np.percentile(differences, 90)) / _PAIR_P90)
-    within = np.array([_half_width(a) for a, _ in pairs])
+    within = np.sqrt(2) * np.array([_half_width(a) for a, _ in pairs])
+    others = [np.delete(differences, model) for model in range(differences.size)]
     every = [*first, *second]
+
+    def covered(known: Callable[[NDArray[np.float64]], Iterable[NDArray[np.float64]]]) -> float:
+        """Return the mean share over what may be known of the other models' pairs."""
+        return _share(
+            [
+                difference <= max(width, expected_difference(pairs))
+                for difference, width, rest in zip(differences, within, others, strict=True)
+                for pairs in known(rest)
+            ]
+        )
+
     return {
         "compared": len(pairs),
         "difference_median": round(float(np.median(np.abs(ratios - 1))), 4),
         "difference_p90": round(float(np.percentile(np.abs(ratios - 1), 90)), 4),
         "spearman": round(spearman(*medians), 4),
-        "between_runs": round(between, 4),
-        "covered_share": _share(np.abs(ratios - 1) <= np.sqrt(within**2 + 2 * (_NORMAL_95 * spread) ** 2)),
-        "covered_by_run_share": _share(np.abs(ratios - 1) <= within),
+        "between_runs": round(float(np.median(differences)) / _PAIR, 4),
+        "covered_share": covered(lambda rest: [rest]),
+        "covered_by_one_pair_share": covered(lambda rest: rest.reshape(-1, 1)),
+        "covered_by_assumption_share": covered(lambda rest: [rest[:0]]),
+        "covered_by_run_share": _share(differences <= within / np.sqrt(2)),
         "valid_share": round(sum(report.verdict is Verdict.VALID for report in every) / len(every), 3),
         "second_to_first_ratio": round(float(median(ratios)), 4),
     }
+
+
+def expected_difference(pairs: NDArray[np.float64]) -> float:
+    """Return in which difference the next pair of runs lies in 95 of 100 cases, as the views do.
+
+    Args:
+        pairs: |ln(ratio)| of the pairs of runs that are known.
+    """
+    if pairs.size >= _ENOUGH:
+        return float(np.sort(pairs)[math.ceil(0.95 * (pairs.size + 1) - 1e-9) - 1])
+    squares = _ASSUMED * _ASSUMED_DIFFERENCE**2 + float((pairs**2).sum())
+    return _STUDENT[pairs.size] * math.sqrt(squares / (_ASSUMED + pairs.size))
 
 
 def _half_width(report: MeasurementReport) -> float:
@@ -84,7 +117,7 @@ def _half_width(report: MeasurementReport) -> float:
 
 
 def _share(inside: Any) -> float:
-    return round(float(np.mean(inside)), 3)
+    return round(float(np.mean(inside)), 3) if len(inside) else 0.0
 
 
 def _measured(

@@ -139,7 +139,7 @@ _RESULTS = """
 SELECT DISTINCT ON (r.backend, r.threads)
        x.id AS measurement_id, r.benchmark_id, r.campaign, r.model, r.precision, r.pool, r.backend, r.threads,
        r.device, r.run, r.mode, r.verdict, r.reasons, r.noise_cause, r.median_ns, r.interval_low_ns,
-       r.interval_high_ns, r.between_runs, r.created_at
+       r.interval_high_ns, r.between_runs, r.interval_pairs, r.created_at
 FROM measurement_run r JOIN measurement x
     ON x.benchmark_id = r.benchmark_id AND x.backend = r.backend AND x.threads = r.threads
 WHERE (CAST(:benchmark AS uuid) IS NULL OR r.benchmark_id = :benchmark)

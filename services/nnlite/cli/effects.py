@@ -16,7 +16,7 @@ from nnlite.vocabulary import Verdict
 app = typer.Typer()
 _COLUMNS = ("architecture", *KEY, "setting", "faster", "slower", "ms", "slower ms", "factor", "changed")
 #: What a narrow terminal hides, and what is shown only where it differs.
-_OPTIONAL = ("pool", "precision", "threads", "backend", "device", "changed")
+_OPTIONAL = ("pool", "precision", "threads", "mode", "backend", "device", "changed")
 
 
 @app.command("effects")
@@ -36,9 +36,10 @@ def effects_command(
     """Show which settings change the latency of an architecture by more than its interval.
 
     Compares configurations of one architecture (--configs of submit and run, or hyperparameters that NN-GPT
-    proposes) on one device: settings are hyperparameters that its code reads, transform and data set. Two
-    configurations that differ in one setting alone tell its effect; a + b differ only together. factor is how
-    much slower the slower value is, changed for how many of the pairs the intervals do not overlap.
+    proposes) on one device in one mode: settings are hyperparameters that its code reads, transform and data
+    set. Two configurations that differ in one setting alone tell its effect; a + b differ only together.
+    factor is how much slower the slower value is, changed for how many of the pairs the intervals do not
+    overlap.
 
     Examples:
 

@@ -49,10 +49,10 @@ def rank(
 ) -> None:
     """Rank a campaign's models by accuracy and latency, as far as there are results.
 
-    Compared are results of one task, dataset, pool, precision, backend and number of threads. Front 1 is the
-    Pareto front: no model is as accurate and faster. A model's contribution is the share of the area between
-    accuracy 0 and the reference latency that it alone dominates. Accuracy is that of --evaluate where every
-    artifact was evaluated on the same samples, else that of training.
+    Compared are results of one task, dataset, pool, precision, backend, number of threads and mode. Front 1
+    is the Pareto front: no model is as accurate and faster. A model's contribution is the share of the area
+    between accuracy 0 and the reference latency that it alone dominates. Accuracy is that of --evaluate where
+    every artifact was evaluated on the same samples, else that of training.
 
     `nnlite serve` answers the same to programs.
 
@@ -84,7 +84,8 @@ def title(group: Row) -> str:
     """Return what a group's results have in common, and how large the hypervolume of its front is."""
     threads = f"{group['threads']} threads" if group["threads"] != 1 else "1 thread"
     trained = "/".join(filter(None, (group["task"], group["dataset"])))
-    what = " ".join(filter(None, (trained, group["pool"], group["precision"], group["backend"], threads)))
+    names = (trained, group["pool"], group["precision"], group["backend"], threads, group["mode"])
+    what = " ".join(filter(None, names))
     if not group["reference_ms"]:
         return what
     return f"{what}: hypervolume {group['hypervolume']:.4f} below {group['reference_ms']:.3g} ms"

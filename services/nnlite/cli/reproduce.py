@@ -47,8 +47,9 @@ def reproduce(
     """Measure a result again, and say whether the new median lies within the interval of the old one.
 
     Any device of the same pool does it; without servers of your own, this machine does. The interval includes
-    the variation between runs where it is known. The result that counts stays as it is. Exit code 0 if every
-    backend's median lies within, else 1. Ctrl-C cancels the new measurement.
+    how much the device's runs vary, which is assumed until the device has duplicates. The result that counts
+    stays as it is. Exit code 0 if every backend's median lies within, else 1. Ctrl-C cancels the new
+    measurement.
 
     Examples:
 
@@ -180,10 +181,11 @@ def _said(compared: Comparison) -> str:
         return (
             f"cannot be said: the old result has too few runs for an interval; new / old {compared.ratio:.3f}"
         )
-    known = "with" if old["between_runs"] else "without"
+    pairs = old["interval_pairs"]
+    known = f"{pairs} pair{'s' * (pairs != 1)} of runs" if pairs else "an assumption"
     verb, where = ("reproduced", "within") if compared.inside else ("not reproduced", "outside of")
     cause = f"; the new one is {new['verdict']}: {new['noise_cause']}" if new["noise_cause"] else ""
     return (
-        f"{verb}: the new median is {where} the old one's interval ({known} the variation between runs), "
+        f"{verb}: the new median is {where} the old one's interval (variation between runs: {known}), "
         f"new / old {compared.ratio:.3f}{cause}"
     )

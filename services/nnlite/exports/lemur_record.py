@@ -210,7 +210,7 @@ def _memory_kb(report: Mapping[str, Any]) -> Json:
 #: Fields of a measurement that are written where it has them.
 _WHERE_KNOWN = ("accuracy", "clocks", "conditions")
 #: Only of a gated measurement.
-_GATED = ("counted_runs", "counted_share", "fast_ns", "all_median_ns", "all_min_ns")
+GATED = ("counted_runs", "counted_share", "fast_ns", "all_median_ns", "all_min_ns")
 
 
 def _how(device: Mapping[str, Any], backend: Backend) -> Json:
@@ -231,7 +231,7 @@ def _explanation(measurement: Mapping[str, Any]) -> Json:
     if latency is None:
         measurement = {**measurement, "first_inference_ns": None}
     gating = measurement.get("gating")
-    gated = {name: gating[name] for name in _GATED} if gating else {}
+    gated = {name: gating[name] for name in GATED} if gating else {}
     return (
         {"mode": measurement.get("mode", Mode.STANDARD)}
         | {name: measurement.get(name) for name in names}

@@ -18,7 +18,7 @@ from nnlite.results.reading import Database, Row, rows_of
 from nnlite.vocabulary import Verdict
 
 #: What the results that are compared have in common, besides the code.
-KEY: Final = ("pool", "device", "precision", "backend", "threads")
+KEY: Final = ("pool", "device", "precision", "backend", "threads", "mode")
 #: Most configurations of one architecture that are compared; each with each other.
 MAX_CONFIGURATIONS: Final = 200
 
@@ -129,7 +129,7 @@ def _values(configuration: _Configuration, names: tuple[str, ...]) -> str:
 
 
 _RESULTS = """
-SELECT l.model, l.pool, l.device, l.precision, l.backend, l.threads, l.hyperparameters, l.transform,
+SELECT l.model, l.pool, l.device, l.precision, l.backend, l.threads, l.mode, l.hyperparameters, l.transform,
        l.dataset, l.median_ns, l.interval_low_ns, l.interval_high_ns, m.code_sha256, k.text AS code
 FROM latency l JOIN model m ON m.id = l.model_id JOIN code k ON k.sha256 = m.code_sha256
 WHERE (CAST(:campaign AS text) IS NULL OR l.campaign = :campaign) AND l.median_ns > 0

@@ -1,7 +1,7 @@
 """Ranks the models of a campaign by accuracy and latency, as far as there are results.
 
-Compared are only results of one task, dataset, pool, precision, backend and number of threads. Accuracy is
-that of the artifacts on labelled samples where all of them were evaluated on the same ones, else that of
+Compared are only results of one task, dataset, pool, precision, backend, number of threads and mode. Accuracy
+is that of the artifacts on labelled samples where all of them were evaluated on the same ones, else that of
 training, which says nothing about what a precision costs.
 """
 
@@ -20,7 +20,7 @@ from nnlite.results.reading import Database, Row, check_campaign, rows_of
 from nnlite.vocabulary import Verdict
 
 #: What the results of one group have in common.
-KEY = ("task", "dataset", "pool", "precision", "backend", "threads")
+KEY = ("task", "dataset", "pool", "precision", "backend", "threads", "mode")
 #: Where no reference is named it is this much above the slowest result, so that the slowest counts too.
 _REFERENCE_MARGIN = 1.1
 
@@ -139,7 +139,7 @@ def _milliseconds(duration_ns: float | None) -> float | None:
 
 
 _RESULTS = """
-SELECT campaign, model, task, dataset, pool, precision, backend, threads, verdict, reasons, noise_cause,
+SELECT campaign, model, task, dataset, pool, precision, backend, threads, mode, verdict, reasons, noise_cause,
        error, accuracy, top1, evaluation_data, evaluation_seed, evaluated_samples, parameters,
        parity_state, median_ns, interval_low_ns, interval_high_ns
 FROM latency WHERE campaign = ANY(CAST(:names AS text[]))

@@ -4,6 +4,7 @@ Every run is a row of work of its own, and all results stay. The view `measureme
 `latency` the best one of each artifact, pool, backend and number of threads.
 """
 
+import math
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -45,9 +46,18 @@ def next_purpose(history: History, settings: MeasurementSettings) -> RunPurpose 
     return RunPurpose.AUDIT if history.audit_due else None
 
 
-def is_audited(campaign: uuid.UUID, artifact: uuid.UUID, pool: str, share: float) -> bool:
-    """Whether an artifact is among the share that is audited: a choice by the row's natural key."""
-    return _fraction(row_id("audit", campaign, artifact, pool)) < share
+def is_audited(campaign: uuid.UUID, place: int, share: float) -> bool:
+    """Whether a model's artifacts are among the share of a campaign that is audited.
+
+    Of n models that is n times the share, rounded up or down; drawing each by itself would often give none.
+
+    Args:
+        campaign: its id, from which the first one follows.
+        place: of the model's conversion among those of the campaign by id, from 1. Ids look random.
+        share: from 0 to 1.
+    """
+    offset = _fraction(campaign)
+    return math.floor(place * share + offset) > math.floor((place - 1) * share + offset)
 
 
 def plan_next_run(
@@ -69,7 +79,7 @@ def plan_next_run(
         noisy_repeats=row.noisy_repeats,
         asked=row.asked,
         planned=row.planned,
-        audit_due=row.audits == 0 and is_audited(*key, settings.audit_share),
+        audit_due=row.audits == 0 and is_audited(row.campaign_id, row.place, settings.audit_share),
     )
     if (purpose := next_purpose(history, settings)) is None:
         return
@@ -152,7 +162,10 @@ WHERE b.id = :id ORDER BY r.run DESC LIMIT 1
 _HISTORY = text("""
 SELECT b.campaign_id, b.artifact_id, b.pool, b.run, b.purpose, r.noisy_repeats, r.planned, r.audits,
        coalesce((c.request->>'repeat')::bigint, 1) AS asked,
-       extract(epoch FROM now() - c.created_at)::float8 AS age_s
+       extract(epoch FROM now() - c.created_at)::float8 AS age_s, (
+           SELECT count(*) FROM conversion
+           WHERE campaign_id = b.campaign_id AND id <= b.conversion_id AND state <> 'skipped'
+       ) AS place
 FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
 CROSS JOIN LATERAL (
     SELECT b.run - max(run) FILTER (WHERE purpose <> 'noisy') AS noisy_repeats,

@@ -86,7 +86,7 @@ def test_invalid_requests_are_refused(nnlite, arguments, says):
         ),
         (["submit"], "all 5 of lemur are taken: conversion about "),
         (["submit", "--dataset", "cifar-10"], "Take all? Nobody is here to answer; add --yes"),
-        (["submit", "ResNet", "--threads", "two"], "--threads two is no number of threads"),
+        (["submit", "ResNet", "--threads", "two"], "--threads 'two' is no number of threads"),
         (["results", "--verdict", "good"], "--verdict 'good' is none of valid, noisy, throttled, invalid"),
         (
             ["results", "--format", "reports", "--top", "3"],

@@ -179,9 +179,23 @@ def test_an_invalid_result_is_neither_repeated_nor_audited(cluster):
     assert len(runs(cluster)) == 1
 
 
-def test_the_choice_of_audits_has_the_share_that_is_set_and_never_changes():
-    artifacts = [uuid.UUID(int=number) for number in range(10_000)]
-    campaign = uuid.UUID(int=1)
-    chosen = [is_audited(campaign, artifact, "host", 0.02) for artifact in artifacts]
-    assert 150 < sum(chosen) < 250
-    assert chosen == [is_audited(campaign, artifact, "host", 0.02) for artifact in artifacts]
+@pytest.mark.parametrize(("models", "audits"), [(50, {1}), (12, {0, 1}), (120, {2, 3}), (10_000, {200})])
+def test_of_every_campaign_the_share_that_is_set_is_audited(models, audits):
+    campaigns = [uuid.uuid5(uuid.NAMESPACE_URL, str(number)) for number in range(20)]
+    chosen = {sum(is_audited(campaign, place + 1, 0.02) for place in range(models)) for campaign in campaigns}
+    assert chosen == audits
+
+
+def test_all_or_nothing_can_be_audited():
+    campaign = uuid.UUID(int=7)
+    assert all(is_audited(campaign, place, 1) for place in range(1, 100))
+    assert not any(is_audited(campaign, place, 0) for place in range(1, 100))
+
+
+def test_the_place_of_a_model_is_that_of_its_conversion(cluster):
+    submitted = cluster.submit(*(f"model {number}" for number in range(4)), name="night", pools=("phones",))
+    half = MeasurementSettings(noisy_repeats=0, audit_share=0.5, repeat_pause_s=0)
+    for row in cluster.rows("SELECT id FROM conversion WHERE campaign_id = :id", id=submitted.id):
+        (message,) = finish_conversion(cluster, row["id"])
+        finish_benchmark(cluster, message.row_id, settings=half)
+    assert [row["purpose"] for row in runs(cluster)].count("audit") == 2

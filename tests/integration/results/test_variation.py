@@ -52,33 +52,81 @@ def test_variation_is_known_from_five_pairs_on(cluster):
     assert row["within_run"] == pytest.approx(0.001 / 1.96, rel=1e-2)
 
 
-def test_the_interval_includes_the_part_between_runs_where_it_is_known(cluster):
-    measure(cluster, "one", *[1_000_000, 1_020_000] * 3)
-    (row,) = queries.latencies(cluster.engine)
-    half_width = math.hypot(0.001, math.sqrt(2) * 1.96 * TO_STD * math.log(1.02))
-    assert row["run"] == 6
-    assert row["interval_high_ns"] == pytest.approx(1_020_000 * (1 + half_width), rel=1e-3)
-    assert row["interval_low_ns"] == pytest.approx(1_020_000 * (1 - half_width), rel=1e-3)
-    assert row["valid_runs"] == 6
+def half_width(row: dict[str, Any]) -> float:
+    """Return half the width of a row's interval, of the logarithm; both halves are equal."""
+    low, high = (math.log(row[f"interval_{end}_ns"] / row["median_ns"]) for end in ("low", "high"))
+    assert low == pytest.approx(-high, rel=1e-3)
+    return high
 
 
-def test_a_few_large_differences_widen_the_interval_and_not_the_variation(cluster):
-    for number in range(8):
-        measure(cluster, f"calm {number}", 1_000_000, 1_010_000)
-    for number in range(2):
-        measure(cluster, f"jumping {number}", 1_000_000, 1_040_000)
-    assert variation(cluster)["between_runs"] == pytest.approx(TO_STD * math.log(1.01), rel=1e-3)
-    row = queries.latencies(cluster.engine)[0]
-    # Of ten differences the 90th percentile is the ninth, but for a tenth of the way to the tenth.
-    half_width = math.hypot(0.001, 1.96 / 1.6449 * math.log(1.04))
-    assert row["interval_high_ns"] == pytest.approx(row["median_ns"] * (1 + half_width), rel=1e-3)
-
-
-def test_the_interval_is_that_of_the_run_where_nothing_else_is_known(cluster):
+def test_an_interval_assumes_what_its_device_does_not_show_yet(cluster):
+    """As if three pairs had differed by 6 %, with Student's t."""
     measure(cluster, "one", 1_000_000)
     (row,) = queries.latencies(cluster.engine)
-    assert (row["interval_low_ns"], row["interval_high_ns"]) == (999_000, 1_001_000)
-    assert row["suspect"] is False
+    assert half_width(row) == pytest.approx(3.182 * 0.06, rel=1e-3)
+    assert (row["interval_pairs"], row["between_runs"], row["suspect"]) == (0, None, False)
+
+
+@pytest.mark.parametrize(("pairs", "student"), [(1, 2.776), (5, 2.306), (18, 2.080)])
+def test_few_duplicates_have_a_part_in_the_interval(cluster, pairs, student):
+    measure(cluster, "one", *([1_000_000, 1_020_000] * 10)[: pairs + 1])
+    (row,) = queries.latencies(cluster.engine)
+    squares = 3 * 0.06**2 + pairs * math.log(1.02) ** 2
+    assert half_width(row) == pytest.approx(student * math.sqrt(squares / (3 + pairs)), rel=1e-3)
+    assert (row["run"], row["valid_runs"], row["interval_pairs"]) == (pairs + 1, pairs + 1, pairs)
+
+
+@pytest.mark.parametrize(("pairs", "rank"), [(19, 19), (20, 20), (38, 38), (39, 38)])
+def test_enough_duplicates_give_the_interval_by_their_order(cluster, pairs, rank):
+    """Of n differences the next one is below the k-th smallest in k of n + 1 cases."""
+    medians_ns = [1_000_000.0]
+    for number in range(1, pairs + 1):
+        medians_ns.append(medians_ns[-1] * math.exp(0.002 * number * (-1) ** number))
+    measure(cluster, "one", *medians_ns)
+    (row,) = queries.latencies(cluster.engine)
+    assert half_width(row) == pytest.approx(0.002 * rank, rel=1e-3)
+
+
+def test_duplicates_of_other_days_widen_the_interval_from_nineteen_on(cluster):
+    measure(cluster, "calm", *[1_000_000, 1_001_000] * 30)
+    for number in range(1, 20):
+        measure(cluster, f"days {number}", 2_000_000, 2_000_000 * math.exp(0.01 * number))
+
+    def calm() -> dict[str, Any]:
+        return next(row for row in queries.latencies(cluster.engine) if row["model"] == "calm")
+
+    # Of all 78 pairs the 76th, of the 19 the last one.
+    assert (calm()["interval_pairs"], half_width(calm())) == (78, pytest.approx(0.17, rel=1e-3))
+    cluster.change(
+        "UPDATE measurement SET created_at = created_at - interval '2 days' WHERE median_ns = 2000000"
+    )
+    assert (calm()["interval_pairs"], half_width(calm())) == (78, pytest.approx(0.19, rel=1e-3))
+
+
+def test_an_interval_is_never_narrower_than_that_of_two_such_runs(cluster):
+    measure(cluster, "calm", *[1_000_000] * 20)
+    submitted = cluster.submit("wide", pools=("phones",))
+    (message,) = finish_conversion(cluster, cluster.conversion(submitted.id)["id"])
+    finish_benchmark(cluster, message.row_id, with_median(1_000_000, 900_000, 1_100_000), settings=REPEATED)
+    widths = {row["model"]: half_width(row) for row in queries.latencies(cluster.engine)}
+    assert widths["wide"] == pytest.approx(math.sqrt(2) * 0.1, rel=1e-3)
+    assert widths["calm"] == pytest.approx(math.sqrt(2) * 0.001, rel=1e-2)
+
+
+def test_without_an_interval_of_the_run_and_without_duplicates_there_is_none(cluster):
+    measure(cluster, "one", 1_000_000)
+    cluster.change("UPDATE measurement SET median_low_ns = NULL, median_high_ns = NULL")
+    (row,) = queries.latencies(cluster.engine)
+    assert (row["interval_low_ns"], row["interval_high_ns"]) == (None, None)
+
+
+def test_one_large_difference_among_many_duplicates_disagrees(cluster):
+    """Twenty-one pairs: the largest is beyond what the twenty others let expect."""
+    measure(cluster, "calm", *[1_000_000, 1_010_000] * 10, 1_000_000)
+    measure(cluster, "jump", 1_000_000, 1_100_000)
+    assert variation(cluster)["disagreements"] == 1
+    measure(cluster, "small jump", 1_000_000, 1_049_000)
+    assert variation(cluster)["disagreements"] == 1, "below 5 % nothing disagrees"
 
 
 def test_duplicates_on_different_days_are_counted_apart(cluster):

@@ -160,6 +160,11 @@ def test_columns_that_are_equal_everywhere_are_not_shown():
     assert presentation.result_columns([row(), row(threads=4)])[:2] == ["model", "threads"]
 
 
+def test_a_mode_that_is_not_the_usual_one_is_shown_though_it_is_equal_everywhere():
+    assert "mode" not in presentation.result_columns([row(), row()])
+    assert presentation.result_columns([row(mode="full"), row(mode="full")])[:2] == ["model", "mode"]
+
+
 def test_rows_of_different_modes_are_said_not_to_compare(capsys):
     print_results([MEASUREMENT, MEASUREMENT | {"mode": "quick"}])
     said = capsys.readouterr()

@@ -103,8 +103,11 @@ def test_threads_are_named_one_by_one_or_with_commas_and_ordered():
 @pytest.mark.parametrize(
     ("values", "backends", "why"),
     [
-        (["two"], [Backend.CPU], "--threads two is no number of threads; write --threads 1,2,4"),
-        (["-1"], [Backend.CPU], "--threads -1 is no number"),
+        (["two"], [Backend.CPU], "--threads 'two' is no number of threads; write --threads 1,2,4"),
+        ([","], [Backend.CPU], "--threads ',' is no number of threads"),
+        ([""], [Backend.CPU], "--threads '' is no number of threads"),
+        (["9" * 5000], [Backend.CPU], f"--threads '{'9' * 40}' is no number of threads"),
+        (["-1"], [Backend.CPU], "--threads '-1' is no number"),
         (["0,1"], [Backend.CPU], "--threads 0 is not within 1-1024"),
         (["1,1025"], [Backend.CPU], "--threads 1025 is not within 1-1024"),
         (

@@ -113,6 +113,14 @@ def test_an_output_that_is_the_same_for_every_input_is_unknown_unless_it_is_wron
     assert judged(Precision.FP32, wrong, wrong).state is OFF
 
 
+def test_one_sample_does_not_tell_whether_an_output_depends_on_the_input():
+    same = pair(row(1, 2, 3), row(1, 2, 3))
+
+    assert judge(Precision.INT8, same, [same]).reason == "output 0: it is the same for every input"
+    assert judge(Precision.INT8, OTHER, [same]).state is OK
+    assert judge(Precision.INT8, OTHER, [same, same]).state is UNKNOWN, "as far as it is judged"
+
+
 def test_rounding_does_not_make_a_constant_depend_on_the_input():
     nearly = row(1, 2, 3) * np.float32(1 + 2e-7)
     parity = judged(Precision.FP32, pair(row(1, 2, 3), row(1, 2, 3)), pair(nearly, nearly))

@@ -79,6 +79,16 @@ def test_durations_are_milliseconds_and_memory_is_what_the_process_grew():
     assert made["throughput_mb_s"] == pytest.approx(57.42, abs=0.01)
 
 
+def test_a_gated_measurement_says_how_much_of_it_counted():
+    gating = {
+        "counted_runs": 60, "counted_share": 0.4, "fast_ns": 200_000, "all_median_ns": 11_000_000,
+        "all_min_ns": 9_009_000, "slice_runs": [1, 2],
+    }  # fmt: skip
+    ours = board_row(RESULT, Backend.CPU, MEASURED | {"gating": gating}, None)["nnlite"]
+    assert ours["counted_share"] == 0.4 and ours["all_median_ns"] == 11_000_000
+    assert "slice_runs" not in ours and "counted_share" not in row()["nnlite"]
+
+
 def test_no_serial_number_is_published():
     assert "R58M12ABCDE" not in str(row())
 

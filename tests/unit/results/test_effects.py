@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from nnlite.results import effects
 from nnlite.results.effects import compared
 
@@ -17,7 +19,8 @@ def result(median_ms, transform="norm_64", half=0.1, **hyperparameters):
     return {
         "model": f"Net@{hyperparameters}", "code_sha256": "1" * 64, "code": CODE, "pool": "host",
         "device": "host-lab", "precision": "fp32", "backend": "cpu", "threads": 1, "dataset": "cifar-10",
-        "transform": transform, "hyperparameters": {"width": 8, "depth": 2, "lr": 0.1} | hyperparameters,
+        "mode": "standard", "transform": transform,
+        "hyperparameters": {"width": 8, "depth": 2, "lr": 0.1} | hyperparameters,
         "median_ns": round(median_ms * 1e6), "interval_low_ns": round((median_ms - half) * 1e6),
         "interval_high_ns": round((median_ms + half) * 1e6),
     }  # fmt: skip
@@ -53,10 +56,18 @@ def test_of_several_pairs_the_largest_effect_is_shown():
     assert (row["pairs"], row["changed"], row["faster"], row["slower"]) == (3, 3, "8", "32")
 
 
-def test_results_of_other_devices_threads_and_code_are_not_compared():
-    one = result(1.0)
-    for other in ({"device": "phone"}, {"threads": 4}, {"code_sha256": "2" * 64}, {"precision": "int8"}):
-        assert compared([one, result(3.0, width=32) | other]) == []
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"device": "phone"},
+        {"threads": 4},
+        {"code_sha256": "2" * 64},
+        {"precision": "int8"},
+        {"mode": "quick"},
+    ],
+)
+def test_results_of_other_devices_threads_modes_and_code_are_not_compared(other):
+    assert compared([result(1.0), result(3.0, width=32) | other]) == []
 
 
 def test_without_an_interval_nothing_is_said_to_change():

@@ -9,10 +9,10 @@ from nnlite.vocabulary import Verdict
 def result(model, median_ms=None, accuracy=None, **changes):
     values = {
         "campaign": "now", "model": model, "task": "img-classification", "dataset": "cifar-10",
-        "pool": "phones", "precision": "fp32", "backend": "cpu", "threads": 1, "verdict": "valid",
-        "reasons": [], "noise_cause": None, "error": None, "accuracy": accuracy, "parameters": 1000,
-        "top1": None, "evaluation_data": None, "evaluation_seed": None, "evaluated_samples": None,
-        "parity_state": "ok", "median_ns": median_ms and round(median_ms * 1e6),
+        "pool": "phones", "precision": "fp32", "backend": "cpu", "threads": 1, "mode": "standard",
+        "verdict": "valid", "reasons": [], "noise_cause": None, "error": None, "accuracy": accuracy,
+        "parameters": 1000, "top1": None, "evaluation_data": None, "evaluation_seed": None,
+        "evaluated_samples": None, "parity_state": "ok", "median_ns": median_ms and round(median_ms * 1e6),
         "interval_low_ns": median_ms and round(median_ms * 0.9e6),
         "interval_high_ns": median_ms and round(median_ms * 1.1e6),
     }  # fmt: skip
@@ -37,16 +37,17 @@ def test_the_front_comes_first_by_contribution_and_then_the_dominated():
     assert group["hypervolume"] == pytest.approx(0.8 * 0.5 + 0.3 * 0.1 + 0.2 * 0.3)
 
 
-def test_results_of_other_pools_datasets_precisions_and_threads_are_ranked_apart():
+def test_results_of_other_pools_datasets_precisions_threads_and_modes_are_ranked_apart():
     others = [
         {"pool": "host"},
         {"dataset": "mnist"},
         {"precision": "int8"},
         {"threads": 4},
         {"backend": "gpu"},
+        {"mode": "quick"},
     ]
     found = ranked([result("one", 1, 0.9), *(result("one", 2, 0.9, **other) for other in others)])
-    assert len(found) == 6
+    assert len(found) == 7
     assert {row["rank"] for group in found for row in group["results"]} == {1}
 
 

@@ -1,6 +1,7 @@
 """Requests from the command line: the options that describe one, and the models that it selects."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -18,6 +19,9 @@ from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import MAX_THREAD_COUNTS, Backend, EvaluateOn, Int8Io, Mode, Precision
 
 _MAX_THREADS = 1024
+_NUMBER = re.compile(r"[0-9]{1,9}")
+#: Of a value in an error, characters.
+_LONGEST = 40
 #: Options of a request that name one model.
 _OF_ONE = ("source", "transform", "dataset", "path", "inputs", "layout", "configs", "weights")
 
@@ -220,9 +224,9 @@ def parse_threads(values: list[str], backends: Sequence[Backend]) -> tuple[int, 
     Raises:
         RequestError: one is no such number, there are too many, or no backend uses threads.
     """
-    named = words(values)
-    if invalid := next((word for word in named if not word.isascii() or not word.isdigit()), None):
-        raise RequestError(f"--threads {invalid} is no number of threads; write --threads 1,2,4")
+    named = words(values) or values
+    if (invalid := next((word for word in named if not _NUMBER.fullmatch(word)), None)) is not None:
+        raise RequestError(f"--threads {invalid[:_LONGEST]!r} is no number of threads; write --threads 1,2,4")
     threads = tuple(sorted(set(map(int, named))))
     if threads and CPU_BACKENDS.isdisjoint(backends):
         allowed = ", ".join(backend for backend in Backend if backend in CPU_BACKENDS)

@@ -11,7 +11,7 @@ import orjson
 
 from nnlite.results.queries import Progress
 from nnlite.results.reading import Row
-from nnlite.vocabulary import Condition, EnergyMethod, Reason, RuntimeVerdict, Shape, WorkState
+from nnlite.vocabulary import Condition, EnergyMethod, Mode, Reason, RuntimeVerdict, Shape, WorkState
 
 #: Always there; other columns only where their values differ.
 _RESULT_COLUMNS = ("model", "parameters", "size", "parity", "median ms", "min ms", "p90 ms", "verdict")
@@ -49,9 +49,12 @@ _LONGEST_REASON = 160
 
 
 def result_columns(rows: Sequence[Row]) -> list[str]:
-    """Return the columns of `rows` of `result_row` to show; columns with one value everywhere are hidden."""
+    """Return the columns of `rows` of `result_row` to show; columns with one value everywhere are hidden,
+    but for a mode that is not `standard`."""
     quality = [name for name in _QUALITY_COLUMNS if any(row[name] for row in rows)]
     telling = [name for name in _DISTINGUISHING if len({row[name] for row in rows}) > 1]
+    if "mode" not in telling and any(row["mode"] != Mode.STANDARD for row in rows):
+        telling.append("mode")
     score = ["accuracy", "efficiency"] if any(row["accuracy"] for row in rows) else []
     last = [name for name in ("mJ", "runtime", "reasons") if any(row[name] for row in rows)]
     score += [name for name in _ACCURACY if any(row[name] for row in rows)]

@@ -135,6 +135,8 @@ class OutputComparison:
 
     def __init__(self) -> None:
         self.inputs = 0
+        #: How many inputs its dependence on the input is known from.
+        self.seen = 0
         #: Values that are not finite differ.
         self.mismatch = False
         #: The output depends on the input.
@@ -154,9 +156,7 @@ class OutputComparison:
         self.inputs += 1
         self.rank = expected.ndim
         self.discrete = expected.dtype.kind in "iub"
-        if self._first is None:
-            self._first = expected
-        self.changes = self.changes or differs(self._first, expected)
+        self.see(expected)
         wanted, got = expected.astype(np.float64), actual.astype(np.float64)
         finite = np.isfinite(wanted)
         if not _equal_where_not_finite(wanted, got, finite):
@@ -174,6 +174,13 @@ class OutputComparison:
         if wanted.ndim and self._sliced + wanted.size <= max(MAX_SLICED_ELEMENTS, wanted.size):
             self._sliced += wanted.size
             self._add_slices(elements)
+
+    def see(self, expected: NDArray[Any]) -> None:
+        """Take note of PyTorch's values for one more input, which are not compared."""
+        self.seen += 1
+        if self._first is None:
+            self._first = expected
+        self.changes = self.changes or differs(self._first, expected)
 
     def _add_slices(self, elements: _Elements) -> None:
         for axis, length in enumerate(elements.values.shape):
@@ -193,7 +200,7 @@ class OutputComparison:
     @property
     def constant(self) -> bool:
         """Whether it is the same for every input, as far as there are several."""
-        return self.inputs > 1 and not self.changes
+        return self.seen > 1 and not self.changes
 
     @property
     def compared(self) -> bool:

@@ -107,6 +107,10 @@ def judge(
     if precision not in CALIBRATED or not count:
         for pair in (seeded, *drawn):
             _add(outputs, pair)
+    elif count == 1:
+        # One sample alone does not tell whether an output depends on the input.
+        for output, tensor in zip(outputs, seeded[0], strict=True):
+            output.see(tensor)
     findings = [
         OutputJudge(precision=precision, number=number, output=output, step=step).findings()
         for number, (output, step) in enumerate(zip_longest(outputs, steps[: len(outputs)]))
