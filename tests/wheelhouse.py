@@ -12,14 +12,15 @@ from packaging.utils import canonicalize_name
 _ADDED = {"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"}
 
 
-def fill(folder: Path, *names: str) -> None:
+def fill(folder: Path, *names: str, hollow: bool = False) -> None:
     """Write the wheel of each named distribution and of all that they require.
 
     Args:
         names: with extras, such as `celery[redis]`.
+        hollow: with their metadata alone, of which installers choose: gigabytes in a second.
     """
     for found in _required([Requirement(name) for name in names]):
-        _write_wheel(found, folder)
+        _write_wheel(found, folder, hollow=hollow)
 
 
 def _required(wanted: list[Requirement]) -> Iterator[Distribution]:
@@ -39,7 +40,7 @@ def _required(wanted: list[Requirement]) -> Iterator[Distribution]:
             yield found
 
 
-def _write_wheel(found: Distribution, folder: Path) -> None:
+def _write_wheel(found: Distribution, folder: Path, *, hollow: bool) -> None:
     said = (found.read_text("WHEEL") or "").splitlines()
     tags = [line.removeprefix("Tag: ").split("-") for line in said if line.startswith("Tag: ")]
     tag = "-".join(".".join(dict.fromkeys(parts)) for parts in zip(*tags, strict=True))
@@ -49,6 +50,7 @@ def _write_wheel(found: Distribution, folder: Path) -> None:
             file for file in found.files or ()
             # Scripts are beside the packages; installers write them again.
             if ".." not in file.parts and file.suffix != ".pyc" and file.name not in _ADDED
+            and (not hollow or file.parts[0].endswith(".dist-info"))
         ]  # fmt: skip
         for file in files:
             wheel.write(file.locate(), str(file))

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from integration.conftest import Cluster, living_owner
-from nnlite.artifacts.store import ArtifactStore, file_sha256
+from nnlite.artifacts.store import ArtifactStore
 from nnlite.db.tables import Artifact
+from nnlite.host.files import file_sha256
 from nnlite.queue import leases
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message

@@ -10,7 +10,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError, file_sha256
+from nnlite.artifacts.store import ArtifactGoneError, ArtifactStore, StoreError
+from nnlite.host.files import file_sha256
 from waiting import HANG_S
 
 PROGRAMS = Path(__file__).parent / "programs"

@@ -7,7 +7,6 @@ atomically: a reader never sees a partial file. Only this module knows paths.
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from nnlite.errors import NnliteError, Unavailable
-from nnlite.host.files import replacing
+from nnlite.host.files import file_sha256, replacing
 from nnlite.settings import Settings
 
 #: Paths of files that the methods below store, and what a killed process left of them.
@@ -275,9 +274,3 @@ def file_name(text: str) -> str:
 def open_store(settings: Settings) -> ArtifactStore:
     """Return the store that the settings configure; default: a folder in NNLITE_HOME."""
     return ArtifactStore(settings.artifacts, settings.home / "cache")
-
-
-def file_sha256(file: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -10,7 +10,6 @@ from nnlite.campaigns.request import Request
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.selection import check_names, matches, sample
-from nnlite.cli.actions.download import download_lemur
 from nnlite.cli.parsing import options, selection
 from nnlite.cli.presenting.output import err, note, print_json, print_table
 from nnlite.errors import UsageError
@@ -117,6 +116,9 @@ def fetch() -> None:
 
     Example: `nnlite fetch && nnlite models --usable`
     """
+    # What downloads takes longer to import than a listing.
+    from nnlite.cli.actions.download import download_lemur
+
     typer.echo(download_lemur(settings()))
 
 

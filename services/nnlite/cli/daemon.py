@@ -57,8 +57,10 @@ def up(
 @app.command()
 def down() -> None:
     """Stop what `nnlite up` started; running work goes back to the queue."""
-    instance = local_instance(load_settings())
-    note("down" if daemon.stop(instance) else f"nothing is up in {instance.home}")
+    settings = load_settings()
+    home = absolute_home(settings.home)
+    stopped = home.is_dir() and daemon.stop(local_instance(settings))
+    note("down" if stopped else f"nothing is up in {home}")
 
 
 @app.command()
@@ -130,7 +132,10 @@ def _serve(settings: Settings, converters: int) -> None:
     stopped = threading.Event()
     on_stop(stopped.set)
     checks = runtime_environment(settings) is not None
-    with session() as cluster, OwnWorkers(cluster, programs(converters, checks=checks)) as workers:
+    with (
+        session(creates=True) as cluster,
+        OwnWorkers(cluster, programs(converters, checks=checks)) as workers,
+    ):
         if not workers.started:
             raise LocalError(
                 f"another command runs workers in {settings.home} (nnlite ps); wait for its end, or stop it"

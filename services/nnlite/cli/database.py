@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nnlite.cli.actions.session import check_database
 from nnlite.cli.presenting.output import err, note, out
 from nnlite.db.engine import engine_for, explained, upgrade, where
 from nnlite.errors import UsageError
@@ -42,6 +43,7 @@ def backup(
     Example: nnlite db backup /var/backups/nnlite --keep 30
     """
     settings = load_settings()
+    check_database(settings)
     with servers(settings) as endpoints:
         note(back_up(settings, endpoints.database_url, folder, keep))
 
@@ -72,6 +74,7 @@ def restore_command(
 def url() -> None:
     """Print the URL of the database with its password; embedded servers must be running."""
     settings = load_settings()
+    check_database(settings)
     with servers(settings) as endpoints:
         out.print(endpoints.database_url, highlight=False, soft_wrap=True)
 
@@ -83,6 +86,7 @@ def psql(context: typer.Context) -> None:
     Example: nnlite db psql -c 'TABLE latency' --csv
     """
     settings = load_settings()
+    check_database(settings)
     with servers(settings):
         command, environment = psql_command(settings)
         command += context.args

@@ -7,7 +7,7 @@ import typer
 from nnlite.cli.actions.session import reading
 from nnlite.cli.parsing import options
 from nnlite.cli.parsing.words import chosen
-from nnlite.cli.presenting.output import listed, note, paged, print_json, print_table
+from nnlite.cli.presenting.output import count, listed, note, paged, print_json, print_table
 from nnlite.cli.presenting.presentation import milliseconds
 from nnlite.results.effects import KEY, effects
 from nnlite.results.reading import Row, check_campaign
@@ -62,7 +62,8 @@ def effects_command(
     if not found:
         note("no architecture has results of two configurations on one device; see --configs of nnlite run")
     elif not every and len(shown) < len(found):
-        note(f"{len(found) - len(shown)} settings change nothing beyond the intervals; --every shows them")
+        without = count(len(found) - len(shown), "setting")
+        note(f"without an effect beyond the intervals: {without}; --every shows them")
 
 
 def effect_row(row: Row) -> Row:

@@ -114,8 +114,6 @@ def lemur(
 
         exported = export_lemur(cluster.engine, root, choice, show)
     note(summary(exported))
-    if exported.hosts and not exported.written:
-        note("only results of hosts are there, of which nn-dataset's table has none: --kind host writes them")
     if len(exported.threads) > 1:
         numbers = " and ".join(map(str, sorted(exported.threads)))
         note(f"results with {numbers} threads of the CPU were written; --threads chooses one number")
@@ -181,12 +179,13 @@ def nngpt(
             references=read_references(reference or ()),
             similarity_threshold=similarity_threshold,
         )
-    source = exported.latency_source or "nothing that fits"
-    best = f"; the best is {exported.best_model}" if exported.best_model else ""
-    note(
-        f"{count(exported.models, 'model')} written to {exported.path}, {exported.measured} of them measured "
-        f"on {source}{best}"
+    measured = (
+        f"{exported.measured} of them measured on {exported.latency_source}"
+        if exported.measured
+        else "none of them with a latency: no valid measurement fits, and each has its reason as its error"
     )
+    best = f"; the best is {exported.best_model}" if exported.best_model else ""
+    note(f"{count(exported.models, 'model')} written to {exported.path}, {measured}{best}")
 
 
 @export.command("model-explorer")
@@ -207,7 +206,7 @@ def model_explorer(
         if no_model := check_models(cluster.engine, model, campaign):
             raise NnliteError(no_model)
         exported = export_node_data(cluster.engine, folder, campaign, model)
-    text = f"{len(exported.files)} profiles written to {folder}"
+    text = f"{count(len(exported.files), 'profile')} written to {folder}"
     if exported.unattributed:
         text += f"; up to {exported.unattributed:.1%} of the time belongs to no node with certainty"
     note(text)

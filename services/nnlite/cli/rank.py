@@ -11,7 +11,7 @@ import typer
 from nnlite.cli.actions.session import reading
 from nnlite.cli.parsing import options
 from nnlite.cli.parsing.words import chosen
-from nnlite.cli.presenting.output import listed, note, paged, print_json, print_table
+from nnlite.cli.presenting.output import count, listed, note, paged, print_json, print_table
 from nnlite.cli.presenting.presentation import milliseconds
 from nnlite.errors import NnliteError
 from nnlite.results.ranking import RankOptions, ranking
@@ -73,7 +73,7 @@ def rank(
             rows = [rank_row(row) for row in group["results"]]
             print_table(listed(rows, top), _COLUMNS, title=title(group), optional=_OPTIONAL, wide=wide)
     if found["waiting"]:
-        note(f"{len(found['waiting'])} of {found['models']} models have work that waits or runs")
+        note(f"with work that waits or runs: {len(found['waiting'])} of {count(found['models'], 'model')}")
     if found["without_result"]:
         note(f"{len(found['without_result'])} without a result: nnlite failures {name}")
     if not found["groups"] and found["ended"]:
@@ -136,7 +136,7 @@ def serve(
     logs.configure(settings.log_level)
     stop = threading.Event()
     on_stop(stop.set)
-    with health_file_of_process(settings.health_file), session() as cluster:
+    with health_file_of_process(settings.health_file), session(creates=True) as cluster:
         file = token_file or settings.home.expanduser() / TOKEN_FILE
         token = read_token(file, make=token_file is None)
         service = RankService(

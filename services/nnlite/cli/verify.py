@@ -10,7 +10,7 @@ import typer
 from nnlite.artifacts.store import open_store
 from nnlite.cli.actions.session import session
 from nnlite.cli.parsing import options
-from nnlite.cli.presenting.output import err, out, print_json, print_table, say
+from nnlite.cli.presenting.output import count, err, out, print_json, print_table, say
 from nnlite.diagnostics.verify import Outcome, Verified
 from nnlite.diagnostics.verify import verify as verify_rows
 from nnlite.results.verification import digests, selected
@@ -57,7 +57,7 @@ def verify(
         with err.status("") as status:
             for row in verify_rows(cluster.engine, open_store(cluster.settings), selection):
                 rows.append(row)
-                status.update(f"verified {len(rows)} measurements")
+                status.update(f"verified {count(len(rows), 'measurement')}")
         of_whole = selection.measurement is None and selection.benchmark is None
         known = digests(cluster.engine) if of_whole else {}
     names = list(dict.fromkeys([*(row.campaign for row in rows), *filter(None, [selection.campaign])]))
@@ -89,8 +89,8 @@ def _print(by_campaign: dict[str, list[Verified]], known: dict[str, str | None])
         counts = Counter(row.outcome for row in rows)
         parts = [f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome]]
         say(f"{name}: {', '.join(parts) or 'no measurement yet'}")
-        for note, count in Counter(note for row in rows for note in row.notes).items():
-            say(f"  {count} {note}")
+        for note, number in Counter(note for row in rows for note in row.notes).items():
+            say(f"  {number} {note}")
         if digest := known.get(name):
             out.print(f"  digest {digest}", highlight=False, soft_wrap=True)
 

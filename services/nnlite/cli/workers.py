@@ -110,7 +110,10 @@ def reaper() -> None:
     logs.configure(settings.log_level)
     stop = threading.Event()
     on_stop(stop.set)
-    with health_file_of_process(settings.health_file), session(waits_for_schema=True) as cluster:
+    with (
+        health_file_of_process(settings.health_file),
+        session(creates=True, waits_for_schema=True) as cluster,
+    ):
         reaper = Reaper(cluster.engine, cluster.broker, cluster.settings)
         with _exporting(cluster, reaper):
             log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)

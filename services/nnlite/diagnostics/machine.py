@@ -6,9 +6,12 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
 
@@ -25,7 +28,7 @@ from nnlite.host.gpu import nvidia_gpus
 from nnlite.host.installation import install_hint, why_model_code_is_root
 from nnlite.host.runtimes import found, import_problem, missing
 from nnlite.host.tflite_environment import runtime_environment
-from nnlite.local import servers
+from nnlite.local import LocalError, absolute_home, has_database, servers
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.messages import BrokerClient
 from nnlite.results import hooks
@@ -160,16 +163,42 @@ def _runtime_check(settings: Settings) -> Iterator[Finding]:
         yield Finding(subject="runtime check", state="ok", message=message)
 
 
+@contextmanager
+def _tried(settings: Settings) -> Iterator[Settings]:
+    """Yield the settings; a home without a database is replaced by a folder on its disk, which is removed.
+
+    Raises:
+        LocalError: no folder can be made there.
+    """
+    if has_database(settings):
+        yield settings
+        return
+    home = absolute_home(settings.home)
+    place = next(folder for folder in (home, *home.parents) if folder.is_dir())
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=".nnlite-doctor-", dir=place)
+    except OSError as error:
+        raise LocalError(f"{home} cannot be made: {error.strerror}; set NNLITE_HOME to a folder") from error
+    with folder as name:
+        Path(name).chmod(0o755)  # the account of root's servers enters it
+        yield settings.model_copy(update={"home": Path(name)})
+
+
+def _embedded(settings: Settings, tried: Settings) -> str:
+    where = f"embedded, under {settings.home}"
+    return where if tried is settings else f"{where} as soon as something is run or submitted; they start"
+
+
 def _cluster(settings: Settings) -> Iterator[Finding]:
     try:
-        with servers(settings) as endpoints:
+        with _tried(settings) as tried, servers(tried) as endpoints:
             if settings.database_url:
                 check_schema(engine_for(endpoints.database_url, settings.database_timeout_s))
             BrokerClient(endpoints.broker_url, settings.broker_timeout_s).ready(CONVERT_QUEUE)
             yield Finding(
                 subject="servers",
                 state="ok",
-                message="of the settings" if settings.database_url else f"embedded, under {settings.home}",
+                message="of the settings" if settings.database_url else _embedded(settings, tried),
             )
     except NnliteError as error:
         yield Finding(subject="servers", state="missing", message=str(error))

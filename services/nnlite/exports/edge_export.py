@@ -16,8 +16,9 @@ from nnlite.catalog.nngpt.source import NnGptSource, epoch_root, tag_of
 from nnlite.exports.edge_queries import ARTIFACTS, MEASUREMENTS, MODELS, REFUSALS
 from nnlite.exports.edge_tracker import FILE, Scored, edge_tracker
 from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, check_names
+from nnlite.exports.nothing import nothing_written
 from nnlite.exports.novelty import REFERENCE_THRESHOLD, NoveltyFilter
-from nnlite.exports.writing import ExportError, write_json
+from nnlite.exports.writing import write_json
 from nnlite.vocabulary import Backend, DeviceKind, Mode, ModelFormat, Precision, Stage, Verdict, WorkState
 
 Row = RowMapping
@@ -250,7 +251,8 @@ def _models(connection: Connection, choice: EdgeChoice) -> list[Row]:
     check_names(names, connection.execute(KNOWN_NAMES).mappings().one())
     rows = _rows(connection, MODELS, source=NnGptSource.name, campaigns=choice.campaigns)
     if not rows:
-        raise ExportError("no model of NN-GPT was submitted: nnlite submit --source nngpt --path FOLDER")
+        way_out = "models of NN-GPT come with nnlite submit --source nngpt --path FOLDER"
+        raise nothing_written(connection, {"campaigns": choice.campaigns}, way_out, way_out)
     return rows
 
 

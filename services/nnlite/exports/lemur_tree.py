@@ -21,6 +21,7 @@ from nnlite.backends import BACKENDS, CPU_BACKENDS
 from nnlite.catalog.files.source import FilesSource
 from nnlite.errors import did_you_mean
 from nnlite.exports.lemur_record import chosen_measurements, lemur_record
+from nnlite.exports.nothing import nothing_written
 from nnlite.exports.writing import ExportError, write_json
 from nnlite.vocabulary import Backend, DeviceKind, Precision, Verdict
 
@@ -90,13 +91,11 @@ def export_lemur(
         on_file: called with the number of files written and of all.
 
     Raises:
-        ExportError: a file cannot be written, or a name is unknown.
+        ExportError: a file cannot be written, a name is unknown, or nothing is selected.
     """
     exported = Exported(root=root)
-    parameters = {
-        "campaigns": list(choice.campaigns),
-        "devices": list(choice.devices),
-        "pools": list(choice.pools),
+    names = {"campaigns": choice.campaigns, "devices": choice.devices, "pools": choice.pools}
+    parameters = {name: list(chosen) for name, chosen in names.items()} | {
         "kinds": [str(kind) for kind in choice.kinds] or _usual_kinds(choice),
         "threads": choice.threads,
         # Other runtimes of hosts have no place in LEMUR's records.
@@ -137,6 +136,8 @@ def export_lemur(
             exported.not_valid += not record["valid"]
             _note_model(exported, row)
             on_file(exported.written, row["total"])
+        if not exported.written:
+            raise nothing_written(connection, names, _way_out(exported))
     for precision, models in exported.catalogues.items():
         _write_catalogue(root / TREE / precision / CATALOGUE, models)
     return exported
@@ -150,6 +151,15 @@ def relative_path(row: Any, layout: TreeLayout = TreeLayout.DEVICE) -> Path:
     if layout is TreeLayout.UPSTREAM:
         device = row["report"]["device_type"].replace(" ", "_")
     return Path(row["precision"], file_name(folder), f"{system}_{file_name(device)}.json")
+
+
+def _way_out(exported: Exported) -> str:
+    """Return what to do where nothing was selected."""
+    if exported.hosts:
+        return "--kind host writes those of hosts, of which nn-dataset's table has none"
+    if exported.own:
+        return "those of models of your own (--source files) are none of LEMUR's"
+    return "--kind, --verdict and --threads choose others, nnlite results lists them"
 
 
 def _usual_kinds(choice: Choice) -> list[str]:

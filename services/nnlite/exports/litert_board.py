@@ -20,6 +20,7 @@ from sqlalchemy import Engine, text
 from nnlite.exports.lemur_record import Json, chosen_measurements
 from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, check_names
 from nnlite.exports.litert_board_row import board_row
+from nnlite.exports.nothing import nothing_written
 from nnlite.exports.writing import ExportError, write_file, write_json
 from nnlite.vocabulary import DeviceKind, Verdict
 
@@ -54,30 +55,30 @@ def export_litert_board(
     Raises:
         ExportError: a file cannot be read or written, a name is unknown, or nothing is selected.
     """
-    parameters = {
-        "campaigns": list(choice.campaigns),
-        "devices": list(choice.devices),
-        "pools": list(choice.pools),
-        "kinds": [str(kind) for kind in choice.kinds or (() if choice.devices else (DeviceKind.PHONE,))],
-    }
+    names = {"campaigns": choice.campaigns, "devices": choice.devices, "pools": choice.pools}
+    kinds = [str(kind) for kind in choice.kinds or (() if choice.devices else (DeviceKind.PHONE,))]
     with engine.connect() as connection:
         check_names(choice, connection.execute(KNOWN_NAMES).mappings().one())
-        found = [dict(row) for row in connection.execute(_RESULTS, parameters).mappings()]
-    verdicts = choice.verdicts or (Verdict.VALID,)
-    chosen = [
-        (measured["verdict"], board_row(result, backend, measured, owner))
-        for result in found
-        for backend, measured in chosen_measurements(result["report"], choice.threads).items()
-        if measured["verdict"] in verdicts and measured["latency"] is not None
-    ]
+        found = [
+            dict(row)
+            for row in connection.execute(
+                _RESULTS, {name: list(chosen) for name, chosen in names.items()} | {"kinds": kinds}
+            ).mappings()
+        ]
+        verdicts = choice.verdicts or (Verdict.VALID,)
+        chosen = [
+            (measured["verdict"], board_row(result, backend, measured, owner))
+            for result in found
+            for backend, measured in chosen_measurements(result["report"], choice.threads).items()
+            if measured["verdict"] in verdicts and measured["latency"] is not None
+        ]
+        if not chosen:
+            asked = f"verdict {' or '.join(verdicts)}" + (f", kind {' or '.join(kinds)}" if kinds else "")
+            way_out = f"asked for: {asked}; --verdict and --kind choose others"
+            raise nothing_written(connection, names, way_out)
     # Of equal rows the last stays: that with the best verdict, and of those the newest.
     chosen.sort(key=lambda each: -[*Verdict].index(each[0]))
     rows = {row["row_id"]: row for _, row in chosen}
-    if not rows:
-        raise ExportError(
-            f"no result to publish: none with the verdict {' or '.join(verdicts)} of these kinds of devices; "
-            "choose with --kind, --verdict, --campaign, or see nnlite results"
-        )
     kept = _read(folder / MEASUREMENTS) | rows
     board = build_board(kept.values())
     lines = b"".join(orjson.dumps(row) + b"\n" for row in kept.values())

@@ -14,10 +14,12 @@ from typing import Any
 from sqlalchemy import Engine
 
 from nnlite.artifacts.store import file_name
-from nnlite.exports.writing import ExportError, write_json
+from nnlite.exports.nothing import nothing_written
+from nnlite.exports.writing import write_json
 from nnlite.results.profiles import KEY, operators
 from nnlite.results.reading import Row
 
+_WAY_OUT = "nnlite run --profile makes profiles, nnlite profile shows them"
 #: From the fastest node to the slowest.
 _GRADIENT = [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#e53935"}]
 
@@ -49,7 +51,8 @@ def export_node_data(
         files.append(path)
         unattributed = max(unattributed, sum(row["share"] for row in rows if not row["output"]))
     if not files:
-        raise ExportError("there is no profile; nnlite run --profile makes them, nnlite profile shows them")
+        with engine.connect() as connection:
+            raise nothing_written(connection, {"campaigns": [campaign] if campaign else []}, _WAY_OUT)
     return NodeDataExported(files=tuple(files), unattributed=unattributed)
 
 

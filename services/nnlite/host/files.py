@@ -1,5 +1,6 @@
-"""Atomic file writes: readers see the old content or the new, never a part of it."""
+"""Atomic file writes, of which readers see the old content or the new, never a part; and hashes of files."""
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -44,3 +45,9 @@ def write_atomically(
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+
+
+def file_sha256(file: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

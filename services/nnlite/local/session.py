@@ -83,7 +83,7 @@ def database(settings: "Settings") -> Iterator[str | None]:
     if settings.database_url:
         yield settings.database_url
         return
-    if not _has_database(settings):
+    if not has_database(settings):
         yield None
         return
     instance = local_instance(settings)
@@ -95,14 +95,14 @@ def database(settings: "Settings") -> Iterator[str | None]:
             _leave(instance, users)
 
 
-def _has_database(settings: "Settings") -> bool:
-    """Whether the embedded Postgres was ever started in the home.
+def has_database(settings: "Settings") -> bool:
+    """Whether the settings name a Postgres, or the embedded one was ever started in the home.
 
     Raises:
         LocalError: the home is a file, or below one.
         RecordError: it belongs to another account.
     """
-    return "postgres" in read_record(absolute_home(settings.home)).servers
+    return bool(settings.database_url) or "postgres" in read_record(absolute_home(settings.home)).servers
 
 
 def endpoints(settings: "Settings") -> Endpoints:

@@ -1,6 +1,7 @@
 """The wheel has everything that the command needs, and works in an environment of its own."""
 
 import email
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import wheelhouse
 from conftest import temporary_home
@@ -128,15 +130,27 @@ def test_the_installed_command_makes_the_schema(environment, bare_database_url, 
 
 @pytest.fixture(scope="module")
 def public(wheel, metadata) -> Iterator[Path]:
-    """A folder that all accounts may read: uv, the wheel, and in `wheels` what `wheel[local]` needs."""
+    """A folder that all accounts may read: uv, the wheel, and in `wheels` what `wheel[local]` needs.
+
+    In `hollow` is what `wheel[all]` needs, as metadata alone.
+    """
     with removed_at_the_end() as folder:
         shutil.copy(wheel, folder)
-        (folder / "wheels").mkdir()
-        required = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
-        wanted = [each for each in required if not each.marker or each.marker.evaluate({"extra": "local"})]
-        wheelhouse.fill(folder / "wheels", *(f"{each.name}[{','.join(each.extras)}]" for each in wanted))
+        for extra, name in (("local", "wheels"), ("all", "hollow")):
+            (folder / name).mkdir()
+            wheelhouse.fill(folder / name, *wanted(metadata, extra), hollow=name == "hollow")
         shutil.copy(Path(sys.executable).with_name("uv"), folder)
         yield folder
+
+
+def wanted(metadata, extra: str) -> list[str]:
+    """Return what the wheel with an extra requires, such as `celery[redis]`."""
+    required = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
+    return [
+        f"{each.name}[{','.join(each.extras)}]"
+        for each in required
+        if not each.marker or each.marker.evaluate({"extra": extra})
+    ]
 
 
 @dataclass(frozen=True)
@@ -199,6 +213,17 @@ def test_pip_installs_the_wheel_with_all_that_it_needs(account, request, public,
                "--find-links", public / "wheels", f"{public / wheel.name}[local]")  # fmt: skip
     assert "No broken requirements" in person.run(python, "-m", "pip", "check")
     check_that_it_works(person, python.with_name("nnlite"))
+
+
+def test_pip_finds_one_version_of_everything_that_all_needs(user, public, wheel, metadata):
+    user.run(PYTHON, "-m", "venv", "nnlite")
+    python = user.home / "nnlite" / "bin" / "python"
+    user.run(python, "-m", "pip", "--isolated", "install", "--no-index", "--no-compile",
+             "--find-links", public / "hollow", f"{public / wheel.name}[all]")  # fmt: skip
+    assert "No broken requirements" in user.run(python, "-m", "pip", "check")
+    listed = json.loads(user.run(python, "-m", "pip", "list", "--format", "json"))
+    installed = {canonicalize_name(each["name"]) for each in listed}
+    assert {canonicalize_name(Requirement(each).name) for each in wanted(metadata, "all")} <= installed
 
 
 def test_uv_installs_the_wheel_as_a_tool(user, public, wheel):

@@ -270,7 +270,10 @@ def test_a_record_has_one_number_of_threads(measure, export, tmp_path):
     assert said["device_analytics"]["nnlite"]["measurements"]["cpu"]["threads"] == 2
     assert export(threads=4).threads == {4}
     assert (read(tmp_path)["cpu_duration"], read(tmp_path)["valid"]) == (300, False)
-    assert export(threads=3).written == 0
+    with pytest.raises(
+        ExportError, match=r"of the results \(1 phone; 1 valid\) none fits; --kind, --verdict"
+    ):
+        export(threads=3)
 
 
 def test_of_several_results_the_newest_valid_one_is_written(measure, export, tmp_path):
@@ -291,7 +294,8 @@ def test_a_reproduction_does_not_replace_the_result(cluster, measure, export, tm
     finish_benchmark(cluster, again, measurement(latency=latency(200)))
     assert (export().superseded, read(tmp_path)["duration"]) == (0, 100)
     cluster.change("UPDATE benchmark SET report = jsonb_set(report, '{device,kind}', '\"host\"')")
-    assert export().hosts == 1
+    with pytest.raises(ExportError, match=r"of the results \(1 host; 1 valid\) none fits"):
+        export()
 
 
 def test_a_longer_mode_comes_before_a_newer_result(measure, export, tmp_path):
@@ -324,8 +328,11 @@ HOST = {"name": "host-lab", "kind": DeviceKind.HOST, "pool": "host"}
 
 def test_hosts_are_exported_only_on_request(measure, export, tmp_path):
     measure("one", device=HOST)
-    exported = export()
-    assert (exported.written, exported.hosts, files(tmp_path)) == (0, 1, [])
+    with pytest.raises(
+        ExportError, match=r"of the results \(1 host; 1 valid\) none fits; --kind host writes"
+    ):
+        export()
+    assert files(tmp_path) == []
     for choice in ({"kinds": [DeviceKind.HOST]}, {"devices": ["host-lab"]}):
         assert export(**choice).written == 1
     assert files(tmp_path) == ["fp32/all_models.json", f"{FOLDER}/linux_host-lab.json"]
@@ -337,7 +344,8 @@ def test_results_are_chosen_by_campaign_device_and_pool(measure, export):
     for choice in ({"campaigns": ["day"]}, {"devices": ["other"]}, {"pools": ["tablets"]}):
         assert export(**choice).written == 1
     assert export(campaigns=["day", "night"]).written == 2
-    assert export(campaigns=["day"], pools=["phones"]).written == 0
+    with pytest.raises(ExportError, match="there is no result of campaign day on phones; nnlite run"):
+        export(campaigns=["day"], pools=["phones"])
 
 
 @pytest.mark.parametrize(
@@ -356,9 +364,16 @@ def test_an_unknown_name_raises_and_lists_known_ones(measure, export, choice, sa
 
 def test_benchmarks_without_result_are_counted(cluster, measure, export):
     measure("one")
-    cluster.change("UPDATE benchmark SET report = NULL, state = 'failed'")
+    measure("two", campaign="day")
+    cluster.change(
+        "UPDATE benchmark SET report = NULL, state = 'failed' WHERE id ="
+        " (SELECT id FROM benchmark ORDER BY created_at LIMIT 1)"
+    )
     exported = export()
-    assert (exported.written, exported.without_result) == (0, 1)
+    assert (exported.written, exported.without_result) == (1, 1)
+    cluster.change("UPDATE benchmark SET report = NULL, state = 'failed'")
+    with pytest.raises(ExportError, match=r"no measurement has a result \(queued or failed: 2\); see"):
+        export()
 
 
 def test_accuracy_is_that_of_the_weights_as_they_were_trained(cluster, measure, export, tmp_path):

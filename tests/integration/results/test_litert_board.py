@@ -54,9 +54,11 @@ def test_of_several_results_of_a_device_the_best_verdict_and_then_the_newest_is_
 
 def test_what_is_not_valid_or_of_no_phone_is_published_only_on_request(cluster, tmp_path):
     finish_benchmark(cluster, queued_benchmark(cluster), measurement(verdict=Verdict.NOISY))
-    with pytest.raises(ExportError, match="no result to publish: none with the verdict valid"):
+    with pytest.raises(
+        ExportError, match=r"\(1 phone; 1 noisy\) none fits; asked for: verdict valid, kind phone;"
+    ):
         export_litert_board(cluster.engine, tmp_path, Choice())
-    with pytest.raises(ExportError, match="no result to publish"):
+    with pytest.raises(ExportError, match="asked for: verdict noisy, kind host; --verdict and --kind choose"):
         choice = Choice(kinds=(DeviceKind.HOST,), verdicts=(Verdict.NOISY,))
         export_litert_board(cluster.engine, tmp_path, choice)
     assert list(tmp_path.iterdir()) == []

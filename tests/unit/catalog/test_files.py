@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.files.model_toml import parse_input
 from nnlite.catalog.files.source import FilesSource, is_module
 from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel, ModelInput
 from nnlite.cli.parsing.selection import absolute
 from nnlite.diagnostics.preflight import judging_for
+from nnlite.host.files import file_sha256
 from nnlite.vocabulary import Layout, ModelFormat
 
 NET = """

@@ -7,10 +7,10 @@ import shutil
 import pytest
 
 from generated import Tree, net
-from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.files.source import FilesSource
 from nnlite.catalog.model import CatalogError, text_sha256
 from nnlite.catalog.nngpt.source import NnGptSource, tag_of
+from nnlite.host.files import file_sha256
 from unit.catalog.copies import NORM_64
 
 

@@ -11,12 +11,12 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Final
 
-from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.files.entry_point import MODULE, find_entry_point
 from nnlite.catalog.files.model_toml import Description, describe, parse_inputs
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
 from nnlite.catalog.untrusted import checks as file_checks
+from nnlite.host.files import file_sha256
 from nnlite.settings import Settings
 from nnlite.vocabulary import Layout, ModelFormat
 

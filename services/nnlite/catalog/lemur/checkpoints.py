@@ -12,9 +12,8 @@ from pathlib import Path, PurePosixPath
 
 import orjson
 
-from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.model import CatalogError
-from nnlite.host.files import write_atomically
+from nnlite.host.files import file_sha256, write_atomically
 
 SUFFIX = ".pth"
 #: Of the checkpoint in a folder that has the model's name.

@@ -9,9 +9,9 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel
 from nnlite.catalog.untrusted import checks
+from nnlite.host.files import file_sha256
 from nnlite.settings.groups import CatalogSettings
 from nnlite.vocabulary import Layout, ModelFormat
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.lemur.archive import Archive
 from nnlite.catalog.lemur.cache import cache_key, read_cache, write_cache
 from nnlite.catalog.lemur.checkpoints import SUFFIX, Checkpoints
@@ -19,6 +18,7 @@ from nnlite.catalog.lemur.shapes import table_version
 from nnlite.catalog.lemur.variants import SEPARATOR, architecture, parse_configs
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, SourceOptionError, text_sha256
+from nnlite.host.files import file_sha256
 from nnlite.settings import Settings
 
 

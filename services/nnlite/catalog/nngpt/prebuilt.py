@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.lemur.expected_input import Sizes, classes_of
 from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel
 from nnlite.catalog.nngpt.folder import Generated
 from nnlite.catalog.untrusted import checks as file_checks
+from nnlite.host.files import file_sha256
 from nnlite.settings.groups import CatalogSettings
 from nnlite.vocabulary import Layout, ModelFormat
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from nnlite.artifacts.store import file_sha256
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel
 from nnlite.catalog.nngpt.folder import read_file, read_folder
 from nnlite.catalog.nngpt.prebuilt import SUFFIX, lab_of, prebuilt_files, prebuilt_model
 from nnlite.catalog.nngpt.rows import DIGITS, GeneratedRows
+from nnlite.host.files import file_sha256
 from nnlite.settings import Settings
 
 #: Folder of the epochs, relative to the folder that NN-GPT runs in; a parent folder may be named too.

@@ -57,7 +57,7 @@ def run_here(request: Request, name: str | None, priority: int, converters: int,
     environment = runtime_environment(settings)
     where = "those of the settings" if settings.database_url else f"embedded ones, in {settings.home}"
     note(f"opening the servers: {where}")
-    with interruptible("stopped; the same command resumes"), session() as cluster:
+    with interruptible("stopped; the same command resumes"), session(creates=True) as cluster:
         submitted = submit_prepared(cluster, prepared)
         if not _ended(cluster, submitted.name, environment):
             wanted = programs(converters, checks=environment is not None)

@@ -1,7 +1,7 @@
 """Session of a command: the settings, and connections to the servers that they name.
 
 `session` is for commands that change something, `reading` for listings: it imports no Celery, Redis or
-SQLAlchemy, and never creates a database.
+SQLAlchemy. Only commands that bring something into a database create one.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from nnlite.cli.presenting.output import note
-from nnlite.local import endpoints, servers
+from nnlite.errors import NnliteError
+from nnlite.local import endpoints, has_database, servers
 from nnlite.settings import Settings, load_settings
 
 if TYPE_CHECKING:  # take longer to import than a listing takes
@@ -32,14 +33,16 @@ class Session:
 
 
 @contextmanager
-def session(*, waits_for_schema: bool = False) -> Iterator[Session]:
+def session(*, creates: bool = False, waits_for_schema: bool = False) -> Iterator[Session]:
     """Open the cluster that the settings name; embedded servers are started if needed and migrated.
 
     Args:
+        creates: create the database of a home that has none; else that is an error.
         waits_for_schema: wait where the database has another schema; else that is an error.
 
     Raises:
-        NnliteError: the settings are wrong, a server cannot be used, or Postgres went away meanwhile.
+        NnliteError: the settings are wrong, there is no database, a server cannot be used, or Postgres went
+            away meanwhile.
     """
     import structlog
 
@@ -52,6 +55,8 @@ def session(*, waits_for_schema: bool = False) -> Iterator[Session]:
         # To stderr: what goes to stdout is a command's answer. Workers and the reaper choose their own level.
         logs.configure("WARNING")
     settings = load_settings()
+    if not creates:
+        check_database(settings)
     with explained(), servers(settings) as endpoints:
         migrate_embedded(settings, endpoints.database_url)
         engine = engine_for(endpoints.database_url, settings.database_timeout_s)
@@ -81,13 +86,26 @@ def reading() -> Iterator["Reads"]:
     settings = load_settings()
     with open_reader(settings) as reader:
         if reader is None:
-            note(f"nothing is here yet: {settings.home} has no database; `nnlite run --limit 5` makes one")
+            note(_nothing(settings))
         yield reader or NoDatabase()
+
+
+def check_database(settings: Settings) -> None:
+    """Check that there is a database, so that none is created to find nothing in it.
+
+    Raises:
+        NnliteError: the home has none.
+    """
+    if not has_database(settings):
+        raise NnliteError(_nothing(settings))
+
+
+def _nothing(settings: Settings) -> str:
+    return f"nothing is here yet: {settings.home} has no database; `nnlite run --limit 5` makes one"
 
 
 def served_queues() -> frozenset[str]:
     """Return the queues that living workers consume; none where the broker does not run or answer."""
-    from nnlite.errors import NnliteError
     from nnlite.queue.messages import BrokerClient
 
     settings = load_settings()

@@ -72,7 +72,7 @@ def submit(request: Request, name: str | None, priority: int, *, yes: bool) -> N
         NnliteError: nothing was submitted; the message says why.
     """
     prepared = prepare(request, name, priority, load_settings(), yes=yes)
-    with session() as cluster:
+    with session(creates=True) as cluster:
         submitted = submit_prepared(cluster, prepared)
         if submitted.sent:
             for line in explanation(cluster.engine, cluster.broker, submitted.name, cluster.settings.home):
@@ -89,7 +89,7 @@ def follow(request: Request, name: str | None, priority: int) -> None:
     following.source_of(request, load_settings())  # refused before servers start
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either stops it gracefully
     stopped = "stopped; submitted work goes on, the same command resumes following"
-    with interruptible(stopped), session() as cluster:
+    with interruptible(stopped), session(creates=True) as cluster:
         following.follow(cluster, request, name, priority)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from nnlite.artifacts.store import file_sha256
+from nnlite.host.files import file_sha256
 from nnlite.vocabulary import Fault
 from nnlite_benchmark.android.adb.shell import Shell
 from nnlite_benchmark.device import DeviceFailure

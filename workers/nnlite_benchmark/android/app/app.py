@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from nnlite.artifacts.store import file_sha256
+from nnlite.host.files import file_sha256
 from nnlite.settings import SettingsError
 from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault, Stage

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nnlite.artifacts.store import file_sha256
+from nnlite.host.files import file_sha256
 from nnlite.reports.schema import RunReport
 from nnlite_benchmark.android.app.crashes import PACKAGE
 from nnlite_benchmark.protocol.analysis.measurement import plain_name
