@@ -1,5 +1,6 @@
 """Log files of local processes: rotated, and quoted in errors."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -37,3 +38,12 @@ def tail(path: Path, since: int = 0, lines: int = 8) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
+
+
+def last_message(path: Path) -> str:
+    """Return the last message of a log, without what else its line has; empty where there is none."""
+    line = tail(path, lines=1)
+    try:
+        return str(json.loads(line)["event"])
+    except (ValueError, TypeError, KeyError):
+        return line

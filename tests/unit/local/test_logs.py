@@ -24,3 +24,14 @@ def test_the_tail_of_a_log_starts_at_the_offset(tmp_path):
     assert logs.tail(path, since=since, lines=3) == "7\n8\n9"
     assert "before" not in logs.tail(path, since=since, lines=100)
     assert logs.tail(tmp_path / "none.log") == ""
+
+
+def test_the_last_message_of_a_log_is_quoted_as_it_was_said(tmp_path):
+    log = tmp_path / "convert.log"
+    assert logs.last_message(log) == ""
+
+    log.write_text('{"event": "ready"}\n{"event": "no torch", "level": "error"}\n')
+    assert logs.last_message(log) == "no torch"
+
+    log.write_text("Traceback:\nMemoryError\n")
+    assert logs.last_message(log) == "MemoryError"

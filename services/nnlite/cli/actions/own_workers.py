@@ -7,7 +7,7 @@ from typing import Self
 
 from nnlite.cli.actions.session import Session
 from nnlite.errors import NnliteError
-from nnlite.local import Supervisor, Worker, local_instance, workers_lock
+from nnlite.local import Supervisor, Worker, local_instance, logs, workers_lock
 
 #: Arguments of the programs that measure on this machine, by name.
 MEASURING = {"benchmark": ["worker", "benchmark", "--device", "host"], "reaper": ["reaper"]}
@@ -67,9 +67,8 @@ class OwnWorkers:
         for status in self._supervisor.status():
             if status.name != but and status.restarts >= _MAX_RESTARTS and status.pid is None:
                 log = self._cluster.settings.home / "logs" / f"{status.name}.log"
-                raise NnliteError(
-                    f"the {status.name} worker does not stay up (exit status {status.exit_status}); see {log}"
-                )
+                said = logs.last_message(log) or f"exit status {status.exit_status}"
+                raise NnliteError(f"the {status.name} worker does not stay up: {said}; its log is {log}")
 
     def _supervised(self) -> Supervisor:
         nnlite = [sys.executable, "-m", "nnlite.cli"]
