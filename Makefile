@@ -192,7 +192,7 @@ test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(APP_RUNTI
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(APP_RUNTIME_ARM64_IF_BUILT) $(HOST_APP) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
 
-first-phone: $(APK) $(INSTALLED) ## Try a phone, PHONE=usb:SERIAL, and write what works on it
+first-phone: $(APK) $(INSTALLED) ## Try the phone on USB, or PHONE=tcp:HOST:PORT, and write what works on it
 	$(BIN)/python tools/first_phone.py $(PHONE) --apk $(APK)
 
 ANDROID_LEVELS := 26 30 34 35

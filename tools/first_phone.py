@@ -1,7 +1,8 @@
 """Tries one phone for the first time, and writes a page: what held there, and what did not.
 
-`make first-phone PHONE=usb:SERIAL`. It installs the app, measures the canary on each backend, and asks for
-what nnlite relies on; nothing is stored in a database. The page has no serial number, for an issue.
+`make first-phone`, with one phone on USB, or `make first-phone PHONE=tcp:HOST:PORT`. It installs the app,
+measures the canary on each backend, and tries what the table in `android_app/README.md` says of Android;
+nothing is stored in a database. The page has no serial number, for an issue.
 """
 
 import argparse
@@ -10,23 +11,27 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from nnlite.backends import BACKENDS
 from nnlite.campaigns.device_argument import DeviceArgument, device_argument
-from nnlite.errors import NnliteError
+from nnlite.errors import NnliteError, UsageError
 from nnlite.reports.schema import MeasurementReport
 from nnlite.settings import Settings, load_settings
-from nnlite.vocabulary import Backend, Reason
+from nnlite.vocabulary import Backend, Reason, Stage
 from nnlite_benchmark.android.device import AndroidDevice
+from nnlite_benchmark.android.properties.analytics import CPUS, STATE_COMMANDS
+from nnlite_benchmark.android.properties.parsers import word
 from nnlite_benchmark.android.properties.perfetto import PERFETTO_COMMAND, traced_rails
 from nnlite_benchmark.android.properties.power import RAIL_COMMANDS
 from nnlite_benchmark.device import DeviceFailure, RuntimeRefusal
 from nnlite_benchmark.device_factory import open_device
+from nnlite_benchmark.jobs import with_cores
 from nnlite_benchmark.protocol.measuring import CANARY_JOB
+from nnlite_benchmark.protocol.passes import passes_of
 
 #: What is asked of the phone's shell: the expectation, the command, and what its output must match.
 QUESTIONS: Final = (
@@ -37,12 +42,20 @@ QUESTIONS: Final = (
     ("the build is not debuggable", "getprop ro.debuggable", r"0\s*"),
     ("battery saver is off", "settings get global low_power", r"(0|null)\s*"),
     ("Android has a thermal status (from API 29)", "dumpsys thermalservice", r"(?s).*Thermal Status: \d.*"),
-    ("cores tell their frequency", "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", r"\d+\s*"),
+    ("cores tell their frequency", f"cat {CPUS}/cpu0/cpufreq/scaling_cur_freq", r"\d+\s*"),
+    ("and the highest that they have", f"cat {CPUS}/cpu0/cpufreq/cpuinfo_max_freq", r"\d+\s*"),
     ("thermal zones can be read", "cat /sys/class/thermal/thermal_zone0/temp", r"-?\d+\s*"),
+    ("displays are named", STATE_COMMANDS["displays"], r"(?s).*, type (INTERNAL|BUILT).*"),
+    ("who records the screen is named", STATE_COMMANDS["projection"], r"(?s).*Media Projection:.*"),
+    ("the battery has a charge counter", "dumpsys battery", r"(?s).*Charge counter: [1-9].*"),
     ("simpleperf is there", "simpleperf --version", r"(?s).*\d.*"),
     ("power rails tell their energy", "; ".join(RAIL_COMMANDS.values()), r"(?s).*\d mWs.*"),
 )  # fmt: skip
-_MAX_EVIDENCE_CHARS: Final = 300
+#: Longest wait for a cool phone before each run, seconds: all of it should take ten minutes at most.
+_COOL_S: Final = 10.0
+_USB: Final = Path("/sys/bus/usb/devices")
+#: Class, subclass and protocol of adb's interface on USB: packages/modules/adb/adb.h.
+_ADB: Final = ["ff", "42", "01"]
 
 
 @dataclass(kw_only=True)
@@ -50,11 +63,13 @@ class Page:
     """Rows of expectation, outcome and evidence."""
 
     title: str = "a phone"
+    #: Its serial or address, which the page does not have.
+    hidden: str
     rows: list[tuple[str, bool, str]] = field(default_factory=list)
 
     def add(self, expected: str, held: bool, evidence: str) -> None:
         """Add a row, and print it."""
-        shown = " ".join(evidence.split())[:_MAX_EVIDENCE_CHARS]
+        shown = word(" ".join(evidence.replace(self.hidden, "the phone").split())) or ""
         self.rows.append((expected, held, shown))
         print(f"{'held    ' if held else 'DID NOT '} {expected}: {shown}", flush=True)
 
@@ -68,9 +83,15 @@ class Page:
         )
 
 
-def try_phone(argument: DeviceArgument, settings: Settings) -> Page:
-    """Try the phone and return the page; a phone that does not become ready is a page too."""
-    stop, page = threading.Event(), Page()
+def try_phone(argument: DeviceArgument, settings: Settings, pass_s: int) -> Page:
+    """Try the phone and return the page; a phone that does not become ready, or goes away, is a page too.
+
+    Args:
+        argument: what phone.
+        settings: of the worker.
+        pass_s: seconds of each pass of continuous inference.
+    """
+    stop, page = threading.Event(), Page(hidden=argument.target)
     device = open_device(argument, settings, stop=stop, on_stage=lambda _stage: None)
     assert isinstance(device, AndroidDevice)  # noqa: S101
     try:
@@ -80,6 +101,11 @@ def try_phone(argument: DeviceArgument, settings: Settings) -> Page:
             with device.loaded(CANARY_JOB, stop):
                 for backend in (each for each in Backend if each in BACKENDS[device.kind]):
                     _measure(device, backend, page, stop)
+                _bind(device, settings, page, stop)
+                _pass(device, pass_s, settings, page, stop)
+            page.add("the shell may read the app's files", device.pulls_files, "")
+    except DeviceFailure as failure:
+        page.add("the phone answers to the end", False, f"{failure.fault}: {failure.reason}")
     finally:
         device.close()
     return page
@@ -140,6 +166,8 @@ def _measure(device: AndroidDevice, backend: Backend, page: Page, stop: threadin
         page.add(f"the clocks are {clocks.asked} ({backend})", clocks.policy is clocks.asked, evidence)
     if backend is Backend.CPU_PLAIN:  # nothing is delegated
         return
+    if backend is Backend.CPU:
+        _follow(report, page)
     counted = report.delegation
     page.add(
         f"delegated nodes are counted from the log ({backend})",
@@ -148,8 +176,69 @@ def _measure(device: AndroidDevice, backend: Backend, page: Page, stop: threadin
     )
 
 
+def _follow(report: MeasurementReport, page: Page) -> None:
+    """Add what was followed during the runs."""
+    thermal = report.thermal
+    status = [each for each in (thermal.status if thermal else ()) if each is not None]
+    page.add("the thermal status is followed (from API 29)", bool(status), f"{len(status)} readings")
+    headroom = [each for each in (thermal.headroom if thermal else ()) if each is not None]
+    page.add(
+        "so is the headroom (from API 30)", bool(headroom), ", ".join(f"{each:.2f}" for each in headroom)
+    )
+    page.add("the core of each slice is known", bool(report.slice_cores), str(report.slice_cores))
+
+
+def _bind(device: AndroidDevice, settings: Settings, page: Page, stop: threading.Event) -> None:
+    """Measure on the fast cores."""
+    expected = "the measuring thread is bound to the fast cores"
+    try:
+        asked = replace(CANARY_JOB, asked_cores="fast")
+        job = with_cores(asked, Backend.CPU, device, settings.measurement, stop)
+        report = device.run(job, Backend.CPU, stop=stop)
+    except (RuntimeRefusal, DeviceFailure) as failure:
+        page.add(expected, False, failure.reason)
+        return
+    bound = report.cores_error is None and report.cores == job.cores
+    page.add(expected, bound, report.cores_error or f"cores {report.cores}")
+
+
+def _pass(device: AndroidDevice, pass_s: int, settings: Settings, page: Page, stop: threading.Event) -> None:
+    """Run continuously, once for the energy of an inference and once for its events."""
+    job = replace(CANARY_JOB, passes={Stage.ENERGY: pass_s, Stage.COUNTERS: pass_s})
+    found = passes_of(device, job, Backend.CPU, settings.measurement.shape_tolerance, stop)
+    energy, counters = found.get("energy"), found["counters"]
+    evidence = f"{energy.method}: {energy.energy_uj:.0f} uJ" if energy else found["energy_error"]
+    page.add("energy of an inference is measured", energy is not None, evidence)
+    events = ", ".join(f"{event} {number:.0f}" for event, number in counters.per_inference.items())
+    page.add("simpleperf counts events of the app", bool(events), events or counters.error or "")
+
+
 def _reasons(report: MeasurementReport) -> str:
     return ", ".join(report.reasons) or "no reason"
+
+
+def attached_phone(usb: Path = _USB) -> str:
+    """Return `usb:SERIAL` of the only phone on USB with debugging on.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    serials = {
+        _line(usb / interface.name.partition(":")[0] / "serial")
+        for interface in usb.glob("*:*")
+        if [_line(interface / f"bInterface{part}") for part in ("Class", "SubClass", "Protocol")] == _ADB
+    }
+    if len(serials) == 1:
+        return f"usb:{serials.pop()}"
+    found = f"phones with USB debugging on: {', '.join(sorted(serials)) or 'none'}"
+    raise UsageError(f"{found}; attach one, or name it: make first-phone PHONE=usb:SERIAL (or tcp:HOST:PORT)")
+
+
+def _line(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
 
 
 def main() -> int:
@@ -158,20 +247,28 @@ def main() -> int:
     parser.add_argument(
         "device",
         metavar="PHONE",
-        help="usb:SERIAL or tcp:HOST:PORT, as `nnlite worker benchmark --device` takes it",
+        nargs="?",
+        help="usb:SERIAL or tcp:HOST:PORT, as `nnlite worker benchmark --device` takes it; default: the only "
+        "one on USB",
     )
     parser.add_argument("--output", type=Path, default=Path("build/first-phone.md"), help="the page")
     parser.add_argument(
         "--apk", type=Path, default=Path("build/nnlite-benchmark.apk"), help="the benchmark app"
     )
+    parser.add_argument(
+        "--seconds", type=int, default=20, help="of continuous inference for energy, and for counters"
+    )
     words = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="nnlite-first-phone-") as home:
             loaded = load_settings()
-            settings = loaded.model_copy(
-                update={"home": Path(home), "android": loaded.android.model_copy(update={"apk": words.apk})}
-            )
-            page = try_phone(device_argument(words.device, "first-phone"), settings)
+            changes = {
+                "home": Path(home),
+                "android": loaded.android.model_copy(update={"apk": words.apk}),
+                "phone": loaded.phone.model_copy(update={"cool_s": _COOL_S}),
+            }
+            argument = device_argument(words.device or attached_phone(), "first-phone")
+            page = try_phone(argument, loaded.model_copy(update=changes), words.seconds)
     except NnliteError as error:
         print(f"first-phone: {error}", file=sys.stderr)
         return 1

@@ -2,7 +2,8 @@
 
 Artifacts of random LEMUR models, one thread, both with XNNPACK, in one process on one core. The two take
 turns of some tens of milliseconds, so that other load on the machine meets both, and the ratio of their
-medians holds where the medians do not. `python tests/benchmarks/app_runtime.py [MODELS]` prints the figures.
+medians holds where the medians do not. `python tests/benchmarks/app_runtime.py [MODELS [PRECISION]]` prints
+the figures.
 """
 
 import json
@@ -32,6 +33,7 @@ def run(
     models: int = MODELS,
     artifacts: Sequence[tuple[Path, Precision]] = (),
     *,
+    precision: Precision = Precision.FP32,
     turns: int = TURNS,
     turn_s: float = TURN_S,
 ) -> dict[str, Any]:
@@ -40,11 +42,12 @@ def run(
     Args:
         models: number of random models.
         artifacts: what to measure instead of their artifacts.
+        precision: of the models' artifacts.
         turns: how often each runtime gets a turn.
         turn_s: how long a turn takes at least, seconds.
     """
     with tempfile.TemporaryDirectory(prefix="nnlite-benchmark-") as folder:
-        words = ("--lemur", str(models), "--seed", str(SEED), "--precision", Precision.FP32)
+        words = ("--lemur", str(models), "--seed", str(SEED), "--precision", precision)
         artifacts = artifacts or make_artifacts(Path(folder) / "artifacts", *words)
         each = [
             _compared(artifact, precision, turns, turn_s, Path(folder) / "log")
@@ -114,6 +117,8 @@ def _compared(artifact: Path, precision: Precision, turns: int, turn_s: float, l
 
 
 if __name__ == "__main__":
-    figures = run(*map(int, sys.argv[1:]))
+    figures = run(
+        int((sys.argv[1:] or [MODELS])[0]), precision=Precision((sys.argv[2:] or [Precision.FP32])[0])
+    )
     print(table(figures.pop("each")))
     print(json.dumps(figures, indent=1))

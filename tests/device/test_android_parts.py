@@ -8,9 +8,11 @@ import multiprocessing
 import os
 import shlex
 import subprocess
+import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -472,6 +474,62 @@ def test_a_stop_force_stops_the_app(bench: Bench) -> None:
     shell = bench.shell()
     assert not shell.shell_output(f"pidof {PACKAGE}").strip()
     assert not [name for name in shell.shell_output(f"ls {FOLDER}").split() if name.endswith(".raw")]
+
+
+#: What a run may find of a connection that is gone, depending on what adb has noticed.
+BROKEN = {Incident.OFFLINE, Incident.DISCONNECTED, Incident.COMMAND_FAILED}
+KILL_ADBD = (
+    "/rig/python -SI -c 'import socket; "
+    'socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"kill_adbd", "/dev/socket/init")\''
+)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("stage", [Stage.PUSH, Stage.INITIALIZE, Stage.WARM_UP, Stage.RUN, Stage.PULL])
+def test_a_device_that_vanishes_at_any_stage_is_a_fault_and_nothing_is_left_of_the_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: Stage
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if stage not in {Stage.PUSH, Stage.PULL}:
+        bench.rig.fault(Fault.APP_HANGS, stage=stage.value)  # so that the run is not over before
+
+    def vanish(entered: Stage) -> None:
+        if entered is stage:
+            with suppress(DeviceFailure):
+                bench.shell().run(KILL_ADBD)
+
+    before = descriptors()
+    try:
+        with pytest.raises(DeviceFailure, match=bench.emulator.serial) as caught:
+            bench.run(bench.runs(on_stage=vanish))
+    finally:
+        bench.rig.heal()
+        shell = bench.shell()
+        readiness(shell, bench.settings, bench.emulator, bench.server.client).wait()
+    assert (caught.value.stage, caught.value.fault in BROKEN) == (stage, True), caught.value
+    assert (list(tmp_path.iterdir()), descriptors()) == ([], before)
+    bench.app(shell).remove_leftovers()
+    assert not shell.shell_output(f"ls {FOLDER} {MEDIA} | grep -v :").split()
+    assert bench.run(bench.runs()).report.error is None
+
+
+def test_a_report_of_100_mb_is_given_up_at_its_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = "printf 'INSTRUMENTATION_RESULT: report='; head -c 100000000 /dev/zero | tr '\\0' x; sleep 3600"
+    monkeypatch.setattr(run_module, "command_line", lambda _: sent)
+    with pytest.raises(DeviceFailure, match="a line is longer than 1048576 characters") as caught:
+        bench.run(bench.runs())
+    assert caught.value.fault is Incident.BAD_REPORT
+
+
+def test_files_of_a_run_are_limited_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "MAX_FILES_BYTES", 10)
+    with pytest.raises(DeviceFailure, match="bytes together, the most are 10") as caught:
+        bench.run(bench.runs())
+    assert caught.value.fault is Incident.BAD_REPORT
+    assert not bench.shell().shell_output(f"ls {MEDIA}").split()
 
 
 REPORT = {

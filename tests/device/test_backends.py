@@ -72,6 +72,18 @@ def test_a_crash_in_a_delegate_is_a_refusal_of_the_runtime(lab, worker, device):
     assert len(lab.incidents(worker.device)) == before
 
 
+def test_a_crash_after_the_report_undoes_no_measurement(lab, worker, device):
+    before = len(lab.incidents(worker.device))
+    device.backends(gpu=Mode.WORKS)
+    device.fault(Fault.APP_CRASHES, stage="end", library="libtensorflowlite_gpu_jni.so")
+    (row,) = lab.enqueue(backends=(Backend.CPU, Backend.GPU))
+    lab.wait_done([row])
+    cpu, gpu = lab.measurements(row)
+    assert (cpu["verdict"], gpu["verdict"], gpu["error"]) == ("valid", "valid", None)
+    assert [outcome for outcome, _ in lab.attempts(row)] == ["done"]
+    assert len(lab.incidents(worker.device)) == before
+
+
 def test_partial_delegation_is_measured_and_annotated(lab, worker, device):
     device.backends(gpu=Mode.WORKS, npu=Mode.PARTIAL)
     (row,) = lab.enqueue(backends=(Backend.GPU, Backend.NPU))

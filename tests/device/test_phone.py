@@ -44,7 +44,7 @@ def test_a_phone_is_measured_without_noise_isolation(lab, worker):
     assert report["measurements"][0]["before"]["frequencies_khz"]
 
 
-def test_a_phone_measures_on_its_fast_cores_where_that_is_asked_for(lab, worker):
+def test_a_phone_measures_on_its_fast_cores_where_that_is_asked_for(lab, phone, worker):
     (row,) = lab.enqueue(pool="phones", cores="fast", sustained=2, energy=2, counters=2)
     lab.wait_done([row])
     (measured,) = lab.measurements(row)
@@ -53,6 +53,8 @@ def test_a_phone_measures_on_its_fast_cores_where_that_is_asked_for(lab, worker)
     assert "not_bound" not in measured["conditions"]
     assert measured["sustained"]["error"] is None
     (report,) = lab.benchmark(row)["report"]["measurements"]
+    assert (measured["clocks"], report["clocks"]["note"]) == ("fixed", None), "by the phone's own answer"
+    assert (phone.data / "system/fixed_performance").read_text() == "true\n"
     assert measured["energy_method"] is report["energy"] is None
     # Its clock runs ahead of the machine's: the pass may be over before it is asked.
     assert measured["counters"]["error"] and not measured["counters"]["per_inference"]
@@ -72,6 +74,7 @@ def test_an_unplugged_phone_is_waited_for(lab, phone, worker):
     (incident,) = lab.incidents(worker.device)[before:]
     assert incident["fault"] in {"disconnected", "offline"}, "adb may not have noticed yet"
     assert set(incident["recovery_steps"]) <= {"reconnect"} and incident["healed"]
+    assert not list((phone.data / "local/tmp/nnlite").glob("*.raw")), "nor what the run left on the phone"
 
 
 @pytest.mark.parametrize(
@@ -109,6 +112,18 @@ def test_a_phone_that_needs_its_owner_is_waited_for_without_a_fault(lab, fault, 
     phone.heal()
     lab.wait_state(worker.device, "ready")
     assert lab.incidents(worker.device) == []
+
+
+def test_the_app_runs_as_the_user_who_has_the_screen_and_the_clocks_are_let_go_at_the_end(lab):
+    phone = lab.rig.phone("second-user", port=5569)
+    phone.state(user=10)
+    worker = lab.worker(f"tcp:{phone.address}", pool="second-user")
+    (row,) = lab.enqueue(pool="second-user")
+    lab.wait_done([row])
+    package = phone.data / "system/packages/org.nnlite.benchmark"
+    assert package.read_text().split()[1] == "10"
+    assert worker.stop() == 0
+    assert (phone.data / "system/fixed_performance").read_text() == "false\n"
 
 
 def test_a_run_that_was_not_in_front_is_repeated(lab, phone, worker):

@@ -16,7 +16,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from nnlite.vocabulary import (
     MAX_THREAD_COUNTS,
@@ -59,8 +67,16 @@ Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]
 Kilobytes = Annotated[int, Field(ge=0, le=2**42)]
 Ratio = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Word = Annotated[str, StringConstraints(max_length=300)]
-Text = Annotated[str, StringConstraints(max_length=20_000)]
+
+
+def _without_nul(text: str) -> str:
+    """Return `text` as Postgres can store it."""
+    return text.replace("\0", "\ufffd")
+
+
+Word = Annotated[str, StringConstraints(max_length=300), AfterValidator(_without_nul)]
+Text = Annotated[str, StringConstraints(max_length=20_000), AfterValidator(_without_nul)]
+Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Scalar = int | float | str | bool | None
 
@@ -97,10 +113,12 @@ class Output(Part):
     """One output tensor; its bytes are in a file next to the run report."""
 
     name: Word
-    dtype: Word = Field(description="NumPy name")
+    dtype: Annotated[str, StringConstraints(max_length=30, pattern=r"^[a-z]+[0-9]*$")] = Field(
+        description="NumPy name"
+    )
     shape: Annotated[tuple[Count, ...], Field(max_length=16)]
     scale: float | None = Field(None, description="quantization: value = scale x (integer - zero_point)")
-    zero_point: int | None = None
+    zero_point: Int32 | None = None
     file: Word = Field(description="file name without folder; raw, little-endian")
     size_bytes: Count | None = None
     sha256: Sha256
@@ -413,7 +431,7 @@ class RunReport(Part):
         None, description="Android only: what the delegate wrote, at most 512 bytes; null: unknown"
     )
     delegate_refusals: Refusals = Field((), description="on Android the worker reads them from the messages")
-    nnapi_errno: int | None = Field(None, description="npu only: NNAPI's last error code; 0: none")
+    nnapi_errno: Int32 | None = Field(None, description="npu only: NNAPI's last error code; 0: none")
     precision_loss: bool | None = Field(None, description="gpu only: may compute in fp16")
     in_front: bool | None = Field(
         None, description="Android only: the app had the window focus from warm-up to end"

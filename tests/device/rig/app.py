@@ -72,6 +72,7 @@ class _App:
             self._tell(json.dumps(self._request()))
             for line in self._answer():
                 self._pass_on(line)
+            self._crash_if_set("end")
         if self._by_hand:
             self._give_back_report()
 
@@ -174,20 +175,24 @@ class _App:
         if hangs_here and self._occurs(Fault.APP_HANGS) is not None:
             self._tell("hold")
             signal.pause()
-        if stage == "run":
-            self._crash_if_set()
-
-    def _crash_if_set(self) -> None:
-        if self._occurs(Fault.DIES_MID_RUN) is not None:
+        dies = self._faults.command(Fault.DIES_MID_RUN)
+        dies_here = dies is not None and dies.parameters.get("stage", "run") == stage
+        if dies_here and self._occurs(Fault.DIES_MID_RUN) is not None:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as init:
                 init.sendto(b"kill_adbd", "/dev/socket/init")
-        crash = self._occurs(Fault.APP_CRASHES)
+        self._crash_if_set(stage)
+
+    def _crash_if_set(self, stage: str) -> None:
+        """Die as a fault says: at a stage, or at `end`, when the report is sent."""
+        set_crash = self._faults.command(Fault.APP_CRASHES)
+        crashes_here = set_crash is not None and set_crash.parameters.get("stage", "run") == stage
+        crash = self._occurs(Fault.APP_CRASHES) if crashes_here else None
         if crash is not None:
             if crash.get("runtime"):
                 self._tell("kill")
             CULPRIT.write_text(crash.get("library", "libnnlite.so"))
             end_by(signal.Signals[crash.get("signal", "SIGSEGV")])
-        if self._occurs(Fault.DELEGATE_CRASHES) is not None:
+        if stage == "run" and self._occurs(Fault.DELEGATE_CRASHES) is not None:
             CULPRIT.write_text(GPU_LIBRARY)
             end_by(signal.SIGSEGV)
 

@@ -37,10 +37,12 @@ class Fault(StrEnum):
     OFFLINE = "offline"  # accepts the connection, sends nothing
     UNAUTHORIZED = "unauthorized"  # always asks for a key
     DIES_MID_PUSH = "dies_mid_push"  # adbd is killed after data of a push; `every` counts packets of data
-    DIES_MID_RUN = "dies_mid_run"  # adbd is killed when the app's timed runs begin
+    DIES_MID_RUN = "dies_mid_run"  # adbd is killed when a stage of the app begins [stage="run"]
     SHELL_HANGS = "shell_hangs"  # shell commands start and never end [command="": those that contain it]
     # app; also [runs="any"|"benchmark"|"canary", backend="": all]
-    APP_CRASHES = "app_crashes"  # [signal="SIGSEGV", library="libnnlite.so", runtime=False: its JVM too]
+    # [stage="run", or "end": after its report; signal="SIGSEGV", library="libnnlite.so"; runtime=False: its
+    # JVM too]
+    APP_CRASHES = "app_crashes"
     DELEGATE_CRASHES = "delegate_crashes"  # SIGSEGV within libtensorflowlite_gpu_jni.so
     APP_HANGS = "app_hangs"  # [stage="run"]
     RESULT_TRUNCATED = "result_truncated"  # the report's line is cut in half

@@ -1,4 +1,4 @@
-"""Battery and temperatures of a virtual device, as tests set them.
+"""Battery, temperatures and user of a virtual device, as tests set them.
 
 The file is one that the device's shell scripts can source.
 """
@@ -15,13 +15,15 @@ _FOLDER = Path("/rig/faults")
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Battery and thermal state."""
+    """Battery and thermal state, and who has the screen."""
 
     battery_percent: int = 100
     battery_c: float = 25.0
     charging: bool = True
     #: PowerManager.THERMAL_STATUS_*
     thermal_status: int = 0
+    #: The current user; that of some devices is not 0.
+    user: int = 0
 
 
 def read_state(folder: Path = _FOLDER) -> State:
@@ -35,6 +37,7 @@ def read_state(folder: Path = _FOLDER) -> State:
         battery_c=int(values["battery_tenths_c"]) / 10,
         charging=values["charging"] == "true",
         thermal_status=int(values["thermal_status"]),
+        user=int(values["user"]),
     )
 
 

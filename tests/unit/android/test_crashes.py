@@ -140,7 +140,25 @@ def test_other_threads_of_a_tombstone_are_ignored():
     assert explain(of_app("/vendor/lib64/libOpenCL.so") + others).blames is Backend.GPU
 
 
-@pytest.mark.parametrize("text", ["", "--------- beginning of crash\n", "nonsense", "*** " * 20])
+JAVA = "FATAL EXCEPTION: main\nProcess: org.nnlite.benchmark, PID: 4711\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "--------- beginning of crash\n",
+        "nonsense",
+        "*** " * 20,
+        # A search that begins again at each of a million places would take hours.
+        "pid: 1, tid: 1" * 70_000,
+        "*** " * 250_000,
+        "--- " * 250_000,
+        JAVA + "a" * 1_000_000,
+        JAVA + "a." * 500_000,
+        JAVA + "at a.b" * 150_000,
+    ],
+)
 def test_a_log_without_a_crash_gives_no_summary(text):
     assert explain(text) == Crash(summary="", blames=None)
 

@@ -161,11 +161,32 @@ def test_any_output_has_an_outcome(text):
         ("Failure [INSTALL_FAILED_USER_RESTRICTED: Invalid apk]", "'Install via USB'"),
         ("Failure [INSTALL_CANCELED_BY_USER]", "'Install via USB'"),
         ("Failure [INSTALL_FAILED_ABORTED: User rejected permissions]", "'Install via USB'"),
+        # Redmi Note 8 Pro, MIUI 12 (oasisfeng/island/issues/154).
+        ("INSTALL_FAILED_USER_RESTRICTED: : Failed INSTALL_CANCELLED_BY_USER", "'Install via USB'"),
+        # Galaxy Note 10+, Android 11 (Aefyr/SAI/issues/196).
         ("Failure [INSTALL_FAILED_VERIFICATION_FAILURE]", "'Verify apps over USB'"),
+        # POCO F6, Android 16; "Install via USB" was off (joaomgcd/TaskerSettings/issues/80).
         (
-            "Security exception: You need the android.permission.INSTALL_GRANT_RUNTIME_PERMISSIONS\n\n"
-            "java.lang.SecurityException: You need the android.permission.INSTALL_GRANT_RUNTIME_PERMISSIONS\n"
-            "\tat com.android.server.pm.PackageInstallerService.createSessionInternal",
+            "Performing Streamed Install\nadb.exe: failed to install x.apk: Failure "
+            "[INSTALL_FAILED_VERIFICATION_FAILURE: Install not allowed for file:///data/app/vmdl2116103098.tmp]",
+            "'Install via USB'",
+        ),
+        # A Redmi with Android 10 (appium/appium/issues/17126), which was asked for `-g`.
+        (
+            "Security exception: You need the android.permission.INSTALL_GRANT_RUNTIME_PERMISSIONS "
+            "permission to use the PackageManager.INSTALL_GRANT_RUNTIME_PERMISSIONS flag\n\n"
+            "java.lang.SecurityException: You need the android.permission.INSTALL_GRANT_RUNTIME_PERMISSIONS "
+            "permission to use the PackageManager.INSTALL_GRANT_RUNTIME_PERMISSIONS flag\n"
+            "\tat com.android.server.pm.PackageInstallerService.createSessionInternal(PackageInstallerService"
+            ".java:553)\n\tat com.android.server.pm.PackageInstallerService.createSession(PackageInstaller"
+            "Service.java)\n",
+            "'USB debugging (Security settings)'",
+        ),
+        # A Redmi Note 5 with Android 8.1 (appium/appium/issues/14340).
+        (
+            "Error: java.lang.SecurityException: You need the "
+            "android.permission.INSTALL_GRANT_RUNTIME_PERMISSIONS permission to use the "
+            "PackageManager.INSTALL_GRANT_RUNTIME_PERMISSIONS flag",
             "'USB debugging (Security settings)'",
         ),
     ],
@@ -182,3 +203,8 @@ def test_a_full_disk_is_no_matter_of_the_owner():
         remedy_for(parse_install("Failure [INSTALL_FAILED_ABORTED: No space left on device]").reason)
         is Remedy.CLEAN
     )
+
+
+@pytest.mark.parametrize("garbage", ["SecurityException", "\n", " ", "Success", "INSTALL_FAILED_", "java."])
+def test_a_megabyte_of_garbage_has_an_outcome(garbage):
+    assert len(parse_install(garbage * (1_000_000 // len(garbage))).text) <= 1000

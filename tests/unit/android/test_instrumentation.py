@@ -341,6 +341,40 @@ def test_a_report_with_nan_is_garbled():
     assert isinstance(end_of(text), Garbled)
 
 
+OUTPUT = {"name": "x", "dtype": "float32", "shape": [1], "file": "x.raw", "sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"threads": 2**60}, "threads"),
+        ({"init_ns": -1}, "init_ns"),
+        ({"nnapi_errno": 10**30}, "nnapi_errno"),
+        ({"outputs": [OUTPUT | {"dtype": "(,)f4"}]}, "dtype"),
+        ({"outputs": [OUTPUT | {"shape": [1] * 99}]}, "shape"),
+        ({"before": {"at": "2026-11-29T00:00:00Z", "temperatures_c": {"cpu": 1e400}}}, "temperatures_c"),
+        ({"error": "x" * 100_000}, "error"),
+    ],
+)
+def test_a_report_with_absurd_values_is_garbled_and_its_field_named(change, field):
+    report = json.loads(REPORT.model_dump_json()) | change
+    text = f"INSTRUMENTATION_RESULT: report={json.dumps(report)}\nINSTRUMENTATION_CODE: -1\n"
+
+    end = end_of(text)
+
+    assert isinstance(end, Garbled)
+    assert "the report does not fit: " in end.why and field in end.why
+
+
+def test_a_nul_in_the_texts_of_a_report_is_replaced_because_postgres_stores_none():
+    report = json.loads(REPORT.model_dump_json()) | {"error": "a\0b", "slice_cores": {"\0": 1}}
+    text = f"INSTRUMENTATION_RESULT: report={json.dumps(report)}\nINSTRUMENTATION_CODE: -1\n"
+
+    reported = end_of(text).report
+
+    assert (reported.error, reported.slice_cores) == ("a\ufffdb", {"\ufffd": 1})
+
+
 LINES = st.sampled_from(NORMAL.splitlines() + CRASH.splitlines() + NOT_FOUND.splitlines())
 
 

@@ -64,6 +64,13 @@ def printed(at_s=10.0, joules=(250_000.25, 1_203.5), names=("S2M_VDD_CPUCL2", "S
     return base64.encodebytes(trace.SerializeToString()).decode()
 
 
+def report_of():
+    return RunReport(
+        runtime="TFLite", runtime_version="2.16.1", threads=1, stage=Stage.RUN,
+        bins=Bins(end_ns=(S, 2 * S), runs=(100, 100), median_ns=(9_000_000, 9_000_000)),
+    )  # fmt: skip
+
+
 def test_rails_are_read_with_their_time_and_names():
     assert traced_rails(printed()) == (
         10.0,
@@ -101,6 +108,24 @@ def test_names_are_printable_and_their_number_is_limited():
     assert len(rails) == 256 and all(name.isprintable() for name in rails)
 
 
+@pytest.mark.parametrize("per_reading_s", [0, -1])
+def test_a_clock_that_does_not_go_on_gives_no_energy(per_reading_s):
+    now_s = 0.0
+
+    def shell_output(line):
+        trace = printed(at_s=100 + per_reading_s * now_s, joules=(2 * now_s, now_s))
+        return device_printing({"perfetto": trace})(line)
+
+    energy = PhoneEnergy(shell_output, 60, lambda: now_s)
+    for _ in range(600):
+        energy.note()
+        now_s += 0.1
+    measured = energy.added_to(report_of())
+
+    assert measured.energy is None
+    assert measured.energy_error == "the readings of its power rails are not in order of time"
+
+
 def test_a_phone_whose_hal_prints_nothing_is_measured_by_perfetto_alone():
     now_s, asked = 0.0, []
 
@@ -113,11 +138,7 @@ def test_a_phone_whose_hal_prints_nothing_is_measured_by_perfetto_alone():
     for _ in range(600):
         energy.note()
         now_s += 0.1
-    report = RunReport(
-        runtime="TFLite", runtime_version="2.16.1", threads=1, stage=Stage.RUN,
-        bins=Bins(end_ns=(S, 2 * S), runs=(100, 100), median_ns=(9_000_000, 9_000_000)),
-    )  # fmt: skip
-    measured = energy.added_to(report).energy
+    measured = energy.added_to(report_of()).energy
 
     assert measured.method is EnergyMethod.PERFETTO
     assert measured.power_w == pytest.approx(2.5, rel=1e-3)

@@ -52,6 +52,9 @@ def test_the_rails_of_each_version_of_the_hal_are_read():
         HAL2.partition("========== End of PowerStats HAL 2.0 energy meter")[0],  # cut off
         HAL2.replace("1203.50 mWs", "nan mWs").replace("250000.25 mWs", "-1.00 mWs"),
         HAL2.replace("1203.50", "9" * 40 + ".00").replace("250000.25", "1e9"),
+        "=" * 1_000_000,
+        " " * 1_000_000,
+        HAL2.replace("1203.50", " " * 1_000_000).replace("250000.25 mWs", "x" * 1_000_000),
     ],
 )
 def test_what_is_no_table_of_rails_has_none(text):

@@ -95,10 +95,11 @@ def test_a_hundred_thousand_empty_statuses_are_parsed(run):
     assert "ends without" in run.finish(ENDED).why
 
 
-def test_a_window_that_does_not_come_up_is_passed_on_at_once(clock):
+def test_a_window_that_does_not_come_up_is_passed_on_at_once_and_once(clock):
     asked = []
     run = RunMonitor(SETTINGS, MEASUREMENT, lambda _stage: None, lambda: asked.append("window"))
 
     run.feed(b"INSTRUMENTATION_STATUS_CODE: 3\n")
-
     assert asked == ["window"]
+    run.feed(b"INSTRUMENTATION_STATUS_CODE: 3\n" * 1000)
+    assert asked == ["window"], "each time would cost three commands"

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_pressure_is_the_share_of_time_in_which_something_waited(tmp_path):
     after = Snapshot(at_s=before.at_s + 4, own_s=before.own_s, waited_s={"io": 2.0})
     seen = between(before, after, cores=1)
     assert (seen["io_pressure"], seen["cpu_pressure"]) == (0.25, None)
+
+
+def test_pressure_that_is_corrected_downwards_is_none(tmp_path):
+    before = snapshot([0], proc(tmp_path, pressure__io="some avg10=0.00 total=1000000\n"))
+    after = replace(before, at_s=before.at_s + 2, waited_s={"io": 0.5})
+    assert between(before, after, 1)["io_pressure"] == 0
 
 
 def test_foreign_load_is_the_time_in_use_without_the_own():

@@ -158,6 +158,7 @@ class AndroidDevice:
             self._transport.boot_over()
         self._app.user = readiness.user
         is_changed = self._app.ensure_installed()
+        self._app.remove_leftovers()
         self.canary_ns = canary_ns(self._runs, self._settings.measurement, device=self.name)
         self._shell.stage = Stage.PREPARE
         return is_changed
@@ -261,6 +262,11 @@ class AndroidDevice:
         self._last_canary.forget()  # it will not be what ran last
         with self._shell.cancelled_by(stop), self._root_cause_raised():
             return classified(job, backend, self._runs, self._settings.measurement)
+
+    @property
+    def pulls_files(self) -> bool:
+        """Whether runs write their files where the shell may read them; else the app sends them."""
+        return self._runs.pulls_files
 
     def shell_result(self, command: str, stop: threading.Event) -> CommandResult:
         """Run a command in the device's shell, for a diagnosis; raises DeviceFailure or Stopped."""

@@ -22,6 +22,8 @@ from nnlite.host import adb_services
 #: What a call may raise when the server or the device fails; adbutils checks by `assert` too.
 ADB_ERRORS: Final = (OSError, AdbError, EOFError, ValueError, struct.error, AssertionError)
 _CONNECT_TIMEOUT_S: Final = 3.0
+#: Most bytes that adb sends at once: SYNC_DATA_MAX of its file_sync_protocol.h.
+_MAX_PART_BYTES: Final = 64 * 1024
 #: How often a wait calls `on_poll`, milliseconds.
 _POLL_MS: Final = 100
 
@@ -74,6 +76,12 @@ class _Connection(AdbConnection):  # type: ignore[misc]
         self._idle_timeout_s = idle_timeout_s
         self._on_poll = on_poll
         super().__init__("127.0.0.1", port)
+
+    def read(self, n: int) -> bytes:
+        """Read a part of an answer; its size is the other side's word, so it is limited."""
+        if n > _MAX_PART_BYTES:
+            raise ValueError(f"{n} bytes at once are announced; adb sends at most {_MAX_PART_BYTES}")
+        return bytes(super().read(n))
 
     def disable_idle_timeout(self) -> None:
         """Let only `on_poll` limit further waits."""

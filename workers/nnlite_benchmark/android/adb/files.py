@@ -69,7 +69,12 @@ class DeviceFiles:
         except DeviceFailure as failure:
             log.info("files stay on the device", serial=self._shell.serial, reason=failure.reason)
 
+    def remove_all(self, *, keep: str = "") -> None:
+        """Remove all of nnlite's files except `keep`."""
+        others = f"{FOLDER} -mindepth 1 -maxdepth 1 ! -name {shlex.quote(keep)}"
+        self._shell.run(f"find {others} -exec rm -rf {{}} +")
+
     def clean(self, *, keep: str = "") -> None:
         """Remove all of nnlite's files except `keep`, and trim the system's caches."""
-        others = f"{FOLDER} -mindepth 1 -maxdepth 1 ! -name {shlex.quote(keep)}"
-        self._shell.run(f"find {others} -exec rm -rf {{}} +; pm trim-caches 999999999999")
+        self.remove_all(keep=keep)
+        self._shell.run("pm trim-caches 999999999999")

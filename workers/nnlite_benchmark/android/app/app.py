@@ -66,6 +66,15 @@ class App:
         self._shell.run(f"pm uninstall {PACKAGE}", timeout_s=self._settings.install_timeout_s)
         self._files.clean()
 
+    def remove_leftovers(self) -> None:
+        """Remove the files of runs that could not: their device was unplugged, or their worker killed.
+
+        Call it when no run is in progress; a device that becomes ready has none.
+        """
+        storage = f"/storage/emulated/{self.user}/Android"
+        self._files.remove_all()
+        self._shell.run(f"rm -rf {storage}/media/{PACKAGE}/* {storage}/data/{PACKAGE}/cache/*")
+
     def try_force_stop(self) -> None:
         """Force-stop the app, best effort: a failure of the device is only logged."""
         try:

@@ -16,6 +16,8 @@ from nnlite.vocabulary import Backend
 PACKAGE: Final = "org.nnlite.benchmark"
 #: How much of a log is read, characters from its end.
 MAX_LOG_CHARS: Final = 1024 * 1024
+#: Longest line that is read; logd's entries are shorter.
+MAX_LINE_CHARS: Final = 4096
 MAX_SUMMARY_CHARS: Final = 500
 #: Number of libraries in a summary.
 TOP_LIBRARIES: Final = 5
@@ -34,7 +36,9 @@ _SIGNAL: Final = re.compile(
 _ABORT: Final = re.compile(r"Abort message: ['\"]?(?P<message>.{1,300}?)['\"]?\s*$", re.MULTILINE)
 _CAUSE: Final = re.compile(r"\bCause: (?P<cause>.{1,200}?)\s*$", re.MULTILINE)
 _FRAME: Final = re.compile(r"#\d{2,3} +pc +(?:0x)?[0-9a-f]+ +(?P<file>\S+)")
-_JAVA: Final = re.compile(r"((?:[a-z]\w*\.)+\w*(?:Exception|Error)\b.{0,200}?)\s*$", re.MULTILINE)
+_JAVA: Final = re.compile(
+    r"\b((?:[a-z]\w{0,100}\.){1,20}\w{0,100}(?:Exception|Error)\b.{0,200}?)\s*$", re.MULTILINE
+)
 _JAVA_FRAME: Final = re.compile(r"\bat ((?:\w+\.)+[\w$<>]+)\(")
 
 #: The first frame in one of these libraries decides.
@@ -97,7 +101,7 @@ def explain(text: str, *, process: str = PACKAGE, pid: int | None = None) -> Cra
 
 def _blocks(text: str) -> list[str]:
     """Split the text where a crash begins."""
-    lines = _OTHER_THREADS.sub("", text).splitlines()
+    lines = [line[:MAX_LINE_CHARS] for line in _OTHER_THREADS.sub("", text).splitlines()]
     starts = [number for number, line in enumerate(lines) if _BEGIN.search(line)]
     return ["\n".join(lines[start:end]) for start, end in pairwise([*starts, len(lines)])]
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from nnlite.reports.schema import RunReport
@@ -75,6 +76,9 @@ class PhoneEnergy:
             return report
         rails = self._rails_of_all()
         if len(self._readings) >= 2 and rails:
+            if any(first_s >= last_s for (first_s, _), (last_s, _) in pairwise(self._readings)):
+                error = "the readings of its power rails are not in order of time"
+                return report.model_copy(update={"energy_error": error})
             return self._by_rails(report, rails, inference_ns)
         try:
             if report.battery is None:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 MAX_TEXT_CHARS: Final = 1000
+#: How much of the output is read: a stack trace is shorter.
+_MAX_READ_CHARS: Final = 20_000
 
 #: Reasons for output without a constant of `PackageManager`.
 NO_ANSWER: Final = "NO_ANSWER"
@@ -22,7 +24,7 @@ REFUSED_BY_USER: Final = "INSTALL_FAILED_USER_RESTRICTED"
 #: The shell lacks a permission that it has on other phones.
 SHELL_RESTRICTED: Final = "SHELL_RESTRICTED"
 
-_SUCCESS: Final = re.compile(r"^\s*Success\s*$", re.MULTILINE)
+_SUCCESS: Final = re.compile(r"^[ \t]*Success[ \t\r]*$", re.MULTILINE)
 _REASON: Final = re.compile(r"\b(INSTALL_(?:PARSE_)?FAILED_[A-Z0-9_]{1,80})\b")
 _BY_USER: Final = re.compile(
     r"INSTALL_CANCELL?ED_BY_USER|(?:cancell?ed|rejected|denied) by (?:the )?user|user rejected", re.IGNORECASE
@@ -94,8 +96,9 @@ _REMEDIES: Final = {
 _ADVICE: Final = {
     REFUSED_BY_USER: "switch on 'Install via USB' in the phone's developer options, and allow the "
     "installation where the phone asks",
+    # A POCO F6 says so where "Install via USB" is off (https://github.com/joaomgcd/TaskerSettings/issues/80).
     "INSTALL_FAILED_VERIFICATION_FAILURE": "switch off 'Verify apps over USB' in the phone's developer "
-    "options",
+    "options and, where it has that, switch on 'Install via USB'; Play Protect may refuse the app too",
     SHELL_RESTRICTED: "switch on 'USB debugging (Security settings)' (Xiaomi) or 'Disable permission "
     "monitoring' (OPPO, realme, OnePlus, vivo) in the phone's developer options",
 }
@@ -106,6 +109,7 @@ _BY_REASON: Final = {reason: remedy for remedy, reasons in _REMEDIES.items() for
 
 def parse_install(text: str) -> InstallOutcome:
     """Parse the output of `pm install` or `adb install`, stdout and stderr."""
+    text = text[:_MAX_READ_CHARS]
     shown = " ".join(text.split())[:MAX_TEXT_CHARS]
     if _BY_USER.search(text):
         return InstallOutcome(reason=REFUSED_BY_USER, text=shown)

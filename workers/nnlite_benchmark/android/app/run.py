@@ -44,8 +44,8 @@ from nnlite_benchmark.protocol.runs import Bounds
 
 log = structlog.get_logger()
 
-#: Size limit of an output file.
-MAX_FILE_BYTES: Final = 256 * 1024 * 1024
+#: Size limit of the files of a run together.
+MAX_FILES_BYTES: Final = 256 * 1024 * 1024
 
 
 class AppRuns:
@@ -77,6 +77,11 @@ class AppRuns:
         return with_initialization(
             run, "the GPU delegate's programs", lambda: self._transferred(again).report
         )
+
+    @property
+    def pulls_files(self) -> bool:
+        """Whether the shell may read the files that the app writes, as far as runs have shown."""
+        return self._transfer is Transfer.AUTO
 
     def _in_front(self, plan: RunPlan) -> Run:
         """Run until the window was in front: Android schedules others as background processes.
@@ -241,11 +246,17 @@ class AppRuns:
     def _fetch(self, report: RunReport, chunks: ChunkAssembler, folder: Path) -> None:
         """Bring outputs and samples into `folder` and verify them against the report."""
         names = file_names(report)
+        size = sum(output.size_bytes or 0 for output in report.outputs)
+        size += report.samples_file.size_bytes if report.samples_file else 0
+        if size > MAX_FILES_BYTES:
+            raise ValueError(f"its files have {size} bytes together, the most are {MAX_FILES_BYTES}")
         if report.folder is None:
             chunks.write(folder)
         else:
+            left = MAX_FILES_BYTES
             for name in names:
-                self._shell.pull(f"{report.folder}/{name}", folder / name, max_bytes=MAX_FILE_BYTES)
+                self._shell.pull(f"{report.folder}/{name}", folder / name, max_bytes=left)
+                left -= (folder / name).stat().st_size
         check_files(report, folder)
 
     def _with_delegation(self, report: RunReport, backend: Backend, pid: int | None) -> RunReport:

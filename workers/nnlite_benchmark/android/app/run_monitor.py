@@ -46,7 +46,7 @@ class RunMonitor:
             settings: deadlines of the device.
             limits: bounds of the run's stages.
             on_stage: called with each stage of the app.
-            on_window_missing: called when the app's window does not come to the front.
+            on_window_missing: called when the app's window does not come to the front, at most once.
         """
         self._measurement = limits
         #: Longest wait beyond a stage's own limit: for a cool device, and for the report.
@@ -100,7 +100,8 @@ class RunMonitor:
     def _take(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, WindowMissing):
-                self._on_window_missing()
+                on_window_missing, self._on_window_missing = self._on_window_missing, lambda: None
+                on_window_missing()
                 continue
             if isinstance(event, Chunk):
                 try:

@@ -70,7 +70,7 @@ _MAKER: Final = (
     "ro.product.vendor.manufacturer",
     "ro.product.system.manufacturer",
 )
-_PROPERTY: Final = re.compile(r"^\[([^\]]+)\]: \[(.*)\]\s*$", re.MULTILINE)
+_PROPERTY: Final = re.compile(r"^\[([^\]\n]+)\]: \[(.*)\][ \t\r]*$", re.MULTILINE)
 _MEMORY: Final = re.compile(r"^(\w+):\s+(\d{1,12}) kB\s*$", re.MULTILINE | re.ASCII)
 _CPU_FILE: Final = re.compile(r"\S*/cpu(\d{1,4})/cpufreq/\w+:(\S{1,100})\s*", re.ASCII)
 _LOAD: Final = re.compile(r"(\d{1,6}\.\d{1,6}) \d+\.\d+ \d+\.\d+ ", re.ASCII)

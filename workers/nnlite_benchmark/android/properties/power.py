@@ -19,11 +19,11 @@ RAIL_COMMANDS: Final = {
     "hal1": "lshal debug android.hardware.power.stats@1.0::IPowerStats/default | grep -E 'rail energy|mWs'",
 }
 MAX_RAILS: Final = 256
+#: Longest line of a table that is read, characters.
+_MAX_LINE_CHARS: Final = 1000
 #: A table of the cumulative energy of each rail, since the boot.
-_TABLE: Final = re.compile(
-    r"=+ PowerStats HAL (?:2\.0 energy meter|1\.0 rail energy data) =+\n(.*?)=+ End of PowerStats HAL",
-    re.DOTALL,
-)
+_HEAD: Final = re.compile(r"=+ PowerStats HAL (?:2\.0 energy meter|1\.0 rail energy data) =+")
+_END: Final = re.compile(r"=+ End of PowerStats HAL.*")
 _RAIL: Final = re.compile(r"\s*(\S.{0,300}?)\s+(\d{1,15}\.\d\d) mWs\s*", re.ASCII)
 #: Energies are printed from floats of 24 bits, with two decimals of a millijoule.
 _RELATIVE: Final = 2.0**-24
@@ -34,14 +34,21 @@ _LEAST_POWER_W: Final = 0.05
 
 def rails_uj(text: str) -> dict[str, float]:
     """Return the energy of each power rail since the boot, microjoules; empty: the phone has no meter."""
-    table = _TABLE.search(text.replace("\r\n", "\n"))
     rails: dict[str, float] = {}
-    for line in table[1].splitlines() if table else ():
+    for line in _table(text):
         match = _RAIL.fullmatch(line)
         name = word(" ".join(match[1].split())) if match else None
         if match and name and len(rails) < MAX_RAILS:
             rails.setdefault(name, float(match[2]) * 1e3)
     return rails
+
+
+def _table(text: str) -> list[str]:
+    """Return the lines of the first table; none if it is cut off."""
+    lines = [line for line in text.splitlines() if len(line) <= _MAX_LINE_CHARS]
+    begin = next((number for number, line in enumerate(lines) if _HEAD.fullmatch(line)), len(lines))
+    end = next((number for number in range(begin, len(lines)) if _END.fullmatch(lines[number])), begin)
+    return lines[begin:end]
 
 
 def resolution_uj(rails: dict[str, float]) -> float:

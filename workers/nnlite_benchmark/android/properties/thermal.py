@@ -33,6 +33,7 @@ _ZONE: Final = re.compile(r"\S*/thermal_zone(\d{1,4})/(type|temp):(.*)", re.ASCI
 _HAL: Final = re.compile(
     r"Temperature\{mValue=([^,}]{1,40}), mType=(-?\d{1,3}), mName=([^,}]{1,200})[,}]", re.ASCII
 )
+_STATUS: Final = re.compile(r"^[ \t]*Thermal Status: (\d{1,2})[ \t\r]*$", re.MULTILINE | re.ASCII)
 _WHOLE: Final = re.compile(r"-?\d{1,10}", re.ASCII)
 
 
@@ -110,7 +111,7 @@ def hal_temperatures(text: str) -> dict[str, float]:
 
 def thermal_status(text: str) -> int | None:
     """Return Android's thermal status, 0 to 6; None before API 29, which has none."""
-    match = re.search(r"^\s*Thermal Status: (\d{1,2})\s*$", text, re.MULTILINE | re.ASCII)
+    match = _STATUS.search(text)
     return int(match[1]) if match and int(match[1]) <= MAX_THERMAL_STATUS else None
 
 

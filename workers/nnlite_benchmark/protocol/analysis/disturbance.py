@@ -90,10 +90,9 @@ def between(before: Snapshot, after: Snapshot, cores: int) -> dict[str, Any]:
         "steal": None if steal_s is None or not times or not cores else steal_s / window_s / cores,
         "foreign_cores": foreign,
         **{
-            f"{name}_pressure": (after.waited_s[name] - before.waited_s[name]) / window_s
-            if window_s and name in before.waited_s and name in after.waited_s
-            else None
+            f"{name}_pressure": waiting_s / window_s if window_s and waiting_s is not None else None
             for name in RESOURCES
+            for waiting_s in [_difference(before.waited_s.get(name), after.waited_s.get(name))]
         },
         **{
             name: _difference(getattr(before, name), getattr(after, name))
