@@ -36,6 +36,13 @@ def test_a_process_without_network_and_all_that_it_starts_open_local_sockets_onl
 
 
 @pytest.mark.process
+def test_a_filter_of_another_that_kills_for_a_call_is_a_refusal():
+    done = run(OTHER_KERNEL, "native", "-m", "nnlite_conversion.isolation.sandbox")
+
+    assert json.loads(done.stdout)["network_problem"] is None
+
+
+@pytest.mark.process
 def test_a_filter_that_the_kernel_does_not_hold_is_seen():
     done = run(OTHER_KERNEL, "ignores", "-m", "nnlite_conversion.isolation.sandbox")
 
