@@ -18,11 +18,15 @@ import java.util.TreeSet;
 /** Receives what an instrumentation reports, and prints it as AOSP's {@code am instrument -w -r} does. */
 final class AmInstrument extends IInstrumentationWatcher.Stub {
     private final PrintStream out;
+    private final Runnable onTimedRuns;
     private volatile boolean finished;
-    private volatile boolean timed;
 
-    AmInstrument(PrintStream out) {
+    /**
+     * @param onTimedRuns called on the app's thread before each series of timed runs
+     */
+    AmInstrument(PrintStream out, Runnable onTimedRuns) {
         this.out = out;
+        this.onTimedRuns = onTimedRuns;
     }
 
     /** Connects a new instrumentation to this, as the framework's ActivityThread does. */
@@ -44,16 +48,14 @@ final class AmInstrument extends IInstrumentationWatcher.Stub {
         return finished;
     }
 
-    boolean isTimed() {
-        return timed;
-    }
-
     @Override
     public void instrumentationStatus(ComponentName name, int code, Bundle values) {
         print("STATUS", values);
         out.println("INSTRUMENTATION_STATUS_CODE: " + code);
         out.flush();
-        timed |= "run".equals(values.getString("stage"));
+        if ("run".equals(values.getString("stage"))) {
+            onTimedRuns.run();
+        }
     }
 
     @Override

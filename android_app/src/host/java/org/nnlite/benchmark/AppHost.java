@@ -10,6 +10,7 @@ import android.os.BatteryManager;
 import android.os.Build;
 import android.os.Bundle;
 import android.os.Environment;
+import android.os.Handler;
 import android.os.Looper;
 import android.os.PowerManager;
 
@@ -43,6 +44,7 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 
 /**
  * Runs the app's own instrumentation and activity on the framework of one Android version, with the APK's TensorFlow
@@ -162,8 +164,15 @@ public final class AppHost {
 
     private void instrument(JsonObject request, Bundle extras) throws Exception {
         String focus = text(request, "focus", "gained");
-        boolean warms = request.has("thermal_status_during");
-        AmInstrument am = new AmInstrument(OUT);
+        // On the main thread, and over before the runs begin: they may take less than one turn of this loop.
+        AmInstrument am = new AmInstrument(OUT, () -> onMainThread(() -> {
+            if (focus.equals("lost")) {
+                focused(false);
+            }
+            if (request.has("thermal_status_during")) {
+                beWarm(request, "thermal_status_during");
+            }
+        }));
         Instrumentation instrumentation = new BenchmarkInstrumentation();
         am.attach(instrumentation, context);
         instrumentation.onCreate(extras);
@@ -178,15 +187,13 @@ public final class AppHost {
                 requests.readLine();
                 focused(true);
             }
-            if (focus.equals("lost") && am.isTimed()) {
-                focused(false);
-            }
-            if (warms && am.isTimed()) {
-                beWarm(request, "thermal_status_during");
-                warms = false;
-            }
             Thread.sleep(POLL_MS);
         }
+    }
+
+    /** Has the main thread do something, and waits until it is done. */
+    private static void onMainThread(Runnable action) {
+        CompletableFuture.runAsync(action, new Handler(Looper.getMainLooper())::post).join();
     }
 
     private void byHand(Bundle extras) throws Exception {
