@@ -44,7 +44,7 @@ def web() -> Iterator[HTTPServer]:
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     server.posted = []
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.shutdown()

@@ -125,6 +125,7 @@ class Lemur:
     def sqlite(self, path: Path) -> Path:
         """Write it as nn-dataset's `Write.py` does: only what was trained, `prm` without uniqueness."""
         with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA synchronous = OFF")  # it need not outlive the machine
             database.executescript(SCHEMA)
             for name, code in self.transforms.items():
                 database.execute("INSERT INTO transform VALUES (?, ?, ?)", (name, code, name))

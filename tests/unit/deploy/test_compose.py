@@ -28,7 +28,7 @@ DOCKERFILES = [
 ]
 
 
-class Overlay(yaml.SafeLoader):
+class Overlay(yaml.CSafeLoader):
     """Reads compose's own tags: `!reset` and `!override` stand before ordinary values."""
 
 
@@ -88,7 +88,7 @@ def test_variables_of_services_are_settings():
 
 
 def test_the_grace_period_is_long_enough_for_a_graceful_shutdown():
-    process = yaml.safe_load(COMPOSE)["x-process"]
+    process = yaml.load(COMPOSE, Loader=Overlay)["x-process"]
 
     assert (
         float(process["stop_grace_period"].removesuffix("s")) > Settings(_env_file=None).queue.stop_timeout_s

@@ -44,7 +44,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 
 def alerts() -> list[dict[str, Any]]:
-    (group,) = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]
+    (group,) = yaml.load((MONITORING / "alerts.yml").read_text(), Loader=yaml.CSafeLoader)["groups"]
     return group["rules"]
 
 
@@ -112,9 +112,13 @@ def test_panels_have_unique_ids_and_do_not_overlap():
 
 def test_compose_mounts_the_data_source_and_the_dashboard_where_grafana_looks():
     provisioning = MONITORING / "grafana" / "provisioning"
-    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
-    (provider,) = yaml.safe_load((provisioning / "dashboards" / "nnlite.yml").read_text())["providers"]
-    compose = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
+    (source,) = yaml.load(
+        (provisioning / "datasources" / "prometheus.yml").read_text(), Loader=yaml.CSafeLoader
+    )["datasources"]
+    (provider,) = yaml.load(
+        (provisioning / "dashboards" / "nnlite.yml").read_text(), Loader=yaml.CSafeLoader
+    )["providers"]
+    compose = yaml.load((CHECKOUT / "docker-compose.yml").read_text(), Loader=yaml.CSafeLoader)
     mounts = dict(volume.split(":")[:2] for volume in compose["services"]["grafana"]["volumes"])
     assert mounts["./deploy/monitoring/grafana/dashboards"] == provider["options"]["path"]
     assert source["url"] == "http://prometheus:9090"
@@ -123,9 +127,9 @@ def test_compose_mounts_the_data_source_and_the_dashboard_where_grafana_looks():
 
 
 def test_prometheus_scrapes_the_reaper_of_compose():
-    (job,) = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
+    (job,) = yaml.load((MONITORING / "prometheus.yml").read_text(), Loader=yaml.CSafeLoader)["scrape_configs"]
     (discovery,) = job["dns_sd_configs"]
-    services = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]
+    services = yaml.load((CHECKOUT / "docker-compose.yml").read_text(), Loader=yaml.CSafeLoader)["services"]
     watched = {
         name: service["environment"]["NNLITE_METRICS__PORT"]
         for name, service in services.items()
@@ -136,7 +140,7 @@ def test_prometheus_scrapes_the_reaper_of_compose():
 
 
 def test_the_example_of_alertmanager_routes_what_there_is():
-    example = yaml.safe_load((MONITORING / "alertmanager.example.yml").read_text())
+    example = yaml.load((MONITORING / "alertmanager.example.yml").read_text(), Loader=yaml.CSafeLoader)
     receivers = {receiver["name"] for receiver in example["receivers"]}
     routes = [example["route"], *example["route"]["routes"]]
     assert {route["receiver"] for route in routes} == receivers
