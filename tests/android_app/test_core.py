@@ -14,11 +14,10 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from android_app.conftest import JAVA_TESTS
-from nnlite.reports.schema import SCHEMA_FILE, Bins, RunReport
+from nnlite.reports.schema import SCHEMA_FILE, Bins, Delegation, RunReport
 from nnlite.settings.groups import MeasurementSettings
 from nnlite.vocabulary import Backend, Precision, Refusal, Stage
 from nnlite_benchmark.android.app.chunks import Chunk, ChunkAssembler
-from nnlite_benchmark.android.app.logcat_delegation import delegations
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.device import BenchmarkJob
 from nnlite_benchmark.protocol.analysis.derivation import derive
@@ -26,6 +25,7 @@ from nnlite_benchmark.protocol.analysis.measurement import measurement_report, r
 from nnlite_benchmark.protocol.analysis.statistics import decode_samples, summarize
 from nnlite_benchmark.protocol.canary import MODEL_FILE
 from nnlite_benchmark.protocol.continuous import continuous_runs
+from nnlite_benchmark.protocol.delegation_log import logged
 from nnlite_benchmark.protocol.gating import Gate, gated_runs
 from nnlite_benchmark.protocol.runs import Bounds
 
@@ -281,7 +281,7 @@ def test_the_host_reads_the_log_as_the_app_does(probe, tmp_path: Path):
 
     (counted,) = probe("delegation", tmp_path / "log")
 
-    assert [counted] == [one.model_dump(mode="json") for one in delegations(line)]
+    assert [counted] == [Delegation(**one).model_dump(mode="json") for one in logged(line)]
 
 
 def test_operators_of_an_artifact_are_counted_as_the_runtime_counts_them(probe):

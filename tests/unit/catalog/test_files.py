@@ -201,7 +201,7 @@ def test_a_file_that_was_edited_after_its_listing_is_not_submitted(tmp_path, mak
     (model,) = source.models()
     assert source.weights_file(model) == tmp_path / "net.pt2"
     archive(tmp_path / "net.pt2", "models/model.json", content=b"other")
-    with pytest.raises(CatalogError, match=r"net\.pt2 was edited since it was listed"):
+    with pytest.raises(CatalogError, match=r"net\.pt2 has changed since it was listed"):
         source.weights_file(model)
 
 

@@ -15,6 +15,7 @@ from nnlite.catalog.files.entry_point import MODULE, find_entry_point
 from nnlite.catalog.files.model_toml import Description, describe, parse_inputs
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
+from nnlite.catalog.unchanged import unchanged_file
 from nnlite.catalog.untrusted import checks as file_checks
 from nnlite.host.files import file_sha256
 from nnlite.settings import Settings
@@ -98,10 +99,7 @@ class FilesSource:
 
     def weights_file(self, model: CatalogModel) -> Path:
         """Return the model's file; CatalogError if it was edited since it was listed."""
-        file = self._files[model.weights]
-        if not file.is_file() or file_sha256(file) != model.weights:
-            raise CatalogError(f"{file} was edited since it was listed; submit again to take it as it is now")
-        return file
+        return unchanged_file(self._files[model.weights], model.weights)
 
     def _model(self, model_file: _ModelFile) -> CatalogModel:
         bare = CatalogModel(

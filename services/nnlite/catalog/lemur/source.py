@@ -18,7 +18,7 @@ from nnlite.catalog.lemur.shapes import table_version
 from nnlite.catalog.lemur.variants import SEPARATOR, architecture, parse_configs
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, SourceOptionError, text_sha256
-from nnlite.host.files import file_sha256
+from nnlite.catalog.unchanged import unchanged_file
 from nnlite.settings import Settings
 
 
@@ -82,10 +82,7 @@ class LemurSource:
             return self._prebuilt.file(model)
         if self._checkpoints is None:
             raise CatalogError(f"{model.name} has no weights file; --weights names a folder of them")
-        file = self._checkpoints.file(model.name)
-        if not file.is_file() or file_sha256(file) != model.weights:
-            raise CatalogError(f"{file} has changed since it was listed; submit again to take it")
-        return file
+        return unchanged_file(self._checkpoints.file(model.name), model.weights)
 
     @staticmethod
     def _trained(models: Iterable[CatalogModel], checkpoints: Checkpoints) -> list[CatalogModel]:

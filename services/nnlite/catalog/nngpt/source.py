@@ -17,7 +17,7 @@ from nnlite.catalog.model import CatalogError, CatalogModel
 from nnlite.catalog.nngpt.folder import read_file, read_folder
 from nnlite.catalog.nngpt.prebuilt import SUFFIX, lab_of, prebuilt_files, prebuilt_model
 from nnlite.catalog.nngpt.rows import DIGITS, GeneratedRows
-from nnlite.host.files import file_sha256
+from nnlite.catalog.unchanged import unchanged_file
 from nnlite.settings import Settings
 
 #: Folder of the epochs, relative to the folder that NN-GPT runs in; a parent folder may be named too.
@@ -126,10 +126,7 @@ class NnGptSource:
 
     def weights_file(self, model: CatalogModel) -> Path:
         """Return a pre-built file; CatalogError if it changed or vanished since it was listed."""
-        file = self._files[model.weights]
-        if not file.is_file() or file_sha256(file) != model.weights:
-            raise CatalogError(f"{file} has changed since it was listed; submit again to take it")
-        return file
+        return unchanged_file(self._files[model.weights], model.weights)
 
     @cached_property
     def _root(self) -> Path:

@@ -1,22 +1,8 @@
 """Delegated node counts from logcat, to verify the app's own count."""
 
-from typing import Final
-
 from nnlite.reports.schema import Delegation
 from nnlite.vocabulary import Backend
 from nnlite_benchmark.protocol.delegation_log import XNNPACK, logged, over_subgraphs
-
-#: The runtime's name of each backend's delegate.
-DELEGATES: Final = {
-    Backend.CPU: XNNPACK,
-    Backend.GPU: "TfLiteGpuDelegateV2",
-    Backend.NPU: "TfLiteNnapiDelegate",
-}
-
-
-def delegations(text: str) -> tuple[Delegation, ...]:
-    """Return the delegations of a `logcat` text, in the order of its lines."""
-    return tuple(Delegation(**line) for line in logged(text))
 
 
 def logged_delegation(text: str, backend: Backend) -> Delegation | None:
