@@ -178,11 +178,12 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 
 # The groups of tests that run at once: most tests wait more than they compute. Each group has servers of its own.
 JOBS ?= $(shell echo $$(($$(nproc) * 3)))
+PYTEST := $(BIN)/pytest
 # A test run on several cores: each process of pytest-xdist has servers of its own.
 ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no download: seconds
-	$(BIN)/pytest -m fast $(ON_CORES) tests/unit
+	$(PYTEST) -m fast $(ON_CORES) tests/unit
 
 test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(APP_RUNTIME_ARM64_IF_BUILT) $(HOST_APP) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
@@ -190,7 +191,7 @@ test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(APP_RUNTI
 	  test-integration test-unit test-devices test-end-to-end test-app  # first those that take the longest
 
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(APP_RUNTIME_ARM64_IF_BUILT) $(HOST_APP) $(TFLITE) ## Run the tests of the Android app only
-	$(WITH_LEMUR) $(BIN)/pytest tests/android_app
+	$(WITH_LEMUR) $(PYTEST) tests/android_app
 
 first-phone: $(APK) $(INSTALLED) ## Try the phone on USB, or PHONE=tcp:HOST:PORT, and write what works on it
 	$(BIN)/python tools/first_phone.py $(PHONE) --apk $(APK)
@@ -199,30 +200,32 @@ ANDROID_LEVELS := 26 30 34 35
 
 test-android-all: $(INSTALLED) $(ANDROID_TESTS) ## Run the app on the frameworks of Android 8, 11, 14 and 15
 	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --host-app $(dir $(HOST_APP)) --levels $(ANDROID_LEVELS)
-	NNLITE_ANDROID_LEVELS="$(ANDROID_LEVELS)" $(BIN)/pytest tests/android_app/test_on_android.py
+	NNLITE_ANDROID_LEVELS="$(ANDROID_LEVELS)" $(PYTEST) tests/android_app/test_on_android.py
 
 # In two groups, because only conversions need PyTorch loaded.
 CONVERSION_TESTS := tests/integration/conversion
 .PHONY: tests/integration $(CONVERSION_TESTS)
 test-integration: tests/integration $(CONVERSION_TESTS) ## Run the tests with real servers and processes only
 tests/integration $(CONVERSION_TESTS): $(INSTALLED) $(LEMUR) $(APP_RUNTIME)
-	$(WITH_LEMUR) $(BIN)/pytest $@ $(if $(filter tests/integration,$@),--ignore=$(CONVERSION_TESTS))
+	$(WITH_LEMUR) $(PYTEST) $@ $(if $(filter tests/integration,$@),--ignore=$(CONVERSION_TESTS))
 
 END_TO_END_TESTS := $(wildcard tests/end_to_end/test_*.py)
 
-# Each group in a network of its own.
-DEVICE_TESTS := $(wildcard tests/device/test_*.py)
+# Each group in a network of its own, with a JVM of its own.
 RIG_TESTS := tests/device/test_rig.py
 FAULT_TESTS := tests/device/test_faults.py tests/device/test_ends.py
 START_TESTS := tests/device/test_boot.py tests/device/test_snapshots.py tests/device/test_stops.py
-DEVICE_GROUPS := device-faults device-starts device-others
+PHONE_TESTS := tests/device/test_phone.py tests/device/test_first_phone.py
+OTHER_DEVICE_TESTS := $(filter-out $(RIG_TESTS) $(FAULT_TESTS) $(START_TESTS) $(PHONE_TESTS),$(wildcard tests/device/test_*.py))
+DEVICE_GROUPS := device-faults device-starts device-phones device-others
 .PHONY: test-app test-android-all first-phone test-integration test-devices test-end-to-end $(DEVICE_GROUPS) $(RIG_TESTS) $(END_TO_END_TESTS)
 test-devices: $(DEVICE_GROUPS) $(RIG_TESTS) ## Run the tests on virtual devices only
 device-faults: tests := $(FAULT_TESTS)
 device-starts: tests := $(START_TESTS)
-device-others: tests := $(filter-out $(RIG_TESTS) $(FAULT_TESTS) $(START_TESTS),$(DEVICE_TESTS))
+device-phones: tests := $(PHONE_TESTS)
+device-others: tests := $(OTHER_DEVICE_TESTS)
 $(DEVICE_GROUPS): $(INSTALLED) $(LEMUR) $(RIG) $(HOST_APP)
-	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $(tests)
+	$(WITH_LEMUR) PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(PYTEST) $(tests)
 
 # The rig's own tests run only when the rig, or they, differ from what passed last here. RIG_PASSED= runs them always.
 RIG_PASSED ?= $(TEST_HOME)/rig/passed.sha256
@@ -230,23 +233,25 @@ $(RIG_TESTS): $(INSTALLED) $(RIG) $(HOST_APP)
 	@hash=$$(find $@ tests/device/rig tests/app_host.py android_app/src -type f ! -name '*.pyc' | sort | xargs sha256sum | sha256sum); \
 	if [ -f "$(RIG_PASSED)" ] && [ "$$(cat "$(RIG_PASSED)")" = "$$hash" ]; then \
 	  echo "$@: the rig is as it was when these passed"; exit; fi; \
-	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(BIN)/pytest $@ || exit; \
+	PYTHONPATH=tests $(BIN)/python -m device.rig.isolation $(PYTEST) $@ || exit; \
 	[ -z "$(RIG_PASSED)" ] || echo "$$hash" > "$(RIG_PASSED)"
 
 test-end-to-end: $(END_TO_END_TESTS) ## Run the tests of the whole chain on this machine only
 $(END_TO_END_TESTS): $(INSTALLED) $(LEMUR)
-	$(WITH_LEMUR) $(BIN)/pytest $@
+	$(WITH_LEMUR) $(PYTEST) $@
 
 test-unit: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run the tests of single parts and of benchmarks only
-	$(WITH_LEMUR) $(BIN)/pytest tests/unit tests/benchmarks
+	$(WITH_LEMUR) $(PYTEST) tests/unit tests/benchmarks
 
-# Of all processes that the tests start, forks included; COVERAGE names other tests, such as COVERAGE='-m fast tests/unit'.
-COVERAGE := tests/unit tests/benchmarks tests/integration tests/end_to_end
+# Of all processes that the tests start, forks included; COVERAGE names some tests, such as COVERAGE='-m fast tests/unit'.
+COVERED := $(BIN)/coverage run -m pytest
 coverage: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) $(HOST_APP) ## Measure which lines the tests run, in every process; prints the total
 	rm -rf build/coverage && mkdir -p --mode=1777 build/coverage  # model code runs as an account of its own
-	$(WITH_LEMUR) $(BIN)/coverage run -m pytest $(COVERAGE)
-	$(if $(filter command line,$(origin COVERAGE)),,for tests in $(DEVICE_TESTS); do PYTHONPATH=tests \
-	  $(BIN)/python -m device.rig.isolation $(BIN)/coverage run -m pytest $$tests || exit; done)
+ifdef COVERAGE
+	$(WITH_LEMUR) $(COVERED) $(COVERAGE)
+else
+	$(MAKE) --no-print-directory test PYTEST='$(COVERED)' RIG_PASSED=
+endif
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --sort=cover
 
