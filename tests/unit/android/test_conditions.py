@@ -140,6 +140,8 @@ NO_PROJECTION = "MEDIA PROJECTION MANAGER (dumpsys media_projection)\nMedia Proj
     ("displays", "projection", "mirrored"),
     [
         (PHONE, NO_PROJECTION, False),
+        # Of Android 8, whose `BUILT_IN` the phone's grep cuts.
+        ('DisplayDeviceInfo{"Built-in Screen"\n, type BUILT\n', NO_PROJECTION, False),
         (PHONE + 'DisplayDeviceInfo{"scrcpy"\n, type VIRTUAL\n', NO_PROJECTION, True),
         (PHONE + 'DisplayDeviceInfo{"TV"\n, type WIFI\n', "", True),
         (

@@ -263,7 +263,7 @@ class Shell:
         """
         details = {"command": what[:2000], "serial": self.serial, "error": str(error)[:2000]}
         state = self.state()
-        reason = f"{self.serial}: `{_short(what)}`: {str(error) or 'the connection was closed'}"
+        reason = f"{self.serial}: `{_short(what)}`: {details['error'] or 'the connection was closed'}"
         if state != "device":
             return DeviceFailure(fault_of_state(state), self.stage, reason, details)
         if isinstance(error, AdbTimeout | TimeoutError):

@@ -1,7 +1,7 @@
 """Tells whether the screen is recorded or shown elsewhere: `dumpsys display`, `dumpsys media_projection`.
 
 The texts are those of `DisplayDeviceInfo.toString` and `MediaProjectionManagerService.dump` (bytecode of
-Android 11 and 14). Whoever records costs the device time on the GPU and the video encoder.
+Android 8, 11, 14 and 15). Whoever records costs the device time on the GPU and the video encoder.
 """
 
 import re
