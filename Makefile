@@ -278,8 +278,9 @@ constraints: $(UV) ## Choose exact dependency versions (constraints.txt)
 	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --upgrade --no-header \
 	  --no-emit-index-url --no-annotate --output-file constraints.txt
 
-shapes: $(INSTALLED) $(LEMUR) $(UPSTREAM) ## Rebuild the table of input shapes
+shapes: $(INSTALLED) $(LEMUR) $(UPSTREAM) ## Rebuild the tables of input shapes and of known code
 	$(WITH_LEMUR) $(BIN)/python tools/make_shapes.py --also 2.2.11=$(UPSTREAM)
+	$(WITH_LEMUR) $(BIN)/python tools/make_known_code.py
 
 atlas: $(INSTALLED) ## Convert 931 networks of one operator each (about 20 minutes a core); writes docs/operators.md
 	NNLITE_HOME=$(TEST_HOME) PYTHONPATH=tools $(BIN)/python -W ignore -m atlas $(ATLAS)

@@ -2,12 +2,16 @@
 
 import re
 from collections import Counter
+from itertools import islice
 
 import pytest
 
+from nnlite.catalog.lemur import known_code
 from nnlite.catalog.lemur.configuration import PREFERRED_BATCH
+from nnlite.catalog.lemur.wheel import WheelArchive
 from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.selection import select
+from nnlite.catalog.untrusted.source_text import why_unusable
 
 pytestmark = pytest.mark.process
 
@@ -44,6 +48,14 @@ def test_few_models_are_skipped_and_each_has_a_reason(models):
     assert sum(reasons.values()) == 19
     named = [model for model in models if not _GENERATED.match(model.name)]
     assert (len(named), sum(model.skipped is not None for model in named)) == (149, 11)
+
+
+def test_code_of_every_model_is_known_and_defines_a_network(models, lemur_archive):
+    hashes = {model.code_sha256 for model in models}
+    codes = [code for _, code in islice(WheelArchive(lemur_archive).models(), 0, None, 500)]
+
+    assert known_code.table_of(hashes) == known_code.TABLE.read_bytes()
+    assert [why_unusable(code) for code in codes] == [None] * len(codes)
 
 
 def test_a_seeded_sample_is_the_same_on_every_machine(models):

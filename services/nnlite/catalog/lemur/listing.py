@@ -17,6 +17,7 @@ from nnlite.catalog.lemur.configuration import (
 )
 from nnlite.catalog.lemur.datasets import DATASETS
 from nnlite.catalog.lemur.expected_input import ExpectedInputs, Sizes
+from nnlite.catalog.lemur.known_code import is_known
 from nnlite.catalog.lemur.network_keys import network_keys
 from nnlite.catalog.lemur.tasks import TEXT_DATASETS, task_of_code, why_unsupported
 from nnlite.catalog.lemur.variants import Names, fingerprint, label
@@ -124,7 +125,8 @@ class _Code:
 
     @classmethod
     def of(cls, text: str) -> "_Code":
-        return cls(text=text, sha256=text_sha256(text), unusable=why_unusable(text))
+        sha256 = text_sha256(text)
+        return cls(text=text, sha256=sha256, unusable=None if is_known(sha256) else why_unusable(text))
 
 
 @dataclass(frozen=True, kw_only=True)
