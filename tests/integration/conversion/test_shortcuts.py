@@ -4,6 +4,7 @@ import multiprocessing
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from nnlite.vocabulary import Shortcut
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.pipeline.lowering import fast_lowering
 from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights, NotPlaced
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 
 #: Common operators of images.
@@ -91,6 +93,32 @@ WITH_LINEAR_LAYERS = {
         (3, 600),
         init="self.first, self.last = nn.Linear(600, 500), nn.Linear(500, 600, bias=False)",
     ),
+    "normed": case(
+        "linear",
+        "self.last(F.relu(self.norm(self.first(x)))) * 2",
+        (3, 600),
+        init=(
+            "self.first, self.norm, self.last = nn.Linear(600, 500), nn.BatchNorm1d(500), nn.Linear(500, 4)\n"
+            "nn.init.uniform_(self.norm.weight), nn.init.uniform_(self.norm.running_var)"
+        ),
+    ),
+    # What the converter folds into the weights of what follows, and a residual connection, which it does not.
+    "changed_before": case(
+        "linear",
+        "x + self.last(self.norm(x + F.relu(self.first(x * 2 + 1))))",
+        (3, 600),
+        init="self.first, self.last, self.norm = nn.Linear(600, 600), nn.Linear(600, 600), nn.LayerNorm(600)",
+    ),
+    "infinite": case(
+        "linear",
+        "self.last(self.first(x)).clamp(-1, 1)",
+        (3, 600),
+        init=(
+            "self.first, self.last = nn.Linear(600, 600), nn.Linear(600, 600)\n"
+            "self.first.weight.data[0, 0] = float('inf')\n"
+            "nn.init.zeros_(self.last.weight)"
+        ),
+    ),
     "tied": case(
         "linear",
         "self.last(self.first(x)) + self.table(torch.arange(3)) @ self.table.weight",
@@ -106,7 +134,6 @@ WITH_LINEAR_LAYERS = {
 
 def outputs_and_operators(name: str, folder: Path, *shortcuts: Shortcut) -> tuple[list[bytes], list[Any]]:
     """Return the outputs of layers on some rows, and each operator with its options and constants."""
-    warnings.simplefilter("ignore")
     content = lowered(WITH_LINEAR_LAYERS[name], folder, *shortcuts)
     assert content is not None
     interpreter = Interpreter(model_content=content)
@@ -143,15 +170,55 @@ def described(content: bytes) -> list[Any]:
 def test_linear_layers_have_the_same_operators_and_outputs_when_lowered_directly(name, tmp_path):
     # In a process of its own, as below.
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        direct = pool.apply(outputs_and_operators, (name, tmp_path, Shortcut.LINEAR_LAYERS))
-        plain = pool.apply(outputs_and_operators, (name, tmp_path))
+        direct, written, plain = (
+            pool.apply(outputs_and_operators, (name, tmp_path, *shortcuts))
+            for shortcuts in ([Shortcut.LINEAR_LAYERS], [Shortcut.LINEAR_LAYERS, Shortcut.WEIGHTS], [])
+        )
 
     assert direct == plain
+    assert written == plain
+
+
+def large_weights(folder: Path, *, lost: bool) -> tuple[list[int], bytes]:
+    """Return the sizes of the weights that were left out in each lowering, and the file.
+
+    Args:
+        lost: the converter seems to do something else with them than to pass them on.
+    """
+    left_out: list[int] = []
+    taken_out = LargeWeights.take_out
+
+    def take_out(self: LargeWeights, module: Any) -> None:
+        left_out.append(len(self._unseen))
+        if lost:
+            raise NotPlaced
+        taken_out(self, module)
+
+    with mock.patch.object(LargeWeights, "take_out", take_out):
+        content = lowered(WITH_LINEAR_LAYERS["large"], folder, Shortcut.LINEAR_LAYERS, Shortcut.WEIGHTS)
+    assert content is not None
+    return left_out, content
+
+
+def test_large_weights_are_written_past_the_converter(tmp_path):
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        left_out, content = pool.apply(large_weights, (tmp_path,), {"lost": False})
+
+    assert left_out == [2]
+    assert content.count(b"nnlite_weight_") == 2
+
+
+def test_network_is_lowered_again_when_the_converter_does_not_pass_weights_on(tmp_path):
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        left_out, content = pool.apply(large_weights, (tmp_path,), {"lost": True})
+        plain = pool.apply(lowered, (WITH_LINEAR_LAYERS["large"], tmp_path, Shortcut.LINEAR_LAYERS))
+
+    assert left_out == [2]
+    assert content == plain
 
 
 def files_of_suite(folder: Path) -> dict[str, tuple[bytes | None, bytes | None]]:
     """Return the files of the cases, operators lowered directly and by jax; None: it cannot be lowered."""
-    warnings.simplefilter("ignore")
     return {
         name: (lowered(CASES[name], folder, Shortcut.OPERATORS), lowered(CASES[name], folder))
         for name in SUITE
@@ -159,6 +226,7 @@ def files_of_suite(folder: Path) -> dict[str, tuple[bytes | None, bytes | None]]
 
 
 def lowered(case: Case, folder: Path, *shortcuts: Shortcut) -> bytes | None:
+    warnings.simplefilter("ignore")
     fast_lowering.use(shortcuts)
     namespace = {"__name__": "net"}
     exec(compile(case.code, "net.py", "exec"), namespace)

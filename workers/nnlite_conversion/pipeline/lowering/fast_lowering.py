@@ -11,18 +11,13 @@ from importlib.metadata import version
 from nnlite.vocabulary import Shortcut
 from nnlite_conversion.pipeline.lowering.direct_lowering import direct_lowerings
 from nnlite_conversion.pipeline.lowering.fast_decomposition import fast_decompositions
+from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
 from nnlite_conversion.pipeline.lowering.linear_layers import direct_linear_layers
 from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
 
 #: Versions of the libraries that the shortcuts were compared with.
-VERSIONS = {"torch": "2.13.0", "litert-torch": "0.10.0", "jax": "0.10.2"}
+VERSIONS = {"torch": "2.13.0", "litert-torch": "0.10.0", "litert-converter": "0.5.0", "jax": "0.10.2"}
 
-#: In the order in which they are entered: the last one leaves to those before it what it does not cover.
-_CONTEXTS = {
-    Shortcut.DECOMPOSITION: fast_decompositions,
-    Shortcut.OPERATORS: direct_lowerings,
-    Shortcut.LINEAR_LAYERS: direct_linear_layers,
-}
 _used = set(Shortcut)
 
 
@@ -30,6 +25,11 @@ def use(shortcuts: Iterable[Shortcut]) -> None:
     """Use these shortcuts from now on in this process, and no others."""
     _used.clear()
     _used.update(shortcuts)
+
+
+def uses(shortcut: Shortcut) -> bool:
+    """Return whether this process uses a shortcut, which it does with the known libraries only."""
+    return shortcut in _used and not_fitting() is None
 
 
 def not_fitting() -> str | None:
@@ -43,12 +43,20 @@ def not_fitting() -> str | None:
 
 
 @contextmanager
-def fast_lowering() -> Iterator[None]:
-    """Use the shortcuts inside the context, where the libraries are the known ones."""
+def fast_lowering(weights: LargeWeights | None = None) -> Iterator[None]:
+    """Use the shortcuts inside the context, where the libraries are the known ones.
+
+    Args:
+        weights: what large weights of linear layers are left to; None: they are lowered.
+    """
     with ExitStack() as stack:
         stack.enter_context(patched_torch())
         if not_fitting() is None:
-            for shortcut, entered in _CONTEXTS.items():
-                if shortcut in _used:
-                    stack.enter_context(entered())
+            # Each leaves to those before it what it does not cover.
+            if Shortcut.DECOMPOSITION in _used:
+                stack.enter_context(fast_decompositions())
+            if Shortcut.OPERATORS in _used:
+                stack.enter_context(direct_lowerings())
+            if Shortcut.LINEAR_LAYERS in _used:
+                stack.enter_context(direct_linear_layers(weights))
         yield

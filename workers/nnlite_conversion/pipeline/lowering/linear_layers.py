@@ -16,15 +16,31 @@ from litert_converter.mlir import ir
 from litert_torch.backend.inline_consts import InlineConstsContext, tensor_lowering_placeholder
 from litert_torch.backend.lowerings import context, registry
 
+from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
+
 aten = torch.ops.aten
 
+#: Operators that change nothing but shapes.
+_SHAPING = frozenset({
+    "view", "_unsafe_view", "reshape", "unsqueeze", "squeeze", "expand", "permute", "clone", "alias",
+})  # fmt: skip
+_SHIFTING = frozenset({"add", "sub", "rsub"})
+#: What multiplies, normalizations included.
+_SCALING = frozenset({
+    "mul", "div", "neg", "_native_batch_norm_legit_no_training", "native_batch_norm", "batch_norm",
+    "native_layer_norm", "native_group_norm",
+})  # fmt: skip
 #: Weights of so many bytes are not copied.
 LARGE_BYTES = 1 << 20
 
 
 @contextmanager
-def direct_linear_layers() -> Iterator[None]:
-    """Lower products with transposed weights as linear layers inside the context."""
+def direct_linear_layers(weights: LargeWeights | None) -> Iterator[None]:
+    """Lower products with transposed weights as linear layers inside the context.
+
+    Args:
+        weights: what large weights are left to; None: they are lowered.
+    """
     registered = registry.global_registry.registered_ops
     others, constants = registered[aten.mm.default], registered[tensor_lowering_placeholder]
 
@@ -35,6 +51,8 @@ def direct_linear_layers() -> Iterator[None]:
     def constant(lctx: context.LoweringContext, tensor: torch.Tensor) -> Any:
         if tensor.nbytes < LARGE_BYTES or not _only_multiplies(lctx.node):
             return constants(lctx, tensor)
+        if weights is not None and (left_out := weights.leave_out(tensor)) is not None:
+            return left_out
         with mock.patch.object(InlineConstsContext.get(lctx), "enable_resource_constants", True):
             return constants(lctx, tensor)
 
@@ -43,7 +61,10 @@ def direct_linear_layers() -> Iterator[None]:
 
 
 def _only_multiplies(node: torch.fx.Node | None) -> bool:
-    """Whether a constant is only the transposed second factor of products, which nothing folds."""
+    """Whether a constant is only the transposed second factor of products, and the converter folds nothing.
+
+    It would fold what is next to a product and has constants, such as a normalization, into the weights.
+    """
     if node is None or not node.users or _is_tied(node):
         return False
     return all(
@@ -51,11 +72,55 @@ def _only_multiplies(node: torch.fx.Node | None) -> bool:
         and list(transposed.args[1]) == [1, 0]
         and transposed.users
         and all(
-            product.target is aten.mm.default and product.args[0] is not transposed
+            product.target is aten.mm.default
+            and product.args[0] is not transposed
+            and not _changes(_source(product.args[0]), _SCALING | _SHIFTING)
+            and not any(_changes(user, _SCALING) for user in _behind(product))
             for product in transposed.users
         )
         for transposed in node.users
     )
+
+
+def _source(node: torch.fx.Node) -> torch.fx.Node:
+    """Return what computes a value that is only given other shapes."""
+    while _passes_on(node):
+        node = node.args[0]
+    return node
+
+
+def _behind(node: torch.fx.Node) -> Iterator[torch.fx.Node]:
+    """Yield what takes a value, as it is, in another shape, or with a constant added as a bias."""
+    for user in node.users:
+        if _passes_on(user) or _changes(user, _SHIFTING):
+            yield from _behind(user)
+        else:
+            yield user
+
+
+def _passes_on(node: torch.fx.Node) -> bool:
+    """Whether a node changes nothing but the shape; a product with 1 is what linear layers become."""
+    name = _name(node)
+    return name in _SHAPING or (
+        name == "mul" and not isinstance(node.args[1], torch.fx.Node) and node.args[1] == 1
+    )
+
+
+def _changes(node: torch.fx.Node, names: frozenset[str]) -> bool:
+    """Whether a node is one of these operators, and all but one of its factors or addends are constants."""
+    if _name(node) not in names:
+        return False
+    return sum(not _is_constant(each) for each in node.all_input_nodes) == 1
+
+
+def _is_constant(node: torch.fx.Node) -> bool:
+    return node.op == "call_function" and all(map(_is_constant, node.all_input_nodes))
+
+
+def _name(node: torch.fx.Node) -> str:
+    """Return the name of an ATen operator, such as `mul`; empty: it is none."""
+    target = node.target
+    return target._schema.name.removeprefix("aten::") if isinstance(target, torch._ops.OpOverload) else ""
 
 
 def _is_tied(constant: torch.fx.Node) -> bool:

@@ -7,6 +7,7 @@ version.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from litert_torch import backend, fx_infra, model
 from litert_torch._convert import core, litert_converter, signature
 from torch.export import ExportedProgram
 
+from nnlite.vocabulary import Shortcut
 from nnlite_conversion.culprit import UnsupportedNode, operator_of
-from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering
+from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering, uses
+from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights, NotPlaced
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
 from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
@@ -155,15 +158,29 @@ def lower(
     Raises:
         Exception: an operator cannot be lowered; RuntimeError and others without a base class.
     """
-    signatures = [_signature(module, samples)]
-    with fast_lowering():
+    sig = _signature(module, samples)
+    if uses(Shortcut.WEIGHTS):
+        with suppress(NotPlaced):
+            return _lower(program, sig, path, LargeWeights())
+    return _lower(program, sig, path, None)
+
+
+def _lower(
+    program: ExportedProgram, sig: signature.Signature, path: Path, weights: LargeWeights | None
+) -> tuple[str, ...]:
+    with fast_lowering(weights):
         program = decompose(program)
         _require_no_effects(program)
         program, rewrites = rewritten(program)
         _require_not_random(program)
         program = core._run_convert_passes(program)
-        exporter = litert_converter.exported_programs_to_flatbuffer([program], signatures)
-    model.LiteRTModel(exporter).export(str(path))
+        exporter = litert_converter.exported_programs_to_flatbuffer([program], [sig])
+    if weights is None:
+        exporter.to_file(path)
+    else:
+        weights.take_out(exporter.module)
+        exporter.to_file(path)
+        weights.write(path)
     return rewrites
 
 

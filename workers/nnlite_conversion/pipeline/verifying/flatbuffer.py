@@ -1,5 +1,6 @@
 """Reads operators, precision and quantization steps from a `.tflite` file, without running it."""
 
+import mmap
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -22,7 +23,7 @@ def operators(path: Path) -> dict[str, int]:
 
     Custom operators have their own names, builtin ones those of the schema, such as `CONV_2D`.
     """
-    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    model = _model(path)
     names = [_name(model.OperatorCodes(index)) for index in range(model.OperatorCodesLength())]
     counts: Counter[str] = Counter()
     for subgraph in map(model.Subgraphs, range(model.SubgraphsLength())):
@@ -38,7 +39,7 @@ def after_last_products(path: Path, products: Collection[str]) -> frozenset[str]
     Args:
         products: names of operators, as `operators` returns them.
     """
-    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    model = _model(path)
     names = [_name(model.OperatorCodes(index)) for index in range(model.OperatorCodesLength())]
     subgraph = model.Subgraphs(0)
     before: set[int] = set()  # tensors that a later product reads, directly or not
@@ -55,7 +56,7 @@ def after_last_products(path: Path, products: Collection[str]) -> frozenset[str]
 
 def output_steps(path: Path) -> list[float | None]:
     """Return the quantization step of each float output of a DEQUANTIZE operator, None for other outputs."""
-    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    model = _model(path)
     subgraph = model.Subgraphs(0)
     steps: dict[int, float] = {}
     for operator in map(subgraph.Operators, range(subgraph.OperatorsLength())):
@@ -68,7 +69,7 @@ def output_steps(path: Path) -> list[float | None]:
 
 def precision(path: Path) -> Precision:
     """Return the precision of a file, inferred from the types of its weights and activations."""
-    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    model = _model(path)
     weights: set[int] = set()
     activations: set[int] = set()
     for subgraph in map(model.Subgraphs, range(model.SubgraphsLength())):
@@ -80,6 +81,12 @@ def precision(path: Path) -> Precision:
     if weights & _QUANTIZED:
         return Precision.DYNAMIC
     return Precision.FP16 if schema.TensorType.FLOAT16 in weights else Precision.FP32
+
+
+def _model(path: Path) -> Any:
+    # Mapped: of a file of 200 MB these functions read a few kilobytes.
+    with path.open("rb") as file:
+        return schema.Model.GetRootAs(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), 0)
 
 
 def _name(code: Any) -> str:
