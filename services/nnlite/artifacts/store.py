@@ -166,7 +166,7 @@ class ArtifactStore:
             if not self._local and not local.exists():
                 self._copy(path, local)
             actual = file_sha256(local)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise ArtifactGoneError(f"artifact {path} is not in {self.url}") from error
         except OSError as error:
             raise StoreError(self._explain(error)) from error

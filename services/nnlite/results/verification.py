@@ -3,7 +3,9 @@
 What follows from raw samples is derived by the benchmark worker's code; `nnlite.diagnostics.verify` asks it.
 """
 
+import math
 import re
+import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ Row = Mapping[str, Any]
 _BATCH: Final = 20
 #: Fewest hexadecimal digits of an id that name a row.
 _MIN_PREFIX: Final = 6
+#: Columns with lists of 64-bit integers.
+_NUMBERS: Final = frozenset({"samples_ns", "canaries_ns", "slice_runs", "slice_first_ns"})
 _PREFIX: Final = re.compile(rf"[0-9a-f][0-9a-f-]{{{_MIN_PREFIX - 1},35}}")
 
 
@@ -87,7 +91,18 @@ def rows_to_verify(engine: Engine, selection: Selection) -> Iterator[Row]:
     }  # fmt: skip
     with engine.connect().execution_options(yield_per=_BATCH) as connection:
         for row in connection.execute(_ROWS, parameters).mappings():
-            yield dict(row)
+            yield {name: value if name in _NUMBERS else _writable(value) for name, value in row.items()}
+
+
+def _writable(value: Any) -> Any:
+    """Return a value of JSON with floats for integers beyond 64 bits, which no report of ours has."""
+    if isinstance(value, dict):
+        return {name: _writable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_writable(item) for item in value]
+    if isinstance(value, int) and value.bit_length() > 63:
+        return float(value) if value.bit_length() <= sys.float_info.max_exp - 1 else math.inf
+    return value
 
 
 def digests(engine: Engine) -> dict[str, str | None]:

@@ -103,6 +103,9 @@ CHANGES = {
         {"report"},
     ),
     "tensors": ("artifact", "outputs = '{\"tensors\": 7}'", {"artifact.outputs"}),
+    "unlocated": ("artifact", "path = ''", {"artifact"}),
+    "huge": ("artifact", "parity = '{\"relative\": 1e300}'", {"manifest.artifact.parity.relative"}),
+    "endless": ("benchmark", in_report("bounds,max_samples", "1e999"), {"report"}),
     "emptied": ("benchmark", "report = '[]'", {"report"}),
     "damaged": ("measurement", "runs = t.runs", {"artifact"}),
 }  # fmt: skip
