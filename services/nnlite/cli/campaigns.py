@@ -146,7 +146,8 @@ def retry(
             raise UsageError("--noisy measures results again; leave --failed, --cancelled and names out")
         with session() as cluster:
             number = control.retry_noisy(cluster.engine, cluster.broker, name)
-        note(f"measured again: {number}")
+        none = f"; no result of {name} is noisy or throttled, but for those that wait for another run"
+        note(f"measured again: {number}{'' if number else none}")
         return
     states = [WorkState.QUARANTINED]
     states += [WorkState.FAILED] if failed or models else []
