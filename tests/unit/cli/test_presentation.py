@@ -37,6 +37,7 @@ MEASUREMENT = {
     "threads": 1,
     "mode": "standard",
     "median_ns": 1_234_567,
+    "interval_pairs": 20,
     "interval_low_ns": 1_230_000,
     "interval_high_ns": 1_240_000,
     "suspect": False,
@@ -111,6 +112,7 @@ def test_a_measurement_without_latency_has_empty_cells_and_shows_its_error():
 
 def test_a_median_without_an_interval_stands_alone():
     assert row(interval_low_ns=None, interval_high_ns=None)["median ms"] == "1.235"
+    assert row(interval_pairs=0)["median ms"] == "1.235 ± ~0%"
 
 
 def test_a_narrow_terminal_shows_models_verdicts_and_intervals(monkeypatch, capsys):
