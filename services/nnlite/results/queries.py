@@ -146,8 +146,8 @@ def verdicts(database: Database, campaign: str) -> list[Row]:
     return rows_of(
         database,
         """
-SELECT verdict, reasons, noise_cause, count(*) AS measurements FROM latency WHERE campaign = :campaign
-GROUP BY verdict, reasons, noise_cause ORDER BY measurements DESC, verdict, reasons, noise_cause
+SELECT verdict, reasons, noise_cause, count(*) AS measurements, min(interval_pairs) AS interval_pairs
+FROM latency WHERE campaign = :campaign GROUP BY 1, 2, 3 ORDER BY measurements DESC, 1, 2, 3
 """,
         {"campaign": campaign},
     )

@@ -237,6 +237,7 @@ def test_watching_an_ended_campaign_prints_its_result(nnlite):
     assert said.err == (
         "night: 4/4 models, 2 converted, 2 measured, 1 failed, 1 skipped\n"
         "results: 1 valid, 1 invalid (1 runtime)\n"
+        "± is in part assumed: 0 of 19 pairs of runs known; --repeat 5 adds 4 per model\n"
     )
 
 

@@ -135,7 +135,7 @@ def test_retry_measures_again_what_is_noisy_at_its_best(cluster, benchmark):
     finish_benchmark(cluster, last(cluster), measurement())
     assert control.retry_noisy(cluster.engine, cluster.broker, "night") == 0
     assert queries.verdicts(cluster.engine, "night") == [
-        {"verdict": "valid", "reasons": [], "noise_cause": None, "measurements": 1}
+        {"verdict": "valid", "reasons": [], "noise_cause": None, "measurements": 1, "interval_pairs": 0}
     ]
 
 

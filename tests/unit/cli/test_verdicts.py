@@ -8,6 +8,7 @@ from nnlite.cli.presenting.verdicts import verdict_lines
 def row(verdict: str, measurements: int, cause: str | None = None, *reasons: str) -> dict[str, Any]:
     return {
         "verdict": verdict, "measurements": measurements, "noise_cause": cause, "reasons": list(reasons),
+        "interval_pairs": 19,
     }  # fmt: skip
 
 
@@ -39,3 +40,11 @@ def test_a_result_of_an_earlier_release_has_reasons_only():
         "results: 1 noisy (1 spread, drift)",
         "To measure the 1 again: nnlite retry old --noisy",
     ]
+
+
+def test_intervals_that_rest_on_an_assumption_say_so():
+    said = "± is in part assumed: 3 of 19 pairs of runs known; --repeat 5 adds 4 per model"
+    rows = [row("valid", 2), row("valid", 1) | {"interval_pairs": 3}]
+    assert verdict_lines(rows, "night") == ["results: 3 valid", said]
+    without_latency = row("invalid", 1, None, "runtime") | {"interval_pairs": 0}
+    assert verdict_lines([without_latency], "night") == ["results: 1 invalid (1 runtime)"]

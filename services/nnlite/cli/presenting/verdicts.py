@@ -19,13 +19,15 @@ _CAUSES: Final = (
     ("memory", "memory pressure", "more memory, or fewer converters"),
     ("I/O", "I/O pressure", "less disk traffic"),
 )
+#: Pairs of runs of a device from which on its intervals assume nothing (ADR 0023).
+_ENOUGH_PAIRS: Final = 19
 
 
 def verdict_lines(rows: Sequence[Row], campaign: str | None) -> list[str]:
     """Return the lines that a campaign ends with; none if it has no result.
 
     Args:
-        rows: of `queries.verdicts`.
+        rows: of `queries.verdicts`, or of `queries.latencies` with `measurements`.
         campaign: whose they are; None: of all campaigns.
     """
     counts, why = Counter[str](), {verdict: Counter[str]() for verdict in Verdict}
@@ -36,6 +38,12 @@ def verdict_lines(rows: Sequence[Row], campaign: str | None) -> list[str]:
             why[verdict][_why(row)] += row["measurements"]
     parts = [f"{counts[verdict]} {verdict}{_listed(why[verdict])}" for verdict in Verdict if counts[verdict]]
     lines = [f"results: {', '.join(parts)}"] if parts else []
+    pairs = [row["interval_pairs"] for row in rows if row["verdict"] != Verdict.INVALID]
+    if pairs and (fewest := min(pairs)) < _ENOUGH_PAIRS:
+        lines.append(
+            f"± is in part assumed: {fewest} of {_ENOUGH_PAIRS} pairs of runs known; "
+            "--repeat 5 adds 4 per model"
+        )
     if campaign and (disturbed := sum(counts[verdict] for verdict in DISTURBED)):
         causes = why[Verdict.NOISY] + why[Verdict.THROTTLED]
         helps = dict.fromkeys(hint for _, name, hint in _CAUSES if causes[name])
