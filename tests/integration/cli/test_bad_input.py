@@ -6,6 +6,7 @@ More than 300 lines: one mistake after the other, each with the line that it is 
 import subprocess
 from contextlib import closing
 
+import numpy as np
 import psycopg2
 import pytest
 from redis import Redis
@@ -104,6 +105,15 @@ def test_wrong_usage_is_said_with_exit_code_2(nnlite, arguments, says):
     assert (said.code, said.out) == (2, "")
     assert says in said.err and said.err.startswith("error: ")
     assert "Traceback" not in said.err
+
+
+@pytest.mark.usefixtures("servers", "nothing_written")
+def test_calibration_data_with_nan_are_refused_at_submit(nnlite, tmp_path):
+    images = np.zeros((4, 3, 8, 8), np.float32)
+    images[1, 0, 0, 0] = np.nan
+    np.save(tmp_path / "x.npy", images)
+    said = nnlite("submit", "ResNet", "--precision", "int8", "--calibration", str(tmp_path / "x.npy"))
+    assert said.code == 2 and "has NaN or infinite values, the first in sample 1; remove them" in said.err
 
 
 @pytest.mark.usefixtures("servers", "nothing_written")

@@ -68,6 +68,13 @@ def test_a_quantized_artifact_tells_what_each_operator_loses(job, settings, plac
     assert len(lost) >= 3 and 20 < min(lost) < 80
 
 
+def test_an_output_that_has_no_finite_value_is_said_not_to_be_compared(job, settings, place):
+    explanation = explain(job(network("return (x - x) / (x - x)")), settings, workdir=place)
+
+    assert explanation.departs is None
+    assert explanation.note == "an output has no finite value for this input: nothing was compared there"
+
+
 def test_a_network_that_cannot_be_converted_says_why(job, settings, place):
     with pytest.raises(Failure, match="forward fails"):
         explain(job(network("return x + missing")), settings, workdir=place)

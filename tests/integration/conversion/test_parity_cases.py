@@ -166,6 +166,11 @@ def test_every_row_of_an_embedding_is_reached(parities):
         ),
         ("self.e = nn.Embedding(7, 8)", "return self.e((x + 5000000000) % 7)", "reaches 5000000000"),
         (
+            "self.e = nn.Embedding(997, 8)",
+            "return self.e(torch.remainder((x * 2654435761 + 97) % 4294967296 - 2147483648, 997))",
+            "mul.Tensor reaches",
+        ),
+        (
             "self.e = nn.Embedding(97, 8)",
             "return self.e((x * 16777619).remainder(97))",
             "mul.Tensor reaches",
