@@ -38,8 +38,8 @@ def effects_command(
     Compares configurations of one architecture (--configs of submit and run, or hyperparameters that NN-GPT
     proposes) on one device in one mode: settings are hyperparameters that its code reads, transform and data
     set. Two configurations that differ in one setting alone tell its effect; a + b differ only together.
-    factor is how much slower the slower value is, changed for how many of the pairs the intervals do not
-    overlap.
+    factor is how much slower the slower value is, changed for how many of the pairs each latency is outside
+    of the other's interval.
 
     Examples:
 

@@ -2,7 +2,7 @@
 
 A setting is a hyperparameter that the network's code reads, the transform or the data set. Two configurations
 that differ in one setting alone tell its effect; where no two do, what differs together is named. Latencies
-differ if their 95 % intervals do not overlap.
+differ if each is outside of the other's 95 % interval.
 """
 
 from collections import defaultdict
@@ -114,9 +114,14 @@ def _effect(names: tuple[str, ...], pairs: Sequence[tuple[_Configuration, _Confi
 
 
 def _apart(faster: _Configuration, slower: _Configuration) -> bool:
-    """Return whether the intervals do not overlap; without an interval that is not known."""
+    """Return whether each median is outside of the other's interval; without one that is not known.
+
+    An interval covers another measurement, so it has the variation of both in it.
+    """
     high_ns, low_ns = faster.row["interval_high_ns"], slower.row["interval_low_ns"]
-    return high_ns is not None and low_ns is not None and high_ns < low_ns
+    if high_ns is None or low_ns is None:
+        return False
+    return bool(high_ns < slower.row["median_ns"] and faster.row["median_ns"] < low_ns)
 
 
 def _factor(faster: _Configuration, slower: _Configuration) -> float:

@@ -31,7 +31,7 @@ def test_a_setting_that_alone_differs_has_its_effect():
     assert (wide["architecture"], wide["setting"], wide["alone"]) == ("Net", "width", True)
     assert (wide["faster"], wide["slower"], wide["factor"]) == ("8", "32", 3.0)
     assert (wide["pairs"], wide["changed"]) == (1, 1)
-    assert (deep["setting"], deep["changed"]) == ("depth", 0), "its intervals overlap"
+    assert (deep["setting"], deep["changed"]) == ("depth", 0), "each is inside of the other's interval"
 
 
 def test_what_only_training_reads_is_no_setting():
@@ -68,6 +68,13 @@ def test_of_several_pairs_the_largest_effect_is_shown():
 )
 def test_results_of_other_devices_threads_modes_and_code_are_not_compared(other):
     assert compared([result(1.0), result(3.0, width=32) | other]) == []
+
+
+@pytest.mark.parametrize(("halves", "changed"), [((0.4, 0.4), 1), ((0.6, 0.4), 0), ((0.4, 0.6), 0)])
+def test_latencies_differ_that_are_outside_of_each_others_interval(halves, changed):
+    first, second = halves
+    (row,) = compared([result(2.0, half=first), result(2.5, width=32, half=second)])
+    assert row["changed"] == changed
 
 
 def test_without_an_interval_nothing_is_said_to_change():
