@@ -270,6 +270,14 @@ def test_statistics_of_a_report_are_those_of_its_samples(with_app: Emulator) -> 
     )
 
 
+def test_other_threads_of_the_app_do_not_advance_the_devices_clock(with_app: Emulator) -> None:
+    # Long enough for the one that reads temperatures once a second of this machine.
+    report = report_of(instrument(with_app.device, min_runs="200", max_s="60"))
+    samples = decode_samples(report.samples, max_samples=1000)
+    assert samples.size == 200
+    assert samples.max() < 1.1 * samples.min()
+
+
 def test_delegation_is_in_the_report_and_in_the_apps_log(with_app: Emulator) -> None:
     output = instrument(with_app.device)
     delegation = report_of(output).delegation
