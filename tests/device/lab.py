@@ -44,6 +44,7 @@ QUICK = {
     "EMULATOR__BOOTS_AT_ONCE": "20",
     "EMULATOR__STOP_TIMEOUT_S": "10",
     "PHONE__GATE_POLL_S": "0.2",
+    "PHONE__COOL_S": "1",
     # Devices wait for each other: they share a JVM, and measure one at a time.
     "ANDROID__APP_START_TIMEOUT_S": "300",
     "MEASUREMENT__QUIET_TIMEOUT_S": f"{HANG_S}",
