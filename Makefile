@@ -217,7 +217,7 @@ FAULT_TESTS := tests/device/test_faults.py tests/device/test_ends.py
 START_TESTS := tests/device/test_boot.py tests/device/test_snapshots.py tests/device/test_stops.py
 PHONE_TESTS := tests/device/test_phone.py tests/device/test_first_phone.py
 OTHER_DEVICE_TESTS := $(filter-out $(RIG_TESTS) $(FAULT_TESTS) $(START_TESTS) $(PHONE_TESTS),$(wildcard tests/device/test_*.py))
-DEVICE_GROUPS := device-faults device-starts device-phones device-others
+DEVICE_GROUPS := device-faults device-others device-starts device-phones  # first those that take the longest
 .PHONY: test-app test-android-all first-phone test-integration test-devices test-end-to-end $(DEVICE_GROUPS) $(RIG_TESTS) $(END_TO_END_TESTS)
 test-devices: $(DEVICE_GROUPS) $(RIG_TESTS) ## Run the tests on virtual devices only
 device-faults: tests := $(FAULT_TESTS)
