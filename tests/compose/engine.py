@@ -114,6 +114,8 @@ def _own_engine() -> Iterator[None]:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
+        for left in RUN.glob("exec/runtime-*/*/null-netns"):  # a mount of gVisor's
+            _succeeds("umount", str(left))
         shutil.rmtree(RUN, ignore_errors=True)
 
 
