@@ -1,12 +1,15 @@
-"""Collects what a child has left in its folder: copies of its files that belong to the worker."""
+"""Collects what a child has left in its folder: its files, or copies of them, which then are the worker's."""
 
+import fcntl
 import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from io import BufferedReader
 from pathlib import Path
+from typing import Final
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
@@ -20,6 +23,9 @@ from nnlite_conversion.outcome import (
     ConversionReport,
     ConvertedArtifact,
 )
+
+#: The attribute by which a file may name accounts that can write it.
+_ACCESS_LIST: Final = "system.posix_acl_access"
 
 
 def collect(report: Report, supervision: ChildSupervision, scratch: Path, workdir: Path) -> ConversionOutcome:
@@ -59,7 +65,7 @@ class BadFile(Exception):
 
 def _collect_artifact(artifact: ArtifactReport, scratch: Path, workdir: Path) -> ConvertedArtifact:
     name = artifact_name(artifact.precision, artifact.format)
-    sha256, size_bytes = copy_file(scratch / name, workdir / name)
+    sha256, size_bytes = take_file(scratch / name, workdir / name)
     if size_bytes != artifact.size_bytes:
         raise BadFile(f"{name} has {size_bytes} bytes, but the child wrote {artifact.size_bytes}: truncated")
     outputs = []
@@ -72,6 +78,55 @@ def _collect_artifact(artifact: ArtifactReport, scratch: Path, workdir: Path) ->
     )
 
 
+def take_file(source: Path, target: Path) -> tuple[str, int]:
+    """Move a file that untrusted code wrote, or copy it where that is not enough; otherwise as `copy_file`.
+
+    Artifacts are large, and a copy waits for the disk. Moved is what nobody has open for writing, and has no
+    other name.
+    """
+    with _opened(source) as file:
+        if _moved(file.fileno(), source, target):
+            return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+    return copy_file(source, target)
+
+
+def _opened(source: Path) -> BufferedReader:
+    """Open a file that untrusted code wrote; raises as `copy_file`."""
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise BadFile(f"{source.name} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadFile(f"{source.name} is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _moved(descriptor: int, source: Path, target: Path) -> bool:
+    """Give the opened file `source` to this account and move it, unless somebody could still change it."""
+    status = os.fstat(descriptor)
+    if status.st_nlink != 1:
+        return False
+    try:
+        if _ACCESS_LIST in os.listxattr(descriptor):
+            return False
+        target.touch()  # has the owner, group and mode that a copy would have
+        usual = target.stat()
+        os.fchown(descriptor, usual.st_uid, usual.st_gid)
+        os.fchmod(descriptor, 0o600)
+        # The kernel refuses this lease while the file is open for writing, or mapped so.
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        source.rename(target)
+        if os.path.samestat(target.lstat(), status):
+            os.fchmod(descriptor, stat.S_IMODE(usual.st_mode))
+            return True
+        target.unlink()
+    except OSError:
+        pass  # another file system, or one without leases
+    return False
+
+
 def copy_file(source: Path, target: Path) -> tuple[str, int]:
     """Copy a file that untrusted code wrote; return its SHA-256 and its size.
 
@@ -81,13 +136,7 @@ def copy_file(source: Path, target: Path) -> tuple[str, int]:
         BadFile: it cannot be read, or is no regular file.
     """
     digest, size_bytes = hashlib.sha256(), 0
-    try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise BadFile(f"{source.name} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as original, target.open("wb") as copy:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadFile(f"{source.name} is not a regular file")
+    with _opened(source) as original, target.open("wb") as copy:
         while chunk := original.read(1 << 20):
             digest.update(chunk)
             size_bytes += len(chunk)
