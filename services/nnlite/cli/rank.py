@@ -12,7 +12,7 @@ from nnlite.cli.actions.session import reading
 from nnlite.cli.parsing import options
 from nnlite.cli.parsing.words import chosen
 from nnlite.cli.presenting.output import count, listed, note, paged, print_json, print_table
-from nnlite.cli.presenting.presentation import milliseconds
+from nnlite.cli.presenting.presentation import milliseconds, telling
 from nnlite.errors import NnliteError
 from nnlite.results.ranking import RankOptions, ranking
 from nnlite.results.reading import Row
@@ -71,7 +71,8 @@ def rank(
     with paged(wide=wide):
         for group in found["groups"]:
             rows = [rank_row(row) for row in group["results"]]
-            print_table(listed(rows, top), _COLUMNS, title=title(group), optional=_OPTIONAL, wide=wide)
+            columns = telling(_COLUMNS, rows, "reasons")
+            print_table(listed(rows, top), columns, title=title(group), optional=_OPTIONAL, wide=wide)
     if found["waiting"]:
         note(f"with work that waits or runs: {len(found['waiting'])} of {count(found['models'], 'model')}")
     if found["without_result"]:
