@@ -125,14 +125,14 @@ def test_the_commands_in_a_document_are_commands(document):
             check_command(span.removeprefix("nnlite "))
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
-def test_the_pages_that_a_document_links_to_are_there(document):
+def test_the_pages_that_a_document_links_to_are_there():
     missing = []
-    for link in LINK.findall(current(document)):
-        target, _, anchor = link.partition("#")
-        page = document.parent / target if target else document
-        if ":" not in link and (not page.exists() or (anchor and anchor not in anchors(page))):
-            missing.append(link)
+    for document in DOCUMENTS:
+        for link in LINK.findall(current(document)):
+            target, _, anchor = link.partition("#")
+            page = document.parent / target if target else document
+            if ":" not in link and (not page.exists() or (anchor and anchor not in anchors(page))):
+                missing.append((name(document), link))
     assert missing == []
 
 
@@ -153,18 +153,22 @@ def test_the_files_that_a_document_names_are_there(document):
     assert missing == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
-def test_the_modules_that_a_document_names_are_there(document):
+def test_the_modules_that_a_document_names_are_there():
+    named = {module: name(document) for document in DOCUMENTS for module in spans(document)}
     missing = []
-    for module in filter(MODULE.fullmatch, set(spans(document)) - NO_MODULES):
+    for module in filter(MODULE.fullmatch, named.keys() - NO_MODULES):
         package, _, symbol = module.rpartition(".")
         if importlib.util.find_spec(module) is None and not hasattr(importlib.import_module(package), symbol):
-            missing.append(module)
+            missing.append((named[module], module))
     assert missing == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
-def test_the_make_targets_that_a_document_names_are_there(document):
+def test_the_make_targets_that_a_document_names_are_there():
     targets = set(re.findall(r"^([a-z0-9-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
-    text = current(document)
-    assert {*MAKE.findall(text), *MAKE.findall("\n".join(spans(document)))} - targets == set()
+    missing = [
+        (name(document), target)
+        for document in DOCUMENTS
+        for target in MAKE.findall("\n".join([current(document), *spans(document)]))
+        if target not in targets
+    ]
+    assert missing == []
