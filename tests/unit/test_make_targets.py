@@ -115,9 +115,9 @@ def test_clean_removes_what_make_made_and_nothing_else(tmp_path):
 
 def test_format_formats_the_code(checkout):
     module = checkout / "module.py"
-    module.write_text("import sys, os\nprint( os,sys )\n")
+    module.write_text('"""Prints."""\nimport sys, os\nprint( os,sys )\n')
     make(checkout, INSTALLED, "format")
-    assert module.read_text() == "import os\nimport sys\n\nprint(os, sys)\n"
+    assert module.read_text() == '"""Prints."""\n\nimport os\nimport sys\n\nprint(os, sys)\n'
 
 
 @pytest.mark.slow
