@@ -260,6 +260,9 @@ def main() -> int:
     )
     words = parser.parse_args()
     try:
+        argument = device_argument(words.device or attached_phone(), "first-phone")
+        if argument.scheme not in {"usb", "tcp"}:
+            raise UsageError(f"{argument.text} is no phone: PHONE is usb:SERIAL or tcp:HOST:PORT")
         with tempfile.TemporaryDirectory(prefix="nnlite-first-phone-") as home:
             loaded = load_settings()
             changes = {
@@ -267,7 +270,6 @@ def main() -> int:
                 "android": loaded.android.model_copy(update={"apk": words.apk}),
                 "phone": loaded.phone.model_copy(update={"cool_s": _COOL_S}),
             }
-            argument = device_argument(words.device or attached_phone(), "first-phone")
             page = try_phone(argument, loaded.model_copy(update=changes), words.seconds)
     except NnliteError as error:
         print(f"first-phone: {error}", file=sys.stderr)

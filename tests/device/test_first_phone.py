@@ -13,7 +13,7 @@ from device.rig.faults import Fault
 from device.rig.fetch import CHECKOUT
 from device.rig.rig import Rig, RigPhone
 from device.rig.runtimes_process import shared
-from first_phone import Page, attached_phone
+from first_phone import Page, attached_phone, main
 from nnlite.backends import BACKENDS
 from nnlite.errors import UsageError
 from nnlite.vocabulary import DeviceKind
@@ -38,6 +38,15 @@ def test_the_only_phone_on_usb_is_the_one_to_try(tmp_path: Path):
     phone_on_usb(tmp_path, "2-1", "9A211FFAZ0003T")
     with pytest.raises(UsageError, match="9A211FFAZ0003T, R58M12ABCDE; attach one"):
         attached_phone(tmp_path)
+
+
+@pytest.mark.parametrize("device", ["host", "avd:pixel4-1"])
+def test_what_is_no_phone_is_refused(device: str, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["first_phone.py", device])
+    assert main() == 1
+    assert capsys.readouterr().err == (
+        f"first-phone: {device} is no phone: PHONE is usb:SERIAL or tcp:HOST:PORT\n"
+    )
 
 
 def test_what_a_phone_prints_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]):
