@@ -245,7 +245,7 @@ test-unit: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run the tests of single parts
 	$(WITH_LEMUR) $(PYTEST) tests/unit tests/benchmarks
 
 # Of all processes that the tests start, forks included; COVERAGE names some tests, such as COVERAGE='-m fast tests/unit'.
-COVERED := $(BIN)/coverage run -m pytest
+COVERED := $(BIN)/coverage run $(BIN)/pytest
 coverage: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) $(HOST_APP) ## Measure which lines the tests run, in every process; prints the total
 	rm -rf build/coverage && mkdir -p --mode=1777 build/coverage  # model code runs as an account of its own
 ifdef COVERAGE
