@@ -3,10 +3,10 @@
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from descriptors import open_descriptors
 from nnlite.settings.groups import AndroidSettings
 from nnlite.vocabulary import Fault
 from nnlite_benchmark.android.adb.client import AdbClient
@@ -15,6 +15,8 @@ from nnlite_benchmark.device import DeviceFailure
 from waiting import HANG_S
 
 SERIAL = "R58M12ABCDE"
+#: Longest wait for a client that neither speaks nor goes, before the test's own deadline.
+CONNECTION_S = 60
 
 
 class Server:
@@ -25,12 +27,13 @@ class Server:
         self.listing = f"{SERIAL} device\n".encode()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
         while True:
             connection, _ = self._listener.accept()
+            connection.settimeout(CONNECTION_S)
             with connection:
                 if not (asked := self._request(connection)):
                     return
@@ -57,20 +60,16 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    before = descriptors()
+    before = open_descriptors()
     server = Server()
     yield server
     server.close()
-    assert descriptors() == before
+    assert open_descriptors() <= before
 
 
 @pytest.fixture
 def shell(server: Server) -> Shell:
     return Shell(AdbClient(server.port, HANG_S), SERIAL, AndroidSettings(), threading.Event())
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 GARBAGE = [
