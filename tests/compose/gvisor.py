@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from compose import isolation
 from compose.lab import Lab, LabError, await_
@@ -14,11 +15,7 @@ CAMPAIGN = "gvisor"
 STARTED = ("postgres", "redis", "convert", "reaper")
 #: What the overlay has addresses of.
 WORKERS = tuple(what for what in isolation.WORKERS if what != "server reaper")
-#: As in a kernel that does not hold the filter: then the namespace of a conversion has no interface.
-WITHOUT_FILTER = """
-from nnlite_conversion.isolation import sandbox, seccomp
-seccomp.forbid_network = lambda: None
-print('problem:', sandbox.network_problem(filter_required=False))"""
+WITHOUT_FILTER = Path(__file__).with_name("programs") / "without_filter.py"
 TIMEOUT_S = 900
 
 
@@ -47,7 +44,7 @@ def check(lab: Lab, say: Callable[[str], None]) -> None:
         raise LabError(f"{MODEL} is not converted in gVisor: {states}")
     say(f"converted {MODEL} in gVisor")
     isolation.check(lab, say, campaign="spy-gvisor", workers=WORKERS)
-    tried = lab.compose("exec", "--no-TTY", "convert", "python3", "-c", WITHOUT_FILTER)
+    tried = lab.compose("exec", "--no-TTY", "convert", "python3", "-c", WITHOUT_FILTER.read_text())
     if "problem: None" not in tried:
         raise LabError(f"without the filter a conversion in gVisor reaches the network: {tried}")
     say("in gVisor a conversion has no network interface either")

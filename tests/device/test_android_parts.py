@@ -479,10 +479,6 @@ def test_a_stop_force_stops_the_app(bench: Bench) -> None:
 
 #: What a run may find of a connection that is gone, depending on what adb has noticed.
 BROKEN = {Incident.OFFLINE, Incident.DISCONNECTED, Incident.COMMAND_FAILED}
-KILL_ADBD = (
-    "/rig/python -SI -c 'import socket; "
-    'socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"kill_adbd", "/dev/socket/init")\''
-)
 
 
 @pytest.mark.parametrize("stage", [Stage.PUSH, Stage.INITIALIZE, Stage.WARM_UP, Stage.RUN, Stage.PULL])
@@ -496,7 +492,7 @@ def test_a_device_that_vanishes_at_any_stage_is_a_fault_and_nothing_is_left_of_t
     def vanish(entered: Stage) -> None:
         if entered is stage:
             with suppress(DeviceFailure):
-                bench.shell().run(KILL_ADBD)
+                bench.shell().run("kill-adbd")
 
     before = open_descriptors()
     try:
