@@ -75,13 +75,15 @@ def test_a_crash_in_a_delegate_is_a_refusal_of_the_runtime(lab, worker, device):
 def test_a_crash_after_the_report_undoes_no_measurement(lab, worker, device):
     before = len(lab.incidents(worker.device))
     device.backends(gpu=Mode.WORKS)
-    device.fault(Fault.APP_CRASHES, stage="end", library="libtensorflowlite_gpu_jni.so")
+    library = "libtensorflowlite_gpu_jni.so"
+    device.fault(Fault.APP_CRASHES, stage="end", runs="benchmark", backend="gpu", times=1, library=library)
     (row,) = lab.enqueue(backends=(Backend.CPU, Backend.GPU))
     lab.wait_done([row])
     cpu, gpu = lab.measurements(row)
     assert (cpu["verdict"], gpu["verdict"], gpu["error"]) == ("valid", "valid", None)
     assert [outcome for outcome, _ in lab.attempts(row)] == ["done"]
     assert len(lab.incidents(worker.device)) == before
+    assert not device.faulty(Fault.APP_CRASHES), "it has crashed"
 
 
 def test_partial_delegation_is_measured_and_annotated(lab, worker, device):
