@@ -170,31 +170,31 @@ class _App:
         return report
 
     def _fail_if_set(self, stage: str) -> None:
-        hang = self._faults.command(Fault.APP_HANGS)
-        hangs_here = hang is not None and hang.parameters.get("stage", "run") == stage
-        if hangs_here and self._occurs(Fault.APP_HANGS) is not None:
+        if self._occurs_at(Fault.APP_HANGS, stage) is not None:
             self._tell("hold")
             signal.pause()
-        dies = self._faults.command(Fault.DIES_MID_RUN)
-        dies_here = dies is not None and dies.parameters.get("stage", "run") == stage
-        if dies_here and self._occurs(Fault.DIES_MID_RUN) is not None:
+        if self._occurs_at(Fault.DIES_MID_RUN, stage) is not None:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as init:
                 init.sendto(b"kill_adbd", "/dev/socket/init")
         self._crash_if_set(stage)
 
     def _crash_if_set(self, stage: str) -> None:
         """Die as a fault says: at a stage, or at `end`, when the report is sent."""
-        set_crash = self._faults.command(Fault.APP_CRASHES)
-        crashes_here = set_crash is not None and set_crash.parameters.get("stage", "run") == stage
-        crash = self._occurs(Fault.APP_CRASHES) if crashes_here else None
+        crash = self._occurs_at(Fault.APP_CRASHES, stage)
         if crash is not None:
             if crash.get("runtime"):
                 self._tell("kill")
             CULPRIT.write_text(crash.get("library", "libnnlite.so"))
             end_by(signal.Signals[crash.get("signal", "SIGSEGV")])
-        if stage == "run" and self._occurs(Fault.DELEGATE_CRASHES) is not None:
+        if self._occurs_at(Fault.DELEGATE_CRASHES, stage) is not None:
             CULPRIT.write_text(GPU_LIBRARY)
             end_by(signal.SIGSEGV)
+
+    def _occurs_at(self, fault: Fault, stage: str) -> Mapping[str, Any] | None:
+        """Count an occasion of a fault at its stage, by default the timed runs; return its parameters."""
+        command = self._faults.command(fault)
+        at_its_stage = command is not None and command.parameters.get("stage", "run") == stage
+        return self._occurs(fault) if at_its_stage else None
 
     def _occurs(self, fault: Fault) -> Mapping[str, Any] | None:
         kind = "canary" if self._model == _CANARY.read_bytes() else "benchmark"

@@ -37,7 +37,7 @@ class Fault(StrEnum):
     OFFLINE = "offline"  # accepts the connection, sends nothing
     UNAUTHORIZED = "unauthorized"  # always asks for a key
     DIES_MID_PUSH = "dies_mid_push"  # adbd is killed after data of a push; `every` counts packets of data
-    DIES_MID_RUN = "dies_mid_run"  # adbd is killed when a stage of the app begins [stage="run"]
+    DIES_MID_RUN = "dies_mid_run"  # adbd is killed when the app's timed runs begin
     SHELL_HANGS = "shell_hangs"  # shell commands start and never end [command="": those that contain it]
     # app; also [runs="any"|"benchmark"|"canary", backend="": all]
     # [stage="run", or "end": after its report; signal="SIGSEGV", library="libnnlite.so"; runtime=False: its
