@@ -163,37 +163,27 @@ def test_cached_temperatures_are_ignored():
     assert state.temperatures_c == {}
 
 
-def test_a_full_battery_on_a_charger_is_charging():
-    state = android_state(recorded("samsung_full"))
+@pytest.mark.parametrize(
+    ("device", "percent", "charging", "celsius"),
+    [
+        pytest.param("samsung_full", 100.0, True, 30.9, id="full, on a charger"),
+        pytest.param("pixel_c", 19.0, True, 27.5, id="being charged"),
+        pytest.param("android_15_not_charging", 80.0, False, 18.0, id="held at 80 per cent by its phone"),
+        # Charging by the phone's own status, at its limit; HyperOS prints other lines between the fields.
+        pytest.param("redmi_note_14", 80.0, True, 36.4, id="of HyperOS"),
+    ],
+)
+def test_a_battery_has_a_level_a_temperature_and_whether_it_is_charging(device, percent, charging, celsius):
+    state = android_state(recorded(device))
 
-    assert (state.battery_percent, state.charging) == (100.0, True)
-    assert state.temperatures_c == {"battery": 30.9}
-
-
-def test_a_battery_being_charged():
-    state = android_state(recorded("pixel_c"))
-
-    assert (state.battery_percent, state.charging, state.temperatures_c) == (19.0, True, {"battery": 27.5})
+    assert (state.battery_percent, state.charging) == (percent, charging)
+    assert state.temperatures_c == {"battery": celsius}
 
 
 def test_an_emulators_battery_has_no_temperature():
     state = android_state(recorded("emulator_old"))
 
     assert (state.battery_percent, state.temperatures_c) == (89.0, {})
-
-
-def test_a_battery_that_its_phone_holds_at_80_per_cent_is_not_charging():
-    state = android_state(recorded("android_15_not_charging"))
-
-    assert (state.battery_percent, state.charging) == (80.0, False)
-    assert state.temperatures_c == {"battery": 18.0}
-
-
-def test_what_hyperos_prints_between_the_fields_of_a_battery_changes_none():
-    state = android_state(recorded("redmi_note_14"))
-
-    assert (state.battery_percent, state.charging) == (80.0, True), "by the phone's own status, at its limit"
-    assert state.temperatures_c == {"battery": 36.4}
 
 
 def test_a_normal_device_has_all_analytics_of_nn_dataset():
