@@ -8,14 +8,11 @@ import base64
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from nnlite.reports.schema import Bins, RunReport
-from nnlite.vocabulary import EnergyMethod, Stage
-from nnlite_benchmark.android.app.energy import PhoneEnergy
+from nnlite.vocabulary import EnergyMethod
 from nnlite_benchmark.android.properties.perfetto import traced_rails
-from unit.android.recorded_device import device_printing
+from unit.android.metered_phone import MeteredPhone, S, report_of
 
 pytestmark = pytest.mark.fast
-S = 1_000_000_000
 _UINT32, _UINT64, _STRING, _FLOAT, _MESSAGE = 13, 4, 9, 2, 11
 #: Of protos/perfetto/trace; `uuid` and `other` stand for fields that are not read.
 _MESSAGES = {
@@ -64,11 +61,13 @@ def printed(at_s=10.0, joules=(250_000.25, 1_203.5), names=("S2M_VDD_CPUCL2", "S
     return base64.encodebytes(trace.SerializeToString()).decode()
 
 
-def report_of():
-    return RunReport(
-        runtime="TFLite", runtime_version="2.16.1", threads=1, stage=Stage.RUN,
-        bins=Bins(end_ns=(S, 2 * S), runs=(100, 100), median_ns=(9_000_000, 9_000_000)),
-    )  # fmt: skip
+def traced(per_reading_s=1):
+    """Return the outputs of a phone whose rails count on, 2 W and 0.5 W, by a clock of its own."""
+
+    def outputs(now_s):
+        return {"perfetto": printed(at_s=100 + per_reading_s * now_s, joules=(2 * now_s, 0.5 * now_s))}
+
+    return outputs
 
 
 def test_rails_are_read_with_their_time_and_names():
@@ -110,39 +109,19 @@ def test_names_are_printable_and_their_number_is_limited():
 
 @pytest.mark.parametrize("per_reading_s", [0, -1])
 def test_a_clock_that_does_not_go_on_gives_no_energy(per_reading_s):
-    now_s = 0.0
-
-    def shell_output(line):
-        trace = printed(at_s=100 + per_reading_s * now_s, joules=(2 * now_s, now_s))
-        return device_printing({"perfetto": trace})(line)
-
-    energy = PhoneEnergy(shell_output, 60, lambda: now_s)
-    for _ in range(600):
-        energy.note()
-        now_s += 0.1
-    measured = energy.added_to(report_of())
+    measured = MeteredPhone(traced(per_reading_s)).pass_of(60).added_to(report_of())
 
     assert measured.energy is None
     assert measured.energy_error == "the readings of its power rails are not in order of time"
 
 
 def test_a_phone_whose_hal_prints_nothing_is_measured_by_perfetto_alone():
-    now_s, asked = 0.0, []
-
-    def shell_output(line):
-        asked.append([name for name in ("hal2", "hal1", "perfetto") if f":{name}'" in line])
-        trace = printed(at_s=100 + now_s, joules=(2 * now_s, 0.5 * now_s))
-        return device_printing({"perfetto": trace})(line)
-
-    energy = PhoneEnergy(shell_output, 60, lambda: now_s)
-    for _ in range(600):
-        energy.note()
-        now_s += 0.1
-    measured = energy.added_to(report_of()).energy
+    phone = MeteredPhone(traced())
+    measured = phone.pass_of(60).added_to(report_of()).energy
 
     assert measured.method is EnergyMethod.PERFETTO
     assert measured.power_w == pytest.approx(2.5, rel=1e-3)
     assert measured.energy_uj == pytest.approx(25_000, rel=1e-3)
     assert measured.rails_w == pytest.approx({"CPU S2M_VDD_CPUCL2": 2, "CPU S10M_VDD_TPU": 0.5}, rel=1e-3)
-    assert asked[:2] == [["hal2", "hal1"], ["perfetto"]] and set(map(tuple, asked[2:])) == {("perfetto",)}
-    assert len(asked) <= 17
+    assert phone.asked[0] == ["hal2", "hal1"] and set(map(tuple, phone.asked[1:])) == {("perfetto",)}
+    assert len(phone.asked) <= 17

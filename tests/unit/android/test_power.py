@@ -5,14 +5,12 @@ No phone was available: the texts are made by the format strings of AOSP's hardw
 
 import pytest
 
-from nnlite.reports.schema import BatterySeries, Bins, RunReport
-from nnlite.vocabulary import EnergyMethod, Stage
-from nnlite_benchmark.android.app.energy import PhoneEnergy
+from nnlite.reports.schema import BatterySeries
+from nnlite.vocabulary import EnergyMethod
 from nnlite_benchmark.android.properties.power import battery_readings, rails_uj, resolution_uj
-from unit.android.recorded_device import device_printing
+from unit.android.metered_phone import MeteredPhone, S, report_of
 
 pytestmark = pytest.mark.fast
-S = 1_000_000_000
 
 HAL2 = """\
 ============= PowerStats HAL 2.0 energy consumers ==============
@@ -113,36 +111,18 @@ def test_a_battery_that_does_not_tell_has_no_energy(told, why):
         battery_readings(told)
 
 
-class Phone:
-    """A phone whose rails count on: 2 W and 0.5 W."""
+def counting(text=HAL2):
+    """Return the outputs of a phone whose rails count on: 2 W and 0.5 W."""
 
-    def __init__(self, name="hal2", text=HAL2):
-        self.now_s, self.name, self.text, self.asked = 0.0, name, text, []
+    def outputs(now_s):
+        counted = text.replace("250000.25", f"{250_000.25 + 2e3 * now_s:.2f}")
+        return {"hal2": counted.replace("1203.50", f"{1203.5 + 0.5e3 * now_s:.2f}")}
 
-    def shell_output(self, line):
-        self.asked.append([name for name in ("hal2", "hal1", "perfetto") if f":{name}'" in line])
-        joules = 2 * self.now_s, 0.5 * self.now_s
-        text = self.text.replace("250000.25", f"{250_000.25 + 1e3 * joules[0]:.2f}")
-        text = text.replace("1203.50", f"{1203.5 + 1e3 * joules[1]:.2f}")
-        return device_printing({self.name: text})(line)
-
-    def pass_of(self, seconds):
-        energy = PhoneEnergy(self.shell_output, seconds, lambda: self.now_s)
-        for _ in range(10 * seconds):
-            energy.note()
-            self.now_s += 0.1
-        return energy
-
-
-def report_of(battery=None):
-    bins = Bins(end_ns=(S, 2 * S), runs=(100, 100), median_ns=(9_000_000, 9_000_000))
-    return RunReport(
-        runtime="TFLite", runtime_version="2.16.1", threads=1, stage=Stage.RUN, bins=bins, battery=battery
-    )
+    return outputs
 
 
 def test_energy_by_rails_is_that_of_all_of_them():
-    phone = Phone()
+    phone = MeteredPhone(counting())
     energy = phone.pass_of(60).added_to(report_of(series([3_000_000, 2_990_000]))).energy
 
     assert energy.method is EnergyMethod.RAILS
@@ -158,7 +138,7 @@ def test_energy_by_rails_is_that_of_all_of_them():
 
 
 def test_without_rails_the_battery_counts_and_is_asked_for_no_more():
-    phone = Phone(text="Can't find service")
+    phone = MeteredPhone(counting("Can't find service"))
     charges = [3_000_000 - 1_000 * number for number in range(12)]
     energy = phone.pass_of(60).added_to(report_of(series(charges))).energy
 
@@ -178,15 +158,15 @@ def test_without_rails_the_battery_counts_and_is_asked_for_no_more():
     ],
 )
 def test_a_phone_without_a_meter_says_why(battery, why):
-    report = Phone(text="").pass_of(10).added_to(report_of(battery))
+    report = MeteredPhone(counting("")).pass_of(10).added_to(report_of(battery))
     assert report.energy is None
     assert "the phone has no power rails" in report.energy_error and why in report.energy_error
 
 
 def test_a_rail_that_begins_again_or_goes_is_left_out():
-    phone = Phone()
+    phone = MeteredPhone(counting())
     energy = phone.pass_of(5)
-    phone.text = HAL2.replace("                [S10M_VDD_TPU]:TPU           1203.50 mWs\n", "")
+    phone.outputs = counting(HAL2.replace("                [S10M_VDD_TPU]:TPU           1203.50 mWs\n", ""))
     phone.now_s += 5
     energy.note()
     assert set(energy.added_to(report_of()).energy.rails_w) == {"[S2M_VDD_CPUCL2]:CPU(BIG)"}
@@ -194,4 +174,4 @@ def test_a_rail_that_begins_again_or_goes_is_left_out():
 
 def test_a_run_that_is_no_pass_stays_as_it_is():
     report = report_of().model_copy(update={"bins": None})
-    assert Phone().pass_of(5).added_to(report) is report
+    assert MeteredPhone(counting()).pass_of(5).added_to(report) is report
