@@ -17,10 +17,10 @@ import orjson
 import torch
 import torchvision  # imported by transforms: preloaded, so that forks need not import it
 
+from nnlite.catalog.lemur.archive import WheelArchive
 from nnlite.catalog.lemur.datasets import DATASETS, ImageDataset
 from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.lemur.shapes import HASH_DIGITS, OTHERS, TABLE, VARIABLE, VERSION_SEPARATOR
-from nnlite.catalog.lemur.wheel import WheelArchive
 from nnlite.catalog.model import text_sha256
 from nnlite.settings import load_settings
 from nnlite_conversion.pipeline.loading.input_shapes import apply, describe

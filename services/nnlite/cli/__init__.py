@@ -112,8 +112,8 @@ def main() -> None:
 
 
 #: Objects that are made before Python looks for garbage among them; its own number is 700 or 2,000. A listing
-#: of LEMUR makes 80,000, and none of them is garbage.
-_COLLECT_AFTER: Final = 100_000
+#: of LEMUR makes 200,000, and none of them is garbage.
+_COLLECT_AFTER: Final = 500_000
 
 #: What `Path.expanduser` says.
 _NO_HOME: Final = "Could not determine home directory."

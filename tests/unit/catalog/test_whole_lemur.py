@@ -7,8 +7,8 @@ from itertools import islice
 import pytest
 
 from nnlite.catalog.lemur import known_code
+from nnlite.catalog.lemur.archive import WheelArchive
 from nnlite.catalog.lemur.configuration import PREFERRED_BATCH
-from nnlite.catalog.lemur.wheel import WheelArchive
 from nnlite.catalog.model import CatalogModel
 from nnlite.catalog.selection import select
 from nnlite.catalog.untrusted.source_text import why_unusable

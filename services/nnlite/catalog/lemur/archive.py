@@ -1,4 +1,4 @@
-"""Archives of LEMUR: read code, transforms and trials from a folder; `wheel` reads them from a wheel.
+"""Archives of LEMUR: read code, transforms and trials from a folder or directly from a wheel.
 
 Both hold the same tree: `ab/nn/nn/<model>.py`, `ab/nn/transform/<transform>.py`,
 `ab/nn/stat/train/<task>_<dataset>_<metric>_<model>/<epoch>.json`; in some checkouts the folders of statistics
@@ -10,8 +10,11 @@ they name its task and dataset.
 
 import hashlib
 import os
+import zipfile
+import zlib
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -179,7 +182,7 @@ class FolderArchive(FileArchive):
                 yield from self._first_epochs(path, depth + 1)
 
     def _modules(self, folder: str) -> list[str]:
-        return module_names(entry.name for entry in self._entries(folder))
+        return _module_names(entry.name for entry in self._entries(folder))
 
     def _statistics(self) -> Iterator[str]:
         return (path for path, _ in self._first_epochs(STATISTICS))
@@ -200,6 +203,53 @@ class FolderArchive(FileArchive):
             raise CatalogError(f"cannot read {path} in {self.path}: {error.strerror}") from error
 
 
-def module_names(files: Iterable[str]) -> list[str]:
-    """Return the names of the Python files among `files`, without their ending."""
+class WheelArchive(FileArchive):
+    """A wheel file, read without unpacking."""
+
+    def fingerprint(self) -> str:
+        """Return path, size and time of the file."""
+        status = self.path.stat()
+        return f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+    @cached_property
+    def _zip(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise CatalogError(
+                f"{self.path} is not a readable wheel: {error}; delete it and fetch it again: nnlite fetch"
+            ) from error
+
+    def _below(self, folder: str) -> list[str]:
+        start = folder + "/"
+        return [path[len(start) :] for path in self._zip.namelist() if path.startswith(start)]
+
+    def _modules(self, folder: str) -> list[str]:
+        return _module_names(name for name in self._below(folder) if "/" not in name)
+
+    def _statistics(self) -> list[str]:
+        others = tuple(f"{folder}/" for folder in NO_STATISTICS)
+        return sorted(
+            f"{STATISTICS}/{name}"
+            for name in self._below(STATISTICS)
+            if name.endswith(f"/{EPOCH_FILE}")
+            and not name.startswith(others)
+            and is_statistics(name.split("/")[-2])
+        )
+
+    def _folders(self, folder: str) -> list[str]:
+        return sorted({name.partition("/")[0] for name in self._below(folder)})
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return self._zip.read(path)
+        except KeyError:
+            return None
+        except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise CatalogError(
+                f"cannot read {path} in {self.path}: {error}; delete it and fetch it again: nnlite fetch"
+            ) from error
+
+
+def _module_names(files: Iterable[str]) -> list[str]:
     return [name.removesuffix(".py") for name in files if name.endswith(".py") and name != "__init__.py"]

@@ -4,9 +4,8 @@ import importlib.util
 import zipfile
 from pathlib import Path
 
-from nnlite.catalog.lemur.archive import MODELS, Archive, FolderArchive
+from nnlite.catalog.lemur.archive import MODELS, Archive, FolderArchive, WheelArchive
 from nnlite.catalog.lemur.sqlite_archive import MAGIC, SqliteArchive
-from nnlite.catalog.lemur.wheel import WheelArchive
 from nnlite.catalog.model import CatalogError
 from nnlite.settings import Settings
 
