@@ -13,12 +13,10 @@ from nnlite.cli.presenting import presentation
 from nnlite.cli.presenting.output import count, listed, note, out, paged, print_json, print_table
 from nnlite.errors import UsageError
 from nnlite.results import queries
-from nnlite.results.reading import CampaignError, Row, check_campaign
+from nnlite.results.reading import Row, check_campaign
 from nnlite.vocabulary import CampaignState, WorkState
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from nnlite.results.reading import Reads
 
 app = typer.Typer()
@@ -165,7 +163,6 @@ def cancel(name: options.Campaign) -> None:
     from nnlite.campaigns import control
 
     with session() as cluster:
-        _check_goes_on(cluster.engine, name)
         number = control.cancel(cluster.engine, name)
     note(f"cancelled {name}: {count(number, 'conversion or benchmark', 'conversions and benchmarks')}")
 
@@ -194,7 +191,6 @@ def pause(name: options.Campaign) -> None:
     from nnlite.campaigns import control
 
     with session() as cluster:
-        _check_goes_on(cluster.engine, name)
         control.pause(cluster.engine, name)
     note(f"paused {name}; continue with: nnlite resume {name}")
 
@@ -207,14 +203,6 @@ def resume(name: options.Campaign) -> None:
     with session() as cluster:
         sent = control.resume(cluster.engine, cluster.broker, name)
     note(f"resumed {name}" + ("" if sent else "; work starts when the broker is back"))
-
-
-def _check_goes_on(engine: "Engine", name: str) -> None:
-    """Raise CampaignError if a campaign has ended: it would seem to be cancelled or paused before its end."""
-    check_campaign(engine, name)
-    (progress,) = queries.campaigns(engine, name)
-    if progress.state == "ended":
-        raise CampaignError(f"campaign {name!r} has ended: nothing of it is queued or running")
 
 
 def _stuck(database: "Reads", campaigns: Sequence[queries.Progress]) -> list[str]:

@@ -215,15 +215,6 @@ def test_a_campaign_is_paused_resumed_cancelled_and_tried_again(nnlite, cluster)
 
 
 @pytest.mark.usefixtures("night")
-@pytest.mark.parametrize("command", ["pause", "cancel"])
-def test_a_campaign_that_has_ended_stays_as_it_is(nnlite, command):
-    refused = nnlite(command, "night")
-    assert refused.code == 1
-    assert refused.err == "error: campaign 'night' has ended: nothing of it is queued or running\n"
-    assert nnlite("status", "--json").rows[0]["state"] == "ended"
-
-
-@pytest.mark.usefixtures("night")
 def test_retry_queues_failed_work_again(nnlite, cluster):
     assert nnlite("retry", "night").err == "queued again: 0\n"
     assert nnlite("retry", "night", "--failed").err == "queued again: 1\n"
