@@ -19,6 +19,8 @@ MAX_THREAD_COUNTS: Final = 16
 #: Longest pass of continuous inference, seconds.
 MAX_PASS_S: Final = 3600
 
+#: Pairs of runs of a device from which on its intervals assume nothing (ADR 0023).
+ENOUGH_PAIRS: Final = 19
 #: Fields of a measurement's report that tell or bound its latency: null where that is withheld.
 TELLING_LATENCY: Final = (
     "first_inference_ns",
@@ -73,7 +75,7 @@ class Shortcut(StrEnum):
     DECOMPOSITION = "decomposition"  # each signature of an operator is decomposed once
     OPERATORS = "operators"  # common operators are lowered to StableHLO without jax
     LINEAR_LAYERS = "linear_layers"  # the converter neither copies their weights nor transposes them
-    WEIGHTS = "weights"  # large ones are written into the file past the converter
+    WEIGHTS = "weights"  # nnlite writes large ones into the file, not the converter
     MEMORY = "memory"  # what a conversion frees is used again, not returned to the system and cleared
 
 

@@ -1,4 +1,4 @@
-"""Artifacts are the same, byte for byte, with and without the shortcuts of lowering."""
+"""Artifacts have the same operators and outputs with and without the shortcuts of lowering."""
 
 import multiprocessing
 import warnings
@@ -19,7 +19,7 @@ from nnlite.vocabulary import Shortcut
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.pipeline.lowering import fast_lowering
 from nnlite_conversion.pipeline.lowering import lower as lowering
-from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights, NotPlaced
+from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights, PlaceholderLostError
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 
 #: Common operators of images.
@@ -109,6 +109,23 @@ WITH_LINEAR_LAYERS = {
         (3, 600),
         init="self.first, self.last, self.norm = nn.Linear(600, 600), nn.Linear(600, 600), nn.LayerNorm(600)",
     ),
+    "normed_before": case(
+        "linear",
+        "self.last(self.norm(F.relu(self.first(x))))",
+        (3, 600),
+        init=(
+            "self.first, self.last, self.norm = nn.Linear(600, 600), nn.Linear(600, 600), nn.BatchNorm1d(600)"
+            "\n"
+            "nn.init.uniform_(self.norm.weight), nn.init.uniform_(self.norm.running_var)"
+        ),
+    ),
+    # More operators in a row than Python calls functions in functions.
+    "deep": case(
+        "linear",
+        "self.last(self.first(x))",
+        (3, 600),
+        init="self.first, self.last = nn.Sequential(*[nn.Tanh()] * 600), nn.Linear(600, 600)",
+    ),
     "infinite": case(
         "linear",
         "self.last(self.first(x)).clamp(-1, 1)",
@@ -180,40 +197,40 @@ def test_linear_layers_have_the_same_operators_and_outputs_when_lowered_directly
 
 
 def large_weights(folder: Path, *, lost: bool) -> tuple[list[int], bytes]:
-    """Return the sizes of the weights that were left out in each lowering, and the file.
+    """Return the number of placeholders that were lowered in each lowering, and the file.
 
     Args:
-        lost: the converter seems to do something else with them than to pass them on.
+        lost: the converter seems to do something else with them than to write them.
     """
-    left_out: list[int] = []
-    taken_out = LargeWeights.take_out
+    placeholders: list[int] = []
+    replaced = LargeWeights.replace_constants
 
-    def take_out(self: LargeWeights, module: Any) -> None:
-        left_out.append(len(self._unseen))
+    def replace_constants(self: LargeWeights, module: Any) -> None:
+        placeholders.append(len(self._lowered))
         if lost:
-            raise NotPlaced
-        taken_out(self, module)
+            raise PlaceholderLostError
+        replaced(self, module)
 
-    with mock.patch.object(LargeWeights, "take_out", take_out):
+    with mock.patch.object(LargeWeights, "replace_constants", replace_constants):
         content = lowered(WITH_LINEAR_LAYERS["large"], folder, Shortcut.LINEAR_LAYERS, Shortcut.WEIGHTS)
     assert content is not None
-    return left_out, content
+    return placeholders, content
 
 
-def test_large_weights_are_written_past_the_converter(tmp_path):
+def test_the_converter_does_not_see_large_weights(tmp_path):
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        left_out, content = pool.apply(large_weights, (tmp_path,), {"lost": False})
+        placeholders, content = pool.apply(large_weights, (tmp_path,), {"lost": False})
 
-    assert left_out == [2]
+    assert placeholders == [2]
     assert content.count(b"nnlite_weight_") == 2
 
 
-def test_network_is_lowered_again_when_the_converter_does_not_pass_weights_on(tmp_path):
+def test_network_is_lowered_again_when_the_converter_loses_a_placeholder(tmp_path):
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        left_out, content = pool.apply(large_weights, (tmp_path,), {"lost": True})
+        placeholders, content = pool.apply(large_weights, (tmp_path,), {"lost": True})
         plain = pool.apply(lowered, (WITH_LINEAR_LAYERS["large"], tmp_path, Shortcut.LINEAR_LAYERS))
 
-    assert left_out == [2]
+    assert placeholders == [2]
     assert content == plain
 
 

@@ -4,8 +4,9 @@ They replace parts of torch and litert-torch and depend on their inner layout. W
 that they were compared with, everything is lowered as the libraries do it.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 
 from nnlite.vocabulary import Shortcut
@@ -47,16 +48,18 @@ def fast_lowering(weights: LargeWeights | None = None) -> Iterator[None]:
     """Use the shortcuts inside the context, where the libraries are the known ones.
 
     Args:
-        weights: what large weights of linear layers are left to; None: they are lowered.
+        weights: takes large weights, which the converter then does not see; None: it sees all.
     """
     with ExitStack() as stack:
         stack.enter_context(patched_torch())
         if not_fitting() is None:
             # Each leaves to those before it what it does not cover.
-            if Shortcut.DECOMPOSITION in _used:
-                stack.enter_context(fast_decompositions())
-            if Shortcut.OPERATORS in _used:
-                stack.enter_context(direct_lowerings())
-            if Shortcut.LINEAR_LAYERS in _used:
-                stack.enter_context(direct_linear_layers(weights))
+            contexts: dict[Shortcut, Callable[[], AbstractContextManager[None]]] = {
+                Shortcut.DECOMPOSITION: fast_decompositions,
+                Shortcut.OPERATORS: direct_lowerings,
+                Shortcut.LINEAR_LAYERS: partial(direct_linear_layers, weights),
+            }
+            for shortcut, entered in contexts.items():
+                if shortcut in _used:
+                    stack.enter_context(entered())
         yield

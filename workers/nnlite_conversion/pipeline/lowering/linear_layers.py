@@ -6,6 +6,7 @@ conversion of a network with large ones. What is not folded need not be copied i
 either. The file has the same operators and weights; its constants have another order and other names.
 """
 
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,7 +40,7 @@ def direct_linear_layers(weights: LargeWeights | None) -> Iterator[None]:
     """Lower products with transposed weights as linear layers inside the context.
 
     Args:
-        weights: what large weights are left to; None: they are lowered.
+        weights: takes large weights, which the converter then does not see; None: it sees all.
     """
     registered = registry.global_registry.registered_ops
     others, constants = registered[aten.mm.default], registered[tensor_lowering_placeholder]
@@ -51,8 +52,8 @@ def direct_linear_layers(weights: LargeWeights | None) -> Iterator[None]:
     def constant(lctx: context.LoweringContext, tensor: torch.Tensor) -> Any:
         if tensor.nbytes < LARGE_BYTES or not _only_multiplies(lctx.node):
             return constants(lctx, tensor)
-        if weights is not None and (left_out := weights.leave_out(tensor)) is not None:
-            return left_out
+        if weights is not None and (placeholder := weights.placeholder_of(tensor)) is not None:
+            return placeholder
         with mock.patch.object(InlineConstsContext.get(lctx), "enable_resource_constants", True):
             return constants(lctx, tensor)
 
@@ -99,10 +100,15 @@ def _behind(node: torch.fx.Node) -> Iterator[torch.fx.Node]:
 
 
 def _passes_on(node: torch.fx.Node) -> bool:
-    """Whether a node changes nothing but the shape; a product with 1 is what linear layers become."""
+    """Whether a node changes nothing but the shape; a product with 1 is what linear layers become.
+
+    A normalization returns several values, of which a node takes the first.
+    """
     name = _name(node)
-    return name in _SHAPING or (
-        name == "mul" and not isinstance(node.args[1], torch.fx.Node) and node.args[1] == 1
+    return (
+        name in _SHAPING
+        or node.target is operator.getitem
+        or (name == "mul" and not isinstance(node.args[1], torch.fx.Node) and node.args[1] == 1)
     )
 
 
@@ -114,7 +120,16 @@ def _changes(node: torch.fx.Node, names: frozenset[str]) -> bool:
 
 
 def _is_constant(node: torch.fx.Node) -> bool:
-    return node.op == "call_function" and all(map(_is_constant, node.all_input_nodes))
+    """Whether a value depends on no input of the graph; no recursion: graphs are thousands of nodes deep."""
+    known, todo = {node}, [node]
+    while todo:
+        each = todo.pop()
+        if each.op != "call_function":
+            return False
+        new = set(each.all_input_nodes) - known
+        known |= new
+        todo += new
+    return True
 
 
 def _name(node: torch.fx.Node) -> str:

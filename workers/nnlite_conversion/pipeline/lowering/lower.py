@@ -5,9 +5,9 @@ Only this module depends on the library's internal layout, for which pyproject.t
 version.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 from nnlite.vocabulary import Shortcut
 from nnlite_conversion.culprit import UnsupportedNode, operator_of
 from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering, uses
-from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights, NotPlaced
+from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
 from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
@@ -160,8 +160,13 @@ def lower(
     """
     sig = _signature(module, samples)
     if uses(Shortcut.WEIGHTS):
-        with suppress(NotPlaced):
-            return _lower(program, sig, path, LargeWeights())
+        weights = LargeWeights()
+        try:
+            return _lower(program, sig, path, weights)
+        except Exception as error:
+            if not weights:
+                raise
+            print(f"lowered again without the shortcut weights: {error!r}", file=sys.stderr)
     return _lower(program, sig, path, None)
 
 
@@ -178,7 +183,7 @@ def _lower(
     if weights is None:
         exporter.to_file(path)
     else:
-        weights.take_out(exporter.module)
+        weights.replace_constants(exporter.module)
         exporter.to_file(path)
         weights.write(path)
     return rewrites
