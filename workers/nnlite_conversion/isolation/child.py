@@ -216,7 +216,7 @@ def _child(plan: _Plan, init: int) -> None:
     if not plan.isolation.network:
         try:
             sandbox.leave_network(filter_required=plan.isolation.network_filter)
-        except sandbox.NetworkOpenError as error:
+        except (OSError, sandbox.NetworkOpenError) as error:  # or no process can be forked to try it
             send(plan.messages_fd, Refusal(failure_class=FailureClass.INFRASTRUCTURE, reason=str(error)))
             return
     _private_environment(plan.isolation)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from nnlite.errors import Failure, FailureClass
+from nnlite.host.files import file_sha256
 from nnlite.vocabulary import Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.isolation.answer import evidence, failure_of
@@ -29,7 +30,7 @@ _ACCESS_LIST: Final = "system.posix_acl_access"
 
 
 def collect(report: Report, supervision: ChildSupervision, scratch: Path, workdir: Path) -> ConversionOutcome:
-    """Copy the files of `report` from the child's folder into the caller's; compute their hashes and sizes.
+    """Move or copy the files of `report` into the caller's folder; compute their hashes and sizes.
 
     Raises:
         Failure: class `converter`: a file differs from the report; `infrastructure`: the disk is full.
@@ -81,13 +82,12 @@ def _collect_artifact(artifact: ArtifactReport, scratch: Path, workdir: Path) ->
 def take_file(source: Path, target: Path) -> tuple[str, int]:
     """Move a file that untrusted code wrote, or copy it where that is not enough; otherwise as `copy_file`.
 
-    Artifacts are large, and a copy waits for the disk. Moved is what nobody has open for writing, and has no
-    other name.
+    Artifacts are large, and a copy waits for the disk. A file is moved if it has one name and no process has
+    it open for writing.
     """
     with _opened(source) as file:
-        if _moved(file.fileno(), source, target):
-            return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
-    return copy_file(source, target)
+        moved = _moved(file.fileno(), source, target)
+    return (file_sha256(target), target.stat().st_size) if moved else copy_file(source, target)
 
 
 def _opened(source: Path) -> BufferedReader:
@@ -123,7 +123,7 @@ def _moved(descriptor: int, source: Path, target: Path) -> bool:
             return True
         target.unlink()
     except OSError:
-        pass  # another file system, or one without leases
+        pass  # somebody has it open, another file system, one without leases, or another's file
     return False
 
 

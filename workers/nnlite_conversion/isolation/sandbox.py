@@ -11,6 +11,7 @@ import json
 import os
 import pwd
 import resource
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from nnlite.errors import NnliteError
 from nnlite.settings import PREFIX
 from nnlite_conversion.isolation import seccomp
 
+#: Longest that one restriction is tried, seconds.
+_TRY_TIMEOUT_S = 60
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
@@ -211,7 +214,6 @@ def can_drop_privileges() -> bool:
     return os.geteuid() == 0 and _succeeds_in_child(_read_installation_unprivileged)
 
 
-@cache
 def abilities(*, filter_required: bool = True) -> Abilities:
     """Return which restrictions this machine supports, by trying them in forked children."""
     return Abilities(
@@ -257,6 +259,7 @@ def _succeeds_in_child(attempt: Callable[[], bool]) -> bool:
     child = os.fork()
     if child == 0:
         status = 1
+        signal.alarm(_TRY_TIMEOUT_S)  # ends this process
         try:
             status = 0 if attempt() else 1
         except OSError:

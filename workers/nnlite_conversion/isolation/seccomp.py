@@ -72,20 +72,21 @@ def forbid_network() -> None:
     code = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog: the number of instructions, and where they are.
     described = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-    number = errno.EINVAL
     for flags in (_SPEC_ALLOW, 0):
-        if number == errno.EINVAL:
-            result = _libc.syscall(abi.seccomp, _SET_MODE_FILTER, ctypes.c_ulong(flags), described)
-            number = ctypes.get_errno() if result != 0 else 0
-    if number != 0:
-        raise OSError(number, f"seccomp: {os.strerror(number)}")
+        if _libc.syscall(abi.seccomp, _SET_MODE_FILTER, ctypes.c_ulong(flags), described) == 0:
+            return
+        number = ctypes.get_errno()
+        if number != errno.EINVAL:  # which is what an unknown flag gives
+            break
+    raise OSError(number, f"seccomp: {os.strerror(number)}")
 
 
 def permitted_calls() -> tuple[str, ...]:
     """Return which of the calls that `forbid_network` forbids this process can make; empty: the filter holds.
 
-    Every call is made, those past socket(2) in a process of their own: other filters, such as systemd's of
-    architectures, kill for them. The calling process must have one thread.
+    Those past socket(2) are made in a process of their own: other filters, such as systemd's of
+    architectures, kill for them. Once it is killed, the calls that would have followed count as refused, as
+    the killed one does. The calling process must have one thread.
     """
     permitted = [f"socket({family.name})" for family in _FAMILIES if not _refuses_socket(family)]
     child = os.fork()
