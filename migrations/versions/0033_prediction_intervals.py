@@ -54,9 +54,10 @@ SPREAD = (
 )
 PAIRS = ("y.std AS between_runs,", "y.std AS between_runs, coalesce(y.pairs, 0) AS interval_pairs,")
 _WITHIN = "(x.median_high_ns - x.median_low_ns) / 2.0 / nullif(x.median_ns, 0)"
-_HALF_WIDTH_BEFORE = """sqrt(
-    (coalesce(x.median_high_ns - x.median_low_ns, 0) / 2.0 / nullif(x.median_ns, 0)) ^ 2"""
-_HALF_WIDTH_BEFORE += " + 2 * (1.96 * y.spread) ^ 2\n)"
+_HALF_WIDTH_BEFORE = (
+    "sqrt(\n    (coalesce(x.median_high_ns - x.median_low_ns, 0) / 2.0 / nullif(x.median_ns, 0)) ^ 2"
+    " + 2 * (1.96 * y.spread) ^ 2\n)"
+)
 #: Of the logarithm of the ratio. Another measurement varies within its run too, hence the square root of 2.
 #: Null where neither the run nor the device's duplicates give an interval.
 _HALF_WIDTH = f"""greatest(

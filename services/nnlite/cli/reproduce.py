@@ -15,10 +15,10 @@ from nnlite.campaigns.control import cancel_benchmark
 from nnlite.campaigns.reproduce import Comparison, ReproductionError
 from nnlite.cli.actions.own_workers import MEASURING, OwnWorkers
 from nnlite.cli.actions.session import Session, interruptible, session
-from nnlite.cli.presenting.output import err, print_json, print_table, say
+from nnlite.cli.presenting.output import count, err, print_json, print_table, say
 from nnlite.results.reading import Row, check_models
 from nnlite.results.verification import Selection, UnknownRowError, is_id, selected
-from nnlite.vocabulary import HOST_POOL, Precision, WorkState
+from nnlite.vocabulary import ENOUGH_PAIRS, HOST_POOL, Precision, WorkState
 
 app = typer.Typer()
 
@@ -47,7 +47,7 @@ def reproduce(
     """Measure a result again, and say whether the new median lies within the interval of the old one.
 
     Any device of the same pool does it; without servers of your own, this machine does. The interval includes
-    how much the device's runs vary, which is assumed until the device has duplicates. The result that counts
+    how much the device's runs vary, which is in part assumed below 19 pairs of them. The result that counts
     stays as it is. Exit code 0 if every backend's median lies within, else 1. Ctrl-C cancels the new
     measurement.
 
@@ -182,10 +182,11 @@ def _said(compared: Comparison) -> str:
             f"cannot be said: the old result has too few runs for an interval; new / old {compared.ratio:.3f}"
         )
     pairs = old["interval_pairs"]
-    known = f"{pairs} pair{'s' * (pairs != 1)} of runs" if pairs else "an assumption"
+    known = [count(pairs, "pair of runs", "pairs of runs")] if pairs else []
+    known += ["an assumption"] if pairs < ENOUGH_PAIRS else []
     verb, where = ("reproduced", "within") if compared.inside else ("not reproduced", "outside of")
     cause = f"; the new one is {new['verdict']}: {new['noise_cause']}" if new["noise_cause"] else ""
     return (
-        f"{verb}: the new median is {where} the old one's interval (variation between runs: {known}), "
-        f"new / old {compared.ratio:.3f}{cause}"
+        f"{verb}: the new median is {where} the old one's interval (variation between runs: "
+        f"{' and '.join(known)}), new / old {compared.ratio:.3f}{cause}"
     )

@@ -209,8 +209,7 @@ def _memory_kb(report: Mapping[str, Any]) -> Json:
 
 #: Fields of a measurement that are written where it has them.
 _WHERE_KNOWN = ("accuracy", "clocks", "conditions")
-#: Only of a gated measurement.
-GATED = ("counted_runs", "counted_share", "fast_ns", "all_median_ns", "all_min_ns")
+_GATED = ("counted_runs", "counted_share", "fast_ns", "all_median_ns", "all_min_ns")
 
 
 def _how(device: Mapping[str, Any], backend: Backend) -> Json:
@@ -222,6 +221,12 @@ def _how(device: Mapping[str, Any], backend: Backend) -> Json:
     return {"xnnpack": backend is Backend.CPU, "process": process}
 
 
+def gated(measurement: Mapping[str, Any]) -> Json:
+    """Return how much of a measurement counted, and what all runs say; empty: it was not gated."""
+    gating = measurement.get("gating")
+    return {name: gating[name] for name in _GATED} if gating else {}
+
+
 def _explanation(measurement: Mapping[str, Any]) -> Json:
     names = (
         "verdict", "reasons", "noise_cause", "shape", "runtime", "runtime_version", "threads", "runs",
@@ -230,13 +235,11 @@ def _explanation(measurement: Mapping[str, Any]) -> Json:
     latency = _published(measurement)
     if latency is None:
         measurement = {**measurement, "first_inference_ns": None}
-    gating = measurement.get("gating")
-    gated = {name: gating[name] for name in GATED} if gating else {}
     return (
         {"mode": measurement.get("mode", Mode.STANDARD)}
         | {name: measurement.get(name) for name in names}
         | {name: value for name in _WHERE_KNOWN if (value := measurement.get(name))}
-        | gated
+        | gated(measurement)
         | {
             name: latency and latency.get(name)
             for name in ("median_ns", "median_low_ns", "median_high_ns", "min_ns", "p90_ns")

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any, Final
 
 from nnlite.artifacts.store import file_name
-from nnlite.exports.lemur_record import GATED, Json
+from nnlite.exports.lemur_record import Json, gated
 from nnlite.vocabulary import Backend, DeviceKind
 
 #: Of a task of LEMUR's the pipeline tag of Hugging Face, by which the board filters.
@@ -128,8 +128,7 @@ def _input_mb(inputs: Mapping[str, Any]) -> float:
 def _interpretation(result: Mapping[str, Any], measured: Mapping[str, Any]) -> Json:
     """Return what the board has no field for, and what a reader must know."""
     names = ("verdict", "reasons", "noise_cause", "threads", "mode", "precision_loss")
-    latency, gating = measured["latency"], measured.get("gating") or {}
-    gated = {name: gating[name] for name in GATED if name in gating}
+    latency = measured["latency"]
     return (
         {name: measured.get(name) for name in names}
         | {
@@ -140,5 +139,5 @@ def _interpretation(result: Mapping[str, Any], measured: Mapping[str, Any]) -> J
             "median_low_ms": _ms(latency.get("median_low_ns")),
             "median_high_ms": _ms(latency.get("median_high_ns")),
         }
-        | gated
+        | gated(measured)
     )

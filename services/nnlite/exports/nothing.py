@@ -38,7 +38,7 @@ def nothing_written(
         by_verdict = _listed(verdicts, [str(verdict) for verdict in Verdict])
         there = f"of the results{of}{where} ({by_kind}; {by_verdict}) none fits; {way_out}"
     elif outstanding:
-        there = f"no measurement{of}{where} has a result (queued or failed: {outstanding}); see nnlite status"
+        there = f"no measurement{of}{where} has a result (without one: {outstanding}); see nnlite status"
     else:
         there = f"there is no result{of}{where}; {without_results}"
     return ExportError(f"nothing was written: {there}")

@@ -77,7 +77,7 @@ def listening(service: RankService, token: str, address: str, port: int) -> Iter
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (")[0].lower()
         raise ListenerError(f"{address}:{port}: {why}; choose --address and --port") from error
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="listener")  # stops so soon, s
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="listener")
     thread.start()
     try:
         yield server.server_address[1]

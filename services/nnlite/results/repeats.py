@@ -164,7 +164,7 @@ SELECT b.campaign_id, b.artifact_id, b.pool, b.run, b.purpose, r.noisy_repeats, 
        coalesce((c.request->>'repeat')::bigint, 1) AS asked,
        extract(epoch FROM now() - c.created_at)::float8 AS age_s, (
            SELECT count(*) FROM conversion
-           WHERE campaign_id = b.campaign_id AND id <= b.conversion_id AND state <> 'skipped'
+           WHERE campaign_id = b.campaign_id AND id <= b.conversion_id
        ) AS place
 FROM benchmark b JOIN campaign c ON c.id = b.campaign_id
 CROSS JOIN LATERAL (

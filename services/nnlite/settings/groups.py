@@ -59,7 +59,8 @@ class ConversionSettings(Group):
     threads: int = Field(1, gt=0, description="threads of one conversion")
     shortcuts: tuple[Shortcut, ...] = Field(
         tuple(Shortcut),
-        description="parts of lowering that nnlite does itself, faster; names of tensors may differ",
+        description="parts of lowering that nnlite does itself, faster; names of tensors and the order of "
+        "constants may differ",
     )
     cores: str = Field(
         "", description="cores to convert on, with measurement.cores; empty: all that do not measure"
@@ -150,7 +151,7 @@ class MeasurementSettings(Group):
     )
     noisy_repeats: int = Field(2, ge=0, description="how often a noisy measurement is made again")
     audit_share: float = Field(
-        0.02, ge=0, le=1, description="share of the artifacts that are measured again as a check"
+        0.02, ge=0, le=1, description="share of the models whose artifacts are measured again as a check"
     )
     repeat_pause_s: float = Field(
         30, ge=0, description="before a measurement is made again, up to twice as long, at random"

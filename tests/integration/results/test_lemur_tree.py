@@ -372,7 +372,7 @@ def test_benchmarks_without_result_are_counted(cluster, measure, export):
     exported = export()
     assert (exported.written, exported.without_result) == (1, 1)
     cluster.change("UPDATE benchmark SET report = NULL, state = 'failed'")
-    with pytest.raises(ExportError, match=r"no measurement has a result \(queued or failed: 2\); see"):
+    with pytest.raises(ExportError, match=r"no measurement has a result \(without one: 2\); see"):
         export()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from nnlite.results.reading import Row
-from nnlite.vocabulary import DISTURBED, Verdict
+from nnlite.vocabulary import DISTURBED, ENOUGH_PAIRS, Verdict
 
 #: Beginning of a cause, as `nnlite_benchmark.protocol.analysis.noise` writes it; its name; what helps.
 _CAUSES: Final = (
@@ -19,8 +19,6 @@ _CAUSES: Final = (
     ("memory", "memory pressure", "more memory, or fewer converters"),
     ("I/O", "I/O pressure", "less disk traffic"),
 )
-#: Pairs of runs of a device from which on its intervals assume nothing (ADR 0023).
-_ENOUGH_PAIRS: Final = 19
 
 
 def verdict_lines(rows: Sequence[Row], campaign: str | None) -> list[str]:
@@ -39,9 +37,9 @@ def verdict_lines(rows: Sequence[Row], campaign: str | None) -> list[str]:
     parts = [f"{counts[verdict]} {verdict}{_listed(why[verdict])}" for verdict in Verdict if counts[verdict]]
     lines = [f"results: {', '.join(parts)}"] if parts else []
     pairs = [row["interval_pairs"] for row in rows if row["verdict"] != Verdict.INVALID]
-    if pairs and (fewest := min(pairs)) < _ENOUGH_PAIRS:
+    if pairs and (fewest := min(pairs)) < ENOUGH_PAIRS:
         lines.append(
-            f"± is in part assumed: {fewest} of {_ENOUGH_PAIRS} pairs of runs known; "
+            f"± is in part assumed: {fewest} of {ENOUGH_PAIRS} pairs of runs known; "
             "--repeat 5 adds 4 per model"
         )
     if campaign and (disturbed := sum(counts[verdict] for verdict in DISTURBED)):
