@@ -266,7 +266,7 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run every benchmark (about ten minutes); prints a table, writes build/benchmarks.json
+bench: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run every benchmark (more than half an hour); prints a table, writes build/benchmarks.json
 	$(WITH_LEMUR) PYTHONPATH=tests:tools $(BIN)/python -m benchmarks $(BENCH)
 
 KUBERNETES := 1.33
