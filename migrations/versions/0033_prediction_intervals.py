@@ -67,7 +67,7 @@ _HALF_WIDTH = f"""greatest(
 LOW = (f"x.median_ns * (1 - {_HALF_WIDTH_BEFORE})", f"x.median_ns * exp(-{_HALF_WIDTH})")
 HIGH = (f"x.median_ns * (1 + {_HALF_WIDTH_BEFORE})", f"x.median_ns * exp({_HALF_WIDTH})")
 
-#: Of the view `device_duplicate`, whose columns stay: a pair agrees with what its device's others let expect.
+#: Of the view `device_duplicate`, whose columns stay: a pair agrees with what its device's others predict.
 RANKED = (
     "HAVING count(*) >= 5\n)\nSELECT p.",
     """HAVING count(*) >= 5
