@@ -121,7 +121,7 @@ def test_without_an_interval_of_the_run_and_without_duplicates_there_is_none(clu
 
 
 def test_one_large_difference_among_many_duplicates_disagrees(cluster):
-    """Twenty-one pairs: the largest is beyond what the twenty others let expect."""
+    """Twenty-one pairs: the largest is beyond what the twenty others predict."""
     measure(cluster, "calm", *[1_000_000, 1_010_000] * 10, 1_000_000)
     measure(cluster, "jump", 1_000_000, 1_100_000)
     assert variation(cluster)["disagreements"] == 1
