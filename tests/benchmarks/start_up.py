@@ -1,5 +1,6 @@
 """CPU seconds of listings and helps of an installation that runs, from the start of Python to its end.
 
+At the end a campaign is submitted that no worker converts, and `status` says so.
 Of several starts the cheapest counts: other load on the machine makes them dearer only. The anchor is
 what the libraries that every listing needs take to import.
 """
@@ -12,13 +13,15 @@ from typing import Any, Final
 
 from nnlite.db.engine import upgrade
 from nnlite.local import servers
-from nnlite.settings import Settings
+from nnlite.settings import Settings, load_settings
 
 COMMANDS: Final = (
-    "--version", "--help", "status", "results", "failures", "devices", "profile", "effects", "ps",
-    "run --help", "submit --help", "results --help",
+    "--version", "--help", "status", "results", "failures", "devices", "profile", "sustained", "effects",
+    "atlas", "ps", "logs", "run --help", "submit --help", "results --help", "models",
 )  # fmt: skip
 STARTS: Final = 5
+#: Run with a campaign that waits, which is named so.
+WAITING: Final = ("status", "describe waits", "rank waits")
 _NNLITE: Final = (sys.executable, "-m", "nnlite.cli")
 _LIBRARIES: Final = (
     sys.executable,
@@ -39,11 +42,17 @@ def run(commands: tuple[str, ...] = COMMANDS, starts: int = STARTS) -> dict[str,
                 "NNLITE_HOME": folder,
                 "NNLITE_DATABASE_URL": endpoints.database_url,
                 "NNLITE_BROKER_URL": endpoints.broker_url,
+                "NNLITE_LEMUR": str(load_settings().lemur),
             }
             libraries_s = _cheapest_s(_LIBRARIES, environment, starts)
             cpu_s = {
                 command: _cheapest_s((*_NNLITE, *command.split()), environment, starts)
                 for command in commands
+            }
+            _cpu_s((*_NNLITE, "submit", "--limit", "1", "--name", "waits"), environment)
+            cpu_s |= {
+                f"{command} (it waits)": _cheapest_s((*_NNLITE, *command.split()), environment, starts)
+                for command in WAITING
             }
     return {
         "cpu_s": {command: round(seconds, 2) for command, seconds in cpu_s.items()},

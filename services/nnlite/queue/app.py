@@ -5,8 +5,8 @@ register theirs by name.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind
@@ -20,6 +20,8 @@ PRIORITIES = range(10)
 #: command, which do not have our settings, find them.
 SEPARATOR = "\x06\x16"
 CONVERT_QUEUE = "convert"
+#: Begins the names of workers' connections to Redis.
+_CLIENT: Final = "nnlite:"
 
 
 def benchmark_queue(pool: str) -> str:
@@ -46,6 +48,16 @@ def task_name(kind: WorkKind) -> str:
 DISPLAY_ARGS = {WorkKind.CONVERSION: ("model",), WorkKind.BENCHMARK: ("model", "pool")}
 
 
+def client_name(queues: Iterable[str]) -> str:
+    """Return the name of a worker's connections to Redis: its queues, in the characters that Redis allows."""
+    return _CLIENT + ",".join(quote(queue, safe="") for queue in queues)
+
+
+def queues_of_client(name: str) -> list[str]:
+    """Return the queues that the name of a connection says; none if it is not a worker's."""
+    return [*map(unquote, name.removeprefix(_CLIENT).split(","))] if name.startswith(_CLIENT) else []
+
+
 def tls_of(broker_url: str) -> dict[str, str]:
     """Return how a `rediss://` URL says that its server is verified, in redis-py's words; else nothing."""
     parts = urlsplit(broker_url)
@@ -59,6 +71,7 @@ def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) 
     from kombu import Exchange, Queue
 
     queue = settings.queue
+    queues = list(queues)
     timeout_s = settings.broker_timeout_s
     options = {
         "visibility_timeout": queue.visibility_timeout_s,
@@ -68,7 +81,7 @@ def create_app(broker_url: str, settings: Settings, queues: Iterable[str] = ()) 
         "socket_connect_timeout": timeout_s,
         "socket_keepalive": True,
         "health_check_interval": 25,
-    }
+    } | ({"client_name": client_name(queues)} if queues else {})
     app = Celery("nnlite", broker=broker_url, set_as_current=False)
     app.conf.update(
         broker_use_ssl=tls_of(broker_url) or False,

@@ -22,8 +22,9 @@ from redis import Redis, RedisError
 from redis.client import PubSub
 from redis.connection import parse_url
 
-from nnlite.errors import NnliteError, Unavailable
+from nnlite.errors import NnliteError
 from nnlite.queue.app import broker_priority, priority_lists, task_name, tls_of
+from nnlite.queue.served import BrokerUnreachableError, served_queues
 from nnlite.vocabulary import WorkKind
 
 #: Channel of the ends of attempts.
@@ -34,10 +35,6 @@ _BATCH: Final = 1000
 
 #: Parameters of a `rediss://` URL that name files.
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-
-
-class BrokerUnreachableError(Unavailable):
-    """Redis does not answer; rows are safe in Postgres, and the reaper sends their messages later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,30 +113,13 @@ class BrokerClient:
         except RedisError as error:
             raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
 
-    def served_queues(self, timeout_s: float = 1.0) -> frozenset[str]:
-        """Return the queues that living workers consume: those of the workers that answer in time.
+    def served_queues(self) -> frozenset[str]:
+        """Return the queues that living workers consume.
 
         Raises:
             BrokerUnreachableError: Redis does not answer.
         """
-        # What Celery's `inspect` uses, without the import of Celery.
-        from kombu import Connection
-        from kombu.exceptions import OperationalError
-        from kombu.pidbox import Mailbox
-
-        mailbox = Mailbox("celery", type="fanout", accept=["json"], serializer="json")
-        tls = tls_of(self._url) or False
-        try:
-            with Connection(self._url, connect_timeout=self._timeout_s, ssl=tls) as connection:
-                # The workers that have listened there; when all of them have answered, no other will.
-                known = connection.default_channel.get_table("celery.pidbox")
-                ask = mailbox(connection).multi_call
-                answers = ask("active_queues", timeout=timeout_s, limit=len(known)) if known else []
-        except (OperationalError, RedisError) as error:
-            raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
-        return frozenset(
-            queue["name"] for answer in answers or () for queues in answer.values() for queue in queues
-        )
+        return served_queues(self._url, self._timeout_s)
 
     def announce_end(self) -> None:
         """Wake those who wait for the ends of attempts; nobody depends on it."""

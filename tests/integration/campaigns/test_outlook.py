@@ -80,7 +80,7 @@ def test_models_of_earlier_and_more_urgent_campaigns_come_first(cluster: Cluster
 
 
 def test_no_worker_answers_where_none_runs(cluster: Cluster) -> None:
-    assert cluster.broker.served_queues(timeout_s=0.1) == frozenset()
+    assert cluster.broker.served_queues() == frozenset()
 
 
 def test_workers_of_the_home_that_start_are_no_missing_workers(cluster, tmp_path, monkeypatch):

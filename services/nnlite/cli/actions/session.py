@@ -106,12 +106,12 @@ def _nothing(settings: Settings) -> str:
 
 def served_queues() -> frozenset[str]:
     """Return the queues that living workers consume; none where the broker does not run or answer."""
-    from nnlite.queue.messages import BrokerClient
+    from nnlite.queue import served
 
     settings = load_settings()
     try:
         url = settings.broker_url or endpoints(settings).broker_url
-        return BrokerClient(url, settings.broker_timeout_s).served_queues()
+        return served.served_queues(url, settings.broker_timeout_s)
     except NnliteError:
         return frozenset()
 

@@ -201,9 +201,11 @@ def _wanted(request: Request) -> tuple[str, ...]:
 
 def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:
     """Return paths as a request keeps them: absolute, so that a repeated request means the same files."""
+    if not paths:
+        return ()
     from nnlite.catalog.files.source import is_module
 
-    return tuple(str(path if is_module(path) else path.expanduser().absolute()) for path in paths or ())
+    return tuple(str(path if is_module(path) else path.expanduser().absolute()) for path in paths)
 
 
 def parse_cores(choice: str) -> str:

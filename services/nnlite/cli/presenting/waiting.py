@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnlite.campaigns.outlook import Outlook, outlook
 from nnlite.cli.presenting.output import count
@@ -10,9 +11,11 @@ from nnlite.cli.presenting.presentation import duration
 from nnlite.errors import Unavailable
 from nnlite.local import daemon
 from nnlite.queue.app import CONVERT_QUEUE
-from nnlite.queue.messages import BrokerClient
 from nnlite.results.queries import Progress
 from nnlite.results.reading import Database
+
+if TYPE_CHECKING:  # takes longer to import than a listing
+    from nnlite.queue.messages import BrokerClient
 
 #: Between two questions to the workers, seconds.
 _INTERVAL_S = 10.0
@@ -48,7 +51,7 @@ def _converters_of(home: Path) -> bool:
     return any(each.kind == "worker" and each.name.startswith("convert") for each in running)
 
 
-def explanation(database: Database, broker: BrokerClient, name: str, home: Path) -> list[str]:
+def explanation(database: Database, broker: "BrokerClient", name: str, home: Path) -> list[str]:
     """Return what a campaign waits for, in lines; `home` as for `lines_for`."""
     try:
         return lines_for(database, name, broker.served_queues(), home)
@@ -59,7 +62,7 @@ def explanation(database: Database, broker: BrokerClient, name: str, home: Path)
 class Explainer:
     """Explains why a campaign that is watched does not go on, asking the workers now and then only."""
 
-    def __init__(self, database: Database, broker: BrokerClient, home: Path) -> None:
+    def __init__(self, database: Database, broker: "BrokerClient", home: Path) -> None:
         self._database = database
         self._broker = broker
         self._home = home
