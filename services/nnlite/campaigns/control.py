@@ -41,14 +41,15 @@ def find(connection: Connection, name: str, *, lock: bool = False) -> tuple[uuid
     return row.id, CampaignState(row.state)
 
 
-def pause(engine: Engine, name: str) -> None:
-    """Let running work end and claim nothing more.
+def pause(engine: Engine, name: str) -> int:
+    """Let running work end and claim nothing more; return how many rows are left to do.
 
     Raises:
         CampaignError: no such campaign, or it is cancelled.
     """
     with engine.begin() as connection:
-        _set_state(connection, name, CampaignState.PAUSED)
+        campaign = _set_state(connection, name, CampaignState.PAUSED)
+        return _left(connection, campaign)
 
 
 def resume(engine: Engine, broker: BrokerClient, name: str) -> bool:
@@ -113,7 +114,7 @@ def delete(engine: Engine, store: ArtifactStore, name: str) -> None:
     """
     with engine.begin() as connection:
         campaign, _ = find(connection, name, lock=True)
-        if pending := sum(connection.scalar(_pending(kind), {"id": campaign}) for kind in CAMPAIGN_KINDS):
+        if pending := _left(connection, campaign):
             raise CampaignError(
                 f"campaign {name!r} has not ended, conversions or benchmarks queued or running: {pending:,}; "
                 f"`nnlite cancel {shlex.quote(name)}` ends them, then delete it"
@@ -213,10 +214,10 @@ def _set_state(connection: Connection, name: str, state: CampaignState) -> uuid.
     return campaign
 
 
-def _pending(kind: WorkKind) -> TextClause:
-    return text(
-        f"SELECT count(*) FROM {kind} WHERE campaign_id = :id AND state IN ('queued', 'running')"  # noqa: S608
-    )
+def _left(connection: Connection, campaign: uuid.UUID) -> int:
+    """Return how many rows of a campaign are queued or running."""
+    counts = "SELECT count(*) FROM {} WHERE campaign_id = :id AND state IN ('queued', 'running')"
+    return sum(connection.scalar(text(counts.format(kind)), {"id": campaign}) or 0 for kind in CAMPAIGN_KINDS)
 
 
 def _queued(connection: Connection, kind: WorkKind, campaign: uuid.UUID) -> Sequence[uuid.UUID]:

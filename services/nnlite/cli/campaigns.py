@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nnlite.results.reading import Reads
 
 app = typer.Typer()
+#: Of a campaign that has ended, and is paused or cancelled even so.
+_NOTHING_LEFT = "nothing of it was queued or running"
 #: Campaigns of which nothing runs that `status` explains.
 _MOST_STUCK = 3
 
@@ -164,7 +166,8 @@ def cancel(name: options.Campaign) -> None:
 
     with session() as cluster:
         number = control.cancel(cluster.engine, name)
-    note(f"cancelled {name}: {count(number, 'conversion or benchmark', 'conversions and benchmarks')}")
+    work = count(number, "conversion or benchmark", "conversions and benchmarks") if number else None
+    note(f"cancelled {name}: {work or f'{_NOTHING_LEFT}; it takes no more work'}")
 
 
 @app.command()
@@ -191,8 +194,8 @@ def pause(name: options.Campaign) -> None:
     from nnlite.campaigns import control
 
     with session() as cluster:
-        control.pause(cluster.engine, name)
-    note(f"paused {name}; continue with: nnlite resume {name}")
+        left = control.pause(cluster.engine, name)
+    note(f"paused {name}{'' if left else f', but {_NOTHING_LEFT}'}; continue with: nnlite resume {name}")
 
 
 @app.command()

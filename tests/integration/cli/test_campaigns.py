@@ -189,6 +189,13 @@ def test_failures_are_every_model_without_a_result(nnlite):
     assert "data-dependent [control] flow\n" in table and "more" not in table
 
 
+def test_a_campaign_that_has_ended_is_paused_with_a_word_about_it(nnlite, cluster):
+    nnlite("submit", "ga-1", "--name", "night")
+    cluster.change("UPDATE conversion SET state = 'failed'")
+    said = "paused night, but nothing of it was queued or running; continue with: nnlite resume night\n"
+    assert nnlite("pause", "night").err == said
+
+
 def test_a_campaign_is_paused_resumed_cancelled_and_tried_again(nnlite, cluster):
     nnlite("submit", "ga-1", "ga-2", "--name", "night")
     assert nnlite("pause", "night").err == "paused night; continue with: nnlite resume night\n"
@@ -203,6 +210,8 @@ def test_a_campaign_is_paused_resumed_cancelled_and_tried_again(nnlite, cluster)
 
     assert nnlite("cancel", "night").err == "cancelled night: 2 conversions and benchmarks\n"
     assert states(cluster) == {"ga-1": "cancelled", "ga-2": "cancelled"}
+    again = "cancelled night: nothing of it was queued or running; it takes no more work\n"
+    assert nnlite("cancel", "night").err == again
     refused = nnlite("resume", "night")
     assert (refused.code, "`nnlite retry night --cancelled`" in refused.err) == (1, True)
 
