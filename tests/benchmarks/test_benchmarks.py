@@ -3,13 +3,14 @@
 import math
 import shutil
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import (
+    against,
     app_runtime,
     campaign,
     catalogue,
@@ -24,7 +25,7 @@ from benchmarks import (
     start_up,
     twice,
 )
-from benchmarks.__main__ import NAMES, flat, main
+from benchmarks.__main__ import NAMES, ON_REQUEST, flat, main
 from conftest import embedded_settings, temporary_home
 from integration.canned import with_median
 from nnlite.db.engine import upgrade
@@ -34,17 +35,30 @@ from toys import LINEAR
 from unit.catalog.copies import Lemur, trial
 
 
-def small_campaign():
-    """Run `nnlite run` twice with workers that do nothing: starting the real ones takes long."""
+@contextmanager
+def noop_home():
+    """Yield a home with servers and workers that do nothing: starting the real ones takes long."""
     home = temporary_home()
     settings = embedded_settings(home)
     with workers_lock(settings) as try_lock, servers(settings) as endpoints:
         assert try_lock()
         upgrade(endpoints.database_url)
         with queue_rate.noop_workers(home, endpoints):
-            figures = campaign.run_in(home, models=1)
+            yield home
     shutil.rmtree(home)
-    return figures
+
+
+def small_campaign():
+    """Run `nnlite run` twice."""
+    with noop_home() as home:
+        return campaign.run_in(home, models=1)
+
+
+def small_against():
+    """Measure this checkout against itself, in one home."""
+    with noop_home() as home:
+        both = [against.Installation(name, Path(sys.executable), home) for name in ("then", "now")]
+        return against.compared(both, models=1, turns=1)
 
 
 def small_conversions():
@@ -76,6 +90,7 @@ SMALL = {
     "cores": lambda: cores.run(rounds=2, jobs=[overhead.JOB], **SHORT),
     "memory": lambda: memory.run(1, match="*", worker=(*queue_rate.NOOP_WORKER, "conversion")),
     "start_up": lambda: start_up.run(("status", "--help"), starts=1),
+    "against": small_against,
 }
 
 
@@ -98,7 +113,7 @@ def these_servers(monkeypatch, database_url, broker_url):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 @pytest.mark.usefixtures("small_lemur", "these_servers")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + ON_REQUEST)
 def test_a_benchmark_gives_its_figures(name):
     assert name in SMALL, "a new benchmark: add how it runs in a small size to SMALL"
     ratios = [value for figure, value in flat(SMALL[name]()) if figure.endswith("ratio")]
@@ -107,9 +122,24 @@ def test_a_benchmark_gives_its_figures(name):
     assert all(ratio >= 0 for ratio in ratios)
 
 
+def test_a_revision_is_what_is_tracked_in_it(tmp_path):
+    source = against.source_of("HEAD", tmp_path / "source")
+
+    assert {"constraints.txt", "pyproject.toml", "services"} <= {path.name for path in source.iterdir()}
+
+
+def test_a_command_that_is_interrupted_has_ended_before_its_folder_is_removed(tmp_path):
+    program = Path(__file__).parent / "programs" / "interrupt_parent.py"
+
+    with pytest.raises(KeyboardInterrupt):
+        against.finished([sys.executable, program], tmp_path)
+
+    assert (tmp_path / "stopped").exists()
+
+
 def test_an_unknown_benchmark_is_refused(capsys):
     assert main(["nothing"]) == 2
-    assert ", ".join(NAMES) in capsys.readouterr().err
+    assert ", ".join(NAMES + ON_REQUEST) in capsys.readouterr().err
 
 
 def test_memory_is_that_of_the_processes_that_stay():
