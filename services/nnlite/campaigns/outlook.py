@@ -1,5 +1,6 @@
 """What a campaign waits for: workers that are missing, devices that take no work, and what is ahead of it."""
 
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ _FEWEST = 3
 
 def _obstacles(database: Database, campaign: Row, served: Collection[str]) -> list[str]:
     if campaign["state"] == CampaignState.PAUSED:
-        return [f"it is paused; nnlite resume {campaign['name']}"]
+        return [f"it is paused; nnlite resume {shlex.quote(campaign['name'])}"]
     if campaign["state"] == CampaignState.CANCELLED:
         return []
     found = []
@@ -75,7 +76,7 @@ def _without_worker(pool: str, devices: list[Row], known: list[str]) -> str:
     for device in devices:
         if device["state"] == DeviceStatus.QUARANTINED:
             name, reason = device["name"], f" ({device['reason']})" if device["reason"] else ""
-            return f"{name} of pool {pool} is quarantined{reason}; nnlite devices release {name}"
+            return f"{name} of pool {pool} is quarantined{reason}; nnlite devices release {shlex.quote(name)}"
     states = ", ".join(f"{device['name']} ({device['state'].replace('_', ' ')})" for device in devices)
     return f"no worker takes work of pool {pool}: {states}; start one: {start}"
 

@@ -1,5 +1,6 @@
 """Measures a result again and compares: does the new median lie within the interval of the old one?"""
 
+import shlex
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,13 +91,16 @@ def start(engine: Engine, broker: BrokerClient, benchmark: uuid.UUID) -> uuid.UU
     with engine.begin() as connection:
         row = connection.execute(_CAMPAIGN, {"id": benchmark}).one()
         if row.state == CampaignState.PAUSED:
-            raise ReproductionError(f"campaign {row.name!r} is paused; continue it: nnlite resume {row.name}")
+            raise ReproductionError(
+                f"campaign {row.name!r} is paused; continue it: nnlite resume {shlex.quote(row.name)}"
+            )
         if row.state == CampaignState.CANCELLED:
             raise ReproductionError(f"campaign {row.name!r} is cancelled: nothing of it is measured any more")
         added = add_reproduction(connection, benchmark)
         if added is None:
             raise ReproductionError(
-                f"the artifact is being measured, or waits for it; try again after nnlite watch {row.name}"
+                "the artifact is being measured, or waits for it; try again after "
+                f"nnlite watch {shlex.quote(row.name)}"
             )
         messages = leases.build_messages(connection, WorkKind.BENCHMARK, [added])
     send(broker, messages)

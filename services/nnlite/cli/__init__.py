@@ -11,11 +11,14 @@ import os
 import sys
 from typing import Annotated, Final
 
-import typer
+from nnlite.host.signals import ended_by_interrupts
 
-from nnlite.cli.lazy_group import Entry, LazyGroup
-from nnlite.cli.presenting.output import out, print_error
-from nnlite.errors import NnliteError
+with ended_by_interrupts():  # half of the time of a listing
+    import typer
+
+    from nnlite.cli.lazy_group import Entry, LazyGroup
+    from nnlite.cli.presenting.output import out, print_error
+    from nnlite.errors import NnliteError
 
 _START, _LOOK, _STEER, _DEVICES, _SERVE, _HERE = (
     "Convert and measure", "Results", "Campaigns", "Devices", "Servers and workers", "This machine",
@@ -92,6 +95,8 @@ def main() -> None:
     atexit.register(gc.freeze)
     try:
         command_line()()
+    except KeyboardInterrupt:  # before the command is known
+        sys.exit(130)
     except NnliteError as error:
         print_error(str(error))
         sys.exit(error.exit_code)

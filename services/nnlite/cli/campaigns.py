@@ -1,5 +1,6 @@
 """Campaign commands: watch, status, describe, retry, cancel, rename, pause, resume."""
 
+import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +40,10 @@ def watch(name: options.Campaign) -> None:
     from nnlite.cli.results import print_verdicts
     from nnlite.queue.messages import EndedAttempts
 
-    with interruptible(f"{name} goes on; watch it again: nnlite watch {name}"), session() as cluster:
+    with (
+        interruptible(f"{name} goes on; watch it again: nnlite watch {shlex.quote(name)}"),
+        session() as cluster,
+    ):
         check_campaign(cluster.engine, name)
         explain = Explainer(cluster.engine, cluster.broker, cluster.settings.home)
         with closing(EndedAttempts(cluster.broker)) as ended:
@@ -195,7 +199,8 @@ def pause(name: options.Campaign) -> None:
 
     with session() as cluster:
         left = control.pause(cluster.engine, name)
-    note(f"paused {name}{'' if left else f', but {_NOTHING_LEFT}'}; continue with: nnlite resume {name}")
+    ended = "" if left else f", but {_NOTHING_LEFT}"
+    note(f"paused {name}{ended}; continue with: nnlite resume {shlex.quote(name)}")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -76,7 +77,7 @@ def rank(
     if found["waiting"]:
         note(f"with work that waits or runs: {len(found['waiting'])} of {count(found['models'], 'model')}")
     if found["without_result"]:
-        note(f"{len(found['without_result'])} without a result: nnlite failures {name}")
+        note(f"{len(found['without_result'])} without a result: nnlite failures {shlex.quote(name)}")
     if not found["groups"] and found["ended"]:
         note("no result to rank")
 

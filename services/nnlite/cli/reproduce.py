@@ -1,5 +1,6 @@
 """`nnlite reproduce`: measures a result again, and says whether it comes again."""
 
+import shlex
 import signal
 import uuid
 from contextlib import AbstractContextManager, nullcontext
@@ -92,7 +93,9 @@ def _selection(cluster: Session, row: str, precision: Precision) -> Selection:
             check_models(cluster.engine, row)
         raise
     if selection.campaign is not None:
-        raise ReproductionError(f"{row} is a campaign; name one of its rows: nnlite verify {row} --json")
+        raise ReproductionError(
+            f"{row} is a campaign; name one of its rows: nnlite verify {shlex.quote(row)} --json"
+        )
     return selection
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shlex
 import signal
 import uuid
 
@@ -234,7 +235,7 @@ def test_retry_queues_failed_work_again(nnlite, cluster):
 @pytest.mark.parametrize("name", ["[red]", "[/x]", "a b", "ü:smile:", "%s'; --"])
 def test_a_campaign_may_have_any_name(nnlite, name):
     assert f"submitted campaign {name}: 1 model\n" in nnlite("submit", "ga-1", "--name", name).err
-    assert nnlite("pause", name).err == f"paused {name}; continue with: nnlite resume {name}\n"
+    assert nnlite("pause", name).err == f"paused {name}; continue with: nnlite resume {shlex.quote(name)}\n"
     assert nnlite("status", name, "--json").rows[0]["name"] == name
     assert name in nnlite("status").out
 

@@ -1,5 +1,7 @@
 """The command line: every command is found by its own module, and a listing imports nothing heavy."""
 
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -10,6 +12,7 @@ from listings import ACTIONS, LISTINGS, Ran, ran
 from nnlite.backends import HOST_RUNTIMES
 from nnlite.cli import COMMANDS, command_line, main
 from nnlite.vocabulary import Backend
+from waiting import HANG_S
 
 
 def group():
@@ -167,3 +170,31 @@ def test_completion_imports_nothing_heavy_and_creates_nothing(
     assert found.heavy == []
     assert list(found.home.iterdir()) == []
     assert ("status" in found.out) == (typed == "nnlite sta")
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+awaited = sys.argv.pop()
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == awaited:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+from nnlite.cli import main
+sys.argv.append("status")
+main()
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("imported", "code"), [("typer", -signal.SIGINT), ("nnlite.cli.campaigns", 130)], ids=str
+)
+def test_an_interrupt_while_a_command_is_imported_prints_no_traceback(imported, code) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, imported], capture_output=True, text=True, timeout=HANG_S
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)

@@ -217,7 +217,7 @@ def test_nothing_measured_has_columns_still():
 
 @pytest.mark.parametrize(
     ("duration_ns", "shown"),
-    [(None, None), (0, "0.000"), (12_345, "0.012"), (9_999_000, "9.999"), (10_000_000, "10.0")],
+    [(None, None), (0, "0.000"), (511, "0.000511"), (9_999_000, "9.999"), (10_000_000, "10.0")],
 )
 def test_durations_are_milliseconds(duration_ns, shown):
     assert presentation.milliseconds(duration_ns) == shown

@@ -1,5 +1,6 @@
 """Runs a request on this machine: starts servers and workers, shows progress and results, stops them."""
 
+import shlex
 import signal
 from contextlib import closing
 from importlib.util import find_spec
@@ -136,4 +137,4 @@ def _show(cluster: Session, name: str) -> None:
     note(f"artifacts: {settings.artifacts}")
     where = "NNLITE_DATABASE_URL" if settings.database_url else str(settings.home / "postgres")
     note(f"database:  {where}; ask it: echo 'TABLE latency' | nnlite db psql")
-    note(f"again:     nnlite results {name} --format csv")
+    note(f"again:     nnlite results {shlex.quote(name)} --format csv")

@@ -187,11 +187,11 @@ def duration(seconds: float) -> str:
 
 
 def milliseconds(duration_ns: int | None) -> str | None:
-    """Return a duration in milliseconds with three significant digits or more."""
+    """Return a duration in ms: to a tenth, below 10 to a microsecond, below 0.01 to a nanosecond."""
     if duration_ns is None:
         return None
-    value = duration_ns / 1e6
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+    digits = 6 if 0 < duration_ns < 10_000 else 3 if duration_ns < 10_000_000 else 1
+    return f"{duration_ns / 1e6:.{digits}f}"
 
 
 def size(size_bytes: int) -> str:

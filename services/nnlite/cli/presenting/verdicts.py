@@ -1,5 +1,6 @@
 """Summary of a campaign's results by verdict and cause, and what would make more of them valid."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -46,7 +47,7 @@ def verdict_lines(rows: Sequence[Row], campaign: str | None) -> list[str]:
         causes = why[Verdict.NOISY] + why[Verdict.THROTTLED]
         helps = dict.fromkeys(hint for _, name, hint in _CAUSES if causes[name])
         hint = f"what helps: {'; '.join(helps)}. " if helps else ""
-        lines.append(f"{hint}To measure the {disturbed} again: nnlite retry {campaign} --noisy")
+        lines.append(f"{hint}To measure the {disturbed} again: nnlite retry {shlex.quote(campaign)} --noisy")
     return lines
 
 
