@@ -27,6 +27,8 @@ class Reference:
 
     loaded: Loaded
     samples: Samples
+    #: Fewest classes of a network that classifies; 0: it does not, or that is not known.
+    classes: int = 0
 
 
 def check(
@@ -76,6 +78,7 @@ def judged(
         drawn=_pairs(host, samples.drawn),
         steps=[_step(spec) for spec in host.outputs],
         trained=trained,
+        classes=reference.classes,
         beyond=samples.beyond,
     )
 

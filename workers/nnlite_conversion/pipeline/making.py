@@ -43,7 +43,7 @@ def made(
             refused = _refused_in_integers(failure) if precision is Precision.INT8 else None
             if refused is not None and refused not in in_floats:
                 in_floats |= {refused}
-                left.append(int8_but(in_floats))
+                left.insert(0, int8_but(in_floats))
             if not left:
                 raise
             continue

@@ -48,7 +48,8 @@ def floats_where_needed(
             except Exception as error:
                 if isinstance(error, MemoryError) or is_virtual:
                     raise
-            kept.append(name)
+            if any(tensors[each].type == qtyping.TensorType.FLOAT32 for each in _tensors_of(op_info.op)):
+                kept.append(name)
             return params_generator.ParamsGenerator._get_params_for_no_quant_op(
                 None, op_info.subgraph_op_index, op_info.op, tensors
             )
@@ -57,6 +58,10 @@ def floats_where_needed(
 
     with mock.patch.object(algorithm_manager, "get_quantization_func", with_fallback):
         yield kept
+
+
+def _tensors_of(operator: Any) -> list[int]:
+    return [each for each in (*operator.inputs, *operator.outputs) if each >= 0]
 
 
 def _require_finite(results: Any) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from nnlite.vocabulary import Int8Io, Precision
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 from nnlite_conversion.pipeline.quantizing.fallback import InFloats, floats_where_needed
+from nnlite_conversion.pipeline.quantizing.safeguards import loses, small_steps, with_room_for_biases
 from nnlite_conversion.pipeline.verifying import flatbuffer
 
 #: Operators that are worth integers more than any others.
@@ -98,6 +99,11 @@ def _int8(fp32: Path, target: Path, data: Data) -> Quantized:
     return _integers(fp32, target, data, data.int8_io, _none)
 
 
+def _int8_with_safeguards(fp32: Path, target: Path, data: Data) -> Quantized:
+    """As int8; ranges contain every sample, biases fit, and what integers would lose stays in floats."""
+    return _integers(fp32, target, data, data.int8_io, _none, safeguards=True)
+
+
 def int8_but(operators: frozenset[str]) -> Quantizer:
     """Return a quantizer as that of int8 which keeps `operators`, such as `DIV`, in floats too."""
 
@@ -112,22 +118,37 @@ def _mixed(fp32: Path, target: Path, data: Data) -> Quantized:
     return _integers(fp32, target, data, Int8Io.FLOAT, _none)
 
 
+def _mixed_with_safeguards(fp32: Path, target: Path, data: Data) -> Quantized:
+    """As int8 with safeguards, with inputs and outputs in floats."""
+    return _integers(fp32, target, data, Int8Io.FLOAT, _none, safeguards=True)
+
+
 def _mixed_before_head(fp32: Path, target: Path, data: Data) -> Quantized:
     """Keep what follows the last products in floats: boxes and scores of a detector have different scales."""
     head = flatbuffer.after_last_products(fp32, PRODUCTS)
-    return _integers(fp32, target, data, Int8Io.FLOAT, lambda operator, result: result in head)
+    return _integers(
+        fp32, target, data, Int8Io.FLOAT, lambda operator, result: result in head, safeguards=True
+    )
 
 
 def _mixed_products(fp32: Path, target: Path, data: Data) -> Quantized:
     """Compute convolutions and matrix products as int8, everything else in floats."""
-    return _integers(fp32, target, data, Int8Io.FLOAT, lambda operator, result: operator not in PRODUCTS)
+    return _integers(
+        fp32, target, data, Int8Io.FLOAT, lambda operator, result: operator not in PRODUCTS, safeguards=True
+    )
 
 
 def _none(operator: str, result: str) -> bool:
     return False
 
 
-def _integers(fp32: Path, target: Path, data: Data, io: Int8Io, in_floats: InFloats) -> Quantized:
+def _either(one: InFloats, other: InFloats) -> InFloats:
+    return lambda operator, result: one(operator, result) or other(operator, result)
+
+
+def _integers(
+    fp32: Path, target: Path, data: Data, io: Int8Io, in_floats: InFloats, *, safeguards: bool = False
+) -> Quantized:
     from ai_edge_quantizer import qtyping, quantizer, recipe
 
     if not data.samples:
@@ -135,23 +156,33 @@ def _integers(fp32: Path, target: Path, data: Data, io: Int8Io, in_floats: InFlo
     job = quantizer.Quantizer(str(fp32), recipe.static_wi8_ai8())
     if io is Int8Io.FLOAT:
         _keep_as_floats(job, qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
-    ranges, used = _ranges(fp32, job, data)
+    ranges, used = _ranges(fp32, job, data, every_value=safeguards)
     if not ranges:  # a network of integers and booleans alone has nothing to quantize
         shutil.copyfile(fp32, target)
         return Quantized(samples=used)
-    with floats_where_needed(in_floats) as kept:
+    with contextlib.ExitStack() as stack:
+        if safeguards:
+            in_floats = _either(in_floats, loses(ranges))
+            ranges = with_room_for_biases(job._float_model, ranges)
+            stack.enter_context(small_steps())
+        kept = stack.enter_context(floats_where_needed(in_floats))
         _write(job, ranges, target)
     return Quantized(samples=used, kept_as_floats=tuple(kept))
 
 
-def _ranges(fp32: Path, job: Any, data: Data) -> tuple[dict[str, Any], int]:
+def _ranges(fp32: Path, job: Any, data: Data, *, every_value: bool) -> tuple[dict[str, Any], int]:
     """Return the range of every tensor over the samples, and the number of samples run.
+
+    The quantizer's own is an average in which the first sample counts most, so that rare values do not make
+    all steps coarse; where samples differ much, it cuts off what the others need. With `every_value` it
+    contains that.
 
     The first sample is calibrated by reading every tensor. The others use the runtime's profiler, which is
     three times as fast, reports nearly all tensors, and gives the same ranges.
     """
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import calibrator
+    from ai_edge_quantizer.utils import qsv_utils
 
     interpreter = Interpreter(model_path=str(fp32))
     (signature, names), *others = interpreter.get_signature_list().items()
@@ -172,6 +203,7 @@ def _ranges(fp32: Path, job: Any, data: Data) -> tuple[dict[str, Any], int]:
             fp32.read_bytes(),
             num_threads=data.threads,
             mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
+            qsv_update_func=qsv_utils.min_max_update if every_value else qsv_utils.moving_average_update,
         )
         profiler.load_model_qsvs(first)
         used, started_s = 1, time.monotonic()
@@ -221,5 +253,6 @@ QUANTIZERS: Mapping[Precision, Quantizer] = {
 }
 #: Further ways to make a precision, in the order in which they are tried while the artifact is not right.
 FALLBACKS: Mapping[Precision, tuple[Quantizer, ...]] = {
-    Precision.MIXED: (_mixed_before_head, _mixed_products),
+    Precision.INT8: (_int8_with_safeguards,),
+    Precision.MIXED: (_mixed_with_safeguards, _mixed_before_head, _mixed_products),
 }
