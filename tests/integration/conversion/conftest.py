@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from huge_pages import collapse
 from nnlite.catalog.model import ModelSpec
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Precision
@@ -21,6 +22,7 @@ from waiting import HANG_S
 # At import and not in a fixture: other libraries' imports warn, and warnings are errors in tests.
 preload()
 importlib.import_module("sklearn.datasets")  # or else every child that calibrates imports it
+collapse()  # a conversion is three forks, which take 0.1 s of processor time less with it
 
 
 @pytest.fixture(autouse=True)
