@@ -84,7 +84,15 @@ def embedded() -> Iterator[Endpoints]:
 
 
 @pytest.fixture(scope="session")
-def make_database(embedded: Endpoints) -> Callable[..., str]:
+def statement(embedded: Endpoints) -> Iterator[Callable[[str], None]]:
+    """Run a statement of the embedded Postgres, on one connection: a new one takes as long as a database."""
+    with closing(psycopg2.connect(embedded.database_url)) as connection:
+        connection.autocommit = True
+        yield connection.cursor().execute
+
+
+@pytest.fixture(scope="session")
+def make_database(embedded: Endpoints, statement: Callable[[str], None]) -> Callable[..., str]:
     """Make a database of its own name and return its URL: `make_database()`, `make_database(migrated=False)`.
 
     They go with the test run; for databases of modules or sessions.
@@ -93,11 +101,8 @@ def make_database(embedded: Endpoints) -> Callable[..., str]:
     template: list[str] = []
 
     def create(name: str, source: str) -> str:
-        with closing(psycopg2.connect(embedded.database_url)) as connection:
-            connection.autocommit = True
-            # As files: written block by block to the log, it takes twenty times as much processor time.
-            copy = f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY FILE_COPY'
-            connection.cursor().execute(copy)
+        # As files: written block by block to the log, it takes twenty times as much processor time.
+        statement(f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY FILE_COPY')
         return urlsplit(embedded.database_url)._replace(path=f"/{name}").geturl()
 
     def make(*, migrated: bool = True) -> str:
@@ -112,19 +117,19 @@ def make_database(embedded: Endpoints) -> Callable[..., str]:
 
 
 @pytest.fixture
-def database_url(embedded: Endpoints, make_database: Callable[..., str]) -> Iterator[str]:
+def database_url(make_database: Callable[..., str], statement: Callable[[str], None]) -> Iterator[str]:
     """A database of this test alone: migrated, without rows."""
     url = make_database()
     yield url
-    _drop(embedded, url)
+    statement(_drop(url))
 
 
 @pytest.fixture
-def bare_database_url(embedded: Endpoints, make_database: Callable[..., str]) -> Iterator[str]:
+def bare_database_url(make_database: Callable[..., str], statement: Callable[[str], None]) -> Iterator[str]:
     """A database of this test alone: not migrated."""
     url = make_database(migrated=False)
     yield url
-    _drop(embedded, url)
+    statement(_drop(url))
 
 
 @pytest.fixture(scope="session")
@@ -156,8 +161,5 @@ def temporary_home() -> Path:
     return home
 
 
-def _drop(embedded: Endpoints, url: str) -> None:
-    name = urlsplit(url).path.lstrip("/")
-    with closing(psycopg2.connect(embedded.database_url)) as connection:
-        connection.autocommit = True
-        connection.cursor().execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+def _drop(url: str) -> str:
+    return f'DROP DATABASE "{urlsplit(url).path.lstrip("/")}" WITH (FORCE)'
