@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from integration.release.database import RECORDED, REVISION, load
 from nnlite import settings as settings_module
 from nnlite.cli import main
 from nnlite.db.engine import engine_for, upgrade
+from nnlite.host.runtimes import import_problem
 from waiting import HANG_S, end
+
+#: Whether a runtime can be imported is tried once for all tests: each try takes a second.
+_import_problem = cache(import_problem)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_lemur: Pa
     monkeypatch.setenv("NNLITE_USER", "Anna")
     monkeypatch.setenv("NNLITE_BROKER_TIMEOUT_S", f"{HANG_S}")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nnlite.diagnostics.machine.import_problem", _import_problem)
     return monkeypatch
 
 
