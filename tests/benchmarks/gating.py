@@ -1,10 +1,10 @@
-"""Gated against ungated: how far two measurements of one model differ, and how many are valid.
+"""How far two measurements of one model differ, and how many are valid: gated, ungated, and in small pages.
 
-The same random LEMUR models in several rounds, each measured with and without
-the gate, in a process of its own and in random order, so that both meet the same
-neighbours. As in a campaign, what is not valid is measured again at the end of its round,
-up to `REPEATS` times, and the best verdict counts, then the newest.
-`python tests/benchmarks/gating.py [MODELS [ROUNDS]]` prints the figures.
+The same random LEMUR models in several rounds, each measured in every way of `WAYS`, in
+a process of its own and in random order, so that all ways meet the same neighbours. As
+in a campaign, what is not valid is measured again at the end of its round, up to
+`REPEATS` times, and the best verdict counts, then the newest.
+`python tests/benchmarks/gating.py [MODELS [ROUNDS [WAY...]]]` prints the figures.
 """
 
 import json
@@ -39,6 +39,12 @@ MODELS = 12
 ROUNDS = 2
 REPEATS = Settings().measurement.noisy_repeats
 SEED = 11
+#: Settings of each way to measure.
+WAYS = {
+    "small_pages": {"gated": False, "huge_pages": False},
+    "ungated": {"gated": False},
+    "gated": {"gated": True},
+}
 #: Less than by default, so that the benchmark takes some ten minutes on a busy machine.
 MAX_S = 15.0
 _TIMEOUT_S = 1800
@@ -57,13 +63,18 @@ Results = dict[tuple[int, int], tuple[int, Verdict, float]]
 
 
 def run(
-    models: int = MODELS, rounds: int = ROUNDS, jobs: Sequence[BenchmarkJob] = (), **settings: Any
+    models: int = MODELS,
+    rounds: int = ROUNDS,
+    ways: Sequence[str] = tuple(WAYS),
+    jobs: Sequence[BenchmarkJob] = (),
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Return the figures of both kinds of measurement.
+    """Return the figures of each way to measure.
 
     Args:
         models: number of random models.
         rounds: how often each is measured in each way.
+        ways: names of `WAYS`.
         jobs: what to measure instead of random models.
         settings: of each measurement, in addition to at most `MAX_S` of timed runs.
     """
@@ -71,23 +82,35 @@ def run(
         home = Path(folder)
         home.chmod(0o755)
         jobs = jobs or converted(home, models)
-        results = _measured(home, jobs, rounds, {"max_s": MAX_S, **settings})
-    figures = {name: _figures(of, len(jobs), rounds) for name, of in results.items()}
+        settings = {"max_s": MAX_S, **settings}
+        devices = {
+            way: HostDevice(Settings(home=home, measurement=MeasurementSettings(**settings, **WAYS[way])))
+            for way in ways
+        }
+        results = _measured(devices, jobs, rounds)
+    figures = {way: _figures(of, len(jobs), rounds) for way, of in results.items()}
+    return {"models": len(jobs), "rounds": rounds, **figures, **_ratios(results, figures)}
+
+
+def _ratios(results: dict[str, Results], figures: dict[str, Any]) -> dict[str, float]:
+    """Return each way's seconds and latencies to those of `ungated`, the second in the median."""
+    if "ungated" not in results:
+        return {}
+    anchor, others = results["ungated"], [way for way in results if way != "ungated"]
     return {
-        "models": len(jobs),
-        "rounds": rounds,
-        **figures,
-        "gated_to_ungated_seconds_ratio": figures["gated"]["seconds"] / figures["ungated"]["seconds"],
+        f"{way}_to_ungated_seconds_ratio": figures[way]["seconds"] / figures["ungated"]["seconds"]
+        for way in others
+    } | {
+        f"{way}_to_ungated_latency_ratio": float(
+            np.median([results[way][key][0] / anchor[key][0] for key in anchor if anchor[key][0]])
+        )
+        for way in others
     }
 
 
 def _measured(
-    home: Path, jobs: Sequence[BenchmarkJob], rounds: int, settings: dict[str, Any]
+    devices: dict[str, HostDevice], jobs: Sequence[BenchmarkJob], rounds: int
 ) -> dict[str, Results]:
-    devices = {
-        name: HostDevice(Settings(home=home, measurement=MeasurementSettings(**settings, gated=gated)))
-        for name, gated in (("ungated", False), ("gated", True))
-    }
     results: dict[str, Results] = {name: {} for name in devices}
     order = random.Random(SEED)
     for number, repeat in product(range(rounds), range(1 + REPEATS)):
@@ -159,4 +182,5 @@ def converted(home: Path, models: int) -> list[BenchmarkJob]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(*map(int, sys.argv[1:])), indent=1))
+    numbers, ways = [int(word) for word in sys.argv[1:3]], sys.argv[3:] or tuple(WAYS)
+    print(json.dumps(run(*numbers, ways=ways), indent=1))

@@ -415,6 +415,7 @@ class Measurement(Base):
     peak_rss_kb: Mapped[int | None]
     baseline_rss_kb: Mapped[int | None]
     memory: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))  # by stage, as in the report
+    huge_pages_kb: Mapped[int | None]  # of the process's memory; None: none were asked for
     delegate: Mapped[str | None]
     delegated_nodes: Mapped[int | None]
     total_nodes: Mapped[int | None]

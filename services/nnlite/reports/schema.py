@@ -424,6 +424,9 @@ class RunReport(Part):
     )
     baseline_rss_kb: Kilobytes | None = Field(None, description="VmRSS before the model")
     memory: Memory | None = None
+    huge_pages_kb: Kilobytes | None = Field(
+        None, description="host only: of its memory, in huge pages; null: none were asked for"
+    )
     pss_before_kb: Kilobytes | None = None
     pss_after_kb: Kilobytes | None = None
     delegation: Delegation | None = None
@@ -579,6 +582,9 @@ class MeasurementReport(Part):
     peak_rss_kb: Kilobytes | None = Field(None, description="host memory only; GPU memory is not in it")
     baseline_rss_kb: Kilobytes | None = None
     memory: Memory | None = Field(None, description="by stage, as a range")
+    huge_pages_kb: Kilobytes | None = Field(
+        None, description="host only: of its memory, in huge pages; null: none were asked for"
+    )
     pss_before_kb: Kilobytes | None = None
     pss_after_kb: Kilobytes | None = None
     delegation: Delegation | None = None

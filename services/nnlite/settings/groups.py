@@ -131,6 +131,9 @@ class MeasurementSettings(Group):
     fork_server: bool = Field(
         True, description="fork a host's measuring processes from one that has imported the runtime"
     )
+    huge_pages: bool = Field(
+        True, description="ask the kernel for huge pages for the memory of a host's measuring processes"
+    )
     warm_init: bool = Field(
         True, description="initialize twice more, to time it without and with the runtime's cache"
     )

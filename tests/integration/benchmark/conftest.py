@@ -36,7 +36,7 @@ QUICK_BOUNDS = MeasurementSettings(**QUICK).model_dump()
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
     """A fork server whose runs are those of many tests: its start takes many times as long as a run."""
-    server = ForkServer()
+    server = ForkServer(huge_pages=True)
     yield server
     server.close()
 
@@ -45,7 +45,7 @@ def fork_server() -> Iterator[ForkServer]:
 def one_fork_server(fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let devices leave the fork server to the next test."""
     shared = SimpleNamespace(launch=fork_server.launch, close=lambda: None)
-    monkeypatch.setattr(host_device, "ForkServer", lambda: shared)
+    monkeypatch.setattr(host_device, "ForkServer", lambda **_: shared)
 
 
 @pytest.fixture

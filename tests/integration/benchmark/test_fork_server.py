@@ -28,7 +28,7 @@ PARENT = Path(__file__).parent / "programs" / "measuring_parent.py"
 
 @pytest.fixture
 def server():
-    server = ForkServer()
+    server = ForkServer(huge_pages=True)
     yield server
     server.close()
 

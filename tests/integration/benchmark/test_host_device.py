@@ -27,6 +27,7 @@ from nnlite_benchmark.device import InputSpec, RuntimeRefusal
 from nnlite_benchmark.host import device as host_device
 from nnlite_benchmark.host import process
 from nnlite_benchmark.host.energy import PackageEnergy
+from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import run_process
 from nnlite_benchmark.protocol import canary, measuring
 from nnlite_benchmark.protocol.passes import passes_of
@@ -65,6 +66,22 @@ def test_a_real_artifact_gives_a_valid_measurement(make_device, job):
     assert stages[-1].process_kb == report.peak_rss_kb
     assert report.before.available_ram_kb
     assert report.after.at > report.before.at
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_a_measuring_process_asks_for_huge_pages(make_device, job, monkeypatch, forked):
+    monkeypatch.setattr(host_device, "ForkServer", ForkServer)
+    kernel = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    given = kernel.is_file() and "[never]" not in kernel.read_text()
+    asking, other = (
+        make_device(fork_server=forked, min_runs=5, huge_pages=asked).run(job, Backend.CPU, stop=NEVER)
+        for asked in (True, False)
+    )
+    assert asking.bounds["huge_pages"] is True
+    assert asking.huge_pages_kb >= 0, "the canary's little memory may fit between a fork's small pages"
+    if not forked:
+        assert (asking.huge_pages_kb > 0) == given
+    assert (other.huge_pages_kb, other.bounds["huge_pages"]) == (None, False)
 
 
 def test_the_plain_cpu_runs_without_xnnpack_and_has_neither_its_cache_nor_a_profile(make_device, job):

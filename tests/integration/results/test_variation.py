@@ -139,6 +139,16 @@ def test_duplicates_on_different_days_are_counted_apart(cluster):
     assert row["between_days"] == pytest.approx(TO_STD * math.log(1.03), rel=1e-3)
 
 
+def test_runs_with_and_without_huge_pages_are_no_duplicates_of_one_another(cluster):
+    measure(cluster, "one", *[1_000_000, 1_050_000] * 10, 500_000)
+    cluster.change("UPDATE measurement SET huge_pages_kb = 0 WHERE median_ns = 500000")
+    (huge,) = queries.latencies(cluster.engine)
+    assert (huge["median_ns"], huge["interval_pairs"], huge["suspect"]) == (500_000, 0, False)
+    assert half_width(huge) == pytest.approx(3.182 * 0.06, rel=1e-3)
+    (small,) = cluster.rows("SELECT DISTINCT interval_pairs FROM measurement_run WHERE median_ns > 500000")
+    assert small["interval_pairs"] == 19
+
+
 def test_numbers_of_threads_are_no_duplicates_of_one_another(cluster):
     measure(cluster, "one", 1_000_000, 1_010_000)
     cluster.change("UPDATE measurement SET threads = 2 WHERE median_ns = 1010000")

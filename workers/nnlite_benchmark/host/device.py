@@ -82,7 +82,8 @@ class HostDevice:
         self._last_canary: Final = LastCanary()
         self._cores = cores_of(settings)
         self._measurement_lock = measurement_lock(settings, self._cores)
-        self._fork_server = ForkServer() if settings.measurement.fork_server else None
+        limits = settings.measurement
+        self._fork_server = ForkServer(huge_pages=limits.huge_pages) if limits.fork_server else None
 
     def prepare(self) -> None:
         """Run the canary once; a host has nothing to start."""

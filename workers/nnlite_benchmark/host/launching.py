@@ -16,6 +16,7 @@ from typing import IO, Final, Protocol
 from nnlite.errors import NnliteError
 from nnlite.host import child_process
 from nnlite.host.child_process import KILL_TIMEOUT_S, kill_group, minimal_environment
+from nnlite_benchmark.host.memory import HUGE_PAGES
 
 #: How often a stop is looked for during a wait, seconds.
 LOOK_S: Final = 0.1
@@ -55,11 +56,13 @@ class MeasuringProcess(Protocol):
 class SpawnedProcess:
     """A measuring process that is a new Python."""
 
-    def __init__(self, request_file: Path, stderr: IO[bytes], module: str = "runner") -> None:
+    def __init__(
+        self, request_file: Path, stderr: IO[bytes], module: str = "runner", *, huge_pages: bool
+    ) -> None:
         self._process = child_process.start(
             [sys.executable, "-P", "-m", f"nnlite_benchmark.host.{module}", str(request_file)],
             stderr,
-            environment=_environment(),
+            environment=_environment(huge_pages=huge_pages),
             stdout=subprocess.PIPE,
             cwd=request_file.parent,
         )
@@ -82,7 +85,8 @@ class SpawnedProcess:
 class ForkServer:
     """Forks measuring processes: starts a server when one is needed, and replaces it. Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, huge_pages: bool) -> None:
+        self._huge_pages = huge_pages
         self._server: _Server | None = None
         self._runs = 0
 
@@ -103,7 +107,7 @@ class ForkServer:
         try:
             if self._server is None or not self._server.alive or self._runs >= RUNS_OF_A_SERVER:
                 self.close()
-                self._server, self._runs = _Server(), 0
+                self._server, self._runs = _Server(huge_pages=self._huge_pages), 0
             self._runs += 1
             return self._server.launch(request_file, stderr, timeout_s, on_poll)
         except OSError as error:
@@ -123,14 +127,14 @@ class ForkServer:
 class _Server:
     """A fork server and the socket to it; see `fork_server` for what is said on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, huge_pages: bool) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- `close` closes it
         with theirs:
             self._process = child_process.start(
                 [sys.executable, "-P", "-m", "nnlite_benchmark.host.fork_server", str(os.getpid())],
                 self._log,
-                environment=_environment(),
+                environment=_environment(huge_pages=huge_pages),
                 stdin=theirs.fileno(),
             )
 
@@ -224,6 +228,7 @@ class ForkedProcess:
             self._server.close()
 
 
-def _environment() -> dict[str, str]:
+def _environment(*, huge_pages: bool) -> dict[str, str]:
     # NumPy computes nothing here: no thread pool, which would be lost in a fork.
-    return minimal_environment("PYTHONPATH", "VIRTUAL_ENV") | {"OPENBLAS_NUM_THREADS": "1"}
+    environment = minimal_environment("PYTHONPATH", "VIRTUAL_ENV") | {"OPENBLAS_NUM_THREADS": "1"}
+    return environment | HUGE_PAGES if huge_pages else environment

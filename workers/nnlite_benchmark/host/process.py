@@ -88,7 +88,7 @@ def profile_process(
 
     def launch(request_file: Path, stderr: IO[bytes]) -> MeasuringProcess:
         # A new Python: the fork server has imported another library of LiteRT.
-        return SpawnedProcess(request_file, stderr, "profiler")
+        return SpawnedProcess(request_file, stderr, "profiler", huge_pages=limits.huge_pages)
 
     watch = _watched(request, limits, launch, stop=stop, on_stage=on_stage)
     return _read(Profile, request, watch)
@@ -125,7 +125,7 @@ def _launched(
     stop: threading.Event,
 ) -> MeasuringProcess:
     if server is None:
-        return SpawnedProcess(request_file, stderr)
+        return SpawnedProcess(request_file, stderr, huge_pages=limits.huge_pages)
     try:
         return server.launch(request_file, stderr, limits.initialize_timeout_s, lambda: _check(stop))
     except LaunchError as error:

@@ -25,7 +25,7 @@ from nnlite.backends import HOST_RUNTIMES
 from nnlite.host.fork import die_with_parent
 from nnlite.vocabulary import Backend, Stage
 from nnlite_benchmark.host.initializer import initialize
-from nnlite_benchmark.host.memory import MemoryUse
+from nnlite_benchmark.host.memory import MemoryUse, huge_pages_kb
 from nnlite_benchmark.host.sessions import (
     OutputTensor,
     Refused,
@@ -110,6 +110,7 @@ class Runner:
             # Read now: timed runs only repeat this work, and their samples would be counted too.
             steady = self.report["memory"]["steady"] = self._memory.now()
             self.report["peak_rss_kb"] = steady["process_kb"]
+            self.report["huge_pages_kb"] = huge_pages_kb()
             self._enter(Stage.RUN)
             gc.collect()
             gc.disable()

@@ -18,6 +18,6 @@ run_process(
     request,
     MeasurementSettings(initialize_timeout_s=3600, warmup_max_s=3600, max_s=3600, grace_s=3600),
     stop=threading.Event(),
-    server=ForkServer() if "fork" in sys.argv else None,
+    server=ForkServer(huge_pages=True) if "fork" in sys.argv else None,
     on_stage=lambda stage, pid: print(stage, pid, flush=True),
 )
