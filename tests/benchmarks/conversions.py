@@ -50,6 +50,7 @@ SELECT extract(epoch FROM max(ended_at) - min(started_at)) FROM attempt WHERE ca
 """)
 MODELS = 30
 SEED = 11
+#: Longest time without a further conversion, against hangs.
 _TIMEOUT_S = 1800
 
 
@@ -204,9 +205,11 @@ def converted(
                 engine, BrokerClient(endpoints.broker_url, 10), Request(limit=len(models), pools=()),
                 models=models, source=source, settings=settings, name=name, priority=5,
             ).id  # fmt: skip
-            deadline = time.monotonic() + _TIMEOUT_S
+            done, since = 0, time.monotonic()
             while not (progress := campaigns(engine, name)[0]).ended:
-                if time.monotonic() > deadline or worker.poll() is not None:
+                if progress.converted > done:
+                    done, since = progress.converted, time.monotonic()
+                if time.monotonic() > since + _TIMEOUT_S or worker.poll() is not None:
                     raise RuntimeError(f"not converted: {progress}, worker {worker.returncode}")
                 on_poll(worker.pid, progress.converted)
                 time.sleep(0.2)

@@ -49,6 +49,8 @@ class Culprit:
     #: As the model's code calls it, such as `torch.linalg.inv` or the layer `DeformConv2d`; None: not known.
     called: str | None = None
     line: CodeLine | None = None
+    #: It chooses elements by their values, so that its result has no fixed size.
+    chooses: bool = False
 
 
 class UnsupportedNode(Exception):
@@ -77,7 +79,20 @@ def culprit_of(error: BaseException) -> Culprit:
 def culprit_in_graph(node: Any) -> Culprit:
     """Return operator and line of a node of an exported graph (`torch.fx.Node`)."""
     operator, line = operator_of(node), code_line(node.meta.get("stack_trace") or "")
-    return Culprit(operator=operator, called=_layer(node) or _call(operator, line), line=line)
+    called, chooses = _layer(node) or _call(operator, line), has_no_size(node) and not follows_from_size(node)
+    return Culprit(operator=operator, called=called, line=line, chooses=chooses)
+
+
+def has_no_size(node: Any) -> bool:
+    """Whether the size of a node's result depends on the values of the network's input."""
+    value = node.meta.get("val")
+    results = value if isinstance(value, tuple | list) else (value,)
+    return any(not isinstance(size, int) for result in results for size in getattr(result, "shape", ()))
+
+
+def follows_from_size(node: Any) -> bool:
+    """Whether an earlier operator is why the size of a node's result is not fixed."""
+    return any(map(has_no_size, node.all_input_nodes))
 
 
 def operator_of(node: Any) -> str:

@@ -37,6 +37,12 @@ _RANDOM = _Kind(
     "the forward pass is random: operator {operator} draws numbers, and an artifact has no generator",
     "draw them only if self.training, or take them as an input",
 )
+_CHOOSING = _Kind(
+    re.compile(r"nonzero\w*|masked_select|unique\w*|argwhere|repeat_interleave|bincount|combinations"),
+    "the size of operator {operator}'s result depends on the input's values, and an artifact's sizes are "
+    "fixed",
+    "use a mask, torch.where, or torch.topk with a fixed number",
+)
 _KINDS = (
     _RANDOM,
     _Kind(
@@ -46,12 +52,7 @@ _KINDS = (
         "make no Python number of a tensor (int(), .item(), an index, the bound of a slice or of a loop): "
         "use a mask or torch.where",
     ),
-    _Kind(
-        re.compile(r"nonzero\w*|masked_select|unique\w*|argwhere|repeat_interleave|bincount|combinations"),
-        "the size of operator {operator}'s result depends on the input's values, and an artifact's sizes are "
-        "fixed",
-        "use a mask, torch.where, or torch.topk with a fixed number",
-    ),
+    _CHOOSING,
     _Kind(
         re.compile(r"cond|while_loop|map_impl|map|scan|associative_scan"),
         "operator torch.{operator} is control flow, which cannot be lowered to LiteRT",
@@ -84,8 +85,10 @@ _OTHER = _Kind(re.compile(r".*"), _CANNOT, f"write it with other operators, or {
 def unsupported(culprit: Culprit) -> Explanation:
     """Explain an operator that cannot be lowered; `culprit` has its name."""
     operator = str(culprit.operator)
-    kind = _kind(operator)
+    kind = _CHOOSING if culprit.chooses else _kind(operator)
     remedy = kind.remedy
+    if kind is _CHOOSING and operator.startswith("aten.index."):
+        remedy = "do not index by a mask: multiply by it, or use torch.where or torch.topk"
     if kind is _RANDOM and "dropout" in f"{culprit.called} {culprit.line}".lower():
         remedy = "pass training=self.training"
     return Explanation(cause=kind.cause.format(operator=operator), remedy=remedy)

@@ -150,6 +150,18 @@ def test_what_cannot_be_compared_is_unknown(parities, init, forward, reason):
     assert parity.state == "unknown" and reason in parity.reason
 
 
+def test_int8_takes_integers_of_64_bits_and_inputs_that_are_not_used(parities):
+    said = parities(
+        "self.e = nn.Embedding(64, 32); self.f = nn.Linear(32, 8); self.c = nn.Conv2d(3, 8, 3)",
+        "return self.f(self.e(y).mean(1)) + self.c(x).mean((2, 3))",
+        IMAGE,
+        WORDS,
+        WORDS,
+        precisions=(INT8,),
+    )
+    assert said[INT8].state == "ok", said[INT8].reason
+
+
 def test_every_row_of_an_embedding_is_reached(parities):
     parity = parities("self.e = nn.Embedding(1000, 8)", "return self.e(x)", WORDS)[FP32]
 

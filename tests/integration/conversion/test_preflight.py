@@ -68,10 +68,46 @@ def test_operators_in_bfloat16_whose_results_differ_are_listed_once_a_line(job, 
     ]
 
 
-def test_what_follows_from_a_size_that_depends_on_values_is_not_listed(job, settings, place):
-    problems = found(job, settings, place, network("return (x > 0).nonzero()"))
+@pytest.mark.parametrize(
+    ("forward", "operator"),
+    [
+        pytest.param("return (x > 0).nonzero() * 2", "aten.nonzero.default", id="by a function"),
+        pytest.param("return F.relu(x[x > 0]).view(1, -1)", "aten.index.Tensor", id="by a mask"),
+        pytest.param("y = x.flatten()\nreturn y[y > 0].sum()", "aten.index.Tensor", id="reduced"),
+    ],
+)
+def test_what_follows_from_a_size_that_depends_on_values_is_not_listed(
+    job, settings, place, forward, operator
+):
+    (problem,) = preflight(job(network(forward)), settings, workdir=place).problems
 
-    assert [problem[0] for problem in problems] == ["aten.nonzero.default"]
+    assert problem.operator == operator
+    assert problem.cause.startswith(f"the size of operator {operator}'s result depends on the input's values")
+    assert "mask" in problem.remedy
+
+
+def test_operators_are_named_as_the_code_calls_them(job, settings, place):
+    code = network(
+        """
+        y = self.layer(x, self.offsets(x))
+        kept = ops.nms(x[0, 0, :, :4], x[0, 0, :, 4], 0.5)
+        n = x.sum().long()
+        return torch.cond(y.mean() > 0, lambda t: t * 2, F.relu, (y,)), kept, torch.flip(x[:, :n], [1])
+        """,
+        "self.layer, self.offsets = ops.DeformConv2d(3, 8, 3), torch.nn.Conv2d(3, 18, 3)",
+        "from torchvision import ops",
+    )
+    problems = preflight(job(code), settings, workdir=place).problems
+
+    called = {each.operator: (each.called, str(each.line).partition(": ")[2]) for each in problems}
+    assert called["torchvision.deform_conv2d.default"] == (
+        "DeformConv2d",
+        "y = self.layer(x, self.offsets(x))",
+    )
+    assert called["torchvision.nms.default"][0] == "ops.nms"
+    assert called["cond"][0] == "torch.cond"
+    assert called["aten._local_scalar_dense.default"][1].startswith("return torch.cond(")
+    assert not [each for each in problems if "/tmp" in f"{each.cause}{each.line}"]
 
 
 def test_operators_with_effects_do_not_hide_others(job, settings, place):

@@ -14,7 +14,7 @@ import torch
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion import explanations
-from nnlite_conversion.culprit import culprit_in_graph, operator_of
+from nnlite_conversion.culprit import culprit_in_graph, follows_from_size, operator_of
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Preflight
 from nnlite_conversion.outcome import ConversionJob
@@ -61,7 +61,9 @@ def preflight_model(
 
 def _failures(failing: list[torch.fx.Node]) -> Iterator[OperatorProblem]:
     """Yield the problems of operators; those on sizes only follow from others, where there are others."""
-    of_tensors = [node for node in failing if not _SIZES.match(operator_of(node))]
+    of_tensors = [
+        node for node in failing if not (_SIZES.match(operator_of(node)) or follows_from_size(node))
+    ]
     for node in of_tensors or failing:
         culprit = culprit_in_graph(node)
         yield problem(culprit, unsupported(culprit), Stage.LOWER)
