@@ -162,6 +162,28 @@ def test_int8_takes_integers_of_64_bits_and_inputs_that_are_not_used(parities):
     assert said[INT8].state == "ok", said[INT8].reason
 
 
+def test_an_artifact_keeps_no_state_between_its_runs(parities):
+    said = parities(
+        """
+        self.c, self.ready = nn.Conv2d(3, 4, 3), False
+        self.register_buffer("calls", torch.zeros(1)); self.register_buffer("mean", torch.zeros(1, 4, 14, 14))
+        self.register_buffer("scale", torch.zeros(1))
+        """,
+        """
+        if not self.ready:
+            self.scale.fill_(3)
+            self.ready = True
+        self.calls += 1
+        y = self.c(x) * self.scale
+        self.mean.mul_(0.9).add_(y, alpha=0.1)
+        return y + self.mean, y.mean((2, 3)) * self.calls
+        """,
+        IMAGE,
+        precisions=(FP32, INT8),
+    )
+    assert {parity.state for parity in said.values()} == {"ok"}
+
+
 def test_every_row_of_an_embedding_is_reached(parities):
     parity = parities("self.e = nn.Embedding(1000, 8)", "return self.e(x)", WORDS)[FP32]
 

@@ -19,7 +19,7 @@ from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline import accelerator
-from nnlite_conversion.pipeline.loading.load import Loaded
+from nnlite_conversion.pipeline.loading.load import Loaded, restore
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.quantizing import calibration
 from nnlite_conversion.pipeline.quantizing.data import Data, Sample
@@ -116,6 +116,7 @@ def reference_outputs(loaded: Loaded, inputs: Sequence[Sample]) -> list[tuple[ND
         for sample in inputs:
             outputs = lowering.tensors_of(placed(*(torch.from_numpy(value).to(device) for value in sample)))
             results.append(tuple(output.cpu().numpy().copy() for output in outputs))
+            restore(placed, loaded.changing)
             if time.monotonic() - started_s > MAX_REFERENCE_S or len(results) * size > MAX_REFERENCE_BYTES:
                 break
         return results

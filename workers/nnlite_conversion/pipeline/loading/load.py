@@ -7,7 +7,8 @@ its private folder.
 import copy
 import hashlib
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ class Loaded:
     #: The network's outputs for them.
     expected: tuple[NDArray[Any], ...]
     state_dict_sha256: str
+    #: Buffers that each run changes, by name, as the exported network has them: an artifact keeps no state.
+    changing: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @cached_property
     def integer_ranges(self) -> IntegerRanges:
@@ -102,15 +105,57 @@ def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
     if parameters > job.max_parameters:
         reason = f"{parameters:,} parameters, above the limit of {job.max_parameters:,}"
         raise ModelSkipped(f"{reason} ({PREFIX}CATALOG__MAX_PARAMETERS)", parameters, inputs[0].shape)
-    expected = expected or forward(module, samples)
+    changing: dict[str, torch.Tensor] = {}
+    if not expected:
+        before = _versions(module)
+        expected = forward(module, samples)
+        if _versions(module) != before:
+            expected, changing = _run_again(module, samples)
     loaded = Loaded(
         module=module,
         input_shape=inputs[0].shape,
         samples=samples,
         expected=expected,
         state_dict_sha256=state_dict_sha256(network),
+        changing=changing,
     )
     return loaded, parameters
+
+
+def restore(module: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
+    """Copy values into buffers, by name."""
+    buffers = dict(module.named_buffers())
+    with torch.no_grad():
+        for name, value in values.items():
+            buffers[name].copy_(value)
+
+
+def _versions(module: torch.nn.Module) -> dict[str, tuple[int, int]]:
+    """Return what tells that a buffer was replaced or changed in place."""
+    return {
+        name: (id(buffer), 0 if buffer.is_inference() else buffer._version)
+        for name, buffer in module.named_buffers()
+    }
+
+
+def _run_again(
+    module: torch.nn.Module, samples: tuple[NDArray[Any], ...]
+) -> tuple[tuple[NDArray[Any], ...], dict[str, torch.Tensor]]:
+    """Run a network that has changed its buffers once more: the first time may have initialized them.
+
+    Returns:
+        Its outputs, and the buffers that it changes every time as they were before; they are so again.
+    """
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    expected = forward(module, samples)
+    buffers = dict(module.named_buffers())
+    changing = {
+        name: value
+        for name, value in before.items()
+        if name in buffers and buffers[name].shape == value.shape and not torch.equal(buffers[name], value)
+    }
+    restore(module, changing)
+    return expected, changing
 
 
 def seed_everything(seed: int) -> None:
