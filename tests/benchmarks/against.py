@@ -110,7 +110,7 @@ def installed(source: Path, environment: Path) -> Path:
 
 
 def compared(installations: Sequence[Installation], models: int, turns: int) -> dict[str, Any]:
-    """Return the figures of two installations, the earlier one first.
+    """Return the figures of two installations, the earlier one first; seconds are of each turn.
 
     Raises:
         RuntimeError: a model was measured at first, but not in a turn.
@@ -121,27 +121,27 @@ def compared(installations: Sequence[Installation], models: int, turns: int) -> 
         campaign = f"{installation.name}-converted"
         installation.measure(campaign, *names)
         names = installation.measured(campaign)
-    seconds = dict.fromkeys((installation.name for installation in installations), 0.0)
-    cpu_seconds = dict(seconds)
+    seconds: dict[str, list[float]] = {installation.name: [] for installation in installations}
+    cpu_seconds: dict[str, list[float]] = {installation.name: [] for installation in installations}
     for turn, installation in product(range(turns), installations):
         campaign = f"{installation.name}-{turn}"
         began_s, cpu_began_s = time.monotonic(), _cpu_s()
         installation.measure(campaign, *names)
-        seconds[installation.name] += time.monotonic() - began_s
-        cpu_seconds[installation.name] += _cpu_s() - cpu_began_s
+        seconds[installation.name].append(round(time.monotonic() - began_s, 1))
+        cpu_seconds[installation.name].append(round(_cpu_s() - cpu_began_s, 1))
         if (measured := installation.measured(campaign)) != names:
             raise RuntimeError(f"{campaign}: measured {measured}, not {names}")
     then, now = seconds
     return {
         "models": len(names),
-        "turns": turns,
-        "models_per_hour": {name: round(3600 * len(names) * turns / seconds[name]) for name in seconds},
-        "cpu_seconds_per_model": {
-            name: round(cpu_seconds[name] / len(names) / turns, 2) for name in cpu_seconds
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "models_per_hour": {
+            name: round(3600 * len(names) * turns / sum(taken)) for name, taken in seconds.items()
         },
         "load": round(os.getloadavg()[2], 1),
-        "now_to_then_models_per_hour_ratio": round(seconds[then] / seconds[now], 2),
-        "now_to_then_cpu_ratio": round(cpu_seconds[now] / cpu_seconds[then], 2),
+        "now_to_then_models_per_hour_ratio": round(sum(seconds[then]) / sum(seconds[now]), 2),
+        "now_to_then_cpu_ratio": round(sum(cpu_seconds[now]) / sum(cpu_seconds[then]), 2),
     }
 
 
