@@ -57,7 +57,9 @@ def _obstacles(database: Database, campaign: Row, served: Collection[str]) -> li
         return []
     found = []
     if campaign["converting"] and CONVERT_QUEUE not in served:
-        found.append("no conversion worker runs: start one with `nnlite worker convert`")
+        found.append(
+            "no conversion worker runs: start one with `nnlite worker convert`, unless one is starting"
+        )
     waiting = set(campaign["waiting_pools"] or ()) | set(campaign["pools"] if campaign["converting"] else ())
     for pool in sorted(waiting):
         if benchmark_queue(pool) not in served:

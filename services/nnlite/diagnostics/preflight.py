@@ -60,7 +60,10 @@ def secret_problems(named: str, file: Path, min_length: int, examples: Collectio
         min_length: shorter ones are refused.
         examples: passwords of the examples, which must have been replaced.
     """
-    hint = "write a password of your own, such as `openssl rand -hex 24` makes"
+    hint = (
+        "write a password of your own, such as `openssl rand -hex 24` makes, and make the containers again, "
+        "which keep the old one: docker compose up --detach --force-recreate"
+    )
     try:
         password = password_in(file, named)
     except ValueError as error:

@@ -18,13 +18,12 @@ from functools import cache
 from typing import Any, Final
 
 import orjson
-from redis import Redis, RedisError
+from redis import Redis, RedisError, ResponseError
 from redis.client import PubSub
 from redis.connection import parse_url
 
-from nnlite.errors import NnliteError
-from nnlite.queue.app import broker_priority, priority_lists, task_name, tls_of
-from nnlite.queue.served import BrokerUnreachableError, served_queues
+from nnlite.errors import NnliteError, Unavailable
+from nnlite.queue.app import broker_priority, priority_lists, queues_of_client, task_name, tls_of
 from nnlite.vocabulary import WorkKind
 
 #: Channel of the ends of attempts.
@@ -33,8 +32,15 @@ _ENDS: Final = "nnlite.ends"
 _BATCH: Final = 1000
 
 
+#: Celery's workers send an event every two seconds: a client of which nothing was heard for so many seconds
+#: belongs to a machine that went away without a word.
+_SILENT_S: Final = 60
 #: Parameters of a `rediss://` URL that name files.
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+
+class BrokerUnreachableError(Unavailable):
+    """Redis does not answer; rows are safe in Postgres, and the reaper sends their messages later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +120,24 @@ class BrokerClient:
             raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
 
     def served_queues(self) -> frozenset[str]:
-        """Return the queues that living workers consume.
+        """Return the queues that living workers consume, as the names of their connections say.
 
         Raises:
-            BrokerUnreachableError: Redis does not answer.
+            BrokerUnreachableError: Redis does not answer, or its account may not list clients.
         """
-        return served_queues(self._url, self._timeout_s)
+        try:
+            clients = self.redis.client_list()
+        except ResponseError as error:
+            raise BrokerUnreachableError(f"Redis does not say which workers run: {error}") from error
+        except RedisError as error:
+            raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
+        database = str(self.redis.get_connection_kwargs().get("db", 0))
+        return frozenset(
+            queue
+            for client in clients
+            if client["db"] == database and int(client["idle"]) < _SILENT_S
+            for queue in queues_of_client(client["name"])
+        )
 
     def announce_end(self) -> None:
         """Wake those who wait for the ends of attempts; nobody depends on it."""

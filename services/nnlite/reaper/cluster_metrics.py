@@ -17,8 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from nnlite.db.engine import first_line
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
-from nnlite.queue.messages import BrokerClient
-from nnlite.queue.served import BrokerUnreachableError
+from nnlite.queue.messages import BrokerClient, BrokerUnreachableError
 from nnlite.reaper.attempt_metrics import AttemptTotals, attempt_families
 from nnlite.reaper.reaper import Reaper
 from nnlite.vocabulary import CAMPAIGN_KINDS, DeviceStatus, Fault, WorkState

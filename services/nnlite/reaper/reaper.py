@@ -20,8 +20,7 @@ from nnlite.db.schema import DatabaseError, SchemaError
 from nnlite.host.health_file import touch_health_file
 from nnlite.queue import leases
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
-from nnlite.queue.messages import BrokerClient, Message
-from nnlite.queue.served import BrokerUnreachableError
+from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
 from nnlite.results import hooks
 from nnlite.settings import Settings
 from nnlite.vocabulary import WorkKind

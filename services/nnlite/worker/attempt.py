@@ -22,9 +22,8 @@ from nnlite.errors import Failure, FailureClass, Stopped, Unavailable
 from nnlite.host.backoff import Backoff
 from nnlite.queue import leases
 from nnlite.queue.leases import BusyError, Claim, LeaseLostError
-from nnlite.queue.messages import BrokerClient, Message
+from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
 from nnlite.queue.owner import Owner
-from nnlite.queue.served import BrokerUnreachableError
 from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, Stage, WorkKind, WorkState
 from nnlite.worker.schema_guard import SchemaGuard

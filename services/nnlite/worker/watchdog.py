@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from nnlite.host.fork import die_with_parent, reset_signals
-from nnlite.queue.served import BrokerUnreachableError
+from nnlite.queue.messages import BrokerUnreachableError
 
 log = structlog.get_logger()
 

@@ -89,7 +89,8 @@ def test_submit_prints_counts_and_the_command_to_watch(nnlite, cluster):
     assert (said.code, said.out) == (0, "")
     assert said.err.splitlines() == [
         "submitted campaign night: 3 models, 1 of them skipped",
-        "waiting: no conversion worker runs: start one with `nnlite worker convert`",
+        "why skipped: nnlite failures night",
+        "waiting: no conversion worker runs: start one with `nnlite worker convert`, unless one is starting",
         "waiting: no worker serves pool host, which never had a device; "
         "start one: `nnlite worker benchmark --pool host --device ...`",
         "watch it: nnlite watch night",

@@ -10,8 +10,7 @@ from kombu import Queue
 
 from integration.conftest import Cluster
 from nnlite.queue.app import create_app, priority_lists
-from nnlite.queue.messages import BrokerClient, Message
-from nnlite.queue.served import BrokerUnreachableError
+from nnlite.queue.messages import BrokerClient, BrokerUnreachableError, Message
 from nnlite.vocabulary import WorkKind
 
 

@@ -1,21 +1,26 @@
 """Queues, priorities and configuration of the Celery application."""
 
 import pytest
+from redis.exceptions import NoPermissionError
 
-from nnlite.errors import NnliteError
+from nnlite.errors import NnliteError, Unavailable
 from nnlite.queue.app import (
     PRIORITIES,
     SEPARATOR,
     benchmark_queue,
     broker_priority,
+    client_name,
     create_app,
     priority_lists,
+    queues_of_client,
     task_name,
 )
 from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings
 from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import CAMPAIGN_KINDS, DEFAULT_PRIORITY
+
+POOL = "benchmark.Büro, 2=%"
 
 
 @pytest.fixture
@@ -53,6 +58,38 @@ def test_a_message_is_redelivered_when_its_worker_dies_and_not_before_its_deadli
     assert conf.result_backend_transport_options["visibility_timeout"] == 123456
     assert conf.visibility_timeout == 123456
     assert conf.broker_connection_max_retries is None
+
+
+def test_workers_name_their_connections_after_their_queues_and_others_do_not(app):
+    assert app.conf.broker_transport_options["client_name"] == client_name(["convert"])
+    sender = create_app("redis://127.0.0.1:1/0", Settings(_env_file=None))
+    assert "client_name" not in sender.conf.broker_transport_options
+    sender.close()
+    name = client_name(["convert", POOL])
+    assert all("!" <= letter <= "~" for letter in name), "what Redis takes as a name"
+    assert queues_of_client(name) == ["convert", POOL]
+    assert queues_of_client("grafana") == queues_of_client("") == []
+
+
+def test_queues_of_this_database_whose_workers_are_heard_are_served(monkeypatch):
+    clients = [
+        {"name": client_name(["convert"]), "idle": "0", "db": "3"},
+        {"name": client_name([POOL]), "idle": "59", "db": "3"},
+        {"name": client_name(["benchmark.of-another-lab"]), "idle": "0", "db": "0"},
+        {"name": client_name(["benchmark.switched-off"]), "idle": "60", "db": "3"},
+        {"name": "", "idle": "0", "db": "3"},
+    ]
+    monkeypatch.setattr("redis.Redis.client_list", lambda _: clients)
+    assert BrokerClient("redis://127.0.0.1:1/3", timeout_s=1).served_queues() == {"convert", POOL}
+
+
+def test_an_account_that_may_not_list_clients_is_said(monkeypatch):
+    def refused(_):
+        raise NoPermissionError("this user has no permissions to run 'client|list'")
+
+    monkeypatch.setattr("redis.Redis.client_list", refused)
+    with pytest.raises(Unavailable, match=r"^Redis does not say which workers run: this user has no"):
+        BrokerClient("redis://127.0.0.1:1/0", timeout_s=1).served_queues()
 
 
 def test_a_broker_with_tls_is_verified_by_celery_and_flower_too():

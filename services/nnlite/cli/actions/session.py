@@ -5,7 +5,7 @@ SQLAlchemy. Only commands that bring something into a database create one.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,12 +106,13 @@ def _nothing(settings: Settings) -> str:
 
 def served_queues() -> frozenset[str]:
     """Return the queues that living workers consume; none where the broker does not run or answer."""
-    from nnlite.queue import served
+    from nnlite.queue.messages import BrokerClient
 
     settings = load_settings()
     try:
         url = settings.broker_url or endpoints(settings).broker_url
-        return served.served_queues(url, settings.broker_timeout_s)
+        with closing(BrokerClient(url, settings.broker_timeout_s)) as broker:
+            return broker.served_queues()
     except NnliteError:
         return frozenset()
 

@@ -112,6 +112,8 @@ def submit_prepared(cluster: Session, prepared: Prepared) -> campaigns.Submitted
     verb = "resumed" if submitted.resumed else "submitted"
     skipped = f", {submitted.skipped} of them skipped" if submitted.skipped else ""
     note(f"{verb} campaign {submitted.name}: {count(submitted.models, 'model')}{skipped}")
+    if skipped:
+        note(f"why skipped: nnlite failures {shlex.quote(submitted.name)}")
     for warning in absent_backends(cluster.engine, prepared.request):
         note(f"warning: {warning}")
     if not submitted.sent:

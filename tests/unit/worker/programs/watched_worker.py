@@ -4,7 +4,7 @@ import argparse
 import os
 import signal
 
-from nnlite.queue.served import BrokerUnreachableError
+from nnlite.queue.messages import BrokerUnreachableError
 from nnlite.worker import watchdog
 from nnlite.worker.watchdog import Watchdog, WorkerLiveness
 
