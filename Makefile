@@ -186,10 +186,13 @@ ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
 test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no download: seconds
 	PYTEST_DEBUG_TEMPROOT=$(wildcard /dev/shm) $(PYTEST) -m fast $(ON_CORES) tests/unit
 
+# These begin, so that none is left alone at the end; those of devices mostly wait.
+LONGEST_GROUPS := device-faults integration-commands device-others device-starts device-phones integration-conversions
+
 test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(APP_RUNTIME_ARM64_IF_BUILT) $(HOST_APP) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
 	@$(MAKE) --no-print-directory --jobs $(JOBS) --keep-going --output-sync=target \
-	  test-integration test-unit test-devices test-end-to-end test-app  # first those that take the longest
+	  $(LONGEST_GROUPS) test-integration test-unit test-devices test-end-to-end test-app
 
 test-app: $(INSTALLED) $(LEMUR) $(APK) $(APP_RUNTIME) $(APP_RUNTIME_ARM64_IF_BUILT) $(HOST_APP) $(TFLITE) ## Run the tests of the Android app only
 	$(WITH_LEMUR) $(PYTEST) tests/android_app
@@ -203,12 +206,17 @@ test-android-all: $(INSTALLED) $(ANDROID_TESTS) ## Run the app on the frameworks
 	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --host-app $(dir $(HOST_APP)) --levels $(ANDROID_LEVELS)
 	NNLITE_ANDROID_LEVELS="$(ANDROID_LEVELS)" $(PYTEST) tests/android_app/test_on_android.py
 
-# In two groups, because only conversions need PyTorch loaded.
+# In groups that take about the same time; PyTorch is loaded for conversions and for the benchmark of them only.
 CONVERSION_TESTS := tests/integration/conversion
-.PHONY: tests/integration $(CONVERSION_TESTS)
-test-integration: tests/integration $(CONVERSION_TESTS) ## Run the tests with real servers and processes only
-tests/integration $(CONVERSION_TESTS): $(INSTALLED) $(LEMUR) $(APP_RUNTIME)
-	$(WITH_LEMUR) $(PYTEST) $@ $(if $(filter tests/integration,$@),--ignore=$(CONVERSION_TESTS))
+COMMAND_TESTS := $(addprefix tests/integration/,benchmark cli local)
+INTEGRATION_GROUPS := integration-conversions integration-commands integration-others
+.PHONY: $(INTEGRATION_GROUPS)
+test-integration: $(INTEGRATION_GROUPS) ## Run the tests with real servers and processes, and of benchmarks, only
+integration-conversions: tests := $(CONVERSION_TESTS) tests/benchmarks
+integration-commands: tests := $(COMMAND_TESTS)
+integration-others: tests := tests/integration $(addprefix --ignore=,$(CONVERSION_TESTS) $(COMMAND_TESTS))
+$(INTEGRATION_GROUPS): $(INSTALLED) $(LEMUR) $(APP_RUNTIME)
+	$(WITH_LEMUR) $(PYTEST) $(tests)
 
 END_TO_END_TESTS := $(wildcard tests/end_to_end/test_*.py)
 
@@ -218,7 +226,7 @@ FAULT_TESTS := tests/device/test_faults.py tests/device/test_ends.py
 START_TESTS := tests/device/test_boot.py tests/device/test_snapshots.py tests/device/test_stops.py
 PHONE_TESTS := tests/device/test_phone.py tests/device/test_first_phone.py
 OTHER_DEVICE_TESTS := $(filter-out $(RIG_TESTS) $(FAULT_TESTS) $(START_TESTS) $(PHONE_TESTS),$(wildcard tests/device/test_*.py))
-DEVICE_GROUPS := device-faults device-others device-starts device-phones  # first those that take the longest
+DEVICE_GROUPS := device-faults device-others device-starts device-phones
 .PHONY: test-app test-android-all first-phone test-integration test-devices test-end-to-end $(DEVICE_GROUPS) $(RIG_TESTS) $(END_TO_END_TESTS)
 test-devices: $(DEVICE_GROUPS) $(RIG_TESTS) ## Run the tests on virtual devices only
 device-faults: tests := $(FAULT_TESTS)
@@ -241,8 +249,8 @@ test-end-to-end: $(END_TO_END_TESTS) ## Run the tests of the whole chain on this
 $(END_TO_END_TESTS): $(INSTALLED) $(LEMUR)
 	$(WITH_LEMUR) $(PYTEST) $@
 
-test-unit: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run the tests of single parts and of benchmarks only
-	$(WITH_LEMUR) $(PYTEST) tests/unit tests/benchmarks
+test-unit: $(INSTALLED) $(LEMUR) $(APP_RUNTIME) ## Run the tests of single parts only
+	$(WITH_LEMUR) $(PYTEST) tests/unit
 
 # Of all processes that the tests start, forks included; COVERAGE names some tests, such as COVERAGE='-m fast tests/unit'.
 COVERED := $(BIN)/coverage run $(BIN)/pytest
