@@ -6,6 +6,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+#: Bytes in which large files are written. For larger writes Linux looks for as large blocks of memory and
+#: moves what is in their way: where memory is full of cached files, that costs several times the writing.
+WRITE_BYTES: Final = 1 << 17
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from nnlite.errors import Failure, FailureClass
-from nnlite.host.files import file_sha256
+from nnlite.host.files import WRITE_BYTES, file_sha256
 from nnlite.vocabulary import Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.isolation.answer import evidence, failure_of
@@ -137,7 +137,7 @@ def copy_file(source: Path, target: Path) -> tuple[str, int]:
     """
     digest, size_bytes = hashlib.sha256(), 0
     with _opened(source) as original, target.open("wb") as copy:
-        while chunk := original.read(1 << 20):
+        while chunk := original.read(WRITE_BYTES):
             digest.update(chunk)
             size_bytes += len(chunk)
             copy.write(chunk)

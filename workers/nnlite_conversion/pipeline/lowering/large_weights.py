@@ -23,6 +23,8 @@ from litert_converter.mlir import ir
 from litert_converter.mlir.dialects import arith
 from numpy.typing import NDArray
 
+from nnlite.host.files import WRITE_BYTES
+
 #: Constants of so many bytes get a placeholder.
 MIN_BYTES: Final = 1 << 16
 #: Of all weights with a placeholder: the file has to end below 2 GiB, the other constants included.
@@ -127,7 +129,9 @@ class LargeWeights:
                     # The content is aligned, behind its length.
                     start = -(-(end + _OFFSET.size) // _ALIGNMENT) * _ALIGNMENT - _OFFSET.size
                     file.write(bytes(start - end) + _OFFSET.pack(content.nbytes))
-                    file.write(content.data.cast("B"))
+                    raw = content.data.cast("B")
+                    for chunk in range(0, len(raw), WRITE_BYTES):
+                        file.write(raw[chunk : chunk + WRITE_BYTES])
                     end = start + _OFFSET.size + content.nbytes
                     written[id(content)] = start
                 file.seek(fields[name])
