@@ -1,6 +1,6 @@
 """Calls of ATen operators, whose StableHLO is compared with what litert-torch builds by jax."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +27,12 @@ class Call:
 
     operator: Any
     args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
 
     @property
     def name(self) -> str:
         """Operator and arguments: unique."""
-        return f"{self.operator}{self.args}"
+        return f"{self.operator}{self.args}{dict(self.kwargs) or ''}"
 
 
 def f32(*shape: int) -> Of:
@@ -146,18 +147,64 @@ def _reductions() -> Iterator[tuple[Any, ...]]:
     yield aten.avg_pool2d.default, IMAGE, [2, 2], [2, 2], [0, 0], True
 
 
+def _integers() -> Iterator[tuple[Any, ...]]:
+    """Of operators that adaptive pooling becomes, a mapping is of named arguments."""
+    pairs = (
+        (i32(6), i32()), (i32(6), i32(6)), (i32(6, 1), i32(4)), (i32(4), i32(6, 1)), (IMAGE, i32(6, 6)),
+        (i32(2, 2), f32()), (i32(), i32()),
+    )  # fmt: skip
+    for name in ("add", "sub", "mul"):
+        for pair in pairs:
+            yield getattr(aten, name).Tensor, *pair
+    yield aten.div.Tensor, IMAGE, i32(6, 6)
+    yield aten.div.Tensor, i32(6), f32()
+    for name in ("gt", "ge", "lt", "le", "eq", "ne"):
+        yield getattr(aten, name).Tensor, *pairs[3]
+    for operator in (aten.minimum.default, aten.maximum.default):
+        yield operator, i32(6, 4), Of((), torch.int64)
+        yield operator, i32(6, 4), i32(4)
+    for pair in (*pairs, (IMAGE, f32())):
+        yield aten.div.Tensor_mode, *pair, {"rounding_mode": "trunc"}
+    yield aten.arange.start_step, 0, 6, {"dtype": torch.int64, "pin_memory": False}
+    for value, dtype in ((15, torch.int64), (0.0, torch.float32), (2, torch.float32)):
+        yield aten.scalar_tensor.default, value, {"dtype": dtype}
+    for x, *indices in (
+        (IMAGE, None, None, i32(3, 2, 1, 1), i32(3, 2)), (IMAGE, None, None, i32(3, 1), i32(4)),
+        (WIDE, None, None, i32(5), i32(5)), (f32(6, 5), i32(2, 1), i32(3)),
+        (WIDE, None, i32(2), i32(2), i32(1)), (mask(4, 1), i32(2), i32(2)),
+    ):  # fmt: skip
+        yield aten.index.Tensor, x, indices
+
+
 def _calls(*groups: Iterator[tuple[Any, ...]]) -> tuple[Call, ...]:
-    return tuple(Call(operator, tuple(args)) for group in groups for operator, *args in group)
+    """Return the calls of tuples: an operator and its arguments, at the end those with a name."""
+    calls = []
+    for group in groups:
+        for operator, *args in group:
+            named = args.pop() if args and isinstance(args[-1], dict) else {}
+            calls.append(Call(operator, tuple(args), named))
+    return tuple(calls)
 
 
-COVERED = _calls(_elementwise(), _shapes(), _reductions())
+COVERED = _calls(_elementwise(), _shapes(), _reductions(), _integers())
 #: Signatures that are left to litert-torch.
 LEFT = _calls(
     iter(
         [
             (aten.relu.default, Of((2, 3), torch.int32)),
             (aten.elu.default, IMAGE, 0.5),
-            (aten.add.Tensor, i32(2, 2), i32()),
+            (aten.add.Tensor, i32(2, 2), mask(2, 2)),
+            (aten.div.Tensor, i32(2, 2), i32()),
+            (aten.div.Tensor_mode, i32(2, 2), i32(), {"rounding_mode": "floor"}),
+            (aten.arange.start_step, 1, 6, {"dtype": torch.int64}),
+            (aten.arange.start_step, 0, 6, 2, {"dtype": torch.int64}),
+            (aten.arange.start_step, 0, 6, {"dtype": torch.int32}),
+            (aten.scalar_tensor.default, True, {"dtype": torch.bool}),
+            (aten.index.Tensor, IMAGE, [None, None, i32(3)]),
+            (aten.index.Tensor, IMAGE, [i32(1), i32(1)]),
+            (aten.index.Tensor, f32(6, 6), [i32(), i32()]),
+            (aten.index.Tensor, IMAGE, [i32(1), None, None, i32(1)]),
+            (aten.index.Tensor, f32(6, 6), [Of((3,), torch.int64), i32(3)]),
             (aten.bmm.default, f32(1, 3, 4), f32(1, 4, 5)),
             (aten.where.self, mask(), IMAGE, IMAGE),
             (aten.constant_pad_nd.default, IMAGE, [-1, 1]),

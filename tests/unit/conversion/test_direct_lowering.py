@@ -11,6 +11,7 @@ import pytest
 from litert_converter.mlir import ir
 from litert_converter.mlir.dialects import func
 from litert_torch.backend import export_utils, lowerings
+from torch.utils._pytree import tree_leaves, tree_map
 
 from nnlite_conversion.pipeline.lowering import direct_lowering
 from nnlite_conversion.pipeline.lowering.direct_lowering import direct_lowerings
@@ -25,7 +26,7 @@ def lowered(*calls: Call) -> str:
         module = ir.Module.create()
         types = [
             ir.RankedTensorType.get(each.shape, export_utils.torch_dtype_to_ir_element_type(each.dtype))
-            for each in calls[0].args
+            for each in tree_leaves(calls[0].args)
             if isinstance(each, Of)
         ]
         caller = func.FuncOp(
@@ -35,8 +36,8 @@ def lowered(*calls: Call) -> str:
             lowering = lowerings.context.LoweringContext(context, module)
             for call in calls:
                 parameters = iter(caller.arguments)
-                args = [next(parameters) if isinstance(each, Of) else each for each in call.args]
-                lowerings.lookup(call.operator)(lowering, *args)
+                args = tree_map(lambda each: next(parameters) if isinstance(each, Of) else each, call.args)  # noqa: B023
+                lowerings.lookup(call.operator)(lowering, *args, **call.kwargs)
         text = str(module.operation.get_asm())
     # What litert-torch's own names depend on, and an attribute of jax that nothing reads.
     return re.sub(r', res_attrs = \[.*?\](?=, sym)|sym_name = "\w+"|callee = @\w+', "", text)
@@ -58,13 +59,13 @@ def compared(name: str) -> tuple[str, str, bool]:
 def functions_of(exponents: list[Any]) -> list[str]:
     """Return the constants of the functions that powers of one tensor have in one module."""
     with direct_lowerings():
-        module = lowered(*(Call(aten.pow.Tensor_Scalar, (IMAGE, each)) for each in exponents))
+        module = lowered(*(Call(aten.pow.Tensor_Scalar, (IMAGE, each), {}) for each in exponents))
     return sorted(re.findall(r"dense<(\S+)> : tensor<f32>", module))
 
 
 def lowered_with_a_bug() -> tuple[int, bool]:
     """Return how often a function that raises is logged in two modules, and whether jax lowered them."""
-    call = Call(aten.relu.default, (IMAGE,))
+    call = Call(aten.relu.default, (IMAGE,), {})
 
     def broken(*_: Any) -> None:
         raise IndexError("a bug")

@@ -1,6 +1,6 @@
 """Operators that work element by element, of one tensor or several."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from nnlite_conversion.pipeline.lowering.stablehlo.values import (
     broadcast_to,
     compared,
     constant,
+    converted_to,
     filled,
     lowers,
     require,
@@ -24,6 +25,7 @@ from nnlite_conversion.pipeline.lowering.stablehlo.values import (
 )
 
 aten = torch.ops.aten
+_NUMBERS = (ir.F32Type, ir.IntegerType)
 
 
 def _unary(operation: Callable[[Value], Value], name: str) -> Callable[[Value], Value]:
@@ -141,8 +143,8 @@ def _pow(x: Value, exponent: Any) -> Value:
 
 
 def _together(*values: Value) -> list[Value]:
-    """Convert scalars of 32-bit integers to floats and broadcast as jax does: ranks first."""
-    converted = [_as_float(value) for value in values]
+    """Convert tensors to one type and broadcast them as jax does: ranks first."""
+    converted = _of_one_type(values)
     shapes = [shape_of(value) for value in converted]
     rank = max(map(len, shapes))
     if len({len(shape) for shape in shapes if shape}) > 1:
@@ -151,13 +153,15 @@ def _together(*values: Value) -> list[Value]:
     return [broadcast_to(value, shape) for value in converted]
 
 
-def _as_float(value: Value) -> Value:
-    require(isinstance(value, Value))
-    element = value.type.element_type
-    if element == ir.IntegerType.get_signless(32) and not shape_of(value):
-        return stablehlo.convert(tensor((), ir.F32Type.get()), value)
-    require_floats(value)
-    return value
+def _of_one_type(values: Sequence[Value]) -> list[Value]:
+    """Convert 32-bit integers next to floats to these, and next to 64-bit integers to those."""
+    require(all(isinstance(value, Value) for value in values))
+    narrow, wide = ir.IntegerType.get_signless(32), ir.IntegerType.get_signless(64)
+    elements = [value.type.element_type for value in values]
+    floats = any(isinstance(element, ir.F32Type) for element in elements)
+    common = ir.F32Type.get() if floats else wide if wide in elements else narrow
+    require(all(element in (narrow, common) for element in elements))
+    return [converted_to(value, common) for value in values]
 
 
 def _of_rank(value: Value, rank: int) -> Value:
@@ -166,11 +170,14 @@ def _of_rank(value: Value, rank: int) -> Value:
     return broadcast(value, [1] * missing + shape) if missing else value
 
 
-def _binary(operation: Callable[[Value, Value], Value], name: str) -> Callable[..., Value]:
+def _binary(
+    operation: Callable[[Value, Value], Value], name: str, kinds: tuple[type[ir.Type], ...] = _NUMBERS
+) -> Callable[..., Value]:
     def of_tensors(x: Value, y: Value, *, alpha: int = 1) -> Value:
         require(alpha == 1)
-        require_floats(*(each for each in (x, y) if shape_of(each)))
-        return operation(*_together(x, y))
+        values = _together(x, y)
+        require(isinstance(values[0].type.element_type, kinds))
+        return operation(*values)
 
     of_tensors.__name__ = f"aten_{name}"
     return of_tensors
@@ -192,7 +199,10 @@ for _name, _of_two in {
     "mul": stablehlo.multiply,
     "div": stablehlo.divide,
 }.items():
-    FUNCTIONS[getattr(aten, _name).Tensor] = _binary(_of_two, _name)
+    # Of two integers, jax's quotient is of floats.
+    FUNCTIONS[getattr(aten, _name).Tensor] = _binary(
+        _of_two, _name, (ir.F32Type,) if _name == "div" else _NUMBERS
+    )
     FUNCTIONS[getattr(aten, _name).Scalar] = _binary_scalar(_of_two, _name)
 for _name in ("maximum", "minimum"):
     FUNCTIONS[getattr(aten, _name).default] = _binary(getattr(stablehlo, _name), _name)
@@ -205,6 +215,15 @@ def _comparing(direction: str) -> Callable[[Value, Value], Value]:
 for _name in ("gt", "ge", "lt", "le", "eq", "ne"):
     FUNCTIONS[getattr(aten, _name).Tensor] = _binary(_comparing(_name.upper()), _name)
     FUNCTIONS[getattr(aten, _name).Scalar] = _binary_scalar(_comparing(_name.upper()), _name)
+
+
+@lowers(aten.div.Tensor_mode)
+def _rounded_quotient(x: Value, y: Value, *, rounding_mode: str | None = None) -> Value:
+    require(rounding_mode == "trunc")
+    zero, element = constant(0), ir.F32Type.get()
+    quotient = stablehlo.divide(*_together(*(converted_to(value, element) for value in _of_one_type((x, y)))))
+    negative = compared(quotient, filled(zero, shape_of(quotient)), "LT")
+    return stablehlo.select(negative, stablehlo.ceil(quotient), stablehlo.floor(quotient))
 
 
 @lowers(aten.where.self)

@@ -84,11 +84,17 @@ def axes_of(dim: Any, rank: int) -> list[int]:
     return axes
 
 
+def converted_to(x: Value, element: ir.Type) -> Value:
+    """Return a tensor with elements of another type, or `x` itself."""
+    return x if x.type.element_type == element else stablehlo.convert(tensor(shape_of(x), element), x)
+
+
 def compared(x: Value, y: Value, direction: str) -> Value:
-    """Return where floats compare as `direction` says: GT, GE, LT, LE, EQ or NE."""
+    """Return where floats or integers compare as `direction` says: GT, GE, LT, LE, EQ or NE."""
+    kind = "FLOAT" if isinstance(x.type.element_type, ir.FloatType) else "SIGNED"
     return stablehlo.compare(
         x,
         y,
         stablehlo.ComparisonDirectionAttr.get(direction),
-        compare_type=stablehlo.ComparisonTypeAttr.get("FLOAT"),
+        compare_type=stablehlo.ComparisonTypeAttr.get(kind),
     )
