@@ -66,6 +66,18 @@ def test_seeded_weights_are_reproducible_and_identified_by_hash(tmp_path):
     assert first == again != other.state_dict_sha256
 
 
+def test_released_network_has_no_weights(tmp_path):
+    normed = GOOD.replace("self.layer =", "self.norm = torch.nn.BatchNorm2d(3); self.layer =")
+    loaded, _ = loading.load(job(normed), tmp_path)
+
+    def bytes_held() -> int:
+        return sum(each.untyped_storage().nbytes() for each in loaded.module.state_dict().values())
+
+    assert bytes_held() > 0
+    loaded.release()
+    assert bytes_held() == 0
+
+
 def test_parameters_of_a_lazy_model_are_counted_after_its_first_forward(tmp_path):
     code = GOOD.replace("torch.nn.Linear(in_shape[1], ", "torch.nn.LazyLinear(")
 

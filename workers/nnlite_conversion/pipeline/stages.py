@@ -87,6 +87,8 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
     enter(Stage.PARITY)
     reference = Reference(loaded=loaded, samples=samples, classes=classes_of(job.model))
     stand_in = None if job.model.trained else stand_in_for(reference)
+    if not job.formats:
+        loaded.release()  # the runtime packs the artifact's weights into as much memory
     artifacts: list[ArtifactReport] = []
     refused: list[RefusedPrecision] = []
 

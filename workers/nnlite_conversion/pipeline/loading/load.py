@@ -8,6 +8,7 @@ import copy
 import hashlib
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -70,6 +71,12 @@ class Loaded:
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """The samples as PyTorch tensors."""
         return tuple(map(torch.from_numpy, self.samples))
+
+    def release(self) -> None:
+        """Free the network's weights, after which it cannot be run, converted or exported any more."""
+        for tensor in (*self.module.parameters(), *self.module.buffers()):
+            with suppress(Exception):  # a kind of tensor that cannot be emptied stays
+                tensor.data = torch.empty(0, dtype=tensor.dtype)
 
 
 class ModelSkipped(Exception):
