@@ -1,8 +1,9 @@
 """Conversions per hour: our worker against a plain warm loop, on the same models.
 
 The loop is what a script does: import once, then `litert_torch.convert` one
-model after another. Models that the plain loop cannot convert are left to
-neither side. No benchmarks run with either. The worker runs with two
+model after another, with as many threads as torch takes by default, one for each
+core; a conversion of the worker has one. Models that the plain loop cannot convert
+are left to neither side. No benchmarks run with either. The worker runs with two
 processes, again in the same home, where everything is converted already, with
 one process, and with one that lacks shortcuts of lowering.
 """
@@ -159,6 +160,8 @@ def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> d
             return self.module(x.permute(0, 3, 1, 2).contiguous())
 
     seconds: dict[str, float] = {}
+    # The first conversion of a process sets up torch, jax and the converter; the worker does it beforehand.
+    litert_torch.convert(ChannelsLast(torch.nn.Conv2d(3, 4, 3)).eval(), (torch.zeros(1, 8, 8, 3),))
     with tempfile.TemporaryDirectory() as folder:
         for model, code in zip(models, codes, strict=True):
             started = time.monotonic()
