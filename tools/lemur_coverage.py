@@ -61,6 +61,7 @@ _CAUSES: Mapping[str, Cause] = {
     "control flow depends": Cause("branches on the values of its input", "the model's"),
     "depends on the input's values": Cause("has sizes that depend on values", "the model's"),
     "no calibration data": Cause("needs calibration data of its user", "the model's: its data"),
+    r"axis \d+ index \d+: signal to": Cause("eight bits lose a class of another scale", "the quantizer's"),
     "signal to quantization noise": Cause("eight bits are too few for its fresh weights", "the quantizer's"),
     "it is the same for every input": Cause("fresh weights give one output for all inputs", "the model's"),
     "LiteRT on the host refuses": Cause("LiteRT does not run the artifact", "the runtime's"),

@@ -263,21 +263,6 @@ def test_a_nearly_constant_class_of_a_segmentation_is_not_off_for_rounding():
     assert over(lambda chance: maps(chance, 0.4), step=0.03).state is OK
 
 
-def test_the_scores_of_a_network_that_classifies_have_one_scale_in_integers():
-    rng = np.random.default_rng(0)
-    scores = rng.normal(0, 1, (4, 1, 10)).astype(np.float32)
-    scores[..., 3] *= 0.01
-    pairs = [
-        pair(each, each + np.float32(0.02) * rng.choice([-1, 1], 10).astype(np.float32)) for each in scores
-    ]
-
-    assert judge(Precision.INT8, pairs[0], pairs).worst == Place(output=0, axis=1, index=3)
-    assert judge(Precision.INT8, pairs[0], pairs, classes=10).state is OK
-    assert judge(Precision.INT8, pairs[0], pairs, classes=7).state is OK, "more than the dataset has"
-    assert judge(Precision.INT8, pairs[0], pairs, classes=11).state is OFF, "something else than classes"
-    assert judge(Precision.FP32, pairs[0], pairs, classes=10).state is OFF
-
-
 def test_classes_that_never_get_a_probability_are_not_judged_by_themselves():
     def probabilities(chance):
         scores = chance.normal(0, 1, (1, 10)) - np.array([0] * 5 + [12] * 5)

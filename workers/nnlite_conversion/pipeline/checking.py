@@ -27,8 +27,6 @@ class Reference:
 
     loaded: Loaded
     samples: Samples
-    #: Fewest classes of a network that classifies; 0: it does not, or that is not known.
-    classes: int = 0
 
 
 def check(
@@ -78,7 +76,6 @@ def judged(
         drawn=_pairs(host, samples.drawn),
         steps=[_step(spec) for spec in host.outputs],
         trained=trained,
-        classes=reference.classes,
         beyond=samples.beyond,
     )
 

@@ -12,8 +12,6 @@ from typing import NamedTuple
 import torch
 
 from nnlite.backends import RUNTIME_OF_FORMAT
-from nnlite.catalog.lemur.tasks import CLASSIFICATION
-from nnlite.catalog.model import ModelSpec
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ArtifactFormat, ParityState, Precision, Stage
@@ -40,6 +38,7 @@ from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
 from nnlite_conversion.pipeline.making import made, quantize, ways
 from nnlite_conversion.pipeline.quantizing.data import Data
 from nnlite_conversion.pipeline.references import (
+    Samples,
     calibration_samples,
     data_of,
     reference_outputs,
@@ -85,8 +84,8 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
     samples = with_drawn(calibration_samples(job, loaded), loaded, job.seed)
     data = data_of(job, samples, settings)
     enter(Stage.PARITY)
-    reference = Reference(loaded=loaded, samples=samples, classes=classes_of(job.model))
-    stand_in = None if job.model.trained else stand_in_for(reference)
+    reference = Reference(loaded=loaded, samples=samples)
+    stand_in = None if job.model.trained else stand_in_for(loaded, samples)
     if not job.formats:
         loaded.release()  # the runtime packs the artifact's weights into as much memory
     artifacts: list[ArtifactReport] = []
@@ -180,20 +179,11 @@ def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> KnownArtifact
     return KnownArtifact(path=path, rewrites=rewrites, graph_operators=operators)
 
 
-def classes_of(model: ModelSpec) -> int:
-    """Return the fewest classes of a model that classifies; 0: it does not, or that is not known.
-
-    It may have more than its dataset.
-    """
-    return model.classes if model.task == CLASSIFICATION else 0
-
-
-def stand_in_for(reference: Reference) -> StandIn | None:
-    """Return a network that shows what that of `reference` computes; None where it is not needed or fails.
+def stand_in_for(loaded: Loaded, samples: Samples) -> StandIn | None:
+    """Return a network that shows what `loaded` computes, converted; None where that is not needed or fails.
 
     It is needed where zero-initialized parameters make an output constant.
     """
-    loaded, samples = reference.loaded, reference.samples
     inputs = [sample for sample, _ in samples.drawn]
     outputs = [loaded.expected, *(outputs for _, outputs in samples.drawn), *samples.expected]
     if not inputs or not constant_outputs(outputs):
@@ -211,9 +201,7 @@ def stand_in_for(reference: Reference) -> StandIn | None:
     except Failure:
         return None
     samples = replace(samples, expected=expected, drawn=drawn)
-    return StandIn(
-        loaded=network, samples=samples, classes=reference.classes, fp32=path, names=tuple(names[:MAX_NAMES])
-    )
+    return StandIn(loaded=network, samples=samples, fp32=path, names=tuple(names[:MAX_NAMES]))
 
 
 def _parity_by(stand_in: StandIn, report: ArtifactReport, data: Data) -> Parity | None:

@@ -56,7 +56,7 @@ def explain_model(
     samples = references.with_drawn(references.calibration_samples(job, loaded), loaded, job.seed)
     if precision is not Precision.FP32:
         path = Path(artifact_name(precision))
-        reference = Reference(loaded=loaded, samples=samples, classes=stages.classes_of(job.model))
+        reference = Reference(loaded=loaded, samples=samples)
         data = references.data_of(job, samples, settings)
         making.made(precision, fp32, data, reference, enter, trained=job.model.trained)
     enter(Stage.PARITY)

@@ -19,6 +19,7 @@ import numpy as np
 from nnlite.vocabulary import Int8Io, Precision
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 from nnlite_conversion.pipeline.quantizing.fallback import InFloats, floats_where_needed
+from nnlite_conversion.pipeline.quantizing.large_weights import in_rows
 from nnlite_conversion.pipeline.quantizing.safeguards import loses, small_steps, with_room_for_biases
 from nnlite_conversion.pipeline.verifying import flatbuffer
 
@@ -227,7 +228,7 @@ def _keep_as_floats(job: Any, *operators: Any) -> None:
 
 
 def _write(job: Any, ranges: dict[str, Any] | None, target: Path) -> None:
-    with _silence():
+    with _silence(), in_rows():
         result = job.quantize(ranges, enable_progress_report=False)
     target.write_bytes(result.quantized_model)
 

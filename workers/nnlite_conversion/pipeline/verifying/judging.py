@@ -40,8 +40,6 @@ MAX_OF_ZERO = 1e-2
 #: that is zero nearly everywhere: it competes with the others, by their scale.
 _MIN_CHANNELS = 6
 _IMAGE_RANK = 4
-#: Of an output with one score for each class.
-_VECTOR_RANK = 2
 
 _SEVERITY = (ParityState.OK, ParityState.UNKNOWN, ParityState.OFF)
 
@@ -68,8 +66,6 @@ class OutputJudge:
     output: OutputComparison
     #: Quantization step; None: not quantized.
     step: float | None = None
-    #: Fewest classes of a network that classifies; 0: it does not, or that is not known.
-    classes: int = 0
 
     def findings(self) -> list[Finding]:
         """Return what is known of the output as a whole and of its slices."""
@@ -84,17 +80,11 @@ class OutputJudge:
         found = [self._of_slice(place, whole, 0, whole.sqnr_db)]
         if not self.output.discrete:
             for axis, sums in self.output.slices():
-                if not self._are_classes(axis, sums):
-                    found += self._of_axis(axis, sums)
+                found += self._of_axis(axis, sums)
         if self.output.constant:
             reason = "it is the same for every input"
             found.append(Finding(place=place, state=ParityState.UNKNOWN, reason=reason))
         return found
-
-    def _are_classes(self, axis: int | None, sums: Sums) -> bool:
-        """Whether slices are the scores of classes in integers: they compete, by their largest scale."""
-        is_vector = self.output.rank == _VECTOR_RANK and axis == _VECTOR_RANK - 1
-        return is_vector and self.precision not in MAX_RELATIVE and len(sums.count) >= self.classes > 0
 
     def _of_axis(self, axis: int | None, sums: Sums) -> Iterator[Finding]:
         """Yield a finding for each slice that has a scale of its own, or that has only NaN."""

@@ -76,7 +76,6 @@ def judge(
     drawn: Iterable[OutputPair] = (),
     steps: Sequence[float | None] = (),
     trained: bool = False,
-    classes: int = 0,
     beyond: str | None = None,
 ) -> Parity:
     """Compare an artifact's outputs with PyTorch's, both in the order in which the network returns them.
@@ -92,7 +91,6 @@ def judge(
         drawn: the same for further inputs.
         steps: quantization step of each output; None: not quantized.
         trained: the weights are trained, so that the first class is meaningful and has a limit.
-        classes: fewest classes of a network that classifies; 0: it does not, or that is not known.
         beyond: what is not known about inputs other than those; None: nothing.
     """
     expected, actual = seeded
@@ -114,7 +112,7 @@ def judge(
         for output, tensor in zip(outputs, seeded[0], strict=True):
             output.see(tensor)
     findings = [
-        OutputJudge(precision=precision, number=number, output=output, step=step, classes=classes).findings()
+        OutputJudge(precision=precision, number=number, output=output, step=step).findings()
         for number, (output, step) in enumerate(zip_longest(outputs, steps[: len(outputs)]))
     ]
     known = [agrees for agrees in agreed[1:] or agreed if agrees is not None]
