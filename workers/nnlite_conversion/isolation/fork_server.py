@@ -31,6 +31,7 @@ from nnlite.settings import PREFIX
 from nnlite.vocabulary import Stage
 from nnlite_conversion.isolation import sandbox
 from nnlite_conversion.isolation.child import Body, Forked, Isolation, Outputs, fork_tree, run_and_exit
+from nnlite_conversion.isolation.huge_pages import into_huge_pages
 from nnlite_conversion.preload import preload
 
 _MAX_MESSAGE_BYTES: Final = 4096
@@ -131,6 +132,8 @@ def _serve(requests: socket.socket, worker: int) -> None:
         requests.send(str(error).encode()[:_MAX_MESSAGE_BYTES])
         return
     requests.send(_READY)
+    # Each conversion copies its page tables three times; while the worker still sets itself up.
+    into_huge_pages()
     trees: dict[socket.socket, int] = {}
     while True:
         ready, _, _ = select.select([requests, *trees], [], [])
