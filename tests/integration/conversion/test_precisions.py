@@ -273,6 +273,21 @@ def test_mixed_falls_back_to_floats_where_int8_is_off(job, settings, place, code
     assert mixed.size_bytes < 2 * int8.size_bytes
 
 
+def test_what_is_off_is_kept_where_a_further_way_fails(job, settings, place, monkeypatch):
+    def fails(fp32, target, data):
+        target.write_bytes(b"no flatbuffer")
+        raise RuntimeError("no such scheme")
+
+    monkeypatch.setattr("nnlite_conversion.pipeline.making.FALLBACKS", {Precision.INT8: (fails,)})
+    wanted = replace(
+        job(CANCELLING, precisions=(Precision.INT8,)),
+        calibration=Calibration(kind=CalibrationKind.NOISE, samples=8),
+    )
+    with run(wanted, settings, place) as outcome:
+        (artifact,) = outcome.artifacts
+    assert outcome.refused == () and artifact.parity.state == "off" and artifact.operators["CONV_2D"]
+
+
 def test_mixed_is_int8_where_parity_cannot_be_judged(job, settings, place):
     code = network("return (self.c(x).abs() + 1).sign().mean((2, 3))", "self.c = torch.nn.Conv2d(3, 4, 3)")
     wanted = job(code, precisions=(Precision.INT8, Precision.MIXED))

@@ -25,31 +25,42 @@ from nnlite_conversion.pipeline.quantizing.quantization import (
 def made(
     precision: Precision, fp32: Path, data: Data, reference: Reference, enter: Enter, *, trained: bool
 ) -> ArtifactReport:
-    """Write and check the artifact of one precision; of several ways, the first that is not `off`."""
+    """Write and check the artifact of one precision; of several ways, the first that is not `off`.
+
+    Where there is none, the last one that can be made.
+    """
     path = Path(artifact_name(precision))
     if precision is Precision.FP32:
         enter(Stage.PARITY)
         return check(precision, path, reference, trained=trained, threads=data.threads)
     left = list(ways(precision))
     in_floats: frozenset[str] = frozenset()
+    found: list[ArtifactReport] = []
     while left:
-        way = left.pop(0)
+        way, again = left.pop(0), Path(f"again-{path}")
         enter(Stage.QUANTIZE)
         try:
-            quantized = quantize(way, fp32, path, data)
+            quantized = quantize(way, fp32, again, data)
             enter(Stage.PARITY)
-            artifact = check(precision, path, reference, trained=trained, threads=data.threads)
+            checked = check(precision, again, reference, trained=trained, threads=data.threads)
         except Failure as failure:
+            again.unlink(missing_ok=True)
             refused = _refused_in_integers(failure) if precision is Precision.INT8 else None
             if refused is not None and refused not in in_floats:
                 in_floats |= {refused}
-                left.insert(0, int8_but(in_floats))
-            if not left:
+                left = [
+                    int8_but(in_floats, safeguards=each) for each in ((True,) if found else (False, True))
+                ]
+            if not left and not found:
                 raise
             continue
-        if artifact.parity is None or artifact.parity.state is not ParityState.OFF:
+        again.replace(path)
+        found.append(
+            replace(checked, calibrated_on=quantized.samples, kept_as_floats=quantized.kept_as_floats)
+        )
+        if checked.parity is None or checked.parity.state is not ParityState.OFF:
             break
-    return replace(artifact, calibrated_on=quantized.samples, kept_as_floats=quantized.kept_as_floats)
+    return found[-1]
 
 
 def _refused_in_integers(failure: Failure) -> str | None:

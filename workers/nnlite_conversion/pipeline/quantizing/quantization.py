@@ -105,11 +105,18 @@ def _int8_with_safeguards(fp32: Path, target: Path, data: Data) -> Quantized:
     return _integers(fp32, target, data, data.int8_io, _none, safeguards=True)
 
 
-def int8_but(operators: frozenset[str]) -> Quantizer:
+def int8_but(operators: frozenset[str], *, safeguards: bool) -> Quantizer:
     """Return a quantizer as that of int8 which keeps `operators`, such as `DIV`, in floats too."""
 
     def int8(fp32: Path, target: Path, data: Data) -> Quantized:
-        return _integers(fp32, target, data, data.int8_io, lambda operator, result: operator in operators)
+        return _integers(
+            fp32,
+            target,
+            data,
+            data.int8_io,
+            lambda operator, result: operator in operators,
+            safeguards=safeguards,
+        )
 
     return int8
 
