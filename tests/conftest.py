@@ -84,7 +84,7 @@ def embedded() -> Iterator[Endpoints]:
 
 
 @pytest.fixture(scope="session")
-def statement(embedded: Endpoints) -> Iterator[Callable[[str], None]]:
+def execute(embedded: Endpoints) -> Iterator[Callable[[str], None]]:
     """Run a statement of the embedded Postgres, on one connection: a new one takes as long as a database."""
     with closing(psycopg2.connect(embedded.database_url)) as connection:
         connection.autocommit = True
@@ -92,7 +92,7 @@ def statement(embedded: Endpoints) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture(scope="session")
-def make_database(embedded: Endpoints, statement: Callable[[str], None]) -> Callable[..., str]:
+def make_database(embedded: Endpoints, execute: Callable[[str], None]) -> Callable[..., str]:
     """Make a database of its own name and return its URL: `make_database()`, `make_database(migrated=False)`.
 
     They go with the test run; for databases of modules or sessions.
@@ -102,7 +102,7 @@ def make_database(embedded: Endpoints, statement: Callable[[str], None]) -> Call
 
     def create(name: str, source: str) -> str:
         # As files: written block by block to the log, it takes twenty times as much processor time.
-        statement(f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY FILE_COPY')
+        execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY FILE_COPY')
         return urlsplit(embedded.database_url)._replace(path=f"/{name}").geturl()
 
     def make(*, migrated: bool = True) -> str:
@@ -117,19 +117,19 @@ def make_database(embedded: Endpoints, statement: Callable[[str], None]) -> Call
 
 
 @pytest.fixture
-def database_url(make_database: Callable[..., str], statement: Callable[[str], None]) -> Iterator[str]:
+def database_url(make_database: Callable[..., str], execute: Callable[[str], None]) -> Iterator[str]:
     """A database of this test alone: migrated, without rows."""
     url = make_database()
     yield url
-    statement(_drop(url))
+    execute(_drop(url))
 
 
 @pytest.fixture
-def bare_database_url(make_database: Callable[..., str], statement: Callable[[str], None]) -> Iterator[str]:
+def bare_database_url(make_database: Callable[..., str], execute: Callable[[str], None]) -> Iterator[str]:
     """A database of this test alone: not migrated."""
     url = make_database(migrated=False)
     yield url
-    statement(_drop(url))
+    execute(_drop(url))
 
 
 @pytest.fixture(scope="session")

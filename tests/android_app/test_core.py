@@ -120,6 +120,7 @@ def test_every_field_of_the_report_is_written(java):
         "delegate_refusals",
         "energy",
         "energy_error",
+        "huge_pages_kb",
         "initialization",
         "load_ns",
         "prepare_ns",
