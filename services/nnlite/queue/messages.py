@@ -30,8 +30,6 @@ from nnlite.vocabulary import WorkKind
 _ENDS: Final = "nnlite.ends"
 #: Messages in one pipeline: about a megabyte.
 _BATCH: Final = 1000
-
-
 #: Celery's workers send an event every two seconds: a client of which nothing was heard for so many seconds
 #: belongs to a machine that went away without a word.
 _SILENT_S: Final = 60

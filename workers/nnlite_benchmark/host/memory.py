@@ -1,4 +1,4 @@
-"""Memory of the measuring process: its size at a stage, surely the model's and the process's, and its pages.
+"""Memory of the measuring process: the model's and the process's size at a stage, and what is in huge pages.
 
 Imports the standard library only. See smaps in proc(5).
 """
@@ -10,8 +10,8 @@ from typing import Final
 
 SELF = Path("/proc/self")
 #: Makes glibc's allocator (2.35 and newer) ask the kernel for huge pages, which most distributions give only
-#: to who asks. Small pages lie elsewhere in each process, by which the latency of large models differs from
-#: process to process: up to 60 % in a virtual machine.
+#: to processes that ask. Pages of 4 kB are at other physical addresses in each process: for that alone, the
+#: latency of a large model differs between processes, by up to 63 % in a virtual machine.
 HUGE_PAGES: Final = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 

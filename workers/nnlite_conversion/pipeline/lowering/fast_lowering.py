@@ -17,7 +17,13 @@ from nnlite_conversion.pipeline.lowering.linear_layers import direct_linear_laye
 from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
 
 #: Versions of the libraries that the shortcuts were compared with.
-VERSIONS = {"torch": "2.13.0", "litert-torch": "0.10.0", "litert-converter": "0.5.0", "jax": "0.10.2"}
+VERSIONS = {
+    "torch": "2.13.0",
+    "litert-torch": "0.10.0",
+    "litert-converter": "0.5.0",
+    "jax": "0.10.2",
+    "ai-edge-quantizer": "0.10.0",
+}
 
 _used = set(Shortcut)
 

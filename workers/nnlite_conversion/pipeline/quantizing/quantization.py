@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from nnlite.vocabulary import Int8Io, Precision
+from nnlite.vocabulary import Int8Io, Precision, Shortcut
+from nnlite_conversion.pipeline.lowering.fast_lowering import uses
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 from nnlite_conversion.pipeline.quantizing.fallback import InFloats, floats_where_needed
 from nnlite_conversion.pipeline.quantizing.large_weights import in_rows
@@ -235,7 +236,7 @@ def _keep_as_floats(job: Any, *operators: Any) -> None:
 
 
 def _write(job: Any, ranges: dict[str, Any] | None, target: Path) -> None:
-    with _silence(), in_rows():
+    with _silence(), in_rows() if uses(Shortcut.WEIGHTS) else contextlib.nullcontext():
         result = job.quantize(ranges, enable_progress_report=False)
     target.write_bytes(result.quantized_model)
 
