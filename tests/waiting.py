@@ -17,7 +17,9 @@ HANG_S = 900.0
 #: For settings of what is tested: longer than any wait in the tests, so that only a stop, a signal or an
 #: answer ends what has this as its limit.
 NEVER_S = 3600.0
+#: Between two questions: at first, and in a wait of seconds, whose questions would cost more than what runs.
 _POLL_S = 0.02
+_LONG_POLL_S = 0.1
 
 
 def wait_until(holds: Callable[[], T], what: str, evidence: Callable[[], object] = lambda: "") -> T:
@@ -31,16 +33,17 @@ def wait_until(holds: Callable[[], T], what: str, evidence: Callable[[], object]
     Raises:
         AssertionError: not within `HANG_S`.
     """
-    deadline_s = time.monotonic() + HANG_S
+    began_s = time.monotonic()
     while True:
         asked_s = time.monotonic()
         if value := holds():
             return value
         answered_s = time.monotonic()
-        if answered_s > deadline_s:
+        waited_s = answered_s - began_s
+        if waited_s > HANG_S:
             raise AssertionError(f"not within {HANG_S:.0f} s: {what}\n{evidence()}")
         # Asking takes a fifth of the time at most: what is waited for needs the machine more.
-        time.sleep(max(_POLL_S, 4 * (answered_s - asked_s)))
+        time.sleep(max(_POLL_S, 4 * (answered_s - asked_s), min(waited_s / 10, _LONG_POLL_S)))
 
 
 class JumpingClock:
