@@ -1,9 +1,11 @@
 """Waiting in tests: for an event, with a deadline that only a hang reaches."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
@@ -98,3 +100,16 @@ def name_of(process: psutil.Process) -> str:
         return f"{process.pid} {' '.join(process.cmdline()) or process.name()}"
     except psutil.Error:
         return f"{process.pid} (gone)"
+
+
+def neighbours() -> list[psutil.Process]:
+    """Return all other processes in the network namespace of this one."""
+    here = Path("/proc/self/ns/net").readlink()
+    processes = []
+    for process in psutil.process_iter(["cmdline"]):
+        try:
+            if process.pid != os.getpid() and Path(f"/proc/{process.pid}/ns/net").readlink() == here:
+                processes.append(process)
+        except (OSError, psutil.Error):
+            continue
+    return processes

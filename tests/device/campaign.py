@@ -24,7 +24,7 @@ from typing import Any
 
 from device.campaign_checks import exported_files, objections, unseen, wrongly_exported
 from device.campaign_page import page
-from device.lab import QUICK, Lab, neighbours
+from device.lab import QUICK, Lab
 from device.rig.fetch import fetched
 from device.rig.isolation import isolated
 from device.rig.rig import Rig
@@ -35,7 +35,7 @@ from nnlite.db.engine import engine_for, migrate_embedded
 from nnlite.local import servers
 from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings
-from waiting import HANG_S
+from waiting import HANG_S, neighbours
 
 #: Its control flow depends on its data: no converter can take it, and the failures say so.
 INCONVERTIBLE = "MoEv3"
@@ -218,7 +218,7 @@ def lab_in(home: Path, lemur: str) -> Iterator[Lab]:
         migrate_embedded(settings, endpoints.database_url)
         engine = engine_for(endpoints.database_url)
         broker = BrokerClient(endpoints.broker_url, settings.broker_timeout_s)
-        lab = Lab.make(Cluster(engine, broker, settings), rig, home, SETTINGS)
+        lab = Lab.make(Cluster(engine, broker, settings), rig, home, SETTINGS, forked=False)
         lab.environment["NNLITE_LEMUR"] = lemur
         try:
             yield lab

@@ -11,22 +11,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import psutil
 
 from device.rig.rig import Rig, Sdk
 from device.rig.runtimes_process import shared
+from device.worker_forks import Fork, forks
 from integration.canned import finish_conversion, stored_canary
 from integration.conftest import Cluster
 from make_canary import expected
 from nnlite.artifacts.store import ArtifactStore
+from nnlite.campaigns.device_argument import device_argument
 from nnlite.host.processes import ProcessIdentity
 from nnlite.vocabulary import Backend
 from nnlite.worker.attempt import send
 from nnlite_benchmark.android.adb.client import AdbClient
 from nnlite_benchmark.protocol import canary
-from waiting import HANG_S, NEVER_S, end, wait_until
+from waiting import HANG_S, NEVER_S, neighbours, wait_until
 
 T = TypeVar("T")
 
@@ -73,7 +75,7 @@ AVD = "avd:lab-0"
 class RunningWorker:
     """A worker as a process of its own."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Fork
     log: Path
     #: As in the device table; of a process that has none, its own name.
     device: str
@@ -90,7 +92,8 @@ class RunningWorker:
 
     def kill(self) -> None:
         """End it as a crash would."""
-        end(self.process)
+        self.process.kill()
+        self.end()
 
 
 @dataclass
@@ -104,10 +107,19 @@ class Lab:
     store: ArtifactStore
     apk: Path
     environment: dict[str, str]
+    #: Whether benchmark workers are forked, or started by the command as their people start them.
+    forked: bool
     workers: list[RunningWorker] = field(default_factory=list)
 
     @classmethod
-    def make(cls, cluster: Cluster, rig: Rig, folder: Path, settings: Mapping[str, str] = QUICK) -> "Lab":
+    def make(
+        cls,
+        cluster: Cluster,
+        rig: Rig,
+        folder: Path,
+        settings: Mapping[str, str] = QUICK,
+        forked: bool = True,
+    ) -> "Lab":
         """Put a lab together; `folder` becomes nnlite's home.
 
         Without URLs in the cluster's settings, commands use the embedded servers of that home.
@@ -124,12 +136,16 @@ class Lab:
             if url := getattr(cluster.settings, name):
                 environment[f"NNLITE_{name.upper()}"] = url
         store = ArtifactStore(str(folder / "artifacts"), folder / "cache")
-        return cls(cluster, rig, sdk, folder, store, apk, environment)
+        return cls(cluster, rig, sdk, folder, store, apk, environment, forked)
 
     def worker(self, device: str, *, pool: str = "rig", **settings: str) -> RunningWorker:
         """Start a benchmark worker: `worker("avd:lab-0", ANDROID__COOL_OFF_S="3")`."""
         name = self.device_name(device)
-        return self.start(name, "worker", "benchmark", "--device", device, "--pool", pool, **settings)
+        if not self.forked:
+            return self.start(name, "worker", "benchmark", "--device", device, "--pool", pool, **settings)
+        named = device_argument(device, pool).worker_name
+        arguments = ("--device", device, "--pool", pool, "--name", named)
+        return self._started(name, lambda *where: forks().start(arguments, *where), settings)
 
     def device_name(self, device: str) -> str:
         """Return the name in the device table of what a worker's `--device` says."""
@@ -141,17 +157,29 @@ class Lab:
 
     def start(self, name: str, *arguments: str, **settings: str) -> RunningWorker:
         """Start a command that goes on until it is stopped: `start("reaper", "reaper")`."""
-        log = self.folder / f"worker-{len(self.workers)}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
+
+        def command(output: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
                 [sys.executable, "-m", "nnlite.cli", *arguments],
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
-                env=self.environment | {f"NNLITE_{name}": value for name, value in settings.items()},
+                env=environment,
                 start_new_session=True,
             )
-        running = RunningWorker(process, log, name)
+
+        return self._started(name, command, settings)
+
+    def _started(
+        self,
+        name: str,
+        start: Callable[[IO[bytes], Mapping[str, str]], subprocess.Popen[bytes] | Fork],
+        settings: Mapping[str, str],
+    ) -> RunningWorker:
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        environment = self.environment | {f"NNLITE_{name}": value for name, value in settings.items()}
+        with log.open("wb") as output:
+            running = RunningWorker(start(output, environment), log, name)
         self.workers.append(running)
         return running
 
@@ -270,16 +298,3 @@ class Lab:
                 running.process.send_signal(signal.SIGTERM)
         for running in self.workers:
             running.end()
-
-
-def neighbours() -> list[psutil.Process]:
-    """Return all other processes in the network namespace of this one."""
-    here = Path("/proc/self/ns/net").readlink()
-    processes = []
-    for process in psutil.process_iter(["cmdline"]):
-        try:
-            if process.pid != os.getpid() and Path(f"/proc/{process.pid}/ns/net").readlink() == here:
-                processes.append(process)
-        except (OSError, psutil.Error):
-            continue
-    return processes
