@@ -177,7 +177,7 @@ demo: $(INSTALLED) ## Convert and measure 12 models of LEMUR on this machine
 	@$(BIN)/nnlite run --name demo $(DEMO_MODELS)
 
 # The groups of tests that run at once: most tests wait more than they compute. Each group has servers of its own.
-JOBS ?= $(shell echo $$(($$(nproc) * 3)))
+JOBS ?= $(shell echo $$(($$(nproc) * 4)))
 PYTEST := $(BIN)/pytest
 # A test run on several cores: each process of pytest-xdist has servers of its own.
 ON_CORES := --numprocesses logical --maxprocesses 4 --dist worksteal
@@ -187,7 +187,8 @@ test-fast: $(INSTALLED) ## Run the tests that need no server, no process and no 
 	PYTEST_DEBUG_TEMPROOT=$(wildcard /dev/shm) $(PYTEST) -m fast $(ON_CORES) tests/unit
 
 # These begin, so that none is left alone at the end; those of devices mostly wait.
-LONGEST_GROUPS := device-faults integration-commands device-others device-starts device-phones integration-conversions
+LONGEST_GROUPS := device-starts device-faults device-phones device-others \
+  integration-conversions integration-formats integration-commands
 
 test: $(INSTALLED) $(LEMUR) $(UPSTREAM) $(RIG) $(APK) $(APP_RUNTIME) $(APP_RUNTIME_ARM64_IF_BUILT) $(HOST_APP) $(TFLITE) ## Run all tests
 	@echo "$(JOBS) groups at a time; the output of each comes when it is done."
@@ -206,14 +207,18 @@ test-android-all: $(INSTALLED) $(ANDROID_TESTS) ## Run the app on the frameworks
 	PYTHONPATH=tools $(PYTHON) -m apk --cache $(ANDROID) --host-app $(dir $(HOST_APP)) --levels $(ANDROID_LEVELS)
 	NNLITE_ANDROID_LEVELS="$(ANDROID_LEVELS)" $(PYTEST) tests/android_app/test_on_android.py
 
-# In groups that take about the same time; PyTorch is loaded for conversions and for the benchmark of them only.
+# In groups that take about the same time; those that convert have PyTorch loaded, which takes 8 s of processor time.
+FORMAT_TESTS := $(addprefix tests/integration/conversion/test_,architectures.py formats.py lemur_coverage.py model_files.py preflight.py)
+# The files of other runtimes are made by PyTorch, too.
+RUNTIME_TESTS := tests/integration/benchmark/test_host_runtimes.py
 CONVERSION_TESTS := tests/integration/conversion
 COMMAND_TESTS := $(addprefix tests/integration/,benchmark cli local)
-INTEGRATION_GROUPS := integration-conversions integration-commands integration-others
+INTEGRATION_GROUPS := integration-conversions integration-formats integration-commands integration-others
 .PHONY: $(INTEGRATION_GROUPS)
 test-integration: $(INTEGRATION_GROUPS) ## Run the tests with real servers and processes, and of benchmarks, only
-integration-conversions: tests := $(CONVERSION_TESTS) tests/benchmarks
-integration-commands: tests := $(COMMAND_TESTS)
+integration-conversions: tests := $(CONVERSION_TESTS) $(addprefix --ignore=,$(FORMAT_TESTS))
+integration-formats: tests := $(FORMAT_TESTS) tests/benchmarks $(RUNTIME_TESTS)
+integration-commands: tests := $(COMMAND_TESTS) --ignore=$(RUNTIME_TESTS)
 integration-others: tests := tests/integration $(addprefix --ignore=,$(CONVERSION_TESTS) $(COMMAND_TESTS))
 $(INTEGRATION_GROUPS): $(INSTALLED) $(LEMUR) $(APP_RUNTIME)
 	$(WITH_LEMUR) $(PYTEST) $(tests)
@@ -222,8 +227,8 @@ END_TO_END_TESTS := $(wildcard tests/end_to_end/test_*.py)
 
 # Each group in a network of its own, with a JVM of its own.
 RIG_TESTS := tests/device/test_rig.py
-FAULT_TESTS := tests/device/test_faults.py tests/device/test_ends.py
-START_TESTS := tests/device/test_boot.py tests/device/test_snapshots.py tests/device/test_stops.py
+FAULT_TESTS := tests/device/test_faults.py
+START_TESTS := $(addprefix tests/device/test_,boot.py ends.py snapshots.py stops.py)
 PHONE_TESTS := tests/device/test_phone.py tests/device/test_first_phone.py
 OTHER_DEVICE_TESTS := $(filter-out $(RIG_TESTS) $(FAULT_TESTS) $(START_TESTS) $(PHONE_TESTS),$(wildcard tests/device/test_*.py))
 DEVICE_GROUPS := device-faults device-others device-starts device-phones
