@@ -75,8 +75,7 @@ class Shortcut(StrEnum):
     DECOMPOSITION = "decomposition"  # each signature of an operator is decomposed once
     OPERATORS = "operators"  # common operators are lowered to StableHLO without jax
     LINEAR_LAYERS = "linear_layers"  # the converter neither copies their weights nor transposes them
-    WEIGHTS = "weights"  # nnlite writes large ones into the file, and quantizes them in parts
-    MEMORY = "memory"  # what a conversion frees is used again, not returned to the system and cleared
+    WEIGHTS = "weights"  # nnlite writes large ones into the file, and the quantizer does less with them
 
 
 class StepState(StrEnum):

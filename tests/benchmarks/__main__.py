@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 NAMES = (
-    "catalogue", "queue_rate", "quiet", "gating", "twice", "load", "overhead", "conversions", "campaign",
-    "app_runtime", "start_up", "cores", "memory",
+    "catalogue", "queue_rate", "quiet", "gating", "twice", "load", "overhead", "conversions", "precisions",
+    "campaign", "app_runtime", "start_up", "cores", "memory",
 )  # fmt: skip
 #: Run only where it is named: it installs another revision from the package index.
 ON_REQUEST = ("against",)

@@ -20,6 +20,7 @@ from benchmarks import (
     load,
     memory,
     overhead,
+    precisions,
     queue_rate,
     quiet,
     start_up,
@@ -62,10 +63,15 @@ def small_against():
 
 
 def small_conversions():
-    """Convert one model in the plain loop and none in the worker; import nothing if a fork can do it."""
+    """Convert one model in the plain loop and none in the worker."""
     worker = (*queue_rate.NOOP_WORKER, "conversion")
+    return conversions.run(models=1, worker=worker, start_method=start_method())
+
+
+def start_method():
+    """Return how a process that converts is started: it imports nothing if a fork can do it."""
     forks = "litert_torch" in sys.modules and len(list(Path("/proc/self/task").iterdir())) == 1
-    return conversions.run(models=1, worker=worker, start_method="fork" if forks else "spawn")
+    return "fork" if forks else "spawn"
 
 
 #: A few runs, once: how the machine disturbs them does not matter.
@@ -83,6 +89,7 @@ SMALL = {
     "load": lambda: load.run(1, lambda models: load.measured_directly(models, **SHORT)),
     "overhead": lambda: overhead.run(rounds=1, measurements=1, **SHORT),
     "conversions": small_conversions,
+    "precisions": lambda: precisions.run(models=1, start_method=start_method()),
     "campaign": small_campaign,
     "app_runtime": lambda: app_runtime.run(
         artifacts=[(quiet.JOB.artifact, Precision.FP32)], turns=2, turn_s=0

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 #: Bytes in which large files are written. For larger writes Linux looks for as large blocks of memory and
 #: moves what is in their way: where memory is full of cached files, that costs several times the writing.
@@ -50,6 +50,13 @@ def write_atomically(
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+
+
+def write_in_blocks(file: IO[bytes], content: bytes | bytearray | memoryview) -> None:
+    """Write large content in blocks of `WRITE_BYTES`."""
+    raw = memoryview(content).cast("B")
+    for start in range(0, len(raw), WRITE_BYTES):
+        file.write(raw[start : start + WRITE_BYTES])
 
 
 def file_sha256(file: Path) -> str:

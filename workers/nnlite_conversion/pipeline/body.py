@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import ModelFormat, Shortcut, Stage
+from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.messages import (
     Evaluated,
@@ -25,7 +25,6 @@ from nnlite_conversion.pipeline.evaluate import evaluate_model
 from nnlite_conversion.pipeline.explaining.explain import explain_model
 from nnlite_conversion.pipeline.loading.load import ModelSkipped
 from nnlite_conversion.pipeline.lowering import fast_lowering
-from nnlite_conversion.pipeline.memory import keep_freed_memory
 from nnlite_conversion.pipeline.prebuilt import check_prebuilt
 from nnlite_conversion.pipeline.preflight import preflight_model
 from nnlite_conversion.pipeline.stages import convert_model
@@ -62,8 +61,6 @@ def _run(
     messages_fd: int,
 ) -> None:
     fast_lowering.use(settings.shortcuts)
-    if Shortcut.MEMORY in settings.shortcuts:
-        keep_freed_memory()
     try:
         send(messages_fd, pipeline(job, settings, lambda stage: send(messages_fd, StageStarted(stage=stage))))
     except ModelSkipped as skipped:

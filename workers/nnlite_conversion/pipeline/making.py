@@ -3,16 +3,19 @@
 Runs in the forked child only.
 """
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from nnlite.errors import Failure, FailureClass
-from nnlite.vocabulary import ParityState, Precision, Stage
+from nnlite.vocabulary import ParityState, Precision, Shortcut, Stage
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Enter, artifact_name
 from nnlite_conversion.outcome import ArtifactReport
 from nnlite_conversion.pipeline.checking import Reference, check
+from nnlite_conversion.pipeline.lowering.fast_lowering import uses
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
+from nnlite_conversion.pipeline.quantizing.fast_quantizing import fast_quantizing
 from nnlite_conversion.pipeline.quantizing.quantization import (
     FALLBACKS,
     QUANTIZERS,
@@ -78,7 +81,8 @@ def ways(precision: Precision) -> tuple[Quantizer, ...]:
 def quantize(way: Quantizer, fp32: Path, path: Path, data: Data) -> Quantized:
     """Write an artifact from the fp32 file; return how it was made."""
     try:
-        return way(fp32, path, data)
+        with fast_quantizing(fp32) if uses(Shortcut.WEIGHTS) else nullcontext():
+            return way(fp32, path, data)
     except NoCalibrationData as error:
         raise Failure(FailureClass.MODEL, Stage.QUANTIZE, str(error)) from error
     except (Exception, SystemExit) as error:

@@ -6,7 +6,7 @@ that they were compared with, everything is lowered as the libraries do it.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 
 from nnlite.vocabulary import Shortcut
@@ -44,9 +44,15 @@ def not_fitting() -> str | None:
     others = [
         f"{name} {installed} instead of {known}"
         for name, known in VERSIONS.items()
-        if (installed := version(name)).partition("+")[0] != known
+        if (installed := _installed(name)).partition("+")[0] != known
     ]
     return f"conversions are slower: {', '.join(others)}" if others else None
+
+
+@cache
+def _installed(name: str) -> str:
+    """Return the version of a library, from files that are read once, before the fork of a child."""
+    return version(name)
 
 
 @contextmanager

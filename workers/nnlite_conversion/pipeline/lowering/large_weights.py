@@ -23,7 +23,7 @@ from litert_converter.mlir import ir
 from litert_converter.mlir.dialects import arith
 from numpy.typing import NDArray
 
-from nnlite.host.files import WRITE_BYTES
+from nnlite.host.files import write_in_blocks
 
 #: Constants of so many bytes get a placeholder.
 MIN_BYTES: Final = 1 << 16
@@ -129,9 +129,7 @@ class LargeWeights:
                     # The content is aligned, behind its length.
                     start = -(-(end + _OFFSET.size) // _ALIGNMENT) * _ALIGNMENT - _OFFSET.size
                     file.write(bytes(start - end) + _OFFSET.pack(content.nbytes))
-                    raw = content.data.cast("B")
-                    for chunk in range(0, len(raw), WRITE_BYTES):
-                        file.write(raw[chunk : chunk + WRITE_BYTES])
+                    write_in_blocks(file, content.data)
                     end = start + _OFFSET.size + content.nbytes
                     written[id(content)] = start
                 file.seek(fields[name])

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from nnlite.vocabulary import Int8Io, Precision, Shortcut
-from nnlite_conversion.pipeline.lowering.fast_lowering import uses
+from nnlite.host.files import write_in_blocks
+from nnlite.vocabulary import Int8Io, Precision
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 from nnlite_conversion.pipeline.quantizing.fallback import InFloats, floats_where_needed
-from nnlite_conversion.pipeline.quantizing.large_weights import in_rows
 from nnlite_conversion.pipeline.quantizing.safeguards import loses, small_steps, with_room_for_biases
 from nnlite_conversion.pipeline.verifying import flatbuffer
 
@@ -209,7 +208,7 @@ def _ranges(fp32: Path, job: Any, data: Data, *, every_value: bool) -> tuple[dic
     with _silence():
         first = job.calibrate({signature: feeds[:1]}, num_threads=data.threads)
         profiler = calibrator.Calibrator(
-            fp32.read_bytes(),
+            job._float_model_buffer,
             num_threads=data.threads,
             mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
             qsv_update_func=qsv_utils.min_max_update if every_value else qsv_utils.moving_average_update,
@@ -236,9 +235,10 @@ def _keep_as_floats(job: Any, *operators: Any) -> None:
 
 
 def _write(job: Any, ranges: dict[str, Any] | None, target: Path) -> None:
-    with _silence(), in_rows() if uses(Shortcut.WEIGHTS) else contextlib.nullcontext():
+    with _silence():
         result = job.quantize(ranges, enable_progress_report=False)
-    target.write_bytes(result.quantized_model)
+    with target.open("wb") as file:
+        write_in_blocks(file, result.quantized_model)
 
 
 @contextlib.contextmanager
