@@ -58,6 +58,30 @@ VANISHING = network(
     "return self.c(x * 1e-14).relu().mean((2, 3))",
     "self.c = torch.nn.Conv2d(3, 8, 3, bias=False)",
 )
+#: Places of pixels, flattened, are coarser in integers than a pixel.
+PLACES = network(
+    "return F.grid_sample(self.c(x), self.grid, align_corners=False)",
+    "self.c = torch.nn.Conv2d(3, 8, 1); self.register_buffer('grid', torch.rand(1, 24, 24, 2) * 2 - 1)",
+)
+#: In integers a small divisor is zero.
+DIVISORS = network(
+    "y = self.c(x).flatten(2)\nreturn y[:, :4] / (y[:, 4:].square() + 1e-3)",
+    "self.c = torch.nn.Conv2d(3, 8, 1)",
+)
+#: A bank of filters over a spectrogram: LiteRT takes one step for the columns of a constant first factor.
+BANK = network(
+    "return self.bank @ self.c(x).mean(1)",
+    "self.c = torch.nn.Conv2d(3, 8, 1)\nself.register_buffer('bank', torch.randn(12, 32))",
+)
+#: Behind a dead ReLU everything is zero, and what follows are biases.
+DEAD = network(
+    "y = self.c(x)\nreturn y * self.b(self.a(y.mean((2, 3), keepdim=True)).relu()).sigmoid()",
+    """
+    from torch import nn
+    self.c, self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1)
+    nn.init.constant_(self.a.bias, -9.0)
+    """,
+)
 
 
 @pytest.fixture
@@ -82,6 +106,17 @@ def convert_calibrated(job, settings, place):
         pytest.param(ORDER, (1, 3, 8, 8), {"EQUAL"}, id="order"),
         pytest.param(OTHER_SAMPLES, (1, 3, 16, 16), set(), id="samples that differ"),
         pytest.param(VANISHING, (1, 3, 8, 8), set(), id="vanishing values"),
+        pytest.param(
+            PLACES, (1, 3, 32, 32), {"ADD", "MUL", "BROADCAST_TO", "RESHAPE", "SLICE", "SUB"}, id="places"
+        ),
+        pytest.param(
+            DIVISORS,
+            (1, 3, 16, 16),
+            {"ADD", "DIV", "MUL", "RESHAPE", "SLICE", "TRANSPOSE"},
+            id="divisors",
+        ),
+        pytest.param(BANK, (1, 3, 32, 32), {"BATCH_MATMUL"}, id="constant first factor"),
+        pytest.param(DEAD, (1, 3, 16, 16), set(), id="zeros"),
     ],
 )
 def test_int8_and_mixed_are_right_where_plain_integers_are_not(convert_calibrated, code, shape, kept):

@@ -51,9 +51,7 @@ def made(
             refused = _refused_in_integers(failure) if precision is Precision.INT8 else None
             if refused is not None and refused not in in_floats:
                 in_floats |= {refused}
-                left = [
-                    int8_but(in_floats, safeguards=each) for each in ((True,) if found else (False, True))
-                ]
+                left = [*int8_but(in_floats)[-len(left) - 1 :]]
             if not left and not found:
                 raise
             continue

@@ -20,7 +20,13 @@ from nnlite.host.files import write_in_blocks
 from nnlite.vocabulary import Int8Io, Precision
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 from nnlite_conversion.pipeline.quantizing.fallback import InFloats, floats_where_needed
-from nnlite_conversion.pipeline.quantizing.safeguards import loses, small_steps, with_room_for_biases
+from nnlite_conversion.pipeline.quantizing.safeguards import (
+    decisive,
+    loses,
+    small_steps,
+    with_ranges_of_zeros,
+    with_room_for_biases,
+)
 from nnlite_conversion.pipeline.verifying import flatbuffer
 
 #: Operators that are worth integers more than any others.
@@ -105,20 +111,31 @@ def _int8_with_safeguards(fp32: Path, target: Path, data: Data) -> Quantized:
     return _integers(fp32, target, data, data.int8_io, _none, safeguards=True)
 
 
-def int8_but(operators: frozenset[str], *, safeguards: bool) -> Quantizer:
-    """Return a quantizer as that of int8 which keeps `operators`, such as `DIV`, in floats too."""
+def _int8_with_decisions_in_floats(fp32: Path, target: Path, data: Data) -> Quantized:
+    """As with safeguards; what places and divisors are computed from stays in floats too."""
+    return _integers(fp32, target, data, data.int8_io, _none, safeguards=True, exact_decisions=True)
 
-    def int8(fp32: Path, target: Path, data: Data) -> Quantized:
-        return _integers(
+
+def _mixed_with_decisions_in_floats(fp32: Path, target: Path, data: Data) -> Quantized:
+    """As the same of int8, with inputs and outputs in floats."""
+    return _integers(fp32, target, data, Int8Io.FLOAT, _none, safeguards=True, exact_decisions=True)
+
+
+def int8_but(operators: frozenset[str]) -> tuple[Quantizer, ...]:
+    """Return the ways to make int8, in their order, which keep `operators`, such as `DIV`, in floats too."""
+
+    def way(safeguards: bool, exact_decisions: bool) -> Quantizer:
+        return lambda fp32, target, data: _integers(
             fp32,
             target,
             data,
             data.int8_io,
             lambda operator, result: operator in operators,
             safeguards=safeguards,
+            exact_decisions=exact_decisions,
         )
 
-    return int8
+    return way(False, False), way(True, False), way(True, True)
 
 
 def _mixed(fp32: Path, target: Path, data: Data) -> Quantized:
@@ -155,7 +172,14 @@ def _either(one: InFloats, other: InFloats) -> InFloats:
 
 
 def _integers(
-    fp32: Path, target: Path, data: Data, io: Int8Io, in_floats: InFloats, *, safeguards: bool = False
+    fp32: Path,
+    target: Path,
+    data: Data,
+    io: Int8Io,
+    in_floats: InFloats,
+    *,
+    safeguards: bool = False,
+    exact_decisions: bool = False,
 ) -> Quantized:
     from ai_edge_quantizer import qtyping, quantizer, recipe
 
@@ -169,9 +193,12 @@ def _integers(
         shutil.copyfile(fp32, target)
         return Quantized(samples=used)
     with contextlib.ExitStack() as stack:
+        if exact_decisions:
+            exact = decisive(job._float_model, PRODUCTS)
+            in_floats = _either(in_floats, lambda operator, result: result in exact)
         if safeguards:
-            in_floats = _either(in_floats, loses(ranges))
-            ranges = with_room_for_biases(job._float_model, ranges)
+            in_floats = _either(in_floats, loses(job._float_model, ranges))
+            ranges = with_room_for_biases(job._float_model, with_ranges_of_zeros(ranges))
             stack.enter_context(small_steps())
         kept = stack.enter_context(floats_where_needed(in_floats))
         _write(job, ranges, target)
@@ -262,6 +289,11 @@ QUANTIZERS: Mapping[Precision, Quantizer] = {
 }
 #: Further ways to make a precision, in the order in which they are tried while the artifact is not right.
 FALLBACKS: Mapping[Precision, tuple[Quantizer, ...]] = {
-    Precision.INT8: (_int8_with_safeguards,),
-    Precision.MIXED: (_mixed_with_safeguards, _mixed_before_head, _mixed_products),
+    Precision.INT8: (_int8_with_safeguards, _int8_with_decisions_in_floats),
+    Precision.MIXED: (
+        _mixed_with_safeguards,
+        _mixed_with_decisions_in_floats,
+        _mixed_before_head,
+        _mixed_products,
+    ),
 }

@@ -3,7 +3,7 @@
 They are for artifacts that are not right without: of all others the bytes stay.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
@@ -11,6 +11,8 @@ from unittest import mock
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
+
+from nnlite_conversion.pipeline.verifying import flatbuffer
 
 #: LiteRT compares integers after it has multiplied them by their step: where that is small, different ones
 #: are equal. A sort then has two elements in one place.
@@ -25,9 +27,16 @@ _FEWEST_STEPS = 32
 _MAX_BIAS = 2.0**30
 #: Largest integer of weights, and steps in the range of an input.
 _MAX_WEIGHT, _INPUT_STEPS = 127.0, 255.0
+_INTEGERS = frozenset({schema.TensorType.INT8, schema.TensorType.INT32, schema.TensorType.INT64})
+#: Operators by whose result one of several values is chosen: a step of an integer leads to another one.
+_ROUNDING = frozenset({"FLOOR", "CEIL", "ROUND"})
+#: Operators whose result grows beyond every range where an argument vanishes, and the place of that.
+_SINGULAR = {"DIV": 1, "RSQRT": 0, "LOG": 0}
 #: The quantizer takes ranges below 1e-9 for that, to have no step of zero; below this one they are enlarged
 #: while it computes the step.
 _SMALL_RANGE = 1e-6
+#: Largest value of a tensor that is always zero.
+_OF_ZEROS = 1.0
 _ENLARGED = 2.0**60
 
 
@@ -41,29 +50,108 @@ class _Arguments(NamedTuple):
 
 
 _ARGUMENTS = {
-    schema.BuiltinOperator.CONV_2D: _Arguments(0, 1, 2, 0),
-    schema.BuiltinOperator.DEPTHWISE_CONV_2D: _Arguments(0, 1, 2, 3),
-    schema.BuiltinOperator.FULLY_CONNECTED: _Arguments(0, 1, 2, 0),
-    schema.BuiltinOperator.TRANSPOSE_CONV: _Arguments(2, 1, 3, 0),
+    "CONV_2D": _Arguments(0, 1, 2, 0),
+    "DEPTHWISE_CONV_2D": _Arguments(0, 1, 2, 3),
+    "FULLY_CONNECTED": _Arguments(0, 1, 2, 0),
+    "TRANSPOSE_CONV": _Arguments(2, 1, 3, 0),
 }
 
 
-def loses(ranges: Mapping[str, Any]) -> Callable[[str, str], bool]:
+def loses(model: Any, ranges: Mapping[str, Any]) -> Callable[[str, str], bool]:
     """Return whether an operator, by its name and that of its result, computes something else in integers.
 
     Args:
+        model: the fp32 artifact, as the quantizer reads it.
         ranges: of activations, from the calibration, by name.
     """
     # Quantizing changes the ranges.
     sizes = {name: _size(each) for name, each in ranges.items() if "min" in each}
+    of_constants = {
+        _name(graph.tensors[operator.outputs[0]])
+        for graph, operator, kind in _operators(model)
+        # Each column of it gets a step of its own, and LiteRT takes one for all.
+        if kind == "BATCH_MATMUL" and _is_constant(model, graph.tensors[operator.inputs[0]])
+    }
 
     def in_floats(operator: str, result: str) -> bool:
         step = _FIXED_STEPS.get(operator)
-        return operator in _COMPARISONS or (
-            step is not None and 0 < sizes.get(result, 0.0) < _FEWEST_STEPS * step
+        return (
+            operator in _COMPARISONS
+            or result in of_constants
+            or (step is not None and 0 < sizes.get(result, 0.0) < _FEWEST_STEPS * step)
         )
 
     return in_floats
+
+
+def decisive(model: Any, products: Collection[str]) -> frozenset[str]:
+    """Return the names of the results, behind the last products, that places and divisors are computed from.
+
+    Places are what becomes whole numbers, such as those of the pixels that a `grid_sample` takes: next to a
+    boundary, a step of an integer leads to another pixel. A divisor may be nearer to zero than a step.
+
+    Args:
+        model: the fp32 artifact, as the quantizer reads it.
+        products: names of operators.
+    """
+    found = set()
+    operators = list(_operators(model))
+    rounded = {
+        id(graph.tensors[result])
+        for graph, operator, kind in operators
+        if _rounds(graph, operator, kind)
+        for result in operator.outputs
+    }
+    wanted: set[int] = set()
+    for graph, operator, kind in reversed(operators):
+        inputs = [graph.tensors[each] for each in operator.inputs if each >= 0]
+        results = [graph.tensors[each] for each in operator.outputs]
+        if _rounds(graph, operator, kind):
+            wanted |= set(map(id, inputs))
+        elif kind in _SINGULAR:
+            wanted.add(id(inputs[_SINGULAR[kind]]))
+        # As the share of the next pixel: what is left of a value without its whole number.
+        with_whole = not rounded.isdisjoint(map(id, inputs))
+        if kind not in products and (with_whole or not wanted.isdisjoint(map(id, results))):
+            wanted |= set(map(id, inputs))
+            found |= set(map(_name, results))
+    return frozenset(found)
+
+
+def _rounds(graph: Any, operator: Any, kind: str) -> bool:
+    to_integers = graph.tensors[operator.outputs[0]].type in _INTEGERS if kind == "CAST" else False
+    return kind in _ROUNDING or to_integers
+
+
+def _operators(model: Any) -> Iterator[tuple[Any, Any, str]]:
+    """Yield every operator with its graph, in their order, and its name."""
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            code = model.operatorCodes[operator.opcodeIndex]
+            yield graph, operator, flatbuffer.operator_name(max(code.builtinCode, code.deprecatedBuiltinCode))
+
+
+def _is_constant(model: Any, tensor: Any) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _name(tensor: Any) -> str:
+    return tensor.name.decode() if isinstance(tensor.name, bytes) else str(tensor.name)
+
+
+def with_ranges_of_zeros(ranges: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `ranges` with one for each tensor that is zero for all samples, as behind a dead ReLU.
+
+    Of the quantizer's own range, 1e-9, XNNPACK refuses the layer ("failed to create XNNPACK runtime"), and
+    the next one has no room for its biases.
+    """
+    return {
+        name: each | {"max": np.full_like(each["max"], _OF_ZEROS)}
+        if "min" in each and not _size(each)
+        else each
+        for name, each in ranges.items()
+    }
 
 
 def with_room_for_biases(model: Any, ranges: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,26 +168,24 @@ def with_room_for_biases(model: Any, ranges: Mapping[str, Any]) -> dict[str, Any
 
     widest: dict[int, NDArray[Any]] = {}  # by buffer, which several tensors share
     names: dict[int, set[str]] = {}
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            code = model.operatorCodes[operator.opcodeIndex]
-            places = _ARGUMENTS.get(max(code.builtinCode, code.deprecatedBuiltinCode))
-            if places is None or len(operator.inputs) <= places.bias or operator.inputs[places.bias] < 0:
-                continue
-            entry, weights, bias = (graph.tensors[operator.inputs[place]] for place in places[:3])
-            names.setdefault(weights.buffer, set()).add(tfl_flatbuffer_utils.get_tensor_name(weights))
-            range_ = ranges.get(tfl_flatbuffer_utils.get_tensor_name(entry))
-            values, biases = (
-                tfl_flatbuffer_utils.get_tensor_data(each, model.buffers) for each in (weights, bias)
-            )
-            if not range_ or values is None or biases is None or len(biases) != values.shape[places.axis]:
-                continue
-            others = tuple(axis for axis in range(values.ndim) if axis != places.axis)
-            found = np.abs(values).max(others, keepdims=True)
-            needed = np.abs(biases) * (_MAX_WEIGHT * _INPUT_STEPS / _MAX_BIAS / (_size(range_) or 1.0))
-            wider = np.maximum(found, needed.reshape(found.shape).astype(found.dtype))
-            if (wider > found).any():
-                widest[weights.buffer] = np.maximum(wider, widest.get(weights.buffer, 0))
+    for graph, operator, kind in _operators(model):
+        places = _ARGUMENTS.get(kind)
+        if places is None or len(operator.inputs) <= places.bias or operator.inputs[places.bias] < 0:
+            continue
+        entry, weights, bias = (graph.tensors[operator.inputs[place]] for place in places[:3])
+        names.setdefault(weights.buffer, set()).add(_name(weights))
+        range_ = ranges.get(_name(entry))
+        values, biases = (
+            tfl_flatbuffer_utils.get_tensor_data(each, model.buffers) for each in (weights, bias)
+        )
+        if not range_ or values is None or biases is None or len(biases) != values.shape[places.axis]:
+            continue
+        others = tuple(axis for axis in range(values.ndim) if axis != places.axis)
+        found = np.abs(values).max(others, keepdims=True)
+        needed = np.abs(biases) * (_MAX_WEIGHT * _INPUT_STEPS / _MAX_BIAS / (_size(range_) or _OF_ZEROS))
+        wider = np.maximum(found, needed.reshape(found.shape).astype(found.dtype))
+        if (wider > found).any():
+            widest[weights.buffer] = np.maximum(wider, widest.get(weights.buffer, 0))
     wide = {name: bound for buffer, bound in widest.items() for name in names[buffer]}
     return {**ranges, **{name: {"min": -bound, "max": bound} for name, bound in wide.items()}}
 

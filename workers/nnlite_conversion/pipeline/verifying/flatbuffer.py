@@ -95,4 +95,9 @@ def _name(code: Any) -> str:
     if number == schema.BuiltinOperator.CUSTOM:
         name: bytes = code.CustomCode() or b"CUSTOM"
         return name.decode()
+    return operator_name(number)
+
+
+def operator_name(number: int) -> str:
+    """Return the name of a builtin operator, such as `CONV_2D`."""
     return _OPERATORS.get(number, f"BUILTIN_{number}")
