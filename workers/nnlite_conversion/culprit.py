@@ -100,6 +100,10 @@ def operator_of(node: Any) -> str:
     target = node.target
     if str(target) == "with_effects":  # (token, operator, arguments...)
         target = node.args[1]
+    for cell in getattr(target, "__closure__", None) or ():
+        # litert-torch puts a function in the place of an operator, to change the layout of its arguments.
+        if hasattr(cell.cell_contents, "_schema"):
+            target = cell.cell_contents
     if getattr(target, "__module__", None) in ("_operator", "math", "builtins"):
         return f"{target.__module__.lstrip('_')}.{target.__name__}"
     return str(target)

@@ -68,6 +68,15 @@ def test_operators_in_bfloat16_whose_results_differ_are_listed_once_a_line(job, 
     ]
 
 
+def test_integers_of_more_than_32_bits_are_listed_next_to_operators(job, settings, place):
+    code = network("y = (x * 9).long() * 2654435761 % 1000\nreturn y, torch.lgamma(x)")
+    problems = preflight(job(code), settings, workdir=place).problems
+
+    assert [each.operator for each in problems] == ["aten.lgamma.default", "aten.mul.Tensor"]
+    assert problems[1].line.endswith("y = (x * 9).long() * 2654435761 % 1000")
+    assert problems[1].cause.startswith("needs 64-bit integers") and "2**31" in problems[1].remedy
+
+
 @pytest.mark.parametrize(
     ("forward", "operator"),
     [

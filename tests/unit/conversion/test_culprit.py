@@ -58,6 +58,15 @@ def test_a_node_is_named_as_the_code_calls_it(operator, line, layer, called):
     )
 
 
+def test_an_operator_that_the_converter_has_wrapped_is_named():
+    def wrapped(operator):
+        return lambda x: operator(x)
+
+    culprit = culprit_in_graph(node(wrapped(torch.ops.aten.convolution.default), "return F.conv2d(x, y)"))
+
+    assert culprit.operator == "aten.convolution.default"
+
+
 def test_the_node_that_an_interpreter_executes_is_found_in_the_error():
     class Failing(torch.fx.Interpreter):
         def call_function(self, target, args, kwargs):

@@ -79,7 +79,9 @@ def test_values_beyond_32_bits_are_refused_with_operator_and_line(function, oper
     details = failure.value.details
     assert details["operator"] == operator and str(value) not in details["cause"]
     assert details["line"].startswith("test_integers.py:") and "lambda net, x" in details["line"]
-    assert failure.value.reason.endswith(f"{operator} reaches {value}, at {details['line']}")
+    assert failure.value.reason.endswith(
+        f"{operator} reaches {value}, at {details['line']}; {details['remedy']}"
+    )
 
 
 def test_a_network_without_integer_inputs_is_watched_too():
@@ -112,6 +114,12 @@ def test_values_that_are_right_up_to_some_input_are_said():
     assert found.beyond.startswith(
         "32 bits hold integers up to 4095 only; beyond, aten.mul.Tensor reaches -2654404608, at test_int"
     )
+
+
+def test_inputs_are_at_different_ends_too():
+    found = ranges(lambda net, x, y: x - y, WORDS, WORDS)
+
+    assert found.of_inputs == ((-(2**24), 2**24 - 1),) * 2 and found.beyond is None
 
 
 def test_without_time_the_seeded_range_is_used(monkeypatch):

@@ -274,7 +274,7 @@ def elementary(x):
 def test_elementary_operators_are_made_of_others():
     names = {
         "power_of_two", "complementary_error", "larger_number", "smaller_number", "hypotenuse", "sign_bit",
-        "with_sign_of", "exclusive_or", "distance", "leaky_relu_of_mean_slope", "exclusive_or_of_booleans",
+        "with_sign_of", "exclusive_or", "distance", "leaky_relu_of_mean_slope", "differing_bits",
         "inverse_error", "rounded_quotient",
     }  # fmt: skip
     wanted, results, _, applied = rewritten(elementary, IMAGE)

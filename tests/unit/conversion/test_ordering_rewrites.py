@@ -90,10 +90,23 @@ def test_operators_of_integers_are_made_of_those_that_litert_has():
     names = [
         "absolute_of_integers", "sign_of_integers", "power_of_integers", "left_shift_as_product",
         "right_shift_as_quotient", "rounded_quotient", "remainder_of_truncated_quotient",
-        "complement", "lowest_bits",
+        "complement", "common_bits",
     ]  # fmt: skip
 
     assert_equal(integers, ROWS, names, 0)
+
+
+def bits(x):
+    long, other = (x * 1e9).long(), (x.flip(0) * 1e9).long()
+    pairs = (
+        (long, other), (long.int(), other.int()), (long, 5), (long.int(), -70000), (long, other.int()),
+        ((x * 9).to(torch.int8), (x.flip(0) * 9).to(torch.int8)),
+    )  # fmt: skip
+    return tuple(result for a, b in pairs for result in (a & b, a | b, a ^ b))
+
+
+def test_operators_on_bits_are_made_of_exclusive_or():
+    assert_equal(bits, ROWS, ["common_bits", "any_bits", "differing_bits"], 0)
 
 
 def test_other_powers_and_remainders_stay():
@@ -116,4 +129,4 @@ def test_bytes_are_compared_as_integers_of_32_bits():
 
 
 def test_other_comparisons_and_masks_stay():
-    assert_equal(lambda x: (x > 1, x.int() == 2, x.long() & 5, torch.arange(8) + x), ROWS, [], 0)
+    assert_equal(lambda x: (x > 1, x.int() == 2, (x > 0) & (x < 1), torch.arange(8) + x), ROWS, [], 0)

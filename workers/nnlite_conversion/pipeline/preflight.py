@@ -19,10 +19,11 @@ from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Preflight
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline import stages
-from nnlite_conversion.pipeline.loading.load import load
+from nnlite_conversion.pipeline.loading.load import Loaded, load
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.dry_run import unsupported_nodes
-from nnlite_conversion.problems import OperatorProblem, problem
+from nnlite_conversion.pipeline.verifying.integers import Needs64Bits
+from nnlite_conversion.problems import OperatorProblem, as_problem, problem
 from nnlite_conversion.remedies import in_bfloat16, is_random, unsupported
 
 #: Operators that only change the type.
@@ -45,7 +46,7 @@ def preflight_model(
     loaded, _ = load(job, Path.cwd())
     enter(Stage.EXPORT)
     program = stages.export(loaded).program
-    rounded = list(_rounded(program.graph.nodes))
+    wrong = [*_of_64_bits(loaded, program), *_rounded(program.graph.nodes)]
     enter(Stage.LOWER)
     try:
         with torch.no_grad():
@@ -55,7 +56,7 @@ def preflight_model(
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
     failures = list(_failures(failing))
-    problems = [*failures, *_random(nodes, failures), *rounded]
+    problems = [*failures, *_random(nodes, failures), *wrong]
     return Preflight(problems=tuple(_counted(problems)), operators=len(nodes))
 
 
@@ -81,6 +82,15 @@ def _random(nodes: Iterable[torch.fx.Node], failures: list[OperatorProblem]) -> 
         found = problem(culprit, unsupported(culprit), Stage.LOWER)
         if found.line not in lines:
             yield found
+
+
+def _of_64_bits(loaded: Loaded, program: torch.export.ExportedProgram) -> Iterator[OperatorProblem]:
+    """Yield the first operator whose integers 32 bits do not hold."""
+    if lowering.has_integers(program) and lowering.has_fixed_sizes(program):
+        try:
+            _ = loaded.integer_ranges
+        except Needs64Bits as failure:
+            yield as_problem(failure)
 
 
 def _rounded(nodes: Iterable[torch.fx.Node]) -> Iterator[OperatorProblem]:

@@ -177,7 +177,7 @@ def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> KnownArtifact
         return job.fp32
     enter(Stage.EXPORT)
     program, rewrites, operators = export(loaded)
-    if lowering.has_integers(program):
+    if lowering.has_integers(program) and lowering.has_fixed_sizes(program):
         _ = loaded.integer_ranges  # refuses 64 bits, which lowering would fail on or compute wrongly
     enter(Stage.LOWER)
     path = Path(artifact_name(Precision.FP32))

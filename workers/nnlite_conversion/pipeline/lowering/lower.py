@@ -17,7 +17,7 @@ from litert_torch._convert import core, litert_converter, signature
 from torch.export import ExportedProgram
 
 from nnlite.vocabulary import Shortcut
-from nnlite_conversion.culprit import UnsupportedNode, operator_of
+from nnlite_conversion.culprit import UnsupportedNode, has_no_size, operator_of
 from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering, uses
 from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
@@ -136,6 +136,11 @@ def has_integers(program: ExportedProgram) -> bool:
     """Whether the graph computes 64-bit integers; as parameters, many networks have unused ones."""
     values = (node.meta.get("val") for node in program.graph.nodes if node.op == "call_function")
     return any(isinstance(value, torch.Tensor) and value.dtype is torch.int64 for value in values)
+
+
+def has_fixed_sizes(program: ExportedProgram) -> bool:
+    """Whether no size in the graph depends on the values of the network's input; else lowering refuses it."""
+    return not any(map(has_no_size, program.graph.nodes))
 
 
 def decompose(program: ExportedProgram) -> ExportedProgram:

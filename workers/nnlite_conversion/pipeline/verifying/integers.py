@@ -27,8 +27,13 @@ LIMITS = (INT32.max, (1 << 24) - 1, (1 << 16) - 1, 4095)
 MIN_UNQUALIFIED = LIMITS[1]
 #: Largest magnitude of inputs that become floats, as masks do: larger ones would only show how floats round.
 MAX_AS_FLOAT = LIMITS[2]
+#: Ends of its range that an input has in turn, and whether the next input begins with the other one, as a
+#: difference of two needs it.
+_PATTERNS: tuple[tuple[tuple[int, ...], int], ...] = (((0,), 0), ((1,), 0), ((1, 0), 0), ((1, 0), 1))
 #: Time limit of the search for the accepted range of one network, seconds.
 MAX_SEARCH_S = 3.0
+
+_REMEDY = "keep integers below 2**31, or compute these outside the network and take them as an input"
 
 #: Operators with an index, and where their arguments have the tensor and the dimension that it points into.
 _INDEXING: dict[str, tuple[int, int | None]] = {
@@ -56,13 +61,15 @@ class Needs64Bits(Failure):
     """The network computes with integers that 32 bits do not hold."""
 
     def __init__(self, overflow: "Overflow") -> None:
+        cause = "needs 64-bit integers, which the artifact does not have"
         super().__init__(
             FailureClass.MODEL,
             Stage.EXPORT,
-            f"needs 64-bit integers, which the artifact does not have: {overflow}",
+            f"{cause}: {overflow}; {_REMEDY}",
             {
                 "operator": overflow.operator,
-                "cause": f"needs 64-bit integers, which the artifact does not have: {overflow.operator}",
+                "cause": f"{cause}: {overflow.operator}",
+                "remedy": _REMEDY,
                 **({"line": str(overflow.line)} if overflow.line else {}),
             },
         )
@@ -209,10 +216,12 @@ class _Search:
 
     def overflow(self, ranges: dict[int, tuple[int, int]]) -> Overflow | None:
         """Return what 32 bits do not hold when the integer inputs are in their ranges."""
-        for pattern in ((0,), (1,), (1, 0)) if ranges else ():
+        for pattern, step in _PATTERNS if ranges else ():
             filled = {
-                number: _filled(self._samples[number], [ends[which] for which in pattern])
-                for number, ends in ranges.items()
+                number: _filled(
+                    self._samples[number], [ends[(which + step * place) % 2] for which in pattern]
+                )
+                for place, (number, ends) in enumerate(ranges.items())
             }
             watch = self.watched(filled)
             if watch is not None and watch.overflow is not None:

@@ -78,7 +78,6 @@ OPERATORS: OperatorRewrites = {
     aten.signbit.default: elementary.sign_bit,
     aten.copysign.Tensor: elementary.with_sign_of,
     aten.logical_xor.default: elementary.exclusive_or,
-    aten.bitwise_xor.Tensor: elementary.exclusive_or_of_booleans,
     aten.dist.default: elementary.distance,
     aten.rrelu_with_noise_functional.default: elementary.leaky_relu_of_mean_slope,
     aten.upsample_nearest2d.vec: nearest_by_index,
@@ -113,8 +112,11 @@ OPERATORS: OperatorRewrites = {
         for overload in ("Tensor", "Scalar")
     },
     aten.bitwise_not.default: integers.complement,
-    aten.bitwise_and.Scalar: integers.lowest_bits,
-    aten.bitwise_and.Tensor: integers.lowest_bits,
+    **{
+        getattr(getattr(aten, name), overload): function
+        for name, function in integers.BITWISE.items()
+        for overload in ("Tensor", "Scalar")
+    },
     aten.grid_sampler_2d.default: sampled_within_reflections,
     aten.abs.default: integers.absolute_of_integers,
     aten.sign.default: integers.sign_of_integers,

@@ -49,11 +49,6 @@ def exclusive_or(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a & ~b) | (~a & b)
 
 
-def exclusive_or_of_booleans(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Compute `bitwise_xor` of booleans."""
-    return exclusive_or(a, b) if a.dtype is b.dtype is torch.bool else NotImplemented
-
-
 def distance(a: torch.Tensor, b: torch.Tensor, p: float = 2) -> torch.Tensor:
     """Compute `dist`, a norm of the difference."""
     return torch.linalg.vector_norm(a - b, ord=p)

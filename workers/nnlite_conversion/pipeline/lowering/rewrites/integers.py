@@ -10,6 +10,7 @@ from nnlite_conversion.pipeline.lowering.rewrites.elementary import exclusive_or
 
 #: Largest exponent of a power that becomes products.
 _MAX_EXPONENT = 8
+_HALF = 1 << 16
 _BYTES = (torch.int8, torch.uint8)
 #: Comparisons by the names of their operators.
 COMPARISONS = {each.__name__: each for each in (torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge)}
@@ -68,11 +69,36 @@ def complement(x: torch.Tensor) -> torch.Tensor:
     return -1 - x if x.dtype in {torch.int64, torch.int16, torch.int8} else NotImplemented
 
 
-def lowest_bits(x: torch.Tensor, mask: int) -> torch.Tensor:
-    """Compute `bitwise_and` with a constant whose bits are the lowest ones, as a remainder."""
-    if not _are_integers(x) or mask < 0 or mask & (mask + 1):
+def common_bits(a: torch.Tensor, b: Any) -> torch.Tensor:
+    """Compute `bitwise_and` of integers; with a constant whose bits are the lowest ones, as a remainder."""
+    if not _are_integers(a, b):
         return NotImplemented
-    return x - _floored(x, mask + 1) * (mask + 1)
+    if isinstance(b, int) and b >= 0 and not b & (b + 1):
+        return a - _floored(a, b + 1) * (b + 1)
+    return _of_32_bits(_common_bits, a, b)
+
+
+def any_bits(a: torch.Tensor, b: Any) -> torch.Tensor:
+    """Compute `bitwise_or` of integers."""
+    if not _are_integers(a, b):
+        return NotImplemented
+    return _of_32_bits(lambda a, b: torch.bitwise_xor(a, b) + _common_bits(a, b), a, b)
+
+
+def differing_bits(a: torch.Tensor, b: Any) -> torch.Tensor:
+    """Compute `bitwise_xor` of booleans, and of 64-bit integers."""
+    if _are_integers(a, b):
+        wide = torch.result_type(a, b) is torch.int64
+        return _of_32_bits(torch.bitwise_xor, a, b) if wide else NotImplemented
+    return (
+        exclusive_or(a, b)
+        if isinstance(b, torch.Tensor) and a.dtype is b.dtype is torch.bool
+        else NotImplemented
+    )
+
+
+#: Rewrites of operators on bits, by the names of these.
+BITWISE = {"bitwise_and": common_bits, "bitwise_or": any_bits, "bitwise_xor": differing_bits}
 
 
 def rounded_quotient(a: Any, b: Any, *, rounding_mode: str | None = None) -> torch.Tensor:
@@ -96,14 +122,29 @@ def _are_integers(*values: Any) -> bool:
     )
 
 
+def _of_32_bits(
+    compute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], a: torch.Tensor, b: Any
+) -> torch.Tensor:
+    """Compute something of integers of any type as of 32-bit ones, which the artifact has."""
+    narrow = a.int()
+    other = b.int() if isinstance(b, torch.Tensor) else torch.full_like(narrow, b)
+    return compute(narrow, other).to(torch.result_type(a, b))
+
+
+def _common_bits(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the bits that both have: what a sum carries, in halves, which have room for it."""
+    highs = [_floored(each, _HALF) for each in (a, b)]
+    lows = [each - high * _HALF for each, high in zip((a, b), highs, strict=True)]
+    high, low = (_floored(u + v - torch.bitwise_xor(u, v), 2) for u, v in (highs, lows))
+    return high * _HALF + low
+
+
 def _truncated(a: Any, b: Any) -> torch.Tensor:
-    quotient = _floored(_absolute(a), _absolute(b))
+    """Return the quotient rounded to zero, without magnitudes: the smallest integer has none."""
+    quotient = _floored(a, b)
     a, b = (each if isinstance(each, torch.Tensor) else torch.full_like(quotient, each) for each in (a, b))
-    return torch.where(exclusive_or(a < 0, b < 0), -quotient, quotient)
-
-
-def _absolute(x: Any) -> Any:
-    return torch.maximum(x, -x) if isinstance(x, torch.Tensor) else abs(x)
+    rounded = torch.logical_and(exclusive_or(a < 0, b < 0), quotient * b != a)
+    return torch.where(rounded, quotient + 1, quotient)
 
 
 def _floored(a: Any, b: Any) -> torch.Tensor:
