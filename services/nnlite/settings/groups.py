@@ -97,7 +97,7 @@ class MeasurementSettings(Group):
     warmup_min_s: float = Field(0.5, ge=0, description="and lasts at least this long")
     warmup_max_s: float = Field(10, gt=0, description="and at most this long")
     warmup_agreeing_runs: int = Field(
-        40, ge=0, description="warm-up ends after so many runs that no longer become faster"
+        20, ge=0, description="warm-up ends after so many runs that no longer become faster"
     )
     warmup_tolerance: float = Field(
         0.04,

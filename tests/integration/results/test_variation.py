@@ -68,10 +68,12 @@ def test_an_interval_assumes_what_its_device_does_not_show_yet(cluster):
 
 
 @pytest.mark.parametrize(("pairs", "student"), [(1, 2.776), (5, 2.306), (18, 2.080)])
-def test_few_duplicates_have_a_part_in_the_interval(cluster, pairs, student):
+@pytest.mark.parametrize(("huge_pages_kb", "assumed"), [("NULL", 0.06), ("2048", 0.04)])
+def test_few_duplicates_have_a_part_in_the_interval(cluster, pairs, student, huge_pages_kb, assumed):
     measure(cluster, "one", *([1_000_000, 1_020_000] * 10)[: pairs + 1])
+    cluster.change(f"UPDATE measurement SET huge_pages_kb = {huge_pages_kb}")
     (row,) = queries.latencies(cluster.engine)
-    squares = 3 * 0.06**2 + pairs * math.log(1.02) ** 2
+    squares = 3 * assumed**2 + pairs * math.log(1.02) ** 2
     assert half_width(row) == pytest.approx(student * math.sqrt(squares / (3 + pairs)), rel=1e-3)
     assert (row["run"], row["valid_runs"], row["interval_pairs"]) == (pairs + 1, pairs + 1, pairs)
 
@@ -144,9 +146,17 @@ def test_runs_with_and_without_huge_pages_are_no_duplicates_of_one_another(clust
     cluster.change("UPDATE measurement SET huge_pages_kb = 0 WHERE median_ns = 500000")
     (huge,) = queries.latencies(cluster.engine)
     assert (huge["median_ns"], huge["interval_pairs"], huge["suspect"]) == (500_000, 0, False)
-    assert half_width(huge) == pytest.approx(3.182 * 0.06, rel=1e-3)
+    assert half_width(huge) == pytest.approx(3.182 * 0.04, rel=1e-3)
     (small,) = cluster.rows("SELECT DISTINCT interval_pairs FROM measurement_run WHERE median_ns > 500000")
     assert small["interval_pairs"] == 19
+
+
+@pytest.mark.parametrize(("huge_pages_kb", "agrees"), [("NULL", True), ("2048", False)])
+def test_runs_in_huge_pages_disagree_sooner(cluster, huge_pages_kb, agrees):
+    measure(cluster, "one", 1_000_000, 1_160_000)
+    cluster.change(f"UPDATE measurement SET huge_pages_kb = {huge_pages_kb}")
+    (pair,) = cluster.rows("SELECT agrees FROM device_duplicate")
+    assert pair["agrees"] is agrees
 
 
 def test_numbers_of_threads_are_no_duplicates_of_one_another(cluster):

@@ -34,10 +34,10 @@ from nnlite.vocabulary import Backend, DeviceKind, Fault, Mode, Stage
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.host.context import FrequencyRange, highest_khz, host_context, host_state
 from nnlite_benchmark.host.energy import PackageEnergy
-from nnlite_benchmark.host.initializer import CACHE_FILE
 from nnlite_benchmark.host.launching import ForkServer
 from nnlite_benchmark.host.process import OnStage, profile_process, run_process
 from nnlite_benchmark.host.runner import RunRequest
+from nnlite_benchmark.host.weight_cache import weight_cache
 from nnlite_benchmark.protocol.analysis.measurement import Run, read_run
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds
 from nnlite_benchmark.protocol.initialization import with_initialization
@@ -250,8 +250,8 @@ class HostDevice:
 
     def _with_initialization(self, run: Run, job: BenchmarkJob, stop: threading.Event) -> Run:
         limits = job.in_force(self._settings)
-        with _scratch_folder() as folder:
-            request = replace(self._request(job, limits, folder, ()), weight_cache=str(folder / CACHE_FILE))
+        with weight_cache(job.artifact) as cache:
+            request = replace(self._request(job, limits, cache.parent, ()), weight_cache=str(cache))
 
             def initialize() -> RunReport:
                 return run_process(request, limits, stop=stop, server=self._fork_server)

@@ -7,12 +7,9 @@ process that finds the file maps it into memory instead.
 
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from nnlite.vocabulary import Stage
-
-#: The file of the cache, in the request's folder.
-CACHE_FILE: Final = "xnnpack_weights"
 
 
 def initialize(artifact: str, threads: int, cache: str, runtime: str) -> dict[str, Any]:

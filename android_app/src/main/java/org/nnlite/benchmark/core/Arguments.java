@@ -125,7 +125,7 @@ public final class Arguments {
                         values.count("warmup_min_runs", 5),
                         values.seconds("warmup_min_s", 0.5),
                         values.seconds("warmup_max_s", 10),
-                        values.count("warmup_agreeing_runs", 40, 0),
+                        values.count("warmup_agreeing_runs", 20, 0),
                         values.share("warmup_tolerance", 0.04),
                         values.count("min_runs", 50),
                         values.seconds("min_s", 2),

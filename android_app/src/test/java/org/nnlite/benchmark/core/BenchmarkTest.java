@@ -37,7 +37,7 @@ public final class BenchmarkTest {
         assertTrue(report.get("error").isJsonNull());
         assertEquals(150 * Runs.MS, report.get("init_ns").getAsLong());
         assertEquals(70 * Runs.MS, report.get("first_inference_ns").getAsLong());
-        assertEquals(40, report.get("warmup_runs").getAsInt());
+        assertEquals(20, report.get("warmup_runs").getAsInt());
         assertEquals(50, report.get("runs").getAsInt());
         assertEquals(45 * Runs.MS, report.getAsJsonObject("latency").get("median_ns").getAsLong());
         assertEquals(2, report.getAsJsonArray("outputs").size());
