@@ -45,5 +45,5 @@ def test_quantized_files_are_the_same(tmp_path):
     with multiprocessing.get_context("fork").Pool(1) as pool:
         files = pool.apply(quantized, (tmp_path,))
 
-    assert len(files) == 4
+    assert len(files) >= 4
     assert [name for name, (fast, plain) in files.items() if fast != plain] == []

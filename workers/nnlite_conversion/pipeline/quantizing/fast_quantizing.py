@@ -23,7 +23,9 @@ from ai_edge_litert.tools import flatbuffer_utils
 from numpy.typing import NDArray
 
 #: Bytes of weights that are quantized at once: a core's cache holds what is computed on the way.
-PART_BYTES: Final = 1 << 18
+PART_BYTES: Final = 1 << 19
+#: Of weights in a file, bytes.
+_ALIGNMENT: Final = 16
 
 #: Weights, and what they were quantized to.
 _Stored = dict[tuple[Any, ...], tuple[NDArray[Any], NDArray[Any]]]
@@ -52,6 +54,7 @@ def fast_quantizing(fp32: Path) -> Iterator[None]:
         (tfl_interpreter_utils, "get_tensor_name_to_content_map"): _without_constants(
             model, tfl_interpreter_utils
         ),
+        (model_modifier.ModelModifier, "_serialize_model"): _in_pieces,
         (float_casting, "tfl_flatbuffer_utils"): _with_halves(tfl_flatbuffer_utils),
     }
     with contextlib.ExitStack() as stack:
@@ -90,16 +93,19 @@ def _in_parts(module: ModuleType, stored: _Stored) -> Callable[..., NDArray[Any]
 
     def in_parts(tensor: NDArray[Any], parameters: Any) -> NDArray[Any]:
         rows = max(1, PART_BYTES * len(tensor) // tensor.nbytes)
+        kind = module.IntType(parameters.num_bits, signed=parameters.signed)
+        narrow = parameters.symmetric and parameters.num_bits >= 8
+        without_zero = not parameters.zero_point.any()
         result = None
         for start in range(0, len(tensor), rows):
-            part = original(
+            part, scale, zero = (
                 tensor[start : start + rows],
-                replace(
-                    parameters,
-                    scale=_rows(parameters.scale, start, rows),
-                    zero_point=_rows(parameters.zero_point, start, rows),
-                ),
+                *(_rows(each, start, rows) for each in (parameters.scale, parameters.zero_point)),
             )
+            if result is None or not without_zero:
+                part = original(part, replace(parameters, scale=scale, zero_point=zero))  # checks them
+            else:  # which the quantizer adds, as floats of 64 bits
+                part = module._round_and_clip_inplace(np.divide(part, scale), kind, narrow)
             if result is None:
                 result = np.empty(tensor.shape, part.dtype)
             result[start : start + rows] = part
@@ -196,6 +202,26 @@ def _without_constants(model: Any, module: ModuleType) -> Callable[..., dict[str
         }
 
     return contents
+
+
+def _in_pieces(
+    modifier: object, model: Any, packed: Any, serialize_to_path: object = None
+) -> list[bytes | bytearray | memoryview]:
+    """Return what a file consists of, which the quantizer joins: its graph, and its weights behind that."""
+    for number in packed.data_for_buffer_id:
+        buffer = model.buffers[number]
+        # Not 0, for which no place is reserved.
+        buffer.data, buffer.offset, buffer.size = None, 1, 1
+    graph = flatbuffer_utils.convert_object_to_bytearray(model)
+    graph.extend(bytes(-len(graph) % _ALIGNMENT))
+    root, place = flatbuffer_utils.Model.GetRootAs(graph), len(graph)
+    pieces: list[bytes | bytearray | memoryview] = [graph]
+    for number, content in packed.data_for_buffer_id.items():
+        flatbuffer_utils.update_packed_buffer(root.Buffers(number), offset=place, size=len(content))
+        padding = bytes(-len(content) % _ALIGNMENT)
+        pieces += [content, padding]
+        place += len(content) + len(padding)
+    return pieces
 
 
 class _Halved(np.ndarray):

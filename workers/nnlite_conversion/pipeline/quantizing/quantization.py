@@ -263,9 +263,10 @@ def _keep_as_floats(job: Any, *operators: Any) -> None:
 
 def _write(job: Any, ranges: dict[str, Any] | None, target: Path) -> None:
     with _silence():
-        result = job.quantize(ranges, enable_progress_report=False)
+        content = job.quantize(ranges, enable_progress_report=False).quantized_model
     with target.open("wb") as file:
-        write_in_blocks(file, result.quantized_model)
+        for piece in content if isinstance(content, list) else [content]:
+            write_in_blocks(file, piece)
 
 
 @contextlib.contextmanager
