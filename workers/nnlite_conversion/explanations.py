@@ -42,7 +42,8 @@ _TRACER_ERRORS = frozenset(
 )
 #: Of one number, which Python refuses.
 _SMALLEST_OF_ONE = re.compile(r"\b(?:min|max)\(-?[\d.]+\)")
-_ADDRESS = re.compile(r"(?: at)? 0x[0-9a-f]{6,}")
+#: Addresses, and the colours of a terminal.
+_NOT_TEXT = re.compile(r"(?: at)? 0x[0-9a-f]{6,}|\x1b\[[0-9;]*m")
 
 
 def explained(
@@ -210,10 +211,10 @@ def summary(error: BaseException) -> str:
 
 
 def public(text: str) -> str:
-    """Return `text` without addresses and folders of the sandbox, which differ in every attempt."""
+    """Return `text` without colours, and what differs in every attempt: addresses, folders of the sandbox."""
     for folder in {str(Path.cwd()), tempfile.gettempdir(), "/tmp"} - {"/"}:  # noqa: S108  (removed, not used)
         text = re.sub(rf"{re.escape(folder)}(?:/[\w.-]+)*/(?=[\w.-])", "", text)
-    return _ADDRESS.sub("", text)
+    return _NOT_TEXT.sub("", text)
 
 
 def details(error: BaseException) -> dict[str, str]:

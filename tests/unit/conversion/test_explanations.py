@@ -128,3 +128,7 @@ def test_full_disk_is_distinguished_from_other_os_errors():
 def test_a_summary_is_one_short_line():
     assert explanations.summary(ValueError("\n first \n second")) == "ValueError: first"
     assert len(explanations.summary(ValueError("x" * 9999))) == explanations.MAX_SUMMARY
+
+
+def test_colours_of_a_terminal_are_left_out():
+    assert explanations.summary(ValueError("\x1b[1mbold\x1b[0m words")) == "ValueError: bold words"

@@ -169,6 +169,18 @@ def with_open_batch(folder: Path) -> Path:
     return exported(folder / "open.pt2", two().eval(), 2, dynamic_shapes=(open_batch, open_batch))
 
 
+def test_a_program_of_dynamic_sizes_is_refused_with_an_example(load, tmp_path):
+    sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height", min=4)}
+    network, images = torch.nn.Conv2d(3, 4, 1).eval(), torch.rand(2, 3, 8, 8)
+    file = tmp_path / "net.pt2"
+    torch.export.save(torch.export.export(network, (images,), dynamic_shapes=(sizes,)), file)
+
+    assert refused(load, **program(file)) == (
+        "input 0 is ?x3x?x8:float32, and the sizes of an artifact are fixed; "
+        "give a number for each ?, such as --input 1x3x224x8:float32"
+    )
+
+
 class Payload:
     """Creates a folder when it is unpickled."""
 
@@ -237,7 +249,10 @@ def test_weights_that_execute_something_are_refused(load, tmp_path, mark):
 
     torch.save({"weight": Payload(mark)}, tmp_path / "weights.pt")
     reason = refused(load, **from_code(file=tmp_path / "weights.pt"))
-    assert "contains more than weights, which is never unpickled" in reason
+    assert "contains an object of posix.mkdir, and only weights are ever unpickled; save them by" in reason
+    (tmp_path / "weights.pt").write_bytes(b"no pickle")
+    reason = refused(load, **from_code(file=tmp_path / "weights.pt"))
+    assert reason.startswith("its weights file cannot be read as a state dict of torch.save; save them by")
 
 
 def test_constants_that_execute_something_are_refused(load, tmp_path, mark):

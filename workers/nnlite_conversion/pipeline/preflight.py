@@ -61,13 +61,20 @@ def preflight_model(
 
 
 def _failures(failing: list[torch.fx.Node]) -> Iterator[OperatorProblem]:
-    """Yield the problems of operators; those on sizes only follow from others, where there are others."""
+    """Yield the problems of operators; those on sizes only follow from others, where there are others.
+
+    A call that becomes several operators, as `torch.linalg.inv` does, is named by the first.
+    """
+    named: dict[tuple[str | None, ...], str | None] = {}
     of_tensors = [
         node for node in failing if not (_SIZES.match(operator_of(node)) or follows_from_size(node))
     ]
     for node in of_tensors or failing:
         culprit = culprit_in_graph(node)
-        yield problem(culprit, unsupported(culprit), Stage.LOWER)
+        found = problem(culprit, unsupported(culprit), Stage.LOWER)
+        first = named.setdefault((found.called, found.line, found.remedy), found.operator)
+        if found.called is None or first == found.operator:
+            yield found
 
 
 def _random(nodes: Iterable[torch.fx.Node], failures: list[OperatorProblem]) -> Iterator[OperatorProblem]:

@@ -204,7 +204,11 @@ class _DeclaredInput:
         sizes = [1, *self.sizes[1:]] if self.sizes[:1] == [None] else self.sizes
         shape = tuple(size for size in sizes if size is not None)
         if len(shape) < len(sizes):
-            raise refused(f"input {number} is {self}; give its dynamic sizes: --input SHAPE:{self.dtype}")
+            example = "x".join("224" if size is None else str(size) for size in sizes)
+            raise refused(
+                f"input {number} is {self}, and the sizes of an artifact are fixed; "
+                f"give a number for each ?, such as --input {example}:{self.dtype}"
+            )
         return ModelInput(shape=shape, dtype=self.dtype)
 
     def matched(self, number: int, requested: ModelInput) -> ModelInput:

@@ -23,10 +23,13 @@ from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained, refused
 from nnlite_conversion.pipeline.loading import absent_modules
 from nnlite_conversion.pipeline.loading.nn_dataset import provide_vocabulary, without_downloads
+from nnlite_conversion.remedies import Explanation
 
 #: Module name that the model's code is imported as.
 MODEL_MODULE = "nnlite_model"
 
+#: What torch.load names that is no weight, such as the class of a network.
+_PICKLED = re.compile(r"GLOBAL (\S+)")
 #: Keys of the weights in a checkpoint that contains other things too.
 _NESTED = ("state_dict", "model_state_dict")
 #: Put before every name by torch.nn.DataParallel and torch.compile.
@@ -130,10 +133,15 @@ def _read_pt(file: Path) -> Mapping[str, torch.Tensor]:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's unpickler raises anything for a file of something else
-        reason = (
-            "its weights file contains more than weights, which is never unpickled; "
-            "save them by torch.save(network.state_dict(), ...), or as .safetensors"
+        named = _PICKLED.search(str(error))
+        cause = (
+            f"its weights file contains an object of {named[1]}, and only weights are ever unpickled"
+            if named
+            # What torch says of the others advises to unpickle everything.
+            else "its weights file cannot be read as a state dict of torch.save"
         )
+        remedy = "save them by torch.save(network.state_dict(), ...), or as .safetensors"
+        reason = Explanation(cause=cause, remedy=remedy)
         raise explained(Stage.LOAD, error, reason) from error
     for name in _NESTED:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):

@@ -13,7 +13,7 @@ from litert_torch.backend import export, export_utils, lowerings
 from litert_torch.backend.lowerings import utils
 from torch.utils import _pytree as pytree
 
-from nnlite_conversion.culprit import UnsupportedNode
+from nnlite_conversion.culprit import UnsupportedNode, has_no_size
 from nnlite_conversion.pipeline.lowering import lower as lowering
 
 
@@ -50,14 +50,18 @@ def unsupported_nodes(program: torch.export.ExportedProgram) -> list[torch.fx.No
 
 
 def _without_lowering(graph: torch.fx.Graph) -> Iterator[torch.fx.Node]:
-    """Yield the nodes that have effects, or no lowering and no later decomposition."""
+    """Yield the nodes that have effects, no fixed size, or no lowering and no later decomposition."""
     later = fx_infra.decomp.pre_lower_decomp()
     for node in graph.nodes:
         effects = node.target is torch.ops.higher_order.with_effects
-        if effects or (
-            isinstance(node.target, torch._ops.OpOverload)
-            and node.target not in later
-            and lowerings.lookup(node.target) is None
+        if (
+            effects
+            or has_no_size(node)
+            or (
+                isinstance(node.target, torch._ops.OpOverload)
+                and node.target not in later
+                and lowerings.lookup(node.target) is None
+            )
         ):
             yield node
 
