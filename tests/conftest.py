@@ -1,5 +1,6 @@
 """What every test may use: one pair of embedded servers for the whole run, and databases in it."""
 
+import gc
 import itertools
 import logging
 import os
@@ -29,6 +30,9 @@ from waiting import HANG_S
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Until all tests are imported: it would take a sixth of that time, and find nothing.
+gc.disable()
+
 # Before anything imports numpy: its threads would hang the forks of tests that convert.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -40,6 +44,12 @@ hypothesis.settings.load_profile("any machine")
 
 #: The numbered databases of the embedded broker that tests take turns with; 0 is nobody's.
 _BROKER_DATABASES = range(1, 16)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, but for what was imported, which stays."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
