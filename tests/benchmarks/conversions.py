@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +93,16 @@ def own_settings() -> Iterator[Settings]:
 
 
 def run(
-    models: int = MODELS, *, worker: Sequence[str] = WORKER, start_method: str = "spawn"
+    models: int = MODELS,
+    *,
+    setups: Collection[str] = SETUPS,
+    worker: Sequence[str] = WORKER,
+    start_method: str = "spawn",
 ) -> dict[str, Any]:
     """Return the rates, their ratios to the loop's, and what a conversion costs besides its stages.
 
     Args:
+        setups: names of those that run.
         worker: the command of the conversion worker, but for the number of processes.
         start_method: how the process of the plain loop is started: it imports the converter unless forked.
     """
@@ -117,6 +122,8 @@ def run(
             "plain_per_hour": round(len(chosen) / plain_s * 3600),
         }
         for name, setup in SETUPS.items():
+            if name not in setups:
+                continue
             own = settings.model_copy(update={"home": settings.home / (setup.after or name)})
             ours = converted(own, chosen, source, worker, name=name, setup=setup)
             assert ours.models == len(chosen), f"{ours.models} of {len(chosen)} models were converted"

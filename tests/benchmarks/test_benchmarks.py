@@ -31,7 +31,7 @@ from conftest import embedded_settings, temporary_home
 from integration.canned import with_median
 from nnlite.db.engine import upgrade
 from nnlite.local import Endpoints, servers, workers_lock
-from nnlite.vocabulary import Precision
+from nnlite.vocabulary import Precision, Shortcut
 from toys import LINEAR
 from unit.catalog.copies import Lemur, trial
 
@@ -63,9 +63,15 @@ def small_against():
 
 
 def small_conversions():
-    """Convert one model in the plain loop and none in the worker."""
+    """Convert one model in the plain loop and none in the worker.
+
+    Of the setups that lack one shortcut one runs: each starts a worker, and they differ in a setting's value.
+    """
+    _, *others = (f"without_{shortcut}" for shortcut in Shortcut)
     worker = (*queue_rate.NOOP_WORKER, "conversion")
-    return conversions.run(models=1, worker=worker, start_method=start_method())
+    return conversions.run(
+        models=1, setups=conversions.SETUPS.keys() - others, worker=worker, start_method=start_method()
+    )
 
 
 def start_method():
