@@ -53,6 +53,7 @@ QUICK = {
     # On the devices' own clock. A run that hangs goes on until a test ends it, unless that is the test.
     "MEASUREMENT__WARMUP_MIN_RUNS": "1",
     "MEASUREMENT__WARMUP_MIN_S": "0",
+    "MEASUREMENT__WARMUP_AGREEING_RUNS": "0",
     "MEASUREMENT__MIN_RUNS": "10",
     "MEASUREMENT__MIN_S": "0",
     "MEASUREMENT__MAX_S": "2",
@@ -82,8 +83,7 @@ class RunningWorker:
 
     def stop(self) -> int:
         """Stop it gracefully; return its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(signal.SIGTERM)
         return self.end()
 
     def end(self) -> int:
@@ -294,7 +294,6 @@ class Lab:
     def close(self) -> None:
         """Stop every worker that still runs, all at once."""
         for running in self.workers:
-            if running.process.poll() is None:
-                running.process.send_signal(signal.SIGTERM)
+            running.process.send_signal(signal.SIGTERM)
         for running in self.workers:
             running.end()
