@@ -46,6 +46,8 @@ def test_weights_quantized_in_parts_are_those_of_the_whole(monkeypatch, shape, a
         np.array([-np.inf], np.float32),
         np.array([np.nan, 1], np.float32),
         np.array(2, np.float32),
+        np.float32(2),
+        np.int32(-3),
         np.array([[3, -7]], np.int32),
         np.array([True, False]),
     ],

@@ -127,6 +127,8 @@ def _ends_once(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[st
         valid_float_range_min: float | None = None,
         valid_float_range_max: float | None = None,
     ) -> dict[str, Any]:
+        if not isinstance(values, np.ndarray):  # a result without dimensions is a number
+            return original(values, valid_float_range_min, valid_float_range_max)
         if id(values) not in seen or seen[id(values)][0]() is not values:
             result = found(values, valid_float_range_min, valid_float_range_max)
             seen[id(values)] = weakref.ref(values), result
