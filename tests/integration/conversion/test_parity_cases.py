@@ -222,6 +222,13 @@ def test_integers_beyond_32_bits_are_refused(parities, init, forward, reason):
     assert "case.py:11" in failure.value.reason
 
 
+def test_a_network_in_bfloat16_is_off_with_the_cause(parities):
+    said = parities("pass", "return (x.bfloat16() * 2 + 1).sigmoid().float()", IMAGE)[FP32]
+
+    assert said.state == "off" and said.reason.startswith("output 0: largest difference over range is ")
+    assert said.reason.endswith("which has 32 bits: build the network in float32, or call .float() on it")
+
+
 def test_integers_that_are_right_up_to_some_value_are_unknown_beyond(parities):
     parity = parities("self.e = nn.Embedding(1000, 8)", "return self.e((x * 40503) % 1000)", WORDS)[FP32]
 

@@ -17,7 +17,7 @@ import torch
 from nnlite.backends import RUNTIME_OF_FORMAT
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import ArtifactFormat, ParityState, Precision, Stage
+from nnlite.vocabulary import CALIBRATED, ArtifactFormat, ParityState, Precision, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.cache_key import missing_exporters
 from nnlite_conversion.explanations import explained
@@ -37,6 +37,7 @@ from nnlite_conversion.pipeline.loading.load import Loaded, ModelSkipped, load
 from nnlite_conversion.pipeline.loading.redrawing import constant_outputs, redrawn
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
+from nnlite_conversion.pipeline.lowering.rewrites.operators import single_precision
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
 from nnlite_conversion.pipeline.making import made, quantize, ways
 from nnlite_conversion.pipeline.quantizing.data import Data
@@ -124,7 +125,8 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         except Failure as failure:
             refused.append(refused_precision(precision, failure))
             continue
-        artifacts.append(replace(artifact, rewrites=fp32.rewrites, graph_operators=fp32.graph_operators))
+        artifact = replace(artifact, rewrites=fp32.rewrites, graph_operators=fp32.graph_operators)
+        artifacts.append(_with_cause(artifact))
     for artifact_format in job.formats:
         begin(PrecisionBegun(precision=Precision.FP32, format=artifact_format, done=report()))
         try:
@@ -154,6 +156,17 @@ def exported_file(artifact_format: ArtifactFormat, loaded: Loaded, enter: Enter)
         raise explained(Stage.EXPORT, error, reason) from error
     FORMATS[artifact_format].export(program, loaded, path)
     return path
+
+
+def _with_cause(report: ArtifactReport) -> ArtifactReport:
+    """Return a report whose parity, where it is off, says that PyTorch computes in another precision."""
+    found = report.parity
+    rounded = single_precision.__name__ in report.rewrites and report.precision not in CALIBRATED
+    if found is None or found.state is not ParityState.OFF or not rounded:
+        return report
+    cause = "PyTorch computes it in another precision than the artifact, which has 32 bits"
+    remedy = "build the network in float32, or call .float() on it"
+    return replace(report, parity=replace(found, reason=f"{found.reason}; {cause}: {remedy}"))
 
 
 def refused_precision(
