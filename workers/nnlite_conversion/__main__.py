@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from celery import signals
 
@@ -27,6 +28,7 @@ from nnlite.worker.celery_worker import (
     requeue_leftovers,
     run_process,
     run_worker,
+    stop_consuming,
 )
 from nnlite.worker.watchdog import WorkerLiveness
 from nnlite_conversion.converter import Converter, conversions_dir
@@ -68,6 +70,7 @@ def _run(
     store = open_store(settings)
     store.check()
     requeue_leftovers(context(), WorkKind.CONVERSION)
+    # What is in the cache does not wait until it has.
     fork_server.preload(network=settings.conversion.network)
     gpu = choose_gpu(settings, os.environ.get("CUDA_VISIBLE_DEVICES"), _open_gpu)
     touch_health_file(settings.health_file)
@@ -81,12 +84,29 @@ def _run(
         concurrency=concurrency,
         deadline_s=settings.conversion_deadline_s,
         context=context,
-        handler=Converter(context=context, store=store, cores=cores, fork=fork_server.fork, gpu=gpu).run,
+        handler=Converter(
+            context=context,
+            store=store,
+            cores=cores,
+            fork=fork_server.fork,
+            can_fork=fork_server.has_preloaded,
+            gpu=gpu,
+        ).run,
     )
     context().engine.dispose()
     # When it is forked, not at its first task: an idle pool child must die with the worker as well.
     signals.worker_process_init.connect(lambda **_: context(), weak=False)
-    return run_worker(plan, endpoints, settings, liveness)
+
+    def stop_if_it_cannot_convert(**_: Any) -> None:
+        if fork_server.has_failed():
+            liveness.stop()
+            stop_consuming()
+
+    # From Celery's own loop, every two seconds.
+    signals.heartbeat_sent.connect(stop_if_it_cannot_convert, weak=False)
+    code = run_worker(plan, endpoints, settings, liveness)
+    fork_server.check()
+    return code
 
 
 def _open_gpu(device: str) -> str:

@@ -44,6 +44,8 @@ class Converter:
     cores: Cores
     #: Forks the processes of conversions; None: this process does.
     fork: Fork | None = None
+    #: Whether that can be done yet; what is in the cache does not wait for it.
+    can_fork: Callable[[], bool] = lambda: True
     #: GPU that children run reference passes on; None: the CPU.
     gpu: Gpu | None = None
 
@@ -167,7 +169,7 @@ class Converter:
 
             def tick(stage: Stage) -> bool:
                 heartbeat.tick(stage)
-                return lock.tick()
+                return self.can_fork() and lock.tick()
 
             yield tick
 

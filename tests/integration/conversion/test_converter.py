@@ -36,7 +36,10 @@ def convert(cluster: Cluster, store: ArtifactStore) -> Callable[..., Outcome]:
     """Make one attempt at the conversion of a campaign with one model."""
 
     def attempt(
-        campaign: uuid.UUID, into: ArtifactStore = store, mark_progress: Callable[[], None] = lambda: None
+        campaign: uuid.UUID,
+        into: ArtifactStore = store,
+        mark_progress: Callable[[], None] = lambda: None,
+        can_fork: Callable[[], bool] = lambda: True,
     ) -> Outcome:
         context = WorkerContext(
             engine=cluster.engine,
@@ -46,7 +49,7 @@ def convert(cluster: Cluster, store: ArtifactStore) -> Callable[..., Outcome]:
             stopping=lambda: False,
             mark_progress=mark_progress,
         )
-        converter = Converter(context=lambda: context, store=into, cores=choose_cores(""))
+        converter = Converter(context=lambda: context, store=into, cores=choose_cores(""), can_fork=can_fork)
         row = cluster.conversion(campaign)["id"]
         return run_attempt(context, WorkKind.CONVERSION, row, converter.run, 120)
 
@@ -82,9 +85,16 @@ def test_artifact_is_stored_with_all_attributes(cluster, store, converted):
     assert cluster.ready("benchmark.host") == 1
 
 
+def test_a_conversion_waits_until_its_processes_can_be_forked(cluster, convert):
+    answers = iter([False, False])
+    assert convert(cluster.submit("tiny").id, can_fork=lambda: next(answers, True)) is Outcome.DONE
+    assert next(answers, None) is None
+
+
 def test_second_campaign_uses_the_cache(cluster, convert, converted, monkeypatch):
     monkeypatch.setattr(module, "convert", None)
-    assert convert(cluster.submit("tiny", name="day").id) is Outcome.DONE
+    campaign = cluster.submit("tiny", name="day").id
+    assert convert(campaign, can_fork=lambda: False) is Outcome.DONE
     (progress,) = queries.campaigns(cluster.engine, "day")
     assert (progress.converted, progress.from_cache, progress.benchmarks_queued) == (1, 1, 1)
     assert cluster.rows("SELECT count(*) AS n FROM artifact") == [{"n": 1}]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import uuid
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from integration.conversion.models import DOUBLING, network
-from nnlite.errors import Failure, FailureClass
+from nnlite.errors import Failure, FailureClass, NnliteError
 from nnlite.vocabulary import Precision
+from nnlite_conversion.isolation import fork_server
 from nnlite_conversion.isolation.child import Isolation
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.isolation.fork_server import ForkServer
@@ -43,6 +45,7 @@ SEARCH = """
 def server() -> Iterator[ForkServer]:
     with ForkServer() as server:
         server.preload(network=False)
+        assert server.has_preloaded(wait_s=HANG_S)
         yield server
 
 
@@ -92,6 +95,35 @@ def test_conversions_go_on_one_after_another_and_leave_no_process(job, settings,
     assert children == ""
 
 
+def cannot(*, network: bool) -> None:
+    raise NnliteError("no module named torch; install nnlite[convert]")
+
+
+def ends(*, network: bool) -> None:
+    os._exit(1)
+
+
+@pytest.mark.parametrize(
+    ("preload", "reason"),
+    [
+        (cannot, "no module named torch; install nnlite[convert]"),
+        (ends, "the process that imports PyTorch ended; its log says why"),
+    ],
+)
+def test_a_server_that_cannot_convert_says_why(preload, reason, monkeypatch):
+    monkeypatch.setattr(fork_server, "preload", preload)
+    with ForkServer() as server:
+        assert not server.has_preloaded()
+        assert not server.has_failed()
+        server.check()
+        server.preload(network=False)
+
+        assert not server.has_preloaded(wait_s=HANG_S), "it has ended"
+        assert server.has_failed()
+        with pytest.raises(NnliteError, match=re.escape(reason)):
+            server.check()
+
+
 def test_a_tree_ends_with_the_conversation_that_asked_for_it(server, outputs, tmp_path):
     reading, descriptors = outputs
     isolation = Isolation(uid=None, network=False, network_filter=True, scratch=tmp_path)
@@ -113,6 +145,7 @@ def test_trees_end_with_the_server_and_the_worker_is_stopped_at_the_next_convers
     try:
         with ForkServer() as server:
             server.preload(network=False)
+            assert server.has_preloaded(wait_s=HANG_S)
             tree = server.fork(sleeping, isolation, descriptors)
         assert select.select([tree.supervisor_fd], [], [], HANG_S)[0]
 

@@ -4,7 +4,7 @@ A forked child has a copy of its parent's memory, and model code can read all of
 server before it reads its settings, and has it fork every child. Over a socket of local packets:
 
     worker -> server   whether model code may use the network; the server preloads
-    server -> worker   `ready`, or why it cannot convert
+    server -> worker   why it cannot convert, before it ends; nothing where it can
     worker -> server   descriptors: a conversation's socket, what to run (pickled), outputs of the tree
 
 and in a conversation, one for each conversion:
@@ -12,6 +12,9 @@ and in a conversation, one for each conversion:
     server -> worker   PID of the supervisor, with its pidfd
     worker -> server   closes its end: the group is killed and the supervisor reaped
     server -> worker   closes its end when that is done
+
+Every process of the worker has the reading end of a pipe, which holds a byte once the server has preloaded,
+and is at its end without one where it cannot.
 
 The kernel kills the server with its worker, and the trees with the server; they also end when the pool
 process that asked for them has ended.
@@ -39,7 +42,6 @@ _MAX_MESSAGE_BYTES: Final = 4096
 _ANSWER_TIMEOUT_S: Final = 60.0
 #: Of a request.
 _DESCRIPTORS: Final = 5
-_READY: Final = b"ready"
 _WITH_NETWORK: Final = b"network"
 _WITHOUT_NETWORK: Final = b"no network"
 
@@ -50,12 +52,14 @@ class ForkServer:
     def __init__(self) -> None:
         """Fork the server; before this process reads anything that model code must not."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._preloaded, preloaded = os.pipe()
         self._worker = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
             self._socket.close()
-            run_and_exit(lambda: _serve(theirs, self._worker))
+            run_and_exit(lambda: _serve(theirs, preloaded, self._worker))
         theirs.close()
+        os.close(preloaded)
 
     def __enter__(self) -> Self:
         return self
@@ -64,22 +68,39 @@ class ForkServer:
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
         self._socket.close()
+        os.close(self._preloaded)
 
     def preload(self, *, network: bool) -> None:
-        """Let the server import what a conversion needs, and wait until it has.
+        """Let the server import what a conversion needs; this does not wait until it has.
 
         Args:
             network: keep Hugging Face's libraries online.
-
-        Raises:
-            NnliteError: it cannot convert.
         """
         self._socket.send(_WITH_NETWORK if network else _WITHOUT_NETWORK)
-        answer = self._socket.recv(_MAX_MESSAGE_BYTES)
-        if answer != _READY:
-            raise NnliteError(
-                answer.decode(errors="replace") or "the process that imports PyTorch ended; its log says why"
-            )
+
+    def has_preloaded(self, *, wait_s: float = 0) -> bool:
+        """Return whether the server has preloaded; in any process of the worker."""
+        return bool(self._events(wait_s) & select.POLLIN)
+
+    def has_failed(self) -> bool:
+        """Return whether the server ended before it had preloaded."""
+        return self._events(0) == select.POLLHUP
+
+    def check(self) -> None:
+        """Raise if the server ended before it had preloaded; in the worker's own process.
+
+        Raises:
+            NnliteError: why it cannot convert.
+        """
+        if self.has_failed():
+            reason = self._socket.recv(_MAX_MESSAGE_BYTES).decode(errors="replace")
+            raise NnliteError(reason or "the process that imports PyTorch ended; its log says why")
+
+    def _events(self, wait_s: float) -> int:
+        """Return what `poll` says of the pipe within `wait_s`; 0: nothing has happened."""
+        poll = select.poll()
+        poll.register(self._preloaded, select.POLLIN)
+        return next((events for _, events in poll.poll(wait_s * 1000)), 0)
 
     def fork(self, body: Body, isolation: Isolation, outputs: Outputs) -> Forked:
         """Have the server fork the tree of `body`, which must be picklable.
@@ -115,13 +136,13 @@ def _end(conversation: socket.socket) -> None:
         conversation.recv(1)
 
 
-def _serve(requests: socket.socket, worker: int) -> None:
-    """Preload, then serve until the worker has ended."""
+def _serve(requests: socket.socket, preloaded: int, worker: int) -> None:
+    """Preload, say so through the pipe `preloaded`, then serve until the worker has ended."""
     reset_signals()
     # They are sent to the worker's group: conversions end when the worker says so.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    sandbox.keep_only({requests.fileno()})
+    sandbox.keep_only({requests.fileno(), preloaded})
     die_with_parent(lambda: os.getppid() != worker)
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
@@ -131,7 +152,8 @@ def _serve(requests: socket.socket, worker: int) -> None:
     except NnliteError as error:
         requests.send(str(error).encode()[:_MAX_MESSAGE_BYTES])
         return
-    requests.send(_READY)
+    os.write(preloaded, b".")
+    os.close(preloaded)
     # Each conversion copies its page tables three times; while the worker still sets itself up.
     into_huge_pages()
     trees: dict[socket.socket, int] = {}
