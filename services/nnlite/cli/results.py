@@ -223,16 +223,21 @@ def failures(
         print_json(rows)
         return
     with paged(wide=wide):
-        print_failures(rows, top=top, wide=wide)
+        print_failures(rows, top=top, wide=wide, whole=True)
     if not rows:
         note("nothing failed")
 
 
 def print_failures(
-    rows: Sequence[Row], title: str | None = None, *, top: int | None = None, wide: bool = False
+    rows: Sequence[Row],
+    title: str | None = None,
+    *,
+    top: int | None = None,
+    wide: bool = False,
+    whole: bool = False,
 ) -> None:
-    """Print failures as a table; nothing if there is none."""
+    """Print failures as a table, with their whole reasons if `whole`; nothing if there is none."""
     if rows:
-        shown = [presentation.failure_row(row) for row in listed(rows, top)]
+        shown = [presentation.failure_row(row, whole=whole) for row in listed(rows, top)]
         names = presentation.failure_columns(shown)
         print_table(shown, names, title=title, optional=presentation.OPTIONAL_OF_FAILURES, wide=wide)

@@ -234,8 +234,9 @@ def test_a_reason_is_cut_to_a_line():
     assert presentation.shorten("x" * 160) == "x" * 160
 
 
-def test_a_failure_without_reason_has_an_empty_one():
+def test_a_failure_without_reason_has_an_empty_one_and_others_a_whole_one_where_that_is_asked_for():
     assert presentation.failure_row({"model": "BagNet", "reason": None})["reason"] == ""
+    assert presentation.failure_row({"reason": f"{'x' * 300}\n"}, whole=True)["reason"] == "x" * 300
 
 
 def test_failures_of_several_campaigns_say_which():

@@ -104,9 +104,10 @@ def failure_columns(rows: Sequence[Row]) -> list[str]:
     return [first, *campaign, *others]
 
 
-def failure_row(row: Row) -> Row:
-    """Format one failure for people."""
-    return {**row, "reason": shorten(row["reason"] or "")}
+def failure_row(row: Row, *, whole: bool = False) -> Row:
+    """Format one failure for people; `whole`: with all of its reason, at whose end the remedy is."""
+    reason = row["reason"] or ""
+    return {**row, "reason": reason.strip().partition("\n")[0] if whole else shorten(reason)}
 
 
 def is_listed(check: Row) -> bool:
