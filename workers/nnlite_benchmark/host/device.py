@@ -250,8 +250,8 @@ class HostDevice:
 
     def _with_initialization(self, run: Run, job: BenchmarkJob, stop: threading.Event) -> Run:
         limits = job.in_force(self._settings)
-        with weight_cache(job.artifact) as cache:
-            request = replace(self._request(job, limits, cache.parent, ()), weight_cache=str(cache))
+        with _scratch_folder() as folder, weight_cache(job.artifact) as cache:
+            request = replace(self._request(job, limits, folder, ()), weight_cache=str(cache))
 
             def initialize() -> RunReport:
                 return run_process(request, limits, stop=stop, server=self._fork_server)

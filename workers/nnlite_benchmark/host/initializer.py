@@ -47,6 +47,6 @@ def _initialize(artifact: str, threads: int, cache: str) -> int:
     model = CompiledModel.from_file(artifact, environment=environment, options=options)
     end_ns = time.perf_counter_ns()
     del model
-    if not Path(cache).exists():
+    if not Path(cache).exists() or not Path(cache).stat().st_size:
         raise RuntimeError("LiteRT wrote no weight cache")
     return end_ns - begin_ns
