@@ -70,7 +70,7 @@ def _run(
     store = open_store(settings)
     store.check()
     requeue_leftovers(context(), WorkKind.CONVERSION)
-    # What is in the cache does not wait until it has.
+    # Conversions wait until it has; what is in the cache does not.
     fork_server.preload(network=settings.conversion.network)
     gpu = choose_gpu(settings, os.environ.get("CUDA_VISIBLE_DEVICES"), _open_gpu)
     touch_health_file(settings.health_file)

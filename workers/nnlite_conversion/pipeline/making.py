@@ -51,6 +51,7 @@ def made(
             refused = _refused_in_integers(failure) if precision is Precision.INT8 else None
             if refused is not None and refused not in in_floats:
                 in_floats |= {refused}
+                # The same way once more, and those after it.
                 left = [*int8_but(in_floats)[-len(left) - 1 :]]
             if not left and not found:
                 raise

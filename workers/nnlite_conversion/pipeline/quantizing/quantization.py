@@ -98,54 +98,39 @@ def _quantize_inputs_with_zero_point(model: Any) -> None:
             operator.builtinOptions.asymmetricQuantizeInputs = True
 
 
-def _int8(fp32: Path, target: Path, data: Data) -> Quantized:
-    """Store weights and activations as int8; the calibration samples give the ranges of the activations.
+def _integer_ways(int8_io: Int8Io | None, in_floats: InFloats) -> tuple[Quantizer, ...]:
+    """Return the ways to store weights and activations as int8, in the order in which they are tried.
 
-    Operators that cannot be quantized stay in floats.
+    The calibration samples give the ranges of the activations. Operators that cannot be quantized stay in
+    floats. The second way has safeguards: ranges contain every sample, biases fit, and what integers would
+    lose stays in floats. In the third, so does what places and divisors are computed from.
+
+    Args:
+        int8_io: types of the artifact's inputs and outputs; None: those that the data name.
+        in_floats: what else stays in floats.
     """
-    return _integers(fp32, target, data, data.int8_io, _none)
 
-
-def _int8_with_safeguards(fp32: Path, target: Path, data: Data) -> Quantized:
-    """As int8; ranges contain every sample, biases fit, and what integers would lose stays in floats."""
-    return _integers(fp32, target, data, data.int8_io, _none, safeguards=True)
-
-
-def _int8_with_decisions_in_floats(fp32: Path, target: Path, data: Data) -> Quantized:
-    """As with safeguards; what places and divisors are computed from stays in floats too."""
-    return _integers(fp32, target, data, data.int8_io, _none, safeguards=True, exact_decisions=True)
-
-
-def _mixed_with_decisions_in_floats(fp32: Path, target: Path, data: Data) -> Quantized:
-    """As the same of int8, with inputs and outputs in floats."""
-    return _integers(fp32, target, data, Int8Io.FLOAT, _none, safeguards=True, exact_decisions=True)
-
-
-def int8_but(operators: frozenset[str]) -> tuple[Quantizer, ...]:
-    """Return the ways to make int8, in their order, which keep `operators`, such as `DIV`, in floats too."""
-
-    def way(safeguards: bool, exact_decisions: bool) -> Quantizer:
+    def way(*, safeguards: bool, exact_decisions: bool) -> Quantizer:
         return lambda fp32, target, data: _integers(
             fp32,
             target,
             data,
-            data.int8_io,
-            lambda operator, result: operator in operators,
+            int8_io or data.int8_io,
+            in_floats,
             safeguards=safeguards,
             exact_decisions=exact_decisions,
         )
 
-    return way(False, False), way(True, False), way(True, True)
+    return (
+        way(safeguards=False, exact_decisions=False),
+        way(safeguards=True, exact_decisions=False),
+        way(safeguards=True, exact_decisions=True),
+    )
 
 
-def _mixed(fp32: Path, target: Path, data: Data) -> Quantized:
-    """As int8, with inputs and outputs in floats."""
-    return _integers(fp32, target, data, Int8Io.FLOAT, _none)
-
-
-def _mixed_with_safeguards(fp32: Path, target: Path, data: Data) -> Quantized:
-    """As int8 with safeguards, with inputs and outputs in floats."""
-    return _integers(fp32, target, data, Int8Io.FLOAT, _none, safeguards=True)
+def int8_but(operators: frozenset[str]) -> tuple[Quantizer, ...]:
+    """Return the ways to make int8, in their order, which keep `operators`, such as `DIV`, in floats too."""
+    return _integer_ways(None, lambda operator, result: operator in operators)
 
 
 def _mixed_before_head(fp32: Path, target: Path, data: Data) -> Quantized:
@@ -161,10 +146,6 @@ def _mixed_products(fp32: Path, target: Path, data: Data) -> Quantized:
     return _integers(
         fp32, target, data, Int8Io.FLOAT, lambda operator, result: operator not in PRODUCTS, safeguards=True
     )
-
-
-def _none(operator: str, result: str) -> bool:
-    return False
 
 
 def _either(one: InFloats, other: InFloats) -> InFloats:
@@ -282,19 +263,18 @@ def _silence() -> Iterator[None]:
         root.setLevel(level)
 
 
+_INT8 = int8_but(frozenset())
+#: Its inputs and outputs are floats.
+_MIXED = (*_integer_ways(Int8Io.FLOAT, lambda operator, result: False), _mixed_before_head, _mixed_products)
+
 QUANTIZERS: Mapping[Precision, Quantizer] = {
     Precision.FP16: _fp16,
     Precision.DYNAMIC: _dynamic,
-    Precision.INT8: _int8,
-    Precision.MIXED: _mixed,
+    Precision.INT8: _INT8[0],
+    Precision.MIXED: _MIXED[0],
 }
 #: Further ways to make a precision, in the order in which they are tried while the artifact is not right.
 FALLBACKS: Mapping[Precision, tuple[Quantizer, ...]] = {
-    Precision.INT8: (_int8_with_safeguards, _int8_with_decisions_in_floats),
-    Precision.MIXED: (
-        _mixed_with_safeguards,
-        _mixed_with_decisions_in_floats,
-        _mixed_before_head,
-        _mixed_products,
-    ),
+    Precision.INT8: _INT8[1:],
+    Precision.MIXED: _MIXED[1:],
 }

@@ -1,4 +1,4 @@
-"""Assume smaller differences between runs in huge pages, which differ less from process to process"""
+"""Intervals of runs in huge pages: assume that two of them differ less than two in small pages"""
 
 from alembic import context, op
 
