@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from nnlite_conversion.pipeline.lowering import direct_lowering
 from nnlite_conversion.pipeline.lowering.direct_lowering import direct_lowerings
 from nnlite_conversion.pipeline.lowering.stablehlo import FUNCTIONS
+from nnlite_conversion.pipeline.lowering.templates import key_of
 from unit.conversion.stablehlo_calls import COVERED, IMAGE, LEFT, Call, Of, aten
 
 
@@ -111,8 +112,8 @@ def test_numbers_that_python_takes_for_equal_have_functions_of_their_own(other_p
     constants = other_process.apply(functions_of, ([0.0, -0.0, 2.5, 2.5],))
 
     assert constants == ["-0.000000e+00", "0.000000e+00", "2.500000e+00"]
-    signatures = {direct_lowering._signature(each, []) for each in (1, 1.0, True, 0, 0.0, -0.0, False)}
-    assert len(signatures) == 7
+    keys = {key_of(each, ir.Value, lambda _: None) for each in (1, 1.0, True, 0, 0.0, -0.0, False)}
+    assert len(keys) == 7
 
 
 def test_every_operator_is_compared():

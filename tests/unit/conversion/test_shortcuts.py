@@ -11,10 +11,10 @@ from torch.utils._pytree import tree_map
 
 from nnlite.vocabulary import Shortcut
 from nnlite_conversion.pipeline.lowering import (
+    aten_operators,
     decomposition_tables,
     fast_decomposition,
     fast_lowering,
-    verified_operators,
 )
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from unit.conversion.operator_cases import CASES, Case
@@ -114,7 +114,7 @@ def test_operators_are_decomposed_as_torch_does(cases, graph_of, left_to_torch):
 
 def test_operator_that_was_not_compared_is_left_to_torch(graph_of, left_to_torch, monkeypatch):
     cases = [case for case in CASES if case.name == "relu"]
-    monkeypatch.setattr(verified_operators, "VERIFIED", verified_operators.VERIFIED - {"relu"})
+    monkeypatch.setattr(aten_operators, "VERIFIED", aten_operators.VERIFIED - {"relu"})
 
     assert graph_of(cases, [Shortcut.DECOMPOSITION]) == graph_of(cases, [])
     assert "relu" in left_to_torch[0]

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -19,8 +19,11 @@ from litert_converter.mlir import ir
 from litert_converter.mlir.dialects import func, stablehlo
 from litert_torch.backend import export_utils
 from litert_torch.backend.lowerings import context, registry
+from torch.fx.node import map_aggregate
 
+from nnlite_conversion.pipeline.lowering.aten_operators import aten_name
 from nnlite_conversion.pipeline.lowering.stablehlo import FUNCTIONS, NotCovered
+from nnlite_conversion.pipeline.lowering.templates import key_of
 
 _logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ def direct_lowerings() -> Iterator[None]:
 def _lowerings() -> Mapping[Any, Lowering]:
     known = registry.global_registry.registered_ops
     return {
-        operator: _lowering(function, known[operator])
+        operator: _lowering(aten_name(operator), function, known[operator])
         for operator, function in FUNCTIONS.items()
         if operator in known
     }
@@ -59,18 +62,29 @@ class _Functions(context.LoweringContextPlugin):  # type: ignore[misc]
     known: dict[Hashable, _Function | None] = field(default_factory=dict)
 
 
-def _lowering(function: Callable[..., Any], of_library: Lowering) -> Lowering:
+def _lowering(operator: str, function: Callable[..., Any], of_library: Lowering) -> Lowering:
     """Return a lowering by `function`, which leaves what that does not cover to the library."""
 
     def lowering(lctx: context.LoweringContext, *args: Any, **kwargs: Any) -> Any:
         inputs: list[ir.Value] = []
-        signature = (function, _signature(args, inputs), _signature(kwargs, inputs))
+
+        def type_of(value: ir.Value) -> Hashable:
+            inputs.append(value)
+            kind: Hashable = value.type
+            return kind
+
+        def body(parameters: Iterator[ir.Value]) -> Any:
+            own_args, own_kwargs = map_aggregate(
+                (args, kwargs), lambda each: next(parameters) if isinstance(each, ir.Value) else each
+            )
+            return function(*own_args, **own_kwargs)
+
+        signature = (function, key_of((args, kwargs), ir.Value, type_of))
         if not lctx.has_plugin(_Functions):
             lctx.add_plugin(_Functions())
         known = lctx.get_plugin(_Functions).known
         if signature not in known:
-            name = f"{function.__name__}_{len(known)}"
-            known[signature] = _built(lctx.ir_module, name, inputs, partial(_body, function, args, kwargs))
+            known[signature] = _built(lctx.ir_module, f"{operator}_{len(known)}", inputs, body)
         built = known[signature]
         if built is None:
             return of_library(lctx, *args, **kwargs)
@@ -78,25 +92,6 @@ def _lowering(function: Callable[..., Any], of_library: Lowering) -> Lowering:
         return _of_types(results, lctx.node)
 
     return lowering
-
-
-def _signature(structure: Any, inputs: list[ir.Value]) -> Hashable:
-    """Return what a function depends on of nested arguments; their values are added to `inputs`.
-
-    Numbers are told apart that Python takes for equal: 0.0 and -0.0; 1, 1.0 and True.
-    """
-    if isinstance(structure, ir.Value):
-        inputs.append(structure)
-        kind: Hashable = structure.type
-        return kind
-    if isinstance(structure, tuple | list):
-        return tuple(_signature(each, inputs) for each in structure)
-    if isinstance(structure, dict):
-        return tuple((name, _signature(each, inputs)) for name, each in structure.items())
-    if isinstance(structure, int | float | complex):
-        return type(structure), repr(structure)
-    constant: Hashable = structure
-    return constant
 
 
 def _built(
@@ -130,31 +125,9 @@ def _built(
 
 
 @cache
-def _log_once(function: str) -> None:
-    """Log the error that is being handled, the first one of each function in this process."""
-    _logger.warning(
-        "the direct lowering %s failed; litert-torch lowers the operator", function, exc_info=True
-    )
-
-
-def _body(
-    function: Callable[..., Any],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    parameters: Iterator[ir.Value],
-) -> Any:
-    return function(*_with(args, parameters), **_with(kwargs, parameters))
-
-
-def _with(structure: Any, parameters: Iterator[ir.Value]) -> Any:
-    """Return nested arguments with the function's own parameters instead of its caller's values."""
-    if isinstance(structure, ir.Value):
-        return next(parameters)
-    if isinstance(structure, tuple | list):
-        return [_with(each, parameters) for each in structure]
-    if isinstance(structure, dict):
-        return {name: _with(each, parameters) for name, each in structure.items()}
-    return structure
+def _log_once(operator: str) -> None:
+    """Log the error that is being handled, the first one of each operator in this process."""
+    _logger.warning("the direct lowering of %s failed; litert-torch lowers it", operator, exc_info=True)
 
 
 def _of_types(results: Sequence[ir.Value], node: torch.fx.Node | None) -> Any:

@@ -25,25 +25,21 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental import proxy_tensor
+from torch.fx.node import map_aggregate, map_arg
 from torch.fx.passes.shape_prop import _extract_tensor_metadata
 from torch.fx.proxy import _COPY_META_FIELDS
 
+from nnlite_conversion.pipeline.lowering.aten_operators import LeftToTorch, require_verified
 from nnlite_conversion.pipeline.lowering.decomposition_tables import PreparedTable, prepared_table
 from nnlite_conversion.pipeline.lowering.in_place import without_in_place
 from nnlite_conversion.pipeline.lowering.retracing import Table
-from nnlite_conversion.pipeline.lowering.structures import mapped
-from nnlite_conversion.pipeline.lowering.templates import Reference, Step, Template, signature_of
-from nnlite_conversion.pipeline.lowering.verified_operators import require_verified
+from nnlite_conversion.pipeline.lowering.templates import Reference, Step, Template, key_of, signature_of
 
 aten = torch.ops.aten
 
 #: What a node's replacements inherit from it.
 _INHERITED = ("stack_trace", *_COPY_META_FIELDS)
 _PLAIN_INPUTS = {InputKind.USER_INPUT, InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
-
-
-class CannotExpand(Exception):
-    """The graph has to be decomposed by torch."""
 
 
 @contextmanager
@@ -89,7 +85,7 @@ class Expander:
         """Return the decomposed program.
 
         Raises:
-            CannotExpand, CannotReplace: torch has to do it.
+            LeftToTorch: torch has to do it.
             Exception: tracing an operator fails; there is no base class.
         """
         _require_plain(self.program.graph_signature)
@@ -97,7 +93,7 @@ class Expander:
         inputs = self.program.graph.find_nodes(op="placeholder")
         fake_mode = torch._guards.detect_fake_mode([node.meta["val"] for node in inputs])
         if fake_mode is None:
-            raise CannotExpand("no inputs")
+            raise LeftToTorch("no inputs")
 
         def copy_graph() -> tuple[()]:
             self._copy()
@@ -120,13 +116,13 @@ class Expander:
                 values[node] = self.graph.placeholder(node.target)
                 values[node].meta = dict(node.meta)
             elif node.op == "output":
-                results = mapped(node.args[0], Node, values.__getitem__)
+                results = map_arg(node.args[0], values.__getitem__)
                 output = self.graph.output(
                     tuple(results) if isinstance(results, tuple | list) else (results,)
                 )
                 output.meta = dict(node.meta)
             elif node.op != "call_function":
-                raise CannotExpand(f"{node.name} is a {node.op}")
+                raise LeftToTorch(f"{node.name} is a {node.op}")
             elif node.target is operator.getitem and not isinstance(values[node.args[0]], Node):
                 values[node] = values[node.args[0]][node.args[1]]
             else:
@@ -135,10 +131,14 @@ class Expander:
     def _replacement(self, node: Node, values: dict[Node, Any]) -> Any:
         """Return the node, or nested nodes, whose results are those of `node`."""
         require_verified(node.target)
-        args = mapped(node.args, Node, values.__getitem__)
-        kwargs = mapped(node.kwargs, Node, values.__getitem__)
+        args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
         inputs: list[Node] = []
-        signature = (signature_of(node.target), self._signature((args, kwargs), inputs))
+
+        def type_of(each: Node) -> Hashable:
+            inputs.append(each)
+            return self._key(each)
+
+        signature = (signature_of(node.target), key_of((args, kwargs), Node, type_of))
         # Without modules, litert-torch gives tensors other names.
         inherited = {"nn_module_stack": {}} | {
             field: node.meta[field] for field in _INHERITED if field in node.meta
@@ -157,23 +157,24 @@ class Expander:
                 self.templates[signature] = template
         created: list[Node] = []
 
-        def node_of(reference: Reference) -> Node:
-            number = reference.number
-            return created[number] if number >= 0 else inputs[-1 - number]
+        def node_of(each: Any) -> Any:
+            if not isinstance(each, Reference):
+                return each
+            return created[each.number] if each.number >= 0 else inputs[-1 - each.number]
 
         for step in template.steps:
             created.append(
                 self.graph.create_node(
                     "call_function",
                     step.target,
-                    mapped(step.args, Reference, node_of),
-                    mapped(step.kwargs, Reference, node_of),
+                    map_aggregate(step.args, node_of),
+                    map_aggregate(step.kwargs, node_of),
                     # An operator that stays one keeps its name, by which an explanation finds it.
                     name=node.name if len(template.steps) == 1 else step.name,
                 )
             )
             created[-1].meta = inherited | step.meta
-        return mapped(template.output, Reference, node_of)
+        return map_aggregate(template.output, node_of)
 
     def _stays(self, node: Node, inputs: list[Node]) -> bool:
         """Whether nothing decomposes the node, and its inputs are what they were."""
@@ -206,7 +207,7 @@ class Expander:
             numbers[proxy.node] = -inputs
             return tensor
 
-        fake_args, fake_kwargs = mapped(args, Node, tracked), mapped(kwargs, Node, tracked)
+        fake_args, fake_kwargs = map_arg((args, kwargs), tracked)
         known = len(tracer.graph.nodes)
         result = target(*fake_args, **fake_kwargs)
         steps: list[Step] = []
@@ -216,41 +217,32 @@ class Expander:
 
         for node in list(tracer.graph.nodes)[known:]:
             if node.op != "call_function":
-                raise CannotExpand(f"{target} makes a {node.op}")
+                raise LeftToTorch(f"{target} makes a {node.op}")
             require_verified(node.target)
             numbers[node] = len(steps)
             steps.append(
                 Step(
                     target=node.target,
-                    args=mapped(node.args, Node, reference),
-                    kwargs=mapped(node.kwargs, Node, reference),
+                    args=map_arg(node.args, reference),
+                    kwargs=map_arg(node.kwargs, reference),
                     name=node.name,
                     meta={field: node.meta[field] for field in ("val", "tensor_meta") if field in node.meta},
                 )
             )
 
-        def of_tensor(tensor: torch.Tensor) -> Reference:
-            return reference(proxy_tensor.get_proxy_slot(tensor, tracer).proxy.node)
+        def of_result(each: Any) -> Any:
+            if not isinstance(each, torch.Tensor):
+                return each
+            return reference(proxy_tensor.get_proxy_slot(each, tracer).proxy.node)
 
-        return Template(steps, mapped(result, torch.Tensor, of_tensor))
-
-    def _signature(self, structure: Any, inputs: list[Node]) -> Hashable:
-        """Return what a template depends on of nested arguments; their nodes are added to `inputs`."""
-        if isinstance(structure, Node):
-            inputs.append(structure)
-            return self._key(structure)
-        if isinstance(structure, tuple | list):
-            return tuple(self._signature(each, inputs) for each in structure)
-        if isinstance(structure, dict):
-            return tuple((name, self._signature(each, inputs)) for name, each in structure.items())
-        return type(structure), structure
+        return Template(steps, map_aggregate(result, of_result))
 
     def _key(self, node: Node) -> Hashable:
         """Return shape, strides, type and device of a node's value."""
         value = node.meta["val"]
         if id(value) not in self.keys:
             if not isinstance(value, FakeTensor) or not all(isinstance(size, int) for size in value.shape):
-                raise CannotExpand(f"{node.name} is no tensor of known size")
+                raise LeftToTorch(f"{node.name} is no tensor of known size")
             self.keys[id(value)] = (
                 tuple(value.shape), value.stride(), value.storage_offset(), value.dtype, value.device,
             )  # fmt: skip
@@ -283,4 +275,4 @@ def _input() -> None:
 def _require_plain(signature: ExportGraphSignature) -> None:
     kinds = {spec.kind for spec in (*signature.input_specs, *signature.output_specs)}
     if unknown := kinds - _PLAIN_INPUTS - {OutputKind.USER_OUTPUT}:
-        raise CannotExpand(f"inputs or outputs of kinds {unknown}")
+        raise LeftToTorch(f"inputs or outputs of kinds {unknown}")

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch.fx import Graph, Node
 
+from nnlite_conversion.pipeline.lowering.aten_operators import LeftToTorch, aten_name
+
 aten = torch.ops.aten
 
 _FRESH = """
@@ -20,10 +22,6 @@ _FRESH = """
 FRESH = frozenset(_FRESH.split())
 
 
-class CannotReplace(Exception):
-    """An operator that works in place may change memory that something else reads."""
-
-
 def without_in_place(graph: Graph, key: Callable[[Node], Hashable]) -> None:
     """Replace such operators in `graph`, and later uses of what they change by uses of their results.
 
@@ -31,7 +29,7 @@ def without_in_place(graph: Graph, key: Callable[[Node], Hashable]) -> None:
         key: identifies the type of a node's value.
 
     Raises:
-        CannotReplace: what one of them changes may be shared. Those before it are replaced.
+        LeftToTorch: what one of them changes may be shared. Those before it are replaced.
     """
     order = {node: number for number, node in enumerate(graph.nodes)}
     for node, number in order.items():
@@ -42,7 +40,7 @@ def without_in_place(graph: Graph, key: Callable[[Node], Hashable]) -> None:
             changed = _changed(node, order)
             pure = _pure(node)
             if key(node) != key(changed):
-                raise CannotReplace(f"{node.target} changes the type")
+                raise LeftToTorch(f"{node.target} changes the type")
             node.target = pure
             changed.replace_all_uses_with(node, lambda user, number=number: order[user] > number)
 
@@ -51,10 +49,10 @@ def _changed(node: Node, order: dict[Node, int]) -> Node:
     """Return the node whose memory `node` changes, if nothing else shares it."""
     changed = node.args[0] if node.args else None
     if not isinstance(changed, Node):
-        raise CannotReplace(f"{node.target} changes no tensor")
+        raise LeftToTorch(f"{node.target} changes no tensor")
     before = [user for user in changed.users if order[user] < order[node]]
     if not all(map(_is_fresh, [changed, *before])):
-        raise CannotReplace(f"{node.target} changes memory that may be shared")
+        raise LeftToTorch(f"{node.target} changes memory that may be shared")
     return changed
 
 
@@ -65,15 +63,11 @@ def _pure(node: Node) -> Any:
     packet = getattr(aten, schema.name.removeprefix("aten::").removesuffix("_"), None)
     pure = getattr(packet, schema.overload_name or "default", None)
     if not schema.name.endswith("_") or written != [schema.arguments[0].name]:
-        raise CannotReplace(f"{node.target} changes {written}")
+        raise LeftToTorch(f"{node.target} changes {written}")
     if pure is None or pure._schema.is_mutable:
-        raise CannotReplace(f"{node.target} has no variant that returns its result")
+        raise LeftToTorch(f"{node.target} has no variant that returns its result")
     return pure
 
 
 def _is_fresh(node: Node) -> bool:
-    return (
-        isinstance(node.target, torch._ops.OpOverload)
-        and node.target.namespace == "aten"
-        and node.target._schema.name.removeprefix("aten::").removesuffix("_") in FRESH
-    )
+    return aten_name(node.target).removesuffix("_") in FRESH

@@ -17,6 +17,7 @@ from litert_converter.mlir import ir
 from litert_torch.backend.inline_consts import InlineConstsContext, tensor_lowering_placeholder
 from litert_torch.backend.lowerings import context, registry
 
+from nnlite_conversion.pipeline.lowering.aten_operators import aten_name
 from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
 
 aten = torch.ops.aten
@@ -104,7 +105,7 @@ def _passes_on(node: torch.fx.Node) -> bool:
 
     A normalization returns several values, of which a node takes the first.
     """
-    name = _name(node)
+    name = aten_name(node.target)
     return (
         name in _SHAPING
         or node.target is operator.getitem
@@ -114,7 +115,7 @@ def _passes_on(node: torch.fx.Node) -> bool:
 
 def _changes(node: torch.fx.Node, names: frozenset[str]) -> bool:
     """Whether a node is one of these operators, and all but one of its factors or addends are constants."""
-    if _name(node) not in names:
+    if aten_name(node.target) not in names:
         return False
     return sum(not _is_constant(each) for each in node.all_input_nodes) == 1
 
@@ -130,12 +131,6 @@ def _is_constant(node: torch.fx.Node) -> bool:
         known |= new
         todo += new
     return True
-
-
-def _name(node: torch.fx.Node) -> str:
-    """Return the name of an ATen operator, such as `mul`; empty: it is none."""
-    target = node.target
-    return target._schema.name.removeprefix("aten::") if isinstance(target, torch._ops.OpOverload) else ""
 
 
 def _is_tied(constant: torch.fx.Node) -> bool:

@@ -1,6 +1,6 @@
 """Templates: the nodes that operators of one signature become when a graph is decomposed."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,3 +43,20 @@ def signature_of(target: Any) -> Hashable:
     ):
         return None
     return (target.__code__, target.__defaults__, *contents)
+
+
+def key_of(structure: Any, kind: type, key: Callable[[Any], Hashable]) -> Hashable:
+    """Return what identifies nested arguments of an operator; `key` gives that of those of `kind`.
+
+    Numbers are told apart that Python takes for equal: 0.0 and -0.0; 1, 1.0 and True.
+    """
+    if isinstance(structure, kind):
+        return key(structure)
+    if isinstance(structure, tuple | list):
+        return tuple(key_of(each, kind, key) for each in structure)
+    if isinstance(structure, dict):
+        return tuple((name, key_of(each, kind, key)) for name, each in structure.items())
+    if isinstance(structure, int | float | complex):
+        return type(structure), repr(structure)
+    constant: Hashable = structure
+    return constant

@@ -5,7 +5,7 @@ import operator
 
 import torch
 
-from nnlite_conversion.pipeline.lowering.rewrites.graph import call, shape_of
+from nnlite_conversion.pipeline.lowering.rewrites.graph import call, node_by_node, shape_of
 
 aten = torch.ops.aten
 
@@ -16,7 +16,8 @@ _POOLS = (
 )
 
 
-def adaptive_max_pool2d(graph: torch.fx.Graph) -> bool:
+@node_by_node
+def adaptive_max_pool2d(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Node | None:
     """Replace adaptive max pooling over one to three dimensions by operators that can be lowered.
 
     Where the output size divides the input size it becomes `max_pool2d`. Otherwise the windows differ in
@@ -24,21 +25,16 @@ def adaptive_max_pool2d(graph: torch.fx.Graph) -> bool:
     turn becomes slices and `amax`: the maximum of a rectangle is the maximum of its columns' maxima. Nodes
     whose indices are used are not changed.
     """
-    changed = False
-    for node in list(graph.nodes):
-        if node.target not in _POOLS:
-            continue
-        shape, sizes = shape_of(node.args[0]), _sizes(node.args[1])
-        if shape is None or not _only_values_used(node):
-            continue
-        with graph.inserting_before(node):
-            pooled = _pool(graph, node.args[0], shape, sizes)
-        for part in list(node.users):
-            part.replace_all_uses_with(pooled)
-            graph.erase_node(part)
-        graph.erase_node(node)
-        changed = True
-    return changed
+    if node.target not in _POOLS:
+        return None
+    shape, sizes = shape_of(node.args[0]), _sizes(node.args[1])
+    if shape is None or not _only_values_used(node):
+        return None
+    pooled = _pool(graph, node.args[0], shape, sizes)
+    for part in list(node.users):
+        part.replace_all_uses_with(pooled)
+        graph.erase_node(part)
+    return pooled
 
 
 def _only_values_used(node: torch.fx.Node) -> bool:

@@ -8,50 +8,39 @@ from typing import Any
 
 import torch
 
-from nnlite_conversion.pipeline.lowering.rewrites.graph import call, shape_of
+from nnlite_conversion.pipeline.lowering.rewrites.graph import call, inherit_place, node_by_node, shape_of
 
 aten = torch.ops.aten
 
 #: Of `aten.conv1d.padding` behind input and weight: bias, stride, padding, dilation, groups.
 _DEFAULTS: tuple[Any, ...] = (None, None, None, [1], "valid", [1], 1)
-#: Where a node comes from, for messages.
-_PLACE = ("stack_trace", "nn_module_stack")
-
-
 _OF_NAMED_PADDING = {aten.conv1d.padding: aten.conv1d.default, aten.conv3d.padding: aten.conv3d.default}
 
 
-def named_padding(graph: torch.fx.Graph) -> bool:
+@node_by_node
+def named_padding(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Node | None:
     """Give convolutions with padding `same` or `valid` the widths, which litert-torch takes for letters."""
-    changed = False
-    for node in list(graph.nodes):
-        if node.target not in _OF_NAMED_PADDING:
-            continue
-        x, weight, bias, stride, padding, dilation, groups = chain(node.args, _DEFAULTS[len(node.args) :])
-        shape = shape_of(weight)
-        if shape is None or node.kwargs:
-            continue
-        kernel = shape[2:]
-        # Defaults are one number for all dimensions, which only PyTorch understands.
-        stride, dilations = (
-            list(each) * (len(kernel) if len(each) == 1 else 1) for each in (stride, dilation)
-        )
-        widths = [0] * len(kernel)
-        if padding == "same":
-            widths = [step * (size - 1) for step, size in zip(dilations, kernel, strict=True)]
-        with graph.inserting_before(node):
-            if any(width % 2 for width in widths):
-                # The last dimension comes first; what is odd is at the end, as in PyTorch.
-                sides = [side for width in reversed(widths) for side in (width // 2, width - width // 2)]
-                x, widths = call(graph, aten.constant_pad_nd.default, x, sides), [0] * len(kernel)
-            both = [width // 2 for width in widths]
-            convolution = _OF_NAMED_PADDING[node.target]
-            result = call(graph, convolution, x, weight, bias, stride, both, dilations, groups)
-        result.meta.update({key: node.meta[key] for key in _PLACE if key in node.meta})
-        node.replace_all_uses_with(result)
-        graph.erase_node(node)
-        changed = True
-    return changed
+    if node.target not in _OF_NAMED_PADDING:
+        return None
+    x, weight, bias, stride, padding, dilation, groups = chain(node.args, _DEFAULTS[len(node.args) :])
+    shape = shape_of(weight)
+    if shape is None or node.kwargs:
+        return None
+    kernel = shape[2:]
+    # Defaults are one number for all dimensions, which only PyTorch understands.
+    stride, dilations = (list(each) * (len(kernel) if len(each) == 1 else 1) for each in (stride, dilation))
+    widths = [0] * len(kernel)
+    if padding == "same":
+        widths = [step * (size - 1) for step, size in zip(dilations, kernel, strict=True)]
+    if any(width % 2 for width in widths):
+        # The last dimension comes first; what is odd is at the end, as in PyTorch.
+        sides = [side for width in reversed(widths) for side in (width // 2, width - width // 2)]
+        x, widths = call(graph, aten.constant_pad_nd.default, x, sides), [0] * len(kernel)
+    both = [width // 2 for width in widths]
+    convolution = _OF_NAMED_PADDING[node.target]
+    result = call(graph, convolution, x, weight, bias, stride, both, dilations, groups)
+    inherit_place(result, node)
+    return result
 
 
 def unsupported_convolution(  # noqa: PLR0917  (the parameters of aten.convolution)

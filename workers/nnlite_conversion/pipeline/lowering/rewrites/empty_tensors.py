@@ -14,7 +14,8 @@ from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves
 
 from nnlite_conversion.culprit import EmptyTensorNode
-from nnlite_conversion.pipeline.lowering.rewrites.graph import call, inline
+from nnlite_conversion.pipeline.lowering.aten_operators import aten_name
+from nnlite_conversion.pipeline.lowering.rewrites.graph import call, inherit_place, inline
 
 aten = torch.ops.aten
 
@@ -32,8 +33,6 @@ _WRITES: Final = frozenset(
 )  # fmt: skip
 #: They take only the type of an empty tensor.
 _TYPES: Final = frozenset({"to", "type_as"})
-#: Where a node comes from, for messages.
-_PLACE: Final = ("stack_trace", "nn_module_stack")
 
 
 def without_empty_tensors(graph: Graph) -> bool:
@@ -46,12 +45,12 @@ def without_empty_tensors(graph: Graph) -> bool:
     changed = False
     for node in list(graph.nodes):
         of_empty = any(each in several or _is_empty(each) for each in node.all_input_nodes)
-        if node.op != "call_function" or not of_empty or _is_empty(node) or _name(node) in _TYPES:
+        if node.op != "call_function" or not of_empty or _is_empty(node) or aten_name(node.target) in _TYPES:
             continue
         with graph.inserting_before(node):
             result = _result(graph, node, several)
         if isinstance(result, Node):
-            result.meta |= {key: node.meta[key] for key in _PLACE if key in node.meta}
+            inherit_place(result, node)
             node.replace_all_uses_with(result)
             graph.erase_node(node)
             changed = True
@@ -71,7 +70,7 @@ def _result(graph: Graph, node: Node, several: dict[Node, Any]) -> Any:
     Args:
         several: results of earlier nodes with several.
     """
-    name, inputs = _name(node), node.all_input_nodes
+    name, inputs = aten_name(node.target), node.all_input_nodes
     if name in _JOINS:
         parts = [part for part in node.args[0] if not _is_empty(part)]
         return call(graph, aten.cat.default, parts, *node.args[1:], *node.kwargs.values())
@@ -106,13 +105,6 @@ def _constant(graph: Graph, node: Node, tensor: torch.Tensor) -> Node:
     )
     result.meta["val"] = node.meta["val"]
     return result
-
-
-def _name(node: Node) -> str:
-    """Return the operator's name without overload; empty: it is none of ATen's."""
-    target = node.target
-    of_aten = isinstance(target, torch._ops.OpOverload) and target.namespace == "aten"
-    return target._schema.name.removeprefix("aten::") if of_aten else ""
 
 
 def _is_empty(node: Node) -> bool:

@@ -4,7 +4,7 @@ from typing import Final
 
 import torch
 
-from nnlite_conversion.pipeline.lowering.rewrites.graph import shape_of
+from nnlite_conversion.pipeline.lowering.rewrites.graph import node_by_node, shape_of
 
 aten = torch.ops.aten
 
@@ -15,19 +15,14 @@ _BROADCASTING: Final = frozenset(
 ) | {aten.maximum.default, aten.minimum.default}
 
 
-def needless_expand(graph: torch.fx.Graph) -> bool:
+@node_by_node
+def needless_expand(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Node | None:
     """Remove each `expand` whose input does as well, such as a gate's in `x * gate.expand_as(x)`.
 
     The layout pass permutes what it takes and not the shape that it asks for, so that the converter finds a
     product of shapes that do not fit.
     """
-    changed = False
-    for node in list(graph.nodes):
-        if node.target in _EXPANDS and _needless(node):
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
-            changed = True
-    return changed
+    return node.args[0] if node.target in _EXPANDS and _needless(node) else None
 
 
 def _needless(expand: torch.fx.Node) -> bool:

@@ -1,6 +1,7 @@
-"""Functions that rewrites share: the shape of a node, new nodes with a shape, and constants."""
+"""Functions that rewrites share: a pass over the nodes, new nodes with a shape, and constants."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,34 @@ from numpy.typing import NDArray
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 from torch.utils._python_dispatch import _disable_current_modes
+
+
+def node_by_node(
+    replacement: Callable[[torch.fx.Graph, torch.fx.Node], torch.fx.Node | None],
+) -> Callable[[torch.fx.Graph], bool]:
+    """Make a rewrite of the graph of a function that returns what takes a node's place.
+
+    The function inserts new nodes before the node; None: the node stays.
+    """
+
+    @wraps(replacement)
+    def rewrite(graph: torch.fx.Graph) -> bool:
+        changed = False
+        for node in list(graph.nodes):
+            with graph.inserting_before(node):
+                result = replacement(graph, node)
+            if result is not None:
+                node.replace_all_uses_with(result)
+                graph.erase_node(node)
+                changed = True
+        return changed
+
+    return rewrite
+
+
+def inherit_place(result: torch.fx.Node, node: torch.fx.Node) -> None:
+    """Let messages name the line and the layer of `node` for the result that takes its place."""
+    result.meta |= {key: node.meta[key] for key in ("stack_trace", "nn_module_stack") if key in node.meta}
 
 
 def shape_of(node: object) -> tuple[int, ...] | None:

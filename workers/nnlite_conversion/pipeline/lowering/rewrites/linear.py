@@ -6,37 +6,25 @@ from functools import reduce
 
 import torch
 
-from nnlite_conversion.pipeline.lowering.rewrites.graph import call, shape_of
+from nnlite_conversion.pipeline.lowering.rewrites.graph import call, node_by_node, shape_of
 
 aten = torch.ops.aten
 
 
-def high_rank_linear(graph: torch.fx.Graph) -> bool:
+@node_by_node
+def high_rank_linear(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Node | None:
     """Replace a `linear` on more than three dimensions by a convolution with a kernel of one element.
 
     The converter turns such a `linear`, even one whose dimensions were flattened first, into a
     `tfl.batch_matmul` of a rank that it then refuses (Swin, MaxViT). The permutations around the convolution
     cost nothing: the layout pass removes them, because LiteRT's convolutions take channels last.
     """
-    changed = False
-    for node in list(graph.nodes):
-        if node.target is not aten.linear.default:
-            continue
-        shape, weight = shape_of(node.args[0]), shape_of(node.args[1])
-        if shape is None or weight is None or len(shape) <= 3 or len(weight) != 2:
-            continue
-        with graph.inserting_before(node):
-            result = _convolution(graph, node, shape, weight)
-        node.replace_all_uses_with(result)
-        graph.erase_node(node)
-        changed = True
-    return changed
-
-
-def _convolution(
-    graph: torch.fx.Graph, node: torch.fx.Node, shape: tuple[int, ...], weight: tuple[int, ...]
-) -> torch.fx.Node:
+    if node.target is not aten.linear.default:
+        return None
     image = node.args[0]
+    shape, weight = shape_of(image), shape_of(node.args[1])
+    if shape is None or weight is None or len(shape) <= 3 or len(weight) != 2:
+        return None
     if len(shape) > 4:
         rows = [shape[0], math.prod(shape[1:-2]), *shape[-2:]]
         image = call(graph, aten.reshape.default, image, rows)

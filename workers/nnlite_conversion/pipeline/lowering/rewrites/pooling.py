@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from nnlite_conversion.pipeline.lowering.rewrites.graph import constant, inline, shape_of
+from nnlite_conversion.pipeline.lowering.rewrites.graph import constant, inline, node_by_node, shape_of
 
 aten = torch.ops.aten
 
@@ -60,37 +60,25 @@ class _Windows:
 _SINGLE = _Windows(1, 1, 1, 1)
 
 
-def max_unpool_of_pool(graph: torch.fx.Graph) -> bool:
+@node_by_node
+def max_unpool_of_pool(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Node | None:
     """Replace the reversal of max pooling: each element is compared with the index of its window.
 
     Where the indices are those of a max pool whose windows do not overlap, over as many elements as there are
     in the result.
     """
-    changed = False
-    for node in list(graph.nodes):
-        if node.target not in _UNPOOLS or (windows := _windows_behind(*node.args[1:3])) is None:
-            continue
-        with graph.inserting_before(node):
-            node.replace_all_uses_with(inline(graph, partial(_unpooled, windows=windows), *node.args[:2]))
-        graph.erase_node(node)
-        changed = True
-    return changed
+    if node.target not in _UNPOOLS or (windows := _windows_behind(*node.args[1:3])) is None:
+        return None
+    return inline(graph, partial(_unpooled, windows=windows), *node.args[:2])
 
 
-def indices_of_max_pool(graph: torch.fx.Graph) -> bool:
+@node_by_node
+def indices_of_max_pool(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Node | None:
     """Replace the indices of max pooling, where they are used, by those of the first largest elements."""
-    changed = False
-    for node in list(graph.nodes):
-        is_second = node.target is operator.getitem and node.args[1] == 1
-        if not is_second or not node.users or (windows := _windows(node.args[0])) is None:
-            continue
-        with graph.inserting_before(node):
-            node.replace_all_uses_with(
-                inline(graph, partial(_indices, windows=windows), node.args[0].args[0])
-            )
-        graph.erase_node(node)
-        changed = True
-    return changed
+    is_second = node.target is operator.getitem and node.args[1] == 1
+    if not is_second or not node.users or (windows := _windows(node.args[0])) is None:
+        return None
+    return inline(graph, partial(_indices, windows=windows), node.args[0].args[0])
 
 
 def average_within_volume(  # noqa: PLR0917  (the parameters of the operator)

@@ -28,13 +28,12 @@ aten = torch.ops.aten
 _NUMBERS = (ir.F32Type, ir.IntegerType)
 
 
-def _unary(operation: Callable[[Value], Value], name: str) -> Callable[[Value], Value]:
+def _unary(operation: Callable[[Value], Value]) -> Callable[[Value], Value]:
     def function(x: Value) -> Value:
         require_floats(x)
         shape_of(x)
         return operation(x)
 
-    function.__name__ = name
     return function
 
 
@@ -48,7 +47,7 @@ for _operator, _operation in {
     aten.sin: stablehlo.sine,
     aten.cos: stablehlo.cosine,
 }.items():
-    FUNCTIONS[_operator.default] = _unary(_operation, f"aten_{_operator._qualified_op_name[6:]}")
+    FUNCTIONS[_operator.default] = _unary(_operation)
 
 
 @lowers(aten.relu.default)
@@ -171,7 +170,7 @@ def _of_rank(value: Value, rank: int) -> Value:
 
 
 def _binary(
-    operation: Callable[[Value, Value], Value], name: str, kinds: tuple[type[ir.Type], ...] = _NUMBERS
+    operation: Callable[[Value, Value], Value], kinds: tuple[type[ir.Type], ...] = _NUMBERS
 ) -> Callable[..., Value]:
     def of_tensors(x: Value, y: Value, *, alpha: int = 1) -> Value:
         require(alpha == 1)
@@ -179,17 +178,15 @@ def _binary(
         require(isinstance(values[0].type.element_type, kinds))
         return operation(*values)
 
-    of_tensors.__name__ = f"aten_{name}"
     return of_tensors
 
 
-def _binary_scalar(operation: Callable[[Value, Value], Value], name: str) -> Callable[..., Value]:
+def _binary_scalar(operation: Callable[[Value, Value], Value]) -> Callable[..., Value]:
     def of_scalar(x: Value, y: Any, *, alpha: int = 1) -> Value:
         require(alpha == 1 and type(y) in (int, float))
         require_floats(x)
         return operation(x, filled(constant(y), shape_of(x)))
 
-    of_scalar.__name__ = f"aten_{name}_scalar"
     return of_scalar
 
 
@@ -200,12 +197,10 @@ for _name, _of_two in {
     "div": stablehlo.divide,
 }.items():
     # Of two integers, jax's quotient is of floats.
-    FUNCTIONS[getattr(aten, _name).Tensor] = _binary(
-        _of_two, _name, (ir.F32Type,) if _name == "div" else _NUMBERS
-    )
-    FUNCTIONS[getattr(aten, _name).Scalar] = _binary_scalar(_of_two, _name)
+    FUNCTIONS[getattr(aten, _name).Tensor] = _binary(_of_two, (ir.F32Type,) if _name == "div" else _NUMBERS)
+    FUNCTIONS[getattr(aten, _name).Scalar] = _binary_scalar(_of_two)
 for _name in ("maximum", "minimum"):
-    FUNCTIONS[getattr(aten, _name).default] = _binary(getattr(stablehlo, _name), _name)
+    FUNCTIONS[getattr(aten, _name).default] = _binary(getattr(stablehlo, _name))
 
 
 def _comparing(direction: str) -> Callable[[Value, Value], Value]:
@@ -213,8 +208,8 @@ def _comparing(direction: str) -> Callable[[Value, Value], Value]:
 
 
 for _name in ("gt", "ge", "lt", "le", "eq", "ne"):
-    FUNCTIONS[getattr(aten, _name).Tensor] = _binary(_comparing(_name.upper()), _name)
-    FUNCTIONS[getattr(aten, _name).Scalar] = _binary_scalar(_comparing(_name.upper()), _name)
+    FUNCTIONS[getattr(aten, _name).Tensor] = _binary(_comparing(_name.upper()))
+    FUNCTIONS[getattr(aten, _name).Scalar] = _binary_scalar(_comparing(_name.upper()))
 
 
 @lowers(aten.div.Tensor_mode)

@@ -64,7 +64,7 @@ def _mean(x: Value, dim: Any = None, keepdim: bool = False) -> Value:
     return stablehlo.divide(total, filled(count, shape_of(total)))
 
 
-def _reducing(operation: Operation, start: float, name: str) -> Callable[..., Value]:
+def _reducing(operation: Operation, start: float) -> Callable[..., Value]:
     def reduction(x: Value, dim: Any = None, keepdim: bool = False) -> Value:
         require_floats(x)
         shape = shape_of(x)
@@ -73,13 +73,12 @@ def _reducing(operation: Operation, start: float, name: str) -> Callable[..., Va
         reduced = _reduced(x, constant(start), operation, axes)
         return _kept(reduced, shape, axes) if keepdim else reduced
 
-    reduction.__name__ = f"aten_{name}"
     return reduction
 
 
-FUNCTIONS[aten.sum.dim_IntList] = _reducing(stablehlo.add, 0, "sum")
-FUNCTIONS[aten.amax.default] = _reducing(stablehlo.maximum, -math.inf, "amax")
-FUNCTIONS[aten.amin.default] = _reducing(stablehlo.minimum, math.inf, "amin")
+FUNCTIONS[aten.sum.dim_IntList] = _reducing(stablehlo.add, 0)
+FUNCTIONS[aten.amax.default] = _reducing(stablehlo.maximum, -math.inf)
+FUNCTIONS[aten.amin.default] = _reducing(stablehlo.minimum, math.inf)
 
 
 @lowers(aten._softmax.default)

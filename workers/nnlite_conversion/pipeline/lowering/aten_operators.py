@@ -1,4 +1,4 @@
-"""The operators whose decompositions were compared with torch's: those of the cases of the tests."""
+"""Names of ATen operators, and those whose decompositions were compared with torch's."""
 
 from typing import Any
 
@@ -16,20 +16,24 @@ _NAMES = """
     sigmoid silu sin slice softmax softplus split_with_sizes sqrt squeeze stack sub sum tanh to
     transpose unflatten unsqueeze upsample_bilinear2d upsample_nearest2d var_mean view where
 """
-#: Operators whose decompositions were compared with torch's.
+#: Operators whose decompositions were compared with torch's: those of the cases of the tests.
 VERIFIED = frozenset(_NAMES.split())
 
 
-class NotVerified(Exception):
-    """A graph has an operator whose decomposition was not compared."""
+class LeftToTorch(Exception):
+    """A graph, or an operator in it, has to be decomposed by torch."""
+
+
+def aten_name(target: Any) -> str:
+    """Return the name of an ATen operator, such as `mul`, without its overload; empty: it is none."""
+    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
+        return ""
+    name: str = target._schema.name
+    return name.removeprefix("aten::")
 
 
 def require_verified(target: Any) -> None:
     """Raise for an operator whose decomposition was not compared with torch's; Python functions call them."""
-    if (
-        isinstance(target, torch._ops.OperatorBase)
-        and target is not torch.ops.litert_torch.mark_tensor.default
-    ):
-        name = target._schema.name.removeprefix("aten::") if isinstance(target, torch._ops.OpOverload) else ""
-        if name not in VERIFIED:
-            raise NotVerified(f"{target} was not compared with torch's decomposition")
+    is_marker = target is torch.ops.litert_torch.mark_tensor.default
+    if isinstance(target, torch._ops.OperatorBase) and not is_marker and aten_name(target) not in VERIFIED:
+        raise LeftToTorch(f"{target} was not compared with torch's decomposition")
