@@ -21,7 +21,7 @@ from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
 
 def run(job, settings, place, tick=lambda stage: True):
     """Return a context with the outcome."""
-    return convert(job, settings, workdir=place, tick=tick, tick_s=0.02)
+    return convert(job, settings, workdir=place, tick=tick)
 
 
 def failure_of(job, settings, place) -> Failure:

@@ -41,7 +41,7 @@ GRANDCHILD = """
 
 
 def run(job, settings, place, tick=lambda stage: True):
-    return convert(job, settings, workdir=place, tick=tick, tick_s=0.02)
+    return convert(job, settings, workdir=place, tick=tick)
 
 
 def failure_of(job, settings, place, tick=lambda stage: True) -> Failure:

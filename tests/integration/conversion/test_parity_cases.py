@@ -49,7 +49,7 @@ def parities(settings, place):
             max_parameters=10**6,
             calibration=Calibration(kind=CalibrationKind.NOISE, samples=8),
         )
-        with convert(job, settings, workdir=place, tick=lambda stage: True, tick_s=0.02) as outcome:
+        with convert(job, settings, workdir=place, tick=lambda stage: True) as outcome:
             assert outcome.refused == ()
             return {artifact.precision: artifact.parity for artifact in outcome.artifacts}
 

@@ -59,7 +59,7 @@ def killed(number):
 
 
 def run(job, settings, place, tick=lambda stage: True):
-    return convert(job, settings, workdir=place, tick=tick, tick_s=0.02)
+    return convert(job, settings, workdir=place, tick=tick)
 
 
 @pytest.fixture(params=[signal.SIGSEGV, signal.SIGKILL])

@@ -32,7 +32,7 @@ ALL = (Precision.FP32, Precision.FP16, Precision.DYNAMIC, Precision.INT8)
 
 def run(job, settings, place):
     """Return a context with the outcome."""
-    return convert(job, settings, workdir=place, tick=lambda stage: True, tick_s=0.02)
+    return convert(job, settings, workdir=place, tick=lambda stage: True)
 
 
 def pictures() -> tuple[np.ndarray, np.ndarray]:

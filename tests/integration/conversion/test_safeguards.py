@@ -91,7 +91,7 @@ def convert_calibrated(job, settings, place):
     def run(code, shape):
         wanted = job(code, shape=shape, precisions=(Precision.INT8, Precision.MIXED))
         calibrated = replace(wanted, calibration=Calibration(kind=CalibrationKind.NOISE, samples=6))
-        with convert(calibrated, settings, workdir=place, tick=lambda stage: True, tick_s=0.02) as outcome:
+        with convert(calibrated, settings, workdir=place, tick=lambda stage: True) as outcome:
             assert outcome.refused == ()
             return outcome.artifacts
 

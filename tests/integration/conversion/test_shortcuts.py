@@ -63,7 +63,7 @@ def converted(job, settings, place):
     def run(code: str, *shortcuts: Shortcut) -> str:
         chosen = settings.model_copy(update={"shortcuts": shortcuts})
         with convert(
-            job(code, max_parameters=2000), chosen, workdir=place, tick=lambda stage: True, tick_s=0.02
+            job(code, max_parameters=2000), chosen, workdir=place, tick=lambda stage: True
         ) as outcome:
             (artifact,) = outcome.artifacts
             assert artifact.parity.state == "ok"

@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from nnlite.errors import FailureClass
 from nnlite.host.fork import die_with_parent, reset_signals
@@ -79,10 +80,18 @@ class Child(Forked):
             os.close(number)
 
 
+class Outputs(NamedTuple):
+    """Descriptors that a tree writes to."""
+
+    log: int
+    #: Of the child.
+    messages: int
+    #: Of init.
+    exit_status: int
+
+
 #: What the child runs; takes the descriptor to write messages to. It exits with status 1 when that raises.
 Body = Callable[[int], None]
-#: Descriptors that a tree writes to: its log, the child's messages, init's exit status.
-Outputs = tuple[int, int, int]
 #: Forks a tree: `fork_tree`, or the same done by the fork server.
 Fork = Callable[[Body, Isolation, Outputs], Forked]
 
@@ -101,7 +110,7 @@ def start(body: Body, *, isolation: Isolation, log: Path, fork: Fork | None = No
     messages_fd, child_messages_fd = os.pipe2(os.O_CLOEXEC)
     exit_status_fd, init_exit_status_fd = os.pipe2(os.O_CLOEXEC)
     log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    outputs = (log_fd, child_messages_fd, init_exit_status_fd)
+    outputs = Outputs(log_fd, child_messages_fd, init_exit_status_fd)
     try:
         forked = (fork or fork_tree)(body, isolation, outputs)
     except BaseException:
@@ -116,21 +125,13 @@ def start(body: Body, *, isolation: Isolation, log: Path, fork: Fork | None = No
 
 def fork_tree(body: Body, isolation: Isolation, outputs: Outputs) -> Forked:
     """Fork the tree of `body` from this process."""
-    log_fd, messages_fd, exit_status_fd = outputs
-    plan = _Plan(
-        body=body,
-        isolation=isolation,
-        parent=os.getpid(),
-        log_fd=log_fd,
-        messages_fd=messages_fd,
-        exit_status_fd=exit_status_fd,
-    )
+    parent = os.getpid()
     # A signal between fork and reset would run the parent's own handler in the child.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         supervisor = os.fork()
         if supervisor == 0:
-            run_and_exit(lambda: _supervisor(plan))
+            run_and_exit(lambda: _supervisor(body, isolation, outputs, parent))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
     with contextlib.suppress(OSError):  # the supervisor does the same; one of both is first
@@ -140,18 +141,6 @@ def fork_tree(body: Body, isolation: Isolation, outputs: Outputs) -> Forked:
         supervisor_fd=os.pidfd_open(supervisor),
         reap=lambda: os.waitpid(supervisor, 0),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """Everything that the forked processes need."""
-
-    body: Body
-    isolation: Isolation
-    parent: int
-    log_fd: int
-    messages_fd: int
-    exit_status_fd: int
 
 
 def run_and_exit(run: Callable[[], None]) -> None:
@@ -168,23 +157,25 @@ def run_and_exit(run: Callable[[], None]) -> None:
         os._exit(status)
 
 
-def _supervisor(plan: _Plan) -> None:
+def _supervisor(body: Body, isolation: Isolation, outputs: Outputs, parent: int) -> None:
     os.setpgid(0, 0)
     reset_signals()
-    _redirect(plan.log_fd)
-    sandbox.keep_only({plan.messages_fd, plan.exit_status_fd})
-    die_with_parent(lambda: os.getppid() != plan.parent)
-    first_of_namespace = sandbox.enter_namespaces(network=plan.isolation.network)
+    _redirect(outputs.log)
+    sandbox.keep_only({outputs.messages, outputs.exit_status})
+    die_with_parent(lambda: os.getppid() != parent)
+    first_of_namespace = sandbox.enter_namespaces(network=isolation.network)
     own_fd = os.pidfd_open(os.getpid())
     init = os.fork()
     if init == 0:
-        run_and_exit(lambda: _init(plan, own_fd, first_of_namespace=first_of_namespace))
-    os.close(plan.messages_fd)
-    os.close(plan.exit_status_fd)
+        run_and_exit(lambda: _init(body, isolation, outputs, own_fd, first_of_namespace=first_of_namespace))
+    os.close(outputs.messages)
+    os.close(outputs.exit_status)
     os.waitpid(init, 0)
 
 
-def _init(plan: _Plan, supervisor_fd: int, *, first_of_namespace: bool) -> None:
+def _init(
+    body: Body, isolation: Isolation, outputs: Outputs, supervisor_fd: int, *, first_of_namespace: bool
+) -> None:
     # A parent in another PID namespace has no PID here, so its end is detected by its pidfd.
     die_with_parent(lambda: bool(select.select([supervisor_fd], [], [], 0)[0]))
     os.close(supervisor_fd)
@@ -195,34 +186,34 @@ def _init(plan: _Plan, supervisor_fd: int, *, first_of_namespace: bool) -> None:
     init = os.getpid()
     child = os.fork()
     if child == 0:
-        os.close(plan.exit_status_fd)
-        run_and_exit(lambda: _child(plan, init))
-    os.close(plan.messages_fd)
-    _report_exit_status(child, plan.exit_status_fd)
+        os.close(outputs.exit_status)
+        run_and_exit(lambda: _child(body, isolation, outputs.messages, init))
+    os.close(outputs.messages)
+    _report_exit_status(child, outputs.exit_status)
     if not first_of_namespace:
         _kill_adopted()
 
 
-def _child(plan: _Plan, init: int) -> None:
+def _child(body: Body, isolation: Isolation, messages_fd: int, init: int) -> None:
     # The worker's may be enabled, for another file, and lost its signal handlers in the reset.
     faulthandler.disable()
     faulthandler.enable(2)
     # Before privileges are dropped: the account may not be allowed to traverse the parents.
-    os.chdir(plan.isolation.scratch)
-    sandbox.drop_privileges(plan.isolation.uid)
+    os.chdir(isolation.scratch)
+    sandbox.drop_privileges(isolation.uid)
     die_with_parent(lambda: os.getppid() != init)
     sandbox.volunteer_for_oom()
     sandbox.limit_resources(MAX_FILE_BYTES)
-    if not plan.isolation.network:
+    if not isolation.network:
         try:
-            sandbox.leave_network(filter_required=plan.isolation.network_filter)
+            sandbox.leave_network(filter_required=isolation.network_filter)
         except (OSError, sandbox.NetworkOpenError) as error:  # or no process can be forked to try it
-            send(plan.messages_fd, Refusal(failure_class=FailureClass.INFRASTRUCTURE, reason=str(error)))
+            send(messages_fd, Refusal(failure_class=FailureClass.INFRASTRUCTURE, reason=str(error)))
             return
-    _private_environment(plan.isolation)
+    _private_environment(isolation)
     # The tail of the log should show why the child ended, not warnings.
     warnings.simplefilter("ignore")
-    plan.body(plan.messages_fd)
+    body(messages_fd)
 
 
 def _redirect(log_fd: int) -> None:

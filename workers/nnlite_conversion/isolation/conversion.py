@@ -7,7 +7,7 @@ thread, and hold no connection that a fork would share.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -22,16 +22,14 @@ from nnlite_conversion.isolation.collecting import as_failures, copy_file
 from nnlite_conversion.isolation.precisions import combined, finished_part
 from nnlite_conversion.isolation.process_registry import job_dir, registered
 from nnlite_conversion.isolation.scratch import scratch_folder, with_files
-from nnlite_conversion.isolation.supervision import ChildSupervision, LimitExceeded
+from nnlite_conversion.isolation.supervision import TICK_S, ChildSupervision, LimitExceeded, Tick
 from nnlite_conversion.messages import DEVICE_SAMPLES, Evaluated, Explanation, Preflight
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome
 
 #: What a child is forked for: a function of `pipeline.body`.
 Task = Literal["convert", "explain", "preflight", "evaluate"]
-
-
-#: Between two ticks, seconds.
-TICK_S = 0.1
+#: The supervision of a child that has ended, and its private folder.
+EndedChild = tuple[ChildSupervision, Path]
 
 
 @contextmanager
@@ -40,8 +38,7 @@ def convert(
     settings: ConversionSettings,
     *,
     workdir: Path,
-    tick: Callable[[Stage], bool],
-    tick_s: float = TICK_S,
+    tick: Tick,
     fork: child.Fork | None = None,
 ) -> Iterator[ConversionOutcome]:
     """Convert one model in a forked process; a context manager, in which the artifacts' files exist.
@@ -55,10 +52,9 @@ def convert(
         workdir: where the conversion's private folder is created, and removed at the end of the context. Its
             files are copies that belong to the caller: no process of the child's can change them any more.
             Children are registered here too, for `process_registry.kill_orphans`.
-        tick: called with the current stage before the start and then about every `tick_s`. While it returns
+        tick: called with the current stage before the start and then about every `TICK_S`. While it returns
             False no child starts and the whole tree is stopped, and the time counts only towards the absolute
             limit. An exception ends the child and is passed on.
-        tick_s: seconds between two calls, and between two checks of time and memory.
         fork: forks the child's tree; None: this process does, whose memory model code can then read.
 
     Raises:
@@ -68,19 +64,13 @@ def convert(
             network. Details: `exit`, `signal`, `limit`, `peak_rss_kb`, `timings_ns`, `stderr_tail`, and, from
             the child itself, `error_type`, `traceback` and `operator`.
     """
-    begun_ns = time.monotonic_ns()
-    waited_ns = _wait_for_turn(settings, tick, tick_s)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with job_dir(workdir) as folder:
-        supervise = partial(_supervise, workdir=workdir, tick=tick, tick_s=tick_s)
-        run_child = partial(_ended_child, "convert", folder=folder, supervise=supervise, fork=fork)
-        left: ConversionJob | None = job
-        parts: list[ConversionOutcome] = []
+    left: ConversionJob | None = job
+    parts: list[ConversionOutcome] = []
+    with _children("convert", settings, workdir, tick, fork) as (folder, run):
         while left is not None:
-            with run_child(left, settings, waited_ns=waited_ns, begun_ns=begun_ns) as (ended, scratch):
+            with run(left) as (ended, scratch):
                 part, left = finished_part(left, ended, scratch, folder)
             parts.append(part)
-            waited_ns = 0
         yield combined(job, parts)
 
 
@@ -117,7 +107,7 @@ def evaluate(
     settings: ConversionSettings,
     *,
     workdir: Path,
-    tick: Callable[[Stage], bool],
+    tick: Tick,
     fork: child.Fork | None = None,
     samples: Path | None = None,
 ) -> Evaluated:
@@ -143,64 +133,57 @@ def _asked(
     settings: ConversionSettings,
     *,
     workdir: Path,
-    tick: Callable[[Stage], bool] = lambda _: True,
+    tick: Tick = lambda _: True,
     fork: child.Fork | None = None,
     files: Mapping[str, Path] = MappingProxyType({}),
 ) -> AnswerType:
     """Run a task in a child, and return its answer; `files` are copied: name there, and target."""
-    begun_ns = time.monotonic_ns()
-    waited_ns = _wait_for_turn(settings, tick, TICK_S)
-    workdir.mkdir(parents=True, exist_ok=True)
-    supervise = partial(_supervise, workdir=workdir, tick=tick, tick_s=TICK_S)
-    with job_dir(workdir) as folder:
-        run_child = partial(_ended_child, task, job, settings, folder=folder, supervise=supervise, fork=fork)
-        with run_child(waited_ns=waited_ns, begun_ns=begun_ns) as (ended, scratch):
-            answer = answer_of(ended, expected)
-            with as_failures(ended, workdir):
-                for name, target in files.items():
-                    copy_file(scratch / name, target)
-            return answer
+    with _children(task, settings, workdir, tick, fork) as (_, run), run(job) as (ended, scratch):
+        answer = answer_of(ended, expected)
+        with as_failures(ended, workdir):
+            for name, target in files.items():
+                copy_file(scratch / name, target)
+        return answer
 
 
 @contextmanager
-def _ended_child(
-    task: Task,
-    job: ConversionJob,
-    settings: ConversionSettings,
-    *,
-    folder: Path,
-    supervise: Callable[[ChildSupervision], None],
-    waited_ns: int,
-    begun_ns: int,
-    fork: child.Fork | None,
-) -> Iterator[tuple[ChildSupervision, Path]]:
-    """Run a task in a child to its end; yield its supervision, and its private folder while that exists.
-
-    Args:
-        waited_ns: for how long it had to wait for its start.
-        begun_ns: from when on the absolute limit counts: since before that wait, and earlier children.
-    """
+def _children(
+    task: Task, settings: ConversionSettings, workdir: Path, tick: Tick, fork: child.Fork | None
+) -> Iterator[tuple[Path, Callable[[ConversionJob], AbstractContextManager[EndedChild]]]]:
+    """Wait until the first child of a job may start; yield a folder for all of them, and what runs one."""
+    begun_ns = time.monotonic_ns()
+    waited_ns = _wait_for_turn(settings, tick)
     uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
-    with scratch_folder(folder, uid) as (scratch, owner):
-        job = with_files(job, scratch, owner)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with job_dir(workdir) as folder:
         log = folder / "child.log"
-        log.unlink(missing_ok=True)  # of the child before: its crash is not this one's
-        started = child.start(
-            partial(_run_pipeline, task, job, settings),
-            isolation=child.Isolation(
-                uid=owner,
-                network=settings.network,
-                network_filter=settings.network_filter,
-                scratch=scratch,
-            ),
-            log=log,
-            fork=fork,
-        )
-        supervision = ChildSupervision(
-            child=started, log=log, settings=settings, waited_ns=waited_ns, absolute_from_ns=begun_ns
-        )
-        supervise(supervision)
-        yield supervision, scratch
+
+        @contextmanager
+        def run(job: ConversionJob) -> Iterator[EndedChild]:
+            """Run a child to its end; its private folder exists inside the context."""
+            nonlocal waited_ns
+            with scratch_folder(folder, uid) as (scratch, owner):
+                job = with_files(job, scratch, owner)
+                log.unlink(missing_ok=True)  # of the child before: its crash is not this one's
+                started = child.start(
+                    partial(_run_pipeline, task, job, settings),
+                    isolation=child.Isolation(
+                        uid=owner,
+                        network=settings.network,
+                        network_filter=settings.network_filter,
+                        scratch=scratch,
+                    ),
+                    log=log,
+                    fork=fork,
+                )
+                supervision = ChildSupervision(
+                    child=started, log=log, settings=settings, waited_ns=waited_ns, absolute_from_ns=begun_ns
+                )
+                waited_ns = 0
+                _supervise(supervision, workdir, tick)
+                yield supervision, scratch
+
+        yield folder, run
 
 
 def _run_pipeline(task: Task, job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
@@ -210,14 +193,12 @@ def _run_pipeline(task: Task, job: ConversionJob, settings: ConversionSettings, 
     getattr(body, task)(job, settings, messages_fd)
 
 
-def _supervise(
-    supervision: ChildSupervision, *, workdir: Path, tick: Callable[[Stage], bool], tick_s: float
-) -> None:
+def _supervise(supervision: ChildSupervision, workdir: Path, tick: Tick) -> None:
     """Wait until the child has ended by itself; it has also ended when an exception is raised."""
     try:
         try:
             with registered(workdir, supervision.child.group):
-                supervision.run(tick, tick_s)
+                supervision.run(tick)
         finally:
             supervision.kill_tree()
     except LimitExceeded as exceeded:
@@ -230,7 +211,7 @@ def _supervise(
         supervision.child.close()
 
 
-def _wait_for_turn(settings: ConversionSettings, tick: Callable[[Stage], bool], tick_s: float) -> int:
+def _wait_for_turn(settings: ConversionSettings, tick: Tick) -> int:
     """Wait until `tick` allows a child to run, and return how long that took in nanoseconds."""
     waited_from_ns: int | None = None
     deadline = time.monotonic() + settings.absolute_timeout_s
@@ -240,5 +221,5 @@ def _wait_for_turn(settings: ConversionSettings, tick: Callable[[Stage], bool], 
             reason = f"held for {settings.absolute_timeout_s:g} s before its start"
             details = {"limit": "absolute_timeout_s"}
             raise Failure(FailureClass.CONVERTER, Stage.LOAD, reason, details)
-        time.sleep(tick_s)
+        time.sleep(TICK_S)
     return time.monotonic_ns() - waited_from_ns if waited_from_ns else 0

@@ -176,8 +176,7 @@ def _fork(conversation: socket.socket, request: int, *outputs: int) -> int:
     with os.fdopen(request, "rb") as file:
         file.seek(0)
         body, isolation = pickle.load(file)  # noqa: S301 -- from the worker; nothing of a model's is unpickled
-    log_fd, messages_fd, exit_status_fd = outputs
-    forked = fork_tree(body, isolation, (log_fd, messages_fd, exit_status_fd))
+    forked = fork_tree(body, isolation, Outputs(*outputs))
     with contextlib.suppress(OSError):  # the worker has ended; its conversation is read as closed
         socket.send_fds(conversation, [str(forked.group).encode()], [forked.supervisor_fd])
     for number in (*outputs, forked.supervisor_fd):

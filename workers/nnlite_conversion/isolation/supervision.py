@@ -26,6 +26,11 @@ from nnlite_conversion.isolation import process_tree
 from nnlite_conversion.isolation.child import Child
 from nnlite_conversion.messages import Inbox
 
+#: Called with the current stage every `TICK_S`; returns whether the child may run now.
+Tick = Callable[[Stage], bool]
+#: Between two ticks, and between two checks of time and memory, seconds.
+TICK_S = 0.1
+
 #: Time that the tree has to end after each step of `ChildSupervision.kill_tree`, before the next, seconds.
 END_STEP_S = 2.0
 
@@ -77,13 +82,8 @@ class ChildSupervision:
         self.inbox = Inbox(descriptor=self.child.messages_fd)
         self.started_ns = self._stage_since_ns = time.monotonic_ns()
 
-    def run(self, tick: Callable[[Stage], bool], tick_s: float) -> None:
-        """Wait until the child's tree has ended by itself.
-
-        Args:
-            tick: called with the current stage every `tick_s` seconds; returns whether the child may run now.
-                While it may not, the whole tree is paused.
-            tick_s: interval of the checks, seconds.
+    def run(self, tick: Tick) -> None:
+        """Wait until the child's tree has ended by itself; while `tick` says so, it is paused.
 
         Raises:
             LimitExceeded: a limit of time or memory is exceeded.
@@ -104,7 +104,7 @@ class ChildSupervision:
                     self._resume()
                 else:
                     self._pause()
-                next_tick = time.monotonic() + tick_s
+                next_tick = time.monotonic() + TICK_S
 
     def kill_tree(self) -> None:
         """Kill the processes of the tree that are alive, and read the last messages and the exit status."""
