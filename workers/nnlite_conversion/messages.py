@@ -14,9 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
 from nnlite.vocabulary import ArtifactFormat, Precision, Stage
-from nnlite_conversion.accuracy import EvaluationReport
-from nnlite_conversion.outcome import ArtifactReport, ConversionReport, Counts, ParityExplanation
-from nnlite_conversion.problems import PreflightReport
+from nnlite_conversion.outcome import (
+    Accuracy,
+    ArtifactAccuracy,
+    ArtifactReport,
+    ConversionReport,
+    Counts,
+    ExplainedStep,
+)
+from nnlite_conversion.problems import OperatorProblem
 
 #: Reports to the worker that a stage begins.
 Enter = Callable[[Stage], None]
@@ -67,25 +73,43 @@ class PrecisionBegun:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
-class Explanation(ParityExplanation):
+class Explanation:
     """The child has compared an artifact with its network, operator by operator."""
 
+    precision: Precision
+    #: In the order of the graph.
+    steps: tuple[ExplainedStep, ...]
+    #: Index of the first operator whose result departs; None: every result is right.
+    departs: int | None
+    #: Names of the rewrites that changed the graph.
+    rewrites: tuple[str, ...] = ()
+    #: What does not show in an operator, such as a rewrite that changes the result; None: nothing.
+    note: str | None = None
     kind: Literal["explanation"] = "explanation"
 
 
 @with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
-class Preflight(PreflightReport):
+class Preflight:
     """The child has tried every operator of a network."""
 
+    #: Every problem that was found, in the order of the graph.
+    problems: tuple[OperatorProblem, ...] = ()
+    #: Number of operators that were tried.
+    operators: int = 0
     kind: Literal["preflight"] = "preflight"
 
 
 @with_config(_STRICT)
 @dataclass(frozen=True, kw_only=True)
-class Evaluated(EvaluationReport):
-    """The child has measured the accuracy of artifacts."""
+class Evaluated:
+    """The child has measured the accuracy of a network and its artifacts on the same samples."""
 
+    #: How many were run: fewer than there are if the time was up.
+    samples: Annotated[int, Field(gt=0)]
+    #: Of PyTorch; None: a pre-built file has no network.
+    torch: Accuracy | None
+    artifacts: tuple[ArtifactAccuracy, ...]
     kind: Literal["evaluation"] = "evaluation"
 
 

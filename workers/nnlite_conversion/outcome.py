@@ -290,16 +290,24 @@ class ExplainedStep:
     own_sqnr_db: float | None = None
 
 
+#: A share of samples.
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 @dataclass(frozen=True, kw_only=True)
-class ParityExplanation:
-    """Where an artifact departs from its network."""
+class Accuracy:
+    """How well labelled samples are classified, by a network or an artifact."""
+
+    #: Share of the samples whose class has the highest score.
+    top1: Share
+    #: Share of those whose class has one of the five highest; None: there are no more than five classes.
+    top5: Share | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactAccuracy(Accuracy):
+    """Accuracy of an artifact."""
 
     precision: Precision
-    #: In the order of the graph.
-    steps: tuple[ExplainedStep, ...]
-    #: Index of the first operator whose result departs; None: every result is right.
-    departs: int | None
-    #: Names of the rewrites that changed the graph.
-    rewrites: tuple[str, ...] = ()
-    #: What does not show in an operator, such as a rewrite that changes the result; None: nothing.
-    note: str | None = None
+    #: Share of the samples that it classifies right or PyTorch wrong; None: there is no network.
+    no_worse: Share | None

@@ -26,15 +26,6 @@ class OperatorProblem:
     count: int = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class PreflightReport:
-    """Every problem that was found, in the order of the graph."""
-
-    problems: tuple[OperatorProblem, ...] = ()
-    #: Number of operators that were tried.
-    operators: int = 0
-
-
 def problem(culprit: Culprit, explanation: Explanation, stage: Stage) -> OperatorProblem:
     """Return the problem of an operator."""
     return OperatorProblem(

@@ -1,6 +1,6 @@
 """Runs one task for a command: `python -m nnlite_conversion.single_job TASK`, a job in JSON on stdin.
 
-`explain` writes a `ParityExplanation` to stdout, `preflight` a `PreflightReport`, as one line of JSON. An
+`explain` writes an `Explanation` to stdout, `preflight` a `Preflight`, as one line of JSON. An
 error is `{"error": reason}` and exit code 1.
 """
 

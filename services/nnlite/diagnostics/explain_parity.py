@@ -33,7 +33,7 @@ def explain_parity(
         calibration_source: the user's folder or file; None where the calibration needs none.
 
     Returns:
-        The fields of `nnlite_conversion.outcome.ParityExplanation`, as JSON values.
+        The fields of `nnlite_conversion.messages.Explanation`, as JSON values.
 
     Raises:
         JobError: the model is skipped, has no network, or cannot be converted.

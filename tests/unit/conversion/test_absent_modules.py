@@ -1,5 +1,7 @@
 """Modules that a model's code only imports need not be installed; one that it uses is named."""
 
+import sys
+
 import pytest
 
 from nnlite_conversion import explanations
@@ -8,18 +10,24 @@ from nnlite_conversion.pipeline.loading.absent_modules import AbsentModuleUsed
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
     """Import code from a model's file; return its names and the absent modules that it imported."""
 
     def execute(code: str) -> tuple[dict, tuple[str, ...]]:
         file = tmp_path / "net.py"
         file.write_text(code)
         names = {"__name__": "net"}
-        with absent_modules.enabled(file, code):
-            exec(compile(code, str(file), "exec"), names)
-            return names, absent_modules.imported()
+        absent_modules.enable(file, code)
+        exec(compile(code, str(file), "exec"), names)
+        return names, absent_modules.imported()
 
-    return execute
+    before = {**sys.modules}
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(absent_modules, "_finders", [])
+    yield execute
+    for name in sys.modules.keys() - before:
+        if isinstance(sys.modules[name], absent_modules._AbsentModule):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize(

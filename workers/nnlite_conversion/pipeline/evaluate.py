@@ -19,10 +19,9 @@ from nnlite.errors import Failure, FailureClass, NnliteError
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ModelFormat, Precision, Stage
 from nnlite_conversion import explanations
-from nnlite_conversion.accuracy import Accuracy, ArtifactAccuracy
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import DEVICE_SAMPLES, Enter, Evaluated
-from nnlite_conversion.outcome import ConversionJob, EvaluationInput
+from nnlite_conversion.outcome import Accuracy, ArtifactAccuracy, ConversionJob, EvaluationInput
 from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.loading.load import load
 from nnlite_conversion.pipeline.lowering import lower as lowering

@@ -9,7 +9,6 @@ import ast
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -112,20 +111,6 @@ def enable(file: Path, code: str) -> None:
     finder = _Finder(file, code)
     _finders.append(finder)
     sys.meta_path.append(finder)
-
-
-@contextmanager
-def enabled(file: Path, code: str) -> Iterator[None]:
-    """As `enable`, inside the context; for tests."""
-    modules = set(sys.modules)
-    enable(file, code)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(_finders.pop())
-        for name in set(sys.modules) - modules:
-            if isinstance(sys.modules[name], _AbsentModule):
-                del sys.modules[name]
 
 
 def imported() -> tuple[str, ...]:
