@@ -16,7 +16,7 @@ from apk.shim import build_shim
 from app_host import HOST_APP, AppHost
 from nnlite.artifacts.inputs import from_raw_bytes
 from nnlite.reports.schema import RunReport
-from nnlite_benchmark.android.app.delegate_messages import delegate_refusals
+from nnlite_benchmark.android.app.delegation import delegate_refusals
 from nnlite_benchmark.android.app.instrumentation import InstrumentationParser, Reported
 from nnlite_benchmark.protocol import canary
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from android_app.runtime_match import LIBRARY, make_artifacts
 from nnlite.vocabulary import Backend, Precision
-from nnlite_benchmark.android.app.logcat_delegation import logged_delegation
+from nnlite_benchmark.android.app.delegation import logged_delegation
 
 MODELS = 20
 #: As of `make runtime-match`.

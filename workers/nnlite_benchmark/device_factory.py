@@ -38,12 +38,12 @@ def _host(argument: DeviceArgument, settings: Settings, on_stage: OnStage) -> De
 def _android(
     argument: DeviceArgument, settings: Settings, stop: threading.Event, on_stage: OnStage
 ) -> Device:
-    from nnlite_benchmark.android.adb.transport import DeviceTransport, Phone
+    from nnlite_benchmark.android.adb.transport import Phone
     from nnlite_benchmark.android.device import AndroidDevice
     from nnlite_benchmark.android.emulator.emulator import Emulator
 
     folder = _own_folder(settings.home, argument.device_name)
-    transport: DeviceTransport
+    transport: Emulator | Phone
     if argument.scheme == "avd":
         cores = cores_of(settings)
         pinned = cores.measuring if cores.mode is QuietMode.PINNED_CORES else ()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nnlite.reports.schema import Delegation, Output, RunFile, RunReport
 from nnlite.vocabulary import Backend, Stage
 from nnlite_benchmark.android.app.chunks import MAX_FILES, Chunk, ChunkAssembler, check_files, file_names
-from nnlite_benchmark.android.app.logcat_delegation import agreed_delegation, logged_delegation
+from nnlite_benchmark.android.app.delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.protocol.delegation_log import logged
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnlite_benchmark.android.properties.core_speeds import highest_khz
+from nnlite_benchmark.android.properties.analytics import highest_khz
 from unit.android.recorded_device import device_printing
 
 pytestmark = pytest.mark.fast

@@ -3,7 +3,7 @@
 import pytest
 
 from nnlite.reports.schema import DelegateRefusal
-from nnlite_benchmark.android.app.delegate_messages import delegate_refusals
+from nnlite_benchmark.android.app.delegation import delegate_refusals
 
 pytestmark = pytest.mark.fast
 MESSAGES = """\

@@ -39,8 +39,7 @@ from nnlite_benchmark.android.app.run import AppRuns
 from nnlite_benchmark.android.app.run_monitor import OnStage
 from nnlite_benchmark.android.clocks import ClockControl, clocks_of
 from nnlite_benchmark.android.conditions import conditions_of, reason_to_pause
-from nnlite_benchmark.android.properties.analytics import android_context, android_state
-from nnlite_benchmark.android.properties.core_speeds import highest_khz
+from nnlite_benchmark.android.properties.analytics import android_context, android_state, highest_khz
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
 from nnlite_benchmark.protocol.fast_speed import FastSpeeds

@@ -6,7 +6,7 @@ server, and which recovery steps it adds; everything else is the same for all.
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from adbutils.errors import AdbError
 
@@ -22,28 +22,19 @@ _ABSENT_USB: Final = (
 _ABSENT_TCP: Final = "is it on, and does its adbd listen there (`adb tcpip PORT` over USB)?"
 
 
-class DeviceTransport(Protocol):
-    """Interface of a connection type, as `AndroidDevice` uses it."""
+class DeviceTransport:
+    """A connection type, as `AndroidDevice` uses it; what it does not define does nothing."""
 
-    @property
-    def serial(self) -> str:
-        """Serial of the device on the adb server."""
-
-    @property
-    def usb_serial(self) -> str | None:
-        """Serial of the USB device that the adb server may see; None: no USB."""
-
-    @property
-    def kind(self) -> DeviceKind:
-        """Kind of the device, as far as the connection type tells."""
-
-    @property
-    def uses_host_cores(self) -> bool:
-        """Whether the device runs on this host's cores."""
-
-    @property
-    def absent_hint(self) -> str:
-        """Hint for users when the adb server does not list the device."""
+    #: Serial of the device on the adb server.
+    serial: str
+    #: Serial of the USB device that the adb server may see; None: no USB.
+    usb_serial: str | None
+    #: Kind of the device, as far as the connection type tells.
+    kind: DeviceKind
+    #: Whether the device runs on this host's cores.
+    uses_host_cores: bool
+    #: Hint for users when the adb server does not list the device.
+    absent_hint: str
 
     def start(self, server_port: int, stop: threading.Event) -> None:
         """Start the emulator unless it runs; raises DeviceFailure or Stopped."""
@@ -62,6 +53,7 @@ class DeviceTransport(Protocol):
         Returns:
             Whether it was started again.
         """
+        return False
 
     def ready(self, stop: threading.Event, *, changed: bool) -> None:
         """Note that the device is ready.
@@ -87,12 +79,13 @@ class DeviceTransport(Protocol):
             server_port: returns the adb server's port, which may have changed when a step runs.
             stop: cancels every wait with `Stopped`.
         """
+        return ()
 
     def stop(self) -> None:
         """Stop the emulator, quickly."""
 
 
-class Phone:
+class Phone(DeviceTransport):
     """A phone, on USB or TCP; nothing is started, and its only recovery step is a reboot."""
 
     kind = DeviceKind.PHONE
@@ -104,19 +97,6 @@ class Phone:
         self.usb_serial = serial if usb else None
         self.absent_hint = _ABSENT_USB if usb else _ABSENT_TCP
 
-    def start(self, server_port: int, stop: threading.Event) -> None:
-        """Nothing to start."""
-
-    def boot_over(self) -> None:
-        """Nothing was started."""
-
-    def boot_cold_instead(self, reason: str, server_port: int, stop: threading.Event) -> bool:
-        """Return False: there is one way."""
-        return False
-
-    def ready(self, stop: threading.Event, *, changed: bool) -> None:
-        """Nothing to keep."""
-
     def announce(self, client: AdbClient) -> None:
         """Connect to a phone on TCP; the adb server finds USB phones itself."""
         if self.usb_serial is not None:
@@ -125,17 +105,11 @@ class Phone:
         if "connected" not in reply:
             raise AdbError(reply)
 
-    def check(self) -> None:
-        """Nothing was started that could have ended."""
-
     def recovery_steps(
         self, shell: Shell, server_port: Callable[[], int], stop: threading.Event
     ) -> Sequence[RecoveryStep]:
         """Return one step: reboot."""
         return (RecoveryStep(name="reboot the phone", run=shell.reboot),)
-
-    def stop(self) -> None:
-        """Nothing was started."""
 
 
 def emulator_failure(fault: Fault, reason: str, log: str) -> DeviceFailure:

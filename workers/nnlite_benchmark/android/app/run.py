@@ -25,11 +25,10 @@ from nnlite_benchmark.android.adb.shell import CommandResult, PullRefused, Shell
 from nnlite_benchmark.android.app.app import App
 from nnlite_benchmark.android.app.chunks import ChunkAssembler, check_files, checked_folder, file_names
 from nnlite_benchmark.android.app.crashes import explain
-from nnlite_benchmark.android.app.delegate_messages import delegate_refusals
+from nnlite_benchmark.android.app.delegation import agreed_delegation, delegate_refusals, logged_delegation
 from nnlite_benchmark.android.app.energy import PhoneEnergy
 from nnlite_benchmark.android.app.hardware_counters import AppCounters
 from nnlite_benchmark.android.app.instrumentation import AppError, Crashed, Garbled, NotStarted, Reported
-from nnlite_benchmark.android.app.logcat_delegation import agreed_delegation, logged_delegation
 from nnlite_benchmark.android.app.request import RunRequest, Transfer, command_line
 from nnlite_benchmark.android.app.run_monitor import OnStage, RunMonitor, unreadable
 from nnlite_benchmark.android.properties.analytics import android_state
@@ -44,6 +43,8 @@ from nnlite_benchmark.protocol.runs import Bounds
 
 log = structlog.get_logger()
 
+#: What is read on the device while the app runs, and added to the report.
+Meter = SystemCounters | PhoneEnergy | AppCounters
 #: Size limit of the files of a run together.
 MAX_FILES_BYTES: Final = 256 * 1024 * 1024
 
@@ -162,19 +163,12 @@ class AppRuns:
             lambda app_stage: self._enter(stage or app_stage),
             lambda: self._bring_up(request.user),
         )
-        counters = SystemCounters(self._shell.shell_output)
-        energy = PhoneEnergy(self._shell.shell_output, request.continuous_s)
-        events = AppCounters(self._shell, request.continuous_s)
+        meter = self._meter(request, stage)
 
         def on_poll() -> None:
             monitor.check()
-            # Canaries and initializations have a stage of their own, and nothing that could be noisy.
-            if stage is None and monitor.stage is Stage.RUN and not monitor.has_ended:
-                counters.note()
-            if stage is Stage.ENERGY and monitor.stage is Stage.RUN and not monitor.has_ended:
-                energy.note()
-            if stage is Stage.COUNTERS and monitor.stage is Stage.RUN and not monitor.has_ended:
-                events.note()
+            if meter is not None and monitor.stage is Stage.RUN and not monitor.has_ended:
+                meter.note()
 
         try:
             result = self._shell.run(command_line(request), on_data=monitor.feed, on_poll=on_poll)
@@ -183,17 +177,15 @@ class AppRuns:
             self._app.try_force_stop()
             raise
         report = self._report(monitor, result, request)
-        if stage is Stage.ENERGY:
-            report = energy.added_to(report)
-        elif stage is Stage.COUNTERS:
-            report = events.added_to(report)
+        if meter is not None:
+            report = meter.added_to(report)
         self._enter(stage or Stage.PULL)
         try:
             if report.folder is not None:
                 leftovers.append(checked_folder(report.folder, request.run))
             self._fetch(report, monitor.chunks, folder)
             return read_run(
-                counters.added_to(self._with_delegation(report, request.backend, monitor.pid)),
+                self._with_delegation(report, request.backend, monitor.pid),
                 folder,
                 started_at=started_at,
                 before=before,
@@ -204,6 +196,15 @@ class AppRuns:
             raise self._failure(
                 Fault.BAD_REPORT, f"the app's files do not fit its report: {error}"
             ) from error
+
+    def _meter(self, request: RunRequest, stage: Stage | None) -> Meter | None:
+        """Return what is read while a run of a stage lasts; None: nothing."""
+        if stage is None:
+            return SystemCounters(self._shell.shell_output)
+        if stage is Stage.ENERGY:
+            return PhoneEnergy(self._shell.shell_output, request.continuous_s)
+        # Canaries and initializations have a stage of their own, and nothing that could be noisy.
+        return AppCounters(self._shell, request.continuous_s) if stage is Stage.COUNTERS else None
 
     def _bring_up(self, user: int) -> None:
         log.info("the app's window is not in front; starting it from the shell", serial=self._shell.serial)

@@ -21,7 +21,7 @@ from nnlite.settings.groups import EmulatorSettings
 from nnlite.vocabulary import DeviceKind, Fault
 from nnlite_benchmark.android.adb.client import AdbClient
 from nnlite_benchmark.android.adb.shell import Shell
-from nnlite_benchmark.android.adb.transport import emulator_failure
+from nnlite_benchmark.android.adb.transport import DeviceTransport, emulator_failure
 from nnlite_benchmark.android.emulator import avd
 from nnlite_benchmark.android.emulator.ports import BootSlot, PortPair
 from nnlite_benchmark.android.emulator.snapshot import GoldenSnapshot
@@ -35,8 +35,8 @@ _LAST_STOP_TIMEOUT_S: Final = 8.0
 _COLD: Final = ("-no-snapshot-load", "-no-snapshot-save")
 
 
-class Emulator:
-    """An emulator that runs one AVD; a `DeviceTransport`."""
+class Emulator(DeviceTransport):
+    """An emulator that runs one AVD."""
 
     kind = DeviceKind.EMULATOR
     uses_host_cores = True
@@ -89,7 +89,7 @@ class Emulator:
         self._boot: str | None = None
 
     @property
-    def serial(self) -> str:
+    def serial(self) -> str:  # type: ignore[override]
         """adb's serial of an emulator: its console port."""
         return f"emulator-{self._ports.console}" if self._ports else f"emulator of {self.name}"
 

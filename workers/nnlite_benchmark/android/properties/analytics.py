@@ -1,4 +1,4 @@
-"""Reads an Android device's properties (`android_context`) and its state around a run (`android_state`).
+"""Reads an Android device's properties (`android_context`), its state around a run and its cores' speeds.
 
 One round trip each. A value that is missing or implausible is None, never a
 guess; `unknown` or 0 only where the report requires a value. Times are the
@@ -6,18 +6,19 @@ host's: a device's clock jumps.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from nnlite.reports.schema import DeviceContext, DeviceState
 from nnlite.vocabulary import DeviceKind, QuietMode
-from nnlite_benchmark.android.properties.clock_limits import are_locked
 from nnlite_benchmark.android.properties.cpuinfo import UNKNOWN, cpu
 from nnlite_benchmark.android.properties.displays import is_mirrored
 from nnlite_benchmark.android.properties.parsers import (
     MAX_CORES,
     ShellOutput,
     flag,
+    numbers_of_cpu_list,
     one_line,
     run_batch,
     word,
@@ -58,6 +59,10 @@ STATE_COMMANDS: Final = {
     "projection": "dumpsys media_projection",
     "displays": """dumpsys display | grep -oE 'DisplayDeviceInfo[{]"[^"]*"|, type [A-Z]+'""",
 }
+SPEED_COMMANDS: Final = {
+    "online": CONTEXT_COMMANDS["online"],
+    "highest": f"{_READ_EACH} {CPUS}/cpu[0-9]*/cpufreq/cpuinfo_max_freq /dev/null",
+}
 
 #: Above any core's frequency, kHz.
 MAX_FREQUENCY_KHZ: Final = 20_000_000
@@ -72,7 +77,7 @@ _MAKER: Final = (
 )
 _PROPERTY: Final = re.compile(r"^\[([^\]\n]+)\]: \[(.*)\][ \t\r]*$", re.MULTILINE)
 _MEMORY: Final = re.compile(r"^(\w+):\s+(\d{1,12}) kB\s*$", re.MULTILINE | re.ASCII)
-_CPU_FILE: Final = re.compile(r"\S*/cpu(\d{1,4})/cpufreq/\w+:(\S{1,100})\s*", re.ASCII)
+_CPU_FILE: Final = re.compile(r"\S*/cpu(\d{1,4})/cpufreq/(\w+):(\S{1,100})\s*", re.ASCII)
 _LOAD: Final = re.compile(r"(\d{1,6}\.\d{1,6}) \d+\.\d+ \d+\.\d+ ", re.ASCII)
 _BOOT_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -160,6 +165,18 @@ def android_state(shell_output: ShellOutput) -> DeviceState:
     )
 
 
+def highest_khz(shell_output: ShellOutput) -> Mapping[int, int | None]:
+    """Return each core that is online and the highest frequency that it has, kHz; None: it does not say.
+
+    Raises:
+        Failure: whatever `shell_output` raises.
+    """
+    outputs = run_batch(shell_output, SPEED_COMMANDS)
+    known = frequencies_khz(outputs["highest"])
+    cores = numbers_of_cpu_list(one_line(outputs["online"])) or tuple(range(len(known)))
+    return {core: known[core] if core < len(known) else None for core in cores}
+
+
 def _first(properties: dict[str, str], *names: str) -> str | None:
     """Return the first of the properties that has a value; Android's own placeholder is `unknown`."""
     values = (word(properties.get(name)) for name in names)
@@ -206,12 +223,13 @@ def _load(text: str) -> float | None:
     return float(match[1]) if match else None
 
 
-def _of_cores(text: str) -> dict[int, str]:
-    """Return the values of lines `PATH/cpuN/cpufreq/FILE:VALUE`, as grep prints them."""
+def _of_cores(text: str, file: str = "") -> dict[int, str]:
+    """Return the values of lines `PATH/cpuN/cpufreq/FILE:VALUE`, as grep prints them; of `file` if given."""
     values: dict[int, str] = {}
     for line in text.splitlines():
-        if (match := _CPU_FILE.fullmatch(line)) and int(match[1]) < MAX_CORES:
-            values.setdefault(int(match[1]), match[2])
+        match = _CPU_FILE.fullmatch(line)
+        if match and int(match[1]) < MAX_CORES and file in {"", match[2]}:
+            values.setdefault(int(match[1]), match[3])
     return values
 
 
@@ -221,6 +239,19 @@ def frequencies_khz(text: str) -> tuple[int | None, ...]:
     parsed = {core: int(value) for core, value in values if re.fullmatch("[0-9]{1,8}", value)}
     plausible = {core: khz for core, khz in parsed.items() if 0 < khz <= MAX_FREQUENCY_KHZ}
     return tuple(plausible.get(core) for core in range(max(plausible, default=-1) + 1))
+
+
+def are_locked(text: str) -> bool | None:
+    """Return whether lowest and highest frequency are equal, which needs root, by what grep prints of both.
+
+    None: no core tells both, as on emulators.
+    """
+    lowest, highest = (
+        {core: khz for core, khz in _of_cores(text, f"scaling_{end}_freq").items() if khz.isdecimal()}
+        for end in ("min", "max")
+    )
+    cores = lowest.keys() & highest.keys()
+    return all(lowest[core] == highest[core] for core in cores) if cores else None
 
 
 def _governor(text: str) -> str | None:
