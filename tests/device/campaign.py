@@ -31,7 +31,8 @@ from device.rig.rig import Rig
 from device.rig.runtimes_process import shared
 from device.scenes import Scene, run_due, scenes
 from integration.conftest import Cluster
-from nnlite.db.engine import engine_for, migrate_embedded
+from nnlite.db.engine import engine_for
+from nnlite.db.reader import migrate_embedded
 from nnlite.local import servers
 from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings

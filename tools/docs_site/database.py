@@ -14,7 +14,8 @@ from sqlalchemy import Engine, text
 
 from docs_site.markdown import code, table
 from nnlite.db import tables
-from nnlite.db.engine import check_schema, engine_for, migrate_embedded
+from nnlite.db.engine import check_schema, engine_for
+from nnlite.db.reader import migrate_embedded
 from nnlite.local import servers
 from nnlite.reports.schema import MeasurementReport
 from nnlite.settings import Settings, load_settings

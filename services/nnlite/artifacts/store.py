@@ -84,13 +84,11 @@ class ArtifactStore:
             StoreError: it could not be stored; no partial file is visible.
         """
         path = content_path(own_sha256, suffix) if own_sha256 else path_in_store(file, suffix)
-        try:
+        with self._explained():
             if self.holds(path, file.stat().st_size):
                 self._mark_used(path)
             else:
                 self._place(path, lambda temporary: self._fill(temporary, file, link=own_sha256 is not None))
-        except OSError as error:
-            raise StoreError(self._explain(error)) from error
         return path
 
     def _fill(self, temporary: str, file: Path, *, link: bool) -> None:
@@ -121,10 +119,8 @@ class ArtifactStore:
         """
         unique = f"{file_name(name)}-{benchmark_id.hex[:8]}.json"
         path = f"reports/{file_name(campaign)}/{unique}"
-        try:
+        with self._explained():
             self._place(path, lambda temporary: self._fs.pipe_file(temporary, content))
-        except OSError as error:
-            raise StoreError(self._explain(error)) from error
         return path
 
     def _place(self, path: str, write: Callable[[str], object]) -> None:
@@ -146,12 +142,9 @@ class ArtifactStore:
         Raises:
             StoreError: the store is unavailable.
         """
-        try:
+        with self._explained(), contextlib.suppress(FileNotFoundError):
             return self._fs.size(f"{self._root}/{path}") == size_bytes or size_bytes is None
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise StoreError(self._explain(error)) from error
+        return False
 
     def fetch(self, path: str) -> Path:
         """Return a local copy of `path`, with its hash verified; a file of a local store is not copied.
@@ -162,14 +155,13 @@ class ArtifactStore:
         """
         expected = Path(path).name.partition(".")[0]
         local = Path(f"{self._root}/{path}") if self._local else self._scratch / path
-        try:
-            if not self._local and not local.exists():
-                self._copy(path, local)
-            actual = file_sha256(local)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-            raise ArtifactGoneError(f"artifact {path} is not in {self.url}") from error
-        except OSError as error:
-            raise StoreError(self._explain(error)) from error
+        with self._explained():
+            try:
+                if not self._local and not local.exists():
+                    self._copy(path, local)
+                actual = file_sha256(local)
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+                raise ArtifactGoneError(f"artifact {path} is not in {self.url}") from error
         if actual != expected:
             if not self._local:
                 local.unlink()
@@ -192,12 +184,8 @@ class ArtifactStore:
 
     def discard(self, path: str) -> None:
         """Remove a file whose content does not match its name, so that it can be stored again."""
-        try:
+        with self._explained(), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._root}/{path}")
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StoreError(self._explain(error)) from error
 
     def discard_reports(self, benchmarks: Collection[uuid.UUID]) -> None:
         """Remove the reports of `benchmarks`, under whatever names of their campaign they were stored.
@@ -207,10 +195,8 @@ class ArtifactStore:
         """
         folder = f"{self._root}/reports"
         endings = {f"{benchmark.hex[:8]}.json" for benchmark in benchmarks}
-        try:
+        with self._explained():
             found = self._fs.find(folder) if self._fs.exists(folder) else []
-        except OSError as error:
-            raise StoreError(self._explain(error)) from error
         for path in found:
             if path.rpartition("-")[2] in endings:
                 self.discard(path.removeprefix(f"{self._root}/"))
@@ -221,14 +207,12 @@ class ArtifactStore:
         Raises:
             StoreError: the store is unavailable.
         """
-        try:
+        with self._explained():
             for path in self._fs.find(self._root) if self._fs.exists(self._root) else ():
                 name = path.removeprefix(f"{self._root}/")
                 if _OWN_FILE.fullmatch(name):
                     modified_at = self._fs.modified(path)
                     yield StoredFile(name, self._fs.size(path), _in_utc(modified_at))
-        except OSError as error:
-            raise StoreError(self._explain(error)) from error
 
     def check(self) -> None:
         """Check that the store is writable.
@@ -237,18 +221,22 @@ class ArtifactStore:
             StoreError: it is not; the message says why.
         """
         probe = f"{self._root}/.{uuid.uuid4().hex}"
-        try:
+        with self._explained():
             self._fs.makedirs(self._root, exist_ok=True)
             self._fs.pipe_file(probe, b"nnlite")
             self._fs.rm_file(probe)
-        except OSError as error:
-            raise StoreError(self._explain(error)) from error
 
-    def _explain(self, error: OSError) -> str:
-        if error.errno == errno.ENOSPC:
-            free = f" ({shutil.disk_usage(self._root).free >> 20} MiB free)" if self._local else ""
-            return f"the artifact store {self.url} is full{free}: free some space there"
-        return f"the artifact store {self.url} cannot be used: {error.strerror or error}"
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise StoreError for every error of the file system inside the block."""
+        try:
+            yield
+        except OSError as error:
+            why = f"cannot be used: {error.strerror or error}"
+            if error.errno == errno.ENOSPC:
+                free = f" ({shutil.disk_usage(self._root).free >> 20} MiB free)" if self._local else ""
+                why = f"is full{free}: free some space there"
+            raise StoreError(f"the artifact store {self.url} {why}") from error
 
 
 def _in_utc(moment: datetime) -> datetime:

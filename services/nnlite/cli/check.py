@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nnlite import logs
+from nnlite.cli.parsing.words import words
 from nnlite.cli.presenting.output import note, print_error
 from nnlite.diagnostics.preflight import (
     disk_problems,
@@ -61,7 +62,7 @@ def check(
     Example: nnlite check --secret LAB_POSTGRES_PASSWORD=/run/secrets/postgres_password --folder /artifacts
     --disk /artifacts --postgres /postgres:17 --profiles gpu,emulator --known-profiles gpu,emulator,phone
     """
-    chosen = _listed(profiles)
+    chosen = words([profiles])
 
     def problems() -> Iterator[str]:
         with judging_for(uid):
@@ -83,7 +84,7 @@ def check(
             if major is None:
                 raise UsageError(f"--postgres {postgres} has no version; write --postgres FOLDER:MAJOR")
             yield from postgres_problems(path, major)
-        yield from profile_problems(chosen, _listed(known_profiles)) if known_profiles else ()
+        yield from profile_problems(chosen, words([known_profiles])) if known_profiles else ()
 
     all_problems = list(problems())
     for problem in all_problems:
@@ -107,7 +108,3 @@ def _with_number(text: str, usage: str) -> tuple[Path, int | None]:
     if number and not number.isdecimal():
         raise UsageError(f"{text}: {number} is not a number; write {usage}")
     return Path(folder), int(number) if number else None
-
-
-def _listed(text: str) -> list[str]:
-    return [name for name in (part.strip() for part in text.split(",")) if name]

@@ -192,7 +192,7 @@ def nngpt(
 def model_explorer(
     folder: Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="Folder to write to.")],
     campaign: Annotated[str | None, typer.Option(help="Only profiles of this campaign.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only models like this; `*` stands for anything.")] = None,
+    model: options.Like = None,
 ) -> None:
     """Write the times of profiled operators as node data of Model Explorer, one file for each profile.
 

@@ -22,7 +22,7 @@ _TYPE_COLUMNS = ("type", "delegate", "operators", "ms", "share")
 @app.command()
 def profile(
     name: options.OptionalCampaign = None,
-    model: Annotated[str | None, typer.Option(help="Only models like this; `*` stands for anything.")] = None,
+    model: options.Like = None,
     by_type: Annotated[bool, typer.Option("--by-type", help="Sums of each type of operator.")] = False,
     wide: options.Wide = False,
     json: options.Json = False,

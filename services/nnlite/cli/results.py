@@ -13,7 +13,7 @@ import typer
 from nnlite.cli.actions.session import reading
 from nnlite.cli.parsing import options
 from nnlite.cli.parsing.completion import complete_models, complete_pools
-from nnlite.cli.parsing.result_choice import check_columns, columns_of, sorted_rows
+from nnlite.cli.parsing.result_choice import check_columns, headings_of, sorted_rows
 from nnlite.cli.parsing.words import chosen, words
 from nnlite.cli.presenting import presentation
 from nnlite.cli.presenting.output import listed, note, paged, print_json, print_table
@@ -140,7 +140,7 @@ def _write_csv(rows: Sequence[Row]) -> None:
     if rows:
         writer = csv.DictWriter(sys.stdout, list(rows[0]))
         writer.writeheader()
-        writer.writerows(presentation.csv_rows(rows))
+        writer.writerows(map(presentation.csv_row, rows))
 
 
 def print_results(
@@ -165,7 +165,7 @@ def print_results(
     rows = listed(rows, top)
     shown = [presentation.result_row(row) for row in rows]
     if columns:
-        print_table(*columns_of(columns, rows, shown), title=title, wide=wide)
+        print_table(shown, headings_of(columns), title=title, wide=wide)
     else:
         names = presentation.result_columns(shown)
         print_table(shown, names, title=title, optional=presentation.OPTIONAL, wide=wide)

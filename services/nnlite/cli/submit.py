@@ -22,21 +22,15 @@ def submit_command(
     request: Request,
     pool: Annotated[
         list[str],
-        typer.Option(
-            help="Pool of devices to measure on; repeatable.",
-            rich_help_panel=options.MEASURING,
-            autocompletion=complete_pools,
+        options.of_measurement(
+            help="Pool of devices to measure on; repeatable.", autocompletion=complete_pools
         ),
     ] = [HOST_POOL],
     name: options.Name = None,
     priority: options.Priority = DEFAULT_PRIORITY,
     follow: Annotated[
         bool,
-        typer.Option(
-            "--follow",
-            help="Watch the source and submit new models, until Ctrl-C.",
-            rich_help_panel=options.CAMPAIGN,
-        ),
+        options.of_campaign("--follow", help="Watch the source and submit new models, until Ctrl-C."),
     ] = False,
     yes: options.YesToAll = False,
     dry_run: options.DryRun = False,

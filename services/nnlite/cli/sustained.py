@@ -1,7 +1,5 @@
 """`nnlite sustained`: latency over time of continuous inference."""
 
-from typing import Annotated
-
 import typer
 
 from nnlite.cli.actions.session import reading
@@ -22,7 +20,7 @@ _OPTIONAL = ("shape", "threads", "precision", "backend", "device", "s")
 @app.command()
 def sustained(
     name: options.OptionalCampaign = None,
-    model: Annotated[str | None, typer.Option(help="Only models like this; `*` stands for anything.")] = None,
+    model: options.Like = None,
     wide: options.Wide = False,
     json: options.Json = False,
 ) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
-from nnlite.db.schema import DatabaseError, check_revision, migrations, revisions
-from nnlite.settings import Settings
+from nnlite.db.schema import NOT_A_URL, DatabaseError, check_revision, migrations
 
 if TYPE_CHECKING:  # Alembic takes half a second to import, and a migrated database does not need it
     from alembic.config import Config
@@ -24,9 +23,7 @@ def engine_for(database_url: str, timeout_s: float = 10) -> Engine:
     try:
         url = make_url(database_url)
     except (ArgumentError, ValueError) as error:
-        raise DatabaseError(
-            "NNLITE_DATABASE_URL is not a URL; write postgresql://USER@HOST:PORT/NAME"
-        ) from error
+        raise DatabaseError(NOT_A_URL) from error
     if url.get_backend_name() != "postgresql":
         raise DatabaseError(f"NNLITE_DATABASE_URL is of {url.get_backend_name()}; nnlite needs Postgres")
     return create_engine(
@@ -105,20 +102,6 @@ def downgrade(database_url: str, revision: str) -> None:
     command.downgrade(_alembic_config(database_url), revision)
 
 
-def migrate_embedded(settings: Settings, database_url: str) -> None:
-    """Upgrade an embedded database to this version.
-
-    A database that the settings name is never migrated automatically: `nnlite db upgrade` does that.
-    """
-    if settings.database_url is None:
-        engine = engine_for(database_url, settings.database_timeout_s)
-        with engine.connect() as connection:
-            current = _current_revision(connection)
-        engine.dispose()
-        if current != revisions()[-1]:
-            upgrade(database_url)
-
-
 def check_schema(engine: Engine) -> None:
     """Make sure that the database answers and has the schema of this version.
 
@@ -128,18 +111,11 @@ def check_schema(engine: Engine) -> None:
     """
     try:
         with engine.connect() as connection:
-            current = _current_revision(connection)
+            migrated = connection.scalar(text("SELECT to_regclass('alembic_version')"))
+            current = migrated and connection.scalar(text("SELECT version_num FROM alembic_version"))
     except OperationalError as error:
         raise DatabaseError(f"Postgres at {where(engine)} cannot be reached: {first_line(error)}") from error
     check_revision(current, where(engine))
-
-
-def _current_revision(connection: Connection) -> str | None:
-    """Return the revision of the database; None if it was never migrated."""
-    if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
-        return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision
 
 
 def _alembic_config(database_url: str) -> "Config":

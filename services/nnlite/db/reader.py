@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import psycopg2
 import psycopg2.extras
 
-from nnlite.db.schema import DatabaseError, check_revision
+from nnlite.db.schema import NOT_A_URL, DatabaseError, check_revision, revisions
+from nnlite.settings import Settings
 
 #: `:name` in a statement, not `::type`.
 _PARAMETER = re.compile(r"(?<!:):(\w+)")
@@ -36,9 +37,7 @@ class Reader:
                 f"Postgres at {self._named} cannot be reached: {_first_line(error)}"
             ) from error
         except psycopg2.ProgrammingError as error:  # not a URL
-            raise DatabaseError(
-                "NNLITE_DATABASE_URL is not a URL; write postgresql://USER@HOST:PORT/NAME"
-            ) from error
+            raise DatabaseError(NOT_A_URL) from error
         self._connection.set_session(readonly=True, autocommit=True)
         psycopg2.extras.register_uuid(None, self._connection)  # type: ignore[no-untyped-call]
 
@@ -61,11 +60,8 @@ class Reader:
     def revision(self) -> str | None:
         """Return the revision of the schema; None: it was never migrated."""
         (known,) = self.rows("SELECT to_regclass('alembic_version') IS NOT NULL AS migrated", {})
-        return (
-            self.rows("SELECT version_num FROM alembic_version", {})[0]["version_num"]
-            if known["migrated"]
-            else None
-        )
+        rows = self.rows("SELECT version_num FROM alembic_version", {}) if known["migrated"] else []
+        return rows[0]["version_num"] if rows else None
 
     def check_schema(self) -> None:
         """Check that the database has the schema of this version.
@@ -84,6 +80,21 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def migrate_embedded(settings: Settings, database_url: str) -> None:
+    """Upgrade an embedded database to this version.
+
+    A database that the settings name is never migrated automatically: `nnlite db upgrade` does that.
+    """
+    if settings.database_url is not None:
+        return
+    with Reader(database_url, settings.database_timeout_s) as reader:
+        current = reader.revision()
+    if current != revisions()[-1]:
+        from nnlite.db.engine import upgrade
+
+        upgrade(database_url)
 
 
 class NoDatabase:
@@ -108,9 +119,7 @@ def _without_password(url: str) -> str:
         parts = urlsplit(_plain(url))
         _ = parts.port  # reads it
     except ValueError as error:
-        raise DatabaseError(
-            "NNLITE_DATABASE_URL is not a URL; write postgresql://USER@HOST:PORT/NAME"
-        ) from error
+        raise DatabaseError(NOT_A_URL) from error
     login, at, address = parts.netloc.rpartition("@")
     hidden = f"{login.partition(':')[0]}:***" if ":" in login else login
     return parts._replace(netloc=f"{hidden}{at}{address}", query="").geturl()

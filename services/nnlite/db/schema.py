@@ -5,6 +5,9 @@ from pathlib import Path
 import nnlite
 from nnlite.errors import NnliteError
 
+#: Why the setting of the database cannot be used.
+NOT_A_URL = "NNLITE_DATABASE_URL is not a URL; write postgresql://USER@HOST:PORT/NAME"
+
 
 class DatabaseError(NnliteError):
     """The database cannot be used; the message says why and what to do."""

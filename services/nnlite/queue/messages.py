@@ -10,8 +10,8 @@ import base64
 import os
 import time
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -56,6 +56,15 @@ class Message:
     countdown_s: float = 0.0
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raise BrokerUnreachableError for every error of Redis inside the block."""
+    try:
+        yield
+    except RedisError as error:
+        raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
+
+
 class BrokerClient:
     """Connection to Redis for sending, opened on first use.
 
@@ -96,11 +105,9 @@ class BrokerClient:
             BrokerUnreachableError: Redis did not take them all; sending again does no harm.
         """
         batch = list(messages)
-        try:
+        with _explained():
             for start in range(0, len(batch), _BATCH):
                 self._push(batch[start : start + _BATCH])
-        except RedisError as error:
-            raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
         return len(batch)
 
     def ready(self, queue: str) -> int:
@@ -109,13 +116,11 @@ class BrokerClient:
         Raises:
             BrokerUnreachableError: Redis does not answer.
         """
-        try:
+        with _explained():
             pipeline = self.redis.pipeline(transaction=False)
             for name in priority_lists(queue):
                 pipeline.llen(name)
             return sum(pipeline.execute())
-        except RedisError as error:
-            raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
 
     def served_queues(self) -> frozenset[str]:
         """Return the queues that living workers consume, as the names of their connections say.
@@ -123,12 +128,11 @@ class BrokerClient:
         Raises:
             BrokerUnreachableError: Redis does not answer, or its account may not list clients.
         """
-        try:
-            clients = self.redis.client_list()
-        except ResponseError as error:
-            raise BrokerUnreachableError(f"Redis does not say which workers run: {error}") from error
-        except RedisError as error:
-            raise BrokerUnreachableError(f"Redis cannot be reached: {error}") from error
+        with _explained():
+            try:
+                clients = self.redis.client_list()
+            except ResponseError as error:
+                raise BrokerUnreachableError(f"Redis does not say which workers run: {error}") from error
         database = str(self.redis.get_connection_kwargs().get("db", 0))
         return frozenset(
             queue

@@ -56,15 +56,17 @@ MAX_SLICES = 200_000
 MAX_OPERATORS = 100_000
 #: Most operators that a delegate refuses.
 MAX_REFUSALS = 256
-#: Most entries of a thermal series, and most bins of continuous inference: more than an hour.
-MAX_THERMAL = 4096
-MAX_BINS = 4096
+#: Most values of a series: one for each core, or for each second of more than an hour.
+MAX_SERIES = 4096
 #: Of one benchmark: the CPU with each number of threads, with and without XNNPACK; the other backends once.
 MAX_MEASUREMENTS = 2 * MAX_THREAD_COUNTS + 2
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Nanoseconds = Annotated[int, Field(ge=0, le=2**62)]
 Kilobytes = Annotated[int, Field(ge=0, le=2**42)]
+Counts = Annotated[tuple[Count, ...], Field(max_length=MAX_SERIES)]
+PartialCounts = Annotated[tuple[Count | None, ...], Field(max_length=MAX_SERIES)]
+Times = Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_SERIES)]
 Ratio = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -132,7 +134,7 @@ class RunFile(Part):
     sha256: Sha256
 
 
-SliceCores = Annotated[dict[Word, Count], Field(max_length=4096)]
+SliceCores = Annotated[dict[Word, Count], Field(max_length=MAX_SERIES)]
 Refusals = Annotated[tuple[DelegateRefusal, ...], Field(max_length=MAX_REFUSALS)]
 
 
@@ -201,7 +203,7 @@ class DeviceState(Part):
     load_1m: Ratio | None = None
     governor: Word | None = None
     frequency_khz: Count | None = Field(None, description="mean of the cores that measure")
-    frequencies_khz: Annotated[tuple[Count | None, ...], Field(max_length=4096)] = Field(
+    frequencies_khz: PartialCounts = Field(
         (), description="each core's; null: it is offline or does not tell"
     )
     temperatures_c: Annotated[dict[Word, float], Field(max_length=64)] = {}
@@ -243,13 +245,9 @@ class Disturbance(Part):
 class ThermalSeries(Part):
     """Android's temperature during warm-up and timed runs: once a second, and at each new status."""
 
-    at_ns: Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_THERMAL)] = Field(
-        description="since the beginning of the warm-up"
-    )
-    status: Annotated[tuple[Count | None, ...], Field(max_length=MAX_THERMAL)] = Field(
-        description="PowerManager.THERMAL_STATUS_*"
-    )
-    headroom: Annotated[tuple[float | None, ...], Field(max_length=MAX_THERMAL)] = Field(
+    at_ns: Times = Field(description="since the beginning of the warm-up")
+    status: PartialCounts = Field(description="PowerManager.THERMAL_STATUS_*")
+    headroom: Annotated[tuple[float | None, ...], Field(max_length=MAX_SERIES)] = Field(
         description="1 is where severe throttling begins; from API 30 on; null: not reported"
     )
 
@@ -263,15 +261,9 @@ class ThermalSeries(Part):
 class Bins(Part):
     """Continuous inference in bins of about a second, in order of time; a longer inference is a bin too."""
 
-    end_ns: Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_BINS)] = Field(
-        description="since the beginning of the first inference"
-    )
-    runs: Annotated[tuple[Count, ...], Field(max_length=MAX_BINS)] = Field(
-        description="inferences that ended in each"
-    )
-    median_ns: Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_BINS)] = Field(
-        description="of the inferences of each"
-    )
+    end_ns: Times = Field(description="since the beginning of the first inference")
+    runs: Counts = Field(description="inferences that ended in each")
+    median_ns: Times = Field(description="of the inferences of each")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -320,12 +312,10 @@ class Clocks(Part):
 class BatterySeries(Part):
     """Charge and voltage of a phone's battery during continuous inference, in order of time."""
 
-    at_ns: Annotated[tuple[Nanoseconds, ...], Field(max_length=MAX_BINS)]
-    charge_uah: Annotated[tuple[Count | None, ...], Field(max_length=MAX_BINS)] = Field(
-        description="what is left, microampere-hours; null: it has no counter"
-    )
-    voltage_mv: Annotated[tuple[Count | None, ...], Field(max_length=MAX_BINS)]
-    plugged: Annotated[tuple[bool | None, ...], Field(max_length=MAX_BINS)] = Field(
+    at_ns: Times
+    charge_uah: PartialCounts = Field(description="what is left, microampere-hours; null: it has no counter")
+    voltage_mv: PartialCounts
+    plugged: Annotated[tuple[bool | None, ...], Field(max_length=MAX_SERIES)] = Field(
         description="a charger or a computer feeds the phone; null: unknown"
     )
 
@@ -388,9 +378,7 @@ class RunReport(Part):
     runtime: Word
     runtime_version: Word
     threads: Count
-    cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = Field(
-        (), description="that the measuring thread may run on"
-    )
+    cores: Counts = Field((), description="that the measuring thread may run on")
     cores_error: Text | None = Field(
         None, description="Android only: why they are not those that were asked for"
     )
@@ -550,9 +538,7 @@ class MeasurementReport(Part):
     runtime: Word
     runtime_version: Word
     threads: Count
-    cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = Field(
-        (), description="that the measuring thread could run on"
-    )
+    cores: Counts = Field((), description="that the measuring thread could run on")
     asked_cores: Word | None = Field(
         None, description="by the option --cores: fast, all or numbers; null: as the scheduler likes"
     )
@@ -661,7 +647,7 @@ class Cpu(Part):
     model: Word | None = None
     arm: ArmCore | None = Field(None, description="Android only: the last core that describes itself")
     processors: Annotated[
-        tuple[Annotated[dict[Word, Word], Field(max_length=64)], ...], Field(max_length=4096)
+        tuple[Annotated[dict[Word, Word], Field(max_length=64)], ...], Field(max_length=MAX_SERIES)
     ] = Field((), description="Android only: fields of each core in /proc/cpuinfo, without its features")
 
 
@@ -689,7 +675,7 @@ class DeviceContext(Part):
         None, description="Android only: a debug or engineering build of the system"
     )
     quiet_mode: QuietMode
-    measuring_cores: Annotated[tuple[Count, ...], Field(max_length=4096)] = ()
+    measuring_cores: Counts = ()
 
     @property
     def usable_cores(self) -> int:

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from nnlite.catalog.lemur.network_keys import network_keys
-from nnlite.catalog.lemur.variants import architecture
+from nnlite.catalog.lemur.variants import architecture, telling
 from nnlite.catalog.model import canonical_json
 from nnlite.results.reading import Database, Row, rows_of
 from nnlite.vocabulary import Verdict
@@ -61,11 +61,7 @@ def _configurations(rows: Sequence[Row]) -> list[_Configuration]:
     keys = network_keys(rows[0]["code"])
     distinct: dict[bytes, _Configuration] = {}
     for row in rows:
-        settings = {
-            name: value
-            for name, value in row["hyperparameters"].items()
-            if (keys is None or name in keys) and name != "transform"
-        }
+        settings = telling(row["hyperparameters"], keys)
         settings |= {"transform": row["transform"], "dataset": row["dataset"]}
         distinct.setdefault(canonical_json(settings), _Configuration(settings, row))
     return list(distinct.values())

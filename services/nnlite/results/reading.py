@@ -36,31 +36,17 @@ def open_reader(settings: Settings) -> Iterator["Reader | None"]:
     Raises:
         NnliteError: the database cannot be used.
     """
-    from nnlite.db.reader import Reader
+    from nnlite.db.reader import Reader, migrate_embedded
     from nnlite.local import database as database_of
 
     with database_of(settings) as url:
         if url is None:
             yield None
             return
-        if settings.database_url is None:
-            _migrate(url, settings.database_timeout_s)
+        migrate_embedded(settings, url)
         with Reader(url, settings.database_timeout_s) as reader:
             reader.check_schema()
             yield reader
-
-
-def _migrate(url: str, timeout_s: float) -> None:
-    """Upgrade an embedded database that has not the schema of this version."""
-    from nnlite.db.reader import Reader
-    from nnlite.db.schema import revisions
-
-    with Reader(url, timeout_s) as reader:
-        current = reader.revision()
-    if current != revisions()[-1]:
-        from nnlite.db.engine import upgrade
-
-        upgrade(url)
 
 
 class CampaignError(NnliteError):

@@ -22,7 +22,8 @@ from celery.worker import state as celery_state
 from celery.worker.request import Request
 
 from nnlite import logs
-from nnlite.db.engine import engine_for, migrate_embedded
+from nnlite.db.engine import engine_for
+from nnlite.db.reader import migrate_embedded
 from nnlite.errors import NnliteError, Stopped
 from nnlite.host.backoff import Backoff
 from nnlite.host.fork import die_with_parent
@@ -243,14 +244,13 @@ def run_worker(plan: WorkerPlan, endpoints: Endpoints, settings: Settings, liven
     app = create_app(endpoints.broker_url, settings, [plan.queue])
     register_task(app, plan, liveness)
     broker = BrokerClient(endpoints.broker_url, settings.broker_timeout_s)
-    watchdog = Watchdog(
+    stop_timeout_s = settings.queue.stop_timeout_s
+    watchdog_pid = Watchdog(
         liveness=liveness,
         queue_has_work=lambda: broker.ready(plan.queue) > 0,
         idle_limit_s=settings.queue.watchdog_idle_s,
-        stop_timeout_s=settings.queue.stop_timeout_s,
-    )
-    watchdog_pid = watchdog.start()
-    stop_timeout_s = settings.queue.stop_timeout_s
+        stop_timeout_s=stop_timeout_s,
+    ).start()
 
     class StoppableWorker(app.Worker):  # type: ignore[misc, name-defined]
         """Sets the stop flag of the running work before Celery waits for it, also while it has no broker."""

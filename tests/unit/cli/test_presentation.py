@@ -71,15 +71,13 @@ def progress(**changes) -> Progress:
 
 
 def test_a_measurement_is_one_line_in_peoples_units():
-    assert row() == {
+    expected = {
         "campaign": "night",
         "model": "BagNet",
         "precision": "fp32",
         "parameters": "1,234,567",
         "size": "4.9 MB",
         "parity": "1e-07 ok",
-        "SQNR dB": None,
-        "top-1": None,
         "device": "host-lab",
         "backend": "cpu",
         "threads": 1,
@@ -88,17 +86,15 @@ def test_a_measurement_is_one_line_in_peoples_units():
         "min ms": "1.200",
         "p90 ms": "123.5",
         "verdict": "valid",
-        "mJ": None,
-        "accuracy": None,
-        "efficiency": None,
-        "acc@1": None,
-        "acc@5": None,
-        "torch acc@1": None,
-        "no worse": None,
-        "device acc@1": None,
-        "runtime": None,
         "reasons": "",
     }
+    empty = (
+        "SQNR dB", "top-1", "mJ", "accuracy", "efficiency", "acc@1", "acc@5", "torch acc@1", "no worse",
+        "device acc@1", "runtime",
+    )  # fmt: skip
+    expected |= dict.fromkeys(empty)
+    shown = row()
+    assert {name: shown[name] for name in expected} == expected
 
 
 def test_a_measurement_without_latency_has_empty_cells_and_shows_its_error():
@@ -281,8 +277,8 @@ def test_a_campaigns_counts_add_up():
 
 
 def test_a_spreadsheet_gets_lists_as_words():
-    rows = presentation.csv_rows([{"reasons": ["few_runs", "spread"], "input_shape": [1, 3], "n": None}])
-    assert rows == [{"reasons": "few_runs spread", "input_shape": "1 3", "n": None}]
+    cells = presentation.csv_row({"reasons": ["few_runs", "spread"], "input_shape": [1, 3], "n": None})
+    assert cells == {"reasons": "few_runs spread", "input_shape": "1 3", "n": None}
 
 
 def test_the_cause_of_noise_follows_the_reasons():

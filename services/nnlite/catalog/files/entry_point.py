@@ -6,11 +6,10 @@ import warnings
 from typing import Final
 
 from nnlite.catalog.model import CatalogError
+from nnlite.catalog.untrusted.source_text import UNPARSABLE
 
 #: A class or factory of an installed module, such as `torchvision.models:mobilenet_v2`.
 MODULE: Final = re.compile(r"(?!.*\.py:)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-#: Raised by Python's parser on invalid code: null bytes are a ValueError, deep nesting the other two.
-_UNPARSABLE: Final = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def find_entry_point(code: str, file: str, requested: str | None) -> str:
@@ -27,10 +26,9 @@ def find_entry_point(code: str, file: str, requested: str | None) -> str:
         CatalogError: the code does not parse, does not define `requested`, or has several candidates.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(code)
-    except _UNPARSABLE as error:
+    except UNPARSABLE as error:
         raise CatalogError(f"no Python: {file} does not parse: {error}") from error
     networks = _networks(tree)
     if requested is not None:

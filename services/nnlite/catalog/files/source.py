@@ -15,7 +15,6 @@ from nnlite.catalog.files.entry_point import MODULE, find_entry_point
 from nnlite.catalog.files.model_toml import Description, describe, parse_inputs
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, text_sha256
-from nnlite.catalog.unchanged import unchanged_file
 from nnlite.catalog.untrusted import checks as file_checks
 from nnlite.host.files import file_sha256
 from nnlite.settings import Settings
@@ -99,7 +98,7 @@ class FilesSource:
 
     def weights_file(self, model: CatalogModel) -> Path:
         """Return the model's file; CatalogError if it was edited since it was listed."""
-        return unchanged_file(self._files[model.weights], model.weights)
+        return file_checks.unchanged_file(self._files[model.weights], model.weights)
 
     def _model(self, model_file: _ModelFile) -> CatalogModel:
         bare = CatalogModel(

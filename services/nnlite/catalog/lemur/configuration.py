@@ -86,13 +86,9 @@ class TrialFilter:
     transform: str | None = None
     dataset: str | None = None
 
-    def takes(self, trial: Trial) -> bool:
-        """Return whether `trial` passes the filter."""
-        return self.allows(trial.transform, trial.dataset)
-
-    def allows(self, transform: str, dataset: str) -> bool:
-        """Return whether a model with this transform and this dataset passes the filter."""
-        return self.transform in (None, transform) and self.dataset in (None, dataset)
+    def takes(self, config: Trial | TrainingConfig) -> bool:
+        """Return whether a trial, or a model that is trained so, passes the filter."""
+        return self.transform in (None, config.transform) and self.dataset in (None, config.dataset)
 
     def __str__(self) -> str:
         parts = {"transform": self.transform, "dataset": self.dataset}

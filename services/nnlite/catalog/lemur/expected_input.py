@@ -1,8 +1,7 @@
 """Expected input of a model, from its task, dataset and transform: its shape, or why there is none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from nnlite.catalog.lemur.configuration import TrainingConfig
 from nnlite.catalog.lemur.datasets import DATASETS
@@ -19,27 +18,6 @@ from nnlite.catalog.model import ModelInput
 from nnlite.settings.groups import CatalogSettings
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """Sizes that LEMUR does not record, from the settings."""
-
-    #: Height and width where neither dataset nor transform fixes them, pixels.
-    variable: int
-    #: Vocabulary of captions.
-    words: int
-    #: Vocabulary of texts.
-    characters: int
-
-    @classmethod
-    def of(cls, settings: CatalogSettings) -> Self:
-        """Return the sizes in the settings."""
-        return cls(
-            variable=settings.variable_size,
-            words=settings.vocabulary_words,
-            characters=settings.vocabulary_characters,
-        )
-
-
 class ExpectedInput(NamedTuple):
     """The input of a model: its image, why it is skipped, or neither (only the conversion child can tell)."""
 
@@ -54,12 +32,12 @@ class ExpectedInputs:
 
     Args:
         transforms: SHA-256 of each transform's code by name, or its first digits.
-        sizes: those that neither dataset nor transform fixes.
+        sizes: has those that LEMUR does not record.
     """
 
-    def __init__(self, transforms: Mapping[str, str], sizes: Sizes) -> None:
+    def __init__(self, transforms: Mapping[str, str], sizes: CatalogSettings) -> None:
         self.transforms = transforms
-        self._sizes = sizes
+        self.sizes = sizes
         self._known: dict[TrainingConfig, ExpectedInput] = {}
 
     def of(self, config: TrainingConfig) -> ExpectedInput:
@@ -67,10 +45,6 @@ class ExpectedInputs:
         if config not in self._known:
             self._known[config] = self._find(config)
         return self._known[config]
-
-    def classes(self, config: TrainingConfig) -> int:
-        """Return the number of outputs, per pixel for segmentation; 0 where it is not known."""
-        return classes_of(config, self._sizes)
 
     def _find(self, config: TrainingConfig) -> ExpectedInput:
         tokens = token_inputs(config.task)
@@ -92,17 +66,17 @@ class ExpectedInputs:
         if config.transform not in self.transforms:
             return None, f"transform missing: {config.transform}.py is not in this copy of LEMUR"
         digits = self.transforms[config.transform]
-        expected = committed_table().look_up(digits, config.dataset, self._sizes.variable)
+        expected = committed_table().look_up(digits, config.dataset, self.sizes.variable_size)
         if isinstance(expected, NoShape):
             return None, f"{expected.reason} (transform {config.transform})"
         return expected, None
 
 
-def classes_of(config: TrainingConfig, sizes: Sizes) -> int:
+def classes_of(config: TrainingConfig, sizes: CatalogSettings) -> int:
     """Return the number of outputs, per pixel for segmentation; 0 where it is not known."""
     if config.task == CAPTIONING:
-        return sizes.words
+        return sizes.vocabulary_words
     if config.task == TEXT_GENERATION:
-        return sizes.characters
+        return sizes.vocabulary_characters
     dataset = DATASETS.get(config.dataset) if config.task in IMAGE_TASKS else None
     return dataset.classes if dataset else 0

@@ -16,7 +16,7 @@ from nnlite.catalog.lemur.configuration import (
     training_config_of,
 )
 from nnlite.catalog.lemur.datasets import DATASETS
-from nnlite.catalog.lemur.expected_input import ExpectedInputs, Sizes
+from nnlite.catalog.lemur.expected_input import ExpectedInputs, classes_of
 from nnlite.catalog.lemur.known_code import is_known
 from nnlite.catalog.lemur.network_keys import network_keys
 from nnlite.catalog.lemur.tasks import TEXT_DATASETS, task_of_code, why_unsupported
@@ -28,6 +28,7 @@ from nnlite.catalog.untrusted.source_text import (
     why_unusable,
 )
 from nnlite.errors import did_you_mean
+from nnlite.settings.groups import CatalogSettings
 
 #: Used for models without training statistics.
 _NO_CONFIG = TrainingConfig("", "", "", "")
@@ -36,14 +37,14 @@ SOURCE = "lemur"
 
 
 def read_models(
-    archive: Archive, only: TrialFilter, sizes: Sizes, configs: int | None = 1
+    archive: Archive, only: TrialFilter, sizes: CatalogSettings, configs: int | None = 1
 ) -> list[CatalogModel]:
     """Read every model and choose its configurations; no cache, no limits.
 
     Args:
         archive: the copy of LEMUR to read.
         only: which trials count.
-        sizes: those that LEMUR does not record.
+        sizes: has those that LEMUR does not record.
         configs: at most this many of each architecture, all of them different networks; None: all.
 
     Raises:
@@ -70,7 +71,7 @@ def read_models(
 def read_variants(
     archive: Archive,
     only: TrialFilter,
-    sizes: Sizes,
+    sizes: CatalogSettings,
     configs: int | None,
     *,
     chosen: Sequence[CatalogModel],
@@ -98,7 +99,9 @@ def _by_name(trials: Iterable[Trial], only: TrialFilter) -> dict[str, list[Trial
     return others
 
 
-def _listing(archive: Archive, only: TrialFilter, sizes: Sizes, trials: Iterable[Trial]) -> "_Listing":
+def _listing(
+    archive: Archive, only: TrialFilter, sizes: CatalogSettings, trials: Iterable[Trial]
+) -> "_Listing":
     transforms = {name: text_sha256(code) for name, code in archive.transforms().items()}
     if not transforms:
         raise CatalogError(
@@ -181,7 +184,7 @@ class _Listing:
             input_shape=known.shape.batch_of_one if known.shape else None,
             input_dtype=known.shape.dtype if known.shape else "float32",
             inputs=known.inputs,
-            classes=self.inputs.classes(config),
+            classes=classes_of(config, self.inputs.sizes),
             accuracy=trial.accuracy if trial else None,
             skipped=skipped,
         )
@@ -189,7 +192,7 @@ class _Listing:
     def _untrained(self, name: str, task: str | None) -> TrainingConfig | None:
         """Return the config of a model without trials; `task` is what its code shows, None: nothing."""
         config = self.runs.get(name)
-        if config is not None and self.only.allows(config.transform, config.dataset):
+        if config is not None and self.only.takes(config):
             return config
         return self.choices.usual_by_task.get(task) if task else self.choices.default_config(name)
 

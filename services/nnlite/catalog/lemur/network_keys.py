@@ -11,6 +11,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 
+from nnlite.catalog.untrusted.source_text import UNPARSABLE
+
 #: Methods that a conversion never calls.
 TRAINING = frozenset({"train_setup", "learn", "supported_hyperparameters"})
 
@@ -42,11 +44,10 @@ _Assignment = ast.Assign | ast.AnnAssign
 def network_keys(code: str) -> frozenset[str] | None:
     """Return the hyperparameters that may change the network that `code` defines; None: any of them may."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(code)
         return HyperparameterAnalysis(tree).keys()
-    except (SyntaxError, ValueError, RecursionError, MemoryError, Undecidable):
+    except (*UNPARSABLE, Undecidable):
         return None
 
 

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 
 from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel
-from nnlite.catalog.unchanged import unchanged_file
 from nnlite.catalog.untrusted import checks
 from nnlite.host.files import file_sha256
 from nnlite.settings.groups import CatalogSettings
@@ -55,7 +54,7 @@ class PrebuiltTree:
 
     def file(self, model: CatalogModel) -> Path:
         """Return the file of one of `models`; CatalogError if it changed since it was listed."""
-        return unchanged_file(self._by_hash[model.weights], model.weights)
+        return checks.unchanged_file(self._by_hash[model.weights], model.weights)
 
     @cached_property
     def _files(self) -> list[Path]:

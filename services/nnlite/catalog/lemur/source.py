@@ -10,7 +10,6 @@ from nnlite.catalog.lemur.archive import Archive
 from nnlite.catalog.lemur.cache import cache_key, read_cache, write_cache
 from nnlite.catalog.lemur.checkpoints import SUFFIX, Checkpoints
 from nnlite.catalog.lemur.configuration import BEST, TrialFilter
-from nnlite.catalog.lemur.expected_input import Sizes
 from nnlite.catalog.lemur.listing import SOURCE, read_models, read_variants
 from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.lemur.prebuilt import PrebuiltTree
@@ -18,7 +17,7 @@ from nnlite.catalog.lemur.shapes import table_version
 from nnlite.catalog.lemur.variants import SEPARATOR, architecture, parse_configs
 from nnlite.catalog.limits import apply_limits
 from nnlite.catalog.model import CatalogError, CatalogModel, SourceOptionError, text_sha256
-from nnlite.catalog.unchanged import unchanged_file
+from nnlite.catalog.untrusted.checks import unchanged_file
 from nnlite.settings import Settings
 
 
@@ -118,12 +117,13 @@ class LemurSource:
         names = {
             model.name for model in chosen if any(_may_select(each, model.name) for each in self._wanted)
         }
-        sizes = Sizes.of(self._settings.catalog)
+        sizes = self._settings.catalog
         return read_variants(self.archive, self._only, sizes, self._configs, chosen=chosen, names=names)
 
     def _listed(self, configs: int | None) -> list[CatalogModel]:
-        archive, sizes = self.archive, Sizes.of(self._settings.catalog)
-        request = [str(archive.path.resolve()), str(self._only), str(sizes), str(configs)]
+        archive, sizes = self.archive, self._settings.catalog
+        numbers = (sizes.variable_size, sizes.vocabulary_words, sizes.vocabulary_characters)
+        request = [str(archive.path.resolve()), str(self._only), str(numbers), str(configs)]
         key = cache_key(*request, archive.fingerprint(), table_version())
         # One file per request: a newer LEMUR takes the place of the older one's rows.
         name = f"lemur-{hashlib.sha256(' '.join(request).encode()).hexdigest()[:16]}.json"

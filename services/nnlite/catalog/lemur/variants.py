@@ -6,6 +6,8 @@ difference: `ResNet@svhn,norm_64`.
 
 import hashlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from nnlite.catalog.lemur.configuration import BEST
 from nnlite.catalog.model import CatalogError, CatalogModel, canonical_json
@@ -38,21 +40,20 @@ def architecture(name: str) -> str:
     return name.partition(SEPARATOR)[0]
 
 
-def fingerprint(model: CatalogModel, keys: frozenset[str] | None) -> bytes:
-    """Return bytes that differ wherever two configurations of one architecture may be different networks.
-
-    Args:
-        model: one configuration.
-        keys: the hyperparameters that may change the network; None: all.
-    """
-    # Where only the conversion child can tell the shape, the inputs of that decision stand for it.
-    shape = model.input_shape or [model.transform_sha256, model.dataset, model.skipped]
-    values = {
+def telling(hyperparameters: Mapping[str, Any], keys: frozenset[str] | None) -> dict[str, Any]:
+    """Return the hyperparameters that may change the network; `keys` names those that may, None: all."""
+    return {
         key: value
-        for key, value in model.hyperparameters.items()
+        for key, value in hyperparameters.items()
         if (keys is None or key in keys) and key != "transform"
     }
-    return canonical_json([shape, model.input_dtype, model.classes, values])
+
+
+def fingerprint(model: CatalogModel, keys: frozenset[str] | None) -> bytes:
+    """Return bytes that differ wherever two configurations of one architecture may be different networks."""
+    # Where only the conversion child can tell the shape, the inputs of that decision stand for it.
+    shape = model.input_shape or [model.transform_sha256, model.dataset, model.skipped]
+    return canonical_json([shape, model.input_dtype, model.classes, telling(model.hyperparameters, keys)])
 
 
 def label(model: CatalogModel, best: CatalogModel, keys: frozenset[str] | None) -> str:
@@ -62,9 +63,8 @@ def label(model: CatalogModel, best: CatalogModel, keys: frozenset[str] | None) 
         for mine, others in ((model.dataset, best.dataset), (model.transform, best.transform))
         if mine != others
     ]
-    for key, value in sorted(model.hyperparameters.items()):
-        matters = (keys is None or key in keys) and key != "transform"
-        if matters and value != best.hyperparameters.get(key):
+    for key, value in sorted(telling(model.hyperparameters, keys).items()):
+        if value != best.hyperparameters.get(key):
             parts.append(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}")
     return ",".join(parts)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nnlite.catalog.lemur.configuration import TrainingConfig
-from nnlite.catalog.untrusted.source_text import why_unusable
+from nnlite.catalog.untrusted.source_text import UNPARSABLE, why_unusable
 from nnlite.catalog.untrusted.text import Unreadable, parse_json, read_text
 
 CODE = "new_nn.py"
@@ -207,7 +207,7 @@ def why_no_transform(code: str) -> str | None:
     """Return why `code` defines no transform, or None when it defines one."""
     try:
         tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except UNPARSABLE as error:
         return f"does not parse: {error}"
     defined = {getattr(node, "name", None) for node in tree.body}
     return None if "transform" in defined else "defines no function transform"

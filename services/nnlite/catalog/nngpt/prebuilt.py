@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from nnlite.catalog.lemur.expected_input import Sizes, classes_of
+from nnlite.catalog.lemur.expected_input import classes_of
 from nnlite.catalog.model import SEEDED_WEIGHTS, CatalogError, CatalogModel
 from nnlite.catalog.nngpt.folder import Generated
 from nnlite.catalog.untrusted import checks as file_checks
@@ -58,7 +58,7 @@ def prebuilt_model(
         **config._asdict(),
         layout=Layout.AS_IS,
         model_format=ModelFormat.PREBUILT,
-        classes=classes_of(config, Sizes.of(limits)),
+        classes=classes_of(config, limits),
         weights=sha256,
         weights_suffix=None if skipped else SUFFIX,
         accuracy=generated.accuracy,

@@ -3,7 +3,7 @@
 from functools import cached_property
 
 from nnlite.catalog.lemur.archive import Archive
-from nnlite.catalog.lemur.expected_input import ExpectedInput, ExpectedInputs, Sizes, classes_of
+from nnlite.catalog.lemur.expected_input import ExpectedInput, ExpectedInputs, classes_of
 from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.lemur.shapes import committed_transforms
 from nnlite.catalog.lemur.tasks import why_unsupported
@@ -47,7 +47,7 @@ class GeneratedRows:
             input_shape=expected.shape.batch_of_one if expected.shape else None,
             input_dtype=expected.shape.dtype if expected.shape else "float32",
             inputs=expected.inputs,
-            classes=classes_of(config, Sizes.of(self._settings.catalog)),
+            classes=classes_of(config, self._settings.catalog),
             accuracy=generated.accuracy,
             skipped=generated.skipped or expected.skipped,
         )
@@ -55,7 +55,7 @@ class GeneratedRows:
     def _input(self, generated: Generated) -> tuple[str | None, ExpectedInput]:
         """Return the hash of the transform's code, if available, and the resulting input."""
         config = generated.training_config
-        name, sizes = config.transform, Sizes.of(self._settings.catalog)
+        name, sizes = config.transform, self._settings.catalog
         if (unsupported := why_unsupported(config.task, generated.code)) is not None:
             return None, ExpectedInput(None, unsupported)
         if generated.transform_code is not None:

@@ -8,7 +8,7 @@ read are kept in memory: a submitted model no longer needs its folder.
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from nnlite.catalog.model import CatalogError, CatalogModel
 from nnlite.catalog.nngpt.folder import read_file, read_folder
 from nnlite.catalog.nngpt.prebuilt import SUFFIX, lab_of, prebuilt_files, prebuilt_model
 from nnlite.catalog.nngpt.rows import DIGITS, GeneratedRows
-from nnlite.catalog.unchanged import unchanged_file
+from nnlite.catalog.untrusted.checks import unchanged_file
 from nnlite.settings import Settings
 
 #: Folder of the epochs, relative to the folder that NN-GPT runs in; a parent folder may be named too.
@@ -146,14 +146,18 @@ class NnGptSource:
     def _bases(self) -> list[Path]:
         """Return the folders in which pipelines without epochs write: the one named, and NN-GPT's output."""
         named = [self.path, *(self.path.joinpath(*EPOCHS.parts[:end]) for end in range(1, len(EPOCHS.parts)))]
-        below = [folder for base in named[:3] for folder in _subfolders(base)]
+        below = [folder for base in named[:3] for folder in _entries(base)]
         return list(dict.fromkeys([*named, *below]))
 
     def _single_files(self) -> Iterator[tuple[str, Path]]:
         """Yield the models that are one file each."""
         bases = self._bases()
         for folder in dict.fromkeys(b if b.name == SINGLE_FILES else b / SINGLE_FILES for b in bases):
-            numbers = [(match[1], file) for file in _files(folder) if (match := _SINGLE.fullmatch(file.name))]
+            numbers = [
+                (match[1], file)
+                for file in _entries(folder, Path.is_file)
+                if (match := _SINGLE.fullmatch(file.name))
+            ]
             for number, file in sorted(numbers, key=lambda each: int(each[0])):
                 yield f"model_iter_{number}", file
 
@@ -200,25 +204,15 @@ def _signature(path: Path) -> _Signature:
     return tuple(files)
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def _entries(folder: Path, wanted: Callable[[Path], bool] = Path.is_dir) -> list[Path]:
+    """Return the folders in a folder, or other entries; empty if it does not exist or may not be read."""
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())
-    except OSError:
-        return []
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if path.is_file()]
+        return sorted(filter(wanted, folder.iterdir()))
     except OSError:
         return []
 
 
 def _numbered(folder: Path, letters: str) -> list[Path]:
     """Return the folders `<letters><number>` in `folder` by number; empty if it does not exist."""
-    try:
-        names = [path.name for path in folder.iterdir() if path.is_dir()]
-    except OSError:
-        return []
-    numbered = [name for name in names if re.fullmatch(rf"{letters}[0-9]{{1,9}}", name)]
-    return [folder / name for name in sorted(numbered, key=lambda name: (int(name[len(letters) :]), name))]
+    numbered = [path for path in _entries(folder) if re.fullmatch(rf"{letters}[0-9]{{1,9}}", path.name)]
+    return sorted(numbered, key=lambda path: (int(path.name[len(letters) :]), path.name))

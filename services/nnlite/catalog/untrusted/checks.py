@@ -1,4 +1,4 @@
-"""Checks that a model file is complete and of its format, without unpickling or executing any of it."""
+"""Checks that a model file is complete, of its format and unchanged; none of it is unpickled or executed."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from nnlite.catalog.model import CatalogError
+from nnlite.host.files import file_sha256
 
 #: Largest file of Python that is read, bytes.
 MAX_CODE_BYTES: Final = 4 << 20
@@ -50,6 +51,13 @@ def check(file: Path, max_mb: int) -> None:
         _CHECKS[file.suffix](file, size)
     except OSError as error:
         raise CatalogError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def unchanged_file(file: Path, sha256: str | None) -> Path:
+    """Return `file`; CatalogError if it has changed or vanished since it was listed with this hash."""
+    if not file.is_file() or file_sha256(file) != sha256:
+        raise CatalogError(f"{file} has changed since it was listed; submit again to take it as it is now")
+    return file
 
 
 def _program(file: Path, size: int) -> None:

@@ -9,7 +9,7 @@ import warnings
 USUAL_HYPERPARAMETERS = ("lr", "momentum", "dropout")
 
 #: What Python's parser raises on text that is no Python: null bytes are a ValueError, nesting the other two.
-_UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 #: The function from its first line up to the next line that is not indented.
 _FUNCTION = re.compile(r"^def supported_hyperparameters\(.*(?:\n(?:[ \t].*)?)*", re.MULTILINE)
@@ -40,10 +40,9 @@ def why_unusable(code: str) -> str | None:
     The symbol table is enough to tell, and takes half the time of building a syntax tree.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             symbols = symtable.symtable(code, "model", "exec")
-    except _UNPARSABLE as error:
+    except UNPARSABLE as error:
         return f"does not parse: {error}"
     try:
         net = symbols.lookup("Net")
@@ -63,7 +62,7 @@ def supported_hyperparameters(code: str) -> tuple[str, ...]:
     try:
         # The function alone: parsing whole files would take most of the time of a listing.
         function = ast.parse(match.group()).body[0]
-    except _UNPARSABLE:
+    except UNPARSABLE:
         return USUAL_HYPERPARAMETERS
     names = _literal_names(function)
     return USUAL_HYPERPARAMETERS if names is None else names

@@ -47,7 +47,8 @@ def session(*, creates: bool = False, waits_for_schema: bool = False) -> Iterato
     import structlog
 
     from nnlite import logs
-    from nnlite.db.engine import check_schema, engine_for, explained, migrate_embedded
+    from nnlite.db.engine import check_schema, engine_for, explained
+    from nnlite.db.reader import migrate_embedded
     from nnlite.queue.messages import BrokerClient
     from nnlite.worker.schema_guard import await_schema
 

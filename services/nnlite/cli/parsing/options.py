@@ -1,8 +1,6 @@
-"""Command-line arguments and options that several commands share, with their help texts.
+"""Command-line arguments and options that several commands share, with their help texts."""
 
-More than 300 lines: an option is stated once, with its help, whichever commands have it.
-"""
-
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +15,13 @@ from nnlite.cli.parsing.completion import (
 )
 from nnlite.vocabulary import DEFAULT_PRIORITY, MAX_PASS_S, EvaluateOn, Int8Io, Layout, Mode
 
-#: Headings of options in the help.
-MODELS, CONVERTING, MEASURING, CAMPAIGN = "Models", "Conversion", "Measurement", "Campaign"
+#: Options by their heading in the help.
+_of_models = partial(typer.Option, rich_help_panel="Models")
+_of_conversion = partial(typer.Option, rich_help_panel="Conversion")
+of_measurement = partial(typer.Option, rich_help_panel="Measurement")
+of_campaign = partial(typer.Option, rich_help_panel="Campaign")
+#: A pass of continuous inference after each measurement, of so many seconds.
+_pass_s = partial(of_measurement, min=0, max=MAX_PASS_S, metavar="SECONDS", show_default=False)
 
 Models = Annotated[
     list[str] | None,
@@ -29,252 +32,160 @@ Models = Annotated[
     ),
 ]
 Source = Annotated[
-    str,
-    typer.Option(
-        help="Source of the models: lemur, nngpt or files; `nnlite models` lists them.",
-        rich_help_panel=MODELS,
-    ),
+    str, _of_models(help="Source of the models: lemur, nngpt or files; `nnlite models` lists them.")
 ]
 Paths = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--path",
-        help="Files or folders of the source, where it needs them; repeatable.",
-        rich_help_panel=MODELS,
-    ),
+    _of_models("--path", help="Files or folders of the source, where it needs them; repeatable."),
 ]
 Inputs = Annotated[
     list[str] | None,
-    typer.Option(
+    _of_models(
         "--input",
         help="An input of a network as forward takes it, once for each: 1x3x224x224, 1x128:int64, by keyword "
         "mask=1x16:bool, with named axes T16xF80 (N is the batch).",
-        rich_help_panel=MODELS,
     ),
 ]
 LayoutOption = Annotated[
-    Layout | None,
-    typer.Option(
-        "--layout",
-        help="How artifacts take inputs of four dimensions; nhwc by default.",
-        rich_help_panel=CONVERTING,
-    ),
+    Layout | None, _of_conversion(help="How artifacts take inputs of four dimensions; nhwc by default.")
 ]
 Configs = Annotated[
     str,
-    typer.Option(
-        help="Configurations of each architecture: best, all or a number; each makes another network.",
-        rich_help_panel=MODELS,
+    _of_models(
+        help="Configurations of each architecture: best, all or a number; each makes another network."
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most this many models.", rich_help_panel=MODELS)]
+Limit = Annotated[int | None, _of_models(min=1, help="At most this many models.")]
 Match = Annotated[
     str | None,
-    typer.Option(
-        help="Only models whose name matches this glob, such as 'ga-*', and those that are named.",
-        rich_help_panel=MODELS,
-    ),
+    _of_models(help="Only models whose name matches this glob, such as 'ga-*', and those that are named."),
 ]
-Seed = Annotated[
-    int | None,
-    typer.Option(help="With --limit: a random sample, the same for the same seed.", rich_help_panel=MODELS),
-]
+Seed = Annotated[int | None, _of_models(help="With --limit: a random sample, the same for the same seed.")]
 Backends = Annotated[
     list[str],
-    typer.Option(
-        "--backend",
+    of_measurement(
         help="What executes the artifact: cpu (XNNPACK), gpu, npu, cpu-plain (no XNNPACK); on hosts "
         f"{', '.join(HOST_ONLY)} too; repeatable.",
-        rich_help_panel=MEASURING,
         autocompletion=complete_backends,
     ),
 ]
 Threads = Annotated[
     list[str] | None,
-    typer.Option(
-        "--threads",
+    of_measurement(
         help="Numbers of threads of backends on the CPU, each measured by itself, such as 1,2,4 "
         "[default: as the worker is set].",
         show_default=False,
-        rich_help_panel=MEASURING,
     ),
 ]
 Profile = Annotated[
     bool,
-    typer.Option(
-        "--profile",
-        help="Measure each operator too, in one more pass; hosts only. See nnlite profile.",
-        rich_help_panel=MEASURING,
+    of_measurement(
+        "--profile", help="Measure each operator too, in one more pass; hosts only. See nnlite profile."
     ),
 ]
 Cores = Annotated[
     str,
-    typer.Option(
+    of_measurement(
         metavar="fast|all|MASK",
         help="Bind the measuring thread to cores: those of the highest clock, all, 4-7 or 2,3, or a mask as "
         "0xf0; of a host those that it measures on [default: as the scheduler likes].",
         show_default=False,
-        rich_help_panel=MEASURING,
     ),
 ]
 Sustained = Annotated[
     int,
-    typer.Option(
-        "--sustained",
-        min=0,
-        max=MAX_PASS_S,
-        metavar="SECONDS",
+    _pass_s(
         help="Run each artifact so long without pauses too, in one more pass: its latency over time. See "
-        "nnlite sustained.",
-        show_default=False,
-        rich_help_panel=MEASURING,
+        "nnlite sustained."
     ),
 ]
 Energy = Annotated[
     int,
-    typer.Option(
-        "--energy",
-        min=0,
-        max=MAX_PASS_S,
-        metavar="SECONDS",
+    _pass_s(
         help="Energy of an inference, from a pass of so long without pauses: of phones with power rails, of "
-        "unplugged ones, of hosts whose RAPL counters can be read.",
-        show_default=False,
-        rich_help_panel=MEASURING,
+        "unplugged ones, of hosts whose RAPL counters can be read."
     ),
 ]
 Counters = Annotated[
     int,
-    typer.Option(
-        "--counters",
-        min=0,
-        max=MAX_PASS_S,
-        metavar="SECONDS",
+    _pass_s(
         help="Cycles, instructions and cache misses of an inference, from a pass of so long without pauses; "
-        "phones with simpleperf only.",
-        show_default=False,
-        rich_help_panel=MEASURING,
+        "phones with simpleperf only."
     ),
 ]
 Precisions = Annotated[
     list[str],
-    typer.Option(
-        "--precision",
+    _of_conversion(
         help="Numeric formats: fp32, fp16, dynamic, int8, mixed; with commas, or repeated.",
-        rich_help_panel=CONVERTING,
         autocompletion=complete_precisions,
     ),
 ]
 Calibration = Annotated[
     str | None,
-    typer.Option(
+    _of_conversion(
         metavar="PATH|sklearn|noise",
         help="What int8 and mixed are calibrated on: a folder of images, or a .npy or .npz file "
         "[default: NNLITE_CALIBRATION_DIR, else scikit-learn's pictures].",
         show_default=False,
-        rich_help_panel=CONVERTING,
     ),
 ]
 Evaluate = Annotated[
     Path | None,
-    typer.Option(
+    _of_conversion(
         help="Measure the accuracy of each artifact and of PyTorch: a folder with a sub-folder of images for "
-        "each class, or a .npz file with x and y. LEMUR's models need --weights or --prebuilt.",
-        rich_help_panel=CONVERTING,
+        "each class, or a .npz file with x and y. LEMUR's models need --weights or --prebuilt."
     ),
 ]
 EvaluateOnOption = Annotated[
-    EvaluateOn,
-    typer.Option(
-        "--evaluate-on",
-        help="With --evaluate: host; device: on each device and backend too.",
-        rich_help_panel=CONVERTING,
-    ),
+    EvaluateOn, _of_conversion(help="With --evaluate: host; device: on each device and backend too.")
 ]
 Int8IO = Annotated[
-    Int8Io,
-    typer.Option(
-        "--int8-io",
-        help="What int8 artifacts take and return: floats, or scaled integers.",
-        rich_help_panel=CONVERTING,
-    ),
+    Int8Io, _of_conversion(help="What int8 artifacts take and return: floats, or scaled integers.")
 ]
 ModeOption = Annotated[
-    Mode,
-    typer.Option(
-        "--mode",
-        help="Timed runs: quick, 64 or 1 s; standard, as set; full, 1,024 and 60 s.",
-        rich_help_panel=MEASURING,
-    ),
+    Mode, of_measurement(help="Timed runs: quick, 64 or 1 s; standard, as set; full, 1,024 and 60 s.")
 ]
 Repeat = Annotated[
     int,
-    typer.Option(
-        min=1,
-        max=1000,
-        help="Measure each artifact this often, apart in time and in random order.",
-        rich_help_panel=MEASURING,
+    of_measurement(
+        min=1, max=1000, help="Measure each artifact this often, apart in time and in random order."
     ),
 ]
 Name = Annotated[
     str | None,
-    typer.Option(
-        help="Name of the campaign; without one, the same request has the same name.",
-        rich_help_panel=CAMPAIGN,
-    ),
+    of_campaign(help="Name of the campaign; without one, the same request has the same name."),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option(
-        "--dry-run",
-        help="Say how many models, converted already or not, hours and GB; submit nothing.",
-        rich_help_panel=CAMPAIGN,
+    of_campaign(
+        "--dry-run", help="Say how many models, converted already or not, hours and GB; submit nothing."
     ),
 ]
 YesToAll = Annotated[
-    bool,
-    typer.Option(
-        "--yes",
-        "-y",
-        help="Take all models without asking, where nothing chooses some.",
-        rich_help_panel=MODELS,
-    ),
+    bool, _of_models("--yes", "-y", help="Take all models without asking, where nothing chooses some.")
 ]
-Transform = Annotated[
-    str | None, typer.Option(help="Only configurations with this transform.", rich_help_panel=MODELS)
-]
-Dataset = Annotated[
-    str | None, typer.Option(help="Only configurations of this dataset.", rich_help_panel=MODELS)
-]
-Priority = Annotated[
-    int,
-    typer.Option(help=f"0-9, larger is sooner; the default is {DEFAULT_PRIORITY}.", rich_help_panel=CAMPAIGN),
-]
+Transform = Annotated[str | None, _of_models(help="Only configurations with this transform.")]
+Dataset = Annotated[str | None, _of_models(help="Only configurations of this dataset.")]
+Priority = Annotated[int, of_campaign(help=f"0-9, larger is sooner; the default is {DEFAULT_PRIORITY}.")]
 OneModel = Annotated[
     str, typer.Argument(metavar="MODEL", help="Name of one model; `nnlite models` lists them.")
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder or zip file of trained weights of LEMUR's models, NAME.pth; only these are taken.",
-        rich_help_panel=MODELS,
+    _of_models(
+        help="Folder or zip file of trained weights of LEMUR's models, NAME.pth; only these are taken."
     ),
 ]
 Prebuilt = Annotated[
     Path | None,
-    typer.Option(
+    _of_models(
         help="Folder of ready .tflite files of LEMUR's models, fp32/NAME.tflite and so on; only these are "
-        "taken, and nothing is converted.",
-        rich_help_panel=MODELS,
+        "taken, and nothing is converted."
     ),
 ]
 ParamLimit = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        help="Efficiency counts up to this many parameters [default: 6,000,000 or as set].",
-        rich_help_panel=CAMPAIGN,
-    ),
+    of_campaign(min=1, help="Efficiency counts up to this many parameters [default: 6,000,000 or as set]."),
 ]
 Top = Annotated[
     int | None,
@@ -288,6 +199,7 @@ Wide = Annotated[
     bool, typer.Option("--wide", help="Every column, nothing wrapped; the pager scrolls sideways.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")]
+Like = Annotated[str | None, typer.Option(help="Only models like this; `*` stands for anything.")]
 Campaign = Annotated[
     str,
     typer.Argument(

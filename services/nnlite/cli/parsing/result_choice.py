@@ -1,9 +1,8 @@
 """Which results a listing shows, in which order and with which columns: parsed from `nnlite results`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from nnlite.cli.presenting import presentation
 from nnlite.errors import UsageError
 from nnlite.results.reading import Row
 from nnlite.vocabulary import Verdict
@@ -66,18 +65,9 @@ def sorted_rows(rows: list[Row], sort: str | None) -> list[Row]:
     return known + [row for row in rows if row[column] is None]
 
 
-def columns_of(
-    columns: Sequence[str], rows: Sequence[Row], shown: Sequence[Mapping[str, Any]]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the cells and headings of `columns`.
-
-    Args:
-        rows: of `queries.latencies`.
-        shown: the same rows of `presentation.result_row`.
-    """
-    headings = [_COLUMNS[_word(name)][0] if _word(name) in _COLUMNS else name for name in columns]
-    cells = presentation.csv_rows(rows)
-    return [dict(raw) | dict(row) for raw, row in zip(cells, shown, strict=True)], headings
+def headings_of(columns: Sequence[str]) -> list[str]:
+    """Return the columns of `presentation.result_row` that `columns` name."""
+    return [_COLUMNS[_word(name)][0] if _word(name) in _COLUMNS else name for name in columns]
 
 
 def _word(name: str) -> str:

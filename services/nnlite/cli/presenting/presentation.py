@@ -1,7 +1,4 @@
-"""Formats results for a terminal: milliseconds, megabytes, one line per measurement or failure.
-
-More than 300 lines: a function for each kind of row, and the columns of each listing.
-"""
+"""Formats results for a terminal: milliseconds, megabytes, one line per measurement or failure."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -64,24 +61,16 @@ def result_columns(rows: Sequence[Row]) -> list[str]:
 
 
 def result_row(row: Row) -> Row:
-    """Format one measurement for people."""
-    return {
-        "campaign": row["campaign"],
-        "model": row["model"],
-        "precision": row["precision"],
+    """Format one measurement for people; columns that the table has not are as for a spreadsheet."""
+    return csv_row(row) | {
         "parameters": None if row["parameters"] is None else f"{row['parameters']:,}",
         "size": size(row["size_bytes"]),
         "parity": _parity(row),
         "SQNR dB": _decibels(row),
         "top-1": _agreement(row),
-        "device": row["device"],
-        "backend": row["backend"],
-        "threads": row["threads"],
-        "mode": row["mode"],
         "median ms": _median(row),
         "min ms": milliseconds(row["min_ns"]),
         "p90 ms": milliseconds(row["p90_ns"]),
-        "verdict": row["verdict"],
         "mJ": _energy(row),
         **_score(row),
         **{name: _share(row[column]) for name, column in _ACCURACY.items()},
@@ -118,9 +107,7 @@ def is_listed(check: Row) -> bool:
 def check_row(row: Row) -> Row:
     """Format one runtime check for people."""
     version = row["operator_version"]
-    return {
-        "model": row["model"],
-        "precision": row["precision"],
+    return row | {
         "check": row["runtime_check"],
         "operator": row["operator"] and row["operator"] + ("" if version is None else f" v{version}"),
         "reason": shorten(row["reason"] or ""),
@@ -129,16 +116,9 @@ def check_row(row: Row) -> Row:
 
 def campaign_row(progress: Progress) -> Row:
     """Format one campaign for people."""
-    return {
-        "name": progress.name,
+    return progress.as_dict() | {
         "by": progress.submitted_by or "",
-        "state": progress.state,
-        "models": progress.models,
-        "converted": progress.converted,
-        "measured": progress.measured,
-        "failed": progress.failed,
         "refused": progress.precisions_refused,
-        "skipped": progress.skipped,
         "waiting": progress.remaining,
     }
 
@@ -146,31 +126,23 @@ def campaign_row(progress: Progress) -> Row:
 def device_row(row: Row, now: datetime | None = None) -> Row:
     """Format one device for people."""
     now = now or datetime.now(UTC)
-    return {
-        "device": row["device"],
-        "pool": row["pool"],
-        "state": row["state"],
+    return row | {
         "since": ago(row["state_since"], now),
-        "recovery_step": row["recovery_step"],
         "reason": shorten(row["reason"] or ""),
         "owner": row["owner_node"],
         "canary ms": _canary(row, now),
         "variation": _variation(row),
-        "incidents": row["incidents"],
         "last incident": _last_incident(row, now),
     }
 
 
 def incident_row(row: Row) -> Row:
     """Format one incident for people."""
-    return {
-        "device": row["device"],
+    return row | {
         "when": ago(row["created_at"], datetime.now(UTC)),
-        "fault": row["fault"],
         "reason": shorten(row["reason"]),
         "recovery_steps": ", ".join(row["recovery_steps"]),
         "healed": f"after {duration(row['healed_after_ns'] / 1e9)}" if row["healed"] else "not yet",
-        "model": row["model"],
     }
 
 
@@ -208,9 +180,9 @@ def shorten(reason: str) -> str:
     return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
 
 
-def csv_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return measurements for a spreadsheet: every column, lists joined with spaces, objects as JSON."""
-    return [{name: _cell(value) for name, value in row.items()} for row in rows]
+def csv_row(row: Row) -> Row:
+    """Return a measurement for a spreadsheet: every column, lists joined with spaces, objects as JSON."""
+    return {name: _cell(value) for name, value in row.items()}
 
 
 def _cell(value: Any) -> Any:
