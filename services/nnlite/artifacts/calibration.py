@@ -84,8 +84,6 @@ def named(name: str | None, *, samples: int, seed: int) -> tuple[Calibration, Pa
 
     Args:
         name: None, `sklearn`, `noise`, or a path; `./noise` is a folder.
-        samples: number of samples.
-        seed: of their choice.
 
     Raises:
         SamplesError: the path does not exist, or is neither a folder nor an array file.

@@ -43,8 +43,6 @@ def seeded_input(shape: Sequence[int], dtype: str, seed: int = 0) -> NDArray[np.
 
     Args:
         shape: the tensor's dimensions, in the artifact's layout (images: N, H, W, C).
-        dtype: NumPy name of the artifact's input type.
-        seed: any non-negative integer.
 
     Raises:
         ValueError: an unsupported dtype.
@@ -92,7 +90,6 @@ def sample_inputs(
     """Return samples in the artifact's types: those of its floats quantized where it takes integers.
 
     Args:
-        tensors: the artifact's inputs.
         samples: for each input: (samples, *shape).
 
     Raises:

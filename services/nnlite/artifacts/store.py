@@ -86,7 +86,8 @@ class ArtifactStore:
         path = content_path(own_sha256, suffix) if own_sha256 else path_in_store(file, suffix)
         with self._explained():
             if self.holds(path, file.stat().st_size):
-                self._mark_used(path)
+                if self._local:  # so that nothing deletes it as old and unknown
+                    os.utime(f"{self._root}/{path}")
             else:
                 self._place(path, lambda temporary: self._fill(temporary, file, link=own_sha256 is not None))
         return path
@@ -100,16 +101,10 @@ class ArtifactStore:
                 return
         self._fs.put_file(str(file), temporary)
 
-    def _mark_used(self, path: str) -> None:
-        """Give a local file the present time, so that nothing deletes it as old and unknown."""
-        if self._local:
-            os.utime(f"{self._root}/{path}")
-
     def put_report(self, content: bytes, *, campaign: str, name: str, benchmark_id: uuid.UUID) -> str:
         """Store the report of a benchmark, replacing an earlier one, and return its path.
 
         Args:
-            content: JSON.
             campaign: name of the folder.
             name: for people, such as `MODEL-PRECISION-POOL`.
             benchmark_id: makes the name unique.
@@ -211,8 +206,9 @@ class ArtifactStore:
             for path in self._fs.find(self._root) if self._fs.exists(self._root) else ():
                 name = path.removeprefix(f"{self._root}/")
                 if _OWN_FILE.fullmatch(name):
-                    modified_at = self._fs.modified(path)
-                    yield StoredFile(name, self._fs.size(path), _in_utc(modified_at))
+                    modified: datetime = self._fs.modified(path)  # without a time zone it is UTC
+                    modified_at = modified if modified.tzinfo else modified.replace(tzinfo=UTC)
+                    yield StoredFile(name, self._fs.size(path), modified_at)
 
     def check(self) -> None:
         """Check that the store is writable.
@@ -237,11 +233,6 @@ class ArtifactStore:
                 free = f" ({shutil.disk_usage(self._root).free >> 20} MiB free)" if self._local else ""
                 why = f"is full{free}: free some space there"
             raise StoreError(f"the artifact store {self.url} {why}") from error
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """Return a time of a file system, which may have no time zone: then it is UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def content_path(sha256: str, suffix: str) -> str:

@@ -16,8 +16,6 @@ def chosen_evaluation(
     """Return the labelled samples at `path`, chosen and put into the store; None: there are none.
 
     Args:
-        path: of the user's folder or file.
-        source: of the models.
         trained: weights or ready files of LEMUR's models; None: weights are drawn.
         store: put them there; False: return what would be evaluated.
 

@@ -5,17 +5,14 @@ on a row that goes. A file that goes while its model is converted once more is m
 which has it converted again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 from sqlalchemy import Engine, text
 
 from nnlite.artifacts.store import ArtifactStore, StoredFile
 from nnlite.results.reading import Row, rows_of
-
-T = TypeVar("T")
 
 #: Artifacts that are deleted under one lock. Postgres reads all benchmarks to check each.
 _BATCH = 100
@@ -72,11 +69,11 @@ def delete_garbage(engine: Engine, store: ArtifactStore, garbage: Garbage) -> in
     Raises:
         StoreError: the store is unavailable; what was deleted is deleted, the same call goes on.
     """
-    deleted = 0
-    for batch in _batches([row["id"] for row in garbage.artifacts]):
+    deleted, ids = 0, [row["id"] for row in garbage.artifacts]
+    for start in range(0, len(ids), _BATCH):
         with engine.begin() as connection:
             connection.execute(text("LOCK TABLE conversion IN SHARE ROW EXCLUSIVE MODE"))
-            rows = connection.execute(_DELETE_ARTIFACTS, {"ids": batch}).all()
+            rows = connection.execute(_DELETE_ARTIFACTS, {"ids": ids[start : start + _BATCH]}).all()
             connection.execute(_DELETE_CHECKS, {"hashes": [row.sha256 for row in rows]})
             paths = {path for row in rows for path in (row.path, *row.reference_outputs)}
             unnamed = connection.scalars(_UNNAMED, {"paths": sorted(paths)}).all()
@@ -113,10 +110,6 @@ def _key(path: str) -> str:
     """Return what a row has of a file's name: the hash, or the beginning of a benchmark's id."""
     name = path.rpartition("/")[2]
     return name.removesuffix(".json")[-8:] if path.startswith("reports/") else name.partition(".")[0]
-
-
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
 
 
 #: Of an artifact `a`: nothing was or will be measured with it, and no conversion may be about to use it.

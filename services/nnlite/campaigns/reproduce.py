@@ -4,14 +4,13 @@ import shlex
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Engine, text
 
 from nnlite.errors import NnliteError
 from nnlite.queue import leases
 from nnlite.queue.messages import BrokerClient
-from nnlite.results.reading import Row
+from nnlite.results.reading import Row, rows_of
 from nnlite.results.repeats import add_reproduction
 from nnlite.results.verification import Selection
 from nnlite.vocabulary import CampaignState, DeviceStatus, WorkKind, WorkState
@@ -57,7 +56,7 @@ def results_to_reproduce(engine: Engine, selection: Selection) -> list[Row]:
         ReproductionError: none of them has a latency.
     """
     parameters = {"benchmark": selection.benchmark, "measurement": selection.measurement}
-    rows = _rows(engine, _RESULTS, parameters)
+    rows = rows_of(engine, _RESULTS, parameters)
     if not any(row["median_ns"] for row in rows):
         why = "; ".join(f"{row['backend']}: {row['verdict']} ({', '.join(row['reasons'])})" for row in rows)
         raise ReproductionError(f"there is no latency to reproduce; {why or 'it is not measured yet'}")
@@ -70,14 +69,14 @@ def result_of_model(engine: Engine, model: str, precision: str) -> Selection | N
     Raises:
         ReproductionError: the model has no latency, or several; the message lists their ids.
     """
-    rows = _rows(engine, _OF_MODEL, {"model": model, "precision": precision})
+    rows = rows_of(engine, _OF_MODEL, {"model": model, "precision": precision})
     if len(rows) > 1:
         ids = "; ".join(
             f"{row['benchmark_id']} ({row['campaign']}, {row['pool']}, run {row['run']}: {row['measured']})"
             for row in rows[:5]
         )
         raise ReproductionError(f"{model} was measured in {precision} {len(rows)} times: name one of {ids}")
-    if not rows and _rows(engine, "SELECT 1 FROM model WHERE name = :model LIMIT 1", {"model": model}):
+    if not rows and rows_of(engine, "SELECT 1 FROM model WHERE name = :model LIMIT 1", {"model": model}):
         raise ReproductionError(f"{model} has no latency in {precision}")
     return Selection(benchmark=rows[0]["benchmark_id"]) if rows else None
 
@@ -109,7 +108,7 @@ def start(engine: Engine, broker: BrokerClient, benchmark: uuid.UUID) -> uuid.UU
 
 def progress(engine: Engine, benchmark: uuid.UUID) -> Row:
     """Return how far a run is: its state, stage, backend, worker and reason."""
-    (row,) = _rows(engine, _PROGRESS, {"id": benchmark})
+    (row,) = rows_of(engine, _PROGRESS, {"id": benchmark})
     return row
 
 
@@ -120,22 +119,17 @@ def has_ended(row: Row) -> bool:
 
 def serving_devices(engine: Engine, pool: str) -> list[str]:
     """Return the devices of a pool that have a worker, as far as it has written; each with its state."""
-    rows = _rows(engine, _DEVICES, {"pool": pool, "states": sorted(_SERVING)})
+    rows = rows_of(engine, _DEVICES, {"pool": pool, "states": sorted(_SERVING)})
     return [f"{row['name']} ({row['state']})" for row in rows]
 
 
 def compare(engine: Engine, old: Sequence[Row], benchmark: uuid.UUID) -> list[Comparison]:
     """Return the comparison of each old result with that of a run that has ended."""
-    rows = _rows(engine, _RESULTS, {"benchmark": benchmark, "measurement": None})
+    rows = rows_of(engine, _RESULTS, {"benchmark": benchmark, "measurement": None})
     new = {(row["backend"], row["threads"]): row for row in rows}
     return [
         Comparison(old=row, new=new.get((row["backend"], row["threads"]))) for row in old if row["median_ns"]
     ]
-
-
-def _rows(engine: Engine, statement: str, parameters: dict[str, Any]) -> list[Row]:
-    with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
 
 
 # By identity: models that are the same in all but their name share one measurement.

@@ -25,9 +25,6 @@ def select(
     taken even if they are skipped: they become rows with their reason.
 
     Args:
-        models: the whole catalog.
-        names: exact names.
-        match: a glob pattern of names, such as `ga-*`.
         limit: at most this many models, named ones included; skipped models that are not named are then not
             taken. None: no limit.
         seed: with `limit`, draw uniformly instead of taking the first by name; equal seeds draw equally.

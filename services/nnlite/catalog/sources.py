@@ -20,8 +20,6 @@ def load_source(name: str, settings: Settings, **overrides: Any) -> ModelSource:
     """Make the source called `name`.
 
     Args:
-        name: of the entry point.
-        settings: passed on.
         overrides: options of this source, such as `transform` or `path`; None is not passed on.
 
     Raises:

@@ -108,29 +108,20 @@ def describe(
         text = as_toml(row["request"], name=row["name"], priority=row["priority"])
         out.print(text, end="", highlight=False, soft_wrap=True)
         return
-    arguments = as_arguments(row["request"])
+    arguments, problem = as_arguments(row["request"]), row["hooks_problem"]
+    by = f" by {row['submitted_by']}" if row["submitted_by"] else ""
     print_table(
         [
             {"name": "campaign", "value": row["name"]},
-            {"name": "submitted", "value": f"{row['created_at']:%Y-%m-%d %H:%M:%S %Z}{_by(row)}"},
+            {"name": "submitted", "value": f"{row['created_at']:%Y-%m-%d %H:%M:%S %Z}{by}"},
             {"name": "state", "value": progress.state},
             {"name": "models", "value": row["models"]},
             {"name": "priority", "value": row["priority"]},
-            *_hooks(row),
+            *([{"name": "hooks", "value": f"failed: {problem}"}] if problem else []),
             {"name": "the same again", "value": " ".join(["nnlite submit", *arguments])},
         ],
         ("name", "value"),
     )
-
-
-def _by(row: Row) -> str:
-    return f" by {row['submitted_by']}" if row["submitted_by"] else ""
-
-
-def _hooks(row: Row) -> list[Row]:
-    """Return a line about the hooks of a campaign's end, where one of them failed."""
-    problem = row["hooks_problem"]
-    return [{"name": "hooks", "value": f"failed: {problem}"}] if problem else []
 
 
 @app.command()

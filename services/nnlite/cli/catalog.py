@@ -137,11 +137,8 @@ def _row_count(limit: int | None, json: bool) -> int:
 
 
 def _cells(model: CatalogModel) -> dict[str, Any]:
-    return {
+    return vars(model) | {
         "model": model.name,
-        "task": model.task,
-        "dataset": model.dataset,
-        "transform": model.transform,
         "input": _input(model),
         "configuration": model.configuration_source[: len("trial:") + 8],
         "reason": model.skipped,

@@ -124,14 +124,10 @@ def _holder(name: str, attached: Iterable[AttachedDevice]) -> AttachedDevice | N
 
 
 def _attachment(device: AttachedDevice | None) -> dict[str, Any]:
-    return {
-        "attached_serial": device and device.serial,
-        "attached_state": device and device.state,
-        "attached_model": device and device.model,
-    }
+    return {f"attached_{name}": device and getattr(device, name) for name in ("serial", "state", "model")}
 
 
 def _free_row(device: AttachedDevice) -> dict[str, Any]:
     scheme = "tcp" if ":" in device.serial else "usb"
     argument = None if device.serial.startswith("emulator-") else f"--device {scheme}:{device.serial}"
-    return {"serial": device.serial, "state": device.state, "model": device.model, "measure on it": argument}
+    return vars(device) | {"measure on it": argument}

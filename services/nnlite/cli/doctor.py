@@ -44,7 +44,7 @@ def doctor(
     from nnlite.diagnostics.machine import all_findings
 
     findings = list(all_findings(settings))
-    rows = [vars(finding) for finding in findings]
+    rows = [finding._asdict() for finding in findings]
     print_json(rows) if as_json else print_table(rows, ("subject", "state", "message"))
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(1)

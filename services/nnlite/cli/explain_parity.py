@@ -91,10 +91,8 @@ def _print(name: str, explanation: Explanation, *, every: bool) -> None:
 
 
 def _row(step: dict[str, Any]) -> dict[str, Any]:
-    return {
+    return step | {
         "#": step["index"],
-        "operator": step["operator"],
-        "module": step["module"],
         "artifact": step["artifact_operator"] or StepState.FUSED.value,
         "SQNR dB": None if step["sqnr_db"] is None else f"{step['sqnr_db']:.1f}",
         "own dB": None if step["own_sqnr_db"] is None else f"{step['own_sqnr_db']:.1f}",

@@ -60,8 +60,7 @@ def _print(name: str, report: dict[str, Any]) -> None:
 def _row(problem: dict[str, Any]) -> dict[str, Any]:
     number = f" ({problem['count']} times)" if problem["count"] > 1 else ""
     remedy = f"; {problem['remedy']}" if problem["remedy"] else ""
-    return {
-        "line": problem["line"],
+    return problem | {
         "operator": f"{problem['called'] or problem['operator'] or ''}{number}",
         "reason": f"{problem['cause']}{remedy}",
     }

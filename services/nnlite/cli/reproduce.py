@@ -158,13 +158,8 @@ def _print(compared: list[Comparison]) -> None:
 
 
 def _row(name: str, result: Row) -> dict[str, Any]:
-    return {
-        "backend": result["backend"],
-        "threads": result["threads"],
+    return result | {
         "result": name,
-        "run": result["run"],
-        "device": result["device"],
-        "verdict": result["verdict"],
         "median ms": _milliseconds(result["median_ns"]),
         "from ms": _milliseconds(result["interval_low_ns"]),
         "to ms": _milliseconds(result["interval_high_ns"]),

@@ -179,12 +179,7 @@ def print_results(
 
 
 def print_verdicts(rows: Sequence[Row], campaign: str | None) -> None:
-    """Print how many results have each verdict, and what would make more of them valid.
-
-    Args:
-        rows: as of `queries.verdicts`.
-        campaign: whose they are; None: of all campaigns.
-    """
+    """Print how many results have each verdict, and what would make more of them valid."""
     for line in verdict_lines(rows, campaign):
         note(line)
 

@@ -98,13 +98,7 @@ def _print(by_campaign: dict[str, list[Verified]], known: dict[str, str | None])
 def _rows(rows: Iterable[Verified]) -> Iterable[dict[str, Any]]:
     for row in rows:
         for difference in row.differences:
-            yield {
-                "model": row.model,
-                "precision": row.precision,
-                "pool": row.pool,
-                "backend": row.backend,
-                "threads": row.threads,
-                "run": row.run,
+            yield vars(row) | {
                 "row": str(row.measurement)[:_ID_DIGITS],
                 "field": difference.field,
                 "stored": _short(difference.stored),

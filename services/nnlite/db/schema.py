@@ -34,7 +34,6 @@ def check_revision(current: str | None, named: str) -> None:
 
     Args:
         current: its revision; None: it was never migrated.
-        named: host, port and name of the database, for messages.
 
     Raises:
         SchemaError: it has not.

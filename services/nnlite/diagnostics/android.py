@@ -37,11 +37,11 @@ def _emulator(settings: EmulatorSettings) -> Iterator[Finding]:
         message = (
             "not found; for emulators: install it and set NNLITE_EMULATOR__SDK or ANDROID_HOME to its folder"
         )
-        yield Finding(subject="Android SDK", state="note", message=message)
+        yield Finding("Android SDK", "note", message)
         return
     if not sdk.is_dir():
         state = "missing" if settings.sdk else "note"
-        yield Finding(subject="Android SDK", state=state, message=f"{source}={sdk} is no folder")
+        yield Finding("Android SDK", state, f"{source}={sdk} is no folder")
         return
     program = sdk / "emulator" / "emulator"
     image = sdk / "system-images" / f"android-{settings.api_level}" / settings.image / settings.abi
@@ -55,7 +55,7 @@ def _emulator(settings: EmulatorSettings) -> Iterator[Finding]:
         if not there
     ]
     message = f"{sdk} ({source}): {', '.join(absent) or f'emulator and system image {package}'}"
-    yield Finding(subject="Android SDK", state="note" if absent else "ok", message=message)
+    yield Finding("Android SDK", "note" if absent else "ok", message)
     if os.access(program, os.X_OK):
         yield _acceleration(program, settings)
 
@@ -80,27 +80,27 @@ def _acceleration(program: Path, settings: EmulatorSettings) -> Finding:
         )
     except subprocess.TimeoutExpired:
         message = f"{program} -accel-check gave no answer within {_ACCELERATION_S} s"
-        return Finding(subject="acceleration", state="note", message=message)
+        return Finding("acceleration", "note", message)
     except OSError as error:
-        return Finding(subject="acceleration", state="note", message=f"{program}: {error.strerror}")
+        return Finding("acceleration", "note", f"{program}: {error.strerror}")
     # Between two lines `accel`: a number, and then words.
     words = [line for line in (checked.stdout + checked.stderr).splitlines() if line.strip()]
     output = " ".join(line for line in words if line.rstrip(":") != "accel" and not line.strip().isdigit())
     if checked.returncode == 0:
-        return Finding(subject="acceleration", state="ok", message=output or "usable")
+        return Finding("acceleration", "ok", output or "usable")
     hint = "" if settings.acceleration else "; emulators start without it and are very slow"
-    return Finding(subject="acceleration", state="note", message=f"{output or 'not usable'}{hint}")
+    return Finding("acceleration", "note", f"{output or 'not usable'}{hint}")
 
 
 def _app(settings: Settings) -> Finding:
     apk = settings.android.apk or settings.home / _APK
     if apk.is_file():
-        return Finding(subject="benchmark app", state="ok", message=str(apk))
+        return Finding("benchmark app", "ok", str(apk))
     state = "missing" if settings.android.apk else "note"
     message = (
         f"no {apk}; for Android devices: `make apk` in a checkout makes it, NNLITE_ANDROID__APK names it"
     )
-    return Finding(subject="benchmark app", state=state, message=message)
+    return Finding("benchmark app", state, message)
 
 
 def _adb(settings: Settings) -> Finding:
@@ -109,13 +109,13 @@ def _adb(settings: Settings) -> Finding:
         message = (
             f"{settings.android.adb}" if usable else f"NNLITE_ANDROID__ADB={settings.android.adb}: no program"
         )
-        return Finding(subject="adb", state="ok" if usable else "missing", message=message)
+        return Finding("adb", "ok" if usable else "missing", message)
     spec = find_spec("adbutils")
     program = Path(spec.origin).parent / "binaries" / "adb" if spec and spec.origin else None
     if program is not None and program.is_file():
-        return Finding(subject="adb", state="ok", message=f"{program} (of adbutils)")
+        return Finding("adb", "ok", f"{program} (of adbutils)")
     message = f"not found; for Android devices: {install_hint('benchmark')}, or set NNLITE_ANDROID__ADB"
-    return Finding(subject="adb", state="note", message=message)
+    return Finding("adb", "note", message)
 
 
 def _foreign_server() -> Finding:
@@ -123,19 +123,17 @@ def _foreign_server() -> Finding:
     try:
         port = server_port()
     except ValueError as error:
-        return Finding(subject="adb server", state="note", message=str(error))
+        return Finding("adb server", "note", str(error))
     attached = attached_devices(port)
     if attached is None:
-        return Finding(
-            subject="adb server", state="ok", message=f"none on port {port}: phones are the workers'"
-        )
+        return Finding("adb server", "ok", f"none on port {port}: phones are the workers'")
     phones = [
         device.serial for device in attached if ":" not in device.serial and "emulator-" not in device.serial
     ]
     if not phones:
-        return Finding(subject="adb server", state="ok", message=f"one on port {port} that holds no phone")
+        return Finding("adb server", "ok", f"one on port {port} that holds no phone")
     message = (
         f"one on port {port} holds {', '.join(phones)}: a worker cannot own a phone that it holds; "
         f"end it with `adb -P {port} kill-server`"
     )
-    return Finding(subject="adb server", state="note", message=message)
+    return Finding("adb server", "note", message)

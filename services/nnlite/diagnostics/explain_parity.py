@@ -25,10 +25,6 @@ def explain_parity(
     """Convert `model` in a sandbox and return where its artifact departs from PyTorch's graph.
 
     Args:
-        model: one that can be converted.
-        source: of the model.
-        precision: of the artifact.
-        settings: limits and isolation of the conversion.
         calibration: of a quantized precision; None: it needs none.
         calibration_source: the user's folder or file; None where the calibration needs none.
 

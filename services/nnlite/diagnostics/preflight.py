@@ -56,8 +56,6 @@ def secret_problems(named: str, file: Path, min_length: int, examples: Collectio
 
     Args:
         named: how the user knows it, for messages.
-        file: of the password alone.
-        min_length: shorter ones are refused.
         examples: passwords of the examples, which must have been replaced.
     """
     hint = (

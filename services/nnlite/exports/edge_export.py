@@ -15,7 +15,7 @@ from nnlite.backends import CPU_BACKENDS
 from nnlite.catalog.nngpt.source import NnGptSource, epoch_root, tag_of
 from nnlite.exports.edge_queries import ARTIFACTS, MEASUREMENTS, MODELS, REFUSALS
 from nnlite.exports.edge_tracker import FILE, Scored, edge_tracker
-from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, check_names
+from nnlite.exports.lemur_tree import Choice, check_names
 from nnlite.exports.nothing import nothing_written
 from nnlite.exports.novelty import REFERENCE_THRESHOLD, NoveltyFilter
 from nnlite.exports.writing import write_json
@@ -248,7 +248,7 @@ def _models(connection: Connection, choice: EdgeChoice) -> list[Row]:
         devices=[choice.device] if choice.device else (),
         pools=[choice.pool] if choice.pool else (),
     )
-    check_names(names, connection.execute(KNOWN_NAMES).mappings().one())
+    check_names(connection, names)
     rows = _rows(connection, MODELS, source=NnGptSource.name, campaigns=choice.campaigns)
     if not rows:
         way_out = "models of NN-GPT come with nnlite submit --source nngpt --path FOLDER"

@@ -69,9 +69,7 @@ def edge_tracker(
     """Return the content of the file.
 
     Args:
-        models: in the order of the file.
         param_limit: models with more parameters are not eligible.
-        epoch_root: the folder of NN-GPT's epochs.
         timestamp: of the tracker; NN-GPT writes local time without an offset.
         similarity_threshold: that the models' novelty was judged with.
     """

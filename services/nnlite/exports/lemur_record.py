@@ -49,7 +49,6 @@ def lemur_record(
 
     Args:
         model: its name, as equal models share a benchmark.
-        report: a stored `BenchmarkReport`.
         input_shape: of the artifact, NHWC.
         artifact: its other attributes: parity, calibration and measured accuracy.
         sizes: of the model's fp32 artifact, None where there is none, and of this artifact, bytes.

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from nnlite.artifacts.store import file_name
 from nnlite.backends import BACKENDS, CPU_BACKENDS
@@ -59,6 +59,12 @@ class Choice:
     verdicts: Sequence[Verdict] = ()
     layout: TreeLayout = TreeLayout.DEVICE
 
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """The names that are chosen, by what they are of."""
+        named = {"campaigns": self.campaigns, "devices": self.devices, "pools": self.pools}
+        return {kind: list(names) for kind, names in named.items()}
+
 
 @dataclass(kw_only=True)
 class Exported:
@@ -94,8 +100,7 @@ def export_lemur(
         ExportError: a file cannot be written, a name is unknown, or nothing is selected.
     """
     exported = Exported(root=root)
-    names = {"campaigns": choice.campaigns, "devices": choice.devices, "pools": choice.pools}
-    parameters = {name: list(chosen) for name, chosen in names.items()} | {
+    parameters = choice.names | {
         "kinds": [str(kind) for kind in choice.kinds] or _usual_kinds(choice),
         "threads": choice.threads,
         # Other runtimes of hosts have no place in LEMUR's records.
@@ -106,10 +111,8 @@ def export_lemur(
         "own": FilesSource.name,
     }
     with engine.connect() as connection:
-        check_names(choice, connection.execute(KNOWN_NAMES).mappings().one())
-        counts = connection.execute(_COUNTS, parameters).mappings().one()
-        exported.hosts, exported.without_result = counts["hosts"], counts["without_result"]
-        exported.own = counts["own"]
+        check_names(connection, choice)
+        exported.without_result, exported.hosts, exported.own = connection.execute(_COUNTS, parameters).one()
         rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(_CHOSEN, parameters)
         for row in rows.mappings():
             exported.superseded += row["alternatives"] - 1
@@ -119,10 +122,11 @@ def export_lemur(
                 "calibration": row["calibration"],
                 **({"accuracy": row["report"]["accuracy"]} if row["report"].get("accuracy") else {}),
             }
+            tensors = row["inputs"]["tensors"]
             record = lemur_record(
                 row["model"],
                 row["report"],
-                _input_shape(row["inputs"]),
+                tensors[0]["shape"] if tensors else (),
                 row["campaign"],
                 artifact,
                 sizes=(row["original_bytes"], row["size_bytes"]),
@@ -137,7 +141,7 @@ def export_lemur(
             _note_model(exported, row)
             on_file(exported.written, row["total"])
         if not exported.written:
-            raise nothing_written(connection, names, _way_out(exported))
+            raise nothing_written(connection, choice.names, _way_out(exported))
     for precision, models in exported.catalogues.items():
         _write_catalogue(root / TREE / precision / CATALOGUE, models)
     return exported
@@ -167,27 +171,20 @@ def _usual_kinds(choice: Choice) -> list[str]:
     return [str(kind) for kind in DeviceKind if choice.devices or kind is not DeviceKind.HOST]
 
 
-def check_names(choice: Choice, known: Any) -> None:
-    """Check that the names of campaigns, devices and pools are among the `KNOWN_NAMES`.
+def check_names(connection: Connection, choice: Choice) -> None:
+    """Check that there are campaigns, devices and pools of the names that are chosen.
 
     Raises:
         ExportError: a name is unknown; the message lists the known ones.
     """
-    for what, asked, found in (
-        ("campaign", choice.campaigns, known["campaigns"]),
-        ("device", choice.devices, known["devices"]),
-        ("pool", choice.pools, known["pools"]),
-    ):
+    known = connection.execute(_KNOWN_NAMES).mappings().one()
+    for kind, asked in choice.names.items():
+        found: list[str] = known[kind] or []
         for name in asked:
-            if name not in (found or ()):
+            if name not in found:
                 listed = f"; there are {', '.join(found)}" if found else "; there is none"
-                close = did_you_mean(name, found or ())
-                raise ExportError(f"no {what} {name!r} has results to export{close or listed}")
-
-
-def _input_shape(inputs: Any) -> list[int]:
-    shape: list[int] = inputs["tensors"][0]["shape"] if inputs["tensors"] else []
-    return shape
+                close = did_you_mean(name, found)
+                raise ExportError(f"no {kind[:-1]} {name!r} has results to export{close or listed}")
 
 
 def _note_model(exported: Exported, row: Any) -> None:
@@ -214,7 +211,7 @@ def _write_catalogue(path: Path, models: dict[str, dict[str, Any]]) -> None:
         write_json(path, models | known)
 
 
-KNOWN_NAMES = text("""
+_KNOWN_NAMES = text("""
 SELECT (SELECT array_agg(name ORDER BY name) FROM campaign) AS campaigns,
        (SELECT array_agg(name ORDER BY name) FROM device) AS devices,
        (SELECT array_agg(DISTINCT pool ORDER BY pool) FROM benchmark) AS pools

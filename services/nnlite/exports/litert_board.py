@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from nnlite.exports.lemur_record import Json, chosen_measurements
-from nnlite.exports.lemur_tree import KNOWN_NAMES, Choice, check_names
+from nnlite.exports.lemur_tree import Choice, check_names
 from nnlite.exports.litert_board_row import board_row
 from nnlite.exports.nothing import nothing_written
 from nnlite.exports.writing import ExportError, write_file, write_json
+from nnlite.results.reading import rows_of
 from nnlite.vocabulary import DeviceKind, Verdict
 
 MEASUREMENTS: Final = "measurements.jsonl"
@@ -55,16 +56,10 @@ def export_litert_board(
     Raises:
         ExportError: a file cannot be read or written, a name is unknown, or nothing is selected.
     """
-    names = {"campaigns": choice.campaigns, "devices": choice.devices, "pools": choice.pools}
     kinds = [str(kind) for kind in choice.kinds or (() if choice.devices else (DeviceKind.PHONE,))]
     with engine.connect() as connection:
-        check_names(choice, connection.execute(KNOWN_NAMES).mappings().one())
-        found = [
-            dict(row)
-            for row in connection.execute(
-                _RESULTS, {name: list(chosen) for name, chosen in names.items()} | {"kinds": kinds}
-            ).mappings()
-        ]
+        check_names(connection, choice)
+        found = rows_of(engine, _RESULTS, choice.names | {"kinds": kinds})
         verdicts = choice.verdicts or (Verdict.VALID,)
         chosen = [
             (measured["verdict"], board_row(result, backend, measured, owner))
@@ -75,7 +70,7 @@ def export_litert_board(
         if not chosen:
             asked = f"verdict {' or '.join(verdicts)}" + (f", kind {' or '.join(kinds)}" if kinds else "")
             way_out = f"asked for: {asked}; --verdict and --kind choose others"
-            raise nothing_written(connection, names, way_out)
+            raise nothing_written(connection, choice.names, way_out)
     # Of equal rows the last stays: that with the best verdict, and of those the newest.
     chosen.sort(key=lambda each: -[*Verdict].index(each[0]))
     rows = {row["row_id"]: row for _, row in chosen}
@@ -159,7 +154,7 @@ def _read(file: Path) -> dict[str, Json]:
     return rows
 
 
-_RESULTS = text("""
+_RESULTS = """
 SELECT c.name AS campaign, m.source, m.name AS model, m.task, m.accuracy, a.precision, a.size_bytes, a.inputs,
        a.parity_state, b.report
 FROM benchmark b
@@ -173,4 +168,4 @@ WHERE b.report IS NOT NULL AND b.purpose <> 'reproduce' AND a.path LIKE '%.tflit
   AND (cardinality(CAST(:devices AS text[])) = 0 OR b.report->'device'->>'name' = ANY(:devices))
   AND (cardinality(CAST(:kinds AS text[])) = 0 OR b.report->'device'->>'kind' = ANY(:kinds))
 ORDER BY b.finished_at, b.id
-""")
+"""

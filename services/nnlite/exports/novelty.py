@@ -32,7 +32,6 @@ class NoveltyFilter:
     """Judges models in the order in which they were generated.
 
     Args:
-        references: code by name that models must not be copies of.
         threshold: similarity to a reference from which on a model is a copy.
     """
 

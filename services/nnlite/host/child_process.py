@@ -50,12 +50,8 @@ def start(
     """Start a program as the leader of a process group.
 
     Args:
-        argv: the program and its arguments.
         log: where stderr goes, and stdout unless it is a pipe.
         environment: all of its environment; None: ours.
-        stdin: nothing, `subprocess.PIPE`, or a descriptor.
-        stdout: None or `subprocess.PIPE`.
-        cwd: its working directory; None: ours.
         dies_with_parent: the kernel sends it SIGTERM when the thread that started it ends.
         new_session: make it the leader of a process session as well.
 

@@ -26,8 +26,6 @@ class FileLock:
 
         Args:
             path: the file. It is never removed: two processes could lock two files of one name.
-            mode: of a file that is created here.
-            flags: how it is opened.
         """
         self.path = path
         self._descriptor = os.open(path, flags | os.O_CLOEXEC, mode)

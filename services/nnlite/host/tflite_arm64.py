@@ -7,7 +7,8 @@ that runs one artifact once. Phones run the same kernels, far faster. Imports th
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -35,14 +36,10 @@ def emulated(folder: Path) -> tuple[str | Path, ...]:
     return (qemu, "-L", folder, folder / RUN_ARTIFACT)
 
 
-def run_emulated(
-    folder: Path, artifact: str, inputs: Sequence[str], place: Path
-) -> list[tuple[str, tuple[int, ...], bytes]]:
+def run_emulated(folder: Path, artifact: str, inputs: Sequence[str], place: Path) -> list[Output]:
     """Run one artifact once; return type, shape and little-endian data of each output.
 
     Args:
-        folder: of the library and the program.
-        artifact: its file.
         inputs: a raw little-endian file for each, in the artifact's order.
         place: a folder for the outputs.
 
@@ -51,7 +48,8 @@ def run_emulated(
         OSError: the program failed; it ends with the library.
     """
     command = [*emulated(folder), folder, artifact, place, *inputs]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_end_with_parent())
+    end_with_parent = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=end_with_parent)
     said = done.stderr.strip()
     if done.returncode == _REFUSED:
         raise RefusedError(said)
@@ -66,8 +64,3 @@ def _output(place: Path, number: int, line: str) -> Output:
         raise RefusedError(f"output {number} has type {kind}, which is no number")
     data = (place / f"output_{number}.raw").read_bytes()
     return DTYPES[kind], tuple(shape), data
-
-
-def _end_with_parent() -> Callable[[], None]:
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)

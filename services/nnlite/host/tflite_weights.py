@@ -38,7 +38,6 @@ def weights_inside(artifact: Path, copy: Path) -> Path:
 
     Args:
         artifact: is not changed; what is no valid `.tflite` file is returned as it is.
-        copy: is written if needed.
 
     Raises:
         OSError: the artifact cannot be read, or the copy not written.

@@ -60,9 +60,6 @@ def recorded(home: Path) -> Iterator[None]:
 def start(instance: LocalInstance, argv: Sequence[str], timeout_s: float) -> ProcessIdentity:
     """Start the daemon and wait until its workers are started.
 
-    Args:
-        argv: its command line.
-
     Raises:
         LocalError: it ended, or took longer than `timeout_s`; its log is quoted.
     """

@@ -42,7 +42,9 @@ _HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
 class Postgres:
     """PostgreSQL 16 on a loopback port, with a password."""
 
+    #: In `servers.json`, and of its log.
     name = "postgres"
+    #: Base name of its program's file.
     executable = "postgres"
     #: Fast shutdown (disconnects clients, writes data), then immediate (recovers at the next start).
     stop_signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGQUIT)
@@ -50,6 +52,7 @@ class Postgres:
     def __init__(self, instance: LocalInstance) -> None:
         self._instance = instance
         self._folder = instance.home / self.name
+        #: Its working directory too.
         self.data = self._folder / "data"
 
     def url(self, port: int, password: str) -> str:

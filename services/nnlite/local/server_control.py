@@ -11,9 +11,6 @@ import socket
 import subprocess
 import time
 from dataclasses import replace
-from pathlib import Path
-from signal import Signals
-from typing import Protocol
 
 from nnlite.host import processes
 from nnlite.local import logs
@@ -22,37 +19,13 @@ from nnlite.local.postgres import Postgres
 from nnlite.local.state_file import Record, ServerEntry, read_record, write_record
 from nnlite.local.valkey import Valkey
 
+EmbeddedServer = Valkey | Postgres
 #: Ports are chosen here: above the well-known ones, below those that Linux gives to outgoing connections.
 _PORTS = range(20_000, 32_000)
 #: Attempts, each with another port, if another program takes ours between the check and the start.
 _STARTS = 3
 #: How long a running server may take to answer before it counts as hung, seconds.
 ADOPTION_S = 10.0
-
-
-class EmbeddedServer(Protocol):
-    """A kind of server, as this module uses it."""
-
-    #: Its name in `servers.json` and of its log.
-    name: str
-    #: Base name of its program's file.
-    executable: str
-    #: Signals that stop it, each harsher than the one before.
-    stop_signals: tuple[Signals, ...]
-    #: Its data folder, which is its working directory too.
-    data: Path
-
-    def url(self, port: int, password: str) -> str:
-        """Return what clients connect to."""
-
-    def prepare(self, password: str, *, is_new_password: bool) -> None:
-        """Create what a start needs."""
-
-    def spawn(self, port: int, password: str) -> subprocess.Popen[bytes]:
-        """Start it."""
-
-    def answers(self, port: int, password: str) -> bool:
-        """Whether it serves."""
 
 
 def embedded_servers(instance: LocalInstance) -> dict[str, EmbeddedServer]:
@@ -103,7 +76,7 @@ def _start(server: EmbeddedServer, entry: ServerEntry, instance: LocalInstance) 
         already_logged = logs.size(log)
         child = server.spawn(entry.port, entry.password)
         entry = replace(entry, process=processes.identify(child.pid))
-        _write_entry(instance, server.name, entry)
+        write_record(instance.home, read_record(instance.home).with_server(server.name, entry))
         if _wait_until_it_answers(server, entry, child, instance):
             processes.disown(child)
             return entry
@@ -164,10 +137,6 @@ def crashed(record: Record) -> list[str]:
         for name, entry in record.servers.items()
         if entry.process is not None and not entry.process.alive
     ]
-
-
-def _write_entry(instance: LocalInstance, name: str, entry: ServerEntry) -> None:
-    write_record(instance.home, read_record(instance.home).with_server(name, entry))
 
 
 def _port_is_free(port: int) -> bool:

@@ -56,11 +56,9 @@ class Supervisor:
     signals them when the thread that started them ends.
     """
 
-    def __init__(
-        self, instance: LocalInstance, workers: Sequence[Worker], *, stop_timeout_s: float | None = None
-    ) -> None:
+    def __init__(self, instance: LocalInstance, workers: Sequence[Worker]) -> None:
         self._instance = instance
-        self._stop_timeout_s = instance.limits.stop_timeout_s if stop_timeout_s is None else stop_timeout_s
+        self._stop_timeout_s = instance.limits.stop_timeout_s
         self._children = [_Child(instance, worker) for worker in workers]
         self._started = threading.Event()
         self._stopping = threading.Event()

@@ -242,7 +242,6 @@ def _requeue(
 
     Args:
         condition: selects the running rows to lock, in SQL.
-        values: of its parameters.
         is_lost: whether the owner of such a row is dead.
     """
     requeued: list[uuid.UUID] = []

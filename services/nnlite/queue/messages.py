@@ -68,10 +68,6 @@ def _explained() -> Iterator[None]:
 class BrokerClient:
     """Connection to Redis for sending, opened on first use.
 
-    Args:
-        broker_url: of Redis.
-        timeout_s: longest wait for a connection and for a reply.
-
     Raises:
         NnliteError: the URL is not one of Redis.
     """

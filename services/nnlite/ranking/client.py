@@ -36,7 +36,6 @@ class RankClient:
     """Asks for rankings.
 
     Args:
-        url: of the listener.
         token: that it was started with.
         token_file: a file with the token, where `token` is not given.
     """
@@ -72,7 +71,6 @@ class RankClient:
         """Return the ranking of a campaign as it is now; any user may have submitted it.
 
         Args:
-            campaign: its name.
             options: `against`, `verdicts` (names with commas), `reference_ms`.
 
         Raises:

@@ -65,7 +65,6 @@ def listening(service: RankService, token: str, address: str, port: int) -> Iter
     """Answer requests while the block runs; yields the port.
 
     Args:
-        token: that requests have to bring.
         port: 0: any free one.
 
     Raises:

@@ -57,7 +57,6 @@ class ClusterCollector(Collector):
 
     Args:
         engine: of Postgres; its timeouts bound those of a scrape.
-        timeout_s: longest time for one statement.
     """
 
     def __init__(self, engine: Engine, broker: BrokerClient, timeout_s: float) -> None:

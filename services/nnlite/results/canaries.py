@@ -71,10 +71,6 @@ def watch_canaries(connection: Connection, report: BenchmarkReport, settings: Me
     """Add the canaries of a benchmark to the series of its device, and re-open rows after a change.
 
     Call it in the transaction that records the benchmark.
-
-    Args:
-        report: of the benchmark.
-        settings: of the worker.
     """
     # Others were refused: by the runtime, or before it was asked.
     canaries = [(each, each.canary) for each in report.measurements if each.canary is not None]

@@ -16,15 +16,11 @@ from nnlite.db.engine import storable
 from nnlite.db.rows import row_id
 from nnlite.errors import NnliteError
 from nnlite.reports.schema import DeviceContext
-from nnlite.results.reading import unknown
+from nnlite.results.reading import check_device, rows_of
 from nnlite.vocabulary import DeviceKind, DeviceStatus, Fault
 
 #: An incident's reason gets a line for each further fault, up to about this many characters.
 _LONGEST_REASON = 20_000
-
-
-class DeviceError(NnliteError):
-    """A device does not exist, or is not in the required state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +53,6 @@ def record_ready(
     """Write that a device is ready, and return its id; its open incident is closed in the same transaction.
 
     Args:
-        owner_node: as for `record_device_state`.
         canary_ns: duration of its last correct canary; None: the one that is stored stays.
     """
     with engine.begin() as connection:
@@ -72,8 +67,6 @@ def cpu_configuration(runtime: str, threads: int, cores: Sequence[int]) -> str:
     """Return what the speed of a canary depends on besides its device, as one text.
 
     Args:
-        runtime: with its version.
-        threads: of the canary.
         cores: that it may run on; empty: any.
     """
     return f"{runtime}, threads {threads}, cores {','.join(map(str, cores)) or 'any'}"
@@ -120,19 +113,6 @@ def device_row(engine: Engine, name: str) -> DeviceRow | None:
     return None if row is None else DeviceRow(**(dict(row) | {"state": DeviceStatus(row["state"])}))
 
 
-def require_device(engine: Engine, name: str) -> DeviceRow:
-    """Return the row of the device `name`.
-
-    Raises:
-        DeviceError: no such device; the message has close names, or all.
-    """
-    if (device := device_row(engine, name)) is not None:
-        return device
-    with engine.connect() as connection:
-        known = connection.scalars(_NAMES).all()
-    raise DeviceError(unknown("device", name, known))
-
-
 def record_fast_speeds(connection: Connection, name: str, fast_speeds: Mapping[str, Any]) -> None:
     """Write the fast speeds of the device `name`, in the transaction of the run that taught them."""
     connection.execute(_SPEEDS, {"name": name, "speeds": fast_speeds})
@@ -142,13 +122,14 @@ def release_device(engine: Engine, name: str) -> None:
     """End the quarantine of `name`: its state becomes starting, and recovery starts with the first step.
 
     Raises:
-        DeviceError: no such device, or it is not quarantined.
+        NnliteError: there is no such device, or it is not quarantined.
     """
     with engine.begin() as connection:
         if connection.execute(_RELEASE, {"name": name}).rowcount:
             return
-    device = require_device(engine, name)
-    raise DeviceError(f"device {name!r} is {device.state}, not in quarantine: there is nothing to release")
+    check_device(engine, name)
+    (row,) = rows_of(engine, "SELECT state FROM device WHERE name = :name", {"name": name})
+    raise NnliteError(f"device {name!r} is {row['state']}, not in quarantine: there is nothing to release")
 
 
 def open_incident(
@@ -242,8 +223,6 @@ _RELEASE = text("""
 UPDATE device SET state = 'starting', state_since = now(), reason = NULL, recovery_step = NULL
 WHERE name = :name AND state = 'quarantined'
 """)
-
-_NAMES = text("SELECT name FROM device ORDER BY name")
 
 _OPEN = text("""
 INSERT INTO incident (device_id, benchmark_id, fault, reason, recovery_steps, healed, duration_ns, created_at)

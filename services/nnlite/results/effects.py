@@ -33,12 +33,7 @@ class _Configuration(NamedTuple):
 def effects(
     database: Database, campaign: str | None = None, verdicts: Sequence[Verdict] = (Verdict.VALID,)
 ) -> list[Row]:
-    """Return one row for each architecture, device and setting, the largest effects first.
-
-    Args:
-        campaign: only results of this one.
-        verdicts: of the results that are compared.
-    """
+    """Return one row for each architecture, device and setting, the largest effects first."""
     rows = rows_of(database, _RESULTS, {"campaign": campaign, "verdicts": [*verdicts]})
     return compared(rows)
 
@@ -70,7 +65,9 @@ def _configurations(rows: Sequence[Row]) -> list[_Configuration]:
 def _effects(configurations: Sequence[_Configuration]) -> list[Row]:
     pairs: dict[tuple[str, ...], list[tuple[_Configuration, _Configuration]]] = defaultdict(list)
     for one, other in combinations(configurations, 2):
-        pairs[_differing(one.settings, other.settings)].append((one, other))
+        names = sorted(one.settings | other.settings)
+        differing = tuple(name for name in names if one.settings.get(name) != other.settings.get(name))
+        pairs[differing].append((one, other))
     telling = _smallest(pairs)
     return [_effect(names, of_names) for names, of_names in pairs.items() if names in telling]
 
@@ -86,10 +83,6 @@ def _smallest(changes: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
         smallest |= kept.keys()
         found += kept.values()
     return smallest
-
-
-def _differing(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(name for name in sorted(one | other) if one.get(name) != other.get(name))
 
 
 def _effect(names: tuple[str, ...], pairs: Sequence[tuple[_Configuration, _Configuration]]) -> Row:

@@ -39,7 +39,6 @@ def device_evaluation(engine: Engine, key: Mapping[str, Any], runtime: str) -> D
 
     Args:
         key: the columns `DEVICE_KEY`.
-        runtime: its name and version.
     """
     wanted = select(DeviceEvaluation.__table__).filter_by(**key, runtime=runtime, reason=None)
     with autocommit(engine) as connection:

@@ -31,7 +31,6 @@ def frame(campaign: str | None = None, *, view: str = "latency", library: Librar
     in polars and Python's objects in pandas.
 
     Args:
-        campaign: only the rows of this one.
         view: one of the views that the reference of the database lists.
         library: None: the one that is imported already, else the one that is installed, pandas first.
 

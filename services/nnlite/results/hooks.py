@@ -42,7 +42,6 @@ def take_ended(
     """Mark campaigns that have ended since the last call, in any process.
 
     Args:
-        name: only this one; None: all.
         most: how many are taken where hooks are set, the oldest first; the others wait. None: all.
 
     Returns:
@@ -121,7 +120,8 @@ def _post(url: str, progress: Progress, timeout_s: float) -> None:
 def _send_mail(addresses: tuple[str, ...], progress: Progress, timeout_s: float) -> None:
     message = EmailMessage()
     message["To"] = ", ".join(addresses)
-    message["Subject"] = f"nnlite: campaign {_one_line(progress.name)} has ended"
+    name = "".join(each if each.isprintable() else "?" for each in progress.name)
+    message["Subject"] = f"nnlite: campaign {name} has ended"
     message.set_content(f"{summary(progress)}\n\n{json.dumps(progress.as_dict(), indent=1)}\n")
     _run([_sendmail(), "-i", "--", *addresses], message.as_bytes(), timeout_s)
 
@@ -174,10 +174,6 @@ def _run(
 
 def _content(progress: Progress) -> bytes:
     return json.dumps({"text": summary(progress), **progress.as_dict()}).encode()
-
-
-def _one_line(name: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in name)
 
 
 _UNMARK = text("""

@@ -58,13 +58,9 @@ def store_manifests(connection: Connection, benchmark: uuid.UUID) -> None:
 
 
 def manifest_text(row: Mapping[str, Any]) -> str:
-    """Return the manifest of a measurement as canonical JSON.
-
-    Args:
-        row: with `COLUMNS`.
-    """
+    """Return the manifest of a measurement as canonical JSON."""
     report: Mapping[str, Any] = row["report"] or {}
-    slices = [row["canaries_ns"], row["slice_runs"], row["slice_first_ns"]]
+    slices = [row[name] or () for name in ("canaries_ns", "slice_runs", "slice_first_ns")]
     manifest = {
         "version": VERSION,
         "measurement": str(row["id"]),
@@ -75,10 +71,10 @@ def manifest_text(row: Mapping[str, Any]) -> str:
         | {name: row[name] for name in ("pool", "run", "kind", "attempt")},
         "report": measured(row),
         "samples": {"count": len(row["samples_ns"]), "sha256": integers_sha256(row["samples_ns"])},
-        "operators_sha256": row["operators"] and _sha256(_canonical(row["operators"])),
-        "slices_sha256": None if row["slice_runs"] is None else integers_sha256(*map(_known, slices)),
+        "operators_sha256": row["operators"] and text_hash(_canonical_text(row["operators"])),
+        "slices_sha256": None if row["slice_runs"] is None else integers_sha256(*slices),
     }
-    return canonical_json(_canonical(manifest)).decode()
+    return _canonical_text(manifest)
 
 
 def measured(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,17 +105,13 @@ def integers_sha256(*lists: Sequence[int]) -> str:
     return digest.hexdigest()
 
 
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(canonical_json(value)).hexdigest()
+def _canonical_text(value: Any) -> str:
+    return canonical_json(_canonical(value)).decode()
 
 
 def text_hash(manifest: str) -> str:
     """Return the SHA-256 of a manifest's text: the hash of the measurement."""
     return hashlib.sha256(manifest.encode()).hexdigest()
-
-
-def _known(values: Sequence[int] | None) -> Sequence[int]:
-    return values or ()
 
 
 def _canonical(value: Any) -> Any:

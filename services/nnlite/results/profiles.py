@@ -12,9 +12,7 @@ def operators(
     """Return the operators of every profile in order of execution, or summed by type, the slowest first.
 
     Args:
-        campaign: only this one.
         model: a pattern, where `*` matches anything.
-        by_type: one row for each type of a profile.
     """
     view, order = ("operator_type_profile", "time_ns DESC") if by_type else ("operator_profile", "index")
     return rows_of(

@@ -111,7 +111,6 @@ def latencies(
     """Return the best measurement of each artifact, pool, backend and number of threads of a campaign.
 
     Args:
-        campaign: only this one.
         model: a pattern, where `*` matches anything.
         param_limit: most parameters for which efficiency counts; None: that of each campaign's settings.
         verdicts, precisions, pools: only these; empty: all.

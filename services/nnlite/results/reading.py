@@ -92,11 +92,7 @@ def campaign_names(connection: "Connection") -> list[str]:
 
 
 def unknown_campaign(name: str, names: Sequence[str]) -> CampaignError:
-    """Return the error for a name that no campaign has.
-
-    Args:
-        names: of `campaign_names`.
-    """
+    """Return the error for a name that no campaign has."""
     newest = f"the newest are {', '.join(names[:_LISTED])}"
     known = newest if names else "there is none yet; `nnlite submit` makes one"
     return CampaignError(f"no campaign is named {name!r}{did_you_mean(name, names) or f'; {known}'}")

@@ -7,7 +7,6 @@ def passes(database: Database, campaign: str | None = None, model: str | None = 
     """Return every pass; the rows are those of the view `sustained`.
 
     Args:
-        campaign: only this one.
         model: a pattern, where `*` matches anything.
     """
     return rows_of(

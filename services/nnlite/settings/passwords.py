@@ -42,7 +42,6 @@ def password_in(file: Path, named: str) -> str:
     """Return the one line that `file` holds.
 
     Args:
-        file: of the password alone.
         named: how the user named the file, for messages.
 
     Raises:

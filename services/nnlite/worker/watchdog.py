@@ -61,7 +61,6 @@ class Watchdog:
     """Watchdog of one worker process.
 
     Args:
-        liveness: of the worker.
         queue_has_work: whether messages wait in the worker's queue; raises BrokerUnreachableError.
         idle_limit_s: how long it may be idle while there is work.
         stop_timeout_s: how long a graceful stop may take.

@@ -9,7 +9,7 @@ from integration.release.database import RECORDED, REVISION, dump, load
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.db.engine import check_schema, downgrade, engine_for, upgrade
 from nnlite.results import queries
-from nnlite.results.devices import require_device
+from nnlite.results.devices import device_row
 from nnlite.results.recording import cached_artifacts, known_refusals
 from nnlite.vocabulary import DeviceStatus, Precision
 from nnlite_conversion.cache_key import cache_key
@@ -92,7 +92,7 @@ def test_measurements_devices_and_checks_are_there(engine: Engine) -> None:
             ("host-lab", "cpu"): ("valid", 3_299_993),
         }.items()
     }
-    device = require_device(engine, "avd:pixel4-1@lab")
+    device = device_row(engine, "avd:pixel4-1@lab")
     assert (device.state, device.reason) == (DeviceStatus.QUARANTINED, "not booted within 300 s")
     newest, healed = queries.incidents(engine, "avd:pixel4-1@lab")
     assert (newest["fault"], newest["healed"]) == ("boot_timeout", False)

@@ -8,9 +8,9 @@ import pytest
 
 from integration.canned import CONTEXT
 from integration.conftest import Cluster
+from nnlite.errors import NnliteError
 from nnlite.results import queries
 from nnlite.results.devices import (
-    DeviceError,
     add_recovery_step,
     device_row,
     open_incident,
@@ -175,9 +175,9 @@ def test_a_person_does_and_the_ladder_begins_anew(cluster, device):
 
 
 def test_only_quarantined_devices_can_be_released(cluster, device):
-    with pytest.raises(DeviceError, match=r"'avd:pixel4-1@lab' is starting, not in quarantine"):
+    with pytest.raises(NnliteError, match=r"'avd:pixel4-1@lab' is starting, not in quarantine"):
         release_device(cluster.engine, "avd:pixel4-1@lab")
-    with pytest.raises(DeviceError, match=r"no device 'pixel'; the devices are avd:pixel4-1@lab"):
+    with pytest.raises(NnliteError, match=r"no device 'pixel'; the devices are avd:pixel4-1@lab"):
         release_device(cluster.engine, "pixel")
 
 

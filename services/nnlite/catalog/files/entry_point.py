@@ -18,7 +18,6 @@ def find_entry_point(code: str, file: str, requested: str | None) -> str:
     By default it is the one class that derives from a Module and that no other class of the file uses.
 
     Args:
-        code: of the file.
         file: its name, for messages.
         requested: named by the user; None: the default.
 

@@ -43,7 +43,6 @@ class FilesSource:
     """Files and folders as a source of models.
 
     Args:
-        settings: limits.
         path: files, folders, `FILE.py:NAME` or `MODULE:NAME` for a class or a factory by name.
         input: all inputs, of networks whose file or TOML declares none; see `model_toml.parse_inputs`.
         layout: of networks whose TOML declares none.

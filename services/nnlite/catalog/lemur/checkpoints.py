@@ -24,7 +24,6 @@ class Checkpoints:
     """Checkpoints by the name of their model.
 
     Args:
-        path: a folder, or a zip file.
         folder: where files of a zip are unpacked to, and hashes are kept: hashing hundreds takes minutes.
 
     Raises:

@@ -42,9 +42,6 @@ def read_models(
     """Read every model and choose its configurations; no cache, no limits.
 
     Args:
-        archive: the copy of LEMUR to read.
-        only: which trials count.
-        sizes: has those that LEMUR does not record.
         configs: at most this many of each architecture, all of them different networks; None: all.
 
     Raises:

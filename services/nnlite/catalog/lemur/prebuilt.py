@@ -4,7 +4,7 @@
 file or its folder has the model's name, with or without the precision, task, dataset and metric.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +43,7 @@ class PrebuiltTree:
         found = [
             self._row(by_name[name], file)
             for file in self._files
-            if (name := _name_of(file.relative_to(self.path), by_name)) is not None
+            if (name := next(filter(by_name.__contains__, _candidates(file.relative_to(self.path))), None))
         ]
         if not found:
             raise CatalogError(
@@ -87,12 +87,8 @@ class PrebuiltTree:
         )
 
 
-def _name_of(file: Path, models: Mapping[str, CatalogModel]) -> str | None:
-    """Return the model that a file below the tree belongs to; None: none."""
-    return next((name for name in _candidates(file) if name in models), None)
-
-
 def _candidates(file: Path) -> Iterator[str]:
+    """Yield the names that the model of a file below the tree may have."""
     precision = file.parts[0]
     for word in (file.stem, *reversed(file.parts[:-1])):
         without = word.removesuffix(f"_{precision}")

@@ -72,8 +72,6 @@ class ShapeTable:
         """Return the shape of the transform's output for a picture of `dataset`; None: unknown.
 
         Args:
-            transform_sha256: of the transform's code.
-            dataset: its name.
             variable_size: height and width where neither dataset nor transform fixes them, pixels.
         """
         if dataset not in DATASETS:

@@ -25,7 +25,6 @@ class LemurSource:
     """LEMUR as a source of models.
 
     Args:
-        settings: locations of LEMUR and of the cache, and limits.
         transform: choose only trials with this transform; it also applies to models without trials.
         dataset: choose only trials on this dataset, likewise.
         configs: how many configurations of each architecture: `best`, `all` or a number.

@@ -37,9 +37,7 @@ def prebuilt_model(
 
     Args:
         generated: the folder of its model: accuracy and training config.
-        source: name of the source.
         digits: how many of the file's hash its name has.
-        limits: larger files are skipped.
     """
     sha256, skipped = SEEDED_WEIGHTS, None
     try:

@@ -16,12 +16,7 @@ DIGITS = 8
 
 
 class GeneratedRows:
-    """Makes catalog rows of generated models.
-
-    Args:
-        settings: where LEMUR is, and sizes that it does not fix.
-        source: name of the source that the rows are of.
-    """
+    """Makes catalog rows of generated models."""
 
     def __init__(self, settings: Settings, source: str) -> None:
         self._settings, self._source = settings, source

@@ -22,10 +22,6 @@ _STORED = "SELECT request FROM campaign WHERE name = :name"
 def dry_run(request: Request, name: str | None, priority: int, converters: int = 1) -> None:
     """Print an estimate of a request.
 
-    Args:
-        priority: of the campaign.
-        converters: conversions at a time.
-
     Raises:
         NnliteError: the request would be refused.
     """

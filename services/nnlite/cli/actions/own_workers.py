@@ -1,25 +1,19 @@
 """Workers that a command starts on this machine, as soon as no other command has its own."""
 
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Self
 
 from nnlite.cli.actions.session import Session
 from nnlite.errors import NnliteError
-from nnlite.local import Supervisor, Worker, local_instance, logs, workers_lock
+from nnlite.local import Supervisor, Worker, daemon, local_instance, logs, workers_lock
 
 #: Arguments of the programs that measure on this machine, by name.
 MEASURING = {"benchmark": ["worker", "benchmark", "--device", "host"], "reaper": ["reaper"]}
 
 
 def programs(converters: int, *, checks: bool) -> dict[str, list[str]]:
-    """Return the arguments of all programs of this machine, by name.
-
-    Args:
-        converters: conversions at a time.
-        checks: run the check worker too.
-    """
+    """Return the arguments of all programs of this machine, by name."""
     return {
         "convert": ["worker", "convert", "--concurrency", str(converters)],
         **MEASURING,
@@ -39,11 +33,7 @@ class OwnWorkers:
     """
 
     def __init__(self, cluster: Session, programs: Mapping[str, list[str]]) -> None:
-        """Start nothing yet.
-
-        Args:
-            programs: arguments of the command, by name.
-        """
+        """Start nothing yet."""
         self._cluster = cluster
         self._programs = programs
         self._supervisor: Supervisor | None = None
@@ -71,9 +61,8 @@ class OwnWorkers:
                 raise NnliteError(f"the {status.name} worker does not stay up: {said}; its log is {log}")
 
     def _supervised(self) -> Supervisor:
-        nnlite = [sys.executable, "-m", "nnlite.cli"]
         workers = [
-            Worker(name=name, argv=[*nnlite, *arguments], stop_rank=int(name == "reaper"))
+            Worker(name=name, argv=daemon.command(*arguments), stop_rank=int(name == "reaper"))
             for name, arguments in self._programs.items()
         ]
         return Supervisor(local_instance(self._cluster.settings), workers)

@@ -1,6 +1,6 @@
 """Completion of names in the shell: campaigns, models, pools, devices, words. It starts no server."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -40,7 +40,7 @@ def complete_source_models(incomplete: str) -> list[str]:
         names = known_names(load_settings().home)
     except Exception:  # noqa: BLE001 - a completion says nothing
         return []
-    return _beginning(names, incomplete)
+    return sorted(name for name in names if name.startswith(incomplete))[:_MOST]
 
 
 def complete_words(words: type[StrEnum]) -> Callable[[str], list[str]]:
@@ -77,7 +77,3 @@ def _rows(statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
             return reader.rows(statement, parameters)
     except Exception:  # noqa: BLE001 - a completion says nothing: the shell would show it as a name
         return []
-
-
-def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
-    return sorted(name for name in names if name.startswith(incomplete))[:_MOST]
