@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import signals
+from celery.worker import state
 
 from nnlite.artifacts.store import open_store
 from nnlite.errors import NnliteError
@@ -36,6 +37,9 @@ from nnlite_conversion.isolation import sandbox
 from nnlite_conversion.isolation.fork_server import ForkServer
 from nnlite_conversion.isolation.gpu import choose_gpu
 from nnlite_conversion.isolation.process_registry import kill_orphans, remove_orphaned_dirs
+
+#: A worker that consumes and gets no work for so long has none waiting, seconds.
+_IDLE_S = 1.0
 
 
 def main() -> int:
@@ -70,12 +74,15 @@ def _run(
     store = open_store(settings)
     store.check()
     requeue_leftovers(context(), WorkKind.CONVERSION)
-    # Conversions wait until it has; what is in the cache does not.
-    fork_server.preload(network=settings.conversion.network)
     gpu = choose_gpu(settings, os.environ.get("CUDA_VISIBLE_DEVICES"), _open_gpu)
     touch_health_file(settings.health_file)
     cores = cores_of(settings)
     pin_to(cores.converting)
+
+    def can_fork() -> bool:
+        fork_server.preload(network=settings.conversion.network)
+        return fork_server.has_preloaded()
+
     plan = WorkerPlan(
         kind=WorkKind.CONVERSION,
         node=node,
@@ -89,7 +96,7 @@ def _run(
             store=store,
             cores=cores,
             fork=fork_server.fork,
-            can_fork=fork_server.has_preloaded,
+            can_fork=can_fork,
             gpu=gpu,
         ).run,
     )
@@ -97,13 +104,17 @@ def _run(
     # When it is forked, not at its first task: an idle pool child must die with the worker as well.
     signals.worker_process_init.connect(lambda **_: context(), weak=False)
 
-    def stop_if_it_cannot_convert(**_: Any) -> None:
+    def look_after_fork_server(**_: Any) -> None:
+        # Ready for work to come. What has come may all be in the cache, and the imports would then take time
+        # from its measurements.
+        if not state.total_count and liveness.idle_s() > _IDLE_S:
+            can_fork()
         if fork_server.has_failed():
             liveness.stop()
             stop_consuming()
 
     # From Celery's own loop, every two seconds.
-    signals.heartbeat_sent.connect(stop_if_it_cannot_convert, weak=False)
+    signals.heartbeat_sent.connect(look_after_fork_server, weak=False)
     code = run_worker(plan, endpoints, settings, liveness)
     fork_server.check()
     return code

@@ -1,5 +1,6 @@
 """Conversions forked by the fork server: no password in their memory; they end with who asked for them."""
 
+import copy
 import json
 import os
 import re
@@ -122,6 +123,23 @@ def test_a_server_that_cannot_convert_says_why(preload, reason, monkeypatch):
         assert server.has_failed()
         with pytest.raises(NnliteError, match=re.escape(reason)):
             server.check()
+
+
+def test_a_server_imports_once_however_often_it_is_asked(monkeypatch, outputs, tmp_path):
+    reading, descriptors = outputs
+    imports = tmp_path / "imports"
+    imports.write_text("")
+    monkeypatch.setattr(fork_server, "preload", lambda *, network: imports.open("a").write("once "))
+    with ForkServer() as server:
+        for asking in (server, copy.copy(server)):  # as another process of the worker has it
+            asking.preload(network=False)
+            asking.preload(network=False)
+        assert server.has_preloaded(wait_s=HANG_S)
+        isolation = Isolation(uid=None, network=False, network_filter=True, scratch=tmp_path)
+        tree = server.fork(sleeping, isolation, descriptors)
+        assert os.read(reading, 4) == b"here", "it answers after the second request"
+        tree.reap()
+    assert imports.read_text() == "once "
 
 
 def test_a_tree_ends_with_the_conversation_that_asked_for_it(server, outputs, tmp_path):

@@ -3,7 +3,7 @@
 A forked child has a copy of its parent's memory, and model code can read all of it. So the worker forks this
 server before it reads its settings, and has it fork every child. Over a socket of local packets:
 
-    worker -> server   whether model code may use the network; the server preloads
+    worker -> server   whether model code may use the network; the server preloads, once
     server -> worker   why it cannot convert, before it ends; nothing where it can
     worker -> server   descriptors: a conversation's socket, what to run (pickled), outputs of the tree
 
@@ -53,6 +53,7 @@ class ForkServer:
         """Fork the server; before this process reads anything that model code must not."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._preloaded, preloaded = os.pipe()
+        self._asked = False
         self._worker = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
@@ -71,12 +72,17 @@ class ForkServer:
         os.close(self._preloaded)
 
     def preload(self, *, network: bool) -> None:
-        """Let the server import what a conversion needs; this does not wait until it has.
+        """Let the server import what a conversion needs, unless it has; this does not wait.
+
+        Any process of the worker may ask, and again.
 
         Args:
             network: keep Hugging Face's libraries online.
         """
-        self._socket.send(_WITH_NETWORK if network else _WITHOUT_NETWORK)
+        if not self._asked:
+            self._asked = True
+            with contextlib.suppress(OSError):  # it has ended: `has_failed`
+                self._socket.send(_WITH_NETWORK if network else _WITHOUT_NETWORK)
 
     def has_preloaded(self, *, wait_s: float = 0) -> bool:
         """Return whether the server has preloaded; in any process of the worker."""
@@ -167,8 +173,9 @@ def _serve(requests: socket.socket, preloaded: int, worker: int) -> None:
             )
             if not asked:
                 return
-            conversation = socket.socket(fileno=descriptors[0])
-            trees[conversation] = _fork(conversation, *descriptors[1:])
+            if descriptors:
+                conversation = socket.socket(fileno=descriptors[0])
+                trees[conversation] = _fork(conversation, *descriptors[1:])
 
 
 def _fork(conversation: socket.socket, request: int, *outputs: int) -> int:
