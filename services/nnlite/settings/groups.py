@@ -121,7 +121,7 @@ class MeasurementSettings(Group):
     max_output_mb: float = Field(
         16, ge=0, description="larger outputs of a device are not stored, only their hashes, MiB"
     )
-    canary_runs: int = Field(15, ge=4, description="timed runs of the canary")
+    canary_runs: int = Field(15, ge=4, description="timed runs of the canary; a steady host needs six")
     max_canary_drift: float = Field(
         0.10, gt=0, description="noisy when the canary's p25 before and after differ more"
     )

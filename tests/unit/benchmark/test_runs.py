@@ -1,13 +1,22 @@
 """The stop rules, with a clock that only inferences advance."""
 
+import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nnlite.settings.groups import MeasurementSettings
-from nnlite_benchmark.protocol.runs import SECOND_NS, Bounds, between_canaries, timed_runs, warm_up
+from nnlite_benchmark.protocol.runs import (
+    SECOND_NS,
+    Bounds,
+    between_canaries,
+    canary_runs,
+    timed_runs,
+    warm_up,
+)
 
 BOUNDS = Bounds.of(MeasurementSettings())
 
@@ -123,6 +132,99 @@ def test_timed_runs_end_exactly_by_the_stop_rule(seconds):
     assert before_last_s < 180
 
 
+CANARY = replace(BOUNDS, min_runs=15, min_s=0, few_runs=15)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "before_s", "runs"),
+    [
+        ([0.025], 0, 6),
+        ([0.025], 0.0255, 6),
+        ([0.025], 0.03, 15),
+        ([0.03], 0.025, 15),
+        ([0.04] * 4 + [0.025], 0, 6),
+        ([0.04] * 5 + [0.025], 0, 7),
+        ([0.025] + [0.04] * 9 + [0.025], 0, 13),
+        ([0.025, 0.04] * 2 + [0.04], 0.04, 15),
+        ([0.025 * 1.02**run for run in range(15)], 0, 15),
+    ],
+    ids=[
+        "steady",
+        "steady, near the one before",
+        "faster than before",
+        "slower than before",
+        "fast twice",
+        "fast at last",
+        "fast again at last",
+        "fast runs, not as the one before",
+        "no two runs agree",
+    ],
+)
+def test_a_canary_ends_early_if_it_is_steady_and_near_the_one_before(seconds, before_s, runs):
+    device = FakeDevice(*seconds)
+
+    samples, run_ns = canary_runs(device.invoke, device.clock, CANARY, round(before_s * SECOND_NS))
+
+    assert len(samples) == device.invocations == runs
+    assert run_ns == sum(samples)
+
+
+def canaries_of(fast_share, ends_early, canaries=1500):
+    """p25 of each of a series of canaries of 25 ms, and runs per canary, on a core of two speeds.
+
+    Its states last 40 ms and stay with probability 0.85; the slow one is 1.6 times slower.
+    """
+    draw = random.Random(7)
+    clock_ms, fast, left_ms, runs, p25_ns = 0.0, True, 40.0, 0, []
+
+    def invoke():
+        nonlocal clock_ms, fast, left_ms
+        todo_ms = 25.0
+        while todo_ms > 1e-9:
+            speed = 1 if fast else 1 / 1.6
+            span_ms = min(left_ms, todo_ms / speed)
+            clock_ms, left_ms, todo_ms = clock_ms + span_ms, left_ms - span_ms, todo_ms - span_ms * speed
+            if left_ms < 1e-9:
+                left_ms = 40.0
+                if draw.random() > 0.85:
+                    fast = draw.random() < fast_share
+
+    def clock():
+        return round(clock_ms * 1e6)
+
+    for _ in range(canaries):
+        before_ns = round(p25_ns[-1]) if p25_ns else 0
+        if ends_early:
+            samples, _ = canary_runs(invoke, clock, CANARY, before_ns)
+        else:
+            samples, _ = timed_runs(invoke, clock, CANARY)
+        runs += len(samples)
+        p25_ns.append(float(np.percentile(samples, 25)))
+    return np.array(p25_ns), runs / canaries
+
+
+@pytest.mark.parametrize("fast_share", [0.9, 0.7, 0.5, 0.3, 0.05])
+def test_canaries_that_end_early_drift_no_more_often_on_a_core_of_two_speeds(fast_share):
+    early, early_runs = canaries_of(fast_share, ends_early=True)
+    whole, whole_runs = canaries_of(fast_share, ends_early=False)
+
+    drifting = [np.mean(np.abs(np.diff(p25) / p25[:-1]) > 0.1) for p25 in (early, whole)]
+    assert drifting[0] < drifting[1]
+    assert early_runs < whole_runs == 15
+
+
+def test_the_canary_after_a_measurement_is_told_the_one_before():
+    told = []
+
+    def canary(before_ns):
+        told.append(before_ns)
+        return 100 + 30 * len(told)
+
+    between_canaries(canary, lambda: None, max_drift=0.1)
+
+    assert told == [0, 130, 160]
+
+
 def guarded(*canaries_ns, before_ns=None):
     canaries, measured = iter(canaries_ns), []
 
@@ -130,7 +232,7 @@ def guarded(*canaries_ns, before_ns=None):
         measured.append(len(measured) + 1)
         return measured[-1]
 
-    return between_canaries(lambda: next(canaries), measure, max_drift=0.1, before_ns=before_ns)
+    return between_canaries(lambda _: next(canaries), measure, max_drift=0.1, before_ns=before_ns)
 
 
 def test_a_steady_canary_gives_one_measurement():

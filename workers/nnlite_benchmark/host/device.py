@@ -220,6 +220,7 @@ class HostDevice:
                 bounds=plan.bounds,
                 gate=plan.gate,
                 continuous_s=plan.continuous_s,
+                canary_before_ns=plan.canary_before_ns,
                 samples=len(job.samples[0]) if job.samples else 0,
             )
             frequencies, energy = FrequencyRange(cores), PackageEnergy()

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -38,7 +39,7 @@ from nnlite_benchmark.protocol.analysis.disturbance import between, snapshot
 from nnlite_benchmark.protocol.canary import GATE_FILE
 from nnlite_benchmark.protocol.continuous import continuous_runs
 from nnlite_benchmark.protocol.gating import Gate, gated_runs
-from nnlite_benchmark.protocol.runs import Bounds, encode_samples, timed_runs, warm_up
+from nnlite_benchmark.protocol.runs import Bounds, canary_runs, encode_samples, timed_runs, warm_up
 
 REPORT_FILE: Final = "report.json"
 
@@ -67,6 +68,8 @@ class RunRequest:
     gate: Gate | None = None
     #: Seconds of runs without pauses, which are reported in bins; 0: timed runs.
     continuous_s: float = 0.0
+    #: As `RunPlan.canary_before_ns`.
+    canary_before_ns: int | None = None
     #: File of XNNPACK's weight cache: the artifact is only initialized, with that. None: it is measured.
     weight_cache: str | None = None
     parent_pid: int
@@ -129,7 +132,7 @@ class Runner:
             self.report |= {"bins": asdict(bins), "run_ns": bins.end_ns[-1]}
             return
         if gate is None:
-            samples, run_ns = accepted(lambda: timed_runs(invoke, time.perf_counter_ns, bounds))
+            samples, run_ns = accepted(lambda: self._timed(invoke))
             self.report |= {"samples": encode_samples(samples), "run_ns": run_ns}
             return
         canary = _gate_canary(self._request.threads)
@@ -147,6 +150,12 @@ class Runner:
                 "learning_ns": runs.learning_ns,
             },
         }
+
+    def _timed(self, invoke: Callable[[], object]) -> tuple["array[int]", int]:
+        bounds, before_ns = self._request.bounds, self._request.canary_before_ns
+        if before_ns is None:
+            return timed_runs(invoke, time.perf_counter_ns, bounds)
+        return canary_runs(invoke, time.perf_counter_ns, bounds, before_ns)
 
     def _enter(self, stage: Stage) -> None:
         self.report["stage"] = stage.value

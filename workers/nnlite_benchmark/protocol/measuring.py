@@ -80,7 +80,7 @@ def measure(
             # Taken in any case: what fails leaves none.
             known_ns = last.take(settings.canary_reuse_s)
             guarded = between_canaries(
-                lambda: canary_ns(run, settings, device=device),
+                lambda before_ns: canary_ns(run, settings, device=device, before_ns=before_ns),
                 lambda: _accepted(run, plan, settings),
                 settings.max_canary_drift,
                 # Of a gated run it says nothing; and what is noisy is better repeated later.
@@ -163,8 +163,14 @@ def refused_run(
     return Run(report=report, samples_ns=np.empty(0, np.int64), outputs=(), started_at=datetime.now(UTC))
 
 
-def canary_ns(run: RunOnce, settings: MeasurementSettings, *, device: str) -> int:
+def canary_ns(run: RunOnce, settings: MeasurementSettings, *, device: str, before_ns: int = 0) -> int:
     """Run the canary on the CPU and return the 25th percentile of its runs.
+
+    Args:
+        run: runs one measuring process.
+        settings: of the protocol.
+        device: its name, for messages.
+        before_ns: what the canary before took; 0: there is none.
 
     Raises:
         DeviceFailure: `wrong_canary`: its output is wrong, or it does not run.
@@ -172,7 +178,15 @@ def canary_ns(run: RunOnce, settings: MeasurementSettings, *, device: str) -> in
     """
     bounds = _canary_bounds(settings)
     try:
-        result = run(RunPlan(job=CANARY_JOB, backend=Backend.CPU, bounds=bounds, stage=Stage.CANARY))
+        result = run(
+            RunPlan(
+                job=CANARY_JOB,
+                backend=Backend.CPU,
+                bounds=bounds,
+                stage=Stage.CANARY,
+                canary_before_ns=before_ns,
+            )
+        )
     except DeviceFailure as failure:
         reason = f"the canary on {device}: {failure.reason}"
         raise DeviceFailure(failure.fault, Stage.CANARY, reason, failure.details) from failure

@@ -25,6 +25,9 @@ class RunPlan:
     gate: Gate | None = None
     #: Seconds of runs without pauses, which are reported in bins; 0: timed runs.
     continuous_s: float = 0.0
+    #: Nanoseconds of the canary before, of a canary that may end early (`canary_runs`), which a device may
+    #: ignore; 0: there is none. None: it is no canary.
+    canary_before_ns: int | None = None
     #: Hexadecimal; name under which the app's GPU delegate keeps its compiled programs. Empty: it keeps none.
     programs: str = ""
 

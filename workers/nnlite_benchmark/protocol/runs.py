@@ -20,6 +20,10 @@ Result = TypeVar("Result")
 
 SECOND_NS: Final = 1_000_000_000
 
+_CANARY_LEAST_RUNS: Final = 6
+_CANARY_STEADY: Final = 0.01
+_CANARY_NEAR: Final = 0.05
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
@@ -113,11 +117,17 @@ def warm_up_ends(runs: int, elapsed_ns: int, agreeing_runs: int, bounds: Bounds)
     return (enough and steady) or elapsed_ns >= bounds.warmup_max_s * SECOND_NS
 
 
-def timed_runs(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple["array[int]", int]:
+def timed_runs(
+    invoke: Invoke,
+    clock: Clock,
+    bounds: Bounds,
+    *,
+    is_enough: Callable[["array[int]"], bool] = lambda _: False,
+) -> tuple["array[int]", int]:
     """Time runs until the stop rule holds, which is checked after each run.
 
     They end at (`min_runs` and `min_s`) or at `max_s`; with fewer than `few_runs` they continue to that
-    number, or to `few_runs_max_s` in total.
+    number, or to `few_runs_max_s` in total. `is_enough` ends them earlier, and is told the samples so far.
 
     Returns:
         Every sample in nanoseconds, in order, and the nanoseconds from the
@@ -130,8 +140,34 @@ def timed_runs(invoke: Invoke, clock: Clock, bounds: Bounds) -> tuple["array[int
         invoke()
         after_ns = clock()
         samples.append(after_ns - before_ns)
-        if timed_runs_end(len(samples), after_ns - begin_ns, bounds):
+        if is_enough(samples) or timed_runs_end(len(samples), after_ns - begin_ns, bounds):
             return samples, after_ns - begin_ns
+
+
+def canary_runs(invoke: Invoke, clock: Clock, bounds: Bounds, before_ns: int) -> tuple["array[int]", int]:
+    """Time runs of the canary until they tell its speed, at most those of `timed_runs`.
+
+    Six runs or more tell it if the slowest of their fastest quarter is within 1 % of the fastest, and within
+    5 % of the canary before; a core of changing speed makes all of them.
+
+    Args:
+        invoke: runs the canary once.
+        clock: a monotonic clock.
+        bounds: of the runs.
+        before_ns: what the canary before took; 0: there is none.
+
+    Returns:
+        As `timed_runs`.
+    """
+
+    def is_told(samples: "array[int]") -> bool:
+        if len(samples) < _CANARY_LEAST_RUNS:
+            return False
+        fastest_ns, quarter_ns = min(samples), sorted(samples)[len(samples) // 4]
+        near = not before_ns or abs(quarter_ns - before_ns) <= _CANARY_NEAR * before_ns
+        return near and quarter_ns <= (1 + _CANARY_STEADY) * fastest_ns
+
+    return timed_runs(invoke, clock, bounds, is_enough=is_told)
 
 
 def timed_runs_end(runs: int, elapsed_ns: int, bounds: Bounds) -> bool:
@@ -166,7 +202,7 @@ class CanaryGuarded(Generic[Result]):
 
 
 def between_canaries(
-    canary: Callable[[], int],
+    canary: Callable[[int], int],
     measure: Callable[[], Result],
     max_drift: float,
     is_gated: Callable[[Result], bool] = lambda _: False,
@@ -176,7 +212,8 @@ def between_canaries(
     """Measure between two canaries; repeat once if the canary drifted.
 
     Args:
-        canary: runs the canary; returns its 25th percentile in nanoseconds.
+        canary: runs the canary; returns its 25th percentile in nanoseconds. It is told what the canary before
+            the measurement took; 0: it is that one.
         measure: the measurement itself.
         max_drift: limit of |after - before| / before.
         is_gated: whether a result has canaries of its own: it is not repeated.
@@ -186,7 +223,7 @@ def between_canaries(
         The last measurement; its drift may still exceed the limit.
     """
     reused = before_ns is not None
-    first_ns = canary() if before_ns is None else before_ns
+    first_ns = canary(0) if before_ns is None else before_ns
     guarded = _once(first_ns, canary, measure, reused=reused)
     if guarded.drift <= max_drift or is_gated(guarded.result):
         return guarded
@@ -200,13 +237,13 @@ def canary_drift(before_ns: int, after_ns: int) -> float:
 
 def _once(
     before_ns: int,
-    canary: Callable[[], int],
+    canary: Callable[[int], int],
     measure: Callable[[], Result],
     *,
     repeated: bool = False,
     reused: bool = False,
 ) -> CanaryGuarded[Result]:
-    result, after_ns = measure(), canary()
+    result, after_ns = measure(), canary(before_ns)
     return CanaryGuarded(
         result=result,
         before_ns=before_ns,
