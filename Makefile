@@ -30,11 +30,11 @@ WITH_LEMUR := NNLITE_LEMUR=$(LEMUR)
 UPSTREAM := $(TEST_HOME)/upstream/nn_dataset-2.2.11-py3-none-any.whl
 
 # Classifiers by people, one of grey images, a segmentation net, two vision transformers, generated ones,
-# and one whose control flow depends on its data, which cannot be converted.
+# and one that draws random numbers, which cannot be converted.
 DEMO_MODELS := \
   MobileNetV3 DarkNet BagNet UNet2D LRASPP VisionTransformer SwinTransformer \
   ga-mut-113 rl-init-2a44b82bd55bc4bb9787225ac8875838 \
-  alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee MoEv3
+  alt-138c6fd98788be69bfa0c94e9bf7b316 alt-nn2-41b196db87d01a684f07cfc141dc70ee BayesianNet-3
 
 .PHONY: help setup rig host-app rig-campaign compose-test monitoring wheel docs apk runtime-check runtime-check-arm64 runtime-check-tensorflow runtime-match demo test test-fast test-unit coverage lint \
   format bench kubernetes-check constraints shapes atlas architectures lemur-coverage schema clean

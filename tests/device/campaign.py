@@ -38,8 +38,8 @@ from nnlite.queue.messages import BrokerClient
 from nnlite.settings import Settings
 from waiting import HANG_S, neighbours
 
-#: Its control flow depends on its data: no converter can take it, and the failures say so.
-INCONVERTIBLE = "MoEv3"
+#: It draws random numbers: no converter can take it, and the failures say so.
+INCONVERTIBLE = "BayesianNet-3"
 #: Chosen so that two cores take minutes: inputs up to this many pixels ...
 _SMALL_PIXELS = 64 * 64
 #: ... and families that are small for the most part; the size of a model is known only when it is loaded.

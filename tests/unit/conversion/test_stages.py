@@ -144,12 +144,18 @@ def test_out_of_memory_and_full_disk_are_not_model_failures(tmp_path):
 
 
 def test_control_flow_on_values_is_refused_at_export(tmp_path):
-    code = network("return x if x.sum() > 0 else x * 2")
+    code = network("return x[:, : int(x.sum() > 0) + 1]")
 
     with pytest.raises(Failure, match="depends on the input's values") as failure:
         stages.export(loading.load(job(code), tmp_path)[0])
 
     assert failure.value.stage is Stage.EXPORT
+
+
+def test_a_choice_by_values_is_exported_and_named(tmp_path):
+    code = network("return x if x.sum() > 0 else x * 2")
+
+    assert stages.export(loading.load(job(code), tmp_path)[0]).rewrites == ("both_branches",)
 
 
 @pytest.mark.filterwarnings("ignore")

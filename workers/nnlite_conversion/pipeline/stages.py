@@ -36,6 +36,7 @@ from nnlite_conversion.pipeline.loading import absent_modules
 from nnlite_conversion.pipeline.loading.load import Loaded, ModelSkipped, load
 from nnlite_conversion.pipeline.loading.redrawing import constant_outputs, redrawn
 from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.lowering.branches import export_with_branches
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 from nnlite_conversion.pipeline.lowering.rewrites.operators import single_precision
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
@@ -150,7 +151,7 @@ def exported_file(artifact_format: ArtifactFormat, loaded: Loaded, enter: Enter)
     path = Path(artifact_name(Precision.FP32, artifact_format))
     try:
         with torch.no_grad():
-            program = lowering.export(loaded.module, loaded.tensors)
+            program, _ = export_with_branches(loaded.module, loaded.tensors)
     except (Exception, SystemExit) as error:
         reason = explanations.of_export(error, lowering.scripted(loaded.module))
         raise explained(Stage.EXPORT, error, reason) from error
@@ -281,9 +282,9 @@ def export(loaded: Loaded) -> Exported:
     of_packages()  # fails with a reason of its own
     try:
         with torch.no_grad():
-            program = lowering.export(loaded.module, loaded.tensors)
+            program, changed = export_with_branches(loaded.module, loaded.tensors)
             operators = lowering.operators(program)
-            return Exported(program, apply_rewrites(program), operators)
+            return Exported(program, changed + apply_rewrites(program), operators)
     except (Exception, SystemExit) as error:
         raise explained(
             Stage.EXPORT, error, explanations.of_export(error, lowering.scripted(loaded.module))
