@@ -29,7 +29,7 @@ into_huge_pages()  # as the fork server is: a conversion takes 0.1 s of processo
 def every_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let conversions use all samples, however long a slow machine takes for them."""
     monkeypatch.setattr("nnlite_conversion.pipeline.references.MAX_REFERENCE_S", HANG_S)
-    monkeypatch.setattr("nnlite_conversion.pipeline.quantizing.quantization.MAX_CALIBRATION_S", HANG_S)
+    monkeypatch.setattr("nnlite_conversion.pipeline.quantizing.ranges.MAX_CALIBRATION_S", HANG_S)
 
 
 @pytest.fixture

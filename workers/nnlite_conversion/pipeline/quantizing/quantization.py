@@ -5,21 +5,17 @@ and its limits in `verifying.judging`. CONTRIBUTING.md has the whole list.
 """
 
 import contextlib
-import io
-import logging
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nnlite.host.files import write_in_blocks
 from nnlite.vocabulary import Int8Io, Precision
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 from nnlite_conversion.pipeline.quantizing.fallback import InFloats, floats_where_needed
+from nnlite_conversion.pipeline.quantizing.ranges import ranges_of, silence
 from nnlite_conversion.pipeline.quantizing.safeguards import (
     decisive,
     loses,
@@ -34,8 +30,6 @@ PRODUCTS = frozenset(
     # The quantizer has a name of its own for TRANSPOSE_CONV.
     {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL"}
 )
-#: Time limit of calibration, seconds; samples that have not run by then are not used.
-MAX_CALIBRATION_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +163,7 @@ def _integers(
     job = quantizer.Quantizer(str(fp32), recipe.static_wi8_ai8())
     if io is Int8Io.FLOAT:
         _keep_as_floats(job, qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
-    ranges, used = _ranges(fp32, job, data, every_value=safeguards)
+    ranges, used = ranges_of(fp32, job, data, every_value=safeguards)
     if not ranges:  # a network of integers and booleans alone has nothing to quantize
         shutil.copyfile(fp32, target)
         return Quantized(samples=used)
@@ -186,51 +180,6 @@ def _integers(
     return Quantized(samples=used, kept_as_floats=tuple(kept))
 
 
-def _ranges(fp32: Path, job: Any, data: Data, *, every_value: bool) -> tuple[dict[str, Any], int]:
-    """Return the range of every tensor over the samples, and the number of samples run.
-
-    The quantizer's own is an average in which the first sample counts most, so that rare values do not make
-    all steps coarse; where samples differ much, it cuts off what the others need. With `every_value` it
-    contains that.
-
-    The first sample is calibrated by reading every tensor. The others use the runtime's profiler, which is
-    three times as fast, reports nearly all tensors, and gives the same ranges.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-    from ai_edge_quantizer import calibrator
-    from ai_edge_quantizer.utils import qsv_utils
-
-    interpreter = Interpreter(model_path=str(fp32))
-    (signature, names), *others = interpreter.get_signature_list().items()
-    if others:
-        raise ValueError("the fp32 artifact has several signatures")
-    inputs = interpreter.get_signature_runner(signature).get_input_details()
-    feeds = [
-        {
-            # The converter narrows integers of 64 bits.
-            name: np.asarray(value, dtype=inputs[name]["dtype"])
-            for name, value in zip(names["inputs"], sample, strict=True)
-        }
-        for sample in data.samples
-    ]
-    with _silence():
-        first = job.calibrate({signature: feeds[:1]}, num_threads=data.threads)
-        profiler = calibrator.Calibrator(
-            job._float_model_buffer,
-            num_threads=data.threads,
-            mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
-            qsv_update_func=qsv_utils.min_max_update if every_value else qsv_utils.moving_average_update,
-        )
-        profiler.load_model_qsvs(first)
-        used, started_s = 1, time.monotonic()
-        for feed in feeds[1:]:
-            if time.monotonic() - started_s > MAX_CALIBRATION_S:
-                break
-            profiler.calibrate({signature: [feed]}, None)
-            used += 1
-    return profiler.get_model_qsvs(), used
-
-
 def _keep_as_floats(job: Any, *operators: Any) -> None:
     from ai_edge_quantizer import algorithm_manager
 
@@ -243,24 +192,11 @@ def _keep_as_floats(job: Any, *operators: Any) -> None:
 
 
 def _write(job: Any, ranges: dict[str, Any] | None, target: Path) -> None:
-    with _silence():
+    with silence():
         content = job.quantize(ranges, enable_progress_report=False).quantized_model
     with target.open("wb") as file:
         for piece in content if isinstance(content, list) else [content]:
             write_in_blocks(file, piece)
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep progress bars and advice out of the log, whose tail is kept to explain a crash."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        root.setLevel(level)
 
 
 _INT8 = int8_but(frozenset())
