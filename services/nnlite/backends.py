@@ -8,7 +8,7 @@ Imports no library, so that the small measuring process can use it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from nnlite.vocabulary import ArtifactFormat, Backend, DeviceKind
@@ -44,23 +44,18 @@ class HostRuntime:
         )
 
 
+_LITERT: Final = HostRuntime(
+    backend=Backend.CPU,
+    name="LiteRT",
+    extra="host",
+    distribution="ai-edge-litert",
+    session="litert_session",
+)
 HOST_RUNTIMES: Final[Mapping[Backend, HostRuntime]] = {
     runtime.backend: runtime
     for runtime in (
-        HostRuntime(
-            backend=Backend.CPU,
-            name="LiteRT",
-            extra="host",
-            distribution="ai-edge-litert",
-            session="litert_session",
-        ),
-        HostRuntime(
-            backend=Backend.CPU_PLAIN,
-            name="LiteRT",
-            extra="host",
-            distribution="ai-edge-litert",
-            session="litert_session",
-        ),
+        _LITERT,
+        replace(_LITERT, backend=Backend.CPU_PLAIN),
         HostRuntime(
             backend=Backend.TFLITE_APP,
             name="TensorFlow Lite",

@@ -13,7 +13,7 @@ from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE, benchmark_queue
 from nnlite.queue.leases import Claim
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, Latency, MeasurementReport
-from nnlite.results.devices import record_device
+from nnlite.results.devices import record_ready
 from nnlite.results.recording import ConvertedModel, record_benchmark, record_conversion
 from nnlite.settings import load_settings
 from nnlite.settings.groups import MeasurementSettings
@@ -78,7 +78,7 @@ def main() -> int:
         handler, queue, pool = convert, CONVERT_QUEUE, "prefork"
     else:
         device_context = host_context("noop", "host", choose_cores())
-        record_device(context().engine, device_context, "ready", node)
+        record_ready(context().engine, device_context, node)
         handler = lambda claim: measure(claim, device_context)  # noqa: E731
         queue, pool = benchmark_queue("host"), "threads"
     plan = WorkerPlan(

@@ -13,7 +13,7 @@ from nnlite.queue import leases
 from nnlite.queue.leases import Claim
 from nnlite.queue.messages import Message
 from nnlite.reports.schema import BenchmarkReport, Cpu, DeviceContext, Latency, MeasurementReport
-from nnlite.results.devices import record_device
+from nnlite.results.devices import record_device_state, record_ready
 from nnlite.results.recording import (
     ConvertedModel,
     record_benchmark,
@@ -47,6 +47,13 @@ CONTEXT = DeviceContext(
     total_ram_kb=6_000_000,
     quiet_mode=QuietMode.PINNED_CORES,
 )
+
+
+def record_lab_phone(cluster: Cluster, status: DeviceStatus, owner: str | None = None) -> uuid.UUID:
+    """Write that the device of `CONTEXT` was ready, and that it is in another state now."""
+    record_ready(cluster.engine, CONTEXT, owner)
+    where = CONTEXT.name, CONTEXT.kind, CONTEXT.pool
+    return record_device_state(cluster.engine, *where, status, owner_node=owner)
 
 
 def artifact_row(identity: str, **changes: Any) -> Artifact:
@@ -188,7 +195,7 @@ def finish_benchmark(
     settings: MeasurementSettings = ONE_RUN,
 ) -> Claim:
     """Measure a queued row: nothing is measured, but everything is written."""
-    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
+    record_ready(cluster.engine, CONTEXT, "benchmark@here")
     claim = claimed(cluster, WorkKind.BENCHMARK, row)
     leases.finish(
         cluster.engine, claim, lambda connection: written(connection, claim, *reports, settings=settings)

@@ -7,9 +7,8 @@ packed in the random order in which they were chosen, so that the first of them 
 import json
 import random
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from nnlite.artifacts.calibration import CalibrationKind
 from nnlite.artifacts.samples import (
@@ -40,10 +39,6 @@ class EvaluationData:
     name: str
     #: Path of the packed samples in the artifact store, named by their hash.
     path: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,16 +17,9 @@ class Outlook:
     obstacles: tuple[str, ...]
     #: Models of other campaigns that are converted first.
     ahead: int
-    #: Models that all campaigns finished within the last ten minutes, per hour; None: too few to tell, or
-    #: no conversion worker runs any more.
-    per_hour: float | None
-    #: Models of the campaign that wait.
-    remaining: int
-
-    @property
-    def seconds(self) -> float | None:
-        """Estimated time until the campaign's models are converted; None: not known."""
-        return (self.ahead + self.remaining) / self.per_hour * 3600 if self.per_hour else None
+    #: Estimated time until the campaign's models are converted, at the rate of the last ten minutes; None:
+    #: too few were finished to tell, or no conversion worker runs any more.
+    seconds: float | None
 
 
 def outlook(database: Database, name: str, served: Collection[str]) -> Outlook:
@@ -41,8 +34,7 @@ def outlook(database: Database, name: str, served: Collection[str]) -> Outlook:
     return Outlook(
         obstacles=tuple(_obstacles(database, campaign, served)),
         ahead=campaign["ahead"],
-        per_hour=rate["models"] * 6.0 if known else None,
-        remaining=campaign["converting"],
+        seconds=(campaign["ahead"] + campaign["converting"]) / rate["models"] * 600 if known else None,
     )
 
 

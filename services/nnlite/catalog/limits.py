@@ -24,33 +24,19 @@ def too_large(parameters: int, limits: CatalogSettings) -> str | None:
 
 
 def _limited(model: CatalogModel, limits: CatalogSettings) -> CatalogModel:
-    reason = model.skipped or _unprintable(model) or _excluded(model, limits) or _too_wide(model, limits)
-    if reason is None and model.parameters is not None:
-        reason = too_large(model.parameters, limits)
+    reason = model.skipped or _beyond(model, limits)
     return model if reason == model.skipped else replace(model, skipped=reason)
 
 
-def _unprintable(model: CatalogModel) -> str | None:
-    # It would be in tables, logs, and the names of files.
-    if model.name.isprintable():
-        return None
-    return f"name: {model.name!r} has characters that cannot be printed; rename the file"
-
-
-def _excluded(model: CatalogModel, limits: CatalogSettings) -> str | None:
-    for pattern in limits.exclude:
-        if fnmatchcase(model.name, pattern):
-            return f"excluded by name: {pattern} in NNLITE_CATALOG__EXCLUDE"
-    return None
-
-
-def _too_wide(model: CatalogModel, limits: CatalogSettings) -> str | None:
-    if model.input_shape is None:
-        return None
-    height, width = model.input_shape[2:]
-    if max(height, width) <= limits.max_input_side:
-        return None
-    return (
-        f"input too large: {height} x {width} pixels are above the limit of {limits.max_input_side}; "
-        "NNLITE_CATALOG__MAX_INPUT_SIDE raises it"
-    )
+def _beyond(model: CatalogModel, limits: CatalogSettings) -> str | None:
+    if not model.name.isprintable():  # it would be in tables, logs, and the names of files
+        return f"name: {model.name!r} has characters that cannot be printed; rename the file"
+    if pattern := next((each for each in limits.exclude if fnmatchcase(model.name, each)), None):
+        return f"excluded by name: {pattern} in NNLITE_CATALOG__EXCLUDE"
+    height, width = model.input_shape[2:] if model.input_shape else (0, 0)
+    if max(height, width) > limits.max_input_side:
+        return (
+            f"input too large: {height} x {width} pixels are above the limit of {limits.max_input_side}; "
+            "NNLITE_CATALOG__MAX_INPUT_SIDE raises it"
+        )
+    return None if model.parameters is None else too_large(model.parameters, limits)

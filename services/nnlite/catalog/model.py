@@ -1,7 +1,7 @@
 """Models and their sources: the one type that every source returns, and what a source must offer."""
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -159,10 +159,6 @@ class CatalogModel(ModelDefinition):
             "layout": (self.layout, Layout.NHWC),
         }
         return {name: value for name, (value, default) in parts.items() if value != default}
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from nnlite.catalog.selection import check_names, matches, sample
 from nnlite.cli.parsing import options, selection
 from nnlite.cli.presenting.output import err, note, print_json, print_table
 from nnlite.errors import UsageError
-from nnlite.settings import settings
+from nnlite.settings import load_settings
 
 app = typer.Typer()
 
@@ -85,7 +86,7 @@ def models(
             weights=selection.absolute([weights])[0] if weights else None,
             prebuilt=selection.absolute([prebuilt])[0] if prebuilt else None,
         )
-        catalog = selection.open_source(request, settings()).models()
+        catalog = selection.open_source(request, load_settings()).models()
     absent = check_names(catalog, patterns)
     tasks = {model.task for model in catalog}
     if task is not None and tasks and task not in tasks:
@@ -97,7 +98,7 @@ def models(
         rows = sorted((model for model in rows if model.skipped is None), key=lambda model: model.name)
         shown = sample(rows, limit or 0, seed)
     if json:
-        print_json(model.as_dict() | {"identity": model.identity} for model in shown)
+        print_json(asdict(model) | {"identity": model.identity} for model in shown)
     elif shown:
         reasons = any(model.skipped for model in shown)
         columns = (*COLUMNS, "reason") if reasons else COLUMNS
@@ -119,7 +120,7 @@ def fetch() -> None:
     # What downloads takes longer to import than a listing.
     from nnlite.cli.actions.download import download_lemur
 
-    typer.echo(download_lemur(settings()))
+    typer.echo(download_lemur(load_settings()))
 
 
 def _wanted(model: CatalogModel, patterns: Sequence[str], task: str | None, usable: bool | None) -> bool:

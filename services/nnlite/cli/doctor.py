@@ -36,9 +36,12 @@ def doctor(
                 print_table(rows, _SETTING_COLUMNS, optional=("default", "origin"), wide=wide)
         return
     if for_compose:
-        from nnlite.diagnostics.compose_env import Machine, compose_env
+        import psutil
 
-        for line in compose_env(Machine.this(settings)):
+        from nnlite.diagnostics.compose_env import compose_env
+        from nnlite.host.cores import cores_of
+
+        for line in compose_env(cores_of(settings), psutil.virtual_memory().total >> 20):
             out.print(line, highlight=False, soft_wrap=True)
         return
     from nnlite.diagnostics.machine import all_findings

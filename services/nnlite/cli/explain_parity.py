@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nnlite.campaigns.calibration_choice import named_calibration
 from nnlite.campaigns.request import Request
+from nnlite.campaigns.sample_choice import named_calibration
 from nnlite.cli.actions.session import interruptible
 from nnlite.cli.parsing import options, selection
 from nnlite.cli.presenting.output import err, print_json, print_table, say

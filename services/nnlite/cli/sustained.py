@@ -6,7 +6,7 @@ from nnlite.cli.actions.session import reading
 from nnlite.cli.parsing import options
 from nnlite.cli.presenting.output import note, paged, print_json, print_table
 from nnlite.cli.presenting.presentation import milliseconds, shorten, telling
-from nnlite.results import sustained as queries
+from nnlite.results import profiles
 from nnlite.results.reading import Row, check_campaign, check_models
 
 app = typer.Typer()
@@ -33,7 +33,7 @@ def sustained(
     with reading() as database:
         check_campaign(database, name)
         no_model = check_models(database, model, name)
-        rows = queries.passes(database, name, model)
+        rows = profiles.passes(database, name, model)
     if json:
         print_json(rows)
     elif rows:

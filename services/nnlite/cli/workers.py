@@ -145,15 +145,15 @@ def flower(
     """Show workers, queues and tasks in a browser (Flower, read-only)."""
     if password_file is None:
         raise UsageError("Flower needs a password: write one into a file and name it with --password-file")
-    from nnlite.worker.flower import Dashboard
+    from nnlite.worker.flower import serve
 
     settings = load_settings()
     logs.configure(settings.log_level)
-    dashboard = Dashboard(
-        address=address, port=port, user=user, password_file=password_file, state_file=state
-    )
     with health_file_of_process(settings.health_file), servers(settings) as endpoints:
-        dashboard.serve(endpoints.broker_url, settings)
+        serve(
+            endpoints.broker_url, settings, address=address, port=port, user=user,
+            password_file=password_file, state_file=state,
+        )  # fmt: skip
 
 
 def conversion_environment(environment: dict[str, str]) -> dict[str, str]:

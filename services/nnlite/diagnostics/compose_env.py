@@ -5,14 +5,10 @@ libraries that a worker shares with its conversions half of one.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Final, Self
+from typing import Final
 
-import psutil
-
-from nnlite.host.cores import Cores, cores_of
-from nnlite.settings import Settings
+from nnlite.host.cores import Cores
 from nnlite.vocabulary import QuietMode
 
 #: For the system, Postgres, Redis and the rest, at least this and at least a quarter of the machine.
@@ -24,41 +20,25 @@ _PER_CONVERSION_MB: Final = 2048
 _LARGEST_CONVERSION_MB: Final = 6144
 
 
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """Cores and memory of a lab server."""
-
-    cores: Cores
-    memory_mb: int
-
-    @classmethod
-    def this(cls, settings: Settings) -> Self:
-        """Return the machine that this runs on, in a container or not."""
-        return cls(cores=cores_of(settings), memory_mb=psutil.virtual_memory().total >> 20)
-
-
-def compose_env(machine: Machine) -> Iterator[str]:
-    """Yield the lines of `.env` that fit `machine`, with what they are for."""
-    cores = machine.cores
+def compose_env(cores: Cores, memory_mb: int) -> Iterator[str]:
+    """Yield the lines of `.env` that fit a machine with these cores and memory, with what they are for."""
     count = len({*cores.measuring, *cores.converting})
-    yield f"# For a machine with {count} cores and {machine.memory_mb / 1024:.0f} GB of memory."
+    yield f"# For a machine with {count} cores and {memory_mb / 1024:.0f} GB of memory."
     if cores.mode is QuietMode.PINNED_CORES:
         yield "# Conversions and measurements have cores of their own, so that neither waits for the other."
         yield f"LAB_CONVERT_CPUSET={ranges(cores.converting)}"
         yield f"LAB_BENCHMARK_CPUSET={ranges(cores.measuring)}"
     else:
         yield "# Too few cores to keep apart: conversions and measurements take turns, by lock files."
-    for_converting_mb = max(
-        _LIBRARIES_MB + _PER_CONVERSION_MB, machine.memory_mb - max(_OTHERS_MB, machine.memory_mb // 4)
-    )
+    for_converting_mb = max(_LIBRARIES_MB + _PER_CONVERSION_MB, memory_mb - max(_OTHERS_MB, memory_mb // 4))
     at_a_time = max(1, min(len(cores.converting), (for_converting_mb - _LIBRARIES_MB) // _PER_CONVERSION_MB))
-    memory_mb = min(for_converting_mb, _LIBRARIES_MB + at_a_time * _LARGEST_CONVERSION_MB)
+    converting_mb = min(for_converting_mb, _LIBRARIES_MB + at_a_time * _LARGEST_CONVERSION_MB)
     yield "# Conversions at a time in one container, each on one core; then --scale convert is not needed."
     yield f"LAB_CONVERT_CONCURRENCY={at_a_time}"
     yield f"LAB_CONVERT_CPUS={at_a_time}"
     yield "# Of all of them together, and the most that one of them may take before it is ended."
-    yield f"LAB_CONVERT_MEMORY={memory_mb}m"
-    yield f"LAB_CONVERSION_MEMORY_MB={min(_LARGEST_CONVERSION_MB, memory_mb - _LIBRARIES_MB)}"
+    yield f"LAB_CONVERT_MEMORY={converting_mb}m"
+    yield f"LAB_CONVERSION_MEMORY_MB={min(_LARGEST_CONVERSION_MB, converting_mb - _LIBRARIES_MB)}"
 
 
 def ranges(cores: Collection[int]) -> str:

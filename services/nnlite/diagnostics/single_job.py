@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, Literal
 
 import orjson
@@ -57,7 +56,7 @@ def answer_of(task: Literal["explain", "preflight"], job: dict[str, Any]) -> dic
     # No deadline here: the process applies those of a conversion.
     process = subprocess.run(
         [sys.executable, "-P", "-m", "nnlite_conversion.single_job", task],
-        input=orjson.dumps(job, default=_plain),
+        input=orjson.dumps(job, default=str),
         capture_output=True,
         env=without_credentials(os.environ) | _ONE_THREAD,
         check=False,
@@ -70,9 +69,3 @@ def answer_of(task: Literal["explain", "preflight"], job: dict[str, Any]) -> dic
     if "error" in answer:
         raise JobError(answer["error"])
     return answer
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(type(value).__name__)

@@ -64,9 +64,8 @@ def start(instance: LocalInstance, argv: Sequence[str], timeout_s: float) -> Pro
         LocalError: it ended, or took longer than `timeout_s`; its log is quoted.
     """
     log = instance.logs / f"{LOG}.log"
-    logs.rotate(log, instance.limits.log_max_bytes)
-    already_logged = logs.size(log)
     with instance.open_log(LOG) as output:
+        already_logged = output.tell()
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from nnlite.errors import NnliteError
+from nnlite.local import logs
 
 #: Accounts that run the servers for root; the first that exists is used. `nobody` is last, because
 #: model code runs as that account and must not reach the database's files.
@@ -111,8 +112,10 @@ class LocalInstance:
         return printed
 
     def open_log(self, name: str) -> IO[bytes]:
-        """Open `HOME/logs/<name>.log` for appending; unbuffered."""
-        return (self.logs / f"{name}.log").open("ab", buffering=0)
+        """Open `HOME/logs/<name>.log` for appending, unbuffered; it is rotated first if it is too large."""
+        log = self.logs / f"{name}.log"
+        logs.rotate(log, self.limits.log_max_bytes)
+        return log.open("ab", buffering=0)
 
     def make_data_folder(self, path: Path) -> None:
         """Create an empty private folder that belongs to the servers' account."""

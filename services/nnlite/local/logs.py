@@ -11,10 +11,7 @@ def rotate(path: Path, max_bytes: int) -> None:
     It is copied and truncated, not renamed, because its writer keeps it open for
     appending. Lines written in between are lost.
     """
-    try:
-        if path.stat().st_size <= max_bytes:
-            return
-    except FileNotFoundError:
+    if size(path) <= max_bytes:
         return
     shutil.copyfile(path, path.with_name(f"{path.name}.1"))
     with path.open("r+") as log:

@@ -22,7 +22,7 @@ from nnlite.errors import NnliteError
 from nnlite.host import processes
 from nnlite.host.child_process import environment_without_settings
 from nnlite.host.locks import FileLock
-from nnlite.local import binaries, logs, server_control
+from nnlite.local import binaries, server_control
 from nnlite.local.home import Limits, LocalError, LocalInstance, absolute_home, prepare_home
 from nnlite.local.state_file import read_record, write_record
 
@@ -61,13 +61,8 @@ def servers(settings: "Settings") -> Iterator[Endpoints]:
     if not names:
         yield _endpoints(settings, {})
         return
-    instance = local_instance(settings)
-    with FileLock(instance.home / "servers.lock") as users:
-        try:
-            users.shared(instance.limits.start_timeout_s)
-            yield _endpoints(settings, _started(instance, names))
-        finally:
-            _leave(instance, users)
+    with _used(settings, names) as urls:
+        yield _endpoints(settings, urls)
 
 
 @contextmanager
@@ -86,11 +81,18 @@ def database(settings: "Settings") -> Iterator[str | None]:
     if not has_database(settings):
         yield None
         return
+    with _used(settings, ["postgres"]) as urls:
+        yield urls["postgres"]
+
+
+@contextmanager
+def _used(settings: "Settings", names: list[str]) -> Iterator[dict[str, str]]:
+    """Start the servers that do not run, yield the URLs of all, and stop them unless others use them."""
     instance = local_instance(settings)
     with FileLock(instance.home / "servers.lock") as users:
         try:
             users.shared(instance.limits.start_timeout_s)
-            yield _started(instance, ["postgres"])["postgres"]
+            yield _started(instance, names)
         finally:
             _leave(instance, users)
 
@@ -224,8 +226,6 @@ def _ensure_daemon(instance: LocalInstance) -> None:
         if not lock.try_exclusive():
             return
         arguments = [str(instance.home), json.dumps(asdict(instance.limits)), str(lock.pass_on())]
-        log = instance.logs / "server_daemon.log"
-        logs.rotate(log, instance.limits.log_max_bytes)
         with instance.open_log("server_daemon") as output:
             child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "nnlite.local.server_daemon", *arguments],

@@ -17,7 +17,7 @@ from typing import Self
 from nnlite.host import child_process, processes
 from nnlite.host.backoff import Backoff
 from nnlite.host.processes import ProcessIdentity
-from nnlite.local import logs, orphans
+from nnlite.local import orphans
 from nnlite.local.home import LocalInstance
 
 #: Between two checks of the children, seconds.
@@ -208,8 +208,6 @@ class _Child:
         self._short_runs += 1
 
     def _spawn(self) -> None:
-        log = self._instance.logs / f"{self.worker.name}.log"
-        logs.rotate(log, self._instance.limits.log_max_bytes)
         with self._instance.open_log(self.worker.name) as output:
             self._process = child_process.start(
                 self.worker.argv, output, dies_with_parent=True, new_session=True

@@ -7,10 +7,10 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from nnlite.campaigns.calibration_choice import chosen_calibration
 from nnlite.campaigns.growing import GrowingCampaign
 from nnlite.campaigns.outlook import outlook
 from nnlite.campaigns.request import Request
+from nnlite.campaigns.sample_choice import chosen_calibration
 from nnlite.errors import Unavailable
 from nnlite.queue.messages import BrokerClient
 from nnlite.ranking.question import Candidates, Question

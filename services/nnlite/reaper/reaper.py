@@ -170,11 +170,11 @@ class Reaper:
             log.info("campaign ended", campaign=name)
 
     def _resend(self) -> None:
-        for kind, queue, condition in self._queues():
+        for kind, queue, pool in self._queues():
             try:
                 if self._broker.ready(queue) > 0:
                     continue
-                if messages := self._unsent(kind, condition, queue):
+                if messages := self._unsent(kind, pool):
                     self.resent[kind] += self._broker.send(messages)
                     log.warning("messages were lost and are sent again", queue=queue, messages=len(messages))
             except BrokerUnreachableError as error:
@@ -189,13 +189,9 @@ class Reaper:
             *((WorkKind.BENCHMARK, benchmark_queue(pool), pool) for pool in pools),
         ]
 
-    def _unsent(self, kind: WorkKind, pool: str | None, queue: str) -> list[Message]:
-        queue_settings = self._settings.queue
-        parameters = {
-            "age": queue_settings.resend_after_s,
-            "batch": queue_settings.resend_batch,
-            "pool": pool,
-        }
+    def _unsent(self, kind: WorkKind, pool: str | None) -> list[Message]:
+        queue = self._settings.queue
+        parameters = {"age": queue.resend_after_s, "batch": queue.resend_batch, "pool": pool}
         with self._engine.begin() as connection:
             rows = connection.scalars(_unsent_statement(kind), parameters).all()
             return leases.build_messages(connection, kind, rows)

@@ -39,14 +39,6 @@ class DeviceRow:
     fast_speeds: dict[str, Any] | None = None
 
 
-def record_device(
-    engine: Engine, device: DeviceContext, status: DeviceStatus, owner_node: str | None
-) -> uuid.UUID:
-    """Write a device's properties and state, and return its id; as `record_device_state`."""
-    with engine.begin() as connection:
-        return _record_device(connection, device, status, owner_node)
-
-
 def record_ready(
     engine: Engine, device: DeviceContext, owner_node: str | None, canary_ns: int | None = None
 ) -> uuid.UUID:
@@ -56,7 +48,15 @@ def record_ready(
         canary_ns: duration of its last correct canary; None: the one that is stored stays.
     """
     with engine.begin() as connection:
-        identifier = _record_device(connection, device, DeviceStatus.READY, owner_node)
+        identifier = _record(
+            connection,
+            name=device.name,
+            kind=device.kind,
+            pool=device.pool,
+            state=DeviceStatus.READY,
+            owner=owner_node,
+            context=device.model_dump(mode="json"),
+        )
         connection.execute(_HEALED, {"device": identifier})
         if canary_ns is not None:
             connection.execute(_CANARY, {"id": identifier, "ns": canary_ns})
@@ -170,20 +170,6 @@ def add_recovery_step(engine: Engine, device_id: uuid.UUID, recovery_step: str) 
     """Write that a recovery step is run, in the device's row and its open incident."""
     with engine.begin() as connection:
         connection.execute(_STEP, {"device": device_id, "recovery_step": recovery_step})
-
-
-def _record_device(
-    connection: Connection, device: DeviceContext, status: DeviceStatus, owner_node: str | None
-) -> uuid.UUID:
-    return _record(
-        connection,
-        name=device.name,
-        kind=device.kind,
-        pool=device.pool,
-        state=status,
-        owner=owner_node,
-        context=device.model_dump(mode="json"),
-    )
 
 
 def _record(connection: Connection, *, name: str, **columns: Any) -> uuid.UUID:

@@ -12,9 +12,9 @@ from nnlite.db.rows import from_row, to_row
 from nnlite.db.tables import DeviceEvaluation, Evaluation
 from nnlite.vocabulary import EvaluateOn
 
-_KEY = ("artifact_id", "data")
 #: Columns that name an evaluation on a device.
 DEVICE_KEY = ("artifact_id", "data", "device_id", "backend")
+_KEYS = {Evaluation: ("artifact_id", "data"), DeviceEvaluation: DEVICE_KEY}
 
 
 def evaluated_artifacts(
@@ -29,11 +29,6 @@ def evaluated_artifacts(
         return set(connection.scalars(_EVALUATED, values))
 
 
-def record_evaluations(connection: Connection, evaluations: Sequence[Evaluation]) -> None:
-    """Write evaluations; a later one of the same artifact and samples replaces the earlier."""
-    _record(connection, evaluations, Evaluation, _KEY)
-
-
 def device_evaluation(engine: Engine, key: Mapping[str, Any], runtime: str) -> DeviceEvaluation | None:
     """Return the accuracy on a device that is known; None: it is not, or of another version of the runtime.
 
@@ -46,19 +41,14 @@ def device_evaluation(engine: Engine, key: Mapping[str, Any], runtime: str) -> D
         return None if row is None else from_row(DeviceEvaluation, dict(row))
 
 
-def record_device_evaluations(connection: Connection, evaluations: Sequence[DeviceEvaluation]) -> None:
-    """Write evaluations on a device, as `record_evaluations`."""
-    _record(connection, evaluations, DeviceEvaluation, DEVICE_KEY)
-
-
-def _record(
-    connection: Connection,
-    evaluations: Sequence[Evaluation] | Sequence[DeviceEvaluation],
-    table: type[Evaluation] | type[DeviceEvaluation],
-    key: Sequence[str],
+def record_evaluations(
+    connection: Connection, evaluations: Sequence[Evaluation] | Sequence[DeviceEvaluation]
 ) -> None:
+    """Write evaluations, all on hosts or all on devices; a later one of equal key replaces the earlier."""
     if not evaluations:
         return
+    table = type(evaluations[0])
+    key = _KEYS[table]
     ids = [name for name in key if name.endswith("_id")]
     rows = [storable(to_row(each)) | {name: getattr(each, name) for name in ids} for each in evaluations]
     statement = insert(table)

@@ -1,4 +1,4 @@
-"""Queries of profiles: the times of a model's operators, one by one or by type."""
+"""Queries of further passes: the times of a model's operators, one by one or by type; sustained latency."""
 
 from nnlite.results.reading import Database, Row, like, rows_of
 
@@ -15,16 +15,22 @@ def operators(
         model: a pattern, where `*` matches anything.
     """
     view, order = ("operator_type_profile", "time_ns DESC") if by_type else ("operator_profile", "index")
-    return rows_of(
-        database,
-        f"""
+    return _of_view(database, view, campaign, model, f"{', '.join(KEY)}, {order}")
+
+
+def passes(database: Database, campaign: str | None = None, model: str | None = None) -> list[Row]:
+    """Return every pass of continuous inference: the rows of the view `sustained`; arguments likewise."""
+    return _of_view(database, "sustained", campaign, model, ", ".join(KEY))
+
+
+def _of_view(database: Database, view: str, campaign: str | None, model: str | None, order: str) -> list[Row]:
+    statement = f"""
 SELECT * FROM {view}
 WHERE (CAST(:campaign AS text) IS NULL OR campaign = :campaign)
   AND (CAST(:model AS text) IS NULL OR model LIKE :model)
-ORDER BY {", ".join(KEY)}, {order}
-""",  # noqa: S608
-        {"campaign": campaign, "model": like(model)},
-    )
+ORDER BY {order}
+"""  # noqa: S608
+    return rows_of(database, statement, {"campaign": campaign, "model": like(model)})
 
 
 def missing(database: Database, campaign: str | None = None, model: str | None = None) -> list[Row]:

@@ -32,7 +32,7 @@ from nnlite.reports.schema import (
     Profile,
 )
 from nnlite.results.canaries import watch_canaries
-from nnlite.results.evaluations import record_device_evaluations
+from nnlite.results.evaluations import record_evaluations
 from nnlite.results.manifest import store_manifests
 from nnlite.results.repeats import plan_next_run, run_id
 from nnlite.settings.groups import MeasurementSettings
@@ -149,7 +149,7 @@ def record_benchmark(
     connection.execute(_UPSERT_MEASUREMENT, rows)
     for row, measured in zip(rows, report.measurements, strict=True):
         _record_operators(connection, row["id"], measured.profile)
-    record_device_evaluations(connection, list(_device_evaluations(claim, report)))
+    record_evaluations(connection, list(_device_evaluations(claim, report)))
     store_manifests(connection, claim.id)
     plan_next_run(connection, claim.id, [measured.verdict for measured in report.measurements], settings)
     watch_canaries(connection, report, settings)

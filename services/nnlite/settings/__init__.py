@@ -238,11 +238,6 @@ def all_settings() -> dict[str, Setting]:
     return {setting.variable: setting for setting in of_model(Settings, ())}
 
 
-def setting_names() -> list[str]:
-    """Return the environment variable of every setting."""
-    return [*all_settings()]
-
-
 def origins() -> dict[str, str]:
     """Return where each setting that is set comes from: `environment`, or a file."""
     return {variable.upper(): where for where, variable, _ in set_variables(".env")}
@@ -300,9 +295,3 @@ def _did_you_mean(variable: str, known: list[str]) -> str:
     names = [name.removeprefix(PREFIX) for name in known]
     close = difflib.get_close_matches(variable.removeprefix(PREFIX), names, n=1, cutoff=0.5)
     return f"; did you mean {PREFIX}{close[0]}?" if close else "; `nnlite doctor --settings` lists them all"
-
-
-@cache
-def settings() -> Settings:
-    """Return the settings of this process, read once."""
-    return load_settings()

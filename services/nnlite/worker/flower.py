@@ -6,7 +6,6 @@ disabled: the state is in Postgres, and `nnlite` acts on it.
 """
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -31,59 +30,57 @@ _COLUMNS: Final = "name,kwargs,state,result,received,started,runtime,worker"
 _SAVE_EVERY_MS: Final = 60_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dashboard:
-    """Address, login and state file of Flower."""
+def serve(
+    broker_url: str,
+    settings: Settings,
+    *,
+    address: str,
+    port: int,
+    user: str,
+    password_file: Path,
+    state_file: Path | None,
+) -> None:
+    """Serve Flower until SIGTERM or SIGINT.
 
-    address: str
-    #: 0: any free one.
-    port: int
-    user: str
-    password_file: Path
-    #: What Flower keeps across restarts; None: nothing.
-    state_file: Path | None = None
+    Args:
+        port: 0: any free one.
+        state_file: what Flower keeps across restarts; None: nothing.
 
-    def serve(self, broker_url: str, settings: Settings) -> None:
-        """Serve until SIGTERM or SIGINT.
+    Raises:
+        NnliteError: the password, the state file or the address cannot be used.
+    """
+    options = default_options
+    options.address, options.port = address, port
+    options.basic_auth = [f"{user}:{_password(password_file)}"]
+    options.tasks_columns = _COLUMNS
+    options.read_only = True
+    if state_file is not None:
+        _check_writable(state_file)
+        options.persistent, options.db = True, str(state_file)
+        options.state_save_interval = _SAVE_EVERY_MS
+    extract_settings()
+    # One line for every request; refused and failed ones are warnings.
+    logging.getLogger("tornado.access").setLevel(logging.WARNING)
+    flower = Flower(capp=create_app(broker_url, settings), options=options, **site)
+    try:
+        bound = flower.start_http_server()
+    except OSError as error:
+        raise NnliteError(f"{address}:{port}: {error.strerror}; choose --address and --port") from error
+    on_stop(lambda: IOLoop.current().add_callback_from_signal(flower.stop))
+    # From Flower's own loop: when that stalls, the health file gets old.
+    PeriodicCallback(lambda: touch_health_file(settings.health_file), TOUCH_EVERY_S * 1000).start()
+    log.info("ready", url=f"http://{address}:{bound}", user=user)
+    flower.start()
 
-        Raises:
-            NnliteError: the password, the state file or the address cannot be used.
-        """
-        options = default_options
-        options.address, options.port = self.address, self.port
-        options.basic_auth = [f"{self.user}:{self._password()}"]
-        options.tasks_columns = _COLUMNS
-        options.read_only = True
-        if self.state_file is not None:
-            _check_writable(self.state_file)
-            options.persistent, options.db = True, str(self.state_file)
-            options.state_save_interval = _SAVE_EVERY_MS
-        extract_settings()
-        # One line for every request; refused and failed ones are warnings.
-        logging.getLogger("tornado.access").setLevel(logging.WARNING)
-        flower = Flower(capp=create_app(broker_url, settings), options=options, **site)
-        try:
-            port = flower.start_http_server()
-        except OSError as error:
-            raise NnliteError(
-                f"{self.address}:{self.port}: {error.strerror}; choose --address and --port"
-            ) from error
-        on_stop(lambda: IOLoop.current().add_callback_from_signal(flower.stop))
-        # From Flower's own loop: when that stalls, the health file gets old.
-        PeriodicCallback(lambda: touch_health_file(settings.health_file), TOUCH_EVERY_S * 1000).start()
-        log.info("ready", url=f"http://{self.address}:{port}", user=self.user)
-        flower.start()
 
-    def _password(self) -> str:
-        try:
-            password = password_in(self.password_file, f"--password-file {self.password_file}")
-        except ValueError as error:
-            raise NnliteError(str(error)) from error
-        if not password.isascii():
-            raise NnliteError(
-                f"--password-file {self.password_file}: Flower compares ASCII only; choose another"
-            )
-        return password
+def _password(file: Path) -> str:
+    try:
+        password = password_in(file, f"--password-file {file}")
+    except ValueError as error:
+        raise NnliteError(str(error)) from error
+    if not password.isascii():
+        raise NnliteError(f"--password-file {file}: Flower compares ASCII only; choose another")
+    return password
 
 
 def _check_writable(file: Path) -> None:

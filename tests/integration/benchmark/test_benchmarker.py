@@ -19,11 +19,11 @@ from nnlite.diagnostics.verify import Outcome as Verification
 from nnlite.diagnostics.verify import verify
 from nnlite.host.cores import cores_of
 from nnlite.results import profiles, queries
-from nnlite.results.devices import device_row, record_device
+from nnlite.results.devices import device_row, record_ready
 from nnlite.results.verification import Selection
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings, QueueSettings
-from nnlite.vocabulary import Backend, DeviceStatus, Mode, Stage, WorkKind, WorkState
+from nnlite.vocabulary import Backend, Mode, Stage, WorkKind, WorkState
 from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
@@ -77,7 +77,7 @@ def make_benchmarker(cluster: Cluster, store: ArtifactStore) -> Iterator[Callabl
             stopping=stop.is_set,
         )
         benchmarker = Benchmarker(context=context, store=store, device=device, stop=stop)
-        record_device(cluster.engine, device.context(), DeviceStatus.READY, "benchmark@here")
+        record_ready(cluster.engine, device.context(), "benchmark@here")
         return benchmarker
 
     yield make

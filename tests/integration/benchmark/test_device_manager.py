@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from integration.canned import CONTEXT, finish_conversion, stored_canary
+from integration.canned import CONTEXT, finish_conversion, record_lab_phone, stored_canary
 from integration.conftest import Cluster, living_owner
 from nnlite.artifacts.store import ArtifactStore
 from nnlite.db.engine import engine_for
 from nnlite.results.devices import (
     device_row,
-    record_device,
     record_device_state,
     record_fast_speeds,
     release_device,
@@ -180,7 +179,7 @@ def test_a_fault_requeues_the_benchmark_and_recovery_ends_with_the_first_step_th
 
 def test_a_worker_knows_the_fast_speeds_that_earlier_ones_learned(cluster, the, device, row):
     speeds = {"LiteRT 2.3.0, threads 1, cores 0": [200_000, 201_000]}
-    record_device(cluster.engine, CONTEXT, DeviceStatus.STOPPED, NODE)
+    record_lab_phone(cluster, DeviceStatus.STOPPED, NODE)
     with cluster.engine.begin() as connection:
         record_fast_speeds(connection, device.name, speeds)
     the.run(consuming(the, row))

@@ -2,13 +2,13 @@
 
 import pytest
 
-from integration.canned import CONTEXT, finish_conversion
+from integration.canned import CONTEXT, finish_conversion, record_lab_phone
 from integration.conftest import Cluster, living_owner
 from nnlite.campaigns.request import RequestError
 from nnlite.db.engine import DatabaseError, engine_for
 from nnlite.queue import leases
 from nnlite.queue.messages import BrokerClient
-from nnlite.results.devices import record_device
+from nnlite.results.devices import record_ready
 from nnlite.vocabulary import Backend, DeviceStatus, EvaluateOn, WorkKind
 
 
@@ -34,13 +34,13 @@ def test_another_request_under_the_same_name_is_refused_with_the_difference(clus
 
 
 def test_more_threads_than_any_known_device_of_the_pool_has_cores_are_refused(cluster: Cluster) -> None:
-    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
+    record_ready(cluster.engine, CONTEXT, "benchmark@here")
     with pytest.raises(RequestError, match="--threads 9 needs as many cores, lab-phone of pool phones meas"):
         cluster.submit("a", pools=("phones",), threads=(1, 9))
     assert cluster.rows("SELECT * FROM campaign") == []
     cluster.submit("a", pools=("phones",), threads=(1, 8))
     cluster.submit("a", pools=("others",), threads=(1, 9))
-    record_device(cluster.engine, CONTEXT, DeviceStatus.STOPPED, None)
+    record_lab_phone(cluster, DeviceStatus.STOPPED)
     cluster.submit("a", pools=("phones",), threads=(1, 9))
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from integration.release.database import RECORDED, REVISION, load
-from nnlite import settings as settings_module
 from nnlite.cli import main
 from nnlite.db.engine import engine_for, upgrade
 from nnlite.host.runtimes import import_problem
@@ -66,7 +65,6 @@ def nnlite(
     """Run the command in this process: `nnlite("status", "--json")`."""
 
     def run(*arguments: str) -> Said:
-        settings_module.settings.cache_clear()
         environment.setattr(sys, "argv", ["nnlite", *arguments])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -76,7 +74,6 @@ def nnlite(
         return Said(int(ended.value.code or 0), out, err)
 
     yield run
-    settings_module.settings.cache_clear()
 
 
 @pytest.fixture

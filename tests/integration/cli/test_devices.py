@@ -5,13 +5,12 @@ import socket
 
 import pytest
 
-from integration.canned import CONTEXT, finish_benchmark, finish_conversion
+from integration.canned import CONTEXT, finish_benchmark, finish_conversion, record_lab_phone
 from nnlite.cli import devices as module
 from nnlite.host.adb_services import AttachedDevice
 from nnlite.results.devices import (
     add_recovery_step,
     open_incident,
-    record_device,
     record_device_state,
     record_ready,
 )
@@ -32,7 +31,7 @@ def no_adb_server(environment):
 @pytest.fixture
 def lab(cluster):
     """A phone that measures, and an emulator that nothing helped."""
-    phone = record_device(cluster.engine, CONTEXT, DeviceStatus.FAULTY, "benchmark-usb:R58@lab")
+    phone = record_lab_phone(cluster, DeviceStatus.FAULTY, "benchmark-usb:R58@lab")
     open_incident(cluster.engine, phone, Fault.DISCONNECTED, "unplugged")
     record_ready(cluster.engine, CONTEXT, "benchmark-usb:R58@lab", 12_345_678)
     emulator = record_device_state(

@@ -16,9 +16,9 @@ from nnlite.campaigns.submit import submit
 from nnlite.catalog.lemur.source import LemurSource
 from nnlite.host.cores import choose_cores
 from nnlite.results import queries
-from nnlite.results.devices import record_device
+from nnlite.results.devices import record_ready
 from nnlite.settings.groups import CatalogSettings, MeasurementSettings
-from nnlite.vocabulary import Backend, DeviceStatus, EvaluateOn, Fault, Precision, Stage, WorkKind
+from nnlite.vocabulary import Backend, EvaluateOn, Fault, Precision, Stage, WorkKind
 from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.device import DeviceFailure
@@ -175,7 +175,7 @@ def measure(cluster: Cluster, store: ArtifactStore):
             stopping=lambda: False,
         )
         benchmarker = Benchmarker(context=context, store=store, device=device, stop=threading.Event())
-        record_device(cluster.engine, device.context(), DeviceStatus.READY, "benchmark@here")
+        record_ready(cluster.engine, device.context(), "benchmark@here")
         queued = "SELECT id FROM benchmark WHERE campaign_id = :id AND state = 'queued'"
         for row in cluster.rows(queued, id=campaign):
             ended = run_attempt(context, WorkKind.BENCHMARK, row["id"], benchmarker.run, 2 * HANG_S)

@@ -17,10 +17,10 @@ from nnlite.campaigns.submit import Submitted, submit
 from nnlite.catalog.files.source import FilesSource
 from nnlite.host.cores import choose_cores
 from nnlite.results import queries
-from nnlite.results.devices import record_device
+from nnlite.results.devices import record_ready
 from nnlite.settings import Settings
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import DeviceStatus, WorkKind
+from nnlite.vocabulary import WorkKind
 from nnlite.worker.attempt import Outcome, WorkerContext, run_attempt
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.host.device import HostDevice
@@ -76,7 +76,7 @@ class Lab:
 
     def measure(self) -> None:
         device = HostDevice(self.settings)
-        record_device(self.cluster.engine, device.context(), DeviceStatus.READY, "benchmark@here")
+        record_ready(self.cluster.engine, device.context(), "benchmark@here")
         benchmarker = Benchmarker(
             context=self.context, store=self.store, device=device, stop=threading.Event()
         )

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
-from integration.canned import CONTEXT, finish_benchmark, finish_conversion
+from integration.canned import CONTEXT, finish_benchmark, finish_conversion, record_lab_phone
 from integration.conftest import Cluster
 from nnlite.campaigns.control import cancel
 from nnlite.db.engine import engine_for
@@ -22,7 +22,7 @@ from nnlite.queue.messages import BrokerClient
 from nnlite.reaper.attempt_metrics import AttemptTotals
 from nnlite.reaper.cluster_metrics import ClusterCollector, ReaperCollector
 from nnlite.reaper.reaper import Reaper
-from nnlite.results.devices import open_incident, record_device
+from nnlite.results.devices import open_incident
 from nnlite.vocabulary import DeviceStatus, Fault, Stage, WorkState
 from unit.reaper.scraping import free_port, scrape
 from waiting import HANG_S
@@ -79,7 +79,7 @@ def test_rows_of_a_paused_campaign_do_not_wait(cluster, seen):
 
 
 def test_a_device_has_one_state_and_its_incident_is_open_until_it_is_healed(cluster, seen):
-    identifier = record_device(cluster.engine, CONTEXT, DeviceStatus.FAULTY, "benchmark@here")
+    identifier = record_lab_phone(cluster, DeviceStatus.FAULTY, "benchmark@here")
     open_incident(cluster.engine, identifier, Fault.APP_HUNG, "it hangs")
     device = {"device": CONTEXT.name, "kind": "phone", "pool": "phones"}
     states = {state: value(seen, "device_state", **device, state=state) for state in DeviceStatus}

@@ -17,10 +17,10 @@ from nnlite.db.engine import engine_for
 from nnlite.local import Endpoints
 from nnlite.queue.app import CONVERT_QUEUE
 from nnlite.queue.leases import Claim
-from nnlite.results.devices import record_device
+from nnlite.results.devices import record_ready
 from nnlite.results.recording import ConvertedModel, record_conversion
 from nnlite.settings import Settings
-from nnlite.vocabulary import DeviceStatus, Precision, WorkKind
+from nnlite.vocabulary import Precision, WorkKind
 from nnlite.worker.attempt import Handler, Result
 from nnlite.worker.celery_worker import WorkerPlan, per_process_context, run_worker, stop_consuming
 from nnlite.worker.watchdog import WorkerLiveness
@@ -28,7 +28,7 @@ from nnlite.worker.watchdog import WorkerLiveness
 
 def main(database_url: str, broker_url: str, *queues: str) -> int:
     engine = engine_for(database_url)
-    record_device(engine, CONTEXT, DeviceStatus.READY, "benchmark@new")
+    record_ready(engine, CONTEXT, "benchmark@new")
     endpoints = Endpoints(database_url=database_url, broker_url=broker_url)
     settings = Settings(home=Path("unused"), _env_file=None)
     liveness = WorkerLiveness()

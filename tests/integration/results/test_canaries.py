@@ -13,10 +13,9 @@ from nnlite.db.rows import row_id
 from nnlite.reports.schema import Canary
 from nnlite.results import queries
 from nnlite.results.canaries import WINDOW
-from nnlite.results.devices import record_device
+from nnlite.results.devices import record_ready
 from nnlite.results.repeats import add_reproduction
 from nnlite.settings.groups import MeasurementSettings
-from nnlite.vocabulary import DeviceStatus
 
 SETTINGS = MeasurementSettings(noisy_repeats=0, audit_share=0, repeat_pause_s=0)
 FAST_NS, SLOW_NS = 25_000_000, 36_000_000
@@ -25,7 +24,7 @@ FAST_NS, SLOW_NS = 25_000_000, 36_000_000
 @pytest.fixture
 def device(cluster: Cluster) -> uuid.UUID:
     """A device that ran 40 canaries, all fast, a day ago."""
-    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
+    record_ready(cluster.engine, CONTEXT, "benchmark@here")
     cluster.change(
         """
 INSERT INTO device_canary (device_id, configuration, ns, created_at)

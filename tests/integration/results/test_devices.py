@@ -14,7 +14,6 @@ from nnlite.results.devices import (
     add_recovery_step,
     device_row,
     open_incident,
-    record_device,
     record_device_state,
     record_ready,
     release_device,
@@ -54,7 +53,7 @@ def test_a_device_that_never_came_up_has_a_row(cluster, device):
 
 
 def test_writing_a_device_state_keeps_its_context(cluster):
-    first = record_device(cluster.engine, CONTEXT, DeviceStatus.READY, NODE)
+    first = record_ready(cluster.engine, CONTEXT, NODE)
     assert write(cluster, DeviceStatus.STARTING, CONTEXT.name) == first
     assert overview(cluster)["device_type"] == "Pixel 4"
 

@@ -25,9 +25,9 @@ from nnlite.exports.lemur_tree import Choice, Exported, TreeLayout, export_lemur
 from nnlite.exports.writing import ExportError
 from nnlite.queue import leases
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, Gating, Latency, MeasurementReport
-from nnlite.results.devices import record_device
+from nnlite.results.devices import record_ready
 from nnlite.results.recording import record_benchmark
-from nnlite.vocabulary import Backend, DeviceKind, DeviceStatus, Mode, Precision, Reason, Verdict, WorkKind
+from nnlite.vocabulary import Backend, DeviceKind, Mode, Precision, Reason, Verdict, WorkKind
 
 #: What the importer takes of a record, besides `device_analytics`.
 FIELDS = [
@@ -136,7 +136,7 @@ def measure(cluster: Cluster) -> Measure:
             "tensors": [{"name": "t0", "shape": [1, 32, 48, 3], "dtype": "float32", "quantization": None}]
         }
         (message,) = finish_conversion(cluster, conversion, **({"inputs": inputs} | artifact))
-        record_device(cluster.engine, context, DeviceStatus.READY, "benchmark@here")
+        record_ready(cluster.engine, context, "benchmark@here")
         claim = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
         report = BenchmarkReport.of(
             model_name=model,

@@ -15,6 +15,7 @@ from integration.canned import (
     finish_benchmark,
     finish_conversion,
     measurement,
+    record_lab_phone,
     refusal,
     written,
 )
@@ -34,7 +35,7 @@ from nnlite.reports.schema import (
     StageMemory,
 )
 from nnlite.results import queries
-from nnlite.results.devices import record_device
+from nnlite.results.devices import record_ready
 from nnlite.results.recording import cached_artifacts, record_skipped
 from nnlite.settings.groups import QueueSettings
 from nnlite.vocabulary import (
@@ -229,7 +230,7 @@ def test_a_benchmark_that_is_measured_again_replaces_its_measurement(cluster, ro
 
 def test_a_measurement_of_a_benchmark_that_was_given_to_another_is_not_written(cluster, row):
     (message,) = finish_conversion(cluster, row)
-    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, None)
+    record_ready(cluster.engine, CONTEXT, None)
     late = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
     cluster.change("UPDATE benchmark SET lease_until = now() - interval '1 s'")
     leases.requeue_expired(cluster.engine, WorkKind.BENCHMARK, QueueSettings())
@@ -239,8 +240,8 @@ def test_a_measurement_of_a_benchmark_that_was_given_to_another_is_not_written(c
 
 
 def test_a_device_is_one_row_with_its_current_state(cluster):
-    first = record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
-    second = record_device(cluster.engine, CONTEXT, DeviceStatus.STOPPED, None)
+    first = record_ready(cluster.engine, CONTEXT, "benchmark@here")
+    second = record_lab_phone(cluster, DeviceStatus.STOPPED)
     assert first == second
     device = one(cluster, "SELECT name, kind, pool, state, owner_node, context FROM device")
     assert device.pop("context")["cpu"]["features"] == ["neon"]
@@ -383,7 +384,7 @@ def test_running_work_is_listed_with_stage_and_duration(cluster, row):
 
 def test_a_benchmark_that_runs_is_listed_with_its_device_and_backend(cluster, row):
     (message,) = finish_conversion(cluster, row)
-    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, living_owner().node)
+    record_ready(cluster.engine, CONTEXT, living_owner().node)
     claim = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
     leases.heartbeat(cluster.engine, claim, 30, Stage.WARM_UP, Backend.GPU)
     leases.heartbeat(cluster.engine, claim, 30)
@@ -394,7 +395,7 @@ def test_a_benchmark_that_runs_is_listed_with_its_device_and_backend(cluster, ro
 @pytest.mark.parametrize("how", ["done", "failed", "cancelled"])
 def test_a_benchmark_that_has_ended_measures_nothing(cluster, row, how):
     (message,) = finish_conversion(cluster, row)
-    record_device(cluster.engine, CONTEXT, DeviceStatus.READY, "benchmark@here")
+    record_ready(cluster.engine, CONTEXT, "benchmark@here")
     claim = claimed(cluster, WorkKind.BENCHMARK, message.row_id)
     leases.heartbeat(cluster.engine, claim, 30, Stage.RUN, Backend.GPU)
     match how:

@@ -4,7 +4,7 @@ import pytest
 
 from integration.canned import finish_benchmark, finish_conversion, measurement
 from nnlite.reports.schema import Bins, Sustained
-from nnlite.results import queries, sustained
+from nnlite.results import profiles, queries
 from nnlite.vocabulary import Shape
 
 S = 1_000_000_000
@@ -32,11 +32,11 @@ def measured(cluster):
 
 def test_a_pass_is_a_row_with_first_level_and_plateau(cluster, measured):
     measured(HOT)
-    (row,) = sustained.passes(cluster.engine, "hot", "o*")
+    (row,) = profiles.passes(cluster.engine, "hot", "o*")
     assert (row["model"], row["device"], row["seconds"], row["error"]) == ("one", "lab-phone", 3, None)
     assert (row["first_level_ns"], row["plateau_ns"]) == (20_000_000, 30_000_000)
     assert (row["slower_after_ns"], row["shape"], row["median_ns"]) == (2 * S, "slowing", 1_000_000)
-    assert sustained.passes(cluster.engine, "hot", "t*") == sustained.passes(cluster.engine, "cold") == []
+    assert profiles.passes(cluster.engine, "hot", "t*") == profiles.passes(cluster.engine, "cold") == []
 
 
 def test_the_series_has_a_row_for_each_bin(cluster, measured):
@@ -51,6 +51,6 @@ def test_the_series_has_a_row_for_each_bin(cluster, measured):
 
 def test_a_pass_that_failed_has_its_reason_and_no_series(cluster, measured):
     measured(Sustained(seconds=3, error="the app crashed"))
-    (row,) = sustained.passes(cluster.engine)
+    (row,) = profiles.passes(cluster.engine)
     assert (row["error"], row["plateau_ns"]) == ("the app crashed", None)
     assert cluster.rows("SELECT * FROM sustained_series") == []

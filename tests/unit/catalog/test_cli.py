@@ -5,7 +5,6 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from nnlite import settings as settings_module
 from nnlite.catalog.model import CatalogError
 from nnlite.cli.catalog import app
 from nnlite.errors import UsageError
@@ -27,7 +26,6 @@ def models(lemur, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(information.parent))
     monkeypatch.setenv("NNLITE_LEMUR", str(lemur.folder(tmp_path / "tree")))
     monkeypatch.setenv("NNLITE_HOME", str(tmp_path / "home"))
-    settings_module.settings.cache_clear()
 
     def run(*arguments: str):
         result = CliRunner().invoke(app, ["models", *arguments], catch_exceptions=False)
@@ -35,7 +33,6 @@ def models(lemur, tmp_path, monkeypatch):
         return result
 
     yield run
-    settings_module.settings.cache_clear()
 
 
 def names(result) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from nnlite.cli import command_line
-from nnlite.settings import Settings, setting_names
+from nnlite.settings import Settings, all_settings
 
 CHECKOUT = Path(__file__).parents[3]
 BASE = CHECKOUT / "docker-compose.yml"
@@ -84,7 +84,7 @@ def test_the_example_lists_every_variable_with_its_default():
 
 
 def test_variables_of_services_are_settings():
-    assert set(re.findall(r"(NNLITE_\w+):", COMPOSE)) <= set(setting_names())
+    assert set(re.findall(r"(NNLITE_\w+):", COMPOSE)) <= all_settings().keys()
 
 
 def test_the_grace_period_is_long_enough_for_a_graceful_shutdown():

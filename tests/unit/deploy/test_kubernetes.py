@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nnlite.settings import Settings, setting_names
+from nnlite.settings import Settings, all_settings
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
 FILES = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
@@ -51,7 +51,7 @@ def test_volumes_and_secrets_of_pods_exist(name):
 def test_variables_of_pods_are_settings():
     (settings,) = (thing["data"] for thing in OBJECTS if thing["kind"] == "ConfigMap")
 
-    assert set(settings) <= set(setting_names())
+    assert set(settings) <= all_settings().keys()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nnlite.settings import Settings, setting_names
+from nnlite.settings import Settings, all_settings
 from waiting import HANG_S
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
@@ -47,7 +47,7 @@ def test_the_stop_timeout_is_long_enough_for_a_graceful_shutdown():
 def test_variables_of_the_units_are_settings(unit):
     named = set(re.findall(r"NNLITE_\w+(?==)", COMMON + unit.read_text()))
 
-    assert named <= set(setting_names())
+    assert named <= all_settings().keys()
 
 
 @pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.stem)

@@ -5,13 +5,13 @@ import io
 import pytest
 from dotenv import dotenv_values
 
-from nnlite.diagnostics.compose_env import Machine, compose_env, ranges
+from nnlite.diagnostics.compose_env import compose_env, ranges
 from nnlite.host.cores import Cores, choose_cores
 from nnlite.vocabulary import QuietMode
 
 
 def printed(cores: Cores, memory_gb: int) -> tuple[dict[str, str | None], list[str]]:
-    lines = list(compose_env(Machine(cores=cores, memory_mb=memory_gb * 1024)))
+    lines = list(compose_env(cores, memory_gb * 1024))
     return dotenv_values(stream=io.StringIO("\n".join(lines))), [
         line for line in lines if line.startswith("#")
     ]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from nnlite.catalog.lemur.configuration import TrainingConfig
 from nnlite.catalog.lemur.datasets import DATASETS
-from nnlite.catalog.lemur.shapes import InputShape, NoShape, committed_table
+from nnlite.catalog.lemur.shapes import InputShape, committed_table
 from nnlite.catalog.lemur.tasks import (
     CAPTIONING,
     IMAGE_TASKS,
@@ -67,8 +67,8 @@ class ExpectedInputs:
             return None, f"transform missing: {config.transform}.py is not in this copy of LEMUR"
         digits = self.transforms[config.transform]
         expected = committed_table().look_up(digits, config.dataset, self.sizes.variable_size)
-        if isinstance(expected, NoShape):
-            return None, f"{expected.reason} (transform {config.transform})"
+        if isinstance(expected, str):
+            return None, f"{expected} (transform {config.transform})"
         return expected, None
 
 

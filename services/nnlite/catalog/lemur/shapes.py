@@ -45,13 +45,6 @@ class InputShape:
         return 1, self.channels, self.height, self.width
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoShape:
-    """A transform and dataset whose output no `.tflite` network can take."""
-
-    reason: str
-
-
 def refusal(shape: InputShape) -> str | None:
     """Return why an input of this shape is skipped, or None."""
     if shape.dtype.startswith("complex"):
@@ -68,8 +61,8 @@ class ShapeTable:
             for digits in row["transforms"].values():
                 self._entries[digits] = row["shapes"]
 
-    def look_up(self, transform_sha256: str, dataset: str, variable_size: int) -> InputShape | NoShape | None:
-        """Return the shape of the transform's output for a picture of `dataset`; None: unknown.
+    def look_up(self, transform_sha256: str, dataset: str, variable_size: int) -> InputShape | str | None:
+        """Return the shape of the output for a picture of `dataset`, or why none can be taken; None: unknown.
 
         Args:
             variable_size: height and width where neither dataset nor transform fixes them, pixels.
@@ -81,15 +74,14 @@ class ShapeTable:
         return None if entry is None else parse_entry(entry, variable_size)
 
 
-def parse_entry(entry: str, variable_size: int) -> InputShape | NoShape:
-    """Parse one cell of the table: `float32 3x32x32`, `float32 3xSxS`, or `no tensor: ...`."""
+def parse_entry(entry: str, variable_size: int) -> InputShape | str:
+    """Parse a cell of the table, `float32 3x32x32` or `float32 3xSxS`; or return why there is no shape."""
     if entry.startswith("no tensor"):
-        return NoShape(reason=entry)
+        return entry
     dtype, sizes = entry.split(" ")
     channels, height, width = (variable_size if size == VARIABLE else int(size) for size in sizes.split("x"))
     shape = InputShape(channels=channels, height=height, width=width, dtype=dtype)
-    reason = refusal(shape)
-    return NoShape(reason=reason) if reason else shape
+    return refusal(shape) or shape
 
 
 @cache

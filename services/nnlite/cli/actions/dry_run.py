@@ -41,10 +41,11 @@ def dry_run(request: Request, name: str | None, priority: int, converters: int =
         known = _known(database, name, request)
         found = estimate(database, request, models, settings)
         warnings = [*absent_pools(database, request), *absent_backends(database, request)]
+    skipped = f", and {found.skipped:,} that would be skipped" if found.skipped else ""
     print_table(
         [
             {"name": "campaign", "value": known},
-            {"name": "models", "value": _models(found)},
+            {"name": "models", "value": f"{found.models:,}{skipped}"},
             {
                 "name": "converted already",
                 "value": f"{found.converted:,} of {count(found.artifacts, 'artifact')}",
@@ -93,10 +94,6 @@ def _known(database: Database, name: str, request: Request) -> str:
     check_same(name, request, stored[0]["request"])
     (progress,) = queries.campaigns(database, name)
     return f"{name}, resumed: {progress.finished:,} of {count(progress.models, 'model')} finished"
-
-
-def _models(found: Estimate) -> str:
-    return f"{found.models:,}" + (f", and {found.skipped:,} that would be skipped" if found.skipped else "")
 
 
 def _conversion(found: Estimate, converters: int) -> str:

@@ -79,7 +79,8 @@ def follow(
             offered.update(map(_key, new))
             message = _summary(added, len(offered), waiting)
             if unmeasured:
-                message += f"; {_unmeasured(unmeasured, request)}"
+                files, backends = count(unmeasured, "ready .tflite file"), ",".join(request.backends)
+                message += f"; {files} left out, which --backend {backends} does not execute"
         if message != shown:
             err.print(message, highlight=False)
             shown = message
@@ -97,11 +98,6 @@ def _chosen(models: Sequence[CatalogModel], request: Request) -> tuple[list[Cata
         return matching, 0
     taken = [each for each in matching if each.model_format is not ModelFormat.PREBUILT]
     return taken, len(matching) - len(taken)
-
-
-def _unmeasured(number: int, request: Request) -> str:
-    files = count(number, "ready .tflite file")
-    return f"{files} left out, which --backend {','.join(request.backends)} does not execute"
 
 
 def _summary(added: list[CatalogModel], offered: int, waiting: int) -> str:

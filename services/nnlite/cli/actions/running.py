@@ -14,7 +14,7 @@ from nnlite.cli.actions.session import Session, interruptible, session
 from nnlite.cli.actions.submitting import prepare, submit_prepared
 from nnlite.cli.presenting import watch as watching
 from nnlite.cli.presenting.output import note
-from nnlite.cli.presenting.waiting import Explainer, starting
+from nnlite.cli.presenting.waiting import Explainer
 from nnlite.cli.results import print_checks, print_failures, print_results, print_verdicts
 from nnlite.errors import NnliteError
 from nnlite.host.cores import cores_of
@@ -101,9 +101,7 @@ def _watch(cluster: Session, name: str, environment: RuntimeEnvironment | None, 
     if not workers.started:
         others = "nnlite up" if daemon_of(cluster.settings.home) else "another command"
         note(f"the workers of {others} do the work; if it ends, this command starts its own")
-    explain = starting(
-        Explainer(cluster.engine, cluster.broker, cluster.settings.home), lambda: workers.started
-    )
+    explain = Explainer(cluster.engine, cluster.broker, cluster.settings.home, lambda: workers.started)
     # Checks only inform: a worker of theirs that does not stay up ends no campaign.
     with closing(EndedAttempts(cluster.broker)) as ended:
         progress = watching.watch(

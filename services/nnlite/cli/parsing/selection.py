@@ -98,8 +98,7 @@ def _request(
     dry_run: options.DryRun = False,
 ) -> Request:
     # The store that they know takes longer to import than the help takes to print.
-    from nnlite.campaigns.calibration_choice import chosen_calibration
-    from nnlite.campaigns.evaluation_choice import chosen_evaluation
+    from nnlite.campaigns.sample_choice import chosen_calibration, chosen_evaluation
 
     precisions = chosen(Precision, "--precision", precision)
     backends = chosen(Backend, "--backend", backend)

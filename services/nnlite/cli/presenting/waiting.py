@@ -62,36 +62,26 @@ def explanation(database: Database, broker: "BrokerClient", name: str, home: Pat
 class Explainer:
     """Explains why a campaign that is watched does not go on, asking the workers now and then only."""
 
-    def __init__(self, database: Database, broker: "BrokerClient", home: Path) -> None:
+    def __init__(
+        self,
+        database: Database,
+        broker: "BrokerClient",
+        home: Path,
+        own: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Args: `own` says whether workers of the command itself run, which need a while to take work."""
         self._database = database
         self._broker = broker
         self._home = home
+        self._own = own
         self._asked_at = -_INTERVAL_S
         self._lines: list[str] = []
 
     def __call__(self, progress: Progress) -> list[str]:
         """Return what the campaign waits for, in lines."""
+        if self._own():
+            return [] if progress.finished or progress.converted else [_STARTING]
         if time.monotonic() - self._asked_at >= _INTERVAL_S:
             self._lines = explanation(self._database, self._broker, progress.name, self._home)
             self._asked_at = time.monotonic()
         return self._lines
-
-
-def starting(
-    explain: Callable[[Progress], list[str]], own: Callable[[], bool]
-) -> Callable[[Progress], list[str]]:
-    """Return an explanation for a command with workers of its own, which need a while until they take work.
-
-    Args:
-        explain: used where the workers of others do the work.
-        own: whether the command's own workers run.
-    """
-
-    def lines_of(progress: Progress) -> list[str]:
-        if not own():
-            return explain(progress)
-        if progress.finished == 0 and not progress.converted:
-            return [_STARTING]
-        return []
-
-    return lines_of
