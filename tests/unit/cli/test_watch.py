@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from nnlite.cli.presenting import watch as module
 from nnlite.cli.presenting.presentation import duration
 from nnlite.cli.presenting.watch import Rate, panel, summary
 from nnlite.results.queries import Progress
@@ -77,3 +78,31 @@ def test_running_work_is_shown_with_device_backend_and_stage():
     shown = [line.split() for line in console.export_text().splitlines()]
     assert ["benchmark", "BagNet", "avd:pixel4-1@lab", "gpu", "warm-up", "12", "s"] in shown
     assert ["conversion", "DarkNet", "3", "min"] in shown
+
+
+def test_what_a_campaign_waits_for_is_printed_once_until_its_counts_change(monkeypatch):
+    looks = iter([
+        (progress(models=2, conversions_queued=2), []),
+        *[(progress(models=2, conversions_queued=2), now) for now in ([], ["a row"], [])],
+        (progress(models=2, converted=1, conversions_queued=1), []),
+        (progress(models=2, ended=True), []),
+    ])  # fmt: skip
+    now, printed = [], []
+
+    def look(_engine, _name):
+        shown, now[:] = next(looks)
+        return [shown]
+
+    monkeypatch.setattr(module, "campaigns", look)
+    monkeypatch.setattr(module, "running", lambda *_: [*now])
+    monkeypatch.setattr(module, "note", lambda text: printed.extend(text.splitlines()))
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+
+    module.watch(None, "night", explain=lambda _: ["waiting"], wait=lambda _: None)
+
+    assert [line.partition(" failed")[0] for line in printed] == [
+        "night: 0/2 models, 0 converted, 0 measured, 0",
+        "waiting",
+        "night: 1/2 models, 1 converted, 0 measured, 0",
+        "waiting",
+    ]

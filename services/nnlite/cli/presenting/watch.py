@@ -90,10 +90,11 @@ def watch(
                 reasons = [] if begun else explain(progress)
             if err.is_terminal:
                 live.update(panel("\n".join([line, *reasons]), progress, now), refresh=True)
-            elif (counts, reasons) != printed and not (progress and progress.ended):
-                lines = reasons if counts == printed[0] else [line, *reasons]
-                note("\n".join(lines)) if lines else None
-                printed = counts, reasons
+            elif not (progress and progress.ended):
+                lines = [line, *reasons] if counts != printed[0] else reasons
+                if lines and (counts, reasons) != printed:
+                    note("\n".join(lines))
+                    printed = counts, reasons
             if progress is not None and progress.ended:
                 return progress
             while_waiting()
