@@ -44,6 +44,7 @@ class Revision:
 REVISIONS: Mapping[str, Revision] = {
     "average_within_volume": Revision(version=1, code=re.compile(r"[Aa]vg_?[Pp]ool3d")),
     "compared_bytes": Revision(version=1, code=re.compile("int8")),
+    "computed_weights": Revision(version=1, code=re.compile(r"conv2d\(|conv_transpose2d\(|_conv_forward")),
     "indices_of_max_pool": Revision(version=1, code=re.compile("return_indices|_with_indices")),
     "needless_expand": Revision(
         version=1, code=re.compile(r"\bexpand(_as)?\b|broadcast_to|torchvision\.(models|ops)|\btimm\b")

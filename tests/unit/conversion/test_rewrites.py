@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from nnlite_conversion import cache_key
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS, REWRITES, apply_rewrites
+from nnlite_conversion.pipeline.verifying.parity import HostArtifact
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -100,6 +101,47 @@ def test_linear_on_more_than_three_dimensions_is_replaced_by_an_equal_convolutio
 @pytest.mark.parametrize("shape", [(24, 9), (1, 24, 9)])
 def test_linear_on_up_to_three_dimensions_is_not_rewritten(shape):
     assert apply_rewrites(exported(Linear(shape), torch.randn(1, 3, 8, 9))) == ()
+
+
+class Convolution(torch.nn.Module):
+    """Convolves by weights that `of` makes of a parameter and the image."""
+
+    def __init__(self, of, convolve=F.conv2d, **arguments):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(3, 3, 3, 2))
+        self.of, self.convolve, self.arguments = of, convolve, arguments
+
+    def forward(self, x):
+        return self.convolve(x, self.of(self.weight, x.mean()), **self.arguments)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Convolution(torch.mul, bias=torch.ones(3), stride=2, padding=1),
+        Convolution(lambda weight, mean: (weight + mean).sigmoid(), padding="same"),
+        Convolution(lambda weight, mean: (weight * mean)[:, :1], groups=3),
+        Convolution(torch.mul, F.conv_transpose2d, stride=2),
+    ],
+    ids=["times", "sigmoid", "groups", "transposed"],
+)
+def test_weights_that_are_computed_from_an_input_are_lowered_in_their_layout(network, tmp_path):
+    module = lowering.ChannelsLast(network)
+    image = torch.randn(1, 8, 9, 3)
+    with torch.no_grad():
+        program = lowering.export(module, (image,))
+        assert apply_rewrites(program) == ("computed_weights",)
+        lowering.lower(program, module, (image,), tmp_path / "fp32.tflite")
+
+    (output,) = HostArtifact(tmp_path / "fp32.tflite", 1).run([image.numpy()])
+    torch.testing.assert_close(torch.from_numpy(output), module(image).detach(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "of", [lambda weight, mean: weight * weight, lambda weight, mean: (weight * mean).view(weight.shape)]
+)
+def test_weights_of_parameters_or_reshaped_ones_are_not_rewritten(of):
+    assert apply_rewrites(exported(Convolution(of), torch.randn(1, 3, 8, 9))) == ()
 
 
 def test_keys_name_rewrites_that_exist():

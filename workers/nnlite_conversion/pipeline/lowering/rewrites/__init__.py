@@ -18,6 +18,7 @@ from nnlite_conversion.pipeline.lowering.rewrites.antialiasing import (
 )
 from nnlite_conversion.pipeline.lowering.rewrites.arithmetic import scaled_difference, scaled_sum
 from nnlite_conversion.pipeline.lowering.rewrites.convolution import (
+    computed_weights,
     named_padding,
     unsupported_convolution,
 )
@@ -60,6 +61,7 @@ REWRITES: tuple[Rewrite, ...] = (
     high_rank_linear,
     needless_expand,
     named_padding,
+    computed_weights,
     max_unpool_of_pool,
     indices_of_max_pool,
 )

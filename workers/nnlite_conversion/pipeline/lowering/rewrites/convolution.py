@@ -1,4 +1,4 @@
-"""Rewrites convolutions that litert-torch does not lower, and those whose padding has a name."""
+"""Rewrites convolutions that litert-torch does not lower, whose padding has a name, or whose weights vary."""
 
 import functools
 import math
@@ -14,6 +14,10 @@ aten = torch.ops.aten
 
 #: Of `aten.conv1d.padding` behind input and weight: bias, stride, padding, dilation, groups.
 _DEFAULTS: tuple[Any, ...] = (None, None, None, [1], "valid", [1], 1)
+_OF_IMAGES = (aten.conv2d.default, aten.conv2d.padding, aten.conv_transpose2d.input)
+_RESHAPING = (aten.reshape.default, aten.view.default)
+#: Beginnings of the names that torch.export gives parameters, buffers and constants.
+_PARAMETERS = ("p_", "b_", "c_")
 _OF_NAMED_PADDING = {aten.conv1d.padding: aten.conv1d.default, aten.conv3d.padding: aten.conv3d.default}
 
 
@@ -41,6 +45,34 @@ def named_padding(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Node |
     result = call(graph, convolution, x, weight, bias, stride, both, dilations, groups)
     inherit_place(result, node)
     return result
+
+
+@node_by_node
+def computed_weights(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Node | None:
+    """Reshape weights that are computed from an input to a vector and back, which keeps their layout.
+
+    Else litert-torch transposes the operators that compute them to the layout of images.
+    """
+    if node.target not in _OF_IMAGES or node.kwargs:
+        return None
+    x, weight, *others = node.args
+    shape = shape_of(weight)
+    if not isinstance(weight, torch.fx.Node) or shape is None or weight.target in _RESHAPING:
+        return None
+    if not _is_of_input(weight, set()):
+        return None
+    flat = call(graph, aten.reshape.default, weight, [-1])
+    result = call(graph, node.target, x, call(graph, aten.reshape.default, flat, [*shape]), *others)
+    inherit_place(result, node)
+    return result
+
+
+def _is_of_input(node: torch.fx.Node, seen: set[torch.fx.Node]) -> bool:
+    """Whether a node is an input of the network, or computed from one."""
+    if node.op == "placeholder":
+        return not node.name.startswith(_PARAMETERS)
+    seen.add(node)
+    return any(_is_of_input(each, seen) for each in node.all_input_nodes if each not in seen)
 
 
 def unsupported_convolution(  # noqa: PLR0917  (the parameters of aten.convolution)
