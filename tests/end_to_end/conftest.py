@@ -25,7 +25,8 @@ from sqlalchemy.exc import DBAPIError
 
 from nnlite.catalog.lemur.location import WHEEL
 from nnlite.db.engine import engine_for
-from nnlite.local import ServersNotRunning, endpoints
+from nnlite.errors import NnliteError
+from nnlite.local import endpoints
 from nnlite.results.queries import Progress, campaigns
 from nnlite.settings import Settings
 from nnlite_conversion.isolation.process_registry import FOLDER
@@ -153,7 +154,7 @@ class Machine:
         settings = Settings(home=self.home, database_url=None, broker_url=None, _env_file=None)
         try:
             engine = engine_for(endpoints(settings).database_url)
-        except ServersNotRunning:
+        except NnliteError:
             return None
         try:
             return campaigns(engine)

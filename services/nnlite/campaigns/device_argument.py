@@ -16,10 +16,6 @@ _ADDRESS = re.compile(r"(?P<host>[^\s:/]+):(?P<port>[0-9]{1,5})")
 _UNSAFE_IN_NODE = re.compile(r"[^A-Za-z0-9._:-]")
 
 
-class DeviceArgumentError(UsageError):
-    """`--device` or `--pool` is not valid."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class DeviceArgument:
     """A device as named on the command line, and its pool."""
@@ -57,19 +53,19 @@ def device_argument(text: str, pool: str | None) -> DeviceArgument:
     """Parse `--device` and `--pool`.
 
     Raises:
-        DeviceArgumentError: the device has none of the known forms, or its pool is missing.
+        UsageError: the device has none of the known forms, or its pool is missing.
     """
     if (problem := _problem(text)) is not None:
-        raise DeviceArgumentError(f"--device {text}: {problem}; write {_FORMS}")
+        raise UsageError(f"--device {text}: {problem}; write {_FORMS}")
     if text == "host":
         return DeviceArgument(text=text, pool=pool or HOST_POOL)
     if not pool:
-        raise DeviceArgumentError(
+        raise UsageError(
             f"--device {text} needs --pool: the name of its set of interchangeable devices, "
             "such as --pool pixel4-api30"
         )
     if pool == HOST_POOL:
-        raise DeviceArgumentError(
+        raise UsageError(
             f"--pool {HOST_POOL} is that of machines, not of {text}: devices of a pool are interchangeable; "
             "choose another, such as --pool pixel4-api30"
         )

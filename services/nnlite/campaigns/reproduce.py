@@ -20,10 +20,6 @@ from nnlite.worker.attempt import send
 _SERVING = frozenset(DeviceStatus) - {DeviceStatus.STOPPED, DeviceStatus.QUARANTINED}
 
 
-class ReproductionError(NnliteError):
-    """A result cannot be measured again; the message says why."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """A result and the same measured again, for one backend and number of threads."""
@@ -53,13 +49,13 @@ def results_to_reproduce(engine: Engine, selection: Selection) -> list[Row]:
     and number of threads.
 
     Raises:
-        ReproductionError: none of them has a latency.
+        NnliteError: none of them has a latency.
     """
     parameters = {"benchmark": selection.benchmark, "measurement": selection.measurement}
     rows = rows_of(engine, _RESULTS, parameters)
     if not any(row["median_ns"] for row in rows):
         why = "; ".join(f"{row['backend']}: {row['verdict']} ({', '.join(row['reasons'])})" for row in rows)
-        raise ReproductionError(f"there is no latency to reproduce; {why or 'it is not measured yet'}")
+        raise NnliteError(f"there is no latency to reproduce; {why or 'it is not measured yet'}")
     return rows
 
 
@@ -67,7 +63,7 @@ def result_of_model(engine: Engine, model: str, precision: str) -> Selection | N
     """Return the benchmark whose result counts for a model in one precision; None: no model has this name.
 
     Raises:
-        ReproductionError: the model has no latency, or several; the message lists their ids.
+        NnliteError: the model has no latency, or several; the message lists their ids.
     """
     rows = rows_of(engine, _OF_MODEL, {"model": model, "precision": precision})
     if len(rows) > 1:
@@ -75,9 +71,9 @@ def result_of_model(engine: Engine, model: str, precision: str) -> Selection | N
             f"{row['benchmark_id']} ({row['campaign']}, {row['pool']}, run {row['run']}: {row['measured']})"
             for row in rows[:5]
         )
-        raise ReproductionError(f"{model} was measured in {precision} {len(rows)} times: name one of {ids}")
+        raise NnliteError(f"{model} was measured in {precision} {len(rows)} times: name one of {ids}")
     if not rows and rows_of(engine, "SELECT 1 FROM model WHERE name = :model LIMIT 1", {"model": model}):
-        raise ReproductionError(f"{model} has no latency in {precision}")
+        raise NnliteError(f"{model} has no latency in {precision}")
     return Selection(benchmark=rows[0]["benchmark_id"]) if rows else None
 
 
@@ -85,19 +81,19 @@ def start(engine: Engine, broker: BrokerClient, benchmark: uuid.UUID) -> uuid.UU
     """Queue the artifact of a benchmark once more on its pool, and return the new row.
 
     Raises:
-        ReproductionError: its campaign takes no work, or the artifact is being measured already.
+        NnliteError: its campaign takes no work, or the artifact is being measured already.
     """
     with engine.begin() as connection:
         row = connection.execute(_CAMPAIGN, {"id": benchmark}).one()
         if row.state == CampaignState.PAUSED:
-            raise ReproductionError(
+            raise NnliteError(
                 f"campaign {row.name!r} is paused; continue it: nnlite resume {shlex.quote(row.name)}"
             )
         if row.state == CampaignState.CANCELLED:
-            raise ReproductionError(f"campaign {row.name!r} is cancelled: nothing of it is measured any more")
+            raise NnliteError(f"campaign {row.name!r} is cancelled: nothing of it is measured any more")
         added = add_reproduction(connection, benchmark)
         if added is None:
-            raise ReproductionError(
+            raise NnliteError(
                 "the artifact is being measured, or waits for it; try again after "
                 f"nnlite watch {shlex.quote(row.name)}"
             )

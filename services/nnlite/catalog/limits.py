@@ -10,22 +10,7 @@ from nnlite.settings.groups import CatalogSettings
 
 def apply_limits(models: Iterable[CatalogModel], limits: CatalogSettings) -> list[CatalogModel]:
     """Return the models, with those beyond a limit marked as skipped; earlier reasons stay."""
-    return [_limited(model, limits) for model in models]
-
-
-def too_large(parameters: int, limits: CatalogSettings) -> str | None:
-    """Return why a network with this many parameters is skipped, or None."""
-    if parameters <= limits.max_parameters:
-        return None
-    return (
-        f"too many parameters: {parameters:,} are above the limit of {limits.max_parameters:,}; "
-        "NNLITE_CATALOG__MAX_PARAMETERS raises it"
-    )
-
-
-def _limited(model: CatalogModel, limits: CatalogSettings) -> CatalogModel:
-    reason = model.skipped or _beyond(model, limits)
-    return model if reason == model.skipped else replace(model, skipped=reason)
+    return [replace(model, skipped=model.skipped or _beyond(model, limits)) for model in models]
 
 
 def _beyond(model: CatalogModel, limits: CatalogSettings) -> str | None:
@@ -39,4 +24,9 @@ def _beyond(model: CatalogModel, limits: CatalogSettings) -> str | None:
             f"input too large: {height} x {width} pixels are above the limit of {limits.max_input_side}; "
             "NNLITE_CATALOG__MAX_INPUT_SIDE raises it"
         )
-    return None if model.parameters is None else too_large(model.parameters, limits)
+    if model.parameters is not None and model.parameters > limits.max_parameters:
+        return (
+            f"too many parameters: {model.parameters:,} are above the limit of {limits.max_parameters:,}; "
+            "NNLITE_CATALOG__MAX_PARAMETERS raises it"
+        )
+    return None

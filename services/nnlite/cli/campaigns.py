@@ -206,7 +206,11 @@ def resume(name: options.Campaign) -> None:
 
 def _stuck(database: "Reads", campaigns: Sequence[queries.Progress]) -> list[str]:
     """Return what campaigns wait for of which nothing is running; asks the workers only then."""
-    waiting = [each for each in campaigns if _waits(each)][:_MOST_STUCK]
+    waiting = [
+        each
+        for each in campaigns
+        if each.state == CampaignState.ACTIVE and not (each.converting or each.measuring)
+    ][:_MOST_STUCK]
     if not waiting:
         return []
     from nnlite.cli.actions.session import served_queues
@@ -217,11 +221,6 @@ def _stuck(database: "Reads", campaigns: Sequence[queries.Progress]) -> list[str
     return [
         f"{each.name}: {line}" for each in waiting for line in lines_for(database, each.name, served, home)
     ]
-
-
-def _waits(progress: queries.Progress) -> bool:
-    idle = not progress.converting and not progress.measuring
-    return progress.state == CampaignState.ACTIVE and idle
 
 
 def _running(database: "Reads", progress: queries.Progress) -> list[Row]:

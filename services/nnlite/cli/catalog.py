@@ -1,7 +1,7 @@
 """`nnlite models` and `nnlite fetch`: list the models of a source, download LEMUR."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -93,7 +93,8 @@ def models(
         raise UsageError(f"--task {task!r} is none of {', '.join(sorted(tasks))}")
     rows = [model for model in catalog if _wanted(model, patterns, task, usable)]
     if seed is None:
-        shown = rows[: _row_count(limit, json) or None]
+        most = (0 if json else TABLE_ROWS) if limit is None else limit
+        shown = rows[: most or None]
     else:
         rows = sorted((model for model in rows if model.skipped is None), key=lambda model: model.name)
         shown = sample(rows, limit or 0, seed)
@@ -131,12 +132,6 @@ def _wanted(model: CatalogModel, patterns: Sequence[str], task: str | None, usab
     )
 
 
-def _row_count(limit: int | None, json: bool) -> int:
-    if limit is not None:
-        return limit
-    return 0 if json else TABLE_ROWS
-
-
 def _cells(model: CatalogModel) -> dict[str, Any]:
     return vars(model) | {
         "model": model.name,
@@ -153,8 +148,7 @@ def _input(model: CatalogModel) -> str | None:
     return "x".join(map(str, model.input_shape[1:])) if model.input_shape else None
 
 
-def _print_summary(rows: Iterable[CatalogModel], shown: int, known: int, *, sample: bool) -> None:
-    rows = list(rows)
+def _print_summary(rows: Sequence[CatalogModel], shown: int, known: int, *, sample: bool) -> None:
     reasons = Counter(model.skipped.split(":")[0] for model in rows if model.skipped is not None)
     skipped = sum(reasons.values())
     whole = "a random sample" if sample else "--limit 0 shows all"

@@ -177,5 +177,3 @@ def read_token(file: Path, *, make: bool) -> str:
         return password_in(file, f"--token-file {file}")
     except OSError as error:
         raise NnliteError(f"--token-file {file}: {error.strerror}; name a file of yours") from error
-    except ValueError as error:
-        raise NnliteError(str(error)) from error

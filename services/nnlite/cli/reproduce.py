@@ -13,10 +13,11 @@ from sqlalchemy.exc import DBAPIError
 
 from nnlite.campaigns import reproduce as reproduction
 from nnlite.campaigns.control import cancel_benchmark
-from nnlite.campaigns.reproduce import Comparison, ReproductionError
+from nnlite.campaigns.reproduce import Comparison
 from nnlite.cli.actions.own_workers import MEASURING, OwnWorkers
 from nnlite.cli.actions.session import Session, interruptible, session
 from nnlite.cli.presenting.output import count, err, print_json, print_table, say
+from nnlite.errors import NnliteError
 from nnlite.results.reading import Row, check_models
 from nnlite.results.verification import Selection, UnknownRowError, is_id, selected
 from nnlite.vocabulary import ENOUGH_PAIRS, HOST_POOL, Precision, WorkState
@@ -68,7 +69,7 @@ def reproduce(
             cancel_benchmark(cluster.engine, added)
             raise
         if ended["state"] != WorkState.DONE:
-            raise ReproductionError(f"the new measurement ended as {ended['state']}: {ended['reason']}")
+            raise NnliteError(f"the new measurement ended as {ended['state']}: {ended['reason']}")
         compared = reproduction.compare(cluster.engine, old, added)
     if json:
         print_json(asdict(each) | {"ratio": each.ratio, "inside": each.inside} for each in compared)
@@ -93,7 +94,7 @@ def _selection(cluster: Session, row: str, precision: Precision) -> Selection:
             check_models(cluster.engine, row)
         raise
     if selection.campaign is not None:
-        raise ReproductionError(
+        raise NnliteError(
             f"{row} is a campaign; name one of its rows: nnlite verify {shlex.quote(row)} --json"
         )
     return selection

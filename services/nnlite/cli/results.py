@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from itertools import groupby
 from typing import Annotated
 
@@ -35,7 +36,8 @@ class Format(StrEnum):
     REPORTS = "reports"
 
 
-_CHOICE, _SHOWN = "Which results", "How they are shown"
+_choice = partial(typer.Option, rich_help_panel="Which results")
+_shown = partial(typer.Option, rich_help_panel="How they are shown")
 
 
 @app.command()
@@ -43,47 +45,32 @@ def results(
     name: options.OptionalCampaign = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Only models like this; `*` stands for anything.",
-            rich_help_panel=_CHOICE,
-            autocompletion=complete_models,
-        ),
+        _choice(help="Only models like this; `*` stands for anything.", autocompletion=complete_models),
     ] = None,
     verdict: Annotated[
-        list[str] | None,
-        typer.Option(help="Only these: valid, noisy, throttled, invalid.", rich_help_panel=_CHOICE),
+        list[str] | None, _choice(help="Only these: valid, noisy, throttled, invalid.")
     ] = None,
     precision: Annotated[
-        list[str] | None,
-        typer.Option(help="Only these: fp32, fp16, dynamic, int8, mixed.", rich_help_panel=_CHOICE),
+        list[str] | None, _choice(help="Only these: fp32, fp16, dynamic, int8, mixed.")
     ] = None,
     pool: Annotated[
-        list[str] | None,
-        typer.Option(help="Only these pools.", rich_help_panel=_CHOICE, autocompletion=complete_pools),
+        list[str] | None, _choice(help="Only these pools.", autocompletion=complete_pools)
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option(
-            help="Column to sort by, such as median; -median is descending.",
-            rich_help_panel=_SHOWN,
-            metavar="[-]COLUMN",
-        ),
+        _shown(help="Column to sort by, such as median; -median is descending.", metavar="[-]COLUMN"),
     ] = None,
     top: options.Top = None,
     columns: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Only these columns, such as model,median,verdict; columns of JSON too.",
-            rich_help_panel=_SHOWN,
-        ),
+        _shown(help="Only these columns, such as model,median,verdict; columns of JSON too."),
     ] = None,
     wide: options.Wide = False,
     form: Annotated[
         Format,
-        typer.Option(
+        _shown(
             "--format",
             help="json and csv have every column; reports are the whole reports of benchmarks, as JSON.",
-            rich_help_panel=_SHOWN,
         ),
     ] = Format.TABLE,
     param_limit: options.ParamLimit = None,

@@ -3,9 +3,8 @@
 import os
 import sys
 import threading
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
@@ -21,10 +20,6 @@ from nnlite.local import servers
 from nnlite.settings import PREFIX, load_settings
 from nnlite.settings.passwords import CREDENTIALS
 from nnlite.vocabulary import HOST_POOL
-
-if TYPE_CHECKING:  # what the workers' own modules import comes after exec
-    from nnlite.cli.actions.session import Session
-    from nnlite.reaper.reaper import Reaper
 
 log = structlog.get_logger()
 app = typer.Typer()
@@ -104,6 +99,7 @@ def check(
 def reaper() -> None:
     """Expire leases, resend lost messages, serve metrics. Several may run; one is active."""
     from nnlite.cli.actions.session import session
+    from nnlite.reaper.exporter import exporting
     from nnlite.reaper.reaper import Reaper
 
     settings = load_settings()
@@ -115,18 +111,9 @@ def reaper() -> None:
         session(creates=True, waits_for_schema=True) as cluster,
     ):
         reaper = Reaper(cluster.engine, cluster.broker, cluster.settings)
-        with _exporting(cluster, reaper):
+        with exporting(cluster.settings, cluster.engine, cluster.broker, reaper):
             log.info("ready", interval_s=cluster.settings.queue.reaper_interval_s)
             reaper.run(stop)
-
-
-def _exporting(cluster: "Session", reaper: "Reaper") -> AbstractContextManager[None]:
-    """Serve the cluster's metrics while the context lasts, if a port is set for them."""
-    if not cluster.settings.metrics.port:
-        return nullcontext()
-    from nnlite.reaper.exporter import exporting
-
-    return exporting(cluster.settings, cluster.engine, cluster.broker, reaper)
 
 
 @app.command()

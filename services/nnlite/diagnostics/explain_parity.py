@@ -32,7 +32,7 @@ def explain_parity(
         The fields of `nnlite_conversion.messages.Explanation`, as JSON values.
 
     Raises:
-        JobError: the model is skipped, has no network, or cannot be converted.
+        NnliteError: the model is skipped, has no network, or cannot be converted.
         SamplesError: the user's data cannot be used.
     """
     job = job_of(model, source, precision, settings)

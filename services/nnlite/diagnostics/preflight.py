@@ -64,7 +64,7 @@ def secret_problems(named: str, file: Path, min_length: int, examples: Collectio
     )
     try:
         password = password_in(file, named)
-    except ValueError as error:
+    except NnliteError as error:
         yield str(error)
         return
     if password in examples:

@@ -17,22 +17,18 @@ from nnlite.vocabulary import ModelFormat, Precision
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
-class JobError(NnliteError):
-    """The task cannot be done for this model; the message says why."""
-
-
 def job_of(
     model: CatalogModel, source: ModelSource, precision: Precision, settings: Settings
 ) -> dict[str, Any]:
     """Return the fields of `nnlite_conversion.outcome.ConversionJob` for a model.
 
     Raises:
-        JobError: the model is skipped, or has no network.
+        NnliteError: the model is skipped, or has no network.
     """
     if model.skipped is not None:
-        raise JobError(f"{model.name} is skipped: {model.skipped}")
+        raise NnliteError(f"{model.name} is skipped: {model.skipped}")
     if model.model_format is ModelFormat.PREBUILT:
-        raise JobError(f"{model.name} is a .tflite file: there is no network behind it")
+        raise NnliteError(f"{model.name} is a .tflite file: there is no network behind it")
     definition = {each.name: getattr(model, each.name) for each in fields(ModelDefinition)}
     return {
         "model": definition
@@ -51,7 +47,7 @@ def answer_of(task: Literal["explain", "preflight"], job: dict[str, Any]) -> dic
     """Have a process of the conversion worker do `task`, and return its answer as JSON values.
 
     Raises:
-        JobError: it fails, or ends without an answer.
+        NnliteError: it fails, or ends without an answer.
     """
     # No deadline here: the process applies those of a conversion.
     process = subprocess.run(
@@ -65,7 +61,7 @@ def answer_of(task: Literal["explain", "preflight"], job: dict[str, Any]) -> dic
         answer: dict[str, Any] = orjson.loads(process.stdout)
     except orjson.JSONDecodeError:
         last = process.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise JobError(f"the conversion ended without an answer: {last}") from None
+        raise NnliteError(f"the conversion ended without an answer: {last}") from None
     if "error" in answer:
-        raise JobError(answer["error"])
+        raise NnliteError(answer["error"])
     return answer

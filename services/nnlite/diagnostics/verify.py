@@ -34,10 +34,6 @@ NO_MANIFEST = "no manifest: measured by a release that wrote none"
 OTHER_VERSION = "measured by a release with another protocol: only rows, report and files are compared"
 
 
-class VerificationError(NnliteError):
-    """Measurements cannot be verified; the message says why."""
-
-
 class Outcome(StrEnum):
     """What the verification of a measurement has shown."""
 
@@ -75,7 +71,7 @@ def verify(engine: Engine, store: ArtifactStore, selection: Selection) -> Iterat
     """Verify measurements one by one, in the order of campaigns and models.
 
     Raises:
-        VerificationError: a program of a worker ended.
+        NnliteError: a program of a worker ended.
         StoreError: the artifact store cannot be used.
     """
     files = StoredFiles(store)
@@ -148,7 +144,7 @@ def _program(module: str) -> Iterator[Ask]:
             except (OSError, orjson.JSONDecodeError):
                 errors.seek(0)
                 last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-                raise VerificationError(f"the program {module} ended: {last}") from None
+                raise NnliteError(f"the program {module} ended: {last}") from None
             return answer
 
         yield ask

@@ -75,7 +75,7 @@ def export_edge_tracker(
         similarity_threshold: from which similarity to one of them on they are.
 
     Raises:
-        ExportError: it cannot be written, a name is unknown, or there is no model of NN-GPT.
+        NnliteError: it cannot be written, a name is unknown, or there is no model of NN-GPT.
     """
     with engine.connect() as connection:
         rows = _models(connection, choice)
@@ -97,10 +97,11 @@ def export_edge_tracker(
         _scored(tag, models.get(tag) or prebuilt[tag], prebuilt.get(tag), measured, conversions)
         for tag in sorted({*models, *prebuilt})
     ]
+    paths = (path[0] for row in rows if (path := row["request"].get("path")))
     tracker = edge_tracker(
         scored,
         param_limit=param_limit,
-        epoch_root=_epoch_root(rows),
+        epoch_root=epoch_root(Path(next(iter(paths), "."))),
         timestamp=datetime.now(),
         similarity_threshold=similarity_threshold,
     )
@@ -265,11 +266,6 @@ def _newest(rows: Sequence[Row], *, prebuilt: bool) -> dict[tuple[int, int], Row
             epoch, model = tag[1:].split("_B")
             newest.setdefault((int(epoch), int(model)), row)
     return newest
-
-
-def _epoch_root(rows: Sequence[Row]) -> Path:
-    paths = (row["request"].get("path") for row in rows)
-    return next((epoch_root(Path(path[0])) for path in paths if path), epoch_root(Path()))
 
 
 def _rows(connection: Connection, statement: str, **parameters: Any) -> list[Row]:

@@ -74,9 +74,9 @@ def edge_tracker(
         similarity_threshold: that the models' novelty was judged with.
     """
     per_model = [_model(model, param_limit, epoch_root) for model in models]
-    per_epoch: dict[str, Json] = {}
+    per_epoch: dict[str, list[Json]] = {}
     for row in per_model:
-        _count(per_epoch.setdefault(row["epoch"], _empty_epoch(row["epoch"])), row)
+        per_epoch.setdefault(row["epoch"], []).append(row)
     best = _best(per_model)
     return {
         "timestamp": timestamp.isoformat(),
@@ -85,7 +85,7 @@ def edge_tracker(
         "param_limit": param_limit,
         "similarity_threshold": similarity_threshold,
         "epoch_root": str(epoch_root),
-        "per_epoch": sorted(per_epoch.values(), key=lambda epoch: int(epoch["epoch"])),
+        "per_epoch": [_epoch(epoch, per_epoch[epoch]) for epoch in sorted(per_epoch, key=int)],
         "per_model": per_model,
         "best_model": best and best["tag"],
         "best_efficiency": best and best["efficiency"],
@@ -141,23 +141,16 @@ def _model(model: Scored, param_limit: int, epoch_root: Path) -> Json:
     }
 
 
-def _empty_epoch(epoch: str) -> Json:
+def _epoch(epoch: str, rows: Sequence[Json]) -> Json:
+    best = _best(rows)
     return {
         "epoch": epoch,
-        "models": 0,
-        "evaluated": 0,
-        "eligible": 0,
-        "best_efficiency": None,
-        "best_model": None,
+        "models": len(rows),
+        "evaluated": sum(row["accuracy"] is not None for row in rows),
+        "eligible": sum(row["eligible"] for row in rows),
+        "best_efficiency": best and best["efficiency"],
+        "best_model": best and best["tag"],
     }
-
-
-def _count(epoch: Json, row: Json) -> None:
-    epoch["models"] += 1
-    epoch["evaluated"] += row["accuracy"] is not None
-    epoch["eligible"] += row["eligible"]
-    if _best([row]) and (epoch["best_efficiency"] is None or row["efficiency"] > epoch["best_efficiency"]):
-        epoch["best_efficiency"], epoch["best_model"] = row["efficiency"], row["tag"]
 
 
 def _best(rows: Sequence[Json]) -> Json | None:

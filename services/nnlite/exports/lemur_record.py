@@ -161,6 +161,7 @@ def _analytics(
     """Return the device in nn-dataset's format, with our details under `nnlite`."""
     device, analytics = report["device"], report["device_analytics"]
     cpu = analytics["cpu"]
+    process = "host" if device["kind"] == DeviceKind.HOST else "app"
     known = ("name", "kind", "pool", "soc", "abi", "api_level", "build_fingerprint", "kernel", "machine")
     return {
         "timestamp": analytics["timestamp"],
@@ -181,7 +182,9 @@ def _analytics(
             **artifact,
             "device": {name: device.get(name) for name in known},
             "measurements": {
-                backend.value: _how(device, backend) | _explanation(one) for backend, one in measured.items()
+                # NN Lite's published results are of its command line tool in a shell, without XNNPACK.
+                backend.value: {"xnnpack": backend is Backend.CPU, "process": process} | _explanation(one)
+                for backend, one in measured.items()
             },
         },
     }
@@ -209,15 +212,6 @@ def _memory_kb(report: Mapping[str, Any]) -> Json:
 #: Fields of a measurement that are written where it has them.
 _WHERE_KNOWN = ("accuracy", "clocks", "conditions")
 _GATED = ("counted_runs", "counted_share", "fast_ns", "all_median_ns", "all_min_ns")
-
-
-def _how(device: Mapping[str, Any], backend: Backend) -> Json:
-    """Return how the CPU's part was executed: with XNNPACK or not, and what started the runtime.
-
-    NN Lite's published results are of its command line tool in a shell, without XNNPACK.
-    """
-    process = "host" if device["kind"] == DeviceKind.HOST else "app"
-    return {"xnnpack": backend is Backend.CPU, "process": process}
 
 
 def gated(measurement: Mapping[str, Any]) -> Json:

@@ -19,10 +19,10 @@ from sqlalchemy import Connection, Engine, text
 from nnlite.artifacts.store import file_name
 from nnlite.backends import BACKENDS, CPU_BACKENDS
 from nnlite.catalog.files.source import FilesSource
-from nnlite.errors import did_you_mean
+from nnlite.errors import NnliteError, did_you_mean
 from nnlite.exports.lemur_record import chosen_measurements, lemur_record
 from nnlite.exports.nothing import nothing_written
-from nnlite.exports.writing import ExportError, write_json
+from nnlite.exports.writing import write_json
 from nnlite.vocabulary import Backend, DeviceKind, Precision, Verdict
 
 #: Path of the mobile results in a checkout.
@@ -97,7 +97,7 @@ def export_lemur(
         on_file: called with the number of files written and of all.
 
     Raises:
-        ExportError: a file cannot be written, a name is unknown, or nothing is selected.
+        NnliteError: a file cannot be written, a name is unknown, or nothing is selected.
     """
     exported = Exported(root=root)
     parameters = choice.names | {
@@ -175,7 +175,7 @@ def check_names(connection: Connection, choice: Choice) -> None:
     """Check that there are campaigns, devices and pools of the names that are chosen.
 
     Raises:
-        ExportError: a name is unknown; the message lists the known ones.
+        NnliteError: a name is unknown; the message lists the known ones.
     """
     known = connection.execute(_KNOWN_NAMES).mappings().one()
     for kind, asked in choice.names.items():
@@ -184,7 +184,7 @@ def check_names(connection: Connection, choice: Choice) -> None:
             if name not in found:
                 listed = f"; there are {', '.join(found)}" if found else "; there is none"
                 close = did_you_mean(name, found)
-                raise ExportError(f"no {kind[:-1]} {name!r} has results to export{close or listed}")
+                raise NnliteError(f"no {kind[:-1]} {name!r} has results to export{close or listed}")
 
 
 def _note_model(exported: Exported, row: Any) -> None:
@@ -204,9 +204,9 @@ def _write_catalogue(path: Path, models: dict[str, dict[str, Any]]) -> None:
     try:
         known = json.loads(path.read_bytes()) if path.exists() else {}
     except (OSError, ValueError) as error:
-        raise ExportError(f"cannot read {path}: {error}; repair it or move it away") from error
+        raise NnliteError(f"cannot read {path}: {error}; repair it or move it away") from error
     if not isinstance(known, dict):
-        raise ExportError(f"{path} is not a JSON object; repair it or move it away")
+        raise NnliteError(f"{path} is not a JSON object; repair it or move it away")
     if any(name not in known for name in models):
         write_json(path, models | known)
 

@@ -17,11 +17,12 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Engine
 
+from nnlite.errors import NnliteError
 from nnlite.exports.lemur_record import Json, chosen_measurements
 from nnlite.exports.lemur_tree import Choice, check_names
 from nnlite.exports.litert_board_row import board_row
 from nnlite.exports.nothing import nothing_written
-from nnlite.exports.writing import ExportError, write_file, write_json
+from nnlite.exports.writing import write_file, write_json
 from nnlite.results.reading import rows_of
 from nnlite.vocabulary import DeviceKind, Verdict
 
@@ -54,7 +55,7 @@ def export_litert_board(
         owner: what stands before `/` in names of models; None: the model's source.
 
     Raises:
-        ExportError: a file cannot be read or written, a name is unknown, or nothing is selected.
+        NnliteError: a file cannot be read or written, a name is unknown, or nothing is selected.
     """
     kinds = [str(kind) for kind in choice.kinds or (() if choice.devices else (DeviceKind.PHONE,))]
     with engine.connect() as connection:
@@ -133,13 +134,13 @@ def _read(file: Path) -> dict[str, Json]:
     """Return the rows of an existing file by their ids; empty if there is none.
 
     Raises:
-        ExportError: it cannot be read, or a line is no row.
+        NnliteError: it cannot be read, or a line is no row.
     """
     rows: dict[str, Json] = {}
     try:
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"cannot read {file}: {error}; repair it or move it away") from error
+        raise NnliteError(f"cannot read {file}: {error}; repair it or move it away") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -148,7 +149,7 @@ def _read(file: Path) -> dict[str, Json]:
             build_board([row])
             rows[row["row_id"]] = row
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ExportError(
+            raise NnliteError(
                 f"{file}, line {number} is no row of the board: {error!r}; repair it or move the file away"
             ) from error
     return rows

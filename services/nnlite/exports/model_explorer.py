@@ -39,7 +39,7 @@ def export_node_data(
     """Write one file for each profile of a campaign and return a summary.
 
     Raises:
-        ExportError: a file cannot be written, or there is no profile.
+        NnliteError: a file cannot be written, or there is no profile.
     """
     files, unattributed = [], 0.0
     for key, group in groupby(operators(engine, campaign, model), key=itemgetter(*KEY)):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, text
 
-from nnlite.exports.writing import ExportError
+from nnlite.errors import NnliteError
 from nnlite.vocabulary import DeviceKind, Verdict
 
 
@@ -14,7 +14,7 @@ def nothing_written(
     names: Mapping[str, Sequence[str]],
     way_out: str,
     without_results: str = "nnlite run --limit 5 makes some",
-) -> ExportError:
+) -> NnliteError:
     """Return the error of an export that finds nothing: what there is instead, and what to do.
 
     Args:
@@ -41,7 +41,7 @@ def nothing_written(
         there = f"no measurement{of}{where} has a result (without one: {outstanding}); see nnlite status"
     else:
         there = f"there is no result{of}{where}; {without_results}"
-    return ExportError(f"nothing was written: {there}")
+    return NnliteError(f"nothing was written: {there}")
 
 
 def _listed(numbers: Counter[str], names: Sequence[str]) -> str:

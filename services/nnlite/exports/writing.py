@@ -9,15 +9,11 @@ from nnlite.errors import NnliteError
 from nnlite.host.files import write_atomically
 
 
-class ExportError(NnliteError):
-    """A file cannot be written or read, a name does not exist, or nothing is selected."""
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write `content` to `path`, atomically.
 
     Raises:
-        ExportError: it cannot be written.
+        NnliteError: it cannot be written.
     """
     write_file(path, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
 
@@ -26,10 +22,10 @@ def write_file(path: Path, content: bytes) -> None:
     """Write `content` to `path`, atomically.
 
     Raises:
-        ExportError: it cannot be written.
+        NnliteError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise ExportError(f"cannot write {path}: {error.strerror}") from error
+        raise NnliteError(f"cannot write {path}: {error.strerror}") from error

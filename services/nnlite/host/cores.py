@@ -54,7 +54,7 @@ def choose_cores(
         SettingsError: a setting is no list of cores, or names a core that this process may not use, or both
             settings share a physical core.
     """
-    usable = sorted(available if available is not None else available_cores())
+    usable = sorted(os.sched_getaffinity(0) if available is None else available)
     chosen = _parsed(MEASURING, measuring)
     if configured := _parsed(CONVERTING, converting):
         return _configured_cores(chosen, configured, usable, topology)
@@ -150,16 +150,9 @@ def pin_to(cores: Collection[int]) -> None:
         os.sched_setaffinity(0, cores)
     except OSError as error:
         raise SettingsError(
-            f"cores {_listed(cores)} cannot be used here, only {_listed(sorted(available_cores()))}: "
+            f"cores {_listed(cores)} cannot be used here, only {_listed(sorted(os.sched_getaffinity(0)))}: "
             f"see {MEASURING} and {CONVERTING}"
         ) from error
-
-
-def available_cores() -> set[int]:
-    """Return the logical processors that this process may use; all of them if the OS has no affinity."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
 
 
 def _physical(cores: list[int], topology: Path) -> list[tuple[int, ...]]:

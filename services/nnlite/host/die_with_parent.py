@@ -2,7 +2,7 @@
 
 `python -I -S die_with_parent.py PARENT_PID PROGRAM [ARGUMENT...]`. It is a program of its own,
 because Python code between fork and exec can deadlock in a process with threads. It
-imports nothing of nnlite. On macOS, which has no such signal, it only executes the program.
+imports nothing of nnlite.
 """
 
 import ctypes
@@ -16,8 +16,7 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Ask for SIGTERM at the end of the parent, then execute the program."""
     parent, *command = sys.argv[1:]
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != int(parent):
         sys.exit(f"{command[0]} is not started: its supervisor {parent} has ended")
     try:

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import signal
-import sys
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
@@ -32,7 +31,7 @@ def die_with_parent(parent_gone: Callable[[], bool]) -> None:
     Args:
         parent_gone: whether the parent has ended, such as `lambda: os.getppid() != parent`.
     """
-    if sys.platform == "linux" and _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+    if _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if parent_gone():
         os._exit(1)

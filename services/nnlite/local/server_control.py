@@ -69,21 +69,21 @@ def _adopt(server: EmbeddedServer, entry: ServerEntry, instance: LocalInstance) 
 
 def _start(server: EmbeddedServer, entry: ServerEntry, instance: LocalInstance) -> ServerEntry:
     log = instance.logs / f"{server.name}.log"
-    logs.rotate(log, instance.limits.log_max_bytes)
     for _ in range(_STARTS):
         if not _port_is_free(entry.port):
             entry = replace(entry, port=_new_port())
-        already_logged = logs.size(log)
-        child = server.spawn(entry.port, entry.password)
+        with instance.open_log(server.name) as output:
+            already_logged = output.tell()
+            child = server.spawn(entry.port, entry.password, output)
         entry = replace(entry, process=processes.identify(child.pid))
         write_record(instance.home, read_record(instance.home).with_server(server.name, entry))
         if _wait_until_it_answers(server, entry, child, instance):
             processes.disown(child)
             return entry
-        output = logs.tail(log, since=already_logged)
-        if "Address already in use" not in output and "Address in use" not in output:
+        said = logs.tail(log, since=already_logged)
+        if "Address already in use" not in said and "Address in use" not in said:
             break
-    raise LocalError(f"{server.name} does not start; {log} says:\n{output or '(nothing)'}{hint_for(output)}")
+    raise LocalError(f"{server.name} does not start; {log} says:\n{said or '(nothing)'}{hint_for(said)}")
 
 
 def _wait_until_it_answers(

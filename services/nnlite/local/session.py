@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 _DAEMON_LOCK: Final = "guardian.lock"
 
 
-class ServersNotRunning(NnliteError):
-    """The embedded servers are needed and do not run."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
     """URLs of Postgres and the broker; both contain passwords."""
@@ -102,7 +98,7 @@ def has_database(settings: "Settings") -> bool:
 
     Raises:
         LocalError: the home is a file, or below one.
-        RecordError: it belongs to another account.
+        NnliteError: it belongs to another account.
     """
     return bool(settings.database_url) or "postgres" in read_record(absolute_home(settings.home)).servers
 
@@ -111,8 +107,7 @@ def endpoints(settings: "Settings") -> Endpoints:
     """Return the URLs of the servers; starts nothing.
 
     Raises:
-        ServersNotRunning: an embedded server is needed and does not run.
-        RecordError: the home belongs to another account.
+        NnliteError: an embedded server is needed and does not run, or the home belongs to another account.
     """
     return _endpoints(settings, {name: _running_url(settings, name) for name in _embedded_names(settings)})
 
@@ -123,7 +118,7 @@ def psql_command(settings: "Settings") -> tuple[list[str], dict[str, str]]:
     The password is in the environment, which only this account can read, not in the arguments.
 
     Raises:
-        ServersNotRunning: the embedded Postgres is meant and does not run.
+        NnliteError: the embedded Postgres is meant and does not run.
         LocalError: there is no psql.
     """
     url = urlsplit(settings.database_url or _running_url(settings, "postgres"))
@@ -170,7 +165,7 @@ def _running_url(settings: "Settings", name: str) -> str:
     entry = read_record(home).servers.get(name)
     if entry is None or entry.process is None or not entry.process.alive:
         variable = {"postgres": "NNLITE_DATABASE_URL", "valkey": "NNLITE_BROKER_URL"}[name]
-        raise ServersNotRunning(
+        raise NnliteError(
             f"the embedded {name} of {home} does not run; start it with `nnlite run`, or with a worker"
             f" (`nnlite worker convert`), or set {variable} to a server of your own"
         )

@@ -14,10 +14,6 @@ from nnlite.host.files import write_atomically
 from nnlite.host.processes import ProcessIdentity
 
 
-class RecordError(NnliteError):
-    """`servers.json` cannot be read."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class ServerEntry:
     """One embedded server."""
@@ -51,7 +47,7 @@ def read_record(home: Path) -> Record:
     """Return the record of `home`; an empty one if there is no file yet.
 
     Raises:
-        RecordError: the file cannot be read, or is damaged.
+        NnliteError: the file cannot be read, or is damaged.
     """
     path = record_path(home)
     try:
@@ -59,7 +55,7 @@ def read_record(home: Path) -> Record:
     except (FileNotFoundError, NotADirectoryError):
         return Record()
     except PermissionError as error:
-        raise RecordError(
+        raise NnliteError(
             f"{path} belongs to another account; run as that account,"
             " or set NNLITE_HOME to a folder of your own"
         ) from error
@@ -91,7 +87,7 @@ def _process(document: dict[str, Any] | None) -> ProcessIdentity | None:
     return None if document is None else ProcessIdentity(pid=document["pid"], started=document["started"])
 
 
-def _damaged(path: Path, error: Exception) -> RecordError:
-    return RecordError(
+def _damaged(path: Path, error: Exception) -> NnliteError:
+    return NnliteError(
         f"{path} is damaged ({error!r}); remove it: the servers get new passwords, their data stay"
     )

@@ -3,6 +3,7 @@
 import signal
 import socket
 import subprocess
+from typing import IO
 
 from nnlite.local import binaries
 from nnlite.local.home import LocalInstance
@@ -52,13 +53,12 @@ class Valkey:
             self._instance.make_data_folder(self.data)
         self._instance.check_data_owner(self.data)
 
-    def spawn(self, port: int, password: str) -> subprocess.Popen[bytes]:
+    def spawn(self, port: int, password: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start the server, which needs a moment before it answers."""
-        with self._instance.open_log(self.name) as log:
-            process = self._instance.popen(
-                [binaries.valkey_server(self._instance), "-"],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/",
-            )  # fmt: skip
+        process = self._instance.popen(
+            [binaries.valkey_server(self._instance), "-"],
+            stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/",
+        )  # fmt: skip
         assert process.stdin is not None  # noqa: S101 - asked for above
         try:
             with process.stdin as configuration:

@@ -47,18 +47,6 @@ class Claim:
     payload: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttemptOutcome:
-    """How an attempt ended, as it is stored."""
-
-    #: `done`, `skipped` or a failure class: the column `outcome` of the attempt.
-    name: str
-    decision: Decision
-    stage: Stage | None = None
-    reason: str | None = None
-    details: Mapping[str, Any] | None = None
-
-
 def claim(
     engine: Engine,
     kind: WorkKind,
@@ -112,13 +100,24 @@ def heartbeat(
         raise LeaseLostError(f"{claim.kind} {claim.id}, attempt {claim.attempt}")
 
 
-def complete(connection: Connection, claim: Claim, outcome: AttemptOutcome) -> None:
+def _complete(
+    connection: Connection,
+    claim: Claim,
+    outcome: str,
+    decision: Decision,
+    *,
+    stage: Stage | None = None,
+    reason: str | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> None:
     """Write the attempt's outcome, in the caller's transaction: state, counters and history.
+
+    Args:
+        outcome: `done`, `skipped` or a failure class.
 
     Raises:
         LeaseLostError: the caller's transaction must be rolled back.
     """
-    decision = outcome.decision
     updated = connection.execute(
         statements.end_attempt(claim.kind),
         {
@@ -128,11 +127,11 @@ def complete(connection: Connection, claim: Claim, outcome: AttemptOutcome) -> N
             "strikes": decision.strikes,
             "losses": decision.losses,
             "pause": decision.pause_s,
-            "failure_class": outcome.name if outcome.name in set(FailureClass) else None,
-            "outcome": outcome.name,
-            "stage": outcome.stage,
-            "reason": storable(outcome.reason),
-            "details": storable(outcome.details),
+            "failure_class": outcome if outcome in set(FailureClass) else None,
+            "outcome": outcome,
+            "stage": stage,
+            "reason": storable(reason),
+            "details": storable(details),
         },
     )
     if updated.rowcount == 0:
@@ -159,11 +158,7 @@ def finish(
     counters = claim.counters
     decision = Decision(state=state, strikes=counters.strikes, losses=counters.losses)
     with engine.begin() as connection:
-        complete(
-            connection,
-            claim,
-            AttemptOutcome(name=state.value, decision=decision, reason=reason, details=details),
-        )
+        _complete(connection, claim, state.value, decision, reason=reason, details=details)
         return write(connection)
 
 
@@ -174,15 +169,11 @@ def fail(engine: Engine, claim: Claim, failure: Failure, limits: QueueSettings) 
         LeaseLostError: nothing was written.
     """
     decision = decide(failure.failure_class, claim.counters, limits)
-    outcome = AttemptOutcome(
-        name=failure.failure_class,
-        decision=decision,
-        stage=failure.stage,
-        reason=failure.reason,
-        details=failure.details,
-    )
     with engine.begin() as connection:
-        complete(connection, claim, outcome)
+        _complete(
+            connection, claim, failure.failure_class, decision,
+            stage=failure.stage, reason=failure.reason, details=failure.details,
+        )  # fmt: skip
     return decision
 
 
@@ -250,10 +241,7 @@ def _requeue(
         for row in filter(is_lost, rows):
             lost = _claim_from(kind, row)
             decision = decide(FailureClass.LOST, lost.counters, limits)
-            outcome = AttemptOutcome(
-                name=FailureClass.LOST, decision=decision, stage=row["stage"], reason=reason
-            )
-            complete(connection, lost, outcome)
+            _complete(connection, lost, FailureClass.LOST, decision, stage=row["stage"], reason=reason)
             if decision.state is WorkState.QUEUED:
                 requeued.append(lost.id)
         return build_messages(connection, kind, requeued)

@@ -103,7 +103,11 @@ class BrokerClient:
         batch = list(messages)
         with _explained():
             for start in range(0, len(batch), _BATCH):
-                self._push(batch[start : start + _BATCH])
+                pipeline = self.redis.pipeline(transaction=False)
+                for message in batch[start : start + _BATCH]:
+                    lists = priority_lists(message.queue)
+                    pipeline.lpush(lists[broker_priority(message.priority)], _encode(message))
+                pipeline.execute()
         return len(batch)
 
     def ready(self, queue: str) -> int:
@@ -148,13 +152,6 @@ class BrokerClient:
             self._redis.close()
             self._redis = None
 
-    def _push(self, batch: list[Message]) -> None:
-        pipeline = self.redis.pipeline(transaction=False)
-        for message in batch:
-            priority = broker_priority(message.priority)
-            pipeline.lpush(priority_lists(message.queue)[priority], _encode(message))
-        pipeline.execute()
-
 
 class EndedAttempts:
     """Waits for the end of any attempt, as workers announce it: to look again soon, not often."""
@@ -198,6 +195,7 @@ class EndedAttempts:
 def _encode(message: Message) -> bytes:
     """Return `message` as kombu's Redis transport stores a task."""
     template = _template(message.kind)
+    _, kwargs, embed = template.body
     task_id = str(uuid.uuid4())
     args = (str(message.row_id), *message.display_args)
     eta = datetime.now(UTC) + timedelta(seconds=message.countdown_s) if message.countdown_s else None
@@ -217,7 +215,7 @@ def _encode(message: Message) -> bytes:
     }
     return orjson.dumps(
         {
-            "body": base64.b64encode(orjson.dumps([args, template.kwargs, template.embed])).decode(),
+            "body": base64.b64encode(orjson.dumps([args, kwargs, embed])).decode(),
             "content-encoding": "utf-8",
             "content-type": "application/json",
             "headers": headers,
@@ -226,22 +224,10 @@ def _encode(message: Message) -> bytes:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Template:
-    """Celery's message of a task, without ids and arguments."""
-
-    headers: dict[str, Any]
-    properties: dict[str, Any]
-    kwargs: dict[str, Any]
-    #: Callbacks and the like: none.
-    embed: dict[str, Any]
-
-
 @cache
-def _template(kind: WorkKind) -> _Template:
+def _template(kind: WorkKind) -> Any:
+    """Return Celery's message of a task without an id and arguments."""
     from celery import Celery
 
     with Celery("nnlite", set_as_current=False) as app:
-        task = app.amqp.as_task_v2("", task_name(kind), args=(), kwargs={}, ignore_result=True)
-    _, kwargs, embed = task.body
-    return _Template(headers=task.headers, properties=task.properties, kwargs=kwargs, embed=embed)
+        return app.amqp.as_task_v2("", task_name(kind), args=(), kwargs={}, ignore_result=True)

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nnlite.campaigns.request import RequestConflict
 from nnlite.errors import NnliteError, UsageError
-from nnlite.ranking.question import QuestionError, parse_question
+from nnlite.ranking.question import parse_question
 from nnlite.ranking.request_reader import request_file
 from nnlite.ranking.service import RankService
 from nnlite.results.ranking import RankOptions
@@ -48,10 +48,6 @@ REQUEST_TIMEOUT_S: Final = 120.0
 _RANK: Final = "/v1/rank"
 
 
-class ListenerError(NnliteError):
-    """The listener cannot be opened at its address and port."""
-
-
 class _Refused(Exception):
     """A request that is refused, with the status and the reason."""
 
@@ -68,14 +64,14 @@ def listening(service: RankService, token: str, address: str, port: int) -> Iter
         port: 0: any free one.
 
     Raises:
-        ListenerError: the address is not of this machine, or its port is taken.
+        NnliteError: the address is not of this machine, or its port is taken.
     """
     handler = type("Handler", (_Handler,), {"service": service, "token": token})
     try:
         server = _Server((address, port), handler)
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (")[0].lower()
-        raise ListenerError(f"{address}:{port}: {why}; choose --address and --port") from error
+        raise NnliteError(f"{address}:{port}: {why}; choose --address and --port") from error
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="listener")
     thread.start()
     try:
@@ -242,14 +238,14 @@ class _Query:
                 self.text, keep_blank_values=True, strict_parsing=bool(self.text), max_num_fields=16
             )
         except ValueError as error:
-            raise QuestionError(f"the parameters of the URL cannot be read: {error}") from error
+            raise UsageError(f"the parameters of the URL cannot be read: {error}") from error
         self._known: set[str] = set()
 
     def one(self, name: str) -> str | None:
         self._known.add(name)
         values = self._values.get(name, [])
         if len(values) > 1:
-            raise QuestionError(f"{name} is given {len(values)} times")
+            raise UsageError(f"{name} is given {len(values)} times")
         return values[0] if values else None
 
     def number(self, name: str, most: float) -> float | None:
@@ -261,7 +257,7 @@ class _Query:
         except ValueError:
             number = -1.0
         if not 0 <= number <= most:
-            raise QuestionError(f"{name}={text} is not a number from 0 to {most:g}")
+            raise UsageError(f"{name}={text} is not a number from 0 to {most:g}")
         return number
 
     def options(self) -> RankOptions:
@@ -269,7 +265,7 @@ class _Query:
         try:
             accepted = tuple(map(Verdict, verdicts.split(","))) if verdicts else (Verdict.VALID,)
         except ValueError as error:
-            raise QuestionError(
+            raise UsageError(
                 f"verdicts={verdicts}: choose among {', '.join(Verdict)}, with commas"
             ) from error
         return RankOptions(
@@ -280,7 +276,7 @@ class _Query:
 
     def check_all_known(self) -> None:
         if unknown := sorted(set(self._values) - self._known):
-            raise QuestionError(f"unknown parameter {unknown[0]}; there are {', '.join(sorted(self._known))}")
+            raise UsageError(f"unknown parameter {unknown[0]}; there are {', '.join(sorted(self._known))}")
 
 
 def _status_of(error: Exception) -> HTTPStatus:

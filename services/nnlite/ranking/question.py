@@ -46,10 +46,6 @@ _Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]{1,100}$")]
 _Code = Annotated[str, StringConstraints(min_length=1, max_length=MAX_BYTES)]
 
 
-class QuestionError(UsageError):
-    """A question that cannot be answered; the message names the field and what is allowed."""
-
-
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,20 +124,20 @@ def parse_question(body: bytes) -> Question:
     """Return the question in a JSON text.
 
     Raises:
-        QuestionError: it is not JSON, or a field is unknown, missing or out of its bounds.
+        UsageError: it is not JSON, or a field is unknown, missing or out of its bounds.
     """
     try:
         value: Any = parse_json(body.decode())
     except UnicodeDecodeError as error:
-        raise QuestionError(f"the question is not UTF-8: byte {error.start}") from error
+        raise UsageError(f"the question is not UTF-8: byte {error.start}") from error
     except Unreadable as error:
-        raise QuestionError(f"the question {error}") from error
+        raise UsageError(f"the question {error}") from error
     try:
         return Question.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the question"
-        raise QuestionError(f"{place}: {plain(first['msg'])}") from error
+        raise UsageError(f"{place}: {plain(first['msg'])}") from error
 
 
 class Candidates:

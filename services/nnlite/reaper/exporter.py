@@ -25,10 +25,6 @@ from nnlite.settings.passwords import password_in
 _CLIENT_TIMEOUT_S: Final = 5.0
 
 
-class MetricsError(NnliteError):
-    """The metrics cannot be served at the address and port of the settings."""
-
-
 class DiskCollector(Collector):
     """Free space and size of the disks of some folders, which have names."""
 
@@ -59,11 +55,14 @@ class DiskCollector(Collector):
 
 @contextmanager
 def exporting(settings: Settings, engine: Engine, broker: BrokerClient, reaper: Reaper) -> Iterator[None]:
-    """Serve the metrics of the cluster, of `reaper` and of its disks while the block runs.
+    """Serve the metrics of the cluster, of `reaper` and of its disks while the block runs, if a port is set.
 
     Raises:
-        MetricsError: the port cannot be bound.
+        NnliteError: the port cannot be bound.
     """
+    if not settings.metrics.port:
+        yield
+        return
     timeout_s = settings.metrics.timeout_s
     # Prometheus waits less long than the reaper does.
     engine = engine_for(engine.url.render_as_string(hide_password=False), timeout_s)
@@ -83,21 +82,18 @@ def serving(registry: CollectorRegistry, settings: MetricsSettings) -> Iterator[
     """Answer with the metrics of `registry` while the block runs.
 
     Raises:
-        MetricsError: the address is not of this machine, its port is taken, or the token cannot be read.
+        NnliteError: the address is not of this machine, its port is taken, or the token cannot be read.
     """
     app = make_wsgi_app(registry)
     if settings.token_file is not None:
         named = f"{PREFIX}METRICS__TOKEN_FILE={settings.token_file}"
-        try:
-            app = _with_token(app, password_in(settings.token_file, named))
-        except ValueError as error:
-            raise MetricsError(str(error)) from error
+        app = _with_token(app, password_in(settings.token_file, named))
     try:
         # The server answers at once: with nothing, until it has the application that asks for the token.
         server, thread = start_http_server(settings.port, settings.address, CollectorRegistry())
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (")[0].lower()
-        raise MetricsError(
+        raise NnliteError(
             f"{PREFIX}METRICS__PORT={settings.port} on {PREFIX}METRICS__ADDRESS={settings.address}: {why}; "
             "name an address of this machine and a port that is free"
         ) from error

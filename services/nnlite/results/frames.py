@@ -18,10 +18,6 @@ Library = Literal["pandas", "polars"]
 _LIBRARIES: Final[tuple[Library, ...]] = ("pandas", "polars")
 
 
-class FrameError(NnliteError):
-    """A DataFrame cannot be made: the view, the campaign or the library is not there."""
-
-
 def frame(campaign: str | None = None, *, view: str = "latency", library: Library | None = None) -> Any:
     """Return a view of the database as a DataFrame.
 
@@ -43,11 +39,11 @@ def frame(campaign: str | None = None, *, view: str = "latency", library: Librar
     settings = load_settings()
     with open_reader(settings) as reader:
         if reader is None:
-            raise FrameError(f"{settings.home} has no database; `nnlite run --limit 5` makes one")
+            raise NnliteError(f"{settings.home} has no database; `nnlite run --limit 5` makes one")
         columns = _columns(reader, view)
         if campaign is not None:
             if "campaign" not in columns:
-                raise FrameError(f"the view {view} is not of one campaign: leave the campaign out")
+                raise NnliteError(f"the view {view} is not of one campaign: leave the campaign out")
             check_campaign(reader, campaign)
         where = "WHERE campaign = :campaign" if campaign is not None else ""
         # Only names of views get here.
@@ -57,12 +53,12 @@ def frame(campaign: str | None = None, *, view: str = "latency", library: Librar
 
 def _chosen(library: Library | None) -> Library:
     if library is not None and library not in _LIBRARIES:
-        raise FrameError(f"library={library!r}: a frame is one of {' or '.join(_LIBRARIES)}")
+        raise NnliteError(f"library={library!r}: a frame is one of {' or '.join(_LIBRARIES)}")
     wanted = (library,) if library else sorted(_LIBRARIES, key=lambda name: name not in sys.modules)
     for name in wanted:
         if find_spec(name) is not None:
             return name
-    raise FrameError(f"{' and '.join(wanted)} not installed here; for a frame: pip install {wanted[0]}")
+    raise NnliteError(f"{' and '.join(wanted)} not installed here; for a frame: pip install {wanted[0]}")
 
 
 def _builder(library: Library) -> Callable[[Sequence[str], list[tuple[Any, ...]]], Any]:
@@ -103,5 +99,5 @@ WHERE c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace GROUP BY c.rel
 """
     views: dict[str, list[str]] = {row["relname"]: row["columns"] for row in reader.rows(statement, {})}
     if view not in views:
-        raise FrameError(f"no view is named {view!r}; there are {', '.join(views)}")
+        raise NnliteError(f"no view is named {view!r}; there are {', '.join(views)}")
     return views[view]

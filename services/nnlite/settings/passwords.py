@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from nnlite.errors import NnliteError
+
 #: Settings of servers with credentials, without their prefix; model code could read them in
 #: /proc/<pid>/environ.
 CREDENTIALS: Final = ("DATABASE_URL", "BROKER_URL")
@@ -45,18 +47,18 @@ def password_in(file: Path, named: str) -> str:
         named: how the user named the file, for messages.
 
     Raises:
-        ValueError: it cannot be read, is empty, or is not one line of text.
+        NnliteError: it cannot be read, is empty, or is not one line of text.
     """
     try:
         lines = file.expanduser().read_text().strip().splitlines()
     except OSError as error:
-        raise ValueError(f"{named}: {error.strerror}; name a file that this account may read") from error
+        raise NnliteError(f"{named}: {error.strerror}; name a file that this account may read") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{named} is no text; write the password into it, alone") from error
+        raise NnliteError(f"{named} is no text; write the password into it, alone") from error
     if not lines:
-        raise ValueError(f"{named} is empty; write the password into it")
+        raise NnliteError(f"{named} is empty; write the password into it")
     if len(lines) > 1:
-        raise ValueError(f"{named} has {len(lines)} lines; write the password into it, alone")
+        raise NnliteError(f"{named} has {len(lines)} lines; write the password into it, alone")
     return lines[0]
 
 
@@ -71,7 +73,10 @@ def _with_password(url: str | None, variable: str, file: Path, named: str) -> st
     user, _, password = login.partition(":")
     if password:
         raise ValueError(f"{variable} has a password and {named} brings another; keep one of them")
-    secret = quote(password_in(file, named), safe="")
+    try:
+        secret = quote(password_in(file, named), safe="")
+    except NnliteError as error:
+        raise ValueError(str(error)) from error
     return parts._replace(netloc=f"{user}:{secret}@{address}").geturl()
 
 

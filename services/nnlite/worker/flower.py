@@ -74,10 +74,7 @@ def serve(
 
 
 def _password(file: Path) -> str:
-    try:
-        password = password_in(file, f"--password-file {file}")
-    except ValueError as error:
-        raise NnliteError(str(error)) from error
+    password = password_in(file, f"--password-file {file}")
     if not password.isascii():
         raise NnliteError(f"--password-file {file}: Flower compares ASCII only; choose another")
     return password

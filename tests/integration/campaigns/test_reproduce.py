@@ -7,7 +7,7 @@ import pytest
 from integration.canned import finish_benchmark, finish_conversion, queued_benchmark, refusal, with_median
 from integration.conftest import Cluster
 from nnlite.campaigns import control, reproduce
-from nnlite.campaigns.reproduce import ReproductionError
+from nnlite.errors import NnliteError
 from nnlite.results import queries
 from nnlite.results.verification import Selection, digests
 from nnlite.settings.groups import MeasurementSettings
@@ -82,18 +82,18 @@ def test_a_reproduction_changes_neither_the_result_nor_the_digest_nor_the_campai
 
 def test_what_cannot_be_reproduced_is_an_error(cluster, benchmark):
     engine, broker, selection = cluster.engine, cluster.broker, Selection(benchmark=benchmark)
-    with pytest.raises(ReproductionError, match="not measured yet"):
+    with pytest.raises(NnliteError, match="not measured yet"):
         reproduce.results_to_reproduce(engine, selection)
-    with pytest.raises(ReproductionError, match="is being measured"):
+    with pytest.raises(NnliteError, match="is being measured"):
         reproduce.start(engine, broker, benchmark)
     finish_benchmark(cluster, benchmark, refusal())
-    with pytest.raises(ReproductionError, match=r"no latency to reproduce; cpu: invalid \(runtime\)"):
+    with pytest.raises(NnliteError, match=r"no latency to reproduce; cpu: invalid \(runtime\)"):
         reproduce.results_to_reproduce(engine, selection)
     control.pause(engine, "night")
-    with pytest.raises(ReproductionError, match="nnlite resume night"):
+    with pytest.raises(NnliteError, match="nnlite resume night"):
         reproduce.start(engine, broker, benchmark)
     control.cancel(engine, "night")
-    with pytest.raises(ReproductionError, match="is cancelled"):
+    with pytest.raises(NnliteError, match="is cancelled"):
         reproduce.start(engine, broker, benchmark)
 
 
@@ -101,13 +101,13 @@ def test_a_model_names_its_result_if_it_has_one(cluster, measured):
     engine = cluster.engine
     assert reproduce.result_of_model(engine, "one", "fp32") == measured
     assert reproduce.result_of_model(engine, "other", "fp32") is None
-    with pytest.raises(ReproductionError, match="one has no latency in int8"):
+    with pytest.raises(NnliteError, match="one has no latency in int8"):
         reproduce.result_of_model(engine, "one", "int8")
     conversion = cluster.conversion(cluster.submit("one", name="day", pools=("phones",)).id)["id"]
     (message,) = finish_conversion(cluster, conversion, cached=True)
     finish_benchmark(cluster, message.row_id)
     said = rf"2 times: name one of {message.row_id} \(day, phones, run 1: cpu threads 1\)"
-    with pytest.raises(ReproductionError, match=said):
+    with pytest.raises(NnliteError, match=said):
         reproduce.result_of_model(engine, "one", "fp32")
 
 

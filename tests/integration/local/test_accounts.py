@@ -13,7 +13,8 @@ import pytest
 
 from conftest import embedded_settings
 from integration.local.observing import answer, processes_of
-from nnlite.local import LocalError, RecordError, endpoints, servers
+from nnlite.errors import NnliteError
+from nnlite.local import LocalError, endpoints, servers
 from waiting import HANG_S, is_alive
 
 NOBODY = 65534
@@ -136,7 +137,7 @@ def test_a_port_that_another_program_took_is_replaced(home):
 
 def test_a_damaged_state_file_is_reported_with_a_hint(home):
     (home / "servers.json").write_text("{")
-    with pytest.raises(RecordError, match=r"damaged.*remove it"):
+    with pytest.raises(NnliteError, match=r"damaged.*remove it"):
         endpoints(embedded_settings(home))
 
 

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import make_url, text
 
 from integration.conftest import Cluster
-from nnlite.local.backup import BackupError, back_up, restore
+from nnlite.errors import NnliteError
+from nnlite.local.backup import back_up, restore
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_database_in_use_is_not_replaced(cluster, campaigns, tmp_path):
     back_up(cluster.settings, url(cluster), tmp_path / "backups", keep=1)
     (dump,) = (tmp_path / "backups").iterdir()
 
-    with cluster.engine.connect(), pytest.raises(BackupError, match=r"1 connections use the database"):
+    with cluster.engine.connect(), pytest.raises(NnliteError, match=r"1 connections use the database"):
         restore(cluster.settings, url(cluster), dump)
 
     assert names(cluster) == campaigns
@@ -81,7 +82,7 @@ def test_a_damaged_dump_changes_nothing(cluster, campaigns, tmp_path, damage):
     dump.write_bytes(b"hello" if damage == "no dump at all" else raw[: len(raw) - 2000])
     cluster.engine.dispose()
 
-    with pytest.raises(BackupError, match="nothing was changed"):
+    with pytest.raises(NnliteError, match="nothing was changed"):
         restore(cluster.settings, url(cluster), dump)
 
     assert names(cluster) == campaigns
@@ -106,12 +107,12 @@ def test_a_role_that_may_not_create_databases_says_what_it_needs(cluster, plain_
     (dump,) = tmp_path.iterdir()
     cluster.engine.dispose()
 
-    with pytest.raises(BackupError, match=r'nothing was changed.*ALTER ROLE "plain" CREATEDB'):
+    with pytest.raises(NnliteError, match=r'nothing was changed.*ALTER ROLE "plain" CREATEDB'):
         restore(cluster.settings, plain_url, dump)
 
 
 def test_a_folder_that_cannot_be_written_is_named(cluster, tmp_path):
     (tmp_path / "file").touch()
 
-    with pytest.raises(BackupError, match=f"{tmp_path}/file/backups: Not a directory"):
+    with pytest.raises(NnliteError, match=f"{tmp_path}/file/backups: Not a directory"):
         back_up(cluster.settings, url(cluster), tmp_path / "file" / "backups", keep=1)

@@ -14,7 +14,8 @@ import pytest
 
 from conftest import embedded_settings
 from integration.local.observing import answer, processes_of, read_it, write_something
-from nnlite.local import LocalError, ServersNotRunning, endpoints, psql_command, servers
+from nnlite.errors import NnliteError
+from nnlite.local import LocalError, endpoints, psql_command, servers
 from nnlite.settings import Settings
 from waiting import HANG_S, end_all, is_alive, wait_until
 
@@ -186,11 +187,11 @@ def test_only_the_server_that_is_not_named_is_embedded(home):
 
 def test_endpoints_start_nothing_and_give_a_hint(home):
     settings = embedded_settings(home)
-    with pytest.raises(ServersNotRunning, match="nnlite run"):
+    with pytest.raises(NnliteError, match="nnlite run"):
         endpoints(settings)
     with servers(settings) as mine:
         assert endpoints(settings) == mine
-    with pytest.raises(ServersNotRunning, match="nnlite run"):
+    with pytest.raises(NnliteError, match="nnlite run"):
         endpoints(settings)
 
 

@@ -11,8 +11,8 @@ from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import submit
 from nnlite.catalog.nngpt.source import NnGptSource, tag_of
 from nnlite.cli.presenting.presentation import result_columns, result_row
+from nnlite.errors import NnliteError
 from nnlite.exports.edge_export import EdgeChoice, export_edge_tracker
-from nnlite.exports.writing import ExportError
 from nnlite.results import queries
 from nnlite.vocabulary import Mode, Verdict
 
@@ -213,7 +213,7 @@ def test_results_show_efficiency_and_the_gate(cluster, tree, submitted):
 
 
 def test_unknown_names_and_an_empty_database_raise(cluster, exported):
-    with pytest.raises(ExportError, match="nnlite submit --source nngpt"):
+    with pytest.raises(NnliteError, match="nnlite submit --source nngpt"):
         exported()
-    with pytest.raises(ExportError, match="no pool 'phones'"):
+    with pytest.raises(NnliteError, match="no pool 'phones'"):
         exported(pool="phones")

@@ -10,7 +10,6 @@ from docs_site.notebooks import executed, read
 from integration.canned import finish_benchmark, finish_conversion
 from nnlite.errors import NnliteError
 from nnlite.results import frame, frames, queries
-from nnlite.results.frames import FrameError
 from nnlite.results.reading import open_reader
 from nnlite.settings import load_settings
 
@@ -53,7 +52,7 @@ def test_what_only_reads_can_change_nothing(measured):
 def test_a_home_without_a_database_stays_so(tmp_path, monkeypatch):
     monkeypatch.delenv("NNLITE_DATABASE_URL", raising=False)
     monkeypatch.setenv("NNLITE_HOME", str(tmp_path / "home"))
-    with pytest.raises(FrameError, match="has no database"):
+    with pytest.raises(NnliteError, match="has no database"):
         frame()
     assert not (tmp_path / "home").exists()
 
@@ -82,7 +81,7 @@ def test_the_library_is_the_one_that_is_imported_else_the_one_that_is_installed(
     monkeypatch.setattr(frames, "find_spec", lambda name: name if name == "pandas" else None)
     assert frames._chosen(None) == "pandas"
     monkeypatch.setattr(frames, "find_spec", lambda _: None)
-    with pytest.raises(FrameError, match="pip install polars"):
+    with pytest.raises(NnliteError, match="pip install polars"):
         frames._chosen(None)
 
 

@@ -21,8 +21,8 @@ from integration.canned import (
 )
 from integration.conftest import Cluster
 from nnlite.campaigns import reproduce
+from nnlite.errors import NnliteError
 from nnlite.exports.lemur_tree import Choice, Exported, TreeLayout, export_lemur
-from nnlite.exports.writing import ExportError
 from nnlite.queue import leases
 from nnlite.reports.schema import BenchmarkReport, DeviceContext, Gating, Latency, MeasurementReport
 from nnlite.results.devices import record_ready
@@ -271,7 +271,7 @@ def test_a_record_has_one_number_of_threads(measure, export, tmp_path):
     assert export(threads=4).threads == {4}
     assert (read(tmp_path)["cpu_duration"], read(tmp_path)["valid"]) == (300, False)
     with pytest.raises(
-        ExportError, match=r"of the results \(1 phone; 1 valid\) none fits; --kind, --verdict"
+        NnliteError, match=r"of the results \(1 phone; 1 valid\) none fits; --kind, --verdict"
     ):
         export(threads=3)
 
@@ -294,7 +294,7 @@ def test_a_reproduction_does_not_replace_the_result(cluster, measure, export, tm
     finish_benchmark(cluster, again, measurement(latency=latency(200)))
     assert (export().superseded, read(tmp_path)["duration"]) == (0, 100)
     cluster.change("UPDATE benchmark SET report = jsonb_set(report, '{device,kind}', '\"host\"')")
-    with pytest.raises(ExportError, match=r"of the results \(1 host; 1 valid\) none fits"):
+    with pytest.raises(NnliteError, match=r"of the results \(1 host; 1 valid\) none fits"):
         export()
 
 
@@ -329,7 +329,7 @@ HOST = {"name": "host-lab", "kind": DeviceKind.HOST, "pool": "host"}
 def test_hosts_are_exported_only_on_request(measure, export, tmp_path):
     measure("one", device=HOST)
     with pytest.raises(
-        ExportError, match=r"of the results \(1 host; 1 valid\) none fits; --kind host writes"
+        NnliteError, match=r"of the results \(1 host; 1 valid\) none fits; --kind host writes"
     ):
         export()
     assert files(tmp_path) == []
@@ -344,7 +344,7 @@ def test_results_are_chosen_by_campaign_device_and_pool(measure, export):
     for choice in ({"campaigns": ["day"]}, {"devices": ["other"]}, {"pools": ["tablets"]}):
         assert export(**choice).written == 1
     assert export(campaigns=["day", "night"]).written == 2
-    with pytest.raises(ExportError, match="there is no result of campaign day on phones; nnlite run"):
+    with pytest.raises(NnliteError, match="there is no result of campaign day on phones; nnlite run"):
         export(campaigns=["day"], pools=["phones"])
 
 
@@ -358,7 +358,7 @@ def test_results_are_chosen_by_campaign_device_and_pool(measure, export):
 )
 def test_an_unknown_name_raises_and_lists_known_ones(measure, export, choice, says):
     measure("one")
-    with pytest.raises(ExportError, match=says):
+    with pytest.raises(NnliteError, match=says):
         export(**choice)
 
 
@@ -372,7 +372,7 @@ def test_benchmarks_without_result_are_counted(cluster, measure, export):
     exported = export()
     assert (exported.written, exported.without_result) == (1, 1)
     cluster.change("UPDATE benchmark SET report = NULL, state = 'failed'")
-    with pytest.raises(ExportError, match=r"no measurement has a result \(without one: 2\); see"):
+    with pytest.raises(NnliteError, match=r"no measurement has a result \(without one: 2\); see"):
         export()
 
 
@@ -429,7 +429,7 @@ def test_a_catalogue_that_cannot_be_read_is_not_replaced(measure, export, tmp_pa
     catalogue.parent.mkdir(parents=True)
     catalogue.write_text("{")
     measure("one")
-    with pytest.raises(ExportError, match=r"cannot read .*all_models.json"):
+    with pytest.raises(NnliteError, match=r"cannot read .*all_models.json"):
         export()
     assert catalogue.read_text() == "{"
 
@@ -437,7 +437,7 @@ def test_a_catalogue_that_cannot_be_read_is_not_replaced(measure, export, tmp_pa
 def test_an_unwritable_path_raises_and_leaves_no_partial_file(measure, export, tmp_path):
     (tmp_path / "ab").write_text("")
     measure("one")
-    with pytest.raises(ExportError, match=r"cannot write .*android_lab-phone.json"):
+    with pytest.raises(NnliteError, match=r"cannot write .*android_lab-phone.json"):
         export()
     assert [file.name for file in tmp_path.iterdir()] == ["ab"]
 

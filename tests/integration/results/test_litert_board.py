@@ -5,9 +5,9 @@ import json
 import pytest
 
 from integration.canned import finish_benchmark, finish_conversion, measurement, queued_benchmark, with_median
+from nnlite.errors import NnliteError
 from nnlite.exports.lemur_tree import Choice
 from nnlite.exports.litert_board import export_litert_board
-from nnlite.exports.writing import ExportError
 from nnlite.vocabulary import DeviceKind, Verdict
 
 OTHERS = {
@@ -55,10 +55,10 @@ def test_of_several_results_of_a_device_the_best_verdict_and_then_the_newest_is_
 def test_what_is_not_valid_or_of_no_phone_is_published_only_on_request(cluster, tmp_path):
     finish_benchmark(cluster, queued_benchmark(cluster), measurement(verdict=Verdict.NOISY))
     with pytest.raises(
-        ExportError, match=r"\(1 phone; 1 noisy\) none fits; asked for: verdict valid, kind phone;"
+        NnliteError, match=r"\(1 phone; 1 noisy\) none fits; asked for: verdict valid, kind phone;"
     ):
         export_litert_board(cluster.engine, tmp_path, Choice())
-    with pytest.raises(ExportError, match="asked for: verdict noisy, kind host; --verdict and --kind choose"):
+    with pytest.raises(NnliteError, match="asked for: verdict noisy, kind host; --verdict and --kind choose"):
         choice = Choice(kinds=(DeviceKind.HOST,), verdicts=(Verdict.NOISY,))
         export_litert_board(cluster.engine, tmp_path, choice)
     assert list(tmp_path.iterdir()) == []
@@ -70,7 +70,7 @@ def test_a_file_that_is_no_board_is_left_as_it_is(line, cluster, tmp_path):
     finish_benchmark(cluster, queued_benchmark(cluster))
     file = tmp_path / "measurements.jsonl"
     file.write_text(f"{json.dumps(OTHERS)}\n{line}\n")
-    with pytest.raises(ExportError, match=r"measurements\.jsonl, line 2 is no row of the board"):
+    with pytest.raises(NnliteError, match=r"measurements\.jsonl, line 2 is no row of the board"):
         export_litert_board(cluster.engine, tmp_path, Choice())
     assert file.read_text().endswith(f"{line}\n")
     assert list(tmp_path.iterdir()) == [file]

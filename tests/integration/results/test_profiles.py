@@ -7,8 +7,8 @@ from operator import itemgetter
 import pytest
 
 from integration.canned import finish_benchmark, finish_conversion, measurement
+from nnlite.errors import NnliteError
 from nnlite.exports.model_explorer import export_node_data
-from nnlite.exports.writing import ExportError
 from nnlite.reports.schema import OperatorTime, Profile
 from nnlite.results import profiles, queries
 
@@ -104,7 +104,7 @@ def test_profiles_of_measurements_that_share_all_names_stay_apart(cluster, tmp_p
 
 
 def test_node_data_are_one_file_for_each_profile(cluster, profiled, tmp_path):
-    with pytest.raises(ExportError, match="nothing was written: there is no result; nnlite run"):
+    with pytest.raises(NnliteError, match="nothing was written: there is no result; nnlite run"):
         export_node_data(cluster.engine, tmp_path)
     profiled()
     exported = export_node_data(cluster.engine, tmp_path, "layers")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from nnlite.campaigns.device_argument import DeviceArgumentError, device_argument
+from nnlite.campaigns.device_argument import device_argument
+from nnlite.errors import UsageError
 
 
 @pytest.mark.parametrize("text", ["avd:pixel4-1", "avd:Pixel_4.a", "usb:R58M12ABCDE", "tcp:10.0.0.7:5555"])
@@ -38,18 +39,18 @@ def test_the_host_has_a_pool_of_its_own_and_may_have_another():
     ],
 )
 def test_anything_else_is_refused_with_the_forms_that_there_are(text, message):
-    with pytest.raises(DeviceArgumentError, match=rf"--device {text}: .*{message}.*; write avd:NAME"):
+    with pytest.raises(UsageError, match=rf"--device {text}: .*{message}.*; write avd:NAME"):
         device_argument(text, "pixel4-api30")
 
 
 @pytest.mark.parametrize("pool", [None, ""])
 def test_a_device_that_is_not_the_host_needs_a_pool(pool):
-    with pytest.raises(DeviceArgumentError, match="--device avd:pixel4-1 needs --pool"):
+    with pytest.raises(UsageError, match="--device avd:pixel4-1 needs --pool"):
         device_argument("avd:pixel4-1", pool)
 
 
 def test_a_phone_is_not_interchangeable_with_a_machine():
-    with pytest.raises(DeviceArgumentError, match="--pool host is that of machines, not of usb:R5"):
+    with pytest.raises(UsageError, match="--pool host is that of machines, not of usb:R5"):
         device_argument("usb:R5", "host")
 
 

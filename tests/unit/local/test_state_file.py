@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from nnlite.errors import NnliteError
 from nnlite.host.processes import ProcessIdentity
 from nnlite.local.state_file import (
     Record,
-    RecordError,
     ServerEntry,
     read_record,
     write_record,
@@ -33,7 +33,7 @@ def test_without_a_file_the_record_is_empty(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"servers": {"postgres": {}}, "guardian": null}'])
 def test_a_damaged_file_is_reported_with_a_hint(tmp_path, text):
     (tmp_path / "servers.json").write_text(text)
-    with pytest.raises(RecordError, match="remove it"):
+    with pytest.raises(NnliteError, match="remove it"):
         read_record(tmp_path)
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from generated import NET
 from nnlite.campaigns.request import RequestConflict
-from nnlite.errors import Unavailable
+from nnlite.errors import NnliteError, Unavailable
 from nnlite.ranking import listener, request_reader
 from nnlite.ranking.client import RankClient, RankError
-from nnlite.ranking.listener import ListenerError, listening
+from nnlite.ranking.listener import listening
 from nnlite.ranking.request_reader import request_file
 from nnlite.results.ranking import RankOptions
 from nnlite.results.reading import CampaignError
@@ -234,7 +234,7 @@ def test_connections_beyond_the_limit_are_told_so(service, monkeypatch):
 
 
 def test_a_taken_port_is_said_with_the_options(port):
-    with pytest.raises(ListenerError) as raised, listening(Service(), TOKEN, "127.0.0.1", port):
+    with pytest.raises(NnliteError) as raised, listening(Service(), TOKEN, "127.0.0.1", port):
         pass
     assert str(raised.value) == f"127.0.0.1:{port}: address already in use; choose --address and --port"
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from generated import NET
-from nnlite.ranking.question import Candidates, QuestionError, parse_question
+from nnlite.errors import UsageError
+from nnlite.ranking.question import Candidates, parse_question
 from nnlite.settings import Settings
 from nnlite.vocabulary import ModelFormat
 
@@ -101,6 +102,6 @@ def test_the_same_question_is_the_same_campaign():
     ],
 )
 def test_what_is_no_question_is_refused_with_the_field_and_what_is_allowed(body, said):
-    with pytest.raises(QuestionError) as raised:
+    with pytest.raises(UsageError) as raised:
         parse_question(body)
     assert said in str(raised.value)

@@ -7,8 +7,9 @@ from urllib.error import HTTPError
 import pytest
 from prometheus_client import CollectorRegistry
 
+from nnlite.errors import NnliteError
 from nnlite.reaper import exporter
-from nnlite.reaper.exporter import DiskCollector, MetricsError, disks, serving
+from nnlite.reaper.exporter import DiskCollector, disks, serving
 from nnlite.settings import Settings
 from nnlite.settings.groups import MetricsSettings
 from unit.reaper.scraping import free_port, scrape
@@ -52,7 +53,7 @@ def test_with_a_token_nobody_else_is_answered(registry, port, tmp_path):
 
 def test_a_token_that_cannot_be_read_is_named(registry, port, tmp_path):
     missing = tmp_path / "missing"
-    refused = pytest.raises(MetricsError, match=f"NNLITE_METRICS__TOKEN_FILE={missing}: No such file")
+    refused = pytest.raises(NnliteError, match=f"NNLITE_METRICS__TOKEN_FILE={missing}: No such file")
     with refused, serving(registry, MetricsSettings(port=port, token_file=missing)):
         pass
 
@@ -69,7 +70,7 @@ def test_a_silent_client_is_disconnected_and_delays_nobody(registry, port, monke
 
 def test_a_taken_port_is_reported_by_its_setting(registry, port):
     settings = MetricsSettings(port=port)
-    with serving(registry, settings), pytest.raises(MetricsError) as raised, serving(registry, settings):
+    with serving(registry, settings), pytest.raises(NnliteError) as raised, serving(registry, settings):
         pass
     assert str(raised.value) == (
         f"NNLITE_METRICS__PORT={port} on NNLITE_METRICS__ADDRESS=127.0.0.1: address already in use; "
@@ -79,7 +80,7 @@ def test_a_taken_port_is_reported_by_its_setting(registry, port):
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "no.such.host.invalid"])
 def test_an_address_of_another_machine_is_reported_by_its_setting(registry, port, address):
-    refused = pytest.raises(MetricsError, match=rf"NNLITE_METRICS__ADDRESS={address}: \w")
+    refused = pytest.raises(NnliteError, match=rf"NNLITE_METRICS__ADDRESS={address}: \w")
     with refused, serving(registry, MetricsSettings(port=port, address=address)):
         pass
 
