@@ -10,44 +10,24 @@ from collections.abc import Callable
 
 import torch
 
-from nnlite_conversion.pipeline.lowering.rewrites import elementary, integers, ordering
-from nnlite_conversion.pipeline.lowering.rewrites.adaptive_max_pool import adaptive_max_pool2d
-from nnlite_conversion.pipeline.lowering.rewrites.antialiasing import (
-    antialiased_bicubic,
-    antialiased_bilinear,
+from nnlite_conversion.pipeline.lowering.rewrites import (
+    adaptive_max_pool,
+    antialiasing,
+    convolution,
+    elementary,
+    embedding,
+    empty_tensors,
+    expand,
+    integers,
+    linear,
+    nearest,
+    ordering,
+    pooling,
+    sampling,
+    scatter,
 )
-from nnlite_conversion.pipeline.lowering.rewrites.arithmetic import scaled_difference, scaled_sum
-from nnlite_conversion.pipeline.lowering.rewrites.convolution import (
-    computed_weights,
-    named_padding,
-    unsupported_convolution,
-)
-from nnlite_conversion.pipeline.lowering.rewrites.embedding import (
-    embedding_bag_by_comparison,
-    rows_of_limited_norm,
-)
-from nnlite_conversion.pipeline.lowering.rewrites.empty_tensors import without_empty_tensors
-from nnlite_conversion.pipeline.lowering.rewrites.expand import needless_expand
-from nnlite_conversion.pipeline.lowering.rewrites.linear import (
-    high_rank_linear,
-    product_with_matrix,
-    trilinear_product,
-)
-from nnlite_conversion.pipeline.lowering.rewrites.nearest import nearest_by_index
 from nnlite_conversion.pipeline.lowering.rewrites.operators import OperatorRewrites
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
-from nnlite_conversion.pipeline.lowering.rewrites.pooling import (
-    average_within_volume,
-    indices_of_max_pool,
-    max_unpool_of_pool,
-)
-from nnlite_conversion.pipeline.lowering.rewrites.sampling import sampled_within_reflections
-from nnlite_conversion.pipeline.lowering.rewrites.scatter import (
-    index_put_by_comparison,
-    masked_scatter_by_index,
-    scatter_add_by_comparison,
-    scatter_reduce_by_comparison,
-)
 
 Rewrite = Callable[[torch.fx.Graph], bool]
 
@@ -56,22 +36,22 @@ aten = torch.ops.aten
 #: Rewrites of the exported graph, in the order in which they run. The names of those that changed it are
 #: stored with the artifact.
 REWRITES: tuple[Rewrite, ...] = (
-    without_empty_tensors,
-    adaptive_max_pool2d,
-    high_rank_linear,
-    needless_expand,
-    named_padding,
-    computed_weights,
-    max_unpool_of_pool,
-    indices_of_max_pool,
+    empty_tensors.without_empty_tensors,
+    adaptive_max_pool.adaptive_max_pool2d,
+    linear.high_rank_linear,
+    expand.needless_expand,
+    convolution.named_padding,
+    convolution.computed_weights,
+    pooling.max_unpool_of_pool,
+    pooling.indices_of_max_pool,
 )
 
 #: Rewrites of operators of the decomposed graph. Halves and complex numbers are rewritten besides.
 OPERATORS: OperatorRewrites = {
-    aten.add.Tensor: scaled_sum,
-    aten.add.Scalar: scaled_sum,
-    aten.sub.Tensor: scaled_difference,
-    aten.sub.Scalar: scaled_difference,
+    aten.add.Tensor: elementary.scaled_sum,
+    aten.add.Scalar: elementary.scaled_sum,
+    aten.sub.Tensor: elementary.scaled_difference,
+    aten.sub.Scalar: elementary.scaled_difference,
     aten.exp2.default: elementary.power_of_two,
     aten.erfc.default: elementary.complementary_error,
     aten.fmax.default: elementary.larger_number,
@@ -82,17 +62,17 @@ OPERATORS: OperatorRewrites = {
     aten.logical_xor.default: elementary.exclusive_or,
     aten.dist.default: elementary.distance,
     aten.rrelu_with_noise_functional.default: elementary.leaky_relu_of_mean_slope,
-    aten.upsample_nearest2d.vec: nearest_by_index,
-    aten._upsample_bilinear2d_aa.default: antialiased_bilinear,
-    aten._upsample_bicubic2d_aa.default: antialiased_bicubic,
-    aten.avg_pool3d.default: average_within_volume,
-    aten.convolution.default: unsupported_convolution,
-    aten.scatter_add.default: scatter_add_by_comparison,
-    aten.scatter.reduce: scatter_reduce_by_comparison,
-    aten.scatter.value_reduce: scatter_reduce_by_comparison,
-    aten.scatter_reduce.two: scatter_reduce_by_comparison,
-    aten.index_put.default: index_put_by_comparison,
-    aten.masked_scatter.default: masked_scatter_by_index,
+    aten.upsample_nearest2d.vec: nearest.nearest_by_index,
+    aten._upsample_bilinear2d_aa.default: antialiasing.antialiased_bilinear,
+    aten._upsample_bicubic2d_aa.default: antialiasing.antialiased_bicubic,
+    aten.avg_pool3d.default: pooling.average_within_volume,
+    aten.convolution.default: convolution.unsupported_convolution,
+    aten.scatter_add.default: scatter.scatter_add_by_comparison,
+    aten.scatter.reduce: scatter.scatter_reduce_by_comparison,
+    aten.scatter.value_reduce: scatter.scatter_reduce_by_comparison,
+    aten.scatter_reduce.two: scatter.scatter_reduce_by_comparison,
+    aten.index_put.default: scatter.index_put_by_comparison,
+    aten.masked_scatter.default: scatter.masked_scatter_by_index,
     aten.sort.default: ordering.sort_by_comparison,
     aten.sort.stable: ordering.stable_sort_by_comparison,
     aten.topk.default: ordering.topk_by_comparison,
@@ -119,7 +99,7 @@ OPERATORS: OperatorRewrites = {
         for name, function in integers.BITWISE.items()
         for overload in ("Tensor", "Scalar")
     },
-    aten.grid_sampler_2d.default: sampled_within_reflections,
+    aten.grid_sampler_2d.default: sampling.sampled_within_reflections,
     aten.abs.default: integers.absolute_of_integers,
     aten.sign.default: integers.sign_of_integers,
     aten.pow.Tensor_Scalar: integers.power_of_integers,
@@ -130,11 +110,11 @@ OPERATORS: OperatorRewrites = {
     aten.fmod.Tensor: integers.remainder_of_truncated_quotient,
     aten.fmod.Scalar: integers.remainder_of_truncated_quotient,
     aten._assert_async.msg: elementary.without_assertion,
-    aten.embedding_renorm.default: rows_of_limited_norm,
-    aten._embedding_bag.default: embedding_bag_by_comparison,
-    aten._embedding_bag_forward_only.default: embedding_bag_by_comparison,
-    aten._trilinear.default: trilinear_product,
-    aten.einsum.default: product_with_matrix,
+    aten.embedding_renorm.default: embedding.rows_of_limited_norm,
+    aten._embedding_bag.default: embedding.embedding_bag_by_comparison,
+    aten._embedding_bag_forward_only.default: embedding.embedding_bag_by_comparison,
+    aten._trilinear.default: linear.trilinear_product,
+    aten.einsum.default: linear.product_with_matrix,
 }
 
 

@@ -1,6 +1,6 @@
 """Rewrites interpolation with `antialias=True`, as products with constant matrices of its weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,35 +12,23 @@ from nnlite_conversion.pipeline.lowering.rewrites.graph import constant
 aten = torch.ops.aten
 
 
-def antialiased_bilinear(
-    x: torch.Tensor,
-    size: Sequence[int],
-    align_corners: bool,
-    scale_h: float | None = None,
-    scale_w: float | None = None,
-) -> torch.Tensor:
-    """Compute `interpolate(mode="bilinear", antialias=True)`."""
-    return _resampled(aten._upsample_bilinear2d_aa.default, x, size, align_corners, (scale_h, scale_w))
+def _antialiased(name: str, operator: Any) -> Callable[..., torch.Tensor]:
+    """Return the rewrite of an operator by its weights."""
 
+    def resampled(
+        x: torch.Tensor,
+        size: Sequence[int],
+        align_corners: bool,
+        scale_h: float | None = None,
+        scale_w: float | None = None,
+    ) -> torch.Tensor:
+        """Resample rows, then columns: the weights of both dimensions are independent of each other."""
+        rows = _weights(operator, x.shape[2], size[0], align_corners, scale_h)
+        columns = _weights(operator, x.shape[3], size[1], align_corners, scale_w)
+        return torch.matmul(torch.matmul(constant(rows.T, x), x), constant(columns, x))
 
-def antialiased_bicubic(
-    x: torch.Tensor,
-    size: Sequence[int],
-    align_corners: bool,
-    scale_h: float | None = None,
-    scale_w: float | None = None,
-) -> torch.Tensor:
-    """Compute `interpolate(mode="bicubic", antialias=True)`."""
-    return _resampled(aten._upsample_bicubic2d_aa.default, x, size, align_corners, (scale_h, scale_w))
-
-
-def _resampled(
-    operator: Any, x: torch.Tensor, size: Sequence[int], align_corners: bool, scales: Sequence[float | None]
-) -> torch.Tensor:
-    """Resample rows, then columns: the weights of both dimensions are independent of each other."""
-    rows = _weights(operator, x.shape[2], size[0], align_corners, scales[0])
-    columns = _weights(operator, x.shape[3], size[1], align_corners, scales[1])
-    return torch.matmul(torch.matmul(constant(rows.T, x), x), constant(columns, x))
+    resampled.__name__ = name
+    return resampled
 
 
 def _weights(operator: Any, old: int, new: int, align_corners: bool, scale: float | None) -> NDArray[Any]:
@@ -49,3 +37,7 @@ def _weights(operator: Any, old: int, new: int, align_corners: bool, scale: floa
         units = torch.eye(old).view(1, 1, old, old)  # the rows of this image
         weights: NDArray[Any] = operator(units, [new, old], align_corners, scale, None)[0, 0].numpy()
     return weights.T
+
+
+antialiased_bilinear = _antialiased("antialiased_bilinear", aten._upsample_bilinear2d_aa.default)
+antialiased_bicubic = _antialiased("antialiased_bicubic", aten._upsample_bicubic2d_aa.default)

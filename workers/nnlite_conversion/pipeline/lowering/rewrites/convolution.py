@@ -103,33 +103,19 @@ def unsupported_convolution(  # noqa: PLR0917  (the parameters of aten.convoluti
             ]
             return _with_bias(torch.cat(parts, 1) if groups > 1 else parts[0], bias)
         if any(output_padding):
-            return _cropped_convolution(x, weight, bias, stride, padding, dilation, output_padding, groups)
+            none = [0] * rank
+            whole = aten.convolution.default(x, weight, None, stride, none, dilation, True, none, groups)
+            # Cut to size by negative widths; the last dimension comes first.
+            widths = [
+                width
+                for before, more in zip(reversed(padding), reversed(output_padding), strict=True)
+                for width in (-before, more - before)
+            ]
+            return _with_bias(aten.constant_pad_nd(whole, widths), bias)
         return NotImplemented
     if rank == 3 and groups > 1:
         return _convolution_of_frames(x, weight, bias, stride, padding, dilation, groups)
     return NotImplemented
-
-
-def _cropped_convolution(  # noqa: PLR0917
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    output_padding: list[int],
-    groups: int,
-) -> torch.Tensor:
-    """Compute a transposed convolution without paddings, and cut its result to size."""
-    none = [0] * len(stride)
-    result = aten.convolution.default(x, weight, None, stride, none, dilation, True, none, groups)
-    # The last dimension comes first; a negative width cuts.
-    widths = [
-        width
-        for before, more in zip(reversed(padding), reversed(output_padding), strict=True)
-        for width in (-before, more - before)
-    ]
-    return _with_bias(aten.constant_pad_nd(result, widths), bias)
 
 
 def _spread_convolution(  # noqa: PLR0917

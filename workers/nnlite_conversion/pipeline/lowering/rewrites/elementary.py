@@ -1,4 +1,4 @@
-"""Rewrites operators of single elements that litert-torch does not lower."""
+"""Rewrites operators of single elements that litert-torch does not lower, and sums that scale one side."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,16 @@ from functools import reduce
 from typing import Any
 
 import torch
+
+
+def scaled_sum(a: Any, b: Any, *, alpha: float = 1) -> Any:
+    """Compute `add(a, b, alpha=)` as a product and a sum."""
+    return NotImplemented if alpha == 1 else a + b * alpha
+
+
+def scaled_difference(a: Any, b: Any, *, alpha: float = 1) -> Any:
+    """Compute `sub(a, b, alpha=)`, and `rsub` in the other order, as a product and a difference."""
+    return NotImplemented if alpha == 1 else a - b * alpha
 
 
 def power_of_two(x: torch.Tensor) -> torch.Tensor:

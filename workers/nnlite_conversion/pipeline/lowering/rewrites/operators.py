@@ -15,7 +15,8 @@ from torch.export.graph_signature import InputKind
 from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves, tree_map
 
-from nnlite_conversion.pipeline.lowering.retracing import Table, traced_again
+from nnlite_conversion.pipeline.lowering.decomposition_tables import Table
+from nnlite_conversion.pipeline.lowering.retracing import traced_again
 from nnlite_conversion.pipeline.lowering.rewrites import complex_numbers
 from nnlite_conversion.pipeline.lowering.rewrites.complex_numbers import Complex
 
