@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from nnlite_conversion.pipeline.lowering import direct_lowering
 from nnlite_conversion.pipeline.lowering.direct_lowering import direct_lowerings
+from nnlite_conversion.pipeline.lowering.signatures import key_of
 from nnlite_conversion.pipeline.lowering.stablehlo import FUNCTIONS
-from nnlite_conversion.pipeline.lowering.templates import key_of
 from unit.conversion.stablehlo_calls import COVERED, IMAGE, LEFT, Call, Of, aten
 
 

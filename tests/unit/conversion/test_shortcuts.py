@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from litert_torch import fx_infra
+from torch._export import utils as export_utils
 from torch.fx import Node
 from torch.utils._pytree import tree_map
 
@@ -139,3 +140,21 @@ def test_a_decomposition_table_is_prepared_once(table):
     assert decomposition_tables.prepared_table(tables[1]) is first
     other = tables[1] | {torch.ops.aten.relu.default: torch.ops.aten.sigmoid.default}
     assert decomposition_tables.prepared_table(other) is not first
+
+
+def test_composite_operators_equal_those_that_torch_collects():
+    assert decomposition_tables.composite_operators() == export_utils._collect_all_valid_cia_ops()
+
+
+def test_operator_registered_later_is_found():
+    before = decomposition_tables.composite_operators()
+    library = torch.library.Library("nnlite_test_patches", "DEF")
+    try:
+        library.define("twice(Tensor x) -> Tensor")
+        library.impl("twice", lambda x: x * 2, "CompositeImplicitAutograd")
+
+        operators = decomposition_tables.composite_operators() - before
+    finally:
+        library._destroy()
+
+    assert {operator.name() for operator in operators} == {"nnlite_test_patches::twice"}

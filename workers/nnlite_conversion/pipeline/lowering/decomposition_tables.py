@@ -1,16 +1,49 @@
-"""Decomposition tables as torch applies them, set up once for all programs."""
+"""Decomposition tables as torch applies them, and the composite operators, set up once for all programs."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from unittest import mock
 
+import torch
+from torch._export import utils as export_utils
+from torch._ops import OperatorBase
 from torch._subclasses import fake_impls
-from torch.export import exported_program
+from torch.export import decomp_utils, exported_program
 
-from nnlite_conversion.pipeline.lowering.retracing import Table
+#: torch.ops.aten.x.y -> its decomposition.
+Table = Mapping[Any, Callable[..., Any]]
+
+
+@contextmanager
+def known_composite_operators() -> Iterator[None]:
+    """Let torch search its registry for composite operators once; none may be registered inside the context.
+
+    Each table of decompositions asks for them, which would take a quarter of a conversion.
+    """
+    operators = composite_operators()
+    with (
+        mock.patch.object(exported_program, "_collect_all_valid_cia_ops", lambda: operators),
+        mock.patch.object(decomp_utils, "_collect_all_valid_cia_ops", lambda: operators),
+    ):
+        yield
+
+
+def composite_operators() -> set[OperatorBase]:
+    """Return the composite operators that an exported graph may keep; the set must not be modified.
+
+    Searches torch's registry again only after operators were registered.
+    """
+    return _collected(
+        tuple(torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd"))
+    )
+
+
+@cache
+def _collected(registered: tuple[str, ...]) -> set[OperatorBase]:
+    return set(export_utils._collect_all_valid_cia_ops())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +78,18 @@ _tables: dict[Hashable, PreparedTable] = {}
 
 def prepared_table(table: Table) -> PreparedTable:
     """Return `table`, prepared when it was first used."""
-    key = tuple((id(each), _identity(each, function)) for each, function in table.items())
+    # Composite operators that are not in the table are kept; a network may register some.
+    known = tuple((id(each), _identity(each, function)) for each, function in table.items())
+    key = (id(composite_operators()), *known)
     if key not in _tables:
         composite, plain = exported_program._split_decomp_table_to_cia_and_python_decomp(dict(table))
-        known = dict(fake_impls.op_implementations_dict)
+        before = dict(fake_impls.op_implementations_dict)
         with exported_program._override_composite_implicit_decomp(composite):
             kernels = {each: dict(each.py_kernels) for each in composite}
             added = {
                 each: kernel
                 for each, kernel in fake_impls.op_implementations_dict.items()
-                if known.get(each) is not kernel
+                if before.get(each) is not kernel
             }
         _tables[key] = PreparedTable(
             table=table, key=key, decompositions=plain, kernels=kernels, fake_kernels=added

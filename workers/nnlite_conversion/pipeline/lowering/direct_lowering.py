@@ -22,8 +22,8 @@ from litert_torch.backend.lowerings import context, registry
 from torch.fx.node import map_aggregate
 
 from nnlite_conversion.pipeline.lowering.aten_operators import aten_name
+from nnlite_conversion.pipeline.lowering.signatures import key_of
 from nnlite_conversion.pipeline.lowering.stablehlo import FUNCTIONS, NotCovered
-from nnlite_conversion.pipeline.lowering.templates import key_of
 
 _logger = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ nothing. A graph that this does not cover, or with an operator that is not in `V
 """
 
 import copy
-import dataclasses
 import operator
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,10 +29,10 @@ from torch.fx.passes.shape_prop import _extract_tensor_metadata
 from torch.fx.proxy import _COPY_META_FIELDS
 
 from nnlite_conversion.pipeline.lowering.aten_operators import LeftToTorch, require_verified
-from nnlite_conversion.pipeline.lowering.decomposition_tables import PreparedTable, prepared_table
+from nnlite_conversion.pipeline.lowering.decomposition_tables import PreparedTable, Table, prepared_table
 from nnlite_conversion.pipeline.lowering.in_place import without_in_place
-from nnlite_conversion.pipeline.lowering.retracing import Table
-from nnlite_conversion.pipeline.lowering.templates import Reference, Step, Template, key_of, signature_of
+from nnlite_conversion.pipeline.lowering.retracing import with_results
+from nnlite_conversion.pipeline.lowering.signatures import key_of, signature_of
 
 aten = torch.ops.aten
 
@@ -46,7 +45,7 @@ _PLAIN_INPUTS = {InputKind.USER_INPUT, InputKind.PARAMETER, InputKind.BUFFER, In
 def fast_decompositions() -> Iterator[None]:
     """Patch `ExportedProgram.run_decompositions` inside the context; no graph gets Python code there."""
     original, recompile = ExportedProgram.run_decompositions, GraphModule.recompile
-    templates: dict[Hashable, dict[Hashable, Template]] = {}
+    templates: dict[Hashable, dict[Hashable, Graph]] = {}
 
     def run_decompositions(
         program: ExportedProgram, table: Table | None = None, **options: Any
@@ -72,7 +71,7 @@ class Expander:
         self,
         program: ExportedProgram,
         prepared: PreparedTable,
-        templates: dict[Hashable, dict[Hashable, Template]],
+        templates: dict[Hashable, dict[Hashable, Graph]],
     ) -> None:
         self.program = program
         self.prepared = prepared
@@ -153,28 +152,16 @@ class Expander:
         template = self.templates.get(signature) if signature[0] else None
         if template is None:
             template = self._trace(node.target, args, kwargs)
-            if signature[0] and not any(step.target is _MARK for step in template.steps):
+            if signature[0] and not any(each.target is _MARK for each in template.nodes):
                 self.templates[signature] = template
-        created: list[Node] = []
-
-        def node_of(each: Any) -> Any:
-            if not isinstance(each, Reference):
-                return each
-            return created[each.number] if each.number >= 0 else inputs[-1 - each.number]
-
-        for step in template.steps:
-            created.append(
-                self.graph.create_node(
-                    "call_function",
-                    step.target,
-                    map_aggregate(step.args, node_of),
-                    map_aggregate(step.kwargs, node_of),
-                    # An operator that stays one keeps its name, by which an explanation finds it.
-                    name=node.name if len(template.steps) == 1 else step.name,
-                )
-            )
-            created[-1].meta = inherited | step.meta
-        return map_aggregate(template.output, node_of)
+        steps = [each for each in template.nodes if each.op == "call_function"]
+        if len(steps) == 1:
+            steps[0].name = node.name  # an operator that stays one keeps it, by which an explanation finds it
+        copies = dict(zip(template.find_nodes(op="placeholder"), inputs, strict=True))
+        result = self.graph.graph_copy(template, copies)
+        for step in steps:
+            copies[step].meta = inherited | step.meta
+        return result
 
     def _stays(self, node: Node, inputs: list[Node]) -> bool:
         """Whether nothing decomposes the node, and its inputs are what they were."""
@@ -192,50 +179,38 @@ class Expander:
             == [self._key(each) for each in dict.fromkeys(inputs)]
         )
 
-    def _trace(self, target: Any, args: Any, kwargs: Any) -> Template:
-        tracer = self.tracer
-        numbers: dict[Node, int] = {}
-        inputs = 0
+    def _trace(self, target: Any, args: Any, kwargs: Any) -> Graph:
+        """Return the graph that operators of a signature become; its inputs are the nodes among arguments."""
+        template, tracer = Graph(), self.tracer
+        copies: dict[Node, Node] = {}
 
         def tracked(node: Node) -> torch.Tensor:
             """Return a tensor of its own for each input, even where two have the same value."""
-            nonlocal inputs
-            inputs += 1
             tensor = proxy_tensor.snapshot_fake(node.meta["val"])
             proxy = tracer.create_proxy("call_function", _input, (), {})
             proxy_tensor.track_tensor(tensor, proxy, constant=None, tracer=tracer)
-            numbers[proxy.node] = -inputs
+            copies[proxy.node] = template.placeholder("x")
             return tensor
 
         fake_args, fake_kwargs = map_arg((args, kwargs), tracked)
         known = len(tracer.graph.nodes)
         result = target(*fake_args, **fake_kwargs)
-        steps: list[Step] = []
-
-        def reference(node: Node) -> Reference:
-            return Reference(numbers[node])
-
         for node in list(tracer.graph.nodes)[known:]:
             if node.op != "call_function":
                 raise LeftToTorch(f"{target} makes a {node.op}")
             require_verified(node.target)
-            numbers[node] = len(steps)
-            steps.append(
-                Step(
-                    target=node.target,
-                    args=map_arg(node.args, reference),
-                    kwargs=map_arg(node.kwargs, reference),
-                    name=node.name,
-                    meta={field: node.meta[field] for field in ("val", "tensor_meta") if field in node.meta},
-                )
-            )
+            copies[node] = template.node_copy(node, copies.__getitem__)
+            copies[node].meta = {
+                field: node.meta[field] for field in ("val", "tensor_meta") if field in node.meta
+            }
 
         def of_result(each: Any) -> Any:
             if not isinstance(each, torch.Tensor):
                 return each
-            return reference(proxy_tensor.get_proxy_slot(each, tracer).proxy.node)
+            return copies[proxy_tensor.get_proxy_slot(each, tracer).proxy.node]
 
-        return Template(steps, map_aggregate(result, of_result))
+        template.output(map_aggregate(result, of_result))
+        return template
 
     def _key(self, node: Node) -> Hashable:
         """Return shape, strides, type and device of a node's value."""
@@ -250,18 +225,13 @@ class Expander:
 
     def _program(self) -> ExportedProgram:
         """Return the program with the new graph."""
-        old = self.program.graph_signature
-        outputs = self.graph.output_node().args[0]
-        specs = [
-            dataclasses.replace(spec, arg=dataclasses.replace(spec.arg, name=result.name))
-            for spec, result in zip(old.output_specs, outputs, strict=True)
-        ]
+        signature = with_results(self.program.graph_signature, self.graph.output_node().args[0])
         self.graph.eliminate_dead_code()
         module = GraphModule(self.program.graph_module, self.graph)
         module.meta.update(self.program.graph_module.meta)
         program = copy.copy(self.program)
         program._graph_module = module
-        program._graph_signature = ExportGraphSignature([*old.input_specs], specs)
+        program._graph_signature = signature
         return program
 
 

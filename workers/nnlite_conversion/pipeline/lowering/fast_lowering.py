@@ -10,11 +10,11 @@ from functools import cache, partial
 from importlib.metadata import version
 
 from nnlite.vocabulary import Shortcut
+from nnlite_conversion.pipeline.lowering.decomposition_tables import known_composite_operators
 from nnlite_conversion.pipeline.lowering.direct_lowering import direct_lowerings
 from nnlite_conversion.pipeline.lowering.fast_decomposition import fast_decompositions
 from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
 from nnlite_conversion.pipeline.lowering.linear_layers import direct_linear_layers
-from nnlite_conversion.pipeline.lowering.torch_patches import patched_torch
 
 #: Versions of the libraries that the shortcuts were compared with.
 VERSIONS = {
@@ -63,7 +63,7 @@ def fast_lowering(weights: LargeWeights | None = None) -> Iterator[None]:
         weights: takes large weights, which the converter then does not see; None: it sees all.
     """
     with ExitStack() as stack:
-        stack.enter_context(patched_torch())
+        stack.enter_context(known_composite_operators())
         if not_fitting() is None:
             # Each leaves to those before it what it does not cover.
             contexts: dict[Shortcut, Callable[[], AbstractContextManager[None]]] = {

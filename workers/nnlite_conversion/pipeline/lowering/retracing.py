@@ -1,18 +1,17 @@
 """Traces the functional graph of an exported program again, as rewrites of operators need it."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch._export.passes.lift_constants_pass import ConstantAttrMap, lift_constants_pass
-from torch.export import ExportedProgram, exported_program
+from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.traceback import preserve_node_meta
 
-#: torch.ops.aten.x.y -> its decomposition.
-Table = Mapping[Any, Callable[..., Any]]
+from nnlite_conversion.pipeline.lowering.decomposition_tables import Table, prepared_table
 
 
 def traced_again(
@@ -29,17 +28,19 @@ def traced_again(
     def run(*arguments: Any) -> Any:
         return interpreter.run(*arguments, enable_io_processing=False)
 
-    # Composite operators that are not in the table are kept.
-    composite, plain = exported_program._split_decomp_table_to_cia_and_python_decomp(dict(table))
+    prepared = prepared_table(table)
     with (
         torch.no_grad(),
         preserve_node_meta(),
         torch._guards.detect_fake_mode(fakes),
-        exported_program._override_composite_implicit_decomp(composite),
+        prepared.active(),
     ):
-        traced = make_fx(run, decomposition_table=plain)(*fakes)
+        traced = make_fx(run, decomposition_table=prepared.decompositions)(*fakes)
     _keep_inputs(inputs, traced.graph)
-    signature = _signature(program.graph_signature, traced.graph)
+    output = traced.graph.output_node()
+    results = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)
+    output.args = (tuple(results),)
+    signature = with_results(program.graph_signature, results)
     constants = _lifted_constants(traced, signature)
     traced.recompile()
     # Verifies the graph: one that is not functional raises.
@@ -60,11 +61,8 @@ def _lifted_constants(traced: torch.fx.GraphModule, signature: ExportGraphSignat
     return dict(lift_constants_pass(traced, signature, ConstantAttrMap()))
 
 
-def _signature(old: ExportGraphSignature, graph: torch.fx.Graph) -> ExportGraphSignature:
-    """Return the old signature with the names of the traced graph's outputs."""
-    output = graph.output_node()
-    results = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)
-    output.args = (tuple(results),)
+def with_results(old: ExportGraphSignature, results: Iterable[torch.fx.Node]) -> ExportGraphSignature:
+    """Return a program's signature with other nodes as its results."""
     specs = [
         dataclasses.replace(spec, arg=dataclasses.replace(spec.arg, name=result.name))
         for spec, result in zip(old.output_specs, results, strict=True)

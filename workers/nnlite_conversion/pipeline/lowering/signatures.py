@@ -1,36 +1,9 @@
-"""Templates: the nodes that operators of one signature become when a graph is decomposed."""
+"""Signatures: what identifies an operator and its arguments."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A node of a template; a negative number is the input -1 - number."""
-
-    number: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """One node that an operator becomes; its arguments contain references."""
-
-    target: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    name: str
-    meta: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """What the operators of one signature become."""
-
-    steps: list[Step]
-    output: Any
 
 
 def signature_of(target: Any) -> Hashable:
