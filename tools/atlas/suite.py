@@ -162,7 +162,7 @@ def _converted(case: Case, precisions: Sequence[Precision]) -> Result:
 
     job, folder = job_of(case, precisions), Path.cwd()
     with tempfile.TemporaryFile() as messages:
-        body.convert(job, SETTINGS, messages.fileno())
+        body.run(Report.kind, job, SETTINGS, messages.fileno())
         messages.seek(0)
         inbox = Inbox(descriptor=messages.fileno())
         inbox.receive()

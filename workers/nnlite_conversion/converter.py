@@ -143,10 +143,8 @@ class Converter:
 
     def _evaluate(self, context: WorkerContext, result: ModelResult, spec: ModelSpec) -> None:
         """Measure the accuracy of the model's artifacts, if it is wanted and not known."""
-        data = result.plan.evaluation
-        place = result.plan.evaluate_on
-        artifacts = to_evaluate(context.engine, data, result.artifacts, place)
-        if data is None or not artifacts:
+        data, place = result.plan.evaluation, result.plan.evaluate_on
+        if data is None or not (artifacts := to_evaluate(context.engine, data, result.artifacts, place)):
             return
         job = self._job(context, result.claim, spec)
         with self._ticking(context, Heartbeat(context, result.claim)) as tick:

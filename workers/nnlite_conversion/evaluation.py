@@ -5,7 +5,6 @@ An evaluation never fails its conversion: what cannot be evaluated has a reason.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -18,22 +17,20 @@ from nnlite.results.evaluations import evaluated_artifacts
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import ArtifactFormat, EvaluateOn, Precision, Stage
 from nnlite_conversion.isolation.child import Fork
-from nnlite_conversion.isolation.conversion import evaluate
+from nnlite_conversion.isolation.conversion import answer
 from nnlite_conversion.isolation.process_registry import job_dir
-from nnlite_conversion.messages import DEVICE_SAMPLES
+from nnlite_conversion.messages import DEVICE_SAMPLES, Evaluated
 from nnlite_conversion.outcome import ConversionJob, EvaluationInput
 
 
 def to_evaluate(
-    engine: Engine, data: EvaluationData | None, artifacts: Sequence[Artifact], place: EvaluateOn
+    engine: Engine, data: EvaluationData, artifacts: Sequence[Artifact], place: EvaluateOn
 ) -> list[Artifact]:
-    """Return the `.tflite` artifacts whose accuracy on `data` is not known yet; none without data.
+    """Return the `.tflite` artifacts whose accuracy on `data` is not known yet.
 
     For devices, those whose samples are not in the store too.
     """
     artifacts = [artifact for artifact in artifacts if artifact.format is ArtifactFormat.TFLITE]
-    if data is None or not artifacts:
-        return []
     known = evaluated_artifacts(engine, [artifact.id for artifact in artifacts], data.path, place)
     return [artifact for artifact in artifacts if artifact.id not in known]
 
@@ -76,14 +73,12 @@ def evaluations_of(
             },
             kept_mb=kept_mb,
         )
-        run = partial(
-            evaluate, replace(job, evaluation=found), settings, workdir=workdir, tick=tick, fork=fork
-        )
+        job = replace(job, evaluation=found)
         workdir.mkdir(parents=True, exist_ok=True)
         with job_dir(workdir) as folder:  # removed even if this worker is killed
-            samples = folder / DEVICE_SAMPLES if kept_mb else None
-            report = run(samples=samples)
-            inputs = store.put(samples, samples.suffix) if samples else None
+            kept = {DEVICE_SAMPLES: folder / DEVICE_SAMPLES} if kept_mb else {}
+            report = answer(Evaluated, job, settings, workdir=workdir, tick=tick, fork=fork, files=kept)
+            inputs = next((store.put(file, file.suffix) for file in kept.values()), None)
     except Failure as failure:
         if failure.failure_class is FailureClass.INFRASTRUCTURE:
             raise

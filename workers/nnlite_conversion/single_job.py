@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings import load_settings
 from nnlite.settings.groups import ConversionSettings
-from nnlite_conversion.isolation.conversion import explain, preflight
+from nnlite_conversion.isolation.conversion import answer
 from nnlite_conversion.isolation.process_registry import job_dir
 from nnlite_conversion.messages import Explanation, Preflight
 from nnlite_conversion.outcome import ConversionJob
@@ -26,15 +26,18 @@ from nnlite_conversion.problems import as_problem
 def main(task: str) -> int:
     """Run the job on stdin; returns the exit code."""
     # Libraries may print to stdout; only the answer may go to the command's pipe.
-    answer = os.dup(1)
+    command = os.dup(1)
     os.dup2(2, 1)
     job = TypeAdapter(ConversionJob).validate_json(sys.stdin.buffer.read())
     settings = load_settings().conversion
     preload(network=settings.network)
     # A folder of this name that nobody has locked is removed by the next worker that starts.
-    with os.fdopen(answer, "wb") as pipe, job_dir(Path(tempfile.gettempdir())) as folder:
+    with os.fdopen(command, "wb") as pipe, job_dir(Path(tempfile.gettempdir())) as folder:
         try:
-            result = {"explain": explain, "preflight": _preflight}[task](job, settings, workdir=folder)
+            if task == "explain":
+                result: Any = answer(Explanation, job, settings, workdir=folder)
+            else:
+                result = _preflight(job, settings, workdir=folder)
         except Failure as failure:
             pipe.write(TypeAdapter(dict[str, str]).dump_json({"error": failure.reason}))
             return 1
@@ -44,7 +47,7 @@ def main(task: str) -> int:
 
 def _preflight(job: ConversionJob, settings: ConversionSettings, *, workdir: Path) -> Any:
     try:
-        return preflight(job, settings, workdir=workdir)
+        return answer(Preflight, job, settings, workdir=workdir)
     except Failure as failure:
         if failure.failure_class is not FailureClass.MODEL:
             raise

@@ -14,7 +14,8 @@ from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.cli import main
 from nnlite.errors import Failure
 from nnlite.vocabulary import Precision, StepState
-from nnlite_conversion.isolation.conversion import explain
+from nnlite_conversion.isolation.conversion import answer
+from nnlite_conversion.messages import Explanation
 from nnlite_conversion.pipeline.lowering import lower as lowering
 
 TWO_LAYERS = network(
@@ -27,7 +28,7 @@ TWO_LAYERS = network(
 
 
 def test_every_operator_of_a_right_artifact_is_right(job, settings, place):
-    explanation = explain(job(TWO_LAYERS), settings, workdir=place)
+    explanation = answer(Explanation, job(TWO_LAYERS), settings, workdir=place)
 
     by_operator = {step.operator: step for step in explanation.steps}
     assert explanation.departs is None and explanation.note is None
@@ -48,7 +49,7 @@ def test_the_operator_that_is_converted_wrongly_is_named(job, settings, place, m
 
     monkeypatch.setattr(lowering, "lower", lower_wrongly)
 
-    explanation = explain(job(TWO_LAYERS), settings, workdir=place)
+    explanation = answer(Explanation, job(TWO_LAYERS), settings, workdir=place)
 
     departing = explanation.steps[explanation.departs]
     assert (departing.operator, departing.state) == ("aten.relu", StepState.DEPARTS)
@@ -61,7 +62,7 @@ def test_a_quantized_artifact_tells_what_each_operator_loses(job, settings, plac
         calibration=Calibration(kind=CalibrationKind.NOISE, samples=8),
     )
 
-    explanation = explain(calibrated, settings, workdir=place)
+    explanation = answer(Explanation, calibrated, settings, workdir=place)
 
     lost = [step.own_sqnr_db for step in explanation.steps if step.own_sqnr_db is not None]
     assert explanation.precision is Precision.INT8
@@ -69,7 +70,7 @@ def test_a_quantized_artifact_tells_what_each_operator_loses(job, settings, plac
 
 
 def test_an_output_that_has_no_finite_value_is_said_not_to_be_compared(job, settings, place):
-    explanation = explain(job(network("return (x - x) / (x - x)")), settings, workdir=place)
+    explanation = answer(Explanation, job(network("return (x - x) / (x - x)")), settings, workdir=place)
 
     assert explanation.departs is None
     assert explanation.note == "an output has no finite value for this input: nothing was compared there"
@@ -77,7 +78,7 @@ def test_an_output_that_has_no_finite_value_is_said_not_to_be_compared(job, sett
 
 def test_a_network_that_cannot_be_converted_says_why(job, settings, place):
     with pytest.raises(Failure, match="forward fails"):
-        explain(job(network("return x + missing")), settings, workdir=place)
+        answer(Explanation, job(network("return x + missing")), settings, workdir=place)
 
 
 @pytest.mark.usefixtures("jobs_in_forks")

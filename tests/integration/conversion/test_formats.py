@@ -161,7 +161,10 @@ def test_without_the_extra_a_format_is_refused_and_tried_again_once_it_is_there(
 
 def test_a_crash_of_an_exporter_costs_its_format_only(job, settings, place, monkeypatch):
     crashing, *others = FORMATS
-    monkeypatch.setattr(formats.FORMATS[crashing], "export", lambda *_: os.kill(os.getpid(), signal.SIGSEGV))
+    crashing_export = replace(
+        formats.FORMATS[crashing], export=lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
+    )
+    monkeypatch.setitem(formats.FORMATS, crashing, crashing_export)
     with run(replace(job(CLASSIFIER), formats=FORMATS), settings, place) as outcome:
         made = [(artifact.precision, artifact.format) for artifact in outcome.artifacts]
         (refused,) = outcome.refused

@@ -12,18 +12,19 @@ from nnlite.cli import main
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
 from nnlite_conversion import single_job
-from nnlite_conversion.isolation.conversion import preflight
+from nnlite_conversion.isolation.conversion import answer
 from nnlite_conversion.isolation.process_registry import remove_orphaned_dirs
+from nnlite_conversion.messages import Preflight
 from waiting import HANG_S
 
 
 def found(job, settings, place, code):
-    report = preflight(job(code), settings, workdir=place)
+    report = answer(Preflight, job(code), settings, workdir=place)
     return [(each.operator, each.stage, each.line.partition(": ")[2], each.count) for each in report.problems]
 
 
 def test_a_network_that_converts_has_no_problems(job, settings, place):
-    report = preflight(job(CLASSIFIER), settings, workdir=place)
+    report = answer(Preflight, job(CLASSIFIER), settings, workdir=place)
 
     assert report.problems == () and report.operators >= 4
 
@@ -70,7 +71,7 @@ def test_operators_in_bfloat16_whose_results_differ_are_listed_once_a_line(job, 
 
 def test_integers_of_more_than_32_bits_are_listed_next_to_operators(job, settings, place):
     code = network("y = (x * 9).long() * 2654435761 % 1000\nreturn y, torch.lgamma(x)")
-    problems = preflight(job(code), settings, workdir=place).problems
+    problems = answer(Preflight, job(code), settings, workdir=place).problems
 
     assert [each.operator for each in problems] == ["aten.lgamma.default", "aten.mul.Tensor"]
     assert problems[1].line.endswith("y = (x * 9).long() * 2654435761 % 1000")
@@ -88,7 +89,7 @@ def test_integers_of_more_than_32_bits_are_listed_next_to_operators(job, setting
 def test_what_follows_from_a_size_that_depends_on_values_is_not_listed(
     job, settings, place, forward, operator
 ):
-    (problem,) = preflight(job(network(forward)), settings, workdir=place).problems
+    (problem,) = answer(Preflight, job(network(forward)), settings, workdir=place).problems
 
     assert problem.operator == operator
     assert problem.cause.startswith(f"the size of operator {operator}'s result depends on the input's values")
@@ -106,7 +107,7 @@ def test_operators_are_named_as_the_code_calls_them(job, settings, place):
         "self.layer, self.offsets = ops.DeformConv2d(3, 8, 3), torch.nn.Conv2d(3, 18, 3)",
         "from torchvision import ops",
     )
-    problems = preflight(job(code), settings, workdir=place).problems
+    problems = answer(Preflight, job(code), settings, workdir=place).problems
 
     called = {each.operator: (each.called, str(each.line).partition(": ")[2]) for each in problems}
     assert called["torchvision.deform_conv2d.default"] == (
@@ -133,7 +134,7 @@ def test_operators_with_effects_do_not_hide_others(job, settings, place):
 
 def test_a_network_that_cannot_be_loaded_is_a_failure_of_the_model(job, settings, place):
     with pytest.raises(Failure) as failure:
-        preflight(job(network("return x.view(7)")), settings, workdir=place)
+        answer(Preflight, job(network("return x.view(7)")), settings, workdir=place)
 
     assert (failure.value.failure_class, failure.value.stage) == (FailureClass.MODEL, Stage.LOAD)
 
@@ -198,7 +199,7 @@ def test_a_worker_that_starts_meanwhile_leaves_the_folder_of_a_command(net, monk
     def meanwhile(job, settings, workdir):
         removed = remove_orphaned_dirs(tmp_path)
         assert (removed, workdir.parent, workdir.is_dir()) == ([], tmp_path, True)
-        return preflight(job, settings, workdir=workdir)
+        return answer(Preflight, job, settings, workdir=workdir)
 
     monkeypatch.setattr(single_job, "_preflight", meanwhile)
     with pytest.raises(SystemExit) as ended:

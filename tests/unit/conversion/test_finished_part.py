@@ -12,7 +12,7 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import ArtifactFormat, Precision, Stage
 from nnlite_conversion.isolation import precisions
 from nnlite_conversion.isolation.precisions import finished_part
-from nnlite_conversion.isolation.supervision import ExitStatus, LimitExceeded
+from nnlite_conversion.isolation.supervision import ExitStatus
 from nnlite_conversion.messages import PrecisionBegun, Report
 from nnlite_conversion.outcome import ConversionJob, RefusedPrecision
 
@@ -33,7 +33,7 @@ def ended(**known: Any) -> Any:
 
 
 def test_the_end_of_all_time_refuses_other_formats_too(tmp_path):
-    limit = LimitExceeded(FailureClass.CONVERTER, Stage.QUANTIZE, "too long", {"limit": "absolute_timeout_s"})
+    limit = Failure(FailureClass.CONVERTER, Stage.QUANTIZE, "too long", {"limit": "absolute_timeout_s"})
     child = ended(begun=INT8, exceeded=limit, exit_status=None)
     (tmp_path / "fp32.tflite").write_bytes(b"made before")
     (folder := tmp_path / "worker").mkdir()

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
@@ -22,12 +21,10 @@ from nnlite_conversion.isolation.collecting import as_failures, copy_file
 from nnlite_conversion.isolation.precisions import combined, finished_part
 from nnlite_conversion.isolation.process_registry import job_dir, registered
 from nnlite_conversion.isolation.scratch import scratch_folder, with_files
-from nnlite_conversion.isolation.supervision import TICK_S, ChildSupervision, LimitExceeded, Tick
-from nnlite_conversion.messages import DEVICE_SAMPLES, Evaluated, Explanation, Preflight
+from nnlite_conversion.isolation.supervision import TICK_S, ChildSupervision, Tick
+from nnlite_conversion.messages import Report
 from nnlite_conversion.outcome import ConversionJob, ConversionOutcome
 
-#: What a child is forked for: a function of `pipeline.body`.
-Task = Literal["convert", "explain", "preflight", "evaluate"]
 #: The supervision of a child that has ended, and its private folder.
 EndedChild = tuple[ChildSupervision, Path]
 
@@ -66,7 +63,7 @@ def convert(
     """
     left: ConversionJob | None = job
     parts: list[ConversionOutcome] = []
-    with _children("convert", settings, workdir, tick, fork) as (folder, run):
+    with _children(Report.kind, settings, workdir, tick, fork) as (folder, run):
         while left is not None:
             with run(left) as (ended, scratch):
                 part, left = finished_part(left, ended, scratch, folder)
@@ -74,60 +71,7 @@ def convert(
         yield combined(job, parts)
 
 
-def explain(job: ConversionJob, settings: ConversionSettings, *, workdir: Path) -> Explanation:
-    """Convert one model in a forked process and compare the artifact with it, operator by operator.
-
-    Args:
-        job: the model and the one precision to explain.
-        settings: limits and isolation.
-        workdir: as for `convert`.
-
-    Raises:
-        Failure: as `convert`.
-    """
-    return _asked("explain", Explanation, job, settings, workdir=workdir)
-
-
-def preflight(job: ConversionJob, settings: ConversionSettings, *, workdir: Path) -> Preflight:
-    """Try every operator of one model in a forked process, without converting it.
-
-    Args:
-        job: the model; its precisions do not matter.
-        settings: limits and isolation.
-        workdir: as for `convert`.
-
-    Raises:
-        Failure: as `convert`.
-    """
-    return _asked("preflight", Preflight, job, settings, workdir=workdir)
-
-
-def evaluate(
-    job: ConversionJob,
-    settings: ConversionSettings,
-    *,
-    workdir: Path,
-    tick: Tick,
-    fork: child.Fork | None = None,
-    samples: Path | None = None,
-) -> Evaluated:
-    """Run artifacts and their network on labelled samples in a forked process.
-
-    Args:
-        job: the model, and in `evaluation` the samples and artifacts.
-        settings: limits and isolation.
-        workdir, tick, fork: as for `convert`.
-        samples: where the samples that the job keeps for devices are copied to; None: nowhere.
-
-    Raises:
-        Failure: as `convert`.
-    """
-    kept = {} if samples is None else {DEVICE_SAMPLES: samples}
-    return _asked("evaluate", Evaluated, job, settings, workdir=workdir, tick=tick, fork=fork, files=kept)
-
-
-def _asked(
-    task: Task,
+def answer(
     expected: type[AnswerType],
     job: ConversionJob,
     settings: ConversionSettings,
@@ -137,18 +81,31 @@ def _asked(
     fork: child.Fork | None = None,
     files: Mapping[str, Path] = MappingProxyType({}),
 ) -> AnswerType:
-    """Run a task in a child, and return its answer; `files` are copied: name there, and target."""
-    with _children(task, settings, workdir, tick, fork) as (_, run), run(job) as (ended, scratch):
-        answer = answer_of(ended, expected)
+    """Ask something about one model of a forked process, and return its answer.
+
+    Args:
+        expected: what is asked. `Explanation`: how the artifact of the job's one precision compares with its
+            network, operator by operator. `Preflight`: which operators cannot be converted; nothing is.
+            `Evaluated`: how accurate the artifacts of the job's `evaluation` and their network are.
+        job: the model.
+        settings: limits and isolation.
+        workdir, tick, fork: as for `convert`.
+        files: which of the child's files are copied: name there, and target.
+
+    Raises:
+        Failure: as `convert`.
+    """
+    with _children(expected.kind, settings, workdir, tick, fork) as (_, run), run(job) as (ended, scratch):
+        answered = answer_of(ended, expected)
         with as_failures(ended, workdir):
             for name, target in files.items():
                 copy_file(scratch / name, target)
-        return answer
+        return answered
 
 
 @contextmanager
 def _children(
-    task: Task, settings: ConversionSettings, workdir: Path, tick: Tick, fork: child.Fork | None
+    kind: str, settings: ConversionSettings, workdir: Path, tick: Tick, fork: child.Fork | None
 ) -> Iterator[tuple[Path, Callable[[ConversionJob], AbstractContextManager[EndedChild]]]]:
     """Wait until the first child of a job may start; yield a folder for all of them, and what runs one."""
     begun_ns = time.monotonic_ns()
@@ -166,7 +123,7 @@ def _children(
                 job = with_files(job, scratch, owner)
                 log.unlink(missing_ok=True)  # of the child before: its crash is not this one's
                 started = child.start(
-                    partial(_run_pipeline, task, job, settings),
+                    partial(_run_pipeline, kind, job, settings),
                     isolation=child.Isolation(
                         uid=owner,
                         network=settings.network,
@@ -186,25 +143,23 @@ def _children(
         yield folder, run
 
 
-def _run_pipeline(task: Task, job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
+def _run_pipeline(kind: str, job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
     """Run the pipeline, in the sandboxed child: the only place where isolation imports it, and torch."""
     from nnlite_conversion.pipeline import body
 
-    getattr(body, task)(job, settings, messages_fd)
+    body.run(kind, job, settings, messages_fd)
 
 
 def _supervise(supervision: ChildSupervision, workdir: Path, tick: Tick) -> None:
-    """Wait until the child has ended by itself; it has also ended when an exception is raised."""
+    """Wait until the child has ended; it has also ended when an exception is raised."""
     try:
         try:
             with registered(workdir, supervision.child.group):
                 supervision.run(tick)
         finally:
             supervision.kill_tree()
-    except LimitExceeded as exceeded:
-        supervision.exceeded = exceeded
     except Failure as failure:
-        # `tick` may have raised it; the evidence about the child is then merely additional.
+        # `tick` has raised it; the evidence about the child is merely additional.
         failure.details.update(evidence(supervision))
         raise
     finally:

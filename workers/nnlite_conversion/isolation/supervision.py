@@ -42,10 +42,6 @@ _LIST_BYTES = 1 << 16
 MAX_LOG_BYTES = 16 << 20
 
 
-class LimitExceeded(Failure):
-    """A child was killed because it exceeded a limit of time or memory."""
-
-
 class ExitStatus(BaseModel):
     """Exit status of the child; written by init, which runs none of the model's code."""
 
@@ -72,8 +68,8 @@ class ChildSupervision:
     #: From when on the absolute limit counts: before that wait.
     absolute_from_ns: int
     started_ns: int = field(init=False)
-    #: The limit for which it was killed; None: it ended by itself, or was killed from outside.
-    exceeded: LimitExceeded | None = None
+    #: The limit of time or memory for which it was killed; None: it ended otherwise.
+    exceeded: Failure | None = None
     _stage_since_ns: int = 0
     _held_ns: int = 0
     _held_since_ns: int | None = None
@@ -83,11 +79,11 @@ class ChildSupervision:
         self.started_ns = self._stage_since_ns = time.monotonic_ns()
 
     def run(self, tick: Tick) -> None:
-        """Wait until the child's tree has ended by itself; while `tick` says so, it is paused.
+        """Wait until the child's tree has ended by itself, or must end: it exceeds a limit, or sends garbage.
+
+        While `tick` says so, the tree is paused.
 
         Raises:
-            LimitExceeded: a limit of time or memory is exceeded.
-            Failure: the child sends an invalid message.
             BaseException: whatever `tick` raises.
         """
         next_tick = time.monotonic()
@@ -99,7 +95,9 @@ class ChildSupervision:
             if self.child.supervisor_fd in ready:
                 return
             if time.monotonic() >= next_tick:
-                self._check()
+                self.exceeded = self._exceeded()
+                if self.exceeded is not None or self.inbox.garbage is not None:
+                    return
                 if tick(self.inbox.stage):
                     self._resume()
                 else:
@@ -154,21 +152,20 @@ class ChildSupervision:
         holding_ns = time.monotonic_ns() - self._held_since_ns if self._held_since_ns is not None else 0
         return self._held_ns + holding_ns
 
-    def _check(self) -> None:
-        if self.inbox.garbage is not None:
-            raise self._failure("its result pipe carried an invalid message", {"garbage": self.inbox.garbage})
+    def _exceeded(self) -> Failure | None:
         settings = self.settings
         worked_s, all_s = self._worked_ns() / 1e9, (time.monotonic_ns() - self.absolute_from_ns) / 1e9
         if worked_s > settings.timeout_s:
-            raise self._limit("timeout_s", f"{settings.timeout_s:g} s")
+            return self._limit("timeout_s", f"{settings.timeout_s:g} s")
         if all_s > settings.absolute_timeout_s:
-            raise self._limit(
+            return self._limit(
                 "absolute_timeout_s", f"{settings.absolute_timeout_s:g} s, time on hold included"
             )
         if self._memory_kb() > settings.memory_limit_mb * 1024:
-            raise self._limit("memory_limit_mb", f"{settings.memory_limit_mb} MiB of resident memory")
+            return self._limit("memory_limit_mb", f"{settings.memory_limit_mb} MiB of resident memory")
         if self.log.stat().st_size > MAX_LOG_BYTES:
             os.truncate(self.log, 0)  # it is open for appending: the child continues at the start
+        return None
 
     def _memory_kb(self) -> int:
         """Return the resident memory of the model's code and the processes that it started.
@@ -221,9 +218,6 @@ class ChildSupervision:
         except (BlockingIOError, ValidationError):
             return None  # init was killed with the others
 
-    def _limit(self, name: str, value: str) -> LimitExceeded:
+    def _limit(self, name: str, value: str) -> Failure:
         reason = f"the conversion exceeded its limit of {value} ({PREFIX}CONVERSION__{name.upper()})"
-        return LimitExceeded(FailureClass.CONVERTER, self.inbox.stage, reason, {"limit": name})
-
-    def _failure(self, reason: str, details: dict[str, object]) -> Failure:
-        return Failure(FailureClass.CONVERTER, self.inbox.stage, reason, details)
+        return Failure(FailureClass.CONVERTER, self.inbox.stage, reason, {"limit": name})

@@ -7,20 +7,24 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import ModelFormat, Stage
+from nnlite.vocabulary import ModelFormat
 from nnlite_conversion import explanations
 from nnlite_conversion.messages import (
+    Answer,
+    Enter,
     Evaluated,
     Explanation,
     Preflight,
     Refusal,
-    Report,
     StageStarted,
     send,
 )
 from nnlite_conversion.outcome import ConversionJob
+from nnlite_conversion.pipeline import accelerator
 from nnlite_conversion.pipeline.evaluate import evaluate_model
 from nnlite_conversion.pipeline.explaining.explain import explain_model
 from nnlite_conversion.pipeline.loading.load import ModelSkipped
@@ -29,37 +33,22 @@ from nnlite_conversion.pipeline.prebuilt import check_prebuilt
 from nnlite_conversion.pipeline.preflight import preflight_model
 from nnlite_conversion.pipeline.stages import convert_model
 
-
-def convert(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
-    """Convert in the current process and folder; every result, and every error, becomes a message."""
-    pipeline = check_prebuilt if job.model.model_format is ModelFormat.PREBUILT else convert_model
-    _run(partial(pipeline, begin=lambda begun: send(messages_fd, begun)), job, settings, messages_fd)
-
-
-def explain(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
-    """Explain the parity of the job's only precision; every result, and every error, becomes a message."""
-    _run(explain_model, job, settings, messages_fd)
+#: What gives each answer but the report of a conversion.
+PIPELINES: dict[str, Callable[[ConversionJob, ConversionSettings, Enter], Answer]] = {
+    Explanation.kind: explain_model,
+    Preflight.kind: preflight_model,
+    Evaluated.kind: evaluate_model,
+}
 
 
-def preflight(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
-    """Try every operator of the job's network; every result, and every error, becomes a message."""
-    _run(preflight_model, job, settings, messages_fd)
-
-
-def evaluate(job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
-    """Measure the accuracy of the job's artifacts; every result, and every error, becomes a message."""
-    _run(evaluate_model, job, settings, messages_fd)
-
-
-def _run(
-    pipeline: Callable[
-        [ConversionJob, ConversionSettings, Callable[[Stage], None]],
-        Report | Explanation | Preflight | Evaluated,
-    ],
-    job: ConversionJob,
-    settings: ConversionSettings,
-    messages_fd: int,
-) -> None:
+def run(kind: str, job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
+    """Run in the current process and folder what gives an answer of `kind`; every error becomes a message."""
+    pipeline = PIPELINES.get(kind) or partial(
+        check_prebuilt if job.model.model_format is ModelFormat.PREBUILT else convert_model,
+        begin=lambda begun: send(messages_fd, begun),
+    )
+    torch.set_num_threads(settings.threads)
+    accelerator.use(job.gpu)
     fast_lowering.use(settings.shortcuts)
     try:
         send(messages_fd, pipeline(job, settings, lambda stage: send(messages_fd, StageStarted(stage=stage))))

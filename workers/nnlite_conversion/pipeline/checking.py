@@ -55,7 +55,7 @@ def check(
         inputs=host.inputs,
         outputs=host.outputs,
         parity=verdict,
-        operators=(further or flatbuffer).operators(path),
+        operators=further.operators(path) if further else flatbuffer.operators(path),
     )
 
 

@@ -39,8 +39,6 @@ def evaluate_model(job: ConversionJob, settings: ConversionSettings, enter: Ente
     """
     if job.evaluation is None:
         raise ValueError("the job has no evaluation")
-    torch.set_num_threads(settings.threads)
-    accelerator.use(job.gpu)
     enter(Stage.LOAD)
     loaded = None
     if job.model.model_format is not ModelFormat.PREBUILT:

@@ -41,7 +41,6 @@ def preflight_model(
         Failure: class `model`: it cannot be loaded or exported, which no list of operators can follow.
         ModelSkipped: it exceeds a limit.
     """
-    torch.set_num_threads(settings.threads)
     enter(Stage.LOAD)
     loaded, _ = load(job, Path.cwd())
     enter(Stage.EXPORT)

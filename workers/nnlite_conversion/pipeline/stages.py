@@ -4,9 +4,7 @@ Each stage turns its errors into a `Failure` whose reason names the cause and th
 child only, in its private folder.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,8 +52,6 @@ from nnlite_conversion.pipeline.verifying import flatbuffer, parity
 #: Reports to the worker that a precision begins.
 Begin = Callable[[PrecisionBegun], None]
 
-#: A thread that hashes a tensor waits for the interpreter for so long before the next one, seconds.
-SWITCH_S = 0.0005
 #: Most names of redrawn parameters that are stored.
 MAX_NAMES = 20
 
@@ -78,15 +74,12 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
         Failure: class `model`; the reason names what cannot be done.
         MemoryError, OSError: the machine's fault, not the model's.
     """
-    torch.set_num_threads(settings.threads)
-    accelerator.use(job.gpu)
     enter(Stage.LOAD)
     try:
         loaded, parameters = load(job, Path.cwd())
     except ModelSkipped as skipped:
         return Report(skipped=skipped.reason, parameters=skipped.parameters, input_shape=skipped.input_shape)
     fp32 = fp32_file(job, loaded, enter) if job.precisions else KnownArtifact(path=Path(), rewrites=())
-    _ = loaded.state_dict_sha256  # where nothing was lowered; below the network runs
     if job.calibration is not None:
         enter(Stage.CALIBRATE)
     samples = with_drawn(calibration_samples(job, loaded), loaded, job.seed)
@@ -149,12 +142,8 @@ def exported_file(artifact_format: ArtifactFormat, loaded: Loaded, enter: Enter)
         absent = f"{', '.join(missing)} not installed with the conversion worker; install the extra {extra}"
         raise Failure(FailureClass.MODEL, Stage.EXPORT, absent)
     path = Path(artifact_name(Precision.FP32, artifact_format))
-    try:
-        with torch.no_grad():
-            program, _ = export_with_branches(loaded.module, loaded.tensors)
-    except (Exception, SystemExit) as error:
-        reason = explanations.of_export(error, lowering.scripted(loaded.module))
-        raise explained(Stage.EXPORT, error, reason) from error
+    with _as_failures(loaded):
+        program, _ = export_with_branches(loaded.module, loaded.tensors)
     FORMATS[artifact_format].export(program, loaded, path)
     return path
 
@@ -195,23 +184,8 @@ def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> KnownArtifact
         _ = loaded.integer_ranges  # refuses 64 bits, which lowering would fail on or compute wrongly
     enter(Stage.LOWER)
     path = Path(artifact_name(Precision.FP32))
-    with _hashed_meanwhile(loaded):
-        rewrites += lower(program, loaded, path)
+    rewrites += lower(program, loaded, path)
     return KnownArtifact(path=path, rewrites=rewrites, graph_operators=operators)
-
-
-@contextmanager
-def _hashed_meanwhile(loaded: Loaded) -> Iterator[None]:
-    """Have another thread hash the weights while the block runs, which must not change them."""
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_S)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            hashing = pool.submit(getattr, loaded, "state_dict_sha256")
-            yield
-            hashing.result()
-    finally:
-        sys.setswitchinterval(interval_s)
 
 
 def stand_in_for(loaded: Loaded, samples: Samples) -> StandIn | None:
@@ -280,15 +254,22 @@ class Exported(NamedTuple):
 def export(loaded: Loaded) -> Exported:
     """Trace the network and rewrite the graph."""
     of_packages()  # fails with a reason of its own
+    with _as_failures(loaded):
+        program, changed = export_with_branches(loaded.module, loaded.tensors)
+        operators = lowering.operators(program)
+        rewrites = changed + apply_rewrites(program)
+    return Exported(program, rewrites, operators)
+
+
+@contextmanager
+def _as_failures(loaded: Loaded) -> Iterator[None]:
+    """Export without gradients; raise what fails as the `Failure` that it is."""
     try:
         with torch.no_grad():
-            program, changed = export_with_branches(loaded.module, loaded.tensors)
-            operators = lowering.operators(program)
-            return Exported(program, changed + apply_rewrites(program), operators)
+            yield
     except (Exception, SystemExit) as error:
-        raise explained(
-            Stage.EXPORT, error, explanations.of_export(error, lowering.scripted(loaded.module))
-        ) from error
+        reason = explanations.of_export(error, lowering.scripted(loaded.module))
+        raise explained(Stage.EXPORT, error, reason) from error
 
 
 def lower(program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> tuple[str, ...]:

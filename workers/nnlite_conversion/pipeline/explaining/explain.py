@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nnlite.errors import FailureClass
@@ -19,7 +18,7 @@ from nnlite.vocabulary import CALIBRATED, Precision, Stage
 from nnlite_conversion.explanations import explained, of_runtime
 from nnlite_conversion.messages import Explanation, artifact_name
 from nnlite_conversion.outcome import ConversionJob
-from nnlite_conversion.pipeline import accelerator, making, references, stages
+from nnlite_conversion.pipeline import making, references, stages
 from nnlite_conversion.pipeline.checking import Reference
 from nnlite_conversion.pipeline.explaining import departure
 from nnlite_conversion.pipeline.explaining.artifact_trace import TracedArtifact
@@ -41,8 +40,6 @@ def explain_model(
         ModelSkipped: the model exceeds a limit.
     """
     (precision,) = job.precisions
-    torch.set_num_threads(settings.threads)
-    accelerator.use(job.gpu)
     enter(Stage.LOAD)
     loaded, _ = load(job, Path.cwd())
     enter(Stage.EXPORT)

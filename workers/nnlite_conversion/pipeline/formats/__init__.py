@@ -5,7 +5,8 @@ and returns the same outputs as the fp32 `.tflite` file, in the same layout, so 
 measured alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -36,26 +37,22 @@ class Artifact(Protocol):
         """Return the real numbers that its outputs stand for."""
 
 
-class Format(Protocol):
-    """A module of this package."""
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How a network becomes a file of one format."""
 
-    def export(self, program: torch.export.ExportedProgram, loaded: Loaded, path: Path) -> None:
-        """Write the network as one file with its weights in it.
-
-        Args:
-            program: the network's exported graph, without rewrites; it may be changed.
-            loaded: the network, for names of inputs and outputs.
-            path: of the file.
-
-        Raises:
-            Failure: class `model`: an operator cannot be exported.
-        """
-
-    def opened(self, path: Path, threads: int) -> Artifact:
-        """Open a file; raises RuntimeError or ValueError if the runtime refuses it."""
-
-    def operators(self, path: Path) -> dict[str, int]:
-        """Count the operators of a file by name."""
+    #: Writes the network as one file with its weights in it; raises Failure of class `model`. Takes the
+    #: exported graph, without rewrites, which it may change; the network, for names of inputs and outputs.
+    export: Callable[[torch.export.ExportedProgram, Loaded, Path], None]
+    #: Opens a file, for so many threads; raises RuntimeError or ValueError if the runtime refuses it.
+    opened: Callable[[Path, int], Artifact]
+    #: Counts the operators of a file by name.
+    operators: Callable[[Path], dict[str, int]]
 
 
-FORMATS: Final[Mapping[ArtifactFormat, Format]] = {ArtifactFormat.ONNX: onnx, ArtifactFormat.PTE: executorch}
+FORMATS: Final[Mapping[ArtifactFormat, Format]] = {
+    ArtifactFormat.ONNX: Format(export=onnx.export, opened=onnx.OnnxArtifact, operators=onnx.operators),
+    ArtifactFormat.PTE: Format(
+        export=executorch.export, opened=executorch.ExecutorchArtifact, operators=executorch.operators
+    ),
+}

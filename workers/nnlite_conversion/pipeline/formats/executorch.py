@@ -83,11 +83,6 @@ class ExecutorchArtifact:
         return tuple(tensors)
 
 
-def opened(path: Path, threads: int) -> ExecutorchArtifact:
-    """Open a file in ExecuTorch; see `Format`."""
-    return ExecutorchArtifact(path, threads)
-
-
 def operators(path: Path) -> dict[str, int]:
     """Count the operators of the file by name; each part that XNNPACK executes is one."""
     from executorch.exir._serialize._program import deserialize_pte_binary

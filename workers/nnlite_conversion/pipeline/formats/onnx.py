@@ -70,11 +70,6 @@ class OnnxArtifact:
         return tuple(tensors)
 
 
-def opened(path: Path, threads: int) -> OnnxArtifact:
-    """Open a file in ONNX Runtime; see `Format`."""
-    return OnnxArtifact(path, threads)
-
-
 def operators(path: Path) -> dict[str, int]:
     """Count the operators of the file by name."""
     import onnx
