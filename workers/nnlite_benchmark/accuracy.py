@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Engine
@@ -28,34 +28,24 @@ _FIRST_SAMPLES: Final = 8
 _CHUNK_S: Final = 60.0
 
 
+@dataclass(frozen=True, kw_only=True)
 class DeviceEvaluator:
     """Measures the accuracy of one claimed artifact on a device, once for each backend."""
 
-    def __init__(
-        self,
-        payload: Mapping[str, Any],
-        device: Device,
-        *,
-        store: ArtifactStore,
-        engine: Engine,
-        settings: Settings,
-    ) -> None:
-        """Read nothing yet.
-
-        Args:
-            payload: of the benchmark's claim.
-            device: the artifact is loaded there.
-            store: has the samples.
-            engine: knows what was evaluated before.
-            settings: with the limits of runs and of the whole.
-        """
-        self._payload, self._device = payload, device
-        self._store, self._engine, self._settings = store, engine, settings
+    #: Of the benchmark's claim.
+    payload: Mapping[str, Any]
+    #: The artifact is loaded there.
+    device: Device
+    #: Has the samples.
+    store: ArtifactStore
+    #: Knows what was evaluated before.
+    engine: Engine
+    settings: Settings
 
     @property
     def wanted(self) -> bool:
         """Whether the campaign asks for accuracy on devices, and the host has evaluated the artifact."""
-        return self._payload["evaluate_on"] == EvaluateOn.DEVICE and self._payload["evaluation"] is not None
+        return self.payload["evaluate_on"] == EvaluateOn.DEVICE and self.payload["evaluation"] is not None
 
     def __call__(self, job: BenchmarkJob, report: MeasurementReport, stop: threading.Event) -> DeviceAccuracy:
         """Return the accuracy on the backend of `report`, or why there is none.
@@ -64,14 +54,14 @@ class DeviceEvaluator:
             StoreError: the store is unavailable.
             Stopped: `stop` was set.
         """
-        evaluation = self._payload["evaluation"]
+        evaluation = self.payload["evaluation"]
         key = {
             "artifact_id": evaluation["artifact_id"],
             "data": evaluation["data"],
-            "device_id": row_id("device", self._device.name),
+            "device_id": row_id("device", self.device.name),
             "backend": report.backend.value,
         }
-        known = device_evaluation(self._engine, key, report.executed_by)
+        known = device_evaluation(self.engine, key, report.executed_by)
         if known is not None:
             return DeviceAccuracy(
                 samples=known.samples, top1=known.top1, top5=known.top5, no_worse=known.no_worse
@@ -79,15 +69,15 @@ class DeviceEvaluator:
         if evaluation["inputs"] is None:
             return DeviceAccuracy(reason=f"the host has none: {evaluation['reason']}")
         try:
-            samples = read_device_samples(self._store.fetch(evaluation["inputs"]))
+            samples = read_device_samples(self.store.fetch(evaluation["inputs"]))
 
             def classify(begin: int, end: int) -> Any:
                 chunk = tuple(values[begin:end] for values in samples.inputs)
-                return self._device.classify(replace(job, samples=chunk), report.backend, stop=stop)
+                return self.device.classify(replace(job, samples=chunk), report.backend, stop=stop)
 
-            limit_s = stage_limit_s(job.in_force(self._settings.measurement), Stage.RUN, 0.0)
+            limit_s = stage_limit_s(job.in_force(self.settings.measurement), Stage.RUN, 0.0)
             chunk_s = min(_CHUNK_S, limit_s / 2)
-            return accuracy(samples, classify, max_s=self._settings.evaluation_device_max_s, chunk_s=chunk_s)
+            return accuracy(samples, classify, max_s=self.settings.evaluation_device_max_s, chunk_s=chunk_s)
         except (RuntimeRefusal, DeviceFailure) as failure:
             # The artifact was measured; the device proves at its next canary whether it is well.
             return DeviceAccuracy(reason=failure.reason)

@@ -144,8 +144,8 @@ class Benchmarker:
             self._measure(each, backend, cancelled) for each in with_threads(job, backend, payload["threads"])
         ]
         evaluate = DeviceEvaluator(
-            payload,
-            self.device,
+            payload=payload,
+            device=self.device,
             store=self.store,
             engine=self.context.engine,
             settings=self.context.settings,

@@ -8,7 +8,6 @@ https://developer.android.com/studio/run/managing-avds and the emulator's
 
 import os
 import re
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -24,22 +23,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _LOCKS: Final = ("*.lock", "*/*.lock")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """The properties of a phone model that matter to a headless emulator."""
-
-    device_name: str
-    width: int
-    height: int
-    density: int
-
-
-#: Screens as in `avdmanager list device`.
+#: Width, height and density of phones' screens, as in `avdmanager list device`.
 PROFILES: Final = {
-    "pixel_2": Profile(device_name="pixel_2", width=1080, height=1920, density=420),
-    "pixel_4": Profile(device_name="pixel_4", width=1080, height=2280, density=440),
-    "pixel_6": Profile(device_name="pixel_6", width=1080, height=2400, density=420),
-    "pixel_8": Profile(device_name="pixel_8", width=1080, height=2400, density=420),
+    "pixel_2": (1080, 1920, 420),
+    "pixel_4": (1080, 2280, 440),
+    "pixel_6": (1080, 2400, 420),
+    "pixel_8": (1080, 2400, 420),
 }
 
 _ARCHITECTURES: Final = {"x86_64": "x86_64", "arm64-v8a": "arm64"}
@@ -84,15 +73,14 @@ def find_or_create(name: str, avd_home: Path, settings: EmulatorSettings) -> Pat
     pointer = avd_home / f"{name}.ini"
     if pointer.exists():
         return _folder_in(pointer, avd_home / f"{name}.avd")
-    profile = PROFILES.get(settings.profile)
-    if profile is None:
+    if settings.profile not in PROFILES:
         known = ", ".join(PROFILES)
         raise SettingsError(f"NNLITE_EMULATOR__PROFILE={settings.profile}: known profiles are {known}")
     if settings.abi not in _ARCHITECTURES:
         raise SettingsError(f"NNLITE_EMULATOR__ABI={settings.abi}: use {' or '.join(_ARCHITECTURES)}")
     folder = avd_home / f"{name}.avd"
     folder.mkdir(parents=True, exist_ok=True)
-    _write_ini(folder / "config.ini", _config(name, profile, settings))
+    _write_ini(folder / "config.ini", _config(name, settings))
     target = {"avd.ini.encoding": "UTF-8", "path": str(folder), "target": f"android-{settings.api_level}"}
     _write_ini(pointer, target)
     return folder
@@ -128,7 +116,8 @@ def remove_stale_locks(folder: Path) -> list[str]:
     return [lock.name for lock in stale]
 
 
-def _config(name: str, profile: Profile, settings: EmulatorSettings) -> dict[str, str]:
+def _config(name: str, settings: EmulatorSettings) -> dict[str, str]:
+    width, height, density = PROFILES[settings.profile]
     return {
         "AvdId": name,
         "PlayStore.enabled": "false",
@@ -146,14 +135,14 @@ def _config(name: str, profile: Profile, settings: EmulatorSettings) -> dict[str
         "hw.cpu.arch": _ARCHITECTURES[settings.abi],
         "hw.cpu.ncore": str(settings.cores),
         "hw.device.manufacturer": "Google",
-        "hw.device.name": profile.device_name,
+        "hw.device.name": settings.profile,
         "hw.gps": "no",
         "hw.gpu.enabled": "yes",
         "hw.gpu.mode": settings.gpu,
         "hw.keyboard": "yes",
-        "hw.lcd.density": str(profile.density),
-        "hw.lcd.height": str(profile.height),
-        "hw.lcd.width": str(profile.width),
+        "hw.lcd.density": str(density),
+        "hw.lcd.height": str(height),
+        "hw.lcd.width": str(width),
         "hw.ramSize": str(settings.memory_mb),
         "hw.sdCard": "no",
         "image.sysdir.1": f"{image_folder(settings)}/",

@@ -16,8 +16,8 @@ from nnlite_benchmark.android.properties.parsers import MAX_CORES, numbers_of_cp
 MAX_FEATURES: Final = 1024
 #: Most fields of a core that are kept.
 MAX_FIELDS: Final = 64
-#: What identifies an ARM core, in /proc/cpuinfo.
-_ARM_FIELDS: Final = ("cpu implementer", "cpu architecture", "cpu variant", "cpu part", "cpu revision")
+#: What identifies an ARM core, in /proc/cpuinfo behind `cpu`.
+_ARM_FIELDS: Final = ("implementer", "architecture", "variant", "part", "revision")
 #: Long lists, which are kept once, as the processor's features.
 _FEATURES: Final = ("features", "flags")
 UNKNOWN: Final = "unknown"
@@ -177,17 +177,8 @@ def _arm(cores: list[Core], shared: Core) -> ArmCore | None:
     described = [core for core in (shared, *cores) if "cpu part" in core]
     if not described:
         return None
-    implementer, architecture, variant, part, revision = (
-        word(described[-1].get(name)) for name in _ARM_FIELDS
-    )
-    return ArmCore(
-        hardware=word(shared.get("hardware")),
-        implementer=implementer,
-        architecture=architecture,
-        variant=variant,
-        part=part,
-        revision=revision,
-    )
+    own = {name: word(described[-1].get(f"cpu {name}")) for name in _ARM_FIELDS}
+    return ArmCore(hardware=word(shared.get("hardware")), **own)
 
 
 def _fields(core: Core, number: int) -> dict[str, str]:
