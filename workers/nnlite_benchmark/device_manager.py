@@ -2,6 +2,10 @@
 
 Runs in the main thread, outside every task. All events are written to the device
 event log as they happen; an unavailable Postgres delays no recovery.
+
+How an adb error gets here: `android.adb.shell.Shell._device_failure` converts it to a
+`DeviceFailure`, which ends the attempt; then `DeviceManager._escalate` runs the device's recovery
+steps. `AndroidDevice.recovery_steps` and `DeviceTransport.recovery_steps` list them.
 """
 
 import threading
@@ -19,7 +23,6 @@ from nnlite.worker.celery_worker import EXIT_FAULT
 from nnlite_benchmark.benchmarker import Benchmarker
 from nnlite_benchmark.device import Device, DeviceFailure, FaultOccurrence
 from nnlite_benchmark.device_log import DeviceEventLog
-from nnlite_benchmark.recovery import RecoveryEscalation, failure_of
 
 log = structlog.get_logger()
 
@@ -53,13 +56,11 @@ class DeviceManager:
     #: Set after the last recovery step: a failure now leads to quarantine.
     _last_try: bool = field(default=False, init=False)
     _events: DeviceEventLog = field(init=False)
-    _recovery: RecoveryEscalation = field(init=False)
+    #: Recovery steps that are skipped: they fixed a fault that came back before a benchmark was finished.
+    _tried: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._events = DeviceEventLog(engine=self.engine, device=self.device, node=self.node)
-        self._recovery = RecoveryEscalation(
-            device=self.device, events=self._events, wait_for_user=self._wait_for_user
-        )
 
     def run(self, consume: Callable[[], int]) -> int:
         """Serve the queue until stopped and return the exit code of the process.
@@ -136,16 +137,43 @@ class DeviceManager:
         if is_incident:
             self._record(fault)
         if self.benchmarker.take_finished() or failure.fault in _RUN_FAULTS:
-            self._recovery.reset()
+            self._tried = 0  # the device has worked, or the artifact may be the cause
         remaining = self._wait_for_user(failure)
         if remaining is not None and not is_incident:
             self._record(FaultOccurrence(failure=remaining, benchmark_id=None))
         if remaining is not None and not self._last_try:
-            remaining = self._recovery.run(remaining)
+            remaining = self._escalate(remaining)
         if remaining is None:
             log.info("the device is ready again", device=self.device.name)
             return
         self._cool_off_or_quarantine(remaining)
+
+    def _escalate(self, failure: DeviceFailure) -> DeviceFailure | None:
+        """Run the remaining recovery steps, least disruptive first, until one helps.
+
+        Each step is followed by a full readiness check. A fault that comes back at once continues with the
+        step after the one that seemed to help.
+
+        Returns:
+            None once the device is ready, else the last failure.
+        """
+        for step in self.device.recovery_steps()[self._tried :]:
+            self._tried += 1
+            log.warning("recovering", device=self.device.name, recovery_step=step.name)
+            self._events.state(DeviceStatus.RECOVERING, reason=failure.reason)
+            self._events.recovery_step(step.name)
+            remaining = failure_of(step.run) or failure_of(self.device.check)
+            if remaining is not None:
+                remaining = self._wait_for_user(remaining)
+            if remaining is None:
+                return None
+            log.warning(
+                "not ready", device=self.device.name, recovery_step=step.name, reason=remaining.reason
+            )
+            if remaining.fault is not failure.fault:
+                self._events.incident(FaultOccurrence(failure=remaining, benchmark_id=None))
+            failure = remaining
+        return failure
 
     def _record(self, fault: FaultOccurrence) -> None:
         failure = fault.failure
@@ -221,3 +249,12 @@ class DeviceManager:
     def _sleep(self, seconds: float, why: str) -> None:
         if self.stop.wait(seconds):
             raise Stopped(f"stopped while {self.device.name} waits: {why}")
+
+
+def failure_of(call: Callable[[], None]) -> DeviceFailure | None:
+    """Call `call` and return its DeviceFailure, if any."""
+    try:
+        call()
+    except DeviceFailure as failure:
+        return failure
+    return None

@@ -2,7 +2,7 @@
 
 Every adb error becomes a `DeviceFailure` with the command, the serial and the
 fault that the device's state on the adb server shows (`Shell._device_failure`);
-`nnlite_benchmark.recovery` then runs the device's recovery steps.
+`nnlite_benchmark.device_manager` then runs the device's recovery steps.
 """
 
 import struct
@@ -258,8 +258,7 @@ class Shell:
     def _device_failure(self, what: str, error: Exception, *, transfer: bool = False) -> DeviceFailure:
         """Convert an adb error into a `DeviceFailure`; its fault follows from the device's state now.
 
-        The failure ends the attempt; then `DeviceManager` recovers the device: see
-        `nnlite_benchmark.recovery`.
+        The failure ends the attempt; then `DeviceManager` recovers the device.
         """
         details = {"command": what[:2000], "serial": self.serial, "error": str(error)[:2000]}
         state = self.state()
