@@ -81,16 +81,14 @@ def command_line(request: RunRequest) -> str:
         "transfer": request.transfer.value,
         **bounds,
     }
-    if request.samples:
-        arguments["samples"] = str(request.samples)
-    if request.cores:
-        arguments["cores"] = ",".join(map(str, request.cores))
-    if request.programs:
-        arguments["programs"] = request.programs
-    if request.continuous_s:
-        arguments["continuous_s"] = _number(request.continuous_s)
-    if request.sustained:
-        arguments["sustained"] = "true"
+    optional = {
+        "samples": request.samples and str(request.samples),
+        "cores": ",".join(map(str, request.cores)),
+        "programs": request.programs,
+        "continuous_s": request.continuous_s and _number(request.continuous_s),
+        "sustained": request.sustained and "true",
+    }
+    arguments |= {name: str(value) for name, value in optional.items() if value}
     if request.cool_s > 0:
         arguments |= {"max_headroom": _number(request.max_headroom), "cool_s": _number(request.cool_s)}
     if request.gate is not None:

@@ -7,7 +7,7 @@ module but for the functions' names. A signature that is not covered is left to 
 """
 
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -34,17 +34,14 @@ Lowering = Callable[..., Any]
 @contextmanager
 def direct_lowerings() -> Iterator[None]:
     """Lower the operators of `FUNCTIONS` directly inside the context."""
-    with mock.patch.dict(registry.global_registry.registered_ops, _lowerings()):
-        yield
-
-
-def _lowerings() -> Mapping[Any, Lowering]:
     known = registry.global_registry.registered_ops
-    return {
+    direct = {
         operator: _lowering(aten_name(operator), function, known[operator])
         for operator, function in FUNCTIONS.items()
         if operator in known
     }
+    with mock.patch.dict(known, direct):
+        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def _changed(node: Node, order: dict[Node, int]) -> Node:
     if not isinstance(changed, Node):
         raise LeftToTorch(f"{node.target} changes no tensor")
     before = [user for user in changed.users if order[user] < order[node]]
-    if not all(map(_is_fresh, [changed, *before])):
+    if not all(aten_name(each.target).removesuffix("_") in FRESH for each in (changed, *before)):
         raise LeftToTorch(f"{node.target} changes memory that may be shared")
     return changed
 
@@ -67,7 +67,3 @@ def _pure(node: Node) -> Any:
     if pure is None or pure._schema.is_mutable:
         raise LeftToTorch(f"{node.target} has no variant that returns its result")
     return pure
-
-
-def _is_fresh(node: Node) -> bool:
-    return aten_name(node.target).removesuffix("_") in FRESH

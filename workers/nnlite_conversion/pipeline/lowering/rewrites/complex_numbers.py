@@ -74,11 +74,6 @@ def _part(arguments: Any, name: str) -> Any:
     return tree_map(of, arguments)
 
 
-def as_complex(value: Any) -> Complex:
-    """Return a real tensor as a complex one."""
-    return value if isinstance(value, Complex) else Complex(value, torch.zeros_like(value))
-
-
 def _pair(re: torch.Tensor, im: torch.Tensor) -> Complex:
     """Return a complex tensor of parts that are broadcast to one shape."""
     return Complex(re, im) if re.shape == im.shape else Complex(*torch.broadcast_tensors(re, im))
@@ -175,7 +170,8 @@ def _einsum(equation: str, operands: list[Any], path: Any = None) -> Any:
 
 def _to_copy(a: Any, *, dtype: torch.dtype | None = None, **options: Any) -> Any:
     if not isinstance(a, Complex):
-        return as_complex(a.to(torch.float32))
+        real = a.to(torch.float32)
+        return Complex(real, torch.zeros_like(real))
     return a if dtype is None or dtype.is_complex else a.re.to(dtype)
 
 
