@@ -82,6 +82,22 @@ DEAD = network(
     nn.init.constant_(self.a.bias, -9.0)
     """,
 )
+#: Attention, whose scores are all equal in steps that have room for a mask, or LiteRT aborts.
+ATTENTION = """
+t = self.c(x).flatten(2).transpose(1, 2) * 9
+scores = self.q(t) @ self.k(t).transpose(1, 2)
+return (SCORES).softmax(-1) @ self.v(t)
+"""
+LAYERS = """
+from torch import nn
+self.c = nn.Conv2d(3, 8, 4, 4)
+self.q, self.k, self.v = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+self.mask = nn.Transformer.generate_square_subsequent_mask(64)
+"""
+
+
+def attention(scores: str) -> str:
+    return network(ATTENTION.replace("SCORES", scores), LAYERS)
 
 
 @pytest.fixture
@@ -116,6 +132,14 @@ def convert_calibrated(job, settings, place):
             id="divisors",
         ),
         pytest.param(BANK, (1, 3, 32, 32), {"BATCH_MATMUL"}, id="constant first factor"),
+        pytest.param(attention("scores + self.mask"), (1, 3, 32, 32), set(), id="infinite mask"),
+        pytest.param(attention("scores + self.mask.clamp(-1e9)"), (1, 3, 32, 32), set(), id="added mask"),
+        pytest.param(
+            attention("scores.masked_fill(self.mask < 0, -1e9)"),
+            (1, 3, 32, 32),
+            {"SELECT_V2", "SOFTMAX"},
+            id="chosen mask",
+        ),
         pytest.param(DEAD, (1, 3, 16, 16), set(), id="zeros"),
     ],
 )

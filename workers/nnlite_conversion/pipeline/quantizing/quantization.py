@@ -15,6 +15,7 @@ from nnlite.host.files import write_in_blocks
 from nnlite.vocabulary import Int8Io, Precision
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 from nnlite_conversion.pipeline.quantizing.fallback import InFloats, floats_where_needed
+from nnlite_conversion.pipeline.quantizing.masks import with_finite_masks
 from nnlite_conversion.pipeline.quantizing.ranges import ranges_of, silence
 from nnlite_conversion.pipeline.quantizing.safeguards import (
     decisive,
@@ -167,6 +168,7 @@ def _integers(
     if not ranges:  # a network of integers and booleans alone has nothing to quantize
         shutil.copyfile(fp32, target)
         return Quantized(samples=used)
+    ranges = with_finite_masks(job._float_model, ranges, only_huge=not safeguards)
     with contextlib.ExitStack() as stack:
         if exact_decisions:
             exact = decisive(job._float_model, PRODUCTS)

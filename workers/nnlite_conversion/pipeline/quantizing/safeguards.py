@@ -67,10 +67,10 @@ def loses(model: Any, ranges: Mapping[str, Any]) -> Callable[[str, str], bool]:
     # Quantizing changes the ranges.
     sizes = {name: _size(each) for name, each in ranges.items() if "min" in each}
     of_constants = {
-        _name(graph.tensors[operator.outputs[0]])
-        for graph, operator, kind in _operators(model)
+        name_of(graph.tensors[operator.outputs[0]])
+        for graph, operator, kind in operators_of(model)
         # Each column of it gets a step of its own, and LiteRT takes one for all.
-        if kind == "BATCH_MATMUL" and _is_constant(model, graph.tensors[operator.inputs[0]])
+        if kind == "BATCH_MATMUL" and is_constant(model, graph.tensors[operator.inputs[0]])
     }
 
     def in_floats(operator: str, result: str) -> bool:
@@ -95,7 +95,7 @@ def decisive(model: Any, products: Collection[str]) -> frozenset[str]:
         products: names of operators.
     """
     found = set()
-    operators = list(_operators(model))
+    operators = list(operators_of(model))
     rounded = {
         id(graph.tensors[result])
         for graph, operator, kind in operators
@@ -114,7 +114,7 @@ def decisive(model: Any, products: Collection[str]) -> frozenset[str]:
         with_whole = not rounded.isdisjoint(map(id, inputs))
         if kind not in products and (with_whole or not wanted.isdisjoint(map(id, results))):
             wanted |= set(map(id, inputs))
-            found |= set(map(_name, results))
+            found |= set(map(name_of, results))
     return frozenset(found)
 
 
@@ -123,7 +123,7 @@ def _rounds(graph: Any, operator: Any, kind: str) -> bool:
     return kind in _ROUNDING or to_integers
 
 
-def _operators(model: Any) -> Iterator[tuple[Any, Any, str]]:
+def operators_of(model: Any) -> Iterator[tuple[Any, Any, str]]:
     """Yield every operator with its graph, in their order, and its name."""
     for graph in model.subgraphs:
         for operator in graph.operators:
@@ -131,12 +131,14 @@ def _operators(model: Any) -> Iterator[tuple[Any, Any, str]]:
             yield graph, operator, flatbuffer.operator_name(max(code.builtinCode, code.deprecatedBuiltinCode))
 
 
-def _is_constant(model: Any, tensor: Any) -> bool:
+def is_constant(model: Any, tensor: Any) -> bool:
+    """Whether a tensor has its values in the file."""
     data = model.buffers[tensor.buffer].data
     return data is not None and len(data) > 0
 
 
-def _name(tensor: Any) -> str:
+def name_of(tensor: Any) -> str:
+    """Return the name that ranges have a tensor by."""
     return tensor.name.decode() if isinstance(tensor.name, bytes) else str(tensor.name)
 
 
@@ -168,13 +170,13 @@ def with_room_for_biases(model: Any, ranges: Mapping[str, Any]) -> dict[str, Any
 
     widest: dict[int, NDArray[Any]] = {}  # by buffer, which several tensors share
     names: dict[int, set[str]] = {}
-    for graph, operator, kind in _operators(model):
+    for graph, operator, kind in operators_of(model):
         places = _ARGUMENTS.get(kind)
         if places is None or len(operator.inputs) <= places.bias or operator.inputs[places.bias] < 0:
             continue
         entry, weights, bias = (graph.tensors[operator.inputs[place]] for place in places[:3])
-        names.setdefault(weights.buffer, set()).add(_name(weights))
-        range_ = ranges.get(_name(entry))
+        names.setdefault(weights.buffer, set()).add(name_of(weights))
+        range_ = ranges.get(name_of(entry))
         values, biases = (
             tfl_flatbuffer_utils.get_tensor_data(each, model.buffers) for each in (weights, bias)
         )
