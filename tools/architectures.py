@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from networks import MAX_PARAMETERS, PRECISIONS, Result, cell, convert_all
+from networks import MAX_PARAMETERS, PRECISIONS, Result, by_revision, cell, convert_all
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.catalog.model import ModelInput, ModelSpec
 from nnlite.vocabulary import ModelFormat
@@ -59,7 +59,8 @@ _HEAD = """\
 
 Made by `make architectures` of {networks} networks that can be built without downloads, with fresh weights,
 with {libraries},
-torchvision {torchvision}, timm {timm}. int8 is calibrated on noise. Fresh weights often give nearly the
+torchvision {torchvision}, timm {timm}, at these revisions of nnlite (networks): {revisions}.
+int8 is calibrated on noise. Fresh weights often give nearly the
 same output for every input, which eight bits cannot tell apart: then int8 is `off`.
 
 | state | fp32 | int8 |
@@ -107,6 +108,7 @@ def page(results: Sequence[Result]) -> str:
     head = _HEAD.format(
         networks=len(results), libraries=libraries, totals=totals,
         torchvision=version("torchvision"), timm=version("timm"),
+        revisions=by_revision(results),
     )  # fmt: skip
     return head + "".join(map(_line, results))
 

@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
-from networks import MAX_PARAMETERS, PRECISIONS, Result, cell, convert_all, kept_results
+from networks import MAX_PARAMETERS, PRECISIONS, Result, by_revision, cell, convert_all, kept_results
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.catalog.model import CatalogModel, ModelDefinition, ModelSource, ModelSpec
 from nnlite.catalog.selection import sample
@@ -73,11 +73,12 @@ _UNKNOWN = Cause("another cause", "ours, until it is known")
 _HEAD = """\
 # Which models of LEMUR are converted
 
-Made by `make lemur-coverage` with {libraries}:
+Made by `make lemur-coverage` with {libraries},
+at these revisions of nnlite (models): {revisions}:
 models drawn uniformly from all {all:,} (seed {seed}), and those that people named, with their
 variants. Each has the weights that it draws; int8 is calibrated on {samples} pictures, on noise where an
-input is no image. Where fewer were tried than chosen, they are the first by name, the skipped ones and those
-of the other group: no random ones.
+input is no image. What an older revision had right, or skipped, was not tried again. Where fewer were tried
+than chosen, they are the first by name, the skipped ones and those of the other group: no random ones.
 
 Converted is what gives PyTorch's outputs within the limits of its precision, and what cannot be judged
 because fresh weights give one output for all inputs. No artifact can run models that take complex numbers,
@@ -131,15 +132,16 @@ def page(groups: Mapping[str, Sequence[str]], results: Mapping[str, Result], all
     tried = {group: [results[name] for name in names if name in results] for group, names in groups.items()}
     totals = "\n".join(_totals(group, len(groups[group]), found) for group, found in tried.items())
     libraries = ", ".join(converter_tag().split(", ")[:4])
+    different = {result["network"]: result for found in tried.values() for result in found}
     head = _HEAD.format(
         libraries=libraries,
+        revisions=by_revision(different.values()),
         all=all_models,
         seed=SEED,
         samples=SAMPLES,
         totals=totals,
         parameters=MAX_PARAMETERS,
     )
-    different = {result["network"]: result for found in tried.values() for result in found}
     return head + "".join(_failures(different.values()))
 
 

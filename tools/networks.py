@@ -3,8 +3,10 @@
 Shared by `architectures` and `lemur_coverage`.
 """
 
+import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from nnlite_conversion.preload import preload
 PRECISIONS = (Precision.FP32, Precision.INT8)
 MAX_PARAMETERS = 200_000_000
 
-#: `network`, its name, and `states`: state and reason of each precision.
+#: `network`, its name, `states`: state and reason of each precision, and `revision`: the commit that ran it.
 Result = dict[str, Any]
 
 
@@ -49,7 +51,7 @@ def convert_all(
         place.chmod(0o755)  # model code runs as an account of its own
         for number, name in enumerate(left, 1):
             states = _converted(job_of(name), settings or ConversionSettings(), place)
-            results[name] = {"network": name, "states": states}
+            results[name] = {"network": name, "states": states, "revision": _revision()}
             file.write(orjson.dumps(results[name]) + b"\n")
             file.flush()
             shown = " ".join(state for state, _ in states.values())
@@ -61,6 +63,18 @@ def kept_results(kept: Path) -> dict[str, Result]:
     """Return the results in a file, by network; of several the last."""
     lines = kept.read_bytes().splitlines() if kept.exists() else []
     return {result["network"]: result for result in map(orjson.loads, lines)}
+
+
+def by_revision(results: Iterable[Result]) -> str:
+    """Return how many results are of which revision of nnlite, the most first."""
+    counts = Counter(result["revision"] for result in results if "revision" in result)
+    return ", ".join(f"{revision} ({count})" for revision, count in counts.most_common())
+
+
+def _revision() -> str:
+    command = ("git", "describe", "--always", "--exclude=*", "--dirty")
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
 
 
 def cell(text: str) -> str:

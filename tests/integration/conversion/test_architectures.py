@@ -20,6 +20,7 @@ def test_results_are_kept_and_written_to_a_page(tmp_path, place, monkeypatch, ca
     assert second["states"]["fp32"][0] == second["states"]["int8"][0] == "refused"
     assert "Unknown model (no_such_network)" in second["states"]["fp32"][1]
     page = (tmp_path / "page.md").read_text()
+    assert f"revisions of nnlite (networks): {first['revision']} (2)." in page
     assert "| torchvision squeezenet1_1 | ok |" in page and "| refused | 1 | 1 |" in page
     assert "1/2 torchvision squeezenet1_1: ok" in capsys.readouterr().err
 

@@ -20,6 +20,7 @@ def test_results_are_kept_and_written_to_a_page(tmp_path, monkeypatch, capsys):
     (kept,) = map(orjson.loads, (tmp_path / "kept.jsonl").read_bytes().splitlines())
     assert kept["states"]["fp32"] == ["ok", ""]
     page = (tmp_path / "page.md").read_text()
+    assert f"revisions of nnlite (models): {kept['revision']} (1):" in page
     assert "| drawn uniformly | 1 of 1 | 1 of 1 (100.0%) | 1 of 1 (100.0%) |" in page
     assert "| named by people | 1 of 1 | 0 of 1 (0.0%) | 0 of 0 (0.0%) | 0 of 0 (0.0%) |" in page
     assert "| takes complex numbers | the format's | both | 1 | ComplexNet: " in page
