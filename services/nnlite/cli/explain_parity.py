@@ -10,7 +10,7 @@ from nnlite.cli.actions.session import interruptible
 from nnlite.cli.parsing import options, selection
 from nnlite.cli.presenting.output import err, print_json, print_table, say
 from nnlite.cli.workers import check_installed
-from nnlite.diagnostics.explain_parity import Explanation, explain_parity
+from nnlite.diagnostics.single_job import explain_parity
 from nnlite.settings import load_settings
 from nnlite.vocabulary import Precision, StepState
 
@@ -64,7 +64,7 @@ def explain(
     _print(model.name, explanation, every=every)
 
 
-def _print(name: str, explanation: Explanation, *, every: bool) -> None:
+def _print(name: str, explanation: dict[str, Any], *, every: bool) -> None:
     steps, departs = explanation["steps"], explanation["departs"]
     title = f"{name}, {explanation['precision']}"
     if departs is None:

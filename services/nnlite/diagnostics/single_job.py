@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
+from nnlite.artifacts.calibration import Calibration, pack
 from nnlite.catalog.model import CatalogModel, ModelDefinition, ModelSource
 from nnlite.errors import NnliteError
 from nnlite.settings import Settings
@@ -65,3 +68,35 @@ def answer_of(task: Literal["explain", "preflight"], job: dict[str, Any]) -> dic
     if "error" in answer:
         raise NnliteError(answer["error"])
     return answer
+
+
+def explain_parity(
+    model: CatalogModel,
+    source: ModelSource,
+    precision: Precision,
+    settings: Settings,
+    *,
+    calibration: Calibration | None = None,
+    calibration_source: Path | None = None,
+) -> dict[str, Any]:
+    """Convert `model` in a sandbox and return where its artifact departs from PyTorch's graph.
+
+    Args:
+        calibration: of a quantized precision; None: it needs none.
+        calibration_source: the user's folder or file; None where the calibration needs none.
+
+    Returns:
+        The fields of `nnlite_conversion.messages.Explanation`, as JSON values.
+
+    Raises:
+        NnliteError: the model is skipped, has no network, or cannot be converted.
+        SamplesError: the user's data cannot be used.
+    """
+    job = job_of(model, source, precision, settings)
+    with tempfile.TemporaryDirectory(prefix="nnlite-calibration-") as folder:
+        packed = None
+        if calibration is not None and calibration_source is not None:
+            packed = Path(folder, "samples.zip")
+            pack(calibration, calibration_source, packed)
+        calibrated = {"calibration": calibration and calibration.as_dict(), "calibration_file": packed}
+        return answer_of("explain", job | calibrated)

@@ -6,13 +6,10 @@ Heavy libraries are imported where they are needed: commands import this package
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from nnlite.errors import NnliteError
-from nnlite.results.reading import check_campaign, open_reader
-
-if TYPE_CHECKING:
-    from nnlite.db.reader import Reader
+from nnlite.results.reading import Reads, check_campaign, open_reader
 
 Library = Literal["pandas", "polars"]
 _LIBRARIES: Final[tuple[Library, ...]] = ("pandas", "polars")
@@ -33,12 +30,13 @@ def frame(campaign: str | None = None, *, view: str = "latency", library: Librar
     Raises:
         NnliteError: there is no such view, campaign or library, or the database cannot be used.
     """
+    from nnlite.db.reader import NoDatabase
     from nnlite.settings import load_settings
 
     build = _builder(_chosen(library))
     settings = load_settings()
     with open_reader(settings) as reader:
-        if reader is None:
+        if isinstance(reader, NoDatabase):
             raise NnliteError(f"{settings.home} has no database; `nnlite run --limit 5` makes one")
         columns = _columns(reader, view)
         if campaign is not None:
@@ -91,7 +89,7 @@ def _plain(rows: list[tuple[Any, ...]], *, json: bool = False) -> list[tuple[Any
     return [tuple(map(plain, row)) for row in rows]
 
 
-def _columns(reader: "Reader", view: str) -> list[str]:
+def _columns(reader: Reads, view: str) -> list[str]:
     statement = """
 SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) AS columns
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0

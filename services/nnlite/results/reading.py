@@ -10,8 +10,6 @@ from nnlite.settings import Settings
 if TYPE_CHECKING:  # takes longer to import than a listing takes
     from sqlalchemy import Connection, Engine
 
-    from nnlite.db.reader import Reader
-
 Row = dict[str, Any]
 
 
@@ -28,20 +26,20 @@ Database: TypeAlias = "Engine | Reads"
 
 
 @contextmanager
-def open_reader(settings: Settings) -> Iterator["Reader | None"]:
+def open_reader(settings: Settings) -> Iterator[Reads]:
     """Open the database that the settings name, to read; an embedded one is started if it does not run.
 
-    None where the home has no database; nothing is created.
+    A home without a database has no rows (`NoDatabase`); nothing is created.
 
     Raises:
         NnliteError: the database cannot be used.
     """
-    from nnlite.db.reader import Reader, migrate_embedded
+    from nnlite.db.reader import NoDatabase, Reader, migrate_embedded
     from nnlite.local import database as database_of
 
     with database_of(settings) as url:
         if url is None:
-            yield None
+            yield NoDatabase()
             return
         migrate_embedded(settings, url)
         with Reader(url, settings.database_timeout_s) as reader:

@@ -64,7 +64,7 @@ def jobs_in_forks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         return orjson.loads(answer.read_bytes())
 
     monkeypatch.setattr("nnlite.cli.preflight.answer_of", answer_of)
-    monkeypatch.setattr("nnlite.diagnostics.explain_parity.answer_of", answer_of)
+    monkeypatch.setattr("nnlite.diagnostics.single_job.answer_of", answer_of)
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, Self
 
 from pydantic import (
     BaseModel,
@@ -39,23 +39,48 @@ _DYNAMIC: Final = re.compile(r"(?:^|[x=])(\?|-1|\*|None|[A-Za-z]\w*)(?=x|:|$)")
 _SHARED: Final = "model.toml"
 
 
+class Manifest(BaseModel):
+    """The keys of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: tuple[str, ...] = ()
+    class_: str | None = Field(None, alias="class")
+    factory: str | None = None
+    #: Of the class or factory.
+    arguments: dict[str, JsonValue] = {}
+    weights: str | None = None
+    layout: Layout | None = None
+    task: str = ""
+    dataset: str = ""
+    metric: str = ""
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _in_folder(cls, weights: str | None) -> str | None:
+        if weights is not None and (
+            PurePosixPath(weights).is_absolute() or ".." in PurePosixPath(weights).parts
+        ):
+            raise ValueError("weights must be in this file's folder or below it")
+        return weights
+
+    @model_validator(mode="after")
+    def _one_entry(self) -> Self:
+        if self.class_ and self.factory:
+            raise ValueError("give class or factory, not both")
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
 class Description:
     """Metadata of a model from its manifest."""
 
     #: The TOML file; None: the model has none.
     file: Path | None = None
+    manifest: Manifest = field(default_factory=Manifest)
     inputs: tuple[ModelInput, ...] = ()
-    #: Class or factory.
-    entry_point: str | None = None
-    #: Its keyword arguments.
-    arguments: Mapping[str, Any] = field(default_factory=dict)
     weights: Path | None = None
-    layout: Layout | None = None
-    task: str = ""
-    dataset: str = ""
-    metric: str = ""
-    accuracy: float | None = None
 
 
 def parse_input(text: str) -> ModelInput:
@@ -132,43 +157,11 @@ def describe(model: Path) -> Description:
     return Description()
 
 
-class _Toml(BaseModel):
-    """The keys of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    inputs: tuple[str, ...] = ()
-    class_: str | None = Field(None, alias="class")
-    factory: str | None = None
-    arguments: dict[str, JsonValue] = {}
-    weights: str | None = None
-    layout: Layout | None = None
-    task: str = ""
-    dataset: str = ""
-    metric: str = ""
-    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-
-    @field_validator("weights")
-    @classmethod
-    def _in_folder(cls, weights: str | None) -> str | None:
-        if weights is not None and (
-            PurePosixPath(weights).is_absolute() or ".." in PurePosixPath(weights).parts
-        ):
-            raise ValueError("weights must be in this file's folder or below it")
-        return weights
-
-    @model_validator(mode="after")
-    def _one_entry(self) -> "_Toml":
-        if self.class_ and self.factory:
-            raise ValueError("give class or factory, not both")
-        return self
-
-
 def _read(file: Path) -> Description:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise CatalogError(f"{file} has {file.stat().st_size:,} bytes, too many for a manifest")
-        manifest = _Toml.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        manifest = Manifest.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
         inputs = parse_inputs(manifest.inputs)
     except OSError as error:
         raise CatalogError(f"{file} cannot be read: {error.strerror}") from error
@@ -178,18 +171,8 @@ def _read(file: Path) -> Description:
         raise CatalogError(f"{file}: {place + ': ' if place else ''}{plain(first['msg'])}") from error
     except (CatalogError, ValueError) as error:  # invalid TOML or UTF-8
         raise CatalogError(f"{file}: {error}") from error
-    return Description(
-        file=file,
-        inputs=inputs,
-        entry_point=manifest.class_ or manifest.factory,
-        arguments=manifest.arguments,
-        weights=_there(file.parent / manifest.weights, file) if manifest.weights else None,
-        layout=manifest.layout,
-        task=manifest.task,
-        dataset=manifest.dataset,
-        metric=manifest.metric,
-        accuracy=manifest.accuracy,
-    )
+    weights = _there(file.parent / manifest.weights, file) if manifest.weights else None
+    return Description(file=file, manifest=manifest, inputs=inputs, weights=weights)
 
 
 def _there(weights: Path, file: Path) -> Path:

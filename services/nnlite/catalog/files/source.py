@@ -120,15 +120,16 @@ class FilesSource:
                 raise CatalogError(f"{model_file.file.name} has weights only; name its code: {code}")
             raise CatalogError(f"weights without code: no {code.name} next to {model_file.file.name}")
         description = describe(model_file.file) if model_file.file.exists() else Description()
+        manifest = description.manifest
         model = replace(
             bare,
-            task=description.task,
-            dataset=description.dataset,
-            metric=description.metric,
-            accuracy=description.accuracy,
+            task=manifest.task,
+            dataset=manifest.dataset,
+            metric=manifest.metric,
+            accuracy=manifest.accuracy,
             configuration_source=description.file.name if description.file else "default",
             inputs=self._inputs or description.inputs,
-            layout=self._layout or description.layout or Layout.NHWC,
+            layout=self._layout or manifest.layout or Layout.NHWC,
         )
         if model.model_format is ModelFormat.PYTHON:
             return self._with_code(model_file, model, description)
@@ -140,7 +141,8 @@ class FilesSource:
     def _with_code(
         self, model_file: _ModelFile, model: CatalogModel, description: Description
     ) -> CatalogModel:
-        entry = model_file.entry_point or description.entry_point
+        manifest = description.manifest
+        entry = model_file.entry_point or manifest.class_ or manifest.factory
         if model_file.file.exists():
             code = file_checks.read_code(model_file.file)
             entry = find_entry_point(code, model_file.file.name, entry)
@@ -154,7 +156,7 @@ class FilesSource:
         sha256 = text_sha256(code)
         self._codes[sha256] = code
         model = replace(
-            model, code_sha256=sha256, entry_point=entry, hyperparameters=dict(description.arguments)
+            model, code_sha256=sha256, entry_point=entry, hyperparameters=dict(manifest.arguments)
         )
         weights = _weights(model_file.file, description) if model_file.file.exists() else None
         if weights is None:

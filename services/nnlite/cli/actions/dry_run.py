@@ -27,7 +27,6 @@ def dry_run(request: Request, name: str | None, priority: int, converters: int =
     """
     # The store that they know takes longer to import than the help of a command takes to print.
     from nnlite.campaigns.checks import absent_backends, absent_pools, check_request
-    from nnlite.db.reader import NoDatabase
 
     settings = load_settings()
     models, _ = selection.resolve(request, settings)
@@ -36,8 +35,7 @@ def dry_run(request: Request, name: str | None, priority: int, converters: int =
         request, calibration=None
     )  # samples are not in the store: whether they fit is not known
     check_request(unstored, models, name=name, priority=priority, settings=settings)
-    with open_reader(settings) as reader:
-        database = reader or NoDatabase()
+    with open_reader(settings) as database:
         known = _known(database, name, request)
         found = estimate(database, request, models, settings)
         warnings = [*absent_pools(database, request), *absent_backends(database, request)]
@@ -71,10 +69,7 @@ def confirmed_all(
         UsageError: nobody can be asked.
         NnliteError: the database cannot be used.
     """
-    from nnlite.db.reader import NoDatabase
-
-    with open_reader(settings) as reader:
-        database = reader or NoDatabase()
+    with open_reader(settings) as database:
         if rows_of(database, _STORED, {"name": name}):
             return True
         found = estimate(database, request, models, settings)

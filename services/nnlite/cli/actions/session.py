@@ -85,10 +85,10 @@ def reading() -> Iterator["Reads"]:
     from nnlite.results.reading import open_reader
 
     settings = load_settings()
-    with open_reader(settings) as reader:
-        if reader is None:
+    with open_reader(settings) as database:
+        if isinstance(database, NoDatabase):
             note(_nothing(settings))
-        yield reader or NoDatabase()
+        yield database
 
 
 def check_database(settings: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
 
 from nnlite.vocabulary import Backend, Precision
 
@@ -58,22 +57,18 @@ complete_backends = complete_words(Backend)
 
 
 def _names(statement: str, incomplete: str) -> list[str]:
-    from nnlite.results.reading import like
-
-    pattern = f"{like(incomplete.replace('*', ''))}%"
-    return [str(row["name"]) for row in _rows(f"{statement} LIMIT {_MOST}", {"like": pattern})]
-
-
-def _rows(statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return rows of a database that runs; of one that does not, none."""
+    """Return names from a database that runs; of one that does not, none."""
     from nnlite.db.reader import Reader
     from nnlite.local import endpoints
+    from nnlite.results.reading import like
     from nnlite.settings import load_settings
 
+    pattern = f"{like(incomplete.replace('*', ''))}%"
     try:
         settings = load_settings()
         url = settings.database_url or endpoints(settings).database_url
         with Reader(url, timeout_s=2) as reader:
-            return reader.rows(statement, parameters)
+            rows = reader.rows(f"{statement} LIMIT {_MOST}", {"like": pattern})
     except Exception:  # noqa: BLE001 - a completion says nothing: the shell would show it as a name
         return []
+    return [str(row["name"]) for row in rows]
