@@ -36,6 +36,8 @@ _DOWNLOAD_TEXT = re.compile(
 )
 _NETWORK_MODULES = ("huggingface_hub", "requests", "urllib3", "httpx")
 _DATA_DEPENDENT = re.compile(r"data-dependent|GuardOnDataDependent|unbacked", re.I)
+#: Class of the error that says why neither side of a branch can be chosen.
+_NO_CHOICE = "NoChoiceError"
 #: Errors of jax where a size or a branch depends on an input's values.
 _TRACER_ERRORS = frozenset(
     {"ConcretizationTypeError", "TracerBoolConversionError", "TracerIntegerConversionError"}
@@ -139,9 +141,12 @@ def of_export(error: BaseException, scripted: Sequence[str] = ()) -> str | Expla
             remedy="leave out the layer without channels or the empty slice that gives it",
         )
     if _DATA_DEPENDENT.search(f"{type(error).__name__} {error}"):
+        why = next((str(each) for each in causes(error) if type(each).__name__ == _NO_CHOICE), None)
         return Explanation(
             cause="its control flow depends on the input's values, which cannot be exported",
-            remedy="compute both branches and choose by torch.where, and make no Python number of a tensor",
+            remedy=f"{why}: let both sides assign tensors of one shape and type, and change nothing else"
+            if why
+            else "compute both branches and choose by torch.where, and make no Python number of a tensor",
         )
     if scripted:
         return Explanation(

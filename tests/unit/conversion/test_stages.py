@@ -152,6 +152,21 @@ def test_control_flow_on_values_is_refused_at_export(tmp_path):
     assert failure.value.stage is Stage.EXPORT
 
 
+def test_why_no_side_of_a_branch_can_be_chosen_is_said(tmp_path):
+    code = network(
+        "y = None\n        if x.sum() > 0:\n            y = x\n        return x if y is None else y"
+    )
+
+    with pytest.raises(Failure) as failure:
+        stages.export(loading.load(job(code), tmp_path)[0])
+
+    assert (
+        "y is a float32 tensor of shape (1, 3, 8, 8) on one side of the branch, None on the other: let"
+        in (failure.value.reason)
+    )
+    assert "if x.sum() > 0:" in failure.value.reason
+
+
 def test_a_choice_by_values_is_exported_and_named(tmp_path):
     code = network("return x if x.sum() > 0 else x * 2")
 

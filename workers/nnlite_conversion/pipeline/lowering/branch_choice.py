@@ -31,7 +31,7 @@ def one_of(
     """
     if not is_value(test):
         return then() if test else orelse()
-    choice = Choice(variables, ["result"], [])
+    choice = Choice(variables, ["its result"], [])
     for side in (then, orelse):
         choice.begin()
         choice.end([side()])
@@ -49,6 +49,7 @@ class Choice:
 
     def __init__(self, variables: Mapping[str, Any], names: Sequence[str], in_place: Sequence[str]) -> None:
         self._variables = dict(variables)
+        self._names = names
         self._before = [variables.get(name, _UNBOUND) for name in names]
         self._in_place = [name in in_place for name in names]
         self._state = self._seen()
@@ -73,11 +74,11 @@ class Choice:
     def chosen(self, test: torch.Tensor) -> list[Any]:
         """Return the variables after the branch."""
         return [
-            _in_original(before, _chosen(test, then, orelse), (then is first, orelse is second))
+            _in_original(before, _chosen(test, name, then, orelse), (then is first, orelse is second))
             if in_place and isinstance(before, torch.Tensor)
-            else _chosen(test, then, orelse)
-            for before, in_place, first, second, then, orelse in zip(
-                self._before, self._in_place, *self._begun, *self._ended, strict=True
+            else _chosen(test, name, then, orelse)
+            for name, before, in_place, first, second, then, orelse in zip(
+                self._names, self._before, self._in_place, *self._begun, *self._ended, strict=True
             )
         ]
 
@@ -107,22 +108,31 @@ def _in_original(before: torch.Tensor, value: Any, is_copy: tuple[bool, bool]) -
     return value
 
 
-def _chosen(test: torch.Tensor, then: Any, orelse: Any) -> Any:
+def _chosen(test: torch.Tensor, name: str, then: Any, orelse: Any) -> Any:
     if then is _UNBOUND or orelse is _UNBOUND:
         return orelse if then is _UNBOUND else then
     leaves, structure = pytree.tree_flatten(then)
     others, other_structure = pytree.tree_flatten(orelse)
-    if structure != other_structure:
-        raise NoChoiceError("the sides have results of different structure")
-    return pytree.tree_unflatten([_leaf(test, *both) for both in zip(leaves, others, strict=True)], structure)
+    chosen = [_leaf(test, *both) for both in zip(leaves, others, strict=False)]
+    if structure != other_structure or any(each is _UNBOUND for each in chosen):
+        raise NoChoiceError(
+            f"{name} is {_kind(then)} on one side of the branch, {_kind(orelse)} on the other"
+        )
+    return pytree.tree_unflatten(chosen, structure)
 
 
 def _leaf(test: torch.Tensor, then: Any, orelse: Any) -> Any:
+    """Return the value after the branch; `_UNBOUND`: there is none."""
     if then is orelse:
         return then
     if isinstance(then, torch.Tensor) and isinstance(orelse, torch.Tensor):
-        if (then.shape, then.dtype) == (orelse.shape, orelse.dtype):
-            return torch.where(test.reshape(()) != 0, then, orelse)
-    elif type(then) is type(orelse) and isinstance(then, _IMMUTABLE) and then == orelse:
-        return then
-    raise NoChoiceError("the sides have results of different shapes, types or numbers")
+        same = (then.shape, then.dtype) == (orelse.shape, orelse.dtype)
+        return torch.where(test.reshape(()) != 0, then, orelse) if same else _UNBOUND
+    same = type(then) is type(orelse) and isinstance(then, _IMMUTABLE) and then == orelse
+    return then if same else _UNBOUND
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"

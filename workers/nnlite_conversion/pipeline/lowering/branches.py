@@ -48,7 +48,7 @@ def export_with_branches(
         except Exception as error:
             by_value = any(isinstance(cause, GuardOnDataDependentSymNode) for cause in causes(error))
             if first is not None and not by_value:
-                raise first from None
+                raise first from (error if isinstance(error, branch_choice.NoChoiceError) else None)
             if not by_value or not _add_branch(error, lines):
                 raise
             first = first or error
