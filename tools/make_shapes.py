@@ -23,7 +23,7 @@ from nnlite.catalog.lemur.location import find_lemur
 from nnlite.catalog.lemur.shapes import HASH_DIGITS, OTHERS, TABLE, VARIABLE, VERSION_SEPARATOR
 from nnlite.catalog.model import text_sha256
 from nnlite.settings import load_settings
-from nnlite_conversion.pipeline.loading.input_shapes import apply, describe
+from nnlite_conversion.pipeline.loading.transforms import apply, describe
 
 #: (width, height) in pixels of two pictures that show whether a transform keeps the size.
 _PROBES = ((256, 256), (320, 224))

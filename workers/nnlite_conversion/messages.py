@@ -22,7 +22,7 @@ from nnlite_conversion.outcome import (
     Counts,
     ExplainedStep,
 )
-from nnlite_conversion.problems import OperatorProblem
+from nnlite_conversion.remedies import OperatorProblem
 
 #: Reports to the worker that a stage begins.
 Enter = Callable[[Stage], None]

@@ -20,7 +20,7 @@ from nnlite_conversion.isolation.process_registry import job_dir
 from nnlite_conversion.messages import Explanation, Preflight
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.preload import preload
-from nnlite_conversion.problems import as_problem
+from nnlite_conversion.remedies import as_problem
 
 
 def main(task: str) -> int:

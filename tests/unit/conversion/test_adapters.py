@@ -8,7 +8,7 @@ from nnlite.errors import Failure
 from nnlite.vocabulary import ModelFormat, Precision
 from nnlite_conversion.outcome import ConversionJob
 from nnlite_conversion.pipeline.loading import load as loading
-from nnlite_conversion.pipeline.loading.input_shapes import input_shape
+from nnlite_conversion.pipeline.loading.transforms import input_shape
 
 IMAGE = ModelInput(shape=(1, 3, 32, 48))
 CAPTION = ModelInput(shape=(1, 20), dtype="int64")

@@ -10,7 +10,7 @@ from nnlite.catalog.lemur.datasets import DATASETS
 from nnlite.catalog.lemur.shapes import ShapeTable
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Stage
-from nnlite_conversion.pipeline.loading.input_shapes import input_shape
+from nnlite_conversion.pipeline.loading.transforms import input_shape
 from unit.catalog.copies import MODEL, NORM_64, Lemur
 from waiting import HANG_S
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nnlite_conversion.pipeline.lowering.rewrites import ordering
-from nnlite_conversion.pipeline.lowering.rewrites.comparisons import MAX_COMPARISONS, TooLarge
+from nnlite_conversion.pipeline.lowering.rewrites.graph import MAX_COMPARISONS, TooLarge
 from unit.conversion.rewriting import IMAGE, assert_equal
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.process]

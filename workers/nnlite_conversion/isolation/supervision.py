@@ -120,7 +120,8 @@ class ChildSupervision:
         self.child.reap()
         self._receive()
         self._account_stage(self.inbox.stage)
-        self._account_quiet()
+        if quiet_ns := self.waited_ns + self._hold_ns():
+            self.timings_ns[Stage.QUIET] = quiet_ns
         self.exit_status = self._read_exit_status()
         self.peak_rss_kb = max(self.peak_rss_kb, self.exit_status.peak_rss_kb if self.exit_status else 0)
 
@@ -139,10 +140,6 @@ class ChildSupervision:
         now = self._worked_ns() + self.started_ns
         self.timings_ns[stage] = self.timings_ns.get(stage, 0) + now - self._stage_since_ns
         self._stage_since_ns = now
-
-    def _account_quiet(self) -> None:
-        if quiet_ns := self.waited_ns + self._hold_ns():
-            self.timings_ns[Stage.QUIET] = quiet_ns
 
     def _worked_ns(self) -> int:
         """Return the time since the start without the time on hold."""

@@ -23,8 +23,14 @@ from nnlite_conversion.pipeline.loading.load import Loaded, load
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.dry_run import unsupported_nodes
 from nnlite_conversion.pipeline.verifying.integers import Needs64Bits
-from nnlite_conversion.problems import OperatorProblem, as_problem, problem
-from nnlite_conversion.remedies import in_bfloat16, is_random, unsupported
+from nnlite_conversion.remedies import (
+    OperatorProblem,
+    as_problem,
+    in_bfloat16,
+    is_random,
+    problem,
+    unsupported,
+)
 
 #: Operators that only change the type.
 _CASTS = re.compile(r"aten\.(_?to|_to_copy|type_as)\.")

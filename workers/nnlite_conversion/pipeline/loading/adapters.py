@@ -1,15 +1,22 @@
-"""Adapts LEMUR's networks of tasks that take or give more than tensors.
+"""Adapts LEMUR's networks that take or give more than tensors, or expect the program that trains them.
 
 Detectors take a list of images and give as many boxes as they find, captioning networks may repeat their
-input; a `.tflite` file has tensors of fixed shapes only.
+input; a `.tflite` file has tensors of fixed shapes only. nn-dataset's loader gives captioning models a
+vocabulary through its own module, and torchvision downloads weights that LEMUR's models begin their training
+with: here the vocabulary is made up, and weights stay as drawn. Neither changes a network's operators.
 """
 
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
 import torch
 from torch.nn import functional
 from torch.nn.modules import transformer
+from torch.nn.modules.module import _IncompatibleKeys
 
 from nnlite.catalog.lemur.tasks import CAPTIONING, DETECTION
 from nnlite.catalog.model import ModelInput, ModelSpec
@@ -18,6 +25,9 @@ from nnlite_conversion.explanations import explained, refused
 
 #: Parts of torchvision's one-stage detectors, which LEMUR's are made from.
 _PARTS = ("transform", "backbone", "head")
+#: Where captioning models import the vocabulary from.
+_CAPTION_MODULE = "ab.nn.loader.coco_.Caption"
+_SPECIAL_WORDS = ("<PAD>", "<SOS>", "<EOS>", "<UNK>")
 
 
 def adapted(network: torch.nn.Module, spec: ModelSpec, image: ModelInput) -> torch.nn.Module:
@@ -100,3 +110,43 @@ class RawHeads(torch.nn.Module):  # type: ignore[misc]
             image = functional.pad(image, (0, width, 0, height))
         features = self.network.backbone(image)
         return self.network.head([features] if isinstance(features, torch.Tensor) else [*features.values()])
+
+
+def provide_vocabulary(words: int) -> None:
+    """Provide nn-dataset's module of the captions' vocabulary, with `words` words that are made up."""
+    listed = [*_SPECIAL_WORDS, *(f"word{number}" for number in range(len(_SPECIAL_WORDS), words))]
+    parts = _CAPTION_MODULE.split(".")
+    for end in range(1, len(parts) + 1):
+        name = ".".join(parts[:end])
+        sys.modules[name] = ModuleType(name)
+    vars(sys.modules[_CAPTION_MODULE])["GLOBAL_CAPTION_VOCAB"] = {
+        "word2idx": {word: index for index, word in enumerate(listed)},
+        "idx2word": dict(enumerate(listed)),
+    }
+
+
+class _NotDownloaded(dict[str, Any]):
+    """Stands for the weights that torchvision would download."""
+
+
+@contextmanager
+def without_downloads() -> Iterator[None]:
+    """Let torchvision's builders keep the weights that they draw, instead of downloading trained ones."""
+    api = sys.modules.get("torchvision.models._api")
+    if api is None:
+        yield
+        return
+    load = torch.nn.Module.load_state_dict
+
+    def load_state_dict(
+        network: torch.nn.Module, state_dict: Mapping[str, Any], *arguments: Any, **options: Any
+    ) -> Any:
+        if isinstance(state_dict, _NotDownloaded):
+            return _IncompatibleKeys([], [])
+        return load(network, state_dict, *arguments, **options)
+
+    with (
+        mock.patch.object(api.WeightsEnum, "get_state_dict", lambda *_, **__: _NotDownloaded()),
+        mock.patch.object(torch.nn.Module, "load_state_dict", load_state_dict),
+    ):
+        yield

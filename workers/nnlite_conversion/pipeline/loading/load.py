@@ -224,7 +224,7 @@ def _image(job: ConversionJob) -> ModelInput:
         return ModelInput(shape=spec.input_shape, dtype=spec.input_dtype)
     if spec.transform_code is None or spec.transform is None:
         raise refused(f"no input shape is known, and no transform on {spec.dataset} gives one")
-    from nnlite_conversion.pipeline.loading.input_shapes import input_shape
+    from nnlite_conversion.pipeline.loading.transforms import input_shape
 
     shape = input_shape(spec.transform_code, spec.transform, spec.dataset, variable_size=job.variable_size)
     return ModelInput(shape=shape.batch_of_one, dtype=shape.dtype)

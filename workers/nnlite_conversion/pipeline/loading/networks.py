@@ -22,7 +22,7 @@ from nnlite.vocabulary import ModelFormat, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.explanations import explained, refused
 from nnlite_conversion.pipeline.loading import absent_modules
-from nnlite_conversion.pipeline.loading.nn_dataset import provide_vocabulary, without_downloads
+from nnlite_conversion.pipeline.loading.adapters import provide_vocabulary, without_downloads
 from nnlite_conversion.remedies import Explanation
 
 #: Module name that the model's code is imported as.

@@ -130,11 +130,9 @@ def _log_once(operator: str) -> None:
 def _of_types(results: Sequence[ir.Value], node: torch.fx.Node | None) -> Any:
     """Return the results, converted to the types of the node where they have others."""
     types = node and (node.meta.get("tensor_meta") or node.meta.get("val"))
-    if types is None:
-        return results[0] if len(results) == 1 else results
     if len(results) == 1:
         return _of_type(results[0], types)
-    return [_of_type(result, of) for result, of in zip(results, types, strict=False)]
+    return [_of_type(result, of) for result, of in zip(results, types or [None] * len(results), strict=False)]
 
 
 def _of_type(result: ir.Value, of: Any) -> ir.Value:

@@ -26,6 +26,8 @@ VERSIONS = {
 }
 
 _used = set(Shortcut)
+#: Versions of libraries, from files that are read once, before the fork of a child.
+_installed = cache(version)
 
 
 def use(shortcuts: Iterable[Shortcut]) -> None:
@@ -47,12 +49,6 @@ def not_fitting() -> str | None:
         if (installed := _installed(name)).partition("+")[0] != known
     ]
     return f"conversions are slower: {', '.join(others)}" if others else None
-
-
-@cache
-def _installed(name: str) -> str:
-    """Return the version of a library, from files that are read once, before the fork of a child."""
-    return version(name)
 
 
 @contextmanager

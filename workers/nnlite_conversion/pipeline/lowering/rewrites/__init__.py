@@ -11,8 +11,6 @@ from collections.abc import Callable
 import torch
 
 from nnlite_conversion.pipeline.lowering.rewrites import (
-    adaptive_max_pool,
-    antialiasing,
     convolution,
     elementary,
     embedding,
@@ -20,10 +18,9 @@ from nnlite_conversion.pipeline.lowering.rewrites import (
     expand,
     integers,
     linear,
-    nearest,
     ordering,
     pooling,
-    sampling,
+    resampling,
     scatter,
 )
 from nnlite_conversion.pipeline.lowering.rewrites.operators import OperatorRewrites
@@ -37,7 +34,7 @@ aten = torch.ops.aten
 #: stored with the artifact.
 REWRITES: tuple[Rewrite, ...] = (
     empty_tensors.without_empty_tensors,
-    adaptive_max_pool.adaptive_max_pool2d,
+    pooling.adaptive_max_pool2d,
     linear.high_rank_linear,
     expand.needless_expand,
     convolution.named_padding,
@@ -62,9 +59,9 @@ OPERATORS: OperatorRewrites = {
     aten.logical_xor.default: elementary.exclusive_or,
     aten.dist.default: elementary.distance,
     aten.rrelu_with_noise_functional.default: elementary.leaky_relu_of_mean_slope,
-    aten.upsample_nearest2d.vec: nearest.nearest_by_index,
-    aten._upsample_bilinear2d_aa.default: antialiasing.antialiased_bilinear,
-    aten._upsample_bicubic2d_aa.default: antialiasing.antialiased_bicubic,
+    aten.upsample_nearest2d.vec: resampling.nearest_by_index,
+    aten._upsample_bilinear2d_aa.default: resampling.antialiased_bilinear,
+    aten._upsample_bicubic2d_aa.default: resampling.antialiased_bicubic,
     aten.avg_pool3d.default: pooling.average_within_volume,
     aten.convolution.default: convolution.unsupported_convolution,
     aten.scatter_add.default: scatter.scatter_add_by_comparison,
@@ -99,7 +96,7 @@ OPERATORS: OperatorRewrites = {
         for name, function in integers.BITWISE.items()
         for overload in ("Tensor", "Scalar")
     },
-    aten.grid_sampler_2d.default: sampling.sampled_within_reflections,
+    aten.grid_sampler_2d.default: resampling.sampled_within_reflections,
     aten.abs.default: integers.absolute_of_integers,
     aten.sign.default: integers.sign_of_integers,
     aten.pow.Tensor_Scalar: integers.power_of_integers,

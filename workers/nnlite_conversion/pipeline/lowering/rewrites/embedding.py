@@ -2,7 +2,7 @@
 
 import torch
 
-from nnlite_conversion.pipeline.lowering.rewrites.comparisons import require_few
+from nnlite_conversion.pipeline.lowering.rewrites.graph import require_few
 
 _SUM, _MEAN = 0, 1
 

@@ -1,4 +1,4 @@
-"""Functions that rewrites share: a pass over the nodes, new nodes with a shape, and constants."""
+"""What rewrites share: a pass over the nodes, new nodes with a shape, constants, a limit of comparisons."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 from torch.utils._python_dispatch import _disable_current_modes
+
+#: Most comparisons, and so elements of one tensor.
+MAX_COMPARISONS = 1 << 26
 
 
 def node_by_node(
@@ -75,3 +78,18 @@ def constant(values: NDArray[Any], like: torch.Tensor | None = None) -> torch.Te
     with _disable_current_modes():
         tensor = torch.from_numpy(np.ascontiguousarray(values))
         return tensor if like is None else tensor.to(like.dtype)
+
+
+class TooLarge(NotImplementedError):
+    """An operator of more elements than can be compared."""
+
+
+def require_few(comparisons: int, what: str, remedy: str) -> None:
+    """Raise `TooLarge` where there are too many comparisons.
+
+    Args:
+        what: what compares them, for the message.
+        remedy: what the model's author can do.
+    """
+    if comparisons > MAX_COMPARISONS:
+        raise TooLarge(f"{what} takes {comparisons:,} comparisons (at most {MAX_COMPARISONS:,}); {remedy}")

@@ -6,7 +6,7 @@ the first comes first. Where there is NaN, results differ from PyTorch's.
 
 import torch
 
-from nnlite_conversion.pipeline.lowering.rewrites.comparisons import require_few
+from nnlite_conversion.pipeline.lowering.rewrites.graph import require_few
 
 
 def sort_by_comparison(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from nnlite_conversion.pipeline.lowering.rewrites.comparisons import require_few
+from nnlite_conversion.pipeline.lowering.rewrites.graph import require_few
 
 aten = torch.ops.aten
 

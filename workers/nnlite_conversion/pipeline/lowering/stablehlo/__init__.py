@@ -4,7 +4,7 @@ Each function takes the operator's arguments, with MLIR values for tensors, and 
 insertion point, in jax's order; constants come first, as jax prints them.
 """
 
-from nnlite_conversion.pipeline.lowering.stablehlo import elementwise, indices, reductions, shapes
+from nnlite_conversion.pipeline.lowering.stablehlo import elementwise, reductions, shapes
 from nnlite_conversion.pipeline.lowering.stablehlo.values import FUNCTIONS, NotCovered
 
-__all__ = ["FUNCTIONS", "NotCovered", "elementwise", "indices", "reductions", "shapes"]
+__all__ = ["FUNCTIONS", "NotCovered", "elementwise", "reductions", "shapes"]

@@ -1,4 +1,4 @@
-"""Operators that rearrange the elements of a tensor of any type."""
+"""Operators that rearrange or pick the elements of a tensor of any type, and make the indices to pick by."""
 
 import math
 from collections.abc import Sequence
@@ -6,16 +6,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from litert_converter.mlir import ir
 from litert_converter.mlir.dialects import stablehlo
 from litert_converter.mlir.ir import Value
 
 from nnlite_conversion.pipeline.lowering.stablehlo.values import (
     axes_of,
     broadcast,
+    broadcast_to,
+    compared,
     constant,
+    filled,
     lowers,
     require,
-    require_floats,
     shape_of,
     tensor,
 )
@@ -74,10 +77,14 @@ def _squeeze(x: Value, dim: Any) -> Value:
     return _reshaped(x, [size for axis, size in enumerate(shape) if axis not in axes or size != 1])
 
 
-def _part(x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
+@lowers(aten.slice.Tensor)
+def _slice(x: Value, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Value:
     shape = shape_of(x)
-    require(start < stop)
-    return x if (start, stop, step) == (0, shape[axis], 1) else _cut(x, axis, start, stop, step)
+    require(all(each is None or type(each) is int for each in (start, end)) and type(step) is int)
+    (axis,) = axes_of(dim, len(shape))
+    start, end, step = slice(start, end, step).indices(shape[axis])
+    require(start < end)
+    return x if (start, end, step) == (0, shape[axis], 1) else _cut(x, axis, start, end, step)
 
 
 def _cut(x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
@@ -85,14 +92,6 @@ def _cut(x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
     starts, stops, steps = [0] * len(shape), [*shape], [1] * len(shape)
     starts[axis], stops[axis], steps[axis] = start, stop, step
     return stablehlo.slice(x, starts, stops, steps)
-
-
-@lowers(aten.slice.Tensor)
-def _slice(x: Value, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Value:
-    shape = shape_of(x)
-    require(all(each is None or type(each) is int for each in (start, end)) and type(step) is int)
-    (axis,) = axes_of(dim, len(shape))
-    return _part(x, axis, *slice(start, end, step).indices(shape[axis]))
 
 
 @lowers(aten.select.int)
@@ -106,19 +105,52 @@ def _select(x: Value, dim: int, index: int) -> Value:
     return _reshaped(part, [*shape[:axis], *shape[axis + 1 :]])
 
 
-@lowers(aten.split_with_sizes.default)
-def _split(x: Value, sizes: Sequence[int], dim: int = 0) -> list[Value]:
-    (axis,) = axes_of(dim, len(shape_of(x)))
-    ends = [int(end) for end in np.cumsum(sizes)]
-    return [_part(x, axis, end - size, end) for size, end in zip(sizes, ends, strict=True)]
+@lowers(aten.arange.start_step)
+def _arange(start: Any, end: Any, step: Any = 1, *, dtype: torch.dtype | None = None, **_: Any) -> Value:
+    require(all(type(each) is int for each in (start, end, step)) and dtype is torch.int64)
+    require(start == 0 and end > 0 and step == 1)
+    return stablehlo.iota(tensor([end], ir.IntegerType.get_signless(64)), 0)
 
 
-@lowers(aten.constant_pad_nd.default)
-def _constant_pad(x: Value, pad: Sequence[int], value: Any = 0) -> Value:
-    require_floats(x)
-    rank = len(shape_of(x))
-    require(all(type(each) is int and each >= 0 for each in pad) and type(value) in (int, float))
-    require(any(pad))
-    before = [0] * (rank - len(pad) // 2)
-    low, high = before + list(pad[-2::-2]), before + list(pad[-1::-2])
-    return stablehlo.pad(x, constant(value), low, high, [0] * rank)
+@lowers(aten.scalar_tensor.default)
+def _scalar_tensor(value: Any, *, dtype: torch.dtype | None = None, **_: Any) -> Value:
+    if dtype is torch.float32:
+        require(type(value) in (int, float))
+        return constant(value)
+    require(type(value) is int and dtype is torch.int64)
+    return constant(value, ir.IntegerType.get_signless(64))
+
+
+@lowers(aten.index.Tensor)
+def _index(x: Value, indices: Sequence[Value | None]) -> Value:
+    shape = shape_of(x)
+    axes = [axis for axis, index in enumerate(indices) if index is not None]
+    # Of the last dimensions, and of more than one: jax reads along one in another way.
+    require(len(indices) == len(shape) and len(axes) > 1 and axes == [*range(axes[0], len(shape))])
+    element = ir.IntegerType.get_signless(32)
+    # Each once, and the first one last, as they come out of jax.
+    numbers = dict.fromkeys([0, *(shape[axis] for axis in axes)])
+    constants = {number: constant(number, element) for number in reversed(numbers)}
+    places = [_from_the_front(indices[axis], constants[0], constants[shape[axis]]) for axis in axes]
+    common = list(np.broadcast_shapes(*(tuple(shape_of(each)) for each in places)))
+    places = [broadcast_to(each, common) for each in places]
+    places = [broadcast(each, [*common, 1], range(len(common))) for each in places]
+    dimensions = stablehlo.GatherDimensionNumbers.get(
+        offset_dims=[*range(axes[0])],
+        collapsed_slice_dims=axes,
+        operand_batching_dims=[],
+        start_indices_batching_dims=[],
+        start_index_map=axes,
+        index_vector_dim=len(common),
+    )
+    sizes = [1 if axis in axes else size for axis, size in enumerate(shape)]
+    return stablehlo.gather(x, stablehlo.concatenate(places, len(common)), dimensions, sizes)
+
+
+def _from_the_front(index: Value | None, zero: Value, size: Value) -> Value:
+    """Return indices, which count from the end where they are negative, as those from the front."""
+    require(isinstance(index, Value) and index.type.element_type == zero.type.element_type)
+    shape = shape_of(index)
+    require(bool(shape))
+    negative = compared(index, filled(zero, shape), "LT")
+    return stablehlo.select(negative, stablehlo.add(index, filled(size, shape)), index)
