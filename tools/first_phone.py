@@ -25,8 +25,7 @@ from nnlite.vocabulary import Backend, Reason, Stage
 from nnlite_benchmark.android.device import AndroidDevice
 from nnlite_benchmark.android.properties.analytics import CPUS, STATE_COMMANDS
 from nnlite_benchmark.android.properties.parsers import word
-from nnlite_benchmark.android.properties.perfetto import PERFETTO_COMMAND, traced_rails
-from nnlite_benchmark.android.properties.power import RAIL_COMMANDS
+from nnlite_benchmark.android.properties.power import PERFETTO_COMMAND, RAIL_COMMANDS, traced_rails
 from nnlite_benchmark.device import DeviceFailure, RuntimeRefusal
 from nnlite_benchmark.device_factory import open_device
 from nnlite_benchmark.jobs import with_cores

@@ -25,19 +25,9 @@ def open_device(
         SettingsError: a program or file is missing, or another worker of this host owns the device.
     """
     if argument.on_host:
-        return _host(argument, settings, on_stage)
-    return _android(argument, settings, stop, on_stage)
+        from nnlite_benchmark.host.device import HostDevice
 
-
-def _host(argument: DeviceArgument, settings: Settings, on_stage: OnStage) -> Device:
-    from nnlite_benchmark.host.device import HostDevice
-
-    return HostDevice(settings, pool=argument.pool, on_stage=lambda stage, _pid: on_stage(stage))
-
-
-def _android(
-    argument: DeviceArgument, settings: Settings, stop: threading.Event, on_stage: OnStage
-) -> Device:
+        return HostDevice(settings, pool=argument.pool, on_stage=lambda stage, _pid: on_stage(stage))
     from nnlite_benchmark.android.adb.transport import Phone
     from nnlite_benchmark.android.device import AndroidDevice
     from nnlite_benchmark.android.emulator.emulator import Emulator

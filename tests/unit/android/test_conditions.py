@@ -20,10 +20,13 @@ from nnlite.vocabulary import (
     Verdict,
 )
 from nnlite_benchmark.android.adb.shell import CommandResult
-from nnlite_benchmark.android.clocks import ClockControl, clocks_of
-from nnlite_benchmark.android.conditions import conditions_of
-from nnlite_benchmark.android.properties.analytics import android_context, android_state, are_locked
-from nnlite_benchmark.android.properties.displays import is_mirrored
+from nnlite_benchmark.android.conditions import ClockControl, clocks_of, conditions_of
+from nnlite_benchmark.android.properties.analytics import (
+    android_context,
+    android_state,
+    are_locked,
+    is_mirrored,
+)
 from unit.android.recorded_device import device_printing
 
 pytestmark = pytest.mark.fast

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from nnlite.vocabulary import EnergyMethod
-from nnlite_benchmark.android.properties.perfetto import traced_rails
+from nnlite_benchmark.android.properties.power import traced_rails
 from unit.android.metered_phone import MeteredPhone, S, report_of
 
 pytestmark = pytest.mark.fast

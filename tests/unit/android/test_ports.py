@@ -7,31 +7,33 @@ import pytest
 
 from nnlite.errors import Stopped
 from nnlite.settings.groups import EmulatorSettings
-from nnlite_benchmark.android.emulator.ports import FIRST_PORT, BootSlot, PortPair
+from nnlite_benchmark.android.emulator.ports import BootSlot, PortPair
+
+FIRST = EmulatorSettings().first_port
 
 
 def test_workers_get_different_pairs_and_a_released_one_is_reused(tmp_path):
-    first, second = PortPair.take(tmp_path), PortPair.take(tmp_path)
+    first, second = PortPair.take(tmp_path, FIRST), PortPair.take(tmp_path, FIRST)
     assert (first.console % 2, first.adb) == (0, first.console + 1)
     assert second.console != first.console
     first.release()
-    assert PortPair.take(tmp_path).console == first.console
+    assert PortPair.take(tmp_path, FIRST).console == first.console
 
 
 def test_pairs_are_outside_the_range_that_adb_servers_scan():
-    assert FIRST_PORT == EmulatorSettings().first_port > 5585
+    assert FIRST > 5585
 
 
 @pytest.mark.parametrize("offset", [0, 1])
 def test_a_pair_with_a_used_port_is_skipped(tmp_path, offset):
-    pair = PortPair.take(tmp_path)
+    pair = PortPair.take(tmp_path, FIRST)
     pair.release()
     with socket.create_server(("127.0.0.1", pair.console + offset)):
-        assert PortPair.take(tmp_path).console > pair.console
+        assert PortPair.take(tmp_path, FIRST).console > pair.console
 
 
 def test_the_error_without_a_free_pair_names_the_range(tmp_path):
-    taken = PortPair.take(tmp_path)
+    taken = PortPair.take(tmp_path, FIRST)
     with pytest.raises(OSError, match=f"{taken.console} to {taken.adb}"):
         PortPair.take(tmp_path, taken.console, taken.console)
 

@@ -8,8 +8,13 @@ import pytest
 from nnlite.reports.schema import Bins, RunReport
 from nnlite.vocabulary import Stage
 from nnlite_benchmark.android.adb.shell import CommandResult
-from nnlite_benchmark.android.app.hardware_counters import AppCounters
-from nnlite_benchmark.android.properties.simpleperf import EVENTS, counted, events_of, stat_command
+from nnlite_benchmark.android.app.hardware_counters import (
+    EVENTS,
+    AppCounters,
+    counted,
+    events_of,
+    stat_command,
+)
 
 pytestmark = pytest.mark.fast
 S = 1_000_000_000

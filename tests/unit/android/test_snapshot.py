@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nnlite_benchmark.android.emulator.console import ConsoleError, command
-from nnlite_benchmark.android.emulator.snapshot import GoldenSnapshot
+from nnlite_benchmark.android.emulator.snapshot import ConsoleError, GoldenSnapshot, command
 from waiting import HANG_S
 
 NEVER = threading.Event()

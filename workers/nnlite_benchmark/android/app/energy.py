@@ -8,12 +8,13 @@ from typing import Final
 from nnlite.reports.schema import RunReport
 from nnlite.vocabulary import EnergyMethod
 from nnlite_benchmark.android.properties.parsers import ShellOutput, run_batch
-from nnlite_benchmark.android.properties.perfetto import PERFETTO_COMMAND, traced_rails
 from nnlite_benchmark.android.properties.power import (
+    PERFETTO_COMMAND,
     RAIL_COMMANDS,
     battery_readings,
     rails_uj,
     resolution_uj,
+    traced_rails,
 )
 from nnlite_benchmark.protocol.analysis.energy import continuous_inference_ns, energy_of
 

@@ -34,7 +34,7 @@ from nnlite_benchmark.android.app.run_monitor import OnStage, RunMonitor, unread
 from nnlite_benchmark.android.properties.analytics import android_state
 from nnlite_benchmark.android.properties.counters import SystemCounters
 from nnlite_benchmark.android.screen import Screen
-from nnlite_benchmark.device import BenchmarkJob, DeviceFailure
+from nnlite_benchmark.device import DeviceFailure
 from nnlite_benchmark.protocol.analysis.measurement import Run, read_run
 from nnlite_benchmark.protocol.canary import GATE_FILE
 from nnlite_benchmark.protocol.initialization import with_initialization
@@ -121,10 +121,11 @@ class AppRuns:
         leftovers = [self._files.path(f"{run_id}_input_{number}.raw") for number in range(len(job.inputs))]
         with _scratch_folder(self._shell.stage) as folder:
             try:
+                inputs = write_inputs(job.inputs, job.seed, folder, job.samples)
                 request = RunRequest(
                     run=run_id,
                     model=self._files.put(job.artifact, f"{job.artifact_sha256}.tflite", job.artifact_sha256),
-                    inputs=self._push_inputs(job, run_id, folder),
+                    inputs=tuple(self._files.put(file, f"{run_id}_{file.name}") for file in inputs),
                     samples=len(job.samples[0]) if job.samples else 0,
                     backend=plan.backend,
                     threads=limits.threads,
@@ -270,10 +271,6 @@ class AppRuns:
         if agreed is not report.delegation:
             log.warning("the app's log has another delegation", app=report.delegation, log=logged)
         return report.model_copy(update={"delegation": agreed})
-
-    def _push_inputs(self, job: BenchmarkJob, run_id: str, folder: Path) -> tuple[str, ...]:
-        files = write_inputs(job.inputs, job.seed, folder, job.samples)
-        return tuple(self._files.put(file, f"{run_id}_{file.name}") for file in files)
 
     def _enter(self, stage: Stage) -> None:
         self._shell.stage = stage

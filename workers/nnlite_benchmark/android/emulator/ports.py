@@ -17,7 +17,6 @@ from nnlite.host.locks import FileLock
 
 log = structlog.get_logger()
 
-FIRST_PORT: Final = 5586
 LAST_PORT: Final = 5682
 _SLOT_POLL_S: Final = 0.5
 
@@ -31,7 +30,7 @@ class PortPair:
         self._lock = lock
 
     @classmethod
-    def take(cls, folder: Path, first: int = FIRST_PORT, last: int = LAST_PORT) -> Self:
+    def take(cls, folder: Path, first: int, last: int = LAST_PORT) -> Self:
         """Return the first pair that no other worker holds and on which nothing listens.
 
         Args:

@@ -4,12 +4,19 @@ It is made once, after a cold boot, with the app installed and the canary's outp
 that depends on the emulator's version, the system image, the AVD's configuration and the emulator's options:
 if one of them changes, it is not loaded, and another is made. One that cannot be loaded, or whose device does
 not become ready, is dropped; after the second time in a row no more are made of these parts.
+
+It is made by a command to the emulator's console, a text protocol on its console port
+(https://developer.android.com/studio/run/emulator-console): after a greeting the client authenticates with
+the token in `.emulator_console_auth_token` of the emulator's home; each answer ends with a line `OK`, or is
+one `KO: why`.
 """
 
 import hashlib
 import json
 import re
+import socket
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +24,8 @@ from typing import Any, Final
 
 import structlog
 
+from nnlite.errors import NnliteError, Stopped
 from nnlite.host.files import write_atomically
-from nnlite_benchmark.android.emulator.console import ConsoleError, command
 
 log = structlog.get_logger()
 
@@ -28,6 +35,8 @@ FIRST_VERSION: Final = (34, 2, 14)
 MAX_DROPPED: Final = 2
 #: Memory of some GB is written to the disk.
 _SAVE_TIMEOUT_S: Final = 300.0
+_POLL_S: Final = 0.5
+_CHUNK: Final = 4096
 _NOTE: Final = "nnlite-snapshot.json"
 _PREFIX: Final = "nnlite-"
 #: What of an AVD's `config.ini` makes another device; an emulator may add to the file.
@@ -44,6 +53,10 @@ _HARDWARE: Final = (
     "image.sysdir.1",
 )
 _REVISION: Final = re.compile(r"^Pkg\.Revision\s*=\s*(\d+)\.(\d+)\.(\d+)", re.MULTILINE)
+
+
+class ConsoleError(NnliteError):
+    """The console does not answer, or says no."""
 
 
 class GoldenSnapshot:
@@ -74,7 +87,7 @@ class GoldenSnapshot:
     def save(self, port: int, home: Path, stop: threading.Event) -> None:
         """Make it of the running device, which is ready, and delete those of other parts.
 
-        A failure is logged: the next boot is a cold one. For the arguments see `console.command`.
+        A failure is logged: the next boot is a cold one. For the arguments see `command`.
         """
         if not self._wanted:
             return
@@ -145,6 +158,52 @@ class GoldenSnapshot:
 
     def _write(self, **values: int) -> None:
         write_atomically(self._avd / _NOTE, json.dumps({"name": self.name, **values}))
+
+
+def command(port: int, home: Path, words: str, *, timeout_s: float, stop: threading.Event) -> None:
+    """Give one command to an emulator and wait for its `OK`.
+
+    Args:
+        port: of the console, on this host.
+        home: the emulator's HOME, which has the token.
+        words: the command: `avd snapshot save NAME`.
+        timeout_s: for the whole exchange.
+        stop: cancels it.
+
+    Raises:
+        ConsoleError: it answers `KO`, or not in time.
+        Stopped: the worker was asked to stop.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=_POLL_S) as console:
+            _answer(console, deadline_s, stop)
+            token = (home / ".emulator_console_auth_token").read_text().strip()
+            for line in (f"auth {token}", words):
+                console.sendall(f"{line}\n".encode())
+                _answer(console, deadline_s, stop)
+    except OSError as error:
+        raise ConsoleError(f"the emulator's console on port {port}: {error}") from error
+
+
+def _answer(console: socket.socket, deadline_s: float, stop: threading.Event) -> None:
+    """Read up to the line that ends an answer."""
+    text = ""
+    while True:
+        last = text.splitlines()[-1:] if text.endswith("\n") else []
+        if last == ["OK"]:
+            return
+        if last and last[0].startswith("KO"):
+            raise ConsoleError(f"the emulator's console says: {last[0]}")
+        if stop.is_set():
+            raise Stopped("stopped while the emulator's console was at work")
+        if time.monotonic() > deadline_s:
+            raise ConsoleError("the emulator's console did not answer in time")
+        with suppress(TimeoutError):
+            received = console.recv(_CHUNK)
+            if not received:
+                raise ConsoleError("the emulator's console hung up")
+            text += received.decode(errors="replace")
 
 
 def _lines(ini: Path) -> list[str]:

@@ -13,7 +13,6 @@ from typing import Final
 from nnlite.reports.schema import DeviceContext, DeviceState
 from nnlite.vocabulary import DeviceKind, QuietMode
 from nnlite_benchmark.android.properties.cpuinfo import UNKNOWN, cpu
-from nnlite_benchmark.android.properties.displays import is_mirrored
 from nnlite_benchmark.android.properties.parsers import (
     MAX_CORES,
     ShellOutput,
@@ -79,6 +78,12 @@ _PROPERTY: Final = re.compile(r"^\[([^\]\n]+)\]: \[(.*)\][ \t\r]*$", re.MULTILIN
 _MEMORY: Final = re.compile(r"^(\w+):\s+(\d{1,12}) kB\s*$", re.MULTILINE | re.ASCII)
 _CPU_FILE: Final = re.compile(r"\S*/cpu(\d{1,4})/cpufreq/(\w+):(\S{1,100})\s*", re.ASCII)
 _LOAD: Final = re.compile(r"(\d{1,6}\.\d{1,6}) \d+\.\d+ \d+\.\d+ ", re.ASCII)
+# Of `DisplayDeviceInfo.toString`, `MediaProjectionManagerService.dump` (bytecode of Android 8, 11, 14, 15).
+_DISPLAY: Final = re.compile(r'DisplayDeviceInfo\{"[^"]*"')
+_DISPLAY_TYPE: Final = re.compile(r", type ([A-Z]+)")
+#: `Display.typeToString` of all that is not the built-in screen.
+_ELSEWHERE: Final = frozenset({"EXTERNAL", "HDMI", "WIFI", "OVERLAY", "VIRTUAL"})
+_PROJECTION: Final = re.compile(r"^Media Projection:\s*^(.+)$", re.MULTILINE)
 _BOOT_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -257,3 +262,16 @@ def are_locked(text: str) -> bool | None:
 def _governor(text: str) -> str | None:
     values = set(_of_cores(text).values())
     return word(",".join(sorted(value for value in values if re.fullmatch(r"[\w-]{1,40}", value, re.ASCII))))
+
+
+def is_mirrored(displays: str, projection: str) -> bool | None:
+    """Return whether there is a display besides the built-in ones, or a projection; None: unknown.
+
+    Whoever records or shows the screen costs the device time on the GPU and the video encoder.
+    """
+    devices = displays.splitlines() if _DISPLAY.search(displays) else []
+    types = {match[1] for line in devices if (match := _DISPLAY_TYPE.match(line))}
+    projected = match[1].strip() != "null" if (match := _PROJECTION.search(projection)) else None
+    if types & _ELSEWHERE or projected:
+        return True
+    return False if types or projected is False else None
