@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from nnlite.artifacts.store import open_store
 from nnlite.backends import BACKENDS, format_of
 from nnlite.campaigns.calibration_fit import check_fit
-from nnlite.campaigns.request import Request, RequestError, check_models, check_name, check_priority
+from nnlite.campaigns.request import Request, RequestConflict, RequestError, check_name
 from nnlite.catalog.model import CatalogModel
+from nnlite.queue.app import PRIORITIES
 from nnlite.results.reading import Database, rows_of, unknown
 from nnlite.settings import Settings
 from nnlite.vocabulary import (
@@ -42,11 +43,14 @@ def check_request(
         StoreError: it cannot be read.
     """
     name = check_name(request.default_name() if name is None else name)
-    check_priority(priority)
+    if priority not in PRIORITIES:
+        raise RequestError(f"priority {priority} is not within 0-9; larger is sooner, the default is 5")
     check_backends(request)
     check_formats(request, models)
-    if not growing:
-        check_models(models)
+    if not models and not growing:
+        raise RequestConflict(
+            "no model matches the request; `nnlite models` lists all, and why some are skipped"
+        )
     if request.calibration is not None:
         check_fit(request.calibration, models, open_store(settings))
     return name

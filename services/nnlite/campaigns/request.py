@@ -3,16 +3,15 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nnlite.artifacts.calibration import Calibration
 from nnlite.artifacts.evaluation import EvaluationData
 from nnlite.catalog.lemur.configuration import BEST
-from nnlite.catalog.model import CatalogModel, canonical_json
+from nnlite.catalog.model import canonical_json
 from nnlite.errors import UsageError
-from nnlite.queue.app import PRIORITIES
 from nnlite.vocabulary import (
     DEFAULT_PRIORITY,
     HOST_POOL,
@@ -237,18 +236,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_models(models: Sequence[CatalogModel]) -> None:
-    """Check that a request selects a model.
-
-    Raises:
-        RequestConflict: it selects none.
-    """
-    if not models:
-        raise RequestConflict(
-            "no model matches the request; `nnlite models` lists all, and why some are skipped"
-        )
-
-
 def check_same(name: str, request: Request, stored: dict[str, Any]) -> None:
     """Check that the campaign `name` was submitted with the same request.
 
@@ -268,14 +255,3 @@ def _with(written: str) -> str:
         return written
     what = written if written.startswith("--") else f"the models {written}"
     return f"with {what if len(what) <= _LONGEST_DIFFERENCE else what[: _LONGEST_DIFFERENCE - 1] + '…'}"
-
-
-def check_priority(priority: int = DEFAULT_PRIORITY) -> int:
-    """Return `priority` if it is valid.
-
-    Raises:
-        RequestError: it is not within 0-9.
-    """
-    if priority not in PRIORITIES:
-        raise RequestError(f"priority {priority} is not within 0-9; larger is sooner, the default is 5")
-    return priority

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
-from nnlite.campaigns.request import Request, RequestError, check_priority
+from nnlite.campaigns.checks import check_request
+from nnlite.campaigns.request import Request, RequestError
 from nnlite.cli.parsing import selection
 from nnlite.cli.parsing.words import chosen
 from nnlite.errors import UsageError
+from nnlite.settings import Settings
 from nnlite.vocabulary import Backend, Int8Io, Precision
 
 SAMPLE = Request(limit=20, seed=1)
@@ -126,8 +128,12 @@ def test_threads_that_cannot_be_measured_are_refused(values, backends, why):
 @pytest.mark.parametrize("priority", [-1, 10, 100])
 def test_a_priority_out_of_range_is_refused(priority):
     with pytest.raises(RequestError, match=f"priority {priority} is not within 0-9"):
-        check_priority(priority)
+        asked_with(priority)
 
 
 def test_priorities_are_0_to_9():
-    assert [check_priority(priority) for priority in range(10)] == list(range(10))
+    assert {asked_with(priority) for priority in range(10)} == {SAMPLE.default_name()}
+
+
+def asked_with(priority: int) -> str:
+    return check_request(SAMPLE, (), name=None, priority=priority, settings=Settings(), growing=True)

@@ -187,15 +187,11 @@ def open_source(request: Request, settings: Settings) -> ModelSource:
         input=request.inputs or None,
         layout=request.layout,
         configs=None if request.configs == BEST else request.configs,
-        wanted=_wanted(request) if request.configs != BEST else None,
+        # All models that the request may select; empty: any.
+        wanted=None if request.configs == BEST else (*request.models, *filter(None, [request.match])),
         weights=Path(request.weights) if request.weights else None,
         prebuilt=Path(request.prebuilt) if request.prebuilt else None,
     )
-
-
-def _wanted(request: Request) -> tuple[str, ...]:
-    """Return names and patterns of all models that a request may select; empty: any."""
-    return (*request.models, *([request.match] if request.match else ()))
 
 
 def absolute(paths: Sequence[Path] | None) -> tuple[str, ...]:
