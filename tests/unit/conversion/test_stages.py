@@ -157,14 +157,11 @@ def test_why_no_side_of_a_branch_can_be_chosen_is_said(tmp_path):
         "y = None\n        if x.sum() > 0:\n            y = x\n        return x if y is None else y"
     )
 
-    with pytest.raises(Failure) as failure:
-        stages.export(loading.load(job(code), tmp_path)[0])
-
-    assert (
-        "y is a float32 tensor of shape (1, 3, 8, 8) on one side of the branch, None on the other: let"
-        in (failure.value.reason)
+    said = (
+        r"if x.sum\(\) > 0:; y is a float32 tensor of shape .* on one side of the branch, None on the other"
     )
-    assert "if x.sum() > 0:" in failure.value.reason
+    with pytest.raises(Failure, match=said):
+        stages.export(loading.load(job(code), tmp_path)[0])
 
 
 def test_a_choice_by_values_is_exported_and_named(tmp_path):
