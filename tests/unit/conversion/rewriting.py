@@ -20,13 +20,22 @@ class Network(torch.nn.Module):
         return self.function(x)
 
 
-def rewritten(function, x):
-    """Return PyTorch's outputs, those of the rewritten program, its operators, and the rewrites."""
-    network = Network(function).eval()
+def applied(function, x):
+    """Return the exported program after the rewrites before decomposition, and their names."""
     with torch.no_grad():
-        wanted = lowering.tensors_of(network(x.clone()))
-        program = torch.export.export(network, (x,), strict=False)
-        apply_rewrites(program)
+        program = torch.export.export(Network(function).eval(), (x,), strict=False)
+        return program, apply_rewrites(program)
+
+
+def rewritten(function, x, program=None):
+    """Return PyTorch's outputs, those of the rewritten program, its operators, and the rewrites.
+
+    Args:
+        program: what `applied` returned; it stays as it is. None: it is made here.
+    """
+    with torch.no_grad():
+        wanted = lowering.tensors_of(Network(function).eval()(x.clone()))
+        program = program or applied(function, x)[0]
         with fast_lowering():  # as conversions do, in a third of the time
             program, names = lowering.rewritten(lowering.decompose(program))
         results = lowering.tensors_of(program.module()(x))

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering
 from nnlite_conversion.pipeline.lowering.rewrites.complex_numbers import NotReal
 from nnlite_conversion.pipeline.lowering.rewrites.fourier import TooLong
 from unit.conversion.rewriting import IMAGE, Network, assert_equal, rewritten
@@ -105,7 +106,8 @@ class OtherPrecision(torch.nn.Module):
 def test_layers_of_other_precision_compute_in_single_precision(dtype, tolerance):
     network = Network(OtherPrecision(dtype)).eval()
     program = torch.export.export(network, (IMAGE,), strict=False)
-    program, names = lowering.rewritten(lowering.decompose(program))
+    with fast_lowering():
+        program, names = lowering.rewritten(lowering.decompose(program))
 
     assert names == ("single_precision",)
     values = [node.meta.get("val") for node in program.graph.nodes]
