@@ -3,6 +3,9 @@
 import multiprocessing
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,6 +25,7 @@ from nnlite_conversion.pipeline.lowering import fast_lowering
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights, PlaceholderLostError
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
+from waiting import HANG_S
 
 #: Common operators of images.
 OPERATORS = network(
@@ -150,8 +154,52 @@ WITH_LINEAR_LAYERS = {
 }
 
 
-def outputs_and_operators(name: str, folder: Path, *shortcuts: Shortcut) -> tuple[list[bytes], list[Any]]:
-    """Return the outputs of layers on some rows, and each operator with its options and constants."""
+@pytest.fixture(scope="module")
+def in_lowering_process() -> Iterator[Callable[..., Any]]:
+    """Return a function that calls another in a process of this module: one that used jax must not fork.
+
+    It has no threads, unlike a pool: this process goes on to fork.
+    """
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(ours, theirs), daemon=True)
+    process.start()
+    theirs.close()
+
+    def call(function: Callable[..., Any], *arguments: Any) -> Any:
+        ours.send((function, arguments))
+        if isinstance(answer := ours.recv(), Exception):
+            raise answer
+        return answer
+
+    yield call
+    ours.close()
+    process.join(HANG_S)
+    assert process.exitcode == 0
+
+
+def serve(parents: Connection, calls: Connection) -> None:
+    """Answer calls until the parent closes its end."""
+    parents.close()
+    with suppress(EOFError):
+        while True:
+            function, arguments = calls.recv()
+            try:
+                answer = function(*arguments)
+            except Exception as error:  # noqa: BLE001 -- the parent raises it
+                answer = error
+            calls.send(answer)
+
+
+def outputs_and_operators(
+    name: str, folder: Path, limit: int, *shortcuts: Shortcut
+) -> tuple[list[bytes], list[Any]]:
+    """Return the outputs of layers on some rows, and each operator with its options and constants.
+
+    Args:
+        limit: of calls in calls in Python.
+    """
+    sys.setrecursionlimit(limit)
     content = lowered(WITH_LINEAR_LAYERS[name], folder, *shortcuts)
     assert content is not None
     interpreter = Interpreter(model_content=content)
@@ -185,20 +233,21 @@ def described(content: bytes) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", WITH_LINEAR_LAYERS)
-def test_linear_layers_have_the_same_operators_and_outputs_when_lowered_directly(name, tmp_path):
-    # In a process of its own, as below. A network that reaches Python's own limit takes twice as long.
+def test_linear_layers_have_the_same_operators_and_outputs_when_lowered_directly(
+    name, in_lowering_process, tmp_path
+):
+    # A network that reaches Python's own limit takes twice as long.
     limit = 350 if name == "deep" else sys.getrecursionlimit()
-    with multiprocessing.get_context("fork").Pool(1, sys.setrecursionlimit, (limit,)) as pool:
-        direct, written, plain = (
-            pool.apply(outputs_and_operators, (name, tmp_path, *shortcuts))
-            for shortcuts in ([Shortcut.LINEAR_LAYERS], [Shortcut.LINEAR_LAYERS, Shortcut.WEIGHTS], [])
-        )
+    direct, written, plain = (
+        in_lowering_process(outputs_and_operators, name, tmp_path, limit, *shortcuts)
+        for shortcuts in ([Shortcut.LINEAR_LAYERS], [Shortcut.LINEAR_LAYERS, Shortcut.WEIGHTS], [])
+    )
 
     assert direct == plain
     assert written == plain
 
 
-def large_weights(folder: Path, *, lost: bool) -> tuple[list[int], bytes]:
+def large_weights(folder: Path, lost: bool) -> tuple[list[int], bytes]:
     """Return the number of placeholders that were lowered in each lowering, and the file.
 
     Args:
@@ -219,18 +268,16 @@ def large_weights(folder: Path, *, lost: bool) -> tuple[list[int], bytes]:
     return placeholders, content
 
 
-def test_the_converter_does_not_see_large_weights(tmp_path):
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        placeholders, content = pool.apply(large_weights, (tmp_path,), {"lost": False})
+def test_the_converter_does_not_see_large_weights(in_lowering_process, tmp_path):
+    placeholders, content = in_lowering_process(large_weights, tmp_path, False)
 
     assert placeholders == [2]
     assert content.count(b"nnlite_weight_") == 2
 
 
-def test_network_is_lowered_again_when_the_converter_loses_a_placeholder(tmp_path):
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        placeholders, content = pool.apply(large_weights, (tmp_path,), {"lost": True})
-        plain = pool.apply(lowered, (WITH_LINEAR_LAYERS["large"], tmp_path, Shortcut.LINEAR_LAYERS))
+def test_network_is_lowered_again_when_the_converter_loses_a_placeholder(in_lowering_process, tmp_path):
+    placeholders, content = in_lowering_process(large_weights, tmp_path, True)
+    plain = in_lowering_process(lowered, WITH_LINEAR_LAYERS["large"], tmp_path, Shortcut.LINEAR_LAYERS)
 
     assert placeholders == [2]
     assert content == plain
@@ -265,10 +312,8 @@ def lowered(case: Case, folder: Path, *shortcuts: Shortcut) -> bytes | None:
     return path.read_bytes()
 
 
-def test_cases_of_the_operator_suite_are_the_same_lowered_directly_and_by_jax(tmp_path):
-    # In a process of its own: one that used jax must not fork.
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        files = pool.apply(files_of_suite, (tmp_path,))
+def test_cases_of_the_operator_suite_are_the_same_lowered_directly_and_by_jax(in_lowering_process, tmp_path):
+    files = in_lowering_process(files_of_suite, tmp_path)
 
     assert [name for name, (direct, by_jax) in files.items() if direct != by_jax] == []
     assert sum(direct is not None for direct, _ in files.values()) > len(SUITE) // 2
