@@ -217,7 +217,8 @@ INTEGRATION_GROUPS := integration-conversions integration-formats integration-co
 .PHONY: $(INTEGRATION_GROUPS)
 test-integration: $(INTEGRATION_GROUPS) ## Run the tests with real servers and processes, and of benchmarks, only
 integration-conversions: tests := $(CONVERSION_TESTS) $(addprefix --ignore=,$(FORMAT_TESTS))
-integration-formats: tests := $(FORMAT_TESTS) tests/benchmarks $(RUNTIME_TESTS)
+# Benchmarks first: they fork this process, which has PyTorch loaded, until formats' libraries start threads.
+integration-formats: tests := tests/benchmarks $(FORMAT_TESTS) $(RUNTIME_TESTS)
 integration-commands: tests := $(COMMAND_TESTS) --ignore=$(RUNTIME_TESTS)
 integration-others: tests := tests/integration $(addprefix --ignore=,$(CONVERSION_TESTS) $(COMMAND_TESTS))
 $(INTEGRATION_GROUPS): $(INSTALLED) $(LEMUR) $(APP_RUNTIME)
