@@ -213,15 +213,17 @@ def check_that_it_works(person: Person, program: Path) -> None:
 @pytest.mark.parametrize("account", ["root", "user"])
 def test_pip_installs_the_wheel_with_all_that_its_extras_need(account, request, public, wheel, metadata):
     person = request.getfixturevalue(account)
+    # Which versions pip chooses is the same for all accounts, and takes most of the time: root's has all.
+    extras = ("local",) if os.geteuid() == 0 and account == "user" else INSTALLED
     person.run(PYTHON, "-m", "venv", "nnlite")
     python = person.home / "nnlite" / "bin" / "python"
     person.run(python, "-m", "pip", "--isolated", "install", "--no-index", "--no-compile",
                "--find-links", public / "wheels", "--find-links", public / "hollow",
-               f"{public / wheel.name}[{','.join(INSTALLED)}]")  # fmt: skip
+               f"{public / wheel.name}[{','.join(extras)}]")  # fmt: skip
     assert "No broken requirements" in person.run(python, "-m", "pip", "check")
     listed = json.loads(person.run(python, "-m", "pip", "list", "--format", "json"))
     installed = {canonicalize_name(each["name"]) for each in listed}
-    assert {canonicalize_name(Requirement(each).name) for each in wanted(metadata, *INSTALLED)} <= installed
+    assert {canonicalize_name(Requirement(each).name) for each in wanted(metadata, *extras)} <= installed
     check_that_it_works(person, python.with_name("nnlite"))
 
 
