@@ -64,6 +64,8 @@ class HostApp:
             "-XX:TieredStopAtLevel=1",
             "-XX:+UseSerialGC",
             "-Xmx512m",
+            # Classes that the app's own tests have verified are not verified again for each virtual device.
+            *(("-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote") if virtual else ()),
             "-Drobolectric.offline=true",
             f"-Drobolectric.dependency.dir={self.folder / _FRAMEWORKS}",
             f"-Drobolectric.enabledSdks={level}",
