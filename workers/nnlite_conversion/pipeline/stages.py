@@ -40,6 +40,7 @@ from nnlite_conversion.pipeline.lowering.rewrites.operators import single_precis
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
 from nnlite_conversion.pipeline.making import made, quantize, ways
 from nnlite_conversion.pipeline.quantizing.data import Data
+from nnlite_conversion.pipeline.quantizing.freed_memory import keep_freed_memory
 from nnlite_conversion.pipeline.references import (
     Samples,
     calibration_samples,
@@ -103,6 +104,8 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             absent_modules=absent_modules.imported(),
         )
 
+    if set(job.precisions) - {Precision.FP32}:
+        keep_freed_memory()
     for precision in job.precisions:
         begin(
             PrecisionBegun(
