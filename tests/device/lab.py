@@ -1,4 +1,7 @@
-"""A lab for tests: real servers, workers as processes, virtual devices, and access to the rows."""
+"""A lab for tests: real servers, workers as processes, virtual devices, and access to the rows.
+
+More than 300 lines: what tests ask of one lab, of its settings, workers and rows.
+"""
 
 import json
 import os
@@ -18,6 +21,7 @@ import psutil
 from device.rig.rig import Rig, Sdk
 from device.rig.runtimes_process import shared
 from device.worker_forks import Fork, forks
+from huge_pages import without_huge_pages
 from integration.canned import finish_conversion, stored_canary
 from integration.conftest import Cluster
 from make_canary import expected
@@ -166,6 +170,7 @@ class Lab:
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 start_new_session=True,
+                preexec_fn=without_huge_pages,
             )
 
         return self._started(name, command, settings)
