@@ -14,6 +14,7 @@ from nnlite.vocabulary import Precision
 SOME = (Precision.FP32, Precision.INT8)
 SAMPLE = (
     CASES["add x + 1.5"],
+    CASES["integers x + y, int32"],
     case("abort", "__import__('os').abort()", (3, 8), variant="at once"),
     CASES["nonzero torch.nonzero(x > 0)"],
 )
@@ -31,6 +32,7 @@ def test_each_case_is_right_or_refused_with_a_reason(results):
     states = {name: [of["state"] for of in result["precisions"].values()] for name, result in results.items()}
     assert states == {
         "add x + 1.5": ["ok", "ok"],
+        "integers x + y, int32": ["ok", "ok"],  # the largest one, too
         "abort at once": ["refused", "refused"],
         "nonzero torch.nonzero(x > 0)": ["refused", "refused"],
     }
@@ -46,11 +48,11 @@ def test_a_case_that_ends_its_process_is_converted_in_a_sandbox_and_the_others_g
 def test_results_are_a_file_of_the_package_and_a_page(results, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "FILE", tmp_path / "suite.json")
     monkeypatch.setattr(writing, "PAGE", tmp_path / "operators.md")
-    writing.write([*results.values()], 3, "torch 2, litert-torch 1, a 1, b 1, nnlite 1")
+    writing.write([*results.values()], 4, "torch 2, litert-torch 1, a 1, b 1, nnlite 1")
 
     content = orjson.loads((tmp_path / "suite.json").read_bytes())
     assert (content["made_by"], content["all"], len(content["cases"])) == (
-        "torch 2, litert-torch 1, a 1, b 1, nnlite 1", 3, 3,
+        "torch 2, litert-torch 1, a 1, b 1, nnlite 1", 4, 4,
     )  # fmt: skip
     page = (tmp_path / "operators.md").read_text()
     assert "| `aten.add` | fp32 int8 | 1 ok |" in page

@@ -110,7 +110,11 @@ def _ends(
             ends: list[Any] = [False, True]
         elif name in reported:
             ends = [float(reported[name][end].item()) for end in ("min", "max")]
-            if not -_LARGEST < ends[0] <= ends[1] < _LARGEST:
+            # The largest integers are reported as floats, which round them up.
+            largest = (
+                np.iinfo(detail["dtype"]).max if np.issubdtype(detail["dtype"], np.integer) else _LARGEST
+            )
+            if not -_LARGEST < ends[0] <= ends[1] < _LARGEST or ends[1] > largest:
                 return None
         else:
             return None
