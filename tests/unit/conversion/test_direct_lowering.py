@@ -57,10 +57,10 @@ def compared(name: str) -> tuple[str, str, bool]:
         return by_library, lowered(call), direct[0] is not None
 
 
-def functions_of(exponents: list[Any]) -> list[str]:
-    """Return the constants of the functions that powers of one tensor have in one module."""
+def functions_of(factors: list[Any]) -> list[str]:
+    """Return the constants of the functions that products with numbers have in one module."""
     with direct_lowerings():
-        module = lowered(*(Call(aten.pow.Tensor_Scalar, (IMAGE, each), {}) for each in exponents))
+        module = lowered(*(Call(aten.mul.Scalar, (IMAGE, each), {}) for each in factors))
     return sorted(re.findall(r"dense<(\S+)> : tensor<f32>", module))
 
 

@@ -57,18 +57,6 @@ def _relu(x: Value) -> Value:
     return stablehlo.maximum(x, filled(zero, shape_of(x)))
 
 
-@lowers(aten.neg.default)
-def _neg(x: Value) -> Value:
-    require_floats(x)
-    return stablehlo.multiply(filled(constant(-1), shape_of(x)), x)
-
-
-@lowers(aten.reciprocal.default)
-def _reciprocal(x: Value) -> Value:
-    require_floats(x)
-    return stablehlo.divide(filled(constant(1), shape_of(x)), x)
-
-
 @lowers(aten.sigmoid.default)
 def _sigmoid(x: Value) -> Value:
     require_floats(x)
@@ -132,13 +120,6 @@ def _elu(x: Value, alpha: Any = 1.0, scale: Any = 1.0, input_scale: Any = 1.0) -
     below = stablehlo.exponential_minus_one(stablehlo.multiply(x, filled(one, shape)))
     below = stablehlo.multiply(below, filled(one, shape))
     return stablehlo.select(compared(x, filled(zero, shape), "GE"), above, below)
-
-
-@lowers(aten.pow.Tensor_Scalar)
-def _pow(x: Value, exponent: Any) -> Value:
-    require_floats(x)
-    require(type(exponent) in (int, float))
-    return stablehlo.power(x, filled(constant(exponent), shape_of(x)))
 
 
 def _together(*values: Value) -> list[Value]:

@@ -19,7 +19,6 @@ from nnlite_conversion.pipeline.lowering.stablehlo.values import (
     filled,
     lowers,
     require,
-    require_floats,
     shape_of,
     tensor,
 )
@@ -78,10 +77,14 @@ def _squeeze(x: Value, dim: Any) -> Value:
     return _reshaped(x, [size for axis, size in enumerate(shape) if axis not in axes or size != 1])
 
 
-def _part(x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
+@lowers(aten.slice.Tensor)
+def _slice(x: Value, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Value:
     shape = shape_of(x)
-    require(start < stop)
-    return x if (start, stop, step) == (0, shape[axis], 1) else _cut(x, axis, start, stop, step)
+    require(all(each is None or type(each) is int for each in (start, end)) and type(step) is int)
+    (axis,) = axes_of(dim, len(shape))
+    start, end, step = slice(start, end, step).indices(shape[axis])
+    require(start < end)
+    return x if (start, end, step) == (0, shape[axis], 1) else _cut(x, axis, start, end, step)
 
 
 def _cut(x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
@@ -89,14 +92,6 @@ def _cut(x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
     starts, stops, steps = [0] * len(shape), [*shape], [1] * len(shape)
     starts[axis], stops[axis], steps[axis] = start, stop, step
     return stablehlo.slice(x, starts, stops, steps)
-
-
-@lowers(aten.slice.Tensor)
-def _slice(x: Value, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Value:
-    shape = shape_of(x)
-    require(all(each is None or type(each) is int for each in (start, end)) and type(step) is int)
-    (axis,) = axes_of(dim, len(shape))
-    return _part(x, axis, *slice(start, end, step).indices(shape[axis]))
 
 
 @lowers(aten.select.int)
@@ -108,24 +103,6 @@ def _select(x: Value, dim: int, index: int) -> Value:
     require(0 <= index < shape[axis])
     part = _cut(x, axis, index, index + 1)
     return _reshaped(part, [*shape[:axis], *shape[axis + 1 :]])
-
-
-@lowers(aten.split_with_sizes.default)
-def _split(x: Value, sizes: Sequence[int], dim: int = 0) -> list[Value]:
-    (axis,) = axes_of(dim, len(shape_of(x)))
-    ends = [int(end) for end in np.cumsum(sizes)]
-    return [_part(x, axis, end - size, end) for size, end in zip(sizes, ends, strict=True)]
-
-
-@lowers(aten.constant_pad_nd.default)
-def _constant_pad(x: Value, pad: Sequence[int], value: Any = 0) -> Value:
-    require_floats(x)
-    rank = len(shape_of(x))
-    require(all(type(each) is int and each >= 0 for each in pad) and type(value) in (int, float))
-    require(any(pad))
-    before = [0] * (rank - len(pad) // 2)
-    low, high = before + list(pad[-2::-2]), before + list(pad[-1::-2])
-    return stablehlo.pad(x, constant(value), low, high, [0] * rank)
 
 
 @lowers(aten.arange.start_step)
