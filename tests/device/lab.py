@@ -21,7 +21,6 @@ import psutil
 from device.rig.rig import Rig, Sdk
 from device.rig.runtimes_process import shared
 from device.worker_forks import Fork, forks
-from huge_pages import without_huge_pages
 from integration.canned import finish_conversion, stored_canary
 from integration.conftest import Cluster
 from make_canary import expected
@@ -170,7 +169,6 @@ class Lab:
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=without_huge_pages,
             )
 
         return self._started(name, command, settings)

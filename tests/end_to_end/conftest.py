@@ -23,7 +23,6 @@ import psutil
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from huge_pages import without_huge_pages
 from nnlite.catalog.lemur.location import WHEEL
 from nnlite.db.engine import engine_for
 from nnlite.errors import NnliteError
@@ -133,7 +132,6 @@ class Machine:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                preexec_fn=without_huge_pages,
             )
         self.started.append(Started(process, out, err))
         return self.started[-1]

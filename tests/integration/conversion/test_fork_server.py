@@ -142,6 +142,24 @@ def test_a_server_imports_once_however_often_it_is_asked(monkeypatch, outputs, t
     assert imports.read_text() == "once "
 
 
+def test_a_server_of_many_conversions_is_in_huge_pages(monkeypatch, outputs, tmp_path):
+    forks = tmp_path / "forks"
+    reading, descriptors = outputs
+    isolation = Isolation(uid=None, network=False, network_filter=True, scratch=tmp_path)
+    monkeypatch.setattr(fork_server, "preload", lambda *, network: None)
+    monkeypatch.setattr(fork_server, "into_huge_pages", lambda: forks.open("a").write("once "))
+    monkeypatch.setattr(fork_server, "_FORKS_IN_SMALL_PAGES", 2)
+    seen = []
+    with ForkServer() as server:
+        server.preload(network=False)
+        for _ in range(3):
+            tree = server.fork(sleeping, isolation, descriptors)
+            assert os.read(reading, 4) == b"here"
+            seen.append(forks.read_text() if forks.exists() else "")
+            tree.reap()
+    assert seen == ["", "once ", "once "]
+
+
 def test_a_tree_ends_with_the_conversation_that_asked_for_it(server, outputs, tmp_path):
     reading, descriptors = outputs
     isolation = Isolation(uid=None, network=False, network_filter=True, scratch=tmp_path)
