@@ -26,8 +26,8 @@ from nnlite_conversion.pipeline.quantizing.data import Data, Sample
 from nnlite_conversion.pipeline.verifying.drawn_inputs import drawn_inputs
 from nnlite_conversion.pipeline.verifying.integers import IntegerRanges
 
-#: Limits of the network's reference outputs for the samples, in seconds and bytes. Samples beyond them have
-#: none, and parity is judged on the others.
+#: Limits of the network's reference outputs for the samples, in CPU seconds, so that a busy machine judges by
+#: as many samples, and in bytes. Samples beyond them have none, and parity is judged on the others.
 MAX_REFERENCE_S = 3.0
 MAX_REFERENCE_BYTES = 256 << 20
 
@@ -112,12 +112,12 @@ def reference_outputs(loaded: Loaded, inputs: Sequence[Sample]) -> list[tuple[ND
 
     def run_all(placed: torch.nn.Module, device: torch.device) -> list[tuple[NDArray[Any], ...]]:
         results: list[tuple[NDArray[Any], ...]] = []
-        started_s = time.monotonic()
+        started_s = time.thread_time()
         for sample in inputs:
             outputs = lowering.tensors_of(placed(*(torch.from_numpy(value).to(device) for value in sample)))
             results.append(tuple(output.cpu().numpy().copy() for output in outputs))
             restore(placed, loaded.changing)
-            if time.monotonic() - started_s > MAX_REFERENCE_S or len(results) * size > MAX_REFERENCE_BYTES:
+            if time.thread_time() - started_s > MAX_REFERENCE_S or len(results) * size > MAX_REFERENCE_BYTES:
                 break
         return results
 
