@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +113,7 @@ def run(
         codes = [source.code(model) for model in candidates]
         # One warm process.
         with multiprocessing.get_context(start_method).Pool(1) as pool:
-            plain = pool.apply(plain_loop, ([model.as_dict() for model in candidates], codes, models))
+            plain = pool.apply(plain_loop, ([asdict(model) for model in candidates], codes, models))
         chosen = [model for model in candidates if model.name in plain]
         other = next((model for model in reversed(candidates) if model.name not in plain), None)
         plain_s = sum(plain.values())
