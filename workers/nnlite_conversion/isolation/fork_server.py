@@ -44,7 +44,7 @@ _ANSWER_TIMEOUT_S: Final = 60.0
 _DESCRIPTORS: Final = 5
 #: Each conversion copies the server's page tables three times, and huge pages save 0.08 s of it. Where the
 #: kernel must compact memory for them, they cost as much as a dozen conversions or more save.
-_FORKS_IN_SMALL_PAGES: Final = 8
+_FORKS_IN_SMALL_PAGES: Final = 4
 _WITH_NETWORK: Final = b"network"
 _WITHOUT_NETWORK: Final = b"no network"
 
@@ -176,11 +176,11 @@ def _serve(requests: socket.socket, preloaded: int, worker: int) -> None:
             if not asked:
                 return
             if descriptors:
-                forks += 1
-                if forks == _FORKS_IN_SMALL_PAGES:
-                    into_huge_pages()
                 conversation = socket.socket(fileno=descriptors[0])
                 trees[conversation] = _fork(conversation, *descriptors[1:])
+                forks += 1
+                if forks == _FORKS_IN_SMALL_PAGES:
+                    into_huge_pages()  # while the conversion runs
 
 
 def _fork(conversation: socket.socket, request: int, *outputs: int) -> int:

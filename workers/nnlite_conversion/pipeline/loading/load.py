@@ -7,7 +7,7 @@ its private folder.
 import copy
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,7 +50,8 @@ class Loaded:
     samples: tuple[NDArray[Any], ...]
     #: The network's outputs for them.
     expected: tuple[NDArray[Any], ...]
-    state_dict_sha256: str
+    #: The weights, and what each is, in the order of the state dict.
+    weights: list[tuple[bytes, memoryview]]
     #: Buffers that each run changes, by name, as the exported network has them: an artifact keeps no state.
     changing: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
@@ -66,6 +67,13 @@ class Loaded:
         except Exception:  # noqa: BLE001  (it may hold anything)
             module = self.module
         return integer_ranges(module, self.samples)
+
+    @cached_property
+    def state_dict_sha256(self) -> str:
+        """SHA-256 of the weights; to be read before they are released, or a run could change them."""
+        digest = _sha256(self.weights)
+        self.weights.clear()  # else they would hold the memory that `release` frees
+        return digest
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
@@ -123,7 +131,7 @@ def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
         input_shape=inputs[0].shape,
         samples=samples,
         expected=expected,
-        state_dict_sha256=state_dict_sha256(network),
+        weights=list(_weights(network)),
         changing=changing,
     )
     return loaded, parameters
@@ -191,11 +199,21 @@ def forward(module: torch.nn.Module, samples: tuple[NDArray[Any], ...]) -> tuple
 
 def state_dict_sha256(network: torch.nn.Module) -> str:
     """Return the SHA-256 of the weights' names, dtypes, shapes and bytes, in the order of the state dict."""
-    digest = hashlib.sha256()
+    return _sha256(_weights(network))
+
+
+def _weights(network: torch.nn.Module) -> Iterator[tuple[bytes, memoryview]]:
     for name, tensor in network.state_dict().items():
         if isinstance(tensor, torch.Tensor):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            described = f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()
+            yield described, tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _sha256(weights: Iterable[tuple[bytes, memoryview]]) -> str:
+    digest = hashlib.sha256()
+    for described, values in weights:
+        digest.update(described)
+        digest.update(values)
     return digest.hexdigest()
 
 
