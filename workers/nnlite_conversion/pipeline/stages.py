@@ -4,9 +4,7 @@ Each stage turns its errors into a `Failure` whose reason names the cause and th
 child only, in its private folder.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,8 +53,6 @@ from nnlite_conversion.pipeline.verifying import flatbuffer, parity
 #: Reports to the worker that a precision begins.
 Begin = Callable[[PrecisionBegun], None]
 
-#: A thread that hashes a tensor waits for the interpreter for so long before the next one, seconds.
-SWITCH_S = 0.0005
 #: Most names of redrawn parameters that are stored.
 MAX_NAMES = 20
 
@@ -192,23 +188,9 @@ def fp32_file(job: ConversionJob, loaded: Loaded, enter: Enter) -> KnownArtifact
         _ = loaded.integer_ranges  # refuses 64 bits, which lowering would fail on or compute wrongly
     enter(Stage.LOWER)
     path = Path(artifact_name(Precision.FP32))
-    with _hashed_meanwhile(loaded):
+    with loaded.hashed_meanwhile():
         rewrites += lower(program, loaded, path)
     return KnownArtifact(path=path, rewrites=rewrites, graph_operators=operators)
-
-
-@contextmanager
-def _hashed_meanwhile(loaded: Loaded) -> Iterator[None]:
-    """Have another thread hash the weights while the block runs, which must not change them."""
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_S)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            hashing = pool.submit(getattr, loaded, "state_dict_sha256")
-            yield
-            hashing.result()
-    finally:
-        sys.setswitchinterval(interval_s)
 
 
 def stand_in_for(loaded: Loaded, samples: Samples) -> StandIn | None:

@@ -7,8 +7,10 @@ its private folder.
 import copy
 import hashlib
 import random
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +36,8 @@ from nnlite_conversion.pipeline.loading.adapters import adapted
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.verifying.integers import IntegerRanges, integer_ranges
 
+#: A thread that hashes a tensor waits for the interpreter for so long before the next one, seconds.
+_SWITCH_S = 0.0005
 #: Seed of the weights of a model without a weights file.
 WEIGHTS_SEED = 0
 
@@ -74,6 +78,19 @@ class Loaded:
         digest = _sha256(self.weights)
         self.weights.clear()  # else they would hold the memory that `release` frees
         return digest
+
+    @contextmanager
+    def hashed_meanwhile(self) -> Iterator[None]:
+        """Have another thread hash the weights while the block runs, which must not change them."""
+        interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                hashing = pool.submit(getattr, self, "state_dict_sha256")
+                yield
+                hashing.result()
+        finally:
+            sys.setswitchinterval(interval_s)
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
