@@ -20,7 +20,8 @@ from nnlite.vocabulary import (
     Verdict,
 )
 from nnlite_benchmark.android.adb.shell import CommandResult
-from nnlite_benchmark.android.conditions import ClockControl, clocks_of, conditions_of
+from nnlite_benchmark.android.clocks import ClockControl, clocks_of
+from nnlite_benchmark.android.conditions import conditions_of
 from nnlite_benchmark.android.properties.analytics import (
     android_context,
     android_state,

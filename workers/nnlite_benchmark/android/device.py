@@ -37,7 +37,8 @@ from nnlite_benchmark.android.adb.transport import DeviceTransport
 from nnlite_benchmark.android.app.app import App, find_apk
 from nnlite_benchmark.android.app.run import AppRuns
 from nnlite_benchmark.android.app.run_monitor import OnStage
-from nnlite_benchmark.android.conditions import ClockControl, clocks_of, conditions_of, reason_to_pause
+from nnlite_benchmark.android.clocks import ClockControl, clocks_of
+from nnlite_benchmark.android.conditions import conditions_of, reason_to_pause
 from nnlite_benchmark.android.properties.analytics import android_context, android_state, highest_khz
 from nnlite_benchmark.android.readiness import Readiness
 from nnlite_benchmark.device import BenchmarkJob, DeviceFailure, RecoveryStep
