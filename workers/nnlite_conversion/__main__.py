@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from celery import signals
 from celery.worker import state
@@ -104,20 +103,31 @@ def _run(
     # When it is forked, not at its first task: an idle pool child must die with the worker as well.
     signals.worker_process_init.connect(lambda **_: context(), weak=False)
 
-    def look_after_fork_server(**_: Any) -> None:
-        # Ready for work to come. What has come may all be in the cache, and the imports would then take time
-        # from its measurements.
-        if not state.total_count and liveness.idle_s() > _IDLE_S:
-            can_fork()
-        if fork_server.has_failed():
-            liveness.stop()
-            stop_consuming()
-
     # From Celery's own loop, every two seconds.
-    signals.heartbeat_sent.connect(look_after_fork_server, weak=False)
+    signals.heartbeat_sent.connect(
+        lambda **_: prepare_or_stop(fork_server, liveness, network=settings.conversion.network), weak=False
+    )
     code = run_worker(plan, endpoints, settings, liveness)
     fork_server.check()
     return code
+
+
+def prepare_or_stop(fork_server: ForkServer, liveness: WorkerLiveness, *, network: bool) -> None:
+    """Let the fork server of a worker without work preload; stop a worker whose server cannot.
+
+    Once there was work, conversions ask for it themselves: what has come may all be in the cache, and the
+    imports would take time from its measurements.
+
+    Args:
+        fork_server: of the worker.
+        liveness: of the worker.
+        network: whether model code may use the network.
+    """
+    if not state.total_count and liveness.idle_s() > _IDLE_S:
+        fork_server.preload(network=network)
+    if fork_server.has_failed():
+        liveness.stop()
+        stop_consuming()
 
 
 def _open_gpu(device: str) -> str:
