@@ -138,6 +138,26 @@ class ChangingInOneExpression(torch.nn.Module):
         return (y.relu_() if x.sum() > 0 else x) + y
 
 
+class ReadingAnAlias(torch.nn.Module):
+    def forward(self, x):
+        y = x * 2
+        same, z = y, x
+        if x.sum() > 0:
+            y += 1
+            z = same * 2
+        return y + z
+
+
+class ReadingAView(torch.nn.Module):
+    def forward(self, x):
+        y = x * 2
+        flat, z = y.view(-1), x
+        if x.sum() > 0:
+            flat[0] = 1
+            z = y + 1
+        return z + flat[0]
+
+
 class Remembering(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -198,6 +218,8 @@ class Counting(torch.nn.Module):
     [
         ChangingInPlace,
         ChangingInOneExpression,
+        ReadingAnAlias,
+        ReadingAView,
         Remembering,
         Declaring,
         Returning,

@@ -31,7 +31,7 @@ def one_of(
     """
     if not is_value(test):
         return then() if test else orelse()
-    choice = Choice(variables, ["its result"], [])
+    choice = Choice(variables, ["its result"], [], [])
     for side in (then, orelse):
         choice.begin()
         choice.end([side()])
@@ -45,14 +45,29 @@ class Choice:
         variables: all of the function, by name.
         names: those that the branch may assign.
         in_place: those of them whose tensors it may change.
+        read: those that it reads.
+
+    Raises:
+        NoChoiceError: a side would not see its own change, because it reads the tensor by another name.
     """
 
-    def __init__(self, variables: Mapping[str, Any], names: Sequence[str], in_place: Sequence[str]) -> None:
+    def __init__(
+        self,
+        variables: Mapping[str, Any],
+        names: Sequence[str],
+        in_place: Sequence[str],
+        read: Sequence[str],
+    ) -> None:
+        for name in in_place:
+            for other in {*read} - {name}:
+                if _share_memory(variables.get(name), variables.get(other)):
+                    raise NoChoiceError(f"a branch changes {name} in place, and reads it as {other}")
         self._variables = dict(variables)
         self._names = names
         self._before = [variables.get(name, _UNBOUND) for name in names]
         self._in_place = [name in in_place for name in names]
-        self._state = self._seen()
+        #: Its values are held: nothing else gets their ids.
+        self._state, self._held = self._seen()
         self._begun: list[list[Any]] = []
         self._ended: list[list[Any]] = []
 
@@ -67,7 +82,7 @@ class Choice:
         Raises:
             NoChoiceError: it has changed something else.
         """
-        if self._seen() != self._state:
+        if self._seen()[0] != self._state:
             raise NoChoiceError("a side of a branch changes something in place")
         self._ended.append(values)
 
@@ -82,13 +97,18 @@ class Choice:
             )
         ]
 
-    def _seen(self) -> tuple[Any, list[tuple[int, int]]]:
-        """Return what differs after the variables, or layers in them, have changed in place."""
+    def _seen(self) -> tuple[tuple[Any, list[tuple[int, int]]], list[Any]]:
+        """Return what differs after the variables, or layers in them, have changed; and their values."""
         layers = [each for each in self._variables.values() if isinstance(each, torch.nn.Module)]
         inside = [vars(inner) for layer in layers for inner in layer.modules()]
         leaves, structure = pytree.tree_flatten([self._variables, inside])
         versions = [(id(each), each._version if isinstance(each, torch.Tensor) else 0) for each in leaves]
-        return structure, versions
+        return (structure, versions), leaves
+
+
+def _share_memory(one: Any, other: Any) -> bool:
+    both = isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)
+    return both and one.untyped_storage()._cdata == other.untyped_storage()._cdata
 
 
 def _copied(value: Any, in_place: bool) -> Any:

@@ -13,11 +13,11 @@ from typing import Any
 #: Name of the module `branch_choice` in the functions that are changed.
 CHOICE = "_nnlite_branch_choice"
 
-#: A branch; `_VARIABLES` are those that it may change, the placeholders statements and its
-#: test; `_OWN` tells branches inside branches from each other.
+#: What a branch becomes. `_TEST`, `_THEN` and `_ELSE` stand for its test and its sides, `_VARIABLES` for what
+#: it may change; `_OWN` tells branches inside branches from each other.
 _TEMPLATE = f"""
 if {CHOICE}.is_value(_nnlite_test_OWN := _TEST):
-    _nnlite_choice_OWN = {CHOICE}.Choice(locals(), _NAMES, _IN_PLACE)
+    _nnlite_choice_OWN = {CHOICE}.Choice(locals(), _NAMES, _IN_PLACE, _READ)
     _VARIABLES = _nnlite_choice_OWN.begin()
     _THEN
     _nnlite_choice_OWN.end(_VARIABLES)
@@ -66,15 +66,14 @@ class _Change(ast.NodeTransformer):
         sides = [*node.body, *node.orelse]
         in_place = sorted({*_assigned(sides, in_place=True)})
         names = sorted({*_assigned(sides), *in_place})
+        read = sorted({*_read(sides)})
         changes = self._is_at(node.test) and all(map(_only_assigns, sides))
         self.generic_visit(node)
         if not changes or not self._not_local.isdisjoint(names):
             return node
         self._found(node.test)
-        test, then, orelse = node.test, node.body, node.orelse or [ast.Pass()]
-        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            test, then, orelse = test.operand, orelse, then
-        return _filled(test, then, orelse, names, in_place)
+        parts = _without_not(node.test, node.body, node.orelse or [ast.Pass()])
+        return _filled(*parts, names=names, in_place=in_place, read=read)
 
     def visit_IfExp(self, node: ast.IfExp) -> Any:
         changes = self._is_at(node.test) and not any(map(_has_own_scope, [node.body, node.orelse]))
@@ -82,9 +81,7 @@ class _Change(ast.NodeTransformer):
         if not changes:
             return node
         self._found(node.test)
-        test, then, orelse = node.test, node.body, node.orelse
-        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            test, then, orelse = test.operand, orelse, then
+        test, then, orelse = _without_not(node.test, node.body, node.orelse)
         call: Any = ast.parse(f"{CHOICE}.one_of(locals(), _, lambda: _, lambda: _)", mode="eval").body
         for each in ast.walk(call):
             ast.copy_location(each, node.test)
@@ -102,17 +99,26 @@ def _filled(
     test: ast.expr,
     then: list[ast.stmt],
     orelse: list[ast.stmt],
+    *,
     names: Sequence[str],
     in_place: Sequence[str],
+    read: Sequence[str],
 ) -> list[ast.stmt]:
     variables = f"[{', '.join(names)}]"
     code = _TEMPLATE.replace("_VARIABLES", variables)
     code = code.replace("_NAMES", repr(names)).replace("_IN_PLACE", repr(in_place))
+    code = code.replace("_READ", repr(read))
     code = code.replace("_OWN", f"_{test.lineno}_{test.col_offset}")
     parsed = ast.parse(code)
     for each in ast.walk(parsed):
         ast.copy_location(each, test)
     return [_Fill({"_TEST": test, "_THEN": then, "_ELSE": orelse}).visit(each) for each in parsed.body]
+
+
+def _without_not(test: ast.expr, then: Any, orelse: Any) -> tuple[ast.expr, Any, Any]:
+    """Return a test that is not negated, and its sides."""
+    is_negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+    return (test.operand, orelse, then) if is_negated else (test, then, orelse)  # type: ignore[attr-defined]
 
 
 class _Fill(ast.NodeTransformer):
@@ -182,6 +188,14 @@ def _assigned(statements: Iterable[ast.stmt], *, in_place: bool = False) -> Iter
                 yield target.value.id
         if isinstance(statement, ast.If | ast.For):
             yield from _assigned([*statement.body, *statement.orelse], in_place=in_place)
+
+
+def _read(statements: Iterable[ast.stmt]) -> Iterator[str]:
+    """Yield the names that statements read, with those inside them."""
+    for statement in statements:
+        for each in ast.walk(statement):
+            if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load):
+                yield each.id
 
 
 def place(code: CodeType) -> tuple[str, str, int]:

@@ -25,7 +25,7 @@ from nnlite_conversion.pipeline.lowering.lower import export
 #: Name of this rewrite, as artifacts record it.
 BOTH_BRANCHES = "both_branches"
 
-_TORCH = str(Path(torch.__file__).parent)
+_TORCH = f"{Path(torch.__file__).parent}/"
 
 
 def export_with_branches(
