@@ -59,7 +59,7 @@ def computed_weights(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Nod
     shape = shape_of(weight)
     if not isinstance(weight, torch.fx.Node) or shape is None or weight.target in _RESHAPING:
         return None
-    if not _is_of_input(weight, set()):
+    if not _is_of_input(weight):
         return None
     flat = call(graph, aten.reshape.default, weight, [-1])
     result = call(graph, node.target, x, call(graph, aten.reshape.default, flat, [*shape]), *others)
@@ -67,12 +67,17 @@ def computed_weights(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Nod
     return result
 
 
-def _is_of_input(node: torch.fx.Node, seen: set[torch.fx.Node]) -> bool:
-    """Whether a node is an input of the network, or computed from one."""
-    if node.op == "placeholder":
-        return not node.name.startswith(_PARAMETERS)
-    seen.add(node)
-    return any(_is_of_input(each, seen) for each in node.all_input_nodes if each not in seen)
+def _is_of_input(node: torch.fx.Node) -> bool:
+    """Whether a node is an input of the network, or computed from one; no recursion: graphs are deep."""
+    known, todo = {node}, [node]
+    while todo:
+        each = todo.pop()
+        if each.op == "placeholder" and not each.name.startswith(_PARAMETERS):
+            return True
+        new = set(each.all_input_nodes) - known
+        known |= new
+        todo += new
+    return False
 
 
 def unsupported_convolution(  # noqa: PLR0917  (the parameters of aten.convolution)
