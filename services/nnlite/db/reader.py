@@ -1,4 +1,4 @@
-"""A connection that only reads, by psycopg2 alone, which imports in a tenth of SQLAlchemy's time."""
+"""Reads the database by psycopg2 alone, which imports in a tenth of SQLAlchemy's time; migrates first."""
 
 import re
 from collections.abc import Mapping

@@ -55,7 +55,7 @@ def answer_of(task: Literal["explain", "preflight"], job: dict[str, Any]) -> dic
     # No deadline here: the process applies those of a conversion.
     process = subprocess.run(
         [sys.executable, "-P", "-m", "nnlite_conversion.single_job", task],
-        input=orjson.dumps(job, default=str),
+        input=orjson.dumps(job, default=os.fspath),
         capture_output=True,
         env=without_credentials(os.environ) | _ONE_THREAD,
         check=False,

@@ -101,7 +101,7 @@ def export_edge_tracker(
     tracker = edge_tracker(
         scored,
         param_limit=param_limit,
-        epoch_root=epoch_root(Path(next(iter(paths), "."))),
+        epoch_root=epoch_root(Path(next(paths, "."))),
         timestamp=datetime.now(),
         similarity_threshold=similarity_threshold,
     )

@@ -125,7 +125,7 @@ def pid_namespace() -> int:
 def start_time(pid: int) -> str | None:
     """Return `ProcessIdentity.started` of `pid`, or None if there is no such process.
 
-    `psutil`'s creation time moves with the system's clock.
+    Not `psutil`'s creation time, which moves with the system's clock.
     """
     stat = stat_of(pid)
     return None if stat is None else _started(stat)

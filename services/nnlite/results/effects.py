@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from nnlite.catalog.lemur.network_keys import network_keys
-from nnlite.catalog.lemur.variants import architecture, telling
+from nnlite.catalog.lemur.variants import architecture, network_hyperparameters
 from nnlite.catalog.model import canonical_json
 from nnlite.results.reading import Database, Row, rows_of
 from nnlite.vocabulary import Verdict
@@ -56,7 +56,7 @@ def _configurations(rows: Sequence[Row]) -> list[_Configuration]:
     keys = network_keys(rows[0]["code"])
     distinct: dict[bytes, _Configuration] = {}
     for row in rows:
-        settings = telling(row["hyperparameters"], keys)
+        settings = network_hyperparameters(row["hyperparameters"], keys)
         settings |= {"transform": row["transform"], "dataset": row["dataset"]}
         distinct.setdefault(canonical_json(settings), _Configuration(settings, row))
     return list(distinct.values())

@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 @runtime_checkable
 class Reads(Protocol):
-    """A connection that only reads: `nnlite.db.reader.Reader`."""
+    """What rows are read from: `Reader` or `NoDatabase` of `nnlite.db.reader`."""
 
     def rows(self, statement: str, parameters: Mapping[str, Any], /) -> list[Row]:
         """Return the rows of a statement whose parameters are written as `:name`."""

@@ -34,7 +34,7 @@ from nnlite_conversion.pipeline.preflight import preflight_model
 from nnlite_conversion.pipeline.stages import convert_model
 
 #: What gives each answer but the report of a conversion.
-PIPELINES: dict[str, Callable[[ConversionJob, ConversionSettings, Enter], Answer]] = {
+_PIPELINES: dict[str, Callable[[ConversionJob, ConversionSettings, Enter], Answer]] = {
     Explanation.kind: explain_model,
     Preflight.kind: preflight_model,
     Evaluated.kind: evaluate_model,
@@ -43,7 +43,7 @@ PIPELINES: dict[str, Callable[[ConversionJob, ConversionSettings, Enter], Answer
 
 def run(kind: str, job: ConversionJob, settings: ConversionSettings, messages_fd: int) -> None:
     """Run in the current process and folder what gives an answer of `kind`; every error becomes a message."""
-    pipeline = PIPELINES.get(kind) or partial(
+    pipeline = _PIPELINES.get(kind) or partial(
         check_prebuilt if job.model.model_format is ModelFormat.PREBUILT else convert_model,
         begin=lambda begun: send(messages_fd, begun),
     )

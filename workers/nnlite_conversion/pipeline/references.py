@@ -26,8 +26,8 @@ from nnlite_conversion.pipeline.quantizing.data import Data, Sample
 from nnlite_conversion.pipeline.verifying.drawn_inputs import drawn_inputs
 from nnlite_conversion.pipeline.verifying.integers import IntegerRanges
 
-#: Limits of the network's reference outputs for the samples, in CPU seconds, so that a busy machine judges by
-#: as many samples, and in bytes. Samples beyond them have none, and parity is judged on the others.
+#: Limits of the network's reference outputs for the samples: CPU seconds of the calling thread, so that a
+#: busy machine judges by as many samples, and bytes. Parity is judged on the samples within them.
 MAX_REFERENCE_S = 3.0
 MAX_REFERENCE_BYTES = 256 << 20
 

@@ -40,7 +40,9 @@ def architecture(name: str) -> str:
     return name.partition(SEPARATOR)[0]
 
 
-def telling(hyperparameters: Mapping[str, Any], keys: frozenset[str] | None) -> dict[str, Any]:
+def network_hyperparameters(
+    hyperparameters: Mapping[str, Any], keys: frozenset[str] | None
+) -> dict[str, Any]:
     """Return the hyperparameters that may change the network; `keys` names those that may, None: all."""
     return {
         key: value
@@ -53,7 +55,9 @@ def fingerprint(model: CatalogModel, keys: frozenset[str] | None) -> bytes:
     """Return bytes that differ wherever two configurations of one architecture may be different networks."""
     # Where only the conversion child can tell the shape, the inputs of that decision stand for it.
     shape = model.input_shape or [model.transform_sha256, model.dataset, model.skipped]
-    return canonical_json([shape, model.input_dtype, model.classes, telling(model.hyperparameters, keys)])
+    return canonical_json(
+        [shape, model.input_dtype, model.classes, network_hyperparameters(model.hyperparameters, keys)]
+    )
 
 
 def label(model: CatalogModel, best: CatalogModel, keys: frozenset[str] | None) -> str:
@@ -63,7 +67,7 @@ def label(model: CatalogModel, best: CatalogModel, keys: frozenset[str] | None) 
         for mine, others in ((model.dataset, best.dataset), (model.transform, best.transform))
         if mine != others
     ]
-    for key, value in sorted(telling(model.hyperparameters, keys).items()):
+    for key, value in sorted(network_hyperparameters(model.hyperparameters, keys).items()):
         if value != best.hyperparameters.get(key):
             parts.append(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}")
     return ",".join(parts)

@@ -60,7 +60,11 @@ def explanation(database: Database, broker: "BrokerClient", name: str, home: Pat
 
 
 class Explainer:
-    """Explains why a campaign that is watched does not go on, asking the workers now and then only."""
+    """Explains why a campaign that is watched does not go on, asking the workers now and then only.
+
+    Args:
+        own: whether workers of the command itself run, which need a while to take work.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,6 @@ class Explainer:
         home: Path,
         own: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Args: `own` says whether workers of the command itself run, which need a while to take work."""
         self._database = database
         self._broker = broker
         self._home = home

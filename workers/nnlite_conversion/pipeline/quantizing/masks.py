@@ -27,8 +27,8 @@ _CHOICES = frozenset({"SELECT", "SELECT_V2"})
 def with_finite_masks(model: Any, ranges: Mapping[str, Any], *, only_huge: bool) -> dict[str, Any]:
     """Return `ranges` in which added masks are as little below the scores as a softmax needs.
 
-    Where they are chosen, which is done in the step of the mask itself, ranges are infinite: choice and
-    softmax stay in floats then. So do they without, where a constant is infinite in the file.
+    Where they are chosen, ranges become infinite, so that choice and softmax stay in floats: a choice is made
+    in the steps of the mask itself. Where a constant is infinite in the file they stay in floats anyway.
 
     Args:
         model: the fp32 artifact, as the quantizer reads it.
