@@ -112,6 +112,7 @@ def _moved(descriptor: int, source: Path, target: Path) -> bool:
             return False
         target.touch()  # has the owner, group and mode that a copy would have
         usual = target.stat()
+        target.unlink()  # ext4 starts to write a file to the disk that replaces another
         os.fchown(descriptor, usual.st_uid, usual.st_gid)
         os.fchmod(descriptor, 0o600)
         # The kernel refuses this lease while the file is open for writing, or mapped so.
@@ -121,7 +122,7 @@ def _moved(descriptor: int, source: Path, target: Path) -> bool:
         if os.path.samestat(target.lstat(), status):
             os.fchmod(descriptor, stat.S_IMODE(usual.st_mode))
             return True
-        target.unlink()
+        target.unlink()  # it is not the file that was opened
     except OSError:
         pass  # somebody has it open, another file system, one without leases, or another's file
     return False
