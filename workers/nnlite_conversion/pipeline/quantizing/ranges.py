@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from nnlite_conversion.pipeline.quantizing.data import Data
 
-#: Time limit of calibration, seconds; samples that have not run by then are not used.
+#: Limit of calibration: CPU seconds of the calling thread, so that a busy machine uses as many samples. Those
+#: that have not run by then are not used.
 MAX_CALIBRATION_S = 60.0
 #: The quantizer leaves out values beyond, such as those of masks.
 _LARGEST = 3e38
@@ -60,9 +61,9 @@ def ranges_of(fp32: Path, job: Any, data: Data, *, every_value: bool) -> tuple[d
         )
         first = of_first(job, profiler, {signature: feeds[:1]}, data.threads)
         profiler.load_model_qsvs(first)
-        used, started_s = 1, time.monotonic()
+        used, started_s = 1, time.thread_time()
         for feed in feeds[1:]:
-            if time.monotonic() - started_s > MAX_CALIBRATION_S:
+            if time.thread_time() - started_s > MAX_CALIBRATION_S:
                 break
             profiler.calibrate({signature: [feed]}, None)
             used += 1

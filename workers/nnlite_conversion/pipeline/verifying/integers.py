@@ -30,7 +30,7 @@ MAX_AS_FLOAT = LIMITS[2]
 #: Ends of its range that an input has in turn, and whether the next input begins with the other one, as a
 #: difference of two needs it.
 _PATTERNS: tuple[tuple[tuple[int, ...], int], ...] = (((0,), 0), ((1,), 0), ((1, 0), 0), ((1, 0), 1))
-#: Time limit of the search for the accepted range of one network, seconds.
+#: Limit of the search for the accepted range of one network, CPU seconds of the calling thread.
 MAX_SEARCH_S = 3.0
 
 _REMEDY = "keep integers below 2**31, or compute these outside the network and take them as an input"
@@ -184,7 +184,7 @@ class _Search:
 
     def __init__(self, network: torch.nn.Module, samples: Sequence[NDArray[Any]]) -> None:
         self._network, self._samples = network, samples
-        self._until_s = time.monotonic() + MAX_SEARCH_S
+        self._until_s = time.thread_time() + MAX_SEARCH_S
 
     def watched(self, replaced: Mapping[int, NDArray[Any]]) -> _Watch | None:
         """Return what happens with some inputs replaced; None: the network does not accept them."""
@@ -229,7 +229,7 @@ class _Search:
         return None
 
     def _with(self, number: int, value: int) -> _Watch | None:
-        if time.monotonic() > self._until_s:
+        if time.thread_time() > self._until_s:
             return None
         return self.watched({number: _filled(self._samples[number], [value])})
 
