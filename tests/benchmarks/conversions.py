@@ -6,6 +6,9 @@ core; a conversion of the worker has one. Models that the plain loop cannot conv
 are left to neither side. No benchmarks run with either. The worker runs with two
 processes, again in the same home, where everything is converted already, with
 one process, and with one that lacks shortcuts of lowering.
+
+Seconds are of the clock; CPU seconds are those of all processes of the loop or of the worker, without the
+servers: what a core takes, whatever else the machine does.
 """
 
 import json
@@ -22,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 from sqlalchemy import Engine, text
 
 from nnlite.campaigns.request import Request
@@ -35,6 +39,7 @@ from nnlite.queue.messages import BrokerClient
 from nnlite.results.queries import Progress, campaigns
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import Shortcut
+from nnlite_conversion.isolation.process_tree import tree_of
 from waiting import HANG_S
 
 # What an attempt took besides the stages of its child: claim, cache, fork, storing, writing.
@@ -116,11 +121,12 @@ def run(
             plain = pool.apply(plain_loop, ([asdict(model) for model in candidates], codes, models))
         chosen = [model for model in candidates if model.name in plain]
         other = next((model for model in reversed(candidates) if model.name not in plain), None)
-        plain_s = sum(plain.values())
+        loop = Taken(*map(sum, zip(*plain.values(), strict=True)))
         figures: dict[str, Any] = {
             "models": len(chosen),
-            "plain_seconds": round(plain_s, 1),
-            "plain_per_hour": round(len(chosen) / plain_s * 3600),
+            "plain_seconds": round(loop.seconds, 1),
+            "plain_cpu_seconds": round(loop.cpu_seconds, 1),
+            "plain_per_hour": round(len(chosen) / loop.seconds * 3600),
         }
         for name, setup in SETUPS.items():
             if name not in setups:
@@ -129,10 +135,16 @@ def run(
             os.sync()  # gigabytes of artifacts: no setup waits for what the one before has written
             ours = converted(own, chosen, source, worker, name=name, setup=setup, before=other)
             assert ours.models == len(chosen), f"{ours.models} of {len(chosen)} models were converted"
+            seconds, cpu_seconds = ours.taken
             figures |= {
-                f"{name}_seconds": round(ours.seconds, 1 if ours.seconds > 10 else 3),
-                f"{name}_per_hour": round(len(chosen) / ours.seconds * 3600),
-                "ratio" if name == "ours" else f"{name}_ratio": round(plain_s / ours.seconds, 2),
+                f"{name}_seconds": round(seconds, 1 if seconds > 10 else 3),
+                f"{name}_cpu_seconds": round(cpu_seconds, 1),
+                f"{name}_per_hour": round(len(chosen) / seconds * 3600),
+                "ratio" if name == "ours" else f"{name}_ratio": round(loop.seconds / seconds, 2),
+                # Those of a worker that does nothing may be 0.
+                "cpu_ratio" if name == "ours" else f"{name}_cpu_ratio": round(
+                    loop.cpu_seconds / max(cpu_seconds, 0.01), 2
+                ),
             }
             if name == "ours":
                 figures |= {
@@ -144,19 +156,27 @@ def run(
     return figures
 
 
+class Taken(NamedTuple):
+    """What conversions took."""
+
+    #: By the clock.
+    seconds: float
+    cpu_seconds: float
+
+
 class Converted(NamedTuple):
     """What a worker has done."""
 
-    #: From the first claim to the last end.
-    seconds: float
+    #: By the clock from the first claim to the last end.
+    taken: Taken
     #: Of a conversion besides its stages, the median; 0 where all came from the cache.
     overhead_ms: float
     models: int
     from_cache: int
 
 
-def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> dict[str, float]:
-    """Convert as a script does; return the seconds of each of the first `wanted` models that convert."""
+def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> dict[str, Taken]:
+    """Convert as a script does; return what each of the first `wanted` models that convert took."""
     import litert_torch
     import torch
 
@@ -168,12 +188,12 @@ def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> d
         def forward(self, x: torch.Tensor) -> Any:
             return self.module(x.permute(0, 3, 1, 2).contiguous())
 
-    seconds: dict[str, float] = {}
+    taken: dict[str, Taken] = {}
     # The first conversion of a process sets up torch, jax and the converter; the worker does it beforehand.
     litert_torch.convert(ChannelsLast(torch.nn.Conv2d(3, 4, 3)).eval(), (torch.zeros(1, 8, 8, 3),))
     with tempfile.TemporaryDirectory() as folder:
         for model, code in zip(models, codes, strict=True):
-            started = time.monotonic()
+            began_s, cpu_began_s = time.monotonic(), time.process_time()
             try:
                 namespace: dict[str, Any] = {"__name__": "model"}
                 exec(compile(code, model["name"], "exec"), namespace)
@@ -183,14 +203,15 @@ def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> d
                 )
                 sample = torch.randn(shape[0], shape[2], shape[3], shape[1])
                 converted = litert_torch.convert(ChannelsLast(module).eval(), (sample,))
-                converted.export(f"{folder}/model.tflite")
+                # A file each, as it is kept: to write one again costs less than a new one.
+                converted.export(f"{folder}/{len(taken)}.tflite")
             except Exception as error:  # noqa: BLE001  (whatever it is, the script would stop)
                 print(f"plain: {model['name']}: {type(error).__name__}", file=sys.stderr)
                 continue
-            seconds[model["name"]] = time.monotonic() - started
-            if len(seconds) == wanted:
+            taken[model["name"]] = Taken(time.monotonic() - began_s, time.process_time() - cpu_began_s)
+            if len(taken) == wanted:
                 break
-    return seconds
+    return taken
 
 
 def converted(
@@ -234,9 +255,10 @@ def converted(
         try:
             if before is not None:
                 ended([before], f"before-{name}")
+            cpu_began_s = _cpu_s(worker.pid)
             campaign, progress = ended(models, name)
             return Converted(
-                seconds=_span_s(engine, campaign),
+                taken=Taken(_span_s(engine, campaign), _cpu_s(worker.pid) - cpu_began_s),
                 overhead_ms=_overhead_ms(engine, campaign),
                 models=progress.converted,
                 from_cache=progress.from_cache,
@@ -256,6 +278,11 @@ def _worker(
         "NNLITE_CONVERSION__SHORTCUTS": json.dumps(shortcuts),
     }  # fmt: skip
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process and its descendants, those that have ended included."""
+    return sum(sum(psutil.Process(each).cpu_times()[:4]) for each in tree_of(pid))
 
 
 def _overhead_ms(engine: Engine, campaign: uuid.UUID) -> float:
