@@ -8,7 +8,8 @@ processes, again in the same home, where everything is converted already, with
 one process, and with one that lacks shortcuts of lowering.
 
 Seconds are of the clock; CPU seconds are those of all processes of the loop or of the worker, without the
-servers: what a core takes, whatever else the machine does.
+servers: what a core takes, whatever else the machine does. Files are equal whose operators are the same, and
+whose outputs are, bit by bit, for a random input: both sides draw the same weights.
 """
 
 import json
@@ -25,7 +26,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import psutil
+from ai_edge_litert.interpreter import Interpreter
 from sqlalchemy import Engine, text
 
 from nnlite.campaigns.request import Request
@@ -40,6 +43,7 @@ from nnlite.results.queries import Progress, campaigns
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import Shortcut
 from nnlite_conversion.isolation.process_tree import tree_of
+from nnlite_conversion.pipeline.verifying import flatbuffer
 from waiting import HANG_S
 
 # What an attempt took besides the stages of its child: claim, cache, fork, storing, writing.
@@ -53,6 +57,11 @@ SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY overhead_s) * 1000 AS median_
 """)
 _SPAN = text("""
 SELECT extract(epoch FROM max(ended_at) - min(started_at)) FROM attempt WHERE campaign_id = :campaign
+""")
+_FILES = text("""
+SELECT model.name, artifact.path FROM conversion JOIN model ON model.id = conversion.model_id
+    JOIN artifact ON artifact.identity = conversion.identity
+WHERE conversion.campaign_id = :campaign
 """)
 MODELS = 30
 SEED = 11
@@ -117,8 +126,10 @@ def run(
         candidates = select(source.models(), limit=models + models // 2, seed=SEED)
         codes = [source.code(model) for model in candidates]
         # One warm process.
+        files = settings.home / "plain"
+        files.mkdir()
         with multiprocessing.get_context(start_method).Pool(1) as pool:
-            plain = pool.apply(plain_loop, ([asdict(model) for model in candidates], codes, models))
+            plain = pool.apply(plain_loop, ([asdict(model) for model in candidates], codes, models, files))
         chosen = [model for model in candidates if model.name in plain]
         other = next((model for model in reversed(candidates) if model.name not in plain), None)
         loop = Taken(*map(sum, zip(*plain.values(), strict=True)))
@@ -153,6 +164,8 @@ def run(
                 }
             if setup.after:
                 figures |= {f"{name}_from_cache": ours.from_cache}
+            else:
+                figures |= {f"{name}_equal": sum(_equal(files / each, ours.files[each]) for each in plain)}
     return figures
 
 
@@ -173,12 +186,19 @@ class Converted(NamedTuple):
     overhead_ms: float
     models: int
     from_cache: int
+    #: By the name of its model.
+    files: dict[str, Path]
 
 
-def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> dict[str, Taken]:
-    """Convert as a script does; return what each of the first `wanted` models that convert took."""
+def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int, folder: Path) -> dict[str, Taken]:
+    """Convert as a script does; return what each of the first `wanted` models that convert took.
+
+    A file of each is in the folder, with the model's name: to write one again costs less than a new one.
+    """
     import litert_torch
     import torch
+
+    from nnlite_conversion.pipeline.loading.load import WEIGHTS_SEED, seed_everything
 
     class ChannelsLast(torch.nn.Module):
         def __init__(self, module: torch.nn.Module) -> None:
@@ -191,26 +211,25 @@ def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int) -> d
     taken: dict[str, Taken] = {}
     # The first conversion of a process sets up torch, jax and the converter; the worker does it beforehand.
     litert_torch.convert(ChannelsLast(torch.nn.Conv2d(3, 4, 3)).eval(), (torch.zeros(1, 8, 8, 3),))
-    with tempfile.TemporaryDirectory() as folder:
-        for model, code in zip(models, codes, strict=True):
-            began_s, cpu_began_s = time.monotonic(), time.process_time()
-            try:
-                namespace: dict[str, Any] = {"__name__": "model"}
-                exec(compile(code, model["name"], "exec"), namespace)
-                shape = model["input_shape"]
-                module = namespace["Net"](
-                    tuple(shape), (model["classes"],), model["hyperparameters"], torch.device("cpu")
-                )
-                sample = torch.randn(shape[0], shape[2], shape[3], shape[1])
-                converted = litert_torch.convert(ChannelsLast(module).eval(), (sample,))
-                # A file each, as it is kept: to write one again costs less than a new one.
-                converted.export(f"{folder}/{len(taken)}.tflite")
-            except Exception as error:  # noqa: BLE001  (whatever it is, the script would stop)
-                print(f"plain: {model['name']}: {type(error).__name__}", file=sys.stderr)
-                continue
-            taken[model["name"]] = Taken(time.monotonic() - began_s, time.process_time() - cpu_began_s)
-            if len(taken) == wanted:
-                break
+    for model, code in zip(models, codes, strict=True):
+        began_s, cpu_began_s = time.monotonic(), time.process_time()
+        try:
+            namespace: dict[str, Any] = {"__name__": "model"}
+            exec(compile(code, model["name"], "exec"), namespace)
+            shape = model["input_shape"]
+            seed_everything(WEIGHTS_SEED)
+            module = namespace["Net"](
+                tuple(shape), (model["classes"],), model["hyperparameters"], torch.device("cpu")
+            )
+            sample = torch.randn(shape[0], shape[2], shape[3], shape[1])
+            converted = litert_torch.convert(ChannelsLast(module).eval(), (sample,))
+            converted.export(str(folder / model["name"]))
+        except Exception as error:  # noqa: BLE001  (whatever it is, the script would stop)
+            print(f"plain: {model['name']}: {type(error).__name__}", file=sys.stderr)
+            continue
+        taken[model["name"]] = Taken(time.monotonic() - began_s, time.process_time() - cpu_began_s)
+        if len(taken) == wanted:
+            break
     return taken
 
 
@@ -262,6 +281,7 @@ def converted(
                 overhead_ms=_overhead_ms(engine, campaign),
                 models=progress.converted,
                 from_cache=progress.from_cache,
+                files=_files(engine, campaign, settings),
             )
         finally:
             worker.terminate()
@@ -278,6 +298,29 @@ def _worker(
         "NNLITE_CONVERSION__SHORTCUTS": json.dumps(shortcuts),
     }  # fmt: skip
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+
+def _files(engine: Engine, campaign: uuid.UUID, settings: Settings) -> dict[str, Path]:
+    with autocommit(engine) as connection:
+        rows = connection.execute(_FILES, {"campaign": campaign})
+        return {name: Path(settings.artifacts, path) for name, path in rows}
+
+
+def _equal(plain: Path, ours: Path) -> bool:
+    if not ours.exists() or flatbuffer.operators(plain) != flatbuffer.operators(ours):
+        return False
+    first, second = (_outputs(path) for path in (plain, ours))
+    return [output.tobytes() for output in first] == [output.tobytes() for output in second]
+
+
+def _outputs(path: Path) -> list[np.ndarray[Any, Any]]:
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    random = np.random.default_rng(SEED)
+    for each in interpreter.get_input_details():
+        interpreter.set_tensor(each["index"], random.standard_normal(each["shape"], np.float32))
+    interpreter.invoke()
+    return [interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()]
 
 
 def _cpu_s(pid: int) -> float:
