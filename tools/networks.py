@@ -21,7 +21,8 @@ from nnlite_conversion.outcome import ConversionJob, ConversionOutcome
 from nnlite_conversion.preload import preload
 
 PRECISIONS = (Precision.FP32, Precision.INT8)
-MAX_PARAMETERS = 200_000_000
+#: As 32-bit floats these have 2 GB, where the format ends.
+MAX_PARAMETERS = 500_000_000
 
 #: `network`, its name, `states`: state and reason of each precision, and `revision`: the commit that ran it.
 Result = dict[str, Any]
