@@ -77,8 +77,7 @@ Made by `make lemur-coverage` with {libraries},
 at these revisions of nnlite (models): {revisions}:
 models drawn uniformly from all {all:,} (seed {seed}), and those that people named, with their
 variants. Each has the weights that it draws; int8 is calibrated on {samples} pictures, on noise where an
-input is no image. What an older revision had right, or skipped, was not tried again. Where fewer were tried
-than chosen, they are the first by name, the skipped ones and those of the other group: no random ones.
+input is no image. Results are kept, and not tried again with a newer revision.{partial}
 
 Converted is what gives PyTorch's outputs within the limits of its precision, and what cannot be judged
 because fresh weights give one output for all inputs. No artifact can run models that take complex numbers,
@@ -94,6 +93,8 @@ the network, nor those that cannot be built; models of more than {parameters:,} 
 | cause | whose | precision | models | for example |
 |---|---|---|---|---|
 """
+_PARTIAL = """ Where fewer were tried than
+chosen, they are the first by name and those of the other group: no random ones."""
 _RIGHT = frozenset({"ok", "unknown"})
 _EXAMPLES = 4
 
@@ -140,6 +141,7 @@ def page(groups: Mapping[str, Sequence[str]], results: Mapping[str, Result], all
         seed=SEED,
         samples=SAMPLES,
         totals=totals,
+        partial=_PARTIAL if any(len(tried[group]) < len(names) for group, names in groups.items()) else "",
         parameters=MAX_PARAMETERS,
     )
     return head + "".join(_failures(different.values()))
