@@ -57,6 +57,9 @@ REVISIONS: Mapping[str, Revision] = {
     "rounded_quotient": Revision(version=1, code=re.compile("rounding_mode|floor_?div|(?<!:)//")),
     # Of what it replaces, products with an empty slice were converted before.
     "without_empty_tensors": Revision(version=1, code=re.compile(r"\[[^\[\]]*:\s*-?0\s*[,\]]")),
+    "zeros_where_all_is_masked": Revision(
+        version=1, code=re.compile(r"scaled_dot_product_attention|\b(transformers|diffusers)\b")
+    ),
 }
 _LIBRARIES = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer")
 

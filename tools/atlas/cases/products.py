@@ -93,6 +93,13 @@ def _attention() -> Iterator[Case]:
         init = "self.bias = nn.Parameter(torch.rand(5, 5))"
         variant = options.strip(", ") or "plain"
         yield case("scaled_dot_product_attention", call, TOKENS, TOKENS, TOKENS, init=init, variant=variant)
+    for mask, variant in (
+        ("z", "mask as input"),
+        ("torch.zeros(5, 5).masked_fill(z, -torch.inf)", "infinite mask of input"),
+    ):
+        forward = f"{heads.replace('z)', 'x)')}F.scaled_dot_product_attention(q, k, v, attn_mask={mask})"
+        inputs = TOKENS, TOKENS, ((5, 5), "bool")
+        yield case("scaled_dot_product_attention", forward, *inputs, variant=variant)
     init = "self.layer = nn.MultiheadAttention(8, 2, batch_first=True)"
     yield case("MultiheadAttention", "self.layer(x, x, x)[0]", TOKENS, init=init, variant="self")
     yield case("MultiheadAttention", "self.layer(x, y, y)[0]", TOKENS, (1, 3, 8), init=init, variant="cross")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 
 from nnlite_conversion.pipeline.lowering.rewrites import (
+    attention,
     convolution,
     elementary,
     embedding,
@@ -41,6 +42,7 @@ REWRITES: tuple[Rewrite, ...] = (
     convolution.computed_weights,
     pooling.max_unpool_of_pool,
     pooling.indices_of_max_pool,
+    attention.zeros_where_all_is_masked,
 )
 
 #: Rewrites of operators of the decomposed graph. Halves and complex numbers are rewritten besides.

@@ -8,7 +8,13 @@ from typing import Any
 
 import torch
 
-from nnlite_conversion.pipeline.lowering.rewrites.graph import call, inherit_place, node_by_node, shape_of
+from nnlite_conversion.pipeline.lowering.rewrites.graph import (
+    call,
+    inherit_place,
+    is_of_input,
+    node_by_node,
+    shape_of,
+)
 
 aten = torch.ops.aten
 
@@ -16,8 +22,6 @@ aten = torch.ops.aten
 _DEFAULTS: tuple[Any, ...] = (None, None, None, [1], "valid", [1], 1)
 _OF_IMAGES = (aten.conv2d.default, aten.conv2d.padding, aten.conv_transpose2d.input)
 _RESHAPING = (aten.reshape.default, aten.view.default)
-#: Beginnings of the names that torch.export gives parameters, buffers and constants.
-_PARAMETERS = ("p_", "b_", "c_")
 _OF_NAMED_PADDING = {aten.conv1d.padding: aten.conv1d.default, aten.conv3d.padding: aten.conv3d.default}
 
 
@@ -59,25 +63,12 @@ def computed_weights(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.Nod
     shape = shape_of(weight)
     if not isinstance(weight, torch.fx.Node) or shape is None or weight.target in _RESHAPING:
         return None
-    if not _is_of_input(weight):
+    if not is_of_input(weight):
         return None
     flat = call(graph, aten.reshape.default, weight, [-1])
     result = call(graph, node.target, x, call(graph, aten.reshape.default, flat, [*shape]), *others)
     inherit_place(result, node)
     return result
-
-
-def _is_of_input(node: torch.fx.Node) -> bool:
-    """Whether a node is an input of the network, or computed from one; no recursion: graphs are deep."""
-    known, todo = {node}, [node]
-    while todo:
-        each = todo.pop()
-        if each.op == "placeholder" and not each.name.startswith(_PARAMETERS):
-            return True
-        new = set(each.all_input_nodes) - known
-        known |= new
-        todo += new
-    return False
 
 
 def unsupported_convolution(  # noqa: PLR0917  (the parameters of aten.convolution)

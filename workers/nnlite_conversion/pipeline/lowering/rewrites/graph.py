@@ -13,6 +13,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 #: Most comparisons, and so elements of one tensor.
 MAX_COMPARISONS = 1 << 26
+#: Beginnings of the names that torch.export gives parameters, buffers and constants.
+_PARAMETERS = ("p_", "b_", "c_")
 
 
 def node_by_node(
@@ -41,6 +43,19 @@ def node_by_node(
 def inherit_place(result: torch.fx.Node, node: torch.fx.Node) -> None:
     """Let messages name the line and the layer of `node` for the result that takes its place."""
     result.meta |= {key: node.meta[key] for key in ("stack_trace", "nn_module_stack") if key in node.meta}
+
+
+def is_of_input(node: torch.fx.Node) -> bool:
+    """Whether a node is an input of the network, or computed from one; no recursion: graphs are deep."""
+    known, todo = {node}, [node]
+    while todo:
+        each = todo.pop()
+        if each.op == "placeholder" and not each.name.startswith(_PARAMETERS):
+            return True
+        new = set(each.all_input_nodes) - known
+        known |= new
+        todo += new
+    return False
 
 
 def shape_of(node: object) -> tuple[int, ...] | None:

@@ -1,0 +1,52 @@
+"""Rewrites attention with a mask that is computed from an input, which may exclude every place.
+
+There PyTorch's `scaled_dot_product_attention` returns zeros, and the softmax that litert-torch makes of it
+NaN.
+"""
+
+import math
+
+import torch
+
+from nnlite_conversion.pipeline.lowering.rewrites.graph import call, inherit_place, is_of_input
+
+aten = torch.ops.aten
+
+#: Place of the mask in the call, behind query, key and value.
+_MASK = 3
+#: Its kernel for inference returns NaN for such rows, as the softmax does.
+_LAYER = "torch.nn.modules.activation.MultiheadAttention"
+
+
+def zeros_where_all_is_masked(graph: torch.fx.Graph) -> bool:
+    """Let rows whose mask excludes every place attend to all of them, and replace what they get by zeros."""
+    known: dict[torch.fx.Node, tuple[torch.fx.Node, torch.fx.Node]] = {}  # layers share a mask
+    for node in graph.find_nodes(op="call_function", target=aten.scaled_dot_product_attention.default):
+        mask = node.args[_MASK] if len(node.args) > _MASK else node.kwargs.get("attn_mask")
+        if not isinstance(mask, torch.fx.Node) or not is_of_input(mask) or _is_of_layer(node):
+            continue
+        if mask not in known:
+            with graph.inserting_before(node):
+                known[mask] = _opened(graph, mask)
+        closed, opened = known[mask]
+        node.replace_input_with(mask, opened)
+        with graph.inserting_after(node):
+            result = call(graph, aten.masked_fill.Scalar, node, closed, 0.0)
+        inherit_place(result, node)
+        node.replace_all_uses_with(result, delete_user_cb=lambda user, result=result: user is not result)
+    return bool(known)
+
+
+def _opened(graph: torch.fx.Graph, mask: torch.fx.Node) -> tuple[torch.fx.Node, torch.fx.Node]:
+    """Return which rows of a mask exclude every place, and the mask in which they exclude none."""
+    if mask.meta["val"].dtype is torch.bool:
+        closed = call(graph, aten.logical_not.default, call(graph, aten.any.dim, mask, -1, True))
+        opened = call(graph, aten.logical_or.default, mask, closed)
+    else:
+        closed = call(graph, aten.eq.Scalar, call(graph, aten.amax.default, mask, [-1], True), -math.inf)
+        opened = call(graph, aten.masked_fill.Scalar, mask, closed, 0.0)
+    return closed, opened
+
+
+def _is_of_layer(node: torch.fx.Node) -> bool:
+    return any(kind == _LAYER for _, kind in node.meta.get("nn_module_stack", {}).values())
