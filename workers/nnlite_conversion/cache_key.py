@@ -16,7 +16,7 @@ from nnlite.vocabulary import CALIBRATED, ArtifactFormat, Int8Io, Precision
 #: Increase when a change of the conversion itself changes artifacts.
 GENERATION = 1
 #: Increase when a precision may be made now that was refused before: it is tried again then. Artifacts stay.
-QUANTIZING = 7
+QUANTIZING = 8
 #: Increase when noise differs that networks with several inputs of floats are calibrated on. 2: each input
 #: has numbers of its own.
 NOISE = 2

@@ -201,8 +201,8 @@ class ArtifactReport:
     graph_operators: Counts | None = None
     #: Number of samples that it was calibrated on; 0: it needs none.
     calibrated_on: Annotated[int, Field(ge=0)] = 0
-    #: Operators of an integer artifact that stay in floats, because they cannot be quantized or the precision
-    #: keeps them, one for each occurrence; stored with the calibration.
+    #: Operators of an integer artifact's file that compute with floats, because they cannot be quantized or
+    #: the precision keeps them, one for each occurrence; stored with the calibration.
     kept_as_floats: tuple[Annotated[str, Field(max_length=100)], ...] = ()
 
 

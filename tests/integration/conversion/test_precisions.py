@@ -180,6 +180,26 @@ def test_int8_keeps_what_cannot_be_quantized_as_floats_and_takes_integers_of_64_
     assert "PADV2" in artifact.kept_as_floats and artifact.parity.state == "ok"
 
 
+def test_int8_names_what_computes_with_floats_in_its_file_and_no_body_of_a_reduction(job, settings, place):
+    # The choice of `-inf`, which the converter writes as the smallest number, and what follows it, too.
+    code = network(
+        "y = F.max_pool3d(self.c(x)[:, :, None], (1, 2, 2)).abs().mean((2, 3, 4)); "
+        "return y, torch.where(y > y.mean(), y, torch.tensor(float('-inf'))).argmax(1)",
+        "self.c = torch.nn.Conv2d(3, 8, 3)",
+    )
+    wanted = replace(
+        job(code, precisions=(Precision.INT8,)),
+        calibration=Calibration(kind=CalibrationKind.SKLEARN, samples=4),
+    )
+    with run(wanted, settings, place) as outcome:
+        assert outcome.refused == ()
+        (artifact,) = outcome.artifacts
+    assert artifact.parity.state == "ok" and "MAXIMUM" in artifact.operators
+    assert set(artifact.kept_as_floats) == {
+        "STABLEHLO_REDUCE_WINDOW", "ABS", "GREATER", "SELECT_V2", "ARG_MAX",
+    }  # fmt: skip
+
+
 def test_int8_keeps_what_litert_refuses_in_integers_as_floats(job, settings, place):
     # Near zero the divisor's integer is that of zero.
     code = network(
@@ -193,7 +213,7 @@ def test_int8_keeps_what_litert_refuses_in_integers_as_floats(job, settings, pla
     with run(wanted, settings, place) as outcome:
         assert outcome.refused == ()
         (artifact,) = outcome.artifacts
-    assert artifact.kept_as_floats == ("DIV",) and artifact.operators["CONV_2D"] == 1
+    assert artifact.kept_as_floats == ("ABS", "DIV") and artifact.operators["CONV_2D"] == 1
 
 
 def test_without_calibration_data_int8_is_refused_and_dynamic_keeps_matrix_products_as_floats(

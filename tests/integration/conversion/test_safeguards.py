@@ -117,13 +117,27 @@ def convert_calibrated(job, settings, place):
 @pytest.mark.parametrize(
     ("code", "shape", "kept"),
     [
-        pytest.param(BIASES, (1, 4, 8, 8), set(), id="biases"),
+        pytest.param(BIASES, (1, 4, 8, 8), {"REDUCE_MAX"}, id="biases"),
         pytest.param(SMALL_SHARES, (1, 3, 64, 64), {"SOFTMAX", "LOGISTIC", "TANH"}, id="small shares"),
-        pytest.param(ORDER, (1, 3, 8, 8), {"EQUAL"}, id="order"),
-        pytest.param(OTHER_SAMPLES, (1, 3, 16, 16), set(), id="samples that differ"),
+        pytest.param(ORDER, (1, 3, 8, 8), {"EQUAL", "GREATER", "STABLEHLO_SCATTER"}, id="order"),
+        pytest.param(OTHER_SAMPLES, (1, 3, 16, 16), {"EXP"}, id="samples that differ"),
         pytest.param(VANISHING, (1, 3, 8, 8), set(), id="vanishing values"),
         pytest.param(
-            PLACES, (1, 3, 32, 32), {"ADD", "MUL", "BROADCAST_TO", "RESHAPE", "SLICE", "SUB"}, id="places"
+            PLACES,
+            (1, 3, 32, 32),
+            {
+                "ADD",
+                "MUL",
+                "BROADCAST_TO",
+                "RESHAPE",
+                "SLICE",
+                "SUB",
+                "CAST",
+                "FLOOR",
+                "LESS",
+                "GREATER_EQUAL",
+            },
+            id="places",
         ),
         pytest.param(
             DIVISORS,

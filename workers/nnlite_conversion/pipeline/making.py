@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnlite.errors import Failure, FailureClass
-from nnlite.vocabulary import ParityState, Precision, Shortcut, Stage
+from nnlite.vocabulary import CALIBRATED, ParityState, Precision, Shortcut, Stage
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Enter, artifact_name
 from nnlite_conversion.outcome import ArtifactReport
@@ -23,6 +23,7 @@ from nnlite_conversion.pipeline.quantizing.quantization import (
     Quantizer,
     int8_but,
 )
+from nnlite_conversion.pipeline.verifying import flatbuffer
 
 
 def made(
@@ -57,9 +58,8 @@ def made(
                 raise
             continue
         again.replace(path)
-        found.append(
-            replace(checked, calibrated_on=quantized.samples, kept_as_floats=quantized.kept_as_floats)
-        )
+        kept = flatbuffer.operators_in_floats(path) if precision in CALIBRATED else ()
+        found.append(replace(checked, calibrated_on=quantized.samples, kept_as_floats=kept))
         if checked.parity is None or checked.parity.state is not ParityState.OFF:
             break
     return found[-1]

@@ -7,9 +7,13 @@ from unittest import mock
 
 import numpy as np
 
+#: Largest step of an integer. The converter writes `-inf` as the smallest number: LiteRT aborts on some
+#: operators with it in their range, and every other value of that range is the same integer.
+_MAX_STEP = 1e33
+
 
 class InfiniteScale(ValueError):
-    """A tensor whose range is infinite, as that of a mask with infinite constants."""
+    """A tensor whose range is infinite, or as good as that, as that of a mask with infinite constants."""
 
 
 #: Whether an operator stays in floats: takes its name, such as `CONV_2D`, and that of its first result.
@@ -19,8 +23,8 @@ InFloats = Callable[[str, str], bool]
 @contextmanager
 def floats_where_needed(
     in_floats: InFloats = lambda operator, result: False,
-) -> Iterator[list[str]]:
-    """Keep each operator that fails to be quantized inside the context in floats; yield the list of them.
+) -> Iterator[None]:
+    """Keep each operator that fails to be quantized inside the context in floats.
 
     What the quantizer can do is done as without it.
 
@@ -29,7 +33,6 @@ def floats_where_needed(
     """
     from ai_edge_quantizer import algorithm_manager, params_generator, qtyping
 
-    kept: list[str] = []
     original = algorithm_manager.get_quantization_func
 
     def with_fallback(algorithm: Any, operator: Any, mode: Any) -> Callable[..., Any]:
@@ -48,8 +51,6 @@ def floats_where_needed(
             except Exception as error:
                 if isinstance(error, MemoryError) or is_virtual:
                     raise
-            if any(tensors[each].type == qtyping.TensorType.FLOAT32 for each in _tensors_of(op_info.op)):
-                kept.append(name)
             return params_generator.ParamsGenerator._get_params_for_no_quant_op(
                 None, op_info.subgraph_op_index, op_info.op, tensors
             )
@@ -57,16 +58,12 @@ def floats_where_needed(
         return materialize
 
     with mock.patch.object(algorithm_manager, "get_quantization_func", with_fallback):
-        yield kept
-
-
-def _tensors_of(operator: Any) -> list[int]:
-    return [each for each in (*operator.inputs, *operator.outputs) if each >= 0]
+        yield
 
 
 def _require_finite(results: Any) -> None:
     for tensor in results:
         for use in (tensor.producer, *(tensor.consumers or ())):
             scale = getattr(use and use.parameters, "scale", None)
-            if scale is not None and not np.isfinite(scale).all():
+            if scale is not None and not (np.asarray(scale) < _MAX_STEP).all():
                 raise InfiniteScale(f"tensor {tensor.tensor_name} has an infinite range")

@@ -39,8 +39,6 @@ class Quantized:
 
     #: Number of samples that it was calibrated on; 0: it needs none.
     samples: int = 0
-    #: Operators of an integer artifact that stay in floats, one for each occurrence.
-    kept_as_floats: tuple[str, ...] = ()
 
 
 #: Takes the fp32 artifact, the path to write to and the data.
@@ -177,9 +175,9 @@ def _integers(
             in_floats = _either(in_floats, loses(job._float_model, ranges))
             ranges = with_room_for_biases(job._float_model, with_ranges_of_zeros(ranges))
             stack.enter_context(small_steps())
-        kept = stack.enter_context(floats_where_needed(in_floats))
+        stack.enter_context(floats_where_needed(in_floats))
         _write(job, ranges, target)
-    return Quantized(samples=used, kept_as_floats=tuple(kept))
+    return Quantized(samples=used)
 
 
 def _keep_as_floats(job: Any, *operators: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from nnlite.vocabulary import Precision
@@ -15,6 +16,15 @@ _OPERATORS: dict[int, str] = {
 }
 
 
+_FLOATS = {getattr(schema.TensorType, name) for name in ("FLOAT16", "FLOAT32", "FLOAT64")}
+#: Operators between integers and floats, which compute nothing.
+_CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
+#: Operators that run other subgraphs, with the class of their options and its methods that return those. The
+#: bodies of others, such as that of STABLEHLO_REDUCE_WINDOW, only say what they compute.
+_CONTROL_FLOW = {
+    "IF": (schema.IfOptions, ("ThenSubgraphIndex", "ElseSubgraphIndex")),
+    "WHILE": (schema.WhileOptions, ("CondSubgraphIndex", "BodySubgraphIndex")),
+}
 _QUANTIZED = {getattr(schema.TensorType, name) for name in ("INT4", "INT8", "UINT8", "INT16")}
 
 
@@ -31,6 +41,38 @@ def operators(path: Path) -> dict[str, int]:
             names[subgraph.Operators(index).OpcodeIndex()] for index in range(subgraph.OperatorsLength())
         )
     return dict(sorted(counts.items()))
+
+
+def operators_in_floats(path: Path) -> tuple[str, ...]:
+    """Return the names of the operators that compute with floats, in their order, one for each occurrence."""
+    model = _model(path)
+    names = [_name(model.OperatorCodes(index)) for index in range(model.OperatorCodesLength())]
+    found, runs = [], [0]
+    for number in runs:  # which grows
+        subgraph = model.Subgraphs(number)
+        for operator in map(subgraph.Operators, range(subgraph.OperatorsLength())):
+            name = names[operator.OpcodeIndex()]
+            runs += [each for each in _runs(operator, name) if each not in runs]
+            tensors = (*_indices(operator.InputsAsNumpy()), *_indices(operator.OutputsAsNumpy()))
+            types = {subgraph.Tensors(index).Type() for index in tensors}
+            if name not in _CONVERSIONS and types & _FLOATS:
+                found.append(name)
+    return tuple(found)
+
+
+def _runs(operator: Any, name: str) -> list[int]:
+    """Return the subgraphs that an operator runs."""
+    if name not in _CONTROL_FLOW:
+        return []
+    kind, methods = _CONTROL_FLOW[name]
+    options, table = kind(), operator.BuiltinOptions()
+    options.Init(table.Bytes, table.Pos)
+    return [getattr(options, method)() for method in methods]
+
+
+def _indices(tensors: Any) -> list[int]:
+    """Return the indices of an operator's tensors, of which there may be none, without those left out."""
+    return [int(index) for index in np.atleast_1d(tensors) if index >= 0]
 
 
 def after_last_products(path: Path, products: Collection[str]) -> frozenset[str]:
