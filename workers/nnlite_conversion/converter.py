@@ -29,7 +29,14 @@ from nnlite_conversion.cache_key import format_tag
 from nnlite_conversion.evaluation import evaluations_of, fetch_submitted, to_evaluate
 from nnlite_conversion.isolation.child import Fork
 from nnlite_conversion.isolation.conversion import convert
-from nnlite_conversion.outcome import ConversionJob, ConversionOutcome, ConvertedArtifact, Gpu, KnownArtifact
+from nnlite_conversion.outcome import (
+    ConversionJob,
+    ConversionOutcome,
+    ConvertedArtifact,
+    Gpu,
+    KnownArtifact,
+    Parity,
+)
 from nnlite_conversion.plan import CacheLookup, ConversionPlan, plan_of, spec_of
 from nnlite_conversion.result import ModelResult
 
@@ -190,6 +197,7 @@ class Converter:
                 path=self.store.fetch(row.path),
                 rewrites=tuple(row.rewrites),
                 graph_operators=row.graph_operators,
+                parity=from_row(Parity, {"state": row.parity_state, **row.parity}) if row.parity else None,
             )
         except ArtifactGoneError:
             return None

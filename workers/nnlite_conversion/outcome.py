@@ -66,6 +66,8 @@ class KnownArtifact:
     rewrites: tuple[str, ...]
     #: As of `ArtifactReport`.
     graph_operators: Mapping[str, int] | None = None
+    #: None: not known.
+    parity: "Parity | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)

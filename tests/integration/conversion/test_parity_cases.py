@@ -184,6 +184,37 @@ def test_an_artifact_keeps_no_state_between_its_runs(parities):
     assert {parity.state for parity in said.values()} == {"ok"}
 
 
+def test_what_pytorch_itself_does_not_repeat_is_off_in_every_precision_with_the_cause(parities):
+    said = parities(
+        "self.c = nn.Conv2d(3, 4, 3)",
+        "import random\nreturn self.c(x) * random.random()",
+        IMAGE,
+        precisions=(FP32, INT8),
+    )
+
+    assert {parity.state for parity in said.values()} == {"off"}
+    assert all("; the forward pass is random: " in parity.reason for parity in said.values())
+
+
+def test_an_output_of_nothing_but_a_counter_is_unknown_with_the_cause(parities):
+    said = parities(
+        'self.c = nn.Conv2d(3, 4, 3); self.register_buffer("calls", torch.zeros(1))',
+        "self.calls += 1\nreturn self.c(x), self.calls.clone()",
+        IMAGE,
+    )[FP32]
+
+    assert said.state == "unknown" and "each run of the network changes its buffer calls" in said.reason
+
+
+def test_int8_alone_is_not_ok_where_fp32_would_be_off(parities):
+    said = parities("pass", "return (x.bfloat16() * 2 + 1).sigmoid().float()", IMAGE, precisions=(INT8,))[
+        INT8
+    ]
+
+    assert said.state == "unknown"
+    assert said.reason.startswith("the fp32 artifact that it is made from is off: output 0: largest diff")
+
+
 def test_every_row_of_an_embedding_is_reached(parities):
     parity = parities("self.e = nn.Embedding(1000, 8)", "return self.e(x)", WORDS)[FP32]
 

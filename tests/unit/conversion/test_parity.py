@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from nnlite.vocabulary import ParityState, Precision
-from nnlite_conversion.outcome import Place
+from nnlite_conversion.outcome import Parity, Place
 from nnlite_conversion.pipeline.verifying import comparison
+from nnlite_conversion.pipeline.verifying.judging import derived
 from nnlite_conversion.pipeline.verifying.parity import judge
 
 OK, OFF, UNKNOWN = ParityState.OK, ParityState.OFF, ParityState.UNKNOWN
@@ -327,3 +328,41 @@ def test_a_mask_among_the_scores_excuses_no_difference_of_the_others(mask):
     scores = [row(mask * change, 2 * change, change, -change) for change in (0.8, 0.9, 1.0)]
     assert judged(Precision.FP32, *(pair(each, each) for each in scores)).state is OK
     assert judged(Precision.FP32, *(pair(each, each + row(0, 0, 0.1, 0)) for each in scores)).state is OFF
+
+
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.DYNAMIC, Precision.INT8, Precision.MIXED])
+@pytest.mark.parametrize(
+    ("relative", "sqnr_db", "state"),
+    [(None, None, OFF), (0.9, -9.0, OFF), (2e-3, 52.0, UNKNOWN), (1e-4, 100.0, OFF)],
+)
+def test_what_is_made_from_an_artifact_that_is_off_is_not_ok(precision, relative, sqnr_db, state):
+    fp32 = Parity(state=OFF, reason="output 0: wrong", relative=relative, sqnr_db=sqnr_db)
+
+    made = derived(precision, Parity(state=OK), fp32)
+
+    assert made.state is state
+    assert made.reason == "the fp32 artifact that it is made from is off: output 0: wrong"
+
+
+def test_what_is_made_from_a_right_artifact_is_judged_by_itself():
+    own = Parity(state=UNKNOWN, reason="output 0: it is the same for every input")
+
+    for state in (OK, UNKNOWN):
+        assert derived(Precision.INT8, own, Parity(state=state, reason="some")) is own
+    assert derived(Precision.INT8, own, None) is own
+    assert derived(Precision.INT8, own, Parity(state=OFF, reason="wrong")).reason.startswith(own.reason)
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "reason"),
+    [
+        ((1, NAN, 2), (1, 0, 2), "PyTorch has NaN where the artifact has none"),
+        ((1, 0, 2), (1, NAN, 2), "the artifact has NaN where PyTorch has none"),
+        ((1, -np.inf, 2), (1, -3e38, 2), "PyTorch has infinite values where the artifact has none: "),
+        ((1, 0, 2), (1, np.inf, 2), "the artifact has infinite values where PyTorch has none"),
+    ],
+)
+def test_values_that_are_not_finite_are_said_to_differ(expected, actual, reason):
+    parity = judged(Precision.FP32, pair(row(*expected), row(*actual)), OTHER)
+
+    assert parity.state is OFF and parity.reason.startswith(f"output 0: {reason}")

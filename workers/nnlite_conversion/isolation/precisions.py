@@ -13,7 +13,7 @@ from pathlib import Path
 from nnlite.backends import HOST_RUNTIMES, RUNTIME_OF_FORMAT
 from nnlite.errors import Failure, FailureClass
 from nnlite.host.child_process import signal_name
-from nnlite.vocabulary import ArtifactFormat, Backend, ModelFormat, Precision, Stage
+from nnlite.vocabulary import ArtifactFormat, Backend, ModelFormat, ParityState, Precision, Stage
 from nnlite_conversion.isolation.answer import answer_of, failure_of
 from nnlite_conversion.isolation.collecting import as_failures, collect, copy_file
 from nnlite_conversion.isolation.supervision import ChildSupervision
@@ -23,6 +23,7 @@ from nnlite_conversion.outcome import (
     ConversionJob,
     ConversionOutcome,
     KnownArtifact,
+    Parity,
     RefusedPrecision,
     RefusingClass,
 )
@@ -153,5 +154,13 @@ def _job_left(
     fp32 = folder / "fp32_for_others.tflite"
     with as_failures(ended, folder):
         copy_file(scratch / artifact_name(Precision.FP32), fp32)
-    known = KnownArtifact(path=fp32, rewrites=begun.rewrites, graph_operators=begun.graph_operators)
+    known = KnownArtifact(
+        path=fp32,
+        rewrites=begun.rewrites,
+        graph_operators=begun.graph_operators,
+        parity=next(
+            (each.parity for each in begun.done.artifacts if each.precision is Precision.FP32),
+            Parity(state=ParityState.UNKNOWN, reason="it may be what crashed"),
+        ),
+    )
     return replace(job, precisions=left, fp32=known)

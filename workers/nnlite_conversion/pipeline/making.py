@@ -11,8 +11,8 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import CALIBRATED, ParityState, Precision, Shortcut, Stage
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Enter, artifact_name
-from nnlite_conversion.outcome import ArtifactReport
-from nnlite_conversion.pipeline.checking import Reference, check
+from nnlite_conversion.outcome import ArtifactReport, KnownArtifact, Parity
+from nnlite_conversion.pipeline.checking import Reference, check, judged
 from nnlite_conversion.pipeline.lowering.fast_lowering import uses
 from nnlite_conversion.pipeline.quantizing.data import Data, NoCalibrationData
 from nnlite_conversion.pipeline.quantizing.fast_quantizing import fast_quantizing
@@ -24,6 +24,7 @@ from nnlite_conversion.pipeline.quantizing.quantization import (
     int8_but,
 )
 from nnlite_conversion.pipeline.verifying import flatbuffer
+from nnlite_conversion.pipeline.verifying.parity import HostArtifact
 
 
 def made(
@@ -63,6 +64,18 @@ def made(
         if checked.parity is None or checked.parity.state is not ParityState.OFF:
             break
     return found[-1]
+
+
+def with_parity(fp32: KnownArtifact, reference: Reference, data: Data) -> KnownArtifact:
+    """Return the fp32 artifact with its parity, which is not known where it was not asked for."""
+    if fp32.parity is not None:
+        return fp32
+    try:
+        host = HostArtifact(fp32.path, data.threads)
+        found = judged(Precision.FP32, host, host.run(reference.loaded.samples), reference)
+    except (RuntimeError, ValueError) as error:
+        found = Parity(state=ParityState.UNKNOWN, reason=f"LiteRT on the host refuses it: {error}")
+    return replace(fp32, parity=found)
 
 
 def _refused_in_integers(failure: Failure) -> str | None:

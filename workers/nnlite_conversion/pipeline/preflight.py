@@ -14,7 +14,7 @@ import torch
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
 from nnlite_conversion import explanations
-from nnlite_conversion.culprit import culprit_in_graph, follows_from_size, operator_of
+from nnlite_conversion.culprit import Culprit, culprit_in_graph, follows_from_size, operator_of
 from nnlite_conversion.explanations import explained
 from nnlite_conversion.messages import Preflight
 from nnlite_conversion.outcome import ConversionJob
@@ -22,6 +22,7 @@ from nnlite_conversion.pipeline import stages
 from nnlite_conversion.pipeline.loading.load import Loaded, load
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.dry_run import unsupported_nodes
+from nnlite_conversion.pipeline.repeating import why_outputs_vary
 from nnlite_conversion.pipeline.verifying.integers import Needs64Bits
 from nnlite_conversion.remedies import (
     OperatorProblem,
@@ -62,6 +63,8 @@ def preflight_model(
         raise explained(Stage.LOWER, error, explanations.of_lowering(error)) from error
     failures = list(_failures(failing))
     problems = [*failures, *_random(nodes, failures), *wrong]
+    if not any(is_random(str(each.operator)) for each in problems):
+        problems += _varying(loaded, job.seed)
     return Preflight(problems=tuple(_counted(problems)), operators=len(nodes))
 
 
@@ -103,6 +106,12 @@ def _of_64_bits(loaded: Loaded, program: torch.export.ExportedProgram) -> Iterat
             _ = loaded.integer_ranges
         except Needs64Bits as failure:
             yield as_problem(failure)
+
+
+def _varying(loaded: Loaded, seed: int) -> Iterator[OperatorProblem]:
+    """Yield why PyTorch itself gives other outputs for the same input, so that artifacts are off."""
+    if why := why_outputs_vary(loaded, seed):
+        yield problem(Culprit(), why, Stage.PARITY)
 
 
 def _rounded(nodes: Iterable[torch.fx.Node]) -> Iterator[OperatorProblem]:

@@ -15,7 +15,7 @@ import torch
 from nnlite.backends import RUNTIME_OF_FORMAT
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings.groups import ConversionSettings
-from nnlite.vocabulary import CALIBRATED, ArtifactFormat, ParityState, Precision, Stage
+from nnlite.vocabulary import ArtifactFormat, ParityState, Precision, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.cache_key import missing_exporters
 from nnlite_conversion.explanations import explained
@@ -28,6 +28,11 @@ from nnlite_conversion.outcome import (
     RefusedPrecision,
 )
 from nnlite_conversion.pipeline import accelerator
+from nnlite_conversion.pipeline.causes import (
+    with_changed_buffers,
+    with_changes_of_pytorch,
+    with_precision_of_pytorch,
+)
 from nnlite_conversion.pipeline.checking import Reference, check, judged
 from nnlite_conversion.pipeline.formats import FORMATS
 from nnlite_conversion.pipeline.loading import absent_modules
@@ -36,9 +41,8 @@ from nnlite_conversion.pipeline.loading.redrawing import constant_outputs, redra
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.branches import export_with_branches
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
-from nnlite_conversion.pipeline.lowering.rewrites.operators import single_precision
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
-from nnlite_conversion.pipeline.making import made, quantize, ways
+from nnlite_conversion.pipeline.making import made, quantize, ways, with_parity
 from nnlite_conversion.pipeline.quantizing.data import Data
 from nnlite_conversion.pipeline.quantizing.freed_memory import keep_freed_memory
 from nnlite_conversion.pipeline.references import (
@@ -49,6 +53,7 @@ from nnlite_conversion.pipeline.references import (
     with_drawn,
 )
 from nnlite_conversion.pipeline.verifying import flatbuffer, parity
+from nnlite_conversion.pipeline.verifying.judging import derived
 
 #: Reports to the worker that a precision begins.
 Begin = Callable[[PrecisionBegun], None]
@@ -124,7 +129,13 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             refused.append(refused_precision(precision, failure))
             continue
         artifact = replace(artifact, rewrites=fp32.rewrites, graph_operators=fp32.graph_operators)
-        artifacts.append(_with_cause(artifact))
+        if precision is not Precision.FP32 and artifact.parity is not None:
+            fp32 = with_parity(fp32, reference, data)
+            artifact = replace(artifact, parity=derived(precision, artifact.parity, fp32.parity))
+        artifact = with_changed_buffers(with_precision_of_pytorch(artifact), loaded.changing)
+        if precision is Precision.FP32:
+            fp32 = replace(fp32, parity=artifact.parity)
+        artifacts.append(artifact)
     for artifact_format in job.formats:
         begin(PrecisionBegun(precision=Precision.FP32, format=artifact_format, done=report()))
         try:
@@ -135,6 +146,8 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
             )
         except Failure as failure:
             refused.append(refused_precision(Precision.FP32, failure, artifact_format))
+    if fp32.parity is None or fp32.parity.state is ParityState.OFF:
+        artifacts = with_changes_of_pytorch(artifacts, job)
     return report()
 
 
@@ -150,17 +163,6 @@ def exported_file(artifact_format: ArtifactFormat, loaded: Loaded, enter: Enter)
         program, _ = export_with_branches(loaded.module, loaded.tensors)
     FORMATS[artifact_format].export(program, loaded, path)
     return path
-
-
-def _with_cause(report: ArtifactReport) -> ArtifactReport:
-    """Return a report whose parity, where it is off, says that PyTorch computes in another precision."""
-    found = report.parity
-    rounded = single_precision.__name__ in report.rewrites and report.precision not in CALIBRATED
-    if found is None or found.state is not ParityState.OFF or not rounded:
-        return report
-    cause = "PyTorch computes it in another precision than the artifact, which has 32 bits"
-    remedy = "build the network in float32, or call .float() on it"
-    return replace(report, parity=replace(found, reason=f"{found.reason}; {cause}: {remedy}"))
 
 
 def refused_precision(

@@ -137,8 +137,8 @@ class OutputComparison:
         self.inputs = 0
         #: How many inputs its dependence on the input is known from.
         self.seen = 0
-        #: Values that are not finite differ.
-        self.mismatch = False
+        #: How values that are not finite differ; None: they do not.
+        self.mismatch: str | None = None
         #: The output depends on the input.
         self.changes = False
         #: How many elements differ at all: of integers and booleans.
@@ -160,7 +160,7 @@ class OutputComparison:
         wanted, got = expected.astype(np.float64), actual.astype(np.float64)
         finite = np.isfinite(wanted)
         if not _equal_where_not_finite(wanted, got, finite):
-            self.mismatch = True
+            self.mismatch = self.mismatch or _mismatch(wanted, got)
             return
         nan = np.zeros(wanted.shape, np.bool_)
         if not finite.all():
@@ -241,6 +241,21 @@ def _joined(sums: list[Sums]) -> Sums:
 
 
 _FIELDS = ("count", "low", "high", "total", "signal", "noise", "max_abs", "nan")
+
+
+def _mismatch(wanted: Floats, got: Floats) -> str:
+    """Return how values that are not finite differ."""
+    of_pytorch, of_artifact = np.isnan(wanted), np.isnan(got)
+    if (of_artifact & ~of_pytorch).any():
+        return "the artifact has NaN where PyTorch has none"
+    if (of_pytorch & ~of_artifact).any():
+        return "PyTorch has NaN where the artifact has none"
+    if np.isinf(wanted).any():
+        return (
+            "PyTorch has infinite values where the artifact has none: infinite constants are the largest "
+            "numbers in it; use finite ones, such as -1e9, or leave them out of the outputs"
+        )
+    return "the artifact has infinite values where PyTorch has none"
 
 
 def _equal_where_not_finite(wanted: Floats, got: Floats, finite: NDArray[np.bool_]) -> bool:

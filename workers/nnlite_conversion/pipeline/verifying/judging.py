@@ -71,8 +71,7 @@ class OutputJudge:
         """Return what is known of the output as a whole and of its slices."""
         place = Place(output=self.number)
         if self.output.mismatch:
-            reason = "infinities or NaN are not at the same places"
-            return [Finding(place=place, state=ParityState.OFF, reason=reason)]
+            return [Finding(place=place, state=ParityState.OFF, reason=self.output.mismatch)]
         if not self.output.compared:
             reason = "no value is finite, for any input"
             return [Finding(place=place, state=ParityState.UNKNOWN, reason=reason)]
@@ -163,6 +162,29 @@ def combined(
     )
 
 
+def derived(precision: Precision, parity: Parity, of_fp32: Parity | None) -> Parity:
+    """Return the parity of an artifact that was made from an fp32 one: where that is off, it is not `ok`.
+
+    It is `off` too, but `unknown` where the fp32 artifact differs by less than the precision's own limit:
+    then its own measures do not tell that difference from rounding.
+
+    Args:
+        precision: of the derived artifact.
+        parity: its own.
+        of_fp32: None: not known.
+    """
+    if of_fp32 is None or of_fp32.state is not ParityState.OFF or parity.state is ParityState.OFF:
+        return parity
+    measured = _exceeded_limit(Precision.FP32, of_fp32) is not None
+    within = measured and _exceeded_limit(precision, of_fp32) is None
+    reason = f"the fp32 artifact that it is made from is off: {of_fp32.reason}"
+    return replace(
+        parity,
+        state=ParityState.UNKNOWN if within else ParityState.OFF,
+        reason="; ".join(filter(None, (parity.reason, reason))),
+    )
+
+
 def _reasons(findings: Sequence[Sequence[Finding]]) -> Iterator[str]:
     """Yield for each output the reason of its worst finding, outputs that are off first."""
     worst = [
@@ -177,7 +199,7 @@ def _badness(finding: Finding) -> float:
     return finding.relative or 0.0 if finding.sqnr_db is None else -finding.sqnr_db
 
 
-def _exceeded_limit(precision: Precision, finding: Finding) -> str | None:
+def _exceeded_limit(precision: Precision, finding: Finding | Parity) -> str | None:
     limit = MAX_RELATIVE.get(precision)
     if limit is not None:
         over = finding.relative is not None and finding.relative > limit
