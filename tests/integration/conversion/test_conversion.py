@@ -55,6 +55,18 @@ def test_model_is_converted_to_an_artifact_with_all_attributes(job, settings, pl
     assert not artifact.path.exists(), "the context removes its files"
 
 
+def test_what_is_compiled_by_torch_runs_as_it_is(job, settings, place):
+    code = network(
+        "return torch.cond(x.mean() > 0, torch.relu, torch.sigmoid, (doubled(self.layer(x)),))",
+        "self.layer = torch.compile(torch.nn.Conv2d(3, 4, 3)); self.compile()",
+        "@torch.compile\ndef doubled(x): return x * 2",
+    )
+
+    assert failure_of(job(code), settings, place).details["operator"] == "cond"
+    with run(job(code.replace("torch.cond", "(lambda _, f, g, x: f(*x))")), settings, place) as outcome:
+        assert outcome.artifacts[0].parity.state == "ok"
+
+
 def test_reference_output_is_the_host_output_for_the_seeded_input(job, settings, place):
     with run(job(CLASSIFIER), settings, place) as outcome:
         (artifact,) = outcome.artifacts

@@ -50,6 +50,8 @@ def run(kind: str, job: ConversionJob, settings: ConversionSettings, messages_fd
     torch.set_num_threads(settings.threads)
     accelerator.use(job.gpu)
     fast_lowering.use(settings.shortcuts)
+    # torch.compile, in the model's code, leaves its functions as they are: it would need a compiler of C++.
+    torch.compiler.set_stance("force_eager")
     try:
         send(messages_fd, pipeline(job, settings, lambda stage: send(messages_fd, StageStarted(stage=stage))))
     except ModelSkipped as skipped:

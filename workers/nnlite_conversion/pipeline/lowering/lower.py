@@ -119,7 +119,8 @@ def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> Export
     Raises:
         Exception: torch.export cannot trace it; its errors have no base class.
     """
-    return core.export_torch_signature(_signature(module, samples), run_decompositions=False)
+    with torch.compiler.set_stance("default"):  # torch.cond and the like trace their branches by the compiler
+        return core.export_torch_signature(_signature(module, samples), run_decompositions=False)
 
 
 def operators(program: ExportedProgram) -> dict[str, int]:
