@@ -13,6 +13,10 @@ from typing import Any
 MAX_SOURCE = 120
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]*(?:\n\s*(?P<source>[^\n]+))?')
+#: A frame as the interpreter writes it when it crashes, the newest first.
+_CRASHED_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in ', re.MULTILINE)
+#: What such a traceback has below the model's code.
+_OUTERMOST = "/nnlite_conversion/pipeline/body.py"
 _PACKAGES = re.compile(r"^.*/(?:site|dist)-packages/")
 #: Code in which no author of a network looks for an error: the converter's, and Python's own.
 _TOOLS = re.compile(
@@ -120,6 +124,24 @@ def code_line(stack_trace: str) -> CodeLine | None:
 def line_in(stack: Iterable[traceback.FrameSummary]) -> CodeLine | None:
     """Return the innermost line of a stack that is the network's own; None: there is none."""
     return _innermost((frame.filename, frame.lineno or 0, frame.line or "") for frame in stack)
+
+
+def crashed_at(log: str, code: str | None) -> CodeLine | None:
+    """Return the network's own line at which the interpreter has crashed; None: it was not running one.
+
+    Args:
+        log: what the process wrote, with the traceback of `faulthandler`.
+        code: of the model's file.
+    """
+    _, _, crash = log.rpartition("Fatal Python error: ")
+    inside, outermost, _ = crash.partition(_OUTERMOST)
+    sources = (code or "").splitlines()
+    frames = []
+    for each in _CRASHED_FRAME.finditer(inside if outermost else ""):
+        number = int(each["line"])
+        is_known = number <= len(sources) and not _PACKAGES.match(each["file"])
+        frames.append((each["file"], number, sources[number - 1] if is_known else ""))
+    return _innermost(reversed(frames))
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

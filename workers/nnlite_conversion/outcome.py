@@ -34,6 +34,8 @@ class ConversionJob:
     calibration: Calibration | None = None
     #: The user's calibration data, in the worker's files; None where the kind needs no data.
     calibration_file: Path | None = None
+    #: Why neither samples nor drawn inputs may be run: the network crashed on one. None: it did not.
+    no_samples: str | None = None
     #: Types of an int8 artifact's inputs and outputs.
     int8_io: Int8Io = Int8Io.FLOAT
     #: The model's fp32 artifact from the cache; with it nothing is exported and lowered again.

@@ -140,11 +140,14 @@ def test_without_the_filter_nothing_of_a_model_runs_where_there_is_an_interface(
     )
 
 
-def test_crash_is_reported_with_signal_stage_and_traceback(job, settings, place):
+def test_crash_of_the_models_code_is_reported_with_signal_line_and_traceback(job, settings, place):
     failure = failure_of(job(network("return x", top="os.abort()")), settings, place)
 
-    assert (failure.failure_class, failure.stage) == (FailureClass.CONVERTER, Stage.LOAD)
-    assert failure.details["signal"] == signal.SIGABRT and "SIGABRT" in failure.reason
+    assert (failure.failure_class, failure.stage) == (FailureClass.MODEL, Stage.LOAD)
+    assert failure.details["signal"] == signal.SIGABRT
+    assert failure.reason.startswith(
+        "the model's code crashes its process (SIGABRT), at tiny.py:3: os.abort(); run that line"
+    )
     assert "tiny.py" in failure.details["stderr_tail"], "the interpreter's own traceback"
     assert failure.details["peak_rss_kb"] > 0
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from integration.conversion.models import CLASSIFIER
+from integration.conversion.models import CLASSIFIER, network
 from nnlite.artifacts.calibration import Calibration, CalibrationKind
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Precision, Stage
@@ -82,6 +82,26 @@ def test_a_quantizer_that_dies_costs_its_precision_only(job, settings, place, lo
     assert number.name in refused.reason and refused.details["signal"] == number
     assert outcome.state_dict_sha256 and outcome.parameters
     assert set(outcome.timings_ns) == {Stage.LOAD, Stage.EXPORT, Stage.LOWER, Stage.QUANTIZE, Stage.PARITY}
+
+
+def test_a_crash_on_a_calibration_sample_costs_only_what_is_calibrated(job, settings, place):
+    code = network(
+        """
+        if not torch.compiler.is_exporting():
+            self.first = getattr(self, "first", x.sum())
+            if x.sum() != self.first: ctypes.string_at(0)
+        return x * 2
+        """
+    )
+    noise = Calibration(kind=CalibrationKind.NOISE)
+    asked = replace(job(code, precisions=(Precision.FP32, Precision.INT8)), calibration=noise)
+
+    with run(asked, settings, place) as outcome:
+        assert [artifact.precision for artifact in outcome.artifacts] == [Precision.FP32]
+
+    (refused,) = outcome.refused
+    assert (refused.precision, refused.failure_class) == (Precision.INT8, FailureClass.MODEL)
+    assert "on a calibration sample (SIGSEGV), at tiny.py:11: if x.sum() != self.first" in refused.reason
 
 
 def test_the_last_precision_may_be_the_one_that_dies(job, settings, place, monkeypatch):

@@ -1,14 +1,24 @@
 """What a child's messages and exit status mean: its answer, or the failure with the evidence."""
 
 import signal
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.host.child_process import signal_name
+from nnlite.vocabulary import Stage
+from nnlite_conversion.culprit import Culprit, crashed_at
+from nnlite_conversion.explanations import sentence
 from nnlite_conversion.isolation.supervision import ChildSupervision
-from nnlite_conversion.messages import Evaluated, Explanation, Preflight, Refusal, Report
+from nnlite_conversion.messages import Evaluated, Preflight, Refusal, Report
+from nnlite_conversion.messages import Explanation as Explained
+from nnlite_conversion.remedies import Explanation
 
-AnswerType = TypeVar("AnswerType", Report, Explanation, Preflight, Evaluated)
+AnswerType = TypeVar("AnswerType", Report, Explained, Preflight, Evaluated)
+
+#: Signals of a crash, not of the machine.
+_CRASHES: Final = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
+#: Stages that run the model's own code.
+_OF_MODEL: Final = (Stage.LOAD, Stage.EXPORT, Stage.CALIBRATE)
 
 
 def answer_of(supervision: ChildSupervision, expected: type[AnswerType]) -> AnswerType:
@@ -30,6 +40,8 @@ def answer_of(supervision: ChildSupervision, expected: type[AnswerType]) -> Answ
     if exit_status is None:
         raise failure_of(supervision, "the conversion's processes were killed from outside")
     if exit_status.signal is not None:
+        if (crash := crash_of_model(supervision)) is not None:
+            raise crash
         hint = ", as the kernel does when memory runs out" if exit_status.signal == signal.SIGKILL else ""
         raise failure_of(supervision, f"the child was killed by {signal_name(exit_status.signal)}{hint}")
     if answer is None or exit_status.exit != 0:
@@ -39,6 +51,24 @@ def answer_of(supervision: ChildSupervision, expected: type[AnswerType]) -> Answ
     if not isinstance(answer, expected):
         raise failure_of(supervision, "its result pipe carried an invalid message", garbage=answer.kind)
     return answer
+
+
+def crash_of_model(supervision: ChildSupervision) -> Failure | None:
+    """Return the failure of a model whose own code has crashed the child; None: something else ended it."""
+    number = supervision.exit_status and supervision.exit_status.signal
+    stage = supervision.inbox.stage
+    if number not in _CRASHES or stage not in _OF_MODEL:
+        return None
+    line = crashed_at(supervision.stderr_tail(), supervision.code)
+    if line is None:
+        return None
+    while_doing = " on a calibration sample" if stage is Stage.CALIBRATE else ""
+    reason = Explanation(
+        cause=f"the model's code crashes its process{while_doing} ({signal_name(number)})",
+        remedy="run that line in a Python process of its own, which it must not end",
+    )
+    kept = {"cause": reason.cause, "remedy": reason.remedy, "line": str(line), **evidence(supervision)}
+    return Failure(FailureClass.MODEL, stage, sentence(reason, Culprit(line=line)), kept)
 
 
 def failure_of(supervision: ChildSupervision, reason: str, **details: Any) -> Failure:

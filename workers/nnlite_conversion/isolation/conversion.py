@@ -55,11 +55,11 @@ def convert(
         fork: forks the child's tree; None: this process does, whose memory model code can then read.
 
     Raises:
-        Failure: class `model` when the model cannot be converted, `runtime` when LiteRT refuses its fp32 file
-            and nothing else could be made, `converter` when the child crashed or exceeded a limit before
-            there was an fp32 file, `infrastructure` when the disk is full, or model code would reach the
-            network. Details: `exit`, `signal`, `limit`, `peak_rss_kb`, `timings_ns`, `stderr_tail`, and, from
-            the child itself, `error_type`, `traceback` and `operator`.
+        Failure: class `model` when the model cannot be converted, or crashes its process; `runtime` when
+            LiteRT refuses its fp32 file and nothing else could be made; `converter` when the child crashed
+            otherwise, or exceeded a limit, before there was an fp32 file; `infrastructure` when the disk is
+            full, or model code would reach the network. Details: `exit`, `signal`, `limit`, `peak_rss_kb`,
+            `timings_ns`, `stderr_tail`, and, from the child itself, `error_type`, `traceback` and `operator`.
     """
     left: ConversionJob | None = job
     parts: list[ConversionOutcome] = []
@@ -134,7 +134,12 @@ def _children(
                     fork=fork,
                 )
                 supervision = ChildSupervision(
-                    child=started, log=log, settings=settings, waited_ns=waited_ns, absolute_from_ns=begun_ns
+                    child=started,
+                    log=log,
+                    settings=settings,
+                    code=job.model.code,
+                    waited_ns=waited_ns,
+                    absolute_from_ns=begun_ns,
                 )
                 waited_ns = 0
                 _supervise(supervision, workdir, tick)

@@ -47,6 +47,12 @@ def finished_part(
         report, left = answer_of(ended, Report), None
     except Failure as failure:
         begun = ended.inbox.begun
+        if begun is None and job.no_samples is None and _crashed_on_sample(failure):
+            # What needs no sample is made by another child, from the network again.
+            nothing = ConversionOutcome(
+                input_shape=(), artifacts=(), timings_ns=ended.timings_ns, peak_rss_kb=ended.peak_rss_kb
+            )
+            return nothing, replace(job, no_samples=failure.reason)
         if begun is None or not _is_asked(begun, job) or not _is_of_precision(failure, ended):
             raise
         refused, left = _refused(begun, failure, ended), _job_left(job, begun, ended, scratch, folder)
@@ -106,6 +112,12 @@ def _require_asked(report: Report, job: ConversionJob, ended: ChildSupervision) 
             reason = "its result pipe carried an invalid message"
             garbage = f"{each.precision} as {each.format} was not asked for"
             raise failure_of(ended, reason, garbage=garbage)
+
+
+def _crashed_on_sample(failure: Failure) -> bool:
+    """Whether the model's own code has crashed its process while it ran on samples."""
+    by_model = failure.failure_class is FailureClass.MODEL and failure.stage is Stage.CALIBRATE
+    return by_model and failure.details.get("signal") is not None
 
 
 def _is_of_precision(failure: Failure, ended: ChildSupervision) -> bool:

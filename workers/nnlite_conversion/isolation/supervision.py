@@ -59,6 +59,8 @@ class ChildSupervision:
     child: Child
     log: Path
     settings: ConversionSettings
+    #: Of the model; None: there is none.
+    code: str | None = None
     inbox: Inbox = field(init=False)
     timings_ns: dict[Stage, int] = field(default_factory=dict)
     peak_rss_kb: int = 0

@@ -50,6 +50,8 @@ class Samples:
 
 def calibration_samples(job: ConversionJob, loaded: Loaded) -> Samples:
     """Return the job's calibration samples and PyTorch's outputs; missing samples are not a failure here."""
+    if job.no_samples is not None:
+        return Samples(why_none=job.no_samples)
     if job.calibration is None:
         return Samples(why_none="no calibration data: the campaign names none")
     try:

@@ -89,7 +89,9 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
     _ = loaded.state_dict_sha256  # where nothing was lowered; below the network runs
     if job.calibration is not None:
         enter(Stage.CALIBRATE)
-    samples = with_drawn(calibration_samples(job, loaded), loaded, job.seed)
+    samples = calibration_samples(job, loaded)
+    if job.no_samples is None:
+        samples = with_drawn(samples, loaded, job.seed)
     data = data_of(job, samples, settings)
     enter(Stage.PARITY)
     reference = Reference(loaded=loaded, samples=samples)

@@ -123,6 +123,7 @@ def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
         Failure: it cannot be imported, built or run.
     """
     network, inputs = _network(job, folder)
+    _require_dense(network)
     images = tuple(job.model.layout is Layout.NHWC and each.is_image for each in inputs)
     tensors = [
         (_channels_last(each.shape) if image else each.shape, each.dtype)
@@ -152,6 +153,17 @@ def load(job: ConversionJob, folder: Path) -> tuple[Loaded, int]:
         changing=changing,
     )
     return loaded, parameters
+
+
+def _require_dense(network: torch.nn.Module) -> None:
+    """Raise for parameters and buffers that have no strides."""
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if tensor.layout is not torch.strided:
+            kind = str(tensor.layout).removeprefix("torch.").removeprefix("_").replace("_", " ")
+            raise refused(
+                f"its tensor {name} has the layout {kind}, which LiteRT does not have; keep it dense: "
+                f"{name}.to_dense()"
+            )
 
 
 def restore(module: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
