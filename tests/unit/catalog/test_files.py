@@ -337,6 +337,18 @@ def toml(text: str):
             "net.pt is not a file of torch.save",
         ),
         (
+            next_to_code(
+                lambda folder: (folder / "net.pt").write_bytes(b"version https://git-lfs.github.com/")
+            ),
+            "net.py",
+            "net.pt is a pointer of Git LFS, not the file itself: fetch that with git lfs pull",
+        ),
+        (
+            next_to_code(lambda folder: (folder / "net.safetensors").write_bytes(b"\n<!DOCTYPE html>")),
+            "net.py",
+            r"net.safetensors is a web page \(HTML\), not the file itself",
+        ),
+        (
             next_to_code(lambda folder: ((folder / "net.pt").touch(), (folder / "net.safetensors").touch())),
             "net.py",
             "several weights: net.safetensors, net.pt are next to net.py; name one in net.toml",

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from nnlite.catalog.model import SEEDED_WEIGHTS, ModelInput, ModelSpec
+from nnlite.catalog.untrusted.checks import check
 from nnlite.errors import Failure, FailureClass
 from nnlite.vocabulary import Layout, ModelFormat, Precision
 from nnlite_conversion.outcome import ConversionJob
@@ -119,7 +120,7 @@ def test_weights_file_is_loaded_into_the_network(load, tmp_path, suffix):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("wrappers", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("wrappers", ["module.", "_orig_mod.", "module._orig_mod.", "model.", "a.net."])
 def test_weights_of_a_wrapped_network_are_loaded_under_its_own_names(load, tmp_path, wrappers):
     weights = {f"{wrappers}{name}": tensor + 1 for name, tensor in two().state_dict().items()}
     torch.save(weights, tmp_path / "w.pt")
@@ -130,12 +131,60 @@ def test_weights_of_a_wrapped_network_are_loaded_under_its_own_names(load, tmp_p
         assert torch.equal(tensor, weights[f"{wrappers}{name}"])
 
 
+def test_weights_in_the_format_before_pytorch_1_6_are_loaded(load, tmp_path):
+    file, network = tmp_path / "w.pt", two()
+    torch.save(network.state_dict(), file, _use_new_zipfile_serialization=False)
+    check(file, max_mb=1)
+
+    assert load(file, **from_code()).state_dict_sha256 == loading.state_dict_sha256(network)
+
+
+def test_weights_of_layers_that_are_compiled_or_wrapped_since_are_loaded(load, tmp_path):
+    code = TWO + (
+        "class Whole(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.net = torch.nn.ModuleDict({'_orig_mod': torch.nn.BatchNorm2d(3)})\n"
+        "    def forward(self, x):\n        return self.net['_orig_mod'](x)\n"
+    )
+    old = {name: torch.full((3,), 0.5) for name in ("weight", "bias", "running_mean", "running_var")}
+    torch.save(old, tmp_path / "w.pt")
+
+    loaded = load(tmp_path / "w.pt", **from_code(code=code, entry_point="Whole", inputs=(IMAGE,)))
+
+    assert all((buffer == 0.5).all() for buffer in loaded.module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("names", "remedy"),
+    [
+        ({"names.weight": "model.names.weight"}, "its names begin with model.: save the state dict"),
+        ({None: "loss"}, "leave out what the network has not: {name: weights[name] for name in"),
+    ],
+)
+def test_the_way_to_a_state_dict_that_fits_is_told(load, tmp_path, names, remedy):
+    state = two().state_dict()
+    for own, other in names.items():
+        state[other] = state.pop(own, torch.zeros(1))
+    torch.save(state, tmp_path / "w.pt")
+
+    assert remedy in refused(load, **from_code(file=tmp_path / "w.pt"))
+
+
+def test_sparse_weights_are_refused_by_name(load):
+    code = "import torch\nclass Sparse(torch.nn.Linear):\n"
+    code += "    def __init__(self):\n        super().__init__(2, 2)\n"
+    code += "        self.register_buffer('eye', torch.eye(2).to_sparse())\n"
+
+    reason = refused(load, code=code, entry_point="Sparse", inputs=(ModelInput(shape=(1, 2)),))
+
+    assert reason.startswith("its tensor eye has the layout sparse coo") and "eye.to_dense()" in reason
+
+
 def test_weights_that_do_not_match_are_named(load, tmp_path):
     state = two().state_dict()
     state["head.weight"] = state.pop("names.weight")
     save_file(state, tmp_path / "other.safetensors")
     reason = refused(load, **from_code(file=tmp_path / "other.safetensors"))
-    assert reason.endswith("missing: names.weight; unexpected: head.weight")
+    assert "missing: names.weight; unexpected: head.weight; save network.state_dict() of" in reason
 
     torch.save(two(5).state_dict(), tmp_path / "narrow.pt")
     assert "size mismatch for convolution.weight" in refused(load, **from_code(file=tmp_path / "narrow.pt"))

@@ -14,6 +14,14 @@ from nnlite.host.files import file_sha256
 MAX_CODE_BYTES: Final = 4 << 20
 #: Code of TorchScript in its archive.
 _SCRIPT: Final = re.compile(r"[^/]+/code/.+\.py")
+#: First bytes of what is often downloaded instead of a file: what it is, and what to do.
+_NOT_THE_FILE: Final = (
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself: fetch that with git lfs pull"),
+    (b"<!doctype html", "a web page (HTML), not the file itself: download that"),
+    (b"<html", "a web page (HTML), not the file itself: download that"),
+)
+#: First bytes of a file that torch.save wrote before PyTorch 1.6, or writes so on request.
+_OLD_CHECKPOINT: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _MAX_ENTRIES: Final = 100_000
 #: The format's own limit (https://github.com/huggingface/safetensors, "Format").
 _MAX_HEADER_BYTES: Final = 100_000_000
@@ -48,6 +56,7 @@ def check(file: Path, max_mb: int) -> None:
                 f"{file} has {size >> 20:,} MiB, above the limit of {max_mb:,}; "
                 "NNLITE_CATALOG__MAX_FILE_MB raises it"
             )
+        _require_itself(file, size)
         _CHECKS[file.suffix](file, size)
     except OSError as error:
         raise CatalogError(f"{file} cannot be read: {error.strerror}") from error
@@ -60,11 +69,25 @@ def unchanged_file(file: Path, sha256: str | None) -> Path:
     return file
 
 
+def _require_itself(file: Path, size: int) -> None:
+    """Raise for what was downloaded instead of a file."""
+    if not size:
+        raise CatalogError(f"{file} is empty")
+    with file.open("rb") as stream:
+        head = stream.read(64).lstrip().lower()
+    for start, what in _NOT_THE_FILE:
+        if head.startswith(start):
+            raise CatalogError(f"{file} is {what}")
+
+
 def _program(file: Path, size: int) -> None:
     _torch_archive(file, size, "/models/model.json", "a program of torch.export.save")
 
 
 def _checkpoint(file: Path, size: int) -> None:
+    with file.open("rb") as stream:
+        if stream.read(len(_OLD_CHECKPOINT)) == _OLD_CHECKPOINT:
+            return  # a stream without a directory; weights alone are unpickled, in the sandbox
     _torch_archive(file, size, "/data.pkl", "a file of torch.save")
 
 

@@ -7,7 +7,7 @@ only with `weights_only=True`.
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,9 +31,13 @@ MODEL_MODULE = "nnlite_model"
 #: What torch.load names that is no weight, such as the class of a network.
 _PICKLED = re.compile(r"GLOBAL (\S+)")
 #: Keys of the weights in a checkpoint that contains other things too.
-_NESTED = ("state_dict", "model_state_dict")
+_NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
 #: Put before every name by torch.nn.DataParallel and torch.compile.
 _WRAPPERS = ("module.", "_orig_mod.")
+#: Put into names by torch.compile of a layer.
+_COMPILED = "_orig_mod."
+#: Buffers that old state dicts do not have, and only training uses.
+_COUNTERS = "num_batches_tracked"
 #: Longest name of a model's file, without its suffix, characters.
 _MAX_NAME = 100
 #: Most names of weights that a reason lists.
@@ -109,16 +113,61 @@ def load_weights(network: torch.nn.Module, file: Path) -> None:
     for wrapper in _WRAPPERS:
         if weights and all(name.startswith(wrapper) and name not in own for name in weights):
             weights = {name.removeprefix(wrapper): tensor for name, tensor in weights.items()}
+    weights = _under_own_names(weights, own)
     missing, unexpected = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     if missing or unexpected:
         wrong = [("missing", missing), ("unexpected", unexpected)]
         named = "; ".join(f"{what}: {_some(names)}" for what, names in wrong if names)
-        raise refused(f"its weights file does not fit the network: {named}")
+        raise refused(
+            f"its weights file does not fit the network: {named}; {_way_to_fit(missing, unexpected)}"
+        )
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:  # shapes differ; lazy layers take any
         mismatches = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
         raise refused(f"its weights file does not fit the network: {_some(mismatches) or error}") from error
+
+
+def _under_own_names(
+    weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> Mapping[str, torch.Tensor]:
+    """Return the weights with the network's names, where these differ by what wraps a network or its layers.
+
+    That is torch.compile, and one prefix of all names, such as `model.` of a LightningModule.
+    """
+    given = {name.replace(_COMPILED, ""): tensor for name, tensor in weights.items()}
+    names = {name.replace(_COMPILED, ""): name for name in own}
+    needed = {name for name in names if not name.endswith(_COUNTERS)}
+    if len(given) != len(weights) or not needed:
+        return weights
+    # A prefix changes no order, so that the first of both are the same.
+    longer, shorter = (
+        min((name for name in some if not name.endswith(_COUNTERS)), default="") for some in (given, needed)
+    )
+    prefix, added = longer.removesuffix(shorter), shorter.removesuffix(longer)
+    if prefix.endswith(".") and all(name.startswith(prefix) for name in given):
+        given = {name.removeprefix(prefix): tensor for name, tensor in given.items()}
+    elif added.endswith("."):
+        given = {f"{added}{name}": tensor for name, tensor in given.items()}
+    if not needed <= given.keys() <= names.keys():
+        return weights
+    return {name: given[plain] if plain in given else own[name] for plain, name in names.items()}
+
+
+def _way_to_fit(missing: Sequence[str], unexpected: Sequence[str]) -> str:
+    """Return how a state dict is made that has exactly the network's names."""
+    for name in unexpected:
+        for own in missing:
+            if name.endswith(f".{own}") or own.endswith(f".{name}"):
+                with_prefix, without = (name, own) if len(name) > len(own) else (own, name)
+                prefix = with_prefix.removesuffix(without)
+                whose = "its names" if with_prefix == name else "the network's names"
+                return (
+                    f"{whose} begin with {prefix}: save the state dict of the network that this code builds"
+                )
+    if missing:
+        return "save network.state_dict() of the whole network that this code builds"
+    return "leave out what the network has not: {name: weights[name] for name in network.state_dict()}"
 
 
 def _read_safetensors(file: Path) -> Mapping[str, torch.Tensor]:
