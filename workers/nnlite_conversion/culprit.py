@@ -26,6 +26,8 @@ _TOOLS = re.compile(
 #: Location in an error of the converter's MLIR passes: `"net.py":12:0`.
 _MLIR_LOCATION = re.compile(r'"(?P<file>[^"\s]+\.py)":(?P<line>\d+):\d+')
 _CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\(")
+#: Module of tensors without values, and of the errors of operators that need them.
+_WITHOUT_VALUES = "torch._subclasses.fake_tensor"
 #: Modules whose classes are layers: their names are what the author of a network has written.
 _LAYERS = ("torch.nn.", "torchvision.", "timm.")
 
@@ -77,14 +79,24 @@ def culprit_of(error: BaseException) -> Culprit:
         if node is not None and node.op == "call_function":
             return culprit_in_graph(node)
     line = next(filter(None, map(_raised_at, chain)), None) or next(filter(None, map(_located, chain)), None)
+    for cause in chain:
+        if type(cause).__module__ == _WITHOUT_VALUES and hasattr(cause, "func"):
+            operator = str(cause.func)
+            return Culprit(operator=operator, called=_call(operator, line), line=line)
     return Culprit(line=line)
 
 
 def culprit_in_graph(node: Any) -> Culprit:
     """Return operator and line of a node of an exported graph (`torch.fx.Node`)."""
-    operator, line = operator_of(node), code_line(node.meta.get("stack_trace") or "")
+    operator, line = operator_of(node), code_line(_stack_trace(node))
     called, chooses = _layer(node) or _call(operator, line), has_no_size(node) and not follows_from_size(node)
     return Culprit(operator=operator, called=called, line=line, chooses=chooses)
+
+
+def _stack_trace(node: Any) -> str:
+    """Return the stack trace of a node; of one that has none, as those of higher order, of its first user."""
+    traces = (each.meta.get("stack_trace") for each in (node, *node.users))
+    return next(filter(None, traces), "")
 
 
 def has_no_size(node: Any) -> bool:
@@ -209,7 +221,8 @@ def _call(operator: str, line: CodeLine | None) -> str | None:
     best, best_score = None, 0
     for name in _CALL.findall(line.source if line else ""):
         words = [word.strip("_") for word in name.split(".")]
-        score = 3 * (words[-1] == base) or 2 * (words[-1] in parts) or 1 * bool(parts & set(words))
+        is_whole = words[-1] == base or base.endswith(f"_{words[-1]}")
+        score = 3 * is_whole or 2 * (words[-1] in parts) or 1 * bool(parts & set(words))
         if score > best_score:
             best, best_score = name, score
     return best

@@ -17,7 +17,7 @@ from nnlite.catalog.model import ModelSpec
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings import PREFIX
 from nnlite.vocabulary import ArtifactFormat, ModelFormat, Stage
-from nnlite_conversion.culprit import Culprit, EmptyTensorNode, causes, culprit_of
+from nnlite_conversion.culprit import Culprit, causes, culprit_of
 from nnlite_conversion.remedies import Explanation, refused_by_runtime, unsupported
 
 if TYPE_CHECKING:
@@ -35,13 +35,12 @@ _DOWNLOAD_TEXT = re.compile(
     r"huggingface\.co|HF_HUB_OFFLINE|offline mode|Temporary failure in name resolution", re.I
 )
 _NETWORK_MODULES = ("huggingface_hub", "requests", "urllib3", "httpx")
-_DATA_DEPENDENT = re.compile(r"data-dependent|GuardOnDataDependent|unbacked", re.I)
-#: Class of the error that says why neither side of a branch can be chosen.
-_NO_CHOICE = "NoChoiceError"
 #: Errors of jax where a size or a branch depends on an input's values.
 _TRACER_ERRORS = frozenset(
     {"ConcretizationTypeError", "TracerBoolConversionError", "TracerIntegerConversionError"}
 )
+_RELATIVE = "relative import"
+_NO_GPU = re.compile(r"NVIDIA driver|not compiled with CUDA|No CUDA GPUs|CUDA is not available|CUDA driver")
 #: Of one number, which Python refuses.
 _SMALLEST_OF_ONE = re.compile(r"\b(?:min|max)\(-?[\d.]+\)")
 #: Addresses, and the colours of a terminal.
@@ -88,7 +87,7 @@ def refused(reason: str) -> Failure:
 
 def of_import(error: BaseException) -> str | Explanation:
     """Return the reason why a model's code cannot be imported."""
-    if known := _environment(error):
+    if known := environment(error):
         return known
     if isinstance(error, SyntaxError):
         return "its code is not valid Python"
@@ -99,7 +98,7 @@ def of_import(error: BaseException) -> str | Explanation:
 
 def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...]) -> str | Explanation:
     """Return the reason why a network cannot be constructed."""
-    if known := _environment(error):
+    if known := environment(error):
         return known
     names = ", ".join(sorted(map(str, spec.hyperparameters))) or "none"
     if isinstance(error, KeyError) and error.args and error.args[0] not in spec.hyperparameters:
@@ -120,40 +119,10 @@ def of_construction(error: BaseException, spec: ModelSpec, shape: tuple[int, ...
 
 def of_forward(error: BaseException, samples: "Sequence[NDArray[Any]]") -> str | Explanation:
     """Return the reason why forward(...) fails, with its inputs."""
-    if known := _environment(error):
+    if known := environment(error):
         return known
     shapes = " and ".join(f"of shape {sample.shape}" for sample in samples)
     return f"forward fails on {'an input' if len(samples) == 1 else 'inputs'} {shapes} (images: N, H, W, C)"
-
-
-def of_export(error: BaseException, scripted: Sequence[str] = ()) -> str | Explanation:
-    """Return the reason why torch.export fails.
-
-    Args:
-        error: of torch.export.
-        scripted: paths of the network's layers that are TorchScript.
-    """
-    if known := _environment(error):
-        return known
-    if isinstance(error, EmptyTensorNode):
-        return Explanation(
-            cause=f"operator {culprit_of(error).operator} takes a tensor without elements",
-            remedy="leave out the layer without channels or the empty slice that gives it",
-        )
-    if _DATA_DEPENDENT.search(f"{type(error).__name__} {error}"):
-        why = next((str(each) for each in causes(error) if type(each).__name__ == _NO_CHOICE), None)
-        return Explanation(
-            cause="its control flow depends on the input's values, which cannot be exported",
-            remedy=f"{why}: let both sides assign tensors of one shape and type, and change nothing else"
-            if why
-            else "compute both branches and choose by torch.where, and make no Python number of a tensor",
-        )
-    if scripted:
-        return Explanation(
-            cause="it contains TorchScript, which torch.export cannot trace",
-            remedy=f"use the layer itself instead of torch.jit.script or torch.jit.trace for {scripted[0]}",
-        )
-    return "torch.export cannot trace it"
 
 
 def of_lowering(error: BaseException) -> str | Explanation:
@@ -233,15 +202,26 @@ def details(error: BaseException) -> dict[str, str]:
     return kept
 
 
-def _environment(error: BaseException) -> str | Explanation | None:
-    """Return what the model's code misses: a module, or the network; None: neither."""
+def environment(error: BaseException) -> str | Explanation | None:
+    """Return what the model's code misses: a module, a GPU, or the network; None: nothing of these."""
     for each in (error, error.__cause__):
         if isinstance(each, ModuleNotFoundError):
             used = f"; it uses {each.symbol}" if hasattr(each, "symbol") else ""
             return Explanation(
                 cause=f"its code needs the module {each.name!r}, which conversion workers do not have{used}",
-                remedy="install it in nnlite's environment or exclude the model",
+                remedy="install it in nnlite's environment or exclude the model; of a file of yours, copy "
+                "what is used into the model's file, which is all that they have",
             )
+        if isinstance(each, ImportError) and _RELATIVE in str(each):
+            return Explanation(
+                cause="its code imports from its own folder, and conversions have the model's file alone",
+                remedy="copy what it uses into that file, or install it in nnlite's environment as a package",
+            )
+    if _NO_GPU.search(str(error)):
+        return Explanation(
+            cause="its code moves something to a GPU, and conversions run on the CPU",
+            remedy="leave out .cuda() and .to('cuda'), or take the device of the input: .to(x.device)",
+        )
     if not wants_download(error):
         return None
     return (

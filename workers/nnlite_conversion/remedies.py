@@ -48,7 +48,7 @@ _CHOOSING = _Kind(
 _KINDS = (
     _RANDOM,
     _Kind(
-        re.compile(r"local_scalar_dense|item|equal|is_nonzero|sym_constrain_range\w*|assert_\w*"),
+        re.compile(r"local_scalar_dense|item|equal|allclose|is_nonzero|sym_constrain_range\w*|assert_\w*"),
         "a number of the code depends on the input's values (operator {operator}), and an artifact's sizes "
         "and branches are fixed",
         "make no Python number of a tensor (int(), .item(), an index, the bound of a slice or of a loop): "
@@ -78,6 +78,22 @@ _KINDS = (
         ),
         _CANNOT,
         f"LiteRT has no sorting: {_AFTER}",
+    ),
+    _Kind(
+        re.compile(r"ctc_loss\w*|cudnn_ctc_loss\w*"),
+        _CANNOT,
+        "return the scores from forward, and compute the loss outside the network",
+    ),
+    _Kind(
+        re.compile(r"nested\w*"),
+        _CANNOT,
+        "LiteRT has no nested tensors: pad all to one size, and use a mask",
+    ),
+    _Kind(
+        re.compile(r"wrap_with_set_grad_enabled"),
+        "it switches gradients on or computes some, and an artifact has none",
+        "leave torch.enable_grad, torch.autograd and torch.func out of forward, and write a derivative as a "
+        "formula",
     ),
     _Kind(re.compile(r"nms|\w*roi_\w+|deform_conv2d"), _CANNOT, _AFTER),
 )

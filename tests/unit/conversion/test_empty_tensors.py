@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nnlite_conversion import explanations
 from nnlite_conversion.culprit import EmptyTensorNode
+from nnlite_conversion.export_errors import of_export
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 from unit.conversion.rewriting import Network, applied, rewritten
 
@@ -98,6 +98,6 @@ def test_another_operator_of_an_empty_tensor_and_others_is_refused_with_its_line
     program = torch.export.export(Network(function), (ROWS,), strict=False)
     with pytest.raises(EmptyTensorNode) as refused:
         apply_rewrites(program)
-    reason = explanations.of_export(refused.value)
+    reason = of_export(refused.value)
     assert reason.cause == "operator aten.masked_scatter.default takes a tensor without elements"
     assert "layer without channels" in reason.remedy

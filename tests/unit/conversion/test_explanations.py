@@ -9,6 +9,7 @@ from nnlite.catalog.model import ModelSpec
 from nnlite.errors import FailureClass
 from nnlite.vocabulary import ArtifactFormat, Stage
 from nnlite_conversion import explanations
+from nnlite_conversion.export_errors import of_export
 
 
 def spec(**hyperparameters):
@@ -76,7 +77,7 @@ def test_operator_is_extracted_from_an_error(message, operator):
 
 
 def test_data_dependent_control_flow_is_one_sentence_without_the_internals():
-    explained = explanations.of_export(RuntimeError("Could not guard on data-dependent expression u0 > 0"))
+    explained = of_export(RuntimeError("Could not guard on data-dependent expression u0 > 0"))
 
     assert explained.cause == "its control flow depends on the input's values, which cannot be exported"
     assert "torch.where" in explained.remedy

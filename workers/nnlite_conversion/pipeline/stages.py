@@ -19,6 +19,7 @@ from nnlite.vocabulary import ArtifactFormat, ParityState, Precision, Stage
 from nnlite_conversion import explanations
 from nnlite_conversion.cache_key import missing_exporters
 from nnlite_conversion.explanations import explained
+from nnlite_conversion.export_errors import of_export
 from nnlite_conversion.messages import Enter, PrecisionBegun, Report, artifact_name
 from nnlite_conversion.outcome import (
     ArtifactReport,
@@ -277,7 +278,8 @@ def _as_failures(loaded: Loaded) -> Iterator[None]:
         with torch.no_grad():
             yield
     except (Exception, SystemExit) as error:
-        reason = explanations.of_export(error, lowering.scripted(loaded.module))
+        network = loaded.module
+        reason = of_export(error, lowering.scripted(network), lowering.quantized(network))
         raise explained(Stage.EXPORT, error, reason) from error
 
 

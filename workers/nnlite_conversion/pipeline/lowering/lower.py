@@ -5,6 +5,7 @@ Only this module depends on the library's internal layout, for which pyproject.t
 version.
 """
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,9 @@ from nnlite_conversion.remedies import is_random
 
 #: Name that LiteRT's tools expect for the only signature.
 SIGNATURE = model.DEFAULT_SIGNATURE_NAME
+
+#: Modules of layers that compute with integers.
+_QUANTIZED = re.compile(r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized(\.|$)")
 
 
 class NotTensors(TypeError):
@@ -113,6 +117,15 @@ def scripted(network: torch.nn.Module) -> list[str]:
     ]
 
 
+def quantized(network: torch.nn.Module) -> list[str]:
+    """Return the paths of the network's layers that PyTorch has quantized."""
+    return [
+        f"self.{name.removeprefix('network.')}"
+        for name, layer in network.named_modules()
+        if _QUANTIZED.match(type(layer).__module__) and type(layer).__name__ != "FloatFunctional"
+    ]
+
+
 def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> ExportedProgram:
     """Trace `module` on `samples`, one for each input, to a graph of ATen operators.
 
@@ -146,6 +159,10 @@ def has_fixed_sizes(program: ExportedProgram) -> bool:
 
 def decompose(program: ExportedProgram) -> ExportedProgram:
     """Decompose the graph to core ATen operators and those that litert-torch lowers directly."""
+    for node in program.graph.find_nodes(
+        op="call_function", target=torch.ops.higher_order.wrap_with_set_grad_enabled
+    ):
+        raise UnsupportedNode(node)
     program = fx_infra.graph_utils.reset_from_node_meta(program)
     return fx_infra.safe_run_decompositions(program, fx_infra.decomp.pre_convert_decomp(), can_skip=False)
 
