@@ -82,14 +82,17 @@ def culprit_of(error: BaseException) -> Culprit:
     for cause in chain:
         if type(cause).__module__ == _WITHOUT_VALUES and hasattr(cause, "func"):
             operator = str(cause.func)
-            return Culprit(operator=operator, called=_call(operator, line), line=line)
+            return Culprit(operator=operator, called=call_in(operator, line), line=line)
     return Culprit(line=line)
 
 
 def culprit_in_graph(node: Any) -> Culprit:
     """Return operator and line of a node of an exported graph (`torch.fx.Node`)."""
     operator, line = operator_of(node), code_line(_stack_trace(node))
-    called, chooses = _layer(node) or _call(operator, line), has_no_size(node) and not follows_from_size(node)
+    called, chooses = (
+        _layer(node) or call_in(operator, line),
+        has_no_size(node) and not follows_from_size(node),
+    )
     return Culprit(operator=operator, called=called, line=line, chooses=chooses)
 
 
@@ -213,7 +216,7 @@ def _layer(node: Any) -> str | None:
     return name.rpartition(".")[2] if name.startswith(_LAYERS) and not containers else None
 
 
-def _call(operator: str, line: CodeLine | None) -> str | None:
+def call_in(operator: str, line: CodeLine | None) -> str | None:
     """Return the call in `line` whose name is the operator's, or has a part of it."""
     namespace, _, rest = operator.partition(".")
     base = (rest.partition(".")[0] or namespace).strip("_")

@@ -36,14 +36,19 @@ def of_export(
             cause=f"operator {culprit.operator} takes a tensor without elements",
             remedy="leave out the layer without channels or the empty slice that gives it",
         )
-    if _DATA_DEPENDENT.search(f"{type(error).__name__} {error}"):
-        return _of_values(error, culprit)
+    if is_by_value(error):
+        return of_values(error, culprit)
     if culprit.operator is not None:
         return unsupported(culprit)
     return _of_layers(scripted, quantized) or _of_python(error) or "torch.export cannot trace it"
 
 
-def _of_values(error: BaseException, culprit: Culprit) -> Explanation:
+def is_by_value(error: BaseException) -> bool:
+    """Whether torch.export fails because a size, a number or a branch depends on the input's values."""
+    return bool(_DATA_DEPENDENT.search(f"{type(error).__name__} {error}"))
+
+
+def of_values(error: BaseException, culprit: Culprit) -> Explanation:
     """Explain that the code looks at values of the input."""
     if _in_file(error, _DISTRIBUTIONS):
         return Explanation(

@@ -120,6 +120,48 @@ def test_operators_are_named_as_the_code_calls_them(job, settings, place):
     assert not [each for each in problems if "/tmp" in f"{each.cause}{each.line}"]
 
 
+def test_what_cannot_be_exported_does_not_hide_others(job, settings, place):
+    code = network(
+        """
+        y = torch.lgamma(x)
+        if y.mean() > 0:
+            y = y + 1
+        for _ in range(int(x.abs().sum().item()) % 3 + 1):
+            y = y + 1
+        k = torch.combinations(y.flatten()[:4])
+        if torch.equal(x, y):
+            return y
+        return (x * 9).long() * 2654435761 % 1000, y[y > 0], torch.randn(8), torch.linalg.eigh(y[0, 0])
+        """
+    )
+    problems = answer(Preflight, job(code), settings, workdir=place).problems
+
+    assert [(each.called, each.operator, each.line.partition(":")[2][:2]) for each in problems] == [
+        (None, "aten._local_scalar_dense.default", "12"),
+        ("torch.combinations", "aten.combinations.default", "14"),
+        ("torch.equal", "aten.equal.default", "15"),
+        (None, "aten.index.Tensor", "17"),
+        ("torch.lgamma", "aten.lgamma.default", "9:"),
+        ("torch.linalg.eigh", "aten._linalg_eigh.default", "17"),
+        ("torch.randn", "aten.randn.default", "17"),
+        (None, "aten.mul.Tensor", "17"),
+    ]
+    assert all(each.remedy for each in problems)
+
+
+def test_what_nothing_stands_in_for_is_listed_with_what_was_passed(job, settings, place):
+    code = network(
+        """
+        k = x.nonzero()
+        if not torch.compiler.is_exporting(): return x
+        return torch.sparse.mm(x[0, 0].to_sparse(), x[0, 0])
+        """
+    )
+    problems = answer(Preflight, job(code), settings, workdir=place).problems
+
+    assert problems and problems[-1].line.endswith("return torch.sparse.mm(x[0, 0].to_sparse(), x[0, 0])")
+
+
 def test_operators_with_effects_do_not_hide_others(job, settings, place):
     code = network(
         "y = x @ x.transpose(2, 3)\nz = torch.linalg.inv(y)\nreturn z, torch.lgamma(y), torch.nonzero(y > 0)"

@@ -261,11 +261,12 @@ class Exported(NamedTuple):
     operators: Mapping[str, int]
 
 
-def export(loaded: Loaded) -> Exported:
-    """Trace the network and rewrite the graph."""
+def export(loaded: Loaded, change: Callable[[torch.fx.Graph], object] = lambda _: None) -> Exported:
+    """Trace the network, have `change` change the graph, and rewrite it."""
     of_packages()  # fails with a reason of its own
     with _as_failures(loaded):
         program, changed = export_with_branches(loaded.module, loaded.tensors)
+        change(program.graph)
         operators = lowering.operators(program)
         rewrites = changed + apply_rewrites(program)
     return Exported(program, rewrites, operators)
