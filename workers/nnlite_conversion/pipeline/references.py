@@ -48,6 +48,12 @@ class Samples:
     why_none: str | None = None
 
 
+def samples_of(job: ConversionJob, loaded: Loaded) -> Samples:
+    """Return the job's samples and drawn inputs, with PyTorch's outputs; none where the network crashed."""
+    samples = calibration_samples(job, loaded)
+    return samples if job.no_samples is not None else with_drawn(samples, loaded, job.seed)
+
+
 def calibration_samples(job: ConversionJob, loaded: Loaded) -> Samples:
     """Return the job's calibration samples and PyTorch's outputs; missing samples are not a failure here."""
     if job.no_samples is not None:

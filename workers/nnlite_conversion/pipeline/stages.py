@@ -48,10 +48,9 @@ from nnlite_conversion.pipeline.quantizing.data import Data
 from nnlite_conversion.pipeline.quantizing.freed_memory import keep_freed_memory
 from nnlite_conversion.pipeline.references import (
     Samples,
-    calibration_samples,
     data_of,
     reference_outputs,
-    with_drawn,
+    samples_of,
 )
 from nnlite_conversion.pipeline.verifying import flatbuffer, parity
 from nnlite_conversion.pipeline.verifying.judging import derived
@@ -90,9 +89,7 @@ def convert_model(job: ConversionJob, settings: ConversionSettings, enter: Enter
     _ = loaded.state_dict_sha256  # where nothing was lowered; below the network runs
     if job.calibration is not None:
         enter(Stage.CALIBRATE)
-    samples = calibration_samples(job, loaded)
-    if job.no_samples is None:
-        samples = with_drawn(samples, loaded, job.seed)
+    samples = samples_of(job, loaded)
     data = data_of(job, samples, settings)
     enter(Stage.PARITY)
     reference = Reference(loaded=loaded, samples=samples)
