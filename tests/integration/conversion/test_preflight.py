@@ -120,6 +120,14 @@ def test_operators_are_named_as_the_code_calls_them(job, settings, place):
     assert not [each for each in problems if "/tmp" in f"{each.cause}{each.line}"]
 
 
+def test_what_takes_a_number_that_depends_on_values_is_not_listed(job, settings, place):
+    code = network("return torch.lgamma(x) + sum(x[0, 0, 0].tolist())")
+
+    operators = {operator for operator, *_ in found(job, settings, place, code)}
+
+    assert operators == {"aten.lgamma.default", "aten._local_scalar_dense.default"}
+
+
 def test_what_cannot_be_exported_does_not_hide_others(job, settings, place):
     code = network(
         """

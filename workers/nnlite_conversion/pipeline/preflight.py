@@ -153,7 +153,9 @@ def _failures(failing: list[torch.fx.Node]) -> Iterator[OperatorProblem]:
     """
     named: dict[tuple[str | None, ...], str | None] = {}
     of_tensors = [
-        node for node in failing if not (_SIZES.match(operator_of(node)) or follows_from_size(node))
+        node
+        for node in failing
+        if not (_SIZES.match(operator_of(node)) or follows_from_size(node) or _takes_number(node))
     ]
     for node in of_tensors or failing:
         culprit = culprit_in_graph(node)
@@ -161,6 +163,12 @@ def _failures(failing: list[torch.fx.Node]) -> Iterator[OperatorProblem]:
         first = named.setdefault((found.called, found.line, found.remedy), found.operator)
         if found.called is None or first == found.operator:
             yield found
+
+
+def _takes_number(node: torch.fx.Node) -> bool:
+    """Whether a node takes a number that depends on the input's values."""
+    symbols = torch.SymInt | torch.SymFloat | torch.SymBool
+    return any(isinstance(each.meta.get("val"), symbols) for each in node.all_input_nodes)
 
 
 def _random(nodes: Iterable[torch.fx.Node], failures: list[OperatorProblem]) -> Iterator[OperatorProblem]:
