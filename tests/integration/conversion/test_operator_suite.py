@@ -42,7 +42,7 @@ def test_each_case_is_right_or_refused_with_a_reason(results):
 
 def test_a_case_that_ends_its_process_is_converted_in_a_sandbox_and_the_others_go_on(results):
     crashed = results["abort at once"]["precisions"]["fp32"]
-    assert (crashed["failure_class"], "SIGABRT" in crashed["reason"]) == ("converter", True)
+    assert (crashed["failure_class"], "SIGABRT" in crashed["reason"]) == ("model", True)
 
 
 def test_results_are_a_file_of_the_package_and_a_page(results, tmp_path, monkeypatch):
