@@ -3,10 +3,14 @@
 Imports no torch: the worker's side explains errors too.
 """
 
+import linecache
 import re
+import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 #: Longest source line in a reason, characters.
@@ -159,6 +163,27 @@ def crashed_at(log: str, code: str | None) -> CodeLine | None:
     return _innermost(reversed(frames))
 
 
+def line_of_return(run: Callable[[], object]) -> CodeLine | None:
+    """Run a network that is refused for what it returns; return the line of its `return`; None: not known."""
+    last: tuple[str, int, str] | None = None
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        nonlocal last
+        file, number = frame.f_code.co_filename, frame.f_lineno
+        # The caller's own functions return last, and those of libraries are no network's.
+        if event == "return" and not _TOOLS.search(file):
+            last = file, number, linecache.getline(file, number)
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        with suppress(Exception):  # it fails as before
+            run()
+    finally:
+        sys.setprofile(before)
+    return None if last is None else _innermost([last])
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield `error` and its chain of causes, newest first."""
     visited: set[int] = set()
@@ -186,6 +211,8 @@ def _shortened(source: str) -> str:
 
 
 def _raised_at(error: BaseException) -> CodeLine | None:
+    if isinstance(known := getattr(error, "code_line", None), CodeLine):
+        return known
     if isinstance(error, SyntaxError) and error.filename:
         return _innermost([(error.filename, error.lineno or 0, error.text or "")])
     return line_in(traceback.extract_tb(error.__traceback__))

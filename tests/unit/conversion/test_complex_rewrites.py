@@ -77,6 +77,14 @@ class Rotary(torch.nn.Module):
         return torch.view_as_real(pairs * self.turns * self.gain)
 
 
+def test_imaginary_parts_of_conjugates_are_negative():
+    def function(x):
+        a = torch.complex(x, 2 * x).conj()
+        return a.imag, a.imag[:, 1:].reshape(-1) * 2, a.imag.resolve_neg(), torch.fft.ihfft(x).imag
+
+    assert_equal(function, IMAGE, ["negative", "complex_numbers"])
+
+
 def test_complex_weights_are_stored_as_real_ones():
     assert_equal(Rotary(), IMAGE, ["complex_numbers"])
 

@@ -78,6 +78,20 @@ def test_class_gets_its_arguments_and_several_inputs(load):
     assert "defines no class and no factory Three" in refused(load, **from_code(entry_point="Three"))
 
 
+def test_a_complex_output_is_refused_with_the_line_that_returns_it(load):
+    code = """
+import torch
+class Net(torch.nn.Module):
+    def forward(self, x):
+        y = torch.fft.rfft(x)
+        return {"spectrum": y}
+"""
+    reason = refused(load, code=code, entry_point="Net", inputs=(ModelInput(shape=(2, 8)),))
+
+    assert reason.startswith("forward returns a complex tensor, which LiteRT does not have, at ")
+    assert 'return {"spectrum": y}; return torch.view_as_real of it' in reason
+
+
 def test_inputs_of_equal_shape_get_different_values(load):
     code = "import torch\nclass Less(torch.nn.Module):\n    def forward(self, x, y):\n        return x - y\n"
     same = (ModelInput(shape=(1, 4)), ModelInput(shape=(1, 4)))

@@ -195,6 +195,7 @@ def _padding() -> Iterator[Case]:
         "F.pad(x, (0, 1), value=float('-inf')).amax(-1)",
         inputs=(SPACE[2],),
     )
+    yield from each("pad", "F.pad(x, (1, 2, 0, 1))", "F.pad(x, (1,) * 12)", inputs=((1, 2, 3, 2, 3, 4),))
     yield from each("im2col", "F.unfold(x, 3)", "F.unfold(x, 3, stride=2, padding=1)", inputs=(SPACE[2],))
     yield case("col2im", "F.fold(x, (6, 6), 3, stride=3)", (1, 36, 4))
     yield case("col2im", "F.fold(x, (5, 5), 3)", (1, 36, 9), variant="overlapping")

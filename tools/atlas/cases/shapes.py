@@ -71,6 +71,14 @@ def _shapes() -> Iterator[Case]:
     yield from each("roll", "torch.roll(x, (-2, 3), dims=(2, 3))", inputs=(IMAGE,))
     yield from each("rot90", "torch.rot90(x, 1, (2, 3))", inputs=(IMAGE,))
     yield from each("unfold", "x.unfold(1, 4, 2)", "x.unfold(-1, 3, 3)", inputs=(ROWS,))
+    yield from each(
+        "unfold",
+        "x.unfold(2, 3, 3).unfold(3, 4, 4)",
+        "x.unfold(2, 3, 1).unfold(3, 3, 2)",
+        "x.unfold(-1, 2, 5)",
+        "x.unfold(1, 2, 1)",
+        inputs=(IMAGE,),
+    )
     yield from each("as_strided", "torch.as_strided(x, (2, 3), (8, 2))", inputs=(ROWS,))
     yield from each("contiguous", "x.permute(0, 2, 3, 1).contiguous().view(1, -1)", inputs=(IMAGE,))
 

@@ -51,6 +51,7 @@ def _audio() -> Iterator[Case]:
     )
     yield case("complex", "torch.polar(x.abs(), y).real", ROWS, ROWS, variant="polar")
     yield case("complex", "torch.angle(torch.complex(x, y))", ROWS, ROWS, variant="angle")
+    yield from each("conj", "torch.fft.fft(x).conj().imag", "torch.fft.ihfft(x).imag", inputs=(ROWS,))
     mel = "self.bank = nn.Parameter(torch.rand(5, 9)); self.window = torch.hann_window(16)"
     yield case(
         "stft",

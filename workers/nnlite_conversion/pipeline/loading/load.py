@@ -26,6 +26,7 @@ from nnlite.catalog.model import SEEDED_WEIGHTS, ModelInput
 from nnlite.settings import PREFIX
 from nnlite.vocabulary import Layout, ModelFormat, Stage
 from nnlite_conversion import explanations
+from nnlite_conversion.culprit import line_of_return
 from nnlite_conversion.explanations import explained, refused
 from nnlite_conversion.messages import model_file_name
 from nnlite_conversion.outcome import ConversionJob
@@ -35,6 +36,7 @@ from nnlite_conversion.pipeline.loading import networks
 from nnlite_conversion.pipeline.loading.adapters import adapted
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.verifying.integers import IntegerRanges, integer_ranges
+from nnlite_conversion.remedies import Explanation
 
 #: A thread that hashes a tensor waits for the interpreter for so long before the next one, seconds.
 _SWITCH_S = 0.0005
@@ -221,7 +223,10 @@ def forward(module: torch.nn.Module, samples: tuple[NDArray[Any], ...]) -> tuple
         with torch.no_grad():
             return accelerator.run(module, run)
     except lowering.NotTensors as error:
-        raise refused(str(error)) from error
+        with torch.no_grad():
+            error.code_line = line_of_return(lambda: module(*map(torch.from_numpy, samples)))
+        explanation = Explanation(cause=str(error), remedy=error.remedy)
+        raise explained(Stage.LOAD, error, explanation) from error
     except (Exception, SystemExit) as error:
         raise explained(Stage.LOAD, error, explanations.of_forward(error, samples)) from error
 

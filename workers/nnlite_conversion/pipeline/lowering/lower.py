@@ -18,7 +18,7 @@ from litert_torch._convert import core, litert_converter, signature
 from torch.export import ExportedProgram
 
 from nnlite.vocabulary import Shortcut
-from nnlite_conversion.culprit import UnsupportedNode, has_no_size, operator_of
+from nnlite_conversion.culprit import CodeLine, UnsupportedNode, has_no_size, operator_of
 from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering, uses
 from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
@@ -34,7 +34,18 @@ _QUANTIZED = re.compile(r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized(\.|$)")
 
 
 class NotTensors(TypeError):
-    """A network returned something other than real tensors."""
+    """A network returned something other than real tensors.
+
+    Args:
+        remedy: what its author can do; empty: nothing is known.
+    """
+
+    #: Where it returns it; None: not known.
+    code_line: CodeLine | None = None
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        super().__init__(cause)
+        self.remedy = remedy
 
 
 class ChannelsLast(torch.nn.Module):  # type: ignore[misc]
@@ -95,8 +106,11 @@ def tensors_of(output: Any) -> tuple[torch.Tensor, ...]:
 def _leaves(output: Any) -> list[torch.Tensor]:
     if isinstance(output, torch.Tensor):
         if output.is_complex():
-            raise NotTensors("forward returns a complex tensor, which LiteRT does not have")
-        return [output]
+            raise NotTensors(
+                "forward returns a complex tensor, which LiteRT does not have",
+                "return torch.view_as_real of it: real and imaginary parts in a last dimension of two",
+            )
+        return [output.resolve_neg() if output.is_neg() else output]
     if output is None:
         return []
     if isinstance(output, Mapping):

@@ -23,6 +23,7 @@ from nnlite_conversion.pipeline.lowering.rewrites import (
     pooling,
     resampling,
     scatter,
+    shapes,
 )
 from nnlite_conversion.pipeline.lowering.rewrites.operators import OperatorRewrites
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
@@ -113,6 +114,9 @@ OPERATORS: OperatorRewrites = {
     aten._embedding_bag.default: embedding.embedding_bag_by_comparison,
     aten._embedding_bag_forward_only.default: embedding.embedding_bag_by_comparison,
     aten._trilinear.default: linear.trilinear_product,
+    aten._neg_view.default: elementary.negative,
+    aten.unfold.default: shapes.windows_by_index,
+    aten.constant_pad_nd.default: shapes.padding_of_one_dimension,
     aten.einsum.default: linear.product_with_matrix,
 }
 

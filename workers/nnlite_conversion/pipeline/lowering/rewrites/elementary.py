@@ -102,5 +102,10 @@ def _polynomial(coefficients: Sequence[float], x: torch.Tensor) -> torch.Tensor:
     return reduce(lambda value, coefficient: value * x + coefficient, coefficients, torch.zeros_like(x))
 
 
+def negative(x: torch.Tensor) -> torch.Tensor:
+    """Compute `_neg_view`, as the imaginary part of a conjugate is."""
+    return -x
+
+
 def without_assertion(*_: Any) -> None:
     """Drop an assertion about values: an artifact cannot raise."""

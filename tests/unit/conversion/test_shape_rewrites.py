@@ -1,0 +1,31 @@
+"""Operators on tensors of more dimensions than LiteRT has become equal ones on fewer. Nothing is lowered."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from unit.conversion.rewriting import IMAGE, assert_equal
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.process]
+
+SIX = torch.randn(1, 2, 3, 2, 3, 4, generator=torch.Generator().manual_seed(2))
+
+
+def windows(x):
+    return (
+        x.unfold(2, 3, 3).unfold(3, 2, 2), x.unfold(2, 3, 1).unfold(3, 4, 2), x.unfold(1, 1, 1),
+        x.unfold(-1, 7, 1), x.unfold(0, 1, 5), x.unfold(3, 2, 4), x[0].unfold(1, 2, 2).unfold(0, 2, 1),
+    )  # fmt: skip
+
+
+def test_windows_of_tensors_of_any_rank_are_picked_by_index():
+    operators = assert_equal(windows, IMAGE, ["windows_by_index"], 0)
+
+    assert torch.ops.aten.unfold.default in operators, "those of three dimensions stay"
+
+
+def test_padding_of_high_rank_pads_one_dimension_after_the_other():
+    def function(x):
+        return F.pad(x, (1, 2, 0, 1)), F.pad(x, (1,) * 12, value=3.0), F.pad(x[0], (0, 1)), F.pad(x, (-1, 1))
+
+    assert_equal(function, SIX, ["padding_of_one_dimension"], 0)
