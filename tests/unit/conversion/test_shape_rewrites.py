@@ -29,3 +29,12 @@ def test_padding_of_high_rank_pads_one_dimension_after_the_other():
         return F.pad(x, (1, 2, 0, 1)), F.pad(x, (1,) * 12, value=3.0), F.pad(x[0], (0, 1)), F.pad(x, (-1, 1))
 
     assert_equal(function, SIX, ["padding_of_one_dimension"], 0)
+
+
+def test_places_of_triangles_are_constants():
+    def function(x):
+        rows, columns = torch.triu_indices(4, 6, 1)
+        below = torch.tril_indices(3, 3, -1)
+        return x[0, 0][rows, columns], x[0, 0][below[0], below[1]]
+
+    assert_equal(function, IMAGE, ["places_of_upper_triangle", "places_of_lower_triangle"], 0)

@@ -118,6 +118,23 @@ def _gathering() -> Iterator[Case]:
     )
     yield from each(
         "index",
+        "x[:, self.mask]",
+        "x[torch.tril(torch.ones(3, 8)) == 1]",
+        "x.repeat_interleave(self.counts, dim=1)",
+        "x[:, : int(self.counts.sum())]",
+        inputs=(ROWS,),
+        init="self.mask = torch.tensor([1, 0, 1, 1, 0, 0, 1, 0]) > 0\n"
+        "self.register_buffer('counts', torch.tensor([1, 2, 0, 1, 0, 0, 1, 0]))",
+    )
+    yield from each(
+        "detach",
+        "x.data * 2 + 1",
+        "x * self.p.data",
+        inputs=(ROWS,),
+        init="self.p = nn.Parameter(torch.rand(8))",
+    )
+    yield from each(
+        "index",
         "self.table[x]",
         inputs=(((2, 5), "int64"),),
         init="self.table = nn.Parameter(torch.rand(9, 4))",

@@ -160,7 +160,7 @@ def exported_file(artifact_format: ArtifactFormat, loaded: Loaded, enter: Enter)
         raise Failure(FailureClass.MODEL, Stage.EXPORT, absent)
     path = Path(artifact_name(Precision.FP32, artifact_format))
     with _as_failures(loaded):
-        program, _ = export_with_branches(loaded.module, loaded.tensors)
+        program, _ = export_with_branches(loaded.module, loaded.tensors, loaded.changing)
     FORMATS[artifact_format].export(program, loaded, path)
     return path
 
@@ -262,7 +262,7 @@ def export(loaded: Loaded, change: Callable[[torch.fx.Graph], object] = lambda _
     """Trace the network, have `change` change the graph, and rewrite it."""
     of_packages()  # fails with a reason of its own
     with _as_failures(loaded):
-        program, changed = export_with_branches(loaded.module, loaded.tensors)
+        program, changed = export_with_branches(loaded.module, loaded.tensors, loaded.changing)
         change(program.graph)
         operators = lowering.operators(program)
         rewrites = changed + apply_rewrites(program)

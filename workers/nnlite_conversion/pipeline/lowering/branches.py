@@ -7,7 +7,7 @@ Where that cannot be, the network is refused as without it.
 
 import inspect
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, FunctionType
@@ -20,21 +20,81 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from nnlite_conversion.culprit import causes
 from nnlite_conversion.pipeline.lowering import branch_choice
 from nnlite_conversion.pipeline.lowering.branch_code import CHOICE, place, with_both
-from nnlite_conversion.pipeline.lowering.lower import export
+from nnlite_conversion.pipeline.lowering.known_values import KNOWN_VALUES, known_values
+from nnlite_conversion.pipeline.lowering.lower import export, has_fixed_sizes
 
 #: Name of this rewrite, as artifacts record it.
 BOTH_BRANCHES = "both_branches"
 
+#: Operators whose results depend on values, though their sizes are fixed.
+_BY_VALUE = frozenset(
+    {
+        torch.ops.aten._local_scalar_dense.default,
+        torch.ops.aten.item.default,
+        torch.ops.aten.repeat_interleave.Tensor,
+        torch.ops.aten.repeat_interleave.self_Tensor,
+    }
+)
 _TORCH = f"{Path(torch.__file__).parent}/"
 
 
 def export_with_branches(
-    module: torch.nn.Module, samples: tuple[torch.Tensor, ...]
+    module: torch.nn.Module, samples: tuple[torch.Tensor, ...], changing: Collection[str] = ()
 ) -> tuple[ExportedProgram, tuple[str, ...]]:
     """Trace `module` on `samples` as `lower.export` does, with both branches computed where one stops it.
 
+    Where that fails, or a size depends on values, values that depend on no input are known in a second trace.
+
+    Args:
+        changing: names of buffers that each run changes.
+
     Returns:
-        The graph, and the names of this rewrite where it applied.
+        The graph, and the names of the rewrites that applied.
+
+    Raises:
+        Exception: that of torch.export for what cannot be traced; there is no base class.
+    """
+    found, failure = None, None
+    try:
+        found = _with_branches(module, samples)
+        if not _asks_for_values(found[0]):
+            return found
+    except Exception as error:  # noqa: BLE001  (torch.export's errors have no base class)
+        failure = error
+    known = None
+    try:
+        known = _with_known_values(module, samples, changing)
+    except Exception:
+        if failure is not None:
+            raise
+    if known is None and failure is not None:
+        raise failure
+    return known or found  # type: ignore[return-value]
+
+
+def _asks_for_values(program: ExportedProgram) -> bool:
+    """Whether a size or a number in the graph depends on values, which lowering refuses."""
+    return not has_fixed_sizes(program) or any(node.target in _BY_VALUE for node in program.graph.nodes)
+
+
+def _with_known_values(
+    module: torch.nn.Module, samples: tuple[torch.Tensor, ...], changing: Collection[str]
+) -> tuple[ExportedProgram, tuple[str, ...]] | None:
+    """Trace `module` with the values of what depends on no input; None: nothing asks for them."""
+    with known_values(module, changing) as known:
+        try:
+            program, names = _with_branches(module, samples)
+        except Exception:
+            if known.used:
+                raise
+            return None
+    return (program, (*names, KNOWN_VALUES)) if known.used else None
+
+
+def _with_branches(
+    module: torch.nn.Module, samples: tuple[torch.Tensor, ...]
+) -> tuple[ExportedProgram, tuple[str, ...]]:
+    """Trace `module` with both branches computed where one stops it.
 
     Raises:
         Exception: that of torch.export for the first branch that cannot be changed.

@@ -115,6 +115,8 @@ OPERATORS: OperatorRewrites = {
     aten._embedding_bag_forward_only.default: embedding.embedding_bag_by_comparison,
     aten._trilinear.default: linear.trilinear_product,
     aten._neg_view.default: elementary.negative,
+    aten.triu_indices.default: shapes.places_of_upper_triangle,
+    aten.tril_indices.default: shapes.places_of_lower_triangle,
     aten.unfold.default: shapes.windows_by_index,
     aten.constant_pad_nd.default: shapes.padding_of_one_dimension,
     aten.einsum.default: linear.product_with_matrix,

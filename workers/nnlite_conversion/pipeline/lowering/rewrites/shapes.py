@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,16 @@ def padding_of_one_dimension(x: torch.Tensor, widths: Sequence[int], value: floa
             padded = aten.constant_pad_nd.default(x.reshape(as_three(x.shape, axis)), [0, 0, *ends], value)
             x = padded.reshape(*x.shape[:axis], padded.shape[1], *x.shape[axis + 1 :])
     return x
+
+
+def places_of_upper_triangle(rows: int, columns: int, offset: int = 0, **_: Any) -> torch.Tensor:
+    """Compute `triu_indices`, a constant."""
+    return constant(np.stack(np.triu_indices(rows, offset, columns)))
+
+
+def places_of_lower_triangle(rows: int, columns: int, offset: int = 0, **_: Any) -> torch.Tensor:
+    """Compute `tril_indices`, a constant."""
+    return constant(np.stack(np.tril_indices(rows, offset, columns)))
 
 
 def as_three(shape: Sequence[int], axis: int) -> tuple[int, int, int]:
