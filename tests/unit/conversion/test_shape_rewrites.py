@@ -38,3 +38,37 @@ def test_places_of_triangles_are_constants():
         return x[0, 0][rows, columns], x[0, 0][below[0], below[1]]
 
     assert_equal(function, IMAGE, ["places_of_upper_triangle", "places_of_lower_triangle"], 0)
+
+
+def elementwise(x):
+    row, wide = x[:, :1], x.repeat(1, 1, 2, 1, 1, 1)
+    return (
+        F.relu(x), x.clamp(0, 1), torch.maximum(x, row), x**3, F.relu6(wide), x.tanh(),
+        x.unsqueeze(2) * 2, x.unsqueeze(2) + row.unsqueeze(2), torch.where(x > 0, x, 0.0).unsqueeze(2) / 3,
+        torch.maximum(x[:, :1, :, :1, :, :1], x[:, :, :1, :, :1]), torch.maximum(x, x.tanh()),
+        (x > 0).float().unsqueeze(1) - x[0, 0, 0],
+    )  # fmt: skip
+
+
+def test_elementwise_operators_of_high_rank_join_dimensions():
+    rewrites = ["elements_of_joined_dimensions", "repeat_of_one_dimension"]
+    operators = assert_equal(elementwise, SIX, rewrites)
+
+    assert torch.ops.aten.clamp.default in operators or torch.ops.aten.hardtanh.default in operators
+
+
+def reductions(x):
+    x = x.unsqueeze(2)
+    return (
+        x.sum(3), x.sum((1, 4), keepdim=True), x.mean((0, 1)), x.amax(-1), x.amin((3, 4)), x.amax(),
+        x.softmax(3), x.log_softmax(-1), x.max(1), x.norm(dim=(1, 3)), x.var(-1), torch.stack([x, x], 2),
+        x.roll((1, -1), (3, -1)), x.gather(3, x[:, :, :, :1].long() * 0),
+    )  # fmt: skip
+
+
+def test_reductions_and_joins_of_high_rank_join_dimensions():
+    rewrites = [
+        "reduction_of_joined_dimensions", "rows_of_joined_dimensions", "join_of_rows",
+        "roll_of_one_dimension", "gathered_from_rows", "elements_of_joined_dimensions",
+    ]  # fmt: skip
+    assert_equal(lambda x: tuple(torch.utils._pytree.tree_leaves(reductions(x))), SIX, rewrites)

@@ -105,6 +105,17 @@ _BINARY = (
 
 def cases() -> Iterator[Case]:
     """Yield the cases."""
+    for rank, shape in ((6, (1, 2, 3, 2, 3, 4)), (7, (1, 2, 3, 2, 3, 2, 2))):
+        for operator, call in (
+            ("relu", "F.relu(x)"),
+            ("clamp", "x.clamp(0, 6)"),
+            ("mul", "x * x[:, :1] + 1.5"),
+            ("sum", "x.sum((1, 4))"),
+            ("amax", "x.amax(2)"),
+            ("softmax", "x.softmax(2)"),
+            ("cat", "torch.cat([x, x], 2)"),
+        ):
+            yield case(operator, call, shape, variant=f"rank {rank}")
     yield from _unary()
     yield from _binary()
     yield from _integers()

@@ -62,6 +62,7 @@ def _shapes() -> Iterator[Case]:
         inputs=(ROWS,),
     )
     yield from each("repeat", "x.repeat(2, 1)", "x.repeat(2, 3, 1)", inputs=(ROWS,))
+    yield from each("repeat", "x.repeat(1, 2, 1, 3, 1)", inputs=((2, 3, 2, 2, 3),))
     yield from each("tile", "torch.tile(x, (2, 2))", inputs=(ROWS,))
     yield from each(
         "repeat_interleave", "x.repeat_interleave(2, dim=0)", "torch.repeat_interleave(x, 3)", inputs=(ROWS,)

@@ -24,6 +24,7 @@ from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
 from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
+from nnlite_conversion.pipeline.lowering.rewrites.ranks import on_fewer_dimensions
 from nnlite_conversion.remedies import is_random
 
 #: Name that LiteRT's tools expect for the only signature.
@@ -183,8 +184,11 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
 
 def rewritten(program: ExportedProgram) -> tuple[ExportedProgram, tuple[str, ...]]:
     """Return the decomposed `program` with rewritten operators, and the names of what applied."""
-    rewrites = {**OPERATORS, **of_packages().operators}
-    return rewrite_operators(program, rewrites, fx_infra.decomp.pre_convert_decomp())
+    table = fx_infra.decomp.pre_convert_decomp()
+    program, names = rewrite_operators(program, {**OPERATORS, **of_packages().operators}, table)
+    # Those of rewritten operators, too.
+    program, more = rewrite_operators(program, on_fewer_dimensions(program.graph), table)
+    return program, tuple(dict.fromkeys((*names, *more)))
 
 
 def lower(
