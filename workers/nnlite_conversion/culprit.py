@@ -75,6 +75,10 @@ class EmptyTensorNode(UnsupportedNode):
     """A node that computes something of a tensor without elements, and of others."""
 
 
+class HighRankNode(UnsupportedNode):
+    """A node whose tensors have more dimensions than LiteRT takes."""
+
+
 def culprit_of(error: BaseException) -> Culprit:
     """Return what `error`, or one of its causes, is about."""
     chain = list(causes(error))

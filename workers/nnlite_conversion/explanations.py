@@ -17,8 +17,8 @@ from nnlite.catalog.model import ModelSpec
 from nnlite.errors import Failure, FailureClass
 from nnlite.settings import PREFIX
 from nnlite.vocabulary import ArtifactFormat, ModelFormat, Stage
-from nnlite_conversion.culprit import Culprit, causes, culprit_of
-from nnlite_conversion.remedies import Explanation, refused_by_runtime, unsupported
+from nnlite_conversion.culprit import Culprit, HighRankNode, causes, culprit_of
+from nnlite_conversion.remedies import Explanation, of_many_dimensions, refused_by_runtime, unsupported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +43,10 @@ _RELATIVE = "relative import"
 _NO_GPU = re.compile(r"NVIDIA driver|not compiled with CUDA|No CUDA GPUs|CUDA is not available|CUDA driver")
 #: Of one number, which Python refuses.
 _SMALLEST_OF_ONE = re.compile(r"\b(?:min|max)\(-?[\d.]+\)")
+#: A tensor that the converter refuses for its dimensions.
+_MANY_DIMENSIONS = re.compile(
+    r"is at most \d+-D|failed to legalize operation[^\n]*: \([^)]*tensor<(?:\d+x){6,}", re.DOTALL
+)
 #: Addresses, and the colours of a terminal.
 _NOT_TEXT = re.compile(r"(?: at)? 0x[0-9a-f]{6,}|\x1b\[[0-9;]*m")
 
@@ -128,11 +132,15 @@ def of_forward(error: BaseException, samples: "Sequence[NDArray[Any]]") -> str |
 def of_lowering(error: BaseException) -> str | Explanation:
     """Return the reason why litert-torch fails."""
     culprit = culprit_of(error)
+    if isinstance(error, HighRankNode):
+        return of_many_dimensions(str(culprit.operator))
     if culprit.operator is not None:
         return unsupported(culprit)
     if any(type(cause).__name__ in _TRACER_ERRORS for cause in causes(error)):
         return Explanation(cause="a size depends on the input's values, and an artifact's sizes are fixed")
     operator = unsupported_operator(error)
+    if operator and _MANY_DIMENSIONS.search(str(error)):
+        return of_many_dimensions(operator)
     return (
         f"operator {operator} cannot be lowered to LiteRT" if operator else "it cannot be lowered to LiteRT"
     )

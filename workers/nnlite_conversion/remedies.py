@@ -125,6 +125,14 @@ def in_bfloat16(operator: str) -> Explanation:
     )
 
 
+def of_many_dimensions(operator: str) -> Explanation:
+    """Explain an operator on tensors of more dimensions than LiteRT takes."""
+    return Explanation(
+        cause=f"operator {operator} computes a tensor of more dimensions than LiteRT takes",
+        remedy="reshape the tensor to at most five dimensions for it, and back",
+    )
+
+
 def refused_by_runtime(operator: str | None, message: str) -> Explanation:
     """Explain why LiteRT refuses an artifact; `operator` is the artifact's, such as `STABLEHLO_SORT`."""
     if operator is None:

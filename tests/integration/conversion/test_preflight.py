@@ -69,6 +69,14 @@ def test_operators_in_bfloat16_whose_results_differ_are_listed_once_a_line(job, 
     ]
 
 
+def test_operators_on_too_many_dimensions_are_listed_and_refused(job, settings, place):
+    code = network("x = x.view(1, 1, 1, 3, 8, 2, 4)\nreturn x.scatter(6, torch.zeros_like(x).long(), 2.0)")
+
+    assert found(job, settings, place, code) == [
+        ("aten.scatter.value", Stage.LOWER, "return x.scatter(6, torch.zeros_like(x).long(), 2.0)", 1)
+    ]
+
+
 def test_integers_of_more_than_32_bits_are_listed_next_to_operators(job, settings, place):
     code = network("y = (x * 9).long() * 2654435761 % 1000\nreturn y, torch.lgamma(x)")
     problems = answer(Preflight, job(code), settings, workdir=place).problems

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unit.conversion.rewriting import IMAGE, assert_equal
+from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.lowering.rewrites.ranks import too_many_dimensions
+from unit.conversion.rewriting import IMAGE, Network, assert_equal
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.process]
 
@@ -62,7 +64,7 @@ def reductions(x):
     return (
         x.sum(3), x.sum((1, 4), keepdim=True), x.mean((0, 1)), x.amax(-1), x.amin((3, 4)), x.amax(),
         x.softmax(3), x.log_softmax(-1), x.max(1), x.norm(dim=(1, 3)), x.var(-1), torch.stack([x, x], 2),
-        x.roll((1, -1), (3, -1)), x.gather(3, x[:, :, :, :1].long() * 0),
+        x.roll((1, -1), (3, -1)), x.gather(3, x[:, :1, :, :1].long() * 0),
     )  # fmt: skip
 
 
@@ -72,3 +74,20 @@ def test_reductions_and_joins_of_high_rank_join_dimensions():
         "roll_of_one_dimension", "gathered_from_rows", "elements_of_joined_dimensions",
     ]  # fmt: skip
     assert_equal(lambda x: tuple(torch.utils._pytree.tree_leaves(reductions(x))), SIX, rewrites)
+
+
+def test_products_with_many_batches_are_those_of_matrices():
+    def function(x):
+        return torch.einsum("abcdef,abcdef->abcf", x, x), torch.einsum("abcdef,abcgef->abcdg", x, x)
+
+    assert_equal(function, SIX, ["einsum_of_many_batches"])
+
+
+def test_what_has_too_many_dimensions_is_found():
+    def function(x):
+        return x.unsqueeze(0).scatter(1, torch.zeros(1, 1, 2, 3, 2, 3, 4).long(), 1.0) + x
+
+    with torch.no_grad():
+        program = lowering.decomposed(torch.export.export(Network(function), (SIX,), strict=False))
+
+    assert [node.target for node in too_many_dimensions(program.graph)] == [torch.ops.aten.scatter.value]

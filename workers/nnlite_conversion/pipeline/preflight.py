@@ -31,6 +31,7 @@ from nnlite_conversion.pipeline.loading.load import (
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering import stand_ins
 from nnlite_conversion.pipeline.lowering.dry_run import unsupported_nodes
+from nnlite_conversion.pipeline.lowering.rewrites.ranks import too_many_dimensions
 from nnlite_conversion.pipeline.repeating import why_outputs_vary
 from nnlite_conversion.pipeline.verifying.integers import Needs64Bits
 from nnlite_conversion.remedies import (
@@ -39,6 +40,7 @@ from nnlite_conversion.remedies import (
     as_problem,
     in_bfloat16,
     is_random,
+    of_many_dimensions,
     problem,
     unsupported,
 )
@@ -86,9 +88,8 @@ def preflight_model(
         return Preflight(problems=tuple(_counted([*found, as_problem(stopped), *wrong])))
     failures = list(_failures(failing))
     lines = {(each.line, each.operator) for each in found}
-    problems = [
-        each for each in (*failures, *_random(nodes, failures)) if (each.line, each.operator) not in lines
-    ]
+    listed = [*failures, *_of_many_dimensions(program), *_random(nodes, failures)]
+    problems = [each for each in listed if (each.line, each.operator) not in lines]
     problems = [*found, *problems, *wrong]
     if not any(is_random(str(each.operator)) for each in problems):
         problems += _varying(loaded, job.seed)
@@ -169,6 +170,13 @@ def _takes_number(node: torch.fx.Node) -> bool:
     """Whether a node takes a number that depends on the input's values."""
     symbols = torch.SymInt | torch.SymFloat | torch.SymBool
     return any(isinstance(each.meta.get("val"), symbols) for each in node.all_input_nodes)
+
+
+def _of_many_dimensions(program: torch.export.ExportedProgram) -> Iterator[OperatorProblem]:
+    """Yield the operators whose tensors have more dimensions than LiteRT takes."""
+    for node in too_many_dimensions(program.graph):
+        culprit = culprit_in_graph(node)
+        yield problem(culprit, of_many_dimensions(str(culprit.operator)), Stage.LOWER)
 
 
 def _random(nodes: Iterable[torch.fx.Node], failures: list[OperatorProblem]) -> Iterator[OperatorProblem]:

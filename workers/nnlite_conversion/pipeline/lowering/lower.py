@@ -18,13 +18,13 @@ from litert_torch._convert import core, litert_converter, signature
 from torch.export import ExportedProgram
 
 from nnlite.vocabulary import Shortcut
-from nnlite_conversion.culprit import CodeLine, UnsupportedNode, has_no_size, operator_of
+from nnlite_conversion.culprit import CodeLine, HighRankNode, UnsupportedNode, has_no_size, operator_of
 from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering, uses
 from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
 from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
 from nnlite_conversion.pipeline.lowering.rewrites.packages import of_packages
-from nnlite_conversion.pipeline.lowering.rewrites.ranks import on_fewer_dimensions
+from nnlite_conversion.pipeline.lowering.rewrites.ranks import on_fewer_dimensions, too_many_dimensions
 from nnlite_conversion.remedies import is_random
 
 #: Name that LiteRT's tools expect for the only signature.
@@ -219,6 +219,8 @@ def _lower(
         _require_no_effects(program)
         program, rewrites = rewritten(program)
         _require_not_random(program)
+        for node in too_many_dimensions(program.graph):
+            raise HighRankNode(node)
         program = core._run_convert_passes(program)
         exporter = litert_converter.exported_programs_to_flatbuffer([program], [sig])
     if weights is None:

@@ -43,6 +43,8 @@ _ALONG: Final = frozenset(
         aten._softmax.default, aten._log_softmax.default, aten.max.dim, aten.min.dim,
     }
 )  # fmt: skip
+#: Operators that are not computed of tensors of more than `_MOST` dimensions.
+_NOT_REWRITTEN: Final = frozenset({aten.scatter.src, aten.scatter.value})
 
 
 def on_fewer_dimensions(graph: Graph) -> dict[Any, Callable[..., Any]]:
@@ -52,6 +54,11 @@ def on_fewer_dimensions(graph: Graph) -> dict[Any, Callable[..., Any]]:
         for node in graph.nodes
         if node.op == "call_function" and _rank(node) >= _FIVE and (found := _rewrite(node.target))
     }
+
+
+def too_many_dimensions(graph: Graph) -> list[torch.fx.Node]:
+    """Return the nodes of a rewritten graph whose tensors have more dimensions than LiteRT takes."""
+    return [node for node in graph.nodes if node.target in _NOT_REWRITTEN and _rank(node) > _MOST]
 
 
 def _rank(node: torch.fx.Node) -> int:
@@ -190,13 +197,49 @@ def roll_of_one_dimension(x: torch.Tensor, shifts: Sequence[int], dims: Sequence
 
 
 def gathered_from_rows(x: torch.Tensor, dim: int, index: torch.Tensor, **_: Any) -> torch.Tensor:
-    """Compute `gather` of a tensor of high rank by an index that differs in that dimension alone."""
-    axis = dim % max(x.dim(), 1)
-    sizes = [[*each.shape[:axis], *each.shape[axis + 1 :]] for each in (x, index)]
-    if x.dim() <= _MOST or sizes[0] != sizes[1]:
+    """Compute `gather` of a tensor of high rank as that of a tensor of three dimensions."""
+    if x.dim() <= _MOST:
         return NotImplemented
+    axis = dim % x.dim()
+    for other, size in enumerate(index.shape):
+        if other != axis and size != x.shape[other]:
+            x = x.narrow(other, 0, size)
     rows, places = (each.reshape(as_three(each.shape, axis)) for each in (x, index))
     return aten.gather.default(rows, 1, places).reshape(index.shape)
+
+
+def einsum_of_many_batches(equation: str, tensors: Sequence[torch.Tensor], **_: Any) -> torch.Tensor:
+    """Compute an `einsum` with more than three dimensions of batches, which LiteRT's products do not have."""
+    inputs, _arrow, output = equation.replace(" ", "").partition("->")
+    left, _comma, right = inputs.partition(",")
+    batch = [letter for letter in left if letter in right and letter in output]
+    if len(tensors) != 2 or "." in equation or len(batch) <= 3 or not _is_product(left, right, output):
+        return NotImplemented
+    sizes = dict(zip(left, tensors[0].shape, strict=True))
+    if any(sizes.get(letter, size) != size for letter, size in zip(right, tensors[1].shape, strict=True)):
+        return NotImplemented
+    sizes |= dict(zip(right, tensors[1].shape, strict=True))
+    summed = [letter for letter in left if letter in right and letter not in output]
+    rows = [letter for letter in left if letter not in right]
+    columns = [letter for letter in right if letter not in left]
+
+    def matrices(tensor: torch.Tensor, letters: str, *groups: list[str]) -> torch.Tensor:
+        places = [letters.index(letter) for group in groups for letter in group]
+        return tensor.permute(places).reshape([math.prod(sizes[each] for each in group) for group in groups])
+
+    product = torch.bmm(
+        matrices(tensors[0], left, batch, rows, summed), matrices(tensors[1], right, batch, summed, columns)
+    )
+    letters = [*batch, *rows, *columns]
+    return product.reshape([sizes[each] for each in letters]).permute(
+        [letters.index(each) for each in output]
+    )
+
+
+def _is_product(left: str, right: str, output: str) -> bool:
+    """Whether no letter occurs twice, and each of one side alone is in the result."""
+    distinct = all(len({*letters}) == len(letters) for letters in (left, right, output))
+    return distinct and {*left} ^ {*right} <= {*output}
 
 
 _OTHERS: Final = {
@@ -204,4 +247,5 @@ _OTHERS: Final = {
     aten.repeat.default: repeat_of_one_dimension,
     aten.roll.default: roll_of_one_dimension,
     aten.gather.default: gathered_from_rows,
+    aten.einsum.default: einsum_of_many_batches,
 }
