@@ -43,6 +43,9 @@ class Revision:
 #: the keys of the models that they may change.
 REVISIONS: Mapping[str, Revision] = {
     "average_within_volume": Revision(version=1, code=re.compile(r"[Aa]vg_?[Pp]ool3d")),
+    "bilinear_by_index": Revision(
+        version=1, code=re.compile(r"bilinear[\s\S]*scale_factor|scale_factor[\s\S]*bilinear")
+    ),
     "compared_bytes": Revision(version=1, code=re.compile("int8")),
     "computed_weights": Revision(version=1, code=re.compile(r"conv2d\(|conv_transpose2d\(|_conv_forward")),
     "indices_of_max_pool": Revision(version=1, code=re.compile("return_indices|_with_indices")),
@@ -55,6 +58,11 @@ REVISIONS: Mapping[str, Revision] = {
     "product_with_matrix": Revision(version=1, code=re.compile("einsum")),
     "remainder_of_truncated_quotient": Revision(version=1, code=re.compile("fmod")),
     "rounded_quotient": Revision(version=1, code=re.compile("rounding_mode|floor_?div|(?<!:)//")),
+    # Those with a stride in one dimension only were converted before, and those with a bias got an addition.
+    "unsupported_convolution": Revision(
+        version=1,
+        code=re.compile(r"[Cc]onv_?[Tt]ranspose1d|[Cc]onv_?[Tt]ranspose2d\([^\n]*[(\[]\d|output_padding"),
+    ),
     # Of what it replaces, products with an empty slice were converted before.
     "without_empty_tensors": Revision(version=1, code=re.compile(r"\[[^\[\]]*:\s*-?0\s*[,\]]")),
     "zeros_where_all_is_masked": Revision(

@@ -3,6 +3,8 @@
 More than 300 lines: one network for each rewrite, compared with PyTorch in one way.
 """
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS, apply_rewrites
 from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
-from unit.conversion.rewriting import IMAGE, Network, assert_equal, rewritten
+from unit.conversion.rewriting import IMAGE, Network, applied, assert_equal, rewritten
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.process]
 
@@ -46,6 +48,26 @@ def test_interpolation_to_the_nearest_element_picks_what_pytorch_picks():
     operators = assert_equal(interpolations, IMAGE, ["nearest_by_index"], 0)
 
     assert torch.ops.aten.upsample_nearest2d.vec not in operators
+
+
+def bilinear(x, **options):
+    return tuple(
+        F.interpolate(x, scale_factor=scale, mode="bilinear", **options)
+        for scale in (1.3, 0.7, (2, 1.3), (0.2, 2.3), (0.5, 1.5))
+    )
+
+
+def test_bilinear_interpolation_by_a_scale_takes_the_places_of_pytorch():
+    operators = assert_equal(bilinear, IMAGE, ["bilinear_by_index"], 1e-6)
+
+    assert torch.ops.aten.upsample_bilinear2d.vec not in operators
+
+
+def test_bilinear_interpolation_by_the_ratio_of_the_sizes_stays():
+    for options in ({"align_corners": True}, {"recompute_scale_factor": True}):
+        assert_equal(partial(bilinear, **options), IMAGE, [])
+    assert_equal(lambda x: F.interpolate(x, scale_factor=1.5, mode="bilinear"), IMAGE[..., :6], [])
+    assert_equal(lambda x: F.interpolate(x, size=(9, 5), mode="bilinear"), IMAGE, [])
 
 
 def antialiased(x):
@@ -160,38 +182,64 @@ def test_convolutions_over_three_dimensions_with_groups_are_sums_over_the_kernel
     assert_equal(Convolutions(), VIDEO, ["unsupported_convolution"])
 
 
-class TransposedConvolutions(torch.nn.Module):
-    """Transposed convolutions with all that moves or pads their output."""
-
-    def __init__(self, rank):
-        super().__init__()
-        transposed = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)[rank - 1]
-        layers = [
-            transposed(4, 6, 3, stride=2, padding=1, output_padding=1),
-            transposed(4, 6, 3, stride=2, output_padding=1),
-            transposed(4, 6, 3, stride=3, padding=2, output_padding=1, groups=2, bias=False),
-            transposed(4, 6, 3, stride=2, dilation=2, padding=1, output_padding=1),
-        ]
-        if rank == 3:
-            layers += [
-                transposed(4, 6, 2, stride=2),
-                transposed(4, 6, (2, 3, 3), stride=(1, 2, 2), padding=1, groups=2),
-            ]
-        self.layers = torch.nn.ModuleList(layers)
-
-    def forward(self, x):
-        return [layer(x) for layer in self.layers]
+#: Transposed convolutions with all that moves or pads their output, of any rank.
+CUT = (
+    {"kernel_size": 3, "stride": 2, "padding": 1},
+    {"kernel_size": 2, "stride": 3, "padding": 1},
+    {"kernel_size": 4, "stride": 2, "padding": 4},
+    {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
+    {"kernel_size": 3, "stride": 2, "output_padding": 1},
+    {"kernel_size": 3, "stride": 3, "padding": 2, "output_padding": 1, "groups": 2, "bias": False},
+    {"kernel_size": 3, "stride": 2, "dilation": 2},
+    {"kernel_size": 3, "stride": 2, "dilation": 2, "padding": 1, "output_padding": 1, "groups": 2},
+)
+OF_RANK = {
+    1: ({"kernel_size": 2, "stride": 2, "groups": 2}, {"kernel_size": 4, "stride": 4, "groups": 4}),
+    2: (
+        {"kernel_size": 3, "stride": (2, 1), "padding": 1},
+        {"kernel_size": (3, 5), "stride": (1, 2), "padding": (1, 3)},
+        {"kernel_size": 3, "stride": (1, 3), "groups": 2},
+        {"kernel_size": (4, 2), "stride": (1, 2), "padding": (2, 1), "groups": 2},
+    ),
+    3: (
+        {"kernel_size": 2, "stride": 2},
+        {"kernel_size": (2, 3, 3), "stride": (1, 2, 2), "padding": 1, "groups": 2},
+    ),
+}
+SIGNALS_IMAGES_VIDEOS = {
+    1: torch.nn.ConvTranspose1d,
+    2: torch.nn.ConvTranspose2d,
+    3: torch.nn.ConvTranspose3d,
+}
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_transposed_convolutions_are_cut_to_size_and_over_three_dimensions_spread(rank):
-    x = torch.randn(1, 4, *(5, 4, 3)[:rank], generator=torch.Generator().manual_seed(2))
+def test_transposed_convolutions_are_cut_to_size_or_spread(rank):
+    x = torch.randn(1, 4, *(5, 4, 4)[:rank], generator=torch.Generator().manual_seed(2))
+    layers = [SIGNALS_IMAGES_VIDEOS[rank](4, 8, **options) for options in (*CUT, *OF_RANK[rank])]
 
-    assert_equal(TransposedConvolutions(rank), x, ["unsupported_convolution"])
+    assert_equal(lambda x: [layer(x) for layer in layers], x, ["unsupported_convolution"])
+    program, _ = applied(lambda x: [layer(x) for layer in layers], x)
+    for node in lowering.rewritten(lowering.decompose(program))[0].graph.nodes:
+        if node.target is torch.ops.aten.convolution.default and node.args[6]:
+            _, padding, dilation, _, output_padding, _ = node.args[3:9]
+            assert max(dilation) == 1
+            assert not any((*padding, *output_padding))
 
 
-def test_other_transposed_convolutions_stay():
-    layer = torch.nn.ConvTranspose2d(4, 6, 4, stride=2, padding=1)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 4, "stride": 2, "padding": 1},
+        {"kernel_size": (4, 3), "stride": (2, 1), "padding": 1},
+        {"kernel_size": 3, "stride": 2},
+        {"kernel_size": 3, "stride": (1, 2), "groups": 2},
+        {"kernel_size": 2, "stride": 2, "groups": 2},
+        {"kernel_size": 3, "padding": 2, "dilation": 2},
+    ],
+)
+def test_other_transposed_convolutions_stay(options):
+    layer = torch.nn.ConvTranspose2d(4, 6, **options)
 
     assert torch.ops.aten.convolution.default in assert_equal(layer, IMAGE, [])
 

@@ -65,9 +65,29 @@ def _transposed_convolutions() -> Iterator[Case]:
             "3, dilation=2",
             "3, groups=2",
             "3, groups=4, stride=2",
+            "2, groups=2, stride=2",
+            "3, stride=2, dilation=2, padding=1, output_padding=1",
+            "3, stride=2, dilation=2, groups=2",
+            *(
+                f"{kernel}, stride={stride}, padding={padding}"
+                for kernel in (2, 3, 4, 5)
+                for stride in (2, 3)
+                for padding in range(kernel + 1)
+                if (kernel, stride, padding) != (2, 2, 0)
+            ),
         ):
             init = f"self.layer = nn.ConvTranspose{rank}d(4, 8, {options})"
             yield case(f"conv_transpose{rank}d", "self.layer(x)", shape, init=init, variant=options)
+    for options in (
+        "3, stride=(2, 1)",
+        "3, stride=(2, 1), padding=1",
+        "3, stride=(1, 2), padding=(0, 1)",
+        "(3, 5), stride=(1, 2), padding=(1, 3)",
+        "3, stride=(1, 3), groups=2",
+        "(4, 2), stride=(1, 2), padding=(2, 1), groups=2",
+    ):
+        init = f"self.layer = nn.ConvTranspose2d(4, 8, {options})"
+        yield case("conv_transpose2d", "self.layer(x)", SPACE[2], init=init, variant=options)
 
 
 def _pools() -> Iterator[Case]:
@@ -146,7 +166,15 @@ def _norms() -> Iterator[Case]:
 def _resizing() -> Iterator[Case]:
     for mode, rank in (("linear", 1), ("bilinear", 2), ("trilinear", 3), ("bicubic", 2)):
         operator = f"upsample_{mode}{rank}d"
-        for options in ("scale_factor=2.0", "scale_factor=0.5", "scale_factor=1.5", "size=7"):
+        for options in (
+            "scale_factor=2.0",
+            "scale_factor=0.5",
+            "scale_factor=1.5",
+            "size=7",
+            "scale_factor=1.3",
+            "scale_factor=0.7",
+            "scale_factor=1.3, recompute_scale_factor=True",
+        ):
             for aligned in (False, True):
                 call = f"F.interpolate(x, {options}, mode='{mode}', align_corners={aligned})"
                 yield case(operator, call, SPACE[rank], variant=f"{options}, align_corners={aligned}")

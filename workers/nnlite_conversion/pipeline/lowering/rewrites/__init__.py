@@ -63,6 +63,7 @@ OPERATORS: OperatorRewrites = {
     aten.dist.default: elementary.distance,
     aten.rrelu_with_noise_functional.default: elementary.leaky_relu_of_mean_slope,
     aten.upsample_nearest2d.vec: resampling.nearest_by_index,
+    aten.upsample_bilinear2d.vec: resampling.bilinear_by_index,
     aten._upsample_bilinear2d_aa.default: resampling.antialiased_bilinear,
     aten._upsample_bicubic2d_aa.default: resampling.antialiased_bicubic,
     aten.avg_pool3d.default: pooling.average_within_volume,

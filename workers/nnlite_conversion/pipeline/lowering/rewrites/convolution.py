@@ -84,34 +84,76 @@ def unsupported_convolution(  # noqa: PLR0917  (the parameters of aten.convoluti
 ) -> torch.Tensor:
     """Compute a convolution that litert-torch does not lower, or lowers to what LiteRT does not run.
 
-    These are transposed ones that are padded at the end of the output, or have a stride over three
-    dimensions, and those with groups over three dimensions.
+    These are transposed ones that LiteRT's own operator, which has no padding but none or `same`, does not
+    compute, and those with groups over three dimensions.
     """
     rank = x.dim() - 2
     stride, padding, dilation, output_padding = (
         [*each] * rank if len(each) == 1 else [*each] for each in (stride, padding, dilation, output_padding)
     )
     if transposed:
-        if rank == 3 and (groups > 1 or any(each > 1 for each in stride)):
+        strided = any(each > 1 for each in stride)
+        if (strided and any(each > 1 for each in dilation)) or (rank == 3 and (groups > 1 or strided)):
             parts = [
                 _spread_convolution(part, kernel, stride, padding, dilation, output_padding)
                 for part, kernel in zip(_parts(x, groups, 1), _parts(weight, groups, 0), strict=True)
             ]
             return _with_bias(torch.cat(parts, 1) if groups > 1 else parts[0], bias)
-        if any(output_padding):
-            none = [0] * rank
-            whole = aten.convolution.default(x, weight, None, stride, none, dilation, True, none, groups)
-            # Cut to size by negative widths; the last dimension comes first.
-            widths = [
-                width
-                for before, more in zip(reversed(padding), reversed(output_padding), strict=True)
-                for width in (-before, more - before)
-            ]
-            return _with_bias(aten.constant_pad_nd(whole, widths), bias)
+        if any(output_padding) or not _is_lowered(weight.shape[2:], stride, padding, groups):
+            return _cut_convolution(x, weight, bias, stride, padding, dilation, output_padding, groups)
         return NotImplemented
     if rank == 3 and groups > 1:
         return _convolution_of_frames(x, weight, bias, stride, padding, dilation, groups)
     return NotImplemented
+
+
+def _is_lowered(kernel: Sequence[int], stride: list[int], padding: list[int], groups: int) -> bool:
+    """Whether LiteRT has the padding of a transposed convolution: none, or that of a multiple of the size."""
+    if all(step == 1 for step in stride):
+        return True  # it is a plain convolution
+    same = all(2 * cut == size - step for size, step, cut in zip(kernel, stride, padding, strict=True))
+    return (same or not any(padding)) and not _is_taken_for_interpolation(kernel, stride, groups)
+
+
+def _is_taken_for_interpolation(kernel: Sequence[int], stride: Sequence[int], groups: int) -> bool:
+    """Whether the converter makes a transposed convolution without padding `resize_bilinear`.
+
+    It does with groups where one dimension has a stride, that of the kernel's size, whatever the weights are.
+    """
+    strides = [(size, step) for size, step in zip(kernel, stride, strict=True) if step > 1]
+    return groups > 1 and len(strides) == 1 and strides[0][0] == strides[0][1]
+
+
+def _cut_convolution(  # noqa: PLR0917
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    output_padding: list[int],
+    groups: int,
+) -> torch.Tensor:
+    """Compute a transposed convolution as the middle of one without padding."""
+    none = [0] * len(stride)
+    number = groups if _is_taken_for_interpolation(weight.shape[2:], stride, groups) else 1
+    longer = any(more > cut for cut, more in zip(padding, output_padding, strict=True))
+    # Zeros that are added at the end get a bias, too.
+    within, behind = (None, bias) if longer or number > 1 else (bias, None)
+    parts = [
+        aten.convolution.default(
+            part, kernel, within, stride, none, dilation, True, none, groups // number
+        )
+        for part, kernel in zip(_parts(x, number, 1), _parts(weight, number, 0), strict=True)
+    ]  # fmt: skip
+    result = torch.cat(parts, 1) if number > 1 else parts[0]
+    # Cut to size by negative widths; the last dimension comes first.
+    widths = [
+        width
+        for cut, more in zip(reversed(padding), reversed(output_padding), strict=True)
+        for width in (-cut, more - cut)
+    ]
+    return _with_bias(aten.constant_pad_nd(result, widths) if any(widths) else result, behind)
 
 
 def _spread_convolution(  # noqa: PLR0917

@@ -1,7 +1,8 @@
 """Rewrites interpolation and sampling of images.
 
-Interpolation to the nearest element, which LiteRT rounds otherwise than PyTorch; with `antialias=True`, as
-products with constant matrices of its weights; sampling beyond the border, where images are reflected: the
+Interpolation to the nearest element, which LiteRT rounds otherwise than PyTorch; bilinear interpolation by a
+scale that is not the ratio of the sizes, which LiteRT computes from them; with `antialias=True`, as products
+with constant matrices of its weights; sampling beyond the border, where images are reflected: the
 decomposition in litert-torch compares 8-bit integers, which LiteRT does not.
 """
 
@@ -32,7 +33,7 @@ def nearest_by_index(
     Whole multiples, which LiteRT's own operator gets right, are not changed.
     """
     factors: Sequence[float | None] = scales or (None, None)
-    sizes = size or [int(length * factor) for length, factor in zip(x.shape[2:], scales or (), strict=True)]
+    sizes = _sizes(x, size, scales)
     whole = [
         new % old == 0 and factor in (None, new / old)
         for old, new, factor in zip(x.shape[2:], sizes, factors, strict=True)
@@ -44,17 +45,57 @@ def nearest_by_index(
     return x
 
 
+def _sizes(x: torch.Tensor, size: Sequence[int] | None, scales: Sequence[float] | None) -> Sequence[int]:
+    """Return height and width of the result."""
+    return size or [int(length * factor) for length, factor in zip(x.shape[2:], scales or (), strict=True)]
+
+
 def _picked(x: torch.Tensor, dim: int, size: int, factor: float | None) -> torch.Tensor:
     """Return the elements along `dim` that PyTorch takes."""
     with _disable_current_modes():
         places = torch.arange(float(x.shape[dim])).view(1, 1, -1)
         taken = torch.ops.aten.upsample_nearest1d(places, [size], factor).flatten().numpy().astype(np.int64)
-    if np.array_equal(taken, np.arange(x.shape[dim])):
+    return _taken(x, dim, taken)
+
+
+def _taken(x: torch.Tensor, dim: int, places: NDArray[np.int64]) -> torch.Tensor:
+    """Return the elements at places along `dim`."""
+    if np.array_equal(places, np.arange(x.shape[dim])):
         return x
-    steps = np.unique(np.diff(taken))
+    steps = np.unique(np.diff(places))
     if len(steps) == 1 and steps[0] > 0:
-        return torch.ops.aten.slice.Tensor(x, dim, int(taken[0]), int(taken[-1]) + 1, int(steps[0]))
-    return torch.index_select(x, dim, constant(taken))
+        return torch.ops.aten.slice.Tensor(x, dim, int(places[0]), int(places[-1]) + 1, int(steps[0]))
+    return torch.index_select(x, dim, constant(places))
+
+
+def bilinear_by_index(
+    x: torch.Tensor, size: Sequence[int] | None, align_corners: bool, scales: Sequence[float] | None
+) -> torch.Tensor:
+    """Compute `upsample_bilinear2d` from pairs of rows and columns, where a scale is no ratio of the sizes.
+
+    LiteRT's own operator goes by the sizes only; with `align_corners` PyTorch does, too.
+    """
+    sizes = _sizes(x, size, scales)
+    ratios = [new / old for old, new in zip(x.shape[2:], sizes, strict=True)]
+    if align_corners or not scales or [*scales] == ratios or not x.is_floating_point():
+        return NotImplemented
+    for dim, (new, factor) in enumerate(zip(sizes, scales, strict=True), start=2):
+        x = _mixed(x, dim, new, factor)
+    return x
+
+
+def _mixed(x: torch.Tensor, dim: int, size: int, factor: float) -> torch.Tensor:
+    """Return what PyTorch makes of the two elements next to each place along `dim`."""
+    last = x.shape[dim] - 1
+    with _disable_current_modes():
+        elements = torch.arange(last + 1, dtype=torch.float64).view(1, 1, -1)
+        places = torch.ops.aten.upsample_linear1d(elements, [size], False, factor).flatten().numpy()
+    before = np.floor(places).astype(np.int64)
+    after = np.minimum(before + 1, last)
+    shares = (places - before).reshape(-1, *[1] * (x.dim() - dim - 1))
+    if not shares.any():
+        return _taken(x, dim, before)
+    return _taken(x, dim, before) * constant(1 - shares, x) + _taken(x, dim, after) * constant(shares, x)
 
 
 def _antialiased(name: str, operator: Any) -> Callable[..., torch.Tensor]:
