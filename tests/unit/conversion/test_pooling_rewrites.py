@@ -96,6 +96,19 @@ def test_averages_of_volumes_within_the_end_stay():
     assert_equal(lambda x: F.avg_pool3d(x, 2, ceil_mode=True), VIDEO[..., :6, :], [])
 
 
+def adaptive_averages(x):
+    sizes = ((2, 2, 2), (3, 7, 6), (None, 3, None), (2, 10, 1), 5)
+    return *(F.adaptive_avg_pool3d(x, size) for size in sizes), F.adaptive_avg_pool3d(x[0], (4, 2, 3))
+
+
+def test_adaptive_averages_of_volumes_have_windows_of_two_sizes():
+    assert_equal(adaptive_averages, VIDEO, ["average_of_adaptive_windows"], 1e-6)
+
+
+def test_adaptive_averages_of_volumes_with_equal_windows_stay():
+    assert_equal(lambda x: F.adaptive_avg_pool3d(x, (3, 1, 2)), VIDEO, [])
+
+
 #: Places on borders and between two elements.
 SPECIAL = torch.tensor([-1.0, 1.0, 0.0, -3.0, 3.0, 0.5]).repeat(12)[:60].reshape(1, 5, 6, 2)
 GRID = torch.cat([torch.rand(1, 5, 6, 2, generator=torch.Generator().manual_seed(3)) * 6 - 3, SPECIAL], 1)

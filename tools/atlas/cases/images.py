@@ -110,6 +110,10 @@ def _pools() -> Iterator[Case]:
                 call = f"F.adaptive_{kind}_pool{rank}d(x, {size})"
                 yield case(f"adaptive_{kind}_pool{rank}d", call, shape, variant=f"to {size}")
     yield case("adaptive_avg_pool2d", "F.adaptive_avg_pool2d(x, (None, 1))", SPACE[2])
+    for sizes in ("4", "(2, 2, 5)", "(None, 4, 1)", "7"):
+        for kind in ("avg", "max"):
+            call = f"F.adaptive_{kind}_pool3d(x, {sizes})"
+            yield case(f"adaptive_{kind}_pool3d", call, SPACE[3], variant=f"to {sizes}")
     yield case("avg_pool2d", "F.avg_pool2d(x, 2, divisor_override=3)", SPACE[2])
     beyond = "4, stride=3, padding=1, ceil_mode=True, count_include_pad=False"
     yield case("avg_pool3d", f"F.avg_pool3d(x, {beyond})", SPACE[3], variant=beyond)

@@ -1,6 +1,7 @@
-"""Rewrites adaptive max pooling, pooling whose indices are used, and averages of windows beyond the end.
+"""Rewrites adaptive pooling, pooling whose indices are used, and averages of windows beyond the end.
 
-litert-torch does not lower the first, returns other indices, and counts elements that are not there.
+litert-torch does not lower the first, but for averages whose windows are equal or over two dimensions; it
+returns other indices, and counts elements that are not there.
 """
 
 import math
@@ -115,11 +116,31 @@ def _pool_dimension(
     if pooled == size:
         return node
     maxima = []
-    for index in range(pooled):
-        start, end = index * size // pooled, math.ceil((index + 1) * size / pooled)
+    for start, end in _adaptive_windows(size, pooled):
         window = call(graph, aten.slice.Tensor, node, dimension, start, end)
         maxima.append(call(graph, aten.amax.default, window, [dimension], True))
     return call(graph, aten.cat.default, maxima, dimension) if len(maxima) > 1 else maxima[0]
+
+
+def _adaptive_windows(size: int, pooled: int) -> list[tuple[int, int]]:
+    """Return where the window of each element of an adaptive pool starts and ends."""
+    return [(index * size // pooled, math.ceil((index + 1) * size / pooled)) for index in range(pooled)]
+
+
+def average_of_adaptive_windows(x: torch.Tensor, output_size: Sequence[int]) -> torch.Tensor:
+    """Compute `adaptive_avg_pool3d` whose windows differ in size, one dimension after the other."""
+    numbers = list(zip(x.shape[-3:], output_size, strict=True))
+    equal = [size // pooled if size % pooled == 0 else 1 for size, pooled in numbers]
+    if all(size == kernel * pooled for kernel, (size, pooled) in zip(equal, numbers, strict=True)):
+        return NotImplemented
+    if any(kernel > 1 for kernel in equal):
+        x = functional.avg_pool3d(x, equal, equal)
+    for dimension, (size, pooled) in enumerate(numbers, start=-3):
+        if size % pooled:
+            windows = _adaptive_windows(size, pooled)
+            means = [x.narrow(dimension, start, end - start).mean(dimension, True) for start, end in windows]
+            x = torch.cat(means, dimension)
+    return x
 
 
 @node_by_node
