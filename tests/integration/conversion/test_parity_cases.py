@@ -207,9 +207,8 @@ def test_an_output_of_nothing_but_a_counter_is_unknown_with_the_cause(parities):
 
 
 def test_int8_alone_is_not_ok_where_fp32_would_be_off(parities):
-    said = parities("pass", "return (x.bfloat16() * 2 + 1).sigmoid().float()", IMAGE, precisions=(INT8,))[
-        INT8
-    ]
+    forward = "self.calls += 1\nreturn x + 0.05 * (self.calls > 2)"
+    said = parities("self.calls = 0", forward, IMAGE, precisions=(INT8,))[INT8]
 
     assert said.state == "unknown"
     assert said.reason.startswith("the fp32 artifact that it is made from is off: output 0: largest diff")
@@ -254,7 +253,9 @@ def test_integers_beyond_32_bits_are_refused(parities, init, forward, reason):
 
 
 def test_a_network_in_bfloat16_is_off_with_the_cause(parities):
-    said = parities("pass", "return (x.bfloat16() * 2 + 1).sigmoid().float()", IMAGE)[FP32]
+    said = parities("pass", "return (x.bfloat16() * 2 + 1).sigmoid().float()", IMAGE, precisions=(FP32, INT8))
+    assert said[INT8].state == "ok"
+    said = said[FP32]
 
     assert said.state == "off" and said.reason.startswith("output 0: largest difference over range is ")
     assert said.reason.endswith("which has 32 bits: build the network in float32, or call .float() on it")

@@ -16,10 +16,14 @@ from nnlite_conversion.pipeline.repeating import why_outputs_vary
 from nnlite_conversion.remedies import Explanation
 
 
+def rounded_by_pytorch(report: ArtifactReport) -> bool:
+    """Return whether PyTorch computes the network in another precision than the artifact."""
+    return single_precision.__name__ in report.rewrites
+
+
 def with_precision_of_pytorch(report: ArtifactReport) -> ArtifactReport:
     """Return a report whose parity, where it is off, says that PyTorch computes in another precision."""
-    rounded = single_precision.__name__ in report.rewrites and report.precision not in CALIBRATED
-    if not rounded:
+    if not rounded_by_pytorch(report) or report.precision in CALIBRATED:
         return report
     cause = "PyTorch computes it in another precision than the artifact, which has 32 bits"
     return _with(
