@@ -26,11 +26,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import psutil
-from ai_edge_litert.interpreter import Interpreter
 from sqlalchemy import Engine, text
 
+from benchmarks.plain_loop import Taken, equal, plain_loop
 from nnlite.campaigns.request import Request
 from nnlite.campaigns.submit import submit
 from nnlite.catalog.model import CatalogModel
@@ -43,7 +42,6 @@ from nnlite.results.queries import Progress, campaigns
 from nnlite.settings import Settings, load_settings
 from nnlite.vocabulary import Shortcut
 from nnlite_conversion.isolation.process_tree import tree_of
-from nnlite_conversion.pipeline.verifying import flatbuffer
 from waiting import HANG_S
 
 # What an attempt took besides the stages of its child: claim, cache, fork, storing, writing.
@@ -165,16 +163,8 @@ def run(
             if setup.after:
                 figures |= {f"{name}_from_cache": ours.from_cache}
             else:
-                figures |= {f"{name}_equal": sum(_equal(files / each, ours.files[each]) for each in plain)}
+                figures |= {f"{name}_equal": sum(equal(files / each, ours.files[each]) for each in plain)}
     return figures
-
-
-class Taken(NamedTuple):
-    """What conversions took."""
-
-    #: By the clock.
-    seconds: float
-    cpu_seconds: float
 
 
 class Converted(NamedTuple):
@@ -188,49 +178,6 @@ class Converted(NamedTuple):
     from_cache: int
     #: By the name of its model.
     files: dict[str, Path]
-
-
-def plain_loop(models: list[dict[str, Any]], codes: list[str], wanted: int, folder: Path) -> dict[str, Taken]:
-    """Convert as a script does; return what each of the first `wanted` models that convert took.
-
-    A file of each is in the folder, with the model's name: to write one again costs less than a new one.
-    """
-    import litert_torch
-    import torch
-
-    from nnlite_conversion.pipeline.loading.load import WEIGHTS_SEED, seed_everything
-
-    class ChannelsLast(torch.nn.Module):
-        def __init__(self, module: torch.nn.Module) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, x: torch.Tensor) -> Any:
-            return self.module(x.permute(0, 3, 1, 2).contiguous())
-
-    taken: dict[str, Taken] = {}
-    # The first conversion of a process sets up torch, jax and the converter; the worker does it beforehand.
-    litert_torch.convert(ChannelsLast(torch.nn.Conv2d(3, 4, 3)).eval(), (torch.zeros(1, 8, 8, 3),))
-    for model, code in zip(models, codes, strict=True):
-        began_s, cpu_began_s = time.monotonic(), time.process_time()
-        try:
-            namespace: dict[str, Any] = {"__name__": "model"}
-            exec(compile(code, model["name"], "exec"), namespace)
-            shape = model["input_shape"]
-            seed_everything(WEIGHTS_SEED)
-            module = namespace["Net"](
-                tuple(shape), (model["classes"],), model["hyperparameters"], torch.device("cpu")
-            )
-            sample = torch.randn(shape[0], shape[2], shape[3], shape[1])
-            converted = litert_torch.convert(ChannelsLast(module).eval(), (sample,))
-            converted.export(str(folder / model["name"]))
-        except Exception as error:  # noqa: BLE001  (whatever it is, the script would stop)
-            print(f"plain: {model['name']}: {type(error).__name__}", file=sys.stderr)
-            continue
-        taken[model["name"]] = Taken(time.monotonic() - began_s, time.process_time() - cpu_began_s)
-        if len(taken) == wanted:
-            break
-    return taken
 
 
 def converted(
@@ -304,23 +251,6 @@ def _files(engine: Engine, campaign: uuid.UUID, settings: Settings) -> dict[str,
     with autocommit(engine) as connection:
         rows = connection.execute(_FILES, {"campaign": campaign})
         return {name: Path(settings.artifacts, path) for name, path in rows}
-
-
-def _equal(plain: Path, ours: Path) -> bool:
-    if not ours.exists() or flatbuffer.operators(plain) != flatbuffer.operators(ours):
-        return False
-    first, second = (_outputs(path) for path in (plain, ours))
-    return [output.tobytes() for output in first] == [output.tobytes() for output in second]
-
-
-def _outputs(path: Path) -> list[np.ndarray[Any, Any]]:
-    interpreter = Interpreter(model_path=str(path))
-    interpreter.allocate_tensors()
-    random = np.random.default_rng(SEED)
-    for each in interpreter.get_input_details():
-        interpreter.set_tensor(each["index"], random.standard_normal(each["shape"], np.float32))
-    interpreter.invoke()
-    return [interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()]
 
 
 def _cpu_s(pid: int) -> float:

@@ -1,4 +1,7 @@
-"""Artifacts that are wrong, or of which nothing can be said, are never `ok`."""
+"""Artifacts that are wrong, or of which nothing can be said, are never `ok`.
+
+More than 300 lines: one small network for each way to be wrong, judged in one way.
+"""
 
 import textwrap
 

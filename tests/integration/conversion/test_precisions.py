@@ -1,4 +1,7 @@
-"""One conversion to four precisions: their accuracy and size, and precisions that are refused."""
+"""One conversion to four precisions: their accuracy and size, and precisions that are refused.
+
+More than 300 lines: precisions that are made, kept in floats and refused, of networks that they share.
+"""
 
 import multiprocessing
 from dataclasses import replace

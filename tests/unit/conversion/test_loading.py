@@ -1,4 +1,7 @@
-"""Loading models from files: inputs, weights, programs, and hostile files that try to execute code."""
+"""Loading models from files: inputs, weights, programs, and hostile files that try to execute code.
+
+More than 300 lines: what loads and what is refused, by one loader and the same files.
+"""
 
 import io
 import json
