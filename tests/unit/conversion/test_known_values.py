@@ -80,7 +80,42 @@ def by_chance(net, x):
     return x[:, torch.rand(8) > 0.5] + x[:, net.mask].sum()
 
 
-@pytest.mark.parametrize("function", [changed_by_the_input, by_chance])
+def changed_by_a_view_of_another_shape(net, x):
+    mask = torch.zeros(8)
+    mask.view_as(x[0]).add_(x[0])
+    return x[:, mask > 0] + x[:, net.mask].sum()
+
+
+def changed_as_statistics(net, x):
+    mean, variance = torch.zeros(8), torch.ones(8)
+    y = F.batch_norm(x, mean, variance, training=True, momentum=1.0)
+    return y[:, mean > 0] + x[:, net.mask].sum()
+
+
+def changed_by_its_data(net, x):
+    mask = torch.zeros(8)
+    mask.data = x[0]
+    return x[:, mask > 0] + x[:, net.mask].sum()
+
+
+def changed_unseen(net, x):
+    mask = torch.zeros(8)
+    with torch._C.DisableTorchFunction():
+        mask.add_(x[0])
+    return x[:, mask > 0] + x[:, net.mask].sum()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        changed_by_the_input,
+        by_chance,
+        changed_by_a_view_of_another_shape,
+        changed_as_statistics,
+        changed_by_its_data,
+        changed_unseen,
+    ],
+)
 def test_what_an_input_or_chance_decides_is_not_known(function):
     with torch.no_grad():
         program, names = export_with_branches(Network(function), (X,))

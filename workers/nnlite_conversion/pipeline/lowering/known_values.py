@@ -42,7 +42,10 @@ _RANDOM: Final = ("rand", "normal", "bernoulli", "multinomial", "poisson", "drop
 #: Functions whose results share the memory of what is no tensor.
 _SHARING: Final = frozenset({"from_numpy", "as_tensor", "asarray", "frombuffer"})
 _OPERATORS: Final = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor"]
-_IN_PLACE: Final = frozenset({"__setitem__", *(f"__i{name}__" for name in _OPERATORS)})
+#: The last is that of `data`.
+_IN_PLACE: Final = frozenset({"__setitem__", *(f"__i{name}__" for name in _OPERATORS), "__set__"})
+#: Functions that may change statistics among their arguments.
+_OF_STATISTICS: Final = frozenset({"batch_norm", "instance_norm", "native_batch_norm"})
 #: Stands for a value that is not known.
 _UNKNOWN: Final[Any] = object()
 
@@ -84,11 +87,15 @@ class KnownValues(TorchFunctionMode):  # type: ignore[misc]
         super().__init__()
         self.used = False
         self._values: Any = WeakIdKeyDictionary()
+        #: Counts of the changes that the values include. Views count with their base, whoever changes it.
+        self._versions: Any = WeakIdKeyDictionary()
 
     @contextmanager
     def of(self, values: Mapping[torch.Tensor, torch.Tensor]) -> Iterator[None]:
         """Follow the values of these tensors, and of what is computed from them, inside the block."""
-        self._values = WeakIdKeyDictionary(values)
+        self._values, self._versions = WeakIdKeyDictionary(), WeakIdKeyDictionary()
+        for tensor, value in values.items():
+            self._set(tensor, value)
         with self:
             yield
 
@@ -107,7 +114,9 @@ class KnownValues(TorchFunctionMode):  # type: ignore[misc]
                 self.used = True
                 return pytree.tree_map(self._as_constant, values)
         result = self._call(function, name, args, kwargs)
-        if _works_in_place(name, kwargs):
+        if name in _OF_STATISTICS:
+            self._after_change(function, (args, kwargs), None)
+        elif _works_in_place(name, kwargs):
             self._after_change(function, kwargs.get("out", args[:1]), known)
         elif known is not None and _is_small(result):
             self._keep(result, _computed(function, *known))
@@ -135,30 +144,38 @@ class KnownValues(TorchFunctionMode):  # type: ignore[misc]
         if of_shape and _is_small(leaf):
             return _without_tracing(lambda: torch.zeros(leaf.shape, dtype=leaf.dtype))
         if leaf not in self._values and _has_values(leaf):
-            self._values[leaf] = _without_tracing(lambda: leaf.detach().clone())
+            self._set(leaf, _without_tracing(lambda: leaf.detach().clone()))
+        if leaf in self._values and self._versions[leaf] != leaf._version:
+            del self._values[leaf]  # something else has changed it
         return self._values.get(leaf, _UNKNOWN)
+
+    def _set(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
+        if not tensor.is_inference():  # those count no changes
+            self._values[tensor], self._versions[tensor] = value, tensor._version
 
     def _as_constant(self, value: Any) -> Any:
         """Return what was computed in the graph that is being traced."""
         if not isinstance(value, torch.Tensor):
             return value
         result = torch.tensor(_without_tracing(value.numpy), dtype=value.dtype)
-        self._values[result] = value
+        self._set(result, value)
         return result
 
     def _keep(self, result: Any, values: Any) -> None:
         for tensor, value in zip(pytree.tree_leaves(result), pytree.tree_leaves(values), strict=False):
             if isinstance(tensor, torch.Tensor) and isinstance(value, torch.Tensor):
-                self._values[tensor] = value
+                self._set(tensor, value)
 
     def _after_change(self, function: Any, changed: Any, known: tuple[Any, Any] | None) -> None:
         """Change the values of a tensor as it was; where they are not known any more, forget them."""
-        values = [self._values.get(each) for each in pytree.tree_leaves(changed) if each in self._values]
-        if values and (known is None or _computed(function, *known) is _UNKNOWN):
-            shared = {_storage(value) for value in values}
-            for tensor, value in list(self._values.items()):
-                if _storage(value) in shared:
-                    del self._values[tensor]
+        tensors = [each for each in pytree.tree_leaves(changed) if isinstance(each, torch.Tensor)]
+        shared = {_storage(self._values[each]) for each in tensors if each in self._values}
+        is_known = known is not None and _computed(function, *known) is not _UNKNOWN
+        for tensor, value in list(self._values.items()):
+            if _storage(value) in shared and is_known:
+                self._versions[tensor] = tensor._version
+            elif _storage(value) in shared:
+                del self._values[tensor]
 
     def _call(self, function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a function with indices and numbers in the place of masks, counts and sizes that are known."""
