@@ -21,6 +21,8 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]*(?:\n
 _CRASHED_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in ', re.MULTILINE)
 #: What such a traceback has below the model's code.
 _OUTERMOST = "/nnlite_conversion/pipeline/body.py"
+#: Its end where there are more frames than it shows.
+_MORE_FRAMES = "\n  ...\n"
 _PACKAGES = re.compile(r"^.*/(?:site|dist)-packages/")
 #: Code in which no author of a network looks for an error: the converter's, and Python's own.
 _TOOLS = re.compile(
@@ -157,7 +159,8 @@ def crashed_at(log: str, code: str | None) -> CodeLine | None:
         code: of the model's file.
     """
     _, _, crash = log.rpartition("Fatal Python error: ")
-    inside, outermost, _ = crash.partition(_OUTERMOST)
+    _, _, crash = crash.partition("Current thread 0x")  # behind those of others
+    inside, outermost, _ = crash.partition(_OUTERMOST if _OUTERMOST in crash else _MORE_FRAMES)
     sources = (code or "").splitlines()
     frames = []
     for each in _CRASHED_FRAME.finditer(inside if outermost else ""):

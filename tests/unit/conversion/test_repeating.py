@@ -1,13 +1,20 @@
 """PyTorch gives other outputs for the same input: why, and only where it does."""
 
 import random
+import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from nnlite.vocabulary import ParityState
+from nnlite_conversion.outcome import Parity
+from nnlite_conversion.pipeline import causes
 from nnlite_conversion.pipeline.loading.load import Loaded
 from nnlite_conversion.pipeline.repeating import RANDOM, STATEFUL, why_outputs_vary
+from waiting import HANG_S
 
 pytestmark = pytest.mark.process
 
@@ -55,3 +62,12 @@ def test_what_makes_outputs_vary_is_named(function, changing, why):
     )
 
     assert why_outputs_vary(loaded, 0) is why
+
+
+@pytest.mark.parametrize("load", [lambda *_: time.sleep(HANG_S), lambda *_: sys.exit()])
+def test_a_network_that_does_not_load_again_costs_no_artifact(monkeypatch, load):
+    monkeypatch.setattr(causes, "load", load)
+    monkeypatch.setattr(causes, "_MAX_S", 0.01)
+    reports = [SimpleNamespace(parity=Parity(state=ParityState.OFF, reason="far off"))]
+
+    assert causes.with_changes_of_pytorch(reports, SimpleNamespace(seed=0)) == reports

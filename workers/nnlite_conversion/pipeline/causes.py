@@ -3,17 +3,21 @@
 Runs in the forked child only.
 """
 
-from collections.abc import Collection, Sequence
+import signal
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from nnlite.errors import Failure
 from nnlite.vocabulary import CALIBRATED, ParityState
 from nnlite_conversion.outcome import ArtifactReport, ConversionJob
 from nnlite_conversion.pipeline.loading.load import load
 from nnlite_conversion.pipeline.lowering.rewrites.operators import single_precision
 from nnlite_conversion.pipeline.repeating import why_outputs_vary
 from nnlite_conversion.remedies import Explanation
+
+#: A network that takes longer to be loaded and run again keeps its reason as it is: its artifacts are done.
+_MAX_S = 60.0
 
 
 def rounded_by_pytorch(report: ArtifactReport) -> bool:
@@ -38,10 +42,8 @@ def with_changes_of_pytorch(artifacts: Sequence[ArtifactReport], job: Conversion
     """
     why = None
     if any(each.parity and each.parity.state is ParityState.OFF for each in artifacts):
-        try:
+        with suppress(BaseException), _interrupted_after(_MAX_S):  # as of code that cannot be imported twice
             why = why_outputs_vary(load(job, Path.cwd())[0], job.seed)
-        except Failure:  # of code that cannot be imported twice
-            why = None
     return [_with(each, why) if why else each for each in artifacts]
 
 
@@ -57,6 +59,22 @@ def with_changed_buffers(report: ArtifactReport, changing: Collection[str]) -> A
     cause = f"each run of the network changes its buffer {name}, and an artifact keeps nothing between runs"
     remedy = "take it as an input and return it as an output"
     return replace(report, parity=replace(found, reason=f"{found.reason}; {cause}: {remedy}"))
+
+
+@contextmanager
+def _interrupted_after(seconds: float) -> Iterator[None]:
+    """Raise `TimeoutError` in the block, which runs code of the model's; in the process's main thread."""
+
+    def interrupt(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _with(report: ArtifactReport, why: Explanation) -> ArtifactReport:

@@ -36,8 +36,6 @@ _NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
 _WRAPPERS = ("module.", "_orig_mod.")
 #: Put into names by torch.compile of a layer.
 _COMPILED = "_orig_mod."
-#: Buffers that old state dicts do not have, and only training uses.
-_COUNTERS = "num_batches_tracked"
 #: Longest name of a model's file, without its suffix, characters.
 _MAX_NAME = 100
 #: Most names of weights that a reason lists.
@@ -137,12 +135,12 @@ def _under_own_names(
     """
     given = {name.replace(_COMPILED, ""): tensor for name, tensor in weights.items()}
     names = {name.replace(_COMPILED, ""): name for name in own}
-    needed = {name for name in names if not name.endswith(_COUNTERS)}
+    needed = {name for name in names if not _is_counter(name)}
     if len(given) != len(weights) or not needed:
         return weights
     # A prefix changes no order, so that the first of both are the same.
     longer, shorter = (
-        min((name for name in some if not name.endswith(_COUNTERS)), default="") for some in (given, needed)
+        min((name for name in some if not _is_counter(name)), default="") for some in (given, needed)
     )
     prefix, added = longer.removesuffix(shorter), shorter.removesuffix(longer)
     if prefix.endswith(".") and all(name.startswith(prefix) for name in given):
@@ -152,6 +150,11 @@ def _under_own_names(
     if not needed <= given.keys() <= names.keys():
         return weights
     return {name: given[plain] if plain in given else own[name] for plain, name in names.items()}
+
+
+def _is_counter(name: str) -> bool:
+    """Whether a buffer is one that old state dicts do not have, and only training uses."""
+    return name.rpartition(".")[2] == "num_batches_tracked"
 
 
 def _way_to_fit(missing: Sequence[str], unexpected: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ NaN.
 """
 
 import math
+import pydoc
 
 import torch
 
@@ -14,8 +15,6 @@ aten = torch.ops.aten
 
 #: Place of the mask in the call, behind query, key and value.
 _MASK = 3
-#: Its kernel for inference returns NaN for such rows, as the softmax does.
-_LAYER = "torch.nn.modules.activation.MultiheadAttention"
 
 
 def zeros_where_all_is_masked(graph: torch.fx.Graph) -> bool:
@@ -49,4 +48,6 @@ def _opened(graph: torch.fx.Graph, mask: torch.fx.Node) -> tuple[torch.fx.Node, 
 
 
 def _is_of_layer(node: torch.fx.Node) -> bool:
-    return any(kind == _LAYER for _, kind in node.meta.get("nn_module_stack", {}).values())
+    """Whether a call is the layer's, whose kernel for inference returns NaN for such rows."""
+    kinds = [pydoc.locate(kind) for _, kind in node.meta.get("nn_module_stack", {}).values()]
+    return any(isinstance(kind, type) and issubclass(kind, torch.nn.MultiheadAttention) for kind in kinds)
