@@ -57,7 +57,8 @@ def crash_of_model(supervision: ChildSupervision) -> Failure | None:
     """Return the failure of a model whose own code has crashed the child; None: something else ended it."""
     number = supervision.exit_status and supervision.exit_status.signal
     stage = supervision.inbox.stage
-    if number not in _CRASHES or stage not in _OF_MODEL:
+    # What crashes once a precision or format has begun costs no more than that.
+    if number not in _CRASHES or stage not in _OF_MODEL or supervision.inbox.begun is not None:
         return None
     line = crashed_at(supervision.stderr_tail(), supervision.code)
     if line is None:
