@@ -29,5 +29,5 @@ if child == 0:
     os.setpgid(0, 0)  # as a conversion does
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.write(event_log, f"{name} {'runs' if child else 'has a child'} {os.getpid()}\n".encode())
-while True:
-    time.sleep(3600)
+while True:  # a signal that comes just before a sleep is handled after it
+    time.sleep(0.5)
