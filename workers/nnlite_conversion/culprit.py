@@ -99,10 +99,8 @@ def culprit_of(error: BaseException) -> Culprit:
 def culprit_in_graph(node: Any) -> Culprit:
     """Return operator and line of a node of an exported graph (`torch.fx.Node`)."""
     operator, line = operator_of(node), code_line(_stack_trace(node))
-    called, chooses = (
-        _layer(node) or call_in(operator, line),
-        has_no_size(node) and not follows_from_size(node),
-    )
+    called = _layer(node) or call_in(operator, line)
+    chooses = has_no_size(node) and not follows_from_size(node)
     return Culprit(operator=operator, called=called, line=line, chooses=chooses)
 
 

@@ -183,6 +183,15 @@ def test_int8_keeps_what_cannot_be_quantized_as_floats_and_takes_integers_of_64_
     assert "PADV2" in artifact.kept_as_floats and artifact.parity.state == "ok"
 
 
+def int8_of(wanted, settings, place):
+    """The only artifact of a job, calibrated on four pictures; its file is gone."""
+    calibration = Calibration(kind=CalibrationKind.SKLEARN, samples=4)
+    with run(replace(wanted, calibration=calibration), settings, place) as outcome:
+        assert outcome.refused == ()
+        (artifact,) = outcome.artifacts
+    return artifact
+
+
 def test_int8_names_what_computes_with_floats_in_its_file_and_no_body_of_a_reduction(job, settings, place):
     # The choice of `-inf`, which the converter writes as the smallest number, and what follows it, too.
     code = network(
@@ -190,13 +199,7 @@ def test_int8_names_what_computes_with_floats_in_its_file_and_no_body_of_a_reduc
         "return y, torch.where(y > y.mean(), y, torch.tensor(float('-inf'))).argmax(1)",
         "self.c = torch.nn.Conv2d(3, 8, 3)",
     )
-    wanted = replace(
-        job(code, precisions=(Precision.INT8,)),
-        calibration=Calibration(kind=CalibrationKind.SKLEARN, samples=4),
-    )
-    with run(wanted, settings, place) as outcome:
-        assert outcome.refused == ()
-        (artifact,) = outcome.artifacts
+    artifact = int8_of(job(code, precisions=(Precision.INT8,)), settings, place)
     assert artifact.parity.state == "ok" and "MAXIMUM" in artifact.operators
     assert set(artifact.kept_as_floats) == {
         "STABLEHLO_REDUCE_WINDOW", "ABS", "GREATER", "SELECT_V2", "ARG_MAX",
@@ -209,13 +212,7 @@ def test_int8_keeps_what_litert_refuses_in_integers_as_floats(job, settings, pla
         "y = self.c(x); return self.h((y / (y.abs() + 1e-4)).mean((2, 3)))",
         "self.c, self.h = torch.nn.Conv2d(3, 8, 3), torch.nn.Linear(8, 4)",
     )
-    wanted = replace(
-        job(code, precisions=(Precision.INT8,)),
-        calibration=Calibration(kind=CalibrationKind.SKLEARN, samples=4),
-    )
-    with run(wanted, settings, place) as outcome:
-        assert outcome.refused == ()
-        (artifact,) = outcome.artifacts
+    artifact = int8_of(job(code, precisions=(Precision.INT8,)), settings, place)
     assert artifact.kept_as_floats == ("ABS", "DIV") and artifact.operators["CONV_2D"] == 1
 
 

@@ -54,22 +54,24 @@ def export_with_branches(
     Raises:
         Exception: that of torch.export for what cannot be traced; there is no base class.
     """
-    found, failure = None, None
+    failure: Exception | None = None
     try:
         found = _with_branches(module, samples)
-        if not _asks_for_values(found[0]):
-            return found
     except Exception as error:  # noqa: BLE001  (torch.export's errors have no base class)
         failure = error
-    known = None
+    if failure is None and not _asks_for_values(found[0]):
+        return found
     try:
         known = _with_known_values(module, samples, changing)
     except Exception:
         if failure is not None:
             raise
-    if known is None and failure is not None:
+        known = None  # lowering refuses what `found` asks for, with its line
+    if known is not None:
+        return known
+    if failure is not None:
         raise failure
-    return known or found  # type: ignore[return-value]
+    return found
 
 
 def _asks_for_values(program: ExportedProgram) -> bool:

@@ -87,7 +87,7 @@ class KnownValues(TorchFunctionMode):  # type: ignore[misc]
         super().__init__()
         self.used = False
         self._values: Any = WeakIdKeyDictionary()
-        #: Counts of the changes that the values include. Views count with their base, whoever changes it.
+        #: PyTorch's count of a tensor's changes when its value was computed; a view has that of its base.
         self._versions: Any = WeakIdKeyDictionary()
 
     @contextmanager
