@@ -10,7 +10,13 @@ from nnlite.settings.groups import CatalogSettings
 
 def apply_limits(models: Iterable[CatalogModel], limits: CatalogSettings) -> list[CatalogModel]:
     """Return the models, with those beyond a limit marked as skipped; earlier reasons stay."""
-    return [replace(model, skipped=model.skipped or _beyond(model, limits)) for model in models]
+    return [_limited(model, limits) for model in models]
+
+
+def _limited(model: CatalogModel, limits: CatalogSettings) -> CatalogModel:
+    reason = None if model.skipped else _beyond(model, limits)
+    # To copy all of LEMUR's models would take as long as to judge them.
+    return replace(model, skipped=reason) if reason else model
 
 
 def _beyond(model: CatalogModel, limits: CatalogSettings) -> str | None:

@@ -10,16 +10,16 @@ they name its task and dataset.
 
 import hashlib
 import os
-import zipfile
-import zlib
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 from nnlite.catalog.lemur.configuration import TrainingConfig, Trial, hyperparameters_of
 from nnlite.catalog.lemur.statistics import is_statistics, split_name, transforms_of, trials_of
+from nnlite.catalog.lemur.zip_reader import ZipReader
 from nnlite.catalog.model import CatalogError
 
 MODELS = "ab/nn/nn"
@@ -212,17 +212,17 @@ class WheelArchive(FileArchive):
         return f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
     @cached_property
-    def _zip(self) -> zipfile.ZipFile:
+    def _zip(self) -> ZipReader:
         try:
-            return zipfile.ZipFile(self.path)
-        except (OSError, zipfile.BadZipFile) as error:
+            return ZipReader(self.path)
+        except (OSError, BadZipFile) as error:
             raise CatalogError(
                 f"{self.path} is not a readable wheel: {error}; delete it and fetch it again: nnlite fetch"
             ) from error
 
     def _below(self, folder: str) -> list[str]:
         start = folder + "/"
-        return [path[len(start) :] for path in self._zip.namelist() if path.startswith(start)]
+        return [path[len(start) :] for path in self._zip.paths if path.startswith(start)]
 
     def _modules(self, folder: str) -> list[str]:
         return _module_names(name for name in self._below(folder) if "/" not in name)
@@ -245,7 +245,7 @@ class WheelArchive(FileArchive):
             return self._zip.read(path)
         except KeyError:
             return None
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (OSError, BadZipFile) as error:
             raise CatalogError(
                 f"cannot read {path} in {self.path}: {error}; delete it and fetch it again: nnlite fetch"
             ) from error
