@@ -20,7 +20,9 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]*(?:\n
 #: A frame as the interpreter writes it when it crashes, the newest first.
 _CRASHED_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in ', re.MULTILINE)
 #: What such a traceback has below the model's code.
-_OUTERMOST = "/nnlite_conversion/pipeline/body.py"
+OUTERMOST = "/nnlite_conversion/pipeline/body.py"
+#: Where the traceback of a thread begins.
+_THREAD = re.compile(r"^(?:Current thread|Thread) 0x", re.MULTILINE)
 #: Its end where there are more frames than it shows.
 _MORE_FRAMES = "\n  ...\n"
 _PACKAGES = re.compile(r"^.*/(?:site|dist)-packages/")
@@ -149,16 +151,32 @@ def line_in(stack: Iterable[traceback.FrameSummary]) -> CodeLine | None:
     return _innermost((frame.filename, frame.lineno or 0, frame.line or "") for frame in stack)
 
 
-def crashed_at(log: str, code: str | None) -> CodeLine | None:
+def crashed_at(stacks: str, code: str | None) -> CodeLine | None:
     """Return the network's own line at which the interpreter has crashed; None: it was not running one.
 
     Args:
-        log: what the process wrote, with the traceback of `faulthandler`.
+        stacks: what `faulthandler` wrote.
         code: of the model's file.
     """
-    _, _, crash = log.rpartition("Fatal Python error: ")
+    _, _, crash = stacks.rpartition("Fatal Python error: ")
     _, _, crash = crash.partition("Current thread 0x")  # behind those of others
-    inside, outermost, _ = crash.partition(_OUTERMOST if _OUTERMOST in crash else _MORE_FRAMES)
+    return _line_in_stack(crash, code)
+
+
+def hung_at(stacks: str, code: str | None) -> CodeLine | None:
+    """Return the network's own line that its main thread is at; None: it runs none.
+
+    Args:
+        stacks: what `faulthandler` wrote at a signal.
+        code: of the model's file.
+    """
+    threads = sorted(_THREAD.split(stacks), key=lambda thread: OUTERMOST in thread)
+    return _line_in_stack(threads[-1], code)
+
+
+def _line_in_stack(stack: str, code: str | None) -> CodeLine | None:
+    """Return the innermost line of the network's own of a traceback of `faulthandler`."""
+    inside, outermost, _ = stack.partition(OUTERMOST if OUTERMOST in stack else _MORE_FRAMES)
     sources = (code or "").splitlines()
     frames = []
     for each in _CRASHED_FRAME.finditer(inside if outermost else ""):

@@ -68,11 +68,11 @@ def sleeping(messages_fd: int) -> None:
 
 
 @pytest.fixture
-def outputs(tmp_path: Path) -> Iterator[tuple[int, tuple[int, int, int]]]:
+def outputs(tmp_path: Path) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
     """Where a child's first message arrives, and the descriptors of a tree."""
     reading, writing = os.pipe()
     log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-    yield reading, (log, writing, writing)
+    yield reading, (log, log, writing, writing)
     for number in (reading, writing, log):
         os.close(number)
 

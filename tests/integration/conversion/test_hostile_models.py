@@ -18,7 +18,9 @@ from nnlite.errors import Failure, FailureClass
 from nnlite.host.processes import living
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
+from nnlite_conversion.culprit import OUTERMOST
 from nnlite_conversion.isolation import conversion, process_tree, sandbox, seccomp, supervision
+from nnlite_conversion.isolation.child import STACK_SIGNAL
 from nnlite_conversion.isolation.conversion import convert
 from nnlite_conversion.isolation.process_registry import FOLDER, kill_orphans, registered
 from waiting import HANG_S, JumpingClock, end, wait_until
@@ -202,10 +204,54 @@ def test_endless_loop_is_killed_at_the_time_limit(job, place):
 
     failure = failure_of(job(network("while True: pass")), settings, place)
 
-    assert (failure.failure_class, failure.details["limit"]) == (FailureClass.CONVERTER, "timeout_s")
+    assert failure.details["limit"] == "timeout_s"
     assert "NNLITE_CONVERSION__TIMEOUT_S" in failure.reason
-    # None: on a busy machine it had not started yet.
-    assert failure.details["signal"] in {signal.SIGKILL, None}
+    # On a busy machine it had not started yet.
+    assert failure.details["signal"] in {signal.SIGKILL, STACK_SIGNAL, None}
+
+
+@pytest.mark.parametrize("where", ["init", "forward", "top"])
+def test_a_model_whose_code_hangs_fails_at_once_with_the_line(job, place, name, hangs, where):
+    loop = f"while True: {CALLED.format(name=name)}; time.sleep(60)"
+    code = network(**{"forward": "return x", where: loop})
+
+    failure = failure_of(job(code), PATIENT, place, hangs)
+
+    assert (failure.failure_class, failure.stage) == (FailureClass.MODEL, Stage.LOAD)
+    number = 1 + code.splitlines().index(next(line for line in code.splitlines() if "while" in line))
+    assert failure.details["line"] == f"tiny.py:{number}: {loop}"
+    assert f"did not end within {HANG_S:g} s, at tiny.py:{number}: while True" in failure.reason
+    assert "NNLITE_CONVERSION__TIMEOUT_S" in failure.reason
+    assert failure.details["limit"] == "timeout_s"
+
+
+def test_a_hang_of_the_converter_is_none_of_the_model(job, place, name, hangs):
+    top = f"""
+        import litert_torch._convert.core as c
+        c._run_convert_passes = lambda p: [{CALLED.format(name=name)}, time.sleep(3600)]"""
+
+    failure = failure_of(job(network("return x * 2", top=top)), PATIENT, place, hangs)
+
+    assert (failure.failure_class, failure.stage) == (FailureClass.CONVERTER, Stage.LOWER)
+    assert "tiny.py" in failure.details["stderr_tail"], "where it was"
+
+
+FORGED = f"""
+Fatal Python error: Aborted
+
+Current thread 0x1 (most recent call first):
+  File "/x/tiny.py", line 1 in forward
+  File "/x{OUTERMOST}", line 60 in run
+"""
+
+
+def test_a_crash_that_the_model_prints_is_not_believed(job, settings, place):
+    top = f"import faulthandler; faulthandler.disable(); os.write(2, {FORGED!r}.encode()); os.abort()"
+
+    failure = failure_of(job(network("return x", top=top)), settings, place)
+
+    assert failure.failure_class is FailureClass.CONVERTER
+    assert failure.details["stderr_tail"] == FORGED
 
 
 def test_daemons_of_a_successful_model_are_killed(job, settings, place, name):
@@ -388,7 +434,7 @@ time.sleep(3600)
     failure = failure_of(job(network("return x", top=top)), settings, place, hangs)
 
     assert failure.details["limit"] == "timeout_s"
-    assert failure.details["stderr_tail"] == "x" * 1000
+    assert failure.details["stderr_tail"].startswith("x" * 1000 + "\n")
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from typing import Any, Final, TypeVar
 
 from nnlite.errors import Failure, FailureClass
 from nnlite.host.child_process import signal_name
+from nnlite.settings import PREFIX
 from nnlite.vocabulary import Stage
-from nnlite_conversion.culprit import Culprit, crashed_at
+from nnlite_conversion.culprit import CodeLine, Culprit, crashed_at, hung_at
 from nnlite_conversion.explanations import sentence
 from nnlite_conversion.isolation.supervision import ChildSupervision
 from nnlite_conversion.messages import Evaluated, Preflight, Refusal, Report
@@ -26,7 +27,7 @@ def answer_of(supervision: ChildSupervision, expected: type[AnswerType]) -> Answ
     answer, exit_status = supervision.inbox.answer, supervision.exit_status
     if supervision.exceeded is not None:
         supervision.exceeded.details.update(evidence(supervision))
-        raise supervision.exceeded
+        raise hang_of_model(supervision, supervision.exceeded) or supervision.exceeded
     if supervision.inbox.garbage is not None:
         reason = "its result pipe carried an invalid message"
         raise failure_of(supervision, reason, garbage=supervision.inbox.garbage)
@@ -60,7 +61,7 @@ def crash_of_model(supervision: ChildSupervision) -> Failure | None:
     # What crashes once a precision or format has begun costs no more than that.
     if number not in _CRASHES or stage not in _OF_MODEL or supervision.inbox.begun is not None:
         return None
-    line = crashed_at(supervision.stderr_tail(), supervision.code)
+    line = crashed_at(supervision.stacks(), supervision.code)
     if line is None:
         return None
     while_doing = " on a calibration sample" if stage is Stage.CALIBRATE else ""
@@ -68,7 +69,29 @@ def crash_of_model(supervision: ChildSupervision) -> Failure | None:
         cause=f"the model's code crashes its process{while_doing} ({signal_name(number)})",
         remedy="run that line in a Python process of its own, which it must not end",
     )
-    kept = {"cause": reason.cause, "remedy": reason.remedy, "line": str(line), **evidence(supervision)}
+    return _of_line(stage, reason, line, evidence(supervision))
+
+
+def hang_of_model(supervision: ChildSupervision, exceeded: Failure) -> Failure | None:
+    """Return the failure of a model whose own code did not end in time; None: that was something else.
+
+    Only while it is loaded and run for the first time: how long everything else takes depends on the machine.
+    """
+    if exceeded.stage is not Stage.LOAD or exceeded.details["limit"] != "timeout_s":
+        return None
+    line = hung_at(supervision.stacks(), supervision.code)
+    if line is None:
+        return None
+    reason = Explanation(
+        cause=f"the model's code did not end within {supervision.settings.timeout_s:g} s",
+        remedy="run that line in a Python process of its own; if it does end, convert with a larger "
+        f"{PREFIX}CONVERSION__TIMEOUT_S",
+    )
+    return _of_line(exceeded.stage, reason, line, exceeded.details)
+
+
+def _of_line(stage: Stage, reason: Explanation, line: CodeLine, details: dict[str, Any]) -> Failure:
+    kept = {"cause": reason.cause, "remedy": reason.remedy, "line": str(line), **details}
     return Failure(FailureClass.MODEL, stage, sentence(reason, Culprit(line=line)), kept)
 
 

@@ -35,6 +35,9 @@ from nnlite_conversion.messages import Refusal, send
 #: Largest file that a child may write; flatbuffers end at 2 GiB.
 MAX_FILE_BYTES = 4 << 30
 
+#: Has the child write where its threads are. What the model's code has started may end of it.
+STACK_SIGNAL = signal.SIGUSR2
+
 #: Pause of init between two passes over the processes that the child left behind, seconds.
 SWEEP_PAUSE_S = 0.01
 
@@ -84,6 +87,8 @@ class Outputs(NamedTuple):
     """Descriptors that a tree writes to."""
 
     log: int
+    #: Of the interpreter, not of what the model's code prints: where it crashed, or is at `STACK_SIGNAL`.
+    traces: int
     #: Of the child.
     messages: int
     #: Of init.
@@ -96,21 +101,23 @@ Body = Callable[[int], None]
 Fork = Callable[[Body, Isolation, Outputs], Forked]
 
 
-def start(body: Body, *, isolation: Isolation, log: Path, fork: Fork | None = None) -> Child:
+def start(body: Body, *, isolation: Isolation, log: Path, traces: Path, fork: Fork | None = None) -> Child:
     """Fork the tree and return at once.
 
     Args:
         body: what the child runs.
         isolation: the child's sandbox.
         log: file that its stdout and stderr are appended to.
+        traces: file that the interpreter writes the stacks of its threads to.
         fork: None: the tree is forked from this process, and the child has a copy of its memory.
 
     The caller kills the group and reaps the supervisor.
     """
+    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    log_fd, traces_fd = os.open(log, appending, 0o600), os.open(traces, appending, 0o600)
     messages_fd, child_messages_fd = os.pipe2(os.O_CLOEXEC)
     exit_status_fd, init_exit_status_fd = os.pipe2(os.O_CLOEXEC)
-    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    outputs = Outputs(log_fd, child_messages_fd, init_exit_status_fd)
+    outputs = Outputs(log_fd, traces_fd, child_messages_fd, init_exit_status_fd)
     try:
         forked = (fork or fork_tree)(body, isolation, outputs)
     except BaseException:
@@ -161,15 +168,15 @@ def _supervisor(body: Body, isolation: Isolation, outputs: Outputs, parent: int)
     os.setpgid(0, 0)
     reset_signals()
     _redirect(outputs.log)
-    sandbox.keep_only({outputs.messages, outputs.exit_status})
+    sandbox.keep_only({outputs.traces, outputs.messages, outputs.exit_status})
     die_with_parent(lambda: os.getppid() != parent)
     first_of_namespace = sandbox.enter_namespaces(network=isolation.network)
     own_fd = os.pidfd_open(os.getpid())
     init = os.fork()
     if init == 0:
         run_and_exit(lambda: _init(body, isolation, outputs, own_fd, first_of_namespace=first_of_namespace))
-    os.close(outputs.messages)
-    os.close(outputs.exit_status)
+    for number in (outputs.traces, outputs.messages, outputs.exit_status):
+        os.close(number)
     os.waitpid(init, 0)
 
 
@@ -187,17 +194,19 @@ def _init(
     child = os.fork()
     if child == 0:
         os.close(outputs.exit_status)
-        run_and_exit(lambda: _child(body, isolation, outputs.messages, init))
+        run_and_exit(lambda: _child(body, isolation, outputs, init))
+    os.close(outputs.traces)
     os.close(outputs.messages)
     _report_exit_status(child, outputs.exit_status)
     if not first_of_namespace:
         _kill_adopted()
 
 
-def _child(body: Body, isolation: Isolation, messages_fd: int, init: int) -> None:
+def _child(body: Body, isolation: Isolation, outputs: Outputs, init: int) -> None:
     # The worker's may be enabled, for another file, and lost its signal handlers in the reset.
     faulthandler.disable()
-    faulthandler.enable(2)
+    faulthandler.enable(outputs.traces)
+    faulthandler.register(STACK_SIGNAL, outputs.traces)
     # Before privileges are dropped: the account may not be allowed to traverse the parents.
     os.chdir(isolation.scratch)
     sandbox.drop_privileges(isolation.uid)
@@ -208,12 +217,12 @@ def _child(body: Body, isolation: Isolation, messages_fd: int, init: int) -> Non
         try:
             sandbox.leave_network(filter_required=isolation.network_filter)
         except (OSError, sandbox.NetworkOpenError) as error:  # or no process can be forked to try it
-            send(messages_fd, Refusal(failure_class=FailureClass.INFRASTRUCTURE, reason=str(error)))
+            send(outputs.messages, Refusal(failure_class=FailureClass.INFRASTRUCTURE, reason=str(error)))
             return
     _private_environment(isolation)
     # The tail of the log should show why the child ended, not warnings.
     warnings.simplefilter("ignore")
-    body(messages_fd)
+    body(outputs.messages)
 
 
 def _redirect(log_fd: int) -> None:

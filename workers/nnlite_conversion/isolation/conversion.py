@@ -55,11 +55,12 @@ def convert(
         fork: forks the child's tree; None: this process does, whose memory model code can then read.
 
     Raises:
-        Failure: class `model` when the model cannot be converted, or crashes its process; `runtime` when
-            LiteRT refuses its fp32 file and nothing else could be made; `converter` when the child crashed
-            otherwise, or exceeded a limit, before there was an fp32 file; `infrastructure` when the disk is
-            full, or model code would reach the network. Details: `exit`, `signal`, `limit`, `peak_rss_kb`,
-            `timings_ns`, `stderr_tail`, and, from the child itself, `error_type`, `traceback` and `operator`.
+        Failure: class `model` when the model cannot be converted, or its code crashes or hangs; `runtime`
+            when LiteRT refuses its fp32 file and nothing else could be made; `converter` when the child
+            crashed otherwise, or exceeded a limit, before there was an fp32 file; `infrastructure` when the
+            disk is full, or model code would reach the network. Details: `exit`, `signal`, `limit`,
+            `peak_rss_kb`, `timings_ns`, `stderr_tail`, and, from the child itself, `error_type`, `traceback`
+            and `operator`.
     """
     left: ConversionJob | None = job
     parts: list[ConversionOutcome] = []
@@ -113,7 +114,7 @@ def _children(
     uid = sandbox.unprivileged_uid() if settings.drop_privileges else None
     workdir.mkdir(parents=True, exist_ok=True)
     with job_dir(workdir) as folder:
-        log = folder / "child.log"
+        log, traces = folder / "child.log", folder / "traces.log"
 
         @contextmanager
         def run(job: ConversionJob) -> Iterator[EndedChild]:
@@ -121,7 +122,8 @@ def _children(
             nonlocal waited_ns
             with scratch_folder(folder, uid) as (scratch, owner):
                 job = with_files(job, scratch, owner)
-                log.unlink(missing_ok=True)  # of the child before: its crash is not this one's
+                for file in (log, traces):
+                    file.unlink(missing_ok=True)  # of the child before: its crash is not this one's
                 started = child.start(
                     partial(_run_pipeline, kind, job, settings),
                     isolation=child.Isolation(
@@ -131,11 +133,13 @@ def _children(
                         scratch=scratch,
                     ),
                     log=log,
+                    traces=traces,
                     fork=fork,
                 )
                 supervision = ChildSupervision(
                     child=started,
                     log=log,
+                    traces=traces,
                     settings=settings,
                     code=job.model.code,
                     waited_ns=waited_ns,

@@ -41,7 +41,7 @@ _MAX_MESSAGE_BYTES: Final = 4096
 #: A fork takes milliseconds; a server that does not answer for so long has ended or hangs, seconds.
 _ANSWER_TIMEOUT_S: Final = 60.0
 #: Of a request.
-_DESCRIPTORS: Final = 5
+_DESCRIPTORS: Final = 6
 #: Each conversion copies the server's page tables three times, and huge pages save 0.08 s of it. Where the
 #: kernel must compact memory for them, they cost as much as a dozen conversions or more save.
 _FORKS_IN_SMALL_PAGES: Final = 4

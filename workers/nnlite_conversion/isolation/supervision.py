@@ -22,8 +22,9 @@ from nnlite.host.processes import living
 from nnlite.settings import PREFIX
 from nnlite.settings.groups import ConversionSettings
 from nnlite.vocabulary import Stage
+from nnlite_conversion.culprit import OUTERMOST
 from nnlite_conversion.isolation import process_tree
-from nnlite_conversion.isolation.child import Child
+from nnlite_conversion.isolation.child import STACK_SIGNAL, Child
 from nnlite_conversion.messages import Inbox
 
 #: Called with the current stage every `TICK_S`; returns whether the child may run now.
@@ -36,7 +37,10 @@ END_STEP_S = 2.0
 
 #: What the interpreter writes behind the traceback of a crash: some 300 names, which push the traceback out.
 _EXTENSION_MODULES = re.compile(r"^Extension modules: .*\n?", re.MULTILINE)
-_LIST_BYTES = 1 << 16
+#: More than a list and the tracebacks of dozens of threads.
+_STACKS_BYTES = 1 << 18
+#: How often it is looked whether tracebacks were written, within `END_STEP_S`.
+_STACK_STEPS = 40
 
 #: A child's log is truncated above this size; only its tail is ever read.
 MAX_LOG_BYTES = 16 << 20
@@ -57,7 +61,9 @@ class ChildSupervision:
     """A child under supervision, and what is known of it after it has ended."""
 
     child: Child
+    #: What the child has written, and what its interpreter has.
     log: Path
+    traces: Path
     settings: ConversionSettings
     #: Of the model; None: there is none.
     code: str | None = None
@@ -98,6 +104,8 @@ class ChildSupervision:
                 return
             if time.monotonic() >= next_tick:
                 self.exceeded = self._exceeded()
+                if self.exceeded is not None and self.exceeded.details["limit"] == "timeout_s":
+                    self._ask_for_stacks()
                 if self.exceeded is not None or self.inbox.garbage is not None:
                     return
                 if tick(self.inbox.stage):
@@ -128,9 +136,23 @@ class ChildSupervision:
         self.peak_rss_kb = max(self.peak_rss_kb, self.exit_status.peak_rss_kb if self.exit_status else 0)
 
     def stderr_tail(self) -> str:
-        """Return the end of what the child wrote, without the interpreter's list of modules."""
+        """Return the end of what the child wrote, and of what its interpreter did."""
         kept = self.settings.stderr_tail_bytes
-        return _EXTENSION_MODULES.sub("", tail(self.log, kept + _LIST_BYTES))[-kept:]
+        return "\n".join(filter(None, (tail(self.log, kept), self.stacks()[-kept:])))
+
+    def stacks(self) -> str:
+        """Return where the child's threads were when it crashed or hung; empty: it did neither."""
+        return _EXTENSION_MODULES.sub("", tail(self.traces, _STACKS_BYTES))
+
+    def _ask_for_stacks(self) -> None:
+        """Have the child's interpreter write where its threads are, and wait for it."""
+        self._resume()
+        for pid in self._model_code()[:1]:  # init's first child
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, STACK_SIGNAL)
+        for _ in range(_STACK_STEPS):
+            if OUTERMOST in self.stacks() or self._ended_within(END_STEP_S / _STACK_STEPS):
+                return
 
     def _receive(self) -> None:
         stage = self.inbox.stage
@@ -162,8 +184,9 @@ class ChildSupervision:
             )
         if self._memory_kb() > settings.memory_limit_mb * 1024:
             return self._limit("memory_limit_mb", f"{settings.memory_limit_mb} MiB of resident memory")
-        if self.log.stat().st_size > MAX_LOG_BYTES:
-            os.truncate(self.log, 0)  # it is open for appending: the child continues at the start
+        for file in (self.log, self.traces):
+            if file.stat().st_size > MAX_LOG_BYTES:
+                os.truncate(file, 0)  # it is open for appending: the child continues at the start
         return None
 
     def _memory_kb(self) -> int:
