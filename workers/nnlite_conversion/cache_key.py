@@ -68,6 +68,9 @@ REVISIONS: Mapping[str, Revision] = {
     "zeros_where_all_is_masked": Revision(
         version=1, code=re.compile(r"scaled_dot_product_attention|\b(transformers|diffusers)\b")
     ),
+    "zeros_where_layers_mask_all": Revision(
+        version=1, code=re.compile(r"key_padding_mask|MultiheadAttention[\s\S]*\battn_mask=")
+    ),
 }
 _LIBRARIES = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer")
 

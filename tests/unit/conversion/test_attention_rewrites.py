@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention as attention
 
+from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.rewrites import apply_rewrites
 from unit.conversion.rewriting import IMAGE, applied, assert_equal
 
@@ -59,18 +60,80 @@ class OwnAttention(torch.nn.MultiheadAttention):
 
 
 class Layer(torch.nn.Module):
-    def __init__(self, kind):
+    """A layer whose mask excludes every place of the first sequence, and padding at the end of the second.
+
+    Args:
+        layer: of PyTorch.
+        names: keywords of its masks.
+    """
+
+    def __init__(self, layer, *names, number=torch.bool):
         super().__init__()
-        self.layer = kind(6, 2, batch_first=True)
+        self.layer, self.names, self.number = layer, names, number
 
     def forward(self, x):
-        rows = x[0, :, :, :6]
-        return self.layer(rows, rows, rows, key_padding_mask=rows[..., 0] > 0, need_weights=False)[0]
+        rows = x[0, :2, :, :6]
+        padding = (torch.arange(6) >= torch.tensor([[0], [4]])) & (x.amax() > -9)
+        if self.number is not torch.bool:
+            padding = torch.zeros(2, 6).masked_fill(padding, -math.inf)
+        masks = dict.fromkeys(self.names, padding)
+        if isinstance(self.layer, torch.nn.TransformerEncoderLayer | torch.nn.TransformerEncoder):
+            return self.layer(rows, **masks)
+        if isinstance(self.layer, torch.nn.TransformerDecoderLayer):
+            return self.layer(rows, rows + 1, **masks)
+        return self.layer(rows, rows, rows, **masks, need_weights=False)[0]
 
 
-@pytest.mark.parametrize("kind", [torch.nn.MultiheadAttention, OwnAttention])
-def test_a_layer_whose_kernel_returns_nan_stays_as_it_is(kind):
+def followed(network):
+    """Return PyTorch's output, that of the rewritten program, and the rewrites of the graph."""
+    torch.manual_seed(0)
     with torch.no_grad():
-        program = torch.export.export(Layer(kind).eval(), (IMAGE,), strict=False)
+        program = lowering.export(network.eval(), (IMAGE,))
+        names = apply_rewrites(program)
+        wanted = network(IMAGE)
+        program = lowering.rewritten(lowering.decompose(program))[0]
+        return wanted, program.module()(IMAGE), names
 
-    assert apply_rewrites(program) == ()
+
+KEYS = "key_padding_mask"
+SOURCE = "src_key_padding_mask"
+ENCODER_LAYER = torch.nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Layer(torch.nn.MultiheadAttention(6, 2, batch_first=True), KEYS),
+        Layer(OwnAttention(6, 2, batch_first=True), KEYS),
+        Layer(ENCODER_LAYER, SOURCE),
+    ],
+)
+def test_layers_whose_kernels_return_nan_stay_as_they_are(network):
+    wanted, result, names = followed(network)
+
+    assert names == () and wanted[0].isnan().all()
+    torch.testing.assert_close(result, wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Layer(torch.nn.MultiheadAttention(6, 3, batch_first=True), KEYS),
+        Layer(torch.nn.MultiheadAttention(6, 2, batch_first=True), KEYS, number=torch.float),
+        Layer(torch.nn.TransformerDecoderLayer(6, 2, 8, batch_first=True), "memory_key_padding_mask"),
+        Layer(torch.nn.TransformerEncoderLayer(6, 2, 8, batch_first=True, activation=torch.tanh), SOURCE),
+    ],
+)
+def test_rows_of_other_layers_become_zeros(network):
+    wanted, result, names = followed(network)
+
+    assert names == ("zeros_where_layers_mask_all",) and wanted.isfinite().all()
+    torch.testing.assert_close(result, wanted)
+
+
+@pytest.mark.parametrize("norm", [None, torch.nn.LayerNorm(6, bias=True)])
+def test_padding_that_an_encoder_leaves_out_is_zero(norm):
+    wanted, result, _ = followed(Layer(torch.nn.TransformerEncoder(ENCODER_LAYER, 2, norm), SOURCE))
+
+    assert wanted.isfinite().all() and (wanted[1, 4:] == 0).all()
+    torch.testing.assert_close(result, wanted)

@@ -102,6 +102,11 @@ def _attention() -> Iterator[Case]:
         yield case("scaled_dot_product_attention", forward, *inputs, variant=variant)
     init = "self.layer = nn.MultiheadAttention(8, 2, batch_first=True)"
     yield case("MultiheadAttention", "self.layer(x, x, x)[0]", TOKENS, init=init, variant="self")
+    for form in ("z", "torch.zeros(1, 5).masked_fill(z, -torch.inf)"):
+        forward = f"self.layer(x, y, y, key_padding_mask={form}, need_weights=False)[0]"
+        variant = "padding" if form == "z" else "infinite padding"
+        inputs = TOKENS, TOKENS, ((1, 5), "bool")
+        yield case("MultiheadAttention", forward, *inputs, init=init, variant=variant)
     yield case("MultiheadAttention", "self.layer(x, y, y)[0]", TOKENS, (1, 3, 8), init=init, variant="cross")
     yield case("MultiheadAttention", "self.layer(x, x, x)", TOKENS, init=init, variant="with weights")
     forward = "self.layer(x, x, x, key_padding_mask=y, need_weights=False)[0]"

@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 
 from nnlite.vocabulary import Shortcut
 from nnlite_conversion.culprit import CodeLine, HighRankNode, UnsupportedNode, has_no_size, operator_of
+from nnlite_conversion.pipeline.lowering.attention_paths import as_kernels_compute
 from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering, uses
 from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
@@ -147,7 +148,8 @@ def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> Export
     Raises:
         Exception: torch.export cannot trace it; its errors have no base class.
     """
-    with torch.compiler.set_stance("default"):  # torch.cond and the like trace their branches by the compiler
+    # torch.cond and the like trace their branches by the compiler.
+    with torch.compiler.set_stance("default"), as_kernels_compute():
         return core.export_torch_signature(_signature(module, samples), run_decompositions=False)
 
 

@@ -44,6 +44,7 @@ REWRITES: tuple[Rewrite, ...] = (
     pooling.max_unpool_of_pool,
     pooling.indices_of_max_pool,
     attention.zeros_where_all_is_masked,
+    attention.zeros_where_layers_mask_all,
 )
 
 #: Rewrites of operators of the decomposed graph. Halves and complex numbers are rewritten besides.

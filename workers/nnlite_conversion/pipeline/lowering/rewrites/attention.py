@@ -1,14 +1,16 @@
 """Rewrites attention with a mask that is computed from an input, which may exclude every place.
 
 There PyTorch's `scaled_dot_product_attention` returns zeros, and the softmax that litert-torch makes of it
-NaN.
+NaN. The kernels of PyTorch's layers return NaN as well.
 """
 
 import math
 import pydoc
+from collections.abc import Callable
 
 import torch
 
+from nnlite_conversion.pipeline.lowering.attention_paths import is_of_kernel
 from nnlite_conversion.pipeline.lowering.rewrites.graph import call, inherit_place, is_of_input
 
 aten = torch.ops.aten
@@ -19,10 +21,19 @@ _MASK = 3
 
 def zeros_where_all_is_masked(graph: torch.fx.Graph) -> bool:
     """Let rows whose mask excludes every place attend to all of them, and replace what they get by zeros."""
+    return _with_zeros(graph, lambda node: not _is_of_layer(node))
+
+
+def zeros_where_layers_mask_all(graph: torch.fx.Graph) -> bool:
+    """Do the same in PyTorch's own layers, but where they take a kernel, which returns NaN."""
+    return _with_zeros(graph, lambda node: _is_of_layer(node) and not is_of_kernel(node))
+
+
+def _with_zeros(graph: torch.fx.Graph, concerns: Callable[[torch.fx.Node], bool]) -> bool:
     known: dict[torch.fx.Node, tuple[torch.fx.Node, torch.fx.Node]] = {}  # layers share a mask
     for node in graph.find_nodes(op="call_function", target=aten.scaled_dot_product_attention.default):
         mask = node.args[_MASK] if len(node.args) > _MASK else node.kwargs.get("attn_mask")
-        if not isinstance(mask, torch.fx.Node) or not is_of_input(mask) or _is_of_layer(node):
+        if not isinstance(mask, torch.fx.Node) or not is_of_input(mask) or not concerns(node):
             continue
         if mask not in known:
             with graph.inserting_before(node):
@@ -48,6 +59,6 @@ def _opened(graph: torch.fx.Graph, mask: torch.fx.Node) -> tuple[torch.fx.Node, 
 
 
 def _is_of_layer(node: torch.fx.Node) -> bool:
-    """Whether a call is the layer's, whose kernel for inference returns NaN for such rows."""
+    """Whether a call is that of `nn.MultiheadAttention`."""
     kinds = [pydoc.locate(kind) for _, kind in node.meta.get("nn_module_stack", {}).values()]
     return any(isinstance(kind, type) and issubclass(kind, torch.nn.MultiheadAttention) for kind in kinds)
