@@ -58,8 +58,8 @@ def models(
     """List the models of a source, each with the configuration that would be converted.
 
     A model that will not be converted is a row too, with the reason. The first listing reads the whole
-    source, which takes some seconds; later ones take one. With --limit and --seed: the random sample that run
-    and submit take with the same options.
+    source, which takes some seconds; later ones come from a cache. With --limit and --seed: the random sample
+    that run and submit take with the same options.
 
     Examples:
 

@@ -28,8 +28,9 @@ def preflight(
     """List, in seconds, every operator of a network that cannot be converted, with its line and a remedy.
 
     The network is loaded and exported in the sandbox of a conversion, and each operator is lowered by itself:
-    all that fail are listed at once, and those that are random, have no kernel in LiteRT or come out wrong.
-    Nothing is converted or stored. Exit code 1 if there is any.
+    all that fail are listed at once, and those that are random, have no kernel in LiteRT, need 64-bit
+    integers or compute in bfloat16. Parity and int8 show in a conversion only. Nothing is
+    converted or stored. Exit code 1 if there is any problem.
 
     Examples:
 

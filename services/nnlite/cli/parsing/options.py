@@ -42,8 +42,8 @@ Inputs = Annotated[
     list[str] | None,
     _of_models(
         "--input",
-        help="An input of a network as forward takes it, once for each: 1x3x224x224, 1x128:int64, by keyword "
-        "mask=1x16:bool, with named axes T16xF80 (N is the batch).",
+        help="Of --source files: an input of a network as forward takes it, once for each: 1x3x224x224, "
+        "1x128:int64, by keyword mask=1x16:bool, with named axes T16xF80 (N is the batch).",
     ),
 ]
 LayoutOption = Annotated[
