@@ -52,6 +52,10 @@ REVISIONS: Mapping[str, Revision] = {
     "needless_expand": Revision(
         version=1, code=re.compile(r"\bexpand(_as)?\b|broadcast_to|torchvision\.(models|ops)|\btimm\b")
     ),
+    # Of what it makes right, what `forward` assigns to the data of a tensor was converted before.
+    "known_values": Revision(
+        version=1, code=re.compile(r"def forward\((?:(?!\n *def )[\s\S])*\.data\s*=[^=]")
+    ),
     "nearest_by_index": Revision(
         version=1, code=re.compile(r"interpolate|[Uu]psampl|torchvision\.(models|ops)|\btimm\b")
     ),

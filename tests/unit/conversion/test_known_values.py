@@ -57,7 +57,20 @@ def of_data(net, x):
     return x.data * weight, F.linear(x, weight[None].data), x + torch.ones(8).data, x.clone().data.add_(1)
 
 
-@pytest.mark.parametrize("function", [by_masks, by_counts, by_numbers, of_data])
+def of_assigned_data(net, x):
+    y = x * 2
+    row, other = y[0], x + 1
+    y.data = other
+    other.mul_(3)  # and so y, but not the row of what y was
+    y[:, 0] = 7
+    narrow = x * 2
+    narrow.data = x[:, :2]
+    net.weight.data = net.weight.data.abs()
+    net.plain.data = x[0] > 0
+    return y, row, narrow.reshape(-1), F.linear(x, net.weight[None]), x * net.plain
+
+
+@pytest.mark.parametrize("function", [by_masks, by_counts, by_numbers, of_data, of_assigned_data])
 def test_values_that_depend_on_no_input_are_known(function):
     network = Network(function).eval()
     with torch.no_grad():

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from nnlite_conversion import cache_key
 from nnlite_conversion.pipeline.lowering import lower as lowering
+from nnlite_conversion.pipeline.lowering.known_values import KNOWN_VALUES
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS, REWRITES, apply_rewrites
 from nnlite_conversion.pipeline.verifying.parity import HostArtifact
 
@@ -161,7 +162,7 @@ def test_weights_of_parameters_or_reshaped_ones_are_not_rewritten(of):
 
 def test_keys_name_rewrites_that_exist():
     names = {rewrite.__name__ for rewrite in (*REWRITES, *OPERATORS.values())}
-    assert {*cache_key.REWRITES, *cache_key.REVISIONS} <= names
+    assert {*cache_key.REWRITES, *cache_key.REVISIONS} <= {*names, KNOWN_VALUES}
 
 
 def test_only_models_that_a_revised_rewrite_may_change_have_other_keys():
@@ -173,6 +174,9 @@ def test_only_models_that_a_revised_rewrite_may_change_have_other_keys():
     quotient = cache_key.revised_rewrites("return x // self.step  # as https://example.org")
     comment = cache_key.revised_rewrites("return x / self.step  # as https://example.org")
     assert quotient == ("rounded_quotient-1",) and comment == ()
+    setting, forward = "def set(self, x):\n self.p.data = x\n", "def forward(self, x):\n return x\n\n"
+    assert cache_key.revised_rewrites(forward + setting) == ()
+    assert cache_key.revised_rewrites(forward + setting.replace("set(", "forward(")) == ("known_values-1",)
     every = tuple(f"{name}-1" for name in sorted(cache_key.REVISIONS))
     assert cache_key.revised_rewrites(None) == every, "nobody knows what a file without code contains"
     assert cache_key.cache_key("a", "fp32", revised=plain) == cache_key.cache_key("a", "fp32")

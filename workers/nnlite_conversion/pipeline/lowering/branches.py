@@ -22,6 +22,7 @@ from nnlite_conversion.pipeline.lowering import branch_choice
 from nnlite_conversion.pipeline.lowering.branch_code import CHOICE, place, with_both
 from nnlite_conversion.pipeline.lowering.known_values import KNOWN_VALUES, known_values
 from nnlite_conversion.pipeline.lowering.lower import export, has_fixed_sizes
+from nnlite_conversion.pipeline.lowering.written_data import without_assigned_data
 
 #: Name of this rewrite, as artifacts record it.
 BOTH_BRANCHES = "both_branches"
@@ -43,7 +44,8 @@ def export_with_branches(
 ) -> tuple[ExportedProgram, tuple[str, ...]]:
     """Trace `module` on `samples` as `lower.export` does, with both branches computed where one stops it.
 
-    Where that fails, or a size depends on values, values that depend on no input are known in a second trace.
+    Where that fails, as for what is assigned to a tensor's `data`, or a size depends on values, values that
+    depend on no input are known in a second trace.
 
     Args:
         changing: names of buffers that each run changes.
@@ -56,7 +58,8 @@ def export_with_branches(
     """
     failure: Exception | None = None
     try:
-        found = _with_branches(module, samples)
+        with without_assigned_data():
+            found = _with_branches(module, samples)
     except Exception as error:  # noqa: BLE001  (torch.export's errors have no base class)
         failure = error
     if failure is None and not _asks_for_values(found[0]):

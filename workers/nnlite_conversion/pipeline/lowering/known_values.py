@@ -17,6 +17,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.weak import WeakIdKeyDictionary
 
+from nnlite_conversion.pipeline.lowering.written_data import AssignedData
+
 #: Name of this rewrite, as artifacts record it.
 KNOWN_VALUES = "known_values"
 #: Most elements of a tensor whose values are followed.
@@ -42,8 +44,7 @@ _RANDOM: Final = ("rand", "normal", "bernoulli", "multinomial", "poisson", "drop
 #: Functions whose results share the memory of what is no tensor.
 _SHARING: Final = frozenset({"from_numpy", "as_tensor", "asarray", "frombuffer"})
 _OPERATORS: Final = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor"]
-#: The last is that of `data`.
-_IN_PLACE: Final = frozenset({"__setitem__", *(f"__i{name}__" for name in _OPERATORS), "__set__"})
+_IN_PLACE: Final = frozenset({"__setitem__", *(f"__i{name}__" for name in _OPERATORS)})
 #: Functions that may change statistics among their arguments.
 _OF_STATISTICS: Final = frozenset({"batch_norm", "instance_norm", "native_batch_norm"})
 #: Stands for a value that is not known.
@@ -71,7 +72,7 @@ def known_values(module: torch.nn.Module, changing: Collection[str] = ()) -> Ite
         with known.of(
             {now[name]: _without_tracing(value.clone) for name, value in values.items() if name in now}
         ):
-            return original(*inputs)
+            return known.assigned.now(original(*inputs))
 
     module.forward = forward
     try:
@@ -89,11 +90,13 @@ class KnownValues(TorchFunctionMode):  # type: ignore[misc]
         self._values: Any = WeakIdKeyDictionary()
         #: PyTorch's count of a tensor's changes when its value was computed; a view has that of its base.
         self._versions: Any = WeakIdKeyDictionary()
+        self.assigned = AssignedData()
 
     @contextmanager
     def of(self, values: Mapping[torch.Tensor, torch.Tensor]) -> Iterator[None]:
         """Follow the values of these tensors, and of what is computed from them, inside the block."""
         self._values, self._versions = WeakIdKeyDictionary(), WeakIdKeyDictionary()
+        self.assigned = AssignedData()
         for tensor, value in values.items():
             self._set(tensor, value)
         with self:
@@ -102,7 +105,11 @@ class KnownValues(TorchFunctionMode):  # type: ignore[misc]
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = dict(kwargs or {})
+        if function == torch.Tensor.data.__set__:
+            self.used = True
+            self.assigned.assign(args[0], self.__torch_function__(torch.Tensor.detach, types, args[1:]))
+            return None
+        args, kwargs = self.assigned.now(args), dict(self.assigned.now(kwargs or {}))
         if function == torch.Tensor.data.__get__:
             self.used = True
             function = torch.Tensor.detach  # which export can trace
