@@ -186,6 +186,11 @@ def _line_in_stack(stack: str, code: str | None) -> CodeLine | None:
     return _innermost(reversed(frames))
 
 
+def is_of_tools(file: str) -> bool:
+    """Whether a file's code is the converter's or Python's own, and no network's."""
+    return bool(_TOOLS.search(file))
+
+
 def line_of_return(run: Callable[[], object]) -> CodeLine | None:
     """Run a network that is refused for what it returns; return the line of its `return`; None: not known."""
     last: tuple[str, int, str] | None = None
@@ -194,7 +199,7 @@ def line_of_return(run: Callable[[], object]) -> CodeLine | None:
         nonlocal last
         file, number = frame.f_code.co_filename, frame.f_lineno
         # The caller's own functions return last, and those of libraries are no network's.
-        if event == "return" and not _TOOLS.search(file):
+        if event == "return" and not is_of_tools(file):
             last = file, number, linecache.getline(file, number)
 
     before = sys.getprofile()

@@ -197,6 +197,7 @@ def test_what_pytorch_itself_does_not_repeat_is_off_in_every_precision_with_the_
 
     assert {parity.state for parity in said.values()} == {"off"}
     assert all("; the forward pass is random: " in parity.reason for parity in said.values())
+    assert all("return self.c(x) * random.random()" in parity.reason for parity in said.values())
 
 
 def test_an_output_of_nothing_but_a_counter_is_unknown_with_the_cause(parities):

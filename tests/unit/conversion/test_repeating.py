@@ -23,10 +23,15 @@ class Network(torch.nn.Module):
     def __init__(self, function):
         super().__init__()
         self.function, self.seen = function, []
+        self.layer, self.generator = Doubled(), np.random.default_rng()
         self.register_buffer("calls", torch.zeros(1))
 
     def forward(self, x):
         return self.function(self, x)
+
+
+def drawn(network, x):
+    return x * random.random()
 
 
 def mean_of_all_seen(network, x):
@@ -39,18 +44,49 @@ def calls(network, x):
     return x * network.calls
 
 
+def every_other(network, x):
+    network.seen.append(1)
+    started = time.monotonic()  # is nothing that outputs depend on
+    if len(network.seen) % 2:
+        x = x + 1
+    return x if started else -x
+
+
+def shuffled(network, x):
+    time.monotonic()
+    places = np.random.permutation(4)
+    return x[:, torch.from_numpy(places)]
+
+
+class Doubled(torch.nn.Module):
+    def forward(self, x):
+        return x * 2
+
+
+def scaled_by_layer(network, x):
+    network.seen.append(1)
+    return network.layer(x * len(network.seen))
+
+
+def by_own_generator(network, x):
+    return x * network.generator.random()
+
+
 @pytest.mark.parametrize(
-    ("function", "changing", "why"),
+    ("function", "changing", "why", "line"),
     [
-        (lambda network, x: x * random.random(), (), RANDOM),
-        (lambda network, x: x[:, torch.from_numpy(np.random.permutation(4))], (), RANDOM),
-        (mean_of_all_seen, (), STATEFUL),
-        (calls, (), STATEFUL),
-        (calls, ("calls",), None),
-        (lambda network, x: x.relu() + 0 * random.random(), (), None),
+        (drawn, (), RANDOM, "return x * random.random()"),
+        (shuffled, (), RANDOM, "places = np.random.permutation(4)"),
+        (mean_of_all_seen, (), STATEFUL, "return sum(network.seen) / len(network.seen)"),
+        (calls, (), STATEFUL, "return x * network.calls"),
+        (calls, ("calls",), None, None),
+        (every_other, (), STATEFUL, "if len(network.seen) % 2:"),
+        (scaled_by_layer, (), STATEFUL, "return network.layer(x * len(network.seen))"),
+        (by_own_generator, (), STATEFUL, "return x * network.generator.random()"),
+        (lambda network, x: x.relu() + 0 * random.random(), (), None, None),
     ],
 )
-def test_what_makes_outputs_vary_is_named(function, changing, why):
+def test_what_makes_outputs_vary_is_named(function, changing, why, line):
     network = Network(function)
     loaded = Loaded(
         module=network,
@@ -61,7 +97,10 @@ def test_what_makes_outputs_vary_is_named(function, changing, why):
         changing={name: getattr(network, name).clone() for name in changing},
     )
 
-    assert why_outputs_vary(loaded, 0) is why
+    found = why_outputs_vary(loaded, 0)
+
+    assert (found and found.why) is why
+    assert (found and found.line and found.line.source) == line
 
 
 @pytest.mark.parametrize("load", [lambda *_: time.sleep(HANG_S), lambda *_: sys.exit()])

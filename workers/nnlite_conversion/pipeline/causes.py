@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnlite.vocabulary import CALIBRATED, ParityState
+from nnlite_conversion.culprit import CodeLine
 from nnlite_conversion.outcome import ArtifactReport, ConversionJob
 from nnlite_conversion.pipeline.loading.load import load
 from nnlite_conversion.pipeline.lowering.rewrites.operators import single_precision
@@ -44,7 +45,7 @@ def with_changes_of_pytorch(artifacts: Sequence[ArtifactReport], job: Conversion
     if any(each.parity and each.parity.state is ParityState.OFF for each in artifacts):
         with suppress(BaseException), _interrupted_after(_MAX_S):  # as of code that cannot be imported twice
             why = why_outputs_vary(load(job, Path.cwd())[0], job.seed)
-    return [_with(each, why) if why else each for each in artifacts]
+    return [_with(each, *why) if why else each for each in artifacts]
 
 
 def with_changed_buffers(report: ArtifactReport, changing: Collection[str]) -> ArtifactReport:
@@ -77,8 +78,9 @@ def _interrupted_after(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _with(report: ArtifactReport, why: Explanation) -> ArtifactReport:
+def _with(report: ArtifactReport, why: Explanation, line: CodeLine | None = None) -> ArtifactReport:
     found = report.parity
     if found is None or found.state is not ParityState.OFF or why.cause in str(found.reason):
         return report
-    return replace(report, parity=replace(found, reason=f"{found.reason}; {why.cause}: {why.remedy}"))
+    where = f", at {line}" if line else ""
+    return replace(report, parity=replace(found, reason=f"{found.reason}; {why.cause}{where}: {why.remedy}"))

@@ -203,8 +203,8 @@ def _of_64_bits(loaded: Loaded) -> Iterator[OperatorProblem]:
 
 def _varying(loaded: Loaded, seed: int) -> Iterator[OperatorProblem]:
     """Yield why PyTorch itself gives other outputs for the same input, so that artifacts are off."""
-    if why := why_outputs_vary(loaded, seed):
-        yield problem(Culprit(), why, Stage.PARITY)
+    if found := why_outputs_vary(loaded, seed):
+        yield problem(Culprit(line=found.line), found.why, Stage.PARITY)
 
 
 def _rounded(nodes: Iterable[torch.fx.Node]) -> Iterator[OperatorProblem]:
