@@ -43,8 +43,14 @@ class Revision:
 #: the keys of the models that they may change.
 REVISIONS: Mapping[str, Revision] = {
     "average_within_volume": Revision(version=1, code=re.compile(r"[Aa]vg_?[Pp]ool3d")),
+    # Of the networks in timm, torchvision and transformers, only CoaT (its parallel blocks) and DepthPro
+    # resize so by what may be no ratio of the sizes. The others double, go by a size, or align corners.
     "bilinear_by_index": Revision(
-        version=1, code=re.compile(r"bilinear[\s\S]*scale_factor|scale_factor[\s\S]*bilinear")
+        version=1,
+        code=re.compile(
+            r"bilinear[\s\S]*scale_factor|scale_factor[\s\S]*bilinear"
+            r"|\bcoat_(?!lite)|\bCoaT\b|\bDepthPro|\bdepth_?pro\b"
+        ),
     ),
     "compared_bytes": Revision(version=1, code=re.compile("int8")),
     "computed_weights": Revision(version=1, code=re.compile(r"conv2d\(|conv_transpose2d\(|_conv_forward")),

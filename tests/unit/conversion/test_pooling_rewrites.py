@@ -80,6 +80,22 @@ def test_the_reversal_of_overlapping_windows_stays():
     assert_graph_rewritten(function, IMAGE, ("indices_of_max_pool",))
 
 
+def adaptive(x):
+    rank = x.dim() - 2
+    pool = getattr(F, f"adaptive_max_pool{rank}d")
+    return tuple(
+        result.contiguous()
+        for size in ((2, 5, 4), (4, 1, 3), (6, 7, 6))
+        for image in (x, x[0])
+        for result in pool(image, size[:rank], return_indices=True)
+    )
+
+
+@pytest.mark.parametrize("x", [SIGNAL.round(), TIES, VIDEO.round()])
+def test_indices_of_an_adaptive_pool_are_those_of_the_first_largest_elements(x):
+    assert_equal(adaptive, x, ["adaptive_max_pool_by_index"], 0)
+
+
 def averages(x):
     return (
         F.avg_pool3d(x, 3, 2, ceil_mode=True), F.avg_pool3d(x, (2, 3, 4), (3, 2, 2), 1, ceil_mode=True),

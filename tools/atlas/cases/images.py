@@ -136,6 +136,16 @@ def _indices() -> Iterator[Case]:
     )
     yield case("max_unpool2d", forward, SPACE[2], variant="3, ceil_mode=True")
 
+    for rank, shape in SPACE.items():
+        for size in ("2", "5"):
+            call = f"F.adaptive_max_pool{rank}d(x, {size}, return_indices=True)[1]"
+            yield case(f"adaptive_max_pool{rank}d_with_indices", call, shape, variant=f"to {size}")
+    forward = (
+        "p, i = F.max_pool2d(x, 3, stride=2, padding=1, return_indices=True)\n"
+        "return F.max_unpool2d(p * 2, i, 3, 2, 1, output_size=x.shape[2:])"
+    )
+    yield case("max_unpool2d", forward, SPACE[2], variant="3, stride=2, padding=1")
+
 
 def _norms() -> Iterator[Case]:
     for rank, shape in SPACE.items():

@@ -67,6 +67,8 @@ OPERATORS: OperatorRewrites = {
     aten.upsample_bilinear2d.vec: resampling.bilinear_by_index,
     aten._upsample_bilinear2d_aa.default: resampling.antialiased_bilinear,
     aten._upsample_bicubic2d_aa.default: resampling.antialiased_bicubic,
+    aten.adaptive_max_pool2d.default: pooling.adaptive_max_pool_by_index,
+    aten.adaptive_max_pool3d.default: pooling.adaptive_max_pool_by_index,
     aten._adaptive_avg_pool3d.default: pooling.average_of_adaptive_windows,
     aten.avg_pool3d.default: pooling.average_within_volume,
     aten.convolution.default: convolution.unsupported_convolution,

@@ -1,5 +1,7 @@
 """Rewrites adaptive pooling, pooling whose indices are used, and averages of windows beyond the end.
 
+More than 300 lines: what windows are, along one dimension, is the same for all.
+
 litert-torch does not lower the first, but for averages whose windows are equal or over two dimensions; it
 returns other indices, and counts elements that are not there.
 """
@@ -73,7 +75,7 @@ def adaptive_max_pool2d(graph: torch.fx.Graph, node: torch.fx.Node) -> torch.fx.
     Where the output size divides the input size it becomes `max_pool2d`. Otherwise the windows differ in
     size, floor(i * n / m) to ceil((i + 1) * n / m) for output i of m over n elements, and each dimension in
     turn becomes slices and `amax`: the maximum of a rectangle is the maximum of its columns' maxima. Nodes
-    whose indices are used are not changed.
+    whose indices are used are rewritten behind decomposition.
     """
     if node.target not in _ADAPTIVE_POOLS:
         return None
@@ -125,6 +127,30 @@ def _pool_dimension(
 def _adaptive_windows(size: int, pooled: int) -> list[tuple[int, int]]:
     """Return where the window of each element of an adaptive pool starts and ends."""
     return [(index * size // pooled, math.ceil((index + 1) * size / pooled)) for index in range(pooled)]
+
+
+def adaptive_max_pool_by_index(
+    x: torch.Tensor, output_size: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute adaptive max pooling whose indices are used: those of the first largest elements.
+
+    One dimension after the other, the first elements of all windows are compared with the second, and so on.
+    """
+    sizes = x.shape[-len(output_size) :]
+    best, index = x, torch.arange(math.prod(sizes)).reshape(sizes)
+    for dimension, (size, pooled) in enumerate(zip(sizes[::-1], output_size[::-1], strict=True), start=1):
+        windows = _adaptive_windows(size, pooled)
+        places = [
+            constant(np.array([min(start + number, end - 1) for start, end in windows]))
+            for number in range(max(end - start for start, end in windows))
+        ]
+        (best, index), *others = [
+            (best.index_select(-dimension, each), index.index_select(-dimension, each)) for each in places
+        ]
+        for other, of_other in others:
+            index = torch.where(other > best, of_other, index)
+            best = torch.maximum(best, other)
+    return best, index.expand(best.shape)
 
 
 def average_of_adaptive_windows(x: torch.Tensor, output_size: Sequence[int]) -> torch.Tensor:
