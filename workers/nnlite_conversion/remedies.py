@@ -95,7 +95,7 @@ _KINDS = (
         "leave torch.enable_grad, torch.autograd and torch.func out of forward, and write a derivative as a "
         "formula",
     ),
-    _Kind(re.compile(r"nms|\w*roi_\w+|deform_conv2d"), _CANNOT, _AFTER),
+    _Kind(re.compile(r"nms|\w*roi_\w+"), _CANNOT, _AFTER),
 )
 _OTHER = _Kind(re.compile(r".*"), _CANNOT, f"write it with other operators, or {_AFTER}")
 

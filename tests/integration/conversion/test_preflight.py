@@ -107,21 +107,19 @@ def test_what_follows_from_a_size_that_depends_on_values_is_not_listed(
 def test_operators_are_named_as_the_code_calls_them(job, settings, place):
     code = network(
         """
-        y = self.layer(x, self.offsets(x))
+        y = self.layer(x, torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0]]))
         kept = ops.nms(x[0, 0, :, :4], x[0, 0, :, 4], 0.5)
         n = x.sum().long()
         return torch.cond(y.mean() > 0, lambda t: t * 2, F.relu, (y,)), kept, torch.flip(x[:, :n], [1])
         """,
-        "self.layer, self.offsets = ops.DeformConv2d(3, 8, 3), torch.nn.Conv2d(3, 18, 3)",
+        "self.layer = ops.RoIPool(2, 1.0)",
         "from torchvision import ops",
     )
     problems = answer(Preflight, job(code), settings, workdir=place).problems
 
     called = {each.operator: (each.called, str(each.line).partition(": ")[2]) for each in problems}
-    assert called["torchvision.deform_conv2d.default"] == (
-        "DeformConv2d",
-        "y = self.layer(x, self.offsets(x))",
-    )
+    assert called["torchvision.roi_pool.default"][0] == "RoIPool"
+    assert called["torchvision.roi_pool.default"][1].startswith("y = self.layer(x, torch.tensor(")
     assert called["torchvision.nms.default"][0] == "ops.nms"
     assert called["cond"][0] == "torch.cond"
     assert called["aten._local_scalar_dense.default"][1].startswith("return torch.cond(")

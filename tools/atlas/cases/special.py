@@ -80,6 +80,15 @@ def _detection() -> Iterator[Case]:
         "self.layer = torchvision.ops.DeformConv2d(4, 4, 3, padding=1)"
     )
     yield case("deform_conv2d", "self.layer(x, self.offsets(x))", IMAGE, init=init)
+    init += "\nself.masks = nn.Conv2d(4, 9, 3, padding=1)"
+    forward = "self.layer(x, 3 * self.offsets(x), self.masks(x).sigmoid())"
+    yield case("deform_conv2d", forward, IMAGE, init=init, variant="with a mask")
+    init = (
+        "self.offsets = nn.Conv2d(4, 36, 3, stride=2)\n"
+        "self.layer = torchvision.ops.DeformConv2d(4, 6, 3, stride=2, groups=2, bias=False)"
+    )
+    variant = "stride=2, groups=2, two groups of offsets"
+    yield case("deform_conv2d", "self.layer(x, self.offsets(x))", IMAGE, init=init, variant=variant)
     init = "self.layer = torchvision.ops.FrozenBatchNorm2d(4)"
     yield case("FrozenBatchNorm2d", "self.layer(x)", IMAGE, init=init)
     init = "self.layer = torchvision.ops.SqueezeExcitation(4, 2)"

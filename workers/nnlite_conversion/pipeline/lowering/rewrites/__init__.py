@@ -13,6 +13,7 @@ import torch
 from nnlite_conversion.pipeline.lowering.rewrites import (
     attention,
     convolution,
+    deformable,
     elementary,
     embedding,
     empty_tensors,
@@ -72,6 +73,7 @@ OPERATORS: OperatorRewrites = {
     aten._adaptive_avg_pool3d.default: pooling.average_of_adaptive_windows,
     aten.avg_pool3d.default: pooling.average_within_volume,
     aten.convolution.default: convolution.unsupported_convolution,
+    torch.ops.torchvision.deform_conv2d.default: deformable.deformable_convolution,
     aten.scatter_add.default: scatter.scatter_add_by_comparison,
     aten.scatter.reduce: scatter.scatter_reduce_by_comparison,
     aten.scatter.value_reduce: scatter.scatter_reduce_by_comparison,
