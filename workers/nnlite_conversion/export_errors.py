@@ -3,6 +3,7 @@
 import re
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nnlite_conversion.culprit import Culprit, EmptyTensorNode, causes, culprit_of
 from nnlite_conversion.explanations import environment
@@ -11,6 +12,14 @@ from nnlite_conversion.remedies import Explanation, unsupported
 _DATA_DEPENDENT = re.compile(r"data-dependent|GuardOnDataDependent|unbacked", re.I)
 #: Class of the error that says why neither side of a branch can be chosen.
 _NO_CHOICE = "NoChoiceError"
+#: Class of the error of code that computes derivatives.
+_DERIVATIVES = "ComputesDerivatives"
+#: What torch.vmap says of what it cannot do, and the operator that stands for its kind.
+_IN_VMAP = {
+    re.compile(r"vmap: .*(\.item\(\)|data-dependent control flow)"): "aten._local_scalar_dense.default",
+    re.compile(r"vmap: .*dynamic shape"): "aten.nonzero.default",
+    re.compile(r"vmap: called random operation"): "aten.rand.default",
+}
 #: Files of PyTorch, by which the cause of an error is known, and what it then contains.
 _DISTRIBUTIONS = re.compile(r"/torch/distributions/\w+\.py$")
 _RECURRENT = re.compile(r"/torch/nn/(modules|utils)/rnn\.py$")
@@ -28,7 +37,7 @@ def of_export(
         scripted: paths of the network's layers that are TorchScript.
         quantized: paths of those that PyTorch has quantized.
     """
-    if known := environment(error):
+    if known := environment(error) or _of_transforms(error):
         return known
     culprit = culprit_of(error)
     if isinstance(error, EmptyTensorNode):
@@ -68,6 +77,20 @@ def of_values(error: BaseException, culprit: Culprit) -> Explanation:
         if why
         else "compute both branches and choose by torch.where, and make no Python number of a tensor",
     )
+
+
+def _of_transforms(error: BaseException) -> Explanation | None:
+    """Explain what transforms of functions cannot do; None: it is nothing of that."""
+    if type(error).__name__ == _DERIVATIVES:
+        return Explanation(
+            cause="it computes derivatives in forward, which cannot be exported",
+            remedy="write the derivative as a formula, or compute it outside the network",
+        )
+    for said, operator in _IN_VMAP.items():
+        if said.search(str(error)):
+            reason = unsupported(Culprit(operator=operator))
+            return replace(reason, cause=reason.cause.replace(f"operator {operator}", "torch.vmap"))
+    return None
 
 
 def _of_layers(scripted: Sequence[str], quantized: Sequence[str]) -> Explanation | None:

@@ -89,12 +89,6 @@ _KINDS = (
         _CANNOT,
         "LiteRT has no nested tensors: pad all to one size, and use a mask",
     ),
-    _Kind(
-        re.compile(r"wrap_with_set_grad_enabled"),
-        "it switches gradients on or computes some, and an artifact has none",
-        "leave torch.enable_grad, torch.autograd and torch.func out of forward, and write a derivative as a "
-        "formula",
-    ),
     _Kind(re.compile(r"nms|\w*roi_\w+"), _CANNOT, _AFTER),
 )
 _OTHER = _Kind(re.compile(r".*"), _CANNOT, f"write it with other operators, or {_AFTER}")

@@ -90,7 +90,7 @@ class _Run:
         for count, (sample, label) in enumerate(self._samples(inputs), start=1):  # noqa: B007
             if network is not None and of_network is not None:
                 outputs = network(*(torch.from_numpy(value).to(device) for value in sample))
-                first = lowering.tensors_of(outputs)[0].cpu().numpy()
+                first = lowering.tensors_of(outputs)[0].detach().cpu().numpy()
                 _check_classes(first, self._labels)
                 of_network.add(first, label)
             for precision, host in self._hosts.items():

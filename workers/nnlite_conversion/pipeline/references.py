@@ -123,7 +123,7 @@ def reference_outputs(loaded: Loaded, inputs: Sequence[Sample]) -> list[tuple[ND
         started_s = time.thread_time()
         for sample in inputs:
             outputs = lowering.tensors_of(placed(*(torch.from_numpy(value).to(device) for value in sample)))
-            results.append(tuple(output.cpu().numpy().copy() for output in outputs))
+            results.append(tuple(output.detach().cpu().numpy().copy() for output in outputs))
             restore(placed, loaded.changing)
             if time.thread_time() - started_s > MAX_REFERENCE_S or len(results) * size > MAX_REFERENCE_BYTES:
                 break

@@ -85,7 +85,7 @@ def _line(loaded: Loaded, other: Sample, *, is_stateful: bool) -> CodeLine | Non
 
 def _outputs(loaded: Loaded, sample: Sample) -> list[NDArray[Any]]:
     outputs = lowering.tensors_of(loaded.module(*map(torch.from_numpy, sample)))
-    results = [output.numpy().copy() for output in outputs]
+    results = [output.detach().numpy().copy() for output in outputs]
     restore(loaded.module, loaded.changing)
     return results
 

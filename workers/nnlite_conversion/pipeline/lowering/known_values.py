@@ -283,7 +283,8 @@ def _is_small(result: Any) -> bool:
 def _has_values(tensor: torch.Tensor) -> bool:
     """Whether a tensor is one that the network holds, which is not traced as a parameter or buffer."""
     plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and not isinstance(tensor, FakeTensor)
-    return plain and not torch._is_functional_tensor(tensor) and tensor.device.type == "cpu"
+    wrapped = torch._is_functional_tensor(tensor) or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return plain and not wrapped and tensor.device.type == "cpu"
 
 
 def _whole(indices: Any) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from nnlite.vocabulary import Shortcut
 from nnlite_conversion.culprit import CodeLine, HighRankNode, UnsupportedNode, has_no_size, operator_of
 from nnlite_conversion.pipeline.lowering.attention_paths import as_kernels_compute
 from nnlite_conversion.pipeline.lowering.fast_lowering import fast_lowering, uses
+from nnlite_conversion.pipeline.lowering.gradient_modes import without_derivatives, without_gradient_modes
 from nnlite_conversion.pipeline.lowering.large_weights import LargeWeights
 from nnlite_conversion.pipeline.lowering.rewrites import OPERATORS
 from nnlite_conversion.pipeline.lowering.rewrites.operators import rewrite_operators
@@ -149,8 +150,10 @@ def export(module: torch.nn.Module, samples: tuple[torch.Tensor, ...]) -> Export
         Exception: torch.export cannot trace it; its errors have no base class.
     """
     # torch.cond and the like trace their branches by the compiler.
-    with torch.compiler.set_stance("default"), as_kernels_compute():
-        return core.export_torch_signature(_signature(module, samples), run_decompositions=False)
+    with torch.compiler.set_stance("default"), as_kernels_compute(), without_derivatives():
+        program = core.export_torch_signature(_signature(module, samples), run_decompositions=False)
+    without_gradient_modes(program)
+    return program
 
 
 def operators(program: ExportedProgram) -> dict[str, int]:
@@ -176,10 +179,6 @@ def has_fixed_sizes(program: ExportedProgram) -> bool:
 
 def decompose(program: ExportedProgram) -> ExportedProgram:
     """Decompose the graph to core ATen operators and those that litert-torch lowers directly."""
-    for node in program.graph.find_nodes(
-        op="call_function", target=torch.ops.higher_order.wrap_with_set_grad_enabled
-    ):
-        raise UnsupportedNode(node)
     program = fx_infra.graph_utils.reset_from_node_meta(program)
     return fx_infra.safe_run_decompositions(program, fx_infra.decomp.pre_convert_decomp(), can_skip=False)
 
