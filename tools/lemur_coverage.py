@@ -54,6 +54,7 @@ _CAUSES: Mapping[str, Cause] = {
     "has two stages": Cause("crops regions that depend on the image", "the model's", possible=False),
     "forward returns a": Cause("returns no tensor", "the model's", possible=False),
     "the forward pass is random": Cause("draws numbers", "the model's", possible=False),
+    "did not end within": Cause("does not end", "the model's", possible=False),
     "constructor fails": Cause("cannot be built, whatever it is given", "the model's", possible=False),
     "NNLITE_CATALOG__MAX_PARAMETERS": Cause(
         "has more parameters than the limit", "a setting's", possible=False
