@@ -89,6 +89,11 @@ _KINDS = (
         _CANNOT,
         "LiteRT has no nested tensors: pad all to one size, and use a mask",
     ),
+    _Kind(
+        re.compile(r"roi_align"),
+        _CANNOT,
+        f"pass a fixed number of samples, sampling_ratio=2, for a fixed number of regions, or {_AFTER}",
+    ),
     _Kind(re.compile(r"nms|\w*roi_\w+"), _CANNOT, _AFTER),
 )
 _OTHER = _Kind(re.compile(r".*"), _CANNOT, f"write it with other operators, or {_AFTER}")

@@ -74,6 +74,10 @@ def _detection() -> Iterator[Case]:
         yield case("boxes", f"{_PROPER}return torchvision.ops.{call}", BOXES, variant=variant)
     rois = "r = torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0], [0.0, 2.0, 2.0, 6.0, 7.0]])\nreturn "
     yield case("roi_align", f"{rois}torchvision.ops.roi_align(x, r, 2, sampling_ratio=2)", IMAGE)
+    moved = "r = torch.cat([torch.zeros(2, 1), y.abs() * 6], 1)\nreturn "
+    call = f"{moved}torchvision.ops.roi_align(x, r, (3, 2), 0.5, 2, aligned=True)"
+    yield case("roi_align", call, IMAGE, (2, 4), variant="computed regions, aligned")
+    yield case("roi_align", f"{rois}torchvision.ops.roi_align(x, r, 2)", IMAGE, variant="no sampling_ratio")
     yield case("roi_pool", f"{rois}torchvision.ops.roi_pool(x, r, 2)", IMAGE)
     init = (
         "self.offsets = nn.Conv2d(4, 18, 3, padding=1)\n"

@@ -12,8 +12,8 @@ import torch
 
 from nnlite_conversion.pipeline.lowering.rewrites import (
     attention,
+    computed_places,
     convolution,
-    deformable,
     elementary,
     embedding,
     empty_tensors,
@@ -73,7 +73,8 @@ OPERATORS: OperatorRewrites = {
     aten._adaptive_avg_pool3d.default: pooling.average_of_adaptive_windows,
     aten.avg_pool3d.default: pooling.average_within_volume,
     aten.convolution.default: convolution.unsupported_convolution,
-    torch.ops.torchvision.deform_conv2d.default: deformable.deformable_convolution,
+    torch.ops.torchvision.deform_conv2d.default: computed_places.deformable_convolution,
+    torch.ops.torchvision.roi_align.default: computed_places.regions_by_index,
     aten.scatter_add.default: scatter.scatter_add_by_comparison,
     aten.scatter.reduce: scatter.scatter_reduce_by_comparison,
     aten.scatter.value_reduce: scatter.scatter_reduce_by_comparison,

@@ -1,8 +1,8 @@
-"""Deformable convolutions become gathers of their pixels and a convolution, with equal results."""
+"""torchvision's operators that take pixels from computed places become gathers, with equal results."""
 
 import pytest
 import torch
-from torchvision.ops import deform_conv2d
+from torchvision.ops import deform_conv2d, roi_align
 
 from unit.conversion.rewriting import assert_equal
 
@@ -42,3 +42,26 @@ def test_a_deformable_convolution_takes_the_pixels_of_pytorch(kernel, options):
     operators = assert_equal(deformed(kernel, **options), IMAGES, ["deformable_convolution"], 5e-5)
 
     assert torch.ops.torchvision.deform_conv2d.default not in operators
+
+
+#: Within the images, beyond their borders, without an area, and upside down.
+REGIONS = torch.tensor(
+    [
+        [0, 1.3, 0.7, 6.1, 5.9], [1, -2, -3, 12, 9], [1, 0, 0, 9, 7],
+        [0, -1, -1, 9, 7], [1, 3, 2, 3, 2], [0, 7, 5, 2, 1],
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_regions_are_aligned_as_by_pytorch(aligned, samples):
+    def function(x):
+        regions = REGIONS + x.mean() * 0
+        return roi_align(x, regions, (2, 3), 1.0, samples, aligned), roi_align(x, regions, 2, 0.5, samples)
+
+    assert_equal(function, IMAGES, ["regions_by_index"])
+
+
+def test_regions_whose_size_decides_on_the_number_of_samples_stay():
+    assert_equal(lambda x: roi_align(x, REGIONS, 2), IMAGES, [])
