@@ -144,3 +144,24 @@ def test_doubles_that_the_converter_narrows_itself_stay():
         return (x.double() * 2 + torch.linspace(0, 1, 7, dtype=torch.float64)).float().relu()
 
     assert rewritten(function, IMAGE)[3] == ()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32])
+def test_weights_that_are_unsigned_integers_are_signed_ones(dtype):
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("table", torch.tensor([3, 200], dtype=dtype))
+            self.register_buffer("unused", torch.tensor(255, dtype=dtype))
+
+        def forward(self, x):
+            return x * self.table.float().view(2, 1)
+
+    x = torch.randn(2, 3)
+    with torch.no_grad():
+        program = torch.export.export(Net(), (x,), strict=False)
+        program, names = lowering.rewritten(lowering.decompose(program))
+
+        assert names == ("signed_weights",)
+        assert not any(tensor.dtype is dtype for tensor in program.state_dict.values())
+        torch.testing.assert_close(program.module()(x), Net()(x))

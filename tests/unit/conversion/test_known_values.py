@@ -40,6 +40,13 @@ def by_masks(net, x):
     )  # fmt: skip
 
 
+def by_masks_without_dimensions(net, x):
+    flag, byte = net.mask[0], net.counts[0].to(torch.uint8)
+    written = x.clone()
+    written[byte] = 7
+    return x[flag], x[byte, 1], x[:, byte, None], x[net.mask[1]].sum() + x, x[:, :byte], written
+
+
 def by_counts(net, x):
     return (
         x.repeat_interleave(net.counts, dim=1), x.repeat_interleave(torch.tensor([2]), 1, output_size=16),
@@ -70,7 +77,9 @@ def of_assigned_data(net, x):
     return y, row, narrow.reshape(-1), F.linear(x, net.weight[None]), x * net.plain
 
 
-@pytest.mark.parametrize("function", [by_masks, by_counts, by_numbers, of_data, of_assigned_data])
+@pytest.mark.parametrize(
+    "function", [by_masks, by_masks_without_dimensions, by_counts, by_numbers, of_data, of_assigned_data]
+)
 def test_values_that_depend_on_no_input_are_known(function):
     network = Network(function).eval()
     with torch.no_grad():

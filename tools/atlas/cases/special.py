@@ -16,6 +16,16 @@ def cases() -> Iterator[Case]:
     yield from _by_value()
     yield from _random()
     yield from _linear_algebra()
+    yield from _buffers()
+
+
+def _buffers() -> Iterator[Case]:
+    for dtype in ("uint8", "uint16", "int8", "int16", "bool", "float64", "half"):
+        init = (
+            f"self.register_buffer('used', torch.ones(8, dtype=torch.{dtype}))\n"
+            f"self.register_buffer('unused', torch.ones((), dtype=torch.{dtype}))"
+        )
+        yield case("buffer", "x * self.used.float()", ROWS, init=init, variant=dtype)
 
 
 def _audio() -> Iterator[Case]:

@@ -216,9 +216,12 @@ class KnownValues(TorchFunctionMode):  # type: ignore[misc]
         if isinstance(index, slice):
             return (slice(*map(self._number, (index.start, index.stop, index.step))),)
         value = self._value(index) if isinstance(index, torch.Tensor) else _UNKNOWN
-        if value is not _UNKNOWN and value.dtype in (torch.bool, torch.uint8) and value.dim():
+        if value is _UNKNOWN or value.dtype not in (torch.bool, torch.uint8):  # masks
+            return (self._number(index),)
+        if value.dim():
             return self._places(value)
-        return (self._number(index),)
+        self.used = True
+        return (bool(_without_tracing(value.item)),)
 
     def _places(self, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         self.used = True

@@ -5,7 +5,7 @@ Such a rewrite has the parameters of the operator that it replaces and returns t
 operators have no variants that work in place. A graph is traced again only if a rewrite applies to it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -33,6 +33,13 @@ _NARROWED = """
     _unsafe_view reshape unsqueeze squeeze expand clone alias detach lift_fresh_copy to _to_copy
 """
 _NARROWING = frozenset(f"aten::{name}" for name in _NARROWED.split())
+#: Types of which the converter takes no constants, and those that hold the same integers.
+_UNSIGNED = {
+    torch.uint8: torch.int32,
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+    torch.uint64: torch.int64,
+}
 _COMPLEX = (torch.complex32, torch.complex64, torch.complex128)
 
 
@@ -51,12 +58,15 @@ def rewrite_operators(
     """
     types = _types(program)
     other_floats = bool(types.intersection(HALVES)) or _computes_in_doubles(program)
-    if not other_floats and not types.intersection(_COMPLEX) and not _any_applies(program, rewrites):
+    weights = {node.name: store[name].dtype for node, store, name in _weights(program)}
+    unsigned = {name: dtype for name, dtype in weights.items() if dtype in _UNSIGNED}
+    if not (other_floats or types.intersection(_COMPLEX) or unsigned or _any_applies(program, rewrites)):
         return program, ()
-    rewriter = _Rewriter(program.graph_module, rewrites)
-    rewritten = traced_again(_with_real_weights(program), table, rewriter)
+    rewriter = _Rewriter(program.graph_module, rewrites, unsigned)
+    rewritten = traced_again(_with_supported_weights(program), table, rewriter)
     names = [*rewriter.applied]
     names += [single_precision.__name__] if other_floats else []
+    names += [signed_weights.__name__] if unsigned else []
     names += [complex_numbers.__name__.rpartition(".")[2]] if types.intersection(_COMPLEX) else []
     return rewritten, tuple(dict.fromkeys(names))
 
@@ -68,12 +78,21 @@ def single_precision(value: Any) -> Any:
     return torch.float32 if isinstance(value, torch.dtype) and value in _OTHERS else value
 
 
+def signed_weights(value: torch.Tensor) -> torch.Tensor:
+    """Return weights that are unsigned integers as signed ones."""
+    return value.detach().to(_UNSIGNED[value.dtype])
+
+
 class _Rewriter(torch.fx.Interpreter):  # type: ignore[misc]
     """Runs a graph with rewritten operators; complex numbers are pairs of tensors."""
 
-    def __init__(self, module: torch.fx.GraphModule, rewrites: OperatorRewrites) -> None:
+    def __init__(
+        self, module: torch.fx.GraphModule, rewrites: OperatorRewrites, unsigned: Mapping[str, torch.dtype]
+    ) -> None:
         super().__init__(module)
         self.rewrites = rewrites
+        #: Types that weights had which are signed now.
+        self._unsigned = unsigned
         #: Names of the rewrites that applied.
         self.applied: dict[str, None] = {}
         inputs = module.graph.find_nodes(op="placeholder")
@@ -84,6 +103,9 @@ class _Rewriter(torch.fx.Interpreter):  # type: ignore[misc]
         if node.op == "placeholder":
             if node.name in self._complex_inputs:
                 return Complex(result[..., 0], result[..., 1])
+            # Of the others there are hardly operators, but those that change the type.
+            if self._unsigned.get(node.name) is torch.uint8 and node.users:
+                return result.to(torch.uint8)
             return single_precision(result)
         if node.op == "output":
             return tree_map(lambda value: value.stacked() if isinstance(value, Complex) else value, result)
@@ -134,20 +156,32 @@ def _any_applies(program: ExportedProgram, rewrites: OperatorRewrites) -> bool:
     return False
 
 
-def _with_real_weights(program: ExportedProgram) -> ExportedProgram:
-    """Store weights of other precision as floats, and complex ones as pairs of floats in a last dimension."""
-    for node, spec in zip(
-        program.graph.find_nodes(op="placeholder"), program.graph_signature.input_specs, strict=True
-    ):
+def _weights(program: ExportedProgram) -> Iterator[tuple[torch.fx.Node, dict[str, Any], str]]:
+    """Yield the inputs of the graph that are weights or constants; the store of each, and its name there."""
+    inputs = program.graph.find_nodes(op="placeholder")
+    for node, spec in zip(inputs, program.graph_signature.input_specs, strict=True):
         if spec.kind is InputKind.USER_INPUT or spec.target is None:
             continue
         for store in (program.state_dict, program.constants):
-            value = store.get(spec.target)
-            if not isinstance(value, torch.Tensor) or value.dtype not in _OTHERS + _COMPLEX:
-                continue
+            if isinstance(store.get(spec.target), torch.Tensor):
+                yield node, store, spec.target
+
+
+def _with_supported_weights(program: ExportedProgram) -> ExportedProgram:
+    """Store weights of other precision as floats, and complex ones as pairs of floats in a last dimension.
+
+    Unsigned integers are stored as signed ones.
+    """
+    for node, store, name in _weights(program):
+        value = store[name]
+        if value.dtype in _OTHERS + _COMPLEX:
             real = torch.view_as_real(value.detach().resolve_conj()) if value.is_complex() else value.detach()
             real = real.to(torch.float32).contiguous()
-            is_parameter = isinstance(value, torch.nn.Parameter)
-            store[spec.target] = torch.nn.Parameter(real, requires_grad=False) if is_parameter else real
-            node.meta["val"] = node.meta["val"].fake_mode.from_tensor(real, static_shapes=True)
+        elif value.dtype in _UNSIGNED:
+            real = signed_weights(value)
+        else:
+            continue
+        is_parameter = isinstance(value, torch.nn.Parameter)
+        store[name] = torch.nn.Parameter(real, requires_grad=False) if is_parameter else real
+        node.meta["val"] = node.meta["val"].fake_mode.from_tensor(real, static_shapes=True)
     return program
